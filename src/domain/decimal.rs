@@ -1,0 +1,318 @@
+//! Exact decimal numbers: read from JSON without a float on the way, written without exponent or trailing zeros.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde_json::value::RawValue;
+
+/// The longest number text that is looked at; anything longer is refused before it is parsed.
+pub const MAX_TEXT_LENGTH: usize = 64;
+/// The most significant digits a number may have.
+pub const MAX_DIGITS: usize = 28;
+/// The most decimals a number may have.
+pub const MAX_SCALE: u32 = 28;
+
+/// An exact decimal number of at most 28 significant digits.
+///
+/// Arithmetic is exact or refused: no operation rounds silently.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Decimal(rust_decimal::Decimal);
+
+/// Why a text is not a number that can be held exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecimalError {
+    /// The text does not follow JSON's number grammar (RFC 8259 §6).
+    #[error("is not a number in JSON number grammar")]
+    Grammar,
+    /// The number needs more digits than can be held exactly.
+    #[error("has more digits than can be held exactly (at most 28)")]
+    Precision,
+}
+
+impl Decimal {
+    /// Zero.
+    pub const ZERO: Self = Self(rust_decimal::Decimal::ZERO);
+
+    /// Returns `mantissa` × 10^-`scale`, or `None` when it cannot be held exactly.
+    pub fn from_parts(mantissa: i128, scale: u32) -> Option<Self> {
+        let (mut mantissa, mut scale) = (mantissa, scale);
+        while scale > 0 && mantissa % 10 == 0 {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        rust_decimal::Decimal::try_from_i128_with_scale(mantissa, scale)
+            .ok()
+            .map(Self)
+    }
+
+    /// Returns the number's mantissa and scale, without trailing zeros.
+    pub fn parts(self) -> (i128, u32) {
+        (self.0.mantissa(), self.0.scale())
+    }
+
+    /// Returns the number of decimals, trailing zeros left out.
+    pub fn scale(self) -> u32 {
+        self.0.scale()
+    }
+
+    /// Whether the number is above zero.
+    pub fn is_positive(self) -> bool {
+        self.0.mantissa() > 0
+    }
+
+    /// Whether the number is zero.
+    pub fn is_zero(self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// Returns the absolute value.
+    pub fn abs(self) -> Self {
+        Self(self.0.abs())
+    }
+
+    /// Returns the number with its sign turned.
+    pub fn negated(self) -> Self {
+        Self::from_parts(-self.0.mantissa(), self.0.scale()).unwrap_or(Self::ZERO)
+    }
+
+    /// Returns the number as an integer of 10^-`scale`, or `None` when it has more decimals than that or is too large.
+    pub fn scaled(self, scale: u32) -> Option<i128> {
+        let missing = scale.checked_sub(self.0.scale())?;
+        self.0.mantissa().checked_mul(10i128.checked_pow(missing)?)
+    }
+
+    /// Returns the exact sum, or `None` when it cannot be held.
+    pub fn exact_add(self, other: Self) -> Option<Self> {
+        let scale = self.scale().max(other.scale());
+        Self::from_parts(self.scaled(scale)?.checked_add(other.scaled(scale)?)?, scale)
+    }
+
+    /// Returns the exact difference, or `None` when it cannot be held.
+    pub fn exact_sub(self, other: Self) -> Option<Self> {
+        self.exact_add(other.negated())
+    }
+
+    /// Returns the exact product, or `None` when it cannot be held.
+    pub fn exact_mul(self, other: Self) -> Option<Self> {
+        let mantissa = self.0.mantissa().checked_mul(other.0.mantissa())?;
+        Self::from_parts(mantissa, self.scale() + other.scale())
+    }
+
+    /// Returns how often `unit` fits, when the number is a whole multiple of it.
+    pub fn multiple_of(self, unit: Self) -> Option<i128> {
+        let scale = self.scale().max(unit.scale());
+        let (number, unit) = (self.scaled(scale)?, unit.scaled(scale)?);
+        (unit != 0 && number % unit == 0).then(|| number / unit)
+    }
+
+    /// Returns the quotient with `decimals` decimals, ties to even, computed by integer long division so that the
+    /// rounding happens once. `None` for a zero divisor or a quotient out of range.
+    pub fn divided(self, divisor: Self, decimals: u32) -> Option<Self> {
+        let negative = (self.0.mantissa() < 0) != (divisor.0.mantissa() < 0);
+        let shared = self.scale().max(divisor.scale());
+        let (number, by) = (
+            self.scaled(shared)?.checked_abs()?,
+            divisor.scaled(shared)?.checked_abs()?,
+        );
+        let mut quotient = number.checked_div(by)?;
+        let mut rest = number.checked_rem(by)?;
+        for _ in 0..decimals {
+            rest = rest.checked_mul(10)?;
+            quotient = quotient.checked_mul(10)?.checked_add(rest / by)?;
+            rest %= by;
+        }
+        let twice = rest.checked_mul(2)?;
+        if twice > by || (twice == by && quotient % 2 == 1) {
+            quotient += 1;
+        }
+        Self::from_parts(if negative { -quotient } else { quotient }, decimals)
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = DecimalError;
+
+    /// Reads a number in JSON number grammar, exponents included, exactly.
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        if text.len() > MAX_TEXT_LENGTH {
+            return Err(DecimalError::Precision);
+        }
+        let (negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (number, exponent) = match rest.find(['e', 'E']) {
+            Some(at) => (&rest[..at], Some(&rest[at + 1..])),
+            None => (rest, None),
+        };
+        let (whole, fraction) = match number.split_once('.') {
+            Some((whole, fraction)) if is_digits(fraction) => (whole, fraction),
+            Some(_) => return Err(DecimalError::Grammar),
+            None => (number, ""),
+        };
+        if !is_digits(whole) || (whole.len() > 1 && whole.starts_with('0')) {
+            return Err(DecimalError::Grammar);
+        }
+        let exponent = exponent.map_or(Ok(0), parse_exponent)?;
+        let digits: String = [whole, fraction].concat();
+        let significant = digits.trim_start_matches('0').trim_end_matches('0');
+        if significant.is_empty() {
+            return Ok(Self::ZERO);
+        }
+        if significant.len() > MAX_DIGITS {
+            return Err(DecimalError::Precision);
+        }
+        let dropped = (digits.len() - digits.trim_end_matches('0').len()) as i64;
+        let power = exponent + dropped - fraction.len() as i64;
+        let mantissa: i128 = significant.parse().map_err(|_| DecimalError::Grammar)?;
+        let mantissa = if negative { -mantissa } else { mantissa };
+        let (mantissa, scale) = match power {
+            0.. => {
+                let factor = u32::try_from(power).ok().and_then(|power| 10i128.checked_pow(power));
+                (
+                    factor
+                        .and_then(|factor| mantissa.checked_mul(factor))
+                        .ok_or(DecimalError::Precision)?,
+                    0,
+                )
+            }
+            _ => (mantissa, u32::try_from(-power).map_err(|_| DecimalError::Precision)?),
+        };
+        if scale > MAX_SCALE {
+            return Err(DecimalError::Precision);
+        }
+        Self::from_parts(mantissa, scale).ok_or(DecimalError::Precision)
+    }
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
+    let (negative, digits) = match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if !is_digits(digits) {
+        return Err(DecimalError::Grammar);
+    }
+    // Ten thousand stands for "out of any range": the caller's power check refuses it without overflow.
+    let value = digits.parse::<i64>().unwrap_or(10_000).min(10_000);
+    Ok(if negative { -value } else { value })
+}
+
+impl From<i64> for Decimal {
+    fn from(value: i64) -> Self {
+        Self(rust_decimal::Decimal::from(value))
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
+impl fmt::Debug for Decimal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.to_string())
+            .map_err(ser::Error::custom)?
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Decimal {
+    /// Reads a JSON number, or a JSON string that holds one.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        let text = raw.get();
+        let text = text
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'))
+            .unwrap_or(text);
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn numbers_read_exactly_and_write_plainly() {
+        for (text, written) in [
+            ("0.1", "0.1"),
+            ("0.30e5", "30000"),
+            ("30000.00", "30000"),
+            ("-0", "0"),
+            ("0e400", "0"),
+            ("1e-8", "0.00000001"),
+            ("100E-2", "1"),
+            ("1e+3", "1000"),
+            ("1234567890123456789.123456789", "1234567890123456789.123456789"),
+            ("0.10000000000000000001", "0.10000000000000000001"),
+        ] {
+            assert_eq!(decimal(text).to_string(), written, "{text}");
+            assert_eq!(serde_json::to_string(&decimal(text)).unwrap(), written);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_json_number_is_refused() {
+        for text in [
+            "", "-", ".5", "5.", "01", "1_000", "+1", "1e", "1e-+5", "NaN", "Infinity", "0x10", " 1", "1 ",
+        ] {
+            assert_eq!(text.parse::<Decimal>(), Err(DecimalError::Grammar), "{text:?}");
+        }
+        for text in [
+            "1e400",
+            "1e-400",
+            "1e99999999999999999999",
+            "1234567890123456789012345678901234567890",
+        ] {
+            assert_eq!(text.parse::<Decimal>(), Err(DecimalError::Precision), "{text}");
+        }
+    }
+
+    #[test]
+    fn division_rounds_once_half_to_even() {
+        for (number, by, decimals, quotient) in [
+            ("1", "3", 12, "0.333333333333"),
+            ("2", "3", 12, "0.666666666667"),
+            ("1", "8", 2, "0.12"),
+            ("3", "8", 2, "0.38"),
+            ("-1", "8", 2, "-0.12"),
+            ("60000.01", "2", 12, "30000.005"),
+        ] {
+            assert_eq!(
+                decimal(number).divided(decimal(by), decimals),
+                Some(decimal(quotient)),
+                "{number}/{by}"
+            );
+        }
+        assert_eq!(decimal("1").divided(Decimal::ZERO, 2), None);
+    }
+
+    #[test]
+    fn products_and_sums_are_exact_or_refused() {
+        assert_eq!(decimal("0.1").exact_add(decimal("0.2")), Some(decimal("0.3")));
+        assert_eq!(
+            decimal("0.00001").exact_mul(decimal("30000.01")),
+            Some(decimal("0.3000001"))
+        );
+        let long = decimal("1234567890123456789.123456789");
+        assert_eq!(long.exact_mul(long), None);
+        assert_eq!(decimal("0.75").multiple_of(decimal("0.00001")), Some(75_000));
+        assert_eq!(decimal("0.000015").multiple_of(decimal("0.00001")), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! What a venue says of an order.
+
+use super::decimal::Decimal;
+use super::quantity::{Price, Quantity};
+use super::reason::Reason;
+use super::time::Timestamp;
+
+/// One trade of an order, as the venue told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fill {
+    /// The venue's id of the trade; with the order it is what a fill is booked once by.
+    pub exec_id: String,
+    /// How much.
+    pub quantity: Quantity,
+    /// At which price.
+    pub price: Price,
+    /// When, by the venue.
+    pub timestamp: Timestamp,
+    /// The fee, in `fee_currency`.
+    pub fee: Decimal,
+    /// The currency of the fee.
+    pub fee_currency: String,
+}
+
+/// What the venue says has become of the order, its fills aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VenueState {
+    /// It stands at the venue (or is filled, when the fills say so).
+    Working,
+    /// It ended with this much of it unfilled.
+    Cancelled(Reason),
+    /// Its time ran out.
+    Expired(Reason),
+    /// The venue refused it.
+    Rejected(Reason),
+}
+
+/// What is still to happen to an order whose book we keep ourselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// When it is to happen.
+    pub at: Timestamp,
+    /// What is to happen.
+    pub action: DueAction,
+}
+
+/// What a paper venue does with an order when its moment comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueAction {
+    /// Fill the rest.
+    FillRest,
+    /// End it: the trading day is over.
+    Expire,
+}
+
+impl DueAction {
+    /// Returns the word that stands in the journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FillRest => "fill_rest",
+            Self::Expire => "expire",
+        }
+    }
+}
+
+/// One message of a venue about one order: new fills, and the state after them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VenueReport {
+    /// The venue's own id of the order, once known.
+    pub broker_order_id: Option<String>,
+    /// Fills, some of them perhaps told before.
+    pub fills: Vec<Fill>,
+    /// The state after these fills.
+    pub state: VenueState,
+    /// What is to happen next, for venues whose book we keep.
+    pub due: Option<Due>,
+}

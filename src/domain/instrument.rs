@@ -1,0 +1,45 @@
+//! What can be traded where, and in which steps.
+
+use super::decimal::Decimal;
+use super::id::{BrokerId, VenueId};
+use super::intent::Symbol;
+use super::money::MAX_EXACT;
+use super::quantity::{Price, Quantity};
+
+/// An instrument of one venue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instrument {
+    /// The broker that trades it.
+    pub broker: BrokerId,
+    /// The venue it is traded at.
+    pub venue: VenueId,
+    /// Its normalised symbol.
+    pub symbol: Symbol,
+    /// The price that stands in where the market's is not known (paper only).
+    pub reference_price: Price,
+    /// Prices are multiples of this.
+    pub tick_size: Price,
+    /// Quantities are multiples of this.
+    pub lot_size: Quantity,
+    /// The largest quantity of one order.
+    pub max_order_size: Quantity,
+    /// The cap of the notional per account and symbol, in the base currency.
+    pub max_notional: Decimal,
+    /// The currency of its prices.
+    pub quote: String,
+    /// What one unit of the quote currency is worth in the base currency.
+    pub base_rate: Decimal,
+}
+
+impl Instrument {
+    /// Returns a quantity in lots, or `None` when it is not a whole number of lots or beyond the exact range.
+    pub fn lots(&self, quantity: Quantity) -> Option<i64> {
+        let lots = quantity.decimal().multiple_of(self.lot_size.decimal())?;
+        i64::try_from(lots).ok().filter(|lots| *lots <= MAX_EXACT)
+    }
+
+    /// Whether a price is a whole number of ticks.
+    pub fn is_on_tick(&self, price: Price) -> bool {
+        price.decimal().multiple_of(self.tick_size.decimal()).is_some()
+    }
+}

@@ -1,0 +1,167 @@
+//! Named figures that explain a reason, a signal or a problem.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::decimal::Decimal;
+
+/// The most entries one metadata object keeps.
+pub const MAX_ENTRIES: usize = 32;
+
+/// One figure or word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Figure {
+    /// An exact number.
+    Number(Decimal),
+    /// A word or sentence.
+    Text(String),
+}
+
+impl From<Decimal> for Figure {
+    fn from(number: Decimal) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<i64> for Figure {
+    fn from(number: i64) -> Self {
+        Self::Number(Decimal::from(number))
+    }
+}
+
+impl From<&str> for Figure {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Figure {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// Figures by name, in the order they were given; at most [`MAX_ENTRIES`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Metadata(Vec<(Cow<'static, str>, Figure)>);
+
+impl Metadata {
+    /// Returns metadata with nothing in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the metadata with one more figure; beyond the bound it is left as it was.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, figure: impl Into<Figure>) -> Self {
+        if self.0.len() < MAX_ENTRIES {
+            self.0.push((name.into(), figure.into()));
+        }
+        self
+    }
+
+    /// Returns a figure by its name.
+    pub fn get(&self, name: &str) -> Option<&Figure> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, figure)| figure)
+    }
+
+    /// Returns a text by its name.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Some(Figure::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the figures in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Figure)> {
+        self.0.iter().map(|(name, figure)| (name.as_ref(), figure))
+    }
+}
+
+impl Serialize for Figure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => number.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, figure) in &self.0 {
+            map.serialize_entry(name, figure)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Metadata;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object of numbers and strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+                let mut metadata = Metadata::new();
+                while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
+                    metadata = metadata.with(name, figure_of(raw.get()));
+                }
+                Ok(metadata)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+fn figure_of(raw: &str) -> Figure {
+    match raw.parse::<Decimal>() {
+        Ok(number) => Figure::Number(number),
+        Err(_) => Figure::Text(serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned())),
+    }
+}
+
+impl JsonSchema for Metadata {
+    fn schema_name() -> Cow<'static, str> {
+        "Metadata".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "description": "Named figures and words that explain the entry.",
+            "additionalProperties": {"type": ["number", "string"]}
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_survive_a_round_trip_exactly() {
+        let metadata = Metadata::new()
+            .with("value", "0.10000000000000000001".parse::<Decimal>().unwrap())
+            .with("rule_id", "max_notional");
+        let text = serde_json::to_string(&metadata).unwrap();
+        assert_eq!(text, r#"{"value":0.10000000000000000001,"rule_id":"max_notional"}"#);
+        assert_eq!(serde_json::from_str::<Metadata>(&text).unwrap(), metadata);
+    }
+}

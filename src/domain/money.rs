@@ -1,0 +1,112 @@
+//! Money in the base currency, as whole millionths: what the shared counters add up.
+
+use std::fmt;
+
+use super::decimal::Decimal;
+
+/// The largest integer that the store's scripts compare exactly (their numbers are doubles): 2^53 − 1.
+pub const MAX_EXACT: i64 = 9_007_199_254_740_991;
+/// Decimals of [`Micros`].
+pub const MICROS_SCALE: u32 = 6;
+
+/// An amount of the base currency in units of 1e-6, at most ±(2^53 − 1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Micros(i64);
+
+/// Which way a fraction of a millionth goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// Towards plus infinity: for what is owed or counted against a limit.
+    Up,
+    /// Towards minus infinity: for what is received, and for limits.
+    Down,
+}
+
+impl Micros {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// Returns the amount of `units` millionths, or `None` beyond the exact range.
+    pub fn new(units: i64) -> Option<Self> {
+        (-MAX_EXACT..=MAX_EXACT).contains(&units).then_some(Self(units))
+    }
+
+    /// Returns the amount in millionths.
+    pub fn units(self) -> i64 {
+        self.0
+    }
+
+    /// Returns a decimal amount in millionths, rounded, or `None` beyond the exact range.
+    pub fn from_decimal(amount: Decimal, rounding: Rounding) -> Option<Self> {
+        let (mantissa, scale) = amount.parts();
+        rescaled(mantissa, scale, rounding)
+    }
+
+    /// Returns price × quantity × rate, rounded once; `None` beyond the exact range, so that a caller refuses instead
+    /// of counting a wrong sum.
+    pub fn of_product(factors: [Decimal; 3], rounding: Rounding) -> Option<Self> {
+        let (mut mantissa, mut scale) = (1i128, 0u32);
+        for factor in factors {
+            let (digits, decimals) = factor.parts();
+            mantissa = mantissa.checked_mul(digits)?;
+            scale += decimals;
+        }
+        rescaled(mantissa, scale, rounding)
+    }
+
+    /// Returns the amount as a decimal number of the base currency.
+    pub fn decimal(self) -> Decimal {
+        Decimal::from_parts(i128::from(self.0), MICROS_SCALE).unwrap_or(Decimal::ZERO)
+    }
+}
+
+fn rescaled(mantissa: i128, scale: u32, rounding: Rounding) -> Option<Micros> {
+    let units = if scale <= MICROS_SCALE {
+        mantissa.checked_mul(10i128.checked_pow(MICROS_SCALE - scale)?)?
+    } else {
+        let unit = 10i128.checked_pow(scale - MICROS_SCALE)?;
+        let floor = mantissa.div_euclid(unit);
+        if rounding == Rounding::Up && mantissa.rem_euclid(unit) != 0 {
+            floor + 1
+        } else {
+            floor
+        }
+    };
+    Micros::new(i64::try_from(units).ok()?)
+}
+
+impl fmt::Display for Micros {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.decimal(), formatter)
+    }
+}
+
+impl fmt::Debug for Micros {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.decimal(), formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_round_against_us_once() {
+        let number = |text: &str| text.parse::<Decimal>().unwrap();
+        let product = |price, quantity, rounding| {
+            Micros::of_product([number(price), number(quantity), Decimal::from(1)], rounding).map(Micros::units)
+        };
+        assert_eq!(product("30000", "0.001", Rounding::Up), Some(30_000_000));
+        assert_eq!(product("30000.01", "0.00001", Rounding::Up), Some(300_001));
+        assert_eq!(product("0.0000001", "0.1", Rounding::Up), Some(1));
+        assert_eq!(product("0.0000001", "0.1", Rounding::Down), Some(0));
+        assert_eq!(product("-0.0000001", "0.1", Rounding::Down), Some(-1));
+        assert_eq!(product("9007199254.740991", "1", Rounding::Up), Some(MAX_EXACT));
+        assert_eq!(product("9007199254.740992", "1", Rounding::Up), None);
+        assert_eq!(
+            product("999999999.99999999", "99999999999.99999999", Rounding::Up),
+            None
+        );
+    }
+}

@@ -1,0 +1,153 @@
+use super::*;
+use crate::domain::intent::RiskOverrides;
+use crate::domain::reason::ReasonCode;
+
+fn number(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+fn order(side: Side, quantity: &str) -> Order {
+    let intent = Intent {
+        broker: BrokerId::new("ibkr").unwrap(),
+        venue: VenueId::new("ibkr.paper").unwrap(),
+        symbol: Symbol::normalised("AAPL").unwrap(),
+        side,
+        quantity: Quantity::new(number(quantity)).unwrap(),
+        order_type: OrderType::Limit,
+        price: Some(Price::new(number("180")).unwrap()),
+        time_in_force: TimeInForce::Gtc,
+        client_order_id: ClientOrderId::new("c1").unwrap(),
+        account_id: AccountId::default_account(),
+        tags: vec![],
+        reduce_only: false,
+        estimated_loss: None,
+        mode: None,
+        expires_at: None,
+        risk: RiskOverrides::default(),
+    };
+    let now = Timestamp::from_milliseconds(0);
+    let reservation = Reservation {
+        lot_size: number("0.01"),
+        base_rate: number("1"),
+        rest_lots: i64::try_from(number(quantity).multiple_of(number("0.01")).unwrap()).unwrap(),
+        daily_notional: Micros::new(1_000).unwrap(),
+        trading_date: now.utc_date(),
+    };
+    Order::claimed(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now)
+}
+
+fn fill(exec_id: &str, quantity: &str, price: &str) -> Fill {
+    Fill {
+        exec_id: exec_id.into(),
+        quantity: Quantity::new(number(quantity)).unwrap(),
+        price: Price::new(number(price)).unwrap(),
+        timestamp: Timestamp::from_milliseconds(0),
+        fee: Decimal::ZERO,
+        fee_currency: "USD".into(),
+    }
+}
+
+fn message(fills: Vec<Fill>, state: VenueState) -> VenueReport {
+    VenueReport {
+        broker_order_id: None,
+        fills,
+        state,
+        due: None,
+    }
+}
+
+fn cancelled() -> VenueState {
+    VenueState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"))
+}
+
+fn apply(order: &Order, report: VenueReport) -> Applied {
+    order.apply(&report, Timestamp::from_milliseconds(1)).unwrap()
+}
+
+/// L, S and position after a claim and the events, from nothing.
+fn sums(order: &Order, applied: &[Deltas]) -> (i64, i64, i64) {
+    let total = applied
+        .iter()
+        .fold(order.claim_deltas(), |sum, deltas| sum.plus(deltas).unwrap());
+    (total.long, total.short, total.position)
+}
+
+#[test]
+fn a_filled_buy_is_a_position_and_nothing_open() {
+    let claimed = order(Side::Buy, "10");
+    assert_eq!(sums(&claimed, &[]), (1_000, 0, 0));
+    let part = apply(&claimed, message(vec![fill("1", "9.5", "180")], VenueState::Working));
+    assert_eq!(part.order.status, Some(OrderStatus::PartiallyFilled));
+    assert_eq!(part.order.leaves_quantity(), number("0.5"));
+    assert_eq!(sums(&claimed, &[part.deltas]), (1_000, -950, 950));
+    let rest = apply(&part.order, message(vec![fill("2", "0.5", "182")], VenueState::Working));
+    assert_eq!(rest.order.status, Some(OrderStatus::Filled));
+    assert_eq!(rest.order.version, 2);
+    assert_eq!(rest.order.average_price(), Some(number("180.1")));
+    assert_eq!(sums(&claimed, &[part.deltas, rest.deltas]), (1_000, -1_000, 1_000));
+}
+
+#[test]
+fn a_cancel_gives_the_rest_back_and_a_late_fill_is_booked_over_it() {
+    let claimed = order(Side::Sell, "10");
+    let part = apply(&claimed, message(vec![fill("1", "4", "180")], VenueState::Working));
+    let ended = apply(&part.order, message(vec![], cancelled()));
+    assert_eq!(ended.order.status, Some(OrderStatus::Cancelled));
+    assert_eq!(sums(&claimed, &[part.deltas, ended.deltas]), (-400, 400, -400));
+    let late = apply(&ended.order, message(vec![fill("2", "1", "180")], cancelled()));
+    assert_eq!(late.order.status, Some(OrderStatus::Cancelled));
+    assert_eq!(late.order.filled_quantity, number("5"));
+    assert_eq!(
+        sums(&claimed, &[part.deltas, ended.deltas, late.deltas]),
+        (-500, 500, -500)
+    );
+}
+
+#[test]
+fn fills_are_booked_once_and_beyond_the_quantity() {
+    let claimed = order(Side::Buy, "1");
+    let first = apply(
+        &claimed,
+        message(vec![fill("1", "1", "180"), fill("1", "1", "180")], VenueState::Working),
+    );
+    assert_eq!(first.order.filled_quantity, number("1"));
+    let twice = first.order.apply(
+        &message(vec![fill("1", "1", "180")], VenueState::Working),
+        Timestamp::now(),
+    );
+    assert_eq!(twice, Err(ApplyError::NothingNew));
+    let excess = apply(
+        &first.order,
+        message(vec![fill("2", "0.5", "180")], VenueState::Working),
+    );
+    assert_eq!(excess.order.filled_quantity, number("1.5"));
+    assert_eq!(sums(&claimed, &[first.deltas, excess.deltas]), (150, -150, 150));
+    assert_eq!(excess.order.leaves_quantity(), Decimal::ZERO);
+}
+
+#[test]
+fn only_a_rejection_before_any_fill_gives_the_days_notional_back() {
+    let claimed = order(Side::Buy, "1");
+    let rejected = VenueState::Rejected(Reason::new(ReasonCode::BrokerRejected, "no"));
+    assert_eq!(apply(&claimed, message(vec![], rejected)).deltas.daily_notional, -1_000);
+    assert_eq!(apply(&claimed, message(vec![], cancelled())).deltas.daily_notional, 0);
+    let filled = apply(
+        &claimed,
+        message(vec![fill("1", "1", "180.000001")], VenueState::Working),
+    );
+    assert_eq!(filled.deltas.daily_notional, 0);
+    assert_eq!(filled.deltas.cash_flow, -180_000_001);
+}
+
+#[test]
+fn only_the_last_fills_are_shown_and_all_are_remembered() {
+    let claimed = order(Side::Buy, "200");
+    let fills = (0..150).map(|n| fill(&n.to_string(), "1", "180")).collect();
+    let applied = apply(&claimed, message(fills, VenueState::Working));
+    assert_eq!((applied.order.fills.len(), applied.order.fills_total()), (100, 150));
+    let again = applied.order.apply(
+        &message(vec![fill("0", "1", "180")], VenueState::Working),
+        Timestamp::now(),
+    );
+    assert_eq!(again, Err(ApplyError::NothingNew));
+}

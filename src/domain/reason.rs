@@ -1,0 +1,55 @@
+//! Why an order is in the state it is in.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::metadata::Metadata;
+
+/// The code of a reason; programs decide by it, people read the message beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// Cancelled: what an IOC or FOK order could not fill at once.
+    TimeInForce,
+    /// Cancelled: somebody asked for it.
+    CancelRequested,
+    /// Expired: the trading day ended.
+    EndOfDay,
+    /// Rejected by the venue.
+    BrokerRejected,
+    /// Denied: larger than the instrument's maximum order size.
+    OrderSizeExceeded,
+    /// Denied by a rule without a code of its own; `metadata.rule_id` names it.
+    RiskLocked,
+    /// Denied: the day's routed notional has no room for it.
+    DailyNotionalExceeded,
+    /// A receipt: the order is still under way.
+    InFlight,
+    /// A receipt: it may have been sent, and what became of it is not known yet.
+    OutcomeUnknown,
+    /// A receipt: it was sent, and its report is not on the journal yet.
+    NotJournaled,
+}
+
+/// Why an order was rejected, cancelled, expired or is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reason {
+    /// What programs decide by.
+    pub code: ReasonCode,
+    /// A sentence for people.
+    pub message: String,
+    /// The figures behind it.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
+}
+
+impl Reason {
+    /// Returns a reason without figures.
+    pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            metadata: Metadata::new(),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Points in time, to the microsecond, in UTC.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::fmt::temporal::DateTimePrinter;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A point in time in microseconds since 1970-01-01T00:00:00Z, written as RFC 3339 with six decimals and `Z`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// A text that is not an RFC 3339 point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be an RFC 3339 timestamp such as 2026-01-31T09:30:00Z")]
+pub struct TimestampError;
+
+impl Timestamp {
+    /// Returns the present moment by this machine's clock.
+    pub fn now() -> Self {
+        Self(jiff::Timestamp::now().as_microsecond())
+    }
+
+    /// Returns the point `milliseconds` after 1970.
+    pub fn from_milliseconds(milliseconds: i64) -> Self {
+        Self(milliseconds.saturating_mul(1_000))
+    }
+
+    /// Returns the whole milliseconds since 1970, rounded down.
+    pub fn milliseconds(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
+    /// Reads an RFC 3339 text with any offset.
+    ///
+    /// # Errors
+    /// When the text is not one.
+    pub fn parse(text: &str) -> Result<Self, TimestampError> {
+        let at: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
+        Ok(Self(at.as_microsecond()))
+    }
+
+    /// Returns the point `span` later.
+    pub fn after(self, span: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// Returns how long after `earlier` this is; zero when it is not later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Returns the calendar day in UTC.
+    pub fn utc_date(self) -> TradingDate {
+        TradingDate(self.jiff().to_zoned(jiff::tz::TimeZone::UTC).date())
+    }
+
+    fn jiff(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+        formatter.write_str(&PRINTER.timestamp_to_string(&self.jiff()))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+/// The day that daily figures count for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TradingDate(jiff::civil::Date);
+
+impl TradingDate {
+    /// Returns the moment the next day begins in UTC.
+    pub fn utc_end(self) -> Timestamp {
+        let end = self.0.tomorrow().unwrap_or(self.0).to_zoned(jiff::tz::TimeZone::UTC);
+        end.map_or(Timestamp(i64::MAX), |end| Timestamp(end.timestamp().as_microsecond()))
+    }
+
+    /// Returns how many days this day lies before `other`; negative when it lies after it.
+    pub fn days_before(self, other: Self) -> i64 {
+        self.0
+            .until(other.0)
+            .map_or(i64::MAX, |span| i64::from(span.get_days()))
+    }
+}
+
+impl fmt::Display for TradingDate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_write_six_decimals_and_read_offsets() {
+        let at = Timestamp::parse("2026-03-01T10:00:00+01:00").unwrap();
+        assert_eq!(at.to_string(), "2026-03-01T09:00:00.000000Z");
+        assert_eq!(at.utc_date().to_string(), "2026-03-01");
+        assert_eq!(at.utc_date().utc_end().to_string(), "2026-03-02T00:00:00.000000Z");
+        assert_eq!(
+            at.utc_date()
+                .days_before(at.after(Duration::from_secs(9 * 86_400)).utc_date()),
+            9
+        );
+        for text in [
+            "",
+            "yesterday",
+            "2026-03-01",
+            "2026-03-01T10:00:00",
+            "2026-13-01T00:00:00Z",
+        ] {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The JSON of the contract: bytes ↔ domain, once, strictly. Pure.
+//!
+//! Requests are read field by field, so that an error names its field, and nothing unknown or doubled passes.
+//! Answers are plain serde types; their JSON Schemas under `subjects/schemas` are generated from them.
+
+pub mod brokers;
+pub mod intent;
+pub mod number;
+pub mod object;
+pub mod order_reference;
+pub mod problem;
+pub mod report;
+pub mod settlement;
+pub mod signal;
+pub mod state;

@@ -1,0 +1,216 @@
+//! The `ExecutionIntent`: written by clients, read strictly by workers.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::number::{NumberInput, UtcTimestamp};
+use super::object::Object;
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag, VenueId};
+use crate::domain::intent::{Intent, MAX_TAGS, RiskOverrides, Symbol};
+use crate::domain::money::{Micros, Rounding};
+use crate::domain::quantity::{Price, Quantity};
+use crate::domain::terms::{Mode, OrderType, Side, TimeInForce};
+use crate::domain::time::Timestamp;
+use crate::fault::{Code, Fault};
+
+/// What an algorithm publishes to have an order executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ExecutionIntent {
+    /// The broker to route to, such as `binance` or `ibkr`.
+    pub broker: String,
+    /// The venue, which must belong to the broker, such as `binance.spot`.
+    pub venue: String,
+    /// The symbol; `/`, `-` and spaces are left out, letters raised.
+    pub symbol: String,
+    /// Buy or sell.
+    pub side: Side,
+    /// Above zero, below 10^11, at most 8 decimals, a multiple of the instrument's lot.
+    pub quantity: NumberInput,
+    /// Market, or limit with a price.
+    pub order_type: OrderType,
+    /// Required for `limit`: above zero, below 10^9, at most 8 decimals, a multiple of the tick; ignored for `market`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price: Option<NumberInput>,
+    /// How long the order stands; `GTC` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_in_force: Option<TimeInForce>,
+    /// 1-36 printable ASCII characters without a space; required on the durable subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_order_id: Option<String>,
+    /// At most 32, each of 1-64 characters; `strategy:<name>` names the strategy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// 1-64 characters of `[A-Za-z0-9_-]`; `default` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// The loss expected of this order, for the daily-loss rule; its absolute value counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_loss: Option<NumberInput>,
+    /// Refused unless the order reduces the position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reduce_only: Option<bool>,
+    /// The mode the caller expects; another one in force is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Never sent to a broker after this; at most 24 hours ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<UtcTimestamp>")]
+    pub expires_at: Option<Timestamp>,
+    /// The caller's own risk figures: they can tighten a limit, never loosen one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk: Option<IntentRisk>,
+}
+
+/// The caller's own risk figures.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct IntentRisk {
+    /// The account they are of: the intent's, if given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// Profit realised today, in the base currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub realized_pnl: Option<NumberInput>,
+    /// Profit not realised yet, in the base currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unrealized_pnl: Option<NumberInput>,
+    /// The loss at which the account stops, above zero, in the base currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_loss: Option<NumberInput>,
+}
+
+/// What becomes of an intent without a `client_order_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingId {
+    /// It is given one: its caller waits for the answer and learns it there.
+    Assigned,
+    /// It is refused: a redelivery could not be told from a new order.
+    Refused,
+}
+
+/// Reads an intent whose grammar holds.
+///
+/// # Errors
+/// `malformed`, `invalid_field`, `unknown_field` or `account_mismatch`, each about one field.
+pub fn decode(body: &[u8], missing_id: MissingId) -> Result<Intent, Fault> {
+    let mut object = Object::read(body)?;
+    let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
+    decode_fields(object, client_order_id.clone(), missing_id).map_err(|fault| match &client_order_id {
+        Some(id) => fault.about(id.as_str()),
+        None => fault,
+    })
+}
+
+fn decode_fields(
+    mut object: Object<'_>,
+    client_order_id: Option<ClientOrderId>,
+    missing_id: MissingId,
+) -> Result<Intent, Fault> {
+    let broker = object.required_text("broker", BrokerId::new)?;
+    let venue = object.required_text("venue", VenueId::new)?;
+    let symbol = object.required_text("symbol", Symbol::normalised)?;
+    let side = object.required_text("side", one_of(Side::parse, "must be `buy` or `sell`"))?;
+    let quantity = object.optional_amount("quantity", Quantity::new)?;
+    let quantity = quantity.ok_or_else(|| object.invalid("quantity", "is required"))?;
+    let order_type = object.required_text("order_type", one_of(OrderType::parse, "must be `market` or `limit`"))?;
+    let price = object.optional_amount("price", Price::new)?;
+    let price = match order_type {
+        OrderType::Market => None,
+        OrderType::Limit => Some(price.ok_or_else(|| object.invalid("price", "is required for a limit order"))?),
+    };
+    let time_in_force = object.optional_text(
+        "time_in_force",
+        one_of(TimeInForce::parse, "must be `GTC`, `IOC`, `FOK` or `DAY`"),
+    )?;
+    let account_id = object
+        .optional_text("account_id", AccountId::new)?
+        .unwrap_or_else(AccountId::default_account);
+    let tags = decode_tags(&mut object)?;
+    let reduce_only = object
+        .optional::<bool>("reduce_only", "must be true or false")?
+        .unwrap_or(false);
+    let estimated_loss = object.optional_amount("estimated_loss", money)?.map(|loss| loss.abs());
+    let mode = object.optional_text("mode", one_of(Mode::parse, "must be `paper`, `live` or `dry_run`"))?;
+    let expires_at = object.optional_timestamp("expires_at")?;
+    let risk = match object.optional_object("risk.")? {
+        Some(risk) => decode_risk(risk, &account_id)?,
+        None => RiskOverrides::default(),
+    };
+    let client_order_id = match (client_order_id, missing_id) {
+        (Some(id), _) => id,
+        (None, MissingId::Assigned) => ClientOrderId::assign(),
+        (None, MissingId::Refused) => {
+            return Err(object.invalid("client_order_id", "is required on the durable subject"));
+        }
+    };
+    object.finish()?;
+    Ok(Intent {
+        broker,
+        venue,
+        symbol,
+        side,
+        quantity,
+        order_type,
+        price,
+        time_in_force: time_in_force.unwrap_or(TimeInForce::Gtc),
+        client_order_id,
+        account_id,
+        tags,
+        reduce_only,
+        estimated_loss,
+        mode,
+        expires_at,
+        risk,
+    })
+}
+
+fn decode_tags(object: &mut Object<'_>) -> Result<Vec<Tag>, Fault> {
+    let texts = object
+        .optional::<Vec<String>>("tags", "must be an array of strings")?
+        .unwrap_or_default();
+    if texts.len() > MAX_TAGS {
+        return Err(object.invalid("tags", format!("must be at most {MAX_TAGS}")));
+    }
+    texts
+        .iter()
+        .map(|text| Tag::new(text).map_err(|rule| object.invalid("tags", format!("each {rule}"))))
+        .collect()
+}
+
+fn decode_risk(mut risk: Object<'_>, account_id: &AccountId) -> Result<RiskOverrides, Fault> {
+    let of_account = risk.optional_text("account_id", AccountId::new)?;
+    if of_account.is_some_and(|of_account| of_account != *account_id) {
+        return Err(Fault::field(
+            Code::AccountMismatch,
+            "risk.account_id",
+            "is not the intent's account",
+        ));
+    }
+    let overrides = RiskOverrides {
+        realized_pnl: risk.optional_amount("realized_pnl", money)?,
+        unrealized_pnl: risk.optional_amount("unrealized_pnl", money)?,
+        stop_loss: risk.optional_amount("stop_loss", money)?,
+    };
+    if overrides.stop_loss.is_some_and(|limit| !limit.is_positive()) {
+        return Err(risk.invalid("stop_loss", "must be above zero"));
+    }
+    risk.finish()?;
+    Ok(overrides)
+}
+
+/// An amount of the base currency that the shared sums can count.
+fn money(number: crate::domain::decimal::Decimal) -> Result<crate::domain::decimal::Decimal, &'static str> {
+    match Micros::from_decimal(number, Rounding::Down) {
+        Some(_) if number.scale() <= crate::domain::quantity::MAX_DECIMALS => Ok(number),
+        _ => Err("must lie within ±9007199254.740991 and have at most 8 decimals"),
+    }
+}
+
+fn one_of<T>(parse: impl Fn(&str) -> Option<T>, rule: &'static str) -> impl FnOnce(&str) -> Result<T, &'static str> {
+    move |text| parse(text).ok_or(rule)
+}
+
+#[cfg(test)]
+#[path = "intent_tests.rs"]
+mod tests;

@@ -1,0 +1,188 @@
+use super::*;
+
+const GOOD: &str = r#"{"broker":"binance","venue":"binance.spot","symbol":"btc/usdt","side":"buy","quantity":"0.001",
+    "order_type":"limit","price":0.30e5,"client_order_id":"a1","tags":["strategy:x"],"account_id":"fund"}"#;
+
+fn fault(body: &str) -> (Code, Option<String>) {
+    let fault = decode(body.as_bytes(), MissingId::Assigned).unwrap_err();
+    assert!(!fault.detail.is_empty());
+    (fault.code, fault.field)
+}
+
+/// GOOD with one field set to raw JSON, or left out.
+fn with(field: &str, raw: Option<&str>) -> String {
+    let mut object: std::collections::BTreeMap<String, Box<serde_json::value::RawValue>> =
+        serde_json::from_str(GOOD).unwrap();
+    object.remove(field);
+    if let Some(raw) = raw {
+        object.insert(
+            field.into(),
+            serde_json::value::RawValue::from_string(raw.into()).unwrap(),
+        );
+    }
+    serde_json::to_string(&object).unwrap()
+}
+
+#[test]
+fn a_good_intent_is_normalised() {
+    let intent = decode(GOOD.as_bytes(), MissingId::Refused).unwrap();
+    assert_eq!(intent.symbol.as_str(), "BTCUSDT");
+    assert_eq!(intent.quantity.to_string(), "0.001");
+    assert_eq!(intent.price.unwrap().to_string(), "30000");
+    assert_eq!(intent.time_in_force, TimeInForce::Gtc);
+    let market = decode(with("order_type", Some("\"market\"")).as_bytes(), MissingId::Refused).unwrap();
+    assert_eq!(market.price, None);
+}
+
+#[test]
+fn the_content_is_the_normalised_intent_without_its_conditions() {
+    let hash = |body: &str| decode(body.as_bytes(), MissingId::Refused).unwrap().content_hash();
+    let good = hash(GOOD);
+    for (field, raw) in [
+        ("symbol", "\"BTC-USDT\""),
+        ("quantity", "1e-3"),
+        ("price", "\"30000.00\""),
+        ("time_in_force", "\"GTC\""),
+        ("expires_at", "\"2026-01-01T00:00:00Z\""),
+        ("mode", "\"paper\""),
+        ("risk", r#"{"realized_pnl":-5}"#),
+        ("estimated_loss", "7"),
+    ] {
+        assert_eq!(hash(&with(field, Some(raw))), good, "{field}");
+    }
+    for (field, raw) in [
+        ("symbol", "\"ETHUSDT\""),
+        ("quantity", "0.002"),
+        ("price", "30001"),
+        ("side", "\"sell\""),
+        ("time_in_force", "\"IOC\""),
+        ("tags", "[\"strategy:y\"]"),
+        ("reduce_only", "true"),
+        ("venue", "\"binance.margin\""),
+    ] {
+        assert_ne!(hash(&with(field, Some(raw))), good, "{field}");
+    }
+}
+
+#[test]
+fn bad_bodies_are_malformed() {
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    for body in [
+        "",
+        "  ",
+        "null",
+        "[]",
+        "42",
+        "{",
+        &GOOD[..GOOD.len() - 1],
+        &format!("{GOOD}{{}}"),
+        &deep,
+    ] {
+        assert_eq!(fault(body).0, Code::Malformed, "{body:.40}");
+    }
+    assert_eq!(
+        decode(b"{\"broker\":\"\xff\"}", MissingId::Assigned).unwrap_err().code,
+        Code::Malformed
+    );
+    let large = vec![b' '; super::super::object::MAX_BODY_BYTES + 1];
+    assert_eq!(
+        decode(&large, MissingId::Assigned).unwrap_err().code,
+        Code::PayloadTooLarge
+    );
+    let many = (0..1_000).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(",");
+    assert_eq!(fault(&format!("{{{many}}}")).0, Code::Malformed);
+}
+
+#[test]
+fn every_bad_field_is_named() {
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let long_tags = format!("[{}]", vec!["\"t\""; 33].join(","));
+    for (field, raw) in [
+        ("broker", Some("\"a.b\"")),
+        ("broker", None),
+        ("venue", Some("7")),
+        ("symbol", Some("\"/\"")),
+        ("side", Some("\"BUY\"")),
+        ("quantity", None),
+        ("quantity", Some("0")),
+        ("quantity", Some("-1")),
+        ("quantity", Some("\"NaN\"")),
+        ("quantity", Some("1e400")),
+        ("quantity", Some("1234567890123456789012345678901234567890")),
+        ("quantity", Some("0.000000001")),
+        ("quantity", Some("100000000000")),
+        ("quantity", Some("true")),
+        ("quantity", Some("\"1_000\"")),
+        ("quantity", Some("\".5\"")),
+        ("quantity", Some(&deep)),
+        ("order_type", Some("\"stop\"")),
+        ("price", None),
+        ("price", Some("null")),
+        ("price", Some("1000000000")),
+        ("time_in_force", Some("\"gtc\"")),
+        ("client_order_id", Some("\"with space\"")),
+        ("client_order_id", Some("12")),
+        ("account_id", Some("\"a.b\"")),
+        ("tags", Some("\"strategy:x\"")),
+        ("tags", Some("[\"\"]")),
+        ("tags", Some(&long_tags)),
+        ("reduce_only", Some("\"yes\"")),
+        ("mode", Some("\"sandbox\"")),
+        ("expires_at", Some("\"soon\"")),
+        ("estimated_loss", Some("99999999999")),
+        ("risk", Some("[]")),
+    ] {
+        assert_eq!(
+            fault(&with(field, raw)),
+            (Code::InvalidField, Some(field.into())),
+            "{field} {raw:?}"
+        );
+    }
+    assert_eq!(
+        fault(&with("stop_price", Some("1"))),
+        (Code::UnknownField, Some("stop_price".into()))
+    );
+    assert_eq!(
+        fault(&with("risk", Some(r#"{"stop_los":1}"#))),
+        (Code::UnknownField, Some("risk.stop_los".into()))
+    );
+    assert_eq!(
+        fault(&with("risk", Some(r#"{"stop_loss":0}"#))),
+        (Code::InvalidField, Some("risk.stop_loss".into()))
+    );
+    let foreign = fault(&with("risk", Some(r#"{"account_id":"other"}"#)));
+    assert_eq!(foreign, (Code::AccountMismatch, Some("risk.account_id".into())));
+    let doubled = GOOD.replacen('{', r#"{"broker":"binance","#, 1);
+    assert_eq!(fault(&doubled), (Code::InvalidField, Some("broker".into())));
+    let escaped = GOOD.replacen('{', r#"{"\u0062roker":"binance","#, 1);
+    assert_eq!(fault(&escaped), (Code::InvalidField, Some("broker".into())));
+}
+
+#[test]
+fn the_durable_door_needs_an_id_and_the_request_door_gives_one() {
+    let anonymous = with("client_order_id", None);
+    assert!(decode(anonymous.as_bytes(), MissingId::Assigned).is_ok());
+    let refused = decode(anonymous.as_bytes(), MissingId::Refused).unwrap_err();
+    assert_eq!(refused.field.as_deref(), Some("client_order_id"));
+}
+
+#[test]
+fn an_error_names_the_order_it_is_about() {
+    let fault = decode(with("side", Some("\"x\"")).as_bytes(), MissingId::Refused).unwrap_err();
+    assert_eq!(fault.client_order_id.as_deref(), Some("a1"));
+}
+
+#[test]
+fn the_schema_knows_the_same_fields() {
+    let schema = serde_json::to_value(schemars::schema_for!(ExecutionIntent)).unwrap();
+    let known: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+    for field in &known {
+        // A known field of a wrong type is invalid, not unknown.
+        let code = match field.as_str() {
+            "price" | "estimated_loss" => fault(&with(field, Some("{}"))).0,
+            _ => fault(&with(field, Some("[[]]"))).0,
+        };
+        assert_eq!(code, Code::InvalidField, "{field}");
+    }
+    assert_eq!(known.len(), 16);
+}

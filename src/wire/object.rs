@@ -1,0 +1,205 @@
+//! A JSON object read strictly: every field once, none unknown, each error with its field's name.
+
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::domain::decimal::Decimal;
+use crate::domain::time::Timestamp;
+use crate::fault::{Code, Fault};
+
+/// The largest body that is read.
+pub const MAX_BODY_BYTES: usize = 1_048_576;
+/// The most fields an object may have before it is refused unread.
+pub const MAX_FIELDS: usize = 64;
+
+/// The fields of a JSON object that nobody has asked for yet.
+#[derive(Debug)]
+pub struct Object<'a> {
+    prefix: &'static str,
+    fields: Vec<(String, &'a RawValue)>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads the body's outermost object.
+    ///
+    /// # Errors
+    /// `malformed` when it is not one, `invalid_field` for a doubled key, `payload_too_large` beyond the bound.
+    pub fn read(body: &'a [u8]) -> Result<Self, Fault> {
+        if body.len() > MAX_BODY_BYTES {
+            return Err(Fault::new(
+                Code::PayloadTooLarge,
+                format!("the body is larger than {MAX_BODY_BYTES} bytes"),
+            ));
+        }
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(Fault::new(
+                Code::Malformed,
+                "the body is empty; it must be a JSON object",
+            ));
+        }
+        let text = std::str::from_utf8(body).map_err(|_| Fault::new(Code::Malformed, "the body is not valid UTF-8"))?;
+        Self::parse(text, "")
+    }
+
+    fn parse(text: &'a str, prefix: &'static str) -> Result<Self, Fault> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let fields = deserializer
+            .deserialize_map(Fields)
+            .and_then(|fields| deserializer.end().map(|()| fields));
+        let fields = fields.map_err(|error| match prefix {
+            "" => Fault::new(Code::Malformed, format!("the body is not a JSON object: {error}")),
+            _ => Fault::field(Code::InvalidField, prefix.trim_end_matches('.'), "must be an object"),
+        })?;
+        let object = Self { prefix, fields };
+        if object.fields.len() > MAX_FIELDS {
+            return Err(Fault::new(
+                Code::Malformed,
+                format!("the object has more than {MAX_FIELDS} fields"),
+            ));
+        }
+        for (at, (name, _)) in object.fields.iter().enumerate() {
+            if object.fields[..at].iter().any(|(earlier, _)| earlier == name) {
+                return Err(object.invalid(name, "stands twice"));
+            }
+        }
+        Ok(object)
+    }
+
+    /// Returns an error about one field of this object.
+    pub fn invalid(&self, name: &str, rule: impl std::fmt::Display) -> Fault {
+        Fault::field(Code::InvalidField, &format!("{}{name}", self.prefix), rule)
+    }
+
+    /// Takes a field's raw JSON; `null` counts as absent.
+    fn take(&mut self, name: &str) -> Option<&'a str> {
+        let at = self.fields.iter().position(|(field, _)| field == name)?;
+        let raw = self.fields.swap_remove(at).1.get();
+        (raw != "null").then_some(raw)
+    }
+
+    /// Takes a field of any type.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is of another type than `rule` says.
+    pub fn optional<T: DeserializeOwned>(&mut self, name: &str, rule: &str) -> Result<Option<T>, Fault> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(raw) => serde_json::from_str(raw)
+                .map(Some)
+                .map_err(|_| self.invalid(name, rule)),
+        }
+    }
+
+    /// Takes a string and checks it with `parse`.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is no string or `parse` refuses it.
+    pub fn optional_text<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Fault> {
+        let Some(text) = self.optional::<String>(name, "must be a string")? else {
+            return Ok(None);
+        };
+        parse(&text).map(Some).map_err(|rule| self.invalid(name, rule))
+    }
+
+    /// Takes a string that must be there and checks it with `parse`.
+    ///
+    /// # Errors
+    /// As [`Object::optional_text`]; also when it is missing.
+    pub fn required_text<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Fault> {
+        self.optional_text(name, parse)?
+            .ok_or_else(|| self.invalid(name, "is required"))
+    }
+
+    /// Takes an exact number: a JSON number, or a string that holds one.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is neither.
+    pub fn optional_number(&mut self, name: &str) -> Result<Option<Decimal>, Fault> {
+        let Some(raw) = self.take(name) else { return Ok(None) };
+        let text = raw
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'))
+            .unwrap_or(raw);
+        text.parse().map(Some).map_err(|rule| self.invalid(name, rule))
+    }
+
+    /// Takes an exact number and checks it with `parse`.
+    ///
+    /// # Errors
+    /// As [`Object::optional_number`]; also when `parse` refuses it.
+    pub fn optional_amount<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(Decimal) -> Result<T, E>,
+    ) -> Result<Option<T>, Fault> {
+        let Some(number) = self.optional_number(name)? else {
+            return Ok(None);
+        };
+        parse(number).map(Some).map_err(|rule| self.invalid(name, rule))
+    }
+
+    /// Takes a timestamp.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is not RFC 3339.
+    pub fn optional_timestamp(&mut self, name: &str) -> Result<Option<Timestamp>, Fault> {
+        self.optional_text(name, Timestamp::parse)
+    }
+
+    /// Takes a nested object; `prefix` is its name with a dot behind it, for the errors of its fields.
+    ///
+    /// # Errors
+    /// As [`Object::read`].
+    pub fn optional_object(&mut self, prefix: &'static str) -> Result<Option<Object<'a>>, Fault> {
+        self.take(prefix.trim_end_matches('.'))
+            .map(|raw| Object::parse(raw, prefix))
+            .transpose()
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// `unknown_field` when there is a field nobody asked for.
+    pub fn finish(self) -> Result<(), Fault> {
+        match self.fields.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name = format!("{}{name}", self.prefix);
+                Err(Fault::field(
+                    Code::UnknownField,
+                    &name,
+                    "is not a field of this request",
+                ))
+            }
+        }
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::with_capacity(16);
+        while let Some(entry) = map.next_entry()? {
+            // One beyond the bound is enough to refuse the object; the rest is still checked as JSON, but not kept.
+            if fields.len() <= MAX_FIELDS {
+                fields.push(entry);
+            }
+        }
+        Ok(fields)
+    }
+}

@@ -1,0 +1,124 @@
+//! Requests about an order that exists: get, cancel, cancel all.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::object::Object;
+use super::report::ExecutionReport;
+use crate::domain::id::{ClientOrderId, OrderId};
+use crate::domain::intent::Symbol;
+use crate::fault::Fault;
+
+/// Names one order: by the router's id or by the caller's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct OrderReference {
+    /// The router's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<String>,
+    /// The caller's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_order_id: Option<String>,
+}
+
+/// One order, named in one of the two ways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderName {
+    /// By the router's id.
+    OrderId(OrderId),
+    /// By the caller's id, in the account of the subject.
+    ClientOrderId(ClientOrderId),
+}
+
+impl std::fmt::Display for OrderName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OrderId(id) => write!(formatter, "order_id {id}"),
+            Self::ClientOrderId(id) => write!(formatter, "client_order_id {id}"),
+        }
+    }
+}
+
+/// Asks for every open order of an account at a broker to be cancelled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct CancelAllRequest {
+    /// Only orders of this symbol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
+}
+
+/// What a cancel of all orders did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelAllAnswer {
+    /// The reports of the orders it cancelled.
+    pub cancelled: Vec<ExecutionReport>,
+    /// The reports of the orders that are still open or unknown.
+    pub remaining: Vec<ExecutionReport>,
+}
+
+/// Reads which order is meant.
+///
+/// # Errors
+/// `malformed`, `invalid_field` or `unknown_field`; also when none or both of the ids are given.
+pub fn decode_order(body: &[u8]) -> Result<OrderName, Fault> {
+    let mut object = Object::read(body)?;
+    let order_id = object.optional_text("order_id", OrderId::new)?;
+    let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
+    let name = match (order_id, client_order_id) {
+        (Some(id), None) => OrderName::OrderId(id),
+        (None, Some(id)) => OrderName::ClientOrderId(id),
+        (None, None) => return Err(object.invalid("order_id", "or client_order_id is required")),
+        (Some(_), Some(_)) => return Err(object.invalid("client_order_id", "cannot stand beside order_id")),
+    };
+    object.finish()?;
+    Ok(name)
+}
+
+/// Reads which symbol's orders are meant; `None` means all.
+///
+/// # Errors
+/// `malformed`, `invalid_field` or `unknown_field`.
+pub fn decode_cancel_all(body: &[u8]) -> Result<Option<Symbol>, Fault> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let mut object = Object::read(body)?;
+    let symbol = object.optional_text("symbol", Symbol::normalised)?;
+    object.finish()?;
+    Ok(symbol)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_one_id_names_an_order() {
+        assert!(matches!(
+            decode_order(br#"{"order_id":"BN-1"}"#),
+            Ok(OrderName::OrderId(_))
+        ));
+        assert!(matches!(
+            decode_order(br#"{"client_order_id":"a"}"#),
+            Ok(OrderName::ClientOrderId(_))
+        ));
+        for body in [
+            "{}",
+            r#"{"order_id":"a","client_order_id":"b"}"#,
+            r#"{"order_id":7}"#,
+            r#"{"id":"a"}"#,
+            "[]",
+        ] {
+            assert!(decode_order(body.as_bytes()).is_err(), "{body}");
+        }
+        assert_eq!(decode_cancel_all(b"").unwrap(), None);
+        assert_eq!(
+            decode_cancel_all(br#"{"symbol":"btc/usdt"}"#)
+                .unwrap()
+                .unwrap()
+                .as_str(),
+            "BTCUSDT"
+        );
+    }
+}

@@ -1,0 +1,290 @@
+//! What a journaled report carries beyond the report: the moves of the shared sums, and what rebuilds the order.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::number::{PlainNumber, UtcTimestamp};
+use super::report::ExecutionReport;
+use crate::domain::decimal::Decimal;
+use crate::domain::execution::{Due, DueAction};
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
+use crate::domain::intent::Symbol;
+use crate::domain::metadata::Metadata;
+use crate::domain::money::Micros;
+use crate::domain::order::Order;
+use crate::domain::quantity::{Price, Quantity};
+use crate::domain::settlement::{Deltas, Reservation};
+use crate::domain::time::{Timestamp, TradingDate};
+
+/// What an event moved, and what is needed to rebuild the shared state from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Settlement {
+    /// The store's epoch it was settled in.
+    pub epoch: i64,
+    /// The hash of the intent's content.
+    pub content: String,
+    /// The moves of the shared sums since the order's version before; from nothing for version 1.
+    pub deltas: SettlementDeltas,
+    /// The lot that quantities count in.
+    #[schemars(with = "PlainNumber")]
+    pub lot_size: Decimal,
+    /// What a unit of the quote currency was worth in the base currency.
+    #[schemars(with = "PlainNumber")]
+    pub base_rate: Decimal,
+    /// Lots still reserved after this event.
+    pub rest_lots: i64,
+    /// What the order counts for in the day's notional, in millionths of the base currency.
+    pub daily_notional: i64,
+    /// The trading date it counts for.
+    #[schemars(with = "String")]
+    pub trading_date: TradingDate,
+    /// The sum of fill price × quantity.
+    #[schemars(with = "PlainNumber")]
+    pub filled_cost: Decimal,
+    /// Ids of the fills that are no longer in the report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_exec_ids: Vec<String>,
+    /// What a paper venue does with the order next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<SettlementDue>,
+    /// The figures of every limit the order was held against, by rule.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub figures: Metadata,
+}
+
+/// The moves of the shared sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SettlementDeltas {
+    /// Long exposure, in lots.
+    pub long: i64,
+    /// Short exposure, in lots.
+    pub short: i64,
+    /// Position, in lots.
+    pub position: i64,
+    /// Cash flow, in millionths of the base currency.
+    pub cash_flow: i64,
+    /// The day's routed notional, in millionths of the base currency.
+    pub daily_notional: i64,
+}
+
+/// What a paper venue does with an order, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SettlementDue {
+    /// When.
+    #[schemars(with = "UtcTimestamp")]
+    pub at: Timestamp,
+    /// `fill_rest` or `expire`.
+    pub action: String,
+}
+
+/// A journal document that cannot be read back into an order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the document of order {order_id} cannot be read: {what}")]
+pub struct DocumentError {
+    /// The order, as far as it is known.
+    pub order_id: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl From<Deltas> for SettlementDeltas {
+    fn from(deltas: Deltas) -> Self {
+        let Deltas {
+            long,
+            short,
+            position,
+            cash_flow,
+            daily_notional,
+        } = deltas;
+        Self {
+            long,
+            short,
+            position,
+            cash_flow,
+            daily_notional,
+        }
+    }
+}
+
+impl From<SettlementDeltas> for Deltas {
+    fn from(deltas: SettlementDeltas) -> Self {
+        let SettlementDeltas {
+            long,
+            short,
+            position,
+            cash_flow,
+            daily_notional,
+        } = deltas;
+        Self {
+            long,
+            short,
+            position,
+            cash_flow,
+            daily_notional,
+        }
+    }
+}
+
+/// Returns the journal's document of an order: its report with the settlement.
+pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) -> ExecutionReport {
+    let reservation = &order.reservation;
+    let due = order.due.map(|due| SettlementDue {
+        at: due.at,
+        action: due.action.as_str().to_owned(),
+    });
+    ExecutionReport {
+        settlement: Some(Box::new(Settlement {
+            epoch,
+            content: order.content.0.to_string(),
+            deltas: deltas.into(),
+            lot_size: reservation.lot_size,
+            base_rate: reservation.base_rate,
+            rest_lots: reservation.rest_lots,
+            daily_notional: reservation.daily_notional.units(),
+            trading_date: reservation.trading_date,
+            filled_cost: order.filled_cost,
+            earlier_exec_ids: order.earlier_exec_ids.clone(),
+            due,
+            figures,
+        })),
+        ..ExecutionReport::of(order)
+    }
+}
+
+/// Returns the order a document tells of, and its settlement.
+///
+/// # Errors
+/// When the document is not whole.
+pub fn read_document(body: &[u8]) -> Result<(Order, Settlement), DocumentError> {
+    let report = ExecutionReport::decode(body).map_err(|error| DocumentError {
+        order_id: "?".to_owned(),
+        what: error.to_string(),
+    })?;
+    let wrong = |what: &dyn std::fmt::Display| DocumentError {
+        order_id: report.order_id.clone(),
+        what: what.to_string(),
+    };
+    let settlement = report
+        .settlement
+        .as_deref()
+        .cloned()
+        .ok_or_else(|| wrong(&"it has no settlement"))?;
+    let due = settlement.due.as_ref().map(|due| match due.action.as_str() {
+        "fill_rest" => Ok(Due {
+            at: due.at,
+            action: DueAction::FillRest,
+        }),
+        "expire" => Ok(Due {
+            at: due.at,
+            action: DueAction::Expire,
+        }),
+        other => Err(wrong(&format!("the due action {other} is not known"))),
+    });
+    let order = Order {
+        order_id: OrderId::new(&report.order_id).map_err(|error| wrong(&error))?,
+        broker_order_id: report.broker_order_id.clone(),
+        client_order_id: ClientOrderId::new(&report.client_order_id).map_err(|error| wrong(&error))?,
+        account_id: AccountId::new(&report.account_id).map_err(|error| wrong(&error))?,
+        broker: BrokerId::new(&report.broker).map_err(|error| wrong(&error))?,
+        venue: VenueId::new(&report.venue).map_err(|error| wrong(&error))?,
+        symbol: Symbol::normalised(&report.symbol).map_err(|error| wrong(&error))?,
+        side: report.side,
+        order_type: report.order_type,
+        time_in_force: report.time_in_force,
+        price: report
+            .price
+            .map(Price::new)
+            .transpose()
+            .map_err(|error| wrong(&error))?,
+        quantity: Quantity::new(report.quantity).map_err(|error| wrong(&error))?,
+        tags: report
+            .tags
+            .iter()
+            .map(|tag| Tag::new(tag))
+            .collect::<Result<_, _>>()
+            .map_err(|error| wrong(&error))?,
+        mode: report.mode,
+        content: ContentHash(settlement.content.as_str().into()),
+        status: (report.version > 0).then_some(report.status),
+        version: report.version,
+        filled_quantity: report.filled_quantity,
+        filled_cost: settlement.filled_cost,
+        fills: report
+            .fills
+            .iter()
+            .map(|fill| fill.to_domain())
+            .collect::<Result<_, _>>()
+            .map_err(|error| wrong(&error))?,
+        earlier_exec_ids: settlement.earlier_exec_ids.clone(),
+        submitted_at: report.submitted_at,
+        updated_at: report.updated_at,
+        reason: report.reason.clone(),
+        reservation: Reservation {
+            lot_size: settlement.lot_size,
+            base_rate: settlement.base_rate,
+            rest_lots: settlement.rest_lots,
+            daily_notional: Micros::new(settlement.daily_notional)
+                .ok_or_else(|| wrong(&"its notional is out of range"))?,
+            trading_date: settlement.trading_date,
+        },
+        due: due.transpose()?,
+    };
+    Ok((order, settlement))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::execution::{Fill, VenueReport, VenueState};
+    use crate::domain::instrument::Instrument;
+    use crate::domain::terms::Mode;
+    use crate::wire::intent::{MissingId, decode};
+
+    #[test]
+    fn an_order_survives_the_journal() {
+        let number = |text: &str| text.parse::<Decimal>().unwrap();
+        let body = br#"{"broker":"ibkr","venue":"ibkr.paper","symbol":"AAPL","side":"sell","quantity":10,
+            "order_type":"limit","price":180.01,"client_order_id":"c","tags":["strategy:s"],"time_in_force":"DAY"}"#;
+        let intent = decode(body, MissingId::Refused).unwrap();
+        let instrument = Instrument {
+            broker: intent.broker.clone(),
+            venue: intent.venue.clone(),
+            symbol: intent.symbol.clone(),
+            reference_price: Price::new(number("180")).unwrap(),
+            tick_size: Price::new(number("0.01")).unwrap(),
+            lot_size: Quantity::new(number("0.01")).unwrap(),
+            max_order_size: intent.quantity,
+            max_notional: number("900000"),
+            quote: "USD".into(),
+            base_rate: number("1"),
+        };
+        let now = Timestamp::now();
+        let lots = instrument.lots(intent.quantity).unwrap();
+        let reservation = Reservation::of(&instrument, intent.quantity, lots, intent.price.unwrap(), now).unwrap();
+        let claimed = Order::claimed(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now);
+        let fill = Fill {
+            exec_id: "IB-1-1".into(),
+            quantity: Quantity::new(number("9.5")).unwrap(),
+            price: intent.price.unwrap(),
+            timestamp: now,
+            fee: Decimal::ZERO,
+            fee_currency: "USD".into(),
+        };
+        let message = VenueReport {
+            broker_order_id: Some("P1".into()),
+            fills: vec![fill],
+            state: VenueState::Working,
+            due: Some(Due {
+                at: now,
+                action: DueAction::FillRest,
+            }),
+        };
+        let applied = claimed.apply(&message, now).unwrap();
+        let figures = Metadata::new().with("max_daily_notional", 5);
+        let document = document(&applied.order, applied.deltas, 7, figures);
+        let (order, settlement) = read_document(&document.encode()).unwrap();
+        assert_eq!(order, applied.order);
+        assert_eq!(Deltas::from(settlement.deltas), applied.deltas);
+        assert_eq!(settlement.epoch, 7);
+    }
+}
