@@ -1,4 +1,5 @@
 //! x
 pub mod domain;
 pub mod fault;
+pub mod risk;
 pub mod wire;
