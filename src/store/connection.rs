@@ -92,6 +92,11 @@ impl Store {
         self.core.epoch().ok()
     }
 
+    /// Takes the epoch out of force for this process: every call fails until the store has been checked again.
+    pub fn leave(&self) {
+        self.core.join(NO_EPOCH);
+    }
+
     /// Answers whether Redis answers at all.
     ///
     /// # Errors

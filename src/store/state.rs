@@ -29,6 +29,8 @@ pub struct SharedState {
 pub struct StateSet {
     /// The version it builds on.
     pub builds_on: u64,
+    /// The version it makes.
+    pub version: u64,
     /// The new cap.
     pub daily_notional_limit: Micros,
     /// Its journal document.
@@ -150,10 +152,11 @@ impl Store {
     }
 }
 
-fn arguments(change: &StateSet) -> [Bytes; 5] {
+fn arguments(change: &StateSet) -> [Bytes; 6] {
     [
         "set".into(),
         change.builds_on.to_string().into(),
+        change.version.to_string().into(),
         change.daily_notional_limit.units().to_string().into(),
         change.document.clone(),
         if change.is_journaled {

@@ -1,0 +1,71 @@
+//! Settings of the journal's writer.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// JetStream refuses atomic batches of more messages.
+const BATCH_MAX: usize = 1_000;
+
+/// How entries that wait together are appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Append {
+    /// All are published, then all acknowledgements awaited: faster where the server does not sync each append.
+    #[default]
+    Pipelined,
+    /// One JetStream atomic batch: faster where the server syncs each append (`sync_interval: always`). Needs server
+    /// 2.12; with an older one entries are pipelined.
+    Atomic,
+}
+
+/// How entries are appended to the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalSettings {
+    /// `pipelined` (the default) or `atomic`.
+    pub append: Append,
+    /// The most entries of one batch, 1 to 1000; default 256.
+    pub batch_max: usize,
+    /// The most entries that wait for the writer; default 8192. Beyond it callers are refused at once.
+    pub queue_max: usize,
+    /// How long one attempt waits for its acknowledgement, in milliseconds; default 2000.
+    pub ack_timeout_ms: u64,
+    /// Attempts per entry, the first included; default 3.
+    pub attempts: u32,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self {
+            append: Append::Pipelined,
+            batch_max: 256,
+            queue_max: 8_192,
+            ack_timeout_ms: 2_000,
+            attempts: 3,
+        }
+    }
+}
+
+impl JournalSettings {
+    /// Returns how long one attempt waits for its acknowledgement.
+    pub fn ack_timeout(&self) -> Duration {
+        Duration::from_millis(self.ack_timeout_ms)
+    }
+
+    /// Adds a sentence for every setting that is out of its range.
+    pub fn check(&self, errors: &mut Vec<String>) {
+        if !(1..=BATCH_MAX).contains(&self.batch_max) {
+            errors.push(format!("journal.batch_max must be between 1 and {BATCH_MAX}"));
+        }
+        if !(1..=1_000_000).contains(&self.queue_max) {
+            errors.push("journal.queue_max must be between 1 and 1000000".to_owned());
+        }
+        if !(10..=60_000).contains(&self.ack_timeout_ms) {
+            errors.push("journal.ack_timeout_ms must be between 10 and 60000".to_owned());
+        }
+        if !(1..=20).contains(&self.attempts) {
+            errors.push("journal.attempts must be between 1 and 20".to_owned());
+        }
+    }
+}

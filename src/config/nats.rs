@@ -1,0 +1,172 @@
+//! Settings of the NATS connection and of the streams.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Streams have at most five replicas (JetStream's own limit).
+const REPLICAS_MAX: usize = 5;
+/// The longest time limit that makes sense for one exchange with the server.
+const TIMEOUT_MAX_MS: u64 = 60_000;
+
+/// A text that logs must not show.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Returns the secret of this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text, for whoever has to present it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("\"***\"")
+    }
+}
+
+/// Where NATS is, how long it may take, and how large its streams may grow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsSettings {
+    /// One or more server addresses, separated by commas; default `nats://127.0.0.1:4222`.
+    pub url: String,
+    /// The user's name; default none.
+    pub user: Option<String>,
+    /// The user's password; default none.
+    pub password: Option<Secret>,
+    /// A file with a user's JWT and key (`.creds`); default none.
+    pub credentials_file: Option<String>,
+    /// The longest time one attempt to connect takes, in milliseconds; default 2000.
+    pub connect_timeout_ms: u64,
+    /// The longest time one exchange with the server takes, in milliseconds; default 5000.
+    pub request_timeout_ms: u64,
+    /// The time between two pings, in milliseconds; default 5000. Two unanswered pings end a connection.
+    pub ping_interval_ms: u64,
+    /// Copies of each stream, 1 to 5; default 1. Production wants 3, in separate failure domains.
+    pub replicas: usize,
+    /// How long the journal remembers message ids, in seconds; default 120.
+    pub duplicate_window_s: u64,
+    /// The most bytes of intents that wait; -1 (the default) sets no limit.
+    pub intents_max_bytes: i64,
+    /// The most bytes of the journal; -1 (the default) sets no limit.
+    pub reports_max_bytes: i64,
+    /// How long alerts are kept, in hours; default 720.
+    pub alerts_max_age_h: u64,
+    /// How long dead letters are kept, in hours; default 2160.
+    pub dead_max_age_h: u64,
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".to_owned(),
+            user: None,
+            password: None,
+            credentials_file: None,
+            connect_timeout_ms: 2_000,
+            request_timeout_ms: 5_000,
+            ping_interval_ms: 5_000,
+            replicas: 1,
+            duplicate_window_s: 120,
+            intents_max_bytes: -1,
+            reports_max_bytes: -1,
+            alerts_max_age_h: 720,
+            dead_max_age_h: 2_160,
+        }
+    }
+}
+
+impl NatsSettings {
+    /// Returns the longest time one attempt to connect takes.
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// Returns the longest time one exchange with the server takes.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// Returns the time between two pings.
+    pub fn ping_interval(&self) -> Duration {
+        Duration::from_millis(self.ping_interval_ms)
+    }
+
+    /// Adds a sentence for every setting that is out of its range.
+    pub fn check(&self, errors: &mut Vec<String>) {
+        if self.url.trim().is_empty() {
+            errors.push("nats.url must name a server".to_owned());
+        }
+        if self.url.contains('@') {
+            // Addresses are logged.
+            errors.push("nats.url must not hold a password: use nats.user and nats.password".to_owned());
+        }
+        if self.user.is_some() != self.password.is_some() {
+            errors.push("nats.user and nats.password belong together".to_owned());
+        }
+        if self.user.is_some() && self.credentials_file.is_some() {
+            errors.push("nats.user and nats.credentials_file exclude each other".to_owned());
+        }
+        for (name, value) in [
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("request_timeout_ms", self.request_timeout_ms),
+            ("ping_interval_ms", self.ping_interval_ms),
+        ] {
+            if !(1..=TIMEOUT_MAX_MS).contains(&value) {
+                errors.push(format!("nats.{name} must be between 1 and {TIMEOUT_MAX_MS}"));
+            }
+        }
+        if !(1..=REPLICAS_MAX).contains(&self.replicas) {
+            errors.push(format!("nats.replicas must be between 1 and {REPLICAS_MAX}"));
+        }
+        for (name, value) in [
+            ("duplicate_window_s", self.duplicate_window_s),
+            ("alerts_max_age_h", self.alerts_max_age_h),
+            ("dead_max_age_h", self.dead_max_age_h),
+        ] {
+            if !(1..=100_000).contains(&value) {
+                errors.push(format!("nats.{name} must be between 1 and 100000"));
+            }
+        }
+        for (name, value) in [
+            ("intents_max_bytes", self.intents_max_bytes),
+            ("reports_max_bytes", self.reports_max_bytes),
+        ] {
+            if value != -1 && value < 1 {
+                errors.push(format!("nats.{name} must be -1 (no limit) or above 0"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_stay_out_of_logs_and_errors_come_all_at_once() {
+        let settings = NatsSettings {
+            url: "nats://u:p@h".into(),
+            password: Some(Secret::new("hunter2")),
+            replicas: 0,
+            reports_max_bytes: 0,
+            ..NatsSettings::default()
+        };
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let mut errors = Vec::new();
+        settings.check(&mut errors);
+        assert_eq!(errors.len(), 4, "{errors:?}");
+        errors.clear();
+        NatsSettings::default().check(&mut errors);
+        assert!(errors.is_empty());
+    }
+}
