@@ -1,4 +1,6 @@
 //! x
+pub mod brokers;
+pub mod config;
 pub mod domain;
 pub mod fault;
 pub mod risk;

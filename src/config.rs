@@ -1,0 +1,3 @@
+//! Settings: one file per area, each of which tells all its errors at once.
+
+pub mod brokers;
