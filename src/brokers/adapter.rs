@@ -83,10 +83,6 @@ pub enum NotSent {
 
 /// What became of a cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large cases are the usual ones, and each answer is moved once"
-)]
 pub enum CancelOutcome {
     /// It is cancelled, and that is settled.
     Booked(Booked),

@@ -21,10 +21,22 @@ pub enum Breakage {
     Overtaken(VenueReport),
 }
 
+/// A promise of the port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// A first effect needs the order's lease.
+    Lease,
+    /// A first effect is refused after the deadline.
+    Deadline,
+    /// A later effect needs the order's version.
+    Version,
+}
+
 /// The book.
 #[derive(Default)]
 pub struct MemoryBook {
     state: Mutex<State>,
+    broken_promise: Option<Promise>,
 }
 
 #[derive(Default)]
@@ -36,6 +48,18 @@ struct State {
 }
 
 impl MemoryBook {
+    /// Returns a book that does not keep one of its promises.
+    pub fn without(promise: Option<Promise>) -> Self {
+        Self {
+            broken_promise: promise,
+            ..Self::default()
+        }
+    }
+
+    fn keeps(&self, promise: Promise) -> bool {
+        self.broken_promise != Some(promise)
+    }
+
     /// Sets the store's clock.
     pub fn set_now(&self, now: Timestamp) {
         self.state.lock().unwrap().now_ms = now.milliseconds();
@@ -113,11 +137,11 @@ impl PaperBook for MemoryBook {
         // As with a real store, others get their turn before and after the one step.
         tokio::task::yield_now().await;
         let result = self.book(&placement.order.order_id, &report, |order, lease, now| {
-            if *lease != placement.lease {
-                Err(BookError::LeaseLost)
-            } else if order.version > 0 {
+            if order.version > 0 {
                 Err(BookError::Superseded(Box::new(order.clone())))
-            } else if now > placement.deadline {
+            } else if *lease != placement.lease && self.keeps(Promise::Lease) {
+                Err(BookError::LeaseLost)
+            } else if now > placement.deadline && self.keeps(Promise::Deadline) {
                 Err(BookError::Expired)
             } else {
                 Ok(())
@@ -130,7 +154,7 @@ impl PaperBook for MemoryBook {
     async fn amend(&self, known: &Order, report: VenueReport) -> Result<Booked, BookError> {
         tokio::task::yield_now().await;
         let result = self.book(&known.order_id, &report, |order, _, _| {
-            if order.version == known.version {
+            if order.version == known.version || !self.keeps(Promise::Version) {
                 Ok(())
             } else {
                 Err(BookError::Superseded(Box::new(order.clone())))

@@ -9,7 +9,8 @@ use crate::domain::order::Order;
 /// The book of a paper venue. For it, booking is sending: there is no effect but in here.
 pub trait PaperBook: Send + Sync + 'static {
     /// Books the first effect of an order in one step, fenced by the placement's lease and refused after its deadline
-    /// (by the store's clock). An order that has an effect already is [`BookError::Superseded`].
+    /// (by the store's clock). An order that has an effect already is [`BookError::Superseded`], whoever asks: told as
+    /// a lost lease it would be "not sent".
     ///
     /// # Errors
     /// Says whether nothing was booked, or may have been.
