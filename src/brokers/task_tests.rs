@@ -219,14 +219,14 @@ async fn a_panic_is_unknown_for_its_order_and_the_task_lives_on() {
 #[tokio::test]
 async fn the_task_finishes_what_it_took_and_ends_with_its_last_handle() {
     let bench = bench(&BrokerTaskSettings {
-        max_in_flight: 1,
+        max_in_flight: 2,
         queue_max: 8,
         ..small()
     });
     // Callers that stop waiting: what was taken is carried through all the same.
     let callers: Vec<_> = (0..5).map(|_| spawn_place(&bench.handle, placing("1"))).collect();
-    until("one is under way and four wait", || {
-        bench.under_way.load(Ordering::SeqCst) == 1 && bench.handle.orders.capacity() == 4
+    until("two are under way and three wait", || {
+        bench.under_way.load(Ordering::SeqCst) == 2 && bench.handle.orders.capacity() == 5
     })
     .await;
     for caller in callers {
@@ -238,6 +238,7 @@ async fn the_task_finishes_what_it_took_and_ends_with_its_last_handle() {
     bench.gate.add_permits(1);
     timeout(PATIENCE, bench.joined).await.unwrap().unwrap();
     assert_eq!(bench.places.load(Ordering::SeqCst), 5);
+    assert_eq!(bench.under_way.load(Ordering::SeqCst), 0, "none was cut off");
 }
 
 #[tokio::test]

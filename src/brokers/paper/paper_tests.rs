@@ -75,6 +75,14 @@ async fn every_error_of_the_book_has_its_own_answer() {
 }
 
 #[tokio::test]
+async fn what_is_booked_already_is_due_no_more() {
+    let (book, venue, order) = standing().await;
+    book.set_now(order.due.unwrap().at);
+    book.break_next(Breakage::Before(BookError::NothingNew));
+    assert_eq!(venue.due(order).await, DueOutcome::NothingDue);
+}
+
+#[tokio::test]
 async fn an_effect_that_was_overtaken_is_judged_anew_and_not_for_ever() {
     let (book, venue, order) = standing().await;
     for fill in 1..MAX_TRIES {
