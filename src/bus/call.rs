@@ -1,0 +1,116 @@
+//! What both doors hand to the worker, and what they get back.
+
+use bytes::Bytes;
+
+use super::subjects;
+use crate::domain::time::Timestamp;
+use crate::fault::Fault;
+
+/// What a call asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// Submits an order.
+    Submit,
+    /// Asks for an order's current report.
+    Get,
+    /// Cancels an order.
+    Cancel,
+    /// Cancels every order of an account, or of one symbol of it.
+    CancelAll,
+    /// Reads mode, trading state and limits.
+    StateGet,
+    /// Changes mode, trading state and limits.
+    StateSet,
+    /// Lists the brokers.
+    Brokers,
+    /// Lists the locks in force.
+    LocksList,
+    /// Lifts a lock.
+    LocksLift,
+}
+
+impl Endpoint {
+    /// Every endpoint of the service.
+    pub const ALL: [Self; 9] = [
+        Self::Submit,
+        Self::Get,
+        Self::Cancel,
+        Self::CancelAll,
+        Self::StateGet,
+        Self::StateSet,
+        Self::Brokers,
+        Self::LocksList,
+        Self::LocksLift,
+    ];
+
+    /// Returns the name the service lists it under.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Get => "get",
+            Self::Cancel => "cancel",
+            Self::CancelAll => "cancel_all",
+            Self::StateGet => "state_get",
+            Self::StateSet => "state_set",
+            Self::Brokers => "brokers",
+            Self::LocksList => "locks_list",
+            Self::LocksLift => "locks_lift",
+        }
+    }
+
+    /// Returns the subject, or the pattern of subjects, it is called by.
+    pub fn subject(self) -> &'static str {
+        match self {
+            Self::Submit => subjects::SUBMIT_ALL,
+            Self::Get => subjects::GET_ALL,
+            Self::Cancel => subjects::CANCEL_ALL_OF_ONE,
+            Self::CancelAll => subjects::CANCEL_ALL_ALL,
+            Self::StateGet => subjects::STATE_GET,
+            Self::StateSet => subjects::STATE_SET,
+            Self::Brokers => subjects::BROKERS,
+            Self::LocksList => subjects::LOCKS_LIST,
+            Self::LocksLift => subjects::LOCKS_LIFT,
+        }
+    }
+}
+
+/// One call, from either door.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What is asked for.
+    pub endpoint: Endpoint,
+    /// The broker's token in the subject, where there is one.
+    pub broker: Option<String>,
+    /// The account's token in the subject, where there is one.
+    pub account: Option<String>,
+    /// The payload.
+    pub body: Bytes,
+    /// After this moment nothing may happen, by the `Deadline` header.
+    pub deadline: Option<Timestamp>,
+    /// When it reached this process; for a durable intent, when the stream took it.
+    pub arrived_at: Timestamp,
+    /// The caller's trace context.
+    pub traceparent: Option<String>,
+    /// Whether it came by the durable door.
+    pub durable: bool,
+}
+
+/// What a call is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The JSON.
+    pub body: Vec<u8>,
+    /// Where in the journal it stands.
+    pub journal_sequence: Option<u64>,
+    /// Whether it repeats an earlier answer.
+    pub replayed: bool,
+}
+
+/// Whoever answers calls: the worker.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one call.
+    ///
+    /// # Errors
+    /// The fault its caller is told; for a durable intent [`crate::fault::Code::delivery`] says what becomes of it.
+    fn handle(&self, call: Call) -> impl Future<Output = Result<Answer, Fault>> + Send;
+}

@@ -1,0 +1,9 @@
+//! The journal: one writer task per process behind a bounded queue, and a reader that notices what is missing.
+
+pub(crate) mod append;
+pub(crate) mod reader;
+mod writer;
+
+pub use append::{AppendError, Entry};
+pub use reader::{JournalInfo, Reader, Stored};
+pub use writer::{Journal, JournalTask};

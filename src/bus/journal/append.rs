@@ -1,0 +1,234 @@
+//! One batch of entries on its way to the stream: pipelined or atomic, repeated under the same ids, never told wrongly.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, RequestErrorKind};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use serde::Deserialize;
+use tokio::time::sleep;
+
+use crate::bus::connection::{Bus, within};
+use crate::bus::headers;
+use crate::config::journal::JournalSettings;
+
+/// The pause before an append is repeated that the server could not take at that moment.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// JetStream's code for a store that cannot take the message, such as "maximum bytes exceeded".
+const STORE_FAILED: u64 = 10_077;
+/// JetStream's code for a message whose twin is being stored at this moment.
+const TWIN_IN_PROCESS: u64 = 10_158;
+const UNAVAILABLE: u16 = 503;
+
+/// What is to be appended.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The subject it is kept under.
+    pub subject: String,
+    /// What tells a repetition from a new entry.
+    pub message_id: String,
+    /// The event's JSON.
+    pub body: Bytes,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Why an entry has no sequence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// It may be on the journal or not.
+    #[error("the journal has not confirmed the entry: {0}")]
+    Unknown(String),
+    /// It is not on the journal.
+    #[error("the journal does not take the entry: {0}")]
+    Refused(String),
+    /// It is not on the journal: too many wait.
+    #[error("the queue of the journal's writer is full")]
+    QueueFull,
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Stored(u64),
+    /// Nothing was stored, and a repetition would not change that.
+    Refused(String),
+    /// Nothing was stored this time.
+    NotNow(String),
+    /// It may have been stored.
+    Maybe(String),
+}
+
+/// The server's acknowledgement, or its error.
+#[derive(Debug, Deserialize)]
+struct Acknowledgement {
+    error: Option<ServerError>,
+    #[serde(default)]
+    seq: u64,
+    /// How many messages an atomic batch has stored.
+    #[serde(default)]
+    count: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct ServerError {
+    code: u16,
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// Appends entries that wait together; the results stand in the entries' order.
+pub(super) async fn batch(
+    bus: &Bus,
+    settings: &JournalSettings,
+    atomic: bool,
+    entries: &[Entry],
+) -> Vec<Result<u64, AppendError>> {
+    if atomic && entries.len() > 1 && all_differ(entries) && bus.connected_within(settings.ack_timeout()).await {
+        match atomically(bus, settings, entries).await {
+            Ok(sequences) => return sequences.into_iter().map(Ok).collect(),
+            // A duplicate, a lost acknowledgement, a full server: each entry for itself says what became of it, and
+            // under the same ids nothing is stored twice.
+            Err(reason) => tracing::debug!(
+                reason,
+                entries = entries.len(),
+                "atomic batch not confirmed: singly now"
+            ),
+        }
+    }
+    join_all(entries.iter().map(|entry| singly(bus, settings, entry))).await
+}
+
+fn all_differ(entries: &[Entry]) -> bool {
+    let mut seen = HashSet::with_capacity(entries.len());
+    entries.iter().all(|entry| seen.insert(entry.message_id.as_str()))
+}
+
+/// Appends one entry, repeating it under the same id as often as the settings allow.
+pub(crate) async fn singly(bus: &Bus, settings: &JournalSettings, entry: &Entry) -> Result<u64, AppendError> {
+    let mut may_be_stored = false;
+    let mut reason = String::new();
+    for attempt in 1..=settings.attempts {
+        match once(bus, settings.ack_timeout(), entry).await {
+            Attempt::Stored(sequence) => return Ok(sequence),
+            Attempt::Refused(why) => {
+                reason = why;
+                break;
+            }
+            Attempt::NotNow(why) => reason = why,
+            Attempt::Maybe(why) => {
+                may_be_stored = true;
+                reason = why;
+            }
+        }
+        if attempt < settings.attempts {
+            sleep(RETRY_PAUSE).await;
+        }
+    }
+    // A refusal says nothing about an earlier attempt.
+    Err(if may_be_stored {
+        AppendError::Unknown(reason)
+    } else {
+        AppendError::Refused(reason)
+    })
+}
+
+async fn once(bus: &Bus, limit: Duration, entry: &Entry) -> Attempt {
+    // The client library would keep the entry and send it after an outage, when nobody waits for it any more.
+    if !bus.connected_within(limit).await {
+        return Attempt::NotNow("the bus is out of reach".to_owned());
+    }
+    match request(bus, limit, entry, headers_of(entry)).await {
+        Err(attempt) => attempt,
+        Ok(Acknowledgement { error: None, seq, .. }) if seq > 0 => Attempt::Stored(seq),
+        Ok(Acknowledgement { error: None, .. }) => Attempt::Maybe("an acknowledgement without a sequence".to_owned()),
+        Ok(Acknowledgement { error: Some(error), .. }) => match (error.err_code, error.code) {
+            (STORE_FAILED, _) => Attempt::Refused(error.description),
+            (TWIN_IN_PROCESS, _) => Attempt::Maybe(error.description),
+            (_, UNAVAILABLE) => Attempt::NotNow(error.description),
+            _ => Attempt::Refused(error.description),
+        },
+    }
+}
+
+async fn request(bus: &Bus, limit: Duration, entry: &Entry, headers: HeaderMap) -> Result<Acknowledgement, Attempt> {
+    let request = async_nats::Request::new()
+        .headers(headers)
+        .payload(entry.body.clone())
+        .timeout(Some(limit));
+    // Twice the limit: the library's own starts after the message has entered its queue.
+    let sent = tokio::time::timeout(limit * 2, bus.client.send_request(entry.subject.clone(), request));
+    match sent.await {
+        Err(_) => Err(Attempt::Maybe("no acknowledgement in time".to_owned())),
+        Ok(Ok(message)) => serde_json::from_slice(&message.payload)
+            .map_err(|error| Attempt::Maybe(format!("an acknowledgement that cannot be read: {error}"))),
+        Ok(Err(error)) => Err(match error.kind() {
+            RequestErrorKind::NoResponders => Attempt::NotNow("no stream takes the subject".to_owned()),
+            RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
+                Attempt::Refused(error.to_string())
+            }
+            _ => Attempt::Maybe(error.to_string()),
+        }),
+    }
+}
+
+fn headers_of(entry: &Entry) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    headers::set(&mut map, headers::MESSAGE_ID, &entry.message_id);
+    for (name, value) in &entry.headers {
+        headers::set(&mut map, name, value);
+    }
+    map
+}
+
+/// Appends all entries or none (ADR-50 of the NATS project); an error says nothing about what was stored.
+async fn atomically(bus: &Bus, settings: &JournalSettings, entries: &[Entry]) -> Result<Vec<u64>, String> {
+    let (id, limit) = (uuid::Uuid::new_v4().simple().to_string(), settings.ack_timeout());
+    let member = |entry: &Entry, place: usize| {
+        let mut map = headers_of(entry);
+        headers::set(&mut map, headers::BATCH_ID, &id);
+        headers::set(&mut map, headers::BATCH_SEQUENCE, &place.to_string());
+        map
+    };
+    let (last, first) = entries.split_last().ok_or("an empty batch")?;
+    for (index, entry) in first.iter().enumerate() {
+        let (subject, map) = (entry.subject.clone(), member(entry, index + 1));
+        let published = bus.client.publish_with_headers(subject, map, entry.body.clone());
+        within(limit, "publishing a batch", published)
+            .await
+            .map_err(|error| error.to_string())?;
+    }
+    let mut map = member(last, entries.len());
+    headers::set(&mut map, headers::BATCH_COMMIT, "1");
+    let acknowledged = match request(bus, limit, last, map).await {
+        Ok(acknowledged) => acknowledged,
+        Err(Attempt::Refused(why) | Attempt::NotNow(why) | Attempt::Maybe(why)) => return Err(why),
+        Err(Attempt::Stored(_)) => return Err("an acknowledgement of another kind".to_owned()),
+    };
+    if let Some(error) = acknowledged.error {
+        return Err(error.description);
+    }
+    sequences(acknowledged.seq, acknowledged.count, entries.len()).ok_or("a commit of another size".to_owned())
+}
+
+/// Returns the members' sequences: the server tells the last one, and stores a batch without a gap.
+fn sequences(last: u64, count: u64, members: usize) -> Option<Vec<u64>> {
+    let members = u64::try_from(members).ok()?;
+    let first = last.checked_sub(members)?.checked_add(1)?;
+    (count == members).then(|| (first..=last).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_a_batch_stand_before_its_commit() {
+        assert_eq!(sequences(12, 3, 3), Some(vec![10, 11, 12]));
+        assert_eq!(sequences(3, 3, 3), Some(vec![1, 2, 3]));
+        assert_eq!(sequences(12, 2, 3), None);
+        assert_eq!(sequences(2, 3, 3), None);
+    }
+}

@@ -1,0 +1,265 @@
+//! Reading the journal: single entries, its extent, and all of it in order.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{DirectGetErrorKind, Stream as JetStream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::time::{sleep, timeout};
+
+use crate::bus::connection::{Bus, BusError, within};
+use crate::bus::subjects;
+use crate::domain::time::Timestamp;
+
+/// The most entries a replay holds in memory.
+const REPLAY_BATCH: usize = 256;
+/// How often in a row a replay may get nothing before it gives up.
+const FRUITLESS_MAX: u32 = 5;
+/// The pause after a fruitless attempt.
+const FRUITLESS_PAUSE: Duration = Duration::from_millis(200);
+/// How long the server keeps an abandoned replay's consumer.
+const CONSUMER_IDLE: Duration = Duration::from_secs(30);
+
+/// One entry as it stands on the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The subject it is kept under.
+    pub subject: String,
+    /// Its place.
+    pub sequence: u64,
+    /// The event's JSON.
+    pub body: Bytes,
+    /// When the stream took it.
+    pub time: Timestamp,
+}
+
+/// The extent of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalInfo {
+    /// The sequence of its first entry; 0 when it never had one.
+    pub first_sequence: u64,
+    /// The sequence of its last entry; 0 when it never had one.
+    pub last_sequence: u64,
+    /// When the stream was created: another time means another journal.
+    pub created: Timestamp,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The size it may reach, or -1.
+    pub max_bytes: i64,
+}
+
+/// Reads the journal.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    bus: Bus,
+}
+
+impl Reader {
+    /// Returns a reader on this connection.
+    pub fn new(bus: Bus) -> Self {
+        Self { bus }
+    }
+
+    /// Returns the entry at a sequence, or `None` when there is none.
+    ///
+    /// # Errors
+    /// When the stream does not answer.
+    pub async fn get(&self, sequence: u64) -> Result<Option<Stored>, BusError> {
+        let journal = self.stream().await?;
+        let got = async {
+            match journal.direct_get(sequence).await {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let message = within(self.bus.request_timeout(), "reading the journal", got).await?;
+        Ok(message.map(stored))
+    }
+
+    /// Returns the newest entry of a subject, or `None` when there is none.
+    ///
+    /// # Errors
+    /// When the stream does not answer.
+    pub async fn last_of(&self, subject: &str) -> Result<Option<Stored>, BusError> {
+        let journal = self.stream().await?;
+        let got = async {
+            match journal.direct_get_last_for_subject(subject).await {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let message = within(self.bus.request_timeout(), "reading the journal", got).await?;
+        Ok(message.map(stored))
+    }
+
+    /// Returns the extent of the journal.
+    ///
+    /// # Errors
+    /// When the stream is not there or does not answer.
+    pub async fn info(&self) -> Result<JournalInfo, BusError> {
+        let asked = self.bus.jetstream.get_stream(subjects::STREAM_REPORTS);
+        let journal = within(self.bus.request_timeout(), "asking for the journal's extent", asked).await?;
+        let info = journal.cached_info();
+        Ok(JournalInfo {
+            first_sequence: info.state.first_sequence,
+            last_sequence: info.state.last_sequence,
+            created: from_nanoseconds(info.created.unix_timestamp_nanos()),
+            bytes: info.state.bytes,
+            max_bytes: info.config.max_bytes,
+        })
+    }
+
+    /// Returns every entry from one sequence to another, both included, in order.
+    ///
+    /// Holes in the journal are told as [`BusError::Gap`], each once and at its place; the entries after a hole follow.
+    /// Any other error is the end: the stream did not give the entries up to `to_sequence` within a bounded time.
+    pub fn replay(
+        &self,
+        from_sequence: u64,
+        to_sequence: u64,
+    ) -> impl Stream<Item = Result<Stored, BusError>> + Send + use<> {
+        let replay = Replay {
+            reader: self.clone(),
+            consumer: None,
+            next: from_sequence.max(1),
+            to: to_sequence,
+            waiting: VecDeque::new(),
+            failed: false,
+        };
+        stream::unfold(replay, |mut replay| async move {
+            let item = replay.next().await?;
+            Some((item, replay))
+        })
+    }
+
+    async fn stream(&self) -> Result<JetStream<()>, BusError> {
+        let named = self.bus.jetstream.get_stream_no_info(subjects::STREAM_REPORTS);
+        within(self.bus.request_timeout(), "naming the journal", named).await
+    }
+}
+
+struct Replay {
+    reader: Reader,
+    /// The server's end, and the place its next delivery must have.
+    consumer: Option<(PullConsumer, u64)>,
+    /// The sequence that is told next.
+    next: u64,
+    to: u64,
+    waiting: VecDeque<Stored>,
+    failed: bool,
+}
+
+impl Replay {
+    async fn next(&mut self) -> Option<Result<Stored, BusError>> {
+        if self.failed || self.next > self.to {
+            return None;
+        }
+        let mut fruitless = 0;
+        while self.waiting.is_empty() {
+            match self.fetch().await {
+                Ok(()) if !self.waiting.is_empty() => {}
+                Ok(()) | Err(_) if fruitless < FRUITLESS_MAX => {
+                    fruitless += 1;
+                    // The server may have restarted and lost it; a new one goes on at the same place.
+                    self.consumer = None;
+                    sleep(FRUITLESS_PAUSE).await;
+                }
+                Ok(()) => {
+                    return self.fail(BusError::Gap {
+                        from: self.next,
+                        to: self.to,
+                    });
+                }
+                Err(error) => return self.fail(error),
+            }
+        }
+        let sequence = self.waiting.front()?.sequence;
+        if sequence > self.next {
+            let gap = BusError::Gap {
+                from: self.next,
+                to: self.to.min(sequence - 1),
+            };
+            self.next = sequence;
+            return Some(Err(gap));
+        }
+        self.next = sequence + 1;
+        self.waiting.pop_front().map(Ok)
+    }
+
+    fn fail(&mut self, error: BusError) -> Option<Result<Stored, BusError>> {
+        self.failed = true;
+        Some(Err(error))
+    }
+
+    /// Takes the next entries from the server, as far as they follow each other without a loss on the way.
+    async fn fetch(&mut self) -> Result<(), BusError> {
+        let limit = self.reader.bus.request_timeout();
+        let (consumer, mut expected) = match self.consumer.take() {
+            Some(consumer) => consumer,
+            None => (self.consumer().await?, 1),
+        };
+        let asked = consumer.fetch().max_messages(REPLAY_BATCH).expires(limit).messages();
+        let mut batch = within(limit, "replaying the journal", asked).await?;
+        loop {
+            let message = match timeout(limit, batch.next()).await {
+                Ok(Some(Ok(message))) => message,
+                Ok(None) => break,
+                Ok(Some(Err(error))) => return Err(BusError::Refused(error.to_string())),
+                Err(_) => return Err(BusError::TimedOut(limit, "replaying the journal")),
+            };
+            let info = message.info().map_err(|error| BusError::Refused(error.to_string()))?;
+            let (sequence, place) = (info.stream_sequence, info.consumer_sequence);
+            let time = from_nanoseconds(info.published.unix_timestamp_nanos());
+            if expected != place || sequence < self.next {
+                // Lost on the way, not missing in the journal: from here on, again.
+                return Ok(());
+            }
+            expected = place + 1;
+            self.waiting.push_back(Stored {
+                subject: message.subject.to_string(),
+                sequence,
+                body: message.payload.clone(),
+                time,
+            });
+        }
+        self.consumer = Some((consumer, expected));
+        Ok(())
+    }
+
+    async fn consumer(&self) -> Result<PullConsumer, BusError> {
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: self.next,
+            },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: CONSUMER_IDLE,
+            num_replicas: 1,
+            memory_storage: true,
+            ..pull::Config::default()
+        };
+        let bus = &self.reader.bus;
+        let created = bus
+            .jetstream
+            .create_consumer_on_stream(config, subjects::STREAM_REPORTS);
+        within(bus.request_timeout(), "replaying the journal", created).await
+    }
+}
+
+fn stored(message: StreamMessage) -> Stored {
+    Stored {
+        subject: message.subject.to_string(),
+        sequence: message.sequence,
+        body: message.payload,
+        time: from_nanoseconds(message.time.unix_timestamp_nanos()),
+    }
+}
+
+pub(crate) fn from_nanoseconds(nanoseconds: i128) -> Timestamp {
+    let micros = u64::try_from(nanoseconds.div_euclid(1_000)).unwrap_or(0);
+    Timestamp::from_milliseconds(0).after(Duration::from_micros(micros))
+}

@@ -1,0 +1,107 @@
+//! The writer task and its handle. The task ends when every handle is gone and everything taken has been answered.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use super::append::{self, AppendError, Entry};
+use crate::bus::connection::{Bus, ServerVersion};
+use crate::config::journal::{Append, JournalSettings};
+
+/// Batches on their way at once: while one waits for its acknowledgement the next ones travel.
+const BATCHES_IN_FLIGHT: usize = 4;
+
+struct Queued {
+    entry: Entry,
+    answer: oneshot::Sender<Result<u64, AppendError>>,
+}
+
+/// A handle on the journal's writer.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    queue: mpsc::Sender<Queued>,
+}
+
+/// The writer task itself.
+#[derive(Debug)]
+pub struct JournalTask(JoinHandle<()>);
+
+impl Journal {
+    /// Starts the writer.
+    pub fn start(bus: Bus, settings: JournalSettings) -> (Self, JournalTask) {
+        let atomic = settings.append == Append::Atomic && bus.version() >= ServerVersion::ATOMIC_BATCHES;
+        if settings.append == Append::Atomic && !atomic {
+            tracing::warn!("this nats-server has no atomic batches (2.12 has): entries are pipelined");
+        }
+        let (queue, queued) = mpsc::channel(settings.queue_max);
+        let task = tokio::spawn(write(bus, Arc::new(settings), atomic, queued));
+        (Self { queue }, JournalTask(task))
+    }
+
+    /// Appends an entry and returns its sequence once the stream has acknowledged it. A repetition of an entry the
+    /// stream still remembers returns the sequence of the first.
+    ///
+    /// # Errors
+    /// Says whether the entry may be on the journal.
+    pub async fn append(&self, entry: Entry) -> Result<u64, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue
+            .try_send(Queued { entry, answer })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => AppendError::QueueFull,
+                TrySendError::Closed(_) => AppendError::Refused("the journal's writer has ended".to_owned()),
+            })?;
+        // The writer bounds the wait: it answers whatever it takes.
+        let lost = |_| Err(AppendError::Unknown("the journal's writer was lost".to_owned()));
+        answered.await.unwrap_or_else(lost)
+    }
+
+    /// Appends entries one after the other, each only when the one before it has been acknowledged; returns their
+    /// sequences. After an error the entries before it are on the journal, and the ones after it are not.
+    ///
+    /// # Errors
+    /// That of the first entry that was not acknowledged.
+    pub async fn append_in_order(&self, entries: Vec<Entry>) -> Result<Vec<u64>, AppendError> {
+        let mut sequences = Vec::with_capacity(entries.len());
+        for entry in entries {
+            sequences.push(self.append(entry).await?);
+        }
+        Ok(sequences)
+    }
+}
+
+impl JournalTask {
+    /// Waits for the end of the writer: after the last handle is gone and everything taken has been answered.
+    pub async fn ended(self) {
+        if let Err(error) = self.0.await {
+            tracing::error!(%error, "the journal's writer failed");
+        }
+    }
+}
+
+async fn write(bus: Bus, settings: Arc<JournalSettings>, atomic: bool, mut queued: mpsc::Receiver<Queued>) {
+    let places = Arc::new(Semaphore::new(BATCHES_IN_FLIGHT));
+    let batches = TaskTracker::new();
+    // The place comes first: entries that arrive while all are taken make the next batch larger.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let mut taken = Vec::new();
+        if queued.recv_many(&mut taken, settings.batch_max).await == 0 {
+            break;
+        }
+        let (bus, settings) = (bus.clone(), Arc::clone(&settings));
+        batches.spawn(async move {
+            let (entries, answers): (Vec<_>, Vec<_>) = taken.into_iter().map(|one| (one.entry, one.answer)).unzip();
+            let results = append::batch(&bus, &settings, atomic, &entries).await;
+            for (answer, result) in answers.into_iter().zip(results) {
+                // Whoever asked may have gone; the entry stands all the same.
+                let _ = answer.send(result);
+            }
+            drop(place);
+        });
+    }
+    batches.close();
+    batches.wait().await;
+}

@@ -1,0 +1,74 @@
+//! The durable door: one task per broker over its consumer on the work queue.
+
+mod dead_letter;
+mod delivery;
+mod pull;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::call::Handler;
+use super::connection::Bus;
+pub use super::service::Drained;
+use crate::config::doors::DoorSettings;
+use crate::domain::id::BrokerId;
+use delivery::Door;
+use pull::Puller;
+
+/// The running door of one broker.
+#[derive(Debug)]
+pub struct DurableDoor {
+    bus: Bus,
+    stop: CancellationToken,
+    puller: JoinHandle<()>,
+    calls: TaskTracker,
+}
+
+impl DurableDoor {
+    /// Starts pulling a broker's intents. A consumer that is missing, now or later, is made anew.
+    pub fn start<H: Handler>(bus: Bus, doors: DoorSettings, broker: BrokerId, handler: Arc<H>) -> Self {
+        let (stop, calls) = (CancellationToken::new(), TaskTracker::new());
+        let puller = Puller {
+            places: Arc::new(Semaphore::new(doors.durable_max_in_flight)),
+            door: Arc::new(Door {
+                bus: bus.clone(),
+                doors,
+                handler,
+            }),
+            broker,
+            calls: calls.clone(),
+            stop: stop.clone(),
+        };
+        Self {
+            bus,
+            stop,
+            puller: tokio::spawn(puller.run()),
+            calls,
+        }
+    }
+
+    /// Stops pulling, gives back at once what has not begun, and waits for what is under way, but no longer than
+    /// `grace`; what is still under way then is delivered again, to whichever worker is there.
+    pub async fn drain(self, grace: Duration) -> Drained {
+        self.stop.cancel();
+        let drained = async {
+            if let Err(error) = self.puller.await {
+                tracing::error!(%error, "the durable door failed");
+            }
+            self.calls.close();
+            self.calls.wait().await;
+        };
+        let finished = timeout(grace, drained).await.is_ok();
+        let unfinished = if finished { 0 } else { self.calls.len() };
+        if let Err(error) = self.bus.round_trip().await {
+            tracing::warn!(%error, "the last acknowledgements may not have left");
+        }
+        Drained { unfinished }
+    }
+}

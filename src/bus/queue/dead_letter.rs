@@ -1,0 +1,164 @@
+//! Dead letters: what the durable door could not take, kept with everything needed to look into it.
+
+use std::collections::BTreeMap;
+
+use async_nats::{HeaderMap, Message};
+use serde::Serialize;
+
+use super::delivery::Delivery;
+use crate::bus::connection::Bus;
+use crate::bus::journal::append::singly;
+use crate::bus::journal::{AppendError, Entry};
+use crate::bus::{headers, subjects};
+use crate::config::journal::JournalSettings;
+use crate::wire::problem::Problem;
+
+/// Room for the protocol and the headers of a dead letter, in bytes.
+const ENVELOPE_BYTES: usize = 16 * 1_024;
+/// A letter that is too large keeps this part of what fits: each byte of a body can take six as JSON.
+const TRUNCATED_PART: usize = 8;
+
+#[derive(Debug, Serialize)]
+struct DeadLetter<'a> {
+    subject: &'a str,
+    headers: BTreeMap<String, Vec<&'a str>>,
+    body: String,
+    /// `utf-8` or `base64`.
+    body_encoding: &'static str,
+    /// How many bytes the body had when only its beginning is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_from: Option<usize>,
+    deliveries: u64,
+    stream_sequence: u64,
+    published_at: String,
+    problem: &'a Problem,
+}
+
+/// Puts a delivery into the stream of dead letters, and returns its place when that is acknowledged.
+pub(super) async fn keep(bus: &Bus, delivery: &Delivery, problem: &Problem) -> Result<u64, AppendError> {
+    let message = &delivery.message;
+    let room = bus.client.max_payload().saturating_sub(ENVELOPE_BYTES);
+    let whole = letter(delivery, problem, message.payload.len());
+    let fits = whole.len() + message.headers.as_ref().map_or(0, size) <= room;
+    let (body, copied) = if fits {
+        (whole, copied_headers(message))
+    } else {
+        (letter(delivery, problem, room / TRUNCATED_PART), Vec::new())
+    };
+    let mut entry = Entry {
+        subject: subjects::dead(&problem.code),
+        // An intent that comes again before its end was confirmed makes no second letter.
+        message_id: format!("{}-{}", subjects::STREAM_INTENTS, delivery.stream_sequence),
+        body: body.into(),
+        headers: copied,
+    };
+    let deliveries = delivery.deliveries.to_string();
+    entry
+        .headers
+        .push((headers::DEAD_SUBJECT.to_owned(), message.subject.to_string()));
+    entry.headers.push((headers::DEAD_DELIVERIES.to_owned(), deliveries));
+    singly(bus, &JournalSettings::default(), &entry).await
+}
+
+fn letter(delivery: &Delivery, problem: &Problem, body_max: usize) -> Vec<u8> {
+    let message = &delivery.message;
+    let kept = &message.payload[..body_max.min(message.payload.len())];
+    let truncated = kept.len() < message.payload.len();
+    let (body, body_encoding) = match std::str::from_utf8(kept) {
+        Ok(text) => (text.to_owned(), "utf-8"),
+        Err(_) => (base64(kept), "base64"),
+    };
+    let letter = DeadLetter {
+        subject: &message.subject,
+        headers: if truncated {
+            BTreeMap::new()
+        } else {
+            all_headers(message)
+        },
+        body,
+        body_encoding,
+        truncated_from: truncated.then_some(message.payload.len()),
+        deliveries: delivery.deliveries,
+        stream_sequence: delivery.stream_sequence,
+        published_at: delivery.published_at.to_string(),
+        problem,
+    };
+    // Strings and numbers only: there is nothing in it that JSON cannot hold.
+    serde_json::to_vec(&letter).unwrap_or_default()
+}
+
+fn all_headers(message: &Message) -> BTreeMap<String, Vec<&str>> {
+    let all = message.headers.iter().flat_map(HeaderMap::iter);
+    all.map(|(name, values)| (name.to_string(), values.iter().map(|value| value.as_str()).collect()))
+        .collect()
+}
+
+/// Returns the headers a dead letter keeps as headers: those for the server would speak to it a second time.
+fn copied_headers(message: &Message) -> Vec<(String, String)> {
+    let all = message.headers.iter().flat_map(HeaderMap::iter);
+    all.map(|(name, values)| (name.to_string(), values))
+        .filter(|(name, _)| !is_for_the_server(name))
+        .filter_map(|(name, values)| Some((name, values.first()?.as_str().to_owned())))
+        .collect()
+}
+
+fn is_for_the_server(name: &str) -> bool {
+    name.get(..headers::SERVER_PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(headers::SERVER_PREFIX))
+}
+
+fn size(map: &HeaderMap) -> usize {
+    let value_sizes = |(name, values): (&async_nats::HeaderName, &Vec<async_nats::HeaderValue>)| {
+        let name: &str = name.as_ref();
+        values
+            .iter()
+            .map(|value| name.len() + value.as_str().len() + 4)
+            .sum::<usize>()
+    };
+    map.iter().map(value_sizes).sum()
+}
+
+/// Returns the standard base64 (RFC 4648, with padding) of bytes.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
+        let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+        for place in 0..4 {
+            let digit = (bits >> (18 - 6 * place)) & 63;
+            let shown = place <= group.len();
+            text.push(if shown {
+                char::from(ALPHABET[digit as usize])
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_standard() {
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"f", "Zg=="),
+            (b"fo", "Zm8="),
+            (b"foo", "Zm9v"),
+            (b"foobar", "Zm9vYmFy"),
+            (&[0xff, 0xfe, 0xfd, 0xfc], "//79/A=="),
+        ] {
+            assert_eq!(base64(bytes), text);
+        }
+    }
+
+    #[test]
+    fn headers_for_the_server_are_not_repeated() {
+        assert!(is_for_the_server("Nats-Msg-Id") && is_for_the_server("nats-expected-stream"));
+        assert!(!is_for_the_server("Reply-To") && !is_for_the_server("Näts"));
+    }
+}

@@ -1,0 +1,250 @@
+//! Every subject, stream, consumer and service name: a literal anywhere else is a mistake.
+
+use crate::domain::id::{AccountId, BrokerId};
+
+/// The work queue of the durable door.
+pub const STREAM_INTENTS: &str = "ORDER_INTENTS";
+/// The journal.
+pub const STREAM_REPORTS: &str = "ORDER_REPORTS";
+/// What the durable door could not take.
+pub const STREAM_DEAD: &str = "ORDER_DEAD";
+/// Alerts and locks of the risk rules.
+pub const STREAM_ALERTS: &str = "RISK_ALERTS";
+
+/// The name of the NATS service.
+pub const SERVICE_NAME: &str = "order-router";
+/// The queue group whose members share the requests.
+pub const QUEUE_GROUP: &str = "order-router";
+/// Where services answer who they are (the NATS services protocol).
+pub const SERVICE_DISCOVERY: &str = "$SRV";
+
+/// The wildcard subjects of the journal's stream.
+pub const REPORTS_ALL: &str = "orders.reports.>";
+/// The journal's subjects that carry no report.
+pub const EVENTS_ALL: &str = "orders.events.>";
+/// Every dead letter.
+pub const DEAD_ALL: &str = "orders.dead.>";
+/// Every alert.
+pub const ALERTS_ALL: &str = "risk.alerts.>";
+/// Every reference price.
+pub const QUOTES_ALL: &str = "market.quotes.>";
+
+/// Reads mode, trading state and limits.
+pub const STATE_GET: &str = "router.state.get";
+/// Changes mode, trading state and limits.
+pub const STATE_SET: &str = "router.state.set";
+/// Lists the brokers.
+pub const BROKERS: &str = "router.brokers";
+/// Lists the locks in force.
+pub const LOCKS_LIST: &str = "router.locks.list";
+/// Lifts a lock.
+pub const LOCKS_LIFT: &str = "router.locks.lift";
+
+/// Request subjects of every broker and account.
+pub const SUBMIT_ALL: &str = "orders.submit.*.*";
+/// See [`SUBMIT_ALL`].
+pub const GET_ALL: &str = "orders.get.*.*";
+/// See [`SUBMIT_ALL`].
+pub const CANCEL_ALL_OF_ONE: &str = "orders.cancel.*.*";
+/// See [`SUBMIT_ALL`].
+pub const CANCEL_ALL_ALL: &str = "orders.cancel_all.*.*";
+
+/// Why an intent that was delivered too often is dead.
+pub const DEAD_MAX_DELIVER: &str = "max_deliver";
+/// The account's place in an event that belongs to none.
+pub const NO_ACCOUNT: &str = "_";
+
+const INTENTS_PREFIX: &str = "orders.intents.";
+const INBOX_PREFIX: &str = "_INBOX.";
+const REPLIES_PREFIX: &str = "orders.replies.";
+
+/// Returns the request subject of a submission.
+pub fn submit(broker: &BrokerId, account: &AccountId) -> String {
+    format!("orders.submit.{broker}.{account}")
+}
+
+/// Returns the durable subject of a submission.
+pub fn intents(broker: &BrokerId, account: &AccountId) -> String {
+    format!("{INTENTS_PREFIX}{broker}.{account}")
+}
+
+/// Returns the durable subjects of a broker.
+pub fn intents_of(broker: &BrokerId) -> String {
+    format!("{INTENTS_PREFIX}{broker}.*")
+}
+
+/// Returns the broker of a subject that [`intents_of`] made, or `None` when it is another kind of subject.
+pub fn broker_of_intents(subject: &str) -> Option<BrokerId> {
+    let broker = subject.strip_prefix(INTENTS_PREFIX)?.strip_suffix(".*")?;
+    BrokerId::new(broker).ok()
+}
+
+/// Returns the name of a broker's consumer on the work queue.
+pub fn intents_consumer(broker: &BrokerId) -> String {
+    format!("workers-{broker}")
+}
+
+/// Returns the server's subject for pulling from a consumer of the work queue.
+pub fn pull(consumer: &str) -> String {
+    format!("$JS.API.CONSUMER.MSG.NEXT.{STREAM_INTENTS}.{consumer}")
+}
+
+/// Returns the request subject that asks for an order.
+pub fn get(broker: &BrokerId, account: &AccountId) -> String {
+    format!("orders.get.{broker}.{account}")
+}
+
+/// Returns the request subject that cancels an order.
+pub fn cancel(broker: &BrokerId, account: &AccountId) -> String {
+    format!("orders.cancel.{broker}.{account}")
+}
+
+/// Returns the request subject that cancels every order.
+pub fn cancel_all(broker: &BrokerId, account: &AccountId) -> String {
+    format!("orders.cancel_all.{broker}.{account}")
+}
+
+/// Returns the journal's subject of an account's reports.
+pub fn reports(broker: &BrokerId, account: &AccountId) -> String {
+    format!("orders.reports.{broker}.{account}")
+}
+
+/// Returns the pattern of an account's reports from every broker.
+pub fn reports_of(account: &AccountId) -> String {
+    format!("orders.reports.*.{account}")
+}
+
+/// Returns the journal's subject of an event; `kind` is one token.
+pub fn event(kind: &str, account: Option<&AccountId>) -> String {
+    let account = account.map_or(NO_ACCOUNT, AccountId::as_str);
+    format!("orders.events.{}.{account}", token(kind))
+}
+
+/// Returns the subject of a dead letter.
+pub fn dead(reason: &str) -> String {
+    format!("orders.dead.{}", token(reason))
+}
+
+/// Returns the subject of an alert; `level` is `alert` or `lock`.
+pub fn alert(level: &str, account: &AccountId) -> String {
+    format!("risk.alerts.{}.{account}", token(level))
+}
+
+/// Returns the pattern of an account's alerts of every level.
+pub fn alerts_of(account: &AccountId) -> String {
+    format!("risk.alerts.*.{account}")
+}
+
+/// Returns the subject of a reference price; the venue's own dots make further tokens.
+pub fn quotes(venue: &str, symbol: &str) -> String {
+    let venue: Vec<String> = venue.split('.').map(token).collect();
+    format!("market.quotes.{}.{}", venue.join("."), token(symbol))
+}
+
+/// Returns broker and account of a subject that ends with them, such as `orders.submit.{broker}.{account}`.
+pub fn broker_and_account(subject: &str) -> Option<(&str, &str)> {
+    let mut tokens = subject.split('.');
+    match (
+        tokens.next()?,
+        tokens.next()?,
+        tokens.next()?,
+        tokens.next()?,
+        tokens.next(),
+    ) {
+        ("orders", _, broker, account, None) if !broker.is_empty() && !account.is_empty() => Some((broker, account)),
+        _ => None,
+    }
+}
+
+/// Whether an answer may go to `reply`: under `_INBOX.` or the account's own `orders.replies.`, without wildcards.
+///
+/// Anywhere else, a caller could make a worker publish what the caller itself may not.
+pub fn allowed_reply(reply: &str, account: Option<&str>) -> bool {
+    let is_plain = |rest: &str| {
+        rest.split('.').all(|token| {
+            !token.is_empty()
+                && !token
+                    .chars()
+                    .any(|c| c.is_whitespace() || c.is_control() || "*>".contains(c))
+        })
+    };
+    if let Some(rest) = reply.strip_prefix(INBOX_PREFIX) {
+        return is_plain(rest);
+    }
+    let own = |account| {
+        reply
+            .strip_prefix(REPLIES_PREFIX)?
+            .strip_prefix(account)?
+            .strip_prefix('.')
+    };
+    account
+        .filter(|account| is_plain(account))
+        .and_then(own)
+        .is_some_and(is_plain)
+}
+
+/// Returns a text as one subject token: what is not a letter, a digit, `_` or `-` is percent-encoded.
+fn token(text: &str) -> String {
+    let mut token = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"_-".contains(&byte) {
+            token.push(char::from(byte));
+        } else {
+            token.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    token
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_built_and_taken_apart() {
+        let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("fund-7").unwrap());
+        assert_eq!(submit(&broker, &account), "orders.submit.binance.fund-7");
+        assert_eq!(
+            broker_and_account(&submit(&broker, &account)),
+            Some(("binance", "fund-7"))
+        );
+        assert_eq!(broker_and_account("orders.submit.binance"), None);
+        assert_eq!(broker_and_account("orders.submit.binance.a.b"), None);
+        assert_eq!(broker_of_intents(&intents_of(&broker)), Some(broker));
+        assert_eq!(broker_of_intents("orders.intents.>"), None);
+        assert_eq!(broker_of_intents("orders.intents.*.*"), None);
+        assert_eq!(event("day", None), "orders.events.day._");
+        assert_eq!(dead("a.b *"), "orders.dead.a%2Eb%20%2A");
+        assert_eq!(
+            quotes("binance.spot", "BTC/USDT"),
+            "market.quotes.binance.spot.BTC%2FUSDT"
+        );
+    }
+
+    #[test]
+    fn answers_go_nowhere_but_to_the_caller() {
+        for (reply, account, allowed) in [
+            ("_INBOX.abc.1", None, true),
+            ("orders.replies.a1.x", Some("a1"), true),
+            ("orders.replies.a1.x.y", Some("a1"), true),
+            ("orders.replies.a2.x", Some("a1"), false),
+            ("orders.replies.a1", Some("a1"), false),
+            ("orders.replies.a1x.y", Some("a1"), false),
+            ("orders.replies.a1.x", None, false),
+            ("orders.replies..x", Some(""), false),
+            ("_INBOX.", None, false),
+            ("_INBOX..a", None, false),
+            ("_INBOX.a.", None, false),
+            ("_INBOX.*", None, false),
+            ("_INBOX.a.>", None, false),
+            ("_INBOX.a b", None, false),
+            ("_INBOX.a\r\nPUB", None, false),
+            ("_INBOXES.a", None, false),
+            ("orders.intents.binance.a1", Some("a1"), false),
+            ("$JS.ACK.x", Some("a1"), false),
+            ("", Some("a1"), false),
+        ] {
+            assert_eq!(allowed_reply(reply, account), allowed, "{reply} for {account:?}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Streams and consumers: creating them, checking them, and refusing to touch what somebody else made differently.
+
+pub(crate) mod consumers;
+mod streams;
+
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::{ErrorCode, stream};
+
+use super::connection::{Bus, BusError, within};
+use crate::config::doors::DoorSettings;
+use crate::config::nats::NatsSettings;
+use crate::domain::id::BrokerId;
+
+/// Rounds of looking and acting on one stream: another process may do the same at the same moment.
+const ROUNDS: u32 = 5;
+
+/// What was done about a stream or consumer, or would have to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was not there and is now.
+    Created,
+    /// It was as wanted.
+    Unchanged,
+    /// Its limits were others and are now as wanted.
+    Updated,
+    /// It is not there; only a check says so.
+    Missing,
+    /// Its limits are others; only a check says so.
+    Differs,
+}
+
+/// One stream or consumer and what was done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The stream's name, or `stream/consumer`.
+    pub name: String,
+    /// What was done.
+    pub outcome: Outcome,
+}
+
+/// Why the topology is not as wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum TopologyError {
+    /// Something of that name stands there and cannot become what is wanted.
+    #[error("{name}: {what} is {found}, but {wanted} is needed; {remedy}")]
+    Conflict {
+        /// The stream's name, or `stream/consumer`.
+        name: String,
+        /// The setting that conflicts.
+        what: &'static str,
+        /// What stands there.
+        found: String,
+        /// What is wanted.
+        wanted: String,
+        /// What a person can do.
+        remedy: &'static str,
+    },
+    /// The server refused a change.
+    #[error("{name}: {reason}")]
+    Refused {
+        /// The stream's name, or `stream/consumer`.
+        name: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// The exchange with the server failed.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// Whether to change anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intent {
+    Apply,
+    Check,
+}
+
+/// Creates what is missing and updates changed limits; tells what it did.
+///
+/// # Errors
+/// When a stream or consumer stands there that cannot become what is wanted, or the server refuses.
+pub async fn apply(
+    bus: &Bus,
+    settings: &NatsSettings,
+    doors: &DoorSettings,
+    brokers: &[BrokerId],
+) -> Result<Vec<Applied>, TopologyError> {
+    walk(bus, settings, doors, brokers, Intent::Apply).await
+}
+
+/// Tells what [`apply`] would do, and changes nothing.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn check(
+    bus: &Bus,
+    settings: &NatsSettings,
+    doors: &DoorSettings,
+    brokers: &[BrokerId],
+) -> Result<Vec<Applied>, TopologyError> {
+    walk(bus, settings, doors, brokers, Intent::Check).await
+}
+
+async fn walk(
+    bus: &Bus,
+    settings: &NatsSettings,
+    doors: &DoorSettings,
+    brokers: &[BrokerId],
+    intent: Intent,
+) -> Result<Vec<Applied>, TopologyError> {
+    let mut applied = Vec::new();
+    for wanted in streams::wanted(settings, brokers, bus.version()) {
+        let outcome = one_stream(bus, &wanted, intent).await?;
+        applied.push(Applied {
+            name: wanted.name,
+            outcome,
+        });
+    }
+    for broker in brokers {
+        applied.push(consumers::ensure(bus, doors, broker, intent).await?);
+    }
+    Ok(applied)
+}
+
+async fn one_stream(bus: &Bus, wanted: &stream::Config, intent: Intent) -> Result<Outcome, TopologyError> {
+    for _ in 0..ROUNDS {
+        let outcome = match existing(bus, &wanted.name).await? {
+            None if intent == Intent::Check => return Ok(Outcome::Missing),
+            None => create(bus, wanted).await?,
+            Some(found) => {
+                streams::conflict(&found, wanted)?;
+                let merged = streams::merged(&found, wanted);
+                if merged == found {
+                    return Ok(Outcome::Unchanged);
+                }
+                if intent == Intent::Check {
+                    return Ok(Outcome::Differs);
+                }
+                update(bus, merged).await?
+            }
+        };
+        if let Some(outcome) = outcome {
+            return Ok(outcome);
+        }
+    }
+    Err(TopologyError::Refused {
+        name: wanted.name.clone(),
+        reason: "another process keeps changing it".to_owned(),
+    })
+}
+
+async fn existing(bus: &Bus, name: &str) -> Result<Option<stream::Config>, TopologyError> {
+    let looked = async {
+        match bus.jetstream.get_stream(name).await {
+            Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+                _ => Err(error),
+            },
+        }
+    };
+    Ok(within(bus.request_timeout() * 2, "looking for a stream", looked).await?)
+}
+
+/// Returns `None` when somebody else was faster and the stream has to be looked at again.
+async fn create(bus: &Bus, wanted: &stream::Config) -> Result<Option<Outcome>, TopologyError> {
+    let created = async {
+        match bus.jetstream.create_stream(wanted.clone()).await {
+            Ok(_) => Ok(Ok(Some(Outcome::Created))),
+            Err(error) => match error.kind() {
+                CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
+                    Ok(Ok(None))
+                }
+                CreateStreamErrorKind::JetStream(error) => Ok(Err(refused(&wanted.name, &error))),
+                _ => Err(error),
+            },
+        }
+    };
+    within(bus.request_timeout() * 2, "creating a stream", created).await?
+}
+
+/// Returns `None` when the stream has gone meanwhile.
+async fn update(bus: &Bus, merged: stream::Config) -> Result<Option<Outcome>, TopologyError> {
+    let name = merged.name.clone();
+    let updated = async {
+        match bus.jetstream.update_stream(merged).await {
+            Ok(_) => Ok(Ok(Some(Outcome::Updated))),
+            Err(error) => match error.kind() {
+                CreateStreamErrorKind::NotFound => Ok(Ok(None)),
+                CreateStreamErrorKind::JetStream(error) => Ok(Err(refused(&name, &error))),
+                _ => Err(error),
+            },
+        }
+    };
+    within(bus.request_timeout() * 2, "updating a stream", updated).await?
+}
+
+fn refused(name: &str, reason: &impl std::fmt::Display) -> TopologyError {
+    TopologyError::Refused {
+        name: name.to_owned(),
+        reason: reason.to_string(),
+    }
+}

@@ -1,0 +1,125 @@
+//! The consumers of the work queue: one per broker, so that a stuck broker does not hold up another.
+
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
+
+use super::{Applied, Intent, Outcome, TopologyError, refused};
+use crate::bus::connection::{Bus, within};
+use crate::bus::subjects;
+use crate::config::doors::DoorSettings;
+use crate::domain::id::BrokerId;
+
+/// The most intents of one broker that all workers together hold unacknowledged.
+const ACK_PENDING_MAX: i64 = 65_536;
+
+fn wanted(doors: &DoorSettings, broker: &BrokerId) -> pull::Config {
+    pull::Config {
+        durable_name: Some(subjects::intents_consumer(broker)),
+        filter_subject: subjects::intents_of(broker),
+        ack_policy: AckPolicy::Explicit,
+        deliver_policy: DeliverPolicy::All,
+        ack_wait: doors.durable_ack_wait(),
+        // Counted by the door: beyond the server's own maximum a message would stay in the queue unseen.
+        max_deliver: -1,
+        max_ack_pending: ACK_PENDING_MAX,
+        ..pull::Config::default()
+    }
+}
+
+/// Creates a broker's consumer or updates its limits.
+///
+/// # Errors
+/// When a consumer of that name cannot become what is wanted, or the server refuses.
+pub(crate) async fn ensure(
+    bus: &Bus,
+    doors: &DoorSettings,
+    broker: &BrokerId,
+    intent: Intent,
+) -> Result<Applied, TopologyError> {
+    let wanted = wanted(doors, broker);
+    let consumer_name = subjects::intents_consumer(broker);
+    let name = format!("{}/{consumer_name}", subjects::STREAM_INTENTS);
+    let found = existing(bus, &consumer_name).await?;
+    let outcome = match (found, intent) {
+        (None, Intent::Check) => Outcome::Missing,
+        (None, Intent::Apply) => create(bus, wanted, &name).await.map(|()| Outcome::Created)?,
+        (Some(found), intent) => {
+            conflict(&name, &found, &wanted)?;
+            let same = found.ack_wait == wanted.ack_wait
+                && found.max_deliver == wanted.max_deliver
+                && found.max_ack_pending == wanted.max_ack_pending
+                && found.filter_subject == wanted.filter_subject;
+            match intent {
+                _ if same => Outcome::Unchanged,
+                Intent::Check => Outcome::Differs,
+                Intent::Apply => create(bus, wanted, &name).await.map(|()| Outcome::Updated)?,
+            }
+        }
+    };
+    Ok(Applied { name, outcome })
+}
+
+fn conflict(name: &str, found: &consumer::Config, wanted: &pull::Config) -> Result<(), TopologyError> {
+    let filters = || {
+        let several = found.filter_subjects.join(", ");
+        if several.is_empty() {
+            found.filter_subject.clone()
+        } else {
+            several
+        }
+    };
+    let settings = [
+        ("delivery", format!("{:?}", found.deliver_subject), "None".to_owned()),
+        (
+            "acknowledgement",
+            format!("{:?}", found.ack_policy),
+            format!("{:?}", wanted.ack_policy),
+        ),
+        (
+            "the start",
+            format!("{:?}", found.deliver_policy),
+            format!("{:?}", wanted.deliver_policy),
+        ),
+        ("the filter", filters(), wanted.filter_subject.clone()),
+    ];
+    for (what, found, needed) in settings {
+        if found != needed {
+            return Err(TopologyError::Conflict {
+                name: name.to_owned(),
+                what,
+                found,
+                wanted: needed,
+                remedy: "delete the consumer (the stream keeps the messages) and apply the topology again",
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn existing(bus: &Bus, consumer_name: &str) -> Result<Option<consumer::Config>, TopologyError> {
+    let looked = async {
+        let stream = bus.jetstream.get_stream_no_info(subjects::STREAM_INTENTS).await;
+        match stream
+            .map_err(|error| error.to_string())?
+            .consumer_info(consumer_name)
+            .await
+        {
+            Ok(info) => Ok(Some(info.config)),
+            Err(error) => match error.kind() {
+                ConsumerInfoErrorKind::NotFound | ConsumerInfoErrorKind::StreamNotFound => Ok(None),
+                _ => Err(error.to_string()),
+            },
+        }
+    };
+    Ok(within(bus.request_timeout() * 2, "looking for a consumer", looked).await?)
+}
+
+async fn create(bus: &Bus, wanted: pull::Config, name: &str) -> Result<(), TopologyError> {
+    let created = async {
+        let created = bus
+            .jetstream
+            .create_consumer_on_stream(wanted, subjects::STREAM_INTENTS);
+        Ok::<_, String>(created.await.map(drop).map_err(|error| refused(name, &error)))
+    };
+    within(bus.request_timeout() * 2, "creating a consumer", created).await?
+}

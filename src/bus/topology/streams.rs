@@ -1,0 +1,188 @@
+//! The streams as they are wanted, and how they compare with what stands there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+
+use super::TopologyError;
+use crate::bus::connection::ServerVersion;
+use crate::bus::subjects;
+use crate::config::nats::NatsSettings;
+use crate::domain::id::BrokerId;
+
+/// The work queue forgets message ids at once (the server's minimum): a client's id is ours to judge, not the stream's.
+const INTENTS_DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
+/// What streams that nobody retries into remember: the server's own default.
+const OTHER_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+const SECONDS_PER_HOUR: u64 = 3_600;
+const UNLIMITED: i64 = -1;
+
+/// Returns the four streams.
+pub(super) fn wanted(settings: &NatsSettings, brokers: &[BrokerId], version: ServerVersion) -> Vec<Config> {
+    let stream = |name: &str, subjects: Vec<String>| Config {
+        name: name.to_owned(),
+        subjects,
+        storage: StorageType::File,
+        num_replicas: settings.replicas,
+        discard: DiscardPolicy::New,
+        retention: RetentionPolicy::Limits,
+        max_bytes: UNLIMITED,
+        max_messages: UNLIMITED,
+        max_messages_per_subject: UNLIMITED,
+        max_message_size: -1,
+        max_consumers: -1,
+        duplicate_window: OTHER_DUPLICATE_WINDOW,
+        allow_direct: true,
+        ..Config::default()
+    };
+    let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(SECONDS_PER_HOUR));
+    let all = |subjects: &[&str]| subjects.iter().map(|&subject| subject.to_owned()).collect();
+    vec![
+        Config {
+            retention: RetentionPolicy::WorkQueue,
+            max_bytes: settings.intents_max_bytes,
+            duplicate_window: INTENTS_DUPLICATE_WINDOW,
+            allow_direct: false,
+            ..stream(
+                subjects::STREAM_INTENTS,
+                brokers.iter().map(subjects::intents_of).collect(),
+            )
+        },
+        Config {
+            max_bytes: settings.reports_max_bytes,
+            duplicate_window: Duration::from_secs(settings.duplicate_window_s),
+            allow_atomic_publish: version >= ServerVersion::ATOMIC_BATCHES,
+            ..stream(
+                subjects::STREAM_REPORTS,
+                all(&[subjects::REPORTS_ALL, subjects::EVENTS_ALL]),
+            )
+        },
+        Config {
+            max_age: hours(settings.dead_max_age_h),
+            ..stream(subjects::STREAM_DEAD, all(&[subjects::DEAD_ALL]))
+        },
+        Config {
+            max_age: hours(settings.alerts_max_age_h),
+            ..stream(subjects::STREAM_ALERTS, all(&[subjects::ALERTS_ALL]))
+        },
+    ]
+}
+
+/// Refuses a stream that somebody made for another purpose: changing it could lose what it holds.
+///
+/// # Errors
+/// Names the stream, the setting, what stands there, what is wanted, and what to do.
+pub(super) fn conflict(found: &Config, wanted: &Config) -> Result<(), TopologyError> {
+    const RECREATE: &str = "move what it holds elsewhere, delete the stream and apply the topology again, \
+                            or use another NATS account";
+    const EDIT: &str = "change it with an administrator's tools, or use another NATS account";
+    let settings = [
+        (
+            "retention",
+            format!("{:?}", found.retention),
+            format!("{:?}", wanted.retention),
+            RECREATE,
+        ),
+        (
+            "storage",
+            format!("{:?}", found.storage),
+            format!("{:?}", wanted.storage),
+            RECREATE,
+        ),
+        (
+            "the discard policy",
+            format!("{:?}", found.discard),
+            format!("{:?}", wanted.discard),
+            EDIT,
+        ),
+    ];
+    for (what, found, needed, remedy) in settings {
+        if found != needed {
+            return Err(differs(wanted, what, found, needed, remedy));
+        }
+    }
+    if found.mirror.is_some() || found.sources.as_ref().is_some_and(|sources| !sources.is_empty()) {
+        let (found, needed) = ("a copy of another stream".to_owned(), "a stream of its own".to_owned());
+        return Err(differs(wanted, "its origin", found, needed, RECREATE));
+    }
+    if !subjects_fit(found, wanted) {
+        let (found, needed) = (found.subjects.join(", "), wanted.subjects.join(", "));
+        return Err(differs(wanted, "the set of subjects", found, needed, EDIT));
+    }
+    Ok(())
+}
+
+fn differs(wanted: &Config, what: &'static str, found: String, needed: String, remedy: &'static str) -> TopologyError {
+    TopologyError::Conflict {
+        name: wanted.name.clone(),
+        what,
+        found,
+        wanted: needed,
+        remedy,
+    }
+}
+
+/// Whether the subjects are the wanted ones; the work queue's may be those of other brokers too, since a broker can be
+/// added and taken away.
+fn subjects_fit(found: &Config, wanted: &Config) -> bool {
+    if wanted.name == subjects::STREAM_INTENTS {
+        return found
+            .subjects
+            .iter()
+            .all(|subject| subjects::broker_of_intents(subject).is_some());
+    }
+    let set = |config: &Config| config.subjects.iter().cloned().collect::<BTreeSet<_>>();
+    set(found) == set(wanted)
+}
+
+/// Returns what stands there with the wanted limits; whatever else an administrator has set stays.
+pub(super) fn merged(found: &Config, wanted: &Config) -> Config {
+    let same_subjects = {
+        let set = |config: &Config| config.subjects.iter().cloned().collect::<BTreeSet<_>>();
+        set(found) == set(wanted)
+    };
+    Config {
+        // The order of subjects means nothing: it must not make an update.
+        subjects: if same_subjects {
+            found.subjects.clone()
+        } else {
+            wanted.subjects.clone()
+        },
+        num_replicas: wanted.num_replicas,
+        max_bytes: wanted.max_bytes,
+        max_age: wanted.max_age,
+        duplicate_window: wanted.duplicate_window,
+        allow_direct: wanted.allow_direct,
+        allow_atomic_publish: wanted.allow_atomic_publish,
+        ..found.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intents(subjects: &[&str]) -> Config {
+        let brokers = [BrokerId::new("binance").unwrap()];
+        let mut all = wanted(&NatsSettings::default(), &brokers, ServerVersion::SUPPORTED);
+        Config {
+            subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+            ..all.remove(0)
+        }
+    }
+
+    #[test]
+    fn another_broker_is_no_conflict_and_anything_else_is() {
+        let wanted = intents(&["orders.intents.binance.*"]);
+        for (found, fits) in [
+            (intents(&["orders.intents.binance.*"]), true),
+            (intents(&["orders.intents.ibkr.*"]), true),
+            (intents(&["orders.intents.ibkr.*", "orders.intents.binance.*"]), true),
+            (intents(&["orders.intents.>"]), false),
+            (intents(&["orders.intents.binance.*", "other"]), false),
+        ] {
+            assert_eq!(conflict(&found, &wanted).is_ok(), fits, "{:?}", found.subjects);
+        }
+    }
+}
