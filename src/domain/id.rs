@@ -115,10 +115,6 @@ impl LeaseToken {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub Arc<str>);
 
-/// The token of a worker's lease on a claimed order: whoever lost it has no say in the order any more.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct LeaseToken(pub Arc<str>);
-
 fn is_token(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text
