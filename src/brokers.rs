@@ -1,0 +1,24 @@
+//! The brokers: one trait for what can be asked of a venue, one task per broker, and the paper venues.
+//!
+//! - [`adapter`]: what every venue can be asked, and the answers that are never merged.
+//! - [`task`] and [`handle`]: one task per broker behind bounded queues; callers hold a [`BrokerHandle`].
+//! - [`port`]: what a paper venue needs from whoever keeps its book; the room itself knows no store.
+//! - [`paper`]: the paper venues of `binance` and `ibkr`. What fills is computed apart from the booking of it.
+//! - [`conformance`]: the one suite every adapter has to pass.
+
+pub mod adapter;
+pub mod conformance;
+pub mod handle;
+#[cfg(test)]
+mod memory_book;
+pub mod paper;
+pub mod port;
+pub mod task;
+
+pub use adapter::{
+    Acknowledgement, Adapter, Booked, CancelOutcome, Capabilities, DueOutcome, Effects, NotSent, PlaceOutcome,
+    Placement,
+};
+pub use handle::BrokerHandle;
+pub use port::{BookError, PaperBook};
+pub use task::BrokerTask;

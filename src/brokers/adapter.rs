@@ -1,0 +1,155 @@
+//! What every venue can be asked, and how it answers.
+//!
+//! The answers keep apart what must never be merged: the venue refused it, it was not sent, and nobody knows. Only the
+//! first two free what the order holds; the last keeps it reserved until the venue has spoken.
+
+use std::future::Future;
+
+use crate::domain::execution::{PendingEvent, VenueReport};
+use crate::domain::id::{BrokerId, BrokerPrefix, LeaseToken, VenueId};
+use crate::domain::order::Order;
+use crate::domain::quantity::Price;
+use crate::domain::reason::Reason;
+use crate::domain::terms::TimeInForce;
+use crate::domain::time::Timestamp;
+use crate::risk::Approved;
+
+/// An order on its way to its venue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The claimed order.
+    pub order: Order,
+    /// The reference price it was valued at.
+    pub reference_price: Price,
+    /// The currency of its prices.
+    pub quote_currency: String,
+    /// It is never sent after this moment.
+    pub deadline: Timestamp,
+    /// The worker's claim to the order.
+    pub lease: LeaseToken,
+}
+
+/// What became of a placement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large case is the usual one, and each answer is moved once"
+)]
+pub enum PlaceOutcome {
+    /// The venue has it.
+    Acknowledged(Acknowledgement),
+    /// The venue refused it: nothing of it stands there.
+    Rejected(Reason),
+    /// Nothing was sent, for certain.
+    NotSent(NotSent),
+    /// It was sent, or may have been; why nobody knows.
+    OutcomeUnknown(String),
+}
+
+/// A venue's word that it has the order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large case is the usual one, and each answer is moved once"
+)]
+pub enum Acknowledgement {
+    /// The venue's book is the store: the effect is settled already.
+    Booked(Booked),
+    /// A real venue's word, still to be settled.
+    Reported(VenueReport),
+}
+
+/// An effect that is settled in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booked {
+    /// The order after it.
+    pub order: Order,
+    /// The order's events that are not on the journal yet, in order; the last one is this effect's.
+    pub pending: Vec<PendingEvent>,
+}
+
+/// Why nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotSent {
+    /// Its deadline passed.
+    Expired,
+    /// The order is another worker's by now, or nobody's.
+    LeaseLost,
+    /// The venue is out of reach, and why.
+    Unavailable(String),
+    /// Too many calls wait already.
+    QueueFull,
+}
+
+/// What became of a cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// It is cancelled, and that is settled.
+    Booked(Booked),
+    /// A real venue's word, still to be settled.
+    Reported(VenueReport),
+    /// It had ended before: the order as it is.
+    Closed(Order),
+    /// Nothing was sent, for certain.
+    NotSent(NotSent),
+    /// It may be cancelled; why nobody knows.
+    OutcomeUnknown(String),
+}
+
+/// What became of an effect that was due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large case is the usual one, and each answer is moved once"
+)]
+pub enum DueOutcome {
+    /// It happened, and that is settled.
+    Booked(Booked),
+    /// Nothing is due: not yet, not any more, or never.
+    NothingDue,
+    /// Nothing was booked, for certain.
+    NotSent(NotSent),
+    /// It may be booked; why nobody knows.
+    OutcomeUnknown(String),
+}
+
+/// What a broker can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The broker.
+    pub broker: BrokerId,
+    /// What opens its order ids.
+    pub prefix: BrokerPrefix,
+    /// Its venues.
+    pub venues: Vec<VenueId>,
+    /// The times in force it takes; an order with another one is refused, never translated.
+    pub times_in_force: Vec<TimeInForce>,
+    /// Where its effects land.
+    pub effects: Effects,
+}
+
+/// Where a venue's effects land.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effects {
+    /// In our store: booking is sending.
+    InStore,
+    /// At a venue that outlives us: a submitting event must stand on the journal before the first byte.
+    OutliveUs,
+}
+
+/// A venue as the router speaks to it. Every implementation passes [`super::conformance`].
+///
+/// A call may be dropped at any await point when its time is over; what it had begun then counts as unknown.
+pub trait Adapter: Send + Sync + 'static {
+    /// Returns what the venue can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Places an order, once.
+    fn place(&self, placement: Approved<Placement>) -> impl Future<Output = PlaceOutcome> + Send;
+
+    /// Cancels what is left of an order; `order` may be an older copy of it.
+    fn cancel(&self, order: Order) -> impl Future<Output = CancelOutcome> + Send;
+
+    /// Does what is due for an order whose book we keep; `order` may be an older copy of it.
+    fn due(&self, order: Order) -> impl Future<Output = DueOutcome> + Send;
+}

@@ -1,0 +1,80 @@
+//! What callers hold of a broker's task.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::adapter::{CancelOutcome, Capabilities, DueOutcome, NotSent, PlaceOutcome, Placement};
+use crate::domain::order::Order;
+use crate::risk::Approved;
+
+/// A call that was taken and never answered: its adapter broke off, or the process is going down.
+const BROKEN_OFF: &str = "the call to the broker broke off";
+
+/// A call in the queue of orders.
+pub(super) enum OrderCall {
+    Place(Approved<Placement>, oneshot::Sender<PlaceOutcome>),
+    Due(Order, oneshot::Sender<DueOutcome>),
+}
+
+/// A call in the queue of cancels.
+pub(super) struct CancelCall {
+    pub(super) order: Order,
+    pub(super) reply: oneshot::Sender<CancelOutcome>,
+}
+
+/// A broker, as the rest of the router speaks to it. The task behind it ends when the last handle is gone and what it
+/// took is finished.
+#[derive(Debug, Clone)]
+pub struct BrokerHandle {
+    pub(super) capabilities: Arc<Capabilities>,
+    pub(super) orders: mpsc::Sender<OrderCall>,
+    pub(super) cancels: mpsc::Sender<CancelCall>,
+}
+
+impl BrokerHandle {
+    /// Returns what the broker can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Places an order. What is taken is carried through even if the caller stops waiting for the answer.
+    pub async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
+        let (reply, answer) = oneshot::channel();
+        match self.orders.try_send(OrderCall::Place(placement, reply)) {
+            Ok(()) => answer
+                .await
+                .unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(BROKEN_OFF.into())),
+            Err(error) => PlaceOutcome::NotSent(refused(&error)),
+        }
+    }
+
+    /// Cancels what is left of an order, past all orders that wait.
+    pub async fn cancel(&self, order: Order) -> CancelOutcome {
+        let (reply, answer) = oneshot::channel();
+        match self.cancels.try_send(CancelCall { order, reply }) {
+            Ok(()) => answer
+                .await
+                .unwrap_or_else(|_| CancelOutcome::OutcomeUnknown(BROKEN_OFF.into())),
+            Err(error) => CancelOutcome::NotSent(refused(&error)),
+        }
+    }
+
+    /// Does what is due for an order.
+    pub async fn due(&self, order: Order) -> DueOutcome {
+        let (reply, answer) = oneshot::channel();
+        match self.orders.try_send(OrderCall::Due(order, reply)) {
+            Ok(()) => answer
+                .await
+                .unwrap_or_else(|_| DueOutcome::OutcomeUnknown(BROKEN_OFF.into())),
+            Err(error) => DueOutcome::NotSent(refused(&error)),
+        }
+    }
+}
+
+fn refused<T>(error: &mpsc::error::TrySendError<T>) -> NotSent {
+    match error {
+        mpsc::error::TrySendError::Full(_) => NotSent::QueueFull,
+        mpsc::error::TrySendError::Closed(_) => NotSent::Unavailable("the broker's task has ended".into()),
+    }
+}

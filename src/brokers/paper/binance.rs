@@ -1,0 +1,36 @@
+//! The paper venue of `binance`: confirms at once and fills in full.
+
+use std::sync::Arc;
+
+use super::fills::FillRules;
+use super::{PaperVenue, capabilities};
+use crate::brokers::port::PaperBook;
+use crate::config::brokers::RestFill;
+use crate::domain::id::{BrokerPrefix, IdError};
+use crate::domain::terms::TimeInForce;
+
+/// The broker's name.
+pub const BROKER: &str = "binance";
+/// Its venue.
+pub const VENUE: &str = "binance.spot";
+/// What opens its order ids.
+pub const PREFIX: BrokerPrefix = BrokerPrefix("BN");
+/// The times in force it takes: a spot exchange never closes, so it has no day to be good for.
+pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok];
+
+const RULES: FillRules = FillRules {
+    first_fill_percent: 100,
+    rest_fill: RestFill::Never,
+};
+
+/// Returns the venue over its book.
+///
+/// # Errors
+/// When one of the names above is not a valid identifier.
+pub fn venue<B: PaperBook>(book: Arc<B>) -> Result<PaperVenue<B>, IdError> {
+    Ok(PaperVenue::new(
+        capabilities(BROKER, VENUE, PREFIX, TIMES_IN_FORCE)?,
+        RULES,
+        book,
+    ))
+}

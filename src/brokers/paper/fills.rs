@@ -1,0 +1,171 @@
+//! What a paper venue makes of an order: pure, so that the same order at the same moment always fills the same way.
+
+use crate::brokers::adapter::Placement;
+use crate::config::brokers::RestFill;
+use crate::domain::decimal::Decimal;
+use crate::domain::execution::{Due, DueAction, Fill, VenueReport, VenueState};
+use crate::domain::order::Order;
+use crate::domain::quantity::{Price, Quantity};
+use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::terms::{OrderType, TimeInForce};
+use crate::domain::time::Timestamp;
+
+/// The number of the fill an order gets at once. Trade ids are the order's id and this number, so that a fill that is
+/// computed twice is booked once.
+const FIRST_FILL: u8 = 1;
+/// The number of the fill that takes the rest.
+const REST_FILL: u8 = 2;
+
+/// How a paper venue fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FillRules {
+    /// How much fills at once, in per cent, rounded down to the lot; less than one lot means all of it.
+    pub first_fill_percent: u8,
+    /// When the rest fills.
+    pub rest_fill: RestFill,
+}
+
+/// An order whose rest cannot be filled, for its first fill is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the order has a rest to fill, and no first fill or no quantity to fill it by")]
+pub struct NoRest;
+
+/// Returns the venue's first word on an order.
+///
+/// # Errors
+/// The reason the venue refuses it: a limit order without a price, or a quantity that is no whole number of lots.
+pub fn first(placement: &Placement, rules: FillRules, now: Timestamp) -> Result<VenueReport, Reason> {
+    let order = &placement.order;
+    let price = match (order.order_type, order.price) {
+        (OrderType::Market, _) => placement.reference_price,
+        (OrderType::Limit, Some(limit)) => limit,
+        (OrderType::Limit, None) => return Err(refusal("a limit order needs a price")),
+    };
+    let quantity = at_once(order, rules.first_fill_percent)
+        .ok_or_else(|| refusal("the quantity is not a whole number of lots that can be counted exactly"))?;
+    let in_full = quantity == order.quantity;
+    let mut report = VenueReport {
+        broker_order_id: Some(broker_order_id(order)),
+        fills: Vec::new(),
+        state: VenueState::Working,
+        due: None,
+    };
+    if !in_full && order.time_in_force == TimeInForce::Fok {
+        report.state = cancelled_by_time_in_force("the order could not be filled at once in full");
+        return Ok(report);
+    }
+    report
+        .fills
+        .push(fill(order, FIRST_FILL, quantity, price, now, &placement.quote_currency));
+    if !in_full && order.time_in_force == TimeInForce::Ioc {
+        report.state = cancelled_by_time_in_force("what did not fill at once was cancelled");
+    } else if !in_full {
+        report.due = due_of_rest(order.time_in_force, rules.rest_fill, now);
+    }
+    Ok(report)
+}
+
+/// Returns what is due for an order by now, or `None` where nothing is.
+///
+/// The rest fills as of the moment it was due, however late it is computed: a worker that was away changes neither a
+/// fill's time nor, for an order of the day, whether it still filled.
+///
+/// # Errors
+/// When a rest is due and cannot be filled.
+pub fn due(order: &Order, now: Timestamp) -> Result<Option<VenueReport>, NoRest> {
+    let Some(due) = order.due.filter(|due| due.at <= now && !order.is_ended()) else {
+        return Ok(None);
+    };
+    let (fills, state) = match due.action {
+        DueAction::FillRest => (vec![rest(order, due.at).ok_or(NoRest)?], VenueState::Working),
+        DueAction::Expire => {
+            let reason = Reason::new(ReasonCode::EndOfDay, "the trading day ended");
+            (Vec::new(), VenueState::Expired(reason))
+        }
+    };
+    Ok(Some(VenueReport {
+        broker_order_id: Some(broker_order_id(order)),
+        fills,
+        state,
+        due: None,
+    }))
+}
+
+/// Returns the venue's word that an order is cancelled because somebody asked for it.
+pub fn cancelled(order: &Order) -> VenueReport {
+    let reason = Reason::new(ReasonCode::CancelRequested, "the order was cancelled on request");
+    VenueReport {
+        broker_order_id: Some(broker_order_id(order)),
+        fills: Vec::new(),
+        state: VenueState::Cancelled(reason),
+        due: None,
+    }
+}
+
+/// Returns the reason of a paper venue that refuses an order.
+pub fn refusal(message: impl Into<String>) -> Reason {
+    Reason::new(ReasonCode::BrokerRejected, message)
+}
+
+/// Returns how much fills at once, or `None` when it cannot be counted in lots.
+fn at_once(order: &Order, percent: u8) -> Option<Quantity> {
+    let lot = order.reservation.lot_size;
+    let lots = order.quantity.decimal().multiple_of(lot)?;
+    let first = lots.checked_mul(i128::from(percent))? / 100;
+    if first == 0 || first >= lots {
+        return Some(order.quantity);
+    }
+    Quantity::new(Decimal::from_parts(first, 0)?.exact_mul(lot)?).ok()
+}
+
+fn due_of_rest(time_in_force: TimeInForce, rest_fill: RestFill, now: Timestamp) -> Option<Due> {
+    let rest = match rest_fill {
+        RestFill::After(span) => Some(Due {
+            at: now.after(span),
+            action: DueAction::FillRest,
+        }),
+        RestFill::Never => None,
+    };
+    if time_in_force != TimeInForce::Day {
+        return rest;
+    }
+    let day_end = Due {
+        at: now.utc_date().utc_end(),
+        action: DueAction::Expire,
+    };
+    Some(rest.filter(|rest| rest.at < day_end.at).unwrap_or(day_end))
+}
+
+/// Returns the fill of what is left, at the limit price or, for a market order, at the price of the first fill.
+fn rest(order: &Order, at: Timestamp) -> Option<Fill> {
+    let first = order.fills.first()?;
+    let price = match order.order_type {
+        OrderType::Limit => order.price?,
+        OrderType::Market => first.price,
+    };
+    let quantity = Quantity::new(order.leaves_quantity()).ok()?;
+    Some(fill(order, REST_FILL, quantity, price, at, &first.fee_currency))
+}
+
+fn fill(order: &Order, number: u8, quantity: Quantity, price: Price, at: Timestamp, currency: &str) -> Fill {
+    Fill {
+        exec_id: format!("{}-{number}", order.order_id),
+        quantity,
+        price,
+        timestamp: at,
+        fee: Decimal::ZERO,
+        fee_currency: currency.to_owned(),
+    }
+}
+
+fn broker_order_id(order: &Order) -> String {
+    format!("paper-{}", order.order_id)
+}
+
+fn cancelled_by_time_in_force(message: &str) -> VenueState {
+    VenueState::Cancelled(Reason::new(ReasonCode::TimeInForce, message))
+}
+
+#[cfg(test)]
+#[path = "fills_tests.rs"]
+mod tests;

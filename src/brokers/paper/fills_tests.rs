@@ -1,0 +1,172 @@
+use std::time::Duration;
+
+use super::*;
+use crate::brokers::memory_book::make::{number, order, placement, price, quantity};
+use crate::domain::terms::OrderStatus;
+use crate::domain::terms::TimeInForce::{Day, Fok, Gtc, Ioc};
+
+const NOON: &str = "2026-03-02T12:00:00Z";
+const IBKR: FillRules = FillRules {
+    first_fill_percent: 95,
+    rest_fill: RestFill::After(Duration::from_secs(3)),
+};
+const NEVER: FillRules = FillRules {
+    rest_fill: RestFill::Never,
+    ..IBKR
+};
+const IN_FULL: FillRules = FillRules {
+    first_fill_percent: 100,
+    rest_fill: RestFill::Never,
+};
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+#[test]
+fn what_fills_at_once_is_rounded_down_to_the_lot() {
+    // quantity (lots of 0.01), per cent, filled at once
+    for (ordered, percent, filled) in [
+        ("10", 95, "9.5"),
+        ("1", 95, "0.95"),
+        ("0.2", 95, "0.19"),
+        ("0.21", 95, "0.19"),
+        ("0.02", 95, "0.01"),
+        ("0.01", 95, "0.01"), // 0.95 of a lot: all of it
+        ("0.99", 1, "0.99"),  // 0.99 of a lot: all of it
+        ("1", 1, "0.01"),
+        ("1.01", 1, "0.01"),
+        ("333.33", 95, "316.66"),
+        ("10", 100, "10"),
+        ("99999999999.99", 95, "94999999999.99"),
+    ] {
+        let ordered_order = order(ordered, Some("180"), Gtc, at(NOON));
+        assert_eq!(
+            at_once(&ordered_order, percent),
+            Some(quantity(filled)),
+            "{ordered} × {percent} %"
+        );
+    }
+    assert_eq!(at_once(&order("0.015", Some("180"), Gtc, at(NOON)), 95), None);
+}
+
+#[test]
+fn each_time_in_force_leaves_what_it_should() {
+    let rest_due = Some((at("2026-03-02T12:00:03Z"), DueAction::FillRest));
+    let day_end = Some((at("2026-03-03T00:00:00Z"), DueAction::Expire));
+    // rules, time in force, quantity → filled at once, status, due
+    let rows = [
+        (IN_FULL, Gtc, "10", "10", OrderStatus::Filled, None),
+        (IN_FULL, Ioc, "10", "10", OrderStatus::Filled, None),
+        (IN_FULL, Fok, "10", "10", OrderStatus::Filled, None),
+        (IBKR, Gtc, "10", "9.5", OrderStatus::PartiallyFilled, rest_due),
+        (IBKR, Day, "10", "9.5", OrderStatus::PartiallyFilled, rest_due),
+        (IBKR, Ioc, "10", "9.5", OrderStatus::Cancelled, None),
+        (IBKR, Fok, "10", "0", OrderStatus::Cancelled, None),
+        (IBKR, Gtc, "0.01", "0.01", OrderStatus::Filled, None),
+        (IBKR, Ioc, "0.01", "0.01", OrderStatus::Filled, None),
+        (IBKR, Fok, "0.01", "0.01", OrderStatus::Filled, None),
+        (IBKR, Day, "0.01", "0.01", OrderStatus::Filled, None),
+        (NEVER, Gtc, "10", "9.5", OrderStatus::PartiallyFilled, None),
+        (NEVER, Day, "10", "9.5", OrderStatus::PartiallyFilled, day_end),
+        (NEVER, Ioc, "10", "9.5", OrderStatus::Cancelled, None),
+    ];
+    for (rules, time_in_force, ordered, filled, status, due) in rows {
+        let row = format!("{rules:?} {time_in_force} {ordered}");
+        let claimed = order(ordered, Some("180"), time_in_force, at(NOON));
+        let report = first(&placement(claimed.clone(), at(NOON)), rules, at(NOON)).unwrap();
+        let after = claimed.apply(&report, at(NOON)).unwrap().order;
+        assert_eq!(after.filled_quantity, number(filled), "{row}");
+        assert_eq!(after.status, Some(status), "{row}");
+        assert_eq!(after.due.map(|due| (due.at, due.action)), due, "{row}");
+        let reason = after.reason.as_ref().map(|reason| reason.code);
+        let expected = (status == OrderStatus::Cancelled).then_some(ReasonCode::TimeInForce);
+        assert_eq!(reason, expected, "{row}");
+    }
+}
+
+#[test]
+fn an_order_of_the_day_is_due_no_later_than_its_end() {
+    let midnight = at("2026-03-03T00:00:00Z");
+    for (placed, due_at, action) in [
+        (
+            "2026-03-02T23:59:56.999999Z",
+            "2026-03-02T23:59:59.999999Z",
+            DueAction::FillRest,
+        ),
+        ("2026-03-02T23:59:57Z", "2026-03-03T00:00:00Z", DueAction::Expire),
+        ("2026-03-02T23:59:59.999999Z", "2026-03-03T00:00:00Z", DueAction::Expire),
+        ("2026-03-03T00:00:00Z", "2026-03-03T00:00:03Z", DueAction::FillRest),
+    ] {
+        let due = due_of_rest(Day, IBKR.rest_fill, at(placed)).unwrap();
+        assert_eq!((due.at, due.action), (at(due_at), action), "{placed}");
+    }
+    let late = due_of_rest(Gtc, IBKR.rest_fill, at("2026-03-02T23:59:59Z")).unwrap();
+    assert!(late.at > midnight && late.action == DueAction::FillRest);
+}
+
+#[test]
+fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
+    for (limit, filled_at) in [(None, "180"), (Some("179.5"), "179.5")] {
+        let claimed = order("10", limit, Gtc, at(NOON));
+        let placing = placement(claimed.clone(), at(NOON));
+        let report = first(&placing, IBKR, at(NOON)).unwrap();
+        assert_eq!(first(&placing, IBKR, at(NOON)).unwrap(), report);
+        let standing = claimed.apply(&report, at(NOON)).unwrap().order;
+        let rest = due(&standing, at("2026-03-02T18:00:00Z")).unwrap().unwrap();
+        let ended = standing.apply(&rest, at("2026-03-02T18:00:00Z")).unwrap().order;
+        let told: Vec<_> = ended
+            .fills
+            .iter()
+            .map(|fill| (fill.exec_id.clone(), fill.price, fill.quantity, fill.timestamp))
+            .collect();
+        let id = |number: u8| format!("{}-{number}", claimed.order_id);
+        assert_eq!(
+            told,
+            [
+                (id(1), price(filled_at), quantity("9.5"), at(NOON)),
+                // As of the moment it was due, however late it was computed.
+                (id(2), price(filled_at), quantity("0.5"), at("2026-03-02T12:00:03Z")),
+            ]
+        );
+        assert!(
+            ended
+                .fills
+                .iter()
+                .all(|fill| fill.fee.is_zero() && fill.fee_currency == "USD")
+        );
+        assert_eq!(ended.broker_order_id, Some(format!("paper-{}", claimed.order_id)));
+        assert_eq!(ended.status, Some(OrderStatus::Filled));
+    }
+}
+
+#[test]
+fn what_is_due_happens_at_its_moment_and_not_after_the_end() {
+    let claimed = order("10", Some("180"), Day, at(NOON));
+    let report = first(&placement(claimed.clone(), at(NOON)), NEVER, at(NOON)).unwrap();
+    let standing = claimed.apply(&report, at(NOON)).unwrap().order;
+    assert_eq!(due(&claimed, at("2027-01-01T00:00:00Z")), Ok(None));
+    assert_eq!(due(&standing, at("2026-03-02T23:59:59.999999Z")), Ok(None));
+    let end = due(&standing, at("2026-03-03T00:00:00Z")).unwrap().unwrap();
+    assert!(matches!(&end.state, VenueState::Expired(reason) if reason.code == ReasonCode::EndOfDay));
+    let mut ended = standing.apply(&cancelled(&standing), at(NOON)).unwrap().order;
+    ended.due = standing.due;
+    assert_eq!(due(&ended, at("2026-03-03T00:00:00Z")), Ok(None));
+}
+
+#[test]
+fn what_cannot_be_filled_is_refused_and_never_guessed() {
+    let mut unpriced = order("10", Some("180"), Gtc, at(NOON));
+    unpriced.price = None;
+    let odd = order("0.015", Some("180"), Gtc, at(NOON));
+    for refused in [unpriced, odd] {
+        let reason = first(&placement(refused, at(NOON)), IBKR, at(NOON)).unwrap_err();
+        assert_eq!(reason.code, ReasonCode::BrokerRejected);
+    }
+    let mut without_first_fill = order("10", None, Gtc, at(NOON));
+    without_first_fill.due = Some(Due {
+        at: at(NOON),
+        action: DueAction::FillRest,
+    });
+    assert_eq!(due(&without_first_fill, at(NOON)), Err(NoRest));
+}

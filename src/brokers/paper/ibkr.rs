@@ -1,0 +1,35 @@
+//! The paper venue of `ibkr`: fills most of an order at once and the rest a little later.
+
+use std::sync::Arc;
+
+use super::fills::FillRules;
+use super::{PaperVenue, capabilities};
+use crate::brokers::port::PaperBook;
+use crate::config::brokers::PaperIbkrSettings;
+use crate::domain::id::{BrokerPrefix, IdError};
+use crate::domain::terms::TimeInForce;
+
+/// The broker's name.
+pub const BROKER: &str = "ibkr";
+/// Its venue.
+pub const VENUE: &str = "ibkr.paper";
+/// What opens its order ids.
+pub const PREFIX: BrokerPrefix = BrokerPrefix("IB");
+/// The times in force it takes.
+pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Day];
+
+/// Returns the venue over its book.
+///
+/// # Errors
+/// When one of the names above is not a valid identifier.
+pub fn venue<B: PaperBook>(book: Arc<B>, settings: &PaperIbkrSettings) -> Result<PaperVenue<B>, IdError> {
+    let rules = FillRules {
+        first_fill_percent: settings.first_fill_percent,
+        rest_fill: settings.rest_fill,
+    };
+    Ok(PaperVenue::new(
+        capabilities(BROKER, VENUE, PREFIX, TIMES_IN_FORCE)?,
+        rules,
+        book,
+    ))
+}

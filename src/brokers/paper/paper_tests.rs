@@ -1,0 +1,148 @@
+use super::*;
+use crate::brokers::memory_book::make::{order, placement};
+use crate::brokers::memory_book::{Breakage, MemoryBook};
+use crate::config::brokers::PaperIbkrSettings;
+use crate::domain::execution::{VenueReport, VenueState};
+use crate::domain::terms::OrderStatus;
+use crate::risk::approved::unchecked;
+
+const NOON: &str = "2026-03-02T12:00:00Z";
+
+fn venue(book: &Arc<MemoryBook>) -> PaperVenue<MemoryBook> {
+    let clock = Arc::clone(book);
+    ibkr::venue(Arc::clone(book), &PaperIbkrSettings::default())
+        .unwrap()
+        .with_clock(Arc::new(move || clock.now()))
+}
+
+/// A book at noon, a venue over it, and an order that is claimed.
+fn claimed(time_in_force: TimeInForce) -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Placement) {
+    let book = Arc::new(MemoryBook::default());
+    book.set_now(Timestamp::parse(NOON).unwrap());
+    let order = order("10", Some("180"), time_in_force, book.now());
+    let placement = placement(order.clone(), book.now());
+    book.claim(order, placement.lease.clone());
+    (Arc::clone(&book), venue(&book), placement)
+}
+
+/// The same, with the order placed and most of it filled.
+async fn standing() -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Order) {
+    let (book, venue, placement) = claimed(TimeInForce::Gtc);
+    let order_id = placement.order.order_id.clone();
+    let outcome = venue.place(unchecked(placement)).await;
+    assert!(matches!(outcome, PlaceOutcome::Acknowledged(_)), "{outcome:?}");
+    let order = book.order(&order_id).unwrap();
+    (book, venue, order)
+}
+
+/// A message that moves the version on and leaves the order standing.
+fn acknowledged_again(fill: u8, order: &Order) -> VenueReport {
+    let mut report = fills::cancelled(order);
+    report.state = VenueState::Working;
+    report.due = order.due;
+    let mut trade = order.fills[0].clone();
+    trade.exec_id = format!("x-{fill}");
+    trade.quantity = crate::brokers::memory_book::make::quantity("0.01");
+    report.fills.push(trade);
+    report
+}
+
+#[tokio::test]
+async fn every_error_of_the_book_has_its_own_answer() {
+    let lost = PlaceOutcome::NotSent(NotSent::LeaseLost);
+    for (error, answer) in [
+        (BookError::Expired, Some(PlaceOutcome::NotSent(NotSent::Expired))),
+        (BookError::LeaseLost, Some(lost.clone())),
+        (BookError::Missing, Some(lost)),
+        (
+            BookError::Unavailable("away".into()),
+            Some(PlaceOutcome::NotSent(NotSent::Unavailable("away".into()))),
+        ),
+        (BookError::Unknown("lost".into()), None),
+        (BookError::NothingNew, None),
+    ] {
+        let (book, venue, placement) = claimed(TimeInForce::Gtc);
+        book.break_next(Breakage::Before(error.clone()));
+        let outcome = venue.place(unchecked(placement)).await;
+        match answer {
+            Some(answer) => assert_eq!(outcome, answer),
+            None => assert!(
+                matches!(outcome, PlaceOutcome::OutcomeUnknown(_)),
+                "{error:?}: {outcome:?}"
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_booked_already_is_due_no_more() {
+    let (book, venue, order) = standing().await;
+    book.set_now(order.due.unwrap().at);
+    book.break_next(Breakage::Before(BookError::NothingNew));
+    assert_eq!(venue.due(order).await, DueOutcome::NothingDue);
+}
+
+#[tokio::test]
+async fn an_effect_that_was_overtaken_is_judged_anew_and_not_for_ever() {
+    let (book, venue, order) = standing().await;
+    for fill in 1..MAX_TRIES {
+        book.break_next(Breakage::Overtaken(acknowledged_again(
+            u8::try_from(fill).unwrap(),
+            &order,
+        )));
+    }
+    let outcome = venue.cancel(order).await;
+    assert!(
+        matches!(&outcome, CancelOutcome::Booked(booked) if booked.order.status == Some(OrderStatus::Cancelled)),
+        "{outcome:?}"
+    );
+
+    let (book, venue, order) = standing().await;
+    for fill in 0..MAX_TRIES {
+        book.break_next(Breakage::Overtaken(acknowledged_again(
+            u8::try_from(fill).unwrap(),
+            &order,
+        )));
+    }
+    let outcome = venue.cancel(order.clone()).await;
+    assert!(matches!(outcome, CancelOutcome::OutcomeUnknown(_)), "{outcome:?}");
+    assert!(!book.order(&order.order_id).unwrap().is_ended());
+}
+
+#[tokio::test]
+async fn a_rest_that_was_overtaken_fills_what_is_left_now() {
+    let (book, venue, order) = standing().await;
+    book.set_now(order.due.unwrap().at);
+    book.break_next(Breakage::Overtaken(acknowledged_again(1, &order)));
+    let outcome = venue.due(order.clone()).await;
+    let DueOutcome::Booked(booked) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(booked.order.filled_quantity, order.quantity.decimal());
+}
+
+#[tokio::test]
+async fn the_rest_fills_through_another_process() {
+    let (book, first, order) = standing().await;
+    drop(first);
+    book.set_now(order.due.unwrap().at);
+    let outcome = venue(&book).due(order).await;
+    assert!(
+        matches!(&outcome, DueOutcome::Booked(booked) if booked.order.status == Some(OrderStatus::Filled)),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_order_that_is_not_for_this_venue_has_no_effect() {
+    let (book, venue, placement) = claimed(TimeInForce::Gtc);
+    let mut live = placement.clone();
+    live.order.mode = Mode::Live;
+    let mut elsewhere = placement.clone();
+    elsewhere.order.venue = VenueId::new("binance.spot").unwrap();
+    for misrouted in [live, elsewhere] {
+        let outcome = venue.place(unchecked(misrouted)).await;
+        assert!(matches!(outcome, PlaceOutcome::Rejected(_)), "{outcome:?}");
+    }
+    assert_eq!(book.bookings(), 0);
+}

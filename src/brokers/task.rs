@@ -1,0 +1,126 @@
+//! One task per broker: two bounded queues, a bound on the calls under way, a time limit on each.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::adapter::{Adapter, CancelOutcome, DueOutcome, NotSent, PlaceOutcome, Placement};
+use super::handle::{BrokerHandle, CancelCall, OrderCall};
+use crate::config::brokers::BrokerTaskSettings;
+use crate::domain::id::BrokerId;
+use crate::domain::order::Order;
+use crate::domain::time::Timestamp;
+use crate::risk::Approved;
+
+/// A broker's task: it owns the adapter.
+pub struct BrokerTask<A> {
+    adapter: Arc<A>,
+    call_timeout: Duration,
+}
+
+impl<A: Adapter> BrokerTask<A> {
+    /// Starts the task and returns its handle. It ends when every handle is gone and what it took is finished; to wait
+    /// for that, drop the handles and await the [`JoinHandle`]. Aborting it instead leaves calls under way unknown.
+    pub fn spawn(adapter: A, settings: &BrokerTaskSettings) -> (BrokerHandle, JoinHandle<()>) {
+        // The settings are checked at start; a bound of zero would be a queue that nothing can enter.
+        let (orders, order_calls) = mpsc::channel(settings.queue_max.max(1));
+        let (cancels, cancel_calls) = mpsc::channel(settings.cancel_queue_max.max(1));
+        let handle = BrokerHandle {
+            capabilities: Arc::new(adapter.capabilities().clone()),
+            orders,
+            cancels,
+        };
+        let broker = adapter.capabilities().broker.clone();
+        let task = Arc::new(Self {
+            adapter: Arc::new(adapter),
+            call_timeout: settings.call_timeout(),
+        });
+        let max_in_flight = settings.max_in_flight.max(1);
+        let joined = tokio::spawn(async move {
+            let for_orders = Arc::clone(&task);
+            // Each lane has its own bound: a cancel must not wait until an order's call has run out of time.
+            tokio::join!(
+                lane(&broker, order_calls, max_in_flight, move |call| {
+                    Arc::clone(&for_orders).order_call(call)
+                }),
+                lane(&broker, cancel_calls, max_in_flight, move |call| {
+                    Arc::clone(&task).cancel_call(call)
+                }),
+            );
+        });
+        (handle, joined)
+    }
+
+    async fn order_call(self: Arc<Self>, call: OrderCall) {
+        // A caller that stopped waiting is no fault: what happened is told by the store or the venue.
+        match call {
+            OrderCall::Place(placement, reply) => drop(reply.send(self.place(placement).await)),
+            OrderCall::Due(order, reply) => drop(reply.send(self.due(order).await)),
+        }
+    }
+
+    async fn cancel_call(self: Arc<Self>, call: CancelCall) {
+        drop(call.reply.send(self.cancel(call.order).await));
+    }
+
+    async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
+        if Timestamp::now() > placement.get().deadline {
+            return PlaceOutcome::NotSent(NotSent::Expired);
+        }
+        // Out of time is never "not sent": the first byte may have left long ago.
+        timeout(self.call_timeout, self.adapter.place(placement))
+            .await
+            .unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(self.out_of_time()))
+    }
+
+    async fn cancel(&self, order: Order) -> CancelOutcome {
+        timeout(self.call_timeout, self.adapter.cancel(order))
+            .await
+            .unwrap_or_else(|_| CancelOutcome::OutcomeUnknown(self.out_of_time()))
+    }
+
+    async fn due(&self, order: Order) -> DueOutcome {
+        timeout(self.call_timeout, self.adapter.due(order))
+            .await
+            .unwrap_or_else(|_| DueOutcome::OutcomeUnknown(self.out_of_time()))
+    }
+
+    fn out_of_time(&self) -> String {
+        format!("the broker did not answer within {} ms", self.call_timeout.as_millis())
+    }
+}
+
+/// Runs the calls of one queue, at most `max_in_flight` at once, until every sender is gone; then finishes them.
+async fn lane<C, F>(broker: &BrokerId, mut queue: mpsc::Receiver<C>, max_in_flight: usize, run: impl Fn(C) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut calls = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(ended) = calls.join_next() => note(broker, ended),
+            call = queue.recv(), if calls.len() < max_in_flight => match call {
+                Some(call) => drop(calls.spawn(run(call))),
+                None => break,
+            },
+        }
+    }
+    while let Some(ended) = calls.join_next().await {
+        note(broker, ended);
+    }
+}
+
+/// A call that panicked took its reply with it, which its caller reads as unknown; the task lives on.
+fn note(broker: &BrokerId, ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%broker, %error, "a call to the broker broke off; its outcome is unknown");
+    }
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

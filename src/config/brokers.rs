@@ -1,0 +1,289 @@
+//! Settings of the brokers: which are on, how much each may hold, and how the paper venues fill.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The brokers this build has an adapter for.
+pub const KNOWN_BROKERS: &[&str] = &["binance", "ibkr"];
+
+const QUEUE_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
+const IN_FLIGHT_BOUNDS: RangeInclusive<usize> = 1..=65_536;
+const CALL_TIMEOUT_MS_BOUNDS: RangeInclusive<u64> = 1..=60_000;
+const FIRST_FILL_PERCENT_BOUNDS: RangeInclusive<u8> = 1..=100;
+/// The longest a paper order's rest can take to fill, in milliseconds: a day, as no deadline lies further ahead.
+const REST_FILL_MS_MAX: u64 = 86_400_000;
+
+/// Settings of all brokers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrokersSettings {
+    /// The brokers that are on. Default: `binance` and `ibkr`.
+    pub enabled: Vec<String>,
+    /// What each broker's task may hold.
+    pub task: BrokerTaskSettings,
+    /// How the paper venue of `ibkr` fills.
+    pub paper_ibkr: PaperIbkrSettings,
+}
+
+/// Bounds of one broker's task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrokerTaskSettings {
+    /// Orders and due effects that wait, at most; one more is refused at once (1–1 000 000, default 4096).
+    pub queue_max: usize,
+    /// Cancels that wait, at most; they wait apart from the orders (1–1 000 000, default 1024).
+    pub cancel_queue_max: usize,
+    /// Calls to the adapter under way, at most: this many for orders, and as many again for cancels, which never wait
+    /// for an order's place (1–65 536, default 512).
+    pub max_in_flight: usize,
+    /// How long one call to the adapter may take, in milliseconds; what came of it is unknown after that (1–60 000,
+    /// default 5000).
+    pub call_timeout_ms: u64,
+}
+
+/// How the paper venue of `ibkr` fills.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PaperIbkrSettings {
+    /// How much of an order fills at once, in per cent, rounded down to the lot (1–100, default 95).
+    pub first_fill_percent: u8,
+    /// When the rest fills: a time such as `"3s"` or `"500ms"`, or `"never"` (at most a day, default `"3s"`).
+    pub rest_fill: RestFill,
+}
+
+/// When the rest of a paper order fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestFill {
+    /// This long after the first fill.
+    After(Duration),
+    /// It stands until it is cancelled or its day ends.
+    Never,
+}
+
+/// A text that is no [`RestFill`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a whole number with its unit, such as \"3s\" or \"500ms\", of at most a day, or \"never\"")]
+pub struct RestFillError;
+
+impl Default for BrokersSettings {
+    fn default() -> Self {
+        Self {
+            enabled: KNOWN_BROKERS.iter().map(|&name| name.to_owned()).collect(),
+            task: BrokerTaskSettings::default(),
+            paper_ibkr: PaperIbkrSettings::default(),
+        }
+    }
+}
+
+impl Default for BrokerTaskSettings {
+    fn default() -> Self {
+        Self {
+            queue_max: 4_096,
+            cancel_queue_max: 1_024,
+            max_in_flight: 512,
+            call_timeout_ms: 5_000,
+        }
+    }
+}
+
+impl Default for PaperIbkrSettings {
+    fn default() -> Self {
+        Self {
+            first_fill_percent: 95,
+            rest_fill: RestFill::After(Duration::from_secs(3)),
+        }
+    }
+}
+
+impl BrokersSettings {
+    /// Adds a sentence to `errors` for every setting that cannot hold.
+    pub fn check(&self, errors: &mut Vec<String>) {
+        if self.enabled.is_empty() {
+            errors.push(format!(
+                "brokers.enabled must name at least one of {}",
+                KNOWN_BROKERS.join(", ")
+            ));
+        }
+        for (at, name) in self.enabled.iter().enumerate() {
+            if !KNOWN_BROKERS.contains(&name.as_str()) {
+                errors.push(format!(
+                    "brokers.enabled names {name:?}, which is none of {}",
+                    KNOWN_BROKERS.join(", ")
+                ));
+            }
+            if self.enabled[..at].contains(name) {
+                errors.push(format!("brokers.enabled names {name:?} twice"));
+            }
+        }
+        self.task.check(errors);
+        self.paper_ibkr.check(errors);
+    }
+}
+
+impl BrokerTaskSettings {
+    /// Adds a sentence to `errors` for every setting that cannot hold.
+    pub fn check(&self, errors: &mut Vec<String>) {
+        within(errors, "brokers.task.queue_max", self.queue_max, &QUEUE_BOUNDS);
+        within(
+            errors,
+            "brokers.task.cancel_queue_max",
+            self.cancel_queue_max,
+            &QUEUE_BOUNDS,
+        );
+        within(
+            errors,
+            "brokers.task.max_in_flight",
+            self.max_in_flight,
+            &IN_FLIGHT_BOUNDS,
+        );
+        within(
+            errors,
+            "brokers.task.call_timeout_ms",
+            self.call_timeout_ms,
+            &CALL_TIMEOUT_MS_BOUNDS,
+        );
+    }
+
+    /// Returns how long one call to the adapter may take.
+    pub fn call_timeout(&self) -> Duration {
+        Duration::from_millis(self.call_timeout_ms)
+    }
+}
+
+impl PaperIbkrSettings {
+    /// Adds a sentence to `errors` for every setting that cannot hold.
+    pub fn check(&self, errors: &mut Vec<String>) {
+        within(
+            errors,
+            "brokers.paper_ibkr.first_fill_percent",
+            self.first_fill_percent,
+            &FIRST_FILL_PERCENT_BOUNDS,
+        );
+    }
+}
+
+fn within<T: PartialOrd + fmt::Display>(errors: &mut Vec<String>, name: &str, value: T, bounds: &RangeInclusive<T>) {
+    if !bounds.contains(&value) {
+        errors.push(format!(
+            "{name} is {value}; it must lie between {} and {}",
+            bounds.start(),
+            bounds.end()
+        ));
+    }
+}
+
+impl FromStr for RestFill {
+    type Err = RestFillError;
+
+    fn from_str(text: &str) -> Result<Self, RestFillError> {
+        if text == "never" {
+            return Ok(Self::Never);
+        }
+        let (digits, unit_ms) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+            (Some(digits), _) => (digits, 1),
+            (None, Some(digits)) => (digits, 1_000),
+            (None, None) => return Err(RestFillError),
+        };
+        // `parse` alone would take a plus sign.
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(RestFillError);
+        }
+        let number: u64 = digits.parse().map_err(|_| RestFillError)?;
+        match number.checked_mul(unit_ms) {
+            Some(span_ms) if span_ms <= REST_FILL_MS_MAX => Ok(Self::After(Duration::from_millis(span_ms))),
+            _ => Err(RestFillError),
+        }
+    }
+}
+
+impl fmt::Display for RestFill {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => formatter.write_str("never"),
+            Self::After(span) if span.subsec_millis() == 0 => write!(formatter, "{}s", span.as_secs()),
+            Self::After(span) => write!(formatter, "{}ms", span.as_millis()),
+        }
+    }
+}
+
+impl Serialize for RestFill {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RestFill {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rest_fill_reads_a_time_with_its_unit_or_never() {
+        let after = |span_ms| Some(RestFill::After(Duration::from_millis(span_ms)));
+        for (text, read) in [
+            ("3s", after(3_000)),
+            ("500ms", after(500)),
+            ("0s", after(0)),
+            ("86400s", after(86_400_000)),
+            ("never", Some(RestFill::Never)),
+            ("86401s", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615s", None),
+            ("3", None),
+            ("s", None),
+            ("-3s", None),
+            ("+3s", None),
+            ("1.5s", None),
+            ("3 s", None),
+            ("3m", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse().ok(), read, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn settings_survive_a_round_trip_and_know_their_keys() {
+        let read: BrokersSettings = toml::from_str("[paper_ibkr]\nrest_fill = \"1500ms\"\n").unwrap();
+        assert_eq!(read.enabled, ["binance", "ibkr"]);
+        assert_eq!(read.paper_ibkr.rest_fill, RestFill::After(Duration::from_millis(1_500)));
+        assert_eq!(
+            toml::from_str::<BrokersSettings>(&toml::to_string(&read).unwrap()).unwrap(),
+            read
+        );
+        for text in ["[task]\nqueue = 1\n", "[paper_ibkr]\nrest_fill = 3\n", "[paper]\n"] {
+            assert!(toml::from_str::<BrokersSettings>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_setting_that_cannot_hold_is_told() {
+        let mut errors = Vec::new();
+        BrokersSettings::default().check(&mut errors);
+        assert_eq!(errors, Vec::<String>::new());
+        BrokersSettings {
+            enabled: vec!["ibkr".into(), "kraken".into(), "ibkr".into()],
+            task: BrokerTaskSettings {
+                queue_max: 0,
+                cancel_queue_max: 0,
+                max_in_flight: 0,
+                call_timeout_ms: 0,
+            },
+            paper_ibkr: PaperIbkrSettings {
+                first_fill_percent: 101,
+                rest_fill: RestFill::Never,
+            },
+        }
+        .check(&mut errors);
+        assert_eq!(errors.len(), 7, "{errors:?}");
+    }
+}

@@ -1,0 +1,178 @@
+//! What can be traded (`[[instruments]]`). The default list is the sandbox.
+
+use serde::{Deserialize, Serialize};
+
+use super::risk::RiskSettings;
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{BrokerId, VenueId};
+use crate::domain::instrument::Instrument;
+use crate::domain::intent::Symbol;
+use crate::domain::money::{MAX_EXACT, Micros, Rounding};
+use crate::domain::quantity::{Price, Quantity};
+
+/// The most instruments.
+pub const MAX_INSTRUMENTS: usize = 10_000;
+
+/// The instruments; a file that names any replaces the whole list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InstrumentList(pub Vec<InstrumentSettings>);
+
+/// One instrument of one venue. Prices, quantities and money are quoted strings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstrumentSettings {
+    /// The broker.
+    pub broker: String,
+    /// The venue.
+    pub venue: String,
+    /// The symbol.
+    pub symbol: String,
+    /// The currency of its prices.
+    pub quote: String,
+    /// The price that stands in for the market's in paper mode.
+    pub reference_price: String,
+    /// Prices are multiples of this.
+    pub tick_size: String,
+    /// Quantities are multiples of this.
+    pub lot_size: String,
+    /// The largest quantity of one order.
+    pub max_order_size: String,
+    /// The cap of the notional per account and symbol, in the base currency.
+    pub max_notional: String,
+}
+
+impl Default for InstrumentList {
+    fn default() -> Self {
+        // broker, venue, symbol, quote, reference price, lot, max order size, max notional; the tick is 0.01 everywhere
+        let rows = [
+            [
+                "binance",
+                "binance.spot",
+                "BTCUSDT",
+                "USDT",
+                "30000",
+                "0.00001",
+                "0.75",
+                "60000",
+            ],
+            [
+                "binance",
+                "binance.spot",
+                "ETHUSDT",
+                "USDT",
+                "2000",
+                "0.0001",
+                "10",
+                "100000",
+            ],
+            ["ibkr", "ibkr.paper", "AAPL", "USD", "180", "0.01", "1000", "900000"],
+            ["ibkr", "ibkr.paper", "MSFT", "USD", "320", "0.01", "800", "1280000"],
+        ];
+        Self(rows.map(|row| row.map(str::to_owned)).map(of_row).into())
+    }
+}
+
+fn of_row(
+    [
+        broker,
+        venue,
+        symbol,
+        quote,
+        reference_price,
+        lot_size,
+        max_order_size,
+        max_notional,
+    ]: [String; 8],
+) -> InstrumentSettings {
+    let tick_size = "0.01".to_owned();
+    InstrumentSettings {
+        broker,
+        venue,
+        symbol,
+        quote,
+        reference_price,
+        tick_size,
+        lot_size,
+        max_order_size,
+        max_notional,
+    }
+}
+
+impl InstrumentList {
+    /// Returns the instruments that can be used.
+    pub fn instruments(&self, risk: &RiskSettings) -> Vec<Instrument> {
+        self.0
+            .iter()
+            .filter_map(|settings| settings.instrument(risk).ok())
+            .collect()
+    }
+
+    /// Adds a sentence for each instrument that cannot be used.
+    pub fn check(&self, risk: &RiskSettings, errors: &mut Vec<String>) {
+        if self.0.len() > MAX_INSTRUMENTS {
+            errors.push(format!(
+                "there are {} instruments; at most {MAX_INSTRUMENTS} are allowed",
+                self.0.len()
+            ));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for settings in &self.0 {
+            if let Err(error) = settings.instrument(risk) {
+                errors.push(format!(
+                    "the instrument {} at {}: {error}",
+                    settings.symbol, settings.venue
+                ));
+            }
+            if !seen.insert((&settings.venue, &settings.symbol)) {
+                errors.push(format!(
+                    "the instrument {} at {} stands twice",
+                    settings.symbol, settings.venue
+                ));
+            }
+        }
+    }
+}
+
+impl InstrumentSettings {
+    fn instrument(&self, risk: &RiskSettings) -> Result<Instrument, String> {
+        let number = |name: &str, text: &str| {
+            text.parse::<Decimal>()
+                .map_err(|error| format!("{name} is {text:?}, which {error}"))
+        };
+        let price = |name: &str, text: &str| {
+            number(name, text).and_then(|number| Price::new(number).map_err(|rule| format!("{name} {rule}")))
+        };
+        let quantity = |name: &str, text: &str| {
+            number(name, text).and_then(|number| Quantity::new(number).map_err(|rule| format!("{name} {rule}")))
+        };
+        let symbol = Symbol::normalised(&self.symbol).map_err(|rule| format!("symbol {rule}"))?;
+        if symbol.as_str() != self.symbol {
+            return Err(format!("symbol must be written normalised, as {symbol}"));
+        }
+        let instrument = Instrument {
+            broker: BrokerId::new(&self.broker).map_err(|rule| format!("broker {rule}"))?,
+            venue: VenueId::new(&self.venue).map_err(|rule| format!("venue {rule}"))?,
+            symbol,
+            reference_price: price("reference_price", &self.reference_price)?,
+            tick_size: price("tick_size", &self.tick_size)?,
+            lot_size: quantity("lot_size", &self.lot_size)?,
+            max_order_size: quantity("max_order_size", &self.max_order_size)?,
+            max_notional: number("max_notional", &self.max_notional)?,
+            quote: self.quote.clone(),
+            base_rate: risk
+                .rate(&self.quote)
+                .ok_or_else(|| format!("there is no rate for {}", self.quote))?,
+        };
+        if Micros::from_decimal(instrument.max_notional, Rounding::Down).is_none_or(|cap| cap.units() <= 0) {
+            return Err("max_notional must be above zero and at most 9007199254.740991".to_owned());
+        }
+        if !instrument.is_on_tick(instrument.reference_price) {
+            return Err("reference_price must be a multiple of tick_size".to_owned());
+        }
+        instrument
+            .lots(instrument.max_order_size)
+            .map(|_| instrument)
+            .ok_or_else(|| format!("max_order_size must be a multiple of lot_size and at most {MAX_EXACT} lots"))
+    }
+}

@@ -1,0 +1,276 @@
+//! Reading the settings: file, then environment, then flags; every error told at once.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::Settings;
+
+/// Opens every environment variable of the router.
+pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
+/// Variables that the command line reads itself.
+const OF_THE_COMMAND_LINE: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_DATA_DIR"];
+/// Settings without a default.
+const OPTIONAL: &[&str] = &["nats.user", "nats.password", "nats.credentials_file"];
+/// Tables whose keys the user names.
+const FREE_TABLES: &[&str] = &["risk.rates"];
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError(pub Vec<String>);
+
+impl std::fmt::Display for SettingsError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "the settings cannot be used:")?;
+        self.0.iter().try_for_each(|error| write!(formatter, "\n  - {error}"))
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl Settings {
+    /// Reads the settings from a file (if named), the given environment and the given flags (path and value).
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, at once.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(&str, String)],
+    ) -> Result<Self, SettingsError> {
+        let mut errors = Vec::new();
+        let mut settings = defaults();
+        if let Some(path) = file {
+            match std::fs::read_to_string(path).map_err(|error| error.to_string()) {
+                Ok(text) => match text.parse::<Table>() {
+                    Ok(table) => overlay(&mut settings, table, "", &mut errors),
+                    Err(error) => errors.push(format!("{} is not TOML: {}", path.display(), error.message())),
+                },
+                Err(error) => errors.push(format!("{} cannot be read: {error}", path.display())),
+            }
+        }
+        let known = leaves(&settings);
+        for (name, text) in environment {
+            if !name.starts_with(ENVIRONMENT_PREFIX) || OF_THE_COMMAND_LINE.contains(&name.as_str()) {
+                continue;
+            }
+            match known.iter().find(|path| environment_name(path) == name) {
+                Some(path) => put(&mut settings, path, &text, &name, &mut errors),
+                None => errors.push(format!("the environment variable {name} names no setting")),
+            }
+        }
+        for (path, text) in flags {
+            put(&mut settings, path, text, path, &mut errors);
+        }
+        let read = sections(settings, &mut errors);
+        errors.extend(read.errors());
+        if errors.is_empty() {
+            Ok(read)
+        } else {
+            Err(SettingsError(errors))
+        }
+    }
+}
+
+/// Returns the environment variable of a setting.
+pub fn environment_name(path: &str) -> String {
+    format!("{ENVIRONMENT_PREFIX}{}", path.replace('.', "_").to_uppercase())
+}
+
+/// Returns the path of every single setting, in order.
+pub fn known_paths() -> Vec<String> {
+    leaves(&defaults())
+}
+
+fn defaults() -> Table {
+    // The defaults hold only what TOML can hold; a test reads them back.
+    Table::try_from(Settings::default()).unwrap_or_default()
+}
+
+fn leaves(settings: &Table) -> Vec<String> {
+    fn walk(table: &Table, prefix: &str, into: &mut Vec<String>) {
+        for (key, value) in table {
+            let path = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
+            match value {
+                Value::Table(_) if FREE_TABLES.contains(&path.as_str()) => {}
+                Value::Table(table) => walk(table, &path, into),
+                Value::Array(array) if matches!(array.first(), Some(Value::Table(_))) => {}
+                _ => into.push(path),
+            }
+        }
+    }
+    let mut paths: Vec<String> = OPTIONAL.iter().map(|&path| path.to_owned()).collect();
+    walk(settings, "", &mut paths);
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+fn overlay(settings: &mut Table, over: Table, prefix: &str, errors: &mut Vec<String>) {
+    for (key, value) in over {
+        let path = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
+        let is_free = FREE_TABLES.contains(&prefix) || OPTIONAL.contains(&path.as_str());
+        match (settings.get_mut(&key), value) {
+            (Some(Value::Table(table)), Value::Table(over)) => overlay(table, over, &path, errors),
+            (None, _) if !is_free => errors.push(format!("{path} is not a setting")),
+            (_, value) => {
+                settings.insert(key, value);
+            }
+        }
+    }
+}
+
+fn put(settings: &mut Table, path: &str, text: &str, source: &str, errors: &mut Vec<String>) {
+    let (table, key) = path.rsplit_once('.').map_or(("", path), |(table, key)| (table, key));
+    let mut at = settings;
+    for part in table.split('.').filter(|part| !part.is_empty()) {
+        let Some(Value::Table(inner)) = at.get_mut(part) else {
+            errors.push(format!("{source}: {path} is not a setting"));
+            return;
+        };
+        at = inner;
+    }
+    let value = match at.get(key) {
+        Some(Value::Integer(_)) => text.parse().map(Value::Integer).map_err(|_| "a whole number"),
+        Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).map_err(|_| "true or false"),
+        Some(Value::Array(_)) => Ok(Value::Array(
+            text.split(',')
+                .map(|part| Value::String(part.trim().to_owned()))
+                .collect(),
+        )),
+        _ => Ok(Value::String(text.to_owned())),
+    };
+    match value {
+        Ok(value) => {
+            at.insert(key.to_owned(), value);
+        }
+        Err(kind) => errors.push(format!("{source} must be {kind}")),
+    }
+}
+
+/// Reads each section by itself, so that one error does not hide another; a section that cannot be read keeps its
+/// defaults while the rest is checked.
+fn sections(settings: Table, errors: &mut Vec<String>) -> Settings {
+    let mut read = Settings::default();
+    for (name, value) in settings {
+        let mut section = Table::new();
+        section.insert(name.clone(), value);
+        match section.try_into::<Settings>() {
+            Ok(one) => take(&mut read, one, &name),
+            Err(error) => errors.push(format!("{name}: {}", error.message())),
+        }
+    }
+    read
+}
+
+fn take(into: &mut Settings, from: Settings, section: &str) {
+    match section {
+        "nats" => into.nats = from.nats,
+        "redis" => into.redis = from.redis,
+        "journal" => into.journal = from.journal,
+        "doors" => into.doors = from.doors,
+        "brokers" => into.brokers = from.brokers,
+        "risk" => into.risk = from.risk,
+        "instruments" => into.instruments = from.instruments,
+        "http" => into.http = from.http,
+        "log" => into.log = from.log,
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)], flags: &[(&str, String)]) -> Result<Settings, SettingsError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::load(Some(file.path()), environment, flags)
+    }
+
+    #[test]
+    fn the_defaults_hold_and_survive_toml() {
+        assert_eq!(Settings::default().errors(), Vec::<String>::new());
+        assert_eq!(load("", &[], &[]).unwrap(), Settings::default());
+        assert_eq!(
+            Settings::default()
+                .instruments
+                .instruments(&Settings::default().risk)
+                .len(),
+            4
+        );
+    }
+
+    #[test]
+    fn flags_stand_over_environment_over_file() {
+        let text = "[redis]\nurl = \"redis://a\"\nbatch_max = 7\n[brokers]\nenabled = [\"ibkr\"]\n[nats]\nuser = \"u\"\npassword = \"p\"\n";
+        let environment = [
+            ("ORDER_ROUTER_REDIS_URL", "redis://b"),
+            ("ORDER_ROUTER_NATS_URL", "nats://b"),
+            ("ORDER_ROUTER_BROKERS_ENABLED", "binance, ibkr"),
+            ("ORDER_ROUTER_CONFIG", "ignored here"),
+            ("HOME", "/"),
+        ];
+        let settings = load(text, &environment, &[("nats.url", "nats://c".to_owned())]).unwrap();
+        assert_eq!(
+            (settings.redis.url.as_str(), settings.redis.batch_max),
+            ("redis://b", 7)
+        );
+        assert_eq!(settings.nats.url, "nats://c");
+        assert_eq!(settings.nats.user.as_deref(), Some("u"));
+        assert_eq!(settings.brokers.enabled, ["binance", "ibkr"]);
+    }
+
+    #[test]
+    fn every_error_is_told_at_once() {
+        let text = "colour = 1\n[redis]\nbatch_maximum = 1\nlease_ms = 1\n[http]\naddr = \"nowhere\"\n[risk]\nalert_percent = 0\n";
+        let environment = [
+            ("ORDER_ROUTER_NATS_PORT", "1"),
+            ("ORDER_ROUTER_REDIS_QUEUE_MAX", "many"),
+        ];
+        let SettingsError(errors) = load(text, &environment, &[]).unwrap_err();
+        for part in [
+            "colour",
+            "redis.batch_maximum",
+            "redis.lease_ms",
+            "http",
+            "alert_percent",
+            "NATS_PORT",
+            "QUEUE_MAX",
+        ] {
+            assert!(errors.iter().any(|error| error.contains(part)), "{part} in {errors:?}");
+        }
+        assert_eq!(errors.len(), 7, "{errors:?}");
+    }
+
+    #[test]
+    fn money_is_a_quoted_string_and_an_instrument_needs_a_rate() {
+        assert!(load("[risk]\ndaily_notional_limit = 1000000.0\n", &[], &[]).is_err());
+        let text = r#"[[instruments]]
+broker = "ibkr"
+venue = "ibkr.paper"
+symbol = "SAP"
+quote = "EUR"
+reference_price = "180"
+tick_size = "0.01"
+lot_size = "1"
+max_order_size = "10"
+max_notional = "5000"
+"#;
+        let SettingsError(errors) = load(text, &[], &[]).unwrap_err();
+        assert!(errors[0].contains("no rate for EUR"), "{errors:?}");
+        let settings = load(&format!("{text}[risk.rates]\nEUR = \"1.08\"\n"), &[], &[]).unwrap();
+        assert_eq!(settings.instruments.0.len(), 1);
+    }
+}

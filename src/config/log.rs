@@ -1,0 +1,42 @@
+//! Settings of the log (`[log]`), which goes to the standard error stream.
+
+use serde::{Deserialize, Serialize};
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module such as
+    /// `info,order_router::worker=debug`. Default `info`.
+    pub filter: String,
+    /// `text` for people, `json` for machines. Default `text`.
+    pub format: LogFormat,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+impl LogSettings {
+    /// Adds a sentence for each setting that is out of its range.
+    pub fn check(&self, errors: &mut Vec<String>) {
+        if let Err(error) = self.filter.parse::<tracing_subscriber::filter::EnvFilter>() {
+            errors.push(format!("log.filter cannot be read: {error}"));
+        }
+    }
+}

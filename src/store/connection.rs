@@ -1,0 +1,152 @@
+//! The handle on the shared state: one multiplexed connection, and the batches in front of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use redis::Value;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+
+use super::batch::Batcher;
+use super::error::StoreError;
+use super::journaled::{self, Journaled};
+use super::reserve::{self, Reserve, Reserved};
+use super::settle::{self, Settle, Settled};
+use crate::config::redis::RedisSettings;
+
+/// The epoch of a store that this worker does not know to be whole.
+const NO_EPOCH: i64 = 0;
+
+/// The shared state. Clones share the connection and the batches.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) core: Core,
+    reserve: Batcher<Reserve, Reserved>,
+    settle: Batcher<Settle, Settled>,
+    journaled: Batcher<Journaled, ()>,
+}
+
+/// What every call needs: the connection, the settings and the epoch.
+#[derive(Clone)]
+pub(super) struct Core {
+    connection: ConnectionManager,
+    pub(super) settings: Arc<RedisSettings>,
+    epoch: Arc<AtomicI64>,
+}
+
+impl Store {
+    /// Connects to Redis. The store refuses every call until [`Store::join`] or a healing gives it an epoch.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
+        let client = redis::Client::open(settings.url.as_str())
+            .map_err(|error| StoreError::NotExecuted(format!("redis.url cannot be used: {error}")))?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(Duration::from_millis(settings.connect_timeout_ms)))
+            .set_response_timeout(Some(Duration::from_millis(settings.response_timeout_ms)))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(settings.connect_timeout_ms));
+        let connection = ConnectionManager::new_with_config(client, config).await?;
+        let core = Core {
+            connection,
+            settings: Arc::new(settings.clone()),
+            epoch: Arc::new(AtomicI64::new(NO_EPOCH)),
+        };
+        let (queue, batch) = (settings.queue_max, settings.batch_max);
+        let (for_reserve, for_settle, for_journaled) = (core.clone(), core.clone(), core.clone());
+        Ok(Self {
+            reserve: Batcher::spawn(queue, batch, move |batch| reserve::run(for_reserve.clone(), batch)),
+            settle: Batcher::spawn(queue, batch, move |batch| settle::run(for_settle.clone(), batch)),
+            journaled: Batcher::spawn(queue, batch, move |batch| journaled::run(for_journaled.clone(), batch)),
+            core,
+        })
+    }
+
+    /// Answers a known id, or claims, looks or denies, as the command says.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; after [`StoreError::Unknown`] the order may be claimed, until its lease ends.
+    pub async fn reserve(&self, command: Reserve) -> Result<Reserved, StoreError> {
+        self.reserve.call(command).await
+    }
+
+    /// Books one effect of an order.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; after [`StoreError::Unknown`] it may be booked: the same command may be sent again.
+    pub async fn settle(&self, command: Settle) -> Result<Settled, StoreError> {
+        self.settle.call(command).await
+    }
+
+    /// Marks an event as being on the journal.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the event then stays in the outbox until somebody marks it.
+    pub async fn mark_journaled(&self, command: Journaled) -> Result<(), StoreError> {
+        self.journaled.call(command).await
+    }
+
+    /// Returns the epoch in force, or `None` while the store is not known to be whole.
+    pub fn epoch(&self) -> Option<i64> {
+        self.core.epoch().ok()
+    }
+
+    /// Takes the epoch out of force for this process: every call fails until the store has been checked again.
+    pub fn leave(&self) {
+        self.core.join(NO_EPOCH);
+    }
+
+    /// Answers whether Redis answers at all.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.core.query(redis::cmd("PING")).await.map(|_| ())
+    }
+}
+
+impl Core {
+    /// Returns the epoch in force.
+    pub(super) fn epoch(&self) -> Result<i64, StoreError> {
+        match self.epoch.load(Ordering::Acquire) {
+            NO_EPOCH => Err(StoreError::Stale(
+                "it has not been checked against the journal yet".to_owned(),
+            )),
+            epoch => Ok(epoch),
+        }
+    }
+
+    /// Puts an epoch in force for this process.
+    pub(super) fn join(&self, epoch: i64) {
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Runs a command of the epoch in force. A stale answer takes the epoch out of force, so that every later call
+    /// fails at once until the store has been healed.
+    pub(super) async fn query(&self, command: redis::Cmd) -> Result<Value, StoreError> {
+        command
+            .query_async(&mut self.connection.clone())
+            .await
+            .map_err(StoreError::from)
+    }
+
+    /// Takes the epoch out of force when an answer shows that the store is another one.
+    pub(super) fn noting<T>(&self, epoch: i64, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(result, Err(StoreError::Stale(_))) {
+            let _ = self
+                .epoch
+                .compare_exchange(epoch, NO_EPOCH, Ordering::AcqRel, Ordering::Acquire);
+        }
+        result
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Store")
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
+    }
+}

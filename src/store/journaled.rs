@@ -1,0 +1,59 @@
+//! Marking events as journaled (`lua/journaled.lua`): the outbox empties, ended orders shrink to tombstones.
+
+use serde::Serialize;
+
+use super::connection::Core;
+use super::error::StoreError;
+use super::keys::{self, OrderKey};
+use super::script::{JOURNALED, KeyTable, Reply, json};
+use crate::domain::id::OrderId;
+
+/// An event that is on the journal.
+#[derive(Debug, Clone)]
+pub struct Journaled {
+    /// The order.
+    pub key: OrderKey,
+    /// Its router id.
+    pub order_id: OrderId,
+    /// The version the event tells of.
+    pub version: u32,
+    /// The journal's sequence of it.
+    pub sequence: u64,
+}
+
+#[derive(Serialize)]
+struct Command {
+    k: usize,
+    i: usize,
+    n: String,
+    v: u32,
+    q: u64,
+    ttl: u64,
+}
+
+/// Runs a batch.
+pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<()>, StoreError> {
+    let epoch = core.epoch()?;
+    let mut keys = KeyTable::new(vec![keys::meta(), keys::outbox()]);
+    let ttl = retention_ms(core.settings.retention_h);
+    let mut arguments = Vec::with_capacity(batch.len());
+    for event in &batch {
+        arguments.push(json(&Command {
+            k: keys.place(event.key.record()),
+            i: keys.place(keys::index(&event.order_id)),
+            n: event.key.name(),
+            v: event.version,
+            q: event.sequence,
+            ttl,
+        })?);
+    }
+    let mut command = JOURNALED.call(keys.keys());
+    command.arg(epoch).arg(&arguments);
+    let reply = core.query(command).await.and_then(Reply::of);
+    core.noting(epoch, reply)?;
+    Ok(vec![(); batch.len()])
+}
+
+pub(super) fn retention_ms(hours: u64) -> u64 {
+    hours.saturating_mul(60 * 60 * 1_000)
+}

@@ -1,0 +1,181 @@
+//! Every Redis key, with its type, unit and time to live. No key is spelled anywhere else.
+//!
+//! All keys share one hash tag, so that a script may touch them together on a Redis Cluster: one cell is one shard.
+//!
+//! | key | type | holds | lives |
+//! |---|---|---|---|
+//! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created` | for ever |
+//! | `state` | hash | `version`, `daily_notional_limit` (1e-6), `doc` (journal event), `journaled` (version) | for ever |
+//! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `doc` latest document, `p:<v>` superseded documents not journaled yet | ended: the retention |
+//! | `index:<order id>` | string | the order's name | ended: the retention |
+//! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow` (1e-6) | for ever |
+//! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6) | 8 days |
+//! | `leases` | sorted set | names of claimed orders by the end of their lease (ms, Redis' clock) | while claimed |
+//! | `outbox` | sorted set | names of orders with events not on the journal, by the first settlement (ms) | until journaled |
+//! | `due:<broker>` | sorted set | names of paper orders by their next moment (ms) | while due |
+//! | `open:<broker>:<account>` | set | names of orders that have not ended | while open |
+//! | `healing` | string | the healer's token | its lock, 30 s |
+
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
+use crate::domain::settlement::{Counter, Scope};
+use crate::domain::terms::Mode;
+use crate::domain::time::TradingDate;
+
+macro_rules! key {
+    ($($part:tt)+) => { format!("{{or}}:{}", format_args!($($part)+)) };
+}
+
+/// How long the counters of a day stay after it, in days: give-backs of orders older than that are not counted anew.
+pub const DAY_COUNTER_DAYS: i64 = 8;
+
+/// What identifies an order in the store: its idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OrderKey {
+    space: Space,
+    account_id: AccountId,
+    client_order_id: ClientOrderId,
+}
+
+/// Dry runs use up ids of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Space {
+    Routed,
+    DryRun,
+}
+
+impl OrderKey {
+    /// Returns the key of an id in the space its mode belongs to.
+    pub fn new(mode: Mode, account_id: &AccountId, client_order_id: &ClientOrderId) -> Self {
+        let space = if mode == Mode::DryRun {
+            Space::DryRun
+        } else {
+            Space::Routed
+        };
+        Self {
+            space,
+            account_id: account_id.clone(),
+            client_order_id: client_order_id.clone(),
+        }
+    }
+
+    /// Returns the name the order has in sets: `<space>:<account>:<client order id>`.
+    pub fn name(&self) -> String {
+        let space = match self.space {
+            Space::Routed => 'r',
+            Space::DryRun => 'd',
+        };
+        format!("{space}:{}:{}", self.account_id, self.client_order_id)
+    }
+
+    /// Reads a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.splitn(3, ':');
+        let space = match parts.next()? {
+            "r" => Space::Routed,
+            "d" => Space::DryRun,
+            _ => return None,
+        };
+        let account_id = AccountId::new(parts.next()?).ok()?;
+        let client_order_id = ClientOrderId::new(parts.next()?).ok()?;
+        Some(Self {
+            space,
+            account_id,
+            client_order_id,
+        })
+    }
+
+    /// Returns the account.
+    pub fn account_id(&self) -> &AccountId {
+        &self.account_id
+    }
+
+    pub(super) fn record(&self) -> String {
+        key!("order:{}", self.name())
+    }
+}
+
+pub(super) fn meta() -> String {
+    key!("meta")
+}
+
+pub(super) fn state() -> String {
+    key!("state")
+}
+
+pub(super) fn leases() -> String {
+    key!("leases")
+}
+
+pub(super) fn outbox() -> String {
+    key!("outbox")
+}
+
+pub(super) fn healing() -> String {
+    key!("healing")
+}
+
+/// Matches every key, to tell an empty store from one that lost only its `meta`.
+pub(super) fn everything() -> String {
+    key!("*")
+}
+
+pub(super) fn index(order_id: &OrderId) -> String {
+    key!("index:{order_id}")
+}
+
+pub(super) fn due(broker: &BrokerId) -> String {
+    key!("due:{broker}")
+}
+
+pub(super) fn open(broker: &BrokerId, account_id: &AccountId) -> String {
+    key!("open:{broker}:{account_id}")
+}
+
+pub(super) fn day(mode: Mode, date: TradingDate) -> String {
+    key!("day:{mode}:{date}")
+}
+
+fn sums(scope: &Scope) -> String {
+    key!(
+        "sums:{}:{}:{}:{}",
+        scope.mode,
+        scope.account_id,
+        scope.venue,
+        scope.symbol
+    )
+}
+
+/// Returns the key and the field a shared sum stands in.
+pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str) {
+    match counter {
+        Counter::Long => (sums(scope), "long"),
+        Counter::Short => (sums(scope), "short"),
+        Counter::Position => (sums(scope), "position"),
+        Counter::CashFlow => (sums(scope), "cash_flow"),
+        Counter::DailyNotional => (day(scope.mode, scope.trading_date), DAILY_NOTIONAL),
+    }
+}
+
+/// The field of a day's routed notional.
+pub(super) const DAILY_NOTIONAL: &str = "daily_notional";
+/// The field of the shared state that caps it.
+pub(super) const DAILY_NOTIONAL_LIMIT: &str = "daily_notional_limit";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_whatever_the_id_holds() {
+        let account = AccountId::new("fund_7").unwrap();
+        for id in ["a", "a:b:c", "{or}:meta", "x*?[y]"] {
+            let key = OrderKey::new(Mode::Paper, &account, &ClientOrderId::new(id).unwrap());
+            assert_eq!(OrderKey::parse(&key.name()), Some(key));
+        }
+        let id = ClientOrderId::new("a").unwrap();
+        assert_ne!(
+            OrderKey::new(Mode::DryRun, &account, &id).name(),
+            OrderKey::new(Mode::Live, &account, &id).name()
+        );
+    }
+}

@@ -1,0 +1,33 @@
+-- Marks events as being on the journal: they leave the outbox, and an ended order shrinks to a tombstone.
+--
+-- KEYS  1 meta, 2 outbox, then those the commands name by their index
+-- ARGV  1 epoch, then for each event a command (JSON):
+--         k order record, i index key (key indices), n name, v version, q journal sequence, ttl of a tombstone (ms)
+-- Returns {'marked'}. Idempotent: a version that is marked already is passed over.
+local bad = stale()
+if bad then return bad end
+local highest = 0
+for at = 2, #ARGV do
+  local c = cjson.decode(ARGV[at])
+  local record = KEYS[c.k]
+  local known = redis.call('HMGET', record, 'st', 'v', 'jv')
+  if known[1] and c.v > tonumber(known[3]) and c.v <= tonumber(known[2]) then
+    redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
+    for v = tonumber(known[3]) + 1, c.v do
+      redis.call('HDEL', record, 'p:' .. v)
+    end
+    if c.v == tonumber(known[2]) then
+      redis.call('ZREM', KEYS[2], c.n)
+      if known[1] == 'ended' or known[1] == 'denied' then
+        redis.call('HDEL', record, 'doc')
+        redis.call('PEXPIRE', record, c.ttl)
+        redis.call('PEXPIRE', KEYS[c.i], c.ttl)
+      end
+    end
+  end
+  if c.q > highest then highest = c.q end
+end
+if highest > sum(KEYS[1], 'journal_sequence') then
+  redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', highest))
+end
+return {'marked'}

@@ -1,0 +1,21 @@
+-- Returns what is known of an order.
+--
+-- KEYS  1 meta, 2 order record · ARGV  1 epoch
+-- Returns {'missing'} or {'found', stage, hash, order id, version, journaled version, journal sequence, lease token,
+--         document, then version and document of each event that is not on the journal, in order}
+local bad = stale()
+if bad then return bad end
+local known = redis.call('HMGET', KEYS[2], 'st', 'h', 'o', 'v', 'jv', 'seq', 'tok', 'doc')
+if not known[1] then return {'missing'} end
+local answer = {
+  'found', known[1], known[2], known[3], known[4], known[5], known[6] or '0', known[7] or '', known[8] or '',
+}
+local version = tonumber(known[4])
+for v = tonumber(known[5]) + 1, version do
+  local doc = v == version and known[8] or redis.call('HGET', KEYS[2], 'p:' .. v)
+  if doc then
+    answer[#answer + 1] = tostring(v)
+    answer[#answer + 1] = doc
+  end
+end
+return answer

@@ -1,0 +1,147 @@
+//! Reading what is known of orders, and which of them wait for somebody.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::connection::Store;
+use super::error::StoreError;
+use super::keys::{self, OrderKey};
+use super::reserve::{KnownOrder, decode_known};
+use super::script::{READ, READY, Reply, corrupt};
+use super::settle::decode_pending;
+use crate::domain::execution::PendingEvent;
+use crate::domain::id::{AccountId, BrokerId, LeaseToken, OrderId};
+
+/// The most names one look returns.
+pub const MAX_NAMES: usize = 256;
+/// The most open orders one account can have at a broker before a cancel of all of them works through the rest in
+/// further calls.
+pub const MAX_OPEN_ORDERS: usize = 10_000;
+
+/// Everything the store knows of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The order's id.
+    pub key: OrderKey,
+    /// Stage, content, versions.
+    pub known: KnownOrder,
+    /// The lease it is claimed under.
+    pub lease: Option<LeaseToken>,
+    /// Its latest document; empty once it has ended and is journaled.
+    pub document: Bytes,
+    /// Its events that are not on the journal, in order.
+    pub pending: Vec<PendingEvent>,
+}
+
+/// What orders can wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// Claimed, and their lease has ended.
+    ExpiredLease,
+    /// Settled, and not known to be on the journal.
+    Outbox,
+    /// Paper orders of a broker whose moment has come.
+    Due(BrokerId),
+}
+
+impl Store {
+    /// Returns what is known of an order.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn read(&self, key: &OrderKey) -> Result<Option<Record>, StoreError> {
+        let epoch = self.core.epoch()?;
+        let reply = self.core.noting(epoch, self.read_in(epoch.to_string(), key).await)?;
+        Ok(reply)
+    }
+
+    pub(super) async fn read_in(&self, epoch: String, key: &OrderKey) -> Result<Option<Record>, StoreError> {
+        let mut command = READ.call(&[keys::meta(), key.record()]);
+        command.arg(epoch);
+        let mut reply = self.core.query(command).await.and_then(Reply::of)?;
+        match reply.verdict.as_str() {
+            "missing" => Ok(None),
+            "found" => {
+                let known = decode_known(&mut reply)?;
+                let lease = Some(reply.text()?)
+                    .filter(|token| !token.is_empty())
+                    .map(|token| LeaseToken(token.into()));
+                let document = Bytes::from(reply.bytes()?);
+                Ok(Some(Record {
+                    key: key.clone(),
+                    known,
+                    lease,
+                    document,
+                    pending: decode_pending(&mut reply)?,
+                }))
+            }
+            _ => Err(reply.unexpected()),
+        }
+    }
+
+    /// Returns the key of an order by its router id.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn find(&self, order_id: &OrderId) -> Result<Option<OrderKey>, StoreError> {
+        // The record itself is read under the epoch; an index without its record is an order that is not known.
+        let mut command = redis::cmd("GET");
+        command.arg(keys::index(order_id));
+        match self.core.query(command).await? {
+            redis::Value::Nil => Ok(None),
+            redis::Value::BulkString(name) => {
+                let name = String::from_utf8_lossy(&name);
+                OrderKey::parse(&name)
+                    .map(Some)
+                    .ok_or_else(|| corrupt("an index holds no order name"))
+            }
+            _ => Err(corrupt("an index holds no order name")),
+        }
+    }
+
+    /// Returns orders that have waited for longer than `past`, the longest waiting first, at most [`MAX_NAMES`].
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn waiting(&self, what: &Waiting, past: Duration) -> Result<Vec<OrderKey>, StoreError> {
+        let epoch = self.core.epoch()?;
+        let set = match what {
+            Waiting::ExpiredLease => keys::leases(),
+            Waiting::Outbox => keys::outbox(),
+            Waiting::Due(broker) => keys::due(broker),
+        };
+        let mut command = READY.call(&[keys::meta(), set]);
+        let past = u64::try_from(past.as_millis()).unwrap_or(u64::MAX);
+        command.arg(epoch).arg(past).arg(MAX_NAMES);
+        let reply = self.core.query(command).await.and_then(Reply::of);
+        let mut reply = self.core.noting(epoch, reply)?;
+        let mut names = Vec::new();
+        while reply.has_more() {
+            let name = reply.text()?;
+            names.push(OrderKey::parse(&name).ok_or_else(|| corrupt("a set holds no order name"))?);
+        }
+        Ok(names)
+    }
+
+    /// Returns the orders of an account at a broker that have not ended, at most [`MAX_OPEN_ORDERS`].
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn open_orders(&self, broker: &BrokerId, account_id: &AccountId) -> Result<Vec<OrderKey>, StoreError> {
+        self.core.epoch()?;
+        let mut command = redis::cmd("SRANDMEMBER");
+        command.arg(keys::open(broker, account_id)).arg(MAX_OPEN_ORDERS);
+        let redis::Value::Array(names) = self.core.query(command).await? else {
+            return Err(corrupt("a set of open orders is no list"));
+        };
+        let key = |name: redis::Value| match name {
+            redis::Value::BulkString(name) => OrderKey::parse(&String::from_utf8_lossy(&name)),
+            _ => None,
+        };
+        names
+            .into_iter()
+            .map(|name| key(name).ok_or_else(|| corrupt("a set holds no order name")))
+            .collect()
+    }
+}

@@ -1,0 +1,209 @@
+//! The scripts: their texts, their calls, and the reading of what they answer.
+
+use std::collections::HashMap;
+
+use redis::Value;
+use serde::Serialize;
+
+use super::error::StoreError;
+use super::keys;
+use crate::domain::settlement::{Counter, Deltas, Scope};
+
+/// A script with the prelude before it.
+pub(super) struct Script {
+    pub(super) text: &'static str,
+    hash: std::sync::OnceLock<String>,
+}
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident = $file:literal),+ $(,)?) => {
+        $($(#[$doc])* pub(super) static $name: Script = Script {
+            text: concat!(include_str!("lua/prelude.lua"), "\n", include_str!(concat!("lua/", $file))),
+            hash: std::sync::OnceLock::new(),
+        };)+
+        /// Every script that is called by its hash.
+        pub(super) static LOADED: &[&Script] = &[$(&$name),+];
+    };
+}
+
+scripts! {
+    RESERVE = "reserve.lua",
+    SETTLE = "settle.lua",
+    JOURNALED = "journaled.lua",
+    RELEASE = "release.lua",
+    READ = "read.lua",
+    READY = "ready.lua",
+    STATE = "state.lua",
+    REPLAY = "replay.lua",
+    FINISH_HEALING = "finish_healing.lua",
+}
+
+/// The script that starts a healing; called by its text, since a restart drops what was loaded.
+pub(super) const BEGIN_HEALING: &str = include_str!("lua/begin_healing.lua");
+
+impl Script {
+    /// Returns the hash Redis knows the script by.
+    pub(super) fn hash(&self) -> &str {
+        self.hash
+            .get_or_init(|| redis::Script::new(self.text).get_hash().to_owned())
+    }
+
+    /// Returns the command that calls the script by its hash. Nothing loads it silently: a missing script means that
+    /// Redis is not the one that was healed.
+    pub(super) fn call(&self, keys: &[String]) -> redis::Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(self.hash()).arg(keys.len());
+        for key in keys {
+            command.arg(key);
+        }
+        command
+    }
+}
+
+/// The keys of one call, each named once; commands refer to them by their place, counted from 1 as Lua does.
+#[derive(Debug)]
+pub(super) struct KeyTable {
+    keys: Vec<String>,
+    places: HashMap<String, usize>,
+}
+
+impl KeyTable {
+    pub(super) fn new(fixed: Vec<String>) -> Self {
+        let places = fixed
+            .iter()
+            .enumerate()
+            .map(|(at, key)| (key.clone(), at + 1))
+            .collect();
+        Self { keys: fixed, places }
+    }
+
+    /// Returns the place of a key.
+    pub(super) fn place(&mut self, key: String) -> usize {
+        if let Some(place) = self.places.get(&key) {
+            return *place;
+        }
+        self.keys.push(key.clone());
+        self.places.insert(key, self.keys.len());
+        self.keys.len()
+    }
+
+    pub(super) fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// Returns the moves of an order's sums as scripts read them, those that move nothing left out.
+    pub(super) fn moves(&mut self, scope: &Scope, deltas: &Deltas) -> Vec<Move> {
+        let moved = Counter::ALL.into_iter().filter(|counter| deltas.of(*counter) != 0);
+        moved
+            .map(|counter| {
+                let (key, field) = keys::counter(scope, counter);
+                Move(
+                    self.place(key),
+                    field,
+                    deltas.of(counter),
+                    counter == Counter::DailyNotional,
+                )
+            })
+            .collect()
+    }
+}
+
+/// Key index, field, delta, whether it is a day's counter.
+#[derive(Debug, Serialize)]
+pub(super) struct Move(usize, &'static str, i64, bool);
+
+/// Returns a command as a script reads it.
+pub(super) fn json<T: Serialize>(command: &T) -> Result<String, StoreError> {
+    serde_json::to_string(command).map_err(|error| StoreError::NotExecuted(error.to_string()))
+}
+
+/// Returns how long a day's counters live, in milliseconds.
+pub(super) fn day_ttl_ms() -> i64 {
+    keys::DAY_COUNTER_DAYS * 24 * 60 * 60 * 1_000
+}
+
+/// One answer of a script: its verdict and what follows it.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) verdict: String,
+    fields: std::vec::IntoIter<Value>,
+}
+
+impl Reply {
+    /// Reads an answer whose first element is its verdict; `stale` is an error for every script.
+    pub(super) fn of(value: Value) -> Result<Self, StoreError> {
+        let Value::Array(fields) = value else {
+            return Err(corrupt("a script's answer is no list"));
+        };
+        let mut fields = fields.into_iter();
+        let verdict = text(fields.next().ok_or_else(|| corrupt("a script's answer is empty"))?)?;
+        let mut reply = Self { verdict, fields };
+        if reply.verdict == "stale" {
+            let epoch = reply.text()?;
+            let found = if epoch.is_empty() {
+                "it is empty".to_owned()
+            } else {
+                format!("its epoch is {epoch}")
+            };
+            return Err(StoreError::Stale(found));
+        }
+        Ok(reply)
+    }
+
+    /// Reads the answers of a batch; a batch that met a foreign epoch has one answer for all.
+    pub(super) fn all_of(value: Value) -> Result<Vec<Self>, StoreError> {
+        let Value::Array(answers) = value else {
+            return Err(corrupt("a batch's answer is no list"));
+        };
+        if !matches!(answers.first(), Some(Value::Array(_)) | None) {
+            Self::of(Value::Array(answers))?;
+            return Err(corrupt("a batch's answer is no list of answers"));
+        }
+        answers.into_iter().map(Self::of).collect()
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
+        bytes(
+            self.fields
+                .next()
+                .ok_or_else(|| corrupt("a script's answer is too short"))?,
+        )
+    }
+
+    pub(super) fn text(&mut self) -> Result<String, StoreError> {
+        String::from_utf8(self.bytes()?).map_err(|_| corrupt("a script's answer is not UTF-8"))
+    }
+
+    pub(super) fn integer<T: std::str::FromStr>(&mut self) -> Result<T, StoreError> {
+        self.text()?
+            .parse()
+            .map_err(|_| corrupt("a script's answer is no integer"))
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        !self.fields.as_slice().is_empty()
+    }
+
+    /// Returns the error of a verdict nobody expects.
+    pub(super) fn unexpected(&self) -> StoreError {
+        corrupt(&format!("a script answered {:?}", self.verdict))
+    }
+}
+
+fn text(value: Value) -> Result<String, StoreError> {
+    String::from_utf8(bytes(value)?).map_err(|_| corrupt("a script's answer is not UTF-8"))
+}
+
+fn bytes(value: Value) -> Result<Vec<u8>, StoreError> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        Value::SimpleString(text) => Ok(text.into_bytes()),
+        Value::Int(number) => Ok(number.to_string().into_bytes()),
+        Value::Okay => Ok(b"OK".to_vec()),
+        other => Err(corrupt(&format!("a script's answer holds {other:?}"))),
+    }
+}
+
+pub(super) fn corrupt(what: &str) -> StoreError {
+    StoreError::Corrupt(what.to_owned())
+}

@@ -1,0 +1,168 @@
+//! The shared state an operator sets (`lua/state.lua`): the same for all workers from the next order on.
+
+use bytes::Bytes;
+
+use super::connection::Store;
+use super::epoch::Healing;
+use super::error::StoreError;
+use super::keys;
+use super::script::{Reply, STATE};
+use crate::domain::money::Micros;
+use crate::domain::terms::Mode;
+use crate::domain::time::TradingDate;
+
+/// What stands in the shared state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedState {
+    /// Counts the changes; 0 while the settings' values are in force.
+    pub version: u64,
+    /// The cap of a day's routed notional; none while the settings' is in force.
+    pub daily_notional_limit: Option<Micros>,
+    /// The journal document of the last change.
+    pub document: Bytes,
+    /// The version that is on the journal.
+    pub journaled_version: u64,
+}
+
+/// A change of the shared state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSet {
+    /// The version it builds on.
+    pub builds_on: u64,
+    /// The version it makes.
+    pub version: u64,
+    /// The new cap.
+    pub daily_notional_limit: Micros,
+    /// Its journal document.
+    pub document: Bytes,
+    /// Whether the document is on the journal already.
+    pub is_journaled: bool,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateOutcome {
+    /// It is in force.
+    Changed(SharedState),
+    /// Another change came first; what stands now.
+    Superseded(SharedState),
+}
+
+impl Store {
+    /// Returns the shared state.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn state(&self) -> Result<SharedState, StoreError> {
+        match self
+            .state_call(self.core.epoch()?.to_string(), &["read".into()])
+            .await?
+        {
+            StateOutcome::Changed(state) | StateOutcome::Superseded(state) => Ok(state),
+        }
+    }
+
+    /// Changes the shared state, if it still is the version the change builds on.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn set_state(&self, change: &StateSet) -> Result<StateOutcome, StoreError> {
+        self.state_call(self.core.epoch()?.to_string(), &arguments(change))
+            .await
+    }
+
+    /// As [`Store::set_state`], for a store that is being healed.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn set_state_to_heal(&self, healing: &Healing, change: &StateSet) -> Result<StateOutcome, StoreError> {
+        self.state_call(healing.epoch.clone(), &arguments(change)).await
+    }
+
+    /// Returns the shared state of a store that is being healed.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn state_to_heal(&self, healing: &Healing) -> Result<SharedState, StoreError> {
+        match self.state_call(healing.epoch.clone(), &["read".into()]).await? {
+            StateOutcome::Changed(state) | StateOutcome::Superseded(state) => Ok(state),
+        }
+    }
+
+    /// Marks a version of the shared state as being on the journal.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn mark_state_journaled(&self, version: u64) -> Result<(), StoreError> {
+        let arguments = ["mark".into(), version.to_string().into()];
+        self.state_call(self.core.epoch()?.to_string(), &arguments)
+            .await
+            .map(|_| ())
+    }
+
+    /// Returns what has been routed on a day, over all accounts.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn notional_routed(&self, mode: Mode, date: TradingDate) -> Result<Micros, StoreError> {
+        self.core.epoch()?;
+        let mut command = redis::cmd("HGET");
+        command.arg(keys::day(mode, date)).arg(keys::DAILY_NOTIONAL);
+        let units = match self.core.query(command).await? {
+            redis::Value::BulkString(text) => String::from_utf8_lossy(&text).parse::<i64>().ok(),
+            redis::Value::Nil => Some(0),
+            _ => None,
+        };
+        units
+            .and_then(Micros::new)
+            .ok_or_else(|| StoreError::Corrupt("a day's notional is no integer".to_owned()))
+    }
+
+    async fn state_call(&self, epoch: String, arguments: &[Bytes]) -> Result<StateOutcome, StoreError> {
+        let mut command = STATE.call(&[keys::meta(), keys::state()]);
+        command.arg(&epoch);
+        for argument in arguments {
+            command.arg(&argument[..]);
+        }
+        let reply = self.core.query(command).await.and_then(Reply::of);
+        let mut reply = match epoch.parse::<i64>() {
+            Ok(epoch) => self.core.noting(epoch, reply)?,
+            Err(_) => reply?,
+        };
+        let version = reply.integer()?;
+        let limit = reply.text()?;
+        let daily_notional_limit = if limit.is_empty() {
+            None
+        } else {
+            let units = limit.parse().ok().and_then(Micros::new);
+            Some(units.ok_or_else(|| StoreError::Corrupt("the daily notional limit is no integer".to_owned()))?)
+        };
+        let document = Bytes::from(reply.bytes()?);
+        let state = SharedState {
+            version,
+            daily_notional_limit,
+            document,
+            journaled_version: reply.integer()?,
+        };
+        match reply.verdict.as_str() {
+            "state" => Ok(StateOutcome::Changed(state)),
+            "superseded" => Ok(StateOutcome::Superseded(state)),
+            _ => Err(reply.unexpected()),
+        }
+    }
+}
+
+fn arguments(change: &StateSet) -> [Bytes; 6] {
+    [
+        "set".into(),
+        change.builds_on.to_string().into(),
+        change.version.to_string().into(),
+        change.daily_notional_limit.units().to_string().into(),
+        change.document.clone(),
+        if change.is_journaled {
+            "journaled".into()
+        } else {
+            "".into()
+        },
+    ]
+}

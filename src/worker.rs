@@ -1,0 +1,26 @@
+//! The worker: takes intents from both doors and makes each of them a report, exactly once.
+//!
+//! Read [`pipeline`] first: it is the way of one intent, step by step. What happens outside of a call stands in
+//! [`events`] (later fills of paper orders), [`recovery`] (what a dead worker left) and [`healing`] (a store that is
+//! not the one we know).
+
+pub mod admission;
+pub mod book;
+mod brokers;
+pub mod events;
+pub mod handler;
+pub mod healing;
+pub mod known;
+pub mod lookup;
+pub mod orders;
+pub mod pipeline;
+pub mod recording;
+pub mod recovery;
+pub mod router;
+pub mod run;
+pub mod signals;
+pub mod state;
+pub mod stop_point;
+
+pub use router::Router;
+pub use run::{Worker, WorkerError};

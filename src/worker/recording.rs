@@ -1,0 +1,125 @@
+//! From a settled event to its answer: appended to the journal, acknowledged, then told, then out of the outbox.
+
+use crate::bus::call::Answer;
+use crate::bus::journal::{AppendError, Entry};
+use crate::bus::subjects;
+use crate::domain::execution::PendingEvent;
+use crate::domain::intent::Intent;
+use crate::domain::order::Order;
+use crate::domain::reason::{Reason, ReasonCode};
+use crate::fault::Fault;
+use crate::store::journaled::Journaled;
+use crate::store::keys::OrderKey;
+use crate::wire::report::ExecutionReport;
+
+use super::router::Router;
+use super::stop_point;
+
+/// What a caller is told: a journaled report with its place in the journal, or a receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The report.
+    pub report: ExecutionReport,
+    /// Its sequence; none for a receipt.
+    pub journal_sequence: Option<u64>,
+    /// Whether it answers an id that was known.
+    pub is_replay: bool,
+}
+
+impl Told {
+    /// Returns a receipt about an order of an intent.
+    pub fn receipt(intent: &Intent, order: &Order, code: ReasonCode, message: &str) -> Self {
+        let report = ExecutionReport::receipt(intent, Some(&order.order_id), order.mode, Reason::new(code, message));
+        Self { report, journal_sequence: None, is_replay: false }
+    }
+
+    /// Returns a receipt about an order that is known.
+    pub fn receipt_of(order: &Order, code: ReasonCode, message: &str) -> Self {
+        let report = ExecutionReport {
+            status: crate::domain::terms::OrderStatus::Unknown,
+            version: 0,
+            reason: Some(Reason::new(code, message)),
+            ..ExecutionReport::of(order)
+        };
+        Self { report, journal_sequence: None, is_replay: false }
+    }
+
+    /// Whether it tells only that there is nothing journaled to tell.
+    pub fn is_receipt(&self) -> bool {
+        self.report.is_receipt()
+    }
+
+    /// Returns the answer on the bus.
+    pub fn answer(&self) -> Answer {
+        Answer {
+            body: self.report.encode(),
+            journal_sequence: self.journal_sequence,
+            replayed: self.is_replay,
+        }
+    }
+}
+
+/// Journals an order's events and tells its report; a receipt where the journal does not answer.
+///
+/// # Errors
+/// None but those a later step may add: what has been settled is always told in some form.
+pub async fn tell(router: &Router, order: &Order, pending: &[PendingEvent]) -> Result<Told, Fault> {
+    match record(router, order, pending).await {
+        Ok(sequence) => {
+            stop_point::reach("after_journal");
+            Ok(Told { report: ExecutionReport::of(order), journal_sequence: Some(sequence), is_replay: false })
+        }
+        Err(error) => {
+            tracing::warn!(order_id = %order.order_id, %error, "a report is settled and not on the journal yet");
+            let message = "the order was settled, and its report is not on the journal yet; ask for it again";
+            Ok(Told::receipt_of(order, ReasonCode::NotJournaled, message))
+        }
+    }
+}
+
+/// Appends an order's events and returns the sequence of the last. They leave the outbox afterwards, outside of the
+/// caller's time.
+///
+/// # Errors
+/// When one of them is not known to be on the journal; it stays in the outbox.
+pub async fn record(router: &Router, order: &Order, pending: &[PendingEvent]) -> Result<u64, AppendError> {
+    stop_point::reach("before_journal");
+    let marks = append(router, order, pending).await?;
+    let last = marks.last().map(|mark| mark.sequence);
+    for mark in marks {
+        let store = router.store.clone();
+        router.afterwards.spawn(async move {
+            if let Err(error) = store.mark_journaled(mark).await {
+                tracing::debug!(%error, "an event stays in the outbox for now");
+            }
+        });
+    }
+    last.ok_or_else(|| AppendError::Refused("there was no event to append".to_owned()))
+}
+
+/// Appends an order's events in order, each acknowledged before the next, and returns the marks to set.
+///
+/// # Errors
+/// When one of them is not known to be on the journal.
+pub async fn append(
+    router: &Router,
+    order: &Order,
+    pending: &[PendingEvent],
+) -> Result<Vec<Journaled>, AppendError> {
+    let subject = subjects::reports(&order.broker, &order.account_id);
+    let entry = |event: &PendingEvent| Entry {
+        subject: subject.clone(),
+        message_id: format!("{}:{}", order.order_id, event.version),
+        body: event.body.clone(),
+        headers: Vec::new(),
+    };
+    let sequences = router.journal.append_in_order(pending.iter().map(entry).collect()).await?;
+    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    let mark = |(event, sequence): (&PendingEvent, u64)| Journaled {
+        key: key.clone(),
+        order_id: order.order_id.clone(),
+        version: event.version,
+        sequence,
+    };
+    Ok(pending.iter().zip(sequences).map(mark).collect())
+}

@@ -1,0 +1,74 @@
+//! What every step of a worker needs: the edges, and the settings as the rules read them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use super::signals::Signals;
+use crate::brokers::handle::BrokerHandle;
+use crate::bus::journal::{Journal, Reader};
+use crate::config::Settings;
+use crate::domain::id::{BrokerId, VenueId};
+use crate::domain::instrument::Instrument;
+use crate::domain::intent::Symbol;
+use crate::domain::terms::Mode;
+use crate::risk::Limits;
+use crate::store::Store;
+
+/// The parts of a worker that its steps share.
+#[derive(Debug, Clone)]
+pub struct Router {
+    /// The shared state.
+    pub store: Store,
+    /// The journal's writer.
+    pub journal: Journal,
+    /// The journal's reader.
+    pub reader: Reader,
+    /// Where risk signals go.
+    pub signals: Signals,
+    /// The brokers.
+    pub brokers: Arc<BTreeMap<BrokerId, BrokerHandle>>,
+    /// What can be traded.
+    pub instruments: Arc<Instruments>,
+    /// The limits of the settings.
+    pub limits: Arc<Limits>,
+    /// The mode in force.
+    pub mode: Mode,
+    /// The time limits of calls that name none.
+    pub patience: Patience,
+    /// Work that outlives the call it comes from; a drain waits for it.
+    pub afterwards: TaskTracker,
+}
+
+/// How long calls count where their caller says nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// A request, from its arrival.
+    pub request: Duration,
+    /// A durable intent, from its publication.
+    pub durable: Duration,
+}
+
+/// Every instrument, by venue and symbol.
+#[derive(Debug, Default)]
+pub struct Instruments(BTreeMap<(VenueId, Symbol), Instrument>);
+
+impl Instruments {
+    /// Returns the instruments of the settings.
+    pub fn of(settings: &Settings) -> Self {
+        let instruments = settings.instruments.instruments(&settings.risk);
+        Self(instruments.into_iter().map(|one| ((one.venue.clone(), one.symbol.clone()), one)).collect())
+    }
+
+    /// Returns an instrument.
+    pub fn get(&self, venue: &VenueId, symbol: &Symbol) -> Option<&Instrument> {
+        self.0.get(&(venue.clone(), symbol.clone()))
+    }
+
+    /// Returns the symbols a broker trades.
+    pub fn of_broker<'a>(&'a self, broker: &'a BrokerId) -> impl Iterator<Item = &'a Instrument> {
+        self.0.values().filter(move |instrument| instrument.broker == *broker)
+    }
+}

@@ -1,0 +1,32 @@
+//! Places where a test can end the process at once, as a kill between two steps would. In release builds there are
+//! none.
+
+/// The environment variable that names the place.
+pub const VARIABLE: &str = "STOP_POINT";
+
+/// Every place, in the order of the pipeline.
+pub const ALL: &[&str] = &[
+    "before_reserve",
+    "after_reserve",
+    "before_settle",
+    "after_settle",
+    "before_journal",
+    "after_journal",
+    "after_reply",
+];
+
+/// Ends the process here when a test asks for it.
+#[cfg(debug_assertions)]
+pub fn reach(name: &'static str) {
+    static WANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    debug_assert!(ALL.contains(&name));
+    if WANTED.get_or_init(|| std::env::var(VARIABLE).ok()).as_deref() == Some(name) {
+        tracing::error!(name, "stop point reached: the process ends here");
+        std::process::abort();
+    }
+}
+
+/// Does nothing: release builds have no stop points.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub fn reach(_name: &'static str) {}

@@ -1,0 +1,105 @@
+//! The house rules as a test: who may import whom, how long files and functions may be, which words have a better
+//! replacement, and where subjects and Redis keys are spelled. A message names file, line and what to do instead.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+mod rules;
+mod samples;
+mod source;
+
+use std::fs::{read_dir, read_to_string};
+use std::path::Path;
+
+use rules::Violation;
+use source::Source;
+
+/// The files below a directory with one of these extensions, as paths from the top of the repository.
+fn files(directory: &str, extensions: &[&str]) -> Vec<String> {
+    let Ok(entries) = read_dir(root().join(directory)) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.expect("an entry of a directory");
+        let path = format!("{directory}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type().expect("a file's type").is_dir() {
+            found.extend(files(&path, extensions));
+        } else if extensions.iter().any(|extension| path.ends_with(extension)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    read_to_string(root().join(path)).unwrap_or_else(|error| panic!("reading {path}: {error}"))
+}
+
+fn sources() -> Vec<Source> {
+    files("src", &[".rs"])
+        .iter()
+        .map(|path| Source::new(path, &text(path)))
+        .collect()
+}
+
+#[track_caller]
+fn assert_none(violations: &[Violation]) {
+    let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    assert!(
+        list.is_empty(),
+        "offences against the house rules: {}\n{}",
+        list.len(),
+        list.join("\n")
+    );
+}
+
+#[test]
+fn the_sources_keep_the_rules() {
+    let sources = sources();
+    assert!(
+        sources.iter().any(|source| source.path == "src/lib.rs"),
+        "the sources have been found"
+    );
+    assert_none(&sources.iter().flat_map(rules::all).collect::<Vec<_>>());
+}
+
+#[test]
+fn files_of_tests_are_compiled_for_tests_only() {
+    assert_none(&rules::test_files(&sources()));
+}
+
+#[test]
+fn lua_scripts_spell_no_key() {
+    let scripts = files("src", &[".lua"]);
+    assert_none(
+        &scripts
+            .iter()
+            .flat_map(|path| rules::script_keys(path, &text(path)))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn modules_have_files_of_their_own_name() {
+    let directories = ["src", "tests", "benches", "examples"];
+    let files = directories.iter().flat_map(|directory| files(directory, &[".rs"]));
+    assert_none(&files.flat_map(|path| rules::file_name(&path)).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_top_level_holds_what_its_list_says() {
+    let entries = read_dir(root())
+        .expect("the top level")
+        .map(|entry| entry.expect("an entry").file_name());
+    let entries: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+    assert_none(&rules::top_level(&entries, &text(".gitignore")));
+}

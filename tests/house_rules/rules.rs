@@ -1,0 +1,385 @@
+//! The rules. Each looks at sources and returns what offends it, with what to do instead.
+
+use std::fmt;
+
+use crate::source::Source;
+
+/// A room of `src/` and the rooms it may import.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("cli", ANY),
+    ("chaos", &["bus", "wire", "fault", "config", "domain"]),
+    ("bench", &["bus", "wire", "fault", "config", "domain"]),
+    ("sidecar", &["bus", "wire", "fault", "config", "domain"]),
+    (
+        "worker",
+        &["bus", "store", "brokers", "risk", "wire", "fault", "config", "domain"],
+    ),
+    ("bus", &["wire", "fault", "config", "domain"]),
+    ("store", &["risk", "fault", "config", "domain"]),
+    ("brokers", &["risk", "fault", "config", "domain"]),
+    ("venue", &["config"]),
+    ("wire", &["fault", "domain"]),
+    ("risk", &["domain"]),
+    ("fault", &["domain"]),
+    ("config", &["domain"]),
+    ("domain", &[]),
+];
+const ANY: &[&str] = &["*"];
+
+/// A word that has no place in the product's code: the word, where it may stand all the same, and its replacement.
+const BANNED: &[(&str, &[&str], &str)] = &[
+    (
+        "println!",
+        &["src/cli"],
+        "return the text to `cli`, or log it with `tracing`",
+    ),
+    (
+        "print!",
+        &["src/cli"],
+        "return the text to `cli`, or log it with `tracing`",
+    ),
+    (
+        "eprintln!",
+        &["src/cli"],
+        "log it with `tracing::warn!` or `tracing::error!`",
+    ),
+    (
+        "eprint!",
+        &["src/cli"],
+        "log it with `tracing::warn!` or `tracing::error!`",
+    ),
+    (
+        "thread::sleep",
+        &[],
+        "wait with `tokio::time::sleep`; a thread that sleeps holds up every task on it",
+    ),
+    (
+        "unbounded_channel",
+        &[],
+        "use `tokio::sync::mpsc::channel` with a named maximum and answer `queue_full`",
+    ),
+    (
+        "f64",
+        &["src/bench", "src/cli"],
+        "use `domain`'s exact numbers; for shares and ratios, integers",
+    ),
+    (
+        "f32",
+        &["src/bench", "src/cli"],
+        "use `domain`'s exact numbers; for shares and ratios, integers",
+    ),
+    (
+        "todo!",
+        &[],
+        "write it, or return an error that names what is not served",
+    ),
+    (
+        "unimplemented!",
+        &[],
+        "write it, or return an error that names what is not served",
+    ),
+    ("dbg!", &[], "log it with `tracing::debug!`"),
+];
+
+const SUBJECTS_FILE: &str = "src/bus/subjects.rs";
+/// "risk." alone would be the field `risk` of an intent too.
+const SUBJECT_BEGINNINGS: &[&str] = &["orders.", "risk.alerts", "router.", "market."];
+/// Settings have dotted names too ("orders.rate_per_second"), and no subject can get into `config`: it does not see the bus.
+const SETTINGS: &str = "src/config";
+
+const KEYS_FILE: &str = "src/store/keys.rs";
+const KEY_TAG: &str = "{or}";
+
+const LONGEST_FILE: usize = 500;
+const LONGEST_FUNCTION: usize = 80;
+const LONGEST_ROOTS: &[(&str, usize)] = &[("src/main.rs", 40), ("src/lib.rs", 90)];
+
+const TOP_LEVEL: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "src",
+    "subjects",
+    "deploy",
+    "tests",
+    "docker-compose.yml",
+    "README.md",
+    "Makefile",
+    "examples",
+    "benches",
+    "LICENSE",
+];
+
+/// An offence against a rule.
+#[derive(Debug)]
+pub struct Violation {
+    path: String,
+    line: usize,
+    message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}: {}", self.path, self.line, self.message)
+    }
+}
+
+fn violation(path: &str, line: usize, message: String) -> Violation {
+    Violation {
+        path: path.to_owned(),
+        line,
+        message,
+    }
+}
+
+fn at(source: &Source, offset: usize, message: String) -> Violation {
+    violation(&source.path, source.line(offset), message)
+}
+
+fn is_below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
+}
+
+/// Rooms import only what the map of the crate allows, in tests too.
+pub fn imports(source: &Source) -> Vec<Violation> {
+    let Some(room) = source.room() else { return Vec::new() };
+    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+        let rooms = names();
+        return vec![at(
+            source,
+            0,
+            format!("`{room}` is no room of the crate; move this into one of {rooms}"),
+        )];
+    };
+    let mut found = Vec::new();
+    for (offset, name) in from_root(source) {
+        let is_room = ROOMS.iter().any(|(known, _)| *known == name);
+        if !is_room {
+            let hint = "name its room (`crate::<room>::…`), so that the edge shows";
+            found.push(at(
+                source,
+                offset,
+                format!("`{name}` is taken from the crate's root: {hint}"),
+            ));
+        } else if name != room && *allowed != ANY && !allowed.contains(&name.as_str()) {
+            let may = if allowed.is_empty() {
+                "no other room".to_owned()
+            } else {
+                allowed.join(", ")
+            };
+            let hint = "move what both need into one of these, or have `worker` or `cli` hand it over";
+            found.push(at(
+                source,
+                offset,
+                format!("`{room}` must not import `{name}`: it may import {may}; {hint}"),
+            ));
+        }
+    }
+    found
+}
+
+fn names() -> String {
+    ROOMS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+/// What a source takes from the crate's root, by `crate::…` in any position or by enough `super::`.
+fn from_root(source: &Source) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for offset in source.words("crate") {
+        match behind_colons(source, offset + "crate".len()) {
+            Some(next) => heads(source, next, &mut found),
+            // `use crate as root` would hide every edge behind it; `pub(crate)` is none.
+            None if source.word_at(offset + "crate".len()) == "as" => found.push((offset, "crate".to_owned())),
+            None => {}
+        }
+    }
+    for offset in source.words("super") {
+        let (mut count, mut next) = (0, offset);
+        if source.code[..offset].trim_end().ends_with("::") {
+            continue; // not the first of its chain
+        }
+        while source.word_at(next) == "super" {
+            count += 1;
+            let end = next + source.code[next..].find("super").unwrap_or(0) + "super".len();
+            match behind_colons(source, end) {
+                Some(behind) => next = behind,
+                None => break,
+            }
+        }
+        if count == source.depth(offset) {
+            let mut taken = Vec::new();
+            heads(source, next, &mut taken);
+            // Other names are the crate's root itself, as seen from a room's first file: `super::domain` counts.
+            found.extend(
+                taken
+                    .into_iter()
+                    .filter(|(_, name)| ROOMS.iter().any(|(room, _)| room == name)),
+            );
+        }
+    }
+    found
+}
+
+fn behind_colons(source: &Source, offset: usize) -> Option<usize> {
+    let rest = source.code[offset..].trim_start();
+    rest.starts_with("::").then(|| source.code.len() - rest.len() + 2)
+}
+
+/// Collects the first name of a path, or of every path of a group.
+fn heads(source: &Source, offset: usize, found: &mut Vec<(usize, String)>) {
+    let rest = source.code[offset..].trim_start();
+    let begin = source.code.len() - rest.len();
+    let Some(group) = rest.strip_prefix('{') else {
+        let name = source.word_at(begin);
+        found.push((
+            begin,
+            if name.is_empty() {
+                rest.chars().take(1).collect()
+            } else {
+                name.to_owned()
+            },
+        ));
+        return;
+    };
+    let mut depth = 0_usize;
+    let mut item = begin + 1;
+    for (length, byte) in group.bytes().enumerate() {
+        let here = begin + 1 + length;
+        match byte {
+            b'{' => depth += 1,
+            b'}' if depth > 0 => depth -= 1,
+            b',' | b'}' if depth == 0 => {
+                if !source.code[item..here].trim().is_empty() {
+                    heads(source, item, found);
+                }
+                item = here + 1;
+                if byte == b'}' {
+                    return;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Words that have a better replacement do not stand in the product's code.
+pub fn banned_words(source: &Source) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (word, exempt, replacement) in BANNED {
+        if exempt.iter().any(|directory| is_below(&source.path, directory)) {
+            continue;
+        }
+        for offset in source.words(word).filter(|&offset| !source.is_test(offset)) {
+            found.push(at(source, offset, format!("`{word}` has no place here: {replacement}")));
+        }
+    }
+    found
+}
+
+/// Subjects and Redis keys are spelled in one file each; tests may spell them out.
+pub fn literals(source: &Source) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for literal in source.literals.iter().filter(|literal| !source.is_test(literal.offset)) {
+        let text = &literal.text;
+        let is_subject = SUBJECT_BEGINNINGS.iter().any(|beginning| text.starts_with(beginning));
+        if is_subject && source.path != SUBJECTS_FILE && !is_below(&source.path, SETTINGS) {
+            let message =
+                format!("the subject {text:?} is spelled out: give it a name in {SUBJECTS_FILE} and use that");
+            found.push(at(source, literal.offset, message));
+        }
+        if text.contains(KEY_TAG) && source.path != KEYS_FILE {
+            let message = format!("the Redis key {text:?} is spelled out: give it a name in {KEYS_FILE} and use that");
+            found.push(at(source, literal.offset, message));
+        }
+    }
+    found
+}
+
+/// Lua scripts get their keys as KEYS; a header may show an example.
+pub fn script_keys(path: &str, text: &str) -> Vec<Violation> {
+    let lines = text.lines().enumerate();
+    let spelled = lines.filter(|(_, line)| line.split("--").next().is_some_and(|code| code.contains(KEY_TAG)));
+    let message = || format!("a Redis key is spelled out: name it in {KEYS_FILE} and pass it in KEYS");
+    spelled
+        .map(|(index, _)| violation(path, index + 1, message()))
+        .collect()
+}
+
+/// Files and functions stay short; a test may be one long table.
+pub fn lengths(source: &Source) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let root = LONGEST_ROOTS.iter().find(|(path, _)| *path == source.path);
+    let longest = root.map_or(LONGEST_FILE, |(_, lines)| *lines);
+    if source.lines() > longest {
+        let message = format!(
+            "{} lines, where {longest} are the most: split it by its nouns",
+            source.lines()
+        );
+        found.push(violation(&source.path, longest + 1, message));
+    }
+    for offset in source.words("fn") {
+        let name = source.word_at(offset + "fn".len());
+        let lines = source.line(source.item_end(offset).saturating_sub(1)) - source.line(offset) + 1;
+        if !name.is_empty() && lines > LONGEST_FUNCTION && !source.is_test(offset) {
+            let message = format!(
+                "`{name}` has {lines} lines, where {LONGEST_FUNCTION} are the most: move its steps into functions"
+            );
+            found.push(at(source, offset, message));
+        }
+    }
+    found
+}
+
+/// A module's file is `foo.rs` beside `foo/`.
+pub fn file_name(path: &str) -> Vec<Violation> {
+    let directory = path.strip_suffix("/mod.rs");
+    let message = |directory| format!("call this file {directory}.rs");
+    directory
+        .map(|directory| violation(path, 1, message(directory)))
+        .into_iter()
+        .collect()
+}
+
+/// A file that is called a file of tests is compiled for tests only; the other rules go by its name.
+pub fn test_files(sources: &[Source]) -> Vec<Violation> {
+    let names_it = |source: &Source, file: &str| {
+        let stem = file.trim_end_matches(".rs");
+        let by_path = source
+            .literals
+            .iter()
+            .find(|literal| literal.text.rsplit('/').next() == Some(file));
+        let by_name = source.words("mod").find(|&at| source.word_at(at + "mod".len()) == stem);
+        by_path
+            .map(|literal| literal.offset)
+            .or(by_name)
+            .is_some_and(|offset| source.is_test(offset))
+    };
+    let mut found = Vec::new();
+    for tests in sources.iter().filter(|source| source.is_test_file()) {
+        let file = tests.path.rsplit('/').next().unwrap_or_default();
+        let outer = || sources.iter().filter(|source| source.path != tests.path);
+        if !outer().any(|source| names_it(source, file)) {
+            let message = "no `#[cfg(test)]` stands at its `mod`: put it there, or give the file another name";
+            found.push(violation(&tests.path, 1, message.to_owned()));
+        }
+    }
+    found
+}
+
+/// The top level holds what its list says, dotfiles, and what git ignores.
+pub fn top_level(entries: &[String], ignored: &str) -> Vec<Violation> {
+    let ignored: Vec<&str> = ignored.lines().map(|line| line.trim().trim_matches('/')).collect();
+    let is_fine = |name: &str| name.starts_with('.') || TOP_LEVEL.contains(&name) || ignored.contains(&name);
+    let strangers = entries.iter().filter(|name| !is_fine(name));
+    let message = "does not belong at the top level: programs go to examples/, set-up to deploy/, settings of tools into \
+                   dotfiles";
+    strangers.map(|name| violation(name, 1, message.to_owned())).collect()
+}
+
+/// Every rule on one Rust source.
+pub fn all(source: &Source) -> Vec<Violation> {
+    [imports, banned_words, literals, lengths]
+        .iter()
+        .flat_map(|rule| rule(source))
+        .collect()
+}

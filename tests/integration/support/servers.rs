@@ -1,0 +1,307 @@
+//! Real servers, one of each per test: nats-server with JetStream and redis-server with its append-only file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::poll::eventually;
+use super::ports::PortLease;
+use super::process::{Process, repository, tools_directory};
+
+/// How long a server may take to answer for the first time: reading its data included, on a busy machine.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Starts on other ports before giving up; more than one is needed only when something else takes the port in between.
+const START_ATTEMPTS: u32 = 5;
+
+/// What the two kinds of server differ in.
+trait Kind {
+    /// For messages.
+    const NAME: &'static str;
+
+    /// The program and its arguments.
+    fn command(&self, port: u16, directory: &Path) -> Command;
+
+    /// Whether the server answers at `address` and has read its data.
+    async fn answers(address: SocketAddr) -> bool;
+}
+
+/// A server process with its port and its directory, which outlast its deaths.
+#[derive(Debug)]
+struct Server<K> {
+    kind: K,
+    process: Process,
+    port: PortLease,
+    directory: TempDir,
+}
+
+impl<K: Kind> Server<K> {
+    async fn start(kind: K) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix(K::NAME)
+            .tempdir()
+            .expect("a temporary directory");
+        for _ in 0..START_ATTEMPTS {
+            let port = PortLease::take();
+            let mut process = launch(&kind, &port, directory.path());
+            if ready::<K>(&mut process, &port, directory.path()).await {
+                return Self {
+                    kind,
+                    process,
+                    port,
+                    directory,
+                };
+            }
+        }
+        panic!("{} did not start:\n{}", K::NAME, log_text(directory.path()));
+    }
+
+    async fn restart(&mut self) {
+        self.process.kill9();
+        self.process = launch(&self.kind, &self.port, self.directory.path());
+        let up = ready::<K>(&mut self.process, &self.port, self.directory.path()).await;
+        assert!(
+            up,
+            "{} did not start again:\n{}",
+            K::NAME,
+            log_text(self.directory.path())
+        );
+    }
+
+    /// Removes what the server has stored; it must not be running.
+    fn remove_data(&mut self) {
+        assert!(self.process.ended().is_some(), "{} is running: kill it first", K::NAME);
+        std::fs::remove_dir_all(data_directory(self.directory.path())).expect("removing a server's data");
+    }
+}
+
+/// Starts the program; its output goes to a file.
+fn launch<K: Kind>(kind: &K, port: &PortLease, directory: &Path) -> Process {
+    std::fs::create_dir_all(data_directory(directory)).expect("a directory for the server's data");
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log_path(directory))
+        .expect("a log file");
+    let mut command = kind.command(port.number(), directory);
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log);
+    Process::spawn(K::NAME, &mut command)
+        .unwrap_or_else(|error| panic!("starting {}: {error}. `make setup` installs it", K::NAME))
+}
+
+/// Waits for the server's first answer; false when it has ended instead.
+async fn ready<K: Kind>(process: &mut Process, port: &PortLease, directory: &Path) -> bool {
+    let what = format!(
+        "{} answering at {}; its log: {}",
+        K::NAME,
+        port.address(),
+        log_path(directory).display()
+    );
+    eventually(START_DEADLINE, what, async || match process.ended() {
+        Some(_) => Some(false),
+        None => K::answers(port.address()).await.then_some(true),
+    })
+    .await
+}
+
+fn data_directory(directory: &Path) -> PathBuf {
+    directory.join("data")
+}
+
+fn log_path(directory: &Path) -> PathBuf {
+    directory.join("log")
+}
+
+fn log_text(directory: &Path) -> String {
+    std::fs::read_to_string(log_path(directory)).unwrap_or_default()
+}
+
+/// Sends `request` and returns the first line of the answer; `None` on any trouble, or none within a second.
+async fn first_line(address: SocketAddr, request: &[u8]) -> Option<String> {
+    tokio::time::timeout(Duration::from_secs(1), async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        stream.write_all(request).await.ok()?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).await.ok()?;
+        Some(line)
+    })
+    .await
+    .ok()?
+}
+
+/// Settings of a [`NatsServer`].
+#[derive(Debug, Clone, Default)]
+pub struct NatsOptions {
+    /// `sync_interval: always`: JetStream acknowledges what is on the disk. Off by default, since it is slower.
+    pub sync_always: bool,
+    /// More lines for the configuration file, at its top level.
+    pub extra_config: String,
+}
+
+impl Kind for NatsOptions {
+    const NAME: &'static str = "nats-server";
+
+    fn command(&self, port: u16, directory: &Path) -> Command {
+        let sync_interval = if self.sync_always { "always" } else { "2m" };
+        let config = format!(
+            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {:?}, sync_interval: {sync_interval} }}\n{}\n",
+            data_directory(directory),
+            self.extra_config
+        );
+        let path = directory.join("nats.conf");
+        std::fs::write(&path, config).expect("writing nats.conf");
+        let pinned = tools_directory().join(Self::NAME);
+        let mut command = if pinned.exists() {
+            Command::new(pinned)
+        } else {
+            Command::new(Self::NAME)
+        };
+        command.arg("--config").arg(path);
+        command
+    }
+
+    async fn answers(address: SocketAddr) -> bool {
+        // The server greets whoever connects, and listens only after JetStream has recovered.
+        first_line(address, b"")
+            .await
+            .is_some_and(|line| line.starts_with("INFO ") && line.contains("\"jetstream\":true"))
+    }
+}
+
+/// A nats-server with JetStream on a port and in a directory of its own.
+#[derive(Debug)]
+pub struct NatsServer(Server<NatsOptions>);
+
+impl NatsServer {
+    /// Starts one with the default options and returns when it is ready.
+    pub async fn start() -> Self {
+        Self::start_with(NatsOptions::default()).await
+    }
+
+    /// Starts one and returns when it is ready.
+    pub async fn start_with(options: NatsOptions) -> Self {
+        Self(Server::start(options).await)
+    }
+
+    /// `nats://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address())
+    }
+}
+
+/// Settings of a [`RedisServer`]: those of `deploy/redis.conf`.
+#[derive(Debug, Default)]
+struct RedisOptions;
+
+impl Kind for RedisOptions {
+    const NAME: &'static str = "redis-server";
+
+    fn command(&self, port: u16, directory: &Path) -> Command {
+        let mut command = Command::new(Self::NAME);
+        command.arg(repository().join("deploy/redis.conf"));
+        command
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"])
+            .arg(data_directory(directory));
+        command
+    }
+
+    async fn answers(address: SocketAddr) -> bool {
+        // While it reads its append-only file it answers "-LOADING …".
+        first_line(address, b"PING\r\n")
+            .await
+            .is_some_and(|line| line.starts_with("+PONG"))
+    }
+}
+
+/// A redis-server with the settings of `deploy/redis.conf` on a port and in a directory of its own.
+#[derive(Debug)]
+pub struct RedisServer(Server<RedisOptions>);
+
+impl RedisServer {
+    /// Starts one and returns when it is ready.
+    pub async fn start() -> Self {
+        Self(Server::start(RedisOptions).await)
+    }
+
+    /// `redis://127.0.0.1:<port>/`.
+    pub fn url(&self) -> String {
+        format!("redis://{}/", self.address())
+    }
+
+    /// A new connection.
+    pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.url()).expect("a redis address");
+        client
+            .get_multiplexed_async_connection()
+            .await
+            .expect("connecting to redis-server")
+    }
+
+    /// Removes every key while the server runs: what an operator's mistake does.
+    pub async fn flushall(&self) {
+        redis::cmd("FLUSHALL")
+            .exec_async(&mut self.connection().await)
+            .await
+            .expect("FLUSHALL");
+    }
+}
+
+/// What both servers can be made to go through.
+macro_rules! hardships {
+    ($server:ty) => {
+        impl $server {
+            /// The address it listens at.
+            pub fn address(&self) -> SocketAddr {
+                self.0.port.address()
+            }
+
+            /// The directory its data are in: to copy, damage or restore while it is down.
+            pub fn data_directory(&self) -> PathBuf {
+                data_directory(self.0.directory.path())
+            }
+
+            /// What it has logged, over all its lives.
+            pub fn log_text(&self) -> String {
+                log_text(self.0.directory.path())
+            }
+
+            /// Kills it at once (SIGKILL).
+            pub fn kill9(&mut self) {
+                self.0.process.kill9();
+            }
+
+            /// Starts it again on the same port and data and returns when it is ready; one that runs is killed first.
+            pub async fn restart(&mut self) {
+                self.0.restart().await;
+            }
+
+            /// Starts it again on the same port with no data at all; one that runs is killed first.
+            pub async fn restart_empty(&mut self) {
+                self.0.process.kill9();
+                self.0.remove_data();
+                self.0.restart().await;
+            }
+
+            /// Freezes it (SIGSTOP): connections stay open and silent.
+            pub fn pause(&mut self) {
+                self.0.process.pause();
+            }
+
+            /// Lets it go on (SIGCONT).
+            pub fn resume(&mut self) {
+                self.0.process.resume();
+            }
+        }
+    };
+}
+
+hardships!(NatsServer);
+hardships!(RedisServer);
