@@ -109,6 +109,11 @@ pub fn reports(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.reports.{broker}.{account}")
 }
 
+/// Whether a subject of the journal carries an order's report.
+pub fn is_report(subject: &str) -> bool {
+    subject.starts_with(REPORTS_ALL.trim_end_matches('>'))
+}
+
 /// Returns the pattern of an account's reports from every broker.
 pub fn reports_of(account: &AccountId) -> String {
     format!("orders.reports.*.{account}")

@@ -100,7 +100,7 @@ async fn settle(
     placement: &Placement,
     report: VenueReport,
 ) -> Result<Told, Fault> {
-    match book::settle_placement(router, placement, report, None).await {
+    match book::settle_placement(&router.store, placement, report, None).await {
         Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
         Err(error) => {
             let why = format!("the venue has answered, and its answer could not be settled: {error}");

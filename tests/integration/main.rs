@@ -6,4 +6,6 @@ mod bus_journal;
 mod bus_queue;
 mod bus_service;
 mod bus_topology;
+mod rig;
 mod support;
+mod worker_orders;

@@ -147,6 +147,7 @@ impl<H: Handler> Door<H> {
                 tracing::warn!(%error, "the answer to a durable intent could not be sent");
             }
         }
+        self.handler.answered();
         disposition
     }
 
