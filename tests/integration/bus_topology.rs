@@ -132,6 +132,26 @@ async fn a_stream_that_somebody_made_for_something_else_is_not_touched() {
 }
 
 #[tokio::test]
+async fn subjects_that_belong_to_another_stream_are_not_taken() {
+    let server = NatsServer::start().await;
+    let bus = bare(&server).await;
+    let other = Config {
+        name: "OTHER".into(),
+        subjects: vec!["orders.reports.>".into()],
+        ..Config::default()
+    };
+    let jetstream = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    jetstream.create_stream(other).await.unwrap();
+    let error = topology::apply(&bus, &settings(&server), &doors(), &[broker()])
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with("ORDER_REPORTS: subjects overlap"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn whom_the_server_does_not_know_is_told_so_at_once() {
     let extra_config = "authorization { user: worker, password: secret }".to_owned();
     let server = NatsServer::start_with(NatsOptions {
