@@ -35,10 +35,6 @@ pub const STATE_GET: &str = "router.state.get";
 pub const STATE_SET: &str = "router.state.set";
 /// Lists the brokers.
 pub const BROKERS: &str = "router.brokers";
-/// Lists the locks in force.
-pub const LOCKS_LIST: &str = "router.locks.list";
-/// Lifts a lock.
-pub const LOCKS_LIFT: &str = "router.locks.lift";
 
 /// Request subjects of every broker and account.
 pub const SUBMIT_ALL: &str = "orders.submit.*.*";

@@ -34,7 +34,7 @@ impl Default for DoorSettings {
             durable_max_in_flight: 512,
             durable_ack_wait_ms: 30_000,
             durable_progress_ms: 10_000,
-            durable_max_deliver: 240,
+            durable_max_deliver: 20,
             nak_delay_ms: 500,
             default_request_deadline_ms: 5_000,
             default_intent_deadline_ms: 60_000,

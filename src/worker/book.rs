@@ -76,7 +76,10 @@ pub async fn settle_placement(
     deadline: Option<Timestamp>,
 ) -> Result<Booked, BookError> {
     let applied = apply(&placement.order, &report)?;
-    let fence = Fence { lease: Some(placement.lease.clone()), deadline };
+    let fence = Fence {
+        lease: Some(placement.lease.clone()),
+        deadline,
+    };
     stop_point::reach("before_settle");
     let reserved = placement.order.claim_deltas();
     let booked = book(store, applied, reserved, fence, placement.figures.clone()).await;
@@ -101,7 +104,9 @@ async fn book(
     figures: Metadata,
 ) -> Result<Booked, BookError> {
     let Applied { order, deltas } = applied;
-    let epoch = store.epoch().ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
+    let epoch = store
+        .epoch()
+        .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
     let told = reserved.plus(&deltas);
     let told = told.ok_or_else(|| BookError::Unavailable("its sums leave the exact range".to_owned()))?;
     let body = Bytes::from(document(&order, told, epoch, figures).encode());
@@ -114,8 +119,14 @@ async fn book(
         settlement_id: Uuid::now_v7(),
     };
     let mut pending = send(store, &settle).await?;
-    pending.push(PendingEvent { version: settle.order.version, body });
-    Ok(Booked { order: settle.order, pending })
+    pending.push(PendingEvent {
+        version: settle.order.version,
+        body,
+    });
+    Ok(Booked {
+        order: settle.order,
+        pending,
+    })
 }
 
 /// Sends a settlement until its answer is known, a bounded number of times.
@@ -137,7 +148,11 @@ async fn send(store: &Store, settle: &Settle) -> Result<Vec<PendingEvent>, BookE
             StoreError::NotExecuted(_) | StoreError::Stale(_) => break,
         }
     }
-    if may_be_booked { Err(BookError::Unknown(reason)) } else { Err(BookError::Unavailable(reason)) }
+    if may_be_booked {
+        Err(BookError::Unknown(reason))
+    } else {
+        Err(BookError::Unavailable(reason))
+    }
 }
 
 async fn answer(store: &Store, settle: &Settle, settled: Settled) -> Result<Vec<PendingEvent>, BookError> {
@@ -146,7 +161,9 @@ async fn answer(store: &Store, settle: &Settle, settled: Settled) -> Result<Vec<
         Settled::LeaseLost => Err(BookError::LeaseLost),
         Settled::Late => Err(BookError::Expired),
         Settled::Missing => Err(BookError::Missing),
-        Settled::Inexact => Err(BookError::Unavailable("a shared sum would leave the exact range".to_owned())),
+        Settled::Inexact => Err(BookError::Unavailable(
+            "a shared sum would leave the exact range".to_owned(),
+        )),
         Settled::Superseded(document) => Err(superseded(store, settle, &document).await),
     }
 }

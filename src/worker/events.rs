@@ -22,14 +22,25 @@ const AT_A_TIME: usize = 64;
 /// Carries out what is due at each broker whose book is ours, until it is stopped.
 pub(super) async fn run(router: Router, stop: CancellationToken) {
     let ours = |broker: &&BrokerId| {
-        router.brokers.get(*broker).is_some_and(|handle| handle.capabilities().effects == Effects::InStore)
+        router
+            .brokers
+            .get(*broker)
+            .is_some_and(|handle| handle.capabilities().effects == Effects::InStore)
     };
     let brokers: Vec<BrokerId> = router.brokers.keys().filter(ours).cloned().collect();
     while !stop.is_cancelled() {
         for broker in &brokers {
             // A store that cannot be asked now is asked again in a moment; healing is somebody else's work.
-            let Ok(keys) = router.store.waiting(&Waiting::Due(broker.clone()), Duration::ZERO).await else { continue };
-            stream::iter(keys).for_each_concurrent(AT_A_TIME, |key| carry_out(&router, key)).await;
+            let Ok(keys) = router
+                .store
+                .waiting(&Waiting::Due(broker.clone()), Duration::ZERO)
+                .await
+            else {
+                continue;
+            };
+            stream::iter(keys)
+                .for_each_concurrent(AT_A_TIME, |key| carry_out(&router, key))
+                .await;
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -39,7 +50,9 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
 }
 
 async fn carry_out(router: &Router, key: OrderKey) {
-    let Ok(Some(record)) = router.store.read(&key).await else { return };
+    let Ok(Some(record)) = router.store.read(&key).await else {
+        return;
+    };
     if record.known.stage != Stage::Open {
         return;
     }
@@ -50,7 +63,9 @@ async fn carry_out(router: &Router, key: OrderKey) {
             return;
         }
     };
-    let Some(broker) = router.brokers.get(&order.broker) else { return };
+    let Some(broker) = router.brokers.get(&order.broker) else {
+        return;
+    };
     match broker.due(order).await {
         DueOutcome::Booked(booked) => {
             if let Err(error) = recording::record(router, &booked.order, &booked.pending).await {

@@ -218,10 +218,19 @@ async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<O
     let info = router.reader.info().await?;
     let newest_epoch = replay(router, &healing, info.last_sequence).await?;
     restore_state(router, &healing).await?;
-    let epoch = Timestamp::now().milliseconds().max(newest_epoch + 1).max(look.epoch.parse().unwrap_or(0) + 1);
-    router.store.finish_healing(healing, epoch, &info.created.to_string()).await?;
+    let epoch = Timestamp::now()
+        .milliseconds()
+        .max(newest_epoch + 1)
+        .max(look.epoch.parse().unwrap_or(0) + 1);
+    router
+        .store
+        .finish_healing(healing, epoch, &info.created.to_string())
+        .await?;
     tracing::warn!(epoch, "the shared state is whole");
-    Ok(Some(Late { next: info.last_sequence + 1, until: Instant::now() + LATE_FOR }))
+    Ok(Some(Late {
+        next: info.last_sequence + 1,
+        until: Instant::now() + LATE_FOR,
+    }))
 }
 
 async fn healed_epoch(router: &Router) -> Result<i64, HealingError> {
@@ -254,7 +263,9 @@ async fn replay(router: &Router, healing: &Healing, to: u64) -> Result<i64, Heal
     let mut entries = std::pin::pin!(router.reader.replay(from, to));
     let mut batch = Vec::with_capacity(REPLAY_BATCH);
     while let Some(entry) = entries.next().await {
-        let Some((event, epoch)) = event_of(entry?)? else { continue };
+        let Some((event, epoch)) = event_of(entry?)? else {
+            continue;
+        };
         newest_epoch = newest_epoch.max(epoch);
         batch.push(event);
         if batch.len() == REPLAY_BATCH {
@@ -286,7 +297,9 @@ fn event_of(entry: Stored) -> Result<Option<(ReplayEvent, i64)>, HealingError> {
 
 /// Puts the newest journaled change of the shared state in force.
 async fn restore_state(router: &Router, healing: &Healing) -> Result<(), HealingError> {
-    let Some((event, document)) = state::last_event(router).await? else { return Ok(()) };
+    let Some((event, document)) = state::last_event(router).await? else {
+        return Ok(());
+    };
     let state = router.store.state_to_heal(healing).await?;
     if event.version <= state.version {
         return Ok(());

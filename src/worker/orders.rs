@@ -36,15 +36,25 @@ impl Caller {
         let broker = BrokerId::new(call.broker.as_deref().unwrap_or_default());
         let broker = broker.map_err(|rule| Fault::field(Code::InvalidField, "broker", rule))?;
         if !router.brokers.contains_key(&broker) {
-            return Err(Fault::field(Code::UnknownBroker, "broker", format!("is {broker}, which is not known")));
+            return Err(Fault::field(
+                Code::UnknownBroker,
+                "broker",
+                format!("is {broker}, which is not known"),
+            ));
         }
         let account_id = AccountId::new(call.account.as_deref().unwrap_or_default());
         let account_id = account_id.map_err(|rule| Fault::field(Code::InvalidField, "account_id", rule))?;
-        let deadline = call.deadline.unwrap_or_else(|| call.arrived_at.after(router.patience.request));
+        let deadline = call
+            .deadline
+            .unwrap_or_else(|| call.arrived_at.after(router.patience.request));
         if deadline <= Timestamp::now() {
             return Err(super::admission::expired(deadline));
         }
-        Ok(Self { broker, account_id, deadline })
+        Ok(Self {
+            broker,
+            account_id,
+            deadline,
+        })
     }
 
     /// Returns the key of the order a caller names, if it is one of its own.
@@ -54,7 +64,8 @@ impl Caller {
             OrderName::OrderId(id) => router.store.find(id).await.map_err(|error| unavailable(&error))?,
         };
         // Another account's order is not known to this caller.
-        key.filter(|key| *key.account_id() == self.account_id).ok_or_else(|| unknown(name))
+        key.filter(|key| *key.account_id() == self.account_id)
+            .ok_or_else(|| unknown(name))
     }
 
     async fn record(&self, router: &Router, key: &OrderKey, name: &OrderName) -> Result<Record, Fault> {
@@ -64,7 +75,10 @@ impl Caller {
 }
 
 fn unknown(name: &OrderName) -> Fault {
-    Fault::new(Code::UnknownOrder, format!("no order with the {name} is known in this account"))
+    Fault::new(
+        Code::UnknownOrder,
+        format!("no order with the {name} is known in this account"),
+    )
 }
 
 /// Answers with an order's current report.
@@ -76,7 +90,11 @@ pub async fn get(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let name = decode_order(&call.body)?;
     let key = caller.key(router, &name).await?;
     if let Some(told) = lookup::report(router, &key).await? {
-        return if told.report.broker == caller.broker.as_str() { Ok(told.answer()) } else { Err(unknown(&name)) };
+        return if told.report.broker == caller.broker.as_str() {
+            Ok(told.answer())
+        } else {
+            Err(unknown(&name))
+        };
     }
     let record = caller.record(router, &key, &name).await?;
     let order = lookup::order_of(&record.document)?;
@@ -108,13 +126,26 @@ pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
         let concerned = concerns(&order);
         async move {
             let name = OrderName::OrderId(order.order_id.clone());
-            if concerned { cancel_one(router, caller, &key, &name).await.ok() } else { None }
+            if concerned {
+                cancel_one(router, caller, &key, &name).await.ok()
+            } else {
+                None
+            }
         }
     });
     let told: Vec<Option<Told>> = cancels.buffer_unordered(CANCELS_AT_A_TIME).collect().await;
-    let cancelled = told.into_iter().flatten().filter(|told| !told.is_receipt()).map(|told| told.report).collect();
+    let cancelled = told
+        .into_iter()
+        .flatten()
+        .filter(|told| !told.is_receipt())
+        .map(|told| told.report)
+        .collect();
     let mut remaining = Vec::new();
-    for (key, order) in open(router, &caller).await?.into_iter().filter(|(_, order)| concerns(order)) {
+    for (key, order) in open(router, &caller)
+        .await?
+        .into_iter()
+        .filter(|(_, order)| concerns(order))
+    {
         match lookup::report(router, &key).await {
             Ok(Some(told)) if told.report.status.is_ended() => {}
             Ok(Some(told)) => remaining.push(told.report),
@@ -123,7 +154,11 @@ pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
     }
     let body = serde_json::to_vec(&CancelAllAnswer { cancelled, remaining });
     let body = body.map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
-    Ok(Answer { body, journal_sequence: None, replayed: false })
+    Ok(Answer {
+        body,
+        journal_sequence: None,
+        replayed: false,
+    })
 }
 
 /// Returns the caller's orders that have not ended, with what is known of each.
@@ -149,19 +184,25 @@ async fn cancel_one(router: &Router, caller: &Caller, key: &OrderKey, name: &Ord
         return Err(unknown(name));
     }
     if record.known.stage == Stage::Claimed {
-        return Ok(Told::receipt_of(&order, ReasonCode::InFlight, "the order is still being sent; cancel it again"));
+        return Ok(Told::receipt_of(
+            &order,
+            ReasonCode::InFlight,
+            "the order is still being sent; cancel it again",
+        ));
     }
     let broker = router.brokers.get(&order.broker).ok_or_else(|| unknown(name))?;
     match broker.cancel(order.clone()).await {
         CancelOutcome::Booked(booked) => recording::tell(router, &booked.order, &booked.pending).await,
         CancelOutcome::Reported(report) => settle(router, &order, report).await,
         CancelOutcome::Closed(_) => Err(closed(name)),
-        CancelOutcome::NotSent(NotSent::QueueFull) => {
-            Err(Fault::new(Code::QueueFull, "too many cancels are waiting; this one was not sent"))
-        }
-        CancelOutcome::NotSent(why) => {
-            Err(Fault::new(Code::BrokerUnavailable, format!("the cancel was not sent: {why:?}")))
-        }
+        CancelOutcome::NotSent(NotSent::QueueFull) => Err(Fault::new(
+            Code::QueueFull,
+            "too many cancels are waiting; this one was not sent",
+        )),
+        CancelOutcome::NotSent(why) => Err(Fault::new(
+            Code::BrokerUnavailable,
+            format!("the cancel was not sent: {why:?}"),
+        )),
         CancelOutcome::OutcomeUnknown(why) => {
             let message = format!("the venue has not said whether the order is cancelled: {why}");
             Ok(Told::receipt_of(&order, ReasonCode::OutcomeUnknown, &message))
@@ -193,5 +234,8 @@ async fn sent(router: &Router, caller: &Caller, key: &OrderKey, name: &OrderName
 }
 
 fn closed(name: &OrderName) -> Fault {
-    Fault::new(Code::OrderClosed, format!("the order with the {name} has ended; there is nothing left to cancel"))
+    Fault::new(
+        Code::OrderClosed,
+        format!("the order with the {name} has ended; there is nothing left to cancel"),
+    )
 }

@@ -23,10 +23,14 @@ const AT_A_TIME: usize = 32;
 pub(super) async fn run(router: Router, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Ok(keys) = router.store.waiting(&Waiting::ExpiredLease, Duration::ZERO).await {
-            stream::iter(keys).for_each_concurrent(AT_A_TIME, |key| release(&router, key)).await;
+            stream::iter(keys)
+                .for_each_concurrent(AT_A_TIME, |key| release(&router, key))
+                .await;
         }
         if let Ok(keys) = router.store.waiting(&Waiting::Outbox, OUTBOX_PATIENCE).await {
-            stream::iter(keys).for_each_concurrent(AT_A_TIME, |key| bring(&router, key)).await;
+            stream::iter(keys)
+                .for_each_concurrent(AT_A_TIME, |key| bring(&router, key))
+                .await;
         }
         if let Err(fault) = state::bring_to_journal(&router).await {
             tracing::debug!(%fault, "the shared state is brought to the journal later");
@@ -40,11 +44,17 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
 
 /// Releases a claim whose lease has ended: it was never sent, and who held it has lost the right to.
 async fn release(router: &Router, key: OrderKey) {
-    let Ok(Some(record)) = router.store.read(&key).await else { return };
-    let (Stage::Claimed, Some(lease)) = (record.known.stage, &record.lease) else { return };
+    let Ok(Some(record)) = router.store.read(&key).await else {
+        return;
+    };
+    let (Stage::Claimed, Some(lease)) = (record.known.stage, &record.lease) else {
+        return;
+    };
     match lookup::order_of(&record.document) {
         Ok(order) => match router.store.release(&order, lease).await {
-            Ok(true) => tracing::warn!(order_id = %order.order_id, "released a claim that nobody finished; it was not sent"),
+            Ok(true) => {
+                tracing::warn!(order_id = %order.order_id, "released a claim that nobody finished; it was not sent")
+            }
             Ok(false) => {}
             Err(error) => tracing::debug!(order_id = %order.order_id, %error, "a claim is released later"),
         },
@@ -54,7 +64,9 @@ async fn release(router: &Router, key: OrderKey) {
 
 /// Brings the events of an order to the journal.
 async fn bring(router: &Router, key: OrderKey) {
-    let Ok(Some(record)) = router.store.read(&key).await else { return };
+    let Ok(Some(record)) = router.store.read(&key).await else {
+        return;
+    };
     if record.known.journaled_version >= record.known.version {
         return;
     }

@@ -75,7 +75,12 @@ impl Worker {
     pub async fn start(settings: &Settings) -> Result<Self, WorkerError> {
         let patience = connection::Patience::Until(START_PATIENCE);
         let bus = connection::connect(&settings.nats, "order-router worker", patience).await?;
-        let ids: Result<Vec<BrokerId>, IdError> = settings.brokers.enabled.iter().map(|name| BrokerId::new(name)).collect();
+        let ids: Result<Vec<BrokerId>, IdError> = settings
+            .brokers
+            .enabled
+            .iter()
+            .map(|name| BrokerId::new(name))
+            .collect();
         let broker_ids = ids?;
         topology::apply(&bus, &settings.nats, &settings.doors, &broker_ids).await?;
         let store = connect(settings).await?;
@@ -91,17 +96,36 @@ impl Worker {
         let door = |broker| DurableDoor::start(bus.clone(), settings.doors.clone(), broker, handler.clone());
         let doors = broker_ids.into_iter().map(door).collect();
         tracing::info!(brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME, "the worker takes orders");
-        Ok(Self { service, doors, stop, background, router, writers, bus })
+        Ok(Self {
+            service,
+            doors,
+            stop,
+            background,
+            router,
+            writers,
+            bus,
+        })
     }
 
     /// Stops taking orders, finishes what is under way within `grace`, journals what is settled, and closes.
     pub async fn drain(self, grace: Duration) {
-        let Self { service, doors, stop, background, router, writers, bus } = self;
+        let Self {
+            service,
+            doors,
+            stop,
+            background,
+            router,
+            writers,
+            bus,
+        } = self;
         let doors = futures_util::future::join_all(doors.into_iter().map(|door| door.drain(grace)));
         let (requests, intents) = tokio::join!(service.drain(grace), doors);
         let unfinished = requests.unfinished + intents.iter().map(|door| door.unfinished).sum::<usize>();
         if unfinished > 0 {
-            tracing::warn!(unfinished, "calls were still under way when the time to finish was over");
+            tracing::warn!(
+                unfinished,
+                "calls were still under way when the time to finish was over"
+            );
         }
         stop.cancel();
         background.close();
@@ -112,7 +136,7 @@ impl Worker {
         for writer in writers {
             within("the journal's writer", writer.ended()).await;
         }
-        if let Err(error) = bus.flush().await {
+        if let Err(error) = bus.round_trip().await {
             tracing::warn!(%error, "the last messages may not have left");
         }
         tracing::info!("the worker has stopped");
@@ -156,7 +180,10 @@ async fn make_whole(router: &Router) -> Result<Option<healing::Late>, healing::H
 fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [JournalTask; 2]), WorkerError> {
     let unusable = |what: &str| WorkerError::Settings(format!("{what} cannot be used"));
     let (journal, journal_task) = Journal::start(bus.clone(), settings.journal.clone());
-    let pipelined = JournalSettings { append: Append::Pipelined, ..settings.journal.clone() };
+    let pipelined = JournalSettings {
+        append: Append::Pipelined,
+        ..settings.journal.clone()
+    };
     let (alerts, alerts_task) = Journal::start(bus.clone(), pipelined);
     let afterwards = TaskTracker::new();
     let brokers = brokers::start(&settings.brokers, &store)?;
@@ -167,8 +194,14 @@ fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [Jo
         brokers: Arc::new(brokers),
         instruments: Arc::new(Instruments::of(settings)),
         limits: Arc::new(Limits {
-            daily_notional: settings.risk.daily_notional().ok_or_else(|| unusable("risk.daily_notional_limit"))?,
-            account_stop_loss: settings.risk.stop_loss().ok_or_else(|| unusable("risk.account_stop_loss"))?,
+            daily_notional: settings
+                .risk
+                .daily_notional()
+                .ok_or_else(|| unusable("risk.daily_notional_limit"))?,
+            account_stop_loss: settings
+                .risk
+                .stop_loss()
+                .ok_or_else(|| unusable("risk.account_stop_loss"))?,
             alert_percent: settings.risk.alert_percent,
         }),
         mode: Mode::Paper,

@@ -42,12 +42,16 @@ pub async fn set(router: &Router, call: &Call) -> Result<Answer, Fault> {
                 actor = change.actor,
                 reason = change.reason,
                 version = changed.version,
-                "the daily notional limit is {} now", change.daily_notional_limit
+                "the daily notional limit is {} now",
+                change.daily_notional_limit
             );
             return told(router, &changed).await;
         }
     }
-    Err(Fault::new(Code::StoreUnavailable, "the state changes faster than it can be set; try again"))
+    Err(Fault::new(
+        Code::StoreUnavailable,
+        "the state changes faster than it can be set; try again",
+    ))
 }
 
 /// Tries one change; `None` when another came first.
@@ -59,7 +63,8 @@ async fn attempt(router: &Router, state: &SharedState, change: &StateChange) -> 
         reason: change.reason.clone(),
         timestamp: Timestamp::now(),
     };
-    let document = serde_json::to_vec(&event).map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
+    let document =
+        serde_json::to_vec(&event).map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
     let document = Bytes::from(document);
     let tightens = change.daily_notional_limit <= limit_in_force(router, state);
     if !tightens && !journal_if_last(router, event.version, document.clone()).await? {
@@ -72,8 +77,14 @@ async fn attempt(router: &Router, state: &SharedState, change: &StateChange) -> 
         document,
         is_journaled: !tightens,
     };
-    let outcome = router.store.set_state(&set).await.map_err(|error| unavailable(&error))?;
-    let StateOutcome::Changed(changed) = outcome else { return Ok(None) };
+    let outcome = router
+        .store
+        .set_state(&set)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let StateOutcome::Changed(changed) = outcome else {
+        return Ok(None);
+    };
     if tightens {
         bring_to_journal(router).await?;
     }
@@ -89,7 +100,11 @@ pub async fn bring_to_journal(router: &Router) -> Result<(), Fault> {
     let state = router.store.state().await.map_err(|error| unavailable(&error))?;
     if state.journaled_version < state.version {
         journal(router, state.version, state.document.clone(), None).await?;
-        router.store.mark_state_journaled(state.version).await.map_err(|error| unavailable(&error))?;
+        router
+            .store
+            .mark_state_journaled(state.version)
+            .await
+            .map_err(|error| unavailable(&error))?;
     }
     Ok(())
 }
@@ -99,13 +114,19 @@ pub async fn bring_to_journal(router: &Router) -> Result<(), Fault> {
 /// # Errors
 /// When store or journal do not answer.
 pub async fn adopt_journaled(router: &Router) -> Result<(), Fault> {
-    let Some((event, document)) = last_event(router).await? else { return Ok(()) };
+    let Some((event, document)) = last_event(router).await? else {
+        return Ok(());
+    };
     let state = router.store.state().await.map_err(|error| unavailable(&error))?;
     if event.version <= state.version {
         return Ok(());
     }
     let set = change_of(&event, &document, state.version)?;
-    router.store.set_state(&set).await.map_err(|error| unavailable(&error))?;
+    router
+        .store
+        .set_state(&set)
+        .await
+        .map_err(|error| unavailable(&error))?;
     Ok(())
 }
 
@@ -127,8 +148,12 @@ pub async fn last_event(router: &Router) -> Result<Option<(StateEvent, Bytes)>, 
 /// # Errors
 /// When its limit cannot be counted.
 pub fn change_of(event: &StateEvent, document: &Bytes, builds_on: u64) -> Result<StateSet, Fault> {
-    let limit = Micros::from_decimal(event.daily_notional_limit, Rounding::Down)
-        .ok_or_else(|| Fault::new(Code::StoreUnavailable, "the journal's state event has a limit out of range"))?;
+    let limit = Micros::from_decimal(event.daily_notional_limit, Rounding::Down).ok_or_else(|| {
+        Fault::new(
+            Code::StoreUnavailable,
+            "the journal's state event has a limit out of range",
+        )
+    })?;
     Ok(StateSet {
         builds_on,
         version: event.version,
@@ -152,11 +177,18 @@ async fn journal_if_last(router: &Router, version: u64, document: Bytes) -> Resu
         adopt_journaled(router).await?;
         return Ok(false);
     }
-    journal(router, version, document, Some(last.map_or(0, |stored| stored.sequence))).await.map(|()| true)
+    journal(
+        router,
+        version,
+        document,
+        Some(last.map_or(0, |stored| stored.sequence)),
+    )
+    .await
+    .map(|()| true)
 }
 
 async fn journal(router: &Router, version: u64, body: Bytes, expected_last: Option<u64>) -> Result<(), Fault> {
-    let expected = expected_last.map(|sequence| (EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string()));
+    let expected = expected_last.map(|sequence| (EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), sequence.to_string()));
     let digest = crate::domain::id::ContentHash::of(&body);
     let entry = Entry {
         subject: subjects::event("state", None),
@@ -165,7 +197,9 @@ async fn journal(router: &Router, version: u64, body: Bytes, expected_last: Opti
         headers: expected.into_iter().collect(),
     };
     let appended = router.journal.append(entry).await;
-    appended.map(|_| ()).map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))
+    appended
+        .map(|_| ())
+        .map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))
 }
 
 fn limit_in_force(router: &Router, state: &SharedState) -> Micros {
@@ -195,7 +229,11 @@ pub fn brokers(router: &Router) -> Result<Answer, Fault> {
         BrokerDetail {
             broker: broker.to_string(),
             venues: capabilities.venues.iter().map(ToString::to_string).collect(),
-            symbols: router.instruments.of_broker(broker).map(|one| one.symbol.to_string()).collect(),
+            symbols: router
+                .instruments
+                .of_broker(broker)
+                .map(|one| one.symbol.to_string())
+                .collect(),
             times_in_force: capabilities.times_in_force.clone(),
         }
     };
@@ -207,5 +245,9 @@ pub fn brokers(router: &Router) -> Result<Answer, Fault> {
 
 fn encoded<T: serde::Serialize>(answer: &T) -> Result<Answer, Fault> {
     let body = serde_json::to_vec(answer).map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
-    Ok(Answer { body, journal_sequence: None, replayed: false })
+    Ok(Answer {
+        body,
+        journal_sequence: None,
+        replayed: false,
+    })
 }
