@@ -8,4 +8,6 @@ mod bus_service;
 mod bus_topology;
 mod rig;
 mod support;
+mod worker_durable;
+mod worker_laws;
 mod worker_orders;
