@@ -82,7 +82,12 @@ impl Rig {
                     let members: Vec<String> = connection.smembers(&key).await.unwrap();
                     members.into_iter().map(|member| (member, String::new())).collect()
                 }
-                _ => [("value".to_owned(), connection.get(&key).await.unwrap())].into(),
+                "none" => continue,
+                // A key may go between two looks: then it is not there.
+                _ => match connection.get::<_, Option<String>>(&key).await.unwrap() {
+                    Some(value) => [("value".to_owned(), value)].into(),
+                    None => continue,
+                },
             };
             store.insert(key.trim_start_matches("{or}:").to_owned(), content);
         }
