@@ -10,6 +10,7 @@ mod conformance_store;
 mod rig;
 mod store_fences;
 mod support;
+mod worker_bad_input;
 mod worker_durable;
 mod worker_laws;
 mod worker_orders;

@@ -54,7 +54,7 @@ async fn two_hundred_race_for_the_room_of_fifty_on_two_workers() {
     rig.settings.risk.daily_notional_limit = "1500".to_owned();
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
-    let side = |n: usize| if n % 2 == 0 { "\"buy\"" } else { "\"sell\"" };
+    let side = |n: usize| if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" };
     let bodies = (0..200)
         .map(|n| intent(&format!("r{n}"), &[("side", side(n))]))
         .collect();
@@ -201,7 +201,7 @@ async fn orders_go_on_through_an_emptied_store_and_none_is_sent_twice() {
         let until_known = async |n: usize| {
             let body = intent(
                 &format!("f{n}"),
-                &[("side", if n % 2 == 0 { "\"buy\"" } else { "\"sell\"" })],
+                &[("side", if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" })],
             );
             poll::until(SOON, format!("order {n} is answered"), async || {
                 let answer = client.submit(&body).await;
@@ -348,8 +348,7 @@ async fn a_journal_that_was_replaced_stops_the_intake() {
     rig.nats.restart_empty().await;
     let error = order_router::worker::Worker::start(&rig.settings)
         .await
-        .err()
-        .expect("it refuses to start");
+        .expect_err("it refuses to start");
     assert!(
         error
             .to_string()
