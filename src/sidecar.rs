@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use crate::bus::client::Caller;
 use crate::bus::connection::{BusError, Patience, connect};
 use crate::config::Settings;
-use connections::Connections;
+use connections::{Connections, RESTING_CONNECTIONS};
 use context::Context;
 
 /// How long the first connection to the bus is tried for: the sidecar may be up before its server.
@@ -80,7 +80,7 @@ impl Sidecar {
         let connections = Connections::serve(
             listener,
             router::router(Arc::clone(&context)),
-            settings.http.max_in_flight,
+            settings.http.max_in_flight + RESTING_CONNECTIONS,
         );
         tracing::info!(%address, "the sidecar serves loopback only: no API keys are configured");
         Ok(Self {

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::context::Peer;
 
 /// Connections beyond the requests that may be under way: for those that rest between two requests.
-const RESTING_CONNECTIONS: usize = 1_024;
+pub(super) const RESTING_CONNECTIONS: usize = 1_024;
 /// How long a request's head may take, and how long a connection may rest.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most bytes of a connection's read buffer, and so of a request's head.
@@ -56,13 +56,13 @@ struct Serving {
 }
 
 impl Connections {
-    /// Takes connections from now on.
-    pub(super) fn serve(listener: TcpListener, router: Router, max_in_flight: usize) -> Self {
+    /// Takes connections from now on, so many at a time.
+    pub(super) fn serve(listener: TcpListener, router: Router, max_connections: usize) -> Self {
         let serving = Serving {
             router,
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
-            places: Arc::new(Semaphore::new(max_in_flight + RESTING_CONNECTIONS)),
+            places: Arc::new(Semaphore::new(max_connections)),
             tasks: TaskTracker::new(),
         };
         let (stop, cut, tasks) = (serving.stop.clone(), serving.cut.clone(), serving.tasks.clone());
@@ -161,8 +161,44 @@ impl Serving {
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
     use crate::wire::problem::Problem;
+
+    #[tokio::test]
+    async fn a_connection_without_a_place_is_told_so_and_the_place_comes_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Connections::serve(listener, Router::new().route("/", get(|| async { "served" })), 1);
+        let ask = async |mut stream: TcpStream| {
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .await
+                .ok();
+            let mut told = String::new();
+            stream.read_to_string(&mut told).await.ok();
+            told
+        };
+        // Connections are taken in the order they come.
+        let first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let mut told = String::new();
+        second.read_to_string(&mut told).await.unwrap();
+        assert!(told.starts_with("HTTP/1.1 503 ") && told.ends_with('}'), "{told}");
+        assert!(ask(first).await.ends_with("served"));
+        let mut tries = 0;
+        while !ask(TcpStream::connect(address).await.unwrap())
+            .await
+            .ends_with("served")
+        {
+            tries += 1;
+            assert!(tries < 1_000, "the place does not come back");
+        }
+        connections.finish().await;
+        assert!(TcpStream::connect(address).await.is_err());
+    }
 
     #[test]
     fn the_courtesy_is_a_whole_answer() {

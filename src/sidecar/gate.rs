@@ -46,13 +46,10 @@ async fn handle(context: Arc<Context>, mut request: Request, next: Next) -> Resp
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let response = match admit(&context, &mut request, begun) {
         Ok(place) => {
-            let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            let response = whole(next.run(request)).await;
             // The place is free before the answer is on its way: a client's next request finds it.
             drop(place);
-            handled.unwrap_or_else(|_| {
-                tracing::error!("the handler of a request panicked");
-                problem::internal()
-            })
+            response
         }
         Err(fault) => problem::response(&fault),
     };
@@ -63,6 +60,14 @@ async fn handle(context: Arc<Context>, mut request: Request, next: Next) -> Resp
         _ => tracing::debug!(status, ?elapsed, "answered"),
     }
     response
+}
+
+/// Returns the answer of a handler, also of one that panics.
+async fn whole(handler: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("the handler of a request panicked");
+        problem::internal()
+    })
 }
 
 /// Gives a request its arrival and its place; the sign of life needs none.
@@ -123,6 +128,16 @@ fn is_from_a_foreign_page(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_document_too() {
+        let response = whole(async { panic!("as the test wants") }).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let problem: crate::wire::problem::Problem = serde_json::from_slice(&body).unwrap();
+        assert_eq!((problem.status, problem.code.as_str()), (500, "internal_error"));
+    }
 
     #[test]
     fn an_id_is_taken_if_it_is_sane() {

@@ -1,7 +1,11 @@
 //! What the tests of the sidecar stand on: a sidecar of this process, a worker that does as its request says, and a
 //! client that can speak bad HTTP.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
