@@ -13,6 +13,7 @@
 //! | [`bus`] | NATS: subjects, streams, the two doors, the journal |
 //! | [`brokers`] | the adapter trait, the task in front of each broker, the paper venues |
 //! | [`worker`] | the pipeline, and what happens outside of a call |
+//! | [`sidecar`] | REST: the same requests over HTTP, bridged to the bus |
 //!
 //! `bus`, `store` and `brokers` never import each other; the worker joins them. A test reads the imports.
 
@@ -22,6 +23,7 @@ pub mod config;
 pub mod domain;
 pub mod fault;
 pub mod risk;
+pub mod sidecar;
 pub mod store;
 pub mod wire;
 pub mod worker;
