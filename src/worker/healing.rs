@@ -207,12 +207,16 @@ async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<O
             return Ok(None);
         }
     };
-    tracing::warn!(
-        from = healing.journal_sequence + 1,
-        to = info.last_sequence,
-        found = look.epoch,
-        "the shared state is rebuilt from the journal"
-    );
+    if look.epoch.is_empty() && info.last_sequence == 0 {
+        tracing::info!("a new router: the shared state is set up");
+    } else {
+        tracing::warn!(
+            from = healing.journal_sequence + 1,
+            to = info.last_sequence,
+            found = look.epoch,
+            "the shared state is rebuilt from the journal"
+        );
+    }
     release_claims(router, &healing).await?;
     // What was appended until now is replayed; what others append later belongs to an epoch that is over, and its
     // settlement is in this store already.
@@ -227,7 +231,7 @@ async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<O
         .store
         .finish_healing(healing, epoch, &info.created.to_string())
         .await?;
-    tracing::warn!(epoch, "the shared state is whole");
+    tracing::info!(epoch, "the shared state is whole");
     Ok(Some(Late {
         next: info.last_sequence + 1,
         until: Instant::now() + LATE_FOR,

@@ -1,5 +1,6 @@
 //! The integration tests: one program, real servers.
 
+mod acceptance;
 mod bus_client;
 mod bus_fixture;
 mod bus_journal;
@@ -7,6 +8,7 @@ mod bus_queue;
 mod bus_service;
 mod bus_topology;
 mod conformance_store;
+mod process_kill;
 mod rest_codes;
 mod rest_fixture;
 mod rest_http;

@@ -94,6 +94,14 @@ impl Rig {
         store
     }
 
+    /// Returns every key of the store.
+    pub async fn store_keys(&self) -> Vec<String> {
+        let keys: Vec<String> = self.redis.connection().await.keys("{or}:*").await.unwrap();
+        keys.into_iter()
+            .map(|key| key.trim_start_matches("{or}:").to_owned())
+            .collect()
+    }
+
     /// Returns a counter of the store; zero where there is none.
     pub async fn sum(&self, key: &str, field: &str) -> i64 {
         let mut connection = self.redis.connection().await;
@@ -104,8 +112,8 @@ impl Rig {
     /// Waits until nothing is claimed, in the outbox or in flight.
     pub async fn quiet(&self) {
         poll::until(SOON, "nothing claimed and nothing in the outbox", async || {
-            let store = self.store().await;
-            !store.contains_key("leases") && !store.contains_key("outbox")
+            let keys = self.store_keys().await;
+            !keys.iter().any(|key| key == "leases" || key == "outbox")
         })
         .await;
     }
@@ -164,10 +172,15 @@ fn place(body: &str) -> (BrokerId, AccountId) {
 impl Client {
     /// Submits through the subject its body names.
     pub async fn submit(&self, body: &str) -> Result<Reply, CallError> {
+        self.submit_within(body, Duration::from_secs(10)).await
+    }
+
+    /// Submits with a deadline.
+    pub async fn submit_within(&self, body: &str, limit: Duration) -> Result<Reply, CallError> {
         let (broker, account) = place(body);
-        let deadline = Timestamp::now().after(Duration::from_secs(10));
+        let subject = subjects::submit(&broker, &account);
         self.caller
-            .request(&subjects::submit(&broker, &account), body.to_owned().into(), deadline)
+            .request(&subject, body.to_owned().into(), Timestamp::now().after(limit))
             .await
     }
 
