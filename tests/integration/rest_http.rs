@@ -164,6 +164,19 @@ async fn a_body_that_never_ends_runs_into_the_time_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_refused_as_soon_as_it_is_too_large() {
+    let rest = Rest::start().await;
+    let mut stream = TcpStream::connect(rest.address()).await.unwrap();
+    let headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+    stream.write_all(&request("POST /orders", headers, b"")).await.unwrap();
+    let piece = [b"200000\r\n", vec![b' '; 0x20_0000].as_slice(), b"\r\n"].concat();
+    // The end of the body never comes.
+    stream.write_all(&piece).await.unwrap();
+    let told = read_all(&mut stream).await;
+    assert_eq!(problem(&told), (413, "payload_too_large".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn paths_and_methods_nobody_serves_are_told_as_such() {
     let rest = Rest::start().await;
     for (method, path, status, allow) in [

@@ -250,6 +250,8 @@ async fn a_client_that_goes_away_leaves_its_order_to_be_finished() {
         .await
         .unwrap();
     poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
+    // Reset, not merely closed: nobody will read an answer.
+    stream.set_zero_linger().unwrap();
     drop(stream);
     // Its place stays taken until it is answered: what is under way is counted, whoever waits for it.
     assert_eq!(rest.get("/brokers").await.code(), "queue_full");
