@@ -13,3 +13,5 @@ pub mod queue;
 pub mod service;
 pub mod subjects;
 pub mod topology;
+
+pub use connection::BusError;

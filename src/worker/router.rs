@@ -59,7 +59,12 @@ impl Instruments {
     /// Returns the instruments of the settings.
     pub fn of(settings: &Settings) -> Self {
         let instruments = settings.instruments.instruments(&settings.risk);
-        Self(instruments.into_iter().map(|one| ((one.venue.clone(), one.symbol.clone()), one)).collect())
+        Self(
+            instruments
+                .into_iter()
+                .map(|one| ((one.venue.clone(), one.symbol.clone()), one))
+                .collect(),
+        )
     }
 
     /// Returns an instrument.
