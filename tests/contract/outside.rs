@@ -8,8 +8,8 @@ use crate::generated::path;
 
 /// What `validate.sh` ends with when the parser cannot be installed (EX_TEMPFAIL).
 const NOT_INSTALLED: i32 = 75;
-/// Another place of the Python environment that `make setup` makes.
-const PYTHON_VARIABLE: &str = "ORDER_ROUTER_TEST_PYTHON";
+/// Names another Python than that of the environment `make setup` makes.
+const PYTHON_VARIABLE: &str = "CONTRACT_PYTHON";
 
 fn skip(why: &str) {
     let must_run = std::env::var("CI").is_ok_and(|value| value == "true");
@@ -25,7 +25,10 @@ fn run(command: &mut Command, allowed: Option<i32>) -> i32 {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    assert!(status == 0 || Some(status) == allowed, "{command:?} ends with {status}\n{out}{err}");
+    assert!(
+        status == 0 || Some(status) == allowed,
+        "{command:?} ends with {status}\n{out}{err}"
+    );
     if status != 0 {
         eprint!("{err}");
     }
@@ -33,7 +36,10 @@ fn run(command: &mut Command, allowed: Option<i32>) -> i32 {
 }
 
 fn is_there(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+    Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 #[test]
