@@ -88,6 +88,7 @@ fn prepare(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result<Plan,
     let now = Timestamp::now();
     timely(lifetime, now)?;
     in_mode(router, intent)?;
+    journalable(router)?;
     let (instrument, prefix) = tradable(router, intent)?;
     let lots = instrument.lots(intent.quantity).ok_or_else(|| {
         let lot = instrument.lot_size;
@@ -147,6 +148,16 @@ fn timely(lifetime: Lifetime, now: Timestamp) -> Result<(), Fault> {
 pub fn expired(deadline: Timestamp) -> Fault {
     let detail = format!("the intent's deadline was {deadline}; it was not sent. Send it again with a later one");
     Fault::new(Code::IntentExpired, detail)
+}
+
+fn journalable(router: &Router) -> Result<(), Fault> {
+    if router.room.is_left() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Code::PersistenceFailed,
+        "the journal is nearly full and takes no new orders; nothing was sent",
+    ))
 }
 
 fn in_mode(router: &Router, intent: &Intent) -> Result<(), Fault> {

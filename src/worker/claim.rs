@@ -21,10 +21,6 @@ use crate::wire::settlement::document;
 
 /// What the claim came to.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large cases are the usual ones, and each claim is moved once"
-)]
 pub enum Claim {
     /// The id is known.
     Known(KnownOrder),

@@ -23,7 +23,7 @@ use crate::wire::settlement::read_document;
 /// How often a store that is out of use is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a store in use is compared with the journal.
-const COMPARE_EVERY: Duration = Duration::from_secs(5);
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// How long after a healing events of the epoch before it may still arrive: longer than any append is tried.
 const LATE_FOR: Duration = Duration::from_secs(30);
 /// How often they are looked for.
@@ -130,6 +130,7 @@ async fn wait(router: &Router, stop: &CancellationToken, pause: Duration) {
 pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
     let look = router.store.look().await?;
     let info = router.reader.info().await?;
+    router.room.note(&info);
     if let Err(error) = not_behind(&look, &info) {
         router.store.leave();
         return Err(error);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::router::{Instruments, Patience, Router};
+use super::router::{Instruments, Patience, Room, Router};
 use super::signals::Signals;
 use super::{brokers, events, healing, recovery};
 use crate::bus::connection::{self, Bus};
@@ -209,6 +209,7 @@ fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [Jo
             request: Duration::from_millis(settings.doors.default_request_deadline_ms),
             durable: Duration::from_millis(settings.doors.default_intent_deadline_ms),
         },
+        room: Room::default(),
         afterwards,
         store,
     };

@@ -62,6 +62,7 @@ impl Rig {
     pub async fn caller(&self) -> Client {
         let bus = self.bus().await;
         Client {
+            raw: async_nats::connect(self.nats.url()).await.unwrap(),
             caller: Caller::new(bus.clone()),
             reader: Reader::new(bus),
         }
@@ -81,7 +82,12 @@ impl Rig {
                     let members: Vec<String> = connection.smembers(&key).await.unwrap();
                     members.into_iter().map(|member| (member, String::new())).collect()
                 }
-                _ => [("value".to_owned(), connection.get(&key).await.unwrap())].into(),
+                "none" => continue,
+                // A key may go between two looks: then it is not there.
+                _ => match connection.get::<_, Option<String>>(&key).await.unwrap() {
+                    Some(value) => [("value".to_owned(), value)].into(),
+                    None => continue,
+                },
             };
             store.insert(key.trim_start_matches("{or}:").to_owned(), content);
         }
@@ -109,6 +115,7 @@ impl Rig {
 pub struct Client {
     pub caller: Caller,
     pub reader: Reader,
+    pub raw: async_nats::Client,
 }
 
 /// Returns an intent's JSON: the terms given, over a small limit buy at `binance`.
@@ -206,6 +213,30 @@ impl Client {
         let info = self.reader.info().await.unwrap();
         let entries = self.reader.replay(1, info.last_sequence).collect::<Vec<_>>().await;
         entries.into_iter().map(|entry| entry.unwrap()).collect()
+    }
+
+    /// Returns how many dead letters are kept.
+    pub async fn dead_letters(&self) -> u64 {
+        let jetstream = async_nats::jetstream::new(self.raw.clone());
+        jetstream
+            .get_stream(subjects::STREAM_DEAD)
+            .await
+            .unwrap()
+            .cached_info()
+            .state
+            .messages
+    }
+
+    /// Returns how many intents wait in the work queue.
+    pub async fn queued(&self) -> u64 {
+        let jetstream = async_nats::jetstream::new(self.raw.clone());
+        jetstream
+            .get_stream(subjects::STREAM_INTENTS)
+            .await
+            .unwrap()
+            .cached_info()
+            .state
+            .messages
     }
 
     /// Returns every report of the journal.
