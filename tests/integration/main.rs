@@ -7,6 +7,7 @@ mod bus_queue;
 mod bus_service;
 mod bus_topology;
 mod conformance_store;
+mod published_examples;
 mod rig;
 mod store_fences;
 mod support;
