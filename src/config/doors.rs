@@ -16,7 +16,7 @@ pub struct DoorSettings {
     pub durable_ack_wait_ms: u64,
     /// The time between two signs of life, in milliseconds; default 10000. Less than half of `durable_ack_wait_ms`.
     pub durable_progress_ms: u64,
-    /// Deliveries after which an intent is dead-lettered; default 20.
+    /// Deliveries after which an intent is dead-lettered; default 1000, which takes more than an hour of trouble.
     pub durable_max_deliver: u64,
     /// How long an intent rests before it is delivered again, in milliseconds; default 500. Each further rest is longer by
     /// as much, up to ten times.
@@ -34,7 +34,7 @@ impl Default for DoorSettings {
             durable_max_in_flight: 512,
             durable_ack_wait_ms: 30_000,
             durable_progress_ms: 10_000,
-            durable_max_deliver: 20,
+            durable_max_deliver: 1_000,
             nak_delay_ms: 500,
             default_request_deadline_ms: 5_000,
             default_intent_deadline_ms: 60_000,

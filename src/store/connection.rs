@@ -9,7 +9,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
 use super::batch::Batcher;
 use super::error::StoreError;
-use super::journaled::{self, Journaled};
+use super::journaled::{self, Journaled, Marked};
 use super::reserve::{self, Reserve, Reserved};
 use super::settle::{self, Settle, Settled};
 use crate::config::redis::RedisSettings;
@@ -23,7 +23,7 @@ pub struct Store {
     pub(super) core: Core,
     reserve: Batcher<Reserve, Reserved>,
     settle: Batcher<Settle, Settled>,
-    journaled: Batcher<Journaled, ()>,
+    journaled: Batcher<Journaled, Marked>,
 }
 
 /// What every call needs: the connection, the settings and the epoch.
@@ -79,11 +79,11 @@ impl Store {
         self.settle.call(command).await
     }
 
-    /// Marks an event as being on the journal.
+    /// Marks an event as being on the journal; tells whether the store knows of it.
     ///
     /// # Errors
     /// Any [`StoreError`]; the event then stays in the outbox until somebody marks it.
-    pub async fn mark_journaled(&self, command: Journaled) -> Result<(), StoreError> {
+    pub async fn mark_journaled(&self, command: Journaled) -> Result<Marked, StoreError> {
         self.journaled.call(command).await
     }
 

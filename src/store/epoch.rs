@@ -6,7 +6,7 @@ use super::connection::Store;
 use super::error::StoreError;
 use super::keys::{self, OrderKey};
 use super::read::Record;
-use super::script::{BEGIN_HEALING, FINISH_HEALING, LOADED, Reply, corrupt};
+use super::script::{ABANDON_HEALING, BEGIN_HEALING, FINISH_HEALING, LOADED, Reply, corrupt};
 use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
 
@@ -177,12 +177,21 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; [`StoreError::Stale`] when another healer has taken over.
-    pub async fn finish_healing(&self, healing: Healing, epoch: i64, journal_created: &str) -> Result<(), StoreError> {
+    pub async fn finish_healing(&self, healing: &Healing, epoch: i64, journal_created: &str) -> Result<(), StoreError> {
         let mut command = FINISH_HEALING.call(&[keys::meta(), keys::healing()]);
         command.arg(&healing.epoch).arg(epoch).arg(journal_created);
         self.core.query(command).await.and_then(Reply::of)?;
         self.join(epoch);
         Ok(())
+    }
+
+    /// Gives a healing up after an error, so that another can begin at once. Where it cannot be told, the lock runs out.
+    pub async fn abandon_healing(&self, healing: &Healing) {
+        let mut command = ABANDON_HEALING.call(&[keys::meta(), keys::healing()]);
+        command.arg(&healing.epoch);
+        if let Err(error) = self.core.query(command).await.and_then(Reply::of) {
+            tracing::debug!(%error, "a healing is given up when its lock runs out");
+        }
     }
 
     async fn holds_anything(&self) -> Result<bool, StoreError> {

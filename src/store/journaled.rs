@@ -21,18 +21,28 @@ pub struct Journaled {
     pub sequence: u64,
 }
 
+/// What the store knew of the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// The order at this version: it is marked.
+    Known,
+    /// Not this order, or not this version: it lost its last writes, and the event has to be replayed.
+    Lost,
+}
+
 #[derive(Serialize)]
 struct Command {
     k: usize,
     i: usize,
     n: String,
+    o: String,
     v: u32,
     q: u64,
     ttl: u64,
 }
 
 /// Runs a batch.
-pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<()>, StoreError> {
+pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<Marked>, StoreError> {
     let epoch = core.epoch()?;
     let mut keys = KeyTable::new(vec![keys::meta(), keys::outbox()]);
     let ttl = retention_ms(core.settings.retention_h);
@@ -42,6 +52,7 @@ pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<()>, St
             k: keys.place(event.key.record()),
             i: keys.place(keys::index(&event.order_id)),
             n: event.key.name(),
+            o: event.order_id.to_string(),
             v: event.version,
             q: event.sequence,
             ttl,
@@ -49,9 +60,10 @@ pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<()>, St
     }
     let mut command = JOURNALED.call(keys.keys());
     command.arg(epoch).arg(&arguments);
-    let reply = core.query(command).await.and_then(Reply::of);
-    core.noting(epoch, reply)?;
-    Ok(vec![(); batch.len()])
+    let reply = core.query(command).await.and_then(Reply::words);
+    let words = core.noting(epoch, reply)?;
+    let marked = |word: String| if word == "marked" { Marked::Known } else { Marked::Lost };
+    Ok(words.into_iter().map(marked).collect())
 }
 
 pub(super) fn retention_ms(hours: u64) -> u64 {

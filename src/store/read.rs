@@ -8,7 +8,7 @@ use super::connection::Store;
 use super::error::StoreError;
 use super::keys::{self, OrderKey};
 use super::reserve::{KnownOrder, decode_known};
-use super::script::{READ, READY, Reply, corrupt};
+use super::script::{NAMES, READ, READY, Reply, corrupt};
 use super::settle::decode_pending;
 use crate::domain::execution::PendingEvent;
 use crate::domain::id::{AccountId, BrokerId, LeaseToken, OrderId};
@@ -85,19 +85,7 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`].
     pub async fn find(&self, order_id: &OrderId) -> Result<Option<OrderKey>, StoreError> {
-        // The record itself is read under the epoch; an index without its record is an order that is not known.
-        let mut command = redis::cmd("GET");
-        command.arg(keys::index(order_id));
-        match self.core.query(command).await? {
-            redis::Value::Nil => Ok(None),
-            redis::Value::BulkString(name) => {
-                let name = String::from_utf8_lossy(&name);
-                OrderKey::parse(&name)
-                    .map(Some)
-                    .ok_or_else(|| corrupt("an index holds no order name"))
-            }
-            _ => Err(corrupt("an index holds no order name")),
-        }
+        Ok(self.names(keys::index(order_id), "index", 1).await?.pop())
     }
 
     /// Returns orders that have waited for longer than `past`, the longest waiting first, at most [`MAX_NAMES`].
@@ -115,13 +103,7 @@ impl Store {
         let past = u64::try_from(past.as_millis()).unwrap_or(u64::MAX);
         command.arg(epoch).arg(past).arg(MAX_NAMES);
         let reply = self.core.query(command).await.and_then(Reply::of);
-        let mut reply = self.core.noting(epoch, reply)?;
-        let mut names = Vec::new();
-        while reply.has_more() {
-            let name = reply.text()?;
-            names.push(OrderKey::parse(&name).ok_or_else(|| corrupt("a set holds no order name"))?);
-        }
-        Ok(names)
+        read_names(self.core.noting(epoch, reply)?)
     }
 
     /// Returns the orders of an account at a broker that have not ended, at most [`MAX_OPEN_ORDERS`].
@@ -129,19 +111,24 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`].
     pub async fn open_orders(&self, broker: &BrokerId, account_id: &AccountId) -> Result<Vec<OrderKey>, StoreError> {
-        self.core.epoch()?;
-        let mut command = redis::cmd("SRANDMEMBER");
-        command.arg(keys::open(broker, account_id)).arg(MAX_OPEN_ORDERS);
-        let redis::Value::Array(names) = self.core.query(command).await? else {
-            return Err(corrupt("a set of open orders is no list"));
-        };
-        let key = |name: redis::Value| match name {
-            redis::Value::BulkString(name) => OrderKey::parse(&String::from_utf8_lossy(&name)),
-            _ => None,
-        };
-        names
-            .into_iter()
-            .map(|name| key(name).ok_or_else(|| corrupt("a set holds no order name")))
-            .collect()
+        self.names(keys::open(broker, account_id), "open", MAX_OPEN_ORDERS)
+            .await
     }
+
+    async fn names(&self, key: String, kind: &str, most: usize) -> Result<Vec<OrderKey>, StoreError> {
+        let epoch = self.core.epoch()?;
+        let mut command = NAMES.call(&[keys::meta(), key]);
+        command.arg(epoch).arg(kind).arg(most);
+        let reply = self.core.query(command).await.and_then(Reply::of);
+        read_names(self.core.noting(epoch, reply)?)
+    }
+}
+
+fn read_names(mut reply: Reply) -> Result<Vec<OrderKey>, StoreError> {
+    let mut names = Vec::new();
+    while reply.has_more() {
+        let name = reply.text()?;
+        names.push(OrderKey::parse(&name).ok_or_else(|| corrupt("a set holds no order name"))?);
+    }
+    Ok(names)
 }

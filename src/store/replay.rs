@@ -15,6 +15,10 @@ use crate::domain::settlement::Deltas;
 use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
 
+/// How long an order whose retention is over is remembered after a replay, in milliseconds: the journal may hold one of
+/// its events twice, and the second must find that the first has been counted.
+const SHORTEST_TOMBSTONE_MS: u64 = 60 * 60 * 1_000;
+
 /// One event of the journal.
 #[derive(Debug, Clone)]
 pub struct ReplayEvent {
@@ -104,7 +108,7 @@ fn encode(event: &ReplayEvent, keys: &mut KeyTable, now: Timestamp, retention_ms
         st: stage(order).as_str(),
         q: event.sequence,
         at: order.due.map_or(0, |due| due.at.milliseconds()),
-        ttl: retention_ms.saturating_sub(age_ms),
+        ttl: retention_ms.saturating_sub(age_ms).max(SHORTEST_TOMBSTONE_MS),
         d: keys.moves(&order.scope(), &deltas),
     }
 }

@@ -10,6 +10,9 @@ use crate::domain::id::{BrokerId, ContentHash, LeaseToken, OrderId};
 use crate::domain::settlement::{Counter, Scope};
 use crate::risk::{Cap, CapLimit, Observed};
 
+/// The most orders that may wait for the journal: beyond it no new one is taken.
+pub const MAX_OUTBOX: usize = 100_000;
+
 /// Asks what is known of an id and, where nothing is, to claim, look or deny.
 #[derive(Debug, Clone)]
 pub struct Reserve {
@@ -149,7 +152,11 @@ pub(super) async fn run(core: Core, batch: Vec<Reserve>) -> Result<Vec<Reserved>
         arguments.push((json(&command)?, document));
     }
     let mut command = RESERVE.call(keys.keys());
-    command.arg(epoch).arg(core.settings.max_keys).arg(day_ttl_ms());
+    command
+        .arg(epoch)
+        .arg(core.settings.max_keys)
+        .arg(day_ttl_ms())
+        .arg(MAX_OUTBOX);
     for (json, document) in &arguments {
         command.arg(json).arg(*document);
     }

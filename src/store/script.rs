@@ -16,9 +16,11 @@ pub(super) struct Script {
 }
 
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = $file:literal),+ $(,)?) => {
+    ($($(#[$doc:meta])* $name:ident = $file:literal, $flags:literal;)+) => {
         $($(#[$doc])* pub(super) static $name: Script = Script {
-            text: concat!(include_str!("lua/prelude.lua"), "\n", include_str!(concat!("lua/", $file))),
+            // A script may pass the memory ceiling unless it is the one that takes new orders: cancels, releases and the
+            // journal's marks must go on, and they are what frees memory.
+            text: concat!($flags, include_str!("lua/prelude.lua"), "\n", include_str!(concat!("lua/", $file))),
             hash: std::sync::OnceLock::new(),
         };)+
         /// Every script that is called by its hash.
@@ -27,15 +29,17 @@ macro_rules! scripts {
 }
 
 scripts! {
-    RESERVE = "reserve.lua",
-    SETTLE = "settle.lua",
-    JOURNALED = "journaled.lua",
-    RELEASE = "release.lua",
-    READ = "read.lua",
-    READY = "ready.lua",
-    STATE = "state.lua",
-    REPLAY = "replay.lua",
-    FINISH_HEALING = "finish_healing.lua",
+    RESERVE = "reserve.lua", "#!lua\n";
+    SETTLE = "settle.lua", "#!lua flags=allow-oom\n";
+    JOURNALED = "journaled.lua", "#!lua flags=allow-oom\n";
+    RELEASE = "release.lua", "#!lua flags=allow-oom\n";
+    READ = "read.lua", "#!lua flags=no-writes\n";
+    READY = "ready.lua", "#!lua flags=no-writes\n";
+    NAMES = "names.lua", "#!lua flags=no-writes\n";
+    STATE = "state.lua", "#!lua flags=allow-oom\n";
+    REPLAY = "replay.lua", "#!lua flags=allow-oom\n";
+    FINISH_HEALING = "finish_healing.lua", "#!lua flags=allow-oom\n";
+    ABANDON_HEALING = "abandon_healing.lua", "#!lua flags=allow-oom\n";
 }
 
 /// The script that starts a healing; called by its text, since a restart drops what was loaded.
@@ -160,6 +164,16 @@ impl Reply {
             return Err(corrupt("a batch's answer is no list of answers"));
         }
         answers.into_iter().map(Self::of).collect()
+    }
+
+    /// Reads an answer that is a list of words; `stale` is an error for every script.
+    pub(super) fn words(value: Value) -> Result<Vec<String>, StoreError> {
+        let mut reply = Self::of(value)?;
+        let mut words = vec![reply.verdict.clone()];
+        while reply.has_more() {
+            words.push(reply.text()?);
+        }
+        Ok(words)
     }
 
     pub(super) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {

@@ -156,7 +156,7 @@ fn journalable(router: &Router) -> Result<(), Fault> {
     }
     Err(Fault::new(
         Code::PersistenceFailed,
-        "the journal is nearly full and takes no new orders; nothing was sent",
+        "the journal is nearly full or out of reach and takes no new orders; nothing was sent",
     ))
 }
 

@@ -138,6 +138,10 @@ async fn send(store: &Store, settle: &Settle) -> Result<Vec<PendingEvent>, BookE
             tokio::time::sleep(PAUSE).await;
         }
         let error = match store.settle(settle.clone()).await {
+            // An earlier try may have been booked in a store that has been rebuilt since.
+            Ok(Settled::Missing | Settled::LeaseLost) if may_be_booked => {
+                return Err(BookError::Unknown("the shared state was rebuilt meanwhile".to_owned()));
+            }
             Ok(settled) => return answer(store, settle, settled).await,
             Err(error) => error,
         };

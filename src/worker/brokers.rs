@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::book::StoreBook;
+use crate::brokers::adapter::Effects;
 use crate::brokers::handle::BrokerHandle;
 use crate::brokers::paper::{binance, ibkr};
 use crate::brokers::task::BrokerTask;
@@ -22,6 +23,10 @@ pub(super) fn start(settings: &BrokersSettings, store: &Store) -> Result<BTreeMa
             // The settings were checked against the same names.
             _ => return Err(IdError("a broker this router knows")),
         };
+        if handle.capabilities().effects != Effects::InStore {
+            // Its orders would need an event on the journal before the first byte; this pipeline does not write one.
+            return Err(IdError("a broker whose book is kept in the store"));
+        }
         handles.insert(BrokerId::new(name)?, handle);
     }
     Ok(handles)

@@ -129,7 +129,14 @@ async fn wait(router: &Router, stop: &CancellationToken, pause: Duration) {
 /// Why it is not whole; it is out of use then.
 pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
     let look = router.store.look().await?;
-    let info = router.reader.info().await?;
+    let info = match router.reader.info().await {
+        Ok(info) => info,
+        Err(error) => {
+            // A journal that is away takes no reports: nothing new is started until it is back.
+            router.room.close();
+            return Err(error.into());
+        }
+    };
     router.room.note(&info);
     if let Err(error) = not_behind(&look, &info) {
         router.store.leave();
@@ -217,12 +224,29 @@ async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<O
             "the shared state is rebuilt from the journal"
         );
     }
-    release_claims(router, &healing).await?;
-    // What was appended until now is replayed; what others append later belongs to an epoch that is over, and its
-    // settlement is in this store already.
-    let info = router.reader.info().await?;
-    let newest_epoch = replay(router, &healing, info.last_sequence).await?;
-    restore_state(router, &healing).await?;
+    match rebuild(router, &healing, look).await {
+        Ok(late) => Ok(Some(late)),
+        Err(error) => {
+            router.store.abandon_healing(&healing).await;
+            Err(error)
+        }
+    }
+}
+
+/// Releases the claims of the epoch that is over, replays the journal until nothing more arrives, and puts a new epoch in
+/// force. What workers of the old epoch append after that is followed up (see [`follow`]).
+async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result<Late, HealingError> {
+    release_claims(router, healing).await?;
+    let (mut next, mut newest_epoch) = (healing.journal_sequence + 1, 0);
+    let info = loop {
+        let info = router.reader.info().await?;
+        if info.last_sequence < next {
+            break info;
+        }
+        newest_epoch = newest_epoch.max(replay(router, healing, next, info.last_sequence).await?);
+        next = info.last_sequence + 1;
+    };
+    restore_state(router, healing).await?;
     let epoch = Timestamp::now()
         .milliseconds()
         .max(newest_epoch + 1)
@@ -232,10 +256,10 @@ async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<O
         .finish_healing(healing, epoch, &info.created.to_string())
         .await?;
     tracing::info!(epoch, "the shared state is whole");
-    Ok(Some(Late {
-        next: info.last_sequence + 1,
+    Ok(Late {
+        next,
         until: Instant::now() + LATE_FOR,
-    }))
+    })
 }
 
 async fn healed_epoch(router: &Router) -> Result<i64, HealingError> {
@@ -258,13 +282,9 @@ async fn release_claims(router: &Router, healing: &Healing) -> Result<(), Healin
     }
 }
 
-/// Replays the journal after what the store knows, and returns the newest epoch it met.
-async fn replay(router: &Router, healing: &Healing, to: u64) -> Result<i64, HealingError> {
-    let from = healing.journal_sequence + 1;
+/// Replays a part of the journal, and returns the newest epoch it met.
+async fn replay(router: &Router, healing: &Healing, from: u64, to: u64) -> Result<i64, HealingError> {
     let mut newest_epoch = 0;
-    if from > to {
-        return Ok(newest_epoch);
-    }
     let mut entries = std::pin::pin!(router.reader.replay(from, to));
     let mut batch = Vec::with_capacity(REPLAY_BATCH);
     while let Some(entry) = entries.next().await {

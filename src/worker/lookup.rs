@@ -40,6 +40,13 @@ pub async fn report(router: &Router, key: &OrderKey) -> Result<Option<Told>, Fau
             return Err(unreadable(key, &format!("the journal has no entry {sequence}")));
         };
         let report = ExecutionReport::decode(&stored.body).map_err(|error| unreadable(key, &error))?;
+        if report.order_id != record.known.order_id.as_str() || report.version != record.known.version {
+            // The journal has lost entries and others have taken their places.
+            return Err(unreadable(
+                key,
+                &format!("the journal's entry {sequence} is another order's"),
+            ));
+        }
         let report = ExecutionReport {
             settlement: None,
             ..report
@@ -71,12 +78,9 @@ pub async fn bring_to_journal(router: &Router, record: &Record) -> Result<(), Fa
     let order = order_of(&last.body)?;
     let sequence = recording::append(router, &order, &record.pending).await;
     let marks = sequence.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
-    for mark in marks {
-        router
-            .store
-            .mark_journaled(mark)
-            .await
-            .map_err(|error| unavailable(&error))?;
+    for (mark, event) in marks.into_iter().zip(&record.pending) {
+        let marked = recording::mark_or_replay(router, mark, event).await;
+        marked.map_err(|error| unavailable(&error))?;
     }
     Ok(())
 }

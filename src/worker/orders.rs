@@ -21,6 +21,9 @@ use crate::store::read::Record;
 use crate::store::reserve::Stage;
 use crate::wire::order_reference::{CancelAllAnswer, OrderName, decode_cancel_all, decode_order};
 
+/// How many orders one cancel-all works on: their reports fit into one message. Whoever is told of remaining orders
+/// asks again.
+pub const MAX_CANCELS: usize = 500;
 /// How many orders of one cancel-all are worked on at a time.
 const CANCELS_AT_A_TIME: usize = 32;
 
@@ -120,17 +123,14 @@ pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let caller = Caller::of(router, call)?;
     let symbol = decode_cancel_all(&call.body)?;
     let concerns = |order: &Order| symbol.as_ref().is_none_or(|symbol| order.symbol == *symbol);
-    let keys = open(router, &caller).await?;
+    let mut keys = open(router, &caller).await?;
+    keys.retain(|(_, order)| concerns(order));
+    keys.truncate(MAX_CANCELS);
     let cancels = stream::iter(keys).map(|(key, order)| {
         let caller = &caller;
-        let concerned = concerns(&order);
         async move {
             let name = OrderName::OrderId(order.order_id.clone());
-            if concerned {
-                cancel_one(router, caller, &key, &name).await.ok()
-            } else {
-                None
-            }
+            cancel_one(router, caller, &key, &name).await.ok()
         }
     });
     let told: Vec<Option<Told>> = cancels.buffer_unordered(CANCELS_AT_A_TIME).collect().await;
@@ -145,6 +145,7 @@ pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
         .await?
         .into_iter()
         .filter(|(_, order)| concerns(order))
+        .take(MAX_CANCELS)
     {
         match lookup::report(router, &key).await {
             Ok(Some(told)) if told.report.status.is_ended() => {}
@@ -168,7 +169,11 @@ async fn open(router: &Router, caller: &Caller) -> Result<Vec<(OrderKey, Order)>
     for key in names.map_err(|error| unavailable(&error))? {
         let record = router.store.read(&key).await.map_err(|error| unavailable(&error))?;
         if let Some(record) = record.filter(|record| matches!(record.known.stage, Stage::Claimed | Stage::Open)) {
-            orders.push((key, lookup::order_of(&record.document)?));
+            match lookup::order_of(&record.document) {
+                Ok(order) => orders.push((key, order)),
+                // One that cannot be read must not keep the others from being cancelled.
+                Err(fault) => tracing::error!(order = key.name(), %fault, "an open order cannot be read"),
+            }
         }
     }
     Ok(orders)

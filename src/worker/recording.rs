@@ -1,5 +1,7 @@
 //! From a settled event to its answer: appended to the journal, acknowledged, then told, then out of the outbox.
 
+use std::time::Duration;
+
 use crate::bus::call::Answer;
 use crate::bus::journal::{AppendError, Entry};
 use crate::bus::subjects;
@@ -8,12 +10,20 @@ use crate::domain::intent::Intent;
 use crate::domain::order::Order;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::fault::Fault;
-use crate::store::journaled::Journaled;
+use crate::store::StoreError;
+use crate::store::journaled::{Journaled, Marked};
 use crate::store::keys::OrderKey;
+use crate::store::replay::ReplayEvent;
 use crate::wire::report::ExecutionReport;
+use crate::wire::settlement::read_document;
 
 use super::router::Router;
 use super::stop_point;
+
+/// How often a mark is tried while the store is being rebuilt.
+const MAX_MARKS: usize = 60;
+/// The pause between two tries.
+const MARK_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a caller is told: a journaled report with its place in the journal, or a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,10 +108,11 @@ pub async fn record(router: &Router, order: &Order, pending: &[PendingEvent]) ->
     stop_point::reach("before_journal");
     let marks = append(router, order, pending).await?;
     let last = marks.last().map(|mark| mark.sequence);
-    for mark in marks {
-        let store = router.store.clone();
-        router.afterwards.spawn(async move {
-            if let Err(error) = store.mark_journaled(mark).await {
+    for (mark, event) in marks.into_iter().zip(pending) {
+        let (router, event) = (router.clone(), event.clone());
+        let afterwards = router.afterwards.clone();
+        afterwards.spawn(async move {
+            if let Err(error) = mark_or_replay(&router, mark, &event).await {
                 tracing::debug!(%error, "an event stays in the outbox for now");
             }
         });
@@ -133,4 +144,33 @@ pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) ->
         sequence,
     };
     Ok(pending.iter().zip(sequences).map(mark).collect())
+}
+
+/// Marks an event as journaled. One that the store has lost (a copy restored from before its settlement) is replayed into
+/// it: it is on the journal, so it happened.
+///
+/// # Errors
+/// When the store does not answer within the time an epoch takes to change.
+pub async fn mark_or_replay(router: &Router, mark: Journaled, event: &PendingEvent) -> Result<(), StoreError> {
+    let sequence = mark.sequence;
+    for _ in 0..MAX_MARKS {
+        match router.store.mark_journaled(mark.clone()).await {
+            Ok(Marked::Known) => return Ok(()),
+            Ok(Marked::Lost) => break,
+            // The store is being rebuilt: what becomes of this event shows when it is whole.
+            Err(StoreError::Stale(_)) => tokio::time::sleep(MARK_PAUSE).await,
+            Err(error) => return Err(error),
+        }
+    }
+    let (order, settlement) = read_document(&event.body).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let replay = ReplayEvent {
+        order,
+        deltas: settlement.deltas.into(),
+        sequence,
+        document: event.body.clone(),
+    };
+    if router.store.replay_late(&[replay]).await? > 0 {
+        tracing::warn!(order_id = %mark.order_id, version = mark.version, "an event the store had lost was replayed");
+    }
+    Ok(())
 }

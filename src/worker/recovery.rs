@@ -19,14 +19,22 @@ pub const OUTBOX_PATIENCE: Duration = Duration::from_secs(1);
 /// How many orders are worked on at a time.
 const AT_A_TIME: usize = 32;
 
-/// Finishes what others left, until it is stopped.
-pub(super) async fn run(router: Router, stop: CancellationToken) {
+/// Releases what others claimed and did not finish, until it is stopped.
+pub(super) async fn release_claims(router: Router, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Ok(keys) = router.store.waiting(&Waiting::ExpiredLease, Duration::ZERO).await {
             stream::iter(keys)
                 .for_each_concurrent(AT_A_TIME, |key| release(&router, key))
                 .await;
         }
+        pause(&stop).await;
+    }
+}
+
+/// Brings what others settled to the journal, until it is stopped. Apart from the releases: a journal that is away must
+/// not hold them up.
+pub(super) async fn empty_outbox(router: Router, stop: CancellationToken) {
+    while !stop.is_cancelled() {
         if let Ok(keys) = router.store.waiting(&Waiting::Outbox, OUTBOX_PATIENCE).await {
             stream::iter(keys)
                 .for_each_concurrent(AT_A_TIME, |key| bring(&router, key))
@@ -35,10 +43,14 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
         if let Err(fault) = state::bring_to_journal(&router).await {
             tracing::debug!(%fault, "the shared state is brought to the journal later");
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
+        pause(&stop).await;
+    }
+}
+
+async fn pause(stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(LOOK_EVERY) => {}
     }
 }
 

@@ -75,6 +75,11 @@ impl Room {
         }
     }
 
+    /// Takes note that the journal cannot be asked.
+    pub fn close(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
     /// Whether there is room.
     pub fn is_left(&self) -> bool {
         !self.0.load(Ordering::Acquire)

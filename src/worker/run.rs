@@ -88,7 +88,8 @@ impl Worker {
         let late = make_whole(&router).await?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         background.spawn(healing::run(router.clone(), late, stop.clone()));
-        background.spawn(recovery::run(router.clone(), stop.clone()));
+        background.spawn(recovery::release_claims(router.clone(), stop.clone()));
+        background.spawn(recovery::empty_outbox(router.clone(), stop.clone()));
         background.spawn(events::run(router.clone(), stop.clone()));
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");

@@ -7,8 +7,9 @@ use super::claim::unavailable;
 use super::router::Router;
 use crate::bus::call::{Answer, Call};
 use crate::bus::headers::EXPECTED_LAST_SUBJECT_SEQUENCE;
-use crate::bus::journal::Entry;
+use crate::bus::journal::{AppendError, Entry};
 use crate::bus::subjects;
+use crate::domain::id::ContentHash;
 use crate::domain::money::{Micros, Rounding};
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
@@ -16,6 +17,8 @@ use crate::store::state::{SharedState, StateOutcome, StateSet};
 use crate::wire::brokers::{BrokerDetail, BrokersAnswer};
 use crate::wire::state::{RouterState, StateChange, StateEvent, decode_change};
 
+/// What JetStream says of an append whose subject has moved on (its error 10071).
+const WRONG_LAST_SEQUENCE: &str = "wrong last sequence";
 /// How often a change is tried again that another change came before.
 const MAX_TRIES: usize = 8;
 
@@ -34,7 +37,13 @@ pub async fn get(router: &Router) -> Result<Answer, Fault> {
 /// A change that is not whole, or one that could not be journaled.
 pub async fn set(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let change = decode_change(&call.body)?;
+    let deadline = call
+        .deadline
+        .unwrap_or_else(|| call.arrived_at.after(router.patience.request));
     for _ in 0..MAX_TRIES {
+        if Timestamp::now() >= deadline {
+            return Err(super::admission::expired(deadline));
+        }
         bring_to_journal(router).await?;
         let state = router.store.state().await.map_err(|error| unavailable(&error))?;
         if let Some(changed) = attempt(router, &state, &change).await? {
@@ -56,6 +65,10 @@ pub async fn set(router: &Router, call: &Call) -> Result<Answer, Fault> {
 
 /// Tries one change; `None` when another came first.
 async fn attempt(router: &Router, state: &SharedState, change: &StateChange) -> Result<Option<SharedState>, Fault> {
+    if state.journaled_version < state.version {
+        // Somebody else's change is not on the journal yet: it must not be overwritten.
+        return Ok(None);
+    }
     let event = StateEvent {
         version: state.version + 1,
         daily_notional_limit: change.daily_notional_limit.decimal(),
@@ -82,13 +95,25 @@ async fn attempt(router: &Router, state: &SharedState, change: &StateChange) -> 
         .set_state(&set)
         .await
         .map_err(|error| unavailable(&error))?;
-    let StateOutcome::Changed(changed) = outcome else {
-        return Ok(None);
+    let changed = match outcome {
+        StateOutcome::Changed(changed) => changed,
+        StateOutcome::Superseded(_) if tightens => return Ok(None),
+        // What loosens is never tried again over a state its caller has not seen.
+        StateOutcome::Superseded(now) => return superseded(&now, event.version),
     };
     if tightens {
         bring_to_journal(router).await?;
     }
     Ok(Some(changed))
+}
+
+/// A journaled loosening that found another state: somebody else may have put it in force, or gone past it.
+fn superseded(now: &SharedState, version: u64) -> Result<Option<SharedState>, Fault> {
+    if now.version == version {
+        return Ok(Some(now.clone()));
+    }
+    let detail = "the state was changed by somebody else meanwhile; look at it and set it again if it is still wanted";
+    Err(Fault::new(Code::StoreUnavailable, detail))
 }
 
 /// Brings the journal and the store to the same state: a change that works and is not journaled goes to the journal, and
@@ -99,7 +124,7 @@ async fn attempt(router: &Router, state: &SharedState, change: &StateChange) -> 
 pub async fn bring_to_journal(router: &Router) -> Result<(), Fault> {
     let state = router.store.state().await.map_err(|error| unavailable(&error))?;
     if state.journaled_version < state.version {
-        journal(router, state.version, state.document.clone(), None).await?;
+        journal_if_last(router, state.version, state.document.clone()).await?;
         router
             .store
             .mark_state_journaled(state.version)
@@ -163,7 +188,7 @@ pub fn change_of(event: &StateEvent, document: &Bytes, builds_on: u64) -> Result
     })
 }
 
-/// Journals a change if no other change has been journaled since the one before it; tells whether it did.
+/// Journals a change if no change of its version, or a later one, has been journaled; tells whether it did.
 async fn journal_if_last(router: &Router, version: u64, document: Bytes) -> Result<bool, Fault> {
     let subject = subjects::event("state", None);
     let last = router.reader.last_of(&subject).await;
@@ -177,29 +202,19 @@ async fn journal_if_last(router: &Router, version: u64, document: Bytes) -> Resu
         adopt_journaled(router).await?;
         return Ok(false);
     }
-    journal(
-        router,
-        version,
-        document,
-        Some(last.map_or(0, |stored| stored.sequence)),
-    )
-    .await
-    .map(|()| true)
-}
-
-async fn journal(router: &Router, version: u64, body: Bytes, expected_last: Option<u64>) -> Result<(), Fault> {
-    let expected = expected_last.map(|sequence| (EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), sequence.to_string()));
-    let digest = crate::domain::id::ContentHash::of(&body);
+    let expected = last.map_or(0, |stored| stored.sequence).to_string();
     let entry = Entry {
-        subject: subjects::event("state", None),
-        message_id: format!("state:{version}:{}", digest.0),
-        body,
-        headers: expected.into_iter().collect(),
+        message_id: format!("state:{version}:{}", ContentHash::of(&document).0),
+        subject,
+        body: document,
+        headers: vec![(EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), expected)],
     };
-    let appended = router.journal.append(entry).await;
-    appended
-        .map(|_| ())
-        .map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))
+    match router.journal.append(entry).await {
+        Ok(_) => Ok(true),
+        // Another change was journaled at the same moment.
+        Err(AppendError::Refused(reason)) if reason.contains(WRONG_LAST_SEQUENCE) => Ok(false),
+        Err(error) => Err(Fault::new(Code::BusUnavailable, error.to_string())),
+    }
 }
 
 fn limit_in_force(router: &Router, state: &SharedState) -> Micros {

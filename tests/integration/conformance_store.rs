@@ -95,7 +95,7 @@ pub async fn whole_store(rig: &Rig) -> Store {
                 panic!("not ours to heal")
             };
             store
-                .finish_healing(healing, Timestamp::now().milliseconds(), "test")
+                .finish_healing(&healing, Timestamp::now().milliseconds(), "test")
                 .await
                 .unwrap();
         }

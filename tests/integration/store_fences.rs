@@ -152,7 +152,7 @@ async fn a_worker_of_an_epoch_that_is_over_changes_nothing() {
     let during = old.look().await.unwrap();
     assert!(matches!(old.begin_healing(&during).await.unwrap(), Begun::Busy));
     let epoch = look.epoch.parse::<i64>().unwrap() + 1;
-    other.finish_healing(healing, epoch, "test").await.unwrap();
+    other.finish_healing(&healing, epoch, "test").await.unwrap();
     old.join(epoch - 1);
     assert!(matches!(
         old.settle(settle(&placement)).await,

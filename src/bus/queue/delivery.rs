@@ -202,11 +202,16 @@ impl<H: Handler> Door<H> {
 fn too_often(deliveries: u64) -> Problem {
     let fault = Fault::new(
         Code::PersistenceFailed,
-        format!("the intent was delivered {deliveries} times and never came to an end"),
+        format!(
+            "the intent was delivered {deliveries} times and never came to an end; what became of it is not known: ask \
+             for the order by its client_order_id before it is sent again"
+        ),
     );
     Problem {
         kind: format!("/problems/{}", subjects::DEAD_MAX_DELIVER),
         title: "The intent was delivered too often".to_owned(),
+        // Not an error's status: a 5xx would say that nothing was sent.
+        status: 202,
         code: subjects::DEAD_MAX_DELIVER.to_owned(),
         ..Problem::from(&fault)
     }

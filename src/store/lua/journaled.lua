@@ -2,16 +2,23 @@
 --
 -- KEYS  1 meta, 2 outbox, then those the commands name by their index
 -- ARGV  1 epoch, then for each event a command (JSON):
---         k order record, i index key (key indices), n name, v version, q journal sequence, ttl of a tombstone (ms)
--- Returns {'marked'}. Idempotent: a version that is marked already is passed over.
+--         k order record, i index key (key indices), n name, o order id, v version, q journal sequence,
+--         ttl of a tombstone (ms)
+-- Returns {'marked' or 'lost', …} one for each event: 'lost' where the store does not know the order or its version, as
+-- after a loss of its last writes; the journal's watermark does not pass such an event.
+-- Idempotent: a version that is marked already is passed over.
 local bad = stale()
 if bad then return bad end
-local highest = 0
+local highest, lowest_lost = 0, math.huge
+local answer = {}
 for at = 2, #ARGV do
   local c = cjson.decode(ARGV[at])
   local record = KEYS[c.k]
-  local known = redis.call('HMGET', record, 'st', 'v', 'jv')
-  if known[1] and c.v > tonumber(known[3]) and c.v <= tonumber(known[2]) then
+  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o')
+  local is_known = known[1] and known[4] == c.o and c.v <= tonumber(known[2])
+  answer[#answer + 1] = is_known and 'marked' or 'lost'
+  if not is_known then lowest_lost = math.min(lowest_lost, c.q) end
+  if is_known and c.v > tonumber(known[3]) then
     redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
     for v = tonumber(known[3]) + 1, c.v do
       redis.call('HDEL', record, 'p:' .. v)
@@ -27,7 +34,7 @@ for at = 2, #ARGV do
   end
   if c.q > highest then highest = c.q end
 end
-if highest > sum(KEYS[1], 'journal_sequence') then
+if highest > sum(KEYS[1], 'journal_sequence') and lowest_lost == math.huge then
   redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', highest))
 end
-return {'marked'}
+return answer

@@ -6,7 +6,7 @@
 --       document:
 --         k order record, i index key, op open set, du due set (key indices), n name, o order id, h content hash
 --         v version, st stage after it ('open', 'ended' or 'denied'), q journal sequence, at next due moment (ms) or 0
---         ttl of a tombstone (ms), 0 where its retention is over; d moves since the version before (from nothing for 1)
+--         ttl of a tombstone (ms), never 0: a repeated event must find its order while this replay lasts; d moves since the version before (from nothing for 1)
 -- Returns {'replayed', how many changed something}. An event the store has settled already only counts as journaled.
 local bad = stale()
 if bad then return bad end
@@ -26,7 +26,7 @@ for at = 4, #ARGV, 2 do
       redis.call('HDEL', record, 'p:' .. c.v)
       if c.v == version then
         redis.call('ZREM', KEYS[3], c.n)
-        if known[1] ~= 'open' and c.ttl > 0 then
+        if known[1] ~= 'open' then
           redis.call('HDEL', record, 'doc')
           redis.call('PEXPIRE', record, c.ttl)
           redis.call('PEXPIRE', KEYS[c.i], c.ttl)
@@ -43,14 +43,10 @@ for at = 4, #ARGV, 2 do
       redis.call('SET', KEYS[c.i], c.n)
       redis.call('SADD', KEYS[c.op], c.n)
     else
-      if c.ttl > 0 then
-        redis.call('HSET', record, 'st', c.st, 'h', c.h, 'o', c.o, 'v', c.v, 'jv', c.v, 'seq',
-          string.format('%.0f', c.q))
-        redis.call('PEXPIRE', record, c.ttl)
-        redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
-      else
-        redis.call('DEL', KEYS[c.i])
-      end
+      redis.call('HSET', record, 'st', c.st, 'h', c.h, 'o', c.o, 'v', c.v, 'jv', c.v, 'seq',
+        string.format('%.0f', c.q))
+      redis.call('PEXPIRE', record, c.ttl)
+      redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
       redis.call('SREM', KEYS[c.op], c.n)
     end
     redis.call('ZREM', KEYS[3], c.n)

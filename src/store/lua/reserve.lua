@@ -2,6 +2,7 @@
 --
 -- KEYS  1 meta, 2 state, 3 leases, 4 outbox, then those the commands name by their index
 -- ARGV  1 epoch, 2 most keys the database may hold, 3 time to live of a day's counters (ms),
+--       4 most orders that may wait in the outbox,
 --       then for each order a command (JSON) and a document:
 --         k order record, i index key, op open set (key indices), n name, o order id, h content hash
 --         a `claim`: reserve and claim · `probe`: only look · `deny`: record the document as the id's final outcome
@@ -15,7 +16,7 @@
 local bad = stale()
 if bad then return bad end
 local now = now_ms()
-local full = redis.call('DBSIZE') > tonumber(ARGV[2])
+local full = redis.call('DBSIZE') > tonumber(ARGV[2]) or redis.call('ZCARD', KEYS[4]) > tonumber(ARGV[4])
 
 local function one(c, doc)
   local record = KEYS[c.k]
@@ -39,7 +40,7 @@ local function one(c, doc)
     end
     answer[#answer + 1] = string.format('%.0f', before)
     answer[#answer + 1] = string.format('%.0f', limit)
-    if math.abs(before + cap[3]) > MAX_EXACT then return {'inexact'} end
+    if c.a == 'claim' and math.abs(before + cap[3]) > MAX_EXACT then return {'inexact'} end
     if before + cap[3] > limit and c.a == 'claim' then answer[1] = 'over' end
   end
   if answer[1] ~= 'claimed' then return answer end
@@ -58,7 +59,7 @@ local function one(c, doc)
 end
 
 local answers = {}
-for at = 4, #ARGV, 2 do
+for at = 5, #ARGV, 2 do
   answers[#answers + 1] = one(cjson.decode(ARGV[at]), ARGV[at + 1])
 end
 return answers

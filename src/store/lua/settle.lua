@@ -2,14 +2,14 @@
 --
 -- KEYS  1 meta, 2 leases, 3 outbox, then those the commands name by their index
 -- ARGV  1 epoch, 2 time to live of a day's counters (ms), then for each order a command (JSON) and a document:
---         k order record, op open set, du due set (key indices), n name
+--         k order record, op open set, du due set (key indices), n name, o order id
 --         v the version this builds on, t the lease it needs or '', s the settlement's own id
 --         dl deadline (ms, Redis' clock) or 0, st stage after it ('open' or 'ended'), at next due moment (ms) or 0
 --         d moves {key index, field, delta, daily}
 -- Returns for each order
 --         {'booked', version, document, …}: the events before this one that are not on the journal, in order
 --         {'superseded', document}: another effect came first; the order's latest document ('' once journaled and ended)
---         {'lease'} the lease is another's · {'late'} past the deadline · {'missing'} · {'inexact'}
+--         {'lease'} the lease is another's · {'late'} past the deadline · {'missing'} or another order's id · {'inexact'}
 -- Idempotent: the same settlement a second time is answered 'booked' and changes nothing.
 local bad = stale()
 if bad then return bad end
@@ -29,8 +29,8 @@ end
 
 local function one(c, doc)
   local record = KEYS[c.k]
-  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'doc')
-  if not known[1] then return {'missing'} end
+  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'doc', 'o')
+  if not known[1] or known[7] ~= c.o then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
   if known[5] == c.s then
     local before = redis.call('HGET', record, 'p:' .. (version - 1))
