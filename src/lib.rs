@@ -13,15 +13,21 @@
 //! | [`bus`] | NATS: subjects, streams, the two doors, the journal |
 //! | [`brokers`] | the adapter trait, the task in front of each broker, the paper venues |
 //! | [`worker`] | the pipeline, and what happens outside of a call |
+//! | [`sidecar`] | REST: the same requests over HTTP, bridged to the bus |
+//! | [`bench`] | load, and what it measures |
+//! | [`cli`] | the command line, one file per command |
 //!
 //! `bus`, `store` and `brokers` never import each other; the worker joins them. A test reads the imports.
 
+pub mod bench;
 pub mod brokers;
 pub mod bus;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod fault;
 pub mod risk;
+pub mod sidecar;
 pub mod store;
 pub mod wire;
 pub mod worker;

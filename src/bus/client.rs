@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 
+use super::call::Answer;
 use super::connection::{Bus, BusError, within};
 use super::{answer, headers, subjects};
 use crate::domain::id::{AccountId, BrokerId};
@@ -14,7 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
 
 /// How long after the deadline a caller still listens: the worker's word that it was too late is worth having.
-const ANSWER_GRACE: Duration = Duration::from_millis(250);
+pub(super) const ANSWER_GRACE: Duration = Duration::from_millis(250);
 
 /// What a worker answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,16 @@ pub struct Reply {
     pub journal_sequence: Option<u64>,
     /// Whether it repeats an earlier answer.
     pub replayed: bool,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self {
+            body: answer.body,
+            journal_sequence: answer.journal_sequence,
+            replayed: answer.replayed,
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -87,14 +98,26 @@ impl Caller {
         if left.is_zero() {
             return Err(Fault::new(Code::IntentExpired, "the deadline had passed before anything was sent").into());
         }
+        self.request_for(left + ANSWER_GRACE, subject, body, deadline, traceparent)
+            .await
+    }
+
+    /// Sends a request as part of a trace, even one whose deadline has passed, and waits `patience` for its answer: of
+    /// an order that is known, a worker tells whatever the deadline says.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn request_for(
+        &self,
+        patience: Duration,
+        subject: &str,
+        body: Bytes,
+        deadline: Timestamp,
+        traceparent: &str,
+    ) -> Result<Reply, CallError> {
         let map = caller_headers(Some(deadline), traceparent);
-        let message = self.send(subject, map, body, left + ANSWER_GRACE, no_worker).await?;
-        let answer = answer::read(message)?;
-        Ok(Reply {
-            body: answer.body,
-            journal_sequence: answer.journal_sequence,
-            replayed: answer.replayed,
-        })
+        let message = self.send(subject, map, body, patience, no_worker).await?;
+        Ok(answer::read(message)?.into())
     }
 
     /// Hands an intent to the durable door and returns its place in the work queue: from then on it is kept. The report

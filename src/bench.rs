@@ -1,0 +1,87 @@
+//! Load: a closed loop of paper orders, and what it measures.
+//!
+//! A closed loop sends the next order of a lane when the one before is answered: it shows what the router carries at a
+//! given number of orders under way. With a rate, latency counts from the moment an order was due, so that a stall is
+//! not hidden by the orders that were not sent meanwhile.
+
+mod lane;
+mod measured;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::bus::client::Caller;
+use crate::bus::connection::BusError;
+use crate::bus::replies::Replies;
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{AccountId, BrokerId, VenueId};
+use lane::{Door, Lane};
+pub use measured::Measured;
+
+/// Which door the orders take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The request door.
+    Request,
+    /// The durable door; an order's latency ends with its report.
+    Durable,
+}
+
+/// What is sent, and how much of it.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// The door.
+    pub way: Way,
+    /// Orders under way at once.
+    pub concurrency: u16,
+    /// How long orders are sent.
+    pub duration: Duration,
+    /// Orders a second in all; `None` sends as many as are answered.
+    pub rate: Option<u32>,
+    /// The accounts, taken in turns by the lanes; at least one.
+    pub accounts: Vec<AccountId>,
+    /// The broker.
+    pub broker: BrokerId,
+    /// The venue.
+    pub venue: VenueId,
+    /// The symbol.
+    pub symbol: String,
+    /// The quantity of each order.
+    pub quantity: Decimal,
+    /// The limit price; `None` sends market orders.
+    pub price: Option<Decimal>,
+    /// How long each order counts.
+    pub timeout: Duration,
+}
+
+/// Sends the load and returns what was measured. Sides alternate in each lane, so that no position grows; orders are for
+/// paper only and refused in any other mode.
+///
+/// # Errors
+/// When the place for the durable door's answers cannot be opened.
+pub async fn run(caller: &Caller, load: &Load) -> Result<Measured, BusError> {
+    let door = Arc::new(match load.way {
+        Way::Request => Door::Request(caller.clone()),
+        Way::Durable => Door::Durable(Replies::open(caller).await?),
+    });
+    let load = Arc::new(load.clone());
+    let name = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+    let begun = Instant::now();
+    let mut lanes = JoinSet::new();
+    for number in 0..load.concurrency {
+        let lane = Lane::new(Arc::clone(&door), Arc::clone(&load), &name, number);
+        lanes.spawn(lane.run(begun));
+    }
+    let mut measured = Measured::default();
+    while let Some(lane) = lanes.join_next().await {
+        match lane {
+            Ok(lane) => measured.add(&lane),
+            Err(error) => tracing::error!(%error, "a lane failed: its orders are not counted"),
+        }
+    }
+    measured.elapsed = begun.elapsed();
+    Ok(measured)
+}

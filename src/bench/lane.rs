@@ -1,0 +1,140 @@
+//! One lane of the closed loop: the next order goes when the one before is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Load, Measured};
+use crate::bus::client::{CallError, Caller, Reply};
+use crate::bus::replies::Replies;
+use crate::bus::subjects;
+use crate::domain::id::AccountId;
+use crate::domain::terms::{Mode, OrderStatus, OrderType, Side};
+use crate::domain::time::Timestamp;
+use crate::wire::intent::ExecutionIntent;
+use crate::wire::number::NumberInput;
+
+/// Where orders go in.
+pub(super) enum Door {
+    Request(Caller),
+    Durable(Replies),
+}
+
+/// A lane.
+pub(super) struct Lane {
+    door: Arc<Door>,
+    load: Arc<Load>,
+    number: u16,
+    account: AccountId,
+    prefix: String,
+}
+
+impl Lane {
+    /// Returns a lane; `name` sets its run's ids apart from any other's.
+    pub(super) fn new(door: Arc<Door>, load: Arc<Load>, name: &str, number: u16) -> Self {
+        let account = load.accounts.get(usize::from(number) % load.accounts.len().max(1));
+        Self {
+            account: account.cloned().unwrap_or_else(AccountId::default_account),
+            prefix: format!("bench-{name}-{number}-"),
+            door,
+            load,
+            number,
+        }
+    }
+
+    /// Sends until the time is over.
+    pub(super) async fn run(self, begun: Instant) -> Measured {
+        let mut measured = Measured::default();
+        let end = begun + self.load.duration;
+        for order in 0.. {
+            let due = match self.load.rate {
+                Some(rate) => begun + due_after(rate, self.load.concurrency, self.number, order),
+                None => Instant::now(),
+            };
+            if due >= end || Instant::now() >= end {
+                break;
+            }
+            sleep_until(due).await;
+            match self.send(order).await {
+                Ok(reply) if is_known(&reply) => measured.order(due.elapsed()),
+                Ok(_) => measured.error("unknown"),
+                Err(CallError::Fault(fault)) => measured.error(fault.code.as_str()),
+                Err(CallError::Timeout) => measured.error("no_answer"),
+            }
+        }
+        measured
+    }
+
+    async fn send(&self, order: u64) -> Result<Reply, CallError> {
+        let (broker, account) = (&self.load.broker, &self.account);
+        let body = self.body(order);
+        let deadline = Timestamp::now().after(self.load.timeout);
+        match &*self.door {
+            Door::Request(caller) => caller.request(&subjects::submit(broker, account), body, deadline).await,
+            Door::Durable(replies) => replies.submit(broker, account, body, deadline).await,
+        }
+    }
+
+    fn body(&self, order: u64) -> Bytes {
+        let load = &self.load;
+        let intent = ExecutionIntent {
+            broker: load.broker.to_string(),
+            venue: load.venue.to_string(),
+            symbol: load.symbol.clone(),
+            side: if order.is_multiple_of(2) { Side::Buy } else { Side::Sell },
+            quantity: NumberInput(load.quantity),
+            order_type: load.price.map_or(OrderType::Market, |_| OrderType::Limit),
+            price: load.price.map(NumberInput),
+            time_in_force: None,
+            client_order_id: Some(format!("{}{order}", self.prefix)),
+            tags: None,
+            account_id: Some(self.account.to_string()),
+            estimated_loss: None,
+            reduce_only: None,
+            mode: Some(Mode::Paper),
+            expires_at: None,
+            risk: None,
+        };
+        // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
+        Bytes::from(serde_json::to_vec(&intent).unwrap_or_default())
+    }
+}
+
+/// Returns when after the beginning an order of a lane is due: the lanes take turns.
+fn due_after(rate: u32, lanes: u16, lane: u16, order: u64) -> Duration {
+    let place = order.saturating_mul(u64::from(lanes)) + u64::from(lane);
+    Duration::from_micros(place.saturating_mul(1_000_000) / u64::from(rate.max(1)))
+}
+
+/// Whether an answer tells what became of its order.
+fn is_known(reply: &Reply) -> bool {
+    #[derive(Deserialize)]
+    struct State {
+        status: OrderStatus,
+    }
+    serde_json::from_slice(&reply.body).is_ok_and(|state: State| state.status != OrderStatus::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::ClientOrderId;
+
+    /// No lane gets as far as this in a run.
+    const LATE: u64 = 9_999_999_999;
+
+    #[test]
+    fn ids_stay_valid_however_long_a_run_is() {
+        assert!(ClientOrderId::new(&format!("bench-{}-{}-{LATE}", "0".repeat(8), 4_096)).is_ok());
+    }
+
+    #[test]
+    fn the_lanes_keep_the_rate_together() {
+        for (lane, order, milliseconds) in [(0, 0, 0), (3, 0, 3), (0, 1, 4), (2, 250, 1_002)] {
+            assert_eq!(due_after(1_000, 4, lane, order), Duration::from_millis(milliseconds));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line: one file per command.
+//!
+//! Answers go to the standard output stream, everything else to the standard error stream. Exit codes: 0 done, 1 refused
+//! or failed, 2 wrong usage or settings, 130 ended by a second signal before everything was finished.
+
+mod bench;
+mod brokers;
+mod cancel;
+mod cancel_all;
+mod client;
+mod dev;
+mod failure;
+mod get;
+mod log;
+mod options;
+mod order;
+mod output;
+mod parts;
+mod report;
+mod run;
+mod sidecar;
+mod signals;
+mod state;
+mod submit;
+mod table;
+mod topology;
+mod watch;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Failure, Outcome};
+use options::Options;
+
+/// Routes execution intents to brokers: exactly once, under limits that all machines share.
+///
+/// `order-router dev` starts everything there is to try it; `order-router submit --help` shows a first order.
+#[derive(Debug, Parser)]
+#[command(name = "order-router", version, propagate_version = true, subcommand_required = true)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts everything on this machine: its own nats-server and redis-server, a worker and the sidecar.
+    Dev(dev::DevArgs),
+    /// Runs a worker and the sidecar against existing servers.
+    Run,
+    /// Runs a worker against existing servers.
+    Worker,
+    /// Runs the sidecar (REST) against an existing NATS.
+    Sidecar,
+    /// Creates the streams and consumers, or checks them.
+    Topology(topology::TopologyArgs),
+    /// Submits one order by flags, or many from a file.
+    #[command(after_help = submit::EXAMPLES)]
+    Submit(Box<submit::SubmitArgs>),
+    /// Shows the current report of an order.
+    Get(get::GetArgs),
+    /// Cancels an order.
+    Cancel(cancel::CancelArgs),
+    /// Cancels every open order of an account at a broker.
+    CancelAll(cancel_all::CancelAllArgs),
+    /// Shows what is in force, or changes the daily notional limit.
+    State(state::StateArgs),
+    /// Lists the brokers and what each of them can do.
+    Brokers(brokers::BrokersArgs),
+    /// Follows reports and alerts live, until Ctrl-C.
+    Watch(watch::WatchArgs),
+    /// Measures throughput and latency with paper orders.
+    Bench(bench::BenchArgs),
+}
+
+/// Reads the arguments, does what they ask for and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn start(cli: Cli) -> Outcome {
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| Failure::failed("the runtime does not start", error))?;
+    // The commands run on the main thread itself: `dev` binds its children to the life of the thread that starts them.
+    let outcome = runtime.block_on(dispatch(cli));
+    // A blocked reader of the standard input stream must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(cli: Cli) -> Outcome {
+    let options = cli.options;
+    match cli.command {
+        Command::Dev(args) => dev::run(args, &options).await,
+        Command::Run => run::run(&options).await,
+        Command::Worker => worker::run(&options).await,
+        Command::Sidecar => sidecar::run(&options).await,
+        Command::Topology(args) => topology::run(&args, &options).await,
+        Command::Submit(args) => submit::run(*args, &options).await,
+        Command::Get(args) => get::run(&args, &options).await,
+        Command::Cancel(args) => cancel::run(&args, &options).await,
+        Command::CancelAll(args) => cancel_all::run(&args, &options).await,
+        Command::State(args) => state::run(&args, &options).await,
+        Command::Brokers(args) => brokers::run(&args, &options).await,
+        Command::Watch(args) => watch::run(&args, &options).await,
+        Command::Bench(args) => bench::run(args, &options).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_are_taken_or_refused() {
+        let first = "submit --broker binance --venue binance.spot --symbol BTCUSDT --side buy --quantity 0.001 \
+                     --type limit --price 30000";
+        for (line, refused) in [
+            (first, None),
+            (
+                "submit --broker ibkr --symbol AAPL --side sell --quantity 1 --tif gtc --tag a --tag strategy:b",
+                None,
+            ),
+            ("submit --broker ibkr --symbol AAPL --side sell --quantity -1", None),
+            ("submit --file -", None),
+            ("submit --file orders.ndjson --durable --concurrency 8 --json", None),
+            ("submit", Some(ErrorKind::MissingRequiredArgument)),
+            ("submit --file - --side buy", Some(ErrorKind::ArgumentConflict)),
+            ("submit --file - --concurrency 0", Some(ErrorKind::ValueValidation)),
+            (
+                "submit --broker b --symbol S --side hold --quantity 1",
+                Some(ErrorKind::InvalidValue),
+            ),
+            (
+                "submit --broker b --symbol S --side buy --quantity 1_000",
+                Some(ErrorKind::ValueValidation),
+            ),
+            (
+                "submit --broker a.b --symbol S --side buy --quantity 1",
+                Some(ErrorKind::ValueValidation),
+            ),
+            ("get --broker ibkr --order-id IB-1", None),
+            ("get --broker ibkr --id a --account fund-7", None),
+            ("get --broker ibkr", Some(ErrorKind::MissingRequiredArgument)),
+            (
+                "get --broker ibkr --order-id IB-1 --id a",
+                Some(ErrorKind::ArgumentConflict),
+            ),
+            ("cancel-all --broker binance --symbol BTCUSDT", None),
+            ("state", None),
+            ("state --daily-notional-limit 5000 --actor ann --reason test", None),
+            (
+                "state --daily-notional-limit 5000",
+                Some(ErrorKind::MissingRequiredArgument),
+            ),
+            ("state --actor ann", Some(ErrorKind::MissingRequiredArgument)),
+            ("dev --nats-port 0 --workers 2 --sync default", None),
+            ("dev --workers 0", Some(ErrorKind::ValueValidation)),
+            ("dev --sync never", Some(ErrorKind::InvalidValue)),
+            ("bench --dev --sync default --door durable --json", None),
+            ("bench --sync default", Some(ErrorKind::MissingRequiredArgument)),
+            ("watch --account a --json --nats-url nats://127.0.0.1:1", None),
+            ("--set risk.alert_percent=70 worker", None),
+            ("--set risk worker", Some(ErrorKind::ValueValidation)),
+            ("rebuild", Some(ErrorKind::InvalidSubcommand)),
+            ("", Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)),
+        ] {
+            let words = std::iter::once("order-router").chain(line.split_whitespace());
+            let kind = Cli::try_parse_from(words).err().map(|error| error.kind());
+            assert_eq!(kind, refused, "{line}");
+        }
+    }
+}

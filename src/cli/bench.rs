@@ -1,0 +1,243 @@
+//! `bench`: load against a running router, or one of its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::dev::Sync;
+use super::dev::directory::DataDirectory;
+use super::dev::servers::{Ports, Servers};
+use super::dev::workers::Workers;
+use super::failure::{Failure, Outcome, because};
+use super::options::{Kind, Options, flag};
+use super::output;
+use super::signals::Signals;
+use super::table::{Align, Table};
+use crate::bench::{self, Load, Measured, Way};
+use crate::bus::client::Caller;
+use crate::bus::connection::{Patience, connect};
+use crate::config::Settings;
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{AccountId, BrokerId, VenueId};
+
+const CONCURRENCY_MAX: i64 = 4_096;
+const SECONDS_MAX: i64 = 86_400;
+const ACCOUNTS_MAX: i64 = 10_000;
+const RATE_MAX: i64 = 1_000_000;
+const WORKERS_MAX: i64 = 64;
+/// High enough that a router started for the run meets no cap.
+const OWN_DAILY_LIMIT: &str = "9000000000";
+/// How long each order counts.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Starts a router with servers of its own in a temporary directory, and removes them afterwards.
+    #[arg(long)]
+    dev: bool,
+    /// With `--dev`: when the journal is on the disk [default: always].
+    #[arg(long, value_enum, requires = "dev")]
+    sync: Option<Sync>,
+    /// With `--dev`: worker processes.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "dev", value_parser = clap::value_parser!(u16).range(1..=WORKERS_MAX))]
+    workers: u16,
+    /// Which door the orders take.
+    #[arg(long, value_enum, default_value_t = Door::Request)]
+    door: Door,
+    /// Orders under way at once; each next one goes when one is answered.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=CONCURRENCY_MAX))]
+    concurrency: u16,
+    /// How long orders are sent.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=SECONDS_MAX))]
+    seconds: u32,
+    /// Orders a second in all; latency counts from when an order was due [default: as many as are answered].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=RATE_MAX))]
+    rate: Option<u32>,
+    /// Accounts the orders are spread over, `bench-0` and so on.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=ACCOUNTS_MAX))]
+    accounts: u16,
+    /// The broker.
+    #[arg(long, value_parser = BrokerId::new, default_value = "binance")]
+    broker: BrokerId,
+    /// The venue.
+    #[arg(long, value_parser = VenueId::new, default_value = "binance.spot")]
+    venue: VenueId,
+    /// The symbol.
+    #[arg(long, default_value = "BTCUSDT")]
+    symbol: String,
+    /// The quantity of each order; small, for the day's limit counts them all.
+    #[arg(long, default_value = "0.00001")]
+    quantity: Decimal,
+    /// The limit price [default: market orders].
+    #[arg(long)]
+    price: Option<Decimal>,
+    /// Prints one JSON object, for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Door {
+    /// Request and reply.
+    Request,
+    /// The work queue; an order's latency ends with its report.
+    Durable,
+}
+
+#[derive(Debug, Serialize)]
+struct Result<'a> {
+    throughput_per_s: u64,
+    p50_us: u64,
+    p99_us: u64,
+    p999_us: u64,
+    max_us: u64,
+    errors: u64,
+    errors_by_code: &'a std::collections::BTreeMap<&'static str, u64>,
+    orders: u64,
+    door: Door,
+    concurrency: u16,
+    elapsed_ms: u64,
+}
+
+/// Sends the load and shows what was measured.
+///
+/// # Errors
+/// When there is no router, or not one order was answered with a report.
+pub(crate) async fn run(args: BenchArgs, options: &Options) -> Outcome {
+    if !args.dev {
+        let settings = options.start(Kind::Client)?;
+        return measure(&args, &settings).await;
+    }
+    if let Some(name) = options.names_a_server() {
+        return Err(Failure::Usage(format!(
+            "{name} does not go with --dev, which starts servers of its own"
+        )));
+    }
+    let place = Temporary::create()?;
+    let mut signals = Signals::listen()?;
+    let sync = args.sync.unwrap_or(Sync::Always);
+    let directory = DataDirectory::open(&place.0).await?;
+    let mut servers = Servers::new(directory, Ports::choose(0, 0)?, sync).await?;
+    let ended = match signals.or_interrupted(own(&args, options, sync, &mut servers)).await {
+        Ok(ended) => ended,
+        Err(interrupted) => Err(interrupted),
+    };
+    signals.or_interrupted(servers.stop()).await?;
+    ended
+}
+
+/// Runs the load against a router of its own. The workers are processes: the load generator takes nothing from them but
+/// the processor.
+async fn own(args: &BenchArgs, options: &Options, sync: Sync, servers: &mut Servers) -> Outcome {
+    let mut flags = vec![sync.flag(), flag("risk.daily_notional_limit", OWN_DAILY_LIMIT)];
+    flags.extend(options.flags());
+    flags.extend(servers.flags());
+    let settings = options.settings_with(&flags)?;
+    options.start_log(&settings, Kind::Client);
+    servers.start().await?;
+    let mut workers = Workers::new(1..=args.workers, options, &flags, servers.directory()).await?;
+    let measured = match workers.start().await {
+        Ok(()) => tokio::select! {
+            measured = measure(args, &settings) => measured,
+            death = servers.death() => Err(death.into()),
+        },
+        Err(error) => Err(error.into()),
+    };
+    workers.drain().await;
+    measured
+}
+
+async fn measure(args: &BenchArgs, settings: &Settings) -> Outcome {
+    let bus = connect(&settings.nats, "order-router bench", Patience::Once).await?;
+    let measured = bench::run(&Caller::new(bus), &load(args)?).await?;
+    if args.json {
+        output::line(output::json(&result(args, &measured))?)?;
+    } else {
+        output::line(text(args, &measured))?;
+    }
+    if measured.orders == 0 {
+        return Err(because("nothing was measured", "no order was answered with a report").into());
+    }
+    Ok(())
+}
+
+fn load(args: &BenchArgs) -> anyhow::Result<Load> {
+    let accounts = (0..args.accounts).map(|number| AccountId::new(&format!("bench-{number}")));
+    Ok(Load {
+        way: match args.door {
+            Door::Request => Way::Request,
+            Door::Durable => Way::Durable,
+        },
+        concurrency: args.concurrency,
+        duration: Duration::from_secs(u64::from(args.seconds)),
+        rate: args.rate,
+        accounts: accounts.collect::<std::result::Result<_, _>>()?,
+        broker: args.broker.clone(),
+        venue: args.venue.clone(),
+        symbol: args.symbol.clone(),
+        quantity: args.quantity,
+        price: args.price,
+        timeout: ORDER_TIMEOUT,
+    })
+}
+
+fn result<'a>(args: &BenchArgs, measured: &'a Measured) -> Result<'a> {
+    Result {
+        throughput_per_s: measured.throughput_per_s(),
+        p50_us: measured.latency_us(0.5),
+        p99_us: measured.latency_us(0.99),
+        p999_us: measured.latency_us(0.999),
+        max_us: measured.latency_us(1.0),
+        errors: measured.errors_total(),
+        errors_by_code: &measured.errors,
+        orders: measured.orders,
+        door: args.door,
+        concurrency: args.concurrency,
+        elapsed_ms: u64::try_from(measured.elapsed.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn text(args: &BenchArgs, measured: &Measured) -> String {
+    let result = result(args, measured);
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Right)]);
+    for (name, figure) in [
+        ("orders", result.orders),
+        ("a second", result.throughput_per_s),
+        ("p50 µs", result.p50_us),
+        ("p99 µs", result.p99_us),
+        ("p99.9 µs", result.p999_us),
+        ("longest µs", result.max_us),
+        ("errors", result.errors),
+    ] {
+        table.row([name.to_owned(), figure.to_string()]);
+    }
+    for (code, count) in &measured.errors {
+        table.row([format!("  {code}"), count.to_string()]);
+    }
+    table.to_string()
+}
+
+/// A directory that is removed in the end.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn create() -> anyhow::Result<Self> {
+        let name = format!("order-router-bench-{}", uuid::Uuid::new_v4().simple());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, directory = %self.0.display(), "could not be removed");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `cancel-all`: cancels every open order of an account at a broker.
+
+use clap::Args;
+
+use super::client::{Client, ClientArgs};
+use super::failure::Outcome;
+use super::options::Options;
+use super::report;
+use crate::bus::subjects;
+use crate::domain::id::{AccountId, BrokerId};
+use crate::wire::order_reference::{CancelAllAnswer, CancelAllRequest};
+
+/// Arguments of `cancel-all`.
+#[derive(Debug, Args)]
+pub(crate) struct CancelAllArgs {
+    /// The broker, such as `binance` or `ibkr`.
+    #[arg(long, value_parser = BrokerId::new)]
+    broker: BrokerId,
+    /// The account.
+    #[arg(long, value_parser = AccountId::new, default_value = "default")]
+    account: AccountId,
+    /// Only orders of this symbol.
+    #[arg(long)]
+    symbol: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Cancels and shows what was cancelled and what remains.
+///
+/// # Errors
+/// When the request is refused, or there is no answer.
+pub(crate) async fn run(args: &CancelAllArgs, options: &Options) -> Outcome {
+    let client = Client::connect(options, &args.client, "order-router cancel-all").await?;
+    let request = CancelAllRequest {
+        symbol: args.symbol.clone(),
+    };
+    let body = serde_json::to_vec(&request).map_err(anyhow::Error::from)?;
+    let subject = subjects::cancel_all(&args.broker, &args.account);
+    let (reply, answer) = client.ask_for::<CancelAllAnswer>(&subject, body).await?;
+    Ok(client.show(&reply.body, || text(&answer))?)
+}
+
+fn text(answer: &CancelAllAnswer) -> String {
+    let mut text = format!(
+        "cancelled {}, remaining {}",
+        answer.cancelled.len(),
+        answer.remaining.len()
+    );
+    let all: Vec<_> = answer.cancelled.iter().chain(&answer.remaining).collect();
+    if !all.is_empty() {
+        text.push_str(&format!("\n{}", report::list(all)));
+    }
+    text
+}

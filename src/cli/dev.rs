@@ -1,0 +1,172 @@
+//! `dev`: everything on this machine, with servers of its own.
+//!
+//! The servers and further workers are children in process groups of their own, so that Ctrl-C reaches this process only
+//! and the order of the end is ours: workers, sidecar, servers.
+
+pub(crate) mod child;
+pub(crate) mod directory;
+mod probe;
+mod program;
+pub(crate) mod servers;
+pub(crate) mod workers;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::failure::{Failure, Outcome, because};
+use super::options::{Flag, Kind, Options, flag};
+use super::signals::Signals;
+use super::{output, parts};
+use crate::config::Settings;
+use crate::sidecar::Sidecar;
+use crate::worker::Worker;
+use directory::DataDirectory;
+use servers::{Ports, Servers};
+use workers::Workers;
+
+/// The most worker processes on one machine.
+const WORKERS_MAX: i64 = 64;
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Where the servers keep their data; a later `dev` goes on with them.
+    #[arg(long, env = "ORDER_ROUTER_DATA_DIR", value_name = "DIR", default_value = ".data")]
+    data_dir: PathBuf,
+    /// Where REST listens; port 0 takes a free one [default: 127.0.0.1:8100, env: ORDER_ROUTER_HTTP_ADDR].
+    #[arg(long, value_name = "ADDRESS")]
+    http_addr: Option<SocketAddr>,
+    /// The port of NATS on 127.0.0.1; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 4222)]
+    nats_port: u16,
+    /// The port of Redis on 127.0.0.1; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    redis_port: u16,
+    /// Worker processes; this process is the first of them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=WORKERS_MAX))]
+    workers: u16,
+    /// When the journal is on the disk.
+    #[arg(long, value_enum, default_value_t = Sync::Always)]
+    sync: Sync,
+}
+
+/// JetStream's `sync_interval`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sync {
+    /// Before each acknowledgement: a power cut loses nothing that was told.
+    Always,
+    /// Every two minutes, as the server does by default: faster, and a power cut loses what was told since.
+    Default,
+}
+
+impl Sync {
+    /// Returns the way of appending that suits it.
+    pub(crate) fn flag(self) -> Flag {
+        let append = match self {
+            Self::Always => "atomic",
+            Self::Default => "pipelined",
+        };
+        flag("journal.append", append)
+    }
+}
+
+/// Starts everything, runs until a signal comes or a server ends, and stops everything in order.
+///
+/// # Errors
+/// When something does not start, or a server ends by itself; on a second signal.
+pub(crate) async fn run(args: DevArgs, options: &Options) -> Outcome {
+    let mut flags = vec![args.sync.flag()];
+    flags.extend(args.http_addr.map(|address| flag("http.addr", address)));
+    let mut settings = settings(options, &mut flags, None)?;
+    options.start_log(&settings, Kind::Daemon);
+    let mut signals = Signals::listen()?;
+    let directory = signals.or_interrupted(DataDirectory::open(&args.data_dir)).await??;
+    free("REST", settings.http.addr, "--http-addr 127.0.0.1:0")?;
+    let ports = Ports::choose(args.nats_port, args.redis_port)?;
+    let mut servers = Servers::new(directory, ports, args.sync).await?;
+    let started = signals
+        .or_interrupted(servers.start())
+        .await
+        .and_then(|started| Ok(started?));
+    let ended = match started {
+        Ok(()) => {
+            settings = self::settings(options, &mut flags, Some(&servers))?;
+            let mut workers = Workers::new(2..=args.workers, options, &flags, servers.directory()).await?;
+            serve(&settings, &mut servers, &mut workers, &mut signals).await
+        }
+        Err(failure) => Err(failure),
+    };
+    match ended {
+        Err(Failure::Interrupted) => servers.terminate().await,
+        _ => signals.or_interrupted(servers.stop()).await?,
+    }
+    ended
+}
+
+/// Adds what only the user and the servers know to the flags, and reads the settings.
+fn settings(options: &Options, flags: &mut Vec<Flag>, servers: Option<&Servers>) -> Result<Settings, Failure> {
+    if let Some(name) = options.names_a_server() {
+        let text = format!("{name} does not go with `dev`, which starts servers of its own; see `order-router run`");
+        return Err(Failure::Usage(text));
+    }
+    match servers {
+        None => flags.extend(options.flags()),
+        Some(servers) => flags.extend(servers.flags()),
+    }
+    options.settings_with(flags)
+}
+
+/// Runs the router's parts on the servers until a signal comes or a server ends.
+async fn serve(settings: &Settings, servers: &mut Servers, workers: &mut Workers, signals: &mut Signals) -> Outcome {
+    let (worker, sidecar) = tokio::select! {
+        started = signals.or_interrupted(start(settings, workers)) => started??,
+        death = servers.death() => return Err(death.into()),
+    };
+    let ready = format!("ready http=http://{} {}", sidecar.address(), servers.urls());
+    let death = match output::line(ready) {
+        Err(error) => Some(error),
+        Ok(()) => tokio::select! {
+            name = signals.next() => {
+                tracing::info!(signal = name, "draining; a second signal ends at once");
+                None
+            }
+            death = servers.death() => {
+                tracing::error!(%death, "draining what can still be drained");
+                Some(death)
+            }
+            never = workers.supervise() => match never {},
+        },
+    };
+    let drained = async {
+        tokio::join!(worker.drain(parts::WORKER_GRACE), workers.drain());
+        sidecar.drain(parts::SIDECAR_GRACE).await;
+    };
+    signals.or_interrupted(drained).await?;
+    death.map_or(Ok(()), |death| Err(death.into()))
+}
+
+async fn start(settings: &Settings, workers: &mut Workers) -> anyhow::Result<(Worker, Sidecar)> {
+    // The first worker applies the topology and heals the store; the others find both done.
+    let worker = parts::worker(settings).await?;
+    let sidecar = parts::sidecar(settings).await?;
+    workers.start().await?;
+    Ok((worker, sidecar))
+}
+
+/// Refuses an address that somebody else listens on.
+pub(crate) fn free(what: &str, address: SocketAddr, remedy: &str) -> anyhow::Result<()> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let reason = format!("{error}; end what listens there, or choose another with {remedy}");
+            Err(because(format!("{what} cannot listen on {address}"), reason))
+        }
+    }
+}
+
+/// Returns an address on this machine's loopback interface.
+pub(crate) fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}

@@ -1,0 +1,248 @@
+//! The servers of `dev`: nats-server with JetStream and redis-server with its append-only file, on the loopback interface.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+use super::child::{self, Binder};
+use super::directory::DataDirectory;
+use super::probe::Probe;
+use super::{Sync, free, loopback, program};
+use crate::cli::options::{Flag, flag};
+
+/// How long a server may take to read its data and answer.
+const START_DEADLINE: Duration = Duration::from_secs(120);
+/// How often it is asked whether it is ready.
+const START_PAUSE: Duration = Duration::from_millis(20);
+/// How long a server may take to close its files.
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
+
+const NATS: &str = "nats-server";
+const REDIS: &str = "redis-server";
+
+/// Where the servers listen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    nats: SocketAddr,
+    redis: SocketAddr,
+}
+
+impl Ports {
+    /// Returns the ports that are asked for, a free one for each 0.
+    ///
+    /// # Errors
+    /// When one is taken.
+    pub(crate) fn choose(nats: u16, redis: u16) -> anyhow::Result<Self> {
+        for (name, port, remedy) in [("NATS", nats, "--nats-port 0"), ("Redis", redis, "--redis-port 0")] {
+            free(name, loopback(port), remedy)?;
+        }
+        // Held until both are chosen, so that they differ.
+        let held = [nats, redis].map(|port| TcpListener::bind(loopback(port)));
+        let [nats, redis] = held.map(|listener| listener.and_then(|listener| Ok((listener.local_addr()?, listener))));
+        let taken = "choosing the servers' ports (they must differ)";
+        Ok(Self {
+            nats: nats.context(taken)?.0,
+            redis: redis.context(taken)?.0,
+        })
+    }
+}
+
+/// The two servers.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    directory: DataDirectory,
+    ports: Ports,
+    sync: Sync,
+    binder: Binder,
+    running: Vec<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Servers {
+    /// Returns servers that are still to be started.
+    ///
+    /// # Errors
+    /// When a program is not installed.
+    pub(crate) async fn new(directory: DataDirectory, ports: Ports, sync: Sync) -> anyhow::Result<Self> {
+        for name in [NATS, REDIS] {
+            program::server(name)?;
+        }
+        Ok(Self {
+            directory,
+            ports,
+            sync,
+            binder: Binder::find().await,
+            running: Vec::new(),
+        })
+    }
+
+    /// Starts both and returns when both are ready. To be called from the main thread, see [`Binder::command`].
+    ///
+    /// # Errors
+    /// When one does not start, with the end of its log.
+    pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
+        let nats = self.nats()?;
+        self.spawn(NATS, nats)?;
+        let redis = self.redis()?;
+        self.spawn(REDIS, redis)?;
+        for (index, (probe, address)) in [(Probe::Nats, self.ports.nats), (Probe::Redis, self.ports.redis)]
+            .into_iter()
+            .enumerate()
+        {
+            self.running[index].ready(probe, address).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns where their data lie.
+    pub(crate) fn directory(&self) -> &DataDirectory {
+        &self.directory
+    }
+
+    /// Returns the settings that lead to them.
+    pub(crate) fn flags(&self) -> [Flag; 2] {
+        [
+            flag("nats.url", format!("nats://{}", self.ports.nats)),
+            flag("redis.url", format!("redis://{}", self.ports.redis)),
+        ]
+    }
+
+    /// Returns where they listen, as the ready line tells it.
+    pub(crate) fn urls(&self) -> String {
+        format!("nats=nats://{} redis=redis://{}", self.ports.nats, self.ports.redis)
+    }
+
+    /// Waits until one of them ends by itself and returns what there is to say about it.
+    pub(crate) async fn death(&mut self) -> anyhow::Error {
+        let ends = self.running.iter_mut().map(|server| Box::pin(server.end()));
+        futures_util::future::select_all(ends).await.0
+    }
+
+    /// Asks both to end, and does not wait.
+    pub(crate) async fn terminate(&self) {
+        let processes: Vec<u32> = self.running.iter().filter_map(|server| server.child.id()).collect();
+        child::terminate(&processes).await;
+    }
+
+    /// Asks both to end and waits for it.
+    pub(crate) async fn stop(&mut self) {
+        self.terminate().await;
+        let ends = self.running.iter_mut();
+        let ends = ends.map(|server| child::reap(server.name, &mut server.child, STOP_DEADLINE));
+        futures_util::future::join_all(ends).await;
+    }
+
+    fn spawn(&mut self, name: &'static str, mut command: Command) -> anyhow::Result<()> {
+        let log = self.directory.log(name);
+        let (out, errors) = child::log_to(&log)?;
+        command
+            .stdin(self.directory.lock_as_input()?)
+            .stdout(out)
+            .stderr(errors);
+        let child = command.spawn().with_context(|| format!("starting {name}"))?;
+        if let Some(process) = child.id() {
+            self.directory.note(name, process)?;
+        }
+        self.running.push(Server { name, child, log });
+        Ok(())
+    }
+
+    fn nats(&self) -> anyhow::Result<Command> {
+        let sync_interval = match self.sync {
+            Sync::Always => ", sync_interval: always",
+            Sync::Default => "",
+        };
+        let store = self.directory.path("nats");
+        let config = format!(
+            "# Written anew by each start of `order-router dev`.\nserver_name: order-router-dev\nlisten: \"{}\"\n\
+             max_payload: 1MB\njetstream {{ store_dir: {:?}{sync_interval} }}\n",
+            self.ports.nats, store
+        );
+        let path = self.directory.path("nats.conf");
+        std::fs::write(&path, config).with_context(|| format!("writing {}", path.display()))?;
+        let mut command = self.binder.command(&program::server(NATS)?);
+        command.arg("--config").arg(path);
+        Ok(command)
+    }
+
+    fn redis(&self) -> anyhow::Result<Command> {
+        let mut command = self.binder.command(&program::server(REDIS)?);
+        let port = self.ports.redis.port().to_string();
+        // The settings of deploy/redis.conf.
+        command.args(["--bind", "127.0.0.1", "--port", &port, "--daemonize", "no"]);
+        command.args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]);
+        command
+            .args(["--maxmemory-policy", "noeviction", "--dir"])
+            .arg(self.directory.path("redis"));
+        Ok(command)
+    }
+}
+
+impl Server {
+    /// Waits for the server's first answer.
+    async fn ready(&mut self, probe: Probe, address: SocketAddr) -> anyhow::Result<()> {
+        let end = Instant::now() + START_DEADLINE;
+        while !probe.passes(address).await {
+            if let Some(status) = self
+                .child
+                .try_wait()
+                .with_context(|| format!("watching {}", self.name))?
+            {
+                return Err(self.obituary(status));
+            }
+            if Instant::now() >= end {
+                bail!(
+                    "{} does not answer at {address} within {START_DEADLINE:?}; the end of {}:{}",
+                    self.name,
+                    self.log.display(),
+                    child::tail(&self.log)
+                );
+            }
+            sleep(START_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Waits for its end and returns what there is to say about it.
+    async fn end(&mut self) -> anyhow::Error {
+        match self.child.wait().await {
+            Ok(status) => self.obituary(status),
+            Err(error) => anyhow::Error::new(error).context(format!("watching {}", self.name)),
+        }
+    }
+
+    fn obituary(&self, status: ExitStatus) -> anyhow::Error {
+        let (name, log) = (self.name, self.log.display());
+        anyhow::anyhow!(
+            "{name} ended by itself ({status}); the end of {log}:{}",
+            child::tail(&self.log)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_ports_differ_and_a_taken_one_is_told() {
+        let ports = Ports::choose(0, 0).unwrap();
+        assert_ne!(ports.nats, ports.redis);
+        let taken = TcpListener::bind(loopback(0)).unwrap();
+        let error = Ports::choose(taken.local_addr().unwrap().port(), 0)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("--nats-port"), "{error}");
+    }
+}

@@ -1,0 +1,97 @@
+//! How a command ends that was not done.
+
+use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
+
+use super::output;
+use crate::bus::connection::BusError;
+use crate::config::SettingsError;
+use crate::fault::Fault;
+
+/// What a command returns.
+pub(crate) type Outcome = Result<(), Failure>;
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+/// What shells use for a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// Why a command was not done.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The router's word.
+    Refused(Box<Fault>),
+    /// The arguments or the settings cannot be used.
+    Usage(String),
+    /// Anything else.
+    Failed(anyhow::Error),
+    /// It has been told already; the exit code is still to come.
+    Told,
+    /// A signal ended it before it was finished.
+    Interrupted,
+}
+
+impl Failure {
+    /// Returns a failure of what was tried.
+    pub(crate) fn failed(what: &'static str, error: impl Into<anyhow::Error>) -> Self {
+        Self::Failed(error.into().context(what))
+    }
+
+    /// Tells a person on the standard error stream and returns the exit code.
+    pub(crate) fn tell(self) -> ExitCode {
+        let code = match self {
+            Self::Refused(fault) => {
+                eprintln!("{}", output::problem(&fault));
+                FAILED
+            }
+            Self::Usage(text) => {
+                eprintln!("order-router: {text}");
+                WRONG_USAGE
+            }
+            // `order-router watch | head` is no failure.
+            Self::Failed(error) if is_closed_pipe(&error) => 0,
+            Self::Failed(error) => {
+                eprintln!("order-router: {error:#}");
+                FAILED
+            }
+            Self::Told => FAILED,
+            Self::Interrupted => INTERRUPTED,
+        };
+        ExitCode::from(code)
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io_error = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(Box::new(fault))
+    }
+}
+
+impl From<BusError> for Failure {
+    fn from(error: BusError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// Returns an error of what was tried with the reason behind it.
+pub(crate) fn because(what: impl Display, reason: impl Display) -> anyhow::Error {
+    anyhow::anyhow!("{what}: {reason}")
+}

@@ -1,0 +1,25 @@
+//! The log, on the standard error stream.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::log::{LogFormat, LogSettings};
+
+/// What a command that is done in a moment logs unless more is asked for.
+const QUIET: &str = "warn";
+
+/// Starts the log; a second start changes nothing.
+pub(crate) fn start(settings: &LogSettings, is_quiet: bool) {
+    let filter = if is_quiet { QUIET } else { &settings.filter };
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(QUIET));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
+    // It fails only where a log has been started already.
+    let _ = match settings.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}

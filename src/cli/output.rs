@@ -1,0 +1,72 @@
+//! What goes to the standard output stream, and problems as people read them.
+
+use std::io::Write;
+
+use anyhow::Context;
+
+use super::table::{Align, Table, plain};
+use crate::domain::metadata::Figure;
+use crate::fault::Fault;
+
+/// Writes one line (or several, for people).
+///
+/// # Errors
+/// When nobody reads the output any more.
+pub(crate) fn line(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_ref())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush())
+        .context("writing the output")
+}
+
+/// Returns a value as one line of JSON.
+///
+/// # Errors
+/// Never for the types of this crate, whose JSON holds strings and exact numbers only.
+pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    serde_json::to_string(value).context("writing JSON")
+}
+
+/// Returns a problem as people read it: a sentence, then what programs would look at.
+pub(crate) fn problem(fault: &Fault) -> String {
+    let mut particulars = Table::new(&[("", Align::Left), ("", Align::Left)]);
+    let code = format!("{} ({})", fault.code.as_str(), fault.code.status());
+    particulars.row(["  code".to_owned(), code]);
+    for (name, text) in [
+        ("  field", &fault.field),
+        ("  rule", &fault.rule_id),
+        ("  id", &fault.client_order_id),
+    ] {
+        if let Some(text) = text {
+            particulars.row([name.to_owned(), text.clone()]);
+        }
+    }
+    for (name, figure) in fault.metadata.iter().filter(|(name, _)| *name != "rule_id") {
+        let figure = match figure {
+            Figure::Number(number) => number.to_string(),
+            Figure::Text(text) => text.clone(),
+        };
+        particulars.row([format!("  {name}"), figure]);
+    }
+    format!("order-router: {}\n{particulars}", plain(&fault.detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::metadata::Metadata;
+    use crate::fault::Code;
+
+    #[test]
+    fn a_problem_names_its_code_field_rule_and_figures() {
+        let fault = Fault {
+            rule_id: Some("max_notional".into()),
+            metadata: Metadata::new().with("rule_id", "max_notional").with("limit", 60_000),
+            ..Fault::field(Code::RiskLocked, "quantity", "is too \u{1b}[31mmuch")
+        };
+        let expected = "order-router: quantity is too ?[31mmuch\n  code   risk_locked (400)\n  field  quantity\n  \
+                        rule   max_notional\n  limit  60000";
+        assert_eq!(problem(&fault), expected);
+    }
+}

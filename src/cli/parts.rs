@@ -1,0 +1,36 @@
+//! Starting the router's two parts in this process: the only place of the command line that names them.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::config::Settings;
+use crate::sidecar::Sidecar;
+use crate::worker::Worker;
+
+/// How long a worker may take to finish what is under way.
+pub(crate) const WORKER_GRACE: Duration = Duration::from_secs(10);
+/// How long the sidecar may take to answer what it has taken.
+pub(crate) const SIDECAR_GRACE: Duration = Duration::from_secs(8);
+
+/// Starts a worker: connected, the topology applied, the store healed, both doors open.
+///
+/// # Errors
+/// When a server is out of reach or refuses us, or a stream stands in the way.
+pub(crate) async fn worker(settings: &Settings) -> anyhow::Result<Worker> {
+    Worker::start(settings).await.context("the worker does not start")
+}
+
+/// Starts the sidecar.
+///
+/// # Errors
+/// When its address is taken, or NATS is out of reach or refuses us.
+pub(crate) async fn sidecar(settings: &Settings) -> anyhow::Result<Sidecar> {
+    Sidecar::start(settings).await.context("the sidecar does not start")
+}
+
+/// Drains the worker, then the sidecar, which has callers of the worker to answer.
+pub(crate) async fn drain(worker: Worker, sidecar: Sidecar) {
+    worker.drain(WORKER_GRACE).await;
+    sidecar.drain(SIDECAR_GRACE).await;
+}

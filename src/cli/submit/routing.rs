@@ -1,0 +1,106 @@
+//! Reading broker and account out of an intent that is sent as it is.
+
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::domain::id::{AccountId, BrokerId};
+use crate::fault::{Code, Fault};
+
+/// What the subject needs; anything else about the intent is the router's to judge.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) broker: BrokerId,
+    pub(super) account: AccountId,
+}
+
+/// Returns where an intent goes.
+///
+/// # Errors
+/// `malformed` when it is not a JSON object; `invalid_field` when broker or account cannot stand in a subject.
+pub(super) fn route(line: &[u8]) -> Result<Route, Fault> {
+    let fields: Fields<'_> = serde_json::from_slice(line)
+        .map_err(|error| Fault::new(Code::Malformed, format!("the line is not a JSON object: {error}")))?;
+    let broker = text("broker", fields.broker)?;
+    let broker = broker.ok_or_else(|| Fault::field(Code::InvalidField, "broker", "is required"))?;
+    let broker = BrokerId::new(&broker).map_err(|rule| Fault::field(Code::InvalidField, "broker", rule))?;
+    let account = match text("account_id", fields.account)? {
+        Some(account) => {
+            AccountId::new(&account).map_err(|rule| Fault::field(Code::InvalidField, "account_id", rule))?
+        }
+        None => AccountId::default_account(),
+    };
+    Ok(Route { broker, account })
+}
+
+fn text(field: &str, value: Option<&RawValue>) -> Result<Option<String>, Fault> {
+    let Some(value) = value else { return Ok(None) };
+    serde_json::from_str(value.get()).map_err(|_| Fault::field(Code::InvalidField, field, "must be a string"))
+}
+
+/// The two fields. Unlike a derived reader it passes over duplicates and over numbers that fit nowhere: those are the
+/// router's to refuse.
+#[derive(Default)]
+struct Fields<'a> {
+    broker: Option<&'a RawValue>,
+    account: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "broker" => fields.broker = map.next_value()?,
+                        "account_id" => fields.account = map.next_value()?,
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_broker_and_account_are_read() {
+        for (line, expected) in [
+            (r#"{"broker":"binance"}"#, Ok(("binance", "default"))),
+            (
+                r#"{"account_id":"f-1","quantity":1e400,"broker":"ibkr"}"#,
+                Ok(("ibkr", "f-1")),
+            ),
+            (r#"{"broker":"a","broker":"ibkr","x":1,"x":2}"#, Ok(("ibkr", "default"))),
+            (r#"{"broker":"a","account_id":null}"#, Ok(("a", "default"))),
+            (r#"{}"#, Err(Code::InvalidField)),
+            (r#"{"broker":7}"#, Err(Code::InvalidField)),
+            (r#"{"broker":"a.b"}"#, Err(Code::InvalidField)),
+            (r#"{"broker":"a","account_id":"*"}"#, Err(Code::InvalidField)),
+            ("[]", Err(Code::Malformed)),
+            ("{", Err(Code::Malformed)),
+            ("hello", Err(Code::Malformed)),
+        ] {
+            let found = route(line.as_bytes()).map_err(|fault| fault.code);
+            let found = found
+                .as_ref()
+                .map(|route| (route.broker.as_str(), route.account.as_str()));
+            assert_eq!(found, expected.as_ref().copied(), "{line}");
+        }
+    }
+}

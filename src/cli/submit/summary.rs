@@ -1,0 +1,189 @@
+//! What became of many intents.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::bus::client::{CallError, Reply};
+use crate::cli::table::{Align, Table};
+use crate::domain::terms::OrderStatus;
+use crate::wire::report::ExecutionReport;
+
+/// What became of one intent.
+pub(super) type Fate = Result<Reply, CallError>;
+
+/// Counts by what became of them.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    reports: BTreeMap<OrderStatus, u64>,
+    problems: BTreeMap<&'static str, u64>,
+    replays: u64,
+    receipts: u64,
+    unanswered: u64,
+    not_read: u64,
+}
+
+impl Summary {
+    /// Counts one.
+    pub(super) fn count(&mut self, fate: &Fate) {
+        match fate {
+            Ok(reply) => {
+                self.replays += u64::from(reply.replayed);
+                match ExecutionReport::decode(&reply.body) {
+                    Ok(report) => {
+                        self.receipts += u64::from(report.is_receipt());
+                        *self.reports.entry(report.status).or_default() += 1;
+                    }
+                    Err(_) => self.not_read += 1,
+                }
+            }
+            Err(CallError::Fault(fault)) => *self.problems.entry(fault.code.as_str()).or_default() += 1,
+            Err(CallError::Timeout) => self.unanswered += 1,
+        }
+    }
+
+    /// Returns how many were counted.
+    pub(super) fn total(&self) -> u64 {
+        self.orders() + self.problems() + self.unanswered + self.not_read
+    }
+
+    /// Whether every intent was taken.
+    pub(super) fn is_clean(&self) -> bool {
+        self.total() == self.orders()
+    }
+
+    /// Returns a few words for a progress bar.
+    pub(super) fn words(&self) -> String {
+        format!(
+            "{} answered, {} refused",
+            self.orders(),
+            self.problems() + self.unanswered + self.not_read
+        )
+    }
+
+    /// Returns it with the time it took.
+    pub(super) fn within(&self, elapsed: Duration) -> Told<'_> {
+        Told { summary: self, elapsed }
+    }
+
+    fn orders(&self) -> u64 {
+        self.reports.values().sum()
+    }
+
+    fn problems(&self) -> u64 {
+        self.problems.values().sum()
+    }
+}
+
+/// A summary as people read it.
+pub(super) struct Told<'a> {
+    summary: &'a Summary,
+    elapsed: Duration,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (summary, elapsed) = (self.summary, self.elapsed);
+        let per_second = u128::from(summary.total()) * 1_000_000 / elapsed.as_micros().max(1);
+        let seconds = format!("{}.{:03}", elapsed.as_secs(), elapsed.subsec_millis());
+        writeln!(
+            formatter,
+            "{} intents in {seconds} s, {per_second} a second",
+            summary.total()
+        )?;
+        let mut table = Table::new(&[("", Align::Left), ("", Align::Left), ("", Align::Right)]);
+        for (status, count) in &summary.reports {
+            table.row(["report".to_owned(), status.to_string(), count.to_string()]);
+        }
+        for (code, count) in &summary.problems {
+            table.row(["problem".to_owned(), (*code).to_owned(), count.to_string()]);
+        }
+        for (kind, name, count) in [
+            ("no answer in time", "", summary.unanswered),
+            ("answer not read", "", summary.not_read),
+            ("among them", "replays", summary.replays),
+            ("among them", "receipts", summary.receipts),
+        ] {
+            if count > 0 || kind == "among them" {
+                table.row([kind.to_owned(), name.to_owned(), count.to_string()]);
+            }
+        }
+        write!(formatter, "{table}")
+    }
+}
+
+/// Returns the JSON that stands for an answer that has not come: as much of a receipt as is known here.
+pub(super) fn unanswered(client_order_id: Option<&str>) -> String {
+    #[derive(Serialize)]
+    struct Unanswered<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_order_id: Option<&'a str>,
+        status: OrderStatus,
+        version: u32,
+        reason: Cause,
+    }
+    #[derive(Serialize)]
+    struct Cause {
+        code: &'static str,
+        message: &'static str,
+    }
+    let receipt = Unanswered {
+        client_order_id,
+        status: OrderStatus::Unknown,
+        version: 0,
+        reason: Cause {
+            code: "outcome_unknown",
+            message: "nobody has answered in time; ask for it, or submit it again under the same id",
+        },
+    };
+    // Strings and numbers only: there is nothing in it that JSON cannot hold.
+    serde_json::to_string(&receipt).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Code, Fault};
+
+    #[test]
+    fn a_summary_counts_by_status_and_code() {
+        let mut summary = Summary::default();
+        let report = |status: &str, version: u32| {
+            format!(
+                r#"{{"order_id":"x","broker_order_id":null,"client_order_id":"a","account_id":"d","status":"{status}",
+                "broker":"b","venue":"v","symbol":"S","side":"buy","order_type":"market","time_in_force":"GTC",
+                "price":null,"quantity":1,"filled_quantity":0,"leaves_quantity":0,"avg_price":null,
+                "submitted_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:00Z","fills":[],"fills_total":0,
+                "tags":[],"mode":"paper","version":{version},"reason":null}}"#
+            )
+        };
+        let reply = |status, version, replayed| {
+            Ok(Reply {
+                body: report(status, version).into_bytes(),
+                journal_sequence: None,
+                replayed,
+            })
+        };
+        for fate in [
+            reply("filled", 1, false),
+            reply("filled", 1, true),
+            reply("unknown", 0, false),
+        ] {
+            summary.count(&fate);
+        }
+        assert!(summary.is_clean());
+        summary.count(&Err(Fault::new(Code::RiskLocked, "no").into()));
+        summary.count(&Err(CallError::Timeout));
+        assert!(!summary.is_clean());
+        let expected = "5 intents in 2.500 s, 2 a second\n\
+                        report             filled       2\n\
+                        report             unknown      1\n\
+                        problem            risk_locked  1\n\
+                        no answer in time               1\n\
+                        among them         replays      1\n\
+                        among them         receipts     1";
+        assert_eq!(summary.within(Duration::from_millis(2_500)).to_string(), expected);
+    }
+}
