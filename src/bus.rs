@@ -14,3 +14,5 @@ pub mod replies;
 pub mod service;
 pub mod subjects;
 pub mod topology;
+
+pub use connection::BusError;

@@ -1,6 +1,6 @@
 //! `order-router`: intents on a bus become orders at brokers, exactly once, under limits that all machines share.
 //!
-//! The way of one intent stands in `worker::pipeline`; read that first. The rooms, from the pure core outwards:
+//! The way of one intent stands in [`worker::pipeline`]; read that first. The rooms, from the pure core outwards:
 //!
 //! | room | holds |
 //! |---|---|
@@ -12,7 +12,8 @@
 //! | [`store`] | Redis: the live state all workers share, one script per change |
 //! | [`bus`] | NATS: subjects, streams, the two doors, the journal |
 //! | [`brokers`] | the adapter trait, the task in front of each broker, the paper venues |
-//! | `worker` | the pipeline, and what happens outside of a call |
+//! | [`worker`] | the pipeline, and what happens outside of a call |
+//! | [`sidecar`] | REST: the same requests over HTTP, bridged to the bus |
 //! | [`bench`] | load, and what it measures |
 //! | [`cli`] | the command line, one file per command |
 //!
@@ -26,6 +27,7 @@ pub mod config;
 pub mod domain;
 pub mod fault;
 pub mod risk;
+pub mod sidecar;
 pub mod store;
 pub mod wire;
-// pub mod worker;
+pub mod worker;

@@ -88,6 +88,11 @@ pub fn assess(subject: &Subject<'_>) -> Assessment {
     assessment
 }
 
+/// Returns the names of the rules, in the order that decides which lock is the answer.
+pub fn rule_ids() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.id)
+}
+
 /// Returns each rule's place in the order.
 fn precedence() -> BTreeMap<&'static str, usize> {
     RULES.iter().enumerate().map(|(place, rule)| (rule.id, place)).collect()

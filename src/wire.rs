@@ -4,6 +4,8 @@
 //! Answers are plain serde types; their JSON Schemas under `subjects/schemas` are generated from them.
 
 pub mod brokers;
+pub mod dead_letter;
+pub mod grammar;
 pub mod intent;
 pub mod number;
 pub mod object;

@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod book;
 mod brokers;
+pub mod claim;
 pub mod events;
 pub mod handler;
 pub mod healing;

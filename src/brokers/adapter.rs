@@ -7,6 +7,7 @@ use std::future::Future;
 
 use crate::domain::execution::{PendingEvent, VenueReport};
 use crate::domain::id::{BrokerId, BrokerPrefix, LeaseToken, VenueId};
+use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::quantity::Price;
 use crate::domain::reason::Reason;
@@ -27,6 +28,8 @@ pub struct Placement {
     pub deadline: Timestamp,
     /// The worker's claim to the order.
     pub lease: LeaseToken,
+    /// The figures of every limit it was held against, for the journal.
+    pub figures: Metadata,
 }
 
 /// What became of a placement.

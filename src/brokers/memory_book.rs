@@ -236,6 +236,7 @@ pub mod make {
             quote_currency: "USD".into(),
             deadline: now.after(Duration::from_secs(60)),
             lease: LeaseToken("held".into()),
+            figures: crate::domain::metadata::Metadata::new(),
         }
     }
 }

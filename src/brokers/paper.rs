@@ -109,6 +109,7 @@ impl<B: PaperBook> Adapter for PaperVenue<B> {
             match self.book.amend(&order, fills::cancelled(&order)).await {
                 Ok(booked) => return CancelOutcome::Booked(booked),
                 Err(BookError::Superseded(now)) => order = *now,
+                Err(BookError::Ended) => return CancelOutcome::Closed(order),
                 Err(error) => {
                     return match failure(error) {
                         Failure::NotSent(why) => CancelOutcome::NotSent(why),
@@ -130,7 +131,7 @@ impl<B: PaperBook> Adapter for PaperVenue<B> {
             match self.book.amend(&order, report).await {
                 Ok(booked) => return DueOutcome::Booked(booked),
                 Err(BookError::Superseded(now)) => order = *now,
-                Err(BookError::NothingNew) => return DueOutcome::NothingDue,
+                Err(BookError::NothingNew | BookError::Ended) => return DueOutcome::NothingDue,
                 Err(error) => {
                     return match failure(error) {
                         Failure::NotSent(why) => DueOutcome::NotSent(why),
@@ -154,7 +155,9 @@ fn failure(error: BookError) -> Failure {
         BookError::Expired => Failure::NotSent(NotSent::Expired),
         BookError::LeaseLost | BookError::Missing => Failure::NotSent(NotSent::LeaseLost),
         BookError::Unavailable(why) => Failure::NotSent(NotSent::Unavailable(why)),
-        BookError::Superseded(_) | BookError::NothingNew | BookError::Unknown(_) => Failure::Unknown(error.to_string()),
+        BookError::Superseded(_) | BookError::Ended | BookError::NothingNew | BookError::Unknown(_) => {
+            Failure::Unknown(error.to_string())
+        }
     }
 }
 

@@ -39,6 +39,9 @@ pub enum BookError {
     /// Another effect came first: the order as it is now. Nothing was booked by this call.
     #[error("another effect came first")]
     Superseded(Box<Order>),
+    /// Another effect came first and ended the order. Nothing was booked by this call.
+    #[error("the order has ended")]
+    Ended,
     /// There is no such order; nothing was booked.
     #[error("the order is not in the book")]
     Missing,

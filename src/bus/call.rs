@@ -23,15 +23,11 @@ pub enum Endpoint {
     StateSet,
     /// Lists the brokers.
     Brokers,
-    /// Lists the locks in force.
-    LocksList,
-    /// Lifts a lock.
-    LocksLift,
 }
 
 impl Endpoint {
     /// Every endpoint of the service.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 7] = [
         Self::Submit,
         Self::Get,
         Self::Cancel,
@@ -39,8 +35,6 @@ impl Endpoint {
         Self::StateGet,
         Self::StateSet,
         Self::Brokers,
-        Self::LocksList,
-        Self::LocksLift,
     ];
 
     /// Returns the name the service lists it under.
@@ -53,8 +47,6 @@ impl Endpoint {
             Self::StateGet => "state_get",
             Self::StateSet => "state_set",
             Self::Brokers => "brokers",
-            Self::LocksList => "locks_list",
-            Self::LocksLift => "locks_lift",
         }
     }
 
@@ -68,8 +60,6 @@ impl Endpoint {
             Self::StateGet => subjects::STATE_GET,
             Self::StateSet => subjects::STATE_SET,
             Self::Brokers => subjects::BROKERS,
-            Self::LocksList => subjects::LOCKS_LIST,
-            Self::LocksLift => subjects::LOCKS_LIFT,
         }
     }
 }
@@ -113,4 +103,8 @@ pub trait Handler: Send + Sync + 'static {
     /// # Errors
     /// The fault its caller is told; for a durable intent [`crate::fault::Code::delivery`] says what becomes of it.
     fn handle(&self, call: Call) -> impl Future<Output = Result<Answer, Fault>> + Send;
+
+    /// Called when the answer to a call has left, before a durable message is acknowledged. Does nothing unless a
+    /// handler wants to know.
+    fn answered(&self) {}
 }

@@ -98,8 +98,25 @@ impl Caller {
         if left.is_zero() {
             return Err(Fault::new(Code::IntentExpired, "the deadline had passed before anything was sent").into());
         }
+        self.request_for(left + ANSWER_GRACE, subject, body, deadline, traceparent)
+            .await
+    }
+
+    /// Sends a request as part of a trace, even one whose deadline has passed, and waits `patience` for its answer: of
+    /// an order that is known, a worker tells whatever the deadline says.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn request_for(
+        &self,
+        patience: Duration,
+        subject: &str,
+        body: Bytes,
+        deadline: Timestamp,
+        traceparent: &str,
+    ) -> Result<Reply, CallError> {
         let map = caller_headers(Some(deadline), traceparent);
-        let message = self.send(subject, map, body, left + ANSWER_GRACE, no_worker).await?;
+        let message = self.send(subject, map, body, patience, no_worker).await?;
         Ok(answer::read(message)?.into())
     }
 

@@ -21,6 +21,8 @@ pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
 pub const SERVICE_ERROR: &str = "Nats-Service-Error";
 /// What JetStream tells duplicates by.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+/// The place the newest entry of the subject must have for an append to be taken.
+pub const EXPECTED_LAST_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
 /// The atomic batch a message belongs to.
 pub const BATCH_ID: &str = "Nats-Batch-Id";
 /// A message's place in its atomic batch, from 1.

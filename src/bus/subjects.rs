@@ -35,10 +35,6 @@ pub const STATE_GET: &str = "router.state.get";
 pub const STATE_SET: &str = "router.state.set";
 /// Lists the brokers.
 pub const BROKERS: &str = "router.brokers";
-/// Lists the locks in force.
-pub const LOCKS_LIST: &str = "router.locks.list";
-/// Lifts a lock.
-pub const LOCKS_LIFT: &str = "router.locks.lift";
 
 /// Request subjects of every broker and account.
 pub const SUBMIT_ALL: &str = "orders.submit.*.*";
@@ -107,6 +103,11 @@ pub fn cancel_all(broker: &BrokerId, account: &AccountId) -> String {
 /// Returns the journal's subject of an account's reports.
 pub fn reports(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.reports.{broker}.{account}")
+}
+
+/// Whether a subject of the journal carries an order's report.
+pub fn is_report(subject: &str) -> bool {
+    subject.starts_with(REPORTS_ALL.trim_end_matches('>'))
 }
 
 /// Returns the pattern of an account's reports from every broker.

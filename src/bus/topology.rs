@@ -3,8 +3,11 @@
 pub(crate) mod consumers;
 mod streams;
 
+use std::time::Duration;
+
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::{ErrorCode, stream};
+use tokio::time::sleep;
 
 use super::connection::{Bus, BusError, within};
 use crate::config::doors::DoorSettings;
@@ -13,6 +16,8 @@ use crate::domain::id::BrokerId;
 
 /// Rounds of looking and acting on one stream: another process may do the same at the same moment.
 const ROUNDS: u32 = 5;
+/// The pause between two rounds.
+const ROUND_PAUSE: Duration = Duration::from_millis(50);
 
 /// What was done about a stream or consumer, or would have to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +128,12 @@ async fn walk(
 }
 
 async fn one_stream(bus: &Bus, wanted: &stream::Config, intent: Intent) -> Result<Outcome, TopologyError> {
-    for _ in 0..ROUNDS {
-        let outcome = match existing(bus, &wanted.name).await? {
+    let mut reason = String::new();
+    for round in 0..ROUNDS {
+        if round > 0 {
+            sleep(ROUND_PAUSE).await;
+        }
+        let done = match existing(bus, &wanted.name).await? {
             None if intent == Intent::Check => return Ok(Outcome::Missing),
             None => create(bus, wanted).await?,
             Some(found) => {
@@ -139,14 +148,12 @@ async fn one_stream(bus: &Bus, wanted: &stream::Config, intent: Intent) -> Resul
                 update(bus, merged).await?
             }
         };
-        if let Some(outcome) = outcome {
-            return Ok(outcome);
+        match done {
+            Ok(outcome) => return Ok(outcome),
+            Err(LookAgain(why)) => reason = why,
         }
     }
-    Err(TopologyError::Refused {
-        name: wanted.name.clone(),
-        reason: "another process keeps changing it".to_owned(),
-    })
+    Err(refused(&wanted.name, &reason))
 }
 
 async fn existing(bus: &Bus, name: &str) -> Result<Option<stream::Config>, TopologyError> {
@@ -162,14 +169,19 @@ async fn existing(bus: &Bus, name: &str) -> Result<Option<stream::Config>, Topol
     Ok(within(bus.request_timeout() * 2, "looking for a stream", looked).await?)
 }
 
-/// Returns `None` when somebody else was faster and the stream has to be looked at again.
-async fn create(bus: &Bus, wanted: &stream::Config) -> Result<Option<Outcome>, TopologyError> {
+/// Somebody else may have been faster: only another look tells. Holds the server's words.
+struct LookAgain(String);
+
+async fn create(bus: &Bus, wanted: &stream::Config) -> Result<Result<Outcome, LookAgain>, TopologyError> {
     let created = async {
         match bus.jetstream.create_stream(wanted.clone()).await {
-            Ok(_) => Ok(Ok(Some(Outcome::Created))),
+            Ok(_) => Ok(Ok(Ok(Outcome::Created))),
             Err(error) => match error.kind() {
-                CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
-                    Ok(Ok(None))
+                CreateStreamErrorKind::JetStream(error)
+                    if [ErrorCode::STREAM_NAME_EXIST, ErrorCode::STREAM_SUBJECT_OVERLAP]
+                        .contains(&error.error_code()) =>
+                {
+                    Ok(Ok(Err(LookAgain(error.to_string()))))
                 }
                 CreateStreamErrorKind::JetStream(error) => Ok(Err(refused(&wanted.name, &error))),
                 _ => Err(error),
@@ -179,14 +191,13 @@ async fn create(bus: &Bus, wanted: &stream::Config) -> Result<Option<Outcome>, T
     within(bus.request_timeout() * 2, "creating a stream", created).await?
 }
 
-/// Returns `None` when the stream has gone meanwhile.
-async fn update(bus: &Bus, merged: stream::Config) -> Result<Option<Outcome>, TopologyError> {
+async fn update(bus: &Bus, merged: stream::Config) -> Result<Result<Outcome, LookAgain>, TopologyError> {
     let name = merged.name.clone();
     let updated = async {
         match bus.jetstream.update_stream(merged).await {
-            Ok(_) => Ok(Ok(Some(Outcome::Updated))),
+            Ok(_) => Ok(Ok(Ok(Outcome::Updated))),
             Err(error) => match error.kind() {
-                CreateStreamErrorKind::NotFound => Ok(Ok(None)),
+                CreateStreamErrorKind::NotFound => Ok(Ok(Err(LookAgain(error.to_string())))),
                 CreateStreamErrorKind::JetStream(error) => Ok(Err(refused(&name, &error))),
                 _ => Err(error),
             },

@@ -18,7 +18,8 @@ pub struct DoorSettings {
     pub durable_progress_ms: u64,
     /// Deliveries after which an intent is dead-lettered; default 20.
     pub durable_max_deliver: u64,
-    /// How long an intent rests before it is delivered again, in milliseconds; default 500.
+    /// How long an intent rests before it is delivered again, in milliseconds; default 500. Each further rest is longer by
+    /// as much, up to ten times.
     pub nak_delay_ms: u64,
     /// How long a request without a deadline counts from its arrival, in milliseconds; default 5000.
     pub default_request_deadline_ms: u64,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module such as
-    /// `info,order_router::worker=debug`. Default `info`.
+    /// `info,order_router::worker=debug`. Default `info,async_nats=warn`.
     pub filter: String,
     /// `text` for people, `json` for machines. Default `text`.
     pub format: LogFormat,
@@ -26,7 +26,7 @@ pub enum LogFormat {
 impl Default for LogSettings {
     fn default() -> Self {
         Self {
-            filter: "info".to_owned(),
+            filter: "info,async_nats=warn".to_owned(),
             format: LogFormat::Text,
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Why a text is not a valid identifier: what it must be instead.
@@ -114,6 +115,20 @@ impl LeaseToken {
 /// The hash of an intent's content: what a repeated id is compared by (SHA-256, hex).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub Arc<str>);
+
+impl ContentHash {
+    /// Returns the hash of bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let digest = Sha256::digest(bytes);
+        Self(
+            digest
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+                .into(),
+        )
+    }
+}
 
 fn is_token(text: &str) -> bool {
     (1..=64).contains(&text.len())

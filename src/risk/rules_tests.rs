@@ -120,10 +120,12 @@ fn judge(text: &str, exposure: i64, routed: i64) -> (Vec<String>, Option<String>
     }
 }
 
+/// Intent, exposure before (lots of 0.00001), routed before (1e-6), signals, denial.
+type Row = (&'static str, i64, i64, &'static [&'static str], Option<&'static str>);
+
 #[test]
 fn every_limit_holds_to_the_last_unit() {
-    // intent, exposure before (lots of 0.00001), routed before (1e-6), signals, denial
-    let rows: &[(&str, i64, i64, &[&str], Option<&str>)] = &[
+    let rows: &[Row] = &[
         ("buy 0.001 @30000", 0, 0, &[], None),
         // order_size: 0.75 is the maximum
         ("buy 0.75 @30000", 0, 0, &[], None),

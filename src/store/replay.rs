@@ -52,6 +52,21 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`]; [`StoreError::Stale`] when another healer has taken over.
     pub async fn replay(&self, healing: &Healing, events: &[ReplayEvent]) -> Result<u64, StoreError> {
+        self.replay_in(&healing.epoch, events).await
+    }
+
+    /// As [`Store::replay`], in a store that is in use: for events that an earlier epoch's worker appended while the
+    /// store was being healed.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn replay_late(&self, events: &[ReplayEvent]) -> Result<u64, StoreError> {
+        let epoch = self.core.epoch()?;
+        let replayed = self.replay_in(&epoch.to_string(), events).await;
+        self.core.noting(epoch, replayed)
+    }
+
+    async fn replay_in(&self, epoch: &str, events: &[ReplayEvent]) -> Result<u64, StoreError> {
         let mut keys = KeyTable::new(vec![keys::meta(), keys::healing(), keys::outbox(), keys::leases()]);
         let now = Timestamp::now();
         let retention = retention_ms(self.core.settings.retention_h);
@@ -60,7 +75,7 @@ impl Store {
             commands.push(json(&encode(event, &mut keys, now, retention))?);
         }
         let mut command = REPLAY.call(keys.keys());
-        command.arg(&healing.epoch).arg(HEALING_LOCK_MS).arg(day_ttl_ms());
+        command.arg(epoch).arg(HEALING_LOCK_MS).arg(day_ttl_ms());
         for (json, event) in commands.iter().zip(events) {
             command.arg(json).arg(&event.document[..]);
         }

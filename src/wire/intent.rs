@@ -2,8 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
-use super::number::{NumberInput, UtcTimestamp};
+use super::grammar::{self, TagInput, TimestampInput};
+use super::number::{MoneyInput, NumberInput, PositiveMoneyInput, PriceInput, QuantityInput};
 use super::object::Object;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag, VenueId};
 use crate::domain::intent::{Intent, MAX_TAGS, RiskOverrides, Symbol};
@@ -16,38 +18,49 @@ use crate::fault::{Code, Fault};
 /// What an algorithm publishes to have an order executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
+#[schemars(extend("if" = json!({"properties": {"order_type": {"const": "limit"}}, "required": ["order_type"]})))]
+#[schemars(extend("then" = json!({"properties": {"price": {"not": {"type": "null"}}}, "required": ["price"]})))]
 pub struct ExecutionIntent {
     /// The broker to route to, such as `binance` or `ibkr`.
+    #[schemars(regex(pattern = grammar::TOKEN))]
     pub broker: String,
     /// The venue, which must belong to the broker, such as `binance.spot`.
+    #[schemars(regex(pattern = grammar::VENUE))]
     pub venue: String,
     /// The symbol; `/`, `-` and spaces are left out, letters raised.
+    #[schemars(regex(pattern = grammar::SYMBOL), length(max = 128))]
     pub symbol: String,
     /// Buy or sell.
     pub side: Side,
     /// Above zero, below 10^11, at most 8 decimals, a multiple of the instrument's lot.
+    #[schemars(with = "QuantityInput")]
     pub quantity: NumberInput,
     /// Market, or limit with a price.
     pub order_type: OrderType,
     /// Required for `limit`: above zero, below 10^9, at most 8 decimals, a multiple of the tick; ignored for `market`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PriceInput>")]
     pub price: Option<NumberInput>,
     /// How long the order stands; `GTC` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_in_force: Option<TimeInForce>,
     /// 1-36 printable ASCII characters without a space; required on the durable subject.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::CLIENT_ORDER_ID))]
     pub client_order_id: Option<String>,
     /// At most 32, each of 1-64 characters; `strategy:<name>` names the strategy.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<TagInput>>", length(max = MAX_TAGS))]
     pub tags: Option<Vec<String>>,
     /// 1-64 characters of `[A-Za-z0-9_-]`; `default` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::TOKEN))]
     pub account_id: Option<String>,
-    /// The loss expected of this order, for the daily-loss rule; its absolute value counts.
+    /// The loss expected of this order. No rule of this router counts it: it is refused (`invalid_field`).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<MoneyInput>")]
     pub estimated_loss: Option<NumberInput>,
-    /// Refused unless the order reduces the position.
+    /// Whether the order may only reduce the position. `true` is refused (`invalid_field`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reduce_only: Option<bool>,
     /// The mode the caller expects; another one in force is refused.
@@ -55,7 +68,7 @@ pub struct ExecutionIntent {
     pub mode: Option<Mode>,
     /// Never sent to a broker after this; at most 24 hours ahead.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UtcTimestamp>")]
+    #[schemars(with = "Option<TimestampInput>")]
     pub expires_at: Option<Timestamp>,
     /// The caller's own risk figures: they can tighten a limit, never loosen one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,15 +81,19 @@ pub struct ExecutionIntent {
 pub struct IntentRisk {
     /// The account they are of: the intent's, if given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::TOKEN))]
     pub account_id: Option<String>,
     /// Profit realised today, in the base currency.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<MoneyInput>")]
     pub realized_pnl: Option<NumberInput>,
     /// Profit not realised yet, in the base currency.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<MoneyInput>")]
     pub unrealized_pnl: Option<NumberInput>,
     /// The loss at which the account stops, above zero, in the base currency.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveMoneyInput>")]
     pub stop_loss: Option<NumberInput>,
 }
 

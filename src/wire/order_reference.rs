@@ -2,7 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::grammar;
 use super::object::Object;
 use super::report::ExecutionReport;
 use crate::domain::id::{ClientOrderId, OrderId};
@@ -12,12 +14,18 @@ use crate::fault::Fault;
 /// Names one order: by the router's id or by the caller's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
+#[schemars(extend("oneOf" = json!([
+    {"properties": {"order_id": {"type": "string"}}, "required": ["order_id"]},
+    {"properties": {"client_order_id": {"type": "string"}}, "required": ["client_order_id"]},
+])))]
 pub struct OrderReference {
     /// The router's id.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::ORDER_ID))]
     pub order_id: Option<String>,
     /// The caller's id.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::CLIENT_ORDER_ID))]
     pub client_order_id: Option<String>,
 }
 
@@ -45,6 +53,7 @@ impl std::fmt::Display for OrderName {
 pub struct CancelAllRequest {
     /// Only orders of this symbol.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::SYMBOL), length(max = 128))]
     pub symbol: Option<String>,
 }
 

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::number::{PlainNumber, UtcTimestamp};
+use super::grammar::UtcTimestamp;
+use super::number::PlainNumber;
 use super::settlement::Settlement;
 use crate::domain::decimal::Decimal;
 use crate::domain::execution::Fill;

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::number::{PlainNumber, UtcTimestamp};
+use super::grammar::{CivilDate, UtcTimestamp};
+use super::number::PlainNumber;
 use super::report::ExecutionReport;
 use crate::domain::decimal::Decimal;
 use crate::domain::execution::{Due, DueAction};
@@ -36,7 +37,7 @@ pub struct Settlement {
     /// What the order counts for in the day's notional, in millionths of the base currency.
     pub daily_notional: i64,
     /// The trading date it counts for.
-    #[schemars(with = "String")]
+    #[schemars(with = "CivilDate")]
     pub trading_date: TradingDate,
     /// The sum of fill price × quantity.
     #[schemars(with = "PlainNumber")]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::number::UtcTimestamp;
+use super::grammar::UtcTimestamp;
 use crate::domain::id::OrderId;
 use crate::domain::intent::Intent;
 use crate::domain::metadata::Metadata;

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::number::{NumberInput, PlainNumber};
+use super::grammar::{self, CivilDate, UtcTimestamp};
+use super::number::{NumberInput, PlainNumber, PositiveMoneyInput};
 use super::object::Object;
 use crate::domain::decimal::Decimal;
 use crate::domain::money::{Micros, Rounding};
@@ -26,7 +27,7 @@ pub struct RouterState {
     #[schemars(with = "PlainNumber")]
     pub notional_routed: Decimal,
     /// The day the daily figures count for.
-    #[schemars(with = "String")]
+    #[schemars(with = "CivilDate")]
     pub trading_date: TradingDate,
     /// Counts the changes; 0 while the settings' values are in force.
     pub version: u64,
@@ -38,12 +39,15 @@ pub struct RouterState {
 pub struct StateChangeRequest {
     /// The new cap of a day's routed notional, above zero, in the base currency.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, with = "PositiveMoneyInput")]
     pub daily_notional_limit: Option<NumberInput>,
     /// Who changes it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
     pub actor: Option<String>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
     pub reason: Option<String>,
 }
 
@@ -71,7 +75,7 @@ pub struct StateEvent {
     /// Why.
     pub reason: String,
     /// When.
-    #[schemars(with = "super::number::UtcTimestamp")]
+    #[schemars(with = "UtcTimestamp")]
     pub timestamp: crate::domain::time::Timestamp,
 }
 

@@ -12,6 +12,7 @@ use crate::domain::order::Order;
 use crate::domain::settlement::Deltas;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
+use crate::risk::intent_age::Lifetime;
 use crate::risk::{Approved, Assessment, Decision, Observed};
 use crate::store::StoreError;
 use crate::store::keys::OrderKey;
@@ -20,7 +21,6 @@ use crate::wire::settlement::document;
 
 /// What the claim came to.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large cases are the usual ones, and each claim is moved once")]
 pub enum Claim {
     /// The id is known.
     Known(KnownOrder),
@@ -34,13 +34,25 @@ pub enum Claim {
 ///
 /// # Errors
 /// What uses up no id: refusals, and a store that cannot be asked.
-pub async fn claim(router: &Router, intent: &Intent, deadline: Timestamp) -> Result<Claim, Fault> {
-    match admission::plan(router, intent, deadline) {
+pub async fn claim(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result<Claim, Fault> {
+    match admission::plan(router, intent, lifetime) {
         Plan::Refused(fault) => refuse(router, intent, fault).await,
-        Plan::Assessed { assessment, order, reference_price, quote_currency } => {
+        Plan::Assessed {
+            assessment,
+            order,
+            reference_price,
+            quote_currency,
+        } => {
             let figures = Metadata::new();
-            let lease = LeaseToken::assign();
-            let placement = Placement { order, reference_price, quote_currency, deadline, lease, figures };
+            let (lease, deadline) = (LeaseToken::assign(), lifetime.deadline);
+            let placement = Placement {
+                order,
+                reference_price,
+                quote_currency,
+                deadline,
+                lease,
+                figures,
+            };
             reserve_and_decide(router, intent, assessment, placement).await
         }
     }
@@ -76,7 +88,10 @@ async fn reserve_and_decide(
 fn action(router: &Router, assessment: &Assessment, placement: &Placement) -> ReserveAction {
     let (order, caps) = (&placement.order, assessment.caps().to_vec());
     if assessment.is_locked() {
-        return ReserveAction::Probe { scope: order.scope(), caps };
+        return ReserveAction::Probe {
+            scope: order.scope(),
+            caps,
+        };
     }
     let epoch = router.store.epoch().unwrap_or_default();
     ReserveAction::Claim {
@@ -102,13 +117,18 @@ async fn decide(
             signals::publish(router, &signals, intent, Some(&order.order_id));
             Ok(Claim::Approved(approved))
         }
-        Decision::Approved(..) => {
-            Err(Fault::new(Code::StoreUnavailable, "a limit changed while the order was judged; send it again"))
-        }
+        Decision::Approved(..) => Err(Fault::new(
+            Code::StoreUnavailable,
+            "a limit changed while the order was judged; send it again",
+        )),
         Decision::Denied(reason, signals) => {
             if is_claimed {
                 // The script found room where the rules see none: the claim is given back before the denial.
-                router.store.release(&order, &lease).await.map_err(|error| unavailable(&error))?;
+                router
+                    .store
+                    .release(&order, &lease)
+                    .await
+                    .map_err(|error| unavailable(&error))?;
             }
             signals::publish(router, &signals, intent, Some(&order.order_id));
             record_denial(router, order.denied(reason, Timestamp::now()), figures).await
@@ -120,7 +140,15 @@ async fn decide(
 async fn record_denial(router: &Router, order: Order, figures: Metadata) -> Result<Claim, Fault> {
     let epoch = router.store.epoch().unwrap_or_default();
     let document = document(&order, Deltas::default(), epoch, figures).encode();
-    match reserve(router, &order, ReserveAction::Deny { document: document.clone() }).await? {
+    match reserve(
+        router,
+        &order,
+        ReserveAction::Deny {
+            document: document.clone(),
+        },
+    )
+    .await?
+    {
         Reserved::Denied => Ok(Claim::Denied(order, document)),
         Reserved::Known(order) => Ok(Claim::Known(order)),
         other => Err(unreserved(&other)),
@@ -149,7 +177,10 @@ fn unreserved(reserved: &Reserved) -> Fault {
 /// Returns the fault of a store that could not be asked before anything was sent.
 pub fn unavailable(error: &StoreError) -> Fault {
     match error {
-        StoreError::QueueFull => Fault::new(Code::QueueFull, "this worker has too many orders waiting; nothing was sent"),
+        StoreError::QueueFull => Fault::new(
+            Code::QueueFull,
+            "this worker has too many orders waiting; nothing was sent",
+        ),
         error => Fault::new(Code::StoreUnavailable, format!("nothing was sent: {error}")),
     }
 }

@@ -42,7 +42,9 @@ pub async fn answer(
 ) -> Result<Option<Told>, Fault> {
     same_content(intent, &known.content)?;
     let key = OrderKey::new(router.mode, &intent.account_id, &intent.client_order_id);
-    let Some(known) = settled(router, &key, known, deadline).await? else { return Ok(None) };
+    let Some(known) = settled(router, &key, known, deadline).await? else {
+        return Ok(None);
+    };
     if known.stage == Stage::Claimed {
         return Ok(Some(in_flight(router, intent, &known.order_id)));
     }
@@ -92,20 +94,26 @@ async fn settled(
 fn in_flight(router: &Router, intent: &Intent, order_id: &OrderId) -> Told {
     let reason = Reason::new(ReasonCode::InFlight, "the order is under way; ask for it again");
     let report = ExecutionReport::receipt(intent, Some(order_id), router.mode, reason);
-    Told { report, journal_sequence: None, is_replay: true }
+    Told {
+        report,
+        journal_sequence: None,
+        is_replay: true,
+    }
 }
 
 /// A journal that cannot be read leaves a receipt, but for a denial, of which it is known that nothing was sent.
-fn not_readable(
-    router: &Router,
-    intent: &Intent,
-    known: &KnownOrder,
-    fault: Fault,
-) -> Result<Option<Told>, Fault> {
+fn not_readable(router: &Router, intent: &Intent, known: &KnownOrder, fault: Fault) -> Result<Option<Told>, Fault> {
     if known.stage == Stage::Denied {
         return Err(fault);
     }
-    let reason = Reason::new(ReasonCode::NotJournaled, format!("the order is known: {}", fault.detail));
+    let reason = Reason::new(
+        ReasonCode::NotJournaled,
+        format!("the order is known: {}", fault.detail),
+    );
     let report = ExecutionReport::receipt(intent, Some(&known.order_id), router.mode, reason);
-    Ok(Some(Told { report, journal_sequence: None, is_replay: true }))
+    Ok(Some(Told {
+        report,
+        journal_sequence: None,
+        is_replay: true,
+    }))
 }

@@ -20,7 +20,9 @@ const MAX_READS: usize = 5;
 /// When store or journal cannot be read.
 pub async fn report(router: &Router, key: &OrderKey) -> Result<Option<Told>, Fault> {
     for _ in 0..MAX_READS {
-        let Some(record) = router.store.read(key).await.map_err(|error| unavailable(&error))? else { return Ok(None) };
+        let Some(record) = router.store.read(key).await.map_err(|error| unavailable(&error))? else {
+            return Ok(None);
+        };
         if record.known.stage == Stage::Claimed {
             return Ok(None);
         }
@@ -29,15 +31,29 @@ pub async fn report(router: &Router, key: &OrderKey) -> Result<Option<Told>, Fau
             continue;
         }
         let sequence = record.known.journal_sequence;
-        let stored = router.reader.get(sequence).await.map_err(|error| unreadable(key, &error))?;
+        let stored = router
+            .reader
+            .get(sequence)
+            .await
+            .map_err(|error| unreadable(key, &error))?;
         let Some(stored) = stored else {
             return Err(unreadable(key, &format!("the journal has no entry {sequence}")));
         };
         let report = ExecutionReport::decode(&stored.body).map_err(|error| unreadable(key, &error))?;
-        let report = ExecutionReport { settlement: None, ..report };
-        return Ok(Some(Told { report, journal_sequence: Some(sequence), is_replay: false }));
+        let report = ExecutionReport {
+            settlement: None,
+            ..report
+        };
+        return Ok(Some(Told {
+            report,
+            journal_sequence: Some(sequence),
+            is_replay: false,
+        }));
     }
-    Err(Fault::new(Code::StoreUnavailable, "the order changes faster than it can be read; ask again"))
+    Err(Fault::new(
+        Code::StoreUnavailable,
+        "the order changes faster than it can be read; ask again",
+    ))
 }
 
 /// Appends what is settled and not on the journal, and marks it. Whoever settled it may be doing the same: an event
@@ -47,13 +63,20 @@ pub async fn report(router: &Router, key: &OrderKey) -> Result<Option<Told>, Fau
 /// When journal or store do not take it.
 pub async fn bring_to_journal(router: &Router, record: &Record) -> Result<(), Fault> {
     let Some(last) = record.pending.last() else {
-        return Err(Fault::new(Code::StoreUnavailable, "an event waits for the journal and is not in the outbox"));
+        return Err(Fault::new(
+            Code::StoreUnavailable,
+            "an event waits for the journal and is not in the outbox",
+        ));
     };
     let order = order_of(&last.body)?;
     let sequence = recording::append(router, &order, &record.pending).await;
     let marks = sequence.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
     for mark in marks {
-        router.store.mark_journaled(mark).await.map_err(|error| unavailable(&error))?;
+        router
+            .store
+            .mark_journaled(mark)
+            .await
+            .map_err(|error| unavailable(&error))?;
     }
     Ok(())
 }
@@ -69,5 +92,8 @@ pub fn order_of(document: &[u8]) -> Result<Order, Fault> {
 }
 
 fn unreadable(key: &OrderKey, error: &dyn std::fmt::Display) -> Fault {
-    Fault::new(Code::BusUnavailable, format!("the report of order {} cannot be read: {error}", key.name()))
+    Fault::new(
+        Code::BusUnavailable,
+        format!("the report of order {} cannot be read: {error}", key.name()),
+    )
 }

@@ -17,9 +17,9 @@ use crate::domain::execution::{PendingEvent, VenueReport, VenueState};
 use crate::domain::intent::Intent;
 use crate::domain::order::Order;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::risk::Approved;
+use crate::risk::intent_age::Lifetime;
 
 /// How often an id that was known a moment ago and is free again is judged anew within one call.
 const MAX_JUDGEMENTS: usize = 8;
@@ -30,21 +30,24 @@ const MAX_JUDGEMENTS: usize = 8;
 /// The fault its caller is told: nothing was sent, or a rule denied it.
 pub async fn submit(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let intent = admission::read(call)?;
-    let deadline = admission::deadline(router, call, &intent);
+    let lifetime = admission::lifetime(router, call, &intent);
     let about = |fault: Fault| fault.about(intent.client_order_id.as_str());
-    let told = execute(router, &intent, deadline).await.map_err(about)?;
+    let told = execute(router, &intent, lifetime).await.map_err(about)?;
     if call.durable && told.is_receipt() {
         // Only this message brings its caller an answer: it has to come again.
-        return Err(about(Fault::new(Code::StoreUnavailable, "the order is still under way")));
+        return Err(about(Fault::new(
+            Code::StoreUnavailable,
+            "the order is still under way",
+        )));
     }
     Ok(told.answer())
 }
 
-async fn execute(router: &Router, intent: &Intent, deadline: Timestamp) -> Result<Told, Fault> {
+async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result<Told, Fault> {
     for _ in 0..MAX_JUDGEMENTS {
         stop_point::reach("before_reserve");
-        match claim::claim(router, intent, deadline).await? {
-            Claim::Known(order) => match known::answer(router, intent, order, deadline).await? {
+        match claim::claim(router, intent, lifetime).await? {
+            Claim::Known(order) => match known::answer(router, intent, order, lifetime.deadline).await? {
                 Some(told) => return Ok(told),
                 // It was released in the meantime: the id is free, and the intent is judged anew.
                 None => continue,
@@ -53,18 +56,28 @@ async fn execute(router: &Router, intent: &Intent, deadline: Timestamp) -> Resul
             Claim::Approved(placement) => return send(router, intent, placement).await,
         }
     }
-    Err(Fault::new(Code::StoreUnavailable, "the id was taken and given back too often; nothing was sent"))
+    Err(Fault::new(
+        Code::StoreUnavailable,
+        "the id was taken and given back too often; nothing was sent",
+    ))
 }
 
 /// Journals a denial and tells it.
 async fn deny(router: &Router, order: &Order, document: Vec<u8>) -> Result<Told, Fault> {
-    let pending = vec![PendingEvent { version: order.version, body: document.into() }];
-    let reason = order.reason.clone().unwrap_or_else(|| Reason::new(ReasonCode::RiskLocked, "a risk rule stopped it"));
+    let pending = vec![PendingEvent {
+        version: order.version,
+        body: document.into(),
+    }];
+    let reason = order
+        .reason
+        .clone()
+        .unwrap_or_else(|| Reason::new(ReasonCode::RiskLocked, "a risk rule stopped it"));
     match recording::record(router, order, &pending).await {
         Ok(_) => Err(Fault::of_denial(&reason).unwrap_or_else(|| Fault::new(Code::RiskLocked, reason.message))),
-        Err(error) => {
-            Err(Fault::new(Code::PersistenceFailed, format!("the order was denied and not sent, but: {error}")))
-        }
+        Err(error) => Err(Fault::new(
+            Code::PersistenceFailed,
+            format!("the order was denied and not sent, but: {error}"),
+        )),
     }
 }
 
@@ -72,7 +85,13 @@ async fn deny(router: &Router, order: &Order, document: Vec<u8>) -> Result<Told,
 async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -> Result<Told, Fault> {
     let placement = approved.get().clone();
     let Some(broker) = router.brokers.get(&intent.broker) else {
-        return not_sent(router, intent, &placement, NotSent::Unavailable("the broker is not configured".into())).await;
+        return not_sent(
+            router,
+            intent,
+            &placement,
+            NotSent::Unavailable("the broker is not configured".into()),
+        )
+        .await;
     };
     match broker.place(approved).await {
         PlaceOutcome::Acknowledged(Acknowledgement::Booked(booked)) => {
@@ -83,46 +102,51 @@ async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -
         }
         PlaceOutcome::Rejected(reason) => {
             let state = VenueState::Rejected(reason);
-            let report = VenueReport { broker_order_id: None, fills: Vec::new(), state, due: None };
+            let report = VenueReport {
+                broker_order_id: None,
+                fills: Vec::new(),
+                state,
+                due: None,
+            };
             settle(router, intent, &placement, report).await
         }
         PlaceOutcome::NotSent(why) => not_sent(router, intent, &placement, why).await,
-        PlaceOutcome::OutcomeUnknown(why) => {
-            Ok(Told::receipt(intent, &placement.order, ReasonCode::OutcomeUnknown, &why))
-        }
+        PlaceOutcome::OutcomeUnknown(why) => Ok(Told::receipt(
+            intent,
+            &placement.order,
+            ReasonCode::OutcomeUnknown,
+            &why,
+        )),
     }
 }
 
 /// Settles what a venue has said of an order.
-async fn settle(
-    router: &Router,
-    intent: &Intent,
-    placement: &Placement,
-    report: VenueReport,
-) -> Result<Told, Fault> {
-    match book::settle_placement(router, placement, report, None).await {
+async fn settle(router: &Router, intent: &Intent, placement: &Placement, report: VenueReport) -> Result<Told, Fault> {
+    match book::settle_placement(&router.store, placement, report, None).await {
         Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
         Err(error) => {
             let why = format!("the venue has answered, and its answer could not be settled: {error}");
-            Ok(Told::receipt(intent, &placement.order, ReasonCode::OutcomeUnknown, &why))
+            Ok(Told::receipt(
+                intent,
+                &placement.order,
+                ReasonCode::OutcomeUnknown,
+                &why,
+            ))
         }
     }
 }
 
 /// Gives back what the order holds. A release that cannot be confirmed is told as unknown, never as not sent.
-async fn not_sent(
-    router: &Router,
-    intent: &Intent,
-    placement: &Placement,
-    why: NotSent,
-) -> Result<Told, Fault> {
+async fn not_sent(router: &Router, intent: &Intent, placement: &Placement, why: NotSent) -> Result<Told, Fault> {
     let fault = match why {
         NotSent::Expired => admission::expired(placement.deadline),
         NotSent::LeaseLost => Fault::new(
             Code::StoreUnavailable,
             "the order waited longer than its lease and was not sent; send it again",
         ),
-        NotSent::Unavailable(reason) => Fault::new(Code::BrokerUnavailable, format!("the order was not sent: {reason}")),
+        NotSent::Unavailable(reason) => {
+            Fault::new(Code::BrokerUnavailable, format!("the order was not sent: {reason}"))
+        }
         NotSent::QueueFull => Fault::new(
             Code::QueueFull,
             format!("{} has too many orders waiting; this one was not sent", intent.broker),
@@ -133,7 +157,12 @@ async fn not_sent(
         Err(error) => {
             tracing::warn!(order_id = %placement.order.order_id, %error, "a claim could not be given back; its lease will end");
             let why = unavailable(&error).detail;
-            Ok(Told::receipt(intent, &placement.order, ReasonCode::OutcomeUnknown, &why))
+            Ok(Told::receipt(
+                intent,
+                &placement.order,
+                ReasonCode::OutcomeUnknown,
+                &why,
+            ))
         }
     }
 }

@@ -30,7 +30,11 @@ impl Told {
     /// Returns a receipt about an order of an intent.
     pub fn receipt(intent: &Intent, order: &Order, code: ReasonCode, message: &str) -> Self {
         let report = ExecutionReport::receipt(intent, Some(&order.order_id), order.mode, Reason::new(code, message));
-        Self { report, journal_sequence: None, is_replay: false }
+        Self {
+            report,
+            journal_sequence: None,
+            is_replay: false,
+        }
     }
 
     /// Returns a receipt about an order that is known.
@@ -41,7 +45,11 @@ impl Told {
             reason: Some(Reason::new(code, message)),
             ..ExecutionReport::of(order)
         };
-        Self { report, journal_sequence: None, is_replay: false }
+        Self {
+            report,
+            journal_sequence: None,
+            is_replay: false,
+        }
     }
 
     /// Whether it tells only that there is nothing journaled to tell.
@@ -67,7 +75,11 @@ pub async fn tell(router: &Router, order: &Order, pending: &[PendingEvent]) -> R
     match record(router, order, pending).await {
         Ok(sequence) => {
             stop_point::reach("after_journal");
-            Ok(Told { report: ExecutionReport::of(order), journal_sequence: Some(sequence), is_replay: false })
+            Ok(Told {
+                report: ExecutionReport::of(order),
+                journal_sequence: Some(sequence),
+                is_replay: false,
+            })
         }
         Err(error) => {
             tracing::warn!(order_id = %order.order_id, %error, "a report is settled and not on the journal yet");
@@ -101,11 +113,7 @@ pub async fn record(router: &Router, order: &Order, pending: &[PendingEvent]) ->
 ///
 /// # Errors
 /// When one of them is not known to be on the journal.
-pub async fn append(
-    router: &Router,
-    order: &Order,
-    pending: &[PendingEvent],
-) -> Result<Vec<Journaled>, AppendError> {
+pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) -> Result<Vec<Journaled>, AppendError> {
     let subject = subjects::reports(&order.broker, &order.account_id);
     let entry = |event: &PendingEvent| Entry {
         subject: subject.clone(),
@@ -113,7 +121,10 @@ pub async fn append(
         body: event.body.clone(),
         headers: Vec::new(),
     };
-    let sequences = router.journal.append_in_order(pending.iter().map(entry).collect()).await?;
+    let sequences = router
+        .journal
+        .append_in_order(pending.iter().map(entry).collect())
+        .await?;
     let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
     let mark = |(event, sequence): (&PendingEvent, u64)| Journaled {
         key: key.clone(),

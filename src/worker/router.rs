@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
 use super::signals::Signals;
 use crate::brokers::handle::BrokerHandle;
-use crate::bus::journal::{Journal, Reader};
+use crate::bus::journal::{Journal, JournalInfo, Reader};
 use crate::config::Settings;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
@@ -38,8 +39,46 @@ pub struct Router {
     pub mode: Mode,
     /// The time limits of calls that name none.
     pub patience: Patience,
+    /// Whether the journal has room for new orders.
+    pub room: Room,
     /// Work that outlives the call it comes from; a drain waits for it.
     pub afterwards: TaskTracker,
+}
+
+/// Whether the journal has room for new orders: intake stops while there is still some left for the reports of those
+/// that are open.
+#[derive(Debug, Clone, Default)]
+pub struct Room(Arc<AtomicBool>);
+
+impl Room {
+    /// From which share of its space on the journal takes no new orders, in per cent.
+    pub const WATERMARK_PERCENT: u64 = 90;
+
+    /// Takes note of how full the journal is.
+    pub fn note(&self, info: &JournalInfo) {
+        let limit = u64::try_from(info.max_bytes).ok().filter(|limit| *limit > 0);
+        let is_full = limit.is_some_and(|limit| info.bytes >= limit / 100 * Self::WATERMARK_PERCENT);
+        if self.0.swap(is_full, Ordering::AcqRel) != is_full {
+            if is_full {
+                tracing::error!(
+                    bytes = info.bytes,
+                    ?limit,
+                    "the journal is nearly full: no new order is taken"
+                );
+            } else {
+                tracing::warn!(
+                    bytes = info.bytes,
+                    ?limit,
+                    "the journal has room again: orders are taken"
+                );
+            }
+        }
+    }
+
+    /// Whether there is room.
+    pub fn is_left(&self) -> bool {
+        !self.0.load(Ordering::Acquire)
+    }
 }
 
 /// How long calls count where their caller says nothing.
@@ -59,7 +98,12 @@ impl Instruments {
     /// Returns the instruments of the settings.
     pub fn of(settings: &Settings) -> Self {
         let instruments = settings.instruments.instruments(&settings.risk);
-        Self(instruments.into_iter().map(|one| ((one.venue.clone(), one.symbol.clone()), one)).collect())
+        Self(
+            instruments
+                .into_iter()
+                .map(|one| ((one.venue.clone(), one.symbol.clone()), one))
+                .collect(),
+        )
     }
 
     /// Returns an instrument.

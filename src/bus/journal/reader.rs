@@ -203,7 +203,9 @@ impl Replay {
             Some(consumer) => consumer,
             None => (self.consumer().await?, 1),
         };
-        let asked = consumer.fetch().max_messages(REPLAY_BATCH).expires(limit).messages();
+        // No more than there should be, and without a wait: where nothing is left the server says so at once.
+        let left = usize::try_from(self.to - self.next).map_or(REPLAY_BATCH, |left| left.saturating_add(1));
+        let asked = consumer.fetch().max_messages(left.min(REPLAY_BATCH)).messages();
         let mut batch = within(limit, "replaying the journal", asked).await?;
         loop {
             let message = match timeout(limit, batch.next()).await {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use async_nats::{HeaderMap, Message};
-use serde::Serialize;
 
 use super::delivery::Delivery;
 use crate::bus::connection::Bus;
@@ -11,28 +10,13 @@ use crate::bus::journal::append::singly;
 use crate::bus::journal::{AppendError, Entry};
 use crate::bus::{headers, subjects};
 use crate::config::journal::JournalSettings;
+use crate::wire::dead_letter::{BodyEncoding, DeadLetter};
 use crate::wire::problem::Problem;
 
 /// Room for the protocol and the headers of a dead letter, in bytes.
 const ENVELOPE_BYTES: usize = 16 * 1_024;
 /// A letter that is too large keeps this part of what fits: each byte of a body can take six as JSON.
 const TRUNCATED_PART: usize = 8;
-
-#[derive(Debug, Serialize)]
-struct DeadLetter<'a> {
-    subject: &'a str,
-    headers: BTreeMap<String, Vec<&'a str>>,
-    body: String,
-    /// `utf-8` or `base64`.
-    body_encoding: &'static str,
-    /// How many bytes the body had when only its beginning is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    truncated_from: Option<usize>,
-    deliveries: u64,
-    stream_sequence: u64,
-    published_at: String,
-    problem: &'a Problem,
-}
 
 /// Puts a delivery into the stream of dead letters, and returns its place when that is acknowledged.
 pub(super) async fn keep(bus: &Bus, delivery: &Delivery, problem: &Problem) -> Result<u64, AppendError> {
@@ -65,11 +49,11 @@ fn letter(delivery: &Delivery, problem: &Problem, body_max: usize) -> Vec<u8> {
     let kept = &message.payload[..body_max.min(message.payload.len())];
     let truncated = kept.len() < message.payload.len();
     let (body, body_encoding) = match std::str::from_utf8(kept) {
-        Ok(text) => (text.to_owned(), "utf-8"),
-        Err(_) => (base64(kept), "base64"),
+        Ok(text) => (text.to_owned(), BodyEncoding::Utf8),
+        Err(_) => (base64(kept), BodyEncoding::Base64),
     };
     let letter = DeadLetter {
-        subject: &message.subject,
+        subject: message.subject.to_string(),
         headers: if truncated {
             BTreeMap::new()
         } else {
@@ -77,20 +61,20 @@ fn letter(delivery: &Delivery, problem: &Problem, body_max: usize) -> Vec<u8> {
         },
         body,
         body_encoding,
-        truncated_from: truncated.then_some(message.payload.len()),
+        truncated_from: truncated.then_some(message.payload.len() as u64),
         deliveries: delivery.deliveries,
         stream_sequence: delivery.stream_sequence,
-        published_at: delivery.published_at.to_string(),
-        problem,
+        published_at: delivery.published_at,
+        problem: problem.clone(),
     };
     // Strings and numbers only: there is nothing in it that JSON cannot hold.
     serde_json::to_vec(&letter).unwrap_or_default()
 }
 
-fn all_headers(message: &Message) -> BTreeMap<String, Vec<&str>> {
+fn all_headers(message: &Message) -> BTreeMap<String, Vec<String>> {
     let all = message.headers.iter().flat_map(HeaderMap::iter);
-    all.map(|(name, values)| (name.to_string(), values.iter().map(|value| value.as_str()).collect()))
-        .collect()
+    let texts = |values: &Vec<async_nats::HeaderValue>| values.iter().map(|value| value.as_str().to_owned()).collect();
+    all.map(|(name, values)| (name.to_string(), texts(values))).collect()
 }
 
 /// Returns the headers a dead letter keeps as headers: those for the server would speak to it a second time.

@@ -20,6 +20,10 @@ use crate::domain::time::Timestamp;
 use crate::fault::{self, Code, Fault};
 use crate::wire::problem::Problem;
 
+/// An intent rests longer each time, up to so many times the delay of the settings: by default the deliveries then last
+/// beyond an intent's own deadline, and a short outage makes no dead letters.
+const REST_GROWTH_MAX: u32 = 10;
+
 /// What every delivery needs.
 pub(super) struct Door<H> {
     pub(super) bus: Bus,
@@ -147,6 +151,7 @@ impl<H: Handler> Door<H> {
                 tracing::warn!(%error, "the answer to a durable intent could not be sent");
             }
         }
+        self.handler.answered();
         disposition
     }
 
@@ -169,7 +174,11 @@ impl<H: Handler> Door<H> {
     }
 
     async fn rest(&self, delivery: &Delivery) {
-        self.tell(delivery, AckKind::Nak(Some(self.doors.nak_delay()))).await;
+        let times = u32::try_from(delivery.deliveries)
+            .unwrap_or(REST_GROWTH_MAX)
+            .clamp(1, REST_GROWTH_MAX);
+        self.tell(delivery, AckKind::Nak(Some(self.doors.nak_delay() * times)))
+            .await;
     }
 
     async fn tell(&self, delivery: &Delivery, kind: AckKind) {

@@ -184,6 +184,7 @@ impl<H: Handler> Door<H> {
             },
         };
         self.answer(&request, &result).await;
+        self.handler.answered();
     }
 
     async fn answer(&self, request: &Request, result: &Result<Answer, Fault>) {

@@ -1,7 +1,8 @@
--- Applies journal events to a store that is being healed: each order's versions once, in the journal's order.
+-- Applies journal events to a store that is being healed, or late ones after it: each order's versions once, in the
+-- journal's order.
 --
 -- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, then those the commands name by their index
--- ARGV  1 the healer's epoch, 2 lock (ms), 3 ttl of a day's counters (ms), then for each event a command (JSON) and a
+-- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 ttl of a day's counters (ms), then for each event a command (JSON) and a
 --       document:
 --         k order record, i index key, op open set, du due set (key indices), n name, o order id, h content hash
 --         v version, st stage after it ('open', 'ended' or 'denied'), q journal sequence, at next due moment (ms) or 0
@@ -56,6 +57,8 @@ for at = 4, #ARGV, 2 do
     redis.call('ZREM', KEYS[4], c.n)
     if c.at > 0 then redis.call('ZADD', KEYS[c.du], c.at, c.n) else redis.call('ZREM', KEYS[c.du], c.n) end
   end
-  redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', c.q))
+  if c.q > sum(KEYS[1], 'journal_sequence') then
+    redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', c.q))
+  end
 end
 return {'replayed', changed}

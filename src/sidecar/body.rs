@@ -1,0 +1,136 @@
+//! The body of a request: JSON by its content type, within its size, in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::bridge::Terms;
+use super::context::Context;
+use super::json::APPLICATION_JSON;
+use super::problem::Failure;
+use crate::fault::{Code, Fault};
+use crate::wire::object::MAX_BODY_BYTES;
+
+/// How much of a body that is too large is read on: a client in the middle of sending would not see the answer.
+const DISCARDED_BYTES: usize = 8 * MAX_BODY_BYTES;
+/// How long a body that is too large is read on.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// A body that says it is JSON.
+#[derive(Debug)]
+pub(super) struct JsonBody(pub(super) Bytes);
+
+impl FromRequest<Arc<Context>> for JsonBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, context: &Arc<Context>) -> Result<Self, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let terms = Terms::from_request_parts(&mut parts, context).await?;
+        check_media_type(&parts.headers)?;
+        let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        if declared.is_some_and(|text| text.parse().is_ok_and(|length: u64| length > MAX_BODY_BYTES as u64)) {
+            discard(body.into_data_stream()).await;
+            return Err(too_large().into());
+        }
+        Ok(Self(read(body, terms.body_by()).await?))
+    }
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Fault> {
+    let unsupported = |detail: &str| Err(Fault::new(Code::UnsupportedMediaType, detail));
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let is_json = match (types.next(), types.next()) {
+        (Some(only), None) => only.to_str().is_ok_and(is_json),
+        _ => false,
+    };
+    if !is_json {
+        return unsupported("the header Content-Type must be application/json, in UTF-8");
+    }
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if encoding != "identity" => unsupported("the body must not be compressed"),
+        _ => Ok(()),
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    let mut parts = text.split(';').map(str::trim);
+    let is_utf8 = |charset: &str| charset.trim_matches('"').eq_ignore_ascii_case("utf-8");
+    parts
+        .next()
+        .is_some_and(|essence| essence.eq_ignore_ascii_case(APPLICATION_JSON))
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => is_utf8(value.trim()),
+            _ => true,
+        })
+}
+
+async fn read(body: Body, by: Instant) -> Result<Bytes, Fault> {
+    let mut pieces = body.into_data_stream();
+    let mut read = BytesMut::new();
+    loop {
+        match timeout_at(by, pieces.next()).await {
+            Err(_) => return Err(Fault::new(Code::Malformed, "the body did not arrive in time")),
+            Ok(None) => return Ok(read.freeze()),
+            Ok(Some(Err(error))) => {
+                tracing::debug!(%error, "a body broke off");
+                return Err(Fault::new(Code::Malformed, "the body ends before its announced end"));
+            }
+            Ok(Some(Ok(piece))) => {
+                if read.len() + piece.len() > MAX_BODY_BYTES {
+                    discard(pieces).await;
+                    return Err(too_large());
+                }
+                read.extend_from_slice(&piece);
+            }
+        }
+    }
+}
+
+async fn discard(mut pieces: BodyDataStream) {
+    let mut discarded = 0;
+    let all = async {
+        while let Some(Ok(piece)) = pieces.next().await {
+            discarded += piece.len();
+            if discarded > DISCARDED_BYTES {
+                break;
+            }
+        }
+    };
+    // Whoever sends more, or more slowly, has to do without the answer.
+    let _ = timeout(DISCARD_TIME, all).await;
+}
+
+fn too_large() -> Fault {
+    Fault::new(
+        Code::PayloadTooLarge,
+        format!("the body is larger than {MAX_BODY_BYTES} bytes"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_in_utf_8_is_json() {
+        for (text, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=UTF-8", true),
+            ("application/json;charset=\"utf-8\"", true),
+            ("application/json; charset=latin1", false),
+            ("application/problem+json", false),
+            ("application/jsonx", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            assert_eq!(is_json(text), expected, "{text}");
+        }
+    }
+}

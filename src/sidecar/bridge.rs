@@ -1,0 +1,199 @@
+//! The way onto the bus: every request with its deadline, its trace and a bounded wait.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::context::{Arrival, Context};
+use super::problem::Failure;
+use crate::bus::client::{CallError, Reply, new_traceparent};
+use crate::bus::headers::{DEADLINE, TRACEPARENT};
+use crate::domain::time::Timestamp;
+use crate::fault::{Code, Fault};
+
+/// What is kept for writing the answer, of the time a request has.
+const ANSWER_MARGIN: Duration = Duration::from_millis(100);
+/// How much earlier than this side the worker gives up: its own word is worth more than a guess.
+const WORKER_MARGIN: Duration = Duration::from_millis(400);
+/// Of a short time limit no margin takes more than this part.
+const MARGIN_DIVISOR: u32 = 4;
+/// How long after a client's own deadline its answer is waited for.
+const CLIENT_GRACE: Duration = Duration::from_millis(250);
+
+/// What a request brings onto the bus: until when it counts, how long its answer is waited for, and its trace.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    deadline: Timestamp,
+    listen_until: Instant,
+    body_by: Instant,
+    traceparent: String,
+    arrival: Arrival,
+}
+
+impl FromRequestParts<Arc<Context>> for Terms {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, Failure> {
+        let arrival = parts.extensions.get::<Arrival>().copied();
+        // The gate gives every request its arrival.
+        let arrival = arrival.ok_or_else(|| Fault::new(Code::PersistenceFailed, "the request came past the gate"))?;
+        Ok(Self::read(&parts.headers, arrival, context.request_timeout)?)
+    }
+}
+
+impl Terms {
+    /// Returns the terms of a request.
+    ///
+    /// # Errors
+    /// `invalid_field` when its own deadline is no timestamp: one that is there and not understood must not count as none.
+    fn read(headers: &HeaderMap, arrival: Arrival, time_limit: Duration) -> Result<Self, Fault> {
+        let most = time_limit / MARGIN_DIVISOR;
+        let mut listen_until = arrival.at + (time_limit - ANSWER_MARGIN.min(most));
+        let body_by = listen_until - WORKER_MARGIN.min(most);
+        let (now, instant) = (Timestamp::now(), Instant::now());
+        let mut deadline = now.after(body_by.saturating_duration_since(instant));
+        if let Some(own) = own_deadline(headers)?
+            && own < deadline
+        {
+            deadline = own;
+            // One that has passed is for the worker to judge: it still tells of an order it knows.
+            if own > now {
+                listen_until = listen_until.min(instant + own.since(now) + CLIENT_GRACE);
+            }
+        }
+        Ok(Self {
+            deadline,
+            listen_until,
+            body_by,
+            traceparent: trace(headers).map_or_else(new_traceparent, str::to_owned),
+            arrival,
+        })
+    }
+
+    /// Returns when the body must have arrived.
+    pub(super) fn body_by(&self) -> Instant {
+        self.body_by
+    }
+
+    /// Returns who sent the request, as a journal entry names it.
+    pub(super) fn actor(&self) -> String {
+        format!("rest {}", self.arrival.peer.0)
+    }
+}
+
+/// Sends a request and waits for its answer.
+///
+/// # Errors
+/// See [`CallError`].
+pub(super) async fn call(context: &Context, subject: &str, body: Bytes, terms: &Terms) -> Result<Reply, CallError> {
+    let patience = terms.listen_until.saturating_duration_since(Instant::now());
+    let caller = &context.caller;
+    let sent = caller.request_for(patience, subject, body, terms.deadline, &terms.traceparent);
+    match AssertUnwindSafe(sent).catch_unwind().await {
+        Ok(result) => result,
+        Err(_) => {
+            tracing::error!(
+                subject,
+                "a request on the bus panicked: whether it was sent is not known"
+            );
+            Err(CallError::Timeout)
+        }
+    }
+}
+
+fn own_deadline(headers: &HeaderMap) -> Result<Option<Timestamp>, Fault> {
+    let invalid = |rule: &str| Fault::field(Code::InvalidField, DEADLINE, rule);
+    let mut values = headers.get_all(DEADLINE).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(only), None) => {
+            let text = only.to_str().unwrap_or_default();
+            let deadline = Timestamp::parse(text.trim());
+            deadline.map(Some).map_err(|error| invalid(&error.to_string()))
+        }
+        _ => Err(invalid("must be given once")),
+    }
+}
+
+/// Returns the client's trace context (W3C Trace Context, version 00), if it is one.
+fn trace(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let is_hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_id = |part: &str, length: usize| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
+    let parts: Vec<&str> = text.split('-').collect();
+    match parts.as_slice() {
+        ["00", trace, parent, flags] if is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+    use crate::sidecar::context::Peer;
+
+    const LIMIT: Duration = Duration::from_secs(6);
+
+    fn read(deadline: Option<&str>, limit: Duration) -> Result<Terms, Fault> {
+        let mut headers = HeaderMap::new();
+        if let Some(text) = deadline {
+            headers.insert(DEADLINE, HeaderValue::from_str(text).unwrap());
+        }
+        let peer = Peer(([127, 0, 0, 1], 1).into());
+        let at = Instant::now();
+        Terms::read(&headers, Arrival { at, peer }, limit)
+    }
+
+    #[test]
+    fn the_worker_gives_up_before_this_side_does() {
+        for limit in [Duration::from_millis(100), LIMIT] {
+            let (begun, terms) = (Instant::now(), read(None, limit).unwrap());
+            assert!(terms.body_by < terms.listen_until);
+            assert!(terms.listen_until < begun + limit + Duration::from_millis(50));
+            assert!(terms.deadline <= Timestamp::now().after(limit));
+            assert!(terms.deadline > Timestamp::now().after(limit / 4));
+        }
+    }
+
+    #[test]
+    fn a_deadline_of_the_clients_own_tightens_and_never_loosens() {
+        let soon = Timestamp::now().after(Duration::from_secs(1));
+        let terms = read(Some(&soon.to_string()), LIMIT).unwrap();
+        assert_eq!(terms.deadline, soon);
+        assert!(terms.listen_until < Instant::now() + Duration::from_secs(2));
+        let passed = read(Some("2020-01-01T00:00:00Z"), LIMIT).unwrap();
+        assert_eq!(passed.deadline, Timestamp::parse("2020-01-01T00:00:00Z").unwrap());
+        assert!(passed.listen_until > Instant::now() + Duration::from_secs(4));
+        let late = read(Some("2999-01-01T00:00:00Z"), LIMIT).unwrap();
+        assert!(late.deadline < Timestamp::now().after(LIMIT));
+        for text in ["", "soon", "1h"] {
+            assert_eq!(read(Some(text), LIMIT).unwrap_err().code, Code::InvalidField, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_trace_context_is_passed_on() {
+        for (text, expected) in [
+            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true),
+            ("00-00000000000000000000000000000000-b7ad6b7169203331-01", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", false),
+            ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRACEPARENT, HeaderValue::from_static(text));
+            assert_eq!(trace(&headers).is_some(), expected, "{text}");
+        }
+    }
+}

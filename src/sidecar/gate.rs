@@ -1,0 +1,179 @@
+//! What every request passes: its id, its place, its own task, and the log.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{HeaderMap, HeaderValue, ORIGIN};
+use axum::http::{HeaderName, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::context::{Arrival, Context, Peer};
+use super::{problem, router};
+use crate::fault::{Code, Fault};
+
+/// The header that names a request, in both directions.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that is taken from a client.
+const MAX_REQUEST_ID: usize = 64;
+
+/// Handles a request in a task of its own: one whose client goes away is finished, and logged, all the same.
+pub(super) async fn pass(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let span = tracing::info_span!(
+        "request",
+        id = id.to_str().unwrap_or_default(),
+        method = %request.method(),
+        path = request.uri().path(),
+    );
+    let task = context
+        .requests
+        .spawn(handle(Arc::clone(&context), request, next).instrument(span));
+    let mut response = task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request's task failed");
+        problem::internal()
+    });
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+async fn handle(context: Arc<Context>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let response = match admit(&context, &mut request, begun) {
+        Ok(place) => {
+            let response = whole(next.run(request)).await;
+            // The place is free before the answer is on its way: a client's next request finds it.
+            drop(place);
+            response
+        }
+        Err(fault) => problem::response(&fault),
+    };
+    let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
+    match status {
+        500.. => tracing::warn!(status, ?elapsed, "failed"),
+        _ if changes => tracing::info!(status, ?elapsed, "answered"),
+        _ => tracing::debug!(status, ?elapsed, "answered"),
+    }
+    response
+}
+
+/// Returns the answer of a handler, also of one that panics.
+async fn whole(handler: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("the handler of a request panicked");
+        problem::internal()
+    })
+}
+
+/// Gives a request its arrival and its place; the sign of life needs none.
+fn admit(
+    context: &Context,
+    request: &mut Request,
+    at: Instant,
+) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
+    if is_from_a_foreign_page(request.headers()) {
+        let detail = "without API keys, pages of other origins may not use the sidecar";
+        return Err(Fault::new(Code::NotEntitled, detail));
+    }
+    let peer = request.extensions().get::<Peer>().copied();
+    let peer = peer.unwrap_or(Peer(([0, 0, 0, 0], 0).into()));
+    request.extensions_mut().insert(Arrival { at, peer });
+    if request.uri().path() == router::LIVE {
+        return Ok(None);
+    }
+    let full = |_| {
+        Fault::new(
+            Code::QueueFull,
+            "the sidecar has as many requests under way as it takes; nothing was sent",
+        )
+    };
+    Arc::clone(&context.places).try_acquire_owned().map(Some).map_err(full)
+}
+
+/// Returns the client's id of the request where it is fit for logs, and a new one otherwise.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_sane = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    };
+    let made = || HeaderValue::from_str(&uuid::Uuid::new_v4().simple().to_string());
+    match headers.get(REQUEST_ID).filter(is_sane) {
+        Some(given) => given.clone(),
+        // Hex digits make a header's value.
+        None => made().unwrap_or(HeaderValue::from_static("-")),
+    }
+}
+
+/// Whether a browser sends the request for a page that is not this machine's own. A page of anywhere can reach loopback
+/// through its visitor's browser, and by a name that it lets point here even past the same-origin policy.
+fn is_from_a_foreign_page(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let authority = origin.to_str().ok().and_then(|text| text.split_once("://"));
+    let authority: Option<axum::http::uri::Authority> = authority.and_then(|(_, rest)| rest.parse().ok());
+    let is_own = authority.is_some_and(|authority| {
+        let host = authority.host().trim_matches(['[', ']']);
+        let is_loopback = |ip: std::net::IpAddr| ip.to_canonical().is_loopback();
+        host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
+    });
+    !is_own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_document_too() {
+        let response = whole(async { panic!("as the test wants") }).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let problem: crate::wire::problem::Problem = serde_json::from_slice(&body).unwrap();
+        assert_eq!((problem.status, problem.code.as_str()), (500, "internal_error"));
+    }
+
+    #[test]
+    fn an_id_is_taken_if_it_is_sane() {
+        for (given, taken) in [
+            ("abc-1/2:3", true),
+            (&*"x".repeat(64), true),
+            (&*"x".repeat(65), false),
+            ("", false),
+            ("a b", false),
+            ("tab\there", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
+            let id = request_id(&headers);
+            assert_eq!(id == given, taken, "{given}");
+            assert!((1..=MAX_REQUEST_ID).contains(&id.len()));
+        }
+        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn pages_of_other_origins_stay_out() {
+        for (origin, foreign) in [
+            ("http://localhost:3000", false),
+            ("http://127.0.0.1:8100", false),
+            ("http://[::1]:8100", false),
+            ("https://example.com", true),
+            ("http://localhost.example.com", true),
+            ("http://localhost@example.com", true),
+            ("null", true),
+            ("", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            assert_eq!(is_from_a_foreign_page(&headers), foreign, "{origin}");
+        }
+        assert!(!is_from_a_foreign_page(&HeaderMap::new()));
+    }
+}

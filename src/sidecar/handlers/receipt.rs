@@ -1,0 +1,48 @@
+//! The receipt of a cancel: what can be told of an order that nobody has told us of.
+
+use serde::Serialize;
+
+use crate::domain::id::{AccountId, BrokerId};
+use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::terms::OrderStatus;
+use crate::domain::time::Timestamp;
+use crate::wire::order_reference::OrderName;
+
+/// Those fields of an `ExecutionReport` that are known of an order by its name alone.
+#[derive(Debug, Serialize)]
+pub(super) struct Receipt<'a> {
+    order_id: &'a str,
+    client_order_id: Option<&'a str>,
+    account_id: &'a str,
+    broker: &'a str,
+    status: OrderStatus,
+    updated_at: Timestamp,
+    version: u32,
+    reason: Reason,
+}
+
+impl<'a> Receipt<'a> {
+    /// Returns the receipt of a request that was sent and not answered.
+    pub(super) fn of_unanswered(name: &'a OrderName, broker: &'a BrokerId, account: &'a AccountId, why: &str) -> Self {
+        let (order_id, client_order_id) = match name {
+            OrderName::OrderId(id) => (id.as_str(), None),
+            OrderName::ClientOrderId(id) => ("", Some(id.as_str())),
+        };
+        Self {
+            order_id,
+            client_order_id,
+            account_id: account.as_str(),
+            broker: broker.as_str(),
+            status: OrderStatus::Unknown,
+            updated_at: Timestamp::now(),
+            version: 0,
+            reason: Reason::new(ReasonCode::OutcomeUnknown, why),
+        }
+    }
+
+    /// Returns the receipt's JSON.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        // Strings and whole numbers only: there is nothing in it that JSON cannot hold.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}

@@ -1,0 +1,99 @@
+//! `GET /state` and `PUT /state`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+
+use crate::bus::client::Reply;
+use crate::bus::subjects;
+use crate::fault::{Code, Fault};
+use crate::sidecar::body::JsonBody;
+use crate::sidecar::bridge::{self, Terms};
+use crate::sidecar::context::Context;
+use crate::sidecar::json;
+use crate::sidecar::parameters::Parameters;
+use crate::sidecar::problem::{self, Failure};
+use crate::wire::object::Object;
+use crate::wire::state::{RouterState, decode_change};
+
+const ACTOR: &str = "actor";
+const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
+const UNANSWERED: &str = "no worker has answered in time; ask again";
+const CHANGE_UNANSWERED: &str = "no worker has answered in time: whether the change is in force is not known; read the \
+                                 state, or change it again";
+
+/// Tells what is in force.
+pub(in crate::sidecar) async fn show(
+    State(context): State<Arc<Context>>,
+    terms: Terms,
+    parameters: Parameters,
+) -> Result<Response, Failure> {
+    parameters.finish()?;
+    let reply = bridge::call(&context, subjects::STATE_GET, EMPTY_OBJECT, &terms).await;
+    let reply = reply.map_err(|error| problem::harmless(error, UNANSWERED))?;
+    Ok(told(&context, reply))
+}
+
+/// Changes what is in force, and tells it.
+pub(in crate::sidecar) async fn change(
+    State(context): State<Arc<Context>>,
+    terms: Terms,
+    parameters: Parameters,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Failure> {
+    parameters.finish()?;
+    let body = signed(body, &terms.actor())?;
+    let reply = bridge::call(&context, subjects::STATE_SET, body, &terms).await;
+    // No order is sent by it, and a change that is made twice is made once.
+    let reply = reply.map_err(|error| problem::harmless(error, CHANGE_UNANSWERED))?;
+    tracing::info!(actor = terms.actor(), "the state was changed");
+    Ok(told(&context, reply))
+}
+
+/// Returns the change with its actor, which a client cannot name itself.
+fn signed(body: Bytes, actor: &str) -> Result<Bytes, Fault> {
+    Object::read(&body)?;
+    let signed = json::with_text(&body, ACTOR, actor);
+    let own_actor = || Fault::field(Code::UnknownField, ACTOR, "is not a field of this request");
+    let signed = signed.ok_or_else(own_actor)?;
+    decode_change(&signed)?;
+    Ok(signed)
+}
+
+fn told(context: &Context, reply: Reply) -> Response {
+    if let Ok(state) = serde_json::from_slice::<RouterState>(&reply.body) {
+        context.mode.seen(state.mode);
+    }
+    json::response(StatusCode::OK, reply.body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_signed_by_us_alone() {
+        let read = |text: &str| signed(Bytes::copy_from_slice(text.as_bytes()), "rest 127.0.0.1:1");
+        let body = read(r#"{"daily_notional_limit":1.50,"reason":"r"}"#).unwrap();
+        assert_eq!(
+            body,
+            r#"{"actor":"rest 127.0.0.1:1","daily_notional_limit":1.50,"reason":"r"}"#
+        );
+        assert_eq!(decode_change(&body).unwrap().actor, "rest 127.0.0.1:1");
+        for (text, field) in [
+            (r#"{"daily_notional_limit":1,"reason":"r","actor":"me"}"#, "actor"),
+            (r#"{"daily_notional_limit":1}"#, "reason"),
+            (r#"{"reason":"r"}"#, "daily_notional_limit"),
+            (r#"{"daily_notional_limit":0,"reason":"r"}"#, "daily_notional_limit"),
+            (r#"{"daily_notional_limit":1,"reason":"r","reason":"s"}"#, "reason"),
+            (r#"{"daily_notional_limit":1,"reason":"r","colour":1}"#, "colour"),
+            ("{}", "reason"),
+        ] {
+            assert_eq!(read(text).unwrap_err().field.as_deref(), Some(field), "{text}");
+        }
+        assert_eq!(read("[]").unwrap_err().code, Code::Malformed);
+    }
+}

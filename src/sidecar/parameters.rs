@@ -1,0 +1,83 @@
+//! The query of a request, read strictly: a parameter that is passed over could cost money.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+
+use super::problem::Failure;
+use crate::domain::id::AccountId;
+use crate::fault::{Code, Fault, quoted};
+
+/// The most parameters a query may have.
+const MAX_PARAMETERS: usize = 32;
+
+/// The parameters nobody has asked for yet.
+#[derive(Debug)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let malformed = |detail: String| Failure(Fault::new(Code::Malformed, detail));
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let Query(pairs) = query.map_err(|error| malformed(format!("the query cannot be read: {error}")))?;
+        if pairs.len() > MAX_PARAMETERS {
+            return Err(malformed(format!(
+                "the query has more than {MAX_PARAMETERS} parameters"
+            )));
+        }
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            if pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
+                return Err(Fault::field(Code::InvalidField, name, "stands twice").into());
+            }
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl Parameters {
+    /// Takes a parameter and checks it with `parse`.
+    ///
+    /// # Errors
+    /// `invalid_field` when `parse` refuses it.
+    pub(super) fn take<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Fault> {
+        let Some(at) = self.0.iter().position(|(known, _)| known == name) else {
+            return Ok(None);
+        };
+        let (_, text) = self.0.swap_remove(at);
+        parse(&text)
+            .map(Some)
+            .map_err(|rule| Fault::field(Code::InvalidField, name, rule))
+    }
+
+    /// Takes the account; without one it is the default account.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is none.
+    pub(super) fn account(&mut self) -> Result<AccountId, Fault> {
+        let account = self.take("account_id", AccountId::new)?;
+        Ok(account.unwrap_or_else(AccountId::default_account))
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// `unknown_field` when there is a parameter nobody asked for.
+    pub(super) fn finish(self) -> Result<(), Fault> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name = quoted(name);
+                Err(Fault::field(
+                    Code::UnknownField,
+                    &name,
+                    "is not a parameter of this request",
+                ))
+            }
+        }
+    }
+}

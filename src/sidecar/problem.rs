@@ -1,0 +1,74 @@
+//! Errors as answers: the problem document of the bus, with what HTTP adds.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::{Response as HttpResponse, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::bus::client::CallError;
+use crate::domain::metadata::Metadata;
+use crate::fault::{self, Code, Fault};
+use crate::wire::problem::{Problem, encode};
+
+/// The media type of a problem document (RFC 9457).
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A request that ends in a problem document.
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) Fault);
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        response(&self.0)
+    }
+}
+
+/// Returns the answer that tells of a fault.
+pub(super) fn response(fault: &Fault) -> Response {
+    of_body(fault.code.status(), encode(fault))
+}
+
+/// Returns the answer with this problem document.
+pub(super) fn of_body(status: u16, body: Vec<u8>) -> Response {
+    let mut response = HttpResponse::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    if matches!(status, 429 | 503) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(fault::RETRY_AFTER.as_secs().max(1)));
+    }
+    response
+}
+
+/// Returns the answer to a request whose handling broke. It sent nothing to a broker: what is on its way there has an
+/// answer of its own.
+pub(super) fn internal() -> Response {
+    let status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+    let problem = Problem {
+        kind: "about:blank".to_owned(),
+        title: "Internal Server Error".to_owned(),
+        status,
+        detail: "the sidecar failed to handle the request; its log tells more under the request's id".to_owned(),
+        code: "internal_error".to_owned(),
+        field: None,
+        rule_id: None,
+        metadata: Metadata::new(),
+        client_order_id: None,
+    };
+    // Strings only: there is nothing in it that JSON cannot hold.
+    of_body(status, serde_json::to_vec(&problem).unwrap_or_default())
+}
+
+/// Returns the failure of a request that changes nothing at a broker: there, a missing answer may be told as one.
+pub(super) fn harmless(error: CallError, unanswered: &str) -> Failure {
+    Failure(match error {
+        CallError::Fault(fault) => fault,
+        CallError::Timeout => Fault::new(Code::NoWorker, unanswered),
+    })
+}

@@ -1,0 +1,188 @@
+//! The settlement of what venues say, and the book the paper venues keep in the store through it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::brokers::adapter::{Booked, Placement};
+use crate::brokers::port::{BookError, PaperBook};
+use crate::domain::execution::{PendingEvent, VenueReport};
+use crate::domain::id::LeaseToken;
+use crate::domain::metadata::Metadata;
+use crate::domain::order::{Applied, ApplyError, Order};
+use crate::domain::settlement::Deltas;
+use crate::domain::time::Timestamp;
+use crate::store::keys::OrderKey;
+use crate::store::settle::{Settle, Settled};
+use crate::store::{Store, StoreError};
+use crate::wire::settlement::{document, read_document};
+
+use super::stop_point;
+
+/// How often a settlement is sent again whose answer was lost; it is known by its id and booked once.
+const MAX_ATTEMPTS: u32 = 5;
+/// The pause before it is sent again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The paper venues' book: their orders' records in the store.
+#[derive(Debug, Clone)]
+pub struct StoreBook {
+    store: Store,
+}
+
+impl StoreBook {
+    /// Returns the book in a store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+impl PaperBook for StoreBook {
+    async fn place(&self, placement: &Placement, report: VenueReport) -> Result<Booked, BookError> {
+        settle_placement(&self.store, placement, report, Some(placement.deadline)).await
+    }
+
+    async fn amend(&self, order: &Order, report: VenueReport) -> Result<Booked, BookError> {
+        settle_later(&self.store, order, report).await
+    }
+}
+
+/// Settles a later effect of an order, if it is still at this version.
+///
+/// # Errors
+/// Says whether nothing was booked, or may have been.
+pub async fn settle_later(store: &Store, order: &Order, report: VenueReport) -> Result<Booked, BookError> {
+    let applied = apply(order, &report)?;
+    book(store, applied, Deltas::default(), Fence::default(), Metadata::new()).await
+}
+
+/// What an effect needs to be booked beyond the order's version.
+#[derive(Debug, Default)]
+struct Fence {
+    lease: Option<LeaseToken>,
+    deadline: Option<Timestamp>,
+}
+
+/// Settles the first thing said of a claimed order, fenced by its lease and, where the settlement is the sending, by
+/// its deadline.
+///
+/// # Errors
+/// Says whether nothing was booked, or may have been.
+pub async fn settle_placement(
+    store: &Store,
+    placement: &Placement,
+    report: VenueReport,
+    deadline: Option<Timestamp>,
+) -> Result<Booked, BookError> {
+    let applied = apply(&placement.order, &report)?;
+    let fence = Fence {
+        lease: Some(placement.lease.clone()),
+        deadline,
+    };
+    stop_point::reach("before_settle");
+    let reserved = placement.order.claim_deltas();
+    let booked = book(store, applied, reserved, fence, placement.figures.clone()).await;
+    stop_point::reach("after_settle");
+    booked
+}
+
+fn apply(order: &Order, report: &VenueReport) -> Result<Applied, BookError> {
+    order.apply(report, Timestamp::now()).map_err(|error| match error {
+        ApplyError::NothingNew => BookError::NothingNew,
+        ApplyError::NotExact | ApplyError::TooManyFills => BookError::Unavailable(error.to_string()),
+    })
+}
+
+/// Books an effect. The journal's first event of an order tells its moves from nothing: what was reserved before, and
+/// what is settled now.
+async fn book(
+    store: &Store,
+    applied: Applied,
+    reserved: Deltas,
+    fence: Fence,
+    figures: Metadata,
+) -> Result<Booked, BookError> {
+    let Applied { order, deltas } = applied;
+    let epoch = store
+        .epoch()
+        .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
+    let told = reserved.plus(&deltas);
+    let told = told.ok_or_else(|| BookError::Unavailable("its sums leave the exact range".to_owned()))?;
+    let body = Bytes::from(document(&order, told, epoch, figures).encode());
+    let settle = Settle {
+        order,
+        deltas,
+        document: body.clone(),
+        lease: fence.lease,
+        deadline: fence.deadline,
+        settlement_id: Uuid::now_v7(),
+    };
+    let mut pending = send(store, &settle).await?;
+    pending.push(PendingEvent {
+        version: settle.order.version,
+        body,
+    });
+    Ok(Booked {
+        order: settle.order,
+        pending,
+    })
+}
+
+/// Sends a settlement until its answer is known, a bounded number of times.
+async fn send(store: &Store, settle: &Settle) -> Result<Vec<PendingEvent>, BookError> {
+    let mut may_be_booked = false;
+    let mut reason = String::new();
+    for attempt in 0..MAX_ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let error = match store.settle(settle.clone()).await {
+            Ok(settled) => return answer(store, settle, settled).await,
+            Err(error) => error,
+        };
+        may_be_booked |= error.may_have_happened();
+        reason = error.to_string();
+        match error {
+            StoreError::Unknown(_) | StoreError::Corrupt(_) | StoreError::QueueFull => {}
+            StoreError::NotExecuted(_) | StoreError::Stale(_) => break,
+        }
+    }
+    if may_be_booked {
+        Err(BookError::Unknown(reason))
+    } else {
+        Err(BookError::Unavailable(reason))
+    }
+}
+
+async fn answer(store: &Store, settle: &Settle, settled: Settled) -> Result<Vec<PendingEvent>, BookError> {
+    match settled {
+        Settled::Booked(pending) => Ok(pending),
+        Settled::LeaseLost => Err(BookError::LeaseLost),
+        Settled::Late => Err(BookError::Expired),
+        Settled::Missing => Err(BookError::Missing),
+        Settled::Inexact => Err(BookError::Unavailable(
+            "a shared sum would leave the exact range".to_owned(),
+        )),
+        Settled::Superseded(document) => Err(superseded(store, settle, &document).await),
+    }
+}
+
+/// Returns the order as another effect left it.
+async fn superseded(store: &Store, settle: &Settle, document: &[u8]) -> BookError {
+    let order = match read_document(document) {
+        Ok((order, _)) => return BookError::Superseded(Box::new(order)),
+        Err(_) => &settle.order,
+    };
+    // Without a document it has ended and only the journal holds its report, or it changed while we looked.
+    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    match store.read(&key).await {
+        Ok(Some(record)) if record.document.is_empty() => BookError::Ended,
+        Ok(Some(record)) => match read_document(&record.document) {
+            Ok((order, _)) => BookError::Superseded(Box::new(order)),
+            Err(error) => BookError::Unavailable(error.to_string()),
+        },
+        Ok(None) => BookError::Missing,
+        Err(error) => BookError::Unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,79 @@
+//! What happens to paper orders by themselves: rests that fill later, days that end. Whichever worker gets there first
+//! does it; the others find nothing due.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+
+use super::router::Router;
+use super::{lookup, recording};
+use crate::brokers::adapter::{DueOutcome, Effects};
+use crate::domain::id::BrokerId;
+use crate::store::keys::OrderKey;
+use crate::store::read::Waiting;
+use crate::store::reserve::Stage;
+
+/// How often due orders are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How many due orders are worked on at a time.
+const AT_A_TIME: usize = 64;
+
+/// Carries out what is due at each broker whose book is ours, until it is stopped.
+pub(super) async fn run(router: Router, stop: CancellationToken) {
+    let ours = |broker: &&BrokerId| {
+        router
+            .brokers
+            .get(*broker)
+            .is_some_and(|handle| handle.capabilities().effects == Effects::InStore)
+    };
+    let brokers: Vec<BrokerId> = router.brokers.keys().filter(ours).cloned().collect();
+    while !stop.is_cancelled() {
+        for broker in &brokers {
+            // A store that cannot be asked now is asked again in a moment; healing is somebody else's work.
+            let Ok(keys) = router
+                .store
+                .waiting(&Waiting::Due(broker.clone()), Duration::ZERO)
+                .await
+            else {
+                continue;
+            };
+            stream::iter(keys)
+                .for_each_concurrent(AT_A_TIME, |key| carry_out(&router, key))
+                .await;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+async fn carry_out(router: &Router, key: OrderKey) {
+    let Ok(Some(record)) = router.store.read(&key).await else {
+        return;
+    };
+    if record.known.stage != Stage::Open {
+        return;
+    }
+    let order = match lookup::order_of(&record.document) {
+        Ok(order) => order,
+        Err(fault) => {
+            tracing::error!(order = key.name(), %fault, "a due order cannot be read");
+            return;
+        }
+    };
+    let Some(broker) = router.brokers.get(&order.broker) else {
+        return;
+    };
+    match broker.due(order).await {
+        DueOutcome::Booked(booked) => {
+            if let Err(error) = recording::record(router, &booked.order, &booked.pending).await {
+                tracing::warn!(order = key.name(), %error, "a fill is settled and waits in the outbox for the journal");
+            }
+        }
+        DueOutcome::NothingDue => {}
+        DueOutcome::NotSent(why) => tracing::debug!(order = key.name(), ?why, "a due order is tried again"),
+        DueOutcome::OutcomeUnknown(why) => tracing::warn!(order = key.name(), why, "a due order is looked at again"),
+    }
+}

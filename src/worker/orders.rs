@@ -1,0 +1,241 @@
+//! Requests about orders that exist: get, cancel, cancel all.
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::claim::unavailable;
+use super::known::{LOOK_AGAIN, MAX_WAIT};
+use super::lookup;
+use super::recording::{self, Told};
+use super::router::Router;
+use crate::brokers::adapter::{CancelOutcome, NotSent};
+use crate::bus::call::{Answer, Call};
+use crate::domain::execution::VenueReport;
+use crate::domain::id::{AccountId, BrokerId};
+use crate::domain::order::Order;
+use crate::domain::reason::ReasonCode;
+use crate::domain::time::Timestamp;
+use crate::fault::{Code, Fault};
+use crate::store::keys::OrderKey;
+use crate::store::read::Record;
+use crate::store::reserve::Stage;
+use crate::wire::order_reference::{CancelAllAnswer, OrderName, decode_cancel_all, decode_order};
+
+/// How many orders of one cancel-all are worked on at a time.
+const CANCELS_AT_A_TIME: usize = 32;
+
+/// Whom a call speaks for: the broker and the account of its subject.
+struct Caller {
+    broker: BrokerId,
+    account_id: AccountId,
+    deadline: Timestamp,
+}
+
+impl Caller {
+    fn of(router: &Router, call: &Call) -> Result<Self, Fault> {
+        let broker = BrokerId::new(call.broker.as_deref().unwrap_or_default());
+        let broker = broker.map_err(|rule| Fault::field(Code::InvalidField, "broker", rule))?;
+        if !router.brokers.contains_key(&broker) {
+            return Err(Fault::field(
+                Code::UnknownBroker,
+                "broker",
+                format!("is {broker}, which is not known"),
+            ));
+        }
+        let account_id = AccountId::new(call.account.as_deref().unwrap_or_default());
+        let account_id = account_id.map_err(|rule| Fault::field(Code::InvalidField, "account_id", rule))?;
+        let deadline = call
+            .deadline
+            .unwrap_or_else(|| call.arrived_at.after(router.patience.request));
+        if deadline <= Timestamp::now() {
+            return Err(super::admission::expired(deadline));
+        }
+        Ok(Self {
+            broker,
+            account_id,
+            deadline,
+        })
+    }
+
+    /// Returns the key of the order a caller names, if it is one of its own.
+    async fn key(&self, router: &Router, name: &OrderName) -> Result<OrderKey, Fault> {
+        let key = match name {
+            OrderName::ClientOrderId(id) => Some(OrderKey::new(router.mode, &self.account_id, id)),
+            OrderName::OrderId(id) => router.store.find(id).await.map_err(|error| unavailable(&error))?,
+        };
+        // Another account's order is not known to this caller.
+        key.filter(|key| *key.account_id() == self.account_id)
+            .ok_or_else(|| unknown(name))
+    }
+
+    async fn record(&self, router: &Router, key: &OrderKey, name: &OrderName) -> Result<Record, Fault> {
+        let record = router.store.read(key).await.map_err(|error| unavailable(&error))?;
+        record.ok_or_else(|| unknown(name))
+    }
+}
+
+fn unknown(name: &OrderName) -> Fault {
+    Fault::new(
+        Code::UnknownOrder,
+        format!("no order with the {name} is known in this account"),
+    )
+}
+
+/// Answers with an order's current report.
+///
+/// # Errors
+/// `unknown_order`, or what keeps it from being read.
+pub async fn get(router: &Router, call: &Call) -> Result<Answer, Fault> {
+    let caller = Caller::of(router, call)?;
+    let name = decode_order(&call.body)?;
+    let key = caller.key(router, &name).await?;
+    if let Some(told) = lookup::report(router, &key).await? {
+        return if told.report.broker == caller.broker.as_str() {
+            Ok(told.answer())
+        } else {
+            Err(unknown(&name))
+        };
+    }
+    let record = caller.record(router, &key, &name).await?;
+    let order = lookup::order_of(&record.document)?;
+    Ok(Told::receipt_of(&order, ReasonCode::InFlight, "the order is under way; ask for it again").answer())
+}
+
+/// Cancels one order and answers with its report.
+///
+/// # Errors
+/// `unknown_order`; `order_closed` for an order that has ended, however it did.
+pub async fn cancel(router: &Router, call: &Call) -> Result<Answer, Fault> {
+    let caller = Caller::of(router, call)?;
+    let name = decode_order(&call.body)?;
+    let key = caller.key(router, &name).await?;
+    cancel_one(router, &caller, &key, &name).await.map(|told| told.answer())
+}
+
+/// Cancels every open order of an account at a broker, and says what remains.
+///
+/// # Errors
+/// When the open orders cannot be read.
+pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
+    let caller = Caller::of(router, call)?;
+    let symbol = decode_cancel_all(&call.body)?;
+    let concerns = |order: &Order| symbol.as_ref().is_none_or(|symbol| order.symbol == *symbol);
+    let keys = open(router, &caller).await?;
+    let cancels = stream::iter(keys).map(|(key, order)| {
+        let caller = &caller;
+        let concerned = concerns(&order);
+        async move {
+            let name = OrderName::OrderId(order.order_id.clone());
+            if concerned {
+                cancel_one(router, caller, &key, &name).await.ok()
+            } else {
+                None
+            }
+        }
+    });
+    let told: Vec<Option<Told>> = cancels.buffer_unordered(CANCELS_AT_A_TIME).collect().await;
+    let cancelled = told
+        .into_iter()
+        .flatten()
+        .filter(|told| !told.is_receipt())
+        .map(|told| told.report)
+        .collect();
+    let mut remaining = Vec::new();
+    for (key, order) in open(router, &caller)
+        .await?
+        .into_iter()
+        .filter(|(_, order)| concerns(order))
+    {
+        match lookup::report(router, &key).await {
+            Ok(Some(told)) if told.report.status.is_ended() => {}
+            Ok(Some(told)) => remaining.push(told.report),
+            _ => remaining.push(Told::receipt_of(&order, ReasonCode::InFlight, "the order is under way").report),
+        }
+    }
+    let body = serde_json::to_vec(&CancelAllAnswer { cancelled, remaining });
+    let body = body.map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
+    Ok(Answer {
+        body,
+        journal_sequence: None,
+        replayed: false,
+    })
+}
+
+/// Returns the caller's orders that have not ended, with what is known of each.
+async fn open(router: &Router, caller: &Caller) -> Result<Vec<(OrderKey, Order)>, Fault> {
+    let names = router.store.open_orders(&caller.broker, &caller.account_id).await;
+    let mut orders = Vec::new();
+    for key in names.map_err(|error| unavailable(&error))? {
+        let record = router.store.read(&key).await.map_err(|error| unavailable(&error))?;
+        if let Some(record) = record.filter(|record| matches!(record.known.stage, Stage::Claimed | Stage::Open)) {
+            orders.push((key, lookup::order_of(&record.document)?));
+        }
+    }
+    Ok(orders)
+}
+
+async fn cancel_one(router: &Router, caller: &Caller, key: &OrderKey, name: &OrderName) -> Result<Told, Fault> {
+    let record = sent(router, caller, key, name).await?;
+    let order = match record.known.stage {
+        Stage::Ended | Stage::Denied => return Err(closed(name)),
+        Stage::Claimed | Stage::Open => lookup::order_of(&record.document)?,
+    };
+    if order.broker != caller.broker {
+        return Err(unknown(name));
+    }
+    if record.known.stage == Stage::Claimed {
+        return Ok(Told::receipt_of(
+            &order,
+            ReasonCode::InFlight,
+            "the order is still being sent; cancel it again",
+        ));
+    }
+    let broker = router.brokers.get(&order.broker).ok_or_else(|| unknown(name))?;
+    match broker.cancel(order.clone()).await {
+        CancelOutcome::Booked(booked) => recording::tell(router, &booked.order, &booked.pending).await,
+        CancelOutcome::Reported(report) => settle(router, &order, report).await,
+        CancelOutcome::Closed(_) => Err(closed(name)),
+        CancelOutcome::NotSent(NotSent::QueueFull) => Err(Fault::new(
+            Code::QueueFull,
+            "too many cancels are waiting; this one was not sent",
+        )),
+        CancelOutcome::NotSent(why) => Err(Fault::new(
+            Code::BrokerUnavailable,
+            format!("the cancel was not sent: {why:?}"),
+        )),
+        CancelOutcome::OutcomeUnknown(why) => {
+            let message = format!("the venue has not said whether the order is cancelled: {why}");
+            Ok(Told::receipt_of(&order, ReasonCode::OutcomeUnknown, &message))
+        }
+    }
+}
+
+/// Settles what a venue says of an order that it was asked to cancel.
+async fn settle(router: &Router, order: &Order, report: VenueReport) -> Result<Told, Fault> {
+    match super::book::settle_later(&router.store, order, report).await {
+        Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
+        Err(error) => {
+            let message = format!("the venue has answered, and its answer could not be settled: {error}");
+            Ok(Told::receipt_of(order, ReasonCode::OutcomeUnknown, &message))
+        }
+    }
+}
+
+/// Waits until an order that is still being sent has been, or has been given up.
+async fn sent(router: &Router, caller: &Caller, key: &OrderKey, name: &OrderName) -> Result<Record, Fault> {
+    let end = caller.deadline.min(Timestamp::now().after(MAX_WAIT));
+    loop {
+        let record = caller.record(router, key, name).await?;
+        if record.known.stage != Stage::Claimed || Timestamp::now() >= end {
+            return Ok(record);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn closed(name: &OrderName) -> Fault {
+    Fault::new(
+        Code::OrderClosed,
+        format!("the order with the {name} has ended; there is nothing left to cancel"),
+    )
+}

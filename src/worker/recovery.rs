@@ -1,0 +1,77 @@
+//! What a worker that died left behind: claims whose lease has ended are released, events that wait in the outbox are
+//! brought to the journal. Every worker does this for all of them.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+
+use super::router::Router;
+use super::{lookup, state};
+use crate::store::keys::OrderKey;
+use crate::store::read::Waiting;
+use crate::store::reserve::Stage;
+
+/// How often it is looked for what was left.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long an event may wait in the outbox before somebody else than its owner brings it to the journal.
+pub const OUTBOX_PATIENCE: Duration = Duration::from_secs(1);
+/// How many orders are worked on at a time.
+const AT_A_TIME: usize = 32;
+
+/// Finishes what others left, until it is stopped.
+pub(super) async fn run(router: Router, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Ok(keys) = router.store.waiting(&Waiting::ExpiredLease, Duration::ZERO).await {
+            stream::iter(keys)
+                .for_each_concurrent(AT_A_TIME, |key| release(&router, key))
+                .await;
+        }
+        if let Ok(keys) = router.store.waiting(&Waiting::Outbox, OUTBOX_PATIENCE).await {
+            stream::iter(keys)
+                .for_each_concurrent(AT_A_TIME, |key| bring(&router, key))
+                .await;
+        }
+        if let Err(fault) = state::bring_to_journal(&router).await {
+            tracing::debug!(%fault, "the shared state is brought to the journal later");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Releases a claim whose lease has ended: it was never sent, and who held it has lost the right to.
+async fn release(router: &Router, key: OrderKey) {
+    let Ok(Some(record)) = router.store.read(&key).await else {
+        return;
+    };
+    let (Stage::Claimed, Some(lease)) = (record.known.stage, &record.lease) else {
+        return;
+    };
+    match lookup::order_of(&record.document) {
+        Ok(order) => match router.store.release(&order, lease).await {
+            Ok(true) => {
+                tracing::warn!(order_id = %order.order_id, "released a claim that nobody finished; it was not sent")
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(order_id = %order.order_id, %error, "a claim is released later"),
+        },
+        Err(fault) => tracing::error!(order = key.name(), %fault, "a claim cannot be read and stays reserved"),
+    }
+}
+
+/// Brings the events of an order to the journal.
+async fn bring(router: &Router, key: OrderKey) {
+    let Ok(Some(record)) = router.store.read(&key).await else {
+        return;
+    };
+    if record.known.journaled_version >= record.known.version {
+        return;
+    }
+    match lookup::bring_to_journal(router, &record).await {
+        Ok(()) => tracing::info!(order_id = %record.known.order_id, "brought a waiting event to the journal"),
+        Err(fault) => tracing::warn!(order_id = %record.known.order_id, %fault, "an event waits for the journal"),
+    }
+}

@@ -1,0 +1,217 @@
+//! The life of a worker: connect, agree on the streams, make the store whole, open the doors; and the way back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::router::{Instruments, Patience, Room, Router};
+use super::signals::Signals;
+use super::{brokers, events, healing, recovery};
+use crate::bus::connection::{self, Bus};
+use crate::bus::journal::{Journal, JournalTask, Reader};
+use crate::bus::queue::DurableDoor;
+use crate::bus::service::Service;
+use crate::bus::topology::{self, TopologyError};
+use crate::bus::{BusError, subjects};
+use crate::config::Settings;
+use crate::config::journal::{Append, JournalSettings};
+use crate::domain::id::{BrokerId, IdError};
+use crate::domain::terms::Mode;
+use crate::risk::Limits;
+use crate::store::{Store, StoreError};
+
+/// How long a worker waits for its servers at start.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How often it tries meanwhile.
+const START_PAUSE: Duration = Duration::from_millis(100);
+/// How long the last steps of a drain may take each.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// No connection to NATS.
+    #[error("NATS: {0}")]
+    Bus(#[from] BusError),
+    /// The streams are not as they must be.
+    #[error("{0}")]
+    Topology(#[from] TopologyError),
+    /// No connection to Redis.
+    #[error("Redis: {0}")]
+    Store(#[from] StoreError),
+    /// The shared state is not whole.
+    #[error("{0}")]
+    Healing(#[from] healing::HealingError),
+    /// A setting that cannot hold.
+    #[error("{0}")]
+    Settings(String),
+}
+
+impl From<IdError> for WorkerError {
+    fn from(error: IdError) -> Self {
+        Self::Settings(error.to_string())
+    }
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    service: Service,
+    doors: Vec<DurableDoor>,
+    stop: CancellationToken,
+    background: TaskTracker,
+    router: Router,
+    writers: [JournalTask; 2],
+    bus: Bus,
+}
+
+impl Worker {
+    /// Starts a worker; when it returns, both doors are open.
+    ///
+    /// # Errors
+    /// What keeps it from taking orders.
+    pub async fn start(settings: &Settings) -> Result<Self, WorkerError> {
+        let patience = connection::Patience::Until(START_PATIENCE);
+        let bus = connection::connect(&settings.nats, "order-router worker", patience).await?;
+        let ids: Result<Vec<BrokerId>, IdError> = settings
+            .brokers
+            .enabled
+            .iter()
+            .map(|name| BrokerId::new(name))
+            .collect();
+        let broker_ids = ids?;
+        topology::apply(&bus, &settings.nats, &settings.doors, &broker_ids).await?;
+        let store = connect(settings).await?;
+        let (router, writers) = assemble(settings, &bus, store)?;
+        let late = make_whole(&router).await?;
+        let (stop, background) = (CancellationToken::new(), TaskTracker::new());
+        background.spawn(healing::run(router.clone(), late, stop.clone()));
+        background.spawn(recovery::run(router.clone(), stop.clone()));
+        background.spawn(events::run(router.clone(), stop.clone()));
+        let handler = Arc::new(router.clone());
+        let version = env!("CARGO_PKG_VERSION");
+        let service = Service::start(&settings.nats, &settings.doors, patience, version, handler.clone()).await?;
+        let door = |broker| DurableDoor::start(bus.clone(), settings.doors.clone(), broker, handler.clone());
+        let doors = broker_ids.into_iter().map(door).collect();
+        tracing::info!(brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME, "the worker takes orders");
+        Ok(Self {
+            service,
+            doors,
+            stop,
+            background,
+            router,
+            writers,
+            bus,
+        })
+    }
+
+    /// Stops taking orders, finishes what is under way within `grace`, journals what is settled, and closes.
+    pub async fn drain(self, grace: Duration) {
+        let Self {
+            service,
+            doors,
+            stop,
+            background,
+            router,
+            writers,
+            bus,
+        } = self;
+        let doors = futures_util::future::join_all(doors.into_iter().map(|door| door.drain(grace)));
+        let (requests, intents) = tokio::join!(service.drain(grace), doors);
+        let unfinished = requests.unfinished + intents.iter().map(|door| door.unfinished).sum::<usize>();
+        if unfinished > 0 {
+            tracing::warn!(
+                unfinished,
+                "calls were still under way when the time to finish was over"
+            );
+        }
+        stop.cancel();
+        background.close();
+        within("background work", background.wait()).await;
+        router.afterwards.close();
+        within("marks and alerts", router.afterwards.wait()).await;
+        drop(router);
+        for writer in writers {
+            within("the journal's writer", writer.ended()).await;
+        }
+        if let Err(error) = bus.round_trip().await {
+            tracing::warn!(%error, "the last messages may not have left");
+        }
+        tracing::info!("the worker has stopped");
+    }
+}
+
+async fn within(what: &str, ending: impl Future<Output = ()>) {
+    if tokio::time::timeout(CLOSING_TIME, ending).await.is_err() {
+        tracing::warn!("{what} did not end in time");
+    }
+}
+
+async fn connect(settings: &Settings) -> Result<Store, StoreError> {
+    let end = tokio::time::Instant::now() + START_PATIENCE;
+    loop {
+        match Store::connect(&settings.redis).await {
+            Err(error) if tokio::time::Instant::now() < end => {
+                tracing::debug!(%error, "Redis is not there yet");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Makes the store whole before the first order; waits for a worker that is at it already.
+async fn make_whole(router: &Router) -> Result<Option<healing::Late>, healing::HealingError> {
+    let end = tokio::time::Instant::now() + START_PATIENCE;
+    loop {
+        match healing::check(router).await {
+            Err(error @ healing::HealingError::JournalBehind { .. }) => return Err(error),
+            Err(error) if tokio::time::Instant::now() < end => {
+                tracing::debug!(%error, "the shared state is not whole yet");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [JournalTask; 2]), WorkerError> {
+    let unusable = |what: &str| WorkerError::Settings(format!("{what} cannot be used"));
+    let (journal, journal_task) = Journal::start(bus.clone(), settings.journal.clone());
+    let pipelined = JournalSettings {
+        append: Append::Pipelined,
+        ..settings.journal.clone()
+    };
+    let (alerts, alerts_task) = Journal::start(bus.clone(), pipelined);
+    let afterwards = TaskTracker::new();
+    let brokers = brokers::start(&settings.brokers, &store)?;
+    let router = Router {
+        journal,
+        reader: Reader::new(bus.clone()),
+        signals: Signals::new(alerts, afterwards.clone()),
+        brokers: Arc::new(brokers),
+        instruments: Arc::new(Instruments::of(settings)),
+        limits: Arc::new(Limits {
+            daily_notional: settings
+                .risk
+                .daily_notional()
+                .ok_or_else(|| unusable("risk.daily_notional_limit"))?,
+            account_stop_loss: settings
+                .risk
+                .stop_loss()
+                .ok_or_else(|| unusable("risk.account_stop_loss"))?,
+            alert_percent: settings.risk.alert_percent,
+        }),
+        mode: Mode::Paper,
+        patience: Patience {
+            request: Duration::from_millis(settings.doors.default_request_deadline_ms),
+            durable: Duration::from_millis(settings.doors.default_intent_deadline_ms),
+        },
+        room: Room::default(),
+        afterwards,
+        store,
+    };
+    Ok((router, [journal_task, alerts_task]))
+}

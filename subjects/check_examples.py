@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Checks schemas and examples with another implementation of JSON Schema than the router's own reading.
+
+Every schema must be valid draft 2020-12, every good example must fit the schema it is named after, and every bad one
+must get the verdict that examples/bad/index.json tells (`json_schema`: refuses, accepts, not_json).
+
+Needs jsonschema: `make setup`, then `.tools/venv/bin/python subjects/check_examples.py`. Exit status: 0 all hold,
+1 something does not (told on stderr).
+"""
+
+import json
+import pathlib
+import sys
+
+from jsonschema import Draft202012Validator
+
+HERE = pathlib.Path(__file__).parent
+SUFFIX = ".schema.json"
+
+
+def validators():
+    found = {}
+    for path in sorted((HERE / "schemas").glob("*" + SUFFIX)):
+        schema = json.loads(path.read_text("utf-8"))
+        Draft202012Validator.check_schema(schema)
+        found[path.name.removesuffix(SUFFIX)] = Draft202012Validator(schema)
+    return found
+
+
+def verdict(validator, body):
+    """Returns what the schema says of a body, and why."""
+    try:
+        document = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        return "not_json", str(error)
+    errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+    return ("refuses", "; ".join(errors)) if errors else ("accepts", "")
+
+
+def main():
+    by_name, wrong, count = validators(), [], 0
+    for path in sorted((HERE / "examples/good").glob("*.json")):
+        said, why = verdict(by_name[path.name.split(".")[0]], path.read_bytes())
+        count += 1
+        if said != "accepts":
+            wrong.append(f"good/{path.name}: {said}: {why}")
+    for bad in json.loads((HERE / "examples/bad/index.json").read_text("utf-8")):
+        body = (HERE / "examples/bad" / bad["file"]).read_bytes()
+        said, why = verdict(by_name[bad["schema"]], body)
+        count += 1
+        if said != bad["json_schema"]:
+            wrong.append(f"bad/{bad['file']}: {said}, not {bad['json_schema']}: {why}")
+    for line in wrong:
+        print(line, file=sys.stderr)
+    print(f"{len(by_name)} schemas and {count} examples, {len(wrong)} of them wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

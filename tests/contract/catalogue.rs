@@ -1,0 +1,237 @@
+//! `subjects/README.md` and `subjects/asyncapi.yaml` name every subject, stream and header there is, and no other; the
+//! table of errors is that of the code.
+
+use order_router::bus::call::Endpoint;
+use order_router::bus::{headers, subjects};
+use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::reason::ReasonCode;
+use order_router::domain::signal::Level;
+use order_router::domain::terms::OrderStatus;
+use order_router::fault::{Code, Delivery};
+
+use crate::generated::{assert_part, path, table, text};
+use crate::schemas;
+
+const CATALOGUE: &str = "subjects/README.md";
+const ASYNCAPI: &str = "subjects/asyncapi.yaml";
+const NAMES: &str = "src/bus/subjects.rs";
+
+/// Names in [`NAMES`] that open or bound other subjects, or that nothing serves.
+const NO_SUBJECTS: &[&str] = &[
+    "orders.intents.",
+    "orders.replies.",
+    "market.quotes.>",
+    "market.quotes.{}.{}",
+    "orders.events.>",
+];
+/// Codes of the table that nothing gives: they are not told of.
+const NOT_GIVEN: &[Code] = &[Code::Unauthenticated, Code::ReferencePriceMissing];
+/// Headers that clients read or write.
+const HEADERS: &[&str] = &[
+    headers::DEADLINE,
+    headers::REPLY_TO,
+    headers::TRACEPARENT,
+    headers::JOURNAL_SEQUENCE,
+    headers::IDEMPOTENT_REPLAY,
+    headers::SERVICE_ERROR_CODE,
+    headers::SERVICE_ERROR,
+    headers::MESSAGE_ID,
+    headers::DEAD_SUBJECT,
+    headers::DEAD_DELIVERIES,
+];
+
+/// Every subject as the documents write it, made by the functions that make it.
+fn addresses() -> Vec<String> {
+    let (broker, account) = (BrokerId::new("BROKER").unwrap(), AccountId::new("ACCOUNT").unwrap());
+    let made = [
+        subjects::submit(&broker, &account),
+        subjects::intents(&broker, &account),
+        subjects::get(&broker, &account),
+        subjects::cancel(&broker, &account),
+        subjects::cancel_all(&broker, &account),
+        subjects::STATE_GET.to_owned(),
+        subjects::STATE_SET.to_owned(),
+        subjects::BROKERS.to_owned(),
+        subjects::reports(&broker, &account),
+        subjects::event("state", None),
+        subjects::dead("REASON"),
+        subjects::alert("LEVEL", &account),
+    ];
+    let written = |subject: String| {
+        let names = [
+            ("BROKER", "{broker}"),
+            ("ACCOUNT", "{account}"),
+            ("REASON", "{reason}"),
+            ("LEVEL", "{level}"),
+        ];
+        names
+            .iter()
+            .fold(subject, |subject, (from, to)| subject.replace(from, to))
+    };
+    made.into_iter().map(written).collect()
+}
+
+/// Whether a subject, or a pattern of subjects, is one that the documents name.
+fn is_named(pattern: &str) -> bool {
+    let fits = |address: &String| {
+        let (mut wanted, mut tokens) = (pattern.split('.'), address.split('.'));
+        loop {
+            match (wanted.next(), tokens.next()) {
+                (Some(">"), Some(_)) | (None, None) => return true,
+                (Some(one), Some(other)) if one == other || [one, other].iter().any(|token| token.starts_with('{')) => {
+                }
+                _ => return false,
+            }
+        }
+    };
+    addresses().iter().any(fits)
+}
+
+/// Returns the texts in double quotes outside of the tests of a source.
+fn literals(source: &str) -> Vec<&str> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    code.split('"').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn both_documents_name_every_subject_and_no_other() {
+    let (catalogue, asyncapi) = (text(CATALOGUE), text(ASYNCAPI));
+    let mut in_asyncapi: Vec<&str> = asyncapi
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("address: "))
+        .filter(|address| address.contains('.'))
+        .collect();
+    let mut in_catalogue: Vec<&str> = catalogue
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|name| name.starts_with("orders.") || name.starts_with("router.") || name.starts_with("risk."))
+        .collect();
+    let mut wanted = addresses();
+    wanted.sort();
+    in_asyncapi.sort_unstable();
+    in_catalogue.sort_unstable();
+    assert_eq!(in_asyncapi, wanted, "{ASYNCAPI}");
+    assert_eq!(in_catalogue, wanted, "{CATALOGUE}");
+}
+
+#[test]
+fn every_name_in_the_code_is_in_the_documents() {
+    let (catalogue, asyncapi, source) = (text(CATALOGUE), text(ASYNCAPI), text(NAMES));
+    for literal in literals(&source) {
+        let is_subject = ["orders.", "router.", "risk.", "market."]
+            .iter()
+            .any(|start| literal.starts_with(start));
+        if is_subject && !NO_SUBJECTS.contains(&literal) {
+            let pattern = literal
+                .replace("{INTENTS_PREFIX}", "orders.intents.")
+                .replace("{}", "state");
+            assert!(
+                is_named(&pattern),
+                "{literal} of {NAMES} is no subject of {CATALOGUE} and {ASYNCAPI}"
+            );
+        }
+    }
+    for endpoint in Endpoint::ALL {
+        assert!(is_named(endpoint.subject()), "{}", endpoint.subject());
+    }
+    let streams = literals(&source)
+        .into_iter()
+        .filter(|name| name.starts_with("ORDER_") || name.starts_with("RISK_"));
+    for name in streams.chain(HEADERS.iter().copied()) {
+        assert!(
+            catalogue.contains(&format!("`{name}`")),
+            "{CATALOGUE} does not name {name}"
+        );
+        assert!(asyncapi.contains(name), "{ASYNCAPI} does not name {name}");
+    }
+}
+
+#[test]
+fn every_schema_and_every_word_is_in_the_documents() {
+    let (catalogue, asyncapi) = (text(CATALOGUE), text(ASYNCAPI));
+    for (name, _) in schemas::all() {
+        assert!(
+            catalogue.contains(&format!("(schemas/{name}.schema.json)")),
+            "{CATALOGUE} does not link {name}"
+        );
+        assert!(
+            asyncapi.contains(&format!("./schemas/{name}.schema.json")),
+            "{ASYNCAPI} does not use {name}"
+        );
+    }
+    let levels = [Level::Alert, Level::Lock].map(Level::as_str);
+    let statuses = OrderStatus::ALL.iter().map(|status| status.as_str());
+    for word in statuses.chain(levels) {
+        assert!(
+            catalogue.contains(&format!("`{word}`")),
+            "{CATALOGUE} does not explain {word}"
+        );
+    }
+    for code in [
+        ReasonCode::TimeInForce,
+        ReasonCode::CancelRequested,
+        ReasonCode::EndOfDay,
+        ReasonCode::BrokerRejected,
+        ReasonCode::InFlight,
+        ReasonCode::OutcomeUnknown,
+        ReasonCode::NotJournaled,
+    ] {
+        let word = serde_json::to_value(code).expect("a word");
+        let word = word.as_str().expect("a word");
+        assert!(
+            catalogue.contains(&format!("`{word}`")),
+            "{CATALOGUE} does not explain {word}"
+        );
+    }
+}
+
+#[test]
+fn the_table_of_errors_is_that_of_the_code() {
+    let given = Code::ALL.iter().filter(|code| !NOT_GIVEN.contains(code));
+    let rows = given.map(|code| {
+        let delivery = match code.delivery() {
+            Delivery::Ack => "done: the denial is recorded",
+            Delivery::Nak => "comes again",
+            Delivery::Term => "dead letter",
+        };
+        let retry = if code.is_retryable() { "yes" } else { "no" };
+        vec![
+            code.status().to_string(),
+            format!("`{}`", code.as_str()),
+            code.title().to_owned(),
+            delivery.to_owned(),
+            retry.to_owned(),
+        ]
+    });
+    let head = [
+        "status",
+        "code",
+        "title",
+        "on the durable door",
+        "can the same request succeed later",
+    ];
+    assert_part(CATALOGUE, "errors", &table(&head, rows));
+}
+
+#[test]
+fn codes_that_are_left_out_are_given_by_nothing() {
+    let mut directories = vec![path("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).expect("the sources") {
+            let file = entry.expect("an entry").path();
+            if file.is_dir() {
+                directories.push(file);
+            } else if file.extension().is_some_and(|extension| extension == "rs") && !file.ends_with("src/fault.rs") {
+                let source = std::fs::read_to_string(&file).expect("a source");
+                for code in NOT_GIVEN {
+                    let name = format!("Code::{code:?}");
+                    assert!(
+                        !source.contains(&name),
+                        "{} gives {name}: {CATALOGUE} has to tell of it",
+                        file.display()
+                    );
+                }
+            }
+        }
+    }
+}

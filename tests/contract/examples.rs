@@ -1,0 +1,241 @@
+//! The examples under `subjects/examples`: the good ones are read, and answers written again byte for byte; each bad one
+//! gives exactly the error it is named after.
+
+use order_router::config::Settings;
+use order_router::domain::instrument::Instrument;
+use order_router::domain::intent::Intent;
+use order_router::domain::time::Timestamp;
+use order_router::fault::{Code, Fault};
+use order_router::wire::brokers::BrokersAnswer;
+use order_router::wire::dead_letter::DeadLetter;
+use order_router::wire::intent::{MissingId, decode};
+use order_router::wire::order_reference::{CancelAllAnswer, decode_cancel_all, decode_order};
+use order_router::wire::problem::Problem;
+use order_router::wire::report::ExecutionReport;
+use order_router::wire::settlement::read_document;
+use order_router::wire::signal::RiskSignal;
+use order_router::wire::state::{RouterState, StateEvent, decode_change};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::generated::path;
+use crate::schemas;
+
+const GOOD: &str = "subjects/examples/good";
+const BAD: &str = "subjects/examples/bad";
+const INDEX: &str = "index.json";
+
+/// One line of the index of bad examples.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bad {
+    file: String,
+    /// The schema's name.
+    schema: String,
+    code: String,
+    field: Option<String>,
+    judged_by: Judge,
+    json_schema: Verdict,
+    #[serde(default)]
+    door: Door,
+    /// Where schema and router differ, why.
+    note: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Judge {
+    /// The body alone is enough.
+    Decoder,
+    /// It takes the instruments, the clock, or the rules.
+    Worker,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Refuses,
+    Accepts,
+    NotJson,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Door {
+    #[default]
+    Request,
+    Durable,
+}
+
+fn files(directory: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(path(directory)).expect("the examples");
+    let read = entries.map(|entry| {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (name, std::fs::read(entry.path()).expect("an example"))
+    });
+    let mut files: Vec<_> = read.filter(|(name, _)| name != INDEX).collect();
+    files.sort();
+    files
+}
+
+fn index() -> Vec<Bad> {
+    let bytes = std::fs::read(path(BAD).join(INDEX)).expect("the index");
+    serde_json::from_slice(&bytes).expect("an index of bad examples")
+}
+
+/// Reads a request the way its endpoint does.
+fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Fault>> {
+    let missing_id = match door {
+        Door::Request => MissingId::Assigned,
+        Door::Durable => MissingId::Refused,
+    };
+    Some(match schema {
+        "execution-intent" => decode(body, missing_id).map(|_| ()),
+        "order-reference" => decode_order(body).map(|_| ()),
+        "cancel-all-request" => decode_cancel_all(body).map(|_| ()),
+        "state-change-request" => decode_change(body).map(|_| ()),
+        _ => return None,
+    })
+}
+
+/// Reads an answer and writes it again.
+fn written_again(schema: &str, body: &[u8]) -> Option<String> {
+    fn again<T: Serialize + DeserializeOwned>(body: &[u8]) -> String {
+        let value: T = serde_json::from_slice(body).expect("an answer of its type");
+        serde_json::to_string(&value).expect("JSON")
+    }
+    Some(match schema {
+        "brokers" => again::<BrokersAnswer>(body),
+        "cancel-all-answer" => again::<CancelAllAnswer>(body),
+        "dead-letter" => again::<DeadLetter>(body),
+        "execution-report" => again::<ExecutionReport>(body),
+        "problem" => again::<Problem>(body),
+        "risk-signal" => again::<RiskSignal>(body),
+        "router-state" => again::<RouterState>(body),
+        "state-event" => again::<StateEvent>(body),
+        _ => return None,
+    })
+}
+
+/// Returns JSON without the white space between its tokens, every digit as it stands.
+fn minified(body: &[u8]) -> String {
+    let (mut in_text, mut escaped) = (false, false);
+    let kept = std::str::from_utf8(body).expect("UTF-8").chars().filter(|&c| {
+        let keep = in_text || !c.is_ascii_whitespace();
+        match (in_text, escaped, c) {
+            (true, true, _) => escaped = false,
+            (true, false, '\\') => escaped = true,
+            (_, _, '"') => in_text = !in_text,
+            _ => {}
+        }
+        keep
+    });
+    kept.collect()
+}
+
+fn schema_of(file: &str) -> &str {
+    file.split('.').next().unwrap_or_default()
+}
+
+#[test]
+fn the_good_ones_are_read_and_answers_keep_every_digit() {
+    let files = files(GOOD);
+    for (file, body) in &files {
+        let schema = schema_of(file);
+        match (read_request(schema, body, Door::Request), written_again(schema, body)) {
+            (Some(read), None) => assert!(read.is_ok(), "{file}: {read:?}"),
+            (None, Some(again)) => assert_eq!(again, minified(body), "{file}"),
+            _ => panic!("{file} is named after no schema"),
+        }
+    }
+    for (schema, _) in schemas::all() {
+        let is_shown = files.iter().any(|(file, _)| schema_of(file) == schema);
+        assert!(is_shown, "there is no good example of {schema}");
+    }
+}
+
+#[test]
+fn a_journaled_report_makes_its_order_again() {
+    let body = std::fs::read(path(GOOD).join("execution-report.journaled.json")).expect("the example");
+    let (order, settlement) = read_document(&body).expect("a whole document");
+    assert_eq!(ExecutionReport::of(&order).order_id, order.order_id.as_str());
+    assert_eq!(settlement.deltas.position, 1_000);
+}
+
+#[test]
+fn problems_are_those_of_the_fault_table() {
+    for (file, body) in files(GOOD).iter().filter(|(file, _)| schema_of(file) == "problem") {
+        let problem: Problem = serde_json::from_slice(body).expect("a problem");
+        assert_eq!(Problem::from(&problem.clone().into_fault()), problem, "{file}");
+    }
+}
+
+#[test]
+fn every_bad_one_gives_exactly_its_error() {
+    for bad in index() {
+        let body = std::fs::read(path(BAD).join(&bad.file)).unwrap_or_else(|error| panic!("{}: {error}", bad.file));
+        assert_eq!(schema_of(&bad.file), bad.code, "{} is named after its error", bad.file);
+        assert!(Code::parse(&bad.code).is_some(), "{} is no code", bad.code);
+        let read = read_request(&bad.schema, &body, bad.door).expect("the schema of a request");
+        match bad.judged_by {
+            Judge::Decoder => {
+                let fault = read.expect_err(&bad.file);
+                let told = (fault.code.as_str(), fault.field.as_deref());
+                assert_eq!(told, (bad.code.as_str(), bad.field.as_deref()), "{}", bad.file);
+            }
+            Judge::Worker => {
+                assert!(read.is_ok(), "{}: {read:?}", bad.file);
+                assert_eq!(bad.json_schema, Verdict::Accepts, "{}", bad.file);
+                worker_has_cause(&bad, &decode(&body, MissingId::Refused).expect("an intent"));
+            }
+        }
+        let differs = bad.judged_by == Judge::Decoder && bad.json_schema == Verdict::Accepts;
+        assert!(
+            !differs || bad.note.is_some(),
+            "{} does not say why a schema accepts it",
+            bad.file
+        );
+    }
+}
+
+/// Checks against the default settings that a worker has the cause it is to name; that it does so is for the tests with
+/// a worker.
+fn worker_has_cause(bad: &Bad, intent: &Intent) {
+    let settings = Settings::default();
+    let instruments = settings.instruments.instruments(&settings.risk);
+    let named = |one: &&Instrument| one.venue == intent.venue && one.symbol == intent.symbol;
+    let instrument = instruments.iter().find(named);
+    let of_broker = |one: &Instrument| one.broker == intent.broker;
+    let has_cause = match (bad.code.as_str(), bad.field.as_deref()) {
+        ("unknown_broker", _) => !instruments.iter().any(of_broker),
+        ("unsupported_pair", _) => instrument.is_none(),
+        ("invalid_field", Some("venue")) => !instruments
+            .iter()
+            .any(|one| of_broker(one) && one.venue == intent.venue),
+        ("invalid_field", Some("quantity")) => instrument.is_some_and(|one| one.lots(intent.quantity).is_none()),
+        ("invalid_field", Some("price")) => intent
+            .price
+            .is_some_and(|price| instrument.is_some_and(|one| !one.is_on_tick(price))),
+        ("invalid_field", Some("reduce_only")) => intent.reduce_only,
+        ("invalid_field", Some("estimated_loss")) => intent.estimated_loss.is_some(),
+        ("invalid_field", Some("time_in_force")) => intent.time_in_force.as_str() == "DAY",
+        ("intent_expired", _) => intent.expires_at.is_some_and(|at| at < Timestamp::now()),
+        ("mode_mismatch", _) => intent.mode.is_some_and(|mode| mode.as_str() != "paper"),
+        ("order_size_exceeded", _) => instrument.is_some_and(|one| intent.quantity > one.max_order_size),
+        ("risk_locked", _) => {
+            let limit = settings.risk.stop_loss().expect("a limit");
+            intent.risk.realized_pnl.is_some_and(|pnl| pnl.negated() >= limit)
+        }
+        _ => false,
+    };
+    assert!(has_cause, "{} gives a worker no cause for its error", bad.file);
+}
+
+#[test]
+fn the_index_names_every_bad_one_once() {
+    let mut named: Vec<String> = index().into_iter().map(|bad| bad.file).collect();
+    named.sort();
+    let there: Vec<String> = files(BAD).into_iter().map(|(file, _)| file).collect();
+    assert_eq!(named, there);
+}

@@ -1,0 +1,62 @@
+//! Checks by other people's programs: Python's `jsonschema` on schemas and examples, AsyncAPI's own parser on the
+//! document of the bus. Without them the checks are skipped with a word on standard error; with `CI=true` that fails.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::generated::path;
+
+/// What `validate.sh` ends with when the parser cannot be installed (EX_TEMPFAIL).
+const NOT_INSTALLED: i32 = 75;
+/// Names another Python than that of the environment `make setup` makes.
+const PYTHON_VARIABLE: &str = "CONTRACT_PYTHON";
+
+fn skip(why: &str) {
+    let must_run = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!must_run, "{why}, and with CI=true no check is skipped");
+    eprintln!("SKIPPED: {why}");
+}
+
+/// Runs a program and returns its exit status; what it wrote is told where it ends with neither 0 nor `allowed`.
+fn run(command: &mut Command, allowed: Option<i32>) -> i32 {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let status = output.status.code().unwrap_or(-1);
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        status == 0 || Some(status) == allowed,
+        "{command:?} ends with {status}\n{out}{err}"
+    );
+    if status != 0 {
+        eprint!("{err}");
+    }
+    status
+}
+
+fn is_there(program: &str) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn schemas_and_examples_hold_for_python() {
+    let python = std::env::var_os(PYTHON_VARIABLE).map_or_else(|| path(".tools/venv/bin/python"), PathBuf::from);
+    if !python.exists() {
+        return skip("there is no .tools/venv (`make setup` makes it) to check the schemas with jsonschema");
+    }
+    run(Command::new(python).arg(path("subjects/check_examples.py")), None);
+}
+
+#[test]
+fn the_asyncapi_document_is_valid() {
+    if !is_there("node") || !is_there("npm") {
+        return skip("there is no node and npm to check subjects/asyncapi.yaml with");
+    }
+    if run(&mut Command::new(path("subjects/validate.sh")), Some(NOT_INSTALLED)) == NOT_INSTALLED {
+        skip("the AsyncAPI parser cannot be installed");
+    }
+}

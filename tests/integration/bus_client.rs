@@ -1,0 +1,126 @@
+//! The caller's side: what it learns when nobody is there, when nobody answers, and when the bus is away.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use order_router::bus::client::{CallError, Caller};
+use order_router::bus::connection::Patience;
+use order_router::bus::service::Service;
+use order_router::bus::subjects;
+use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::time::Timestamp;
+use order_router::fault::{Code, Fault};
+
+use crate::bus_fixture::{Obedient, SOON, account, bare, broker, doors, settings, start};
+use crate::support::poll::until;
+use crate::support::servers::NatsServer;
+
+fn later() -> Timestamp {
+    Timestamp::now().after(SOON)
+}
+
+fn code(result: Result<impl std::fmt::Debug, CallError>) -> Code {
+    match result {
+        Err(CallError::Fault(Fault { code, .. })) => code,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn answers_and_faults_come_back_whole() {
+    let (server, bus) = start().await;
+    let (handler, caller) = (Arc::new(Obedient::default()), Caller::new(bus));
+    let _service = Service::start(
+        &settings(&server),
+        &doors(),
+        Patience::Once,
+        "0.1.0",
+        Arc::clone(&handler),
+    )
+    .await
+    .unwrap();
+    let subject = subjects::submit(&broker(), &account());
+    let deadline = later();
+    let reply = caller.request(&subject, "again".into(), deadline).await.unwrap();
+    assert_eq!(
+        (&reply.body[..], reply.journal_sequence, reply.replayed),
+        (&b"again"[..], Some(7), true)
+    );
+    let call = handler.calls.lock().unwrap()[0].clone();
+    assert_eq!(call.deadline, Some(deadline));
+    assert_eq!(call.traceparent.unwrap().len(), 55);
+    for expected in Code::ALL {
+        let result = caller.request(&subject, expected.as_str().into(), later()).await;
+        assert_eq!(code(result), *expected);
+    }
+    let soon = Timestamp::now().after(Duration::from_millis(50));
+    let silent = caller.request(&subject, "wait".into(), soon).await;
+    assert_eq!(silent.unwrap_err(), CallError::Timeout);
+    let past = caller.request(&subject, "{}".into(), Timestamp::now()).await;
+    assert_eq!(code(past), Code::IntentExpired);
+}
+
+#[tokio::test]
+async fn nobody_there_and_no_bus_are_told_at_once() {
+    let mut server = NatsServer::start().await;
+    let caller = Caller::new(bare(&server).await);
+    let subject = subjects::submit(&broker(), &account());
+    assert_eq!(
+        code(caller.request(&subject, "{}".into(), later()).await),
+        Code::NoWorker
+    );
+    let large = vec![b' '; 2 << 20];
+    assert_eq!(
+        code(caller.request(&subject, large.into(), later()).await),
+        Code::PayloadTooLarge
+    );
+    server.kill9();
+    until(SOON, "the end of the connection", async || !caller.bus().is_connected()).await;
+    assert_eq!(
+        code(caller.request(&subject, "{}".into(), later()).await),
+        Code::BusUnavailable
+    );
+}
+
+#[tokio::test]
+async fn intents_are_kept_for_configured_brokers_only() {
+    let (server, bus) = start().await;
+    let caller = Caller::new(bus);
+    let sequence = caller
+        .publish_intent(&broker(), &account(), "{}".into(), Some(later()), None)
+        .await
+        .unwrap();
+    assert_eq!(sequence, 1);
+    let other = BrokerId::new("elsewhere").unwrap();
+    let result = caller.publish_intent(&other, &account(), "{}".into(), None, None).await;
+    assert_eq!(code(result), Code::UnknownBroker);
+    let result = caller
+        .publish_intent(&broker(), &account(), "{}".into(), None, Some("orders.reports.x.y"))
+        .await;
+    assert_eq!(code(result), Code::InvalidField);
+    drop(server);
+}
+
+#[tokio::test]
+async fn followers_see_their_account() {
+    let (_server, bus) = start().await;
+    let caller = Caller::new(bus.clone());
+    let other = AccountId::new("a2").unwrap();
+    let mut own = caller.subscribe_reports(Some(&account())).await.unwrap();
+    let mut all = caller.subscribe_reports(None).await.unwrap();
+    let mut alerts = caller.subscribe_alerts(Some(&account())).await.unwrap();
+    for account in [&other, &account()] {
+        bus.publish(subjects::reports(&broker(), account), "r".into())
+            .await
+            .unwrap();
+        bus.publish(subjects::alert("lock", account), "l".into()).await.unwrap();
+    }
+    let next = |stream: Option<order_router::bus::client::Received>| stream.unwrap().subject;
+    assert_eq!(next(own.next().await), "orders.reports.binance.a1");
+    assert_eq!(next(all.next().await), "orders.reports.binance.a2");
+    assert_eq!(next(all.next().await), "orders.reports.binance.a1");
+    assert_eq!(next(alerts.next().await), "risk.alerts.lock.a1");
+}

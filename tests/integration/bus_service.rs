@@ -1,0 +1,324 @@
+//! The request door: answers and faults, its bounds, who it says it is, and a drain that drops nothing.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Message, RequestErrorKind};
+use order_router::bus::call::Endpoint;
+use order_router::bus::connection::Patience;
+use order_router::bus::service::Service;
+use order_router::config::doors::DoorSettings;
+use serde_json::Value;
+
+use crate::bus_fixture::{Obedient, SOON, doors, settings};
+use crate::support::poll::until;
+use crate::support::servers::NatsServer;
+
+const SUBMIT: &str = "orders.submit.binance.a1";
+
+struct Fixture {
+    client: Client,
+    handler: Arc<Obedient>,
+    service: Service,
+    server: NatsServer,
+}
+
+async fn start(doors: DoorSettings) -> Fixture {
+    let server = NatsServer::start().await;
+    let handler = Arc::new(Obedient::default());
+    let service = serve(&server, &doors, &handler).await;
+    let client = async_nats::connect(server.url()).await.unwrap();
+    Fixture {
+        client,
+        handler,
+        service,
+        server,
+    }
+}
+
+async fn serve(server: &NatsServer, doors: &DoorSettings, handler: &Arc<Obedient>) -> Service {
+    let handler = Arc::clone(handler);
+    Service::start(&settings(server), doors, Patience::Once, "0.1.0", handler)
+        .await
+        .unwrap()
+}
+
+async fn ask(client: &Client, body: &'static str) -> Message {
+    client.request(SUBMIT, body.into()).await.unwrap()
+}
+
+fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.headers.as_ref()?.get(name).map(|value| value.as_str())
+}
+
+#[tokio::test]
+async fn answers_and_faults_carry_their_headers() {
+    let it = start(doors()).await;
+    let answer = ask(&it.client, "{}").await;
+    assert_eq!(&answer.payload[..], b"{}");
+    assert_eq!(header(&answer, "Journal-Sequence"), Some("7"));
+    assert_eq!(header(&answer, "Idempotent-Replay"), None);
+    assert_eq!(
+        header(&ask(&it.client, "again").await, "Idempotent-Replay"),
+        Some("true")
+    );
+    let fault = ask(&it.client, "risk_locked").await;
+    assert_eq!(header(&fault, "Nats-Service-Error-Code"), Some("400"));
+    assert!(header(&fault, "Nats-Service-Error").unwrap().contains("line two"));
+    let problem: Value = serde_json::from_slice(&fault.payload).unwrap();
+    assert_eq!(
+        (problem["code"].as_str(), problem["status"].as_u64()),
+        (Some("risk_locked"), Some(400))
+    );
+}
+
+#[tokio::test]
+async fn every_endpoint_gets_what_its_subject_says() {
+    let it = start(doors()).await;
+    for endpoint in Endpoint::ALL {
+        let subject = endpoint.subject().replacen('*', "ibkr", 1).replacen('*', "a2", 1);
+        it.client.request(subject, "{}".into()).await.unwrap();
+        let call = it.handler.calls.lock().unwrap().last().unwrap().clone();
+        assert_eq!(call.endpoint, endpoint);
+        let ids = (call.broker.as_deref(), call.account.as_deref());
+        let expected = if endpoint.subject().contains('*') {
+            (Some("ibkr"), Some("a2"))
+        } else {
+            (None, None)
+        };
+        assert_eq!(ids, expected);
+        assert!(!call.durable);
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_is_passed_on_and_a_bad_one_is_refused() {
+    let it = start(doors()).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("Deadline", "2026-03-01T09:00:00Z");
+    headers.insert("traceparent", "00-1-2-01");
+    it.client
+        .request_with_headers(SUBMIT, headers.clone(), "{}".into())
+        .await
+        .unwrap();
+    let call = it.handler.calls.lock().unwrap().last().unwrap().clone();
+    assert_eq!(call.deadline.unwrap().to_string(), "2026-03-01T09:00:00.000000Z");
+    assert_eq!(call.traceparent.as_deref(), Some("00-1-2-01"));
+    headers.insert("Deadline", "soon");
+    let fault = it
+        .client
+        .request_with_headers(SUBMIT, headers, "{}".into())
+        .await
+        .unwrap();
+    let problem: Value = serde_json::from_slice(&fault.payload).unwrap();
+    assert_eq!(
+        (problem["code"].as_str(), problem["field"].as_str()),
+        (Some("invalid_field"), Some("Deadline"))
+    );
+    assert_eq!(it.handler.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_aims_its_answer_elsewhere_is_neither_executed_nor_answered() {
+    let it = start(doors()).await;
+    let mut victim = it.client.subscribe("orders.>").await.unwrap();
+    for reply in [
+        "orders.intents.binance.a1",
+        "orders.replies.a2.x",
+        "$JS.API.STREAM.DELETE.X",
+    ] {
+        it.client.publish_with_reply(SUBMIT, reply, "{}".into()).await.unwrap();
+    }
+    it.client.publish(SUBMIT, "{}".into()).await.unwrap();
+    // Requests of one connection are taken in order: when this one is answered, the others have been dropped.
+    let mut own = it.client.subscribe("orders.replies.a1.x").await.unwrap();
+    it.client
+        .publish_with_reply(SUBMIT, "orders.replies.a1.x", "last".into())
+        .await
+        .unwrap();
+    let answer = tokio::time::timeout(SOON, futures_util::StreamExt::next(&mut own))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&answer.payload[..], b"last");
+    assert_eq!(it.handler.calls(), 1);
+    while let Some(Some(seen)) = futures_util::FutureExt::now_or_never(futures_util::StreamExt::next(&mut victim)) {
+        assert!(
+            seen.subject.as_str() == SUBMIT || seen.subject.as_str() == "orders.replies.a1.x",
+            "{}",
+            seen.subject
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_full_door_says_so_at_once() {
+    let it = start(DoorSettings {
+        request_max_in_flight: 2,
+        ..doors()
+    })
+    .await;
+    let held: Vec<_> = (0..2)
+        .map(|_| {
+            let client = it.client.clone();
+            tokio::spawn(async move { ask(&client, "wait").await })
+        })
+        .collect();
+    until(SOON, "two requests under way", async || it.handler.waiting() == 2).await;
+    let full = ask(&it.client, "{}").await;
+    assert_eq!(header(&full, "Nats-Service-Error-Code"), Some("503"));
+    assert!(String::from_utf8_lossy(&full.payload).contains("queue_full"));
+    it.handler.gate.add_permits(2);
+    for one in held {
+        assert_eq!(&one.await.unwrap().payload[..], b"wait");
+    }
+    assert_eq!(&ask(&it.client, "{}").await.payload[..], b"{}");
+}
+
+#[tokio::test]
+async fn it_says_who_it_is_and_counts_what_it_has_done() {
+    let it = start(doors()).await;
+    for body in ["{}", "{}", "risk_locked"] {
+        ask(&it.client, body).await;
+    }
+    let question = async |subject: &str| -> Value {
+        let answer = it.client.request(subject.to_owned(), "".into()).await.unwrap();
+        serde_json::from_slice(&answer.payload).unwrap()
+    };
+    let ping = question("$SRV.PING").await;
+    assert_eq!(ping["type"], "io.nats.micro.v1.ping_response");
+    assert_eq!(
+        (ping["name"].as_str(), ping["version"].as_str()),
+        (Some("order-router"), Some("0.1.0"))
+    );
+    let id = ping["id"].as_str().unwrap().to_owned();
+    let info = question("$SRV.INFO.order-router").await;
+    assert_eq!(info["endpoints"].as_array().unwrap().len(), Endpoint::ALL.len());
+    assert_eq!(info["endpoints"][0]["subject"], "orders.submit.*.*");
+    let stats = question(&format!("$SRV.STATS.order-router.{id}")).await;
+    let submit = &stats["endpoints"][0];
+    assert_eq!(
+        (submit["num_requests"].as_u64(), submit["num_errors"].as_u64()),
+        (Some(3), Some(1))
+    );
+    assert_eq!(submit["last_error"], "400:risk_locked");
+    assert!(submit["processing_time"].as_u64().unwrap() >= submit["average_processing_time"].as_u64().unwrap());
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_request_only() {
+    let it = start(DoorSettings {
+        request_max_in_flight: 1,
+        ..doors()
+    })
+    .await;
+    it.client
+        .publish_with_reply(SUBMIT, "_INBOX.nobody", "panic".into())
+        .await
+        .unwrap();
+    until(SOON, "the next answer", async || {
+        &ask(&it.client, "{}").await.payload[..] == b"{}"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_survives_a_restart_of_the_server() {
+    let mut it = start(doors()).await;
+    it.server.restart().await;
+    until(SOON, "an answer", async || {
+        it.client.request(SUBMIT, "{}".into()).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_drain_under_load_leaves_no_request_without_an_answer() {
+    let Fixture {
+        handler,
+        service,
+        server,
+        ..
+    } = start(doors()).await;
+    let (stop, answered, unserved) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let mut callers = Vec::new();
+    for caller in 0..64 {
+        let options = async_nats::ConnectOptions::new().request_timeout(Some(Duration::from_secs(10)));
+        let client = if caller % 8 == 0 {
+            Some(options.connect(server.url()).await.unwrap())
+        } else {
+            None
+        };
+        callers.push(client);
+    }
+    let clients: Vec<Client> = callers.iter().flatten().cloned().collect();
+    let load: Vec<_> = (0..64)
+        .map(|caller| {
+            let client = clients[caller % clients.len()].clone();
+            let (stop, answered, unserved) = (Arc::clone(&stop), Arc::clone(&answered), Arc::clone(&unserved));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    match client
+                        .request(SUBMIT, if caller % 2 == 0 { "{}" } else { "pause" }.into())
+                        .await
+                    {
+                        Ok(_) => answered.fetch_add(1, Ordering::SeqCst),
+                        Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+                            unserved.fetch_add(1, Ordering::SeqCst)
+                        }
+                        Err(error) => panic!("a request was dropped: {error}"),
+                    };
+                }
+            })
+        })
+        .collect();
+    // One worker after the other comes and goes, while another stays or none does.
+    let mut service = Some(service);
+    for round in 0..6 {
+        let before = answered.load(Ordering::SeqCst);
+        until(SOON, "load", async || answered.load(Ordering::SeqCst) > before + 300).await;
+        let next = if round % 2 == 0 {
+            Some(serve(&server, &doors(), &handler).await)
+        } else {
+            None
+        };
+        let drained = service.take().unwrap().drain(SOON).await;
+        assert_eq!(drained.unfinished, 0);
+        if next.is_none() {
+            let before = unserved.load(Ordering::SeqCst);
+            until(SOON, "nobody there", async || {
+                unserved.load(Ordering::SeqCst) > before + 64
+            })
+            .await;
+        }
+        service = Some(match next {
+            Some(next) => next,
+            None => serve(&server, &doors(), &handler).await,
+        });
+    }
+    stop.store(true, Ordering::SeqCst);
+    for caller in load {
+        caller.await.unwrap();
+    }
+    assert_eq!(handler.calls(), answered.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_what_is_under_way_but_no_longer_than_its_grace() {
+    let it = start(doors()).await;
+    let held = {
+        let client = it.client.clone();
+        tokio::spawn(async move { ask(&client, "wait").await })
+    };
+    until(SOON, "a request under way", async || it.handler.waiting() == 1).await;
+    let drained = it.service.drain(Duration::from_millis(50)).await;
+    assert_eq!(drained.unfinished, 1);
+    held.abort();
+}

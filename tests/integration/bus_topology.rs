@@ -1,0 +1,187 @@
+//! Streams and consumers: created once, updated in their limits, and left alone when somebody else made them.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
+use order_router::bus::connection::{BusError, Patience, connect};
+use order_router::bus::topology::{self, Applied, Outcome, TopologyError};
+use order_router::config::nats::{NatsSettings, Secret};
+use order_router::domain::id::BrokerId;
+
+use crate::bus_fixture::{SOON, bare, broker, doors, settings};
+use crate::support::servers::{NatsOptions, NatsServer};
+
+fn outcomes(applied: &[Applied]) -> Vec<Outcome> {
+    applied.iter().map(|one| one.outcome).collect()
+}
+
+#[tokio::test]
+async fn it_is_created_once_and_changed_limits_are_updated() {
+    let server = NatsServer::start().await;
+    let (bus, settings) = (bare(&server).await, settings(&server));
+    let check = topology::check(&bus, &settings, &doors(), &[broker()]).await.unwrap();
+    assert_eq!(outcomes(&check), [Outcome::Missing; 5]);
+    let first = topology::apply(&bus, &settings, &doors(), &[broker()]).await.unwrap();
+    assert_eq!(outcomes(&first), [Outcome::Created; 5]);
+    let second = topology::apply(&bus, &settings, &doors(), &[broker()]).await.unwrap();
+    assert_eq!(outcomes(&second), [Outcome::Unchanged; 5]);
+
+    let larger = NatsSettings {
+        reports_max_bytes: 1 << 20,
+        ..settings.clone()
+    };
+    let mut slower = doors();
+    slower.durable_ack_wait_ms *= 2;
+    let check = topology::check(&bus, &larger, &slower, &[broker()]).await.unwrap();
+    let third = topology::apply(&bus, &larger, &slower, &[broker()]).await.unwrap();
+    use Outcome::{Differs, Unchanged, Updated};
+    assert_eq!(outcomes(&check), [Unchanged, Differs, Unchanged, Unchanged, Differs]);
+    assert_eq!(outcomes(&third), [Unchanged, Updated, Unchanged, Unchanged, Updated]);
+}
+
+#[tokio::test]
+async fn brokers_come_and_go() {
+    let server = NatsServer::start().await;
+    let (bus, settings) = (bare(&server).await, settings(&server));
+    let both = [broker(), BrokerId::new("ibkr").unwrap()];
+    topology::apply(&bus, &settings, &doors(), &both[..1]).await.unwrap();
+    let added = topology::apply(&bus, &settings, &doors(), &both).await.unwrap();
+    assert_eq!(added[0].outcome, Outcome::Updated);
+    assert_eq!(added[5].outcome, Outcome::Created);
+    let removed = topology::apply(&bus, &settings, &doors(), &both[..1]).await.unwrap();
+    assert_eq!(removed[0].outcome, Outcome::Updated);
+}
+
+#[tokio::test]
+async fn two_processes_may_apply_it_at_once() {
+    let server = NatsServer::start().await;
+    let (one, other) = (bare(&server).await, bare(&server).await);
+    let settings = settings(&server);
+    for _ in 0..2 {
+        let (doors, brokers) = (doors(), [broker()]);
+        let (a, b) = tokio::join!(
+            topology::apply(&one, &settings, &doors, &brokers),
+            topology::apply(&other, &settings, &doors, &brokers),
+        );
+        assert_eq!(a.unwrap().len() + b.unwrap().len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_somebody_made_for_something_else_is_not_touched() {
+    let wanted = Config {
+        name: "ORDER_INTENTS".into(),
+        subjects: vec!["orders.intents.binance.*".into()],
+        retention: RetentionPolicy::WorkQueue,
+        discard: DiscardPolicy::New,
+        ..Config::default()
+    };
+    let cases = [
+        (
+            Config {
+                retention: RetentionPolicy::Limits,
+                ..wanted.clone()
+            },
+            "retention",
+        ),
+        (
+            Config {
+                discard: DiscardPolicy::Old,
+                ..wanted.clone()
+            },
+            "the discard policy",
+        ),
+        (
+            Config {
+                subjects: vec!["orders.>".into()],
+                ..wanted.clone()
+            },
+            "the set of subjects",
+        ),
+    ];
+    for (found, setting) in cases {
+        let server = NatsServer::start().await;
+        let bus = bare(&server).await;
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let jetstream = async_nats::jetstream::new(client);
+        jetstream.create_stream(found).await.unwrap();
+        let before = jetstream
+            .get_stream("ORDER_INTENTS")
+            .await
+            .unwrap()
+            .cached_info()
+            .config
+            .clone();
+        let error = topology::apply(&bus, &settings(&server), &doors(), &[broker()])
+            .await
+            .unwrap_err();
+        let TopologyError::Conflict { name, what, remedy, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!((name.as_str(), *what), ("ORDER_INTENTS", setting));
+        assert!(!remedy.is_empty() && error.to_string().contains("is needed"), "{error}");
+        let after = jetstream
+            .get_stream("ORDER_INTENTS")
+            .await
+            .unwrap()
+            .cached_info()
+            .config
+            .clone();
+        assert_eq!(before, after);
+    }
+}
+
+#[tokio::test]
+async fn subjects_that_belong_to_another_stream_are_not_taken() {
+    let server = NatsServer::start().await;
+    let bus = bare(&server).await;
+    let other = Config {
+        name: "OTHER".into(),
+        subjects: vec!["orders.reports.>".into()],
+        ..Config::default()
+    };
+    let jetstream = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    jetstream.create_stream(other).await.unwrap();
+    let error = topology::apply(&bus, &settings(&server), &doors(), &[broker()])
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with("ORDER_REPORTS: subjects overlap"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn whom_the_server_does_not_know_is_told_so_at_once() {
+    let extra_config = "authorization { user: worker, password: secret }".to_owned();
+    let server = NatsServer::start_with(NatsOptions {
+        extra_config,
+        ..NatsOptions::default()
+    })
+    .await;
+    let known = NatsSettings {
+        user: Some("worker".into()),
+        password: Some(Secret::new("secret")),
+        ..settings(&server)
+    };
+    assert!(connect(&known, "test", Patience::Once).await.is_ok());
+    let unknown = NatsSettings {
+        password: Some(Secret::new("guess")),
+        ..known
+    };
+    let error = connect(&unknown, "test", Patience::Until(SOON)).await.unwrap_err();
+    assert!(matches!(error, BusError::Denied(_)), "{error}");
+    assert!(!error.to_string().contains("guess"));
+}
+
+#[tokio::test]
+async fn a_daemon_waits_for_its_server_and_a_command_does_not() {
+    let mut server = NatsServer::start().await;
+    server.kill9();
+    let settings = settings(&server);
+    let error = connect(&settings, "test", Patience::Once).await.unwrap_err();
+    assert!(matches!(error, BusError::Unreachable(_)), "{error}");
+    let patient = tokio::spawn(async move { connect(&settings, "test", Patience::Until(SOON)).await });
+    server.restart().await;
+    assert!(patient.await.unwrap().is_ok());
+}

@@ -1,0 +1,170 @@
+//! A worker that dies between any two steps: another one finishes or releases the order, and it is executed once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::terms::OrderStatus;
+use order_router::wire::report::ExecutionReport;
+use order_router::worker::stop_point;
+
+use crate::rig::{Client, Rig, SOON, intent};
+use crate::support::poll;
+use crate::support::process::RouterProcess;
+
+impl Rig {
+    /// Starts a worker in a process of its own, which ends at a stop point when one is named.
+    pub async fn worker_process(&self, stop_at: Option<&str>) -> RouterProcess {
+        let (nats, redis) = (self.nats.url(), self.redis.url());
+        let lease = self.settings.redis.lease_ms.to_string();
+        let limit = self.settings.risk.daily_notional_limit.clone();
+        let mut environment = vec![
+            ("ORDER_ROUTER_NATS_URL", nats.as_str()),
+            ("ORDER_ROUTER_REDIS_URL", redis.as_str()),
+            ("ORDER_ROUTER_REDIS_LEASE_MS", lease.as_str()),
+            ("ORDER_ROUTER_RISK_DAILY_NOTIONAL_LIMIT", limit.as_str()),
+            ("ORDER_ROUTER_DOORS_DURABLE_ACK_WAIT_MS", "1000"),
+            ("ORDER_ROUTER_DOORS_DURABLE_PROGRESS_MS", "300"),
+        ];
+        environment.extend(stop_at.map(|name| (stop_point::VARIABLE, name)));
+        let mut worker = RouterProcess::start(&["worker"], environment);
+        worker.wait_ready(SOON).await;
+        worker
+    }
+}
+
+/// Waits until an order has one final report on the journal, and checks that it was executed once.
+async fn executed_once(rig: &Rig, client: &Client, id: &str, orders: i64) {
+    poll::until(SOON, format!("{id} is on the journal"), async || {
+        client.reports().await.iter().any(|report| report.client_order_id == id)
+    })
+    .await;
+    rig.quiet().await;
+    let reports = client.reports().await;
+    let of_id: Vec<_> = reports.iter().filter(|report| report.client_order_id == id).collect();
+    assert_eq!(
+        (of_id.len(), of_id[0].status, of_id[0].version),
+        (1, OrderStatus::Filled, 1),
+        "{id}"
+    );
+    let (sums, lots) = ("sums:paper:default:binance.spot:BTCUSDT", orders * 100);
+    for (field, value) in [("position", lots), ("long", lots), ("short", -lots)] {
+        assert_eq!(rig.sum(sums, field).await, value, "{id}: {field}");
+    }
+    let day = rig
+        .store()
+        .await
+        .keys()
+        .find(|key| key.starts_with("day:"))
+        .unwrap()
+        .clone();
+    assert_eq!(rig.sum(&day, "daily_notional").await, orders * 30_000_000, "{id}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_between_any_two_steps_leaves_one_execution() {
+    let mut rig = Rig::start().await;
+    rig.settings.doors.durable_ack_wait_ms = 1_000;
+    rig.settings.doors.durable_progress_ms = 300;
+    let client = rig.caller().await;
+    let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("default").unwrap());
+    let mut orders = 0;
+    for stop_at in stop_point::ALL {
+        for door in ["request", "durable"] {
+            let id = format!("{stop_at}-{door}");
+            let body = intent(&id, &[]);
+            let mut victim = rig.worker_process(Some(stop_at)).await;
+            let first = match door {
+                "request" => client.submit_within(&body, Duration::from_secs(2)).await.ok(),
+                _ => {
+                    client
+                        .caller
+                        .publish_intent(&broker, &account, body.clone().into(), None, None)
+                        .await
+                        .unwrap();
+                    None
+                }
+            };
+            let ended = victim.process().wait(SOON).await;
+            assert!(!ended.success(), "{id}: {}", victim.stderr_text());
+            let other = rig.worker().await;
+            orders += 1;
+            if door == "request" {
+                // The caller retries under the same id until it is told.
+                let told = poll::eventually(SOON, format!("{id} is answered"), async || {
+                    let reply = client.submit(&body).await.ok()?;
+                    Some(ExecutionReport::decode(&reply.body).unwrap()).filter(|report| !report.is_receipt())
+                })
+                .await;
+                if let Some(first) = first {
+                    let first = ExecutionReport::decode(&first.body).unwrap();
+                    assert_eq!(first.order_id, told.order_id, "{id}");
+                }
+            }
+            executed_once(&rig, &client, &id, orders).await;
+            poll::until(SOON, "the queue is empty", async || client.queued().await == 0).await;
+            other.drain(SOON).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_nobody_finishes_is_released_within_the_lease() {
+    let rig = Rig::start().await;
+    let client = rig.caller().await;
+    let mut victim = rig.worker_process(Some("after_reserve")).await;
+    assert!(
+        client
+            .submit_within(&intent("gone", &[]), Duration::from_secs(1))
+            .await
+            .is_err()
+    );
+    victim.process().wait(SOON).await;
+    assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await, 100);
+    let other = rig.worker().await;
+    rig.quiet().await;
+    assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await, 0);
+    assert_eq!(client.reports().await.len(), 0);
+    other.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_finishes_what_is_under_way_and_says_goodbye() {
+    let rig = Rig::start().await;
+    let client = rig.caller().await;
+    let mut leaving = rig.worker_process(None).await;
+    let staying = rig.worker().await;
+    let answers = async {
+        let mut answered = 0;
+        for chunk in 0..20 {
+            let bodies: Vec<String> = (0..20_usize)
+                .map(|n| {
+                    let side = if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" };
+                    intent(&format!("s{chunk}-{n}"), &[("side", side)])
+                })
+                .collect();
+            let replies = futures_util::future::join_all(bodies.iter().map(|body| client.submit(body))).await;
+            answered += replies.iter().filter(|reply| reply.is_ok()).count();
+        }
+        answered
+    };
+    let goodbye = async {
+        poll::until(SOON, "orders are coming in", async || {
+            client.reader.info().await.unwrap().last_sequence >= 40
+        })
+        .await;
+        leaving.terminate(Duration::from_secs(15)).await
+    };
+    let (answered, ended) = tokio::join!(answers, goodbye);
+    assert!(ended.success(), "{ended}: {}", leaving.stderr_text());
+    // Every request was taken by somebody who answered it.
+    assert_eq!(answered, 400);
+    rig.quiet().await;
+    assert_eq!(client.reports().await.len(), 400);
+    staying.drain(SOON).await;
+}

@@ -1,0 +1,58 @@
+//! The status of every code of the contract, over REST.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+use order_router::fault::Code;
+
+use crate::rest_fixture::Rest;
+use crate::rig::intent;
+
+/// Contract §5: each code with its status, whoever says it.
+const STATUS_OF_CODES: &[(&str, u16)] = &[
+    ("malformed", 400),
+    ("invalid_field", 400),
+    ("unknown_field", 400),
+    ("intent_expired", 400),
+    ("order_size_exceeded", 400),
+    ("risk_locked", 400),
+    ("unauthenticated", 401),
+    ("not_entitled", 403),
+    ("account_mismatch", 403),
+    ("daily_notional_exceeded", 403),
+    ("unknown_broker", 404),
+    ("unsupported_pair", 404),
+    ("unknown_order", 404),
+    ("not_found", 404),
+    ("method_not_allowed", 405),
+    ("client_order_id_conflict", 409),
+    ("order_closed", 409),
+    ("mode_mismatch", 409),
+    ("payload_too_large", 413),
+    ("unsupported_media_type", 415),
+    ("persistence_failed", 500),
+    ("no_worker", 503),
+    ("bus_unavailable", 503),
+    ("store_unavailable", 503),
+    ("broker_unavailable", 503),
+    ("queue_full", 503),
+    ("reference_price_missing", 503),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_code_of_a_worker_becomes_its_status() {
+    let rest = Rest::start().await;
+    for (code, status) in STATUS_OF_CODES {
+        let told = rest.submit(&intent(code, &[])).await;
+        assert_eq!((told.status, told.code().as_str()), (*status, *code));
+        assert_eq!(told.json()["client_order_id"], *code);
+        let told = rest.get(&format!("/orders/BN-{code}")).await;
+        assert_eq!((told.status, told.code().as_str()), (*status, *code));
+        let body = format!(r#"{{"order_id":"BN-{code}"}}"#);
+        let told = rest.send("POST", "/orders/binance/cancel", &body, &[]).await;
+        assert_eq!((told.status, told.code().as_str()), (*status, *code));
+    }
+    for code in Code::ALL {
+        let row = (code.as_str(), code.status());
+        assert!(STATUS_OF_CODES.contains(&row), "{row:?} has no row");
+    }
+}

@@ -1,0 +1,296 @@
+//! What the tests of the sidecar stand on: a sidecar of this process, a worker that does as its request says, and a
+//! client that can speak bad HTTP.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use order_router::bus::call::{Answer, Call, Endpoint, Handler};
+use order_router::bus::connection::Patience;
+use order_router::bus::service::Service;
+use order_router::config::Settings;
+use order_router::domain::id::OrderId;
+use order_router::domain::reason::{Reason, ReasonCode};
+use order_router::domain::terms::{Mode, OrderStatus};
+use order_router::fault::{Code, Fault};
+use order_router::sidecar::Sidecar;
+use order_router::wire::intent::{MissingId, decode};
+use order_router::wire::report::ExecutionReport;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::support::servers::NatsServer;
+
+/// How long anything may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// A worker that decides by the ids it is given: the code of a fault makes that fault, `wait` waits for the gate, `panic`
+/// panics, `again` is a replay, `unknown` is unknown, `receipt` has no report yet, `garbage` is answered with no JSON,
+/// `open` is still open. At `ibkr` it knows only `known`.
+#[derive(Debug)]
+pub struct Actor {
+    pub gate: Semaphore,
+    pub waiting: AtomicUsize,
+    pub calls: Mutex<Vec<Call>>,
+    /// What the state answers with, if not with the state.
+    pub state_fault: Mutex<Option<Code>>,
+}
+
+impl Default for Actor {
+    fn default() -> Self {
+        Self {
+            gate: Semaphore::new(0),
+            waiting: AtomicUsize::new(0),
+            calls: Mutex::default(),
+            state_fault: Mutex::default(),
+        }
+    }
+}
+
+impl Actor {
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    pub fn calls(&self, endpoint: Endpoint) -> Vec<Call> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|call| call.endpoint == endpoint).cloned().collect()
+    }
+
+    async fn report(&self, intent: &str, id: &str) -> Result<Answer, Fault> {
+        if let Some(code) = Code::parse(id) {
+            return Err(Fault::new(code, "as the request wants"));
+        }
+        match id {
+            "panic" => panic!("as the request wants"),
+            "wait" => {
+                self.waiting.fetch_add(1, Ordering::SeqCst);
+                self.gate.acquire().await.unwrap().forget();
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+            }
+            _ => {}
+        }
+        let intent = decode(intent.as_bytes(), MissingId::Assigned)?;
+        let prefix = if intent.broker.as_str() == "ibkr" { "IB" } else { "BN" };
+        let order_id = OrderId::new(&format!("{prefix}-{}", &id[..id.len().min(30)])).ok();
+        let reason = Reason::new(ReasonCode::InFlight, "under way");
+        let mut report = ExecutionReport::receipt(&intent, order_id.as_ref(), Mode::Paper, reason);
+        if id != "receipt" {
+            report.version = 1;
+            report.status = match id {
+                "unknown" => OrderStatus::Unknown,
+                "open" => OrderStatus::Accepted,
+                _ => OrderStatus::Filled,
+            };
+        }
+        let body = if id == "garbage" {
+            b"garbage".to_vec()
+        } else {
+            report.encode()
+        };
+        Ok(Answer {
+            body,
+            journal_sequence: Some(7),
+            replayed: id == "again",
+        })
+    }
+
+    async fn existing(&self, call: &Call) -> Result<Answer, Fault> {
+        let value: Value = serde_json::from_slice(&call.body).unwrap();
+        let (name, id) = value.as_object().unwrap().iter().next().unwrap();
+        let id = id.as_str().unwrap();
+        let broker = call.broker.as_deref().unwrap();
+        if broker == "ibkr" && !id.ends_with("known") {
+            return Err(Fault::new(Code::UnknownOrder, "not at ibkr"));
+        }
+        let bare = id.trim_start_matches("BN-").trim_start_matches("IB-");
+        if bare == "known" && broker == "binance" && name == "client_order_id" {
+            return Err(Fault::new(Code::UnknownOrder, "not at binance"));
+        }
+        let account = call.account.as_deref().unwrap();
+        let over = [
+            ("broker", format!("{broker:?}")),
+            ("account_id", format!("{account:?}")),
+            ("venue", r#""x""#.to_owned()),
+        ];
+        let over: Vec<(&str, &str)> = over.iter().map(|(name, raw)| (*name, raw.as_str())).collect();
+        self.report(&crate::rig::intent(bare, &over), bare).await
+    }
+}
+
+impl Handler for Actor {
+    async fn handle(&self, call: Call) -> Result<Answer, Fault> {
+        self.calls.lock().unwrap().push(call.clone());
+        let told = |body: &str| {
+            Ok(Answer {
+                body: body.into(),
+                journal_sequence: None,
+                replayed: false,
+            })
+        };
+        match call.endpoint {
+            Endpoint::Submit => {
+                let text = std::str::from_utf8(&call.body).unwrap();
+                let intent = decode(&call.body, MissingId::Refused)?;
+                self.report(text, intent.client_order_id.as_str()).await
+            }
+            Endpoint::Get | Endpoint::Cancel => self.existing(&call).await,
+            Endpoint::Brokers => told(r#"{"brokers":["binance","ibkr"],"details":[]}"#),
+            _ => match *self.state_fault.lock().unwrap() {
+                Some(code) => Err(Fault::new(code, "as the test wants")),
+                None => told(STATE),
+            },
+        }
+    }
+}
+
+pub const STATE: &str = r#"{"mode":"dry_run","daily_notional_limit":1000000.50,"notional_routed":0,"trading_date":"2026-03-01","version":3}"#;
+
+/// A bus, a worker and a sidecar.
+pub struct Rest {
+    pub nats: NatsServer,
+    pub actor: Arc<Actor>,
+    pub settings: Settings,
+    pub service: Option<Service>,
+    pub sidecar: Sidecar,
+    pub http: reqwest::Client,
+}
+
+impl Rest {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(set: impl FnOnce(&mut Settings)) -> Self {
+        let nats = NatsServer::start().await;
+        let mut settings = Settings::default();
+        settings.nats.url = nats.url();
+        settings.http.addr.set_port(0);
+        set(&mut settings);
+        let actor = Arc::new(Actor::default());
+        let service = Self::service(&settings, &actor).await;
+        let sidecar = Sidecar::start(&settings).await.unwrap();
+        Self {
+            nats,
+            actor,
+            settings,
+            service: Some(service),
+            sidecar,
+            http: client(),
+        }
+    }
+
+    async fn service(settings: &Settings, actor: &Arc<Actor>) -> Service {
+        let patience = Patience::Until(SOON);
+        Service::start(&settings.nats, &settings.doors, patience, "0.0.1", Arc::clone(actor))
+            .await
+            .unwrap()
+    }
+
+    pub async fn stop_worker(&mut self) {
+        self.service.take().unwrap().drain(SOON).await;
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.sidecar.address()
+    }
+
+    pub async fn get(&self, path: &str) -> Told {
+        let request = self.http.get(format!("http://{}{path}", self.address()));
+        Told::of(request.send().await.unwrap()).await
+    }
+
+    pub async fn send(&self, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> Told {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address()));
+        if !headers.iter().any(|(name, _)| *name == "Content-Type") {
+            request = request.header("Content-Type", "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Told::of(request.body(body.to_owned()).send().await.unwrap()).await
+    }
+
+    /// Submits an intent.
+    pub async fn submit(&self, body: &str) -> Told {
+        self.send("POST", "/orders", body, &[]).await
+    }
+
+    /// Sends bytes on a connection of their own, says no more, and returns what comes back until the end.
+    pub async fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address()).await.unwrap();
+        // The server may have had enough before the end.
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
+        read_all(&mut stream).await
+    }
+}
+
+/// A client that keeps to the sidecar.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap()
+}
+
+/// Returns what comes until the server closes.
+pub async fn read_all(stream: &mut TcpStream) -> String {
+    let mut told = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut told))
+        .await
+        .expect("the end of an answer")
+        .ok();
+    String::from_utf8_lossy(&told).into_owned()
+}
+
+/// An answer over HTTP.
+#[derive(Debug)]
+pub struct Told {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Told {
+    pub async fn of(response: reqwest::Response) -> Self {
+        Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Returns the code of a problem document, after checking that it is one.
+    #[track_caller]
+    pub fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        for member in ["type", "title", "detail"] {
+            assert!(
+                problem[member].as_str().is_some_and(|text| !text.is_empty()),
+                "{self:?}"
+            );
+        }
+        let may_help = matches!(self.status, 429 | 503);
+        assert_eq!(self.header("retry-after"), if may_help { "1" } else { "" }, "{self:?}");
+        problem["code"].as_str().unwrap().to_owned()
+    }
+}

@@ -1,0 +1,215 @@
+//! The sidecar's own life: start, health, a bus that goes away, drain; and a real worker behind it.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+use std::time::Duration;
+
+use order_router::config::Settings;
+use order_router::fault::Code;
+use order_router::sidecar::{Sidecar, SidecarError};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::rest_fixture::{Rest, SOON, Told, client, read_all};
+use crate::rig::{Rig, ibkr, intent};
+use crate::support::poll;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_this_machine_is_served() {
+    for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
+        let mut settings = Settings::default();
+        settings.http.addr = address.parse().unwrap();
+        let refused = Sidecar::start(&settings).await;
+        assert!(
+            matches!(refused, Err(SidecarError::NotLoopback(_))),
+            "{address}: {refused:?}"
+        );
+    }
+    let rest = Rest::start().await;
+    let mut settings = rest.settings.clone();
+    settings.http.addr = rest.address();
+    let refused = Sidecar::start(&settings).await;
+    assert!(matches!(refused, Err(SidecarError::Bind { .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_names_what_is_out_of_reach() {
+    let mut rest = Rest::start().await;
+    let told = rest.get("/health").await;
+    assert_eq!((told.status, &told.json()["status"]), (200, &"ok".into()), "{told:?}");
+    let statuses = |told: &Told| {
+        let checks = &told.json()["checks"];
+        ["bus", "worker", "redis"].map(|part| checks[part]["status"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(statuses(&told), ["ok", "ok", "ok"]);
+
+    *rest.actor.state_fault.lock().unwrap() = Some(Code::StoreUnavailable);
+    let told = rest.get("/health").await;
+    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
+    assert_eq!(statuses(&told), ["ok", "ok", "failing"]);
+
+    rest.stop_worker().await;
+    let told = rest.get("/health").await;
+    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
+    assert_eq!(statuses(&told), ["ok", "failing", "unknown"]);
+
+    rest.nats.pause();
+    let told = rest.get("/health").await;
+    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
+    rest.nats.resume();
+    rest.nats.kill9();
+    let told = poll::eventually(SOON, "the loss of the bus is seen", async || {
+        let told = rest.get("/health").await;
+        told.text.contains("connection is down").then_some(told)
+    })
+    .await;
+    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
+    assert_eq!(statuses(&told), ["failing", "unknown", "unknown"]);
+    assert_eq!(rest.get("/health/live").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_is_away_is_a_fault_before_and_unknown_after_publishing() {
+    let mut rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 1_000).await;
+    // Silent and still connected: nobody knows what became of it.
+    rest.nats.pause();
+    let told = rest.submit(&intent("a1", &[])).await;
+    assert_eq!(told.status, 202, "{told:?}");
+    rest.nats.resume();
+    rest.nats.kill9();
+    let told = poll::eventually(SOON, "the loss of the bus is seen", async || {
+        let told = rest.submit(&intent("a1", &[])).await;
+        (told.status != 202).then_some(told)
+    })
+    .await;
+    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
+    rest.nats.restart().await;
+    poll::until(SOON, "orders are taken again", async || {
+        rest.submit(&intent("a2", &[])).await.status == 201
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_finishes_what_is_under_way_and_takes_no_more() {
+    let rest = Rest::start().await;
+    let address = rest.address();
+    let mut resting = TcpStream::connect(address).await.unwrap();
+    let http = client();
+    let order = tokio::spawn(
+        http.post(format!("http://{address}/orders"))
+            .header("Content-Type", "application/json")
+            .body(intent("wait", &[]))
+            .send(),
+    );
+    poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
+    let draining = tokio::spawn(rest.sidecar.drain(SOON));
+    poll::until(SOON, "no more connections are taken", async || {
+        TcpStream::connect(address).await.is_err()
+    })
+    .await;
+    assert_eq!(read_all(&mut resting).await, "");
+    assert!(!draining.is_finished());
+    rest.actor.gate.add_permits(1);
+    let told = Told::of(order.await.unwrap().unwrap()).await;
+    assert_eq!(told.status, 201, "{told:?}");
+    draining.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_ends_with_its_grace_period() {
+    let rest = Rest::start().await;
+    let address = rest.address();
+    let http = client();
+    let order = tokio::spawn(
+        http.post(format!("http://{address}/orders"))
+            .header("Content-Type", "application/json")
+            .body(intent("wait", &[]))
+            .send(),
+    );
+    poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
+    let begun = Instant::now();
+    rest.sidecar.drain(Duration::from_millis(50)).await;
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(order.await.unwrap().is_err());
+    rest.actor.gate.add_permits(1);
+}
+
+/// Sends a request and returns status and body.
+async fn send(method: &str, url: String, body: &str) -> Told {
+    let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+    let request = client().request(method, url).header("Content-Type", "application/json");
+    Told::of(request.body(body.to_owned()).send().await.unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_over_rest_are_orders() {
+    let mut rig = Rig::start().await;
+    rig.settings.http.addr.set_port(0);
+    let worker = rig.worker().await;
+    let sidecar = Sidecar::start(&rig.settings).await.unwrap();
+    let base = format!("http://{}", sidecar.address());
+    let url = |path: &str| format!("{base}{path}");
+    assert_eq!(send("GET", url("/health"), "").await.status, 200);
+
+    let told = send("POST", url("/orders"), &intent("r1", &[])).await;
+    assert_eq!(
+        (told.status, &told.json()["status"]),
+        (201, &"filled".into()),
+        "{told:?}"
+    );
+    let found = send("GET", url(told.header("location")), "").await;
+    assert_eq!((found.status, &found.text), (200, &told.text));
+    let found = send("GET", url("/orders/by-client-id/r1"), "").await;
+    assert_eq!((found.status, &found.text), (200, &told.text));
+    let again = send("POST", url("/orders"), &intent("r1", &[])).await;
+    assert_eq!(
+        (again.status, again.header("idempotent-replay"), &again.text),
+        (200, "true", &told.text)
+    );
+    let other = send("POST", url("/orders"), &intent("r1", &[("quantity", "0.002")])).await;
+    assert_eq!((other.status, other.code().as_str()), (409, "client_order_id_conflict"));
+    let closed = send("POST", url("/orders/binance/cancel"), r#"{"client_order_id":"r1"}"#).await;
+    assert_eq!((closed.status, closed.code().as_str()), (409, "order_closed"));
+
+    let open = send("POST", url("/orders"), &ibkr("r2", &[])).await;
+    assert_eq!(
+        (open.status, &open.json()["status"]),
+        (201, &"partially_filled".into()),
+        "{open:?}"
+    );
+    let found = send("GET", url("/orders/by-client-id/r2"), "").await;
+    assert_eq!((found.status, &found.json()["broker"]), (200, &"ibkr".into()));
+    let body = format!(r#"{{"order_id":{}}}"#, open.json()["order_id"]);
+    let cancelled = send("POST", url("/orders/ibkr/cancel"), &body).await;
+    assert_eq!(
+        (cancelled.status, &cancelled.json()["status"]),
+        (200, &"cancelled".into()),
+        "{cancelled:?}"
+    );
+
+    let change = r#"{"daily_notional_limit":"1000","reason":"test"}"#;
+    let state = send("PUT", url("/state"), change).await;
+    assert_eq!(
+        (state.status, &state.json()["daily_notional_limit"]),
+        (200, &1000.into()),
+        "{state:?}"
+    );
+    let denied = send("POST", url("/orders"), &intent("r3", &[])).await;
+    assert_eq!(
+        (denied.status, denied.code().as_str()),
+        (403, "daily_notional_exceeded")
+    );
+
+    rig.redis.kill9();
+    let told = send("POST", url("/orders"), &intent("r4", &[])).await;
+    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
+    let told = send("GET", url("/health"), "").await;
+    assert_eq!(
+        (told.status, told.json()["checks"]["redis"]["status"].as_str()),
+        (503, Some("failing")),
+        "{told:?}"
+    );
+    sidecar.drain(SOON).await;
+    worker.drain(Duration::from_secs(1)).await;
+}

@@ -1,0 +1,263 @@
+//! Orders over REST: what goes onto the bus, and what its answers become.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+use std::time::Duration;
+
+use order_router::bus::call::Endpoint;
+use order_router::domain::time::Timestamp;
+use serde_json::Value;
+
+use crate::rest_fixture::{Rest, SOON};
+use crate::rig::intent;
+use crate::support::poll;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_created_replayed_or_accepted() {
+    let rest = Rest::start().await;
+    for (id, status, location, replay) in [
+        ("a1", 201, "/orders/BN-a1", ""),
+        ("again", 200, "/orders/BN-again", "true"),
+        ("unknown", 202, "/orders/BN-unknown", ""),
+        ("receipt", 202, "/orders/BN-receipt", ""),
+    ] {
+        let told = rest.submit(&intent(id, &[])).await;
+        assert_eq!(told.status, status, "{told:?}");
+        assert_eq!(told.header("location"), location);
+        assert_eq!(told.header("idempotent-replay"), replay);
+        assert_eq!(told.header("content-type"), "application/json");
+        assert_eq!(told.json()["client_order_id"], id);
+        // Where the answer points, the order is.
+        let found = rest.get(location).await;
+        assert_eq!(found.status, if id == "receipt" { 202 } else { 200 }, "{found:?}");
+    }
+    let told = rest.submit(&intent("a2", &[("account_id", "\"f-7\"")])).await;
+    assert_eq!(told.header("location"), "/orders/BN-a2?account_id=f-7");
+    let found = rest.get("/orders/BN-a2?account_id=f-7").await;
+    assert_eq!(found.json()["account_id"], "f-7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_intent_goes_on_unchanged_to_its_broker_and_account_with_a_deadline_and_a_trace() {
+    let rest = Rest::start().await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let body = format!(
+        " \t{}\n",
+        crate::rig::ibkr("a1", &[("account_id", "\"f-7\""), ("quantity", "\"0.30e1\"")])
+    );
+    let told = rest.send("POST", "/orders", &body, &[("traceparent", trace)]).await;
+    assert_eq!(told.status, 201, "{told:?}");
+    let soon = Timestamp::now().after(Duration::from_secs(3));
+    let told = rest
+        .send(
+            "POST",
+            "/orders",
+            &intent("a2", &[]),
+            &[("Deadline", &soon.to_string())],
+        )
+        .await;
+    assert_eq!(told.status, 201, "{told:?}");
+    let calls = rest.actor.calls(Endpoint::Submit);
+    assert_eq!(calls[0].body, body.as_bytes());
+    assert_eq!(calls[0].broker.as_deref(), Some("ibkr"));
+    assert_eq!(calls[0].account.as_deref(), Some("f-7"));
+    assert_eq!(calls[0].traceparent.as_deref(), Some(trace));
+    let left = calls[0].deadline.unwrap().since(calls[0].arrived_at);
+    assert!(
+        left > Duration::from_secs(1) && left < rest.settings.http.request_timeout(),
+        "{left:?}"
+    );
+    assert_eq!(calls[1].deadline, Some(soon));
+    assert!(calls[1].traceparent.as_deref().is_some_and(|trace| trace.len() == 55));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_has_passed_is_for_the_worker_to_judge() {
+    let rest = Rest::start().await;
+    let passed = [("Deadline", "2020-01-01T00:00:00Z")];
+    let told = rest.send("POST", "/orders", &intent("again", &[]), &passed).await;
+    assert_eq!(
+        (told.status, told.header("idempotent-replay")),
+        (200, "true"),
+        "{told:?}"
+    );
+    let told = rest
+        .send("POST", "/orders", &intent("a1", &[]), &[("Deadline", "soon")])
+        .await;
+    assert_eq!((told.status, told.json()["field"].as_str()), (400, Some("Deadline")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intent_without_an_id_gets_one_and_learns_it_even_from_a_fault() {
+    let mut rest = Rest::start().await;
+    let bare = intent("x", &[]).replace(r#""client_order_id":"x","#, "");
+    let told = rest.submit(&bare).await;
+    assert_eq!(told.status, 201, "{told:?}");
+    let id = told.json()["client_order_id"].as_str().unwrap().to_owned();
+    assert!(
+        uuid::Uuid::parse_str(&id).is_ok_and(|id| id.get_version_num() == 7),
+        "{id}"
+    );
+    let told = rest.send("POST", "/orders", &bare, &[("Idempotency-Key", "k-1")]).await;
+    assert_eq!(told.json()["client_order_id"], "k-1");
+    rest.stop_worker().await;
+    let told = rest.submit(&bare).await;
+    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
+    assert_eq!(told.json()["client_order_id"].as_str().unwrap().len(), 36);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_answers_is_unknown_and_never_a_fault() {
+    let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 400).await;
+    rest.get("/state").await;
+    for id in ["wait", "panic", "garbage"] {
+        let told = rest.submit(&intent(id, &[])).await;
+        assert_eq!(told.status, 202, "{told:?}");
+        let receipt = told.json();
+        assert_eq!(
+            (&receipt["status"], &receipt["version"]),
+            (&"unknown".into(), &0.into())
+        );
+        assert_eq!(receipt["reason"]["code"], "outcome_unknown");
+        assert_eq!(
+            (&receipt["client_order_id"], &receipt["order_id"]),
+            (&id.into(), &"".into())
+        );
+        // The mode in force, as the state told it.
+        assert_eq!(receipt["mode"], "dry_run");
+        let by_client_id = format!("/orders/by-client-id/{id}?account_id=default&broker=binance");
+        assert_eq!(told.header("location"), by_client_id);
+
+        let body = format!(r#"{{"client_order_id":"{id}"}}"#);
+        let told = rest.send("POST", "/orders/binance/cancel", &body, &[]).await;
+        assert_eq!(
+            (told.status, &told.json()["status"]),
+            (202, &"unknown".into()),
+            "{told:?}"
+        );
+        assert_eq!(told.json()["client_order_id"], id);
+    }
+    // What changes nothing may be told as a fault.
+    let told = rest.get("/orders/BN-wait").await;
+    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
+    rest.actor.gate.add_permits(100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_found_by_either_id_at_the_broker_that_has_it() {
+    let rest = Rest::start().await;
+    for (path, status, broker, account) in [
+        ("/orders/BN-1", 200, "binance", "default"),
+        ("/orders/IB-known", 200, "ibkr", "default"),
+        ("/orders/IB-1", 404, "", ""),
+        ("/orders/XX-1", 404, "", ""),
+        ("/orders/log", 404, "", ""),
+        ("/orders/BN-%FF", 404, "", ""),
+        ("/orders/BN-a.b", 404, "", ""),
+        ("/orders/BN-1?account_id=f-7", 200, "binance", "f-7"),
+        ("/orders/BN-1?account_id=f.7", 400, "", ""),
+        ("/orders/BN-1?account=f", 400, "", ""),
+        ("/orders/BN-1?account_id=a&account_id=a", 400, "", ""),
+        ("/orders/by-client-id/a%2Fb", 200, "binance", "default"),
+        ("/orders/by-client-id/known", 200, "ibkr", "default"),
+        ("/orders/by-client-id/known?broker=ibkr&account_id=f", 200, "ibkr", "f"),
+        ("/orders/by-client-id/known?broker=binance", 404, "", ""),
+        ("/orders/by-client-id/unknown_order", 404, "", ""),
+        ("/orders/by-client-id/store_unavailable", 503, "", ""),
+        ("/orders/by-client-id/a%20b", 404, "", ""),
+        ("/orders/by-client-id/a?broker=a.b", 400, "", ""),
+    ] {
+        let told = rest.get(path).await;
+        assert_eq!(told.status, status, "{path}: {told:?}");
+        if status == 200 {
+            assert_eq!(
+                (&told.json()["broker"], &told.json()["account_id"]),
+                (&broker.into(), &account.into())
+            );
+        } else {
+            told.code();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_is_done_when_the_order_has_ended() {
+    let rest = Rest::start().await;
+    let cancel = async |broker: &str, body: &str| {
+        let path = format!("/orders/{broker}/cancel");
+        rest.send("POST", &path, body, &[]).await
+    };
+    for (broker, body, status) in [
+        ("binance", r#"{"order_id":"BN-1"}"#, 200),
+        ("binance", r#"{"order_id":"BN-1","account_id":"f-7"}"#, 200),
+        ("ibkr", r#"{"client_order_id":"known","account_id":"f-7"}"#, 200),
+        ("binance", r#"{"order_id":"BN-open"}"#, 202),
+        ("binance", r#"{"order_id":"BN-unknown"}"#, 202),
+        ("binance", r#"{"order_id":"BN-receipt"}"#, 202),
+        ("ibkr", r#"{"order_id":"BN-1"}"#, 404),
+        ("a.b", r#"{"order_id":"BN-1"}"#, 404),
+        ("binance", r#"{"order_id":"BN-1","client_order_id":"a"}"#, 400),
+        ("binance", r#"{"order_id":"BN-1","order_id":"BN-2"}"#, 400),
+        ("binance", r#"{"order_id":"BN-1","symbol":"BTCUSDT"}"#, 400),
+        ("binance", "{}", 400),
+        ("binance", "", 400),
+    ] {
+        let told = cancel(broker, body).await;
+        assert_eq!(told.status, status, "{broker} {body}: {told:?}");
+        if status >= 400 {
+            told.code();
+        }
+    }
+    assert_eq!(rest.actor.calls(Endpoint::Cancel)[1].account.as_deref(), Some("f-7"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_and_brokers_are_the_workers_word_for_word() {
+    let rest = Rest::start().await;
+    let told = rest.get("/state").await;
+    assert_eq!((told.status, told.text.as_str()), (200, crate::rest_fixture::STATE));
+    let told = rest.get("/brokers").await;
+    assert_eq!((told.status, &told.json()["brokers"][1]), (200, &"ibkr".into()));
+    let change = r#"{"daily_notional_limit":"2000.50","reason":"less"}"#;
+    let told = rest.send("PUT", "/state", change, &[]).await;
+    assert_eq!(told.status, 200, "{told:?}");
+    let body: Value = serde_json::from_slice(&rest.actor.calls(Endpoint::StateSet)[0].body).unwrap();
+    assert!(body["actor"].as_str().unwrap().starts_with("rest 127.0.0.1:"), "{body}");
+    for bad in [
+        r#"{"daily_notional_limit":0,"reason":"r"}"#,
+        r#"{"daily_notional_limit":1}"#,
+        r#"{"daily_notional_limit":1,"reason":"r","actor":"me"}"#,
+        r#"{"daily_notional_limit":1,"daily_notional_limit":2,"reason":"r"}"#,
+        "{}",
+    ] {
+        let told = rest.send("PUT", "/state", bad, &[]).await;
+        assert_eq!(told.status, 400, "{bad}: {told:?}");
+        told.code();
+    }
+    assert_eq!(rest.actor.calls(Endpoint::StateSet).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_leaves_its_order_to_be_finished() {
+    let rest = Rest::start_with(|settings| settings.http.max_in_flight = 1).await;
+    let mut stream = tokio::net::TcpStream::connect(rest.address()).await.unwrap();
+    let body = intent("wait", &[]);
+    let head = format!(
+        "POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    tokio::io::AsyncWriteExt::write_all(&mut stream, format!("{head}{body}").as_bytes())
+        .await
+        .unwrap();
+    poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
+    // Reset, not merely closed: nobody will read an answer.
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    // Its place stays taken until it is answered: what is under way is counted, whoever waits for it.
+    assert_eq!(rest.get("/brokers").await.code(), "queue_full");
+    rest.actor.gate.add_permits(1);
+    poll::until(SOON, "the place is free again", async || {
+        rest.get("/brokers").await.status == 200
+    })
+    .await;
+}

@@ -1,0 +1,263 @@
+//! What the tests of the worker stand on: real servers, workers of this process, and a caller.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use order_router::bus::client::{CallError, Caller, Reply};
+use order_router::bus::connection::{Bus, Patience, connect};
+use order_router::bus::journal::{Reader, Stored};
+use order_router::bus::subjects;
+use order_router::config::Settings;
+use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::time::Timestamp;
+use order_router::fault::Fault;
+use order_router::wire::report::ExecutionReport;
+use order_router::worker::Worker;
+
+use futures_util::StreamExt;
+use redis::AsyncCommands;
+
+use crate::support::poll;
+use crate::support::servers::{NatsServer, RedisServer};
+
+/// How long anything may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// Servers and settings of one router.
+pub struct Rig {
+    pub nats: NatsServer,
+    pub redis: RedisServer,
+    pub settings: Settings,
+}
+
+impl Rig {
+    /// Starts the servers; the settings point at them and leave much room under every limit.
+    pub async fn start() -> Self {
+        let (nats, redis) = tokio::join!(NatsServer::start(), RedisServer::start());
+        let mut settings = Settings::default();
+        settings.nats.url = nats.url();
+        settings.redis.url = redis.url();
+        settings.redis.lease_ms = 1_000;
+        settings.doors.nak_delay_ms = 50;
+        settings.risk.daily_notional_limit = "1000000000".to_owned();
+        Self { nats, redis, settings }
+    }
+
+    pub async fn worker(&self) -> Worker {
+        Worker::start(&self.settings).await.unwrap()
+    }
+
+    pub async fn bus(&self) -> Bus {
+        connect(&self.settings.nats, "test", Patience::Until(SOON))
+            .await
+            .unwrap()
+    }
+
+    pub async fn caller(&self) -> Client {
+        let bus = self.bus().await;
+        Client {
+            raw: async_nats::connect(self.nats.url()).await.unwrap(),
+            caller: Caller::new(bus.clone()),
+            reader: Reader::new(bus),
+        }
+    }
+
+    /// Returns every key of the store with its content, but for what is only bookkeeping.
+    pub async fn store(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut connection = self.redis.connection().await;
+        let keys: Vec<String> = connection.keys("{or}:*").await.unwrap();
+        let mut store = BTreeMap::new();
+        for key in keys {
+            let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut connection).await.unwrap();
+            let content: BTreeMap<String, String> = match kind.as_str() {
+                "hash" => connection.hgetall(&key).await.unwrap(),
+                "zset" => connection.zrange_withscores(&key, 0, -1).await.unwrap(),
+                "set" => {
+                    let members: Vec<String> = connection.smembers(&key).await.unwrap();
+                    members.into_iter().map(|member| (member, String::new())).collect()
+                }
+                "none" => continue,
+                // A key may go between two looks: then it is not there.
+                _ => match connection.get::<_, Option<String>>(&key).await.unwrap() {
+                    Some(value) => [("value".to_owned(), value)].into(),
+                    None => continue,
+                },
+            };
+            store.insert(key.trim_start_matches("{or}:").to_owned(), content);
+        }
+        store
+    }
+
+    /// Returns every key of the store.
+    pub async fn store_keys(&self) -> Vec<String> {
+        let keys: Vec<String> = self.redis.connection().await.keys("{or}:*").await.unwrap();
+        keys.into_iter()
+            .map(|key| key.trim_start_matches("{or}:").to_owned())
+            .collect()
+    }
+
+    /// Returns a counter of the store; zero where there is none.
+    pub async fn sum(&self, key: &str, field: &str) -> i64 {
+        let mut connection = self.redis.connection().await;
+        let value: Option<i64> = connection.hget(format!("{{or}}:{key}"), field).await.unwrap();
+        value.unwrap_or(0)
+    }
+
+    /// Waits until nothing is claimed, in the outbox or in flight.
+    pub async fn quiet(&self) {
+        poll::until(SOON, "nothing claimed and nothing in the outbox", async || {
+            let keys = self.store_keys().await;
+            !keys.iter().any(|key| key == "leases" || key == "outbox")
+        })
+        .await;
+    }
+}
+
+/// A caller of the request door and the durable door.
+pub struct Client {
+    pub caller: Caller,
+    pub reader: Reader,
+    pub raw: async_nats::Client,
+}
+
+/// Returns an intent's JSON: the terms given, over a small limit buy at `binance`.
+pub fn intent(id: &str, over: &[(&str, &str)]) -> String {
+    let mut fields: BTreeMap<&str, String> = [
+        ("broker", "\"binance\""),
+        ("venue", "\"binance.spot\""),
+        ("symbol", "\"BTCUSDT\""),
+        ("side", "\"buy\""),
+        ("quantity", "0.001"),
+        ("order_type", "\"limit\""),
+        ("price", "30000"),
+    ]
+    .map(|(name, raw)| (name, raw.to_owned()))
+    .into();
+    fields.insert("client_order_id", format!("{id:?}"));
+    for (name, raw) in over {
+        fields.insert(name, (*raw).to_owned());
+    }
+    let fields: Vec<String> = fields.iter().map(|(name, raw)| format!("{name:?}:{raw}")).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+/// Returns an AAPL intent at `ibkr`.
+pub fn ibkr(id: &str, over: &[(&str, &str)]) -> String {
+    let mut all = vec![
+        ("broker", "\"ibkr\""),
+        ("venue", "\"ibkr.paper\""),
+        ("symbol", "\"AAPL\""),
+        ("quantity", "10"),
+        ("price", "180"),
+    ];
+    all.extend_from_slice(over);
+    intent(id, &all)
+}
+
+fn place(body: &str) -> (BrokerId, AccountId) {
+    let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let text = |name: &str, or: &str| value[name].as_str().unwrap_or(or).to_owned();
+    (
+        BrokerId::new(&text("broker", "binance")).unwrap(),
+        AccountId::new(&text("account_id", "default")).unwrap(),
+    )
+}
+
+impl Client {
+    /// Submits through the subject its body names.
+    pub async fn submit(&self, body: &str) -> Result<Reply, CallError> {
+        self.submit_within(body, Duration::from_secs(10)).await
+    }
+
+    /// Submits with a deadline.
+    pub async fn submit_within(&self, body: &str, limit: Duration) -> Result<Reply, CallError> {
+        let (broker, account) = place(body);
+        let subject = subjects::submit(&broker, &account);
+        self.caller
+            .request(&subject, body.to_owned().into(), Timestamp::now().after(limit))
+            .await
+    }
+
+    pub async fn report(&self, body: &str) -> ExecutionReport {
+        let reply = self
+            .submit(body)
+            .await
+            .unwrap_or_else(|error| panic!("{body}: {error}"));
+        ExecutionReport::decode(&reply.body).unwrap()
+    }
+
+    pub async fn fault(&self, body: &str) -> Fault {
+        match self.submit(body).await {
+            Err(CallError::Fault(fault)) => fault,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    pub async fn call(&self, subject: &str, body: &str) -> Result<Vec<u8>, CallError> {
+        let deadline = Timestamp::now().after(Duration::from_secs(10));
+        self.caller
+            .request(subject, body.to_owned().into(), deadline)
+            .await
+            .map(|reply| reply.body)
+    }
+
+    /// Calls get or cancel for an order of the default account.
+    pub async fn order(&self, what: &str, broker: &str, body: &str) -> Result<ExecutionReport, Fault> {
+        let (broker, account) = (BrokerId::new(broker).unwrap(), AccountId::new("default").unwrap());
+        let subject = match what {
+            "get" => subjects::get(&broker, &account),
+            _ => subjects::cancel(&broker, &account),
+        };
+        match self.call(&subject, body).await {
+            Ok(body) => Ok(ExecutionReport::decode(&body).unwrap()),
+            Err(CallError::Fault(fault)) => Err(fault),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Returns every entry of the journal.
+    pub async fn journal(&self) -> Vec<Stored> {
+        let info = self.reader.info().await.unwrap();
+        let entries = self.reader.replay(1, info.last_sequence).collect::<Vec<_>>().await;
+        entries.into_iter().map(|entry| entry.unwrap()).collect()
+    }
+
+    /// Returns how many dead letters are kept.
+    pub async fn dead_letters(&self) -> u64 {
+        let jetstream = async_nats::jetstream::new(self.raw.clone());
+        jetstream
+            .get_stream(subjects::STREAM_DEAD)
+            .await
+            .unwrap()
+            .cached_info()
+            .state
+            .messages
+    }
+
+    /// Returns how many intents wait in the work queue.
+    pub async fn queued(&self) -> u64 {
+        let jetstream = async_nats::jetstream::new(self.raw.clone());
+        jetstream
+            .get_stream(subjects::STREAM_INTENTS)
+            .await
+            .unwrap()
+            .cached_info()
+            .state
+            .messages
+    }
+
+    /// Returns every report of the journal.
+    pub async fn reports(&self) -> Vec<ExecutionReport> {
+        let entries = self.journal().await;
+        let reports = entries.iter().filter(|entry| subjects::is_report(&entry.subject));
+        reports
+            .map(|entry| ExecutionReport::decode(&entry.body).unwrap())
+            .collect()
+    }
+}

@@ -1,0 +1,196 @@
+//! The fences of the store, one by one: epoch, lease, deadline, version; each change once, whatever is repeated.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use order_router::brokers::adapter::Placement;
+use order_router::brokers::conformance::Terms;
+use order_router::brokers::paper::binance;
+use order_router::domain::decimal::Decimal;
+use order_router::domain::execution::{Fill, VenueReport, VenueState};
+use order_router::domain::id::LeaseToken;
+use order_router::domain::instrument::Instrument;
+use order_router::domain::metadata::Metadata;
+use order_router::domain::terms::{OrderType, TimeInForce};
+use order_router::domain::time::Timestamp;
+use order_router::store::epoch::Begun;
+use order_router::store::settle::{Settle, Settled};
+use order_router::store::{Store, StoreError};
+use order_router::wire::settlement::document;
+use uuid::Uuid;
+
+use crate::conformance_store::{claim, intent_for, whole_store};
+use crate::rig::Rig;
+
+const POSITION: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "position");
+const LONG: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "long");
+
+fn bitcoin(rig: &Rig) -> Instrument {
+    rig.settings.instruments.instruments(&rig.settings.risk).remove(0)
+}
+
+async fn claimed(rig: &Rig, store: &Store) -> Placement {
+    let instrument = bitcoin(rig);
+    let intent = intent_for(&instrument, Terms::buy(OrderType::Limit, TimeInForce::Gtc, 100));
+    let deadline = Timestamp::now().after(Duration::from_secs(60));
+    claim(store, &instrument, binance::PREFIX, &intent, deadline)
+        .await
+        .into_inner()
+}
+
+/// The settlement of a whole fill.
+fn settle(placement: &Placement) -> Settle {
+    let order = &placement.order;
+    let fill = Fill {
+        exec_id: format!("{}-1", order.order_id),
+        quantity: order.quantity,
+        price: order.price.unwrap(),
+        timestamp: Timestamp::now(),
+        fee: Decimal::ZERO,
+        fee_currency: "USDT".into(),
+    };
+    let report = VenueReport {
+        broker_order_id: None,
+        fills: vec![fill],
+        state: VenueState::Working,
+        due: None,
+    };
+    let applied = order.apply(&report, Timestamp::now()).unwrap();
+    Settle {
+        document: document(&applied.order, applied.deltas, 1, Metadata::new())
+            .encode()
+            .into(),
+        order: applied.order,
+        deltas: applied.deltas,
+        lease: Some(placement.lease.clone()),
+        deadline: Some(placement.deadline),
+        settlement_id: Uuid::now_v7(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_is_booked_once_and_only_under_its_fences() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let placement = claimed(&rig, &store).await;
+    assert_eq!(
+        (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
+        (100, 0)
+    );
+
+    let foreign = Settle {
+        lease: Some(LeaseToken::assign()),
+        ..settle(&placement)
+    };
+    assert_eq!(store.settle(foreign).await, Ok(Settled::LeaseLost));
+    let late = Settle {
+        deadline: Some(Timestamp::from_milliseconds(1)),
+        ..settle(&placement)
+    };
+    assert_eq!(store.settle(late).await, Ok(Settled::Late));
+    assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 0);
+
+    let effect = settle(&placement);
+    for _ in 0..3 {
+        assert_eq!(store.settle(effect.clone()).await, Ok(Settled::Booked(vec![])));
+    }
+    assert!(matches!(
+        store.settle(settle(&placement)).await,
+        Ok(Settled::Superseded(_))
+    ));
+    assert_eq!(
+        (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
+        (100, 100)
+    );
+    // What is settled is no claim any more: nobody can release it.
+    assert_eq!(store.release(&placement.order, &placement.lease).await, Ok(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_slept_through_its_lease_changes_nothing() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let placement = claimed(&rig, &store).await;
+    // Another worker finds the lease ended and releases the claim.
+    assert_eq!(store.release(&placement.order, &placement.lease).await, Ok(true));
+    assert_eq!(store.release(&placement.order, &placement.lease).await, Ok(false));
+    assert_eq!(rig.sum(LONG.0, LONG.1).await, 0);
+    assert_eq!(store.settle(settle(&placement)).await, Ok(Settled::Missing));
+    assert_eq!(
+        (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
+        (0, 0)
+    );
+    let left: Vec<String> = rig
+        .store()
+        .await
+        .into_keys()
+        .filter(|key| key.starts_with("order:"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_an_epoch_that_is_over_changes_nothing() {
+    let rig = Rig::start().await;
+    let (old, other) = (whole_store(&rig).await, whole_store(&rig).await);
+    let placement = claimed(&rig, &old).await;
+    let look = other.look().await.unwrap();
+    let Begun::Healing(healing) = other.begin_healing(&look).await.unwrap() else {
+        panic!("not ours to heal")
+    };
+    // While one heals nobody else does, and nobody's script passes.
+    assert!(matches!(
+        old.settle(settle(&placement)).await,
+        Err(StoreError::Stale(_))
+    ));
+    assert_eq!(old.epoch(), None);
+    let during = old.look().await.unwrap();
+    assert!(matches!(old.begin_healing(&during).await.unwrap(), Begun::Busy));
+    let epoch = look.epoch.parse::<i64>().unwrap() + 1;
+    other.finish_healing(healing, epoch, "test").await.unwrap();
+    old.join(epoch - 1);
+    assert!(matches!(
+        old.settle(settle(&placement)).await,
+        Err(StoreError::Stale(_))
+    ));
+    assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 0);
+    assert!(matches!(old.begin_healing(&look).await.unwrap(), Begun::Healed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_noticed_by_the_scripts_it_dropped() {
+    let mut rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let placement = claimed(&rig, &store).await;
+    rig.redis.kill9();
+    rig.redis.restart().await;
+    let outcome = crate::support::poll::eventually(crate::rig::SOON, "Redis answers again", async || {
+        match store.settle(settle(&placement)).await {
+            Err(StoreError::Unknown(_)) => None,
+            outcome => Some(outcome),
+        }
+    })
+    .await;
+    assert!(matches!(outcome, Err(StoreError::Stale(_))), "{outcome:?}");
+    assert_eq!(store.epoch(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt_over_them() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    claimed(&rig, &store).await;
+    let mut connection = rig.redis.connection().await;
+    redis::cmd("DEL")
+        .arg("{or}:meta")
+        .query_async::<()>(&mut connection)
+        .await
+        .unwrap();
+    let look = store.look().await.unwrap();
+    assert!(matches!(store.begin_healing(&look).await, Err(StoreError::Corrupt(_))));
+}

@@ -1,0 +1,188 @@
+//! Bad input at the request door: each gives its error, leaves counters and journal as they were, and the worker goes on.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use futures_util::StreamExt;
+use order_router::domain::terms::OrderStatus;
+use order_router::wire::problem::Problem;
+
+use crate::rig::{Client, Rig, SOON, intent};
+
+/// Returns the code and the field of the problem a raw body is answered with, and checks the headers beside it.
+async fn problem(client: &Client, subject: &str, body: Vec<u8>, headers: HeaderMap) -> (String, Option<String>) {
+    let request = client
+        .raw
+        .request_with_headers(subject.to_owned(), headers, body.into());
+    let answer = tokio::time::timeout(SOON, request).await.unwrap().unwrap();
+    let problem: Problem = serde_json::from_slice(&answer.payload).unwrap();
+    let headers = answer.headers.unwrap();
+    assert_eq!(
+        headers.get("Nats-Service-Error-Code").unwrap().as_str(),
+        problem.status.to_string()
+    );
+    assert!(!headers.get("Nats-Service-Error").unwrap().as_str().is_empty());
+    (problem.code, problem.field)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_intents_get_their_error_and_change_nothing() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let subject = "orders.submit.binance.default";
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let good = intent("x", &[]);
+    let largest = format!("{}{}", good, " ".repeat(1_048_576 - good.len() - 1_000));
+    let rows: Vec<(Vec<u8>, &str, Option<&str>)> = vec![
+        (b"".to_vec(), "malformed", None),
+        (good.as_bytes()[..good.len() - 2].to_vec(), "malformed", None),
+        (b"{\"broker\":\"\xc3\x28\"}".to_vec(), "malformed", None),
+        (deep.clone().into(), "malformed", None),
+        (
+            intent("x", &[("quantity", &deep)]).into(),
+            "invalid_field",
+            Some("quantity"),
+        ),
+        (
+            good.replacen('{', r#"{"side":"buy","#, 1).into(),
+            "invalid_field",
+            Some("side"),
+        ),
+        (intent("x", &[("side", "7")]).into(), "invalid_field", Some("side")),
+        (
+            intent("x", &[("quantity", "\"NaN\"")]).into(),
+            "invalid_field",
+            Some("quantity"),
+        ),
+        (intent("x", &[("quantity", "NaN")]).into(), "malformed", None),
+        (
+            intent("x", &[("price", "1e400")]).into(),
+            "invalid_field",
+            Some("price"),
+        ),
+        (
+            intent("x", &[("quantity", "-1")]).into(),
+            "invalid_field",
+            Some("quantity"),
+        ),
+        (
+            intent("x", &[("quantity", "0")]).into(),
+            "invalid_field",
+            Some("quantity"),
+        ),
+        (
+            intent("x", &[("quantity", &"9".repeat(40))]).into(),
+            "invalid_field",
+            Some("quantity"),
+        ),
+        (
+            intent("x", &[("stop_price", "1")]).into(),
+            "unknown_field",
+            Some("stop_price"),
+        ),
+        (intent("x", &[("price", "null")]).into(), "invalid_field", Some("price")),
+        (
+            intent("x", &[("account_id", "\"other\"")]).into(),
+            "account_mismatch",
+            Some("account_id"),
+        ),
+        (
+            intent("x", &[("risk", r#"{"account_id":"other"}"#)]).into(),
+            "account_mismatch",
+            Some("risk.account_id"),
+        ),
+        (
+            intent("x", &[("broker", "\"ibkr\"")]).into(),
+            "invalid_field",
+            Some("broker"),
+        ),
+        (
+            intent("x", &[("venue", "\"nowhere\"")]).into(),
+            "invalid_field",
+            Some("venue"),
+        ),
+        (
+            intent("x", &[("venue", "\"ibkr.paper\"")]).into(),
+            "invalid_field",
+            Some("venue"),
+        ),
+        (
+            intent("x", &[("quantity", "99999999999"), ("price", "999999999")]).into(),
+            "invalid_field",
+            Some("quantity"),
+        ),
+    ];
+    for (body, code, field) in rows {
+        let shown = String::from_utf8_lossy(&body).chars().take(120).collect::<String>();
+        let found = problem(&client, subject, body, HeaderMap::new()).await;
+        assert_eq!(found, (code.to_owned(), field.map(str::to_owned)), "{shown}");
+    }
+    let nobody = intent("x", &[("broker", "\"kraken\""), ("venue", "\"kraken.spot\"")]);
+    let found = problem(&client, "orders.submit.kraken.default", nobody.into(), HeaderMap::new()).await;
+    assert_eq!(found, ("unknown_broker".to_owned(), Some("broker".to_owned())));
+    let mut late = HeaderMap::new();
+    late.insert("Deadline", "2020-01-01T00:00:00Z");
+    assert_eq!(
+        problem(&client, subject, good.clone().into(), late).await.0,
+        "intent_expired"
+    );
+    let mut bad = HeaderMap::new();
+    bad.insert("Deadline", "soon");
+    assert_eq!(
+        problem(&client, subject, good.clone().into(), bad).await.0,
+        "invalid_field"
+    );
+    assert_eq!(client.journal().await.len(), 0);
+    let left: Vec<String> = rig.store().await.into_keys().filter(|key| key != "meta").collect();
+    assert_eq!(left, Vec::<String>::new());
+    // As large as the server lets through is an order like any other; and the worker goes on.
+    assert_eq!(client.report(&largest).await.status, OrderStatus::Filled);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_aimed_at_another_subject_is_not_answered_and_not_executed() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let mut spied = client.raw.subscribe("orders.>").await.unwrap();
+    for reply in [
+        "orders.reports.binance.default",
+        "orders.replies.other.x",
+        "orders.intents.binance.default",
+        "x",
+    ] {
+        let body = intent("aimed", &[]);
+        client
+            .raw
+            .publish_with_reply("orders.submit.binance.default", reply, body.into())
+            .await
+            .unwrap();
+    }
+    // A request that comes after them is answered: they have been seen.
+    assert_eq!(client.report(&intent("good", &[])).await.status, OrderStatus::Filled);
+    rig.quiet().await;
+    let reports = client.reports().await;
+    assert_eq!(
+        reports
+            .iter()
+            .map(|report| report.client_order_id.as_str())
+            .collect::<Vec<_>>(),
+        ["good"]
+    );
+    client.raw.flush().await.unwrap();
+    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_millis(100), spied.next()).await {
+        assert!(
+            message.subject.starts_with("orders.submit.") || message.payload.windows(6).any(|part| part == b"\"good\""),
+            "{message:?}"
+        );
+    }
+    worker.drain(SOON).await;
+}

@@ -1,0 +1,105 @@
+//! The durable door, end to end: kept, executed once, answered; what can never succeed is dead-lettered.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::BTreeSet;
+
+use order_router::bus::subjects;
+use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::terms::OrderStatus;
+use order_router::wire::problem::Problem;
+use order_router::wire::report::ExecutionReport;
+
+use crate::rig::{Client, Rig, SOON, intent};
+use crate::support::poll;
+
+async fn publish(client: &Client, body: impl Into<Vec<u8>>, reply_to: Option<&str>) {
+    let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("default").unwrap());
+    client
+        .caller
+        .publish_intent(&broker, &account, body.into().into(), None, reply_to)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn intents_kept_while_no_worker_is_up_are_executed_once_and_answered() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    worker.drain(SOON).await;
+    for n in 0..40 {
+        let side = if n % 2 == 0 { "\"buy\"" } else { "\"sell\"" };
+        // Each is published twice: the second is a replay.
+        for _ in 0..2 {
+            publish(&client, intent(&format!("d{n}"), &[("side", side)]), None).await;
+        }
+    }
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    poll::until(SOON, "all are reported", async || {
+        client.reader.info().await.unwrap().last_sequence >= 40
+    })
+    .await;
+    rig.quiet().await;
+    poll::until(SOON, "the queue is empty", async || client.queued().await == 0).await;
+    let reports = client.reports().await;
+    let ids: BTreeSet<&str> = reports.iter().map(|report| report.client_order_id.as_str()).collect();
+    assert_eq!((reports.len(), ids.len()), (40, 40));
+    assert!(reports.iter().all(|report| report.status == OrderStatus::Filled));
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_follows_on_reply_to_denials_and_problems_included() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let mut inbox = client.raw.subscribe("orders.replies.default.t1").await.unwrap();
+    client.raw.request(subjects::BROKERS, "".into()).await.unwrap();
+    let mut answer = async |body: Vec<u8>| {
+        publish(&client, body, Some("orders.replies.default.t1")).await;
+        tokio::time::timeout(SOON, futures_util::StreamExt::next(&mut inbox))
+            .await
+            .unwrap()
+            .unwrap()
+            .payload
+    };
+    let report = ExecutionReport::decode(&answer(intent("a1", &[]).into()).await).unwrap();
+    assert_eq!(report.status, OrderStatus::Filled);
+    let denied: Problem = serde_json::from_slice(&answer(intent("a2", &[("quantity", "0.8")]).into()).await).unwrap();
+    assert_eq!(denied.code, "order_size_exceeded");
+    for (body, code) in [
+        (Vec::new(), "malformed"),
+        (b"{\"broker\":\xff".to_vec(), "malformed"),
+        (intent("b1", &[("colour", "1")]).into(), "unknown_field"),
+        (intent("b2", &[("account_id", "\"other\"")]).into(), "account_mismatch"),
+        (intent("b3", &[("broker", "\"ibkr\"")]).into(), "invalid_field"),
+        (
+            intent("b4", &[("expires_at", "\"2020-01-01T00:00:00Z\"")]).into(),
+            "intent_expired",
+        ),
+        (
+            intent("a1", &[("quantity", "0.002")]).into(),
+            "client_order_id_conflict",
+        ),
+    ] {
+        let problem: Problem = serde_json::from_slice(&answer(body).await).unwrap();
+        assert_eq!(problem.code, code);
+    }
+    poll::until(SOON, "seven dead letters, an empty queue", async || {
+        client.dead_letters().await == 7 && client.queued().await == 0
+    })
+    .await;
+    // The worker goes on, nothing is left in the queue, and counters and journal know of two orders only.
+    assert_eq!(client.report(&intent("a3", &[])).await.status, OrderStatus::Filled);
+    assert_eq!(client.reports().await.len(), 3);
+    assert_eq!(
+        rig.sum("sums:paper:default:binance.spot:BTCUSDT", "position").await,
+        200
+    );
+    worker.drain(SOON).await;
+}

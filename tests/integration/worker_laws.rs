@@ -1,0 +1,440 @@
+//! The laws, each broken on purpose: races for the last unit, ids raced by many, a store that is emptied, restarted or
+//! away, a journal that is full, behind or replaced.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use order_router::config::brokers::RestFill;
+use order_router::domain::reason::ReasonCode;
+use order_router::domain::terms::OrderStatus;
+use order_router::fault::Code;
+use order_router::wire::report::ExecutionReport;
+use order_router::wire::state::RouterState;
+
+use crate::rig::{Client, Rig, SOON, ibkr, intent};
+use crate::support::poll;
+use crate::support::proxy::Proxy;
+
+/// Submits all at once; returns the reports and the codes of the faults.
+async fn race(client: &Client, bodies: Vec<String>) -> (Vec<ExecutionReport>, Vec<Code>) {
+    let answers = join_all(bodies.iter().map(|body| client.submit(body))).await;
+    let (mut reports, mut codes) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(reply) => reports.push(ExecutionReport::decode(&reply.body).unwrap()),
+            Err(order_router::bus::client::CallError::Fault(fault)) => codes.push(fault.code),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (reports, codes)
+}
+
+/// What must be the same before and after a healing: sums, days, orders and what is due; not the bookkeeping.
+async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut store = rig.store().await;
+    store.retain(|key, _| key != "meta" && key != "healing");
+    for (key, fields) in &mut store {
+        if key.starts_with("order:") {
+            fields.remove("sid");
+        }
+    }
+    store
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_race_for_the_room_of_fifty_on_two_workers() {
+    let mut rig = Rig::start().await;
+    rig.settings.risk.daily_notional_limit = "1500".to_owned();
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    let side = |n: usize| if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" };
+    let bodies = (0..200)
+        .map(|n| intent(&format!("r{n}"), &[("side", side(n))]))
+        .collect();
+    let (reports, codes) = race(&client, bodies).await;
+    assert_eq!(reports.len(), 50);
+    assert!(reports.iter().all(|report| report.status == OrderStatus::Filled));
+    assert_eq!(codes, vec![Code::DailyNotionalExceeded; 150]);
+    rig.quiet().await;
+    let day = rig
+        .store()
+        .await
+        .keys()
+        .find(|key| key.starts_with("day:paper:"))
+        .unwrap()
+        .clone();
+    assert_eq!(rig.sum(&day, "daily_notional").await, 1_500_000_000);
+    assert_eq!(client.reports().await.len(), 200);
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_notional_cap_of_a_symbol_holds_when_two_workers_race() {
+    let rig = Rig::start().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    // 2 BTC fit; 80 race for 0.05 each: 40 fit exactly.
+    let bodies = (0..80)
+        .map(|n| intent(&format!("r{n}"), &[("quantity", "0.05")]))
+        .collect();
+    let (reports, codes) = race(&client, bodies).await;
+    assert_eq!((reports.len(), codes), (40, vec![Code::RiskLocked; 40]));
+    assert_eq!(
+        rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await,
+        200_000
+    );
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_raced_by_many_is_one_order() {
+    let rig = Rig::start().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    let (reports, codes) = race(&client, (0..60).map(|_| intent("same", &[])).collect()).await;
+    assert_eq!(codes, []);
+    let ids: BTreeSet<&str> = reports.iter().map(|report| report.order_id.as_str()).collect();
+    assert_eq!((reports.len(), ids.len()), (60, 1));
+    rig.quiet().await;
+    assert_eq!(client.reports().await.len(), 1);
+    assert_eq!(
+        rig.sum("sums:paper:default:binance.spot:BTCUSDT", "position").await,
+        100
+    );
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+/// Some of everything: filled, denied, cancelled, part-filled and still open.
+async fn some_of_everything(client: &Client) {
+    let bodies = (0..20).map(|n| intent(&format!("b{n}"), &[])).collect();
+    assert_eq!(race(client, bodies).await.0.len(), 20);
+    client.fault(&intent("denied", &[("quantity", "0.76")])).await;
+    client.report(&ibkr("open", &[])).await;
+    client.report(&ibkr("gone", &[("side", "\"sell\"")])).await;
+    client
+        .order("cancel", "ibkr", r#"{"client_order_id":"gone"}"#)
+        .await
+        .unwrap();
+    let change = r#"{"daily_notional_limit":777777,"actor":"test","reason":"a limit to remember"}"#;
+    client.call("router.state.set", change).await.unwrap();
+}
+
+async fn still_the_same(rig: &Rig, client: &Client, before: &BTreeMap<String, BTreeMap<String, String>>) {
+    poll::until(SOON, "the router takes orders again", async || {
+        client
+            .order("get", "ibkr", r#"{"client_order_id":"open"}"#)
+            .await
+            .is_ok()
+    })
+    .await;
+    rig.quiet().await;
+    let after = essence(rig).await;
+    for (key, fields) in before {
+        assert_eq!(after.get(key), Some(fields), "{key}");
+    }
+    assert_eq!(after.len(), before.len());
+    assert_eq!(
+        client.fault(&intent("denied", &[("quantity", "0.76")])).await.code,
+        Code::OrderSizeExceeded
+    );
+    assert!(client.submit(&intent("b7", &[])).await.unwrap().replayed);
+    let cancelled = client
+        .order("cancel", "ibkr", r#"{"client_order_id":"open"}"#)
+        .await
+        .unwrap();
+    assert_eq!(cancelled.status, OrderStatus::Cancelled);
+    let state: RouterState = serde_json::from_slice(&client.call("router.state.get", "").await.unwrap()).unwrap();
+    assert_eq!(state.daily_notional_limit.to_string(), "777777");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_store_is_rebuilt_from_the_journal() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    some_of_everything(&client).await;
+    rig.quiet().await;
+    let before = essence(&rig).await;
+    rig.redis.flushall().await;
+    still_the_same(&rig, &client, &before).await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_store_goes_on_where_it_was() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    some_of_everything(&client).await;
+    rig.quiet().await;
+    let before = essence(&rig).await;
+    rig.redis.kill9();
+    rig.redis.restart().await;
+    still_the_same(&rig, &client, &before).await;
+    // And one that comes back with nothing at all.
+    let before = essence(&rig).await;
+    rig.redis.kill9();
+    rig.redis.restart_empty().await;
+    poll::until(SOON, "the store is rebuilt", async || {
+        let after = essence(&rig).await;
+        before.iter().all(|(key, fields)| after.get(key) == Some(fields))
+    })
+    .await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_go_on_through_an_emptied_store_and_none_is_sent_twice() {
+    let rig = Rig::start().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    let load = async {
+        let until_known = async |n: usize| {
+            let body = intent(
+                &format!("f{n}"),
+                &[("side", if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" })],
+            );
+            poll::until(SOON, format!("order {n} is answered"), async || {
+                let answer = client.submit(&body).await;
+                answer.is_ok_and(|reply| !ExecutionReport::decode(&reply.body).unwrap().is_receipt())
+            })
+            .await;
+        };
+        for chunk in 0..30 {
+            join_all((0..10).map(|n| until_known(chunk * 10 + n))).await;
+        }
+    };
+    let trouble = async {
+        for answered in [60, 150] {
+            poll::until(SOON, "some orders are through", async || {
+                client.reader.info().await.unwrap().last_sequence >= answered
+            })
+            .await;
+            rig.redis.flushall().await;
+        }
+    };
+    tokio::join!(load, trouble);
+    rig.quiet().await;
+    let reports = client.reports().await;
+    let orders: BTreeSet<&str> = reports.iter().map(|report| report.order_id.as_str()).collect();
+    let ids: BTreeSet<&str> = reports.iter().map(|report| report.client_order_id.as_str()).collect();
+    assert_eq!((orders.len(), ids.len()), (300, 300));
+    assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "position").await, 0);
+    assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await, 0);
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_refuses_and_comes_back() {
+    let mut rig = Rig::start().await;
+    let proxy = Proxy::start(rig.redis.address()).await;
+    rig.settings.redis.url = proxy.url("redis");
+    rig.settings.redis.response_timeout_ms = 200;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client.report(&intent("a1", &[])).await;
+    proxy.cut();
+    for n in 0..3 {
+        let fault = client.fault(&intent(&format!("x{n}"), &[])).await;
+        assert_eq!(fault.code, Code::StoreUnavailable, "{fault}");
+    }
+    proxy.heal();
+    for n in 0..3 {
+        let body = intent(&format!("x{n}"), &[]);
+        let report = poll::eventually(SOON, "it is taken", async || client.submit(&body).await.ok()).await;
+        assert!(!report.replayed);
+    }
+    proxy.stall();
+    assert_eq!(client.fault(&intent("y", &[])).await.code, Code::StoreUnavailable);
+    proxy.heal();
+    poll::until(SOON, "it is taken or known", async || {
+        client.submit(&intent("y", &[])).await.is_ok()
+    })
+    .await;
+    rig.quiet().await;
+    assert_eq!(
+        rig.sum("sums:paper:default:binance.spot:BTCUSDT", "position").await,
+        500
+    );
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_answers_at_once() {
+    let mut rig = Rig::start().await;
+    rig.settings.redis.queue_max = 1;
+    rig.settings.redis.batch_max = 1;
+    rig.settings.redis.response_timeout_ms = 2_000;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    rig.redis.pause();
+    let started = std::time::Instant::now();
+    let bodies: Vec<String> = (0..40).map(|n| intent(&format!("q{n}"), &[])).collect();
+    let mut answers = Vec::new();
+    let mut waiting: futures_util::stream::FuturesUnordered<_> =
+        bodies.iter().map(|body| client.submit(body)).collect();
+    use futures_util::StreamExt;
+    while let Some(answer) = waiting.next().await {
+        if let Err(order_router::bus::client::CallError::Fault(fault)) = answer {
+            answers.push((fault.code, started.elapsed()));
+        }
+        if answers.iter().filter(|(code, _)| *code == Code::QueueFull).count() >= 20 {
+            break;
+        }
+    }
+    let full: Vec<_> = answers.iter().filter(|(code, _)| *code == Code::QueueFull).collect();
+    assert!(full.len() >= 20, "{answers:?}");
+    assert!(
+        full.iter().all(|(_, after)| *after < Duration::from_millis(1_900)),
+        "{answers:?}"
+    );
+    rig.redis.resume();
+    drop(waiting);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_is_full_leaves_a_receipt_and_the_outbox_brings_the_report_later() {
+    let mut rig = Rig::start().await;
+    rig.settings.nats.reports_max_bytes = 16 * 1024;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let mut receipt = None;
+    for n in 0..40 {
+        let report = client.report(&intent(&format!("a{n}"), &[])).await;
+        if report.is_receipt() {
+            receipt = Some((n, report));
+            break;
+        }
+    }
+    let (n, receipt) = receipt.expect("the journal fills up");
+    assert_eq!(
+        (receipt.status, receipt.receipt_code()),
+        (OrderStatus::Unknown, Some(ReasonCode::NotJournaled))
+    );
+    // Told again, it still is not told as a report: it is not on the journal.
+    assert!(client.report(&intent(&format!("a{n}"), &[])).await.is_receipt());
+    worker.drain(SOON).await;
+    rig.settings.nats.reports_max_bytes = -1;
+    let worker = rig.worker().await;
+    rig.quiet().await;
+    let report = client.report(&intent(&format!("a{n}"), &[])).await;
+    assert_eq!(
+        (report.status, report.version, report.order_id),
+        (OrderStatus::Filled, 1, receipt.order_id)
+    );
+    assert_eq!(client.reports().await.len(), n + 1);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn intake_stops_while_the_journal_has_room_for_what_is_open() {
+    let mut rig = Rig::start().await;
+    rig.settings.nats.reports_max_bytes = 300_000;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client.report(&ibkr("open", &[])).await;
+    let mut n: usize = 0;
+    let side = |n: usize| if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" };
+    while client.reader.info().await.unwrap().bytes < 260_000 {
+        let mut next = || {
+            n += 1;
+            intent(&format!("a{n}"), &[("side", side(n))])
+        };
+        let bodies = (0..10).map(|_| next()).collect();
+        race(&client, bodies).await;
+    }
+    let fault = poll::eventually(SOON, "no new order is taken", async || {
+        n += 1;
+        let answer = client.submit(&intent(&format!("a{n}"), &[("side", side(n))])).await;
+        answer.err().map(|error| error.to_string())
+    })
+    .await;
+    assert!(
+        fault.contains("persistence_failed") && fault.contains("nearly full"),
+        "{fault}"
+    );
+    // A known id is answered all the same, and what is open can end.
+    assert!(
+        client
+            .submit(&intent("a1", &[("side", side(1))]))
+            .await
+            .unwrap()
+            .replayed
+    );
+    let cancelled = client
+        .order("cancel", "ibkr", r#"{"client_order_id":"open"}"#)
+        .await
+        .unwrap();
+    assert_eq!((cancelled.status, cancelled.version), (OrderStatus::Cancelled, 2));
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_was_replaced_stops_the_intake() {
+    let mut rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client.report(&intent("a1", &[])).await;
+    rig.quiet().await;
+    worker.drain(SOON).await;
+    rig.nats.kill9();
+    rig.nats.restart_empty().await;
+    let error = order_router::worker::Worker::start(&rig.settings)
+        .await
+        .expect_err("it refuses to start");
+    assert!(
+        error
+            .to_string()
+            .contains("the stream has been restored, cut or replaced"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tightens_and_what_loosens_is_in_force_for_the_next_order_of_every_worker() {
+    let rig = Rig::start().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    let set = async |limit: &str| {
+        let body = format!(r#"{{"daily_notional_limit":{limit},"actor":"ops","reason":"test"}}"#);
+        let state: RouterState =
+            serde_json::from_slice(&client.call("router.state.set", &body).await.unwrap()).unwrap();
+        state
+    };
+    assert_eq!(set("60").await.version, 1);
+    let bodies = |round: &str| (0..20).map(|n| intent(&format!("{round}{n}"), &[])).collect::<Vec<_>>();
+    let (reports, codes) = race(&client, bodies("a")).await;
+    assert_eq!((reports.len(), codes.len()), (2, 18));
+    let state = set("\"120.000001\"").await;
+    assert_eq!((state.version, state.notional_routed.to_string()), (2, "60".into()));
+    assert_eq!(race(&client, bodies("b")).await.0.len(), 2);
+    let events: Vec<_> = client
+        .journal()
+        .await
+        .into_iter()
+        .filter(|e| e.subject == "orders.events.state._")
+        .collect();
+    assert_eq!(events.len(), 2);
+    for body in [
+        "",
+        "{}",
+        r#"{"daily_notional_limit":0,"actor":"a","reason":"r"}"#,
+        r#"{"daily_notional_limit":9007199254.740992,"actor":"a","reason":"r"}"#,
+        r#"{"daily_notional_limit":5,"actor":"a"}"#,
+        r#"{"daily_notional_limit":5,"actor":"a","reason":"r","mode":"live"}"#,
+    ] {
+        assert!(client.call("router.state.set", body).await.is_err(), "{body}");
+    }
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}

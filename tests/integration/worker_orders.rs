@@ -1,0 +1,229 @@
+//! The main way: an intent becomes a report, once; denials, replays, cancels and the rest of a paper order.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use order_router::config::brokers::RestFill;
+use order_router::domain::reason::ReasonCode;
+use order_router::domain::terms::OrderStatus;
+use order_router::fault::Code;
+
+use crate::rig::{Rig, SOON, ibkr, intent};
+use crate::support::poll;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intent_becomes_a_filled_report_that_is_journaled_first() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let reply = client
+        .submit(&intent("a1", &[("tags", "[\"strategy:x\"]")]))
+        .await
+        .unwrap();
+    let text = String::from_utf8(reply.body.clone()).unwrap();
+    let report = order_router::wire::report::ExecutionReport::decode(&reply.body).unwrap();
+    assert_eq!((report.status, report.version), (OrderStatus::Filled, 1));
+    assert!(
+        text.contains(r#""quantity":0.001,"#) && text.contains(r#""avg_price":30000,"#),
+        "{text}"
+    );
+    assert!(!text.contains("settlement"), "{text}");
+    assert!(report.order_id.starts_with("BN-"));
+    let journal = client.journal().await;
+    assert_eq!((journal.len(), Some(journal[0].sequence)), (1, reply.journal_sequence));
+    assert_eq!(journal[0].subject, "orders.reports.binance.default");
+    rig.quiet().await;
+    assert_eq!(
+        rig.sum("sums:paper:default:binance.spot:BTCUSDT", "position").await,
+        100
+    );
+    assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await, 100);
+    assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "short").await, -100);
+    assert_eq!(
+        rig.sum("sums:paper:default:binance.spot:BTCUSDT", "cash_flow").await,
+        -30_000_000
+    );
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_id_is_answered_first_and_nothing_is_sent() {
+    let mut rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let first = client.submit(&intent("a1", &[])).await.unwrap();
+    let again = client
+        .submit(&intent("a1", &[("symbol", "\"btc/usdt\""), ("price", "\"3e4\"")]))
+        .await
+        .unwrap();
+    assert!(again.replayed && !first.replayed);
+    assert_eq!(
+        (again.body, again.journal_sequence),
+        (first.body.clone(), first.journal_sequence)
+    );
+    let conflict = client.fault(&intent("a1", &[("quantity", "0.002")])).await;
+    assert_eq!(conflict.code, Code::ClientOrderIdConflict);
+    worker.drain(SOON).await;
+    // The same answer after limits have been lowered and deadlines have passed, from another worker.
+    rig.settings.risk.daily_notional_limit = "1".to_owned();
+    rig.settings.risk.account_stop_loss = "0.01".to_owned();
+    let worker = rig.worker().await;
+    let late = client
+        .submit(&intent("a1", &[("expires_at", "\"2020-01-01T00:00:00Z\"")]))
+        .await
+        .unwrap();
+    assert!(late.replayed);
+    assert_eq!(late.body, first.body);
+    assert_eq!(client.fault(&intent("a2", &[])).await.code, Code::DailyNotionalExceeded);
+    assert_eq!(client.reports().await.len(), 2);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_is_final_and_everything_else_leaves_the_id_free() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let denied = client.fault(&intent("a1", &[("quantity", "0.75001")])).await;
+    assert_eq!(
+        (denied.code, denied.rule_id.as_deref()),
+        (Code::OrderSizeExceeded, Some("order_size"))
+    );
+    assert_eq!(client.fault(&intent("a1", &[("quantity", "0.75001")])).await, denied);
+    assert_eq!(client.fault(&intent("a1", &[])).await.code, Code::ClientOrderIdConflict);
+    let reports = client.reports().await;
+    assert_eq!((reports.len(), reports[0].status), (1, OrderStatus::Rejected));
+    for (over, code) in [
+        (("expires_at", "\"2020-01-01T00:00:00Z\""), Code::IntentExpired),
+        (("expires_at", "\"2999-01-01T00:00:00Z\""), Code::InvalidField),
+        (("symbol", "\"DOGEUSDT\""), Code::UnsupportedPair),
+        (("venue", "\"ibkr.paper\""), Code::InvalidField),
+        (("time_in_force", "\"DAY\""), Code::InvalidField),
+        (("quantity", "0.000001"), Code::InvalidField),
+        (("price", "30000.001"), Code::InvalidField),
+        (("mode", "\"live\""), Code::ModeMismatch),
+        (("reduce_only", "true"), Code::InvalidField),
+        (("estimated_loss", "5"), Code::InvalidField),
+    ] {
+        let fault = client.fault(&intent("a2", &[over])).await;
+        assert_eq!(fault.code, code, "{over:?}: {fault}");
+        assert_eq!(fault.client_order_id.as_deref(), Some("a2"));
+    }
+    assert_eq!(client.report(&intent("a2", &[])).await.status, OrderStatus::Filled);
+    rig.quiet().await;
+    assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await, 100);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rest_of_an_ibkr_order_fills_later_as_its_own_report_whichever_worker_lives() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::After(Duration::from_millis(700));
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let report = client.report(&ibkr("a1", &[])).await;
+    assert_eq!((report.status, report.version), (OrderStatus::PartiallyFilled, 1));
+    assert_eq!(report.leaves_quantity.to_string(), "0.5");
+    worker.drain(SOON).await;
+    let other = rig.worker().await;
+    let filled = poll::eventually(SOON, "the rest is filled", async || {
+        let now = client
+            .order("get", "ibkr", r#"{"client_order_id":"a1"}"#)
+            .await
+            .unwrap();
+        (now.status == OrderStatus::Filled).then_some(now)
+    })
+    .await;
+    assert_eq!(
+        (filled.version, filled.fills_total, filled.order_id.as_str()),
+        (2, 2, report.order_id.as_str())
+    );
+    assert_eq!(
+        client
+            .reports()
+            .await
+            .iter()
+            .map(|report| report.version)
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+    rig.quiet().await;
+    assert!(!rig.store().await.contains_key("due:ibkr"));
+    other.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_ends_what_is_open_and_an_ended_order_is_closed() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let open = client.report(&ibkr("a1", &[("side", "\"sell\"")])).await;
+    let by_id = format!(r#"{{"order_id":"{}"}}"#, open.order_id);
+    let wrong_broker = client.order("cancel", "binance", &by_id).await.unwrap_err();
+    assert_eq!(wrong_broker.code, Code::UnknownOrder);
+    let cancelled = client.order("cancel", "ibkr", &by_id).await.unwrap();
+    assert_eq!((cancelled.status, cancelled.version), (OrderStatus::Cancelled, 2));
+    assert_eq!(cancelled.reason.unwrap().code, ReasonCode::CancelRequested);
+    assert_eq!(
+        (
+            cancelled.filled_quantity.to_string(),
+            cancelled.leaves_quantity.to_string()
+        ),
+        ("9.5".into(), "0".into())
+    );
+    for _ in 0..2 {
+        assert_eq!(
+            client.order("cancel", "ibkr", &by_id).await.unwrap_err().code,
+            Code::OrderClosed
+        );
+    }
+    let filled = client.report(&intent("b1", &[])).await;
+    assert_eq!(filled.status, OrderStatus::Filled);
+    let closed = client
+        .order("cancel", "binance", r#"{"client_order_id":"b1"}"#)
+        .await
+        .unwrap_err();
+    assert_eq!(closed.code, Code::OrderClosed);
+    let unknown = client
+        .order("cancel", "ibkr", r#"{"client_order_id":"nobody"}"#)
+        .await
+        .unwrap_err();
+    assert_eq!(unknown.code, Code::UnknownOrder);
+    rig.quiet().await;
+    assert_eq!(rig.sum("sums:paper:default:ibkr.paper:AAPL", "short").await, 950);
+    assert_eq!(rig.sum("sums:paper:default:ibkr.paper:AAPL", "long").await, -950);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_all_tells_what_it_cancelled_and_what_remains() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    for id in ["a1", "a2", "a3"] {
+        client.report(&ibkr(id, &[])).await;
+    }
+    client
+        .report(&ibkr("m1", &[("symbol", "\"MSFT\""), ("price", "320")]))
+        .await;
+    let body = client
+        .call("orders.cancel_all.ibkr.default", r#"{"symbol":"aapl"}"#)
+        .await
+        .unwrap();
+    let answer: order_router::wire::order_reference::CancelAllAnswer = serde_json::from_slice(&body).unwrap();
+    assert_eq!((answer.cancelled.len(), answer.remaining.len()), (3, 0));
+    let body = client.call("orders.cancel_all.ibkr.default", "").await.unwrap();
+    let answer: order_router::wire::order_reference::CancelAllAnswer = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        (answer.cancelled.len(), answer.cancelled[0].symbol.as_str()),
+        (1, "MSFT")
+    );
+    worker.drain(SOON).await;
+}
