@@ -7,6 +7,8 @@ use hdrhistogram::Histogram;
 
 /// The precision of the latencies: three digits.
 const DIGITS: u8 = 3;
+/// The longest latency that is told apart: an hour, longer than any order counts.
+const LONGEST_US: u64 = 3_600_000_000;
 
 /// What was measured.
 #[derive(Debug)]
@@ -27,8 +29,8 @@ impl Default for Measured {
             orders: 0,
             errors: BTreeMap::new(),
             elapsed: Duration::ZERO,
-            // The precision is one that the histogram has.
-            latencies: Histogram::new(DIGITS).ok(),
+            // Precision and range are ones that the histogram has.
+            latencies: Histogram::new_with_max(LONGEST_US, DIGITS).ok(),
         }
     }
 }
@@ -38,7 +40,7 @@ impl Measured {
     pub(super) fn order(&mut self, latency: Duration) {
         self.orders += 1;
         if let Some(latencies) = &mut self.latencies {
-            latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+            latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LONGEST_US));
         }
     }
 
@@ -54,7 +56,7 @@ impl Measured {
             *self.errors.entry(code).or_default() += count;
         }
         if let (Some(latencies), Some(others)) = (&mut self.latencies, &other.latencies) {
-            // Both grow by themselves to what they have to hold.
+            // Both have the same range.
             let _ = latencies.add(others);
         }
     }
@@ -86,7 +88,7 @@ mod tests {
     fn lanes_add_up() {
         let (mut all, mut lane) = (Measured::default(), Measured::default());
         for latency in 1..=1_000 {
-            lane.order(Duration::from_micros(latency));
+            lane.order(Duration::from_millis(latency));
         }
         lane.error("queue_full");
         all.add(&lane);
@@ -96,7 +98,7 @@ mod tests {
             (all.orders, all.errors_total(), all.throughput_per_s()),
             (2_000, 2, 500)
         );
-        assert_eq!((all.latency_us(0.5), all.latency_us(1.0)), (500, 1_000));
+        assert_eq!((all.latency_us(0.5), all.latency_us(1.0)), (500_223, 1_000_447));
         assert_eq!(Measured::default().latency_us(0.5), 0);
     }
 }

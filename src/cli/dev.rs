@@ -12,6 +12,7 @@ pub(crate) mod workers;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -28,6 +29,9 @@ use workers::Workers;
 
 /// The most worker processes on one machine.
 const WORKERS_MAX: i64 = 64;
+
+/// How long draining is tried after a server has ended by itself.
+const AFTER_DEATH_GRACE: Duration = Duration::from_secs(5);
 
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
@@ -143,8 +147,17 @@ async fn serve(settings: &Settings, servers: &mut Servers, workers: &mut Workers
         tokio::join!(worker.drain(parts::WORKER_GRACE), workers.drain());
         sidecar.drain(parts::SIDECAR_GRACE).await;
     };
-    signals.or_interrupted(drained).await?;
-    death.map_or(Ok(()), |death| Err(death.into()))
+    match death {
+        None => signals.or_interrupted(drained).await,
+        Some(death) => {
+            // What waits for the dead server would wait in vain.
+            let limited = tokio::time::timeout(AFTER_DEATH_GRACE, drained);
+            if signals.or_interrupted(limited).await?.is_err() {
+                tracing::warn!("not everything could be drained");
+            }
+            Err(death.into())
+        }
+    }
 }
 
 async fn start(settings: &Settings, workers: &mut Workers) -> anyhow::Result<(Worker, Sidecar)> {

@@ -1,7 +1,6 @@
 //! How a command ends that was not done.
 
 use std::fmt::Display;
-use std::io;
 use std::process::ExitCode;
 
 use super::output;
@@ -49,8 +48,6 @@ impl Failure {
                 eprintln!("order-router: {text}");
                 WRONG_USAGE
             }
-            // `order-router watch | head` is no failure.
-            Self::Failed(error) if is_closed_pipe(&error) => 0,
             Self::Failed(error) => {
                 eprintln!("order-router: {error:#}");
                 FAILED
@@ -60,11 +57,6 @@ impl Failure {
         };
         ExitCode::from(code)
     }
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let io_error = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
-    io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 impl From<anyhow::Error> for Failure {

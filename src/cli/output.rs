@@ -20,6 +20,12 @@ pub(crate) fn line(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
         .context("writing the output")
 }
 
+/// Whether writing failed because nobody reads any more.
+pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
+    let io_error = error.downcast_ref::<std::io::Error>();
+    io_error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 /// Returns a value as one line of JSON.
 ///
 /// # Errors

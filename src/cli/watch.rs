@@ -39,7 +39,7 @@ enum Happened {
 /// Follows until a signal comes.
 ///
 /// # Errors
-/// When the subscriptions cannot be made, or nobody reads the output any more.
+/// When the subscriptions cannot be made, or the output cannot be written.
 pub(crate) async fn run(args: &WatchArgs, options: &Options) -> Outcome {
     let settings = options.start(Kind::Client)?;
     let mut signals = Signals::listen()?;
@@ -49,13 +49,18 @@ pub(crate) async fn run(args: &WatchArgs, options: &Options) -> Outcome {
     let whose = args.account.as_ref().map_or("all accounts", AccountId::as_str);
     eprintln!("watching reports and alerts of {whose}; Ctrl-C ends");
     loop {
-        tokio::select! {
+        let line = tokio::select! {
             _ = signals.next() => return Ok(()),
             event = events.next() => match event {
-                Some((happened, received)) if args.json => output::line(json(happened, &received)?)?,
-                Some((happened, received)) => output::line(text(happened, &received.body))?,
+                Some((happened, received)) if args.json => json(happened, &received)?,
+                Some((happened, received)) => text(happened, &received.body),
                 None => return Err(because("watching ended", "the connection was closed").into()),
             },
+        };
+        match output::line(line) {
+            // `order-router watch | head` has seen enough.
+            Err(error) if output::is_closed(&error) => return Ok(()),
+            written => written?,
         }
     }
 }

@@ -211,6 +211,7 @@ impl Server {
             }
             sleep(START_PAUSE).await;
         }
+        tracing::info!(%address, log = %self.log.display(), "{} is ready", self.name);
         Ok(())
     }
 

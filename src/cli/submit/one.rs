@@ -30,12 +30,9 @@ async fn submitted(client: &Client, described: &Described, durable: bool) -> Res
     // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
     let body = Bytes::from(serde_json::to_vec(&described.intent).unwrap_or_default());
     if durable {
-        let replies = Replies::open(&client.caller).await.map_err(|error| {
-            CallError::Fault(crate::fault::Fault::new(
-                crate::fault::Code::BusUnavailable,
-                error.to_string(),
-            ))
-        })?;
+        let replies = Replies::open(&client.caller)
+            .await
+            .map_err(|error| CallError::Fault(Fault::new(Code::BusUnavailable, error.to_string())))?;
         replies.submit(broker, account, body, client.deadline()).await
     } else {
         let subject = subjects::submit(broker, account);
