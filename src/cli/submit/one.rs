@@ -10,6 +10,7 @@ use crate::bus::subjects;
 use crate::cli::client::Client;
 use crate::cli::failure::{Failure, Outcome, because};
 use crate::cli::{output, report};
+use crate::fault::{Code, Fault};
 use crate::wire::report::ExecutionReport;
 
 /// Submits it and shows its report.
