@@ -26,8 +26,10 @@ pub struct StoreLook {
     pub journal_sequence: u64,
     /// The creation time of the journal it belongs to; empty before the first healing.
     pub journal_created: String,
-    /// How many keys the database holds.
-    pub keys: u64,
+    /// Late events of the epoch before: from this sequence on, until this moment; zero where there are none.
+    pub late_from: u64,
+    /// See `late_from`; milliseconds since 1970, by Redis' clock.
+    pub late_until_ms: i64,
 }
 
 impl StoreLook {
@@ -35,6 +37,15 @@ impl StoreLook {
     pub fn epoch_in_force(&self) -> Option<i64> {
         self.epoch.parse().ok().filter(|_| self.has_scripts)
     }
+}
+
+/// What workers of the epoch before a healing may still append to the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LateEvents {
+    /// The first sequence that was not replayed.
+    pub from_sequence: u64,
+    /// How long they may still come, in milliseconds.
+    pub span_ms: u64,
 }
 
 /// The right to heal the store, until it is finished or its lock runs out.
@@ -65,11 +76,13 @@ impl Store {
     /// When Redis does not answer.
     pub async fn look(&self) -> Result<StoreLook, StoreError> {
         let mut command = redis::cmd("HMGET");
-        command
-            .arg(keys::meta())
-            .arg("epoch")
-            .arg("journal_sequence")
-            .arg("journal_created");
+        command.arg(keys::meta()).arg(&[
+            "epoch",
+            "journal_sequence",
+            "journal_created",
+            "late_from",
+            "late_until",
+        ]);
         let Value::Array(fields) = self.core.query(command).await? else {
             return Err(corrupt("meta is no hash"));
         };
@@ -79,23 +92,21 @@ impl Store {
         });
         let mut next = || fields.next().unwrap_or_default();
         let (epoch, sequence, journal_created) = (next(), next(), next());
+        let (late_from, late_until) = (next(), next());
         let mut command = redis::cmd("SCRIPT");
         command.arg("EXISTS");
         for script in LOADED {
-            command.arg(script.hash());
+            command.arg(&*script.hash(&epoch));
         }
         let loaded = self.core.query(command).await?;
         let has_scripts = matches!(&loaded, Value::Array(each) if each.iter().all(|one| *one == Value::Int(1)));
-        let keys = match self.core.query(redis::cmd("DBSIZE")).await? {
-            Value::Int(count) => u64::try_from(count).unwrap_or(0),
-            _ => 0,
-        };
         Ok(StoreLook {
             epoch,
             has_scripts,
             journal_sequence: sequence.parse().unwrap_or(0),
             journal_created,
-            keys,
+            late_from: late_from.parse().unwrap_or(0),
+            late_until_ms: late_until.parse().unwrap_or(0),
         })
     }
 
@@ -131,11 +142,7 @@ impl Store {
             journal_sequence: reply.integer()?,
             journal_created: reply.text()?,
         };
-        for script in LOADED {
-            let mut command = redis::cmd("SCRIPT");
-            command.arg("LOAD").arg(script.text);
-            self.core.query(command).await?;
-        }
+        self.load_scripts(&healing.epoch).await?;
         Ok(Begun::Healing(healing))
     }
 
@@ -177,9 +184,20 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; [`StoreError::Stale`] when another healer has taken over.
-    pub async fn finish_healing(&self, healing: &Healing, epoch: i64, journal_created: &str) -> Result<(), StoreError> {
-        let mut command = FINISH_HEALING.call(&[keys::meta(), keys::healing()]);
-        command.arg(&healing.epoch).arg(epoch).arg(journal_created);
+    pub async fn finish_healing(
+        &self,
+        healing: &Healing,
+        epoch: i64,
+        journal_created: &str,
+        late: LateEvents,
+    ) -> Result<(), StoreError> {
+        self.load_scripts(&epoch.to_string()).await?;
+        let mut command = FINISH_HEALING.call(&healing.epoch, &[keys::meta(), keys::healing()]);
+        command
+            .arg(epoch)
+            .arg(journal_created)
+            .arg(late.from_sequence)
+            .arg(late.span_ms);
         self.core.query(command).await.and_then(Reply::of)?;
         self.join(epoch);
         Ok(())
@@ -187,11 +205,19 @@ impl Store {
 
     /// Gives a healing up after an error, so that another can begin at once. Where it cannot be told, the lock runs out.
     pub async fn abandon_healing(&self, healing: &Healing) {
-        let mut command = ABANDON_HEALING.call(&[keys::meta(), keys::healing()]);
-        command.arg(&healing.epoch);
+        let command = ABANDON_HEALING.call(&healing.epoch, &[keys::meta(), keys::healing()]);
         if let Err(error) = self.core.query(command).await.and_then(Reply::of) {
             tracing::debug!(%error, "a healing is given up when its lock runs out");
         }
+    }
+
+    async fn load_scripts(&self, epoch: &str) -> Result<(), StoreError> {
+        for script in LOADED {
+            let mut command = redis::cmd("SCRIPT");
+            command.arg("LOAD").arg(script.text(epoch));
+            self.core.query(command).await?;
+        }
+        Ok(())
     }
 
     async fn holds_anything(&self) -> Result<bool, StoreError> {

@@ -58,8 +58,8 @@ pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<Marked>
             ttl,
         })?);
     }
-    let mut command = JOURNALED.call(keys.keys());
-    command.arg(epoch).arg(&arguments);
+    let mut command = JOURNALED.call(epoch, keys.keys());
+    command.arg(&arguments);
     let reply = core.query(command).await.and_then(Reply::words);
     let words = core.noting(epoch, reply)?;
     let marked = |word: String| if word == "marked" { Marked::Known } else { Marked::Lost };

@@ -4,7 +4,7 @@
 //!
 //! | key | type | holds | lives |
 //! |---|---|---|---|
-//! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created` | for ever |
+//! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created`, `late_from` and `late_until` (events of the epoch before, ms) | for ever |
 //! | `state` | hash | `version`, `daily_notional_limit` (1e-6), `doc` (journal event), `journaled` (version) | for ever |
 //! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `doc` latest document, `p:<v>` superseded documents not journaled yet | ended: the retention |
 //! | `index:<order id>` | string | the order's name | ended: the retention |

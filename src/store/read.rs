@@ -57,8 +57,7 @@ impl Store {
     }
 
     pub(super) async fn read_in(&self, epoch: String, key: &OrderKey) -> Result<Option<Record>, StoreError> {
-        let mut command = READ.call(&[keys::meta(), key.record()]);
-        command.arg(epoch);
+        let command = READ.call(epoch, &[keys::meta(), key.record()]);
         let mut reply = self.core.query(command).await.and_then(Reply::of)?;
         match reply.verdict.as_str() {
             "missing" => Ok(None),
@@ -99,9 +98,9 @@ impl Store {
             Waiting::Outbox => keys::outbox(),
             Waiting::Due(broker) => keys::due(broker),
         };
-        let mut command = READY.call(&[keys::meta(), set]);
+        let mut command = READY.call(epoch, &[keys::meta(), set]);
         let past = u64::try_from(past.as_millis()).unwrap_or(u64::MAX);
-        command.arg(epoch).arg(past).arg(MAX_NAMES);
+        command.arg(past).arg(MAX_NAMES);
         let reply = self.core.query(command).await.and_then(Reply::of);
         read_names(self.core.noting(epoch, reply)?)
     }
@@ -117,8 +116,8 @@ impl Store {
 
     async fn names(&self, key: String, kind: &str, most: usize) -> Result<Vec<OrderKey>, StoreError> {
         let epoch = self.core.epoch()?;
-        let mut command = NAMES.call(&[keys::meta(), key]);
-        command.arg(epoch).arg(kind).arg(most);
+        let mut command = NAMES.call(epoch, &[keys::meta(), key]);
+        command.arg(kind).arg(most);
         let reply = self.core.query(command).await.and_then(Reply::of);
         read_names(self.core.noting(epoch, reply)?)
     }

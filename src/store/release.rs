@@ -33,9 +33,8 @@ impl Store {
             keys::open(&order.broker, &order.account_id),
         ]);
         let moves = keys.moves(&order.scope(), &order.claim_deltas().undone());
-        let mut command = RELEASE.call(keys.keys());
+        let mut command = RELEASE.call(&epoch, keys.keys());
         command
-            .arg(&epoch)
             .arg(key.name())
             .arg(lease.as_str())
             .arg(json(&moves)?)

@@ -78,8 +78,8 @@ impl Store {
         for event in events {
             commands.push(json(&encode(event, &mut keys, now, retention))?);
         }
-        let mut command = REPLAY.call(keys.keys());
-        command.arg(epoch).arg(HEALING_LOCK_MS).arg(day_ttl_ms());
+        let mut command = REPLAY.call(epoch, keys.keys());
+        command.arg(HEALING_LOCK_MS).arg(day_ttl_ms());
         for (json, event) in commands.iter().zip(events) {
             command.arg(json).arg(&event.document[..]);
         }

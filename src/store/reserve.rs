@@ -151,12 +151,8 @@ pub(super) async fn run(core: Core, batch: Vec<Reserve>) -> Result<Vec<Reserved>
         let (command, document) = encode(reserve, &mut keys, core.settings.lease_ms);
         arguments.push((json(&command)?, document));
     }
-    let mut command = RESERVE.call(keys.keys());
-    command
-        .arg(epoch)
-        .arg(core.settings.max_keys)
-        .arg(day_ttl_ms())
-        .arg(MAX_OUTBOX);
+    let mut command = RESERVE.call(epoch, keys.keys());
+    command.arg(core.settings.max_keys).arg(day_ttl_ms()).arg(MAX_OUTBOX);
     for (json, document) in &arguments {
         command.arg(json).arg(*document);
     }

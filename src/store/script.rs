@@ -1,6 +1,7 @@
 //! The scripts: their texts, their calls, and the reading of what they answer.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redis::Value;
 use serde::Serialize;
@@ -9,10 +10,13 @@ use super::error::StoreError;
 use super::keys;
 use crate::domain::settlement::{Counter, Deltas, Scope};
 
-/// A script with the prelude before it.
+/// A script with the prelude before it, bound to an epoch: its hash is another one in every epoch. So a Redis that was
+/// not healed in the epoch in force (restarted, or an older copy that was made the primary again) does not know it.
 pub(super) struct Script {
-    pub(super) text: &'static str,
-    hash: std::sync::OnceLock<String>,
+    flags: &'static str,
+    body: &'static str,
+    /// The hash in the epoch it was last called in.
+    hash: RwLock<Option<(String, Arc<str>)>>,
 }
 
 macro_rules! scripts {
@@ -20,8 +24,9 @@ macro_rules! scripts {
         $($(#[$doc])* pub(super) static $name: Script = Script {
             // A script may pass the memory ceiling unless it is the one that takes new orders: cancels, releases and the
             // journal's marks must go on, and they are what frees memory.
-            text: concat!($flags, include_str!("lua/prelude.lua"), "\n", include_str!(concat!("lua/", $file))),
-            hash: std::sync::OnceLock::new(),
+            flags: $flags,
+            body: concat!(include_str!("lua/prelude.lua"), "\n", include_str!(concat!("lua/", $file))),
+            hash: RwLock::new(None),
         };)+
         /// Every script that is called by its hash.
         pub(super) static LOADED: &[&Script] = &[$(&$name),+];
@@ -46,20 +51,33 @@ scripts! {
 pub(super) const BEGIN_HEALING: &str = include_str!("lua/begin_healing.lua");
 
 impl Script {
-    /// Returns the hash Redis knows the script by.
-    pub(super) fn hash(&self) -> &str {
-        self.hash
-            .get_or_init(|| redis::Script::new(self.text).get_hash().to_owned())
+    /// Returns the script's text in an epoch.
+    pub(super) fn text(&self, epoch: &str) -> String {
+        format!("{}-- epoch {epoch}\n{}", self.flags, self.body)
     }
 
-    /// Returns the command that calls the script by its hash. Nothing loads it silently: a missing script means that
-    /// Redis is not the one that was healed.
-    pub(super) fn call(&self, keys: &[String]) -> redis::Cmd {
+    /// Returns the hash Redis knows the script by in an epoch.
+    pub(super) fn hash(&self, epoch: &str) -> Arc<str> {
+        let known = self.hash.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, hash)) = known.as_ref().filter(|(of, _)| of == epoch) {
+            return hash.clone();
+        }
+        drop(known);
+        let hash: Arc<str> = redis::Script::new(&self.text(epoch)).get_hash().into();
+        *self.hash.write().unwrap_or_else(PoisonError::into_inner) = Some((epoch.to_owned(), hash.clone()));
+        hash
+    }
+
+    /// Returns the command that calls the script by its hash, with the epoch as its first argument. Nothing loads it
+    /// silently: a missing script means that Redis is not the one that was healed.
+    pub(super) fn call(&self, epoch: impl std::fmt::Display, keys: &[String]) -> redis::Cmd {
+        let epoch = epoch.to_string();
         let mut command = redis::cmd("EVALSHA");
-        command.arg(self.hash()).arg(keys.len());
+        command.arg(&*self.hash(&epoch)).arg(keys.len());
         for key in keys {
             command.arg(key);
         }
+        command.arg(epoch);
         command
     }
 }

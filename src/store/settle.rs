@@ -72,8 +72,8 @@ pub(super) async fn run(core: Core, batch: Vec<Settle>) -> Result<Vec<Settled>, 
     for settle in &batch {
         arguments.push(json(&encode(settle, &mut keys))?);
     }
-    let mut command = SETTLE.call(keys.keys());
-    command.arg(epoch).arg(day_ttl_ms());
+    let mut command = SETTLE.call(epoch, keys.keys());
+    command.arg(day_ttl_ms());
     for (json, settle) in arguments.iter().zip(&batch) {
         command.arg(json).arg(&settle.document[..]);
     }

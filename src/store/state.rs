@@ -119,8 +119,7 @@ impl Store {
     }
 
     async fn state_call(&self, epoch: String, arguments: &[Bytes]) -> Result<StateOutcome, StoreError> {
-        let mut command = STATE.call(&[keys::meta(), keys::state()]);
-        command.arg(&epoch);
+        let mut command = STATE.call(&epoch, &[keys::meta(), keys::state()]);
         for argument in arguments {
             command.arg(&argument[..]);
         }

@@ -15,7 +15,7 @@ use crate::bus::subjects;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 use crate::store::StoreError;
-use crate::store::epoch::{Begun, Healing, StoreLook};
+use crate::store::epoch::{Begun, Healing, LateEvents, StoreLook};
 use crate::store::replay::ReplayEvent;
 use crate::store::state::StateOutcome;
 use crate::wire::settlement::read_document;
@@ -146,7 +146,7 @@ pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
         Some(epoch) if router.store.epoch() == Some(epoch) => None,
         Some(epoch) => {
             router.store.join(epoch);
-            None
+            late_events(&look)
         }
         None => {
             router.store.leave();
@@ -190,6 +190,16 @@ fn tell_late(events: u64) {
     }
 }
 
+/// Returns what a healing that somebody else has done left to be followed up: its healer may have died since.
+fn late_events(look: &StoreLook) -> Option<Late> {
+    let until = Timestamp::from_milliseconds(look.late_until_ms);
+    let left = until.since(Timestamp::now());
+    (!left.is_zero()).then(|| Late {
+        next: look.late_from,
+        until: Instant::now() + left,
+    })
+}
+
 fn not_behind(look: &StoreLook, info: &JournalInfo) -> Result<(), HealingError> {
     let created = info.created.to_string();
     let is_same = look.journal_created.is_empty() || look.journal_created == created;
@@ -210,8 +220,9 @@ async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<O
         Begun::Healing(healing) => healing,
         Begun::Busy => return Err(HealingError::Busy),
         Begun::Healed => {
-            router.store.join(healed_epoch(router).await?);
-            return Ok(None);
+            let look = router.store.look().await?;
+            router.store.join(look.epoch_in_force().ok_or(HealingError::Busy)?);
+            return Ok(late_events(&look));
         }
     };
     if look.epoch.is_empty() && info.last_sequence == 0 {
@@ -247,23 +258,24 @@ async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result
         next = info.last_sequence + 1;
     };
     restore_state(router, healing).await?;
+    let span_ms = u64::try_from(LATE_FOR.as_millis()).unwrap_or(u64::MAX);
+    let late = LateEvents {
+        from_sequence: next,
+        span_ms,
+    };
     let epoch = Timestamp::now()
         .milliseconds()
         .max(newest_epoch + 1)
         .max(look.epoch.parse().unwrap_or(0) + 1);
     router
         .store
-        .finish_healing(healing, epoch, &info.created.to_string())
+        .finish_healing(healing, epoch, &info.created.to_string(), late)
         .await?;
     tracing::info!(epoch, "the shared state is whole");
     Ok(Late {
         next,
         until: Instant::now() + LATE_FOR,
     })
-}
-
-async fn healed_epoch(router: &Router) -> Result<i64, HealingError> {
-    router.store.look().await?.epoch_in_force().ok_or(HealingError::Busy)
 }
 
 /// Releases every claim of the epoch that is over: none of them was sent, and none of them can be.

@@ -20,6 +20,8 @@ use crate::domain::reason::{Reason, ReasonCode};
 use crate::fault::{Code, Fault};
 use crate::risk::Approved;
 use crate::risk::intent_age::Lifetime;
+use crate::store::keys::OrderKey;
+use crate::store::reserve::Stage;
 
 /// How often an id that was known a moment ago and is free again is judged anew within one call.
 const MAX_JUDGEMENTS: usize = 8;
@@ -111,13 +113,22 @@ async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -
             settle(router, intent, &placement, report).await
         }
         PlaceOutcome::NotSent(why) => not_sent(router, intent, &placement, why).await,
-        PlaceOutcome::OutcomeUnknown(why) => Ok(Told::receipt(
-            intent,
-            &placement.order,
-            ReasonCode::OutcomeUnknown,
-            &why,
-        )),
+        PlaceOutcome::OutcomeUnknown(why) => unknown(router, intent, &placement, &why).await,
     }
+}
+
+/// Tells what the store knows of an order whose outcome the broker could not tell; a receipt where it knows no more.
+async fn unknown(router: &Router, intent: &Intent, placement: &Placement, why: &str) -> Result<Told, Fault> {
+    let order = &placement.order;
+    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    if let Ok(Some(known)) = known::look(router, &key).await
+        && known.stage != Stage::Claimed
+        && let Some(told) = known::answer(router, intent, known, placement.deadline).await?
+    {
+        let is_replay = told.report.order_id != order.order_id.as_str();
+        return Ok(Told { is_replay, ..told });
+    }
+    Ok(Told::receipt(intent, order, ReasonCode::OutcomeUnknown, why))
 }
 
 /// Settles what a venue has said of an order.

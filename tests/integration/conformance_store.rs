@@ -28,7 +28,7 @@ use order_router::domain::terms::{Mode, OrderType};
 use order_router::domain::time::Timestamp;
 use order_router::risk::{Approved, Decision, Limits, Subject, assess};
 use order_router::store::Store;
-use order_router::store::epoch::Begun;
+use order_router::store::epoch::{Begun, LateEvents};
 use order_router::store::keys::OrderKey;
 use order_router::store::reserve::{Reserve, ReserveAction, Reserved};
 use order_router::wire::settlement::{document, read_document};
@@ -36,6 +36,12 @@ use order_router::worker::book::StoreBook;
 use redis::AsyncCommands;
 
 use crate::rig::Rig;
+
+/// For a store that nobody else appends for.
+pub const NOTHING_LATE: LateEvents = LateEvents {
+    from_sequence: 1,
+    span_ms: 0,
+};
 
 /// The real book, which breaks once when asked to.
 struct Fragile {
@@ -95,7 +101,7 @@ pub async fn whole_store(rig: &Rig) -> Store {
                 panic!("not ours to heal")
             };
             store
-                .finish_healing(&healing, Timestamp::now().milliseconds(), "test")
+                .finish_healing(&healing, Timestamp::now().milliseconds(), "test", NOTHING_LATE)
                 .await
                 .unwrap();
         }

@@ -13,18 +13,22 @@ use order_router::brokers::conformance::Terms;
 use order_router::brokers::paper::binance;
 use order_router::domain::decimal::Decimal;
 use order_router::domain::execution::{Fill, VenueReport, VenueState};
-use order_router::domain::id::LeaseToken;
+use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::metadata::Metadata;
-use order_router::domain::terms::{OrderType, TimeInForce};
+use order_router::domain::settlement::Deltas;
+use order_router::domain::terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::time::Timestamp;
 use order_router::store::epoch::Begun;
+use order_router::store::journaled::{Journaled, Marked};
+use order_router::store::keys::OrderKey;
+use order_router::store::replay::ReplayEvent;
 use order_router::store::settle::{Settle, Settled};
 use order_router::store::{Store, StoreError};
 use order_router::wire::settlement::document;
 use uuid::Uuid;
 
-use crate::conformance_store::{claim, intent_for, whole_store};
+use crate::conformance_store::{NOTHING_LATE, claim, intent_for, whole_store};
 use crate::rig::Rig;
 
 const POSITION: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "position");
@@ -152,7 +156,10 @@ async fn a_worker_of_an_epoch_that_is_over_changes_nothing() {
     let during = old.look().await.unwrap();
     assert!(matches!(old.begin_healing(&during).await.unwrap(), Begun::Busy));
     let epoch = look.epoch.parse::<i64>().unwrap() + 1;
-    other.finish_healing(&healing, epoch, "test").await.unwrap();
+    other
+        .finish_healing(&healing, epoch, "test", NOTHING_LATE)
+        .await
+        .unwrap();
     old.join(epoch - 1);
     assert!(matches!(
         old.settle(settle(&placement)).await,
@@ -193,4 +200,120 @@ async fn a_store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt_over_them
         .unwrap();
     let look = store.look().await.unwrap();
     assert!(matches!(store.begin_healing(&look).await, Err(StoreError::Corrupt(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_was_not_healed_in_the_epoch_in_force_is_not_taken_for_whole() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let look = store.look().await.unwrap();
+    assert!(look.epoch_in_force().is_some());
+    // An older primary comes back: it has scripts, those of its own epoch, and is told of the newer epoch.
+    let newer = look.epoch.parse::<i64>().unwrap() + 1;
+    let mut connection = rig.redis.connection().await;
+    redis::cmd("HSET")
+        .arg("{or}:meta")
+        .arg("epoch")
+        .arg(newer)
+        .query_async::<()>(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(store.look().await.unwrap().epoch_in_force(), None);
+    store.join(newer);
+    let placement = intent_for(&bitcoin(&rig), Terms::buy(OrderType::Limit, TimeInForce::Gtc, 1));
+    let key = OrderKey::new(Mode::Paper, &placement.account_id, &placement.client_order_id);
+    assert!(matches!(store.read(&key).await, Err(StoreError::Stale(_))));
+}
+
+fn event(settle: &Settle, sequence: u64) -> ReplayEvent {
+    let lots = settle
+        .order
+        .quantity
+        .decimal()
+        .multiple_of(settle.order.reservation.lot_size)
+        .unwrap();
+    let claimed = Deltas {
+        long: i64::try_from(lots).unwrap(),
+        ..Deltas::default()
+    };
+    ReplayEvent {
+        order: settle.order.clone(),
+        deltas: claimed.plus(&settle.deltas).unwrap(),
+        sequence,
+        document: settle.document.clone(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_of_what_the_store_has_lost_is_told_and_the_event_is_replayed_once() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let placement = claimed(&rig, &store).await;
+    let effect = settle(&placement);
+    store.settle(effect.clone()).await.unwrap();
+    // The store loses its last writes: the order and what it moved.
+    let mut connection = rig.redis.connection().await;
+    for key in rig.store_keys().await.into_iter().filter(|key| key != "meta") {
+        redis::cmd("DEL")
+            .arg(format!("{{or}}:{key}"))
+            .query_async::<()>(&mut connection)
+            .await
+            .unwrap();
+    }
+    let order = &effect.order;
+    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    let mark = Journaled {
+        key,
+        order_id: order.order_id.clone(),
+        version: 1,
+        sequence: 7,
+    };
+    assert_eq!(store.mark_journaled(mark.clone()).await, Ok(Marked::Lost));
+    assert_eq!(rig.sum("meta", "journal_sequence").await, 0);
+    assert_eq!(store.replay_late(&[event(&effect, 7)]).await, Ok(1));
+    assert_eq!(store.replay_late(&[event(&effect, 9)]).await, Ok(0));
+    assert_eq!(
+        (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
+        (100, 100)
+    );
+    assert_eq!(store.mark_journaled(mark).await, Ok(Marked::Known));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_stands_twice_on_the_journal_counts_once_however_old_it_is() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let placement = claimed(&rig, &store).await;
+    let mut effect = settle(&placement);
+    store.release(&placement.order, &placement.lease).await.unwrap();
+    // Older than any retention.
+    effect.order.updated_at = Timestamp::from_milliseconds(1);
+    assert_eq!(store.replay_late(&[event(&effect, 3), event(&effect, 4)]).await, Ok(1));
+    assert_eq!(store.replay_late(&[event(&effect, 5)]).await, Ok(0));
+    assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_or_a_settlement_of_another_order_under_the_same_id_changes_nothing() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let placement = claimed(&rig, &store).await;
+    let effect = settle(&placement);
+    store.settle(effect.clone()).await.unwrap();
+    let order = &effect.order;
+    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    let other = OrderId::assign(binance::PREFIX);
+    let mark = Journaled {
+        key,
+        order_id: other.clone(),
+        version: 1,
+        sequence: 7,
+    };
+    assert_eq!(store.mark_journaled(mark).await, Ok(Marked::Lost));
+    assert!(rig.store_keys().await.contains(&"outbox".to_owned()));
+    let mut foreign = settle(&placement);
+    foreign.order.order_id = other;
+    foreign.order.version = 2;
+    foreign.lease = None;
+    assert_eq!(store.settle(foreign).await, Ok(Settled::Missing));
 }
