@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::subjects;
 use crate::config::nats::NatsSettings;
 
 /// The most messages one subscription holds before the library drops some.
@@ -256,13 +257,13 @@ impl Bus {
     /// When the message has not come back within the time limit of an exchange.
     pub async fn round_trip(&self) -> Result<(), BusError> {
         let returned = async {
-            let inbox = self.client.new_inbox();
+            let fence = subjects::fence();
             let mut echo = self
                 .client
-                .subscribe(inbox.clone())
+                .subscribe(fence.clone())
                 .await
                 .map_err(|error| error.to_string())?;
-            let sent = self.client.publish(inbox, Bytes::new()).await;
+            let sent = self.client.publish(fence, Bytes::new()).await;
             sent.map_err(|error| error.to_string())?;
             echo.next().await.ok_or_else(|| "the connection was closed".to_owned())
         };

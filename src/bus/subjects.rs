@@ -105,6 +105,12 @@ pub fn reports(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.reports.{broker}.{account}")
 }
 
+/// Returns a subject for a message to oneself (see [`crate::bus::connection::Bus::round_trip`]): not an inbox, since
+/// nobody but a worker may publish to those.
+pub fn fence() -> String {
+    format!("router.fence.{}", uuid::Uuid::new_v4().simple())
+}
+
 /// Whether a subject of the journal carries an order's report.
 pub fn is_report(subject: &str) -> bool {
     subject.starts_with(REPORTS_ALL.trim_end_matches('>'))

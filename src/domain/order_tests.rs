@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::intent::RiskOverrides;
 use crate::domain::reason::ReasonCode;
+use proptest::prelude::*;
 
 fn number(text: &str) -> Decimal {
     text.parse().unwrap()
@@ -150,4 +151,51 @@ fn only_the_last_fills_are_shown_and_all_are_remembered() {
         Timestamp::now(),
     );
     assert_eq!(again, Err(ApplyError::NothingNew));
+}
+
+/// What a venue may say next: fills of these lots under these ids, then a state.
+fn any_message() -> impl Strategy<Value = VenueReport> {
+    let fills = proptest::collection::vec((0u8..12, 1i64..400), 0..3);
+    let state = prop_oneof![
+        3 => Just(VenueState::Working),
+        1 => Just(cancelled()),
+        1 => Just(VenueState::Expired(Reason::new(ReasonCode::EndOfDay, "over"))),
+    ];
+    (fills, state).prop_map(|(fills, state)| {
+        // One id is always the same fill: a venue tells a trade twice, it does not change it.
+        let told = |(id, _): (u8, i64)| fill(&id.to_string(), &format!("{}.{:02}", 1 + id % 3, id), "180");
+        message(fills.into_iter().map(told).collect(), state)
+    })
+}
+
+proptest! {
+    /// Whatever a venue tells, twice, late, out of order or beyond the quantity: exposure is position + what is open,
+    /// each fill counts once, and nothing is held once the order has ended.
+    #[test]
+    fn the_sums_hold_whatever_the_venue_tells(
+        messages in proptest::collection::vec(any_message(), 1..12),
+        is_buy in any::<bool>(),
+    ) {
+        let claimed = order(if is_buy { Side::Buy } else { Side::Sell }, "10");
+        let (mut now, mut sum) = (claimed.clone(), claimed.claim_deltas());
+        let mut told = std::collections::BTreeMap::new();
+        for message in &messages {
+            for fill in &message.fills {
+                told.insert(fill.exec_id.clone(), fill.quantity.decimal().multiple_of(number("0.01")).unwrap());
+            }
+            if let Ok(applied) = now.apply(message, Timestamp::from_milliseconds(1)) {
+                prop_assert_eq!(applied.order.version, now.version + 1);
+                sum = sum.plus(&applied.deltas).unwrap();
+                now = applied.order;
+            }
+            let filled: i128 = told.values().sum();
+            let filled = i64::try_from(filled).unwrap();
+            prop_assert_eq!(now.filled_quantity.multiple_of(number("0.01")), Some(i128::from(filled)));
+            let (open, position) = (now.reservation.rest_lots, if is_buy { filled } else { -filled });
+            let (long, short) = if is_buy { (position + open, -position) } else { (position, -position + open) };
+            prop_assert_eq!((sum.position, sum.long, sum.short), (position, long, short));
+            prop_assert!(open >= 0 && (!now.is_ended() || open == 0));
+            prop_assert_eq!(now.leaves_quantity().is_zero(), now.is_ended());
+        }
+    }
 }

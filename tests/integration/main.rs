@@ -8,6 +8,7 @@ mod bus_queue;
 mod bus_service;
 mod bus_topology;
 mod conformance_store;
+mod deployed_permissions;
 mod process_kill;
 mod published_examples;
 mod rest_codes;

@@ -1,0 +1,111 @@
+//! The shipped NATS configuration: a worker, the sidecar and an algorithm can do what they need, and not more.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::process::Output;
+
+use order_router::config::nats::Secret;
+use order_router::domain::terms::OrderStatus;
+use order_router::sidecar::Sidecar;
+use order_router::wire::report::ExecutionReport;
+use order_router::worker::Worker;
+
+use crate::rig::{Rig, SOON, intent};
+use crate::support::poll;
+use crate::support::process::repository;
+use crate::support::servers::{NatsOptions, NatsServer};
+
+/// Starts a server with the accounts of `deploy/nats.conf`.
+async fn shipped() -> NatsServer {
+    let config = std::fs::read_to_string(repository().join("deploy/nats.conf")).unwrap();
+    let mut accounts = config[config.find("\naccounts {").unwrap()..].to_owned();
+    for user in ["worker", "sidecar", "client", "operator"] {
+        let variable = format!("$ORDER_ROUTER_NATS_{}_PASSWORD", user.to_uppercase());
+        assert!(accounts.contains(&variable));
+        accounts = accounts.replace(&variable, &format!("{user}-test"));
+    }
+    NatsServer::start_with(NatsOptions {
+        extra_config: accounts,
+        ..NatsOptions::default()
+    })
+    .await
+}
+
+async fn command(nats: &NatsServer, user: &str, args: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));
+    command
+        .args(["--nats-url", &nats.url()])
+        .args(args)
+        .env("ORDER_ROUTER_NATS_USER", user)
+        .env("ORDER_ROUTER_NATS_PASSWORD", format!("{user}-test"))
+        .kill_on_drop(true);
+    tokio::time::timeout(SOON, command.output()).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_can_do_what_it_needs_and_not_more() {
+    let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
+    rig.settings.nats.url = nats.url();
+    let user = |name: &str| {
+        let mut settings = rig.settings.clone();
+        settings.nats.user = Some(name.to_owned());
+        settings.nats.password = Some(Secret::new(format!("{name}-test")));
+        settings.http.addr = "127.0.0.1:0".parse().unwrap();
+        settings
+    };
+    let worker = Worker::start(&user("worker")).await.unwrap();
+    let sidecar = Sidecar::start(&user("sidecar")).await.unwrap();
+
+    // An algorithm, by both doors.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (id, door) in [("a1", None), ("a2", Some("--durable"))] {
+        std::fs::write(file.path(), intent(id, &[])).unwrap();
+        let path = file.path().to_str().unwrap();
+        let mut args = vec!["submit", "--json", "--timeout-ms", "20000", "--file", path];
+        args.extend(door);
+        let output = command(&nats, "client", &args).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let report = ExecutionReport::decode(output.stdout.trim_ascii()).unwrap_or_else(|_| panic!("{id}: {said}"));
+        assert_eq!(report.status, OrderStatus::Filled, "{said}");
+    }
+    let got = command(&nats, "client", &["get", "--broker", "binance", "--id", "a2", "--json"]).await;
+    assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
+    // It cannot change limits; an operator can.
+    let limit = [
+        "state",
+        "--daily-notional-limit",
+        "5000000",
+        "--actor",
+        "test",
+        "--reason",
+        "test",
+    ];
+    assert!(!command(&nats, "client", &limit).await.status.success());
+    let set = command(&nats, "operator", &limit).await;
+    assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    let checked = command(&nats, "operator", &["topology", "--check"]).await;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+
+    // REST, its health included.
+    let http = reqwest::Client::new();
+    let base = format!("http://{}", sidecar.address());
+    poll::until(SOON, "the sidecar is healthy", async || {
+        http.get(format!("{base}/health")).send().await.unwrap().status() == 200
+    })
+    .await;
+    let posted = http
+        .post(format!("{base}/orders"))
+        .header("content-type", "application/json")
+        .body(intent("a3", &[]))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(posted.status(), 201);
+    assert!(!nats.log_text().contains("STREAM.PURGE"));
+    sidecar.drain(SOON).await;
+    worker.drain(SOON).await;
+}
