@@ -5,7 +5,10 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::Settings;
+use super::instruments::InstrumentSettings;
 
+/// The list of instruments, whose entries are read one by one.
+const INSTRUMENTS: &str = "instruments";
 /// Opens every environment variable of the router.
 pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
 /// Variables that the command line reads itself.
@@ -62,7 +65,7 @@ impl Settings {
         for (path, text) in flags {
             put(&mut settings, path, text, path, &mut errors);
         }
-        let read = sections(settings, &mut errors);
+        let read = each(&settings, &mut errors);
         errors.extend(read.errors());
         if errors.is_empty() {
             Ok(read)
@@ -156,33 +159,57 @@ fn put(settings: &mut Table, path: &str, text: &str, source: &str, errors: &mut 
     }
 }
 
-/// Reads each section by itself, so that one error does not hide another; a section that cannot be read keeps its
-/// defaults while the rest is checked.
-fn sections(settings: Table, errors: &mut Vec<String>) -> Settings {
-    let mut read = Settings::default();
-    for (name, value) in settings {
-        let mut section = Table::new();
-        section.insert(name.clone(), value);
-        match section.try_into::<Settings>() {
-            Ok(one) => take(&mut read, one, &name),
-            Err(error) => errors.push(format!("{name}: {}", error.message())),
+/// Reads each setting by itself over the defaults, so that an error names its setting and hides no other; one that
+/// cannot be read keeps its default while the rest is checked.
+fn each(settings: &Table, errors: &mut Vec<String>) -> Settings {
+    let mut good = defaults();
+    for path in leaves(settings) {
+        let Some(value) = at(settings, &path) else { continue };
+        let mut tried = good.clone();
+        set(&mut tried, &path, value.clone());
+        match tried.clone().try_into::<Settings>() {
+            Ok(_) => good = tried,
+            Err(error) => errors.push(format!("{path}: {}", error.message())),
         }
     }
-    read
+    for path in FREE_TABLES.iter().copied().chain([INSTRUMENTS]) {
+        let Some(value) = at(settings, path) else { continue };
+        let mut tried = good.clone();
+        set(&mut tried, path, value.clone());
+        match (tried.clone().try_into::<Settings>(), value) {
+            (Ok(_), _) => good = tried,
+            (Err(_), Value::Array(entries)) => {
+                for (place, entry) in entries.iter().enumerate() {
+                    if let Err(error) = entry.clone().try_into::<InstrumentSettings>() {
+                        errors.push(format!("{path}, entry {}: {}", place + 1, error.message()));
+                    }
+                }
+            }
+            (Err(error), _) => errors.push(format!("{path}: {}", error.message())),
+        }
+    }
+    good.try_into().unwrap_or_default()
 }
 
-fn take(into: &mut Settings, from: Settings, section: &str) {
-    match section {
-        "nats" => into.nats = from.nats,
-        "redis" => into.redis = from.redis,
-        "journal" => into.journal = from.journal,
-        "doors" => into.doors = from.doors,
-        "brokers" => into.brokers = from.brokers,
-        "risk" => into.risk = from.risk,
-        "instruments" => into.instruments = from.instruments,
-        "http" => into.http = from.http,
-        "log" => into.log = from.log,
-        _ => {}
+fn at<'a>(settings: &'a Table, path: &str) -> Option<&'a Value> {
+    let mut parts = path.split('.');
+    let mut value = settings.get(parts.next()?)?;
+    for part in parts {
+        value = value.as_table()?.get(part)?;
+    }
+    Some(value)
+}
+
+fn set(settings: &mut Table, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            settings.insert(path.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            if let Some(Value::Table(table)) = settings.get_mut(section) {
+                set(table, rest, value);
+            }
+        }
     }
 }
 

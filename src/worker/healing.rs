@@ -227,6 +227,8 @@ async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<O
     };
     if look.epoch.is_empty() && info.last_sequence == 0 {
         tracing::info!("a new router: the shared state is set up");
+    } else if healing.journal_sequence >= info.last_sequence {
+        tracing::info!("Redis has been restarted and knows everything that is on the journal");
     } else {
         tracing::warn!(
             from = healing.journal_sequence + 1,

@@ -152,10 +152,14 @@ async fn within(what: &str, ending: impl Future<Output = ()>) {
 
 async fn connect(settings: &Settings) -> Result<Store, StoreError> {
     let end = tokio::time::Instant::now() + START_PATIENCE;
+    let mut is_told = false;
     loop {
         match Store::connect(&settings.redis).await {
             Err(error) if tokio::time::Instant::now() < end => {
-                tracing::debug!(%error, "Redis is not there yet");
+                if !is_told {
+                    tracing::warn!(%error, "Redis is not there yet (redis.url); it is tried for {START_PATIENCE:?}");
+                    is_told = true;
+                }
                 tokio::time::sleep(START_PAUSE).await;
             }
             result => return result,

@@ -18,6 +18,8 @@ const NAMES: &str = "src/bus/subjects.rs";
 
 /// Names in [`NAMES`] that open or bound other subjects, or that nothing serves.
 const NO_SUBJECTS: &[&str] = &[
+    // Messages of a connection to itself: nobody else sends or reads them.
+    "router.fence.{}",
     "orders.intents.",
     "orders.replies.",
     "market.quotes.>",
