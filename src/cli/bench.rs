@@ -163,6 +163,10 @@ async fn measure(args: &BenchArgs, settings: &Settings) -> Outcome {
     if measured.orders == 0 {
         return Err(because("nothing was measured", "no order was answered with a report").into());
     }
+    if !measured.errors.is_empty() {
+        // The figures stand above, and they are not those of a router that was well.
+        return Err(Failure::Told);
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::wire::order_reference::OrderReference;
 
 /// Which order is meant.
 #[derive(Debug, Clone, Args)]
+#[group(id = "which", required = true, multiple = false, args = ["order_id", "id"])]
 pub(crate) struct OrderArgs {
     /// The broker it was routed to, such as `binance` or `ibkr`.
     #[arg(long, value_parser = BrokerId::new)]
@@ -14,10 +15,10 @@ pub(crate) struct OrderArgs {
     /// The account it belongs to.
     #[arg(long, value_parser = AccountId::new, default_value = "default")]
     pub(crate) account: AccountId,
-    /// The router's id of the order.
-    #[arg(long, value_parser = OrderId::new, required_unless_present = "id", conflicts_with = "id")]
+    /// The router's id of the order; this or `--id` is needed.
+    #[arg(long, value_parser = OrderId::new)]
     order_id: Option<OrderId>,
-    /// Your own id of the order (`client_order_id`).
+    /// Your own id of the order (`client_order_id`); this or `--order-id` is needed.
     #[arg(long, value_parser = ClientOrderId::new)]
     id: Option<ClientOrderId>,
 }
