@@ -18,6 +18,7 @@ mod rest_life;
 mod rest_orders;
 mod rig;
 mod store_fences;
+mod store_scripts;
 mod support;
 mod worker_bad_input;
 mod worker_durable;

@@ -1,0 +1,497 @@
+//! The scripts' own checks, each at its edge: caps, the exact range, the ceiling of keys, marks and the journal's watermark,
+//! replays. The rules above judge some of them once more; here nothing stands behind the scripts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use order_router::brokers::conformance::Terms;
+use order_router::brokers::paper::binance;
+use order_router::domain::decimal::Decimal;
+use order_router::domain::execution::{Fill, PendingEvent, VenueReport, VenueState};
+use order_router::domain::id::{LeaseToken, OrderId};
+use order_router::domain::metadata::Metadata;
+use order_router::domain::money::MAX_EXACT;
+use order_router::domain::order::{Applied, Order};
+use order_router::domain::quantity::Quantity;
+use order_router::domain::reason::{Reason, ReasonCode};
+use order_router::domain::settlement::{Counter, Deltas, Reservation};
+use order_router::domain::terms::{Mode, OrderType, TimeInForce};
+use order_router::domain::time::Timestamp;
+use order_router::risk::cap::Unit;
+use order_router::risk::{Cap, CapLimit};
+use order_router::store::Store;
+use order_router::store::epoch::{Begun, Healing};
+use order_router::store::journaled::{Journaled, Marked};
+use order_router::store::keys::OrderKey;
+use order_router::store::replay::ReplayEvent;
+use order_router::store::reserve::{Reserve, ReserveAction, Reserved, Stage};
+use order_router::store::settle::{Settle, Settled};
+use order_router::store::state::{StateOutcome, StateSet};
+use order_router::wire::settlement::document;
+use redis::AsyncCommands;
+use uuid::Uuid;
+
+use crate::conformance_store::{intent_for, whole_store};
+use crate::rig::Rig;
+
+const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
+
+/// Returns an order of so many lots, with nothing told of it yet.
+pub fn order(rig: &Rig, lots: i64) -> Order {
+    let instrument = rig.settings.instruments.instruments(&rig.settings.risk).remove(0);
+    let intent = intent_for(&instrument, Terms::buy(OrderType::Limit, TimeInForce::Gtc, lots));
+    let (now, price) = (Timestamp::now(), intent.price.unwrap());
+    let reservation = Reservation::of(&instrument, intent.quantity, lots, price, now).unwrap();
+    Order::claimed(&intent, OrderId::assign(binance::PREFIX), Mode::Paper, reservation, now)
+}
+
+fn key(order: &Order) -> OrderKey {
+    OrderKey::new(order.mode, &order.account_id, &order.client_order_id)
+}
+
+fn body(order: &Order, deltas: Deltas) -> Vec<u8> {
+    document(order, deltas, 1, Metadata::new()).encode()
+}
+
+fn cap(counter: Counter, delta: i64, limit: i64) -> Cap {
+    Cap {
+        rule_id: "test",
+        code: ReasonCode::RiskLocked,
+        counter,
+        delta,
+        limit: CapLimit::Fixed(limit),
+        unit: Unit::Micros,
+        what: "the sum",
+    }
+}
+
+/// The caps of an order with all the room there is: what it reserves.
+fn roomy(order: &Order) -> Vec<Cap> {
+    let deltas = order.claim_deltas();
+    [Counter::Long, Counter::DailyNotional]
+        .map(|counter| cap(counter, deltas.of(counter), MAX_EXACT))
+        .into()
+}
+
+async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserved {
+    let command = Reserve {
+        key: key(order),
+        order_id: order.order_id.clone(),
+        content: order.content.clone(),
+        action,
+    };
+    store.reserve(command).await.unwrap()
+}
+
+async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> Reserved {
+    let action = ReserveAction::Claim {
+        scope: order.scope(),
+        broker: order.broker.clone(),
+        caps,
+        lease: lease.clone(),
+        document: body(order, order.claim_deltas()),
+    };
+    reserve(store, order, action).await
+}
+
+/// Returns an order that is claimed, and its lease.
+pub async fn claimed(rig: &Rig, store: &Store, lots: i64) -> (Order, LeaseToken) {
+    let (order, lease) = (order(rig, lots), LeaseToken::assign());
+    let answer = claim(store, &order, &lease, roomy(&order)).await;
+    assert!(matches!(answer, Reserved::Claimed(_)), "{answer:?}");
+    (order, lease)
+}
+
+/// Returns the order after a fill of so many lots, its own id in the fill's.
+pub fn filled(order: &Order, lots: i64) -> Applied {
+    let quantity = Decimal::from(lots).exact_mul(order.reservation.lot_size).unwrap();
+    let fill = Fill {
+        exec_id: format!("{}-{}", order.order_id, order.version + 1),
+        quantity: Quantity::new(quantity).unwrap(),
+        price: order.price.unwrap(),
+        timestamp: Timestamp::now(),
+        fee: Decimal::ZERO,
+        fee_currency: "USDT".into(),
+    };
+    apply(order, vec![fill], VenueState::Working)
+}
+
+fn apply(order: &Order, fills: Vec<Fill>, state: VenueState) -> Applied {
+    let report = VenueReport {
+        broker_order_id: None,
+        fills,
+        state,
+        due: None,
+    };
+    order.apply(&report, Timestamp::now()).unwrap()
+}
+
+pub fn settlement(applied: &Applied) -> Settle {
+    Settle {
+        document: body(&applied.order, applied.deltas).into(),
+        order: applied.order.clone(),
+        deltas: applied.deltas,
+        lease: None,
+        deadline: None,
+        settlement_id: Uuid::now_v7(),
+    }
+}
+
+fn mark(order: &Order, version: u32, sequence: u64) -> Journaled {
+    Journaled {
+        key: key(order),
+        order_id: order.order_id.clone(),
+        version,
+        sequence,
+    }
+}
+
+fn event(applied: &Applied, moved: Deltas, sequence: u64) -> ReplayEvent {
+    ReplayEvent {
+        document: body(&applied.order, moved).into(),
+        order: applied.order.clone(),
+        deltas: moved,
+        sequence,
+    }
+}
+
+async fn watermark(store: &Store) -> u64 {
+    store.look().await.unwrap().journal_sequence
+}
+
+async fn set_sum(rig: &Rig, field: &str, value: i64) {
+    let mut redis = rig.redis.connection().await;
+    redis
+        .hset::<_, _, _, ()>(format!("{{or}}:{SUMS}"), field, value)
+        .await
+        .unwrap();
+}
+
+async fn taken_for_healing(store: &Store) -> Healing {
+    let look = store.look().await.unwrap();
+    match store.begin_healing(&look).await.unwrap() {
+        Begun::Healing(healing) => healing,
+        other => panic!("not ours to heal: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cap_is_reached_and_never_passed_and_one_without_room_changes_nothing() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let caps = |lots, limit| vec![cap(Counter::DailyNotional, 5, 1_000), cap(Counter::Long, lots, limit)];
+    let lease = LeaseToken::assign();
+    let first = claim(&store, &order(&rig, 60), &lease, caps(60, 100)).await;
+    assert!(matches!(first, Reserved::Claimed(_)), "{first:?}");
+    let before = rig.store().await;
+    let second = order(&rig, 41);
+    // The first cap has room and the second lacks one unit; then the other way round.
+    let over = claim(&store, &second, &lease, caps(41, 100)).await;
+    assert!(matches!(over, Reserved::Over(_)), "{over:?}");
+    let reversed = caps(41, 100).into_iter().rev().collect();
+    let over = claim(&store, &second, &lease, reversed).await;
+    assert!(matches!(over, Reserved::Over(_)), "{over:?}");
+    assert_eq!(rig.store().await, before);
+    let exact = claim(&store, &second, &lease, caps(41, 101)).await;
+    assert!(matches!(exact, Reserved::Claimed(_)), "{exact:?}");
+    assert_eq!(rig.sum(SUMS, "long").await, 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_sum_leaves_the_exact_range_and_what_would_is_refused_whole() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let (one, lease) = claimed(&rig, &store, 10).await;
+    set_sum(&rig, "long", MAX_EXACT - 5).await;
+    let before = rig.store().await;
+    let other = order(&rig, 10);
+    let full_range = vec![
+        cap(Counter::DailyNotional, 1, MAX_EXACT),
+        cap(Counter::Long, 6, i64::MAX),
+    ];
+    assert_eq!(claim(&store, &other, &lease, full_range).await, Reserved::Inexact);
+    assert_eq!(rig.store().await, before);
+    set_sum(&rig, "long", 10).await;
+    set_sum(&rig, "short", 5 - MAX_EXACT).await;
+    let before = rig.store().await;
+    let whole = filled(&one, 10);
+    assert_eq!(store.settle(settlement(&whole)).await, Ok(Settled::Inexact));
+    assert_eq!(rig.store().await, before);
+    set_sum(&rig, "long", 5 - MAX_EXACT).await;
+    let before = rig.store().await;
+    assert_eq!(store.release(&one, &lease).await, Ok(false));
+    assert_eq!(rig.store().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_store_takes_no_new_id_and_lets_those_it_has_end() {
+    let mut rig = Rig::start().await;
+    let roomy_store = whole_store(&rig).await;
+    let (one, lease) = claimed(&rig, &roomy_store, 10).await;
+    let (two, _) = claimed(&rig, &roomy_store, 10).await;
+    rig.settings.redis.max_keys = 1;
+    let store = whole_store(&rig).await;
+    let before = rig.store().await;
+    let next = order(&rig, 10);
+    assert_eq!(claim(&store, &next, &lease, roomy(&next)).await, Reserved::Full);
+    let denial = ReserveAction::Deny { document: vec![b'x'] };
+    assert_eq!(reserve(&store, &next, denial).await, Reserved::Full);
+    assert_eq!(rig.store().await, before);
+    // A known id is still known, and what is claimed can end.
+    assert!(matches!(
+        claim(&store, &one, &lease, roomy(&one)).await,
+        Reserved::Known(_)
+    ));
+    assert_eq!(store.release(&one, &lease).await, Ok(true));
+    assert_eq!(
+        store.settle(settlement(&filled(&two, 10))).await,
+        Ok(Settled::Booked(vec![]))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_effect_of_another_order_or_of_a_denied_one_is_not_booked() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let (one, _) = claimed(&rig, &store, 10).await;
+    let denied = order(&rig, 10);
+    let denial = ReserveAction::Deny { document: vec![b'x'] };
+    assert_eq!(reserve(&store, &denied, denial).await, Reserved::Denied);
+    let before = rig.store().await;
+    let namesake = Order {
+        order_id: OrderId::assign(binance::PREFIX),
+        ..one.clone()
+    };
+    assert_eq!(
+        store.settle(settlement(&filled(&namesake, 10))).await,
+        Ok(Settled::Missing)
+    );
+    for version in [0, 1] {
+        let versioned = Order {
+            version,
+            ..denied.clone()
+        };
+        let settled = store.settle(settlement(&filled(&versioned, 10))).await;
+        assert!(matches!(settled, Ok(Settled::Superseded(_))), "{settled:?}");
+    }
+    assert_eq!(rig.store().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_settlement_returns_the_events_before_it_that_are_not_journaled() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let (claim, _) = claimed(&rig, &store, 30).await;
+    let first = filled(&claim, 10);
+    let second = filled(&first.order, 10);
+    let third = filled(&second.order, 10);
+    let settled = async |settle: &Settle| store.settle(settle.clone()).await.unwrap();
+    let (one, two, three) = (settlement(&first), settlement(&second), settlement(&third));
+    let after = |version, before: &Settle| {
+        let body = before.document.clone();
+        Settled::Booked(vec![PendingEvent { version, body }])
+    };
+    // Each twice: an answer that was lost is given again, whole.
+    for _ in 0..2 {
+        assert_eq!(settled(&one).await, Settled::Booked(vec![]));
+    }
+    // Its place in the outbox is that of its first waiting event, whatever comes after it.
+    let mut redis = rig.redis.connection().await;
+    let name = key(&claim).name();
+    redis.zadd::<_, _, _, ()>("{or}:outbox", &name, 1).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(settled(&two).await, after(1, &one));
+    }
+    assert_eq!(redis.zscore("{or}:outbox", &name).await, Ok(Some(1)));
+    assert_eq!(store.mark_journaled(mark(&claim, 1, 1)).await, Ok(Marked::Known));
+    for _ in 0..2 {
+        assert_eq!(settled(&three).await, after(2, &two));
+    }
+    let record = store.read(&key(&claim)).await.unwrap().unwrap();
+    let versions: Vec<u32> = record.pending.iter().map(|event| event.version).collect();
+    assert_eq!((versions, record.known.stage), (vec![2, 3], Stage::Ended));
+    assert_eq!((rig.sum(SUMS, "position").await, rig.sum(SUMS, "long").await), (30, 30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_counts_for_its_own_order_and_version_and_the_watermark_passes_no_lost_event() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let (claim, _) = claimed(&rig, &store, 20).await;
+    let first = filled(&claim, 10);
+    assert_eq!(store.settle(settlement(&first)).await, Ok(Settled::Booked(vec![])));
+    let before = rig.store().await;
+    let namesake = Order {
+        order_id: OrderId::assign(binance::PREFIX),
+        ..claim.clone()
+    };
+    let stranger = order(&rig, 10);
+    for lost in [mark(&namesake, 1, 7), mark(&claim, 2, 8), mark(&stranger, 1, 9)] {
+        assert_eq!(store.mark_journaled(lost).await, Ok(Marked::Lost));
+    }
+    assert_eq!(rig.store().await, before);
+    assert_eq!(store.mark_journaled(mark(&claim, 1, 5)).await, Ok(Marked::Known));
+    assert_eq!(watermark(&store).await, 5);
+    // A repetition, under an earlier sequence than the mark's, changes nothing.
+    let marked = rig.store().await;
+    assert_eq!(store.mark_journaled(mark(&claim, 1, 3)).await, Ok(Marked::Known));
+    assert_eq!(rig.store().await, marked);
+    // While a later version waits, an earlier one's mark leaves it in the outbox.
+    let second = filled(&first.order, 5);
+    store.settle(settlement(&second)).await.unwrap();
+    store.settle(settlement(&filled(&second.order, 5))).await.unwrap();
+    assert_eq!(store.mark_journaled(mark(&claim, 2, 6)).await, Ok(Marked::Known));
+    assert!(rig.store().await.contains_key("outbox"));
+    assert_eq!(store.mark_journaled(mark(&claim, 3, 10)).await, Ok(Marked::Known));
+    assert!(!rig.store().await.contains_key("outbox"));
+    assert_eq!(watermark(&store).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_tombstone() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let healing = taken_for_healing(&store).await;
+    let claim = order(&rig, 20);
+    let (part, namesake) = (filled(&claim, 10), order(&rig, 20));
+    let rest = filled(&part.order, 10);
+    let namesake = Order {
+        client_order_id: claim.client_order_id.clone(),
+        ..namesake
+    };
+    let void = filled(&namesake, 10);
+    let void_again = filled(&void.order, 5);
+    let from_nothing = |applied: &Applied| claim.claim_deltas().plus(&applied.deltas).unwrap();
+    let events = [
+        event(&part, from_nothing(&part), 1),
+        event(&part, from_nothing(&part), 2),
+        event(&void, from_nothing(&void), 3),
+        event(&void_again, void_again.deltas, 3),
+        event(&rest, rest.deltas, 4),
+        event(&part, from_nothing(&part), 5),
+        event(&rest, rest.deltas, 6),
+    ];
+    assert_eq!(store.replay(&healing, &events).await, Ok(2));
+    assert_eq!(store.replay(&healing, &events).await, Ok(0));
+    assert_eq!((rig.sum(SUMS, "position").await, rig.sum(SUMS, "long").await), (20, 20));
+    assert_eq!(watermark(&store).await, 6);
+    let epoch = Timestamp::now().milliseconds() + 1;
+    store.finish_healing(&healing, epoch, "test").await.unwrap();
+    let record = store.read(&key(&claim)).await.unwrap().unwrap();
+    assert_eq!(
+        (
+            record.known.stage,
+            record.known.order_id,
+            record.known.journaled_version
+        ),
+        (Stage::Ended, claim.order_id.clone(), 2)
+    );
+    assert_eq!(record.known.journal_sequence, 4);
+    let mut redis = rig.redis.connection().await;
+    for name in [
+        format!("{{or}}:order:{}", key(&claim).name()),
+        format!("{{or}}:index:{}", claim.order_id),
+    ] {
+        let left: i64 = redis.pttl(&name).await.unwrap();
+        assert!(left > 0, "{name}: {left}");
+    }
+    assert!(matches!(
+        reserve(&store, &claim, ReserveAction::Look).await,
+        Reserved::Known(_)
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_event_that_is_settled_already_only_counts_as_journaled() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let (claim, _) = claimed(&rig, &store, 10).await;
+    let whole = filled(&claim, 10);
+    assert_eq!(store.settle(settlement(&whole)).await, Ok(Settled::Booked(vec![])));
+    let moved = claim.claim_deltas().plus(&whole.deltas).unwrap();
+    assert_eq!(store.replay_late(&[event(&whole, moved, 3)]).await, Ok(0));
+    let record = store.read(&key(&claim)).await.unwrap().unwrap();
+    assert_eq!((record.known.journaled_version, record.known.journal_sequence), (1, 3));
+    assert!(record.pending.is_empty() && record.document.is_empty());
+    assert_eq!(rig.sum(SUMS, "position").await, 10);
+    assert!(!rig.store().await.contains_key("outbox"));
+    assert_eq!(watermark(&store).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_state_builds_on_the_version_it_saw() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let change = |builds_on: u64, limit: i64| StateSet {
+        builds_on,
+        version: builds_on + 1,
+        daily_notional_limit: order_router::domain::money::Micros::new(limit).unwrap(),
+        document: vec![b'x'].into(),
+        is_journaled: false,
+    };
+    assert!(matches!(
+        store.set_state(&change(0, 5)).await,
+        Ok(StateOutcome::Changed(_))
+    ));
+    assert!(matches!(
+        store.set_state(&change(0, 6)).await,
+        Ok(StateOutcome::Superseded(_))
+    ));
+    assert!(matches!(
+        store.set_state(&change(1, 7)).await,
+        Ok(StateOutcome::Changed(_))
+    ));
+    // A late mark of an earlier change takes nothing back.
+    store.mark_state_journaled(2).await.unwrap();
+    store.mark_state_journaled(1).await.unwrap();
+    let state = store.state().await.unwrap();
+    assert_eq!((state.version, state.journaled_version), (2, 2));
+    assert_eq!(state.daily_notional_limit.map(|limit| limit.units()), Some(7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_released_by_its_own_token_only_and_an_effect_ends_the_claim() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let (one, lease) = claimed(&rig, &store, 10).await;
+    let before = rig.store().await;
+    assert_eq!(store.release(&one, &LeaseToken::assign()).await, Ok(false));
+    assert_eq!(rig.store().await, before);
+    let part = filled(&one, 4);
+    assert_eq!(store.settle(settlement(&part)).await, Ok(Settled::Booked(vec![])));
+    // Even a record that still bore the token is no claim any more.
+    let mut redis = rig.redis.connection().await;
+    let record = format!("{{or}}:order:{}", key(&one).name());
+    assert_eq!(redis.hget::<_, _, Option<String>>(&record, "tok").await, Ok(None));
+    redis.hset::<_, _, _, ()>(&record, "tok", lease.as_str()).await.unwrap();
+    let before = rig.store().await;
+    assert_eq!(store.release(&one, &lease).await, Ok(false));
+    assert_eq!(rig.store().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_effect_brings_an_ended_order_back_for_as_long_as_it_waits() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let (one, _) = claimed(&rig, &store, 10).await;
+    let cancelled = VenueState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"));
+    let ended = apply(&one, vec![], cancelled);
+    assert_eq!(store.settle(settlement(&ended)).await, Ok(Settled::Booked(vec![])));
+    assert_eq!(store.mark_journaled(mark(&one, 1, 1)).await, Ok(Marked::Known));
+    let mut redis = rig.redis.connection().await;
+    let record = format!("{{or}}:order:{}", key(&one).name());
+    assert!(redis.pttl::<_, i64>(&record).await.unwrap() > 0);
+    let late = filled(&ended.order, 3);
+    assert_eq!(store.settle(settlement(&late)).await, Ok(Settled::Booked(vec![])));
+    // What waits for the journal does not go with the tombstone.
+    assert_eq!(redis.pttl::<_, i64>(&record).await, Ok(-1));
+    let waiting = store
+        .waiting(&order_router::store::read::Waiting::Outbox, Duration::ZERO)
+        .await;
+    assert_eq!(waiting, Ok(vec![key(&one)]));
+}
