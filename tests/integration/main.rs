@@ -22,5 +22,6 @@ mod store_scripts;
 mod support;
 mod worker_bad_input;
 mod worker_durable;
+mod worker_guards;
 mod worker_laws;
 mod worker_orders;

@@ -1,0 +1,325 @@
+//! What a worker does where another one, the store or the journal lets it down: each guard with nothing else behind it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use futures_util::StreamExt;
+use order_router::brokers::adapter::Placement;
+use order_router::brokers::port::{BookError, PaperBook};
+use order_router::bus::client::CallError;
+use order_router::bus::subjects;
+use order_router::domain::execution::{VenueReport, VenueState};
+use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::metadata::Metadata;
+use order_router::domain::order::Order;
+use order_router::domain::reason::ReasonCode;
+use order_router::domain::terms::OrderStatus;
+use order_router::domain::time::Timestamp;
+use order_router::fault::Code;
+use order_router::wire::report::ExecutionReport;
+use order_router::wire::settlement::document;
+use order_router::worker::book::StoreBook;
+use redis::AsyncCommands;
+
+use crate::conformance_store::whole_store;
+use crate::rig::{Client, Rig, SOON, intent};
+use crate::store_scripts::{claimed, filled, order, settlement};
+use crate::support::poll;
+use crate::support::proxy::{Direction, Proxy};
+
+const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
+/// How long something that must not happen is given to happen.
+const A_MOMENT: Duration = Duration::from_millis(300);
+
+/// Returns the intent an order came from.
+fn intent_of(order: &Order) -> String {
+    let quantity = order.quantity.decimal().to_string();
+    let price = order.price.unwrap().decimal().to_string();
+    let over = [
+        ("quantity", quantity.as_str()),
+        ("price", price.as_str()),
+        ("time_in_force", "\"GTC\""),
+    ];
+    intent(order.client_order_id.as_str(), &over)
+}
+
+/// A rig whose leases outlast every test: nobody else takes a claim over.
+async fn patient_rig() -> Rig {
+    let mut rig = Rig::start().await;
+    rig.settings.redis.lease_ms = 60_000;
+    rig
+}
+
+async fn delete_journal(client: &Client) {
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    jetstream.delete_stream(subjects::STREAM_REPORTS).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_durable_intent_that_is_under_way_elsewhere_comes_again_until_it_is_told() {
+    let rig = patient_rig().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let store = whole_store(&rig).await;
+    let (order, _) = claimed(&rig, &store, 100).await;
+    let mut inbox = client.raw.subscribe("orders.replies.default.t1").await.unwrap();
+    client.raw.flush().await.unwrap();
+    let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("default").unwrap());
+    let deadline = Timestamp::now().after(A_MOMENT);
+    let body = intent_of(&order).into();
+    let reply_to = Some("orders.replies.default.t1");
+    client
+        .caller
+        .publish_intent(&broker, &account, body, Some(deadline), reply_to)
+        .await
+        .unwrap();
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    let intents = jetstream.get_stream(subjects::STREAM_INTENTS).await.unwrap();
+    poll::until(SOON, "it is delivered again", async || {
+        let name = subjects::intents_consumer(&broker);
+        intents.consumer_info(name).await.unwrap().delivered.consumer_sequence >= 2
+    })
+    .await;
+    store.settle(settlement(&filled(&order, 100))).await.unwrap();
+    let answer = tokio::time::timeout(SOON, inbox.next()).await.unwrap().unwrap();
+    let report = ExecutionReport::decode(&answer.payload).unwrap();
+    assert_eq!(
+        (report.status, report.order_id),
+        (OrderStatus::Filled, order.order_id.to_string())
+    );
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_waits_for_an_order_that_is_being_sent_and_never_overtakes_it() {
+    let rig = patient_rig().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let store = whole_store(&rig).await;
+    let (order, _) = claimed(&rig, &store, 100).await;
+    let name = format!(r#"{{"order_id":"{}"}}"#, order.order_id);
+    let subject = "orders.cancel.binance.default";
+    // Its deadline comes first: a receipt, and the claim stands as it was.
+    let before = rig.store().await;
+    let mut headers = HeaderMap::new();
+    let deadline = Timestamp::now().after(A_MOMENT);
+    headers.insert("Deadline", deadline.to_string());
+    let answer = client.raw.request_with_headers(subject, headers, name.clone().into());
+    let answer = tokio::time::timeout(SOON, answer).await.unwrap().unwrap();
+    let receipt = ExecutionReport::decode(&answer.payload).unwrap();
+    assert_eq!(receipt.receipt_code(), Some(ReasonCode::InFlight));
+    assert_eq!(rig.store().await, before);
+    // The order is sent first: the cancel ends it.
+    let mut cancel = std::pin::pin!(client.order("cancel", "binance", &name));
+    let early = tokio::time::timeout(A_MOMENT, &mut cancel).await;
+    assert!(early.is_err(), "{early:?}");
+    store.settle(settlement(&filled(&order, 40))).await.unwrap();
+    let cancelled = cancel.await.unwrap();
+    assert_eq!((cancelled.status, cancelled.version), (OrderStatus::Cancelled, 2));
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_sent_holds_nothing_when_its_caller_is_told() {
+    let mut rig = patient_rig().await;
+    let proxy = Proxy::start(rig.redis.address()).await;
+    rig.settings.redis.url = proxy.url("redis");
+    rig.settings.redis.response_timeout_ms = 10_000;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    // The claim alone takes longer than the intent counts: the paper venue finds it too late.
+    proxy.delay(A_MOMENT);
+    let end = Timestamp::now().after(A_MOMENT);
+    let body = intent("late", &[("expires_at", &format!("\"{end}\""))]);
+    let fault = client.fault(&body).await;
+    assert_eq!(fault.code, Code::IntentExpired, "{fault}");
+    assert_eq!(rig.sum(SUMS, "long").await, 0);
+    assert!(!rig.store_keys().await.iter().any(|key| key.starts_with("order:")));
+    proxy.heal();
+    assert_eq!(client.report(&intent("late", &[])).await.status, OrderStatus::Filled);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_behind_the_store_or_another_one_stops_a_running_worker() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client.report(&intent("first", &[])).await;
+    rig.quiet().await;
+    let mut redis = rig.redis.connection().await;
+    for (round, (field, value)) in [("journal_sequence", "1000"), ("journal_created", "another")]
+        .into_iter()
+        .enumerate()
+    {
+        let known: String = redis.hget("{or}:meta", field).await.unwrap();
+        redis.hset::<_, _, _, ()>("{or}:meta", field, value).await.unwrap();
+        let mut n = 0;
+        poll::until(SOON, format!("{field}: no order is taken"), async || {
+            n += 1;
+            let answer = client.submit(&intent(&format!("{round}-{n}"), &[])).await;
+            matches!(answer, Err(CallError::Fault(fault)) if fault.code == Code::StoreUnavailable)
+        })
+        .await;
+        redis.hset::<_, _, _, ()>("{or}:meta", field, known).await.unwrap();
+        poll::until(SOON, "orders are taken again", async || {
+            client.submit(&intent(&format!("{round}-again"), &[])).await.is_ok()
+        })
+        .await;
+    }
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_of_an_epoch_that_is_over_are_released_by_the_healing() {
+    let rig = patient_rig().await;
+    let worker = rig.worker().await;
+    let store = whole_store(&rig).await;
+    claimed(&rig, &store, 100).await;
+    assert_eq!(rig.sum(SUMS, "long").await, 100);
+    let mut redis = rig.redis.connection().await;
+    redis::cmd("SCRIPT")
+        .arg("FLUSH")
+        .query_async::<()>(&mut redis)
+        .await
+        .unwrap();
+    poll::until(SOON, "the claim is given back", async || {
+        rig.sum(SUMS, "long").await == 0
+    })
+    .await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_arrives_after_the_healing_is_replayed() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let claim = order(&rig, 100);
+    let whole = filled(&claim, 100);
+    let moved = claim.claim_deltas().plus(&whole.deltas).unwrap();
+    let body = document(&whole.order, moved, 1, Metadata::new()).encode();
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    let subject = subjects::reports(&claim.broker, &claim.account_id);
+    jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
+    poll::until(SOON, "it is replayed", async || rig.sum(SUMS, "position").await == 100).await;
+    assert!(client.submit(&intent_of(&claim)).await.unwrap().replayed);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_journal_no_order_is_taken_nothing_loosens_and_what_tightens_holds() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let limit = async || rig.sum("state", "daily_notional_limit").await;
+    let set = async |limit: u64| {
+        let body = format!(r#"{{"daily_notional_limit":{limit},"actor":"ops","reason":"test"}}"#);
+        client.call("router.state.set", &body).await
+    };
+    set(1_000).await.unwrap();
+    delete_journal(&client).await;
+    assert!(set(2_000).await.is_err());
+    assert_eq!(limit().await, 1_000_000_000);
+    assert!(set(500).await.is_err());
+    assert_eq!(limit().await, 500_000_000);
+    let mut n = 0;
+    poll::until(SOON, "no order is taken", async || {
+        n += 1;
+        let body = intent(&format!("a{n}"), &[("quantity", "0.00001")]);
+        matches!(client.submit(&body).await, Err(CallError::Fault(fault)) if fault.code == Code::PersistenceFailed)
+    })
+    .await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_journaled_and_not_in_force_is_put_in_force() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let event = r#"{"version":1,"daily_notional_limit":5,"actor":"ops","reason":"died","timestamp":"2026-01-01T00:00:00.000Z"}"#;
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    let subject = subjects::event("state", None);
+    jetstream.publish(subject, event.into()).await.unwrap().await.unwrap();
+    poll::until(SOON, "it is in force", async || {
+        rig.sum("state", "daily_notional_limit").await == 5_000_000
+    })
+    .await;
+    assert_eq!(client.fault(&intent("a1", &[])).await.code, Code::DailyNotionalExceeded);
+    worker.drain(SOON).await;
+}
+
+/// A book whose answers the proxy can hold back, and a placement for it with the report of a whole fill.
+async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StoreBook, Placement, VenueReport) {
+    rig.settings.redis.url = proxy.url("redis");
+    rig.settings.redis.response_timeout_ms = 200;
+    let store = whole_store(rig).await;
+    let (order, lease) = claimed(rig, &store, 100).await;
+    let fills = filled(&order, 100).order.fills;
+    let placement = Placement {
+        reference_price: order.price.unwrap(),
+        order,
+        quote_currency: "USDT".to_owned(),
+        deadline: Timestamp::now().after(SOON),
+        lease,
+        figures: Metadata::new(),
+    };
+    let report = VenueReport {
+        broker_order_id: None,
+        fills,
+        state: VenueState::Working,
+        due: None,
+    };
+    (StoreBook::new(store), placement, report)
+}
+
+/// Throws away the answers a proxy holds back, and lets the next ones through: on another connection only, so that none
+/// of the first is among them.
+async fn answers_are_lost(proxy: &Proxy) {
+    let connections = proxy.accepted();
+    proxy.cut_once();
+    poll::until(SOON, "another connection", async || proxy.accepted() > connections).await;
+    proxy.heal();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_whose_answer_was_lost_is_known_again_and_booked_once() {
+    let mut rig = Rig::start().await;
+    let proxy = Proxy::start(rig.redis.address()).await;
+    let (book, placement, report) = book_behind(&proxy, &mut rig).await;
+    proxy.stall_direction(Direction::ToClient);
+    let heal = async {
+        poll::until(SOON, "it is settled", async || rig.sum(SUMS, "position").await == 100).await;
+        answers_are_lost(&proxy).await;
+    };
+    let (booked, ()) = tokio::join!(book.place(&placement, report), heal);
+    assert_eq!(booked.unwrap().order.version, 1);
+    assert_eq!(rig.sum(SUMS, "position").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_nobody_answers_for_is_unknown_and_so_is_one_the_store_has_lost() {
+    let mut rig = Rig::start().await;
+    let proxy = Proxy::start(rig.redis.address()).await;
+    let (book, placement, report) = book_behind(&proxy, &mut rig).await;
+    let record = format!("{{or}}:order:r:default:{}", placement.order.client_order_id);
+    proxy.stall_direction(Direction::ToClient);
+    let lose = async {
+        poll::until(SOON, "it is settled", async || rig.sum(SUMS, "position").await == 100).await;
+        let mut redis = rig.redis.connection().await;
+        redis.del::<_, ()>(&record).await.unwrap();
+        answers_are_lost(&proxy).await;
+    };
+    let (lost, ()) = tokio::join!(book.place(&placement, report.clone()), lose);
+    assert!(matches!(lost, Err(BookError::Unknown(_))), "{lost:?}");
+    proxy.stall_direction(Direction::ToClient);
+    let unanswered = book.place(&placement, report).await;
+    assert!(matches!(unanswered, Err(BookError::Unknown(_))), "{unanswered:?}");
+}
