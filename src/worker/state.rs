@@ -81,6 +81,8 @@ async fn attempt(router: &Router, state: &SharedState, change: &StateChange) -> 
     let document = Bytes::from(document);
     let tightens = change.daily_notional_limit <= limit_in_force(router, state);
     if !tightens && !journal_if_last(router, event.version, document.clone()).await? {
+        // Another change is journaled: it comes into force first.
+        adopt_journaled(router).await?;
         return Ok(None);
     }
     let set = StateSet {
@@ -99,17 +101,23 @@ async fn attempt(router: &Router, state: &SharedState, change: &StateChange) -> 
         StateOutcome::Changed(changed) => changed,
         StateOutcome::Superseded(_) if tightens => return Ok(None),
         // What loosens is never tried again over a state its caller has not seen.
-        StateOutcome::Superseded(now) => return superseded(&now, event.version),
+        StateOutcome::Superseded(now) => return superseded(&now, &set.document),
     };
     if tightens {
         bring_to_journal(router).await?;
+        return router
+            .store
+            .state()
+            .await
+            .map(Some)
+            .map_err(|error| unavailable(&error));
     }
     Ok(Some(changed))
 }
 
 /// A journaled loosening that found another state: somebody else may have put it in force, or gone past it.
-fn superseded(now: &SharedState, version: u64) -> Result<Option<SharedState>, Fault> {
-    if now.version == version {
+fn superseded(now: &SharedState, document: &Bytes) -> Result<Option<SharedState>, Fault> {
+    if now.document == *document {
         return Ok(Some(now.clone()));
     }
     let detail = "the state was changed by somebody else meanwhile; look at it and set it again if it is still wanted";
@@ -122,16 +130,56 @@ fn superseded(now: &SharedState, version: u64) -> Result<Option<SharedState>, Fa
 /// # Errors
 /// When store or journal do not answer.
 pub async fn bring_to_journal(router: &Router) -> Result<(), Fault> {
-    let state = router.store.state().await.map_err(|error| unavailable(&error))?;
-    if state.journaled_version < state.version {
-        journal_if_last(router, state.version, state.document.clone()).await?;
-        router
-            .store
-            .mark_state_journaled(state.version)
-            .await
-            .map_err(|error| unavailable(&error))?;
+    for _ in 0..MAX_TRIES {
+        let state = router.store.state().await.map_err(|error| unavailable(&error))?;
+        if state.journaled_version >= state.version {
+            return Ok(());
+        }
+        let is_appended = journal_if_last(router, state.version, state.document.clone()).await?;
+        let newest = last_event(router).await?;
+        let is_ours = newest.as_ref().is_some_and(|(_, document)| *document == state.document);
+        if is_appended || is_ours {
+            let marked = router.store.mark_state_journaled(state.version).await;
+            return marked.map_err(|error| unavailable(&error));
+        }
+        if let Some((event, _)) = newest {
+            renumber(router, &state, event.version + 1).await?;
+        }
     }
-    Ok(())
+    Err(Fault::new(
+        Code::StoreUnavailable,
+        "the state changes faster than it can be journaled",
+    ))
+}
+
+/// Gives a change that works, and is not on the journal, a version after another change that is: a loosening that was
+/// journaled and never came into force must not take a tightening's place.
+async fn renumber(router: &Router, state: &SharedState, version: u64) -> Result<(), Fault> {
+    let (Ok(event), Some(limit)) = (
+        serde_json::from_slice::<StateEvent>(&state.document),
+        state.daily_notional_limit,
+    ) else {
+        return Err(Fault::new(
+            Code::StoreUnavailable,
+            "the shared state holds a change that cannot be read",
+        ));
+    };
+    let document = serde_json::to_vec(&StateEvent { version, ..event });
+    let document = document.map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
+    let set = StateSet {
+        builds_on: state.version,
+        version,
+        daily_notional_limit: limit,
+        document: document.into(),
+        is_journaled: false,
+    };
+    // Where another worker came first, the next look shows what it made of it.
+    router
+        .store
+        .set_state(&set)
+        .await
+        .map(|_| ())
+        .map_err(|error| unavailable(&error))
 }
 
 /// Puts the newest journaled change in force where it is not.
@@ -143,7 +191,8 @@ pub async fn adopt_journaled(router: &Router) -> Result<(), Fault> {
         return Ok(());
     };
     let state = router.store.state().await.map_err(|error| unavailable(&error))?;
-    if event.version <= state.version {
+    // A change that works and is not on the journal yet is not overwritten: it goes there first.
+    if event.version <= state.version || state.journaled_version < state.version {
         return Ok(());
     }
     let set = change_of(&event, &document, state.version)?;
@@ -198,8 +247,6 @@ async fn journal_if_last(router: &Router, version: u64, document: Bytes) -> Resu
         None => 0,
     };
     if newest >= version {
-        // Another change is journaled: it comes into force first.
-        adopt_journaled(router).await?;
         return Ok(false);
     }
     let expected = last.map_or(0, |stored| stored.sequence).to_string();

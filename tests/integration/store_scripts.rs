@@ -36,7 +36,7 @@ use order_router::wire::settlement::document;
 use redis::AsyncCommands;
 use uuid::Uuid;
 
-use crate::conformance_store::{intent_for, whole_store};
+use crate::conformance_store::{NOTHING_LATE, intent_for, whole_store};
 use crate::rig::Rig;
 
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
@@ -381,7 +381,10 @@ async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_to
     assert_eq!((rig.sum(SUMS, "position").await, rig.sum(SUMS, "long").await), (20, 20));
     assert_eq!(watermark(&store).await, 6);
     let epoch = Timestamp::now().milliseconds() + 1;
-    store.finish_healing(&healing, epoch, "test").await.unwrap();
+    store
+        .finish_healing(&healing, epoch, "test", NOTHING_LATE)
+        .await
+        .unwrap();
     let record = store.read(&key(&claim)).await.unwrap().unwrap();
     assert_eq!(
         (

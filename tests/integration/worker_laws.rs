@@ -438,3 +438,38 @@ async fn what_tightens_and_what_loosens_is_in_force_for_the_next_order_of_every_
     }
     tokio::join!(one.drain(SOON), two.drain(SOON));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tightening_outlives_a_loosening_that_was_journaled_and_never_in_force() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    // A worker journaled a loosening and died before it put it in force; at that moment somebody tightens.
+    let loosening = r#"{"version":1,"daily_notional_limit":2000000000,"actor":"ops","reason":"loosen",
+        "timestamp":"2026-01-01T00:00:00Z"}"#;
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    jetstream
+        .publish("orders.events.state._", loosening.into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    let tightening = r#"{"daily_notional_limit":400,"actor":"ops","reason":"tighten"}"#;
+    let limit_in = |body: &[u8]| {
+        serde_json::from_slice::<RouterState>(body)
+            .unwrap()
+            .daily_notional_limit
+            .to_string()
+    };
+    assert_eq!(
+        limit_in(&client.call("router.state.set", tightening).await.unwrap()),
+        "400"
+    );
+    rig.redis.flushall().await;
+    let after = poll::eventually(SOON, "the store is rebuilt", async || {
+        client.call("router.state.get", "").await.ok()
+    })
+    .await;
+    assert_eq!(limit_in(&after), "400");
+    worker.drain(SOON).await;
+}

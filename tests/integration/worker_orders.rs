@@ -227,3 +227,23 @@ async fn cancel_all_tells_what_it_cancelled_and_what_remains() {
     );
     worker.drain(SOON).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_not_known_to_another_account() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let open = client.report(&ibkr("a1", &[("account_id", "\"fund\"")])).await;
+    let by_id = format!(r#"{{"order_id":"{}"}}"#, open.order_id);
+    for what in ["get", "cancel"] {
+        for body in [by_id.as_str(), r#"{"client_order_id":"a1"}"#] {
+            // These calls speak for the account `default`.
+            let fault = client.order(what, "ibkr", body).await.unwrap_err();
+            assert_eq!(fault.code, Code::UnknownOrder, "{what} {body}");
+        }
+    }
+    let own = client.call("orders.get.ibkr.fund", &by_id).await.unwrap();
+    assert!(String::from_utf8(own).unwrap().contains("partially_filled"));
+    worker.drain(SOON).await;
+}
