@@ -7,7 +7,6 @@ use crate::wire::order_reference::OrderReference;
 
 /// Which order is meant.
 #[derive(Debug, Clone, Args)]
-#[group(id = "which", required = true, multiple = false, args = ["order_id", "id"])]
 pub(crate) struct OrderArgs {
     /// The broker it was routed to, such as `binance` or `ibkr`.
     #[arg(long, value_parser = BrokerId::new)]
@@ -16,7 +15,7 @@ pub(crate) struct OrderArgs {
     #[arg(long, value_parser = AccountId::new, default_value = "default")]
     pub(crate) account: AccountId,
     /// The router's id of the order; this or `--id` is needed.
-    #[arg(long, value_parser = OrderId::new)]
+    #[arg(long, value_parser = OrderId::new, required_unless_present = "id", conflicts_with = "id")]
     order_id: Option<OrderId>,
     /// Your own id of the order (`client_order_id`); this or `--order-id` is needed.
     #[arg(long, value_parser = ClientOrderId::new)]
