@@ -119,7 +119,11 @@ pub struct ContentHash(pub Arc<str>);
 impl ContentHash {
     /// Returns the hash of bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        let digest = Sha256::digest(bytes);
+        Self::of_digest(&Sha256::digest(bytes))
+    }
+
+    /// Returns a digest as the hash it is compared by, in hex.
+    pub(super) fn of_digest(digest: &[u8]) -> Self {
         Self(
             digest
                 .iter()

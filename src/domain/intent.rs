@@ -132,14 +132,7 @@ impl Intent {
         for tag in &self.tags {
             field(tag.as_str());
         }
-        let digest = hasher.finalize();
-        ContentHash(
-            digest
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-                .into(),
-        )
+        ContentHash::of_digest(&hasher.finalize())
     }
 }
 

@@ -17,6 +17,7 @@
 //! | `healing` | string | the healer's token | its lock, 30 s |
 
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
+use crate::domain::order::Order;
 use crate::domain::settlement::{Counter, Scope};
 use crate::domain::terms::Mode;
 use crate::domain::time::TradingDate;
@@ -56,6 +57,11 @@ impl OrderKey {
             account_id: account_id.clone(),
             client_order_id: client_order_id.clone(),
         }
+    }
+
+    /// Returns the key of an order.
+    pub fn of(order: &Order) -> Self {
+        Self::new(order.mode, &order.account_id, &order.client_order_id)
     }
 
     /// Returns the name the order has in sets: `<space>:<account>:<client order id>`.

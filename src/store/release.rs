@@ -24,7 +24,7 @@ impl Store {
         order: &Order,
         lease: &LeaseToken,
     ) -> Result<bool, StoreError> {
-        let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+        let key = OrderKey::of(order);
         let mut keys = KeyTable::new(vec![
             keys::meta(),
             keys::leases(),

@@ -89,7 +89,7 @@ impl Store {
 
 fn encode(event: &ReplayEvent, keys: &mut KeyTable, now: Timestamp, retention_ms: u64) -> Command {
     let order = &event.order;
-    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    let key = OrderKey::of(order);
     let mut deltas = event.deltas;
     if order.reservation.trading_date.days_before(now.utc_date()) > keys::DAY_COUNTER_DAYS {
         // That day's counter is gone for good: it is never made anew.

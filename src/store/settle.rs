@@ -83,7 +83,7 @@ pub(super) async fn run(core: Core, batch: Vec<Settle>) -> Result<Vec<Settled>, 
 
 fn encode<'a>(settle: &'a Settle, keys: &mut KeyTable) -> Command<'a> {
     let order = &settle.order;
-    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    let key = OrderKey::of(order);
     let stage = if order.is_ended() { Stage::Ended } else { Stage::Open };
     Command {
         k: keys.place(key.record()),

@@ -72,16 +72,24 @@ pub struct CancelAllAnswer {
 /// `malformed`, `invalid_field` or `unknown_field`; also when none or both of the ids are given.
 pub fn decode_order(body: &[u8]) -> Result<OrderName, Fault> {
     let mut object = Object::read(body)?;
-    let order_id = object.optional_text("order_id", OrderId::new)?;
-    let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
-    let name = match (order_id, client_order_id) {
-        (Some(id), None) => OrderName::OrderId(id),
-        (None, Some(id)) => OrderName::ClientOrderId(id),
-        (None, None) => return Err(object.invalid("order_id", "or client_order_id is required")),
-        (Some(_), Some(_)) => return Err(object.invalid("client_order_id", "cannot stand beside order_id")),
-    };
+    let name = take_order(&mut object)?;
     object.finish()?;
     Ok(name)
+}
+
+/// Takes which order is meant from a request that may hold more.
+///
+/// # Errors
+/// `invalid_field`; also when none or both of the ids are given.
+pub fn take_order(object: &mut Object<'_>) -> Result<OrderName, Fault> {
+    let order_id = object.optional_text("order_id", OrderId::new)?;
+    let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
+    match (order_id, client_order_id) {
+        (Some(id), None) => Ok(OrderName::OrderId(id)),
+        (None, Some(id)) => Ok(OrderName::ClientOrderId(id)),
+        (None, None) => Err(object.invalid("order_id", "or client_order_id is required")),
+        (Some(_), Some(_)) => Err(object.invalid("client_order_id", "cannot stand beside order_id")),
+    }
 }
 
 /// Reads which symbol's orders are meant; `None` means all.

@@ -179,7 +179,7 @@ async fn superseded(store: &Store, settle: &Settle, document: &[u8]) -> BookErro
         Err(_) => &settle.order,
     };
     // Without a document it has ended and only the journal holds its report, or it changed while we looked.
-    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    let key = OrderKey::of(order);
     match store.read(&key).await {
         Ok(Some(record)) if record.document.is_empty() => BookError::Ended,
         Ok(Some(record)) => match read_document(&record.document) {

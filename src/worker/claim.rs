@@ -157,7 +157,7 @@ async fn record_denial(router: &Router, order: Order, figures: Metadata) -> Resu
 
 async fn reserve(router: &Router, order: &Order, action: ReserveAction) -> Result<Reserved, Fault> {
     let command = Reserve {
-        key: OrderKey::new(order.mode, &order.account_id, &order.client_order_id),
+        key: OrderKey::of(order),
         order_id: order.order_id.clone(),
         content: order.content.clone(),
         action,

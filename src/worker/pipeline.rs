@@ -120,7 +120,7 @@ async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -
 /// Tells what the store knows of an order whose outcome the broker could not tell; a receipt where it knows no more.
 async fn unknown(router: &Router, intent: &Intent, placement: &Placement, why: &str) -> Result<Told, Fault> {
     let order = &placement.order;
-    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    let key = OrderKey::of(order);
     if let Ok(Some(known)) = known::look(router, &key).await
         && known.stage != Stage::Claimed
         && let Some(told) = known::answer(router, intent, known, placement.deadline).await?

@@ -136,7 +136,7 @@ pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) ->
         .journal
         .append_in_order(pending.iter().map(entry).collect())
         .await?;
-    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    let key = OrderKey::of(order);
     let mark = |(event, sequence): (&PendingEvent, u64)| Journaled {
         key: key.clone(),
         order_id: order.order_id.clone(),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::receipt::Receipt;
 use crate::bus::client::{CallError, Reply};
 use crate::bus::subjects;
-use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
+use crate::domain::id::{AccountId, BrokerId};
 use crate::fault::{Code, Fault, quoted};
 use crate::sidecar::body::JsonBody;
 use crate::sidecar::bridge::{self, Terms};
@@ -20,7 +20,7 @@ use crate::sidecar::json;
 use crate::sidecar::parameters::Parameters;
 use crate::sidecar::problem::Failure;
 use crate::wire::object::Object;
-use crate::wire::order_reference::{OrderName, OrderReference};
+use crate::wire::order_reference::{OrderName, OrderReference, take_order};
 use crate::wire::report::ExecutionReport;
 
 /// Cancels an order and tells what became of it.
@@ -60,15 +60,8 @@ pub(in crate::sidecar) async fn cancel(
 
 fn decode(body: &[u8]) -> Result<(OrderName, AccountId), Fault> {
     let mut object = Object::read(body)?;
-    let order_id = object.optional_text("order_id", OrderId::new)?;
-    let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
+    let name = take_order(&mut object)?;
     let account = object.optional_text("account_id", AccountId::new)?;
-    let name = match (order_id, client_order_id) {
-        (Some(id), None) => OrderName::OrderId(id),
-        (None, Some(id)) => OrderName::ClientOrderId(id),
-        (None, None) => return Err(object.invalid("order_id", "or client_order_id is required")),
-        (Some(_), Some(_)) => return Err(object.invalid("client_order_id", "cannot stand beside order_id")),
-    };
     object.finish()?;
     Ok((name, account.unwrap_or_else(AccountId::default_account)))
 }
