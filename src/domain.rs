@@ -3,6 +3,8 @@
 //! Every type here is parsed once, at the edge; behind it there are no raw strings, floats or options that cannot be
 //! none. This room imports nothing of the crate.
 
+pub mod control;
+pub mod day;
 pub mod decimal;
 pub mod execution;
 pub mod id;
@@ -12,6 +14,7 @@ pub mod metadata;
 pub mod money;
 pub mod order;
 pub mod quantity;
+pub mod rates;
 pub mod reason;
 pub mod settlement;
 pub mod signal;

@@ -81,7 +81,7 @@ const RULES: &[Rule] = &[
 
 /// Returns what the rules say of an intent, none left out.
 pub fn assess(subject: &Subject<'_>) -> Assessment {
-    let mut assessment = Assessment::new(subject.limits.alert_percent);
+    let mut assessment = Assessment::new(subject.limits.alerts.percent);
     for rule in RULES {
         (rule.check)(subject, &mut assessment);
     }

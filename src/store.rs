@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod connection;
+pub mod control;
 pub mod epoch;
 pub mod error;
 pub mod journaled;

@@ -8,6 +8,7 @@ use super::port::{BookError, PaperBook};
 use crate::domain::execution::{PendingEvent, VenueReport};
 use crate::domain::id::{LeaseToken, OrderId};
 use crate::domain::order::Order;
+use crate::domain::rates::Rates;
 use crate::domain::time::Timestamp;
 
 /// What goes wrong with the next booking.
@@ -120,7 +121,10 @@ impl State {
     fn settle(&mut self, order_id: &OrderId, report: &VenueReport) -> Result<Booked, BookError> {
         let (order, _) = self.records.get_mut(order_id).ok_or(BookError::Missing)?;
         let now = Timestamp::from_milliseconds(self.now_ms);
-        *order = order.apply(report, now).map_err(|_| BookError::NothingNew)?.order;
+        *order = order
+            .apply(report, &Rates::default(), now)
+            .map_err(|_| BookError::NothingNew)?
+            .order;
         self.bookings += 1;
         Ok(Booked {
             order: order.clone(),
@@ -220,8 +224,12 @@ pub mod make {
         let reservation = Reservation {
             lot_size: number("0.01"),
             base_rate: number("1"),
+            base_asset: None,
             rest_lots: i64::try_from(lots).unwrap(),
+            notional: Micros::new(1_000).unwrap(),
             daily_notional: Micros::new(1_000).unwrap(),
+            open_loss: Micros::ZERO,
+            is_open: true,
             trading_date: now.utc_date(),
         };
         let order_id = OrderId::assign(BrokerPrefix("IB"));

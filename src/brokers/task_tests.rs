@@ -30,6 +30,7 @@ fn report() -> VenueReport {
         broker_order_id: None,
         fills: vec![],
         state: VenueState::Working,
+        cumulative_quantity: None,
         due: None,
     }
 }

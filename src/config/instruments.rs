@@ -38,64 +38,52 @@ pub struct InstrumentSettings {
     pub lot_size: String,
     /// The largest quantity of one order.
     pub max_order_size: String,
+    /// The largest position of one account, long or short.
+    pub max_position: String,
     /// The cap of the notional per account and symbol, in the base currency.
     pub max_notional: String,
+    /// The asset that is bought or sold, where fees may be paid in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Whether a position may be below zero; true where it is not named.
+    #[serde(default = "allowed")]
+    pub can_short: bool,
+}
+
+fn allowed() -> bool {
+    true
 }
 
 impl Default for InstrumentList {
     fn default() -> Self {
-        // broker, venue, symbol, quote, reference price, lot, max order size, max notional; the tick is 0.01 everywhere
+        // broker, venue, symbol, quote, reference price, lot, largest order, largest position, notional cap
         let rows = [
-            [
-                "binance",
-                "binance.spot",
-                "BTCUSDT",
-                "USDT",
-                "30000",
-                "0.00001",
-                "0.75",
-                "60000",
-            ],
-            [
-                "binance",
-                "binance.spot",
-                "ETHUSDT",
-                "USDT",
-                "2000",
-                "0.0001",
-                "10",
-                "100000",
-            ],
-            ["ibkr", "ibkr.paper", "AAPL", "USD", "180", "0.01", "1000", "900000"],
-            ["ibkr", "ibkr.paper", "MSFT", "USD", "320", "0.01", "800", "1280000"],
+            "binance binance.spot BTCUSDT USDT 30000 0.00001 0.75 2 60000 BTC",
+            "binance binance.spot ETHUSDT USDT 2000 0.0001 10 50 100000 ETH",
+            "ibkr ibkr.paper AAPL USD 180 0.01 1000 5000 900000",
+            "ibkr ibkr.paper MSFT USD 320 0.01 800 4000 1280000",
         ];
-        Self(rows.map(|row| row.map(str::to_owned)).map(of_row).into())
+        Self(rows.map(of_row).into())
     }
 }
 
-fn of_row(
-    [
-        broker,
-        venue,
-        symbol,
-        quote,
-        reference_price,
-        lot_size,
-        max_order_size,
-        max_notional,
-    ]: [String; 8],
-) -> InstrumentSettings {
-    let tick_size = "0.01".to_owned();
+/// Reads a row of the sandbox; the tick is 0.01 everywhere, and short positions are allowed.
+fn of_row(row: &str) -> InstrumentSettings {
+    let mut words = row.split(' ').map(str::to_owned);
+    let mut next = || words.next().unwrap_or_default();
     InstrumentSettings {
-        broker,
-        venue,
-        symbol,
-        quote,
-        reference_price,
-        tick_size,
-        lot_size,
-        max_order_size,
-        max_notional,
+        broker: next(),
+        venue: next(),
+        symbol: next(),
+        quote: next(),
+        reference_price: next(),
+        tick_size: "0.01".to_owned(),
+        lot_size: next(),
+        max_order_size: next(),
+        max_position: next(),
+        max_notional: next(),
+        base: Some(next()).filter(|asset| !asset.is_empty()),
+        can_short: true,
     }
 }
 
@@ -158,7 +146,10 @@ impl InstrumentSettings {
             tick_size: price("tick_size", &self.tick_size)?,
             lot_size: quantity("lot_size", &self.lot_size)?,
             max_order_size: quantity("max_order_size", &self.max_order_size)?,
+            max_position: quantity("max_position", &self.max_position)?,
             max_notional: number("max_notional", &self.max_notional)?,
+            can_short: self.can_short,
+            base_asset: self.base.as_deref().map(Into::into),
             quote: self.quote.clone(),
             base_rate: risk
                 .rate(&self.quote)
@@ -170,9 +161,16 @@ impl InstrumentSettings {
         if !instrument.is_on_tick(instrument.reference_price) {
             return Err("reference_price must be a multiple of tick_size".to_owned());
         }
-        instrument
-            .lots(instrument.max_order_size)
-            .map(|_| instrument)
-            .ok_or_else(|| format!("max_order_size must be a multiple of lot_size and at most {MAX_EXACT} lots"))
+        for (name, quantity) in [
+            ("max_order_size", instrument.max_order_size),
+            ("max_position", instrument.max_position),
+        ] {
+            if instrument.lots(quantity).is_none() {
+                return Err(format!(
+                    "{name} must be a multiple of lot_size and at most {MAX_EXACT} lots"
+                ));
+            }
+        }
+        Ok(instrument)
     }
 }

@@ -293,6 +293,7 @@ reference_price = "180"
 tick_size = "0.01"
 lot_size = "1"
 max_order_size = "10"
+max_position = "20"
 max_notional = "5000"
 "#;
         let SettingsError(errors) = load(text, &[], &[]).unwrap_err();

@@ -72,6 +72,9 @@ pub struct VenueReport {
     pub fills: Vec<Fill>,
     /// The state after these fills.
     pub state: VenueState,
+    /// What the venue says has been filled in all, where it says so. What it counts and has not told as a fill yet
+    /// stays reserved, even after the order's end.
+    pub cumulative_quantity: Option<Decimal>,
     /// What is to happen next, for venues whose book we keep.
     pub due: Option<Due>,
 }

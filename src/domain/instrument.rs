@@ -23,8 +23,14 @@ pub struct Instrument {
     pub lot_size: Quantity,
     /// The largest quantity of one order.
     pub max_order_size: Quantity,
+    /// The largest position of one account, long or short.
+    pub max_position: Quantity,
     /// The cap of the notional per account and symbol, in the base currency.
     pub max_notional: Decimal,
+    /// Whether a position may be below zero.
+    pub can_short: bool,
+    /// The asset that is bought or sold, where fees may be paid in it.
+    pub base_asset: Option<std::sync::Arc<str>>,
     /// The currency of its prices.
     pub quote: String,
     /// What one unit of the quote currency is worth in the base currency.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::decimal::Decimal;
+use super::money::Micros;
 
 /// The most entries one metadata object keeps.
 pub const MAX_ENTRIES: usize = 32;
@@ -25,6 +26,12 @@ pub enum Figure {
 impl From<Decimal> for Figure {
     fn from(number: Decimal) -> Self {
         Self::Number(number)
+    }
+}
+
+impl From<Micros> for Figure {
+    fn from(amount: Micros) -> Self {
+        Self::Number(amount.decimal())
     }
 }
 

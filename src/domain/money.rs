@@ -8,6 +8,8 @@ use super::decimal::Decimal;
 pub const MAX_EXACT: i64 = 9_007_199_254_740_991;
 /// Decimals of [`Micros`].
 pub const MICROS_SCALE: u32 = 6;
+/// Decimals of fees in the base asset.
+pub const BASE_FEE_SCALE: u32 = 8;
 
 /// An amount of the base currency in units of 1e-6, at most ±(2^53 − 1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -61,10 +63,20 @@ impl Micros {
 }
 
 fn rescaled(mantissa: i128, scale: u32, rounding: Rounding) -> Option<Micros> {
-    let units = if scale <= MICROS_SCALE {
-        mantissa.checked_mul(10i128.checked_pow(MICROS_SCALE - scale)?)?
+    Micros::new(scaled_to(mantissa, scale, MICROS_SCALE, rounding)?)
+}
+
+/// Returns a decimal amount as whole units of 10^-`to`, rounded, or `None` beyond the exact range.
+pub fn units_of(amount: Decimal, to: u32, rounding: Rounding) -> Option<i64> {
+    let (mantissa, scale) = amount.parts();
+    scaled_to(mantissa, scale, to, rounding).filter(|units| (-MAX_EXACT..=MAX_EXACT).contains(units))
+}
+
+fn scaled_to(mantissa: i128, scale: u32, to: u32, rounding: Rounding) -> Option<i64> {
+    let units = if scale <= to {
+        mantissa.checked_mul(10i128.checked_pow(to - scale)?)?
     } else {
-        let unit = 10i128.checked_pow(scale - MICROS_SCALE)?;
+        let unit = 10i128.checked_pow(scale - to)?;
         let floor = mantissa.div_euclid(unit);
         if rounding == Rounding::Up && mantissa.rem_euclid(unit) != 0 {
             floor + 1
@@ -72,7 +84,7 @@ fn rescaled(mantissa: i128, scale: u32, rounding: Rounding) -> Option<Micros> {
             floor
         }
     };
-    Micros::new(i64::try_from(units).ok()?)
+    i64::try_from(units).ok()
 }
 
 impl fmt::Display for Micros {

@@ -5,12 +5,13 @@ use super::execution::{Due, Fill, VenueReport, VenueState};
 use super::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
 use super::instrument::Instrument;
 use super::intent::{Intent, Symbol};
-use super::money::{Micros, Rounding};
+use super::money::{BASE_FEE_SCALE, Micros, Rounding, units_of};
 use super::quantity::{Price, Quantity};
+use super::rates::Rates;
 use super::reason::Reason;
 use super::settlement::{Deltas, Reservation, Scope};
 use super::terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
-use super::time::Timestamp;
+use super::time::{Timestamp, TradingDate};
 use super::transition::{self, OrderEvent};
 
 /// The most fills a report shows; `fills_total` counts all.
@@ -84,6 +85,19 @@ pub struct Applied {
     pub order: Order,
     /// How far the shared sums move.
     pub deltas: Deltas,
+    /// What a risk monitor should hear of.
+    pub notices: Vec<Notice>,
+}
+
+/// Something that was booked, and that nobody expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// More was filled than was reserved: this many lots beyond it.
+    Excess(i64),
+    /// A fill of an order that was taken for refused: it is open again.
+    Reopened,
+    /// A fee in a currency that has no rate: it is in the report, and counts nowhere.
+    FeeUncounted(String),
 }
 
 /// Why a venue's message made nothing of an order.
@@ -154,6 +168,8 @@ impl Order {
         Deltas {
             long,
             short,
+            open_orders: 1,
+            open_loss: self.reservation.open_loss.units(),
             daily_notional: self.reservation.daily_notional.units(),
             ..Deltas::default()
         }
@@ -196,6 +212,8 @@ impl Order {
         self.updated_at = now;
         self.reservation.rest_lots = 0;
         self.reservation.daily_notional = Micros::ZERO;
+        self.reservation.open_loss = Micros::ZERO;
+        self.reservation.is_open = false;
         self
     }
 
@@ -203,21 +221,15 @@ impl Order {
     ///
     /// # Errors
     /// When the message tells nothing new, or cannot be counted exactly.
-    pub fn apply(&self, report: &VenueReport, now: Timestamp) -> Result<Applied, ApplyError> {
+    pub fn apply(&self, report: &VenueReport, rates: &Rates, now: Timestamp) -> Result<Applied, ApplyError> {
         let mut order = self.clone();
-        let mut deltas = Deltas::default();
-        let mut changed = false;
+        let (mut deltas, mut notices, mut changed) = (Deltas::default(), Vec::new(), false);
         for fill in &report.fills {
             if order.has_booked(&fill.exec_id) {
                 continue;
             }
-            deltas = deltas.plus(&order.book(fill)?).ok_or(ApplyError::NotExact)?;
-            let event = if order.filled_quantity >= order.quantity.decimal() {
-                OrderEvent::Fill
-            } else {
-                OrderEvent::PartialFill
-            };
-            order.status = transition::next(order.status, event).or(order.status);
+            let booked = order.book(fill, rates, &mut notices)?;
+            deltas = deltas.plus(&booked).ok_or(ApplyError::NotExact)?;
             changed = true;
         }
         let (event, reason) = match &report.state {
@@ -234,8 +246,10 @@ impl Order {
         if !changed {
             return Err(ApplyError::NothingNew);
         }
-        if order.is_ended() {
-            deltas = deltas.plus(&order.give_back()).ok_or(ApplyError::NotExact)?;
+        // An end that is told again gives nothing back twice, unless the venue now counts more or less.
+        if order.is_ended() && (order.reservation.is_open || report.cumulative_quantity.is_some()) {
+            let given_back = order.give_back(report.cumulative_quantity)?;
+            deltas = deltas.plus(&given_back).ok_or(ApplyError::NotExact)?;
         }
         if report.broker_order_id.is_some() {
             order.broker_order_id.clone_from(&report.broker_order_id);
@@ -243,7 +257,7 @@ impl Order {
         order.due = if order.is_ended() { None } else { report.due };
         order.version = self.version.checked_add(1).ok_or(ApplyError::NotExact)?;
         order.updated_at = now.max(self.updated_at);
-        Ok(Applied { order, deltas })
+        Ok(Applied { order, deltas, notices })
     }
 
     fn has_booked(&self, exec_id: &str) -> bool {
@@ -251,14 +265,11 @@ impl Order {
     }
 
     /// Books one new fill f against r = min(f, rest): a buy moves L by f − r and S by −f, a sell is mirrored.
-    fn book(&mut self, fill: &Fill) -> Result<Deltas, ApplyError> {
+    fn book(&mut self, fill: &Fill, rates: &Rates, notices: &mut Vec<Notice>) -> Result<Deltas, ApplyError> {
         if self.fills_total() >= MAX_FILLS {
             return Err(ApplyError::TooManyFills);
         }
-        let lots = fill.quantity.decimal().multiple_of(self.reservation.lot_size);
-        let lots = lots
-            .and_then(|lots| i64::try_from(lots).ok())
-            .ok_or(ApplyError::NotExact)?;
+        let lots = self.lots_of(fill.quantity.decimal())?;
         let from_rest = lots.min(self.reservation.rest_lots);
         let excess = lots - from_rest;
         let factors = [
@@ -270,16 +281,10 @@ impl Order {
             Side::Buy => (Rounding::Up, -1),
             Side::Sell => (Rounding::Down, 1),
         };
-        let cash = Micros::of_product(factors, rounding)
-            .ok_or(ApplyError::NotExact)?
-            .units()
-            * sign;
-        let cost = fill
-            .price
-            .decimal()
-            .exact_mul(fill.quantity.decimal())
-            .ok_or(ApplyError::NotExact)?;
-        self.filled_cost = self.filled_cost.exact_add(cost).ok_or(ApplyError::NotExact)?;
+        let cash = Micros::of_product(factors, rounding).ok_or(ApplyError::NotExact)?;
+        let cost = fill.price.decimal().exact_mul(fill.quantity.decimal());
+        let cost = cost.and_then(|cost| self.filled_cost.exact_add(cost));
+        self.filled_cost = cost.ok_or(ApplyError::NotExact)?;
         let filled = self.filled_quantity.exact_add(fill.quantity.decimal());
         self.filled_quantity = filled.ok_or(ApplyError::NotExact)?;
         self.reservation.rest_lots -= from_rest;
@@ -288,28 +293,96 @@ impl Order {
             self.earlier_exec_ids.push(oldest.exec_id);
         }
         self.fills.push(fill.clone());
-        Ok(match self.side {
-            Side::Buy => Deltas {
-                long: excess,
-                short: -lots,
-                position: lots,
-                cash_flow: cash,
-                daily_notional: 0,
-            },
-            Side::Sell => Deltas {
-                long: -lots,
-                short: excess,
-                position: -lots,
-                cash_flow: cash,
-                daily_notional: 0,
-            },
-        })
+        let (long, short, position) = match self.side {
+            Side::Buy => (excess, -lots, lots),
+            Side::Sell => (-lots, excess, -lots),
+        };
+        let (fees, base_fees) = self.fees_of(fill, rates, notices)?;
+        let booked = Deltas {
+            long,
+            short,
+            position,
+            cash_flow: cash.units() * sign,
+            fees,
+            base_fees,
+            ..Deltas::default()
+        };
+        let was = self.status;
+        let is_filled = self.filled_quantity >= self.quantity.decimal();
+        let event = if is_filled {
+            OrderEvent::Fill
+        } else {
+            OrderEvent::PartialFill
+        };
+        self.status = transition::next(self.status, event).or(self.status);
+        let restored = if was == Some(OrderStatus::Rejected) {
+            notices.push(Notice::Reopened);
+            self.restore()?
+        } else {
+            if excess > 0 {
+                notices.push(Notice::Excess(excess));
+            }
+            Deltas::default()
+        };
+        booked.plus(&restored).ok_or(ApplyError::NotExact)
     }
 
-    /// Gives back what an ended order still holds; the day's notional only where nothing was ever routed.
-    fn give_back(&mut self) -> Deltas {
-        let rest = std::mem::take(&mut self.reservation.rest_lots);
-        let never_traded = self.status == Some(OrderStatus::Rejected) && self.fills_total() == 0;
+    /// Returns a fill's fee: in millionths of the base currency, or in the base asset; rounded against us either way.
+    fn fees_of(&self, fill: &Fill, rates: &Rates, notices: &mut Vec<Notice>) -> Result<(i64, i64), ApplyError> {
+        if fill.fee.is_zero() {
+            return Ok((0, 0));
+        }
+        if self.reservation.base_asset.as_deref() == Some(fill.fee_currency.as_str()) {
+            let fee = units_of(fill.fee, BASE_FEE_SCALE, Rounding::Up).ok_or(ApplyError::NotExact)?;
+            return Ok((0, fee));
+        }
+        let Some(rate) = rates.get(&fill.fee_currency) else {
+            notices.push(Notice::FeeUncounted(fill.fee_currency.clone()));
+            return Ok((0, 0));
+        };
+        let fee = Micros::of_product([fill.fee, rate, Decimal::from(1)], Rounding::Up);
+        Ok((fee.ok_or(ApplyError::NotExact)?.units(), 0))
+    }
+
+    /// Reserves anew what an order that was taken for refused gave back: its venue has filled some of it after all.
+    fn restore(&mut self) -> Result<Deltas, ApplyError> {
+        let mut restored = Deltas {
+            daily_notional: self.reservation.notional.units() - self.reservation.daily_notional.units(),
+            ..Deltas::default()
+        };
+        self.reservation.daily_notional = self.reservation.notional;
+        self.reason = None;
+        if self.is_ended() {
+            return Ok(restored);
+        }
+        let open = self.quantity.decimal().exact_sub(self.filled_quantity);
+        let open = self.lots_of(open.ok_or(ApplyError::NotExact)?)?;
+        let lots = open - self.reservation.rest_lots;
+        self.reservation.rest_lots = open;
+        match self.side {
+            Side::Buy => restored.long = lots,
+            Side::Sell => restored.short = lots,
+        }
+        restored.open_orders = i64::from(!std::mem::replace(&mut self.reservation.is_open, true));
+        Ok(restored)
+    }
+
+    fn lots_of(&self, quantity: Decimal) -> Result<i64, ApplyError> {
+        let lots = quantity.multiple_of(self.reservation.lot_size);
+        lots.and_then(|lots| i64::try_from(lots).ok())
+            .ok_or(ApplyError::NotExact)
+    }
+
+    /// Gives back what an ended order still holds, but for what its venue counts as filled and has not told yet; the
+    /// day's notional only where nothing was ever routed.
+    fn give_back(&mut self, cumulative: Option<Decimal>) -> Result<Deltas, ApplyError> {
+        let untold = cumulative.and_then(|quantity| quantity.exact_sub(self.filled_quantity));
+        let untold = match untold.filter(|untold| untold.is_positive()) {
+            Some(untold) => self.lots_of(untold)?.min(self.reservation.rest_lots),
+            None => 0,
+        };
+        let rest = std::mem::replace(&mut self.reservation.rest_lots, untold) - untold;
+        let never_traded = self.status == Some(OrderStatus::Rejected) && self.fills_total() == 0 && untold == 0;
         let notional = if never_traded {
             std::mem::take(&mut self.reservation.daily_notional)
         } else {
@@ -319,31 +392,44 @@ impl Order {
             Side::Buy => (-rest, 0),
             Side::Sell => (0, -rest),
         };
-        Deltas {
+        Ok(Deltas {
             long,
             short,
+            open_orders: -i64::from(std::mem::take(&mut self.reservation.is_open)),
+            open_loss: -std::mem::take(&mut self.reservation.open_loss).units(),
             daily_notional: -notional.units(),
             ..Deltas::default()
-        }
+        })
     }
 }
 
 impl Reservation {
-    /// Returns what an order of `lots` reserves at `valuation_price`, or `None` when it cannot be counted exactly.
+    /// Returns what an order of `lots` reserves at `valuation_price` on a trading day, or `None` when it cannot be
+    /// counted exactly.
     pub fn of(
         instrument: &Instrument,
-        quantity: Quantity,
+        intent: &Intent,
         lots: i64,
         valuation_price: Price,
-        now: Timestamp,
+        trading_date: TradingDate,
     ) -> Option<Self> {
-        let factors = [valuation_price.decimal(), quantity.decimal(), instrument.base_rate];
+        let factors = [
+            valuation_price.decimal(),
+            intent.quantity.decimal(),
+            instrument.base_rate,
+        ];
+        let notional = Micros::of_product(factors, Rounding::Up)?;
+        let expected_loss = intent.estimated_loss.unwrap_or(Decimal::ZERO);
         Some(Self {
             lot_size: instrument.lot_size.decimal(),
             base_rate: instrument.base_rate,
+            base_asset: instrument.base_asset.clone(),
             rest_lots: lots,
-            daily_notional: Micros::of_product(factors, Rounding::Up)?,
-            trading_date: now.utc_date(),
+            notional,
+            daily_notional: notional,
+            open_loss: Micros::from_decimal(expected_loss, Rounding::Up)?,
+            is_open: true,
+            trading_date,
         })
     }
 }

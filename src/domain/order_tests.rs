@@ -30,8 +30,12 @@ fn order(side: Side, quantity: &str) -> Order {
     let reservation = Reservation {
         lot_size: number("0.01"),
         base_rate: number("1"),
+        base_asset: Some("AAPL".into()),
         rest_lots: i64::try_from(number(quantity).multiple_of(number("0.01")).unwrap()).unwrap(),
+        notional: Micros::new(1_000).unwrap(),
         daily_notional: Micros::new(1_000).unwrap(),
+        open_loss: Micros::new(70).unwrap(),
+        is_open: true,
         trading_date: now.utc_date(),
     };
     Order::claimed(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now)
@@ -48,11 +52,16 @@ fn fill(exec_id: &str, quantity: &str, price: &str) -> Fill {
     }
 }
 
+fn rates() -> Rates {
+    Rates::of([("USD".to_owned(), number("1")), ("EUR".to_owned(), number("1.1"))])
+}
+
 fn message(fills: Vec<Fill>, state: VenueState) -> VenueReport {
     VenueReport {
         broker_order_id: None,
         fills,
         state,
+        cumulative_quantity: None,
         due: None,
     }
 }
@@ -62,7 +71,7 @@ fn cancelled() -> VenueState {
 }
 
 fn apply(order: &Order, report: VenueReport) -> Applied {
-    order.apply(&report, Timestamp::from_milliseconds(1)).unwrap()
+    order.apply(&report, &rates(), Timestamp::from_milliseconds(1)).unwrap()
 }
 
 /// L, S and position after a claim and the events, from nothing.
@@ -114,6 +123,7 @@ fn fills_are_booked_once_and_beyond_the_quantity() {
     assert_eq!(first.order.filled_quantity, number("1"));
     let twice = first.order.apply(
         &message(vec![fill("1", "1", "180")], VenueState::Working),
+        &rates(),
         Timestamp::now(),
     );
     assert_eq!(twice, Err(ApplyError::NothingNew));
@@ -148,6 +158,7 @@ fn only_the_last_fills_are_shown_and_all_are_remembered() {
     assert_eq!((applied.order.fills.len(), applied.order.fills_total()), (100, 150));
     let again = applied.order.apply(
         &message(vec![fill("0", "1", "180")], VenueState::Working),
+        &rates(),
         Timestamp::now(),
     );
     assert_eq!(again, Err(ApplyError::NothingNew));
@@ -183,7 +194,7 @@ proptest! {
             for fill in &message.fills {
                 told.insert(fill.exec_id.clone(), fill.quantity.decimal().multiple_of(number("0.01")).unwrap());
             }
-            if let Ok(applied) = now.apply(message, Timestamp::from_milliseconds(1)) {
+            if let Ok(applied) = now.apply(message, &rates(), Timestamp::from_milliseconds(1)) {
                 prop_assert_eq!(applied.order.version, now.version + 1);
                 sum = sum.plus(&applied.deltas).unwrap();
                 now = applied.order;

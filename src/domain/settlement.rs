@@ -1,5 +1,7 @@
 //! How an order moves the shared sums. All of them commute, so replay order does not matter.
 
+use std::sync::Arc;
+
 use super::decimal::Decimal;
 use super::id::{AccountId, VenueId};
 use super::intent::Symbol;
@@ -14,10 +16,18 @@ pub struct Reservation {
     pub lot_size: Decimal,
     /// What a unit of the quote currency was worth in the base currency.
     pub base_rate: Decimal,
+    /// The asset that is bought or sold, where fees may be paid in it.
+    pub base_asset: Option<Arc<str>>,
     /// Lots still reserved: neither filled nor given back.
     pub rest_lots: i64,
-    /// What the order counts for in the day's routed notional.
+    /// What the order was valued at when it was reserved.
+    pub notional: Micros,
+    /// What of it the order counts for in the day's routed notional: all, or nothing once it was given back.
     pub daily_notional: Micros,
+    /// The loss its caller expects of it, reserved while it is open.
+    pub open_loss: Micros,
+    /// Whether it counts as an open order.
+    pub is_open: bool,
     /// The day it counts for.
     pub trading_date: TradingDate,
 }
@@ -44,71 +54,94 @@ pub enum Counter {
     Long,
     /// −position + open sells, in lots.
     Short,
-    /// Position, in lots.
+    /// What fills have left, before fees in the base asset, in lots.
     Position,
     /// What trading brought in less what it paid, in millionths of the base currency.
     CashFlow,
+    /// Fees that were not paid in the base asset, in millionths of the base currency.
+    Fees,
+    /// Fees that were paid in the base asset, in units of 1e-8 of it: the position is smaller by them.
+    BaseFees,
+    /// Orders of the account and symbol that have not ended.
+    OpenOrders,
+    /// The expected loss of the account's open orders, in millionths of the base currency.
+    AccountOpenLoss,
+    /// The expected loss of all open orders, in millionths of the base currency.
+    OpenLoss,
+    /// Notional routed on the scope's day by the account, in millionths of the base currency.
+    AccountDailyNotional,
     /// Notional routed on the scope's day over all accounts, in millionths of the base currency.
     DailyNotional,
 }
 
 impl Counter {
     /// Every sum.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 11] = [
         Self::Long,
         Self::Short,
         Self::Position,
         Self::CashFlow,
+        Self::Fees,
+        Self::BaseFees,
+        Self::OpenOrders,
+        Self::AccountOpenLoss,
+        Self::OpenLoss,
+        Self::AccountDailyNotional,
         Self::DailyNotional,
     ];
+
+    /// Whether the sum counts for one day, and is gone some days after it.
+    pub fn is_daily(self) -> bool {
+        matches!(self, Self::AccountDailyNotional | Self::DailyNotional)
+    }
 }
 
-/// How far one event moves each sum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Deltas {
+macro_rules! deltas {
+    ($($(#[$doc:meta])* $field:ident: $($counter:ident)|+;)+) => {
+        /// How far one event moves each sum.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct Deltas {
+            $($(#[$doc])* pub $field: i64,)+
+        }
+
+        impl Deltas {
+            /// Returns the move of one sum.
+            pub fn of(&self, counter: Counter) -> i64 {
+                match counter {
+                    $($(Counter::$counter)|+ => self.$field,)+
+                }
+            }
+
+            /// Returns the moves of both, or `None` on overflow.
+            pub fn plus(&self, other: &Self) -> Option<Self> {
+                Some(Self { $($field: self.$field.checked_add(other.$field)?,)+ })
+            }
+
+            /// Returns the moves that undo these.
+            pub fn undone(&self) -> Self {
+                Self { $($field: -self.$field,)+ }
+            }
+        }
+    };
+}
+
+deltas! {
     /// See [`Counter::Long`].
-    pub long: i64,
+    long: Long;
     /// See [`Counter::Short`].
-    pub short: i64,
+    short: Short;
     /// See [`Counter::Position`].
-    pub position: i64,
+    position: Position;
     /// See [`Counter::CashFlow`].
-    pub cash_flow: i64,
-    /// See [`Counter::DailyNotional`].
-    pub daily_notional: i64,
-}
-
-impl Deltas {
-    /// Returns the move of one sum.
-    pub fn of(&self, counter: Counter) -> i64 {
-        match counter {
-            Counter::Long => self.long,
-            Counter::Short => self.short,
-            Counter::Position => self.position,
-            Counter::CashFlow => self.cash_flow,
-            Counter::DailyNotional => self.daily_notional,
-        }
-    }
-
-    /// Returns the moves of both, or `None` on overflow.
-    pub fn plus(&self, other: &Self) -> Option<Self> {
-        Some(Self {
-            long: self.long.checked_add(other.long)?,
-            short: self.short.checked_add(other.short)?,
-            position: self.position.checked_add(other.position)?,
-            cash_flow: self.cash_flow.checked_add(other.cash_flow)?,
-            daily_notional: self.daily_notional.checked_add(other.daily_notional)?,
-        })
-    }
-
-    /// Returns the moves that undo these.
-    pub fn undone(&self) -> Self {
-        Self {
-            long: -self.long,
-            short: -self.short,
-            position: -self.position,
-            cash_flow: -self.cash_flow,
-            daily_notional: -self.daily_notional,
-        }
-    }
+    cash_flow: CashFlow;
+    /// See [`Counter::Fees`].
+    fees: Fees;
+    /// See [`Counter::BaseFees`].
+    base_fees: BaseFees;
+    /// See [`Counter::OpenOrders`].
+    open_orders: OpenOrders;
+    /// Moves the account's sum and that over all accounts: see [`Counter::OpenLoss`].
+    open_loss: AccountOpenLoss | OpenLoss;
+    /// Moves the account's sum and that over all accounts: see [`Counter::DailyNotional`].
+    daily_notional: AccountDailyNotional | DailyNotional;
 }

@@ -81,6 +81,18 @@ term! {
 }
 
 term! {
+    /// What the router lets pass, whatever the limits say.
+    TradingState {
+        /// Orders are taken.
+        Active = "active",
+        /// Only reductions are taken: orders that bring a position nearer to zero.
+        ReduceOnly = "reduce_only",
+        /// Nothing is taken but cancels.
+        Halted = "halted",
+    }
+}
+
+term! {
     /// The state of an order as its report tells it (FIX tag 39).
     OrderStatus {
         /// The venue has it; nothing is filled yet.

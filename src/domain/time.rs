@@ -94,6 +94,11 @@ impl<'de> Deserialize<'de> for Timestamp {
 pub struct TradingDate(jiff::civil::Date);
 
 impl TradingDate {
+    /// Reads a date such as `2026-01-31`.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+
     /// Returns the moment the next day begins in UTC.
     pub fn utc_end(self) -> Timestamp {
         let end = self.0.tomorrow().unwrap_or(self.0).to_zoned(jiff::tz::TimeZone::UTC);

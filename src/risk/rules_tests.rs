@@ -24,7 +24,10 @@ fn instrument() -> Instrument {
         tick_size: Price::new(number("0.01")).unwrap(),
         lot_size: Quantity::new(number("0.00001")).unwrap(),
         max_order_size: Quantity::new(number("0.75")).unwrap(),
+        max_position: Quantity::new(number("2")).unwrap(),
         max_notional: number("60000"),
+        can_short: true,
+        base_asset: Some("BTC".into()),
         quote: "USDT".into(),
         base_rate: number("1"),
     }
@@ -75,11 +78,28 @@ fn decide(text: &str, taken: Option<(i64, i64)>) -> Decision<()> {
     let instrument = instrument();
     let lots = instrument.lots(intent.quantity).unwrap();
     let price = intent.price.unwrap_or(instrument.reference_price);
-    let reservation = Reservation::of(&instrument, intent.quantity, lots, price, Timestamp::now()).unwrap();
+    let reservation = Reservation::of(&instrument, &intent, lots, price, Timestamp::now().utc_date()).unwrap();
     let limits = Limits {
         daily_notional: Micros::new(MILLION).unwrap(),
-        account_stop_loss: number("50000"),
-        alert_percent: 80,
+        daily_loss: Micros::new(MILLION / 20).unwrap(),
+        account_stop_loss: Micros::new(MILLION / 20).unwrap(),
+        price_collar_percent: 20,
+        order_rates: limits::RateLimits {
+            account: 1_000,
+            broker: 5_000,
+        },
+        cancel_rates: limits::RateLimits {
+            account: 5_000,
+            broker: 25_000,
+        },
+        max_open_orders: 10_000,
+        duplicates: None,
+        alerts: limits::AlertLevels {
+            percent: 80,
+            calm_percent: 75,
+            repeat_ms: 3_600_000,
+        },
+        accounts: BTreeMap::new(),
     };
     let assessment = assess(&Subject {
         intent: &intent,

@@ -13,7 +13,7 @@ pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
     if risk.realized_pnl.is_none() && risk.unrealized_pnl.is_none() {
         return;
     }
-    let ours = subject.limits.account_stop_loss;
+    let ours = subject.limits.account_stop_loss.decimal();
     let limit = risk.stop_loss.map_or(ours, |theirs| theirs.min(ours));
     let realized = risk.realized_pnl.unwrap_or(Decimal::ZERO);
     let unrealized = risk.unrealized_pnl.unwrap_or(Decimal::ZERO);

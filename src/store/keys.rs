@@ -5,11 +5,16 @@
 //! | key | type | holds | lives |
 //! |---|---|---|---|
 //! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created`, `late_from` and `late_until` (events of the epoch before, ms) | for ever |
-//! | `state` | hash | `version`, `daily_notional_limit` (1e-6), `doc` (journal event), `journaled` (version) | for ever |
+//! | `state` | hash | `generation`; `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit` (1e-6), `doc` (journal event), `journaled` (version); `trading_date` | for ever |
 //! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `doc` latest document, `p:<v>` superseded documents not journaled yet | ended: the retention |
 //! | `index:<order id>` | string | the order's name | ended: the retention |
-//! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow` (1e-6) | for ever |
-//! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6) | 8 days |
+//! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow`, `fees` (1e-6), `base_fees` (1e-8 of the base asset), `open_orders`; `alert:<rule>` (ms of the last alert, Redis' clock) | for ever |
+//! | `sums_names:<mode>` | set | `<account>:<venue>:<symbol>` of every hash of sums | for ever |
+//! | `account:<mode>:<account>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
+//! | `totals:<mode>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
+//! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
+//! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
+//! | `latches` | hash | the document of each latch by its id | until lifted |
 //! | `leases` | sorted set | names of claimed orders by the end of their lease (ms, Redis' clock) | while claimed |
 //! | `outbox` | sorted set | names of orders with events not on the journal, by the first settlement (ms) | until journaled |
 //! | `due:<broker>` | sorted set | names of paper orders by their next moment (ms) | while due |
@@ -108,6 +113,10 @@ pub(super) fn state() -> String {
     key!("state")
 }
 
+pub(super) fn latches() -> String {
+    key!("latches")
+}
+
 pub(super) fn leases() -> String {
     key!("leases")
 }
@@ -141,6 +150,28 @@ pub(super) fn day(mode: Mode, date: TradingDate) -> String {
     key!("day:{mode}:{date}")
 }
 
+fn account_day(mode: Mode, date: TradingDate, account_id: &AccountId) -> String {
+    key!("day:{mode}:{date}:{account_id}")
+}
+
+fn account(mode: Mode, account_id: &AccountId) -> String {
+    key!("account:{mode}:{account_id}")
+}
+
+fn totals(mode: Mode) -> String {
+    key!("totals:{mode}")
+}
+
+/// The set of all names that [`sums_name`] returns for orders of a mode.
+pub(super) fn sums_names(mode: Mode) -> String {
+    key!("sums_names:{mode}")
+}
+
+/// Returns the name an account's sums in one instrument have: `<account>:<venue>:<symbol>`.
+pub(super) fn sums_name(scope: &Scope) -> String {
+    format!("{}:{}:{}", scope.account_id, scope.venue, scope.symbol)
+}
+
 fn sums(scope: &Scope) -> String {
     key!(
         "sums:{}:{}:{}:{}",
@@ -158,6 +189,15 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
         Counter::Short => (sums(scope), "short"),
         Counter::Position => (sums(scope), "position"),
         Counter::CashFlow => (sums(scope), "cash_flow"),
+        Counter::Fees => (sums(scope), "fees"),
+        Counter::BaseFees => (sums(scope), "base_fees"),
+        Counter::OpenOrders => (sums(scope), "open_orders"),
+        Counter::AccountOpenLoss => (account(scope.mode, &scope.account_id), "open_loss"),
+        Counter::OpenLoss => (totals(scope.mode), "open_loss"),
+        Counter::AccountDailyNotional => (
+            account_day(scope.mode, scope.trading_date, &scope.account_id),
+            DAILY_NOTIONAL,
+        ),
         Counter::DailyNotional => (day(scope.mode, scope.trading_date), DAILY_NOTIONAL),
     }
 }

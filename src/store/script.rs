@@ -41,6 +41,7 @@ scripts! {
     READ = "read.lua", "#!lua flags=no-writes\n";
     READY = "ready.lua", "#!lua flags=no-writes\n";
     NAMES = "names.lua", "#!lua flags=no-writes\n";
+    CONTROL = "control.lua", "#!lua flags=no-writes\n";
     STATE = "state.lua", "#!lua flags=allow-oom\n";
     REPLAY = "replay.lua", "#!lua flags=allow-oom\n";
     FINISH_HEALING = "finish_healing.lua", "#!lua flags=allow-oom\n";
@@ -119,12 +120,7 @@ impl KeyTable {
         moved
             .map(|counter| {
                 let (key, field) = keys::counter(scope, counter);
-                Move(
-                    self.place(key),
-                    field,
-                    deltas.of(counter),
-                    counter == Counter::DailyNotional,
-                )
+                Move(self.place(key), field, deltas.of(counter), counter.is_daily())
             })
             .collect()
     }

@@ -32,10 +32,21 @@ pub struct Settlement {
     /// What a unit of the quote currency was worth in the base currency.
     #[schemars(with = "PlainNumber")]
     pub base_rate: Decimal,
+    /// The asset that is bought or sold, where fees may be paid in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_asset: Option<String>,
     /// Lots still reserved after this event.
     pub rest_lots: i64,
+    /// What the order was valued at when it was reserved, in millionths of the base currency.
+    pub notional: i64,
     /// What the order counts for in the day's notional, in millionths of the base currency.
     pub daily_notional: i64,
+    /// What is reserved of its expected loss, in millionths of the base currency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub open_loss: i64,
+    /// Whether it counts as an open order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_open: bool,
     /// The trading date it counts for.
     #[schemars(with = "CivilDate")]
     pub trading_date: TradingDate,
@@ -53,19 +64,54 @@ pub struct Settlement {
     pub figures: Metadata,
 }
 
-/// The moves of the shared sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SettlementDeltas {
+macro_rules! settlement_deltas {
+    ($($(#[$doc:meta])* $field:ident;)+) => {
+        /// The moves of the shared sums; those that do not move are left out.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        pub struct SettlementDeltas {
+            $($(#[$doc])* #[serde(default, skip_serializing_if = "is_zero")] pub $field: i64,)+
+        }
+
+        impl From<Deltas> for SettlementDeltas {
+            fn from(deltas: Deltas) -> Self {
+                let Deltas { $($field),+ } = deltas;
+                Self { $($field),+ }
+            }
+        }
+
+        impl From<SettlementDeltas> for Deltas {
+            fn from(deltas: SettlementDeltas) -> Self {
+                let SettlementDeltas { $($field),+ } = deltas;
+                Self { $($field),+ }
+            }
+        }
+    };
+}
+
+settlement_deltas! {
     /// Long exposure, in lots.
-    pub long: i64,
+    long;
     /// Short exposure, in lots.
-    pub short: i64,
+    short;
     /// Position, in lots.
-    pub position: i64,
+    position;
     /// Cash flow, in millionths of the base currency.
-    pub cash_flow: i64,
+    cash_flow;
+    /// Fees not paid in the base asset, in millionths of the base currency.
+    fees;
+    /// Fees paid in the base asset, in units of 1e-8 of it.
+    base_fees;
+    /// Open orders.
+    open_orders;
+    /// The expected loss of open orders, in millionths of the base currency.
+    open_loss;
     /// The day's routed notional, in millionths of the base currency.
-    pub daily_notional: i64,
+    daily_notional;
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// What a paper venue does with an order, and when.
@@ -88,44 +134,6 @@ pub struct DocumentError {
     pub what: String,
 }
 
-impl From<Deltas> for SettlementDeltas {
-    fn from(deltas: Deltas) -> Self {
-        let Deltas {
-            long,
-            short,
-            position,
-            cash_flow,
-            daily_notional,
-        } = deltas;
-        Self {
-            long,
-            short,
-            position,
-            cash_flow,
-            daily_notional,
-        }
-    }
-}
-
-impl From<SettlementDeltas> for Deltas {
-    fn from(deltas: SettlementDeltas) -> Self {
-        let SettlementDeltas {
-            long,
-            short,
-            position,
-            cash_flow,
-            daily_notional,
-        } = deltas;
-        Self {
-            long,
-            short,
-            position,
-            cash_flow,
-            daily_notional,
-        }
-    }
-}
-
 /// Returns the journal's document of an order: its report with the settlement.
 pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) -> ExecutionReport {
     let reservation = &order.reservation;
@@ -140,8 +148,12 @@ pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) ->
             deltas: deltas.into(),
             lot_size: reservation.lot_size,
             base_rate: reservation.base_rate,
+            base_asset: reservation.base_asset.as_deref().map(str::to_owned),
             rest_lots: reservation.rest_lots,
+            notional: reservation.notional.units(),
             daily_notional: reservation.daily_notional.units(),
+            open_loss: reservation.open_loss.units(),
+            is_open: reservation.is_open,
             trading_date: reservation.trading_date,
             filled_cost: order.filled_cost,
             earlier_exec_ids: order.earlier_exec_ids.clone(),
@@ -170,6 +182,7 @@ pub fn read_document(body: &[u8]) -> Result<(Order, Settlement), DocumentError> 
         .as_deref()
         .cloned()
         .ok_or_else(|| wrong(&"it has no settlement"))?;
+    let micros = |units| Micros::new(units).ok_or_else(|| wrong(&"an amount is out of range"));
     let due = settlement.due.as_ref().map(|due| match due.action.as_str() {
         "fill_rest" => Ok(Due {
             at: due.at,
@@ -223,9 +236,12 @@ pub fn read_document(body: &[u8]) -> Result<(Order, Settlement), DocumentError> 
         reservation: Reservation {
             lot_size: settlement.lot_size,
             base_rate: settlement.base_rate,
+            base_asset: settlement.base_asset.as_deref().map(Into::into),
             rest_lots: settlement.rest_lots,
-            daily_notional: Micros::new(settlement.daily_notional)
-                .ok_or_else(|| wrong(&"its notional is out of range"))?,
+            notional: micros(settlement.notional)?,
+            daily_notional: micros(settlement.daily_notional)?,
+            open_loss: micros(settlement.open_loss)?,
+            is_open: settlement.is_open,
             trading_date: settlement.trading_date,
         },
         due: due.transpose()?,
@@ -238,6 +254,7 @@ mod tests {
     use super::*;
     use crate::domain::execution::{Fill, VenueReport, VenueState};
     use crate::domain::instrument::Instrument;
+    use crate::domain::rates::Rates;
     use crate::domain::terms::Mode;
     use crate::wire::intent::{MissingId, decode};
 
@@ -255,13 +272,16 @@ mod tests {
             tick_size: Price::new(number("0.01")).unwrap(),
             lot_size: Quantity::new(number("0.01")).unwrap(),
             max_order_size: intent.quantity,
+            max_position: intent.quantity,
             max_notional: number("900000"),
+            can_short: true,
+            base_asset: None,
             quote: "USD".into(),
             base_rate: number("1"),
         };
         let now = Timestamp::now();
         let lots = instrument.lots(intent.quantity).unwrap();
-        let reservation = Reservation::of(&instrument, intent.quantity, lots, intent.price.unwrap(), now).unwrap();
+        let reservation = Reservation::of(&instrument, &intent, lots, intent.price.unwrap(), now.utc_date()).unwrap();
         let claimed = Order::claimed(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now);
         let fill = Fill {
             exec_id: "IB-1-1".into(),
@@ -275,12 +295,13 @@ mod tests {
             broker_order_id: Some("P1".into()),
             fills: vec![fill],
             state: VenueState::Working,
+            cumulative_quantity: None,
             due: Some(Due {
                 at: now,
                 action: DueAction::FillRest,
             }),
         };
-        let applied = claimed.apply(&message, now).unwrap();
+        let applied = claimed.apply(&message, &Rates::default(), now).unwrap();
         let figures = Metadata::new().with("max_daily_notional", 5);
         let document = document(&applied.order, applied.deltas, 7, figures);
         let (order, settlement) = read_document(&document.encode()).unwrap();

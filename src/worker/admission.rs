@@ -109,7 +109,7 @@ fn prepare(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result<Plan,
     not_supported_yet(intent)?;
     let reference_price = instrument.reference_price;
     let valuation_price = intent.price.unwrap_or(reference_price);
-    let reservation = Reservation::of(instrument, intent.quantity, lots, valuation_price, now).ok_or_else(|| {
+    let reservation = Reservation::of(instrument, intent, lots, valuation_price, now.utc_date()).ok_or_else(|| {
         Fault::field(
             Code::InvalidField,
             "quantity",
@@ -124,7 +124,7 @@ fn prepare(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result<Plan,
         reservation: &reservation,
         limits: &router.limits,
     });
-    let order = Order::claimed(intent, OrderId::assign(prefix), router.mode, reservation, now);
+    let order = Order::claimed(intent, OrderId::assign(prefix), router.control.mode(), reservation, now);
     Ok(Plan::Assessed {
         assessment,
         order,
@@ -162,8 +162,11 @@ fn journalable(router: &Router) -> Result<(), Fault> {
 
 fn in_mode(router: &Router, intent: &Intent) -> Result<(), Fault> {
     match intent.mode {
-        Some(mode) if mode != router.mode => {
-            let detail = format!("the intent expects the mode {mode}, and {} is in force", router.mode);
+        Some(mode) if mode != router.control.mode() => {
+            let detail = format!(
+                "the intent expects the mode {mode}, and {} is in force",
+                router.control.mode()
+            );
             Err(Fault::new(Code::ModeMismatch, detail))
         }
         _ => Ok(()),

@@ -1,5 +1,6 @@
 //! The settlement of what venues say, and the book the paper venues keep in the store through it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use crate::domain::execution::{PendingEvent, VenueReport};
 use crate::domain::id::LeaseToken;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{Applied, ApplyError, Order};
+use crate::domain::rates::Rates;
 use crate::domain::settlement::Deltas;
 use crate::domain::time::Timestamp;
 use crate::store::keys::OrderKey;
@@ -29,22 +31,23 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub struct StoreBook {
     store: Store,
+    rates: Arc<Rates>,
 }
 
 impl StoreBook {
-    /// Returns the book in a store.
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    /// Returns the book in a store, with what fees' currencies are worth.
+    pub fn new(store: Store, rates: Arc<Rates>) -> Self {
+        Self { store, rates }
     }
 }
 
 impl PaperBook for StoreBook {
     async fn place(&self, placement: &Placement, report: VenueReport) -> Result<Booked, BookError> {
-        settle_placement(&self.store, placement, report, Some(placement.deadline)).await
+        settle_placement(&self.store, &self.rates, placement, report, Some(placement.deadline)).await
     }
 
     async fn amend(&self, order: &Order, report: VenueReport) -> Result<Booked, BookError> {
-        settle_later(&self.store, order, report).await
+        settle_later(&self.store, &self.rates, order, report).await
     }
 }
 
@@ -52,8 +55,13 @@ impl PaperBook for StoreBook {
 ///
 /// # Errors
 /// Says whether nothing was booked, or may have been.
-pub async fn settle_later(store: &Store, order: &Order, report: VenueReport) -> Result<Booked, BookError> {
-    let applied = apply(order, &report)?;
+pub async fn settle_later(
+    store: &Store,
+    rates: &Rates,
+    order: &Order,
+    report: VenueReport,
+) -> Result<Booked, BookError> {
+    let applied = apply(order, &report, rates)?;
     book(store, applied, Deltas::default(), Fence::default(), Metadata::new()).await
 }
 
@@ -71,11 +79,12 @@ struct Fence {
 /// Says whether nothing was booked, or may have been.
 pub async fn settle_placement(
     store: &Store,
+    rates: &Rates,
     placement: &Placement,
     report: VenueReport,
     deadline: Option<Timestamp>,
 ) -> Result<Booked, BookError> {
-    let applied = apply(&placement.order, &report)?;
+    let applied = apply(&placement.order, &report, rates)?;
     let fence = Fence {
         lease: Some(placement.lease.clone()),
         deadline,
@@ -87,11 +96,13 @@ pub async fn settle_placement(
     booked
 }
 
-fn apply(order: &Order, report: &VenueReport) -> Result<Applied, BookError> {
-    order.apply(report, Timestamp::now()).map_err(|error| match error {
-        ApplyError::NothingNew => BookError::NothingNew,
-        ApplyError::NotExact | ApplyError::TooManyFills => BookError::Unavailable(error.to_string()),
-    })
+fn apply(order: &Order, report: &VenueReport, rates: &Rates) -> Result<Applied, BookError> {
+    order
+        .apply(report, rates, Timestamp::now())
+        .map_err(|error| match error {
+            ApplyError::NothingNew => BookError::NothingNew,
+            ApplyError::NotExact | ApplyError::TooManyFills => BookError::Unavailable(error.to_string()),
+        })
 }
 
 /// Books an effect. The journal's first event of an order tells its moves from nothing: what was reserved before, and
@@ -103,7 +114,7 @@ async fn book(
     fence: Fence,
     figures: Metadata,
 ) -> Result<Booked, BookError> {
-    let Applied { order, deltas } = applied;
+    let Applied { order, deltas, .. } = applied;
     let epoch = store
         .epoch()
         .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;

@@ -10,11 +10,16 @@ use crate::brokers::paper::{binance, ibkr};
 use crate::brokers::task::BrokerTask;
 use crate::config::brokers::BrokersSettings;
 use crate::domain::id::{BrokerId, IdError};
+use crate::domain::rates::Rates;
 use crate::store::Store;
 
 /// Starts the task of each configured broker. A task ends when its handles are gone and what it took is done.
-pub(super) fn start(settings: &BrokersSettings, store: &Store) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
-    let book = Arc::new(StoreBook::new(store.clone()));
+pub(super) fn start(
+    settings: &BrokersSettings,
+    store: &Store,
+    rates: &Arc<Rates>,
+) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
+    let book = Arc::new(StoreBook::new(store.clone(), rates.clone()));
     let mut handles = BTreeMap::new();
     for name in &settings.enabled {
         let (handle, _task) = match name.as_str() {

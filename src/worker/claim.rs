@@ -60,7 +60,7 @@ pub async fn claim(router: &Router, intent: &Intent, lifetime: Lifetime) -> Resu
 
 /// A refusal uses up no id, and a known id is answered before it is told.
 async fn refuse(router: &Router, intent: &Intent, fault: Fault) -> Result<Claim, Fault> {
-    let key = OrderKey::new(router.mode, &intent.account_id, &intent.client_order_id);
+    let key = OrderKey::new(router.control.mode(), &intent.account_id, &intent.client_order_id);
     match known::look(router, &key).await? {
         Some(order) => Ok(Claim::Known(order)),
         None => Err(fault),

@@ -41,7 +41,7 @@ pub async fn answer(
     deadline: Timestamp,
 ) -> Result<Option<Told>, Fault> {
     same_content(intent, &known.content)?;
-    let key = OrderKey::new(router.mode, &intent.account_id, &intent.client_order_id);
+    let key = OrderKey::new(router.control.mode(), &intent.account_id, &intent.client_order_id);
     let Some(known) = settled(router, &key, known, deadline).await? else {
         return Ok(None);
     };
@@ -93,7 +93,7 @@ async fn settled(
 
 fn in_flight(router: &Router, intent: &Intent, order_id: &OrderId) -> Told {
     let reason = Reason::new(ReasonCode::InFlight, "the order is under way; ask for it again");
-    let report = ExecutionReport::receipt(intent, Some(order_id), router.mode, reason);
+    let report = ExecutionReport::receipt(intent, Some(order_id), router.control.mode(), reason);
     Told {
         report,
         journal_sequence: None,
@@ -110,7 +110,7 @@ fn not_readable(router: &Router, intent: &Intent, known: &KnownOrder, fault: Fau
         ReasonCode::NotJournaled,
         format!("the order is known: {}", fault.detail),
     );
-    let report = ExecutionReport::receipt(intent, Some(&known.order_id), router.mode, reason);
+    let report = ExecutionReport::receipt(intent, Some(&known.order_id), router.control.mode(), reason);
     Ok(Some(Told {
         report,
         journal_sequence: None,

@@ -63,7 +63,7 @@ impl Caller {
     /// Returns the key of the order a caller names, if it is one of its own.
     async fn key(&self, router: &Router, name: &OrderName) -> Result<OrderKey, Fault> {
         let key = match name {
-            OrderName::ClientOrderId(id) => Some(OrderKey::new(router.mode, &self.account_id, id)),
+            OrderName::ClientOrderId(id) => Some(OrderKey::new(router.control.mode(), &self.account_id, id)),
             OrderName::OrderId(id) => router.store.find(id).await.map_err(|error| unavailable(&error))?,
         };
         // Another account's order is not known to this caller.
@@ -217,7 +217,7 @@ async fn cancel_one(router: &Router, caller: &Caller, key: &OrderKey, name: &Ord
 
 /// Settles what a venue says of an order that it was asked to cancel.
 async fn settle(router: &Router, order: &Order, report: VenueReport) -> Result<Told, Fault> {
-    match super::book::settle_later(&router.store, order, report).await {
+    match super::book::settle_later(&router.store, &router.rates, order, report).await {
         Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
         Err(error) => {
             let message = format!("the venue has answered, and its answer could not be settled: {error}");

@@ -108,6 +108,7 @@ async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -
                 broker_order_id: None,
                 fills: Vec::new(),
                 state,
+                cumulative_quantity: None,
                 due: None,
             };
             settle(router, intent, &placement, report).await
@@ -133,7 +134,7 @@ async fn unknown(router: &Router, intent: &Intent, placement: &Placement, why: &
 
 /// Settles what a venue has said of an order.
 async fn settle(router: &Router, intent: &Intent, placement: &Placement, report: VenueReport) -> Result<Told, Fault> {
-    match book::settle_placement(&router.store, placement, report, None).await {
+    match book::settle_placement(&router.store, &router.rates, placement, report, None).await {
         Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
         Err(error) => {
             let why = format!("the venue has answered, and its answer could not be settled: {error}");

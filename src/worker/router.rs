@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use super::control::ControlCell;
+use super::day::DayCell;
+use super::prices::Prices;
 use super::signals::Signals;
 use crate::brokers::handle::BrokerHandle;
 use crate::bus::journal::{Journal, JournalInfo, Reader};
@@ -14,7 +17,7 @@ use crate::config::Settings;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
-use crate::domain::terms::Mode;
+use crate::domain::rates::Rates;
 use crate::risk::Limits;
 use crate::store::Store;
 
@@ -35,8 +38,14 @@ pub struct Router {
     pub instruments: Arc<Instruments>,
     /// The limits of the settings.
     pub limits: Arc<Limits>,
-    /// The mode in force.
-    pub mode: Mode,
+    /// What is in force beyond the settings.
+    pub control: ControlCell,
+    /// The trading day and its figures.
+    pub day: DayCell,
+    /// Reference prices.
+    pub prices: Prices,
+    /// What currencies are worth.
+    pub rates: Arc<Rates>,
     /// The time limits of calls that name none.
     pub patience: Patience,
     /// Whether the journal has room for new orders.

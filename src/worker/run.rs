@@ -6,9 +6,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::control::ControlCell;
+use super::day::DayCell;
+use super::prices::Prices;
 use super::router::{Instruments, Patience, Room, Router};
 use super::signals::Signals;
-use super::{brokers, events, healing, recovery};
+use super::{brokers, events, healing, limits, recovery};
 use crate::bus::connection::{self, Bus};
 use crate::bus::journal::{Journal, JournalTask, Reader};
 use crate::bus::queue::DurableDoor;
@@ -18,8 +21,6 @@ use crate::bus::{BusError, subjects};
 use crate::config::Settings;
 use crate::config::journal::{Append, JournalSettings};
 use crate::domain::id::{BrokerId, IdError};
-use crate::domain::terms::Mode;
-use crate::risk::Limits;
 use crate::store::{Store, StoreError};
 
 /// How long a worker waits for its servers at start.
@@ -191,25 +192,20 @@ fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [Jo
     };
     let (alerts, alerts_task) = Journal::start(bus.clone(), pipelined);
     let afterwards = TaskTracker::new();
-    let brokers = brokers::start(&settings.brokers, &store)?;
+    let rates = Arc::new(settings.risk.rates());
+    let brokers = brokers::start(&settings.brokers, &store, &rates)?;
+    let control = ControlCell::new(store.clone());
     let router = Router {
         journal,
         reader: Reader::new(bus.clone()),
         signals: Signals::new(alerts, afterwards.clone()),
         brokers: Arc::new(brokers),
         instruments: Arc::new(Instruments::of(settings)),
-        limits: Arc::new(Limits {
-            daily_notional: settings
-                .risk
-                .daily_notional()
-                .ok_or_else(|| unusable("risk.daily_notional_limit"))?,
-            account_stop_loss: settings
-                .risk
-                .stop_loss()
-                .ok_or_else(|| unusable("risk.account_stop_loss"))?,
-            alert_percent: settings.risk.alert_percent,
-        }),
-        mode: Mode::Paper,
+        limits: Arc::new(limits::of(settings).ok_or_else(|| unusable("a limit of `risk`"))?),
+        day: DayCell::new(control.clone()),
+        prices: Prices::default(),
+        rates,
+        control,
         patience: Patience {
             request: Duration::from_millis(settings.doors.default_request_deadline_ms),
             durable: Duration::from_millis(settings.doors.default_intent_deadline_ms),

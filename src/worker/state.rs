@@ -270,9 +270,9 @@ fn limit_in_force(router: &Router, state: &SharedState) -> Micros {
 
 async fn told(router: &Router, state: &SharedState) -> Result<Answer, Fault> {
     let trading_date = Timestamp::now().utc_date();
-    let routed = router.store.notional_routed(router.mode, trading_date).await;
+    let routed = router.store.notional_routed(router.control.mode(), trading_date).await;
     let answer = RouterState {
-        mode: router.mode,
+        mode: router.control.mode(),
         daily_notional_limit: limit_in_force(router, state).decimal(),
         notional_routed: routed.map_err(|error| unavailable(&error))?.decimal(),
         trading_date,

@@ -225,7 +225,10 @@ fn worker_has_cause(bad: &Bad, intent: &Intent) {
         ("order_size_exceeded", _) => instrument.is_some_and(|one| intent.quantity > one.max_order_size),
         ("risk_locked", _) => {
             let limit = settings.risk.stop_loss().expect("a limit");
-            intent.risk.realized_pnl.is_some_and(|pnl| pnl.negated() >= limit)
+            intent
+                .risk
+                .realized_pnl
+                .is_some_and(|pnl| pnl.negated() >= limit.decimal())
         }
         _ => false,
     };

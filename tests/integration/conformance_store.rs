@@ -26,13 +26,14 @@ use order_router::domain::quantity::{Price, Quantity};
 use order_router::domain::settlement::{Deltas, Reservation};
 use order_router::domain::terms::{Mode, OrderType};
 use order_router::domain::time::Timestamp;
-use order_router::risk::{Approved, Decision, Limits, Subject, assess};
+use order_router::risk::{Approved, Decision, Subject, assess};
 use order_router::store::Store;
 use order_router::store::epoch::{Begun, LateEvents};
 use order_router::store::keys::OrderKey;
 use order_router::store::reserve::{Reserve, ReserveAction, Reserved};
 use order_router::wire::settlement::{document, read_document};
 use order_router::worker::book::StoreBook;
+use order_router::worker::limits;
 use redis::AsyncCommands;
 
 use crate::rig::Rig;
@@ -150,13 +151,8 @@ pub async fn claim(
     let now = Timestamp::now();
     let lots = instrument.lots(intent.quantity).unwrap();
     let price = intent.price.unwrap_or(instrument.reference_price);
-    let reservation = Reservation::of(instrument, intent.quantity, lots, price, now).unwrap();
-    let risk = Settings::default().risk;
-    let limits = Limits {
-        daily_notional: risk.daily_notional().unwrap(),
-        account_stop_loss: risk.stop_loss().unwrap(),
-        alert_percent: 80,
-    };
+    let reservation = Reservation::of(instrument, intent, lots, price, now.utc_date()).unwrap();
+    let limits = limits::of(&Settings::default()).unwrap();
     let assessment = assess(&Subject {
         intent,
         instrument,
@@ -202,7 +198,7 @@ impl StoreHarness {
     async fn make(rig: &Rig, name: &str) -> Self {
         let store = whole_store(rig).await;
         let book = Arc::new(Fragile {
-            book: StoreBook::new(store.clone()),
+            book: StoreBook::new(store.clone(), Arc::default()),
             trouble: Mutex::new(None),
         });
         let clock_ms = Arc::new(AtomicI64::new(Timestamp::now().milliseconds()));
@@ -272,6 +268,7 @@ impl Harness for StoreHarness {
                 broker_order_id: None,
                 fills: vec![],
                 state: VenueState::Working,
+                cumulative_quantity: None,
                 due: None,
             };
             let booked = self.book.place(approved.get(), acknowledgement).await;

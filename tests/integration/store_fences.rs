@@ -62,9 +62,10 @@ fn settle(placement: &Placement) -> Settle {
         broker_order_id: None,
         fills: vec![fill],
         state: VenueState::Working,
+        cumulative_quantity: None,
         due: None,
     };
-    let applied = order.apply(&report, Timestamp::now()).unwrap();
+    let applied = order.apply(&report, &Rates::default(), Timestamp::now()).unwrap();
     Settle {
         document: document(&applied.order, applied.deltas, 1, Metadata::new())
             .encode()

@@ -18,6 +18,7 @@ use order_router::domain::metadata::Metadata;
 use order_router::domain::money::MAX_EXACT;
 use order_router::domain::order::{Applied, Order};
 use order_router::domain::quantity::Quantity;
+use order_router::domain::rates::Rates;
 use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::settlement::{Counter, Deltas, Reservation};
 use order_router::domain::terms::{Mode, OrderType, TimeInForce};
@@ -46,7 +47,7 @@ pub fn order(rig: &Rig, lots: i64) -> Order {
     let instrument = rig.settings.instruments.instruments(&rig.settings.risk).remove(0);
     let intent = intent_for(&instrument, Terms::buy(OrderType::Limit, TimeInForce::Gtc, lots));
     let (now, price) = (Timestamp::now(), intent.price.unwrap());
-    let reservation = Reservation::of(&instrument, intent.quantity, lots, price, now).unwrap();
+    let reservation = Reservation::of(&instrument, &intent, lots, price, now.utc_date()).unwrap();
     Order::claimed(&intent, OrderId::assign(binance::PREFIX), Mode::Paper, reservation, now)
 }
 
@@ -126,9 +127,10 @@ fn apply(order: &Order, fills: Vec<Fill>, state: VenueState) -> Applied {
         broker_order_id: None,
         fills,
         state,
+        cumulative_quantity: None,
         due: None,
     };
-    order.apply(&report, Timestamp::now()).unwrap()
+    order.apply(&report, &Rates::default(), Timestamp::now()).unwrap()
 }
 
 pub fn settlement(applied: &Applied) -> Settle {

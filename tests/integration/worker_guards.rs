@@ -275,9 +275,10 @@ async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StoreBook, Placement, Ven
         broker_order_id: None,
         fills,
         state: VenueState::Working,
+        cumulative_quantity: None,
         due: None,
     };
-    (StoreBook::new(store), placement, report)
+    (StoreBook::new(store, std::sync::Arc::default()), placement, report)
 }
 
 /// Throws away the answers a proxy holds back, and lets the next ones through: on another connection only, so that none

@@ -5,6 +5,7 @@ use crate::brokers::adapter::{Acknowledgement, Adapter, Booked, CancelOutcome, P
 use crate::domain::decimal::Decimal;
 use crate::domain::execution::VenueReport;
 use crate::domain::order::Order;
+use crate::domain::rates::Rates;
 use crate::domain::reason::ReasonCode;
 use crate::domain::terms::{OrderStatus, OrderType, Side};
 use crate::domain::time::Timestamp;
@@ -67,7 +68,7 @@ pub(super) fn settled(booked: Booked) -> Arranged<Order> {
 }
 
 fn applied(before: &Order, report: &VenueReport) -> Arranged<Order> {
-    let applied = before.apply(report, Timestamp::now());
+    let applied = before.apply(report, &Rates::default(), Timestamp::now());
     applied
         .map(|applied| applied.order)
         .map_err(|error| format!("the report cannot be applied: {error}"))

@@ -143,6 +143,7 @@ impl Harness for PaperHarness {
                 broker_order_id: Some("paper-open".into()),
                 fills: vec![],
                 state: VenueState::Working,
+                cumulative_quantity: None,
                 due: None,
             };
             let booked = self.book.place(placement.get(), acknowledgement).await;

@@ -48,6 +48,7 @@ pub fn first(placement: &Placement, rules: FillRules, now: Timestamp) -> Result<
         broker_order_id: Some(broker_order_id(order)),
         fills: Vec::new(),
         state: VenueState::Working,
+        cumulative_quantity: None,
         due: None,
     };
     if !in_full && order.time_in_force == TimeInForce::Fok {
@@ -87,6 +88,7 @@ pub fn due(order: &Order, now: Timestamp) -> Result<Option<VenueReport>, NoRest>
         broker_order_id: Some(broker_order_id(order)),
         fills,
         state,
+        cumulative_quantity: None,
         due: None,
     }))
 }
@@ -98,6 +100,7 @@ pub fn cancelled(order: &Order) -> VenueReport {
         broker_order_id: Some(broker_order_id(order)),
         fills: Vec::new(),
         state: VenueState::Cancelled(reason),
+        cumulative_quantity: None,
         due: None,
     }
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::brokers::memory_book::make::{number, order, placement, price, quantity};
+use crate::domain::rates::Rates;
 use crate::domain::terms::OrderStatus;
 use crate::domain::terms::TimeInForce::{Day, Fok, Gtc, Ioc};
 
@@ -75,7 +76,7 @@ fn each_time_in_force_leaves_what_it_should() {
         let row = format!("{rules:?} {time_in_force} {ordered}");
         let claimed = order(ordered, Some("180"), time_in_force, at(NOON));
         let report = first(&placement(claimed.clone(), at(NOON)), rules, at(NOON)).unwrap();
-        let after = claimed.apply(&report, at(NOON)).unwrap().order;
+        let after = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
         assert_eq!(after.filled_quantity, number(filled), "{row}");
         assert_eq!(after.status, Some(status), "{row}");
         assert_eq!(after.due.map(|due| (due.at, due.action)), due, "{row}");
@@ -112,9 +113,12 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
         let placing = placement(claimed.clone(), at(NOON));
         let report = first(&placing, IBKR, at(NOON)).unwrap();
         assert_eq!(first(&placing, IBKR, at(NOON)).unwrap(), report);
-        let standing = claimed.apply(&report, at(NOON)).unwrap().order;
+        let standing = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
         let rest = due(&standing, at("2026-03-02T18:00:00Z")).unwrap().unwrap();
-        let ended = standing.apply(&rest, at("2026-03-02T18:00:00Z")).unwrap().order;
+        let ended = standing
+            .apply(&rest, &Rates::default(), at("2026-03-02T18:00:00Z"))
+            .unwrap()
+            .order;
         let told: Vec<_> = ended
             .fills
             .iter()
@@ -144,12 +148,15 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
 fn what_is_due_happens_at_its_moment_and_not_after_the_end() {
     let claimed = order("10", Some("180"), Day, at(NOON));
     let report = first(&placement(claimed.clone(), at(NOON)), NEVER, at(NOON)).unwrap();
-    let standing = claimed.apply(&report, at(NOON)).unwrap().order;
+    let standing = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
     assert_eq!(due(&claimed, at("2027-01-01T00:00:00Z")), Ok(None));
     assert_eq!(due(&standing, at("2026-03-02T23:59:59.999999Z")), Ok(None));
     let end = due(&standing, at("2026-03-03T00:00:00Z")).unwrap().unwrap();
     assert!(matches!(&end.state, VenueState::Expired(reason) if reason.code == ReasonCode::EndOfDay));
-    let mut ended = standing.apply(&cancelled(&standing), at(NOON)).unwrap().order;
+    let mut ended = standing
+        .apply(&cancelled(&standing), &Rates::default(), at(NOON))
+        .unwrap()
+        .order;
     ended.due = standing.due;
     assert_eq!(due(&ended, at("2026-03-03T00:00:00Z")), Ok(None));
 }

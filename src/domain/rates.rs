@@ -1,0 +1,21 @@
+//! What currencies are worth in the base currency.
+
+use std::collections::BTreeMap;
+
+use super::decimal::Decimal;
+
+/// The worth of one unit of each currency, in the base currency, as the settings tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rates(BTreeMap<String, Decimal>);
+
+impl Rates {
+    /// Returns the rates of these currencies.
+    pub fn of(rates: impl IntoIterator<Item = (String, Decimal)>) -> Self {
+        Self(rates.into_iter().collect())
+    }
+
+    /// Returns what one unit of a currency is worth, or `None` where nobody has said.
+    pub fn get(&self, currency: &str) -> Option<Decimal> {
+        self.0.get(currency).copied()
+    }
+}

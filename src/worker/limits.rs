@@ -1,0 +1,37 @@
+//! From the settings to the limits of the rules.
+
+use std::collections::BTreeMap;
+
+use crate::config::Settings;
+use crate::risk::limits::{AlertLevels, Duplicates, Limits, RateLimits};
+
+/// Returns the limits of the settings, or `None` where one cannot hold; the settings have been checked for that.
+pub fn of(settings: &Settings) -> Option<Limits> {
+    let risk = &settings.risk;
+    let duplicates = Duplicates {
+        window_ms: risk.duplicate_window_ms,
+        level: risk.duplicate()?,
+    };
+    Some(Limits {
+        daily_notional: risk.daily_notional()?,
+        daily_loss: risk.daily_loss()?,
+        account_stop_loss: risk.stop_loss()?,
+        price_collar_percent: risk.price_collar_percent,
+        order_rates: RateLimits {
+            account: risk.orders_per_second_and_account,
+            broker: risk.orders_per_second_and_broker,
+        },
+        cancel_rates: RateLimits {
+            account: risk.cancels_per_second_and_account,
+            broker: risk.cancels_per_second_and_broker,
+        },
+        max_open_orders: risk.max_open_orders,
+        duplicates: Some(duplicates).filter(|duplicates| duplicates.window_ms > 0),
+        alerts: AlertLevels {
+            percent: risk.alert_percent,
+            calm_percent: risk.alert_percent.saturating_sub(risk.alert_hysteresis_percent).max(0),
+            repeat_ms: i64::try_from(risk.alert_repeat_s).ok()?.checked_mul(1_000)?,
+        },
+        accounts: BTreeMap::new(),
+    })
+}
