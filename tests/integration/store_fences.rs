@@ -65,7 +65,13 @@ fn settle(placement: &Placement) -> Settle {
         cumulative_quantity: None,
         due: None,
     };
-    let applied = order.apply(&report, &Rates::default(), Timestamp::now()).unwrap();
+    let applied = order
+        .apply(
+            &report,
+            &order_router::domain::rates::Rates::default(),
+            Timestamp::now(),
+        )
+        .unwrap();
     Settle {
         document: document(&applied.order, applied.deltas, 1, Metadata::new())
             .encode()
