@@ -32,6 +32,22 @@ pub struct Control {
     pub latches: Vec<Latch>,
 }
 
+impl Control {
+    /// Returns a control under which nothing has been set: the settings' values are in force.
+    pub fn unset() -> Self {
+        Self {
+            generation: 0,
+            version: 0,
+            mode: Mode::Paper,
+            trading_state: TradingState::Active,
+            daily_notional_limit: None,
+            daily_loss_limit: None,
+            trading_date: None,
+            latches: Vec::new(),
+        }
+    }
+}
+
 /// What a latch closes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LatchScope {

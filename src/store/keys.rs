@@ -15,6 +15,9 @@
 //! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `latches` | hash | the document of each latch by its id | until lifted |
+//! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock), `count` of new orders in it | 2 s |
+//! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | the same of cancels | 2 s |
+//! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
 //! | `leases` | sorted set | names of claimed orders by the end of their lease (ms, Redis' clock) | while claimed |
 //! | `outbox` | sorted set | names of orders with events not on the journal, by the first settlement (ms) | until journaled |
 //! | `due:<broker>` | sorted set | names of paper orders by their next moment (ms) | while due |
@@ -154,12 +157,37 @@ fn account_day(mode: Mode, date: TradingDate, account_id: &AccountId) -> String 
     key!("day:{mode}:{date}:{account_id}")
 }
 
-fn account(mode: Mode, account_id: &AccountId) -> String {
+pub(super) fn account(mode: Mode, account_id: &AccountId) -> String {
     key!("account:{mode}:{account_id}")
 }
 
 fn totals(mode: Mode) -> String {
     key!("totals:{mode}")
+}
+
+/// Returns the key of an account's new orders in a second.
+pub(super) fn account_rate(mode: Mode, account_id: &AccountId) -> String {
+    key!("rate:{mode}:account:{account_id}")
+}
+
+/// Returns the key of a broker's new orders in a second.
+pub(super) fn broker_rate(mode: Mode, broker: &BrokerId) -> String {
+    key!("rate:{mode}:broker:{broker}")
+}
+
+/// Returns the key of an account's cancels in a second.
+pub(super) fn account_cancels(account_id: &AccountId) -> String {
+    key!("cancels:account:{account_id}")
+}
+
+/// Returns the key of a broker's cancels in a second.
+pub(super) fn broker_cancels(broker: &BrokerId) -> String {
+    key!("cancels:broker:{broker}")
+}
+
+/// Returns the key that remembers the last order with these terms.
+pub(super) fn duplicate(mode: Mode, terms: &str) -> String {
+    key!("duplicate:{mode}:{terms}")
 }
 
 /// The set of all names that [`sums_name`] returns for orders of a mode.
@@ -204,8 +232,6 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
 
 /// The field of a day's routed notional.
 pub(super) const DAILY_NOTIONAL: &str = "daily_notional";
-/// The field of the shared state that caps it.
-pub(super) const DAILY_NOTIONAL_LIMIT: &str = "daily_notional_limit";
 
 #[cfg(test)]
 mod tests {

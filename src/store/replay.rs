@@ -12,8 +12,8 @@ use super::script::{KeyTable, Move, REPLAY, Reply, day_ttl_ms, json};
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
 use crate::domain::settlement::Deltas;
-use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
+use crate::fault::Code;
 
 /// How long an order whose retention is over is remembered after a replay, in milliseconds: the journal may hold one of
 /// its events twice, and the second must find that the first has been counted.
@@ -115,14 +115,11 @@ fn encode(event: &ReplayEvent, keys: &mut KeyTable, now: Timestamp, retention_ms
 
 /// Returns the stage a journaled order is in.
 fn stage(order: &Order) -> Stage {
-    let denied = |code| {
-        matches!(
-            code,
-            ReasonCode::OrderSizeExceeded | ReasonCode::RiskLocked | ReasonCode::DailyNotionalExceeded
-        )
-    };
+    let is_unsent = |code| code == ReasonCode::DryRun || Code::of_denial(code).is_some();
     match order.status {
-        Some(OrderStatus::Rejected) if order.reason.as_ref().is_some_and(|reason| denied(reason.code)) => Stage::Denied,
+        Some(status) if status.is_ended() && order.reason.as_ref().is_some_and(|reason| is_unsent(reason.code)) => {
+            Stage::Denied
+        }
         Some(status) if status.is_ended() => Stage::Ended,
         _ => Stage::Open,
     }

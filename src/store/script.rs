@@ -38,6 +38,7 @@ scripts! {
     SETTLE = "settle.lua", "#!lua flags=allow-oom\n";
     JOURNALED = "journaled.lua", "#!lua flags=allow-oom\n";
     RELEASE = "release.lua", "#!lua flags=allow-oom\n";
+    RATE = "rate.lua", "#!lua flags=allow-oom\n";
     READ = "read.lua", "#!lua flags=no-writes\n";
     READY = "ready.lua", "#!lua flags=no-writes\n";
     NAMES = "names.lua", "#!lua flags=no-writes\n";

@@ -17,6 +17,7 @@ use crate::domain::reason::ReasonCode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::store::keys::OrderKey;
+use crate::store::rate::Exceeded;
 use crate::store::read::Record;
 use crate::store::reserve::Stage;
 use crate::wire::order_reference::{CancelAllAnswer, OrderName, decode_cancel_all, decode_order};
@@ -77,6 +78,22 @@ impl Caller {
     }
 }
 
+/// Counts a cancel against the cancels' own rates; orders have theirs, and no other rule stops a cancel.
+async fn counted(router: &Router, caller: &Caller) -> Result<(), Fault> {
+    let limits = router.limits.cancel_rates;
+    let counted = router
+        .store
+        .count_cancel(&caller.broker, &caller.account_id, limits)
+        .await;
+    let (whose, limit) = match counted.map_err(|error| unavailable(&error))? {
+        None => return Ok(()),
+        Some(Exceeded::Account(limit)) => ("the account", limit),
+        Some(Exceeded::Broker(limit)) => ("the broker", limit),
+    };
+    let detail = format!("{whose} has had {limit} cancels within this second, which is the limit; cancel again");
+    Err(Fault::new(Code::RateLimited, detail))
+}
+
 fn unknown(name: &OrderName) -> Fault {
     Fault::new(
         Code::UnknownOrder,
@@ -111,6 +128,7 @@ pub async fn get(router: &Router, call: &Call) -> Result<Answer, Fault> {
 pub async fn cancel(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let caller = Caller::of(router, call)?;
     let name = decode_order(&call.body)?;
+    counted(router, &caller).await?;
     let key = caller.key(router, &name).await?;
     cancel_one(router, &caller, &key, &name).await.map(|told| told.answer())
 }
@@ -122,6 +140,7 @@ pub async fn cancel(router: &Router, call: &Call) -> Result<Answer, Fault> {
 pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let caller = Caller::of(router, call)?;
     let symbol = decode_cancel_all(&call.body)?;
+    counted(router, &caller).await?;
     let concerns = |order: &Order| symbol.as_ref().is_none_or(|symbol| order.symbol == *symbol);
     let mut keys = open(router, &caller).await?;
     keys.retain(|(_, order)| concerns(order));

@@ -16,12 +16,13 @@ use crate::bus::call::{Answer, Call};
 use crate::domain::execution::{PendingEvent, VenueReport, VenueState};
 use crate::domain::intent::Intent;
 use crate::domain::order::Order;
-use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::reason::ReasonCode;
 use crate::fault::{Code, Fault};
 use crate::risk::Approved;
 use crate::risk::intent_age::Lifetime;
 use crate::store::keys::OrderKey;
 use crate::store::reserve::Stage;
+use crate::wire::report::ExecutionReport;
 
 /// How often an id that was known a moment ago and is free again is judged anew within one call.
 const MAX_JUDGEMENTS: usize = 8;
@@ -54,7 +55,7 @@ async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result
                 // It was released in the meantime: the id is free, and the intent is judged anew.
                 None => continue,
             },
-            Claim::Denied(order, document) => return deny(router, &order, document).await,
+            Claim::Decided(order, document) => return decided(router, &order, document).await,
             Claim::Approved(placement) => return send(router, intent, placement).await,
         }
     }
@@ -64,22 +65,23 @@ async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result
     ))
 }
 
-/// Journals a denial and tells it.
-async fn deny(router: &Router, order: &Order, document: Vec<u8>) -> Result<Told, Fault> {
+/// Journals a decision that sends nothing, and tells it: the problem of a denial, or a dry run's report.
+async fn decided(router: &Router, order: &Order, document: Vec<u8>) -> Result<Told, Fault> {
     let pending = vec![PendingEvent {
         version: order.version,
         body: document.into(),
     }];
-    let reason = order
-        .reason
-        .clone()
-        .unwrap_or_else(|| Reason::new(ReasonCode::RiskLocked, "a risk rule stopped it"));
-    match recording::record(router, order, &pending).await {
-        Ok(_) => Err(Fault::of_denial(&reason).unwrap_or_else(|| Fault::new(Code::RiskLocked, reason.message))),
-        Err(error) => Err(Fault::new(
-            Code::PersistenceFailed,
-            format!("the order was denied and not sent, but: {error}"),
-        )),
+    let sequence = recording::record(router, order, &pending).await.map_err(|error| {
+        let detail = format!("the order was decided on and not sent, but: {error}");
+        Fault::new(Code::PersistenceFailed, detail)
+    })?;
+    match order.reason.as_ref().and_then(Fault::of_denial) {
+        Some(denial) => Err(denial),
+        None => Ok(Told {
+            report: ExecutionReport::of(order),
+            journal_sequence: Some(sequence),
+            is_replay: false,
+        }),
     }
 }
 

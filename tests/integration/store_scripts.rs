@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use order_router::brokers::conformance::Terms;
 use order_router::brokers::paper::binance;
+use order_router::config::Settings;
 use order_router::domain::decimal::Decimal;
 use order_router::domain::execution::{Fill, PendingEvent, VenueReport, VenueState};
 use order_router::domain::id::{LeaseToken, OrderId};
@@ -23,17 +24,18 @@ use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::settlement::{Counter, Deltas, Reservation};
 use order_router::domain::terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::time::Timestamp;
-use order_router::risk::cap::Unit;
-use order_router::risk::{Cap, CapLimit};
+use order_router::risk::cap::{Bound, Unit};
+use order_router::risk::{Cap, Measure};
 use order_router::store::Store;
 use order_router::store::epoch::{Begun, Healing};
 use order_router::store::journaled::{Journaled, Marked};
 use order_router::store::keys::OrderKey;
 use order_router::store::replay::ReplayEvent;
-use order_router::store::reserve::{Reserve, ReserveAction, Reserved, Stage};
+use order_router::store::reserve::{ClaimOf, Question, Reserve, ReserveAction, Reserved, Stage};
 use order_router::store::settle::{Settle, Settled};
 use order_router::store::state::{StateOutcome, StateSet};
 use order_router::wire::settlement::document;
+use order_router::worker::limits;
 use redis::AsyncCommands;
 use uuid::Uuid;
 
@@ -63,11 +65,15 @@ fn cap(counter: Counter, delta: i64, limit: i64) -> Cap {
     Cap {
         rule_id: "test",
         code: ReasonCode::RiskLocked,
-        counter,
+        part: "",
+        measure: Measure::Sum(counter),
         delta,
-        limit: CapLimit::Fixed(limit),
+        offset: 0,
+        limit,
+        bound: Bound::UpTo,
         unit: Unit::Micros,
         what: "the sum",
+        spares_reductions: false,
     }
 }
 
@@ -90,14 +96,35 @@ async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserve
 }
 
 async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> Reserved {
-    let action = ReserveAction::Claim {
-        scope: order.scope(),
-        broker: order.broker.clone(),
-        caps,
+    let mut deltas = Deltas::default();
+    for cap in &caps {
+        match cap.measure {
+            Measure::Sum(Counter::Long) => deltas.long += cap.delta,
+            Measure::Sum(Counter::DailyNotional) => deltas.daily_notional += cap.delta,
+            other => panic!("{other:?}"),
+        }
+    }
+    let claim = ClaimOf {
+        only_reductions: false,
+        deltas,
         lease: lease.clone(),
         document: body(order, order.claim_deltas()),
     };
-    reserve(store, order, action).await
+    let question = Question {
+        scope: order.scope(),
+        broker: order.broker.clone(),
+        side: order.side,
+        lots: order.reservation.rest_lots,
+        base_lot: None,
+        generation: 0,
+        caps,
+        alerts: limits::of(&Settings::default()).unwrap().alerts,
+        rates: limits::of(&Settings::default()).unwrap().order_rates,
+        duplicate: None,
+        counts: false,
+        claim: Some(claim),
+    };
+    reserve(store, order, ReserveAction::Judge(Box::new(question))).await
 }
 
 /// Returns an order that is claimed, and its lease.
@@ -214,7 +241,7 @@ async fn no_sum_leaves_the_exact_range_and_what_would_is_refused_whole() {
     let other = order(&rig, 10);
     let full_range = vec![
         cap(Counter::DailyNotional, 1, MAX_EXACT),
-        cap(Counter::Long, 6, i64::MAX),
+        cap(Counter::Long, 6, MAX_EXACT + 6),
     ];
     assert_eq!(claim(&store, &other, &lease, full_range).await, Reserved::Inexact);
     assert_eq!(rig.store().await, before);
