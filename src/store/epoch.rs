@@ -192,7 +192,7 @@ impl Store {
         late: LateEvents,
     ) -> Result<(), StoreError> {
         self.load_scripts(&epoch.to_string()).await?;
-        let mut command = FINISH_HEALING.call(&healing.epoch, &[keys::meta(), keys::healing()]);
+        let mut command = FINISH_HEALING.call(&healing.epoch, &[keys::meta(), keys::healing(), keys::state()]);
         command
             .arg(epoch)
             .arg(journal_created)

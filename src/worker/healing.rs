@@ -154,6 +154,7 @@ pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
         }
     };
     state::adopt_journaled(router).await?;
+    router.control.refresh().await?;
     Ok(late)
 }
 

@@ -164,7 +164,7 @@ pub async fn claim(
         limits: &limits,
         control: &Control::unset(),
         day: &DayFigures::flat(now.utc_date()),
-        deadline,
+        deadline: deadline.max(now.after(std::time::Duration::from_secs(1))),
         now,
     });
     let order = Order::claimed(intent, OrderId::assign(prefix), Mode::Paper, reservation, now);

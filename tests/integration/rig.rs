@@ -29,6 +29,9 @@ use crate::support::servers::{NatsServer, RedisServer};
 /// How long anything may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// Keys that live for a second or two, whatever becomes of the order.
+const SHORT_LIVED: &[&str] = &["rate:", "cancels:"];
+
 /// Servers and settings of one router.
 pub struct Rig {
     pub nats: NatsServer,
@@ -89,7 +92,10 @@ impl Rig {
                     None => continue,
                 },
             };
-            store.insert(key.trim_start_matches("{or}:").to_owned(), content);
+            let name = key.trim_start_matches("{or}:");
+            if !SHORT_LIVED.iter().any(|kind| name.starts_with(kind)) {
+                store.insert(name.to_owned(), content);
+            }
         }
         store
     }

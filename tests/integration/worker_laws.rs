@@ -44,7 +44,11 @@ async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
         if key.starts_with("order:") {
             fields.remove("sid");
         }
+        // A sum that came back to nothing is no sum; and whoever has alerted may alert again.
+        fields.retain(|field, value| value != "0" && !field.starts_with("alert:"));
+        fields.remove("generation");
     }
+    store.retain(|_, fields| !fields.is_empty());
     store
 }
 

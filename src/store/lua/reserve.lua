@@ -97,7 +97,7 @@ local function claim(c, doc)
 end
 
 local function judge(c, doc)
-  if tostring(c.g) ~= generation then return {'generation', generation} end
+  if string.format('%.0f', c.g) ~= generation then return {'generation', generation} end
   local claims = c.a == 'claim' or c.a == 'reduce'
   local exposed = exposure(c.x)
   local reduction = exposed + c.x[3] <= 0
