@@ -181,7 +181,7 @@ pub async fn claim(
         side: order.side,
         lots,
         base_lot: None,
-        generation: 0,
+        generation: store.control().await.unwrap().control.generation,
         caps: assessment.caps().to_vec(),
         alerts: limits.alerts,
         rates: limits.order_rates,

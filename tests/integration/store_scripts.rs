@@ -120,7 +120,7 @@ async fn claim_with(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<
         side: order.side,
         lots: order.reservation.rest_lots,
         base_lot: None,
-        generation: 0,
+        generation: store.control().await.unwrap().control.generation,
         caps,
         alerts: limits::of(&Settings::default()).unwrap().alerts,
         rates: limits::of(&Settings::default()).unwrap().order_rates,
