@@ -164,6 +164,21 @@ pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) ->
     }
 }
 
+/// Returns the epoch a document was settled in, without reading the rest; `None` for what is no journaled report.
+pub fn epoch_of(body: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Document {
+        settlement: Of,
+    }
+    #[derive(Deserialize)]
+    struct Of {
+        epoch: i64,
+    }
+    serde_json::from_slice(body)
+        .ok()
+        .map(|document: Document| document.settlement.epoch)
+}
+
 /// Returns the order a document tells of, and its settlement.
 ///
 /// # Errors
@@ -307,6 +322,7 @@ mod tests {
         let (order, settlement) = read_document(&document.encode()).unwrap();
         assert_eq!(order, applied.order);
         assert_eq!(Deltas::from(settlement.deltas), applied.deltas);
-        assert_eq!(settlement.epoch, 7);
+        assert_eq!((settlement.epoch, epoch_of(&document.encode())), (7, Some(7)));
+        assert_eq!(epoch_of(&ExecutionReport::of(&order).encode()), None);
     }
 }

@@ -18,7 +18,7 @@ use crate::store::StoreError;
 use crate::store::epoch::{Begun, Healing, LateEvents, StoreLook};
 use crate::store::replay::ReplayEvent;
 use crate::store::state::StateOutcome;
-use crate::wire::settlement::read_document;
+use crate::wire::settlement::{epoch_of, read_document};
 
 /// How often a store that is out of use is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -164,10 +164,14 @@ async fn follow(router: &Router, late: &mut Option<Late>) -> Result<bool, Healin
     let Some(open) = late else { return Ok(false) };
     let to = router.reader.info().await?.last_sequence;
     if open.next <= to {
+        // What was settled in the epoch in force is in the store: an event's epoch is read before the store settles it.
+        let in_force = router.store.epoch();
+        let is_late = |entry: &Stored| in_force.is_none() || epoch_of(&entry.body) != in_force;
         let mut entries = std::pin::pin!(router.reader.replay(open.next, to));
         let mut events = Vec::new();
         while let Some(entry) = entries.next().await {
-            events.extend(event_of(entry?)?.map(|(event, _)| event));
+            let late = Some(entry?).filter(is_late);
+            events.extend(late.map(event_of).transpose()?.flatten().map(|(event, _)| event));
             if events.len() == REPLAY_BATCH {
                 tell_late(router.store.replay_late(&events).await?);
                 events.clear();
