@@ -132,6 +132,7 @@ impl Code {
             | ReasonCode::CancelRequested
             | ReasonCode::EndOfDay
             | ReasonCode::BrokerRejected
+            | ReasonCode::NotPlaced
             | ReasonCode::InFlight
             | ReasonCode::OutcomeUnknown
             | ReasonCode::NotJournaled => None,

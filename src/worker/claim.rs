@@ -16,7 +16,7 @@ use crate::risk::intent_age::Lifetime;
 use crate::risk::{Approved, Assessment, Decision, Observed};
 use crate::store::StoreError;
 use crate::store::keys::OrderKey;
-use crate::store::reserve::{KnownOrder, Reserve, ReserveAction, Reserved};
+use crate::store::reserve::{KnownOrder, Reserve, ReserveAction, Reserved, Stage};
 use crate::wire::settlement::document;
 
 /// What the claim came to.
@@ -62,9 +62,14 @@ pub async fn claim(router: &Router, intent: &Intent, lifetime: Lifetime) -> Resu
 async fn refuse(router: &Router, intent: &Intent, fault: Fault) -> Result<Claim, Fault> {
     let key = OrderKey::new(router.mode, &intent.account_id, &intent.client_order_id);
     match known::look(router, &key).await? {
-        Some(order) => Ok(Claim::Known(order)),
-        None => Err(fault),
+        Some(order) if !is_free_for(&order, intent) => Ok(Claim::Known(order)),
+        _ => Err(fault),
     }
+}
+
+/// Whether an id that is known is free for this intent: it is the same order, and it was given back.
+fn is_free_for(known: &KnownOrder, intent: &Intent) -> bool {
+    known.stage == Stage::Released && known.content == intent.content_hash()
 }
 
 async fn reserve_and_decide(
@@ -73,8 +78,15 @@ async fn reserve_and_decide(
     assessment: Assessment,
     mut placement: Placement,
 ) -> Result<Claim, Fault> {
-    let action = action(router, &assessment, &placement);
-    let (observed, is_claimed) = match reserve(router, &placement.order, action).await? {
+    let mut reserved = reserve(router, &placement.order, action(router, &assessment, &placement)).await?;
+    if let Reserved::Known(known) = &reserved
+        && is_free_for(known, intent)
+    {
+        // It was given back after the journal knew of it: the same order goes on under its own id.
+        placement.order.order_id = known.order_id.clone();
+        reserved = reserve(router, &placement.order, action(router, &assessment, &placement)).await?;
+    }
+    let (observed, is_claimed) = match reserved {
         Reserved::Known(order) => return Ok(Claim::Known(order)),
         Reserved::Claimed(observed) => (observed, true),
         Reserved::Over(observed) | Reserved::Probed(observed) => (observed, false),

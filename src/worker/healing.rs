@@ -3,22 +3,21 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::replaying::{self, Target};
 use super::router::Router;
-use super::{lookup, state};
+use super::{lookup, state, submission};
 use crate::bus::BusError;
-use crate::bus::journal::{JournalInfo, Stored};
-use crate::bus::subjects;
+use crate::bus::journal::JournalInfo;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 use crate::store::StoreError;
 use crate::store::epoch::{Begun, Healing, LateEvents, StoreLook};
-use crate::store::replay::ReplayEvent;
+use crate::store::read::Record;
+use crate::store::reserve::Stage;
 use crate::store::state::StateOutcome;
-use crate::wire::settlement::read_document;
 
 /// How often a store that is out of use is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -28,8 +27,6 @@ const COMPARE_EVERY: Duration = Duration::from_secs(1);
 const LATE_FOR: Duration = Duration::from_secs(30);
 /// How often they are looked for.
 const LATE_EVERY: Duration = Duration::from_secs(1);
-/// How many events one script call replays.
-const REPLAY_BATCH: usize = 256;
 
 /// What is still to be looked at after a healing.
 #[derive(Debug)]
@@ -163,18 +160,7 @@ async fn follow(router: &Router, late: &mut Option<Late>) -> Result<bool, Healin
     let Some(open) = late else { return Ok(false) };
     let to = router.reader.info().await?.last_sequence;
     if open.next <= to {
-        let mut entries = std::pin::pin!(router.reader.replay(open.next, to));
-        let mut events = Vec::new();
-        while let Some(entry) = entries.next().await {
-            events.extend(event_of(entry?)?.map(|(event, _)| event));
-            if events.len() == REPLAY_BATCH {
-                tell_late(router.store.replay_late(&events).await?);
-                events.clear();
-            }
-        }
-        if !events.is_empty() {
-            tell_late(router.store.replay_late(&events).await?);
-        }
+        tell_late(replaying::replay(router, Target::InUse, open.next, to).await?.changed);
         open.next = to + 1;
     }
     if Instant::now() < open.until {
@@ -256,7 +242,8 @@ async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result
         if info.last_sequence < next {
             break info;
         }
-        newest_epoch = newest_epoch.max(replay(router, healing, next, info.last_sequence).await?);
+        let replayed = replaying::replay(router, Target::Healing(healing), next, info.last_sequence).await?;
+        newest_epoch = newest_epoch.max(replayed.newest_epoch);
         next = info.last_sequence + 1;
     };
     restore_state(router, healing).await?;
@@ -280,58 +267,32 @@ async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result
     })
 }
 
-/// Releases every claim of the epoch that is over: none of them was sent, and none of them can be.
+/// Releases every claim of the epoch that is over: none of them was sent, and none of them can be. What was being sent
+/// stays as it is.
 async fn release_claims(router: &Router, healing: &Healing) -> Result<(), HealingError> {
+    let mut kept = 0;
     loop {
-        let claims = router.store.claims_to_heal(healing).await?;
-        let mut released = 0;
-        for claim in &claims {
-            let Some(lease) = &claim.lease else { continue };
-            let order = lookup::order_of(&claim.document)?;
-            released += usize::from(router.store.release_to_heal(healing, &order, lease).await?);
-        }
-        if released == 0 {
+        let claims = router.store.claims_to_heal(healing, kept).await?;
+        if claims.is_empty() {
             return Ok(());
         }
-    }
-}
-
-/// Replays a part of the journal, and returns the newest epoch it met.
-async fn replay(router: &Router, healing: &Healing, from: u64, to: u64) -> Result<i64, HealingError> {
-    let mut newest_epoch = 0;
-    let mut entries = std::pin::pin!(router.reader.replay(from, to));
-    let mut batch = Vec::with_capacity(REPLAY_BATCH);
-    while let Some(entry) = entries.next().await {
-        let Some((event, epoch)) = event_of(entry?)? else {
-            continue;
-        };
-        newest_epoch = newest_epoch.max(epoch);
-        batch.push(event);
-        if batch.len() == REPLAY_BATCH {
-            router.store.replay(healing, &batch).await?;
-            batch.clear();
+        for claim in &claims {
+            kept += usize::from(!release_claim(router, healing, claim).await?);
         }
     }
-    if !batch.is_empty() {
-        router.store.replay(healing, &batch).await?;
-    }
-    Ok(newest_epoch)
 }
 
-/// Reads a journal entry; `None` for events that are no order's.
-fn event_of(entry: Stored) -> Result<Option<(ReplayEvent, i64)>, HealingError> {
-    if !subjects::is_report(&entry.subject) {
-        return Ok(None);
-    }
-    let (order, settlement) = read_document(&entry.body)
-        .map_err(|error| HealingError::Journal(format!("the journal's entry {}: {error}", entry.sequence)))?;
-    let event = ReplayEvent {
-        order,
-        deltas: settlement.deltas.into(),
-        sequence: entry.sequence,
-        document: entry.body,
+async fn release_claim(router: &Router, healing: &Healing, claim: &Record) -> Result<bool, HealingError> {
+    let (Stage::Claimed, Some(lease)) = (claim.known.stage, &claim.lease) else {
+        return Ok(false);
     };
-    Ok(Some((event, settlement.epoch)))
+    let order = lookup::order_of(&claim.document)?;
+    if !submission::outlives_us(router, &order.broker) {
+        return Ok(router.store.release_to_heal(healing, &order, lease).await?);
+    }
+    // The journal may know of it as being submitted: the release has to go there, too, once the store is whole.
+    let body = submission::release_event(&order, lease, 0);
+    Ok(router.store.withdraw_to_heal(healing, &order, lease, &body).await?)
 }
 
 /// Puts the newest journaled change of the shared state in force.

@@ -12,6 +12,7 @@
 --         {'known', stage, hash, order id, version, journaled version, journal sequence}
 --         {'claimed' | 'over' | 'probed', sum before, limit, …} one pair for each cap, in order
 --         {'denied'} · {'full'} · {'inexact'}: a sum would leave the exact range
+-- A released order of the same order id and content counts as unknown.
 -- Idempotent: a second claim or denial of the same id is answered 'known'.
 local bad = stale()
 if bad then return bad end
@@ -21,12 +22,14 @@ local full = redis.call('DBSIZE') > tonumber(ARGV[2]) or redis.call('ZCARD', KEY
 local function one(c, doc)
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'h', 'o', 'v', 'jv', 'seq')
-  if known[1] then
+  -- A released order is claimed anew under its own id, by whoever knows it.
+  if known[1] and not (known[1] == 'released' and known[3] == c.o and known[2] == c.h) then
     return {'known', known[1], known[2], known[3], known[4], known[5], known[6] or '0'}
   end
   if c.a == 'deny' then
     if full then return {'full'} end
     redis.call('HSET', record, 'st', 'denied', 'h', c.h, 'o', c.o, 'v', 1, 'jv', 0, 'doc', doc)
+    redis.call('PERSIST', record)
     redis.call('SET', KEYS[c.i], c.n)
     redis.call('ZADD', KEYS[4], now, c.n)
     return {'denied'}
@@ -52,6 +55,7 @@ local function one(c, doc)
     end
   end
   redis.call('HSET', record, 'st', 'claimed', 'h', c.h, 'o', c.o, 'v', 0, 'jv', 0, 'tok', c.t, 'doc', doc)
+  redis.call('PERSIST', record)
   redis.call('SET', KEYS[c.i], c.n)
   redis.call('ZADD', KEYS[3], now + c.l, c.n)
   redis.call('SADD', KEYS[c.op], c.n)
