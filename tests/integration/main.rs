@@ -20,6 +20,7 @@ mod rest_orders;
 mod rig;
 mod store_fences;
 mod store_scripts;
+mod store_sending;
 mod support;
 mod worker_bad_input;
 mod worker_durable;

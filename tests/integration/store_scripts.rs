@@ -50,7 +50,7 @@ pub fn order(rig: &Rig, lots: i64) -> Order {
     Order::claimed(&intent, OrderId::assign(binance::PREFIX), Mode::Paper, reservation, now)
 }
 
-fn key(order: &Order) -> OrderKey {
+pub fn key(order: &Order) -> OrderKey {
     OrderKey::new(order.mode, &order.account_id, &order.client_order_id)
 }
 
@@ -71,14 +71,14 @@ fn cap(counter: Counter, delta: i64, limit: i64) -> Cap {
 }
 
 /// The caps of an order with all the room there is: what it reserves.
-fn roomy(order: &Order) -> Vec<Cap> {
+pub fn roomy(order: &Order) -> Vec<Cap> {
     let deltas = order.claim_deltas();
     [Counter::Long, Counter::DailyNotional]
         .map(|counter| cap(counter, deltas.of(counter), MAX_EXACT))
         .into()
 }
 
-async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserved {
+pub async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserved {
     let command = Reserve {
         key: key(order),
         order_id: order.order_id.clone(),
@@ -88,7 +88,7 @@ async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserve
     store.reserve(command).await.unwrap()
 }
 
-async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> Reserved {
+pub async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> Reserved {
     let action = ReserveAction::Claim {
         scope: order.scope(),
         broker: order.broker.clone(),
@@ -151,7 +151,7 @@ fn mark(order: &Order, version: u32, sequence: u64) -> Journaled {
     }
 }
 
-fn event(applied: &Applied, moved: Deltas, sequence: u64) -> ReplayEvent {
+pub fn event(applied: &Applied, moved: Deltas, sequence: u64) -> ReplayEvent {
     ReplayEvent {
         document: body(&applied.order, moved).into(),
         order: applied.order.clone(),
