@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::brokers::adapter::{NotSent, Placement};
 use crate::brokers::port::{Announced, SendGate};
-use crate::bus::journal::{Entry, Journal};
+use crate::bus::journal::{AppendError, Entry, Journal};
 use crate::bus::subjects;
 use crate::domain::time::Timestamp;
 use crate::store::sending::{Start, Started};
@@ -45,6 +45,9 @@ impl SendGate for JournaledGate {
             headers: Vec::new(),
         };
         let appended = self.journal.append(entry).await;
+        if matches!(appended, Err(AppendError::Behind { .. })) {
+            self.store.leave();
+        }
         let sequence = appended.map_err(|error| NotSent::Unavailable(error.to_string()))?;
         Ok(Announced { sequence })
     }

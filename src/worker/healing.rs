@@ -65,6 +65,18 @@ pub enum HealingError {
         /// When the journal the store knows was created.
         seen_created: String,
     },
+    /// The journal has lost entries that this worker has seen acknowledged.
+    #[error(
+        "the journal ends at {last_sequence}, and this worker has seen {seen} acknowledged, or a new entry in the place \
+         of an older one: the stream has been restored or cut. No order is taken. Restore the stream, or, if the loss is \
+         accepted, empty Redis so that it is rebuilt from the journal as it is; then restart the workers"
+    )]
+    JournalCut {
+        /// The journal's last sequence.
+        last_sequence: u64,
+        /// The highest sequence this worker has seen.
+        seen: u64,
+    },
     /// Another worker is healing.
     #[error("another worker is rebuilding the shared state")]
     Busy,
@@ -114,7 +126,7 @@ async fn wait(router: &Router, stop: &CancellationToken, pause: Duration) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY.min(pause)) => {}
         }
-        if router.store.epoch().is_none() && pause > LOOK_EVERY {
+        if (router.store.epoch().is_none() || router.journal.is_behind()) && pause > LOOK_EVERY {
             return;
         }
     }
@@ -126,6 +138,7 @@ async fn wait(router: &Router, stop: &CancellationToken, pause: Duration) {
 /// Why it is not whole; it is out of use then.
 pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
     let look = router.store.look().await?;
+    let seen = router.journal.highest_seen();
     let info = match router.reader.info().await {
         Ok(info) => info,
         Err(error) => {
@@ -135,10 +148,12 @@ pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
         }
     };
     router.room.note(&info);
-    if let Err(error) = not_behind(&look, &info) {
+    if let Err(error) = not_behind(&look, &info).and_then(|()| not_cut(router, seen, &info)) {
         router.store.leave();
         return Err(error);
     }
+    // What another worker has marked binds this one's appends, too.
+    router.journal.seen(look.journal_sequence);
     let late = match look.epoch_in_force() {
         Some(epoch) if router.store.epoch() == Some(epoch) => None,
         Some(epoch) => {
@@ -197,6 +212,17 @@ fn not_behind(look: &StoreLook, info: &JournalInfo) -> Result<(), HealingError> 
         created,
         seen: look.journal_sequence,
         seen_created: look.journal_created.clone(),
+    })
+}
+
+/// Checks the journal against what this process has seen of it itself, which the store may not know (any more).
+fn not_cut(router: &Router, seen: u64, info: &JournalInfo) -> Result<(), HealingError> {
+    if info.last_sequence >= seen && !router.journal.is_behind() {
+        return Ok(());
+    }
+    Err(HealingError::JournalCut {
+        last_sequence: info.last_sequence,
+        seen,
     })
 }
 

@@ -9,6 +9,7 @@ mod bus_service;
 mod bus_topology;
 mod conformance_store;
 mod deployed_permissions;
+mod journal_behind;
 mod outliving_venue;
 mod process_kill;
 mod published_examples;
