@@ -146,6 +146,7 @@ impl Code {
             | ReasonCode::EndOfDay
             | ReasonCode::BrokerRejected
             | ReasonCode::DryRun
+            | ReasonCode::NotPlaced
             | ReasonCode::InFlight
             | ReasonCode::OutcomeUnknown
             | ReasonCode::NotJournaled => None,

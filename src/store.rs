@@ -15,8 +15,10 @@ pub mod rate;
 pub mod read;
 pub mod release;
 pub mod replay;
+pub mod replay_submission;
 pub mod reserve;
 mod script;
+pub mod sending;
 pub mod settle;
 pub mod state;
 

@@ -127,6 +127,14 @@ pub fn event(kind: &str, account: Option<&AccountId>) -> String {
     format!("orders.events.{}.{account}", token(kind))
 }
 
+/// Returns the kind of an event of the journal; `None` for a subject that carries a report.
+pub fn event_kind(subject: &str) -> Option<&str> {
+    subject
+        .strip_prefix(EVENTS_ALL.trim_end_matches('>'))?
+        .split('.')
+        .next()
+}
+
 /// Returns the subject of a dead letter.
 pub fn dead(reason: &str) -> String {
     format!("orders.dead.{}", token(reason))

@@ -74,7 +74,7 @@ pub struct Order {
     pub reason: Option<Reason>,
     /// What it holds of the shared limits.
     pub reservation: Reservation,
-    /// What a paper venue is to do with it next.
+    /// What is to happen to it next by itself.
     pub due: Option<Due>,
 }
 
@@ -258,6 +258,7 @@ impl Order {
             VenueState::Cancelled(reason) => (OrderEvent::Cancelled, Some(reason)),
             VenueState::Expired(reason) => (OrderEvent::Expired, Some(reason)),
             VenueState::Rejected(reason) => (OrderEvent::Rejected, Some(reason)),
+            VenueState::Unknown(reason) => (OrderEvent::OutcomeUnknown, Some(reason)),
         };
         if let Some(status) = transition::next(order.status, event) {
             order.status = Some(status);

@@ -17,6 +17,8 @@ pub enum ReasonCode {
     EndOfDay,
     /// Rejected by the venue.
     BrokerRejected,
+    /// Rejected: the venue does not have it, and cannot come to have it any more.
+    NotPlaced,
     /// Denied: larger than the instrument's maximum order size.
     OrderSizeExceeded,
     /// Denied by a rule without a code of its own; `metadata.rule_id` names it.
@@ -37,7 +39,7 @@ pub enum ReasonCode {
     DryRun,
     /// A receipt: the order is still under way.
     InFlight,
-    /// A receipt: it may have been sent, and what became of it is not known yet.
+    /// It may have been sent, and what became of it is not known yet.
     OutcomeUnknown,
     /// A receipt: it was sent, and its report is not on the journal yet.
     NotJournaled,

@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created`, `late_from` and `late_until` (events of the epoch before, ms) | for ever |
 //! | `state` | hash | `generation`; `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit` (1e-6), `doc` (journal event), `journaled` (version); `trading_date` | for ever |
-//! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `doc` latest document, `p:<v>` superseded documents not journaled yet | ended: the retention |
+//! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `doc` latest document, `p:<v>` superseded documents not journaled yet; of an order that a venue may have: `sq` sequence of its last submission or release, `req` its request's timestamp, `net` what it reserves, `sent` when (ms), `asked` and `missed` how often its venue was asked and did not have it | ended or released: the retention |
 //! | `index:<order id>` | string | the order's name | ended: the retention |
 //! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow`, `fees` (1e-6), `base_fees` (1e-8 of the base asset), `open_orders`; `alert:<rule>` (ms of the last alert, Redis' clock) | for ever |
 //! | `sums_names:<mode>` | set | `<account>:<venue>:<symbol>` of every hash of sums | for ever |
@@ -18,9 +18,9 @@
 //! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock), `count` of new orders in it | 2 s |
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | the same of cancels | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
-//! | `leases` | sorted set | names of claimed orders by the end of their lease (ms, Redis' clock) | while claimed |
+//! | `leases` | sorted set | names of orders that are claimed or being sent by the end of their lease (ms, Redis' clock) | while claimed |
 //! | `outbox` | sorted set | names of orders with events not on the journal, by the first settlement (ms) | until journaled |
-//! | `due:<broker>` | sorted set | names of paper orders by their next moment (ms) | while due |
+//! | `due:<broker>` | sorted set | names of paper orders by their next moment, of unknown ones by the next question to their venue (ms) | while due |
 //! | `open:<broker>:<account>` | set | names of orders that have not ended | while open |
 //! | `healing` | string | the healer's token | its lock, 30 s |
 

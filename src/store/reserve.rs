@@ -128,6 +128,12 @@ pub struct KnownOrder {
 pub enum Stage {
     /// Claimed by a worker; nothing has been sent.
     Claimed,
+    /// On its way to a venue that outlives us: it may have been sent, and nothing has been told of it.
+    Sending,
+    /// It was given back and nothing of it was sent; that is not known to be on the journal yet.
+    Releasing,
+    /// It was given back and nothing of it was sent: the same order may be claimed anew, under its own id.
+    Released,
     /// At its venue.
     Open,
     /// Ended.
@@ -137,9 +143,17 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether it is under way, with nothing to tell of it yet.
+    pub fn is_under_way(self) -> bool {
+        matches!(self, Self::Claimed | Self::Sending | Self::Releasing)
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
         match text {
             "claimed" => Ok(Self::Claimed),
+            "sending" => Ok(Self::Sending),
+            "releasing" => Ok(Self::Releasing),
+            "released" => Ok(Self::Released),
             "open" => Ok(Self::Open),
             "ended" => Ok(Self::Ended),
             "denied" => Ok(Self::Denied),
@@ -150,6 +164,9 @@ impl Stage {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Claimed => "claimed",
+            Self::Sending => "sending",
+            Self::Releasing => "releasing",
+            Self::Released => "released",
             Self::Open => "open",
             Self::Ended => "ended",
             Self::Denied => "denied",

@@ -17,7 +17,7 @@ use crate::risk::intent_age::Lifetime;
 use crate::risk::{Admits, Approved, Decision, Sight};
 use crate::store::StoreError;
 use crate::store::keys::OrderKey;
-use crate::store::reserve::{ClaimOf, KnownOrder, Question, Reserve, ReserveAction, Reserved};
+use crate::store::reserve::{ClaimOf, KnownOrder, Question, Reserve, ReserveAction, Reserved, Stage};
 use crate::wire::settlement::document;
 
 /// How often an order is judged anew within one call because what it is judged by has changed.
@@ -57,7 +57,10 @@ pub async fn claim(router: &Router, intent: &Intent, lifetime: Lifetime) -> Resu
                 }
             },
             // What the order would be judged by is not known; its id may be.
-            Err(fault) => return known(router, intent).await?.map(Claim::Known).ok_or(fault),
+            Err(fault) => {
+                let known = known(router, intent).await?.filter(|order| !is_free_for(order, intent));
+                return known.map(Claim::Known).ok_or(fault);
+            }
         };
         match judged {
             Judged::Claim(claim) => return Ok(claim),
@@ -77,7 +80,7 @@ async fn standing(router: &Router) -> Result<Standing, Fault> {
 
 /// A refusal uses up no id; a known id is answered before it is told, and what it was judged by must be in force.
 async fn refuse(router: &Router, intent: &Intent, standing: &Standing, fault: Fault) -> Result<Judged, Fault> {
-    if let Some(order) = known(router, intent).await? {
+    if let Some(order) = known(router, intent).await?.filter(|order| !is_free_for(order, intent)) {
         return Ok(Judged::Claim(Claim::Known(order)));
     }
     let now = router.control.refresh().await.map_err(|error| unavailable(&error))?;
@@ -90,6 +93,11 @@ async fn refuse(router: &Router, intent: &Intent, standing: &Standing, fault: Fa
 async fn known(router: &Router, intent: &Intent) -> Result<Option<KnownOrder>, Fault> {
     let key = OrderKey::new(router.control.mode(), &intent.account_id, &intent.client_order_id);
     super::known::look(router, &key).await
+}
+
+/// Whether an id that is known is free for this intent: it is the same order, and it was given back.
+fn is_free_for(known: &KnownOrder, intent: &Intent) -> bool {
+    known.stage == Stage::Released && known.content == intent.content_hash()
 }
 
 /// One order under the rules.
@@ -113,9 +121,16 @@ impl<'a> Judgement<'a> {
     }
 
     /// Asks the store, and makes its answer a decision.
-    async fn put(self, router: &Router) -> Result<Judged, Fault> {
-        let action = ReserveAction::Judge(Box::new(self.question(router)));
-        let (sight, is_claimed) = match reserve_order(router, &self.assessed.order, action).await? {
+    async fn put(mut self, router: &Router) -> Result<Judged, Fault> {
+        let mut reserved = self.ask(router).await?;
+        if let Reserved::Known(known) = &reserved
+            && is_free_for(known, self.intent)
+        {
+            // It was given back after the journal knew of it: the same order goes on under its own id.
+            self.assessed.order.order_id = known.order_id.clone();
+            reserved = self.ask(router).await?;
+        }
+        let (sight, is_claimed) = match reserved {
             Reserved::Known(order) => return Ok(Judged::Claim(Claim::Known(order))),
             Reserved::Outdated(_) => return Ok(Judged::Outdated),
             Reserved::Claimed(sight) => (sight, true),
@@ -124,6 +139,11 @@ impl<'a> Judgement<'a> {
         };
         stop_point::reach("after_reserve");
         self.decide(router, &sight, is_claimed).await.map(Judged::Claim)
+    }
+
+    async fn ask(&self, router: &Router) -> Result<Reserved, Fault> {
+        let action = ReserveAction::Judge(Box::new(self.question(router)));
+        reserve_order(router, &self.assessed.order, action).await
     }
 
     fn question(&self, router: &Router) -> Question {

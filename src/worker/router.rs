@@ -14,6 +14,7 @@ use super::signals::Signals;
 use crate::brokers::handle::BrokerHandle;
 use crate::bus::journal::{Journal, JournalInfo, Reader};
 use crate::config::Settings;
+use crate::config::brokers::InquirySettings;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
@@ -48,6 +49,10 @@ pub struct Router {
     pub rates: Arc<Rates>,
     /// The time limits of calls that name none.
     pub patience: Patience,
+    /// How venues are asked what became of an order.
+    pub inquiry: InquirySettings,
+    /// How long one call to a broker may take.
+    pub call_timeout: Duration,
     /// Whether the journal has room for new orders.
     pub room: Room,
     /// Work that outlives the call it comes from; a drain waits for it.

@@ -15,6 +15,7 @@ use order_router::wire::report::ExecutionReport;
 use order_router::wire::settlement::read_document;
 use order_router::wire::signal::RiskSignal;
 use order_router::wire::state::{RouterState, StateEvent, decode_change};
+use order_router::wire::submission::SubmissionEvent;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +115,7 @@ fn written_again(schema: &str, body: &[u8]) -> Option<String> {
         "risk-signal" => again::<RiskSignal>(body),
         "router-state" => again::<RouterState>(body),
         "state-event" => again::<StateEvent>(body),
+        "submission-event" => again::<SubmissionEvent>(body),
         _ => return None,
     })
 }

@@ -115,6 +115,14 @@ impl Rig {
         value.unwrap_or(0)
     }
 
+    /// Waits until nothing is in the outbox.
+    pub async fn quiet_outbox(&self) {
+        poll::until(SOON, "nothing in the outbox", async || {
+            !self.store_keys().await.iter().any(|key| key == "outbox")
+        })
+        .await;
+    }
+
     /// Waits until nothing is claimed, in the outbox or in flight.
     pub async fn quiet(&self) {
         poll::until(SOON, "nothing claimed and nothing in the outbox", async || {

@@ -53,7 +53,7 @@ pub fn order(rig: &Rig, lots: i64) -> Order {
     Order::claimed(&intent, OrderId::assign(binance::PREFIX), Mode::Paper, reservation, now)
 }
 
-fn key(order: &Order) -> OrderKey {
+pub fn key(order: &Order) -> OrderKey {
     OrderKey::new(order.mode, &order.account_id, &order.client_order_id)
 }
 
@@ -78,14 +78,14 @@ fn cap(counter: Counter, delta: i64, limit: i64) -> Cap {
 }
 
 /// The caps of an order with all the room there is: what it reserves.
-fn roomy(order: &Order) -> Vec<Cap> {
+pub fn roomy(order: &Order) -> Vec<Cap> {
     let deltas = order.claim_deltas();
     [Counter::Long, Counter::DailyNotional]
         .map(|counter| cap(counter, deltas.of(counter), MAX_EXACT))
         .into()
 }
 
-async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserved {
+pub async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserved {
     let command = Reserve {
         key: key(order),
         order_id: order.order_id.clone(),
@@ -95,7 +95,7 @@ async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserve
     store.reserve(command).await.unwrap()
 }
 
-async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> Reserved {
+pub async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> Reserved {
     let mut deltas = Deltas::default();
     for cap in &caps {
         match cap.measure {
@@ -184,7 +184,7 @@ fn mark(order: &Order, version: u32, sequence: u64) -> Journaled {
     }
 }
 
-fn event(applied: &Applied, moved: Deltas, sequence: u64) -> ReplayEvent {
+pub fn event(applied: &Applied, moved: Deltas, sequence: u64) -> ReplayEvent {
     ReplayEvent {
         document: body(&applied.order, moved).into(),
         order: applied.order.clone(),

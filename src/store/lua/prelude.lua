@@ -41,3 +41,13 @@ local function move_sums(moves, day_ttl_ms)
     end
   end
 end
+
+-- Gives back what an order holds that is being sent, by the record's own word: {key, field, delta, daily}.
+local function undo_reserved(record)
+  local net = redis.call('HGET', record, 'net')
+  for _, move in ipairs(net and cjson.decode(net) or {}) do
+    if not move[4] or redis.call('EXISTS', move[1]) == 1 then
+      redis.call('HINCRBY', move[1], move[2], string.format('%.0f', -move[3]))
+    end
+  end
+end

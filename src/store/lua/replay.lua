@@ -17,7 +17,7 @@ for at = 4, #ARGV, 2 do
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o')
   local version = tonumber(known[2] or '0')
-  if known[1] and known[4] ~= c.o then
+  if known[1] and known[4] ~= c.o and known[1] ~= 'released' then
     -- Of two orders for one id the first on the journal counts; the later is void.
     changed = changed
   elseif known[1] and c.v <= version then
@@ -34,6 +34,8 @@ for at = 4, #ARGV, 2 do
       end
     end
   else
+    -- The first report tells its moves from nothing; what the order holds by its submission is given back.
+    if version == 0 then undo_reserved(record) end
     move_sums(c.d, ARGV[3])
     changed = changed + 1
     redis.call('DEL', record)

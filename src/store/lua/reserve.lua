@@ -23,6 +23,7 @@
 --         {'claimed' | 'over' | 'probed', reduction (0 or 1), duplicate (0 or 1), how many rates, orders of this second
 --          before it for each, then for each cap the measure before it and whether it is the first to alert (0 or 1)}
 --         {'denied'} · {'full'} · {'inexact'}: a sum would leave the exact range
+-- A released order of the same order id and content counts as unknown.
 -- Idempotent: a second claim or denial of the same id is answered 'known'.
 local bad = stale()
 if bad then return bad end
@@ -91,6 +92,7 @@ local function claim(c, doc)
   if c.u then redis.call('SET', KEYS[c.u[1]], c.n, 'PX', c.u[2]) end
   redis.call('SADD', KEYS[c.s], c.sn)
   redis.call('HSET', record, 'st', 'claimed', 'h', c.h, 'o', c.o, 'v', 0, 'jv', 0, 'tok', c.t, 'doc', doc)
+  redis.call('PERSIST', record)
   redis.call('SET', KEYS[c.i], c.n)
   redis.call('ZADD', KEYS[3], now + c.l, c.n)
   redis.call('SADD', KEYS[c.op], c.n)
@@ -124,13 +126,15 @@ end
 local function one(c, doc)
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'h', 'o', 'v', 'jv', 'seq')
-  if known[1] then
+  -- A released order is claimed anew under its own id, by whoever knows it.
+  if known[1] and not (known[1] == 'released' and known[3] == c.o and known[2] == c.h) then
     return {'known', known[1], known[2], known[3], known[4], known[5], known[6] or '0'}
   end
   if c.a == 'look' then return {'probed', '0', '0', '0'} end
   if c.a == 'deny' then
     if full then return {'full'} end
     redis.call('HSET', record, 'st', 'denied', 'h', c.h, 'o', c.o, 'v', 1, 'jv', 0, 'doc', doc)
+    redis.call('PERSIST', record)
     redis.call('SET', KEYS[c.i], c.n)
     redis.call('ZADD', KEYS[4], now, c.n)
     return {'denied'}

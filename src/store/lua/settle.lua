@@ -31,6 +31,8 @@ local function one(c, doc)
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'doc', 'o')
   if not known[1] or known[7] ~= c.o then return {'missing'} end
+  -- It was given back, and nothing of it was sent.
+  if known[1] == 'releasing' or known[1] == 'released' then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
   if known[5] == c.s then
     local before = redis.call('HGET', record, 'p:' .. (version - 1))
