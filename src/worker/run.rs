@@ -193,7 +193,11 @@ fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [Jo
     let (alerts, alerts_task) = Journal::start(bus.clone(), pipelined);
     let afterwards = TaskTracker::new();
     let rates = Arc::new(settings.risk.rates());
-    let brokers = brokers::start(&settings.brokers, &store, &rates)?;
+    let calendar = settings
+        .risk
+        .calendar()
+        .ok_or_else(|| unusable("the beginning of the trading day"))?;
+    let brokers = brokers::start(&settings.brokers, &store, &rates, &calendar)?;
     let control = ControlCell::new(store.clone());
     let router = Router {
         journal,
