@@ -15,6 +15,7 @@ pub mod metadata;
 pub mod money;
 pub mod order;
 pub mod quantity;
+pub mod quote;
 pub mod rates;
 pub mod reason;
 pub mod settlement;

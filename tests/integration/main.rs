@@ -9,6 +9,7 @@ mod bus_service;
 mod bus_topology;
 mod conformance_store;
 mod deployed_permissions;
+mod market_quotes;
 mod process_kill;
 mod published_examples;
 mod rest_codes;
