@@ -11,6 +11,7 @@ pub mod number;
 pub mod object;
 pub mod order_reference;
 pub mod problem;
+pub mod quote;
 pub mod report;
 pub mod settlement;
 pub mod signal;

@@ -11,6 +11,7 @@ use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::{MissingId, decode};
 use order_router::wire::order_reference::{CancelAllAnswer, decode_cancel_all, decode_order};
 use order_router::wire::problem::Problem;
+use order_router::wire::quote::decode_quote;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::settlement::read_document;
 use order_router::wire::signal::RiskSignal;
@@ -93,6 +94,7 @@ fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Faul
     };
     Some(match schema {
         "execution-intent" => decode(body, missing_id).map(|_| ()),
+        "market-quote" => decode_quote(body).map(|_| ()),
         "order-reference" => decode_order(body).map(|_| ()),
         "cancel-all-request" => decode_cancel_all(body).map(|_| ()),
         "state-change-request" => decode_change(body).map(|_| ()),

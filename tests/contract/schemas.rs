@@ -5,6 +5,7 @@ use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::ExecutionIntent;
 use order_router::wire::order_reference::{CancelAllAnswer, CancelAllRequest, OrderReference};
 use order_router::wire::problem::Problem;
+use order_router::wire::quote::MarketQuote;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::signal::RiskSignal;
 use order_router::wire::state::{RouterState, StateChangeRequest, StateEvent};
@@ -36,6 +37,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         one::<DeadLetter>("dead-letter"),
         one::<ExecutionIntent>("execution-intent"),
         one::<ExecutionReport>("execution-report"),
+        one::<MarketQuote>("market-quote"),
         one::<OrderReference>("order-reference"),
         one::<Problem>("problem"),
         one::<RiskSignal>("risk-signal"),

@@ -8,8 +8,10 @@
 
 use std::process::Output;
 
+use order_router::bus::subjects;
 use order_router::config::nats::Secret;
-use order_router::domain::terms::OrderStatus;
+use order_router::domain::terms::{Mode, OrderStatus};
+use order_router::domain::time::Timestamp;
 use order_router::sidecar::Sidecar;
 use order_router::wire::report::ExecutionReport;
 use order_router::worker::Worker;
@@ -23,7 +25,7 @@ use crate::support::servers::{NatsOptions, NatsServer};
 async fn shipped() -> NatsServer {
     let config = std::fs::read_to_string(repository().join("deploy/nats.conf")).unwrap();
     let mut accounts = config[config.find("\naccounts {").unwrap()..].to_owned();
-    for user in ["worker", "sidecar", "client", "operator"] {
+    for user in ["worker", "sidecar", "client", "market", "operator"] {
         let variable = format!("$ORDER_ROUTER_NATS_{}_PASSWORD", user.to_uppercase());
         assert!(accounts.contains(&variable));
         accounts = accounts.replace(&variable, &format!("{user}-test"));
@@ -106,6 +108,37 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
         .unwrap();
     assert_eq!(posted.status(), 201);
     assert!(!nats.log_text().contains("STREAM.PURGE"));
+
+    // Reference prices come from the source of market data, and from no algorithm.
+    let bitcoin = worker
+        .router()
+        .instruments
+        .all()
+        .find(|one| one.symbol.as_str() == "BTCUSDT");
+    let bitcoin = bitcoin.unwrap();
+    let mark = || {
+        worker
+            .router()
+            .prices
+            .mark(bitcoin, Mode::Live)
+            .map(|price| price.decimal().to_string())
+    };
+    for (name, last) in [("client", "1"), ("market", "2")] {
+        let options = async_nats::ConnectOptions::with_user_and_password(name.to_owned(), format!("{name}-test"));
+        let publisher = options.connect(nats.url()).await.unwrap();
+        let quote = format!(r#"{{"last": {last}, "timestamp": "{}"}}"#, Timestamp::now());
+        let subject = subjects::quotes("binance.spot", "BTCUSDT");
+        publisher.publish(subject, quote.into()).await.unwrap();
+        publisher.flush().await.unwrap();
+    }
+    poll::until(SOON, "the quote of the market counts", async || {
+        mark().as_deref() == Some("2")
+    })
+    .await;
+    assert!(
+        nats.log_text().contains("market.quotes.binance.spot.BTCUSDT"),
+        "the client is refused"
+    );
     sidecar.drain(SOON).await;
     worker.drain(SOON).await;
 }

@@ -10,6 +10,7 @@ mod bus_topology;
 mod conformance_store;
 mod deployed_permissions;
 mod journal_behind;
+mod market_quotes;
 mod outliving_venue;
 mod process_kill;
 mod published_examples;
