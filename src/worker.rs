@@ -4,6 +4,7 @@
 //! [`events`] (later fills of paper orders), [`recovery`] (what a dead worker left) and [`healing`] (a store that is
 //! not the one we know).
 
+pub mod adjust;
 pub mod admission;
 pub mod book;
 mod brokers;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::router::Router;
-use super::{lookup, state};
+use super::{adjust, lookup, state};
 use crate::bus::BusError;
 use crate::bus::journal::{JournalInfo, Stored};
 use crate::bus::subjects;
@@ -71,6 +71,15 @@ pub enum HealingError {
     /// Another worker is healing.
     #[error("another worker is rebuilding the shared state")]
     Busy,
+}
+
+impl From<adjust::ReplayError> for HealingError {
+    fn from(error: adjust::ReplayError) -> Self {
+        match error {
+            adjust::ReplayError::Store(error) => Self::Store(error),
+            adjust::ReplayError::Event(error) => Self::Journal(error.to_string()),
+        }
+    }
 }
 
 impl From<Fault> for HealingError {
@@ -166,15 +175,19 @@ async fn follow(router: &Router, late: &mut Option<Late>) -> Result<bool, Healin
         let mut entries = std::pin::pin!(router.reader.replay(open.next, to));
         let mut events = Vec::new();
         while let Some(entry) = entries.next().await {
-            events.extend(event_of(entry?)?.map(|(event, _)| event));
+            let entry = entry?;
+            if subjects::is_adjustment(&entry.subject) {
+                replay_late(router, &mut events).await?;
+                let (_, changed) = adjust::replay(router, None, &entry).await?;
+                tell_late(u64::from(changed));
+                continue;
+            }
+            events.extend(event_of(entry)?.map(|(event, _)| event));
             if events.len() == REPLAY_BATCH {
-                tell_late(router.store.replay_late(&events).await?);
-                events.clear();
+                replay_late(router, &mut events).await?;
             }
         }
-        if !events.is_empty() {
-            tell_late(router.store.replay_late(&events).await?);
-        }
+        replay_late(router, &mut events).await?;
         open.next = to + 1;
     }
     if Instant::now() < open.until {
@@ -182,6 +195,14 @@ async fn follow(router: &Router, late: &mut Option<Late>) -> Result<bool, Healin
     }
     *late = None;
     Ok(false)
+}
+
+async fn replay_late(router: &Router, events: &mut Vec<ReplayEvent>) -> Result<(), StoreError> {
+    if !events.is_empty() {
+        tell_late(router.store.replay_late(events).await?);
+        events.clear();
+    }
+    Ok(())
 }
 
 fn tell_late(events: u64) {
@@ -302,7 +323,18 @@ async fn replay(router: &Router, healing: &Healing, from: u64, to: u64) -> Resul
     let mut entries = std::pin::pin!(router.reader.replay(from, to));
     let mut batch = Vec::with_capacity(REPLAY_BATCH);
     while let Some(entry) = entries.next().await {
-        let Some((event, epoch)) = event_of(entry?)? else {
+        let entry = entry?;
+        if subjects::is_adjustment(&entry.subject) {
+            // What came before it goes first: the store's watermark must not pass an entry that is still to be applied.
+            if !batch.is_empty() {
+                router.store.replay(healing, &batch).await?;
+                batch.clear();
+            }
+            let (epoch, _) = adjust::replay(router, Some(healing), &entry).await?;
+            newest_epoch = newest_epoch.max(epoch);
+            continue;
+        }
+        let Some((event, epoch)) = event_of(entry)? else {
             continue;
         };
         newest_epoch = newest_epoch.max(epoch);

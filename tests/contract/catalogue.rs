@@ -53,9 +53,11 @@ fn addresses() -> Vec<String> {
         subjects::cancel_all(&broker, &account),
         subjects::STATE_GET.to_owned(),
         subjects::STATE_SET.to_owned(),
+        subjects::ADJUST.to_owned(),
         subjects::BROKERS.to_owned(),
         subjects::reports(&broker, &account),
         subjects::event("state", None),
+        subjects::adjustment(&account),
         subjects::dead("REASON"),
         subjects::alert("LEVEL", &account),
     ];

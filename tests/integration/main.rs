@@ -20,6 +20,7 @@ mod rig;
 mod store_fences;
 mod store_scripts;
 mod support;
+mod worker_adjust;
 mod worker_bad_input;
 mod worker_durable;
 mod worker_guards;
