@@ -3,6 +3,7 @@
 //! Every type here is parsed once, at the edge; behind it there are no raw strings, floats or options that cannot be
 //! none. This room imports nothing of the crate.
 
+pub mod adjustment;
 pub mod calendar;
 pub mod control;
 pub mod day;

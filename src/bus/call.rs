@@ -21,19 +21,22 @@ pub enum Endpoint {
     StateGet,
     /// Changes mode, trading state and limits.
     StateSet,
+    /// Books an adjustment.
+    Adjust,
     /// Lists the brokers.
     Brokers,
 }
 
 impl Endpoint {
     /// Every endpoint of the service.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Submit,
         Self::Get,
         Self::Cancel,
         Self::CancelAll,
         Self::StateGet,
         Self::StateSet,
+        Self::Adjust,
         Self::Brokers,
     ];
 
@@ -46,6 +49,7 @@ impl Endpoint {
             Self::CancelAll => "cancel_all",
             Self::StateGet => "state_get",
             Self::StateSet => "state_set",
+            Self::Adjust => "adjust",
             Self::Brokers => "brokers",
         }
     }
@@ -59,6 +63,7 @@ impl Endpoint {
             Self::CancelAll => subjects::CANCEL_ALL_ALL,
             Self::StateGet => subjects::STATE_GET,
             Self::StateSet => subjects::STATE_SET,
+            Self::Adjust => subjects::ADJUST,
             Self::Brokers => subjects::BROKERS,
         }
     }

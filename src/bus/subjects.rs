@@ -33,6 +33,8 @@ pub const QUOTES_ALL: &str = "market.quotes.>";
 pub const STATE_GET: &str = "router.state.get";
 /// Changes mode, trading state and limits.
 pub const STATE_SET: &str = "router.state.set";
+/// Books an adjustment.
+pub const ADJUST: &str = "router.adjust";
 /// Lists the brokers.
 pub const BROKERS: &str = "router.brokers";
 
@@ -49,6 +51,9 @@ pub const CANCEL_ALL_ALL: &str = "orders.cancel_all.*.*";
 pub const DEAD_MAX_DELIVER: &str = "max_deliver";
 /// The account's place in an event that belongs to none.
 pub const NO_ACCOUNT: &str = "_";
+
+/// The kind of the journal's events that tell adjustments.
+const ADJUSTMENT: &str = "adjustment";
 
 const INTENTS_PREFIX: &str = "orders.intents.";
 const INBOX_PREFIX: &str = "_INBOX.";
@@ -133,6 +138,16 @@ pub fn event_kind(subject: &str) -> Option<&str> {
         .strip_prefix(EVENTS_ALL.trim_end_matches('>'))?
         .split('.')
         .next()
+}
+
+/// Returns the journal's subject of an account's adjustments.
+pub fn adjustment(account: &AccountId) -> String {
+    event(ADJUSTMENT, Some(account))
+}
+
+/// Whether a subject of the journal carries an adjustment.
+pub fn is_adjustment(subject: &str) -> bool {
+    event_kind(subject) == Some(ADJUSTMENT)
 }
 
 /// Returns the subject of a dead letter.
@@ -229,6 +244,9 @@ mod tests {
         assert_eq!(broker_of_intents("orders.intents.>"), None);
         assert_eq!(broker_of_intents("orders.intents.*.*"), None);
         assert_eq!(event("day", None), "orders.events.day._");
+        assert_eq!(adjustment(&account), "orders.events.adjustment.fund-7");
+        assert!(is_adjustment(&adjustment(&account)));
+        assert!(!is_adjustment(&event("state", None)) && !is_adjustment("orders.reports.adjustment.a"));
         assert_eq!(dead("a.b *"), "orders.dead.a%2Eb%20%2A");
         assert_eq!(
             quotes("binance.spot", "BTC/USDT"),

@@ -102,7 +102,8 @@ pub fn decode_change(body: &[u8]) -> Result<StateChange, Fault> {
     })
 }
 
-fn note(text: &str) -> Result<String, String> {
+/// Reads an `actor` or a `reason`.
+pub(super) fn note(text: &str) -> Result<String, String> {
     let characters = text.chars().count();
     if (1..=MAX_NOTE_CHARACTERS).contains(&characters) && !text.chars().any(char::is_control) {
         Ok(text.to_owned())

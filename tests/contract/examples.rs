@@ -6,6 +6,7 @@ use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::Intent;
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Code, Fault};
+use order_router::wire::adjustment::{AdjustmentEvent, decode_adjustment};
 use order_router::wire::brokers::BrokersAnswer;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::{MissingId, decode};
@@ -93,6 +94,7 @@ fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Faul
         Door::Durable => MissingId::Refused,
     };
     Some(match schema {
+        "adjustment-request" => decode_adjustment(body).map(|_| ()),
         "execution-intent" => decode(body, missing_id).map(|_| ()),
         "market-quote" => decode_quote(body).map(|_| ()),
         "order-reference" => decode_order(body).map(|_| ()),
@@ -109,6 +111,7 @@ fn written_again(schema: &str, body: &[u8]) -> Option<String> {
         serde_json::to_string(&value).expect("JSON")
     }
     Some(match schema {
+        "adjustment-event" => again::<AdjustmentEvent>(body),
         "brokers" => again::<BrokersAnswer>(body),
         "cancel-all-answer" => again::<CancelAllAnswer>(body),
         "dead-letter" => again::<DeadLetter>(body),

@@ -1,5 +1,6 @@
 //! `subjects/schemas` is generated from the wire types.
 
+use order_router::wire::adjustment::{AdjustmentEvent, AdjustmentRequest};
 use order_router::wire::brokers::BrokersAnswer;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::ExecutionIntent;
@@ -31,6 +32,8 @@ struct Document {
 /// Every published schema: its file's name, and the type it is made from.
 pub fn all() -> Vec<(&'static str, String)> {
     vec![
+        one::<AdjustmentEvent>("adjustment-event"),
+        one::<AdjustmentRequest>("adjustment-request"),
         one::<BrokersAnswer>("brokers"),
         one::<CancelAllAnswer>("cancel-all-answer"),
         one::<CancelAllRequest>("cancel-all-request"),

@@ -89,6 +89,21 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
     assert!(!command(&nats, "client", &limit).await.status.success());
     let set = command(&nats, "operator", &limit).await;
     assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    // Nor can it book positions or cash, and no more can the sidecar.
+    let adjust: Vec<&str> = "adjust --account a --cash 5 --actor test --reason test --id d1"
+        .split(' ')
+        .collect();
+    for name in ["client", "sidecar"] {
+        let refused = command(&nats, name, &adjust).await;
+        assert!(!refused.status.success(), "{name}");
+    }
+    let booked = command(&nats, "operator", &[&adjust[..], &["--json"]].concat()).await;
+    assert!(booked.status.success(), "{}", String::from_utf8_lossy(&booked.stderr));
+    let booked: serde_json::Value = serde_json::from_slice(&booked.stdout).unwrap();
+    assert_eq!(
+        (booked["adjustment_id"].as_str(), booked["cash"].as_i64()),
+        (Some("d1"), Some(5))
+    );
     let checked = command(&nats, "operator", &["topology", "--check"]).await;
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 

@@ -24,6 +24,7 @@ mod store_fences;
 mod store_scripts;
 mod store_sending;
 mod support;
+mod worker_adjust;
 mod worker_bad_input;
 mod worker_durable;
 mod worker_guards;
