@@ -16,11 +16,12 @@ use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
-use order_router::fault::Fault;
+use order_router::fault::{Code, Fault};
 use order_router::wire::report::ExecutionReport;
 use order_router::worker::Worker;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use redis::AsyncCommands;
 
 use crate::support::poll;
@@ -274,4 +275,18 @@ impl Client {
             .map(|entry| ExecutionReport::decode(&entry.body).unwrap())
             .collect()
     }
+}
+
+/// Submits all at once; returns the reports and the codes of the faults.
+pub async fn race(client: &Client, bodies: Vec<String>) -> (Vec<ExecutionReport>, Vec<Code>) {
+    let answers = join_all(bodies.iter().map(|body| client.submit(body))).await;
+    let (mut reports, mut codes) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(reply) => reports.push(ExecutionReport::decode(&reply.body).unwrap()),
+            Err(CallError::Fault(fault)) => codes.push(fault.code),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (reports, codes)
 }

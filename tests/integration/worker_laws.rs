@@ -18,23 +18,9 @@ use order_router::fault::Code;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::state::RouterState;
 
-use crate::rig::{Client, Rig, SOON, ibkr, intent};
+use crate::rig::{Client, Rig, SOON, ibkr, intent, race};
 use crate::support::poll;
 use crate::support::proxy::Proxy;
-
-/// Submits all at once; returns the reports and the codes of the faults.
-async fn race(client: &Client, bodies: Vec<String>) -> (Vec<ExecutionReport>, Vec<Code>) {
-    let answers = join_all(bodies.iter().map(|body| client.submit(body))).await;
-    let (mut reports, mut codes) = (Vec::new(), Vec::new());
-    for answer in answers {
-        match answer {
-            Ok(reply) => reports.push(ExecutionReport::decode(&reply.body).unwrap()),
-            Err(order_router::bus::client::CallError::Fault(fault)) => codes.push(fault.code),
-            Err(error) => panic!("{error}"),
-        }
-    }
-    (reports, codes)
-}
 
 /// What must be the same before and after a healing: sums, days, orders and what is due; not the bookkeeping.
 async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
