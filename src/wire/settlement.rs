@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::grammar::{CivilDate, UtcTimestamp};
 use super::number::PlainNumber;
@@ -20,12 +21,19 @@ use crate::domain::time::{Timestamp, TradingDate};
 /// What an event moved, and what is needed to rebuild the shared state from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settlement {
+    /// The settlement's own id: it tells two effects apart that claim the same version of an order. The first of them on
+    /// the journal counts. None on what was not settled: submissions and denials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
     /// The store's epoch it was settled in.
     pub epoch: i64,
     /// The hash of the intent's content.
     pub content: String,
     /// The moves of the shared sums since the order's version before; from nothing for version 1.
     pub deltas: SettlementDeltas,
+    /// The order's moves of the shared sums in all, from nothing.
+    #[serde(default)]
+    pub total: SettlementDeltas,
     /// The lot that quantities count in.
     #[schemars(with = "PlainNumber")]
     pub lot_size: Decimal,
@@ -54,7 +62,7 @@ pub struct Settlement {
 }
 
 /// The moves of the shared sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SettlementDeltas {
     /// Long exposure, in lots.
     pub long: i64,
@@ -128,6 +136,17 @@ impl From<SettlementDeltas> for Deltas {
 
 /// Returns the journal's document of an order: its report with the settlement.
 pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) -> ExecutionReport {
+    settled_document(order, deltas, epoch, figures, None)
+}
+
+/// Returns the journal's document of an effect that was settled under an id of its own.
+pub fn settled_document(
+    order: &Order,
+    deltas: Deltas,
+    epoch: i64,
+    figures: Metadata,
+    id: Option<Uuid>,
+) -> ExecutionReport {
     let reservation = &order.reservation;
     let due = order.due.map(|due| SettlementDue {
         at: due.at,
@@ -135,9 +154,11 @@ pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) ->
     });
     ExecutionReport {
         settlement: Some(Box::new(Settlement {
+            id,
             epoch,
             content: order.content.0.to_string(),
             deltas: deltas.into(),
+            total: order.moved.into(),
             lot_size: reservation.lot_size,
             base_rate: reservation.base_rate,
             rest_lots: reservation.rest_lots,
@@ -150,6 +171,19 @@ pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) ->
         })),
         ..ExecutionReport::of(order)
     }
+}
+
+/// Returns the id a document was settled under, if it has one.
+pub fn settlement_id(body: &[u8]) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Document {
+        settlement: Part,
+    }
+    #[derive(Deserialize)]
+    struct Part {
+        id: Option<Uuid>,
+    }
+    serde_json::from_slice::<Document>(body).ok()?.settlement.id
 }
 
 /// Returns the order a document tells of, and its settlement.
@@ -241,6 +275,7 @@ pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), Docu
             trading_date: settlement.trading_date,
         },
         due: due.transpose()?,
+        moved: settlement.total.into(),
     };
     Ok((order, settlement))
 }

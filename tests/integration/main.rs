@@ -25,6 +25,7 @@ mod store_sending;
 mod support;
 mod worker_bad_input;
 mod worker_durable;
+mod worker_firsts;
 mod worker_guards;
 mod worker_laws;
 mod worker_orders;

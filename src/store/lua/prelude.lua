@@ -51,3 +51,10 @@ local function undo_reserved(record)
     end
   end
 end
+
+-- The id of the settlement that made a version of an order that is not on the journal yet, or nil.
+local function settlement_of(record, version, latest)
+  local doc = redis.call('HGET', record, version == latest and 'doc' or 'p:' .. version)
+  local settlement = doc and cjson.decode(doc).settlement
+  return settlement and settlement.id
+end
