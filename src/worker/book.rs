@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::store::keys::OrderKey;
 use crate::store::settle::{Settle, Settled};
 use crate::store::{Store, StoreError};
-use crate::wire::settlement::{document, read_document};
+use crate::wire::settlement::{read_document, settled_document};
 
 use super::stop_point;
 
@@ -184,14 +184,15 @@ async fn book(
         .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
     let told = reserved.plus(&deltas);
     let told = told.ok_or_else(|| BookError::Unavailable("its sums leave the exact range".to_owned()))?;
-    let body = Bytes::from(document(&order, told, epoch, figures).encode());
+    let settlement_id = Uuid::now_v7();
+    let body = Bytes::from(settled_document(&order, told, epoch, figures, Some(settlement_id)).encode());
     let settle = Settle {
         order,
         deltas,
         document: body.clone(),
         lease: fence.lease,
         deadline: fence.deadline,
-        settlement_id: Uuid::now_v7(),
+        settlement_id,
     };
     let mut pending = send(store, &settle).await?;
     pending.push(PendingEvent {

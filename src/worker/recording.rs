@@ -15,8 +15,10 @@ use crate::store::journaled::{Journaled, Marked};
 use crate::store::keys::OrderKey;
 use crate::store::replay::ReplayEvent;
 use crate::wire::report::ExecutionReport;
-use crate::wire::settlement::read_document;
+use crate::wire::settlement::{read_document, settlement_id};
 
+use super::healing::HealingError;
+use super::replaying::{self, Target};
 use super::router::Router;
 use super::stop_point;
 
@@ -128,7 +130,7 @@ pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) ->
     let subject = subjects::reports(&order.broker, &order.account_id);
     let entry = |event: &PendingEvent| Entry {
         subject: subject.clone(),
-        message_id: format!("{}:{}", order.order_id, event.version),
+        message_id: message_id(order, event),
         body: event.body.clone(),
         headers: Vec::new(),
     };
@@ -146,9 +148,18 @@ pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) ->
         key: key.clone(),
         order_id: order.order_id.clone(),
         version: event.version,
+        settlement_id: settlement_id(&event.body),
         sequence,
     };
     Ok(pending.iter().zip(sequences).map(mark).collect())
+}
+
+/// Returns what tells a repetition of an event from another effect that claims the same version of the order.
+fn message_id(order: &Order, event: &PendingEvent) -> String {
+    match settlement_id(&event.body) {
+        Some(id) => format!("{}:{}:{}", order.order_id, event.version, id.simple()),
+        None => format!("{}:{}", order.order_id, event.version),
+    }
 }
 
 /// Marks an event as journaled. One that the store has lost (a copy restored from before its settlement) is replayed into
@@ -174,7 +185,12 @@ pub async fn mark_or_replay(router: &Router, mark: Journaled, event: &PendingEve
         sequence,
         document: event.body.clone(),
     };
-    if router.store.replay_late(&[replay]).await? > 0 {
+    let replayed = replaying::reports(router, Target::InUse, &[replay]).await;
+    let replayed = replayed.map_err(|error| match error {
+        HealingError::Store(error) => error,
+        other => StoreError::NotExecuted(other.to_string()),
+    })?;
+    if replayed > 0 {
         tracing::warn!(order_id = %mark.order_id, version = mark.version, "an event the store had lost was replayed");
     }
     Ok(())

@@ -28,6 +28,7 @@ mod support;
 mod worker_adjust;
 mod worker_bad_input;
 mod worker_durable;
+mod worker_firsts;
 mod worker_guards;
 mod worker_laws;
 mod worker_orders;

@@ -180,6 +180,7 @@ fn mark(order: &Order, version: u32, sequence: u64) -> Journaled {
         key: key(order),
         order_id: order.order_id.clone(),
         version,
+        settlement_id: None,
         sequence,
     }
 }

@@ -326,14 +326,14 @@ async fn a_journal_that_is_full_leaves_a_receipt_and_the_outbox_brings_the_repor
 #[tokio::test(flavor = "multi_thread")]
 async fn intake_stops_while_the_journal_has_room_for_what_is_open() {
     let mut rig = Rig::start().await;
-    rig.settings.nats.reports_max_bytes = 300_000;
+    rig.settings.nats.reports_max_bytes = 600_000;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     client.report(&ibkr("open", &[])).await;
     let mut n: usize = 0;
     let side = |n: usize| if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" };
-    while client.reader.info().await.unwrap().bytes < 260_000 {
+    while client.reader.info().await.unwrap().bytes < 515_000 {
         let mut next = || {
             n += 1;
             intent(&format!("a{n}"), &[("side", side(n))])

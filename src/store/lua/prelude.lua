@@ -60,3 +60,11 @@ local function shift_day_start(shifts)
     end
   end
 end
+
+-- The id of the settlement that made a version of an order that is not on the journal yet, or nil.
+local function settlement_of(record, version, latest)
+  if version == latest then return redis.call('HGET', record, 'sid') or nil end
+  local doc = redis.call('HGET', record, 'p:' .. version)
+  local settlement = doc and cjson.decode(doc).settlement
+  return settlement and settlement.id
+end
