@@ -70,6 +70,8 @@ faults! {
     AccountMismatch = "account_mismatch", 403, Term, "The account is not the one spoken for";
     /// The day's routed notional has no room.
     DailyNotionalExceeded = "daily_notional_exceeded", 403, Ack, "The daily notional limit has no room for the order";
+    /// Trading is halted.
+    TradingHalted = "trading_halted", 403, Ack, "Trading is halted";
     /// No such broker.
     UnknownBroker = "unknown_broker", 404, Term, "The broker is not known";
     /// The broker does not trade the symbol.
@@ -90,6 +92,8 @@ faults! {
     OrderClosed = "order_closed", 409, Term, "The order has ended";
     /// Another mode is in force.
     ModeMismatch = "mode_mismatch", 409, Term, "Another mode is in force";
+    /// No adapter for the mode.
+    ModeUnavailable = "mode_unavailable", 409, Term, "The mode has no adapter";
     /// A service found all its places taken.
     QueueFull = "queue_full", 503, Nak, "The router is full";
     /// The record could not be made before sending; nothing was sent.

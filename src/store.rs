@@ -11,6 +11,7 @@ pub mod epoch;
 pub mod error;
 pub mod journaled;
 pub mod keys;
+pub mod latch;
 pub mod read;
 pub mod release;
 pub mod replay;

@@ -21,19 +21,28 @@ pub enum Endpoint {
     StateGet,
     /// Changes mode, trading state and limits.
     StateSet,
+    /// Lists the locks in force.
+    LocksList,
+    /// Closes an account, a symbol, a broker or everything.
+    LocksSet,
+    /// Lifts a lock.
+    LocksLift,
     /// Lists the brokers.
     Brokers,
 }
 
 impl Endpoint {
     /// Every endpoint of the service.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Submit,
         Self::Get,
         Self::Cancel,
         Self::CancelAll,
         Self::StateGet,
         Self::StateSet,
+        Self::LocksList,
+        Self::LocksSet,
+        Self::LocksLift,
         Self::Brokers,
     ];
 
@@ -46,6 +55,9 @@ impl Endpoint {
             Self::CancelAll => "cancel_all",
             Self::StateGet => "state_get",
             Self::StateSet => "state_set",
+            Self::LocksList => "locks_list",
+            Self::LocksSet => "locks_set",
+            Self::LocksLift => "locks_lift",
             Self::Brokers => "brokers",
         }
     }
@@ -59,6 +71,9 @@ impl Endpoint {
             Self::CancelAll => subjects::CANCEL_ALL_ALL,
             Self::StateGet => subjects::STATE_GET,
             Self::StateSet => subjects::STATE_SET,
+            Self::LocksList => subjects::LOCKS_LIST,
+            Self::LocksSet => subjects::LOCKS_SET,
+            Self::LocksLift => subjects::LOCKS_LIFT,
             Self::Brokers => subjects::BROKERS,
         }
     }

@@ -71,7 +71,13 @@ impl Store {
     }
 
     async fn replay_in(&self, epoch: &str, events: &[ReplayEvent]) -> Result<u64, StoreError> {
-        let mut keys = KeyTable::new(vec![keys::meta(), keys::healing(), keys::outbox(), keys::leases()]);
+        let mut keys = KeyTable::new(vec![
+            keys::meta(),
+            keys::healing(),
+            keys::outbox(),
+            keys::leases(),
+            keys::open_sets(),
+        ]);
         let now = Timestamp::now();
         let retention = retention_ms(self.core.settings.retention_h);
         let mut commands = Vec::with_capacity(events.len());

@@ -43,6 +43,7 @@ scripts! {
     NAMES = "names.lua", "#!lua flags=no-writes\n";
     CONTROL = "control.lua", "#!lua flags=no-writes\n";
     STATE = "state.lua", "#!lua flags=allow-oom\n";
+    LATCH = "latch.lua", "#!lua flags=allow-oom\n";
     REPLAY = "replay.lua", "#!lua flags=allow-oom\n";
     FINISH_HEALING = "finish_healing.lua", "#!lua flags=allow-oom\n";
     ABANDON_HEALING = "abandon_healing.lua", "#!lua flags=allow-oom\n";

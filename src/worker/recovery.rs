@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::router::Router;
-use super::{lookup, state};
+use super::{locks, lookup, state_journal};
 use crate::store::keys::OrderKey;
 use crate::store::read::Waiting;
 use crate::store::reserve::Stage;
@@ -40,8 +40,11 @@ pub(super) async fn empty_outbox(router: Router, stop: CancellationToken) {
                 .for_each_concurrent(AT_A_TIME, |key| bring(&router, key))
                 .await;
         }
-        if let Err(fault) = state::bring_to_journal(&router).await {
+        if let Err(fault) = state_journal::bring_to_journal(&router).await {
             tracing::debug!(%fault, "the shared state is brought to the journal later");
+        }
+        if let Err(fault) = locks::bring_to_journal(&router).await {
+            tracing::debug!(%fault, "locks are brought to the journal later");
         }
         pause(&stop).await;
     }

@@ -48,6 +48,8 @@ pub struct Router {
     pub rates: Arc<Rates>,
     /// The time limits of calls that name none.
     pub patience: Patience,
+    /// Whether a new trading day lifts the latches of the daily loss.
+    pub new_day_lifts_daily_loss: bool,
     /// Whether the journal has room for new orders.
     pub room: Room,
     /// Work that outlives the call it comes from; a drain waits for it.

@@ -11,7 +11,7 @@ use super::day::DayCell;
 use super::prices::Prices;
 use super::router::{Instruments, Patience, Room, Router};
 use super::signals::Signals;
-use super::{brokers, events, healing, limits, recovery};
+use super::{brokers, events, halt, healing, limits, recovery};
 use crate::bus::connection::{self, Bus};
 use crate::bus::journal::{Journal, JournalTask, Reader};
 use crate::bus::queue::DurableDoor;
@@ -92,6 +92,7 @@ impl Worker {
         background.spawn(recovery::release_claims(router.clone(), stop.clone()));
         background.spawn(recovery::empty_outbox(router.clone(), stop.clone()));
         background.spawn(events::run(router.clone(), stop.clone()));
+        background.spawn(halt::run(router.clone(), stop.clone()));
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");
         let service = Service::start(&settings.nats, &settings.doors, patience, version, handler.clone()).await?;
@@ -210,6 +211,7 @@ fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [Jo
             request: Duration::from_millis(settings.doors.default_request_deadline_ms),
             durable: Duration::from_millis(settings.doors.default_intent_deadline_ms),
         },
+        new_day_lifts_daily_loss: settings.risk.new_day_lifts_daily_loss,
         room: Room::default(),
         afterwards,
         store,

@@ -41,6 +41,8 @@ async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut store = rig.store().await;
     store.retain(|key, _| key != "meta" && key != "healing");
     for (key, fields) in &mut store {
+        // Grows with every healing, so that nobody takes what it knew before for what is in force.
+        fields.remove("generation");
         if key.starts_with("order:") {
             fields.remove("sid");
         }

@@ -4,7 +4,7 @@
 -- ARGV  1 epoch, 2 most keys the database may hold, 3 time to live of a day's counters (ms),
 --       4 most orders that may wait in the outbox,
 --       then for each order a command (JSON) and a document:
---         k order record, i index key, op open set (key indices), n name, o order id, h content hash
+--         k order record, i index key, op open set, oa keys of the open sets (key indices), n name, o order id, h content hash
 --         a `claim`: reserve and claim · `probe`: only look · `deny`: record the document as the id's final outcome
 --         t lease token, l lease (ms)
 --         c caps {key index, field, delta, limit, field of the shared state that holds the limit or '', daily}
@@ -54,7 +54,7 @@ local function one(c, doc)
   redis.call('HSET', record, 'st', 'claimed', 'h', c.h, 'o', c.o, 'v', 0, 'jv', 0, 'tok', c.t, 'doc', doc)
   redis.call('SET', KEYS[c.i], c.n)
   redis.call('ZADD', KEYS[3], now + c.l, c.n)
-  redis.call('SADD', KEYS[c.op], c.n)
+  open(KEYS[c.op], c.n, KEYS[c.oa])
   return answer
 end
 
