@@ -2,7 +2,8 @@
 //!
 //! - [`adapter`]: what every venue can be asked, and the answers that are never merged.
 //! - [`task`] and [`handle`]: one task per broker behind bounded queues; callers hold a [`BrokerHandle`].
-//! - [`port`]: what a paper venue needs from whoever keeps its book; the room itself knows no store.
+//! - [`port`]: what adapters need from the worker: whoever keeps a paper venue's book, and the leave to send to a real
+//!   one. The room itself knows neither store nor journal.
 //! - [`paper`]: the paper venues of `binance` and `ibkr`. What fills is computed apart from the booking of it.
 //! - [`conformance`]: the one suite every adapter has to pass.
 
@@ -16,9 +17,9 @@ pub mod port;
 pub mod task;
 
 pub use adapter::{
-    Acknowledgement, Adapter, Booked, CancelOutcome, Capabilities, DueOutcome, Effects, NotSent, PlaceOutcome,
+    Acknowledgement, Adapter, Booked, CancelOutcome, Capabilities, DueOutcome, Effects, Inquiry, NotSent, PlaceOutcome,
     Placement,
 };
 pub use handle::BrokerHandle;
-pub use port::{BookError, PaperBook};
+pub use port::{Announced, BookError, PaperBook, SendGate};
 pub use task::BrokerTask;

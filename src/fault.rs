@@ -70,8 +70,12 @@ faults! {
     AccountMismatch = "account_mismatch", 403, Term, "The account is not the one spoken for";
     /// The day's routed notional has no room.
     DailyNotionalExceeded = "daily_notional_exceeded", 403, Ack, "The daily notional limit has no room for the order";
-    /// Trading is halted.
+    /// The day's loss has reached its limit.
+    DailyLossExceeded = "daily_loss_exceeded", 403, Ack, "The daily loss limit is reached";
+    /// Nothing is taken but cancels.
     TradingHalted = "trading_halted", 403, Ack, "Trading is halted";
+    /// Only reductions are taken.
+    ReduceOnly = "reduce_only", 403, Ack, "Only orders that reduce a position are taken";
     /// No such broker.
     UnknownBroker = "unknown_broker", 404, Term, "The broker is not known";
     /// The broker does not trade the symbol.
@@ -94,6 +98,8 @@ faults! {
     ModeMismatch = "mode_mismatch", 409, Term, "Another mode is in force";
     /// No adapter for the mode.
     ModeUnavailable = "mode_unavailable", 409, Term, "The mode has no adapter";
+    /// Too many calls within a second.
+    RateLimited = "rate_limited", 429, Nak, "Too many calls within a second";
     /// A service found all its places taken.
     QueueFull = "queue_full", 503, Nak, "The router is full";
     /// The record could not be made before sending; nothing was sent.
@@ -132,10 +138,17 @@ impl Code {
             ReasonCode::OrderSizeExceeded => Some(Self::OrderSizeExceeded),
             ReasonCode::RiskLocked => Some(Self::RiskLocked),
             ReasonCode::DailyNotionalExceeded => Some(Self::DailyNotionalExceeded),
+            ReasonCode::DailyLossExceeded => Some(Self::DailyLossExceeded),
+            ReasonCode::TradingHalted => Some(Self::TradingHalted),
+            ReasonCode::ReduceOnly => Some(Self::ReduceOnly),
+            ReasonCode::IntentExpired => Some(Self::IntentExpired),
+            ReasonCode::RateLimited => Some(Self::RateLimited),
             ReasonCode::TimeInForce
             | ReasonCode::CancelRequested
             | ReasonCode::EndOfDay
             | ReasonCode::BrokerRejected
+            | ReasonCode::DryRun
+            | ReasonCode::NotPlaced
             | ReasonCode::InFlight
             | ReasonCode::OutcomeUnknown
             | ReasonCode::NotJournaled => None,
@@ -216,7 +229,8 @@ mod tests {
     #[test]
     fn a_retry_is_invited_exactly_where_nothing_was_sent_and_it_can_help() {
         for code in Code::ALL {
-            assert_eq!(code.is_retryable(), code.status() >= 500, "{}", code.as_str());
+            let (status, text) = (code.status(), code.as_str());
+            assert_eq!(code.is_retryable(), status >= 500 || status == 429, "{text}");
             assert_eq!(Code::parse(code.as_str()), Some(*code));
         }
     }

@@ -12,11 +12,14 @@ pub mod error;
 pub mod journaled;
 pub mod keys;
 pub mod latch;
+pub mod rate;
 pub mod read;
 pub mod release;
 pub mod replay;
+pub mod replay_submission;
 pub mod reserve;
 mod script;
+pub mod sending;
 pub mod settle;
 pub mod state;
 

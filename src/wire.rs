@@ -16,3 +16,4 @@ pub mod report;
 pub mod settlement;
 pub mod signal;
 pub mod state;
+pub mod submission;

@@ -82,7 +82,7 @@ pub enum NotSent {
     LeaseLost,
     /// The venue is out of reach, and why.
     Unavailable(String),
-    /// Too many calls wait already.
+    /// Too many calls wait already. Only the broker's task says so, of what its adapter never saw.
     QueueFull,
 }
 
@@ -118,6 +118,18 @@ pub enum DueOutcome {
     OutcomeUnknown(String),
 }
 
+/// A venue's answer to the question what became of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inquiry {
+    /// It has the order: this is its word.
+    Reported(VenueReport),
+    /// The venue itself says that it does not have the order. Once is not its word: what it is asked may lag behind what
+    /// it has taken. No fault of the connection is ever told as this.
+    NotFound,
+    /// It has not answered, or not to this question; why.
+    Unanswered(String),
+}
+
 /// What a broker can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
@@ -150,6 +162,9 @@ pub trait Adapter: Send + Sync + 'static {
     fn capabilities(&self) -> &Capabilities;
 
     /// Places an order, once.
+    ///
+    /// An adapter whose effects outlive us passes the [`super::port::SendGate`] immediately before the first byte, and
+    /// never sends without its leave.
     fn place(&self, placement: Approved<Placement>) -> impl Future<Output = PlaceOutcome> + Send;
 
     /// Cancels what is left of an order; `order` may be an older copy of it.
@@ -157,4 +172,7 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// Does what is due for an order whose book we keep; `order` may be an older copy of it.
     fn due(&self, order: Order) -> impl Future<Output = DueOutcome> + Send;
+
+    /// Asks the venue what became of an order that may have been sent. It changes nothing there.
+    fn inquire(&self, order: Order) -> impl Future<Output = Inquiry> + Send;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::adapter::{CancelOutcome, Capabilities, DueOutcome, NotSent, PlaceOutcome, Placement};
+use super::adapter::{CancelOutcome, Capabilities, DueOutcome, Inquiry, NotSent, PlaceOutcome, Placement};
 use crate::domain::order::Order;
 use crate::risk::Approved;
 
@@ -15,6 +15,7 @@ const BROKEN_OFF: &str = "the call to the broker broke off";
 pub(super) enum OrderCall {
     Place(Approved<Placement>, oneshot::Sender<PlaceOutcome>),
     Due(Order, oneshot::Sender<DueOutcome>),
+    Inquire(Order, oneshot::Sender<Inquiry>),
 }
 
 /// A call in the queue of cancels.
@@ -68,6 +69,15 @@ impl BrokerHandle {
                 .await
                 .unwrap_or_else(|_| DueOutcome::OutcomeUnknown(BROKEN_OFF.into())),
             Err(error) => DueOutcome::NotSent(refused(&error)),
+        }
+    }
+
+    /// Asks the venue what became of an order.
+    pub async fn inquire(&self, order: Order) -> Inquiry {
+        let (reply, answer) = oneshot::channel();
+        match self.orders.try_send(OrderCall::Inquire(order, reply)) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Inquiry::Unanswered(BROKEN_OFF.into())),
+            Err(error) => Inquiry::Unanswered(format!("it was not asked: {:?}", refused(&error))),
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use self::fills::FillRules;
 use super::adapter::{
-    Acknowledgement, Adapter, CancelOutcome, Capabilities, DueOutcome, Effects, NotSent, PlaceOutcome, Placement,
+    Acknowledgement, Adapter, CancelOutcome, Capabilities, DueOutcome, Effects, Inquiry, NotSent, PlaceOutcome,
+    Placement,
 };
 use super::port::{BookError, PaperBook};
 use crate::domain::id::{BrokerId, BrokerPrefix, IdError, VenueId};
@@ -141,6 +142,10 @@ impl<B: PaperBook> Adapter for PaperVenue<B> {
             }
         }
         DueOutcome::OutcomeUnknown(TOO_MANY_TRIES.into())
+    }
+
+    async fn inquire(&self, _order: Order) -> Inquiry {
+        Inquiry::Unanswered("a paper venue's word is the store".into())
     }
 }
 

@@ -1,10 +1,11 @@
-//! What a paper venue needs from whoever keeps its book.
+//! What adapters need from the worker: a paper venue somebody who keeps its book, a real one the leave to send.
 
 use std::future::Future;
 
-use super::adapter::{Booked, Placement};
+use super::adapter::{Booked, NotSent, Placement};
 use crate::domain::execution::VenueReport;
 use crate::domain::order::Order;
+use crate::domain::time::Timestamp;
 
 /// The book of a paper venue. For it, booking is sending: there is no effect but in here.
 pub trait PaperBook: Send + Sync + 'static {
@@ -57,4 +58,34 @@ pub enum BookError {
     /// It may have been booked.
     #[error("it may have been booked: {0}")]
     Unknown(String),
+}
+
+/// What stands before the first byte to a venue whose effects outlive us. Both steps are taken, in this order,
+/// immediately before it; an adapter that is refused by either sends nothing and answers with the refusal.
+pub trait SendGate: Send + Sync + 'static {
+    /// Puts the order on the journal as being submitted, acknowledged: whoever finds it later asks the venue.
+    ///
+    /// # Errors
+    /// Why nothing may be sent.
+    fn announce(&self, placement: &Placement) -> impl Future<Output = Result<Announced, NotSent>> + Send;
+
+    /// Turns the order from claimed to being sent, in one step for all workers: only under its lease, and not after its
+    /// deadline (by the store's clock). `requested_at` is the timestamp the request carries, read before this call, so
+    /// that whoever is held up between this step and the first byte sends what its venue finds too old.
+    ///
+    /// # Errors
+    /// Why nothing may be sent.
+    fn start(
+        &self,
+        placement: &Placement,
+        announced: Announced,
+        requested_at: Timestamp,
+    ) -> impl Future<Output = Result<(), NotSent>> + Send;
+}
+
+/// That an order is on the journal as being submitted: without it nothing can be sent.
+#[derive(Debug)]
+pub struct Announced {
+    /// The journal's sequence of it.
+    pub sequence: u64,
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::adapter::{Adapter, CancelOutcome, DueOutcome, NotSent, PlaceOutcome, Placement};
+use super::adapter::{Adapter, CancelOutcome, DueOutcome, Inquiry, NotSent, PlaceOutcome, Placement};
 use super::handle::{BrokerHandle, CancelCall, OrderCall};
 use crate::config::brokers::BrokerTaskSettings;
 use crate::domain::id::BrokerId;
@@ -60,6 +60,7 @@ impl<A: Adapter> BrokerTask<A> {
         match call {
             OrderCall::Place(placement, reply) => drop(reply.send(self.place(placement).await)),
             OrderCall::Due(order, reply) => drop(reply.send(self.due(order).await)),
+            OrderCall::Inquire(order, reply) => drop(reply.send(self.inquire(order).await)),
         }
     }
 
@@ -72,9 +73,20 @@ impl<A: Adapter> BrokerTask<A> {
             return PlaceOutcome::NotSent(NotSent::Expired);
         }
         // Out of time is never "not sent": the first byte may have left long ago.
-        timeout(self.call_timeout, self.adapter.place(placement))
+        let outcome = timeout(self.call_timeout, self.adapter.place(placement)).await;
+        match outcome.unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(self.out_of_time())) {
+            // A full queue of ours means that the adapter never saw the order, so that none of it is on the journal.
+            PlaceOutcome::NotSent(NotSent::QueueFull) => {
+                PlaceOutcome::NotSent(NotSent::Unavailable("the venue takes no more at the moment".into()))
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn inquire(&self, order: Order) -> Inquiry {
+        timeout(self.call_timeout, self.adapter.inquire(order))
             .await
-            .unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(self.out_of_time()))
+            .unwrap_or_else(|_| Inquiry::Unanswered(self.out_of_time()))
     }
 
     async fn cancel(&self, order: Order) -> CancelOutcome {

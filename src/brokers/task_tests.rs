@@ -68,6 +68,13 @@ impl Adapter for Gated {
         }
         DueOutcome::NothingDue
     }
+
+    async fn inquire(&self, order: Order) -> Inquiry {
+        if order.quantity == make::quantity(HANGS) {
+            std::future::pending::<()>().await;
+        }
+        Inquiry::NotFound
+    }
 }
 
 struct Bench {

@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod reader;
+mod watermark;
 mod writer;
 
 pub use append::{AppendError, Entry};

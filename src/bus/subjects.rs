@@ -148,6 +148,14 @@ pub fn events_of(account: Option<&AccountId>) -> String {
     format!("orders.events.*.{}", account.map_or(NO_ACCOUNT, AccountId::as_str))
 }
 
+/// Returns the kind of an event of the journal; `None` for a subject that carries a report.
+pub fn event_kind(subject: &str) -> Option<&str> {
+    subject
+        .strip_prefix(EVENTS_ALL.trim_end_matches('>'))?
+        .split('.')
+        .next()
+}
+
 /// Returns the subject of a dead letter.
 pub fn dead(reason: &str) -> String {
     format!("orders.dead.{}", token(reason))

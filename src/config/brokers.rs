@@ -14,6 +14,9 @@ const QUEUE_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
 const IN_FLIGHT_BOUNDS: RangeInclusive<usize> = 1..=65_536;
 const CALL_TIMEOUT_MS_BOUNDS: RangeInclusive<u64> = 1..=60_000;
 const FIRST_FILL_PERCENT_BOUNDS: RangeInclusive<u8> = 1..=100;
+const PAUSE_MS_BOUNDS: RangeInclusive<u64> = 10..=600_000;
+const NOT_FOUND_MIN_BOUNDS: RangeInclusive<u32> = 2..=100;
+const NOT_FOUND_WINDOW_MS_BOUNDS: RangeInclusive<u64> = 100..=86_400_000;
 /// The longest a paper order's rest can take to fill, in milliseconds: a day, as no deadline lies further ahead.
 const REST_FILL_MS_MAX: u64 = 86_400_000;
 
@@ -27,6 +30,8 @@ pub struct BrokersSettings {
     pub task: BrokerTaskSettings,
     /// How the paper venue of `ibkr` fills.
     pub paper_ibkr: PaperIbkrSettings,
+    /// How venues are asked what became of an order.
+    pub inquiry: InquirySettings,
 }
 
 /// Bounds of one broker's task.
@@ -55,6 +60,22 @@ pub struct PaperIbkrSettings {
     pub rest_fill: RestFill,
 }
 
+/// How a venue is asked what became of an order that may have been sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InquirySettings {
+    /// The pause after the first question that was not answered, in milliseconds; it doubles with each further one
+    /// (10–600 000, default 500).
+    pub first_pause_ms: u64,
+    /// The longest pause between two questions, in milliseconds (10–600 000, default 30 000).
+    pub longest_pause_ms: u64,
+    /// How often a venue must say that it does not have an order before that is its word (2–100, default 3).
+    pub not_found_min: u32,
+    /// How long after its sending an order that the venue does not have may still turn up there, in milliseconds: the
+    /// time a request is valid, the venue's own time limit, and a margin (100–86 400 000, default 30 000).
+    pub not_found_window_ms: u64,
+}
+
 /// When the rest of a paper order fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestFill {
@@ -75,6 +96,7 @@ impl Default for BrokersSettings {
             enabled: KNOWN_BROKERS.iter().map(|&name| name.to_owned()).collect(),
             task: BrokerTaskSettings::default(),
             paper_ibkr: PaperIbkrSettings::default(),
+            inquiry: InquirySettings::default(),
         }
     }
 }
@@ -95,6 +117,18 @@ impl Default for PaperIbkrSettings {
         Self {
             first_fill_percent: 95,
             rest_fill: RestFill::After(Duration::from_secs(3)),
+        }
+    }
+}
+
+impl Default for InquirySettings {
+    fn default() -> Self {
+        Self {
+            first_pause_ms: 500,
+            longest_pause_ms: 30_000,
+            not_found_min: 3,
+            // Binance Spot: 5 s of recvWindow, 10 s until its engine gives up, and as much again.
+            not_found_window_ms: 30_000,
         }
     }
 }
@@ -121,6 +155,7 @@ impl BrokersSettings {
         }
         self.task.check(errors);
         self.paper_ibkr.check(errors);
+        self.inquiry.check(errors);
     }
 }
 
@@ -163,6 +198,32 @@ impl PaperIbkrSettings {
             self.first_fill_percent,
             &FIRST_FILL_PERCENT_BOUNDS,
         );
+    }
+}
+
+impl InquirySettings {
+    /// Adds a sentence to `errors` for every setting that cannot hold.
+    pub fn check(&self, errors: &mut Vec<String>) {
+        let pauses = [
+            ("brokers.inquiry.first_pause_ms", self.first_pause_ms),
+            ("brokers.inquiry.longest_pause_ms", self.longest_pause_ms),
+        ];
+        for (name, value) in pauses {
+            within(errors, name, value, &PAUSE_MS_BOUNDS);
+        }
+        let (min, window) = (self.not_found_min, self.not_found_window_ms);
+        within(errors, "brokers.inquiry.not_found_min", min, &NOT_FOUND_MIN_BOUNDS);
+        within(
+            errors,
+            "brokers.inquiry.not_found_window_ms",
+            window,
+            &NOT_FOUND_WINDOW_MS_BOUNDS,
+        );
+    }
+
+    /// Returns the pause after the first question.
+    pub fn first_pause(&self) -> Duration {
+        Duration::from_millis(self.first_pause_ms)
     }
 }
 
@@ -282,8 +343,14 @@ mod tests {
                 first_fill_percent: 101,
                 rest_fill: RestFill::Never,
             },
+            inquiry: InquirySettings {
+                first_pause_ms: 0,
+                longest_pause_ms: 0,
+                not_found_min: 0,
+                not_found_window_ms: 0,
+            },
         }
         .check(&mut errors);
-        assert_eq!(errors.len(), 7, "{errors:?}");
+        assert_eq!(errors.len(), 11, "{errors:?}");
     }
 }

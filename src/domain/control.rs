@@ -99,6 +99,22 @@ impl OperatorValues {
     }
 }
 
+impl Control {
+    /// Returns a control under which nothing has been set: the settings' values are in force.
+    pub fn unset() -> Self {
+        Self {
+            generation: 0,
+            version: 0,
+            mode: Mode::Paper,
+            trading_state: TradingState::Active,
+            daily_notional_limit: None,
+            daily_loss_limit: None,
+            trading_date: None,
+            latches: Vec::new(),
+        }
+    }
+}
+
 impl InForce {
     /// Whether a change from `before` to this lets anything pass that was stopped before. Another mode counts as such:
     /// other sums are counted there.

@@ -24,6 +24,16 @@ pub struct DayFigures {
 }
 
 impl DayFigures {
+    /// Returns a day on which nothing has been won or lost.
+    pub fn flat(trading_date: TradingDate) -> Self {
+        Self {
+            trading_date,
+            total: Some(Micros::ZERO),
+            accounts: BTreeMap::new(),
+            marks: Arc::default(),
+        }
+    }
+
     /// Returns an account's profit or loss of the day; `None` where it is not known.
     pub fn of(&self, account_id: &AccountId) -> Option<Micros> {
         self.accounts.get(account_id).copied().unwrap_or(Some(Micros::ZERO))

@@ -33,9 +33,11 @@ pub enum VenueState {
     Expired(Reason),
     /// The venue refused it.
     Rejected(Reason),
+    /// It may stand at the venue or not: no venue's word, but ours that none has been given.
+    Unknown(Reason),
 }
 
-/// What is still to happen to an order whose book we keep ourselves.
+/// What is still to happen to an order by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
     /// When it is to happen.
@@ -44,13 +46,15 @@ pub struct Due {
     pub action: DueAction,
 }
 
-/// What a paper venue does with an order when its moment comes.
+/// What is done with an order when its moment comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueAction {
     /// Fill the rest.
     FillRest,
     /// End it: the trading day is over.
     Expire,
+    /// Ask its venue what became of it: it may have been sent, and nobody has been told.
+    Inquire,
 }
 
 impl DueAction {
@@ -59,6 +63,7 @@ impl DueAction {
         match self {
             Self::FillRest => "fill_rest",
             Self::Expire => "expire",
+            Self::Inquire => "inquire",
         }
     }
 }
@@ -75,7 +80,7 @@ pub struct VenueReport {
     /// What the venue says has been filled in all, where it says so. What it counts and has not told as a fill yet
     /// stays reserved, even after the order's end.
     pub cumulative_quantity: Option<Decimal>,
-    /// What is to happen next, for venues whose book we keep.
+    /// What is to happen next by itself.
     pub due: Option<Due>,
 }
 

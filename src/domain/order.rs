@@ -8,7 +8,7 @@ use super::intent::{Intent, Symbol};
 use super::money::{BASE_FEE_SCALE, Micros, Rounding, units_of};
 use super::quantity::{Price, Quantity};
 use super::rates::Rates;
-use super::reason::Reason;
+use super::reason::{Reason, ReasonCode};
 use super::settlement::{Deltas, Reservation, Scope};
 use super::terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use super::time::{Timestamp, TradingDate};
@@ -74,7 +74,7 @@ pub struct Order {
     pub reason: Option<Reason>,
     /// What it holds of the shared limits.
     pub reservation: Reservation,
-    /// What a paper venue is to do with it next.
+    /// What is to happen to it next by itself.
     pub due: Option<Due>,
 }
 
@@ -158,6 +158,15 @@ impl Order {
         }
     }
 
+    /// Returns the terms by which an order is the duplicate of another one: account, instrument, side, quantity, price.
+    pub fn duplicate_terms(&self) -> String {
+        let price = self
+            .price
+            .map_or_else(|| "market".to_owned(), |price| price.to_string());
+        let (account, venue, symbol) = (&self.account_id, &self.venue, &self.symbol);
+        format!("{account}:{venue}:{symbol}:{}:{}:{price}", self.side, self.quantity)
+    }
+
     /// Returns what the order takes of the shared sums when it is claimed.
     pub fn claim_deltas(&self) -> Deltas {
         let lots = self.reservation.rest_lots;
@@ -203,10 +212,22 @@ impl Order {
         self.earlier_exec_ids.len() + self.fills.len()
     }
 
-    /// Returns the order denied by a risk rule: it holds nothing and was never sent.
+    /// Returns the order as a risk rule denied it.
     #[must_use]
-    pub fn denied(mut self, reason: Reason, now: Timestamp) -> Self {
-        self.status = Some(OrderStatus::Rejected);
+    pub fn denied(self, reason: Reason, now: Timestamp) -> Self {
+        self.unsent(OrderStatus::Rejected, reason, now)
+    }
+
+    /// Returns the order as a dry run ends it: every rule has let it pass.
+    #[must_use]
+    pub fn rehearsed(self, now: Timestamp) -> Self {
+        let message = "a dry run: every rule has let the order pass, and it was not sent";
+        self.unsent(OrderStatus::Cancelled, Reason::new(ReasonCode::DryRun, message), now)
+    }
+
+    /// Ends an order that was never sent: it holds nothing.
+    fn unsent(mut self, status: OrderStatus, reason: Reason, now: Timestamp) -> Self {
+        self.status = Some(status);
         self.version = 1;
         self.reason = Some(reason);
         self.updated_at = now;
@@ -237,6 +258,7 @@ impl Order {
             VenueState::Cancelled(reason) => (OrderEvent::Cancelled, Some(reason)),
             VenueState::Expired(reason) => (OrderEvent::Expired, Some(reason)),
             VenueState::Rejected(reason) => (OrderEvent::Rejected, Some(reason)),
+            VenueState::Unknown(reason) => (OrderEvent::OutcomeUnknown, Some(reason)),
         };
         if let Some(status) = transition::next(order.status, event) {
             order.status = Some(status);

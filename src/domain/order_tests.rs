@@ -1,6 +1,5 @@
 use super::*;
 use crate::domain::intent::RiskOverrides;
-use crate::domain::reason::ReasonCode;
 use proptest::prelude::*;
 
 fn number(text: &str) -> Decimal {

@@ -17,18 +17,39 @@ pub enum ReasonCode {
     EndOfDay,
     /// Rejected by the venue.
     BrokerRejected,
+    /// Rejected: the venue does not have it, and cannot come to have it any more.
+    NotPlaced,
     /// Denied: larger than the instrument's maximum order size.
     OrderSizeExceeded,
     /// Denied by a rule without a code of its own; `metadata.rule_id` names it.
     RiskLocked,
     /// Denied: the day's routed notional has no room for it.
     DailyNotionalExceeded,
+    /// Denied: the day's loss has reached its limit.
+    DailyLossExceeded,
+    /// Denied: trading is halted.
+    TradingHalted,
+    /// Denied: only reductions are taken, and it would not only reduce.
+    ReduceOnly,
+    /// Refused: its deadline has passed. The id stays free.
+    IntentExpired,
+    /// Refused: too many orders within a second. The id stays free.
+    RateLimited,
+    /// Cancelled: a dry run, which every rule let pass and which was not sent.
+    DryRun,
     /// A receipt: the order is still under way.
     InFlight,
-    /// A receipt: it may have been sent, and what became of it is not known yet.
+    /// It may have been sent, and what became of it is not known yet.
     OutcomeUnknown,
     /// A receipt: it was sent, and its report is not on the journal yet.
     NotJournaled,
+}
+
+impl ReasonCode {
+    /// Whether a lock with this code is the id's final outcome; after another one the same id may be tried again.
+    pub fn uses_up_the_id(self) -> bool {
+        !matches!(self, Self::IntentExpired | Self::RateLimited)
+    }
 }
 
 /// Why an order was rejected, cancelled, expired or is unknown.

@@ -1,20 +1,35 @@
-//! The intent's age: after its deadline it is never executed. This is no denial: the id stays free for a retry.
+//! `intent_age`: after its deadline an intent is never executed. This uses up no id: a retry is judged anew.
 
 use std::time::Duration;
 
+use super::{Assessment, Subject};
+use crate::domain::metadata::Metadata;
+use crate::domain::reason::ReasonCode;
+use crate::domain::signal::{Level, Signal};
 use crate::domain::time::Timestamp;
+
+pub(super) const ID: &str = "intent_age";
+
+pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
+    let deadline = subject.deadline;
+    if deadline > subject.now {
+        return;
+    }
+    assessment.lock(Signal {
+        rule_id: ID,
+        level: Level::Lock,
+        code: ReasonCode::IntentExpired,
+        message: format!("the intent's deadline was {deadline}; it was not sent. Send it again with a later one"),
+        metadata: Metadata::new().with("deadline", deadline.to_string()),
+    });
+}
 
 /// The furthest a deadline may lie ahead.
 pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What can be wrong with a deadline.
+/// A deadline that lies further ahead than [`MAX_AHEAD`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Untimely {
-    /// It has passed.
-    Expired,
-    /// It lies further ahead than [`MAX_AHEAD`].
-    TooFarAhead,
-}
+pub struct TooFarAhead;
 
 /// How long an intent counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +52,13 @@ impl Lifetime {
         }
     }
 
-    /// Checks it against the clock.
+    /// Checks what its caller has named against the clock.
     ///
     /// # Errors
-    /// When its deadline has passed, or a named moment lies too far ahead.
-    pub fn check(&self, now: Timestamp) -> Result<(), Untimely> {
+    /// When a named moment lies too far ahead.
+    pub fn check(&self, now: Timestamp) -> Result<(), TooFarAhead> {
         if self.furthest > now && self.furthest.since(now) > MAX_AHEAD {
-            Err(Untimely::TooFarAhead)
-        } else if self.deadline <= now {
-            Err(Untimely::Expired)
+            Err(TooFarAhead)
         } else {
             Ok(())
         }
@@ -71,16 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_over_at_its_moment_and_at_most_a_day_ahead() {
+    fn no_moment_lies_more_than_a_day_ahead() {
         let at = Timestamp::from_milliseconds;
         for (header_ms, expires_at_ms, verdict) in [
-            (-1, None, Err(Untimely::Expired)),
-            (0, None, Err(Untimely::Expired)),
-            (1, None, Ok(())),
+            (-1, None, Ok(())),
             (86_400_000, None, Ok(())),
-            (86_400_001, None, Err(Untimely::TooFarAhead)),
-            (1, Some(86_400_001), Err(Untimely::TooFarAhead)),
-            (0, Some(86_400_000), Err(Untimely::Expired)),
+            (86_400_001, None, Err(TooFarAhead)),
+            (1, Some(86_400_001), Err(TooFarAhead)),
+            (0, Some(86_400_000), Ok(())),
         ] {
             let lifetime = Lifetime::new([Some(at(header_ms)), expires_at_ms.map(at)], at(0), Duration::ZERO);
             assert_eq!(lifetime.check(at(0)), verdict, "{header_ms} {expires_at_ms:?}");

@@ -1,13 +1,12 @@
 //! `max_notional`: the notional cap per symbol, for the order alone and for what the account would hold with every
 //! open order of that side filled. It is compared as a quantity: floor(cap ÷ max(limit price, reference price)).
 
-use super::cap::Unit;
-use super::{Assessment, Cap, CapLimit, Subject};
+use super::cap::{Bound, Measure, Unit};
+use super::{Assessment, Cap, Subject};
 use crate::domain::decimal::Decimal;
 use crate::domain::metadata::Metadata;
 use crate::domain::money::MAX_EXACT;
 use crate::domain::reason::ReasonCode;
-use crate::domain::settlement::Counter;
 use crate::domain::signal::{Level, Signal};
 use crate::domain::terms::Side;
 
@@ -18,7 +17,7 @@ pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
     let limit_lots = limit_lots(subject).unwrap_or(0);
     if subject.lots > limit_lots {
         let (cap, price) = (subject.instrument.max_notional, subject.exposure_price());
-        assessment.signal(Signal {
+        assessment.lock_openings(Signal {
             rule_id: ID,
             level: Level::Lock,
             code: ReasonCode::RiskLocked,
@@ -33,18 +32,21 @@ pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
                 .with("price", price.decimal()),
         });
     }
-    let (counter, what) = match subject.intent.side {
-        Side::Buy => (Counter::Long, "the account's position with its open buys"),
-        Side::Sell => (Counter::Short, "the account's short position with its open sells"),
-    };
     assessment.cap(Cap {
         rule_id: ID,
+        part: subject.side_part(),
         code: ReasonCode::RiskLocked,
-        counter,
+        measure: Measure::Exposure,
         delta: subject.lots,
-        limit: CapLimit::Fixed(limit_lots),
+        offset: 0,
+        limit: limit_lots,
+        bound: Bound::UpTo,
         unit: Unit::Lots(lot),
-        what,
+        what: match subject.intent.side {
+            Side::Buy => "the account's position with its open buys",
+            Side::Sell => "the account's short position with its open sells",
+        },
+        spares_reductions: true,
     });
 }
 

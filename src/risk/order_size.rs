@@ -12,7 +12,7 @@ pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
     if quantity <= limit {
         return;
     }
-    assessment.signal(Signal {
+    assessment.lock_openings(Signal {
         rule_id: ID,
         level: Level::Lock,
         code: ReasonCode::OrderSizeExceeded,

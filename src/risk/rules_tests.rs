@@ -1,21 +1,26 @@
+//! The rules as tables: an intent, what stands before it, what the rules say, and what becomes of it.
+
+use super::limits::{AccountLimits, AlertLevels, Duplicates, RateLimits};
 use super::*;
-use crate::domain::decimal::Decimal;
+use crate::domain::control::{Latch, LatchScope};
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, VenueId};
 use crate::domain::intent::{RiskOverrides, Symbol};
-use crate::domain::money::Micros;
+use crate::domain::metadata::Metadata;
 use crate::domain::quantity::Quantity;
 use crate::domain::settlement::Counter;
 use crate::domain::signal::{Level, Signal};
-use crate::domain::terms::{OrderType, Side, TimeInForce};
-use crate::domain::time::Timestamp;
-
-const MILLION: i64 = 1_000_000_000_000;
+use crate::domain::terms::{OrderType, TimeInForce, TradingState};
+use crate::domain::time::TradingDate;
 
 fn number(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-fn instrument() -> Instrument {
+fn micros(text: &str) -> Micros {
+    Micros::from_decimal(number(text), Rounding::Down).unwrap()
+}
+
+fn instrument(can_short: bool) -> Instrument {
     Instrument {
         broker: BrokerId::new("binance").unwrap(),
         venue: VenueId::new("binance.spot").unwrap(),
@@ -24,41 +29,71 @@ fn instrument() -> Instrument {
         tick_size: Price::new(number("0.01")).unwrap(),
         lot_size: Quantity::new(number("0.00001")).unwrap(),
         max_order_size: Quantity::new(number("0.75")).unwrap(),
-        max_position: Quantity::new(number("2")).unwrap(),
+        max_position: Quantity::new(number("1.8")).unwrap(),
         max_notional: number("60000"),
-        can_short: true,
+        can_short,
         base_asset: Some("BTC".into()),
         quote: "USDT".into(),
         base_rate: number("1"),
     }
 }
 
-/// Reads `buy 0.5 @30000 realized=-5 unrealized=-5 stop=100`; without `@` it is a market order.
+fn limits() -> Limits {
+    let tight = AccountLimits {
+        daily_notional: Some(micros("5000")),
+        daily_loss: Some(micros("100")),
+        stop_loss: Some(micros("90")),
+        max_open_orders: Some(2),
+        max_positions: [(
+            (
+                VenueId::new("binance.spot").unwrap(),
+                Symbol::normalised("BTCUSDT").unwrap(),
+            ),
+            Quantity::new(number("0.1")).unwrap(),
+        )]
+        .into(),
+    };
+    Limits {
+        daily_notional: micros("1000000"),
+        daily_loss: micros("50000"),
+        account_stop_loss: micros("60000"),
+        price_collar_percent: 20,
+        order_rates: RateLimits {
+            account: 1_000,
+            broker: 5_000,
+        },
+        cancel_rates: RateLimits {
+            account: 5_000,
+            broker: 25_000,
+        },
+        max_open_orders: 100,
+        duplicates: Some(Duplicates {
+            window_ms: 1_000,
+            level: Level::Lock,
+        }),
+        alerts: AlertLevels {
+            percent: 80,
+            calm_percent: 75,
+            repeat_ms: 3_600_000,
+        },
+        accounts: [(AccountId::new("tight").unwrap(), tight)].into(),
+    }
+}
+
+/// Reads `buy 0.5 @30000 realized=-5 unrealized=-5 stop=100 loss=7 account=tight reduce_only`; without `@` it is a
+/// market order.
 fn intent(text: &str) -> Intent {
     let mut words = text.split(' ');
     let side = Side::parse(words.next().unwrap()).unwrap();
     let quantity = Quantity::new(number(words.next().unwrap())).unwrap();
-    let (mut price, mut risk) = (None, RiskOverrides::default());
-    for word in words {
-        match word.split_once('=') {
-            Some(("realized", pnl)) => risk.realized_pnl = Some(number(pnl)),
-            Some(("unrealized", pnl)) => risk.unrealized_pnl = Some(number(pnl)),
-            Some(("stop", limit)) => risk.stop_loss = Some(number(limit)),
-            _ => price = Some(Price::new(number(word.trim_start_matches('@'))).unwrap()),
-        }
-    }
-    Intent {
+    let mut intent = Intent {
         broker: BrokerId::new("binance").unwrap(),
         venue: VenueId::new("binance.spot").unwrap(),
         symbol: Symbol::normalised("BTCUSDT").unwrap(),
         side,
         quantity,
-        order_type: if price.is_some() {
-            OrderType::Limit
-        } else {
-            OrderType::Market
-        },
-        price,
+        order_type: OrderType::Market,
+        price: None,
         time_in_force: TimeInForce::Gtc,
         client_order_id: ClientOrderId::new("c").unwrap(),
         account_id: AccountId::default_account(),
@@ -67,40 +102,130 @@ fn intent(text: &str) -> Intent {
         estimated_loss: None,
         mode: None,
         expires_at: None,
-        risk,
+        risk: RiskOverrides::default(),
+    };
+    for word in words {
+        match word.split_once('=') {
+            Some(("realized", pnl)) => intent.risk.realized_pnl = Some(number(pnl)),
+            Some(("unrealized", pnl)) => intent.risk.unrealized_pnl = Some(number(pnl)),
+            Some(("stop", limit)) => intent.risk.stop_loss = Some(number(limit)),
+            Some(("loss", loss)) => intent.estimated_loss = Some(number(loss)),
+            Some(("account", account)) => intent.account_id = AccountId::new(account).unwrap(),
+            None if word == "reduce_only" => intent.reduce_only = true,
+            _ => {
+                intent.order_type = OrderType::Limit;
+                intent.price = Some(Price::new(number(word.trim_start_matches('@'))).unwrap());
+            }
+        }
+    }
+    intent
+}
+
+/// What stands before the order: sums in lots and millionths, figures of the day, what operators have set.
+struct Before {
+    sums: BTreeMap<&'static str, i64>,
+    exposure: i64,
+    day: DayFigures,
+    control: Control,
+    is_late: bool,
+    is_duplicate: bool,
+    rates: Option<[i64; 2]>,
+    can_short: bool,
+    /// Whether the store has answered with the caps' figures.
+    is_seen: bool,
+}
+
+/// Reads `exposure=150000 routed=… own_routed=… pnl=-5 total=-5 expected=… own_expected=… open=3 rate=9 broker_rate=9
+/// state=halted latch=all,account,symbol,broker,live,operator late duplicate unseen unrated no_short`.
+fn before(text: &str) -> Before {
+    let date = TradingDate::parse("2026-03-02").unwrap();
+    let mut before = Before {
+        sums: BTreeMap::new(),
+        exposure: 0,
+        day: DayFigures::flat(date),
+        control: Control::unset(),
+        is_late: false,
+        is_duplicate: false,
+        rates: Some([0, 0]),
+        can_short: true,
+        is_seen: true,
+    };
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        match word.split_once('=') {
+            Some(("exposure", lots)) => before.exposure = lots.parse().unwrap(),
+            Some(("pnl", pnl)) => {
+                for account in ["default", "tight"] {
+                    let account = AccountId::new(account).unwrap();
+                    before.day.accounts.insert(account, Some(micros(pnl)));
+                }
+            }
+            Some(("total", pnl)) => before.day.total = Some(micros(pnl)),
+            Some(("state", state)) => before.control.trading_state = TradingState::parse(state).unwrap(),
+            Some(("rate", count)) => before.rates = Some([count.parse().unwrap(), 0]),
+            Some(("broker_rate", count)) => before.rates = Some([0, count.parse().unwrap()]),
+            Some(("latch", which)) => before.control.latches.push(latch(which)),
+            Some(("limit", limit)) => before.control.daily_notional_limit = Some(micros(limit)),
+            Some(("loss_limit", limit)) => before.control.daily_loss_limit = Some(micros(limit)),
+            Some((name, sum)) => drop(
+                before.sums.insert(
+                    ["routed", "own_routed", "expected", "own_expected", "open"]
+                        .into_iter()
+                        .find(|known| *known == name)
+                        .unwrap(),
+                    sum.parse().unwrap(),
+                ),
+            ),
+            None => match word {
+                "late" => before.is_late = true,
+                "duplicate" => before.is_duplicate = true,
+                "unseen" => before.is_seen = false,
+                "unrated" => before.rates = None,
+                "no_short" => before.can_short = false,
+                "unknown_pnl" => drop(before.day.accounts.insert(AccountId::default_account(), None)),
+                other => panic!("{other}"),
+            },
+        }
+    }
+    before
+}
+
+fn latch(which: &str) -> Latch {
+    let (venue, symbol) = (
+        VenueId::new("binance.spot").unwrap(),
+        Symbol::normalised("BTCUSDT").unwrap(),
+    );
+    let scope = match which {
+        "account" => LatchScope::Account(AccountId::default_account()),
+        "elsewhere" => LatchScope::Account(AccountId::new("other").unwrap()),
+        "symbol" => LatchScope::Symbol(venue, symbol),
+        "broker" => LatchScope::Broker(BrokerId::new("binance").unwrap()),
+        _ => LatchScope::All,
+    };
+    let rule_id = if which == "all" { max_daily_loss::ID } else { "operator" };
+    let mode = if which == "live" {
+        crate::domain::terms::Mode::Live
+    } else {
+        crate::domain::terms::Mode::Paper
+    };
+    Latch {
+        latch_id: Latch::id_of(mode, &scope, rule_id),
+        scope,
+        mode,
+        rule_id: rule_id.into(),
+        message: "closed".to_owned(),
+        metadata: Metadata::new(),
+        since: Timestamp::from_milliseconds(0),
+        trading_date: None,
     }
 }
 
-/// Returns the decision on an intent when `exposure` lots and `routed` millionths are taken; `None` leaves the shared
-/// sums unseen.
-fn decide(text: &str, taken: Option<(i64, i64)>) -> Decision<()> {
-    let intent = intent(text);
-    let instrument = instrument();
+fn decide(text: &str, stands: &str) -> Decision<()> {
+    let (intent, before) = (intent(text), before(stands));
+    let (instrument, limits) = (instrument(before.can_short), limits());
     let lots = instrument.lots(intent.quantity).unwrap();
     let price = intent.price.unwrap_or(instrument.reference_price);
-    let reservation = Reservation::of(&instrument, &intent, lots, price, Timestamp::now().utc_date()).unwrap();
-    let limits = Limits {
-        daily_notional: Micros::new(MILLION).unwrap(),
-        daily_loss: Micros::new(MILLION / 20).unwrap(),
-        account_stop_loss: Micros::new(MILLION / 20).unwrap(),
-        price_collar_percent: 20,
-        order_rates: limits::RateLimits {
-            account: 1_000,
-            broker: 5_000,
-        },
-        cancel_rates: limits::RateLimits {
-            account: 5_000,
-            broker: 25_000,
-        },
-        max_open_orders: 10_000,
-        duplicates: None,
-        alerts: limits::AlertLevels {
-            percent: 80,
-            calm_percent: 75,
-            repeat_ms: 3_600_000,
-        },
-        accounts: BTreeMap::new(),
-    };
+    let reservation = Reservation::of(&instrument, &intent, lots, price, before.day.trading_date).unwrap();
+    let now = Timestamp::from_milliseconds(1_000);
     let assessment = assess(&Subject {
         intent: &intent,
         instrument: &instrument,
@@ -108,156 +233,658 @@ fn decide(text: &str, taken: Option<(i64, i64)>) -> Decision<()> {
         reference_price: instrument.reference_price,
         reservation: &reservation,
         limits: &limits,
+        control: &before.control,
+        day: &before.day,
+        deadline: Timestamp::from_milliseconds(if before.is_late { 1_000 } else { 1_001 }),
+        now,
     });
-    let see = |cap: &Cap, (exposure, routed): (i64, i64)| {
-        let (CapLimit::Fixed(limit) | CapLimit::DailyNotional(limit)) = cap.limit;
-        let before = if cap.counter == Counter::DailyNotional {
-            routed
-        } else {
-            exposure
-        };
-        Observed { before, limit }
+    let see = |cap: &Cap| Observed {
+        before: match cap.measure {
+            Measure::Exposure => before.exposure,
+            Measure::Known => 0,
+            Measure::Sum(counter) => {
+                let name = match counter {
+                    Counter::DailyNotional => "routed",
+                    Counter::AccountDailyNotional => "own_routed",
+                    Counter::OpenLoss => "expected",
+                    Counter::AccountOpenLoss => "own_expected",
+                    Counter::OpenOrders => "open",
+                    other => panic!("{other:?}"),
+                };
+                before.sums.get(name).copied().unwrap_or(0)
+            }
+        },
+        is_crossing: true,
     };
-    let observed: Vec<Observed> = match taken {
-        Some(taken) => assessment.caps().iter().map(|cap| see(cap, taken)).collect(),
-        None => Vec::new(),
+    let caps = assessment.caps().iter().filter(|_| before.is_seen).map(see).collect();
+    let is_reduction = before.exposure + lots <= 0;
+    let would_claim = match assessment.admits() {
+        Admits::All => true,
+        Admits::Reductions => is_reduction,
+        Admits::Nothing => false,
     };
-    assessment.decide((), &observed)
+    let sight = Sight {
+        is_reduction,
+        is_duplicate: before.is_duplicate,
+        rates: before.rates,
+        caps,
+    };
+    let decision = assessment.decide((), &sight);
+    assert!(
+        would_claim || !matches!(decision, Decision::Approved(..)),
+        "{text}: approved, and not admitted"
+    );
+    decision
 }
 
-/// Returns each signal as `rule level`, and the denial's code.
-fn judge(text: &str, exposure: i64, routed: i64) -> (Vec<String>, Option<String>) {
-    let shown = |signal: &Signal| format!("{} {}", signal.rule_id, signal.level.as_str());
-    match decide(text, Some((exposure, routed))) {
-        Decision::Approved(_, signals) => (signals.iter().map(shown).collect(), None),
-        Decision::Denied(reason, signals) => {
-            let code = serde_json::to_string(&reason.code)
-                .unwrap()
-                .trim_matches('"')
-                .to_owned();
-            (signals.iter().map(shown).collect(), Some(code))
-        }
+/// Returns each signal as `rule level`, and what it came to: `approved`, or the first lock's code, in brackets where
+/// the id stays free.
+fn judge(text: &str, stands: &str) -> (Vec<String>, String) {
+    let shown = |signals: Vec<Signal>| {
+        let name = |signal: &Signal| format!("{} {}", signal.rule_id, signal.level.as_str());
+        signals.iter().map(name).collect::<Vec<_>>()
+    };
+    let code = |reason: &crate::domain::reason::Reason| {
+        let code = serde_json::to_string(&reason.code).unwrap();
+        code.trim_matches('"').to_owned()
+    };
+    match decide(text, stands) {
+        Decision::Approved(_, signals) => (shown(signals), "approved".to_owned()),
+        Decision::Denied(reason, signals) => (shown(signals), code(&reason)),
+        Decision::Refused(reason, signals) => (shown(signals), format!("({})", code(&reason))),
     }
 }
 
-/// Intent, exposure before (lots of 0.00001), routed before (1e-6), signals, denial.
-type Row = (&'static str, i64, i64, &'static [&'static str], Option<&'static str>);
+/// Intent, what stands before it, what the rules say, what becomes of it.
+type Row = (&'static str, &'static str, &'static [&'static str], &'static str);
+
+#[track_caller]
+fn hold(rows: &[Row]) {
+    for (text, stands, signals, verdict) in rows {
+        let (found, came_to) = judge(text, stands);
+        assert_eq!(
+            (found.as_slice(), came_to.as_str()),
+            (
+                signals
+                    .iter()
+                    .map(|&signal| signal.to_owned())
+                    .collect::<Vec<_>>()
+                    .as_slice(),
+                *verdict
+            ),
+            "{text} | {stands}"
+        );
+    }
+}
 
 #[test]
-fn every_limit_holds_to_the_last_unit() {
-    let rows: &[Row] = &[
-        ("buy 0.001 @30000", 0, 0, &[], None),
-        // order_size: 0.75 is the maximum
-        ("buy 0.75 @30000", 0, 0, &[], None),
+fn trading_state_and_latches_let_reductions_pass_and_halted_nothing() {
+    hold(&[
+        ("buy 0.1 @30000", "", &[], "approved"),
         (
-            "buy 0.75001 @30000",
-            0,
-            0,
-            &["order_size lock"],
-            Some("order_size_exceeded"),
+            "buy 0.1 @30000",
+            "state=reduce_only",
+            &["trading_state lock"],
+            "reduce_only",
         ),
-        // max_notional: 60 000 at 30 000 is 2.00000
-        ("buy 0.5 @30000", 150_000, 0, &["max_notional alert"], None),
+        ("sell 0.1 @30000", "state=reduce_only exposure=-10000", &[], "approved"),
         (
-            "buy 0.50001 @30000",
-            150_000,
-            0,
-            &["max_notional lock"],
-            Some("risk_locked"),
+            "sell 0.1 @30000",
+            "state=reduce_only exposure=-9999",
+            &["trading_state lock"],
+            "reduce_only",
         ),
-        ("buy 0.49999 @30000", 110_000, 0, &[], None),
-        ("buy 0.5 @30000", 110_000, 0, &["max_notional alert"], None),
+        (
+            "sell 0.1 @30000",
+            "state=halted exposure=-10000",
+            &["trading_state lock"],
+            "trading_halted",
+        ),
+        (
+            "buy 0.1 @30000",
+            "state=halted",
+            &["trading_state lock"],
+            "trading_halted",
+        ),
+        ("buy 0.1 @30000 reduce_only", "", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000 reduce_only", "exposure=-10000", &[], "approved"),
+        (
+            "buy 0.1 @30000 reduce_only",
+            "exposure=-9999",
+            &["trading_state lock"],
+            "reduce_only",
+        ),
+        (
+            "buy 0.1 @30000",
+            "latch=account",
+            &["trading_state lock"],
+            "reduce_only",
+        ),
+        ("buy 0.1 @30000", "latch=symbol", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000", "latch=broker", &["trading_state lock"], "reduce_only"),
+        (
+            "buy 0.1 @30000",
+            "latch=all",
+            &["trading_state lock"],
+            "daily_loss_exceeded",
+        ),
+        ("buy 0.1 @30000", "latch=all exposure=-10000", &[], "approved"),
+        ("buy 0.1 @30000", "latch=elsewhere", &[], "approved"),
+        ("buy 0.1 @30000", "latch=live", &[], "approved"),
+    ]);
+}
+
+#[test]
+fn an_intent_is_over_at_its_deadline_and_its_id_stays_free() {
+    hold(&[
+        ("buy 0.1 @30000", "late", &["intent_age lock"], "(intent_expired)"),
+        (
+            "sell 0.1 @30000",
+            "late exposure=-10000",
+            &["intent_age lock"],
+            "(intent_expired)",
+        ),
+        // A rule before it decides.
+        (
+            "buy 0.1 @30000",
+            "late state=halted",
+            &["trading_state lock", "intent_age lock"],
+            "trading_halted",
+        ),
+        (
+            "buy 0.8 @30000",
+            "late",
+            &["intent_age lock", "order_size lock"],
+            "(intent_expired)",
+        ),
+    ]);
+}
+
+#[test]
+fn an_order_has_a_largest_size_and_a_largest_notional() {
+    hold(&[
+        ("buy 0.74999 @30000", "", &[], "approved"),
+        ("buy 0.75 @30000", "", &[], "approved"),
+        ("buy 0.75001 @30000", "", &["order_size lock"], "order_size_exceeded"),
+        ("buy 0.75001 @30000", "exposure=-75001", &[], "approved"),
+        // max_notional: 60 000 at 40 000 is 1.5, valued at the higher of limit and reference price
+        (
+            "buy 0.5 @36000",
+            "exposure=116665",
+            &["max_notional alert", "position_limit alert"],
+            "approved",
+        ),
+        (
+            "buy 0.5 @36000",
+            "exposure=116666",
+            &["max_notional alert", "position_limit alert"],
+            "approved",
+        ),
+        (
+            "buy 0.5 @36000",
+            "exposure=116667",
+            &["max_notional lock", "position_limit alert"],
+            "risk_locked",
+        ),
+        ("buy 0.5 @36000", "exposure=83332", &[], "approved"),
+        ("buy 0.5 @36000", "exposure=83333", &["max_notional alert"], "approved"),
+        ("sell 0.5 @30000", "exposure=-50000", &[], "approved"),
+    ]);
+}
+
+#[test]
+fn a_position_has_a_limit_on_both_sides() {
+    hold(&[
+        // 1.8, of which 80 % are 1.44; max_notional has room for 2.00000
+        ("buy 0.5 @30000", "exposure=93999", &[], "approved"),
+        (
+            "buy 0.5 @30000",
+            "exposure=94000",
+            &["position_limit alert"],
+            "approved",
+        ),
+        (
+            "buy 0.5 @30000",
+            "exposure=129999",
+            &["max_notional alert", "position_limit alert"],
+            "approved",
+        ),
+        (
+            "buy 0.5 @30000",
+            "exposure=130000",
+            &["max_notional alert", "position_limit alert"],
+            "approved",
+        ),
         (
             "sell 0.5 @30000",
-            150_001,
-            0,
-            &["max_notional lock"],
-            Some("risk_locked"),
+            "exposure=130001",
+            &["max_notional alert", "position_limit lock"],
+            "risk_locked",
         ),
-        // valued at the higher of limit and reference price: at 40 000 only 1.5 fits, a low limit makes no room
-        ("buy 0.5 @40000", 100_000, 0, &["max_notional alert"], None),
+        // an account's own limit
         (
-            "buy 0.5 @40000",
-            100_001,
-            0,
-            &["max_notional lock"],
-            Some("risk_locked"),
+            "buy 0.1 @30000 account=tight",
+            "",
+            &["position_limit alert"],
+            "approved",
         ),
-        ("buy 0.5 @100", 150_001, 0, &["max_notional lock"], Some("risk_locked")),
-        ("buy 0.5", 150_001, 0, &["max_notional lock"], Some("risk_locked")),
-        // max_daily_notional: 1 000 000
+        (
+            "buy 0.1 @30000 account=tight",
+            "exposure=1",
+            &["position_limit lock"],
+            "risk_locked",
+        ),
+        // where short positions are not allowed, what is held may be sold, to the last lot
+        ("sell 0.1 @30000", "no_short exposure=-10000", &[], "approved"),
+        (
+            "sell 0.1 @30000",
+            "no_short exposure=-9999",
+            &["position_limit lock"],
+            "risk_locked",
+        ),
+        ("buy 0.1 @30000", "no_short", &[], "approved"),
+    ]);
+}
+
+#[test]
+fn a_limit_price_has_a_collar_on_the_losing_side() {
+    hold(&[
+        ("buy 0.1 @35999.99", "", &[], "approved"),
+        ("buy 0.1 @36000", "", &[], "approved"),
+        ("buy 0.1 @36000.01", "", &["price_collar lock"], "risk_locked"),
+        ("buy 0.1 @36000.01", "exposure=-10000", &[], "approved"),
+        ("sell 0.1 @24000.01", "", &[], "approved"),
+        ("sell 0.1 @24000", "", &[], "approved"),
+        ("sell 0.1 @23999.99", "", &["price_collar lock"], "risk_locked"),
+        ("sell 0.1 @90000", "", &[], "approved"),
+        ("buy 0.1 @1", "", &[], "approved"),
+        ("buy 0.1", "", &[], "approved"),
+    ]);
+}
+
+#[test]
+fn the_days_notional_has_a_limit_over_all_and_per_account() {
+    hold(&[
+        ("buy 0.1 @30000", "routed=796999999999", &[], "approved"),
         (
             "buy 0.1 @30000",
-            0,
-            MILLION - 3_000_000_000,
+            "routed=797000000000",
             &["max_daily_notional alert"],
-            None,
+            "approved",
         ),
         (
             "buy 0.1 @30000",
-            0,
-            MILLION - 2_999_999_999,
-            &["max_daily_notional lock"],
-            Some("daily_notional_exceeded"),
+            "routed=996999999999",
+            &["max_daily_notional alert"],
+            "approved",
         ),
-        // stop_loss: 50 000, the caller's own where tighter
-        ("buy 0.1 @30000 realized=-39999.99", 0, 0, &[], None),
-        ("buy 0.1 @30000 realized=-40000", 0, 0, &["stop_loss alert"], None),
-        ("buy 0.1 @30000 realized=-49999.99", 0, 0, &["stop_loss alert"], None),
+        (
+            "buy 0.1 @30000",
+            "routed=997000000000",
+            &["max_daily_notional alert"],
+            "approved",
+        ),
+        (
+            "buy 0.1 @30000",
+            "routed=997000000001",
+            &["max_daily_notional lock"],
+            "daily_notional_exceeded",
+        ),
+        (
+            "buy 0.1 @30000",
+            "routed=997000000001 exposure=-10000",
+            &["max_daily_notional alert"],
+            "approved",
+        ),
+        // what an operator has set counts instead
+        (
+            "buy 0.1 @30000",
+            "limit=3000",
+            &["max_daily_notional alert"],
+            "approved",
+        ),
+        (
+            "buy 0.1 @30000",
+            "limit=2999.999999",
+            &["max_daily_notional lock"],
+            "daily_notional_exceeded",
+        ),
+        // the account's own
+        (
+            "buy 0.05 @30000 account=tight",
+            "own_routed=3500000000",
+            &["max_daily_notional alert"],
+            "approved",
+        ),
+        (
+            "buy 0.05 @30000 account=tight",
+            "own_routed=3500000001",
+            &["max_daily_notional lock"],
+            "daily_notional_exceeded",
+        ),
+    ]);
+}
+
+#[test]
+fn the_days_loss_has_a_limit_that_must_not_be_reached() {
+    hold(&[
+        ("buy 0.1 @30000", "pnl=-39999.999999", &[], "approved"),
+        ("buy 0.1 @30000", "pnl=-40000", &["max_daily_loss alert"], "approved"),
+        (
+            "buy 0.1 @30000",
+            "pnl=-49999.999999",
+            &["max_daily_loss alert", "stop_loss alert"],
+            "approved",
+        ),
+        (
+            "buy 0.1 @30000",
+            "pnl=-50000",
+            &["max_daily_loss lock", "stop_loss alert"],
+            "daily_loss_exceeded",
+        ),
+        (
+            "buy 0.1 @30000",
+            "total=-49999.999999",
+            &["max_daily_loss alert"],
+            "approved",
+        ),
+        (
+            "buy 0.1 @30000",
+            "total=-50000",
+            &["max_daily_loss lock"],
+            "daily_loss_exceeded",
+        ),
+        (
+            "buy 0.1 @30000",
+            "total=-50000 exposure=-10000",
+            &["max_daily_loss alert"],
+            "approved",
+        ),
+        // expected losses of open orders, and of this one
+        (
+            "buy 0.1 @30000 loss=9999.999999",
+            "pnl=-40000",
+            &["max_daily_loss alert"],
+            "approved",
+        ),
+        (
+            "buy 0.1 @30000 loss=10000",
+            "pnl=-40000",
+            &["max_daily_loss lock"],
+            "daily_loss_exceeded",
+        ),
+        (
+            "buy 0.1 @30000 loss=1",
+            "own_expected=49998999999",
+            &["max_daily_loss alert"],
+            "approved",
+        ),
+        (
+            "buy 0.1 @30000 loss=1",
+            "own_expected=49999000000",
+            &["max_daily_loss lock"],
+            "daily_loss_exceeded",
+        ),
+        (
+            "buy 0.1 @30000 loss=1",
+            "expected=49999000000",
+            &["max_daily_loss lock"],
+            "daily_loss_exceeded",
+        ),
+        // what an operator has set, and the account's own where it is tighter
+        (
+            "buy 0.01 @30000",
+            "pnl=-10 loss_limit=10",
+            &["max_daily_loss lock"],
+            "daily_loss_exceeded",
+        ),
+        (
+            "buy 0.01 @30000 account=tight",
+            "pnl=-100",
+            &["max_daily_loss lock", "stop_loss lock"],
+            "daily_loss_exceeded",
+        ),
+        (
+            "buy 0.01 @30000 account=tight",
+            "pnl=-79.999999",
+            &["stop_loss alert"],
+            "approved",
+        ),
+        // the caller's figures where they are more cautious
         (
             "buy 0.1 @30000 realized=-20000 unrealized=-30000",
-            0,
-            0,
-            &["stop_loss lock"],
-            Some("risk_locked"),
+            "",
+            &["max_daily_loss lock", "stop_loss alert"],
+            "daily_loss_exceeded",
         ),
         (
-            "buy 0.1 @30000 realized=-60000 unrealized=20000",
-            0,
-            0,
+            "buy 0.1 @30000 realized=90000",
+            "pnl=-50000",
+            &["max_daily_loss lock", "stop_loss alert"],
+            "daily_loss_exceeded",
+        ),
+        // a profit that is not known is no profit
+        (
+            "buy 0.1 @30000",
+            "unknown_pnl",
+            &["max_daily_loss lock", "stop_loss lock"],
+            "daily_loss_exceeded",
+        ),
+    ]);
+}
+
+#[test]
+fn an_account_stops_at_its_loss() {
+    hold(&[
+        (
+            "buy 0.1 @30000 realized=-47999.999999",
+            "",
+            &["max_daily_loss alert"],
+            "approved",
+        ),
+        (
+            "buy 0.1 @30000 realized=-48000",
+            "",
+            &["max_daily_loss alert", "stop_loss alert"],
+            "approved",
+        ),
+        (
+            "buy 0.1 @30000 realized=-99.999999 stop=100",
+            "",
             &["stop_loss alert"],
-            None,
+            "approved",
         ),
         (
             "buy 0.1 @30000 realized=-100 stop=100",
-            0,
-            0,
+            "",
             &["stop_loss lock"],
-            Some("risk_locked"),
+            "risk_locked",
         ),
+        (
+            "buy 0.1 @30000 realized=-100 stop=100",
+            "exposure=-10000",
+            &["stop_loss alert"],
+            "approved",
+        ),
+        (
+            "buy 0.1 @30000 stop=100",
+            "pnl=-100",
+            &["stop_loss lock"],
+            "risk_locked",
+        ),
+        // a caller loosens nothing
         (
             "buy 0.1 @30000 realized=-60000 stop=900000",
-            0,
-            0,
-            &["stop_loss lock"],
-            Some("risk_locked"),
+            "",
+            &["max_daily_loss lock", "stop_loss lock"],
+            "daily_loss_exceeded",
         ),
-        // precedence: every signal is kept, the first lock is the answer
         (
-            "buy 1 @30000 realized=-60000",
-            200_000,
-            MILLION,
-            &[
-                "order_size lock",
-                "max_notional lock",
-                "max_daily_notional lock",
-                "stop_loss lock",
-            ],
-            Some("order_size_exceeded"),
+            "buy 0.01 @30000 account=tight",
+            "pnl=-90",
+            &["max_daily_loss alert", "stop_loss lock"],
+            "risk_locked",
         ),
+    ]);
+}
+
+#[test]
+fn a_second_has_room_for_so_many_orders_and_whoever_waits_may_come_again() {
+    hold(&[
+        ("buy 0.1 @30000", "rate=999", &[], "approved"),
+        ("buy 0.1 @30000", "rate=1000", &["order_rate lock"], "(rate_limited)"),
+        ("buy 0.1 @30000", "broker_rate=4999", &[], "approved"),
+        (
+            "buy 0.1 @30000",
+            "broker_rate=5000",
+            &["order_rate lock"],
+            "(rate_limited)",
+        ),
+        (
+            "sell 0.1 @30000",
+            "rate=1000 exposure=-10000",
+            &["order_rate lock"],
+            "(rate_limited)",
+        ),
+        ("buy 0.1 @30000", "unrated", &["order_rate lock"], "(rate_limited)"),
+    ]);
+}
+
+#[test]
+fn open_orders_and_duplicates_are_counted() {
+    hold(&[
+        ("buy 0.1 @30000", "open=78", &[], "approved"),
+        ("buy 0.1 @30000", "open=79", &["max_open_orders alert"], "approved"),
+        ("buy 0.1 @30000", "open=99", &["max_open_orders alert"], "approved"),
+        ("buy 0.1 @30000", "open=100", &["max_open_orders lock"], "risk_locked"),
+        (
+            "sell 0.1 @30000",
+            "open=100 exposure=-10000",
+            &["max_open_orders lock"],
+            "risk_locked",
+        ),
+        (
+            "buy 0.01 @30000 account=tight",
+            "open=2",
+            &["max_open_orders lock"],
+            "risk_locked",
+        ),
+        ("buy 0.1 @30000", "duplicate", &["duplicate_order lock"], "risk_locked"),
+        (
+            "sell 0.1 @30000",
+            "duplicate exposure=-10000",
+            &["duplicate_order lock"],
+            "risk_locked",
+        ),
+    ]);
+}
+
+#[test]
+fn every_signal_is_kept_and_the_first_lock_in_order_is_the_answer() {
+    let all: &[&str] = &[
+        "trading_state lock",
+        "intent_age lock",
+        "order_size lock",
+        "max_notional lock",
+        "position_limit lock",
+        "price_collar lock",
+        "max_daily_notional lock",
+        "max_daily_loss lock",
+        "stop_loss lock",
+        "order_rate lock",
+        "max_open_orders lock",
+        "duplicate_order lock",
     ];
-    for (text, exposure, routed, signals, denial) in rows {
-        let (found, code) = judge(text, *exposure, *routed);
-        assert_eq!(found, *signals, "{text}");
-        assert_eq!(code.as_deref(), *denial, "{text}");
-    }
+    let stands = "state=reduce_only late exposure=200000 routed=1000000000000 pnl=-60000 rate=1000 open=100 duplicate";
+    let (found, verdict) = judge("buy 1 @40000", stands);
+    assert_eq!(
+        (found.as_slice(), verdict.as_str()),
+        (
+            all.iter()
+                .map(|&signal| signal.to_owned())
+                .collect::<Vec<_>>()
+                .as_slice(),
+            "reduce_only"
+        )
+    );
+    let names: Vec<&str> = all.iter().map(|signal| signal.trim_end_matches(" lock")).collect();
+    assert_eq!(rule_ids().collect::<Vec<_>>(), names);
 }
 
 #[test]
 fn a_figure_that_was_not_seen_denies() {
-    let Decision::Denied(reason, signals) = decide("buy 0.1", None) else {
+    let Decision::Denied(reason, signals) = decide("buy 0.1", "unseen") else {
         panic!("approved unseen")
     };
-    assert!(signals.iter().all(|signal| signal.level == Level::Lock) && signals.len() == 2);
+    assert!(
+        signals.iter().all(|signal| signal.level == Level::Lock) && signals.len() == 7,
+        "{signals:?}"
+    );
     assert_eq!(reason.metadata.text("rule_id"), Some("max_notional"));
+}
+
+#[test]
+fn only_our_own_losses_latch_and_each_scope_once() {
+    let now = Timestamp::from_milliseconds(5);
+    let closes = |stands: &str| {
+        let before = before(stands);
+        let latches = max_daily_loss::breaches(&before.day, &before.control, &limits(), now);
+        latches
+            .into_iter()
+            .map(|latch| latch.latch_id.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(closes("total=-49999.999999 pnl=-99.999999"), [""; 0]);
+    assert_eq!(closes("total=-50000"), ["paper.all.max_daily_loss"]);
+    assert_eq!(closes("pnl=-100"), ["paper.account.tight.max_daily_loss"]);
+    assert_eq!(
+        closes("pnl=-50000"),
+        [
+            "paper.account.default.max_daily_loss",
+            "paper.account.tight.max_daily_loss"
+        ]
+    );
+    assert_eq!(closes("total=-50000 latch=all"), [""; 0]);
+    assert_eq!(closes("total=-10 loss_limit=10"), ["paper.all.max_daily_loss"]);
+}
+
+#[test]
+fn a_rule_alerts_at_its_share_rounded_up_and_is_calm_below_another() {
+    let levels = limits().alerts;
+    let cap = |limit, offset, bound| Cap {
+        rule_id: "r",
+        part: "",
+        code: crate::domain::reason::ReasonCode::RiskLocked,
+        measure: Measure::Known,
+        delta: 0,
+        offset,
+        limit,
+        bound,
+        unit: cap::Unit::Orders,
+        what: "it",
+        spares_reductions: false,
+    };
+    for (limit, offset, bound, room, alert) in [
+        (100, 0, cap::Bound::UpTo, 100, Some((80, 75))),
+        (101, 0, cap::Bound::UpTo, 101, Some((81, 76))),
+        (100, 30, cap::Bound::Below, 69, Some((50, 45))),
+        (0, 0, cap::Bound::UpTo, 0, None),
+        (
+            MAX_EXACT,
+            -MAX_EXACT,
+            cap::Bound::UpTo,
+            MAX_EXACT,
+            Some((MAX_EXACT, MAX_EXACT)),
+        ),
+        (
+            1,
+            MAX_EXACT,
+            cap::Bound::Below,
+            -MAX_EXACT,
+            Some((1 - MAX_EXACT, 1 - MAX_EXACT)),
+        ),
+    ] {
+        let cap = cap(limit, offset, bound);
+        assert_eq!((cap.room(), cap.alert_at(levels)), (room, alert), "{limit} {offset}");
+    }
 }

@@ -1,61 +1,36 @@
-//! `stop_loss`: the account stops at a loss. The caller's own figures count; its own limit counts where it is tighter.
+//! `stop_loss`: the account stops at a loss of the day. The caller's own figures, and its own threshold, count where they
+//! are more cautious than ours.
 
-use super::{Assessment, Subject};
-use crate::domain::decimal::Decimal;
-use crate::domain::metadata::Metadata;
+use super::cap::{Bound, Measure, Unit};
+use super::{Assessment, Cap, Subject};
+use crate::domain::money::{Micros, Rounding};
 use crate::domain::reason::ReasonCode;
-use crate::domain::signal::{Level, Signal};
 
 pub(super) const ID: &str = "stop_loss";
 
 pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
-    let risk = &subject.intent.risk;
-    if risk.realized_pnl.is_none() && risk.unrealized_pnl.is_none() {
-        return;
-    }
-    let ours = subject.limits.account_stop_loss.decimal();
-    let limit = risk.stop_loss.map_or(ours, |theirs| theirs.min(ours));
-    let realized = risk.realized_pnl.unwrap_or(Decimal::ZERO);
-    let unrealized = risk.unrealized_pnl.unwrap_or(Decimal::ZERO);
-    let pnl = realized.exact_add(unrealized);
-    let level = match pnl.and_then(|pnl| level(pnl.negated(), limit, assessment.alert_percent())) {
-        Some(Verdict::Quiet) => return,
-        Some(Verdict::Says(level)) => level,
-        // A sum that cannot be held is no reason to skip the check.
-        None => Level::Lock,
+    let own = subject.account().and_then(|account| account.stop_loss);
+    let ours = own.unwrap_or(subject.limits.account_stop_loss);
+    let theirs = subject.intent.risk.stop_loss;
+    // A threshold beyond what can be counted is no tighter than ours; one below a millionth is one millionth at most.
+    let theirs = theirs.map(|limit| Micros::from_decimal(limit, Rounding::Down).unwrap_or(ours));
+    let limit = theirs.map_or(ours, |theirs| theirs.min(ours));
+    let known = subject.day.of(&subject.intent.account_id).map(|pnl| -pnl.units());
+    let loss = match (known, subject.callers_loss()) {
+        (Some(ours), Some(theirs)) => ours.max(theirs),
+        _ => limit.units(),
     };
-    let loss = pnl.unwrap_or(Decimal::ZERO).negated();
-    let message = match level {
-        Level::Lock => format!("the account's loss of {loss} has reached its stop-loss of {limit}"),
-        Level::Alert => format!("the account's loss of {loss} is close to its stop-loss of {limit}"),
-    };
-    let metadata = Metadata::new()
-        .with("value", loss)
-        .with("limit", limit)
-        .with("realized_pnl", realized)
-        .with("unrealized_pnl", unrealized);
-    assessment.signal(Signal {
+    assessment.cap(Cap {
         rule_id: ID,
-        level,
+        part: "",
         code: ReasonCode::RiskLocked,
-        message,
-        metadata,
+        measure: Measure::Known,
+        delta: 0,
+        offset: loss,
+        limit: limit.units(),
+        bound: Bound::Below,
+        unit: Unit::Micros,
+        what: "the account's loss",
+        spares_reductions: true,
     });
-}
-
-enum Verdict {
-    Quiet,
-    Says(Level),
-}
-
-fn level(loss: Decimal, limit: Decimal, alert_percent: i64) -> Option<Verdict> {
-    if loss >= limit {
-        return Some(Verdict::Says(Level::Lock));
-    }
-    let near = loss.exact_mul(Decimal::from(100))? >= limit.exact_mul(Decimal::from(alert_percent))?;
-    Some(if near {
-        Verdict::Says(Level::Alert)
-    } else {
-        Verdict::Quiet
-    })
 }

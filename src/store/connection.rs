@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use redis::Value;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::{IntoConnectionInfo, Value};
 
 use super::batch::Batcher;
 use super::error::StoreError;
@@ -40,7 +41,10 @@ impl Store {
     /// # Errors
     /// When Redis cannot be reached.
     pub async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        let client = redis::Client::open(settings.url.as_str())
+        // Nagle's algorithm would hold a call back until Redis has answered the one before it.
+        let client = (settings.url.as_str().into_connection_info())
+            .map(|server| server.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+            .and_then(redis::Client::open)
             .map_err(|error| StoreError::NotExecuted(format!("redis.url cannot be used: {error}")))?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(settings.connect_timeout_ms)))

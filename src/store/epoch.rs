@@ -150,13 +150,14 @@ impl Store {
         Ok(Begun::Healing(healing))
     }
 
-    /// Returns claims that were under way when the store was taken for healing, at most 1 000 at a time.
+    /// Returns orders that were claimed or being sent when the store was taken for healing, at most 1 000 at a time, after
+    /// the first `past`.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn claims_to_heal(&self, healing: &Healing) -> Result<Vec<Record>, StoreError> {
+    pub async fn claims_to_heal(&self, healing: &Healing, past: usize) -> Result<Vec<Record>, StoreError> {
         let mut command = redis::cmd("ZRANGE");
-        command.arg(keys::leases()).arg(0).arg(CLAIMS_PAGE - 1);
+        command.arg(keys::leases()).arg(past).arg(past + CLAIMS_PAGE - 1);
         let Value::Array(names) = self.core.query(command).await? else {
             return Err(corrupt("leases are no set"));
         };

@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created`, `late_from` and `late_until` (events of the epoch before, ms), `latch_sequence` (up to which the journal's latches are applied) | for ever |
 //! | `state` | hash | `generation`; `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit` (1e-6), `doc` (journal event), `journaled` (version); `trading_date` | for ever |
-//! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `doc` latest document, `p:<v>` superseded documents not journaled yet | ended: the retention |
+//! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `doc` latest document, `p:<v>` superseded documents not journaled yet; of an order that a venue may have: `sq` sequence of its last submission or release, `req` its request's timestamp, `net` what it reserves, `sent` when (ms), `asked` and `missed` how often its venue was asked and did not have it | ended or released: the retention |
 //! | `index:<order id>` | string | the order's name | ended: the retention |
 //! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow`, `fees` (1e-6), `base_fees` (1e-8 of the base asset), `open_orders`; `alert:<rule>` (ms of the last alert, Redis' clock) | for ever |
 //! | `sums_names:<mode>` | set | `<account>:<venue>:<symbol>` of every hash of sums | for ever |
@@ -16,9 +16,12 @@
 //! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `latches` | hash | the document (journal event) of each latch by its id | until lifted |
 //! | `latches_waiting` | hash | those documents that are not on the journal, by the latch's id | until journaled |
-//! | `leases` | sorted set | names of claimed orders by the end of their lease (ms, Redis' clock) | while claimed |
+//! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock), `count` of new orders in it | 2 s |
+//! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | the same of cancels | 2 s |
+//! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
+//! | `leases` | sorted set | names of orders that are claimed or being sent by the end of their lease (ms, Redis' clock) | while claimed |
 //! | `outbox` | sorted set | names of orders with events not on the journal, by the first settlement (ms) | until journaled |
-//! | `due:<broker>` | sorted set | names of paper orders by their next moment (ms) | while due |
+//! | `due:<broker>` | sorted set | names of paper orders by their next moment, of unknown ones by the next question to their venue (ms) | while due |
 //! | `open:<broker>:<account>` | set | names of orders that have not ended | while open |
 //! | `open_sets` | set | the key of every `open:<broker>:<account>` there is | while one is open |
 //! | `healing` | string | the healer's token | its lock, 30 s |
@@ -176,12 +179,37 @@ fn account_day(mode: Mode, date: TradingDate, account_id: &AccountId) -> String 
     key!("day:{mode}:{date}:{account_id}")
 }
 
-fn account(mode: Mode, account_id: &AccountId) -> String {
+pub(super) fn account(mode: Mode, account_id: &AccountId) -> String {
     key!("account:{mode}:{account_id}")
 }
 
 fn totals(mode: Mode) -> String {
     key!("totals:{mode}")
+}
+
+/// Returns the key of an account's new orders in a second.
+pub(super) fn account_rate(mode: Mode, account_id: &AccountId) -> String {
+    key!("rate:{mode}:account:{account_id}")
+}
+
+/// Returns the key of a broker's new orders in a second.
+pub(super) fn broker_rate(mode: Mode, broker: &BrokerId) -> String {
+    key!("rate:{mode}:broker:{broker}")
+}
+
+/// Returns the key of an account's cancels in a second.
+pub(super) fn account_cancels(account_id: &AccountId) -> String {
+    key!("cancels:account:{account_id}")
+}
+
+/// Returns the key of a broker's cancels in a second.
+pub(super) fn broker_cancels(broker: &BrokerId) -> String {
+    key!("cancels:broker:{broker}")
+}
+
+/// Returns the key that remembers the last order with these terms.
+pub(super) fn duplicate(mode: Mode, terms: &str) -> String {
+    key!("duplicate:{mode}:{terms}")
 }
 
 /// The set of all names that [`sums_name`] returns for orders of a mode.
@@ -226,8 +254,6 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
 
 /// The field of a day's routed notional.
 pub(super) const DAILY_NOTIONAL: &str = "daily_notional";
-/// The field of the shared state that caps it.
-pub(super) const DAILY_NOTIONAL_LIMIT: &str = "daily_notional_limit";
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,7 @@ impl Store {
             key.record(),
             keys::index(&order.order_id),
             keys::open(&order.broker, &order.account_id),
+            keys::duplicate(order.mode, &order.duplicate_terms()),
             keys::open_sets(),
         ]);
         let moves = keys.moves(&order.scope(), &order.claim_deltas().undone());

@@ -12,8 +12,8 @@ use super::script::{KeyTable, Move, REPLAY, Reply, day_ttl_ms, json};
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
 use crate::domain::settlement::Deltas;
-use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
+use crate::fault::Code;
 
 /// How long an order whose retention is over is remembered after a replay, in milliseconds: the journal may hold one of
 /// its events twice, and the second must find that the first has been counted.
@@ -96,12 +96,7 @@ impl Store {
 fn encode(event: &ReplayEvent, keys: &mut KeyTable, now: Timestamp, retention_ms: u64) -> Command {
     let order = &event.order;
     let key = OrderKey::of(order);
-    let mut deltas = event.deltas;
-    if order.reservation.trading_date.days_before(now.utc_date()) > keys::DAY_COUNTER_DAYS {
-        // That day's counter is gone for good: it is never made anew.
-        deltas.daily_notional = 0;
-    }
-    let age_ms = u64::try_from(now.since(order.updated_at).as_millis()).unwrap_or(u64::MAX);
+    let deltas = still_counted(order, event.deltas, now);
     Command {
         k: keys.place(key.record()),
         i: keys.place(keys::index(&order.order_id)),
@@ -114,21 +109,33 @@ fn encode(event: &ReplayEvent, keys: &mut KeyTable, now: Timestamp, retention_ms
         st: stage(order).as_str(),
         q: event.sequence,
         at: order.due.map_or(0, |due| due.at.milliseconds()),
-        ttl: retention_ms.saturating_sub(age_ms).max(SHORTEST_TOMBSTONE_MS),
+        ttl: tombstone_ms(order, retention_ms),
         d: keys.moves(&order.scope(), &deltas),
     }
 }
 
+/// Returns the moves whose counters are still there.
+pub(super) fn still_counted(order: &Order, mut deltas: Deltas, now: Timestamp) -> Deltas {
+    if order.reservation.trading_date.days_before(now.utc_date()) > keys::DAY_COUNTER_DAYS {
+        // That day's counter is gone for good: it is never made anew.
+        deltas.daily_notional = 0;
+    }
+    deltas
+}
+
+/// Returns how long an order that has ended is still remembered, in milliseconds.
+pub(super) fn tombstone_ms(order: &Order, retention_ms: u64) -> u64 {
+    let age_ms = u64::try_from(Timestamp::now().since(order.updated_at).as_millis()).unwrap_or(u64::MAX);
+    retention_ms.saturating_sub(age_ms).max(SHORTEST_TOMBSTONE_MS)
+}
+
 /// Returns the stage a journaled order is in.
 fn stage(order: &Order) -> Stage {
-    let denied = |code| {
-        matches!(
-            code,
-            ReasonCode::OrderSizeExceeded | ReasonCode::RiskLocked | ReasonCode::DailyNotionalExceeded
-        )
-    };
+    let is_unsent = |code| code == ReasonCode::DryRun || Code::of_denial(code).is_some();
     match order.status {
-        Some(OrderStatus::Rejected) if order.reason.as_ref().is_some_and(|reason| denied(reason.code)) => Stage::Denied,
+        Some(status) if status.is_ended() && order.reason.as_ref().is_some_and(|reason| is_unsent(reason.code)) => {
+            Stage::Denied
+        }
         Some(status) if status.is_ended() => Stage::Ended,
         _ => Stage::Open,
     }

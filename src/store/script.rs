@@ -38,6 +38,7 @@ scripts! {
     SETTLE = "settle.lua", "#!lua flags=allow-oom\n";
     JOURNALED = "journaled.lua", "#!lua flags=allow-oom\n";
     RELEASE = "release.lua", "#!lua flags=allow-oom\n";
+    RATE = "rate.lua", "#!lua flags=allow-oom\n";
     READ = "read.lua", "#!lua flags=no-writes\n";
     READY = "ready.lua", "#!lua flags=no-writes\n";
     NAMES = "names.lua", "#!lua flags=no-writes\n";
@@ -45,6 +46,11 @@ scripts! {
     STATE = "state.lua", "#!lua flags=allow-oom\n";
     LATCH = "latch.lua", "#!lua flags=allow-oom\n";
     REPLAY = "replay.lua", "#!lua flags=allow-oom\n";
+    START = "start.lua", "#!lua flags=allow-oom\n";
+    WITHDRAW = "withdraw.lua", "#!lua flags=allow-oom\n";
+    WITHDRAWN = "withdrawn.lua", "#!lua flags=allow-oom\n";
+    INQUIRE = "inquire.lua", "#!lua flags=allow-oom\n";
+    REPLAY_SUBMISSION = "replay_submission.lua", "#!lua flags=allow-oom\n";
     FINISH_HEALING = "finish_healing.lua", "#!lua flags=allow-oom\n";
     ABANDON_HEALING = "abandon_healing.lua", "#!lua flags=allow-oom\n";
 }
@@ -109,6 +115,18 @@ impl KeyTable {
         self.keys.push(key.clone());
         self.places.insert(key, self.keys.len());
         self.keys.len()
+    }
+
+    /// Returns the moves of an order's sums with the names of their keys, as a record keeps them.
+    pub(super) fn named_moves(scope: &Scope, deltas: &Deltas) -> Result<String, StoreError> {
+        let moved = Counter::ALL.into_iter().filter(|counter| deltas.of(*counter) != 0);
+        let moves: Vec<(String, &str, i64, bool)> = moved
+            .map(|counter| {
+                let (key, field) = keys::counter(scope, counter);
+                (key, field, deltas.of(counter), counter == Counter::DailyNotional)
+            })
+            .collect();
+        json(&moves)
     }
 
     pub(super) fn keys(&self) -> &[String] {

@@ -56,7 +56,7 @@ pub struct Settlement {
     /// Ids of the fills that are no longer in the report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_exec_ids: Vec<String>,
-    /// What a paper venue does with the order next.
+    /// What happens to the order next by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<SettlementDue>,
     /// The figures of every limit the order was held against, by rule.
@@ -114,13 +114,13 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// What a paper venue does with an order, and when.
+/// What happens to an order by itself, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SettlementDue {
     /// When.
     #[schemars(with = "UtcTimestamp")]
     pub at: Timestamp,
-    /// `fill_rest` or `expire`.
+    /// `fill_rest` or `expire` at a paper venue; `inquire`: its venue is asked what became of it.
     pub action: String,
 }
 
@@ -164,6 +164,21 @@ pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) ->
     }
 }
 
+/// Returns the epoch a document was settled in, without reading the rest; `None` for what is no journaled report.
+pub fn epoch_of(body: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Document {
+        settlement: Of,
+    }
+    #[derive(Deserialize)]
+    struct Of {
+        epoch: i64,
+    }
+    serde_json::from_slice(body)
+        .ok()
+        .map(|document: Document| document.settlement.epoch)
+}
+
 /// Returns the order a document tells of, and its settlement.
 ///
 /// # Errors
@@ -173,6 +188,14 @@ pub fn read_document(body: &[u8]) -> Result<(Order, Settlement), DocumentError> 
         order_id: "?".to_owned(),
         what: error.to_string(),
     })?;
+    read_report(&report)
+}
+
+/// As [`read_document`], of a report that has been read.
+///
+/// # Errors
+/// When the document is not whole.
+pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), DocumentError> {
     let wrong = |what: &dyn std::fmt::Display| DocumentError {
         order_id: report.order_id.clone(),
         what: what.to_string(),
@@ -191,6 +214,10 @@ pub fn read_document(body: &[u8]) -> Result<(Order, Settlement), DocumentError> 
         "expire" => Ok(Due {
             at: due.at,
             action: DueAction::Expire,
+        }),
+        "inquire" => Ok(Due {
+            at: due.at,
+            action: DueAction::Inquire,
         }),
         other => Err(wrong(&format!("the due action {other} is not known"))),
     });
@@ -307,6 +334,7 @@ mod tests {
         let (order, settlement) = read_document(&document.encode()).unwrap();
         assert_eq!(order, applied.order);
         assert_eq!(Deltas::from(settlement.deltas), applied.deltas);
-        assert_eq!(settlement.epoch, 7);
+        assert_eq!((settlement.epoch, epoch_of(&document.encode())), (7, Some(7)));
+        assert_eq!(epoch_of(&ExecutionReport::of(&order).encode()), None);
     }
 }

@@ -3,17 +3,23 @@
 //! Grammar and the caller's place in the subject are judged at once. Everything else is only prepared here and told
 //! after the id has been looked up: a known id is answered first, whatever is in force now.
 
+use std::sync::Arc;
+
 use super::router::Router;
 use crate::bus::call::Call;
+use crate::domain::control::Control;
+use crate::domain::day::DayFigures;
 use crate::domain::id::OrderId;
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Intent;
+use crate::domain::money::{BASE_FEE_SCALE, Rounding, units_of};
 use crate::domain::order::Order;
 use crate::domain::quantity::Price;
 use crate::domain::settlement::Reservation;
+use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
-use crate::risk::intent_age::{Lifetime, Untimely};
+use crate::risk::intent_age::{Lifetime, TooFarAhead};
 use crate::risk::{Assessment, Subject, assess};
 use crate::wire::intent::{MissingId, decode};
 
@@ -27,16 +33,33 @@ pub enum Plan {
     /// It is refused, and its id stays free.
     Refused(Fault),
     /// The rules have been asked.
-    Assessed {
-        /// What they say.
-        assessment: Assessment,
-        /// The order it would become.
-        order: Order,
-        /// The price its symbol is valued at.
-        reference_price: Price,
-        /// The currency of its prices.
-        quote_currency: String,
-    },
+    Assessed(Assessed),
+}
+
+/// An intent that can be traded, as the rules see it before the shared sums are looked at.
+#[derive(Debug)]
+pub struct Assessed {
+    /// What the rules say.
+    pub assessment: Assessment,
+    /// The order it would become.
+    pub order: Order,
+    /// Its quantity in lots.
+    pub lots: i64,
+    /// The lot in units of 1e-8, where fees may be paid in the base asset.
+    pub base_lot: Option<i64>,
+    /// The price its symbol is valued at.
+    pub reference_price: Price,
+    /// The currency of its prices.
+    pub quote_currency: String,
+}
+
+/// What an intent is judged by.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// What is in force beyond the settings.
+    pub control: Arc<Control>,
+    /// The day's profit and loss.
+    pub day: Arc<DayFigures>,
 }
 
 /// Reads the call's intent and checks that it comes through its own subject.
@@ -79,37 +102,27 @@ pub fn lifetime(router: &Router, call: &Call, intent: &Intent) -> Lifetime {
 }
 
 /// Returns what would become of the intent if its id is new.
-pub fn plan(router: &Router, intent: &Intent, lifetime: Lifetime) -> Plan {
-    prepare(router, intent, lifetime)
-        .unwrap_or_else(|fault| Plan::Refused(fault.about(intent.client_order_id.as_str())))
+pub fn plan(router: &Router, intent: &Intent, lifetime: Lifetime, standing: &Standing) -> Plan {
+    prepare(router, intent, lifetime, standing).map_or_else(
+        |fault| Plan::Refused(fault.about(intent.client_order_id.as_str())),
+        Plan::Assessed,
+    )
 }
 
-fn prepare(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result<Plan, Fault> {
-    let now = Timestamp::now();
-    timely(lifetime, now)?;
-    in_mode(router, intent)?;
+fn prepare(router: &Router, intent: &Intent, lifetime: Lifetime, standing: &Standing) -> Result<Assessed, Fault> {
+    let (now, mode) = (Timestamp::now(), standing.control.mode);
+    lifetime.check(now).map_err(|TooFarAhead| {
+        let rule = "(or the header Deadline) lies more than 24 hours ahead";
+        Fault::field(Code::InvalidField, "expires_at", rule)
+    })?;
+    in_mode(intent, mode)?;
     journalable(router)?;
     let (instrument, prefix) = tradable(router, intent)?;
-    let lots = instrument.lots(intent.quantity).ok_or_else(|| {
-        let lot = instrument.lot_size;
-        Fault::field(
-            Code::InvalidField,
-            "quantity",
-            format!("must be a whole number of lots of {lot}"),
-        )
-    })?;
-    if let Some(price) = intent.price.filter(|price| !instrument.is_on_tick(*price)) {
-        let tick = instrument.tick_size;
-        return Err(Fault::field(
-            Code::InvalidField,
-            "price",
-            format!("is {price}, not a multiple of {tick}"),
-        ));
-    }
-    not_supported_yet(intent)?;
-    let reference_price = instrument.reference_price;
+    let lots = lots(instrument, intent)?;
+    let reference_price = reference_price(router, instrument, standing)?;
     let valuation_price = intent.price.unwrap_or(reference_price);
-    let reservation = Reservation::of(instrument, intent, lots, valuation_price, now.utc_date()).ok_or_else(|| {
+    let reservation = Reservation::of(instrument, intent, lots, valuation_price, standing.day.trading_date);
+    let reservation = reservation.ok_or_else(|| {
         Fault::field(
             Code::InvalidField,
             "quantity",
@@ -123,25 +136,54 @@ fn prepare(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result<Plan,
         reference_price,
         reservation: &reservation,
         limits: &router.limits,
+        control: &standing.control,
+        day: &standing.day,
+        deadline: lifetime.deadline,
+        now,
     });
-    let order = Order::claimed(intent, OrderId::assign(prefix), router.control.mode(), reservation, now);
-    Ok(Plan::Assessed {
+    let base_lot = instrument.base_asset.as_ref();
+    let base_lot = base_lot.and_then(|_| units_of(instrument.lot_size.decimal(), BASE_FEE_SCALE, Rounding::Down));
+    Ok(Assessed {
         assessment,
-        order,
+        order: Order::claimed(intent, OrderId::assign(prefix), mode, reservation, now),
+        lots,
+        base_lot,
         reference_price,
         quote_currency: instrument.quote.clone(),
     })
 }
 
-fn timely(lifetime: Lifetime, now: Timestamp) -> Result<(), Fault> {
-    lifetime.check(now).map_err(|untimely| match untimely {
-        Untimely::Expired => expired(lifetime.deadline),
-        Untimely::TooFarAhead => Fault::field(
-            Code::InvalidField,
-            "expires_at",
-            "(or the header Deadline) lies more than 24 hours ahead",
-        ),
+/// Returns the quantity in lots; quantity and price are whole numbers of their steps.
+fn lots(instrument: &Instrument, intent: &Intent) -> Result<i64, Fault> {
+    if let Some(price) = intent.price.filter(|price| !instrument.is_on_tick(*price)) {
+        let tick = instrument.tick_size;
+        let rule = format!("is {price}, not a multiple of {tick}");
+        return Err(Fault::field(Code::InvalidField, "price", rule));
+    }
+    instrument.lots(intent.quantity).ok_or_else(|| {
+        let lot = instrument.lot_size;
+        let rule = format!("must be a whole number of lots of {lot}");
+        Fault::field(Code::InvalidField, "quantity", rule)
     })
+}
+
+/// Returns the price an order is valued at. Without one, or without a mark for what its account or another one holds,
+/// nothing can be judged: it is refused, never valued at zero.
+fn reference_price(router: &Router, instrument: &Instrument, standing: &Standing) -> Result<Price, Fault> {
+    let missing = |what: String| Fault::new(Code::ReferencePriceMissing, format!("{what}; nothing was sent"));
+    let price = router.prices.reference(instrument, standing.control.mode);
+    let price = price.ok_or_else(|| {
+        let (symbol, venue) = (&instrument.symbol, &instrument.venue);
+        missing(format!(
+            "there is no reference price of {symbol} at {venue} that is recent enough"
+        ))
+    })?;
+    if standing.day.total.is_none() {
+        return Err(missing(
+            "a position has no price to be marked at, so the day's profit is not known".to_owned(),
+        ));
+    }
+    Ok(price)
 }
 
 /// Returns the fault of an intent whose deadline has passed.
@@ -160,13 +202,10 @@ fn journalable(router: &Router) -> Result<(), Fault> {
     ))
 }
 
-fn in_mode(router: &Router, intent: &Intent) -> Result<(), Fault> {
+fn in_mode(intent: &Intent, in_force: Mode) -> Result<(), Fault> {
     match intent.mode {
-        Some(mode) if mode != router.control.mode() => {
-            let detail = format!(
-                "the intent expects the mode {mode}, and {} is in force",
-                router.control.mode()
-            );
+        Some(mode) if mode != in_force => {
+            let detail = format!("the intent expects the mode {mode}, and {in_force} is in force");
             Err(Fault::new(Code::ModeMismatch, detail))
         }
         _ => Ok(()),
@@ -199,23 +238,4 @@ fn tradable<'a>(
         Fault::field(Code::UnsupportedPair, "symbol", detail)
     })?;
     Ok((instrument, capabilities.prefix))
-}
-
-/// Refuses by name what no rule counts: a field that is taken and not obeyed costs money.
-fn not_supported_yet(intent: &Intent) -> Result<(), Fault> {
-    if intent.reduce_only {
-        return Err(Fault::field(
-            Code::InvalidField,
-            "reduce_only",
-            "is not supported by this router",
-        ));
-    }
-    if intent.estimated_loss.is_some() {
-        return Err(Fault::field(
-            Code::InvalidField,
-            "estimated_loss",
-            "is not supported by this router",
-        ));
-    }
-    Ok(())
 }

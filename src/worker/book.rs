@@ -27,6 +27,11 @@ const MAX_ATTEMPTS: u32 = 5;
 /// The pause before it is sent again.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a venue's word is settled anew because the order changed or the store is being rebuilt.
+const MAX_WORDS: usize = 20;
+/// The pause before that.
+const WORD_PAUSE: Duration = Duration::from_millis(250);
+
 /// The paper venues' book: their orders' records in the store.
 #[derive(Debug, Clone)]
 pub struct StoreBook {
@@ -63,6 +68,65 @@ pub async fn settle_later(
 ) -> Result<Booked, BookError> {
     let applied = apply(order, &report, rates)?;
     book(store, applied, Deltas::default(), Fence::default(), Metadata::new()).await
+}
+
+/// Settles what is said of an order in its venue's place, that nobody knows or that it was not placed: only for whoever
+/// holds this lease on it.
+///
+/// # Errors
+/// Says whether nothing was booked, or may have been.
+pub async fn settle_under(
+    store: &Store,
+    rates: &Rates,
+    order: &Order,
+    lease: &LeaseToken,
+    report: VenueReport,
+    figures: Metadata,
+) -> Result<Booked, BookError> {
+    let applied = apply(order, &report, rates)?;
+    let fence = Fence {
+        lease: Some(lease.clone()),
+        deadline: None,
+    };
+    book(store, applied, reserved(order), fence, figures).await
+}
+
+/// Settles a venue's own word: it counts whoever brings it, on the order as it stands by now. While the store is being
+/// rebuilt it is tried again.
+///
+/// # Errors
+/// Says whether nothing was booked, or may have been; the venue can be asked again.
+pub async fn settle_word(
+    store: &Store,
+    rates: &Rates,
+    order: &Order,
+    report: VenueReport,
+    figures: Metadata,
+) -> Result<Booked, BookError> {
+    let mut order = order.clone();
+    let mut outcome = BookError::Unknown("other effects came first again and again".to_owned());
+    for _ in 0..MAX_WORDS {
+        let applied = apply(&order, &report, rates)?;
+        let fence = Fence::default();
+        match book(store, applied, reserved(&order), fence, figures.clone()).await {
+            Err(BookError::Superseded(now)) => order = *now,
+            Err(error @ (BookError::Unavailable(_) | BookError::Missing)) => {
+                outcome = error;
+                tokio::time::sleep(WORD_PAUSE).await;
+            }
+            settled => return settled,
+        }
+    }
+    Err(outcome)
+}
+
+/// Returns what the journal's first event of an order tells beyond its own moves: what was reserved before it.
+fn reserved(order: &Order) -> Deltas {
+    if order.version == 0 {
+        order.claim_deltas()
+    } else {
+        Deltas::default()
+    }
 }
 
 /// What an effect needs to be booked beyond the order's version.

@@ -4,20 +4,35 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::book::StoreBook;
-use crate::brokers::adapter::Effects;
+use super::gate::JournaledGate;
 use crate::brokers::handle::BrokerHandle;
 use crate::brokers::paper::{binance, ibkr};
 use crate::brokers::task::BrokerTask;
-use crate::config::brokers::BrokersSettings;
+use crate::config::brokers::{BrokerTaskSettings, BrokersSettings};
 use crate::domain::id::{BrokerId, IdError};
 use crate::domain::rates::Rates;
 use crate::store::Store;
 
-/// Starts the task of each configured broker. A task ends when its handles are gone and what it took is done.
+/// What an adapter for a venue that outlives us is given.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    /// The leave to send.
+    pub gate: Arc<JournaledGate>,
+    /// What its task may hold.
+    pub task: BrokerTaskSettings,
+}
+
+/// Starts brokers that the settings do not name.
+pub type Further = Box<dyn FnOnce(&Ports) -> Vec<BrokerHandle> + Send>;
+
+/// Starts the task of each configured broker, and the further ones. A task ends when its handles are gone and what it
+/// took is done.
 pub(super) fn start(
     settings: &BrokersSettings,
     store: &Store,
     rates: &Arc<Rates>,
+    gate: JournaledGate,
+    further: Further,
 ) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
     let book = Arc::new(StoreBook::new(store.clone(), rates.clone()));
     let mut handles = BTreeMap::new();
@@ -28,11 +43,14 @@ pub(super) fn start(
             // The settings were checked against the same names.
             _ => return Err(IdError("a broker this router knows")),
         };
-        if handle.capabilities().effects != Effects::InStore {
-            // Its orders would need an event on the journal before the first byte; this pipeline does not write one.
-            return Err(IdError("a broker whose book is kept in the store"));
-        }
         handles.insert(BrokerId::new(name)?, handle);
+    }
+    let ports = Ports {
+        gate: Arc::new(gate),
+        task: settings.task.clone(),
+    };
+    for handle in further(&ports) {
+        handles.insert(handle.capabilities().broker.clone(), handle);
     }
     Ok(handles)
 }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::control::Control;
-use crate::domain::terms::{Mode, TradingState};
+use crate::domain::terms::Mode;
 use crate::store::{Store, StoreError};
 use crate::wire::latch::LockEvent;
 
@@ -18,19 +18,9 @@ pub struct ControlCell {
 impl ControlCell {
     /// Returns a copy of nothing: the settings' values are in force, until it is refreshed.
     pub fn new(store: Store) -> Self {
-        let nothing = Control {
-            generation: 0,
-            version: 0,
-            mode: Mode::Paper,
-            trading_state: TradingState::Active,
-            daily_notional_limit: None,
-            daily_loss_limit: None,
-            trading_date: None,
-            latches: Vec::new(),
-        };
         Self {
             store,
-            current: Arc::new(RwLock::new(Arc::new(nothing))),
+            current: Arc::new(RwLock::new(Arc::new(Control::unset()))),
         }
     }
 

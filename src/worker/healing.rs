@@ -3,22 +3,21 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::replaying::{self, Target};
 use super::router::Router;
-use super::{locks, lookup, state_journal};
+use super::{locks, lookup, state_journal, submission};
 use crate::bus::BusError;
-use crate::bus::journal::{JournalInfo, Stored};
-use crate::bus::subjects;
+use crate::bus::journal::JournalInfo;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 use crate::store::StoreError;
 use crate::store::epoch::{Begun, Healing, LateEvents, StoreLook};
-use crate::store::replay::ReplayEvent;
+use crate::store::read::Record;
+use crate::store::reserve::Stage;
 use crate::store::state::StateOutcome;
-use crate::wire::settlement::read_document;
 
 /// How often a store that is out of use is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -28,8 +27,6 @@ const COMPARE_EVERY: Duration = Duration::from_secs(1);
 const LATE_FOR: Duration = Duration::from_secs(30);
 /// How often they are looked for.
 const LATE_EVERY: Duration = Duration::from_secs(1);
-/// How many events one script call replays.
-const REPLAY_BATCH: usize = 256;
 
 /// What is still to be looked at after a healing.
 #[derive(Debug)]
@@ -67,6 +64,18 @@ pub enum HealingError {
         seen: u64,
         /// When the journal the store knows was created.
         seen_created: String,
+    },
+    /// The journal has lost entries that this worker has seen acknowledged.
+    #[error(
+        "the journal ends at {last_sequence}, and this worker has seen {seen} acknowledged, or a new entry in the place \
+         of an older one: the stream has been restored or cut. No order is taken. Restore the stream, or, if the loss is \
+         accepted, empty Redis so that it is rebuilt from the journal as it is; then restart the workers"
+    )]
+    JournalCut {
+        /// The journal's last sequence.
+        last_sequence: u64,
+        /// The highest sequence this worker has seen.
+        seen: u64,
     },
     /// Another worker is healing.
     #[error("another worker is rebuilding the shared state")]
@@ -117,7 +126,7 @@ async fn wait(router: &Router, stop: &CancellationToken, pause: Duration) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY.min(pause)) => {}
         }
-        if router.store.epoch().is_none() && pause > LOOK_EVERY {
+        if (router.store.epoch().is_none() || router.journal.is_behind()) && pause > LOOK_EVERY {
             return;
         }
     }
@@ -129,6 +138,7 @@ async fn wait(router: &Router, stop: &CancellationToken, pause: Duration) {
 /// Why it is not whole; it is out of use then.
 pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
     let look = router.store.look().await?;
+    let seen = router.journal.highest_seen();
     let info = match router.reader.info().await {
         Ok(info) => info,
         Err(error) => {
@@ -138,10 +148,12 @@ pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
         }
     };
     router.room.note(&info);
-    if let Err(error) = not_behind(&look, &info) {
+    if let Err(error) = not_behind(&look, &info).and_then(|()| not_cut(router, seen, &info)) {
         router.store.leave();
         return Err(error);
     }
+    // What another worker has marked binds this one's appends, too.
+    router.journal.seen(look.journal_sequence);
     let late = match look.epoch_in_force() {
         Some(epoch) if router.store.epoch() == Some(epoch) => None,
         Some(epoch) => {
@@ -165,18 +177,7 @@ async fn follow(router: &Router, late: &mut Option<Late>) -> Result<bool, Healin
     let Some(open) = late else { return Ok(false) };
     let to = router.reader.info().await?.last_sequence;
     if open.next <= to {
-        let mut entries = std::pin::pin!(router.reader.replay(open.next, to));
-        let mut events = Vec::new();
-        while let Some(entry) = entries.next().await {
-            events.extend(event_of(entry?)?.map(|(event, _)| event));
-            if events.len() == REPLAY_BATCH {
-                tell_late(router.store.replay_late(&events).await?);
-                events.clear();
-            }
-        }
-        if !events.is_empty() {
-            tell_late(router.store.replay_late(&events).await?);
-        }
+        tell_late(replaying::replay(router, Target::InUse, open.next, to).await?.changed);
         open.next = to + 1;
     }
     if Instant::now() < open.until {
@@ -214,6 +215,17 @@ fn not_behind(look: &StoreLook, info: &JournalInfo) -> Result<(), HealingError> 
         created,
         seen,
         seen_created: look.journal_created.clone(),
+    })
+}
+
+/// Checks the journal against what this process has seen of it itself, which the store may not know (any more).
+fn not_cut(router: &Router, seen: u64, info: &JournalInfo) -> Result<(), HealingError> {
+    if info.last_sequence >= seen && !router.journal.is_behind() {
+        return Ok(());
+    }
+    Err(HealingError::JournalCut {
+        last_sequence: info.last_sequence,
+        seen,
     })
 }
 
@@ -259,7 +271,8 @@ async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result
         if info.last_sequence < next {
             break info;
         }
-        newest_epoch = newest_epoch.max(replay(router, healing, next, info.last_sequence).await?);
+        let replayed = replaying::replay(router, Target::Healing(healing), next, info.last_sequence).await?;
+        newest_epoch = newest_epoch.max(replayed.newest_epoch);
         next = info.last_sequence + 1;
     };
     restore_state(router, healing).await?;
@@ -284,58 +297,32 @@ async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result
     })
 }
 
-/// Releases every claim of the epoch that is over: none of them was sent, and none of them can be.
+/// Releases every claim of the epoch that is over: none of them was sent, and none of them can be. What was being sent
+/// stays as it is.
 async fn release_claims(router: &Router, healing: &Healing) -> Result<(), HealingError> {
+    let mut kept = 0;
     loop {
-        let claims = router.store.claims_to_heal(healing).await?;
-        let mut released = 0;
-        for claim in &claims {
-            let Some(lease) = &claim.lease else { continue };
-            let order = lookup::order_of(&claim.document)?;
-            released += usize::from(router.store.release_to_heal(healing, &order, lease).await?);
-        }
-        if released == 0 {
+        let claims = router.store.claims_to_heal(healing, kept).await?;
+        if claims.is_empty() {
             return Ok(());
         }
-    }
-}
-
-/// Replays a part of the journal, and returns the newest epoch it met.
-async fn replay(router: &Router, healing: &Healing, from: u64, to: u64) -> Result<i64, HealingError> {
-    let mut newest_epoch = 0;
-    let mut entries = std::pin::pin!(router.reader.replay(from, to));
-    let mut batch = Vec::with_capacity(REPLAY_BATCH);
-    while let Some(entry) = entries.next().await {
-        let Some((event, epoch)) = event_of(entry?)? else {
-            continue;
-        };
-        newest_epoch = newest_epoch.max(epoch);
-        batch.push(event);
-        if batch.len() == REPLAY_BATCH {
-            router.store.replay(healing, &batch).await?;
-            batch.clear();
+        for claim in &claims {
+            kept += usize::from(!release_claim(router, healing, claim).await?);
         }
     }
-    if !batch.is_empty() {
-        router.store.replay(healing, &batch).await?;
-    }
-    Ok(newest_epoch)
 }
 
-/// Reads a journal entry; `None` for events that are no order's.
-fn event_of(entry: Stored) -> Result<Option<(ReplayEvent, i64)>, HealingError> {
-    if !subjects::is_report(&entry.subject) {
-        return Ok(None);
-    }
-    let (order, settlement) = read_document(&entry.body)
-        .map_err(|error| HealingError::Journal(format!("the journal's entry {}: {error}", entry.sequence)))?;
-    let event = ReplayEvent {
-        order,
-        deltas: settlement.deltas.into(),
-        sequence: entry.sequence,
-        document: entry.body,
+async fn release_claim(router: &Router, healing: &Healing, claim: &Record) -> Result<bool, HealingError> {
+    let (Stage::Claimed, Some(lease)) = (claim.known.stage, &claim.lease) else {
+        return Ok(false);
     };
-    Ok(Some((event, settlement.epoch)))
+    let order = lookup::order_of(&claim.document)?;
+    if !submission::outlives_us(router, &order.broker) {
+        return Ok(router.store.release_to_heal(healing, &order, lease).await?);
+    }
+    // The journal may know of it as being submitted: the release has to go there, too, once the store is whole.
+    let body = submission::release_event(&order, lease, 0);
+    Ok(router.store.withdraw_to_heal(healing, &order, lease, &body).await?)
 }
 
 /// Puts the newest journaled change of the shared state in force.

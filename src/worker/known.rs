@@ -45,7 +45,10 @@ pub async fn answer(
     let Some(known) = settled(router, &key, known, deadline).await? else {
         return Ok(None);
     };
-    if known.stage == Stage::Claimed {
+    if known.stage == Stage::Released {
+        return Ok(None);
+    }
+    if known.stage.is_under_way() {
         return Ok(Some(in_flight(router, intent, &known.order_id)));
     }
     // The id may have been freed and taken by other content while we waited.
@@ -73,7 +76,7 @@ fn same_content(intent: &Intent, content: &ContentHash) -> Result<(), Fault> {
     Err(Fault::new(Code::ClientOrderIdConflict, detail))
 }
 
-/// Waits until an order is no longer only claimed; `None` when it was released.
+/// Waits until an order is no longer under way; `None` when it was released and nothing is known of it any more.
 async fn settled(
     router: &Router,
     key: &OrderKey,
@@ -81,7 +84,7 @@ async fn settled(
     deadline: Timestamp,
 ) -> Result<Option<KnownOrder>, Fault> {
     let end = deadline.min(Timestamp::now().after(MAX_WAIT));
-    while known.stage == Stage::Claimed && Timestamp::now() < end {
+    while known.stage.is_under_way() && Timestamp::now() < end {
         tokio::time::sleep(LOOK_AGAIN).await;
         match look(router, key).await? {
             Some(now) => known = now,

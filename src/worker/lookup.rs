@@ -14,7 +14,8 @@ use crate::wire::settlement::read_document;
 /// How often a record that changes while it is read is read again.
 const MAX_READS: usize = 5;
 
-/// Returns the order's current report; `None` for an order that is not known, or only claimed.
+/// Returns the order's current report; `None` for an order that is not known, or of which nothing has
+/// been told.
 ///
 /// # Errors
 /// When store or journal cannot be read.
@@ -23,7 +24,7 @@ pub async fn report(router: &Router, key: &OrderKey) -> Result<Option<Told>, Fau
         let Some(record) = router.store.read(key).await.map_err(|error| unavailable(&error))? else {
             return Ok(None);
         };
-        if record.known.stage == Stage::Claimed {
+        if record.known.stage.is_under_way() || record.known.stage == Stage::Released {
             return Ok(None);
         }
         if record.known.journaled_version < record.known.version {

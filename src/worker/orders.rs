@@ -12,14 +12,17 @@ use crate::brokers::adapter::{CancelOutcome, NotSent};
 use crate::bus::call::{Answer, Call};
 use crate::domain::execution::VenueReport;
 use crate::domain::id::{AccountId, BrokerId};
+use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::store::keys::OrderKey;
+use crate::store::rate::Exceeded;
 use crate::store::read::Record;
 use crate::store::reserve::Stage;
 use crate::wire::order_reference::{CancelAllAnswer, OrderName, decode_cancel_all, decode_order};
+use crate::wire::submission::read_submission;
 
 /// How many orders one cancel-all works on: their reports fit into one message. Whoever is told of remaining orders
 /// asks again.
@@ -77,6 +80,22 @@ impl Caller {
     }
 }
 
+/// Counts a cancel against the cancels' own rates; orders have theirs, and no other rule stops a cancel.
+async fn counted(router: &Router, caller: &Caller) -> Result<(), Fault> {
+    let limits = router.limits.cancel_rates;
+    let counted = router
+        .store
+        .count_cancel(&caller.broker, &caller.account_id, limits)
+        .await;
+    let (whose, limit) = match counted.map_err(|error| unavailable(&error))? {
+        None => return Ok(()),
+        Some(Exceeded::Account(limit)) => ("the account", limit),
+        Some(Exceeded::Broker(limit)) => ("the broker", limit),
+    };
+    let detail = format!("{whose} has had {limit} cancels within this second, which is the limit; cancel again");
+    Err(Fault::new(Code::RateLimited, detail))
+}
+
 fn unknown(name: &OrderName) -> Fault {
     Fault::new(
         Code::UnknownOrder,
@@ -100,8 +119,19 @@ pub async fn get(router: &Router, call: &Call) -> Result<Answer, Fault> {
         };
     }
     let record = caller.record(router, &key, &name).await?;
-    let order = lookup::order_of(&record.document)?;
+    let order = under_way(&record, &name)?;
     Ok(Told::receipt_of(&order, ReasonCode::InFlight, "the order is under way; ask for it again").answer())
+}
+
+/// Returns an order of which nothing has been told yet, as far as it is known.
+fn under_way(record: &Record, name: &OrderName) -> Result<Order, Fault> {
+    match record.known.stage {
+        Stage::Released => Err(unknown(name)),
+        Stage::Releasing => read_submission(&record.document)
+            .map(|submission| submission.order)
+            .map_err(|error| Fault::new(Code::StoreUnavailable, error.to_string())),
+        _ => lookup::order_of(&record.document),
+    }
 }
 
 /// Cancels one order and answers with its report.
@@ -111,6 +141,7 @@ pub async fn get(router: &Router, call: &Call) -> Result<Answer, Fault> {
 pub async fn cancel(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let caller = Caller::of(router, call)?;
     let name = decode_order(&call.body)?;
+    counted(router, &caller).await?;
     let key = caller.key(router, &name).await?;
     cancel_one(router, &caller, &key, &name).await.map(|told| told.answer())
 }
@@ -122,6 +153,7 @@ pub async fn cancel(router: &Router, call: &Call) -> Result<Answer, Fault> {
 pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let caller = Caller::of(router, call)?;
     let symbol = decode_cancel_all(&call.body)?;
+    counted(router, &caller).await?;
     let concerns = |order: &Order| symbol.as_ref().is_none_or(|symbol| order.symbol == *symbol);
     let mut keys = open(router, &caller).await?;
     keys.retain(|(_, order)| concerns(order));
@@ -162,13 +194,18 @@ pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
     })
 }
 
+/// Whether a venue has the order, or may come to have it.
+fn is_open(stage: Stage) -> bool {
+    matches!(stage, Stage::Claimed | Stage::Sending | Stage::Open)
+}
+
 /// Returns the caller's orders that have not ended, with what is known of each.
 async fn open(router: &Router, caller: &Caller) -> Result<Vec<(OrderKey, Order)>, Fault> {
     let names = router.store.open_orders(&caller.broker, &caller.account_id).await;
     let mut orders = Vec::new();
     for key in names.map_err(|error| unavailable(&error))? {
         let record = router.store.read(&key).await.map_err(|error| unavailable(&error))?;
-        if let Some(record) = record.filter(|record| matches!(record.known.stage, Stage::Claimed | Stage::Open)) {
+        if let Some(record) = record.filter(|record| is_open(record.known.stage)) {
             match lookup::order_of(&record.document) {
                 Ok(order) => orders.push((key, order)),
                 // One that cannot be read must not keep the others from being cancelled.
@@ -192,12 +229,12 @@ async fn cancel_one(router: &Router, caller: &Caller, key: &OrderKey, name: &Ord
     let record = sent(router, caller, key, name).await?;
     let order = match record.known.stage {
         Stage::Ended | Stage::Denied => return Err(closed(name)),
-        Stage::Claimed | Stage::Open => lookup::order_of(&record.document)?,
+        Stage::Claimed | Stage::Sending | Stage::Open | Stage::Releasing | Stage::Released => under_way(&record, name)?,
     };
     if order.broker != caller.broker {
         return Err(unknown(name));
     }
-    if record.known.stage == Stage::Claimed {
+    if record.known.stage.is_under_way() {
         return Ok(Told::receipt_of(
             &order,
             ReasonCode::InFlight,
@@ -226,7 +263,7 @@ async fn cancel_one(router: &Router, caller: &Caller, key: &OrderKey, name: &Ord
 
 /// Settles what a venue says of an order that it was asked to cancel.
 async fn settle(router: &Router, order: &Order, report: VenueReport) -> Result<Told, Fault> {
-    match super::book::settle_later(&router.store, &router.rates, order, report).await {
+    match super::book::settle_word(&router.store, &router.rates, order, report, Metadata::new()).await {
         Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
         Err(error) => {
             let message = format!("the venue has answered, and its answer could not be settled: {error}");
@@ -240,7 +277,7 @@ async fn sent(router: &Router, caller: &Caller, key: &OrderKey, name: &OrderName
     let end = caller.deadline.min(Timestamp::now().after(MAX_WAIT));
     loop {
         let record = caller.record(router, key, name).await?;
-        if record.known.stage != Stage::Claimed || Timestamp::now() >= end {
+        if !record.known.stage.is_under_way() || Timestamp::now() >= end {
             return Ok(record);
         }
         tokio::time::sleep(LOOK_AGAIN).await;

@@ -10,18 +10,21 @@ use super::claim::{self, Claim, unavailable};
 use super::known;
 use super::recording::{self, Told};
 use super::router::Router;
-use super::{book, stop_point};
+use super::{book, stop_point, submission};
 use crate::brokers::adapter::{Acknowledgement, NotSent, PlaceOutcome, Placement};
+use crate::brokers::port::BookError;
 use crate::bus::call::{Answer, Call};
 use crate::domain::execution::{PendingEvent, VenueReport, VenueState};
 use crate::domain::intent::Intent;
 use crate::domain::order::Order;
-use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::reason::ReasonCode;
 use crate::fault::{Code, Fault};
 use crate::risk::Approved;
 use crate::risk::intent_age::Lifetime;
 use crate::store::keys::OrderKey;
 use crate::store::reserve::Stage;
+use crate::store::sending::Reached;
+use crate::wire::report::ExecutionReport;
 
 /// How often an id that was known a moment ago and is free again is judged anew within one call.
 const MAX_JUDGEMENTS: usize = 8;
@@ -66,7 +69,7 @@ async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result
                 // It was released in the meantime: the id is free, and the intent is judged anew.
                 None => continue,
             },
-            Claim::Denied(order, document) => return deny(router, &order, document).await,
+            Claim::Decided(order, document) => return decided(router, &order, document).await,
             Claim::Approved(placement) => return send(router, intent, placement).await,
         }
     }
@@ -76,22 +79,23 @@ async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result
     ))
 }
 
-/// Journals a denial and tells it.
-async fn deny(router: &Router, order: &Order, document: Vec<u8>) -> Result<Told, Fault> {
+/// Journals a decision that sends nothing, and tells it: the problem of a denial, or a dry run's report.
+async fn decided(router: &Router, order: &Order, document: Vec<u8>) -> Result<Told, Fault> {
     let pending = vec![PendingEvent {
         version: order.version,
         body: document.into(),
     }];
-    let reason = order
-        .reason
-        .clone()
-        .unwrap_or_else(|| Reason::new(ReasonCode::RiskLocked, "a risk rule stopped it"));
-    match recording::record(router, order, &pending).await {
-        Ok(_) => Err(Fault::of_denial(&reason).unwrap_or_else(|| Fault::new(Code::RiskLocked, reason.message))),
-        Err(error) => Err(Fault::new(
-            Code::PersistenceFailed,
-            format!("the order was denied and not sent, but: {error}"),
-        )),
+    let sequence = recording::record(router, order, &pending).await.map_err(|error| {
+        let detail = format!("the order was decided on and not sent, but: {error}");
+        Fault::new(Code::PersistenceFailed, detail)
+    })?;
+    match order.reason.as_ref().and_then(Fault::of_denial) {
+        Some(denial) => Err(denial),
+        None => Ok(Told {
+            report: ExecutionReport::of(order),
+            journal_sequence: Some(sequence),
+            is_replay: false,
+        }),
     }
 }
 
@@ -126,7 +130,30 @@ async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -
             settle(router, intent, &placement, report).await
         }
         PlaceOutcome::NotSent(why) => not_sent(router, intent, &placement, why).await,
+        PlaceOutcome::OutcomeUnknown(why) if submission::outlives_us(router, &intent.broker) => {
+            nobody_knows(router, intent, &placement, &why).await
+        }
         PlaceOutcome::OutcomeUnknown(why) => unknown(router, intent, &placement, &why).await,
+    }
+}
+
+/// Settles that nobody knows what became of an order, and tells it: its venue is asked until it has said.
+async fn nobody_knows(router: &Router, intent: &Intent, placement: &Placement, why: &str) -> Result<Told, Fault> {
+    let (order, lease) = (&placement.order, &placement.lease);
+    let report = submission::nobody_knows(router, why);
+    match book::settle_under(
+        &router.store,
+        &router.rates,
+        order,
+        lease,
+        report,
+        placement.figures.clone(),
+    )
+    .await
+    {
+        Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
+        // Another worker has found it in the meantime, or the store is away: it stands as being sent.
+        Err(_) => unknown(router, intent, placement, why).await,
     }
 }
 
@@ -135,7 +162,8 @@ async fn unknown(router: &Router, intent: &Intent, placement: &Placement, why: &
     let order = &placement.order;
     let key = OrderKey::of(order);
     if let Ok(Some(known)) = known::look(router, &key).await
-        && known.stage != Stage::Claimed
+        && !known.stage.is_under_way()
+        && known.stage != Stage::Released
         && let Some(told) = known::answer(router, intent, known, placement.deadline).await?
     {
         let is_replay = told.report.order_id != order.order_id.as_str();
@@ -146,8 +174,13 @@ async fn unknown(router: &Router, intent: &Intent, placement: &Placement, why: &
 
 /// Settles what a venue has said of an order.
 async fn settle(router: &Router, intent: &Intent, placement: &Placement, report: VenueReport) -> Result<Told, Fault> {
-    match book::settle_placement(&router.store, &router.rates, placement, report, None).await {
+    let (order, figures) = (&placement.order, placement.figures.clone());
+    match book::settle_word(&router.store, &router.rates, order, report, figures).await {
         Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
+        // Another worker has heard the same of the venue.
+        Err(BookError::NothingNew | BookError::Ended) => {
+            unknown(router, intent, placement, "the venue has answered another worker").await
+        }
         Err(error) => {
             let why = format!("the venue has answered, and its answer could not be settled: {error}");
             Ok(Told::receipt(
@@ -177,6 +210,10 @@ async fn not_sent(router: &Router, intent: &Intent, placement: &Placement, why: 
             format!("{} has too many orders waiting; this one was not sent", intent.broker),
         ),
     };
+    // A full queue means that no adapter has seen the order: nothing of it is on the journal.
+    if fault.code != Code::QueueFull && submission::outlives_us(router, &intent.broker) {
+        return released(router, intent, placement, fault).await;
+    }
     match router.store.release(&placement.order, &placement.lease).await {
         Ok(_) => Err(fault),
         Err(error) => {
@@ -190,4 +227,20 @@ async fn not_sent(router: &Router, intent: &Intent, placement: &Placement, why: 
             ))
         }
     }
+}
+
+/// Gives back what an announced order holds, and tells the fault once that is on the journal. Where the order is another
+/// worker's by now, this one's word that it was not sent does not count any more.
+async fn released(router: &Router, intent: &Intent, placement: &Placement, fault: Fault) -> Result<Told, Fault> {
+    let (order, lease) = (&placement.order, &placement.lease);
+    let why = match submission::release(router, order, lease, Reached::Sending).await {
+        Ok(true) => return Err(fault),
+        Ok(false) => "the order was taken over by another worker before it was given back".to_owned(),
+        Err(error) => format!(
+            "the order was not sent, and that is not on record yet: {}",
+            error.detail
+        ),
+    };
+    tracing::warn!(order_id = %order.order_id, why, "an order that was not sent is told as unknown");
+    unknown(router, intent, placement, &why).await
 }

@@ -132,10 +132,15 @@ pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) ->
         body: event.body.clone(),
         headers: Vec::new(),
     };
-    let sequences = router
+    let appended = router
         .journal
         .append_in_order(pending.iter().map(entry).collect())
-        .await?;
+        .await;
+    if matches!(appended, Err(AppendError::Behind { .. })) {
+        // Nothing more is taken until somebody has looked at the journal.
+        router.store.leave();
+    }
+    let sequences = appended?;
     let key = OrderKey::of(order);
     let mark = |(event, sequence): (&PendingEvent, u64)| Journaled {
         key: key.clone(),

@@ -7,10 +7,13 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::router::Router;
-use super::{locks, lookup, state_journal};
+use super::{locks, lookup, state_journal, submission};
+use crate::domain::id::LeaseToken;
+use crate::fault::Fault;
 use crate::store::keys::OrderKey;
-use crate::store::read::Waiting;
+use crate::store::read::{Record, Waiting};
 use crate::store::reserve::Stage;
+use crate::store::sending::Reached;
 
 /// How often it is looked for what was left.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -57,24 +60,36 @@ async fn pause(stop: &CancellationToken) {
     }
 }
 
-/// Releases a claim whose lease has ended: it was never sent, and who held it has lost the right to.
+/// Releases a claim whose lease has ended: it was never sent, and who held it has lost the right to. An order that was
+/// being sent is never released: nobody knows what became of it but its venue.
 async fn release(router: &Router, key: OrderKey) {
     let Ok(Some(record)) = router.store.read(&key).await else {
         return;
     };
-    let (Stage::Claimed, Some(lease)) = (record.known.stage, &record.lease) else {
-        return;
-    };
-    match lookup::order_of(&record.document) {
-        Ok(order) => match router.store.release(&order, lease).await {
-            Ok(true) => {
-                tracing::warn!(order_id = %order.order_id, "released a claim that nobody finished; it was not sent")
-            }
+    let Some(lease) = &record.lease else { return };
+    let order_id = &record.known.order_id;
+    match record.known.stage {
+        Stage::Claimed => match release_claim(router, &record, lease).await {
+            Ok(true) => tracing::warn!(%order_id, "released a claim that nobody finished; it was not sent"),
             Ok(false) => {}
-            Err(error) => tracing::debug!(order_id = %order.order_id, %error, "a claim is released later"),
+            Err(fault) => tracing::warn!(%order_id, %fault, "a claim is released later"),
         },
-        Err(fault) => tracing::error!(order = key.name(), %fault, "a claim cannot be read and stays reserved"),
+        Stage::Sending => {
+            if let Err(fault) = submission::presume_unknown(router, &record, lease).await {
+                tracing::warn!(%order_id, %fault, "an order that may have been sent is looked at again");
+            }
+        }
+        _ => {}
     }
+}
+
+async fn release_claim(router: &Router, record: &Record, lease: &LeaseToken) -> Result<bool, Fault> {
+    let order = lookup::order_of(&record.document)?;
+    if submission::outlives_us(router, &order.broker) {
+        return submission::release(router, &order, lease, Reached::Claimed).await;
+    }
+    let released = router.store.release(&order, lease).await;
+    released.map_err(|error| super::claim::unavailable(&error))
 }
 
 /// Brings the events of an order to the journal.
@@ -82,10 +97,12 @@ async fn bring(router: &Router, key: OrderKey) {
     let Ok(Some(record)) = router.store.read(&key).await else {
         return;
     };
-    if record.known.journaled_version >= record.known.version {
-        return;
-    }
-    match lookup::bring_to_journal(router, &record).await {
+    let brought = match record.known.stage {
+        Stage::Releasing => submission::bring_release(router, &record).await,
+        _ if record.known.journaled_version >= record.known.version => return,
+        _ => lookup::bring_to_journal(router, &record).await,
+    };
+    match brought {
         Ok(()) => tracing::info!(order_id = %record.known.order_id, "brought a waiting event to the journal"),
         Err(fault) => tracing::warn!(order_id = %record.known.order_id, %fault, "an event waits for the journal"),
     }

@@ -14,6 +14,7 @@ use super::signals::Signals;
 use crate::brokers::handle::BrokerHandle;
 use crate::bus::journal::{Journal, JournalInfo, Reader};
 use crate::config::Settings;
+use crate::config::brokers::InquirySettings;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
@@ -50,6 +51,10 @@ pub struct Router {
     pub patience: Patience,
     /// Whether a new trading day lifts the latches of the daily loss.
     pub new_day_lifts_daily_loss: bool,
+    /// How venues are asked what became of an order.
+    pub inquiry: InquirySettings,
+    /// How long one call to a broker may take.
+    pub call_timeout: Duration,
     /// Whether the journal has room for new orders.
     pub room: Room,
     /// Work that outlives the call it comes from; a drain waits for it.

@@ -8,10 +8,11 @@ use tokio_util::task::TaskTracker;
 
 use super::control::ControlCell;
 use super::day::DayCell;
+use super::gate::JournaledGate;
 use super::prices::Prices;
 use super::router::{Instruments, Patience, Room, Router};
 use super::signals::Signals;
-use super::{brokers, events, halt, healing, limits, recovery};
+use super::{brokers, events, halt, healing, inquiry, limits, recovery};
 use crate::bus::connection::{self, Bus};
 use crate::bus::journal::{Journal, JournalTask, Reader};
 use crate::bus::queue::DurableDoor;
@@ -74,6 +75,14 @@ impl Worker {
     /// # Errors
     /// What keeps it from taking orders.
     pub async fn start(settings: &Settings) -> Result<Self, WorkerError> {
+        Self::start_with(settings, Box::new(|_| Vec::new())).await
+    }
+
+    /// As [`Worker::start`], with further brokers; one of the same name takes the place of the one of the settings.
+    ///
+    /// # Errors
+    /// What keeps it from taking orders.
+    pub async fn start_with(settings: &Settings, further: brokers::Further) -> Result<Self, WorkerError> {
         let patience = connection::Patience::Until(START_PATIENCE);
         let bus = connection::connect(&settings.nats, "order-router worker", patience).await?;
         let ids: Result<Vec<BrokerId>, IdError> = settings
@@ -85,7 +94,7 @@ impl Worker {
         let broker_ids = ids?;
         topology::apply(&bus, &settings.nats, &settings.doors, &broker_ids).await?;
         let store = connect(settings).await?;
-        let (router, writers) = assemble(settings, &bus, store)?;
+        let (router, writers) = assemble(settings, &bus, store, further)?;
         let late = make_whole(&router).await?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         background.spawn(healing::run(router.clone(), late, stop.clone()));
@@ -93,6 +102,7 @@ impl Worker {
         background.spawn(recovery::empty_outbox(router.clone(), stop.clone()));
         background.spawn(events::run(router.clone(), stop.clone()));
         background.spawn(halt::run(router.clone(), stop.clone()));
+        background.spawn(inquiry::run(router.clone(), stop.clone()));
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");
         let service = Service::start(&settings.nats, &settings.doors, patience, version, handler.clone()).await?;
@@ -108,6 +118,11 @@ impl Worker {
             writers,
             bus,
         })
+    }
+
+    /// Returns the parts its steps share.
+    pub fn router(&self) -> &Router {
+        &self.router
     }
 
     /// Stops taking orders, finishes what is under way within `grace`, journals what is settled, and closes.
@@ -184,7 +199,12 @@ async fn make_whole(router: &Router) -> Result<Option<healing::Late>, healing::H
     }
 }
 
-fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [JournalTask; 2]), WorkerError> {
+fn assemble(
+    settings: &Settings,
+    bus: &Bus,
+    store: Store,
+    further: brokers::Further,
+) -> Result<(Router, [JournalTask; 2]), WorkerError> {
     let unusable = |what: &str| WorkerError::Settings(format!("{what} cannot be used"));
     let (journal, journal_task) = Journal::start(bus.clone(), settings.journal.clone());
     let pipelined = JournalSettings {
@@ -194,7 +214,8 @@ fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [Jo
     let (alerts, alerts_task) = Journal::start(bus.clone(), pipelined);
     let afterwards = TaskTracker::new();
     let rates = Arc::new(settings.risk.rates());
-    let brokers = brokers::start(&settings.brokers, &store, &rates)?;
+    let gate = JournaledGate::new(store.clone(), journal.clone());
+    let brokers = brokers::start(&settings.brokers, &store, &rates, gate, further)?;
     let control = ControlCell::new(store.clone());
     let router = Router {
         journal,
@@ -212,6 +233,8 @@ fn assemble(settings: &Settings, bus: &Bus, store: Store) -> Result<(Router, [Jo
             durable: Duration::from_millis(settings.doors.default_intent_deadline_ms),
         },
         new_day_lifts_daily_loss: settings.risk.new_day_lifts_daily_loss,
+        inquiry: settings.brokers.inquiry.clone(),
+        call_timeout: settings.brokers.task.call_timeout(),
         room: Room::default(),
         afterwards,
         store,

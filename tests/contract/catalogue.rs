@@ -8,6 +8,7 @@ use order_router::domain::reason::ReasonCode;
 use order_router::domain::signal::Level;
 use order_router::domain::terms::OrderStatus;
 use order_router::fault::{Code, Delivery};
+use order_router::wire::submission::{RELEASED, SUBMITTING};
 
 use crate::generated::{assert_part, path, table, text};
 use crate::schemas;
@@ -56,6 +57,8 @@ fn addresses() -> Vec<String> {
         subjects::BROKERS.to_owned(),
         subjects::reports(&broker, &account),
         subjects::event("state", None),
+        subjects::event(SUBMITTING, Some(&account)),
+        subjects::event(RELEASED, Some(&account)),
         subjects::dead("REASON"),
         subjects::alert("LEVEL", &account),
     ];
@@ -174,6 +177,7 @@ fn every_schema_and_every_word_is_in_the_documents() {
         ReasonCode::CancelRequested,
         ReasonCode::EndOfDay,
         ReasonCode::BrokerRejected,
+        ReasonCode::NotPlaced,
         ReasonCode::InFlight,
         ReasonCode::OutcomeUnknown,
         ReasonCode::NotJournaled,

@@ -15,6 +15,7 @@ use order_router::wire::report::ExecutionReport;
 use order_router::wire::settlement::read_document;
 use order_router::wire::signal::RiskSignal;
 use order_router::wire::state::{RouterState, StateEvent, decode_change};
+use order_router::wire::submission::SubmissionEvent;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +115,7 @@ fn written_again(schema: &str, body: &[u8]) -> Option<String> {
         "risk-signal" => again::<RiskSignal>(body),
         "router-state" => again::<RouterState>(body),
         "state-event" => again::<StateEvent>(body),
+        "submission-event" => again::<SubmissionEvent>(body),
         _ => return None,
     })
 }
@@ -217,18 +219,19 @@ fn worker_has_cause(bad: &Bad, intent: &Intent) {
         ("invalid_field", Some("price")) => intent
             .price
             .is_some_and(|price| instrument.is_some_and(|one| !one.is_on_tick(price))),
-        ("invalid_field", Some("reduce_only")) => intent.reduce_only,
-        ("invalid_field", Some("estimated_loss")) => intent.estimated_loss.is_some(),
+        ("reduce_only", _) => intent.reduce_only,
+        ("daily_loss_exceeded", _) => {
+            let limit = settings.risk.daily_loss().expect("a limit");
+            intent.estimated_loss.is_some_and(|loss| loss >= limit.decimal())
+        }
         ("invalid_field", Some("time_in_force")) => intent.time_in_force.as_str() == "DAY",
         ("intent_expired", _) => intent.expires_at.is_some_and(|at| at < Timestamp::now()),
         ("mode_mismatch", _) => intent.mode.is_some_and(|mode| mode.as_str() != "paper"),
         ("order_size_exceeded", _) => instrument.is_some_and(|one| intent.quantity > one.max_order_size),
         ("risk_locked", _) => {
-            let limit = settings.risk.stop_loss().expect("a limit");
-            intent
-                .risk
-                .realized_pnl
-                .is_some_and(|pnl| pnl.negated() >= limit.decimal())
+            let risk = &intent.risk;
+            risk.stop_loss
+                .is_some_and(|limit| risk.realized_pnl.is_some_and(|pnl| pnl.negated() >= limit))
         }
         _ => false,
     };

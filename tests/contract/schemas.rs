@@ -8,6 +8,7 @@ use order_router::wire::problem::Problem;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::signal::RiskSignal;
 use order_router::wire::state::{RouterState, StateChangeRequest, StateEvent};
+use order_router::wire::submission::SubmissionEvent;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -41,6 +42,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         one::<RouterState>("router-state"),
         one::<StateChangeRequest>("state-change-request"),
         one::<StateEvent>("state-event"),
+        one::<SubmissionEvent>("submission-event"),
     ]
 }
 

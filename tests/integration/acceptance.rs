@@ -104,7 +104,8 @@ async fn whole(rig: &Rig, client: &Client, orders: usize) {
             "{field}"
         );
     }
-    let days = rig.store_keys().await.into_iter().filter(|key| key.starts_with("day:"));
+    let is_of_all = |key: &String| key.starts_with("day:") && key.matches(':').count() == 2;
+    let days = rig.store_keys().await.into_iter().filter(is_of_all);
     let mut routed = 0;
     for day in days {
         routed += rig.sum(&day, "daily_notional").await;

@@ -15,6 +15,8 @@ use order_router::brokers::conformance::{Arranged, Deadline, Harness, Lease, Ter
 use order_router::brokers::paper::{PaperVenue, binance, ibkr};
 use order_router::brokers::port::{BookError, PaperBook};
 use order_router::config::Settings;
+use order_router::domain::control::Control;
+use order_router::domain::day::DayFigures;
 use order_router::domain::decimal::Decimal;
 use order_router::domain::execution::{VenueReport, VenueState};
 use order_router::domain::id::{AccountId, BrokerPrefix, ClientOrderId, LeaseToken, OrderId};
@@ -30,7 +32,7 @@ use order_router::risk::{Approved, Decision, Subject, assess};
 use order_router::store::Store;
 use order_router::store::epoch::{Begun, LateEvents};
 use order_router::store::keys::OrderKey;
-use order_router::store::reserve::{Reserve, ReserveAction, Reserved};
+use order_router::store::reserve::{ClaimOf, Question, Reserve, ReserveAction, Reserved};
 use order_router::wire::settlement::{document, read_document};
 use order_router::worker::book::StoreBook;
 use order_router::worker::limits;
@@ -160,16 +162,33 @@ pub async fn claim(
         reference_price: instrument.reference_price,
         reservation: &reservation,
         limits: &limits,
+        control: &Control::unset(),
+        day: &DayFigures::flat(now.utc_date()),
+        deadline: deadline.max(now.after(std::time::Duration::from_secs(1))),
+        now,
     });
     let order = Order::claimed(intent, OrderId::assign(prefix), Mode::Paper, reservation, now);
     let lease = LeaseToken::assign();
-    let action = ReserveAction::Claim {
-        scope: order.scope(),
-        broker: order.broker.clone(),
-        caps: assessment.caps().to_vec(),
+    let claim = ClaimOf {
+        only_reductions: false,
+        deltas: order.claim_deltas(),
         lease: lease.clone(),
         document: document(&order, Deltas::default(), 1, Metadata::new()).encode(),
     };
+    let action = ReserveAction::Judge(Box::new(Question {
+        scope: order.scope(),
+        broker: order.broker.clone(),
+        side: order.side,
+        lots,
+        base_lot: None,
+        generation: store.control().await.unwrap().control.generation,
+        caps: assessment.caps().to_vec(),
+        alerts: limits.alerts,
+        rates: limits.order_rates,
+        duplicate: None,
+        counts: true,
+        claim: Some(claim),
+    }));
     let key = OrderKey::new(Mode::Paper, &order.account_id, &order.client_order_id);
     let command = Reserve {
         key,
@@ -190,7 +209,7 @@ pub async fn claim(
     };
     match assessment.decide(placement, &observed) {
         Decision::Approved(approved, _) => approved,
-        Decision::Denied(reason, _) => panic!("{reason:?}"),
+        Decision::Denied(reason, _) | Decision::Refused(reason, _) => panic!("{reason:?}"),
     }
 }
 

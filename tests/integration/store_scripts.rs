@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use order_router::brokers::conformance::Terms;
 use order_router::brokers::paper::binance;
+use order_router::config::Settings;
+use order_router::domain::control::OperatorValues;
 use order_router::domain::decimal::Decimal;
 use order_router::domain::execution::{Fill, PendingEvent, VenueReport, VenueState};
 use order_router::domain::id::{LeaseToken, OrderId};
@@ -23,18 +25,18 @@ use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::settlement::{Counter, Deltas, Reservation};
 use order_router::domain::terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::time::Timestamp;
-use order_router::risk::cap::Unit;
-use order_router::risk::{Cap, CapLimit};
+use order_router::risk::cap::{Bound, Unit};
+use order_router::risk::{Cap, Measure};
 use order_router::store::Store;
 use order_router::store::epoch::{Begun, Healing};
 use order_router::store::journaled::{Journaled, Marked};
 use order_router::store::keys::OrderKey;
 use order_router::store::replay::ReplayEvent;
-use order_router::store::reserve::{Reserve, ReserveAction, Reserved, Stage};
+use order_router::store::reserve::{ClaimOf, Question, Reserve, ReserveAction, Reserved, Stage};
 use order_router::store::settle::{Settle, Settled};
-use order_router::domain::control::OperatorValues;
 use order_router::store::state::{StateOutcome, StateSet};
 use order_router::wire::settlement::document;
+use order_router::worker::limits;
 use redis::AsyncCommands;
 use uuid::Uuid;
 
@@ -52,7 +54,7 @@ pub fn order(rig: &Rig, lots: i64) -> Order {
     Order::claimed(&intent, OrderId::assign(binance::PREFIX), Mode::Paper, reservation, now)
 }
 
-fn key(order: &Order) -> OrderKey {
+pub fn key(order: &Order) -> OrderKey {
     OrderKey::new(order.mode, &order.account_id, &order.client_order_id)
 }
 
@@ -64,23 +66,27 @@ fn cap(counter: Counter, delta: i64, limit: i64) -> Cap {
     Cap {
         rule_id: "test",
         code: ReasonCode::RiskLocked,
-        counter,
+        part: "",
+        measure: Measure::Sum(counter),
         delta,
-        limit: CapLimit::Fixed(limit),
+        offset: 0,
+        limit,
+        bound: Bound::UpTo,
         unit: Unit::Micros,
         what: "the sum",
+        spares_reductions: false,
     }
 }
 
 /// The caps of an order with all the room there is: what it reserves.
-fn roomy(order: &Order) -> Vec<Cap> {
+pub fn roomy(order: &Order) -> Vec<Cap> {
     let deltas = order.claim_deltas();
     [Counter::Long, Counter::DailyNotional]
         .map(|counter| cap(counter, deltas.of(counter), MAX_EXACT))
         .into()
 }
 
-async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserved {
+pub async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserved {
     let command = Reserve {
         key: key(order),
         order_id: order.order_id.clone(),
@@ -90,15 +96,40 @@ async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserve
     store.reserve(command).await.unwrap()
 }
 
-async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> Reserved {
-    let action = ReserveAction::Claim {
-        scope: order.scope(),
-        broker: order.broker.clone(),
-        caps,
+pub async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> Reserved {
+    let mut deltas = Deltas::default();
+    for cap in &caps {
+        match cap.measure {
+            Measure::Sum(Counter::Long) => deltas.long += cap.delta,
+            Measure::Sum(Counter::DailyNotional) => deltas.daily_notional += cap.delta,
+            other => panic!("{other:?}"),
+        }
+    }
+    claim_with(store, order, lease, caps, deltas).await
+}
+
+async fn claim_with(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>, deltas: Deltas) -> Reserved {
+    let claim = ClaimOf {
+        only_reductions: false,
+        deltas,
         lease: lease.clone(),
         document: body(order, order.claim_deltas()),
     };
-    reserve(store, order, action).await
+    let question = Question {
+        scope: order.scope(),
+        broker: order.broker.clone(),
+        side: order.side,
+        lots: order.reservation.rest_lots,
+        base_lot: None,
+        generation: store.control().await.unwrap().control.generation,
+        caps,
+        alerts: limits::of(&Settings::default()).unwrap().alerts,
+        rates: limits::of(&Settings::default()).unwrap().order_rates,
+        duplicate: None,
+        counts: false,
+        claim: Some(claim),
+    };
+    reserve(store, order, ReserveAction::Judge(Box::new(question))).await
 }
 
 /// Returns an order that is claimed, and its lease.
@@ -154,7 +185,7 @@ fn mark(order: &Order, version: u32, sequence: u64) -> Journaled {
     }
 }
 
-fn event(applied: &Applied, moved: Deltas, sequence: u64) -> ReplayEvent {
+pub fn event(applied: &Applied, moved: Deltas, sequence: u64) -> ReplayEvent {
     ReplayEvent {
         document: body(&applied.order, moved).into(),
         order: applied.order.clone(),
@@ -213,11 +244,15 @@ async fn no_sum_leaves_the_exact_range_and_what_would_is_refused_whole() {
     set_sum(&rig, "long", MAX_EXACT - 5).await;
     let before = rig.store().await;
     let other = order(&rig, 10);
-    let full_range = vec![
-        cap(Counter::DailyNotional, 1, MAX_EXACT),
-        cap(Counter::Long, 6, i64::MAX),
-    ];
-    assert_eq!(claim(&store, &other, &lease, full_range).await, Reserved::Inexact);
+    let beyond = Deltas {
+        long: 6,
+        daily_notional: 1,
+        ..Deltas::default()
+    };
+    assert_eq!(
+        claim_with(&store, &other, &lease, vec![], beyond).await,
+        Reserved::Inexact
+    );
     assert_eq!(rig.store().await, before);
     set_sum(&rig, "long", 10).await;
     set_sum(&rig, "short", 5 - MAX_EXACT).await;

@@ -41,12 +41,14 @@ async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut store = rig.store().await;
     store.retain(|key, _| key != "meta" && key != "healing");
     for (key, fields) in &mut store {
-        // Grows with every healing, so that nobody takes what it knew before for what is in force.
-        fields.remove("generation");
         if key.starts_with("order:") {
             fields.remove("sid");
         }
+        // A sum that came back to nothing is no sum; and whoever has alerted may alert again.
+        fields.retain(|field, value| value != "0" && !field.starts_with("alert:"));
+        fields.remove("generation");
     }
+    store.retain(|_, fields| !fields.is_empty());
     store
 }
 

@@ -107,8 +107,6 @@ async fn a_denial_is_final_and_everything_else_leaves_the_id_free() {
         (("quantity", "0.000001"), Code::InvalidField),
         (("price", "30000.001"), Code::InvalidField),
         (("mode", "\"live\""), Code::ModeMismatch),
-        (("reduce_only", "true"), Code::InvalidField),
-        (("estimated_loss", "5"), Code::InvalidField),
     ] {
         let fault = client.fault(&intent("a2", &[over])).await;
         assert_eq!(fault.code, code, "{over:?}: {fault}");

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::brokers::adapter::{CancelOutcome, DueOutcome, NotSent, PlaceOutcome};
+use crate::brokers::adapter::{CancelOutcome, DueOutcome, Inquiry, NotSent, PlaceOutcome};
 use crate::brokers::memory_book::{Breakage, MemoryBook, Promise, make};
 use crate::brokers::paper::{PaperVenue, binance, ibkr};
 use crate::brokers::port::{BookError, PaperBook};
@@ -80,6 +80,10 @@ impl Adapter for Flawed {
             (Flaw::DueForgetsItsAnswer, DueOutcome::OutcomeUnknown(_)) => DueOutcome::NothingDue,
             (_, outcome) => outcome,
         }
+    }
+
+    async fn inquire(&self, order: Order) -> Inquiry {
+        self.venue.inquire(order).await
     }
 }
 

@@ -90,7 +90,7 @@ async fn ask<H: Harness>(harness: &H, order: &Order) -> Arranged<Option<Order>> 
     let expected = match order.due.map(|due| due.action) {
         Some(DueAction::FillRest) => Some(OrderStatus::Filled),
         Some(DueAction::Expire) => Some(OrderStatus::Expired),
-        None => None,
+        Some(DueAction::Inquire) | None => None,
     };
     ensure(after.status == expected, || {
         format!("{:?} made it {:?}", order.due, after.status)

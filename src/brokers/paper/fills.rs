@@ -83,6 +83,8 @@ pub fn due(order: &Order, now: Timestamp) -> Result<Option<VenueReport>, NoRest>
             let reason = Reason::new(ReasonCode::EndOfDay, "the trading day ended");
             (Vec::new(), VenueState::Expired(reason))
         }
+        // Nobody has to be asked: a paper venue's word is the store.
+        DueAction::Inquire => return Ok(None),
     };
     Ok(Some(VenueReport {
         broker_order_id: Some(broker_order_id(order)),

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use tokio::time::sleep;
 
+use super::watermark::Watermark;
 use crate::bus::connection::{Bus, within};
 use crate::bus::headers;
 use crate::config::journal::JournalSettings;
@@ -46,6 +47,14 @@ pub enum AppendError {
     /// It is not on the journal: too many wait.
     #[error("the queue of the journal's writer is full")]
     QueueFull,
+    /// The journal has lost entries that it had acknowledged: nothing more is appended.
+    #[error("the journal is behind: it has acknowledged entries up to {seen} and gives new ones sequences below that")]
+    Behind {
+        /// The sequence the entry was given; 0 for one that was not sent any more.
+        sequence: u64,
+        /// The highest sequence that was seen before it was sent.
+        seen: u64,
+    },
 }
 
 /// What one attempt came to.
@@ -57,6 +66,8 @@ enum Attempt {
     NotNow(String),
     /// It may have been stored.
     Maybe(String),
+    /// It was stored in the place of an entry that the stream has lost, or not sent since it has.
+    Behind(AppendError),
 }
 
 /// The server's acknowledgement, or its error.
@@ -65,6 +76,9 @@ struct Acknowledgement {
     error: Option<ServerError>,
     #[serde(default)]
     seq: u64,
+    /// Whether the stream had the entry already: `seq` is then that of the first.
+    #[serde(default)]
+    duplicate: bool,
     /// How many messages an atomic batch has stored.
     #[serde(default)]
     count: u64,
@@ -84,10 +98,11 @@ pub(super) async fn batch(
     bus: &Bus,
     settings: &JournalSettings,
     atomic: bool,
+    watermark: &Watermark,
     entries: &[Entry],
 ) -> Vec<Result<u64, AppendError>> {
     if atomic && entries.len() > 1 && all_differ(entries) && bus.connected_within(settings.ack_timeout()).await {
-        match atomically(bus, settings, entries).await {
+        match atomically(bus, settings, watermark, entries).await {
             Ok(sequences) => return sequences.into_iter().map(Ok).collect(),
             // A duplicate, a lost acknowledgement, a full server: each entry for itself says what became of it, and
             // under the same ids nothing is stored twice.
@@ -98,7 +113,7 @@ pub(super) async fn batch(
             ),
         }
     }
-    join_all(entries.iter().map(|entry| singly(bus, settings, entry))).await
+    join_all(entries.iter().map(|entry| repeated(bus, settings, watermark, entry))).await
 }
 
 fn all_differ(entries: &[Entry]) -> bool {
@@ -106,13 +121,23 @@ fn all_differ(entries: &[Entry]) -> bool {
     entries.iter().all(|entry| seen.insert(entry.message_id.as_str()))
 }
 
-/// Appends one entry, repeating it under the same id as often as the settings allow.
+/// Appends one entry to a stream of which nothing is known, repeating it under the same id as often as the settings allow.
 pub(crate) async fn singly(bus: &Bus, settings: &JournalSettings, entry: &Entry) -> Result<u64, AppendError> {
+    repeated(bus, settings, &Watermark::default(), entry).await
+}
+
+async fn repeated(
+    bus: &Bus,
+    settings: &JournalSettings,
+    watermark: &Watermark,
+    entry: &Entry,
+) -> Result<u64, AppendError> {
     let mut may_be_stored = false;
     let mut reason = String::new();
     for attempt in 1..=settings.attempts {
-        match once(bus, settings.ack_timeout(), entry).await {
+        match once(bus, settings.ack_timeout(), watermark, entry).await {
             Attempt::Stored(sequence) => return Ok(sequence),
+            Attempt::Behind(error) => return Err(error),
             Attempt::Refused(why) => {
                 reason = why;
                 break;
@@ -135,14 +160,27 @@ pub(crate) async fn singly(bus: &Bus, settings: &JournalSettings, entry: &Entry)
     })
 }
 
-async fn once(bus: &Bus, limit: Duration, entry: &Entry) -> Attempt {
+async fn once(bus: &Bus, limit: Duration, watermark: &Watermark, entry: &Entry) -> Attempt {
     // The client library would keep the entry and send it after an outage, when nobody waits for it any more.
     if !bus.connected_within(limit).await {
         return Attempt::NotNow("the bus is out of reach".to_owned());
     }
+    let floor = match watermark.floor() {
+        Ok(floor) => floor,
+        Err(error) => return Attempt::Behind(error),
+    };
     match request(bus, limit, entry, headers_of(entry)).await {
         Err(attempt) => attempt,
-        Ok(Acknowledgement { error: None, seq, .. }) if seq > 0 => Attempt::Stored(seq),
+        Ok(Acknowledgement {
+            error: None,
+            seq,
+            duplicate: true,
+            ..
+        }) if seq > 0 => Attempt::Stored(seq),
+        Ok(Acknowledgement { error: None, seq, .. }) if seq > 0 => match watermark.given(floor, seq, seq) {
+            Ok(()) => Attempt::Stored(seq),
+            Err(error) => Attempt::Behind(error),
+        },
         Ok(Acknowledgement { error: None, .. }) => Attempt::Maybe("an acknowledgement without a sequence".to_owned()),
         Ok(Acknowledgement { error: Some(error), .. }) => match (error.err_code, error.code) {
             (STORE_FAILED, _) => Attempt::Refused(error.description),
@@ -184,7 +222,13 @@ fn headers_of(entry: &Entry) -> HeaderMap {
 }
 
 /// Appends all entries or none (ADR-50 of the NATS project); an error says nothing about what was stored.
-async fn atomically(bus: &Bus, settings: &JournalSettings, entries: &[Entry]) -> Result<Vec<u64>, String> {
+async fn atomically(
+    bus: &Bus,
+    settings: &JournalSettings,
+    watermark: &Watermark,
+    entries: &[Entry],
+) -> Result<Vec<u64>, String> {
+    let floor = watermark.floor().map_err(|error| error.to_string())?;
     let (id, limit) = (uuid::Uuid::new_v4().simple().to_string(), settings.ack_timeout());
     let member = |entry: &Entry, place: usize| {
         let mut map = headers_of(entry);
@@ -205,12 +249,16 @@ async fn atomically(bus: &Bus, settings: &JournalSettings, entries: &[Entry]) ->
     let acknowledged = match request(bus, limit, last, map).await {
         Ok(acknowledged) => acknowledged,
         Err(Attempt::Refused(why) | Attempt::NotNow(why) | Attempt::Maybe(why)) => return Err(why),
-        Err(Attempt::Stored(_)) => return Err("an acknowledgement of another kind".to_owned()),
+        Err(Attempt::Stored(_) | Attempt::Behind(_)) => return Err("an acknowledgement of another kind".to_owned()),
     };
     if let Some(error) = acknowledged.error {
         return Err(error.description);
     }
-    sequences(acknowledged.seq, acknowledged.count, entries.len()).ok_or("a commit of another size".to_owned())
+    let given = sequences(acknowledged.seq, acknowledged.count, entries.len()).ok_or("a commit of another size")?;
+    let first = given.first().copied().unwrap_or_default();
+    // Where the stream is behind, each entry for itself is refused with that.
+    let checked = watermark.given(floor, first, acknowledged.seq);
+    checked.map(|()| given).map_err(|error| error.to_string())
 }
 
 /// Returns the members' sequences: the server tells the last one, and stores a batch without a gap.

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::append::{self, AppendError, Entry};
+use super::watermark::Watermark;
 use crate::bus::connection::{Bus, ServerVersion};
 use crate::config::journal::{Append, JournalSettings};
 
@@ -23,6 +24,7 @@ struct Queued {
 #[derive(Debug, Clone)]
 pub struct Journal {
     queue: mpsc::Sender<Queued>,
+    watermark: Arc<Watermark>,
 }
 
 /// The writer task itself.
@@ -37,15 +39,33 @@ impl Journal {
             tracing::warn!("this nats-server has no atomic batches (2.12 has): entries are pipelined");
         }
         let (queue, queued) = mpsc::channel(settings.queue_max);
-        let task = tokio::spawn(write(bus, Arc::new(settings), atomic, queued));
-        (Self { queue }, JournalTask(task))
+        let watermark = Arc::<Watermark>::default();
+        let task = tokio::spawn(write(bus, Arc::new(settings), atomic, watermark.clone(), queued));
+        (Self { queue, watermark }, JournalTask(task))
+    }
+
+    /// Takes note of a sequence that somebody else has seen acknowledged: from here on a new entry that is given one at or
+    /// below it shows that the stream has lost entries.
+    pub fn seen(&self, sequence: u64) {
+        self.watermark.raise(sequence);
+    }
+
+    /// Returns the highest sequence that was acknowledged or seen.
+    pub fn highest_seen(&self) -> u64 {
+        self.watermark.highest()
+    }
+
+    /// Whether an entry was given a sequence that had been another's. Nothing more is appended for the life of this
+    /// process.
+    pub fn is_behind(&self) -> bool {
+        self.watermark.is_behind()
     }
 
     /// Appends an entry and returns its sequence once the stream has acknowledged it. A repetition of an entry the
     /// stream still remembers returns the sequence of the first.
     ///
     /// # Errors
-    /// Says whether the entry may be on the journal.
+    /// Says whether the entry may be on the journal; [`AppendError::Behind`] when the stream has lost entries.
     pub async fn append(&self, entry: Entry) -> Result<u64, AppendError> {
         let (answer, answered) = oneshot::channel();
         self.queue
@@ -82,7 +102,13 @@ impl JournalTask {
     }
 }
 
-async fn write(bus: Bus, settings: Arc<JournalSettings>, atomic: bool, mut queued: mpsc::Receiver<Queued>) {
+async fn write(
+    bus: Bus,
+    settings: Arc<JournalSettings>,
+    atomic: bool,
+    watermark: Arc<Watermark>,
+    mut queued: mpsc::Receiver<Queued>,
+) {
     let places = Arc::new(Semaphore::new(BATCHES_IN_FLIGHT));
     let batches = TaskTracker::new();
     // The place comes first: entries that arrive while all are taken make the next batch larger.
@@ -91,10 +117,10 @@ async fn write(bus: Bus, settings: Arc<JournalSettings>, atomic: bool, mut queue
         if queued.recv_many(&mut taken, settings.batch_max).await == 0 {
             break;
         }
-        let (bus, settings) = (bus.clone(), Arc::clone(&settings));
+        let (bus, settings, watermark) = (bus.clone(), Arc::clone(&settings), Arc::clone(&watermark));
         batches.spawn(async move {
             let (entries, answers): (Vec<_>, Vec<_>) = taken.into_iter().map(|one| (one.entry, one.answer)).unzip();
-            let results = append::batch(&bus, &settings, atomic, &entries).await;
+            let results = append::batch(&bus, &settings, atomic, &watermark, &entries).await;
             for (answer, result) in answers.into_iter().zip(results) {
                 // Whoever asked may have gone; the entry stands all the same.
                 let _ = answer.send(result);

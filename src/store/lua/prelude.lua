@@ -30,12 +30,12 @@ local function moves_fit(moves)
 end
 
 -- Adds an order to a set of open orders, or takes it out; `all` holds the keys of the sets that are not empty.
-local function open(set, name, all)
+local function enter_open(set, name, all)
   redis.call('SADD', set, name)
   redis.call('SADD', all, set)
 end
 
-local function close(set, name, all)
+local function leave_open(set, name, all)
   redis.call('SREM', set, name)
   if redis.call('EXISTS', set) == 0 then redis.call('SREM', all, set) end
 end
@@ -49,6 +49,16 @@ local function move_sums(moves, day_ttl_ms)
       if daily and redis.call('PTTL', key) < 0 then
         redis.call('PEXPIRE', key, day_ttl_ms)
       end
+    end
+  end
+end
+
+-- Gives back what an order holds that is being sent, by the record's own word: {key, field, delta, daily}.
+local function undo_reserved(record)
+  local net = redis.call('HGET', record, 'net')
+  for _, move in ipairs(net and cjson.decode(net) or {}) do
+    if not move[4] or redis.call('EXISTS', move[1]) == 1 then
+      redis.call('HINCRBY', move[1], move[2], string.format('%.0f', -move[3]))
     end
   end
 end

@@ -17,7 +17,7 @@ for at = 4, #ARGV, 2 do
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o')
   local version = tonumber(known[2] or '0')
-  if known[1] and known[4] ~= c.o then
+  if known[1] and known[4] ~= c.o and known[1] ~= 'released' then
     -- Of two orders for one id the first on the journal counts; the later is void.
     changed = changed
   elseif known[1] and c.v <= version then
@@ -34,6 +34,8 @@ for at = 4, #ARGV, 2 do
       end
     end
   else
+    -- The first report tells its moves from nothing; what the order holds by its submission is given back.
+    if version == 0 then undo_reserved(record) end
     move_sums(c.d, ARGV[3])
     changed = changed + 1
     redis.call('DEL', record)
@@ -41,13 +43,13 @@ for at = 4, #ARGV, 2 do
       redis.call('HSET', record, 'st', 'open', 'h', c.h, 'o', c.o, 'v', c.v, 'jv', c.v, 'seq',
         string.format('%.0f', c.q), 'doc', doc)
       redis.call('SET', KEYS[c.i], c.n)
-      open(KEYS[c.op], c.n, KEYS[5])
+      enter_open(KEYS[c.op], c.n, KEYS[5])
     else
       redis.call('HSET', record, 'st', c.st, 'h', c.h, 'o', c.o, 'v', c.v, 'jv', c.v, 'seq',
         string.format('%.0f', c.q))
       redis.call('PEXPIRE', record, c.ttl)
       redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
-      close(KEYS[c.op], c.n, KEYS[5])
+      leave_open(KEYS[c.op], c.n, KEYS[5])
     end
     redis.call('ZREM', KEYS[3], c.n)
     redis.call('ZREM', KEYS[4], c.n)

@@ -31,6 +31,8 @@ local function one(c, doc)
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'doc', 'o')
   if not known[1] or known[7] ~= c.o then return {'missing'} end
+  -- It was given back, and nothing of it was sent.
+  if known[1] == 'releasing' or known[1] == 'released' then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
   if known[5] == c.s then
     local before = redis.call('HGET', record, 'p:' .. (version - 1))
@@ -52,7 +54,7 @@ local function one(c, doc)
   redis.call('PERSIST', record)
   redis.call('ZREM', KEYS[2], c.n)
   redis.call('ZADD', KEYS[3], 'NX', now, c.n)
-  if c.st == 'ended' then close(KEYS[c.op], c.n, KEYS[5]) else open(KEYS[c.op], c.n, KEYS[5]) end
+  if c.st == 'ended' then leave_open(KEYS[c.op], c.n, KEYS[5]) else enter_open(KEYS[c.op], c.n, KEYS[5]) end
   if c.at > 0 then redis.call('ZADD', KEYS[c.du], c.at, c.n) else redis.call('ZREM', KEYS[c.du], c.n) end
   return answer
 end

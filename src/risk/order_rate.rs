@@ -1,0 +1,36 @@
+//! `order_rate`: new orders of one second, per account and per broker, counted by all workers together. Orders that a
+//! rule stops count, too. Whoever is refused for it may try the same id again.
+
+use super::limits::RateLimits;
+use crate::domain::metadata::Metadata;
+use crate::domain::reason::ReasonCode;
+use crate::domain::signal::{Level, Signal};
+
+pub(super) const ID: &str = "order_rate";
+
+/// Returns the lock of the first rate that has no room, from the orders of this second before this one.
+pub(super) fn judge(limits: RateLimits, before: Option<[i64; 2]>) -> Option<Signal> {
+    let Some([account, broker]) = before else {
+        return Some(lock("the order rate could not be read".to_owned(), Metadata::new()));
+    };
+    let rates = [
+        ("the account", account, limits.account),
+        ("the broker", broker, limits.broker),
+    ];
+    let (whose, before, limit) = rates.into_iter().find(|(_, before, limit)| before >= limit)?;
+    let message = format!("{whose} has had {before} orders within this second; the limit is {limit}");
+    let metadata = Metadata::new()
+        .with("value", before.saturating_add(1))
+        .with("limit", limit);
+    Some(lock(message, metadata))
+}
+
+fn lock(message: String, metadata: Metadata) -> Signal {
+    Signal {
+        rule_id: ID,
+        level: Level::Lock,
+        code: ReasonCode::RateLimited,
+        message,
+        metadata,
+    }
+}

@@ -1,0 +1,41 @@
+//! `price_collar`: a limit price must not lie too far beyond the reference price on the losing side: above it for buys,
+//! below it for sells.
+
+use super::{Assessment, Subject};
+use crate::domain::decimal::Decimal;
+use crate::domain::metadata::Metadata;
+use crate::domain::reason::ReasonCode;
+use crate::domain::signal::{Level, Signal};
+use crate::domain::terms::Side;
+
+pub(super) const ID: &str = "price_collar";
+
+pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
+    let Some(price) = subject.intent.price else { return };
+    let (reference, percent) = (subject.reference_price.decimal(), subject.limits.price_collar_percent);
+    let share = match subject.intent.side {
+        Side::Buy => 100 + percent,
+        Side::Sell => 100 - percent,
+    };
+    let bound = reference.exact_mul(Decimal::from(share));
+    let hundredfold = price.decimal().exact_mul(Decimal::from(100));
+    let is_beyond = match (bound, hundredfold, subject.intent.side) {
+        (Some(bound), Some(price), Side::Buy) => price > bound,
+        (Some(bound), Some(price), Side::Sell) => price < bound,
+        // What cannot be compared is not let pass.
+        _ => true,
+    };
+    if !is_beyond {
+        return;
+    }
+    assessment.lock_openings(Signal {
+        rule_id: ID,
+        level: Level::Lock,
+        code: ReasonCode::RiskLocked,
+        message: format!("the limit price {price} lies more than {percent} % beyond the reference price {reference}"),
+        metadata: Metadata::new()
+            .with("value", price.decimal())
+            .with("reference_price", reference)
+            .with("limit_percent", percent),
+    });
+}

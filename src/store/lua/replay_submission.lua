@@ -1,0 +1,60 @@
+-- Applies the journal's submissions and releases to a store that is being healed, or late ones after it, in the
+-- journal's order. An order known only by its submission counts as being sent: reserved in full, and asked about.
+--
+-- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
+-- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 ttl of a day's counters (ms), 4 lease (ms), then for each
+--       event a command (JSON) and the order's document:
+--         k order record, i index key, op open set (key indices), n name, o order id, h content hash
+--         st `sending` or `released`, t the claim's token, q journal sequence, ttl of a released order (ms)
+--         d what it reserves {key index, field, delta, daily}, w the same as JSON with the keys' names
+-- Returns {'replayed', how many changed something}.
+-- Idempotent: an event of a claim that is known, or that stands before what is known, changes nothing.
+local bad = stale()
+if bad then return bad end
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+local now, changed = now_ms(), 0
+
+-- A report of the order, or an order that came first, says more than its submission. A claim of this store's own goes
+-- before one that it has lost: whoever held that cannot send any more.
+local function is_submitted(known, c)
+  if not known[1] then return true end
+  if known[3] ~= c.o then return known[1] == 'released' end
+  if tonumber(known[2]) > 0 or known[4] == c.t or tonumber(known[5] or '0') >= c.q then return false end
+  return known[1] == 'sending' or known[1] == 'released'
+end
+
+local function is_released(known, c)
+  if not known[1] then return true end
+  if known[3] ~= c.o or known[4] ~= c.t or tonumber(known[2]) > 0 then return false end
+  return known[1] == 'sending' or known[1] == 'releasing'
+end
+
+for at = 5, #ARGV, 2 do
+  local c, doc = cjson.decode(ARGV[at]), ARGV[at + 1]
+  local record, sequence = KEYS[c.k], string.format('%.0f', c.q)
+  local known = redis.call('HMGET', record, 'st', 'v', 'o', 'tok', 'sq')
+  local is_sending = c.st == 'sending'
+  if is_sending and is_submitted(known, c) or not is_sending and is_released(known, c) then
+    changed = changed + 1
+    undo_reserved(record)
+    redis.call('DEL', record)
+    redis.call('HSET', record, 'st', c.st, 'h', c.h, 'o', c.o, 'v', 0, 'jv', 0, 'tok', c.t, 'sq', sequence)
+    redis.call('ZREM', KEYS[3], c.n)
+    if is_sending then
+      move_sums(c.d, ARGV[3])
+      redis.call('HSET', record, 'doc', doc, 'net', c.w)
+      redis.call('SET', KEYS[c.i], c.n)
+      enter_open(KEYS[c.op], c.n, KEYS[5])
+      redis.call('ZADD', KEYS[4], now + tonumber(ARGV[4]), c.n)
+    else
+      redis.call('PEXPIRE', record, c.ttl)
+      redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
+      leave_open(KEYS[c.op], c.n, KEYS[5])
+      redis.call('ZREM', KEYS[4], c.n)
+    end
+  end
+  if c.q > sum(KEYS[1], 'journal_sequence') then
+    redis.call('HSET', KEYS[1], 'journal_sequence', sequence)
+  end
+end
+return {'replayed', changed}

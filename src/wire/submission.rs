@@ -1,0 +1,76 @@
+//! The journal's record of an order on its way to a venue that outlives us: that it is about to be sent, and that it was
+//! not sent after all.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::report::ExecutionReport;
+use super::settlement::{DocumentError, document, read_report};
+use crate::domain::id::LeaseToken;
+use crate::domain::metadata::Metadata;
+use crate::domain::order::Order;
+use crate::domain::settlement::Deltas;
+
+/// The kind of the event that an order is about to be sent (`orders.events.submitting.{account}`).
+pub const SUBMITTING: &str = "submitting";
+/// The kind of the event that it was not sent (`orders.events.released.{account}`).
+pub const RELEASED: &str = "released";
+
+/// An order before its first report: what it holds, and by which claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SubmissionEvent {
+    /// The claim it is sent under. A release undoes the submission of the same claim, and no other.
+    pub claim: String,
+    /// The order, of which nothing has been told yet (`version` 0), with what it reserves.
+    pub order: ExecutionReport,
+}
+
+/// A submission as it was read from the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// The order as it was claimed.
+    pub order: Order,
+    /// The claim.
+    pub claim: LeaseToken,
+    /// What it reserves.
+    pub reserved: Deltas,
+    /// The store's epoch it was claimed in.
+    pub epoch: i64,
+    /// The order's own document.
+    pub document: Vec<u8>,
+}
+
+impl SubmissionEvent {
+    /// Returns the event of a claimed order.
+    pub fn of(order: &Order, claim: &LeaseToken, epoch: i64, figures: Metadata) -> Self {
+        Self {
+            claim: claim.as_str().to_owned(),
+            order: document(order, order.claim_deltas(), epoch, figures),
+        }
+    }
+
+    /// Returns the event's JSON.
+    pub fn encode(&self) -> Vec<u8> {
+        // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// Reads a submission.
+///
+/// # Errors
+/// When the document is not whole.
+pub fn read_submission(body: &[u8]) -> Result<Submission, DocumentError> {
+    let event: SubmissionEvent = serde_json::from_slice(body).map_err(|error| DocumentError {
+        order_id: "?".to_owned(),
+        what: error.to_string(),
+    })?;
+    let (order, settlement) = read_report(&event.order)?;
+    Ok(Submission {
+        order,
+        claim: LeaseToken(event.claim.as_str().into()),
+        reserved: settlement.deltas.into(),
+        epoch: settlement.epoch,
+        document: event.order.encode(),
+    })
+}

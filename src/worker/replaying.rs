@@ -1,0 +1,140 @@
+//! From the journal's entries to the store: reports, and the submissions and releases between them, in the journal's order.
+
+use futures_util::StreamExt;
+
+use super::healing::HealingError;
+use super::router::Router;
+use crate::bus::journal::Stored;
+use crate::bus::subjects;
+use crate::store::StoreError;
+use crate::store::epoch::Healing;
+use crate::store::replay::ReplayEvent;
+use crate::store::replay_submission::SubmissionReplay;
+use crate::wire::settlement::{epoch_of, read_document};
+use crate::wire::submission::{RELEASED, SUBMITTING, read_submission};
+
+/// How many events one script call replays.
+const REPLAY_BATCH: usize = 256;
+
+/// The store that is replayed into.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target<'a> {
+    /// One that is being healed.
+    Healing(&'a Healing),
+    /// One that is in use: late events of the epoch before.
+    InUse,
+}
+
+/// What a replay came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Replayed {
+    /// The newest epoch it met.
+    pub newest_epoch: i64,
+    /// How many events changed something.
+    pub changed: u64,
+}
+
+enum Event {
+    Report(ReplayEvent),
+    Submission(SubmissionReplay),
+}
+
+/// Events of one kind that follow each other on the journal.
+#[derive(Default)]
+struct Run {
+    reports: Vec<ReplayEvent>,
+    submissions: Vec<SubmissionReplay>,
+}
+
+impl Run {
+    /// Whether an event has to wait until this run has been replayed.
+    fn ends_before(&self, event: &Event) -> bool {
+        match event {
+            Event::Report(_) => !self.submissions.is_empty() || self.reports.len() == REPLAY_BATCH,
+            Event::Submission(_) => !self.reports.is_empty() || self.submissions.len() == REPLAY_BATCH,
+        }
+    }
+
+    fn push(&mut self, event: Event) {
+        match event {
+            Event::Report(event) => self.reports.push(event),
+            Event::Submission(event) => self.submissions.push(event),
+        }
+    }
+
+    /// Applies the run and empties it; returns how many events changed something.
+    async fn apply(&mut self, router: &Router, target: Target<'_>) -> Result<u64, StoreError> {
+        let mut changed = 0;
+        if !self.reports.is_empty() {
+            changed += match target {
+                Target::Healing(healing) => router.store.replay(healing, &self.reports).await?,
+                Target::InUse => router.store.replay_late(&self.reports).await?,
+            };
+            self.reports.clear();
+        }
+        if !self.submissions.is_empty() {
+            changed += match target {
+                Target::Healing(healing) => router.store.replay_submissions(healing, &self.submissions).await?,
+                Target::InUse => router.store.replay_late_submissions(&self.submissions).await?,
+            };
+            self.submissions.clear();
+        }
+        Ok(changed)
+    }
+}
+
+/// Replays a part of the journal.
+pub(super) async fn replay(router: &Router, target: Target<'_>, from: u64, to: u64) -> Result<Replayed, HealingError> {
+    // What was settled in the epoch in force is in the store: an event's epoch is read before the store settles it.
+    let in_force = match target {
+        Target::Healing(_) => None,
+        Target::InUse => router.store.epoch(),
+    };
+    let is_known = |entry: &Stored| in_force.is_some() && epoch_of(&entry.body) == in_force;
+    let mut replayed = Replayed::default();
+    let mut entries = std::pin::pin!(router.reader.replay(from, to));
+    let mut run = Run::default();
+    while let Some(entry) = entries.next().await {
+        let unknown = Some(entry?).filter(|entry| !is_known(entry));
+        let Some((event, epoch)) = unknown.map(event_of).transpose()?.flatten() else {
+            continue;
+        };
+        replayed.newest_epoch = replayed.newest_epoch.max(epoch);
+        if run.ends_before(&event) {
+            replayed.changed += run.apply(router, target).await?;
+        }
+        run.push(event);
+    }
+    replayed.changed += run.apply(router, target).await?;
+    Ok(replayed)
+}
+
+/// Reads a journal entry, with the epoch it is of; `None` for events that are no order's.
+fn event_of(entry: Stored) -> Result<Option<(Event, i64)>, HealingError> {
+    let unreadable = |error| HealingError::Journal(format!("the journal's entry {}: {error}", entry.sequence));
+    if subjects::is_report(&entry.subject) {
+        let (order, settlement) = read_document(&entry.body).map_err(unreadable)?;
+        let event = ReplayEvent {
+            order,
+            deltas: settlement.deltas.into(),
+            sequence: entry.sequence,
+            document: entry.body,
+        };
+        return Ok(Some((Event::Report(event), settlement.epoch)));
+    }
+    let is_released = match subjects::event_kind(&entry.subject) {
+        Some(SUBMITTING) => false,
+        Some(RELEASED) => true,
+        _ => return Ok(None),
+    };
+    let submission = read_submission(&entry.body).map_err(unreadable)?;
+    let event = SubmissionReplay {
+        order: submission.order,
+        claim: submission.claim,
+        reserved: submission.reserved,
+        is_released,
+        sequence: entry.sequence,
+        document: submission.document,
+    };
+    Ok(Some((Event::Submission(event), submission.epoch)))
+}

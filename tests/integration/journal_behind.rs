@@ -1,0 +1,163 @@
+//! A stream that lost its newest entries (restored from a copy, or cut by a power failure): noticed before anything more
+//! is appended, by the writer that lived through it and by one that starts after it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use order_router::bus::client::CallError;
+use order_router::bus::connection::Bus;
+use order_router::bus::journal::{AppendError, Entry, Journal, Reader};
+use order_router::config::journal::{Append, JournalSettings};
+use order_router::fault::Code;
+use order_router::wire::report::ExecutionReport;
+
+use crate::bus_fixture;
+use crate::rig::{Rig, SOON, intent};
+use crate::support::poll;
+use crate::support::servers::NatsServer;
+
+fn entry(id: &str) -> Entry {
+    Entry {
+        subject: "orders.events.test._".to_owned(),
+        message_id: id.to_owned(),
+        body: "{}".into(),
+        headers: Vec::new(),
+    }
+}
+
+fn writer(bus: &Bus, append: Append) -> Journal {
+    let settings = JournalSettings {
+        append,
+        ack_timeout_ms: 5_000,
+        ..JournalSettings::default()
+    };
+    Journal::start(bus.clone(), settings).0
+}
+
+async fn append(journal: &Journal, name: &str, count: usize) -> Vec<Result<u64, AppendError>> {
+    let entries: Vec<Entry> = (0..count).map(|n| entry(&format!("{name}{n}"))).collect();
+    join_all(entries.into_iter().map(|entry| journal.append(entry))).await
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Keeps a copy of the server's data; it starts again.
+async fn keep(nats: &mut NatsServer) -> tempfile::TempDir {
+    let kept = tempfile::tempdir().unwrap();
+    nats.kill9();
+    copy(&nats.data_directory(), kept.path());
+    nats.restart().await;
+    kept
+}
+
+/// Puts an earlier copy in the place of the server's data; it starts again.
+async fn restore(nats: &mut NatsServer, kept: &tempfile::TempDir) {
+    nats.kill9();
+    std::fs::remove_dir_all(nats.data_directory()).unwrap();
+    copy(kept.path(), &nats.data_directory());
+    nats.restart().await;
+}
+
+/// Appends until the server has been found again.
+async fn first_answer(journal: &Journal, name: &str) -> Result<u64, AppendError> {
+    poll::eventually(SOON, "the server is found again", async || {
+        match journal.append(entry(name)).await {
+            Err(AppendError::Refused(_) | AppendError::Unknown(_)) => None,
+            answer => Some(answer),
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_saw_what_the_stream_has_lost_appends_nothing_more() {
+    for mode in [Append::Pipelined, Append::Atomic] {
+        let (mut nats, bus) = bus_fixture::start().await;
+        let journal = writer(&bus, mode);
+        assert!(append(&journal, "a", 3).await.iter().all(Result::is_ok));
+        let kept = keep(&mut nats).await;
+        assert!(first_answer(&journal, "b").await.is_ok());
+        assert!(append(&journal, "c", 20).await.iter().all(Result::is_ok));
+        // What is told again is told its own sequence, and is no sign of anything.
+        assert_eq!(first_answer(&journal, "b").await, Ok(4));
+        assert_eq!(journal.highest_seen(), 24);
+        restore(&mut nats, &kept).await;
+        let behind = first_answer(&journal, "d").await;
+        assert_eq!(behind, Err(AppendError::Behind { sequence: 4, seen: 24 }), "{mode:?}");
+        for answer in append(&journal, "e", 5).await {
+            assert!(
+                matches!(answer, Err(AppendError::Behind { .. })),
+                "{mode:?}: {answer:?}"
+            );
+        }
+        let info = Reader::new(bus.clone()).info().await.unwrap();
+        assert_eq!(info.last_sequence, 4, "{mode:?}: nothing more was sent");
+        // One that starts after it knows by what the store has seen.
+        let later = writer(&bus, mode);
+        later.seen(24);
+        for answer in append(&later, "f", 3).await {
+            assert!(
+                matches!(answer, Err(AppendError::Behind { .. })),
+                "{mode:?}: {answer:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_takes_no_order_over_a_stream_that_lost_what_it_has_told() {
+    let mut rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client.report(&intent("a1", &[])).await;
+    let kept = keep(&mut rig.nats).await;
+    for n in 0..5 {
+        poll::until(SOON, "it is taken", async || {
+            let answer = client.submit(&intent(&format!("b{n}"), &[])).await;
+            answer.is_ok_and(|reply| !ExecutionReport::decode(&reply.body).unwrap().is_receipt())
+        })
+        .await;
+    }
+    rig.quiet().await;
+    restore(&mut rig.nats, &kept).await;
+    poll::until(SOON, "no order is taken", async || {
+        match client.submit(&intent("c", &[])).await {
+            Ok(reply) => {
+                let report = ExecutionReport::decode(&reply.body).unwrap();
+                assert!(report.is_receipt(), "told over a journal that was cut: {report:?}");
+                false
+            }
+            Err(CallError::Fault(fault)) => fault.code == Code::StoreUnavailable,
+            Err(_) => false,
+        }
+    })
+    .await;
+    for n in 0..10 {
+        let fault = client.fault(&intent(&format!("d{n}"), &[])).await;
+        assert_eq!(fault.code, Code::StoreUnavailable);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    worker.drain(SOON).await;
+    let error = order_router::worker::Worker::start(&rig.settings)
+        .await
+        .expect_err("it refuses to start");
+    assert!(error.to_string().contains("restored, cut or replaced"), "{error}");
+}

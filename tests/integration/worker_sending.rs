@@ -1,0 +1,451 @@
+//! Orders to a venue that outlives the workers: whatever is killed, lost or delivered again, the venue sees each at most
+//! once, and the order ends with the venue's word.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use order_router::bus::client::{CallError, Reply};
+use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::reason::ReasonCode;
+use order_router::domain::terms::OrderStatus;
+use order_router::domain::time::Timestamp;
+use order_router::fault::Code;
+use order_router::wire::report::ExecutionReport;
+use order_router::wire::submission::SubmissionEvent;
+use tokio::task::JoinHandle;
+
+use crate::outliving_venue::{Mortal, Point, Venue};
+use crate::rig::{Client, Rig, SOON, intent};
+use crate::support::poll;
+
+const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
+/// How long a venue that does not have an order is not believed.
+const WINDOW: Duration = Duration::from_millis(1_500);
+/// How long something that must not happen is given to happen.
+const A_MOMENT: Duration = Duration::from_millis(700);
+
+/// A router whose `binance` is the venue, asked often and believed soon.
+async fn rig() -> (Rig, Venue, Client) {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.task.call_timeout_ms = 30_000;
+    rig.settings.brokers.inquiry.first_pause_ms = 50;
+    rig.settings.brokers.inquiry.longest_pause_ms = 200;
+    rig.settings.brokers.inquiry.not_found_window_ms = u64::try_from(WINDOW.as_millis()).unwrap();
+    let client = rig.caller().await;
+    (rig, Venue::new(), client)
+}
+
+/// Submits from a task of its own: its worker may never answer.
+fn submit(rig: &Rig, body: String) -> JoinHandle<Result<Reply, CallError>> {
+    let settings = rig.settings.clone();
+    tokio::spawn(async move {
+        let patience = order_router::bus::connection::Patience::Until(SOON);
+        let bus = order_router::bus::connection::connect(&settings.nats, "caller", patience)
+            .await
+            .unwrap();
+        let caller = order_router::bus::client::Caller::new(bus);
+        let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
+        let subject = order_router::bus::subjects::submit(&broker, &account);
+        caller
+            .request(&subject, body.into(), Timestamp::now().after(Duration::from_secs(20)))
+            .await
+    })
+}
+
+/// Submits, and waits until the order is held up.
+async fn held_at(point: Point, rig: &Rig, venue: &Venue, id: &str) -> JoinHandle<Result<Reply, CallError>> {
+    venue.hold_at(point);
+    let answer = submit(rig, intent(id, &[]));
+    venue.holds_one().await;
+    answer
+}
+
+/// Waits until the last report of the journal has this status, and returns the reports.
+async fn last_is(client: &Client, status: OrderStatus) -> Vec<ExecutionReport> {
+    poll::eventually(SOON, format!("the last report is {status:?}"), async || {
+        let reports = client.reports().await;
+        (reports.last()?.status == status).then_some(reports)
+    })
+    .await
+}
+
+async fn events(client: &Client, kind: &str) -> Vec<SubmissionEvent> {
+    let subject = format!("orders.events.{kind}.default");
+    let journal = client.journal().await;
+    let events = journal.iter().filter(|entry| entry.subject == subject);
+    events
+        .map(|entry| serde_json::from_slice(&entry.body).unwrap())
+        .collect()
+}
+
+async fn sums(rig: &Rig) -> (i64, i64) {
+    (rig.sum(SUMS, "long").await, rig.sum(SUMS, "position").await)
+}
+
+/// Waits until the id is answered as one that is known: the store is whole again.
+async fn is_known(client: &Client, id: &str) {
+    poll::until(SOON, "the id is known", async || {
+        client.submit(&intent(id, &[])).await.is_ok_and(|reply| reply.replayed)
+    })
+    .await;
+}
+
+fn reason(report: &ExecutionReport) -> Option<ReasonCode> {
+    report.reason.as_ref().map(|reason| reason.code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_announced_sent_once_and_told() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let report = client.report(&intent("a1", &[])).await;
+    assert_eq!((report.status, report.version), (OrderStatus::Filled, 1));
+    assert_eq!(venue.arrivals(), vec![report.order_id]);
+    let subjects: Vec<String> = client.journal().await.into_iter().map(|entry| entry.subject).collect();
+    assert_eq!(
+        subjects,
+        ["orders.events.submitting.default", "orders.reports.binance.default"]
+    );
+    assert_eq!(sums(&rig).await, (100, 100));
+    // Refused by the venue: its word, with nothing reserved any more.
+    venue.set(|habits| habits.refuses = true);
+    let refused = client.report(&intent("a2", &[])).await;
+    assert_eq!(reason(&refused), Some(ReasonCode::BrokerRejected));
+    assert_eq!(sums(&rig).await, (100, 100));
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_the_start_it_is_released_and_the_same_order_goes_on_under_its_own_id() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let _lost = held_at(Point::Announced, &rig, &venue, "a1").await;
+    let announced = events(&client, "submitting").await.remove(0);
+    assert_eq!(
+        (announced.order.version, announced.order.quantity.to_string()),
+        (0, "0.001".into())
+    );
+    worker.kill();
+    venue.let_go();
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let released = poll::eventually(SOON, "the release is on the journal", async || {
+        events(&client, "released").await.pop()
+    })
+    .await;
+    assert_eq!(
+        (&released.claim, &released.order.order_id),
+        (&announced.claim, &announced.order.order_id)
+    );
+    rig.quiet().await;
+    assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
+    let other = client.fault(&intent("a1", &[("quantity", "0.002")])).await;
+    assert_eq!(other.code, Code::ClientOrderIdConflict);
+    let report = client.report(&intent("a1", &[])).await;
+    assert_eq!((report.status, report.version), (OrderStatus::Filled, 1));
+    assert_eq!(report.order_id, announced.order.order_id);
+    assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
+    // A rebuild counts the second submission, and neither the first nor its release.
+    rig.redis.flushall().await;
+    poll::until(SOON, "the store is rebuilt", async || sums(&rig).await == (100, 100)).await;
+    is_known(&client, "a1").await;
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_the_first_byte_it_is_unknown_until_the_venue_is_believed_not_to_have_it() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let _lost = held_at(Point::Started, &rig, &venue, "a1").await;
+    worker.kill();
+    let started = std::time::Instant::now();
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let unknown = last_is(&client, OrderStatus::Unknown).await.remove(0);
+    assert_eq!(
+        (unknown.version, reason(&unknown)),
+        (1, Some(ReasonCode::OutcomeUnknown))
+    );
+    assert_eq!(sums(&rig).await, (100, 0));
+    let told = client.submit(&intent("a1", &[])).await.unwrap();
+    assert!(told.replayed && told.journal_sequence.is_some());
+    let reports = last_is(&client, OrderStatus::Rejected).await;
+    assert!(
+        started.elapsed() >= WINDOW - Duration::from_millis(500),
+        "believed too early"
+    );
+    assert!(venue.questions() >= 3);
+    assert_eq!((reports.len(), reason(&reports[1])), (2, Some(ReasonCode::NotPlaced)));
+    assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
+    let day = rig.store().await;
+    let day = day.iter().find(|(key, _)| key.starts_with("day:paper:")).unwrap();
+    assert_eq!(day.1["daily_notional"], "0");
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_the_answer_it_ends_with_the_venues_word() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let _lost = held_at(Point::Taken, &rig, &venue, "a1").await;
+    worker.kill();
+    venue.let_go();
+    let (one, two) = tokio::join!(
+        Mortal::start(&rig.settings, &venue),
+        Mortal::start(&rig.settings, &venue)
+    );
+    let reports = last_is(&client, OrderStatus::Filled).await;
+    let statuses: Vec<OrderStatus> = reports.iter().map(|report| report.status).collect();
+    assert_eq!(statuses, [OrderStatus::Unknown, OrderStatus::Filled]);
+    assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
+    one.kill();
+    two.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_told_as_unknown_and_a_venue_that_lags_or_is_mute_is_not_believed() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    venue.set(|habits| (habits.answer_lost, habits.mute) = (true, true));
+    let reply = client.submit(&intent("a1", &[])).await.unwrap();
+    let report = ExecutionReport::decode(&reply.body).unwrap();
+    assert_eq!(
+        (report.status, report.version, reason(&report)),
+        (OrderStatus::Unknown, 1, Some(ReasonCode::OutcomeUnknown))
+    );
+    assert!(reply.journal_sequence.is_some());
+    assert_eq!(sums(&rig).await, (100, 0));
+    // Questions without an answer count for nothing, however many and however late.
+    tokio::time::sleep(WINDOW + A_MOMENT).await;
+    assert!(venue.questions() >= 4, "{}", venue.questions());
+    venue.set(|habits| (habits.lags, habits.mute) = (true, false));
+    let asked = venue.questions();
+    poll::until(SOON, "it has been asked", async || venue.questions() > asked).await;
+    venue.set(|habits| habits.lags = false);
+    let reports = last_is(&client, OrderStatus::Filled).await;
+    assert_eq!(reports.len(), 2);
+    assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_raced_and_redelivered_over_two_workers_arrives_once() {
+    let (rig, venue, client) = rig().await;
+    let (one, two) = tokio::join!(
+        Mortal::start(&rig.settings, &venue),
+        Mortal::start(&rig.settings, &venue)
+    );
+    venue.hold_at(Point::Taken);
+    let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
+    let deadline = Timestamp::now().after(SOON);
+    let body = intent("a1", &[]);
+    for _ in 0..3 {
+        let published = client
+            .caller
+            .publish_intent(&broker, &account, body.clone().into(), Some(deadline), None);
+        published.await.unwrap();
+    }
+    venue.holds_one().await;
+    let answers = join_all((0..20).map(|_| client.submit(&body)));
+    let (answers, ()) = tokio::join!(answers, async {
+        tokio::time::sleep(A_MOMENT).await;
+        venue.let_go();
+    });
+    for answer in answers {
+        let report = ExecutionReport::decode(&answer.unwrap().body).unwrap();
+        assert_eq!(Some(&report.order_id), venue.arrivals().first());
+    }
+    last_is(&client, OrderStatus::Filled).await;
+    poll::until(SOON, "the queue is empty", async || client.queued().await == 0).await;
+    assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
+    one.kill();
+    two.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_lost_its_lease_on_the_way_is_not_sent() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let answer = held_at(Point::Announced, &rig, &venue, "a1").await;
+    poll::until(SOON, "it is released", async || {
+        events(&client, "released").await.len() == 1
+    })
+    .await;
+    venue.let_go();
+    assert!(
+        ExecutionReport::decode(&answer.await.unwrap().unwrap().body)
+            .unwrap()
+            .is_receipt()
+    );
+    assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
+    assert_eq!(client.report(&intent("a1", &[])).await.status, OrderStatus::Filled);
+    assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_own_worker_knows_was_not_sent_is_given_back_also_after_the_start() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    venue.set(|habits| habits.unreachable = true);
+    let fault = client.fault(&intent("a1", &[])).await;
+    assert_eq!(fault.code, Code::BrokerUnavailable, "{fault}");
+    assert_eq!((sums(&rig).await, events(&client, "released").await.len()), ((0, 0), 1));
+    venue.set(|habits| habits.unreachable = false);
+    let report = client.report(&intent("a1", &[])).await;
+    let announced = events(&client, "submitting").await;
+    assert_eq!(announced.len(), 2);
+    assert!(announced.iter().all(|event| event.order.order_id == report.order_id));
+    assert_eq!((report.version, venue.arrivals().len()), (1, 1));
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_nothing_was_sent_does_not_count_once_the_order_was_taken_over() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    venue.set(|habits| (habits.unreachable, habits.mute) = (true, true));
+    let answer = held_at(Point::Started, &rig, &venue, "a1").await;
+    last_is(&client, OrderStatus::Unknown).await;
+    venue.let_go();
+    let told = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+    assert_eq!((told.status, told.version), (OrderStatus::Unknown, 1));
+    assert_eq!(
+        (sums(&rig).await, events(&client, "released").await.len()),
+        ((100, 0), 0)
+    );
+    venue.set(|habits| habits.mute = false);
+    let reports = last_is(&client, OrderStatus::Rejected).await;
+    assert_eq!(reason(&reports[1]), Some(ReasonCode::NotPlaced));
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_an_emptied_store_the_venues_word_counts_and_nothing_is_sent_again() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let answer = held_at(Point::Taken, &rig, &venue, "a1").await;
+    rig.redis.flushall().await;
+    // Known by its submission alone: it counts in full.
+    poll::until(SOON, "it is rebuilt", async || sums(&rig).await == (100, 0)).await;
+    let record = &rig.store().await["order:r:default:a1"];
+    assert_eq!(record["st"], "sending");
+    venue.let_go();
+    let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+    assert_eq!(report.status, OrderStatus::Filled);
+    poll::until(SOON, "it is settled", async || sums(&rig).await == (100, 100)).await;
+    rig.redis.flushall().await;
+    poll::until(SOON, "it is rebuilt", async || sums(&rig).await == (100, 100)).await;
+    is_known(&client, "a1").await;
+    assert_eq!(venue.arrivals().len(), 1);
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_known_only_by_its_submission_is_asked_about_and_never_started() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let answer = held_at(Point::Announced, &rig, &venue, "a1").await;
+    rig.redis.flushall().await;
+    poll::until(SOON, "it is rebuilt", async || sums(&rig).await == (100, 0)).await;
+    last_is(&client, OrderStatus::Unknown).await;
+    venue.let_go();
+    // The worker that announced it may not start it any more, and its word does not end it.
+    let told = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+    assert_eq!(told.status, OrderStatus::Unknown);
+    let reports = last_is(&client, OrderStatus::Rejected).await;
+    assert_eq!(reason(&reports[1]), Some(ReasonCode::NotPlaced));
+    assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_store_releases_what_was_only_announced_and_keeps_what_was_being_sent() {
+    let (mut rig, venue, client) = rig().await;
+    rig.settings.redis.lease_ms = 60_000;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    let _announced = held_at(Point::Announced, &rig, &venue, "a1").await;
+    rig.redis.kill9();
+    rig.redis.restart().await;
+    poll::until(SOON, "it is released", async || {
+        events(&client, "released").await.len() == 1
+    })
+    .await;
+    venue.hold_at(Point::Started);
+    let _sending = submit(&rig, intent("a2", &[]));
+    poll::until(SOON, "it is being sent", async || {
+        rig.store()
+            .await
+            .get("order:r:default:a2")
+            .is_some_and(|record| record.get("st").is_some_and(|st| st == "sending"))
+    })
+    .await;
+    rig.quiet_outbox().await;
+    let before = rig.store().await["order:r:default:a2"].clone();
+    let epoch = rig.store().await["meta"]["epoch"].clone();
+    // Its last write is on the disk after a second.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    rig.redis.kill9();
+    rig.redis.restart().await;
+    poll::until(SOON, "it is healed", async || {
+        let meta = rig.store().await.remove("meta").unwrap_or_default();
+        meta.get("epoch")
+            .is_some_and(|now| *now != epoch && !now.starts_with("healing"))
+    })
+    .await;
+    assert_eq!(rig.store().await["order:r:default:a2"], before);
+    assert_eq!((sums(&rig).await, venue.arrivals()), ((100, 0), vec![]));
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_waits_until_the_order_is_at_the_venue_and_is_sent_there_too_while_it_is_unknown() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    venue.set(|habits| habits.stands = true);
+    let answer = held_at(Point::Taken, &rig, &venue, "a1").await;
+    let mut cancel = std::pin::pin!(client.order("cancel", "binance", r#"{"client_order_id":"a1"}"#));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), &mut cancel)
+            .await
+            .is_err()
+    );
+    venue.let_go();
+    let accepted = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+    assert_eq!(accepted.status, OrderStatus::Accepted);
+    let cancelled = cancel.await.unwrap();
+    assert_eq!((cancelled.status, cancelled.version), (OrderStatus::Cancelled, 2));
+    assert_eq!(sums(&rig).await, (0, 0));
+    venue.set(|habits| (habits.answer_lost, habits.mute) = (true, true));
+    assert_eq!(client.report(&intent("a2", &[])).await.status, OrderStatus::Unknown);
+    let cancelled = client
+        .order("cancel", "binance", r#"{"client_order_id":"a2"}"#)
+        .await
+        .unwrap();
+    assert_eq!((cancelled.status, cancelled.version), (OrderStatus::Cancelled, 2));
+    assert_eq!((sums(&rig).await, venue.arrivals().len()), ((0, 0), 2));
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_that_the_journal_does_not_have() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    venue.hold_at(Point::Announced);
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    jetstream.delete_stream("ORDER_REPORTS").await.unwrap();
+    let answer = client.submit(&intent("a1", &[])).await;
+    let told = match answer {
+        Ok(reply) => ExecutionReport::decode(&reply.body).unwrap().is_receipt(),
+        // The worker may have noticed before it took the intent.
+        Err(CallError::Fault(fault)) => fault.code == Code::PersistenceFailed,
+        Err(error) => panic!("{error}"),
+    };
+    assert!(told);
+    assert_eq!(venue.arrivals(), Vec::<String>::new());
+    worker.kill();
+}
