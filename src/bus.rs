@@ -10,6 +10,7 @@ pub mod connection;
 pub mod headers;
 pub mod journal;
 pub mod queue;
+pub mod quotes;
 pub mod replies;
 pub mod service;
 pub mod subjects;

@@ -3,6 +3,7 @@
 //! Answers go to the standard output stream, everything else to the standard error stream. Exit codes: 0 done, 1 refused
 //! or failed, 2 wrong usage or settings, 130 ended by a second signal before everything was finished.
 
+mod adjust;
 mod bench;
 mod brokers;
 mod cancel;
@@ -72,6 +73,9 @@ enum Command {
     State(state::StateArgs),
     /// Lists what is closed to all but reductions, closes and lifts.
     Locks(locks::LocksArgs),
+    /// Books an opening position, a deposit, a withdrawal or a correction.
+    #[command(after_help = adjust::EXAMPLES)]
+    Adjust(Box<adjust::AdjustArgs>),
     /// Lists the brokers and what each of them can do.
     Brokers(brokers::BrokersArgs),
     /// Follows reports, alerts, and changes of the state and of locks live, until Ctrl-C.
@@ -113,6 +117,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::CancelAll(args) => cancel_all::run(&args, &options).await,
         Command::State(args) => state::run(&args, &options).await,
         Command::Locks(args) => locks::run(&args, &options).await,
+        Command::Adjust(args) => adjust::run(&args, &options).await,
         Command::Brokers(args) => brokers::run(&args, &options).await,
         Command::Watch(args) => watch::run(&args, &options).await,
         Command::Bench(args) => bench::run(args, &options).await,

@@ -3,6 +3,8 @@
 //! Every type here is parsed once, at the edge; behind it there are no raw strings, floats or options that cannot be
 //! none. This room imports nothing of the crate.
 
+pub mod adjustment;
+pub mod calendar;
 pub mod control;
 pub mod day;
 pub mod decimal;
@@ -14,6 +16,7 @@ pub mod metadata;
 pub mod money;
 pub mod order;
 pub mod quantity;
+pub mod quote;
 pub mod rates;
 pub mod reason;
 pub mod settlement;

@@ -4,6 +4,7 @@
 //! its first write, and fenced by the store's epoch. [`keys`] names every key with type, unit and time to live.
 //! Reservations, settlements and journal marks of many orders travel in one script call ([`batch`]).
 
+pub mod adjustment;
 pub mod batch;
 pub mod connection;
 pub mod control;

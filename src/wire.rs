@@ -3,6 +3,7 @@
 //! Requests are read field by field, so that an error names its field, and nothing unknown or doubled passes.
 //! Answers are plain serde types; their JSON Schemas under `subjects/schemas` are generated from them.
 
+pub mod adjustment;
 pub mod brokers;
 pub mod dead_letter;
 pub mod grammar;
@@ -12,6 +13,7 @@ pub mod number;
 pub mod object;
 pub mod order_reference;
 pub mod problem;
+pub mod quote;
 pub mod report;
 pub mod settlement;
 pub mod signal;

@@ -5,6 +5,7 @@
 //! not the one we know). What will outlive us passes the [`gate`], and [`inquiry`] asks its venue what became of it
 //! where nobody knows.
 
+pub mod adjust;
 pub mod admission;
 pub mod book;
 pub mod brokers;

@@ -8,10 +8,12 @@ use super::adapter::{
     Placement,
 };
 use super::port::{BookError, PaperBook};
+use crate::domain::calendar::TradingCalendar;
 use crate::domain::id::{BrokerId, BrokerPrefix, IdError, VenueId};
 use crate::domain::order::Order;
 use crate::domain::reason::Reason;
 use crate::domain::terms::{Mode, TimeInForce};
+pub use crate::domain::time::Clock;
 use crate::domain::time::Timestamp;
 use crate::risk::Approved;
 
@@ -25,26 +27,32 @@ pub const MAX_TRIES: usize = 4;
 
 const TOO_MANY_TRIES: &str = "other effects came first more often than an order can have any";
 
-/// Tells a venue what time it is.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
 /// A paper venue over its book.
 pub struct PaperVenue<B> {
     capabilities: Capabilities,
     rules: FillRules,
     book: Arc<B>,
+    calendar: TradingCalendar,
     clock: Clock,
 }
 
 impl<B: PaperBook> PaperVenue<B> {
-    /// Returns the venue, with this machine's clock.
+    /// Returns the venue, with this machine's clock and the days of UTC.
     pub fn new(capabilities: Capabilities, rules: FillRules, book: Arc<B>) -> Self {
         Self {
             capabilities,
             rules,
             book,
+            calendar: TradingCalendar::utc(),
             clock: Arc::new(Timestamp::now),
         }
+    }
+
+    /// Returns the venue with other days: orders of the day expire at their end.
+    #[must_use]
+    pub fn with_calendar(mut self, calendar: TradingCalendar) -> Self {
+        self.calendar = calendar;
+        self
     }
 
     /// Returns the venue with another clock.
@@ -83,7 +91,7 @@ impl<B: PaperBook> Adapter for PaperVenue<B> {
         if let Some(reason) = self.refusal(&placement.order) {
             return PlaceOutcome::Rejected(reason);
         }
-        let report = match fills::first(&placement, self.rules, (self.clock)()) {
+        let report = match fills::first(&placement, self.rules, &self.calendar, (self.clock)()) {
             Ok(report) => report,
             Err(reason) => return PlaceOutcome::Rejected(reason),
         };

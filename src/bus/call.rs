@@ -27,13 +27,15 @@ pub enum Endpoint {
     LocksSet,
     /// Lifts a lock.
     LocksLift,
+    /// Books an adjustment.
+    Adjust,
     /// Lists the brokers.
     Brokers,
 }
 
 impl Endpoint {
     /// Every endpoint of the service.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Submit,
         Self::Get,
         Self::Cancel,
@@ -43,6 +45,7 @@ impl Endpoint {
         Self::LocksList,
         Self::LocksSet,
         Self::LocksLift,
+        Self::Adjust,
         Self::Brokers,
     ];
 
@@ -58,6 +61,7 @@ impl Endpoint {
             Self::LocksList => "locks_list",
             Self::LocksSet => "locks_set",
             Self::LocksLift => "locks_lift",
+            Self::Adjust => "adjust",
             Self::Brokers => "brokers",
         }
     }
@@ -74,6 +78,7 @@ impl Endpoint {
             Self::LocksList => subjects::LOCKS_LIST,
             Self::LocksSet => subjects::LOCKS_SET,
             Self::LocksLift => subjects::LOCKS_LIFT,
+            Self::Adjust => subjects::ADJUST,
             Self::Brokers => subjects::BROKERS,
         }
     }

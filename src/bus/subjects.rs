@@ -39,6 +39,8 @@ pub const LOCKS_LIST: &str = "router.locks.list";
 pub const LOCKS_SET: &str = "router.locks.set";
 /// Lifts a lock.
 pub const LOCKS_LIFT: &str = "router.locks.lift";
+/// Books an adjustment.
+pub const ADJUST: &str = "router.adjust";
 /// Lists the brokers.
 pub const BROKERS: &str = "router.brokers";
 
@@ -60,6 +62,9 @@ pub const LOCK_EVENT: &str = "lock";
 pub const DEAD_MAX_DELIVER: &str = "max_deliver";
 /// The account's place in an event that belongs to none.
 pub const NO_ACCOUNT: &str = "_";
+
+/// The kind of the journal's events that tell adjustments.
+const ADJUSTMENT: &str = "adjustment";
 
 const INTENTS_PREFIX: &str = "orders.intents.";
 const INBOX_PREFIX: &str = "_INBOX.";
@@ -156,6 +161,16 @@ pub fn event_kind(subject: &str) -> Option<&str> {
         .next()
 }
 
+/// Returns the journal's subject of an account's adjustments.
+pub fn adjustment(account: &AccountId) -> String {
+    event(ADJUSTMENT, Some(account))
+}
+
+/// Whether a subject of the journal carries an adjustment.
+pub fn is_adjustment(subject: &str) -> bool {
+    event_kind(subject) == Some(ADJUSTMENT)
+}
+
 /// Returns the subject of a dead letter.
 pub fn dead(reason: &str) -> String {
     format!("orders.dead.{}", token(reason))
@@ -250,6 +265,9 @@ mod tests {
         assert_eq!(broker_of_intents("orders.intents.>"), None);
         assert_eq!(broker_of_intents("orders.intents.*.*"), None);
         assert_eq!(event("day", None), "orders.events.day._");
+        assert_eq!(adjustment(&account), "orders.events.adjustment.fund-7");
+        assert!(is_adjustment(&adjustment(&account)));
+        assert!(!is_adjustment(&event("state", None)) && !is_adjustment("orders.reports.adjustment.a"));
         assert_eq!(dead("a.b *"), "orders.dead.a%2Eb%20%2A");
         assert_eq!(
             quotes("binance.spot", "BTC/USDT"),

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::calendar::{self, TradingCalendar};
 use crate::domain::decimal::Decimal;
 use crate::domain::money::{Micros, Rounding};
 use crate::domain::rates::Rates;
@@ -112,6 +113,11 @@ impl RiskSettings {
             .find(|level| level.as_str() == self.duplicate_level)
     }
 
+    /// Returns when trading days begin, or `None` where the settings cannot hold.
+    pub fn calendar(&self) -> Option<TradingCalendar> {
+        TradingCalendar::new(&self.trading_day_time_zone, &self.trading_day_begins).ok()
+    }
+
     /// Returns what currencies are worth in the base currency.
     pub fn rates(&self) -> Rates {
         let known = self.rates.keys().chain([&self.base_currency]);
@@ -178,6 +184,22 @@ impl RiskSettings {
                 self.duplicate_level
             ));
         }
+        for (name, text, checked) in [
+            (
+                "trading_day_time_zone",
+                &self.trading_day_time_zone,
+                calendar::check_zone(&self.trading_day_time_zone),
+            ),
+            (
+                "trading_day_begins",
+                &self.trading_day_begins,
+                calendar::check_begins(&self.trading_day_begins),
+            ),
+        ] {
+            if let Err(rule) = checked {
+                errors.push(format!("risk.{name} is {text:?}; it {rule}"));
+            }
+        }
         for (currency, rate) in &self.rates {
             if currency == &self.base_currency && rate.parse::<Decimal>() != Ok(Decimal::from(1)) {
                 errors.push(format!(
@@ -195,4 +217,31 @@ impl RiskSettings {
 fn amount(text: &str) -> Option<Micros> {
     let limit = text.parse::<Decimal>().ok()?;
     Micros::from_decimal(limit, Rounding::Down).filter(|limit| limit.units() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_zone_and_a_beginning_that_cannot_be_are_told_one_by_one() {
+        let mut errors = Vec::new();
+        let settings = RiskSettings {
+            trading_day_time_zone: "Europe/Atlantis".to_owned(),
+            trading_day_begins: "25:00".to_owned(),
+            ..RiskSettings::default()
+        };
+        settings.check(&mut errors);
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0].contains("trading_day_time_zone") && errors[1].contains("trading_day_begins"));
+        assert_eq!(settings.calendar(), None);
+        let mut errors = Vec::new();
+        let berlin = RiskSettings {
+            trading_day_time_zone: "Europe/Berlin".to_owned(),
+            trading_day_begins: "22:00".to_owned(),
+            ..RiskSettings::default()
+        };
+        berlin.check(&mut errors);
+        assert_eq!((errors, berlin.calendar().is_some()), (Vec::new(), true));
+    }
 }

@@ -67,6 +67,10 @@ text_id!(
     OrderId, is_order_id, "1-36 characters of [A-Za-z0-9_-]"
 );
 text_id!(
+    /// The caller's own id of an adjustment: what it is booked once by.
+    AdjustmentId, is_adjustment_id, "1-64 printable ASCII characters without a space"
+);
+text_id!(
     /// A tag of an intent; `strategy:<name>` names the strategy.
     Tag, is_tag, "1-64 characters without control characters"
 );
@@ -80,6 +84,13 @@ impl AccountId {
 
 impl ClientOrderId {
     /// Returns a new id, a UUIDv7, for an intent that brought none.
+    pub fn assign() -> Self {
+        Self(Arc::from(Uuid::now_v7().to_string()))
+    }
+}
+
+impl AdjustmentId {
+    /// Returns a new id, a UUIDv7, for an adjustment that brought none.
     pub fn assign() -> Self {
         Self(Arc::from(Uuid::now_v7().to_string()))
     }
@@ -152,6 +163,10 @@ fn is_client_order_id(text: &str) -> bool {
     (1..=36).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+fn is_adjustment_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn is_order_id(text: &str) -> bool {
     text.len() <= 36 && is_token(text)
 }
@@ -173,6 +188,10 @@ mod tests {
         assert!(ClientOrderId::new("algo:7/{x}|#1").is_ok());
         for text in ["", "with space", "tab\t", "ümlaut", &"x".repeat(37)] {
             assert!(ClientOrderId::new(text).is_err(), "{text:?}");
+        }
+        assert!(AdjustmentId::new(&"x".repeat(64)).is_ok());
+        for text in ["", "with space", "line\nbreak", "ümlaut", &"x".repeat(65)] {
+            assert!(AdjustmentId::new(text).is_err(), "{text:?}");
         }
         assert!(Tag::new(&"x".repeat(64)).is_ok());
         assert!(Tag::new(&"x".repeat(65)).is_err());

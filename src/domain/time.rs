@@ -1,6 +1,7 @@
 //! Points in time, to the microsecond, in UTC.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::fmt::temporal::DateTimePrinter;
@@ -10,12 +11,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
+/// Tells what time it is.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// A text that is not an RFC 3339 point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be an RFC 3339 timestamp such as 2026-01-31T09:30:00Z")]
 pub struct TimestampError;
 
 impl Timestamp {
+    /// Later than everything that happens.
+    pub const LAST: Self = Self(i64::MAX);
+
     /// Returns the present moment by this machine's clock.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_microsecond())
@@ -58,7 +65,11 @@ impl Timestamp {
         TradingDate(self.jiff().to_zoned(jiff::tz::TimeZone::UTC).date())
     }
 
-    fn jiff(self) -> jiff::Timestamp {
+    pub(super) fn of_jiff(at: jiff::Timestamp) -> Self {
+        Self(at.as_microsecond())
+    }
+
+    pub(super) fn jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 }
@@ -91,7 +102,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// The day that daily figures count for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TradingDate(jiff::civil::Date);
+pub struct TradingDate(pub(super) jiff::civil::Date);
 
 impl TradingDate {
     /// Reads a date such as `2026-01-31`.
@@ -99,10 +110,9 @@ impl TradingDate {
         text.parse().ok().map(Self)
     }
 
-    /// Returns the moment the next day begins in UTC.
-    pub fn utc_end(self) -> Timestamp {
-        let end = self.0.tomorrow().unwrap_or(self.0).to_zoned(jiff::tz::TimeZone::UTC);
-        end.map_or(Timestamp(i64::MAX), |end| Timestamp(end.timestamp().as_microsecond()))
+    /// Returns the date before, or the same at the beginning of all dates.
+    pub fn yesterday(self) -> Self {
+        Self(self.0.yesterday().unwrap_or(self.0))
     }
 
     /// Returns how many days this day lies before `other`; negative when it lies after it.
@@ -128,7 +138,6 @@ mod tests {
         let at = Timestamp::parse("2026-03-01T10:00:00+01:00").unwrap();
         assert_eq!(at.to_string(), "2026-03-01T09:00:00.000000Z");
         assert_eq!(at.utc_date().to_string(), "2026-03-01");
-        assert_eq!(at.utc_date().utc_end().to_string(), "2026-03-02T00:00:00.000000Z");
         assert_eq!(
             at.utc_date()
                 .days_before(at.after(Duration::from_secs(9 * 86_400)).utc_date()),

@@ -10,12 +10,15 @@
 //! | `index:<order id>` | string | the order's name | ended: the retention |
 //! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow`, `fees` (1e-6), `base_fees` (1e-8 of the base asset), `open_orders`; `alert:<rule>` (ms of the last alert, Redis' clock) | for ever |
 //! | `sums_names:<mode>` | set | `<account>:<venue>:<symbol>` of every hash of sums | for ever |
-//! | `account:<mode>:<account>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
-//! | `totals:<mode>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
+//! | `account:<mode>:<account>` | hash | `open_loss`, `cash_flow` (deposits less withdrawals) (1e-6); `alert:<rule>` | for ever |
+//! | `totals:<mode>` | hash | `open_loss`, `cash_flow` (1e-6); `alert:<rule>` | for ever |
+//! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | journaled: the retention |
+//! | `adjustments` | sorted set | ids of adjustments whose event is not on the journal, by their booking (ms) | until journaled |
 //! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `latches` | hash | the document (journal event) of each latch by its id | until lifted |
 //! | `latches_waiting` | hash | those documents that are not on the journal, by the latch's id | until journaled |
+//! | `day_start:<mode>:<date>` | hash | equity at the day's start (1e-6): `total`, and `account:<account>` each | made by who begins the day |
 //! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock), `count` of new orders in it | 2 s |
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | the same of cancels | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
@@ -26,7 +29,7 @@
 //! | `open_sets` | set | the key of every `open:<broker>:<account>` there is | while one is open |
 //! | `healing` | string | the healer's token | its lock, 30 s |
 
-use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
+use crate::domain::id::{AccountId, AdjustmentId, BrokerId, ClientOrderId, OrderId};
 use crate::domain::order::Order;
 use crate::domain::settlement::{Counter, Scope};
 use crate::domain::terms::Mode;
@@ -139,6 +142,15 @@ pub(super) fn outbox() -> String {
     key!("outbox")
 }
 
+/// The adjustments that wait for the journal.
+pub(super) fn adjustments() -> String {
+    key!("adjustments")
+}
+
+pub(super) fn adjustment(adjustment_id: &AdjustmentId) -> String {
+    key!("adjustment:{adjustment_id}")
+}
+
 pub(super) fn healing() -> String {
     key!("healing")
 }
@@ -179,11 +191,24 @@ fn account_day(mode: Mode, date: TradingDate, account_id: &AccountId) -> String 
     key!("day:{mode}:{date}:{account_id}")
 }
 
+/// What the day began with; deposits and withdrawals shift it.
+pub(super) fn day_start(mode: Mode, date: TradingDate) -> String {
+    key!("day_start:{mode}:{date}")
+}
+
+/// The field of [`day_start`] of one account.
+pub(super) fn day_start_account(account_id: &AccountId) -> String {
+    format!("account:{account_id}")
+}
+
+/// The field of [`day_start`] over all accounts.
+pub(super) const DAY_START_TOTAL: &str = "total";
+
 pub(super) fn account(mode: Mode, account_id: &AccountId) -> String {
     key!("account:{mode}:{account_id}")
 }
 
-fn totals(mode: Mode) -> String {
+pub(super) fn totals(mode: Mode) -> String {
     key!("totals:{mode}")
 }
 
@@ -238,7 +263,7 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
         Counter::Long => (sums(scope), "long"),
         Counter::Short => (sums(scope), "short"),
         Counter::Position => (sums(scope), "position"),
-        Counter::CashFlow => (sums(scope), "cash_flow"),
+        Counter::CashFlow => (sums(scope), CASH_FLOW),
         Counter::Fees => (sums(scope), "fees"),
         Counter::BaseFees => (sums(scope), "base_fees"),
         Counter::OpenOrders => (sums(scope), "open_orders"),
@@ -252,6 +277,9 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
     }
 }
 
+/// The field of what came in less what went out: by trading in an instrument's sums, by deposits and withdrawals in an
+/// account's and in the totals.
+pub(super) const CASH_FLOW: &str = "cash_flow";
 /// The field of a day's routed notional.
 pub(super) const DAILY_NOTIONAL: &str = "daily_notional";
 

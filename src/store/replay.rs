@@ -17,7 +17,7 @@ use crate::fault::Code;
 
 /// How long an order whose retention is over is remembered after a replay, in milliseconds: the journal may hold one of
 /// its events twice, and the second must find that the first has been counted.
-const SHORTEST_TOMBSTONE_MS: u64 = 60 * 60 * 1_000;
+pub(super) const SHORTEST_TOMBSTONE_MS: u64 = 60 * 60 * 1_000;
 
 /// One event of the journal.
 #[derive(Debug, Clone)]

@@ -12,6 +12,8 @@ pub const VENUE: &str = "^[A-Za-z0-9_.-]{1,64}$";
 pub const SYMBOL: &str = "^([-/ ]*[!-,.0-~]){1,32}[-/ ]*$";
 /// The caller's id of an order.
 pub const CLIENT_ORDER_ID: &str = "^[!-~]{1,36}$";
+/// The caller's id of an adjustment.
+pub const ADJUSTMENT_ID: &str = "^[!-~]{1,64}$";
 /// The router's id of an order.
 pub const ORDER_ID: &str = "^[A-Za-z0-9_-]{1,36}$";
 /// A tag, or a note of an operator: no control characters.

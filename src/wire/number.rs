@@ -64,6 +64,9 @@ number_inputs! {
     /// Stands for a quantity of a request in a schema.
     QuantityInput: "Above zero, below 10^11, at most 8 decimals: a JSON number, or a string in JSON number grammar.",
         json!({"exclusiveMinimum": 0, "exclusiveMaximum": QUANTITY_BOUND}), POSITIVE_PATTERN;
+    /// Stands for a quantity with a sign of a request in a schema.
+    SignedQuantityInput: "Within ±10^11, not zero, at most 8 decimals: a JSON number, or a string in JSON number grammar.",
+        json!({"exclusiveMinimum": -QUANTITY_BOUND, "exclusiveMaximum": QUANTITY_BOUND, "not": {"const": 0}}), NUMBER_PATTERN;
     /// Stands for an amount of money of a request in a schema.
     MoneyInput: "Within ±9007199254.740991, at most 8 decimals: a JSON number, or a string in JSON number grammar.",
         json!({"exclusiveMinimum": -MONEY_BOUND, "exclusiveMaximum": MONEY_BOUND}), NUMBER_PATTERN;

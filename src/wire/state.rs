@@ -239,7 +239,7 @@ fn limit(number: Decimal) -> Result<Micros, &'static str> {
 ///
 /// # Errors
 /// Says what it must be when it is not.
-pub fn note(text: &str) -> Result<String, String> {
+pub(super) fn note(text: &str) -> Result<String, String> {
     let characters = text.chars().count();
     if (1..=MAX_NOTE_CHARACTERS).contains(&characters) && !text.chars().any(char::is_control) {
         Ok(text.to_owned())

@@ -9,6 +9,7 @@ use crate::brokers::handle::BrokerHandle;
 use crate::brokers::paper::{binance, ibkr};
 use crate::brokers::task::BrokerTask;
 use crate::config::brokers::{BrokerTaskSettings, BrokersSettings};
+use crate::domain::calendar::TradingCalendar;
 use crate::domain::id::{BrokerId, IdError};
 use crate::domain::rates::Rates;
 use crate::store::Store;
@@ -31,6 +32,7 @@ pub(super) fn start(
     settings: &BrokersSettings,
     store: &Store,
     rates: &Arc<Rates>,
+    calendar: &TradingCalendar,
     gate: JournaledGate,
     further: Further,
 ) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
@@ -38,8 +40,14 @@ pub(super) fn start(
     let mut handles = BTreeMap::new();
     for name in &settings.enabled {
         let (handle, _task) = match name.as_str() {
-            binance::BROKER => BrokerTask::spawn(binance::venue(book.clone())?, &settings.task),
-            ibkr::BROKER => BrokerTask::spawn(ibkr::venue(book.clone(), &settings.paper_ibkr)?, &settings.task),
+            binance::BROKER => {
+                let venue = binance::venue(book.clone())?.with_calendar(calendar.clone());
+                BrokerTask::spawn(venue, &settings.task)
+            }
+            ibkr::BROKER => {
+                let venue = ibkr::venue(book.clone(), &settings.paper_ibkr)?.with_calendar(calendar.clone());
+                BrokerTask::spawn(venue, &settings.task)
+            }
             // The settings were checked against the same names.
             _ => return Err(IdError("a broker this router knows")),
         };

@@ -1,7 +1,7 @@
 //! From a call on the bus to the step that answers it.
 
 use super::router::Router;
-use super::{locks, orders, pipeline, state, stop_point};
+use super::{adjust, locks, orders, pipeline, state, stop_point};
 use crate::bus::call::{Answer, Call, Endpoint, Handler};
 use crate::fault::Fault;
 
@@ -17,6 +17,7 @@ impl Handler for Router {
             Endpoint::LocksList => locks::list(self).await,
             Endpoint::LocksSet => locks::set(self, &call).await,
             Endpoint::LocksLift => locks::lift(self, &call).await,
+            Endpoint::Adjust => adjust::adjust(self, &call).await,
             Endpoint::Brokers => state::brokers(self),
         }
     }

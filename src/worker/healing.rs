@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::replaying::{self, Target};
 use super::router::Router;
-use super::{locks, lookup, state_journal, submission};
+use super::{adjust, locks, lookup, state_journal, submission};
 use crate::bus::BusError;
 use crate::bus::journal::JournalInfo;
 use crate::domain::time::Timestamp;
@@ -80,6 +80,15 @@ pub enum HealingError {
     /// Another worker is healing.
     #[error("another worker is rebuilding the shared state")]
     Busy,
+}
+
+impl From<adjust::ReplayError> for HealingError {
+    fn from(error: adjust::ReplayError) -> Self {
+        match error {
+            adjust::ReplayError::Store(error) => Self::Store(error),
+            adjust::ReplayError::Event(error) => Self::Journal(error.to_string()),
+        }
+    }
 }
 
 impl From<Fault> for HealingError {

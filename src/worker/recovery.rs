@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::router::Router;
-use super::{locks, lookup, state_journal, submission};
+use super::{adjust, locks, lookup, state_journal, submission};
 use crate::domain::id::LeaseToken;
 use crate::fault::Fault;
 use crate::store::keys::OrderKey;
@@ -43,6 +43,7 @@ pub(super) async fn empty_outbox(router: Router, stop: CancellationToken) {
                 .for_each_concurrent(AT_A_TIME, |key| bring(&router, key))
                 .await;
         }
+        adjust::bring_waiting(&router).await;
         if let Err(fault) = state_journal::bring_to_journal(&router).await {
             tracing::debug!(%fault, "the shared state is brought to the journal later");
         }

@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt;
 
+use super::adjust;
 use super::healing::HealingError;
 use super::router::Router;
 use crate::bus::journal::Stored;
@@ -95,7 +96,20 @@ pub(super) async fn replay(router: &Router, target: Target<'_>, from: u64, to: u
     let mut entries = std::pin::pin!(router.reader.replay(from, to));
     let mut run = Run::default();
     while let Some(entry) = entries.next().await {
-        let unknown = Some(entry?).filter(|entry| !is_known(entry));
+        let entry = entry?;
+        if subjects::is_adjustment(&entry.subject) {
+            // What came before it goes first: the store's watermark must not pass an entry that is still to be applied.
+            replayed.changed += run.apply(router, target).await?;
+            let healing = match target {
+                Target::Healing(healing) => Some(healing),
+                Target::InUse => None,
+            };
+            let (epoch, changed) = adjust::replay(router, healing, &entry).await?;
+            replayed.newest_epoch = replayed.newest_epoch.max(epoch);
+            replayed.changed += u64::from(changed);
+            continue;
+        }
+        let unknown = Some(entry).filter(|entry| !is_known(entry));
         let Some((event, epoch)) = unknown.map(event_of).transpose()?.flatten() else {
             continue;
         };

@@ -132,6 +132,11 @@ impl Instruments {
         self.0.get(&(venue.clone(), symbol.clone()))
     }
 
+    /// Returns all of them.
+    pub fn all(&self) -> impl Iterator<Item = &Instrument> {
+        self.0.values()
+    }
+
     /// Returns the symbols a broker trades.
     pub fn of_broker<'a>(&'a self, broker: &'a BrokerId) -> impl Iterator<Item = &'a Instrument> {
         self.0.values().filter(move |instrument| instrument.broker == *broker)

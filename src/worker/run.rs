@@ -9,13 +9,14 @@ use tokio_util::task::TaskTracker;
 use super::control::ControlCell;
 use super::day::DayCell;
 use super::gate::JournaledGate;
-use super::prices::Prices;
+use super::prices::{self, Prices};
 use super::router::{Instruments, Patience, Room, Router};
 use super::signals::Signals;
 use super::{brokers, events, halt, healing, inquiry, limits, recovery};
 use crate::bus::connection::{self, Bus};
 use crate::bus::journal::{Journal, JournalTask, Reader};
 use crate::bus::queue::DurableDoor;
+use crate::bus::quotes::Quotes;
 use crate::bus::service::Service;
 use crate::bus::topology::{self, TopologyError};
 use crate::bus::{BusError, subjects};
@@ -103,6 +104,8 @@ impl Worker {
         background.spawn(events::run(router.clone(), stop.clone()));
         background.spawn(halt::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
+        let quotes = Quotes::start(&settings.nats, patience).await?;
+        background.spawn(prices::run(router.prices.clone(), quotes, stop.clone()));
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");
         let service = Service::start(&settings.nats, &settings.doors, patience, version, handler.clone()).await?;
@@ -215,17 +218,23 @@ fn assemble(
     let afterwards = TaskTracker::new();
     let rates = Arc::new(settings.risk.rates());
     let gate = JournaledGate::new(store.clone(), journal.clone());
-    let brokers = brokers::start(&settings.brokers, &store, &rates, gate, further)?;
+    let calendar = settings
+        .risk
+        .calendar()
+        .ok_or_else(|| unusable("the beginning of the trading day"))?;
+    let brokers = brokers::start(&settings.brokers, &store, &rates, &calendar, gate, further)?;
     let control = ControlCell::new(store.clone());
+    let instruments = Arc::new(Instruments::of(settings));
+    let quote_max_age = Duration::from_millis(settings.risk.quote_max_age_ms);
     let router = Router {
         journal,
         reader: Reader::new(bus.clone()),
         signals: Signals::new(alerts, afterwards.clone()),
         brokers: Arc::new(brokers),
-        instruments: Arc::new(Instruments::of(settings)),
         limits: Arc::new(limits::of(settings).ok_or_else(|| unusable("a limit of `risk`"))?),
         day: DayCell::new(control.clone()),
-        prices: Prices::default(),
+        prices: Prices::new(&instruments, quote_max_age),
+        instruments,
         rates,
         control,
         patience: Patience {

@@ -4,7 +4,7 @@
 /// The environment variable that names the place.
 pub const VARIABLE: &str = "STOP_POINT";
 
-/// Every place, in the order of the pipeline.
+/// Every place of an order, in the order of the pipeline.
 pub const ALL: &[&str] = &[
     "before_reserve",
     "after_reserve",
@@ -23,12 +23,18 @@ pub const OF_CHANGES: &[&str] = &[
     "latch_journaled",
     "lift_journaled",
 ];
+/// The places of an adjustment, in their order.
+pub const OF_ADJUSTMENTS: &[&str] = &["after_adjust", "after_adjust_journal", "after_adjust_mark"];
 
 /// Ends the process here when a test asks for it.
 #[cfg(debug_assertions)]
 pub fn reach(name: &'static str) {
     static WANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    debug_assert!(ALL.contains(&name) || OF_CHANGES.contains(&name));
+    debug_assert!(
+        [ALL, OF_CHANGES, OF_ADJUSTMENTS]
+            .iter()
+            .any(|names| names.contains(&name))
+    );
     if WANTED.get_or_init(|| std::env::var(VARIABLE).ok()).as_deref() == Some(name) {
         tracing::error!(name, "stop point reached: the process ends here");
         std::process::abort();

@@ -17,6 +17,8 @@ const CATALOGUE: &str = "subjects/README.md";
 const ASYNCAPI: &str = "subjects/asyncapi.yaml";
 const NAMES: &str = "src/bus/subjects.rs";
 
+/// What opens a subject.
+const SUBJECTS: &[&str] = &["orders.", "router.", "risk.", "market."];
 /// Names in [`NAMES`] that open or bound other subjects, or that nothing serves.
 const NO_SUBJECTS: &[&str] = &[
     // Messages of a connection to itself: nobody else sends or reads them.
@@ -24,11 +26,10 @@ const NO_SUBJECTS: &[&str] = &[
     "orders.intents.",
     "orders.replies.",
     "market.quotes.>",
-    "market.quotes.{}.{}",
     "orders.events.>",
 ];
 /// Codes of the table that nothing gives: they are not told of.
-const NOT_GIVEN: &[Code] = &[Code::Unauthenticated, Code::ReferencePriceMissing];
+const NOT_GIVEN: &[Code] = &[Code::Unauthenticated];
 /// Headers that clients read or write.
 const HEADERS: &[&str] = &[
     headers::DEADLINE,
@@ -54,13 +55,16 @@ fn addresses() -> Vec<String> {
         subjects::cancel_all(&broker, &account),
         subjects::STATE_GET.to_owned(),
         subjects::STATE_SET.to_owned(),
+        subjects::ADJUST.to_owned(),
         subjects::BROKERS.to_owned(),
         subjects::reports(&broker, &account),
         subjects::event("state", None),
         subjects::event(SUBMITTING, Some(&account)),
         subjects::event(RELEASED, Some(&account)),
+        subjects::adjustment(&account),
         subjects::dead("REASON"),
         subjects::alert("LEVEL", &account),
+        subjects::quotes("VENUE", "SYMBOL"),
     ];
     let written = |subject: String| {
         let names = [
@@ -68,6 +72,8 @@ fn addresses() -> Vec<String> {
             ("ACCOUNT", "{account}"),
             ("REASON", "{reason}"),
             ("LEVEL", "{level}"),
+            ("VENUE", "{venue}"),
+            ("SYMBOL", "{symbol}"),
         ];
         names
             .iter()
@@ -109,7 +115,7 @@ fn both_documents_name_every_subject_and_no_other() {
     let mut in_catalogue: Vec<&str> = catalogue
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
-        .filter(|name| name.starts_with("orders.") || name.starts_with("router.") || name.starts_with("risk."))
+        .filter(|name| SUBJECTS.iter().any(|start| name.starts_with(start)))
         .collect();
     let mut wanted = addresses();
     wanted.sort();
@@ -123,9 +129,7 @@ fn both_documents_name_every_subject_and_no_other() {
 fn every_name_in_the_code_is_in_the_documents() {
     let (catalogue, asyncapi, source) = (text(CATALOGUE), text(ASYNCAPI), text(NAMES));
     for literal in literals(&source) {
-        let is_subject = ["orders.", "router.", "risk.", "market."]
-            .iter()
-            .any(|start| literal.starts_with(start));
+        let is_subject = SUBJECTS.iter().any(|start| literal.starts_with(start));
         if is_subject && !NO_SUBJECTS.contains(&literal) {
             let pattern = literal
                 .replace("{INTENTS_PREFIX}", "orders.intents.")

@@ -6,11 +6,13 @@ use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::Intent;
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Code, Fault};
+use order_router::wire::adjustment::{AdjustmentEvent, decode_adjustment};
 use order_router::wire::brokers::BrokersAnswer;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::{MissingId, decode};
 use order_router::wire::order_reference::{CancelAllAnswer, decode_cancel_all, decode_order};
 use order_router::wire::problem::Problem;
+use order_router::wire::quote::decode_quote;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::settlement::read_document;
 use order_router::wire::signal::RiskSignal;
@@ -92,7 +94,9 @@ fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Faul
         Door::Durable => MissingId::Refused,
     };
     Some(match schema {
+        "adjustment-request" => decode_adjustment(body).map(|_| ()),
         "execution-intent" => decode(body, missing_id).map(|_| ()),
+        "market-quote" => decode_quote(body).map(|_| ()),
         "order-reference" => decode_order(body).map(|_| ()),
         "cancel-all-request" => decode_cancel_all(body).map(|_| ()),
         "state-change-request" => decode_change(body).map(|_| ()),
@@ -107,6 +111,7 @@ fn written_again(schema: &str, body: &[u8]) -> Option<String> {
         serde_json::to_string(&value).expect("JSON")
     }
     Some(match schema {
+        "adjustment-event" => again::<AdjustmentEvent>(body),
         "brokers" => again::<BrokersAnswer>(body),
         "cancel-all-answer" => again::<CancelAllAnswer>(body),
         "dead-letter" => again::<DeadLetter>(body),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use order_router::config::Settings;
 use order_router::config::load::{environment_name, known_paths};
+use order_router::config::risk::RiskSettings;
 use order_router::risk;
 use toml::{Table, Value};
 
@@ -72,6 +73,7 @@ fn the_table_of_instruments_is_that_of_the_code() {
             one.tick_size,
             one.lot_size,
             one.max_order_size,
+            one.max_position,
             one.max_notional,
             one.quote,
         ]
@@ -83,6 +85,7 @@ fn the_table_of_instruments_is_that_of_the_code() {
         "tick",
         "lot",
         "largest order",
+        "largest position",
         "notional cap",
         "quote",
     ];
@@ -92,44 +95,7 @@ fn the_table_of_instruments_is_that_of_the_code() {
 #[test]
 fn the_rules_are_those_of_the_code() {
     let settings = Settings::default().risk;
-    let told: BTreeMap<&str, (&str, String, &str)> = [
-        (
-            "order_size",
-            (
-                "one order's quantity",
-                "the instrument's largest order".to_owned(),
-                "`order_size_exceeded`",
-            ),
-        ),
-        (
-            "max_notional",
-            (
-                "per account and symbol: the order alone, and the position with every open order of its side filled, \
-                 at the higher of limit and reference price",
-                "the instrument's notional cap".to_owned(),
-                "`risk_locked`",
-            ),
-        ),
-        (
-            "max_daily_notional",
-            (
-                "what is routed in one day (UTC) over all accounts, at the limit price, for market orders at the \
-                 reference price",
-                format!("{}, until an operator sets another", settings.daily_notional_limit),
-                "`daily_notional_exceeded`",
-            ),
-        ),
-        (
-            "stop_loss",
-            (
-                "the loss by the intent's own figures, `risk.realized_pnl` and `risk.unrealized_pnl`; its own \
-                 `risk.stop_loss` counts where it is tighter",
-                settings.account_stop_loss,
-                "`risk_locked`",
-            ),
-        ),
-    ]
-    .into();
+    let told: BTreeMap<&str, (&str, String, &str)> = told_rules(&settings);
     let rows = risk::rule_ids().map(|id| {
         let (what, default, code) = told
             .get(id)
@@ -143,6 +109,36 @@ fn the_rules_are_those_of_the_code() {
     });
     let head = ["rule", "what it limits", "default", "code"];
     assert_part(README, "rules", &table(&head, rows));
+}
+
+/// What each rule limits, by what, and with which code it answers.
+fn told_rules(settings: &RiskSettings) -> BTreeMap<&'static str, (&'static str, String, &'static str)> {
+    let rates = format!(
+        "{} per account, {} per broker",
+        settings.orders_per_second_and_account, settings.orders_per_second_and_broker
+    );
+    let duplicates = if settings.duplicate_window_ms == 0 {
+        "off".to_owned()
+    } else {
+        format!("{} ms", settings.duplicate_window_ms)
+    };
+    let instruments = |what: &str| format!("the instrument's {what}");
+    [
+        ("trading_state", "what operators have closed (`reduce_only`, `halted`), and latches per account, symbol, broker or all; `reduce_only` of an intent", "active".to_owned(), "`trading_halted`, `reduce_only`, `daily_loss_exceeded`"),
+        ("intent_age", "the time since the intent's deadline; the id stays free", "see the doors' settings".to_owned(), "`intent_expired`"),
+        ("order_size", "one order's quantity", instruments("largest order"), "`order_size_exceeded`"),
+        ("max_notional", "per account and symbol: the order alone, and the position with every open order of its side filled, at the higher of limit and reference price", instruments("notional cap"), "`risk_locked`"),
+        ("position_limit", "per account and symbol: the position with every open order of its side filled, long or short", instruments("largest position"), "`risk_locked`"),
+        ("price_collar", "how far a limit price lies beyond the reference price on the losing side", format!("{} %", settings.price_collar_percent), "`risk_locked`"),
+        ("max_daily_notional", "what is routed in one trading day over all accounts, and per account where that is set; at the limit price, for market orders at the reference price", settings.daily_notional_limit.clone(), "`daily_notional_exceeded`"),
+        ("max_daily_loss", "the loss of the trading day per account and over all, fees and the expected losses of open orders in; the caller's figures where they are worse. A loss that has been made latches", settings.daily_loss_limit.clone(), "`daily_loss_exceeded`"),
+        ("stop_loss", "the account's loss of the day by our figures or the caller's, whichever is worse; `risk.stop_loss` of an intent counts where it is tighter", settings.account_stop_loss.clone(), "`risk_locked`"),
+        ("order_rate", "new orders in one second, denied ones too; the id stays free", rates, "`rate_limited`"),
+        ("max_open_orders", "open orders per account and symbol", settings.max_open_orders.to_string(), "`risk_locked`"),
+        ("duplicate_order", "an order with the same account, symbol, side, quantity and price under another id", duplicates, "`risk_locked`"),
+    ]
+    .map(|(id, what, default, code)| (id, (what, default, code)))
+    .into()
 }
 
 #[test]

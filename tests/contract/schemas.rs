@@ -1,10 +1,12 @@
 //! `subjects/schemas` is generated from the wire types.
 
+use order_router::wire::adjustment::{AdjustmentEvent, AdjustmentRequest};
 use order_router::wire::brokers::BrokersAnswer;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::ExecutionIntent;
 use order_router::wire::order_reference::{CancelAllAnswer, CancelAllRequest, OrderReference};
 use order_router::wire::problem::Problem;
+use order_router::wire::quote::MarketQuote;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::signal::RiskSignal;
 use order_router::wire::state::{RouterState, StateChangeRequest, StateEvent};
@@ -30,12 +32,15 @@ struct Document {
 /// Every published schema: its file's name, and the type it is made from.
 pub fn all() -> Vec<(&'static str, String)> {
     vec![
+        one::<AdjustmentEvent>("adjustment-event"),
+        one::<AdjustmentRequest>("adjustment-request"),
         one::<BrokersAnswer>("brokers"),
         one::<CancelAllAnswer>("cancel-all-answer"),
         one::<CancelAllRequest>("cancel-all-request"),
         one::<DeadLetter>("dead-letter"),
         one::<ExecutionIntent>("execution-intent"),
         one::<ExecutionReport>("execution-report"),
+        one::<MarketQuote>("market-quote"),
         one::<OrderReference>("order-reference"),
         one::<Problem>("problem"),
         one::<RiskSignal>("risk-signal"),

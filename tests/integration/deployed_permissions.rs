@@ -8,8 +8,10 @@
 
 use std::process::Output;
 
+use order_router::bus::subjects;
 use order_router::config::nats::Secret;
-use order_router::domain::terms::OrderStatus;
+use order_router::domain::terms::{Mode, OrderStatus};
+use order_router::domain::time::Timestamp;
 use order_router::sidecar::Sidecar;
 use order_router::wire::report::ExecutionReport;
 use order_router::worker::Worker;
@@ -23,7 +25,7 @@ use crate::support::servers::{NatsOptions, NatsServer};
 async fn shipped() -> NatsServer {
     let config = std::fs::read_to_string(repository().join("deploy/nats.conf")).unwrap();
     let mut accounts = config[config.find("\naccounts {").unwrap()..].to_owned();
-    for user in ["worker", "sidecar", "client", "operator"] {
+    for user in ["worker", "sidecar", "client", "market", "operator"] {
         let variable = format!("$ORDER_ROUTER_NATS_{}_PASSWORD", user.to_uppercase());
         assert!(accounts.contains(&variable));
         accounts = accounts.replace(&variable, &format!("{user}-test"));
@@ -87,6 +89,21 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
     assert!(!command(&nats, "client", &limit).await.status.success());
     let set = command(&nats, "operator", &limit).await;
     assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    // Nor can it book positions or cash, and no more can the sidecar.
+    let adjust: Vec<&str> = "adjust --account a --cash 5 --actor test --reason test --id d1"
+        .split(' ')
+        .collect();
+    for name in ["client", "sidecar"] {
+        let refused = command(&nats, name, &adjust).await;
+        assert!(!refused.status.success(), "{name}");
+    }
+    let booked = command(&nats, "operator", &[&adjust[..], &["--json"]].concat()).await;
+    assert!(booked.status.success(), "{}", String::from_utf8_lossy(&booked.stderr));
+    let booked: serde_json::Value = serde_json::from_slice(&booked.stdout).unwrap();
+    assert_eq!(
+        (booked["adjustment_id"].as_str(), booked["cash"].as_i64()),
+        (Some("d1"), Some(5))
+    );
     let checked = command(&nats, "operator", &["topology", "--check"]).await;
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 
@@ -106,6 +123,37 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
         .unwrap();
     assert_eq!(posted.status(), 201);
     assert!(!nats.log_text().contains("STREAM.PURGE"));
+
+    // Reference prices come from the source of market data, and from no algorithm.
+    let bitcoin = worker
+        .router()
+        .instruments
+        .all()
+        .find(|one| one.symbol.as_str() == "BTCUSDT");
+    let bitcoin = bitcoin.unwrap();
+    let mark = || {
+        worker
+            .router()
+            .prices
+            .mark(bitcoin, Mode::Live)
+            .map(|price| price.decimal().to_string())
+    };
+    for (name, last) in [("client", "1"), ("market", "2")] {
+        let options = async_nats::ConnectOptions::with_user_and_password(name.to_owned(), format!("{name}-test"));
+        let publisher = options.connect(nats.url()).await.unwrap();
+        let quote = format!(r#"{{"last": {last}, "timestamp": "{}"}}"#, Timestamp::now());
+        let subject = subjects::quotes("binance.spot", "BTCUSDT");
+        publisher.publish(subject, quote.into()).await.unwrap();
+        publisher.flush().await.unwrap();
+    }
+    poll::until(SOON, "the quote of the market counts", async || {
+        mark().as_deref() == Some("2")
+    })
+    .await;
+    assert!(
+        nats.log_text().contains("market.quotes.binance.spot.BTCUSDT"),
+        "the client is refused"
+    );
     sidecar.drain(SOON).await;
     worker.drain(SOON).await;
 }

@@ -58,10 +58,7 @@ async fn two_hundred_race_for_the_room_of_fifty_on_two_workers() {
     rig.settings.risk.daily_notional_limit = "1500".to_owned();
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
-    let side = |n: usize| if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" };
-    let bodies = (0..200)
-        .map(|n| intent(&format!("r{n}"), &[("side", side(n))]))
-        .collect();
+    let bodies = (0..200).map(|n| intent(&format!("r{n}"), &[])).collect();
     let (reports, codes) = race(&client, bodies).await;
     assert_eq!(reports.len(), 50);
     assert!(reports.iter().all(|report| report.status == OrderStatus::Filled));

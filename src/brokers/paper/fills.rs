@@ -2,6 +2,7 @@
 
 use crate::brokers::adapter::Placement;
 use crate::config::brokers::RestFill;
+use crate::domain::calendar::TradingCalendar;
 use crate::domain::decimal::Decimal;
 use crate::domain::execution::{Due, DueAction, Fill, VenueReport, VenueState};
 use crate::domain::order::Order;
@@ -34,7 +35,12 @@ pub struct NoRest;
 ///
 /// # Errors
 /// The reason the venue refuses it: a limit order without a price, or a quantity that is no whole number of lots.
-pub fn first(placement: &Placement, rules: FillRules, now: Timestamp) -> Result<VenueReport, Reason> {
+pub fn first(
+    placement: &Placement,
+    rules: FillRules,
+    calendar: &TradingCalendar,
+    now: Timestamp,
+) -> Result<VenueReport, Reason> {
     let order = &placement.order;
     let price = match (order.order_type, order.price) {
         (OrderType::Market, _) => placement.reference_price,
@@ -61,7 +67,7 @@ pub fn first(placement: &Placement, rules: FillRules, now: Timestamp) -> Result<
     if !in_full && order.time_in_force == TimeInForce::Ioc {
         report.state = cancelled_by_time_in_force("what did not fill at once was cancelled");
     } else if !in_full {
-        report.due = due_of_rest(order.time_in_force, rules.rest_fill, now);
+        report.due = due_of_rest(order.time_in_force, rules.rest_fill, calendar, now);
     }
     Ok(report)
 }
@@ -123,7 +129,12 @@ fn at_once(order: &Order, percent: u8) -> Option<Quantity> {
     Quantity::new(Decimal::from_parts(first, 0)?.exact_mul(lot)?).ok()
 }
 
-fn due_of_rest(time_in_force: TimeInForce, rest_fill: RestFill, now: Timestamp) -> Option<Due> {
+fn due_of_rest(
+    time_in_force: TimeInForce,
+    rest_fill: RestFill,
+    calendar: &TradingCalendar,
+    now: Timestamp,
+) -> Option<Due> {
     let rest = match rest_fill {
         RestFill::After(span) => Some(Due {
             at: now.after(span),
@@ -135,7 +146,7 @@ fn due_of_rest(time_in_force: TimeInForce, rest_fill: RestFill, now: Timestamp) 
         return rest;
     }
     let day_end = Due {
-        at: now.utc_date().utc_end(),
+        at: calendar.end_of(calendar.date_of(now)),
         action: DueAction::Expire,
     };
     Some(rest.filter(|rest| rest.at < day_end.at).unwrap_or(day_end))

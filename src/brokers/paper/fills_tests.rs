@@ -75,7 +75,13 @@ fn each_time_in_force_leaves_what_it_should() {
     for (rules, time_in_force, ordered, filled, status, due) in rows {
         let row = format!("{rules:?} {time_in_force} {ordered}");
         let claimed = order(ordered, Some("180"), time_in_force, at(NOON));
-        let report = first(&placement(claimed.clone(), at(NOON)), rules, at(NOON)).unwrap();
+        let report = first(
+            &placement(claimed.clone(), at(NOON)),
+            rules,
+            &TradingCalendar::utc(),
+            at(NOON),
+        )
+        .unwrap();
         let after = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
         assert_eq!(after.filled_quantity, number(filled), "{row}");
         assert_eq!(after.status, Some(status), "{row}");
@@ -99,11 +105,25 @@ fn an_order_of_the_day_is_due_no_later_than_its_end() {
         ("2026-03-02T23:59:59.999999Z", "2026-03-03T00:00:00Z", DueAction::Expire),
         ("2026-03-03T00:00:00Z", "2026-03-03T00:00:03Z", DueAction::FillRest),
     ] {
-        let due = due_of_rest(Day, IBKR.rest_fill, at(placed)).unwrap();
+        let due = due_of_rest(Day, IBKR.rest_fill, &TradingCalendar::utc(), at(placed)).unwrap();
         assert_eq!((due.at, due.action), (at(due_at), action), "{placed}");
     }
-    let late = due_of_rest(Gtc, IBKR.rest_fill, at("2026-03-02T23:59:59Z")).unwrap();
+    let late = due_of_rest(Gtc, IBKR.rest_fill, &TradingCalendar::utc(), at("2026-03-02T23:59:59Z")).unwrap();
     assert!(late.at > midnight && late.action == DueAction::FillRest);
+}
+
+#[test]
+fn the_day_of_an_order_is_that_of_the_trading_calendar() {
+    let new_york = TradingCalendar::new("America/New_York", "17:00").unwrap();
+    // The clock in New York is set forward on 8 March.
+    for (placed, day_end) in [
+        ("2026-03-06T21:59:59.999999Z", "2026-03-06T22:00:00Z"),
+        ("2026-03-06T22:00:00Z", "2026-03-07T22:00:00Z"),
+        ("2026-03-07T22:00:00Z", "2026-03-08T21:00:00Z"),
+    ] {
+        let due = due_of_rest(Day, RestFill::Never, &new_york, at(placed)).unwrap();
+        assert_eq!((due.at, due.action), (at(day_end), DueAction::Expire), "{placed}");
+    }
 }
 
 #[test]
@@ -111,8 +131,11 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
     for (limit, filled_at) in [(None, "180"), (Some("179.5"), "179.5")] {
         let claimed = order("10", limit, Gtc, at(NOON));
         let placing = placement(claimed.clone(), at(NOON));
-        let report = first(&placing, IBKR, at(NOON)).unwrap();
-        assert_eq!(first(&placing, IBKR, at(NOON)).unwrap(), report);
+        let report = first(&placing, IBKR, &TradingCalendar::utc(), at(NOON)).unwrap();
+        assert_eq!(
+            first(&placing, IBKR, &TradingCalendar::utc(), at(NOON)).unwrap(),
+            report
+        );
         let standing = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
         let rest = due(&standing, at("2026-03-02T18:00:00Z")).unwrap().unwrap();
         let ended = standing
@@ -147,7 +170,13 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
 #[test]
 fn what_is_due_happens_at_its_moment_and_not_after_the_end() {
     let claimed = order("10", Some("180"), Day, at(NOON));
-    let report = first(&placement(claimed.clone(), at(NOON)), NEVER, at(NOON)).unwrap();
+    let report = first(
+        &placement(claimed.clone(), at(NOON)),
+        NEVER,
+        &TradingCalendar::utc(),
+        at(NOON),
+    )
+    .unwrap();
     let standing = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
     assert_eq!(due(&claimed, at("2027-01-01T00:00:00Z")), Ok(None));
     assert_eq!(due(&standing, at("2026-03-02T23:59:59.999999Z")), Ok(None));
@@ -167,7 +196,7 @@ fn what_cannot_be_filled_is_refused_and_never_guessed() {
     unpriced.price = None;
     let odd = order("0.015", Some("180"), Gtc, at(NOON));
     for refused in [unpriced, odd] {
-        let reason = first(&placement(refused, at(NOON)), IBKR, at(NOON)).unwrap_err();
+        let reason = first(&placement(refused, at(NOON)), IBKR, &TradingCalendar::utc(), at(NOON)).unwrap_err();
         assert_eq!(reason.code, ReasonCode::BrokerRejected);
     }
     let mut without_first_fill = order("10", None, Gtc, at(NOON));

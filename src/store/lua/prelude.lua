@@ -62,3 +62,12 @@ local function undo_reserved(record)
     end
   end
 end
+
+-- Moves the figures a day began with, where it has begun: cash that comes or goes is no profit of the day.
+local function shift_day_start(shifts)
+  for _, shift in ipairs(shifts) do
+    if redis.call('EXISTS', KEYS[shift[1]]) == 1 then
+      redis.call('HINCRBY', KEYS[shift[1]], shift[2], string.format('%.0f', shift[3]))
+    end
+  end
+end

@@ -1,0 +1,207 @@
+//! The rules as tables: an intent, what stands before it, what the rules say, and what becomes of it.
+
+use super::*;
+
+/// Intent, what stands before it, what the rules say, what becomes of it.
+type Row = (&'static str, &'static str, &'static [&'static str], &'static str);
+
+#[track_caller]
+fn hold(rows: &[Row]) {
+    for (text, stands, signals, verdict) in rows {
+        let (found, came_to) = judge(text, stands);
+        assert_eq!(
+            (found.as_slice(), came_to.as_str()),
+            (
+                signals
+                    .iter()
+                    .map(|&signal| signal.to_owned())
+                    .collect::<Vec<_>>()
+                    .as_slice(),
+                *verdict
+            ),
+            "{text} | {stands}"
+        );
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn trading_state_and_latches_let_reductions_pass_and_halted_nothing() {
+    hold(&[
+        ("buy 0.1 @30000", "", &[], "approved"),
+        ("buy 0.1 @30000", "state=reduce_only", &["trading_state lock"], "reduce_only"),
+        ("sell 0.1 @30000", "state=reduce_only exposure=-10000", &[], "approved"),
+        ("sell 0.1 @30000", "state=reduce_only exposure=-9999", &["trading_state lock"], "reduce_only"),
+        ("sell 0.1 @30000", "state=halted exposure=-10000", &["trading_state lock"], "trading_halted"),
+        ("buy 0.1 @30000", "state=halted", &["trading_state lock"], "trading_halted"),
+        ("buy 0.1 @30000 reduce_only", "", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000 reduce_only", "exposure=-10000", &[], "approved"),
+        ("buy 0.1 @30000 reduce_only", "exposure=-9999", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000", "latch=account", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000", "latch=symbol", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000", "latch=broker", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000", "latch=all", &["trading_state lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "latch=all exposure=-10000", &[], "approved"),
+        ("buy 0.1 @30000", "latch=elsewhere", &[], "approved"),
+        ("buy 0.1 @30000", "latch=live", &[], "approved"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn an_intent_is_over_at_its_deadline_and_its_id_stays_free() {
+    hold(&[
+        ("buy 0.1 @30000", "late", &["intent_age lock"], "(intent_expired)"),
+        ("sell 0.1 @30000", "late exposure=-10000", &["intent_age lock"], "(intent_expired)"),
+        // A rule before it decides.
+        ("buy 0.1 @30000", "late state=halted", &["trading_state lock", "intent_age lock"], "trading_halted"),
+        ("buy 0.8 @30000", "late", &["intent_age lock", "order_size lock"], "(intent_expired)"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn an_order_has_a_largest_size_and_a_largest_notional() {
+    hold(&[
+        ("buy 0.74999 @30000", "", &[], "approved"),
+        ("buy 0.75 @30000", "", &[], "approved"),
+        ("buy 0.75001 @30000", "", &["order_size lock"], "order_size_exceeded"),
+        ("buy 0.75001 @30000", "exposure=-75001", &[], "approved"),
+        // max_notional: 60 000 at 40 000 is 1.5, valued at the higher of limit and reference price
+        ("buy 0.5 @36000", "exposure=116665", &["max_notional alert", "position_limit alert"], "approved"),
+        ("buy 0.5 @36000", "exposure=116666", &["max_notional alert", "position_limit alert"], "approved"),
+        ("buy 0.5 @36000", "exposure=116667", &["max_notional lock", "position_limit alert"], "risk_locked"),
+        ("buy 0.5 @36000", "exposure=83332", &[], "approved"),
+        ("buy 0.5 @36000", "exposure=83333", &["max_notional alert"], "approved"),
+        ("sell 0.5 @30000", "exposure=-50000", &[], "approved"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_position_has_a_limit_on_both_sides() {
+    hold(&[
+        // 1.8, of which 80 % are 1.44; max_notional has room for 2.00000
+        ("buy 0.5 @30000", "exposure=93999", &[], "approved"),
+        ("buy 0.5 @30000", "exposure=94000", &["position_limit alert"], "approved"),
+        ("buy 0.5 @30000", "exposure=129999", &["max_notional alert", "position_limit alert"], "approved"),
+        ("buy 0.5 @30000", "exposure=130000", &["max_notional alert", "position_limit alert"], "approved"),
+        ("sell 0.5 @30000", "exposure=130001", &["max_notional alert", "position_limit lock"], "risk_locked"),
+        // an account's own limit
+        ("buy 0.1 @30000 account=tight", "", &["position_limit alert"], "approved"),
+        ("buy 0.1 @30000 account=tight", "exposure=1", &["position_limit lock"], "risk_locked"),
+        // where short positions are not allowed, what is held may be sold, to the last lot
+        ("sell 0.1 @30000", "no_short exposure=-10000", &[], "approved"),
+        ("sell 0.1 @30000", "no_short exposure=-9999", &["position_limit lock"], "risk_locked"),
+        ("buy 0.1 @30000", "no_short", &[], "approved"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_limit_price_has_a_collar_on_the_losing_side() {
+    hold(&[
+        ("buy 0.1 @35999.99", "", &[], "approved"),
+        ("buy 0.1 @36000", "", &[], "approved"),
+        ("buy 0.1 @36000.01", "", &["price_collar lock"], "risk_locked"),
+        ("buy 0.1 @36000.01", "exposure=-10000", &[], "approved"),
+        ("sell 0.1 @24000.01", "", &[], "approved"),
+        ("sell 0.1 @24000", "", &[], "approved"),
+        ("sell 0.1 @23999.99", "", &["price_collar lock"], "risk_locked"),
+        ("sell 0.1 @90000", "", &[], "approved"),
+        ("buy 0.1 @1", "", &[], "approved"),
+        ("buy 0.1", "", &[], "approved"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn the_days_notional_has_a_limit_over_all_and_per_account() {
+    hold(&[
+        ("buy 0.1 @30000", "routed=796999999999", &[], "approved"),
+        ("buy 0.1 @30000", "routed=797000000000", &["max_daily_notional alert"], "approved"),
+        ("buy 0.1 @30000", "routed=996999999999", &["max_daily_notional alert"], "approved"),
+        ("buy 0.1 @30000", "routed=997000000000", &["max_daily_notional alert"], "approved"),
+        ("buy 0.1 @30000", "routed=997000000001", &["max_daily_notional lock"], "daily_notional_exceeded"),
+        ("buy 0.1 @30000", "routed=997000000001 exposure=-10000", &["max_daily_notional alert"], "approved"),
+        // what an operator has set counts instead
+        ("buy 0.1 @30000", "limit=3000", &["max_daily_notional alert"], "approved"),
+        ("buy 0.1 @30000", "limit=2999.999999", &["max_daily_notional lock"], "daily_notional_exceeded"),
+        // the account's own
+        ("buy 0.05 @30000 account=tight", "own_routed=3500000000", &["max_daily_notional alert"], "approved"),
+        ("buy 0.05 @30000 account=tight", "own_routed=3500000001", &["max_daily_notional lock"], "daily_notional_exceeded"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn the_days_loss_has_a_limit_that_must_not_be_reached() {
+    hold(&[
+        ("buy 0.1 @30000", "pnl=-39999.999999", &[], "approved"),
+        ("buy 0.1 @30000", "pnl=-40000", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000", "pnl=-49999.999999", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+        ("buy 0.1 @30000", "pnl=-50000", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "total=-49999.999999", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000", "total=-50000", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "total=-50000 exposure=-10000", &["max_daily_loss alert"], "approved"),
+        // expected losses of open orders, and of this one
+        ("buy 0.1 @30000 loss=9999.999999", "pnl=-40000", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000 loss=10000", "pnl=-40000", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000 loss=1", "own_expected=49998999999", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000 loss=1", "own_expected=49999000000", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000 loss=1", "expected=49999000000", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        // what an operator has set, and the account's own where it is tighter
+        ("buy 0.01 @30000", "pnl=-10 loss_limit=10", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.01 @30000 account=tight", "pnl=-100", &["max_daily_loss lock", "stop_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.01 @30000 account=tight", "pnl=-79.999999", &["stop_loss alert"], "approved"),
+        // the caller's figures where they are more cautious
+        ("buy 0.1 @30000 realized=-20000 unrealized=-30000", "", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000 realized=90000", "pnl=-50000", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        // a profit that is not known is no profit
+        ("buy 0.1 @30000", "unknown_pnl", &["max_daily_loss lock", "stop_loss lock"], "daily_loss_exceeded"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn an_account_stops_at_its_loss() {
+    hold(&[
+        ("buy 0.1 @30000 realized=-47999.999999", "", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000 realized=-48000", "", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+        ("buy 0.1 @30000 realized=-99.999999 stop=100", "", &["stop_loss alert"], "approved"),
+        ("buy 0.1 @30000 realized=-100 stop=100", "", &["stop_loss lock"], "risk_locked"),
+        ("buy 0.1 @30000 realized=-100 stop=100", "exposure=-10000", &["stop_loss alert"], "approved"),
+        ("buy 0.1 @30000 stop=100", "pnl=-100", &["stop_loss lock"], "risk_locked"),
+        // a caller loosens nothing
+        ("buy 0.1 @30000 realized=-60000 stop=900000", "", &["max_daily_loss lock", "stop_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.01 @30000 account=tight", "pnl=-90", &["max_daily_loss alert", "stop_loss lock"], "risk_locked"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_second_has_room_for_so_many_orders_and_whoever_waits_may_come_again() {
+    hold(&[
+        ("buy 0.1 @30000", "rate=999", &[], "approved"),
+        ("buy 0.1 @30000", "rate=1000", &["order_rate lock"], "(rate_limited)"),
+        ("buy 0.1 @30000", "broker_rate=4999", &[], "approved"),
+        ("buy 0.1 @30000", "broker_rate=5000", &["order_rate lock"], "(rate_limited)"),
+        ("sell 0.1 @30000", "rate=1000 exposure=-10000", &["order_rate lock"], "(rate_limited)"),
+        ("buy 0.1 @30000", "unrated", &["order_rate lock"], "(rate_limited)"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn open_orders_and_duplicates_are_counted() {
+    hold(&[
+        ("buy 0.1 @30000", "open=78", &[], "approved"),
+        ("buy 0.1 @30000", "open=79", &["max_open_orders alert"], "approved"),
+        ("buy 0.1 @30000", "open=99", &["max_open_orders alert"], "approved"),
+        ("buy 0.1 @30000", "open=100", &["max_open_orders lock"], "risk_locked"),
+        ("sell 0.1 @30000", "open=100 exposure=-10000", &["max_open_orders lock"], "risk_locked"),
+        ("buy 0.01 @30000 account=tight", "open=2", &["max_open_orders lock"], "risk_locked"),
+        ("buy 0.1 @30000", "duplicate", &["duplicate_order lock"], "risk_locked"),
+        ("sell 0.1 @30000", "duplicate exposure=-10000", &["duplicate_order lock"], "risk_locked"),
+    ]);
+}

@@ -1,0 +1,31 @@
+-- Books one adjustment under its id, once: its moves, its record, and its event as waiting for the journal.
+--
+-- KEYS  1 meta, 2 state, 3 adjustments that wait for the journal, 4 the adjustment's record, 5 names of sums,
+--       then those of the moves
+-- ARGV  1 epoch, 2 adjustment id, 3 content hash, 4 hash of the event, 5 event (the journal's document), 6 mode,
+--       7 trading date or '', 8 deadline (ms, Redis' clock), 9 most keys the database may hold,
+--       10 most adjustments that may wait, 11 name of the sums or '',
+--       12 moves (JSON: {key index, field, delta, daily}), 13 shifts of the day's start figures (JSON: the same)
+-- Returns {'known', content hash, event, journal sequence or '0'} · {'booked'}
+--         {'moved_on'}: another mode or trading date is in force · {'late'} past the deadline
+--         {'full'} · {'inexact'}: a sum would leave the exact range
+-- Idempotent: an adjustment that is booked already is answered 'known' and changes nothing.
+local bad = stale()
+if bad then return bad end
+local known = redis.call('HMGET', KEYS[4], 'h', 'doc', 'seq')
+if known[1] then return {'known', known[1], known[2], known[3]} end
+local now = now_ms()
+if now >= tonumber(ARGV[8]) then return {'late'} end
+local state = redis.call('HMGET', KEYS[2], 'mode', 'trading_date')
+if (state[1] or 'paper') ~= ARGV[6] or (state[2] or '') ~= ARGV[7] then return {'moved_on'} end
+if redis.call('DBSIZE') > tonumber(ARGV[9]) or redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[10]) then
+  return {'full'}
+end
+local moves, shifts = cjson.decode(ARGV[12]), cjson.decode(ARGV[13])
+if not moves_fit(moves) or not moves_fit(shifts) then return {'inexact'} end
+move_sums(moves, 0)
+shift_day_start(shifts)
+if ARGV[11] ~= '' then redis.call('SADD', KEYS[5], ARGV[11]) end
+redis.call('HSET', KEYS[4], 'h', ARGV[3], 'e', ARGV[4], 'doc', ARGV[5], 'seq', '0')
+redis.call('ZADD', KEYS[3], now, ARGV[2])
+return {'booked'}

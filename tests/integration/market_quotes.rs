@@ -1,0 +1,104 @@
+//! Reference prices over a real NATS: a quote counts on every worker, goes stale, and nothing that is no quote does harm.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use order_router::bus::subjects;
+use order_router::domain::instrument::Instrument;
+use order_router::domain::quantity::Price;
+use order_router::domain::terms::Mode;
+use order_router::domain::time::Timestamp;
+use order_router::worker::{Router, Worker};
+
+use crate::rig::{Rig, SOON};
+use crate::support::poll;
+
+fn price(text: &str) -> Option<Price> {
+    Some(Price::new(text.parse().unwrap()).unwrap())
+}
+
+fn bitcoin(router: &Router) -> Instrument {
+    let found = router.instruments.all().find(|one| one.symbol.as_str() == "BTCUSDT");
+    found.unwrap().clone()
+}
+
+async fn publish(rig: &Rig, body: String) {
+    let subject = subjects::quotes("binance.spot", "BTCUSDT");
+    let bus = rig.bus().await;
+    bus.publish(subject, body.into()).await.unwrap();
+    bus.round_trip().await.unwrap();
+}
+
+fn quote(last: &str) -> String {
+    format!(r#"{{"last": {last}, "timestamp": "{}"}}"#, Timestamp::now())
+}
+
+async fn marked(worker: &Worker, wanted: &str) {
+    let (prices, bitcoin) = (&worker.router().prices, bitcoin(worker.router()));
+    poll::until(SOON, "the quote counts", async || {
+        prices.mark(&bitcoin, Mode::Live) == price(wanted)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_quote_is_the_reference_of_every_worker_until_it_is_stale() {
+    let mut rig = Rig::start().await;
+    rig.settings.risk.quote_max_age_ms = 1_000;
+    let workers = [rig.worker().await, rig.worker().await];
+    let bitcoin = bitcoin(workers[0].router());
+    let reference = |worker: &Worker| worker.router().prices.reference(&bitcoin, Mode::Paper);
+    for worker in &workers {
+        assert_eq!(reference(worker), price("30000"));
+        assert_eq!(worker.router().prices.reference(&bitcoin, Mode::Live), None);
+    }
+
+    // Quoted again and again, it is fresh on both at some moment.
+    poll::until(SOON, "both workers take the quote for their reference", async || {
+        publish(&rig, quote("29000")).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        workers.iter().all(|worker| reference(worker) == price("29000"))
+    })
+    .await;
+    poll::until(SOON, "it goes stale, and nothing stands in", async || {
+        workers.iter().all(|worker| reference(worker).is_none())
+    })
+    .await;
+    // Positions keep the newest price that is known.
+    for worker in &workers {
+        assert_eq!(worker.router().prices.mark(&bitcoin, Mode::Paper), price("29000"));
+    }
+    for worker in workers {
+        worker.drain(SOON).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_quote_is_counted_and_harms_nobody() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    publish(&rig, quote("29000")).await;
+    marked(&worker, "29000").await;
+    let ahead = Timestamp::now().after(Duration::from_secs(60));
+    for body in [
+        "no JSON".to_owned(),
+        format!(r#"{{"last": -1, "timestamp": "{}"}}"#, Timestamp::now()),
+        format!(r#"{{"last": 1, "timestamp": "{ahead}"}}"#),
+        r#"{"last": 1}"#.to_owned(),
+    ] {
+        publish(&rig, body).await;
+    }
+    poll::until(SOON, "all four are counted", async || {
+        worker.router().prices.refused() == 4
+    })
+    .await;
+    marked(&worker, "29000").await;
+    publish(&rig, quote("28000")).await;
+    marked(&worker, "28000").await;
+    worker.drain(SOON).await;
+}

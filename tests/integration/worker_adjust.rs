@@ -1,0 +1,388 @@
+//! Adjustments: booked once whatever happens, on the journal before they are told, and found again in an emptied store.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use order_router::bus::client::{CallError, Reply};
+use order_router::bus::journal::Stored;
+use order_router::bus::subjects;
+use order_router::domain::time::Timestamp;
+use order_router::fault::{Code, Fault};
+use order_router::worker::stop_point;
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+
+use crate::rig::{Client, Rig, SOON, intent};
+use crate::support::poll;
+
+const SUMS: &str = "sums:paper:fund:ibkr.paper:AAPL";
+
+fn position(id: &str, quantity: &str, price: &str) -> Value {
+    json!({"adjustment_id": id, "account_id": "fund", "venue": "ibkr.paper", "symbol": "AAPL",
+        "quantity": quantity, "price": price, "actor": "mira", "reason": "opening"})
+}
+
+fn cash(id: &str, amount: &str) -> Value {
+    json!({"adjustment_id": id, "account_id": "fund", "cash": amount, "actor": "mira", "reason": "deposit"})
+}
+
+async fn adjust(client: &Client, body: &Value) -> Result<Reply, CallError> {
+    let deadline = Timestamp::now().after(Duration::from_secs(10));
+    client
+        .caller
+        .request(subjects::ADJUST, body.to_string().into(), deadline)
+        .await
+}
+
+async fn told(client: &Client, body: &Value) -> (Value, Reply) {
+    let reply = adjust(client, body)
+        .await
+        .unwrap_or_else(|error| panic!("{body}: {error}"));
+    (serde_json::from_slice(&reply.body).unwrap(), reply)
+}
+
+async fn fault(client: &Client, body: &Value) -> Fault {
+    match adjust(client, body).await {
+        Err(CallError::Fault(fault)) => fault,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+async fn journaled(client: &Client) -> Vec<Stored> {
+    let mut entries = client.journal().await;
+    entries.retain(|entry| subjects::is_adjustment(&entry.subject));
+    entries
+}
+
+async fn sums(rig: &Rig) -> [i64; 4] {
+    let mut sums = [0; 4];
+    for (sum, field) in sums.iter_mut().zip(["position", "long", "short", "cash_flow"]) {
+        *sum = rig.sum(SUMS, field).await;
+    }
+    sums
+}
+
+async fn cash_of(rig: &Rig) -> [i64; 2] {
+    [
+        rig.sum("account:paper:fund", "cash_flow").await,
+        rig.sum("totals:paper", "cash_flow").await,
+    ]
+}
+
+async fn nothing_waits(rig: &Rig) {
+    poll::until(SOON, "no adjustment waits for the journal", async || {
+        !rig.store_keys().await.iter().any(|key| key == "adjustments")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+
+    let (event, reply) = told(&client, &position("p1", "1.5", "180.01")).await;
+    assert_eq!(event["deltas"]["cash_flow"], -270_015_000);
+    assert_eq!(
+        (event["actor"].as_str(), event["reason"].as_str()),
+        (Some("mira"), Some("opening"))
+    );
+    assert!(!reply.replayed);
+    let [entry] = journaled(&client).await.try_into().unwrap();
+    assert_eq!(entry.subject, "orders.events.adjustment.fund");
+    assert_eq!(
+        (entry.body.to_vec(), Some(entry.sequence)),
+        (reply.body.clone(), reply.journal_sequence)
+    );
+    assert_eq!(sums(&rig).await, [150, 150, -150, -270_015_000]);
+    let names = rig.store().await["sums_names:paper"].clone();
+    assert!(names.contains_key("fund:ibkr.paper:AAPL"), "{names:?}");
+
+    // The same again is the same answer; other content is a conflict, and neither books anything.
+    let (_, again) = told(&client, &position("p1", "1.50", "180.01")).await;
+    assert_eq!((again.body, again.replayed), (reply.body, true));
+    let conflict = fault(&client, &position("p1", "2", "180.01")).await;
+    assert_eq!(conflict.code, Code::ClientOrderIdConflict);
+    assert_eq!(fault(&client, &cash("p1", "2")).await.code, Code::ClientOrderIdConflict);
+    assert_eq!(sums(&rig).await, [150, 150, -150, -270_015_000]);
+
+    told(&client, &position("p2", "-2", "180")).await;
+    assert_eq!(sums(&rig).await, [-50, -50, 50, 89_985_000]);
+    told(&client, &cash("c1", "1000.000001")).await;
+    told(&client, &cash("c2", "-250")).await;
+    assert_eq!(cash_of(&rig).await, [750_000_001, 750_000_001]);
+    assert_eq!(journaled(&client).await.len(), 4);
+    nothing_waits(&rig).await;
+
+    // What is missing is refused by name; an id that was assigned is told, in the answer and in a refusal.
+    let mut without_id = cash("x", "1");
+    without_id.as_object_mut().unwrap().remove("adjustment_id");
+    let (event, _) = told(&client, &without_id).await;
+    assert_eq!(event["adjustment_id"].as_str().unwrap().len(), 36);
+    let mut unknown = position("u", "1", "1");
+    unknown["symbol"] = json!("NOPE");
+    let refused = fault(&client, &unknown).await;
+    assert_eq!(
+        (refused.code, refused.field.as_deref()),
+        (Code::UnsupportedPair, Some("symbol"))
+    );
+    assert_eq!(refused.metadata.text("adjustment_id"), Some("u"));
+    let fraction = fault(&client, &position("f", "0.001", "1")).await;
+    assert_eq!(
+        (fraction.code, fraction.field.as_deref()),
+        (Code::InvalidField, Some("quantity"))
+    );
+    // It is booked by no rule: far beyond the position and the notional an order may reach.
+    told(&client, &position("large", "1000000", "180")).await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cash_shifts_what_a_day_began_with() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let mut redis = rig.redis.connection().await;
+    let today = Timestamp::now().utc_date().to_string();
+    let start = format!("{{or}}:day_start:paper:{today}");
+    let _: () = redis.hset("{or}:state", "trading_date", &today).await.unwrap();
+    told(&client, &cash("before", "5")).await;
+    assert!(!rig.store_keys().await.contains(&format!("day_start:paper:{today}")));
+    let _: () = redis
+        .hset_multiple(&start, &[("total", 100), ("account:fund", 40)])
+        .await
+        .unwrap();
+    told(&client, &cash("after", "-2")).await;
+    told(&client, &position("p", "1", "180")).await;
+    let start: std::collections::BTreeMap<String, i64> = redis.hgetall(&start).await.unwrap();
+    assert_eq!(
+        start,
+        [
+            ("account:fund".to_owned(), -1_999_960),
+            ("total".to_owned(), -1_999_900)
+        ]
+        .into()
+    );
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_counted_is_refused_before_the_first_write() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let most = 9_007_199_254_740_991_i64;
+    let mut redis = rig.redis.connection().await;
+    // The total is the second sum of a deposit, the cash flow the last of a position.
+    let _: () = redis.hset("{or}:totals:paper", "cash_flow", most - 1).await.unwrap();
+    let _: () = redis
+        .hset(format!("{{or}}:{SUMS}"), "cash_flow", 1 - most)
+        .await
+        .unwrap();
+    for (body, field) in [
+        (cash("c", "0.000002"), "cash"),
+        (position("p", "0.01", "180"), "quantity"),
+    ] {
+        let refused = fault(&client, &body).await;
+        assert_eq!(
+            (refused.code, refused.field.as_deref()),
+            (Code::InvalidField, Some(field))
+        );
+    }
+    assert_eq!(cash_of(&rig).await, [0, most - 1]);
+    assert_eq!(sums(&rig).await, [0, 0, 0, 1 - most]);
+    assert!(journaled(&client).await.is_empty());
+    // The ids are not used up.
+    told(&client, &cash("c", "0.000001")).await;
+    told(&client, &position("p", "-0.01", "180")).await;
+    assert_eq!(cash_of(&rig).await, [1, most]);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_book_one_id_once() {
+    let rig = Rig::start().await;
+    let workers = [rig.worker().await, rig.worker().await];
+    let client = rig.caller().await;
+    for round in 0..5 {
+        let (one, other) = (
+            position(&format!("r{round}"), "1", "180"),
+            position(&format!("r{round}"), "2", "180"),
+        );
+        let mut calls = Vec::new();
+        for _ in 0..8 {
+            calls.push(adjust(&client, &one));
+            calls.push(adjust(&client, &other));
+        }
+        let replies = futures_util::future::join_all(calls).await;
+        let bodies: std::collections::BTreeSet<&Vec<u8>> = replies.iter().flatten().map(|reply| &reply.body).collect();
+        assert_eq!(bodies.len(), 1, "one answer for the id");
+        assert_eq!(replies.iter().flatten().count(), 8);
+        let conflicts = replies
+            .iter()
+            .filter(|reply| matches!(reply, Err(CallError::Fault(fault)) if fault.code == Code::ClientOrderIdConflict));
+        assert_eq!(conflicts.count(), 8);
+    }
+    let entries = journaled(&client).await;
+    let lots: i64 = entries
+        .iter()
+        .map(|entry| {
+            serde_json::from_slice::<Value>(&entry.body).unwrap()["deltas"]["position"]
+                .as_i64()
+                .unwrap()
+        })
+        .sum();
+    assert_eq!((entries.len(), sums(&rig).await[0]), (5, lots));
+    for worker in workers {
+        worker.drain(SOON).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_store_is_healed_with_each_adjustment_once() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    for n in 0..3 {
+        told(&client, &position(&format!("p{n}"), "1", "180")).await;
+        client
+            .report(&intent(&format!("o{n}"), &[("account_id", "\"fund\"")]))
+            .await;
+        told(&client, &cash(&format!("c{n}"), "10")).await;
+    }
+    nothing_waits(&rig).await;
+    rig.quiet().await;
+    let of_adjustments = async || {
+        let mut store = rig.store().await;
+        store.retain(|key, _| {
+            ["adjustment", SUMS, "account:", "totals:"]
+                .iter()
+                .any(|start| key.starts_with(start))
+        });
+        store
+    };
+    let before = of_adjustments().await;
+    // The journal may hold one twice, and one of an id that was booked before it.
+    let entries = journaled(&client).await;
+    let mut other: Value = serde_json::from_slice(&entries[0].body).unwrap();
+    other["deltas"]["position"] = json!(7_777);
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    for body in [entries[0].body.to_vec(), other.to_string().into_bytes()] {
+        let subject = entries[0].subject.clone();
+        jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
+    }
+    rig.redis.flushall().await;
+    poll::until(SOON, "the store is whole again", async || {
+        adjust(&client, &cash("c2", "10"))
+            .await
+            .is_ok_and(|reply| reply.replayed)
+    })
+    .await;
+    assert_eq!(of_adjustments().await, before);
+    assert!(rig.store().await["sums_names:paper"].contains_key("fund:ibkr.paper:AAPL"));
+    assert_eq!(sums(&rig).await, [300, 300, -300, -540_000_000]);
+    assert_eq!(cash_of(&rig).await, [30_000_000, 30_000_000]);
+    // The ids are known again, and live no longer than they are remembered.
+    let ttl: i64 = rig.redis.connection().await.pttl("{or}:adjustment:p0").await.unwrap();
+    assert!(ttl > 0, "{ttl}");
+    assert_eq!(
+        fault(&client, &position("p1", "9", "180")).await.code,
+        Code::ClientOrderIdConflict
+    );
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_told_before_the_journal_has_it() {
+    let mut rig = Rig::start().await;
+    rig.settings.journal.attempts = 1;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    // A stream that takes nothing more: the booking waits, and its caller is not told that it is done.
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    let stream = jetstream.get_stream(subjects::STREAM_REPORTS).await.unwrap();
+    let config = stream.cached_info().config.clone();
+    let mut closed = config.clone();
+    closed.max_message_size = 1;
+    jetstream.update_stream(&closed).await.unwrap();
+    let refused = fault(&client, &cash("w", "1")).await;
+    assert_eq!(refused.code, Code::BusUnavailable);
+    assert_eq!(cash_of(&rig).await, [1_000_000, 1_000_000]);
+    assert!(journaled(&client).await.is_empty());
+    // Any worker brings it there once the journal takes it; asked again, it is told as it was booked.
+    jetstream.update_stream(&config).await.unwrap();
+    nothing_waits(&rig).await;
+    assert_eq!(journaled(&client).await.len(), 1);
+    let (_, again) = told(&client, &cash("w", "1")).await;
+    assert!(again.replayed);
+    assert_eq!(cash_of(&rig).await, [1_000_000, 1_000_000]);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_comes_late_is_refused_and_one_that_is_known_is_not() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let late = async |body: &Value| {
+        let (patience, trace) = (Duration::from_secs(10), order_router::bus::client::new_traceparent());
+        let past = Timestamp::from_milliseconds(Timestamp::now().milliseconds() - 1_000);
+        client
+            .caller
+            .request_for(patience, subjects::ADJUST, body.to_string().into(), past, &trace)
+            .await
+    };
+    let CallError::Fault(refused) = late(&cash("l", "1")).await.unwrap_err() else {
+        panic!("a fault")
+    };
+    assert_eq!(refused.code, Code::IntentExpired);
+    assert_eq!(cash_of(&rig).await, [0, 0]);
+    told(&client, &cash("l", "1")).await;
+    assert!(late(&cash("l", "1")).await.unwrap().replayed);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
+async fn a_worker_killed_between_any_two_steps_leaves_one_booking() {
+    let rig = Rig::start().await;
+    let client = rig.caller().await;
+    for (n, stop_at) in (1..).zip(stop_point::OF_ADJUSTMENTS) {
+        let body = position(stop_at, "1", "180");
+        let mut victim = rig.worker_process(Some(stop_at)).await;
+        let deadline = Timestamp::now().after(Duration::from_secs(1));
+        let first = client
+            .caller
+            .request(subjects::ADJUST, body.to_string().into(), deadline)
+            .await;
+        assert!(first.is_err(), "{stop_at}");
+        assert!(!victim.process().wait(SOON).await.success(), "{stop_at}");
+        let other = rig.worker().await;
+        nothing_waits(&rig).await;
+        let (_, reply) = told(&client, &body).await;
+        assert!(reply.replayed, "{stop_at}");
+        assert_eq!(
+            sums(&rig).await,
+            [100 * n, 100 * n, -100 * n, -180_000_000 * n],
+            "{stop_at}"
+        );
+        let of_id = journaled(&client)
+            .await
+            .into_iter()
+            .filter(|entry| entry.body[..] == reply.body[..]);
+        assert_eq!(of_id.count(), 1, "{stop_at}");
+        other.drain(SOON).await;
+    }
+    // All of it is on the journal: an emptied store has it again.
+    let before = sums(&rig).await;
+    rig.redis.flushall().await;
+    let worker = rig.worker().await;
+    assert_eq!(sums(&rig).await, before);
+    worker.drain(SOON).await;
+}
