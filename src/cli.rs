@@ -12,6 +12,7 @@ mod client;
 mod dev;
 mod failure;
 mod get;
+mod locks;
 mod log;
 mod options;
 mod order;
@@ -68,14 +69,16 @@ enum Command {
     Cancel(cancel::CancelArgs),
     /// Cancels every open order of an account at a broker.
     CancelAll(cancel_all::CancelAllArgs),
-    /// Shows what is in force, or changes the daily notional limit.
+    /// Shows what is in force, changes it, or halts trading and cancels every open order.
     State(state::StateArgs),
+    /// Lists what is closed to all but reductions, closes and lifts.
+    Locks(locks::LocksArgs),
     /// Books an opening position, a deposit, a withdrawal or a correction.
     #[command(after_help = adjust::EXAMPLES)]
     Adjust(Box<adjust::AdjustArgs>),
     /// Lists the brokers and what each of them can do.
     Brokers(brokers::BrokersArgs),
-    /// Follows reports and alerts live, until Ctrl-C.
+    /// Follows reports, alerts, and changes of the state and of locks live, until Ctrl-C.
     Watch(watch::WatchArgs),
     /// Measures throughput and latency with paper orders.
     Bench(bench::BenchArgs),
@@ -113,6 +116,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Cancel(args) => cancel::run(&args, &options).await,
         Command::CancelAll(args) => cancel_all::run(&args, &options).await,
         Command::State(args) => state::run(&args, &options).await,
+        Command::Locks(args) => locks::run(&args, &options).await,
         Command::Adjust(args) => adjust::run(&args, &options).await,
         Command::Brokers(args) => brokers::run(&args, &options).await,
         Command::Watch(args) => watch::run(&args, &options).await,
@@ -175,6 +179,43 @@ mod tests {
                 Some(ErrorKind::MissingRequiredArgument),
             ),
             ("state --actor ann", Some(ErrorKind::MissingRequiredArgument)),
+            ("state --halt --actor ann --reason test", None),
+            ("state --halt --reason test", Some(ErrorKind::MissingRequiredArgument)),
+            (
+                "state --halt --resume --actor ann --reason test",
+                Some(ErrorKind::ArgumentConflict),
+            ),
+            (
+                "state --trading-state reduce_only --mode dry_run --daily-loss-limit 5 --actor ann --reason test",
+                None,
+            ),
+            (
+                "state --trading-state stopped --actor ann --reason test",
+                Some(ErrorKind::ValueValidation),
+            ),
+            ("locks --json", None),
+            ("locks list", None),
+            ("locks lift paper.all.operator --actor ann --reason test", None),
+            (
+                "locks lift paper.all.operator",
+                Some(ErrorKind::MissingRequiredArgument),
+            ),
+            (
+                "locks set --symbol binance.spot:BTCUSDT --actor ann --reason test",
+                None,
+            ),
+            (
+                "locks set --symbol BTCUSDT --actor ann --reason test",
+                Some(ErrorKind::ValueValidation),
+            ),
+            (
+                "locks set --all --broker ibkr --actor ann --reason test",
+                Some(ErrorKind::ArgumentConflict),
+            ),
+            (
+                "locks set --actor ann --reason test",
+                Some(ErrorKind::MissingRequiredArgument),
+            ),
             ("dev --nats-port 0 --workers 2 --sync default", None),
             ("dev --workers 0", Some(ErrorKind::ValueValidation)),
             ("dev --sync never", Some(ErrorKind::InvalidValue)),

@@ -96,6 +96,8 @@ faults! {
     OrderClosed = "order_closed", 409, Term, "The order has ended";
     /// Another mode is in force.
     ModeMismatch = "mode_mismatch", 409, Term, "Another mode is in force";
+    /// No adapter for the mode.
+    ModeUnavailable = "mode_unavailable", 409, Term, "The mode has no adapter";
     /// Too many calls within a second.
     RateLimited = "rate_limited", 429, Nak, "Too many calls within a second";
     /// A service found all its places taken.

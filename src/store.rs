@@ -12,6 +12,7 @@ pub mod epoch;
 pub mod error;
 pub mod journaled;
 pub mod keys;
+pub mod latch;
 pub mod rate;
 pub mod read;
 pub mod release;

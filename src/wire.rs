@@ -8,6 +8,7 @@ pub mod brokers;
 pub mod dead_letter;
 pub mod grammar;
 pub mod intent;
+pub mod latch;
 pub mod number;
 pub mod object;
 pub mod order_reference;

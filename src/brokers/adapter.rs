@@ -76,6 +76,8 @@ pub struct Booked {
 pub enum NotSent {
     /// Its deadline passed.
     Expired,
+    /// Trading was halted meanwhile.
+    Halted,
     /// The order is another worker's by now, or nobody's.
     LeaseLost,
     /// The venue is out of reach, and why.

@@ -166,6 +166,7 @@ enum Failure {
 fn failure(error: BookError) -> Failure {
     match error {
         BookError::Expired => Failure::NotSent(NotSent::Expired),
+        BookError::Halted => Failure::NotSent(NotSent::Halted),
         BookError::LeaseLost | BookError::Missing => Failure::NotSent(NotSent::LeaseLost),
         BookError::Unavailable(why) => Failure::NotSent(NotSent::Unavailable(why)),
         BookError::Superseded(_) | BookError::Ended | BookError::NothingNew | BookError::Unknown(_) => {

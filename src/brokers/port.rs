@@ -34,6 +34,9 @@ pub enum BookError {
     /// The deadline has passed; nothing was booked.
     #[error("the deadline has passed")]
     Expired,
+    /// Trading is halted; nothing was booked.
+    #[error("trading is halted")]
+    Halted,
     /// The lease is not the order's any more; nothing was booked.
     #[error("the lease on the order is lost")]
     LeaseLost,

@@ -21,6 +21,12 @@ pub enum Endpoint {
     StateGet,
     /// Changes mode, trading state and limits.
     StateSet,
+    /// Lists the locks in force.
+    LocksList,
+    /// Closes an account, a symbol, a broker or everything.
+    LocksSet,
+    /// Lifts a lock.
+    LocksLift,
     /// Books an adjustment.
     Adjust,
     /// Lists the brokers.
@@ -29,13 +35,16 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint of the service.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Submit,
         Self::Get,
         Self::Cancel,
         Self::CancelAll,
         Self::StateGet,
         Self::StateSet,
+        Self::LocksList,
+        Self::LocksSet,
+        Self::LocksLift,
         Self::Adjust,
         Self::Brokers,
     ];
@@ -49,6 +58,9 @@ impl Endpoint {
             Self::CancelAll => "cancel_all",
             Self::StateGet => "state_get",
             Self::StateSet => "state_set",
+            Self::LocksList => "locks_list",
+            Self::LocksSet => "locks_set",
+            Self::LocksLift => "locks_lift",
             Self::Adjust => "adjust",
             Self::Brokers => "brokers",
         }
@@ -63,6 +75,9 @@ impl Endpoint {
             Self::CancelAll => subjects::CANCEL_ALL_ALL,
             Self::StateGet => subjects::STATE_GET,
             Self::StateSet => subjects::STATE_SET,
+            Self::LocksList => subjects::LOCKS_LIST,
+            Self::LocksSet => subjects::LOCKS_SET,
+            Self::LocksLift => subjects::LOCKS_LIFT,
             Self::Adjust => subjects::ADJUST,
             Self::Brokers => subjects::BROKERS,
         }

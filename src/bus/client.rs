@@ -208,6 +208,26 @@ impl Caller {
         self.follow(subject).await
     }
 
+    /// Follows the events of one account and those that concern all of them, or everybody's, from now on; see
+    /// [`Caller::subscribe_reports`].
+    ///
+    /// # Errors
+    /// When the subscriptions cannot be made.
+    pub async fn subscribe_events(
+        &self,
+        account: Option<&AccountId>,
+    ) -> Result<impl Stream<Item = Received> + Send + Unpin + use<>, BusError> {
+        let all = match account {
+            None => self.follow(subjects::EVENTS_ALL.to_owned()).await?.left_stream(),
+            Some(_) => {
+                let own = self.follow(subjects::events_of(account)).await?;
+                let common = self.follow(subjects::events_of(None)).await?;
+                futures_util::stream::select(own, common).right_stream()
+            }
+        };
+        Ok(all)
+    }
+
     async fn follow(&self, subject: String) -> Result<impl Stream<Item = Received> + Send + Unpin + use<>, BusError> {
         let limit = self.bus.request_timeout();
         let messages = within(limit, "subscribing", self.bus.client.subscribe(subject)).await?;

@@ -33,6 +33,12 @@ pub const QUOTES_ALL: &str = "market.quotes.>";
 pub const STATE_GET: &str = "router.state.get";
 /// Changes mode, trading state and limits.
 pub const STATE_SET: &str = "router.state.set";
+/// Lists the locks in force.
+pub const LOCKS_LIST: &str = "router.locks.list";
+/// Closes an account, a symbol, a broker or everything.
+pub const LOCKS_SET: &str = "router.locks.set";
+/// Lifts a lock.
+pub const LOCKS_LIFT: &str = "router.locks.lift";
 /// Books an adjustment.
 pub const ADJUST: &str = "router.adjust";
 /// Lists the brokers.
@@ -46,6 +52,11 @@ pub const GET_ALL: &str = "orders.get.*.*";
 pub const CANCEL_ALL_OF_ONE: &str = "orders.cancel.*.*";
 /// See [`SUBMIT_ALL`].
 pub const CANCEL_ALL_ALL: &str = "orders.cancel_all.*.*";
+
+/// The kind of event that tells of a change of the state.
+pub const STATE_EVENT: &str = "state";
+/// The kind of event that tells of a lock that was closed or lifted.
+pub const LOCK_EVENT: &str = "lock";
 
 /// Why an intent that was delivered too often is dead.
 pub const DEAD_MAX_DELIVER: &str = "max_deliver";
@@ -130,6 +141,16 @@ pub fn reports_of(account: &AccountId) -> String {
 pub fn event(kind: &str, account: Option<&AccountId>) -> String {
     let account = account.map_or(NO_ACCOUNT, AccountId::as_str);
     format!("orders.events.{}.{account}", token(kind))
+}
+
+/// Returns the pattern of the events of a kind, of every account and of none.
+pub fn events_of_kind(kind: &str) -> String {
+    format!("orders.events.{}.*", token(kind))
+}
+
+/// Returns the pattern of the events of every kind of an account; those of none for `None`.
+pub fn events_of(account: Option<&AccountId>) -> String {
+    format!("orders.events.*.{}", account.map_or(NO_ACCOUNT, AccountId::as_str))
 }
 
 /// Returns the kind of an event of the journal; `None` for a subject that carries a report.

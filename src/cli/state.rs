@@ -1,6 +1,6 @@
-//! `state`: what is in force, and changing it.
+//! `state`: what is in force, changing it, and the kill switch.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::client::{Client, ClientArgs};
 use super::failure::Outcome;
@@ -8,23 +8,65 @@ use super::options::Options;
 use super::table::{Align, Table};
 use crate::bus::subjects;
 use crate::domain::decimal::Decimal;
+use crate::domain::terms::TradingState;
 use crate::wire::number::NumberInput;
 use crate::wire::state::{RouterState, StateChangeRequest};
 
 /// Arguments of `state`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("change").multiple(true).requires_all(["actor", "reason"])
+    .args(["mode", "trading_state", "halt", "resume", "daily_notional_limit", "daily_loss_limit"])))]
 pub(crate) struct StateArgs {
+    /// Stops everything but cancels on all workers at once, and cancels every open order of every broker and account.
+    #[arg(long, conflicts_with_all = ["resume", "trading_state"])]
+    halt: bool,
+    /// Takes orders again: the trading state `active`.
+    #[arg(long, conflicts_with = "trading_state")]
+    resume: bool,
+    /// Sets what is let pass: `active`, `reduce_only` or `halted` (as --halt).
+    #[arg(long, value_name = "STATE", value_parser = trading_state)]
+    trading_state: Option<TradingState>,
+    /// Sets where orders' effects land: `paper` (or `sandbox`), `dry_run` or `live`.
+    #[arg(long, value_parser = ["paper", "sandbox", "dry_run", "live"])]
+    mode: Option<String>,
     /// Sets the cap of a day's routed notional over all accounts, in the base currency.
-    #[arg(long, value_name = "AMOUNT", requires_all = ["actor", "reason"], allow_hyphen_values = true)]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     daily_notional_limit: Option<Decimal>,
+    /// Sets the loss of a day at which only reductions pass, in the base currency.
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
+    daily_loss_limit: Option<Decimal>,
     /// Who changes it; kept on the journal.
-    #[arg(long, requires = "daily_notional_limit")]
+    #[arg(long, requires = "change")]
     actor: Option<String>,
     /// Why; kept on the journal.
-    #[arg(long, requires = "daily_notional_limit")]
+    #[arg(long, requires = "change")]
     reason: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
+}
+
+fn trading_state(text: &str) -> Result<TradingState, &'static str> {
+    TradingState::parse(text).ok_or("must be active, reduce_only or halted")
+}
+
+impl StateArgs {
+    fn change(&self) -> Option<StateChangeRequest> {
+        // The grammar lets nobody be named without a change.
+        self.actor.as_ref()?;
+        let trading_state = match (self.halt, self.resume) {
+            (true, _) => Some(TradingState::Halted),
+            (_, true) => Some(TradingState::Active),
+            _ => self.trading_state,
+        };
+        Some(StateChangeRequest {
+            mode: self.mode.clone(),
+            trading_state,
+            daily_notional_limit: self.daily_notional_limit.map(NumberInput),
+            daily_loss_limit: self.daily_loss_limit.map(NumberInput),
+            actor: self.actor.clone(),
+            reason: self.reason.clone(),
+        })
+    }
 }
 
 /// Changes the state if asked to, and shows what is in force.
@@ -33,34 +75,41 @@ pub(crate) struct StateArgs {
 /// When the change is refused, or there is no answer.
 pub(crate) async fn run(args: &StateArgs, options: &Options) -> Outcome {
     let client = Client::connect(options, &args.client, "order-router state").await?;
-    let (subject, body) = match args.daily_notional_limit {
+    let (subject, body) = match args.change() {
         None => (subjects::STATE_GET, b"{}".to_vec()),
-        Some(limit) => {
-            let change = StateChangeRequest {
-                daily_notional_limit: Some(NumberInput(limit)),
-                actor: args.actor.clone(),
-                reason: args.reason.clone(),
-            };
-            (
-                subjects::STATE_SET,
-                serde_json::to_vec(&change).map_err(anyhow::Error::from)?,
-            )
+        Some(change) => {
+            let body = serde_json::to_vec(&change).map_err(anyhow::Error::from)?;
+            (subjects::STATE_SET, body)
         }
     };
     let (reply, state) = client.ask_for::<RouterState>(subject, body).await?;
-    Ok(client.show(&reply.body, || table(&state).to_string())?)
+    Ok(client.show(&reply.body, || text(&state))?)
 }
 
-fn table(state: &RouterState) -> Table {
+fn text(state: &RouterState) -> String {
     let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
+    let pnl = state
+        .daily_pnl
+        .map_or_else(|| "not known".to_owned(), |pnl| pnl.to_string());
     for (name, value) in [
         ("mode", state.mode.to_string()),
+        ("trading state", state.trading_state.to_string()),
         ("daily notional limit", state.daily_notional_limit.to_string()),
         ("notional routed", state.notional_routed.to_string()),
+        ("daily loss limit", state.daily_loss_limit.to_string()),
+        ("daily profit or loss", pnl),
         ("trading date", state.trading_date.to_string()),
         ("version", state.version.to_string()),
     ] {
         table.row([name.to_owned(), value]);
     }
-    table
+    for (name, count) in [("cancelled", state.cancelled), ("remaining", state.remaining_total)] {
+        if let Some(count) = count {
+            table.row([name.to_owned(), count.to_string()]);
+        }
+    }
+    for order_id in state.remaining.iter().flatten() {
+        table.row(["remains open".to_owned(), order_id.clone()]);
+    }
+    table.to_string()
 }

@@ -1,6 +1,5 @@
-//! `watch`: reports and alerts as they happen.
+//! `watch`: reports, alerts, and changes of the state and of locks as they happen.
 
-use bytes::Bytes;
 use clap::Args;
 use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
@@ -14,9 +13,12 @@ use super::signals::Signals;
 use super::table::plain;
 use crate::bus::client::{Caller, Received};
 use crate::bus::connection::{Patience, connect};
+use crate::bus::subjects;
 use crate::domain::id::AccountId;
+use crate::wire::latch::{LockChange, LockEvent};
 use crate::wire::report::ExecutionReport;
 use crate::wire::signal::RiskSignal;
+use crate::wire::state::StateEvent;
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
@@ -24,7 +26,7 @@ pub(crate) struct WatchArgs {
     /// Only this account's.
     #[arg(long, value_parser = AccountId::new)]
     account: Option<AccountId>,
-    /// Prints one JSON object a line: `kind` (`report` or `alert`), `subject`, `body`.
+    /// Prints one JSON object a line: `kind` (`report`, `alert` or `event`), `subject`, `body`.
     #[arg(long)]
     json: bool,
 }
@@ -34,6 +36,7 @@ pub(crate) struct WatchArgs {
 enum Happened {
     Report,
     Alert,
+    Event,
 }
 
 /// Follows until a signal comes.
@@ -47,13 +50,13 @@ pub(crate) async fn run(args: &WatchArgs, options: &Options) -> Outcome {
     let caller = Caller::new(bus);
     let mut events = std::pin::pin!(follow(&caller, args.account.as_ref()).await?);
     let whose = args.account.as_ref().map_or("all accounts", AccountId::as_str);
-    eprintln!("watching reports and alerts of {whose}; Ctrl-C ends");
+    eprintln!("watching reports, alerts and changes of {whose}; Ctrl-C ends");
     loop {
         let line = tokio::select! {
             _ = signals.next() => return Ok(()),
             event = events.next() => match event {
                 Some((happened, received)) if args.json => json(happened, &received)?,
-                Some((happened, received)) => text(happened, &received.body),
+                Some((happened, received)) => text(happened, &received),
                 None => return Err(because("watching ended", "the connection was closed").into()),
             },
         };
@@ -71,10 +74,12 @@ async fn follow(
 ) -> Result<impl Stream<Item = (Happened, Received)> + use<>, Failure> {
     let reports = caller.subscribe_reports(account).await?;
     let alerts = caller.subscribe_alerts(account).await?;
-    Ok(stream::select(
+    let events = caller.subscribe_events(account).await?;
+    let told = stream::select(
         reports.map(|received| (Happened::Report, received)),
         alerts.map(|received| (Happened::Alert, received)),
-    ))
+    );
+    Ok(stream::select(told, events.map(|received| (Happened::Event, received))))
 }
 
 fn json(happened: Happened, received: &Received) -> anyhow::Result<String> {
@@ -101,14 +106,65 @@ fn json(happened: Happened, received: &Received) -> anyhow::Result<String> {
     })
 }
 
-fn text(happened: Happened, body: &Bytes) -> String {
+fn text(happened: Happened, received: &Received) -> String {
+    let body = &received.body;
     let read = match happened {
         Happened::Report => {
             ExecutionReport::decode(body).map(|read| format!("{} report {}", read.updated_at, report::line(&read)))
         }
         Happened::Alert => serde_json::from_slice::<RiskSignal>(body).map(|signal| alert(&signal)),
+        Happened::Event => return event(received),
     };
     read.unwrap_or_else(|_| format!("not read: {}", plain(&String::from_utf8_lossy(body))))
+}
+
+/// Tells of a change of the state or of a lock; other events are shown as they are.
+fn event(received: &Received) -> String {
+    let body = &received.body;
+    let kind = received.subject.split('.').nth(2).unwrap_or_default();
+    let line = match kind {
+        subjects::STATE_EVENT => serde_json::from_slice::<StateEvent>(body)
+            .ok()
+            .map(|event| state(&event)),
+        subjects::LOCK_EVENT => serde_json::from_slice::<LockEvent>(body).ok().map(|event| lock(&event)),
+        _ => None,
+    };
+    plain(&line.unwrap_or_else(|| format!("{kind} {}", String::from_utf8_lossy(body))))
+}
+
+fn state(event: &StateEvent) -> String {
+    let set = [
+        event.mode.map(|mode| format!("mode {mode}")),
+        event.trading_state.map(|state| format!("trading state {state}")),
+        event
+            .daily_notional_limit
+            .map(|limit| format!("daily notional limit {limit}")),
+        event.daily_loss_limit.map(|limit| format!("daily loss limit {limit}")),
+    ];
+    let set: Vec<String> = set.into_iter().flatten().collect();
+    let StateEvent {
+        timestamp,
+        version,
+        actor,
+        reason,
+        ..
+    } = event;
+    format!("{timestamp} state {version}: {}; by {actor}: {reason}", set.join(", "))
+}
+
+fn lock(event: &LockEvent) -> String {
+    let what = match event.event {
+        LockChange::Locked => "locked",
+        LockChange::Lifted => "lifted",
+    };
+    let LockEvent {
+        timestamp,
+        actor,
+        reason,
+        lock,
+        ..
+    } = event;
+    format!("{timestamp} {what} {}; by {actor}: {reason}", lock.latch_id)
 }
 
 fn alert(signal: &RiskSignal) -> String {
@@ -130,6 +186,8 @@ fn alert(signal: &RiskSignal) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
@@ -146,6 +204,24 @@ mod tests {
             json(Happened::Report, &received("no json\n")).unwrap(),
             r#"{"kind":"report","subject":"s","text":"no json\n"}"#
         );
-        assert_eq!(text(Happened::Report, &received("a\nb").body), "not read: a?b");
+        assert_eq!(text(Happened::Report, &received("a\nb")), "not read: a?b");
+        let event = |subject: &str, body: &'static str| {
+            let subject = subject.to_owned();
+            text(
+                Happened::Event,
+                &Received {
+                    subject,
+                    ..received(body)
+                },
+            )
+        };
+        assert_eq!(
+            event(
+                &subjects::event(subjects::STATE_EVENT, None),
+                r#"{"version":2,"trading_state":"halted","actor":"mira","reason":"news","timestamp":"2026-03-02T09:00:00Z"}"#
+            ),
+            "2026-03-02T09:00:00.000000Z state 2: trading state halted; by mira: news"
+        );
+        assert_eq!(event(&subjects::event("day", None), "{}\n"), "day {}?");
     }
 }

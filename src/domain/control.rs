@@ -32,6 +32,73 @@ pub struct Control {
     pub latches: Vec<Latch>,
 }
 
+/// What operators have set; nothing where the settings' value is in force.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OperatorValues {
+    /// Where orders' effects land.
+    pub mode: Option<Mode>,
+    /// What is let pass.
+    pub trading_state: Option<TradingState>,
+    /// The cap of a day's routed notional, in millionths of the base currency.
+    pub daily_notional_limit: Option<Micros>,
+    /// The loss of a day at which only reductions pass, in millionths of the base currency.
+    pub daily_loss_limit: Option<Micros>,
+}
+
+/// What is in force: what operators have set, over the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InForce {
+    /// Where orders' effects land.
+    pub mode: Mode,
+    /// What is let pass.
+    pub trading_state: TradingState,
+    /// The cap of a day's routed notional.
+    pub daily_notional_limit: Micros,
+    /// The loss of a day at which only reductions pass.
+    pub daily_loss_limit: Micros,
+}
+
+impl OperatorValues {
+    /// Returns the values with those of a change over them.
+    #[must_use]
+    pub fn changed_by(self, change: Self) -> Self {
+        Self {
+            mode: change.mode.or(self.mode),
+            trading_state: change.trading_state.or(self.trading_state),
+            daily_notional_limit: change.daily_notional_limit.or(self.daily_notional_limit),
+            daily_loss_limit: change.daily_loss_limit.or(self.daily_loss_limit),
+        }
+    }
+
+    /// Returns the values with the tighter of each of the two, and this one's mode. A value that only one of them has
+    /// is taken.
+    #[must_use]
+    pub fn tightened_by(self, other: Self) -> Self {
+        fn one<T>(pick: fn(T, T) -> T, a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(pick(a, b)),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            mode: self.mode,
+            trading_state: one(TradingState::max, self.trading_state, other.trading_state),
+            daily_notional_limit: one(Micros::min, self.daily_notional_limit, other.daily_notional_limit),
+            daily_loss_limit: one(Micros::min, self.daily_loss_limit, other.daily_loss_limit),
+        }
+    }
+
+    /// Returns what is in force, `settings` being what is where nobody has set anything.
+    pub fn over(self, settings: InForce) -> InForce {
+        InForce {
+            mode: self.mode.unwrap_or(settings.mode),
+            trading_state: self.trading_state.unwrap_or(settings.trading_state),
+            daily_notional_limit: self.daily_notional_limit.unwrap_or(settings.daily_notional_limit),
+            daily_loss_limit: self.daily_loss_limit.unwrap_or(settings.daily_loss_limit),
+        }
+    }
+}
+
 impl Control {
     /// Returns a control under which nothing has been set: the settings' values are in force.
     pub fn unset() -> Self {
@@ -45,6 +112,17 @@ impl Control {
             trading_date: None,
             latches: Vec::new(),
         }
+    }
+}
+
+impl InForce {
+    /// Whether a change from `before` to this lets anything pass that was stopped before. Another mode counts as such:
+    /// other sums are counted there.
+    pub fn loosens(&self, before: &Self) -> bool {
+        self.mode != before.mode
+            || self.trading_state < before.trading_state
+            || self.daily_notional_limit > before.daily_notional_limit
+            || self.daily_loss_limit > before.daily_loss_limit
     }
 }
 
@@ -109,5 +187,123 @@ impl fmt::Display for LatchScope {
             Self::Symbol(venue, symbol) => write!(formatter, "symbol.{venue}.{symbol}"),
             Self::Broker(broker) => write!(formatter, "broker.{broker}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn micros(units: i64) -> Micros {
+        Micros::new(units).unwrap()
+    }
+
+    #[test]
+    fn each_change_tightens_or_loosens() {
+        let before = InForce {
+            mode: Mode::Paper,
+            trading_state: TradingState::ReduceOnly,
+            daily_notional_limit: micros(100),
+            daily_loss_limit: micros(50),
+        };
+        let change = OperatorValues::default();
+        for (change, loosens) in [
+            (change, false),
+            (
+                OperatorValues {
+                    mode: Some(Mode::Paper),
+                    ..change
+                },
+                false,
+            ),
+            (
+                OperatorValues {
+                    mode: Some(Mode::DryRun),
+                    ..change
+                },
+                true,
+            ),
+            (
+                OperatorValues {
+                    trading_state: Some(TradingState::Halted),
+                    ..change
+                },
+                false,
+            ),
+            (
+                OperatorValues {
+                    trading_state: Some(TradingState::ReduceOnly),
+                    ..change
+                },
+                false,
+            ),
+            (
+                OperatorValues {
+                    trading_state: Some(TradingState::Active),
+                    ..change
+                },
+                true,
+            ),
+            (
+                OperatorValues {
+                    daily_notional_limit: Some(micros(99)),
+                    ..change
+                },
+                false,
+            ),
+            (
+                OperatorValues {
+                    daily_notional_limit: Some(micros(101)),
+                    ..change
+                },
+                true,
+            ),
+            (
+                OperatorValues {
+                    daily_loss_limit: Some(micros(49)),
+                    ..change
+                },
+                false,
+            ),
+            (
+                OperatorValues {
+                    daily_loss_limit: Some(micros(51)),
+                    ..change
+                },
+                true,
+            ),
+            (
+                OperatorValues {
+                    trading_state: Some(TradingState::Halted),
+                    daily_loss_limit: Some(micros(51)),
+                    ..change
+                },
+                true,
+            ),
+        ] {
+            assert_eq!(change.over(before).loosens(&before), loosens, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_changes_the_tighter_of_each_value_is_kept() {
+        let ours = OperatorValues {
+            trading_state: Some(TradingState::ReduceOnly),
+            daily_notional_limit: Some(micros(5)),
+            ..OperatorValues::default()
+        };
+        let theirs = OperatorValues {
+            mode: Some(Mode::DryRun),
+            trading_state: Some(TradingState::Halted),
+            daily_notional_limit: Some(micros(9)),
+            daily_loss_limit: Some(micros(7)),
+        };
+        let expected = OperatorValues {
+            mode: None,
+            trading_state: Some(TradingState::Halted),
+            daily_notional_limit: Some(micros(5)),
+            daily_loss_limit: Some(micros(7)),
+        };
+        assert_eq!(ours.tightened_by(theirs), expected);
     }
 }

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::context::Context;
 use super::gate;
-use super::handlers::{brokers, cancel, health, lookup, state, submit};
+use super::handlers::{brokers, cancel, health, locks, lookup, state, submit};
 use super::problem;
 use crate::fault::{Code, Fault, quoted};
 
@@ -31,6 +31,8 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         )
         .route("/orders/{broker}/cancel", post(cancel::cancel))
         .route("/state", get(state::show).put(state::change))
+        .route("/risk/locks", get(locks::list))
+        .route("/risk/locks/{latch_id}/lift", post(locks::lift))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(Arc::clone(&context), gate::pass))

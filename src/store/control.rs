@@ -57,11 +57,11 @@ fn decode(mut reply: Reply) -> Result<StoredControl, StoreError> {
     Ok(StoredControl { control, latches })
 }
 
-fn micros(text: &str) -> Option<Micros> {
+pub(super) fn micros(text: &str) -> Option<Micros> {
     text.parse().ok().and_then(Micros::new)
 }
 
-fn optional<T>(reply: &mut Reply, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
+pub(super) fn optional<T>(reply: &mut Reply, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
     let text = reply.text()?;
     if text.is_empty() {
         return Ok(None);

@@ -24,6 +24,8 @@ pub struct StoreLook {
     pub has_scripts: bool,
     /// The highest journal sequence it knows of.
     pub journal_sequence: u64,
+    /// The highest journal sequence of a latch's event that it has applied.
+    pub latch_sequence: u64,
     /// The creation time of the journal it belongs to; empty before the first healing.
     pub journal_created: String,
     /// Late events of the epoch before: from this sequence on, until this moment; zero where there are none.
@@ -82,6 +84,7 @@ impl Store {
             "journal_created",
             "late_from",
             "late_until",
+            "latch_sequence",
         ]);
         let Value::Array(fields) = self.core.query(command).await? else {
             return Err(corrupt("meta is no hash"));
@@ -92,7 +95,7 @@ impl Store {
         });
         let mut next = || fields.next().unwrap_or_default();
         let (epoch, sequence, journal_created) = (next(), next(), next());
-        let (late_from, late_until) = (next(), next());
+        let (late_from, late_until, latch_sequence) = (next(), next(), next());
         let mut command = redis::cmd("SCRIPT");
         command.arg("EXISTS");
         for script in LOADED {
@@ -104,6 +107,7 @@ impl Store {
             epoch,
             has_scripts,
             journal_sequence: sequence.parse().unwrap_or(0),
+            latch_sequence: latch_sequence.parse().unwrap_or(0),
             journal_created,
             late_from: late_from.parse().unwrap_or(0),
             late_until_ms: late_until.parse().unwrap_or(0),

@@ -4,7 +4,7 @@
 //!
 //! | key | type | holds | lives |
 //! |---|---|---|---|
-//! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created`, `late_from` and `late_until` (events of the epoch before, ms) | for ever |
+//! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created`, `late_from` and `late_until` (events of the epoch before, ms), `latch_sequence` (up to which the journal's latches are applied) | for ever |
 //! | `state` | hash | `generation`; `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit` (1e-6), `doc` (journal event), `journaled` (version); `trading_date` | for ever |
 //! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `fs` journal sequence of its first report, `doc` latest document, `p:<v>` superseded documents not journaled yet; of an order that a venue may have: `sq` sequence of its last submission or release, `req` its request's timestamp, `net` what it reserves, `sent` when (ms), `asked` and `missed` how often its venue was asked and did not have it | ended or released: the retention |
 //! | `index:<order id>` | string | the order's name | ended: the retention |
@@ -16,8 +16,9 @@
 //! | `adjustments` | sorted set | ids of adjustments whose event is not on the journal, by their booking (ms) | until journaled |
 //! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
+//! | `latches` | hash | the document (journal event) of each latch by its id | until lifted |
+//! | `latches_waiting` | hash | those documents that are not on the journal, by the latch's id | until journaled |
 //! | `day_start:<mode>:<date>` | hash | equity at the day's start (1e-6): `total`, and `account:<account>` each | made by who begins the day |
-//! | `latches` | hash | the document of each latch by its id | until lifted |
 //! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock), `count` of new orders in it | 2 s |
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | the same of cancels | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
@@ -25,6 +26,7 @@
 //! | `outbox` | sorted set | names of orders with events not on the journal, by the first settlement (ms) | until journaled |
 //! | `due:<broker>` | sorted set | names of paper orders by their next moment, of unknown ones by the next question to their venue (ms) | while due |
 //! | `open:<broker>:<account>` | set | names of orders that have not ended | while open |
+//! | `open_sets` | set | the key of every `open:<broker>:<account>` there is | while one is open |
 //! | `healing` | string | the healer's token | its lock, 30 s |
 
 use crate::domain::id::{AccountId, AdjustmentId, BrokerId, ClientOrderId, OrderId};
@@ -106,6 +108,11 @@ impl OrderKey {
         &self.account_id
     }
 
+    /// Returns the caller's id.
+    pub fn client_order_id(&self) -> &ClientOrderId {
+        &self.client_order_id
+    }
+
     pub(super) fn record(&self) -> String {
         key!("order:{}", self.name())
     }
@@ -121,6 +128,10 @@ pub(super) fn state() -> String {
 
 pub(super) fn latches() -> String {
     key!("latches")
+}
+
+pub(super) fn latches_waiting() -> String {
+    key!("latches_waiting")
 }
 
 pub(super) fn leases() -> String {
@@ -159,6 +170,17 @@ pub(super) fn due(broker: &BrokerId) -> String {
 
 pub(super) fn open(broker: &BrokerId, account_id: &AccountId) -> String {
     key!("open:{broker}:{account_id}")
+}
+
+/// The set of the keys of all sets of open orders that are not empty.
+pub(super) fn open_sets() -> String {
+    key!("open_sets")
+}
+
+/// Reads the key of a set of open orders: whose they are.
+pub(super) fn parse_open(key: &str) -> Option<(BrokerId, AccountId)> {
+    let (broker, account) = key.strip_prefix(&key!("open:"))?.split_once(':')?;
+    Some((BrokerId::new(broker).ok()?, AccountId::new(account).ok()?))
 }
 
 pub(super) fn day(mode: Mode, date: TradingDate) -> String {
@@ -264,6 +286,13 @@ pub(super) const DAILY_NOTIONAL: &str = "daily_notional";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_of_open_orders_tells_whose_they_are() {
+        let (broker, account) = (BrokerId::new("ibkr").unwrap(), AccountId::new("fund_7").unwrap());
+        assert_eq!(parse_open(&open(&broker, &account)), Some((broker, account)));
+        assert_eq!(parse_open(&open_sets()), None);
+    }
 
     #[test]
     fn names_read_back_whatever_the_id_holds() {

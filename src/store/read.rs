@@ -114,12 +114,30 @@ impl Store {
             .await
     }
 
+    /// Returns whose orders are open: the brokers and accounts that have any, at most [`MAX_OPEN_ORDERS`] pairs.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn open_accounts(&self) -> Result<Vec<(BrokerId, AccountId)>, StoreError> {
+        let mut reply = self.members(keys::open_sets(), "open", MAX_OPEN_ORDERS).await?;
+        let mut accounts = Vec::new();
+        while reply.has_more() {
+            let key = reply.text()?;
+            accounts.push(keys::parse_open(&key).ok_or_else(|| corrupt("the set of open sets holds no such key"))?);
+        }
+        Ok(accounts)
+    }
+
     async fn names(&self, key: String, kind: &str, most: usize) -> Result<Vec<OrderKey>, StoreError> {
+        read_names(self.members(key, kind, most).await?)
+    }
+
+    async fn members(&self, key: String, kind: &str, most: usize) -> Result<Reply, StoreError> {
         let epoch = self.core.epoch()?;
         let mut command = NAMES.call(epoch, &[keys::meta(), key]);
         command.arg(kind).arg(most);
         let reply = self.core.query(command).await.and_then(Reply::of);
-        read_names(self.core.noting(epoch, reply)?)
+        self.core.noting(epoch, reply)
     }
 }
 

@@ -32,6 +32,7 @@ impl Store {
             keys::index(&order.order_id),
             keys::open(&order.broker, &order.account_id),
             keys::duplicate(order.mode, &order.duplicate_terms()),
+            keys::open_sets(),
         ]);
         let moves = keys.moves(&order.scope(), &order.claim_deltas().undone());
         let mut command = RELEASE.call(&epoch, keys.keys());

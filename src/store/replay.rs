@@ -116,7 +116,13 @@ impl Store {
         events: &[ReplayEvent],
         supplanted: Option<&Supplanted>,
     ) -> Result<(u64, Vec<usize>), StoreError> {
-        let mut keys = KeyTable::new(vec![keys::meta(), keys::healing(), keys::outbox(), keys::leases()]);
+        let mut keys = KeyTable::new(vec![
+            keys::meta(),
+            keys::healing(),
+            keys::outbox(),
+            keys::leases(),
+            keys::open_sets(),
+        ]);
         let now = Timestamp::now();
         let retention = retention_ms(self.core.settings.retention_h);
         let mut commands = Vec::with_capacity(events.len());

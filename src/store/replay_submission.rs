@@ -68,7 +68,13 @@ impl Store {
     }
 
     async fn replay_submissions_in(&self, epoch: &str, events: &[SubmissionReplay]) -> Result<u64, StoreError> {
-        let mut keys = KeyTable::new(vec![keys::meta(), keys::healing(), keys::outbox(), keys::leases()]);
+        let mut keys = KeyTable::new(vec![
+            keys::meta(),
+            keys::healing(),
+            keys::outbox(),
+            keys::leases(),
+            keys::open_sets(),
+        ]);
         let retention = retention_ms(self.core.settings.retention_h);
         let mut commands = Vec::with_capacity(events.len());
         for event in events {

@@ -219,6 +219,7 @@ enum DuplicateBy {
 #[derive(Serialize)]
 struct ClaimedBy<'a> {
     op: usize,
+    oa: usize,
     t: &'a str,
     l: u64,
     d: Vec<Move>,
@@ -278,6 +279,7 @@ fn encode<'a>(reserve: &'a Reserve, keys: &mut KeyTable, lease_ms: u64) -> (Comm
             command.a = if claim.only_reductions { "reduce" } else { "claim" };
             command.claimed = Some(ClaimedBy {
                 op: keys.place(keys::open(&question.broker, reserve.key.account_id())),
+                oa: keys.place(keys::open_sets()),
                 t: claim.lease.as_str(),
                 l: lease_ms,
                 d: keys.moves(&question.scope, &claim.deltas),

@@ -49,6 +49,7 @@ scripts! {
     NAMES = "names.lua", "#!lua flags=no-writes\n";
     CONTROL = "control.lua", "#!lua flags=no-writes\n";
     STATE = "state.lua", "#!lua flags=allow-oom\n";
+    LATCH = "latch.lua", "#!lua flags=allow-oom\n";
     REPLAY = "replay.lua", "#!lua flags=allow-oom\n";
     START = "start.lua", "#!lua flags=allow-oom\n";
     WITHDRAW = "withdraw.lua", "#!lua flags=allow-oom\n";

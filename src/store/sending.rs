@@ -37,6 +37,8 @@ pub enum Started {
     LeaseLost,
     /// The deadline has passed.
     Late,
+    /// Trading is halted.
+    Halted,
 }
 
 /// How far an order may have come that is withdrawn.
@@ -65,7 +67,7 @@ impl Store {
     pub async fn start_sending(&self, start: &Start<'_>) -> Result<Started, StoreError> {
         let epoch = self.core.epoch()?;
         let (order, key) = (start.order, OrderKey::of(start.order));
-        let mut command = START.call(epoch, &[keys::meta(), keys::leases(), key.record()]);
+        let mut command = START.call(epoch, &[keys::meta(), keys::leases(), key.record(), keys::state()]);
         command
             .arg(key.name())
             .arg(order.order_id.as_str())
@@ -81,6 +83,7 @@ impl Store {
             "sending" => Ok(Started::Sending),
             "lease" => Ok(Started::LeaseLost),
             "late" => Ok(Started::Late),
+            "halted" => Ok(Started::Halted),
             _ => Err(reply.unexpected()),
         }
     }
@@ -134,6 +137,7 @@ impl Store {
             keys::outbox(),
             key.record(),
             keys::open(&order.broker, &order.account_id),
+            keys::open_sets(),
         ]);
         let moves = keys.moves(&order.scope(), &order.claim_deltas().undone());
         let mut command = WITHDRAW.call(epoch, keys.keys());

@@ -42,6 +42,8 @@ pub enum Settled {
     LeaseLost,
     /// The deadline has passed.
     Late,
+    /// Trading is halted, and this is the order's first effect.
+    Halted,
     /// The order is not known.
     Missing,
     /// A sum would leave the range that is counted exactly.
@@ -67,7 +69,13 @@ struct Command<'a> {
 /// Runs a batch.
 pub(super) async fn run(core: Core, batch: Vec<Settle>) -> Result<Vec<Settled>, StoreError> {
     let epoch = core.epoch()?;
-    let mut keys = KeyTable::new(vec![keys::meta(), keys::leases(), keys::outbox()]);
+    let mut keys = KeyTable::new(vec![
+        keys::meta(),
+        keys::leases(),
+        keys::outbox(),
+        keys::state(),
+        keys::open_sets(),
+    ]);
     let mut arguments = Vec::with_capacity(batch.len());
     for settle in &batch {
         arguments.push(json(&encode(settle, &mut keys))?);
@@ -107,6 +115,7 @@ fn decode(mut reply: Reply) -> Result<Settled, StoreError> {
         "superseded" => Settled::Superseded(Bytes::from(reply.bytes()?)),
         "lease" => Settled::LeaseLost,
         "late" => Settled::Late,
+        "halted" => Settled::Halted,
         "missing" => Settled::Missing,
         "inexact" => Settled::Inexact,
         _ => return Err(reply.unexpected()),

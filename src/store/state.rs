@@ -3,12 +3,14 @@
 use bytes::Bytes;
 
 use super::connection::Store;
+use super::control::{micros, optional};
 use super::epoch::Healing;
 use super::error::StoreError;
 use super::keys;
 use super::script::{Reply, STATE};
+use crate::domain::control::OperatorValues;
 use crate::domain::money::Micros;
-use crate::domain::terms::Mode;
+use crate::domain::terms::{Mode, TradingState};
 use crate::domain::time::TradingDate;
 
 /// What stands in the shared state.
@@ -16,8 +18,8 @@ use crate::domain::time::TradingDate;
 pub struct SharedState {
     /// Counts the changes; 0 while the settings' values are in force.
     pub version: u64,
-    /// The cap of a day's routed notional; none while the settings' is in force.
-    pub daily_notional_limit: Option<Micros>,
+    /// What operators have set.
+    pub values: OperatorValues,
     /// The journal document of the last change.
     pub document: Bytes,
     /// The version that is on the journal.
@@ -31,8 +33,8 @@ pub struct StateSet {
     pub builds_on: u64,
     /// The version it makes.
     pub version: u64,
-    /// The new cap.
-    pub daily_notional_limit: Micros,
+    /// What operators have set, after the change.
+    pub values: OperatorValues,
     /// Its journal document.
     pub document: Bytes,
     /// Whether the document is on the journal already.
@@ -129,17 +131,16 @@ impl Store {
             Err(_) => reply?,
         };
         let version = reply.integer()?;
-        let limit = reply.text()?;
-        let daily_notional_limit = if limit.is_empty() {
-            None
-        } else {
-            let units = limit.parse().ok().and_then(Micros::new);
-            Some(units.ok_or_else(|| StoreError::Corrupt("the daily notional limit is no integer".to_owned()))?)
+        let values = OperatorValues {
+            mode: optional(&mut reply, Mode::parse)?,
+            trading_state: optional(&mut reply, TradingState::parse)?,
+            daily_notional_limit: optional(&mut reply, micros)?,
+            daily_loss_limit: optional(&mut reply, micros)?,
         };
         let document = Bytes::from(reply.bytes()?);
         let state = SharedState {
             version,
-            daily_notional_limit,
+            values,
             document,
             journaled_version: reply.integer()?,
         };
@@ -151,12 +152,17 @@ impl Store {
     }
 }
 
-fn arguments(change: &StateSet) -> [Bytes; 6] {
+fn arguments(change: &StateSet) -> [Bytes; 9] {
+    let values = &change.values;
+    let limit = |limit: Option<Micros>| limit.map_or_else(Bytes::new, |limit| limit.units().to_string().into());
     [
         "set".into(),
         change.builds_on.to_string().into(),
         change.version.to_string().into(),
-        change.daily_notional_limit.units().to_string().into(),
+        values.mode.map_or("", Mode::as_str).into(),
+        values.trading_state.map_or("", TradingState::as_str).into(),
+        limit(values.daily_notional_limit),
+        limit(values.daily_loss_limit),
         change.document.clone(),
         if change.is_journaled {
             "journaled".into()

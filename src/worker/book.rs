@@ -240,6 +240,7 @@ async fn answer(store: &Store, settle: &Settle, settled: Settled) -> Result<Vec<
         Settled::Booked(pending) => Ok(pending),
         Settled::LeaseLost => Err(BookError::LeaseLost),
         Settled::Late => Err(BookError::Expired),
+        Settled::Halted => Err(BookError::Halted),
         Settled::Missing => Err(BookError::Missing),
         Settled::Inexact => Err(BookError::Unavailable(
             "a shared sum would leave the exact range".to_owned(),

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::domain::control::Control;
 use crate::domain::terms::Mode;
 use crate::store::{Store, StoreError};
+use crate::wire::latch::LockEvent;
 
 /// The copy.
 #[derive(Debug, Clone)]
@@ -39,8 +40,21 @@ impl ControlCell {
     /// Any [`StoreError`].
     pub async fn refresh(&self) -> Result<Arc<Control>, StoreError> {
         let stored = self.store.control().await?;
-        let control = Arc::new(stored.control);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = control.clone();
+        let mut control = stored.control;
+        for document in &stored.latches {
+            let event: Option<LockEvent> = serde_json::from_slice(document).ok();
+            let latch = event.and_then(|event| event.lock.latch());
+            // A lock that cannot be read may be one that concerns the next order.
+            let latch = latch.ok_or_else(|| StoreError::Corrupt("a lock that cannot be read".to_owned()))?;
+            control.latches.push(latch);
+        }
+        control.latches.sort_by(|one, other| one.latch_id.cmp(&other.latch_id));
+        let control = Arc::new(control);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // A look that was slower than another one must not take it back.
+        if control.generation >= current.generation {
+            *current = control.clone();
+        }
         Ok(control)
     }
 }

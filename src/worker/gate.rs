@@ -68,6 +68,7 @@ impl SendGate for JournaledGate {
             match self.store.start_sending(&start).await {
                 Ok(Started::Sending) => return Ok(()),
                 Ok(Started::LeaseLost) => return Err(NotSent::LeaseLost),
+                Ok(Started::Halted) => return Err(NotSent::Halted),
                 Ok(Started::Late) => return Err(NotSent::Expired),
                 Err(error @ (StoreError::Stale(_) | StoreError::NotExecuted(_))) => {
                     return Err(NotSent::Unavailable(error.to_string()));

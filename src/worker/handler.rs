@@ -1,7 +1,7 @@
 //! From a call on the bus to the step that answers it.
 
 use super::router::Router;
-use super::{adjust, orders, pipeline, state, stop_point};
+use super::{adjust, locks, orders, pipeline, state, stop_point};
 use crate::bus::call::{Answer, Call, Endpoint, Handler};
 use crate::fault::Fault;
 
@@ -14,6 +14,9 @@ impl Handler for Router {
             Endpoint::CancelAll => orders::cancel_all(self, &call).await,
             Endpoint::StateGet => state::get(self).await,
             Endpoint::StateSet => state::set(self, &call).await,
+            Endpoint::LocksList => locks::list(self).await,
+            Endpoint::LocksSet => locks::set(self, &call).await,
+            Endpoint::LocksLift => locks::lift(self, &call).await,
             Endpoint::Adjust => adjust::adjust(self, &call).await,
             Endpoint::Brokers => state::brokers(self),
         }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::replaying::{self, Target};
 use super::router::Router;
-use super::{adjust, lookup, state, submission};
+use super::{adjust, locks, lookup, state_journal, submission};
 use crate::bus::BusError;
 use crate::bus::journal::JournalInfo;
 use crate::domain::time::Timestamp;
@@ -174,7 +174,8 @@ pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
             heal(router, &look, &info).await?
         }
     };
-    state::adopt_journaled(router).await?;
+    state_journal::adopt_journaled(router).await?;
+    locks::catch_up(router, None, 0).await?;
     router.control.refresh().await?;
     Ok(late)
 }
@@ -213,14 +214,15 @@ fn late_events(look: &StoreLook) -> Option<Late> {
 
 fn not_behind(look: &StoreLook, info: &JournalInfo) -> Result<(), HealingError> {
     let created = info.created.to_string();
+    let seen = look.journal_sequence.max(look.latch_sequence);
     let is_same = look.journal_created.is_empty() || look.journal_created == created;
-    if is_same && info.last_sequence >= look.journal_sequence {
+    if is_same && info.last_sequence >= seen {
         return Ok(());
     }
     Err(HealingError::JournalBehind {
         last_sequence: info.last_sequence,
         created,
-        seen: look.journal_sequence,
+        seen,
         seen_created: look.journal_created.clone(),
     })
 }
@@ -283,6 +285,7 @@ async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result
         next = info.last_sequence + 1;
     };
     restore_state(router, healing).await?;
+    locks::catch_up(router, Some(healing), 0).await?;
     let span_ms = u64::try_from(LATE_FOR.as_millis()).unwrap_or(u64::MAX);
     let late = LateEvents {
         from_sequence: next,
@@ -333,14 +336,14 @@ async fn release_claim(router: &Router, healing: &Healing, claim: &Record) -> Re
 
 /// Puts the newest journaled change of the shared state in force.
 async fn restore_state(router: &Router, healing: &Healing) -> Result<(), HealingError> {
-    let Some((event, document)) = state::last_event(router).await? else {
+    let Some((event, document)) = state_journal::last_event(router).await? else {
         return Ok(());
     };
     let state = router.store.state_to_heal(healing).await?;
     if event.version <= state.version {
         return Ok(());
     }
-    let set = state::change_of(&event, &document, state.version)?;
+    let set = state_journal::change_of(&event, &document, state.version)?;
     match router.store.set_state_to_heal(healing, &set).await? {
         StateOutcome::Changed(_) => Ok(()),
         StateOutcome::Superseded(_) => Err(HealingError::Busy),

@@ -31,10 +31,10 @@ pub const MAX_CANCELS: usize = 500;
 const CANCELS_AT_A_TIME: usize = 32;
 
 /// Whom a call speaks for: the broker and the account of its subject.
-struct Caller {
-    broker: BrokerId,
-    account_id: AccountId,
-    deadline: Timestamp,
+pub(super) struct Caller {
+    pub(super) broker: BrokerId,
+    pub(super) account_id: AccountId,
+    pub(super) deadline: Timestamp,
 }
 
 impl Caller {
@@ -214,6 +214,15 @@ async fn open(router: &Router, caller: &Caller) -> Result<Vec<(OrderKey, Order)>
         }
     }
     Ok(orders)
+}
+
+/// Cancels an order whose key is known.
+///
+/// # Errors
+/// As [`cancel`].
+pub(super) async fn cancel_key(router: &Router, caller: &Caller, key: &OrderKey) -> Result<Told, Fault> {
+    let name = OrderName::ClientOrderId(key.client_order_id().clone());
+    cancel_one(router, caller, key, &name).await
 }
 
 async fn cancel_one(router: &Router, caller: &Caller, key: &OrderKey, name: &OrderName) -> Result<Told, Fault> {

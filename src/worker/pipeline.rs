@@ -28,6 +28,8 @@ use crate::wire::report::ExecutionReport;
 
 /// How often an id that was known a moment ago and is free again is judged anew within one call.
 const MAX_JUDGEMENTS: usize = 8;
+/// What a caller is told whose order was on its way when trading was halted.
+const HALTED: &str = "trading was halted before the order was sent; nothing was sent";
 
 /// Takes one intent from its bytes to its answer.
 ///
@@ -37,7 +39,8 @@ pub async fn submit(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let intent = admission::read(call)?;
     let lifetime = admission::lifetime(router, call, &intent);
     let about = |fault: Fault| fault.about(intent.client_order_id.as_str());
-    let told = execute(router, &intent, lifetime).await.map_err(about)?;
+    let executed = execute(router, &intent, lifetime).await;
+    let told = executed.map_err(|fault| about(again_if_halted(call, fault)))?;
     if call.durable && told.is_receipt() {
         // Only this message brings its caller an answer: it has to come again.
         return Err(about(Fault::new(
@@ -46,6 +49,15 @@ pub async fn submit(router: &Router, call: &Call) -> Result<Answer, Fault> {
         )));
     }
     Ok(told.answer())
+}
+
+/// Trading was halted between the claim and the sending: nothing is recorded. On the durable door the intent comes again,
+/// to be judged by what is in force then.
+fn again_if_halted(call: &Call, fault: Fault) -> Fault {
+    if call.durable && fault.code == Code::TradingHalted && fault.rule_id.is_none() {
+        return Fault::new(Code::StoreUnavailable, fault.detail);
+    }
+    fault
 }
 
 async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result<Told, Fault> {
@@ -185,6 +197,7 @@ async fn settle(router: &Router, intent: &Intent, placement: &Placement, report:
 async fn not_sent(router: &Router, intent: &Intent, placement: &Placement, why: NotSent) -> Result<Told, Fault> {
     let fault = match why {
         NotSent::Expired => admission::expired(placement.deadline),
+        NotSent::Halted => Fault::new(Code::TradingHalted, HALTED),
         NotSent::LeaseLost => Fault::new(
             Code::StoreUnavailable,
             "the order waited longer than its lease and was not sent; send it again",

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::router::Router;
-use super::{adjust, lookup, state, submission};
+use super::{adjust, locks, lookup, state_journal, submission};
 use crate::domain::id::LeaseToken;
 use crate::fault::Fault;
 use crate::store::keys::OrderKey;
@@ -44,8 +44,11 @@ pub(super) async fn empty_outbox(router: Router, stop: CancellationToken) {
                 .await;
         }
         adjust::bring_waiting(&router).await;
-        if let Err(fault) = state::bring_to_journal(&router).await {
+        if let Err(fault) = state_journal::bring_to_journal(&router).await {
             tracing::debug!(%fault, "the shared state is brought to the journal later");
+        }
+        if let Err(fault) = locks::bring_to_journal(&router).await {
+            tracing::debug!(%fault, "locks are brought to the journal later");
         }
         pause(&stop).await;
     }

@@ -49,6 +49,8 @@ pub struct Router {
     pub rates: Arc<Rates>,
     /// The time limits of calls that name none.
     pub patience: Patience,
+    /// Whether a new trading day lifts the latches of the daily loss.
+    pub new_day_lifts_daily_loss: bool,
     /// How venues are asked what became of an order.
     pub inquiry: InquirySettings,
     /// How long one call to a broker may take.

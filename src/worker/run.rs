@@ -12,7 +12,7 @@ use super::gate::JournaledGate;
 use super::prices::{self, Prices};
 use super::router::{Instruments, Patience, Room, Router};
 use super::signals::Signals;
-use super::{brokers, events, healing, inquiry, limits, recovery};
+use super::{brokers, events, halt, healing, inquiry, limits, recovery};
 use crate::bus::connection::{self, Bus};
 use crate::bus::journal::{Journal, JournalTask, Reader};
 use crate::bus::queue::DurableDoor;
@@ -102,6 +102,7 @@ impl Worker {
         background.spawn(recovery::release_claims(router.clone(), stop.clone()));
         background.spawn(recovery::empty_outbox(router.clone(), stop.clone()));
         background.spawn(events::run(router.clone(), stop.clone()));
+        background.spawn(halt::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
         let quotes = Quotes::start(&settings.nats, patience).await?;
         background.spawn(prices::run(router.prices.clone(), quotes, stop.clone()));
@@ -122,7 +123,7 @@ impl Worker {
         })
     }
 
-    /// Returns what its steps share.
+    /// Returns the parts its steps share.
     pub fn router(&self) -> &Router {
         &self.router
     }
@@ -240,6 +241,7 @@ fn assemble(
             request: Duration::from_millis(settings.doors.default_request_deadline_ms),
             durable: Duration::from_millis(settings.doors.default_intent_deadline_ms),
         },
+        new_day_lifts_daily_loss: settings.risk.new_day_lifts_daily_loss,
         inquiry: settings.brokers.inquiry.clone(),
         call_timeout: settings.brokers.task.call_timeout(),
         room: Room::default(),

@@ -1,60 +1,98 @@
 //! The shared state an operator sets. What tightens works at once and is then journaled; what loosens is journaled
-//! first.
+//! first, and so is a change that does both. Halting cancels every open order, too.
 
 use bytes::Bytes;
 
 use super::claim::unavailable;
+use super::halt::{self, Halted};
 use super::router::Router;
+use super::state_journal::{adopt_journaled, bring_to_journal, journal_if_last};
+use super::stop_point;
+use crate::brokers::adapter::Effects;
 use crate::bus::call::{Answer, Call};
-use crate::bus::headers::EXPECTED_LAST_SUBJECT_SEQUENCE;
-use crate::bus::journal::{AppendError, Entry};
-use crate::bus::subjects;
-use crate::domain::id::ContentHash;
-use crate::domain::money::{Micros, Rounding};
+use crate::domain::control::{InForce, OperatorValues};
+use crate::domain::terms::{Mode, TradingState};
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::store::state::{SharedState, StateOutcome, StateSet};
 use crate::wire::brokers::{BrokerDetail, BrokersAnswer};
-use crate::wire::state::{RouterState, StateChange, StateEvent, decode_change};
+use crate::wire::state::{EarlierChange, RouterState, StateChange, StateEvent, decode_change};
 
-/// What JetStream says of an append whose subject has moved on (its error 10071).
-const WRONG_LAST_SEQUENCE: &str = "wrong last sequence";
 /// How often a change is tried again that another change came before.
-const MAX_TRIES: usize = 8;
+pub(super) const MAX_TRIES: usize = 8;
 
 /// Answers with the state in force.
 ///
 /// # Errors
 /// When the store cannot be asked.
 pub async fn get(router: &Router) -> Result<Answer, Fault> {
-    let state = router.store.state().await.map_err(|error| unavailable(&error))?;
-    told(router, &state).await
+    encoded(&told(router).await?)
 }
 
-/// Changes the state and answers with what is in force then.
+/// Changes the state and answers with what is in force then. A change that halts trading cancels every open order, also
+/// where it could not be journaled.
 ///
 /// # Errors
 /// A change that is not whole, or one that could not be journaled.
 pub async fn set(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let change = decode_change(&call.body)?;
+    if change.values.mode == Some(Mode::Live) && !can_trade_live(router) {
+        let detail = "no broker has an adapter for live trading: the mode stays as it is";
+        return Err(Fault::new(Code::ModeUnavailable, detail));
+    }
     let deadline = call
         .deadline
         .unwrap_or_else(|| call.arrived_at.after(router.patience.request));
+    let state = put_in_force(router, &change, deadline).await?;
+    let InForce {
+        mode,
+        trading_state,
+        daily_notional_limit,
+        daily_loss_limit,
+    } = in_force(router, &state.values);
+    tracing::warn!(
+        actor = change.actor,
+        reason = change.reason,
+        version = state.version,
+        "in force now: mode {mode}, trading state {trading_state}, daily notional limit {daily_notional_limit}, daily \
+         loss limit {daily_loss_limit}"
+    );
+    // Where the journal is away, recovery goes on trying: what tightens works all the same.
+    let (journaled, halted) = tokio::join!(bring_to_journal(router), async {
+        match change.values.trading_state {
+            Some(TradingState::Halted) => halt::cancel_everything(router, deadline).await.map(Some),
+            _ => Ok(None),
+        }
+    });
+    if let Err(error) = router.control.refresh().await {
+        tracing::debug!(%error, "this worker learns of the change at its next look");
+    }
+    let halted = halted.map_err(|fault| Fault {
+        detail: format!(
+            "trading is halted, and what remains open cannot be told: {}",
+            fault.detail
+        ),
+        ..fault
+    })?;
+    journaled.map_err(|fault| not_journaled(fault, halted.as_ref()))?;
+    let mut answer = told(router).await?;
+    if let Some(halted) = halted {
+        answer.cancelled = Some(halted.cancelled);
+        answer.remaining_total = Some(halted.remaining_total);
+        answer.remaining = Some(halted.remaining);
+    }
+    encoded(&answer)
+}
+
+/// Puts a change in force; returns the state it made.
+async fn put_in_force(router: &Router, change: &StateChange, deadline: Timestamp) -> Result<SharedState, Fault> {
     for _ in 0..MAX_TRIES {
         if Timestamp::now() >= deadline {
             return Err(super::admission::expired(deadline));
         }
-        bring_to_journal(router).await?;
         let state = router.store.state().await.map_err(|error| unavailable(&error))?;
-        if let Some(changed) = attempt(router, &state, &change).await? {
-            tracing::warn!(
-                actor = change.actor,
-                reason = change.reason,
-                version = changed.version,
-                "the daily notional limit is {} now",
-                change.daily_notional_limit
-            );
-            return told(router, &changed).await;
+        if let Some(changed) = attempt(router, &state, change).await? {
+            return Ok(changed);
         }
     }
     Err(Fault::new(
@@ -65,54 +103,57 @@ pub async fn set(router: &Router, call: &Call) -> Result<Answer, Fault> {
 
 /// Tries one change; `None` when another came first.
 async fn attempt(router: &Router, state: &SharedState, change: &StateChange) -> Result<Option<SharedState>, Fault> {
-    if state.journaled_version < state.version {
-        // Somebody else's change is not on the journal yet: it must not be overwritten.
+    let values = state.values.changed_by(change.values);
+    let loosens = in_force(router, &values).loosens(&in_force(router, &state.values));
+    if loosens && state.journaled_version < state.version {
+        // A change that works and is not on the journal yet goes there first.
+        bring_to_journal(router).await?;
         return Ok(None);
     }
     let event = StateEvent {
         version: state.version + 1,
-        daily_notional_limit: change.daily_notional_limit.decimal(),
+        mode: None,
+        trading_state: None,
+        daily_notional_limit: None,
+        daily_loss_limit: None,
         actor: change.actor.clone(),
         reason: change.reason.clone(),
         timestamp: Timestamp::now(),
+        earlier: earlier(state),
     };
-    let document =
-        serde_json::to_vec(&event).map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
-    let document = Bytes::from(document);
-    let tightens = change.daily_notional_limit <= limit_in_force(router, state);
-    if !tightens && !journal_if_last(router, event.version, document.clone()).await? {
-        // Another change is journaled: it comes into force first.
-        adopt_journaled(router).await?;
-        return Ok(None);
-    }
+    let document = encoded_event(&event.with_values(values))?;
     let set = StateSet {
         builds_on: state.version,
-        version: event.version,
-        daily_notional_limit: change.daily_notional_limit,
+        version: state.version + 1,
+        values,
         document,
-        is_journaled: !tightens,
+        is_journaled: loosens,
     };
-    let outcome = router
-        .store
-        .set_state(&set)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    let changed = match outcome {
+    if loosens {
+        if !journal_if_last(router, set.version, set.document.clone()).await? {
+            // Another change is journaled: it comes into force first.
+            adopt_journaled(router).await?;
+            return Ok(None);
+        }
+        stop_point::reach("change_journaled");
+    }
+    let outcome = router.store.set_state(&set).await;
+    let changed = match outcome.map_err(|error| unavailable(&error))? {
         StateOutcome::Changed(changed) => changed,
-        StateOutcome::Superseded(_) if tightens => return Ok(None),
+        StateOutcome::Superseded(_) if !loosens => return Ok(None),
         // What loosens is never tried again over a state its caller has not seen.
         StateOutcome::Superseded(now) => return superseded(&now, &set.document),
     };
-    if tightens {
-        bring_to_journal(router).await?;
-        return router
-            .store
-            .state()
-            .await
-            .map(Some)
-            .map_err(|error| unavailable(&error));
-    }
+    stop_point::reach("change_in_force");
     Ok(Some(changed))
+}
+
+/// Returns who made the changes that are in force and not on the journal: the next event tells of them, too.
+fn earlier(state: &SharedState) -> Vec<EarlierChange> {
+    if state.journaled_version >= state.version {
+        return Vec::new();
+    }
+    serde_json::from_slice::<StateEvent>(&state.document).map_or_else(|_| Vec::new(), |event| event.as_earlier())
 }
 
 /// A journaled loosening that found another state: somebody else may have put it in force, or gone past it.
@@ -124,161 +165,82 @@ fn superseded(now: &SharedState, document: &Bytes) -> Result<Option<SharedState>
     Err(Fault::new(Code::StoreUnavailable, detail))
 }
 
-/// Brings the journal and the store to the same state: a change that works and is not journaled goes to the journal, and
-/// one that is journaled and does not work yet (its worker died in between) is put in force.
-///
-/// # Errors
-/// When store or journal do not answer.
-pub async fn bring_to_journal(router: &Router) -> Result<(), Fault> {
-    for _ in 0..MAX_TRIES {
-        let state = router.store.state().await.map_err(|error| unavailable(&error))?;
-        if state.journaled_version >= state.version {
-            return Ok(());
-        }
-        let is_appended = journal_if_last(router, state.version, state.document.clone()).await?;
-        let newest = last_event(router).await?;
-        let is_ours = newest.as_ref().is_some_and(|(_, document)| *document == state.document);
-        if is_appended || is_ours {
-            let marked = router.store.mark_state_journaled(state.version).await;
-            return marked.map_err(|error| unavailable(&error));
-        }
-        if let Some((event, _)) = newest {
-            renumber(router, &state, event.version + 1).await?;
-        }
-    }
-    Err(Fault::new(
-        Code::StoreUnavailable,
-        "the state changes faster than it can be journaled",
-    ))
-}
-
-/// Gives a change that works, and is not on the journal, a version after another change that is: a loosening that was
-/// journaled and never came into force must not take a tightening's place.
-async fn renumber(router: &Router, state: &SharedState, version: u64) -> Result<(), Fault> {
-    let (Ok(event), Some(limit)) = (
-        serde_json::from_slice::<StateEvent>(&state.document),
-        state.daily_notional_limit,
-    ) else {
-        return Err(Fault::new(
-            Code::StoreUnavailable,
-            "the shared state holds a change that cannot be read",
-        ));
-    };
-    let document = serde_json::to_vec(&StateEvent { version, ..event });
-    let document = document.map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
-    let set = StateSet {
-        builds_on: state.version,
-        version,
-        daily_notional_limit: limit,
-        document: document.into(),
-        is_journaled: false,
-    };
-    // Where another worker came first, the next look shows what it made of it.
-    router
-        .store
-        .set_state(&set)
-        .await
-        .map(|_| ())
-        .map_err(|error| unavailable(&error))
-}
-
-/// Puts the newest journaled change in force where it is not.
-///
-/// # Errors
-/// When store or journal do not answer.
-pub async fn adopt_journaled(router: &Router) -> Result<(), Fault> {
-    let Some((event, document)) = last_event(router).await? else {
-        return Ok(());
-    };
-    let state = router.store.state().await.map_err(|error| unavailable(&error))?;
-    // A change that works and is not on the journal yet is not overwritten: it goes there first.
-    if event.version <= state.version || state.journaled_version < state.version {
-        return Ok(());
-    }
-    let set = change_of(&event, &document, state.version)?;
-    router
-        .store
-        .set_state(&set)
-        .await
-        .map_err(|error| unavailable(&error))?;
-    Ok(())
-}
-
-/// Returns the newest change on the journal, with its document.
-///
-/// # Errors
-/// When the journal does not answer, or holds something else.
-pub async fn last_event(router: &Router) -> Result<Option<(StateEvent, Bytes)>, Fault> {
-    let stored = router.reader.last_of(&subjects::event("state", None)).await;
-    let stored = stored.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
-    let Some(stored) = stored else { return Ok(None) };
-    let event = serde_json::from_slice(&stored.body)
-        .map_err(|error| Fault::new(Code::BusUnavailable, format!("the journal's state event: {error}")))?;
-    Ok(Some((event, stored.body)))
-}
-
-/// Returns a journaled change as the store takes it.
-///
-/// # Errors
-/// When its limit cannot be counted.
-pub fn change_of(event: &StateEvent, document: &Bytes, builds_on: u64) -> Result<StateSet, Fault> {
-    let limit = Micros::from_decimal(event.daily_notional_limit, Rounding::Down).ok_or_else(|| {
-        Fault::new(
-            Code::StoreUnavailable,
-            "the journal's state event has a limit out of range",
+fn not_journaled(fault: Fault, halted: Option<&Halted>) -> Fault {
+    let cancels = halted.map_or_else(String::new, |halted| {
+        format!(
+            "; {} orders were cancelled and {} remain",
+            halted.cancelled, halted.remaining_total
         )
-    })?;
-    Ok(StateSet {
-        builds_on,
-        version: event.version,
-        daily_notional_limit: limit,
-        document: document.clone(),
-        is_journaled: true,
+    });
+    let detail = format!(
+        "the change works, and is not on the journal yet: {}{cancels}",
+        fault.detail
+    );
+    Fault { detail, ..fault }
+}
+
+/// Whether any broker's orders leave this machine.
+fn can_trade_live(router: &Router) -> bool {
+    let mut brokers = router.brokers.values();
+    brokers.any(|broker| broker.capabilities().effects == Effects::OutliveUs)
+}
+
+/// Returns what is in force where operators have set these values.
+fn in_force(router: &Router, values: &OperatorValues) -> InForce {
+    values.over(InForce {
+        mode: Mode::Paper,
+        trading_state: TradingState::Active,
+        daily_notional_limit: router.limits.daily_notional,
+        daily_loss_limit: router.limits.daily_loss,
     })
 }
 
-/// Journals a change if no change of its version, or a later one, has been journaled; tells whether it did.
-async fn journal_if_last(router: &Router, version: u64, document: Bytes) -> Result<bool, Fault> {
-    let subject = subjects::event("state", None);
-    let last = router.reader.last_of(&subject).await;
-    let last = last.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
-    let newest: u64 = match &last {
-        Some(stored) => serde_json::from_slice::<StateEvent>(&stored.body).map_or(0, |event| event.version),
-        None => 0,
+async fn told(router: &Router) -> Result<RouterState, Fault> {
+    let control = router.control.refresh().await.map_err(|error| unavailable(&error))?;
+    let figures = match router.day.figures().await {
+        Ok((_, figures)) => Some(figures),
+        Err(fault) => {
+            tracing::debug!(%fault, "the day's profit or loss is not known");
+            None
+        }
     };
-    if newest >= version {
-        return Ok(false);
-    }
-    let expected = last.map_or(0, |stored| stored.sequence).to_string();
-    let entry = Entry {
-        message_id: format!("state:{version}:{}", ContentHash::of(&document).0),
-        subject,
-        body: document,
-        headers: vec![(EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), expected)],
+    let values = OperatorValues {
+        mode: Some(control.mode),
+        trading_state: Some(control.trading_state),
+        daily_notional_limit: control.daily_notional_limit,
+        daily_loss_limit: control.daily_loss_limit,
     };
-    match router.journal.append(entry).await {
-        Ok(_) => Ok(true),
-        // Another change was journaled at the same moment.
-        Err(AppendError::Refused(reason)) if reason.contains(WRONG_LAST_SEQUENCE) => Ok(false),
-        Err(error) => Err(Fault::new(Code::BusUnavailable, error.to_string())),
-    }
-}
-
-fn limit_in_force(router: &Router, state: &SharedState) -> Micros {
-    state.daily_notional_limit.unwrap_or(router.limits.daily_notional)
-}
-
-async fn told(router: &Router, state: &SharedState) -> Result<Answer, Fault> {
-    let trading_date = Timestamp::now().utc_date();
-    let routed = router.store.notional_routed(router.control.mode(), trading_date).await;
-    let answer = RouterState {
-        mode: router.control.mode(),
-        daily_notional_limit: limit_in_force(router, state).decimal(),
+    let in_force = in_force(router, &values);
+    let of_day = figures.as_ref().map(|figures| figures.trading_date);
+    let trading_date = control
+        .trading_date
+        .or(of_day)
+        .unwrap_or_else(|| Timestamp::now().utc_date());
+    let routed = router.store.notional_routed(control.mode, trading_date).await;
+    Ok(RouterState {
+        mode: in_force.mode,
+        trading_state: in_force.trading_state,
+        daily_notional_limit: in_force.daily_notional_limit.decimal(),
         notional_routed: routed.map_err(|error| unavailable(&error))?.decimal(),
+        daily_loss_limit: in_force.daily_loss_limit.decimal(),
+        daily_pnl: figures
+            .and_then(|figures| figures.total)
+            .map(crate::domain::money::Micros::decimal),
         trading_date,
-        version: state.version,
-    };
-    encoded(&answer)
+        version: control.version,
+        cancelled: None,
+        remaining: None,
+        remaining_total: None,
+    })
+}
+
+/// Returns a change as it stands on the journal.
+///
+/// # Errors
+/// Never for what can be told of a change.
+pub(super) fn encoded_event(event: &StateEvent) -> Result<Bytes, Fault> {
+    let document = serde_json::to_vec(event).map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
+    Ok(document.into())
 }
 
 /// Answers with the brokers and what they can do.
@@ -305,7 +267,11 @@ pub fn brokers(router: &Router) -> Result<Answer, Fault> {
     })
 }
 
-fn encoded<T: serde::Serialize>(answer: &T) -> Result<Answer, Fault> {
+/// Returns an answer of this body.
+///
+/// # Errors
+/// Never for the answers of this crate, whose JSON holds strings and exact numbers only.
+pub(super) fn encoded<T: serde::Serialize>(answer: &T) -> Result<Answer, Fault> {
     let body = serde_json::to_vec(answer).map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
     Ok(Answer {
         body,

@@ -15,6 +15,14 @@ pub const ALL: &[&str] = &[
     "after_reply",
 ];
 
+/// Every place on the way of a change of what is in force: of the state, and of locks.
+pub const OF_CHANGES: &[&str] = &[
+    "change_in_force",
+    "change_journaled",
+    "latch_in_force",
+    "latch_journaled",
+    "lift_journaled",
+];
 /// The places of an adjustment, in their order.
 pub const OF_ADJUSTMENTS: &[&str] = &["after_adjust", "after_adjust_journal", "after_adjust_mark"];
 
@@ -22,7 +30,11 @@ pub const OF_ADJUSTMENTS: &[&str] = &["after_adjust", "after_adjust_journal", "a
 #[cfg(debug_assertions)]
 pub fn reach(name: &'static str) {
     static WANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    debug_assert!(ALL.contains(&name) || OF_ADJUSTMENTS.contains(&name));
+    debug_assert!(
+        [ALL, OF_CHANGES, OF_ADJUSTMENTS]
+            .iter()
+            .any(|names| names.contains(&name))
+    );
     if WANTED.get_or_init(|| std::env::var(VARIABLE).ok()).as_deref() == Some(name) {
         tracing::error!(name, "stop point reached: the process ends here");
         std::process::abort();

@@ -154,7 +154,7 @@ impl Handler for Actor {
     }
 }
 
-pub const STATE: &str = r#"{"mode":"dry_run","daily_notional_limit":1000000.50,"notional_routed":0,"trading_date":"2026-03-01","version":3}"#;
+pub const STATE: &str = r#"{"mode":"dry_run","trading_state":"active","daily_notional_limit":1000000.50,"notional_routed":0,"daily_loss_limit":50000,"daily_pnl":null,"trading_date":"2026-03-01","version":3}"#;
 
 /// A bus, a worker and a sidecar.
 pub struct Rest {

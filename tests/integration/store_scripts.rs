@@ -12,6 +12,7 @@ use std::time::Duration;
 use order_router::brokers::conformance::Terms;
 use order_router::brokers::paper::binance;
 use order_router::config::Settings;
+use order_router::domain::control::OperatorValues;
 use order_router::domain::decimal::Decimal;
 use order_router::domain::execution::{Fill, PendingEvent, VenueReport, VenueState};
 use order_router::domain::id::{LeaseToken, OrderId};
@@ -471,7 +472,10 @@ async fn a_change_of_the_state_builds_on_the_version_it_saw() {
     let change = |builds_on: u64, limit: i64| StateSet {
         builds_on,
         version: builds_on + 1,
-        daily_notional_limit: order_router::domain::money::Micros::new(limit).unwrap(),
+        values: OperatorValues {
+            daily_notional_limit: Some(order_router::domain::money::Micros::new(limit).unwrap()),
+            ..OperatorValues::default()
+        },
         document: vec![b'x'].into(),
         is_journaled: false,
     };
@@ -492,7 +496,7 @@ async fn a_change_of_the_state_builds_on_the_version_it_saw() {
     store.mark_state_journaled(1).await.unwrap();
     let state = store.state().await.unwrap();
     assert_eq!((state.version, state.journaled_version), (2, 2));
-    assert_eq!(state.daily_notional_limit.map(|limit| limit.units()), Some(7));
+    assert_eq!(state.values.daily_notional_limit.map(|limit| limit.units()), Some(7));
 }
 
 #[tokio::test(flavor = "multi_thread")]

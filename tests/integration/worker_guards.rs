@@ -56,7 +56,7 @@ async fn patient_rig() -> Rig {
     rig
 }
 
-async fn delete_journal(client: &Client) {
+pub async fn delete_journal(client: &Client) {
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     jetstream.delete_stream(subjects::STREAM_REPORTS).await.unwrap();
 }

@@ -97,6 +97,26 @@ impl Reader {
         Ok(message.map(stored))
     }
 
+    /// Returns the first entry from a sequence on whose subject fits a pattern, or `None` when there is none.
+    ///
+    /// # Errors
+    /// When the stream does not answer.
+    pub async fn next_of(&self, pattern: &str, from_sequence: u64) -> Result<Option<Stored>, BusError> {
+        let journal = self.stream().await?;
+        let got = async {
+            match journal
+                .direct_get_next_for_subject(pattern, Some(from_sequence.max(1)))
+                .await
+            {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let message = within(self.bus.request_timeout(), "reading the journal", got).await?;
+        Ok(message.map(stored))
+    }
+
     /// Returns the extent of the journal.
     ///
     /// # Errors

@@ -19,7 +19,6 @@ use crate::sidecar::problem::{self, Failure};
 use crate::wire::object::Object;
 use crate::wire::state::{RouterState, decode_change};
 
-const ACTOR: &str = "actor";
 const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
 const UNANSWERED: &str = "no worker has answered in time; ask again";
 const CHANGE_UNANSWERED: &str = "no worker has answered in time: whether the change is in force is not known; read the \
@@ -53,12 +52,20 @@ pub(in crate::sidecar) async fn change(
     Ok(told(&context, reply))
 }
 
-/// Returns the change with its actor, which a client cannot name itself.
-fn signed(body: Bytes, actor: &str) -> Result<Bytes, Fault> {
-    Object::read(&body)?;
-    let signed = json::with_text(&body, ACTOR, actor);
+/// Returns a request with its actor, which a client cannot name itself.
+///
+/// # Errors
+/// `malformed` for what is no object, `unknown_field` where it names an actor.
+pub(super) fn with_actor(body: &Bytes, actor: &str) -> Result<Bytes, Fault> {
+    const ACTOR: &str = "actor";
+    Object::read(body)?;
     let own_actor = || Fault::field(Code::UnknownField, ACTOR, "is not a field of this request");
-    let signed = signed.ok_or_else(own_actor)?;
+    json::with_text(body, ACTOR, actor).ok_or_else(own_actor)
+}
+
+/// Returns the change with its actor.
+fn signed(body: Bytes, actor: &str) -> Result<Bytes, Fault> {
+    let signed = with_actor(&body, actor)?;
     decode_change(&signed)?;
     Ok(signed)
 }

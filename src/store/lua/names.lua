@@ -1,6 +1,6 @@
 -- Returns names that stand in an index or in a set, under the epoch: an emptied store must not answer "none".
 --
--- KEYS  1 meta, 2 an index key or a set of open orders · ARGV  1 epoch, 2 `index` or `open`, 3 the most
+-- KEYS  1 meta, 2 an index key, a set of open orders, or the set of those sets · ARGV  1 epoch, 2 `index` or `open`, 3 the most
 -- Returns {'names', name, …}
 local bad = stale()
 if bad then return bad end

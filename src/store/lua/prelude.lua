@@ -29,6 +29,17 @@ local function moves_fit(moves)
   return true
 end
 
+-- Adds an order to a set of open orders, or takes it out; `all` holds the keys of the sets that are not empty.
+local function enter_open(set, name, all)
+  redis.call('SADD', set, name)
+  redis.call('SADD', all, set)
+end
+
+local function leave_open(set, name, all)
+  redis.call('SREM', set, name)
+  if redis.call('EXISTS', set) == 0 then redis.call('SREM', all, set) end
+end
+
 local function move_sums(moves, day_ttl_ms)
   for _, move in ipairs(moves) do
     local key = KEYS[move[1]]

@@ -1,7 +1,7 @@
 -- Releases a claim that was never sent: everything it reserved is given back, and the id is free again.
 --
--- KEYS  1 meta, 2 leases, 3 order record, 4 index key, 5 open set, 6 what makes another order its duplicate, then those
---       of the moves
+-- KEYS  1 meta, 2 leases, 3 order record, 4 index key, 5 open set, 6 what makes another order its duplicate,
+--       7 keys of the open sets, then those of the moves
 -- ARGV  1 epoch, 2 name, 3 lease token, 4 moves (JSON: {key index, field, delta, daily}), 5 ttl of a day's counters (ms)
 -- Returns {'released'}, or {'kept'} where the order is not claimed under this lease (any more).
 local bad = stale()
@@ -13,6 +13,6 @@ if not moves_fit(moves) then return {'kept'} end
 move_sums(moves, ARGV[5])
 redis.call('DEL', KEYS[3], KEYS[4])
 redis.call('ZREM', KEYS[2], ARGV[2])
-redis.call('SREM', KEYS[5], ARGV[2])
+leave_open(KEYS[5], ARGV[2], KEYS[7])
 if redis.call('GET', KEYS[6]) == ARGV[2] then redis.call('DEL', KEYS[6]) end
 return {'released'}

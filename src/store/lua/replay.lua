@@ -1,7 +1,7 @@
 -- Applies journal events to a store that is being healed, or late ones after it: each order's versions once, in the
 -- journal's order.
 --
--- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, then those the commands name by their index
+-- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
 -- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 ttl of a day's counters (ms), then for each event a command (JSON) and a
 --       document:
 --         k order record, i index key, op open set, du due set (key indices), n name, o order id, h content hash
@@ -71,13 +71,13 @@ for at = 4, #ARGV, 2 do
       redis.call('HSET', record, 'st', 'open', 'h', c.h, 'o', c.o, 'v', c.v, 'jv', c.v, 'seq',
         string.format('%.0f', c.q), 'doc', doc)
       redis.call('SET', KEYS[c.i], c.n)
-      redis.call('SADD', KEYS[c.op], c.n)
+      enter_open(KEYS[c.op], c.n, KEYS[5])
     else
       redis.call('HSET', record, 'st', c.st, 'h', c.h, 'o', c.o, 'v', c.v, 'jv', c.v, 'seq',
         string.format('%.0f', c.q))
       redis.call('PEXPIRE', record, c.ttl)
       redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
-      redis.call('SREM', KEYS[c.op], c.n)
+      leave_open(KEYS[c.op], c.n, KEYS[5])
     end
     redis.call('HSET', record, 'fs', first or string.format('%.0f', c.q))
     redis.call('ZREM', KEYS[3], c.n)

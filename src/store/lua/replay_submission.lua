@@ -1,7 +1,7 @@
 -- Applies the journal's submissions and releases to a store that is being healed, or late ones after it, in the
 -- journal's order. An order known only by its submission counts as being sent: reserved in full, and asked about.
 --
--- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, then those the commands name by their index
+-- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
 -- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 ttl of a day's counters (ms), 4 lease (ms), then for each
 --       event a command (JSON) and the order's document:
 --         k order record, i index key, op open set (key indices), n name, o order id, h content hash
@@ -44,12 +44,12 @@ for at = 5, #ARGV, 2 do
       move_sums(c.d, ARGV[3])
       redis.call('HSET', record, 'doc', doc, 'net', c.w)
       redis.call('SET', KEYS[c.i], c.n)
-      redis.call('SADD', KEYS[c.op], c.n)
+      enter_open(KEYS[c.op], c.n, KEYS[5])
       redis.call('ZADD', KEYS[4], now + tonumber(ARGV[4]), c.n)
     else
       redis.call('PEXPIRE', record, c.ttl)
       redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
-      redis.call('SREM', KEYS[c.op], c.n)
+      leave_open(KEYS[c.op], c.n, KEYS[5])
       redis.call('ZREM', KEYS[4], c.n)
     end
   end

@@ -15,7 +15,7 @@
 --         w orders of this second {key index, most}; they count here, whatever becomes of the order · m whether they do
 --         u duplicates {key index, window (ms), whether one is stopped} or false
 --       and for `claim` and `reduce`
---         op open set (key index), t lease token, l lease (ms), d moves {key index, field, delta, daily}
+--         op open set, oa keys of the open sets (key indices), t lease token, l lease (ms), d moves {key index, field, delta, daily}
 --         s the set of names of sums (key index), sn the name of these
 -- Returns for each order
 --         {'known', stage, hash, order id, version, journaled version, journal sequence}
@@ -95,7 +95,7 @@ local function claim(c, doc)
   redis.call('PERSIST', record)
   redis.call('SET', KEYS[c.i], c.n)
   redis.call('ZADD', KEYS[3], now + c.l, c.n)
-  redis.call('SADD', KEYS[c.op], c.n)
+  enter_open(KEYS[c.op], c.n, KEYS[c.oa])
 end
 
 local function judge(c, doc)

@@ -1,6 +1,6 @@
 -- Books one effect of an order: its next version, the moves of the sums, and the event in the outbox, all or nothing.
 --
--- KEYS  1 meta, 2 leases, 3 outbox, then those the commands name by their index
+-- KEYS  1 meta, 2 leases, 3 outbox, 4 state, 5 keys of the open sets, then those the commands name by their index
 -- ARGV  1 epoch, 2 time to live of a day's counters (ms), then for each order a command (JSON) and a document:
 --         k order record, op open set, du due set (key indices), n name, o order id
 --         v the version this builds on, t the lease it needs or '', s the settlement's own id
@@ -9,7 +9,7 @@
 -- Returns for each order
 --         {'booked', version, document, …}: the events before this one that are not on the journal, in order
 --         {'superseded', document}: another effect came first; the order's latest document ('' once journaled and ended)
---         {'lease'} the lease is another's · {'late'} past the deadline · {'missing'} or another order's id · {'inexact'}
+--         {'lease'} the lease is another's · {'late'} past the deadline · {'halted'} nothing new takes effect · {'missing'} or another order's id · {'inexact'}
 -- Idempotent: the same settlement a second time is answered 'booked' and changes nothing.
 local bad = stale()
 if bad then return bad end
@@ -41,6 +41,8 @@ local function one(c, doc)
   if version ~= c.v or known[1] == 'denied' then return {'superseded', known[6] or ''} end
   if c.t ~= '' and known[4] ~= c.t then return {'lease'} end
   if c.dl > 0 and now >= c.dl then return {'late'} end
+  -- A deadline stands where this settlement is the sending: a paper venue's effect may not begin while trading is halted.
+  if c.dl > 0 and redis.call('HGET', KEYS[4], 'trading_state') == 'halted' then return {'halted'} end
   if not moves_fit(c.d) then return {'inexact'} end
   local answer = pending(record, journaled, version, known[6])
   if version > journaled and known[6] then
@@ -52,7 +54,7 @@ local function one(c, doc)
   redis.call('PERSIST', record)
   redis.call('ZREM', KEYS[2], c.n)
   redis.call('ZADD', KEYS[3], 'NX', now, c.n)
-  if c.st == 'ended' then redis.call('SREM', KEYS[c.op], c.n) else redis.call('SADD', KEYS[c.op], c.n) end
+  if c.st == 'ended' then leave_open(KEYS[c.op], c.n, KEYS[5]) else enter_open(KEYS[c.op], c.n, KEYS[5]) end
   if c.at > 0 then redis.call('ZADD', KEYS[c.du], c.at, c.n) else redis.call('ZREM', KEYS[c.du], c.n) end
   return answer
 end

@@ -1,10 +1,11 @@
 -- Turns a claimed order into one that is being sent, immediately before the first byte: from here on nobody releases it.
 --
--- KEYS  1 meta, 2 leases, 3 order record
+-- KEYS  1 meta, 2 leases, 3 order record, 4 state
 -- ARGV  1 epoch, 2 name, 3 order id, 4 lease token, 5 lease (ms), 6 deadline (ms, Redis' clock)
 --       7 the timestamp the request carries, 8 journal sequence of its submitting event
 --       9 what it reserves (JSON: {key, field, delta, daily}), for whoever has to undo it
--- Returns {'sending'} · {'lease'} not claimed under this lease (any more) · {'late'} past the deadline
+-- Returns {'sending'} · {'lease'} not claimed under this lease (any more) · {'late'} past the deadline ·
+--         {'halted'} trading is halted
 -- Idempotent: the same start a second time is answered 'sending' and changes nothing.
 local bad = stale()
 if bad then return bad end
@@ -14,6 +15,7 @@ if known[1] == 'sending' and known[4] == ARGV[7] then return {'sending'} end
 if known[1] ~= 'claimed' then return {'lease'} end
 local now = now_ms()
 if now >= tonumber(ARGV[6]) then return {'late'} end
+if redis.call('HGET', KEYS[4], 'trading_state') == 'halted' then return {'halted'} end
 redis.call('HSET', KEYS[3], 'st', 'sending', 'sent', string.format('%.0f', now), 'req', ARGV[7], 'sq', ARGV[8],
   'net', ARGV[9])
 redis.call('ZADD', KEYS[2], now + tonumber(ARGV[5]), ARGV[2])

@@ -1,0 +1,338 @@
+//! Latches as the bus tells of them: locks that stay until somebody lifts them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::grammar::{self, CivilDate, UtcTimestamp};
+use super::object::Object;
+use super::state::{MAX_NOTE_CHARACTERS, note};
+use crate::domain::control::{Latch, LatchScope};
+use crate::domain::id::{AccountId, BrokerId, VenueId};
+use crate::domain::intent::Symbol;
+use crate::domain::metadata::Metadata;
+use crate::domain::terms::Mode;
+use crate::domain::time::{Timestamp, TradingDate};
+use crate::fault::Fault;
+
+/// The most locks one answer names.
+pub const MAX_LISTED: usize = 500;
+/// The longest name of a lock, in characters.
+pub const MAX_LATCH_ID_CHARACTERS: usize = 256;
+
+/// What a lock closes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum LockScope {
+    /// Everything.
+    All,
+    /// One account.
+    Account {
+        /// The account.
+        #[schemars(regex(pattern = grammar::TOKEN))]
+        account_id: String,
+    },
+    /// One symbol of one venue, for all accounts.
+    Symbol {
+        /// The venue.
+        #[schemars(regex(pattern = grammar::VENUE))]
+        venue: String,
+        /// The symbol.
+        #[schemars(regex(pattern = grammar::SYMBOL), length(max = 128))]
+        symbol: String,
+    },
+    /// One broker.
+    Broker {
+        /// The broker.
+        #[schemars(regex(pattern = grammar::TOKEN))]
+        broker: String,
+    },
+}
+
+/// A lock that stays until somebody lifts it: in its scope only reductions pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lock {
+    /// What it is lifted by.
+    pub latch_id: String,
+    /// What it closes.
+    pub scope: LockScope,
+    /// The mode whose orders it stops.
+    pub mode: Mode,
+    /// The rule that closed it, or `operator`.
+    pub rule_id: String,
+    /// A sentence for people.
+    pub message: String,
+    /// The figures it was closed by.
+    pub metadata: Metadata,
+    /// Since when.
+    #[schemars(with = "UtcTimestamp")]
+    pub since: Timestamp,
+    /// The day it was closed on.
+    #[schemars(with = "Option<CivilDate>")]
+    pub trading_date: Option<TradingDate>,
+    /// Who closed it: an operator, or `order-router` for a rule.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What happened to a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LockChange {
+    /// It is closed from now on.
+    Locked,
+    /// It is open again.
+    Lifted,
+}
+
+/// The journal's record of a lock that was closed or lifted (`orders.events.lock.{account}`, `_` where it is no
+/// account's).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LockEvent {
+    /// What happened.
+    pub event: LockChange,
+    /// Who did it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    #[schemars(with = "UtcTimestamp")]
+    pub timestamp: Timestamp,
+    /// The lock.
+    pub lock: Lock,
+}
+
+/// The locks in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LocksAnswer {
+    /// The locks, the newest first, at most 500.
+    #[schemars(length(max = MAX_LISTED))]
+    pub items: Vec<Lock>,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// Closes an account, a symbol, a broker or everything to all but reductions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LockSetRequest {
+    /// What to close.
+    pub scope: LockScope,
+    /// Who closes it.
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    pub actor: String,
+    /// Why.
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    pub reason: String,
+}
+
+/// Lifts a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LockLiftRequest {
+    /// Which one.
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_LATCH_ID_CHARACTERS))]
+    pub latch_id: String,
+    /// Who lifts it.
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    pub actor: String,
+    /// Why.
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    pub reason: String,
+}
+
+/// A checked request to close something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockSet {
+    /// What to close.
+    pub scope: LatchScope,
+    /// Who closes it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl From<&LatchScope> for LockScope {
+    fn from(scope: &LatchScope) -> Self {
+        match scope {
+            LatchScope::All => Self::All,
+            LatchScope::Account(account_id) => Self::Account {
+                account_id: account_id.to_string(),
+            },
+            LatchScope::Symbol(venue, symbol) => Self::Symbol {
+                venue: venue.to_string(),
+                symbol: symbol.to_string(),
+            },
+            LatchScope::Broker(broker) => Self::Broker {
+                broker: broker.to_string(),
+            },
+        }
+    }
+}
+
+impl LockScope {
+    /// Returns what it closes, or `None` where a name in it is none.
+    pub fn latch_scope(&self) -> Option<LatchScope> {
+        Some(match self {
+            Self::All => LatchScope::All,
+            Self::Account { account_id } => LatchScope::Account(AccountId::new(account_id).ok()?),
+            Self::Symbol { venue, symbol } => {
+                LatchScope::Symbol(VenueId::new(venue).ok()?, Symbol::normalised(symbol).ok()?)
+            }
+            Self::Broker { broker } => LatchScope::Broker(BrokerId::new(broker).ok()?),
+        })
+    }
+}
+
+impl Lock {
+    /// Returns a latch as it is told of.
+    pub fn of(latch: &Latch, actor: &str, reason: &str) -> Self {
+        Self {
+            latch_id: latch.latch_id.to_string(),
+            scope: LockScope::from(&latch.scope),
+            mode: latch.mode,
+            rule_id: latch.rule_id.to_string(),
+            message: latch.message.clone(),
+            metadata: latch.metadata.clone(),
+            since: latch.since,
+            trading_date: latch.trading_date,
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Returns the latch, or `None` where a name in it is none.
+    pub fn latch(&self) -> Option<Latch> {
+        Some(Latch {
+            latch_id: self.latch_id.as_str().into(),
+            scope: self.scope.latch_scope()?,
+            mode: self.mode,
+            rule_id: self.rule_id.as_str().into(),
+            message: self.message.clone(),
+            metadata: self.metadata.clone(),
+            since: self.since,
+            trading_date: self.trading_date,
+        })
+    }
+}
+
+/// Reads what is to be closed.
+///
+/// # Errors
+/// `malformed`, `invalid_field` or `unknown_field`.
+pub fn decode_set(body: &[u8]) -> Result<LockSet, Fault> {
+    let mut object = Object::read(body)?;
+    let mut scope = object
+        .optional_object("scope.")?
+        .ok_or_else(|| object.invalid("scope", "is required"))?;
+    let kind = scope.required_text("kind", |text| Ok::<_, String>(text.to_owned()))?;
+    let closes = match kind.as_str() {
+        "all" => LatchScope::All,
+        "account" => LatchScope::Account(scope.required_text("account_id", AccountId::new)?),
+        "symbol" => LatchScope::Symbol(
+            scope.required_text("venue", VenueId::new)?,
+            scope.required_text("symbol", Symbol::normalised)?,
+        ),
+        "broker" => LatchScope::Broker(scope.required_text("broker", BrokerId::new)?),
+        _ => return Err(scope.invalid("kind", "must be all, account, symbol or broker")),
+    };
+    scope.finish()?;
+    let actor = object.required_text("actor", note)?;
+    let reason = object.required_text("reason", note)?;
+    object.finish()?;
+    Ok(LockSet {
+        scope: closes,
+        actor,
+        reason,
+    })
+}
+
+/// Reads which lock is to be lifted.
+///
+/// # Errors
+/// `malformed`, `invalid_field` or `unknown_field`.
+pub fn decode_lift(body: &[u8]) -> Result<LockLiftRequest, Fault> {
+    let mut object = Object::read(body)?;
+    let request = LockLiftRequest {
+        latch_id: object.required_text("latch_id", latch_id)?,
+        actor: object.required_text("actor", note)?,
+        reason: object.required_text("reason", note)?,
+    };
+    object.finish()?;
+    Ok(request)
+}
+
+fn latch_id(text: &str) -> Result<String, String> {
+    let characters = text.chars().count();
+    if (1..=MAX_LATCH_ID_CHARACTERS).contains(&characters) && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "must be 1-{MAX_LATCH_ID_CHARACTERS} characters without control characters"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_names_one_thing_and_nothing_else() {
+        let read = |scope: &str| {
+            decode_set(format!(r#"{{"scope":{scope},"actor":"a","reason":"r"}}"#).as_bytes())
+                .map(|set| set.scope.to_string())
+                .map_err(|fault| fault.field.unwrap_or_default())
+        };
+        for (scope, expected) in [
+            (r#"{"kind":"all"}"#, Ok("all")),
+            (r#"{"kind":"account","account_id":"fund-7"}"#, Ok("account.fund-7")),
+            (
+                r#"{"kind":"symbol","venue":"binance.spot","symbol":"btc/usdt"}"#,
+                Ok("symbol.binance.spot.BTCUSDT"),
+            ),
+            (r#"{"kind":"broker","broker":"ibkr"}"#, Ok("broker.ibkr")),
+            (r#"{"kind":"everything"}"#, Err("scope.kind")),
+            (r#"{"kind":"account"}"#, Err("scope.account_id")),
+            (r#"{"kind":"all","account_id":"a"}"#, Err("scope.account_id")),
+            (r#"{"kind":"symbol","symbol":"BTCUSDT"}"#, Err("scope.venue")),
+            ("{}", Err("scope.kind")),
+            ("null", Err("scope")),
+        ] {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(read(scope), expected, "{scope}");
+        }
+    }
+
+    #[test]
+    fn a_lock_makes_its_latch_again() {
+        for scope in [
+            LatchScope::All,
+            LatchScope::Account(AccountId::new("a").unwrap()),
+            LatchScope::Broker(BrokerId::new("ibkr").unwrap()),
+            LatchScope::Symbol(VenueId::new("binance.spot").unwrap(), Symbol::normalised("X").unwrap()),
+        ] {
+            let latch = Latch {
+                latch_id: Latch::id_of(Mode::Paper, &scope, "operator"),
+                scope,
+                mode: Mode::Paper,
+                rule_id: "operator".into(),
+                message: "closed".to_owned(),
+                metadata: Metadata::new().with("value", 7),
+                since: Timestamp::from_milliseconds(5),
+                trading_date: TradingDate::parse("2026-03-02"),
+            };
+            let event = LockEvent {
+                event: LockChange::Locked,
+                actor: "a".to_owned(),
+                reason: "r".to_owned(),
+                timestamp: latch.since,
+                lock: Lock::of(&latch, "a", "r"),
+            };
+            let written = serde_json::to_vec(&event).unwrap();
+            let read: LockEvent = serde_json::from_slice(&written).unwrap();
+            assert_eq!(read, event);
+            assert_eq!(read.lock.latch(), Some(latch));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The shared state and the journal: which of the two leads, and how one catches up with the other.
+
+use bytes::Bytes;
+
+use super::claim::unavailable;
+use super::router::Router;
+use super::state::{MAX_TRIES, encoded_event};
+use super::stop_point;
+use crate::bus::headers::EXPECTED_LAST_SUBJECT_SEQUENCE;
+use crate::bus::journal::{AppendError, Entry};
+use crate::bus::subjects;
+use crate::domain::id::ContentHash;
+use crate::fault::{Code, Fault};
+use crate::store::state::{SharedState, StateSet};
+use crate::wire::state::StateEvent;
+
+/// What JetStream says of an append whose subject has moved on (its error 10071).
+const WRONG_LAST_SEQUENCE: &str = "wrong last sequence";
+
+/// Brings the journal and the store to the same state: a change that works and is not journaled goes to the journal, and
+/// one that is journaled and does not work yet (its worker died in between) is put in force.
+///
+/// # Errors
+/// When store or journal do not answer.
+pub async fn bring_to_journal(router: &Router) -> Result<(), Fault> {
+    for _ in 0..MAX_TRIES {
+        let state = router.store.state().await.map_err(|error| unavailable(&error))?;
+        if state.journaled_version >= state.version {
+            return Ok(());
+        }
+        let is_appended = journal_if_last(router, state.version, state.document.clone()).await?;
+        let newest = last_event(router).await?;
+        let is_ours = newest.as_ref().is_some_and(|(_, document)| *document == state.document);
+        if is_appended || is_ours {
+            stop_point::reach("change_journaled");
+            let marked = router.store.mark_state_journaled(state.version).await;
+            return marked.map_err(|error| unavailable(&error));
+        }
+        if let Some((event, _)) = newest {
+            renumber(router, &state, &event).await?;
+        }
+    }
+    Err(Fault::new(
+        Code::StoreUnavailable,
+        "the state changes faster than it can be journaled",
+    ))
+}
+
+/// Gives a change that works, and is not on the journal, a version after another change that is: a loosening that was
+/// journaled and never came into force must not take a tightening's place. What the other one tightened is kept.
+async fn renumber(router: &Router, state: &SharedState, newest: &StateEvent) -> Result<(), Fault> {
+    let unreadable = || {
+        Fault::new(
+            Code::StoreUnavailable,
+            "the shared state holds a change that cannot be read",
+        )
+    };
+    let event = serde_json::from_slice::<StateEvent>(&state.document).map_err(|_| unreadable())?;
+    let values = state.values.tightened_by(newest.values().ok_or_else(unreadable)?);
+    let version = newest.version + 1;
+    let set = StateSet {
+        builds_on: state.version,
+        version,
+        values,
+        document: encoded_event(&StateEvent { version, ..event }.with_values(values))?,
+        is_journaled: false,
+    };
+    // Where another worker came first, the next look shows what it made of it.
+    let outcome = router.store.set_state(&set).await;
+    outcome.map(|_| ()).map_err(|error| unavailable(&error))
+}
+
+/// Puts the newest journaled change in force where it is not.
+///
+/// # Errors
+/// When store or journal do not answer.
+pub async fn adopt_journaled(router: &Router) -> Result<(), Fault> {
+    let Some((event, document)) = last_event(router).await? else {
+        return Ok(());
+    };
+    let state = router.store.state().await.map_err(|error| unavailable(&error))?;
+    // A change that works and is not on the journal yet is not overwritten: it goes there first.
+    if event.version <= state.version || state.journaled_version < state.version {
+        return Ok(());
+    }
+    let set = change_of(&event, &document, state.version)?;
+    router
+        .store
+        .set_state(&set)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    Ok(())
+}
+
+/// Returns the newest change on the journal, with its document.
+///
+/// # Errors
+/// When the journal does not answer, or holds something else.
+pub async fn last_event(router: &Router) -> Result<Option<(StateEvent, Bytes)>, Fault> {
+    let stored = router
+        .reader
+        .last_of(&subjects::event(subjects::STATE_EVENT, None))
+        .await;
+    let stored = stored.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
+    let Some(stored) = stored else { return Ok(None) };
+    let event = serde_json::from_slice(&stored.body)
+        .map_err(|error| Fault::new(Code::BusUnavailable, format!("the journal's state event: {error}")))?;
+    Ok(Some((event, stored.body)))
+}
+
+/// Returns a journaled change as the store takes it.
+///
+/// # Errors
+/// When one of its limits cannot be counted.
+pub fn change_of(event: &StateEvent, document: &Bytes, builds_on: u64) -> Result<StateSet, Fault> {
+    let out_of_range = || {
+        Fault::new(
+            Code::StoreUnavailable,
+            "the journal's state event has a limit out of range",
+        )
+    };
+    Ok(StateSet {
+        builds_on,
+        version: event.version,
+        values: event.values().ok_or_else(out_of_range)?,
+        document: document.clone(),
+        is_journaled: true,
+    })
+}
+
+/// Journals a change if no change of its version, or a later one, has been journaled; tells whether it did.
+///
+/// # Errors
+/// When the journal does not answer: it may be on it then.
+pub(super) async fn journal_if_last(router: &Router, version: u64, document: Bytes) -> Result<bool, Fault> {
+    let subject = subjects::event(subjects::STATE_EVENT, None);
+    let last = router.reader.last_of(&subject).await;
+    let last = last.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
+    let newest: u64 = match &last {
+        Some(stored) => serde_json::from_slice::<StateEvent>(&stored.body).map_or(0, |event| event.version),
+        None => 0,
+    };
+    if newest >= version {
+        return Ok(false);
+    }
+    let message_id = format!("state:{version}:{}", ContentHash::of(&document).0);
+    let after = last.map_or(0, |stored| stored.sequence);
+    let appended = append_after(router, subject, message_id, document, after).await?;
+    Ok(appended.is_some())
+}
+
+/// Appends an event if nothing has been appended to its subject after a sequence; returns its own, or `None` where
+/// something has.
+///
+/// # Errors
+/// When the journal does not answer: it may be on it then.
+pub(super) async fn append_after(
+    router: &Router,
+    subject: String,
+    message_id: String,
+    document: Bytes,
+    sequence: u64,
+) -> Result<Option<u64>, Fault> {
+    let entry = Entry {
+        message_id,
+        subject,
+        body: document,
+        headers: vec![(EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), sequence.to_string())],
+    };
+    match router.journal.append(entry).await {
+        Ok(sequence) => Ok(Some(sequence)),
+        // Another change was journaled at the same moment.
+        Err(AppendError::Refused(reason)) if reason.contains(WRONG_LAST_SEQUENCE) => Ok(None),
+        Err(error) => Err(Fault::new(Code::BusUnavailable, error.to_string())),
+    }
+}

@@ -1,0 +1,260 @@
+//! The kill switch: nothing new takes effect, everything open is cancelled, and it stays so.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use order_router::bus::subjects;
+use order_router::config::brokers::RestFill;
+use order_router::domain::terms::{OrderStatus, TradingState};
+use order_router::domain::time::Timestamp;
+use order_router::fault::Code;
+use order_router::store::settle::{Settle, Settled};
+use order_router::wire::report::ExecutionReport;
+use order_router::wire::state::RouterState;
+
+use crate::conformance_store::whole_store;
+use crate::rig::{Client, Rig, SOON, ibkr, intent};
+use crate::store_scripts::{claimed, filled, settlement};
+use crate::support::poll;
+
+const HALT: &str = r#""trading_state":"halted""#;
+const RESUME: &str = r#""trading_state":"active""#;
+const OPEN_SETS: &str = "open_sets";
+
+/// A rig whose orders at `ibkr` stay open.
+async fn rig() -> Rig {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    rig
+}
+
+/// Leaves orders open in two accounts, and one filled; returns the ids of those that are open.
+async fn some_open(client: &Client) -> BTreeSet<String> {
+    let bodies = (0..30).map(|n| {
+        let account = if n % 2 == 0 { "\"fund-7\"" } else { "\"fund-8\"" };
+        ibkr(&format!("o{n}"), &[("account_id", account)])
+    });
+    let reports = join_all(bodies.map(|body| async move { client.report(&body).await })).await;
+    assert!(
+        reports
+            .iter()
+            .all(|report| report.status == OrderStatus::PartiallyFilled)
+    );
+    client.report(&intent("filled", &[])).await;
+    reports.into_iter().map(|report| report.order_id).collect()
+}
+
+/// Returns the ids of orders whose last report on the journal says that they are cancelled.
+async fn cancelled(client: &Client) -> BTreeSet<String> {
+    let reports = client.reports().await;
+    let cancelled = reports
+        .into_iter()
+        .filter(|report| report.status == OrderStatus::Cancelled);
+    cancelled.map(|report| report.order_id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn halting_cancels_every_open_order_and_stops_every_new_one_on_all_workers() {
+    let rig = rig().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    let open = some_open(&client).await;
+    assert_eq!(rig.store().await[OPEN_SETS].len(), 2);
+    let state = client.set_state(HALT).await.unwrap();
+    assert_eq!(
+        (
+            state.trading_state,
+            state.cancelled,
+            state.remaining,
+            state.remaining_total
+        ),
+        (TradingState::Halted, Some(30), Some(vec![]), Some(0))
+    );
+    assert_eq!(cancelled(&client).await, open);
+    assert!(
+        !rig.store_keys()
+            .await
+            .iter()
+            .any(|key| key == OPEN_SETS || key.starts_with("open:"))
+    );
+    for n in 0..10 {
+        assert_eq!(
+            client.fault(&intent(&format!("h{n}"), &[])).await.code,
+            Code::TradingHalted
+        );
+        assert_eq!(
+            client.fault(&ibkr(&format!("i{n}"), &[])).await.code,
+            Code::TradingHalted
+        );
+    }
+    // A second time there is nothing left to do, and it is on the journal all the same.
+    let again = client.set_state(HALT).await.unwrap();
+    assert_eq!(
+        (again.version, again.cancelled, again.remaining_total),
+        (2, Some(0), Some(0))
+    );
+    let resumed = client.set_state(RESUME).await.unwrap();
+    assert_eq!(
+        (resumed.cancelled, resumed.remaining, resumed.remaining_total),
+        (None, None, None)
+    );
+    client.report(&ibkr("resumed", &[])).await;
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_stays_through_restarts_and_the_loss_of_redis() {
+    let mut rig = rig().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    some_open(&client).await;
+    client.set_state(HALT).await.unwrap();
+    worker.drain(SOON).await;
+    let worker = rig.worker().await;
+    assert_eq!(client.state().await.trading_state, TradingState::Halted);
+    for empty in [false, true] {
+        rig.redis.kill9();
+        if empty {
+            rig.redis.restart_empty().await;
+        } else {
+            rig.redis.restart().await;
+        }
+        assert_eq!(client.state().await.trading_state, TradingState::Halted);
+        assert_eq!(
+            client.fault(&intent(&format!("after-{empty}"), &[])).await.code,
+            Code::TradingHalted
+        );
+    }
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claimed_order_takes_no_effect_any_more_and_is_told_of_until_it_is_released() {
+    let mut rig = rig().await;
+    rig.settings.redis.lease_ms = 60_000;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let store = whole_store(&rig).await;
+    let (order, lease) = claimed(&rig, &store, 100).await;
+    let deadline = Timestamp::now().after(Duration::from_secs(2));
+    let body = format!(r#"{{{HALT},"actor":"ops","reason":"test"}}"#);
+    let reply = client
+        .caller
+        .request(subjects::STATE_SET, body.into(), deadline)
+        .await
+        .unwrap();
+    let state: RouterState = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(
+        (state.cancelled, state.remaining, state.remaining_total),
+        (Some(0), Some(vec![order.order_id.to_string()]), Some(1))
+    );
+    let first = |deadline: Option<Timestamp>| Settle {
+        lease: Some(lease.clone()),
+        deadline,
+        ..settlement(&filled(&order, 40))
+    };
+    let before = rig.store().await;
+    let sending = first(Some(Timestamp::now().after(SOON)));
+    assert_eq!(store.settle(sending).await, Ok(Settled::Halted));
+    assert_eq!(rig.store().await, before);
+    // What a venue has done counts whatever is in force.
+    assert_eq!(store.settle(first(None)).await, Ok(Settled::Booked(vec![])));
+    poll::until(SOON, "the other workers' turn: it is cancelled", async || {
+        cancelled(&client).await.contains(order.order_id.as_str())
+    })
+    .await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_given_back_when_trading_is_halted_under_way_and_its_id_is_free() {
+    let rig = rig().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    // Orders are on their way all the time: none of them is open when the halt is answered, or after it.
+    let load = async {
+        let orders = (0..400).map(|n| {
+            let body = ibkr(&format!("l{n}"), &[("quantity", "1")]);
+            let client = &client;
+            async move { client.submit(&body).await }
+        });
+        join_all(orders).await
+    };
+    let halt = async {
+        poll::until(SOON, "orders are through", async || {
+            client.reader.info().await.unwrap().last_sequence >= 20
+        })
+        .await;
+        client.set_state(HALT).await.unwrap()
+    };
+    let (answers, state) = tokio::join!(load, halt);
+    assert_eq!(
+        (state.remaining_total, state.trading_state),
+        (Some(0), TradingState::Halted)
+    );
+    rig.quiet().await;
+    assert!(
+        !rig.store_keys()
+            .await
+            .iter()
+            .any(|key| key.starts_with("open:") || key == OPEN_SETS)
+    );
+    let ended: BTreeSet<String> = client
+        .reports()
+        .await
+        .into_iter()
+        .filter(|report| report.status.is_ended())
+        .map(|report| report.order_id)
+        .collect();
+    for answer in answers.into_iter().flatten() {
+        let report = ExecutionReport::decode(&answer.body).unwrap();
+        assert!(report.is_receipt() || ended.contains(&report.order_id), "{report:?}");
+    }
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
+async fn what_a_worker_did_not_cancel_that_died_on_halting_the_others_cancel() {
+    let rig = rig().await;
+    let client = rig.caller().await;
+    let first = rig.worker().await;
+    let open = some_open(&client).await;
+    first.drain(SOON).await;
+    let mut victim = rig.worker_process(Some("change_in_force")).await;
+    let halting = tokio::time::timeout(Duration::from_secs(2), client.set_state(HALT));
+    let (_, ended) = tokio::join!(halting, victim.process().wait(SOON));
+    assert!(!ended.success());
+    assert!(cancelled(&client).await.is_empty());
+    let other = rig.worker().await;
+    poll::until(SOON, "everything is cancelled", async || {
+        cancelled(&client).await == open
+    })
+    .await;
+    assert_eq!(client.state().await.trading_state, TradingState::Halted);
+    other.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_set_of_open_sets_is_rebuilt_with_the_orders() {
+    let rig = rig().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let open = some_open(&client).await;
+    rig.quiet().await;
+    let before = rig.store().await[OPEN_SETS].clone();
+    rig.redis.flushall().await;
+    client.state().await;
+    assert_eq!(rig.store().await[OPEN_SETS], before);
+    let state = client.set_state(HALT).await.unwrap();
+    assert_eq!((state.cancelled, state.remaining_total), (Some(30), Some(0)));
+    assert_eq!(cancelled(&client).await, open);
+    worker.drain(SOON).await;
+}

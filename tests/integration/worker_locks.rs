@@ -1,0 +1,341 @@
+//! Latches: set at once, journaled, restored in the journal's order, and lifted for good.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use order_router::bus::client::CallError;
+use order_router::bus::subjects;
+use order_router::domain::control::{Latch, LatchScope};
+use order_router::domain::id::AccountId;
+use order_router::domain::metadata::Metadata;
+use order_router::domain::terms::Mode;
+use order_router::domain::time::{Timestamp, TradingDate};
+use order_router::fault::Code;
+use order_router::wire::latch::{Lock, LockChange, LockEvent, LocksAnswer};
+use order_router::worker::locks;
+
+use crate::rig::{Client, Rig, SOON, intent};
+use crate::support::poll;
+use crate::worker_guards::delete_journal;
+
+const ALL: &str = r#"{"kind":"all"}"#;
+const FUND: &str = r#"{"kind":"account","account_id":"fund-7"}"#;
+const OF_FUND: &str = "paper.account.fund-7.operator";
+const OF_ALL: &str = "paper.all.operator";
+
+impl Client {
+    /// Closes a scope.
+    pub async fn lock(&self, scope: &str) -> Result<Lock, CallError> {
+        let body = format!(r#"{{"scope":{scope},"actor":"ops","reason":"news"}}"#);
+        let told = self.call(subjects::LOCKS_SET, &body).await?;
+        Ok(serde_json::from_slice(&told).unwrap())
+    }
+
+    /// Lifts a lock.
+    pub async fn lift(&self, latch_id: &str) -> Result<Lock, CallError> {
+        let body = format!(r#"{{"latch_id":"{latch_id}","actor":"ops","reason":"over"}}"#);
+        let told = self.call(subjects::LOCKS_LIFT, &body).await?;
+        Ok(serde_json::from_slice(&told).unwrap())
+    }
+
+    /// Returns the ids of the locks in force.
+    pub async fn locks(&self) -> BTreeSet<String> {
+        let told = poll::eventually(SOON, "the locks are told", async || {
+            self.call(subjects::LOCKS_LIST, "").await.ok()
+        })
+        .await;
+        let told: LocksAnswer = serde_json::from_slice(&told).unwrap();
+        assert_eq!(told.total, told.items.len() as u64);
+        told.items.into_iter().map(|lock| lock.latch_id).collect()
+    }
+
+    async fn lock_events(&self) -> Vec<(LockChange, String)> {
+        let journal = self.journal().await;
+        let events = journal
+            .iter()
+            .filter(|entry| entry.subject.starts_with("orders.events.lock."));
+        events
+            .map(|entry| serde_json::from_slice::<LockEvent>(&entry.body).unwrap())
+            .map(|event| (event.event, event.lock.latch_id))
+            .collect()
+    }
+}
+
+fn ids(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|&id| id.to_owned()).collect()
+}
+
+fn code<T: std::fmt::Debug>(told: Result<T, CallError>) -> Code {
+    match told {
+        Err(CallError::Fault(fault)) => fault.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_closes_lists_and_lifts_and_each_step_is_on_the_journal() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    assert!(client.locks().await.is_empty());
+    let before = rig.sum("state", "generation").await;
+    let lock = client.lock(FUND).await.unwrap();
+    assert_eq!(
+        (lock.latch_id.as_str(), lock.actor.as_str(), lock.reason.as_str()),
+        (OF_FUND, "ops", "news")
+    );
+    assert!(rig.sum("state", "generation").await > before);
+    // A second time it is the same lock.
+    assert_eq!(client.lock(FUND).await.unwrap().since, lock.since);
+    client
+        .lock(r#"{"kind":"symbol","venue":"binance.spot","symbol":"eth/usdt"}"#)
+        .await
+        .unwrap();
+    client.lock(r#"{"kind":"broker","broker":"ibkr"}"#).await.unwrap();
+    let open = [
+        "paper.broker.ibkr.operator",
+        "paper.symbol.binance.spot.ETHUSDT.operator",
+    ];
+    assert_eq!(client.locks().await, ids(&[OF_FUND, open[0], open[1]]));
+    for (scope, expected) in [
+        (r#"{"kind":"broker","broker":"kraken"}"#, Code::UnknownBroker),
+        (
+            r#"{"kind":"symbol","venue":"binance.spot","symbol":"DOGEUSDT"}"#,
+            Code::UnsupportedPair,
+        ),
+        (r#"{"kind":"nothing"}"#, Code::InvalidField),
+    ] {
+        assert_eq!(code(client.lock(scope).await), expected, "{scope}");
+    }
+    let generation = rig.sum("state", "generation").await;
+    assert_eq!(client.lift(OF_FUND).await.unwrap(), lock);
+    assert!(rig.sum("state", "generation").await > generation);
+    assert_eq!(code(client.lift(OF_FUND).await), Code::NotFound);
+    assert_eq!(client.locks().await, ids(&open));
+    let events = client.lock_events().await;
+    let of_fund: Vec<_> = events
+        .iter()
+        .filter(|(_, id)| id == OF_FUND)
+        .map(|(what, _)| *what)
+        .collect();
+    assert_eq!(
+        (events.len(), of_fund),
+        (4, vec![LockChange::Locked, LockChange::Lifted])
+    );
+    let journal = client.journal().await;
+    assert!(journal.iter().any(|entry| entry.subject == "orders.events.lock.fund-7"));
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_stops_the_next_order_of_every_worker_and_a_lift_lets_it_pass() {
+    let rig = Rig::start().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    let over = [("account_id", "\"fund-7\"")];
+    client.report(&intent("a1", &over)).await;
+    client.lock(FUND).await.unwrap();
+    // Both workers answer some of them.
+    let stopped = join_all((0..20).map(|n| {
+        let body = intent(&format!("b{n}"), &over);
+        let client = &client;
+        async move { client.submit(&body).await.is_err() }
+    }))
+    .await;
+    assert_eq!(stopped, vec![true; 20]);
+    client.report(&intent("other-account", &[])).await;
+    client.lift(OF_FUND).await.unwrap();
+    for n in 0..20 {
+        client.report(&intent(&format!("c{n}"), &over)).await;
+    }
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_and_lifts_outlive_restarts_and_the_loss_of_redis() {
+    let mut rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client.lock(ALL).await.unwrap();
+    client.lock(FUND).await.unwrap();
+    client.lift(OF_ALL).await.unwrap();
+    client.lock(r#"{"kind":"account","account_id":"twice"}"#).await.unwrap();
+    client.lift("paper.account.twice.operator").await.unwrap();
+    client.lock(r#"{"kind":"account","account_id":"twice"}"#).await.unwrap();
+    let expected = ids(&[OF_FUND, "paper.account.twice.operator"]);
+    worker.drain(SOON).await;
+    let worker = rig.worker().await;
+    assert_eq!(client.locks().await, expected);
+    rig.redis.kill9();
+    rig.redis.restart().await;
+    assert_eq!(client.locks().await, expected);
+    rig.redis.kill9();
+    rig.redis.restart_empty().await;
+    assert_eq!(client.locks().await, expected);
+    rig.redis.flushall().await;
+    assert_eq!(client.locks().await, expected);
+    assert_eq!(client.lock_events().await.len(), 6);
+    let body = intent("a1", &[("account_id", "\"fund-7\"")]);
+    assert!(client.submit(&body).await.is_err());
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
+async fn a_lock_or_lift_whose_worker_dies_between_two_steps_is_finished_by_another() {
+    // What is in force and how many events are on the journal when it dies, and what is in force in the end.
+    for (stop_at, at_death, in_the_end) in [
+        ("latch_in_force", (1, 0), 1),
+        ("latch_journaled", (1, 1), 1),
+        ("lift_journaled", (1, 2), 0),
+    ] {
+        let rig = Rig::start().await;
+        let client = rig.caller().await;
+        let is_lift = stop_at == "lift_journaled";
+        if is_lift {
+            let first = rig.worker().await;
+            client.lock(FUND).await.unwrap();
+            first.drain(SOON).await;
+        }
+        let mut victim = rig.worker_process(Some(stop_at)).await;
+        let asked = async {
+            if is_lift {
+                client.lift(OF_FUND).await
+            } else {
+                client.lock(FUND).await
+            }
+        };
+        let (_, ended) = tokio::join!(
+            tokio::time::timeout(Duration::from_secs(3), asked),
+            victim.process().wait(SOON)
+        );
+        assert!(!ended.success(), "{stop_at}");
+        let in_force = async || rig.store().await.get("latches").map_or(0, |latches| latches.len());
+        assert_eq!(
+            (in_force().await, client.lock_events().await.len()),
+            at_death,
+            "{stop_at}"
+        );
+        let other = rig.worker().await;
+        let events = at_death.1.max(1);
+        poll::until(SOON, format!("{stop_at} is finished"), async || {
+            let is_waiting = rig.store_keys().await.iter().any(|key| key == "latches_waiting");
+            in_force().await == in_the_end && client.lock_events().await.len() == events && !is_waiting
+        })
+        .await;
+        rig.redis.flushall().await;
+        assert_eq!(client.locks().await.len(), in_the_end, "{stop_at}");
+        other.drain(SOON).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_and_lifts_that_race_on_two_workers_leave_store_and_journal_the_same() {
+    let rig = Rig::start().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    for round in 0..6 {
+        let tasks = (0..8).map(|n| {
+            let client = &client;
+            async move {
+                if (n + round) % 2 == 0 {
+                    client.lock(FUND).await.map(|_| ())
+                } else {
+                    client.lift(OF_FUND).await.map(|_| ())
+                }
+            }
+        });
+        for told in join_all(tasks).await {
+            let is_expected = |fault: &order_router::fault::Fault| {
+                matches!(
+                    fault.code,
+                    Code::NotFound | Code::StoreUnavailable | Code::BusUnavailable
+                )
+            };
+            assert!(
+                matches!(&told, Ok(())) || matches!(&told, Err(CallError::Fault(fault)) if is_expected(fault)),
+                "{told:?}"
+            );
+        }
+    }
+    poll::until(SOON, "everything is on the journal", async || {
+        !rig.store_keys().await.iter().any(|key| key == "latches_waiting")
+    })
+    .await;
+    let events = client.lock_events().await;
+    // Never two of a kind in a row: nothing was journaled unseen.
+    assert!(events.windows(2).all(|pair| pair[0].0 != pair[1].0), "{events:?}");
+    let expected = events.last().is_some_and(|(what, _)| *what == LockChange::Locked);
+    assert_eq!(client.locks().await.contains(OF_FUND), expected);
+    rig.redis.flushall().await;
+    assert_eq!(client.locks().await.contains(OF_FUND), expected);
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_journal_a_lock_works_and_nothing_is_lifted() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client.lock(FUND).await.unwrap();
+    delete_journal(&client).await;
+    assert!(client.lock(ALL).await.is_err());
+    assert!(client.lift(OF_FUND).await.is_err());
+    let store = rig.store().await;
+    let latches: BTreeSet<&String> = store["latches"].keys().collect();
+    assert_eq!(latches.into_iter().collect::<Vec<_>>(), [OF_FUND, OF_ALL]);
+    let waiting: Vec<&String> = store["latches_waiting"].keys().collect();
+    assert_eq!(waiting, [OF_ALL]);
+    worker.drain(SOON).await;
+}
+
+fn daily_loss(account: &str, date: &str) -> Latch {
+    let scope = LatchScope::Account(AccountId::new(account).unwrap());
+    Latch {
+        latch_id: Latch::id_of(Mode::Paper, &scope, locks::DAILY_LOSS_RULE),
+        scope,
+        mode: Mode::Paper,
+        rule_id: locks::DAILY_LOSS_RULE.into(),
+        message: "the day's loss has reached its limit".to_owned(),
+        metadata: Metadata::new().with("value", 50_001).with("limit", 50_000),
+        since: Timestamp::now(),
+        trading_date: TradingDate::parse(date),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rules_latch_is_new_once_and_a_new_day_lifts_it_only_where_the_settings_say_so() {
+    let mut rig = Rig::start().await;
+    let (monday, tuesday) = ("2026-03-02", "2026-03-03");
+    for lifts in [false, true] {
+        rig.settings.risk.new_day_lifts_daily_loss = lifts;
+        let worker = rig.worker().await;
+        let client = rig.caller().await;
+        let router = worker.router();
+        assert_eq!(locks::latch(router, daily_loss("a", monday)).await.ok(), Some(!lifts));
+        assert_eq!(locks::latch(router, daily_loss("a", monday)).await.ok(), Some(false));
+        locks::latch(router, daily_loss("b", tuesday)).await.unwrap();
+        if !lifts {
+            client.lock(FUND).await.unwrap();
+        }
+        let date = TradingDate::parse(tuesday).unwrap();
+        let lifted = locks::lift_for_new_day(router, date).await.unwrap();
+        assert_eq!(lifted, usize::from(lifts));
+        assert_eq!(locks::lift_for_new_day(router, date).await.unwrap(), 0);
+        let (of_a, of_b) = ("paper.account.a.max_daily_loss", "paper.account.b.max_daily_loss");
+        let expected = if lifts {
+            ids(&[of_b, OF_FUND])
+        } else {
+            ids(&[of_a, of_b, OF_FUND])
+        };
+        assert_eq!(client.locks().await, expected);
+        worker.drain(SOON).await;
+    }
+}
