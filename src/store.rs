@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod connection;
 pub mod control;
+pub mod day;
 pub mod epoch;
 pub mod error;
 pub mod journaled;

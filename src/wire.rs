@@ -4,6 +4,7 @@
 //! Answers are plain serde types; their JSON Schemas under `subjects/schemas` are generated from them.
 
 pub mod brokers;
+pub mod day;
 pub mod dead_letter;
 pub mod grammar;
 pub mod intent;

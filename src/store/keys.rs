@@ -14,6 +14,7 @@
 //! | `totals:<mode>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
 //! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
+//! | `day_start:<mode>:<date>` | hash | what each account was worth at the day's start (1e-6) by its id; `~` what all together were worth beyond the sum of these, or `?`; `?<account>` where an account's worth was not known. A deposit or withdrawal adds its amount to its account's field, and to nothing else (a hash that is made by that lives 8 days until the day's start keeps it) | its day and 8 more |
 //! | `latches` | hash | the document of each latch by its id | until lifted |
 //! | `leases` | sorted set | names of claimed orders by the end of their lease (ms, Redis' clock) | while claimed |
 //! | `outbox` | sorted set | names of orders with events not on the journal, by the first settlement (ms) | until journaled |
@@ -113,6 +114,11 @@ pub(super) fn state() -> String {
     key!("state")
 }
 
+/// The start of a day: see the table for its fields.
+pub(super) fn day_start(mode: Mode, date: TradingDate) -> String {
+    key!("day_start:{mode}:{date}")
+}
+
 pub(super) fn latches() -> String {
     key!("latches")
 }
@@ -172,14 +178,13 @@ pub(super) fn sums_name(scope: &Scope) -> String {
     format!("{}:{}:{}", scope.account_id, scope.venue, scope.symbol)
 }
 
+/// What opens the key of every hash of sums of a mode; the name that [`sums_name`] returns follows.
+pub(super) fn sums_prefix(mode: Mode) -> String {
+    key!("sums:{mode}:")
+}
+
 fn sums(scope: &Scope) -> String {
-    key!(
-        "sums:{}:{}:{}:{}",
-        scope.mode,
-        scope.account_id,
-        scope.venue,
-        scope.symbol
-    )
+    sums_prefix(scope.mode) + &sums_name(scope)
 }
 
 /// Returns the key and the field a shared sum stands in.
@@ -202,6 +207,10 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
     }
 }
 
+/// The field of a day's start that holds what all accounts were worth beyond the sum of each: no account's id holds it.
+pub(super) const BEYOND: &str = "~";
+/// What opens the field of an account whose worth at a day's start was not known.
+pub(super) const UNKNOWN: char = '?';
 /// The field of a day's routed notional.
 pub(super) const DAILY_NOTIONAL: &str = "daily_notional";
 /// The field of the shared state that caps it.

@@ -47,6 +47,8 @@ struct Command {
     at: i64,
     ttl: u64,
     d: Vec<Move>,
+    sn: usize,
+    sm: String,
 }
 
 impl Store {
@@ -110,6 +112,8 @@ fn encode(event: &ReplayEvent, keys: &mut KeyTable, now: Timestamp, retention_ms
         at: order.due.map_or(0, |due| due.at.milliseconds()),
         ttl: retention_ms.saturating_sub(age_ms).max(SHORTEST_TOMBSTONE_MS),
         d: keys.moves(&order.scope(), &deltas),
+        sn: keys.place(keys::sums_names(order.mode)),
+        sm: keys::sums_name(&order.scope()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::control::Control;
 use crate::domain::terms::{Mode, TradingState};
+use crate::store::control::StoredControl;
 use crate::store::{Store, StoreError};
 
 /// The copy.
@@ -48,7 +49,14 @@ impl ControlCell {
     /// # Errors
     /// Any [`StoreError`].
     pub async fn refresh(&self) -> Result<Arc<Control>, StoreError> {
-        let stored = self.store.control().await?;
+        self.adopt(self.store.control().await?)
+    }
+
+    /// Takes what a look at the store has shown for the copy.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn adopt(&self, stored: StoredControl) -> Result<Arc<Control>, StoreError> {
         let control = Arc::new(stored.control);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = control.clone();
         Ok(control)

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::router::Router;
-use super::{lookup, state};
+use super::{day, lookup, state};
 use crate::bus::BusError;
 use crate::bus::journal::{JournalInfo, Stored};
 use crate::bus::subjects;
@@ -260,6 +260,7 @@ async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result
         next = info.last_sequence + 1;
     };
     restore_state(router, healing).await?;
+    day::restore(router, healing).await?;
     let span_ms = u64::try_from(LATE_FOR.as_millis()).unwrap_or(u64::MAX);
     let late = LateEvents {
         from_sequence: next,

@@ -21,6 +21,7 @@ mod rig;
 mod store_fences;
 mod store_scripts;
 mod support;
+mod trading_day;
 mod worker_bad_input;
 mod worker_durable;
 mod worker_guards;

@@ -7,6 +7,7 @@
 --         k order record, i index key, op open set, du due set (key indices), n name, o order id, h content hash
 --         v version, st stage after it ('open', 'ended' or 'denied'), q journal sequence, at next due moment (ms) or 0
 --         ttl of a tombstone (ms), never 0: a repeated event must find its order while this replay lasts; d moves since the version before (from nothing for 1)
+--         sn names of sums (key index), sm the name of those the moves belong to
 -- Returns {'replayed', how many changed something}. An event the store has settled already only counts as journaled.
 local bad = stale()
 if bad then return bad end
@@ -35,6 +36,7 @@ for at = 4, #ARGV, 2 do
     end
   else
     move_sums(c.d, ARGV[3])
+    if #c.d > 0 then redis.call('SADD', KEYS[c.sn], c.sm) end
     changed = changed + 1
     redis.call('DEL', record)
     if c.st == 'open' then
