@@ -57,6 +57,7 @@ fn addresses() -> Vec<String> {
         subjects::BROKERS.to_owned(),
         subjects::reports(&broker, &account),
         subjects::event("state", None),
+        subjects::event("day", None),
         subjects::dead("REASON"),
         subjects::alert("LEVEL", &account),
         subjects::quotes("VENUE", "SYMBOL"),
