@@ -66,6 +66,8 @@ struct Command {
     d: Vec<Move>,
     #[serde(skip_serializing_if = "Option::is_none")]
     u: Option<Undo>,
+    sn: usize,
+    sm: String,
 }
 
 impl Store {
@@ -178,6 +180,8 @@ fn encode(event: &ReplayEvent, keys: &mut KeyTable, now: Timestamp, retention_ms
         ttl: tombstone_ms(order, retention_ms),
         d: keys.moves(&order.scope(), &deltas),
         u: None,
+        sn: keys.place(keys::sums_names(order.mode)),
+        sm: keys::sums_name(&order.scope()),
     }
 }
 

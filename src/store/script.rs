@@ -48,6 +48,8 @@ scripts! {
     READY = "ready.lua", "#!lua flags=no-writes\n";
     NAMES = "names.lua", "#!lua flags=no-writes\n";
     CONTROL = "control.lua", "#!lua flags=no-writes\n";
+    DAY_LOOK = "day_look.lua", "#!lua flags=no-writes\n";
+    BEGIN_DAY = "begin_day.lua", "#!lua flags=allow-oom\n";
     STATE = "state.lua", "#!lua flags=allow-oom\n";
     LATCH = "latch.lua", "#!lua flags=allow-oom\n";
     REPLAY = "replay.lua", "#!lua flags=allow-oom\n";

@@ -62,6 +62,7 @@ fn addresses() -> Vec<String> {
         subjects::event(SUBMITTING, Some(&account)),
         subjects::event(RELEASED, Some(&account)),
         subjects::adjustment(&account),
+        subjects::event("day", None),
         subjects::dead("REASON"),
         subjects::alert("LEVEL", &account),
         subjects::quotes("VENUE", "SYMBOL"),

@@ -25,6 +25,7 @@ mod store_fences;
 mod store_scripts;
 mod store_sending;
 mod support;
+mod trading_day;
 mod worker_adjust;
 mod worker_bad_input;
 mod worker_durable;

@@ -7,9 +7,11 @@
 --         k order record, i index key, op open set, du due set (key indices), n name, o order id, h content hash
 --         v version, st stage after it ('open', 'ended' or 'denied'), q journal sequence, at next due moment (ms) or 0
 --         ttl of a tombstone (ms), never 0: a repeated event must find its order while this replay lasts; d moves since the version before (from nothing for 1)
+--         sn names of sums (key index), sm the name of those the moves belong to
 --         u where it came first and something else stands in its place: that order's id o and version v, index key i, open
 --         set op, due set du, and the moves d that undo everything it moved; d above then counts from nothing
--- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, from 0}. An event the store has settled already only counts as journaled.
+-- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, from
+--         0}. An event the store has settled already only counts as journaled.
 local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
@@ -65,6 +67,7 @@ for at = 4, #ARGV, 2 do
     -- The first report tells its moves from nothing; what the order holds by its submission is given back.
     if version == 0 then undo_reserved(record) end
     move_sums(c.d, ARGV[3])
+    if #c.d > 0 then redis.call('SADD', KEYS[c.sn], c.sm) end
     changed = changed + 1
     redis.call('DEL', record)
     if c.st == 'open' then
