@@ -11,6 +11,7 @@ mod conformance_store;
 mod deployed_permissions;
 mod process_kill;
 mod published_examples;
+mod rest_alerts;
 mod rest_codes;
 mod rest_fixture;
 mod rest_http;
