@@ -9,9 +9,10 @@
 //! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `fs` journal sequence of its first report, `doc` latest document, `p:<v>` superseded documents not journaled yet; of an order that a venue may have: `sq` sequence of its last submission or release, `req` its request's timestamp, `net` what it reserves, `sent` when (ms), `asked` and `missed` how often its venue was asked and did not have it | ended or released: the retention |
 //! | `index:<order id>` | string | the order's name | ended: the retention |
 //! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow`, `fees` (1e-6), `base_fees` (1e-8 of the base asset), `open_orders`; `alert:<rule>` (ms of the last alert, Redis' clock) | for ever |
+//! | `sums:<mode>:<account>:_:CASH` | hash | `cash_flow`: deposits less withdrawals (1e-6); an instrument without a position | for ever |
 //! | `sums_names:<mode>` | set | `<account>:<venue>:<symbol>` of every hash of sums | for ever |
-//! | `account:<mode>:<account>` | hash | `open_loss`, `cash_flow` (deposits less withdrawals) (1e-6); `alert:<rule>` | for ever |
-//! | `totals:<mode>` | hash | `open_loss`, `cash_flow` (1e-6); `alert:<rule>` | for ever |
+//! | `account:<mode>:<account>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
+//! | `totals:<mode>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
 //! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | journaled: the retention |
 //! | `adjustments` | sorted set | ids of adjustments whose event is not on the journal, by their booking (ms) | until journaled |
 //! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
@@ -200,7 +201,7 @@ pub(super) fn account(mode: Mode, account_id: &AccountId) -> String {
     key!("account:{mode}:{account_id}")
 }
 
-pub(super) fn totals(mode: Mode) -> String {
+fn totals(mode: Mode) -> String {
     key!("totals:{mode}")
 }
 
@@ -244,6 +245,10 @@ pub(super) fn sums_prefix(mode: Mode) -> String {
     key!("sums:{mode}:")
 }
 
+/// The venue and the symbol of the hash of sums that cash stands in: one that nothing is traded at, so that an account's
+/// equity counts it as it counts any other cash flow.
+pub(super) const CASH: (&str, &str) = ("_", "CASH");
+
 fn sums(scope: &Scope) -> String {
     sums_prefix(scope.mode) + &sums_name(scope)
 }
@@ -254,7 +259,7 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
         Counter::Long => (sums(scope), "long"),
         Counter::Short => (sums(scope), "short"),
         Counter::Position => (sums(scope), "position"),
-        Counter::CashFlow => (sums(scope), CASH_FLOW),
+        Counter::CashFlow => (sums(scope), "cash_flow"),
         Counter::Fees => (sums(scope), "fees"),
         Counter::BaseFees => (sums(scope), "base_fees"),
         Counter::OpenOrders => (sums(scope), "open_orders"),
@@ -268,9 +273,6 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
     }
 }
 
-/// The field of what came in less what went out: by trading in an instrument's sums, by deposits and withdrawals in an
-/// account's and in the totals.
-pub(super) const CASH_FLOW: &str = "cash_flow";
 /// The field of a day's start that holds what all accounts were worth beyond the sum of each: no account's id holds it.
 pub(super) const BEYOND: &str = "~";
 /// What opens the field of an account whose worth at a day's start was not known.

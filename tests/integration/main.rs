@@ -14,6 +14,7 @@ mod market_quotes;
 mod outliving_venue;
 mod process_kill;
 mod published_examples;
+mod rest_alerts;
 mod rest_codes;
 mod rest_fixture;
 mod rest_http;

@@ -63,12 +63,13 @@ local function undo_reserved(record)
   end
 end
 
--- Moves the figures a day began with, where it has begun: cash that comes or goes is no profit of the day.
-local function shift_day_start(shifts)
+-- Moves what an account began a day with: cash that comes or goes is no profit of the day. Where the day's start is still
+-- to be replayed, it is added to this.
+local function shift_day_start(shifts, ttl_ms)
   for _, shift in ipairs(shifts) do
-    if redis.call('EXISTS', KEYS[shift[1]]) == 1 then
-      redis.call('HINCRBY', KEYS[shift[1]], shift[2], string.format('%.0f', shift[3]))
-    end
+    local is_new = redis.call('EXISTS', KEYS[shift[1]]) == 0
+    redis.call('HINCRBY', KEYS[shift[1]], shift[2], string.format('%.0f', shift[3]))
+    if is_new then redis.call('PEXPIRE', KEYS[shift[1]], ttl_ms) end
   end
 end
 
