@@ -29,20 +29,22 @@ end
 
 local function one(c, doc)
   local record = KEYS[c.k]
-  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'doc', 'o')
-  if not known[1] or known[7] ~= c.o then return {'missing'} end
+  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'o')
+  if not known[1] or known[6] ~= c.o then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
   if known[5] == c.s then
     local before = redis.call('HGET', record, 'p:' .. (version - 1))
     return pending(record, journaled, version - 1, before or nil)
   end
-  if version ~= c.v or known[1] == 'denied' then return {'superseded', known[6] or ''} end
+  if version ~= c.v or known[1] == 'denied' then return {'superseded', redis.call('HGET', record, 'doc') or ''} end
   if c.t ~= '' and known[4] ~= c.t then return {'lease'} end
   if c.dl > 0 and now >= c.dl then return {'late'} end
   if not moves_fit(c.d) then return {'inexact'} end
-  local answer = pending(record, journaled, version, known[6])
-  if version > journaled and known[6] then
-    redis.call('HSET', record, 'p:' .. version, known[6])
+  -- The document before this one is read only where it still waits for the journal: Lua hashes every byte it is given.
+  local latest = version > journaled and redis.call('HGET', record, 'doc')
+  local answer = pending(record, journaled, version, latest)
+  if latest then
+    redis.call('HSET', record, 'p:' .. version, latest)
   end
   move_sums(c.d, ARGV[2])
   redis.call('HSET', record, 'st', c.st, 'v', version + 1, 'sid', c.s, 'doc', doc)
