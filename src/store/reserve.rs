@@ -161,8 +161,8 @@ pub(super) async fn run(core: Core, batch: Vec<Reserve>) -> Result<Vec<Reserved>
 }
 
 fn encode<'a>(reserve: &'a Reserve, keys: &mut KeyTable, lease_ms: u64) -> (Command<'a>, &'a [u8]) {
-    let k = keys.place(reserve.key.record());
-    let i = keys.place(keys::index(&reserve.order_id));
+    let k = keys.own(reserve.key.record());
+    let i = keys.own(keys::index(&reserve.order_id));
     let (a, scope, caps, t, op, document): (_, _, &[Cap], _, _, &[u8]) = match &reserve.action {
         ReserveAction::Claim {
             scope,

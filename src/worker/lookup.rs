@@ -79,7 +79,7 @@ pub async fn bring_to_journal(router: &Router, record: &Record) -> Result<(), Fa
     let sequence = recording::append(router, &order, &record.pending).await;
     let marks = sequence.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
     for (mark, event) in marks.into_iter().zip(&record.pending) {
-        let marked = recording::mark_or_replay(router, mark, event).await;
+        let marked = recording::mark_or_replay(&router.store, mark, event).await;
         marked.map_err(|error| unavailable(&error))?;
     }
     Ok(())

@@ -10,10 +10,10 @@ use crate::domain::intent::Intent;
 use crate::domain::order::Order;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::fault::Fault;
-use crate::store::StoreError;
 use crate::store::journaled::{Journaled, Marked};
 use crate::store::keys::OrderKey;
 use crate::store::replay::ReplayEvent;
+use crate::store::{Store, StoreError};
 use crate::wire::report::ExecutionReport;
 use crate::wire::settlement::read_document;
 
@@ -109,10 +109,9 @@ pub async fn record(router: &Router, order: &Order, pending: &[PendingEvent]) ->
     let marks = append(router, order, pending).await?;
     let last = marks.last().map(|mark| mark.sequence);
     for (mark, event) in marks.into_iter().zip(pending) {
-        let (router, event) = (router.clone(), event.clone());
-        let afterwards = router.afterwards.clone();
-        afterwards.spawn(async move {
-            if let Err(error) = mark_or_replay(&router, mark, &event).await {
+        let (store, event) = (router.store.clone(), event.clone());
+        router.afterwards.spawn(async move {
+            if let Err(error) = mark_or_replay(&store, mark, &event).await {
                 tracing::debug!(%error, "an event stays in the outbox for now");
             }
         });
@@ -151,10 +150,10 @@ pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) ->
 ///
 /// # Errors
 /// When the store does not answer within the time an epoch takes to change.
-pub async fn mark_or_replay(router: &Router, mark: Journaled, event: &PendingEvent) -> Result<(), StoreError> {
+pub async fn mark_or_replay(store: &Store, mark: Journaled, event: &PendingEvent) -> Result<(), StoreError> {
     let sequence = mark.sequence;
     for _ in 0..MAX_MARKS {
-        match router.store.mark_journaled(mark.clone()).await {
+        match store.mark_journaled(mark.clone()).await {
             Ok(Marked::Known) => return Ok(()),
             Ok(Marked::Lost) => break,
             // The store is being rebuilt: what becomes of this event shows when it is whole.
@@ -169,7 +168,7 @@ pub async fn mark_or_replay(router: &Router, mark: Journaled, event: &PendingEve
         sequence,
         document: event.body.clone(),
     };
-    if router.store.replay_late(&[replay]).await? > 0 {
+    if store.replay_late(&[replay]).await? > 0 {
         tracing::warn!(order_id = %mark.order_id, version = mark.version, "an event the store had lost was replayed");
     }
     Ok(())
