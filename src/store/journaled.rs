@@ -52,8 +52,8 @@ pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<Marked>
     let mut arguments = Vec::with_capacity(batch.len());
     for event in &batch {
         arguments.push(json(&Command {
-            k: keys.place(event.key.record()),
-            i: keys.place(keys::index(&event.order_id)),
+            k: keys.own(event.key.record()),
+            i: keys.own(keys::index(&event.order_id)),
             n: event.key.name(),
             o: event.order_id.to_string(),
             v: event.version,

@@ -114,7 +114,14 @@ impl KeyTable {
         Self { keys: fixed, places }
     }
 
-    /// Returns the place of a key.
+    /// Returns the place of a key that only one command of the call names: it is not looked for. Named twice all the
+    /// same, it has two places, and a script sees no difference.
+    pub(super) fn own(&mut self, key: String) -> usize {
+        self.keys.push(key);
+        self.keys.len()
+    }
+
+    /// Returns the place of a key that commands share.
     pub(super) fn place(&mut self, key: String) -> usize {
         if let Some(place) = self.places.get(&key) {
             return *place;

@@ -186,34 +186,34 @@ async fn book(
     let told = told.ok_or_else(|| BookError::Unavailable("its sums leave the exact range".to_owned()))?;
     let settlement_id = Uuid::now_v7();
     let body = Bytes::from(settled_document(&order, told, epoch, figures, Some(settlement_id)).encode());
-    let settle = Settle {
+    let settle = Arc::new(Settle {
         order,
         deltas,
         document: body.clone(),
         lease: fence.lease,
         deadline: fence.deadline,
         settlement_id,
-    };
+    });
     let mut pending = send(store, &settle).await?;
     pending.push(PendingEvent {
         version: settle.order.version,
         body,
     });
     Ok(Booked {
-        order: settle.order,
+        order: Arc::unwrap_or_clone(settle).order,
         pending,
     })
 }
 
 /// Sends a settlement until its answer is known, a bounded number of times.
-async fn send(store: &Store, settle: &Settle) -> Result<Vec<PendingEvent>, BookError> {
+async fn send(store: &Store, settle: &Arc<Settle>) -> Result<Vec<PendingEvent>, BookError> {
     let mut may_be_booked = false;
     let mut reason = String::new();
     for attempt in 0..MAX_ATTEMPTS {
         if attempt > 0 {
             tokio::time::sleep(PAUSE).await;
         }
-        let error = match store.settle(settle.clone()).await {
+        let error = match store.settle(Arc::clone(settle)).await {
             // An earlier try may have been booked in a store that has been rebuilt since.
             Ok(Settled::Missing | Settled::LeaseLost) if may_be_booked => {
                 return Err(BookError::Unknown("the shared state was rebuilt meanwhile".to_owned()));

@@ -64,7 +64,7 @@ async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result
     for _ in 0..MAX_JUDGEMENTS {
         stop_point::reach("before_reserve");
         match claim::claim(router, intent, lifetime).await? {
-            Claim::Known(order) => match known::answer(router, intent, order, lifetime.deadline).await? {
+            Claim::Known(order) => match Box::pin(known::answer(router, intent, order, lifetime.deadline)).await? {
                 Some(told) => return Ok(told),
                 // It was released in the meantime: the id is free, and the intent is judged anew.
                 None => continue,
@@ -131,9 +131,9 @@ async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -
         }
         PlaceOutcome::NotSent(why) => not_sent(router, intent, &placement, why).await,
         PlaceOutcome::OutcomeUnknown(why) if submission::outlives_us(router, &intent.broker) => {
-            nobody_knows(router, intent, &placement, &why).await
+            Box::pin(nobody_knows(router, intent, &placement, &why)).await
         }
-        PlaceOutcome::OutcomeUnknown(why) => unknown(router, intent, &placement, &why).await,
+        PlaceOutcome::OutcomeUnknown(why) => Box::pin(unknown(router, intent, &placement, &why)).await,
     }
 }
 

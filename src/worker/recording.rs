@@ -111,10 +111,9 @@ pub async fn record(router: &Router, order: &Order, pending: &[PendingEvent]) ->
     let marks = append(router, order, pending).await?;
     let last = marks.last().map(|mark| mark.sequence);
     for (mark, event) in marks.into_iter().zip(pending) {
-        let (router, event) = (router.clone(), event.clone());
-        let afterwards = router.afterwards.clone();
-        afterwards.spawn(async move {
-            if let Err(error) = mark_or_replay(&router, mark, &event).await {
+        let (marker, event) = (router.clone(), event.clone());
+        router.afterwards.spawn(async move {
+            if let Err(error) = mark_or_replay(&marker, mark, &event).await {
                 tracing::debug!(%error, "an event stays in the outbox for now");
             }
         });

@@ -25,7 +25,8 @@ for at = 2, #ARGV do
   if is_known and c.v > tonumber(known[3]) then
     redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
     redis.call('HSETNX', record, 'fs', string.format('%.0f', c.q))
-    for v = tonumber(known[3]) + 1, c.v do
+    -- The latest version is never among the superseded ones.
+    for v = tonumber(known[3]) + 1, math.min(c.v, tonumber(known[2]) - 1) do
       redis.call('HDEL', record, 'p:' .. v)
     end
     if c.v == tonumber(known[2]) then
