@@ -74,19 +74,19 @@ pub struct RouterState {
 ])))]
 pub struct StateChangeRequest {
     /// Where orders' effects land from now on; `sandbox` is another word for `paper`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = ["paper", "sandbox", "live", "dry_run"]))]
     pub mode: Option<String>,
     /// What is let pass from now on. `halted` also cancels every open order.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "TradingState")]
     pub trading_state: Option<TradingState>,
     /// The new cap of a day's routed notional, above zero, in the base currency.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PositiveMoneyInput")]
     pub daily_notional_limit: Option<NumberInput>,
     /// The new loss of a day at which only reductions pass, above zero, in the base currency.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PositiveMoneyInput")]
     pub daily_loss_limit: Option<NumberInput>,
     /// Who changes it.

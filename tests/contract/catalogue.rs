@@ -27,6 +27,9 @@ const NO_SUBJECTS: &[&str] = &[
     "orders.replies.",
     "market.quotes.>",
     "orders.events.>",
+    // Patterns to subscribe to, and to read the journal by.
+    "orders.events.{}.*",
+    "orders.events.*.{}",
 ];
 /// Codes of the table that nothing gives: they are not told of.
 const NOT_GIVEN: &[Code] = &[Code::Unauthenticated];
@@ -56,9 +59,13 @@ fn addresses() -> Vec<String> {
         subjects::STATE_GET.to_owned(),
         subjects::STATE_SET.to_owned(),
         subjects::ADJUST.to_owned(),
+        subjects::LOCKS_LIST.to_owned(),
+        subjects::LOCKS_SET.to_owned(),
+        subjects::LOCKS_LIFT.to_owned(),
         subjects::BROKERS.to_owned(),
         subjects::reports(&broker, &account),
-        subjects::event("state", None),
+        subjects::event(subjects::STATE_EVENT, None),
+        subjects::event(subjects::LOCK_EVENT, Some(&account)),
         subjects::event(SUBMITTING, Some(&account)),
         subjects::event(RELEASED, Some(&account)),
         subjects::adjustment(&account),

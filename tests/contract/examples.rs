@@ -11,6 +11,7 @@ use order_router::wire::brokers::BrokersAnswer;
 use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::{MissingId, decode};
+use order_router::wire::latch::{Lock, LockEvent, LocksAnswer, decode_lift, decode_set};
 use order_router::wire::order_reference::{CancelAllAnswer, decode_cancel_all, decode_order};
 use order_router::wire::problem::Problem;
 use order_router::wire::quote::decode_quote;
@@ -97,6 +98,8 @@ fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Faul
     Some(match schema {
         "adjustment-request" => decode_adjustment(body).map(|_| ()),
         "execution-intent" => decode(body, missing_id).map(|_| ()),
+        "lock-lift-request" => decode_lift(body).map(|_| ()),
+        "lock-set-request" => decode_set(body).map(|_| ()),
         "market-quote" => decode_quote(body).map(|_| ()),
         "order-reference" => decode_order(body).map(|_| ()),
         "cancel-all-request" => decode_cancel_all(body).map(|_| ()),
@@ -118,6 +121,9 @@ fn written_again(schema: &str, body: &[u8]) -> Option<String> {
         "day-event" => again::<DayEvent>(body),
         "dead-letter" => again::<DeadLetter>(body),
         "execution-report" => again::<ExecutionReport>(body),
+        "lock" => again::<Lock>(body),
+        "lock-event" => again::<LockEvent>(body),
+        "locks" => again::<LocksAnswer>(body),
         "problem" => again::<Problem>(body),
         "risk-signal" => again::<RiskSignal>(body),
         "router-state" => again::<RouterState>(body),

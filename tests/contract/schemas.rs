@@ -5,6 +5,7 @@ use order_router::wire::brokers::BrokersAnswer;
 use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::ExecutionIntent;
+use order_router::wire::latch::{Lock, LockEvent, LockLiftRequest, LockSetRequest, LocksAnswer};
 use order_router::wire::order_reference::{CancelAllAnswer, CancelAllRequest, OrderReference};
 use order_router::wire::problem::Problem;
 use order_router::wire::quote::MarketQuote;
@@ -42,6 +43,11 @@ pub fn all() -> Vec<(&'static str, String)> {
         one::<DeadLetter>("dead-letter"),
         one::<ExecutionIntent>("execution-intent"),
         one::<ExecutionReport>("execution-report"),
+        one::<Lock>("lock"),
+        one::<LockEvent>("lock-event"),
+        one::<LockLiftRequest>("lock-lift-request"),
+        one::<LockSetRequest>("lock-set-request"),
+        one::<LocksAnswer>("locks"),
         one::<MarketQuote>("market-quote"),
         one::<OrderReference>("order-reference"),
         one::<Problem>("problem"),
