@@ -236,8 +236,15 @@ impl Client {
         }
     }
 
-    /// Returns every entry of the journal.
+    /// Returns every entry of the journal but the beginnings of trading days.
     pub async fn journal(&self) -> Vec<Stored> {
+        let mut entries = self.whole_journal().await;
+        entries.retain(|entry| entry.subject != subjects::event("day", None));
+        entries
+    }
+
+    /// Returns every entry of the journal.
+    pub async fn whole_journal(&self) -> Vec<Stored> {
         let info = self.reader.info().await.unwrap();
         let entries = self.reader.replay(1, info.last_sequence).collect::<Vec<_>>().await;
         entries.into_iter().map(|entry| entry.unwrap()).collect()

@@ -54,7 +54,7 @@ async fn worker(rig: &Rig, hand: &Hand) -> Worker {
 
 /// Returns the days of the journal, in its order.
 async fn days(client: &Client) -> Vec<DayEvent> {
-    let entries = client.journal().await;
+    let entries = client.whole_journal().await;
     let days = entries
         .iter()
         .filter(|entry| entry.subject == subjects::event("day", None));

@@ -7,8 +7,6 @@
     reason = "in a test a panic is the verdict"
 )]
 
-use std::collections::BTreeMap;
-
 use order_router::bus::subjects;
 use order_router::config::brokers::RestFill;
 use order_router::domain::metadata::Metadata;
@@ -21,6 +19,7 @@ use crate::conformance_store::whole_store;
 use crate::rig::{Client, Rig, SOON, ibkr};
 use crate::store_scripts::{claimed, filled, order, settlement};
 use crate::support::poll;
+use crate::worker_laws::essence;
 
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
 
@@ -31,17 +30,6 @@ async fn append(client: &Client, claim: &Order, effect: &Applied, id: Uuid) {
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     let subject = subjects::reports(&claim.broker, &claim.account_id);
     jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
-}
-
-/// What a rebuild must come to, too: every sum that is not zero, every order and where it stands; not the bookkeeping.
-async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
-    let mut store = rig.store().await;
-    for (key, fields) in &mut store {
-        let is_sum = key.starts_with("sums:") || key.starts_with("day:");
-        fields.retain(|name, value| name != "sid" && !(is_sum && value == "0"));
-    }
-    store.retain(|key, fields| key != "meta" && key != "healing" && !fields.is_empty());
-    store
 }
 
 async fn a_rebuild_comes_to_the_same(rig: &Rig) {

@@ -23,7 +23,7 @@ use crate::support::poll;
 use crate::support::proxy::Proxy;
 
 /// What must be the same before and after a healing: sums, days, orders and what is due; not the bookkeeping.
-async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
+pub async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut store = rig.store().await;
     store.retain(|key, _| key != "meta" && key != "healing");
     for (key, fields) in &mut store {
@@ -35,6 +35,15 @@ async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
         fields.remove("generation");
     }
     store.retain(|_, fields| !fields.is_empty());
+    // A name without sums is a name that is looked up in vain, and nothing more.
+    let sums: BTreeSet<String> = store
+        .keys()
+        .filter_map(|key| key.strip_prefix("sums:paper:"))
+        .map(str::to_owned)
+        .collect();
+    if let Some(names) = store.get_mut("sums_names:paper") {
+        names.retain(|name, _| sums.contains(name));
+    }
     store
 }
 

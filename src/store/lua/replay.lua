@@ -32,7 +32,7 @@ for at = 4, #ARGV, 2 do
     -- What stands here came later, and is void: its moves are undone, and the first takes its place.
     move_sums(c.u.d, ARGV[3])
     redis.call('DEL', record, KEYS[c.u.i])
-    redis.call('SREM', KEYS[c.u.op], c.n)
+    leave_open(KEYS[c.u.op], c.n, KEYS[5])
     redis.call('ZREM', KEYS[c.u.du], c.n)
     redis.call('ZREM', KEYS[4], c.n)
     if known[4] ~= c.o or c.v == 1 then first = false end
