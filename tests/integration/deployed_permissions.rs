@@ -10,10 +10,11 @@ use std::process::Output;
 
 use order_router::bus::subjects;
 use order_router::config::nats::Secret;
-use order_router::domain::terms::{Mode, OrderStatus};
+use order_router::domain::terms::{Mode, OrderStatus, TradingState};
 use order_router::domain::time::Timestamp;
 use order_router::sidecar::Sidecar;
 use order_router::wire::report::ExecutionReport;
+use order_router::wire::state::RouterState;
 use order_router::worker::Worker;
 
 use crate::rig::{Rig, SOON, intent};
@@ -46,6 +47,59 @@ async fn command(nats: &NatsServer, user: &str, args: &[&str]) -> Output {
         .env("ORDER_ROUTER_NATS_PASSWORD", format!("{user}-test"))
         .kill_on_drop(true);
     tokio::time::timeout(SOON, command.output()).await.unwrap().unwrap()
+}
+
+/// Only an operator closes, lifts and halts; an algorithm is told that trading is halted.
+async fn locks_and_the_kill_switch(nats: &NatsServer) {
+    let signed = ["--actor", "test", "--reason", "test"];
+    let with = |words: &[&'static str]| [words, &signed].concat();
+    let close = with(&["locks", "set", "--account", "other"]);
+    let lift = with(&["locks", "lift", "paper.account.other.operator"]);
+    let halt = with(&["state", "--halt", "--json"]);
+    let resume = with(&["state", "--resume"]);
+    for change in [&close, &lift, &halt] {
+        assert!(!command(nats, "client", change).await.status.success(), "{change:?}");
+    }
+    let said = async |words: &[&str]| {
+        let output = command(nats, "operator", words).await;
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(output.status.success(), "{words:?}: {err}");
+        out.into_owned()
+    };
+    assert_eq!(said(&close).await.trim(), "closed paper.account.other.operator");
+    assert!(said(&["locks"]).await.contains("paper.account.other.operator"));
+    assert_eq!(said(&lift).await.trim(), "lifted paper.account.other.operator");
+    assert_eq!(said(&["locks"]).await.trim(), "no locks are in force");
+    let halted: RouterState = serde_json::from_str(&said(&halt).await).unwrap();
+    assert_eq!(
+        (halted.trading_state, halted.remaining_total),
+        (TradingState::Halted, Some(0))
+    );
+    let order = [
+        "--broker",
+        "ibkr",
+        "--venue",
+        "ibkr.paper",
+        "--symbol",
+        "AAPL",
+        "--side",
+        "buy",
+        "--quantity",
+        "1",
+    ];
+    let refused = command(nats, "client", &[&["submit", "--json"], &order[..]].concat()).await;
+    assert!(
+        String::from_utf8_lossy(&refused.stdout).contains("trading_halted"),
+        "{refused:?}"
+    );
+    let resumed = said(&resume).await;
+    assert!(
+        resumed.contains("trading state") && resumed.contains("active"),
+        "{resumed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,6 +158,7 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
         (booked["adjustment_id"].as_str(), booked["cash"].as_i64()),
         (Some("d1"), Some(5))
     );
+    locks_and_the_kill_switch(&nats).await;
     let checked = command(&nats, "operator", &["topology", "--check"]).await;
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 

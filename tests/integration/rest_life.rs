@@ -142,6 +142,81 @@ async fn send(method: &str, url: String, body: &str) -> Told {
     Told::of(request.body(body.to_owned()).send().await.unwrap()).await
 }
 
+/// What an operator sees and changes over REST.
+async fn state_and_locks(base: &str) {
+    let url = |path: &str| format!("{base}{path}");
+    let more = r#"{"daily_notional_limit":9000000,"reason":"test"}"#;
+    assert_eq!(send("PUT", url("/state"), more).await.status, 200);
+    let open = send("POST", url("/orders"), &ibkr("open", &[])).await;
+    assert_eq!(open.status, 201, "{open:?}");
+    let halted = send("PUT", url("/state"), r#"{"trading_state":"halted","reason":"test"}"#).await;
+    assert_eq!(halted.status, 200, "{halted:?}");
+    let state = halted.json();
+    assert_eq!(
+        (&state["trading_state"], &state["cancelled"], &state["remaining"]),
+        (&"halted".into(), &1.into(), &serde_json::json!([]))
+    );
+    let refused = send("POST", url("/orders"), &intent("h1", &[])).await;
+    assert_eq!((refused.status, refused.code().as_str()), (403, "trading_halted"));
+    let live = send("PUT", url("/state"), r#"{"mode":"live","reason":"test"}"#).await;
+    assert_eq!((live.status, live.code().as_str()), (409, "mode_unavailable"));
+    let change = r#"{"trading_state":"active","daily_loss_limit":"7.5","reason":"test"}"#;
+    let told = send("PUT", url("/state"), change).await;
+    assert_eq!(told.status, 200, "{told:?}");
+    let told = told.json();
+    assert_eq!(
+        (&told["trading_state"], &told["daily_loss_limit"]),
+        (&"active".into(), &7.5.into())
+    );
+    assert!(
+        told.get("cancelled").is_none() && told.get("daily_pnl").is_some(),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_listed_and_lifted_over_rest() {
+    let mut rig = Rig::start().await;
+    rig.settings.http.addr.set_port(0);
+    let worker = rig.worker().await;
+    let sidecar = Sidecar::start(&rig.settings).await.unwrap();
+    let url = |path: &str| format!("http://{}{path}", sidecar.address());
+    let client = rig.caller().await;
+    let none = send("GET", url("/risk/locks"), "").await;
+    assert_eq!(
+        (none.status, none.json()),
+        (200, serde_json::json!({"items": [], "total": 0}))
+    );
+    let scope = r#"{"kind":"symbol","venue":"binance.spot","symbol":"BTCUSDT"}"#;
+    let lock = client.lock(scope).await.unwrap();
+    let listed = send("GET", url("/risk/locks"), "").await.json();
+    assert_eq!(
+        (&listed["total"], &listed["items"][0]["latch_id"]),
+        (&1.into(), &lock.latch_id.clone().into())
+    );
+    let path = url(&format!("/risk/locks/{}/lift", lock.latch_id));
+    for bad in [
+        "{}",
+        r#"{"reason":"r","actor":"me"}"#,
+        r#"{"reason":"r","latch_id":"x"}"#,
+    ] {
+        assert_eq!(send("POST", path.clone(), bad).await.status, 400, "{bad}");
+    }
+    let lifted = send("POST", path.clone(), r#"{"reason":"over"}"#).await;
+    assert_eq!(
+        (lifted.status, &lifted.json()["latch_id"]),
+        (200, &lock.latch_id.into()),
+        "{lifted:?}"
+    );
+    let event = client.journal().await.pop().unwrap();
+    assert!(String::from_utf8_lossy(&event.body).contains(r#""event":"lifted","actor":"rest 127.0.0.1:"#));
+    let again = send("POST", path, r#"{"reason":"over"}"#).await;
+    assert_eq!((again.status, again.code().as_str()), (404, "not_found"));
+    assert_eq!(send("GET", url("/risk/locks?limit=1"), "").await.status, 400);
+    sidecar.drain(SOON).await;
+    worker.drain(SOON).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_over_rest_are_orders() {
     let mut rig = Rig::start().await;
@@ -201,6 +276,7 @@ async fn orders_over_rest_are_orders() {
         (403, "daily_notional_exceeded")
     );
 
+    state_and_locks(&base).await;
     rig.redis.kill9();
     let told = send("POST", url("/orders"), &intent("r4", &[])).await;
     assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));

@@ -8,11 +8,13 @@
 
 use std::time::Duration;
 
+use order_router::domain::control::OperatorValues;
 use order_router::domain::execution::{Due, DueAction, VenueReport, VenueState};
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::reason::{Reason, ReasonCode};
+use order_router::domain::terms::TradingState;
 use order_router::domain::time::Timestamp;
 use order_router::store::Store;
 use order_router::store::read::Waiting;
@@ -20,6 +22,7 @@ use order_router::store::replay_submission::SubmissionReplay;
 use order_router::store::reserve::{ReserveAction, Reserved, Stage};
 use order_router::store::sending::{Reached, Start, Started};
 use order_router::store::settle::Settled;
+use order_router::store::state::{StateOutcome, StateSet};
 use order_router::wire::settlement::document;
 use order_router::worker::submission::release_event;
 
@@ -42,6 +45,32 @@ fn start<'a>(order: &'a Order, lease: &'a LeaseToken) -> Start<'a> {
 
 async fn stage(store: &Store, order: &Order) -> Stage {
     store.read(&key(order)).await.unwrap().unwrap().known.stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_any_more_once_trading_is_halted_and_what_was_started_stays_so() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let (one, lease) = claimed(&rig, &store, 100).await;
+    let (started, its_lease) = claimed(&rig, &store, 100).await;
+    let sending = store.start_sending(&start(&started, &its_lease)).await;
+    assert_eq!(sending, Ok(Started::Sending));
+    let halt = StateSet {
+        builds_on: 0,
+        version: 1,
+        values: OperatorValues {
+            trading_state: Some(TradingState::Halted),
+            ..OperatorValues::default()
+        },
+        document: vec![b'x'].into(),
+        is_journaled: true,
+    };
+    assert!(matches!(store.set_state(&halt).await, Ok(StateOutcome::Changed(_))));
+    assert_eq!(store.start_sending(&start(&one, &lease)).await, Ok(Started::Halted));
+    assert_eq!(stage(&store, &one).await, Stage::Claimed);
+    // The answer to a step that was taken before is the same again.
+    let again = store.start_sending(&start(&started, &its_lease)).await;
+    assert_eq!(again, Ok(Started::Sending));
 }
 
 #[tokio::test(flavor = "multi_thread")]
