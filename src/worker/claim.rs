@@ -39,6 +39,10 @@ pub enum Claim {
 }
 
 /// What one judgement came to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large case is the usual one, and each judgement is moved once"
+)]
 enum Judged {
     Claim(Claim),
     /// What it was judged by is no longer in force.
