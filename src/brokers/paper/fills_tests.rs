@@ -231,6 +231,10 @@ fn a_fee_is_its_share_of_the_fill_rounded_up() {
         placed.order.reservation.base_asset = base_asset.map(Into::into);
         let report = first(&placed, rules, &TradingCalendar::utc(), at(NOON)).unwrap();
         let filled = &report.fills[0];
-        assert_eq!((filled.fee, filled.fee_currency.as_str()), (number(fee), currency), "{rules:?}");
+        assert_eq!(
+            (filled.fee, filled.fee_currency.as_str()),
+            (number(fee), currency),
+            "{rules:?}"
+        );
     }
 }
