@@ -16,7 +16,7 @@ use order_router::bus::journal::{Entry, Journal};
 use order_router::bus::subjects;
 use order_router::domain::id::AccountId;
 use order_router::domain::money::Micros;
-use order_router::domain::time::{Clock, Timestamp};
+use order_router::domain::time::{Clock, Timestamp, TradingDate};
 use order_router::fault::Code;
 use order_router::wire::day::DayEvent;
 use order_router::worker::Worker;
@@ -90,16 +90,9 @@ async fn stands(worker: &Worker, wanted: (&str, Option<i64>)) {
     assert!(tokio::time::timeout(SOON, reached).await.is_ok(), "{last:?}");
 }
 
-/// Buys, and has the store know whose sums there are.
-async fn buy(rig: &Rig, client: &Client, id: &str, quantity: &str, price: &str) {
-    client
-        .report(&intent(id, &[("quantity", quantity), ("price", price)]))
-        .await;
-    let mut connection = rig.redis.connection().await;
-    let _: i64 = connection
-        .sadd("{or}:sums_names:paper", "default:binance.spot:BTCUSDT")
-        .await
-        .unwrap();
+async fn buy(client: &Client, id: &str, quantity: &str, price: &str) {
+    let order = intent(id, &[("quantity", quantity), ("price", price)]);
+    client.report(&order).await;
 }
 
 async fn quote(rig: &Rig, last: &str) {
@@ -149,7 +142,7 @@ async fn workers_that_see_a_new_date_at_once_begin_it_once() {
 async fn a_day_that_was_journaled_by_a_worker_that_died_is_taken_as_it_is() {
     let (rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     let (worker, client) = (worker(&rig, &hand).await, rig.caller().await);
-    buy(&rig, &client, "b1", "0.1", "30000").await;
+    buy(&client, "b1", "0.1", "30000").await;
     let (journal, _task) = Journal::start(rig.bus().await, rig.settings.journal.clone());
     let body = r#"{"trading_date":"2026-03-03","starts":[{"mode":"paper","total":12.5,"accounts":{"default":12.5},
         "marks":[]}],"timestamp":"2026-03-03T00:00:00.000000Z"}"#;
@@ -174,7 +167,7 @@ async fn profit_follows_the_quote_and_starts_anew_each_day() {
     let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     let (one, client) = (worker(&rig, &hand).await, rig.caller().await);
     stands(&one, ("2026-03-02", Some(0))).await;
-    buy(&rig, &client, "b1", "0.1", "30000").await;
+    buy(&client, "b1", "0.1", "30000").await;
     stands(&one, ("2026-03-02", Some(0))).await;
     quote(&rig, "29000").await;
     stands(&one, ("2026-03-02", Some(-100_000_000))).await;
@@ -301,5 +294,35 @@ async fn figures_are_fresh_and_of_the_control_in_force_or_refused() {
         told.is_err_and(|fault| fault.detail.contains("start of 2026-03-02"))
     })
     .await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_routed_counts_for_the_day_it_is_routed_on() {
+    // Counters of days that are long over are not made anew: these are today and tomorrow.
+    let (today, tomorrow) = (Timestamp::now(), Timestamp::now().after(Duration::from_secs(86_400)));
+    let (mut rig, hand) = (Rig::start().await, Hand::at(&today.to_string()));
+    rig.settings.risk.daily_notional_limit = "60".to_owned();
+    let (worker, client) = (worker(&rig, &hand).await, rig.caller().await);
+    let routed = async || {
+        let of = async |date: TradingDate| rig.sum(&format!("day:paper:{date}"), "daily_notional").await;
+        (of(today.utc_date()).await, of(tomorrow.utc_date()).await)
+    };
+    for id in ["a1", "a2"] {
+        buy(&client, id, "0.001", "30000").await;
+    }
+    let full = client.fault(&intent("a3", &[])).await;
+    assert_eq!(full.code, Code::DailyNotionalExceeded);
+    assert_eq!(routed().await, (60_000_000, 0));
+    // The new day has its own room from its first moment on, and the day before keeps what it had.
+    hand.set(&tomorrow.to_string());
+    buy(&client, "b1", "0.001", "30000").await;
+    assert_eq!(routed().await, (60_000_000, 30_000_000));
+    // So it is in a store that is made anew.
+    rig.quiet().await;
+    rig.redis.flushall().await;
+    tokio::time::sleep(VIEW_MAX_AGE).await;
+    assert_eq!(figures(&worker).await.0, tomorrow.utc_date().to_string());
+    assert_eq!(routed().await, (60_000_000, 30_000_000));
     worker.drain(SOON).await;
 }

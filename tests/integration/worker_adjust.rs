@@ -11,8 +11,11 @@ use std::time::Duration;
 use order_router::bus::client::{CallError, Reply};
 use order_router::bus::journal::Stored;
 use order_router::bus::subjects;
+use order_router::domain::id::AccountId;
+use order_router::domain::money::Micros;
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Code, Fault};
+use order_router::worker::day::VIEW_MAX_AGE;
 use order_router::worker::stop_point;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -163,6 +166,42 @@ async fn cash_shifts_what_a_day_began_with() {
     assert_eq!(ttl, -1);
     let start: std::collections::BTreeMap<String, i64> = redis.hgetall(&start).await.unwrap();
     assert_eq!(start, [("fund".to_owned(), 3_000_000), ("~".to_owned(), 7)].into());
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    told(&client, &cash("in", "5")).await;
+    told(&client, &cash("out", "-2")).await;
+    told(&client, &position("p", "1", "180")).await;
+    let day = worker.router().control.current().trading_date.unwrap();
+    let key = format!("day_start:paper:{day}");
+    let start = async || (rig.sum(&key, "fund").await, rig.sum(&key, "~").await);
+    let profit = async || {
+        tokio::time::sleep(VIEW_MAX_AGE).await;
+        let figures = poll::eventually(SOON, "the figures are known", async || {
+            worker.router().day.figures().await.ok()
+        });
+        let (_, figures) = figures.await;
+        (figures.of(&AccountId::new("fund").unwrap()), figures.total)
+    };
+    assert_eq!(start().await, (3_000_000, 0));
+    assert_eq!(profit().await, (Some(Micros::ZERO), Some(Micros::ZERO)));
+    // In a store that is made anew the shifts come before the start that they shift: it is added to them, and stays.
+    rig.redis.flushall().await;
+    assert_eq!(profit().await, (Some(Micros::ZERO), Some(Micros::ZERO)));
+    assert_eq!(start().await, (3_000_000, 0));
+    let ttl: i64 = rig
+        .redis
+        .connection()
+        .await
+        .pttl(format!("{{or}}:{key}"))
+        .await
+        .unwrap();
+    assert_eq!(ttl, -1);
     worker.drain(SOON).await;
 }
 
