@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::connection::Store;
+use super::day::MAX_HOLDINGS;
 use super::epoch::{HEALING_LOCK_MS, Healing};
 use super::error::StoreError;
 use super::journaled::retention_ms;
@@ -175,7 +176,8 @@ impl Store {
             .arg(encoded.name)
             .arg(encoded.moves)
             .arg(encoded.shifts)
-            .arg(day_ttl_ms());
+            .arg(day_ttl_ms())
+            .arg(MAX_HOLDINGS);
         let reply = self.core.query(command).await.and_then(Reply::of);
         let mut reply = self.core.noting(epoch, reply)?;
         Ok(match reply.verdict.as_str() {

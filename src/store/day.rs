@@ -29,6 +29,8 @@ pub struct DayLook {
     pub stored: StoredControl,
     /// The sums of the mode that was asked for.
     pub holdings: Vec<Holding>,
+    /// When it was taken, by Redis' clock, in milliseconds since 1970.
+    pub taken_at_ms: i64,
     /// What its accounts were worth at the start of the day that was asked for; `None` where that day has not begun.
     pub start: Option<DayStart>,
 }
@@ -162,12 +164,14 @@ fn decode(reply: &mut Reply) -> Result<DayLook, StoreError> {
     for _ in 0..reply.integer::<usize>()? {
         latches.push(Bytes::from(reply.bytes()?));
     }
+    let taken_at_ms = reply.integer()?;
     let mut holdings = Vec::new();
     for _ in 0..reply.integer::<usize>()? {
         holdings.push(decode_holding(reply)?);
     }
     Ok(DayLook {
         stored: StoredControl { control, latches },
+        taken_at_ms,
         holdings,
         start: decode_start(reply)?,
     })

@@ -137,7 +137,7 @@ impl KeyTable {
         let moves: Vec<(String, &str, i64, bool)> = moved
             .map(|counter| {
                 let (key, field) = keys::counter(scope, counter);
-                (key, field, deltas.of(counter), counter == Counter::DailyNotional)
+                (key, field, deltas.of(counter), counter.is_daily())
             })
             .collect();
         json(&moves)
