@@ -136,7 +136,13 @@ impl Worker {
         // Where the start fails, what runs already ends, too.
         let until_started = stop.clone().drop_guard();
         let quotes = Quotes::start(&settings.nats, patience).await?;
-        background.spawn(prices::run(router.prices.clone(), quotes, stop.clone()));
+        prices::take_kept(&router.prices, &router.store).await?;
+        background.spawn(prices::run(
+            router.prices.clone(),
+            quotes,
+            router.store.clone(),
+            stop.clone(),
+        ));
         let late = make_whole(&router).await?;
         begin_day(&router).await?;
         background.spawn(day::run(router.clone(), stop.clone()));
