@@ -83,6 +83,11 @@ pub(crate) async fn run(args: &AlertsArgs, options: &Options) -> Outcome {
     Ok(output::line(table(&signals).to_string())?)
 }
 
+/// Returns a text, or a dash where there is none.
+fn told(text: Option<&String>) -> String {
+    text.map_or_else(|| "-".to_owned(), Clone::clone)
+}
+
 fn table(signals: &[RiskSignal]) -> Table {
     let mut table = Table::new(&[
         ("time", Align::Left),
@@ -97,10 +102,10 @@ fn table(signals: &[RiskSignal]) -> Table {
         table.row([
             signal.timestamp.to_string(),
             signal.level.as_str().to_owned(),
-            signal.account_id.clone(),
-            signal.symbol.clone(),
+            told(signal.account_id.as_ref()),
+            told(signal.symbol.as_ref()),
             signal.rule_id.clone(),
-            signal.client_order_id.clone(),
+            told(signal.client_order_id.as_ref()),
             signal.message.clone(),
         ]);
     }

@@ -104,7 +104,8 @@ impl AccountSettings {
                 .find(known)
                 .and_then(|one| one.lot_size.parse::<Decimal>().ok());
             let quantity = text.parse::<Decimal>().ok().filter(|quantity| quantity.is_positive());
-            if !lot.is_some_and(|lot| quantity.is_some_and(|quantity| quantity.multiple_of(lot).is_some())) {
+            let lots = lot.zip(quantity).and_then(|(lot, quantity)| quantity.multiple_of(lot));
+            if lots.is_none() {
                 errors.push(format!(
                     "max_positions of the account {name} names {instrument:?} = {text:?}; it must be an instrument as \
                      `venue:SYMBOL` and a whole number of its lots above zero"

@@ -99,7 +99,7 @@ impl Alerts {
         ring.bytes += body.len();
         ring.alerts.push_back(Alert {
             level: signal.level,
-            account_id: signal.account_id,
+            account_id: signal.account_id.unwrap_or_default(),
             rule_id: signal.rule_id,
             body,
         });

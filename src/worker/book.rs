@@ -178,7 +178,7 @@ async fn book(
     fence: Fence,
     figures: Metadata,
 ) -> Result<Booked, BookError> {
-    let Applied { order, deltas, .. } = applied;
+    let Applied { order, deltas, notices } = applied;
     let epoch = store
         .epoch()
         .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
@@ -202,6 +202,7 @@ async fn book(
     Ok(Booked {
         order: Arc::unwrap_or_clone(settle).order,
         pending,
+        notices,
     })
 }
 

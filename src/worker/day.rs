@@ -14,6 +14,7 @@ use super::claim::unavailable;
 use super::control::ControlCell;
 use super::prices::Prices;
 use super::router::{Instruments, Router};
+use super::{breaches, locks};
 use crate::bus::journal::{Journal, Reader};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::control::Control;
@@ -37,6 +38,8 @@ pub const VIEW_MAX_AGE: Duration = Duration::from_millis(250);
 const REFRESH_EVERY: Duration = Duration::from_millis(100);
 /// How long after figures were last asked for the view is kept fresh.
 const TRAFFIC: Duration = Duration::from_secs(2);
+/// How often the view is renewed while nobody asks: prices move losses without any order.
+const IDLE_EVERY: Duration = Duration::from_secs(1);
 /// How long a caller waits for figures; the beginning of a day takes an append to the journal.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a look is taken anew because what it showed has changed, or was too slow.
@@ -141,7 +144,15 @@ impl DayCell {
     fn is_due(&self) -> bool {
         let asked_at = *self.0.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
         let in_force = self.0.parts.control.current().trading_date;
-        asked_at.is_some_and(|at| at.elapsed() < TRAFFIC) || in_force.is_none_or(|date| date < self.date_by_clock())
+        let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+        asked_at.is_some_and(|at| at.elapsed() < TRAFFIC)
+            || in_force.is_none_or(|date| date < self.date_by_clock())
+            || view.is_none_or(|view| view.taken_at.elapsed() >= IDLE_EVERY)
+    }
+
+    /// Returns the view as it is, if it still counts; nobody is taken to have asked.
+    fn latest(&self) -> Option<Arc<View>> {
+        self.0.good_view()
     }
 }
 
@@ -257,10 +268,13 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
     let (mut told, mut seen) = (String::new(), None);
     while !stop.is_cancelled() {
         if router.day.is_due() && router.store.epoch().is_some() {
-            match router.day.refresh().await {
+            match renew(&router).await {
                 Ok(()) => told.clear(),
                 Err(fault) if fault.detail != told => {
-                    tracing::warn!(error = fault.detail, "the day's figures are not known");
+                    tracing::warn!(
+                        error = fault.detail,
+                        "the day's figures are not known, or what they call for is not closed yet"
+                    );
                     told = fault.detail;
                 }
                 Err(_) => {}
@@ -269,8 +283,10 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
         let date = router.control.current().trading_date;
         if let Some(new) = date.filter(|_| date != seen) {
             // Also at a worker's start, and on every worker: whoever began the day may have died since.
-            lift_for_new_day(&router, new);
-            seen = date;
+            match locks::lift_for_new_day(&router, new).await {
+                Ok(_) => seen = date,
+                Err(fault) => tracing::warn!(%fault, "what a new day lifts is lifted later"),
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -279,7 +295,11 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
     }
 }
 
-/// What a new day lifts. It is called on every worker for each day it sees, so it must bear a repetition.
-fn lift_for_new_day(_router: &Router, date: TradingDate) {
-    tracing::info!(%date, "the trading day");
+/// Renews the view, and closes what it calls for.
+async fn renew(router: &Router) -> Result<(), Fault> {
+    router.day.refresh().await?;
+    match router.day.latest() {
+        Some(view) => breaches::latch(router, &view.control, &view.figures).await,
+        None => Ok(()),
+    }
 }

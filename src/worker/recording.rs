@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::brokers::adapter::Booked;
 use crate::bus::call::Answer;
 use crate::bus::journal::{AppendError, Entry};
 use crate::bus::subjects;
@@ -20,6 +21,7 @@ use crate::wire::settlement::{read_document, settlement_id};
 use super::healing::HealingError;
 use super::replaying::{self, Target};
 use super::router::Router;
+use super::signals;
 use super::stop_point;
 
 /// How often a mark is tried while the store is being rebuilt.
@@ -83,8 +85,9 @@ impl Told {
 ///
 /// # Errors
 /// None but those a later step may add: what has been settled is always told in some form.
-pub async fn tell(router: &Router, order: &Order, pending: &[PendingEvent]) -> Result<Told, Fault> {
-    match record(router, order, pending).await {
+pub async fn tell(router: &Router, booked: &Booked) -> Result<Told, Fault> {
+    let order = &booked.order;
+    match record_booked(router, booked).await {
         Ok(sequence) => {
             stop_point::reach("after_journal");
             Ok(Told {
@@ -99,6 +102,15 @@ pub async fn tell(router: &Router, order: &Order, pending: &[PendingEvent]) -> R
             Ok(Told::receipt_of(order, ReasonCode::NotJournaled, message))
         }
     }
+}
+
+/// As [`record`], of an effect that was booked; what nobody expected of it is published.
+///
+/// # Errors
+/// As [`record`].
+pub async fn record_booked(router: &Router, booked: &Booked) -> Result<u64, AppendError> {
+    signals::publish_notices(router, &booked.order, &booked.notices);
+    record(router, &booked.order, &booked.pending).await
 }
 
 /// Appends an order's events and returns the sequence of the last. They leave the outbox afterwards, outside of the

@@ -71,7 +71,7 @@ fn addresses() -> Vec<String> {
         subjects::adjustment(&account),
         subjects::event("day", None),
         subjects::dead("REASON"),
-        subjects::alert("LEVEL", &account),
+        subjects::alert("LEVEL", Some(&account)),
         subjects::quotes("VENUE", "SYMBOL"),
     ];
     let written = |subject: String| {

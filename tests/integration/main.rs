@@ -21,6 +21,7 @@ mod rest_http;
 mod rest_life;
 mod rest_orders;
 mod rig;
+mod risk_breach;
 mod risk_races;
 mod store_fences;
 mod store_scripts;

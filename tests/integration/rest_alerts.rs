@@ -24,7 +24,7 @@ fn signal(n: usize, level: &str, account: &str, rule: &str) -> Value {
 
 async fn publish(stream: &Context, signal: &Value) {
     let account = AccountId::new(signal["account_id"].as_str().unwrap()).unwrap();
-    let subject = subjects::alert(signal["level"].as_str().unwrap(), &account);
+    let subject = subjects::alert(signal["level"].as_str().unwrap(), Some(&account));
     stream
         .publish(subject, signal.to_string().into())
         .await

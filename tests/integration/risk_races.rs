@@ -179,3 +179,44 @@ async fn second(rig: &Rig) -> i64 {
         .unwrap();
     second
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fees_in_the_traded_asset_leave_less_to_sell_and_those_in_money_are_a_loss() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_fees.rate = "0.00101".to_owned();
+    rig.settings.brokers.paper_fees.paid_in = "base".to_owned();
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let bought = client.report(&intent("bought", &[("quantity", "0.1")])).await;
+    assert_eq!(
+        (bought.fills[0].fee.to_string(), bought.fills[0].fee_currency.as_str()),
+        ("0.000101".to_owned(), "BTC")
+    );
+    // 0.099899 is left, of which whole lots are 0.09989: one more would open a short position.
+    let reducing = |id: &str, quantity: &str| {
+        let over = [("side", "\"sell\""), ("quantity", quantity), ("reduce_only", "true")];
+        intent(id, &over)
+    };
+    assert_eq!(client.fault(&reducing("more", "0.0999")).await.code, Code::ReduceOnly);
+    // The aapl at ibkr names no base asset: its fee is paid in money.
+    let apple = client.report(&ibkr("apple", &[("time_in_force", "\"IOC\"")])).await;
+    assert_eq!(
+        (apple.fills[0].fee.to_string(), apple.fills[0].fee_currency.as_str()),
+        ("1.7271".to_owned(), "USD")
+    );
+    rig.quiet().await;
+    let sums = "sums:paper:default:binance.spot:BTCUSDT";
+    assert_eq!(rig.sum(sums, "base_fees").await, 10_100);
+    assert_eq!(rig.sum("sums:paper:default:ibkr.paper:AAPL", "fees").await, 1_727_100);
+    // 0.000101 BTC at 30 000 and 1.7271 USD.
+    crate::support::poll::until(SOON, "the fees are a loss", async || {
+        let (_, day) = worker.router().day.figures().await.unwrap();
+        day.total.is_some_and(|pnl| pnl.units() == -3_030_000 - 1_727_100)
+    })
+    .await;
+    assert_eq!(
+        client.report(&reducing("all", "0.09989")).await.status,
+        OrderStatus::Filled
+    );
+    worker.drain(SOON).await;
+}
