@@ -6,6 +6,8 @@
     reason = "in a test a panic is the verdict"
 )]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use order_router::bus::client::{CallError, Reply};
@@ -15,6 +17,7 @@ use order_router::domain::id::AccountId;
 use order_router::domain::money::Micros;
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Code, Fault};
+use order_router::worker::Worker;
 use order_router::worker::day::VIEW_MAX_AGE;
 use order_router::worker::stop_point;
 use redis::AsyncCommands;
@@ -172,14 +175,11 @@ async fn cash_shifts_what_a_day_began_with() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
     let rig = Rig::start().await;
-    let worker = rig.worker().await;
+    let days = Arc::new(AtomicU64::new(0));
+    let ahead = days.clone();
+    let clock = move || Timestamp::now().after(Duration::from_secs(ahead.load(Ordering::SeqCst) * 86_400));
+    let worker = Worker::start_with_clock(&rig.settings, Arc::new(clock)).await.unwrap();
     let client = rig.caller().await;
-    told(&client, &cash("in", "5")).await;
-    told(&client, &cash("out", "-2")).await;
-    told(&client, &position("p", "1", "180")).await;
-    let day = worker.router().control.current().trading_date.unwrap();
-    let key = format!("day_start:paper:{day}");
-    let start = async || (rig.sum(&key, "fund").await, rig.sum(&key, "~").await);
     let profit = async || {
         tokio::time::sleep(VIEW_MAX_AGE).await;
         let figures = poll::eventually(SOON, "the figures are known", async || {
@@ -188,19 +188,24 @@ async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
         let (_, figures) = figures.await;
         (figures.of(&AccountId::new("fund").unwrap()), figures.total)
     };
-    assert_eq!(start().await, (3_000_000, 0));
-    assert_eq!(profit().await, (Some(Micros::ZERO), Some(Micros::ZERO)));
-    // In a store that is made anew the shifts come before the start that they shift: it is added to them, and stays.
+    let nothing = (Some(Micros::ZERO), Some(Micros::ZERO));
+    told(&client, &cash("in", "5")).await;
+    told(&client, &position("p", "1", "180")).await;
+    assert_eq!(profit().await, nothing);
+    // The next day begins with what came in the day before, and some of it goes out.
+    days.store(1, Ordering::SeqCst);
+    assert_eq!(profit().await, nothing);
+    told(&client, &cash("out", "-2")).await;
+    assert_eq!(profit().await, nothing);
+    let day = worker.router().control.current().trading_date.unwrap();
+    let key = format!("day_start:paper:{day}");
+    assert_eq!(rig.sum(&key, "fund").await, 3_000_000);
+    // In a store that is made anew the shift comes before the start that it shifts: it is added to it, and stays.
     rig.redis.flushall().await;
-    assert_eq!(profit().await, (Some(Micros::ZERO), Some(Micros::ZERO)));
-    assert_eq!(start().await, (3_000_000, 0));
-    let ttl: i64 = rig
-        .redis
-        .connection()
-        .await
-        .pttl(format!("{{or}}:{key}"))
-        .await
-        .unwrap();
+    assert_eq!(profit().await, nothing);
+    assert_eq!(rig.sum(&key, "fund").await, 3_000_000);
+    let mut redis = rig.redis.connection().await;
+    let ttl: i64 = redis.pttl(format!("{{or}}:{key}")).await.unwrap();
     assert_eq!(ttl, -1);
     worker.drain(SOON).await;
 }
