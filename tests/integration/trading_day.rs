@@ -18,6 +18,7 @@ use order_router::domain::id::AccountId;
 use order_router::domain::money::Micros;
 use order_router::domain::time::{Clock, Timestamp, TradingDate};
 use order_router::fault::Code;
+use order_router::store::day::{DayBeginning, DayBegun};
 use order_router::wire::day::DayEvent;
 use order_router::worker::Worker;
 use order_router::worker::day::VIEW_MAX_AGE;
@@ -241,6 +242,15 @@ async fn a_date_never_goes_back_whatever_clocks_and_settings_say() {
     tokio::time::sleep(VIEW_MAX_AGE).await;
     assert_eq!(figures(&second).await.0, "2026-03-03");
     assert_eq!(dates(&client).await, ["2026-03-03"]);
+    // Nor does it for a worker that was slow, and looks what the day in force is before it begins an earlier one.
+    let store = &second.router().store;
+    let in_force = TradingDate::parse("2026-03-03");
+    let earlier = DayBeginning {
+        trading_date: TradingDate::parse("2026-03-01").unwrap(),
+        starts: Vec::new(),
+    };
+    let begun = store.begin_day(in_force, &earlier).await.unwrap();
+    assert_eq!(Some(begun), in_force.map(DayBegun::Kept));
     // It goes on from there.
     hand.set("2026-03-04T11:00:00Z");
     assert_eq!(figures(&second).await.0, "2026-03-04");
@@ -324,5 +334,31 @@ async fn what_is_routed_counts_for_the_day_it_is_routed_on() {
     tokio::time::sleep(VIEW_MAX_AGE).await;
     assert_eq!(figures(&worker).await.0, tomorrow.utc_date().to_string());
     assert_eq!(routed().await, (60_000_000, 30_000_000));
+    worker.drain(SOON).await;
+}
+
+/// Reads the epoch and the trading date at one moment.
+const EPOCH_AND_DATE: &str =
+    "return {redis.call('HGET', KEYS[1], 'epoch') or '', redis.call('HGET', KEYS[2], 'trading_date') or ''}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_made_anew_has_its_day_before_it_is_used() {
+    let (rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
+    let worker = worker(&rig, &hand).await;
+    let mut connection = rig.redis.connection().await;
+    for _ in 0..5 {
+        rig.redis.flushall().await;
+        let end = tokio::time::Instant::now() + SOON;
+        loop {
+            let mut look = redis::cmd("EVAL");
+            look.arg(EPOCH_AND_DATE).arg(2).arg("{or}:meta").arg("{or}:state");
+            let (epoch, date): (String, String) = look.query_async(&mut connection).await.unwrap();
+            if epoch.parse::<i64>().is_ok() {
+                assert_eq!(date, "2026-03-02");
+                break;
+            }
+            assert!(tokio::time::Instant::now() < end, "it is not healed: {epoch:?}");
+        }
+    }
     worker.drain(SOON).await;
 }

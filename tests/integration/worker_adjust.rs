@@ -6,6 +6,8 @@
     reason = "in a test a panic is the verdict"
 )]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use order_router::bus::client::{CallError, Reply};
@@ -15,6 +17,7 @@ use order_router::domain::id::AccountId;
 use order_router::domain::money::Micros;
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Code, Fault};
+use order_router::worker::Worker;
 use order_router::worker::day::VIEW_MAX_AGE;
 use order_router::worker::stop_point;
 use redis::AsyncCommands;
@@ -147,11 +150,11 @@ async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
     let rig = Rig::start().await;
-    let worker = rig.worker().await;
+    let days = Arc::new(AtomicU64::new(0));
+    let ahead = days.clone();
+    let clock = move || Timestamp::now().after(Duration::from_secs(ahead.load(Ordering::SeqCst) * 86_400));
+    let worker = Worker::start_with_clock(&rig.settings, Arc::new(clock)).await.unwrap();
     let client = rig.caller().await;
-    told(&client, &cash("in", "5")).await;
-    told(&client, &cash("out", "-2")).await;
-    told(&client, &position("p", "1", "180")).await;
     let profit = async || {
         tokio::time::sleep(VIEW_MAX_AGE).await;
         let figures = poll::eventually(SOON, "the figures are known", async || {
@@ -160,9 +163,17 @@ async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
         let (_, figures) = figures.await;
         (figures.of(&AccountId::new("fund").unwrap()), figures.total)
     };
-    assert_eq!(profit().await, (Some(Micros::ZERO), Some(Micros::ZERO)));
+    let nothing = (Some(Micros::ZERO), Some(Micros::ZERO));
+    told(&client, &cash("in", "5")).await;
+    told(&client, &position("p", "1", "180")).await;
+    assert_eq!(profit().await, nothing);
+    // The next day begins with what came in the day before, and some of it goes out.
+    days.store(1, Ordering::SeqCst);
+    assert_eq!(profit().await, nothing);
+    told(&client, &cash("out", "-2")).await;
+    assert_eq!(profit().await, nothing);
     rig.redis.flushall().await;
-    assert_eq!(profit().await, (Some(Micros::ZERO), Some(Micros::ZERO)));
+    assert_eq!(profit().await, nothing);
     assert_eq!(rig.sum("sums:paper:fund:_:CASH", "cash_flow").await, 3_000_000);
     worker.drain(SOON).await;
 }
