@@ -392,7 +392,10 @@ impl Order {
             Side::Buy => restored.long = lots,
             Side::Sell => restored.short = lots,
         }
-        restored.open_orders = i64::from(!std::mem::replace(&mut self.reservation.is_open, true));
+        if !std::mem::replace(&mut self.reservation.is_open, true) {
+            restored.open_orders = 1;
+            restored.open_loss = self.reservation.open_loss.units();
+        }
         Ok(restored)
     }
 
@@ -421,11 +424,16 @@ impl Order {
             Side::Buy => (-rest, 0),
             Side::Sell => (0, -rest),
         };
+        // The loss itself is kept: an order that is reopened holds it anew.
+        let (open_orders, open_loss) = match std::mem::take(&mut self.reservation.is_open) {
+            true => (-1, -self.reservation.open_loss.units()),
+            false => (0, 0),
+        };
         Ok(Deltas {
             long,
             short,
-            open_orders: -i64::from(std::mem::take(&mut self.reservation.is_open)),
-            open_loss: -std::mem::take(&mut self.reservation.open_loss).units(),
+            open_orders,
+            open_loss,
             daily_notional: -notional.units(),
             ..Deltas::default()
         })
