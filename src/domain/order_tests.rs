@@ -150,6 +150,32 @@ fn only_a_rejection_before_any_fill_gives_the_days_notional_back() {
 }
 
 #[test]
+fn an_order_that_is_reopened_counts_in_full_until_it_ends() {
+    let claimed = order(Side::Buy, "10");
+    let rejected = VenueState::Rejected(Reason::new(ReasonCode::BrokerRejected, "no"));
+    let refused = apply(&claimed, message(vec![], rejected));
+    assert_eq!((refused.deltas.open_orders, refused.deltas.open_loss), (-1, -70));
+    let reopened = apply(
+        &refused.order,
+        message(vec![fill("1", "4", "180")], VenueState::Working),
+    );
+    let deltas = reopened.deltas;
+    assert_eq!((deltas.long, deltas.short, deltas.position), (1_000, -400, 400));
+    assert_eq!(
+        (deltas.open_orders, deltas.open_loss, deltas.daily_notional),
+        (1, 70, 1_000)
+    );
+    let ended = apply(&reopened.order, message(vec![], cancelled()));
+    assert_eq!((ended.deltas.open_orders, ended.deltas.open_loss), (-1, -70));
+    assert_eq!(
+        apply(&refused.order, message(vec![fill("1", "10", "180")], cancelled()))
+            .deltas
+            .open_loss,
+        0
+    );
+}
+
+#[test]
 fn only_the_last_fills_are_shown_and_all_are_remembered() {
     let claimed = order(Side::Buy, "200");
     let fills = (0..150).map(|n| fill(&n.to_string(), "1", "180")).collect();

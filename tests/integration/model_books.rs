@@ -1,0 +1,345 @@
+//! The product's books on a real Redis, with the journal of what was settled: the real scripts, and nothing else of a worker.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use order_router::config::Settings;
+use order_router::domain::control::Control;
+use order_router::domain::day::DayFigures;
+use order_router::domain::id::{ClientOrderId, LeaseToken};
+use order_router::domain::metadata::Metadata;
+use order_router::domain::money::{BASE_FEE_SCALE, Micros, Rounding, units_of};
+use order_router::domain::order::{Applied, Order};
+use order_router::domain::settlement::Deltas;
+use order_router::domain::time::Timestamp;
+use order_router::risk::limits::{AccountLimits, Limits, RateLimits};
+use order_router::risk::{Admits, Assessment, Subject, assess};
+use order_router::store::Store;
+use order_router::store::day::{DayBeginning, DayBegun};
+use order_router::store::epoch::Begun;
+use order_router::store::journaled::{Journaled, Marked};
+use order_router::store::keys::OrderKey;
+use order_router::store::replay::ReplayEvent;
+use order_router::store::reserve::{ClaimOf, Question, Reserve, ReserveAction, Reserved};
+use order_router::store::settle::{Settle, Settled};
+use order_router::wire::settlement::{document, read_document, settled_document};
+use order_router::worker::limits;
+use redis::aio::MultiplexedConnection;
+use uuid::Uuid;
+
+use crate::conformance_store::NOTHING_LATE;
+use crate::model::{Sum, Sums, Terms, add};
+use crate::model_markets::{
+    ACCOUNTS, DAILY_LOSS, DAILY_LOSS_OF_SECOND, DAILY_NOTIONAL, DAILY_NOTIONAL_OF_FIRST, MAX_OPEN_ORDERS, markets,
+    micros,
+};
+use crate::model_words::{account, claimed, date, instrument, intent};
+use crate::support::servers::RedisServer;
+
+/// More orders in a second than a test can make.
+const NO_RATE: RateLimits = RateLimits {
+    account: 1_000_000,
+    broker: 1_000_000,
+};
+
+/// The store, and the journal of its events.
+pub struct Books {
+    pub redis: RedisServer,
+    pub store: Store,
+    connection: MultiplexedConnection,
+    limits: Limits,
+    epoch: i64,
+    generation: u64,
+    pub journal: Vec<Bytes>,
+    pub day: usize,
+}
+
+/// An order that was judged: what the rules said, and what came of it.
+pub struct Asked {
+    pub order: Order,
+    pub lease: LeaseToken,
+    pub assessment: Assessment,
+    pub reserved: Reserved,
+}
+
+fn small_limits() -> Limits {
+    let mut settings = Settings::default();
+    settings.risk.daily_notional_limit = DAILY_NOTIONAL.to_string();
+    settings.risk.daily_loss_limit = DAILY_LOSS.to_string();
+    settings.risk.max_open_orders = MAX_OPEN_ORDERS;
+    let money = |units| Micros::new(micros(units));
+    let first = AccountLimits {
+        daily_notional: money(DAILY_NOTIONAL_OF_FIRST),
+        ..AccountLimits::default()
+    };
+    let second = AccountLimits {
+        daily_loss: money(DAILY_LOSS_OF_SECOND),
+        ..AccountLimits::default()
+    };
+    Limits {
+        order_rates: NO_RATE,
+        accounts: [(account(0), first), (account(1), second)].into(),
+        ..limits::of(&settings).unwrap()
+    }
+}
+
+impl Books {
+    pub async fn open() -> Self {
+        let redis = RedisServer::start().await;
+        let mut settings = Settings::default();
+        settings.redis.url = redis.url();
+        Self {
+            store: Store::connect(&settings.redis).await.unwrap(),
+            connection: redis.connection().await,
+            redis,
+            limits: small_limits(),
+            epoch: Timestamp::now().milliseconds(),
+            generation: 0,
+            journal: Vec::new(),
+            day: 0,
+        }
+    }
+
+    /// Empties everything and begins the first day.
+    pub async fn begin(&mut self) {
+        self.journal.clear();
+        self.day = 0;
+        self.rebuild(&[]).await;
+    }
+
+    /// Loses Redis, and replays these places of the journal as if that were the journal's order: twice, the second time
+    /// for nothing.
+    pub async fn rebuild(&mut self, order: &[usize]) {
+        self.redis.flushall().await;
+        let look = self.store.look().await.unwrap();
+        let Begun::Healing(healing) = self.store.begin_healing(&look).await.unwrap() else {
+            panic!("not ours to heal")
+        };
+        let events: Vec<_> = (1..)
+            .zip(order)
+            .map(|(at, place)| replayed(at, &self.journal[*place]))
+            .collect();
+        let count = u64::try_from(events.len()).unwrap();
+        assert_eq!(self.store.replay(&healing, &events).await, Ok(count));
+        assert_eq!(self.store.replay(&healing, &events).await, Ok(0));
+        let day = DayBeginning {
+            trading_date: date(self.day),
+            starts: vec![],
+        };
+        let begun = self.store.begin_day_to_heal(&healing, None, &day).await;
+        assert_eq!(begun, Ok(DayBegun::Begun));
+        self.epoch += 1;
+        let finished = self
+            .store
+            .finish_healing(&healing, self.epoch, "test", NOTHING_LATE)
+            .await;
+        finished.unwrap();
+    }
+
+    /// Begins the second day; what was judged by the first is judged anew.
+    pub async fn roll_over(&mut self) {
+        self.day = 1;
+        let day = DayBeginning {
+            trading_date: date(1),
+            starts: vec![],
+        };
+        let begun = self.store.begin_day(Some(date(0)), &day).await;
+        assert_eq!(begun, Ok(DayBegun::Begun));
+    }
+
+    /// Asks for an order as a worker does: the rules first, then the store, once more where what it was judged by has
+    /// changed.
+    pub async fn ask(&mut self, terms: &Terms, id: ClientOrderId) -> Asked {
+        let intent = intent(terms, id);
+        let order = claimed(terms, &intent);
+        let instrument = instrument(&markets()[terms.market]);
+        let now = Timestamp::now();
+        let assessment = assess(&Subject {
+            intent: &intent,
+            instrument: &instrument,
+            lots: terms.lots,
+            reference_price: instrument.reference_price,
+            reservation: &order.reservation,
+            limits: &self.limits,
+            control: &Control::unset(),
+            day: &DayFigures::flat(date(terms.day)),
+            deadline: now.after(Duration::from_secs(60)),
+            now,
+        });
+        let lease = LeaseToken::assign();
+        let base_lot = instrument.base_asset.as_ref();
+        let base_lot = base_lot.and_then(|_| units_of(instrument.lot_size.decimal(), BASE_FEE_SCALE, Rounding::Down));
+        let reserved = loop {
+            let question = self.question(&order, &assessment, &lease, base_lot);
+            let command = Reserve {
+                key: OrderKey::of(&order),
+                order_id: order.order_id.clone(),
+                content: order.content.clone(),
+                action: ReserveAction::Judge(Box::new(question)),
+            };
+            match self.store.reserve(command).await.unwrap() {
+                Reserved::Outdated(generation) => {
+                    assert_ne!(generation, self.generation);
+                    self.generation = generation;
+                }
+                reserved => break reserved,
+            }
+        };
+        Asked {
+            order,
+            lease,
+            assessment,
+            reserved,
+        }
+    }
+
+    fn question(&self, order: &Order, assessment: &Assessment, lease: &LeaseToken, base_lot: Option<i64>) -> Question {
+        let claim = || ClaimOf {
+            only_reductions: assessment.admits() == Admits::Reductions,
+            deltas: order.claim_deltas(),
+            lease: lease.clone(),
+            document: document(order, order.claim_deltas(), self.epoch, Metadata::new()).encode(),
+        };
+        Question {
+            scope: order.scope(),
+            broker: order.broker.clone(),
+            side: order.side,
+            lots: order.reservation.rest_lots,
+            base_lot,
+            generation: self.generation,
+            caps: assessment.caps().to_vec(),
+            alerts: self.limits.alerts,
+            rates: self.limits.order_rates,
+            duplicate: None,
+            counts: true,
+            claim: (assessment.admits() != Admits::Nothing).then(claim),
+        }
+    }
+
+    /// Returns the settlement of an effect; the first event of an order tells its moves from nothing.
+    pub fn settlement(&self, before: &Order, applied: &Applied, lease: Option<LeaseToken>) -> Arc<Settle> {
+        let reserved = if before.version == 0 {
+            before.claim_deltas()
+        } else {
+            Deltas::default()
+        };
+        let told = reserved.plus(&applied.deltas).unwrap();
+        let id = Uuid::now_v7();
+        let document = settled_document(&applied.order, told, self.epoch, Metadata::new(), Some(id));
+        Arc::new(Settle {
+            order: applied.order.clone(),
+            deltas: applied.deltas,
+            document: document.encode().into(),
+            lease,
+            deadline: None,
+            settlement_id: id,
+        })
+    }
+
+    pub async fn settle(&self, settle: &Arc<Settle>) -> Settled {
+        self.store.settle(settle.clone()).await.unwrap()
+    }
+
+    /// Appends what was settled to the journal; returns the order as the journal tells it.
+    pub fn append(&mut self, settle: &Settle) -> Order {
+        self.journal.push(settle.document.clone());
+        read_document(&settle.document).unwrap().0
+    }
+
+    /// Marks the latest event of an order, which stands at this place of the journal.
+    pub async fn mark(&self, settle: &Settle, place: usize) {
+        let mark = Journaled {
+            key: OrderKey::of(&settle.order),
+            order_id: settle.order.order_id.clone(),
+            version: settle.order.version,
+            settlement_id: Some(settle.settlement_id),
+            sequence: u64::try_from(place).unwrap() + 1,
+        };
+        assert_eq!(self.store.mark_journaled(mark).await, Ok(Marked::Known));
+    }
+
+    /// Replays an event that the store has settled.
+    pub async fn replay_late(&self, place: usize) {
+        let event = replayed(u64::try_from(place).unwrap() + 1, &self.journal[place]);
+        assert_eq!(self.store.replay_late(&[event]).await, Ok(0));
+    }
+
+    /// Reads every sum that may stand in the store.
+    pub async fn sums(&self) -> Sums {
+        type Place = (String, Vec<(&'static str, Sum)>);
+        let mut places: Vec<Place> = vec![("totals:paper".into(), vec![("open_loss", Sum::OpenLoss)])];
+        for (day, date) in [0, 1].map(|day| (day, date(day))) {
+            let of = |account| vec![("daily_notional", Sum::AccountDailyNotional(account, day))];
+            places.push((
+                format!("day:paper:{date}"),
+                vec![("daily_notional", Sum::DailyNotional(day))],
+            ));
+            places.extend((0..ACCOUNTS).map(|at| (format!("day:paper:{date}:{}", account(at)), of(at))));
+        }
+        for at in 0..ACCOUNTS {
+            let loss = vec![("open_loss", Sum::AccountOpenLoss(at))];
+            places.push((format!("account:paper:{}", account(at)), loss));
+            for (place, market) in markets().iter().enumerate() {
+                let fields = vec![
+                    ("long", Sum::Long(at, place)),
+                    ("short", Sum::Short(at, place)),
+                    ("position", Sum::Position(at, place)),
+                    ("cash_flow", Sum::CashFlow(at, place)),
+                    ("fees", Sum::Fees(at, place)),
+                    ("base_fees", Sum::BaseFees(at, place)),
+                    ("open_orders", Sum::OpenOrders(at, place)),
+                ];
+                places.push((
+                    format!("sums:paper:{}:{}:{}", account(at), market.venue, market.symbol),
+                    fields,
+                ));
+            }
+        }
+        let mut pipe = redis::pipe();
+        for (key, _) in &places {
+            pipe.hgetall(format!("{{or}}:{key}"));
+        }
+        let found: Vec<HashMap<String, i64>> = pipe.query_async(&mut self.connection.clone()).await.unwrap();
+        let mut sums = Sums::new();
+        for ((_, fields), values) in places.iter().zip(&found) {
+            for (field, sum) in fields {
+                add(&mut sums, *sum, values.get(*field).copied().unwrap_or(0));
+            }
+        }
+        sums
+    }
+
+    /// Returns how many keys there are of each kind.
+    pub async fn kinds(&self) -> BTreeMap<String, usize> {
+        let keys: Vec<String> = redis::cmd("KEYS")
+            .arg("{or}:*")
+            .query_async(&mut self.connection.clone())
+            .await
+            .unwrap();
+        let mut kinds = BTreeMap::new();
+        for key in keys {
+            let kind = key.split(':').nth(1).unwrap_or_default().to_owned();
+            *kinds.entry(kind).or_default() += 1;
+        }
+        kinds
+    }
+}
+
+fn replayed(sequence: u64, document: &Bytes) -> ReplayEvent {
+    let (order, settlement) = read_document(document).unwrap();
+    ReplayEvent {
+        order,
+        deltas: settlement.deltas.into(),
+        sequence,
+        document: document.clone(),
+    }
+}

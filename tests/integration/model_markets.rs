@@ -1,0 +1,110 @@
+//! What the model trades, and the limits it is held against: caps so small that they are often reached.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use rust_decimal::Decimal;
+
+/// How many accounts there are.
+pub const ACCOUNTS: usize = 3;
+/// What currencies are worth; `XYZ` has no rate.
+pub const RATES: [(&str, &str); 4] = [("USD", "1"), ("USDT", "1"), ("EUR", "1.0837"), ("BNB", "612.37")];
+/// Something that is traded.
+#[derive(Debug, Clone, Copy)]
+pub struct Market {
+    pub broker: &'static str,
+    pub venue: &'static str,
+    pub symbol: &'static str,
+    pub quote: &'static str,
+    pub base: Option<&'static str>,
+    pub lot: Decimal,
+    pub reference: Decimal,
+    pub max_position: Decimal,
+    pub max_notional: Decimal,
+    pub can_short: bool,
+}
+
+/// Returns markets with small caps: a thousand lots or less.
+pub fn markets() -> &'static [Market; 3] {
+    static MARKETS: LazyLock<[Market; 3]> = LazyLock::new(small_markets);
+    &MARKETS
+}
+
+fn small_markets() -> [Market; 3] {
+    let btc = Market {
+        broker: "binance",
+        venue: "binance.spot",
+        symbol: "BTCUSDT",
+        quote: "USDT",
+        base: Some("BTC"),
+        lot: number("0.00001"),
+        reference: number("30000"),
+        max_position: number("0.01"),
+        max_notional: number("310"),
+        can_short: true,
+    };
+    let eth = Market {
+        symbol: "ETHEUR",
+        quote: "EUR",
+        base: Some("ETH"),
+        lot: number("0.0001"),
+        reference: number("1900.07"),
+        max_position: number("0.1"),
+        max_notional: number("200"),
+        can_short: false,
+        ..btc
+    };
+    let aapl = Market {
+        broker: "ibkr",
+        venue: "ibkr.paper",
+        symbol: "AAPL",
+        quote: "USD",
+        base: None,
+        lot: number("0.01"),
+        reference: number("180"),
+        max_position: number("10"),
+        max_notional: number("1790"),
+        can_short: true,
+    };
+    [btc, eth, aapl]
+}
+
+/// The limits beyond a market's, in the base currency. The first account has a day's notional of its own, the second a
+/// day's loss.
+pub const DAILY_NOTIONAL: i64 = 2_500;
+pub const DAILY_NOTIONAL_OF_FIRST: i64 = 800;
+pub const DAILY_LOSS: i64 = 60;
+pub const DAILY_LOSS_OF_SECOND: i64 = 25;
+pub const MAX_OPEN_ORDERS: i64 = 2;
+
+pub fn number(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+/// Returns what a currency is worth in the base currency.
+pub fn rate(currency: &str) -> Option<Decimal> {
+    static KNOWN: LazyLock<BTreeMap<&str, Decimal>> =
+        LazyLock::new(|| RATES.map(|(currency, rate)| (currency, number(rate))).into());
+    KNOWN.get(currency).copied()
+}
+
+/// Returns the account's own limit of a day's notional, in millionths.
+pub fn account_notional(account: usize) -> Option<i64> {
+    (account == 0).then(|| micros(DAILY_NOTIONAL_OF_FIRST))
+}
+
+/// Returns the account's limit of a day's loss, in millionths.
+pub fn account_loss(account: usize) -> i64 {
+    micros(if account == 1 { DAILY_LOSS_OF_SECOND } else { DAILY_LOSS })
+}
+
+pub fn micros(units: i64) -> i64 {
+    units * 1_000_000
+}
