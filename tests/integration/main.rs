@@ -21,6 +21,7 @@ mod rest_life;
 mod rest_orders;
 mod rig;
 mod store_fences;
+mod store_latches;
 mod store_scripts;
 mod store_sending;
 mod support;
