@@ -4,6 +4,7 @@
 //! or failed, 2 wrong usage or settings, 130 ended by a second signal before everything was finished.
 
 mod adjust;
+mod alerts;
 mod bench;
 mod brokers;
 mod cancel;
@@ -12,6 +13,7 @@ mod client;
 mod dev;
 mod failure;
 mod get;
+mod http;
 mod locks;
 mod log;
 mod options;
@@ -78,6 +80,8 @@ enum Command {
     Adjust(Box<adjust::AdjustArgs>),
     /// Lists the brokers and what each of them can do.
     Brokers(brokers::BrokersArgs),
+    /// Lists the newest alerts and locks of the risk rules, over REST.
+    Alerts(alerts::AlertsArgs),
     /// Follows reports, alerts, and changes of the state and of locks live, until Ctrl-C.
     Watch(watch::WatchArgs),
     /// Measures throughput and latency with paper orders.
@@ -119,6 +123,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Locks(args) => locks::run(&args, &options).await,
         Command::Adjust(args) => adjust::run(&args, &options).await,
         Command::Brokers(args) => brokers::run(&args, &options).await,
+        Command::Alerts(args) => alerts::run(&args, &options).await,
         Command::Watch(args) => watch::run(&args, &options).await,
         Command::Bench(args) => bench::run(args, &options).await,
     }

@@ -4,6 +4,7 @@
 //! underscores: `nats.url` is `ORDER_ROUTER_NATS_URL`), over them command-line flags. Money and quantities are quoted
 //! strings. An unknown key is an error, and all errors are told at once.
 
+pub mod accounts;
 pub mod brokers;
 pub mod doors;
 pub mod http;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub risk: risk::RiskSettings,
     /// What can be traded.
     pub instruments: instruments::InstrumentList,
+    /// Limits of single accounts.
+    pub accounts: accounts::AccountList,
     /// The sidecar.
     pub http: http::HttpSettings,
     /// The log.
@@ -56,6 +59,7 @@ impl Settings {
         self.http.check(&mut errors);
         self.log.check(&mut errors);
         self.instruments.check(&self.risk, &mut errors);
+        self.accounts.check(&self.instruments, &mut errors);
         errors
     }
 }

@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod control;
 pub mod day;
 pub mod decimal;
+pub mod equity;
 pub mod execution;
 pub mod id;
 pub mod instrument;

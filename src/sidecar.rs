@@ -7,6 +7,7 @@
 //! A request that has reached the bus is never answered 5xx because of a missing answer: nobody knows then what became of
 //! the order, and a client that retries a 5xx must not be able to double one.
 
+mod alerts;
 mod body;
 mod bridge;
 mod connections;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::client::Caller;
 use crate::bus::connection::{BusError, Patience, connect};
@@ -60,6 +62,8 @@ pub struct Sidecar {
     address: SocketAddr,
     context: Arc<Context>,
     connections: Connections,
+    /// Ends what goes on in the background, at the latest when the sidecar is dropped.
+    background: DropGuard,
 }
 
 impl Sidecar {
@@ -76,7 +80,9 @@ impl Sidecar {
         let unbound = |error| SidecarError::Bind { address, error };
         let listener = TcpListener::bind(address).await.map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
-        let context = Arc::new(Context::new(Caller::new(bus), &settings.http));
+        let context = Arc::new(Context::new(Caller::new(bus.clone()), &settings.http));
+        let stop = CancellationToken::new();
+        tokio::spawn(alerts::follow(Arc::clone(&context.alerts), bus, stop.clone()));
         let connections = Connections::serve(
             listener,
             router::router(Arc::clone(&context)),
@@ -87,6 +93,7 @@ impl Sidecar {
             address,
             context,
             connections,
+            background: stop.drop_guard(),
         })
     }
 
@@ -111,5 +118,6 @@ impl Sidecar {
             );
         }
         self.connections.cut();
+        drop(self.background);
     }
 }

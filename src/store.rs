@@ -8,6 +8,7 @@ pub mod adjustment;
 pub mod batch;
 pub mod connection;
 pub mod control;
+pub mod day;
 pub mod epoch;
 pub mod error;
 pub mod journaled;

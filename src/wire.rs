@@ -5,6 +5,7 @@
 
 pub mod adjustment;
 pub mod brokers;
+pub mod day;
 pub mod dead_letter;
 pub mod grammar;
 pub mod intent;

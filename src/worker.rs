@@ -8,6 +8,7 @@
 pub mod adjust;
 pub mod admission;
 pub mod book;
+pub mod breaches;
 pub mod brokers;
 pub mod claim;
 pub mod control;

@@ -8,7 +8,7 @@ use std::future::Future;
 use crate::domain::execution::{PendingEvent, VenueReport};
 use crate::domain::id::{BrokerId, BrokerPrefix, LeaseToken, VenueId};
 use crate::domain::metadata::Metadata;
-use crate::domain::order::Order;
+use crate::domain::order::{Notice, Order};
 use crate::domain::quantity::Price;
 use crate::domain::reason::Reason;
 use crate::domain::terms::TimeInForce;
@@ -69,6 +69,8 @@ pub struct Booked {
     pub order: Order,
     /// The order's events that are not on the journal yet, in order; the last one is this effect's.
     pub pending: Vec<PendingEvent>,
+    /// What a risk monitor should hear of.
+    pub notices: Vec<Notice>,
 }
 
 /// Why nothing was sent.

@@ -132,6 +132,7 @@ impl State {
                 version: order.version,
                 body: bytes::Bytes::new(),
             }],
+            notices: Vec::new(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use self::fills::FillRules;
+use self::fills::{Fees, FillRules};
 use super::adapter::{
     Acknowledgement, Adapter, CancelOutcome, Capabilities, DueOutcome, Effects, Inquiry, NotSent, PlaceOutcome,
     Placement,
@@ -52,6 +52,13 @@ impl<B: PaperBook> PaperVenue<B> {
     #[must_use]
     pub fn with_calendar(mut self, calendar: TradingCalendar) -> Self {
         self.calendar = calendar;
+        self
+    }
+
+    /// Returns the venue with what it charges.
+    #[must_use]
+    pub fn with_fees(mut self, fees: Fees) -> Self {
+        self.rules.fees = fees;
         self
     }
 
@@ -132,7 +139,7 @@ impl<B: PaperBook> Adapter for PaperVenue<B> {
 
     async fn due(&self, mut order: Order) -> DueOutcome {
         for _ in 0..MAX_TRIES {
-            let report = match fills::due(&order, (self.clock)()) {
+            let report = match fills::due(&order, self.rules, (self.clock)()) {
                 Ok(Some(report)) => report,
                 Ok(None) => return DueOutcome::NothingDue,
                 Err(error) => return DueOutcome::NotSent(NotSent::Unavailable(error.to_string())),

@@ -177,7 +177,8 @@ pub fn dead(reason: &str) -> String {
 }
 
 /// Returns the subject of an alert; `level` is `alert` or `lock`.
-pub fn alert(level: &str, account: &AccountId) -> String {
+pub fn alert(level: &str, account: Option<&AccountId>) -> String {
+    let account = account.map_or(NO_ACCOUNT, AccountId::as_str);
     format!("risk.alerts.{}.{account}", token(level))
 }
 

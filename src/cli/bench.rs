@@ -29,7 +29,11 @@ const ACCOUNTS_MAX: i64 = 10_000;
 const RATE_MAX: i64 = 1_000_000;
 const WORKERS_MAX: i64 = 64;
 /// High enough that a router started for the run meets no cap.
-const OWN_DAILY_LIMIT: &str = "9000000000";
+const OWN_LIMITS: [(&str, &str); 3] = [
+    ("risk.daily_notional_limit", "9000000000"),
+    ("risk.orders_per_second_and_account", "1000000"),
+    ("risk.orders_per_second_and_broker", "1000000"),
+];
 /// How long each order counts.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -134,7 +138,8 @@ pub(crate) async fn run(args: BenchArgs, options: &Options) -> Outcome {
 /// Runs the load against a router of its own. The workers are processes: the load generator takes nothing from them but
 /// the processor.
 async fn own(args: &BenchArgs, options: &Options, sync: Sync, servers: &mut Servers) -> Outcome {
-    let mut flags = vec![sync.flag(), flag("risk.daily_notional_limit", OWN_DAILY_LIMIT)];
+    let mut flags = vec![sync.flag()];
+    flags.extend(OWN_LIMITS.map(|(setting, value)| flag(setting, value)));
     flags.extend(options.flags());
     flags.extend(servers.flags());
     let settings = options.settings_with(&flags)?;

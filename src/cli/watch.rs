@@ -179,9 +179,12 @@ fn alert(signal: &RiskSignal) -> String {
         ..
     } = signal;
     let level = level.as_str();
-    plain(&format!(
-        "{timestamp} {level} {account_id} {symbol} {rule_id}: {message}; id {client_order_id}"
-    ))
+    let about: Vec<&str> = [account_id, symbol].into_iter().flatten().map(String::as_str).collect();
+    let about = about.join(" ");
+    let id = client_order_id
+        .as_ref()
+        .map_or_else(String::new, |id| format!("; id {id}"));
+    plain(&format!("{timestamp} {level} {about} {rule_id}: {message}{id}"))
 }
 
 #[cfg(test)]

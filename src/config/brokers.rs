@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::domain::decimal::Decimal;
+
 /// The brokers this build has an adapter for.
 pub const KNOWN_BROKERS: &[&str] = &["binance", "ibkr"];
 
@@ -30,6 +32,8 @@ pub struct BrokersSettings {
     pub task: BrokerTaskSettings,
     /// How the paper venue of `ibkr` fills.
     pub paper_ibkr: PaperIbkrSettings,
+    /// What the paper venues charge.
+    pub paper_fees: PaperFeeSettings,
     /// How venues are asked what became of an order.
     pub inquiry: InquirySettings,
 }
@@ -76,6 +80,25 @@ pub struct InquirySettings {
     pub not_found_window_ms: u64,
 }
 
+/// What the paper venues charge for a fill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PaperFeeSettings {
+    /// The share of a fill that is its fee, such as `"0.001"`; rounded up to eight decimals (0–1, default `"0"`).
+    pub rate: String,
+    /// What it is paid in: `quote`, or `base` where the instrument names its base asset. Default `quote`.
+    pub paid_in: String,
+}
+
+/// What a fee is paid in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaidIn {
+    /// The currency of the price.
+    Quote,
+    /// What is bought or sold, where it is an asset that fees may be paid in.
+    Base,
+}
+
 /// When the rest of a paper order fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestFill {
@@ -96,6 +119,7 @@ impl Default for BrokersSettings {
             enabled: KNOWN_BROKERS.iter().map(|&name| name.to_owned()).collect(),
             task: BrokerTaskSettings::default(),
             paper_ibkr: PaperIbkrSettings::default(),
+            paper_fees: PaperFeeSettings::default(),
             inquiry: InquirySettings::default(),
         }
     }
@@ -108,6 +132,15 @@ impl Default for BrokerTaskSettings {
             cancel_queue_max: 1_024,
             max_in_flight: 512,
             call_timeout_ms: 5_000,
+        }
+    }
+}
+
+impl Default for PaperFeeSettings {
+    fn default() -> Self {
+        Self {
+            rate: "0".to_owned(),
+            paid_in: "quote".to_owned(),
         }
     }
 }
@@ -155,6 +188,7 @@ impl BrokersSettings {
         }
         self.task.check(errors);
         self.paper_ibkr.check(errors);
+        self.paper_fees.check(errors);
         self.inquiry.check(errors);
     }
 }
@@ -186,6 +220,39 @@ impl BrokerTaskSettings {
     /// Returns how long one call to the adapter may take.
     pub fn call_timeout(&self) -> Duration {
         Duration::from_millis(self.call_timeout_ms)
+    }
+}
+
+impl PaperFeeSettings {
+    /// Returns the share of a fill that is its fee, or `None` where the setting cannot hold.
+    pub fn rate(&self) -> Option<Decimal> {
+        let rate = self.rate.parse::<Decimal>().ok()?;
+        (rate >= Decimal::ZERO && rate <= Decimal::from(1) && rate.scale() <= 8).then_some(rate)
+    }
+
+    /// Returns what a fee is paid in, or `None` where the setting cannot hold.
+    pub fn paid_in(&self) -> Option<PaidIn> {
+        match self.paid_in.as_str() {
+            "quote" => Some(PaidIn::Quote),
+            "base" => Some(PaidIn::Base),
+            _ => None,
+        }
+    }
+
+    /// Adds a sentence to `errors` for every setting that cannot hold.
+    pub fn check(&self, errors: &mut Vec<String>) {
+        if self.rate().is_none() {
+            errors.push(format!(
+                "brokers.paper_fees.rate is {:?}; it must be a number from 0 to 1 with at most eight decimals",
+                self.rate
+            ));
+        }
+        if self.paid_in().is_none() {
+            errors.push(format!(
+                "brokers.paper_fees.paid_in is {:?}; it must be \"quote\" or \"base\"",
+                self.paid_in
+            ));
+        }
     }
 }
 
@@ -342,6 +409,10 @@ mod tests {
             paper_ibkr: PaperIbkrSettings {
                 first_fill_percent: 101,
                 rest_fill: RestFill::Never,
+            },
+            paper_fees: PaperFeeSettings {
+                rate: "1.1".into(),
+                paid_in: "EUR".into(),
             },
             inquiry: InquirySettings {
                 first_pause_ms: 0,

@@ -5,10 +5,13 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::Settings;
+use super::accounts::AccountSettings;
 use super::instruments::InstrumentSettings;
 
 /// The list of instruments, whose entries are read one by one.
 const INSTRUMENTS: &str = "instruments";
+/// The list of accounts with limits of their own, whose entries are read one by one.
+const ACCOUNTS: &str = "accounts";
 /// Opens every environment variable of the router.
 pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
 /// Variables that the command line reads itself.
@@ -101,7 +104,7 @@ fn leaves(settings: &Table) -> Vec<String> {
             match value {
                 Value::Table(_) if FREE_TABLES.contains(&path.as_str()) => {}
                 Value::Table(table) => walk(table, &path, into),
-                Value::Array(array) if matches!(array.first(), Some(Value::Table(_))) => {}
+                Value::Array(_) if path == INSTRUMENTS || path == ACCOUNTS => {}
                 _ => into.push(path),
             }
         }
@@ -172,7 +175,7 @@ fn each(settings: &Table, errors: &mut Vec<String>) -> Settings {
             Err(error) => errors.push(format!("{path}: {}", error.message())),
         }
     }
-    for path in FREE_TABLES.iter().copied().chain([INSTRUMENTS]) {
+    for path in FREE_TABLES.iter().copied().chain([INSTRUMENTS, ACCOUNTS]) {
         let Some(value) = at(settings, path) else { continue };
         let mut tried = good.clone();
         set(&mut tried, path, value.clone());
@@ -180,7 +183,11 @@ fn each(settings: &Table, errors: &mut Vec<String>) -> Settings {
             (Ok(_), _) => good = tried,
             (Err(_), Value::Array(entries)) => {
                 for (place, entry) in entries.iter().enumerate() {
-                    if let Err(error) = entry.clone().try_into::<InstrumentSettings>() {
+                    let read = match path {
+                        ACCOUNTS => entry.clone().try_into::<AccountSettings>().map(drop),
+                        _ => entry.clone().try_into::<InstrumentSettings>().map(drop),
+                    };
+                    if let Err(error) = read {
                         errors.push(format!("{path}, entry {}: {}", place + 1, error.message()));
                     }
                 }

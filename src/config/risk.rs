@@ -214,7 +214,7 @@ impl RiskSettings {
     }
 }
 
-fn amount(text: &str) -> Option<Micros> {
+pub(super) fn amount(text: &str) -> Option<Micros> {
     let limit = text.parse::<Decimal>().ok()?;
     Micros::from_decimal(limit, Rounding::Down).filter(|limit| limit.units() > 0)
 }

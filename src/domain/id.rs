@@ -135,13 +135,9 @@ impl ContentHash {
 
     /// Returns a digest as the hash it is compared by, in hex.
     pub(super) fn of_digest(digest: &[u8]) -> Self {
-        Self(
-            digest
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-                .into(),
-        )
+        let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        let hex: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+        Self(hex.into())
     }
 }
 

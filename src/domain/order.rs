@@ -76,6 +76,8 @@ pub struct Order {
     pub reservation: Reservation,
     /// What is to happen to it next by itself.
     pub due: Option<Due>,
+    /// How far it has moved the shared sums in all, from nothing.
+    pub moved: Deltas,
 }
 
 /// What a venue's message made of an order.
@@ -117,7 +119,7 @@ pub enum ApplyError {
 impl Order {
     /// Returns the order an intent becomes, with nothing told of it yet.
     pub fn claimed(intent: &Intent, order_id: OrderId, mode: Mode, reservation: Reservation, now: Timestamp) -> Self {
-        Self {
+        let mut order = Self {
             order_id,
             broker_order_id: None,
             client_order_id: intent.client_order_id.clone(),
@@ -144,7 +146,10 @@ impl Order {
             reason: None,
             reservation,
             due: None,
-        }
+            moved: Deltas::default(),
+        };
+        order.moved = order.claim_deltas();
+        order
     }
 
     /// Returns which shared sums the order belongs to.
@@ -235,6 +240,7 @@ impl Order {
         self.reservation.daily_notional = Micros::ZERO;
         self.reservation.open_loss = Micros::ZERO;
         self.reservation.is_open = false;
+        self.moved = Deltas::default();
         self
     }
 
@@ -277,6 +283,7 @@ impl Order {
             order.broker_order_id.clone_from(&report.broker_order_id);
         }
         order.due = if order.is_ended() { None } else { report.due };
+        order.moved = self.moved.plus(&deltas).ok_or(ApplyError::NotExact)?;
         order.version = self.version.checked_add(1).ok_or(ApplyError::NotExact)?;
         order.updated_at = now.max(self.updated_at);
         Ok(Applied { order, deltas, notices })

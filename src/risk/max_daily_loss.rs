@@ -13,7 +13,8 @@ use crate::domain::reason::ReasonCode;
 use crate::domain::settlement::Counter;
 use crate::domain::time::Timestamp;
 
-pub(super) const ID: &str = "max_daily_loss";
+/// The rule's name.
+pub const ID: &str = "max_daily_loss";
 
 pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
     let account_id = &subject.intent.account_id;

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::alerts::Alerts;
 use crate::bus::client::Caller;
 use crate::config::http::HttpSettings;
 use crate::domain::terms::Mode;
@@ -20,6 +21,7 @@ pub(super) struct Context {
     pub(super) places: Arc<Semaphore>,
     pub(super) requests: TaskTracker,
     pub(super) mode: LastMode,
+    pub(super) alerts: Arc<Alerts>,
 }
 
 impl Context {
@@ -30,6 +32,7 @@ impl Context {
             places: Arc::new(Semaphore::new(http.max_in_flight)),
             requests: TaskTracker::new(),
             mode: LastMode::default(),
+            alerts: Arc::default(),
         }
     }
 }

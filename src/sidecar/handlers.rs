@@ -1,5 +1,6 @@
 //! What is answered at each path: one file per noun.
 
+pub(super) mod alerts;
 pub(super) mod brokers;
 pub(super) mod cancel;
 pub(super) mod health;

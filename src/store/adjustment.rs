@@ -11,7 +11,8 @@ use super::journaled::retention_ms;
 use super::keys;
 use super::replay::SHORTEST_TOMBSTONE_MS;
 use super::script::{
-    ADJUST, ADJUSTMENT_JOURNALED, ADJUSTMENT_READ, ADJUSTMENT_REPLAY, KeyTable, Move, READY, Reply, corrupt, json,
+    ADJUST, ADJUSTMENT_JOURNALED, ADJUSTMENT_READ, ADJUSTMENT_REPLAY, KeyTable, Move, READY, Reply, corrupt,
+    day_ttl_ms, json,
 };
 use crate::domain::id::{AccountId, AdjustmentId, ContentHash, VenueId};
 use crate::domain::intent::Symbol;
@@ -39,7 +40,7 @@ pub struct Booking {
     pub trading_date: Option<TradingDate>,
     /// The account.
     pub account_id: AccountId,
-    /// The instrument whose sums it moves; none for cash, which moves the account's own.
+    /// The instrument whose sums it moves; none for cash, which counts as one that is not traded.
     pub instrument: Option<(VenueId, Symbol)>,
     /// The moves; of cash, `cash_flow` alone.
     pub deltas: Deltas,
@@ -101,54 +102,48 @@ impl Booking {
     }
 
     fn encode(&self, mut keys: KeyTable) -> Result<Encoded, StoreError> {
-        let (name, moves, shifts) = match &self.instrument {
-            Some((venue, symbol)) => {
-                let scope = Scope {
-                    mode: self.mode,
-                    account_id: self.account_id.clone(),
-                    venue: venue.clone(),
-                    symbol: symbol.clone(),
-                    // A position adjustment moves no sum of a day.
-                    trading_date: self.trading_date.unwrap_or_else(|| Timestamp::now().utc_date()),
-                };
-                (keys::sums_name(&scope), keys.moves(&scope, &self.deltas), Vec::new())
-            }
-            None => (
-                String::new(),
-                self.cash_moves(&mut keys),
-                self.day_start_shifts(&mut keys),
-            ),
+        let (venue, symbol) = match &self.instrument {
+            Some(instrument) => instrument.clone(),
+            None => cash()?,
         };
-        let (moves, shifts) = (json(&moves)?, json(&shifts)?);
+        let scope = Scope {
+            mode: self.mode,
+            account_id: self.account_id.clone(),
+            venue,
+            symbol,
+            // An adjustment moves no sum of a day.
+            trading_date: self.trading_date.unwrap_or_else(|| Timestamp::now().utc_date()),
+        };
+        let moves = json(&keys.moves(&scope, &self.deltas))?;
+        let shifts = json(&self.day_start_shifts(&mut keys))?;
         Ok(Encoded {
             keys,
-            name,
+            name: keys::sums_name(&scope),
             moves,
             shifts,
         })
     }
 
-    /// Returns the moves of the cash that stands in no instrument: the account's, and that of all accounts.
-    fn cash_moves(&self, keys: &mut KeyTable) -> Vec<Move> {
-        [keys::account(self.mode, &self.account_id), keys::totals(self.mode)]
-            .map(|key| keys.move_of(key, keys::CASH_FLOW, self.deltas.cash_flow))
-            .into()
-    }
-
-    /// Returns the shifts of what the account, and all accounts together, began the day with.
+    /// Returns the shift of what the account began the day with: cash is no profit of the day. What all accounts together
+    /// began it with is told as the difference to their sum, and follows.
     fn day_start_shifts(&self, keys: &mut KeyTable) -> Vec<Move> {
-        let Some(date) = self.trading_date else {
-            return Vec::new();
-        };
-        let key = keys::day_start(self.mode, date);
-        let fields = [
-            keys::day_start_account(&self.account_id),
-            keys::DAY_START_TOTAL.to_owned(),
-        ];
-        fields
-            .map(|field| keys.move_of(key.clone(), field, self.deltas.cash_flow))
-            .into()
+        let is_kept = |date: &TradingDate| date.days_before(Timestamp::now().utc_date()) <= keys::DAY_COUNTER_DAYS;
+        match (&self.instrument, self.trading_date.filter(is_kept)) {
+            (None, Some(date)) => {
+                let field = self.account_id.to_string();
+                vec![keys.move_of(keys::day_start(self.mode, date), field, self.deltas.cash_flow)]
+            }
+            _ => Vec::new(),
+        }
     }
+}
+
+/// Returns the instrument that cash counts as.
+fn cash() -> Result<(VenueId, Symbol), StoreError> {
+    let (venue, symbol) = keys::CASH;
+    let venue = VenueId::new(venue).map_err(|rule| corrupt(&format!("the venue of cash {rule}")))?;
+    let symbol = Symbol::normalised(symbol).map_err(|rule| corrupt(&format!("the symbol of cash {rule}")))?;
+    Ok((venue, symbol))
 }
 
 impl Store {
@@ -179,7 +174,8 @@ impl Store {
             .arg(MAX_WAITING)
             .arg(encoded.name)
             .arg(encoded.moves)
-            .arg(encoded.shifts);
+            .arg(encoded.shifts)
+            .arg(day_ttl_ms());
         let reply = self.core.query(command).await.and_then(Reply::of);
         let mut reply = self.core.noting(epoch, reply)?;
         Ok(match reply.verdict.as_str() {
@@ -297,7 +293,8 @@ impl Store {
             .arg(retention.saturating_sub(age_ms).max(SHORTEST_TOMBSTONE_MS))
             .arg(encoded.name)
             .arg(encoded.moves)
-            .arg(encoded.shifts);
+            .arg(encoded.shifts)
+            .arg(day_ttl_ms());
         let changed: u64 = self.core.query(command).await.and_then(Reply::of)?.integer()?;
         Ok(changed > 0)
     }

@@ -23,7 +23,7 @@ const NO_EPOCH: i64 = 0;
 pub struct Store {
     pub(super) core: Core,
     reserve: Batcher<Reserve, Reserved>,
-    settle: Batcher<Settle, Settled>,
+    settle: Batcher<Arc<Settle>, Settled>,
     journaled: Batcher<Journaled, Marked>,
 }
 
@@ -75,12 +75,12 @@ impl Store {
         self.reserve.call(command).await
     }
 
-    /// Books one effect of an order.
+    /// Books one effect of an order; whoever may send it again keeps it and hands in an [`Arc`].
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::Unknown`] it may be booked: the same command may be sent again.
-    pub async fn settle(&self, command: Settle) -> Result<Settled, StoreError> {
-        self.settle.call(command).await
+    pub async fn settle(&self, command: impl Into<Arc<Settle>>) -> Result<Settled, StoreError> {
+        self.settle.call(command.into()).await
     }
 
     /// Marks an event as being on the journal; tells whether the store knows of it.

@@ -34,17 +34,23 @@ impl Store {
 }
 
 fn decode(mut reply: Reply) -> Result<StoredControl, StoreError> {
-    let (generation, version) = (reply.integer()?, reply.integer()?);
-    let mode = optional(&mut reply, Mode::parse)?.unwrap_or(Mode::Paper);
-    let trading_state = optional(&mut reply, TradingState::parse)?.unwrap_or(TradingState::Active);
-    let daily_notional_limit = optional(&mut reply, micros)?;
-    let daily_loss_limit = optional(&mut reply, micros)?;
-    let trading_date = optional(&mut reply, TradingDate::parse)?;
+    let control = decode_fields(&mut reply)?;
     let mut latches = Vec::new();
     while reply.has_more() {
         latches.push(Bytes::from(reply.bytes()?));
     }
-    let control = Control {
+    Ok(StoredControl { control, latches })
+}
+
+/// Reads everything but the latches.
+pub(super) fn decode_fields(reply: &mut Reply) -> Result<Control, StoreError> {
+    let (generation, version) = (reply.integer()?, reply.integer()?);
+    let mode = optional(reply, Mode::parse)?.unwrap_or(Mode::Paper);
+    let trading_state = optional(reply, TradingState::parse)?.unwrap_or(TradingState::Active);
+    let daily_notional_limit = optional(reply, micros)?;
+    let daily_loss_limit = optional(reply, micros)?;
+    let trading_date = optional(reply, TradingDate::parse)?;
+    Ok(Control {
         generation,
         version,
         mode,
@@ -53,8 +59,7 @@ fn decode(mut reply: Reply) -> Result<StoredControl, StoreError> {
         daily_loss_limit,
         trading_date,
         latches: Vec::new(),
-    };
-    Ok(StoredControl { control, latches })
+    })
 }
 
 pub(super) fn micros(text: &str) -> Option<Micros> {

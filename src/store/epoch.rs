@@ -172,6 +172,14 @@ impl Store {
         Ok(records)
     }
 
+    /// Returns what is known of an order of a store that is being healed.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn read_to_heal(&self, healing: &Healing, key: &OrderKey) -> Result<Option<Record>, StoreError> {
+        self.read_in(healing.epoch.clone(), key).await
+    }
+
     /// Releases a claim of an epoch that is over: it was never sent.
     ///
     /// # Errors

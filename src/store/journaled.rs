@@ -17,6 +17,8 @@ pub struct Journaled {
     pub order_id: OrderId,
     /// The version the event tells of.
     pub version: u32,
+    /// The id it was settled under; another effect of the same version is not it.
+    pub settlement_id: Option<uuid::Uuid>,
     /// The journal's sequence of it.
     pub sequence: u64,
 }
@@ -26,7 +28,7 @@ pub struct Journaled {
 pub enum Marked {
     /// The order at this version: it is marked.
     Known,
-    /// Not this order, or not this version: it lost its last writes, and the event has to be replayed.
+    /// Not this order, not this version or another effect of it: it lost its last writes, and the event has to be replayed.
     Lost,
 }
 
@@ -37,6 +39,7 @@ struct Command {
     n: String,
     o: String,
     v: u32,
+    s: String,
     q: u64,
     ttl: u64,
 }
@@ -49,11 +52,12 @@ pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<Marked>
     let mut arguments = Vec::with_capacity(batch.len());
     for event in &batch {
         arguments.push(json(&Command {
-            k: keys.place(event.key.record()),
-            i: keys.place(keys::index(&event.order_id)),
+            k: keys.own(event.key.record()),
+            i: keys.own(keys::index(&event.order_id)),
             n: event.key.name(),
             o: event.order_id.to_string(),
             v: event.version,
+            s: event.settlement_id.map_or_else(String::new, |id| id.to_string()),
             q: event.sequence,
             ttl,
         })?);

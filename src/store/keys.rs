@@ -6,19 +6,20 @@
 //! |---|---|---|---|
 //! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created`, `late_from` and `late_until` (events of the epoch before, ms), `latch_sequence` (up to which the journal's latches are applied) | for ever |
 //! | `state` | hash | `generation`; `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit` (1e-6), `doc` (journal event), `journaled` (version); `trading_date` | for ever |
-//! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `doc` latest document, `p:<v>` superseded documents not journaled yet; of an order that a venue may have: `sq` sequence of its last submission or release, `req` its request's timestamp, `net` what it reserves, `sent` when (ms), `asked` and `missed` how often its venue was asked and did not have it | ended or released: the retention |
+//! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `fs` journal sequence of its first report, `doc` latest document, `p:<v>` superseded documents not journaled yet; of an order that a venue may have: `sq` sequence of its last submission or release, `req` its request's timestamp, `net` what it reserves, `sent` when (ms), `asked` and `missed` how often its venue was asked and did not have it | ended or released: the retention |
 //! | `index:<order id>` | string | the order's name | ended: the retention |
 //! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow`, `fees` (1e-6), `base_fees` (1e-8 of the base asset), `open_orders`; `alert:<rule>` (ms of the last alert, Redis' clock) | for ever |
+//! | `sums:<mode>:<account>:_:CASH` | hash | `cash_flow`: deposits less withdrawals (1e-6); an instrument without a position | for ever |
 //! | `sums_names:<mode>` | set | `<account>:<venue>:<symbol>` of every hash of sums | for ever |
-//! | `account:<mode>:<account>` | hash | `open_loss`, `cash_flow` (deposits less withdrawals) (1e-6); `alert:<rule>` | for ever |
-//! | `totals:<mode>` | hash | `open_loss`, `cash_flow` (1e-6); `alert:<rule>` | for ever |
+//! | `account:<mode>:<account>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
+//! | `totals:<mode>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
 //! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | journaled: the retention |
 //! | `adjustments` | sorted set | ids of adjustments whose event is not on the journal, by their booking (ms) | until journaled |
 //! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
+//! | `day_start:<mode>:<date>` | hash | what each account was worth at the day's start (1e-6) by its id; `~` what all together were worth beyond the sum of these, or `?`; `?<account>` where an account's worth was not known. A deposit or withdrawal adds its amount to its account's field, and to nothing else (a hash that is made by that lives 8 days until the day's start keeps it) | its day and 8 more |
 //! | `latches` | hash | the document (journal event) of each latch by its id | until lifted |
 //! | `latches_waiting` | hash | those documents that are not on the journal, by the latch's id | until journaled |
-//! | `day_start:<mode>:<date>` | hash | equity at the day's start (1e-6): `total`, and `account:<account>` each | made by who begins the day |
 //! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock), `count` of new orders in it | 2 s |
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | the same of cancels | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
@@ -126,6 +127,11 @@ pub(super) fn state() -> String {
     key!("state")
 }
 
+/// The start of a day: see the table for its fields.
+pub(super) fn day_start(mode: Mode, date: TradingDate) -> String {
+    key!("day_start:{mode}:{date}")
+}
+
 pub(super) fn latches() -> String {
     key!("latches")
 }
@@ -191,24 +197,11 @@ fn account_day(mode: Mode, date: TradingDate, account_id: &AccountId) -> String 
     key!("day:{mode}:{date}:{account_id}")
 }
 
-/// What the day began with; deposits and withdrawals shift it.
-pub(super) fn day_start(mode: Mode, date: TradingDate) -> String {
-    key!("day_start:{mode}:{date}")
-}
-
-/// The field of [`day_start`] of one account.
-pub(super) fn day_start_account(account_id: &AccountId) -> String {
-    format!("account:{account_id}")
-}
-
-/// The field of [`day_start`] over all accounts.
-pub(super) const DAY_START_TOTAL: &str = "total";
-
 pub(super) fn account(mode: Mode, account_id: &AccountId) -> String {
     key!("account:{mode}:{account_id}")
 }
 
-pub(super) fn totals(mode: Mode) -> String {
+fn totals(mode: Mode) -> String {
     key!("totals:{mode}")
 }
 
@@ -247,14 +240,17 @@ pub(super) fn sums_name(scope: &Scope) -> String {
     format!("{}:{}:{}", scope.account_id, scope.venue, scope.symbol)
 }
 
+/// What opens the key of every hash of sums of a mode; the name that [`sums_name`] returns follows.
+pub(super) fn sums_prefix(mode: Mode) -> String {
+    key!("sums:{mode}:")
+}
+
+/// The venue and the symbol of the hash of sums that cash stands in: one that nothing is traded at, so that an account's
+/// equity counts it as it counts any other cash flow.
+pub(super) const CASH: (&str, &str) = ("_", "CASH");
+
 fn sums(scope: &Scope) -> String {
-    key!(
-        "sums:{}:{}:{}:{}",
-        scope.mode,
-        scope.account_id,
-        scope.venue,
-        scope.symbol
-    )
+    sums_prefix(scope.mode) + &sums_name(scope)
 }
 
 /// Returns the key and the field a shared sum stands in.
@@ -263,7 +259,7 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
         Counter::Long => (sums(scope), "long"),
         Counter::Short => (sums(scope), "short"),
         Counter::Position => (sums(scope), "position"),
-        Counter::CashFlow => (sums(scope), CASH_FLOW),
+        Counter::CashFlow => (sums(scope), "cash_flow"),
         Counter::Fees => (sums(scope), "fees"),
         Counter::BaseFees => (sums(scope), "base_fees"),
         Counter::OpenOrders => (sums(scope), "open_orders"),
@@ -277,9 +273,10 @@ pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str)
     }
 }
 
-/// The field of what came in less what went out: by trading in an instrument's sums, by deposits and withdrawals in an
-/// account's and in the totals.
-pub(super) const CASH_FLOW: &str = "cash_flow";
+/// The field of a day's start that holds what all accounts were worth beyond the sum of each: no account's id holds it.
+pub(super) const BEYOND: &str = "~";
+/// What opens the field of an account whose worth at a day's start was not known.
+pub(super) const UNKNOWN: char = '?';
 /// The field of a day's routed notional.
 pub(super) const DAILY_NOTIONAL: &str = "daily_notional";
 

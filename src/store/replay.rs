@@ -32,6 +32,23 @@ pub struct ReplayEvent {
     pub document: bytes::Bytes,
 }
 
+/// What stands in the place of an event that came before it on the journal.
+#[derive(Debug, Clone)]
+pub struct Supplanted {
+    /// The order that stands there, as far as it has come.
+    pub order: Order,
+}
+
+#[derive(Serialize)]
+struct Undo {
+    o: String,
+    v: u32,
+    i: usize,
+    op: usize,
+    du: usize,
+    d: Vec<Move>,
+}
+
 #[derive(Serialize)]
 struct Command {
     k: usize,
@@ -47,6 +64,10 @@ struct Command {
     at: i64,
     ttl: u64,
     d: Vec<Move>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    u: Option<Undo>,
+    sn: usize,
+    sm: String,
 }
 
 impl Store {
@@ -56,7 +77,28 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`]; [`StoreError::Stale`] when another healer has taken over.
     pub async fn replay(&self, healing: &Healing, events: &[ReplayEvent]) -> Result<u64, StoreError> {
-        self.replay_in(&healing.epoch, events).await
+        self.replay_in(&healing.epoch, events, None)
+            .await
+            .map(|(changed, _)| changed)
+    }
+
+    /// As [`Store::replay`] for a store that is being healed, and [`Store::replay_late`] for one in use. Returns also the
+    /// indices of the events that came before what stands in their place: those changed nothing yet.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn replay_noting(
+        &self,
+        healing: Option<&Healing>,
+        events: &[ReplayEvent],
+        supplanted: Option<&Supplanted>,
+    ) -> Result<(u64, Vec<usize>), StoreError> {
+        if let Some(healing) = healing {
+            return self.replay_in(&healing.epoch, events, supplanted).await;
+        }
+        let epoch = self.core.epoch()?;
+        let replayed = self.replay_in(&epoch.to_string(), events, supplanted).await;
+        self.core.noting(epoch, replayed)
     }
 
     /// As [`Store::replay`], in a store that is in use: for events that an earlier epoch's worker appended while the
@@ -66,11 +108,16 @@ impl Store {
     /// Any [`StoreError`].
     pub async fn replay_late(&self, events: &[ReplayEvent]) -> Result<u64, StoreError> {
         let epoch = self.core.epoch()?;
-        let replayed = self.replay_in(&epoch.to_string(), events).await;
-        self.core.noting(epoch, replayed)
+        let replayed = self.replay_in(&epoch.to_string(), events, None).await;
+        self.core.noting(epoch, replayed).map(|(changed, _)| changed)
     }
 
-    async fn replay_in(&self, epoch: &str, events: &[ReplayEvent]) -> Result<u64, StoreError> {
+    async fn replay_in(
+        &self,
+        epoch: &str,
+        events: &[ReplayEvent],
+        supplanted: Option<&Supplanted>,
+    ) -> Result<(u64, Vec<usize>), StoreError> {
         let mut keys = KeyTable::new(vec![
             keys::meta(),
             keys::healing(),
@@ -82,14 +129,35 @@ impl Store {
         let retention = retention_ms(self.core.settings.retention_h);
         let mut commands = Vec::with_capacity(events.len());
         for event in events {
-            commands.push(json(&encode(event, &mut keys, now, retention))?);
+            let mut command = encode(event, &mut keys, now, retention);
+            command.u = supplanted.map(|other| undo(&other.order, &mut keys, now));
+            commands.push(json(&command)?);
         }
         let mut command = REPLAY.call(epoch, keys.keys());
         command.arg(HEALING_LOCK_MS).arg(day_ttl_ms());
         for (json, event) in commands.iter().zip(events) {
             command.arg(json).arg(&event.document[..]);
         }
-        self.core.query(command).await.and_then(Reply::of)?.integer()
+        let mut reply = self.core.query(command).await.and_then(Reply::of)?;
+        let changed = reply.integer()?;
+        let mut conflicts = Vec::new();
+        while reply.has_more() {
+            conflicts.push(reply.integer()?);
+        }
+        Ok((changed, conflicts))
+    }
+}
+
+/// Returns what takes an order back that came later than another one in its place.
+fn undo(order: &Order, keys: &mut KeyTable, now: Timestamp) -> Undo {
+    let moves = still_counted(order, order.moved.undone(), now);
+    Undo {
+        o: order.order_id.to_string(),
+        v: order.version,
+        i: keys.place(keys::index(&order.order_id)),
+        op: keys.place(keys::open(&order.broker, &order.account_id)),
+        du: keys.place(keys::due(&order.broker)),
+        d: keys.moves(&order.scope(), &moves),
     }
 }
 
@@ -111,6 +179,9 @@ fn encode(event: &ReplayEvent, keys: &mut KeyTable, now: Timestamp, retention_ms
         at: order.due.map_or(0, |due| due.at.milliseconds()),
         ttl: tombstone_ms(order, retention_ms),
         d: keys.moves(&order.scope(), &deltas),
+        u: None,
+        sn: keys.place(keys::sums_names(order.mode)),
+        sm: keys::sums_name(&order.scope()),
     }
 }
 

@@ -255,8 +255,8 @@ pub(super) async fn run(core: Core, batch: Vec<Reserve>) -> Result<Vec<Reserved>
 
 fn encode<'a>(reserve: &'a Reserve, keys: &mut KeyTable, lease_ms: u64) -> (Command<'a>, &'a [u8]) {
     let mut command = Command {
-        k: keys.place(reserve.key.record()),
-        i: keys.place(keys::index(&reserve.order_id)),
+        k: keys.own(reserve.key.record()),
+        i: keys.own(keys::index(&reserve.order_id)),
         n: reserve.key.name(),
         o: reserve.order_id.as_str(),
         h: &reserve.content.0,

@@ -48,6 +48,8 @@ scripts! {
     READY = "ready.lua", "#!lua flags=no-writes\n";
     NAMES = "names.lua", "#!lua flags=no-writes\n";
     CONTROL = "control.lua", "#!lua flags=no-writes\n";
+    DAY_LOOK = "day_look.lua", "#!lua flags=no-writes\n";
+    BEGIN_DAY = "begin_day.lua", "#!lua flags=allow-oom\n";
     STATE = "state.lua", "#!lua flags=allow-oom\n";
     LATCH = "latch.lua", "#!lua flags=allow-oom\n";
     REPLAY = "replay.lua", "#!lua flags=allow-oom\n";
@@ -112,7 +114,14 @@ impl KeyTable {
         Self { keys: fixed, places }
     }
 
-    /// Returns the place of a key.
+    /// Returns the place of a key that only one command of the call names: it is not looked for. Named twice all the
+    /// same, it has two places, and a script sees no difference.
+    pub(super) fn own(&mut self, key: String) -> usize {
+        self.keys.push(key);
+        self.keys.len()
+    }
+
+    /// Returns the place of a key that commands share.
     pub(super) fn place(&mut self, key: String) -> usize {
         if let Some(place) = self.places.get(&key) {
             return *place;

@@ -1,5 +1,7 @@
 //! Settle: one effect of an order, its sums and its event, in one step (`lua/settle.lua`).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -67,7 +69,7 @@ struct Command<'a> {
 }
 
 /// Runs a batch.
-pub(super) async fn run(core: Core, batch: Vec<Settle>) -> Result<Vec<Settled>, StoreError> {
+pub(super) async fn run(core: Core, batch: Vec<Arc<Settle>>) -> Result<Vec<Settled>, StoreError> {
     let epoch = core.epoch()?;
     let mut keys = KeyTable::new(vec![
         keys::meta(),
@@ -94,7 +96,7 @@ fn encode<'a>(settle: &'a Settle, keys: &mut KeyTable) -> Command<'a> {
     let key = OrderKey::of(order);
     let stage = if order.is_ended() { Stage::Ended } else { Stage::Open };
     Command {
-        k: keys.place(key.record()),
+        k: keys.own(key.record()),
         op: keys.place(keys::open(&order.broker, &order.account_id)),
         du: keys.place(keys::due(&order.broker)),
         n: key.name(),

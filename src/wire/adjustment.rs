@@ -83,7 +83,7 @@ pub struct AdjustmentEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PlainNumber>")]
     pub cash: Option<Decimal>,
-    /// How far it moved the sums: of the account in the instrument, or for cash the `cash_flow` of the account itself.
+    /// How far it moved the sums: of the account in the instrument, or for cash its `cash_flow` beside all instruments.
     pub deltas: SettlementDeltas,
     /// Who made it.
     pub actor: String,

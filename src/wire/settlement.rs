@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::grammar::{CivilDate, UtcTimestamp};
 use super::number::PlainNumber;
@@ -20,12 +21,19 @@ use crate::domain::time::{Timestamp, TradingDate};
 /// What an event moved, and what is needed to rebuild the shared state from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settlement {
+    /// The settlement's own id: it tells two effects apart that claim the same version of an order. The first of them on
+    /// the journal counts. None on what was not settled: submissions and denials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
     /// The store's epoch it was settled in.
     pub epoch: i64,
     /// The hash of the intent's content.
     pub content: String,
     /// The moves of the shared sums since the order's version before; from nothing for version 1.
     pub deltas: SettlementDeltas,
+    /// The order's moves of the shared sums in all, from nothing.
+    #[serde(default)]
+    pub total: SettlementDeltas,
     /// The lot that quantities count in.
     #[schemars(with = "PlainNumber")]
     pub lot_size: Decimal,
@@ -67,7 +75,7 @@ pub struct Settlement {
 macro_rules! settlement_deltas {
     ($($(#[$doc:meta])* $field:ident;)+) => {
         /// The moves of the shared sums; those that do not move are left out.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
         pub struct SettlementDeltas {
             $($(#[$doc])* #[serde(default, skip_serializing_if = "is_zero")] pub $field: i64,)+
         }
@@ -136,6 +144,17 @@ pub struct DocumentError {
 
 /// Returns the journal's document of an order: its report with the settlement.
 pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) -> ExecutionReport {
+    settled_document(order, deltas, epoch, figures, None)
+}
+
+/// Returns the journal's document of an effect that was settled under an id of its own.
+pub fn settled_document(
+    order: &Order,
+    deltas: Deltas,
+    epoch: i64,
+    figures: Metadata,
+    id: Option<Uuid>,
+) -> ExecutionReport {
     let reservation = &order.reservation;
     let due = order.due.map(|due| SettlementDue {
         at: due.at,
@@ -143,9 +162,11 @@ pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) ->
     });
     ExecutionReport {
         settlement: Some(Box::new(Settlement {
+            id,
             epoch,
             content: order.content.0.to_string(),
             deltas: deltas.into(),
+            total: order.moved.into(),
             lot_size: reservation.lot_size,
             base_rate: reservation.base_rate,
             base_asset: reservation.base_asset.as_deref().map(str::to_owned),
@@ -179,6 +200,19 @@ pub fn epoch_of(body: &[u8]) -> Option<i64> {
         .map(|document: Document| document.settlement.epoch)
 }
 
+/// Returns the id a document was settled under, if it has one.
+pub fn settlement_id(body: &[u8]) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Document {
+        settlement: Part,
+    }
+    #[derive(Deserialize)]
+    struct Part {
+        id: Option<Uuid>,
+    }
+    serde_json::from_slice::<Document>(body).ok()?.settlement.id
+}
+
 /// Returns the order a document tells of, and its settlement.
 ///
 /// # Errors
@@ -189,6 +223,14 @@ pub fn read_document(body: &[u8]) -> Result<(Order, Settlement), DocumentError> 
         what: error.to_string(),
     })?;
     read_report(&report)
+}
+
+fn due_of(settlement: &Settlement) -> Result<Option<Due>, String> {
+    let Some(due) = &settlement.due else { return Ok(None) };
+    let known = [DueAction::FillRest, DueAction::Expire, DueAction::Inquire];
+    let action = known.into_iter().find(|action| action.as_str() == due.action);
+    let action = action.ok_or_else(|| format!("the due action {} is not known", due.action))?;
+    Ok(Some(Due { at: due.at, action }))
 }
 
 /// As [`read_document`], of a report that has been read.
@@ -206,21 +248,7 @@ pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), Docu
         .cloned()
         .ok_or_else(|| wrong(&"it has no settlement"))?;
     let micros = |units| Micros::new(units).ok_or_else(|| wrong(&"an amount is out of range"));
-    let due = settlement.due.as_ref().map(|due| match due.action.as_str() {
-        "fill_rest" => Ok(Due {
-            at: due.at,
-            action: DueAction::FillRest,
-        }),
-        "expire" => Ok(Due {
-            at: due.at,
-            action: DueAction::Expire,
-        }),
-        "inquire" => Ok(Due {
-            at: due.at,
-            action: DueAction::Inquire,
-        }),
-        other => Err(wrong(&format!("the due action {other} is not known"))),
-    });
+    let due = due_of(&settlement).map_err(|what| wrong(&what))?;
     let order = Order {
         order_id: OrderId::new(&report.order_id).map_err(|error| wrong(&error))?,
         broker_order_id: report.broker_order_id.clone(),
@@ -271,7 +299,8 @@ pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), Docu
             is_open: settlement.is_open,
             trading_date: settlement.trading_date,
         },
-        due: due.transpose()?,
+        due,
+        moved: settlement.total.into(),
     };
     Ok((order, settlement))
 }

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::grammar::UtcTimestamp;
-use crate::domain::id::OrderId;
-use crate::domain::intent::Intent;
+use crate::domain::id::{AccountId, ClientOrderId, OrderId};
+use crate::domain::intent::{Intent, Symbol};
 use crate::domain::metadata::Metadata;
+use crate::domain::order::Order;
 use crate::domain::signal::{Level, Signal};
 use crate::domain::time::Timestamp;
 
@@ -24,12 +25,12 @@ pub struct RiskSignal {
     pub message: String,
     /// The figures: value, limit and what else was compared.
     pub metadata: Metadata,
-    /// The account.
-    pub account_id: String,
-    /// The symbol.
-    pub symbol: String,
-    /// The caller's id of the order.
-    pub client_order_id: String,
+    /// The account; none where the signal concerns all.
+    pub account_id: Option<String>,
+    /// The symbol; none where the signal concerns no single one.
+    pub symbol: Option<String>,
+    /// The caller's id of the order; none where the signal concerns no single one.
+    pub client_order_id: Option<String>,
     /// The router's id of the order, once it has one.
     pub order_id: Option<String>,
     /// When.
@@ -37,19 +38,54 @@ pub struct RiskSignal {
     pub timestamp: Timestamp,
 }
 
+/// What a signal is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About<'a> {
+    /// The account; none for all.
+    pub account_id: Option<&'a AccountId>,
+    /// The symbol.
+    pub symbol: Option<&'a Symbol>,
+    /// The caller's id of the order.
+    pub client_order_id: Option<&'a ClientOrderId>,
+    /// The router's id of the order.
+    pub order_id: Option<&'a OrderId>,
+}
+
+impl<'a> About<'a> {
+    /// Returns that a signal is about an intent, and about the order it would become.
+    pub fn intent(intent: &'a Intent, order_id: Option<&'a OrderId>) -> Self {
+        Self {
+            account_id: Some(&intent.account_id),
+            symbol: Some(&intent.symbol),
+            client_order_id: Some(&intent.client_order_id),
+            order_id,
+        }
+    }
+
+    /// Returns that a signal is about an order.
+    pub fn order(order: &'a Order) -> Self {
+        Self {
+            account_id: Some(&order.account_id),
+            symbol: Some(&order.symbol),
+            client_order_id: Some(&order.client_order_id),
+            order_id: Some(&order.order_id),
+        }
+    }
+}
+
 impl RiskSignal {
     /// Returns a signal as it is published.
-    pub fn of(signal: &Signal, intent: &Intent, order_id: Option<&OrderId>) -> Self {
+    pub fn of(signal: &Signal, about: About<'_>) -> Self {
         Self {
             alert_id: Uuid::now_v7(),
             rule_id: signal.rule_id.to_owned(),
             level: signal.level,
             message: signal.message.clone(),
             metadata: signal.metadata.clone(),
-            account_id: intent.account_id.to_string(),
-            symbol: intent.symbol.to_string(),
-            client_order_id: intent.client_order_id.to_string(),
-            order_id: order_id.map(ToString::to_string),
+            account_id: about.account_id.map(ToString::to_string),
+            symbol: about.symbol.map(ToString::to_string),
+            client_order_id: about.client_order_id.map(ToString::to_string),
+            order_id: about.order_id.map(ToString::to_string),
             timestamp: Timestamp::now(),
         }
     }

@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::store::keys::OrderKey;
 use crate::store::settle::{Settle, Settled};
 use crate::store::{Store, StoreError};
-use crate::wire::settlement::{document, read_document};
+use crate::wire::settlement::{read_document, settled_document};
 
 use super::stop_point;
 
@@ -178,41 +178,43 @@ async fn book(
     fence: Fence,
     figures: Metadata,
 ) -> Result<Booked, BookError> {
-    let Applied { order, deltas, .. } = applied;
+    let Applied { order, deltas, notices } = applied;
     let epoch = store
         .epoch()
         .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
     let told = reserved.plus(&deltas);
     let told = told.ok_or_else(|| BookError::Unavailable("its sums leave the exact range".to_owned()))?;
-    let body = Bytes::from(document(&order, told, epoch, figures).encode());
-    let settle = Settle {
+    let settlement_id = Uuid::now_v7();
+    let body = Bytes::from(settled_document(&order, told, epoch, figures, Some(settlement_id)).encode());
+    let settle = Arc::new(Settle {
         order,
         deltas,
         document: body.clone(),
         lease: fence.lease,
         deadline: fence.deadline,
-        settlement_id: Uuid::now_v7(),
-    };
+        settlement_id,
+    });
     let mut pending = send(store, &settle).await?;
     pending.push(PendingEvent {
         version: settle.order.version,
         body,
     });
     Ok(Booked {
-        order: settle.order,
+        order: Arc::unwrap_or_clone(settle).order,
         pending,
+        notices,
     })
 }
 
 /// Sends a settlement until its answer is known, a bounded number of times.
-async fn send(store: &Store, settle: &Settle) -> Result<Vec<PendingEvent>, BookError> {
+async fn send(store: &Store, settle: &Arc<Settle>) -> Result<Vec<PendingEvent>, BookError> {
     let mut may_be_booked = false;
     let mut reason = String::new();
     for attempt in 0..MAX_ATTEMPTS {
         if attempt > 0 {
             tokio::time::sleep(PAUSE).await;
         }
-        let error = match store.settle(settle.clone()).await {
+        let error = match store.settle(Arc::clone(settle)).await {
             // An earlier try may have been booked in a store that has been rebuilt since.
             Ok(Settled::Missing | Settled::LeaseLost) if may_be_booked => {
                 return Err(BookError::Unknown("the shared state was rebuilt meanwhile".to_owned()));

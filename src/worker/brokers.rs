@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::book::StoreBook;
 use super::gate::JournaledGate;
 use crate::brokers::handle::BrokerHandle;
+use crate::brokers::paper::fills::Fees;
 use crate::brokers::paper::{binance, ibkr};
 use crate::brokers::task::BrokerTask;
 use crate::config::brokers::{BrokerTaskSettings, BrokersSettings};
@@ -37,15 +38,24 @@ pub(super) fn start(
     further: Further,
 ) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
     let book = Arc::new(StoreBook::new(store.clone(), rates.clone()));
+    // The settings were checked for these.
+    let fees = Fees {
+        rate: settings.paper_fees.rate().ok_or(IdError("a fee rate"))?,
+        paid_in: settings.paper_fees.paid_in().ok_or(IdError("what fees are paid in"))?,
+    };
     let mut handles = BTreeMap::new();
     for name in &settings.enabled {
         let (handle, _task) = match name.as_str() {
             binance::BROKER => {
-                let venue = binance::venue(book.clone())?.with_calendar(calendar.clone());
+                let venue = binance::venue(book.clone())?
+                    .with_calendar(calendar.clone())
+                    .with_fees(fees);
                 BrokerTask::spawn(venue, &settings.task)
             }
             ibkr::BROKER => {
-                let venue = ibkr::venue(book.clone(), &settings.paper_ibkr)?.with_calendar(calendar.clone());
+                let venue = ibkr::venue(book.clone(), &settings.paper_ibkr)?
+                    .with_calendar(calendar.clone())
+                    .with_fees(fees);
                 BrokerTask::spawn(venue, &settings.task)
             }
             // The settings were checked against the same names.

@@ -3,22 +3,25 @@
 
 use super::admission::{self, Assessed, Plan, Standing};
 use super::router::Router;
-use super::{signals, stop_point};
+use super::{breaches, signals, stop_point};
 use crate::brokers::adapter::Placement;
 use crate::domain::id::LeaseToken;
 use crate::domain::intent::Intent;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::settlement::Deltas;
+use crate::domain::signal::Level;
 use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::risk::intent_age::Lifetime;
+use crate::risk::max_daily_loss;
 use crate::risk::{Admits, Approved, Decision, Sight};
 use crate::store::StoreError;
 use crate::store::keys::OrderKey;
 use crate::store::reserve::{ClaimOf, KnownOrder, Question, Reserve, ReserveAction, Reserved, Stage};
 use crate::wire::settlement::document;
+use crate::wire::signal::About;
 
 /// How often an order is judged anew within one call because what it is judged by has changed.
 const MAX_CHANGES: usize = 8;
@@ -36,6 +39,10 @@ pub enum Claim {
 }
 
 /// What one judgement came to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large case is the usual one, and each judgement is moved once"
+)]
 enum Judged {
     Claim(Claim),
     /// What it was judged by is no longer in force.
@@ -198,7 +205,7 @@ impl<'a> Judgement<'a> {
             let released = router.store.release(&order, &self.lease).await;
             released.map_err(|error| unavailable(&error))?;
         }
-        let publish = |found| signals::publish(router, found, self.intent, Some(&order.order_id));
+        let publish = |found| signals::publish(router, found, About::intent(self.intent, Some(&order.order_id)));
         match decision {
             Decision::Approved(approved, found) if is_claimed => {
                 publish(&found);
@@ -214,6 +221,12 @@ impl<'a> Judgement<'a> {
             )),
             Decision::Denied(reason, found) => {
                 publish(&found);
+                if found
+                    .iter()
+                    .any(|signal| signal.rule_id == max_daily_loss::ID && signal.level == Level::Lock)
+                {
+                    breaches::latch(router, &self.standing.control, &self.standing.day).await?;
+                }
                 record(router, order.denied(reason, Timestamp::now()), figures).await
             }
             Decision::Refused(reason, found) => {

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::control::Control;
 use crate::domain::terms::Mode;
+use crate::store::control::StoredControl;
 use crate::store::{Store, StoreError};
 use crate::wire::latch::LockEvent;
 
@@ -39,7 +40,14 @@ impl ControlCell {
     /// # Errors
     /// Any [`StoreError`].
     pub async fn refresh(&self) -> Result<Arc<Control>, StoreError> {
-        let stored = self.store.control().await?;
+        self.adopt(self.store.control().await?)
+    }
+
+    /// Takes what a look at the store has shown for the copy.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn adopt(&self, stored: StoredControl) -> Result<Arc<Control>, StoreError> {
         let mut control = stored.control;
         for document in &stored.latches {
             let event: Option<LockEvent> = serde_json::from_slice(document).ok();

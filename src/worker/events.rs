@@ -68,7 +68,7 @@ async fn carry_out(router: &Router, key: OrderKey) {
     };
     match broker.due(order).await {
         DueOutcome::Booked(booked) => {
-            if let Err(error) = recording::record(router, &booked.order, &booked.pending).await {
+            if let Err(error) = recording::record_booked(router, &booked).await {
                 tracing::warn!(order = key.name(), %error, "a fill is settled and waits in the outbox for the journal");
             }
         }

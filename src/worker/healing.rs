@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::replaying::{self, Target};
 use super::router::Router;
-use super::{adjust, locks, lookup, state_journal, submission};
+use super::{adjust, day, locks, lookup, state_journal, submission};
 use crate::bus::BusError;
 use crate::bus::journal::JournalInfo;
 use crate::domain::time::Timestamp;
@@ -286,6 +286,7 @@ async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result
     };
     restore_state(router, healing).await?;
     locks::catch_up(router, Some(healing), 0).await?;
+    day::restore(router, healing).await?;
     let span_ms = u64::try_from(LATE_FOR.as_millis()).unwrap_or(u64::MAX);
     let late = LateEvents {
         from_sequence: next,

@@ -129,7 +129,7 @@ async fn tell(router: &Router, order: &Order, settled: Result<Booked, BookError>
     match settled {
         Ok(booked) => {
             tracing::info!(order_id = %order.order_id, status = ?booked.order.status, "the venue has said what became of an order");
-            if let Err(error) = recording::record(router, &booked.order, &booked.pending).await {
+            if let Err(error) = recording::record_booked(router, &booked).await {
                 tracing::warn!(order_id = %order.order_id, %error, "the venue's word waits in the outbox for the journal");
             }
         }

@@ -1,9 +1,10 @@
 //! From the settings to the limits of the rules.
 
-use std::collections::BTreeMap;
-
 use crate::config::Settings;
-use crate::risk::limits::{AlertLevels, Duplicates, Limits, RateLimits};
+use crate::config::accounts::AccountSettings;
+use crate::domain::id::AccountId;
+use crate::domain::money::{Micros, Rounding};
+use crate::risk::limits::{AccountLimits, AlertLevels, Duplicates, Limits, RateLimits};
 
 /// Returns the limits of the settings, or `None` where one cannot hold; the settings have been checked for that.
 pub fn of(settings: &Settings) -> Option<Limits> {
@@ -32,6 +33,25 @@ pub fn of(settings: &Settings) -> Option<Limits> {
             calm_percent: risk.alert_percent.saturating_sub(risk.alert_hysteresis_percent).max(0),
             repeat_ms: i64::try_from(risk.alert_repeat_s).ok()?.checked_mul(1_000)?,
         },
-        accounts: BTreeMap::new(),
+        accounts: settings.accounts.0.iter().map(account).collect::<Option<_>>()?,
     })
+}
+
+/// Returns what is set for an account, or `None` where it cannot hold.
+fn account(settings: &AccountSettings) -> Option<(AccountId, AccountLimits)> {
+    let money = |text: &Option<String>| match text {
+        None => Some(None),
+        Some(text) => {
+            let limit = Micros::from_decimal(text.parse().ok()?, Rounding::Down)?;
+            Some(Some(limit))
+        }
+    };
+    let limits = AccountLimits {
+        daily_notional: money(&settings.daily_notional_limit)?,
+        daily_loss: money(&settings.daily_loss_limit)?,
+        stop_loss: money(&settings.stop_loss)?,
+        max_open_orders: settings.max_open_orders,
+        max_positions: settings.positions().collect(),
+    };
+    Some((AccountId::new(&settings.account_id).ok()?, limits))
 }

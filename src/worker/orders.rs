@@ -243,7 +243,7 @@ async fn cancel_one(router: &Router, caller: &Caller, key: &OrderKey, name: &Ord
     }
     let broker = router.brokers.get(&order.broker).ok_or_else(|| unknown(name))?;
     match broker.cancel(order.clone()).await {
-        CancelOutcome::Booked(booked) => recording::tell(router, &booked.order, &booked.pending).await,
+        CancelOutcome::Booked(booked) => recording::tell(router, &booked).await,
         CancelOutcome::Reported(report) => settle(router, &order, report).await,
         CancelOutcome::Closed(_) => Err(closed(name)),
         CancelOutcome::NotSent(NotSent::QueueFull) => Err(Fault::new(
@@ -264,7 +264,7 @@ async fn cancel_one(router: &Router, caller: &Caller, key: &OrderKey, name: &Ord
 /// Settles what a venue says of an order that it was asked to cancel.
 async fn settle(router: &Router, order: &Order, report: VenueReport) -> Result<Told, Fault> {
     match super::book::settle_word(&router.store, &router.rates, order, report, Metadata::new()).await {
-        Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
+        Ok(booked) => recording::tell(router, &booked).await,
         Err(error) => {
             let message = format!("the venue has answered, and its answer could not be settled: {error}");
             Ok(Told::receipt_of(order, ReasonCode::OutcomeUnknown, &message))

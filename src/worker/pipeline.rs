@@ -64,7 +64,7 @@ async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result
     for _ in 0..MAX_JUDGEMENTS {
         stop_point::reach("before_reserve");
         match claim::claim(router, intent, lifetime).await? {
-            Claim::Known(order) => match known::answer(router, intent, order, lifetime.deadline).await? {
+            Claim::Known(order) => match Box::pin(known::answer(router, intent, order, lifetime.deadline)).await? {
                 Some(told) => return Ok(told),
                 // It was released in the meantime: the id is free, and the intent is judged anew.
                 None => continue,
@@ -112,9 +112,7 @@ async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -
         .await;
     };
     match broker.place(approved).await {
-        PlaceOutcome::Acknowledged(Acknowledgement::Booked(booked)) => {
-            recording::tell(router, &booked.order, &booked.pending).await
-        }
+        PlaceOutcome::Acknowledged(Acknowledgement::Booked(booked)) => recording::tell(router, &booked).await,
         PlaceOutcome::Acknowledged(Acknowledgement::Reported(report)) => {
             settle(router, intent, &placement, report).await
         }
@@ -131,9 +129,9 @@ async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -
         }
         PlaceOutcome::NotSent(why) => not_sent(router, intent, &placement, why).await,
         PlaceOutcome::OutcomeUnknown(why) if submission::outlives_us(router, &intent.broker) => {
-            nobody_knows(router, intent, &placement, &why).await
+            Box::pin(nobody_knows(router, intent, &placement, &why)).await
         }
-        PlaceOutcome::OutcomeUnknown(why) => unknown(router, intent, &placement, &why).await,
+        PlaceOutcome::OutcomeUnknown(why) => Box::pin(unknown(router, intent, &placement, &why)).await,
     }
 }
 
@@ -151,7 +149,7 @@ async fn nobody_knows(router: &Router, intent: &Intent, placement: &Placement, w
     )
     .await
     {
-        Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
+        Ok(booked) => recording::tell(router, &booked).await,
         // Another worker has found it in the meantime, or the store is away: it stands as being sent.
         Err(_) => unknown(router, intent, placement, why).await,
     }
@@ -176,7 +174,7 @@ async fn unknown(router: &Router, intent: &Intent, placement: &Placement, why: &
 async fn settle(router: &Router, intent: &Intent, placement: &Placement, report: VenueReport) -> Result<Told, Fault> {
     let (order, figures) = (&placement.order, placement.figures.clone());
     match book::settle_word(&router.store, &router.rates, order, report, figures).await {
-        Ok(booked) => recording::tell(router, &booked.order, &booked.pending).await,
+        Ok(booked) => recording::tell(router, &booked).await,
         // Another worker has heard the same of the venue.
         Err(BookError::NothingNew | BookError::Ended) => {
             unknown(router, intent, placement, "the venue has answered another worker").await

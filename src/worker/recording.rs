@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::brokers::adapter::Booked;
 use crate::bus::call::Answer;
 use crate::bus::journal::{AppendError, Entry};
 use crate::bus::subjects;
@@ -15,9 +16,12 @@ use crate::store::journaled::{Journaled, Marked};
 use crate::store::keys::OrderKey;
 use crate::store::replay::ReplayEvent;
 use crate::wire::report::ExecutionReport;
-use crate::wire::settlement::read_document;
+use crate::wire::settlement::{read_document, settlement_id};
 
+use super::healing::HealingError;
+use super::replaying::{self, Target};
 use super::router::Router;
+use super::signals;
 use super::stop_point;
 
 /// How often a mark is tried while the store is being rebuilt.
@@ -81,8 +85,9 @@ impl Told {
 ///
 /// # Errors
 /// None but those a later step may add: what has been settled is always told in some form.
-pub async fn tell(router: &Router, order: &Order, pending: &[PendingEvent]) -> Result<Told, Fault> {
-    match record(router, order, pending).await {
+pub async fn tell(router: &Router, booked: &Booked) -> Result<Told, Fault> {
+    let order = &booked.order;
+    match record_booked(router, booked).await {
         Ok(sequence) => {
             stop_point::reach("after_journal");
             Ok(Told {
@@ -99,6 +104,15 @@ pub async fn tell(router: &Router, order: &Order, pending: &[PendingEvent]) -> R
     }
 }
 
+/// As [`record`], of an effect that was booked; what nobody expected of it is published.
+///
+/// # Errors
+/// As [`record`].
+pub async fn record_booked(router: &Router, booked: &Booked) -> Result<u64, AppendError> {
+    signals::publish_notices(router, &booked.order, &booked.notices);
+    record(router, &booked.order, &booked.pending).await
+}
+
 /// Appends an order's events and returns the sequence of the last. They leave the outbox afterwards, outside of the
 /// caller's time.
 ///
@@ -109,10 +123,9 @@ pub async fn record(router: &Router, order: &Order, pending: &[PendingEvent]) ->
     let marks = append(router, order, pending).await?;
     let last = marks.last().map(|mark| mark.sequence);
     for (mark, event) in marks.into_iter().zip(pending) {
-        let (router, event) = (router.clone(), event.clone());
-        let afterwards = router.afterwards.clone();
-        afterwards.spawn(async move {
-            if let Err(error) = mark_or_replay(&router, mark, &event).await {
+        let (marker, event) = (router.clone(), event.clone());
+        router.afterwards.spawn(async move {
+            if let Err(error) = mark_or_replay(&marker, mark, &event).await {
                 tracing::debug!(%error, "an event stays in the outbox for now");
             }
         });
@@ -128,7 +141,7 @@ pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) ->
     let subject = subjects::reports(&order.broker, &order.account_id);
     let entry = |event: &PendingEvent| Entry {
         subject: subject.clone(),
-        message_id: format!("{}:{}", order.order_id, event.version),
+        message_id: message_id(order, event),
         body: event.body.clone(),
         headers: Vec::new(),
     };
@@ -146,9 +159,18 @@ pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) ->
         key: key.clone(),
         order_id: order.order_id.clone(),
         version: event.version,
+        settlement_id: settlement_id(&event.body),
         sequence,
     };
     Ok(pending.iter().zip(sequences).map(mark).collect())
+}
+
+/// Returns what tells a repetition of an event from another effect that claims the same version of the order.
+fn message_id(order: &Order, event: &PendingEvent) -> String {
+    match settlement_id(&event.body) {
+        Some(id) => format!("{}:{}:{}", order.order_id, event.version, id.simple()),
+        None => format!("{}:{}", order.order_id, event.version),
+    }
 }
 
 /// Marks an event as journaled. One that the store has lost (a copy restored from before its settlement) is replayed into
@@ -174,7 +196,12 @@ pub async fn mark_or_replay(router: &Router, mark: Journaled, event: &PendingEve
         sequence,
         document: event.body.clone(),
     };
-    if router.store.replay_late(&[replay]).await? > 0 {
+    let replayed = replaying::reports(router, Target::InUse, &[replay]).await;
+    let replayed = replayed.map_err(|error| match error {
+        HealingError::Store(error) => error,
+        other => StoreError::NotExecuted(other.to_string()),
+    })?;
+    if replayed > 0 {
         tracing::warn!(order_id = %mark.order_id, version = mark.version, "an event the store had lost was replayed");
     }
     Ok(())

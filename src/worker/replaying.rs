@@ -5,11 +5,14 @@ use futures_util::StreamExt;
 use super::adjust;
 use super::healing::HealingError;
 use super::router::Router;
+use super::{lookup, submission};
 use crate::bus::journal::Stored;
 use crate::bus::subjects;
-use crate::store::StoreError;
+use crate::domain::order::Order;
 use crate::store::epoch::Healing;
-use crate::store::replay::ReplayEvent;
+use crate::store::keys::OrderKey;
+use crate::store::read::Record;
+use crate::store::replay::{ReplayEvent, Supplanted};
 use crate::store::replay_submission::SubmissionReplay;
 use crate::wire::settlement::{epoch_of, read_document};
 use crate::wire::submission::{RELEASED, SUBMITTING, read_submission};
@@ -24,6 +27,15 @@ pub(super) enum Target<'a> {
     Healing(&'a Healing),
     /// One that is in use: late events of the epoch before.
     InUse,
+}
+
+impl<'a> Target<'a> {
+    fn healing(self) -> Option<&'a Healing> {
+        match self {
+            Self::Healing(healing) => Some(healing),
+            Self::InUse => None,
+        }
+    }
 }
 
 /// What a replay came to.
@@ -64,13 +76,10 @@ impl Run {
     }
 
     /// Applies the run and empties it; returns how many events changed something.
-    async fn apply(&mut self, router: &Router, target: Target<'_>) -> Result<u64, StoreError> {
+    async fn apply(&mut self, router: &Router, target: Target<'_>) -> Result<u64, HealingError> {
         let mut changed = 0;
         if !self.reports.is_empty() {
-            changed += match target {
-                Target::Healing(healing) => router.store.replay(healing, &self.reports).await?,
-                Target::InUse => router.store.replay_late(&self.reports).await?,
-            };
+            changed += reports(router, target, &self.reports).await?;
             self.reports.clear();
         }
         if !self.submissions.is_empty() {
@@ -82,6 +91,70 @@ impl Run {
         }
         Ok(changed)
     }
+}
+
+/// Replays reports. One that came first on the journal takes the place of what stands there instead.
+pub(super) async fn reports(router: &Router, target: Target<'_>, events: &[ReplayEvent]) -> Result<u64, HealingError> {
+    let (mut changed, conflicts) = router.store.replay_noting(target.healing(), events, None).await?;
+    for event in conflicts.into_iter().filter_map(|at| events.get(at)) {
+        changed += put_first(router, target, event).await?;
+    }
+    Ok(changed)
+}
+
+/// Puts an event in the place of what stands there and came later on the journal: another order of the same id, or
+/// another effect of the same version. A rebuild would come to the same.
+async fn put_first(router: &Router, target: Target<'_>, event: &ReplayEvent) -> Result<u64, HealingError> {
+    let key = OrderKey::of(&event.order);
+    let record = match target {
+        Target::Healing(healing) => router.store.read_to_heal(healing, &key).await?,
+        Target::InUse => router.store.read(&key).await?,
+    };
+    let Some(record) = record else { return Ok(0) };
+    let (first, stands) = (&event.order.order_id, &record.known.order_id);
+    if first == stands && record.known.version < event.order.version {
+        // What it follows has just been put in its place.
+        let events = std::slice::from_ref(event);
+        return Ok(router.store.replay_noting(target.healing(), events, None).await?.0);
+    }
+    if submission::outlives_us(router, &event.order.broker) {
+        tracing::error!(%first, %stands, "two orders or effects of one id at a venue that outlives us: both stand there");
+        return Ok(0);
+    }
+    let order = as_it_stands(router, &record).await?;
+    tracing::error!(
+        %first,
+        %stands,
+        version = event.order.version,
+        "of two orders or effects of one id the first on the journal counts: the other is void, and its moves are undone"
+    );
+    let whole = ReplayEvent {
+        deltas: event.order.moved,
+        ..event.clone()
+    };
+    let supplanted = Supplanted { order };
+    let replayed = router
+        .store
+        .replay_noting(target.healing(), &[whole], Some(&supplanted))
+        .await?;
+    Ok(replayed.0)
+}
+
+/// Returns the order a record is of, from the journal where only that still has its document.
+async fn as_it_stands(router: &Router, record: &Record) -> Result<Order, HealingError> {
+    if !record.document.is_empty() {
+        return Ok(lookup::order_of(&record.document)?);
+    }
+    let sequence = record.known.journal_sequence;
+    let stored = router.reader.get(sequence).await?;
+    let stored = stored.ok_or_else(|| HealingError::Journal(format!("the journal has no entry {sequence}")))?;
+    let order = lookup::order_of(&stored.body)?;
+    if order.order_id == record.known.order_id && order.version == record.known.version {
+        return Ok(order);
+    }
+    Err(HealingError::Journal(format!(
+        "the journal's entry {sequence} is another order's"
+    )))
 }
 
 /// Replays a part of the journal.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::control::ControlCell;
-use super::day::DayCell;
+use super::day::{self, DayCell, DayParts};
 use super::gate::JournaledGate;
 use super::prices::{self, Prices};
 use super::router::{Instruments, Patience, Room, Router};
@@ -23,6 +23,8 @@ use crate::bus::{BusError, subjects};
 use crate::config::Settings;
 use crate::config::journal::{Append, JournalSettings};
 use crate::domain::id::{BrokerId, IdError};
+use crate::domain::time::{Clock, Timestamp};
+use crate::fault::Fault;
 use crate::store::{Store, StoreError};
 
 /// How long a worker waits for its servers at start.
@@ -47,6 +49,9 @@ pub enum WorkerError {
     /// The shared state is not whole.
     #[error("{0}")]
     Healing(#[from] healing::HealingError),
+    /// The trading day cannot begin.
+    #[error("{0}")]
+    Day(#[from] Fault),
     /// A setting that cannot hold.
     #[error("{0}")]
     Settings(String),
@@ -76,7 +81,7 @@ impl Worker {
     /// # Errors
     /// What keeps it from taking orders.
     pub async fn start(settings: &Settings) -> Result<Self, WorkerError> {
-        Self::start_with(settings, Box::new(|_| Vec::new())).await
+        Self::launch(settings, Box::new(|_| Vec::new()), Arc::new(Timestamp::now)).await
     }
 
     /// As [`Worker::start`], with further brokers; one of the same name takes the place of the one of the settings.
@@ -84,6 +89,18 @@ impl Worker {
     /// # Errors
     /// What keeps it from taking orders.
     pub async fn start_with(settings: &Settings, further: brokers::Further) -> Result<Self, WorkerError> {
+        Self::launch(settings, further, Arc::new(Timestamp::now)).await
+    }
+
+    /// Starts a worker whose trading days go by another clock than this machine's.
+    ///
+    /// # Errors
+    /// As [`Worker::start`].
+    pub async fn start_with_clock(settings: &Settings, clock: Clock) -> Result<Self, WorkerError> {
+        Self::launch(settings, Box::new(|_| Vec::new()), clock).await
+    }
+
+    async fn launch(settings: &Settings, further: brokers::Further, clock: Clock) -> Result<Self, WorkerError> {
         let patience = connection::Patience::Until(START_PATIENCE);
         let bus = connection::connect(&settings.nats, "order-router worker", patience).await?;
         let ids: Result<Vec<BrokerId>, IdError> = settings
@@ -95,22 +112,27 @@ impl Worker {
         let broker_ids = ids?;
         topology::apply(&bus, &settings.nats, &settings.doors, &broker_ids).await?;
         let store = connect(settings).await?;
-        let (router, writers) = assemble(settings, &bus, store, further)?;
-        let late = make_whole(&router).await?;
+        let (router, writers) = assemble(settings, &bus, store, further, clock)?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
+        // Where the start fails, what runs already ends, too.
+        let until_started = stop.clone().drop_guard();
+        let quotes = Quotes::start(&settings.nats, patience).await?;
+        background.spawn(prices::run(router.prices.clone(), quotes, stop.clone()));
+        let late = make_whole(&router).await?;
+        begin_day(&router).await?;
+        background.spawn(day::run(router.clone(), stop.clone()));
         background.spawn(healing::run(router.clone(), late, stop.clone()));
         background.spawn(recovery::release_claims(router.clone(), stop.clone()));
         background.spawn(recovery::empty_outbox(router.clone(), stop.clone()));
         background.spawn(events::run(router.clone(), stop.clone()));
         background.spawn(halt::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
-        let quotes = Quotes::start(&settings.nats, patience).await?;
-        background.spawn(prices::run(router.prices.clone(), quotes, stop.clone()));
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");
         let service = Service::start(&settings.nats, &settings.doors, patience, version, handler.clone()).await?;
         let door = |broker| DurableDoor::start(bus.clone(), settings.doors.clone(), broker, handler.clone());
         let doors = broker_ids.into_iter().map(door).collect();
+        until_started.disarm();
         tracing::info!(brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME, "the worker takes orders");
         Ok(Self {
             service,
@@ -202,11 +224,26 @@ async fn make_whole(router: &Router) -> Result<Option<healing::Late>, healing::H
     }
 }
 
+/// Begins the trading day before the first order, where nobody has.
+async fn begin_day(router: &Router) -> Result<(), Fault> {
+    let end = tokio::time::Instant::now() + START_PATIENCE;
+    loop {
+        match router.day.refresh().await {
+            Err(error) if tokio::time::Instant::now() < end => {
+                tracing::debug!(%error, "the trading day has not begun yet");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 fn assemble(
     settings: &Settings,
     bus: &Bus,
     store: Store,
     further: brokers::Further,
+    clock: Clock,
 ) -> Result<(Router, [JournalTask; 2]), WorkerError> {
     let unusable = |what: &str| WorkerError::Settings(format!("{what} cannot be used"));
     let (journal, journal_task) = Journal::start(bus.clone(), settings.journal.clone());
@@ -226,14 +263,26 @@ fn assemble(
     let control = ControlCell::new(store.clone());
     let instruments = Arc::new(Instruments::of(settings));
     let quote_max_age = Duration::from_millis(settings.risk.quote_max_age_ms);
+    let prices = Prices::new(&instruments, quote_max_age);
+    let reader = Reader::new(bus.clone());
+    let day = DayCell::new(DayParts {
+        control: control.clone(),
+        store: store.clone(),
+        journal: journal.clone(),
+        reader: reader.clone(),
+        prices: prices.clone(),
+        instruments: instruments.clone(),
+        calendar,
+        clock,
+    });
     let router = Router {
         journal,
-        reader: Reader::new(bus.clone()),
+        reader,
         signals: Signals::new(alerts, afterwards.clone()),
         brokers: Arc::new(brokers),
         limits: Arc::new(limits::of(settings).ok_or_else(|| unusable("a limit of `risk`"))?),
-        day: DayCell::new(control.clone()),
-        prices: Prices::new(&instruments, quote_max_age),
+        day,
+        prices,
         instruments,
         rates,
         control,

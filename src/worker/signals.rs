@@ -5,10 +5,12 @@ use tokio_util::task::TaskTracker;
 use super::router::Router;
 use crate::bus::journal::{Entry, Journal};
 use crate::bus::subjects;
-use crate::domain::id::OrderId;
-use crate::domain::intent::Intent;
+use crate::domain::metadata::Metadata;
+use crate::domain::order::{Notice, Order};
+use crate::domain::reason::ReasonCode;
 use crate::domain::signal::{Level, Signal};
-use crate::wire::signal::RiskSignal;
+use crate::risk::cap::Unit;
+use crate::wire::signal::{About, RiskSignal};
 
 /// Where signals go: a writer of its own, so that alerts never share a batch with the journal.
 #[derive(Debug, Clone)]
@@ -24,18 +26,19 @@ impl Signals {
     }
 }
 
-/// Logs and publishes what the rules said of an intent.
-pub fn publish(router: &Router, signals: &[Signal], intent: &Intent, order_id: Option<&OrderId>) {
+/// Logs and publishes what the rules said.
+pub fn publish(router: &Router, signals: &[Signal], about: About<'_>) {
     for signal in signals {
-        let told = RiskSignal::of(signal, intent, order_id);
+        let told = RiskSignal::of(signal, about);
         let Ok(body) = serde_json::to_vec(&told) else { continue };
-        let (rule, client_order_id) = (signal.rule_id, intent.client_order_id.as_str());
+        let (rule, account) = (signal.rule_id, told.account_id.as_deref().unwrap_or("all"));
+        let client_order_id = told.client_order_id.as_deref().unwrap_or("none");
         match signal.level {
-            Level::Alert => tracing::warn!(rule, client_order_id, "{}", signal.message),
-            Level::Lock => tracing::warn!(rule, client_order_id, "denied: {}", signal.message),
+            Level::Alert => tracing::warn!(rule, account, client_order_id, "{}", signal.message),
+            Level::Lock => tracing::warn!(rule, account, client_order_id, "locked: {}", signal.message),
         }
         let entry = Entry {
-            subject: subjects::alert(signal.level.as_str(), &intent.account_id),
+            subject: subjects::alert(signal.level.as_str(), about.account_id),
             message_id: told.alert_id.to_string(),
             body: body.into(),
             headers: Vec::new(),
@@ -46,5 +49,40 @@ pub fn publish(router: &Router, signals: &[Signal], intent: &Intent, order_id: O
                 tracing::error!(%error, "a risk signal could not be published; it stands in this log");
             }
         });
+    }
+}
+
+/// Publishes what was booked of an order and nobody expected.
+pub fn publish_notices(router: &Router, order: &Order, notices: &[Notice]) {
+    let signals: Vec<Signal> = notices.iter().map(|notice| of_notice(order, notice)).collect();
+    publish(router, &signals, About::order(order));
+}
+
+fn of_notice(order: &Order, notice: &Notice) -> Signal {
+    let (rule_id, message, metadata) = match notice {
+        Notice::Excess(lots) => (
+            "excess_fill",
+            "the venue has filled more than was reserved; the fill is booked".to_owned(),
+            Metadata::new()
+                .with("value", Unit::Lots(order.reservation.lot_size).figure(*lots))
+                .with("quantity", order.quantity.decimal()),
+        ),
+        Notice::Reopened => (
+            "reopened_order",
+            "the venue has filled an order that was taken for refused; it is open again".to_owned(),
+            Metadata::new().with("filled_quantity", order.filled_quantity),
+        ),
+        Notice::FeeUncounted(currency) => (
+            "uncounted_fee",
+            format!("a fee in {currency} counts nowhere: name its worth in risk.rates, and adjust the account"),
+            Metadata::new().with("fee_currency", currency.as_str()),
+        ),
+    };
+    Signal {
+        rule_id,
+        level: Level::Alert,
+        code: ReasonCode::RiskLocked,
+        message,
+        metadata,
     }
 }

@@ -100,7 +100,7 @@ pub async fn presume_unknown(router: &Router, record: &Record, lease: &LeaseToke
     let settled = book::settle_under(&router.store, &router.rates, &order, lease, report, Metadata::new()).await;
     let booked = settled.map_err(|error| Fault::new(Code::StoreUnavailable, error.to_string()))?;
     tracing::warn!(order_id = %booked.order.order_id, "an order may have been sent and nobody knows: its venue is asked");
-    let recorded = recording::record(router, &booked.order, &booked.pending).await;
+    let recorded = recording::record_booked(router, &booked).await;
     recorded
         .map(drop)
         .map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))

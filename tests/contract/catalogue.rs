@@ -69,8 +69,9 @@ fn addresses() -> Vec<String> {
         subjects::event(SUBMITTING, Some(&account)),
         subjects::event(RELEASED, Some(&account)),
         subjects::adjustment(&account),
+        subjects::event("day", None),
         subjects::dead("REASON"),
-        subjects::alert("LEVEL", &account),
+        subjects::alert("LEVEL", Some(&account)),
         subjects::quotes("VENUE", "SYMBOL"),
     ];
     let written = |subject: String| {

@@ -8,6 +8,7 @@ use order_router::domain::time::Timestamp;
 use order_router::fault::{Code, Fault};
 use order_router::wire::adjustment::{AdjustmentEvent, decode_adjustment};
 use order_router::wire::brokers::BrokersAnswer;
+use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::{MissingId, decode};
 use order_router::wire::latch::{Lock, LockEvent, LocksAnswer, decode_lift, decode_set};
@@ -117,6 +118,7 @@ fn written_again(schema: &str, body: &[u8]) -> Option<String> {
         "adjustment-event" => again::<AdjustmentEvent>(body),
         "brokers" => again::<BrokersAnswer>(body),
         "cancel-all-answer" => again::<CancelAllAnswer>(body),
+        "day-event" => again::<DayEvent>(body),
         "dead-letter" => again::<DeadLetter>(body),
         "execution-report" => again::<ExecutionReport>(body),
         "lock" => again::<Lock>(body),

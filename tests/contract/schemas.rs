@@ -2,6 +2,7 @@
 
 use order_router::wire::adjustment::{AdjustmentEvent, AdjustmentRequest};
 use order_router::wire::brokers::BrokersAnswer;
+use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::ExecutionIntent;
 use order_router::wire::latch::{Lock, LockEvent, LockLiftRequest, LockSetRequest, LocksAnswer};
@@ -38,6 +39,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         one::<BrokersAnswer>("brokers"),
         one::<CancelAllAnswer>("cancel-all-answer"),
         one::<CancelAllRequest>("cancel-all-request"),
+        one::<DayEvent>("day-event"),
         one::<DeadLetter>("dead-letter"),
         one::<ExecutionIntent>("execution-intent"),
         one::<ExecutionReport>("execution-report"),

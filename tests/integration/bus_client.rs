@@ -116,7 +116,9 @@ async fn followers_see_their_account() {
         bus.publish(subjects::reports(&broker(), account), "r".into())
             .await
             .unwrap();
-        bus.publish(subjects::alert("lock", account), "l".into()).await.unwrap();
+        bus.publish(subjects::alert("lock", Some(account)), "l".into())
+            .await
+            .unwrap();
     }
     let next = |stream: Option<order_router::bus::client::Received>| stream.unwrap().subject;
     assert_eq!(next(own.next().await), "orders.reports.binance.a1");

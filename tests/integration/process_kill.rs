@@ -28,6 +28,8 @@ impl Rig {
             ("ORDER_ROUTER_REDIS_URL", redis.as_str()),
             ("ORDER_ROUTER_REDIS_LEASE_MS", lease.as_str()),
             ("ORDER_ROUTER_RISK_DAILY_NOTIONAL_LIMIT", limit.as_str()),
+            ("ORDER_ROUTER_RISK_ORDERS_PER_SECOND_AND_ACCOUNT", "1000000"),
+            ("ORDER_ROUTER_RISK_ORDERS_PER_SECOND_AND_BROKER", "1000000"),
             ("ORDER_ROUTER_DOORS_DURABLE_ACK_WAIT_MS", "1000"),
             ("ORDER_ROUTER_DOORS_DURABLE_PROGRESS_MS", "300"),
         ];

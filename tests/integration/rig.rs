@@ -16,11 +16,12 @@ use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
-use order_router::fault::Fault;
+use order_router::fault::{Code, Fault};
 use order_router::wire::report::ExecutionReport;
 use order_router::worker::Worker;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use redis::AsyncCommands;
 
 use crate::support::poll;
@@ -235,8 +236,15 @@ impl Client {
         }
     }
 
-    /// Returns every entry of the journal.
+    /// Returns every entry of the journal but the beginnings of trading days.
     pub async fn journal(&self) -> Vec<Stored> {
+        let mut entries = self.whole_journal().await;
+        entries.retain(|entry| entry.subject != subjects::event("day", None));
+        entries
+    }
+
+    /// Returns every entry of the journal.
+    pub async fn whole_journal(&self) -> Vec<Stored> {
         let info = self.reader.info().await.unwrap();
         let entries = self.reader.replay(1, info.last_sequence).collect::<Vec<_>>().await;
         entries.into_iter().map(|entry| entry.unwrap()).collect()
@@ -274,4 +282,18 @@ impl Client {
             .map(|entry| ExecutionReport::decode(&entry.body).unwrap())
             .collect()
     }
+}
+
+/// Submits all at once; returns the reports and the codes of the faults.
+pub async fn race(client: &Client, bodies: Vec<String>) -> (Vec<ExecutionReport>, Vec<Code>) {
+    let answers = join_all(bodies.iter().map(|body| client.submit(body))).await;
+    let (mut reports, mut codes) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(reply) => reports.push(ExecutionReport::decode(&reply.body).unwrap()),
+            Err(CallError::Fault(fault)) => codes.push(fault.code),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (reports, codes)
 }

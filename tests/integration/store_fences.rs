@@ -273,6 +273,7 @@ async fn a_mark_of_what_the_store_has_lost_is_told_and_the_event_is_replayed_onc
         key,
         order_id: order.order_id.clone(),
         version: 1,
+        settlement_id: None,
         sequence: 7,
     };
     assert_eq!(store.mark_journaled(mark.clone()).await, Ok(Marked::Lost));
@@ -314,6 +315,7 @@ async fn a_mark_or_a_settlement_of_another_order_under_the_same_id_changes_nothi
         key,
         order_id: other.clone(),
         version: 1,
+        settlement_id: None,
         sequence: 7,
     };
     assert_eq!(store.mark_journaled(mark).await, Ok(Marked::Lost));

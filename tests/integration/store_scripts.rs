@@ -135,7 +135,7 @@ async fn claim_with(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<
 /// Returns an order that is claimed, and its lease.
 pub async fn claimed(rig: &Rig, store: &Store, lots: i64) -> (Order, LeaseToken) {
     let (order, lease) = (order(rig, lots), LeaseToken::assign());
-    let answer = claim(store, &order, &lease, roomy(&order)).await;
+    let answer = claim_with(store, &order, &lease, roomy(&order), order.claim_deltas()).await;
     assert!(matches!(answer, Reserved::Claimed(_)), "{answer:?}");
     (order, lease)
 }
@@ -181,6 +181,7 @@ fn mark(order: &Order, version: u32, sequence: u64) -> Journaled {
         key: key(order),
         order_id: order.order_id.clone(),
         version,
+        settlement_id: None,
         sequence,
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -19,7 +20,7 @@ use order_router::domain::terms::Mode;
 use order_router::domain::time::{Timestamp, TradingDate};
 use order_router::fault::Code;
 use order_router::wire::latch::{Lock, LockChange, LockEvent, LocksAnswer};
-use order_router::worker::locks;
+use order_router::worker::{Worker, locks};
 
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
@@ -316,7 +317,9 @@ async fn a_rules_latch_is_new_once_and_a_new_day_lifts_it_only_where_the_setting
     let (monday, tuesday) = ("2026-03-02", "2026-03-03");
     for lifts in [false, true] {
         rig.settings.risk.new_day_lifts_daily_loss = lifts;
-        let worker = rig.worker().await;
+        let noon = Timestamp::parse(&format!("{monday}T12:00:00Z")).unwrap();
+        let worker = Worker::start_with_clock(&rig.settings, Arc::new(move || noon)).await;
+        let worker = worker.unwrap();
         let client = rig.caller().await;
         let router = worker.router();
         assert_eq!(locks::latch(router, daily_loss("a", monday)).await.ok(), Some(!lifts));

@@ -144,6 +144,22 @@ async fn killed_before_the_start_it_is_released_and_the_same_order_goes_on_under
     );
     rig.quiet().await;
     assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
+    // Known from the journal alone it is the same: nothing is reserved, and nobody asks about it.
+    rig.redis.flushall().await;
+    poll::until(SOON, "the store is rebuilt", async || {
+        let store = rig.store().await;
+        let record = store.get("order:r:default:a1");
+        record.is_some_and(|record| record["st"] == "released")
+    })
+    .await;
+    assert_eq!((sums(&rig).await, venue.questions()), ((0, 0), 0));
+    poll::until(SOON, "the store is whole", async || {
+        client
+            .submit(&intent("whole", &[("quantity", "0.1234567")]))
+            .await
+            .is_err_and(|error| error.to_string().contains("invalid_field"))
+    })
+    .await;
     let other = client.fault(&intent("a1", &[("quantity", "0.002")])).await;
     assert_eq!(other.code, Code::ClientOrderIdConflict);
     let report = client.report(&intent("a1", &[])).await;
@@ -447,5 +463,19 @@ async fn nothing_is_sent_that_the_journal_does_not_have() {
     };
     assert!(told);
     assert_eq!(venue.arrivals(), Vec::<String>::new());
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_venues_word_counts_whoever_brings_it_after_the_order_was_taken_over() {
+    let (rig, venue, client) = rig().await;
+    let worker = Mortal::start(&rig.settings, &venue).await;
+    venue.set(|habits| habits.mute = true);
+    let answer = held_at(Point::Taken, &rig, &venue, "a1").await;
+    last_is(&client, OrderStatus::Unknown).await;
+    venue.let_go();
+    let told = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+    assert_eq!((told.status, told.version), (OrderStatus::Filled, 2));
+    assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
     worker.kill();
 }

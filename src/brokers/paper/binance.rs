@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fills::FillRules;
+use super::fills::{Fees, FillRules};
 use super::{PaperVenue, capabilities};
 use crate::brokers::port::PaperBook;
 use crate::config::brokers::RestFill;
@@ -21,6 +21,7 @@ pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc,
 const RULES: FillRules = FillRules {
     first_fill_percent: 100,
     rest_fill: RestFill::Never,
+    fees: Fees::NONE,
 };
 
 /// Returns the venue over its book.

@@ -1,7 +1,7 @@
 //! What a paper venue makes of an order: pure, so that the same order at the same moment always fills the same way.
 
 use crate::brokers::adapter::Placement;
-use crate::config::brokers::RestFill;
+use crate::config::brokers::{PaidIn, RestFill};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::decimal::Decimal;
 use crate::domain::execution::{Due, DueAction, Fill, VenueReport, VenueState};
@@ -14,6 +14,8 @@ use crate::domain::time::Timestamp;
 /// The number of the fill an order gets at once. Trade ids are the order's id and this number, so that a fill that is
 /// computed twice is booked once.
 const FIRST_FILL: u8 = 1;
+/// Decimals of a fee.
+const FEE_DECIMALS: u32 = 8;
 /// The number of the fill that takes the rest.
 const REST_FILL: u8 = 2;
 
@@ -24,6 +26,25 @@ pub struct FillRules {
     pub first_fill_percent: u8,
     /// When the rest fills.
     pub rest_fill: RestFill,
+    /// What it charges.
+    pub fees: Fees,
+}
+
+/// What a paper venue charges for a fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fees {
+    /// The share of the fill, from 0 to 1.
+    pub rate: Decimal,
+    /// What it is paid in.
+    pub paid_in: PaidIn,
+}
+
+impl Fees {
+    /// No fee.
+    pub const NONE: Self = Self {
+        rate: Decimal::ZERO,
+        paid_in: PaidIn::Quote,
+    };
 }
 
 /// An order whose rest cannot be filled, for its first fill is not known.
@@ -61,9 +82,13 @@ pub fn first(
         report.state = cancelled_by_time_in_force("the order could not be filled at once in full");
         return Ok(report);
     }
+    let is_in_base = rules.fees.paid_in == PaidIn::Base;
+    let fee_currency = order.reservation.base_asset.as_deref().filter(|_| is_in_base);
+    let currency = fee_currency.unwrap_or(&placement.quote_currency);
+    let filled = fill(order, FIRST_FILL, quantity, price, now, (rules.fees.rate, currency));
     report
         .fills
-        .push(fill(order, FIRST_FILL, quantity, price, now, &placement.quote_currency));
+        .push(filled.ok_or_else(|| refusal("the fee cannot be counted exactly"))?);
     if !in_full && order.time_in_force == TimeInForce::Ioc {
         report.state = cancelled_by_time_in_force("what did not fill at once was cancelled");
     } else if !in_full {
@@ -79,12 +104,12 @@ pub fn first(
 ///
 /// # Errors
 /// When a rest is due and cannot be filled.
-pub fn due(order: &Order, now: Timestamp) -> Result<Option<VenueReport>, NoRest> {
+pub fn due(order: &Order, rules: FillRules, now: Timestamp) -> Result<Option<VenueReport>, NoRest> {
     let Some(due) = order.due.filter(|due| due.at <= now && !order.is_ended()) else {
         return Ok(None);
     };
     let (fills, state) = match due.action {
-        DueAction::FillRest => (vec![rest(order, due.at).ok_or(NoRest)?], VenueState::Working),
+        DueAction::FillRest => (vec![rest(order, rules, due.at).ok_or(NoRest)?], VenueState::Working),
         DueAction::Expire => {
             let reason = Reason::new(ReasonCode::EndOfDay, "the trading day ended");
             (Vec::new(), VenueState::Expired(reason))
@@ -153,25 +178,50 @@ fn due_of_rest(
 }
 
 /// Returns the fill of what is left, at the limit price or, for a market order, at the price of the first fill.
-fn rest(order: &Order, at: Timestamp) -> Option<Fill> {
+fn rest(order: &Order, rules: FillRules, at: Timestamp) -> Option<Fill> {
     let first = order.fills.first()?;
     let price = match order.order_type {
         OrderType::Limit => order.price?,
         OrderType::Market => first.price,
     };
     let quantity = Quantity::new(order.leaves_quantity()).ok()?;
-    Some(fill(order, REST_FILL, quantity, price, at, &first.fee_currency))
+    // In what the first fill's fee was paid, whatever the settings say by now.
+    let fee = (rules.fees.rate, first.fee_currency.as_str());
+    fill(order, REST_FILL, quantity, price, at, fee)
 }
 
-fn fill(order: &Order, number: u8, quantity: Quantity, price: Price, at: Timestamp, currency: &str) -> Fill {
-    Fill {
+fn fill(
+    order: &Order,
+    number: u8,
+    quantity: Quantity,
+    price: Price,
+    at: Timestamp,
+    (rate, fee_currency): (Decimal, &str),
+) -> Option<Fill> {
+    let of = if order.reservation.base_asset.as_deref() == Some(fee_currency) {
+        quantity.decimal()
+    } else {
+        rounded_up(price.decimal().exact_mul(quantity.decimal())?)?
+    };
+    Some(Fill {
         exec_id: format!("{}-{number}", order.order_id),
         quantity,
         price,
         timestamp: at,
-        fee: Decimal::ZERO,
-        fee_currency: currency.to_owned(),
+        fee: rounded_up(of.exact_mul(rate)?)?,
+        fee_currency: fee_currency.to_owned(),
+    })
+}
+
+/// Returns an amount with at most eight decimals, rounded up.
+fn rounded_up(amount: Decimal) -> Option<Decimal> {
+    if amount.scale() <= FEE_DECIMALS {
+        return Some(amount);
     }
+    let (mantissa, scale) = amount.parts();
+    let unit = 10i128.checked_pow(scale - FEE_DECIMALS)?;
+    let units = mantissa.div_euclid(unit) + i128::from(mantissa.rem_euclid(unit) != 0);
+    Decimal::from_parts(units, FEE_DECIMALS)
 }
 
 fn broker_order_id(order: &Order) -> String {

@@ -10,6 +10,7 @@ const NOON: &str = "2026-03-02T12:00:00Z";
 const IBKR: FillRules = FillRules {
     first_fill_percent: 95,
     rest_fill: RestFill::After(Duration::from_secs(3)),
+    fees: Fees::NONE,
 };
 const NEVER: FillRules = FillRules {
     rest_fill: RestFill::Never,
@@ -18,6 +19,7 @@ const NEVER: FillRules = FillRules {
 const IN_FULL: FillRules = FillRules {
     first_fill_percent: 100,
     rest_fill: RestFill::Never,
+    fees: Fees::NONE,
 };
 
 fn at(text: &str) -> Timestamp {
@@ -137,7 +139,7 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
             report
         );
         let standing = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
-        let rest = due(&standing, at("2026-03-02T18:00:00Z")).unwrap().unwrap();
+        let rest = due(&standing, IBKR, at("2026-03-02T18:00:00Z")).unwrap().unwrap();
         let ended = standing
             .apply(&rest, &Rates::default(), at("2026-03-02T18:00:00Z"))
             .unwrap()
@@ -178,16 +180,16 @@ fn what_is_due_happens_at_its_moment_and_not_after_the_end() {
     )
     .unwrap();
     let standing = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
-    assert_eq!(due(&claimed, at("2027-01-01T00:00:00Z")), Ok(None));
-    assert_eq!(due(&standing, at("2026-03-02T23:59:59.999999Z")), Ok(None));
-    let end = due(&standing, at("2026-03-03T00:00:00Z")).unwrap().unwrap();
+    assert_eq!(due(&claimed, IBKR, at("2027-01-01T00:00:00Z")), Ok(None));
+    assert_eq!(due(&standing, IBKR, at("2026-03-02T23:59:59.999999Z")), Ok(None));
+    let end = due(&standing, IBKR, at("2026-03-03T00:00:00Z")).unwrap().unwrap();
     assert!(matches!(&end.state, VenueState::Expired(reason) if reason.code == ReasonCode::EndOfDay));
     let mut ended = standing
         .apply(&cancelled(&standing), &Rates::default(), at(NOON))
         .unwrap()
         .order;
     ended.due = standing.due;
-    assert_eq!(due(&ended, at("2026-03-03T00:00:00Z")), Ok(None));
+    assert_eq!(due(&ended, IBKR, at("2026-03-03T00:00:00Z")), Ok(None));
 }
 
 #[test]
@@ -204,5 +206,35 @@ fn what_cannot_be_filled_is_refused_and_never_guessed() {
         at: at(NOON),
         action: DueAction::FillRest,
     });
-    assert_eq!(due(&without_first_fill, at(NOON)), Err(NoRest));
+    assert_eq!(due(&without_first_fill, IBKR, at(NOON)), Err(NoRest));
+}
+
+#[test]
+fn a_fee_is_its_share_of_the_fill_rounded_up() {
+    let fees = |rate: &str, paid_in| FillRules {
+        fees: Fees {
+            rate: number(rate),
+            paid_in,
+        },
+        ..IN_FULL
+    };
+    for (base_asset, rules, fee, currency) in [
+        (None, fees("0", PaidIn::Quote), "0", "USD"),
+        (None, fees("0.001", PaidIn::Quote), "1.80001", "USD"),
+        (None, fees("0.00000001", PaidIn::Quote), "0.00001801", "USD"),
+        // An instrument that names no base asset is charged in money.
+        (None, fees("0.001", PaidIn::Base), "1.80001", "USD"),
+        (Some("AAPL"), fees("0.001", PaidIn::Base), "0.01", "AAPL"),
+        (Some("AAPL"), fees("0.001", PaidIn::Quote), "1.80001", "USD"),
+    ] {
+        let mut placed = placement(order("10", Some("180.001"), Gtc, at(NOON)), at(NOON));
+        placed.order.reservation.base_asset = base_asset.map(Into::into);
+        let report = first(&placed, rules, &TradingCalendar::utc(), at(NOON)).unwrap();
+        let filled = &report.fills[0];
+        assert_eq!(
+            (filled.fee, filled.fee_currency.as_str()),
+            (number(fee), currency),
+            "{rules:?}"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fills::FillRules;
+use super::fills::{Fees, FillRules};
 use super::{PaperVenue, capabilities};
 use crate::brokers::port::PaperBook;
 use crate::config::brokers::PaperIbkrSettings;
@@ -26,6 +26,7 @@ pub fn venue<B: PaperBook>(book: Arc<B>, settings: &PaperIbkrSettings) -> Result
     let rules = FillRules {
         first_fill_percent: settings.first_fill_percent,
         rest_fill: settings.rest_fill,
+        fees: Fees::NONE,
     };
     Ok(PaperVenue::new(
         capabilities(BROKER, VENUE, PREFIX, TIMES_IN_FORCE)?,

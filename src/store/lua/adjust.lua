@@ -4,8 +4,9 @@
 --       then those of the moves
 -- ARGV  1 epoch, 2 adjustment id, 3 content hash, 4 hash of the event, 5 event (the journal's document), 6 mode,
 --       7 trading date or '', 8 deadline (ms, Redis' clock), 9 most keys the database may hold,
---       10 most adjustments that may wait, 11 name of the sums or '',
---       12 moves (JSON: {key index, field, delta, daily}), 13 shifts of the day's start figures (JSON: the same)
+--       10 most adjustments that may wait, 11 name of the sums,
+--       12 moves (JSON: {key index, field, delta, daily}), 13 shifts of the day's start (JSON: the same),
+--       14 time to live of a day's start that is made by a shift (ms)
 -- Returns {'known', content hash, event, journal sequence or '0'} · {'booked'}
 --         {'moved_on'}: another mode or trading date is in force · {'late'} past the deadline
 --         {'full'} · {'inexact'}: a sum would leave the exact range
@@ -24,8 +25,8 @@ end
 local moves, shifts = cjson.decode(ARGV[12]), cjson.decode(ARGV[13])
 if not moves_fit(moves) or not moves_fit(shifts) then return {'inexact'} end
 move_sums(moves, 0)
-shift_day_start(shifts)
-if ARGV[11] ~= '' then redis.call('SADD', KEYS[5], ARGV[11]) end
+shift_day_start(shifts, ARGV[14])
+redis.call('SADD', KEYS[5], ARGV[11])
 redis.call('HSET', KEYS[4], 'h', ARGV[3], 'e', ARGV[4], 'doc', ARGV[5], 'seq', '0')
 redis.call('ZADD', KEYS[3], now, ARGV[2])
 return {'booked'}

@@ -2,10 +2,10 @@
 --
 -- KEYS  1 meta, 2 outbox, then those the commands name by their index
 -- ARGV  1 epoch, then for each event a command (JSON):
---         k order record, i index key (key indices), n name, o order id, v version, q journal sequence,
---         ttl of a tombstone (ms)
--- Returns {'marked' or 'lost', …} one for each event: 'lost' where the store does not know the order or its version, as
--- after a loss of its last writes; the journal's watermark does not pass such an event.
+--         k order record, i index key (key indices), n name, o order id, v version, q journal sequence, s id of
+--         its settlement or '', ttl of a tombstone (ms)
+-- Returns {'marked' or 'lost', …} one for each event: 'lost' where the store does not know the order its version or
+-- this effect, as after a loss of its last writes; the journal's watermark does not pass such an event.
 -- Idempotent: a version that is marked already is passed over.
 local bad = stale()
 if bad then return bad end
@@ -16,11 +16,17 @@ for at = 2, #ARGV do
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o')
   local is_known = known[1] and known[4] == c.o and c.v <= tonumber(known[2])
+  if is_known and c.v > tonumber(known[3]) and c.s ~= '' then
+    local id = settlement_of(record, c.v, tonumber(known[2]))
+    is_known = not id or id == c.s
+  end
   answer[#answer + 1] = is_known and 'marked' or 'lost'
   if not is_known then lowest_lost = math.min(lowest_lost, c.q) end
   if is_known and c.v > tonumber(known[3]) then
     redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
-    for v = tonumber(known[3]) + 1, c.v do
+    redis.call('HSETNX', record, 'fs', string.format('%.0f', c.q))
+    -- The latest version is never among the superseded ones.
+    for v = tonumber(known[3]) + 1, math.min(c.v, tonumber(known[2]) - 1) do
       redis.call('HDEL', record, 'p:' .. v)
     end
     if c.v == tonumber(known[2]) then

@@ -7,21 +7,51 @@
 --         k order record, i index key, op open set, du due set (key indices), n name, o order id, h content hash
 --         v version, st stage after it ('open', 'ended' or 'denied'), q journal sequence, at next due moment (ms) or 0
 --         ttl of a tombstone (ms), never 0: a repeated event must find its order while this replay lasts; d moves since the version before (from nothing for 1)
--- Returns {'replayed', how many changed something}. An event the store has settled already only counts as journaled.
+--         sn names of sums (key index), sm the name of those the moves belong to
+--         u where it came first and something else stands in its place: that order's id o and version v, index key i, open
+--         set op, due set du, and the moves d that undo everything it moved; d above then counts from nothing
+-- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, from
+--         0}. An event the store has settled already only counts as journaled.
 local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-local changed = 0
+local changed, conflicts = 0, {}
+
+local function settlement_in(doc)
+  local settlement = cjson.decode(doc).settlement
+  return settlement and settlement.id
+end
+
 for at = 4, #ARGV, 2 do
   local c, doc = cjson.decode(ARGV[at]), ARGV[at + 1]
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o')
   local version = tonumber(known[2] or '0')
+  local first = redis.call('HGET', record, 'fs')
+  if c.u and known[1] and known[4] == c.u.o and version == c.u.v then
+    -- What stands here came later, and is void: its moves are undone, and the first takes its place.
+    move_sums(c.u.d, ARGV[3])
+    redis.call('DEL', record, KEYS[c.u.i])
+    leave_open(KEYS[c.u.op], c.n, KEYS[5])
+    redis.call('ZREM', KEYS[c.u.du], c.n)
+    redis.call('ZREM', KEYS[4], c.n)
+    if known[4] ~= c.o or c.v == 1 then first = false end
+    known, version = {}, 0
+  end
   if known[1] and known[4] ~= c.o and known[1] ~= 'released' then
     -- Of two orders for one id the first on the journal counts; the later is void.
-    changed = changed
+    if tonumber(known[3]) == 0 or first and c.q < tonumber(first) then
+      conflicts[#conflicts + 1] = tostring((at - 4) / 2)
+    end
   elseif known[1] and c.v <= version then
-    if c.v > tonumber(known[3]) then
+    local other = c.v > tonumber(known[3]) and settlement_of(record, c.v, version)
+    local place = redis.call('HMGET', record, 'seq', 'sid')
+    if c.v == version and c.v == tonumber(known[3]) and c.q < tonumber(place[1] or '0') then other = place[2] end
+    local own = settlement_in(doc)
+    if other and own and other ~= own then
+      -- Another effect of this version came first on the journal.
+      conflicts[#conflicts + 1] = tostring((at - 4) / 2)
+    elseif c.v > tonumber(known[3]) then
       redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
       redis.call('HDEL', record, 'p:' .. c.v)
       if c.v == version then
@@ -37,6 +67,7 @@ for at = 4, #ARGV, 2 do
     -- The first report tells its moves from nothing; what the order holds by its submission is given back.
     if version == 0 then undo_reserved(record) end
     move_sums(c.d, ARGV[3])
+    if #c.d > 0 then redis.call('SADD', KEYS[c.sn], c.sm) end
     changed = changed + 1
     redis.call('DEL', record)
     if c.st == 'open' then
@@ -51,6 +82,7 @@ for at = 4, #ARGV, 2 do
       redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
       leave_open(KEYS[c.op], c.n, KEYS[5])
     end
+    redis.call('HSET', record, 'fs', first or string.format('%.0f', c.q))
     redis.call('ZREM', KEYS[3], c.n)
     redis.call('ZREM', KEYS[4], c.n)
     if c.at > 0 then redis.call('ZADD', KEYS[c.du], c.at, c.n) else redis.call('ZREM', KEYS[c.du], c.n) end
@@ -59,4 +91,4 @@ for at = 4, #ARGV, 2 do
     redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', c.q))
   end
 end
-return {'replayed', changed}
+return {'replayed', changed, unpack(conflicts)}

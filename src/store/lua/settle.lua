@@ -29,8 +29,8 @@ end
 
 local function one(c, doc)
   local record = KEYS[c.k]
-  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'doc', 'o')
-  if not known[1] or known[7] ~= c.o then return {'missing'} end
+  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'o')
+  if not known[1] or known[6] ~= c.o then return {'missing'} end
   -- It was given back, and nothing of it was sent.
   if known[1] == 'releasing' or known[1] == 'released' then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
@@ -38,15 +38,17 @@ local function one(c, doc)
     local before = redis.call('HGET', record, 'p:' .. (version - 1))
     return pending(record, journaled, version - 1, before or nil)
   end
-  if version ~= c.v or known[1] == 'denied' then return {'superseded', known[6] or ''} end
+  if version ~= c.v or known[1] == 'denied' then return {'superseded', redis.call('HGET', record, 'doc') or ''} end
   if c.t ~= '' and known[4] ~= c.t then return {'lease'} end
   if c.dl > 0 and now >= c.dl then return {'late'} end
   -- A deadline stands where this settlement is the sending: a paper venue's effect may not begin while trading is halted.
   if c.dl > 0 and redis.call('HGET', KEYS[4], 'trading_state') == 'halted' then return {'halted'} end
   if not moves_fit(c.d) then return {'inexact'} end
-  local answer = pending(record, journaled, version, known[6])
-  if version > journaled and known[6] then
-    redis.call('HSET', record, 'p:' .. version, known[6])
+  -- The document before this one is read only where it still waits for the journal: Lua hashes every byte it is given.
+  local latest = version > journaled and redis.call('HGET', record, 'doc')
+  local answer = pending(record, journaled, version, latest)
+  if latest then
+    redis.call('HSET', record, 'p:' .. version, latest)
   end
   move_sums(c.d, ARGV[2])
   redis.call('HSET', record, 'st', c.st, 'v', version + 1, 'sid', c.s, 'doc', doc)

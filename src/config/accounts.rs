@@ -1,0 +1,141 @@
+//! Limits of single accounts (`[[accounts]]`); where one names nothing, the general limit counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::instruments::InstrumentList;
+use super::risk::amount;
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{AccountId, VenueId};
+use crate::domain::intent::Symbol;
+use crate::domain::quantity::Quantity;
+
+/// The most accounts with limits of their own.
+pub const MAX_ACCOUNTS: usize = 10_000;
+
+/// The accounts with limits of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AccountList(pub Vec<AccountSettings>);
+
+/// The limits of one account. Money and quantities are quoted strings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountSettings {
+    /// The account.
+    pub account_id: String,
+    /// The cap of the notional it routes in one day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily_notional_limit: Option<String>,
+    /// The loss of a day at which it is closed to all but reductions; it counts where it is tighter than the general one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily_loss_limit: Option<String>,
+    /// The loss at which it stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_loss: Option<String>,
+    /// Orders of one symbol that may be open at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_open_orders: Option<i64>,
+    /// The largest position, long or short, by `venue:SYMBOL`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub max_positions: BTreeMap<String, String>,
+}
+
+impl AccountList {
+    /// Adds a sentence for each account whose limits cannot hold.
+    pub fn check(&self, instruments: &InstrumentList, errors: &mut Vec<String>) {
+        if self.0.len() > MAX_ACCOUNTS {
+            let named = self.0.len();
+            errors.push(format!(
+                "there are {named} accounts; at most {MAX_ACCOUNTS} are allowed"
+            ));
+        }
+        let mut seen = BTreeSet::new();
+        for account in &self.0 {
+            let name = &account.account_id;
+            if AccountId::new(name).is_err() {
+                errors.push(format!("the account {name:?} is no account id"));
+            }
+            if !seen.insert(name) {
+                errors.push(format!("the account {name} stands twice"));
+            }
+            account.check(instruments, errors);
+        }
+    }
+}
+
+impl AccountSettings {
+    /// Returns its largest positions, by instrument; those that cannot hold are left out.
+    pub fn positions(&self) -> impl Iterator<Item = ((VenueId, Symbol), Quantity)> {
+        self.max_positions.iter().filter_map(|(name, text)| {
+            let (venue, symbol) = name.split_once(':')?;
+            let quantity = Quantity::new(text.parse::<Decimal>().ok()?).ok()?;
+            let instrument = (VenueId::new(venue).ok()?, Symbol::normalised(symbol).ok()?);
+            Some((instrument, quantity))
+        })
+    }
+
+    fn check(&self, instruments: &InstrumentList, errors: &mut Vec<String>) {
+        let name = &self.account_id;
+        for (what, text) in [
+            ("daily_notional_limit", &self.daily_notional_limit),
+            ("daily_loss_limit", &self.daily_loss_limit),
+            ("stop_loss", &self.stop_loss),
+        ] {
+            if let Some(text) = text.as_ref().filter(|text| amount(text).is_none()) {
+                errors.push(format!(
+                    "{what} of the account {name} is {text:?}; it must be a number above zero, at most 9007199254.740991"
+                ));
+            }
+        }
+        if let Some(most) = self.max_open_orders.filter(|most| !(1..=1_000_000).contains(most)) {
+            errors.push(format!(
+                "max_open_orders of the account {name} is {most}; it must lie between 1 and 1000000"
+            ));
+        }
+        for (instrument, text) in &self.max_positions {
+            let known = |one: &&super::instruments::InstrumentSettings| {
+                instrument.split_once(':') == Some((one.venue.as_str(), one.symbol.as_str()))
+            };
+            let lot = instruments
+                .0
+                .iter()
+                .find(known)
+                .and_then(|one| one.lot_size.parse::<Decimal>().ok());
+            let quantity = text.parse::<Decimal>().ok().filter(|quantity| quantity.is_positive());
+            let lots = lot.zip(quantity).and_then(|(lot, quantity)| quantity.multiple_of(lot));
+            if lots.is_none() {
+                errors.push(format!(
+                    "max_positions of the account {name} names {instrument:?} = {text:?}; it must be an instrument as \
+                     `venue:SYMBOL` and a whole number of its lots above zero"
+                ));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_cannot_hold_are_told_by_account() {
+        let read = |text: &str| toml::from_str::<AccountSettings>(text).unwrap();
+        let good = read(
+            "account_id = \"a\"\ndaily_loss_limit = \"5\"\nmax_open_orders = 1\n\
+             [max_positions]\n\"binance.spot:BTCUSDT\" = \"0.00001\"\n",
+        );
+        let bad = read(
+            "account_id = \"b.c\"\nstop_loss = \"0\"\nmax_open_orders = 0\n\
+             [max_positions]\n\"binance.spot:BTCUSDT\" = \"0.000001\"\n\"BTCUSDT\" = \"1\"\n",
+        );
+        assert_eq!(good.positions().count(), 1);
+        let mut errors = Vec::new();
+        AccountList(vec![good.clone()]).check(&InstrumentList::default(), &mut errors);
+        assert_eq!(errors, Vec::<String>::new());
+        AccountList(vec![good.clone(), good, bad]).check(&InstrumentList::default(), &mut errors);
+        assert_eq!(errors.len(), 6, "{errors:?}");
+        assert!(toml::from_str::<AccountSettings>("account_id = \"a\"\nlimit = \"5\"\n").is_err());
+    }
+}

@@ -1,0 +1,127 @@
+use super::*;
+use crate::domain::money::MAX_EXACT;
+
+type Valuations = BTreeMap<(VenueId, Symbol), Valuation>;
+
+fn number(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+fn key(symbol: &str) -> (VenueId, Symbol) {
+    (
+        VenueId::new("binance.spot").unwrap(),
+        Symbol::normalised(symbol).unwrap(),
+    )
+}
+
+/// A holding of lots, base fees (1e-8), cash flow and fees (1e-6).
+fn holding(account: &str, symbol: &str, [position, base_fees, cash_flow, fees]: [i64; 4]) -> Holding {
+    let (venue, symbol) = key(symbol);
+    Holding {
+        account_id: AccountId::new(account).unwrap(),
+        venue,
+        symbol,
+        position,
+        base_fees,
+        cash_flow,
+        fees,
+    }
+}
+
+fn valued(rows: &[(&str, &str, &str, &str)]) -> Valuations {
+    let valuation = |(symbol, lot, rate, mark): &(&str, &str, &str, &str)| {
+        let valuation = Valuation {
+            lot_size: number(lot),
+            base_rate: number(rate),
+            mark: Price::new(number(mark)).unwrap(),
+        };
+        (key(symbol), valuation)
+    };
+    rows.iter().map(valuation).collect()
+}
+
+fn of(equities: &Equities, account: &str) -> Option<i64> {
+    equities.accounts[&AccountId::new(account).unwrap()].map(Micros::units)
+}
+
+#[test]
+fn equity_is_cash_less_fees_plus_what_is_held() {
+    // symbol, lot, rate, mark; position, base fees, cash flow, fees → equity
+    for (valuation, sums, equity) in [
+        // 0.1 BTC bought at 30 000, marked there and at 29 000.
+        (
+            ("BTC", "0.00001", "1", "30000"),
+            [10_000, 0, -3_000_000_000, 0],
+            Some(0),
+        ),
+        (
+            ("BTC", "0.00001", "1", "29000"),
+            [10_000, 0, -3_000_000_000, 0],
+            Some(-100_000_000),
+        ),
+        // The same with a fee of 0.0001 BTC, and one of 3 USD.
+        (
+            ("BTC", "0.00001", "1", "30000"),
+            [10_000, 10_000, -3_000_000_000, 0],
+            Some(-3_000_000),
+        ),
+        (
+            ("BTC", "0.00001", "1", "30000"),
+            [10_000, 0, -3_000_000_000, 3_000_000],
+            Some(-3_000_000),
+        ),
+        // Short: 10 sold at 180, marked at 190, in a currency worth 1.08.
+        (
+            ("SAP", "1", "1.08", "190"),
+            [-10, 0, 1_944_000_000, 0],
+            Some(-108_000_000),
+        ),
+        // Fractions of a millionth go down, whichever sign they have.
+        (("BTC", "0.00000001", "1", "0.01"), [1, 0, 0, 0], Some(0)),
+        (("BTC", "0.00000001", "1", "0.01"), [-1, 0, 0, 0], Some(-1)),
+        (
+            ("BTC", "0.00000001", "0.00000001", "0.00000001"),
+            [-1, 0, 0, 0],
+            Some(-1),
+        ),
+        // Beyond what is counted exactly.
+        (("BTC", "1", "1", "999999999"), [9_007_200, 0, 0, 0], None),
+        (
+            ("BTC", "99999999999", "999999999", "999999999"),
+            [MAX_EXACT, 0, 0, 0],
+            None,
+        ),
+    ] {
+        let equities = equities(&[holding("a", valuation.0, sums)], &valued(&[valuation]));
+        assert_eq!(of(&equities, "a"), equity, "{valuation:?} {sums:?}");
+        assert_eq!(equities.total.map(Micros::units), equity, "{valuation:?} {sums:?}");
+    }
+}
+
+#[test]
+fn an_account_is_rounded_once_and_not_once_per_symbol() {
+    let marks = [("A", "0.00000001", "1", "50"), ("B", "0.00000001", "1", "50")];
+    let holdings = [holding("a", "A", [1, 0, 0, 0]), holding("a", "B", [1, 0, 0, 0])];
+    assert_eq!(of(&equities(&holdings, &valued(&marks)), "a"), Some(1));
+}
+
+#[test]
+fn a_missing_mark_makes_a_figure_unknown_only_where_it_is_needed() {
+    let holdings = [
+        holding("long", "BTC", [5, 3, -100, 0]),
+        holding("short", "BTC", [-5, -3, 120, 0]),
+        holding("flat", "BTC", [0, 0, 7, 2]),
+        holding("mixed", "BTC", [0, 0, 1, 0]),
+        holding("mixed", "ETH", [1, 0, -2_000_000, 0]),
+    ];
+    let marks = valued(&[("ETH", "0.01", "1", "300")]);
+    let equities = equities(&holdings, &marks);
+    assert_eq!(of(&equities, "long"), None);
+    assert_eq!(of(&equities, "short"), None);
+    assert_eq!(of(&equities, "flat"), Some(5));
+    assert_eq!(of(&equities, "mixed"), Some(1_000_001));
+    // Over all accounts nothing of BTC is held.
+    assert_eq!(equities.total.map(Micros::units), Some(-100 + 120 + 5 + 1_000_001));
+    let nothing = super::equities(&[], &BTreeMap::new());
+    assert_eq!((nothing.total, nothing.accounts.len()), (Some(Micros::ZERO), 0));
+}

@@ -1,0 +1,222 @@
+//! Every capped counter raced for by two workers: never above its cap, and never below what fits.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::BTreeMap;
+
+use order_router::config::Settings;
+use order_router::config::accounts::AccountSettings;
+use order_router::config::brokers::RestFill;
+use order_router::domain::terms::OrderStatus;
+use order_router::fault::Code;
+
+use crate::rig::{Client, Rig, SOON, ibkr, intent, race};
+
+/// How many orders race.
+const ORDERS: usize = 120;
+
+/// One counter: what is set, what is sent, how many of it fit, and how the others are answered.
+struct Race {
+    name: &'static str,
+    set: fn(&mut Settings),
+    body: fn(usize) -> String,
+    fits: usize,
+    code: Code,
+}
+
+fn account(settings: &mut Settings, set: impl FnOnce(&mut AccountSettings)) {
+    let mut account = AccountSettings {
+        account_id: "default".to_owned(),
+        daily_notional_limit: None,
+        daily_loss_limit: None,
+        stop_loss: None,
+        max_open_orders: None,
+        max_positions: BTreeMap::new(),
+    };
+    set(&mut account);
+    settings.accounts.0.push(account);
+}
+
+fn plain(n: usize) -> String {
+    intent(&format!("r{n}"), &[])
+}
+
+fn with_loss(n: usize) -> String {
+    ibkr(&format!("r{n}"), &[("estimated_loss", "\"0.1\"")])
+}
+
+const RACES: &[Race] = &[
+    Race {
+        name: "max_daily_notional, over all",
+        set: |settings| settings.risk.daily_notional_limit = "1529.999999".to_owned(),
+        body: plain,
+        fits: 50,
+        code: Code::DailyNotionalExceeded,
+    },
+    Race {
+        name: "max_daily_notional, of the account",
+        set: |settings| {
+            account(settings, |account| {
+                account.daily_notional_limit = Some("1230".to_owned())
+            })
+        },
+        body: plain,
+        fits: 41,
+        code: Code::DailyNotionalExceeded,
+    },
+    Race {
+        name: "max_notional, long",
+        set: |settings| settings.instruments.0[0].max_notional = "1109.99".to_owned(),
+        body: plain,
+        fits: 36,
+        code: Code::RiskLocked,
+    },
+    Race {
+        name: "max_notional, short",
+        set: |settings| settings.instruments.0[0].max_notional = "1110".to_owned(),
+        body: |n| intent(&format!("r{n}"), &[("side", "\"sell\"")]),
+        fits: 37,
+        code: Code::RiskLocked,
+    },
+    Race {
+        name: "position_limit",
+        set: |settings| settings.instruments.0[0].max_position = "0.04299".to_owned(),
+        body: plain,
+        fits: 42,
+        code: Code::RiskLocked,
+    },
+    Race {
+        name: "max_open_orders",
+        set: |settings| settings.risk.max_open_orders = 17,
+        body: |n| ibkr(&format!("r{n}"), &[]),
+        fits: 17,
+        code: Code::RiskLocked,
+    },
+    Race {
+        name: "max_daily_loss, expected losses over all",
+        set: |settings| settings.risk.daily_loss_limit = "2.3".to_owned(),
+        body: with_loss,
+        fits: 22,
+        code: Code::DailyLossExceeded,
+    },
+    Race {
+        name: "max_daily_loss, expected losses of the account",
+        set: |settings| {
+            account(settings, |account| {
+                account.daily_loss_limit = Some("2.300001".to_owned())
+            })
+        },
+        body: with_loss,
+        fits: 23,
+        code: Code::DailyLossExceeded,
+    },
+];
+
+async fn run(race_for: &Race) {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    (race_for.set)(&mut rig.settings);
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    let (reports, codes) = race(&client, (0..ORDERS).map(race_for.body).collect()).await;
+    assert_eq!(reports.len(), race_for.fits, "{}", race_for.name);
+    let is_taken = |status| matches!(status, OrderStatus::Filled | OrderStatus::PartiallyFilled);
+    assert!(
+        reports.iter().all(|report| is_taken(report.status)),
+        "{}",
+        race_for.name
+    );
+    assert_eq!(codes, vec![race_for.code; ORDERS - race_for.fits], "{}", race_for.name);
+    rig.quiet().await;
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_race_for_every_capped_counter_and_none_is_passed_or_left_unused() {
+    for race_for in RACES {
+        run(race_for).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_orders_of_a_second_are_counted_by_all_workers_and_the_id_stays_free() {
+    let mut rig = Rig::start().await;
+    rig.settings.risk.orders_per_second_and_account = 7;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    let begun = second(&rig).await;
+    let (reports, codes) = race(&client, (0..ORDERS).map(plain).collect()).await;
+    let seconds = usize::try_from(second(&rig).await - begun + 1).unwrap();
+    assert!(
+        (7..=7 * seconds).contains(&reports.len()),
+        "{} in {seconds} s",
+        reports.len()
+    );
+    assert_eq!(codes, vec![Code::RateLimited; ORDERS - reports.len()]);
+    // Whoever was refused may come again under its id, and a denied order counts like any other.
+    crate::support::poll::until(SOON, "each is taken in its turn", async || {
+        let (reports, _) = race(&client, (0..ORDERS).map(plain).collect()).await;
+        reports.len() == ORDERS
+    })
+    .await;
+    assert_eq!(finals(&client).await, ORDERS);
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}
+
+async fn finals(client: &Client) -> usize {
+    client.reports().await.len()
+}
+
+/// Returns Redis' second.
+async fn second(rig: &Rig) -> i64 {
+    let (second, _): (i64, i64) = redis::cmd("TIME")
+        .query_async(&mut rig.redis.connection().await)
+        .await
+        .unwrap();
+    second
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fees_in_the_traded_asset_leave_less_to_sell_and_those_in_money_are_a_loss() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_fees.rate = "0.00101".to_owned();
+    rig.settings.brokers.paper_fees.paid_in = "base".to_owned();
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let bought = client.report(&intent("bought", &[("quantity", "0.1")])).await;
+    assert_eq!(
+        (bought.fills[0].fee.to_string(), bought.fills[0].fee_currency.as_str()),
+        ("0.000101".to_owned(), "BTC")
+    );
+    // 0.099899 is left, of which whole lots are 0.09989: one more would open a short position.
+    let reducing = |id: &str, quantity: &str| {
+        let over = [("side", "\"sell\""), ("quantity", quantity), ("reduce_only", "true")];
+        intent(id, &over)
+    };
+    assert_eq!(client.fault(&reducing("more", "0.0999")).await.code, Code::ReduceOnly);
+    // The aapl at ibkr names no base asset: its fee is paid in money.
+    let apple = client.report(&ibkr("apple", &[("time_in_force", "\"IOC\"")])).await;
+    assert_eq!(
+        (apple.fills[0].fee.to_string(), apple.fills[0].fee_currency.as_str()),
+        ("1.7271".to_owned(), "USD")
+    );
+    rig.quiet().await;
+    let sums = "sums:paper:default:binance.spot:BTCUSDT";
+    assert_eq!(rig.sum(sums, "base_fees").await, 10_100);
+    assert_eq!(rig.sum("sums:paper:default:ibkr.paper:AAPL", "fees").await, 1_727_100);
+    // 0.000101 BTC at 30 000 and 1.7271 USD.
+    crate::support::poll::until(SOON, "the fees are a loss", async || {
+        let (_, day) = worker.router().day.figures().await.unwrap();
+        day.total.is_some_and(|pnl| pnl.units() == -3_030_000 - 1_727_100)
+    })
+    .await;
+    assert_eq!(
+        client.report(&reducing("all", "0.09989")).await.status,
+        OrderStatus::Filled
+    );
+    worker.drain(SOON).await;
+}
