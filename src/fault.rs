@@ -143,6 +143,7 @@ impl Code {
             ReasonCode::ReduceOnly => Some(Self::ReduceOnly),
             ReasonCode::IntentExpired => Some(Self::IntentExpired),
             ReasonCode::RateLimited => Some(Self::RateLimited),
+            ReasonCode::ReferencePriceMissing => Some(Self::ReferencePriceMissing),
             ReasonCode::TimeInForce
             | ReasonCode::CancelRequested
             | ReasonCode::EndOfDay

@@ -92,6 +92,18 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// Returns the account's loss of the day, by our figures or by the caller's, whichever is worse; `None` where one of
+    /// them cannot be known.
+    fn account_loss(&self) -> Option<Loss> {
+        let ours = -self.day.of(&self.intent.account_id)?.units();
+        let theirs = self.callers_loss()?;
+        Some(if theirs > ours {
+            Loss::ByCaller(theirs)
+        } else {
+            Loss::Ours(ours)
+        })
+    }
+
     /// Returns the loss the caller tells of, in millionths of the base currency, rounded up: far below zero where it
     /// tells of none, and `None` where it cannot be counted.
     fn callers_loss(&self) -> Option<i64> {
@@ -107,6 +119,28 @@ impl<'a> Subject<'a> {
             Some(loss) => Some(loss.units()),
             None if loss.is_positive() => None,
             None => Some(-MAX_EXACT),
+        }
+    }
+}
+
+/// A loss in millionths of the base currency, and who tells it: alerts of the two are told apart.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Ours(i64),
+    ByCaller(i64),
+}
+
+impl Loss {
+    fn units(self) -> i64 {
+        match self {
+            Self::Ours(units) | Self::ByCaller(units) => units,
+        }
+    }
+
+    fn part(self, ours: &'static str, by_caller: &'static str) -> &'static str {
+        match self {
+            Self::Ours(_) => ours,
+            Self::ByCaller(_) => by_caller,
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod journaled;
 pub mod keys;
 pub mod latch;
+pub mod quotes;
 pub mod rate;
 pub mod read;
 pub mod release;

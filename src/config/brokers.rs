@@ -422,6 +422,6 @@ mod tests {
             },
         }
         .check(&mut errors);
-        assert_eq!(errors.len(), 11, "{errors:?}");
+        assert_eq!(errors.len(), 13, "{errors:?}");
     }
 }

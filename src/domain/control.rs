@@ -70,21 +70,35 @@ impl OperatorValues {
         }
     }
 
-    /// Returns the values with the tighter of each of the two, and this one's mode. A value that only one of them has
-    /// is taken.
+    /// Returns the values with the tighter of each of the two, and this one's mode. Where one of them has none, that of the
+    /// settings is what it is compared by.
     #[must_use]
-    pub fn tightened_by(self, other: Self) -> Self {
-        fn one<T>(pick: fn(T, T) -> T, a: Option<T>, b: Option<T>) -> Option<T> {
-            match (a, b) {
-                (Some(a), Some(b)) => Some(pick(a, b)),
-                (a, b) => a.or(b),
-            }
+    pub fn tightened_by(self, other: Self, settings: InForce) -> Self {
+        fn one<T: Copy + PartialEq>(pick: fn(T, T) -> T, a: Option<T>, b: Option<T>, settings: T) -> Option<T> {
+            let tighter = pick(a.unwrap_or(settings), b.unwrap_or(settings));
+            // A value nobody has set stays that of the settings.
+            a.filter(|a| *a == tighter).or(b.filter(|b| *b == tighter))
         }
         Self {
             mode: self.mode,
-            trading_state: one(TradingState::max, self.trading_state, other.trading_state),
-            daily_notional_limit: one(Micros::min, self.daily_notional_limit, other.daily_notional_limit),
-            daily_loss_limit: one(Micros::min, self.daily_loss_limit, other.daily_loss_limit),
+            trading_state: one(
+                TradingState::max,
+                self.trading_state,
+                other.trading_state,
+                settings.trading_state,
+            ),
+            daily_notional_limit: one(
+                Micros::min,
+                self.daily_notional_limit,
+                other.daily_notional_limit,
+                settings.daily_notional_limit,
+            ),
+            daily_loss_limit: one(
+                Micros::min,
+                self.daily_loss_limit,
+                other.daily_loss_limit,
+                settings.daily_loss_limit,
+            ),
         }
     }
 
@@ -304,6 +318,18 @@ mod tests {
             daily_notional_limit: Some(micros(5)),
             daily_loss_limit: Some(micros(7)),
         };
-        assert_eq!(ours.tightened_by(theirs), expected);
+        let settings = |loss: i64| InForce {
+            mode: Mode::Paper,
+            trading_state: TradingState::Active,
+            daily_notional_limit: micros(8),
+            daily_loss_limit: micros(loss),
+        };
+        assert_eq!(ours.tightened_by(theirs, settings(8)), expected);
+        // A limit that only one has set, and that is looser than the settings', is not taken.
+        let with_settings = OperatorValues {
+            daily_loss_limit: None,
+            ..expected
+        };
+        assert_eq!(ours.tightened_by(theirs, settings(6)), with_settings);
     }
 }

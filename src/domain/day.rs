@@ -20,6 +20,8 @@ pub struct DayFigures {
     /// Per account; an account that is not in it has neither traded nor been given anything. A value of `None` means
     /// that a mark is missing.
     pub accounts: BTreeMap<AccountId, Option<Micros>>,
+    /// When they were taken, by Redis' clock, in milliseconds since 1970.
+    pub taken_at_ms: i64,
     /// The marks it was taken at.
     pub marks: Arc<BTreeMap<(VenueId, Symbol), super::quantity::Price>>,
 }
@@ -31,6 +33,7 @@ impl DayFigures {
             trading_date,
             total: Some(Micros::ZERO),
             accounts: BTreeMap::new(),
+            taken_at_ms: 0,
             marks: Arc::default(),
         }
     }

@@ -270,14 +270,21 @@ impl Order {
             order.status = Some(status);
             order.reason = reason.cloned();
             changed = true;
-        }
-        if !changed {
-            return Err(ApplyError::NothingNew);
+        } else if event == OrderEvent::Acknowledged && order.was_taken_for_not_placed() {
+            // The venue has it after all.
+            order.status = Some(OrderStatus::Accepted);
+            notices.push(Notice::Reopened);
+            deltas = deltas.plus(&order.restore()?).ok_or(ApplyError::NotExact)?;
+            changed = true;
         }
         // An end that is told again gives nothing back twice, unless the venue now counts more or less.
         if order.is_ended() && (order.reservation.is_open || report.cumulative_quantity.is_some()) {
             let given_back = order.give_back(report.cumulative_quantity)?;
+            changed |= given_back != Deltas::default();
             deltas = deltas.plus(&given_back).ok_or(ApplyError::NotExact)?;
+        }
+        if !changed {
+            return Err(ApplyError::NothingNew);
         }
         if report.broker_order_id.is_some() {
             order.broker_order_id.clone_from(&report.broker_order_id);
@@ -287,6 +294,12 @@ impl Order {
         order.version = self.version.checked_add(1).ok_or(ApplyError::NotExact)?;
         order.updated_at = now.max(self.updated_at);
         Ok(Applied { order, deltas, notices })
+    }
+
+    /// Whether it ended because its venue was asked again and again and did not have it.
+    fn was_taken_for_not_placed(&self) -> bool {
+        let reason = self.reason.as_ref().map(|reason| reason.code);
+        self.status == Some(OrderStatus::Rejected) && reason == Some(ReasonCode::NotPlaced)
     }
 
     fn has_booked(&self, exec_id: &str) -> bool {
@@ -392,7 +405,10 @@ impl Order {
             Side::Buy => restored.long = lots,
             Side::Sell => restored.short = lots,
         }
-        restored.open_orders = i64::from(!std::mem::replace(&mut self.reservation.is_open, true));
+        if !std::mem::replace(&mut self.reservation.is_open, true) {
+            restored.open_orders = 1;
+            restored.open_loss = self.reservation.open_loss.units();
+        }
         Ok(restored)
     }
 
@@ -421,11 +437,16 @@ impl Order {
             Side::Buy => (-rest, 0),
             Side::Sell => (0, -rest),
         };
+        // The loss itself is kept: an order that is reopened holds it anew.
+        let (open_orders, open_loss) = match std::mem::take(&mut self.reservation.is_open) {
+            true => (-1, -self.reservation.open_loss.units()),
+            false => (0, 0),
+        };
         Ok(Deltas {
             long,
             short,
-            open_orders: -i64::from(std::mem::take(&mut self.reservation.is_open)),
-            open_loss: -std::mem::take(&mut self.reservation.open_loss).units(),
+            open_orders,
+            open_loss,
             daily_notional: -notional.units(),
             ..Deltas::default()
         })

@@ -35,6 +35,8 @@ pub enum ReasonCode {
     IntentExpired,
     /// Refused: too many orders within a second. The id stays free.
     RateLimited,
+    /// Refused: what the order, or what is held, is worth is not known. The id stays free.
+    ReferencePriceMissing,
     /// Cancelled: a dry run, which every rule let pass and which was not sent.
     DryRun,
     /// A receipt: the order is still under way.
@@ -48,7 +50,10 @@ pub enum ReasonCode {
 impl ReasonCode {
     /// Whether a lock with this code is the id's final outcome; after another one the same id may be tried again.
     pub fn uses_up_the_id(self) -> bool {
-        !matches!(self, Self::IntentExpired | Self::RateLimited)
+        !matches!(
+            self,
+            Self::IntentExpired | Self::RateLimited | Self::ReferencePriceMissing
+        )
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Reservation {
     pub notional: Micros,
     /// What of it the order counts for in the day's routed notional: all, or nothing once it was given back.
     pub daily_notional: Micros,
-    /// The loss its caller expects of it, reserved while it is open.
+    /// The loss its caller expects of it: reserved while it is open, and anew where it is reopened.
     pub open_loss: Micros,
     /// Whether it counts as an open order.
     pub is_open: bool,

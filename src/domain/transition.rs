@@ -48,6 +48,8 @@ pub fn next(from: Option<OrderStatus>, event: OrderEvent) -> Option<OrderStatus>
         (Some(PartiallyFilled), E::Fill) => Filled,
         (Some(PartiallyFilled), E::Cancelled) => Cancelled,
         (Some(PartiallyFilled), E::Expired) => Expired,
+        // What is filled stays filled: the venue refuses to go on, and the rest is gone.
+        (Some(PartiallyFilled), E::Rejected) => Cancelled,
 
         // Any word of the venue ends the uncertainty.
         (Some(Unknown), E::Acknowledged) => Accepted,
@@ -92,6 +94,7 @@ mod tests {
             (Some(PartiallyFilled), E::Cancelled, Some(Cancelled)),  // D7 part-filled, cancelled
             (Some(Filled), E::Cancelled, None),                      // D8 filled before the cancel
             (Some(Filled), E::Acknowledged, None),                   // stale acknowledgement
+            (Some(PartiallyFilled), E::Rejected, Some(Cancelled)),   // the rest was refused
             (Some(Cancelled), E::PartialFill, Some(Cancelled)),      // late fill
             (Some(Unknown), E::Acknowledged, Some(Accepted)),        // resolved
             (Some(Accepted), E::OutcomeUnknown, None),               // the venue's word stands

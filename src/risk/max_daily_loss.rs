@@ -11,6 +11,7 @@ use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
 use crate::domain::reason::ReasonCode;
 use crate::domain::settlement::Counter;
+use crate::domain::signal::{Level, Signal};
 use crate::domain::time::Timestamp;
 
 /// The rule's name.
@@ -19,17 +20,33 @@ pub const ID: &str = "max_daily_loss";
 pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
     let account_id = &subject.intent.account_id;
     let limit = account_limit(subject.control, subject.limits, account_id);
-    let loss = match (loss_of(subject.day.of(account_id)), subject.callers_loss()) {
-        (Some(ours), Some(theirs)) => ours.max(theirs),
-        // The account's profit is not known: no room at all, rather than none counted.
-        _ => limit.units(),
-    };
     let what = "the account's loss of the day with its open orders' expected losses";
-    assessment.cap(cap(subject, "account", Counter::AccountOpenLoss, loss, limit, what));
+    match subject.account_loss() {
+        Some(loss) => {
+            let part = loss.part("account", "account_by_caller");
+            assessment.cap(cap(subject, part, Counter::AccountOpenLoss, loss.units(), limit, what));
+        }
+        None => assessment.lock_openings(unknown("the account's")),
+    }
     let limit = limit_of_all(subject.control, subject.limits);
-    let loss = loss_of(subject.day.total).unwrap_or(limit.units());
     let what = "the loss of the day over all accounts with the expected losses of all open orders";
-    assessment.cap(cap(subject, "", Counter::OpenLoss, loss, limit, what));
+    match loss_of(subject.day.total) {
+        Some(loss) => assessment.cap(cap(subject, "", Counter::OpenLoss, loss, limit, what)),
+        None => assessment.lock_openings(unknown("all accounts'")),
+    }
+}
+
+/// A profit that is not known leaves no room, and it is no denial: it can be known again in a moment.
+fn unknown(whose: &str) -> Signal {
+    Signal {
+        rule_id: ID,
+        level: Level::Lock,
+        code: ReasonCode::ReferencePriceMissing,
+        message: format!(
+            "{whose} profit of the day is not known, for a position has no price to be marked at; only reductions pass"
+        ),
+        metadata: Metadata::new(),
+    }
 }
 
 fn cap(

@@ -158,7 +158,10 @@ fn the_days_loss_has_a_limit_that_must_not_be_reached() {
         ("buy 0.1 @30000 realized=-20000 unrealized=-30000", "", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
         ("buy 0.1 @30000 realized=90000", "pnl=-50000", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
         // a profit that is not known is no profit
-        ("buy 0.1 @30000", "unknown_pnl", &["max_daily_loss lock", "stop_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "unknown_pnl", &["max_daily_loss lock"], "(reference_price_missing)"),
+        ("buy 0.1 @30000", "unknown_pnl exposure=-10000", &[], "approved"),
+        ("buy 0.1 @30000", "unknown_total", &["max_daily_loss lock"], "(reference_price_missing)"),
+        ("buy 0.1 @30000 realized=-90", "unknown_total exposure=-10000", &[], "approved"),
     ]);
 }
 

@@ -181,6 +181,7 @@ fn before(text: &str) -> Before {
                 "unseen" => before.is_seen = false,
                 "unrated" => before.rates = None,
                 "no_short" => before.can_short = false,
+                "unknown_total" => before.day.total = None,
                 "unknown_pnl" => drop(before.day.accounts.insert(AccountId::default_account(), None)),
                 other => panic!("{other}"),
             },

@@ -15,18 +15,15 @@ pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
     // A threshold beyond what can be counted is no tighter than ours; one below a millionth is one millionth at most.
     let theirs = theirs.map(|limit| Micros::from_decimal(limit, Rounding::Down).unwrap_or(ours));
     let limit = theirs.map_or(ours, |theirs| theirs.min(ours));
-    let known = subject.day.of(&subject.intent.account_id).map(|pnl| -pnl.units());
-    let loss = match (known, subject.callers_loss()) {
-        (Some(ours), Some(theirs)) => ours.max(theirs),
-        _ => limit.units(),
-    };
+    // Where it is not known, `max_daily_loss` has said so.
+    let Some(loss) = subject.account_loss() else { return };
     assessment.cap(Cap {
         rule_id: ID,
-        part: "",
+        part: loss.part("", "by_caller"),
         code: ReasonCode::RiskLocked,
         measure: Measure::Known,
         delta: 0,
-        offset: loss,
+        offset: loss.units(),
         limit: limit.units(),
         bound: Bound::Below,
         unit: Unit::Micros,

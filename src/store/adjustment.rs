@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::connection::Store;
+use super::day::MAX_HOLDINGS;
 use super::epoch::{HEALING_LOCK_MS, Healing};
 use super::error::StoreError;
 use super::journaled::retention_ms;
 use super::keys;
 use super::replay::SHORTEST_TOMBSTONE_MS;
 use super::script::{
-    ADJUST, ADJUSTMENT_JOURNALED, ADJUSTMENT_READ, ADJUSTMENT_REPLAY, KeyTable, Move, READY, Reply, corrupt,
-    day_ttl_ms, json,
+    ADJUST, ADJUSTMENT_JOURNALED, ADJUSTMENT_READ, ADJUSTMENT_REPLAY, KeyTable, READY, Reply, corrupt, json,
 };
 use crate::domain::id::{AccountId, AdjustmentId, ContentHash, VenueId};
 use crate::domain::intent::Symbol;
@@ -92,7 +92,6 @@ struct Encoded {
     keys: KeyTable,
     name: String,
     moves: String,
-    shifts: String,
 }
 
 impl Booking {
@@ -115,26 +114,11 @@ impl Booking {
             trading_date: self.trading_date.unwrap_or_else(|| Timestamp::now().utc_date()),
         };
         let moves = json(&keys.moves(&scope, &self.deltas))?;
-        let shifts = json(&self.day_start_shifts(&mut keys))?;
         Ok(Encoded {
             keys,
             name: keys::sums_name(&scope),
             moves,
-            shifts,
         })
-    }
-
-    /// Returns the shift of what the account began the day with: cash is no profit of the day. What all accounts together
-    /// began it with is told as the difference to their sum, and follows.
-    fn day_start_shifts(&self, keys: &mut KeyTable) -> Vec<Move> {
-        let is_kept = |date: &TradingDate| date.days_before(Timestamp::now().utc_date()) <= keys::DAY_COUNTER_DAYS;
-        match (&self.instrument, self.trading_date.filter(is_kept)) {
-            (None, Some(date)) => {
-                let field = self.account_id.to_string();
-                vec![keys.move_of(keys::day_start(self.mode, date), field, self.deltas.cash_flow)]
-            }
-            _ => Vec::new(),
-        }
     }
 }
 
@@ -174,8 +158,7 @@ impl Store {
             .arg(MAX_WAITING)
             .arg(encoded.name)
             .arg(encoded.moves)
-            .arg(encoded.shifts)
-            .arg(day_ttl_ms());
+            .arg(MAX_HOLDINGS);
         let reply = self.core.query(command).await.and_then(Reply::of);
         let mut reply = self.core.noting(epoch, reply)?;
         Ok(match reply.verdict.as_str() {
@@ -292,9 +275,7 @@ impl Store {
             .arg(sequence)
             .arg(retention.saturating_sub(age_ms).max(SHORTEST_TOMBSTONE_MS))
             .arg(encoded.name)
-            .arg(encoded.moves)
-            .arg(encoded.shifts)
-            .arg(day_ttl_ms());
+            .arg(encoded.moves);
         let changed: u64 = self.core.query(command).await.and_then(Reply::of)?.integer()?;
         Ok(changed > 0)
     }

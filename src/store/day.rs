@@ -8,7 +8,7 @@ use super::connection::Store;
 use super::control::{StoredControl, decode_fields};
 use super::epoch::Healing;
 use super::error::StoreError;
-use super::keys::{self, BEYOND, UNKNOWN};
+use super::keys::{self, BEYOND, CASH, UNKNOWN};
 use super::script::{BEGIN_DAY, DAY_LOOK, Reply, corrupt, day_ttl_ms, json};
 use crate::domain::day::DayStart;
 use crate::domain::equity::Holding;
@@ -29,6 +29,8 @@ pub struct DayLook {
     pub stored: StoredControl,
     /// The sums of the mode that was asked for.
     pub holdings: Vec<Holding>,
+    /// When it was taken, by Redis' clock, in milliseconds since 1970.
+    pub taken_at_ms: i64,
     /// What its accounts were worth at the start of the day that was asked for; `None` where that day has not begun.
     pub start: Option<DayStart>,
 }
@@ -162,12 +164,18 @@ fn decode(reply: &mut Reply) -> Result<DayLook, StoreError> {
     for _ in 0..reply.integer::<usize>()? {
         latches.push(Bytes::from(reply.bytes()?));
     }
+    let taken_at_ms = reply.integer()?;
     let mut holdings = Vec::new();
     for _ in 0..reply.integer::<usize>()? {
-        holdings.push(decode_holding(reply)?);
+        let holding = decode_holding(reply)?;
+        // Deposits and withdrawals are no profit: they are no part of what a day is measured by.
+        if (holding.venue.as_str(), holding.symbol.as_str()) != CASH {
+            holdings.push(holding);
+        }
     }
     Ok(DayLook {
         stored: StoredControl { control, latches },
+        taken_at_ms,
         holdings,
         start: decode_start(reply)?,
     })
@@ -217,7 +225,6 @@ fn decode_start(reply: &mut Reply) -> Result<Option<DayStart>, StoreError> {
             start.accounts.insert(account(&field)?, Some(amount()?));
         }
     }
-    // An adjustment may have given an amount to an account whose start is not known.
     start
         .accounts
         .extend(unknown.into_iter().map(|account| (account, None)));

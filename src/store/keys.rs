@@ -17,9 +17,10 @@
 //! | `adjustments` | sorted set | ids of adjustments whose event is not on the journal, by their booking (ms) | until journaled |
 //! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
-//! | `day_start:<mode>:<date>` | hash | what each account was worth at the day's start (1e-6) by its id; `~` what all together were worth beyond the sum of these, or `?`; `?<account>` where an account's worth was not known. A deposit or withdrawal adds its amount to its account's field, and to nothing else (a hash that is made by that lives 8 days until the day's start keeps it) | its day and 8 more |
+//! | `day_start:<mode>:<date>` | hash | what each account was worth at the day's start (1e-6) by its id; `~` what all together were worth beyond the sum of these, or `?`; `?<account>` where an account's worth was not known. Deposits and withdrawals are no part of it | its day and 8 more |
 //! | `latches` | hash | the document (journal event) of each latch by its id | until lifted |
 //! | `latches_waiting` | hash | those documents that are not on the journal, by the latch's id | until journaled |
+//! | `{or-cache}:quotes` | hash | the newest quote (JSON) by its subject; a cache | for ever |
 //! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock), `count` of new orders in it | 2 s |
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | the same of cancels | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
@@ -140,6 +141,12 @@ pub(super) fn latches_waiting() -> String {
     key!("latches_waiting")
 }
 
+/// The newest quote of each instrument. It stands apart from all other keys: that it is there must not make an emptied
+/// store look like one that still holds orders.
+pub(super) fn quotes() -> String {
+    "{or-cache}:quotes".to_owned()
+}
+
 pub(super) fn leases() -> String {
     key!("leases")
 }
@@ -245,8 +252,8 @@ pub(super) fn sums_prefix(mode: Mode) -> String {
     key!("sums:{mode}:")
 }
 
-/// The venue and the symbol of the hash of sums that cash stands in: one that nothing is traded at, so that an account's
-/// equity counts it as it counts any other cash flow.
+/// The venue and the symbol of the hash of sums that cash stands in: one that nothing is traded at, and that the
+/// day's profit leaves out.
 pub(super) const CASH: (&str, &str) = ("_", "CASH");
 
 fn sums(scope: &Scope) -> String {

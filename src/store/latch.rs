@@ -20,6 +20,8 @@ pub enum LatchOutcome {
     Standing(Bytes),
     /// There are as many as there may be.
     Full,
+    /// Another generation is in force than the one it was called for by.
+    Outdated,
 }
 
 /// A latch in force.
@@ -58,14 +60,27 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::Unknown`] it may be set.
-    pub async fn set_latch(&self, latch_id: &str, document: &Bytes) -> Result<LatchOutcome, StoreError> {
+    pub async fn set_latch(
+        &self,
+        latch_id: &str,
+        document: &Bytes,
+        generation: Option<u64>,
+    ) -> Result<LatchOutcome, StoreError> {
         let most = MAX_LATCHES.to_string();
-        let arguments = ["set".into(), latch_id.to_owned().into(), document.clone(), most.into()];
+        let generation = generation.map_or_else(String::new, |generation| generation.to_string());
+        let arguments = [
+            "set".into(),
+            latch_id.to_owned().into(),
+            document.clone(),
+            most.into(),
+            generation.into(),
+        ];
         let mut reply = self.latch_call(None, &arguments).await?;
         match reply.verdict.as_str() {
             "set" => Ok(LatchOutcome::Set),
             "standing" => Ok(LatchOutcome::Standing(reply.bytes()?.into())),
             "full" => Ok(LatchOutcome::Full),
+            "outdated" => Ok(LatchOutcome::Outdated),
             _ => Err(reply.unexpected()),
         }
     }

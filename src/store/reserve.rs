@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::connection::Core;
+use super::day::MAX_HOLDINGS;
 use super::error::StoreError;
 use super::keys::{self, OrderKey};
 use super::script::{KeyTable, Move, RESERVE, Reply, day_ttl_ms, json};
@@ -15,6 +16,10 @@ use crate::risk::{Cap, Measure, Observed, Sight};
 
 /// The most orders that may wait for the journal: beyond it no new one is taken.
 pub const MAX_OUTBOX: usize = 100_000;
+
+/// How old the figures may be that an order was judged by when it is claimed: their age when it was judged, and what the
+/// way to Redis may take. A worker that slept in between judges anew.
+pub const MAX_JUDGED_AGE_MS: i64 = 1_000;
 
 /// Asks what is known of an id and, where nothing is, to claim, look or deny.
 #[derive(Debug, Clone)]
@@ -58,6 +63,8 @@ pub struct Question {
     pub base_lot: Option<i64>,
     /// The generation of the control it was judged by.
     pub generation: u64,
+    /// When the figures were taken that it was judged by, in milliseconds by Redis' clock.
+    pub judged_at_ms: i64,
     /// The caps.
     pub caps: Vec<Cap>,
     /// When rules alert.
@@ -191,6 +198,7 @@ struct Command<'a> {
 #[derive(Serialize)]
 struct JudgedBy {
     g: u64,
+    v: i64,
     x: (usize, &'static str, i64, i64, i64),
     c: Vec<CapBy>,
     w: Vec<(usize, i64)>,
@@ -245,7 +253,9 @@ pub(super) async fn run(core: Core, batch: Vec<Reserve>) -> Result<Vec<Reserved>
         .arg(core.settings.max_keys)
         .arg(day_ttl_ms())
         .arg(MAX_OUTBOX)
-        .arg(alert_repeat_ms);
+        .arg(alert_repeat_ms)
+        .arg(MAX_HOLDINGS)
+        .arg(MAX_JUDGED_AGE_MS);
     for (json, document) in &arguments {
         command.arg(json).arg(*document);
     }
@@ -302,6 +312,7 @@ fn encode_question(question: &Question, keys: &mut KeyTable) -> JudgedBy {
     let caps = question.caps.iter();
     JudgedBy {
         g: question.generation,
+        v: question.judged_at_ms,
         x: (exposure, field, question.lots, sign, question.base_lot.unwrap_or(0)),
         c: caps.map(|cap| encode_cap(cap, question, exposure, keys)).collect(),
         w: vec![

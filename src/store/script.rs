@@ -1,6 +1,5 @@
 //! The scripts: their texts, their calls, and the reading of what they answer.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -137,7 +136,7 @@ impl KeyTable {
         let moves: Vec<(String, &str, i64, bool)> = moved
             .map(|counter| {
                 let (key, field) = keys::counter(scope, counter);
-                (key, field, deltas.of(counter), counter == Counter::DailyNotional)
+                (key, field, deltas.of(counter), counter.is_daily())
             })
             .collect();
         json(&moves)
@@ -153,20 +152,15 @@ impl KeyTable {
         moved
             .map(|counter| {
                 let (key, field) = keys::counter(scope, counter);
-                Move(self.place(key), field.into(), deltas.of(counter), counter.is_daily())
+                Move(self.place(key), field, deltas.of(counter), counter.is_daily())
             })
             .collect()
-    }
-
-    /// Returns the move of a sum that is no order's and counts for no day.
-    pub(super) fn move_of(&mut self, key: String, field: impl Into<Cow<'static, str>>, delta: i64) -> Move {
-        Move(self.place(key), field.into(), delta, false)
     }
 }
 
 /// Key index, field, delta, whether it is a day's counter.
 #[derive(Debug, Serialize)]
-pub(super) struct Move(usize, Cow<'static, str>, i64, bool);
+pub(super) struct Move(usize, &'static str, i64, bool);
 
 /// Returns a command as a script reads it.
 pub(super) fn json<T: Serialize>(command: &T) -> Result<String, StoreError> {

@@ -138,6 +138,7 @@ impl Store {
             key.record(),
             keys::open(&order.broker, &order.account_id),
             keys::open_sets(),
+            keys::duplicate(order.mode, &order.duplicate_terms()),
         ]);
         let moves = keys.moves(&order.scope(), &order.claim_deltas().undone());
         let mut command = WITHDRAW.call(epoch, keys.keys());

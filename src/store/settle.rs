@@ -55,6 +55,7 @@ pub enum Settled {
 #[derive(Serialize)]
 struct Command<'a> {
     k: usize,
+    i: usize,
     op: usize,
     du: usize,
     n: String,
@@ -97,6 +98,7 @@ fn encode<'a>(settle: &'a Settle, keys: &mut KeyTable) -> Command<'a> {
     let stage = if order.is_ended() { Stage::Ended } else { Stage::Open };
     Command {
         k: keys.own(key.record()),
+        i: keys.own(keys::index(&order.order_id)),
         op: keys.place(keys::open(&order.broker, &order.account_id)),
         du: keys.place(keys::due(&order.broker)),
         n: key.name(),

@@ -49,7 +49,7 @@ pub struct Settlement {
     pub notional: i64,
     /// What the order counts for in the day's notional, in millionths of the base currency.
     pub daily_notional: i64,
-    /// What is reserved of its expected loss, in millionths of the base currency.
+    /// The loss its caller expects of it, in millionths of the base currency: reserved while it is open.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub open_loss: i64,
     /// Whether it counts as an open order.

@@ -167,8 +167,7 @@ fn lots(instrument: &Instrument, intent: &Intent) -> Result<i64, Fault> {
     })
 }
 
-/// Returns the price an order is valued at. Without one, or without a mark for what its account or another one holds,
-/// nothing can be judged: it is refused, never valued at zero.
+/// Returns the price an order is valued at. Without one nothing can be judged: it is refused, never valued at zero.
 fn reference_price(router: &Router, instrument: &Instrument, standing: &Standing) -> Result<Price, Fault> {
     let missing = |what: String| Fault::new(Code::ReferencePriceMissing, format!("{what}; nothing was sent"));
     let price = router.prices.reference(instrument, standing.control.mode);
@@ -178,11 +177,6 @@ fn reference_price(router: &Router, instrument: &Instrument, standing: &Standing
             "there is no reference price of {symbol} at {venue} that is recent enough"
         ))
     })?;
-    if standing.day.total.is_none() {
-        return Err(missing(
-            "a position has no price to be marked at, so the day's profit is not known".to_owned(),
-        ));
-    }
     Ok(price)
 }
 

@@ -18,7 +18,7 @@ use crate::wire::signal::About;
 /// When the shared state does not take a latch: an order it would stop must not pass then.
 pub async fn latch(router: &Router, control: &Control, day: &DayFigures) -> Result<(), Fault> {
     for latch in max_daily_loss::breaches(day, control, &router.limits, Timestamp::now()) {
-        if locks::latch(router, latch.clone()).await? {
+        if locks::latch(router, latch.clone(), control.generation).await? {
             tell(router, &latch);
         }
     }

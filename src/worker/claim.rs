@@ -10,7 +10,7 @@ use crate::domain::intent::Intent;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::settlement::Deltas;
-use crate::domain::signal::Level;
+use crate::domain::signal::{Level, Signal};
 use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
@@ -173,6 +173,7 @@ impl<'a> Judgement<'a> {
             lots: self.assessed.lots,
             base_lot: self.assessed.base_lot,
             generation: self.standing.control.generation,
+            judged_at_ms: self.standing.day.taken_at_ms,
             caps: assessment.caps().to_vec(),
             alerts: router.limits.alerts,
             rates: router.limits.order_rates,
@@ -205,7 +206,13 @@ impl<'a> Judgement<'a> {
             let released = router.store.release(&order, &self.lease).await;
             released.map_err(|error| unavailable(&error))?;
         }
-        let publish = |found| signals::publish(router, found, About::intent(self.intent, Some(&order.order_id)));
+        let publish =
+            |found: &[Signal]| signals::publish(router, found, About::intent(self.intent, Some(&order.order_id)));
+        // The alerts of an order that does not go on stand in its figures: nothing has crossed a share yet.
+        let publish_locks = |found: &[Signal]| {
+            let locks = found.iter().filter(|signal| signal.level == Level::Lock).cloned();
+            publish(&locks.collect::<Vec<_>>());
+        };
         match decision {
             Decision::Approved(approved, found) if is_claimed => {
                 publish(&found);
@@ -220,7 +227,7 @@ impl<'a> Judgement<'a> {
                 "a limit changed while the order was judged; send it again",
             )),
             Decision::Denied(reason, found) => {
-                publish(&found);
+                publish_locks(&found);
                 if found
                     .iter()
                     .any(|signal| signal.rule_id == max_daily_loss::ID && signal.level == Level::Lock)
@@ -230,7 +237,7 @@ impl<'a> Judgement<'a> {
                 record(router, order.denied(reason, Timestamp::now()), figures).await
             }
             Decision::Refused(reason, found) => {
-                publish(&found);
+                publish_locks(&found);
                 let fault = Fault::of_denial(&reason);
                 Err(fault.unwrap_or_else(|| Fault::new(Code::RiskLocked, reason.message)))
             }

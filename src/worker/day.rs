@@ -42,6 +42,8 @@ const TRAFFIC: Duration = Duration::from_secs(2);
 const IDLE_EVERY: Duration = Duration::from_secs(1);
 /// How long a caller waits for figures; the beginning of a day takes an append to the journal.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How far this machine's clock may lie from that of Redis when a day begins.
+pub const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
 /// How often a look is taken anew because what it showed has changed, or was too slow.
 const MAX_LOOKS: usize = 4;
 
@@ -63,6 +65,8 @@ pub struct DayParts {
     pub calendar: TradingCalendar,
     /// What time it is.
     pub clock: Clock,
+    /// How far that may lie from Redis' clock where a day begins; none for a clock that is not this machine's.
+    pub most_clock_difference: Option<Duration>,
 }
 
 /// This worker's view of the day's figures. Clones share it.
@@ -198,6 +202,7 @@ impl Shared {
             .map_err(|error| unavailable(&error))?;
         let control = parts.control.adopt(look.stored).map_err(|error| unavailable(&error))?;
         if control.trading_date.is_none_or(|date| date < today) {
+            self.trusts_its_clock(look.taken_at_ms)?;
             roll::roll(parts, control.trading_date, today).await?;
             let control = parts.control.refresh().await;
             control.map_err(|error| unavailable(&error))?;
@@ -216,6 +221,7 @@ impl Shared {
             trading_date: date,
             total,
             accounts,
+            taken_at_ms: look.taken_at_ms,
             marks: Arc::new(marks),
         };
         Ok(Some(View {
@@ -225,6 +231,25 @@ impl Shared {
             taken_at,
             ends_at: parts.calendar.end_of(date),
         }))
+    }
+}
+
+impl Shared {
+    /// A day that has begun does not end before its time: one wrong clock must not begin it for all.
+    fn trusts_its_clock(&self, redis_ms: i64) -> Result<(), Fault> {
+        let Some(most) = self.parts.most_clock_difference else {
+            return Ok(());
+        };
+        let difference_ms = (self.parts.clock)().milliseconds().abs_diff(redis_ms);
+        if u128::from(difference_ms) <= most.as_millis() {
+            return Ok(());
+        }
+        let detail = format!(
+            "nothing was sent: a new trading day is due, and this machine's clock and that of Redis differ by \
+             {difference_ms} ms; at most {} ms are allowed. Set the clocks right",
+            most.as_millis()
+        );
+        Err(Fault::new(Code::StoreUnavailable, detail))
     }
 }
 

@@ -39,13 +39,14 @@ const APPLY_BATCH: usize = 256;
 const LAG_PAUSE: Duration = Duration::from_millis(20);
 
 /// Sets a latch for a rule: it works on all workers from their next order on, and is journaled afterwards. Returns whether
-/// it is new.
+/// it is new. Where another generation is in force than the one its rule has judged by, nothing is set: a lift, or a new
+/// day, may stand between.
 ///
 /// # Errors
 /// When the store does not take it: the orders it would stop must not pass then.
-pub async fn latch(router: &Router, latch: Latch) -> Result<bool, Fault> {
+pub async fn latch(router: &Router, latch: Latch, generation: u64) -> Result<bool, Fault> {
     let event = locked(&latch, ROUTER, &latch.message);
-    let Some(document) = set_in_force(router, &event).await? else {
+    let Some(document) = set_in_force(router, &event, Some(generation)).await? else {
         return Ok(false);
     };
     let (router, latch_id) = (router.clone(), event.lock.latch_id);
@@ -112,7 +113,7 @@ pub async fn set(router: &Router, call: &Call) -> Result<Answer, Fault> {
         trading_date: control.trading_date,
     };
     let event = locked(&latch, &request.actor, &request.reason);
-    match set_in_force(router, &event).await? {
+    match set_in_force(router, &event, None).await? {
         Some(document) => {
             let journaled = bring(router, &event.lock.latch_id, &document).await;
             journaled.map_err(|fault| Fault {
@@ -176,14 +177,14 @@ fn locked(latch: &Latch, actor: &str, reason: &str) -> LockEvent {
 }
 
 /// Sets a latch in the store; returns the document that is to be journaled, or `None` where one of its id stands.
-async fn set_in_force(router: &Router, event: &LockEvent) -> Result<Option<Bytes>, Fault> {
+async fn set_in_force(router: &Router, event: &LockEvent, generation: Option<u64>) -> Result<Option<Bytes>, Fault> {
     let (document, latch_id) = (written(event)?, &event.lock.latch_id);
-    let outcome = router.store.set_latch(latch_id, &document).await;
+    let outcome = router.store.set_latch(latch_id, &document, generation).await;
     match outcome.map_err(|error| unavailable(&error))? {
         LatchOutcome::Set => {}
         // The answer to an earlier try of this very call may have been lost.
         LatchOutcome::Standing(standing) if standing == document => {}
-        LatchOutcome::Standing(_) => return Ok(None),
+        LatchOutcome::Standing(_) | LatchOutcome::Outdated => return Ok(None),
         LatchOutcome::Full => {
             let detail = "there are as many locks as there may be; lift some that are not needed any more";
             return Err(Fault::new(Code::StoreUnavailable, detail));

@@ -11,10 +11,11 @@ use super::router::Router;
 use crate::brokers::adapter::{CancelOutcome, NotSent};
 use crate::bus::call::{Answer, Call};
 use crate::domain::execution::VenueReport;
-use crate::domain::id::{AccountId, BrokerId};
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
+use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::store::keys::OrderKey;
@@ -66,12 +67,24 @@ impl Caller {
     /// Returns the key of the order a caller names, if it is one of its own.
     async fn key(&self, router: &Router, name: &OrderName) -> Result<OrderKey, Fault> {
         let key = match name {
-            OrderName::ClientOrderId(id) => Some(OrderKey::new(router.control.mode(), &self.account_id, id)),
+            OrderName::ClientOrderId(id) => Some(self.of_client_order_id(router, id).await?),
             OrderName::OrderId(id) => router.store.find(id).await.map_err(|error| unavailable(&error))?,
         };
         // Another account's order is not known to this caller.
         key.filter(|key| *key.account_id() == self.account_id)
             .ok_or_else(|| unknown(name))
+    }
+
+    /// Returns the key of an id: in the space of the mode in force or, while that is a dry run and knows no such id, in that
+    /// of the orders that were routed before; they stand, and can be cancelled.
+    async fn of_client_order_id(&self, router: &Router, id: &ClientOrderId) -> Result<OrderKey, Fault> {
+        let mode = router.control.mode();
+        let key = OrderKey::new(mode, &self.account_id, id);
+        if mode != Mode::DryRun {
+            return Ok(key);
+        }
+        let known = router.store.read(&key).await.map_err(|error| unavailable(&error))?;
+        Ok(known.map_or_else(|| OrderKey::new(Mode::Paper, &self.account_id, id), |record| record.key))
     }
 
     async fn record(&self, router: &Router, key: &OrderKey, name: &OrderName) -> Result<Record, Fault> {

@@ -17,11 +17,14 @@ use crate::domain::intent::Symbol;
 use crate::domain::quantity::Price;
 use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
+use crate::store::{Store, StoreError};
 use crate::wire::quote::decode_quote;
 
 /// How far ahead of this machine's clock a quote's timestamp may lie: clocks differ a little, and a quote from far ahead
 /// would shut out every true one until then.
 pub const MAX_AHEAD: Duration = Duration::from_secs(5);
+/// How often the newest quotes are kept for workers to come.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often refused quotes are told of at most.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -93,6 +96,19 @@ impl Prices {
         self.0.refused.load(Ordering::Relaxed)
     }
 
+    /// Returns the newest quote of each instrument that has had one, by its subject.
+    fn newest_of_all(&self) -> Vec<(String, String)> {
+        let quote = |(subject, slot): (&String, &Arc<Slot>)| {
+            let newest = (*slot.read().unwrap_or_else(PoisonError::into_inner))?;
+            let (price, timestamp) = (newest.price, newest.timestamp);
+            Some((
+                subject.clone(),
+                format!(r#"{{"last":{price},"timestamp":"{timestamp}"}}"#),
+            ))
+        };
+        self.0.by_subject.iter().filter_map(quote).collect()
+    }
+
     fn newest(&self, instrument: &Instrument) -> Option<Newest> {
         let key = (instrument.venue.clone(), instrument.symbol.clone());
         let slot = self.0.by_instrument.get(&key)?;
@@ -141,11 +157,36 @@ fn stand_in(instrument: &Instrument, mode: Mode) -> Option<Price> {
     (mode != Mode::Live).then_some(instrument.reference_price)
 }
 
-/// Takes note of quotes until it is stopped.
-pub async fn run(prices: Prices, mut quotes: Quotes, stop: CancellationToken) {
+/// Takes over what other workers have kept of the market: a worker that has just started must not mark positions by the
+/// prices of the settings where the market's are known.
+///
+/// # Errors
+/// When the shared state does not answer.
+pub async fn take_kept(prices: &Prices, store: &Store) -> Result<(), StoreError> {
+    let subjects: Vec<String> = prices.0.by_subject.keys().cloned().collect();
+    let kept = store.kept_quotes(&subjects).await?;
+    for (subject, body) in subjects.into_iter().zip(kept) {
+        if let Some(body) = body {
+            prices.take(&Published { subject, body }, Timestamp::now());
+        }
+    }
+    Ok(())
+}
+
+/// Takes note of quotes and keeps the newest for workers to come, until it is stopped.
+pub async fn run(prices: Prices, mut quotes: Quotes, store: Store, stop: CancellationToken) {
+    let mut keep = tokio::time::interval(KEEP_EVERY);
+    keep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
             () = stop.cancelled() => return,
+            _ = keep.tick() => {
+                // What is not kept now is kept in a moment: nobody waits for it.
+                if let Err(error) = store.keep_quotes(&prices.newest_of_all()).await {
+                    tracing::debug!(%error, "the newest quotes are kept later");
+                }
+                continue;
+            }
             message = quotes.next() => message,
         };
         let Some(message) = message else {

@@ -75,13 +75,28 @@ pub struct Worker {
     bus: Bus,
 }
 
+/// The clock that trading days go by, and how far it may lie from Redis' one when a day begins.
+struct Time {
+    clock: Clock,
+    most_difference: Option<Duration>,
+}
+
+impl Time {
+    fn of_this_machine() -> Self {
+        Self {
+            clock: Arc::new(Timestamp::now),
+            most_difference: Some(day::MAX_CLOCK_DIFFERENCE),
+        }
+    }
+}
+
 impl Worker {
     /// Starts a worker; when it returns, both doors are open.
     ///
     /// # Errors
     /// What keeps it from taking orders.
     pub async fn start(settings: &Settings) -> Result<Self, WorkerError> {
-        Self::launch(settings, Box::new(|_| Vec::new()), Arc::new(Timestamp::now)).await
+        Self::launch(settings, Box::new(|_| Vec::new()), Time::of_this_machine()).await
     }
 
     /// As [`Worker::start`], with further brokers; one of the same name takes the place of the one of the settings.
@@ -89,7 +104,7 @@ impl Worker {
     /// # Errors
     /// What keeps it from taking orders.
     pub async fn start_with(settings: &Settings, further: brokers::Further) -> Result<Self, WorkerError> {
-        Self::launch(settings, further, Arc::new(Timestamp::now)).await
+        Self::launch(settings, further, Time::of_this_machine()).await
     }
 
     /// Starts a worker whose trading days go by another clock than this machine's.
@@ -97,10 +112,14 @@ impl Worker {
     /// # Errors
     /// As [`Worker::start`].
     pub async fn start_with_clock(settings: &Settings, clock: Clock) -> Result<Self, WorkerError> {
-        Self::launch(settings, Box::new(|_| Vec::new()), clock).await
+        let time = Time {
+            clock,
+            most_difference: None,
+        };
+        Self::launch(settings, Box::new(|_| Vec::new()), time).await
     }
 
-    async fn launch(settings: &Settings, further: brokers::Further, clock: Clock) -> Result<Self, WorkerError> {
+    async fn launch(settings: &Settings, further: brokers::Further, time: Time) -> Result<Self, WorkerError> {
         let patience = connection::Patience::Until(START_PATIENCE);
         let bus = connection::connect(&settings.nats, "order-router worker", patience).await?;
         let ids: Result<Vec<BrokerId>, IdError> = settings
@@ -112,12 +131,18 @@ impl Worker {
         let broker_ids = ids?;
         topology::apply(&bus, &settings.nats, &settings.doors, &broker_ids).await?;
         let store = connect(settings).await?;
-        let (router, writers) = assemble(settings, &bus, store, further, clock)?;
+        let (router, writers) = assemble(settings, &bus, store, further, time)?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         // Where the start fails, what runs already ends, too.
         let until_started = stop.clone().drop_guard();
         let quotes = Quotes::start(&settings.nats, patience).await?;
-        background.spawn(prices::run(router.prices.clone(), quotes, stop.clone()));
+        prices::take_kept(&router.prices, &router.store).await?;
+        background.spawn(prices::run(
+            router.prices.clone(),
+            quotes,
+            router.store.clone(),
+            stop.clone(),
+        ));
         let late = make_whole(&router).await?;
         begin_day(&router).await?;
         background.spawn(day::run(router.clone(), stop.clone()));
@@ -243,7 +268,7 @@ fn assemble(
     bus: &Bus,
     store: Store,
     further: brokers::Further,
-    clock: Clock,
+    time: Time,
 ) -> Result<(Router, [JournalTask; 2]), WorkerError> {
     let unusable = |what: &str| WorkerError::Settings(format!("{what} cannot be used"));
     let (journal, journal_task) = Journal::start(bus.clone(), settings.journal.clone());
@@ -273,7 +298,8 @@ fn assemble(
         prices: prices.clone(),
         instruments: instruments.clone(),
         calendar,
-        clock,
+        clock: time.clock,
+        most_clock_difference: time.most_difference,
     });
     let router = Router {
         journal,

@@ -187,12 +187,17 @@ fn can_trade_live(router: &Router) -> bool {
 
 /// Returns what is in force where operators have set these values.
 fn in_force(router: &Router, values: &OperatorValues) -> InForce {
-    values.over(InForce {
+    values.over(of_settings(router))
+}
+
+/// Returns what is in force where nobody has set anything.
+pub(super) fn of_settings(router: &Router) -> InForce {
+    InForce {
         mode: Mode::Paper,
         trading_state: TradingState::Active,
         daily_notional_limit: router.limits.daily_notional,
         daily_loss_limit: router.limits.daily_loss,
-    })
+    }
 }
 
 async fn told(router: &Router) -> Result<RouterState, Fault> {

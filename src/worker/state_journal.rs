@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::claim::unavailable;
 use super::router::Router;
+use super::state::of_settings;
 use super::state::{MAX_TRIES, encoded_event};
 use super::stop_point;
 use crate::bus::headers::EXPECTED_LAST_SUBJECT_SEQUENCE;
@@ -56,7 +57,9 @@ async fn renumber(router: &Router, state: &SharedState, newest: &StateEvent) -> 
         )
     };
     let event = serde_json::from_slice::<StateEvent>(&state.document).map_err(|_| unreadable())?;
-    let values = state.values.tightened_by(newest.values().ok_or_else(unreadable)?);
+    let values = state
+        .values
+        .tightened_by(newest.values().ok_or_else(unreadable)?, of_settings(router));
     let version = newest.version + 1;
     let set = StateSet {
         builds_on: state.version,

@@ -182,6 +182,7 @@ pub async fn claim(
         lots,
         base_lot: None,
         generation: store.control().await.unwrap().control.generation,
+        judged_at_ms: i64::MAX / 2_000,
         caps: assessment.caps().to_vec(),
         alerts: limits.alerts,
         rates: limits.order_rates,

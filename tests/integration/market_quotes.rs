@@ -102,3 +102,34 @@ async fn what_is_no_quote_is_counted_and_harms_nobody() {
     marked(&worker, "28000").await;
     worker.drain(SOON).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_has_just_started_knows_the_prices_the_others_know() {
+    let rig = Rig::start().await;
+    let first = rig.worker().await;
+    let bitcoin = bitcoin(first.router());
+    publish(&rig, quote("29000")).await;
+    marked(&first, "29000").await;
+    let kept = async || {
+        let mut redis = rig.redis.connection().await;
+        let kept: Option<String> = redis::AsyncCommands::hget(
+            &mut redis,
+            "{or-cache}:quotes",
+            subjects::quotes("binance.spot", "BTCUSDT"),
+        )
+        .await
+        .unwrap();
+        kept.is_some()
+    };
+    poll::until(SOON, "it is kept", kept).await;
+    let second = rig.worker().await;
+    assert_eq!(second.router().prices.mark(&bitcoin, Mode::Paper), price("29000"));
+    // It is no part of what makes a store whole.
+    rig.redis.flushall().await;
+    poll::until(SOON, "the emptied store is rebuilt", async || {
+        second.router().store.epoch().is_some() && first.router().store.epoch().is_some()
+    })
+    .await;
+    poll::until(SOON, "and kept anew", kept).await;
+    tokio::join!(first.drain(SOON), second.drain(SOON));
+}

@@ -122,6 +122,7 @@ async fn claim_with(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<
         lots: order.reservation.rest_lots,
         base_lot: None,
         generation: store.control().await.unwrap().control.generation,
+        judged_at_ms: i64::MAX / 2_000,
         caps,
         alerts: limits::of(&Settings::default()).unwrap().alerts,
         rates: limits::of(&Settings::default()).unwrap().order_rates,

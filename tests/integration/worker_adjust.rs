@@ -145,31 +145,6 @@ async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cash_shifts_what_a_day_began_with() {
-    let rig = Rig::start().await;
-    let worker = rig.worker().await;
-    let client = rig.caller().await;
-    let mut redis = rig.redis.connection().await;
-    let today = Timestamp::now().utc_date().to_string();
-    let start = format!("{{or}}:day_start:paper:{today}");
-    let _: i64 = redis.del(&start).await.unwrap();
-    // A day whose start is not there yet, as in a store that is being healed: the start is added to this.
-    told(&client, &cash("before", "5")).await;
-    assert_eq!(rig.sum(&format!("day_start:paper:{today}"), "fund").await, 5_000_000);
-    let ttl: i64 = redis.pttl(&start).await.unwrap();
-    assert!(ttl > 0, "{ttl}");
-    let _: () = redis.hset(&start, "~", 7).await.unwrap();
-    let _: bool = redis.persist(&start).await.unwrap();
-    told(&client, &cash("after", "-2")).await;
-    told(&client, &position("p", "1", "180")).await;
-    let ttl: i64 = redis.pttl(&start).await.unwrap();
-    assert_eq!(ttl, -1);
-    let start: std::collections::BTreeMap<String, i64> = redis.hgetall(&start).await.unwrap();
-    assert_eq!(start, [("fund".to_owned(), 3_000_000), ("~".to_owned(), 7)].into());
-    worker.drain(SOON).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
@@ -177,9 +152,6 @@ async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
     told(&client, &cash("in", "5")).await;
     told(&client, &cash("out", "-2")).await;
     told(&client, &position("p", "1", "180")).await;
-    let day = worker.router().control.current().trading_date.unwrap();
-    let key = format!("day_start:paper:{day}");
-    let start = async || (rig.sum(&key, "fund").await, rig.sum(&key, "~").await);
     let profit = async || {
         tokio::time::sleep(VIEW_MAX_AGE).await;
         let figures = poll::eventually(SOON, "the figures are known", async || {
@@ -188,20 +160,10 @@ async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
         let (_, figures) = figures.await;
         (figures.of(&AccountId::new("fund").unwrap()), figures.total)
     };
-    assert_eq!(start().await, (3_000_000, 0));
     assert_eq!(profit().await, (Some(Micros::ZERO), Some(Micros::ZERO)));
-    // In a store that is made anew the shifts come before the start that they shift: it is added to them, and stays.
     rig.redis.flushall().await;
     assert_eq!(profit().await, (Some(Micros::ZERO), Some(Micros::ZERO)));
-    assert_eq!(start().await, (3_000_000, 0));
-    let ttl: i64 = rig
-        .redis
-        .connection()
-        .await
-        .pttl(format!("{{or}}:{key}"))
-        .await
-        .unwrap();
-    assert_eq!(ttl, -1);
+    assert_eq!(rig.sum("sums:paper:fund:_:CASH", "cash_flow").await, 3_000_000);
     worker.drain(SOON).await;
 }
 

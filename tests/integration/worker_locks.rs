@@ -18,9 +18,9 @@ use order_router::domain::id::AccountId;
 use order_router::domain::metadata::Metadata;
 use order_router::domain::terms::Mode;
 use order_router::domain::time::{Timestamp, TradingDate};
-use order_router::fault::Code;
+use order_router::fault::{Code, Fault};
 use order_router::wire::latch::{Lock, LockChange, LockEvent, LocksAnswer};
-use order_router::worker::{Worker, locks};
+use order_router::worker::{Router, Worker, locks};
 
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
@@ -311,6 +311,28 @@ fn daily_loss(account: &str, date: &str) -> Latch {
     }
 }
 
+/// Latches by what is in force now.
+async fn set(router: &Router, latch: Latch) -> Result<bool, Fault> {
+    let generation = router.store.control().await.unwrap().control.generation;
+    locks::latch(router, latch, generation).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_judged_before_a_lift_does_not_close_again() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let (router, client) = (worker.router(), rig.caller().await);
+    let before = router.store.control().await.unwrap().control.generation;
+    assert_eq!(set(router, daily_loss("a", "2026-03-02")).await, Ok(true));
+    client.lift("paper.account.a.max_daily_loss").await.unwrap();
+    assert_eq!(
+        locks::latch(router, daily_loss("a", "2026-03-02"), before).await,
+        Ok(false)
+    );
+    assert!(client.locks().await.is_empty());
+    worker.drain(SOON).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rules_latch_is_new_once_and_a_new_day_lifts_it_only_where_the_settings_say_so() {
     let mut rig = Rig::start().await;
@@ -322,9 +344,9 @@ async fn a_rules_latch_is_new_once_and_a_new_day_lifts_it_only_where_the_setting
         let worker = worker.unwrap();
         let client = rig.caller().await;
         let router = worker.router();
-        assert_eq!(locks::latch(router, daily_loss("a", monday)).await.ok(), Some(!lifts));
-        assert_eq!(locks::latch(router, daily_loss("a", monday)).await.ok(), Some(false));
-        locks::latch(router, daily_loss("b", tuesday)).await.unwrap();
+        assert_eq!(set(router, daily_loss("a", monday)).await.ok(), Some(!lifts));
+        assert_eq!(set(router, daily_loss("a", monday)).await.ok(), Some(false));
+        set(router, daily_loss("b", tuesday)).await.unwrap();
         if !lifts {
             client.lock(FUND).await.unwrap();
         }

@@ -5,8 +5,7 @@
 -- ARGV  1 epoch, 2 adjustment id, 3 content hash, 4 hash of the event, 5 event (the journal's document), 6 mode,
 --       7 trading date or '', 8 deadline (ms, Redis' clock), 9 most keys the database may hold,
 --       10 most adjustments that may wait, 11 name of the sums,
---       12 moves (JSON: {key index, field, delta, daily}), 13 shifts of the day's start (JSON: the same),
---       14 time to live of a day's start that is made by a shift (ms)
+--       12 moves (JSON: {key index, field, delta, daily}), 13 most names of sums
 -- Returns {'known', content hash, event, journal sequence or '0'} · {'booked'}
 --         {'moved_on'}: another mode or trading date is in force · {'late'} past the deadline
 --         {'full'} · {'inexact'}: a sum would leave the exact range
@@ -19,13 +18,14 @@ local now = now_ms()
 if now >= tonumber(ARGV[8]) then return {'late'} end
 local state = redis.call('HMGET', KEYS[2], 'mode', 'trading_date')
 if (state[1] or 'paper') ~= ARGV[6] or (state[2] or '') ~= ARGV[7] then return {'moved_on'} end
-if redis.call('DBSIZE') > tonumber(ARGV[9]) or redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[10]) then
+local is_new = redis.call('SISMEMBER', KEYS[5], ARGV[11]) == 0
+if redis.call('DBSIZE') > tonumber(ARGV[9]) or redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[10])
+  or is_new and redis.call('SCARD', KEYS[5]) >= tonumber(ARGV[13]) then
   return {'full'}
 end
-local moves, shifts = cjson.decode(ARGV[12]), cjson.decode(ARGV[13])
-if not moves_fit(moves) or not moves_fit(shifts) then return {'inexact'} end
+local moves = cjson.decode(ARGV[12])
+if not moves_fit(moves) then return {'inexact'} end
 move_sums(moves, 0)
-shift_day_start(shifts, ARGV[14])
 redis.call('SADD', KEYS[5], ARGV[11])
 redis.call('HSET', KEYS[4], 'h', ARGV[3], 'e', ARGV[4], 'doc', ARGV[5], 'seq', '0')
 redis.call('ZADD', KEYS[3], now, ARGV[2])

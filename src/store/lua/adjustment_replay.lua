@@ -4,9 +4,7 @@
 --       then those of the moves
 -- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 adjustment id, 4 content hash, 5 hash of the event,
 --       6 event, 7 journal sequence, 8 time to live of the record (ms), never 0: a repeated event must find that the
---       first has been counted, 9 name of the sums, 10 moves (JSON: {key index, field, delta, daily}),
---       11 shifts of the day's start (JSON: the same),
---       12 time to live of a day's start that is made by a shift (ms)
+--       first has been counted, 9 name of the sums, 10 moves (JSON: {key index, field, delta, daily})
 -- Returns {'replayed', 1 where it changed the sums, else 0}. Of two events for one id the first counts; one that is
 -- booked already only counts as journaled.
 local bad = stale()
@@ -16,7 +14,6 @@ local changed = 0
 local known = redis.call('HMGET', KEYS[4], 'e', 'seq')
 if not known[1] then
   move_sums(cjson.decode(ARGV[10]), 0)
-  shift_day_start(cjson.decode(ARGV[11]), ARGV[12])
   redis.call('SADD', KEYS[5], ARGV[9])
   redis.call('HSET', KEYS[4], 'h', ARGV[4], 'e', ARGV[5], 'doc', ARGV[6], 'seq', ARGV[7])
   redis.call('PEXPIRE', KEYS[4], ARGV[8])

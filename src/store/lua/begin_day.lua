@@ -5,7 +5,6 @@
 --       then for each mode (JSON) {a = {{account, equity (1e-6), as text}, …}, s = {{field, text}, …}}
 -- Returns {'begun', date} · {'kept', date}: this day, or a later one, has begun already
 --         {'superseded', date or ''}: the day before is another one
--- Equities are added, for an adjustment of the same day may have been replayed before its start: it shifts it.
 local bad = stale()
 if bad then return bad end
 local stored = redis.call('HGET', KEYS[2], 'trading_date') or ''
@@ -16,7 +15,7 @@ local starts = {}
 for mode = 1, modes do starts[mode] = cjson.decode(ARGV[4 + mode]) end
 for mode = 1, modes do
   local key = KEYS[2 + mode]
-  for _, start in ipairs(starts[mode].a) do redis.call('HINCRBY', key, start[1], start[2]) end
+  for _, start in ipairs(starts[mode].a) do redis.call('HSET', key, start[1], start[2]) end
   for _, start in ipairs(starts[mode].s) do redis.call('HSET', key, start[1], start[2]) end
   redis.call('PERSIST', key)
   redis.call('PEXPIRE', KEYS[2 + modes + mode], ARGV[4])

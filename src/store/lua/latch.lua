@@ -1,11 +1,12 @@
 -- Sets a latch, applies what the journal holds of latches, or reads them.
 --
 -- KEYS  1 meta, 2 state, 3 latches, 4 latches that are not on the journal
--- ARGV  1 epoch, 2 `set`, id, document, the most latches there may be
+-- ARGV  1 epoch, 2 `set`, id, document, the most latches there may be, generation it was judged by or ''
 --                · `apply`, the journal sequence it builds on, the one it brings the store to, then for each event in the
 --                  journal's order: `locked` or `lifted`, id, document of the latch
 --                · `all` · `waiting`: only those that are not on the journal
--- Returns {'set'}; {'standing', document} where it stands already; {'full'}
+-- Returns {'set'}; {'standing', document} where it stands already; {'full'}; {'outdated'} where another generation is in
+--         force: what called for it is looked at anew
 --         {'applied'}; {'moved'} where another worker has applied events in the meantime
 --         {'latches', journal sequence up to which events are applied, then id, document and `waiting` or '' of each}
 -- What changes a latch raises the generation: orders that were judged before it are judged anew.
@@ -20,6 +21,7 @@ end
 if ARGV[2] == 'set' then
   local standing = redis.call('HGET', KEYS[3], ARGV[3])
   if standing then return {'standing', standing} end
+  if ARGV[6] ~= '' and (redis.call('HGET', KEYS[2], 'generation') or '0') ~= ARGV[6] then return {'outdated'} end
   if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[5]) then return {'full'} end
   redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
   redis.call('HSET', KEYS[4], ARGV[3], ARGV[4])

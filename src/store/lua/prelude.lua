@@ -63,16 +63,6 @@ local function undo_reserved(record)
   end
 end
 
--- Moves what an account began a day with: cash that comes or goes is no profit of the day. Where the day's start is still
--- to be replayed, it is added to this.
-local function shift_day_start(shifts, ttl_ms)
-  for _, shift in ipairs(shifts) do
-    local is_new = redis.call('EXISTS', KEYS[shift[1]]) == 0
-    redis.call('HINCRBY', KEYS[shift[1]], shift[2], string.format('%.0f', shift[3]))
-    if is_new then redis.call('PEXPIRE', KEYS[shift[1]], ttl_ms) end
-  end
-end
-
 -- The id of the settlement that made a version of an order that is not on the journal yet, or nil.
 local function settlement_of(record, version, latest)
   if version == latest then return redis.call('HGET', record, 'sid') or nil end

@@ -3,12 +3,13 @@
 -- KEYS  1 meta, 2 state, 3 leases, 4 outbox, then those the commands name by their index
 -- ARGV  1 epoch, 2 most keys the database may hold, 3 time to live of a day's counters (ms),
 --       4 most orders that may wait in the outbox, 5 how long a rule stays silent after an alert (ms),
+--       6 most names of sums, 7 how old the figures may be that an order was judged by (ms),
 --       then for each order a command (JSON) and a document:
 --         k order record, i index key (key indices), n name, o order id, h content hash
 --         a `look`: only whether it is known · `probe`: and what the caps see · `claim`: reserve and claim ·
 --           `reduce`: claim if it is a reduction · `deny`: record the document as the id's final outcome
 --       and for `probe`, `claim` and `reduce`
---         g generation of the control it was judged by
+--         g generation of the control it was judged by, v when the figures were taken (ms, Redis' clock)
 --         x exposure {key index, field, lots, 1 for short or -1 for long, lot (1e-8) where fees are paid in the base asset, else 0}
 --         c caps {key index, field, '@' for the exposure or '' for nothing, delta, most after the order, from where it
 --           alerts or false, below where it is calm, whether a reduction passes it, name of the alert}
@@ -47,16 +48,18 @@ end
 local function rates(c, answer)
   local over = false
   local second = math.floor(now / 1000)
-  for _, rate in ipairs(c.w) do
-    local key, count = KEYS[rate[1]], 0
-    local known = redis.call('HMGET', key, 'second', 'count')
-    if tonumber(known[1]) == second then count = tonumber(known[2]) end
-    answer[#answer + 1] = tostring(count)
-    if count >= rate[2] then
-      over = true
-    elseif c.m then
-      redis.call('HSET', key, 'second', second, 'count', count + 1)
-      redis.call('PEXPIRE', key, 2000)
+  local counts = {}
+  for at, rate in ipairs(c.w) do
+    local known = redis.call('HMGET', KEYS[rate[1]], 'second', 'count')
+    counts[at] = tonumber(known[1]) == second and tonumber(known[2]) or 0
+    answer[#answer + 1] = tostring(counts[at])
+    over = over or counts[at] >= rate[2]
+  end
+  -- What one rate has no room for counts at none: an account beyond its own takes nothing of its broker's.
+  if c.m and not over then
+    for at, rate in ipairs(c.w) do
+      redis.call('HSET', KEYS[rate[1]], 'second', second, 'count', counts[at] + 1)
+      redis.call('PEXPIRE', KEYS[rate[1]], 2000)
     end
   end
   return over
@@ -99,7 +102,7 @@ local function claim(c, doc)
 end
 
 local function judge(c, doc)
-  if string.format('%.0f', c.g) ~= generation then return {'generation', generation} end
+  if string.format('%.0f', c.g) ~= generation or now - c.v > tonumber(ARGV[7]) then return {'generation', generation} end
   local claims = c.a == 'claim' or c.a == 'reduce'
   local exposed = exposure(c.x)
   local reduction = exposed + c.x[3] <= 0
@@ -116,7 +119,8 @@ local function judge(c, doc)
   end
   answer[1] = not claims and 'probed' or over and 'over' or 'claimed'
   if answer[1] == 'claimed' then
-    if full then return {'full'} end
+    local is_new = redis.call('SISMEMBER', KEYS[c.s], c.sn) == 0
+    if full or is_new and redis.call('SCARD', KEYS[c.s]) >= tonumber(ARGV[6]) then return {'full'} end
     if not moves_fit(c.d) then return {'inexact'} end
     claim(c, doc)
   end
@@ -143,7 +147,7 @@ local function one(c, doc)
 end
 
 local answers = {}
-for at = 6, #ARGV, 2 do
+for at = 8, #ARGV, 2 do
   answers[#answers + 1] = one(cjson.decode(ARGV[at]), ARGV[at + 1])
 end
 return answers

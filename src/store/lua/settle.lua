@@ -2,7 +2,7 @@
 --
 -- KEYS  1 meta, 2 leases, 3 outbox, 4 state, 5 keys of the open sets, then those the commands name by their index
 -- ARGV  1 epoch, 2 time to live of a day's counters (ms), then for each order a command (JSON) and a document:
---         k order record, op open set, du due set (key indices), n name, o order id
+--         k order record, i index key, op open set, du due set (key indices), n name, o order id
 --         v the version this builds on, t the lease it needs or '', s the settlement's own id
 --         dl deadline (ms, Redis' clock) or 0, st stage after it ('open' or 'ended'), at next due moment (ms) or 0
 --         d moves {key index, field, delta, daily}
@@ -54,6 +54,7 @@ local function one(c, doc)
   redis.call('HSET', record, 'st', c.st, 'v', version + 1, 'sid', c.s, 'doc', doc)
   redis.call('HDEL', record, 'tok')
   redis.call('PERSIST', record)
+  if known[1] == 'ended' then redis.call('PERSIST', KEYS[c.i]) end
   redis.call('ZREM', KEYS[2], c.n)
   redis.call('ZADD', KEYS[3], 'NX', now, c.n)
   if c.st == 'ended' then leave_open(KEYS[c.op], c.n, KEYS[5]) else enter_open(KEYS[c.op], c.n, KEYS[5]) end

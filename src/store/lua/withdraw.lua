@@ -1,7 +1,8 @@
 -- Releases an order that may be on the journal as being submitted: what it reserved is given back, and its id is free for
 -- the same order once the release is on the journal, too.
 --
--- KEYS  1 meta, 2 leases, 3 outbox, 4 order record, 5 open set, 6 keys of the open sets, then those of the moves
+-- KEYS  1 meta, 2 leases, 3 outbox, 4 order record, 5 open set, 6 keys of the open sets,
+--       7 what makes another order its duplicate, then those of the moves
 -- ARGV  1 epoch, 2 name, 3 lease token, 4 moves (JSON: {key index, field, delta, daily}), 5 ttl of a day's counters (ms)
 --       6 document of the release, 7 `claimed`, or `sending` where the holder of the lease knows that nothing was sent
 -- Returns {'released'}, or {'kept'} where the order is not so under this lease (any more).
@@ -18,4 +19,5 @@ redis.call('HDEL', KEYS[4], 'net', 'sent', 'req')
 redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZADD', KEYS[3], 'NX', now_ms(), ARGV[2])
 leave_open(KEYS[5], ARGV[2], KEYS[6])
+if redis.call('GET', KEYS[7]) == ARGV[2] then redis.call('DEL', KEYS[7]) end
 return {'released'}

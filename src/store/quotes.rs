@@ -1,0 +1,46 @@
+//! The newest quote of each instrument, so that a worker that has just started knows the prices the others know. It is a
+//! cache of what stands on the bus: no order and no sum depends on its being there.
+
+use bytes::Bytes;
+
+use super::connection::Store;
+use super::error::StoreError;
+use super::keys;
+
+impl Store {
+    /// Keeps quotes, each under the name of its subject.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn keep_quotes(&self, quotes: &[(String, String)]) -> Result<(), StoreError> {
+        if quotes.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("HSET");
+        command.arg(keys::quotes());
+        for (subject, quote) in quotes {
+            command.arg(subject).arg(quote);
+        }
+        self.core.query(command).await.map(drop)
+    }
+
+    /// Returns the kept quotes of these subjects, `None` for those of which there is none.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn kept_quotes(&self, subjects: &[String]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        if subjects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("HMGET");
+        command.arg(keys::quotes()).arg(subjects);
+        let redis::Value::Array(values) = self.core.query(command).await? else {
+            return Err(StoreError::Corrupt("the kept quotes are no list".to_owned()));
+        };
+        let quote = |value| match value {
+            redis::Value::BulkString(bytes) => Some(Bytes::from(bytes)),
+            _ => None,
+        };
+        Ok(values.into_iter().map(quote).collect())
+    }
+}
