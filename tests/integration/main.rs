@@ -30,6 +30,7 @@ mod rig;
 mod risk_breach;
 mod risk_races;
 mod store_fences;
+mod store_latches;
 mod store_scripts;
 mod store_sending;
 mod support;

@@ -364,3 +364,35 @@ async fn a_rules_latch_is_new_once_and_a_new_day_lifts_it_only_where_the_setting
         worker.drain(SOON).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_order_slips_through_while_an_emptied_store_is_rebuilt() {
+    let rig = Rig::start().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let client = rig.caller().await;
+    client.lock(ALL).await.unwrap();
+    for round in 0..3 {
+        let rebuilt = std::sync::atomic::AtomicBool::new(false);
+        let spam = join_all((0..40).map(|n| {
+            let (client, rebuilt) = (&client, &rebuilt);
+            async move {
+                let mut passed = 0;
+                for m in 0.. {
+                    if rebuilt.load(std::sync::atomic::Ordering::SeqCst) {
+                        break;
+                    }
+                    passed += usize::from(client.submit(&intent(&format!("{round}-{n}-{m}"), &[])).await.is_ok());
+                }
+                passed
+            }
+        }));
+        let flush = async {
+            rig.redis.flushall().await;
+            assert_eq!(client.locks().await, ids(&[OF_ALL]));
+            rebuilt.store(true, std::sync::atomic::Ordering::SeqCst);
+        };
+        let (passed, ()) = tokio::join!(spam, flush);
+        assert_eq!(passed.iter().sum::<usize>(), 0);
+    }
+    tokio::join!(one.drain(SOON), two.drain(SOON));
+}

@@ -1,0 +1,85 @@
+//! The script of latches, each guard with nothing behind it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use bytes::Bytes;
+use order_router::store::Store;
+use order_router::store::latch::{LatchApply, LatchOutcome, MAX_LATCHES};
+use redis::AsyncCommands;
+
+use crate::conformance_store::whole_store;
+use crate::rig::Rig;
+
+const ID: &str = "paper.all.operator";
+
+fn event(is_set: bool, document: &'static str) -> LatchApply {
+    LatchApply {
+        latch_id: ID.to_owned(),
+        is_set,
+        document: Bytes::from_static(document.as_bytes()),
+    }
+}
+
+/// Returns the document in force, and whether it waits for the journal.
+async fn standing(store: &Store) -> Option<(String, bool)> {
+    let mut latches = store.latches(None).await.unwrap().latches;
+    let one = latches.pop()?;
+    Some((String::from_utf8(one.document.to_vec()).unwrap(), one.is_waiting))
+}
+
+async fn set(store: &Store, document: &'static str) -> LatchOutcome {
+    let document = Bytes::from_static(document.as_bytes());
+    store.set_latch(ID, &document).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_applied_once_and_only_on_what_they_build_on() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let apply = async |from_to, events: &[LatchApply]| store.apply_latches(None, from_to, events).await.unwrap();
+    assert!(apply((0, 5), &[event(true, "a")]).await);
+    assert!(apply((5, 9), &[event(false, "a")]).await);
+    let before = rig.store().await;
+    // A worker that read the journal earlier, and was slower.
+    assert!(!apply((0, 5), &[event(true, "a")]).await);
+    assert!(!apply((0, 9), &[event(true, "a"), event(false, "a")]).await);
+    assert_eq!(rig.store().await, before);
+    assert_eq!(standing(&store).await, None);
+    assert_eq!(store.latches(None).await.unwrap().sequence, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_set_anew_stands_until_its_own_event_and_lift_have_come() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let apply = async |from_to, events: &[LatchApply]| store.apply_latches(None, from_to, events).await.unwrap();
+    assert_eq!(set(&store, "b").await, LatchOutcome::Set);
+    assert_eq!(set(&store, "c").await, LatchOutcome::Standing(Bytes::from_static(b"b")));
+    // Another worker's, of a store that was lost.
+    assert!(apply((0, 5), &[event(true, "a")]).await);
+    assert_eq!(standing(&store).await, Some(("b".to_owned(), true)));
+    assert!(apply((5, 6), &[event(false, "a")]).await);
+    assert_eq!(standing(&store).await, Some(("b".to_owned(), true)));
+    assert!(apply((6, 7), &[event(true, "b")]).await);
+    assert_eq!(standing(&store).await, Some(("b".to_owned(), false)));
+    assert!(apply((7, 8), &[event(false, "b")]).await);
+    assert_eq!(standing(&store).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_only_so_many() {
+    let rig = Rig::start().await;
+    let store = whole_store(&rig).await;
+    let mut redis = rig.redis.connection().await;
+    let many: Vec<(String, &str)> = (0..MAX_LATCHES).map(|n| (n.to_string(), "x")).collect();
+    redis.hset_multiple::<_, _, _, ()>("{or}:latches", &many).await.unwrap();
+    assert_eq!(set(&store, "a").await, LatchOutcome::Full);
+    // What is on the journal counts all the same.
+    let applied = store.apply_latches(None, (0, 5), &[event(true, "a")]).await;
+    assert_eq!(applied, Ok(true));
+    assert_eq!(store.latches(None).await.unwrap().latches.len(), MAX_LATCHES + 1);
+}
