@@ -55,8 +55,10 @@ pub struct Subject<'a> {
     pub instrument: &'a Instrument,
     /// Its quantity in lots.
     pub lots: i64,
-    /// The reference price of the symbol.
+    /// The reference price of the symbol; the limit price where the market's is missing or too old.
     pub reference_price: Price,
+    /// Whether the reference price is the market's, and recent.
+    pub has_reference: bool,
     /// What it would hold of the shared limits.
     pub reservation: &'a Reservation,
     /// The limits of the settings.

@@ -11,6 +11,21 @@ use crate::domain::terms::Side;
 pub(super) const ID: &str = "price_collar";
 
 pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
+    if !subject.has_reference {
+        // What an opening would be worth is not known; a reduction with a limit price of its own may pass.
+        let (symbol, venue) = (&subject.instrument.symbol, &subject.instrument.venue);
+        assessment.lock_openings(Signal {
+            rule_id: ID,
+            level: Level::Lock,
+            code: ReasonCode::ReferencePriceMissing,
+            message: format!(
+                "there is no recent price of {symbol} at {venue} on market.quotes (risk.quote_max_age_ms says how \
+                 recent); until there is one, only reductions with a limit price pass"
+            ),
+            metadata: Metadata::new(),
+        });
+        return;
+    }
     let Some(price) = subject.intent.price else { return };
     let (reference, percent) = (subject.reference_price.decimal(), subject.limits.price_collar_percent);
     let share = match subject.intent.side {

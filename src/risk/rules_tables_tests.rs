@@ -105,6 +105,9 @@ fn a_limit_price_has_a_collar_on_the_losing_side() {
         ("buy 0.1 @36000", "", &[], "approved"),
         ("buy 0.1 @36000.01", "", &["price_collar lock"], "risk_locked"),
         ("buy 0.1 @36000.01", "exposure=-10000", &[], "approved"),
+        // without a price of the market nothing opens
+        ("buy 0.1 @30000", "no_price", &["price_collar lock"], "(reference_price_missing)"),
+        ("buy 0.1 @30000", "no_price exposure=-10000", &[], "approved"),
         ("sell 0.1 @24000.01", "", &[], "approved"),
         ("sell 0.1 @24000", "", &[], "approved"),
         ("sell 0.1 @23999.99", "", &["price_collar lock"], "risk_locked"),

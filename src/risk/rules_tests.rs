@@ -131,6 +131,7 @@ struct Before {
     is_duplicate: bool,
     rates: Option<[i64; 2]>,
     can_short: bool,
+    has_reference: bool,
     /// Whether the store has answered with the caps' figures.
     is_seen: bool,
 }
@@ -148,6 +149,7 @@ fn before(text: &str) -> Before {
         is_duplicate: false,
         rates: Some([0, 0]),
         can_short: true,
+        has_reference: true,
         is_seen: true,
     };
     for word in text.split(' ').filter(|word| !word.is_empty()) {
@@ -180,6 +182,7 @@ fn before(text: &str) -> Before {
                 "duplicate" => before.is_duplicate = true,
                 "unseen" => before.is_seen = false,
                 "unrated" => before.rates = None,
+                "no_price" => before.has_reference = false,
                 "no_short" => before.can_short = false,
                 "unknown_total" => before.day.total = None,
                 "unknown_pnl" => drop(before.day.accounts.insert(AccountId::default_account(), None)),
@@ -232,6 +235,7 @@ fn decide(text: &str, stands: &str) -> Decision<()> {
         instrument: &instrument,
         lots,
         reference_price: instrument.reference_price,
+        has_reference: before.has_reference,
         reservation: &reservation,
         limits: &limits,
         control: &before.control,

@@ -119,7 +119,7 @@ fn prepare(router: &Router, intent: &Intent, lifetime: Lifetime, standing: &Stan
     journalable(router)?;
     let (instrument, prefix) = tradable(router, intent)?;
     let lots = lots(instrument, intent)?;
-    let reference_price = reference_price(router, instrument, standing)?;
+    let (reference_price, has_reference) = reference_price(router, instrument, intent, standing)?;
     let valuation_price = intent.price.unwrap_or(reference_price);
     let reservation = Reservation::of(instrument, intent, lots, valuation_price, standing.day.trading_date);
     let reservation = reservation.ok_or_else(|| {
@@ -134,6 +134,7 @@ fn prepare(router: &Router, intent: &Intent, lifetime: Lifetime, standing: &Stan
         instrument,
         lots,
         reference_price,
+        has_reference,
         reservation: &reservation,
         limits: &router.limits,
         control: &standing.control,
@@ -167,17 +168,24 @@ fn lots(instrument: &Instrument, intent: &Intent) -> Result<i64, Fault> {
     })
 }
 
-/// Returns the price an order is valued at. Without one nothing can be judged: it is refused, never valued at zero.
-fn reference_price(router: &Router, instrument: &Instrument, standing: &Standing) -> Result<Price, Fault> {
-    let missing = |what: String| Fault::new(Code::ReferencePriceMissing, format!("{what}; nothing was sent"));
-    let price = router.prices.reference(instrument, standing.control.mode);
-    let price = price.ok_or_else(|| {
+/// Returns the price an order is valued at, and whether it is the market's. Without one and without a limit price nothing
+/// can be judged: it is refused, never valued at zero.
+fn reference_price(
+    router: &Router,
+    instrument: &Instrument,
+    intent: &Intent,
+    standing: &Standing,
+) -> Result<(Price, bool), Fault> {
+    let market = router.prices.reference(instrument, standing.control.mode);
+    let price = market.or(intent.price).ok_or_else(|| {
         let (symbol, venue) = (&instrument.symbol, &instrument.venue);
-        missing(format!(
-            "there is no reference price of {symbol} at {venue} that is recent enough"
-        ))
+        let detail = format!(
+            "there is no recent price of {symbol} at {venue} on market.quotes (risk.quote_max_age_ms says how recent), \
+             and a market order names none; nothing was sent"
+        );
+        Fault::new(Code::ReferencePriceMissing, detail)
     })?;
-    Ok(price)
+    Ok((price, market.is_some()))
 }
 
 /// Returns the fault of an intent whose deadline has passed.

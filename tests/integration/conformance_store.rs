@@ -160,6 +160,7 @@ pub async fn claim(
         instrument,
         lots,
         reference_price: instrument.reference_price,
+        has_reference: true,
         reservation: &reservation,
         limits: &limits,
         control: &Control::unset(),

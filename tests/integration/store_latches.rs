@@ -33,7 +33,7 @@ async fn standing(store: &Store) -> Option<(String, bool)> {
 
 async fn set(store: &Store, document: &'static str) -> LatchOutcome {
     let document = Bytes::from_static(document.as_bytes());
-    store.set_latch(ID, &document).await.unwrap()
+    store.set_latch(ID, &document, None).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
