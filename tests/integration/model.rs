@@ -365,6 +365,19 @@ impl Model {
         sums
     }
 
+    /// Returns the terms with so many lots that the position's cap is just reached, or is passed by so many.
+    pub fn to_the_brim(&self, terms: Terms, beyond: i64) -> Terms {
+        let market = &markets()[terms.market];
+        let most = whole((market.max_position / market.lot).floor());
+        let room = most - exposure(&self.sums(), terms.account, terms.market, terms.side);
+        let lots = (room + beyond).clamp(1, most);
+        Terms {
+            lots,
+            limit: None,
+            ..terms
+        }
+    }
+
     /// Returns whether an order of these terms fits what is held now.
     pub fn judge(&self, terms: Terms) -> Judgement {
         let (sums, market) = (self.sums(), &markets()[terms.market]);

@@ -16,7 +16,7 @@ use order_router::domain::id::{ClientOrderId, LeaseToken};
 use order_router::domain::order::Order;
 use order_router::domain::terms::OrderStatus;
 use order_router::domain::time::Timestamp;
-use order_router::risk::{Decision, Sight};
+use order_router::risk::{Decision, Measure, Sight};
 use order_router::store::reserve::{KnownOrder, Reserved, Stage};
 use order_router::store::settle::{Settle, Settled};
 use order_router::wire::settlement::read_document;
@@ -84,6 +84,10 @@ impl Case<'_> {
         let of = |order: &usize| order.checked_rem(self.routed.len());
         let order = match step {
             Step::Claim(terms) => return self.claim(*terms, ClientOrderId::assign()).await,
+            Step::ClaimToTheBrim(terms, beyond) => {
+                let terms = self.model.to_the_brim(*terms, *beyond);
+                return self.claim(terms, ClientOrderId::assign()).await;
+            }
             Step::RollOver if self.books.day == 0 => {
                 self.books.roll_over().await;
                 return Ok(Forced::default());
@@ -149,6 +153,13 @@ impl Case<'_> {
             sight
         );
         prop_assert_eq!(sight.is_reduction, judgement.is_reduction);
+        let held = exposure(&self.seen, terms.account, terms.market, terms.side);
+        for (cap, seen) in assessment.caps().iter().zip(&sight.caps) {
+            prop_assert!(
+                cap.measure != Measure::Exposure || seen.before == held,
+                "{cap:?}: {seen:?}, {held}"
+            );
+        }
         let is_approved = matches!(assessment.decide((), &sight), Decision::Approved(..));
         prop_assert_eq!(is_approved, is_claimed, "rules and store differ");
         if !is_claimed {

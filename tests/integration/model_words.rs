@@ -262,6 +262,8 @@ pub fn any_told() -> impl Strategy<Value = Told> {
 #[derive(Debug, Clone)]
 pub enum Step {
     Claim(Terms),
+    /// As many lots as the position's cap lets pass, or one more.
+    ClaimToTheBrim(Terms, i64),
     /// The id of an order once more: known, or free again.
     ClaimAgain(usize),
     Tell(usize, Told),
@@ -279,7 +281,8 @@ pub enum Step {
 pub fn any_step() -> impl Strategy<Value = Step> {
     let order = || 0_usize..64;
     prop_oneof![
-        24 => any_terms().prop_map(Step::Claim),
+        20 => any_terms().prop_map(Step::Claim),
+        6 => (any_terms(), 0_i64..2).prop_map(|(terms, beyond)| Step::ClaimToTheBrim(terms, beyond)),
         3 => order().prop_map(Step::ClaimAgain),
         40 => (order(), any_told()).prop_map(|(order, told)| Step::Tell(order, told)),
         3 => order().prop_map(Step::SettleAgain),
