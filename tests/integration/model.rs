@@ -151,8 +151,9 @@ impl Placed {
             (Life::Claimed | Life::Unknown, Word::Working) => Some(Life::Working),
             (Life::Ended | Life::Rejected, _) => None,
             (_, Word::Cancelled | Word::Expired) => Some(Life::Ended),
-            // What has been traded was not refused: such a word is an old one.
+            // What has been traded was not refused: the venue does not go on with the rest.
             (_, Word::Rejected) if self.trades.is_empty() => Some(Life::Rejected),
+            (_, Word::Rejected) => Some(Life::Ended),
             _ => None,
         };
         let rest = self.rest();
@@ -160,15 +161,15 @@ impl Placed {
             self.life = next;
             is_news = true;
         }
-        if !is_news {
-            return None;
-        }
         if !self.is_open() && (next.is_some() || message.counted.is_some()) {
             // What the venue counts and has not told stays held; what was given back once is not taken again.
             let untold = message.counted.map_or(0, |counted| counted - self.booked());
-            self.untold = untold.clamp(0, rest);
+            let untold = untold.clamp(0, rest);
+            // Another count is news, where it gives something back.
+            is_news |= untold != rest;
+            self.untold = untold;
         }
-        Some(heard)
+        is_news.then_some(heard)
     }
 
     fn book(&mut self, trade: Trade, heard: &mut Heard) {
