@@ -38,6 +38,14 @@ impl Rig {
         worker.wait_ready(SOON).await;
         worker
     }
+
+    /// Starts a worker process with all the settings, which it reads from this file.
+    pub async fn worker_process_of(&self, settings: &std::path::Path) -> RouterProcess {
+        std::fs::write(settings, toml::to_string(&self.settings).unwrap()).unwrap();
+        let mut worker = RouterProcess::start(&["worker", "--config", settings.to_str().unwrap()], Vec::new());
+        worker.wait_ready(SOON).await;
+        worker
+    }
 }
 
 /// Waits until an order has one final report on the journal, and checks that it was executed once.

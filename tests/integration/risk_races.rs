@@ -1,4 +1,4 @@
-//! Every capped counter raced for by two workers: never above its cap, and never below what fits.
+//! Every capped counter raced for by two worker processes: never above its cap, and never below what fits.
 
 #![allow(
     clippy::unwrap_used,
@@ -120,7 +120,9 @@ async fn run(race_for: &Race) {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     (race_for.set)(&mut rig.settings);
-    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    let directory = tempfile::tempdir().unwrap();
+    let files = ["one.toml", "two.toml"].map(|name| directory.path().join(name));
+    let (mut one, mut two) = tokio::join!(rig.worker_process_of(&files[0]), rig.worker_process_of(&files[1]));
     let client = rig.caller().await;
     let (reports, codes) = race(&client, (0..ORDERS).map(race_for.body).collect()).await;
     assert_eq!(reports.len(), race_for.fits, "{}", race_for.name);
@@ -132,11 +134,13 @@ async fn run(race_for: &Race) {
     );
     assert_eq!(codes, vec![race_for.code; ORDERS - race_for.fits], "{}", race_for.name);
     rig.quiet().await;
-    tokio::join!(one.drain(SOON), two.drain(SOON));
+    for worker in [&mut one, &mut two] {
+        assert!(worker.terminate(SOON).await.success());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_workers_race_for_every_capped_counter_and_none_is_passed_or_left_unused() {
+async fn two_worker_processes_race_for_every_capped_counter_and_none_is_passed_or_left_unused() {
     for race_for in RACES {
         run(race_for).await;
     }
