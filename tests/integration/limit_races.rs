@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use order_router::config::Settings;
 use order_router::config::accounts::AccountSettings;
 use order_router::config::brokers::RestFill;
+use order_router::domain::reason::ReasonCode;
 use order_router::domain::terms::OrderStatus;
 use order_router::fault::Code;
 
@@ -221,6 +222,46 @@ async fn fees_in_the_traded_asset_leave_less_to_sell_and_those_in_money_are_a_lo
     assert_eq!(
         client.report(&reducing("all", "0.09989")).await.status,
         OrderStatus::Filled
+    );
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_beyond_its_own_rate_takes_nothing_of_its_brokers() {
+    let mut rig = Rig::start().await;
+    rig.settings.risk.orders_per_second_and_account = 2;
+    rig.settings.risk.orders_per_second_and_broker = 20;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let greedy = |n: usize| intent(&format!("g{n}"), &[("account_id", "\"greedy\"")]);
+    race(&client, (0..60).map(greedy).collect()).await;
+    assert_eq!(client.report(&plain(0)).await.status, OrderStatus::Filled);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_was_routed_can_be_cancelled_while_a_dry_run_is_in_force() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client.report(&ibkr("open", &[])).await;
+    let rehearsal = r#"{"mode":"dry_run","actor":"test","reason":"a rehearsal"}"#;
+    client.call("router.state.set", rehearsal).await.unwrap();
+    let told = client.report(&intent("dry", &[])).await;
+    let reason = told.reason.as_ref().map(|reason| reason.code);
+    assert_eq!(
+        (told.status, reason),
+        (OrderStatus::Cancelled, Some(ReasonCode::DryRun))
+    );
+    let open = r#"{"client_order_id":"open"}"#;
+    assert_eq!(
+        client.order("get", "ibkr", open).await.unwrap().status,
+        OrderStatus::PartiallyFilled
+    );
+    assert_eq!(
+        client.order("cancel", "ibkr", open).await.unwrap().status,
+        OrderStatus::Cancelled
     );
     worker.drain(SOON).await;
 }
