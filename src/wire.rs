@@ -12,6 +12,7 @@ pub mod intent;
 pub mod latch;
 pub mod number;
 pub mod object;
+pub mod order_record;
 pub mod order_reference;
 pub mod problem;
 pub mod quote;
