@@ -8,8 +8,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::alerts::{AlertFeed, Followed};
 use crate::bus::connection::Bus;
+use crate::bus::feed::{Feed, Followed, Start};
+use crate::bus::subjects;
 use crate::domain::signal::Level;
 use crate::wire::signal::RiskSignal;
 
@@ -112,7 +113,7 @@ impl Alerts {
 
 /// Follows the stream until it is stopped.
 pub(super) async fn follow(alerts: Arc<Alerts>, bus: Bus, stop: CancellationToken) {
-    let mut feed = AlertFeed::new(bus, MAX_ALERTS as u64);
+    let mut feed = Feed::new(bus, subjects::STREAM_ALERTS, Start::Last(MAX_ALERTS as u64));
     let mut told = String::new();
     loop {
         let followed = tokio::select! {
@@ -120,7 +121,7 @@ pub(super) async fn follow(alerts: Arc<Alerts>, bus: Bus, stop: CancellationToke
             followed = feed.next() => followed,
         };
         match followed {
-            Ok(Followed::Begun) => alerts.begin(),
+            Ok(Followed::Begun(_)) => alerts.begin(),
             Ok(Followed::Entry(entry)) => alerts.add(entry.body),
             Ok(Followed::CaughtUp) => {
                 told.clear();

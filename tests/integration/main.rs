@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod bus_client;
+mod bus_feed;
 mod bus_fixture;
 mod bus_journal;
 mod bus_queue;
