@@ -15,6 +15,7 @@ pub mod instrument;
 pub mod intent;
 pub mod metadata;
 pub mod money;
+pub mod note;
 pub mod order;
 pub mod quantity;
 pub mod quote;

@@ -10,6 +10,7 @@ pub mod dead_letter;
 pub mod grammar;
 pub mod intent;
 pub mod latch;
+pub mod note;
 pub mod number;
 pub mod object;
 pub mod order_record;

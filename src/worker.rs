@@ -23,6 +23,7 @@ pub mod known;
 pub mod limits;
 pub mod locks;
 pub mod lookup;
+pub mod notes;
 pub mod orders;
 pub mod pipeline;
 pub mod prices;

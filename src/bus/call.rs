@@ -17,6 +17,8 @@ pub enum Endpoint {
     Cancel,
     /// Cancels every order of an account, or of one symbol of it.
     CancelAll,
+    /// Notes something on an order.
+    Note,
     /// Reads mode, trading state and limits.
     StateGet,
     /// Changes mode, trading state and limits.
@@ -35,11 +37,12 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint of the service.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Submit,
         Self::Get,
         Self::Cancel,
         Self::CancelAll,
+        Self::Note,
         Self::StateGet,
         Self::StateSet,
         Self::LocksList,
@@ -56,6 +59,7 @@ impl Endpoint {
             Self::Get => "get",
             Self::Cancel => "cancel",
             Self::CancelAll => "cancel_all",
+            Self::Note => "note",
             Self::StateGet => "state_get",
             Self::StateSet => "state_set",
             Self::LocksList => "locks_list",
@@ -73,6 +77,7 @@ impl Endpoint {
             Self::Get => subjects::GET_ALL,
             Self::Cancel => subjects::CANCEL_ALL_OF_ONE,
             Self::CancelAll => subjects::CANCEL_ALL_ALL,
+            Self::Note => subjects::NOTE_ALL,
             Self::StateGet => subjects::STATE_GET,
             Self::StateSet => subjects::STATE_SET,
             Self::LocksList => subjects::LOCKS_LIST,

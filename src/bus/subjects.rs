@@ -52,11 +52,15 @@ pub const GET_ALL: &str = "orders.get.*.*";
 pub const CANCEL_ALL_OF_ONE: &str = "orders.cancel.*.*";
 /// See [`SUBMIT_ALL`].
 pub const CANCEL_ALL_ALL: &str = "orders.cancel_all.*.*";
+/// See [`SUBMIT_ALL`].
+pub const NOTE_ALL: &str = "orders.note.*.*";
 
 /// The kind of event that tells of a change of the state.
 pub const STATE_EVENT: &str = "state";
 /// The kind of event that tells of a lock that was closed or lifted.
 pub const LOCK_EVENT: &str = "lock";
+/// The kind of event that tells of a note on an order.
+pub const NOTE_EVENT: &str = "note";
 
 /// Why an intent that was delivered too often is dead.
 pub const DEAD_MAX_DELIVER: &str = "max_deliver";
@@ -114,6 +118,11 @@ pub fn cancel(broker: &BrokerId, account: &AccountId) -> String {
 /// Returns the request subject that cancels every order.
 pub fn cancel_all(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.cancel_all.{broker}.{account}")
+}
+
+/// Returns the request subject that notes something on an order.
+pub fn note(broker: &BrokerId, account: &AccountId) -> String {
+    format!("orders.note.{broker}.{account}")
 }
 
 /// Returns the journal's subject of an account's reports.

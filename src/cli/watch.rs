@@ -1,4 +1,4 @@
-//! `watch`: reports, alerts, and changes of the state and of locks as they happen.
+//! `watch`: reports, alerts, notes, and changes of the state and of locks as they happen.
 
 use clap::Args;
 use futures_util::{Stream, StreamExt, stream};
@@ -16,6 +16,7 @@ use crate::bus::connection::{Patience, connect};
 use crate::bus::subjects;
 use crate::domain::id::AccountId;
 use crate::wire::latch::{LockChange, LockEvent};
+use crate::wire::note::NoteEvent;
 use crate::wire::report::ExecutionReport;
 use crate::wire::signal::RiskSignal;
 use crate::wire::state::StateEvent;
@@ -118,7 +119,7 @@ fn text(happened: Happened, received: &Received) -> String {
     read.unwrap_or_else(|_| format!("not read: {}", plain(&String::from_utf8_lossy(body))))
 }
 
-/// Tells of a change of the state or of a lock; other events are shown as they are.
+/// Tells of a change of the state or of a lock, or of a note; other events are shown as they are.
 fn event(received: &Received) -> String {
     let body = &received.body;
     let kind = received.subject.split('.').nth(2).unwrap_or_default();
@@ -127,6 +128,7 @@ fn event(received: &Received) -> String {
             .ok()
             .map(|event| state(&event)),
         subjects::LOCK_EVENT => serde_json::from_slice::<LockEvent>(body).ok().map(|event| lock(&event)),
+        subjects::NOTE_EVENT => NoteEvent::decode(body).ok().map(|event| note(&event)),
         _ => None,
     };
     plain(&line.unwrap_or_else(|| format!("{kind} {}", String::from_utf8_lossy(body))))
@@ -165,6 +167,19 @@ fn lock(event: &LockEvent) -> String {
         ..
     } = event;
     format!("{timestamp} {what} {}; by {actor}: {reason}", lock.latch_id)
+}
+
+fn note(event: &NoteEvent) -> String {
+    let NoteEvent {
+        timestamp,
+        order_id,
+        account_id,
+        actor,
+        ..
+    } = event;
+    let tags: String = event.tags.iter().map(|tag| format!(" [{tag}]")).collect();
+    let text = event.notes.as_ref().map_or_else(String::new, |text| format!(" {text}"));
+    format!("{timestamp} note {account_id} {order_id}:{text}{tags}; by {actor}")
 }
 
 fn alert(signal: &RiskSignal) -> String {
@@ -224,6 +239,14 @@ mod tests {
                 r#"{"version":2,"trading_state":"halted","actor":"mira","reason":"news","timestamp":"2026-03-02T09:00:00Z"}"#
             ),
             "2026-03-02T09:00:00.000000Z state 2: trading state halted; by mira: news"
+        );
+        assert_eq!(
+            event(
+                &subjects::event(subjects::NOTE_EVENT, None),
+                r#"{"note_id":"0195561f-2a00-7c3e-9d1b-2f4a6c8e0d12","order_id":"BN-1","account_id":"fund-7","broker":"binance",
+                    "notes":"late\nagain","tags":["desk:7"],"actor":"mira","timestamp":"2026-03-02T09:00:00Z"}"#
+            ),
+            "2026-03-02T09:00:00.000000Z note fund-7 BN-1: late?again [desk:7]; by mira"
         );
         assert_eq!(event(&subjects::event("day", None), "{}\n"), "day {}?");
     }

@@ -18,6 +18,8 @@ pub const ADJUSTMENT_ID: &str = "^[!-~]{1,64}$";
 pub const ORDER_ID: &str = "^[A-Za-z0-9_-]{1,36}$";
 /// A tag, or a note of an operator: no control characters.
 pub const PLAIN_TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+/// A note on an order: of the control characters the line feed alone.
+pub const NOTE: &str = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$";
 /// RFC 3339 with any offset.
 const TIMESTAMP: &str =
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";

@@ -182,7 +182,11 @@ fn decode_fields(
     })
 }
 
-fn decode_tags(object: &mut Object<'_>) -> Result<Vec<Tag>, Fault> {
+/// Takes the tags of an intent or of a note.
+///
+/// # Errors
+/// `invalid_field` when they are too many, or one of them is no tag.
+pub(super) fn decode_tags(object: &mut Object<'_>) -> Result<Vec<Tag>, Fault> {
     let texts = object
         .optional::<Vec<String>>("tags", "must be an array of strings")?
         .unwrap_or_default();

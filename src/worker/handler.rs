@@ -1,7 +1,7 @@
 //! From a call on the bus to the step that answers it.
 
 use super::router::Router;
-use super::{adjust, locks, orders, pipeline, state, stop_point};
+use super::{adjust, locks, notes, orders, pipeline, state, stop_point};
 use crate::bus::call::{Answer, Call, Endpoint, Handler};
 use crate::fault::Fault;
 
@@ -12,6 +12,7 @@ impl Handler for Router {
             Endpoint::Get => orders::get(self, &call).await,
             Endpoint::Cancel => orders::cancel(self, &call).await,
             Endpoint::CancelAll => orders::cancel_all(self, &call).await,
+            Endpoint::Note => notes::note(self, &call).await,
             Endpoint::StateGet => state::get(self).await,
             Endpoint::StateSet => state::set(self, &call).await,
             Endpoint::LocksList => locks::list(self).await,

@@ -39,7 +39,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    fn of(router: &Router, call: &Call) -> Result<Self, Fault> {
+    pub(super) fn of(router: &Router, call: &Call) -> Result<Self, Fault> {
         let broker = BrokerId::new(call.broker.as_deref().unwrap_or_default());
         let broker = broker.map_err(|rule| Fault::field(Code::InvalidField, "broker", rule))?;
         if !router.brokers.contains_key(&broker) {

@@ -12,6 +12,7 @@ use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::{MissingId, decode};
 use order_router::wire::latch::{Lock, LockEvent, LocksAnswer, decode_lift, decode_set};
+use order_router::wire::note::{NoteEvent, decode_note};
 use order_router::wire::order_reference::{CancelAllAnswer, decode_cancel_all, decode_order};
 use order_router::wire::problem::Problem;
 use order_router::wire::quote::decode_quote;
@@ -101,6 +102,7 @@ fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Faul
         "lock-lift-request" => decode_lift(body).map(|_| ()),
         "lock-set-request" => decode_set(body).map(|_| ()),
         "market-quote" => decode_quote(body).map(|_| ()),
+        "note-request" => decode_note(body).map(|_| ()),
         "order-reference" => decode_order(body).map(|_| ()),
         "cancel-all-request" => decode_cancel_all(body).map(|_| ()),
         "state-change-request" => decode_change(body).map(|_| ()),
@@ -124,6 +126,7 @@ fn written_again(schema: &str, body: &[u8]) -> Option<String> {
         "lock" => again::<Lock>(body),
         "lock-event" => again::<LockEvent>(body),
         "locks" => again::<LocksAnswer>(body),
+        "note-event" => again::<NoteEvent>(body),
         "problem" => again::<Problem>(body),
         "risk-signal" => again::<RiskSignal>(body),
         "router-state" => again::<RouterState>(body),

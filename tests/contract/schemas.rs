@@ -6,6 +6,7 @@ use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::ExecutionIntent;
 use order_router::wire::latch::{Lock, LockEvent, LockLiftRequest, LockSetRequest, LocksAnswer};
+use order_router::wire::note::{NoteEvent, NoteRequest};
 use order_router::wire::order_reference::{CancelAllAnswer, CancelAllRequest, OrderReference};
 use order_router::wire::problem::Problem;
 use order_router::wire::quote::MarketQuote;
@@ -49,6 +50,8 @@ pub fn all() -> Vec<(&'static str, String)> {
         one::<LockSetRequest>("lock-set-request"),
         one::<LocksAnswer>("locks"),
         one::<MarketQuote>("market-quote"),
+        one::<NoteEvent>("note-event"),
+        one::<NoteRequest>("note-request"),
         one::<OrderReference>("order-reference"),
         one::<Problem>("problem"),
         one::<RiskSignal>("risk-signal"),

@@ -10,9 +10,11 @@ use std::process::Output;
 
 use order_router::bus::subjects;
 use order_router::config::nats::Secret;
+use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::terms::{Mode, OrderStatus, TradingState};
 use order_router::domain::time::Timestamp;
 use order_router::sidecar::Sidecar;
+use order_router::wire::note::NoteEvent;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::state::RouterState;
 use order_router::worker::Worker;
@@ -102,6 +104,25 @@ async fn locks_and_the_kill_switch(nats: &NatsServer) {
     );
 }
 
+/// The sidecar notes something on an order through a worker, and does not write the journal itself.
+async fn notes_are_for_the_sidecar(nats: &NatsServer) {
+    let options = async_nats::ConnectOptions::with_user_and_password("sidecar".to_owned(), "sidecar-test".to_owned());
+    let bus = options.connect(nats.url()).await.unwrap();
+    let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("default").unwrap());
+    let note = r#"{"order_id": "BN-1", "notes": "late", "actor": "test"}"#;
+    let noted = tokio::time::timeout(SOON, bus.request(subjects::note(&broker, &account), note.into())).await;
+    let noted = NoteEvent::decode(&noted.unwrap().unwrap().payload).unwrap();
+    let subject = subjects::event(subjects::NOTE_EVENT, Some(&account));
+    bus.publish(subject.clone(), noted.encode().into()).await.unwrap();
+    bus.flush().await.unwrap();
+    poll::until(SOON, "the server refuses the event", async || {
+        nats.log_text()
+            .lines()
+            .any(|line| line.contains("Violation") && line.contains("sidecar") && line.contains(&subject))
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_can_do_what_it_needs_and_not_more() {
     let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
@@ -158,6 +179,7 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
         (booked["adjustment_id"].as_str(), booked["cash"].as_i64()),
         (Some("d1"), Some(5))
     );
+    notes_are_for_the_sidecar(&nats).await;
     locks_and_the_kill_switch(&nats).await;
     let checked = command(&nats, "operator", &["topology", "--check"]).await;
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));

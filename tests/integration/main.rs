@@ -44,6 +44,7 @@ mod worker_guards;
 mod worker_halt;
 mod worker_laws;
 mod worker_locks;
+mod worker_notes;
 mod worker_orders;
 mod worker_sending;
 mod worker_state;

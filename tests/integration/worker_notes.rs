@@ -1,0 +1,168 @@
+//! Notes on orders: on the journal before they are told, once per id, and nothing to the store.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::time::Duration;
+
+use order_router::bus::client::{CallError, Reply};
+use order_router::bus::journal::Stored;
+use order_router::bus::subjects;
+use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::time::Timestamp;
+use order_router::fault::{Code, Fault};
+use order_router::wire::note::NoteEvent;
+use serde_json::{Value, json};
+
+use crate::rig::{Client, Rig, SOON, intent};
+use crate::support::poll;
+
+const NOTE_ID: &str = "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d13";
+
+async fn noted(client: &Client, broker: &str, body: &Value) -> Result<Reply, CallError> {
+    let (broker, account) = (BrokerId::new(broker).unwrap(), AccountId::new("fund").unwrap());
+    let deadline = Timestamp::now().after(Duration::from_secs(10));
+    let body = body.to_string().into();
+    client
+        .caller
+        .request(&subjects::note(&broker, &account), body, deadline)
+        .await
+}
+
+async fn fault(client: &Client, broker: &str, body: &Value) -> Fault {
+    match noted(client, broker, body).await {
+        Err(CallError::Fault(fault)) => fault,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+async fn journaled(client: &Client) -> Vec<Stored> {
+    let mut entries = client.journal().await;
+    entries.retain(|entry| subjects::event_kind(&entry.subject) == Some(subjects::NOTE_EVENT));
+    entries
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_is_on_the_journal_once_and_told_from_there() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let report = client.report(&intent("n1", &[("account_id", "\"fund\"")])).await;
+    rig.quiet().await;
+    let store = rig.store().await;
+
+    let body = json!({"note_id": NOTE_ID, "order_id": report.order_id, "notes": "two\nlines", "tags": ["Late"],
+        "actor": "mira"});
+    let reply = noted(&client, "binance", &body).await.unwrap();
+    let event = NoteEvent::decode(&reply.body).unwrap();
+    assert_eq!(
+        (
+            event.order_id.as_str(),
+            event.account_id.as_str(),
+            event.broker.as_str()
+        ),
+        (report.order_id.as_str(), "fund", "binance")
+    );
+    assert_eq!(
+        (event.notes.as_deref(), event.tags.as_slice(), event.actor.as_str()),
+        (Some("two\nlines"), ["Late".to_owned()].as_slice(), "mira")
+    );
+    assert!(!reply.replayed);
+    let [entry] = journaled(&client).await.try_into().unwrap();
+    assert_eq!(entry.subject, "orders.events.note.fund");
+    assert_eq!(
+        (entry.body.to_vec(), Some(entry.sequence)),
+        (reply.body.clone(), reply.journal_sequence)
+    );
+
+    // The same again is the same answer, the moment it was noted at included, and stands there once.
+    let again = noted(&client, "binance", &body).await.unwrap();
+    assert_eq!(
+        (&again.body, again.journal_sequence),
+        (&reply.body, reply.journal_sequence)
+    );
+    assert!(again.replayed);
+    assert_eq!(journaled(&client).await.len(), 1);
+
+    // Something else under the id stands behind it: whoever reads the journal counts the first. An id is assigned where
+    // there is none, and of an order nobody knows a note is kept all the same.
+    let other = json!({"note_id": NOTE_ID, "order_id": report.order_id, "tags": ["other"], "actor": "mira"});
+    assert!(noted(&client, "binance", &other).await.unwrap().journal_sequence > reply.journal_sequence);
+    let unknown = json!({"order_id": "IB-0", "tags": ["other"], "actor": "mira"});
+    let assigned = NoteEvent::decode(&noted(&client, "ibkr", &unknown).await.unwrap().body).unwrap();
+    assert_eq!((assigned.note_id.get_version_num(), assigned.notes), (7, None));
+    assert_eq!(journaled(&client).await.len(), 3);
+    assert_eq!(rig.store().await, store);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_note_or_has_no_room_is_refused_by_name() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let nothing = json!({"note_id": NOTE_ID, "order_id": "BN-1", "actor": "mira"});
+    let refused = fault(&client, "binance", &nothing).await;
+    assert_eq!(
+        (refused.code, refused.field.as_deref()),
+        (Code::InvalidField, Some("notes"))
+    );
+    let whole = json!({"note_id": NOTE_ID, "order_id": "BN-1", "notes": "x", "actor": "mira"});
+    let refused = fault(&client, "nobody", &whole).await;
+    assert_eq!(
+        (refused.code, refused.field.as_deref()),
+        (Code::UnknownBroker, Some("broker"))
+    );
+
+    let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("fund").unwrap());
+    let (subject, past) = (subjects::note(&broker, &account), Timestamp::now());
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let late = client
+        .caller
+        .request_for(SOON, &subject, whole.to_string().into(), past, trace)
+        .await;
+    assert!(
+        matches!(late, Err(CallError::Fault(ref fault)) if fault.code == Code::IntentExpired),
+        "{late:?}"
+    );
+
+    // The heartbeat looks at the journal again and again, and opens what it finds open.
+    let refused = poll::eventually(SOON, "the journal takes nothing more", async || {
+        worker.router().room.close();
+        match noted(&client, "binance", &whole).await {
+            Err(CallError::Fault(fault)) => Some(fault),
+            _ => None,
+        }
+    })
+    .await;
+    assert_eq!(refused.code, Code::PersistenceFailed);
+    assert_eq!(refused.metadata.text("note_id"), Some(NOTE_ID));
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_made_anew_passes_over_notes() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let body = intent("h1", &[("account_id", "\"fund\"")]);
+    let report = client.report(&body).await;
+    let note = json!({"order_id": report.order_id, "notes": "x", "actor": "mira"});
+    noted(&client, "binance", &note).await.unwrap();
+    client.report(&intent("h2", &[("account_id", "\"fund\"")])).await;
+    rig.quiet().await;
+    let position = || rig.sum("sums:paper:fund:binance.spot:BTCUSDT", "position");
+    assert_eq!(position().await, 200);
+    let mut connection = rig.redis.connection().await;
+    redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.unwrap();
+    let again = poll::eventually(SOON, "the order is known again", async || {
+        client.submit(&body).await.ok()
+    })
+    .await;
+    assert!(again.replayed);
+    assert_eq!(position().await, 200);
+    worker.drain(SOON).await;
+}
