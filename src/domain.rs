@@ -4,6 +4,7 @@
 //! none. This room imports nothing of the crate.
 
 pub mod adjustment;
+pub mod average_cost;
 pub mod calendar;
 pub mod control;
 pub mod day;
