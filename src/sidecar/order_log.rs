@@ -14,6 +14,7 @@ mod follow;
 mod index;
 mod labels;
 mod load;
+mod positions;
 mod projection;
 mod read;
 mod schema;
@@ -33,11 +34,14 @@ use tokio_util::task::TaskTracker;
 
 pub use alerts::AlertFilter;
 pub use filter::Filter;
+pub use positions::PositionRow;
 pub use projection::{MAX_NOTES_BYTES, MAX_ORDER_TAGS};
 pub use read::Window;
 pub use status::{Standing, Status};
 
 use crate::bus::connection::Bus;
+use crate::domain::id::AccountId;
+use crate::domain::terms::Mode;
 use crate::fault::{Code, Fault};
 use crate::wire::order_record::{ExecutionRecord, OrderRecord};
 use index::{Change, Index};
@@ -83,6 +87,15 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// How many the filter takes.
     pub total: u64,
+}
+
+/// Positions of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Positions {
+    /// What is held, or was.
+    pub rows: Vec<PositionRow>,
+    /// The mode in force: the one that operators have set last, or else the one every router starts in.
+    pub mode: Mode,
 }
 
 impl OrderLog {
@@ -171,6 +184,20 @@ impl OrderLog {
     pub async fn alerts(&self, filter: AlertFilter, limit: u64, until: Instant) -> Result<Vec<u8>, Fault> {
         let list = move |(), connection: &Connection| alerts::list(connection, &filter, limit);
         self.read(until, |_, _| Ok(()), list).await
+    }
+
+    /// Returns the positions of an account, or of every one, in a mode or in all; those that are flat, too.
+    ///
+    /// # Errors
+    /// See [`OrderLog::read`].
+    pub async fn positions(&self, account: Option<AccountId>, until: Instant) -> Result<Positions, Fault> {
+        let rows = move |(), connection: &Connection| {
+            Ok(Positions {
+                rows: positions::list(connection, account.as_ref())?,
+                mode: positions::mode(connection)?,
+            })
+        };
+        self.read(until, |_, _| Ok(()), rows).await
     }
 
     /// Reads: first what the index and the file say together, then what the file says of the same moment.

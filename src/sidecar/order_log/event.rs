@@ -102,8 +102,6 @@ pub(super) struct Settlement {
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Moves {
-    /// In lots.
-    pub(super) position: i64,
     /// In millionths of the base currency.
     pub(super) fees: i64,
     /// In units of 1e-8 of the base asset.

@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::event::{Entry, Event, Report, Submission};
 use super::index::{Change, MAX_ENTRIES};
 use super::labels::Labels;
+use super::positions::Positions;
 use super::read::{Json, Word};
+use crate::domain::decimal::Decimal;
 use crate::domain::terms::{Mode, OrderStatus};
 use crate::domain::time::Timestamp;
 use crate::wire::adjustment::AdjustmentEvent;
@@ -46,6 +48,7 @@ const EXECUTION_IS_KNOWN: &str = "SELECT 1 FROM executions WHERE order_ordinal =
 pub(super) struct Projection<'a> {
     pub(super) connection: &'a Connection,
     pub(super) labels: &'a mut Labels,
+    pub(super) positions: &'a mut Positions,
     /// How many orders and executions there are, those of this transaction included.
     pub(super) orders: u32,
     pub(super) executions: u32,
@@ -306,8 +309,9 @@ impl Projection<'_> {
                 order: known.ordinal,
                 executed_at: fill.timestamp.microseconds(),
             });
+            self.positions.trade(self.connection, report, fill)?;
         }
-        Ok(())
+        self.positions.pay_fees(self.connection, report)
     }
 
     fn unknown_fills<'r>(&self, report: &'r Report, known: &Known) -> rusqlite::Result<Vec<&'r ReportedFill>> {
@@ -371,13 +375,15 @@ impl Projection<'_> {
         Ok(())
     }
 
+    /// Books an adjustment of a position: of two events for one id the first counts.
     fn adjustment(&mut self, event: &AdjustmentEvent) -> rusqlite::Result<()> {
-        let mut statement = self
+        let mut remember = self
             .connection
             .prepare_cached("INSERT OR IGNORE INTO adjustments VALUES (?1)")?;
-        let is_first = statement.execute([&event.adjustment_id])? > 0;
-        let _ = is_first;
-        Ok(())
+        if remember.execute([&event.adjustment_id])? == 0 {
+            return Ok(());
+        }
+        self.positions.adjust(self.connection, event)
     }
 
     fn state(&mut self, version: u64, mode: Option<Mode>) -> rusqlite::Result<()> {
@@ -392,7 +398,7 @@ impl Projection<'_> {
 
 /// Whether these fills make what was filled before what is filled now.
 fn adds_up(report: &Report, known: &Known, fills: &[&ReportedFill]) -> bool {
-    let Ok(before) = known.filled_quantity.parse::<crate::domain::decimal::Decimal>() else {
+    let Ok(before) = known.filled_quantity.parse::<Decimal>() else {
         return false;
     };
     let sum = fills.iter().try_fold(before, |sum, fill| sum.exact_add(fill.quantity));

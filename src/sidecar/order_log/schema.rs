@@ -26,7 +26,7 @@ const READER_CACHE_KIB: i64 = 8 * 1_024;
 /// | `executions` | every fill, by its place among the fills, from 0; `id` is the sequence of its event × 4096 + its index there |
 /// | `labels`, `label_orders` | each tag in lower case, how many orders have it, and which |
 /// | `notes` | which notes are in `orders` already |
-/// | `positions` | per mode, account, venue and symbol: what is held and what it cost |
+/// | `positions` | per mode, account, venue and symbol: a book of what is held and what it cost, as whole numbers in texts; `is_whole` is 0 once something could not be counted exactly |
 /// | `adjustments` | which adjustments are in `positions` already |
 /// | `state` | what operators have set last |
 /// | `alerts` | the stream of alerts, body by body |
@@ -55,8 +55,8 @@ CREATE TABLE label_orders (
 CREATE TABLE notes (note_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE positions (
     mode TEXT NOT NULL, account_id TEXT NOT NULL, venue TEXT NOT NULL, symbol TEXT NOT NULL, broker TEXT NOT NULL,
-    book TEXT NOT NULL, lot_size TEXT NOT NULL, base_rate TEXT NOT NULL,
-    PRIMARY KEY (mode, account_id, venue, symbol)
+    quantity TEXT NOT NULL, cost TEXT NOT NULL, realized TEXT NOT NULL, fees TEXT NOT NULL, lot_size TEXT NOT NULL,
+    base_rate TEXT NOT NULL, base_asset TEXT, is_whole INTEGER NOT NULL, PRIMARY KEY (mode, account_id, venue, symbol)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE adjustments (adjustment_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, mode TEXT) STRICT;

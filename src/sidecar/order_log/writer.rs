@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::event::Entry;
 use super::index::{Change, Index};
 use super::labels::Labels;
+use super::positions::Positions;
 use super::projection::Projection;
 use super::schema::{is_broken, open_to_write};
 use super::{Shared, alerts, load};
@@ -69,6 +70,7 @@ impl WriteError {
 pub(super) struct Writer {
     connection: Connection,
     labels: Labels,
+    positions: Positions,
     journal: Option<Applied>,
     alerts: Option<Applied>,
     /// Tells the file we have from another one that has come to stand in its place.
@@ -100,6 +102,7 @@ impl Writer {
         Ok(Self {
             connection,
             labels: Labels::default(),
+            positions: Positions::default(),
             journal,
             alerts,
             inode: metadata.ino(),
@@ -147,6 +150,7 @@ impl Writer {
         let applied = self.apply_all(shared, entries);
         if applied.is_err() {
             self.labels.forget();
+            self.positions.forget();
         }
         applied?;
         self.since_checkpoint += entries.len();
@@ -164,6 +168,7 @@ impl Writer {
         let mut projection = Projection {
             connection: &transaction,
             labels: &mut self.labels,
+            positions: &mut self.positions,
             orders,
             executions,
             changes: Vec::new(),
@@ -186,6 +191,7 @@ impl Writer {
         }
         let changes: Vec<Change> = projection.changes;
         self.labels.write(&transaction)?;
+        self.positions.write(&transaction)?;
         for (source, applied) in [(Source::Journal, journal), (Source::Alerts, alerts)] {
             if let Some(applied) = applied {
                 write_progress(&transaction, source, applied)?;
