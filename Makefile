@@ -11,10 +11,10 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 # Arguments for `order-router dev` (make run) and for the tests' filter (make test).
 ARGS ?=
 
-.PHONY: help setup run test acceptance fmt lint
+.PHONY: help setup run test acceptance bench-order-log fmt lint
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 setup: ## get what is missing: nats-server, redis-server, Python packages
 	@deploy/setup.sh
@@ -28,6 +28,9 @@ test: setup ## run every test, against servers of their own: make test ARGS=name
 
 acceptance: setup ## the long checks, whole and in release: ten thousand intents through each door
 	cargo test --release --locked --test integration -- --ignored --nocapture acceptance
+
+bench-order-log: setup ## a million orders in the order log: rebuild and every filter; ORDERS=100000 for fewer
+	cargo test --release --locked --test integration -- --ignored --nocapture order_log_million
 
 fmt: ## format the sources
 	cargo fmt
