@@ -9,7 +9,7 @@
 //! 2. Describe it in the file of its noun in here: `Description::new`, then its parameters, its body, its answers with
 //!    examples, and the codes that are its own. `asks_worker` adds what comes with a request on the bus; the codes that
 //!    every operation has, or every operation with a body, a query or a key, come by themselves ([`problems`]).
-//! 3. Add its line to [`router`](super::router), and its path to the list of the test in [`document`].
+//! 3. Add its line to [`router`](super::router), and its path to the list in the tests of [`document`].
 //!
 //! The tests hold every example against its schema, and the property-based test sends what the schemas allow and what
 //! they forbid: a code, a status or a field that is missing here fails there.

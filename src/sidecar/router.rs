@@ -18,32 +18,22 @@ use crate::fault::{Code, Fault, quoted};
 pub(super) const LIVE: &str = "/health/live";
 
 /// Returns every operation: method, path, who may use it, its handler, and what it takes and answers.
+#[rustfmt::skip] // A line each, however long.
 pub(super) fn operations() -> Vec<Operation> {
     use Access::{ManageState, Open, Read, ReadOrRoute, RouteOrders};
-    let by_client_order_id = "/orders/by-client-id/{client_order_id}";
     vec![
-        get("/health", Open, health::health, service::health()),
-        get(LIVE, Open, health::live, service::live()),
-        get("/brokers", ReadOrRoute, brokers::list, service::brokers()),
         post("/orders", RouteOrders, submit::submit, orders::submit()),
-        get(
-            "/orders/{order_id}",
-            ReadOrRoute,
-            lookup::by_order_id,
-            orders::by_order_id(),
-        ),
-        get(
-            by_client_order_id,
-            ReadOrRoute,
-            lookup::by_client_order_id,
-            orders::by_client_order_id(),
-        ),
+        get("/orders/{order_id}", ReadOrRoute, lookup::by_order_id, orders::by_order_id()),
+        get("/orders/by-client-id/{client_order_id}", ReadOrRoute, lookup::by_client_order_id, orders::by_client_order_id()),
         post("/orders/{broker}/cancel", RouteOrders, cancel::cancel, orders::cancel()),
-        get("/state", ReadOrRoute, state::show, describe::state::show()),
-        put("/state", ManageState, state::change, describe::state::change()),
         get("/risk/alerts", Read, alerts::list, risk::alerts()),
         get("/risk/locks", Read, locks::list, risk::locks()),
         post("/risk/locks/{latch_id}/lift", ManageState, locks::lift, risk::lift()),
+        get("/state", ReadOrRoute, state::show, describe::state::show()),
+        put("/state", ManageState, state::change, describe::state::change()),
+        get("/brokers", ReadOrRoute, brokers::list, service::brokers()),
+        get("/health", Open, health::health, service::health()),
+        get(LIVE, Open, health::live, service::live()),
         get("/openapi.json", Open, docs::openapi, service::openapi()),
         get("/docs", Open, docs::page, service::page()),
         get("/docs/{file}", Open, docs::file, service::page_file()),

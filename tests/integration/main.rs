@@ -24,6 +24,7 @@ mod process_kill;
 mod published_examples;
 mod rest_alerts;
 mod rest_codes;
+mod rest_docs;
 mod rest_fixture;
 mod rest_http;
 mod rest_life;

@@ -74,11 +74,14 @@ fn tags(operations: &[Operation]) -> Vec<Value> {
 
 fn one(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let about = &operation.about;
-    let request_id = Parameter::request_id();
+    let mut common = vec![Parameter::request_id()];
+    if about.asks_worker {
+        common.extend([Parameter::deadline(), Parameter::traceparent()]);
+    }
     let parameters: Vec<Value> = about
         .parameters
         .iter()
-        .chain([&request_id])
+        .chain(&common)
         .map(|one| parameter(one, generator))
         .collect();
     let fields: Map<String, Value> = about
@@ -134,14 +137,17 @@ fn security(access: Access) -> Value {
 }
 
 fn parameter(parameter: &Parameter, generator: &mut SchemaGenerator) -> Value {
-    json!({
+    let mut value = json!({
         "name": parameter.name,
         "in": parameter.place.as_str(),
         "required": parameter.place == Place::Path,
         "description": parameter.text,
         "schema": (parameter.schema)(generator),
-        "example": json_of(parameter.example),
-    })
+    });
+    if let Some(text) = parameter.example {
+        value["example"] = json_of(text);
+    }
+    value
 }
 
 fn body(body: &Body, generator: &mut SchemaGenerator) -> Value {
@@ -207,3 +213,7 @@ fn link(link: &Link) -> (String, Value) {
 fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

@@ -133,6 +133,7 @@ pub(in crate::sidecar) struct Description {
     pub(super) answers: Vec<Answer>,
     pub(super) codes: Vec<Code>,
     pub(super) problem_fields: Vec<(&'static str, SchemaOf)>,
+    pub(super) asks_worker: bool,
     pub(super) takes_query: bool,
     pub(super) needs_place: bool,
 }
@@ -150,6 +151,7 @@ impl Description {
             answers: Vec::new(),
             codes: Vec::new(),
             problem_fields: Vec::new(),
+            asks_worker: false,
             takes_query: true,
             needs_place: true,
         }
@@ -180,17 +182,9 @@ impl Description {
     }
 
     /// Adds what comes with a request on the bus: its deadline and trace, and the codes of a worker that is out of reach.
-    pub(super) fn asks_worker(self) -> Self {
-        self.parameter(Parameter::deadline())
-            .parameter(Parameter::traceparent())
-            .codes(&[
-                Code::InvalidField,
-                Code::IntentExpired,
-                Code::PersistenceFailed,
-                Code::NoWorker,
-                Code::BusUnavailable,
-                Code::StoreUnavailable,
-            ])
+    pub(super) fn asks_worker(mut self) -> Self {
+        self.asks_worker = true;
+        self
     }
 
     /// Adds a field to its problem documents.

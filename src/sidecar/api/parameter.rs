@@ -35,26 +35,32 @@ pub(in crate::sidecar) struct Parameter {
     pub(super) text: &'static str,
     pub(super) schema: SchemaOf,
     /// JSON.
-    pub(super) example: &'static str,
+    pub(super) example: Option<&'static str>,
 }
 
 impl Parameter {
     /// Returns a segment of the path.
     pub(super) fn path(name: &'static str, text: &'static str, schema: SchemaOf, example: &'static str) -> Self {
-        Self::of(Place::Path, name, text, schema, example)
+        Self::of(Place::Path, name, text, schema, Some(example))
     }
 
     /// Returns a parameter of the query, which may be missing.
     pub(super) fn query(name: &'static str, text: &'static str, schema: SchemaOf, example: &'static str) -> Self {
-        Self::of(Place::Query, name, text, schema, example)
+        Self::of(Place::Query, name, text, schema, Some(example))
     }
 
     /// Returns a header, which may be missing.
-    pub(super) fn header(name: &'static str, text: &'static str, schema: SchemaOf, example: &'static str) -> Self {
-        Self::of(Place::Header, name, text, schema, example)
+    pub(super) fn header(name: &'static str, text: &'static str, schema: SchemaOf) -> Self {
+        Self::of(Place::Header, name, text, schema, None)
     }
 
-    fn of(place: Place, name: &'static str, text: &'static str, schema: SchemaOf, example: &'static str) -> Self {
+    fn of(
+        place: Place,
+        name: &'static str,
+        text: &'static str,
+        schema: SchemaOf,
+        example: Option<&'static str>,
+    ) -> Self {
         Self {
             place,
             name,
@@ -76,23 +82,22 @@ impl Parameter {
 
     /// Returns the deadline of a request.
     pub(super) fn deadline() -> Self {
-        let text = "Until when the request counts (RFC 3339): what reaches a worker later is refused with \
+        let text = "Until when the request counts, such as `2026-03-02T09:30:05Z` (RFC 3339): what reaches a worker later is refused with \
                     `intent_expired`. It can tighten the sidecar's own time limit, not loosen it.";
-        Self::header(DEADLINE, text, of::<TimestampInput>, r#""2099-01-01T00:00:00Z""#)
+        Self::header(DEADLINE, text, of::<TimestampInput>)
     }
 
     /// Returns the trace a request is part of.
     pub(super) fn traceparent() -> Self {
         let text = "The trace the request is part of (W3C Trace Context); one that is none counts as missing.";
-        let example = r#""00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01""#;
-        Self::header(TRACEPARENT, text, self::text, example)
+        Self::header(TRACEPARENT, text, self::text)
     }
 
     /// Returns the client's own id of a request.
     pub(super) fn request_id() -> Self {
         let text = "The client's own id of the request, which the answer and the sidecar's log repeat; one that is not \
                     1-64 printable ASCII characters without a space is replaced.";
-        Self::header("X-Request-Id", text, self::text, r#""rebalance-17""#)
+        Self::header("X-Request-Id", text, self::text)
     }
 }
 

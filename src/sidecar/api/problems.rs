@@ -15,6 +15,15 @@ const EVERY: &[Code] = &[Code::NotEntitled, Code::MethodNotAllowed];
 const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::RateLimited];
 /// The codes of operations that read their query: strictly.
 const WITH_QUERY: &[Code] = &[Code::Malformed, Code::InvalidField, Code::UnknownField];
+/// The codes of operations that put a request on the bus.
+const WITH_WORKER: &[Code] = &[
+    Code::InvalidField,
+    Code::IntentExpired,
+    Code::PersistenceFailed,
+    Code::NoWorker,
+    Code::BusUnavailable,
+    Code::StoreUnavailable,
+];
 /// The codes of operations with a body.
 const WITH_BODY: &[Code] = &[
     Code::Malformed,
@@ -31,6 +40,9 @@ impl Operation {
         if self.access != Access::Open {
             codes.extend(WITH_KEY);
         }
+        if self.about.asks_worker {
+            codes.extend(WITH_WORKER);
+        }
         if self.about.takes_query {
             codes.extend(WITH_QUERY);
         }
@@ -46,10 +58,10 @@ impl Operation {
     /// Returns an example of every problem it can end in, by status.
     fn problems(&self) -> BTreeMap<u16, Vec<Problem>> {
         let mut problems: BTreeMap<u16, Vec<Problem>> = BTreeMap::new();
-        let told = self.codes().into_iter().map(|code| {
-            let fault = Fault::new(code, format!("{}: a sentence that says what to do", code.title()));
-            Problem::from(&fault)
-        });
+        let told = self
+            .codes()
+            .into_iter()
+            .map(|code| Problem::from(&Fault::new(code, format!("{}.", code.title()))));
         for problem in told.chain([broken()]) {
             problems.entry(problem.status).or_default().push(problem);
         }

@@ -17,6 +17,9 @@ const PARTIALLY_FILLED: &str = published!("execution-report.partially_filled");
 const CANCELLED: &str = published!("execution-report.cancelled");
 const RECEIPT: &str = published!("execution-report.receipt");
 const REJECTED: &str = published!("execution-report.unfillable");
+/// Without an id, so that it is good more than once.
+const LIMIT: &str = r#"{"broker": "binance", "venue": "binance.spot", "symbol": "BTCUSDT", "side": "buy", "quantity": "0.01",
+    "order_type": "limit", "price": "30000", "time_in_force": "IOC", "tags": ["strategy:mean-reversion"]}"#;
 const ACCOUNT: &str = "The account the order is of; `default` unless given.";
 
 /// `POST /orders`.
@@ -29,16 +32,11 @@ pub(in crate::sidecar) fn submit() -> Description {
         "Names the order where the body does not: what a `client_order_id` may be, with or without quotation marks.";
     Description::new("submitOrder", Tag::Orders, "Submit an order", text)
         .asks_worker()
-        .parameter(Parameter::header(
-            "Idempotency-Key",
-            key,
-            idempotency_key,
-            r#""mean-reversion-000001""#,
-        ))
+        .parameter(Parameter::header("Idempotency-Key", key, idempotency_key))
         .body(
             Body::of::<ExecutionIntent>()
                 .example("market", published!("execution-intent.without_id"))
-                .example("limit", published!("execution-intent.limit")),
+                .example("limit", LIMIT),
         )
         .answer(
             Answer::json::<ExecutionReport>(200, "The id was known: the current report of its order. Nothing was sent.")

@@ -78,7 +78,7 @@ pub(in crate::sidecar) fn lift() -> Description {
             "latch_id",
             "The lock's name.",
             latch_id,
-            r#""paper.account.fund-7.max_daily_loss""#,
+            r#""paper.account.fund-7.operator""#,
         ))
         .body(Body::of::<LockLiftBody>().example("reviewed", r#"{"reason": "the algorithm has been looked at"}"#))
         .answer(Answer::json::<Lock>(200, "The lock as it was.").example("rule", published!("lock.rule")))
