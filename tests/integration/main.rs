@@ -29,6 +29,7 @@ mod rest_fixture;
 mod rest_http;
 mod rest_life;
 mod rest_orders;
+mod rest_properties;
 mod rig;
 mod store_fences;
 mod store_latches;
