@@ -20,6 +20,7 @@ mod model_markets;
 mod model_pure;
 mod model_store;
 mod model_words;
+mod order_log_failures;
 mod order_log_million;
 mod outliving_venue;
 mod process_kill;

@@ -16,7 +16,7 @@ use crate::rig::Rig;
 /// A whole router.
 pub struct Router {
     pub rig: Rig,
-    pub worker: Worker,
+    _worker: Worker,
     pub sidecar: Sidecar,
 }
 
@@ -31,7 +31,11 @@ impl Router {
         set(&mut rig);
         let worker = rig.worker().await;
         let sidecar = Sidecar::start(&rig.settings).await.unwrap();
-        Self { rig, worker, sidecar }
+        Self {
+            rig,
+            _worker: worker,
+            sidecar,
+        }
     }
 
     /// Starts another sidecar on the same bus, with an order log of its own.

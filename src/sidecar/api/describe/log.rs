@@ -35,7 +35,12 @@ pub(in crate::sidecar) fn executions() -> Description {
         all. `start` and `end` count for their own times, `status` and tags for their orders.";
     Description::new("listExecutions", Tag::Log, "List executions", text)
         .filtered()
-        .parameter(Parameter::query("order_id", "Of the order with this number alone.", number, "17"))
+        .parameter(Parameter::query(
+            "order_id",
+            "Of the order with this number alone.",
+            number,
+            "17",
+        ))
         .answer(Answer::json::<ExecutionPage>(200, "A page of the executions."))
         .codes(&[Code::StoreUnavailable, Code::BusUnavailable])
 }
@@ -59,10 +64,30 @@ impl Description {
         self.parameter(query("limit", "How many at most.", limit, "10"))
             .parameter(query("offset", "How many newer ones are passed over.", offset, "0"))
             .parameter(Parameter::account("Of this account alone."))
-            .parameter(query("symbol", "Of this symbol alone; it is normalised.", symbol, r#""BTCUSDT""#))
-            .parameter(query("start", "From then on, included.", of::<TimestampInput>, r#""2026-03-02T09:30:00Z""#))
-            .parameter(query("end", "Until then, included.", of::<TimestampInput>, r#""2036-03-02T09:30:00Z""#))
-            .parameter(query("tag", "With this tag, in upper or lower case.", of::<TagInput>, r#""reviewed""#))
+            .parameter(query(
+                "symbol",
+                "Of this symbol alone; it is normalised.",
+                symbol,
+                r#""BTCUSDT""#,
+            ))
+            .parameter(query(
+                "start",
+                "From then on, included.",
+                of::<TimestampInput>,
+                r#""2026-03-02T09:30:00Z""#,
+            ))
+            .parameter(query(
+                "end",
+                "Until then, included.",
+                of::<TimestampInput>,
+                r#""2036-03-02T09:30:00Z""#,
+            ))
+            .parameter(query(
+                "tag",
+                "With this tag, in upper or lower case.",
+                of::<TagInput>,
+                r#""reviewed""#,
+            ))
             .parameter(query(
                 "strategy",
                 "Of this strategy: with the tag `x` or `strategy:x`, in upper or lower case.",
