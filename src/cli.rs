@@ -14,6 +14,7 @@ mod dev;
 mod failure;
 mod get;
 mod http;
+mod key;
 mod locks;
 mod log;
 mod options;
@@ -82,6 +83,8 @@ enum Command {
     Brokers(brokers::BrokersArgs),
     /// Lists the newest alerts and locks of the risk rules, over REST.
     Alerts(alerts::AlertsArgs),
+    /// Makes a key for REST.
+    Key(key::KeyArgs),
     /// Follows reports, alerts, and changes of the state and of locks live, until Ctrl-C.
     Watch(watch::WatchArgs),
     /// Measures throughput and latency with paper orders.
@@ -124,6 +127,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Adjust(args) => adjust::run(&args, &options).await,
         Command::Brokers(args) => brokers::run(&args, &options).await,
         Command::Alerts(args) => alerts::run(&args, &options).await,
+        Command::Key(args) => key::run(&args),
         Command::Watch(args) => watch::run(&args, &options).await,
         Command::Bench(args) => bench::run(args, &options).await,
     }
@@ -221,6 +225,14 @@ mod tests {
                 "locks set --actor ann --reason test",
                 Some(ErrorKind::MissingRequiredArgument),
             ),
+            ("key new --id desk --customer Desk --can read,route_orders --account a --account b", None),
+            ("key new --id desk --customer Desk --can can.read --account * --burst 5 --json", None),
+            (
+                "key new --id desk --customer Desk --can fly --account a",
+                Some(ErrorKind::InvalidValue),
+            ),
+            ("key new --id desk --customer Desk --can read", Some(ErrorKind::MissingRequiredArgument)),
+            ("key", Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)),
             ("dev --nats-port 0 --workers 2 --sync default", None),
             ("dev --workers 0", Some(ErrorKind::ValueValidation)),
             ("dev --sync never", Some(ErrorKind::InvalidValue)),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::alerts::{AlertFeed, Followed};
 use crate::bus::connection::Bus;
+use crate::config::keys::Scope;
 use crate::domain::signal::Level;
 use crate::wire::signal::RiskSignal;
 
@@ -35,6 +36,8 @@ pub(super) struct Filter {
     pub(super) level: Option<Level>,
     pub(super) account_id: Option<String>,
     pub(super) rule_id: Option<String>,
+    /// The accounts whose alerts may be told; those of no account may be told to everybody.
+    pub(super) scope: Scope,
 }
 
 impl Filter {
@@ -42,6 +45,7 @@ impl Filter {
         self.level.is_none_or(|level| level == alert.level)
             && self.account_id.as_ref().is_none_or(|id| *id == alert.account_id)
             && self.rule_id.as_ref().is_none_or(|id| *id == alert.rule_id)
+            && (alert.account_id.is_empty() || self.scope.takes(&alert.account_id))
     }
 }
 

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::alerts::Alerts;
+use super::auth::Keys;
+use super::cors::Cors;
 use crate::bus::client::Caller;
-use crate::config::http::HttpSettings;
+use crate::config::Settings;
 use crate::domain::terms::Mode;
 
 /// The way to the bus, and how much may be under way at a time.
@@ -22,10 +24,13 @@ pub(super) struct Context {
     pub(super) requests: TaskTracker,
     pub(super) mode: LastMode,
     pub(super) alerts: Arc<Alerts>,
+    pub(super) keys: Keys,
+    pub(super) cors: Cors,
 }
 
 impl Context {
-    pub(super) fn new(caller: Caller, http: &HttpSettings) -> Self {
+    pub(super) fn new(caller: Caller, settings: &Settings) -> Self {
+        let http = &settings.http;
         Self {
             caller,
             request_timeout: http.request_timeout(),
@@ -33,6 +38,8 @@ impl Context {
             requests: TaskTracker::new(),
             mode: LastMode::default(),
             alerts: Arc::default(),
+            keys: Keys::new(&settings.keys),
+            cors: Cors::new(&http.cors_origins),
         }
     }
 }

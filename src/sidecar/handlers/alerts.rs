@@ -11,6 +11,7 @@ use crate::domain::id::AccountId;
 use crate::domain::signal::Level;
 use crate::fault::{Code, Fault};
 use crate::sidecar::alerts::Filter;
+use crate::sidecar::auth::Caller;
 use crate::sidecar::context::Context;
 use crate::sidecar::json;
 use crate::sidecar::parameters::Parameters;
@@ -25,20 +26,24 @@ const MAX_RULE_CHARACTERS: usize = 64;
 /// How long the first look at the stream is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Tells the newest alerts.
+/// Tells the newest alerts of the caller's accounts, and those that are of none.
 pub(in crate::sidecar) async fn list(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     mut parameters: Parameters,
 ) -> Result<Response, Failure> {
     let limit = parameters.take("limit", limit)?.unwrap_or(DEFAULT_LIMIT);
+    let account = parameters.take("account_id", AccountId::new)?;
     let filter = Filter {
         level: parameters.take("level", level)?,
-        account_id: parameters
-            .take("account_id", AccountId::new)?
-            .map(|account| account.to_string()),
+        account_id: account.as_ref().map(AccountId::to_string),
         rule_id: parameters.take("rule_id", rule)?,
+        scope: caller.accounts(),
     };
     parameters.finish()?;
+    if let Some(account) = &account {
+        caller.may_use(account)?;
+    }
     let patience = PATIENCE.min(context.request_timeout / 2);
     let list = context.alerts.list(&filter, limit, patience).await;
     let body = list.ok_or_else(|| {

@@ -14,6 +14,8 @@ use crate::bus::client::CallError;
 use crate::bus::subjects;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
+use crate::config::keys::Capability;
+use crate::sidecar::auth::Caller;
 use crate::sidecar::context::Context;
 use crate::sidecar::{json, problem};
 use crate::wire::problem::Problem;
@@ -36,6 +38,15 @@ struct Checks {
     bus: Check,
     worker: Check,
     redis: Check,
+}
+
+impl Checks {
+    /// Leaves nothing but how each part is.
+    fn bare(&mut self) {
+        for check in [&mut self.bus, &mut self.worker, &mut self.redis] {
+            check.detail = None;
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -61,11 +72,15 @@ pub(in crate::sidecar) async fn live() -> Response {
     json::response(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())
 }
 
-/// Tells whether orders can be taken.
-pub(in crate::sidecar) async fn health(State(context): State<Arc<Context>>) -> Response {
+/// Tells whether orders can be taken. What errors say may name servers: it is for those who may read.
+pub(in crate::sidecar) async fn health(State(context): State<Arc<Context>>, caller: Caller) -> Response {
     let limit = CHECK_TIME.min(context.request_timeout);
     let (bus, worker) = tokio::join!(reach_bus(&context, limit), ask_worker(&context, limit));
-    let (checks, failing) = judge(bus, worker);
+    let (mut checks, mut failing) = judge(bus, worker);
+    if !caller.has(Capability::Read) {
+        checks.bare();
+        failing = failing.map(|fault| Fault::new(fault.code, fault.code.title()));
+    }
     // Texts only: there is nothing in them that JSON cannot hold.
     match failing {
         None => {
