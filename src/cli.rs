@@ -225,13 +225,22 @@ mod tests {
                 "locks set --actor ann --reason test",
                 Some(ErrorKind::MissingRequiredArgument),
             ),
-            ("key new --id desk --customer Desk --can read,route_orders --account a --account b", None),
-            ("key new --id desk --customer Desk --can can.read --account * --burst 5 --json", None),
+            (
+                "key new --id desk --customer Desk --can read,route_orders --account a --account b",
+                None,
+            ),
+            (
+                "key new --id desk --customer Desk --can can.read --account * --burst 5 --json",
+                None,
+            ),
             (
                 "key new --id desk --customer Desk --can fly --account a",
                 Some(ErrorKind::InvalidValue),
             ),
-            ("key new --id desk --customer Desk --can read", Some(ErrorKind::MissingRequiredArgument)),
+            (
+                "key new --id desk --customer Desk --can read",
+                Some(ErrorKind::MissingRequiredArgument),
+            ),
             ("key", Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)),
             ("dev --nats-port 0 --workers 2 --sync default", None),
             ("dev --workers 0", Some(ErrorKind::ValueValidation)),

@@ -43,8 +43,10 @@ const CONNECTION_NAME: &str = "order-router sidecar";
 #[derive(Debug, thiserror::Error)]
 pub enum SidecarError {
     /// Whoever reaches the address could trade.
-    #[error("http.addr {0} is not a loopback address: without API keys ([[keys]] in the settings' file) the sidecar serves \
-             this machine only; `order-router key new` makes one")]
+    #[error(
+        "http.addr {0} is not a loopback address: without API keys ([[keys]] in the settings' file) the sidecar serves \
+             this machine only; `order-router key new` makes one"
+    )]
     NotLoopback(SocketAddr),
     /// The bus is out of reach.
     #[error(transparent)]

@@ -51,7 +51,9 @@ impl RestArgs {
             None => None,
             Some(text) => Some(ApiKey::parse(text.reveal().trim()).ok_or_else(|| {
                 let what = "the key of --api-key or ORDER_ROUTER_API_KEY is none";
-                Failure::Usage(format!("{what}: it must be `ork_` and 64 hex digits, as `order-router key new` prints it"))
+                Failure::Usage(format!(
+                    "{what}: it must be `ork_` and 64 hex digits, as `order-router key new` prints it"
+                ))
             })?),
         };
         Ok(Rest {

@@ -38,7 +38,13 @@ struct NewArgs {
     #[arg(long)]
     customer: String,
     /// What it may be used for, separated by commas.
-    #[arg(long = "can", value_name = "CAPABILITIES", required = true, value_enum, value_delimiter = ',')]
+    #[arg(
+        long = "can",
+        value_name = "CAPABILITIES",
+        required = true,
+        value_enum,
+        value_delimiter = ','
+    )]
     capabilities: Vec<Can>,
     /// An account it may be used for, or `*` for every one; may be repeated.
     #[arg(long = "account", value_name = "ACCOUNT", required = true)]

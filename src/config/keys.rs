@@ -319,7 +319,10 @@ mod tests {
         let key = ApiKey::random();
         let mut one = KeySettings::new(&key, "a", "b", &[Capability::Read], &["*"]);
         let shown = format!("{key:?} {one:?}");
-        assert!(!shown.contains(&key.reveal()[4..]) && !shown.contains(one.sha256.reveal()), "{shown}");
+        assert!(
+            !shown.contains(&key.reveal()[4..]) && !shown.contains(one.sha256.reveal()),
+            "{shown}"
+        );
         // The key itself where its hash belongs.
         one.sha256 = Secret::new(key.reveal());
         let told = errors(&[one]);
@@ -359,7 +362,9 @@ mod tests {
     #[test]
     fn a_file_names_capabilities_by_their_words() {
         let hash = "0".repeat(64);
-        let text = |rest: &str| format!("id = \"a\"\ncustomer = \"b\"\nsha256 = \"{hash}\"\naccounts = [\"x\", \"y\"]\n{rest}");
+        let text = |rest: &str| {
+            format!("id = \"a\"\ncustomer = \"b\"\nsha256 = \"{hash}\"\naccounts = [\"x\", \"y\"]\n{rest}")
+        };
         let all = "capabilities = [\"can.read\", \"can.route_orders\", \"can.manage_state\"]\n";
         let read: KeySettings = toml::from_str(&text(all)).unwrap();
         assert_eq!(read.capabilities, Capability::ALL);

@@ -20,11 +20,7 @@ const LISTS: &[&str] = &[INSTRUMENTS, ACCOUNTS, KEYS];
 /// Opens every environment variable of the router.
 pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
 /// Variables that the command line reads itself.
-const OF_THE_COMMAND_LINE: &[&str] = &[
-    "ORDER_ROUTER_CONFIG",
-    "ORDER_ROUTER_DATA_DIR",
-    "ORDER_ROUTER_API_KEY",
-];
+const OF_THE_COMMAND_LINE: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_DATA_DIR", "ORDER_ROUTER_API_KEY"];
 /// Settings without a default.
 const OPTIONAL: &[&str] = &["nats.user", "nats.password", "nats.credentials_file"];
 /// Tables whose keys the user names.

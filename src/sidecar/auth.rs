@@ -45,7 +45,11 @@ pub(super) enum Access {
 
 impl Access {
     /// Returns handlers that only those reach who may.
-    pub(super) fn over(self, context: &Arc<Context>, handlers: MethodRouter<Arc<Context>>) -> MethodRouter<Arc<Context>> {
+    pub(super) fn over(
+        self,
+        context: &Arc<Context>,
+        handlers: MethodRouter<Arc<Context>>,
+    ) -> MethodRouter<Arc<Context>> {
         handlers.route_layer(from_fn_with_state((Arc::clone(context), self), enter))
     }
 
@@ -210,11 +214,7 @@ impl Caller {
 }
 
 /// Lets a request on that may use the path, with its caller.
-async fn enter(
-    State((context, access)): State<(Arc<Context>, Access)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn enter(State((context, access)): State<(Arc<Context>, Access)>, mut request: Request, next: Next) -> Response {
     match admit(&context, access, &mut request) {
         Ok(()) => next.run(request).await,
         Err(fault) => problem::response(&fault),

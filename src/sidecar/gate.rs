@@ -89,7 +89,8 @@ fn admit(
     // With keys, a page has to present one as everybody has: it is not enough that its visitor's browser can reach us.
     let headers = request.headers();
     if context.keys.is_off() && is_from_a_foreign_page(headers) && context.cors.allowed(headers).is_none() {
-        let detail = "without API keys, pages of other origins may not use the sidecar unless http.cors_origins names them";
+        let detail =
+            "without API keys, pages of other origins may not use the sidecar unless http.cors_origins names them";
         return Err(Fault::new(Code::NotEntitled, detail));
     }
     let peer = request.extensions().get::<Peer>().copied();

@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 use crate::bus::client::CallError;
 use crate::bus::subjects;
+use crate::config::keys::Capability;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
-use crate::config::keys::Capability;
 use crate::sidecar::auth::Caller;
 use crate::sidecar::context::Context;
 use crate::sidecar::{json, problem};
