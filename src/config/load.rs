@@ -295,6 +295,25 @@ mod tests {
     }
 
     #[test]
+    fn keys_stand_in_the_file_and_each_tells_its_own_errors() {
+        let key = |id: &str, rest: &str| {
+            let hash = id.repeat(64);
+            format!("[[keys]]\nid = \"{id}\"\ncustomer = \"c\"\nsha256 = \"{hash}\"\naccounts = [\"*\"]\n{rest}\n")
+        };
+        let can = "capabilities = [\"can.read\"]";
+        let of_the_command_line = [("ORDER_ROUTER_API_KEY", "ork_x")];
+        let settings = load(&(key("a", can) + &key("b", can)), &of_the_command_line, &[]).unwrap();
+        assert_eq!(settings.keys.0.len(), 2);
+        let text = key("a", can) + &key("b", "capabilities = [\"can.fly\"]") + &key("c", "");
+        let SettingsError(errors) = load(&text, &[], &[]).unwrap_err();
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(
+            errors[0].starts_with("keys, entry 2") && errors[1].starts_with("keys, entry 3"),
+            "{errors:?}"
+        );
+    }
+
+    #[test]
     fn money_is_a_quoted_string_and_an_instrument_needs_a_rate() {
         assert!(load("[risk]\ndaily_notional_limit = 1000000.0\n", &[], &[]).is_err());
         let text = r#"[[instruments]]

@@ -82,7 +82,7 @@ pub(in crate::sidecar) async fn lift(
     if let Some(account) = account_of(&latch_id) {
         caller.may_use(&account)?;
     }
-    let body = request(&body, &latch_id, &terms.actor())?;
+    let body = request(&body, &latch_id, terms.actor())?;
     let reply = bridge::call(&context, subjects::LOCKS_LIFT, body, &terms).await;
     let reply = reply.map_err(|error| problem::harmless(error, LIFT_UNANSWERED))?;
     tracing::info!(latch_id, actor = terms.actor(), "a lock was lifted");
