@@ -13,14 +13,15 @@ use crate::support::process::RouterProcess;
 
 /// Runs a command to its end and returns its exit code, its output and its log.
 async fn run(args: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let mut process = RouterProcess::start(args, environment.iter().copied());
-    let ended = process.process().wait(SOON).await;
-    let told = poll::eventually(SOON, "the end of its output", async || {
-        let (stdout, stderr) = (process.stdout_text(), process.stderr_text());
-        (!stdout.is_empty() || !stderr.is_empty()).then_some((stdout, stderr))
-    })
-    .await;
-    (ended.code(), told.0, told.1)
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));
+    command.args(args).kill_on_drop(true);
+    for name in ["ORDER_ROUTER_API_KEY", "ORDER_ROUTER_CONFIG"] {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().copied());
+    let ended = tokio::time::timeout(SOON, command.output()).await.unwrap().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (ended.status.code(), text(&ended.stdout), text(&ended.stderr))
 }
 
 async fn new_key(args: &[&str]) -> (String, String) {
