@@ -8,9 +8,11 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::auth::Keys;
+use super::cors::Cors;
 use super::order_log::OrderLog;
 use crate::bus::client::Caller;
-use crate::config::http::HttpSettings;
+use crate::config::Settings;
 use crate::domain::terms::Mode;
 
 /// How long a read of the order log waits for what a client was told of, and for its turn.
@@ -25,10 +27,13 @@ pub(super) struct Context {
     pub(super) requests: TaskTracker,
     pub(super) mode: LastMode,
     pub(super) log: OrderLog,
+    pub(super) keys: Keys,
+    pub(super) cors: Cors,
 }
 
 impl Context {
-    pub(super) fn new(caller: Caller, log: OrderLog, http: &HttpSettings) -> Self {
+    pub(super) fn new(caller: Caller, log: OrderLog, settings: &Settings) -> Self {
+        let http = &settings.http;
         Self {
             caller,
             request_timeout: http.request_timeout(),
@@ -36,6 +41,8 @@ impl Context {
             requests: TaskTracker::new(),
             mode: LastMode::default(),
             log,
+            keys: Keys::new(&settings.keys),
+            cors: Cors::new(&http.cors_origins),
         }
     }
 }
