@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::context::Context;
 use super::gate;
-use super::handlers::{alerts, brokers, cancel, health, locks, lookup, state, submit};
+use super::handlers::{alerts, brokers, cancel, cancel_all, health, locks, lookup, state, submit};
 use super::problem;
 use crate::fault::{Code, Fault, quoted};
 
@@ -30,6 +30,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
             get(lookup::by_client_order_id),
         )
         .route("/orders/{broker}/cancel", post(cancel::cancel))
+        .route("/orders/{broker}/cancel-all", post(cancel_all::cancel_all))
         .route("/risk/alerts", get(alerts::list))
         .route("/state", get(state::show).put(state::change))
         .route("/risk/locks", get(locks::list))

@@ -1,4 +1,4 @@
-//! The receipt of a cancel: what can be told of an order that nobody has told us of.
+//! The receipt of a cancel: what can be told of orders that nobody has told us of.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
 use crate::wire::order_reference::OrderName;
 
-/// Those fields of an `ExecutionReport` that are known of an order by its name alone.
+/// Those fields of an `ExecutionReport` that are known of an order by its name alone, or of all of an account.
 #[derive(Debug, Serialize)]
 pub(super) struct Receipt<'a> {
     order_id: &'a str,
@@ -31,6 +31,15 @@ impl<'a> Receipt<'a> {
         Self {
             order_id,
             client_order_id,
+            ..Self::of_all(broker, account, why)
+        }
+    }
+
+    /// Returns the receipt of a request about all orders of an account that was sent and not answered.
+    pub(super) fn of_all(broker: &'a BrokerId, account: &'a AccountId, why: &str) -> Self {
+        Self {
+            order_id: "",
+            client_order_id: None,
             account_id: account.as_str(),
             broker: broker.as_str(),
             status: OrderStatus::Unknown,
