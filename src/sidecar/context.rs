@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::alerts::Alerts;
+use super::event_stream::EventStreams;
 use crate::bus::client::Caller;
 use crate::config::http::HttpSettings;
 use crate::domain::terms::Mode;
@@ -22,6 +23,7 @@ pub(super) struct Context {
     pub(super) requests: TaskTracker,
     pub(super) mode: LastMode,
     pub(super) alerts: Arc<Alerts>,
+    pub(super) events: EventStreams,
 }
 
 impl Context {
@@ -33,6 +35,7 @@ impl Context {
             requests: TaskTracker::new(),
             mode: LastMode::default(),
             alerts: Arc::default(),
+            events: EventStreams::new(http),
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::context::Context;
 use super::gate;
-use super::handlers::{alerts, brokers, cancel, cancel_all, health, locks, lookup, state, submit};
+use super::handlers::{alerts, brokers, cancel, cancel_all, events, health, locks, lookup, state, submit};
 use super::problem;
 use crate::fault::{Code, Fault, quoted};
 
@@ -31,6 +31,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         )
         .route("/orders/{broker}/cancel", post(cancel::cancel))
         .route("/orders/{broker}/cancel-all", post(cancel_all::cancel_all))
+        .route("/events", get(events::follow))
         .route("/risk/alerts", get(alerts::list))
         .route("/state", get(state::show).put(state::change))
         .route("/risk/locks", get(locks::list))

@@ -25,6 +25,8 @@ mod process_kill;
 mod published_examples;
 mod rest_alerts;
 mod rest_codes;
+mod rest_event_loads;
+mod rest_events;
 mod rest_fixture;
 mod rest_http;
 mod rest_life;
