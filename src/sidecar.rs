@@ -15,6 +15,7 @@ mod bridge;
 mod connections;
 mod context;
 mod cors;
+mod event_stream;
 mod gate;
 mod handlers;
 mod json;
@@ -22,12 +23,12 @@ pub mod order_log;
 mod parameters;
 mod problem;
 mod router;
+mod write_limit;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::client::Caller;
@@ -89,7 +90,7 @@ impl Sidecar {
         }
         let bus = connect(&settings.nats, CONNECTION_NAME, Patience::Until(CONNECT_PATIENCE)).await?;
         let unbound = |error| SidecarError::Bind { address, error };
-        let listener = TcpListener::bind(address).await.map_err(unbound)?;
+        let listener = connections::listen(address).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
         let stop = CancellationToken::new();
         let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
@@ -97,7 +98,8 @@ impl Sidecar {
         let connections = Connections::serve(
             listener,
             router::router(Arc::clone(&context)),
-            settings.http.max_in_flight + RESTING_CONNECTIONS,
+            settings.http.max_in_flight + settings.http.max_event_streams + RESTING_CONNECTIONS,
+            settings.http.write_timeout(),
         );
         tell(address, settings.keys.0.len());
         Ok(Self {
@@ -118,9 +120,11 @@ impl Sidecar {
         &self.context.log
     }
 
-    /// Stops taking connections, finishes the requests under way, and closes; after `grace` it closes all the same.
+    /// Ends the event streams, stops taking connections, finishes the requests under way, and closes; after `grace` it
+    /// closes all the same.
     pub async fn drain(self, grace: Duration) {
         let requests = &self.context.requests;
+        self.context.events.end();
         let drained = async {
             self.connections.finish().await;
             // A client that went away has left its request behind.

@@ -204,7 +204,10 @@ impl Caller {
         &self,
         account: Option<&AccountId>,
     ) -> Result<impl Stream<Item = Received> + Send + Unpin + use<>, BusError> {
-        let subject = account.map_or_else(|| subjects::ALERTS_ALL.to_owned(), subjects::alerts_of);
+        let subject = account.map_or_else(
+            || subjects::ALERTS_ALL.to_owned(),
+            |account| subjects::alerts_of(Some(account)),
+        );
         self.follow(subject).await
     }
 

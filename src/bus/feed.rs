@@ -36,7 +36,7 @@ pub enum Start {
     /// With the entry at a sequence, or the first one after it. A stream that ends before the one just below it is not
     /// the one that the sequence is of, and is told from its first entry on.
     From(u64),
-    /// With what the stream takes from the first look at it on.
+    /// With what the stream takes from the first look at it on. One that was made in its place is new as a whole.
     New,
 }
 
@@ -136,6 +136,12 @@ impl Feed {
             batch: batch.max(1),
             ..self
         }
+    }
+
+    /// Says where it begins again where the stream turns out to be another one, or to be cut. Until this is said, that is
+    /// where it began; for [`Start::From`], with the first entry.
+    pub fn begin_again_with(&mut self, start: Start) {
+        self.start = start;
     }
 
     /// Returns the highest sequence the stream is known to have, whether its entry is told or not.

@@ -67,8 +67,10 @@ pub const DEAD_MAX_DELIVER: &str = "max_deliver";
 /// The account's place in an event that belongs to none.
 pub const NO_ACCOUNT: &str = "_";
 
-/// The kind of the journal's events that tell adjustments.
-const ADJUSTMENT: &str = "adjustment";
+/// The kind of event that tells of an adjustment.
+pub const ADJUSTMENT_EVENT: &str = "adjustment";
+/// The kind of event that tells of the beginning of a trading day.
+pub const DAY_EVENT: &str = "day";
 
 const INTENTS_PREFIX: &str = "orders.intents.";
 const INBOX_PREFIX: &str = "_INBOX.";
@@ -172,12 +174,12 @@ pub fn event_kind(subject: &str) -> Option<&str> {
 
 /// Returns the journal's subject of an account's adjustments.
 pub fn adjustment(account: &AccountId) -> String {
-    event(ADJUSTMENT, Some(account))
+    event(ADJUSTMENT_EVENT, Some(account))
 }
 
 /// Whether a subject of the journal carries an adjustment.
 pub fn is_adjustment(subject: &str) -> bool {
-    event_kind(subject) == Some(ADJUSTMENT)
+    event_kind(subject) == Some(ADJUSTMENT_EVENT)
 }
 
 /// Returns the subject of a dead letter.
@@ -191,9 +193,9 @@ pub fn alert(level: &str, account: Option<&AccountId>) -> String {
     format!("risk.alerts.{}.{account}", token(level))
 }
 
-/// Returns the pattern of an account's alerts of every level.
-pub fn alerts_of(account: &AccountId) -> String {
-    format!("risk.alerts.*.{account}")
+/// Returns the pattern of an account's alerts of every level; those of none for `None`.
+pub fn alerts_of(account: Option<&AccountId>) -> String {
+    format!("risk.alerts.*.{}", account.map_or(NO_ACCOUNT, AccountId::as_str))
 }
 
 /// Returns the subject of a reference price; the venue's own dots make further tokens.

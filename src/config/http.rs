@@ -20,6 +20,13 @@ pub struct HttpSettings {
     pub max_in_flight: usize,
     /// The origins whose pages may use it from a browser, such as `https://desk.example.com`. Default none: CORS is off.
     pub cors_origins: Vec<String>,
+    /// How long a client may take nothing of what is written to it before its connection is closed, in milliseconds.
+    /// Default 20000.
+    pub write_timeout_ms: u64,
+    /// How many event streams (`GET /events`) may be open at a time; more are answered 503. Default 256.
+    pub max_event_streams: usize,
+    /// How long an event stream is silent before it says that it is still there, in milliseconds. Default 15000.
+    pub events_heartbeat_ms: u64,
 }
 
 impl Default for HttpSettings {
@@ -29,6 +36,9 @@ impl Default for HttpSettings {
             request_timeout_ms: 6_000,
             max_in_flight: 1_024,
             cors_origins: Vec::new(),
+            write_timeout_ms: 20_000,
+            max_event_streams: 256,
+            events_heartbeat_ms: 15_000,
         }
     }
 }
@@ -39,6 +49,16 @@ impl HttpSettings {
         Duration::from_millis(self.request_timeout_ms)
     }
 
+    /// Returns how long a client may take nothing of what is written to it.
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
+    }
+
+    /// Returns how long an event stream may be silent.
+    pub fn events_heartbeat(&self) -> Duration {
+        Duration::from_millis(self.events_heartbeat_ms)
+    }
+
     /// Adds a sentence for each setting that is out of its range.
     pub fn check(&self, errors: &mut Vec<String>) {
         if !(100..=60_000).contains(&self.request_timeout_ms) {
@@ -46,6 +66,15 @@ impl HttpSettings {
         }
         if !(1..=65_536).contains(&self.max_in_flight) {
             errors.push("http.max_in_flight must lie between 1 and 65536".to_owned());
+        }
+        if !(100..=600_000).contains(&self.write_timeout_ms) {
+            errors.push("http.write_timeout_ms must lie between 100 and 600000".to_owned());
+        }
+        if self.max_event_streams > 65_536 {
+            errors.push("http.max_event_streams must lie between 0 and 65536".to_owned());
+        }
+        if !(100..=300_000).contains(&self.events_heartbeat_ms) {
+            errors.push("http.events_heartbeat_ms must lie between 100 and 300000".to_owned());
         }
         if self.cors_origins.len() > MAX_CORS_ORIGINS {
             errors.push(format!(

@@ -15,12 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::context::Peer;
+use super::write_limit::WriteLimited;
 
 /// Connections beyond the requests that may be under way: for those that rest between two requests.
 pub(super) const RESTING_CONNECTIONS: usize = 1_024;
@@ -28,6 +29,12 @@ pub(super) const RESTING_CONNECTIONS: usize = 1_024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most bytes of a connection's read buffer, and so of a request's head.
 const MAX_HEAD_BYTES: usize = 64 * 1_024;
+/// The size of a connection's send buffer, as it is asked of the system. The system tells that a client has taken something
+/// only when about a third of it is free: with one that grows to megabytes, as usual, a client that is slow and alive
+/// looked like one that takes nothing.
+const SEND_BUFFER_BYTES: u32 = 128 * 1_024;
+/// Connections that wait to be taken.
+const BACKLOG: u32 = 1_024;
 /// The pause after a connection that could not be taken: the system has run out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a connection without a place is told, if it can be told at once.
@@ -52,17 +59,42 @@ struct Serving {
     stop: CancellationToken,
     cut: CancellationToken,
     places: Arc<Semaphore>,
+    write_timeout: Duration,
     tasks: TaskTracker,
 }
 
+/// Listens at an address.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    // Connections have it from their listener.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 impl Connections {
-    /// Takes connections from now on, so many at a time.
-    pub(super) fn serve(listener: TcpListener, router: Router, max_connections: usize) -> Self {
+    /// Takes connections from now on, so many at a time. One whose client takes nothing for `write_timeout`, while there
+    /// is something to write, is closed.
+    pub(super) fn serve(
+        listener: TcpListener,
+        router: Router,
+        max_connections: usize,
+        write_timeout: Duration,
+    ) -> Self {
         let serving = Serving {
             router,
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
             places: Arc::new(Semaphore::new(max_connections)),
+            write_timeout,
             tasks: TaskTracker::new(),
         };
         let (stop, cut, tasks) = (serving.stop.clone(), serving.cut.clone(), serving.tasks.clone());
@@ -132,6 +164,7 @@ impl Serving {
             let answer = service.call(request);
             async move { answer.await.map_err(|never: Infallible| never) }
         });
+        let stream = WriteLimited::new(stream, self.write_timeout, self.stop.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -169,9 +202,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_without_a_place_is_told_so_and_the_place_comes_back() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Connections::serve(listener, Router::new().route("/", get(|| async { "served" })), 1);
+        let connections = Connections::serve(
+            listener,
+            Router::new().route("/", get(|| async { "served" })),
+            1,
+            HEAD_TIMEOUT,
+        );
         let ask = async |mut stream: TcpStream| {
             stream
                 .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

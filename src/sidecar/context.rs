@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::auth::Keys;
 use super::cors::Cors;
+use super::event_stream::EventStreams;
 use super::order_log::OrderLog;
 use crate::bus::client::Caller;
 use crate::config::Settings;
@@ -29,6 +30,7 @@ pub(super) struct Context {
     pub(super) log: OrderLog,
     pub(super) keys: Keys,
     pub(super) cors: Cors,
+    pub(super) events: EventStreams,
 }
 
 impl Context {
@@ -43,6 +45,7 @@ impl Context {
             log,
             keys: Keys::new(&settings.keys),
             cors: Cors::new(&http.cors_origins),
+            events: EventStreams::new(http),
         }
     }
 }

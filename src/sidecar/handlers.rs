@@ -3,7 +3,9 @@
 pub(super) mod alerts;
 pub(super) mod brokers;
 pub(super) mod cancel;
+pub(super) mod cancel_all;
 pub(super) mod docs;
+pub(super) mod events;
 pub(super) mod health;
 pub(super) mod locks;
 pub(super) mod lookup;

@@ -12,7 +12,9 @@ use super::api::describe::{self, log, orders, risk, service};
 use super::api::operation::{Operation, get, post, put};
 use super::auth::{self, Access};
 use super::context::Context;
-use super::handlers::{alerts, brokers, cancel, docs, health, locks, lookup, notes, order_log, state, submit};
+use super::handlers::{
+    alerts, brokers, cancel, cancel_all, docs, events, health, locks, lookup, notes, order_log, state, submit,
+};
 use super::{gate, problem};
 use crate::fault::{Code, Fault, quoted};
 
@@ -28,12 +30,14 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/orders/{order_id}", ReadOrder, lookup::by_order_id, orders::by_order_id()),
         get("/orders/by-client-id/{client_order_id}", ReadOrder, lookup::by_client_order_id, orders::by_client_order_id()),
         post("/orders/{broker}/cancel", RouteOrders, cancel::cancel, orders::cancel()),
+        post("/orders/{broker}/cancel-all", RouteOrders, cancel_all::cancel_all, orders::cancel_all()),
         get("/orders/log", Read, order_log::orders, log::orders()),
         post("/orders/{id}/notes", RouteOrders, notes::add, log::note()),
         get("/executions", Read, order_log::executions, log::executions()),
         get("/risk/alerts", Read, alerts::list, risk::alerts()),
         get("/risk/locks", Read, locks::list, risk::locks()),
         post("/risk/locks/{latch_id}/lift", ManageState, locks::lift, risk::lift()),
+        get("/events", Read, events::follow, service::events()),
         get("/state", Read, state::show, describe::state::show()),
         put("/state", ManageState, state::change, describe::state::change()),
         get("/brokers", Read, brokers::list, service::brokers()),

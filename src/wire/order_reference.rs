@@ -51,6 +51,20 @@ pub struct CancelBody {
     pub account_id: Option<String>,
 }
 
+/// Which open orders to cancel, over REST: the path names the broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct CancelAllBody {
+    /// The account; `default` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::TOKEN))]
+    pub account_id: Option<String>,
+    /// The symbol; every one unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::SYMBOL), length(max = 128))]
+    pub symbol: Option<String>,
+}
+
 /// One order, named in one of the two ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderName {

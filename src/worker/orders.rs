@@ -162,7 +162,7 @@ pub async fn cancel(router: &Router, call: &Call) -> Result<Answer, Fault> {
 /// Cancels every open order of an account at a broker, and says what remains.
 ///
 /// # Errors
-/// When the open orders cannot be read.
+/// When the open orders cannot be read before anything was sent.
 pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let caller = Caller::of(router, call)?;
     let symbol = decode_cancel_all(&call.body)?;
@@ -171,6 +171,7 @@ pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
     let mut keys = open(router, &caller).await?;
     keys.retain(|(_, order)| concerns(order));
     keys.truncate(MAX_CANCELS);
+    let asked = keys.clone();
     let cancels = stream::iter(keys).map(|(key, order)| {
         let caller = &caller;
         async move {
@@ -179,19 +180,31 @@ pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
         }
     });
     let told: Vec<Option<Told>> = cancels.buffer_unordered(CANCELS_AT_A_TIME).collect().await;
-    let cancelled = told
+    let cancelled: Vec<_> = told
         .into_iter()
         .flatten()
         .filter(|told| !told.is_receipt())
         .map(|told| told.report)
         .collect();
+    let left = match open(router, &caller).await {
+        Ok(mut left) => {
+            left.retain(|(_, order)| concerns(order));
+            left
+        }
+        Err(fault) if asked.is_empty() => return Err(fault),
+        // A fault of the store would say that nothing was sent.
+        Err(fault) => {
+            tracing::warn!(%fault, "after a cancel of all orders it is not known which remain");
+            let is_told = |order: &Order| {
+                cancelled
+                    .iter()
+                    .any(|report| report.order_id == order.order_id.as_str())
+            };
+            asked.into_iter().filter(|(_, order)| !is_told(order)).collect()
+        }
+    };
     let mut remaining = Vec::new();
-    for (key, order) in open(router, &caller)
-        .await?
-        .into_iter()
-        .filter(|(_, order)| concerns(order))
-        .take(MAX_CANCELS)
-    {
+    for (key, order) in left.into_iter().take(MAX_CANCELS) {
         match lookup::report(router, &key).await {
             Ok(Some(told)) if told.report.status.is_ended() => {}
             Ok(Some(told)) => remaining.push(told.report),

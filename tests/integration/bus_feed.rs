@@ -10,6 +10,7 @@ use order_router::domain::id::AccountId;
 use tokio::time::{Instant, timeout};
 
 use crate::bus_fixture::{SOON, broker, doors, settings, start};
+use crate::journal_behind::{keep, restore};
 use crate::support::poll::until;
 use crate::support::servers::NatsServer;
 
@@ -196,6 +197,36 @@ async fn another_stream_is_told_as_a_new_beginning() {
         for sequence in first..=3 {
             assert_eq!(entry(&mut feed).await.0, sequence);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_cut_below_the_place_is_told_again_from_where_its_follower_wants() {
+    let (mut server, bus) = start().await;
+    publish(&bus, "a", 1..=5, 5).await;
+    let kept = keep(&mut server).await;
+    assert!(bus.connected_within(SOON).await);
+    publish(&bus, "a", 6..=9, 9).await;
+    let mut feeds = Vec::new();
+    for (begin, again, first) in [
+        (Start::From(1), None, 1),
+        (Start::From(1), Some(Start::New), 6),
+        (Start::New, None, 6),
+        (Start::Last(2), None, 4),
+    ] {
+        let mut feed = Feed::new(bus.clone(), subjects::STREAM_REPORTS, begin);
+        begun(&mut feed).await;
+        while matches!(next(&mut feed).await, Followed::Entry(_)) {}
+        if let Some(start) = again {
+            feed.begin_again_with(start);
+        }
+        feeds.push((feed, first));
+    }
+    restore(&mut server, &kept).await;
+    assert!(bus.connected_within(SOON).await);
+    for (mut feed, first) in feeds {
+        let extent = begun(&mut feed).await;
+        assert_eq!((extent.last_sequence, extent.next_sequence), (5, first));
     }
 }
 

@@ -19,6 +19,7 @@ use order_router::wire::report::ExecutionReport;
 use order_router::wire::state::RouterState;
 use order_router::worker::Worker;
 
+use crate::rest_events::Listener;
 use crate::rig::{Rig, SOON, intent};
 use crate::support::poll;
 use crate::support::process::repository;
@@ -199,6 +200,8 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
         .await
         .unwrap();
     assert_eq!(posted.status(), 201);
+    let mut listener = Listener::resume(&sidecar, "0-0").await;
+    while !listener.next().await.data.contains(r#""client_order_id":"a3""#) {}
     assert!(!nats.log_text().contains("STREAM.PURGE"));
 
     // Reference prices come from the source of market data, and from no algorithm.

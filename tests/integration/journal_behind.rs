@@ -60,7 +60,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Keeps a copy of the server's data; it starts again.
-async fn keep(nats: &mut NatsServer) -> tempfile::TempDir {
+pub async fn keep(nats: &mut NatsServer) -> tempfile::TempDir {
     let kept = tempfile::tempdir().unwrap();
     nats.kill9();
     copy(&nats.data_directory(), kept.path());
@@ -69,7 +69,7 @@ async fn keep(nats: &mut NatsServer) -> tempfile::TempDir {
 }
 
 /// Puts an earlier copy in the place of the server's data; it starts again.
-async fn restore(nats: &mut NatsServer, kept: &tempfile::TempDir) {
+pub async fn restore(nats: &mut NatsServer, kept: &tempfile::TempDir) {
     nats.kill9();
     std::fs::remove_dir_all(nats.data_directory()).unwrap();
     copy(kept.path(), &nats.data_directory());

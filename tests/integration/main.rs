@@ -29,6 +29,8 @@ mod rest_alerts;
 mod rest_codes;
 mod rest_cors;
 mod rest_docs;
+mod rest_event_loads;
+mod rest_events;
 mod rest_fixture;
 mod rest_http;
 mod rest_key_command;

@@ -36,7 +36,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 
 /// A worker that decides by the ids it is given: the code of a fault makes that fault, `wait` waits for the gate, `panic`
 /// panics, `again` is a replay, `unknown` is unknown, `receipt` has no report yet, `garbage` is answered with no JSON,
-/// `open` is still open. At `ibkr` it knows only `known`.
+/// `open` is still open. At `ibkr` it knows only `known`. Where all orders are to be cancelled it decides by the account.
 #[derive(Debug)]
 pub struct Actor {
     pub gate: Semaphore,
@@ -105,6 +105,16 @@ impl Actor {
         })
     }
 
+    async fn all_cancelled(&self, call: &Call) -> Result<Answer, Fault> {
+        let account = call.account.clone().unwrap();
+        let mut answer = self.report(&crate::rig::intent("c", &[]), &account).await?;
+        if account != "garbage" {
+            let report = String::from_utf8(answer.body).unwrap();
+            answer.body = format!(r#"{{"cancelled":[{report}],"remaining":[]}}"#).into();
+        }
+        Ok(answer)
+    }
+
     async fn existing(&self, call: &Call) -> Result<Answer, Fault> {
         let value: Value = serde_json::from_slice(&call.body).unwrap();
         let (name, id) = value.as_object().unwrap().iter().next().unwrap();
@@ -145,6 +155,7 @@ impl Handler for Actor {
                 self.report(text, intent.client_order_id.as_str()).await
             }
             Endpoint::Get | Endpoint::Cancel => self.existing(&call).await,
+            Endpoint::CancelAll => self.all_cancelled(&call).await,
             Endpoint::Brokers => told(r#"{"brokers":["binance","ibkr"],"details":[]}"#),
             _ => match *self.state_fault.lock().unwrap() {
                 Some(code) => Err(Fault::new(code, "as the test wants")),

@@ -8,7 +8,7 @@ use order_router::bus::call::Endpoint;
 use order_router::domain::time::Timestamp;
 use serde_json::Value;
 
-use crate::rest_fixture::{Rest, SOON};
+use crate::rest_fixture::{Rest, SOON, Told};
 use crate::rig::intent;
 use crate::support::poll;
 
@@ -209,6 +209,63 @@ async fn a_cancel_is_done_when_the_order_has_ended() {
         }
     }
     assert_eq!(rest.actor.calls(Endpoint::Cancel)[1].account.as_deref(), Some("f-7"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_of_all_orders_is_the_workers_word_or_unknown() {
+    let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 400).await;
+    let path = "/orders/binance/cancel-all";
+    for (path, body, status) in [
+        (path, "{}", 200),
+        (path, r#"{"account_id":"f-7","symbol":"btc/usdt"}"#, 200),
+        (path, r#"{"account_id":"f.7"}"#, 400),
+        (path, r#"{"symbol":"BTCUSDT","side":"buy"}"#, 400),
+        (path, r#"{"symbol":"A","symbol":"B"}"#, 400),
+        (path, "all", 400),
+        (path, r#"{"account_id":"unknown_broker"}"#, 404),
+        (path, r#"{"account_id":"rate_limited"}"#, 429),
+        (path, r#"{"account_id":"store_unavailable"}"#, 503),
+        ("/orders/a.b/cancel-all", "{}", 404),
+        ("/orders/binance/cancel-all?symbol=BTCUSDT", "{}", 400),
+    ] {
+        let told = rest.send("POST", path, body, &[]).await;
+        assert_eq!(told.status, status, "{path} {body}: {told:?}");
+        if status == 200 {
+            assert_eq!(told.json()["cancelled"][0]["version"], 1);
+        } else {
+            told.code();
+        }
+    }
+    let calls = rest.actor.calls(Endpoint::CancelAll);
+    assert_eq!(
+        (calls[0].account.as_deref(), &calls[0].body[..]),
+        (Some("default"), &b"{}"[..])
+    );
+    assert_eq!(calls[1].account.as_deref(), Some("f-7"));
+    assert_eq!(calls[1].body, r#"{"symbol":"BTCUSDT"}"#);
+    assert!(calls[1].deadline.is_some() && calls[1].traceparent.is_some());
+    // In an emergency nobody looks up how to say "all": no body says it too, and a body that is no JSON says nothing.
+    let request = rest.http.post(format!("http://{}{path}", rest.address()));
+    let told = Told::of(request.send().await.unwrap()).await;
+    assert_eq!(told.status, 200, "{told:?}");
+    let told = rest.send("POST", path, "{}", &[("Content-Type", "text/plain")]).await;
+    assert_eq!(told.code(), "unsupported_media_type");
+    // What nobody answers may have been done.
+    for account in ["wait", "panic", "garbage"] {
+        let body = format!(r#"{{"account_id":"{account}"}}"#);
+        let told = rest.send("POST", path, &body, &[]).await;
+        assert_eq!(
+            (told.status, &told.json()["status"]),
+            (202, &"unknown".into()),
+            "{told:?}"
+        );
+        let receipt = told.json();
+        assert_eq!(
+            (&receipt["version"], &receipt["account_id"]),
+            (&0.into(), &account.into())
+        );
+    }
+    rest.actor.gate.add_permits(100);
 }
 
 #[tokio::test(flavor = "multi_thread")]

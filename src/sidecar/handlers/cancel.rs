@@ -34,9 +34,7 @@ pub(in crate::sidecar) async fn cancel(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
     parameters.finish()?;
-    let text = path.map(|Path(text)| text).unwrap_or_default();
-    let no_broker = || Fault::new(Code::UnknownBroker, format!("there is no broker {:?}", quoted(&text)));
-    let broker = BrokerId::new(&text).map_err(|_| no_broker())?;
+    let broker = broker_of(path)?;
     let (name, account) = decode(&body)?;
     caller.may_use(&account)?;
     let reference = match &name {
@@ -59,6 +57,16 @@ pub(in crate::sidecar) async fn cancel(
             Err(fault.into())
         }
     }
+}
+
+/// Returns the broker of a path.
+///
+/// # Errors
+/// `unknown_broker` when it cannot be one.
+pub(super) fn broker_of(path: Result<Path<String>, PathRejection>) -> Result<BrokerId, Fault> {
+    let text = path.map(|Path(text)| text).unwrap_or_default();
+    let no_broker = |_| Fault::new(Code::UnknownBroker, format!("there is no broker {:?}", quoted(&text)));
+    BrokerId::new(&text).map_err(no_broker)
 }
 
 fn decode(body: &[u8]) -> Result<(OrderName, AccountId), Fault> {

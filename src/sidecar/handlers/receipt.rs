@@ -1,4 +1,4 @@
-//! The receipt of a cancel: what can be told of an order that nobody has told us of.
+//! The receipt of a cancel: what can be told of orders that nobody has told us of.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::wire::grammar::UtcTimestamp;
 use crate::wire::order_reference::OrderName;
 
-/// Those fields of an `ExecutionReport` that are known of an order by its name alone.
+/// Those fields of an `ExecutionReport` that are known of an order by its name alone, or of all of an account.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "CancelReceipt")]
 pub(in crate::sidecar) struct Receipt<'a> {
@@ -43,6 +43,15 @@ impl<'a> Receipt<'a> {
         Self {
             order_id,
             client_order_id,
+            ..Self::of_all(broker, account, why)
+        }
+    }
+
+    /// Returns the receipt of a request about all orders of an account that was sent and not answered.
+    pub(super) fn of_all(broker: &'a BrokerId, account: &'a AccountId, why: &str) -> Self {
+        Self {
+            order_id: "",
+            client_order_id: None,
             account_id: account.as_str(),
             broker: broker.as_str(),
             status: OrderStatus::Unknown,

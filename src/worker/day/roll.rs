@@ -63,7 +63,7 @@ pub async fn restore(router: &Router, healing: &Healing) -> Result<(), HealingEr
 
 /// Returns the newest day of the journal, with its sequence.
 async fn newest(reader: &Reader) -> Result<Option<(u64, DayEvent)>, Fault> {
-    let stored = reader.last_of(&subjects::event("day", None)).await;
+    let stored = reader.last_of(&subjects::event(subjects::DAY_EVENT, None)).await;
     let stored = stored.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
     let Some(stored) = stored else { return Ok(None) };
     let event = serde_json::from_slice(&stored.body)
@@ -92,7 +92,7 @@ async fn journaled(parts: &DayParts, today: TradingDate, last_sequence: u64) -> 
         serde_json::to_vec(&event).map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
     let entry = Entry {
         message_id: format!("day:{today}:{}", ContentHash::of(&document).0),
-        subject: subjects::event("day", None),
+        subject: subjects::event(subjects::DAY_EVENT, None),
         body: document.into(),
         headers: vec![(EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), last_sequence.to_string())],
     };

@@ -9,7 +9,7 @@ use crate::sidecar::api::parameter::{Parameter, client_order_id, order_id, token
 use crate::sidecar::handlers::receipt::Receipt;
 use crate::sidecar::json::APPLICATION_JSON;
 use crate::wire::intent::ExecutionIntent;
-use crate::wire::order_reference::CancelBody;
+use crate::wire::order_reference::{CancelAllAnswer, CancelAllBody, CancelBody};
 use crate::wire::report::ExecutionReport;
 
 const FILLED: &str = published!("execution-report.filled");
@@ -159,6 +159,31 @@ pub(in crate::sidecar) fn cancel() -> Description {
             Code::RateLimited,
             Code::BrokerUnavailable,
         ])
+}
+
+/// `POST /orders/{broker}/cancel-all`.
+pub(in crate::sidecar) fn cancel_all() -> Description {
+    let text = "Cancels every open order of an account at a broker, or those of one symbol, and tells what remains. \
+        Risk rules do not stop a cancel.";
+    Description::new("cancelAllOrders", Tag::Orders, "Cancel all orders", text)
+        .asks_worker()
+        .parameter(Parameter::broker())
+        .body(
+            Body::of::<CancelAllBody>()
+                .example("everything", "{}")
+                .example("symbol", r#"{"account_id": "default", "symbol": "BTCUSDT"}"#),
+        )
+        .answer(
+            Answer::json::<CancelAllAnswer>(200, "What was cancelled, and what remains open.")
+                .example("one", published!("cancel-all-answer.one")),
+        )
+        .answer(Answer::of(
+            202,
+            "Every worker has not answered yet: orders may have been cancelled; ask for all to be cancelled again.",
+            APPLICATION_JSON,
+            of::<Receipt<'static>>,
+        ))
+        .codes(&[Code::UnknownBroker, Code::RateLimited, Code::BrokerUnavailable])
 }
 
 impl Description {

@@ -7,6 +7,7 @@ use crate::fault::Code;
 use crate::sidecar::api::operation::{Answer, Description, Tag, of, text};
 use crate::sidecar::api::parameter::Parameter;
 use crate::sidecar::handlers::docs::{self, TEXT_HTML};
+use crate::sidecar::handlers::events::TEXT_EVENT_STREAM;
 use crate::sidecar::handlers::health::{Checks, Healthy};
 use crate::sidecar::json::APPLICATION_JSON;
 use crate::wire::brokers::BrokersAnswer;
@@ -19,7 +20,7 @@ pub(in crate::sidecar) fn health() -> Description {
         .answer(
             Answer::json::<Healthy>(200, "They can.").example(
                 "ok",
-                r#"{"status": "ok", "checks": {"bus": {"status": "ok"}, "worker": {"status": "ok"}, "redis": {"status": "ok"}}}"#,
+                r#"{"status": "ok", "checks": {"bus": {"status": "ok"}, "worker": {"status": "ok"}, "redis": {"status": "ok"}, "order_log": {"status": "ok"}}}"#,
             ),
         )
         .codes(&[Code::NoWorker, Code::BusUnavailable, Code::StoreUnavailable])
@@ -33,6 +34,25 @@ pub(in crate::sidecar) fn live() -> Description {
         .ignores_query()
         .needs_no_place()
         .answer(Answer::of(200, "It is.", APPLICATION_JSON, alive).example("ok", r#"{"status": "ok"}"#))
+}
+
+/// `GET /events`.
+pub(in crate::sidecar) fn events() -> Description {
+    let about = "Tells what happens, as server-sent events, as long as the client listens: `report`, `alert`, `state`, \
+        `lock`, `adjustment`, `note` and `day`; `reset` where what follows does not continue what was told before. Each \
+        `id` is a place in both streams: whoever sends the last one it has seen is told everything after it.";
+    let seen = "The id of the last event that was seen; what comes after it is told.";
+    Description::new("followEvents", Tag::Service, "Follow what happens", about)
+        .parameter(Parameter::account("Of this account and of none alone."))
+        .parameter(Parameter::query("last_event_id", seen, event_id, r#""0-0""#))
+        .parameter(Parameter::header("Last-Event-ID", seen, event_id))
+        .answer(Answer::of(
+            200,
+            "The events, until either side closes.",
+            TEXT_EVENT_STREAM,
+            text,
+        ))
+        .codes(&[Code::BusUnavailable, Code::QueueFull])
 }
 
 /// `GET /brokers`.
@@ -73,6 +93,10 @@ pub(in crate::sidecar) fn page_file() -> Description {
     docs::names().into_iter().fold(description, |description, name| {
         description.answer(Answer::of(200, "The file.", docs::media_type(name), text))
     })
+}
+
+fn event_id(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^[0-9]{1,19}-[0-9]{1,19}(-[0-9a-f]{16})?$"})
 }
 
 fn alive(_: &mut SchemaGenerator) -> Schema {

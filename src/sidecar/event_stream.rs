@@ -1,0 +1,86 @@
+//! The event streams of `GET /events`: as many as have a place, each with its own followers of the journal and the alerts.
+//!
+//! A stream is pulled by its connection: while a client takes nothing, nothing is asked of the bus for it, so that it
+//! holds a few entries at most. What it has missed meanwhile it is told when it goes on.
+
+mod following;
+mod message;
+mod place;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::connection::Bus;
+use crate::config::http::HttpSettings;
+use crate::domain::id::AccountId;
+use crate::fault::{Code, Fault};
+use following::Following;
+pub(super) use place::Place;
+
+/// The event streams that are open.
+#[derive(Debug)]
+pub(super) struct EventStreams {
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+    heartbeat: Duration,
+}
+
+/// What is told on a stream, and from where on.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The accounts whose events are told, with those that belong to no account; every account's for `None`.
+    pub(super) accounts: Option<Vec<AccountId>>,
+    /// What the client has seen; `None` begins with what happens from now on.
+    pub(super) seen: Option<Place>,
+}
+
+impl EventStreams {
+    pub(super) fn new(http: &HttpSettings) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(http.max_event_streams)),
+            stop: CancellationToken::new(),
+            heartbeat: http.events_heartbeat(),
+        }
+    }
+
+    /// Opens a stream. What happens after this is told on it.
+    ///
+    /// # Errors
+    /// `queue_full` without a free place; `bus_unavailable` where the bus cannot be read within `patience`.
+    pub(super) async fn open(
+        &self,
+        bus: &Bus,
+        wanted: Wanted,
+        patience: Duration,
+    ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + use<>, Fault> {
+        let full = |_| {
+            Fault::new(
+                Code::QueueFull,
+                "the sidecar has as many event streams open as it takes",
+            )
+        };
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
+        let begun = tokio::time::timeout(patience, Following::begin(bus, wanted)).await;
+        let unread = |reason: String| {
+            Fault::new(
+                Code::BusUnavailable,
+                format!("the journal and the alerts cannot be read: {reason}"),
+            )
+        };
+        let following = begun
+            .map_err(|_| unread("no answer in time".to_owned()))?
+            .map_err(|error| unread(error.to_string()))?;
+        Ok(following.told(self.heartbeat, self.stop.clone(), place))
+    }
+
+    /// Ends every stream, also those that are opened from now on.
+    pub(super) fn end(&self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,129 @@
+//! A limit on how long a client may take nothing of what is written to it.
+//!
+//! It stands below HTTP, since above it nobody learns of such a client: while its buffer is full, hyper neither asks for
+//! the rest of an answer nor gives up.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// How long a client may take nothing once the sidecar drains.
+const DRAIN_LIMIT: Duration = Duration::from_millis(500);
+
+/// A stream whose writes fail where the other side takes nothing for too long.
+#[derive(Debug)]
+pub(super) struct WriteLimited<S> {
+    stream: S,
+    limit: Duration,
+    /// Tells that the sidecar drains.
+    drains: CancellationToken,
+    /// The end of the wait that is under way.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> WriteLimited<S> {
+    /// Returns the stream under a limit.
+    pub(super) fn new(stream: S, limit: Duration, drains: CancellationToken) -> Self {
+        Self {
+            stream,
+            limit,
+            drains,
+            stalled: None,
+        }
+    }
+
+    /// Passes on what a write came to, and watches over one that waits.
+    fn watched(&mut self, written: Poll<Result<usize>>, context: &mut Context<'_>) -> Poll<Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let now = Instant::now();
+        let limit = self.limit;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(now + limit)));
+        if self.drains.is_cancelled() && stalled.deadline() > now + DRAIN_LIMIT {
+            stalled.as_mut().reset(now + DRAIN_LIMIT);
+        }
+        ready!(stalled.as_mut().poll(context));
+        let words = "the client takes nothing of what is written to it";
+        Poll::Ready(Err(Error::new(ErrorKind::TimedOut, words)))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WriteLimited<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimited<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watched(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.watched(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::interval;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(2);
+
+    #[tokio::test]
+    async fn only_a_client_that_takes_nothing_for_the_whole_time_is_given_up() {
+        let (ours, mut theirs) = duplex(4);
+        let drains = CancellationToken::new();
+        let mut limited = WriteLimited::new(ours, LIMIT, drains.clone());
+        let writing = tokio::spawn(async move {
+            let failed = limited.write_all(&[7; 12]).await.unwrap_err();
+            (failed.kind(), limited)
+        });
+        // However little it takes each time, it goes on.
+        let begun = Instant::now();
+        let mut ticks = interval(LIMIT / 4);
+        for _ in 0..6 {
+            ticks.tick().await;
+            assert_eq!(theirs.read_u8().await.unwrap(), 7);
+        }
+        let (kind, mut limited) = writing.await.unwrap();
+        assert_eq!(kind, ErrorKind::TimedOut);
+        assert!(begun.elapsed() >= LIMIT / 4 * 5 + LIMIT);
+
+        // A drain does not wait as long, also where the wait has begun before it.
+        limited.stalled = Some(Box::pin(sleep_until(Instant::now() + LIMIT * 100)));
+        drains.cancel();
+        let begun = Instant::now();
+        let failed = limited.write_all(&[7; 12]).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::TimedOut);
+        assert!(begun.elapsed() < LIMIT);
+    }
+}
