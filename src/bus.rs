@@ -3,11 +3,11 @@
 //! Nothing of `async-nats` is visible outside this room but [`connection::Bus`]'s own handle. Every wait for the network
 //! has a limit, and every queue a maximum.
 
-pub mod alerts;
 mod answer;
 pub mod call;
 pub mod client;
 pub mod connection;
+pub mod feed;
 pub mod headers;
 pub mod journal;
 pub mod queue;

@@ -16,6 +16,8 @@ pub mod nats;
 pub mod redis;
 pub mod risk;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 pub use load::SettingsError;
@@ -24,6 +26,8 @@ pub use load::SettingsError;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Where this process keeps files of its own: the sidecar its order log. Default `.data`.
+    pub data_dir: DataDirectory,
     /// The bus.
     pub nats: nats::NatsSettings,
     /// The shared state.
@@ -46,10 +50,24 @@ pub struct Settings {
     pub log: log::LogSettings,
 }
 
+/// The directory that a process keeps files of its own in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DataDirectory(pub PathBuf);
+
+impl Default for DataDirectory {
+    fn default() -> Self {
+        Self(PathBuf::from(".data"))
+    }
+}
+
 impl Settings {
     /// Returns a sentence for each setting that cannot hold.
     pub fn errors(&self) -> Vec<String> {
         let mut errors = Vec::new();
+        if self.data_dir.0.as_os_str().is_empty() {
+            errors.push("data_dir must name a directory".to_owned());
+        }
         self.nats.check(&mut errors);
         self.redis.check(&mut errors);
         self.journal.check(&mut errors);

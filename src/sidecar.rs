@@ -7,7 +7,6 @@
 //! A request that has reached the bus is never answered 5xx because of a missing answer: nobody knows then what became of
 //! the order, and a client that retries a 5xx must not be able to double one.
 
-mod alerts;
 mod body;
 mod bridge;
 mod connections;
@@ -15,6 +14,7 @@ mod context;
 mod gate;
 mod handlers;
 mod json;
+pub mod order_log;
 mod parameters;
 mod problem;
 mod router;
@@ -31,9 +31,12 @@ use crate::bus::connection::{BusError, Patience, connect};
 use crate::config::Settings;
 use connections::{Connections, RESTING_CONNECTIONS};
 use context::Context;
+use order_log::OrderLog;
 
 /// How long the first connection to the bus is tried for: the sidecar may be up before its server.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the order log may take to close its file.
+const LOG_CLOSING_TIME: Duration = Duration::from_secs(2);
 /// The name the connection shows on the server.
 const CONNECTION_NAME: &str = "order-router sidecar";
 
@@ -80,9 +83,9 @@ impl Sidecar {
         let unbound = |error| SidecarError::Bind { address, error };
         let listener = TcpListener::bind(address).await.map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
-        let context = Arc::new(Context::new(Caller::new(bus.clone()), &settings.http));
         let stop = CancellationToken::new();
-        tokio::spawn(alerts::follow(Arc::clone(&context.alerts), bus, stop.clone()));
+        let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
+        let context = Arc::new(Context::new(Caller::new(bus), log, &settings.http));
         let connections = Connections::serve(
             listener,
             router::router(Arc::clone(&context)),
@@ -102,6 +105,11 @@ impl Sidecar {
         self.address
     }
 
+    /// Returns its order log.
+    pub fn order_log(&self) -> &OrderLog {
+        &self.context.log
+    }
+
     /// Stops taking connections, finishes the requests under way, and closes; after `grace` it closes all the same.
     pub async fn drain(self, grace: Duration) {
         let requests = &self.context.requests;
@@ -119,5 +127,11 @@ impl Sidecar {
         }
         self.connections.cut();
         drop(self.background);
+        if tokio::time::timeout(LOG_CLOSING_TIME, self.context.log.stopped())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the order log did not close in time: it will look at its file anew");
+        }
     }
 }

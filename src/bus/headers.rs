@@ -29,6 +29,8 @@ pub const BATCH_ID: &str = "Nats-Batch-Id";
 pub const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
 /// Ends an atomic batch.
 pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+/// How many entries a pull request that has run out did not bring.
+pub const PENDING_MESSAGES: &str = "Nats-Pending-Messages";
 /// The subject a dead letter came in by.
 pub const DEAD_SUBJECT: &str = "Dead-Subject";
 /// How often a dead letter was delivered.

@@ -100,9 +100,9 @@ pub fn intents_consumer(broker: &BrokerId) -> String {
     format!("workers-{broker}")
 }
 
-/// Returns the server's subject for pulling from a consumer of the work queue.
-pub fn pull(consumer: &str) -> String {
-    format!("$JS.API.CONSUMER.MSG.NEXT.{STREAM_INTENTS}.{consumer}")
+/// Returns the server's subject for pulling from a consumer of a stream.
+pub fn pull(stream: &str, consumer: &str) -> String {
+    format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
 /// Returns the request subject that asks for an order.

@@ -81,7 +81,7 @@ impl Sync {
 /// # Errors
 /// When something does not start, or a server ends by itself; on a second signal.
 pub(crate) async fn run(args: DevArgs, options: &Options) -> Outcome {
-    let mut flags = vec![args.sync.flag()];
+    let mut flags = vec![args.sync.flag(), flag("data_dir", args.data_dir.display())];
     flags.extend(args.http_addr.map(|address| flag("http.addr", address)));
     let mut settings = settings(options, &mut flags, None)?;
     options.start_log(&settings, Kind::Daemon);

@@ -15,7 +15,7 @@ const ACCOUNTS: &str = "accounts";
 /// Opens every environment variable of the router.
 pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
 /// Variables that the command line reads itself.
-const OF_THE_COMMAND_LINE: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_DATA_DIR"];
+const OF_THE_COMMAND_LINE: &[&str] = &["ORDER_ROUTER_CONFIG"];
 /// Settings without a default.
 const OPTIONAL: &[&str] = &["nats.user", "nats.password", "nats.credentials_file"];
 /// Tables whose keys the user names.

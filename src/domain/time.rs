@@ -38,6 +38,16 @@ impl Timestamp {
         self.0.div_euclid(1_000)
     }
 
+    /// Returns the point `microseconds` after 1970.
+    pub fn from_microseconds(microseconds: i64) -> Self {
+        Self(microseconds)
+    }
+
+    /// Returns the microseconds since 1970.
+    pub fn microseconds(self) -> i64 {
+        self.0
+    }
+
     /// Reads an RFC 3339 text with any offset.
     ///
     /// # Errors

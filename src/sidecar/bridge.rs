@@ -97,7 +97,13 @@ pub(super) async fn call(context: &Context, subject: &str, body: Bytes, terms: &
     let caller = &context.caller;
     let sent = caller.request_for(patience, subject, body, terms.deadline, &terms.traceparent);
     match AssertUnwindSafe(sent).catch_unwind().await {
-        Ok(result) => result,
+        Ok(result) => {
+            // Whoever is told of it reads it from the order log from now on.
+            context
+                .log
+                .told(result.as_ref().ok().and_then(|reply| reply.journal_sequence));
+            result
+        }
         Err(_) => {
             tracing::error!(
                 subject,

@@ -8,12 +8,15 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::alerts::Alerts;
+use super::order_log::OrderLog;
 use crate::bus::client::Caller;
 use crate::config::http::HttpSettings;
 use crate::domain::terms::Mode;
 
-/// The way to the bus, and how much may be under way at a time.
+/// How long a read of the order log waits for what a client was told of, and for its turn.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The way to the bus, the order log, and how much may be under way at a time.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) caller: Caller,
@@ -21,19 +24,26 @@ pub(super) struct Context {
     pub(super) places: Arc<Semaphore>,
     pub(super) requests: TaskTracker,
     pub(super) mode: LastMode,
-    pub(super) alerts: Arc<Alerts>,
+    pub(super) log: OrderLog,
 }
 
 impl Context {
-    pub(super) fn new(caller: Caller, http: &HttpSettings) -> Self {
+    pub(super) fn new(caller: Caller, log: OrderLog, http: &HttpSettings) -> Self {
         Self {
             caller,
             request_timeout: http.request_timeout(),
             places: Arc::new(Semaphore::new(http.max_in_flight)),
             requests: TaskTracker::new(),
             mode: LastMode::default(),
-            alerts: Arc::default(),
+            log,
         }
+    }
+}
+
+impl Context {
+    /// Returns until when a read of the order log that begins now may wait.
+    pub(super) fn read_until(&self) -> Instant {
+        Instant::now() + READ_PATIENCE.min(self.request_timeout / 2)
     }
 }
 

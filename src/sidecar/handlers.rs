@@ -6,6 +6,8 @@ pub(super) mod cancel;
 pub(super) mod health;
 pub(super) mod locks;
 pub(super) mod lookup;
+pub(super) mod notes;
+pub(super) mod order_log;
 mod receipt;
 pub(super) mod state;
 pub(super) mod submit;

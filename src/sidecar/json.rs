@@ -7,6 +7,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Response as HttpResponse, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// The media type of answers and of requests.
@@ -19,6 +20,12 @@ pub(super) fn response(status: StatusCode, body: Vec<u8>) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(APPLICATION_JSON));
     response
+}
+
+/// Returns an answer of what is written as JSON.
+pub(super) fn of(status: StatusCode, answer: &impl Serialize) -> Response {
+    // Strings and exact numbers only: there is nothing in them that JSON cannot hold.
+    response(status, serde_json::to_vec(answer).unwrap_or_default())
 }
 
 /// Returns the JSON object with a text field that it does not have, or has as `null`; everything else stays byte for

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 
 use super::context::Context;
 use super::gate;
-use super::handlers::{alerts, brokers, cancel, health, locks, lookup, state, submit};
+use super::handlers::{alerts, brokers, cancel, health, locks, lookup, notes, order_log, state, submit};
 use super::problem;
 use crate::fault::{Code, Fault, quoted};
 
@@ -30,6 +30,9 @@ pub(super) fn router(context: Arc<Context>) -> Router {
             get(lookup::by_client_order_id),
         )
         .route("/orders/{broker}/cancel", post(cancel::cancel))
+        .route("/orders/log", get(order_log::orders))
+        .route("/orders/{order_id}/notes", post(notes::add))
+        .route("/executions", get(order_log::executions))
         .route("/risk/alerts", get(alerts::list))
         .route("/state", get(state::show).put(state::change))
         .route("/risk/locks", get(locks::list))

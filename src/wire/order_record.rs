@@ -149,7 +149,7 @@ pub struct PageMetadata {
     /// From when on, included.
     #[schemars(with = "Option<UtcTimestamp>")]
     pub start: Option<Timestamp>,
-    /// Until when, not included.
+    /// Until when, included.
     #[schemars(with = "Option<UtcTimestamp>")]
     pub end: Option<Timestamp>,
     /// The filter by tag, in lower case.

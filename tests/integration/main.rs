@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod bus_client;
+mod bus_feed;
 mod bus_fixture;
 mod bus_journal;
 mod bus_queue;
@@ -27,7 +28,9 @@ mod rest_codes;
 mod rest_fixture;
 mod rest_http;
 mod rest_life;
+mod rest_order_log;
 mod rest_orders;
+mod rest_router;
 mod rig;
 mod store_fences;
 mod store_latches;

@@ -164,6 +164,8 @@ pub struct Rest {
     pub service: Option<Service>,
     pub sidecar: Sidecar,
     pub http: reqwest::Client,
+    /// Where the sidecar keeps its order log.
+    _data: tempfile::TempDir,
 }
 
 impl Rest {
@@ -176,6 +178,8 @@ impl Rest {
         let mut settings = Settings::default();
         settings.nats.url = nats.url();
         settings.http.addr.set_port(0);
+        let data = tempfile::tempdir().unwrap();
+        settings.data_dir.0 = data.path().to_owned();
         set(&mut settings);
         let actor = Arc::new(Actor::default());
         let service = Self::service(&settings, &actor).await;
@@ -187,6 +191,7 @@ impl Rest {
             service: Some(service),
             sidecar,
             http: client(),
+            _data: data,
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Rig {
     pub nats: NatsServer,
     pub redis: RedisServer,
     pub settings: Settings,
+    /// Where sidecars keep their order logs.
+    _data: tempfile::TempDir,
 }
 
 impl Rig {
@@ -50,7 +52,14 @@ impl Rig {
         settings.redis.lease_ms = 1_000;
         settings.doors.nak_delay_ms = 50;
         settings.risk.daily_notional_limit = "1000000000".to_owned();
-        Self { nats, redis, settings }
+        let data = tempfile::tempdir().unwrap();
+        settings.data_dir.0 = data.path().to_owned();
+        Self {
+            nats,
+            redis,
+            settings,
+            _data: data,
+        }
     }
 
     pub async fn worker(&self) -> Worker {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream as JetStream};
@@ -234,20 +235,13 @@ impl Replay {
                 Ok(Some(Err(error))) => return Err(BusError::Refused(error.to_string())),
                 Err(_) => return Err(BusError::TimedOut(limit, "replaying the journal")),
             };
-            let info = message.info().map_err(|error| BusError::Refused(error.to_string()))?;
-            let (sequence, place) = (info.stream_sequence, info.consumer_sequence);
-            let time = from_nanoseconds(info.published.unix_timestamp_nanos());
-            if expected != place || sequence < self.next {
+            let (placing, entry) = placed(&message)?;
+            if expected != placing.place || entry.sequence < self.next {
                 // Lost on the way, not missing in the journal: from here on, again.
                 return Ok(());
             }
-            expected = place + 1;
-            self.waiting.push_back(Stored {
-                subject: message.subject.to_string(),
-                sequence,
-                body: message.payload.clone(),
-                time,
-            });
+            expected = placing.place + 1;
+            self.waiting.push_back(entry);
         }
         self.consumer = Some((consumer, expected));
         Ok(())
@@ -270,6 +264,33 @@ impl Replay {
             .create_consumer_on_stream(config, subjects::STREAM_REPORTS);
         within(bus.request_timeout(), "replaying the journal", created).await
     }
+}
+
+/// Where an entry stands among what a consumer delivers.
+pub(crate) struct Placing {
+    /// Its place, from 1.
+    pub(crate) place: u64,
+    /// How many entries the server had for the consumer after it.
+    pub(crate) pending: u64,
+}
+
+/// Returns an entry that a consumer delivered.
+///
+/// # Errors
+/// When the message does not tell where it stands.
+pub(crate) fn placed(message: &Message) -> Result<(Placing, Stored), BusError> {
+    let info = message.info().map_err(|error| BusError::Refused(error.to_string()))?;
+    let placing = Placing {
+        place: info.consumer_sequence,
+        pending: info.pending,
+    };
+    let entry = Stored {
+        subject: message.subject.to_string(),
+        sequence: info.stream_sequence,
+        body: message.payload.clone(),
+        time: from_nanoseconds(info.published.unix_timestamp_nanos()),
+    };
+    Ok((placing, entry))
 }
 
 fn stored(message: StreamMessage) -> Stored {

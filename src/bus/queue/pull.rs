@@ -110,7 +110,7 @@ impl<H: Handler> Puller<H> {
 
     async fn ask(&self, reply: &str, count: usize) -> Result<(), String> {
         let bus = &self.door.bus;
-        let subject = subjects::pull(&subjects::intents_consumer(&self.broker));
+        let subject = subjects::pull(subjects::STREAM_INTENTS, &subjects::intents_consumer(&self.broker));
         let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let wish = json!({
             "batch": count, "expires": nanoseconds(EXPIRES), "idle_heartbeat": nanoseconds(HEARTBEAT),

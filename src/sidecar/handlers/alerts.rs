@@ -1,7 +1,6 @@
 //! `GET /risk/alerts`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,21 +8,18 @@ use axum::response::Response;
 
 use crate::domain::id::AccountId;
 use crate::domain::signal::Level;
-use crate::fault::{Code, Fault};
-use crate::sidecar::alerts::Filter;
 use crate::sidecar::context::Context;
 use crate::sidecar::json;
+use crate::sidecar::order_log::AlertFilter;
 use crate::sidecar::parameters::Parameters;
 use crate::sidecar::problem::Failure;
 
 /// How many alerts are told unless a number is asked for.
-const DEFAULT_LIMIT: usize = 100;
+const DEFAULT_LIMIT: u64 = 100;
 /// The most alerts one answer tells.
-const MAX_LIMIT: usize = 500;
+const MAX_LIMIT: u64 = 500;
 /// The longest name of a rule that is looked for, in characters.
 const MAX_RULE_CHARACTERS: usize = 64;
-/// How long the first look at the stream is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells the newest alerts.
 pub(in crate::sidecar) async fn list(
@@ -31,24 +27,18 @@ pub(in crate::sidecar) async fn list(
     mut parameters: Parameters,
 ) -> Result<Response, Failure> {
     let limit = parameters.take("limit", limit)?.unwrap_or(DEFAULT_LIMIT);
-    let filter = Filter {
+    let filter = AlertFilter {
+        accounts: None,
         level: parameters.take("level", level)?,
-        account_id: parameters
-            .take("account_id", AccountId::new)?
-            .map(|account| account.to_string()),
+        account_id: parameters.take("account_id", AccountId::new)?,
         rule_id: parameters.take("rule_id", rule)?,
     };
     parameters.finish()?;
-    let patience = PATIENCE.min(context.request_timeout / 2);
-    let list = context.alerts.list(&filter, limit, patience).await;
-    let body = list.ok_or_else(|| {
-        let detail = "the stream of alerts could not be read since this sidecar has started; ask again";
-        Fault::new(Code::BusUnavailable, detail)
-    })?;
-    Ok(json::response(StatusCode::OK, body))
+    let list = context.log.alerts(filter, limit, context.read_until()).await?;
+    Ok(json::response(StatusCode::OK, list))
 }
 
-fn limit(text: &str) -> Result<usize, String> {
+fn limit(text: &str) -> Result<u64, String> {
     let number = text.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
     number.ok_or_else(|| format!("must be a whole number from 1 to {MAX_LIMIT}"))
 }

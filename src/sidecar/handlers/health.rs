@@ -15,6 +15,7 @@ use crate::bus::subjects;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
 use crate::sidecar::context::Context;
+use crate::sidecar::order_log::{Standing, Status};
 use crate::sidecar::{json, problem};
 use crate::wire::problem::Problem;
 
@@ -36,6 +37,8 @@ struct Checks {
     bus: Check,
     worker: Check,
     redis: Check,
+    /// Whether the log is whole is told, and fails nothing: orders do not need it.
+    order_log: Check,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,7 +68,7 @@ pub(in crate::sidecar) async fn live() -> Response {
 pub(in crate::sidecar) async fn health(State(context): State<Arc<Context>>) -> Response {
     let limit = CHECK_TIME.min(context.request_timeout);
     let (bus, worker) = tokio::join!(reach_bus(&context, limit), ask_worker(&context, limit));
-    let (checks, failing) = judge(bus, worker);
+    let (checks, failing) = judge(bus, worker, &context.log.status());
     // Texts only: there is nothing in them that JSON cannot hold.
     match failing {
         None => {
@@ -109,7 +112,11 @@ async fn ask_worker(context: &Context, limit: Duration) -> Result<(), CallError>
 }
 
 /// Returns every check, and the first that fails as a fault: whoever the fault is at comes before whoever suffers from it.
-fn judge(bus: Result<(), String>, worker: Result<(), CallError>) -> (Checks, Option<Fault>) {
+fn judge(bus: Result<(), String>, worker: Result<(), CallError>, log: &Status) -> (Checks, Option<Fault>) {
+    let order_log = Check {
+        status: log.standing.as_str(),
+        detail: (log.standing != Standing::Current).then(|| log.to_string()),
+    };
     let ok = || Check {
         status: "ok",
         detail: None,
@@ -127,6 +134,7 @@ fn judge(bus: Result<(), String>, worker: Result<(), CallError>) -> (Checks, Opt
             bus: failing(&reason),
             worker: unknown(),
             redis: unknown(),
+            order_log,
         };
         let detail = format!("the bus is out of reach: {reason}");
         return (checks, Some(Fault::new(Code::BusUnavailable, detail)));
@@ -143,5 +151,11 @@ fn judge(bus: Result<(), String>, worker: Result<(), CallError>) -> (Checks, Opt
         }
     };
     let bus = ok();
-    (Checks { bus, worker, redis }, fault)
+    let checks = Checks {
+        bus,
+        worker,
+        redis,
+        order_log,
+    };
+    (checks, fault)
 }

@@ -1,0 +1,412 @@
+//! From the journal's entries to rows: each applied once, in the journal's order, whatever is delivered again.
+//!
+//! The rules are those of every consumer of the journal: an order's highest version counts; of two orders for one id, and
+//! of two reports of one version, the first counts; an order that is known only by its submission is `unknown`.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::event::{Entry, Event, Report, Submission};
+use super::index::{Change, MAX_ENTRIES};
+use super::labels::Labels;
+use super::positions::Positions;
+use super::read::{Json, Word};
+use crate::domain::decimal::Decimal;
+use crate::domain::terms::{Mode, OrderStatus};
+use crate::domain::time::Timestamp;
+use crate::wire::adjustment::AdjustmentEvent;
+use crate::wire::note::NoteEvent;
+use crate::wire::report::ReportedFill;
+
+/// An execution's id is its event's sequence times this, plus its index there.
+pub(super) const EXECUTIONS_PER_EVENT: u64 = 4_096;
+/// The shortest time after its end that an order's id may be used again, whatever the settings say: a second order that
+/// comes sooner is void.
+const SHORTEST_RETENTION: Duration = Duration::from_secs(3_600);
+
+/// The most bytes of an order's notes; what would be more is passed over.
+pub const MAX_NOTES_BYTES: usize = 65_536;
+/// The most tags of an order, those added with notes included; what would be more is passed over.
+pub const MAX_ORDER_TAGS: usize = 256;
+
+const FIND: &str = "SELECT ordinal, version, status, released, claim, fills_total, filled_quantity FROM orders \
+    WHERE external_order_id = ?1";
+const NEWEST_OF_ID: &str = "SELECT status, released, reported_at FROM orders \
+    WHERE correlation_id = ?1 AND account_id = ?2 AND (mode = 'dry_run') = ?3 ORDER BY ordinal DESC LIMIT 1";
+const INSERT_ORDER: &str = "INSERT INTO orders (ordinal, id, external_order_id, correlation_id, account_id, broker, \
+    venue, symbol, side, order_type, time_in_force, limit_price, quantity, filled_quantity, status, released, claim, \
+    submitted_at, expires_at, reported_at, created_at, tags, mode, reason, version, fills_total) VALUES (?1, ?2, ?3, \
+    ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
+const UPDATE_ORDER: &str = "UPDATE orders SET filled_quantity = ?2, status = ?3, released = 0, expires_at = ?4, \
+    reported_at = ?5, reason = ?6, version = ?7, fills_total = ?8 WHERE ordinal = ?1";
+const INSERT_EXECUTION: &str = "INSERT INTO executions (ordinal, id, order_ordinal, external_execution_id, quantity, \
+    price, fees, fee_currency, executed_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+const EXECUTION_IS_KNOWN: &str = "SELECT 1 FROM executions WHERE order_ordinal = ?1 AND external_execution_id = ?2";
+
+/// Applies entries within one transaction, and notes what they change in the index.
+pub(super) struct Projection<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) labels: &'a mut Labels,
+    pub(super) positions: &'a mut Positions,
+    /// How many orders and executions there are, those of this transaction included.
+    pub(super) orders: u32,
+    pub(super) executions: u32,
+    pub(super) changes: Vec<Change>,
+}
+
+/// An order as the log has it.
+struct Known {
+    ordinal: u32,
+    version: u32,
+    status: OrderStatus,
+    is_released: bool,
+    claim: Option<String>,
+    fills_total: u32,
+    filled_quantity: String,
+}
+
+impl Known {
+    fn listed_as(&self) -> Option<OrderStatus> {
+        (!self.is_released).then_some(self.status)
+    }
+}
+
+impl Projection<'_> {
+    /// Applies an entry.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub(super) fn apply(&mut self, entry: &Entry) -> rusqlite::Result<()> {
+        match &entry.event {
+            Event::Report(report) => self.report(entry, report),
+            Event::Submitting(submission) => self.submitting(entry, submission),
+            Event::Released(submission) => self.released(submission),
+            Event::Adjustment(event) => self.adjustment(event),
+            Event::Note(event) => self.note(event),
+            Event::State { version, mode } => self.state(*version, *mode),
+            Event::Alert(..) | Event::Other => Ok(()),
+            Event::Unreadable(why) => {
+                tracing::error!(
+                    sequence = entry.sequence,
+                    why,
+                    "an entry of the journal cannot be read: the order log goes on without it"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn report(&mut self, entry: &Entry, report: &Report) -> rusqlite::Result<()> {
+        let known = match self.find(&report.order_id)? {
+            Some(known) if report.version <= known.version => return Ok(()),
+            Some(known) => {
+                self.update(&known, report)?;
+                known
+            }
+            None => match self.begin(entry, report, report.status, None)? {
+                Some(known) => known,
+                None => return Ok(()),
+            },
+        };
+        self.fills(entry, report, &known)
+    }
+
+    fn submitting(&mut self, entry: &Entry, submission: &Submission) -> rusqlite::Result<()> {
+        let (order, claim) = (&submission.order, Some(submission.claim.as_str()));
+        let Some(known) = self.find(&order.order_id)? else {
+            self.begin(entry, order, OrderStatus::Unknown, claim)?;
+            return Ok(());
+        };
+        if known.version > 0 {
+            return Ok(());
+        }
+        let again = "UPDATE orders SET released = 0, claim = ?2 WHERE ordinal = ?1";
+        self.connection
+            .prepare_cached(again)?
+            .execute(params![known.ordinal, claim])?;
+        self.moved(known.ordinal, known.listed_as(), Some(known.status));
+        Ok(())
+    }
+
+    fn released(&mut self, submission: &Submission) -> rusqlite::Result<()> {
+        let Some(known) = self.find(&submission.order.order_id)? else {
+            return Ok(());
+        };
+        if known.version > 0 || known.claim.as_deref() != Some(&submission.claim) {
+            return Ok(());
+        }
+        let released = "UPDATE orders SET released = 1 WHERE ordinal = ?1";
+        self.connection.prepare_cached(released)?.execute([known.ordinal])?;
+        self.moved(known.ordinal, known.listed_as(), None);
+        Ok(())
+    }
+
+    fn find(&self, order_id: &str) -> rusqlite::Result<Option<Known>> {
+        let mut statement = self.connection.prepare_cached(FIND)?;
+        let known = statement.query_row([order_id], |row| {
+            Ok(Known {
+                ordinal: row.get(0)?,
+                version: row.get(1)?,
+                status: row.get::<_, Word<OrderStatus>>(2)?.0,
+                is_released: row.get(3)?,
+                claim: row.get(4)?,
+                fills_total: row.get(5)?,
+                filled_quantity: row.get(6)?,
+            })
+        });
+        known.optional()
+    }
+
+    /// Adds an order; `None` where another one has its id, and it is void.
+    fn begin(
+        &mut self,
+        entry: &Entry,
+        report: &Report,
+        status: OrderStatus,
+        claim: Option<&str>,
+    ) -> rusqlite::Result<Option<Known>> {
+        if self.is_void(report)? {
+            tracing::warn!(
+                order_id = report.order_id,
+                client_order_id = report.client_order_id,
+                sequence = entry.sequence,
+                "another order came first on the journal under this id: this one is void"
+            );
+            return Ok(None);
+        }
+        let ordinal = self.orders;
+        if ordinal >= MAX_ENTRIES {
+            return Err(full());
+        }
+        let tags = serde_json::to_string(&report.tags).unwrap_or_default();
+        self.connection.prepare_cached(INSERT_ORDER)?.execute(params![
+            ordinal,
+            entry.sequence,
+            report.order_id,
+            report.client_order_id,
+            report.account_id,
+            report.broker,
+            report.venue,
+            report.symbol,
+            report.side.as_str(),
+            report.order_type.as_str(),
+            report.time_in_force.as_str(),
+            report.price.map(|price| price.to_string()),
+            report.quantity.to_string(),
+            report.filled_quantity.to_string(),
+            status.as_str(),
+            claim,
+            report.submitted_at.microseconds(),
+            report.expires_at().map(Timestamp::microseconds),
+            report.updated_at.microseconds(),
+            entry.taken_at.microseconds(),
+            tags,
+            report.mode.as_str(),
+            report.reason.as_ref().map(|reason| reason.get()),
+            report.version,
+            report.fills_total,
+        ])?;
+        self.orders += 1;
+        self.changes.push(Change::Order {
+            id: entry.sequence,
+            account_id: report.account_id.clone(),
+            symbol: report.symbol.clone(),
+            broker: report.broker.clone(),
+            submitted_at: report.submitted_at.microseconds(),
+            status: Some(status),
+        });
+        for tag in &report.tags {
+            self.label(ordinal, tag)?;
+        }
+        Ok(Some(Known {
+            ordinal,
+            version: 0,
+            status,
+            is_released: false,
+            claim: None,
+            fills_total: 0,
+            filled_quantity: "0".to_owned(),
+        }))
+    }
+
+    /// Whether another order has the id, and had it first.
+    fn is_void(&self, report: &Report) -> rusqlite::Result<bool> {
+        let mut statement = self.connection.prepare_cached(NEWEST_OF_ID)?;
+        let is_dry_run = report.mode == Mode::DryRun;
+        let key = params![report.client_order_id, report.account_id, is_dry_run];
+        let holder = statement.query_row(key, |row| {
+            Ok((
+                row.get::<_, Word<OrderStatus>>(0)?.0,
+                row.get::<_, bool>(1)?,
+                row.get(2)?,
+            ))
+        });
+        Ok(match holder.optional()? {
+            None | Some((_, true, _)) => false,
+            Some((status, false, reported_at)) => {
+                let free_at = Timestamp::from_microseconds(reported_at).after(SHORTEST_RETENTION);
+                !(status.is_ended() && report.submitted_at >= free_at)
+            }
+        })
+    }
+
+    fn update(&mut self, known: &Known, report: &Report) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(UPDATE_ORDER)?.execute(params![
+            known.ordinal,
+            report.filled_quantity.to_string(),
+            report.status.as_str(),
+            report.expires_at().map(Timestamp::microseconds),
+            report.updated_at.microseconds(),
+            report.reason.as_ref().map(|reason| reason.get()),
+            report.version,
+            report.fills_total,
+        ])?;
+        self.moved(known.ordinal, known.listed_as(), Some(report.status));
+        Ok(())
+    }
+
+    fn moved(&mut self, ordinal: u32, from: Option<OrderStatus>, to: Option<OrderStatus>) {
+        if from != to {
+            self.changes.push(Change::Status { ordinal, from, to });
+        }
+    }
+
+    /// Adds the fills that a report tells and its predecessor did not.
+    fn fills(&mut self, entry: &Entry, report: &Report, known: &Known) -> rusqlite::Result<()> {
+        let new = usize::try_from(report.fills_total.saturating_sub(known.fills_total)).unwrap_or(usize::MAX);
+        let mut fills: Vec<&ReportedFill> = report
+            .fills
+            .iter()
+            .skip(report.fills.len().saturating_sub(new))
+            .collect();
+        if new > fills.len() || !adds_up(report, known, &fills) {
+            // Not the successor of what is known: an effect between them was void, or it tells more than a report holds.
+            fills = self.unknown_fills(report, known)?;
+        }
+        for (index, fill) in (0_u64..).zip(fills) {
+            let ordinal = self.executions;
+            if ordinal >= MAX_ENTRIES {
+                return Err(full());
+            }
+            self.connection.prepare_cached(INSERT_EXECUTION)?.execute(params![
+                ordinal,
+                entry
+                    .sequence
+                    .saturating_mul(EXECUTIONS_PER_EVENT)
+                    .saturating_add(index),
+                known.ordinal,
+                fill.exec_id,
+                fill.quantity.to_string(),
+                fill.price.to_string(),
+                fill.fee.to_string(),
+                fill.fee_currency,
+                fill.timestamp.microseconds(),
+                entry.taken_at.microseconds(),
+            ])?;
+            self.executions += 1;
+            self.changes.push(Change::Execution {
+                order: known.ordinal,
+                executed_at: fill.timestamp.microseconds(),
+            });
+            self.positions.trade(self.connection, report, fill)?;
+        }
+        self.positions.pay_fees(self.connection, report)
+    }
+
+    fn unknown_fills<'r>(&self, report: &'r Report, known: &Known) -> rusqlite::Result<Vec<&'r ReportedFill>> {
+        let mut statement = self.connection.prepare_cached(EXECUTION_IS_KNOWN)?;
+        let mut unknown = Vec::new();
+        for fill in &report.fills {
+            if !statement.exists(params![known.ordinal, fill.exec_id])? {
+                unknown.push(fill);
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// Gives an order a tag.
+    fn label(&mut self, ordinal: u32, tag: &str) -> rusqlite::Result<()> {
+        let text = tag.to_lowercase();
+        if let Some(change) = self.labels.put(self.connection, &text, ordinal)? {
+            self.changes.push(change);
+        }
+        Ok(())
+    }
+
+    /// Adds a note to its order: a line each, and tags that it does not have in any case.
+    fn note(&mut self, event: &NoteEvent) -> rusqlite::Result<()> {
+        let find = "SELECT ordinal, notes, tags FROM orders WHERE external_order_id = ?1 AND account_id = ?2";
+        let noted = self
+            .connection
+            .prepare_cached(find)?
+            .query_row([&event.order_id, &event.account_id], |row| {
+                let tags = row.get::<_, Json<Vec<String>>>(2)?.0;
+                Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?, tags))
+            });
+        let Some((ordinal, notes, mut tags)) = noted.optional()? else {
+            return Ok(());
+        };
+        let mut remember = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO notes (note_id) VALUES (?1)")?;
+        if remember.execute([event.note_id.to_string()])? == 0 {
+            return Ok(());
+        }
+        let length = notes.as_ref().map_or(0, String::len);
+        let added = event.notes.clone().filter(|text| length + text.len() < MAX_NOTES_BYTES);
+        let notes: Vec<String> = notes.into_iter().chain(added).collect();
+        let notes = (!notes.is_empty()).then(|| notes.join("\n"));
+        for tag in &event.tags {
+            let is_known = tags.iter().any(|known| known.to_lowercase() == tag.to_lowercase());
+            if is_known || tags.len() >= MAX_ORDER_TAGS {
+                continue;
+            }
+            tags.push(tag.clone());
+            self.label(ordinal, tag)?;
+        }
+        let write =
+            "UPDATE orders SET notes = ?2, tags = ?3, noted_at = max(coalesce(noted_at, 0), ?4) WHERE ordinal = ?1";
+        let tags = serde_json::to_string(&tags).unwrap_or_default();
+        let noted_at = event.timestamp.microseconds();
+        self.connection
+            .prepare_cached(write)?
+            .execute(params![ordinal, notes, tags, noted_at])?;
+        Ok(())
+    }
+
+    /// Books an adjustment of a position: of two events for one id the first counts.
+    fn adjustment(&mut self, event: &AdjustmentEvent) -> rusqlite::Result<()> {
+        let mut remember = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO adjustments VALUES (?1)")?;
+        if remember.execute([&event.adjustment_id])? == 0 {
+            return Ok(());
+        }
+        self.positions.adjust(self.connection, event)
+    }
+
+    fn state(&mut self, version: u64, mode: Option<Mode>) -> rusqlite::Result<()> {
+        let newer = "INSERT INTO state (one, version, mode) VALUES (1, ?1, ?2) ON CONFLICT (one) DO UPDATE \
+                     SET version = excluded.version, mode = coalesce(excluded.mode, mode) \
+                     WHERE excluded.version > version";
+        let mut statement = self.connection.prepare_cached(newer)?;
+        statement.execute(params![version, mode.map(Mode::as_str)])?;
+        Ok(())
+    }
+}
+
+/// Whether these fills make what was filled before what is filled now.
+fn adds_up(report: &Report, known: &Known, fills: &[&ReportedFill]) -> bool {
+    let Ok(before) = known.filled_quantity.parse::<Decimal>() else {
+        return false;
+    };
+    let sum = fills.iter().try_fold(before, |sum, fill| sum.exact_add(fill.quantity));
+    sum == Some(report.filled_quantity)
+}
+
+fn full() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+    let why = format!("the order log holds {MAX_ENTRIES} orders or executions and takes no more");
+    rusqlite::Error::SqliteFailure(code, Some(why))
+}

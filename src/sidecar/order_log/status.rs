@@ -1,0 +1,76 @@
+//! How the log stands: whether it has everything the journal has, and what keeps it from that.
+
+use std::fmt;
+
+/// How the log stands. Its text says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// What it is at.
+    pub standing: Standing,
+    /// Whether it has held everything the streams held, since this process has opened it.
+    pub is_whole: bool,
+    /// The last sequence of the journal that is applied.
+    pub journal_sequence: u64,
+    /// The last sequence that the journal is known to have.
+    pub journal_last_sequence: u64,
+}
+
+/// What the log is at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// It has not been opened yet.
+    #[default]
+    Opening,
+    /// It reads what it does not have yet.
+    CatchingUp,
+    /// It follows.
+    Current,
+    /// Something is in the way of the file; it is tried again and again.
+    Behind(String),
+    /// A stream cannot be followed; it is tried again and again.
+    Cut(String),
+    /// The journal is another one, or has lost what the log has: somebody has to look at it.
+    Refused(String),
+}
+
+impl Standing {
+    /// Returns one word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::CatchingUp => "catching_up",
+            Self::Current => "ok",
+            Self::Behind(_) | Self::Cut(_) => "behind",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+impl Status {
+    /// Returns how many entries of the journal are known and not applied.
+    pub fn lag(&self) -> u64 {
+        self.journal_last_sequence.saturating_sub(self.journal_sequence)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (at, last) = (self.journal_sequence, self.journal_last_sequence);
+        match &self.standing {
+            Standing::Opening => write!(formatter, "the order log is being opened; ask again"),
+            Standing::CatchingUp => write!(
+                formatter,
+                "the order log is being made from the journal: it has come to entry {at} of {last}; ask again"
+            ),
+            Standing::Current => write!(
+                formatter,
+                "the order log has come to entry {at} of the journal; ask again"
+            ),
+            Standing::Behind(why) | Standing::Cut(why) => write!(
+                formatter,
+                "the order log is behind, at entry {at} of the journal, and goes on by itself: {why}"
+            ),
+            Standing::Refused(why) => write!(formatter, "the order log does not follow the journal: {why}"),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Following a stream: each entry once and in order, filtered or whole, across whatever happens to the stream.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+use bytes::Bytes;
+use order_router::bus::connection::Bus;
+use order_router::bus::feed::{Extent, Feed, Followed, Start};
+use order_router::bus::{subjects, topology};
+use order_router::domain::id::AccountId;
+use tokio::time::{Instant, timeout};
+
+use crate::bus_fixture::{SOON, broker, doors, settings, start};
+use crate::support::poll::until;
+use crate::support::servers::NatsServer;
+
+fn account(name: &str) -> AccountId {
+    AccountId::new(name).unwrap()
+}
+
+/// Publishes numbered reports of an account and waits until the stream holds `last` entries.
+async fn publish(bus: &Bus, name: &str, numbers: std::ops::RangeInclusive<u32>, last: u64) {
+    for number in numbers {
+        let body = Bytes::from(number.to_string());
+        bus.publish(subjects::reports(&broker(), &account(name)), body)
+            .await
+            .unwrap();
+    }
+    until(SOON, format!("the stream ends at {last}"), async || {
+        let mut feed = Feed::new(bus.clone(), subjects::STREAM_REPORTS, Start::New);
+        next(&mut feed).await;
+        feed.last_sequence() == last
+    })
+    .await;
+}
+
+/// Returns what is told next, over any error on the way.
+async fn next(feed: &mut Feed) -> Followed {
+    let told = async {
+        loop {
+            if let Ok(followed) = feed.next().await {
+                return followed;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, told).await.unwrap()
+}
+
+async fn begun(feed: &mut Feed) -> Extent {
+    match next(feed).await {
+        Followed::Begun(extent) => extent,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn entry(feed: &mut Feed) -> (u64, String) {
+    match next(feed).await {
+        Followed::Entry(entry) => (entry.sequence, String::from_utf8(entry.body.to_vec()).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn caught_up(feed: &mut Feed) {
+    assert_eq!(next(feed).await, Followed::CaughtUp);
+}
+
+/// Puts an empty stream in the place of the journal's.
+async fn recreate(server: &NatsServer, bus: &Bus) {
+    let client = async_nats::connect(server.url()).await.unwrap();
+    async_nats::jetstream::new(client)
+        .delete_stream(subjects::STREAM_REPORTS)
+        .await
+        .unwrap();
+    topology::apply(bus, &settings(server), &doors(), &[broker()])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn each_start_tells_its_entries_and_then_each_new_one() {
+    let (_server, bus) = start().await;
+    let from = |start| Feed::new(bus.clone(), subjects::STREAM_REPORTS, start).in_batches_of(3);
+    let mut early = from(Start::New);
+    assert_eq!(begun(&mut early).await.next_sequence, 1);
+    publish(&bus, "a", 1..=20, 20).await;
+    for (start, first) in [
+        (Start::Last(5), 16),
+        (Start::Last(99), 1),
+        (Start::From(0), 1),
+        (Start::From(7), 7),
+        (Start::From(21), 21),
+        (Start::New, 21),
+        // The stream it is of had more: this one is told from its beginning.
+        (Start::From(22), 1),
+    ] {
+        let mut feed = from(start);
+        let extent = begun(&mut feed).await;
+        let told = (extent.first_sequence, extent.last_sequence, extent.next_sequence);
+        assert_eq!(told, (1, 20, first), "{start:?}");
+        for number in first..=20 {
+            assert_eq!(entry(&mut feed).await, (number, number.to_string()), "{start:?}");
+        }
+        caught_up(&mut feed).await;
+        assert_eq!(feed.last_sequence(), 20);
+    }
+    // What was published between the first look and the consumer is no exception.
+    for number in 1..=20 {
+        assert_eq!(entry(&mut early).await.0, number);
+    }
+    caught_up(&mut early).await;
+    publish(&bus, "a", 21..=30, 30).await;
+    for number in 21..=30 {
+        assert_eq!(entry(&mut early).await, (number, number.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn a_filter_tells_its_own_entries_and_is_caught_up_below_the_streams_end() {
+    let (_server, bus) = start().await;
+    let filtered = |names: &[&str], start| {
+        let filters = names.iter().map(|name| subjects::reports_of(&account(name))).collect();
+        Feed::new(bus.clone(), subjects::STREAM_REPORTS, start).filtered(filters)
+    };
+    publish(&bus, "a", 1..=2, 2).await;
+    publish(&bus, "b", 3..=4, 4).await;
+    publish(&bus, "c", 5..=6, 6).await;
+    for (names, sequences) in [
+        (vec!["a"], vec![1, 2]),
+        (vec!["a", "b"], vec![1, 2, 3, 4]),
+        (vec!["c"], vec![5, 6]),
+        (vec!["d"], vec![]),
+        (vec!["d", "e"], vec![]),
+    ] {
+        let mut feed = filtered(&names, Start::From(1));
+        begun(&mut feed).await;
+        for sequence in sequences {
+            assert_eq!(entry(&mut feed).await.0, sequence, "{names:?}");
+        }
+        caught_up(&mut feed).await;
+    }
+    let mut feed = filtered(&["b", "d"], Start::New);
+    begun(&mut feed).await;
+    caught_up(&mut feed).await;
+    publish(&bus, "a", 7..=7, 7).await;
+    publish(&bus, "d", 8..=8, 8).await;
+    assert_eq!(entry(&mut feed).await, (8, "8".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_costs_no_entry_and_doubles_none() {
+    let (mut server, bus) = start().await;
+    publish(&bus, "a", 1..=1_000, 1_000).await;
+    let mut feed = Feed::new(bus.clone(), subjects::STREAM_REPORTS, Start::From(1)).in_batches_of(16);
+    begun(&mut feed).await;
+    for number in 1..=500 {
+        assert_eq!(entry(&mut feed).await.0, number);
+    }
+    server.kill9();
+    server.restart().await;
+    assert!(bus.connected_within(SOON).await);
+    for number in 501..=1_000 {
+        assert_eq!(entry(&mut feed).await.0, number);
+    }
+    caught_up(&mut feed).await;
+    // Idle this time.
+    server.kill9();
+    server.restart().await;
+    assert!(bus.connected_within(SOON).await);
+    publish(&bus, "a", 1_001..=1_010, 1_010).await;
+    for number in 1_001..=1_010 {
+        assert_eq!(entry(&mut feed).await.0, number);
+    }
+}
+
+#[tokio::test]
+async fn another_stream_is_told_as_a_new_beginning() {
+    let (server, bus) = start().await;
+    publish(&bus, "a", 1..=5, 5).await;
+    let mut feeds = Vec::new();
+    for (start, told) in [(Start::From(1), 5), (Start::New, 0), (Start::Last(2), 2)] {
+        let mut feed = Feed::new(bus.clone(), subjects::STREAM_REPORTS, start);
+        let created = begun(&mut feed).await.created;
+        for _ in 0..told {
+            entry(&mut feed).await;
+        }
+        caught_up(&mut feed).await;
+        feeds.push((feed, created));
+    }
+    recreate(&server, &bus).await;
+    publish(&bus, "b", 1..=3, 3).await;
+    // All of it is new, but for who wants the last ones only.
+    for ((mut feed, created), first) in feeds.into_iter().zip([1, 1, 2]) {
+        let extent = begun(&mut feed).await;
+        assert_ne!(extent.created, created);
+        assert_eq!((extent.last_sequence, extent.next_sequence), (3, first));
+        for sequence in first..=3 {
+            assert_eq!(entry(&mut feed).await.0, sequence);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_read_fast() {
+    const ENTRIES: u32 = 100_000;
+    let (_server, bus) = start().await;
+    publish(&bus, "a", 1..=ENTRIES, u64::from(ENTRIES)).await;
+    let mut feed = Feed::new(bus, subjects::STREAM_REPORTS, Start::From(1));
+    begun(&mut feed).await;
+    let begun = Instant::now();
+    for number in 1..=ENTRIES {
+        assert_eq!(entry(&mut feed).await.0, u64::from(number));
+    }
+    let elapsed = begun.elapsed();
+    println!("{ENTRIES} entries in {elapsed:?}");
+    // A small part of what an idle machine does: a feed that waits for each batch's time to run out takes longer.
+    assert!(elapsed.as_secs() < 20, "{elapsed:?}");
+}
