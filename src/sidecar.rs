@@ -9,13 +9,16 @@
 
 mod body;
 mod bridge;
+mod closing;
 mod connections;
 mod context;
 mod gate;
 mod handlers;
+mod holdings;
 mod json;
 pub mod order_log;
 mod parameters;
+mod prices;
 mod problem;
 mod router;
 
@@ -32,6 +35,7 @@ use crate::config::Settings;
 use connections::{Connections, RESTING_CONNECTIONS};
 use context::Context;
 use order_log::OrderLog;
+use prices::Prices;
 
 /// How long the first connection to the bus is tried for: the sidecar may be up before its server.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -85,7 +89,9 @@ impl Sidecar {
         let address = listener.local_addr().map_err(unbound)?;
         let stop = CancellationToken::new();
         let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
-        let context = Arc::new(Context::new(Caller::new(bus), log, &settings.http));
+        let prices = Arc::new(Prices::of(settings));
+        tokio::spawn(prices::follow(Arc::clone(&prices), settings.nats.clone(), stop.clone()));
+        let context = Arc::new(Context::new(Caller::new(bus), log, prices, &settings.http));
         let connections = Connections::serve(
             listener,
             router::router(Arc::clone(&context)),

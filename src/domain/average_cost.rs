@@ -4,9 +4,6 @@
 //! The sums of [`super::settlement`] commute and know nothing of an order of events; an average cost depends on it. So it
 //! is kept for display alone, by whoever follows the journal, and no rule judges by it.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::decimal::Decimal;
 use super::money::{BASE_FEE_SCALE, MICROS_SCALE, Micros};
 use super::order::AVERAGE_PRICE_DECIMALS;
@@ -223,33 +220,6 @@ impl PositionBook {
         let unit = price.decimal().scaled(MAX_DECIMALS)?.checked_mul(PRICE_FACTOR)?;
         let worth = self.quantity.checked_mul(unit)?.checked_sub(less)?;
         Micros::new(i64::try_from(in_base(worth, base_rate)?).ok()?)
-    }
-}
-
-/// The book's parts as text: quantity, cost, realised profit and fees, with a space between.
-impl fmt::Display for PositionBook {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} {} {} {}",
-            self.quantity, self.cost, self.realized, self.fees
-        )
-    }
-}
-
-impl FromStr for PositionBook {
-    type Err = CostError;
-
-    fn from_str(text: &str) -> Result<Self, CostError> {
-        let parts: Result<Vec<i128>, _> = text.split(' ').map(str::parse).collect();
-        let parts = parts.ok().and_then(|parts| parts.try_into().ok());
-        let [quantity, cost, realized, fees] = parts.ok_or(CostError::NoBook)?;
-        Self::from_parts(BookParts {
-            quantity,
-            cost,
-            realized,
-            fees,
-        })
     }
 }
 

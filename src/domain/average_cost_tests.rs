@@ -58,10 +58,6 @@ fn a_position_is_opened_grown_reduced_and_turned_round() {
         assert_eq!(book.realized_profit(one), Some(micros(realized)), "{trades:?}");
         assert_eq!(book.is_flat(), average.is_none());
         assert_eq!(PositionBook::from_parts(book.parts()), Ok(book));
-        assert_eq!(book.to_string().parse(), Ok(book));
-    }
-    for text in ["", "0 0 0", "0 0 0 0 0", "0 1 0 0", "a 0 0 0", "0  0 0 0"] {
-        assert_eq!(text.parse::<PositionBook>(), Err(CostError::NoBook), "{text}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -40,6 +40,22 @@ impl FromRequest<Arc<Context>> for JsonBody {
             return Err(too_large().into());
         }
         Ok(Self(read(body, terms.body_by()).await?))
+    }
+}
+
+/// A body that says it is JSON, or none: then it is empty.
+#[derive(Debug)]
+pub(super) struct OptionalJsonBody(pub(super) Bytes);
+
+impl FromRequest<Arc<Context>> for OptionalJsonBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, context: &Arc<Context>) -> Result<Self, Failure> {
+        if request.body().is_end_stream() {
+            return Ok(Self(Bytes::new()));
+        }
+        let JsonBody(body) = JsonBody::from_request(request, context).await?;
+        Ok(Self(body))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::order_log::OrderLog;
+use super::prices::Prices;
 use crate::bus::client::Caller;
 use crate::config::http::HttpSettings;
 use crate::domain::terms::Mode;
@@ -16,7 +17,7 @@ use crate::domain::terms::Mode;
 /// How long a read of the order log waits for what a client was told of, and for its turn.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The way to the bus, the order log, and how much may be under way at a time.
+/// The way to the bus, the order log, the prices, and how much may be under way at a time.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) caller: Caller,
@@ -25,10 +26,11 @@ pub(super) struct Context {
     pub(super) requests: TaskTracker,
     pub(super) mode: LastMode,
     pub(super) log: OrderLog,
+    pub(super) prices: Arc<Prices>,
 }
 
 impl Context {
-    pub(super) fn new(caller: Caller, log: OrderLog, http: &HttpSettings) -> Self {
+    pub(super) fn new(caller: Caller, log: OrderLog, prices: Arc<Prices>, http: &HttpSettings) -> Self {
         Self {
             caller,
             request_timeout: http.request_timeout(),
@@ -36,6 +38,7 @@ impl Context {
             requests: TaskTracker::new(),
             mode: LastMode::default(),
             log,
+            prices,
         }
     }
 }

@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 
 use super::context::Context;
 use super::gate;
-use super::handlers::{alerts, brokers, cancel, health, locks, lookup, notes, order_log, state, submit};
+use super::handlers::{
+    alerts, brokers, cancel, close, health, locks, lookup, notes, order_log, positions, state, submit,
+};
 use super::problem;
 use crate::fault::{Code, Fault, quoted};
 
@@ -33,6 +35,8 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .route("/orders/log", get(order_log::orders))
         .route("/orders/{order_id}/notes", post(notes::add))
         .route("/executions", get(order_log::executions))
+        .route("/positions", get(positions::list))
+        .route("/positions/{holding_id}/close", post(close::close))
         .route("/risk/alerts", get(alerts::list))
         .route("/state", get(state::show).put(state::change))
         .route("/risk/locks", get(locks::list))

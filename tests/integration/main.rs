@@ -30,6 +30,7 @@ mod rest_http;
 mod rest_life;
 mod rest_order_log;
 mod rest_orders;
+mod rest_positions;
 mod rest_router;
 mod rig;
 mod store_fences;
