@@ -10,11 +10,13 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(H
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 # Arguments for `order-router dev` (make run) and for the tests' filter (make test).
 ARGS ?=
+# The sidecar that make property-test submits orders to and changes the state of.
+URL ?= http://127.0.0.1:8100
 
-.PHONY: help setup run test acceptance fmt lint
+.PHONY: help setup run test acceptance bench-order-log property-test fmt lint
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 setup: ## get what is missing: nats-server, redis-server, Python packages
 	@deploy/setup.sh
@@ -28,6 +30,12 @@ test: setup ## run every test, against servers of their own: make test ARGS=name
 
 acceptance: setup ## the long checks, whole and in release: ten thousand intents through each door
 	cargo test --release --locked --test integration -- --ignored --nocapture acceptance
+
+bench-order-log: setup ## a million orders in the order log: rebuild and every filter; ORDERS=100000 for fewer
+	cargo test --release --locked --test integration -- --ignored --nocapture order_log_million
+
+property-test: setup ## hold a running sidecar against its OpenAPI document: make property-test URL=http://127.0.0.1:8100
+	.tools/venv/bin/python tests/integration/rest_properties.py $(URL) $(ARGS)
 
 fmt: ## format the sources
 	cargo fmt

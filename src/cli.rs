@@ -9,6 +9,7 @@ mod bench;
 mod brokers;
 mod cancel;
 mod cancel_all;
+mod catching_up;
 mod client;
 mod dev;
 mod failure;
@@ -18,6 +19,7 @@ mod locks;
 mod log;
 mod options;
 mod order;
+mod order_log;
 mod output;
 mod parts;
 mod report;
@@ -82,6 +84,8 @@ enum Command {
     Brokers(brokers::BrokersArgs),
     /// Lists the newest alerts and locks of the risk rules, over REST.
     Alerts(alerts::AlertsArgs),
+    /// Makes the sidecar's order log anew from the journal.
+    OrderLog(order_log::OrderLogArgs),
     /// Follows reports, alerts, and changes of the state and of locks live, until Ctrl-C.
     Watch(watch::WatchArgs),
     /// Measures throughput and latency with paper orders.
@@ -124,6 +128,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Adjust(args) => adjust::run(&args, &options).await,
         Command::Brokers(args) => brokers::run(&args, &options).await,
         Command::Alerts(args) => alerts::run(&args, &options).await,
+        Command::OrderLog(args) => order_log::run(&args, &options).await,
         Command::Watch(args) => watch::run(&args, &options).await,
         Command::Bench(args) => bench::run(args, &options).await,
     }

@@ -2,11 +2,12 @@
 //!
 //! There is no business logic in here and no Redis. [`router`] shows the whole API; [`gate`] stands in front of it and
 //! gives every request its id, its place and its time; [`bridge`] is the way onto the bus; [`handlers`] has one file per
-//! noun. [`connections`] is below HTTP: who may connect, and for how long.
+//! noun, [`api`] describes them all. [`connections`] is below HTTP: who may connect, and for how long.
 //!
 //! A request that has reached the bus is never answered 5xx because of a missing answer: nobody knows then what became of
 //! the order, and a client that retries a 5xx must not be able to double one.
 
+mod api;
 mod body;
 mod bridge;
 mod closing;

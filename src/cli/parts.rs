@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::catching_up;
 use crate::config::Settings;
 use crate::sidecar::Sidecar;
 use crate::worker::Worker;
@@ -21,12 +22,14 @@ pub(crate) async fn worker(settings: &Settings) -> anyhow::Result<Worker> {
     Worker::start(settings).await.context("the worker does not start")
 }
 
-/// Starts the sidecar.
+/// Starts the sidecar, and shows how its order log catches up.
 ///
 /// # Errors
 /// When its address is taken, or NATS is out of reach or refuses us.
 pub(crate) async fn sidecar(settings: &Settings) -> anyhow::Result<Sidecar> {
-    Sidecar::start(settings).await.context("the sidecar does not start")
+    let sidecar = Sidecar::start(settings).await.context("the sidecar does not start")?;
+    tokio::spawn(catching_up::show(sidecar.order_log().watch()));
+    Ok(sidecar)
 }
 
 /// Drains the worker, then the sidecar, which has callers of the worker to answer.

@@ -4,13 +4,14 @@ pub(super) mod alerts;
 pub(super) mod brokers;
 pub(super) mod cancel;
 pub(super) mod close;
+pub(super) mod docs;
 pub(super) mod health;
 pub(super) mod locks;
 pub(super) mod lookup;
 pub(super) mod notes;
 pub(super) mod order_log;
 pub(super) mod positions;
-mod receipt;
+pub(super) mod receipt;
 pub(super) mod state;
 pub(super) mod submit;
 

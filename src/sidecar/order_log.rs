@@ -45,6 +45,7 @@ use crate::domain::terms::Mode;
 use crate::fault::{Code, Fault};
 use crate::wire::order_record::{ExecutionRecord, OrderRecord};
 use index::{Change, Index};
+pub use writer::WriteError;
 
 /// The file below the data directory.
 const FILE: &str = "order-log/orders.sqlite";
@@ -116,8 +117,16 @@ impl OrderLog {
         Self { shared, tasks }
     }
 
+    /// Removes the log below a data directory, so that the next start makes it anew.
+    ///
+    /// # Errors
+    /// When another process uses it, or the file system refuses.
+    pub fn remove(data_dir: &Path) -> Result<(), WriteError> {
+        writer::remove_unused(&data_dir.join(FILE))
+    }
+
     /// Waits until the file is closed, after it was told to stop.
-    pub(super) async fn stopped(&self) {
+    pub async fn stopped(&self) {
         self.tasks.wait().await;
     }
 

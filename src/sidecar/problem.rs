@@ -11,7 +11,7 @@ use crate::fault::{self, Code, Fault};
 use crate::wire::problem::{Problem, encode};
 
 /// The media type of a problem document (RFC 9457).
-const PROBLEM_JSON: &str = "application/problem+json";
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A request that ends in a problem document.
 #[derive(Debug)]
@@ -49,20 +49,25 @@ pub(super) fn of_body(status: u16, body: Vec<u8>) -> Response {
 /// Returns the answer to a request whose handling broke. It sent nothing to a broker: what is on its way there has an
 /// answer of its own.
 pub(super) fn internal() -> Response {
-    let status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
-    let problem = Problem {
+    let problem = broken();
+    // Strings only: there is nothing in it that JSON cannot hold.
+    of_body(problem.status, serde_json::to_vec(&problem).unwrap_or_default())
+}
+
+/// Returns the problem of a request whose handling broke. It has no line in the table of errors: nothing ends in it by
+/// intention.
+pub(super) fn broken() -> Problem {
+    Problem {
         kind: "about:blank".to_owned(),
         title: "Internal Server Error".to_owned(),
-        status,
+        status: StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
         detail: "the sidecar failed to handle the request; its log tells more under the request's id".to_owned(),
         code: "internal_error".to_owned(),
         field: None,
         rule_id: None,
         metadata: Metadata::new(),
         client_order_id: None,
-    };
-    // Strings only: there is nothing in it that JSON cannot hold.
-    of_body(status, serde_json::to_vec(&problem).unwrap_or_default())
+    }
 }
 
 /// Returns the failure of a request that changes nothing at a broker: there, a missing answer may be told as one.

@@ -6,41 +6,54 @@ use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 
+use super::api::describe::{self, holdings, log, orders, risk, service};
+use super::api::operation::{Access, Operation, get, post, put};
 use super::context::Context;
-use super::gate;
 use super::handlers::{
-    alerts, brokers, cancel, close, health, locks, lookup, notes, order_log, positions, state, submit,
+    alerts, brokers, cancel, close, docs, health, locks, lookup, notes, order_log, positions, state, submit,
 };
-use super::problem;
+use super::{gate, problem};
 use crate::fault::{Code, Fault, quoted};
 
 /// The path that tells of the process alone; it is answered however much is under way.
 pub(super) const LIVE: &str = "/health/live";
 
+/// Returns every operation: method, path, who may use it, its handler, and what it takes and answers.
+#[rustfmt::skip] // A line each, however long.
+pub(super) fn operations() -> Vec<Operation> {
+    use Access::{ManageState, Open, Read, ReadOrRoute, RouteOrders};
+    vec![
+        post("/orders", RouteOrders, submit::submit, orders::submit()),
+        get("/orders/{order_id}", ReadOrRoute, lookup::by_order_id, orders::by_order_id()),
+        get("/orders/by-client-id/{client_order_id}", ReadOrRoute, lookup::by_client_order_id, orders::by_client_order_id()),
+        post("/orders/{broker}/cancel", RouteOrders, cancel::cancel, orders::cancel()),
+        get("/orders/log", Read, order_log::orders, log::orders()),
+        post("/orders/{id}/notes", RouteOrders, notes::add, log::note()),
+        get("/executions", Read, order_log::executions, log::executions()),
+        get("/positions", Read, positions::list, holdings::positions()),
+        post("/positions/{id}/close", RouteOrders, close::close, holdings::close()),
+        get("/risk/alerts", Read, alerts::list, risk::alerts()),
+        get("/risk/locks", Read, locks::list, risk::locks()),
+        post("/risk/locks/{latch_id}/lift", ManageState, locks::lift, risk::lift()),
+        get("/state", ReadOrRoute, state::show, describe::state::show()),
+        put("/state", ManageState, state::change, describe::state::change()),
+        get("/brokers", ReadOrRoute, brokers::list, service::brokers()),
+        get("/health", Open, health::health, service::health()),
+        get(LIVE, Open, health::live, service::live()),
+        get("/openapi.json", Open, docs::openapi, service::openapi()),
+        get("/docs", Open, docs::page, service::page()),
+        get("/docs/{file}", Open, docs::file, service::page_file()),
+    ]
+}
+
 /// Returns the API behind its gate.
 pub(super) fn router(context: Arc<Context>) -> Router {
-    Router::new()
-        .route("/health", get(health::health))
-        .route(LIVE, get(health::live))
-        .route("/brokers", get(brokers::list))
-        .route("/orders", post(submit::submit))
-        .route("/orders/{order_id}", get(lookup::by_order_id))
-        .route(
-            "/orders/by-client-id/{client_order_id}",
-            get(lookup::by_client_order_id),
-        )
-        .route("/orders/{broker}/cancel", post(cancel::cancel))
-        .route("/orders/log", get(order_log::orders))
-        .route("/orders/{order_id}/notes", post(notes::add))
-        .route("/executions", get(order_log::executions))
-        .route("/positions", get(positions::list))
-        .route("/positions/{holding_id}/close", post(close::close))
-        .route("/risk/alerts", get(alerts::list))
-        .route("/state", get(state::show).put(state::change))
-        .route("/risk/locks", get(locks::list))
-        .route("/risk/locks/{latch_id}/lift", post(locks::lift))
+    operations()
+        .into_iter()
+        .fold(Router::new(), |router, operation| {
+            router.route(operation.path, operation.route)
+        })
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(Arc::clone(&context), gate::pass))

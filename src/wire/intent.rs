@@ -56,11 +56,11 @@ pub struct ExecutionIntent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = grammar::TOKEN))]
     pub account_id: Option<String>,
-    /// The loss expected of this order. No rule of this router counts it: it is refused (`invalid_field`).
+    /// The loss expected of this order; its absolute value counts, against the limits of the day's loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<MoneyInput>")]
     pub estimated_loss: Option<NumberInput>,
-    /// Whether the order may only reduce the position. `true` is refused (`invalid_field`).
+    /// Whether the order may only reduce the position: it is refused unless it is a reduction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reduce_only: Option<bool>,
     /// The mode the caller expects; another one in force is refused.

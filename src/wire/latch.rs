@@ -141,6 +141,15 @@ pub struct LockLiftRequest {
     pub reason: String,
 }
 
+/// Lifts a lock, over REST: the path names it, and the sidecar who lifts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LockLiftBody {
+    /// Why.
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    pub reason: String,
+}
+
 /// A checked request to close something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockSet {

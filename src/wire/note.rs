@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::grammar::{self, TagInput, UtcTimestamp};
@@ -37,6 +38,24 @@ pub struct NoteRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
     pub actor: Option<String>,
+}
+
+/// What is added to an order, over REST: the path names the order, and the sidecar who notes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[schemars(extend("anyOf" = json!([{"required": ["notes"]}, {"required": ["tags"], "properties": {"tags": {"minItems": 1}}}])))]
+pub struct NoteBody {
+    /// What it is noted once by, whatever is sent again; assigned where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note_id: Option<Uuid>,
+    /// A text beside the order, of the control characters the line feed alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
+    pub notes: Option<String>,
+    /// Tags the order gets beside those it has; at most 32, each of 1-64 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<TagInput>>", length(max = MAX_TAGS))]
+    pub tags: Option<Vec<String>>,
 }
 
 /// What was noted on an order: the journal's record of it (`orders.events.note.{account}`), and the answer to who noted it.

@@ -29,6 +29,28 @@ pub struct OrderReference {
     pub client_order_id: Option<String>,
 }
 
+/// Names one order to cancel, over REST: the path names its broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[schemars(extend("oneOf" = json!([
+    {"properties": {"order_id": {"type": "string"}}, "required": ["order_id"]},
+    {"properties": {"client_order_id": {"type": "string"}}, "required": ["client_order_id"]},
+])))]
+pub struct CancelBody {
+    /// The router's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::ORDER_ID))]
+    pub order_id: Option<String>,
+    /// The caller's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::CLIENT_ORDER_ID))]
+    pub client_order_id: Option<String>,
+    /// The account the order is of; `default` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = grammar::TOKEN))]
+    pub account_id: Option<String>,
+}
+
 /// One order, named in one of the two ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderName {

@@ -99,6 +99,36 @@ pub struct StateChangeRequest {
     pub reason: Option<String>,
 }
 
+/// A change of the state over REST: at least one value, and why. Who changes it the sidecar says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[schemars(extend("anyOf" = json!([
+    {"required": ["mode"]},
+    {"required": ["trading_state"]},
+    {"required": ["daily_notional_limit"]},
+    {"required": ["daily_loss_limit"]},
+])))]
+pub struct StateChangeBody {
+    /// Where orders' effects land from now on; `sandbox` is another word for `paper`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["paper", "sandbox", "live", "dry_run", null]))]
+    pub mode: Option<String>,
+    /// What is let pass from now on. `halted` also cancels every open order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trading_state: Option<TradingState>,
+    /// The new cap of a day's routed notional, above zero, in the base currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveMoneyInput>")]
+    pub daily_notional_limit: Option<NumberInput>,
+    /// The new loss of a day at which only reductions pass, above zero, in the base currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PositiveMoneyInput>")]
+    pub daily_loss_limit: Option<NumberInput>,
+    /// Why.
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    pub reason: String,
+}
+
 /// A checked change of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateChange {

@@ -32,7 +32,7 @@ const NO_SUBJECTS: &[&str] = &[
     "orders.events.*.{}",
 ];
 /// Codes of the table that nothing gives: they are not told of.
-const NOT_GIVEN: &[Code] = &[Code::Unauthenticated];
+const NOT_GIVEN: &[Code] = &[];
 /// Headers that clients read or write.
 const HEADERS: &[&str] = &[
     headers::DEADLINE,

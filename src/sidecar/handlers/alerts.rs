@@ -15,11 +15,11 @@ use crate::sidecar::parameters::Parameters;
 use crate::sidecar::problem::Failure;
 
 /// How many alerts are told unless a number is asked for.
-const DEFAULT_LIMIT: u64 = 100;
+pub(in crate::sidecar) const DEFAULT_LIMIT: u64 = 100;
 /// The most alerts one answer tells.
-const MAX_LIMIT: u64 = 500;
+pub(in crate::sidecar) const MAX_LIMIT: u64 = 500;
 /// The longest name of a rule that is looked for, in characters.
-const MAX_RULE_CHARACTERS: usize = 64;
+pub(in crate::sidecar) const MAX_RULE_CHARACTERS: usize = 64;
 
 /// Tells the newest alerts.
 pub(in crate::sidecar) async fn list(

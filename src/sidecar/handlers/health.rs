@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -24,26 +25,39 @@ const CHECK_TIME: Duration = Duration::from_secs(1);
 const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
 
 /// How one part is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "HealthCheck")]
 struct Check {
+    /// `unknown` where a part behind it fails.
+    #[schemars(extend("enum" = ["ok", "failing", "unknown"]))]
     status: &'static str,
+    /// Why it fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
 
 /// How every part is.
-#[derive(Debug, Clone, Serialize)]
-struct Checks {
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "HealthChecks")]
+pub(in crate::sidecar) struct Checks {
+    /// NATS.
     bus: Check,
+    /// Whether a worker answers.
     worker: Check,
+    /// Redis, as the worker sees it.
     redis: Check,
     /// Whether the log is whole is told, and fails nothing: orders do not need it.
     order_log: Check,
 }
 
-#[derive(Debug, Serialize)]
-struct Healthy {
+/// All parts are well.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Health")]
+pub(in crate::sidecar) struct Healthy {
+    /// `ok`.
+    #[schemars(extend("const" = "ok"))]
     status: &'static str,
+    /// Every part.
     checks: Checks,
 }
 

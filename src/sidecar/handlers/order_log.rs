@@ -18,9 +18,9 @@ use crate::sidecar::problem::Failure;
 use crate::wire::order_record::{ExecutionPage, OrderPage, PageMetadata};
 
 /// How many items a page has unless a number is asked for.
-const DEFAULT_LIMIT: u64 = 100;
+pub(in crate::sidecar) const DEFAULT_LIMIT: u64 = 100;
 /// The most items of a page.
-const MAX_LIMIT: u64 = 500;
+pub(in crate::sidecar) const MAX_LIMIT: u64 = 500;
 
 /// Tells a page of the orders, the newest first.
 pub(in crate::sidecar) async fn orders(

@@ -1,23 +1,35 @@
 //! The receipt of a cancel: what can be told of an order that nobody has told us of.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
+use crate::wire::grammar::UtcTimestamp;
 use crate::wire::order_reference::OrderName;
 
 /// Those fields of an `ExecutionReport` that are known of an order by its name alone.
-#[derive(Debug, Serialize)]
-pub(super) struct Receipt<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CancelReceipt")]
+pub(in crate::sidecar) struct Receipt<'a> {
+    /// The router's stable id of the order; empty where it is not known.
     order_id: &'a str,
+    /// The caller's id; null where it is not known.
     client_order_id: Option<&'a str>,
+    /// The account.
     account_id: &'a str,
+    /// The broker.
     broker: &'a str,
+    /// Always `unknown`.
     status: OrderStatus,
+    /// When it was written.
+    #[schemars(with = "UtcTimestamp")]
     updated_at: Timestamp,
+    /// Always 0: a receipt.
     version: u32,
+    /// Why there is no more to tell.
     reason: Reason,
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Applied {
 
 /// Why the log cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WriteError {
+pub enum WriteError {
     /// What SQLite says.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -246,6 +246,15 @@ fn lock(path: &Path) -> Result<File, WriteError> {
         Err(TryLockError::WouldBlock) => Err(WriteError::Taken(path.display().to_string())),
         Err(TryLockError::Error(error)) => Err(WriteError::file(&lock_path, error)),
     }
+}
+
+/// Removes a file that nobody uses.
+///
+/// # Errors
+/// When another process has it, or the file system refuses.
+pub(super) fn remove_unused(path: &Path) -> Result<(), WriteError> {
+    let _lock = lock(path)?;
+    remove(path)
 }
 
 /// Removes the file and what SQLite keeps beside it.

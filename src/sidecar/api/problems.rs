@@ -1,0 +1,136 @@
+//! Which problems an operation can end in: its own codes, and those that come with its form.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::operation::{Access, Operation};
+use crate::fault::{Code, Fault, RETRY_AFTER};
+use crate::sidecar::problem::{PROBLEM_JSON, broken};
+use crate::wire::problem::Problem;
+
+/// The codes of every operation: pages of foreign origins are kept out, and a path has its methods.
+const EVERY: &[Code] = &[Code::NotEntitled, Code::MethodNotAllowed];
+/// The codes of operations that a key is needed for.
+const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::RateLimited];
+/// The codes of operations that read their query: strictly.
+const WITH_QUERY: &[Code] = &[Code::Malformed, Code::InvalidField, Code::UnknownField];
+/// The codes of operations that put a request on the bus.
+const WITH_WORKER: &[Code] = &[
+    Code::InvalidField,
+    Code::IntentExpired,
+    Code::PersistenceFailed,
+    Code::NoWorker,
+    Code::BusUnavailable,
+    Code::StoreUnavailable,
+];
+/// The codes of operations with a body.
+const WITH_BODY: &[Code] = &[
+    Code::Malformed,
+    Code::InvalidField,
+    Code::UnknownField,
+    Code::PayloadTooLarge,
+    Code::UnsupportedMediaType,
+];
+
+impl Operation {
+    /// Returns every code it can end in, in the order of the table of errors.
+    fn codes(&self) -> Vec<Code> {
+        let mut codes: Vec<Code> = [EVERY, &self.about.codes].concat();
+        if self.access != Access::Open {
+            codes.extend(WITH_KEY);
+        }
+        if self.about.asks_worker {
+            codes.extend(WITH_WORKER);
+        }
+        if self.about.takes_query {
+            codes.extend(WITH_QUERY);
+        }
+        if self.about.body.is_some() {
+            codes.extend(WITH_BODY);
+        }
+        if self.about.needs_place {
+            codes.push(Code::QueueFull);
+        }
+        Code::ALL.iter().copied().filter(|code| codes.contains(code)).collect()
+    }
+
+    /// Returns an example of every problem it can end in, by status.
+    fn problems(&self) -> BTreeMap<u16, Vec<Problem>> {
+        let mut problems: BTreeMap<u16, Vec<Problem>> = BTreeMap::new();
+        let told = self
+            .codes()
+            .into_iter()
+            .map(|code| Problem::from(&Fault::new(code, format!("{}.", code.title()))));
+        for problem in told.chain([broken()]) {
+            problems.entry(problem.status).or_default().push(problem);
+        }
+        problems
+    }
+
+    /// Returns the answers that are problems, by status.
+    pub(super) fn problem_answers(&self, fields: &Map<String, Value>) -> BTreeMap<u16, Value> {
+        let problems = self.problems();
+        problems
+            .into_iter()
+            .map(|(status, problems)| (status, problem_answer(status, &problems, fields)))
+            .collect()
+    }
+}
+
+fn problem_answer(status: u16, problems: &[Problem], fields: &Map<String, Value>) -> Value {
+    let codes: BTreeSet<&str> = problems.iter().map(|problem| problem.code.as_str()).collect();
+    let titles: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("`{}`: {}.", problem.code, problem.title))
+        .collect();
+    let examples: Map<String, Value> = problems
+        .iter()
+        .map(|problem| (problem.code.clone(), json!({"value": problem})))
+        .collect();
+    let mut properties = fields.clone();
+    properties.insert("status".to_owned(), json!({"const": status}));
+    properties.insert("code".to_owned(), json!({"enum": codes}));
+    let schema = json!({"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": properties}]});
+    json!({
+        "description": titles.join(" "),
+        "headers": headers(status),
+        "content": {PROBLEM_JSON: {"schema": schema, "examples": examples}},
+    })
+}
+
+/// Returns the headers of an answer with this status, besides its own.
+pub(super) fn headers(status: u16) -> Map<String, Value> {
+    let header = |name: &str| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
+    let own = match status {
+        405 => Some(header("Allow")),
+        429 | 503 => Some(header("Retry-After")),
+        _ => None,
+    };
+    own.into_iter().chain([header("X-Request-Id")]).collect()
+}
+
+/// Returns the headers that answers share, by name.
+pub(super) fn shared_headers() -> Value {
+    let seconds = RETRY_AFTER.as_secs().max(1);
+    json!({
+        "X-Request-Id": {
+            "description": "The id of the request: the client's own, or one the sidecar has given it.",
+            "required": true,
+            "schema": {"type": "string", "pattern": "^[!-~]{1,64}$"},
+            "example": "rebalance-17",
+        },
+        "Retry-After": {
+            "description": "After how many seconds the same request may come again.",
+            "required": true,
+            "schema": {"type": "integer", "minimum": 1},
+            "example": seconds,
+        },
+        "Allow": {
+            "description": "The methods there are at this path.",
+            "required": true,
+            "schema": {"type": "string"},
+            "example": "GET,HEAD",
+        },
+    })
+}

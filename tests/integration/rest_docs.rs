@@ -1,0 +1,92 @@
+//! The OpenAPI document, and the page that shows it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::rest_fixture::{Rest, Told};
+
+async fn document(rest: &Rest) -> Value {
+    let told = rest.get("/openapi.json").await;
+    assert_eq!((told.status, told.header("content-type")), (200, "application/json"));
+    serde_json::from_str(&told.text).unwrap()
+}
+
+/// Returns the addresses in attributes of a page.
+fn addresses(page: &str) -> Vec<&str> {
+    let of = |attribute: &'static str| page.split(attribute).skip(1).filter_map(|rest| rest.split('"').next());
+    of("href=\"").chain(of("src=\"")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_and_document_are_the_same() {
+    let rest = Rest::start().await;
+    let document = document(&rest).await;
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() >= 13, "{paths:?}");
+    for (path, item) in paths {
+        let one = path.replace('{', "").replace('}', "");
+        let told = rest.send("OPTIONS", &one, "", &[]).await;
+        assert_eq!(told.status, 204, "{path}: {told:?}");
+        let served: BTreeSet<&str> = told
+            .header("allow")
+            .split(',')
+            .filter(|method| *method != "HEAD")
+            .collect();
+        let documented: BTreeSet<String> = item
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|method| method.to_uppercase())
+            .collect();
+        assert_eq!(served, documented.iter().map(String::as_str).collect(), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_brings_all_it_needs() {
+    let rest = Rest::start().await;
+    let page = rest.get("/docs").await;
+    assert_eq!(
+        (page.status, page.header("content-type")),
+        (200, "text/html; charset=utf-8")
+    );
+    assert_is_fenced(&page);
+    let addresses = addresses(&page.text);
+    assert_eq!(addresses.len(), 5, "{addresses:?}");
+    assert!(!page.text.contains("://"), "the page asks another host: {}", page.text);
+    // A script in the page itself would need a looser policy.
+    assert!(
+        !page.text.contains("<script>") && !page.text.contains("style="),
+        "{}",
+        page.text
+    );
+    for address in addresses {
+        let told = rest.get(&format!("/{address}")).await;
+        assert_eq!(told.status, 200, "{address}");
+        assert_is_fenced(&told);
+        let media_type = match address.rsplit('.').next() {
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("png") => "image/png",
+            _ => "application/json",
+        };
+        assert_eq!(told.header("content-type"), media_type, "{address}");
+    }
+    for file in [
+        "nothing.js",
+        "swagger-initializer.js",
+        "..%2Fpage.html",
+        "%2e%2e",
+        "%ff",
+    ] {
+        let told = rest.get(&format!("/docs/{file}")).await;
+        assert_eq!((told.status, told.code().as_str()), (404, "not_found"), "{file}");
+    }
+}
+
+fn assert_is_fenced(told: &Told) {
+    let policy = told.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+    assert_eq!(told.header("x-content-type-options"), "nosniff");
+}

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Holds a running sidecar against the OpenAPI document it serves.
+
+    .tools/venv/bin/python tests/integration/rest_properties.py http://127.0.0.1:8100 [--examples 30] [--seed 1]
+
+1. The document is valid OpenAPI 3.1, and every example in it holds against its schema.
+2. schemathesis sends what the document allows and what it forbids, alone and in sequences, and finds no 5xx, no status,
+   header or field that is not documented, and nothing forbidden that is let pass.
+
+It submits orders and changes the state: let it loose on a router of its own. `SIDECAR_KEY` may hold an API key. It talks to
+the address it is given and to nobody else. Exit status: 0 nothing found, 1 findings (on standard output).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+# A well-formed intent may well be refused: by a rule, or since there is no such symbol.
+CHECKS = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
+# What changes the state comes last, and not between the others: in a halted router no order goes through.
+STATE_CHANGE = "changeState"
+# It leads to no other operation.
+WITHOUT_SEQUENCES = "examples,coverage,fuzzing"
+# A stream does not end: there is nothing to wait for.
+STREAM = "text/event-stream"
+DOCUMENT_URI = "urn:document"
+
+
+def operations(document):
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield f"{method.upper()} {path}", ["paths", path, method], operation
+
+
+def examples(document):
+    """Yields every example: what it is of, where its schema stands, and its value."""
+    for name, at, operation in operations(document):
+        for index, parameter in enumerate(operation["parameters"]):
+            if "example" in parameter:
+                yield f"{parameter['name']} of {name}", [*at, "parameters", str(index), "schema"], parameter["example"]
+        contents = [([*at, "requestBody"], operation.get("requestBody", {}))]
+        contents += [([*at, "responses", status], answer) for status, answer in operation["responses"].items()]
+        for place, holder in contents:
+            for media_type, content in holder.get("content", {}).items():
+                for title, example in content.get("examples", {}).items():
+                    schema = [*place, "content", media_type, "schema"]
+                    yield f"{title} of {' '.join(place[3:])} of {name}", schema, example["value"]
+
+
+def pointer(parts):
+    return "/".join(["#", *(part.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D") for part in parts)])
+
+
+def check_document(document):
+    findings = [f"the document: {error.message}" for error in OpenAPIV31SpecValidator(document).iter_errors()]
+    registry = Registry().with_resource(DOCUMENT_URI, DRAFT202012.create_resource(document))
+    count = 0
+    for name, schema, value in examples(document):
+        validator = Draft202012Validator({"$ref": DOCUMENT_URI + pointer(schema)}, registry=registry)
+        findings += [f"the example {name}: {error.message}" for error in validator.iter_errors(value)]
+        count += 1
+    print(f"{count} examples are held against their schemas", flush=True)
+    if count == 0:
+        findings.append("the document has no example")
+    return findings
+
+
+def streams(document):
+    for _, _, operation in operations(document):
+        if any(STREAM in answer.get("content", {}) for answer in operation["responses"].values()):
+            yield operation["operationId"]
+
+
+def schemathesis(url, key, arguments, which):
+    command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{url}/openapi.json", *CHECKS, *which]
+    command += ["--max-examples", str(arguments.examples), "--seed", str(arguments.seed), "--request-timeout", "20"]
+    command += ["--generation-database", "none", "--continue-on-failure", "--no-color", "--warnings", "off"]
+    if key:
+        command += ["--header", f"Authorization: Bearer {key}"]
+    # A directory of its own: what may lie around elsewhere, such as its settings, does not count.
+    with tempfile.TemporaryDirectory() as directory:
+        return subprocess.run(command, cwd=directory).returncode == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("url", help="where the sidecar listens")
+    parser.add_argument("--examples", type=int, default=30, help="test cases per operation and phase, at most")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same test cases")
+    arguments = parser.parse_args()
+    url, key = arguments.url.rstrip("/"), os.environ.get("SIDECAR_KEY")
+
+    with urllib.request.urlopen(f"{url}/openapi.json", timeout=10) as answer:
+        document = json.load(answer)
+    findings = check_document(document)
+    for finding in findings:
+        print(f"FOUND: {finding}", flush=True)
+    left_out = [f"--exclude-operation-id={name}" for name in [STATE_CHANGE, *streams(document)]]
+    # Both in any case: what one finds does not hide what the other would.
+    is_clean = [
+        schemathesis(url, key, arguments, left_out),
+        schemathesis(url, key, arguments, [f"--include-operation-id={STATE_CHANGE}", "--phases", WITHOUT_SEQUENCES]),
+    ]
+    return 0 if not findings and all(is_clean) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
