@@ -15,6 +15,7 @@ mod dev;
 mod failure;
 mod get;
 mod http;
+mod key;
 mod locks;
 mod log;
 mod options;
@@ -86,6 +87,8 @@ enum Command {
     Alerts(alerts::AlertsArgs),
     /// Makes the sidecar's order log anew from the journal.
     OrderLog(order_log::OrderLogArgs),
+    /// Makes a key for REST.
+    Key(key::KeyArgs),
     /// Follows reports, alerts, and changes of the state and of locks live, until Ctrl-C.
     Watch(watch::WatchArgs),
     /// Measures throughput and latency with paper orders.
@@ -129,6 +132,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Brokers(args) => brokers::run(&args, &options).await,
         Command::Alerts(args) => alerts::run(&args, &options).await,
         Command::OrderLog(args) => order_log::run(&args, &options).await,
+        Command::Key(args) => key::run(&args),
         Command::Watch(args) => watch::run(&args, &options).await,
         Command::Bench(args) => bench::run(args, &options).await,
     }
@@ -226,6 +230,23 @@ mod tests {
                 "locks set --actor ann --reason test",
                 Some(ErrorKind::MissingRequiredArgument),
             ),
+            (
+                "key new --id desk --customer Desk --can read,route_orders --account a --account b",
+                None,
+            ),
+            (
+                "key new --id desk --customer Desk --can can.read --account * --burst 5 --json",
+                None,
+            ),
+            (
+                "key new --id desk --customer Desk --can fly --account a",
+                Some(ErrorKind::InvalidValue),
+            ),
+            (
+                "key new --id desk --customer Desk --can read",
+                Some(ErrorKind::MissingRequiredArgument),
+            ),
+            ("key", Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)),
             ("dev --nats-port 0 --workers 2 --sync default", None),
             ("dev --workers 0", Some(ErrorKind::ValueValidation)),
             ("dev --sync never", Some(ErrorKind::InvalidValue)),

@@ -10,6 +10,7 @@ pub mod doors;
 pub mod http;
 pub mod instruments;
 pub mod journal;
+pub mod keys;
 pub mod load;
 pub mod log;
 pub mod nats;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub accounts: accounts::AccountList,
     /// The sidecar.
     pub http: http::HttpSettings,
+    /// Who may use it.
+    pub keys: keys::KeyList,
     /// The log.
     pub log: log::LogSettings,
 }
@@ -75,6 +78,7 @@ impl Settings {
         self.brokers.check(&mut errors);
         self.risk.check(&mut errors);
         self.http.check(&mut errors);
+        self.keys.check(&mut errors);
         self.log.check(&mut errors);
         self.instruments.check(&self.risk, &mut errors);
         self.accounts.check(&self.instruments, &mut errors);

@@ -1,18 +1,21 @@
 //! REST: each request becomes one on the bus, and its answer the answer over HTTP.
 //!
 //! There is no business logic in here and no Redis. [`router`] shows the whole API; [`gate`] stands in front of it and
-//! gives every request its id, its place and its time; [`bridge`] is the way onto the bus; [`handlers`] has one file per
-//! noun, [`api`] describes them all. [`connections`] is below HTTP: who may connect, and for how long.
+//! gives every request its id, its place and its time; [`auth`] asks who sends it; [`bridge`] is the way onto the bus;
+//! [`handlers`] has one file per noun, [`api`] describes them all. [`connections`] is below HTTP: who may connect, and for
+//! how long.
 //!
 //! A request that has reached the bus is never answered 5xx because of a missing answer: nobody knows then what became of
 //! the order, and a client that retries a 5xx must not be able to double one.
 
 mod api;
+mod auth;
 mod body;
 mod bridge;
 mod closing;
 mod connections;
 mod context;
+mod cors;
 mod gate;
 mod handlers;
 mod holdings;
@@ -49,7 +52,10 @@ const CONNECTION_NAME: &str = "order-router sidecar";
 #[derive(Debug, thiserror::Error)]
 pub enum SidecarError {
     /// Whoever reaches the address could trade.
-    #[error("http.addr {0} is not a loopback address: without API keys the sidecar serves this machine only")]
+    #[error(
+        "http.addr {0} is not a loopback address: without API keys ([[keys]] in the settings' file) the sidecar serves \
+             this machine only; `order-router key new` makes one"
+    )]
     NotLoopback(SocketAddr),
     /// The bus is out of reach.
     #[error(transparent)]
@@ -78,10 +84,11 @@ impl Sidecar {
     /// Connects to the bus, listens, and serves from then on.
     ///
     /// # Errors
-    /// When the address is not this machine's own, the bus cannot be reached in time, or the address is taken.
+    /// When there are no keys and the address is not this machine's own, the bus cannot be reached in time, or the address is taken.
     pub async fn start(settings: &Settings) -> Result<Self, SidecarError> {
         let address = settings.http.addr;
-        if !address.ip().to_canonical().is_loopback() {
+        let is_loopback = address.ip().to_canonical().is_loopback();
+        if settings.keys.0.is_empty() && !is_loopback {
             return Err(SidecarError::NotLoopback(address));
         }
         let bus = connect(&settings.nats, CONNECTION_NAME, Patience::Until(CONNECT_PATIENCE)).await?;
@@ -92,13 +99,13 @@ impl Sidecar {
         let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
         let prices = Arc::new(Prices::of(settings));
         tokio::spawn(prices::follow(Arc::clone(&prices), settings.nats.clone(), stop.clone()));
-        let context = Arc::new(Context::new(Caller::new(bus), log, prices, &settings.http));
+        let context = Arc::new(Context::new(Caller::new(bus), log, prices, settings));
         let connections = Connections::serve(
             listener,
             router::router(Arc::clone(&context)),
             settings.http.max_in_flight + RESTING_CONNECTIONS,
         );
-        tracing::info!(%address, "the sidecar serves loopback only: no API keys are configured");
+        tell(address, settings.keys.0.len());
         Ok(Self {
             address,
             context,
@@ -140,5 +147,21 @@ impl Sidecar {
         {
             tracing::warn!("the order log did not close in time: it will look at its file anew");
         }
+    }
+}
+
+/// Tells who is served.
+fn tell(address: SocketAddr, keys: usize) {
+    if keys == 0 {
+        tracing::info!(%address, "the sidecar serves loopback only: no API keys are configured");
+    } else if address.ip().to_canonical().is_loopback() {
+        tracing::info!(%address, keys, "the sidecar serves the holders of its API keys");
+    } else {
+        tracing::warn!(
+            %address,
+            keys,
+            "the sidecar serves the holders of its API keys, without TLS: whoever reads the network reads the keys, unless a \
+             proxy in front of it speaks TLS"
+        );
     }
 }

@@ -1,6 +1,5 @@
 //! `alerts`: what the risk rules have said, the newest first.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -29,9 +28,8 @@ pub(crate) struct AlertsArgs {
     /// How many at most, 1 to 500.
     #[arg(long, default_value_t = 100)]
     limit: u16,
-    /// Where REST is served [default: the setting http.addr].
-    #[arg(long, value_name = "ADDRESS")]
-    http_addr: Option<SocketAddr>,
+    #[command(flatten)]
+    rest: http::RestArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -66,9 +64,9 @@ fn encoded(text: &str) -> String {
 /// When the request is refused, or there is no answer.
 pub(crate) async fn run(args: &AlertsArgs, options: &Options) -> Outcome {
     let settings = options.start(Kind::Client)?;
-    let address = args.http_addr.unwrap_or(settings.http.addr);
+    let rest = args.rest.rest(settings.http.addr)?;
     let limit = Duration::from_millis(args.client.timeout_ms);
-    let body = match http::get(address, &args.path(), limit).await {
+    let body = match http::get(&rest, &args.path(), limit).await {
         Err(Failure::Refused(fault)) if args.client.json => {
             output::line(problem::encode(&fault))?;
             return Err(Failure::Told);

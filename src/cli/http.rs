@@ -1,13 +1,16 @@
-//! Reading from the sidecar over REST.
+//! Reading from the sidecar over REST, with a key where it wants one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clap::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::failure::{Failure, because};
+use crate::config::keys::ApiKey;
+use crate::config::nats::Secret;
 use crate::wire::problem::Problem;
 
 /// The longest answer that is read.
@@ -15,12 +18,58 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 const OK: &[u8] = b"200";
 
-/// Asks the sidecar at an address for a path, and returns the JSON it answers with.
+/// Where REST is served, and the key it is asked with.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestArgs {
+    /// Where REST is served [default: the setting http.addr].
+    #[arg(long, value_name = "ADDRESS")]
+    http_addr: Option<SocketAddr>,
+    /// The key, where the sidecar wants one. The variable is the better place: other users see a process's arguments.
+    #[arg(long, value_name = "KEY", env = "ORDER_ROUTER_API_KEY", hide_env_values = true, value_parser = secret)]
+    api_key: Option<Secret>,
+}
+
+/// Where requests go, and what they present.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    address: SocketAddr,
+    key: Option<ApiKey>,
+}
+
+/// A refusal by `clap` would show the value, so there is none here.
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+impl RestArgs {
+    /// Returns where requests go: to `configured` unless an argument names another address.
+    ///
+    /// # Errors
+    /// When the key has not the form of one; the message does not show it.
+    pub(crate) fn rest(&self, configured: SocketAddr) -> Result<Rest, Failure> {
+        let key = match &self.api_key {
+            None => None,
+            Some(text) => Some(ApiKey::parse(text.reveal().trim()).ok_or_else(|| {
+                let what = "the key of --api-key or ORDER_ROUTER_API_KEY is none";
+                Failure::Usage(format!(
+                    "{what}: it must be `ork_` and 64 hex digits, as `order-router key new` prints it"
+                ))
+            })?),
+        };
+        Ok(Rest {
+            address: self.http_addr.unwrap_or(configured),
+            key,
+        })
+    }
+}
+
+/// Asks the sidecar for a path, and returns the JSON it answers with.
 ///
 /// # Errors
 /// A refusal, or that there is no whole answer within `limit`.
-pub(crate) async fn get(address: SocketAddr, path: &str, limit: Duration) -> Result<Vec<u8>, Failure> {
-    let read = timeout(limit, exchange(address, path)).await;
+pub(crate) async fn get(rest: &Rest, path: &str, limit: Duration) -> Result<Vec<u8>, Failure> {
+    let address = rest.address;
+    let read = timeout(limit, exchange(rest, path)).await;
     let read = read.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
     let bytes = read.map_err(|error| {
         let what = format!("there is no answer from http://{address}: {error}");
@@ -33,10 +82,13 @@ pub(crate) async fn get(address: SocketAddr, path: &str, limit: Duration) -> Res
     }
 }
 
-async fn exchange(address: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
+async fn exchange(rest: &Rest, path: &str) -> std::io::Result<Vec<u8>> {
+    let address = rest.address;
+    let key = rest.key.as_ref();
+    let key = key.map_or_else(String::new, |key| format!("Authorization: Bearer {}\r\n", key.reveal()));
     let mut stream = TcpStream::connect(address).await?;
     // HTTP/1.0: the answer comes in one piece, and ends with the connection.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{key}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.take(MAX_ANSWER_BYTES).read_to_end(&mut bytes).await?;

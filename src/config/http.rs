@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// The most origins whose pages may use the sidecar.
+const MAX_CORS_ORIGINS: usize = 64;
+
 /// Where the sidecar listens, and how long it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,6 +18,8 @@ pub struct HttpSettings {
     pub request_timeout_ms: u64,
     /// How many requests may be under way at a time; more are answered 503. Default 1024.
     pub max_in_flight: usize,
+    /// The origins whose pages may use it from a browser, such as `https://desk.example.com`. Default none: CORS is off.
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for HttpSettings {
@@ -23,6 +28,7 @@ impl Default for HttpSettings {
             addr: SocketAddr::from(([127, 0, 0, 1], 8100)),
             request_timeout_ms: 6_000,
             max_in_flight: 1_024,
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -41,5 +47,59 @@ impl HttpSettings {
         if !(1..=65_536).contains(&self.max_in_flight) {
             errors.push("http.max_in_flight must lie between 1 and 65536".to_owned());
         }
+        if self.cors_origins.len() > MAX_CORS_ORIGINS {
+            errors.push(format!(
+                "http.cors_origins must name at most {MAX_CORS_ORIGINS} origins"
+            ));
+        }
+        for origin in self.cors_origins.iter().filter(|origin| !is_origin(origin)) {
+            errors.push(format!(
+                "http.cors_origins names {origin:?}; it must be an origin as browsers write it: http:// or https://, a host \
+                 in lower case and a port where it is not the usual one, no path and no *"
+            ));
+        }
+    }
+}
+
+/// Whether a text is an origin just as a browser sends it: another spelling would never match.
+fn is_origin(text: &str) -> bool {
+    let (host, usual_port) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(host), _) => (host, ":443"),
+        (_, Some(host)) => (host, ":80"),
+        _ => return false,
+    };
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
+    !host.is_empty() && host.bytes().all(is_plain) && !host.ends_with(usual_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_spelled_as_browsers_do() {
+        for (text, expected) in [
+            ("https://desk.example.com", true),
+            ("http://localhost:3000", true),
+            ("http://[::1]:3000", true),
+            ("https://desk.example.com/", false),
+            ("https://desk.example.com:443", false),
+            ("https://Desk.example.com", false),
+            ("https://*.example.com", false),
+            ("https://a@example.com", false),
+            ("desk.example.com", false),
+            ("https://", false),
+            ("null", false),
+            ("*", false),
+        ] {
+            assert_eq!(is_origin(text), expected, "{text}");
+        }
+        let settings = HttpSettings {
+            cors_origins: vec!["*".to_owned(); MAX_CORS_ORIGINS + 1],
+            ..HttpSettings::default()
+        };
+        let mut errors = Vec::new();
+        settings.check(&mut errors);
+        assert_eq!(errors.len(), MAX_CORS_ORIGINS + 2);
     }
 }

@@ -7,15 +7,20 @@ use toml::{Table, Value};
 use super::Settings;
 use super::accounts::AccountSettings;
 use super::instruments::InstrumentSettings;
+use super::keys::KeySettings;
 
 /// The list of instruments, whose entries are read one by one.
 const INSTRUMENTS: &str = "instruments";
 /// The list of accounts with limits of their own, whose entries are read one by one.
 const ACCOUNTS: &str = "accounts";
+/// The list of REST's keys, whose entries are read one by one.
+const KEYS: &str = "keys";
+/// The lists that stand in a file only.
+const LISTS: &[&str] = &[INSTRUMENTS, ACCOUNTS, KEYS];
 /// Opens every environment variable of the router.
 pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
 /// Variables that the command line reads itself.
-const OF_THE_COMMAND_LINE: &[&str] = &["ORDER_ROUTER_CONFIG"];
+const OF_THE_COMMAND_LINE: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_API_KEY"];
 /// Settings without a default.
 const OPTIONAL: &[&str] = &["nats.user", "nats.password", "nats.credentials_file"];
 /// Tables whose keys the user names.
@@ -104,7 +109,7 @@ fn leaves(settings: &Table) -> Vec<String> {
             match value {
                 Value::Table(_) if FREE_TABLES.contains(&path.as_str()) => {}
                 Value::Table(table) => walk(table, &path, into),
-                Value::Array(_) if path == INSTRUMENTS || path == ACCOUNTS => {}
+                Value::Array(_) if LISTS.contains(&path.as_str()) => {}
                 _ => into.push(path),
             }
         }
@@ -175,7 +180,7 @@ fn each(settings: &Table, errors: &mut Vec<String>) -> Settings {
             Err(error) => errors.push(format!("{path}: {}", error.message())),
         }
     }
-    for path in FREE_TABLES.iter().copied().chain([INSTRUMENTS, ACCOUNTS]) {
+    for path in FREE_TABLES.iter().chain(LISTS).copied() {
         let Some(value) = at(settings, path) else { continue };
         let mut tried = good.clone();
         set(&mut tried, path, value.clone());
@@ -185,6 +190,7 @@ fn each(settings: &Table, errors: &mut Vec<String>) -> Settings {
                 for (place, entry) in entries.iter().enumerate() {
                     let read = match path {
                         ACCOUNTS => entry.clone().try_into::<AccountSettings>().map(drop),
+                        KEYS => entry.clone().try_into::<KeySettings>().map(drop),
                         _ => entry.clone().try_into::<InstrumentSettings>().map(drop),
                     };
                     if let Err(error) = read {
@@ -286,6 +292,25 @@ mod tests {
             assert!(errors.iter().any(|error| error.contains(part)), "{part} in {errors:?}");
         }
         assert_eq!(errors.len(), 7, "{errors:?}");
+    }
+
+    #[test]
+    fn keys_stand_in_the_file_and_each_tells_its_own_errors() {
+        let key = |id: &str, rest: &str| {
+            let hash = id.repeat(64);
+            format!("[[keys]]\nid = \"{id}\"\ncustomer = \"c\"\nsha256 = \"{hash}\"\naccounts = [\"*\"]\n{rest}\n")
+        };
+        let can = "capabilities = [\"can.read\"]";
+        let of_the_command_line = [("ORDER_ROUTER_API_KEY", "ork_x")];
+        let settings = load(&(key("a", can) + &key("b", can)), &of_the_command_line, &[]).unwrap();
+        assert_eq!(settings.keys.0.len(), 2);
+        let text = key("a", can) + &key("b", "capabilities = [\"can.fly\"]") + &key("c", "");
+        let SettingsError(errors) = load(&text, &[], &[]).unwrap_err();
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(
+            errors[0].starts_with("keys, entry 2") && errors[1].starts_with("keys, entry 3"),
+            "{errors:?}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
+use super::auth::Caller;
 use super::context::{Arrival, Context};
 use super::problem::Failure;
 use crate::bus::client::{CallError, Reply, new_traceparent};
@@ -34,7 +35,7 @@ pub(super) struct Terms {
     listen_until: Instant,
     body_by: Instant,
     traceparent: String,
-    arrival: Arrival,
+    actor: String,
 }
 
 impl FromRequestParts<Arc<Context>> for Terms {
@@ -44,7 +45,8 @@ impl FromRequestParts<Arc<Context>> for Terms {
         let arrival = parts.extensions.get::<Arrival>().copied();
         // The gate gives every request its arrival.
         let arrival = arrival.ok_or_else(|| Fault::new(Code::PersistenceFailed, "the request came past the gate"))?;
-        Ok(Self::read(&parts.headers, arrival, context.request_timeout)?)
+        let caller = Caller::from_request_parts(parts, context).await?;
+        Ok(Self::read(&parts.headers, arrival, &caller, context.request_timeout)?)
     }
 }
 
@@ -53,7 +55,7 @@ impl Terms {
     ///
     /// # Errors
     /// `invalid_field` when its own deadline is no timestamp: one that is there and not understood must not count as none.
-    fn read(headers: &HeaderMap, arrival: Arrival, time_limit: Duration) -> Result<Self, Fault> {
+    fn read(headers: &HeaderMap, arrival: Arrival, caller: &Caller, time_limit: Duration) -> Result<Self, Fault> {
         let most = time_limit / MARGIN_DIVISOR;
         let mut listen_until = arrival.at + (time_limit - ANSWER_MARGIN.min(most));
         let body_by = listen_until - WORKER_MARGIN.min(most);
@@ -73,7 +75,7 @@ impl Terms {
             listen_until,
             body_by,
             traceparent: trace(headers).map_or_else(new_traceparent, str::to_owned),
-            arrival,
+            actor: caller.actor(arrival),
         })
     }
 
@@ -88,8 +90,8 @@ impl Terms {
     }
 
     /// Returns who sent the request, as a journal entry names it.
-    pub(super) fn actor(&self) -> String {
-        format!("rest {}", self.arrival.peer.0)
+    pub(super) fn actor(&self) -> &str {
+        &self.actor
     }
 }
 
@@ -163,7 +165,7 @@ mod tests {
         }
         let peer = Peer(([127, 0, 0, 1], 1).into());
         let at = Instant::now();
-        Terms::read(&headers, Arrival { at, peer }, limit)
+        Terms::read(&headers, Arrival { at, peer }, &Caller::Anyone, limit)
     }
 
     #[test]

@@ -8,10 +8,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::auth::Keys;
+use super::cors::Cors;
 use super::order_log::OrderLog;
 use super::prices::Prices;
 use crate::bus::client::Caller;
-use crate::config::http::HttpSettings;
+use crate::config::Settings;
 use crate::domain::terms::Mode;
 
 /// How long a read of the order log waits for what a client was told of, and for its turn.
@@ -27,10 +29,13 @@ pub(super) struct Context {
     pub(super) mode: LastMode,
     pub(super) log: OrderLog,
     pub(super) prices: Arc<Prices>,
+    pub(super) keys: Keys,
+    pub(super) cors: Cors,
 }
 
 impl Context {
-    pub(super) fn new(caller: Caller, log: OrderLog, prices: Arc<Prices>, http: &HttpSettings) -> Self {
+    pub(super) fn new(caller: Caller, log: OrderLog, prices: Arc<Prices>, settings: &Settings) -> Self {
+        let http = &settings.http;
         Self {
             caller,
             request_timeout: http.request_timeout(),
@@ -39,6 +44,8 @@ impl Context {
             mode: LastMode::default(),
             log,
             prices,
+            keys: Keys::new(&settings.keys),
+            cors: Cors::new(&http.cors_origins),
         }
     }
 }

@@ -29,7 +29,9 @@ pub(super) async fn pass(State(context): State<Arc<Context>>, request: Request, 
         id = id.to_str().unwrap_or_default(),
         method = %request.method(),
         path = request.uri().path(),
+        key = tracing::field::Empty,
     );
+    let allowed = context.cors.allowed(request.headers()).cloned();
     let task = context
         .requests
         .spawn(handle(Arc::clone(&context), request, next).instrument(span));
@@ -38,20 +40,16 @@ pub(super) async fn pass(State(context): State<Arc<Context>>, request: Request, 
         problem::internal()
     });
     response.headers_mut().insert(REQUEST_ID, id);
+    context.cors.mark(allowed, &mut response);
     response
 }
 
-async fn handle(context: Arc<Context>, mut request: Request, next: Next) -> Response {
+async fn handle(context: Arc<Context>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let response = match admit(&context, &mut request, begun) {
-        Ok(place) => {
-            let response = whole(next.run(request)).await;
-            // The place is free before the answer is on its way: a client's next request finds it.
-            drop(place);
-            response
-        }
-        Err(fault) => problem::response(&fault),
+    let response = match context.cors.preflight(request.method(), request.headers()) {
+        Some(response) => response,
+        None => answered(&context, request, begun, next).await,
     };
     let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
     match status {
@@ -60,6 +58,18 @@ async fn handle(context: Arc<Context>, mut request: Request, next: Next) -> Resp
         _ => tracing::debug!(status, ?elapsed, "answered"),
     }
     response
+}
+
+async fn answered(context: &Context, mut request: Request, begun: Instant, next: Next) -> Response {
+    match admit(context, &mut request, begun) {
+        Ok(place) => {
+            let response = whole(next.run(request)).await;
+            // The place is free before the answer is on its way: a client's next request finds it.
+            drop(place);
+            response
+        }
+        Err(fault) => problem::response(&fault),
+    }
 }
 
 /// Returns the answer of a handler, also of one that panics.
@@ -76,8 +86,11 @@ fn admit(
     request: &mut Request,
     at: Instant,
 ) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
-    if is_from_a_foreign_page(request.headers()) {
-        let detail = "without API keys, pages of other origins may not use the sidecar";
+    // With keys, a page has to present one as everybody has: it is not enough that its visitor's browser can reach us.
+    let headers = request.headers();
+    if context.keys.is_off() && is_from_a_foreign_page(headers) && context.cors.allowed(headers).is_none() {
+        let detail =
+            "without API keys, pages of other origins may not use the sidecar unless http.cors_origins names them";
         return Err(Fault::new(Code::NotEntitled, detail));
     }
     let peer = request.extensions().get::<Peer>().copied();

@@ -23,7 +23,7 @@ mod times;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rusqlite::Connection;
@@ -72,6 +72,8 @@ struct Shared {
     status: watch::Sender<Status>,
     /// The highest sequence of the journal that this sidecar has told a client of.
     told: AtomicU64,
+    /// Whether a reader has found the file broken: it is to be made anew.
+    is_broken: AtomicBool,
 }
 
 /// Connections that rest, of the file that stands at the path now.
@@ -110,6 +112,7 @@ impl OrderLog {
             waiting: AtomicU64::new(0),
             status: watch::Sender::new(Status::default()),
             told: AtomicU64::new(0),
+            is_broken: AtomicBool::new(false),
         });
         let tasks = TaskTracker::new();
         tasks.spawn(follow::run(Arc::clone(&shared), bus, stop));
@@ -309,6 +312,9 @@ impl Shared {
             };
             fetch(chosen, &transaction)
         })();
+        if read.as_ref().is_err_and(schema::is_broken) && self.generation() == generation {
+            self.is_broken.store(true, Ordering::Release);
+        }
         if read.is_ok() {
             let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
             if readers.generation == generation && readers.resting.len() < READS_MAX {

@@ -1,7 +1,7 @@
 //! Errors as answers: the problem document of the bus, with what HTTP adds.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -40,6 +40,9 @@ pub(super) fn of_body(status: u16, body: Vec<u8>) -> Response {
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    if status == 401 {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if matches!(status, 429 | 503) {
         headers.insert(RETRY_AFTER, HeaderValue::from(fault::RETRY_AFTER.as_secs().max(1)));
     }

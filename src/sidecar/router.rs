@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method, StatusCode, Uri};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 
 use super::api::describe::{self, holdings, log, orders, risk, service};
-use super::api::operation::{Access, Operation, get, post, put};
+use super::api::operation::{Operation, get, post, put};
+use super::auth::{self, Access};
 use super::context::Context;
 use super::handlers::{
     alerts, brokers, cancel, close, docs, health, locks, lookup, notes, order_log, positions, state, submit,
@@ -22,11 +24,11 @@ pub(super) const LIVE: &str = "/health/live";
 /// Returns every operation: method, path, who may use it, its handler, and what it takes and answers.
 #[rustfmt::skip] // A line each, however long.
 pub(super) fn operations() -> Vec<Operation> {
-    use Access::{ManageState, Open, Read, ReadOrRoute, RouteOrders};
+    use Access::{ManageState, Open, Read, ReadOrder, RouteOrders};
     vec![
         post("/orders", RouteOrders, submit::submit, orders::submit()),
-        get("/orders/{order_id}", ReadOrRoute, lookup::by_order_id, orders::by_order_id()),
-        get("/orders/by-client-id/{client_order_id}", ReadOrRoute, lookup::by_client_order_id, orders::by_client_order_id()),
+        get("/orders/{order_id}", ReadOrder, lookup::by_order_id, orders::by_order_id()),
+        get("/orders/by-client-id/{client_order_id}", ReadOrder, lookup::by_client_order_id, orders::by_client_order_id()),
         post("/orders/{broker}/cancel", RouteOrders, cancel::cancel, orders::cancel()),
         get("/orders/log", Read, order_log::orders, log::orders()),
         post("/orders/{id}/notes", RouteOrders, notes::add, log::note()),
@@ -36,9 +38,9 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/risk/alerts", Read, alerts::list, risk::alerts()),
         get("/risk/locks", Read, locks::list, risk::locks()),
         post("/risk/locks/{latch_id}/lift", ManageState, locks::lift, risk::lift()),
-        get("/state", ReadOrRoute, state::show, describe::state::show()),
+        get("/state", Read, state::show, describe::state::show()),
         put("/state", ManageState, state::change, describe::state::change()),
-        get("/brokers", ReadOrRoute, brokers::list, service::brokers()),
+        get("/brokers", Read, brokers::list, service::brokers()),
         get("/health", Open, health::health, service::health()),
         get(LIVE, Open, health::live, service::live()),
         get("/openapi.json", Open, docs::openapi, service::openapi()),
@@ -52,7 +54,8 @@ pub(super) fn router(context: Arc<Context>) -> Router {
     operations()
         .into_iter()
         .fold(Router::new(), |router, operation| {
-            router.route(operation.path, operation.route)
+            let guarded = operation.access.over(&context, operation.route);
+            router.route(operation.path, guarded)
         })
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -60,16 +63,24 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .with_state(context)
 }
 
-async fn no_such_path(uri: Uri) -> Response {
-    let detail = format!("there is nothing at {}", quoted(uri.path()));
+/// Which paths there are, and by which methods, is told to those who may use some.
+async fn no_such_path(State(context): State<Arc<Context>>, mut request: Request) -> Response {
+    if let Err(fault) = auth::admit(&context, Access::AnyKey, &mut request) {
+        return problem::response(&fault);
+    }
+    let detail = format!("there is nothing at {}", quoted(request.uri().path()));
     problem::response(&Fault::new(Code::NotFound, detail))
 }
 
 /// The header `Allow` is set by the router.
-async fn no_such_method(method: Method, uri: Uri) -> Response {
+async fn no_such_method(State(context): State<Arc<Context>>, mut request: Request) -> Response {
+    if let Err(fault) = auth::admit(&context, Access::AnyKey, &mut request) {
+        return problem::response(&fault);
+    }
+    let (method, path) = (request.method(), request.uri().path());
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let detail = format!("{} is not allowed at {}", quoted(method.as_str()), quoted(uri.path()));
+    let detail = format!("{} is not allowed at {}", quoted(method.as_str()), quoted(path));
     problem::response(&Fault::new(Code::MethodNotAllowed, detail))
 }

@@ -10,7 +10,7 @@ use order_router::domain::terms::OrderStatus;
 use order_router::fault::{Code, Delivery};
 use order_router::wire::submission::{RELEASED, SUBMITTING};
 
-use crate::generated::{assert_part, path, table, text};
+use crate::generated::{assert_part, table, text};
 use crate::schemas;
 
 const CATALOGUE: &str = "subjects/README.md";
@@ -31,8 +31,6 @@ const NO_SUBJECTS: &[&str] = &[
     "orders.events.{}.*",
     "orders.events.*.{}",
 ];
-/// Codes of the table that nothing gives: they are not told of.
-const NOT_GIVEN: &[Code] = &[];
 /// Headers that clients read or write.
 const HEADERS: &[&str] = &[
     headers::DEADLINE,
@@ -207,8 +205,7 @@ fn every_schema_and_every_word_is_in_the_documents() {
 
 #[test]
 fn the_table_of_errors_is_that_of_the_code() {
-    let given = Code::ALL.iter().filter(|code| !NOT_GIVEN.contains(code));
-    let rows = given.map(|code| {
+    let rows = Code::ALL.iter().map(|code| {
         let delivery = match code.delivery() {
             Delivery::Ack => "done: the denial is recorded",
             Delivery::Nak => "comes again",
@@ -231,27 +228,4 @@ fn the_table_of_errors_is_that_of_the_code() {
         "can the same request succeed later",
     ];
     assert_part(CATALOGUE, "errors", &table(&head, rows));
-}
-
-#[test]
-fn codes_that_are_left_out_are_given_by_nothing() {
-    let mut directories = vec![path("src")];
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).expect("the sources") {
-            let file = entry.expect("an entry").path();
-            if file.is_dir() {
-                directories.push(file);
-            } else if file.extension().is_some_and(|extension| extension == "rs") && !file.ends_with("src/fault.rs") {
-                let source = std::fs::read_to_string(&file).expect("a source");
-                for code in NOT_GIVEN {
-                    let name = format!("Code::{code:?}");
-                    assert!(
-                        !source.contains(&name),
-                        "{} gives {name}: {CATALOGUE} has to tell of it",
-                        file.display()
-                    );
-                }
-            }
-        }
-    }
 }

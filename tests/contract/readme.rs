@@ -30,6 +30,7 @@ fn default_of(defaults: &Table, path: &str) -> Option<String> {
     let value = parts.try_fold(first, |value, part| value.get(part))?;
     Some(match value {
         Value::String(text) => text.clone(),
+        Value::Array(list) if list.is_empty() => return None,
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     })

@@ -15,6 +15,7 @@ use order_router::bus::connection::Patience;
 use order_router::bus::service::Service;
 use order_router::bus::subjects;
 use order_router::config::brokers::RestFill;
+use order_router::config::keys::{ApiKey, Capability, KeySettings};
 use order_router::domain::decimal::Decimal;
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Code, Fault};
@@ -338,6 +339,42 @@ async fn open_orders_that_stand_in_the_way_are_named() {
     assert_eq!(closed.json()["order"]["quantity"], json!(8.55));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_told_of_its_accounts_alone_and_closes_no_others() {
+    let router = Router::start().await;
+    for (id, account) in [("one", "default"), ("two", "fund")] {
+        let over = json!({"account_id": account});
+        assert_eq!(router.submit(&order(id, &over)).await.status, 201);
+    }
+    let theirs = id_of(&holding(&router, "default").await);
+    let own = id_of(&holding(&router, "fund").await);
+    let (key, data) = (ApiKey::random(), tempfile::tempdir().unwrap());
+    let mut settings = router.rig.settings.clone();
+    settings.data_dir.0 = data.path().to_owned();
+    settings.keys.0 = vec![KeySettings::new(&key, "desk", "Fund", &Capability::ALL, &["fund"])];
+    let sidecar = Sidecar::start(&settings).await.unwrap();
+    let call = async |method: &str, path: &str| {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = client().request(method, format!("http://{}{path}", sidecar.address()));
+        Told::of(request.bearer_auth(key.reveal()).send().await.unwrap()).await
+    };
+    let told = call("GET", "/positions").await.json();
+    let accounts: Vec<&Value> = told["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["id"])
+        .collect();
+    assert_eq!(accounts, ["fund"]);
+    let asked = call("GET", "/positions?account_id=default").await;
+    assert_eq!(asked.code(), "account_mismatch");
+    let before = journaled(&router).await;
+    let refused = call("POST", &format!("/positions/{theirs}/close")).await;
+    assert_eq!(refused.code(), "account_mismatch");
+    assert_eq!(journaled(&router).await, before);
+    assert_eq!(call("POST", &format!("/positions/{own}/close")).await.status, 200);
+}
+
 /// A worker that takes every call and answers none but questions about orders, of which it knows none.
 #[derive(Debug)]
 struct Silent;
@@ -359,8 +396,7 @@ async fn an_order_that_nobody_tells_of_is_no_failure() {
     .await;
     trade(&router, "one", "buy", "0.05", "30000").await;
     let id = id_of(&holding(&router, "default").await);
-    let Router { rig, worker, sidecar } = router;
-    worker.drain(SOON).await;
+    let (rig, sidecar) = router.without_worker().await;
     let unsent = close_by(&sidecar, &id, None, "").await;
     assert_eq!(unsent.code(), "no_worker");
     let (nats, doors) = (&rig.settings.nats, &rig.settings.doors);

@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -58,7 +59,9 @@ def examples(document):
 
 
 def pointer(parts):
-    return "/".join(["#", *(part.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D") for part in parts)])
+    """Returns a JSON pointer as the fragment of a reference."""
+    escaped = (part.replace("~", "~0").replace("/", "~1") for part in parts)
+    return "#/" + "/".join(urllib.parse.quote(part, safe="~") for part in escaped)
 
 
 def check_document(document):

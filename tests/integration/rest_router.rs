@@ -11,12 +11,12 @@ use order_router::worker::Worker;
 use serde_json::{Value, json};
 
 use crate::rest_fixture::{Told, client};
-use crate::rig::Rig;
+use crate::rig::{Rig, SOON};
 
 /// A whole router.
 pub struct Router {
     pub rig: Rig,
-    pub worker: Worker,
+    worker: Worker,
     pub sidecar: Sidecar,
 }
 
@@ -39,6 +39,12 @@ impl Router {
         let mut settings = self.rig.settings.clone();
         settings.data_dir.0 = data.path().to_owned();
         Sidecar::start(&settings).await.unwrap()
+    }
+
+    /// Ends the worker; the servers and the sidecar stay.
+    pub async fn without_worker(self) -> (Rig, Sidecar) {
+        self.worker.drain(SOON).await;
+        (self.rig, self.sidecar)
     }
 
     pub async fn get(&self, path: &str) -> Told {

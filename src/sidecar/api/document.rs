@@ -4,9 +4,10 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::operation::{Access, Answer, Body, Example, Link, Operation, SchemaOf, Tag};
+use super::operation::{Answer, Body, Example, Link, Operation, SchemaOf, Tag};
 use super::parameter::{Parameter, Place};
 use super::problems::{headers, shared_headers};
+use crate::sidecar::auth::Access;
 use crate::sidecar::json::APPLICATION_JSON;
 use crate::wire::problem::Problem;
 
@@ -119,7 +120,9 @@ fn one(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
 
 fn description(operation: &Operation) -> String {
     let text = operation.about.text;
-    match operation.access.capabilities() {
+    let needed = operation.access.needs();
+    let needed: Vec<&str> = needed.iter().map(|capability| capability.as_str()).collect();
+    match needed.as_slice() {
         [] => text.to_owned(),
         needed => format!(
             "{text}\n\nWhere there are keys, it takes one with `{}`.",

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::parameter::Parameter;
 use crate::fault::Code;
+use crate::sidecar::auth::Access;
 use crate::sidecar::context::Context;
 use crate::sidecar::json::APPLICATION_JSON;
 
@@ -22,34 +23,6 @@ pub(in crate::sidecar) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> 
 /// Returns the schema of any text.
 pub(in crate::sidecar) fn text(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({"type": "string"})
-}
-
-/// Who may use an operation, where there are keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sidecar) enum Access {
-    /// Everybody, also without a key.
-    Open,
-    /// A key that may read.
-    Read,
-    /// A key that may read or route orders.
-    ReadOrRoute,
-    /// A key that may route orders.
-    RouteOrders,
-    /// A key that may manage the state.
-    ManageState,
-}
-
-impl Access {
-    /// Returns the capabilities of which a key needs one.
-    pub(in crate::sidecar) fn capabilities(self) -> &'static [&'static str] {
-        match self {
-            Self::Open => &[],
-            Self::Read => &["can.read"],
-            Self::ReadOrRoute => &["can.read", "can.route_orders"],
-            Self::RouteOrders => &["can.route_orders"],
-            Self::ManageState => &["can.manage_state"],
-        }
-    }
 }
 
 /// The noun an operation is about.

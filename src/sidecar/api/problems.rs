@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::operation::{Access, Operation};
+use super::operation::Operation;
 use crate::fault::{Code, Fault, RETRY_AFTER};
+use crate::sidecar::auth::Access;
 use crate::sidecar::problem::{PROBLEM_JSON, broken};
 use crate::wire::problem::Problem;
 
 /// The codes of every operation: pages of foreign origins are kept out, and a path has its methods.
 const EVERY: &[Code] = &[Code::NotEntitled, Code::MethodNotAllowed];
 /// The codes of operations that a key is needed for.
-const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::RateLimited];
+const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::AccountMismatch, Code::RateLimited];
 /// The codes of operations that read their query: strictly.
 const WITH_QUERY: &[Code] = &[Code::Malformed, Code::InvalidField, Code::UnknownField];
 /// The codes of operations that put a request on the bus.

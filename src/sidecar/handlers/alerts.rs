@@ -8,6 +8,7 @@ use axum::response::Response;
 
 use crate::domain::id::AccountId;
 use crate::domain::signal::Level;
+use crate::sidecar::auth::Caller;
 use crate::sidecar::context::Context;
 use crate::sidecar::json;
 use crate::sidecar::order_log::AlertFilter;
@@ -21,19 +22,24 @@ pub(in crate::sidecar) const MAX_LIMIT: u64 = 500;
 /// The longest name of a rule that is looked for, in characters.
 pub(in crate::sidecar) const MAX_RULE_CHARACTERS: usize = 64;
 
-/// Tells the newest alerts.
+/// Tells the newest alerts of the caller's accounts, and those that are of none.
 pub(in crate::sidecar) async fn list(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     mut parameters: Parameters,
 ) -> Result<Response, Failure> {
     let limit = parameters.take("limit", limit)?.unwrap_or(DEFAULT_LIMIT);
+    let account_id = parameters.take("account_id", AccountId::new)?;
     let filter = AlertFilter {
-        accounts: None,
         level: parameters.take("level", level)?,
-        account_id: parameters.take("account_id", AccountId::new)?,
         rule_id: parameters.take("rule_id", rule)?,
+        account_id,
+        accounts: caller.accounts(),
     };
     parameters.finish()?;
+    if let Some(account) = &filter.account_id {
+        caller.may_use(account)?;
+    }
     let list = context.log.alerts(filter, limit, context.read_until()).await?;
     Ok(json::response(StatusCode::OK, list))
 }

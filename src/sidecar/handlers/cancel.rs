@@ -13,6 +13,7 @@ use crate::bus::client::{CallError, Reply};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::fault::{Code, Fault, quoted};
+use crate::sidecar::auth::Caller;
 use crate::sidecar::body::JsonBody;
 use crate::sidecar::bridge::{self, Terms};
 use crate::sidecar::context::Context;
@@ -26,6 +27,7 @@ use crate::wire::report::ExecutionReport;
 /// Cancels an order and tells what became of it.
 pub(in crate::sidecar) async fn cancel(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     terms: Terms,
     parameters: Parameters,
     path: Result<Path<String>, PathRejection>,
@@ -36,6 +38,7 @@ pub(in crate::sidecar) async fn cancel(
     let no_broker = || Fault::new(Code::UnknownBroker, format!("there is no broker {:?}", quoted(&text)));
     let broker = BrokerId::new(&text).map_err(|_| no_broker())?;
     let (name, account) = decode(&body)?;
+    caller.may_use(&account)?;
     let reference = match &name {
         OrderName::OrderId(id) => OrderReference {
             order_id: Some(id.to_string()),

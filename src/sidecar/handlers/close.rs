@@ -17,6 +17,7 @@ use crate::domain::id::{BrokerId, ClientOrderId};
 use crate::domain::terms::Side;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Delivery, Fault, quoted};
+use crate::sidecar::auth::Caller;
 use crate::sidecar::body::OptionalJsonBody;
 use crate::sidecar::bridge::{self, Terms};
 use crate::sidecar::closing::{self, Closing, OPEN};
@@ -47,6 +48,7 @@ struct Held<'a> {
 /// Closes a position, or a part of it, by one order that can only reduce it, and tells what became of both.
 pub(in crate::sidecar) async fn close(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     terms: Terms,
     parameters: Parameters,
     path: Result<Path<String>, PathRejection>,
@@ -57,7 +59,7 @@ pub(in crate::sidecar) async fn close(
     let target = decode_close(&body)?;
     let key = idempotency_key(&headers)?;
     let text = path.map(|Path(text)| text).unwrap_or_default();
-    let held = find(&context, &terms, &text).await?;
+    let held = find(&context, &caller, &terms, &text).await?;
     let Some(key) = key else {
         let closing = held.closing(target)?;
         return held.send(closing, &ClientOrderId::assign()).await;
@@ -77,9 +79,10 @@ pub(in crate::sidecar) async fn close(
 }
 
 /// Returns the position that a path names, as the order log has it.
-async fn find<'a>(context: &'a Context, terms: &'a Terms, text: &str) -> Result<Held<'a>, Failure> {
+async fn find<'a>(context: &'a Context, caller: &Caller, terms: &'a Terms, text: &str) -> Result<Held<'a>, Failure> {
     let no_such = || Fault::new(Code::NotFound, format!("there is no position {:?}", quoted(text)));
     let id = HoldingId::parse(text).ok_or_else(no_such)?;
+    caller.may_use(&id.account_id)?;
     let account = Some(id.account_id.clone());
     let positions = context.log.positions(account, context.read_until()).await?;
     let row = closing::find(&positions, &id).cloned().ok_or_else(no_such)?;

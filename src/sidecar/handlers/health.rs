@@ -13,8 +13,10 @@ use tokio::time::timeout;
 
 use crate::bus::client::CallError;
 use crate::bus::subjects;
+use crate::config::keys::Capability;
 use crate::domain::time::Timestamp;
 use crate::fault::{Code, Fault};
+use crate::sidecar::auth::Caller;
 use crate::sidecar::context::Context;
 use crate::sidecar::order_log::{Standing, Status};
 use crate::sidecar::{json, problem};
@@ -50,6 +52,15 @@ pub(in crate::sidecar) struct Checks {
     order_log: Check,
 }
 
+impl Checks {
+    /// Leaves nothing but how each part is.
+    fn bare(&mut self) {
+        for check in [&mut self.bus, &mut self.worker, &mut self.redis, &mut self.order_log] {
+            check.detail = None;
+        }
+    }
+}
+
 /// All parts are well.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Health")]
@@ -78,11 +89,15 @@ pub(in crate::sidecar) async fn live() -> Response {
     json::response(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())
 }
 
-/// Tells whether orders can be taken.
-pub(in crate::sidecar) async fn health(State(context): State<Arc<Context>>) -> Response {
+/// Tells whether orders can be taken. What errors say may name servers: it is for those who may read.
+pub(in crate::sidecar) async fn health(State(context): State<Arc<Context>>, caller: Caller) -> Response {
     let limit = CHECK_TIME.min(context.request_timeout);
     let (bus, worker) = tokio::join!(reach_bus(&context, limit), ask_worker(&context, limit));
-    let (checks, failing) = judge(bus, worker, &context.log.status());
+    let (mut checks, mut failing) = judge(bus, worker, &context.log.status());
+    if !caller.has(Capability::Read) {
+        checks.bare();
+        failing = failing.map(|fault| Fault::new(fault.code, fault.code.title()));
+    }
     // Texts only: there is nothing in them that JSON cannot hold.
     match failing {
         None => {

@@ -13,6 +13,7 @@ use crate::bus::client::Reply;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
 use crate::fault::{Code, Fault, quoted};
+use crate::sidecar::auth::Caller;
 use crate::sidecar::bridge::{self, Terms};
 use crate::sidecar::context::Context;
 use crate::sidecar::json;
@@ -31,12 +32,14 @@ const UNANSWERED: &str = "no worker has answered in time; ask again";
 /// Tells the current report of an order by the router's id.
 pub(in crate::sidecar) async fn by_order_id(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     terms: Terms,
     mut parameters: Parameters,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
     let account = parameters.account()?;
     parameters.finish()?;
+    caller.may_use(&account)?;
     let text = path.map(|Path(text)| text).unwrap_or_default();
     let (Some(broker), Ok(order_id)) = (broker_of(&text), OrderId::new(&text)) else {
         return Err(unknown_order("order id", &text).into());
@@ -52,6 +55,7 @@ pub(in crate::sidecar) async fn by_order_id(
 /// Tells the current report of an order by the caller's id; without a broker, each of them is asked.
 pub(in crate::sidecar) async fn by_client_order_id(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     terms: Terms,
     mut parameters: Parameters,
     path: Result<Path<String>, PathRejection>,
@@ -59,6 +63,7 @@ pub(in crate::sidecar) async fn by_client_order_id(
     let account = parameters.account()?;
     let broker = parameters.take("broker", BrokerId::new)?;
     parameters.finish()?;
+    caller.may_use(&account)?;
     let text = path.map(|Path(text)| text).unwrap_or_default();
     let Ok(client_order_id) = ClientOrderId::new(&text) else {
         return Err(unknown_order("client order id", &text).into());

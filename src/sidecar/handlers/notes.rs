@@ -13,6 +13,7 @@ use super::state::with_actor;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::fault::{Code, Fault, quoted};
+use crate::sidecar::auth::Caller;
 use crate::sidecar::body::JsonBody;
 use crate::sidecar::bridge::{self, Terms};
 use crate::sidecar::context::Context;
@@ -31,6 +32,7 @@ const UNANSWERED: &str = "no worker has answered in time: whether the note is ke
 /// Notes something on an order, and tells the order.
 pub(in crate::sidecar) async fn add(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     terms: Terms,
     parameters: Parameters,
     path: Result<Path<String>, PathRejection>,
@@ -38,8 +40,8 @@ pub(in crate::sidecar) async fn add(
 ) -> Result<Response, Failure> {
     parameters.finish()?;
     let text = path.map(|Path(text)| text).unwrap_or_default();
-    let order = find(&context, &text).await?;
-    let request = request(&body, &order.external_order_id, &terms.actor())?;
+    let order = find(&context, &caller, &text).await?;
+    let request = request(&body, &order.external_order_id, terms.actor())?;
     has_room(&order, &request)?;
     let unreadable = |_| {
         Fault::new(
@@ -51,11 +53,11 @@ pub(in crate::sidecar) async fn add(
     let account = AccountId::new(&order.account_id).map_err(unreadable)?;
     let reply = bridge::call(&context, &subjects::note(&broker, &account), request, &terms).await;
     reply.map_err(|error| problem::harmless(error, UNANSWERED))?;
-    Ok(json::of(StatusCode::OK, &find(&context, &text).await?))
+    Ok(json::of(StatusCode::OK, &find(&context, &caller, &text).await?))
 }
 
-/// Returns the order with a number.
-async fn find(context: &Context, text: &str) -> Result<OrderRecord, Failure> {
+/// Returns the order with a number; one of a foreign account is as if it were not there.
+async fn find(context: &Context, caller: &Caller, text: &str) -> Result<OrderRecord, Failure> {
     let no_order = || {
         Fault::new(
             Code::UnknownOrder,
@@ -63,6 +65,7 @@ async fn find(context: &Context, text: &str) -> Result<OrderRecord, Failure> {
         )
     };
     let filter = Filter {
+        accounts: caller.accounts(),
         order_id: Some(order_number(text).map_err(|_| no_order())?),
         ..Filter::default()
     };

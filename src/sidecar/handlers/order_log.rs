@@ -10,6 +10,7 @@ use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag};
 use crate::domain::intent::Symbol;
 use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
+use crate::sidecar::auth::Caller;
 use crate::sidecar::context::Context;
 use crate::sidecar::json;
 use crate::sidecar::order_log::{Filter, Window};
@@ -25,9 +26,10 @@ pub(in crate::sidecar) const MAX_LIMIT: u64 = 500;
 /// Tells a page of the orders, the newest first.
 pub(in crate::sidecar) async fn orders(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     mut parameters: Parameters,
 ) -> Result<Response, Failure> {
-    let (filter, window) = asked_for(&mut parameters)?;
+    let (filter, window) = asked_for(&mut parameters, &caller)?;
     parameters.finish()?;
     let page = context.log.orders(filter.clone(), window, context.read_until()).await?;
     let metadata = metadata(filter, window, page.total);
@@ -43,9 +45,10 @@ pub(in crate::sidecar) async fn orders(
 /// Tells a page of the executions, the newest first.
 pub(in crate::sidecar) async fn executions(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     mut parameters: Parameters,
 ) -> Result<Response, Failure> {
-    let (mut filter, window) = asked_for(&mut parameters)?;
+    let (mut filter, window) = asked_for(&mut parameters, &caller)?;
     filter.order_id = parameters.take("order_id", order_number)?;
     parameters.finish()?;
     let page = context
@@ -62,7 +65,7 @@ pub(in crate::sidecar) async fn executions(
     ))
 }
 
-fn asked_for(parameters: &mut Parameters) -> Result<(Filter, Window), Failure> {
+fn asked_for(parameters: &mut Parameters, caller: &Caller) -> Result<(Filter, Window), Failure> {
     let window = Window {
         limit: parameters.take("limit", limit)?.unwrap_or(DEFAULT_LIMIT),
         offset: parameters.take("offset", offset)?.unwrap_or(0),
@@ -70,7 +73,7 @@ fn asked_for(parameters: &mut Parameters) -> Result<(Filter, Window), Failure> {
     let broker = parameters.take("broker", BrokerId::new)?;
     let client_order_id = parameters.take("client_order_id", ClientOrderId::new)?;
     let filter = Filter {
-        accounts: None,
+        accounts: caller.accounts(),
         account_id: parameters.take("account_id", AccountId::new)?,
         symbol: parameters
             .take("symbol", Symbol::normalised)?
@@ -84,6 +87,9 @@ fn asked_for(parameters: &mut Parameters) -> Result<(Filter, Window), Failure> {
         client_order_id: client_order_id.map(|id| id.to_string()),
         order_id: None,
     };
+    if let Some(account) = &filter.account_id {
+        caller.may_use(account)?;
+    }
     Ok((filter, window))
 }
 

@@ -44,7 +44,7 @@ pub(in crate::sidecar) async fn change(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
     parameters.finish()?;
-    let body = signed(body, &terms.actor())?;
+    let body = signed(body, terms.actor())?;
     let reply = bridge::call(&context, subjects::STATE_SET, body, &terms).await;
     // No order is sent by it, and a change that is made twice is made once.
     let reply = reply.map_err(|error| problem::harmless(error, CHANGE_UNANSWERED))?;

@@ -15,6 +15,7 @@ use crate::domain::id::{AccountId, ClientOrderId};
 use crate::domain::intent::Intent;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::fault::{Code, Fault};
+use crate::sidecar::auth::Caller;
 use crate::sidecar::body::JsonBody;
 use crate::sidecar::bridge::{self, Terms};
 use crate::sidecar::context::Context;
@@ -33,6 +34,7 @@ const CLIENT_ORDER_ID: &str = "client_order_id";
 /// Submits an order and tells what became of it.
 pub(in crate::sidecar) async fn submit(
     State(context): State<Arc<Context>>,
+    caller: Caller,
     terms: Terms,
     parameters: Parameters,
     headers: HeaderMap,
@@ -40,6 +42,8 @@ pub(in crate::sidecar) async fn submit(
 ) -> Result<Response, Failure> {
     parameters.finish()?;
     let (intent, body) = identified(&headers, body)?;
+    let may_use = caller.may_use(&intent.account_id);
+    may_use.map_err(|fault| fault.about(intent.client_order_id.as_str()))?;
     let subject = subjects::submit(&intent.broker, &intent.account_id);
     match bridge::call(&context, &subject, body, &terms).await {
         Ok(reply) => Ok(told(&context, &intent, reply)),

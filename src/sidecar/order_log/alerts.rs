@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::event::{Entry, Event};
+use crate::config::keys::Scope;
 use crate::domain::id::AccountId;
 use crate::domain::signal::Level;
 
@@ -14,8 +15,8 @@ const TRIM_EVERY: u64 = 1_024;
 /// Which alerts are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AlertFilter {
-    /// The accounts whose alerts may be told, beside those of no account; `None` for every one.
-    pub accounts: Option<Vec<AccountId>>,
+    /// The accounts whose alerts may be told, beside those of no account.
+    pub accounts: Scope,
     /// The level.
     pub level: Option<Level>,
     /// The account.
@@ -83,7 +84,7 @@ pub(super) fn list(connection: &Connection, filter: &AlertFilter, limit: u64) ->
     equals("account_id", filter.account_id.as_ref().map(ToString::to_string));
     equals("rule_id", filter.rule_id.clone());
     equals("level", filter.level.map(|level| level.as_str().to_owned()));
-    if let Some(accounts) = &filter.accounts {
+    if let Scope::Only(accounts) = &filter.accounts {
         let places = vec!["?"; accounts.len()].join(", ");
         conditions.push(format!("(account_id IS NULL OR account_id IN ({places}))"));
         values.extend(accounts.iter().map(ToString::to_string));

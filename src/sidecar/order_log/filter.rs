@@ -4,6 +4,7 @@ use roaring::RoaringBitmap;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::index::Index;
+use crate::config::keys::Scope;
 use crate::domain::id::AccountId;
 use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
@@ -14,8 +15,8 @@ const STRATEGY_PREFIX: &str = "strategy:";
 /// Which orders or executions are asked for. What is not named does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The accounts whose orders may be told at all; `None` for every one.
-    pub accounts: Option<Vec<AccountId>>,
+    /// The accounts whose orders may be told at all.
+    pub accounts: Scope,
     /// The account.
     pub account_id: Option<AccountId>,
     /// The symbol, normalised.
@@ -108,7 +109,7 @@ impl Filter {
         if let Some(id) = self.order_id {
             sets.keep_own(orders.ordinal_of(id).into_iter().collect());
         }
-        if let Some(accounts) = &self.accounts {
+        if let Scope::Only(accounts) = &self.accounts {
             let of = accounts
                 .iter()
                 .filter_map(|account| orders.of_account(account.as_str()));

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -42,6 +43,8 @@ enum Item {
 enum Interruption {
     /// The file that was opened is not the one that stands there now.
     Moved,
+    /// A reader has found the file broken.
+    Broken,
     /// A stream cannot be followed.
     Lost(Source, BusError),
     /// The file cannot be written.
@@ -91,6 +94,10 @@ impl Follower {
                 tracing::warn!("the order log's file is gone from its place: it is made anew");
                 self.writer = None;
             }
+            Err(Interruption::Broken) => {
+                shared.stand(Standing::Behind("the file is broken, and is made anew".to_owned()));
+                self.give_up();
+            }
             Err(Interruption::Refused(why)) => shared.stand(Standing::Refused(why)),
             Err(Interruption::Lost(source, error)) => {
                 let why = format!("the stream of the {} cannot be followed: {error}", source.name());
@@ -100,17 +107,25 @@ impl Follower {
                 let is_broken = matches!(&error, WriteError::Sqlite(error) if is_broken(error));
                 shared.stand(Standing::Behind(error.to_string()));
                 if is_broken {
-                    self.writer = None;
-                    if let Err(error) = remove(&shared.path) {
-                        tracing::error!(%error, "the order log's broken file cannot be removed");
-                    }
+                    self.give_up();
                 }
             }
         }
         sleep(PAUSE).await;
     }
 
+    /// Gives the file up, so that it is made anew.
+    fn give_up(&mut self) {
+        self.writer = None;
+        if let Err(error) = remove(&self.shared.path) {
+            tracing::error!(%error, "the order log's broken file cannot be removed");
+        }
+    }
+
     async fn follow(&mut self) -> Result<(), Interruption> {
+        if self.writer.as_ref().is_some_and(|writer| !writer.is_in_place()) {
+            return Err(Interruption::Moved);
+        }
         if self.writer.is_none() {
             let shared = Arc::clone(&self.shared);
             shared.opens();
@@ -127,6 +142,9 @@ impl Follower {
         let mut whole = Whole::default();
         let mut items = Vec::with_capacity(BATCH_MAX);
         loop {
+            if self.shared.is_broken.swap(false, Ordering::AcqRel) {
+                return Err(Interruption::Broken);
+            }
             match timeout(LOOK, receiver.recv_many(&mut items, BATCH_MAX)).await {
                 // The feeds have ended, which they do not by themselves.
                 Ok(0) => return Ok(()),

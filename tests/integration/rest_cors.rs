@@ -1,0 +1,99 @@
+//! CORS: off unless origins are named, and then for those alone.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+use order_router::bus::call::Endpoint;
+use order_router::config::keys::{ApiKey, Capability, KeySettings};
+
+use crate::rest_fixture::{Rest, Told};
+use crate::rig::intent;
+
+const DESK: &str = "https://desk.example.com";
+const OTHER: &str = "https://other.example.com";
+const ALLOW_ORIGIN: &str = "access-control-allow-origin";
+
+async fn preflight(rest: &Rest, origin: &str) -> Told {
+    let headers = [
+        ("Origin", origin),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "authorization,content-type"),
+    ];
+    rest.send("OPTIONS", "/orders", "", &headers).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_off_unless_origins_are_named() {
+    let rest = Rest::start().await;
+    for origin in [DESK, "http://localhost:3000"] {
+        let told = preflight(&rest, origin).await;
+        assert_eq!((told.header(ALLOW_ORIGIN), told.header("vary")), ("", ""), "{told:?}");
+        let told = rest.send("GET", "/state", "", &[("Origin", origin)]).await;
+        assert_eq!((told.header(ALLOW_ORIGIN), told.header("vary")), ("", ""), "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_named_may_ask_with_a_key_and_read_the_answer() {
+    let key = ApiKey::random();
+    let bearer = format!("Bearer {}", key.reveal());
+    let rest = Rest::start_with(|settings| {
+        settings.http.cors_origins = vec![DESK.to_owned()];
+        settings.keys.0 = vec![KeySettings::new(&key, "page", "Desk", &Capability::ALL, &["*"])];
+    })
+    .await;
+    let told = preflight(&rest, DESK).await;
+    assert_eq!(
+        (told.status, told.header(ALLOW_ORIGIN), told.header("vary")),
+        (204, DESK, "Origin")
+    );
+    assert!(told.header("access-control-allow-methods").contains("PUT"));
+    assert_eq!(told.header("access-control-allow-credentials"), "");
+    let allowed = told.header("access-control-allow-headers").to_lowercase();
+    for name in [
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "deadline",
+        "x-request-id",
+        "last-event-id",
+    ] {
+        assert!(allowed.contains(name), "{name}");
+    }
+    assert_ne!(told.header("x-request-id"), "");
+    // The answer, whatever it is, can be read by the page.
+    let order = intent("a1", &[]);
+    for (origin, authorization, status, allowed) in [
+        (DESK, bearer.as_str(), 201, DESK),
+        (DESK, "Bearer none", 401, DESK),
+        (OTHER, &bearer, 201, ""),
+        ("https://desk.example.com.evil.example", &bearer, 201, ""),
+        ("null", &bearer, 201, ""),
+    ] {
+        let headers = [("Origin", origin), ("Authorization", authorization)];
+        let told = rest.send("POST", "/orders", &order, &headers).await;
+        assert_eq!((told.status, told.header(ALLOW_ORIGIN)), (status, allowed), "{origin}");
+        assert_eq!(told.header("vary"), "Origin", "{origin}");
+        let exposed = told.header("access-control-expose-headers");
+        for name in ["Location", "Idempotent-Replay", "Retry-After", "X-Request-Id"] {
+            assert_eq!(exposed.contains(name), !allowed.is_empty(), "{origin}: {name}");
+        }
+    }
+    for origin in [OTHER, "null"] {
+        let told = preflight(&rest, origin).await;
+        assert_eq!((told.status, told.header(ALLOW_ORIGIN)), (401, ""), "{origin}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_too_a_page_must_be_named() {
+    let rest = Rest::start_with(|settings| settings.http.cors_origins = vec![DESK.to_owned()]).await;
+    let submit = async |origin| {
+        rest.send("POST", "/orders", &intent("a1", &[]), &[("Origin", origin)])
+            .await
+    };
+    let told = submit(OTHER).await;
+    assert_eq!((told.status, told.code().as_str()), (403, "not_entitled"));
+    assert!(rest.actor.calls(Endpoint::Submit).is_empty());
+    let told = submit(DESK).await;
+    assert_eq!((told.status, told.header(ALLOW_ORIGIN)), (201, DESK));
+}
