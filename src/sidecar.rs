@@ -12,15 +12,18 @@ mod api;
 mod auth;
 mod body;
 mod bridge;
+mod closing;
 mod connections;
 mod context;
 mod cors;
 mod event_stream;
 mod gate;
 mod handlers;
+mod holdings;
 mod json;
 pub mod order_log;
 mod parameters;
+mod prices;
 mod problem;
 mod router;
 mod write_limit;
@@ -37,6 +40,7 @@ use crate::config::Settings;
 use connections::{Connections, RESTING_CONNECTIONS};
 use context::Context;
 use order_log::OrderLog;
+use prices::Prices;
 
 /// How long the first connection to the bus is tried for: the sidecar may be up before its server.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -94,7 +98,9 @@ impl Sidecar {
         let address = listener.local_addr().map_err(unbound)?;
         let stop = CancellationToken::new();
         let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
-        let context = Arc::new(Context::new(Caller::new(bus), log, settings));
+        let prices = Arc::new(Prices::of(settings));
+        tokio::spawn(prices::follow(Arc::clone(&prices), settings.nats.clone(), stop.clone()));
+        let context = Arc::new(Context::new(Caller::new(bus), log, prices, settings));
         let connections = Connections::serve(
             listener,
             router::router(Arc::clone(&context)),

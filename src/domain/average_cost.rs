@@ -13,6 +13,8 @@ use super::quantity::{MAX_DECIMALS, Price};
 pub const QUANTITY_SCALE: u32 = MAX_DECIMALS;
 /// Decimals of a book's cost and realised profit, which have the decimals of quantity × average price.
 pub const COST_SCALE: u32 = QUANTITY_SCALE + AVERAGE_PRICE_DECIMALS;
+/// A book's quantity lies within this, in units of 1e-8, so that it is a [`Decimal`].
+const QUANTITY_UNITS_BOUND: i128 = 10_i128.pow(27);
 /// What makes a price of eight decimals, times a quantity, a cost.
 const PRICE_FACTOR: i128 = 10_i128.pow(COST_SCALE - QUANTITY_SCALE - MAX_DECIMALS);
 /// The divisors of [`product_over`] lie below this, so that twice a remainder is held.
@@ -70,7 +72,7 @@ impl PositionBook {
     /// Returns the book of these parts.
     ///
     /// # Errors
-    /// When a flat position has a cost, or the cost another sign than the quantity.
+    /// When a flat position has a cost, or the cost another sign than the quantity, or that is too large to be told.
     pub fn from_parts(parts: BookParts) -> Result<Self, CostError> {
         let BookParts {
             quantity,
@@ -78,7 +80,8 @@ impl PositionBook {
             realized,
             fees,
         } = parts;
-        if cost == 0 || cost.signum() == quantity.signum() {
+        let belong_together = cost == 0 || cost.signum() == quantity.signum();
+        if belong_together && is_told(quantity) {
             Ok(Self {
                 quantity,
                 cost,
@@ -136,11 +139,12 @@ impl PositionBook {
 
     /// Moves the position by a quantity at a price in units of 1e-8.
     fn moved(self, quantity: i128, price: i128) -> Option<Self> {
+        let held = self.quantity.checked_add(quantity).filter(|held| is_told(*held))?;
         let unit_cost = price.checked_mul(PRICE_FACTOR)?;
         let is_reduced = self.quantity.signum() * quantity.signum() < 0;
         if !is_reduced {
             return Some(Self {
-                quantity: self.quantity.checked_add(quantity)?,
+                quantity: held,
                 cost: self.cost.checked_add(quantity.checked_mul(unit_cost)?)?,
                 ..self
             });
@@ -151,7 +155,7 @@ impl PositionBook {
         let earned = closing.checked_neg()?.checked_mul(unit_cost)?.checked_sub(share)?;
         let opening = quantity.checked_sub(closing)?;
         Some(Self {
-            quantity: self.quantity.checked_add(quantity)?,
+            quantity: held,
             cost: self
                 .cost
                 .checked_sub(share)?
@@ -177,9 +181,10 @@ impl PositionBook {
         self.quantity == 0
     }
 
-    /// Returns what is held, below zero for a short position; `None` where it has too many digits to be told.
-    pub fn quantity(&self) -> Option<Decimal> {
-        Decimal::from_parts(self.quantity, QUANTITY_SCALE)
+    /// Returns what is held, below zero for a short position.
+    pub fn quantity(&self) -> Decimal {
+        // Every book's quantity has been found to fit.
+        Decimal::from_parts(self.quantity, QUANTITY_SCALE).unwrap_or(Decimal::ZERO)
     }
 
     /// Returns what a unit has cost on average, in the quote currency with 12 decimals, ties to even; of a short position,
@@ -216,6 +221,10 @@ impl PositionBook {
         let worth = self.quantity.checked_mul(unit)?.checked_sub(less)?;
         Micros::new(i64::try_from(in_base(worth, base_rate)?).ok()?)
     }
+}
+
+fn is_told(quantity: i128) -> bool {
+    quantity.unsigned_abs() < QUANTITY_UNITS_BOUND.unsigned_abs()
 }
 
 /// Returns an amount of the quote currency, in units of 1e-20, in millionths of the base currency, rounded down.

@@ -53,7 +53,7 @@ fn a_position_is_opened_grown_reduced_and_turned_round() {
         (&[("0.00000001", "0.00000001")], "0.00000001", Some("0.00000001"), 0),
     ] {
         let book = traded(trades);
-        assert_eq!(book.quantity(), Some(number(quantity)), "{trades:?}");
+        assert_eq!(book.quantity(), number(quantity), "{trades:?}");
         assert_eq!(book.average_price(), average.map(number), "{trades:?}");
         assert_eq!(book.realized_profit(one), Some(micros(realized)), "{trades:?}");
         assert_eq!(book.is_flat(), average.is_none());
@@ -65,21 +65,21 @@ fn a_position_is_opened_grown_reduced_and_turned_round() {
 fn fees_in_the_base_asset_make_the_position_smaller_and_others_the_profit() {
     let one = Decimal::from(1);
     let book = traded(&[("1", "30000")]).base_fee(100_000).unwrap();
-    assert_eq!(book.quantity(), Some(number("0.999")));
+    assert_eq!(book.quantity(), number("0.999"));
     assert_eq!(book.average_price(), Some(number("30000")));
     assert_eq!(book.realized_profit(one), Some(micros(-30_000_000)));
     // What a short position owes more for is worth the less.
     let short = traded(&[("-1", "100")]).base_fee(100_000_000).unwrap();
     assert_eq!(
         (short.quantity(), short.average_price()),
-        (Some(number("-2")), Some(number("50")))
+        (number("-2"), Some(number("50")))
     );
     assert_eq!(short.unrealized_profit(price("100"), one), Some(micros(-100_000_000)));
     // A fee beyond what is held turns a position round, at no price.
     let turned = traded(&[("1", "100")]).base_fee(300_000_000).unwrap();
     assert_eq!(
         (turned.quantity(), turned.average_price()),
-        (Some(number("-2")), Some(Decimal::ZERO))
+        (number("-2"), Some(Decimal::ZERO))
     );
     assert_eq!(turned.realized_profit(one), Some(micros(-100_000_000)));
     let charged = traded(&[("2", "10"), ("-1", "12")]).fee(micros(500_001)).unwrap();
@@ -118,7 +118,7 @@ fn values_are_in_the_base_currency_and_rounded_down() {
 #[test]
 fn what_cannot_be_counted_is_an_error_and_changes_nothing() {
     let largest = BookParts {
-        quantity: i128::MAX,
+        quantity: QUANTITY_UNITS_BOUND - 1,
         cost: i128::MAX,
         realized: i128::MAX,
         fees: i128::MAX,
@@ -128,9 +128,10 @@ fn what_cannot_be_counted_is_an_error_and_changes_nothing() {
     assert_eq!(book.trade(number("-1"), price("999999999")), Err(CostError::NotExact));
     assert_eq!(book.trade(number("0.000000001"), price("1")), Err(CostError::NotExact));
     assert_eq!(book.fee(micros(1)), Err(CostError::NotExact));
-    assert_eq!((book.quantity(), book.realized_profit(Decimal::from(1))), (None, None));
+    assert_eq!(book.realized_profit(Decimal::from(1)), None);
+    assert_eq!(book.base_fee(i64::MIN), Err(CostError::NotExact));
     let smallest = BookParts {
-        quantity: i128::MIN,
+        quantity: 1 - QUANTITY_UNITS_BOUND,
         cost: i128::MIN,
         realized: i128::MIN,
         fees: i128::MIN,
@@ -139,7 +140,14 @@ fn what_cannot_be_counted_is_an_error_and_changes_nothing() {
     assert_eq!(book.base_fee(1), Err(CostError::NotExact));
     assert_eq!(book.trade(number("1"), price("1")), Err(CostError::NotExact));
     assert_eq!(book.market_value(price("1"), Decimal::from(1)), None);
-    for (quantity, cost) in [(0, 1), (0, -1), (1, -1), (-1, 1)] {
+    for (quantity, cost) in [
+        (0, 1),
+        (0, -1),
+        (1, -1),
+        (-1, 1),
+        (QUANTITY_UNITS_BOUND, 1),
+        (i128::MIN, 0),
+    ] {
         let parts = BookParts {
             quantity,
             cost,
@@ -286,6 +294,7 @@ proptest! {
         rate in 0_i64..i64::MAX,
     ) {
         let (quantity_of, cost, realized, fees) = parts;
+        let quantity_of = quantity_of % QUANTITY_UNITS_BOUND;
         let cost = if quantity_of == 0 { 0 } else { cost.saturating_abs().saturating_mul(quantity_of.signum()) };
         let book = PositionBook::from_parts(BookParts { quantity: quantity_of, cost, realized, fees }).unwrap();
         let (at, rate) = (Price::new(units(at)).unwrap(), units(rate));

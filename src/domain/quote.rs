@@ -1,8 +1,14 @@
 //! What a market says of a price.
 
+use std::time::Duration;
+
 use super::decimal::Decimal;
 use super::quantity::{MAX_DECIMALS, Price};
 use super::time::Timestamp;
+
+/// How far ahead of a machine's clock a quote's timestamp may lie: clocks differ a little, and a quote from far ahead would
+/// shut out every true one until then.
+pub const MAX_AHEAD: Duration = Duration::from_secs(5);
 
 /// A quote whose prices make sense together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

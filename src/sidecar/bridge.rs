@@ -84,6 +84,11 @@ impl Terms {
         self.body_by
     }
 
+    /// Returns until when an answer can be waited for.
+    pub(super) fn listen_until(&self) -> Instant {
+        self.listen_until
+    }
+
     /// Returns who sent the request, as a journal entry names it.
     pub(super) fn actor(&self) -> &str {
         &self.actor

@@ -12,6 +12,7 @@ use super::auth::Keys;
 use super::cors::Cors;
 use super::event_stream::EventStreams;
 use super::order_log::OrderLog;
+use super::prices::Prices;
 use crate::bus::client::Caller;
 use crate::config::Settings;
 use crate::domain::terms::Mode;
@@ -19,7 +20,7 @@ use crate::domain::terms::Mode;
 /// How long a read of the order log waits for what a client was told of, and for its turn.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The way to the bus, the order log, and how much may be under way at a time.
+/// The way to the bus, the order log, the prices, and how much may be under way at a time.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) caller: Caller,
@@ -28,13 +29,14 @@ pub(super) struct Context {
     pub(super) requests: TaskTracker,
     pub(super) mode: LastMode,
     pub(super) log: OrderLog,
+    pub(super) prices: Arc<Prices>,
     pub(super) keys: Keys,
     pub(super) cors: Cors,
     pub(super) events: EventStreams,
 }
 
 impl Context {
-    pub(super) fn new(caller: Caller, log: OrderLog, settings: &Settings) -> Self {
+    pub(super) fn new(caller: Caller, log: OrderLog, prices: Arc<Prices>, settings: &Settings) -> Self {
         let http = &settings.http;
         Self {
             caller,
@@ -43,6 +45,7 @@ impl Context {
             requests: TaskTracker::new(),
             mode: LastMode::default(),
             log,
+            prices,
             keys: Keys::new(&settings.keys),
             cors: Cors::new(&http.cors_origins),
             events: EventStreams::new(http),

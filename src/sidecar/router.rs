@@ -8,12 +8,13 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 
-use super::api::describe::{self, log, orders, risk, service};
+use super::api::describe::{self, holdings, log, orders, risk, service};
 use super::api::operation::{Operation, get, post, put};
 use super::auth::{self, Access};
 use super::context::Context;
 use super::handlers::{
-    alerts, brokers, cancel, cancel_all, docs, events, health, locks, lookup, notes, order_log, state, submit,
+    alerts, brokers, cancel, cancel_all, close, docs, events, health, locks, lookup, notes, order_log, positions,
+    state, submit,
 };
 use super::{gate, problem};
 use crate::fault::{Code, Fault, quoted};
@@ -34,6 +35,8 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/orders/log", Read, order_log::orders, log::orders()),
         post("/orders/{id}/notes", RouteOrders, notes::add, log::note()),
         get("/executions", Read, order_log::executions, log::executions()),
+        get("/positions", Read, positions::list, holdings::positions()),
+        post("/positions/{id}/close", RouteOrders, close::close, holdings::close()),
         get("/risk/alerts", Read, alerts::list, risk::alerts()),
         get("/risk/locks", Read, locks::list, risk::locks()),
         post("/risk/locks/{latch_id}/lift", ManageState, locks::lift, risk::lift()),

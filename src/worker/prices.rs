@@ -15,14 +15,12 @@ use crate::domain::id::VenueId;
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
 use crate::domain::quantity::Price;
+use crate::domain::quote::MAX_AHEAD;
 use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError};
 use crate::wire::quote::decode_quote;
 
-/// How far ahead of this machine's clock a quote's timestamp may lie: clocks differ a little, and a quote from far ahead
-/// would shut out every true one until then.
-pub const MAX_AHEAD: Duration = Duration::from_secs(5);
 /// How often the newest quotes are kept for workers to come.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often refused quotes are told of at most.

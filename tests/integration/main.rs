@@ -38,6 +38,7 @@ mod rest_keys;
 mod rest_life;
 mod rest_order_log;
 mod rest_orders;
+mod rest_positions;
 mod rest_properties;
 mod rest_router;
 mod rig;

@@ -11,12 +11,12 @@ use order_router::worker::Worker;
 use serde_json::{Value, json};
 
 use crate::rest_fixture::{Told, client};
-use crate::rig::Rig;
+use crate::rig::{Rig, SOON};
 
 /// A whole router.
 pub struct Router {
     pub rig: Rig,
-    _worker: Worker,
+    worker: Worker,
     pub sidecar: Sidecar,
 }
 
@@ -31,11 +31,7 @@ impl Router {
         set(&mut rig);
         let worker = rig.worker().await;
         let sidecar = Sidecar::start(&rig.settings).await.unwrap();
-        Self {
-            rig,
-            _worker: worker,
-            sidecar,
-        }
+        Self { rig, worker, sidecar }
     }
 
     /// Starts another sidecar on the same bus, with an order log of its own.
@@ -43,6 +39,12 @@ impl Router {
         let mut settings = self.rig.settings.clone();
         settings.data_dir.0 = data.path().to_owned();
         Sidecar::start(&settings).await.unwrap()
+    }
+
+    /// Ends the worker; the servers and the sidecar stay.
+    pub async fn without_worker(self) -> (Rig, Sidecar) {
+        self.worker.drain(SOON).await;
+        (self.rig, self.sidecar)
     }
 
     pub async fn get(&self, path: &str) -> Told {

@@ -1,5 +1,6 @@
 //! The descriptions, one file per noun.
 
+pub(in crate::sidecar) mod holdings;
 pub(in crate::sidecar) mod log;
 pub(in crate::sidecar) mod orders;
 pub(in crate::sidecar) mod risk;

@@ -155,7 +155,7 @@ fn parameter(parameter: &Parameter, generator: &mut SchemaGenerator) -> Value {
 
 fn body(body: &Body, generator: &mut SchemaGenerator) -> Value {
     json!({
-        "required": true,
+        "required": body.is_required,
         "content": {APPLICATION_JSON: content(body.schema, &body.examples, generator, true)},
     })
 }

@@ -18,6 +18,8 @@ const PROMISED: &[(&str, &str)] = &[
     ("post", "/orders/{id}/notes"),
     ("get", "/executions"),
     ("get", "/events"),
+    ("get", "/positions"),
+    ("post", "/positions/{id}/close"),
     ("get", "/state"),
     ("put", "/state"),
     ("get", "/risk/alerts"),

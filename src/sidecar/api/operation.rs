@@ -32,6 +32,8 @@ pub(in crate::sidecar) enum Tag {
     Orders,
     /// The order log: every order and execution there was.
     Log,
+    /// What accounts hold.
+    Positions,
     /// What rules have said and closed.
     Risk,
     /// What is in force.
@@ -42,7 +44,14 @@ pub(in crate::sidecar) enum Tag {
 
 impl Tag {
     /// Every tag, in the order of the document.
-    pub(super) const ALL: &'static [Self] = &[Self::Orders, Self::Log, Self::Risk, Self::State, Self::Service];
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Orders,
+        Self::Log,
+        Self::Positions,
+        Self::Risk,
+        Self::State,
+        Self::Service,
+    ];
 
     /// Returns its name and what stands under it.
     pub(super) fn about(self) -> (&'static str, &'static str) {
@@ -51,6 +60,10 @@ impl Tag {
             Self::Log => (
                 "Order log",
                 "Every order and execution there was, with exact totals, and notes on them.",
+            ),
+            Self::Positions => (
+                "Positions",
+                "What accounts hold, what it has cost and earned, and closing it.",
             ),
             Self::Risk => (
                 "Risk",
@@ -142,7 +155,7 @@ impl Description {
         self
     }
 
-    /// Sets the body, which is JSON and required.
+    /// Sets the body, which is JSON.
     pub(super) fn body(mut self, body: Body) -> Self {
         self.body = Some(body);
         self
@@ -189,6 +202,7 @@ impl Description {
 pub(in crate::sidecar) struct Body {
     pub(super) schema: SchemaOf,
     pub(super) examples: Vec<Example>,
+    pub(super) is_required: bool,
 }
 
 impl Body {
@@ -197,7 +211,14 @@ impl Body {
         Self {
             schema: of::<T>,
             examples: Vec::new(),
+            is_required: true,
         }
+    }
+
+    /// Says that there need be none.
+    pub(super) fn optional(mut self) -> Self {
+        self.is_required = false;
+        self
     }
 
     /// Adds an example.

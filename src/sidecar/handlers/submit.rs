@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{location, location_by_client_id};
 use crate::bus::client::{CallError, Reply};
 use crate::bus::subjects;
-use crate::domain::id::ClientOrderId;
+use crate::domain::id::{AccountId, ClientOrderId};
 use crate::domain::intent::Intent;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::fault::{Code, Fault};
@@ -26,7 +26,7 @@ use crate::wire::intent::{MissingId, decode};
 use crate::wire::report::ExecutionReport;
 
 /// Marks an answer that repeats an earlier one.
-const IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
+pub(super) const IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
 /// Names the order where the body does not.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const CLIENT_ORDER_ID: &str = "client_order_id";
@@ -77,7 +77,11 @@ fn identified(headers: &HeaderMap, body: Bytes) -> Result<(Intent, Bytes), Fault
     Ok((intent, body))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<ClientOrderId>, Fault> {
+/// Returns the id that the header names the order by, where it does.
+///
+/// # Errors
+/// `invalid_field` when it is no id, or stands twice.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<ClientOrderId>, Fault> {
     let invalid = |rule: &dyn std::fmt::Display| Fault::field(Code::InvalidField, IDEMPOTENCY_KEY, rule);
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     match (values.next(), values.next()) {
@@ -126,31 +130,37 @@ fn told(context: &Context, intent: &Intent, reply: Reply) -> Response {
 
 /// Tells that the order was sent onto the bus and that nobody has said what became of it.
 fn unknown(context: &Context, intent: &Intent) -> Response {
+    let receipt = receipt(context, intent);
+    located(StatusCode::ACCEPTED, intent, &receipt, receipt.encode())
+}
+
+/// Returns the receipt of an order that was sent onto the bus and that nobody has told of.
+pub(super) fn receipt(context: &Context, intent: &Intent) -> ExecutionReport {
     let (client_order_id, account_id) = (&intent.client_order_id, &intent.account_id);
     tracing::warn!(%client_order_id, %account_id, "an order has no answer: what became of it is not known");
     let message = "no worker has answered in time: the order may have been sent; ask for it, or submit it again under \
                    the same client_order_id";
     let reason = Reason::new(ReasonCode::OutcomeUnknown, message);
     let mode = intent.mode.unwrap_or_else(|| context.mode.get());
-    let receipt = ExecutionReport::receipt(intent, None, mode, reason);
-    located(StatusCode::ACCEPTED, intent, &receipt, receipt.encode())
+    ExecutionReport::receipt(intent, None, mode, reason)
 }
 
 fn located(status: StatusCode, intent: &Intent, report: &ExecutionReport, body: Vec<u8>) -> Response {
-    let location = if report.order_id.is_empty() {
-        location_by_client_id(
-            intent.client_order_id.as_str(),
-            &intent.account_id,
-            intent.broker.as_str(),
-        )
-    } else {
-        location(&report.order_id, &intent.account_id)
-    };
     let mut response = json::response(status, body);
+    locate(&mut response, report, &intent.account_id);
+    response
+}
+
+/// Tells where the order of a report is found.
+pub(super) fn locate(response: &mut Response, report: &ExecutionReport, account: &AccountId) {
+    let location = if report.order_id.is_empty() {
+        location_by_client_id(&report.client_order_id, account, &report.broker)
+    } else {
+        location(&report.order_id, account)
+    };
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
     }
-    response
 }
 
 #[cfg(test)]

@@ -20,6 +20,24 @@ const REJECTED: &str = published!("execution-report.unfillable");
 /// Without an id, so that it is good more than once.
 const LIMIT: &str = r#"{"broker": "binance", "venue": "binance.spot", "symbol": "BTCUSDT", "side": "buy", "quantity": "0.01",
     "order_type": "limit", "price": "30000", "time_in_force": "IOC", "tags": ["strategy:mean-reversion"]}"#;
+/// The codes of an order that is submitted.
+pub(super) const SUBMITTED: &[Code] = &[
+    Code::OrderSizeExceeded,
+    Code::RiskLocked,
+    Code::AccountMismatch,
+    Code::DailyNotionalExceeded,
+    Code::DailyLossExceeded,
+    Code::TradingHalted,
+    Code::ReduceOnly,
+    Code::UnknownBroker,
+    Code::UnsupportedPair,
+    Code::ClientOrderIdConflict,
+    Code::ModeMismatch,
+    Code::ModeUnavailable,
+    Code::RateLimited,
+    Code::BrokerUnavailable,
+    Code::ReferencePriceMissing,
+];
 const ACCOUNT: &str = "The account the order is of; `default` unless given.";
 
 /// `POST /orders`.
@@ -63,23 +81,7 @@ pub(in crate::sidecar) fn submit() -> Description {
             .example("receipt", RECEIPT)
             .located(),
         )
-        .codes(&[
-            Code::OrderSizeExceeded,
-            Code::RiskLocked,
-            Code::AccountMismatch,
-            Code::DailyNotionalExceeded,
-            Code::DailyLossExceeded,
-            Code::TradingHalted,
-            Code::ReduceOnly,
-            Code::UnknownBroker,
-            Code::UnsupportedPair,
-            Code::ClientOrderIdConflict,
-            Code::ModeMismatch,
-            Code::ModeUnavailable,
-            Code::RateLimited,
-            Code::BrokerUnavailable,
-            Code::ReferencePriceMissing,
-        ])
+        .codes(SUBMITTED)
 }
 
 /// `GET /orders/{order_id}`.
@@ -170,6 +172,7 @@ pub(in crate::sidecar) fn cancel_all() -> Description {
         .parameter(Parameter::broker())
         .body(
             Body::of::<CancelAllBody>()
+                .optional()
                 .example("everything", "{}")
                 .example("symbol", r#"{"account_id": "default", "symbol": "BTCUSDT"}"#),
         )
@@ -242,7 +245,8 @@ impl Answer {
     }
 }
 
-fn idempotency_key(_: &mut SchemaGenerator) -> Schema {
+/// Returns the schema of the header that names an order.
+pub(super) fn idempotency_key(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": "^([!-~]{1,36}|\"[!-~]{1,36}\")$"})
 }
 

@@ -1,0 +1,146 @@
+//! Which order closes a position, and what may stand in its way. Pure.
+
+use super::order_log::{PositionRow, Positions};
+use crate::domain::decimal::Decimal;
+use crate::domain::id::ClientOrderId;
+use crate::domain::quantity::Quantity;
+use crate::domain::terms::{OrderStatus, OrderType, Side, TimeInForce};
+use crate::fault::{Code, Fault};
+use crate::wire::holding_id::HoldingId;
+use crate::wire::intent::ExecutionIntent;
+use crate::wire::number::NumberInput;
+use crate::wire::order_record::OrderRecord;
+use crate::wire::report::ExecutionReport;
+
+/// The tag of an order that closes a position.
+pub(super) const CLOSE_TAG: &str = "close_position";
+/// The states of an order that may hold up a reduction.
+pub(super) const OPEN: [OrderStatus; 3] = [
+    OrderStatus::Accepted,
+    OrderStatus::PartiallyFilled,
+    OrderStatus::Unknown,
+];
+/// The most open orders a problem names.
+const MAX_NAMED: usize = 20;
+/// What a problem names them under: the callers' ids, which hold no space, with one between.
+const OPEN_ORDERS: &str = "open_orders";
+const TARGET: &str = "target_quantity";
+
+/// The order that closes a position, or a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Closing {
+    pub(super) side: Side,
+    pub(super) quantity: Quantity,
+}
+
+/// Returns the position an id names; `None` for one that is not there, or of another mode than the one in force.
+pub(super) fn find<'a>(positions: &'a Positions, id: &HoldingId) -> Option<&'a PositionRow> {
+    let is_named = |row: &&PositionRow| {
+        row.account_id == id.account_id.as_str() && row.venue == id.venue.as_str() && row.symbol == id.symbol.as_str()
+    };
+    let mut rows = positions.rows.iter().filter(|row| row.mode == id.mode);
+    rows.find(is_named).filter(|row| row.mode == positions.mode)
+}
+
+/// Returns what closes a position as far as `target`, no part of a lot included, so that never more than that is closed.
+///
+/// # Errors
+/// `invalid_field` where the target is not between zero and what is held, or nothing is left to close;
+/// `store_unavailable` where what is held is not known exactly.
+pub(super) fn closing(row: &PositionRow, lot_size: Decimal, target: Decimal) -> Result<Closing, Fault> {
+    if !row.is_whole {
+        let detail = "the order log could not count this position exactly; close it with an order of its own";
+        return Err(Fault::new(Code::StoreUnavailable, detail));
+    }
+    let held = row.book.quantity();
+    let refused = |rule: String| Fault::field(Code::InvalidField, TARGET, rule);
+    if held.is_zero() {
+        return Err(refused("is reached: the position is flat".to_owned()));
+    }
+    let is_long = held.is_positive();
+    let (left, most) = if is_long {
+        (target, held)
+    } else {
+        (target.negated(), held.negated())
+    };
+    if left < Decimal::ZERO {
+        return Err(refused(format!("must lie between 0 and {held}, which is held")));
+    }
+    if left >= most {
+        return Err(refused(format!("is reached: {held} is held")));
+    }
+    let quantity = most.exact_sub(left).and_then(|distance| whole_lots(distance, lot_size));
+    let quantity = quantity.ok_or_else(|| refused("cannot be counted exactly".to_owned()))?;
+    if quantity.is_zero() {
+        let rule = format!("is reached but for less than the lot of {lot_size}: {held} is held");
+        return Err(refused(rule));
+    }
+    let larger = |rule| refused(format!("leaves more to close than one order can: its quantity {rule}"));
+    Ok(Closing {
+        side: if is_long { Side::Sell } else { Side::Buy },
+        quantity: Quantity::new(quantity).map_err(larger)?,
+    })
+}
+
+/// Returns a quantity rounded down to the lot.
+fn whole_lots(quantity: Decimal, lot_size: Decimal) -> Option<Decimal> {
+    let scale = quantity.scale().max(lot_size.scale());
+    let (units, lot) = (quantity.scaled(scale)?, lot_size.scaled(scale)?);
+    Decimal::from_parts(units - units.checked_rem(lot)?, scale)
+}
+
+impl Closing {
+    /// Returns the intent of the order: one that can do nothing but reduce the position, in the mode it is held in.
+    pub(super) fn intent(&self, row: &PositionRow, client_order_id: &ClientOrderId) -> ExecutionIntent {
+        ExecutionIntent {
+            broker: row.broker.clone(),
+            venue: row.venue.clone(),
+            symbol: row.symbol.clone(),
+            side: self.side,
+            quantity: NumberInput(self.quantity.decimal()),
+            order_type: OrderType::Market,
+            price: None,
+            time_in_force: Some(TimeInForce::Ioc),
+            client_order_id: Some(client_order_id.to_string()),
+            tags: Some(vec![CLOSE_TAG.to_owned()]),
+            account_id: Some(row.account_id.clone()),
+            estimated_loss: None,
+            reduce_only: Some(true),
+            mode: Some(row.mode),
+            expires_at: None,
+            risk: None,
+        }
+    }
+}
+
+/// Whether a report tells of an order that closes this position.
+pub(super) fn is_of(report: &ExecutionReport, row: &PositionRow) -> bool {
+    report.mode == row.mode
+        && report.account_id == row.account_id
+        && report.venue == row.venue
+        && report.symbol == row.symbol
+        && report.tags == [CLOSE_TAG]
+}
+
+/// Returns a rule's denial with the open orders that stand in the way: those of the position's instrument on the side that
+/// closes it, which count against it as if they were filled.
+pub(super) fn hindered(mut denial: Fault, row: &PositionRow, side: Side, open: &[OrderRecord]) -> Fault {
+    let in_the_way = |order: &&OrderRecord| {
+        order.mode == row.mode
+            && order.account_id == row.account_id
+            && order.venue == row.venue
+            && order.symbol == row.symbol
+            && order.side == side
+            && OPEN.contains(&order.status)
+    };
+    let orders = open.iter().filter(in_the_way).take(MAX_NAMED);
+    let ids: Vec<&str> = orders.map(|order| order.correlation_id.as_str()).collect();
+    if !ids.is_empty() {
+        denial.metadata = denial.metadata.with(OPEN_ORDERS, ids.join(" "));
+    }
+    denial
+}
+
+#[cfg(test)]
+#[path = "closing_tests.rs"]
+mod tests;
