@@ -12,6 +12,7 @@ pub mod instruments;
 pub mod journal;
 pub mod load;
 pub mod log;
+pub mod metrics;
 pub mod nats;
 pub mod redis;
 pub mod risk;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub http: http::HttpSettings,
     /// The log.
     pub log: log::LogSettings,
+    /// The worker's port for metrics.
+    pub metrics: metrics::MetricsSettings,
 }
 
 impl Settings {
