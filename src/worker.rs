@@ -23,6 +23,8 @@ pub mod known;
 pub mod limits;
 pub mod locks;
 pub mod lookup;
+mod measure;
+mod observed;
 pub mod orders;
 pub mod pipeline;
 pub mod prices;
