@@ -15,6 +15,7 @@ mod context;
 mod gate;
 mod handlers;
 mod json;
+mod measures;
 mod parameters;
 mod problem;
 mod router;
@@ -26,9 +27,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::bus::client::Caller;
 use crate::bus::connection::{BusError, Patience, connect};
 use crate::config::Settings;
+use crate::telemetry::Telemetry;
 use connections::{Connections, RESTING_CONNECTIONS};
 use context::Context;
 
@@ -72,6 +73,14 @@ impl Sidecar {
     /// # Errors
     /// When the address is not this machine's own, the bus cannot be reached in time, or the address is taken.
     pub async fn start(settings: &Settings) -> Result<Self, SidecarError> {
+        Self::start_measured(settings, Telemetry::new()).await
+    }
+
+    /// As [`Sidecar::start`], with the telemetry of its process, which others may share.
+    ///
+    /// # Errors
+    /// As [`Sidecar::start`].
+    pub async fn start_measured(settings: &Settings, telemetry: Telemetry) -> Result<Self, SidecarError> {
         let address = settings.http.addr;
         if !address.ip().to_canonical().is_loopback() {
             return Err(SidecarError::NotLoopback(address));
@@ -80,7 +89,7 @@ impl Sidecar {
         let unbound = |error| SidecarError::Bind { address, error };
         let listener = TcpListener::bind(address).await.map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
-        let context = Arc::new(Context::new(Caller::new(bus.clone()), &settings.http));
+        let context = Arc::new(Context::new(bus.clone(), &settings.http, telemetry));
         let stop = CancellationToken::new();
         tokio::spawn(alerts::follow(Arc::clone(&context.alerts), bus, stop.clone()));
         let connections = Connections::serve(

@@ -9,14 +9,18 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::alerts::Alerts;
+use super::measures::Measures;
 use crate::bus::client::Caller;
+use crate::bus::connection::Bus;
 use crate::config::http::HttpSettings;
 use crate::domain::terms::Mode;
+use crate::telemetry::Telemetry;
 
 /// The way to the bus, and how much may be under way at a time.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) caller: Caller,
+    pub(super) measures: Measures,
     pub(super) request_timeout: Duration,
     pub(super) places: Arc<Semaphore>,
     pub(super) requests: TaskTracker,
@@ -25,9 +29,10 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(caller: Caller, http: &HttpSettings) -> Self {
+    pub(super) fn new(bus: Bus, http: &HttpSettings, telemetry: Telemetry) -> Self {
         Self {
-            caller,
+            caller: Caller::new(bus.clone()),
+            measures: Measures::new(telemetry, bus),
             request_timeout: http.request_timeout(),
             places: Arc::new(Semaphore::new(http.max_in_flight)),
             requests: TaskTracker::new(),

@@ -6,6 +6,7 @@ pub(super) mod cancel;
 pub(super) mod health;
 pub(super) mod locks;
 pub(super) mod lookup;
+pub(super) mod metrics;
 mod receipt;
 pub(super) mod state;
 pub(super) mod submit;

@@ -10,18 +10,22 @@ use axum::routing::{get, post};
 
 use super::context::Context;
 use super::gate;
-use super::handlers::{alerts, brokers, cancel, health, locks, lookup, state, submit};
+use super::handlers::{alerts, brokers, cancel, health, locks, lookup, metrics, state, submit};
 use super::problem;
 use crate::fault::{Code, Fault, quoted};
 
 /// The path that tells of the process alone; it is answered however much is under way.
 pub(super) const LIVE: &str = "/health/live";
 
+/// The path of the metrics; they are told however much is under way.
+pub(super) const METRICS: &str = "/metrics";
+
 /// Returns the API behind its gate.
 pub(super) fn router(context: Arc<Context>) -> Router {
     Router::new()
         .route("/health", get(health::health))
         .route(LIVE, get(health::live))
+        .route(METRICS, get(metrics::show))
         .route("/brokers", get(brokers::list))
         .route("/orders", post(submit::submit))
         .route("/orders/{order_id}", get(lookup::by_order_id))
