@@ -125,7 +125,7 @@ metrics! {
         "Values that were not kept because their metric has as many series as it may";
 
     Intents = "order_router_intents_total", Kind::Counter, One, ["broker", "door", "outcome", "code"],
-        "Intents answered by this worker: outcome is the report's status, `denied` (by a rule, the id is used up), `refused` (nothing was sent, the id is free) or `replayed`; code is the problem's or the reason's";
+        "Intents answered by this worker: outcome is the report's status, `denied` (by a rule, the id is used up), `refused` (nothing was sent for it) or `replayed`; code is the problem's or the reason's";
     Reports = "order_router_reports_total", Kind::Counter, One, ["broker", "status", "reason"],
         "Reports that this worker has settled, denials and later fills included, by the order's status and the reason's code";
     Stages = "order_router_stage_duration_seconds", STEPS, Seconds, ["stage"],

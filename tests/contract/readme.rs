@@ -154,7 +154,11 @@ fn the_table_of_metrics_is_that_of_the_code() {
             metric.help.to_owned(),
         ]
     });
-    assert_part(README, "metrics", &table(&["metric", "kind", "labels", "what it tells"], rows));
+    assert_part(
+        README,
+        "metrics",
+        &table(&["metric", "kind", "labels", "what it tells"], rows),
+    );
 }
 
 #[test]

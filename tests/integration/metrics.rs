@@ -15,7 +15,9 @@ use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::terms::OrderStatus;
 use order_router::domain::time::Timestamp;
 use order_router::fault::Code;
+use order_router::store::figures::MAX_OPEN_SETS;
 use order_router::worker::{Worker, WorkerError};
+use redis::AsyncCommands;
 
 use crate::exposition::Scrape;
 use crate::outliving_venue::{Venue, further};
@@ -209,6 +211,14 @@ async fn the_state_of_orders_queues_journal_and_limits_is_told() {
     .await;
     let told = Scrape::of(address).await;
     assert_eq!(told.get(USED, &[("limit", "daily_loss_of_an_account")]), Some("0.004"));
+    // More accounts than one look counts: that figure goes, and no other.
+    let sets: Vec<String> = (0..=MAX_OPEN_SETS)
+        .map(|n| format!("{{or}}:open:binance:a{n}"))
+        .collect();
+    let mut redis = rig.redis.connection().await;
+    let _: i64 = redis.sadd("{or}:open_sets", sets).await.unwrap();
+    let told = Scrape::once(address, OPEN, &[("broker", "binance")], None).await;
+    assert_eq!(told.get("order_router_outbox_orders", &[]), Some("0"));
     worker.drain(SOON).await;
 }
 
