@@ -13,6 +13,7 @@ pub mod journal;
 pub mod keys;
 pub mod load;
 pub mod log;
+pub mod metrics;
 pub mod nats;
 pub mod redis;
 pub mod risk;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub keys: keys::KeyList,
     /// The log.
     pub log: log::LogSettings,
+    /// The worker's port for metrics.
+    pub metrics: metrics::MetricsSettings,
 }
 
 /// The directory that a process keeps files of its own in.

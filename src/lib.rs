@@ -9,6 +9,7 @@
 //! | [`fault`] | the one table of errors: code, HTTP status, delivery, retry. Pure |
 //! | [`wire`] | the JSON of the contract. Pure |
 //! | [`config`] | settings, one file per area |
+//! | [`telemetry`] | what operators measure, and the port it is told at |
 //! | [`store`] | Redis: the live state all workers share, one script per change |
 //! | [`bus`] | NATS: subjects, streams, the two doors, the journal |
 //! | [`brokers`] | the adapter trait, the task in front of each broker, the paper venues |
@@ -29,5 +30,6 @@ pub mod fault;
 pub mod risk;
 pub mod sidecar;
 pub mod store;
+pub mod telemetry;
 pub mod wire;
 pub mod worker;

@@ -21,6 +21,7 @@ mod gate;
 mod handlers;
 mod holdings;
 mod json;
+mod measures;
 pub mod order_log;
 mod parameters;
 mod prices;
@@ -34,9 +35,9 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::bus::client::Caller;
 use crate::bus::connection::{BusError, Patience, connect};
 use crate::config::Settings;
+use crate::telemetry::Telemetry;
 use connections::{Connections, RESTING_CONNECTIONS};
 use context::Context;
 use order_log::OrderLog;
@@ -87,6 +88,14 @@ impl Sidecar {
     /// # Errors
     /// When there are no keys and the address is not this machine's own, the bus cannot be reached in time, or the address is taken.
     pub async fn start(settings: &Settings) -> Result<Self, SidecarError> {
+        Self::start_measured(settings, Telemetry::new()).await
+    }
+
+    /// As [`Sidecar::start`], with the telemetry of its process, which others may share.
+    ///
+    /// # Errors
+    /// As [`Sidecar::start`].
+    pub async fn start_measured(settings: &Settings, telemetry: Telemetry) -> Result<Self, SidecarError> {
         let address = settings.http.addr;
         let is_loopback = address.ip().to_canonical().is_loopback();
         if settings.keys.0.is_empty() && !is_loopback {
@@ -100,7 +109,7 @@ impl Sidecar {
         let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
         let prices = Arc::new(Prices::of(settings));
         tokio::spawn(prices::follow(Arc::clone(&prices), settings.nats.clone(), stop.clone()));
-        let context = Arc::new(Context::new(Caller::new(bus), log, prices, settings));
+        let context = Arc::new(Context::new(bus, log, prices, telemetry, settings));
         let connections = Connections::serve(
             listener,
             router::router(Arc::clone(&context)),

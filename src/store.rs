@@ -11,6 +11,7 @@ pub mod control;
 pub mod day;
 pub mod epoch;
 pub mod error;
+pub mod figures;
 pub mod journaled;
 pub mod keys;
 pub mod latch;

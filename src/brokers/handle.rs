@@ -39,6 +39,15 @@ impl BrokerHandle {
         &self.capabilities
     }
 
+    /// Returns how many calls wait, and how many may, in each of the two queues.
+    pub fn queue_levels(&self) -> [(&'static str, (usize, usize)); 2] {
+        let (orders, cancels) = (self.orders.max_capacity(), self.cancels.max_capacity());
+        [
+            ("orders", (orders - self.orders.capacity(), orders)),
+            ("cancels", (cancels - self.cancels.capacity(), cancels)),
+        ]
+    }
+
     /// Places an order. What is taken is carried through even if the caller stops waiting for the answer.
     pub async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
         let (reply, answer) = oneshot::channel();

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::call::Handler;
-use super::connection::Bus;
+use super::connection::{Bus, BusError, within};
 pub use super::service::Drained;
+use super::subjects;
 use crate::config::doors::DoorSettings;
 use crate::domain::id::BrokerId;
 use delivery::Door;
@@ -28,6 +29,22 @@ pub struct DurableDoor {
     stop: CancellationToken,
     puller: JoinHandle<()>,
     calls: TaskTracker,
+}
+
+/// Returns how many intents of a broker are kept that no worker has dealt with, those under way included.
+///
+/// # Errors
+/// When the server does not tell within the time limit of an exchange.
+pub async fn backlog(bus: &Bus, broker: &BrokerId) -> Result<u64, BusError> {
+    let asked = async {
+        let stream = bus.jetstream.get_stream_no_info(subjects::STREAM_INTENTS).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        let info = stream.consumer_info(subjects::intents_consumer(broker)).await;
+        info.map_err(|error| error.to_string())
+    };
+    let info = within(bus.request_timeout(), "asking for the intents that wait", asked).await?;
+    let under_way = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
+    Ok(info.num_pending.saturating_add(under_way))
 }
 
 impl DurableDoor {

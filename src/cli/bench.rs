@@ -145,7 +145,8 @@ async fn own(args: &BenchArgs, options: &Options, sync: Sync, servers: &mut Serv
     let settings = options.settings_with(&flags)?;
     options.start_log(&settings, Kind::Client);
     servers.start().await?;
-    let mut workers = Workers::new(1..=args.workers, options, &flags, servers.directory()).await?;
+    let metrics = settings.metrics.addr;
+    let mut workers = Workers::new(1..=args.workers, options, &flags, metrics, servers.directory()).await?;
     let measured = match workers.start().await {
         Ok(()) => tokio::select! {
             measured = measure(args, &settings) => measured,

@@ -22,6 +22,7 @@ use super::signals::Signals;
 use super::{output, parts};
 use crate::config::Settings;
 use crate::sidecar::Sidecar;
+use crate::telemetry::Telemetry;
 use crate::worker::Worker;
 use directory::DataDirectory;
 use servers::{Ports, Servers};
@@ -97,7 +98,14 @@ pub(crate) async fn run(args: DevArgs, options: &Options) -> Outcome {
     let ended = match started {
         Ok(()) => {
             settings = self::settings(options, &mut flags, Some(&servers))?;
-            let mut workers = Workers::new(2..=args.workers, options, &flags, servers.directory()).await?;
+            let mut workers = Workers::new(
+                2..=args.workers,
+                options,
+                &flags,
+                settings.metrics.addr,
+                servers.directory(),
+            )
+            .await?;
             serve(&settings, &mut servers, &mut workers, &mut signals).await
         }
         Err(failure) => Err(failure),
@@ -162,8 +170,9 @@ async fn serve(settings: &Settings, servers: &mut Servers, workers: &mut Workers
 
 async fn start(settings: &Settings, workers: &mut Workers) -> anyhow::Result<(Worker, Sidecar)> {
     // The first worker applies the topology and heals the store; the others find both done.
-    let worker = parts::worker(settings).await?;
-    let sidecar = parts::sidecar(settings).await?;
+    let telemetry = Telemetry::new();
+    let worker = parts::worker(settings, &telemetry).await?;
+    let sidecar = parts::sidecar(settings, &telemetry).await?;
     workers.start().await?;
     Ok((worker, sidecar))
 }

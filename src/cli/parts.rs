@@ -7,6 +7,7 @@ use anyhow::Context;
 use super::catching_up;
 use crate::config::Settings;
 use crate::sidecar::Sidecar;
+use crate::telemetry::Telemetry;
 use crate::worker::Worker;
 
 /// How long a worker may take to finish what is under way.
@@ -18,16 +19,18 @@ pub(crate) const SIDECAR_GRACE: Duration = Duration::from_secs(8);
 ///
 /// # Errors
 /// When a server is out of reach or refuses us, or a stream stands in the way.
-pub(crate) async fn worker(settings: &Settings) -> anyhow::Result<Worker> {
-    Worker::start(settings).await.context("the worker does not start")
+pub(crate) async fn worker(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Worker> {
+    let started = Worker::start_measured(settings, telemetry.clone()).await;
+    started.context("the worker does not start")
 }
 
 /// Starts the sidecar, and shows how its order log catches up.
 ///
 /// # Errors
 /// When its address is taken, or NATS is out of reach or refuses us.
-pub(crate) async fn sidecar(settings: &Settings) -> anyhow::Result<Sidecar> {
-    let sidecar = Sidecar::start(settings).await.context("the sidecar does not start")?;
+pub(crate) async fn sidecar(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Sidecar> {
+    let started = Sidecar::start_measured(settings, telemetry.clone()).await;
+    let sidecar = started.context("the sidecar does not start")?;
     tokio::spawn(catching_up::show(sidecar.order_log().watch()));
     Ok(sidecar)
 }

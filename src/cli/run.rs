@@ -4,6 +4,7 @@ use super::failure::Outcome;
 use super::options::{Kind, Options};
 use super::signals::Signals;
 use super::{output, parts};
+use crate::telemetry::Telemetry;
 
 /// Runs until a signal comes, then drains the worker, and the sidecar after it.
 ///
@@ -12,8 +13,9 @@ use super::{output, parts};
 pub(crate) async fn run(options: &Options) -> Outcome {
     let settings = options.start(Kind::Daemon)?;
     let mut signals = Signals::listen()?;
-    let worker = signals.or_interrupted(parts::worker(&settings)).await??;
-    let sidecar = match signals.or_interrupted(parts::sidecar(&settings)).await {
+    let telemetry = Telemetry::new();
+    let worker = signals.or_interrupted(parts::worker(&settings, &telemetry)).await??;
+    let sidecar = match signals.or_interrupted(parts::sidecar(&settings, &telemetry)).await {
         Ok(Ok(sidecar)) => sidecar,
         failed => {
             worker.drain(parts::WORKER_GRACE).await;

@@ -4,6 +4,7 @@ use super::failure::Outcome;
 use super::options::{Kind, Options};
 use super::signals::Signals;
 use super::{output, parts};
+use crate::telemetry::Telemetry;
 
 /// What the ready line says.
 pub(crate) const READY: &str = "ready worker";
@@ -15,7 +16,9 @@ pub(crate) const READY: &str = "ready worker";
 pub(crate) async fn run(options: &Options) -> Outcome {
     let settings = options.start(Kind::Daemon)?;
     let mut signals = Signals::listen()?;
-    let worker = signals.or_interrupted(parts::worker(&settings)).await??;
+    let worker = signals
+        .or_interrupted(parts::worker(&settings, &Telemetry::new()))
+        .await??;
     output::line(READY)?;
     signals.then_drain(worker.drain(parts::WORKER_GRACE)).await
 }

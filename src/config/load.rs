@@ -22,7 +22,7 @@ pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
 /// Variables that the command line reads itself.
 const OF_THE_COMMAND_LINE: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_API_KEY"];
 /// Settings without a default.
-const OPTIONAL: &[&str] = &["nats.user", "nats.password", "nats.credentials_file"];
+const OPTIONAL: &[&str] = &["nats.user", "nats.password", "nats.credentials_file", "metrics.addr"];
 /// Tables whose keys the user names.
 const FREE_TABLES: &[&str] = &["risk.rates"];
 

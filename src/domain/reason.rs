@@ -48,6 +48,30 @@ pub enum ReasonCode {
 }
 
 impl ReasonCode {
+    /// Returns the word that stands in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TimeInForce => "time_in_force",
+            Self::CancelRequested => "cancel_requested",
+            Self::EndOfDay => "end_of_day",
+            Self::BrokerRejected => "broker_rejected",
+            Self::NotPlaced => "not_placed",
+            Self::OrderSizeExceeded => "order_size_exceeded",
+            Self::RiskLocked => "risk_locked",
+            Self::DailyNotionalExceeded => "daily_notional_exceeded",
+            Self::DailyLossExceeded => "daily_loss_exceeded",
+            Self::TradingHalted => "trading_halted",
+            Self::ReduceOnly => "reduce_only",
+            Self::IntentExpired => "intent_expired",
+            Self::RateLimited => "rate_limited",
+            Self::ReferencePriceMissing => "reference_price_missing",
+            Self::DryRun => "dry_run",
+            Self::InFlight => "in_flight",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::NotJournaled => "not_journaled",
+        }
+    }
+
     /// Whether a lock with this code is the id's final outcome; after another one the same id may be tried again.
     pub fn uses_up_the_id(self) -> bool {
         !matches!(
@@ -77,5 +101,24 @@ impl Reason {
             message: message.into(),
             metadata: Metadata::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_is_that_of_reports() {
+        let schema = serde_json::to_value(schemars::schema_for!(ReasonCode)).unwrap();
+        let cases = schema["oneOf"].as_array().unwrap();
+        let words = cases.iter().filter_map(|case| case["const"].as_str());
+        let mut count = 0;
+        for word in words {
+            let code: ReasonCode = serde_json::from_value(word.into()).unwrap();
+            assert_eq!(code.as_str(), word);
+            count += 1;
+        }
+        assert!(count > 10 && count == cases.len(), "{schema}");
     }
 }

@@ -11,11 +11,14 @@ use tokio_util::task::TaskTracker;
 use super::auth::Keys;
 use super::cors::Cors;
 use super::event_stream::EventStreams;
+use super::measures::Measures;
 use super::order_log::OrderLog;
 use super::prices::Prices;
 use crate::bus::client::Caller;
+use crate::bus::connection::Bus;
 use crate::config::Settings;
 use crate::domain::terms::Mode;
+use crate::telemetry::Telemetry;
 
 /// How long a read of the order log waits for what a client was told of, and for its turn.
 const READ_PATIENCE: Duration = Duration::from_secs(2);
@@ -24,6 +27,7 @@ const READ_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) caller: Caller,
+    pub(super) measures: Measures,
     pub(super) request_timeout: Duration,
     pub(super) places: Arc<Semaphore>,
     pub(super) requests: TaskTracker,
@@ -36,10 +40,11 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(caller: Caller, log: OrderLog, prices: Arc<Prices>, settings: &Settings) -> Self {
+    pub(super) fn new(bus: Bus, log: OrderLog, prices: Arc<Prices>, telemetry: Telemetry, settings: &Settings) -> Self {
         let http = &settings.http;
         Self {
-            caller,
+            caller: Caller::new(bus.clone()),
+            measures: Measures::new(telemetry, bus),
             request_timeout: http.request_timeout(),
             places: Arc::new(Semaphore::new(http.max_in_flight)),
             requests: TaskTracker::new(),

@@ -47,11 +47,13 @@ pub(super) async fn pass(State(context): State<Arc<Context>>, request: Request, 
 async fn handle(context: Arc<Context>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let measured = context.measures.begin(&request, begun);
     let response = match context.cors.preflight(request.method(), request.headers()) {
         Some(response) => response,
         None => answered(&context, request, begun, next).await,
     };
     let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
+    measured.end(response.status());
     match status {
         500.. => tracing::warn!(status, ?elapsed, "failed"),
         _ if changes => tracing::info!(status, ?elapsed, "answered"),
@@ -80,7 +82,7 @@ async fn whole(handler: impl Future<Output = Response>) -> Response {
     })
 }
 
-/// Gives a request its arrival and its place; the sign of life needs none.
+/// Gives a request its arrival and its place; the sign of life and the metrics need none.
 fn admit(
     context: &Context,
     request: &mut Request,
@@ -96,7 +98,7 @@ fn admit(
     let peer = request.extensions().get::<Peer>().copied();
     let peer = peer.unwrap_or(Peer(([0, 0, 0, 0], 0).into()));
     request.extensions_mut().insert(Arrival { at, peer });
-    if request.uri().path() == router::LIVE {
+    if [router::LIVE, router::METRICS].contains(&request.uri().path()) {
         return Ok(None);
     }
     let full = |_| {

@@ -10,6 +10,7 @@ pub(super) mod events;
 pub(super) mod health;
 pub(super) mod locks;
 pub(super) mod lookup;
+pub(super) mod metrics;
 pub(super) mod notes;
 pub(super) mod order_log;
 pub(super) mod positions;

@@ -13,14 +13,17 @@ use super::api::operation::{Operation, get, post, put};
 use super::auth::{self, Access};
 use super::context::Context;
 use super::handlers::{
-    alerts, brokers, cancel, cancel_all, close, docs, events, health, locks, lookup, notes, order_log, positions,
-    state, submit,
+    alerts, brokers, cancel, cancel_all, close, docs, events, health, locks, lookup, metrics, notes, order_log,
+    positions, state, submit,
 };
 use super::{gate, problem};
 use crate::fault::{Code, Fault, quoted};
 
 /// The path that tells of the process alone; it is answered however much is under way.
 pub(super) const LIVE: &str = "/health/live";
+
+/// The path of the metrics; they are told however much is under way.
+pub(super) const METRICS: &str = "/metrics";
 
 /// Returns every operation: method, path, who may use it, its handler, and what it takes and answers.
 #[rustfmt::skip] // A line each, however long.
@@ -46,6 +49,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/brokers", Read, brokers::list, service::brokers()),
         get("/health", Open, health::health, service::health()),
         get(LIVE, Open, health::live, service::live()),
+        get(METRICS, Read, metrics::show, service::metrics()),
         get("/openapi.json", Open, docs::openapi, service::openapi()),
         get("/docs", Open, docs::page, service::page()),
         get("/docs/{file}", Open, docs::file, service::page_file()),

@@ -56,6 +56,12 @@ impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
         Self { queue }
     }
 
+    /// Returns how many commands wait, and how many may.
+    pub fn level(&self) -> (usize, usize) {
+        let most = self.queue.max_capacity();
+        (most - self.queue.capacity(), most)
+    }
+
     /// Returns the answer to one command.
     ///
     /// # Errors

@@ -91,6 +91,15 @@ impl Store {
         self.journaled.call(command).await
     }
 
+    /// Returns how many calls wait, and how many may, in front of each script that takes many at once.
+    pub fn queue_levels(&self) -> [(&'static str, (usize, usize)); 3] {
+        [
+            ("reserve", self.reserve.level()),
+            ("settle", self.settle.level()),
+            ("journaled", self.journaled.level()),
+        ]
+    }
+
     /// Returns the epoch in force, or `None` while the store is not known to be whole.
     pub fn epoch(&self) -> Option<i64> {
         self.core.epoch().ok()

@@ -46,6 +46,7 @@ scripts! {
     READ = "read.lua", "#!lua flags=no-writes\n";
     READY = "ready.lua", "#!lua flags=no-writes\n";
     NAMES = "names.lua", "#!lua flags=no-writes\n";
+    FIGURES = "figures.lua", "#!lua flags=no-writes\n";
     CONTROL = "control.lua", "#!lua flags=no-writes\n";
     DAY_LOOK = "day_look.lua", "#!lua flags=no-writes\n";
     BEGIN_DAY = "begin_day.lua", "#!lua flags=allow-oom\n";

@@ -154,6 +154,12 @@ impl DayCell {
             || view.is_none_or(|view| view.taken_at.elapsed() >= IDLE_EVERY)
     }
 
+    /// Returns the figures of the last look where they are no older than that; nobody is taken to have asked.
+    pub(super) fn seen_within(&self, most: Duration) -> Option<Arc<DayFigures>> {
+        let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        (view.taken_at.elapsed() <= most).then(|| view.figures.clone())
+    }
+
     /// Returns the view as it is, if it still counts; nobody is taken to have asked.
     fn latest(&self) -> Option<Arc<View>> {
         self.0.good_view()

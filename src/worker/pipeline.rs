@@ -5,9 +5,12 @@
 //! given only of what is on the journal; where that cannot be had it is a receipt or, on the durable door, the message
 //! comes again.
 
+use tokio::time::Instant;
+
 use super::admission;
 use super::claim::{self, Claim, unavailable};
 use super::known;
+use super::observed::{Observed, Way};
 use super::recording::{self, Told};
 use super::router::Router;
 use super::{book, stop_point, submission};
@@ -24,6 +27,7 @@ use crate::risk::intent_age::Lifetime;
 use crate::store::keys::OrderKey;
 use crate::store::reserve::Stage;
 use crate::store::sending::Reached;
+use crate::telemetry;
 use crate::wire::report::ExecutionReport;
 
 /// How often an id that was known a moment ago and is free again is judged anew within one call.
@@ -36,11 +40,21 @@ const HALTED: &str = "trading was halted before the order was sent; nothing was 
 /// # Errors
 /// The fault its caller is told: nothing was sent, or a rule denied it.
 pub async fn submit(router: &Router, call: &Call) -> Result<Answer, Fault> {
-    let intent = admission::read(call)?;
+    let observed = Observed::begin(router, call);
+    let intent = match admission::read(call) {
+        Ok(intent) => intent,
+        Err(fault) => {
+            let refused = Err(fault);
+            observed.end(Way::New, &refused);
+            return refused.map(|told: Told| told.answer());
+        }
+    };
     let lifetime = admission::lifetime(router, call, &intent);
     let about = |fault: Fault| fault.about(intent.client_order_id.as_str());
-    let executed = execute(router, &intent, lifetime).await;
-    let told = executed.map_err(|fault| about(again_if_halted(call, fault)))?;
+    let (way, executed) = execute(router, &intent, lifetime).await;
+    let told = executed.map_err(|fault| about(again_if_halted(call, fault)));
+    observed.end(way, &told);
+    let told = told?;
     if call.durable && told.is_receipt() {
         // Only this message brings its caller an answer: it has to come again.
         return Err(about(Fault::new(
@@ -60,23 +74,31 @@ fn again_if_halted(call: &Call, fault: Fault) -> Fault {
     fault
 }
 
-async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> Result<Told, Fault> {
+async fn execute(router: &Router, intent: &Intent, lifetime: Lifetime) -> (Way, Result<Told, Fault>) {
     for _ in 0..MAX_JUDGEMENTS {
         stop_point::reach("before_reserve");
-        match claim::claim(router, intent, lifetime).await? {
-            Claim::Known(order) => match Box::pin(known::answer(router, intent, order, lifetime.deadline)).await? {
-                Some(told) => return Ok(told),
-                // It was released in the meantime: the id is free, and the intent is judged anew.
-                None => continue,
-            },
-            Claim::Decided(order, document) => return decided(router, &order, document).await,
-            Claim::Approved(placement) => return send(router, intent, placement).await,
+        let begun = Instant::now();
+        let claimed = claim::claim(router, intent, lifetime).await;
+        router.telemetry.stage(telemetry::Stage::Reserve, begun.elapsed());
+        match claimed {
+            Err(fault) => return (Way::New, Err(fault)),
+            Ok(Claim::Known(order)) => {
+                let answer = Box::pin(known::answer(router, intent, order, lifetime.deadline));
+                match answer.await.transpose() {
+                    Some(told) => return (Way::Known, told),
+                    // It was released in the meantime: the id is free, and the intent is judged anew.
+                    None => continue,
+                }
+            }
+            Ok(Claim::Decided(order, document)) => return (Way::Decided, decided(router, &order, document).await),
+            Ok(Claim::Approved(placement)) => return (Way::New, send(router, intent, placement).await),
         }
     }
-    Err(Fault::new(
+    let fault = Fault::new(
         Code::StoreUnavailable,
         "the id was taken and given back too often; nothing was sent",
-    ))
+    );
+    (Way::New, Err(fault))
 }
 
 /// Journals a decision that sends nothing, and tells it: the problem of a denial, or a dry run's report.
@@ -111,7 +133,10 @@ async fn send(router: &Router, intent: &Intent, approved: Approved<Placement>) -
         )
         .await;
     };
-    match broker.place(approved).await {
+    let begun = Instant::now();
+    let outcome = broker.place(approved).await;
+    router.telemetry.stage(telemetry::Stage::Broker, begun.elapsed());
+    match outcome {
         PlaceOutcome::Acknowledged(Acknowledgement::Booked(booked)) => recording::tell(router, &booked).await,
         PlaceOutcome::Acknowledged(Acknowledgement::Reported(report)) => {
             settle(router, intent, &placement, report).await

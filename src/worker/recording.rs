@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::brokers::adapter::Booked;
 use crate::bus::call::Answer;
 use crate::bus::journal::{AppendError, Entry};
@@ -15,6 +17,7 @@ use crate::store::StoreError;
 use crate::store::journaled::{Journaled, Marked};
 use crate::store::keys::OrderKey;
 use crate::store::replay::ReplayEvent;
+use crate::telemetry::Stage;
 use crate::wire::report::ExecutionReport;
 use crate::wire::settlement::{read_document, settlement_id};
 
@@ -120,6 +123,7 @@ pub async fn record_booked(router: &Router, booked: &Booked) -> Result<u64, Appe
 /// When one of them is not known to be on the journal; it stays in the outbox.
 pub async fn record(router: &Router, order: &Order, pending: &[PendingEvent]) -> Result<u64, AppendError> {
     stop_point::reach("before_journal");
+    router.telemetry.report(order);
     let marks = append(router, order, pending).await?;
     let last = marks.last().map(|mark| mark.sequence);
     for (mark, event) in marks.into_iter().zip(pending) {
@@ -145,10 +149,12 @@ pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) ->
         body: event.body.clone(),
         headers: Vec::new(),
     };
+    let begun = Instant::now();
     let appended = router
         .journal
         .append_in_order(pending.iter().map(entry).collect())
         .await;
+    router.telemetry.stage(Stage::Journal, begun.elapsed());
     if matches!(appended, Err(AppendError::Behind { .. })) {
         // Nothing more is taken until somebody has looked at the journal.
         router.store.leave();

@@ -21,6 +21,7 @@ use crate::domain::intent::Symbol;
 use crate::domain::rates::Rates;
 use crate::risk::Limits;
 use crate::store::Store;
+use crate::telemetry::Telemetry;
 
 /// The parts of a worker that its steps share.
 #[derive(Debug, Clone)]
@@ -57,6 +58,8 @@ pub struct Router {
     pub call_timeout: Duration,
     /// Whether the journal has room for new orders.
     pub room: Room,
+    /// What is measured.
+    pub telemetry: Telemetry,
     /// Work that outlives the call it comes from; a drain waits for it.
     pub afterwards: TaskTracker,
 }

@@ -1,5 +1,6 @@
 //! The life of a worker: connect, agree on the streams, make the store whole, open the doors; and the way back.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::gate::JournaledGate;
 use super::prices::{self, Prices};
 use super::router::{Instruments, Patience, Room, Router};
 use super::signals::Signals;
-use super::{brokers, events, halt, healing, inquiry, limits, recovery};
+use super::{brokers, events, halt, healing, inquiry, limits, measure, recovery};
 use crate::bus::connection::{self, Bus};
 use crate::bus::journal::{Journal, JournalTask, Reader};
 use crate::bus::queue::DurableDoor;
@@ -26,6 +27,7 @@ use crate::domain::id::{BrokerId, IdError};
 use crate::domain::time::{Clock, Timestamp};
 use crate::fault::Fault;
 use crate::store::{Store, StoreError};
+use crate::telemetry::{Listener, Telemetry};
 
 /// How long a worker waits for its servers at start.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +57,14 @@ pub enum WorkerError {
     /// A setting that cannot hold.
     #[error("{0}")]
     Settings(String),
+    /// The port for metrics cannot be listened at.
+    #[error("the worker cannot listen at metrics.addr {address}: {error}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
 }
 
 impl From<IdError> for WorkerError {
@@ -73,6 +83,7 @@ pub struct Worker {
     router: Router,
     writers: [JournalTask; 2],
     bus: Bus,
+    metrics: Option<Listener>,
 }
 
 /// The clock that trading days go by, and how far it may lie from Redis' one when a day begins.
@@ -96,7 +107,15 @@ impl Worker {
     /// # Errors
     /// What keeps it from taking orders.
     pub async fn start(settings: &Settings) -> Result<Self, WorkerError> {
-        Self::launch(settings, Box::new(|_| Vec::new()), Time::of_this_machine()).await
+        Self::start_measured(settings, Telemetry::new()).await
+    }
+
+    /// As [`Worker::start`], with the telemetry of its process, which others may share.
+    ///
+    /// # Errors
+    /// What keeps it from taking orders.
+    pub async fn start_measured(settings: &Settings, telemetry: Telemetry) -> Result<Self, WorkerError> {
+        Self::launch(settings, telemetry, Box::new(|_| Vec::new()), Time::of_this_machine()).await
     }
 
     /// As [`Worker::start`], with further brokers; one of the same name takes the place of the one of the settings.
@@ -104,7 +123,7 @@ impl Worker {
     /// # Errors
     /// What keeps it from taking orders.
     pub async fn start_with(settings: &Settings, further: brokers::Further) -> Result<Self, WorkerError> {
-        Self::launch(settings, further, Time::of_this_machine()).await
+        Self::launch(settings, Telemetry::new(), further, Time::of_this_machine()).await
     }
 
     /// Starts a worker whose trading days go by another clock than this machine's.
@@ -116,10 +135,16 @@ impl Worker {
             clock,
             most_difference: None,
         };
-        Self::launch(settings, Box::new(|_| Vec::new()), time).await
+        Self::launch(settings, Telemetry::new(), Box::new(|_| Vec::new()), time).await
     }
 
-    async fn launch(settings: &Settings, further: brokers::Further, time: Time) -> Result<Self, WorkerError> {
+    async fn launch(
+        settings: &Settings,
+        telemetry: Telemetry,
+        further: brokers::Further,
+        time: Time,
+    ) -> Result<Self, WorkerError> {
+        let metrics = listen(settings, &telemetry).await?;
         let patience = connection::Patience::Until(START_PATIENCE);
         let bus = connection::connect(&settings.nats, "order-router worker", patience).await?;
         let ids: Result<Vec<BrokerId>, IdError> = settings
@@ -131,7 +156,7 @@ impl Worker {
         let broker_ids = ids?;
         topology::apply(&bus, &settings.nats, &settings.doors, &broker_ids).await?;
         let store = connect(settings).await?;
-        let (router, writers) = assemble(settings, &bus, store, further, time)?;
+        let (router, writers) = assemble(settings, telemetry, &bus, store, further, time)?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         // Where the start fails, what runs already ends, too.
         let until_started = stop.clone().drop_guard();
@@ -157,6 +182,7 @@ impl Worker {
         let service = Service::start(&settings.nats, &settings.doors, patience, version, handler.clone()).await?;
         let door = |broker| DurableDoor::start(bus.clone(), settings.doors.clone(), broker, handler.clone());
         let doors = broker_ids.into_iter().map(door).collect();
+        background.spawn(measure::run(router.clone(), bus.clone(), stop.clone()));
         until_started.disarm();
         tracing::info!(brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME, "the worker takes orders");
         Ok(Self {
@@ -167,12 +193,18 @@ impl Worker {
             router,
             writers,
             bus,
+            metrics,
         })
     }
 
     /// Returns the parts its steps share.
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// Returns where it tells what it measures, if it listens.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Listener::address)
     }
 
     /// Stops taking orders, finishes what is under way within `grace`, journals what is settled, and closes.
@@ -185,7 +217,9 @@ impl Worker {
             router,
             writers,
             bus,
+            metrics,
         } = self;
+        router.telemetry.note_ending();
         let doors = futures_util::future::join_all(doors.into_iter().map(|door| door.drain(grace)));
         let (requests, intents) = tokio::join!(service.drain(grace), doors);
         let unfinished = requests.unfinished + intents.iter().map(|door| door.unfinished).sum::<usize>();
@@ -207,6 +241,9 @@ impl Worker {
         if let Err(error) = bus.round_trip().await {
             tracing::warn!(%error, "the last messages may not have left");
         }
+        if let Some(metrics) = metrics {
+            within("the port for metrics", metrics.close()).await;
+        }
         tracing::info!("the worker has stopped");
     }
 }
@@ -215,6 +252,17 @@ async fn within(what: &str, ending: impl Future<Output = ()>) {
     if tokio::time::timeout(CLOSING_TIME, ending).await.is_err() {
         tracing::warn!("{what} did not end in time");
     }
+}
+
+/// Opens the port for metrics, where the settings want one.
+async fn listen(settings: &Settings, telemetry: &Telemetry) -> Result<Option<Listener>, WorkerError> {
+    let Some(address) = settings.metrics.addr else {
+        return Ok(None);
+    };
+    let opened = Listener::open(address, telemetry.clone()).await;
+    let listener = opened.map_err(|error| WorkerError::Metrics { address, error })?;
+    tracing::info!(address = %listener.address(), "metrics are told to whoever can reach this address");
+    Ok(Some(listener))
 }
 
 async fn connect(settings: &Settings) -> Result<Store, StoreError> {
@@ -265,6 +313,7 @@ async fn begin_day(router: &Router) -> Result<(), Fault> {
 
 fn assemble(
     settings: &Settings,
+    telemetry: Telemetry,
     bus: &Bus,
     store: Store,
     further: brokers::Further,
@@ -320,6 +369,7 @@ fn assemble(
         inquiry: settings.brokers.inquiry.clone(),
         call_timeout: settings.brokers.task.call_timeout(),
         room: Room::default(),
+        telemetry,
         afterwards,
         store,
     };

@@ -24,12 +24,18 @@ impl Signals {
     pub fn new(writer: Journal, afterwards: TaskTracker) -> Self {
         Self { writer, afterwards }
     }
+
+    /// Returns how many signals wait for their writer, and how many may.
+    pub fn queue_level(&self) -> (usize, usize) {
+        self.writer.queue_level()
+    }
 }
 
 /// Logs and publishes what the rules said.
 pub fn publish(router: &Router, signals: &[Signal], about: About<'_>) {
     for signal in signals {
         let told = RiskSignal::of(signal, about);
+        router.telemetry.signal(signal.rule_id, signal.level);
         let Ok(body) = serde_json::to_vec(&told) else { continue };
         let (rule, account) = (signal.rule_id, told.account_id.as_deref().unwrap_or("all"));
         let client_order_id = told.client_order_id.as_deref().unwrap_or("none");

@@ -1,4 +1,4 @@
-//! README.md tells the settings, the instruments, the rules and the rooms as they are.
+//! README.md tells the settings, the instruments, the rules, the metrics and the rooms as they are.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use order_router::config::Settings;
 use order_router::config::load::{environment_name, known_paths};
 use order_router::config::risk::RiskSettings;
 use order_router::risk;
+use order_router::telemetry::TABLE;
 use toml::{Table, Value};
 
 use crate::generated::{assert_part, path, table, text};
@@ -140,6 +141,25 @@ fn told_rules(settings: &RiskSettings) -> BTreeMap<&'static str, (&'static str, 
     ]
     .map(|(id, what, default, code)| (id, (what, default, code)))
     .into()
+}
+
+#[test]
+fn the_table_of_metrics_is_that_of_the_code() {
+    let rows = TABLE.iter().map(|metric| {
+        let labels = metric.labels.iter().map(|label| format!("`{label}`"));
+        let labels = labels.collect::<Vec<_>>().join(", ");
+        vec![
+            format!("`{}`", metric.name),
+            metric.kind.as_str().to_owned(),
+            labels,
+            metric.help.to_owned(),
+        ]
+    });
+    assert_part(
+        README,
+        "metrics",
+        &table(&["metric", "kind", "labels", "what it tells"], rows),
+    );
 }
 
 #[test]

@@ -44,6 +44,12 @@ impl Journal {
         (Self { queue, watermark }, JournalTask(task))
     }
 
+    /// Returns how many entries wait for the writer, and how many may.
+    pub fn queue_level(&self) -> (usize, usize) {
+        let most = self.queue.max_capacity();
+        (most - self.queue.capacity(), most)
+    }
+
     /// Takes note of a sequence that somebody else has seen acknowledged: from here on a new entry that is given one at or
     /// below it shows that the stream has lost entries.
     pub fn seen(&self, sequence: u64) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -33,6 +34,9 @@ const GOOD_LIFE: Duration = Duration::from_secs(60);
 /// What a worker may take beyond its own grace period.
 const END_MARGIN: Duration = Duration::from_secs(5);
 
+/// The setting that names where a worker tells what it measures.
+const METRICS: &str = "metrics.addr";
+
 type Number = u16;
 
 /// The worker processes.
@@ -41,6 +45,8 @@ pub(crate) struct Workers {
     program: PathBuf,
     binder: Binder,
     environment: Vec<(String, String)>,
+    /// Where the first of all workers tells what it measures.
+    metrics: Option<SocketAddr>,
     logs: HashMap<Number, PathBuf>,
     pauses: HashMap<Number, Duration>,
     processes: HashMap<Number, u32>,
@@ -63,6 +69,7 @@ impl Workers {
         numbers: RangeInclusive<Number>,
         options: &Options,
         flags: &[Flag],
+        metrics: Option<SocketAddr>,
         directory: &DataDirectory,
     ) -> anyhow::Result<Self> {
         let mut environment: Vec<_> = flags
@@ -82,6 +89,7 @@ impl Workers {
             program: std::env::current_exe().context("finding this program")?,
             binder: Binder::find().await,
             environment,
+            metrics,
             pauses: HashMap::new(),
             processes: HashMap::new(),
             events: FuturesUnordered::new(),
@@ -163,6 +171,9 @@ impl Workers {
         let (_, errors) = child::log_to(&self.logs[&number])?;
         let mut command = self.binder.command(&self.program);
         command.arg("worker").envs(self.environment.iter().cloned());
+        if let Some(address) = self.metrics {
+            command.env(environment_name(METRICS), beside(address, number).to_string());
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -209,5 +220,27 @@ impl Workers {
             sleep(wait).await;
             Event::Rested(number)
         }));
+    }
+}
+
+/// Returns where a worker tells what it measures: each has the next port after the one before it; 0 takes a free one.
+fn beside(first: SocketAddr, number: Number) -> SocketAddr {
+    let port = match first.port() {
+        0 => 0,
+        port => port.checked_add(number.saturating_sub(1)).unwrap_or(0),
+    };
+    SocketAddr::new(first.ip(), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_of_one_machine_tell_what_they_measure_at_ports_of_their_own() {
+        for (first, number, port) in [(9464, 1, 9464), (9464, 3, 9466), (0, 3, 0), (65535, 2, 0)] {
+            let told = beside(([127, 0, 0, 1], first).into(), number);
+            assert_eq!((told.port(), told.ip().is_loopback()), (port, true));
+        }
     }
 }

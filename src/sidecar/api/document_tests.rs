@@ -25,6 +25,7 @@ const PROMISED: &[(&str, &str)] = &[
     ("get", "/risk/alerts"),
     ("get", "/risk/locks"),
     ("post", "/risk/locks/{latch_id}/lift"),
+    ("get", "/metrics"),
     ("get", "/openapi.json"),
     ("get", "/docs"),
 ];

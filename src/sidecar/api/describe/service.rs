@@ -10,6 +10,7 @@ use crate::sidecar::handlers::docs::{self, TEXT_HTML};
 use crate::sidecar::handlers::events::TEXT_EVENT_STREAM;
 use crate::sidecar::handlers::health::{Checks, Healthy};
 use crate::sidecar::json::APPLICATION_JSON;
+use crate::telemetry;
 use crate::wire::brokers::BrokersAnswer;
 
 /// `GET /health`.
@@ -61,6 +62,15 @@ pub(in crate::sidecar) fn brokers() -> Description {
     Description::new("listBrokers", Tag::Service, "List the brokers", text)
         .asks_worker()
         .answer(Answer::json::<BrokersAnswer>(200, "The brokers.").example("default", published!("brokers.default")))
+}
+
+/// `GET /metrics`.
+pub(in crate::sidecar) fn metrics() -> Description {
+    let about = "Tells what this process measures, in the text format of Prometheus.";
+    Description::new("getMetrics", Tag::Service, "Tell what is measured", about)
+        .ignores_query()
+        .needs_no_place()
+        .answer(Answer::of(200, "The metrics.", telemetry::CONTENT_TYPE, text))
 }
 
 /// `GET /openapi.json`.

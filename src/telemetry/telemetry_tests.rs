@@ -1,0 +1,148 @@
+//! The table keeps the conventions, and what is rendered is what was counted.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+
+/// What a name ends in, by its unit; what is counted ends in `_total` besides.
+fn ending(metric: &Metric) -> &'static str {
+    match (metric.kind, metric.unit) {
+        (Kind::Counter, Unit::One) => "_total",
+        (_, Unit::One) => "",
+        (_, Unit::Seconds) => "_seconds",
+        (_, Unit::Bytes) => "_bytes",
+        (_, Unit::Ratio) => "_ratio",
+    }
+}
+
+#[test]
+fn every_metric_keeps_the_conventions() {
+    let mut names = BTreeSet::new();
+    for metric in TABLE {
+        let Metric { name, labels, help, .. } = metric;
+        let is_word = |text: &str| {
+            let fits = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            text.bytes().all(fits) && !text.contains("__")
+        };
+        assert!(names.insert(*name), "{name} stands twice");
+        assert!(name.starts_with("order_router_") && is_word(name), "{name}");
+        assert!(name.ends_with(ending(metric)), "{name}: {:?}", metric.unit);
+        assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+        for suffix in ["_sum", "_count", "_bucket", "_ms", "_percent", "_minutes"] {
+            assert!(!name.ends_with(suffix), "{name}");
+        }
+        assert!(labels.iter().all(|label| is_word(label) && *label != "le"), "{name}");
+        let reveals = |label: &&&str| ["account", "account_id", "order_id", "client_order_id", "path"].contains(*label);
+        assert_eq!(
+            labels.iter().find(reveals),
+            None,
+            "{name} would have a series per caller"
+        );
+        assert!(help.len() > 10 && !help.ends_with('.'), "{name}: {help}");
+        if let Kind::Histogram(bounds) = metric.kind {
+            assert!(bounds.is_sorted() && !bounds.is_empty(), "{name}");
+            assert_eq!(metric.unit, Unit::Seconds, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_rendered_is_what_was_counted() {
+    let telemetry = Telemetry::new();
+    telemetry.count(Id::Requests, &["submit", "ok"]);
+    telemetry.count(Id::Requests, &["submit", "ok"]);
+    telemetry.count(Id::Requests, &["get", "a\"b\\c\nd"]);
+    for micros in [49, 50, 51, 2_500_000, 60_000_000] {
+        telemetry.stage(Stage::Broker, Duration::from_micros(micros));
+    }
+    telemetry.set(Id::LimitUsed, &["daily_loss"], share(125_000, 1_000_000));
+    telemetry.set(Id::OutboxAge, &[], Some(micros(Duration::from_millis(1_500))));
+    let held = telemetry.under_way(Id::InFlight, &["request"]);
+    drop(telemetry.under_way(Id::InFlight, &["request"]));
+    let text = telemetry.render();
+    for line in [
+        "# TYPE order_router_requests_total counter",
+        r#"order_router_requests_total{endpoint="submit",code="ok"} 2"#,
+        r#"order_router_requests_total{endpoint="get",code="a\"b\\c\nd"} 1"#,
+        r#"order_router_stage_duration_seconds_bucket{stage="broker",le="0.00005"} 2"#,
+        r#"order_router_stage_duration_seconds_bucket{stage="broker",le="0.0001"} 3"#,
+        r#"order_router_stage_duration_seconds_bucket{stage="broker",le="2.5"} 4"#,
+        r#"order_router_stage_duration_seconds_bucket{stage="broker",le="10"} 4"#,
+        r#"order_router_stage_duration_seconds_bucket{stage="broker",le="+Inf"} 5"#,
+        r#"order_router_stage_duration_seconds_sum{stage="broker"} 62.50015"#,
+        r#"order_router_stage_duration_seconds_count{stage="broker"} 5"#,
+        r#"order_router_stage_duration_seconds_count{stage="queue"} 0"#,
+        r#"order_router_limit_used_ratio{limit="daily_loss"} 0.125"#,
+        "order_router_outbox_oldest_age_seconds 1.5",
+        r#"order_router_requests_in_flight{door="request"} 1"#,
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
+    }
+    drop(held);
+    telemetry.set(Id::OutboxAge, &[], None);
+    let text = telemetry.render();
+    assert!(text.contains(r#"order_router_requests_in_flight{door="request"} 0"#));
+    assert!(!text.contains("order_router_outbox_oldest_age_seconds"), "{text}");
+}
+
+#[test]
+fn a_metric_has_no_more_series_than_it_may() {
+    let telemetry = Telemetry::new();
+    for code in 0..=MAX_SERIES {
+        telemetry.count(Id::Requests, &["submit", &code.to_string()]);
+    }
+    telemetry.count(Id::Requests, &["submit", "0"]);
+    let text = telemetry.render();
+    let series = text
+        .lines()
+        .filter(|line| line.starts_with("order_router_requests_total{"));
+    assert_eq!(series.count(), MAX_SERIES);
+    assert!(text.contains(r#"order_router_requests_total{endpoint="submit",code="0"} 2"#));
+    assert!(text.contains(r#"order_router_series_dropped_total{metric="order_router_requests_total"} 1"#));
+}
+
+#[test]
+fn shares_are_exact_and_brokers_are_those_of_the_settings() {
+    for (used, limit, held) in [
+        (1, 3, Some(333_333)),
+        (-5, 3, Some(0)),
+        (i64::MAX, 1, Some(u64::MAX)),
+        (1, 0, None),
+    ] {
+        assert_eq!(share(used, limit), held, "{used} of {limit}");
+    }
+    let known = [BrokerId::new("ibkr").unwrap()];
+    assert_eq!(broker_label("ibkr", known.iter()), "ibkr");
+    assert_eq!(broker_label("anything", known.iter()), OTHER);
+}
+
+#[tokio::test]
+async fn the_port_serves_what_it_names_and_nothing_else() {
+    let telemetry = Telemetry::new();
+    let listener = Listener::open(([127, 0, 0, 1], 0).into(), telemetry.clone())
+        .await
+        .unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ask = async |method: reqwest::Method, path: &str| {
+        let request = client.request(method, format!("http://{}{path}", listener.address()));
+        let told = request.timeout(Duration::from_secs(20)).send().await.unwrap();
+        let media_type = told.headers()["content-type"].to_str().unwrap().to_owned();
+        (told.status().as_u16(), media_type, told.text().await.unwrap())
+    };
+    let (status, media_type, text) = ask(reqwest::Method::GET, "/metrics").await;
+    assert_eq!((status, media_type.as_str()), (200, CONTENT_TYPE));
+    assert!(text.contains("order_router_build_info{version="), "{text}");
+    assert_eq!(ask(reqwest::Method::GET, "/health/live").await.0, 200);
+    assert_eq!(ask(reqwest::Method::GET, "/health").await.0, 503);
+    telemetry.note_ready(true);
+    assert_eq!(ask(reqwest::Method::GET, "/health").await.0, 200);
+    telemetry.note_ending();
+    telemetry.note_ready(true);
+    assert_eq!(ask(reqwest::Method::GET, "/health").await.0, 503);
+    assert_eq!(ask(reqwest::Method::GET, "/orders").await.0, 404);
+    assert_eq!(ask(reqwest::Method::POST, "/metrics").await.0, 405);
+    let address = listener.address();
+    listener.close().await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}

@@ -1,0 +1,203 @@
+//! A strict reader of Prometheus' text format: whatever is not as the format and its conventions want fails the test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use order_router::telemetry::{CONTENT_TYPE, Kind, Metric, TABLE};
+
+use crate::rest_fixture::client;
+use crate::support::poll;
+
+type Labels = BTreeMap<String, String>;
+
+/// What was told at one moment.
+#[derive(Debug)]
+pub struct Scrape {
+    samples: BTreeMap<(String, Labels), String>,
+    families: BTreeSet<&'static str>,
+}
+
+impl Scrape {
+    /// Asks an address for its metrics.
+    pub async fn of(address: SocketAddr) -> Self {
+        let told = client().get(format!("http://{address}/metrics")).send().await.unwrap();
+        assert_eq!(told.status(), 200);
+        assert_eq!(told.headers()["content-type"], CONTENT_TYPE);
+        Self::read(&told.text().await.unwrap())
+    }
+
+    /// Asks until a sample has this value.
+    pub async fn once(address: SocketAddr, name: &str, labels: &[(&str, &str)], value: Option<&str>) -> Self {
+        let what = format!("{name}{labels:?} is {value:?}");
+        poll::eventually(crate::rig::SOON, what, async || {
+            let scrape = Self::of(address).await;
+            (scrape.get(name, labels) == value).then_some(scrape)
+        })
+        .await
+    }
+
+    /// Returns the value of a sample, as it is written.
+    pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<&str> {
+        let owned = labels
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let key = (name.to_owned(), owned.collect());
+        self.samples.get(&key).map(String::as_str)
+    }
+
+    /// Returns every sample of a name that is not zero: the labels' values in the order of the table, and the value.
+    pub fn counts(&self, name: &str) -> BTreeMap<Vec<&str>, u64> {
+        let metric = metric(name).unwrap();
+        let of_name = self.samples.iter().filter(|((of, _), _)| of == name);
+        let counts = of_name.map(|((_, labels), value)| {
+            let values = metric.labels.iter().map(|label| labels[*label].as_str()).collect();
+            (values, value.parse().unwrap())
+        });
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Whether a metric is told at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.families.contains(name)
+    }
+
+    /// Reads a text, and checks every line of it.
+    #[track_caller]
+    pub fn read(text: &str) -> Self {
+        assert!(text.ends_with('\n'), "the last line has no end");
+        let mut scrape = Self {
+            samples: BTreeMap::new(),
+            families: BTreeSet::new(),
+        };
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            let (name, help) = line
+                .strip_prefix("# HELP ")
+                .and_then(|rest| rest.split_once(' '))
+                .unwrap_or_else(|| panic!("a family begins with its help: {line}"));
+            let metric = metric(name).unwrap_or_else(|| panic!("{name} is not in the table"));
+            assert_eq!(help, metric.help);
+            assert!(scrape.families.insert(metric.name), "{name} comes twice");
+            let kind = format!("# TYPE {name} {}", metric.kind.as_str());
+            assert_eq!(lines.next(), Some(&*kind));
+            let mut count = 0;
+            while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+                scrape.take(metric, line);
+                count += 1;
+            }
+            assert!(count > 0, "{name} tells nothing");
+            if matches!(metric.kind, Kind::Histogram(_)) {
+                scrape.check_histogram(metric);
+            }
+        }
+        scrape
+    }
+
+    #[track_caller]
+    fn take(&mut self, metric: &Metric, line: &str) {
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
+        let (name, labels) = match series.split_once('{') {
+            Some((name, rest)) => (name, read_labels(rest.strip_suffix('}').expect(line))),
+            None => (series, Labels::new()),
+        };
+        let number: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+        assert!(number.is_finite() && number >= 0.0, "{line}");
+        let mut names: BTreeSet<&str> = metric.labels.iter().copied().collect();
+        let suffix = name.strip_prefix(metric.name).unwrap_or_else(|| panic!("{line}"));
+        match (metric.kind, suffix) {
+            (Kind::Histogram(_), "_bucket") => assert!(names.insert("le")),
+            (Kind::Histogram(_), "_sum" | "_count") | (Kind::Counter | Kind::Gauge, "") => {}
+            _ => panic!("{line} is no sample of {}", metric.name),
+        }
+        let told: BTreeSet<&str> = labels.keys().map(String::as_str).collect();
+        assert_eq!(told, names, "{line}");
+        let key = (name.to_owned(), labels);
+        assert!(
+            self.samples.insert(key, value.to_owned()).is_none(),
+            "{line} comes twice"
+        );
+    }
+
+    #[track_caller]
+    fn check_histogram(&self, metric: &Metric) {
+        let Kind::Histogram(bounds) = metric.kind else { return };
+        let name = |suffix: &str| format!("{}{suffix}", metric.name);
+        let counts = self.samples.iter().filter(|((of, _), _)| *of == name("_count"));
+        for ((_, labels), count) in counts {
+            assert!(self.samples.contains_key(&(name("_sum"), labels.clone())), "{labels:?}");
+            let mut before = 0;
+            let bounds = bounds.iter().map(|bound| bound.as_secs_f64().to_string());
+            for bound in bounds.chain(["+Inf".to_owned()]) {
+                let with_bound = labels.clone().into_iter().chain([("le".to_owned(), bound)]);
+                let bucket = &self.samples[&(name("_bucket"), with_bound.collect())];
+                let bucket: u64 = bucket.parse().unwrap();
+                assert!(bucket >= before, "{} {labels:?}", metric.name);
+                before = bucket;
+            }
+            assert_eq!(before.to_string(), *count, "{} {labels:?}", metric.name);
+        }
+    }
+}
+
+fn metric(name: &str) -> Option<&'static Metric> {
+    TABLE.iter().find(|metric| metric.name == name)
+}
+
+#[track_caller]
+fn read_labels(text: &str) -> Labels {
+    let (mut labels, mut rest) = (Labels::new(), text);
+    while !rest.is_empty() {
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+        let (name, quoted) = rest.split_once("=\"").unwrap_or_else(|| panic!("{text}"));
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        assert!(!name.is_empty() && name.bytes().all(is_name), "{text}");
+        let (mut value, mut characters) = (String::new(), quoted.char_indices());
+        let end = loop {
+            match characters.next().unwrap_or_else(|| panic!("no end: {text}")) {
+                (at, '"') => break at,
+                (_, '\\') => match characters.next() {
+                    Some((_, 'n')) => value.push('\n'),
+                    Some((_, escaped @ ('\\' | '"'))) => value.push(escaped),
+                    other => panic!("{other:?} is no escape: {text}"),
+                },
+                (_, other) => value.push(other),
+            }
+        };
+        assert!(labels.insert(name.to_owned(), value).is_none(), "{text}");
+        rest = &quoted[end + 1..];
+        assert!(rest.is_empty() || rest.starts_with(','), "{text}");
+    }
+    labels
+}
+
+#[test]
+fn the_reader_takes_nothing_that_is_not_in_the_format() {
+    let telemetry = order_router::telemetry::Telemetry::new();
+    let good = telemetry.render();
+    assert!(Scrape::read(&good).has("order_router_stage_duration_seconds"));
+    let line = "order_router_build_info{version=";
+    for (found, put) in [
+        ("# HELP order_router_build_info", "# HELP order_router_strange"),
+        (
+            "# TYPE order_router_build_info gauge",
+            "# TYPE order_router_build_info counter",
+        ),
+        (line, "order_router_build_info{other="),
+        (line, "order_router_build_info{version=\"x\",version="),
+        ("le=\"+Inf\"} 0", "le=\"+Inf\"} 1"),
+        ("le=\"0.00005\"} 0", "le=\"0.00005\"} 1"),
+        ("le=\"0.0005\"}", "le=\"0.0006\"}"),
+    ] {
+        assert!(good.contains(found), "{found}");
+        let bad = good.replacen(found, put, 1);
+        assert!(std::panic::catch_unwind(|| Scrape::read(&bad)).is_err(), "{put}");
+    }
+    let doubled = format!("{good}{good}");
+    assert!(std::panic::catch_unwind(|| Scrape::read(&doubled)).is_err());
+}

@@ -1,0 +1,406 @@
+//! What workers and the sidecar measure, over HTTP, on real servers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use order_router::config::brokers::RestFill;
+use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::terms::OrderStatus;
+use order_router::domain::time::Timestamp;
+use order_router::fault::Code;
+use order_router::store::figures::MAX_OPEN_SETS;
+use order_router::worker::{Worker, WorkerError};
+use redis::AsyncCommands;
+
+use crate::exposition::Scrape;
+use crate::outliving_venue::{Venue, further};
+use crate::rest_fixture::{Rest, client};
+use crate::rig::{Client, Rig, SOON, ibkr, intent};
+use crate::support::poll;
+use crate::support::ports::PortLease;
+use crate::support::process::RouterProcess;
+
+const INTENTS: &str = "order_router_intents_total";
+const REPORTS: &str = "order_router_reports_total";
+const REQUESTS: &str = "order_router_requests_total";
+const OPEN: &str = "order_router_open_orders";
+const STAGE_COUNT: &str = "order_router_stage_duration_seconds_count";
+const CONNECTED: &str = "order_router_nats_connected";
+const USED: &str = "order_router_limit_used_ratio";
+
+/// A router that tells what it measures.
+async fn rig() -> (Rig, Client) {
+    let mut rig = Rig::start().await;
+    rig.settings.metrics.addr = Some(([127, 0, 0, 1], 0).into());
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    rig.settings.risk.daily_notional_limit = "100000".to_owned();
+    let client = rig.caller().await;
+    (rig, client)
+}
+
+fn told_at(worker: &Worker) -> SocketAddr {
+    worker.metrics_address().unwrap()
+}
+
+async fn health(address: SocketAddr, path: &str) -> u16 {
+    let asked = client().get(format!("http://{address}{path}")).send().await;
+    asked.unwrap().status().as_u16()
+}
+
+fn counts<const N: usize, const L: usize>(rows: [([&'static str; L], u64); N]) -> BTreeMap<Vec<&'static str>, u64> {
+    rows.map(|(labels, count)| (labels.to_vec(), count)).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_counted_by_broker_status_and_reason_on_both_doors() {
+    let (rig, client) = rig().await;
+    let worker = rig.worker().await;
+    client.report(&intent("filled-1", &[])).await;
+    client.report(&intent("filled-2", &[])).await;
+    client.report(&intent("filled-1", &[])).await;
+    let denied = intent("denied", &[("quantity", "0.76")]);
+    assert_eq!(client.fault(&denied).await.code, Code::OrderSizeExceeded);
+    assert_eq!(client.fault(&denied).await.code, Code::OrderSizeExceeded);
+    let conflict = intent("filled-1", &[("quantity", "0.002")]);
+    assert_eq!(client.fault(&conflict).await.code, Code::ClientOrderIdConflict);
+    let stranger = intent("stranger", &[("symbol", "\"DOGEUSDT\"")]);
+    assert_eq!(client.fault(&stranger).await.code, Code::UnsupportedPair);
+    assert_eq!(
+        client.fault(&intent("x", &[("stop_price", "1")])).await.code,
+        Code::UnknownField
+    );
+    for broker in ["nobody", "nowhere"] {
+        let elsewhere = intent("elsewhere", &[("broker", &format!("{broker:?}"))]);
+        assert_eq!(client.fault(&elsewhere).await.code, Code::UnknownBroker);
+    }
+    let open = client.report(&ibkr("open", &[])).await;
+    assert_eq!(open.status, OrderStatus::PartiallyFilled);
+    let left = client.report(&ibkr("cancelled", &[])).await;
+    let name = format!("{{\"order_id\":{:?}}}", left.order_id);
+    client.order("cancel", "ibkr", &name).await.unwrap();
+    let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
+    let durable = intent("durable", &[]).into_bytes().into();
+    let kept = client.caller.publish_intent(&broker, &account, durable, None, None);
+    kept.await.unwrap();
+
+    let address = told_at(&worker);
+    let label = [("broker", "ibkr")];
+    let taken = ["binance", "durable", "filled", "none"];
+    let labels: Vec<(&str, &str)> = ["broker", "door", "outcome", "code"].into_iter().zip(taken).collect();
+    Scrape::once(address, INTENTS, &labels, Some("1")).await;
+    let told = Scrape::once(address, OPEN, &label, Some("1")).await;
+    assert_eq!(
+        told.counts(INTENTS),
+        counts([
+            (["binance", "request", "filled", "none"], 2),
+            (["binance", "request", "replayed", "none"], 1),
+            (["binance", "request", "denied", "order_size_exceeded"], 1),
+            (["binance", "request", "replayed", "order_size_exceeded"], 1),
+            (["binance", "request", "refused", "client_order_id_conflict"], 1),
+            (["binance", "request", "refused", "unsupported_pair"], 1),
+            (["binance", "request", "refused", "unknown_field"], 1),
+            (["other", "request", "refused", "unknown_broker"], 2),
+            (["ibkr", "request", "partially_filled", "none"], 2),
+            (["binance", "durable", "filled", "none"], 1),
+        ])
+    );
+    assert_eq!(
+        told.counts(REPORTS),
+        counts([
+            (["binance", "filled", "none"], 3),
+            (["binance", "rejected", "order_size_exceeded"], 1),
+            (["ibkr", "partially_filled", "none"], 2),
+            (["ibkr", "cancelled", "cancel_requested"], 1),
+        ])
+    );
+    assert_eq!(told.counts(REQUESTS)[&vec!["cancel", "ok"]], 1);
+    assert_eq!(told.counts(REQUESTS)[&vec!["submit", "ok"]], 6);
+    assert_eq!(told.counts(REQUESTS)[&vec!["submit", "order_size_exceeded"]], 2);
+    assert_eq!(
+        told.counts("order_router_risk_signals_total"),
+        counts([(["order_size", "lock"], 1)])
+    );
+    // Twelve came by the request door and one by the other; one of the twelve could not be read.
+    for (stage, count) in [("queue", "12"), ("reserve", "12"), ("broker", "5"), ("total", "13")] {
+        assert_eq!(told.get(STAGE_COUNT, &[("stage", stage)]), Some(count), "{stage}");
+    }
+    assert_eq!(told.get("order_router_durable_wait_seconds_count", &[]), Some("1"));
+    // Five placements, a denial, a cancel.
+    assert_eq!(told.get(STAGE_COUNT, &[("stage", "journal")]), Some("7"));
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_orders_queues_journal_and_limits_is_told() {
+    let (rig, client) = rig().await;
+    let worker = rig.worker().await;
+    let address = told_at(&worker);
+    for id in ["a1", "a2"] {
+        client
+            .report(&intent(id, &[("quantity", "0.1"), ("price", "30000")]))
+            .await;
+    }
+    rig.quiet().await;
+    let told = Scrape::once(address, USED, &[("limit", "daily_notional")], Some("0.06")).await;
+    assert_eq!(told.get(OPEN, &[("broker", "binance")]), Some("0"));
+    assert_eq!(
+        told.get("order_router_unknown_orders", &[("broker", "binance")]),
+        Some("0")
+    );
+    for (name, value) in [
+        ("order_router_outbox_oldest_age_seconds", "0"),
+        ("order_router_redis_up", "1"),
+        ("order_router_store_ready", "1"),
+        ("order_router_journal_has_room", "1"),
+        ("order_router_journal_behind", "0"),
+        ("order_router_locks", "0"),
+    ] {
+        assert_eq!(told.get(name, &[]), Some(value), "{name}");
+    }
+    assert_eq!(told.get(CONNECTED, &[("part", "worker")]), Some("1"));
+    assert_eq!(
+        told.get("order_router_trading_state", &[("state", "active")]),
+        Some("1")
+    );
+    assert_eq!(
+        told.get("order_router_trading_state", &[("state", "halted")]),
+        Some("0")
+    );
+    assert_eq!(told.get("order_router_mode", &[("mode", "paper")]), Some("1"));
+    let settings = &rig.settings;
+    for (queue, capacity) in [
+        ("journal", settings.journal.queue_max),
+        ("alerts", settings.journal.queue_max),
+        ("reserve", settings.redis.queue_max),
+        ("settle", settings.redis.queue_max),
+        ("journaled", settings.redis.queue_max),
+    ] {
+        let labels = [("queue", queue)];
+        let capacity = capacity.to_string();
+        assert_eq!(told.get("order_router_queue_capacity", &labels), Some(&*capacity));
+        assert_eq!(told.get("order_router_queue_length", &labels), Some("0"));
+    }
+    let labels = [("broker", "ibkr"), ("queue", "cancels")];
+    let capacity = settings.brokers.task.cancel_queue_max.to_string();
+    assert_eq!(
+        told.get("order_router_broker_queue_capacity", &labels),
+        Some(&*capacity)
+    );
+    // The day's beginning and two reports.
+    let last = client.reader.info().await.unwrap().last_sequence.to_string();
+    Scrape::once(address, "order_router_journal_last_sequence", &[], Some(&last)).await;
+    Scrape::once(address, "order_router_journal_marked_sequence", &[], Some(&last)).await;
+    Scrape::once(address, "order_router_journal_acknowledged_sequence", &[], Some(&last)).await;
+    Scrape::once(address, "order_router_outbox_orders", &[], Some("0")).await;
+    Scrape::once(address, "order_router_claimed_orders", &[], Some("0")).await;
+    // Bought at 30000 and worth 29000 now: 200 of 50000 is lost.
+    let subject = "market.quotes.binance.spot.BTCUSDT";
+    let labels = [("limit", "daily_loss")];
+    poll::until(SOON, "the loss shows", async || {
+        let quote = format!(r#"{{"last": 29000, "timestamp": "{}"}}"#, Timestamp::now());
+        client.raw.publish(subject, quote.into()).await.unwrap();
+        Scrape::of(address).await.get(USED, &labels) == Some("0.004")
+    })
+    .await;
+    let told = Scrape::of(address).await;
+    assert_eq!(told.get(USED, &[("limit", "daily_loss_of_an_account")]), Some("0.004"));
+    // More accounts than one look counts: that figure goes, and no other.
+    let sets: Vec<String> = (0..=MAX_OPEN_SETS)
+        .map(|n| format!("{{or}}:open:binance:a{n}"))
+        .collect();
+    let mut redis = rig.redis.connection().await;
+    let _: i64 = redis.sadd("{or}:open_sets", sets).await.unwrap();
+    let told = Scrape::once(address, OPEN, &[("broker", "binance")], None).await;
+    assert_eq!(told.get("order_router_outbox_orders", &[]), Some("0"));
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() {
+    let (mut rig, client) = rig().await;
+    rig.settings.brokers.inquiry.first_pause_ms = 50;
+    rig.settings.brokers.inquiry.longest_pause_ms = 200;
+    let venue = Venue::new();
+    let worker = Worker::start_with(&rig.settings, further(&venue)).await.unwrap();
+    let address = told_at(&worker);
+    venue.set(|habits| habits.refuses = true);
+    assert_eq!(client.report(&intent("r1", &[])).await.status, OrderStatus::Rejected);
+    venue.set(|habits| {
+        habits.refuses = false;
+        habits.answer_lost = true;
+        habits.mute = true;
+    });
+    assert_eq!(client.report(&intent("u1", &[])).await.status, OrderStatus::Unknown);
+    let unknown = "order_router_unknown_orders";
+    let told = Scrape::once(address, unknown, &[("broker", "binance")], Some("1")).await;
+    assert_eq!(
+        told.counts(INTENTS),
+        counts([
+            (["binance", "request", "rejected", "broker_rejected"], 1),
+            (["binance", "request", "unknown", "outcome_unknown"], 1),
+        ])
+    );
+    venue.set(|habits| habits.mute = false);
+    let filled = [("broker", "binance"), ("status", "filled"), ("reason", "none")];
+    Scrape::once(address, REPORTS, &filled, Some("1")).await;
+    Scrape::once(address, unknown, &[("broker", "binance")], Some("0")).await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_not_told_and_the_worker_says_that_it_takes_no_orders() {
+    let (mut rig, client) = rig().await;
+    let worker = rig.worker().await;
+    let address = told_at(&worker);
+    client.report(&ibkr("a1", &[])).await;
+    Scrape::once(address, OPEN, &[("broker", "ibkr")], Some("1")).await;
+    let health_is = async |wanted: u16| {
+        poll::until(SOON, format!("/health is {wanted}"), async || {
+            health(address, "/health").await == wanted
+        })
+        .await;
+    };
+    health_is(200).await;
+    rig.redis.kill9();
+    let told = Scrape::once(address, "order_router_redis_up", &[], Some("0")).await;
+    for name in [
+        OPEN,
+        "order_router_outbox_orders",
+        "order_router_unknown_orders",
+        "order_router_journal_marked_sequence",
+    ] {
+        assert!(!told.has(name), "{name}");
+    }
+    assert_eq!(told.get(USED, &[("limit", "daily_notional")]), None);
+    rig.redis.restart().await;
+    let told = Scrape::once(address, OPEN, &[("broker", "ibkr")], Some("1")).await;
+    assert_eq!(told.get("order_router_redis_up", &[]), Some("1"));
+    rig.nats.kill9();
+    let told = Scrape::once(address, CONNECTED, &[("part", "worker")], Some("0")).await;
+    assert!(told.has("order_router_stage_duration_seconds"));
+    Scrape::once(address, "order_router_journal_last_sequence", &[], None).await;
+    health_is(503).await;
+    assert_eq!(health(address, "/health/live").await, 200);
+    rig.nats.restart().await;
+    health_is(200).await;
+    let told = Scrape::once(
+        address,
+        "order_router_durable_intents",
+        &[("broker", "ibkr")],
+        Some("0"),
+    )
+    .await;
+    assert!(told.has("order_router_journal_last_sequence"));
+    worker.drain(SOON).await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_count_apart_and_a_taken_address_is_named() {
+    let (rig, client) = rig().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    for n in 0..20 {
+        client.report(&intent(&format!("a{n}"), &[])).await;
+    }
+    let (first, second) = tokio::join!(Scrape::of(told_at(&one)), Scrape::of(told_at(&two)));
+    let of = |told: &Scrape| told.counts(INTENTS).values().sum::<u64>();
+    assert_eq!(of(&first) + of(&second), 20);
+    let mut settings = rig.settings.clone();
+    settings.metrics.addr = one.metrics_address();
+    let refused = Worker::start(&settings).await.unwrap_err();
+    assert!(matches!(refused, WorkerError::Metrics { .. }));
+    assert!(refused.to_string().contains("metrics.addr"), "{refused}");
+    settings.metrics.addr = None;
+    let silent = Worker::start(&settings).await.unwrap();
+    assert_eq!(silent.metrics_address(), None);
+    tokio::join!(one.drain(SOON), two.drain(SOON), silent.drain(SOON));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sidecar_counts_requests_by_the_pattern_of_their_path() {
+    let mut rest = Rest::start().await;
+    rest.submit(&intent("a1", &[])).await;
+    rest.submit(&intent("again", &[])).await;
+    rest.submit("{").await;
+    for id in ["BN-1", "BN-2", "BN-3"] {
+        rest.get(&format!("/orders/{id}")).await;
+    }
+    rest.get("/no/such/path").await;
+    rest.get("/another%0A\"one").await;
+    rest.send("BREW", "/orders", "", &[]).await;
+    let told = Scrape::of(rest.address()).await;
+    let mut counted = told.counts("order_router_http_requests_total");
+    // What the worker of this test answers about orders is not the matter here.
+    counted.retain(|labels, _| labels[1] != "/orders/{order_id}");
+    assert_eq!(
+        counted,
+        counts([
+            (["POST", "/orders", "201"], 1),
+            (["POST", "/orders", "200"], 1),
+            (["POST", "/orders", "400"], 1),
+            (["GET", "none", "404"], 2),
+            (["other", "/orders", "405"], 1),
+        ])
+    );
+    let labels = [("method", "GET"), ("route", "/orders/{order_id}")];
+    let took = told.get("order_router_http_request_duration_seconds_count", &labels);
+    assert_eq!(took, Some("3"));
+    assert_eq!(told.get("order_router_http_requests_in_flight", &[]), Some("1"));
+    assert_eq!(told.get(CONNECTED, &[("part", "sidecar")]), Some("1"));
+    assert!(!told.has(INTENTS) && !told.has("order_router_redis_up"));
+    rest.nats.kill9();
+    Scrape::once(rest.address(), CONNECTED, &[("part", "sidecar")], Some("0")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_told_however_many_requests_are_under_way() {
+    let rest = Rest::start_with(|settings| settings.http.max_in_flight = 1).await;
+    let body = intent("wait", &[]);
+    let (waiting, told) = tokio::join!(rest.submit(&body), async {
+        poll::until(SOON, "a request waits", async || rest.actor.waiting() == 1).await;
+        assert_eq!(rest.get("/brokers").await.code(), "queue_full");
+        let told = Scrape::of(rest.address()).await;
+        rest.actor.gate.add_permits(1);
+        told
+    });
+    assert_eq!(waiting.status, 201);
+    assert_eq!(told.get("order_router_http_requests_in_flight", &[]), Some("2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_and_sidecar_of_one_process_tell_the_same() {
+    let rig = Rig::start().await;
+    let port = PortLease::take();
+    let metrics = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let (nats, redis, metrics_text) = (rig.nats.url(), rig.redis.url(), metrics.to_string());
+    let environment = [
+        ("ORDER_ROUTER_NATS_URL", &*nats),
+        ("ORDER_ROUTER_REDIS_URL", &*redis),
+        ("ORDER_ROUTER_HTTP_ADDR", "127.0.0.1:0"),
+        ("ORDER_ROUTER_METRICS_ADDR", &*metrics_text),
+    ];
+    let mut router = RouterProcess::start(&["run"], environment);
+    let ready = router.wait_ready(SOON).await;
+    let http: SocketAddr = ready.strip_prefix("ready http=http://").unwrap().parse().unwrap();
+    let posted = client()
+        .post(format!("http://{http}/orders"))
+        .header("Content-Type", "application/json")
+        .body(intent("a1", &[]));
+    assert_eq!(posted.send().await.unwrap().status(), 201);
+    for address in [http, metrics] {
+        let told = Scrape::of(address).await;
+        let filled = ["binance", "request", "filled", "none"];
+        assert_eq!(told.counts(INTENTS), counts([(filled, 1)]));
+        let posted = vec!["POST", "/orders", "201"];
+        assert_eq!(told.counts("order_router_http_requests_total")[&posted], 1);
+    }
+    let ended = router.terminate(Duration::from_secs(40)).await;
+    assert!(ended.success(), "{}", router.stderr_text());
+}
