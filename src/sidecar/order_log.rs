@@ -67,8 +67,9 @@ struct Shared {
     path: PathBuf,
     index: RwLock<Index>,
     readers: Mutex<Readers>,
-    places: Semaphore,
-    waiting: AtomicU64,
+    places: Arc<Semaphore>,
+    /// Reads that wait for their turn or go on.
+    waiting: Arc<Semaphore>,
     status: watch::Sender<Status>,
     /// The highest sequence of the journal that this sidecar has told a client of.
     told: AtomicU64,
@@ -108,8 +109,8 @@ impl OrderLog {
             path: data_dir.join(FILE),
             index: RwLock::default(),
             readers: Mutex::default(),
-            places: Semaphore::new(READS_MAX),
-            waiting: AtomicU64::new(0),
+            places: Arc::new(Semaphore::new(READS_MAX)),
+            waiting: Arc::new(Semaphore::new(WAITING_READS_MAX)),
             status: watch::Sender::new(Status::default()),
             told: AtomicU64::new(0),
             is_broken: AtomicBool::new(false),
@@ -229,19 +230,23 @@ impl OrderLog {
     {
         self.has_come_to(self.shared.told.load(Ordering::Acquire), until)
             .await?;
-        let shared = Arc::clone(&self.shared);
-        let _waiting = Waiting::begin(&shared)?;
+        let full = |_| Fault::new(Code::QueueFull, "as many reads of the order log wait as may; ask again");
+        let waiting = Arc::clone(&self.shared.waiting).try_acquire_owned().map_err(full)?;
         let late = || {
             Fault::new(
                 Code::StoreUnavailable,
                 "the order log does not answer in time; ask again",
             )
         };
-        let place = timeout_at(until, shared.places.acquire()).await.map_err(|_| late())?;
-        let job = Arc::clone(&self.shared);
-        let reading = tokio::task::spawn_blocking(move || job.read(choose, fetch));
+        let places = Arc::clone(&self.shared.places);
+        let place = timeout_at(until, places.acquire_owned()).await.map_err(|_| late())?;
+        let shared = Arc::clone(&self.shared);
+        let reading = tokio::task::spawn_blocking(move || {
+            // Also a read that nobody waits for any more keeps its place to its end.
+            let _held = (waiting, place);
+            shared.read(choose, fetch)
+        });
         let read = timeout_at(until, reading).await.map_err(|_| late())?;
-        drop(place);
         let failed = |error: &dyn std::fmt::Display| {
             tracing::error!(%error, "the order log cannot be read");
             Fault::new(
@@ -267,28 +272,6 @@ impl OrderLog {
                 Err(Fault::new(code, status.to_string()))
             }
         }
-    }
-}
-
-/// One read that waits for its turn or goes on.
-struct Waiting<'a>(&'a Shared);
-
-impl<'a> Waiting<'a> {
-    fn begin(shared: &'a Shared) -> Result<Self, Fault> {
-        let waiting = Self(shared);
-        if shared.waiting.fetch_add(1, Ordering::AcqRel) >= WAITING_READS_MAX as u64 {
-            return Err(Fault::new(
-                Code::QueueFull,
-                "as many reads of the order log wait as may; ask again",
-            ));
-        }
-        Ok(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

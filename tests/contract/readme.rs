@@ -45,11 +45,16 @@ fn meaning(path: &str) -> String {
         parts.next().unwrap_or_default(),
         path.rsplit('.').next().unwrap_or_default(),
     );
-    let source = text(&format!("src/config/{section}.rs"));
+    // A setting beside the tables stands where the tables do.
+    let file = match path.contains('.') {
+        true => format!("src/config/{section}.rs"),
+        false => "src/config.rs".to_owned(),
+    };
+    let source = text(&file);
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let begin = format!("pub {field}: ");
     let at: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].starts_with(&begin)).collect();
-    assert_eq!(at.len(), 1, "{path} is one field of src/config/{section}.rs");
+    assert_eq!(at.len(), 1, "{path} is one field of {file}");
     let comment = lines[..at[0]].iter().rev().map_while(|line| line.strip_prefix("/// "));
     let mut words: Vec<&str> = comment.collect();
     words.reverse();

@@ -70,7 +70,7 @@ impl Facts {
         let few = of.div_ceil(100);
         Self {
             number,
-            account: if number % 2 == 0 {
+            account: if number.is_multiple_of(2) {
                 "main".to_owned()
             } else {
                 format!("fund-{}", number / 2 % 50)
@@ -267,7 +267,7 @@ async fn journal(rig: &Rig, of: u64) -> Duration {
         if pending.len() >= PENDING_MAX {
             pending.pop_front().unwrap().await.unwrap();
         }
-        if number % 1_000 == 0 {
+        if number.is_multiple_of(1_000) {
             bar.set_position(number);
         }
     }

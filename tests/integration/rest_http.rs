@@ -183,7 +183,7 @@ async fn paths_and_methods_nobody_serves_are_told_as_such() {
         ("GET", "/", 404, ""),
         ("GET", "/orders/", 404, ""),
         ("GET", "/nothing/here", 404, ""),
-        ("POST", "/orders/BN-1/notes", 404, ""),
+        ("POST", "/orders/BN-1/remarks", 404, ""),
         ("OPTIONS", "/nothing", 404, ""),
         ("GET", "/orders", 405, "POST"),
         ("DELETE", "/orders/BN-1", 405, "GET,HEAD"),

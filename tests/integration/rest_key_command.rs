@@ -52,7 +52,10 @@ async fn a_key_is_made_written_down_and_used() {
     std::fs::write(&file, format!("[nats]\nurl = \"{}\"\n\n{block}", rig.nats.url())).unwrap();
     let file = Path::new(&file).to_str().unwrap();
     // Not this machine's alone: that takes a key. The log tells everything it can.
-    let environment = [("ORDER_ROUTER_HTTP_ADDR", "0.0.0.0:0")];
+    let environment = [
+        ("ORDER_ROUTER_HTTP_ADDR", "0.0.0.0:0"),
+        ("ORDER_ROUTER_DATA_DIR", rig.settings.data_dir.0.to_str().unwrap()),
+    ];
     let args = ["sidecar", "--config", file, "--log", "trace,async_nats=trace"];
     let mut sidecar = RouterProcess::start(&args, environment);
     let ready = sidecar.wait_ready(SOON).await;

@@ -47,7 +47,10 @@ async fn rest_with(keys: Vec<KeySettings>) -> Rest {
     Rest::start_with(|settings| settings.keys.0 = keys).await
 }
 
-/// Every operation: method, path, body, and the capabilities one of which it takes.
+/// Bitcoins of the account `default`, in paper.
+const HOLDING: &str = "/positions/0170617065720064656661756c740062696e616e63652e73706f740042544355534454/close";
+
+/// Every operation that takes a key: method, path, body, and the capabilities one of which it takes.
 fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
     use Capability::{ManageState, Read, RouteOrders};
     let order = r#"{"order_id":"BN-known"}"#.to_owned();
@@ -61,6 +64,19 @@ fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
         ("GET", "/orders/BN-known", none(), vec![Read, RouteOrders]),
         ("GET", by_id, none(), vec![Read, RouteOrders]),
         ("POST", "/orders/binance/cancel", order, vec![RouteOrders]),
+        ("POST", "/orders/binance/cancel-all", "{}".to_owned(), vec![RouteOrders]),
+        ("GET", "/orders/log", none(), vec![Read]),
+        (
+            "POST",
+            "/orders/1/notes",
+            r#"{"notes":"n"}"#.to_owned(),
+            vec![RouteOrders],
+        ),
+        ("GET", "/executions", none(), vec![Read]),
+        ("GET", "/positions", none(), vec![Read]),
+        ("POST", HOLDING, "{}".to_owned(), vec![RouteOrders]),
+        ("GET", "/events", none(), vec![Read]),
+        ("GET", "/metrics", none(), vec![Read]),
         ("GET", "/risk/alerts", none(), vec![Read]),
         ("GET", "/state", none(), vec![Read]),
         ("PUT", "/state", change, vec![ManageState]),
@@ -124,6 +140,15 @@ fn owned<'a>(headers: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
         .collect()
 }
 
+/// Returns how many operations of the served document take a key.
+async fn guarded(rest: &Rest) -> usize {
+    let document = rest.get("/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations = paths.flat_map(|path| path.as_object().unwrap().values());
+    let takes_key = |operation: &&serde_json::Value| operation["security"] != serde_json::json!([]);
+    operations.filter(takes_key).count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_takes_its_capability() {
     let all: Vec<(Key, Capability)> = ALL.map(|capability| (Key::new(), capability)).into();
@@ -131,6 +156,7 @@ async fn every_operation_takes_its_capability() {
         .iter()
         .map(|(key, capability)| key.settings(&capability.as_str().replace('.', "-"), &[*capability], &["*"]));
     let rest = rest_with(settings.collect()).await;
+    assert_eq!(operations().len(), guarded(&rest).await);
     for (method, path, body, needs) in operations() {
         for (key, capability) in &all {
             let before = rest.actor.calls.lock().unwrap().len();

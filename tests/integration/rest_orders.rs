@@ -151,7 +151,6 @@ async fn an_order_is_found_by_either_id_at_the_broker_that_has_it() {
         ("/orders/IB-known", 200, "ibkr", "default"),
         ("/orders/IB-1", 404, "", ""),
         ("/orders/XX-1", 404, "", ""),
-        ("/orders/log", 404, "", ""),
         ("/orders/BN-%FF", 404, "", ""),
         ("/orders/BN-a.b", 404, "", ""),
         ("/orders/BN-1?account_id=f-7", 200, "binance", "f-7"),

@@ -1,6 +1,8 @@
 //! REST against its own OpenAPI document: `rest_properties.py` has schemathesis send what the document allows and what it
 //! forbids, to a sidecar with a worker, NATS and Redis behind it.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Positions: the books of what is held and what it cost, kept in the journal's order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -52,7 +52,7 @@ type Key = (Mode, String, String, String);
 #[derive(Debug, Default)]
 pub(super) struct Positions {
     known: HashMap<Key, PositionRow>,
-    changed: Vec<Key>,
+    changed: HashSet<Key>,
 }
 
 impl Positions {
@@ -149,7 +149,7 @@ impl Positions {
     /// Returns a position to be changed; a new one is flat.
     fn row(&mut self, connection: &Connection, key: Key, broker: &str) -> rusqlite::Result<&mut PositionRow> {
         if !self.changed.contains(&key) {
-            self.changed.push(key.clone());
+            self.changed.insert(key.clone());
         }
         let entry = match self.known.entry(key) {
             std::collections::hash_map::Entry::Occupied(entry) => return Ok(entry.into_mut()),
@@ -186,7 +186,7 @@ impl Positions {
             "INSERT OR REPLACE INTO positions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
         );
         let mut statement = connection.prepare_cached(&write)?;
-        for key in self.changed.drain(..) {
+        for key in self.changed.drain() {
             let Some(row) = self.known.get(&key) else { continue };
             let parts = row.book.parts();
             statement.execute(params![

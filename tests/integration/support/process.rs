@@ -196,11 +196,14 @@ pub struct RouterProcess {
     process: Process,
     stdout: Captured,
     stderr: Captured,
+    /// Where it keeps its files, unless it is told otherwise.
+    _data: tempfile::TempDir,
 }
 
 impl RouterProcess {
     /// Starts `order-router` with these arguments and environment variables. None of the caller's own `ORDER_ROUTER_…`
-    /// variables reach it; the nats-server of `make setup` comes first on its search path.
+    /// variables reach it; the nats-server of `make setup` comes first on its search path, and its data directory is a new
+    /// one unless another is named.
     ///
     /// # Panics
     /// When the program cannot be started.
@@ -212,8 +215,10 @@ impl RouterProcess {
             }
         }
         let path = std::env::var("PATH").unwrap_or_default();
+        let data = tempfile::tempdir().expect("a temporary directory");
         command
             .args(args)
+            .env("ORDER_ROUTER_DATA_DIR", data.path())
             .env("PATH", format!("{}:{path}", tools_directory().display()))
             .envs(environment)
             .stdin(Stdio::null())
@@ -227,6 +232,7 @@ impl RouterProcess {
             process,
             stdout,
             stderr,
+            _data: data,
         }
     }
 
