@@ -17,6 +17,10 @@ use crate::store::replay_submission::SubmissionReplay;
 use crate::wire::settlement::{epoch_of, read_document};
 use crate::wire::submission::{RELEASED, SUBMITTING, read_submission};
 
+/// How often an event is tried to be put in the place of one that came later on the journal, while that one changes.
+const PUT_FIRST_TRIES: usize = 20;
+/// The pause between two tries.
+const PUT_FIRST_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 /// How many events one script call replays.
 const REPLAY_BATCH: usize = 256;
 
@@ -105,29 +109,49 @@ pub(super) async fn reports(router: &Router, target: Target<'_>, events: &[Repla
 /// Puts an event in the place of what stands there and came later on the journal: another order of the same id, or
 /// another effect of the same version. A rebuild would come to the same.
 async fn put_first(router: &Router, target: Target<'_>, event: &ReplayEvent) -> Result<u64, HealingError> {
+    for _ in 0..PUT_FIRST_TRIES {
+        if let Some(changed) = try_to_put_first(router, target, event).await? {
+            return Ok(changed);
+        }
+        // What stands there has changed since it was looked at: its owner is at work on it.
+        tokio::time::sleep(PUT_FIRST_PAUSE).await;
+    }
+    Err(HealingError::Journal(format!(
+        "what stands in the place of order {} changes faster than it can be put there; it is tried again",
+        event.order.order_id
+    )))
+}
+
+/// Returns how many events changed something; `None` where what stands there changed meanwhile.
+async fn try_to_put_first(
+    router: &Router,
+    target: Target<'_>,
+    event: &ReplayEvent,
+) -> Result<Option<u64>, HealingError> {
+    let settled = |(changed, conflicts): (u64, Vec<usize>)| conflicts.is_empty().then_some(changed);
     let key = OrderKey::of(&event.order);
     let record = match target {
         Target::Healing(healing) => router.store.read_to_heal(healing, &key).await?,
         Target::InUse => router.store.read(&key).await?,
     };
-    let Some(record) = record else { return Ok(0) };
+    let events = std::slice::from_ref(event);
+    let Some(record) = record else {
+        return Ok(settled(
+            router.store.replay_noting(target.healing(), events, None).await?,
+        ));
+    };
     let (first, stands) = (&event.order.order_id, &record.known.order_id);
     if first == stands && record.known.version < event.order.version {
         // What it follows has just been put in its place.
-        let events = std::slice::from_ref(event);
-        return Ok(router.store.replay_noting(target.healing(), events, None).await?.0);
+        return Ok(settled(
+            router.store.replay_noting(target.healing(), events, None).await?,
+        ));
     }
     if submission::outlives_us(router, &event.order.broker) {
         tracing::error!(%first, %stands, "two orders or effects of one id at a venue that outlives us: both stand there");
-        return Ok(0);
+        return Ok(Some(0));
     }
     let order = as_it_stands(router, &record).await?;
-    tracing::error!(
-        %first,
-        %stands,
-        version = event.order.version,
-        "of two orders or effects of one id the first on the journal counts: the other is void, and its moves are undone"
-    );
     let whole = ReplayEvent {
         deltas: event.order.moved,
         ..event.clone()
@@ -137,7 +161,16 @@ async fn put_first(router: &Router, target: Target<'_>, event: &ReplayEvent) -> 
         .store
         .replay_noting(target.healing(), &[whole], Some(&supplanted))
         .await?;
-    Ok(replayed.0)
+    let replayed = settled(replayed);
+    if replayed.is_some() {
+        tracing::error!(
+            %first,
+            %stands,
+            version = event.order.version,
+            "of two orders or effects of one id the first on the journal counts: the other is void, and its moves are undone"
+        );
+    }
+    Ok(replayed)
 }
 
 /// Returns the order a record is of, from the journal where only that still has its document.
