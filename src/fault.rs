@@ -173,6 +173,8 @@ pub struct Fault {
     pub metadata: Metadata,
     /// The order it is about, as the caller calls it.
     pub client_order_id: Option<String>,
+    /// Where the journal has it, if it is kept there: a denial.
+    pub journal_sequence: Option<u64>,
 }
 
 impl Fault {
@@ -185,6 +187,7 @@ impl Fault {
             rule_id: None,
             metadata: Metadata::new(),
             client_order_id: None,
+            journal_sequence: None,
         }
     }
 

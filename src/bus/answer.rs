@@ -24,6 +24,9 @@ pub(super) fn message(result: &Result<Answer, Fault>) -> (HeaderMap, Bytes) {
         Err(fault) => {
             headers::set(&mut map, headers::SERVICE_ERROR_CODE, &fault.code.status().to_string());
             headers::set(&mut map, headers::SERVICE_ERROR, &fault.to_string());
+            if let Some(sequence) = fault.journal_sequence {
+                headers::set(&mut map, headers::JOURNAL_SEQUENCE, &sequence.to_string());
+            }
             (map, Bytes::from(problem::encode(fault)))
         }
     }
@@ -33,11 +36,9 @@ pub(super) fn message(result: &Result<Answer, Fault>) -> (HeaderMap, Bytes) {
 pub(super) fn read(message: async_nats::Message) -> Result<Answer, Fault> {
     let map = message.headers.as_ref();
     if let Some(status) = headers::text(map, headers::SERVICE_ERROR_CODE) {
-        return Err(fault(
-            status,
-            headers::text(map, headers::SERVICE_ERROR),
-            &message.payload,
-        ));
+        let mut fault = fault(status, headers::text(map, headers::SERVICE_ERROR), &message.payload);
+        fault.journal_sequence = journal_sequence(map);
+        return Err(fault);
     }
     if message.status.is_some_and(|status| status != StatusCode::OK) {
         return Err(Fault::new(
@@ -46,10 +47,14 @@ pub(super) fn read(message: async_nats::Message) -> Result<Answer, Fault> {
         ));
     }
     Ok(Answer {
-        journal_sequence: headers::text(map, headers::JOURNAL_SEQUENCE).and_then(|text| text.parse().ok()),
+        journal_sequence: journal_sequence(map),
         replayed: headers::text(map, headers::IDEMPOTENT_REPLAY) == Some("true"),
         body: message.payload.to_vec(),
     })
+}
+
+fn journal_sequence(map: Option<&HeaderMap>) -> Option<u64> {
+    headers::text(map, headers::JOURNAL_SEQUENCE)?.parse().ok()
 }
 
 fn fault(status: &str, text: Option<&str>, body: &[u8]) -> Fault {

@@ -172,6 +172,11 @@ pub fn event_kind(subject: &str) -> Option<&str> {
         .next()
 }
 
+/// Whether a subject ends with the name that stands for no account, which may be an account's, too.
+pub fn is_of_no_account(subject: &str) -> bool {
+    subject.rsplit('.').next() == Some(NO_ACCOUNT)
+}
+
 /// Returns the journal's subject of an account's adjustments.
 pub fn adjustment(account: &AccountId) -> String {
     event(ADJUSTMENT_EVENT, Some(account))

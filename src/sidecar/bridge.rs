@@ -106,9 +106,11 @@ pub(super) async fn call(context: &Context, subject: &str, body: Bytes, terms: &
     match AssertUnwindSafe(sent).catch_unwind().await {
         Ok(result) => {
             // Whoever is told of it reads it from the order log from now on.
-            context
-                .log
-                .told(result.as_ref().ok().and_then(|reply| reply.journal_sequence));
+            context.log.told(match &result {
+                Ok(reply) => reply.journal_sequence,
+                Err(CallError::Fault(fault)) => fault.journal_sequence,
+                Err(CallError::Timeout) => None,
+            });
             result
         }
         Err(_) => {
@@ -118,6 +120,15 @@ pub(super) async fn call(context: &Context, subject: &str, body: Bytes, terms: &
             );
             Err(CallError::Timeout)
         }
+    }
+}
+
+/// Has this sidecar's later reads see everything that is on the journal by now: after an answer that does not tell its
+/// own place there.
+pub(super) async fn see_all(context: &Context) {
+    let until = context.read_until();
+    if let Err(fault) = context.log.told_all(context.caller.bus(), until).await {
+        tracing::warn!(%fault, "a read that follows may not see what was changed");
     }
 }
 

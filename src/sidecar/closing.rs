@@ -31,15 +31,17 @@ const TARGET: &str = "target_quantity";
 pub(super) struct Closing {
     pub(super) side: Side,
     pub(super) quantity: Quantity,
+    /// What is to be left: a part of the order's content, so that its key is good for this target alone.
+    pub(super) target: Decimal,
 }
 
-/// Returns the position an id names; `None` for one that is not there, or of another mode than the one in force.
+/// Returns the position an id names, of whichever mode; `None` for one that is not there.
 pub(super) fn find<'a>(positions: &'a Positions, id: &HoldingId) -> Option<&'a PositionRow> {
     let is_named = |row: &&PositionRow| {
         row.account_id == id.account_id.as_str() && row.venue == id.venue.as_str() && row.symbol == id.symbol.as_str()
     };
     let mut rows = positions.rows.iter().filter(|row| row.mode == id.mode);
-    rows.find(is_named).filter(|row| row.mode == positions.mode)
+    rows.find(is_named)
 }
 
 /// Returns what closes a position as far as `target`, no part of a lot included, so that never more than that is closed.
@@ -79,6 +81,7 @@ pub(super) fn closing(row: &PositionRow, lot_size: Decimal, target: Decimal) -> 
     Ok(Closing {
         side: if is_long { Side::Sell } else { Side::Buy },
         quantity: Quantity::new(quantity).map_err(larger)?,
+        target,
     })
 }
 
@@ -102,7 +105,7 @@ impl Closing {
             price: None,
             time_in_force: Some(TimeInForce::Ioc),
             client_order_id: Some(client_order_id.to_string()),
-            tags: Some(vec![CLOSE_TAG.to_owned()]),
+            tags: Some(tags(self.target)),
             account_id: Some(row.account_id.clone()),
             estimated_loss: None,
             reduce_only: Some(true),
@@ -113,13 +116,18 @@ impl Closing {
     }
 }
 
-/// Whether a report tells of an order that closes this position.
-pub(super) fn is_of(report: &ExecutionReport, row: &PositionRow) -> bool {
+/// Returns the tags of an order that closes a position to a target.
+fn tags(target: Decimal) -> Vec<String> {
+    vec![CLOSE_TAG.to_owned(), format!("{TARGET}:{target}")]
+}
+
+/// Whether a report tells of an order that closes this position to this target.
+pub(super) fn is_of(report: &ExecutionReport, row: &PositionRow, target: Decimal) -> bool {
     report.mode == row.mode
         && report.account_id == row.account_id
         && report.venue == row.venue
         && report.symbol == row.symbol
-        && report.tags == [CLOSE_TAG]
+        && report.tags == tags(target)
 }
 
 /// Returns a rule's denial with the open orders that stand in the way: those of the position's instrument on the side that

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{HeaderMap, HeaderValue, ORIGIN};
+use axum::http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use axum::http::{HeaderName, Method};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -127,17 +127,26 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// Whether a browser sends the request for a page that is not this machine's own. A page of anywhere can reach loopback
 /// through its visitor's browser, and by a name that it lets point here even past the same-origin policy.
 fn is_from_a_foreign_page(headers: &HeaderMap) -> bool {
+    // What a page asks of its own server has no origin: there, the name it was reached by gives it away.
+    let named = headers.get(HOST).map(|host| host.to_str().is_ok_and(is_own));
+    if named == Some(false) {
+        return true;
+    }
     let Some(origin) = headers.get(ORIGIN) else {
         return false;
     };
     let authority = origin.to_str().ok().and_then(|text| text.split_once("://"));
-    let authority: Option<axum::http::uri::Authority> = authority.and_then(|(_, rest)| rest.parse().ok());
-    let is_own = authority.is_some_and(|authority| {
+    !authority.is_some_and(|(_, authority)| is_own(authority))
+}
+
+/// Whether a name and perhaps a port are this machine's own.
+fn is_own(authority: &str) -> bool {
+    let authority: Option<axum::http::uri::Authority> = authority.parse().ok();
+    authority.is_some_and(|authority| {
         let host = authority.host().trim_matches(['[', ']']);
         let is_loopback = |ip: std::net::IpAddr| ip.to_canonical().is_loopback();
         host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
-    });
-    !is_own
+    })
 }
 
 #[cfg(test)]
@@ -188,6 +197,18 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(ORIGIN, HeaderValue::from_static(origin));
             assert_eq!(is_from_a_foreign_page(&headers), foreign, "{origin}");
+        }
+        // A name that somebody lets point here: what its page asks has no origin.
+        for (host, foreign) in [
+            ("127.0.0.1:8100", false),
+            ("localhost", false),
+            ("[::1]:8100", false),
+            ("evil.example:8100", true),
+            ("", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static(host));
+            assert_eq!(is_from_a_foreign_page(&headers), foreign, "{host}");
         }
         assert!(!is_from_a_foreign_page(&HeaderMap::new()));
     }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -34,12 +34,14 @@ use tokio_util::task::TaskTracker;
 
 pub use alerts::AlertFilter;
 pub use filter::Filter;
+use positions::MAX_POSITIONS_TOLD;
 pub use positions::PositionRow;
 pub use projection::{MAX_NOTES_BYTES, MAX_ORDER_TAGS};
 pub use read::Window;
 pub use status::{Standing, Status};
 
 use crate::bus::connection::Bus;
+use crate::bus::journal::Reader;
 use crate::domain::id::AccountId;
 use crate::domain::terms::Mode;
 use crate::fault::{Code, Fault};
@@ -154,40 +156,32 @@ impl OrderLog {
     /// Returns the orders that a filter takes.
     ///
     /// # Errors
-    /// See [`OrderLog::read`].
+    /// See [`OrderLog::read`]; `invalid_field` for a page that would be too large.
     pub async fn orders(&self, filter: Filter, window: Window, until: Instant) -> Result<Page<OrderRecord>, Fault> {
-        self.read(
-            until,
-            move |index, connection| read::choose_orders(&filter, window, index, connection),
-            |(total, ordinals), connection| {
-                let items = ordinals.into_iter().map(|ordinal| read::order(connection, ordinal));
-                let items = items.collect::<Result<_, _>>()?;
-                Ok(Page { items, total })
-            },
-        )
-        .await
+        let choose =
+            move |index: &Index, connection: &Connection| read::choose_orders(&filter, window, index, connection);
+        let page = self.read(Needs::JOURNAL, until, choose, |chosen, connection| {
+            read::page(chosen, |ordinal| read::order(connection, ordinal))
+        });
+        page.await?.ok_or_else(too_large)
     }
 
     /// Returns the executions that a filter takes.
     ///
     /// # Errors
-    /// See [`OrderLog::read`].
+    /// See [`OrderLog::orders`].
     pub async fn executions(
         &self,
         filter: Filter,
         window: Window,
         until: Instant,
     ) -> Result<Page<ExecutionRecord>, Fault> {
-        self.read(
-            until,
-            move |index, connection| read::choose_executions(&filter, window, index, connection),
-            |(total, ordinals), connection| {
-                let items = ordinals.into_iter().map(|ordinal| read::execution(connection, ordinal));
-                let items = items.collect::<Result<_, _>>()?;
-                Ok(Page { items, total })
-            },
-        )
-        .await
+        let choose =
+            move |index: &Index, connection: &Connection| read::choose_executions(&filter, window, index, connection);
+        let page = self.read(Needs::JOURNAL, until, choose, |chosen, connection| {
+            read::page(chosen, |ordinal| read::execution(connection, ordinal))
+        });
+        page.await?.ok_or_else(too_large)
     }
 
     /// Returns the newest alerts that a filter takes, the newest first, as one JSON list.
@@ -196,13 +190,13 @@ impl OrderLog {
     /// See [`OrderLog::read`].
     pub async fn alerts(&self, filter: AlertFilter, limit: u64, until: Instant) -> Result<Vec<u8>, Fault> {
         let list = move |(), connection: &Connection| alerts::list(connection, &filter, limit);
-        self.read(until, |_, _| Ok(()), list).await
+        self.read(Needs::ALERTS, until, |_, _| Ok(()), list).await
     }
 
     /// Returns the positions of an account, or of every one, in a mode or in all; those that are flat, too.
     ///
     /// # Errors
-    /// See [`OrderLog::read`].
+    /// See [`OrderLog::read`]; `invalid_field` where there are too many.
     pub async fn positions(&self, account: Option<AccountId>, until: Instant) -> Result<Positions, Fault> {
         let rows = move |(), connection: &Connection| {
             Ok(Positions {
@@ -210,7 +204,32 @@ impl OrderLog {
                 mode: positions::mode(connection)?,
             })
         };
-        self.read(until, |_, _| Ok(()), rows).await
+        let positions = self.read(Needs::JOURNAL, until, |_, _| Ok(()), rows).await?;
+        if positions.rows.len() > MAX_POSITIONS_TOLD {
+            let rule = format!("must be given: there are more than {MAX_POSITIONS_TOLD} positions");
+            return Err(Fault::field(Code::InvalidField, "account_id", rule));
+        }
+        Ok(positions)
+    }
+
+    /// Waits until the log has everything that the journal holds now: what is done by what it tells must not be done by
+    /// an older word.
+    ///
+    /// # Errors
+    /// `store_unavailable` or `bus_unavailable` where it does not come to that.
+    pub async fn catch_up(&self, bus: &Bus, until: Instant) -> Result<(), Fault> {
+        let last_sequence = last_sequence(bus, until).await?;
+        self.has_come_to(Needs::JOURNAL, last_sequence, until).await
+    }
+
+    /// Has later reads see everything that is on the journal by now.
+    ///
+    /// # Errors
+    /// `bus_unavailable` where the journal does not tell how far it goes.
+    pub async fn told_all(&self, bus: &Bus, until: Instant) -> Result<(), Fault> {
+        let last_sequence = last_sequence(bus, until).await?;
+        self.told(Some(last_sequence));
+        Ok(())
     }
 
     /// Reads: first what the index and the file say together, then what the file says of the same moment.
@@ -220,6 +239,7 @@ impl OrderLog {
     /// read; `queue_full`.
     async fn read<C, T>(
         &self,
+        needs: Needs,
         until: Instant,
         choose: impl FnOnce(&Index, &Connection) -> rusqlite::Result<C> + Send + 'static,
         fetch: impl FnOnce(C, &Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -228,7 +248,7 @@ impl OrderLog {
         C: Send + 'static,
         T: Send + 'static,
     {
-        self.has_come_to(self.shared.told.load(Ordering::Acquire), until)
+        self.has_come_to(needs, self.shared.told.load(Ordering::Acquire), until)
             .await?;
         let full = |_| Fault::new(Code::QueueFull, "as many reads of the order log wait as may; ask again");
         let waiting = Arc::clone(&self.shared.waiting).try_acquire_owned().map_err(full)?;
@@ -240,13 +260,18 @@ impl OrderLog {
         };
         let places = Arc::clone(&self.shared.places);
         let place = timeout_at(until, places.acquire_owned()).await.map_err(|_| late())?;
-        let shared = Arc::clone(&self.shared);
+        let (shared, interrupt) = (Arc::clone(&self.shared), Interrupt::default());
+        let interrupted = interrupt.clone();
         let reading = tokio::task::spawn_blocking(move || {
             // Also a read that nobody waits for any more keeps its place to its end.
             let _held = (waiting, place);
-            shared.read(choose, fetch)
+            shared.read(&interrupted, choose, fetch)
         });
-        let read = timeout_at(until, reading).await.map_err(|_| late())?;
+        let read = timeout_at(until, reading).await.map_err(|_| {
+            // It must not go on and hold up others.
+            interrupt.now();
+            late()
+        })?;
         let failed = |error: &dyn std::fmt::Display| {
             tracing::error!(%error, "the order log cannot be read");
             Fault::new(
@@ -258,9 +283,12 @@ impl OrderLog {
     }
 
     /// Waits until the log is whole and has come to a place of the journal.
-    async fn has_come_to(&self, sequence: u64, until: Instant) -> Result<(), Fault> {
+    async fn has_come_to(&self, needs: Needs, sequence: u64, until: Instant) -> Result<(), Fault> {
         let mut status = self.shared.status.subscribe();
-        let come = status.wait_for(|status| status.is_whole && status.journal_sequence >= sequence);
+        let come = status.wait_for(|status| {
+            let has_journal = !needs.journal || status.is_whole && status.journal_sequence >= sequence;
+            has_journal && (!needs.alerts || status.has_alerts)
+        });
         match timeout_at(until, come).await {
             Ok(Ok(_)) => Ok(()),
             _ => {
@@ -275,13 +303,71 @@ impl OrderLog {
     }
 }
 
+async fn last_sequence(bus: &Bus, until: Instant) -> Result<u64, Fault> {
+    let late = || {
+        Fault::new(
+            Code::BusUnavailable,
+            "the journal does not answer in time; nothing was sent",
+        )
+    };
+    let reader = Reader::new(bus.clone());
+    let info = timeout_at(until, reader.info()).await.map_err(|_| late())?;
+    let info = info.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
+    Ok(info.last_sequence)
+}
+
+/// Which streams an answer is made of.
+#[derive(Debug, Clone, Copy)]
+struct Needs {
+    journal: bool,
+    alerts: bool,
+}
+
+impl Needs {
+    const JOURNAL: Self = Self {
+        journal: true,
+        alerts: false,
+    };
+    const ALERTS: Self = Self {
+        journal: false,
+        alerts: true,
+    };
+}
+
+/// What ends a read that is under way.
+#[derive(Clone, Default)]
+struct Interrupt(Arc<Mutex<Option<InterruptHandle>>>);
+
+impl Interrupt {
+    fn set(&self, connection: &Connection) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.get_interrupt_handle());
+    }
+
+    fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn now(&self) {
+        if let Some(handle) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            handle.interrupt();
+        }
+    }
+}
+
+fn too_large() -> Fault {
+    let rule = "takes in more than a page may have: the orders have long notes or many tags; ask for fewer";
+    Fault::field(Code::InvalidField, "limit", rule)
+}
+
 impl Shared {
     fn read<C, T>(
         &self,
+        interrupt: &Interrupt,
         choose: impl FnOnce(&Index, &Connection) -> rusqlite::Result<C>,
         fetch: impl FnOnce(C, &Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         let (generation, connection) = self.reader()?;
+        interrupt.set(&connection);
         let read = (|| {
             let transaction = connection.unchecked_transaction()?;
             let chosen = {
@@ -295,7 +381,8 @@ impl Shared {
             };
             fetch(chosen, &transaction)
         })();
-        if read.as_ref().is_err_and(schema::is_broken) && self.generation() == generation {
+        interrupt.clear();
+        if read.as_ref().is_err_and(schema::is_corrupt) && self.generation() == generation {
             self.is_broken.store(true, Ordering::Release);
         }
         if read.is_ok() {
@@ -337,10 +424,16 @@ impl Shared {
     /// Puts the index of a file that was opened in the place of what was.
     fn replace(&self, index: Index) {
         let mut current = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        self.supersede();
+        self.is_broken.store(false, Ordering::Release);
+        *current = index;
+    }
+
+    /// Takes note that connections that were opened before are of another file.
+    fn supersede(&self) {
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.generation += 1;
         readers.resting.clear();
-        *current = index;
     }
 }
 

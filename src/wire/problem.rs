@@ -65,6 +65,7 @@ impl Problem {
             rule_id: self.rule_id,
             metadata: self.metadata,
             client_order_id: self.client_order_id,
+            journal_sequence: None,
         }
     }
 }

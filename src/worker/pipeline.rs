@@ -112,7 +112,10 @@ async fn decided(router: &Router, order: &Order, document: Vec<u8>) -> Result<To
         Fault::new(Code::PersistenceFailed, detail)
     })?;
     match order.reason.as_ref().and_then(Fault::of_denial) {
-        Some(denial) => Err(denial),
+        Some(denial) => Err(Fault {
+            journal_sequence: Some(sequence),
+            ..denial
+        }),
         None => Ok(Told {
             report: ExecutionReport::of(order),
             journal_sequence: Some(sequence),

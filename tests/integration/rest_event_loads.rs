@@ -35,7 +35,7 @@ fn place_of(event: &Event) -> u64 {
 async fn idle_reader(events: &Events) -> TcpStream {
     let mut stream = TcpStream::connect(events.sidecar.address()).await.unwrap();
     stream
-        .write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        .write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     let mut head = [0; 15];

@@ -12,7 +12,7 @@ use crate::rig::intent;
 use crate::support::poll;
 
 fn request(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
     [head.as_bytes(), body].concat()
 }
 

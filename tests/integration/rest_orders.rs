@@ -299,7 +299,7 @@ async fn a_client_that_goes_away_leaves_its_order_to_be_finished() {
     let mut stream = tokio::net::TcpStream::connect(rest.address()).await.unwrap();
     let body = intent("wait", &[]);
     let head = format!(
-        "POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     tokio::io::AsyncWriteExt::write_all(&mut stream, format!("{head}{body}").as_bytes())

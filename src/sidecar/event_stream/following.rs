@@ -233,7 +233,7 @@ impl Telling {
                 source.mark(&mut self.place).sequence = entry.sequence;
                 match source {
                     Source::Journal => message::of_journal(&entry, self.accounts.as_deref(), &self.place),
-                    Source::Alerts => Some(message::of_alert(&entry, &self.place)),
+                    Source::Alerts => message::of_alert(&entry, self.accounts.as_deref(), &self.place),
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
 use super::place::Place;
 use crate::bus::journal::Stored;
@@ -59,6 +60,9 @@ pub(super) fn head(place: &Place) -> Bytes {
 
 /// Returns the event that tells of an entry of the journal; `None` for one that is not told.
 pub(super) fn of_journal(entry: &Stored, accounts: Option<&[AccountId]>, place: &Place) -> Option<Bytes> {
+    if is_foreign(entry, accounts) {
+        return None;
+    }
     let Some(kind) = subjects::event_kind(&entry.subject) else {
         let mut report = match ExecutionReport::decode(&entry.body) {
             Ok(report) => report,
@@ -92,13 +96,31 @@ fn day_of(body: &[u8], accounts: &[AccountId]) -> Option<Vec<u8>> {
     for start in &mut day.starts {
         let is_told = |name: &String| accounts.iter().any(|account| account.as_str() == name);
         start.accounts.retain(|name, _| is_told(name));
+        // What all accounts are worth together is not one account's to know.
+        start.total = None;
     }
     serde_json::to_vec(&day).ok()
 }
 
-/// Returns the event that tells of an alert.
-pub(super) fn of_alert(entry: &Stored, place: &Place) -> Bytes {
-    event("alert", &entry.body, place)
+/// Returns the event that tells of an alert; `None` for one that is not told.
+pub(super) fn of_alert(entry: &Stored, accounts: Option<&[AccountId]>, place: &Place) -> Option<Bytes> {
+    (!is_foreign(entry, accounts)).then(|| event("alert", &entry.body, place))
+}
+
+/// Whether an entry that stands under the name for no account is an account's of that very name, and not one of these.
+fn is_foreign(entry: &Stored, accounts: Option<&[AccountId]>) -> bool {
+    #[derive(Deserialize)]
+    struct Owned {
+        #[serde(default)]
+        account_id: Option<String>,
+    }
+    let Some(accounts) = accounts.filter(|_| subjects::is_of_no_account(&entry.subject)) else {
+        return false;
+    };
+    let owner = serde_json::from_slice::<Owned>(&entry.body)
+        .ok()
+        .and_then(|owned| owned.account_id);
+    owner.is_some_and(|owner| accounts.iter().all(|account| account.as_str() != owner))
 }
 
 /// Returns the event that says that what a client has seen of a stream is no longer what precedes the next event.
@@ -193,7 +215,7 @@ mod tests {
         let day = || subjects::event(subjects::DAY_EVENT, None);
         assert!(told(day(), body, None).unwrap().contains(body));
         let own = told(day(), body, Some(&["a"])).unwrap();
-        assert!(own.contains(&body.replace(r#","b":0.25"#, "")), "{own}");
+        assert!(own.contains(&body.replace(r#","b":0.25"#, "").replace("1.5,", "null,")), "{own}");
         assert_eq!(told(day(), "{}", Some(&["a"])), None);
     }
 }

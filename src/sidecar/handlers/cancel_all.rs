@@ -44,7 +44,10 @@ pub(in crate::sidecar) async fn cancel_all(
     // Strings only: there is nothing in it that JSON cannot hold.
     let body = Bytes::from(serde_json::to_vec(&request).unwrap_or_default());
     match bridge::call(&context, &subjects::cancel_all(&broker, &account), body, &terms).await {
-        Ok(reply) => Ok(told(&broker, &account, reply.body)),
+        Ok(reply) => {
+            bridge::see_all(&context).await;
+            Ok(told(&broker, &account, reply.body))
+        }
         Err(CallError::Timeout) => Ok(unknown(&broker, &account)),
         Err(CallError::Fault(fault)) => {
             tracing::info!(%broker, %account, code = fault.code.as_str(), "a cancel of all orders was not taken");
@@ -64,7 +67,7 @@ fn decode(body: &[u8]) -> Result<(AccountId, Option<Symbol>), Fault> {
     Ok((account.unwrap_or_else(AccountId::default_account), symbol))
 }
 
-/// Makes a worker's word the answer. Orders that remain are told in it: it is complete, however many do.
+/// Makes a worker's word the answer. Orders that remain are told in it, the first 500 of them.
 fn told(broker: &BrokerId, account: &AccountId, body: Vec<u8>) -> Response {
     match serde_json::from_slice::<CancelAllAnswer>(&body) {
         Ok(answer) => {

@@ -43,6 +43,7 @@ struct Held<'a> {
     id: HoldingId,
     row: PositionRow,
     broker: BrokerId,
+    is_in_force: bool,
 }
 
 /// Closes a position, or a part of it, by one order that can only reduce it, and tells what became of both.
@@ -61,18 +62,20 @@ pub(in crate::sidecar) async fn close(
     let text = path.map(|Path(text)| text).unwrap_or_default();
     let held = find(&context, &caller, &terms, &text).await?;
     let Some(key) = key else {
+        held.is_in_force()?;
         let closing = held.closing(target)?;
         return held.send(closing, &ClientOrderId::assign()).await;
     };
     // Its quantity was fixed when it was first sent: what is held by now must not make another order of it.
-    if let Some(known) = held.known(&key).await? {
+    if let Some(known) = held.known(&key, target).await? {
         return Ok(known);
     }
+    held.is_in_force()?;
     let closing = held.closing(target)?;
     match held.send(closing, &key).await {
         Err(Failure(fault)) if fault.code == Code::ClientOrderIdConflict => {
             // The same request may have come first by another connection.
-            Ok(held.known(&key).await?.ok_or(fault)?)
+            Ok(held.known(&key, target).await?.ok_or(fault)?)
         }
         answered => answered,
     }
@@ -83,6 +86,8 @@ async fn find<'a>(context: &'a Context, caller: &Caller, terms: &'a Terms, text:
     let no_such = || Fault::new(Code::NotFound, format!("there is no position {:?}", quoted(text)));
     let id = HoldingId::parse(text).ok_or_else(no_such)?;
     caller.may_use(&id.account_id)?;
+    // How much is closed goes by what is held now, not by what was held when the log last kept up.
+    context.log.catch_up(context.caller.bus(), context.read_until()).await?;
     let account = Some(id.account_id.clone());
     let positions = context.log.positions(account, context.read_until()).await?;
     let row = closing::find(&positions, &id).cloned().ok_or_else(no_such)?;
@@ -91,12 +96,22 @@ async fn find<'a>(context: &'a Context, caller: &Caller, terms: &'a Terms, text:
         context,
         terms,
         id,
+        is_in_force: row.mode == positions.mode,
         row,
         broker,
     })
 }
 
 impl Held<'_> {
+    /// Checks that the position is one of the mode in force.
+    fn is_in_force(&self) -> Result<(), Fault> {
+        if self.is_in_force {
+            return Ok(());
+        }
+        let detail = format!("the position {} is of another mode than the one in force", self.id);
+        Err(Fault::new(Code::NotFound, detail))
+    }
+
     fn closing(&self, target: Decimal) -> Result<Closing, Fault> {
         let market = self.context.prices.market(&self.row.venue, &self.row.symbol);
         let lot_size = market.map_or(self.row.lot_size, |market| market.instrument.lot_size.decimal());
@@ -104,7 +119,7 @@ impl Held<'_> {
     }
 
     /// Asks a worker for an order by the caller's id, and answers with what became of it; `None` where it is not known.
-    async fn known(&self, key: &ClientOrderId) -> Result<Option<Response>, Failure> {
+    async fn known(&self, key: &ClientOrderId, target: Decimal) -> Result<Option<Response>, Failure> {
         let reference = OrderReference {
             order_id: None,
             client_order_id: Some(key.to_string()),
@@ -120,7 +135,7 @@ impl Held<'_> {
             tracing::error!(%error, client_order_id = %key, "a worker's report cannot be read");
             Fault::new(Code::NoWorker, UNANSWERED)
         })?;
-        if !closing::is_of(&report, &self.row) {
+        if !closing::is_of(&report, &self.row, target) {
             let detail = format!("the client order id {key} was used for something else; nothing was sent");
             return Err(Fault::new(Code::ClientOrderIdConflict, detail)
                 .about(key.as_str())

@@ -7,11 +7,12 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::order_log::order_number;
 use super::state::with_actor;
 use crate::bus::subjects;
-use crate::domain::id::{AccountId, BrokerId};
+use crate::domain::id::{AccountId, BrokerId, Tag};
 use crate::fault::{Code, Fault, quoted};
 use crate::sidecar::auth::Caller;
 use crate::sidecar::body::JsonBody;
@@ -42,7 +43,7 @@ pub(in crate::sidecar) async fn add(
     let text = path.map(|Path(text)| text).unwrap_or_default();
     let order = find(&context, &caller, &text).await?;
     let request = request(&body, &order.external_order_id, terms.actor())?;
-    has_room(&order, &request)?;
+    let note_id = has_room(&order, &request)?;
     let unreadable = |_| {
         Fault::new(
             Code::StoreUnavailable,
@@ -52,8 +53,14 @@ pub(in crate::sidecar) async fn add(
     let broker = BrokerId::new(&order.broker).map_err(unreadable)?;
     let account = AccountId::new(&order.account_id).map_err(unreadable)?;
     let reply = bridge::call(&context, &subjects::note(&broker, &account), request, &terms).await;
-    reply.map_err(|error| problem::harmless(error, UNANSWERED))?;
-    Ok(json::of(StatusCode::OK, &find(&context, &caller, &text).await?))
+    // Whoever asks again does so under the same id, also where this side gave it.
+    let named = |Failure(mut fault): Failure| {
+        fault.metadata = fault.metadata.with(NOTE_ID, note_id.to_string());
+        Failure(fault)
+    };
+    reply.map_err(|error| named(problem::harmless(error, UNANSWERED)))?;
+    let noted = find(&context, &caller, &text).await.map_err(named)?;
+    Ok(json::of(StatusCode::OK, &noted))
 }
 
 /// Returns the order with a number; one of a foreign account is as if it were not there.
@@ -90,17 +97,21 @@ fn request(body: &Bytes, order_id: &str, actor: &str) -> Result<Bytes, Fault> {
     Ok(json::with_text(&named, NOTE_ID, &note.note_id.to_string()).unwrap_or(named))
 }
 
-/// Refuses what the order log would not keep any more.
-fn has_room(order: &OrderRecord, request: &[u8]) -> Result<(), Fault> {
+/// Refuses what the order log would not keep any more; returns the note's id.
+fn has_room(order: &OrderRecord, request: &[u8]) -> Result<Uuid, Fault> {
     let note = decode_note(request)?;
     let text = note.text.as_ref().map_or(0, |text| text.as_str().len() + 1);
     if order.notes.as_ref().map_or(0, String::len) + text > MAX_NOTES_BYTES {
         let rule = format!("would make the order's notes longer than {MAX_NOTES_BYTES} bytes");
         return Err(Fault::field(Code::InvalidField, "notes", rule));
     }
-    if order.tags.len() + note.tags.len() > MAX_ORDER_TAGS {
+    let is_new = |tag: &&Tag| {
+        let is_it = |known: &String| known.to_lowercase() == tag.as_str().to_lowercase();
+        !order.tags.iter().any(is_it)
+    };
+    if order.tags.len() + note.tags.iter().filter(is_new).count() > MAX_ORDER_TAGS {
         let rule = format!("would give the order more than {MAX_ORDER_TAGS} tags");
         return Err(Fault::field(Code::InvalidField, "tags", rule));
     }
-    Ok(())
+    Ok(note.note_id)
 }

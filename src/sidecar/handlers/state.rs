@@ -49,6 +49,7 @@ pub(in crate::sidecar) async fn change(
     // No order is sent by it, and a change that is made twice is made once.
     let reply = reply.map_err(|error| problem::harmless(error, CHANGE_UNANSWERED))?;
     tracing::info!(actor = terms.actor(), "the state was changed");
+    bridge::see_all(&context).await;
     Ok(told(&context, reply))
 }
 

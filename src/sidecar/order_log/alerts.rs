@@ -69,40 +69,68 @@ pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM alerts", []).map(drop)
 }
 
+/// Removes alerts that their stream has dropped: every sidecar tells the same ones.
+///
+/// # Errors
+/// What the file says.
+pub(super) fn drop_before(connection: &Connection, first_sequence: u64) -> rusqlite::Result<()> {
+    let drop_older = "DELETE FROM alerts WHERE sequence < ?1";
+    connection.execute(drop_older, [first_sequence]).map(drop)
+}
+
 /// Returns the newest alerts that a filter takes, the newest first, as one JSON list.
 ///
 /// # Errors
 /// What the file says.
 pub(super) fn list(connection: &Connection, filter: &AlertFilter, limit: u64) -> rusqlite::Result<Vec<u8>> {
-    let (mut conditions, mut values) = (vec!["1".to_owned()], Vec::new());
-    let mut equals = |column: &str, value: Option<String>| {
-        if let Some(value) = value {
-            conditions.push(format!("{column} = ?"));
-            values.push(value);
+    let mut newest = Vec::new();
+    match (&filter.account_id, &filter.accounts) {
+        (Some(account), _) => newest.extend(of(connection, filter, Some(Some(account)), limit)?),
+        (None, Scope::All) => newest.extend(of(connection, filter, None, limit)?),
+        // Each by its own index, in the index' order: together they would have to be sorted.
+        (None, Scope::Only(accounts)) => {
+            newest.extend(of(connection, filter, Some(None), limit)?);
+            for account in accounts {
+                newest.extend(of(connection, filter, Some(Some(account)), limit)?);
+            }
+            newest.sort_unstable_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
         }
-    };
-    equals("account_id", filter.account_id.as_ref().map(ToString::to_string));
-    equals("rule_id", filter.rule_id.clone());
-    equals("level", filter.level.map(|level| level.as_str().to_owned()));
-    if let Scope::Only(accounts) = &filter.accounts {
-        let places = vec!["?"; accounts.len()].join(", ");
-        conditions.push(format!("(account_id IS NULL OR account_id IN ({places}))"));
-        values.extend(accounts.iter().map(ToString::to_string));
+    }
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let bodies: Vec<&[u8]> = newest.iter().take(limit).map(|(_, body)| body.as_bytes()).collect();
+    Ok([&b"["[..], &bodies.join(&b","[..]), &b"]"[..]].concat())
+}
+
+/// Returns the newest alerts of one account, of none (`Some(None)`), or of any.
+fn of(
+    connection: &Connection,
+    filter: &AlertFilter,
+    account: Option<Option<&AccountId>>,
+    limit: u64,
+) -> rusqlite::Result<Vec<(u64, String)>> {
+    let (mut conditions, mut values) = (vec!["1"], Vec::new());
+    match account {
+        None => {}
+        Some(None) => conditions.push("account_id IS NULL"),
+        Some(Some(account)) => {
+            conditions.push("account_id = ?");
+            values.push(account.to_string());
+        }
+    }
+    if let Some(rule_id) = &filter.rule_id {
+        conditions.push("rule_id = ?");
+        values.push(rule_id.clone());
+    }
+    if let Some(level) = filter.level {
+        conditions.push("level = ?");
+        values.push(level.as_str().to_owned());
     }
     values.push(limit.to_string());
     let query = format!(
-        "SELECT body FROM alerts WHERE {} ORDER BY sequence DESC LIMIT CAST(? AS INTEGER)",
+        "SELECT sequence, body FROM alerts WHERE {} ORDER BY sequence DESC LIMIT CAST(? AS INTEGER)",
         conditions.join(" AND ")
     );
     let mut statement = connection.prepare_cached(&query)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut list = b"[".to_vec();
-    while let Some(row) = rows.next()? {
-        if list.len() > 1 {
-            list.push(b',');
-        }
-        list.extend_from_slice(row.get_ref(0)?.as_bytes()?);
-    }
-    list.push(b']');
-    Ok(list)
+    let rows = statement.query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
 }

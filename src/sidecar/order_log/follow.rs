@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::event::{Entry, read, read_alert};
 use super::schema::is_broken;
 use super::status::Standing;
 use super::writer::{Applied, Source, WriteError, Writer, remove};
+use super::{READS_MAX, Shared};
 use crate::bus::connection::{Bus, BusError};
 use crate::bus::feed::{Extent, Feed, Followed, Start};
+use crate::bus::journal::Reader;
 use crate::bus::subjects::{STREAM_ALERTS, STREAM_REPORTS};
 
 /// The most entries of one transaction.
@@ -26,6 +27,8 @@ const BATCH_MAX: usize = 2_048;
 const WAITING_MAX: usize = 4_096;
 /// The pause before something that went wrong is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long it waits for readers to end before it empties a long write-ahead file; the next look tries it again.
+const READERS_WAIT: Duration = Duration::from_millis(250);
 /// How often an idle log looks whether its file still stands where it was.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -45,8 +48,8 @@ enum Interruption {
     Moved,
     /// A reader has found the file broken.
     Broken,
-    /// A stream cannot be followed.
-    Lost(Source, BusError),
+    /// The journal does not answer.
+    Cut(BusError),
     /// The file cannot be written.
     Write(WriteError),
     /// The journal is not the one that the log is of.
@@ -64,6 +67,15 @@ impl From<WriteError> for Interruption {
 struct Whole {
     journal: bool,
     alerts: bool,
+}
+
+impl Whole {
+    fn set(&mut self, source: Source, is_whole: bool) {
+        match source {
+            Source::Journal => self.journal = is_whole,
+            Source::Alerts => self.alerts = is_whole,
+        }
+    }
 }
 
 /// The one who follows.
@@ -98,11 +110,10 @@ impl Follower {
                 shared.stand(Standing::Behind("the file is broken, and is made anew".to_owned()));
                 self.give_up();
             }
-            Err(Interruption::Refused(why)) => shared.stand(Standing::Refused(why)),
-            Err(Interruption::Lost(source, error)) => {
-                let why = format!("the stream of the {} cannot be followed: {error}", source.name());
-                shared.stand(Standing::Cut(why));
+            Err(Interruption::Cut(error)) => {
+                shared.stand(Standing::Cut(format!("the journal cannot be followed: {error}")));
             }
+            Err(Interruption::Refused(why)) => shared.stand(Standing::Refused(why)),
             Err(Interruption::Write(error)) => {
                 let is_broken = matches!(&error, WriteError::Sqlite(error) if is_broken(error));
                 shared.stand(Standing::Behind(error.to_string()));
@@ -116,10 +127,11 @@ impl Follower {
 
     /// Gives the file up, so that it is made anew.
     fn give_up(&mut self) {
-        self.writer = None;
         if let Err(error) = remove(&self.shared.path) {
             tracing::error!(%error, "the order log's broken file cannot be removed");
         }
+        // Only now does it let go of the lock.
+        self.writer = None;
     }
 
     async fn follow(&mut self) -> Result<(), Interruption> {
@@ -135,13 +147,18 @@ impl Follower {
         // Whatever ends this ends the feeds, too.
         let mut feeds = JoinSet::new();
         for source in [Source::Journal, Source::Alerts] {
-            let start = Start::From(self.applied(source).map_or(1, |applied| applied.sequence + 1));
-            feeds.spawn(bring(source, self.bus.clone(), start, sender.clone()));
+            let next = self.applied(source).map_or(1, |applied| applied.sequence + 1);
+            feeds.spawn(bring(source, self.bus.clone(), next, sender.clone()));
         }
         drop(sender);
         let mut whole = Whole::default();
         let mut items = Vec::with_capacity(BATCH_MAX);
+        let mut looked_at = Instant::now();
         loop {
+            if looked_at.elapsed() >= LOOK {
+                looked_at = Instant::now();
+                self.look().await?;
+            }
             if self.shared.is_broken.swap(false, Ordering::AcqRel) {
                 return Err(Interruption::Broken);
             }
@@ -149,7 +166,7 @@ impl Follower {
                 // The feeds have ended, which they do not by themselves.
                 Ok(0) => return Ok(()),
                 Ok(_) => self.take(std::mem::take(&mut items), &mut whole).await?,
-                Err(_) => self.use_quiet_moment().await?,
+                Err(_) => self.write(Writer::checkpoint).await?,
             }
         }
     }
@@ -166,12 +183,15 @@ impl Follower {
             match item {
                 Item::Entry(..) => {}
                 Item::Begun(source, extent) => self.begin(source, extent).await?,
-                Item::Lost(source, error) => return Err(Interruption::Lost(source, error)),
+                // It is tried again; the other stream goes on.
+                Item::Lost(source, error) => {
+                    whole.set(source, false);
+                    let why = format!("the stream of the {} cannot be followed: {error}", source.name());
+                    self.shared.stand(Standing::Cut(why));
+                }
                 Item::CaughtUp(source) => {
-                    match source {
-                        Source::Journal => whole.journal = true,
-                        Source::Alerts => whole.alerts = true,
-                    }
+                    whole.set(source, true);
+                    self.shared.holds(source);
                     if whole.journal && whole.alerts {
                         self.shared.stand(Standing::Current);
                     }
@@ -192,29 +212,51 @@ impl Follower {
     /// Holds a stream against what is applied of it.
     async fn begin(&mut self, source: Source, extent: Extent) -> Result<(), Interruption> {
         let known = self.applied(source);
-        let goes_on =
-            known.is_some_and(|known| known.created == extent.created && known.sequence <= extent.last_sequence);
+        let goes_on = match known {
+            Some(known) => goes_on(&self.bus, source, known, extent).await?,
+            None => false,
+        };
         if source == Source::Journal {
             if let Some(known) = known.filter(|_| !goes_on) {
                 return Err(Interruption::Refused(refusal(known, extent, &self.shared.path)));
             }
             self.shared.begins(extent.last_sequence);
         }
+        if source == Source::Alerts {
+            self.write(move |writer| writer.drop_alerts_before(extent.first_sequence))
+                .await?;
+        }
         if goes_on {
             return Ok(());
+        }
+        if source == Source::Journal && extent.first_sequence > 1 {
+            tracing::warn!(
+                first = extent.first_sequence,
+                "the journal has lost its beginning: the order log begins later"
+            );
         }
         let at = Applied {
             created: extent.created,
             sequence: extent.next_sequence.saturating_sub(1),
+            taken_at: extent.created,
         };
         self.write(move |writer| writer.begin(source, at)).await
     }
 
-    async fn use_quiet_moment(&mut self) -> Result<(), Interruption> {
-        if !self.writer.as_ref().is_some_and(Writer::is_in_place) {
+    /// Looks whether the file still stands where it was, and how large it has become.
+    async fn look(&mut self) -> Result<(), Interruption> {
+        let Some(writer) = self.writer.as_ref().filter(|writer| writer.is_in_place()) else {
             return Err(Interruption::Moved);
+        };
+        if !writer.has_long_wal() {
+            return Ok(());
         }
-        self.write(Writer::checkpoint).await
+        let every_place = u32::try_from(READS_MAX).unwrap_or(u32::MAX);
+        let nobody_reads = Arc::clone(&self.shared.places).acquire_many_owned(every_place);
+        let Ok(Ok(_held)) = timeout(READERS_WAIT, nobody_reads).await else {
+            return Ok(());
+        };
+        self.write(Writer::empty_wal).await
     }
 
     fn applied(&self, source: Source) -> Option<Applied> {
@@ -240,8 +282,36 @@ impl Follower {
     }
 }
 
+/// Whether a stream is the one that was followed, and has what comes next.
+async fn goes_on(bus: &Bus, source: Source, known: Applied, extent: Extent) -> Result<bool, Interruption> {
+    let is_in_it = known.created == extent.created
+        && known.sequence <= extent.last_sequence
+        && known.sequence + 1 >= extent.first_sequence;
+    if source == Source::Alerts || !is_in_it || known.sequence < extent.first_sequence {
+        return Ok(is_in_it);
+    }
+    // One that was restored from an older copy, and has grown since, has another entry at this place.
+    let stored = Reader::new(bus.clone()).get(known.sequence).await;
+    match stored {
+        Ok(Some(stored)) => Ok(stored.time == known.taken_at),
+        // Nothing is there to be compared.
+        Ok(None) => Ok(true),
+        Err(error) => Err(Interruption::Cut(error)),
+    }
+}
+
 fn refusal(known: Applied, extent: Extent, path: &Path) -> String {
-    let what = if known.created == extent.created {
+    let what = if known.created == extent.created && known.sequence + 1 < extent.first_sequence {
+        format!(
+            "its first entry is {}, and the log has come to entry {}: it has lost entries",
+            extent.first_sequence, known.sequence
+        )
+    } else if known.created == extent.created && known.sequence <= extent.last_sequence {
+        format!(
+            "it has another entry {} than the one that the log has applied",
+            known.sequence
+        )
+    } else if known.created == extent.created {
         format!(
             "its last entry is {}, and the log has come to entry {}: it has lost entries",
             extent.last_sequence, known.sequence
@@ -258,30 +328,38 @@ fn refusal(known: Applied, extent: Extent, path: &Path) -> String {
     )
 }
 
-/// Brings what a stream has, and takes, to the writer; ends when nobody listens.
-async fn bring(source: Source, bus: Bus, start: Start, items: mpsc::Sender<Item>) {
+/// Brings what a stream has, and takes, to the writer, from a sequence on; ends when nobody listens. A stream that cannot
+/// be followed is looked at again and again.
+async fn bring(source: Source, bus: Bus, mut next: u64, items: mpsc::Sender<Item>) {
     let stream = match source {
         Source::Journal => STREAM_REPORTS,
         Source::Alerts => STREAM_ALERTS,
     };
-    let mut feed = Feed::new(bus, stream, start);
     loop {
-        let item = match feed.next().await {
-            Ok(Followed::Begun(extent)) => Item::Begun(source, extent),
-            Ok(Followed::CaughtUp) => Item::CaughtUp(source),
-            Err(error) => Item::Lost(source, error),
-            Ok(Followed::Entry(stored)) => {
-                let entry = match source {
-                    Source::Journal => read(&stored),
-                    Source::Alerts => read_alert(&stored),
-                };
-                Item::Entry(source, entry)
+        let mut feed = Feed::new(bus.clone(), stream, Start::From(next));
+        loop {
+            let item = match feed.next().await {
+                Ok(Followed::Begun(extent)) => Item::Begun(source, extent),
+                Ok(Followed::CaughtUp) => Item::CaughtUp(source),
+                Err(error) => Item::Lost(source, error),
+                Ok(Followed::Entry(stored)) => {
+                    next = stored.sequence + 1;
+                    let entry = match source {
+                        Source::Journal => read(&stored),
+                        Source::Alerts => read_alert(&stored),
+                    };
+                    Item::Entry(source, entry)
+                }
+            };
+            let is_lost = matches!(item, Item::Lost(..));
+            if items.send(item).await.is_err() {
+                return;
             }
-        };
-        let is_last = matches!(item, Item::Lost(..));
-        if items.send(item).await.is_err() || is_last {
-            return;
+            if is_lost {
+                break;
+            }
         }
+        sleep(PAUSE).await;
     }
 }
 
@@ -314,7 +392,6 @@ impl Shared {
                 _ => {}
             }
             match standing {
-                Standing::Current => status.is_whole = true,
                 Standing::Refused(_) => status.is_whole = false,
                 _ => {}
             }
@@ -323,10 +400,19 @@ impl Shared {
         });
     }
 
-    /// Takes note that the file is opened, or made anew.
+    /// Takes note that everything a stream held has been applied.
+    fn holds(&self, source: Source) {
+        self.status.send_modify(|status| match source {
+            Source::Journal => status.is_whole = true,
+            Source::Alerts => status.has_alerts = true,
+        });
+    }
+
+    /// Takes note that the file is opened, or made anew: what was read of the one before is of no use.
     fn opens(&self) {
+        self.supersede();
         self.status.send_modify(|status| {
-            status.is_whole = false;
+            (status.is_whole, status.has_alerts) = (false, false);
             if matches!(status.standing, Standing::Current | Standing::CatchingUp) {
                 status.standing = Standing::Opening;
             }
@@ -345,7 +431,9 @@ impl Shared {
 
     fn come_to(&self, writer: &Writer) {
         let sequence = writer.applied(Source::Journal).map_or(0, |applied| applied.sequence);
+        let skipped = writer.skipped();
         self.status.send_modify(|status| {
+            status.skipped = skipped;
             status.journal_sequence = sequence;
             status.journal_last_sequence = status.journal_last_sequence.max(sequence);
         });

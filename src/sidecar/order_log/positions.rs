@@ -18,6 +18,9 @@ use crate::wire::report::ReportedFill;
 /// How many positions are remembered between two transactions.
 const REMEMBERED_MAX: usize = 10_000;
 
+/// The most positions that are told at a time.
+pub(super) const MAX_POSITIONS_TOLD: usize = 10_000;
+
 const COLUMNS: &str = "mode, account_id, venue, symbol, broker, quantity, cost, realized, fees, lot_size, base_rate, \
                        base_asset, is_whole";
 
@@ -81,6 +84,14 @@ impl Positions {
             book.trade(quantity, price)
         };
         self.book(connection, report, booked)
+    }
+
+    /// Takes note that a position lacks something.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub(super) fn doubt(&mut self, connection: &Connection, report: &Report) -> rusqlite::Result<()> {
+        self.book(connection, report, |_| Err(CostError::NotExact))
     }
 
     /// Books the fees of a report's fills, as the shared sums count them.
@@ -231,7 +242,9 @@ impl PositionRow {
 /// What the file says.
 pub(super) fn list(connection: &Connection, account: Option<&AccountId>) -> rusqlite::Result<Vec<PositionRow>> {
     let list = format!(
-        "SELECT {COLUMNS} FROM positions WHERE ?1 IS NULL OR account_id = ?1 ORDER BY mode, account_id, venue, symbol"
+        "SELECT {COLUMNS} FROM positions WHERE ?1 IS NULL OR account_id = ?1 ORDER BY mode, account_id, venue, symbol \
+         LIMIT {}",
+        MAX_POSITIONS_TOLD + 1
     );
     let mut statement = connection.prepare_cached(&list)?;
     let rows = statement.query_map([account.map(AccountId::as_str)], row_of)?;

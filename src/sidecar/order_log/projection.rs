@@ -21,14 +21,19 @@ use crate::wire::report::ReportedFill;
 
 /// An execution's id is its event's sequence times this, plus its index there.
 pub(super) const EXECUTIONS_PER_EVENT: u64 = 4_096;
-/// The shortest time after its end that an order's id may be used again, whatever the settings say: a second order that
-/// comes sooner is void.
-const SHORTEST_RETENTION: Duration = Duration::from_secs(3_600);
+/// The shortest time after its end that an order's id may be used again, whatever the settings say, less what workers'
+/// clocks may differ: a second order that comes sooner is void.
+const SHORTEST_RETENTION: Duration = Duration::from_secs(3_000);
 
 /// The most bytes of an order's notes; what would be more is passed over.
-pub const MAX_NOTES_BYTES: usize = 65_536;
+pub const MAX_NOTES_BYTES: usize = 8_192;
 /// The most tags of an order, those added with notes included; what would be more is passed over.
-pub const MAX_ORDER_TAGS: usize = 256;
+pub const MAX_ORDER_TAGS: usize = 64;
+
+/// How many entries that were left out are remembered one by one.
+const MAX_SKIPPED: u64 = 10_000;
+/// The program's version.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const FIND: &str = "SELECT ordinal, version, status, released, claim, fills_total, filled_quantity FROM orders \
     WHERE external_order_id = ?1";
@@ -38,7 +43,7 @@ const INSERT_ORDER: &str = "INSERT INTO orders (ordinal, id, external_order_id, 
     venue, symbol, side, order_type, time_in_force, limit_price, quantity, filled_quantity, status, released, claim, \
     submitted_at, expires_at, reported_at, created_at, tags, mode, reason, version, fills_total) VALUES (?1, ?2, ?3, \
     ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
-const UPDATE_ORDER: &str = "UPDATE orders SET filled_quantity = ?2, status = ?3, released = 0, expires_at = ?4, \
+const UPDATE_ORDER: &str = "UPDATE orders SET filled_quantity = ?2, status = ?3, released = 0, expires_at = coalesce(?4, expires_at), \
     reported_at = ?5, reason = ?6, version = ?7, fills_total = ?8 WHERE ordinal = ?1";
 const INSERT_EXECUTION: &str = "INSERT INTO executions (ordinal, id, order_ordinal, external_execution_id, quantity, \
     price, fees, fee_currency, executed_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -53,6 +58,8 @@ pub(super) struct Projection<'a> {
     pub(super) orders: u32,
     pub(super) executions: u32,
     pub(super) changes: Vec<Change>,
+    /// Whether an entry was left out.
+    pub(super) has_skipped: bool,
 }
 
 /// An order as the log has it.
@@ -86,15 +93,22 @@ impl Projection<'_> {
             Event::Note(event) => self.note(event),
             Event::State { version, mode } => self.state(*version, *mode),
             Event::Alert(..) | Event::Other => Ok(()),
-            Event::Unreadable(why) => {
-                tracing::error!(
-                    sequence = entry.sequence,
-                    why,
-                    "an entry of the journal cannot be read: the order log goes on without it"
-                );
-                Ok(())
-            }
+            Event::Unreadable(why) => self.skip(entry.sequence, why),
         }
+    }
+
+    /// Takes note of an entry that is left out. Another version of the program may read it: it makes the log anew.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub(super) fn skip(&mut self, sequence: u64, why: &str) -> rusqlite::Result<()> {
+        tracing::error!(sequence, why, "an entry of the journal is left out of the order log");
+        let note = "INSERT OR IGNORE INTO skipped (sequence, version, why) SELECT ?1, ?2, ?3 \
+                    WHERE (SELECT count(*) FROM skipped) < ?4";
+        let mut statement = self.connection.prepare_cached(note)?;
+        statement.execute(params![sequence, VERSION, why, MAX_SKIPPED])?;
+        self.has_skipped = true;
+        Ok(())
     }
 
     fn report(&mut self, entry: &Entry, report: &Report) -> rusqlite::Result<()> {
@@ -283,6 +297,10 @@ impl Projection<'_> {
         if new > fills.len() || !adds_up(report, known, &fills) {
             // Not the successor of what is known: an effect between them was void, or it tells more than a report holds.
             fills = self.unknown_fills(report, known)?;
+            if !adds_up(report, known, &fills) {
+                // What is missing was never told one by one: the quantity is not to be relied on.
+                self.positions.doubt(self.connection, report)?;
+            }
         }
         for (index, fill) in (0_u64..).zip(fills) {
             let ordinal = self.executions;

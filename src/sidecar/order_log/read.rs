@@ -5,6 +5,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 
+use super::Page;
 use super::filter::Filter;
 use super::index::Index;
 use crate::domain::decimal::Decimal;
@@ -14,6 +15,8 @@ use crate::wire::order_record::{ExecutionRecord, OrderRecord};
 
 /// The most executions that an order of a page shows.
 pub(super) const MAX_EXECUTIONS_SHOWN: usize = 100;
+/// The most bytes of notes and tags that a page has.
+const MAX_PAGE_BYTES: usize = 16 * 1_024 * 1_024;
 
 const ORDER: &str = "SELECT id, external_order_id, correlation_id, account_id, broker, venue, symbol, side, order_type, \
     quantity, filled_quantity, limit_price, status, time_in_force, submitted_at, expires_at, notes, tags, created_at, \
@@ -71,6 +74,48 @@ pub(super) fn choose_executions(
     Ok(windowed(&filter.executions(index, connection)?, window))
 }
 
+/// Returns a page of what was chosen; `None` where it would be too large.
+///
+/// # Errors
+/// What the file says.
+pub(super) fn page<T: Texts>(
+    (total, ordinals): (u64, Vec<u32>),
+    mut one: impl FnMut(u32) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<Page<T>>> {
+    let (mut items, mut bytes) = (Vec::with_capacity(ordinals.len()), 0);
+    for ordinal in ordinals {
+        let item = one(ordinal)?;
+        bytes += item.texts();
+        if bytes > MAX_PAGE_BYTES {
+            return Ok(None);
+        }
+        items.push(item);
+    }
+    Ok(Some(Page { items, total }))
+}
+
+/// What can make a page large: texts of the clients' own.
+pub(super) trait Texts {
+    /// Returns about how many bytes it has of notes and tags.
+    fn texts(&self) -> usize;
+}
+
+fn texts(notes: Option<&String>, tags: &[String]) -> usize {
+    notes.map_or(0, String::len) + tags.iter().map(String::len).sum::<usize>()
+}
+
+impl Texts for OrderRecord {
+    fn texts(&self) -> usize {
+        (1 + self.executions.len()) * texts(self.notes.as_ref(), &self.tags)
+    }
+}
+
+impl Texts for ExecutionRecord {
+    fn texts(&self) -> usize {
+        texts(self.notes.as_ref(), &self.tags)
+    }
+}
+
 /// Returns an order with its first executions.
 ///
 /// # Errors
@@ -117,7 +162,10 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<OrderRecord> {
         created_at: moment(row.get(18)?),
         updated_at: noted_at.map_or(reported_at, |noted_at| noted_at.max(reported_at)),
         mode: row.get::<_, Word<Mode>>(21)?.0,
-        reason: row.get::<_, Option<Json<_>>>(22)?.map(|json| json.0),
+        // A code that only newer versions know is none to this one.
+        reason: row
+            .get::<_, Option<String>>(22)?
+            .and_then(|text| serde_json::from_str(&text).ok()),
         executions: Vec::new(),
         executions_total: row.get(23)?,
     })

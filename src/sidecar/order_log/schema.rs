@@ -11,6 +11,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 const STATEMENTS_MAX: usize = 64;
 /// Memory for pages of the writing connection, in KiB.
 const WRITER_CACHE_KIB: i64 = 64 * 1_024;
+/// How large the write-ahead file stays once its pages are in the main one.
+const WAL_KEPT_BYTES: i64 = 16 * 1_024 * 1_024;
 /// Memory for pages of a reading connection, in KiB.
 const READER_CACHE_KIB: i64 = 8 * 1_024;
 
@@ -21,7 +23,8 @@ const READER_CACHE_KIB: i64 = 8 * 1_024;
 ///
 /// | table | holds |
 /// |---|---|
-/// | `progress` | per stream: when it was created (µs), and the last sequence that is applied |
+/// | `progress` | per stream: when it was created (µs), the last sequence that is applied, and when the stream took that |
+/// | `skipped` | entries of the journal that were missing, or that this version of the program could not read |
 /// | `orders` | every order, by its place among the orders, from 0; `id` is the sequence of its first event; times in µs since 1970, numbers as exact texts, `tags` and `reason` as JSON; `released` is 1 while it is known only by a submission that was taken back, `claim` that of its last submission |
 /// | `executions` | every fill, by its place among the fills, from 0; `id` is the sequence of its event × 4096 + its index there |
 /// | `labels`, `label_orders` | each tag in lower case, how many orders have it, and which |
@@ -31,7 +34,10 @@ const READER_CACHE_KIB: i64 = 8 * 1_024;
 /// | `state` | what operators have set last |
 /// | `alerts` | the stream of alerts, body by body |
 const STEPS: &[&str] = &["
-CREATE TABLE progress (stream TEXT PRIMARY KEY, created INTEGER NOT NULL, sequence INTEGER NOT NULL) STRICT;
+CREATE TABLE progress (
+    stream TEXT PRIMARY KEY, created INTEGER NOT NULL, sequence INTEGER NOT NULL, taken_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE skipped (sequence INTEGER PRIMARY KEY, version TEXT NOT NULL, why TEXT NOT NULL) STRICT;
 CREATE TABLE orders (
     ordinal INTEGER PRIMARY KEY, id INTEGER NOT NULL, external_order_id TEXT NOT NULL, correlation_id TEXT NOT NULL,
     account_id TEXT NOT NULL, broker TEXT NOT NULL, venue TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
@@ -66,6 +72,10 @@ CREATE TABLE alerts (
 CREATE INDEX alerts_by_account ON alerts (account_id);
 CREATE INDEX alerts_by_rule ON alerts (rule_id);
 CREATE INDEX alerts_by_level ON alerts (level);
+CREATE INDEX alerts_by_account_and_rule ON alerts (account_id, rule_id);
+CREATE INDEX alerts_by_account_and_level ON alerts (account_id, level);
+CREATE INDEX alerts_by_rule_and_level ON alerts (rule_id, level);
+CREATE INDEX alerts_by_all ON alerts (account_id, rule_id, level);
 "];
 
 /// Opens the file for the one who writes, made or brought up to date where it has to be.
@@ -81,6 +91,7 @@ pub(super) fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // Pages go back to the file between two commits, by us.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     migrate(&mut connection)?;
@@ -116,8 +127,20 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Whether an error tells that the file cannot be used any more, and a new one has to be made.
+/// Whether an error that the writer meets tells that the file cannot be used any more, and a new one has to be made.
 pub(super) fn is_broken(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::QueryReturnedNoRows => true,
+        _ => is_corrupt(error),
+    }
+}
+
+/// Whether an error tells that the file itself is broken. That a value cannot be read is none: it could not be read in a
+/// file that is made anew either.
+pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SchemaChanged, TypeMismatch};
     match error {
         rusqlite::Error::SqliteFailure(failure, text) => {
@@ -129,10 +152,6 @@ pub(super) fn is_broken(error: &rusqlite::Error) -> bool {
                     DatabaseCorrupt | NotADatabase | SchemaChanged | TypeMismatch
                 )
         }
-        rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::InvalidColumnType(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::QueryReturnedNoRows => true,
         _ => false,
     }
 }

@@ -7,8 +7,12 @@ use std::fmt;
 pub struct Status {
     /// What it is at.
     pub standing: Standing,
-    /// Whether it has held everything the streams held, since this process has opened it.
+    /// Whether it has held everything the journal held, since this process has opened it.
     pub is_whole: bool,
+    /// Whether it has held every alert that the stream of alerts held.
+    pub has_alerts: bool,
+    /// How many entries of the journal are left out: they were missing, or this version cannot read them.
+    pub skipped: u64,
     /// The last sequence of the journal that is applied.
     pub journal_sequence: u64,
     /// The last sequence that the journal is known to have.

@@ -10,11 +10,13 @@ use super::event::Entry;
 use super::index::{Change, Index};
 use super::labels::Labels;
 use super::positions::Positions;
-use super::projection::Projection;
+use super::projection::{Projection, VERSION};
 use super::schema::{is_broken, open_to_write};
 use super::{Shared, alerts, load};
 use crate::domain::time::Timestamp;
 
+/// From which size on the write-ahead file is emptied while readers wait.
+const LONG_WAL_BYTES: u64 = 64 * 1_024 * 1_024;
 /// After how many entries pages are brought from the write-ahead file to the main one.
 const CHECKPOINT_ENTRIES: usize = 4_096;
 
@@ -43,6 +45,8 @@ pub(super) struct Applied {
     pub(super) created: Timestamp,
     /// The sequence of the last entry that is applied; 0 before the first.
     pub(super) sequence: u64,
+    /// When the stream took that entry: another one at its place is of another stream.
+    pub(super) taken_at: Timestamp,
 }
 
 /// Why the log cannot be written.
@@ -77,6 +81,7 @@ pub(super) struct Writer {
     inode: u64,
     path: PathBuf,
     since_checkpoint: usize,
+    skipped: u64,
     _lock: File,
 }
 
@@ -95,12 +100,21 @@ impl Writer {
             }
             opened => opened?,
         };
+        if is_another_versions(&connection)? {
+            tracing::warn!("another version of the program has left entries out of the order log: it is made anew");
+            drop(connection);
+            remove(path)?;
+            drop(lock);
+            return Self::open(path, shared);
+        }
         let applied = |source| progress(&connection, source);
         let (journal, alerts) = (applied(Source::Journal)?, applied(Source::Alerts)?);
         let metadata = std::fs::metadata(path).map_err(|error| WriteError::file(path, error))?;
         shared.replace(index);
+        let skipped = count_skipped(&connection)?;
         Ok(Self {
             connection,
+            skipped,
             labels: Labels::default(),
             positions: Positions::default(),
             journal,
@@ -172,6 +186,7 @@ impl Writer {
             orders,
             executions,
             changes: Vec::new(),
+            has_skipped: false,
         };
         let (mut journal, mut alerts) = (self.journal, self.alerts);
         for (source, entry) in entries {
@@ -183,13 +198,17 @@ impl Writer {
             let Some(applied) = applied.filter(|applied| applied.sequence < entry.sequence) else {
                 continue;
             };
-            applied.sequence = entry.sequence;
+            if *source == Source::Journal && entry.sequence > applied.sequence + 1 {
+                let why = format!("the journal has nothing from {} on until here", applied.sequence + 1);
+                projection.skip(entry.sequence - 1, &why)?;
+            }
+            (applied.sequence, applied.taken_at) = (entry.sequence, entry.taken_at);
             match source {
                 Source::Journal => projection.apply(entry)?,
                 Source::Alerts => alerts::apply(&transaction, entry)?,
             }
         }
-        let changes: Vec<Change> = projection.changes;
+        let (changes, has_skipped): (Vec<Change>, bool) = (projection.changes, projection.has_skipped);
         self.labels.write(&transaction)?;
         self.positions.write(&transaction)?;
         for (source, applied) in [(Source::Journal, journal), (Source::Alerts, alerts)] {
@@ -200,6 +219,40 @@ impl Writer {
         // Whoever reads sees index and file at the same moment.
         shared.change(changes, || transaction.commit())?;
         (self.journal, self.alerts) = (journal, alerts);
+        if has_skipped {
+            self.skipped = count_skipped(&self.connection)?;
+        }
+        Ok(())
+    }
+
+    /// Removes alerts that their stream has dropped.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub(super) fn drop_alerts_before(&mut self, first_sequence: u64) -> Result<(), WriteError> {
+        Ok(alerts::drop_before(&self.connection, first_sequence)?)
+    }
+
+    /// Returns how many entries of the journal were left out.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Whether the write-ahead file has grown beyond what is good: readers have kept it from beginning again.
+    pub(super) fn has_long_wal(&self) -> bool {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push("-wal");
+        std::fs::metadata(PathBuf::from(name)).is_ok_and(|metadata| metadata.len() > LONG_WAL_BYTES)
+    }
+
+    /// Brings all pages to the main file and empties the write-ahead file; nobody may be reading.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub(super) fn empty_wal(&mut self) -> Result<(), WriteError> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.since_checkpoint = 0;
         Ok(())
     }
 
@@ -274,21 +327,32 @@ pub(super) fn remove(path: &Path) -> Result<(), WriteError> {
     Ok(())
 }
 
+fn count_skipped(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.query_row("SELECT count(*) FROM skipped", [], |row| row.get(0))
+}
+
+/// Whether entries were left out that this version may be able to read.
+fn is_another_versions(connection: &Connection) -> rusqlite::Result<bool> {
+    let others = "SELECT 1 FROM skipped WHERE version <> ?1 LIMIT 1";
+    connection.prepare(others)?.exists([VERSION])
+}
+
 fn progress(connection: &Connection, source: Source) -> rusqlite::Result<Option<Applied>> {
-    let find = "SELECT created, sequence FROM progress WHERE stream = ?1";
+    let find = "SELECT created, sequence, taken_at FROM progress WHERE stream = ?1";
     let applied = connection.query_row(find, [source.name()], |row| {
         Ok(Applied {
             created: Timestamp::from_microseconds(row.get(0)?),
             sequence: row.get(1)?,
+            taken_at: Timestamp::from_microseconds(row.get(2)?),
         })
     });
     applied.optional()
 }
 
 fn write_progress(connection: &Connection, source: Source, at: Applied) -> rusqlite::Result<()> {
-    let write = "INSERT INTO progress (stream, created, sequence) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT (stream) DO UPDATE SET created = excluded.created, sequence = excluded.sequence";
+    let write = "INSERT OR REPLACE INTO progress (stream, created, sequence, taken_at) VALUES (?1, ?2, ?3, ?4)";
     let mut statement = connection.prepare_cached(write)?;
-    statement.execute(params![source.name(), at.created.microseconds(), at.sequence])?;
+    let (created, taken_at) = (at.created.microseconds(), at.taken_at.microseconds());
+    statement.execute(params![source.name(), created, at.sequence, taken_at])?;
     Ok(())
 }
