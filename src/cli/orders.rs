@@ -9,7 +9,7 @@ use super::page::{self, PageArgs};
 use super::query;
 use super::table::{Align, Table, moment};
 use super::watching::Answer;
-use crate::wire::order_record::{OrderPage, OrderRecord};
+use crate::wire::order_record::OrderPage;
 
 /// Arguments of `orders`.
 #[derive(Debug, Args)]
@@ -41,8 +41,9 @@ impl Answer for OrderPage {
             ("quantity", Align::Right),
             ("filled", Align::Right),
             ("price", Align::Right),
-            ("client order id", Align::Left),
             ("status", Align::Left),
+            ("client order id", Align::Left),
+            ("reason", Align::Left),
         ]);
         for order in &self.items {
             table.row([
@@ -55,19 +56,16 @@ impl Answer for OrderPage {
                 order.quantity.to_string(),
                 order.filled_quantity.to_string(),
                 order.limit_price.map_or_else(String::new, |price| price.to_string()),
+                order.status.to_string(),
                 order.correlation_id.clone(),
-                status(order),
+                order
+                    .reason
+                    .as_ref()
+                    .map_or("", |reason| reason.code.as_str())
+                    .to_owned(),
             ]);
         }
         page::text("orders", &table, self.items.len(), &self.metadata)
-    }
-}
-
-/// Returns the state, and in a word why it is that.
-fn status(order: &OrderRecord) -> String {
-    match &order.reason {
-        Some(reason) => format!("{} ({})", order.status, reason.code.as_str()),
-        None => order.status.to_string(),
     }
 }
 
@@ -95,9 +93,9 @@ mod tests {
     fn an_order_is_a_row_that_says_why() {
         let page: OrderPage = serde_json::from_str(PAGE).unwrap();
         let expected = [
-            "submitted                 id  account  symbol   side  type    quantity  filled    price  client order id  status",
-            "2026-03-02T09:00:01.500Z  12  default  BTCUSDT  buy   limit          5       0  30000.5  a-2              rejected (order_size_exceeded)",
-            "2026-03-02T09:00:00.000Z   7  fund-7   AAPL     sell  market       0.1     0.1           a-1              filled",
+            "submitted                 id  account  symbol   side  type    quantity  filled    price  status    client order id  reason",
+            "2026-03-02T09:00:01.500Z  12  default  BTCUSDT  buy   limit          5       0  30000.5  rejected  a-2              order_size_exceeded",
+            "2026-03-02T09:00:00.000Z   7  fund-7   AAPL     sell  market       0.1     0.1           filled    a-1",
             "",
             "1–2 of 4 711",
         ];
