@@ -12,26 +12,35 @@ mod cancel_all;
 mod catching_up;
 mod client;
 mod dev;
+mod executions;
 mod failure;
 mod get;
 mod http;
 mod key;
+mod list;
 mod locks;
 mod log;
 mod options;
 mod order;
 mod order_log;
+mod orders;
 mod output;
+mod page;
 mod parts;
+mod positions;
+mod query;
 mod report;
 mod run;
+mod screen;
 mod sidecar;
 mod signals;
 mod state;
 mod submit;
 mod table;
+mod term;
 mod topology;
 mod watch;
+mod watching;
 mod worker;
 
 use std::process::ExitCode;
@@ -83,6 +92,12 @@ enum Command {
     Adjust(Box<adjust::AdjustArgs>),
     /// Lists the brokers and what each of them can do.
     Brokers(brokers::BrokersArgs),
+    /// Lists the orders of the order log, the newest first, over REST.
+    Orders(Box<orders::OrdersArgs>),
+    /// Lists the executions of the order log, the newest first, over REST.
+    Executions(Box<executions::ExecutionsArgs>),
+    /// Lists what the accounts hold and what it is worth, over REST.
+    Positions(positions::PositionsArgs),
     /// Lists the newest alerts and locks of the risk rules, over REST.
     Alerts(alerts::AlertsArgs),
     /// Makes the sidecar's order log anew from the journal.
@@ -130,6 +145,9 @@ async fn dispatch(cli: Cli) -> Outcome {
         Command::Locks(args) => locks::run(&args, &options).await,
         Command::Adjust(args) => adjust::run(&args, &options).await,
         Command::Brokers(args) => brokers::run(&args, &options).await,
+        Command::Orders(args) => orders::run(&args, &options).await,
+        Command::Executions(args) => executions::run(&args, &options).await,
+        Command::Positions(args) => positions::run(&args, &options).await,
         Command::Alerts(args) => alerts::run(&args, &options).await,
         Command::OrderLog(args) => order_log::run(&args, &options).await,
         Command::Key(args) => key::run(&args),
@@ -207,6 +225,29 @@ mod tests {
                 "state --trading-state stopped --actor ann --reason test",
                 Some(ErrorKind::ValueValidation),
             ),
+            ("state --watch", None),
+            ("state --watch 5 --json", None),
+            ("state --watch 0", Some(ErrorKind::ValueValidation)),
+            ("state --watch 3601", Some(ErrorKind::ValueValidation)),
+            (
+                "state --watch --halt --actor ann --reason test",
+                Some(ErrorKind::ArgumentConflict),
+            ),
+            (
+                "orders --limit 5 --offset 10 --account fund-7 --symbol btc/usdt --start 2026-03-02T00:00:00Z \
+                 --end 2026-03-03T00:00:00+01:00 --tag a --strategy b --broker ibkr --status filled \
+                 --client-order-id my-1 --watch 3600 --json --http-addr 127.0.0.1:1",
+                None,
+            ),
+            ("orders --status done", Some(ErrorKind::InvalidValue)),
+            ("orders --start yesterday", Some(ErrorKind::ValueValidation)),
+            ("orders --account a.b", Some(ErrorKind::ValueValidation)),
+            ("orders --order-id 7", Some(ErrorKind::UnknownArgument)),
+            ("executions --order-id 7 --status filled --watch", None),
+            ("executions --order-id BN-1", Some(ErrorKind::ValueValidation)),
+            ("positions --account fund-7 --watch --timeout-ms 500", None),
+            ("positions --symbol AAPL", Some(ErrorKind::UnknownArgument)),
+            ("alerts --level lock --watch 1", None),
             ("locks --json", None),
             ("locks list", None),
             ("locks lift paper.all.operator --actor ann --reason test", None),

@@ -1,16 +1,14 @@
 //! `alerts`: what the risk rules have said, the newest first.
 
-use std::time::Duration;
-
 use clap::Args;
 
-use super::client::ClientArgs;
-use super::failure::{Failure, Outcome, because};
-use super::options::{Kind, Options};
+use super::failure::Outcome;
+use super::list::ListArgs;
+use super::options::Options;
+use super::query;
 use super::table::{Align, Table};
-use super::{http, output};
+use super::watching::Answer;
 use crate::domain::id::AccountId;
-use crate::wire::problem;
 use crate::wire::signal::RiskSignal;
 
 /// Arguments of `alerts`.
@@ -29,33 +27,21 @@ pub(crate) struct AlertsArgs {
     #[arg(long, default_value_t = 100)]
     limit: u16,
     #[command(flatten)]
-    rest: http::RestArgs,
-    #[command(flatten)]
-    client: ClientArgs,
+    list: ListArgs,
 }
 
 impl AlertsArgs {
     fn path(&self) -> String {
-        let account = self.account.as_ref().map(AccountId::as_str);
-        let filters = [
-            ("account_id", account),
-            ("level", self.level.as_deref()),
-            ("rule_id", self.rule.as_deref()),
-        ];
-        let filters = filters
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!("&{name}={}", encoded(value?))));
-        format!("/risk/alerts?limit={}{}", self.limit, filters.collect::<String>())
+        query::path(
+            "/risk/alerts",
+            [
+                ("limit", Some(self.limit.to_string())),
+                ("account_id", query::text(self.account.as_ref())),
+                ("level", self.level.clone()),
+                ("rule_id", self.rule.clone()),
+            ],
+        )
     }
-}
-
-/// Returns a text as the value of a query's parameter.
-fn encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
 }
 
 /// Lists alerts.
@@ -63,22 +49,16 @@ fn encoded(text: &str) -> String {
 /// # Errors
 /// When the request is refused, or there is no answer.
 pub(crate) async fn run(args: &AlertsArgs, options: &Options) -> Outcome {
-    let settings = options.start(Kind::Client)?;
-    let rest = args.rest.rest(settings.http.addr)?;
-    let limit = Duration::from_millis(args.client.timeout_ms);
-    let body = match http::get(&rest, &args.path(), limit).await {
-        Err(Failure::Refused(fault)) if args.client.json => {
-            output::line(problem::encode(&fault))?;
-            return Err(Failure::Told);
+    args.list.show::<Vec<RiskSignal>>(options, &args.path()).await
+}
+
+impl Answer for Vec<RiskSignal> {
+    fn text(&self) -> String {
+        if self.is_empty() {
+            return "no alerts".to_owned();
         }
-        answer => answer?,
-    };
-    if args.client.json {
-        return Ok(output::line(body)?);
+        table(self).to_string()
     }
-    let signals: Vec<RiskSignal> =
-        serde_json::from_slice(&body).map_err(|error| because("the answer is none that this version reads", error))?;
-    Ok(output::line(table(&signals).to_string())?)
 }
 
 /// Returns a text, or a dash where there is none.
@@ -108,14 +88,4 @@ fn table(signals: &[RiskSignal]) -> Table {
         ]);
     }
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_cannot_add_a_parameter() {
-        assert_eq!(encoded("max_notional&limit=1 é"), "max_notional%26limit%3D1%20%C3%A9");
-    }
 }

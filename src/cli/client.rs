@@ -14,7 +14,6 @@ use crate::bus::connection::{BusError, Patience, connect};
 use crate::config::Settings;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
-use crate::wire::problem;
 
 /// The longest wait, in milliseconds: no deadline lies further ahead than a day.
 const TIMEOUT_MAX_MS: u64 = 86_400_000;
@@ -75,9 +74,17 @@ impl Client {
     /// # Errors
     /// The refusal, or that nobody has answered.
     pub(crate) async fn ask(&self, subject: &str, body: Vec<u8>) -> Result<Reply, Failure> {
+        self.call(subject, body).await.map_err(|failure| self.told(failure))
+    }
+
+    /// Asks, and leaves it to the caller to tell a refusal.
+    ///
+    /// # Errors
+    /// The refusal, or that nobody has answered.
+    pub(crate) async fn call(&self, subject: &str, body: Vec<u8>) -> Result<Reply, Failure> {
         let asked = self.caller.request(subject, Bytes::from(body), self.deadline()).await;
         asked.map_err(|error| match error {
-            CallError::Fault(fault) => self.refused(fault),
+            CallError::Fault(fault) => fault.into(),
             CallError::Timeout => because(error, "ask again, or look at the workers").into(),
         })
     }
@@ -99,13 +106,11 @@ impl Client {
 
     /// Tells machines of a problem now, or leaves it to be told to people at the end.
     pub(crate) fn refused(&self, fault: Fault) -> Failure {
-        if !self.json {
-            return fault.into();
-        }
-        match output::line(problem::encode(&fault)) {
-            Ok(()) => Failure::Told,
-            Err(error) => error.into(),
-        }
+        self.told(fault.into())
+    }
+
+    fn told(&self, failure: Failure) -> Failure {
+        if self.json { failure.told_as_json() } else { failure }
     }
 
     /// Shows an answer: as it came, or as people read it.

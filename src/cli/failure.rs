@@ -7,6 +7,7 @@ use super::output;
 use crate::bus::connection::BusError;
 use crate::config::SettingsError;
 use crate::fault::Fault;
+use crate::wire::problem;
 
 /// What a command returns.
 pub(crate) type Outcome = Result<(), Failure>;
@@ -39,23 +40,35 @@ impl Failure {
 
     /// Tells a person on the standard error stream and returns the exit code.
     pub(crate) fn tell(self) -> ExitCode {
-        let code = match self {
-            Self::Refused(fault) => {
-                eprintln!("{}", output::problem(&fault));
-                FAILED
-            }
-            Self::Usage(text) => {
-                eprintln!("order-router: {text}");
-                WRONG_USAGE
-            }
-            Self::Failed(error) => {
-                eprintln!("order-router: {error:#}");
-                FAILED
-            }
-            Self::Told => FAILED,
+        if let Some(text) = self.text() {
+            eprintln!("{text}");
+        }
+        ExitCode::from(match self {
+            Self::Refused(_) | Self::Failed(_) | Self::Told => FAILED,
+            Self::Usage(_) => WRONG_USAGE,
             Self::Interrupted => INTERRUPTED,
-        };
-        ExitCode::from(code)
+        })
+    }
+
+    /// Returns what a person is told; `None` where nothing is left to say.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Self::Refused(fault) => Some(output::problem(fault)),
+            Self::Usage(text) => Some(format!("order-router: {text}")),
+            Self::Failed(error) => Some(format!("order-router: {error:#}")),
+            Self::Told | Self::Interrupted => None,
+        }
+    }
+
+    /// Tells machines of a refusal now, and leaves everything else to be told to people at the end.
+    pub(crate) fn told_as_json(self) -> Self {
+        match self {
+            Self::Refused(fault) => match output::line(problem::encode(&fault)) {
+                Ok(()) => Self::Told,
+                Err(error) => error.into(),
+            },
+            other => other,
+        }
     }
 }
 

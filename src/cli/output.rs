@@ -1,8 +1,11 @@
 //! What goes to the standard output stream, and problems as people read them.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 
 use anyhow::Context;
+use tokio::io::Interest;
+use tokio::net::unix::pipe::Sender;
 
 use super::table::{Align, Table, plain};
 use crate::domain::metadata::Figure;
@@ -13,15 +16,49 @@ use crate::fault::Fault;
 /// # Errors
 /// When nobody reads the output any more.
 pub(crate) fn line(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    raw([text.as_ref(), b"\n"])
+}
+
+/// Writes parts of a text as they are.
+///
+/// # Errors
+/// When nobody reads the output any more.
+pub(crate) fn raw<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_ref())
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.flush())
-        .context("writing the output")
+    let written = parts.into_iter().try_for_each(|part| out.write_all(part));
+    written.and_then(|()| out.flush()).context("writing the output")
+}
+
+/// Tells a person something beside the output; nothing depends on its being read.
+pub(crate) fn aside(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Writes one line, or several, and returns whether anybody reads on: `order-router orders | head` has seen enough.
+///
+/// # Errors
+/// When the output cannot be written for another reason.
+pub(crate) fn is_read(text: impl AsRef<[u8]>) -> anyhow::Result<bool> {
+    match line(text) {
+        Err(error) if is_closed(&error) => Ok(false),
+        written => written.map(|()| true),
+    }
+}
+
+/// Waits until nobody reads the output any more: for ever where that is a file, or the system does not tell.
+pub(crate) async fn unread() {
+    let watched = std::io::stdout().as_fd().try_clone_to_owned();
+    // Nothing is written here, so that the output need not be told never to wait, which all who write to it would share.
+    if let Ok(out) = watched.and_then(Sender::from_owned_fd_unchecked)
+        && out.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Whether writing failed because nobody reads any more.
-pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
+fn is_closed(error: &anyhow::Error) -> bool {
     let io_error = error.downcast_ref::<std::io::Error>();
     io_error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

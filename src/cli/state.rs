@@ -5,7 +5,9 @@ use clap::{ArgGroup, Args};
 use super::client::{Client, ClientArgs};
 use super::failure::Outcome;
 use super::options::Options;
+use super::output;
 use super::table::{Align, Table};
+use super::watching::{self, Answer, WatchingArgs};
 use crate::bus::subjects;
 use crate::domain::decimal::Decimal;
 use crate::domain::terms::TradingState;
@@ -15,7 +17,8 @@ use crate::wire::state::{RouterState, StateChangeRequest};
 /// Arguments of `state`.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("change").multiple(true).requires_all(["actor", "reason"])
-    .args(["mode", "trading_state", "halt", "resume", "daily_notional_limit", "daily_loss_limit"])))]
+    .args(["mode", "trading_state", "halt", "resume", "daily_notional_limit", "daily_loss_limit"])
+    .conflicts_with("watch")))]
 pub(crate) struct StateArgs {
     /// Stops everything but cancels on all workers at once, and cancels every open order of every broker and account.
     #[arg(long, conflicts_with_all = ["resume", "trading_state"])]
@@ -41,6 +44,8 @@ pub(crate) struct StateArgs {
     /// Why; kept on the journal.
     #[arg(long, requires = "change")]
     reason: Option<String>,
+    #[command(flatten)]
+    watching: WatchingArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -74,16 +79,33 @@ impl StateArgs {
 /// # Errors
 /// When the change is refused, or there is no answer.
 pub(crate) async fn run(args: &StateArgs, options: &Options) -> Outcome {
-    let client = Client::connect(options, &args.client, "order-router state").await?;
-    let (subject, body) = match args.change() {
-        None => (subjects::STATE_GET, b"{}".to_vec()),
-        Some(change) => {
-            let body = serde_json::to_vec(&change).map_err(anyhow::Error::from)?;
-            (subjects::STATE_SET, body)
-        }
+    const NAME: &str = "order-router state";
+    if let Some(change) = args.change() {
+        let client = Client::connect(options, &args.client, NAME).await?;
+        let body = serde_json::to_vec(&change).map_err(anyhow::Error::from)?;
+        let (reply, state) = client.ask_for::<RouterState>(subjects::STATE_SET, body).await?;
+        output::is_read(if client.json {
+            reply.body
+        } else {
+            state.text().into_bytes()
+        })?;
+        return Ok(());
+    }
+    let mut connected = None;
+    let look = async || {
+        let client = match &mut connected {
+            Some(client) => client,
+            away => away.insert(Client::connect(options, &args.client, NAME).await?),
+        };
+        Ok(client.call(subjects::STATE_GET, b"{}".to_vec()).await?.body)
     };
-    let (reply, state) = client.ask_for::<RouterState>(subject, body).await?;
-    Ok(client.show(&reply.body, || text(&state))?)
+    watching::show::<RouterState>(&args.watching, args.client.json, look).await
+}
+
+impl Answer for RouterState {
+    fn text(&self) -> String {
+        text(self)
+    }
 }
 
 fn text(state: &RouterState) -> String {

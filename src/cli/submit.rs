@@ -10,11 +10,11 @@ mod summary;
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::client::{Client, ClientArgs};
 use super::failure::Outcome;
 use super::options::Options;
+use super::term::term;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag, VenueId};
 use crate::domain::terms::{Mode, OrderType, Side, TimeInForce};
@@ -110,19 +110,4 @@ pub(crate) async fn run(args: SubmitArgs, options: &Options) -> Outcome {
         Some(file) => many::run(&client, file, args.concurrency, args.durable).await,
         None => one::run(&client, &args).await,
     }
-}
-
-/// Returns a parser for one of the field's terms.
-fn term<T: Copy + Send + Sync + 'static>(
-    all: &'static [T],
-    word: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T> {
-    let words = all.iter().map(|&value| word(value));
-    PossibleValuesParser::new(words).try_map(move |text| {
-        let found = all
-            .iter()
-            .copied()
-            .find(|&value| word(value).eq_ignore_ascii_case(&text));
-        found.ok_or("is none of the possible values")
-    })
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::domain::time::Timestamp;
+
 /// On which side a column's cells line up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -61,6 +63,32 @@ impl fmt::Display for Table {
     }
 }
 
+/// Returns a time to the millisecond, which is as much of it as a table has room for.
+pub(crate) fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    let cut = text.trim_end_matches('Z').split_once('.');
+    let cut = cut.and_then(|(seconds, fraction)| Some(format!("{seconds}.{}Z", fraction.get(..3)?)));
+    cut.unwrap_or(text)
+}
+
+/// Returns what there is to tell, or a dash.
+pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Returns a count with its digits in groups of three.
+pub(crate) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Returns a text that a terminal shows as it is: somebody else's text may hold escape sequences.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
@@ -89,5 +117,18 @@ mod tests {
         let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
         table.row(["status".to_owned(), "filled".to_owned()]);
         assert_eq!(table.to_string(), "status  filled");
+    }
+
+    #[test]
+    fn counts_and_times_are_short() {
+        for (count, text) in [(0, "0"), (999, "999"), (4_711, "4 711"), (1_234_567, "1 234 567")] {
+            assert_eq!(grouped(count), text);
+        }
+        let at = Timestamp::parse("2026-03-01T10:00:00.123987+01:00").unwrap();
+        assert_eq!(moment(at), "2026-03-01T09:00:00.123Z");
+        assert_eq!(
+            moment(Timestamp::LAST),
+            Timestamp::LAST.to_string().replace("999999Z", "999Z")
+        );
     }
 }

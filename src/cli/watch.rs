@@ -61,10 +61,8 @@ pub(crate) async fn run(args: &WatchArgs, options: &Options) -> Outcome {
                 None => return Err(because("watching ended", "the connection was closed").into()),
             },
         };
-        match output::line(line) {
-            // `order-router watch | head` has seen enough.
-            Err(error) if output::is_closed(&error) => return Ok(()),
-            written => written?,
+        if !output::is_read(line)? {
+            return Ok(());
         }
     }
 }

@@ -29,6 +29,7 @@ mod process_kill;
 mod published_examples;
 mod rest_alerts;
 mod rest_codes;
+mod rest_commands;
 mod rest_cors;
 mod rest_docs;
 mod rest_event_loads;

@@ -271,6 +271,11 @@ impl RouterProcess {
         self.stderr.text()
     }
 
+    /// Whether its output is closed and read to its end.
+    pub fn is_read(&self) -> bool {
+        self.stdout.finished() && self.stderr.finished()
+    }
+
     /// The process itself: [`Process::pause`], [`Process::signal`], [`Process::wait`].
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

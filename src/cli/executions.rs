@@ -1,0 +1,91 @@
+//! `executions`: the executions of the order log, the newest first.
+
+use clap::Args;
+
+use super::failure::Outcome;
+use super::list::ListArgs;
+use super::options::Options;
+use super::page::{self, PageArgs};
+use super::query;
+use super::table::{Align, Table, moment};
+use super::watching::Answer;
+use crate::wire::order_record::ExecutionPage;
+
+/// Arguments of `executions`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecutionsArgs {
+    /// Only of the order with this number, which is its id in `order-router orders`.
+    #[arg(long, value_name = "NUMBER")]
+    order_id: Option<u64>,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+/// Lists executions.
+///
+/// # Errors
+/// When the request is refused, or there is no answer.
+pub(crate) async fn run(args: &ExecutionsArgs, options: &Options) -> Outcome {
+    let mut parameters = args.page.parameters();
+    parameters.push(("order_id", query::text(args.order_id)));
+    let path = query::path("/executions", parameters);
+    args.list.show::<ExecutionPage>(options, &path).await
+}
+
+impl Answer for ExecutionPage {
+    fn text(&self) -> String {
+        let mut table = Table::new(&[
+            ("executed", Align::Left),
+            ("id", Align::Right),
+            ("order", Align::Right),
+            ("account", Align::Left),
+            ("symbol", Align::Left),
+            ("side", Align::Left),
+            ("quantity", Align::Right),
+            ("price", Align::Right),
+            ("fee", Align::Right),
+            ("client order id", Align::Left),
+        ]);
+        for execution in &self.items {
+            table.row([
+                moment(execution.executed_at),
+                execution.id.to_string(),
+                execution.order_id.to_string(),
+                execution.account_id.clone(),
+                execution.symbol.clone(),
+                execution.side.to_string(),
+                execution.quantity.to_string(),
+                execution.price.to_string(),
+                format!("{} {}", execution.fees, execution.fee_currency),
+                execution.correlation_id.clone(),
+            ]);
+        }
+        page::text("executions", &table, self.items.len(), &self.metadata)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = r#"{"items":[
+        {"id":28672,"order_id":7,"external_execution_id":"t-1","correlation_id":"a-1","account_id":"fund-7",
+        "symbol":"AAPL","side":"sell","quantity":0.1,"price":180,"fees":0.018,"fee_currency":"USD","liquidity":null,
+        "executed_at":"2026-03-02T09:00:00.000000Z","created_at":"2026-03-02T09:00:00.000000Z","notes":null,"tags":[]}],
+        "metadata":{"limit":100,"offset":0,"total":1,"account_id":null,"symbol":null,"start":null,"end":null,
+        "tag":null,"strategy":null,"broker":null,"status":null,"client_order_id":null,"order_id":7}}"#;
+
+    #[test]
+    fn an_execution_is_a_row_with_the_number_of_its_order() {
+        let page: ExecutionPage = serde_json::from_str(PAGE).unwrap();
+        let expected = [
+            "executed                     id  order  account  symbol  side  quantity  price        fee  client order id",
+            "2026-03-02T09:00:00.000Z  28672      7  fund-7   AAPL    sell       0.1    180  0.018 USD  a-1",
+            "",
+            "1 of 1",
+        ];
+        assert_eq!(page.text(), expected.join("\n"));
+    }
+}

@@ -1,0 +1,156 @@
+//! `positions`: what the accounts hold, and what it is worth.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::failure::Outcome;
+use super::list::ListArgs;
+use super::options::Options;
+use super::query;
+use super::table::{Align, Table, moment, or_dash};
+use super::watching::Answer;
+use crate::domain::id::AccountId;
+use crate::wire::positions::{Portfolio, PositionsAnswer};
+
+/// Arguments of `positions`.
+#[derive(Debug, Args)]
+pub(crate) struct PositionsArgs {
+    /// Only this account's.
+    #[arg(long, value_parser = AccountId::new)]
+    account: Option<AccountId>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+/// Lists positions.
+///
+/// # Errors
+/// When the request is refused, or there is no answer.
+pub(crate) async fn run(args: &PositionsArgs, options: &Options) -> Outcome {
+    let path = query::path("/positions", [("account_id", query::text(args.account.as_ref()))]);
+    args.list.show::<PositionsAnswer>(options, &path).await
+}
+
+impl Answer for PositionsAnswer {
+    fn text(&self) -> String {
+        let as_of = moment(self.as_of);
+        let mut holdings = self.items.iter().flat_map(|portfolio| &portfolio.holdings);
+        let Some(first) = holdings.next() else {
+            return format!("no positions at {as_of}");
+        };
+        let mut table = Table::new(&[
+            ("account", Align::Left),
+            ("venue", Align::Left),
+            ("symbol", Align::Left),
+            ("quantity", Align::Right),
+            ("average price", Align::Right),
+            ("price", Align::Right),
+            ("value", Align::Right),
+            ("realized", Align::Right),
+            ("unrealized", Align::Right),
+        ]);
+        for portfolio in &self.items {
+            rows(portfolio, &mut table);
+        }
+        let count = holdings.count() + 1;
+        let positions = if count == 1 { "position" } else { "positions" };
+        let mode = first.mode;
+        format!("{table}\n\n{count} {positions} in {mode} at {as_of}; values and profits in the base currency")
+    }
+
+    fn content(body: &[u8]) -> &[u8] {
+        #[derive(Deserialize)]
+        struct Items<'a> {
+            #[serde(borrow)]
+            items: &'a RawValue,
+        }
+        // The moment of the valuation is another one at each look.
+        serde_json::from_slice::<Items>(body).map_or(body, |answer| answer.items.get().as_bytes())
+    }
+}
+
+fn rows(portfolio: &Portfolio, table: &mut Table) {
+    for holding in &portfolio.holdings {
+        table.row([
+            holding.account_id.clone(),
+            holding.venue.clone(),
+            holding.symbol.clone(),
+            holding.quantity.to_string(),
+            or_dash(holding.average_price),
+            or_dash(holding.current_price),
+            or_dash(holding.market_value),
+            or_dash(holding.realized_pnl),
+            or_dash(holding.unrealized_pnl),
+        ]);
+    }
+    if portfolio.holdings.len() > 1 {
+        let value = or_dash(portfolio.total_value);
+        let empty = String::new;
+        table.row([
+            portfolio.id.clone(),
+            empty(),
+            "total".to_owned(),
+            empty(),
+            empty(),
+            empty(),
+            value,
+        ]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLDING: &str = r#"{"id":"h","portfolio_id":"default","portfolio":"default","account_id":"default",
+        "broker":"binance","venue":"binance.spot","symbol":"BTCUSDT","mode":"paper","quote_currency":"USDT",
+        "quantity":0.01,"average_price":29999.5,"current_price":30000,"market_value":300,"realized_pnl":0,
+        "unrealized_pnl":0.005}"#;
+
+    fn answer(holdings: &[String], total: &str) -> String {
+        format!(
+            r#"{{"items":[{{"id":"default","name":"default","owner":"default","total_value":{total},"holdings":[{}]}}],
+                "as_of":"2026-03-02T09:00:00.000000Z"}}"#,
+            holdings.join(",")
+        )
+    }
+
+    fn text(answer: &str) -> String {
+        serde_json::from_str::<PositionsAnswer>(answer).unwrap().text()
+    }
+
+    #[test]
+    fn a_position_is_a_row_and_several_of_an_account_have_a_total() {
+        let end = "in paper at 2026-03-02T09:00:00.000Z; values and profits in the base currency";
+        let head = "account  venue         symbol   quantity  average price  price  value  realized  unrealized\n\
+             default  binance.spot  BTCUSDT      0.01        29999.5  30000    300         0       0.005";
+        assert_eq!(
+            text(&answer(&[HOLDING.to_owned()], "300")),
+            format!("{head}\n\n1 position {end}")
+        );
+        let unpriced = HOLDING
+            .replace("BTCUSDT", "ETHUSDT")
+            .replace(r#""market_value":300"#, r#""market_value":null"#)
+            .replace(r#""current_price":30000"#, r#""current_price":null"#)
+            .replace(r#""unrealized_pnl":0.005"#, r#""unrealized_pnl":null"#);
+        let more = "default  binance.spot  ETHUSDT      0.01        29999.5      -      -         0           -\n\
+                    default                total                                       -";
+        assert_eq!(
+            text(&answer(&[HOLDING.to_owned(), unpriced], "null")),
+            format!("{head}\n{more}\n\n2 positions {end}")
+        );
+        assert_eq!(text(&answer(&[], "0")), "no positions at 2026-03-02T09:00:00.000Z");
+    }
+
+    #[test]
+    fn the_moment_alone_is_no_change() {
+        let at_nine = answer(&[HOLDING.to_owned()], "300");
+        let later = at_nine.replace("09:00", "10:00");
+        let fallen = later.replace("30000", "29000");
+        let content = |answer: &str| PositionsAnswer::content(answer.as_bytes()).to_owned();
+        assert_eq!(content(&at_nine), content(&later));
+        assert_ne!(content(&at_nine), content(&fallen));
+        assert_eq!(content("{}"), b"{}");
+    }
+}

@@ -1,0 +1,62 @@
+//! The whole terminal for one text that is drawn again and again, as watch(1) does.
+
+use super::output;
+use super::table::plain;
+
+/// A page of its own, and no line that is too long goes on in the next row.
+const OPEN: &str = "\x1b[?1049h\x1b[?7l";
+const CLOSE: &str = "\x1b[?7h\x1b[?1049l";
+
+/// The terminal, until it is dropped: then it shows again what it showed before.
+#[derive(Debug)]
+pub(crate) struct Screen(());
+
+impl Screen {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub(crate) fn open() -> anyhow::Result<Self> {
+        output::raw([OPEN.as_bytes()])?;
+        Ok(Self(()))
+    }
+
+    /// Draws a text over what was there; what the terminal has no room for is left out, but for the last line.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub(crate) fn draw(&mut self, text: &str) -> anyhow::Result<()> {
+        output::raw([frame(text).as_bytes()])
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing any more.
+        let _ = output::raw([CLOSE.as_bytes()]);
+    }
+}
+
+/// Returns a text as a terminal draws it. Each line names its row: one beyond the last row is drawn into that, so that
+/// nothing scrolls, the beginning stays, and the last line is seen on a terminal of any height.
+fn frame(text: &str) -> String {
+    let rows = text.lines().enumerate();
+    let mut frame: String = rows
+        .map(|(row, line)| format!("\x1b[{};1H{}\x1b[K", row + 1, plain(line)))
+        .collect();
+    frame.push_str("\x1b[J");
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_goes_to_its_row_and_no_text_moves_the_cursor() {
+        assert_eq!(
+            frame("a\n\nb\u{1b}[2J\n"),
+            "\x1b[1;1Ha\x1b[K\x1b[2;1H\x1b[K\x1b[3;1Hb?[2J\x1b[K\x1b[J"
+        );
+    }
+}
