@@ -96,7 +96,10 @@ fn a_position_is_found_by_all_parts_of_its_id() {
     };
     assert_eq!(find(&positions, &id(Mode::Live, "a", "BTCUSDT")), Some(&live));
     // One of another mode is found: an order that was to close it may be asked for.
-    assert_eq!(find(&positions, &id(Mode::Paper, "a", "BTCUSDT")), positions.rows.first());
+    assert_eq!(
+        find(&positions, &id(Mode::Paper, "a", "BTCUSDT")),
+        positions.rows.first()
+    );
     for other in [
         id(Mode::DryRun, "a", "BTCUSDT"),
         id(Mode::Live, "b", "BTCUSDT"),

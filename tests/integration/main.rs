@@ -24,6 +24,7 @@ mod model_store;
 mod model_words;
 mod order_log_failures;
 mod order_log_million;
+mod order_log_projection;
 mod outliving_venue;
 mod process_kill;
 mod published_examples;

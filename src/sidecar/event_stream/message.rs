@@ -215,7 +215,10 @@ mod tests {
         let day = || subjects::event(subjects::DAY_EVENT, None);
         assert!(told(day(), body, None).unwrap().contains(body));
         let own = told(day(), body, Some(&["a"])).unwrap();
-        assert!(own.contains(&body.replace(r#","b":0.25"#, "").replace("1.5,", "null,")), "{own}");
+        assert!(
+            own.contains(&body.replace(r#","b":0.25"#, "").replace("1.5,", "null,")),
+            "{own}"
+        );
         assert_eq!(told(day(), "{}", Some(&["a"])), None);
     }
 }

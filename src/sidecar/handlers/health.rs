@@ -144,7 +144,7 @@ async fn ask_worker(context: &Context, limit: Duration) -> Result<(), CallError>
 fn judge(bus: Result<(), String>, worker: Result<(), CallError>, log: &Status) -> (Checks, Option<Fault>) {
     let order_log = Check {
         status: log.standing.as_str(),
-        detail: (log.standing != Standing::Current).then(|| log.to_string()),
+        detail: (log.standing != Standing::Current || log.skipped > 0).then(|| log.to_string()),
     };
     let ok = || Check {
         status: "ok",

@@ -391,9 +391,8 @@ impl Shared {
                 ),
                 _ => {}
             }
-            match standing {
-                Standing::Refused(_) => status.is_whole = false,
-                _ => {}
+            if matches!(standing, Standing::Refused(_)) {
+                status.is_whole = false;
             }
             status.standing = standing;
             true

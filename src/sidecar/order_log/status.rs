@@ -61,20 +61,28 @@ impl fmt::Display for Status {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (at, last) = (self.journal_sequence, self.journal_last_sequence);
         match &self.standing {
-            Standing::Opening => write!(formatter, "the order log is being opened; ask again"),
+            Standing::Opening => write!(formatter, "the order log is being opened; ask again")?,
             Standing::CatchingUp => write!(
                 formatter,
                 "the order log is being made from the journal: it has come to entry {at} of {last}; ask again"
-            ),
+            )?,
             Standing::Current => write!(
                 formatter,
                 "the order log has come to entry {at} of the journal; ask again"
-            ),
+            )?,
             Standing::Behind(why) | Standing::Cut(why) => write!(
                 formatter,
                 "the order log is behind, at entry {at} of the journal, and goes on by itself: {why}"
+            )?,
+            Standing::Refused(why) => write!(formatter, "the order log does not follow the journal: {why}")?,
+        }
+        match self.skipped {
+            0 => Ok(()),
+            1 => formatter.write_str("; 1 entry of the journal is left out, see the sidecar's log"),
+            more => write!(
+                formatter,
+                "; {more} entries of the journal are left out, see the sidecar's log"
             ),
-            Standing::Refused(why) => write!(formatter, "the order log does not follow the journal: {why}"),
         }
     }
 }

@@ -1,0 +1,199 @@
+//! What the order log makes of a journal that workers do not write every day: orders that are void or taken back, entries
+//! that are missing or that it cannot read.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use async_nats::jetstream;
+use order_router::bus::subjects;
+use order_router::domain::id::AccountId;
+use order_router::wire::submission::{RELEASED, SUBMITTING};
+use serde_json::{Value, json};
+
+use crate::rest_router::{Router, order, texts};
+use crate::rig::SOON;
+use crate::support::poll;
+
+/// A router, and the journal as somebody else may write it.
+struct Journal {
+    router: Router,
+    stream: jetstream::Context,
+    /// A report as a worker has journaled it.
+    report: Value,
+}
+
+impl Journal {
+    async fn start() -> Self {
+        let router = Router::start().await;
+        assert_eq!(router.submit(&order("own", &json!({}))).await.status, 201);
+        let stream = jetstream::new(async_nats::connect(router.rig.nats.url()).await.unwrap());
+        let client = router.rig.caller().await;
+        let report = serde_json::to_value(&client.reports().await[0]).unwrap();
+        Self { router, stream, report }
+    }
+
+    /// Returns the report with fields put over it.
+    fn with(&self, over: &Value) -> Value {
+        let mut report = self.report.clone();
+        for (name, value) in over.as_object().unwrap() {
+            report[name] = value.clone();
+        }
+        report
+    }
+
+    async fn append(&self, subject: String, body: &Value) {
+        let published = self.stream.publish(subject, body.to_string().into()).await.unwrap();
+        published.await.unwrap();
+    }
+
+    async fn report(&self, over: &Value) {
+        let account = AccountId::default_account();
+        let broker = order_router::domain::id::BrokerId::new("binance").unwrap();
+        self.append(subjects::reports(&broker, &account), &self.with(over))
+            .await;
+    }
+
+    async fn submission(&self, kind: &str, claim: &str, over: &Value) {
+        let subject = subjects::event(kind, Some(&AccountId::default_account()));
+        self.append(subject, &json!({"claim": claim, "order": self.with(over)}))
+            .await;
+    }
+
+    /// Brings the log to the journal's end: an order of its own is seen by the read that follows it.
+    async fn settle(&self) {
+        let id = uuid::Uuid::now_v7().to_string();
+        let told = self.router.submit(&order(&id, &json!({"quantity": "0.8"}))).await;
+        assert_eq!(told.status, 400, "{told:?}");
+        let (items, _) = self.router.list("/orders/log?limit=1").await;
+        assert_eq!(texts(&items, "correlation_id"), [id]);
+    }
+
+    async fn states(&self, client_order_id: &str) -> Vec<String> {
+        let path = format!("/orders/log?client_order_id={client_order_id}");
+        texts(&self.router.list(&path).await.0, "status")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_orders_for_one_id_the_first_counts_and_versions_only_rise() {
+    let journal = Journal::start().await;
+    let first = json!({"order_id": "BN-first", "client_order_id": "twice", "status": "accepted", "fills": [],
+        "fills_total": 0, "filled_quantity": 0});
+    journal.report(&first).await;
+    journal
+        .report(&json!({"order_id": "BN-later", "client_order_id": "twice"}))
+        .await;
+    // Another effect of a version that stands there, and an older one.
+    journal
+        .report(&json!({"order_id": "BN-first", "client_order_id": "twice", "status": "cancelled"}))
+        .await;
+    journal.settle().await;
+    assert_eq!(journal.states("twice").await, ["accepted"]);
+    let end = json!({"order_id": "BN-first", "client_order_id": "twice", "version": 2, "fills": [], "fills_total": 0,
+        "filled_quantity": 0, "status": "cancelled"});
+    journal.report(&end).await;
+    journal.report(&first).await;
+    journal.settle().await;
+    assert_eq!(journal.states("twice").await, ["cancelled"]);
+    assert_eq!(journal.router.list("/executions?client_order_id=twice").await.1, 0);
+    // A dry run has ids of its own, and an id is free again long after its order's end.
+    journal
+        .report(&json!({"order_id": "BN-dry", "client_order_id": "twice", "mode": "dry_run"}))
+        .await;
+    let late =
+        json!({"order_id": "BN-again", "client_order_id": "twice", "submitted_at": "2036-03-02T09:00:00.000000Z"});
+    journal.report(&late).await;
+    journal.settle().await;
+    assert_eq!(journal.states("twice").await, ["filled", "filled", "cancelled"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_known_by_its_submission_alone_is_unknown_and_one_taken_back_is_none() {
+    let journal = Journal::start().await;
+    let (_, before) = journal.router.list("/orders/log").await;
+    let sent = json!({"order_id": "BN-sent", "client_order_id": "sent", "version": 0, "fills": [], "fills_total": 0,
+        "filled_quantity": 0, "status": "unknown"});
+    journal.submission(SUBMITTING, "one", &sent).await;
+    journal.settle().await;
+    assert_eq!(journal.states("sent").await, ["unknown"]);
+    // A release of another claim takes nothing back.
+    journal.submission(RELEASED, "other", &sent).await;
+    journal.settle().await;
+    assert_eq!(journal.states("sent").await, ["unknown"]);
+    journal.submission(RELEASED, "one", &sent).await;
+    journal.settle().await;
+    assert!(journal.states("sent").await.is_empty());
+    let (_, now) = journal.router.list("/orders/log").await;
+    assert_eq!(now, before + 3, "the orders that brought the log to its end");
+    journal.submission(SUBMITTING, "two", &sent).await;
+    journal
+        .report(&json!({"order_id": "BN-sent", "client_order_id": "sent"}))
+        .await;
+    journal.settle().await;
+    assert_eq!(journal.states("sent").await, ["filled"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_or_is_missing_is_named_and_the_rest_is_told() {
+    let journal = Journal::start().await;
+    journal
+        .report(&json!({"order_id": "BN-odd", "client_order_id": "odd", "status": "suspended"}))
+        .await;
+    let reason = json!({"code": "of_a_newer_version", "message": "m"});
+    journal
+        .report(&json!({"order_id": "BN-new", "client_order_id": "new", "reason": reason}))
+        .await;
+    // More fills than the report tells one by one: the position is not to be relied on.
+    journal
+        .report(&json!({"order_id": "BN-many", "client_order_id": "many", "fills_total": 150, "filled_quantity": 1.5}))
+        .await;
+    let stream = journal.stream.get_stream(subjects::STREAM_REPORTS).await.unwrap();
+    let last = stream.cached_info().state.last_sequence;
+    journal.settle().await;
+    assert!(journal.states("odd").await.is_empty());
+    assert_eq!(journal.states("new").await, ["filled"]);
+    assert_eq!(
+        journal.router.list("/orders/log?client_order_id=new").await.0[0]["reason"],
+        Value::Null
+    );
+    let health = journal.router.get("/health").await.json();
+    let detail = health["checks"]["order_log"]["detail"].as_str().unwrap();
+    assert!(detail.contains("1 entry of the journal"), "{health}");
+    let positions = journal.router.get("/positions").await.json();
+    assert_eq!(
+        positions["items"][0]["holdings"][0]["realized_pnl"],
+        Value::Null,
+        "{positions}"
+    );
+    // An entry that somebody has removed is one of them, in a log that is made anew; the others are as they were.
+    stream.delete_message(last).await.unwrap();
+    std::fs::remove_file(journal.router.rig.settings.data_dir.0.join("order-log/orders.sqlite")).unwrap();
+    poll::until(SOON, "both are named", async || {
+        let health = journal.router.get("/health").await.json();
+        let check = &health["checks"]["order_log"];
+        check["status"] == "ok" && check["detail"].as_str().is_some_and(|text| text.contains("2 entries"))
+    })
+    .await;
+    assert!(journal.states("many").await.is_empty());
+    assert_eq!(journal.states("new").await, ["filled"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_stream_of_alerts_orders_are_told_all_the_same() {
+    let journal = Journal::start().await;
+    journal.stream.delete_stream(subjects::STREAM_ALERTS).await.unwrap();
+    poll::until(SOON, "the alerts are known to be away", async || {
+        journal.router.get("/health").await.json()["checks"]["order_log"]["status"] == "behind"
+    })
+    .await;
+    for n in 0..3 {
+        assert_eq!(
+            journal.router.submit(&order(&format!("o{n}"), &json!({}))).await.status,
+            201
+        );
+        assert_eq!(journal.states(&format!("o{n}")).await, ["filled"]);
+    }
+}
