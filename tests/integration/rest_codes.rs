@@ -61,3 +61,18 @@ async fn every_code_of_a_worker_becomes_its_status() {
         assert!(STATUS_OF_CODES.contains(&row), "{row:?} has no row");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_that_nobody_answers_is_unknown_and_any_other_change_is_asked_again() {
+    let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 600).await;
+    let told = rest
+        .send("PUT", "/state", r#"{"trading_state":"halted","reason":"wait"}"#, &[])
+        .await;
+    assert_eq!(told.status, 202, "{told:?}");
+    assert_eq!(told.json()["status"], "unknown");
+    assert_eq!(told.json()["reason"]["code"], "outcome_unknown");
+    let told = rest
+        .send("PUT", "/state", r#"{"trading_state":"active","reason":"wait"}"#, &[])
+        .await;
+    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
+}

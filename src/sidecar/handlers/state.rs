@@ -6,9 +6,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::bus::client::Reply;
+use crate::bus::client::{CallError, Reply};
 use crate::bus::subjects;
+use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::terms::{OrderStatus, TradingState};
 use crate::fault::{Code, Fault};
 use crate::sidecar::body::JsonBody;
 use crate::sidecar::bridge::{self, Terms};
@@ -44,10 +48,13 @@ pub(in crate::sidecar) async fn change(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Failure> {
     parameters.finish()?;
-    let body = signed(body, terms.actor())?;
-    let reply = bridge::call(&context, subjects::STATE_SET, body, &terms).await;
-    // No order is sent by it, and a change that is made twice is made once.
-    let reply = reply.map_err(|error| problem::harmless(error, CHANGE_UNANSWERED))?;
+    let (body, is_halt) = signed(body, terms.actor())?;
+    let reply = match bridge::call(&context, subjects::STATE_SET, body, &terms).await {
+        // Orders may have been cancelled: a 5xx would say that nothing was sent to a broker.
+        Err(CallError::Timeout) if is_halt => return Ok(unknown(terms.actor())),
+        // No order is sent by any other, and a change that is made twice is made once.
+        reply => reply.map_err(|error| problem::harmless(error, CHANGE_UNANSWERED))?,
+    };
     tracing::info!(actor = terms.actor(), "the state was changed");
     bridge::see_all(&context).await;
     Ok(told(&context, reply))
@@ -64,11 +71,32 @@ pub(super) fn with_actor(body: &Bytes, actor: &str) -> Result<Bytes, Fault> {
     json::with_text(body, ACTOR, actor).ok_or_else(own_actor)
 }
 
-/// Returns the change with its actor.
-fn signed(body: Bytes, actor: &str) -> Result<Bytes, Fault> {
+/// Returns the change with its actor, and whether it halts trading.
+fn signed(body: Bytes, actor: &str) -> Result<(Bytes, bool), Fault> {
     let signed = with_actor(&body, actor)?;
-    decode_change(&signed)?;
-    Ok(signed)
+    let change = decode_change(&signed)?;
+    Ok((signed, change.values.trading_state == Some(TradingState::Halted)))
+}
+
+/// What can be told of a halt that nobody has answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "HaltReceipt")]
+pub(in crate::sidecar) struct HaltReceipt {
+    /// Always `unknown`.
+    status: OrderStatus,
+    /// Why there is no more to tell.
+    reason: Reason,
+}
+
+fn unknown(actor: &str) -> Response {
+    tracing::warn!(actor, "a halt has no answer");
+    let why = "no worker has answered in time: trading may be halted, and orders may have been cancelled; read the state, \
+               or halt again";
+    let receipt = HaltReceipt {
+        status: OrderStatus::Unknown,
+        reason: Reason::new(ReasonCode::OutcomeUnknown, why),
+    };
+    json::of(StatusCode::ACCEPTED, &receipt)
 }
 
 fn told(context: &Context, reply: Reply) -> Response {
@@ -85,7 +113,8 @@ mod tests {
     #[test]
     fn a_change_is_signed_by_us_alone() {
         let read = |text: &str| signed(Bytes::copy_from_slice(text.as_bytes()), "rest 127.0.0.1:1");
-        let body = read(r#"{"daily_notional_limit":1.50,"reason":"r"}"#).unwrap();
+        let (body, is_halt) = read(r#"{"daily_notional_limit":1.50,"reason":"r"}"#).unwrap();
+        assert!(!is_halt && read(r#"{"trading_state":"halted","reason":"r"}"#).unwrap().1);
         assert_eq!(
             body,
             r#"{"actor":"rest 127.0.0.1:1","daily_notional_limit":1.50,"reason":"r"}"#

@@ -43,7 +43,7 @@ pub(in crate::sidecar) fn close() -> Description {
         `reduce_only`, tagged `close_position`. No part of a lot is traded, so that never too much is. Where open orders \
         stand in the way, the problem's `metadata.open_orders` names the first 20 by their `client_order_id`, with spaces \
         between. A repeated `Idempotency-Key` is answered with the order's current report and `Idempotent-Replay: true`, \
-        whatever is held by then; nothing is sent.";
+        whatever is held by then, and with another target refused; nothing is sent.";
     let key = "The `client_order_id` of the order, with or without quotation marks; a new one unless given.";
     let location = "/orders/BN-0195561f2a007c3e9d1b2f4a6c8e0d12";
     Description::new("closePosition", Tag::Positions, "Close a position", text)

@@ -3,6 +3,7 @@
 use super::published;
 use crate::fault::Code;
 use crate::sidecar::api::operation::{Answer, Body, Description, Tag};
+use crate::sidecar::handlers::state::HaltReceipt;
 use crate::wire::state::{RouterState, StateChangeBody};
 
 /// `GET /state`.
@@ -25,6 +26,10 @@ pub(in crate::sidecar) fn change() -> Description {
                 .example("resume", r#"{"trading_state": "active", "reason": "checked"}"#),
         )
         .answer(state("What is in force from now on.").example("halted", published!("router-state.halted")))
+        .answer(Answer::json::<HaltReceipt>(
+            202,
+            "No worker has answered the halt in time: orders may have been cancelled; read the state, or halt again.",
+        ))
         .codes(&[Code::ModeUnavailable])
 }
 
