@@ -135,7 +135,7 @@ mod tests {
             .replace(r#""current_price":30000"#, r#""current_price":null"#)
             .replace(r#""unrealized_pnl":0.005"#, r#""unrealized_pnl":null"#);
         let more = "default  binance.spot  ETHUSDT      0.01        29999.5      -      -         0           -\n\
-                    default                total                                       -";
+                    default                total                                        -";
         assert_eq!(
             text(&answer(&[HOLDING.to_owned(), unpriced], "null")),
             format!("{head}\n{more}\n\n2 positions {end}")

@@ -126,9 +126,5 @@ mod tests {
         }
         let at = Timestamp::parse("2026-03-01T10:00:00.123987+01:00").unwrap();
         assert_eq!(moment(at), "2026-03-01T09:00:00.123Z");
-        assert_eq!(
-            moment(Timestamp::LAST),
-            Timestamp::LAST.to_string().replace("999999Z", "999Z")
-        );
     }
 }
