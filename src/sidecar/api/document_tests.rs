@@ -183,7 +183,7 @@ fn what_comes_with_the_form_of_an_operation_comes_by_itself() {
     assert_eq!(
         statuses("put", "/state"),
         [
-            "200", "400", "401", "403", "405", "409", "413", "415", "429", "500", "503"
+            "200", "202", "400", "401", "403", "405", "409", "413", "415", "429", "500", "503"
         ]
     );
     let refused = &document["paths"]["/state"]["put"]["responses"]["429"];
