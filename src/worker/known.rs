@@ -59,7 +59,10 @@ pub async fn answer(
         Err(fault) => return not_readable(router, intent, &known, fault),
     };
     if let Some(denial) = told.report.denial() {
-        return Err(denial);
+        return Err(Fault {
+            journal_sequence: told.journal_sequence,
+            ..denial
+        });
     }
     told.is_replay = true;
     Ok(Some(told))

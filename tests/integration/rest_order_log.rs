@@ -182,7 +182,10 @@ async fn records_tell_the_whole_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_follows_a_write_sees_it() {
-    let router = Router::start().await;
+    let router = Router::start_with(|rig| {
+        rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    })
+    .await;
     for n in 1..=100 {
         let told = router
             .submit(&order(&format!("o{n}"), &json!({"quantity": "0.00001"})))
@@ -190,6 +193,21 @@ async fn a_read_that_follows_a_write_sees_it() {
         assert_eq!(told.status, 201, "{told:?}");
         let (items, total) = router.list("/orders/log?limit=1").await;
         assert_eq!((texts(&items, "correlation_id"), total), (vec![format!("o{n}")], n));
+    }
+    for n in 1..=50 {
+        let told = router
+            .submit(&order(&format!("d{n}"), &json!({"quantity": "0.8"})))
+            .await;
+        assert_eq!(told.status, 400, "{told:?}");
+        assert_eq!(router.list("/orders/log?status=rejected").await.1, n);
+    }
+    let resting = json!({"broker": "ibkr", "venue": "ibkr.paper", "symbol": "AAPL", "quantity": 10, "price": 180});
+    for n in 1..=20 {
+        let told = router.submit(&order(&format!("r{n}"), &resting)).await;
+        assert_eq!(told.status, 201, "{told:?}");
+        let told = router.post("/orders/ibkr/cancel-all", &json!({})).await;
+        assert_eq!(told.status, 200, "{told:?}");
+        assert_eq!(router.list("/orders/log?status=cancelled").await.1, n);
     }
 }
 
