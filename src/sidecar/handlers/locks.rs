@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::state::with_actor;
+use super::state::with_actor_and_name;
 use crate::bus::subjects;
 use crate::config::keys::Scope;
 use crate::domain::id::AccountId;
@@ -21,7 +21,6 @@ use crate::sidecar::json;
 use crate::sidecar::parameters::Parameters;
 use crate::sidecar::problem::{self, Failure};
 use crate::wire::latch::{LockScope, LocksAnswer, decode_lift};
-use crate::wire::object::Object;
 
 const LATCH_ID: &str = "latch_id";
 const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
@@ -91,16 +90,7 @@ pub(in crate::sidecar) async fn lift(
 
 /// Returns the request on the bus: the lock is the path's, and the actor is ours to name.
 fn request(body: &Bytes, latch_id: &str, actor: &str) -> Result<Bytes, Fault> {
-    let signed = with_actor(body, actor)?;
-    Object::read(&signed)?;
-    let own_id = || {
-        Fault::field(
-            Code::UnknownField,
-            LATCH_ID,
-            "is not a field of this request: the path names it",
-        )
-    };
-    let named = json::with_text(&signed, LATCH_ID, latch_id).ok_or_else(own_id)?;
+    let named = with_actor_and_name(body, actor, LATCH_ID, latch_id)?;
     decode_lift(&named)?;
     Ok(named)
 }

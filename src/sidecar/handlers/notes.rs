@@ -7,12 +7,12 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::order_log::order_number;
-use super::state::with_actor;
+use super::state::with_actor_and_name;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId, Tag};
+use crate::domain::note::Note;
 use crate::fault::{Code, Fault, quoted};
 use crate::sidecar::auth::Caller;
 use crate::sidecar::body::JsonBody;
@@ -42,8 +42,8 @@ pub(in crate::sidecar) async fn add(
     parameters.finish()?;
     let text = path.map(|Path(text)| text).unwrap_or_default();
     let order = find(&context, &caller, &text).await?;
-    let request = request(&body, &order.external_order_id, terms.actor())?;
-    let note_id = has_room(&order, &request)?;
+    let (request, note) = request(&body, &order.external_order_id, terms.actor())?;
+    has_room(&order, &note)?;
     let unreadable = |_| {
         Fault::new(
             Code::StoreUnavailable,
@@ -55,7 +55,7 @@ pub(in crate::sidecar) async fn add(
     let reply = bridge::call(&context, &subjects::note(&broker, &account), request, &terms).await;
     // Whoever asks again does so under the same id, also where this side gave it.
     let named = |Failure(mut fault): Failure| {
-        fault.metadata = fault.metadata.with(NOTE_ID, note_id.to_string());
+        fault.metadata = fault.metadata.with(NOTE_ID, note.note_id.to_string());
         Failure(fault)
     };
     reply.map_err(|error| named(problem::harmless(error, UNANSWERED)))?;
@@ -81,25 +81,17 @@ async fn find(context: &Context, caller: &Caller, text: &str) -> Result<OrderRec
     Ok(page.items.into_iter().next().ok_or_else(no_order)?)
 }
 
-/// Returns the request on the bus: the order is the path's, and the actor is ours to name.
-fn request(body: &Bytes, order_id: &str, actor: &str) -> Result<Bytes, Fault> {
-    let signed = with_actor(body, actor)?;
-    let own_id = || {
-        Fault::field(
-            Code::UnknownField,
-            ORDER_ID,
-            "is not a field of this request: the path names it",
-        )
-    };
-    let named = json::with_text(&signed, ORDER_ID, order_id).ok_or_else(own_id)?;
+/// Returns the request on the bus, and what it says: the order is the path's, and the actor is ours to name.
+fn request(body: &Bytes, order_id: &str, actor: &str) -> Result<(Bytes, Note), Fault> {
+    let named = with_actor_and_name(body, actor, ORDER_ID, order_id)?;
     let note = decode_note(&named)?;
     // Sent again by this side or by the client, it is noted once.
-    Ok(json::with_text(&named, NOTE_ID, &note.note_id.to_string()).unwrap_or(named))
+    let named = json::with_text(&named, NOTE_ID, &note.note_id.to_string()).unwrap_or(named);
+    Ok((named, note))
 }
 
-/// Refuses what the order log would not keep any more; returns the note's id.
-fn has_room(order: &OrderRecord, request: &[u8]) -> Result<Uuid, Fault> {
-    let note = decode_note(request)?;
+/// Refuses what the order log would not keep any more.
+fn has_room(order: &OrderRecord, note: &Note) -> Result<(), Fault> {
     let text = note.text.as_ref().map_or(0, |text| text.as_str().len() + 1);
     if order.notes.as_ref().map_or(0, String::len) + text > MAX_NOTES_BYTES {
         let rule = format!("would make the order's notes longer than {MAX_NOTES_BYTES} bytes");
@@ -113,5 +105,5 @@ fn has_room(order: &OrderRecord, request: &[u8]) -> Result<Uuid, Fault> {
         let rule = format!("would give the order more than {MAX_ORDER_TAGS} tags");
         return Err(Fault::field(Code::InvalidField, "tags", rule));
     }
-    Ok(note.note_id)
+    Ok(())
 }

@@ -64,11 +64,21 @@ pub(in crate::sidecar) async fn change(
 ///
 /// # Errors
 /// `malformed` for what is no object, `unknown_field` where it names an actor.
-pub(super) fn with_actor(body: &Bytes, actor: &str) -> Result<Bytes, Fault> {
+fn with_actor(body: &Bytes, actor: &str) -> Result<Bytes, Fault> {
     const ACTOR: &str = "actor";
     Object::read(body)?;
     let own_actor = || Fault::field(Code::UnknownField, ACTOR, "is not a field of this request");
     json::with_text(body, ACTOR, actor).ok_or_else(own_actor)
+}
+
+/// Returns a request with its actor, and with the name in its path as a field that the body cannot have itself.
+///
+/// # Errors
+/// As [`with_actor`], and `unknown_field` where the body has the field.
+pub(super) fn with_actor_and_name(body: &Bytes, actor: &str, field: &str, name: &str) -> Result<Bytes, Fault> {
+    let rule = "is not a field of this request: the path names it";
+    let own_name = || Fault::field(Code::UnknownField, field, rule);
+    json::with_text(&with_actor(body, actor)?, field, name).ok_or_else(own_name)
 }
 
 /// Returns the change with its actor, and whether it halts trading.

@@ -240,9 +240,7 @@ impl Writer {
 
     /// Whether the write-ahead file has grown beyond what is good: readers have kept it from beginning again.
     pub(super) fn has_long_wal(&self) -> bool {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push("-wal");
-        std::fs::metadata(PathBuf::from(name)).is_ok_and(|metadata| metadata.len() > LONG_WAL_BYTES)
+        std::fs::metadata(beside(&self.path, "-wal")).is_ok_and(|metadata| metadata.len() > LONG_WAL_BYTES)
     }
 
     /// Brings all pages to the main file and empties the write-ahead file; nobody may be reading.
@@ -310,15 +308,20 @@ pub(super) fn remove_unused(path: &Path) -> Result<(), WriteError> {
     remove(path)
 }
 
+/// Returns the file that SQLite keeps beside another one, by what it adds to its name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 /// Removes the file and what SQLite keeps beside it.
 ///
 /// # Errors
 /// What the file system says.
 pub(super) fn remove(path: &Path) -> Result<(), WriteError> {
     for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        let path = PathBuf::from(name);
+        let path = beside(path, suffix);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(WriteError::file(&path, error)),
             _ => {}
