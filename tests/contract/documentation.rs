@@ -117,7 +117,7 @@ fn the_rules_are_those_of_the_code() {
             (*code).to_owned(),
         ]
     });
-    let head = ["rule", "what it limits", "default", "code"];
+    let head = ["rule", "limits", "default", "code"];
     assert_part(RISK, "rules", &table(&head, rows));
 }
 
