@@ -16,7 +16,7 @@ URL ?= http://127.0.0.1:8100
 .PHONY: help setup run test acceptance bench-order-log property-test fmt lint
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
 
 setup: ## install what is missing: nats-server, redis-server, Python packages
 	@deploy/setup.sh
