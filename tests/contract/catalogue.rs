@@ -220,12 +220,6 @@ fn the_table_of_errors_is_that_of_the_code() {
             retry.to_owned(),
         ]
     });
-    let head = [
-        "status",
-        "code",
-        "title",
-        "on the durable door",
-        "retryable",
-    ];
+    let head = ["status", "code", "title", "on the durable door", "retryable"];
     assert_part(CATALOGUE, "errors", &table(&head, rows));
 }
