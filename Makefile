@@ -4,42 +4,42 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# The pinned nats-server comes first, the usual place of cargo last.
+# The pinned nats-server comes first, cargo's default directory last.
 export PATH := $(CURDIR)/.tools/bin:$(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 # Arguments for `order-router dev` (make run) and for the tests' filter (make test).
 ARGS ?=
-# The sidecar that make property-test submits orders to and changes the state of.
+# The sidecar that make property-test tests. It submits orders and changes the state.
 URL ?= http://127.0.0.1:8100
 
 .PHONY: help setup run test acceptance bench-order-log property-test fmt lint
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
 
-setup: ## get what is missing: nats-server, redis-server, Python packages
+setup: ## install what is missing: nats-server, redis-server, Python packages
 	@deploy/setup.sh
 
-run: setup ## build in release and start everything: make run ARGS='--workers 2'
+run: setup ## build the release binary and start everything: make run ARGS='--workers 2'
 	cargo build --release --locked
 	exec $(TARGET)/release/order-router dev $(ARGS)
 
-test: setup ## run every test, against servers of their own: make test ARGS=name_of_a_test
+test: setup ## run every test against servers of its own: make test ARGS=name_of_a_test
 	cargo test --locked $(ARGS)
 
-acceptance: setup ## the long checks, whole and in release: ten thousand intents through each door
+acceptance: setup ## run the long checks in release: ten thousand intents through each door
 	cargo test --release --locked --test integration -- --ignored --nocapture acceptance
 
-bench-order-log: setup ## a million orders in the order log: rebuild and every filter; ORDERS=100000 for fewer
+bench-order-log: setup ## measure the order log with a million orders: rebuild and every filter; ORDERS=100000 for fewer
 	cargo test --release --locked --test integration -- --ignored --nocapture order_log_million
 
-property-test: setup ## hold a running sidecar against its OpenAPI document: make property-test URL=http://127.0.0.1:8100
+property-test: setup ## test a running sidecar against its OpenAPI document: make property-test URL=http://127.0.0.1:8100
 	.tools/venv/bin/python tests/integration/rest_properties.py $(URL) $(ARGS)
 
 fmt: ## format the sources
 	cargo fmt
 
-lint: ## what a change must pass besides the tests
+lint: ## check format and lints
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings

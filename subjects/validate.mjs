@@ -1,5 +1,5 @@
-// Parses an AsyncAPI document, holds the examples of its messages against their schemas, and tells every error and
-// warning: node validate.mjs <node directory> <document>. validate.sh installs what this needs and runs it.
+// Parses an AsyncAPI document, checks the examples of its messages against their schemas, and prints every error and
+// warning: node validate.mjs <node directory> <document>. validate.sh installs the dependencies and runs it.
 
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
@@ -17,7 +17,7 @@ for (const { severity, path, message, range } of diagnostics) {
   if (severity <= WARNING) problems.push(`${file}:${range.start.line + 1}: ${path.join(".")}: ${message}`);
 }
 
-/** Returns a validator of one schema; the parser has put its references in place. */
+/** Returns a validator of one schema; the parser has resolved its references. */
 function validator(schema) {
   const { $id, $schema, ...rest } = schema.json();
   return new Ajv({ strict: false, validateFormats: false }).compile(rest);

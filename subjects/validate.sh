@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 #
 # Checks subjects/asyncapi.yaml with AsyncAPI's own parser on Node. The parser is installed below .tools/node, pinned by
-# version, and what it depends on by date; with that in place nothing is downloaded.
+# version, its dependencies by date. Once installed, nothing is downloaded.
 #
-# Exit status: 0 valid, 1 not valid (told on stderr), 75 no parser and no way to install it.
+# Exit status: 0 valid, 1 invalid (errors on stderr), 75 the parser is missing and cannot be installed.
 
 set -euo pipefail
 
@@ -18,13 +18,13 @@ if [[ ! -f $stamp || $(<"$stamp") != "$PARSER as of $AS_OF" ]]; then
     echo "validate: installing $PARSER into .tools/node" >&2
     rm -rf "$node_dir"
     mkdir -p "$node_dir"
-    # No scripts of the packages are run: the parser needs none.
+    # The parser needs no install scripts, so none run.
     if ! npm install --prefix "$node_dir" --before="$AS_OF" --save-exact --ignore-scripts --no-audit --no-fund \
         --loglevel=error "$PARSER" >&2; then
-        echo "validate: 'npm install $PARSER' did not work (its messages stand above)" >&2
+        echo "validate: 'npm install $PARSER' failed (see its messages above)" >&2
         exit 75
     fi
-    echo "$PARSER as of $AS_OF" >"$stamp" # last: half an installation has no stamp and is made anew
+    echo "$PARSER as of $AS_OF" >"$stamp" # last: an incomplete installation has no stamp and is repeated
 fi
 
 exec node "$root/subjects/validate.mjs" "$node_dir" "$root/subjects/asyncapi.yaml"

@@ -207,8 +207,8 @@ fn every_schema_and_every_word_is_in_the_documents() {
 fn the_table_of_errors_is_that_of_the_code() {
     let rows = Code::ALL.iter().map(|code| {
         let delivery = match code.delivery() {
-            Delivery::Ack => "done: the denial is recorded",
-            Delivery::Nak => "comes again",
+            Delivery::Ack => "acknowledged: the denial is recorded",
+            Delivery::Nak => "redelivered",
             Delivery::Term => "dead letter",
         };
         let retry = if code.is_retryable() { "yes" } else { "no" };
@@ -220,12 +220,6 @@ fn the_table_of_errors_is_that_of_the_code() {
             retry.to_owned(),
         ]
     });
-    let head = [
-        "status",
-        "code",
-        "title",
-        "on the durable door",
-        "can the same request succeed later",
-    ];
+    let head = ["status", "code", "title", "on the durable door", "retryable"];
     assert_part(CATALOGUE, "errors", &table(&head, rows));
 }

@@ -1,5 +1,5 @@
-//! The public contract as a test: what stands in `subjects/` and in README.md is what the code does. Schemas and tables
-//! are generated: `UPDATE_SCHEMAS=1 cargo test --test contract` writes them anew.
+//! Checks that `subjects/`, `docs/` and README.md match the code. Schemas and tables are generated:
+//! `UPDATE_SCHEMAS=1 cargo test --test contract` rewrites them.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,8 +8,9 @@
 )]
 
 mod catalogue;
+mod documentation;
 mod examples;
 mod generated;
+mod links;
 mod outside;
-mod readme;
 mod schemas;

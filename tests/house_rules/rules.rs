@@ -114,6 +114,8 @@ const TOP_LEVEL: &[&str] = &[
     "tests",
     "docker-compose.yml",
     "README.md",
+    "CHANGELOG.md",
+    "docs",
     "Makefile",
     "examples",
     "benches",

@@ -1,4 +1,4 @@
-//! README.md tells the settings, the instruments, the rules, the metrics and the rooms as they are.
+//! The generated tables in `docs/` match the code: settings, instruments, rules, metrics and the rooms of the crate.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,10 @@ use toml::{Table, Value};
 
 use crate::generated::{assert_part, path, table, text};
 
-const README: &str = "README.md";
+const SETTINGS: &str = "docs/settings.md";
+const METRICS: &str = "docs/metrics.md";
+const RISK: &str = "docs/risk.md";
+const ARCHITECTURE: &str = "docs/architecture.md";
 
 #[test]
 fn the_table_of_settings_is_that_of_the_code() {
@@ -21,8 +24,8 @@ fn the_table_of_settings_is_that_of_the_code() {
         let (name, meaning) = (environment_name(&path), meaning(&path));
         vec![format!("`{path}`"), format!("`{name}`"), default, meaning]
     });
-    let head = ["setting", "environment variable", "default", "what it is"];
-    assert_part(README, "settings", &table(&head, rows));
+    let head = ["setting", "environment variable", "default", "description"];
+    assert_part(SETTINGS, "settings", &table(&head, rows));
 }
 
 fn default_of(defaults: &Table, path: &str) -> Option<String> {
@@ -91,22 +94,22 @@ fn the_table_of_instruments_is_that_of_the_code() {
         "reference price",
         "tick",
         "lot",
-        "largest order",
-        "largest position",
+        "max order size",
+        "max position",
         "notional cap",
         "quote",
     ];
-    assert_part(README, "instruments", &table(&head, rows));
+    assert_part(SETTINGS, "instruments", &table(&head, rows));
 }
 
 #[test]
 fn the_rules_are_those_of_the_code() {
     let settings = Settings::default().risk;
-    let told: BTreeMap<&str, (&str, String, &str)> = told_rules(&settings);
+    let documented: BTreeMap<&str, (&str, String, &str)> = documented_rules(&settings);
     let rows = risk::rule_ids().map(|id| {
-        let (what, default, code) = told
+        let (what, default, code) = documented
             .get(id)
-            .unwrap_or_else(|| panic!("{README} does not explain the rule {id}"));
+            .unwrap_or_else(|| panic!("{RISK} does not explain the rule {id}"));
         vec![
             format!("`{id}`"),
             (*what).to_owned(),
@@ -114,12 +117,12 @@ fn the_rules_are_those_of_the_code() {
             (*code).to_owned(),
         ]
     });
-    let head = ["rule", "what it limits", "default", "code"];
-    assert_part(README, "rules", &table(&head, rows));
+    let head = ["rule", "limits", "default", "code"];
+    assert_part(RISK, "rules", &table(&head, rows));
 }
 
-/// What each rule limits, by what, and with which code it answers.
-fn told_rules(settings: &RiskSettings) -> BTreeMap<&'static str, (&'static str, String, &'static str)> {
+/// Returns what each rule limits, its default, and the codes it denies or refuses with.
+fn documented_rules(settings: &RiskSettings) -> BTreeMap<&'static str, (&'static str, String, &'static str)> {
     let rates = format!(
         "{} per account, {} per broker",
         settings.orders_per_second_and_account, settings.orders_per_second_and_broker
@@ -131,18 +134,18 @@ fn told_rules(settings: &RiskSettings) -> BTreeMap<&'static str, (&'static str, 
     };
     let instruments = |what: &str| format!("the instrument's {what}");
     [
-        ("trading_state", "what operators have closed (`reduce_only`, `halted`), and latches per account, symbol, broker or all; `reduce_only` of an intent", "active".to_owned(), "`trading_halted`, `reduce_only`, `daily_loss_exceeded`"),
-        ("intent_age", "the time since the intent's deadline; the id stays free", "see the doors' settings".to_owned(), "`intent_expired`"),
-        ("order_size", "one order's quantity", instruments("largest order"), "`order_size_exceeded`"),
-        ("max_notional", "per account and symbol: the order alone, and the position with every open order of its side filled, at the higher of limit and reference price", instruments("notional cap"), "`risk_locked`"),
-        ("position_limit", "per account and symbol: the position with every open order of its side filled, long or short", instruments("largest position"), "`risk_locked`"),
-        ("price_collar", "how far a limit price lies beyond the reference price on the losing side", format!("{} %", settings.price_collar_percent), "`risk_locked`, `reference_price_missing`"),
-        ("max_daily_notional", "what is routed in one trading day over all accounts, and per account where that is set; at the limit price, for market orders at the reference price", settings.daily_notional_limit.clone(), "`daily_notional_exceeded`"),
-        ("max_daily_loss", "the loss of the trading day per account and over all, fees and the expected losses of open orders in; the caller's figures where they are worse. A loss that has been made latches", settings.daily_loss_limit.clone(), "`daily_loss_exceeded`, `reference_price_missing`"),
-        ("stop_loss", "the account's loss of the day by our figures or the caller's, whichever is worse; `risk.stop_loss` of an intent counts where it is tighter", settings.account_stop_loss.clone(), "`risk_locked`"),
-        ("order_rate", "new orders in one second, denied ones too; the id stays free", rates, "`rate_limited`"),
-        ("max_open_orders", "open orders per account and symbol", settings.max_open_orders.to_string(), "`risk_locked`"),
-        ("duplicate_order", "an order with the same account, symbol, side, quantity and price under another id", duplicates, "`risk_locked`"),
+        ("trading_state", "Trading state (`reduce_only`, `halted`); locks on the account, the symbol, the broker or everything; `reduce_only` of an intent", "active".to_owned(), "`trading_halted`, `reduce_only`, `daily_loss_exceeded`"),
+        ("intent_age", "Time since the intent's deadline. The id stays free", "see `doors.*`".to_owned(), "`intent_expired`"),
+        ("order_size", "Quantity of one order", instruments("max order size"), "`order_size_exceeded`"),
+        ("max_notional", "Per account and symbol: notional of the order alone, and of the position after every open order of its side fills, at the higher of limit price and reference price", instruments("notional cap"), "`risk_locked`"),
+        ("position_limit", "Per account and symbol: the position after every open order of its side fills, long or short", instruments("max position"), "`risk_locked`"),
+        ("price_collar", "Distance of a limit price beyond the reference price on the losing side", format!("{} %", settings.price_collar_percent), "`risk_locked`, `reference_price_missing`"),
+        ("max_daily_notional", "Notional routed in one trading day, over all accounts and, where configured, per account; at the limit price, for market orders at the reference price", settings.daily_notional_limit.clone(), "`daily_notional_exceeded`"),
+        ("max_daily_loss", "Loss of the trading day, per account and over all accounts, including fees and the expected losses of open orders; the caller's values count where they are worse. A realised breach sets a lock", settings.daily_loss_limit.clone(), "`daily_loss_exceeded`, `reference_price_missing`"),
+        ("stop_loss", "The account's loss of the day by the router's or the caller's values, whichever is worse; `risk.stop_loss` of an intent applies where it is tighter", settings.account_stop_loss.clone(), "`risk_locked`"),
+        ("order_rate", "New orders within one second, denied orders included. The id stays free", rates, "`rate_limited`"),
+        ("max_open_orders", "Open orders per account and symbol", settings.max_open_orders.to_string(), "`risk_locked`"),
+        ("duplicate_order", "An order with the same account, symbol, side, quantity and price under another id", duplicates, "`risk_locked`"),
     ]
     .map(|(id, what, default, code)| (id, (what, default, code)))
     .into()
@@ -161,47 +164,30 @@ fn the_table_of_metrics_is_that_of_the_code() {
         ]
     });
     assert_part(
-        README,
+        METRICS,
         "metrics",
-        &table(&["metric", "kind", "labels", "what it tells"], rows),
+        &table(&["metric", "kind", "labels", "description"], rows),
     );
 }
 
 #[test]
 fn the_map_names_every_room_and_no_other() {
-    let readme = text(README);
-    let mut told: Vec<&str> = readme
+    let architecture = text(ARCHITECTURE);
+    let mut documented: Vec<&str> = architecture
         .lines()
         .filter_map(|line| line.strip_prefix("| `src/")?.split(['/', '`', '.']).next())
         .collect();
-    told.sort_unstable();
-    told.dedup();
+    documented.sort_unstable();
+    documented.dedup();
+    let mut rooms = Vec::new();
     for entry in std::fs::read_dir(path("src")).expect("src") {
         let entry = entry.expect("an entry").file_name();
         let name = entry.to_string_lossy();
-        let room = name.split('.').next().unwrap_or_default();
-        let is_told = ["lib", "main"].contains(&room) || told.contains(&room);
-        assert!(is_told, "the map in {README} does not name src/{room}");
-    }
-}
-
-#[test]
-fn every_file_it_links_to_is_there() {
-    for document in [README, "subjects/README.md", "examples/README.md"] {
-        let source = text(document);
-        let folder = path(document);
-        let folder = folder.parent().expect("a folder");
-        for link in source
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split([')', '#']).next())
-        {
-            if !link.is_empty() && !link.contains("://") {
-                assert!(
-                    folder.join(link).exists(),
-                    "{document} links to {link}, which is not there"
-                );
-            }
+        let room = name.split('.').next().unwrap_or_default().to_owned();
+        if !["lib", "main"].contains(&room.as_str()) && !rooms.contains(&room) {
+            rooms.push(room);
         }
     }
+    rooms.sort_unstable();
+    assert_eq!(documented, rooms, "the table of rooms in {ARCHITECTURE}");
 }
