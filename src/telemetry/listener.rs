@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::{Telemetry, text};
+use super::Telemetry;
 
 /// The most connections that are served at a time; the next ones wait to be taken.
 const MAX_CONNECTIONS: usize = 16;
@@ -125,7 +125,7 @@ fn answer(telemetry: &Telemetry, method: &Method, path: &str) -> Response<Body> 
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        "/metrics" => (StatusCode::OK, text::CONTENT_TYPE, telemetry.render()),
+        "/metrics" => (StatusCode::OK, super::CONTENT_TYPE, telemetry.render()),
         "/health/live" => (StatusCode::OK, PLAIN, "live\n".to_owned()),
         "/health" if telemetry.is_ready() => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
         "/health" => {

@@ -65,7 +65,7 @@ fn what_is_rendered_is_what_was_counted() {
         "# TYPE order_router_requests_total counter",
         r#"order_router_requests_total{endpoint="submit",code="ok"} 2"#,
         r#"order_router_requests_total{endpoint="get",code="a\"b\\c\nd"} 1"#,
-        r#"order_router_stage_duration_seconds_bucket{stage="broker",le="0.00005"} 2"#,
+        r#"order_router_stage_duration_seconds_bucket{stage="broker",le="5e-05"} 2"#,
         r#"order_router_stage_duration_seconds_bucket{stage="broker",le="0.0001"} 3"#,
         r#"order_router_stage_duration_seconds_bucket{stage="broker",le="2.5"} 4"#,
         r#"order_router_stage_duration_seconds_bucket{stage="broker",le="10"} 4"#,

@@ -71,7 +71,7 @@ const BANNED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "f64",
-        &["src/bench", "src/cli"],
+        &["src/bench", "src/cli", "src/telemetry"],
         "use `domain`'s exact numbers; for shares and ratios, integers",
     ),
     (
