@@ -10,6 +10,7 @@
 //! | [`wire`] | the JSON of the contract. Pure |
 //! | [`config`] | settings, one file per area |
 //! | [`telemetry`] | what operators measure, and the port it is told at |
+//! | [`http`] | HTTP servers below the router: bounded connections, timeouts, graceful stop |
 //! | [`store`] | Redis: the live state all workers share, one script per change |
 //! | [`bus`] | NATS: subjects, streams, the two doors, the journal |
 //! | [`brokers`] | the adapter trait, the task in front of each broker, the paper venues |
@@ -27,6 +28,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod fault;
+pub mod http;
 pub mod risk;
 pub mod sidecar;
 pub mod store;

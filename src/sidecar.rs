@@ -2,8 +2,8 @@
 //!
 //! There is no business logic in here and no Redis. [`router`] shows the whole API; [`gate`] stands in front of it and
 //! gives every request its id, its place and its time; [`auth`] asks who sends it; [`bridge`] is the way onto the bus;
-//! [`handlers`] has one file per noun, [`api`] describes them all. [`connections`] is below HTTP: who may connect, and for
-//! how long.
+//! [`handlers`] has one file per noun, [`api`] describes them all. [`connections`] limits who may connect, and for how
+//! long.
 //!
 //! A request that has reached the bus is never answered 5xx because of a missing answer: nobody knows then what became of
 //! the order, and a client that retries a 5xx must not be able to double one.
@@ -27,7 +27,6 @@ mod parameters;
 mod prices;
 mod problem;
 mod router;
-mod write_limit;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,8 +36,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::connection::{BusError, Patience, connect};
 use crate::config::Settings;
+use crate::http::{self, ConnectionServer};
 use crate::telemetry::Telemetry;
-use connections::{Connections, RESTING_CONNECTIONS};
 use context::Context;
 use order_log::OrderLog;
 use prices::Prices;
@@ -77,7 +76,7 @@ pub enum SidecarError {
 pub struct Sidecar {
     address: SocketAddr,
     context: Arc<Context>,
-    connections: Connections,
+    connections: ConnectionServer,
     /// Ends what goes on in the background, at the latest when the sidecar is dropped.
     background: DropGuard,
 }
@@ -103,19 +102,15 @@ impl Sidecar {
         }
         let bus = connect(&settings.nats, CONNECTION_NAME, Patience::Until(CONNECT_PATIENCE)).await?;
         let unbound = |error| SidecarError::Bind { address, error };
-        let listener = connections::listen(address).map_err(unbound)?;
+        let listener = http::bind_listener(address).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
         let stop = CancellationToken::new();
         let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
         let prices = Arc::new(Prices::of(settings));
         tokio::spawn(prices::follow(Arc::clone(&prices), settings.nats.clone(), stop.clone()));
         let context = Arc::new(Context::new(bus, log, prices, telemetry, settings));
-        let connections = Connections::serve(
-            listener,
-            router::router(Arc::clone(&context)),
-            settings.http.max_in_flight + settings.http.max_event_streams + RESTING_CONNECTIONS,
-            settings.http.write_timeout(),
-        );
+        let router = router::router(Arc::clone(&context));
+        let connections = ConnectionServer::start(listener, router, connections::limits(&settings.http));
         tell(address, settings.keys.0.len());
         Ok(Self {
             address,
@@ -141,7 +136,7 @@ impl Sidecar {
         let requests = &self.context.requests;
         self.context.events.end();
         let drained = async {
-            self.connections.finish().await;
+            self.connections.drain().await;
             // A client that went away has left its request behind.
             requests.close();
             requests.wait().await;
@@ -152,7 +147,7 @@ impl Sidecar {
                 "the sidecar's grace period is over: what is still under way goes unanswered"
             );
         }
-        self.connections.cut();
+        self.connections.abort();
         drop(self.background);
         if tokio::time::timeout(LOG_CLOSING_TIME, self.context.log.stopped())
             .await

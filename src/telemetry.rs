@@ -1,58 +1,62 @@
 //! What operators measure: counters, gauges and histograms, in the text format of Prometheus.
 //!
-//! [`table`] names every metric. A [`Telemetry`] belongs to one process; a worker and a sidecar in the same one share it,
-//! so that either shows all. There are as many of them as are made, none of them global: workers side by side in one
-//! process count apart.
+//! [`table`] names every metric; `prometheus-client` holds the values and writes the text. A [`Telemetry`] belongs to one
+//! process; the worker and the sidecar of one process share it, so that both expose the same metrics. It is not global:
+//! two workers in one process count separately.
 //!
-//! It is written here, over plain atomic integers, for three reasons: a histogram holds its buckets and no samples that
-//! would wait for somebody to scrape; no binary float is needed anywhere; and on an order's way there is one lookup, for
-//! its outcome.
+//! A metric has at most [`MAX_SERIES`] series, and a gauge whose value is unknown is absent from the text. The histograms
+//! of the pipeline's stages are kept at hand, so that an order costs one lookup, for its outcome.
+//!
+//! Values become binary floats here and only here, for Prometheus.
 
 mod family;
 mod listener;
 mod table;
-mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use prometheus_client::encoding::prometheus_text::encode;
+use prometheus_client::registry::Registry;
 
 use crate::domain::id::BrokerId;
 use crate::domain::order::Order;
 use crate::domain::signal::Level;
 use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
-use family::{Family, Series};
+use family::{MetricFamily, MetricSeries};
 
 pub use family::MAX_SERIES;
 pub use listener::Listener;
+/// The media type of the exposition.
+pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 pub use table::{Id, Kind, Metric, TABLE, Unit};
-pub use text::CONTENT_TYPE;
 
-/// The label of what has no code, status or route.
+/// The label of a value without code, status or route.
 pub const NONE: &str = "none";
-/// The label of a broker that is not among those of the settings: what callers name makes no series.
+/// The label of a broker that the settings do not name: names that callers choose create no series.
 pub const OTHER: &str = "other";
-/// A whole, as ratios are held.
+/// The ratio 1, in millionths.
 const WHOLE: i128 = 1_000_000;
 
-/// A part of an intent's way.
+/// A stage of the submission pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// From the arrival of a request to its handling.
+    /// From a request's arrival to its handling.
     Queue,
     /// Rules and limits.
     Reserve,
-    /// From the queue of the broker's task to its answer.
+    /// From the queue of the broker's task to the broker's response.
     Broker,
     /// From the queue of the journal's writer to the acknowledgement.
     Journal,
-    /// From arrival, or delivery, to the answer.
+    /// From arrival, or delivery, to the reply.
     Total,
 }
 
 impl Stage {
-    /// Every stage, in the order of the way.
+    /// Every stage, in the pipeline's order.
     pub const ALL: [Self; 5] = [Self::Queue, Self::Reserve, Self::Broker, Self::Journal, Self::Total];
 
     /// Returns the value of its label.
@@ -67,38 +71,45 @@ impl Stage {
     }
 }
 
-/// Everything one process measures; clones share it.
+/// All metrics of one process; clones share them.
 #[derive(Debug, Clone)]
 pub struct Telemetry(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    families: Vec<Family>,
-    /// At hand, since every order passes them.
-    stages: Vec<Arc<Series>>,
+    families: Vec<Arc<MetricFamily>>,
+    /// The same families, as the exposition reads them.
+    registry: Registry,
+    /// The histograms of the stages, since every order passes them.
+    stages: Vec<MetricSeries>,
     is_ready: AtomicBool,
     is_ending: AtomicBool,
 }
 
-/// Something under way; it is counted until this is dropped.
+/// Something in flight; it is counted until this is dropped.
 #[derive(Debug)]
-pub struct UnderWay(Option<Arc<Series>>);
+pub struct UnderWay(Option<MetricSeries>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(series) = &self.0 {
-            series.subtract(1);
+            series.decrement();
         }
     }
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        let families: Vec<Family> = TABLE.iter().map(Family::new).collect();
+        let families: Vec<_> = TABLE.iter().map(|metric| Arc::new(MetricFamily::new(metric))).collect();
+        let mut registry = Registry::default();
+        for family in &families {
+            registry.register_collector(Box::new(Arc::clone(family)));
+        }
         let stage = |stage: &Stage| families[Id::Stages as usize].series(&[stage.as_str()]);
         let stages = Stage::ALL.iter().filter_map(stage).collect();
         let telemetry = Self(Arc::new(Shared {
             families,
+            registry,
             stages,
             is_ready: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
@@ -116,17 +127,17 @@ impl Telemetry {
         Self::default()
     }
 
-    /// Counts how long a stage of an intent's way took.
+    /// Records how long a stage took.
     pub fn stage(&self, stage: Stage, elapsed: Duration) {
         if let Some(series) = self.0.stages.get(stage as usize) {
             series.observe(elapsed);
         }
     }
 
-    /// Counts a report that was settled.
+    /// Counts a settled report.
     pub fn report(&self, order: &Order) {
         let status = order.status;
-        // The others have no reason: what an order was unknown for is nothing that it is filled for.
+        // Other statuses have no reason: the one recorded while an order was unknown does not explain its fill.
         let has_reason = |status| {
             use OrderStatus::{Cancelled, Expired, Rejected, Unknown};
             matches!(status, Rejected | Cancelled | Expired | Unknown)
@@ -137,7 +148,7 @@ impl Telemetry {
         self.count(Id::Reports, &[order.broker.as_str(), status, reason]);
     }
 
-    /// Counts a word of a risk rule.
+    /// Counts a signal of a risk rule.
     pub fn signal(&self, rule_id: &'static str, level: Level) {
         self.count(Id::Signals, &[rule_id, level.as_str()]);
     }
@@ -145,7 +156,7 @@ impl Telemetry {
     /// Adds one to a counter.
     pub fn count(&self, id: Id, labels: &[&str]) {
         match self.family(id).series(labels) {
-            Some(series) => series.add(1),
+            Some(series) => series.increment(),
             None => self.dropped(id),
         }
     }
@@ -158,71 +169,70 @@ impl Telemetry {
         }
     }
 
-    /// Sets a gauge, in whole units, microseconds or millionths as its unit is held; a figure that is not known is taken
-    /// out, so that nobody takes an old one for true.
+    /// Sets a gauge, in whole units, microseconds or millionths as its unit says. `None` removes it: an unknown value is
+    /// absent, not old.
     pub fn set(&self, id: Id, labels: &[&str], to: Option<u64>) {
         if !self.family(id).set(labels, to) {
             self.dropped(id);
         }
     }
 
-    /// Counts something as under way until what is returned is dropped.
+    /// Counts something as in flight until the returned guard is dropped.
     pub fn under_way(&self, id: Id, labels: &[&str]) -> UnderWay {
         let series = self.family(id).series(labels);
         if let Some(series) = &series {
-            series.add(1);
+            series.increment();
         }
         UnderWay(series)
     }
 
-    /// Takes note whether the process can take orders.
+    /// Records whether the process accepts orders.
     pub fn note_ready(&self, is_ready: bool) {
         self.0.is_ready.store(is_ready, Ordering::Release);
     }
 
-    /// Takes note that the process takes no more orders, whatever is noted later.
+    /// Records that the process accepts no more orders, regardless of later calls of [`Telemetry::note_ready`].
     pub fn note_ending(&self) {
         self.0.is_ending.store(true, Ordering::Release);
     }
 
-    /// Whether the process can take orders, as far as was noted.
+    /// Returns whether the process accepts orders, as last recorded.
     pub fn is_ready(&self) -> bool {
         self.0.is_ready.load(Ordering::Acquire) && !self.0.is_ending.load(Ordering::Acquire)
     }
 
-    /// Returns everything in the text format of Prometheus ([`CONTENT_TYPE`]).
+    /// Returns every metric in the text format of Prometheus ([`CONTENT_TYPE`]).
     pub fn render(&self) -> String {
         let mut text = String::new();
-        for family in &self.0.families {
-            family.write(&mut text);
-        }
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.0.registry);
         text
     }
 
-    fn family(&self, id: Id) -> &Family {
+    fn family(&self, id: Id) -> &MetricFamily {
         &self.0.families[id as usize]
     }
 
     fn dropped(&self, id: Id) {
         if let Some(series) = self.family(Id::SeriesDropped).series(&[id.metric().name]) {
-            series.add(1);
+            series.increment();
         }
     }
 }
 
-/// Returns the label of a broker: only those of the settings have one of their own.
+/// Returns the label of a broker: only the brokers of the settings have one of their own.
 pub fn broker_label<'a>(named: &'a str, mut known: impl Iterator<Item = &'a BrokerId>) -> &'a str {
     known
         .find(|broker| broker.as_str() == named)
         .map_or(OTHER, BrokerId::as_str)
 }
 
-/// Returns a duration as it is held.
+/// Returns a duration in microseconds.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Returns how much of a limit is used, as ratios are held; `None` where there is no limit.
+/// Returns the used part of a limit, in millionths; `None` if there is no limit.
 pub fn share(used: i64, limit: i64) -> Option<u64> {
     if limit <= 0 {
         return None;

@@ -1,6 +1,5 @@
 //! What every request shares.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use crate::bus::client::Caller;
 use crate::bus::connection::Bus;
 use crate::config::Settings;
 use crate::domain::terms::Mode;
+pub(super) use crate::http::Peer;
 use crate::telemetry::Telemetry;
 
 /// How long a read of the order log waits for what a client was told of, and for its turn.
@@ -73,10 +73,6 @@ pub(super) struct Arrival {
     /// The client's address.
     pub(super) peer: Peer,
 }
-
-/// The client's end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
 
 /// The mode that a worker told last. A receipt that is written here has to name one.
 #[derive(Debug, Default)]

@@ -1,74 +1,99 @@
 //! CORS: which pages of other origins may use the sidecar from a browser. Off unless the settings name some.
 
-use axum::body::Body;
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue,
-    ORIGIN, VARY,
-};
-use axum::http::{Method, Response as HttpResponse, StatusCode};
-use axum::response::Response;
+use std::sync::Arc;
+use std::time::Duration;
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT");
-/// What a page may send.
-const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Authorization, Content-Type, Idempotency-Key, Deadline, X-Request-Id, Last-Event-ID, Traceparent",
-);
-/// What a page may read beside what every page may.
-const RESPONSE_HEADERS: HeaderValue =
-    HeaderValue::from_static("Location, Idempotent-Replay, Retry-After, X-Request-Id, WWW-Authenticate");
-/// How long a browser may remember what it was told, in seconds.
-const MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");
-/// The answer is another for another page.
-const VARIES: HeaderValue = HeaderValue::from_static("Origin");
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderValue, Method};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::PUT];
+/// The request headers that a page may send.
+const REQUEST_HEADERS: [HeaderName; 7] = [
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("deadline"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("traceparent"),
+];
+/// The response headers that a page may read beside those that every page may.
+const RESPONSE_HEADERS: [HeaderName; 5] = [
+    LOCATION,
+    HeaderName::from_static("idempotent-replay"),
+    RETRY_AFTER,
+    HeaderName::from_static("x-request-id"),
+    WWW_AUTHENTICATE,
+];
+/// How long a browser may cache the response to a preflight.
+const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The origins whose pages may use the sidecar.
-#[derive(Debug, Default)]
-pub(super) struct Cors(Vec<String>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cors(Arc<[String]>);
 
 impl Cors {
     /// Returns the origins of the settings.
     pub(super) fn new(origins: &[String]) -> Self {
-        Self(origins.to_vec())
+        Self(origins.into())
     }
 
-    /// Returns the page's origin, where it is one of those that may.
-    pub(super) fn allowed<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+    /// Returns whether a request comes from a page of one of these origins. With two `Origin` headers it does not: the
+    /// browser sends one.
+    pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(ORIGIN).iter();
         let (Some(only), None) = (values.next(), values.next()) else {
-            return None;
+            return false;
         };
-        self.0
-            .iter()
-            .any(|known| known.as_bytes() == only.as_bytes())
-            .then_some(only)
+        self.0.iter().any(|origin| origin.as_bytes() == only.as_bytes())
     }
 
-    /// Answers what a browser asks before it sends a page's request; that question carries no key.
-    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
-        let is_asked = method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if !is_asked || self.allowed(headers).is_none() {
+    /// Returns the layer that responds to preflights, which carry no key, and marks responses; `None` if there are no
+    /// origins.
+    pub(super) fn layer(&self) -> Option<CorsLayer> {
+        if self.0.is_empty() {
             return None;
         }
-        let mut response = HttpResponse::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let told = response.headers_mut();
-        told.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        told.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
-        told.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE_S);
-        Some(response)
+        let cors = self.clone();
+        let is_allowed = move |_: &HeaderValue, request: &axum::http::request::Parts| cors.allows(&request.headers);
+        let layer = CorsLayer::new()
+            .allow_origin(AllowOrigin::predicate(is_allowed))
+            .allow_methods(METHODS)
+            .allow_headers(REQUEST_HEADERS)
+            .expose_headers(RESPONSE_HEADERS)
+            .max_age(MAX_AGE)
+            .vary([ORIGIN]);
+        Some(layer)
     }
+}
 
-    /// Tells a browser whether the page may read the answer.
-    pub(super) fn mark(&self, allowed: Option<HeaderValue>, response: &mut Response) {
-        if self.0.is_empty() {
-            return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_origin_of_the_settings_and_no_other_is_allowed() {
+        let cors = Cors::new(&["https://desk.example.com".to_owned()]);
+        for (origins, is_allowed) in [
+            (&["https://desk.example.com"][..], true),
+            (&[], false),
+            (&["https://desk.example.com", "https://desk.example.com"], false),
+            (&["https://desk.example.com", "https://evil.example"], false),
+            (&["https://DESK.example.com"], false),
+            (&["http://desk.example.com"], false),
+            (&["https://desk.example.com:8443"], false),
+            (&["null"], false),
+            (&["*"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for origin in origins {
+                headers.append(ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(cors.allows(&headers), is_allowed, "{origins:?}");
         }
-        let headers = response.headers_mut();
-        headers.append(VARY, VARIES);
-        if let Some(origin) = allowed {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, RESPONSE_HEADERS);
-        }
+        assert!(Cors::new(&[]).layer().is_none());
     }
 }

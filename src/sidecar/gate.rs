@@ -31,7 +31,6 @@ pub(super) async fn pass(State(context): State<Arc<Context>>, request: Request, 
         path = request.uri().path(),
         key = tracing::field::Empty,
     );
-    let allowed = context.cors.allowed(request.headers()).cloned();
     let task = context
         .requests
         .spawn(handle(Arc::clone(&context), request, next).instrument(span));
@@ -40,18 +39,17 @@ pub(super) async fn pass(State(context): State<Arc<Context>>, request: Request, 
         problem::internal()
     });
     response.headers_mut().insert(REQUEST_ID, id);
-    context.cors.mark(allowed, &mut response);
     response
 }
 
-async fn handle(context: Arc<Context>, request: Request, next: Next) -> Response {
+async fn handle(context: Arc<Context>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let measured = context.measures.begin(&request, begun);
-    let response = match context.cors.preflight(request.method(), request.headers()) {
-        Some(response) => response,
-        None => answered(&context, request, begun, next).await,
-    };
+    let peer = request.extensions().get::<Peer>().copied();
+    let peer = peer.unwrap_or(Peer(([0, 0, 0, 0], 0).into()));
+    request.extensions_mut().insert(Arrival { at: begun, peer });
+    let response = next.run(request).await;
     let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
     measured.end(response.status());
     match status {
@@ -62,11 +60,13 @@ async fn handle(context: Arc<Context>, request: Request, next: Next) -> Response
     response
 }
 
-async fn answered(context: &Context, mut request: Request, begun: Instant, next: Next) -> Response {
-    match admit(context, &mut request, begun) {
+/// Runs a request's handler if the request is admitted. It is behind the CORS layer, which responds to preflights: they
+/// carry no key and need no place.
+pub(super) async fn run_admitted(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+    match admit(&context, &request) {
         Ok(place) => {
             let response = whole(next.run(request)).await;
-            // The place is free before the answer is on its way: a client's next request finds it.
+            // The place is free before the response is sent: a client's next request finds it.
             drop(place);
             response
         }
@@ -82,22 +82,15 @@ async fn whole(handler: impl Future<Output = Response>) -> Response {
     })
 }
 
-/// Gives a request its arrival and its place; the sign of life and the metrics need none.
-fn admit(
-    context: &Context,
-    request: &mut Request,
-    at: Instant,
-) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
+/// Returns a request's place; the liveness check and the metrics need none.
+fn admit(context: &Context, request: &Request) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
     // With keys, a page has to present one as everybody has: it is not enough that its visitor's browser can reach us.
     let headers = request.headers();
-    if context.keys.is_off() && is_from_a_foreign_page(headers) && context.cors.allowed(headers).is_none() {
+    if context.keys.is_off() && is_from_a_foreign_page(headers) && !context.cors.allows(headers) {
         let detail =
             "without API keys, pages of other origins may not use the sidecar unless http.cors_origins names them";
         return Err(Fault::new(Code::NotEntitled, detail));
     }
-    let peer = request.extensions().get::<Peer>().copied();
-    let peer = peer.unwrap_or(Peer(([0, 0, 0, 0], 0).into()));
-    request.extensions_mut().insert(Arrival { at, peer });
     if [router::LIVE, router::METRICS].contains(&request.uri().path()) {
         return Ok(None);
     }

@@ -58,7 +58,7 @@ pub(super) fn operations() -> Vec<Operation> {
 
 /// Returns the API behind its gate.
 pub(super) fn router(context: Arc<Context>) -> Router {
-    operations()
+    let router = operations()
         .into_iter()
         .fold(Router::new(), |router, operation| {
             let guarded = operation.access.over(&context, operation.route);
@@ -66,6 +66,12 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         })
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(Arc::clone(&context), gate::run_admitted));
+    let router = match context.cors.layer() {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router
         .layer(from_fn_with_state(Arc::clone(&context), gate::pass))
         .with_state(context)
 }

@@ -1,87 +1,101 @@
-//! A metric's series: one number, or one histogram, per combination of its labels' values.
+//! A metric's series: one value per combination of its labels' values.
+//!
+//! `prometheus-client` holds the values and writes the text. Its own `Family` accepts any number of series and writes
+//! them in a random order, so the map of series is ours: bounded, and in the order of the labels.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use super::table::{Kind, Metric};
-use super::text;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 
-/// The most series of one metric: far more than statuses, codes and configured brokers make.
+use super::table::{Kind, Metric};
+
+/// The maximum number of series of one metric: far more than statuses, codes and configured brokers make.
 pub const MAX_SERIES: usize = 2_000;
 
-/// The value of one combination of labels. All its operations are single steps without a lock.
-#[derive(Debug)]
-pub(super) enum Series {
-    /// A counter or a gauge, in whole units or in millionths, as the metric's unit says.
-    Number(AtomicU64),
-    /// A histogram.
+/// The names of a series' labels with their values.
+type Labels = Vec<(&'static str, String)>;
+
+/// The value of one combination of labels; clones share it.
+#[derive(Debug, Clone)]
+pub(super) enum MetricSeries {
+    /// A counter.
+    Counter(Counter),
+    /// A gauge in whole units.
+    Whole(Gauge<u64, AtomicU64>),
+    /// A gauge that is set in millionths of its unit.
+    Fraction(Gauge<f64, AtomicU64>),
+    /// A histogram of durations, in seconds.
     Histogram(Histogram),
 }
 
-/// Durations, counted by bucket.
-#[derive(Debug)]
-pub(super) struct Histogram {
-    bounds: &'static [Duration],
-    /// One more than there are bounds: the last is for what lies beyond them.
-    counts: Box<[AtomicU64]>,
-    sum_micros: AtomicU64,
-}
-
-impl Series {
-    fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Counter | Kind::Gauge => Self::Number(AtomicU64::new(0)),
-            Kind::Histogram(bounds) => Self::Histogram(Histogram {
-                bounds,
-                counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
-                sum_micros: AtomicU64::new(0),
-            }),
+impl MetricSeries {
+    fn new(metric: &Metric) -> Self {
+        match metric.kind {
+            Kind::Counter => Self::Counter(Counter::default()),
+            Kind::Gauge if metric.unit.is_in_millionths() => Self::Fraction(Gauge::default()),
+            Kind::Gauge => Self::Whole(Gauge::default()),
+            Kind::Histogram(bounds) => Self::Histogram(Histogram::new(bounds.iter().map(Duration::as_secs_f64))),
         }
     }
 
-    pub(super) fn add(&self, count: u64) {
-        if let Self::Number(value) = self {
-            value.fetch_add(count, Ordering::Relaxed);
+    /// Adds one to a counter or to a gauge in whole units.
+    pub(super) fn increment(&self) {
+        match self {
+            Self::Counter(counter) => _ = counter.inc(),
+            Self::Whole(gauge) => _ = gauge.inc(),
+            Self::Fraction(_) | Self::Histogram(_) => {}
         }
     }
 
-    pub(super) fn subtract(&self, count: u64) {
-        if let Self::Number(value) = self {
-            value.fetch_sub(count, Ordering::Relaxed);
+    /// Subtracts one from a gauge in whole units.
+    pub(super) fn decrement(&self) {
+        if let Self::Whole(gauge) = self {
+            gauge.dec();
         }
     }
 
-    fn set(&self, to: u64) {
-        if let Self::Number(value) = self {
-            value.store(to, Ordering::Relaxed);
+    /// Sets a gauge, in whole units or in millionths.
+    fn set(&self, value: u64) {
+        match self {
+            Self::Whole(gauge) => _ = gauge.set(value),
+            // A duration divides by a million.
+            Self::Fraction(gauge) => _ = gauge.set(Duration::from_micros(value).as_secs_f64()),
+            Self::Counter(_) | Self::Histogram(_) => {}
         }
     }
 
-    pub(super) fn observe(&self, duration: Duration) {
+    /// Adds a duration to a histogram.
+    pub(super) fn observe(&self, elapsed: Duration) {
         if let Self::Histogram(histogram) = self {
-            let place = histogram.bounds.partition_point(|bound| *bound < duration);
-            if let Some(count) = histogram.counts.get(place) {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-            histogram
-                .sum_micros
-                .fetch_add(super::micros(duration), Ordering::Relaxed);
+            histogram.observe(elapsed.as_secs_f64());
+        }
+    }
+
+    fn as_metric(&self) -> &dyn EncodeMetric {
+        match self {
+            Self::Counter(counter) => counter,
+            Self::Whole(gauge) => gauge,
+            Self::Fraction(gauge) => gauge,
+            Self::Histogram(histogram) => histogram,
         }
     }
 }
 
 /// A metric with its series.
 #[derive(Debug)]
-pub(super) struct Family {
+pub(super) struct MetricFamily {
     metric: &'static Metric,
-    /// By their labels as the text format writes them.
-    series: RwLock<BTreeMap<String, Arc<Series>>>,
+    series: RwLock<BTreeMap<Labels, MetricSeries>>,
 }
 
-impl Family {
+impl MetricFamily {
     pub(super) fn new(metric: &'static Metric) -> Self {
         Self {
             metric,
@@ -89,9 +103,17 @@ impl Family {
         }
     }
 
-    /// Returns the series of these labels' values, which begins at zero; `None` where there are too many.
-    pub(super) fn series(&self, values: &[&str]) -> Option<Arc<Series>> {
-        let labels = text::labels(self.metric.labels, values);
+    /// Returns the labels of these values. A label without a value has an empty one.
+    fn labels(&self, values: &[&str]) -> Labels {
+        let values = values.iter().copied().chain(std::iter::repeat(""));
+        let labels = self.metric.labels.iter().zip(values);
+        labels.map(|(name, value)| (*name, value.to_owned())).collect()
+    }
+
+    /// Returns the series of these labels' values, which starts at zero; `None` if it is new and the metric has
+    /// [`MAX_SERIES`] already.
+    pub(super) fn series(&self, values: &[&str]) -> Option<MetricSeries> {
+        let labels = self.labels(values);
         let known = self.series.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(series) = known.get(&labels) {
             return Some(series.clone());
@@ -101,62 +123,36 @@ impl Family {
         if known.len() >= MAX_SERIES && !known.contains_key(&labels) {
             return None;
         }
-        let new = || Arc::new(Series::of(self.metric.kind));
+        let new = || MetricSeries::new(self.metric);
         Some(known.entry(labels).or_insert_with(new).clone())
     }
 
-    /// Sets a gauge, or takes it out where its value is not known.
-    pub(super) fn set(&self, values: &[&str], to: Option<u64>) -> bool {
-        let Some(to) = to else {
-            let labels = text::labels(self.metric.labels, values);
+    /// Sets a gauge, or removes it if its value is unknown. Returns whether the series is stored.
+    pub(super) fn set(&self, values: &[&str], value: Option<u64>) -> bool {
+        let Some(value) = value else {
             let mut known = self.series.write().unwrap_or_else(PoisonError::into_inner);
-            known.remove(&labels);
+            known.remove(&self.labels(values));
             return true;
         };
         let series = self.series(values);
-        series.inspect(|series| series.set(to)).is_some()
-    }
-
-    /// Writes the family in the text format; nothing where it has no series.
-    pub(super) fn write(&self, into: &mut String) {
-        let known = self.series.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.is_empty() {
-            return;
-        }
-        let Metric {
-            name, kind, unit, help, ..
-        } = self.metric;
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            into,
-            "# HELP {name} {}\n# TYPE {name} {}",
-            text::help(help),
-            kind.as_str()
-        );
-        for (labels, series) in &known {
-            match &**series {
-                Series::Number(value) => {
-                    let value = text::number(value.load(Ordering::Relaxed), *unit);
-                    let _ = writeln!(into, "{name}{} {value}", text::braces(labels));
-                }
-                Series::Histogram(histogram) => histogram.write(into, self.metric, labels),
-            }
-        }
+        series.inspect(|series| series.set(value)).is_some()
     }
 }
 
-impl Histogram {
-    fn write(&self, into: &mut String, metric: &Metric, labels: &str) {
-        let (name, mut count) = (metric.name, 0);
-        let bounds = self.bounds.iter().map(|bound| text::seconds(*bound));
-        for (bucket, bound) in self.counts.iter().zip(bounds.chain(["+Inf".to_owned()])) {
-            // The count is made of the buckets, so that they agree while others count on.
-            count += bucket.load(Ordering::Relaxed);
-            let separator = if labels.is_empty() { "" } else { "," };
-            let _ = writeln!(into, "{name}_bucket{{{labels}{separator}le=\"{bound}\"}} {count}");
+impl Collector for MetricFamily {
+    /// Encodes the family; nothing if it has no series.
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let known = self.series.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(first) = known.values().next() else {
+            return Ok(());
+        };
+        let Metric { name, help, .. } = self.metric;
+        // The encoder appends `_total` to the name of a counter.
+        let name = name.strip_suffix("_total").unwrap_or(name);
+        let mut family = encoder.encode_descriptor(name, help, None, first.as_metric().metric_type())?;
+        for (labels, series) in &known {
+            series.as_metric().encode(family.encode_family(labels)?)?;
         }
-        let sum = text::number(self.sum_micros.load(Ordering::Relaxed), metric.unit);
-        let labels = text::braces(labels);
-        let _ = writeln!(into, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}");
+        Ok(())
     }
 }

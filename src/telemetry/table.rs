@@ -1,8 +1,8 @@
-//! Every metric: its name, its kind, its unit, its labels and what it tells.
+//! Every metric: its name, kind, unit, labels and help text.
 //!
-//! Names and units follow the conventions of Prometheus: base units, `_total` at what is counted, the unit at the end of
-//! the name. A label takes few values, all of them known: statuses, codes, rules, routes, and brokers of the settings.
-//! What callers name (accounts, order ids, paths) is never one.
+//! Names and units follow the conventions of Prometheus: base units, `_total` for counters, the unit at the end of the
+//! name. A label takes few values, all of them known: statuses, codes, rules, routes, and brokers of the settings.
+//! Names that callers choose (accounts, order ids, paths) are never labels.
 
 use std::time::Duration;
 
@@ -28,16 +28,16 @@ impl Kind {
     }
 }
 
-/// What a value is a number of.
+/// The unit of a metric's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Things.
     One,
-    /// Seconds; held in microseconds.
+    /// Seconds; a gauge is set in microseconds.
     Seconds,
     /// Bytes.
     Bytes,
-    /// A share, 1 for the whole; held in millionths.
+    /// A ratio, 1 for the whole; a gauge is set in millionths.
     Ratio,
 }
 
@@ -52,7 +52,7 @@ impl Unit {
         }
     }
 
-    /// Whether values are held in millionths.
+    /// Returns whether gauges are set in millionths of the unit.
     pub(super) fn is_in_millionths(self) -> bool {
         matches!(self, Self::Seconds | Self::Ratio)
     }
@@ -65,11 +65,11 @@ pub struct Metric {
     pub name: &'static str,
     /// How it behaves.
     pub kind: Kind,
-    /// What its values are numbers of.
+    /// The unit of its values.
     pub unit: Unit,
     /// The names of its labels, in the order their values are given.
     pub labels: &'static [&'static str],
-    /// What it tells, in a sentence.
+    /// What it measures, in one sentence without a full stop.
     pub help: &'static str,
 }
 
@@ -118,90 +118,90 @@ macro_rules! metrics {
 
 metrics! {
     Build = "order_router_build_info", Kind::Gauge, One, ["version"],
-        "1 for the version of the program that runs";
+        "1, with the version of the running program as label";
     StartTime = "order_router_start_time_seconds", Kind::Gauge, Seconds, [],
-        "When this process began to count, in seconds since 1970";
+        "Start time of this process, in seconds since the Unix epoch";
     SeriesDropped = "order_router_series_dropped_total", Kind::Counter, One, ["metric"],
-        "Values that were not kept because their metric has as many series as it may";
+        "Values dropped because their metric has its maximum number of series, by metric";
 
     Intents = "order_router_intents_total", Kind::Counter, One, ["broker", "door", "outcome", "code"],
-        "Intents answered by this worker: outcome is the report's status, `denied` (by a rule, the id is used up), `refused` (nothing was sent for it) or `replayed`; code is the problem's or the reason's";
+        "Intents answered by this worker; outcome is the report's status, `denied` (by a risk rule; the id is used), `refused` (nothing was sent) or `replayed`; code is the problem code or the reason code";
     Reports = "order_router_reports_total", Kind::Counter, One, ["broker", "status", "reason"],
-        "Reports that this worker has settled, denials and later fills included, by the order's status and the reason's code";
+        "Reports settled by this worker, denials and later fills included, by order status and reason code";
     Stages = "order_router_stage_duration_seconds", STEPS, Seconds, ["stage"],
-        "How long intents take: queue (from the arrival of a request to its handling), reserve (rules and limits), broker (from its queue to its answer), journal (from its writer's queue to the acknowledgement), total (from arrival, or delivery, to the answer)";
+        "Duration of the pipeline's stages: queue (request received until handled), reserve (risk rules and limits), broker (queued for the broker until its response), journal (queued for the journal until acknowledged), total (received or delivered until answered)";
     DurableWait = "order_router_durable_wait_seconds", WAITS, Seconds, [],
-        "How old durable intents are when they are taken, each delivery for itself";
+        "Age of durable intents when this worker receives them; each delivery counts";
     Requests = "order_router_requests_total", Kind::Counter, One, ["endpoint", "code"],
-        "Calls answered by this worker, durable intents included; code is `ok` or the problem's";
+        "Requests answered by this worker, durable intents included; code is `ok` or the problem code";
     RequestDuration = "order_router_request_duration_seconds", STEPS, Seconds, ["endpoint"],
-        "How long this worker takes to handle a call";
+        "Duration of request handling in this worker";
     InFlight = "order_router_requests_in_flight", Kind::Gauge, One, ["door"],
-        "Calls under way in this worker";
+        "Requests in flight in this worker";
     Signals = "order_router_risk_signals_total", Kind::Counter, One, ["rule", "level"],
-        "What the risk rules have said: `alert` lets an order pass, `lock` stops it";
+        "Signals of the risk rules, by rule and level: `alert` lets the order pass, `lock` denies it";
 
     QueueLength = "order_router_queue_length", Kind::Gauge, One, ["queue"],
-        "What waits in this worker for the writers of journal and alerts, and for the store's scripts";
+        "Entries queued in this worker for the writers of journal and alerts, and for the store's scripts";
     QueueCapacity = "order_router_queue_capacity", Kind::Gauge, One, ["queue"],
-        "How much may wait there";
+        "Capacity of these queues";
     BrokerQueueLength = "order_router_broker_queue_length", Kind::Gauge, One, ["broker", "queue"],
-        "Orders, and cancels, that wait in this worker for a broker's task";
+        "Orders and cancels queued in this worker for a broker's task";
     BrokerQueueCapacity = "order_router_broker_queue_capacity", Kind::Gauge, One, ["broker", "queue"],
-        "How many may wait there";
+        "Capacity of the broker's queues";
     DurableBacklog = "order_router_durable_intents", Kind::Gauge, One, ["broker"],
-        "Durable intents that no worker has dealt with yet, those under way included; the same on all workers";
+        "Durable intents not yet acknowledged, those in flight included; the same on all workers";
 
     OpenOrders = "order_router_open_orders", Kind::Gauge, One, ["broker"],
-        "Orders that have not ended, claimed ones included; the same on all workers";
+        "Open orders, claimed ones included; the same on all workers";
     UnknownOrders = "order_router_unknown_orders", Kind::Gauge, One, ["broker"],
-        "Orders whose venue is asked what became of them; the same on all workers";
+        "Orders whose outcome is unknown and being inquired at the venue; the same on all workers";
     ClaimedOrders = "order_router_claimed_orders", Kind::Gauge, One, [],
-        "Orders that are claimed or being sent; the same on all workers";
+        "Orders claimed or being sent; the same on all workers";
     OutboxOrders = "order_router_outbox_orders", Kind::Gauge, One, [],
-        "Orders with settled events that the journal has not acknowledged; the same on all workers";
+        "Orders with settled events not yet acknowledged by the journal; the same on all workers";
     OutboxAge = "order_router_outbox_oldest_age_seconds", Kind::Gauge, Seconds, [],
-        "How long the oldest of them has waited; 0 where none waits";
+        "Age of the oldest order in the outbox; 0 if it is empty";
     JournalLast = "order_router_journal_last_sequence", Kind::Gauge, One, [],
-        "The journal's last sequence";
+        "Last sequence of the journal";
     JournalSeen = "order_router_journal_acknowledged_sequence", Kind::Gauge, One, [],
-        "The highest sequence this worker knows to be acknowledged";
+        "Highest journal sequence that this worker knows to be acknowledged";
     JournalMarked = "order_router_journal_marked_sequence", Kind::Gauge, One, [],
-        "The highest sequence of an event that the store knows to be on the journal";
+        "Highest sequence of an event that the store has recorded as journaled";
     JournalSize = "order_router_journal_size_bytes", Kind::Gauge, Bytes, [],
-        "The journal's size";
+        "Size of the journal";
     JournalRoom = "order_router_journal_has_room", Kind::Gauge, One, [],
         "1 while the journal has room for new orders";
     JournalBehind = "order_router_journal_behind", Kind::Gauge, One, [],
-        "1 once the journal has lost entries that it had acknowledged: nothing more is appended";
+        "1 once the journal has lost entries that it had acknowledged; nothing more is appended";
 
     NatsConnected = "order_router_nats_connected", Kind::Gauge, One, ["part"],
-        "1 while the part's connection to NATS stands";
+        "1 while the part is connected to NATS";
     RedisUp = "order_router_redis_up", Kind::Gauge, One, [],
         "1 while Redis answers";
     StoreReady = "order_router_store_ready", Kind::Gauge, One, [],
-        "1 while the shared state is known to be whole; 0 while it is healed";
+        "1 while the shared state is complete; 0 while it is being rebuilt";
     TradingState = "order_router_trading_state", Kind::Gauge, One, ["state"],
-        "1 for the trading state in force";
+        "1 for the current trading state, 0 for the others";
     Mode = "order_router_mode", Kind::Gauge, One, ["mode"],
-        "1 for the mode in force";
+        "1 for the current mode, 0 for the others";
     Locks = "order_router_locks", Kind::Gauge, One, [],
-        "Locks in force";
+        "Active locks";
     LimitUsed = "order_router_limit_used_ratio", Kind::Gauge, Ratio, ["limit"],
-        "How much of a limit of the day is used: daily_notional, daily_loss, and daily_loss_of_an_account, the account that is nearest to it";
+        "Used part of a limit of the trading day: daily_notional, daily_loss, and daily_loss_of_an_account for the account closest to its limit";
 
     OrderLogReady = "order_router_order_log_ready", Kind::Gauge, One, [],
-        "1 while the sidecar's order log follows the journal and has everything it held";
+        "1 while the sidecar's order log follows the journal and has applied all it held";
     OrderLogSequence = "order_router_order_log_applied_sequence", Kind::Gauge, One, [],
-        "The last sequence of the journal that the order log has applied";
+        "Last journal sequence that the order log has applied";
     OrderLogLag = "order_router_order_log_lag_entries", Kind::Gauge, One, [],
-        "How many entries of the journal the order log knows of and has not applied";
+        "Known journal entries that the order log has not applied yet";
     HttpRequests = "order_router_http_requests_total", Kind::Counter, One, ["method", "route", "status"],
-        "Requests answered over REST; route is the path's pattern, or `none`";
+        "REST requests answered, by method, route and status; route is the path's pattern, or `none`";
     HttpDuration = "order_router_http_request_duration_seconds", STEPS, Seconds, ["method", "route"],
-        "How long requests over REST take, from their head to their answer";
+        "Duration of REST requests, from the request's head to its response";
     HttpInFlight = "order_router_http_requests_in_flight", Kind::Gauge, One, [],
-        "Requests over REST under way";
+        "REST requests in flight";
 }
 
 impl Id {

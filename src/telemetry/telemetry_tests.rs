@@ -65,7 +65,7 @@ fn what_is_rendered_is_what_was_counted() {
         "# TYPE order_router_requests_total counter",
         r#"order_router_requests_total{endpoint="submit",code="ok"} 2"#,
         r#"order_router_requests_total{endpoint="get",code="a\"b\\c\nd"} 1"#,
-        r#"order_router_stage_duration_seconds_bucket{stage="broker",le="0.00005"} 2"#,
+        r#"order_router_stage_duration_seconds_bucket{stage="broker",le="5e-05"} 2"#,
         r#"order_router_stage_duration_seconds_bucket{stage="broker",le="0.0001"} 3"#,
         r#"order_router_stage_duration_seconds_bucket{stage="broker",le="2.5"} 4"#,
         r#"order_router_stage_duration_seconds_bucket{stage="broker",le="10"} 4"#,
@@ -120,9 +120,7 @@ fn shares_are_exact_and_brokers_are_those_of_the_settings() {
 #[tokio::test]
 async fn the_port_serves_what_it_names_and_nothing_else() {
     let telemetry = Telemetry::new();
-    let listener = Listener::open(([127, 0, 0, 1], 0).into(), telemetry.clone())
-        .await
-        .unwrap();
+    let listener = Listener::open(([127, 0, 0, 1], 0).into(), telemetry.clone()).unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let ask = async |method: reqwest::Method, path: &str| {
         let request = client.request(method, format!("http://{}{path}", listener.address()));

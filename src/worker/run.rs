@@ -144,7 +144,7 @@ impl Worker {
         further: brokers::Further,
         time: Time,
     ) -> Result<Self, WorkerError> {
-        let metrics = listen(settings, &telemetry).await?;
+        let metrics = listen(settings, &telemetry)?;
         let patience = connection::Patience::Until(START_PATIENCE);
         let bus = connection::connect(&settings.nats, "order-router worker", patience).await?;
         let ids: Result<Vec<BrokerId>, IdError> = settings
@@ -255,11 +255,11 @@ async fn within(what: &str, ending: impl Future<Output = ()>) {
 }
 
 /// Opens the port for metrics, where the settings want one.
-async fn listen(settings: &Settings, telemetry: &Telemetry) -> Result<Option<Listener>, WorkerError> {
+fn listen(settings: &Settings, telemetry: &Telemetry) -> Result<Option<Listener>, WorkerError> {
     let Some(address) = settings.metrics.addr else {
         return Ok(None);
     };
-    let opened = Listener::open(address, telemetry.clone()).await;
+    let opened = Listener::open(address, telemetry.clone());
     let listener = opened.map_err(|error| WorkerError::Metrics { address, error })?;
     tracing::info!(address = %listener.address(), "metrics are told to whoever can reach this address");
     Ok(Some(listener))

@@ -7,9 +7,11 @@ use crate::source::Source;
 /// A room of `src/` and the rooms it may import.
 const ROOMS: &[(&str, &[&str])] = &[
     ("cli", ANY),
-    ("chaos", &["bus", "wire", "fault", "config", "domain"]),
     ("bench", &["bus", "wire", "fault", "config", "domain"]),
-    ("sidecar", &["bus", "telemetry", "wire", "fault", "config", "domain"]),
+    (
+        "sidecar",
+        &["bus", "telemetry", "http", "wire", "fault", "config", "domain"],
+    ),
     (
         "worker",
         &[
@@ -24,11 +26,11 @@ const ROOMS: &[(&str, &[&str])] = &[
             "domain",
         ],
     ),
-    ("telemetry", &["config", "domain"]),
+    ("telemetry", &["http", "config", "domain"]),
+    ("http", &[]),
     ("bus", &["wire", "fault", "config", "domain"]),
     ("store", &["risk", "fault", "config", "domain"]),
     ("brokers", &["risk", "fault", "config", "domain"]),
-    ("venue", &["config"]),
     ("wire", &["fault", "domain"]),
     ("risk", &["domain"]),
     ("fault", &["domain"]),
@@ -71,7 +73,7 @@ const BANNED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "f64",
-        &["src/bench", "src/cli"],
+        &["src/bench", "src/cli", "src/telemetry"],
         "use `domain`'s exact numbers; for shares and ratios, integers",
     ),
     (

@@ -25,14 +25,14 @@ use crate::{domain::{Price, risk}, fault};
 use crate::{
     domain::Symbol,
     brokers::{self, paper}, //!!
-    venue, //!!
+    bench, //!!
 };
 pub(crate) fn f(report: &crate::worker::Report) -> crate::bus::Subject { //!!
     let _ = "crate::store"; // crate::store
     /* crate::store /* crate::store */ crate::store */
     let _ = r#"" crate::store "#;
     let (_quote, _life): (char, &'static str) = ('"', "crate::store");
-    crate :: chaos :: run() //!!
+    crate :: cli :: run() //!!
 }
 use crate::*; //!!
 use crate::{self as root}; //!!
@@ -56,16 +56,16 @@ fn every_edge_of_the_map_is_judged() {
     let table = [
         (
             "cli",
-            "chaos bench sidecar worker bus store brokers venue wire risk fault config domain",
+            "bench sidecar worker telemetry http bus store brokers wire risk fault config domain",
         ),
-        ("chaos", "bus wire fault config domain"),
         ("bench", "bus wire fault config domain"),
-        ("sidecar", "bus wire fault config domain"),
-        ("worker", "bus store brokers risk wire fault config domain"),
+        ("sidecar", "bus telemetry http wire fault config domain"),
+        ("worker", "bus store brokers risk telemetry wire fault config domain"),
+        ("telemetry", "http config domain"),
+        ("http", ""),
         ("bus", "wire fault config domain"),
         ("store", "risk fault config domain"),
         ("brokers", "risk fault config domain"),
-        ("venue", "config"),
         ("wire", "fault domain"),
         ("risk", "domain"),
         ("fault", "domain"),

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use order_router::telemetry::{CONTENT_TYPE, Kind, Metric, TABLE};
 
@@ -102,7 +103,7 @@ impl Scrape {
     #[track_caller]
     fn take(&mut self, metric: &Metric, line: &str) {
         let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
-        let (name, labels) = match series.split_once('{') {
+        let (name, mut labels) = match series.split_once('{') {
             Some((name, rest)) => (name, read_labels(rest.strip_suffix('}').expect(line))),
             None => (series, Labels::new()),
         };
@@ -114,6 +115,10 @@ impl Scrape {
             (Kind::Histogram(_), "_bucket") => assert!(names.insert("le")),
             (Kind::Histogram(_), "_sum" | "_count") | (Kind::Counter | Kind::Gauge, "") => {}
             _ => panic!("{line} is no sample of {}", metric.name),
+        }
+        // The format leaves open how a bound is written: 0.00005 and 5e-05 are the same.
+        if let Some(bound) = labels.get_mut("le") {
+            *bound = bound.parse::<f64>().expect(line).to_string();
         }
         let told: BTreeSet<&str> = labels.keys().map(String::as_str).collect();
         assert_eq!(told, names, "{line}");
@@ -132,8 +137,8 @@ impl Scrape {
         for ((_, labels), count) in counts {
             assert!(self.samples.contains_key(&(name("_sum"), labels.clone())), "{labels:?}");
             let mut before = 0;
-            let bounds = bounds.iter().map(|bound| bound.as_secs_f64().to_string());
-            for bound in bounds.chain(["+Inf".to_owned()]) {
+            let bounds = bounds.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
+            for bound in bounds.map(|bound| bound.to_string()) {
                 let with_bound = labels.clone().into_iter().chain([("le".to_owned(), bound)]);
                 let bucket = &self.samples[&(name("_bucket"), with_bound.collect())];
                 let bucket: u64 = bucket.parse().unwrap();
@@ -191,7 +196,7 @@ fn the_reader_takes_nothing_that_is_not_in_the_format() {
         (line, "order_router_build_info{other="),
         (line, "order_router_build_info{version=\"x\",version="),
         ("le=\"+Inf\"} 0", "le=\"+Inf\"} 1"),
-        ("le=\"0.00005\"} 0", "le=\"0.00005\"} 1"),
+        ("le=\"5e-05\"} 0", "le=\"5e-05\"} 1"),
         ("le=\"0.0005\"}", "le=\"0.0006\"}"),
     ] {
         assert!(good.contains(found), "{found}");

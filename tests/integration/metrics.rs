@@ -155,7 +155,7 @@ async fn the_state_of_orders_queues_journal_and_limits_is_told() {
         Some("0")
     );
     for (name, value) in [
-        ("order_router_outbox_oldest_age_seconds", "0"),
+        ("order_router_outbox_oldest_age_seconds", "0.0"),
         ("order_router_redis_up", "1"),
         ("order_router_store_ready", "1"),
         ("order_router_journal_has_room", "1"),

@@ -1,7 +1,7 @@
-//! A limit on how long a client may take nothing of what is written to it.
+//! A limit on how long a client may read nothing of what is written to it.
 //!
-//! It stands below HTTP, since above it nobody learns of such a client: while its buffer is full, hyper neither asks for
-//! the rest of an answer nor gives up.
+//! It sits below HTTP, since such a client is invisible above it: while its buffer is full, hyper neither polls for the
+//! rest of a response nor gives up.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -12,17 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take nothing once the sidecar drains.
+/// How long a client may read nothing once the server drains.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
-/// A stream whose writes fail where the other side takes nothing for too long.
+/// A stream whose writes fail if the other side reads nothing for too long.
 #[derive(Debug)]
 pub(super) struct WriteLimited<S> {
     stream: S,
     limit: Duration,
-    /// Tells that the sidecar drains.
+    /// Cancelled when the server drains.
     drains: CancellationToken,
-    /// The end of the wait that is under way.
+    /// The end of the current stall.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
@@ -37,7 +37,7 @@ impl<S> WriteLimited<S> {
         }
     }
 
-    /// Passes on what a write came to, and watches over one that waits.
+    /// Returns the result of a write; a pending one fails at the end of its limit.
     fn watched(&mut self, written: Poll<Result<usize>>, context: &mut Context<'_>) -> Poll<Result<usize>> {
         if written.is_ready() {
             self.stalled = None;
@@ -50,8 +50,8 @@ impl<S> WriteLimited<S> {
             stalled.as_mut().reset(now + DRAIN_LIMIT);
         }
         ready!(stalled.as_mut().poll(context));
-        let words = "the client takes nothing of what is written to it";
-        Poll::Ready(Err(Error::new(ErrorKind::TimedOut, words)))
+        let message = "the client reads nothing of what is written to it";
+        Poll::Ready(Err(Error::new(ErrorKind::TimedOut, message)))
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
             let failed = limited.write_all(&[7; 12]).await.unwrap_err();
             (failed.kind(), limited)
         });
-        // However little it takes each time, it goes on.
+        // However little the client reads each time, writing continues.
         let begun = Instant::now();
         let mut ticks = interval(LIMIT / 4);
         for _ in 0..6 {
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(kind, ErrorKind::TimedOut);
         assert!(begun.elapsed() >= LIMIT / 4 * 5 + LIMIT);
 
-        // A drain does not wait as long, also where the wait has begun before it.
+        // A drain waits less, also if the stall began before it.
         limited.stalled = Some(Box::pin(sleep_until(Instant::now() + LIMIT * 100)));
         drains.cancel();
         let begun = Instant::now();
