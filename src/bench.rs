@@ -13,17 +13,17 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::bus::client::Caller;
+use crate::bus::client::RouterClient;
 use crate::bus::connection::BusError;
-use crate::bus::replies::Replies;
+use crate::bus::replies::ReplyInbox;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, VenueId};
-use lane::{Door, Lane};
-pub use measured::Measured;
+use lane::{DoorClient, LoadLane};
+pub use measured::LoadMeasurements;
 
 /// Which door the orders take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum LoadDoor {
     /// The request door.
     Request,
     /// The durable door; an order's latency ends with its report.
@@ -32,9 +32,9 @@ pub enum Way {
 
 /// What is sent, and how much of it.
 #[derive(Debug, Clone)]
-pub struct Load {
+pub struct LoadProfile {
     /// The door.
-    pub way: Way,
+    pub door: LoadDoor,
     /// Orders under way at once.
     pub concurrency: u16,
     /// How long orders are sent.
@@ -62,23 +62,23 @@ pub struct Load {
 ///
 /// # Errors
 /// When the place for the durable door's answers cannot be opened.
-pub async fn run(caller: &Caller, load: &Load) -> Result<Measured, BusError> {
-    let door = Arc::new(match load.way {
-        Way::Request => Door::Request(caller.clone()),
-        Way::Durable => Door::Durable(Replies::open(caller).await?),
+pub async fn run_load(caller: &RouterClient, load: &LoadProfile) -> Result<LoadMeasurements, BusError> {
+    let door = Arc::new(match load.door {
+        LoadDoor::Request => DoorClient::Request(caller.clone()),
+        LoadDoor::Durable => DoorClient::Durable(ReplyInbox::open(caller).await?),
     });
     let load = Arc::new(load.clone());
     let name = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
     let begun = Instant::now();
     let mut lanes = JoinSet::new();
     for number in 0..load.concurrency {
-        let lane = Lane::new(Arc::clone(&door), Arc::clone(&load), &name, number);
-        lanes.spawn(lane.run(begun));
+        let lane = LoadLane::new(Arc::clone(&door), Arc::clone(&load), &name, number);
+        lanes.spawn(lane.send_until_end(begun));
     }
-    let mut measured = Measured::default();
+    let mut measured = LoadMeasurements::default();
     while let Some(lane) = lanes.join_next().await {
         match lane {
-            Ok(lane) => measured.add(&lane),
+            Ok(lane) => measured.merge(&lane),
             Err(error) => tracing::error!(%error, "a lane failed: its orders are not counted"),
         }
     }

@@ -17,9 +17,9 @@ pub mod port;
 pub mod task;
 
 pub use adapter::{
-    Acknowledgement, Adapter, Booked, CancelOutcome, Capabilities, DueOutcome, Effects, Inquiry, NotSent, PlaceOutcome,
-    Placement,
+    BookedEffect, BrokerAdapter, BrokerCapabilities, CancelOutcome, DueOutcome, Effects, InquiryOutcome, NotSentReason,
+    PlaceOutcome, Placement, VenueAcknowledgement,
 };
 pub use handle::BrokerHandle;
-pub use port::{Announced, BookError, PaperBook, SendGate};
+pub use port::{BookError, PaperBook, SendGate, SubmissionReceipt};
 pub use task::BrokerTask;

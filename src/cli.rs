@@ -47,8 +47,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use failure::{Failure, Outcome};
-use options::Options;
+use failure::{CommandError, CommandResult};
+use options::GlobalOptions;
 
 /// Routes execution intents to brokers: exactly once, under limits that all machines share.
 ///
@@ -57,7 +57,7 @@ use options::Options;
 #[command(name = "order-router", version, propagate_version = true, subcommand_required = true)]
 struct Cli {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     #[command(subcommand)]
     command: Command,
 }
@@ -113,15 +113,15 @@ enum Command {
 /// Reads the arguments, does what they ask for and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match start(cli) {
+    match run_in_runtime(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
+        Err(failure) => failure.print_and_exit_code(),
     }
 }
 
-fn start(cli: Cli) -> Outcome {
-    let runtime =
-        tokio::runtime::Runtime::new().map_err(|error| Failure::failed("the runtime does not start", error))?;
+fn run_in_runtime(cli: Cli) -> CommandResult {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| CommandError::from_error("the runtime does not start", error))?;
     // The commands run on the main thread itself: `dev` binds its children to the life of the thread that starts them.
     let outcome = runtime.block_on(dispatch(cli));
     // A blocked reader of the standard input stream must not hold up the end.
@@ -129,7 +129,7 @@ fn start(cli: Cli) -> Outcome {
     outcome
 }
 
-async fn dispatch(cli: Cli) -> Outcome {
+async fn dispatch(cli: Cli) -> CommandResult {
     let options = cli.options;
     match cli.command {
         Command::Dev(args) => dev::run(args, &options).await,

@@ -29,7 +29,7 @@ pub use load::SettingsError;
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where this process keeps files of its own: the sidecar its order log. Default `.data`.
-    pub data_dir: DataDirectory,
+    pub data_dir: DataDirSetting,
     /// The bus.
     pub nats: nats::NatsSettings,
     /// The shared state.
@@ -59,9 +59,9 @@ pub struct Settings {
 /// The directory that a process keeps files of its own in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct DataDirectory(pub PathBuf);
+pub struct DataDirSetting(pub PathBuf);
 
-impl Default for DataDirectory {
+impl Default for DataDirSetting {
     fn default() -> Self {
         Self(PathBuf::from(".data"))
     }
@@ -69,22 +69,22 @@ impl Default for DataDirectory {
 
 impl Settings {
     /// Returns a sentence for each setting that cannot hold.
-    pub fn errors(&self) -> Vec<String> {
+    pub fn validation_errors(&self) -> Vec<String> {
         let mut errors = Vec::new();
         if self.data_dir.0.as_os_str().is_empty() {
             errors.push("data_dir must name a directory".to_owned());
         }
-        self.nats.check(&mut errors);
-        self.redis.check(&mut errors);
-        self.journal.check(&mut errors);
-        self.doors.check(&mut errors);
-        self.brokers.check(&mut errors);
-        self.risk.check(&mut errors);
-        self.http.check(&mut errors);
-        self.keys.check(&mut errors);
-        self.log.check(&mut errors);
-        self.instruments.check(&self.risk, &mut errors);
-        self.accounts.check(&self.instruments, &mut errors);
+        self.nats.validate(&mut errors);
+        self.redis.validate(&mut errors);
+        self.journal.validate(&mut errors);
+        self.doors.validate(&mut errors);
+        self.brokers.validate(&mut errors);
+        self.risk.validate(&mut errors);
+        self.http.validate(&mut errors);
+        self.keys.validate(&mut errors);
+        self.log.validate(&mut errors);
+        self.instruments.validate(&self.risk, &mut errors);
+        self.accounts.validate(&self.instruments, &mut errors);
         errors
     }
 }

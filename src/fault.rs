@@ -7,7 +7,7 @@ use crate::domain::reason::{Reason, ReasonCode};
 
 /// What the durable door does with a message that ended in a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
+pub enum AckType {
     /// It is dealt with: its outcome is on the journal.
     Ack,
     /// It comes again later.
@@ -16,13 +16,13 @@ pub enum Delivery {
     Term,
 }
 
-macro_rules! faults {
-    ($($(#[$doc:meta])* $code:ident = $text:literal, $status:literal, $delivery:ident, $title:literal;)+) => {
+macro_rules! fault_codes {
+    ($($(#[$doc:meta])* $code:ident = $text:literal, $status:literal, $ack_type:ident, $title:literal;)+) => {
         /// The code of an error, the same on the bus and over REST.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Code { $($(#[$doc])* $code),+ }
+        pub enum FaultCode { $($(#[$doc])* $code),+ }
 
-        impl Code {
+        impl FaultCode {
             /// Every code, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$code),+];
 
@@ -37,8 +37,8 @@ macro_rules! faults {
             }
 
             /// Returns what the durable door does.
-            pub fn delivery(self) -> Delivery {
-                match self { $(Self::$code => Delivery::$delivery),+ }
+            pub fn ack_type(self) -> AckType {
+                match self { $(Self::$code => AckType::$ack_type),+ }
             }
 
             /// Returns the problem's title: the same sentence for every occurrence.
@@ -49,7 +49,7 @@ macro_rules! faults {
     };
 }
 
-faults! {
+fault_codes! {
     /// Not a JSON object in UTF-8.
     Malformed = "malformed", 400, Term, "The body is not a JSON object";
     /// A field is missing, of another type, or out of its range.
@@ -119,9 +119,9 @@ faults! {
 /// How long a caller should wait before it tries again, where trying again can help.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The longest text of the caller's that an error repeats, in characters.
-pub const MAX_QUOTED_CHARACTERS: usize = 64;
+pub const MAX_EXCERPT_CHARACTERS: usize = 64;
 
-impl Code {
+impl FaultCode {
     /// Returns the code of a word, if it is one.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
@@ -129,11 +129,11 @@ impl Code {
 
     /// Whether the same request can succeed later.
     pub fn is_retryable(self) -> bool {
-        self.delivery() == Delivery::Nak
+        self.ack_type() == AckType::Nak
     }
 
     /// Returns the code a denied order's caller sees, or `None` for a reason that is no denial.
-    pub fn of_denial(reason: ReasonCode) -> Option<Self> {
+    pub fn from_denial(reason: ReasonCode) -> Option<Self> {
         match reason {
             ReasonCode::OrderSizeExceeded => Some(Self::OrderSizeExceeded),
             ReasonCode::RiskLocked => Some(Self::RiskLocked),
@@ -162,7 +162,7 @@ impl Code {
 #[error("{}: {detail}", code.as_str())]
 pub struct Fault {
     /// What programs decide by.
-    pub code: Code,
+    pub code: FaultCode,
     /// A sentence a person can act on.
     pub detail: String,
     /// The field it is about.
@@ -179,7 +179,7 @@ pub struct Fault {
 
 impl Fault {
     /// Returns a fault without further particulars.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub fn new(code: FaultCode, detail: impl Into<String>) -> Self {
         Self {
             code,
             detail: detail.into(),
@@ -192,17 +192,17 @@ impl Fault {
     }
 
     /// Returns a fault of one field: its detail opens with the field's name.
-    pub fn field(code: Code, field: &str, rule: impl std::fmt::Display) -> Self {
+    pub fn for_field(code: FaultCode, field: &str, requirement: impl std::fmt::Display) -> Self {
         let field = quoted(field);
         Self {
             field: Some(field.clone()),
-            ..Self::new(code, format!("{field} {rule}"))
+            ..Self::new(code, format!("{field} {requirement}"))
         }
     }
 
     /// Returns the fault that tells why a risk rule denied an order, or `None` for a reason that is no denial.
-    pub fn of_denial(reason: &Reason) -> Option<Self> {
-        let code = Code::of_denial(reason.code)?;
+    pub fn from_denial(reason: &Reason) -> Option<Self> {
+        let code = FaultCode::from_denial(reason.code)?;
         Some(Self {
             rule_id: reason.metadata.text("rule_id").map(str::to_owned),
             metadata: reason.metadata.clone(),
@@ -212,7 +212,7 @@ impl Fault {
 
     /// Returns the fault with the order it is about.
     #[must_use]
-    pub fn about(mut self, client_order_id: &str) -> Self {
+    pub fn with_client_order_id(mut self, client_order_id: &str) -> Self {
         self.client_order_id = Some(client_order_id.to_owned());
         self
     }
@@ -222,7 +222,7 @@ impl Fault {
 pub fn quoted(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control())
-        .take(MAX_QUOTED_CHARACTERS)
+        .take(MAX_EXCERPT_CHARACTERS)
         .collect()
 }
 
@@ -232,10 +232,10 @@ mod tests {
 
     #[test]
     fn a_retry_is_invited_exactly_where_nothing_was_sent_and_it_can_help() {
-        for code in Code::ALL {
+        for code in FaultCode::ALL {
             let (status, text) = (code.status(), code.as_str());
             assert_eq!(code.is_retryable(), status >= 500 || status == 429, "{text}");
-            assert_eq!(Code::parse(code.as_str()), Some(*code));
+            assert_eq!(FaultCode::parse(code.as_str()), Some(*code));
         }
     }
 

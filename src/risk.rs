@@ -11,12 +11,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::control::Control;
-use crate::domain::day::DayFigures;
+use crate::domain::control::ControlState;
+use crate::domain::day::DailyPnl;
 use crate::domain::decimal::Decimal;
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Intent;
-use crate::domain::money::{MAX_EXACT, Micros, Rounding};
+use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
 use crate::domain::quantity::Price;
 use crate::domain::settlement::Reservation;
 use crate::domain::terms::Side;
@@ -40,40 +40,40 @@ mod trading_state;
 pub mod verdict;
 
 pub use approved::Approved;
-pub use cap::{Cap, Measure, Observed, Sight};
-pub use limits::Limits;
-pub use verdict::{Admits, Assessment, Decision};
+pub use cap::{Cap, CapMeasure, CapReading, CapReadings};
+pub use limits::RiskLimits;
+pub use verdict::{Admissibility, Evaluation, RiskDecision};
 
 use limits::AccountLimits;
 
 /// What a rule looks at.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct RuleInput<'a> {
     /// The intent.
     pub intent: &'a Intent,
     /// What it wants to trade.
     pub instrument: &'a Instrument,
     /// Its quantity in lots.
-    pub lots: i64,
+    pub quantity_lots: i64,
     /// The reference price of the symbol; the limit price where the market's is missing or too old.
     pub reference_price: Price,
     /// Whether the reference price is the market's, and recent.
-    pub has_reference: bool,
+    pub has_market_price: bool,
     /// What it would hold of the shared limits.
     pub reservation: &'a Reservation,
     /// The limits of the settings.
-    pub limits: &'a Limits,
+    pub limits: &'a RiskLimits,
     /// What is in force beyond the settings.
-    pub control: &'a Control,
+    pub control: &'a ControlState,
     /// The day's profit and loss.
-    pub day: &'a DayFigures,
+    pub daily_pnl: &'a DailyPnl,
     /// After this moment the intent is not executed.
     pub deadline: Timestamp,
     /// The present moment.
     pub now: Timestamp,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> RuleInput<'a> {
     /// Returns the price an exposure is valued at: the higher of limit and reference price.
     pub fn exposure_price(&self) -> Price {
         self.intent
@@ -82,12 +82,12 @@ impl<'a> Subject<'a> {
     }
 
     /// Returns what is set for the intent's account.
-    fn account(&self) -> Option<&'a AccountLimits> {
+    fn account_limits(&self) -> Option<&'a AccountLimits> {
         self.limits.accounts.get(&self.intent.account_id)
     }
 
     /// Returns what tells the caps of the two sides apart.
-    fn side_part(&self) -> &'static str {
+    fn side_label(&self) -> &'static str {
         match self.intent.side {
             Side::Buy => "long",
             Side::Sell => "short",
@@ -96,91 +96,91 @@ impl<'a> Subject<'a> {
 
     /// Returns the account's loss of the day, by our figures or by the caller's, whichever is worse; `None` where one of
     /// them cannot be known.
-    fn account_loss(&self) -> Option<Loss> {
-        let ours = -self.day.of(&self.intent.account_id)?.units();
-        let theirs = self.callers_loss()?;
+    fn account_loss(&self) -> Option<AccountLoss> {
+        let ours = -self.daily_pnl.account_pnl(&self.intent.account_id)?.units();
+        let theirs = self.caller_reported_loss()?;
         Some(if theirs > ours {
-            Loss::ByCaller(theirs)
+            AccountLoss::CallerReported(theirs)
         } else {
-            Loss::Ours(ours)
+            AccountLoss::Computed(ours)
         })
     }
 
     /// Returns the loss the caller tells of, in millionths of the base currency, rounded up: far below zero where it
     /// tells of none, and `None` where it cannot be counted.
-    fn callers_loss(&self) -> Option<i64> {
+    fn caller_reported_loss(&self) -> Option<i64> {
         let risk = &self.intent.risk;
         if risk.realized_pnl.is_none() && risk.unrealized_pnl.is_none() {
-            return Some(-MAX_EXACT);
+            return Some(-MAX_EXACT_INTEGER);
         }
         let realized = risk.realized_pnl.unwrap_or(Decimal::ZERO);
         let loss = realized
-            .exact_add(risk.unrealized_pnl.unwrap_or(Decimal::ZERO))?
+            .checked_add(risk.unrealized_pnl.unwrap_or(Decimal::ZERO))?
             .negated();
         match Micros::from_decimal(loss, Rounding::Up) {
             Some(loss) => Some(loss.units()),
             None if loss.is_positive() => None,
-            None => Some(-MAX_EXACT),
+            None => Some(-MAX_EXACT_INTEGER),
         }
     }
 }
 
 /// A loss in millionths of the base currency, and who tells it: alerts of the two are told apart.
 #[derive(Debug, Clone, Copy)]
-enum Loss {
-    Ours(i64),
-    ByCaller(i64),
+enum AccountLoss {
+    Computed(i64),
+    CallerReported(i64),
 }
 
-impl Loss {
+impl AccountLoss {
     fn units(self) -> i64 {
         match self {
-            Self::Ours(units) | Self::ByCaller(units) => units,
+            Self::Computed(units) | Self::CallerReported(units) => units,
         }
     }
 
-    fn part(self, ours: &'static str, by_caller: &'static str) -> &'static str {
+    fn select_label(self, computed: &'static str, caller_reported: &'static str) -> &'static str {
         match self {
-            Self::Ours(_) => ours,
-            Self::ByCaller(_) => by_caller,
+            Self::Computed(_) => computed,
+            Self::CallerReported(_) => caller_reported,
         }
     }
 }
 
 /// One rule: its name, and what it has to say of an intent before the shared sums are seen.
-struct Rule {
+struct RiskRule {
     id: &'static str,
-    check: fn(&Subject<'_>, &mut Assessment),
+    check: fn(&RuleInput<'_>, &mut Evaluation),
 }
 
 /// A rule that speaks only when the store has answered (see [`Assessment::decide`]).
-fn later(_: &Subject<'_>, _: &mut Assessment) {}
+fn skip_before_readings(_: &RuleInput<'_>, _: &mut Evaluation) {}
 
 /// The rules in the order that decides which lock is the answer.
-const RULES: &[Rule] = &[
-    rule(trading_state::ID, trading_state::check),
-    rule(intent_age::ID, intent_age::check),
-    rule(order_size::ID, order_size::check),
-    rule(max_notional::ID, max_notional::check),
-    rule(position_limit::ID, position_limit::check),
-    rule(price_collar::ID, price_collar::check),
-    rule(max_daily_notional::ID, max_daily_notional::check),
-    rule(max_daily_loss::ID, max_daily_loss::check),
-    rule(stop_loss::ID, stop_loss::check),
-    rule(order_rate::ID, later),
-    rule(max_open_orders::ID, max_open_orders::check),
-    rule(duplicate_order::ID, later),
+const RULES: &[RiskRule] = &[
+    new_rule(trading_state::ID, trading_state::check),
+    new_rule(intent_age::ID, intent_age::check),
+    new_rule(order_size::ID, order_size::check),
+    new_rule(max_notional::ID, max_notional::check),
+    new_rule(position_limit::ID, position_limit::check),
+    new_rule(price_collar::ID, price_collar::check),
+    new_rule(max_daily_notional::ID, max_daily_notional::check),
+    new_rule(max_daily_loss::ID, max_daily_loss::check),
+    new_rule(stop_loss::ID, stop_loss::check),
+    new_rule(order_rate::ID, skip_before_readings),
+    new_rule(max_open_orders::ID, max_open_orders::check),
+    new_rule(duplicate_order::ID, skip_before_readings),
 ];
 
-const fn rule(id: &'static str, check: fn(&Subject<'_>, &mut Assessment)) -> Rule {
-    Rule { id, check }
+const fn new_rule(id: &'static str, check: fn(&RuleInput<'_>, &mut Evaluation)) -> RiskRule {
+    RiskRule { id, check }
 }
 
 /// Returns what the rules say of an intent, none left out.
-pub fn assess(subject: &Subject<'_>) -> Assessment {
-    let mut assessment = Assessment::new(subject.limits);
+pub fn evaluate(input: &RuleInput<'_>) -> Evaluation {
+    let mut assessment = Evaluation::new(input.limits);
     for rule in RULES {
-        (rule.check)(subject, &mut assessment);
+        (rule.check)(input, &mut assessment);
     }
     assessment
 }
@@ -191,7 +191,7 @@ pub fn rule_ids() -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns each rule's place in the order.
-fn precedence() -> BTreeMap<&'static str, usize> {
+fn rule_precedence() -> BTreeMap<&'static str, usize> {
     RULES.iter().enumerate().map(|(place, rule)| (rule.id, place)).collect()
 }
 

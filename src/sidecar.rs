@@ -34,18 +34,18 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::bus::connection::{BusError, Patience, connect};
+use crate::bus::connection::{BusError, ConnectPolicy, connect};
 use crate::config::Settings;
 use crate::http::{self, ConnectionServer};
 use crate::telemetry::Telemetry;
-use context::Context;
+use context::SidecarContext;
 use order_log::OrderLog;
-use prices::Prices;
+use prices::MarketPrices;
 
 /// How long the first connection to the bus is tried for: the sidecar may be up before its server.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the order log may take to close its file.
-const LOG_CLOSING_TIME: Duration = Duration::from_secs(2);
+const ORDER_LOG_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The name the connection shows on the server.
 const CONNECTION_NAME: &str = "order-router sidecar";
 
@@ -75,10 +75,10 @@ pub enum SidecarError {
 #[derive(Debug)]
 pub struct Sidecar {
     address: SocketAddr,
-    context: Arc<Context>,
-    connections: ConnectionServer,
+    context: Arc<SidecarContext>,
+    connection_server: ConnectionServer,
     /// Ends what goes on in the background, at the latest when the sidecar is dropped.
-    background: DropGuard,
+    background_guard: DropGuard,
 }
 
 impl Sidecar {
@@ -87,36 +87,45 @@ impl Sidecar {
     /// # Errors
     /// When there are no keys and the address is not this machine's own, the bus cannot be reached in time, or the address is taken.
     pub async fn start(settings: &Settings) -> Result<Self, SidecarError> {
-        Self::start_measured(settings, Telemetry::new()).await
+        Self::start_with_telemetry(settings, Telemetry::new()).await
     }
 
     /// As [`Sidecar::start`], with the telemetry of its process, which others may share.
     ///
     /// # Errors
     /// As [`Sidecar::start`].
-    pub async fn start_measured(settings: &Settings, telemetry: Telemetry) -> Result<Self, SidecarError> {
+    pub async fn start_with_telemetry(settings: &Settings, telemetry: Telemetry) -> Result<Self, SidecarError> {
         let address = settings.http.addr;
         let is_loopback = address.ip().to_canonical().is_loopback();
         if settings.keys.0.is_empty() && !is_loopback {
             return Err(SidecarError::NotLoopback(address));
         }
-        let bus = connect(&settings.nats, CONNECTION_NAME, Patience::Until(CONNECT_PATIENCE)).await?;
+        let bus = connect(
+            &settings.nats,
+            CONNECTION_NAME,
+            ConnectPolicy::RetryFor(CONNECT_TIMEOUT),
+        )
+        .await?;
         let unbound = |error| SidecarError::Bind { address, error };
         let listener = http::bind_listener(address).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
         let stop = CancellationToken::new();
         let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
-        let prices = Arc::new(Prices::of(settings));
-        tokio::spawn(prices::follow(Arc::clone(&prices), settings.nats.clone(), stop.clone()));
-        let context = Arc::new(Context::new(bus, log, prices, telemetry, settings));
-        let router = router::router(Arc::clone(&context));
+        let prices = Arc::new(MarketPrices::from_settings(settings));
+        tokio::spawn(prices::follow_quotes(
+            Arc::clone(&prices),
+            settings.nats.clone(),
+            stop.clone(),
+        ));
+        let context = Arc::new(SidecarContext::new(bus, log, prices, telemetry, settings));
+        let router = router::build_router(Arc::clone(&context));
         let connections = ConnectionServer::start(listener, router, connections::limits(&settings.http));
-        tell(address, settings.keys.0.len());
+        log_listening(address, settings.keys.0.len());
         Ok(Self {
             address,
             context,
-            connections,
-            background: stop.drop_guard(),
+            connection_server: connections,
+            background_guard: stop.drop_guard(),
         })
     }
 
@@ -127,16 +136,16 @@ impl Sidecar {
 
     /// Returns its order log.
     pub fn order_log(&self) -> &OrderLog {
-        &self.context.log
+        &self.context.order_log
     }
 
     /// Ends the event streams, stops taking connections, finishes the requests under way, and closes; after `grace` it
     /// closes all the same.
     pub async fn drain(self, grace: Duration) {
-        let requests = &self.context.requests;
-        self.context.events.end();
+        let requests = &self.context.request_tasks;
+        self.context.event_streams.shut_down();
         let drained = async {
-            self.connections.drain().await;
+            self.connection_server.drain().await;
             // A client that went away has left its request behind.
             requests.close();
             requests.wait().await;
@@ -147,9 +156,9 @@ impl Sidecar {
                 "the sidecar's grace period is over: what is still under way goes unanswered"
             );
         }
-        self.connections.abort();
-        drop(self.background);
-        if tokio::time::timeout(LOG_CLOSING_TIME, self.context.log.stopped())
+        self.connection_server.abort();
+        drop(self.background_guard);
+        if tokio::time::timeout(ORDER_LOG_CLOSE_TIMEOUT, self.context.order_log.wait_until_stopped())
             .await
             .is_err()
         {
@@ -159,15 +168,15 @@ impl Sidecar {
 }
 
 /// Tells who is served.
-fn tell(address: SocketAddr, keys: usize) {
-    if keys == 0 {
+fn log_listening(address: SocketAddr, key_count: usize) {
+    if key_count == 0 {
         tracing::info!(%address, "the sidecar serves loopback only: no API keys are configured");
     } else if address.ip().to_canonical().is_loopback() {
-        tracing::info!(%address, keys, "the sidecar serves the holders of its API keys");
+        tracing::info!(%address, key_count, "the sidecar serves the holders of its API keys");
     } else {
         tracing::warn!(
             %address,
-            keys,
+            key_count,
             "the sidecar serves the holders of its API keys, without TLS: whoever reads the network reads the keys, unless a \
              proxy in front of it speaks TLS"
         );

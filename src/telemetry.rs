@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::id::BrokerId;
 use crate::domain::order::Order;
-use crate::domain::signal::Level;
+use crate::domain::signal::SignalLevel;
 use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
 use family::{MetricFamily, MetricSeries};
@@ -31,18 +31,18 @@ pub use family::MAX_SERIES;
 pub use listener::Listener;
 /// The media type of the exposition.
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
-pub use table::{Id, Kind, Metric, TABLE, Unit};
+pub use table::{METRICS, Metric, MetricId, MetricKind, MetricUnit};
 
 /// The label of a value without code, status or route.
-pub const NONE: &str = "none";
+pub const NO_LABEL: &str = "none";
 /// The label of a broker that the settings do not name: names that callers choose create no series.
-pub const OTHER: &str = "other";
+pub const OTHER_LABEL: &str = "other";
 /// The ratio 1, in millionths.
-const WHOLE: i128 = 1_000_000;
+const RATIO_SCALE: i128 = 1_000_000;
 
 /// A stage of the submission pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum PipelineStage {
     /// From a request's arrival to its handling.
     Queue,
     /// Rules and limits.
@@ -55,7 +55,7 @@ pub enum Stage {
     Total,
 }
 
-impl Stage {
+impl PipelineStage {
     /// Every stage, in the pipeline's order.
     pub const ALL: [Self; 5] = [Self::Queue, Self::Reserve, Self::Broker, Self::Journal, Self::Total];
 
@@ -73,10 +73,10 @@ impl Stage {
 
 /// All metrics of one process; clones share them.
 #[derive(Debug, Clone)]
-pub struct Telemetry(Arc<Shared>);
+pub struct Telemetry(Arc<TelemetryState>);
 
 #[derive(Debug)]
-struct Shared {
+struct TelemetryState {
     families: Vec<Arc<MetricFamily>>,
     /// The same families, as the exposition reads them.
     registry: Registry,
@@ -88,9 +88,9 @@ struct Shared {
 
 /// Something in flight; it is counted until this is dropped.
 #[derive(Debug)]
-pub struct UnderWay(Option<MetricSeries>);
+pub struct InFlightGuard(Option<MetricSeries>);
 
-impl Drop for UnderWay {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if let Some(series) = &self.0 {
             series.decrement();
@@ -100,23 +100,26 @@ impl Drop for UnderWay {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        let families: Vec<_> = TABLE.iter().map(|metric| Arc::new(MetricFamily::new(metric))).collect();
+        let families: Vec<_> = METRICS
+            .iter()
+            .map(|metric| Arc::new(MetricFamily::new(metric)))
+            .collect();
         let mut registry = Registry::default();
         for family in &families {
             registry.register_collector(Box::new(Arc::clone(family)));
         }
-        let stage = |stage: &Stage| families[Id::Stages as usize].series(&[stage.as_str()]);
-        let stages = Stage::ALL.iter().filter_map(stage).collect();
-        let telemetry = Self(Arc::new(Shared {
+        let stage = |stage: &PipelineStage| families[MetricId::Stages as usize].series(&[stage.as_str()]);
+        let stages = PipelineStage::ALL.iter().filter_map(stage).collect();
+        let telemetry = Self(Arc::new(TelemetryState {
             families,
             registry,
             stages,
             is_ready: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
         }));
-        telemetry.set(Id::Build, &[env!("CARGO_PKG_VERSION")], Some(1));
-        let began = Timestamp::now().since(Timestamp::from_milliseconds(0));
-        telemetry.set(Id::StartTime, &[], Some(micros(began)));
+        telemetry.set_gauge(MetricId::Build, &[env!("CARGO_PKG_VERSION")], Some(1));
+        let began = Timestamp::now().saturating_duration_since(Timestamp::from_milliseconds(0));
+        telemetry.set_gauge(MetricId::StartTime, &[], Some(duration_micros(began)));
         telemetry
     }
 }
@@ -128,14 +131,14 @@ impl Telemetry {
     }
 
     /// Records how long a stage took.
-    pub fn stage(&self, stage: Stage, elapsed: Duration) {
+    pub fn observe_stage(&self, stage: PipelineStage, elapsed: Duration) {
         if let Some(series) = self.0.stages.get(stage as usize) {
             series.observe(elapsed);
         }
     }
 
     /// Counts a settled report.
-    pub fn report(&self, order: &Order) {
+    pub fn count_report(&self, order: &Order) {
         let status = order.status;
         // Other statuses have no reason: the one recorded while an order was unknown does not explain its fill.
         let has_reason = |status| {
@@ -143,56 +146,56 @@ impl Telemetry {
             matches!(status, Rejected | Cancelled | Expired | Unknown)
         };
         let reason = order.reason.as_ref().filter(|_| status.is_some_and(has_reason));
-        let reason = reason.map_or(NONE, |reason| reason.code.as_str());
-        let status = status.map_or(NONE, OrderStatus::as_str);
-        self.count(Id::Reports, &[order.broker.as_str(), status, reason]);
+        let reason = reason.map_or(NO_LABEL, |reason| reason.code.as_str());
+        let status = status.map_or(NO_LABEL, OrderStatus::as_str);
+        self.increment(MetricId::Reports, &[order.broker.as_str(), status, reason]);
     }
 
     /// Counts a signal of a risk rule.
-    pub fn signal(&self, rule_id: &'static str, level: Level) {
-        self.count(Id::Signals, &[rule_id, level.as_str()]);
+    pub fn count_signal(&self, rule_id: &'static str, level: SignalLevel) {
+        self.increment(MetricId::Signals, &[rule_id, level.as_str()]);
     }
 
     /// Adds one to a counter.
-    pub fn count(&self, id: Id, labels: &[&str]) {
+    pub fn increment(&self, id: MetricId, labels: &[&str]) {
         match self.family(id).series(labels) {
             Some(series) => series.increment(),
-            None => self.dropped(id),
+            None => self.count_dropped_series(id),
         }
     }
 
     /// Adds a duration to a histogram.
-    pub fn observe(&self, id: Id, labels: &[&str], elapsed: Duration) {
+    pub fn observe_duration(&self, id: MetricId, labels: &[&str], elapsed: Duration) {
         match self.family(id).series(labels) {
             Some(series) => series.observe(elapsed),
-            None => self.dropped(id),
+            None => self.count_dropped_series(id),
         }
     }
 
     /// Sets a gauge, in whole units, microseconds or millionths as its unit says. `None` removes it: an unknown value is
     /// absent, not old.
-    pub fn set(&self, id: Id, labels: &[&str], to: Option<u64>) {
+    pub fn set_gauge(&self, id: MetricId, labels: &[&str], to: Option<u64>) {
         if !self.family(id).set(labels, to) {
-            self.dropped(id);
+            self.count_dropped_series(id);
         }
     }
 
     /// Counts something as in flight until the returned guard is dropped.
-    pub fn under_way(&self, id: Id, labels: &[&str]) -> UnderWay {
+    pub fn track_in_flight(&self, id: MetricId, labels: &[&str]) -> InFlightGuard {
         let series = self.family(id).series(labels);
         if let Some(series) = &series {
             series.increment();
         }
-        UnderWay(series)
+        InFlightGuard(series)
     }
 
     /// Records whether the process accepts orders.
-    pub fn note_ready(&self, is_ready: bool) {
+    pub fn set_ready(&self, is_ready: bool) {
         self.0.is_ready.store(is_ready, Ordering::Release);
     }
 
     /// Records that the process accepts no more orders, regardless of later calls of [`Telemetry::note_ready`].
-    pub fn note_ending(&self) {
+    pub fn set_stopping(&self) {
         self.0.is_ending.store(true, Ordering::Release);
     }
 
@@ -209,12 +212,12 @@ impl Telemetry {
         text
     }
 
-    fn family(&self, id: Id) -> &MetricFamily {
+    fn family(&self, id: MetricId) -> &MetricFamily {
         &self.0.families[id as usize]
     }
 
-    fn dropped(&self, id: Id) {
-        if let Some(series) = self.family(Id::SeriesDropped).series(&[id.metric().name]) {
+    fn count_dropped_series(&self, id: MetricId) {
+        if let Some(series) = self.family(MetricId::SeriesDropped).series(&[id.metric().name]) {
             series.increment();
         }
     }
@@ -224,20 +227,20 @@ impl Telemetry {
 pub fn broker_label<'a>(named: &'a str, mut known: impl Iterator<Item = &'a BrokerId>) -> &'a str {
     known
         .find(|broker| broker.as_str() == named)
-        .map_or(OTHER, BrokerId::as_str)
+        .map_or(OTHER_LABEL, BrokerId::as_str)
 }
 
 /// Returns a duration in microseconds.
-pub fn micros(duration: Duration) -> u64 {
+pub fn duration_micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Returns the used part of a limit, in millionths; `None` if there is no limit.
-pub fn share(used: i64, limit: i64) -> Option<u64> {
+pub fn limit_ratio(used: i64, limit: i64) -> Option<u64> {
     if limit <= 0 {
         return None;
     }
-    let millionths = i128::from(used.max(0)) * WHOLE / i128::from(limit);
+    let millionths = i128::from(used.max(0)) * RATIO_SCALE / i128::from(limit);
     Some(u64::try_from(millionths).unwrap_or(u64::MAX))
 }
 

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Load, Measured};
-use crate::bus::client::{CallError, Caller, Reply};
-use crate::bus::replies::Replies;
+use super::{LoadMeasurements, LoadProfile};
+use crate::bus::client::{ReceivedReply, RequestError, RouterClient};
+use crate::bus::replies::ReplyInbox;
 use crate::bus::subjects;
 use crate::domain::id::AccountId;
 use crate::domain::terms::{Mode, OrderStatus, OrderType, Side};
@@ -18,23 +18,23 @@ use crate::wire::intent::ExecutionIntent;
 use crate::wire::number::NumberInput;
 
 /// Where orders go in.
-pub(super) enum Door {
-    Request(Caller),
-    Durable(Replies),
+pub(super) enum DoorClient {
+    Request(RouterClient),
+    Durable(ReplyInbox),
 }
 
 /// A lane.
-pub(super) struct Lane {
-    door: Arc<Door>,
-    load: Arc<Load>,
+pub(super) struct LoadLane {
+    door: Arc<DoorClient>,
+    load: Arc<LoadProfile>,
     number: u16,
     account: AccountId,
     prefix: String,
 }
 
-impl Lane {
+impl LoadLane {
     /// Returns a lane; `name` sets its run's ids apart from any other's.
-    pub(super) fn new(door: Arc<Door>, load: Arc<Load>, name: &str, number: u16) -> Self {
+    pub(super) fn new(door: Arc<DoorClient>, load: Arc<LoadProfile>, name: &str, number: u16) -> Self {
         let account = load.accounts.get(usize::from(number) % load.accounts.len().max(1));
         Self {
             account: account.cloned().unwrap_or_else(AccountId::default_account),
@@ -46,12 +46,12 @@ impl Lane {
     }
 
     /// Sends until the time is over.
-    pub(super) async fn run(self, begun: Instant) -> Measured {
-        let mut measured = Measured::default();
+    pub(super) async fn send_until_end(self, begun: Instant) -> LoadMeasurements {
+        let mut measured = LoadMeasurements::default();
         let end = begun + self.load.duration;
         for order in 0.. {
             let due = match self.load.rate {
-                Some(rate) => begun + due_after(rate, self.load.concurrency, self.number, order),
+                Some(rate) => begun + due_offset(rate, self.load.concurrency, self.number, order),
                 None => Instant::now(),
             };
             if due >= end || Instant::now() >= end {
@@ -62,27 +62,27 @@ impl Lane {
             if due > Instant::now() {
                 sleep_until(due).await;
             }
-            match self.send(order).await {
-                Ok(reply) if is_known(&reply) => measured.order(due.elapsed()),
-                Ok(_) => measured.error("unknown"),
-                Err(CallError::Fault(fault)) => measured.error(fault.code.as_str()),
-                Err(CallError::Timeout) => measured.error("no_answer"),
+            match self.submit_order(order).await {
+                Ok(reply) if has_known_outcome(&reply) => measured.record_order(due.elapsed()),
+                Ok(_) => measured.record_error("unknown"),
+                Err(RequestError::Fault(fault)) => measured.record_error(fault.code.as_str()),
+                Err(RequestError::Timeout) => measured.record_error("no_answer"),
             }
         }
         measured
     }
 
-    async fn send(&self, order: u64) -> Result<Reply, CallError> {
+    async fn submit_order(&self, order: u64) -> Result<ReceivedReply, RequestError> {
         let (broker, account) = (&self.load.broker, &self.account);
-        let body = self.body(order);
-        let deadline = Timestamp::now().after(self.load.timeout);
+        let body = self.encode_intent(order);
+        let deadline = Timestamp::now().saturating_add(self.load.timeout);
         match &*self.door {
-            Door::Request(caller) => caller.request(&subjects::submit(broker, account), body, deadline).await,
-            Door::Durable(replies) => replies.submit(broker, account, body, deadline).await,
+            DoorClient::Request(caller) => caller.request(&subjects::submit(broker, account), body, deadline).await,
+            DoorClient::Durable(replies) => replies.submit_and_wait(broker, account, body, deadline).await,
         }
     }
 
-    fn body(&self, order: u64) -> Bytes {
+    fn encode_intent(&self, order: u64) -> Bytes {
         let load = &self.load;
         let intent = ExecutionIntent {
             broker: load.broker.to_string(),
@@ -108,18 +108,18 @@ impl Lane {
 }
 
 /// Returns when after the beginning an order of a lane is due: the lanes take turns.
-fn due_after(rate: u32, lanes: u16, lane: u16, order: u64) -> Duration {
+fn due_offset(rate: u32, lanes: u16, lane: u16, order: u64) -> Duration {
     let place = order.saturating_mul(u64::from(lanes)) + u64::from(lane);
     Duration::from_micros(place.saturating_mul(1_000_000) / u64::from(rate.max(1)))
 }
 
 /// Whether an answer tells what became of its order.
-fn is_known(reply: &Reply) -> bool {
+fn has_known_outcome(reply: &ReceivedReply) -> bool {
     #[derive(Deserialize)]
-    struct State {
+    struct ReplyStatus {
         status: OrderStatus,
     }
-    serde_json::from_slice(&reply.body).is_ok_and(|state: State| state.status != OrderStatus::Unknown)
+    serde_json::from_slice(&reply.body).is_ok_and(|state: ReplyStatus| state.status != OrderStatus::Unknown)
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn the_lanes_keep_the_rate_together() {
         for (lane, order, milliseconds) in [(0, 0, 0), (3, 0, 3), (0, 1, 4), (2, 250, 1_002)] {
-            assert_eq!(due_after(1_000, 4, lane, order), Duration::from_millis(milliseconds));
+            assert_eq!(due_offset(1_000, 4, lane, order), Duration::from_millis(milliseconds));
         }
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 /// The precision of the latencies: three digits.
-const DIGITS: u8 = 3;
+const SIGNIFICANT_DIGITS: u8 = 3;
 /// The longest latency that is told apart: an hour, longer than any order counts.
-const LONGEST_US: u64 = 3_600_000_000;
+const MAX_LATENCY_US: u64 = 3_600_000_000;
 
 /// What was measured.
 #[derive(Debug)]
-pub struct Measured {
+pub struct LoadMeasurements {
     /// Orders that were answered with a report.
     pub orders: u64,
     /// What was not, by the error's code; `no_answer` and `unknown` are among them.
@@ -23,34 +23,34 @@ pub struct Measured {
     latencies: Option<Histogram<u64>>,
 }
 
-impl Default for Measured {
+impl Default for LoadMeasurements {
     fn default() -> Self {
         Self {
             orders: 0,
             errors: BTreeMap::new(),
             elapsed: Duration::ZERO,
             // Precision and range are ones that the histogram has.
-            latencies: Histogram::new_with_max(LONGEST_US, DIGITS).ok(),
+            latencies: Histogram::new_with_max(MAX_LATENCY_US, SIGNIFICANT_DIGITS).ok(),
         }
     }
 }
 
-impl Measured {
+impl LoadMeasurements {
     /// Counts an order.
-    pub(super) fn order(&mut self, latency: Duration) {
+    pub(super) fn record_order(&mut self, latency: Duration) {
         self.orders += 1;
         if let Some(latencies) = &mut self.latencies {
-            latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LONGEST_US));
+            latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_US));
         }
     }
 
     /// Counts an error.
-    pub(super) fn error(&mut self, code: &'static str) {
+    pub(super) fn record_error(&mut self, code: &'static str) {
         *self.errors.entry(code).or_default() += 1;
     }
 
     /// Adds what another lane measured.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.orders += other.orders;
         for (code, count) in &other.errors {
             *self.errors.entry(code).or_default() += count;
@@ -86,19 +86,19 @@ mod tests {
 
     #[test]
     fn lanes_add_up() {
-        let (mut all, mut lane) = (Measured::default(), Measured::default());
+        let (mut all, mut lane) = (LoadMeasurements::default(), LoadMeasurements::default());
         for latency in 1..=1_000 {
-            lane.order(Duration::from_millis(latency));
+            lane.record_order(Duration::from_millis(latency));
         }
-        lane.error("queue_full");
-        all.add(&lane);
-        all.add(&lane);
+        lane.record_error("queue_full");
+        all.merge(&lane);
+        all.merge(&lane);
         all.elapsed = Duration::from_secs(4);
         assert_eq!(
             (all.orders, all.errors_total(), all.throughput_per_s()),
             (2_000, 2, 500)
         );
         assert_eq!((all.latency_us(0.5), all.latency_us(1.0)), (500_223, 1_000_447));
-        assert_eq!(Measured::default().latency_us(0.5), 0);
+        assert_eq!(LoadMeasurements::default().latency_us(0.5), 0);
     }
 }

@@ -5,10 +5,10 @@
 
 use std::future::Future;
 
-use crate::domain::execution::{PendingEvent, VenueReport};
-use crate::domain::id::{BrokerId, BrokerPrefix, LeaseToken, VenueId};
+use crate::domain::execution::{OutboxEntry, VenueReport};
+use crate::domain::id::{BrokerId, LeaseToken, OrderIdPrefix, VenueId};
 use crate::domain::metadata::Metadata;
-use crate::domain::order::{Notice, Order};
+use crate::domain::order::{BookingAnomaly, Order};
 use crate::domain::quantity::Price;
 use crate::domain::reason::Reason;
 use crate::domain::terms::TimeInForce;
@@ -29,7 +29,7 @@ pub struct Placement {
     /// The worker's claim to the order.
     pub lease: LeaseToken,
     /// The figures of every limit it was held against, for the journal.
-    pub figures: Metadata,
+    pub readings: Metadata,
 }
 
 /// What became of a placement.
@@ -40,11 +40,11 @@ pub struct Placement {
 )]
 pub enum PlaceOutcome {
     /// The venue has it.
-    Acknowledged(Acknowledgement),
+    Acknowledged(VenueAcknowledgement),
     /// The venue refused it: nothing of it stands there.
     Rejected(Reason),
     /// Nothing was sent, for certain.
-    NotSent(NotSent),
+    NotSent(NotSentReason),
     /// It was sent, or may have been; why nobody knows.
     OutcomeUnknown(String),
 }
@@ -55,29 +55,29 @@ pub enum PlaceOutcome {
     clippy::large_enum_variant,
     reason = "the large case is the usual one, and each answer is moved once"
 )]
-pub enum Acknowledgement {
+pub enum VenueAcknowledgement {
     /// The venue's book is the store: the effect is settled already.
-    Booked(Booked),
+    Booked(BookedEffect),
     /// A real venue's word, still to be settled.
     Reported(VenueReport),
 }
 
 /// An effect that is settled in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Booked {
+pub struct BookedEffect {
     /// The order after it.
     pub order: Order,
     /// The order's events that are not on the journal yet, in order; the last one is this effect's.
-    pub pending: Vec<PendingEvent>,
+    pub pending_events: Vec<OutboxEntry>,
     /// What a risk monitor should hear of.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<BookingAnomaly>,
 }
 
 /// Why nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotSent {
+pub enum NotSentReason {
     /// Its deadline passed.
-    Expired,
+    DeadlinePassed,
     /// Trading was halted meanwhile.
     Halted,
     /// The order is another worker's by now, or nobody's.
@@ -92,13 +92,13 @@ pub enum NotSent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelOutcome {
     /// It is cancelled, and that is settled.
-    Booked(Booked),
+    Booked(BookedEffect),
     /// A real venue's word, still to be settled.
     Reported(VenueReport),
     /// It had ended before: the order as it is.
-    Closed(Order),
+    AlreadyEnded(Order),
     /// Nothing was sent, for certain.
-    NotSent(NotSent),
+    NotSent(NotSentReason),
     /// It may be cancelled; why nobody knows.
     OutcomeUnknown(String),
 }
@@ -111,18 +111,18 @@ pub enum CancelOutcome {
 )]
 pub enum DueOutcome {
     /// It happened, and that is settled.
-    Booked(Booked),
+    Booked(BookedEffect),
     /// Nothing is due: not yet, not any more, or never.
     NothingDue,
     /// Nothing was booked, for certain.
-    NotSent(NotSent),
+    NotSent(NotSentReason),
     /// It may be booked; why nobody knows.
     OutcomeUnknown(String),
 }
 
 /// A venue's answer to the question what became of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inquiry {
+pub enum InquiryOutcome {
     /// It has the order: this is its word.
     Reported(VenueReport),
     /// The venue itself says that it does not have the order. Once is not its word: what it is asked may lag behind what
@@ -134,11 +134,11 @@ pub enum Inquiry {
 
 /// What a broker can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capabilities {
+pub struct BrokerCapabilities {
     /// The broker.
     pub broker: BrokerId,
     /// What opens its order ids.
-    pub prefix: BrokerPrefix,
+    pub order_id_prefix: OrderIdPrefix,
     /// Its venues.
     pub venues: Vec<VenueId>,
     /// The times in force it takes; an order with another one is refused, never translated.
@@ -153,15 +153,15 @@ pub enum Effects {
     /// In our store: booking is sending.
     InStore,
     /// At a venue that outlives us: a submitting event must stand on the journal before the first byte.
-    OutliveUs,
+    AtVenue,
 }
 
 /// A venue as the router speaks to it. Every implementation passes [`super::conformance`].
 ///
 /// A call may be dropped at any await point when its time is over; what it had begun then counts as unknown.
-pub trait Adapter: Send + Sync + 'static {
+pub trait BrokerAdapter: Send + Sync + 'static {
     /// Returns what the venue can do.
-    fn capabilities(&self) -> &Capabilities;
+    fn capabilities(&self) -> &BrokerCapabilities;
 
     /// Places an order, once.
     ///
@@ -173,8 +173,8 @@ pub trait Adapter: Send + Sync + 'static {
     fn cancel(&self, order: Order) -> impl Future<Output = CancelOutcome> + Send;
 
     /// Does what is due for an order whose book we keep; `order` may be an older copy of it.
-    fn due(&self, order: Order) -> impl Future<Output = DueOutcome> + Send;
+    fn execute_due(&self, order: Order) -> impl Future<Output = DueOutcome> + Send;
 
     /// Asks the venue what became of an order that may have been sent. It changes nothing there.
-    fn inquire(&self, order: Order) -> impl Future<Output = Inquiry> + Send;
+    fn inquire(&self, order: Order) -> impl Future<Output = InquiryOutcome> + Send;
 }

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::adapter::{Adapter, Capabilities, Effects, Placement};
+use super::adapter::{BrokerAdapter, BrokerCapabilities, Effects, Placement};
 use crate::domain::id::OrderId;
 use crate::domain::order::Order;
 use crate::domain::terms::{OrderType, Side, TimeInForce};
@@ -22,12 +22,12 @@ mod placing;
 mod standing;
 
 /// The suite is told by a harness that something could not be arranged; that fails the case.
-pub type Arranged<T> = Result<T, String>;
+pub type HarnessResult<T> = Result<T, String>;
 
 /// What the suite needs of whoever runs it.
-pub trait Harness: Send + Sync {
+pub trait ConformanceHarness: Send + Sync {
     /// The adapter under test.
-    type Adapter: Adapter;
+    type Adapter: BrokerAdapter;
 
     /// Returns the adapter.
     fn adapter(&self) -> &Self::Adapter;
@@ -37,34 +37,34 @@ pub trait Harness: Send + Sync {
     ///
     /// # Errors
     /// When it could not be claimed.
-    fn claim(&self, terms: Terms) -> impl Future<Output = Arranged<Approved<Placement>>> + Send;
+    fn claim_order(&self, terms: CaseTerms) -> impl Future<Output = HarnessResult<Approved<Placement>>> + Send;
 
     /// Claims a new order and has it stand open at the venue, whether or not the venue would have filled it. What the
     /// venue leaves open by itself stands as it left it, with what is due for it.
     ///
     /// # Errors
     /// When it could not be arranged.
-    fn open(&self, terms: Terms) -> impl Future<Output = Arranged<Order>> + Send;
+    fn open_order(&self, terms: CaseTerms) -> impl Future<Output = HarnessResult<Order>> + Send;
 
     /// Returns an order as it stands now where its truth is: the store for paper, the venue otherwise.
     ///
     /// # Errors
     /// When it could not be read.
-    fn order(&self, order_id: &OrderId) -> impl Future<Output = Arranged<Order>> + Send;
+    fn read_order(&self, order_id: &OrderId) -> impl Future<Output = HarnessResult<Order>> + Send;
 
     /// Breaks the next call to the venue or its book.
     ///
     /// # Errors
     /// When it could not be arranged.
-    fn break_next(&self, trouble: Trouble) -> impl Future<Output = Arranged<()>> + Send;
+    fn inject_fault(&self, fault: VenueFault) -> impl Future<Output = HarnessResult<()>> + Send;
 
     /// Returns when the clocks of the adapter and of its venue have reached a moment.
-    fn reach(&self, at: Timestamp) -> impl Future<Output = ()> + Send;
+    fn advance_clock_to(&self, at: Timestamp) -> impl Future<Output = ()> + Send;
 }
 
 /// The terms of an order the suite asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct CaseTerms {
     /// Buy or sell.
     pub side: Side,
     /// Market or limit.
@@ -74,14 +74,14 @@ pub struct Terms {
     /// How much, in lots.
     pub lots: i64,
     /// Whether its deadline is still ahead when it is placed.
-    pub deadline: Deadline,
+    pub deadline: PlacementDeadline,
     /// Whether the placement carries the order's lease.
-    pub lease: Lease,
+    pub lease: PlacementLease,
 }
 
 /// Where a placement's deadline lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deadline {
+pub enum PlacementDeadline {
     /// Ahead.
     Ahead,
     /// Behind, by the store's clock.
@@ -90,7 +90,7 @@ pub enum Deadline {
 
 /// Whose lease a placement carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lease {
+pub enum PlacementLease {
     /// The order's.
     Held,
     /// One that is not the order's any more.
@@ -99,38 +99,38 @@ pub enum Lease {
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum VenueFault {
     /// The venue or its book cannot be reached; nothing happens there.
     Unreachable,
     /// It happens, and the answer is lost.
-    AnswerLost,
+    ReplyLost,
 }
 
 /// A case that an adapter did not pass.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{case} ({title}): {what}")]
+#[error("{case} ({title}): {detail}")]
 pub struct ConformanceFailure {
     /// The case's number.
     pub case: &'static str,
     /// What the case asks for.
     pub title: &'static str,
     /// What happened instead.
-    pub what: String,
+    pub detail: String,
 }
 
 /// A case's verdict: what happened instead, where it failed.
-type Verdict = Result<(), String>;
-type Judged<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+type CaseVerdict = Result<(), String>;
+type CaseFuture<'a> = Pin<Box<dyn Future<Output = CaseVerdict> + Send + 'a>>;
 
 /// One numbered case.
-struct Case<H> {
+struct ConformanceCase<H> {
     id: &'static str,
     title: &'static str,
-    applies: fn(&Capabilities) -> bool,
-    check: for<'a> fn(&'a H) -> Judged<'a>,
+    applies: fn(&BrokerCapabilities) -> bool,
+    check: for<'a> fn(&'a H) -> CaseFuture<'a>,
 }
 
-impl Terms {
+impl CaseTerms {
     /// Returns the terms of a buy with its deadline ahead and its lease held.
     pub fn buy(order_type: OrderType, time_in_force: TimeInForce, lots: i64) -> Self {
         Self {
@@ -138,8 +138,8 @@ impl Terms {
             order_type,
             time_in_force,
             lots,
-            deadline: Deadline::Ahead,
-            lease: Lease::Held,
+            deadline: PlacementDeadline::Ahead,
+            lease: PlacementLease::Held,
         }
     }
 }
@@ -148,20 +148,20 @@ impl Terms {
 ///
 /// # Errors
 /// The first case that is not passed.
-pub async fn run<F, G, H>(make: F) -> Result<Vec<&'static str>, ConformanceFailure>
+pub async fn run_suite<F, G, H>(new_harness: F) -> Result<Vec<&'static str>, ConformanceFailure>
 where
     F: Fn() -> G,
-    G: Future<Output = Arranged<H>>,
-    H: Harness,
+    G: Future<Output = HarnessResult<H>>,
+    H: ConformanceHarness,
 {
     let mut passed = Vec::new();
     for case in cases::<H>() {
         let failure = |what| ConformanceFailure {
             case: case.id,
             title: case.title,
-            what,
+            detail: what,
         };
-        let harness = make().await.map_err(failure)?;
+        let harness = new_harness().await.map_err(failure)?;
         if (case.applies)(harness.adapter().capabilities()) {
             (case.check)(&harness).await.map_err(failure)?;
             passed.push(case.id);
@@ -170,26 +170,26 @@ where
     Ok(passed)
 }
 
-fn cases<H: Harness>() -> impl Iterator<Item = Case<H>> {
+fn cases<H: ConformanceHarness>() -> impl Iterator<Item = ConformanceCase<H>> {
     let groups = [placing::cases(), standing::cases(), cancelling::cases(), due::cases()];
     groups.into_iter().flatten()
 }
 
-fn always(_: &Capabilities) -> bool {
+fn applies_always(_: &BrokerCapabilities) -> bool {
     true
 }
 
-fn in_store(capabilities: &Capabilities) -> bool {
+fn has_effects_in_store(capabilities: &BrokerCapabilities) -> bool {
     capabilities.effects == Effects::InStore
 }
 
-fn takes(capabilities: &Capabilities, time_in_force: TimeInForce) -> bool {
+fn supports_time_in_force(capabilities: &BrokerCapabilities, time_in_force: TimeInForce) -> bool {
     capabilities.times_in_force.contains(&time_in_force)
 }
 
 /// Returns what was answered in place of what the case asks for.
-fn unexpected<T>(asked: &str, answer: &impl Debug) -> Result<T, String> {
-    Err(format!("asked for {asked}, and got {answer:?}"))
+fn unexpected_outcome<T>(expected: &str, actual: &impl Debug) -> Result<T, String> {
+    Err(format!("asked for {expected}, and got {actual:?}"))
 }
 
 #[cfg(test)]

@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::adapter::{CancelOutcome, Capabilities, DueOutcome, Inquiry, NotSent, PlaceOutcome, Placement};
+use super::adapter::{
+    BrokerCapabilities, CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome, Placement,
+};
 use crate::domain::order::Order;
 use crate::risk::Approved;
 
 /// A call that was taken and never answered: its adapter broke off, or the process is going down.
-const BROKEN_OFF: &str = "the call to the broker broke off";
+const CALL_ABORTED: &str = "the call to the broker broke off";
 
 /// A call in the queue of orders.
 pub(super) enum OrderCall {
     Place(Approved<Placement>, oneshot::Sender<PlaceOutcome>),
     Due(Order, oneshot::Sender<DueOutcome>),
-    Inquire(Order, oneshot::Sender<Inquiry>),
+    Inquire(Order, oneshot::Sender<InquiryOutcome>),
 }
 
 /// A call in the queue of cancels.
@@ -28,14 +30,14 @@ pub(super) struct CancelCall {
 /// took is finished.
 #[derive(Debug, Clone)]
 pub struct BrokerHandle {
-    pub(super) capabilities: Arc<Capabilities>,
+    pub(super) capabilities: Arc<BrokerCapabilities>,
     pub(super) orders: mpsc::Sender<OrderCall>,
     pub(super) cancels: mpsc::Sender<CancelCall>,
 }
 
 impl BrokerHandle {
     /// Returns what the broker can do.
-    pub fn capabilities(&self) -> &Capabilities {
+    pub fn capabilities(&self) -> &BrokerCapabilities {
         &self.capabilities
     }
 
@@ -54,8 +56,8 @@ impl BrokerHandle {
         match self.orders.try_send(OrderCall::Place(placement, reply)) {
             Ok(()) => answer
                 .await
-                .unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(BROKEN_OFF.into())),
-            Err(error) => PlaceOutcome::NotSent(refused(&error)),
+                .unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(CALL_ABORTED.into())),
+            Err(error) => PlaceOutcome::NotSent(refusal_reason(&error)),
         }
     }
 
@@ -65,35 +67,37 @@ impl BrokerHandle {
         match self.cancels.try_send(CancelCall { order, reply }) {
             Ok(()) => answer
                 .await
-                .unwrap_or_else(|_| CancelOutcome::OutcomeUnknown(BROKEN_OFF.into())),
-            Err(error) => CancelOutcome::NotSent(refused(&error)),
+                .unwrap_or_else(|_| CancelOutcome::OutcomeUnknown(CALL_ABORTED.into())),
+            Err(error) => CancelOutcome::NotSent(refusal_reason(&error)),
         }
     }
 
     /// Does what is due for an order.
-    pub async fn due(&self, order: Order) -> DueOutcome {
+    pub async fn execute_due(&self, order: Order) -> DueOutcome {
         let (reply, answer) = oneshot::channel();
         match self.orders.try_send(OrderCall::Due(order, reply)) {
             Ok(()) => answer
                 .await
-                .unwrap_or_else(|_| DueOutcome::OutcomeUnknown(BROKEN_OFF.into())),
-            Err(error) => DueOutcome::NotSent(refused(&error)),
+                .unwrap_or_else(|_| DueOutcome::OutcomeUnknown(CALL_ABORTED.into())),
+            Err(error) => DueOutcome::NotSent(refusal_reason(&error)),
         }
     }
 
     /// Asks the venue what became of an order.
-    pub async fn inquire(&self, order: Order) -> Inquiry {
+    pub async fn inquire(&self, order: Order) -> InquiryOutcome {
         let (reply, answer) = oneshot::channel();
         match self.orders.try_send(OrderCall::Inquire(order, reply)) {
-            Ok(()) => answer.await.unwrap_or_else(|_| Inquiry::Unanswered(BROKEN_OFF.into())),
-            Err(error) => Inquiry::Unanswered(format!("it was not asked: {:?}", refused(&error))),
+            Ok(()) => answer
+                .await
+                .unwrap_or_else(|_| InquiryOutcome::Unanswered(CALL_ABORTED.into())),
+            Err(error) => InquiryOutcome::Unanswered(format!("it was not asked: {:?}", refusal_reason(&error))),
         }
     }
 }
 
-fn refused<T>(error: &mpsc::error::TrySendError<T>) -> NotSent {
+fn refusal_reason<T>(error: &mpsc::error::TrySendError<T>) -> NotSentReason {
     match error {
-        mpsc::error::TrySendError::Full(_) => NotSent::QueueFull,
-        mpsc::error::TrySendError::Closed(_) => NotSent::Unavailable("the broker's task has ended".into()),
+        mpsc::error::TrySendError::Full(_) => NotSentReason::QueueFull,
+        mpsc::error::TrySendError::Closed(_) => NotSentReason::Unavailable("the broker's task has ended".into()),
     }
 }

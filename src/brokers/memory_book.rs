@@ -3,28 +3,28 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use super::adapter::{Booked, Placement};
+use super::adapter::{BookedEffect, Placement};
 use super::port::{BookError, PaperBook};
-use crate::domain::execution::{PendingEvent, VenueReport};
+use crate::domain::execution::{OutboxEntry, VenueReport};
 use crate::domain::id::{LeaseToken, OrderId};
 use crate::domain::order::Order;
-use crate::domain::rates::Rates;
+use crate::domain::rates::CurrencyRates;
 use crate::domain::time::Timestamp;
 
 /// What goes wrong with the next booking.
 #[derive(Debug, Clone)]
-pub enum Breakage {
+pub enum BookFault {
     /// It fails with this before anything is booked.
-    Before(BookError),
+    FailBeforeBooking(BookError),
     /// It is booked, and the answer is lost.
-    After,
+    LoseReply,
     /// Another effect is booked first.
-    Overtaken(VenueReport),
+    BookOtherFirst(VenueReport),
 }
 
 /// A promise of the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Promise {
+pub enum BookGuarantee {
     /// A first effect needs the order's lease.
     Lease,
     /// A first effect is refused after the deadline.
@@ -36,34 +36,34 @@ pub enum Promise {
 /// The book.
 #[derive(Default)]
 pub struct MemoryBook {
-    state: Mutex<State>,
-    broken_promise: Option<Promise>,
+    state: Mutex<MemoryBookState>,
+    broken_guarantee: Option<BookGuarantee>,
 }
 
 #[derive(Default)]
-struct State {
+struct MemoryBookState {
     records: HashMap<OrderId, (Order, LeaseToken)>,
-    breakages: VecDeque<Breakage>,
+    faults: VecDeque<BookFault>,
     now_ms: i64,
-    bookings: usize,
+    booking_count: usize,
 }
 
 impl MemoryBook {
     /// Returns a book that does not keep one of its promises.
-    pub fn without(promise: Option<Promise>) -> Self {
+    pub fn without_guarantee(guarantee: Option<BookGuarantee>) -> Self {
         Self {
-            broken_promise: promise,
+            broken_guarantee: guarantee,
             ..Self::default()
         }
     }
 
-    fn keeps(&self, promise: Promise) -> bool {
-        self.broken_promise != Some(promise)
+    fn keeps_guarantee(&self, guarantee: BookGuarantee) -> bool {
+        self.broken_guarantee != Some(guarantee)
     }
 
     /// Sets the store's clock.
     pub fn set_now(&self, now: Timestamp) {
-        self.state.lock().unwrap().now_ms = now.milliseconds();
+        self.state.lock().unwrap().now_ms = now.as_milliseconds();
     }
 
     /// The store's clock.
@@ -84,13 +84,13 @@ impl MemoryBook {
     }
 
     /// How many effects were booked.
-    pub fn bookings(&self) -> usize {
-        self.state.lock().unwrap().bookings
+    pub fn booking_count(&self) -> usize {
+        self.state.lock().unwrap().booking_count
     }
 
     /// Breaks the next booking; several are broken in turn.
-    pub fn break_next(&self, breakage: Breakage) {
-        self.state.lock().unwrap().breakages.push_back(breakage);
+    pub fn inject_fault(&self, fault: BookFault) {
+        self.state.lock().unwrap().faults.push_back(fault);
     }
 
     fn book(
@@ -98,37 +98,37 @@ impl MemoryBook {
         order_id: &OrderId,
         report: &VenueReport,
         guard: impl FnOnce(&Order, &LeaseToken, Timestamp) -> Result<(), BookError>,
-    ) -> Result<Booked, BookError> {
+    ) -> Result<BookedEffect, BookError> {
         let mut state = self.state.lock().unwrap();
-        let breakage = state.breakages.pop_front();
+        let breakage = state.faults.pop_front();
         match &breakage {
-            Some(Breakage::Before(error)) => return Err(error.clone()),
-            Some(Breakage::Overtaken(first)) => drop(state.settle(order_id, first)?),
-            Some(Breakage::After) | None => {}
+            Some(BookFault::FailBeforeBooking(error)) => return Err(error.clone()),
+            Some(BookFault::BookOtherFirst(first)) => drop(state.settle(order_id, first)?),
+            Some(BookFault::LoseReply) | None => {}
         }
         let now = Timestamp::from_milliseconds(state.now_ms);
-        let (order, lease) = state.records.get(order_id).ok_or(BookError::Missing)?;
+        let (order, lease) = state.records.get(order_id).ok_or(BookError::OrderNotFound)?;
         guard(order, lease, now)?;
         let booked = state.settle(order_id, report)?;
         match breakage {
-            Some(Breakage::After) => Err(BookError::Unknown("the answer was lost".into())),
+            Some(BookFault::LoseReply) => Err(BookError::Unknown("the answer was lost".into())),
             _ => Ok(booked),
         }
     }
 }
 
-impl State {
-    fn settle(&mut self, order_id: &OrderId, report: &VenueReport) -> Result<Booked, BookError> {
-        let (order, _) = self.records.get_mut(order_id).ok_or(BookError::Missing)?;
+impl MemoryBookState {
+    fn settle(&mut self, order_id: &OrderId, report: &VenueReport) -> Result<BookedEffect, BookError> {
+        let (order, _) = self.records.get_mut(order_id).ok_or(BookError::OrderNotFound)?;
         let now = Timestamp::from_milliseconds(self.now_ms);
         *order = order
-            .apply(report, &Rates::default(), now)
+            .apply_report(report, &CurrencyRates::default(), now)
             .map_err(|_| BookError::NothingNew)?
             .order;
-        self.bookings += 1;
-        Ok(Booked {
+        self.booking_count += 1;
+        Ok(BookedEffect {
             order: order.clone(),
-            pending: vec![PendingEvent {
+            pending_events: vec![OutboxEntry {
                 version: order.version,
                 body: bytes::Bytes::new(),
             }],
@@ -138,16 +138,16 @@ impl State {
 }
 
 impl PaperBook for MemoryBook {
-    async fn place(&self, placement: &Placement, report: VenueReport) -> Result<Booked, BookError> {
+    async fn book_placement(&self, placement: &Placement, report: VenueReport) -> Result<BookedEffect, BookError> {
         // As with a real store, others get their turn before and after the one step.
         tokio::task::yield_now().await;
         let result = self.book(&placement.order.order_id, &report, |order, lease, now| {
             if order.version > 0 {
                 Err(BookError::Superseded(Box::new(order.clone())))
-            } else if *lease != placement.lease && self.keeps(Promise::Lease) {
+            } else if *lease != placement.lease && self.keeps_guarantee(BookGuarantee::Lease) {
                 Err(BookError::LeaseLost)
-            } else if now > placement.deadline && self.keeps(Promise::Deadline) {
-                Err(BookError::Expired)
+            } else if now > placement.deadline && self.keeps_guarantee(BookGuarantee::Deadline) {
+                Err(BookError::DeadlinePassed)
             } else {
                 Ok(())
             }
@@ -156,10 +156,10 @@ impl PaperBook for MemoryBook {
         result
     }
 
-    async fn amend(&self, known: &Order, report: VenueReport) -> Result<Booked, BookError> {
+    async fn book_effect(&self, known: &Order, report: VenueReport) -> Result<BookedEffect, BookError> {
         tokio::task::yield_now().await;
         let result = self.book(&known.order_id, &report, |order, _, _| {
-            if order.version == known.version || !self.keeps(Promise::Version) {
+            if order.version == known.version || !self.keeps_guarantee(BookGuarantee::Version) {
                 Ok(())
             } else {
                 Err(BookError::Superseded(Box::new(order.clone())))
@@ -171,10 +171,10 @@ impl PaperBook for MemoryBook {
 }
 
 /// Orders and placements for tests.
-pub mod make {
+pub mod fixtures {
     use super::*;
     use crate::domain::decimal::Decimal;
-    use crate::domain::id::{AccountId, BrokerId, BrokerPrefix, ClientOrderId, VenueId};
+    use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderIdPrefix, VenueId};
     use crate::domain::intent::{Intent, RiskOverrides, Symbol};
     use crate::domain::money::Micros;
     use crate::domain::quantity::{Price, Quantity};
@@ -183,18 +183,18 @@ pub mod make {
     use std::time::Duration;
 
     /// Reads a number.
-    pub fn number(text: &str) -> Decimal {
+    pub fn decimal(text: &str) -> Decimal {
         text.parse().unwrap()
     }
 
     /// Reads a price.
     pub fn price(text: &str) -> Price {
-        Price::new(number(text)).unwrap()
+        Price::new(decimal(text)).unwrap()
     }
 
     /// Reads a quantity.
     pub fn quantity(text: &str) -> Quantity {
-        Quantity::new(number(text)).unwrap()
+        Quantity::new(decimal(text)).unwrap()
     }
 
     /// Returns a claimed buy of AAPL at `ibkr.paper` in lots of 0.01; without a limit price it is a market order.
@@ -202,7 +202,7 @@ pub mod make {
         let intent = Intent {
             broker: BrokerId::new("ibkr").unwrap(),
             venue: VenueId::new("ibkr.paper").unwrap(),
-            symbol: Symbol::normalised("AAPL").unwrap(),
+            symbol: Symbol::parse("AAPL").unwrap(),
             side: Side::Buy,
             quantity: quantity(amount),
             order_type: if limit.is_some() {
@@ -212,7 +212,7 @@ pub mod make {
             },
             price: limit.map(price),
             time_in_force,
-            client_order_id: ClientOrderId::assign(),
+            client_order_id: ClientOrderId::generate(),
             account_id: AccountId::default_account(),
             tags: vec![],
             reduce_only: false,
@@ -221,20 +221,24 @@ pub mod make {
             expires_at: None,
             risk: RiskOverrides::default(),
         };
-        let lots = intent.quantity.decimal().multiple_of(number("0.01")).unwrap_or(0);
+        let lots = intent
+            .quantity
+            .decimal()
+            .count_multiples_of(decimal("0.01"))
+            .unwrap_or(0);
         let reservation = Reservation {
-            lot_size: number("0.01"),
-            base_rate: number("1"),
+            lot_size: decimal("0.01"),
+            base_rate: decimal("1"),
             base_asset: None,
-            rest_lots: i64::try_from(lots).unwrap(),
+            reserved_lots: i64::try_from(lots).unwrap(),
             notional: Micros::new(1_000).unwrap(),
             daily_notional: Micros::new(1_000).unwrap(),
-            open_loss: Micros::ZERO,
+            expected_loss: Micros::ZERO,
             is_open: true,
             trading_date: now.utc_date(),
         };
-        let order_id = OrderId::assign(BrokerPrefix("IB"));
-        Order::claimed(&intent, order_id, Mode::Paper, reservation, now)
+        let order_id = OrderId::generate(OrderIdPrefix("IB"));
+        Order::from_intent(&intent, order_id, Mode::Paper, reservation, now)
     }
 
     /// Returns the order's placement: reference price 180, a minute until its deadline, the lease `held`.
@@ -243,9 +247,9 @@ pub mod make {
             order,
             reference_price: price("180"),
             quote_currency: "USD".into(),
-            deadline: now.after(Duration::from_secs(60)),
+            deadline: now.saturating_add(Duration::from_secs(60)),
             lease: LeaseToken("held".into()),
-            figures: crate::domain::metadata::Metadata::new(),
+            readings: crate::domain::metadata::Metadata::new(),
         }
     }
 }

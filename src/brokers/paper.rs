@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use self::fills::{Fees, FillRules};
+use self::fills::{PaperFees, PaperFillRules};
 use super::adapter::{
-    Acknowledgement, Adapter, CancelOutcome, Capabilities, DueOutcome, Effects, Inquiry, NotSent, PlaceOutcome,
-    Placement,
+    BrokerAdapter, BrokerCapabilities, CancelOutcome, DueOutcome, Effects, InquiryOutcome, NotSentReason, PlaceOutcome,
+    Placement, VenueAcknowledgement,
 };
 use super::port::{BookError, PaperBook};
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::id::{BrokerId, BrokerPrefix, IdError, VenueId};
+use crate::domain::id::{BrokerId, IdError, OrderIdPrefix, VenueId};
 use crate::domain::order::Order;
 use crate::domain::reason::Reason;
 use crate::domain::terms::{Mode, TimeInForce};
@@ -23,14 +23,14 @@ pub mod ibkr;
 
 /// How often an effect is tried anew because another one came first. A paper order has at most three effects in all,
 /// so that more tries than this mean a book that does not keep its promise.
-pub const MAX_TRIES: usize = 4;
+pub const MAX_ATTEMPTS: usize = 4;
 
-const TOO_MANY_TRIES: &str = "other effects came first more often than an order can have any";
+const TOO_MANY_ATTEMPTS: &str = "other effects came first more often than an order can have any";
 
 /// A paper venue over its book.
 pub struct PaperVenue<B> {
-    capabilities: Capabilities,
-    rules: FillRules,
+    capabilities: BrokerCapabilities,
+    rules: PaperFillRules,
     book: Arc<B>,
     calendar: TradingCalendar,
     clock: Clock,
@@ -38,7 +38,7 @@ pub struct PaperVenue<B> {
 
 impl<B: PaperBook> PaperVenue<B> {
     /// Returns the venue, with this machine's clock and the days of UTC.
-    pub fn new(capabilities: Capabilities, rules: FillRules, book: Arc<B>) -> Self {
+    pub fn new(capabilities: BrokerCapabilities, rules: PaperFillRules, book: Arc<B>) -> Self {
         Self {
             capabilities,
             rules,
@@ -57,7 +57,7 @@ impl<B: PaperBook> PaperVenue<B> {
 
     /// Returns the venue with what it charges.
     #[must_use]
-    pub fn with_fees(mut self, fees: Fees) -> Self {
+    pub fn with_fees(mut self, fees: PaperFees) -> Self {
         self.rules.fees = fees;
         self
     }
@@ -71,15 +71,18 @@ impl<B: PaperBook> PaperVenue<B> {
 
     /// Returns why the venue refuses an order it cannot execute as ordered: nothing is translated silently, and an
     /// order of another mode never has a paper effect.
-    fn refusal(&self, order: &Order) -> Option<Reason> {
+    fn rejection_of(&self, order: &Order) -> Option<Reason> {
         if order.mode != Mode::Paper {
-            return Some(fills::refusal(format!("a paper venue takes no {} orders", order.mode)));
+            return Some(fills::rejection(format!(
+                "a paper venue takes no {} orders",
+                order.mode
+            )));
         }
         if !self.capabilities.venues.contains(&order.venue) {
-            return Some(fills::refusal(format!("{} is no venue of this broker", order.venue)));
+            return Some(fills::rejection(format!("{} is no venue of this broker", order.venue)));
         }
         if !self.capabilities.times_in_force.contains(&order.time_in_force) {
-            return Some(fills::refusal(format!(
+            return Some(fills::rejection(format!(
                 "the venue does not take {} orders",
                 order.time_in_force
             )));
@@ -88,96 +91,98 @@ impl<B: PaperBook> PaperVenue<B> {
     }
 }
 
-impl<B: PaperBook> Adapter for PaperVenue<B> {
-    fn capabilities(&self) -> &Capabilities {
+impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
+    fn capabilities(&self) -> &BrokerCapabilities {
         &self.capabilities
     }
 
     async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
         let placement = placement.into_inner();
-        if let Some(reason) = self.refusal(&placement.order) {
+        if let Some(reason) = self.rejection_of(&placement.order) {
             return PlaceOutcome::Rejected(reason);
         }
-        let report = match fills::first(&placement, self.rules, &self.calendar, (self.clock)()) {
+        let report = match fills::initial_report(&placement, self.rules, &self.calendar, (self.clock)()) {
             Ok(report) => report,
             Err(reason) => return PlaceOutcome::Rejected(reason),
         };
-        match self.book.place(&placement, report).await {
-            Ok(booked) => PlaceOutcome::Acknowledged(Acknowledgement::Booked(booked)),
+        match self.book.book_placement(&placement, report).await {
+            Ok(booked) => PlaceOutcome::Acknowledged(VenueAcknowledgement::Booked(booked)),
             // An order that has an effect already was placed by an earlier call: this one cannot tell what came of it.
-            Err(error) => match failure(error) {
-                Failure::NotSent(why) => PlaceOutcome::NotSent(why),
-                Failure::Unknown(why) => PlaceOutcome::OutcomeUnknown(why),
+            Err(error) => match classify_book_error(error) {
+                BookFailure::NotSent(why) => PlaceOutcome::NotSent(why),
+                BookFailure::Unknown(why) => PlaceOutcome::OutcomeUnknown(why),
             },
         }
     }
 
     async fn cancel(&self, mut order: Order) -> CancelOutcome {
-        for _ in 0..MAX_TRIES {
-            if order.is_ended() {
-                return CancelOutcome::Closed(order);
+        for _ in 0..MAX_ATTEMPTS {
+            if order.is_terminal() {
+                return CancelOutcome::AlreadyEnded(order);
             }
             if order.status.is_none() {
                 // Its placement may be on the way: a cancel that overtook it would be told of an order the venue
                 // has not seen.
-                return CancelOutcome::NotSent(NotSent::Unavailable("the venue does not have the order yet".into()));
+                return CancelOutcome::NotSent(NotSentReason::Unavailable(
+                    "the venue does not have the order yet".into(),
+                ));
             }
-            match self.book.amend(&order, fills::cancelled(&order)).await {
+            match self.book.book_effect(&order, fills::cancel_report(&order)).await {
                 Ok(booked) => return CancelOutcome::Booked(booked),
                 Err(BookError::Superseded(now)) => order = *now,
-                Err(BookError::Ended) => return CancelOutcome::Closed(order),
+                Err(BookError::Ended) => return CancelOutcome::AlreadyEnded(order),
                 Err(error) => {
-                    return match failure(error) {
-                        Failure::NotSent(why) => CancelOutcome::NotSent(why),
-                        Failure::Unknown(why) => CancelOutcome::OutcomeUnknown(why),
+                    return match classify_book_error(error) {
+                        BookFailure::NotSent(why) => CancelOutcome::NotSent(why),
+                        BookFailure::Unknown(why) => CancelOutcome::OutcomeUnknown(why),
                     };
                 }
             }
         }
-        CancelOutcome::OutcomeUnknown(TOO_MANY_TRIES.into())
+        CancelOutcome::OutcomeUnknown(TOO_MANY_ATTEMPTS.into())
     }
 
-    async fn due(&self, mut order: Order) -> DueOutcome {
-        for _ in 0..MAX_TRIES {
-            let report = match fills::due(&order, self.rules, (self.clock)()) {
+    async fn execute_due(&self, mut order: Order) -> DueOutcome {
+        for _ in 0..MAX_ATTEMPTS {
+            let report = match fills::due_report(&order, self.rules, (self.clock)()) {
                 Ok(Some(report)) => report,
                 Ok(None) => return DueOutcome::NothingDue,
-                Err(error) => return DueOutcome::NotSent(NotSent::Unavailable(error.to_string())),
+                Err(error) => return DueOutcome::NotSent(NotSentReason::Unavailable(error.to_string())),
             };
-            match self.book.amend(&order, report).await {
+            match self.book.book_effect(&order, report).await {
                 Ok(booked) => return DueOutcome::Booked(booked),
                 Err(BookError::Superseded(now)) => order = *now,
                 Err(BookError::NothingNew | BookError::Ended) => return DueOutcome::NothingDue,
                 Err(error) => {
-                    return match failure(error) {
-                        Failure::NotSent(why) => DueOutcome::NotSent(why),
-                        Failure::Unknown(why) => DueOutcome::OutcomeUnknown(why),
+                    return match classify_book_error(error) {
+                        BookFailure::NotSent(why) => DueOutcome::NotSent(why),
+                        BookFailure::Unknown(why) => DueOutcome::OutcomeUnknown(why),
                     };
                 }
             }
         }
-        DueOutcome::OutcomeUnknown(TOO_MANY_TRIES.into())
+        DueOutcome::OutcomeUnknown(TOO_MANY_ATTEMPTS.into())
     }
 
-    async fn inquire(&self, _order: Order) -> Inquiry {
-        Inquiry::Unanswered("a paper venue's word is the store".into())
+    async fn inquire(&self, _order: Order) -> InquiryOutcome {
+        InquiryOutcome::Unanswered("a paper venue's word is the store".into())
     }
 }
 
 /// What a book's error says of the effect.
-enum Failure {
-    NotSent(NotSent),
+enum BookFailure {
+    NotSent(NotSentReason),
     Unknown(String),
 }
 
-fn failure(error: BookError) -> Failure {
+fn classify_book_error(error: BookError) -> BookFailure {
     match error {
-        BookError::Expired => Failure::NotSent(NotSent::Expired),
-        BookError::Halted => Failure::NotSent(NotSent::Halted),
-        BookError::LeaseLost | BookError::Missing => Failure::NotSent(NotSent::LeaseLost),
-        BookError::Unavailable(why) => Failure::NotSent(NotSent::Unavailable(why)),
+        BookError::DeadlinePassed => BookFailure::NotSent(NotSentReason::DeadlinePassed),
+        BookError::Halted => BookFailure::NotSent(NotSentReason::Halted),
+        BookError::LeaseLost | BookError::OrderNotFound => BookFailure::NotSent(NotSentReason::LeaseLost),
+        BookError::Unavailable(why) => BookFailure::NotSent(NotSentReason::Unavailable(why)),
         BookError::Superseded(_) | BookError::Ended | BookError::NothingNew | BookError::Unknown(_) => {
-            Failure::Unknown(error.to_string())
+            BookFailure::Unknown(error.to_string())
         }
     }
 }
@@ -185,12 +190,12 @@ fn failure(error: BookError) -> Failure {
 fn capabilities(
     broker: &str,
     venue: &str,
-    prefix: BrokerPrefix,
+    prefix: OrderIdPrefix,
     times_in_force: &[TimeInForce],
-) -> Result<Capabilities, IdError> {
-    Ok(Capabilities {
+) -> Result<BrokerCapabilities, IdError> {
+    Ok(BrokerCapabilities {
         broker: BrokerId::new(broker)?,
-        prefix,
+        order_id_prefix: prefix,
         venues: vec![VenueId::new(venue)?],
         times_in_force: times_in_force.to_vec(),
         effects: Effects::InStore,

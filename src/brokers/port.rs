@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::adapter::{Booked, NotSent, Placement};
+use super::adapter::{BookedEffect, NotSentReason, Placement};
 use crate::domain::execution::VenueReport;
 use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
@@ -15,17 +15,21 @@ pub trait PaperBook: Send + Sync + 'static {
     ///
     /// # Errors
     /// Says whether nothing was booked, or may have been.
-    fn place(
+    fn book_placement(
         &self,
         placement: &Placement,
         report: VenueReport,
-    ) -> impl Future<Output = Result<Booked, BookError>> + Send;
+    ) -> impl Future<Output = Result<BookedEffect, BookError>> + Send;
 
     /// Books a later effect, if the order is still at the version of `order`.
     ///
     /// # Errors
     /// Says whether nothing was booked, or may have been.
-    fn amend(&self, order: &Order, report: VenueReport) -> impl Future<Output = Result<Booked, BookError>> + Send;
+    fn book_effect(
+        &self,
+        order: &Order,
+        report: VenueReport,
+    ) -> impl Future<Output = Result<BookedEffect, BookError>> + Send;
 }
 
 /// Why an effect was not booked, or may not have been.
@@ -33,7 +37,7 @@ pub trait PaperBook: Send + Sync + 'static {
 pub enum BookError {
     /// The deadline has passed; nothing was booked.
     #[error("the deadline has passed")]
-    Expired,
+    DeadlinePassed,
     /// Trading is halted; nothing was booked.
     #[error("trading is halted")]
     Halted,
@@ -48,7 +52,7 @@ pub enum BookError {
     Ended,
     /// There is no such order; nothing was booked.
     #[error("the order is not in the book")]
-    Missing,
+    OrderNotFound,
     /// The report tells nothing that is not booked already.
     #[error("the report tells nothing new of the order")]
     NothingNew,
@@ -67,7 +71,10 @@ pub trait SendGate: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why nothing may be sent.
-    fn announce(&self, placement: &Placement) -> impl Future<Output = Result<Announced, NotSent>> + Send;
+    fn journal_submission(
+        &self,
+        placement: &Placement,
+    ) -> impl Future<Output = Result<SubmissionReceipt, NotSentReason>> + Send;
 
     /// Turns the order from claimed to being sent, in one step for all workers: only under its lease, and not after its
     /// deadline (by the store's clock). `requested_at` is the timestamp the request carries, read before this call, so
@@ -75,17 +82,17 @@ pub trait SendGate: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why nothing may be sent.
-    fn start(
+    fn start_sending(
         &self,
         placement: &Placement,
-        announced: Announced,
+        receipt: SubmissionReceipt,
         requested_at: Timestamp,
-    ) -> impl Future<Output = Result<(), NotSent>> + Send;
+    ) -> impl Future<Output = Result<(), NotSentReason>> + Send;
 }
 
 /// That an order is on the journal as being submitted: without it nothing can be sent.
 #[derive(Debug)]
-pub struct Announced {
+pub struct SubmissionReceipt {
     /// The journal's sequence of it.
     pub sequence: u64,
 }

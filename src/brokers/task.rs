@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::adapter::{Adapter, CancelOutcome, DueOutcome, Inquiry, NotSent, PlaceOutcome, Placement};
+use super::adapter::{
+    BrokerAdapter, CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome, Placement,
+};
 use super::handle::{BrokerHandle, CancelCall, OrderCall};
 use crate::config::brokers::BrokerTaskSettings;
 use crate::domain::id::BrokerId;
@@ -22,7 +24,7 @@ pub struct BrokerTask<A> {
     call_timeout: Duration,
 }
 
-impl<A: Adapter> BrokerTask<A> {
+impl<A: BrokerAdapter> BrokerTask<A> {
     /// Starts the task and returns its handle. It ends when every handle is gone and what it took is finished; to wait
     /// for that, drop the handles and await the [`JoinHandle`]. Aborting it instead leaves calls under way unknown.
     pub fn spawn(adapter: A, settings: &BrokerTaskSettings) -> (BrokerHandle, JoinHandle<()>) {
@@ -44,77 +46,77 @@ impl<A: Adapter> BrokerTask<A> {
             let for_orders = Arc::clone(&task);
             // Each lane has its own bound: a cancel must not wait until an order's call has run out of time.
             tokio::join!(
-                lane(&broker, order_calls, max_in_flight, move |call| {
-                    Arc::clone(&for_orders).order_call(call)
+                run_lane(&broker, order_calls, max_in_flight, move |call| {
+                    Arc::clone(&for_orders).run_order_call(call)
                 }),
-                lane(&broker, cancel_calls, max_in_flight, move |call| {
-                    Arc::clone(&task).cancel_call(call)
+                run_lane(&broker, cancel_calls, max_in_flight, move |call| {
+                    Arc::clone(&task).run_cancel_call(call)
                 }),
             );
         });
         (handle, joined)
     }
 
-    async fn order_call(self: Arc<Self>, call: OrderCall) {
+    async fn run_order_call(self: Arc<Self>, call: OrderCall) {
         // A caller that stopped waiting is no fault: what happened is told by the store or the venue.
         match call {
-            OrderCall::Place(placement, reply) => drop(reply.send(self.place(placement).await)),
-            OrderCall::Due(order, reply) => drop(reply.send(self.due(order).await)),
-            OrderCall::Inquire(order, reply) => drop(reply.send(self.inquire(order).await)),
+            OrderCall::Place(placement, reply) => drop(reply.send(self.place_before_deadline(placement).await)),
+            OrderCall::Due(order, reply) => drop(reply.send(self.execute_due_with_timeout(order).await)),
+            OrderCall::Inquire(order, reply) => drop(reply.send(self.inquire_with_timeout(order).await)),
         }
     }
 
-    async fn cancel_call(self: Arc<Self>, call: CancelCall) {
-        drop(call.reply.send(self.cancel(call.order).await));
+    async fn run_cancel_call(self: Arc<Self>, call: CancelCall) {
+        drop(call.reply.send(self.cancel_with_timeout(call.order).await));
     }
 
-    async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
-        if Timestamp::now() > placement.get().deadline {
-            return PlaceOutcome::NotSent(NotSent::Expired);
+    async fn place_before_deadline(&self, placement: Approved<Placement>) -> PlaceOutcome {
+        if Timestamp::now() > placement.inner().deadline {
+            return PlaceOutcome::NotSent(NotSentReason::DeadlinePassed);
         }
         // Out of time is never "not sent": the first byte may have left long ago.
         let outcome = timeout(self.call_timeout, self.adapter.place(placement)).await;
-        match outcome.unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(self.out_of_time())) {
+        match outcome.unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(self.timeout_message())) {
             // A full queue of ours means that the adapter never saw the order, so that none of it is on the journal.
-            PlaceOutcome::NotSent(NotSent::QueueFull) => {
-                PlaceOutcome::NotSent(NotSent::Unavailable("the venue takes no more at the moment".into()))
-            }
+            PlaceOutcome::NotSent(NotSentReason::QueueFull) => PlaceOutcome::NotSent(NotSentReason::Unavailable(
+                "the venue takes no more at the moment".into(),
+            )),
             outcome => outcome,
         }
     }
 
-    async fn inquire(&self, order: Order) -> Inquiry {
+    async fn inquire_with_timeout(&self, order: Order) -> InquiryOutcome {
         timeout(self.call_timeout, self.adapter.inquire(order))
             .await
-            .unwrap_or_else(|_| Inquiry::Unanswered(self.out_of_time()))
+            .unwrap_or_else(|_| InquiryOutcome::Unanswered(self.timeout_message()))
     }
 
-    async fn cancel(&self, order: Order) -> CancelOutcome {
+    async fn cancel_with_timeout(&self, order: Order) -> CancelOutcome {
         timeout(self.call_timeout, self.adapter.cancel(order))
             .await
-            .unwrap_or_else(|_| CancelOutcome::OutcomeUnknown(self.out_of_time()))
+            .unwrap_or_else(|_| CancelOutcome::OutcomeUnknown(self.timeout_message()))
     }
 
-    async fn due(&self, order: Order) -> DueOutcome {
-        timeout(self.call_timeout, self.adapter.due(order))
+    async fn execute_due_with_timeout(&self, order: Order) -> DueOutcome {
+        timeout(self.call_timeout, self.adapter.execute_due(order))
             .await
-            .unwrap_or_else(|_| DueOutcome::OutcomeUnknown(self.out_of_time()))
+            .unwrap_or_else(|_| DueOutcome::OutcomeUnknown(self.timeout_message()))
     }
 
-    fn out_of_time(&self) -> String {
+    fn timeout_message(&self) -> String {
         format!("the broker did not answer within {} ms", self.call_timeout.as_millis())
     }
 }
 
 /// Runs the calls of one queue, at most `max_in_flight` at once, until every sender is gone; then finishes them.
-async fn lane<C, F>(broker: &BrokerId, mut queue: mpsc::Receiver<C>, max_in_flight: usize, run: impl Fn(C) -> F)
+async fn run_lane<C, F>(broker: &BrokerId, mut queue: mpsc::Receiver<C>, max_in_flight: usize, run: impl Fn(C) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut calls = JoinSet::new();
     loop {
         tokio::select! {
-            Some(ended) = calls.join_next() => note(broker, ended),
+            Some(ended) = calls.join_next() => log_aborted_call(broker, ended),
             call = queue.recv(), if calls.len() < max_in_flight => match call {
                 Some(call) => drop(calls.spawn(run(call))),
                 None => break,
@@ -122,13 +124,13 @@ where
         }
     }
     while let Some(ended) = calls.join_next().await {
-        note(broker, ended);
+        log_aborted_call(broker, ended);
     }
 }
 
 /// A call that panicked took its reply with it, which its caller reads as unknown; the task lives on.
-fn note(broker: &BrokerId, ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
+fn log_aborted_call(broker: &BrokerId, result: Result<(), JoinError>) {
+    if let Err(error) = result {
         tracing::error!(%broker, %error, "a call to the broker broke off; its outcome is unknown");
     }
 }

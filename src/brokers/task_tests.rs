@@ -3,114 +3,114 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::brokers::adapter::{Acknowledgement, Capabilities, Effects};
-use crate::brokers::memory_book::make;
-use crate::domain::execution::{VenueReport, VenueState};
-use crate::domain::id::BrokerPrefix;
+use crate::brokers::adapter::{BrokerCapabilities, Effects, VenueAcknowledgement};
+use crate::brokers::memory_book::fixtures;
+use crate::domain::execution::{VenueOrderState, VenueReport};
+use crate::domain::id::OrderIdPrefix;
 use crate::domain::terms::TimeInForce;
-use crate::risk::approved::unchecked;
+use crate::risk::approved::approve_unchecked;
 
 /// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the stub does with a call, by the order's quantity.
-const HANGS: &str = "404";
-const PANICS: &str = "13";
+const HANGING_QUANTITY: &str = "404";
+const PANICKING_QUANTITY: &str = "13";
 
 /// An adapter whose calls wait for a permit of the gate.
-struct Gated {
-    capabilities: Capabilities,
+struct GatedAdapter {
+    capabilities: BrokerCapabilities,
     gate: Arc<Semaphore>,
-    places: Arc<AtomicUsize>,
-    under_way: Arc<AtomicUsize>,
+    place_count: Arc<AtomicUsize>,
+    in_flight: Arc<AtomicUsize>,
 }
 
 fn report() -> VenueReport {
     VenueReport {
         broker_order_id: None,
         fills: vec![],
-        state: VenueState::Working,
+        state: VenueOrderState::Working,
         cumulative_quantity: None,
         due: None,
     }
 }
 
-impl Adapter for Gated {
-    fn capabilities(&self) -> &Capabilities {
+impl BrokerAdapter for GatedAdapter {
+    fn capabilities(&self) -> &BrokerCapabilities {
         &self.capabilities
     }
 
     async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
-        self.places.fetch_add(1, Ordering::SeqCst);
-        let quantity = placement.get().order.quantity;
-        if quantity == make::quantity(PANICS) {
+        self.place_count.fetch_add(1, Ordering::SeqCst);
+        let quantity = placement.inner().order.quantity;
+        if quantity == fixtures::quantity(PANICKING_QUANTITY) {
             panic!("on purpose");
         }
-        if quantity == make::quantity(HANGS) {
+        if quantity == fixtures::quantity(HANGING_QUANTITY) {
             std::future::pending::<()>().await;
         }
-        self.under_way.fetch_add(1, Ordering::SeqCst);
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
         drop(self.gate.acquire().await);
-        self.under_way.fetch_sub(1, Ordering::SeqCst);
-        PlaceOutcome::Acknowledged(Acknowledgement::Reported(report()))
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        PlaceOutcome::Acknowledged(VenueAcknowledgement::Reported(report()))
     }
 
     async fn cancel(&self, order: Order) -> CancelOutcome {
-        if order.quantity == make::quantity(HANGS) {
+        if order.quantity == fixtures::quantity(HANGING_QUANTITY) {
             std::future::pending::<()>().await;
         }
         CancelOutcome::Reported(report())
     }
 
-    async fn due(&self, order: Order) -> DueOutcome {
-        if order.quantity == make::quantity(HANGS) {
+    async fn execute_due(&self, order: Order) -> DueOutcome {
+        if order.quantity == fixtures::quantity(HANGING_QUANTITY) {
             std::future::pending::<()>().await;
         }
         DueOutcome::NothingDue
     }
 
-    async fn inquire(&self, order: Order) -> Inquiry {
-        if order.quantity == make::quantity(HANGS) {
+    async fn inquire(&self, order: Order) -> InquiryOutcome {
+        if order.quantity == fixtures::quantity(HANGING_QUANTITY) {
             std::future::pending::<()>().await;
         }
-        Inquiry::NotFound
+        InquiryOutcome::NotFound
     }
 }
 
-struct Bench {
+struct TaskBench {
     handle: BrokerHandle,
     joined: JoinHandle<()>,
     gate: Arc<Semaphore>,
-    places: Arc<AtomicUsize>,
-    under_way: Arc<AtomicUsize>,
+    place_count: Arc<AtomicUsize>,
+    in_flight: Arc<AtomicUsize>,
 }
 
-fn bench(settings: &BrokerTaskSettings) -> Bench {
+fn spawn_bench(settings: &BrokerTaskSettings) -> TaskBench {
     let gate = Arc::new(Semaphore::new(0));
     let (places, under_way) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let adapter = Gated {
-        capabilities: Capabilities {
+    let adapter = GatedAdapter {
+        capabilities: BrokerCapabilities {
             broker: BrokerId::new("stub").unwrap(),
-            prefix: BrokerPrefix("ST"),
+            order_id_prefix: OrderIdPrefix("ST"),
             venues: vec![],
             times_in_force: vec![TimeInForce::Gtc],
-            effects: Effects::OutliveUs,
+            effects: Effects::AtVenue,
         },
         gate: Arc::clone(&gate),
-        places: Arc::clone(&places),
-        under_way: Arc::clone(&under_way),
+        place_count: Arc::clone(&places),
+        in_flight: Arc::clone(&under_way),
     };
     let (handle, joined) = BrokerTask::spawn(adapter, settings);
-    Bench {
+    TaskBench {
         handle,
         joined,
         gate,
-        places,
-        under_way,
+        place_count: places,
+        in_flight: under_way,
     }
 }
 
-fn small() -> BrokerTaskSettings {
+fn small_queues() -> BrokerTaskSettings {
     BrokerTaskSettings {
         queue_max: 2,
         cancel_queue_max: 2,
@@ -120,11 +120,11 @@ fn small() -> BrokerTaskSettings {
 }
 
 fn order(amount: &str) -> Order {
-    make::order(amount, Some("180"), TimeInForce::Gtc, Timestamp::now())
+    fixtures::order(amount, Some("180"), TimeInForce::Gtc, Timestamp::now())
 }
 
-fn placing(amount: &str) -> Approved<Placement> {
-    unchecked(make::placement(order(amount), Timestamp::now()))
+fn approved_placement(amount: &str) -> Approved<Placement> {
+    approve_unchecked(fixtures::placement(order(amount), Timestamp::now()))
 }
 
 fn spawn_place(handle: &BrokerHandle, placement: Approved<Placement>) -> JoinHandle<PlaceOutcome> {
@@ -133,43 +133,43 @@ fn spawn_place(handle: &BrokerHandle, placement: Approved<Placement>) -> JoinHan
 }
 
 /// Polls until the condition holds.
-async fn until(what: &str, condition: impl Fn() -> bool) {
+async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let polled = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(PATIENCE, polled)
+    timeout(TEST_TIMEOUT, polled)
         .await
         .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test]
 async fn a_full_queue_answers_at_once_and_a_cancel_passes_it() {
-    let bench = bench(&small());
+    let bench = spawn_bench(&small_queues());
     let mut taken = Vec::new();
     for calls in 1..=3 {
-        taken.push(spawn_place(&bench.handle, placing("1")));
-        until("the call is under way", || {
-            bench.under_way.load(Ordering::SeqCst) == calls
+        taken.push(spawn_place(&bench.handle, approved_placement("1")));
+        wait_until("the call is under way", || {
+            bench.in_flight.load(Ordering::SeqCst) == calls
         })
         .await;
     }
     for _ in 0..2 {
-        taken.push(spawn_place(&bench.handle, placing("1")));
+        taken.push(spawn_place(&bench.handle, approved_placement("1")));
     }
-    until("two wait", || bench.handle.orders.capacity() == 0).await;
+    wait_until("two wait", || bench.handle.orders.capacity() == 0).await;
     assert_eq!(
-        bench.handle.place(placing("1")).await,
-        PlaceOutcome::NotSent(NotSent::QueueFull)
+        bench.handle.place(approved_placement("1")).await,
+        PlaceOutcome::NotSent(NotSentReason::QueueFull)
     );
     assert_eq!(
-        bench.handle.due(order("1")).await,
-        DueOutcome::NotSent(NotSent::QueueFull)
+        bench.handle.execute_due(order("1")).await,
+        DueOutcome::NotSent(NotSentReason::QueueFull)
     );
     assert_eq!(bench.handle.cancel(order("1")).await, CancelOutcome::Reported(report()));
     assert_eq!(
-        bench.places.load(Ordering::SeqCst),
+        bench.place_count.load(Ordering::SeqCst),
         3,
         "no more than the bound are under way"
     );
@@ -181,60 +181,65 @@ async fn a_full_queue_answers_at_once_and_a_cancel_passes_it() {
 
 #[tokio::test]
 async fn an_order_that_waited_past_its_deadline_never_reaches_the_adapter() {
-    let bench = bench(&BrokerTaskSettings {
+    let bench = spawn_bench(&BrokerTaskSettings {
         max_in_flight: 1,
-        ..small()
+        ..small_queues()
     });
-    let first = spawn_place(&bench.handle, placing("1"));
-    until("one is under way", || bench.under_way.load(Ordering::SeqCst) == 1).await;
-    let mut late = make::placement(order("1"), Timestamp::now());
-    late.deadline = Timestamp::now().after(Duration::from_millis(5));
+    let first = spawn_place(&bench.handle, approved_placement("1"));
+    wait_until("one is under way", || bench.in_flight.load(Ordering::SeqCst) == 1).await;
+    let mut late = fixtures::placement(order("1"), Timestamp::now());
+    late.deadline = Timestamp::now().saturating_add(Duration::from_millis(5));
     let deadline = late.deadline;
-    let late = spawn_place(&bench.handle, unchecked(late));
-    until("the deadline has passed", || Timestamp::now() > deadline).await;
+    let late = spawn_place(&bench.handle, approve_unchecked(late));
+    wait_until("the deadline has passed", || Timestamp::now() > deadline).await;
     bench.gate.add_permits(1);
-    assert_eq!(late.await.unwrap(), PlaceOutcome::NotSent(NotSent::Expired));
+    assert_eq!(
+        late.await.unwrap(),
+        PlaceOutcome::NotSent(NotSentReason::DeadlinePassed)
+    );
     assert!(matches!(first.await.unwrap(), PlaceOutcome::Acknowledged(_)));
-    assert_eq!(bench.places.load(Ordering::SeqCst), 1);
+    assert_eq!(bench.place_count.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
 async fn a_call_that_runs_out_of_time_is_unknown() {
-    let bench = bench(&BrokerTaskSettings {
+    let bench = spawn_bench(&BrokerTaskSettings {
         call_timeout_ms: 20,
-        ..small()
+        ..small_queues()
     });
-    let outcome = bench.handle.place(placing(HANGS)).await;
+    let outcome = bench.handle.place(approved_placement(HANGING_QUANTITY)).await;
     assert!(matches!(outcome, PlaceOutcome::OutcomeUnknown(_)), "{outcome:?}");
-    let outcome = bench.handle.cancel(order(HANGS)).await;
+    let outcome = bench.handle.cancel(order(HANGING_QUANTITY)).await;
     assert!(matches!(outcome, CancelOutcome::OutcomeUnknown(_)), "{outcome:?}");
-    let outcome = bench.handle.due(order(HANGS)).await;
+    let outcome = bench.handle.execute_due(order(HANGING_QUANTITY)).await;
     assert!(matches!(outcome, DueOutcome::OutcomeUnknown(_)), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn a_panic_is_unknown_for_its_order_and_the_task_lives_on() {
-    let bench = bench(&small());
+    let bench = spawn_bench(&small_queues());
     bench.gate.add_permits(1);
     for _ in 0..10 {
-        let outcome = bench.handle.place(placing(PANICS)).await;
+        let outcome = bench.handle.place(approved_placement(PANICKING_QUANTITY)).await;
         assert!(matches!(outcome, PlaceOutcome::OutcomeUnknown(_)), "{outcome:?}");
     }
-    let outcome = bench.handle.place(placing("1")).await;
+    let outcome = bench.handle.place(approved_placement("1")).await;
     assert!(matches!(outcome, PlaceOutcome::Acknowledged(_)), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn the_task_finishes_what_it_took_and_ends_with_its_last_handle() {
-    let bench = bench(&BrokerTaskSettings {
+    let bench = spawn_bench(&BrokerTaskSettings {
         max_in_flight: 2,
         queue_max: 8,
-        ..small()
+        ..small_queues()
     });
     // Callers that stop waiting: what was taken is carried through all the same.
-    let callers: Vec<_> = (0..5).map(|_| spawn_place(&bench.handle, placing("1"))).collect();
-    until("two are under way and three wait", || {
-        bench.under_way.load(Ordering::SeqCst) == 2 && bench.handle.orders.capacity() == 5
+    let callers: Vec<_> = (0..5)
+        .map(|_| spawn_place(&bench.handle, approved_placement("1")))
+        .collect();
+    wait_until("two are under way and three wait", || {
+        bench.in_flight.load(Ordering::SeqCst) == 2 && bench.handle.orders.capacity() == 5
     })
     .await;
     for caller in callers {
@@ -244,20 +249,20 @@ async fn the_task_finishes_what_it_took_and_ends_with_its_last_handle() {
     drop(bench.handle);
     assert!(!bench.joined.is_finished());
     bench.gate.add_permits(1);
-    timeout(PATIENCE, bench.joined).await.unwrap().unwrap();
-    assert_eq!(bench.places.load(Ordering::SeqCst), 5);
-    assert_eq!(bench.under_way.load(Ordering::SeqCst), 0, "none was cut off");
+    timeout(TEST_TIMEOUT, bench.joined).await.unwrap().unwrap();
+    assert_eq!(bench.place_count.load(Ordering::SeqCst), 5);
+    assert_eq!(bench.in_flight.load(Ordering::SeqCst), 0, "none was cut off");
 }
 
 #[tokio::test]
 async fn a_task_that_has_ended_sends_nothing() {
-    let bench = bench(&small());
+    let bench = spawn_bench(&small_queues());
     bench.joined.abort();
     assert!(bench.joined.await.unwrap_err().is_cancelled());
-    let outcome = bench.handle.place(placing("1")).await;
+    let outcome = bench.handle.place(approved_placement("1")).await;
     assert!(
-        matches!(outcome, PlaceOutcome::NotSent(NotSent::Unavailable(_))),
+        matches!(outcome, PlaceOutcome::NotSent(NotSentReason::Unavailable(_))),
         "{outcome:?}"
     );
-    assert_eq!(bench.places.load(Ordering::SeqCst), 0);
+    assert_eq!(bench.place_count.load(Ordering::SeqCst), 0);
 }

@@ -3,20 +3,20 @@
 use async_nats::{HeaderMap, StatusCode};
 use bytes::Bytes;
 
-use super::call::Answer;
+use super::call::BusReply;
 use super::headers;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 use crate::wire::problem::{self, Problem};
 
 /// Returns the message that tells of an answer or a fault.
-pub(super) fn message(result: &Result<Answer, Fault>) -> (HeaderMap, Bytes) {
+pub(super) fn encode_reply(result: &Result<BusReply, Fault>) -> (HeaderMap, Bytes) {
     let mut map = HeaderMap::new();
     match result {
         Ok(answer) => {
             if let Some(sequence) = answer.journal_sequence {
                 headers::set(&mut map, headers::JOURNAL_SEQUENCE, &sequence.to_string());
             }
-            if answer.replayed {
+            if answer.is_replay {
                 headers::set(&mut map, headers::IDEMPOTENT_REPLAY, "true");
             }
             (map, Bytes::copy_from_slice(&answer.body))
@@ -27,37 +27,41 @@ pub(super) fn message(result: &Result<Answer, Fault>) -> (HeaderMap, Bytes) {
             if let Some(sequence) = fault.journal_sequence {
                 headers::set(&mut map, headers::JOURNAL_SEQUENCE, &sequence.to_string());
             }
-            (map, Bytes::from(problem::encode(fault)))
+            (map, Bytes::from(problem::encode_problem(fault)))
         }
     }
 }
 
 /// Returns the answer or the fault that a received message tells of.
-pub(super) fn read(message: async_nats::Message) -> Result<Answer, Fault> {
+pub(super) fn decode_reply(message: async_nats::Message) -> Result<BusReply, Fault> {
     let map = message.headers.as_ref();
-    if let Some(status) = headers::text(map, headers::SERVICE_ERROR_CODE) {
-        let mut fault = fault(status, headers::text(map, headers::SERVICE_ERROR), &message.payload);
-        fault.journal_sequence = journal_sequence(map);
+    if let Some(status) = headers::single_text(map, headers::SERVICE_ERROR_CODE) {
+        let mut fault = decode_fault(
+            status,
+            headers::single_text(map, headers::SERVICE_ERROR),
+            &message.payload,
+        );
+        fault.journal_sequence = read_journal_sequence(map);
         return Err(fault);
     }
     if message.status.is_some_and(|status| status != StatusCode::OK) {
         return Err(Fault::new(
-            Code::BusUnavailable,
+            FaultCode::BusUnavailable,
             "the bus answered in the place of a worker",
         ));
     }
-    Ok(Answer {
-        journal_sequence: journal_sequence(map),
-        replayed: headers::text(map, headers::IDEMPOTENT_REPLAY) == Some("true"),
+    Ok(BusReply {
+        journal_sequence: read_journal_sequence(map),
+        is_replay: headers::single_text(map, headers::IDEMPOTENT_REPLAY) == Some("true"),
         body: message.payload.to_vec(),
     })
 }
 
-fn journal_sequence(map: Option<&HeaderMap>) -> Option<u64> {
-    headers::text(map, headers::JOURNAL_SEQUENCE)?.parse().ok()
+fn read_journal_sequence(map: Option<&HeaderMap>) -> Option<u64> {
+    headers::single_text(map, headers::JOURNAL_SEQUENCE)?.parse().ok()
 }
 
-fn fault(status: &str, text: Option<&str>, body: &[u8]) -> Fault {
+fn decode_fault(status: &str, text: Option<&str>, body: &[u8]) -> Fault {
     let problem = serde_json::from_slice(body).unwrap_or_else(|_| Problem {
         kind: String::new(),
         title: String::new(),

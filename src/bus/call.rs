@@ -73,11 +73,11 @@ impl Endpoint {
     /// Returns the subject, or the pattern of subjects, it is called by.
     pub fn subject(self) -> &'static str {
         match self {
-            Self::Submit => subjects::SUBMIT_ALL,
-            Self::Get => subjects::GET_ALL,
-            Self::Cancel => subjects::CANCEL_ALL_OF_ONE,
-            Self::CancelAll => subjects::CANCEL_ALL_ALL,
-            Self::Note => subjects::NOTE_ALL,
+            Self::Submit => subjects::SUBMIT_WILDCARD,
+            Self::Get => subjects::GET_WILDCARD,
+            Self::Cancel => subjects::CANCEL_WILDCARD,
+            Self::CancelAll => subjects::CANCEL_ALL_WILDCARD,
+            Self::Note => subjects::NOTE_WILDCARD,
             Self::StateGet => subjects::STATE_GET,
             Self::StateSet => subjects::STATE_SET,
             Self::LocksList => subjects::LOCKS_LIST,
@@ -91,7 +91,7 @@ impl Endpoint {
 
 /// One call, from either door.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct BusRequest {
     /// What is asked for.
     pub endpoint: Endpoint,
     /// The broker's token in the subject, where there is one.
@@ -103,33 +103,33 @@ pub struct Call {
     /// After this moment nothing may happen, by the `Deadline` header.
     pub deadline: Option<Timestamp>,
     /// When it reached this process; for a durable intent, when the stream took it.
-    pub arrived_at: Timestamp,
+    pub received_at: Timestamp,
     /// The caller's trace context.
     pub traceparent: Option<String>,
     /// Whether it came by the durable door.
-    pub durable: bool,
+    pub is_durable: bool,
 }
 
 /// What a call is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct BusReply {
     /// The JSON.
     pub body: Vec<u8>,
     /// Where in the journal it stands.
     pub journal_sequence: Option<u64>,
     /// Whether it repeats an earlier answer.
-    pub replayed: bool,
+    pub is_replay: bool,
 }
 
 /// Whoever answers calls: the worker.
-pub trait Handler: Send + Sync + 'static {
+pub trait RequestHandler: Send + Sync + 'static {
     /// Answers one call.
     ///
     /// # Errors
-    /// The fault its caller is told; for a durable intent [`crate::fault::Code::delivery`] says what becomes of it.
-    fn handle(&self, call: Call) -> impl Future<Output = Result<Answer, Fault>> + Send;
+    /// The fault its caller is told; for a durable intent [`crate::fault::FaultCode::delivery`] says what becomes of it.
+    fn handle(&self, request: BusRequest) -> impl Future<Output = Result<BusReply, Fault>> + Send;
 
     /// Called when the answer to a call has left, before a durable message is acknowledged. Does nothing unless a
     /// handler wants to know.
-    fn answered(&self) {}
+    fn on_reply_sent(&self) {}
 }

@@ -7,40 +7,40 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 
-use super::call::Answer;
-use super::connection::{Bus, BusError, within};
+use super::call::BusReply;
+use super::connection::{Bus, BusError, with_timeout};
 use super::{answer, headers, subjects};
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// How long after the deadline a caller still listens: the worker's word that it was too late is worth having.
-pub(super) const ANSWER_GRACE: Duration = Duration::from_millis(250);
+pub(super) const REPLY_GRACE: Duration = Duration::from_millis(250);
 
 /// What a worker answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct ReceivedReply {
     /// The JSON.
     pub body: Vec<u8>,
     /// Where in the journal it stands.
     pub journal_sequence: Option<u64>,
     /// Whether it repeats an earlier answer.
-    pub replayed: bool,
+    pub is_replay: bool,
 }
 
-impl From<Answer> for Reply {
-    fn from(answer: Answer) -> Self {
+impl From<BusReply> for ReceivedReply {
+    fn from(answer: BusReply) -> Self {
         Self {
             body: answer.body,
             journal_sequence: answer.journal_sequence,
-            replayed: answer.replayed,
+            is_replay: answer.is_replay,
         }
     }
 }
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
+pub enum RequestError {
     /// A worker's fault, or one that shows that no worker has got the call.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -51,7 +51,7 @@ pub enum CallError {
 
 /// A message of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
+pub struct SubscriptionMessage {
     /// The subject it was published on.
     pub subject: String,
     /// The JSON.
@@ -60,11 +60,11 @@ pub struct Received {
 
 /// Calls workers.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct RouterClient {
     bus: Bus,
 }
 
-impl Caller {
+impl RouterClient {
     /// Returns a caller on this connection.
     pub fn new(bus: Bus) -> Self {
         Self { bus }
@@ -79,7 +79,12 @@ impl Caller {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn request(&self, subject: &str, body: Bytes, deadline: Timestamp) -> Result<Reply, CallError> {
+    pub async fn request(
+        &self,
+        subject: &str,
+        body: Bytes,
+        deadline: Timestamp,
+    ) -> Result<ReceivedReply, RequestError> {
         self.request_traced(subject, body, deadline, &new_traceparent()).await
     }
 
@@ -93,12 +98,16 @@ impl Caller {
         body: Bytes,
         deadline: Timestamp,
         traceparent: &str,
-    ) -> Result<Reply, CallError> {
-        let left = deadline.since(Timestamp::now());
+    ) -> Result<ReceivedReply, RequestError> {
+        let left = deadline.saturating_duration_since(Timestamp::now());
         if left.is_zero() {
-            return Err(Fault::new(Code::IntentExpired, "the deadline had passed before anything was sent").into());
+            return Err(Fault::new(
+                FaultCode::IntentExpired,
+                "the deadline had passed before anything was sent",
+            )
+            .into());
         }
-        self.request_for(left + ANSWER_GRACE, subject, body, deadline, traceparent)
+        self.request_with_timeout(left + REPLY_GRACE, subject, body, deadline, traceparent)
             .await
     }
 
@@ -107,17 +116,17 @@ impl Caller {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn request_for(
+    pub async fn request_with_timeout(
         &self,
-        patience: Duration,
+        timeout: Duration,
         subject: &str,
         body: Bytes,
         deadline: Timestamp,
         traceparent: &str,
-    ) -> Result<Reply, CallError> {
-        let map = caller_headers(Some(deadline), traceparent);
-        let message = self.send(subject, map, body, patience, no_worker).await?;
-        Ok(answer::read(message)?.into())
+    ) -> Result<ReceivedReply, RequestError> {
+        let map = request_headers(Some(deadline), traceparent);
+        let message = self.send_request(subject, map, body, timeout, no_worker_fault).await?;
+        Ok(answer::decode_reply(message)?.into())
     }
 
     /// Hands an intent to the durable door and returns its place in the work queue: from then on it is kept. The report
@@ -132,53 +141,57 @@ impl Caller {
         body: Bytes,
         deadline: Option<Timestamp>,
         reply_to: Option<&str>,
-    ) -> Result<u64, CallError> {
+    ) -> Result<u64, RequestError> {
         if let Some(reply_to) = reply_to
-            && !subjects::allowed_reply(reply_to, Some(account.as_str()))
+            && !subjects::is_allowed_reply(reply_to, Some(account.as_str()))
         {
             let rule = "must lie under _INBOX or the account's own orders.replies, without wildcards";
-            return Err(Fault::field(Code::InvalidField, headers::REPLY_TO, rule).into());
+            return Err(Fault::for_field(FaultCode::InvalidField, headers::REPLY_TO, rule).into());
         }
-        let mut map = caller_headers(deadline, &new_traceparent());
+        let mut map = request_headers(deadline, &new_traceparent());
         if let Some(reply_to) = reply_to {
             headers::set(&mut map, headers::REPLY_TO, reply_to);
         }
-        let (subject, limit) = (subjects::intents(broker, account), self.bus.request_timeout());
+        let (subject, limit) = (subjects::intent(broker, account), self.bus.request_timeout());
         let unknown = || {
             Fault::new(
-                Code::UnknownBroker,
+                FaultCode::UnknownBroker,
                 format!("no queue takes intents for the broker {broker}"),
             )
         };
-        let message = self.send(&subject, map, body, limit, unknown).await?;
-        kept(&message.payload)
+        let message = self.send_request(&subject, map, body, limit, unknown).await?;
+        parse_publish_ack(&message.payload)
     }
 
-    async fn send(
+    async fn send_request(
         &self,
         subject: &str,
         map: HeaderMap,
         body: Bytes,
-        limit: Duration,
-        nobody: impl FnOnce() -> Fault,
-    ) -> Result<async_nats::Message, CallError> {
+        timeout: Duration,
+        on_no_responders: impl FnOnce() -> Fault,
+    ) -> Result<async_nats::Message, RequestError> {
         if !self.bus.is_connected() {
             // Sent now, it would be kept by the library and reach a worker after the outage.
-            return Err(Fault::new(Code::BusUnavailable, "the bus is out of reach; nothing was sent").into());
+            return Err(Fault::new(FaultCode::BusUnavailable, "the bus is out of reach; nothing was sent").into());
         }
         let request = async_nats::Request::new()
             .headers(map)
             .payload(body)
-            .timeout(Some(limit));
+            .timeout(Some(timeout));
         let sent = self.bus.client.send_request(subject.to_owned(), request);
-        match tokio::time::timeout(limit, sent).await {
-            Err(_) => Err(CallError::Timeout),
+        match tokio::time::timeout(timeout, sent).await {
+            Err(_) => Err(RequestError::Timeout),
             Ok(Ok(message)) => Ok(message),
             Ok(Err(error)) => Err(match error.kind() {
-                RequestErrorKind::NoResponders => nobody().into(),
-                RequestErrorKind::InvalidSubject => Fault::field(Code::InvalidField, "subject", "is not valid").into(),
-                RequestErrorKind::MaxPayloadExceeded => Fault::new(Code::PayloadTooLarge, error.to_string()).into(),
-                _ => CallError::Timeout,
+                RequestErrorKind::NoResponders => on_no_responders().into(),
+                RequestErrorKind::InvalidSubject => {
+                    Fault::for_field(FaultCode::InvalidField, "subject", "is not valid").into()
+                }
+                RequestErrorKind::MaxPayloadExceeded => {
+                    Fault::new(FaultCode::PayloadTooLarge, error.to_string()).into()
+                }
+                _ => RequestError::Timeout,
             }),
         }
     }
@@ -191,9 +204,12 @@ impl Caller {
     pub async fn subscribe_reports(
         &self,
         account: Option<&AccountId>,
-    ) -> Result<impl Stream<Item = Received> + Send + Unpin + use<>, BusError> {
-        let subject = account.map_or_else(|| subjects::REPORTS_ALL.to_owned(), subjects::reports_of);
-        self.follow(subject).await
+    ) -> Result<impl Stream<Item = SubscriptionMessage> + Send + Unpin + use<>, BusError> {
+        let subject = account.map_or_else(
+            || subjects::REPORTS_WILDCARD.to_owned(),
+            subjects::account_reports_wildcard,
+        );
+        self.subscribe(subject).await
     }
 
     /// Follows the alerts of one account, or of all, from now on; see [`Caller::subscribe_reports`].
@@ -203,12 +219,12 @@ impl Caller {
     pub async fn subscribe_alerts(
         &self,
         account: Option<&AccountId>,
-    ) -> Result<impl Stream<Item = Received> + Send + Unpin + use<>, BusError> {
+    ) -> Result<impl Stream<Item = SubscriptionMessage> + Send + Unpin + use<>, BusError> {
         let subject = account.map_or_else(
-            || subjects::ALERTS_ALL.to_owned(),
-            |account| subjects::alerts_of(Some(account)),
+            || subjects::ALERTS_WILDCARD.to_owned(),
+            |account| subjects::account_alerts_wildcard(Some(account)),
         );
-        self.follow(subject).await
+        self.subscribe(subject).await
     }
 
     /// Follows the events of one account and those that concern all of them, or everybody's, from now on; see
@@ -219,60 +235,69 @@ impl Caller {
     pub async fn subscribe_events(
         &self,
         account: Option<&AccountId>,
-    ) -> Result<impl Stream<Item = Received> + Send + Unpin + use<>, BusError> {
+    ) -> Result<impl Stream<Item = SubscriptionMessage> + Send + Unpin + use<>, BusError> {
         let all = match account {
-            None => self.follow(subjects::EVENTS_ALL.to_owned()).await?.left_stream(),
+            None => self
+                .subscribe(subjects::EVENTS_WILDCARD.to_owned())
+                .await?
+                .left_stream(),
             Some(_) => {
-                let own = self.follow(subjects::events_of(account)).await?;
-                let common = self.follow(subjects::events_of(None)).await?;
+                let own = self.subscribe(subjects::account_events_wildcard(account)).await?;
+                let common = self.subscribe(subjects::account_events_wildcard(None)).await?;
                 futures_util::stream::select(own, common).right_stream()
             }
         };
         Ok(all)
     }
 
-    async fn follow(&self, subject: String) -> Result<impl Stream<Item = Received> + Send + Unpin + use<>, BusError> {
+    async fn subscribe(
+        &self,
+        subject: String,
+    ) -> Result<impl Stream<Item = SubscriptionMessage> + Send + Unpin + use<>, BusError> {
         let limit = self.bus.request_timeout();
-        let messages = within(limit, "subscribing", self.bus.client.subscribe(subject)).await?;
+        let messages = with_timeout(limit, "subscribing", self.bus.client.subscribe(subject)).await?;
         // Whatever is published after this call is seen.
         self.bus.round_trip().await?;
-        Ok(messages.map(|message| Received {
+        Ok(messages.map(|message| SubscriptionMessage {
             subject: message.subject.to_string(),
             body: message.payload,
         }))
     }
 }
 
-fn no_worker() -> Fault {
-    Fault::new(Code::NoWorker, "no worker is up to take the request; nothing was sent")
+fn no_worker_fault() -> Fault {
+    Fault::new(
+        FaultCode::NoWorker,
+        "no worker is up to take the request; nothing was sent",
+    )
 }
 
 /// Reads the work queue's acknowledgement.
-fn kept(body: &[u8]) -> Result<u64, CallError> {
+fn parse_publish_ack(body: &[u8]) -> Result<u64, RequestError> {
     #[derive(Deserialize)]
-    struct Kept {
+    struct WorkQueueAck {
         #[serde(default)]
         seq: u64,
-        error: Option<Refusal>,
+        error: Option<WorkQueueError>,
     }
     #[derive(Deserialize)]
-    struct Refusal {
+    struct WorkQueueError {
         #[serde(default)]
         description: String,
     }
     match serde_json::from_slice(body) {
-        Ok(Kept {
+        Ok(WorkQueueAck {
             error: Some(refusal), ..
         }) => {
             let detail = format!("the work queue does not take the intent: {}", refusal.description);
-            Err(Fault::new(Code::QueueFull, detail).into())
+            Err(Fault::new(FaultCode::QueueFull, detail).into())
         }
-        Ok(Kept { seq, error: None }) if seq > 0 => Ok(seq),
-        _ => Err(CallError::Timeout),
+        Ok(WorkQueueAck { seq, error: None }) if seq > 0 => Ok(seq),
+        _ => Err(RequestError::Timeout),
     }
 }
 
-fn caller_headers(deadline: Option<Timestamp>, traceparent: &str) -> HeaderMap {
+fn request_headers(deadline: Option<Timestamp>, traceparent: &str) -> HeaderMap {
     let mut map = HeaderMap::new();
     if let Some(deadline) = deadline {
         headers::set(&mut map, headers::DEADLINE, &deadline.to_string());

@@ -15,26 +15,26 @@ use crate::config::nats::NatsSettings;
 /// The most messages one subscription holds before the library drops some.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
 /// The first pause between attempts to connect; each next one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// The longest pause between attempts to connect.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How often a connection that is down is looked at.
-const STATE_PAUSE: Duration = Duration::from_millis(5);
+const STATE_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The count that ends a subscription at once on the server and never in the client library.
 ///
 /// `UNSUB` with a count ends a subscription after so many messages; the server takes a count of more than nine digits
 /// for none and ends it at once (nats-server, `processUnsub` and `parseSize`). The library's own ways to stop drop what
 /// is on its way.
-const END_ON_SERVER: u64 = u64::MAX;
+const UNSUBSCRIBE_AT_ONCE: u64 = u64::MAX;
 
 /// How long to go on trying for the first connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum ConnectPolicy {
     /// One attempt: for a command a person waits for.
     Once,
     /// Attempts until this much time has passed: for a daemon that may be up before its server.
-    Until(Duration),
+    RetryFor(Duration),
 }
 
 /// Why something on the bus failed.
@@ -45,13 +45,13 @@ pub enum BusError {
     Unreachable(String),
     /// The server does not know us, or does not let us.
     #[error("the bus refuses us: {0}; check the NATS user, password or credentials file and its permissions")]
-    Denied(String),
+    Unauthorized(String),
     /// The settings cannot be used.
     #[error("{0}")]
     Settings(String),
     /// The server is too old.
     #[error("nats-server {0} is too old: 2.10 or newer is needed")]
-    TooOld(String),
+    ServerTooOld(String),
     /// No answer in time.
     #[error("no answer from the bus within {0:?}: {1}")]
     TimedOut(Duration, &'static str),
@@ -60,7 +60,7 @@ pub enum BusError {
     Refused(String),
     /// The journal lacks entries that it must have had.
     #[error("the journal lacks the entries {from} to {to}")]
-    Gap {
+    JournalGap {
         /// The first sequence that is missing.
         from: u64,
         /// The last sequence that is missing.
@@ -79,7 +79,7 @@ pub struct ServerVersion {
 
 impl ServerVersion {
     /// The oldest version that works at all.
-    pub const OLDEST: Self = Self { major: 2, minor: 9 };
+    pub const MINIMUM: Self = Self { major: 2, minor: 9 };
     /// The oldest version that is supported: it can sync each append (`sync_interval`).
     pub const SUPPORTED: Self = Self { major: 2, minor: 10 };
     /// The oldest version with atomic batches.
@@ -101,33 +101,33 @@ pub struct Bus {
     pub(crate) client: Client,
     pub(crate) jetstream: jetstream::Context,
     request_timeout: Duration,
-    version: ServerVersion,
+    server_version: ServerVersion,
 }
 
 /// Connects and checks the server's version.
 ///
 /// # Errors
 /// When the server is out of reach for longer than `patience` allows, refuses us, or is too old.
-pub async fn connect(settings: &NatsSettings, connection_name: &str, patience: Patience) -> Result<Bus, BusError> {
-    let end = match patience {
-        Patience::Once => Instant::now(),
-        Patience::Until(span) => Instant::now() + span,
+pub async fn connect(settings: &NatsSettings, connection_name: &str, policy: ConnectPolicy) -> Result<Bus, BusError> {
+    let end = match policy {
+        ConnectPolicy::Once => Instant::now(),
+        ConnectPolicy::RetryFor(span) => Instant::now() + span,
     };
-    let mut pause = FIRST_PAUSE;
+    let mut pause = FIRST_RETRY_DELAY;
     loop {
-        match attempt(settings, connection_name).await {
-            Ok(client) => return bus(client, settings),
+        match connect_once(settings, connection_name).await {
+            Ok(client) => return build_bus(client, settings),
             Err(BusError::Unreachable(reason)) if Instant::now() + pause < end => {
                 tracing::warn!(reason, connection = connection_name, "no connection to NATS yet");
                 sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(MAX_RETRY_DELAY);
             }
             Err(error) => return Err(error),
         }
     }
 }
 
-async fn attempt(settings: &NatsSettings, connection_name: &str) -> Result<Client, BusError> {
+async fn connect_once(settings: &NatsSettings, connection_name: &str) -> Result<Client, BusError> {
     let name = connection_name.to_owned();
     let mut options = ConnectOptions::new()
         .name(connection_name)
@@ -137,7 +137,7 @@ async fn attempt(settings: &NatsSettings, connection_name: &str) -> Result<Clien
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .max_reconnects(None)
         .event_callback(move |event| {
-            log(&name, &event);
+            log_event(&name, &event);
             async {}
         });
     if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
@@ -155,7 +155,7 @@ async fn attempt(settings: &NatsSettings, connection_name: &str) -> Result<Clien
         Ok(Err(error)) => Err(match error.kind() {
             ConnectErrorKind::ServerParse => BusError::Settings(format!("nats.url: {error}")),
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                BusError::Denied(error.to_string())
+                BusError::Unauthorized(error.to_string())
             }
             _ => BusError::Unreachable(format!("{} ({error})", settings.url)),
         }),
@@ -163,11 +163,11 @@ async fn attempt(settings: &NatsSettings, connection_name: &str) -> Result<Clien
     }
 }
 
-fn bus(client: Client, settings: &NatsSettings) -> Result<Bus, BusError> {
+fn build_bus(client: Client, settings: &NatsSettings) -> Result<Bus, BusError> {
     let text = client.server_info().version;
-    let version = ServerVersion::parse(&text).ok_or_else(|| BusError::TooOld(text.clone()))?;
-    if version < ServerVersion::OLDEST {
-        return Err(BusError::TooOld(text));
+    let version = ServerVersion::parse(&text).ok_or_else(|| BusError::ServerTooOld(text.clone()))?;
+    if version < ServerVersion::MINIMUM {
+        return Err(BusError::ServerTooOld(text));
     }
     if version < ServerVersion::SUPPORTED {
         tracing::warn!(
@@ -182,11 +182,11 @@ fn bus(client: Client, settings: &NatsSettings) -> Result<Bus, BusError> {
         client,
         jetstream,
         request_timeout: settings.request_timeout(),
-        version,
+        server_version: version,
     })
 }
 
-fn log(connection: &str, event: &Event) {
+fn log_event(connection: &str, event: &Event) {
     match event {
         Event::Connected => tracing::info!(connection, "connected to NATS"),
         Event::SlowConsumer(subscription) => {
@@ -208,20 +208,20 @@ impl Bus {
     }
 
     /// Waits until the connection stands; false when it does not within `limit`.
-    pub async fn connected_within(&self, limit: Duration) -> bool {
-        let end = Instant::now() + limit;
+    pub async fn wait_until_connected(&self, timeout: Duration) -> bool {
+        let end = Instant::now() + timeout;
         while !self.is_connected() {
             if Instant::now() >= end {
                 return false;
             }
-            sleep(STATE_PAUSE).await;
+            sleep(STATE_POLL_INTERVAL).await;
         }
         true
     }
 
     /// Returns the server's version as it was when the connection was made.
-    pub fn version(&self) -> ServerVersion {
-        self.version
+    pub fn server_version(&self) -> ServerVersion {
+        self.server_version
     }
 
     /// Returns the longest time one exchange with the server takes.
@@ -234,10 +234,15 @@ impl Bus {
     /// # Errors
     /// When the message is too large, or the connection has been away so long that its buffer is full.
     pub async fn publish(&self, subject: String, body: Bytes) -> Result<(), BusError> {
-        self.publish_with(subject, HeaderMap::new(), body).await
+        self.publish_with_headers(subject, HeaderMap::new(), body).await
     }
 
-    pub(crate) async fn publish_with(&self, subject: String, headers: HeaderMap, body: Bytes) -> Result<(), BusError> {
+    pub(crate) async fn publish_with_headers(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(), BusError> {
         let sent = async {
             if headers.is_empty() {
                 self.client.publish(subject, body).await
@@ -245,7 +250,7 @@ impl Bus {
                 self.client.publish_with_headers(subject, headers, body).await
             }
         };
-        within(self.request_timeout, "publishing", sent).await
+        with_timeout(self.request_timeout, "publishing", sent).await
     }
 
     /// Waits until the server has handled what was sent before, and everything it sent before has arrived here.
@@ -267,25 +272,27 @@ impl Bus {
             sent.map_err(|error| error.to_string())?;
             echo.next().await.ok_or_else(|| "the connection was closed".to_owned())
         };
-        within(self.request_timeout, "a round trip", returned).await.map(drop)
+        with_timeout(self.request_timeout, "a round trip", returned)
+            .await
+            .map(drop)
     }
 }
 
 /// Ends a subscription on the server while what is on its way is still delivered; [`Bus::round_trip`] tells when all is.
-pub(crate) async fn end_on_server(bus: &Bus, subscription: &mut Subscriber) {
+pub(crate) async fn unsubscribe_on_server(bus: &Bus, subscription: &mut Subscriber) {
     // A connection that is gone has no subscription any more.
-    let _ = timeout(bus.request_timeout, subscription.unsubscribe_after(END_ON_SERVER)).await;
+    let _ = timeout(bus.request_timeout, subscription.unsubscribe_after(UNSUBSCRIBE_AT_ONCE)).await;
 }
 
 /// Awaits an exchange with the server, but no longer than `limit`.
-pub(crate) async fn within<T, E: std::fmt::Display>(
+pub(crate) async fn with_timeout<T, E: std::fmt::Display>(
     limit: Duration,
-    what: &'static str,
+    operation: &'static str,
     exchange: impl Future<Output = Result<T, E>>,
 ) -> Result<T, BusError> {
     match timeout(limit, exchange).await {
-        Ok(result) => result.map_err(|error| BusError::Refused(format!("{what}: {error}"))),
-        Err(_) => Err(BusError::TimedOut(limit, what)),
+        Ok(result) => result.map_err(|error| BusError::Refused(format!("{operation}: {error}"))),
+        Err(_) => Err(BusError::TimedOut(limit, operation)),
     }
 }
 

@@ -8,29 +8,29 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Bus, BusError, within};
-use super::journal::Stored;
-use super::journal::reader::{from_nanoseconds, placed};
+use super::connection::{Bus, BusError, with_timeout};
+use super::journal::StoredEntry;
+use super::journal::reader::{read_delivery, timestamp_from_nanoseconds};
 use super::{headers, subjects};
 use crate::domain::time::Timestamp;
 
 /// The entries of one pull request, unless it is told otherwise. Two may be under way.
-const BATCH: usize = 512;
+const DEFAULT_BATCH_SIZE: usize = 512;
 /// How long the server keeps a pull request.
-const EXPIRES: Duration = Duration::from_secs(10);
+const PULL_EXPIRES: Duration = Duration::from_secs(10);
 /// How often the server says that it still has it.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const PULL_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the request counts as lost.
-const SILENCE: Duration = Duration::from_millis(2_500);
+const SILENCE_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// How long the server keeps an abandoned follower's consumer.
-const CONSUMER_IDLE: Duration = Duration::from_secs(30);
+const CONSUMER_INACTIVE_THRESHOLD: Duration = Duration::from_secs(30);
 /// The pause before a consumer that was lost is made anew.
-const RESTART_PAUSE: Duration = Duration::from_millis(50);
-const WHAT: &str = "following a stream";
+const RESTART_DELAY: Duration = Duration::from_millis(50);
+const OPERATION: &str = "following a stream";
 
 /// Where a follower begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum StartPosition {
     /// With so many of the stream's last entries.
     Last(u64),
     /// With the entry at a sequence, or the first one after it. A stream that ends before the one just below it is not
@@ -42,9 +42,9 @@ pub enum Start {
 
 /// A stream as it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub struct StreamExtent {
     /// When it was created: another time means another stream.
-    pub created: Timestamp,
+    pub created_at: Timestamp,
     /// The sequence of its first entry, or of the one it will take first.
     pub first_sequence: u64,
     /// The sequence of its last entry; 0 when it never had one.
@@ -55,209 +55,209 @@ pub struct Extent {
 
 /// What a follower is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Followed {
+pub enum FollowEvent {
     /// The stream is told from here on. Where something was told before, that belongs to another stream, or to an end
     /// that this one has lost.
-    Begun(Extent),
+    Started(StreamExtent),
     /// The next entry.
-    Entry(Stored),
+    Entry(StoredEntry),
     /// What the stream held when its reading began has been told; this is said once after each beginning.
     CaughtUp,
 }
 
 /// A follower of one stream.
 #[derive(Debug)]
-pub struct Feed {
+pub struct StreamFollower {
     bus: Bus,
     stream: &'static str,
-    start: Start,
+    start: StartPosition,
     filters: Vec<String>,
-    batch: usize,
+    batch_size: usize,
     /// When the stream was created, once it has been looked at.
-    created: Option<Timestamp>,
+    created_at: Option<Timestamp>,
     /// The sequence that is told next at the earliest, and the highest one the stream is known to have.
-    next: u64,
-    last: u64,
+    next_sequence: u64,
+    last_sequence: u64,
     is_caught_up: bool,
-    open: Option<Open>,
+    active_pull: Option<ActivePull>,
 }
 
 /// A consumer with pull requests under way.
-struct Open {
+struct ActivePull {
     messages: Subscriber,
     inbox: String,
     /// Where the consumer is asked.
-    subject: String,
+    pull_subject: String,
     /// The place its next delivery must have.
-    expected: u64,
+    expected_sequence: u64,
     /// How many entries are asked for and have not come.
-    asked: usize,
+    requested: usize,
     /// How many entries the server has for it beyond the last one that came.
     pending: u64,
 }
 
-impl std::fmt::Debug for Open {
+impl std::fmt::Debug for ActivePull {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Open")
-            .field("expected", &self.expected)
+            .field("expected", &self.expected_sequence)
             .finish_non_exhaustive()
     }
 }
 
-impl Feed {
+impl StreamFollower {
     /// Returns a follower of every entry of one of [`subjects`]' streams.
-    pub fn new(bus: Bus, stream: &'static str, start: Start) -> Self {
+    pub fn new(bus: Bus, stream: &'static str, start: StartPosition) -> Self {
         Self {
             bus,
             stream,
             start,
             filters: Vec::new(),
-            batch: BATCH,
-            created: None,
-            next: 1,
-            last: 0,
+            batch_size: DEFAULT_BATCH_SIZE,
+            created_at: None,
+            next_sequence: 1,
+            last_sequence: 0,
             is_caught_up: false,
-            open: None,
+            active_pull: None,
         }
     }
 
     /// Returns the follower of those entries alone whose subjects fit one of these patterns, none of which may cover
     /// another; without any it is told all.
     #[must_use]
-    pub fn filtered(self, filters: Vec<String>) -> Self {
+    pub fn with_filters(self, filters: Vec<String>) -> Self {
         Self { filters, ..self }
     }
 
     /// Returns the follower that asks for so many entries at a time; it holds twice as many at most.
     #[must_use]
-    pub fn in_batches_of(self, batch: usize) -> Self {
+    pub fn with_batch_size(self, batch: usize) -> Self {
         Self {
-            batch: batch.max(1),
+            batch_size: batch.max(1),
             ..self
         }
     }
 
     /// Says where it begins again where the stream turns out to be another one, or to be cut. Until this is said, that is
     /// where it began; for [`Start::From`], with the first entry.
-    pub fn begin_again_with(&mut self, start: Start) {
+    pub fn set_restart_position(&mut self, start: StartPosition) {
         self.start = start;
     }
 
     /// Returns the highest sequence the stream is known to have, whether its entry is told or not.
     pub fn last_sequence(&self) -> u64 {
-        self.last
+        self.last_sequence
     }
 
     /// Waits for what happens next. After an error it goes on where it was, once the server answers again.
     ///
     /// # Errors
     /// When the stream is not there or does not answer.
-    pub async fn next(&mut self) -> Result<Followed, BusError> {
+    pub async fn next(&mut self) -> Result<FollowEvent, BusError> {
         loop {
-            let Some(mut open) = self.open.take() else {
-                if let Some(extent) = self.look().await? {
-                    return Ok(Followed::Begun(extent));
+            let Some(mut open) = self.active_pull.take() else {
+                if let Some(extent) = self.refresh_extent().await? {
+                    return Ok(FollowEvent::Started(extent));
                 }
-                self.open = Some(self.consume().await?);
+                self.active_pull = Some(self.open_pull().await?);
                 continue;
             };
             if !self.is_caught_up && open.pending == 0 {
                 self.is_caught_up = true;
-                self.open = Some(open);
-                return Ok(Followed::CaughtUp);
+                self.active_pull = Some(open);
+                return Ok(FollowEvent::CaughtUp);
             }
-            let taken = open.take(&self.bus, self.batch).await?;
+            let taken = open.next_entry(&self.bus, self.batch_size).await?;
             // One from before the place was told already: a stream that does that is looked at again.
-            let Some(entry) = taken.filter(|entry| entry.sequence >= self.next) else {
-                sleep(RESTART_PAUSE).await;
+            let Some(entry) = taken.filter(|entry| entry.sequence >= self.next_sequence) else {
+                sleep(RESTART_DELAY).await;
                 continue;
             };
-            self.open = Some(open);
-            self.next = entry.sequence + 1;
-            self.last = self.last.max(entry.sequence);
-            return Ok(Followed::Entry(entry));
+            self.active_pull = Some(open);
+            self.next_sequence = entry.sequence + 1;
+            self.last_sequence = self.last_sequence.max(entry.sequence);
+            return Ok(FollowEvent::Entry(entry));
         }
     }
 
     /// Looks at the stream. Returns its extent where it is not the one that was read before.
-    async fn look(&mut self) -> Result<Option<Extent>, BusError> {
+    async fn refresh_extent(&mut self) -> Result<Option<StreamExtent>, BusError> {
         let asked = self.bus.jetstream.get_stream(self.stream);
-        let stream = within(self.bus.request_timeout(), "asking for a stream's extent", asked).await?;
+        let stream = with_timeout(self.bus.request_timeout(), "asking for a stream's extent", asked).await?;
         let info = stream.cached_info();
-        let created = from_nanoseconds(info.created.unix_timestamp_nanos());
+        let created = timestamp_from_nanoseconds(info.created.unix_timestamp_nanos());
         let (first, last) = (info.state.first_sequence.max(1), info.state.last_sequence);
-        let (end, is_known) = (last + 1, self.created == Some(created));
-        self.last = last;
-        if is_known && self.next <= end {
+        let (end, is_known) = (last + 1, self.created_at == Some(created));
+        self.last_sequence = last;
+        if is_known && self.next_sequence <= end {
             return Ok(None);
         }
         let next = match self.start {
-            Start::Last(most) => end.saturating_sub(most),
-            Start::From(sequence) if self.created.is_none() && sequence <= end => sequence,
-            Start::New if self.created.is_none() || is_known => end,
-            Start::From(_) | Start::New => first,
+            StartPosition::Last(most) => end.saturating_sub(most),
+            StartPosition::From(sequence) if self.created_at.is_none() && sequence <= end => sequence,
+            StartPosition::New if self.created_at.is_none() || is_known => end,
+            StartPosition::From(_) | StartPosition::New => first,
         };
-        self.created = Some(created);
-        self.next = next.max(first);
+        self.created_at = Some(created);
+        self.next_sequence = next.max(first);
         self.is_caught_up = false;
-        Ok(Some(Extent {
-            created,
+        Ok(Some(StreamExtent {
+            created_at: created,
             first_sequence: first,
             last_sequence: last,
-            next_sequence: self.next,
+            next_sequence: self.next_sequence,
         }))
     }
 
-    async fn consume(&self) -> Result<Open, BusError> {
+    async fn open_pull(&self) -> Result<ActivePull, BusError> {
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: self.next,
+                start_sequence: self.next_sequence,
             },
             filter_subjects: self.filters.clone(),
             ack_policy: AckPolicy::None,
-            inactive_threshold: CONSUMER_IDLE,
+            inactive_threshold: CONSUMER_INACTIVE_THRESHOLD,
             num_replicas: 1,
             memory_storage: true,
             ..pull::Config::default()
         };
         let (bus, limit) = (&self.bus, self.bus.request_timeout());
         let created = bus.jetstream.create_consumer_on_stream(config, self.stream);
-        let consumer: PullConsumer = within(limit, WHAT, created).await?;
+        let consumer: PullConsumer = with_timeout(limit, OPERATION, created).await?;
         let info = consumer.cached_info();
         // A server that does not know of several filters passes over them, and would tell one account of another.
         if info.config.filter_subjects.len() != self.filters.len() {
-            return Err(BusError::TooOld(bus.client.server_info().version));
+            return Err(BusError::ServerTooOld(bus.client.server_info().version));
         }
         let inbox = bus.client.new_inbox();
-        let messages = within(limit, WHAT, bus.client.subscribe(inbox.clone())).await?;
-        Ok(Open {
+        let messages = with_timeout(limit, OPERATION, bus.client.subscribe(inbox.clone())).await?;
+        Ok(ActivePull {
             messages,
             inbox,
-            subject: subjects::pull(self.stream, &info.name),
-            expected: 1,
-            asked: 0,
+            pull_subject: subjects::pull_request(self.stream, &info.name),
+            expected_sequence: 1,
+            requested: 0,
             pending: info.num_pending,
         })
     }
 }
 
-impl Open {
+impl ActivePull {
     /// Waits for the next entry; `None` where the consumer is gone, or an entry was lost on the way.
-    async fn take(&mut self, bus: &Bus, batch: usize) -> Result<Option<Stored>, BusError> {
+    async fn next_entry(&mut self, bus: &Bus, batch: usize) -> Result<Option<StoredEntry>, BusError> {
         loop {
             // The next request is on its way before this one is used up; a stream without more to tell needs none.
-            while self.asked == 0 || (self.asked <= batch && self.pending > self.asked as u64) {
-                self.ask(bus, batch).await?;
+            while self.requested == 0 || (self.requested <= batch && self.pending > self.requested as u64) {
+                self.request_batch(bus, batch).await?;
             }
-            let Ok(Some(message)) = timeout(SILENCE, self.messages.next()).await else {
+            let Ok(Some(message)) = timeout(SILENCE_TIMEOUT, self.messages.next()).await else {
                 return Ok(None);
             };
             match message.status {
-                None | Some(StatusCode::OK) => return self.delivered(bus, message),
+                None | Some(StatusCode::OK) => return self.accept_delivery(bus, message),
                 Some(StatusCode::IDLE_HEARTBEAT) => {}
-                Some(StatusCode::TIMEOUT) => match unserved(&message) {
-                    Some(unserved) => self.asked = self.asked.saturating_sub(unserved),
+                Some(StatusCode::TIMEOUT) => match parse_undelivered(&message) {
+                    Some(unserved) => self.requested = self.requested.saturating_sub(unserved),
                     None => return Ok(None),
                 },
                 // Deleted, restarted, or not there any more.
@@ -266,33 +266,33 @@ impl Open {
         }
     }
 
-    fn delivered(&mut self, bus: &Bus, message: Message) -> Result<Option<Stored>, BusError> {
+    fn accept_delivery(&mut self, bus: &Bus, message: Message) -> Result<Option<StoredEntry>, BusError> {
         let context = bus.jetstream.clone();
-        let (placing, entry) = placed(&jetstream::Message { message, context })?;
-        if placing.place != self.expected {
+        let (placing, entry) = read_delivery(&jetstream::Message { message, context })?;
+        if placing.consumer_sequence != self.expected_sequence {
             return Ok(None);
         }
-        self.expected += 1;
-        self.asked = self.asked.saturating_sub(1);
+        self.expected_sequence += 1;
+        self.requested = self.requested.saturating_sub(1);
         self.pending = placing.pending;
         Ok(Some(entry))
     }
 
-    async fn ask(&mut self, bus: &Bus, batch: usize) -> Result<(), BusError> {
+    async fn request_batch(&mut self, bus: &Bus, batch: usize) -> Result<(), BusError> {
         let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let wish = json!({
-            "batch": batch, "expires": nanoseconds(EXPIRES), "idle_heartbeat": nanoseconds(HEARTBEAT),
+            "batch": batch, "expires": nanoseconds(PULL_EXPIRES), "idle_heartbeat": nanoseconds(PULL_HEARTBEAT),
         });
-        let (subject, reply) = (self.subject.clone(), self.inbox.clone());
+        let (subject, reply) = (self.pull_subject.clone(), self.inbox.clone());
         let asked = bus.client.publish_with_reply(subject, reply, wish.to_string().into());
-        within(bus.request_timeout(), WHAT, asked).await?;
-        self.asked += batch;
+        with_timeout(bus.request_timeout(), OPERATION, asked).await?;
+        self.requested += batch;
         Ok(())
     }
 }
 
 /// Returns how many entries of a request that has run out did not come.
-fn unserved(message: &Message) -> Option<usize> {
+fn parse_undelivered(message: &Message) -> Option<usize> {
     let value = message.headers.as_ref()?.get(headers::PENDING_MESSAGES)?;
     value.as_str().parse().ok()
 }

@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// Nothing happens for the sender after this moment (RFC 3339).
 pub const DEADLINE: &str = "Deadline";
@@ -39,24 +39,24 @@ pub const DEAD_DELIVERIES: &str = "Dead-Deliveries";
 pub const SERVER_PREFIX: &str = "Nats-";
 
 /// Returns the only value of a header, whatever the case its name is written in; an error when there are several.
-fn only<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Result<Option<&'a str>, Several> {
+fn single_value<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Result<Option<&'a str>, RepeatedHeader> {
     let mut found = None;
     for (key, values) in headers.into_iter().flat_map(HeaderMap::iter) {
         let key: &str = key.as_ref();
         for value in values.iter().filter(|_| key.eq_ignore_ascii_case(name)) {
             if found.replace(value.as_str()).is_some() {
-                return Err(Several);
+                return Err(RepeatedHeader);
             }
         }
     }
     Ok(found)
 }
 
-struct Several;
+struct RepeatedHeader;
 
 /// Returns a header's text; `None` when there is none or more than one.
-pub fn text<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a str> {
-    only(headers, name).ok().flatten()
+pub fn single_text<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a str> {
+    single_value(headers, name).ok().flatten()
 }
 
 /// Returns the moment after which nothing may happen, if the sender set one.
@@ -64,14 +64,14 @@ pub fn text<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a str> {
 /// # Errors
 /// `invalid_field` when the header is no RFC 3339 timestamp or stands there twice: a deadline that is there and not
 /// understood must not count as none.
-pub fn deadline(headers: Option<&HeaderMap>) -> Result<Option<Timestamp>, Fault> {
-    let fault = |rule: &str| Fault::field(Code::InvalidField, DEADLINE, rule);
-    match only(headers, DEADLINE) {
+pub fn parse_deadline(headers: Option<&HeaderMap>) -> Result<Option<Timestamp>, Fault> {
+    let fault = |rule: &str| Fault::for_field(FaultCode::InvalidField, DEADLINE, rule);
+    match single_value(headers, DEADLINE) {
         Ok(None) => Ok(None),
         Ok(Some(text)) => Timestamp::parse(text.trim())
             .map(Some)
             .map_err(|error| fault(&error.to_string())),
-        Err(Several) => Err(fault("must be given once")),
+        Err(RepeatedHeader) => Err(fault("must be given once")),
     }
 }
 
@@ -79,17 +79,18 @@ pub fn deadline(headers: Option<&HeaderMap>) -> Result<Option<Timestamp>, Fault>
 ///
 /// # Errors
 /// `invalid_field` when the header stands there twice.
-pub fn reply_to(headers: Option<&HeaderMap>) -> Result<Option<&str>, Fault> {
-    only(headers, REPLY_TO).map_err(|Several| Fault::field(Code::InvalidField, REPLY_TO, "must be given once"))
+pub fn parse_reply_to(headers: Option<&HeaderMap>) -> Result<Option<&str>, Fault> {
+    single_value(headers, REPLY_TO)
+        .map_err(|RepeatedHeader| Fault::for_field(FaultCode::InvalidField, REPLY_TO, "must be given once"))
 }
 
 /// Sets a header to a value made fit for one.
 pub fn set(headers: &mut HeaderMap, name: &str, value: &str) {
-    headers.insert(name, sanitised(value).as_str());
+    headers.insert(name, sanitise(value).as_str());
 }
 
 /// Returns a text without control characters: a line break in a value would panic in the client library.
-pub fn sanitised(value: &str) -> String {
+pub fn sanitise(value: &str) -> String {
     value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -99,16 +100,23 @@ mod tests {
 
     #[test]
     fn a_deadline_that_is_there_is_understood_or_refused() {
-        assert_eq!(deadline(None).unwrap(), None);
+        assert_eq!(parse_deadline(None).unwrap(), None);
         let mut headers = HeaderMap::new();
         headers.insert("deadline", "2026-03-01T09:00:00Z");
-        assert!(deadline(Some(&headers)).unwrap().is_some());
+        assert!(parse_deadline(Some(&headers)).unwrap().is_some());
         headers.insert(DEADLINE, "2026-03-01T09:00:00Z");
-        assert_eq!(deadline(Some(&headers)).unwrap_err().field.as_deref(), Some(DEADLINE));
+        assert_eq!(
+            parse_deadline(Some(&headers)).unwrap_err().field.as_deref(),
+            Some(DEADLINE)
+        );
         for text in ["", "soon", "2026-03-01"] {
             let mut headers = HeaderMap::new();
             headers.insert(DEADLINE, text);
-            assert_eq!(deadline(Some(&headers)).unwrap_err().code, Code::InvalidField, "{text}");
+            assert_eq!(
+                parse_deadline(Some(&headers)).unwrap_err().code,
+                FaultCode::InvalidField,
+                "{text}"
+            );
         }
     }
 
@@ -116,6 +124,6 @@ mod tests {
     fn values_lose_what_would_break_the_protocol() {
         let mut headers = HeaderMap::new();
         set(&mut headers, SERVICE_ERROR, "a\r\nb\tc");
-        assert_eq!(text(Some(&headers), SERVICE_ERROR), Some("a  b c"));
+        assert_eq!(single_text(Some(&headers), SERVICE_ERROR), Some("a  b c"));
     }
 }

@@ -5,6 +5,6 @@ pub(crate) mod reader;
 mod watermark;
 mod writer;
 
-pub use append::{AppendError, Entry};
-pub use reader::{JournalInfo, Reader, Stored};
-pub use writer::{Journal, JournalTask};
+pub use append::{AppendError, JournalEntry};
+pub use reader::{JournalExtent, JournalReader, StoredEntry};
+pub use writer::{JournalWriter, JournalWriterTask};

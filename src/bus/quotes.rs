@@ -4,44 +4,44 @@ use async_nats::Subscriber;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::connection::{Bus, BusError, Patience, connect, within};
+use super::connection::{Bus, BusError, ConnectPolicy, connect, with_timeout};
 use super::subjects;
 use crate::config::nats::NatsSettings;
 
 /// A subscription to every quote, on a connection of its own: a flood of quotes holds up no order and no append.
 #[derive(Debug)]
-pub struct Quotes {
+pub struct QuoteSubscription {
     bus: Bus,
     subscription: Subscriber,
 }
 
 /// A message under a subject of quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
+pub struct QuoteMessage {
     /// Its subject, as [`subjects::quotes`] makes it.
     pub subject: String,
     /// What it says; nobody has looked at it yet.
     pub body: Bytes,
 }
 
-impl Quotes {
+impl QuoteSubscription {
     /// Connects and subscribes; when it returns, quotes that are published arrive here.
     ///
     /// # Errors
     /// When there is no connection within `patience`.
-    pub async fn start(settings: &NatsSettings, patience: Patience) -> Result<Self, BusError> {
-        let bus = connect(settings, "order-router quotes", patience).await?;
-        let asked = bus.client.subscribe(subjects::QUOTES_ALL);
-        let subscription = within(bus.request_timeout(), "subscribing to quotes", asked).await?;
+    pub async fn open(settings: &NatsSettings, policy: ConnectPolicy) -> Result<Self, BusError> {
+        let bus = connect(settings, "order-router quotes", policy).await?;
+        let asked = bus.client.subscribe(subjects::QUOTES_WILDCARD);
+        let subscription = with_timeout(bus.request_timeout(), "subscribing to quotes", asked).await?;
         bus.round_trip().await?;
         Ok(Self { bus, subscription })
     }
 
     /// Returns the next message, or `None` once the connection is closed for good. While it is down nothing comes, and
     /// what is published then is lost.
-    pub async fn next(&mut self) -> Option<Published> {
+    pub async fn next(&mut self) -> Option<QuoteMessage> {
         let message = self.subscription.next().await?;
-        Some(Published {
+        Some(QuoteMessage {
             subject: message.subject.to_string(),
             body: message.payload,
         })

@@ -10,54 +10,54 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::answer;
-use super::client::{ANSWER_GRACE, CallError, Caller, Reply};
-use super::connection::{BusError, within};
+use super::client::{REPLY_GRACE, ReceivedReply, RequestError, RouterClient};
+use super::connection::{BusError, with_timeout};
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// The most intents whose answers are waited for at once.
-const WAITING_MAX: usize = 65_536;
+const MAX_PENDING_REPLIES: usize = 65_536;
 
-type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Reply, Fault>>>>>;
+type PendingReplies = Arc<Mutex<HashMap<String, oneshot::Sender<Result<ReceivedReply, Fault>>>>>;
 
 /// A place where the answers to durable intents arrive.
 #[derive(Debug)]
-pub struct Replies {
-    caller: Caller,
+pub struct ReplyInbox {
+    client: RouterClient,
     inbox: String,
-    waiting: Waiting,
-    reader: JoinHandle<()>,
+    pending: PendingReplies,
+    reader_task: JoinHandle<()>,
 }
 
-impl Replies {
+impl ReplyInbox {
     /// Opens one.
     ///
     /// # Errors
     /// When the subscription cannot be made.
-    pub async fn open(caller: &Caller) -> Result<Self, BusError> {
+    pub async fn open(caller: &RouterClient) -> Result<Self, BusError> {
         let bus = caller.bus();
         let inbox = bus.client.new_inbox();
         let subscribed = bus.client.subscribe(format!("{inbox}.*"));
-        let mut messages = within(bus.request_timeout(), "subscribing", subscribed).await?;
+        let mut messages = with_timeout(bus.request_timeout(), "subscribing", subscribed).await?;
         // An answer may come before the acknowledgement of the intent.
         bus.round_trip().await?;
-        let waiting = Waiting::default();
+        let waiting = PendingReplies::default();
         let readers = Arc::clone(&waiting);
         let reader = tokio::spawn(async move {
             while let Some(message) = messages.next().await {
                 let token = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
                 // Nobody waits for an answer that comes twice, or too late.
-                if let Some(waiter) = take(&readers, &token) {
-                    let _ = waiter.send(answer::read(message).map(Reply::from));
+                if let Some(waiter) = remove_pending(&readers, &token) {
+                    let _ = waiter.send(answer::decode_reply(message).map(ReceivedReply::from));
                 }
             }
         });
         Ok(Self {
-            caller: caller.clone(),
+            client: caller.clone(),
             inbox,
-            waiting,
-            reader,
+            pending: waiting,
+            reader_task: reader,
         })
     }
 
@@ -65,69 +65,78 @@ impl Replies {
     ///
     /// # Errors
     /// See [`CallError`]. After [`CallError::Timeout`] the intent may still be executed before its deadline.
-    pub async fn submit(
+    pub async fn submit_and_wait(
         &self,
         broker: &BrokerId,
         account: &AccountId,
         body: Bytes,
         deadline: Timestamp,
-    ) -> Result<Reply, CallError> {
+    ) -> Result<ReceivedReply, RequestError> {
         let token = uuid::Uuid::now_v7().simple().to_string();
         let reply_to = format!("{}.{token}", self.inbox);
         let (waiter, answered) = oneshot::channel();
-        let _place = Place::take(&self.waiting, token, waiter)?;
+        let _place = PendingReply::register(&self.pending, token, waiter)?;
         let kept = self
-            .caller
+            .client
             .publish_intent(broker, account, body, Some(deadline), Some(&reply_to))
             .await;
         match kept {
             // Without an acknowledgement it may be kept all the same: its answer tells.
-            Ok(_) | Err(CallError::Timeout) => {}
+            Ok(_) | Err(RequestError::Timeout) => {}
             Err(refused) => return Err(refused),
         }
-        match timeout(deadline.since(Timestamp::now()) + ANSWER_GRACE, answered).await {
+        match timeout(
+            deadline.saturating_duration_since(Timestamp::now()) + REPLY_GRACE,
+            answered,
+        )
+        .await
+        {
             Ok(Ok(answer)) => Ok(answer?),
-            Ok(Err(_)) | Err(_) => Err(CallError::Timeout),
+            Ok(Err(_)) | Err(_) => Err(RequestError::Timeout),
         }
     }
 }
 
-impl Drop for Replies {
+impl Drop for ReplyInbox {
     fn drop(&mut self) {
-        self.reader.abort();
+        self.reader_task.abort();
     }
 }
 
 /// A place among those who wait, given back when the wait is over, however it ends.
-struct Place {
-    waiting: Waiting,
+struct PendingReply {
+    pending: PendingReplies,
     token: String,
 }
 
-impl Place {
-    fn take(waiting: &Waiting, token: String, waiter: oneshot::Sender<Result<Reply, Fault>>) -> Result<Self, Fault> {
+impl PendingReply {
+    fn register(
+        waiting: &PendingReplies,
+        token: String,
+        waiter: oneshot::Sender<Result<ReceivedReply, Fault>>,
+    ) -> Result<Self, Fault> {
         let mut map = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= WAITING_MAX {
+        if map.len() >= MAX_PENDING_REPLIES {
             return Err(Fault::new(
-                Code::QueueFull,
+                FaultCode::QueueFull,
                 "too many intents wait for their answers; nothing was sent",
             ));
         }
         map.insert(token.clone(), waiter);
         drop(map);
         Ok(Self {
-            waiting: Arc::clone(waiting),
+            pending: Arc::clone(waiting),
             token,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for PendingReply {
     fn drop(&mut self) {
-        drop(take(&self.waiting, &self.token));
+        drop(remove_pending(&self.pending, &self.token));
     }
 }
 
-fn take(waiting: &Waiting, token: &str) -> Option<oneshot::Sender<Result<Reply, Fault>>> {
+fn remove_pending(waiting: &PendingReplies, token: &str) -> Option<oneshot::Sender<Result<ReceivedReply, Fault>>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(token)
 }

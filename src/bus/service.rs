@@ -14,78 +14,78 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use super::call::{Answer, Call, Endpoint, Handler};
-use super::connection::{Bus, BusError, Patience, connect};
+pub use super::call::{BusReply, BusRequest, Endpoint, RequestHandler};
+use super::connection::{Bus, BusError, ConnectPolicy, connect};
 use crate::config::doors::DoorSettings;
 use crate::config::nats::NatsSettings;
-use discovery::Identity;
-use intake::Intake;
+use discovery::ServiceInstance;
+use intake::RequestIntake;
 
 /// What a drain left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drained {
+pub struct DrainReport {
     /// Calls that were still under way when the grace period was over.
     pub unfinished: usize,
 }
 
 /// The running service.
 #[derive(Debug)]
-pub struct Service {
+pub struct RequestDoor {
     bus: Bus,
     stop: CancellationToken,
-    intake: JoinHandle<()>,
-    discovery: JoinHandle<()>,
-    calls: TaskTracker,
+    intake_task: JoinHandle<()>,
+    discovery_task: JoinHandle<()>,
+    in_flight: TaskTracker,
 }
 
-impl Service {
+impl RequestDoor {
     /// Connects and takes requests from then on; `version` is the program's (three numbers, as the protocol wants).
     ///
     /// # Errors
     /// When there is no connection within `patience`, or the server refuses a subscription's subject.
-    pub async fn start<H: Handler>(
+    pub async fn start<H: RequestHandler>(
         settings: &NatsSettings,
         doors: &DoorSettings,
-        patience: Patience,
+        policy: ConnectPolicy,
         version: &str,
         handler: Arc<H>,
     ) -> Result<Self, BusError> {
-        let bus = connect(settings, "order-router service", patience).await?;
+        let bus = connect(settings, "order-router service", policy).await?;
         let (stop, calls) = (CancellationToken::new(), TaskTracker::new());
-        let identity = Arc::new(Identity::new(version));
-        let discovery = discovery::start(&bus, Arc::clone(&identity)).await?;
-        let intake = Intake::subscribe(&bus, doors, identity, handler, calls.clone()).await?;
+        let identity = Arc::new(ServiceInstance::new(version));
+        let discovery = discovery::spawn_discovery(&bus, Arc::clone(&identity)).await?;
+        let intake = RequestIntake::subscribe(&bus, doors, identity, handler, calls.clone()).await?;
         // From here on requests find us: the server has seen the subscriptions.
         bus.round_trip().await?;
         let intake = tokio::spawn(intake.run(stop.clone()));
         Ok(Self {
             bus,
             stop,
-            intake,
-            discovery,
-            calls,
+            intake_task: intake,
+            discovery_task: discovery,
+            in_flight: calls,
         })
     }
 
     /// Stops taking requests, answers those that have arrived, and waits for those under way, but no longer than
     /// `grace`. From then on callers get "no responders", or another worker.
-    pub async fn drain(self, grace: Duration) -> Drained {
+    pub async fn drain(self, grace: Duration) -> DrainReport {
         self.stop.cancel();
         let drained = async {
-            if let Err(error) = self.intake.await {
+            if let Err(error) = self.intake_task.await {
                 tracing::error!(%error, "the request door failed");
             }
-            self.calls.close();
-            self.calls.wait().await;
+            self.in_flight.close();
+            self.in_flight.wait().await;
         };
         let finished = timeout(grace, drained).await.is_ok();
-        let unfinished = if finished { 0 } else { self.calls.len() };
-        self.discovery.abort();
+        let unfinished = if finished { 0 } else { self.in_flight.len() };
+        self.discovery_task.abort();
         if let Err(error) = self.bus.round_trip().await {
             tracing::warn!(%error, "the last answers may not have left");
         }
         // Everything has arrived and left: this only closes the connection.
         let _ = timeout(self.bus.request_timeout(), self.bus.client.drain()).await;
-        Drained { unfinished }
+        DrainReport { unfinished }
     }
 }

@@ -7,7 +7,7 @@ pub const STREAM_INTENTS: &str = "ORDER_INTENTS";
 /// The journal.
 pub const STREAM_REPORTS: &str = "ORDER_REPORTS";
 /// What the durable door could not take.
-pub const STREAM_DEAD: &str = "ORDER_DEAD";
+pub const STREAM_DEAD_LETTERS: &str = "ORDER_DEAD";
 /// Alerts and locks of the risk rules.
 pub const STREAM_ALERTS: &str = "RISK_ALERTS";
 
@@ -16,18 +16,18 @@ pub const SERVICE_NAME: &str = "order-router";
 /// The queue group whose members share the requests.
 pub const QUEUE_GROUP: &str = "order-router";
 /// Where services answer who they are (the NATS services protocol).
-pub const SERVICE_DISCOVERY: &str = "$SRV";
+pub const SERVICE_DISCOVERY_PREFIX: &str = "$SRV";
 
 /// The wildcard subjects of the journal's stream.
-pub const REPORTS_ALL: &str = "orders.reports.>";
+pub const REPORTS_WILDCARD: &str = "orders.reports.>";
 /// The journal's subjects that carry no report.
-pub const EVENTS_ALL: &str = "orders.events.>";
+pub const EVENTS_WILDCARD: &str = "orders.events.>";
 /// Every dead letter.
-pub const DEAD_ALL: &str = "orders.dead.>";
+pub const DEAD_LETTERS_WILDCARD: &str = "orders.dead.>";
 /// Every alert.
-pub const ALERTS_ALL: &str = "risk.alerts.>";
+pub const ALERTS_WILDCARD: &str = "risk.alerts.>";
 /// Every reference price.
-pub const QUOTES_ALL: &str = "market.quotes.>";
+pub const QUOTES_WILDCARD: &str = "market.quotes.>";
 
 /// Reads mode, trading state and limits.
 pub const STATE_GET: &str = "router.state.get";
@@ -45,32 +45,32 @@ pub const ADJUST: &str = "router.adjust";
 pub const BROKERS: &str = "router.brokers";
 
 /// Request subjects of every broker and account.
-pub const SUBMIT_ALL: &str = "orders.submit.*.*";
+pub const SUBMIT_WILDCARD: &str = "orders.submit.*.*";
 /// See [`SUBMIT_ALL`].
-pub const GET_ALL: &str = "orders.get.*.*";
+pub const GET_WILDCARD: &str = "orders.get.*.*";
 /// See [`SUBMIT_ALL`].
-pub const CANCEL_ALL_OF_ONE: &str = "orders.cancel.*.*";
+pub const CANCEL_WILDCARD: &str = "orders.cancel.*.*";
 /// See [`SUBMIT_ALL`].
-pub const CANCEL_ALL_ALL: &str = "orders.cancel_all.*.*";
+pub const CANCEL_ALL_WILDCARD: &str = "orders.cancel_all.*.*";
 /// See [`SUBMIT_ALL`].
-pub const NOTE_ALL: &str = "orders.note.*.*";
+pub const NOTE_WILDCARD: &str = "orders.note.*.*";
 
 /// The kind of event that tells of a change of the state.
-pub const STATE_EVENT: &str = "state";
+pub const STATE_EVENT_KIND: &str = "state";
 /// The kind of event that tells of a lock that was closed or lifted.
-pub const LOCK_EVENT: &str = "lock";
+pub const LOCK_EVENT_KIND: &str = "lock";
 /// The kind of event that tells of a note on an order.
-pub const NOTE_EVENT: &str = "note";
+pub const NOTE_EVENT_KIND: &str = "note";
 
 /// Why an intent that was delivered too often is dead.
-pub const DEAD_MAX_DELIVER: &str = "max_deliver";
+pub const DEAD_REASON_MAX_DELIVER: &str = "max_deliver";
 /// The account's place in an event that belongs to none.
 pub const NO_ACCOUNT: &str = "_";
 
 /// The kind of event that tells of an adjustment.
-pub const ADJUSTMENT_EVENT: &str = "adjustment";
+pub const ADJUSTMENT_EVENT_KIND: &str = "adjustment";
 /// The kind of event that tells of the beginning of a trading day.
-pub const DAY_EVENT: &str = "day";
+pub const DAY_EVENT_KIND: &str = "day";
 
 const INTENTS_PREFIX: &str = "orders.intents.";
 const INBOX_PREFIX: &str = "_INBOX.";
@@ -82,17 +82,17 @@ pub fn submit(broker: &BrokerId, account: &AccountId) -> String {
 }
 
 /// Returns the durable subject of a submission.
-pub fn intents(broker: &BrokerId, account: &AccountId) -> String {
+pub fn intent(broker: &BrokerId, account: &AccountId) -> String {
     format!("{INTENTS_PREFIX}{broker}.{account}")
 }
 
 /// Returns the durable subjects of a broker.
-pub fn intents_of(broker: &BrokerId) -> String {
+pub fn broker_intents_wildcard(broker: &BrokerId) -> String {
     format!("{INTENTS_PREFIX}{broker}.*")
 }
 
 /// Returns the broker of a subject that [`intents_of`] made, or `None` when it is another kind of subject.
-pub fn broker_of_intents(subject: &str) -> Option<BrokerId> {
+pub fn parse_broker_intents_wildcard(subject: &str) -> Option<BrokerId> {
     let broker = subject.strip_prefix(INTENTS_PREFIX)?.strip_suffix(".*")?;
     BrokerId::new(broker).ok()
 }
@@ -103,7 +103,7 @@ pub fn intents_consumer(broker: &BrokerId) -> String {
 }
 
 /// Returns the server's subject for pulling from a consumer of a stream.
-pub fn pull(stream: &str, consumer: &str) -> String {
+pub fn pull_request(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
@@ -128,7 +128,7 @@ pub fn note(broker: &BrokerId, account: &AccountId) -> String {
 }
 
 /// Returns the journal's subject of an account's reports.
-pub fn reports(broker: &BrokerId, account: &AccountId) -> String {
+pub fn report(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.reports.{broker}.{account}")
 }
 
@@ -140,77 +140,77 @@ pub fn fence() -> String {
 
 /// Whether a subject of the journal carries an order's report.
 pub fn is_report(subject: &str) -> bool {
-    subject.starts_with(REPORTS_ALL.trim_end_matches('>'))
+    subject.starts_with(REPORTS_WILDCARD.trim_end_matches('>'))
 }
 
 /// Returns the pattern of an account's reports from every broker.
-pub fn reports_of(account: &AccountId) -> String {
+pub fn account_reports_wildcard(account: &AccountId) -> String {
     format!("orders.reports.*.{account}")
 }
 
 /// Returns the journal's subject of an event; `kind` is one token.
 pub fn event(kind: &str, account: Option<&AccountId>) -> String {
     let account = account.map_or(NO_ACCOUNT, AccountId::as_str);
-    format!("orders.events.{}.{account}", token(kind))
+    format!("orders.events.{}.{account}", encode_token(kind))
 }
 
 /// Returns the pattern of the events of a kind, of every account and of none.
-pub fn events_of_kind(kind: &str) -> String {
-    format!("orders.events.{}.*", token(kind))
+pub fn event_kind_wildcard(kind: &str) -> String {
+    format!("orders.events.{}.*", encode_token(kind))
 }
 
 /// Returns the pattern of the events of every kind of an account; those of none for `None`.
-pub fn events_of(account: Option<&AccountId>) -> String {
+pub fn account_events_wildcard(account: Option<&AccountId>) -> String {
     format!("orders.events.*.{}", account.map_or(NO_ACCOUNT, AccountId::as_str))
 }
 
 /// Returns the kind of an event of the journal; `None` for a subject that carries a report.
-pub fn event_kind(subject: &str) -> Option<&str> {
+pub fn parse_event_kind(subject: &str) -> Option<&str> {
     subject
-        .strip_prefix(EVENTS_ALL.trim_end_matches('>'))?
+        .strip_prefix(EVENTS_WILDCARD.trim_end_matches('>'))?
         .split('.')
         .next()
 }
 
 /// Whether a subject ends with the name that stands for no account, which may be an account's, too.
-pub fn is_of_no_account(subject: &str) -> bool {
+pub fn has_no_account(subject: &str) -> bool {
     subject.rsplit('.').next() == Some(NO_ACCOUNT)
 }
 
 /// Returns the journal's subject of an account's adjustments.
 pub fn adjustment(account: &AccountId) -> String {
-    event(ADJUSTMENT_EVENT, Some(account))
+    event(ADJUSTMENT_EVENT_KIND, Some(account))
 }
 
 /// Whether a subject of the journal carries an adjustment.
 pub fn is_adjustment(subject: &str) -> bool {
-    event_kind(subject) == Some(ADJUSTMENT_EVENT)
+    parse_event_kind(subject) == Some(ADJUSTMENT_EVENT_KIND)
 }
 
 /// Returns the subject of a dead letter.
-pub fn dead(reason: &str) -> String {
-    format!("orders.dead.{}", token(reason))
+pub fn dead_letter(reason: &str) -> String {
+    format!("orders.dead.{}", encode_token(reason))
 }
 
 /// Returns the subject of an alert; `level` is `alert` or `lock`.
 pub fn alert(level: &str, account: Option<&AccountId>) -> String {
     let account = account.map_or(NO_ACCOUNT, AccountId::as_str);
-    format!("risk.alerts.{}.{account}", token(level))
+    format!("risk.alerts.{}.{account}", encode_token(level))
 }
 
 /// Returns the pattern of an account's alerts of every level; those of none for `None`.
-pub fn alerts_of(account: Option<&AccountId>) -> String {
+pub fn account_alerts_wildcard(account: Option<&AccountId>) -> String {
     format!("risk.alerts.*.{}", account.map_or(NO_ACCOUNT, AccountId::as_str))
 }
 
 /// Returns the subject of a reference price; the venue's own dots make further tokens.
-pub fn quotes(venue: &str, symbol: &str) -> String {
-    let venue: Vec<String> = venue.split('.').map(token).collect();
-    format!("market.quotes.{}.{}", venue.join("."), token(symbol))
+pub fn quote(venue: &str, symbol: &str) -> String {
+    let venue: Vec<String> = venue.split('.').map(encode_token).collect();
+    format!("market.quotes.{}.{}", venue.join("."), encode_token(symbol))
 }
 
 /// Returns broker and account of a subject that ends with them, such as `orders.submit.{broker}.{account}`.
-pub fn broker_and_account(subject: &str) -> Option<(&str, &str)> {
+pub fn parse_broker_and_account(subject: &str) -> Option<(&str, &str)> {
     let mut tokens = subject.split('.');
     match (
         tokens.next()?,
@@ -227,7 +227,7 @@ pub fn broker_and_account(subject: &str) -> Option<(&str, &str)> {
 /// Whether an answer may go to `reply`: under `_INBOX.` or the account's own `orders.replies.`, without wildcards.
 ///
 /// Anywhere else, a caller could make a worker publish what the caller itself may not.
-pub fn allowed_reply(reply: &str, account: Option<&str>) -> bool {
+pub fn is_allowed_reply(reply: &str, account: Option<&str>) -> bool {
     let is_plain = |rest: &str| {
         rest.split('.').all(|token| {
             !token.is_empty()
@@ -252,7 +252,7 @@ pub fn allowed_reply(reply: &str, account: Option<&str>) -> bool {
 }
 
 /// Returns a text as one subject token: what is not a letter, a digit, `_` or `-` is percent-encoded.
-fn token(text: &str) -> String {
+fn encode_token(text: &str) -> String {
     let mut token = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"_-".contains(&byte) {
@@ -273,21 +273,24 @@ mod tests {
         let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("fund-7").unwrap());
         assert_eq!(submit(&broker, &account), "orders.submit.binance.fund-7");
         assert_eq!(
-            broker_and_account(&submit(&broker, &account)),
+            parse_broker_and_account(&submit(&broker, &account)),
             Some(("binance", "fund-7"))
         );
-        assert_eq!(broker_and_account("orders.submit.binance"), None);
-        assert_eq!(broker_and_account("orders.submit.binance.a.b"), None);
-        assert_eq!(broker_of_intents(&intents_of(&broker)), Some(broker));
-        assert_eq!(broker_of_intents("orders.intents.>"), None);
-        assert_eq!(broker_of_intents("orders.intents.*.*"), None);
+        assert_eq!(parse_broker_and_account("orders.submit.binance"), None);
+        assert_eq!(parse_broker_and_account("orders.submit.binance.a.b"), None);
+        assert_eq!(
+            parse_broker_intents_wildcard(&broker_intents_wildcard(&broker)),
+            Some(broker)
+        );
+        assert_eq!(parse_broker_intents_wildcard("orders.intents.>"), None);
+        assert_eq!(parse_broker_intents_wildcard("orders.intents.*.*"), None);
         assert_eq!(event("day", None), "orders.events.day._");
         assert_eq!(adjustment(&account), "orders.events.adjustment.fund-7");
         assert!(is_adjustment(&adjustment(&account)));
         assert!(!is_adjustment(&event("state", None)) && !is_adjustment("orders.reports.adjustment.a"));
-        assert_eq!(dead("a.b *"), "orders.dead.a%2Eb%20%2A");
+        assert_eq!(dead_letter("a.b *"), "orders.dead.a%2Eb%20%2A");
         assert_eq!(
-            quotes("binance.spot", "BTC/USDT"),
+            quote("binance.spot", "BTC/USDT"),
             "market.quotes.binance.spot.BTC%2FUSDT"
         );
     }
@@ -315,7 +318,7 @@ mod tests {
             ("$JS.ACK.x", Some("a1"), false),
             ("", Some("a1"), false),
         ] {
-            assert_eq!(allowed_reply(reply, account), allowed, "{reply} for {account:?}");
+            assert_eq!(is_allowed_reply(reply, account), allowed, "{reply} for {account:?}");
         }
     }
 }

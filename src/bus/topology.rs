@@ -9,19 +9,19 @@ use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::{ErrorCode, stream};
 use tokio::time::sleep;
 
-use super::connection::{Bus, BusError, within};
+use super::connection::{Bus, BusError, with_timeout};
 use crate::config::doors::DoorSettings;
 use crate::config::nats::NatsSettings;
 use crate::domain::id::BrokerId;
 
 /// Rounds of looking and acting on one stream: another process may do the same at the same moment.
-const ROUNDS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 /// The pause between two rounds.
-const ROUND_PAUSE: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// What was done about a stream or consumer, or would have to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReconcileOutcome {
     /// It was not there and is now.
     Created,
     /// It was as wanted.
@@ -36,11 +36,11 @@ pub enum Outcome {
 
 /// One stream or consumer and what was done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
+pub struct ReconciledResource {
     /// The stream's name, or `stream/consumer`.
     pub name: String,
     /// What was done.
-    pub outcome: Outcome,
+    pub outcome: ReconcileOutcome,
 }
 
 /// Why the topology is not as wanted.
@@ -75,7 +75,7 @@ pub enum TopologyError {
 
 /// Whether to change anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Intent {
+pub(crate) enum ReconcileMode {
     Apply,
     Check,
 }
@@ -89,8 +89,8 @@ pub async fn apply(
     settings: &NatsSettings,
     doors: &DoorSettings,
     brokers: &[BrokerId],
-) -> Result<Vec<Applied>, TopologyError> {
-    walk(bus, settings, doors, brokers, Intent::Apply).await
+) -> Result<Vec<ReconciledResource>, TopologyError> {
+    reconcile(bus, settings, doors, brokers, ReconcileMode::Apply).await
 }
 
 /// Tells what [`apply`] would do, and changes nothing.
@@ -102,61 +102,65 @@ pub async fn check(
     settings: &NatsSettings,
     doors: &DoorSettings,
     brokers: &[BrokerId],
-) -> Result<Vec<Applied>, TopologyError> {
-    walk(bus, settings, doors, brokers, Intent::Check).await
+) -> Result<Vec<ReconciledResource>, TopologyError> {
+    reconcile(bus, settings, doors, brokers, ReconcileMode::Check).await
 }
 
-async fn walk(
+async fn reconcile(
     bus: &Bus,
     settings: &NatsSettings,
     doors: &DoorSettings,
     brokers: &[BrokerId],
-    intent: Intent,
-) -> Result<Vec<Applied>, TopologyError> {
+    mode: ReconcileMode,
+) -> Result<Vec<ReconciledResource>, TopologyError> {
     let mut applied = Vec::new();
-    for wanted in streams::wanted(settings, brokers, bus.version()) {
-        let outcome = one_stream(bus, &wanted, intent).await?;
-        applied.push(Applied {
+    for wanted in streams::desired_streams(settings, brokers, bus.server_version()) {
+        let outcome = reconcile_stream(bus, &wanted, mode).await?;
+        applied.push(ReconciledResource {
             name: wanted.name,
             outcome,
         });
     }
     for broker in brokers {
-        applied.push(consumers::ensure(bus, doors, broker, intent).await?);
+        applied.push(consumers::ensure_consumer(bus, doors, broker, mode).await?);
     }
     Ok(applied)
 }
 
-async fn one_stream(bus: &Bus, wanted: &stream::Config, intent: Intent) -> Result<Outcome, TopologyError> {
+async fn reconcile_stream(
+    bus: &Bus,
+    wanted: &stream::Config,
+    mode: ReconcileMode,
+) -> Result<ReconcileOutcome, TopologyError> {
     let mut reason = String::new();
-    for round in 0..ROUNDS {
+    for round in 0..MAX_ATTEMPTS {
         if round > 0 {
-            sleep(ROUND_PAUSE).await;
+            sleep(RETRY_DELAY).await;
         }
-        let done = match existing(bus, &wanted.name).await? {
-            None if intent == Intent::Check => return Ok(Outcome::Missing),
-            None => create(bus, wanted).await?,
+        let done = match find_stream(bus, &wanted.name).await? {
+            None if mode == ReconcileMode::Check => return Ok(ReconcileOutcome::Missing),
+            None => create_stream(bus, wanted).await?,
             Some(found) => {
-                streams::conflict(&found, wanted)?;
-                let merged = streams::merged(&found, wanted);
+                streams::check_compatible_stream(&found, wanted)?;
+                let merged = streams::merge_limits(&found, wanted);
                 if merged == found {
-                    return Ok(Outcome::Unchanged);
+                    return Ok(ReconcileOutcome::Unchanged);
                 }
-                if intent == Intent::Check {
-                    return Ok(Outcome::Differs);
+                if mode == ReconcileMode::Check {
+                    return Ok(ReconcileOutcome::Differs);
                 }
-                update(bus, merged).await?
+                update_stream(bus, merged).await?
             }
         };
         match done {
             Ok(outcome) => return Ok(outcome),
-            Err(LookAgain(why)) => reason = why,
+            Err(ConcurrentChange(why)) => reason = why,
         }
     }
-    Err(refused(&wanted.name, &reason))
+    Err(refused_error(&wanted.name, &reason))
 }
 
-async fn existing(bus: &Bus, name: &str) -> Result<Option<stream::Config>, TopologyError> {
+async fn find_stream(bus: &Bus, name: &str) -> Result<Option<stream::Config>, TopologyError> {
     let looked = async {
         match bus.jetstream.get_stream(name).await {
             Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
@@ -166,47 +170,53 @@ async fn existing(bus: &Bus, name: &str) -> Result<Option<stream::Config>, Topol
             },
         }
     };
-    Ok(within(bus.request_timeout() * 2, "looking for a stream", looked).await?)
+    Ok(with_timeout(bus.request_timeout() * 2, "looking for a stream", looked).await?)
 }
 
 /// Somebody else may have been faster: only another look tells. Holds the server's words.
-struct LookAgain(String);
+struct ConcurrentChange(String);
 
-async fn create(bus: &Bus, wanted: &stream::Config) -> Result<Result<Outcome, LookAgain>, TopologyError> {
+async fn create_stream(
+    bus: &Bus,
+    wanted: &stream::Config,
+) -> Result<Result<ReconcileOutcome, ConcurrentChange>, TopologyError> {
     let created = async {
         match bus.jetstream.create_stream(wanted.clone()).await {
-            Ok(_) => Ok(Ok(Ok(Outcome::Created))),
+            Ok(_) => Ok(Ok(Ok(ReconcileOutcome::Created))),
             Err(error) => match error.kind() {
                 CreateStreamErrorKind::JetStream(error)
                     if [ErrorCode::STREAM_NAME_EXIST, ErrorCode::STREAM_SUBJECT_OVERLAP]
                         .contains(&error.error_code()) =>
                 {
-                    Ok(Ok(Err(LookAgain(error.to_string()))))
+                    Ok(Ok(Err(ConcurrentChange(error.to_string()))))
                 }
-                CreateStreamErrorKind::JetStream(error) => Ok(Err(refused(&wanted.name, &error))),
+                CreateStreamErrorKind::JetStream(error) => Ok(Err(refused_error(&wanted.name, &error))),
                 _ => Err(error),
             },
         }
     };
-    within(bus.request_timeout() * 2, "creating a stream", created).await?
+    with_timeout(bus.request_timeout() * 2, "creating a stream", created).await?
 }
 
-async fn update(bus: &Bus, merged: stream::Config) -> Result<Result<Outcome, LookAgain>, TopologyError> {
+async fn update_stream(
+    bus: &Bus,
+    merged: stream::Config,
+) -> Result<Result<ReconcileOutcome, ConcurrentChange>, TopologyError> {
     let name = merged.name.clone();
     let updated = async {
         match bus.jetstream.update_stream(merged).await {
-            Ok(_) => Ok(Ok(Ok(Outcome::Updated))),
+            Ok(_) => Ok(Ok(Ok(ReconcileOutcome::Updated))),
             Err(error) => match error.kind() {
-                CreateStreamErrorKind::NotFound => Ok(Ok(Err(LookAgain(error.to_string())))),
-                CreateStreamErrorKind::JetStream(error) => Ok(Err(refused(&name, &error))),
+                CreateStreamErrorKind::NotFound => Ok(Ok(Err(ConcurrentChange(error.to_string())))),
+                CreateStreamErrorKind::JetStream(error) => Ok(Err(refused_error(&name, &error))),
                 _ => Err(error),
             },
         }
     };
-    within(bus.request_timeout() * 2, "updating a stream", updated).await?
+    with_timeout(bus.request_timeout() * 2, "updating a stream", updated).await?
 }
 
-fn refused(name: &str, reason: &impl std::fmt::Display) -> TopologyError {
+fn refused_error(name: &str, reason: &impl std::fmt::Display) -> TopologyError {
     TopologyError::Refused {
         name: name.to_owned(),
         reason: reason.to_string(),

@@ -2,10 +2,10 @@
 
 use clap::{ArgGroup, Args};
 
-use super::client::{Client, ClientArgs};
-use super::failure::Outcome;
-use super::options::Options;
-use super::table::{Align, Table};
+use super::client::{CliClient, RequestArgs};
+use super::failure::CommandResult;
+use super::options::GlobalOptions;
+use super::table::{ColumnAlign, TextTable};
 use crate::bus::subjects;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, AdjustmentId};
@@ -50,16 +50,16 @@ pub(crate) struct AdjustArgs {
     #[arg(long, value_parser = AdjustmentId::new)]
     id: Option<AdjustmentId>,
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
 /// Books an adjustment and shows what was booked.
 ///
 /// # Errors
 /// When it is refused, or there is no answer.
-pub(crate) async fn run(args: &AdjustArgs, options: &Options) -> Outcome {
-    let client = Client::connect(options, &args.client, "order-router adjust").await?;
-    let id = args.id.clone().unwrap_or_else(AdjustmentId::assign);
+pub(crate) async fn run(args: &AdjustArgs, options: &GlobalOptions) -> CommandResult {
+    let client = CliClient::connect(options, &args.client, "order-router adjust").await?;
+    let id = args.id.clone().unwrap_or_else(AdjustmentId::generate);
     let request = AdjustmentRequest {
         adjustment_id: Some(id.to_string()),
         account_id: Some(args.account.to_string()),
@@ -72,18 +72,18 @@ pub(crate) async fn run(args: &AdjustArgs, options: &Options) -> Outcome {
         reason: Some(args.reason.clone()),
     };
     let body = serde_json::to_vec(&request).map_err(anyhow::Error::from)?;
-    let asked = client.ask_for::<AdjustmentEvent>(subjects::ADJUST, body).await;
+    let asked = client.request_decoded::<AdjustmentEvent>(subjects::ADJUST, body).await;
     if asked.is_err() && args.id.is_none() {
         // It may be booked all the same: only under its own id is it certain not to be booked twice.
         eprintln!("the adjustment has the id {id}: to send it again, add --id {id}");
     }
     let (reply, event) = asked?;
-    Ok(client.show(&reply.body, || table(&event, reply.replayed).to_string())?)
+    Ok(client.print_reply(&reply.body, || adjustment_table(&event, reply.is_replay).to_string())?)
 }
 
-fn table(event: &AdjustmentEvent, is_replay: bool) -> Table {
-    let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
-    let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+fn adjustment_table(event: &AdjustmentEvent, is_replay: bool) -> TextTable {
+    let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Left)]);
+    let mut row = |name: &str, value: String| table.push_row([name.to_owned(), value]);
     let known = if is_replay { " (booked before)" } else { "" };
     row("adjustment", format!("{}{known}", event.adjustment_id));
     row("account", event.account_id.clone());

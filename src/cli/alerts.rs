@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use super::failure::Outcome;
-use super::list::ListArgs;
-use super::options::Options;
+use super::failure::CommandResult;
+use super::list::RestListArgs;
+use super::options::GlobalOptions;
 use super::query;
-use super::table::{Align, Table};
-use super::watching::Answer;
+use super::table::{ColumnAlign, TextTable};
+use super::watching::RenderReply;
 use crate::domain::id::AccountId;
 use crate::wire::signal::RiskSignal;
 
@@ -27,16 +27,16 @@ pub(crate) struct AlertsArgs {
     #[arg(long, default_value_t = 100)]
     limit: u16,
     #[command(flatten)]
-    list: ListArgs,
+    list: RestListArgs,
 }
 
 impl AlertsArgs {
-    fn path(&self) -> String {
-        query::path(
+    fn request_path(&self) -> String {
+        query::path_with_query(
             "/risk/alerts",
             [
                 ("limit", Some(self.limit.to_string())),
-                ("account_id", query::text(self.account.as_ref())),
+                ("account_id", query::parameter_value(self.account.as_ref())),
                 ("level", self.level.clone()),
                 ("rule_id", self.rule.clone()),
             ],
@@ -48,42 +48,44 @@ impl AlertsArgs {
 ///
 /// # Errors
 /// When the request is refused, or there is no answer.
-pub(crate) async fn run(args: &AlertsArgs, options: &Options) -> Outcome {
-    args.list.show::<Vec<RiskSignal>>(options, &args.path()).await
+pub(crate) async fn run(args: &AlertsArgs, options: &GlobalOptions) -> CommandResult {
+    args.list
+        .fetch_and_show::<Vec<RiskSignal>>(options, &args.request_path())
+        .await
 }
 
-impl Answer for Vec<RiskSignal> {
-    fn text(&self) -> String {
+impl RenderReply for Vec<RiskSignal> {
+    fn render(&self) -> String {
         if self.is_empty() {
             return "no alerts".to_owned();
         }
-        table(self).to_string()
+        alerts_table(self).to_string()
     }
 }
 
 /// Returns a text, or a dash where there is none.
-fn told(text: Option<&String>) -> String {
+fn cloned_or_dash(text: Option<&String>) -> String {
     text.map_or_else(|| "-".to_owned(), Clone::clone)
 }
 
-fn table(signals: &[RiskSignal]) -> Table {
-    let mut table = Table::new(&[
-        ("time", Align::Left),
-        ("level", Align::Left),
-        ("account", Align::Left),
-        ("symbol", Align::Left),
-        ("rule", Align::Left),
-        ("id", Align::Left),
-        ("message", Align::Left),
+fn alerts_table(signals: &[RiskSignal]) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("time", ColumnAlign::Left),
+        ("level", ColumnAlign::Left),
+        ("account", ColumnAlign::Left),
+        ("symbol", ColumnAlign::Left),
+        ("rule", ColumnAlign::Left),
+        ("id", ColumnAlign::Left),
+        ("message", ColumnAlign::Left),
     ]);
     for signal in signals {
-        table.row([
+        table.push_row([
             signal.timestamp.to_string(),
             signal.level.as_str().to_owned(),
-            told(signal.account_id.as_ref()),
-            told(signal.symbol.as_ref()),
+            cloned_or_dash(signal.account_id.as_ref()),
+            cloned_or_dash(signal.symbol.as_ref()),
             signal.rule_id.clone(),
-            told(signal.client_order_id.as_ref()),
+            cloned_or_dash(signal.client_order_id.as_ref()),
             signal.message.clone(),
         ]);
     }

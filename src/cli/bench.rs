@@ -7,29 +7,29 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::dev::Sync;
-use super::dev::directory::DataDirectory;
-use super::dev::servers::{Ports, Servers};
-use super::dev::workers::Workers;
-use super::failure::{Failure, Outcome, because};
-use super::options::{Kind, Options, flag};
+use super::dev::JournalSync;
+use super::dev::directory::DevDataDirectory;
+use super::dev::servers::{DevServers, ServerAddresses};
+use super::dev::workers::WorkerProcesses;
+use super::failure::{CommandError, CommandResult, error_with_reason};
+use super::options::{CommandKind, GlobalOptions, setting_flag};
 use super::output;
-use super::signals::Signals;
-use super::table::{Align, Table};
-use crate::bench::{self, Load, Measured, Way};
-use crate::bus::client::Caller;
-use crate::bus::connection::{Patience, connect};
+use super::signals::ShutdownSignals;
+use super::table::{ColumnAlign, TextTable};
+use crate::bench::{self, LoadDoor, LoadMeasurements, LoadProfile};
+use crate::bus::client::RouterClient;
+use crate::bus::connection::{ConnectPolicy, connect};
 use crate::config::Settings;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, VenueId};
 
-const CONCURRENCY_MAX: i64 = 4_096;
-const SECONDS_MAX: i64 = 86_400;
-const ACCOUNTS_MAX: i64 = 10_000;
-const RATE_MAX: i64 = 1_000_000;
-const WORKERS_MAX: i64 = 64;
+const MAX_CONCURRENCY: i64 = 4_096;
+const MAX_SECONDS: i64 = 86_400;
+const MAX_ACCOUNTS: i64 = 10_000;
+const MAX_RATE: i64 = 1_000_000;
+const MAX_WORKERS: i64 = 64;
 /// High enough that a router started for the run meets no cap.
-const OWN_LIMITS: [(&str, &str); 3] = [
+const OWN_ROUTER_LIMITS: [(&str, &str); 3] = [
     ("risk.daily_notional_limit", "9000000000"),
     ("risk.orders_per_second_and_account", "1000000"),
     ("risk.orders_per_second_and_broker", "1000000"),
@@ -45,24 +45,24 @@ pub(crate) struct BenchArgs {
     dev: bool,
     /// With `--dev`: when the journal is on the disk [default: always].
     #[arg(long, value_enum, requires = "dev")]
-    sync: Option<Sync>,
+    sync: Option<JournalSync>,
     /// With `--dev`: worker processes.
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "dev", value_parser = clap::value_parser!(u16).range(1..=WORKERS_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "dev", value_parser = clap::value_parser!(u16).range(1..=MAX_WORKERS))]
     workers: u16,
     /// Which door the orders take.
-    #[arg(long, value_enum, default_value_t = Door::Request)]
-    door: Door,
+    #[arg(long, value_enum, default_value_t = BenchDoor::Request)]
+    door: BenchDoor,
     /// Orders under way at once; each next one goes when one is answered.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=CONCURRENCY_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=MAX_CONCURRENCY))]
     concurrency: u16,
     /// How long orders are sent.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=SECONDS_MAX))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=MAX_SECONDS))]
     seconds: u32,
     /// Orders a second in all; latency counts from when an order was due [default: as many as are answered].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=RATE_MAX))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=MAX_RATE))]
     rate: Option<u32>,
     /// Accounts the orders are spread over, `bench-0` and so on.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=ACCOUNTS_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_ACCOUNTS))]
     accounts: u16,
     /// The broker.
     #[arg(long, value_parser = BrokerId::new, default_value = "binance")]
@@ -86,7 +86,7 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Door {
+enum BenchDoor {
     /// Request and reply.
     Request,
     /// The work queue; an order's latency ends with its report.
@@ -94,7 +94,7 @@ enum Door {
 }
 
 #[derive(Debug, Serialize)]
-struct Result<'a> {
+struct BenchOutput<'a> {
     throughput_per_s: u64,
     p50_us: u64,
     p99_us: u64,
@@ -103,7 +103,7 @@ struct Result<'a> {
     errors: u64,
     errors_by_code: &'a std::collections::BTreeMap<&'static str, u64>,
     orders: u64,
-    door: Door,
+    door: BenchDoor,
     concurrency: u16,
     elapsed_ms: u64,
 }
@@ -112,45 +112,53 @@ struct Result<'a> {
 ///
 /// # Errors
 /// When there is no router, or not one order was answered with a report.
-pub(crate) async fn run(args: BenchArgs, options: &Options) -> Outcome {
+pub(crate) async fn run(args: BenchArgs, options: &GlobalOptions) -> CommandResult {
     if !args.dev {
-        let settings = options.start(Kind::Client)?;
-        return measure(&args, &settings).await;
+        let settings = options.load_settings_and_start_log(CommandKind::Client)?;
+        return measure_and_print(&args, &settings).await;
     }
-    if let Some(name) = options.names_a_server() {
-        return Err(Failure::Usage(format!(
+    if let Some(name) = options.server_flag() {
+        return Err(CommandError::Usage(format!(
             "{name} does not go with --dev, which starts servers of its own"
         )));
     }
-    let place = Temporary::create()?;
-    let mut signals = Signals::listen()?;
-    let sync = args.sync.unwrap_or(Sync::Always);
-    let directory = DataDirectory::open(&place.0).await?;
-    let mut servers = Servers::new(directory, Ports::choose(0, 0)?, sync).await?;
-    let ended = match signals.or_interrupted(own(&args, options, sync, &mut servers)).await {
+    let place = TemporaryDirectory::create()?;
+    let mut signals = ShutdownSignals::listen()?;
+    let sync = args.sync.unwrap_or(JournalSync::Always);
+    let directory = DevDataDirectory::open(&place.0).await?;
+    let mut servers = DevServers::new(directory, ServerAddresses::resolve(0, 0)?, sync).await?;
+    let ended = match signals
+        .unless_interrupted(run_against_own_router(&args, options, sync, &mut servers))
+        .await
+    {
         Ok(ended) => ended,
         Err(interrupted) => Err(interrupted),
     };
-    signals.or_interrupted(servers.stop()).await?;
+    signals.unless_interrupted(servers.stop()).await?;
     ended
 }
 
 /// Runs the load against a router of its own. The workers are processes: the load generator takes nothing from them but
 /// the processor.
-async fn own(args: &BenchArgs, options: &Options, sync: Sync, servers: &mut Servers) -> Outcome {
-    let mut flags = vec![sync.flag()];
-    flags.extend(OWN_LIMITS.map(|(setting, value)| flag(setting, value)));
-    flags.extend(options.flags());
-    flags.extend(servers.flags());
-    let settings = options.settings_with(&flags)?;
-    options.start_log(&settings, Kind::Client);
+async fn run_against_own_router(
+    args: &BenchArgs,
+    options: &GlobalOptions,
+    sync: JournalSync,
+    servers: &mut DevServers,
+) -> CommandResult {
+    let mut flags = vec![sync.append_setting_flag()];
+    flags.extend(OWN_ROUTER_LIMITS.map(|(setting, value)| setting_flag(setting, value)));
+    flags.extend(options.setting_flags());
+    flags.extend(servers.setting_flags());
+    let settings = options.load_settings(&flags)?;
+    options.start_log(&settings, CommandKind::Client);
     servers.start().await?;
     let metrics = settings.metrics.addr;
-    let mut workers = Workers::new(1..=args.workers, options, &flags, metrics, servers.directory()).await?;
+    let mut workers = WorkerProcesses::new(1..=args.workers, options, &flags, metrics, servers.directory()).await?;
     let measured = match workers.start().await {
         Ok(()) => tokio::select! {
-            measured = measure(args, &settings) => measured,
-            death = servers.death() => Err(death.into()),
+            measured = measure_and_print(args, &settings) => measured,
+            death = servers.wait_for_unexpected_exit() => Err(death.into()),
         },
         Err(error) => Err(error.into()),
     };
@@ -158,30 +166,30 @@ async fn own(args: &BenchArgs, options: &Options, sync: Sync, servers: &mut Serv
     measured
 }
 
-async fn measure(args: &BenchArgs, settings: &Settings) -> Outcome {
-    let bus = connect(&settings.nats, "order-router bench", Patience::Once).await?;
-    let measured = bench::run(&Caller::new(bus), &load(args)?).await?;
+async fn measure_and_print(args: &BenchArgs, settings: &Settings) -> CommandResult {
+    let bus = connect(&settings.nats, "order-router bench", ConnectPolicy::Once).await?;
+    let measured = bench::run_load(&RouterClient::new(bus), &load_profile(args)?).await?;
     if args.json {
-        output::line(output::json(&result(args, &measured))?)?;
+        output::print_line(output::to_json_line(&bench_output(args, &measured))?)?;
     } else {
-        output::line(text(args, &measured))?;
+        output::print_line(render_measurements(args, &measured))?;
     }
     if measured.orders == 0 {
-        return Err(because("nothing was measured", "no order was answered with a report").into());
+        return Err(error_with_reason("nothing was measured", "no order was answered with a report").into());
     }
     if !measured.errors.is_empty() {
         // The figures stand above, and they are not those of a router that was well.
-        return Err(Failure::Told);
+        return Err(CommandError::Reported);
     }
     Ok(())
 }
 
-fn load(args: &BenchArgs) -> anyhow::Result<Load> {
+fn load_profile(args: &BenchArgs) -> anyhow::Result<LoadProfile> {
     let accounts = (0..args.accounts).map(|number| AccountId::new(&format!("bench-{number}")));
-    Ok(Load {
-        way: match args.door {
-            Door::Request => Way::Request,
-            Door::Durable => Way::Durable,
+    Ok(LoadProfile {
+        door: match args.door {
+            BenchDoor::Request => LoadDoor::Request,
+            BenchDoor::Durable => LoadDoor::Durable,
         },
         concurrency: args.concurrency,
         duration: Duration::from_secs(u64::from(args.seconds)),
@@ -196,8 +204,8 @@ fn load(args: &BenchArgs) -> anyhow::Result<Load> {
     })
 }
 
-fn result<'a>(args: &BenchArgs, measured: &'a Measured) -> Result<'a> {
-    Result {
+fn bench_output<'a>(args: &BenchArgs, measured: &'a LoadMeasurements) -> BenchOutput<'a> {
+    BenchOutput {
         throughput_per_s: measured.throughput_per_s(),
         p50_us: measured.latency_us(0.5),
         p99_us: measured.latency_us(0.99),
@@ -212,9 +220,9 @@ fn result<'a>(args: &BenchArgs, measured: &'a Measured) -> Result<'a> {
     }
 }
 
-fn text(args: &BenchArgs, measured: &Measured) -> String {
-    let result = result(args, measured);
-    let mut table = Table::new(&[("", Align::Left), ("", Align::Right)]);
+fn render_measurements(args: &BenchArgs, measured: &LoadMeasurements) -> String {
+    let result = bench_output(args, measured);
+    let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Right)]);
     for (name, figure) in [
         ("orders", result.orders),
         ("a second", result.throughput_per_s),
@@ -224,18 +232,18 @@ fn text(args: &BenchArgs, measured: &Measured) -> String {
         ("longest µs", result.max_us),
         ("errors", result.errors),
     ] {
-        table.row([name.to_owned(), figure.to_string()]);
+        table.push_row([name.to_owned(), figure.to_string()]);
     }
     for (code, count) in &measured.errors {
-        table.row([format!("  {code}"), count.to_string()]);
+        table.push_row([format!("  {code}"), count.to_string()]);
     }
     table.to_string()
 }
 
 /// A directory that is removed in the end.
-struct Temporary(PathBuf);
+struct TemporaryDirectory(PathBuf);
 
-impl Temporary {
+impl TemporaryDirectory {
     fn create() -> anyhow::Result<Self> {
         let name = format!("order-router-bench-{}", uuid::Uuid::new_v4().simple());
         let path = std::env::temp_dir().join(name);
@@ -244,7 +252,7 @@ impl Temporary {
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             tracing::warn!(%error, directory = %self.0.display(), "could not be removed");

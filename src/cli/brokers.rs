@@ -2,38 +2,38 @@
 
 use clap::Args;
 
-use super::client::{Client, ClientArgs};
-use super::failure::Outcome;
-use super::options::Options;
-use super::table::{Align, Table};
+use super::client::{CliClient, RequestArgs};
+use super::failure::CommandResult;
+use super::options::GlobalOptions;
+use super::table::{ColumnAlign, TextTable};
 use crate::bus::subjects;
-use crate::wire::brokers::BrokersAnswer;
+use crate::wire::brokers::BrokerList;
 
 /// Arguments of `brokers`.
 #[derive(Debug, Args)]
 pub(crate) struct BrokersArgs {
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
 /// Asks and shows the brokers.
 ///
 /// # Errors
 /// When there is no answer.
-pub(crate) async fn run(args: &BrokersArgs, options: &Options) -> Outcome {
-    let client = Client::connect(options, &args.client, "order-router brokers").await?;
+pub(crate) async fn run(args: &BrokersArgs, options: &GlobalOptions) -> CommandResult {
+    let client = CliClient::connect(options, &args.client, "order-router brokers").await?;
     let (reply, answer) = client
-        .ask_for::<BrokersAnswer>(subjects::BROKERS, b"{}".to_vec())
+        .request_decoded::<BrokerList>(subjects::BROKERS, b"{}".to_vec())
         .await?;
-    Ok(client.show(&reply.body, || table(&answer).to_string())?)
+    Ok(client.print_reply(&reply.body, || brokers_table(&answer).to_string())?)
 }
 
-fn table(answer: &BrokersAnswer) -> Table {
-    let columns = ["broker", "venues", "symbols", "time in force"].map(|name| (name, Align::Left));
-    let mut table = Table::new(&columns);
+fn brokers_table(answer: &BrokerList) -> TextTable {
+    let columns = ["broker", "venues", "symbols", "time in force"].map(|name| (name, ColumnAlign::Left));
+    let mut table = TextTable::new(&columns);
     for detail in &answer.details {
         let times: Vec<&str> = detail.times_in_force.iter().map(|time| time.as_str()).collect();
-        table.row([
+        table.push_row([
             detail.broker.clone(),
             detail.venues.join(" "),
             detail.symbols.join(" "),

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::client::{Client, ClientArgs};
-use super::failure::Outcome;
-use super::options::Options;
-use super::order::OrderArgs;
+use super::client::{CliClient, RequestArgs};
+use super::failure::CommandResult;
+use super::options::GlobalOptions;
+use super::order::OrderReferenceArgs;
 use super::report;
 use crate::bus::subjects;
 use crate::wire::report::ExecutionReport;
@@ -14,18 +14,20 @@ use crate::wire::report::ExecutionReport;
 #[derive(Debug, Args)]
 pub(crate) struct CancelArgs {
     #[command(flatten)]
-    order: OrderArgs,
+    order: OrderReferenceArgs,
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
 /// Cancels and shows the report.
 ///
 /// # Errors
 /// When there is no such order, it has ended, or there is no answer.
-pub(crate) async fn run(args: &CancelArgs, options: &Options) -> Outcome {
-    let client = Client::connect(options, &args.client, "order-router cancel").await?;
+pub(crate) async fn run(args: &CancelArgs, options: &GlobalOptions) -> CommandResult {
+    let client = CliClient::connect(options, &args.client, "order-router cancel").await?;
     let subject = subjects::cancel(&args.order.broker, &args.order.account);
-    let (reply, read) = client.ask_for::<ExecutionReport>(&subject, args.order.body()?).await?;
-    Ok(client.show(&reply.body, || report::card(&read))?)
+    let (reply, read) = client
+        .request_decoded::<ExecutionReport>(&subject, args.order.encode()?)
+        .await?;
+    Ok(client.print_reply(&reply.body, || report::render_report(&read))?)
 }

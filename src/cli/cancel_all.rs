@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::client::{Client, ClientArgs};
-use super::failure::Outcome;
-use super::options::Options;
+use super::client::{CliClient, RequestArgs};
+use super::failure::CommandResult;
+use super::options::GlobalOptions;
 use super::report;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
-use crate::wire::order_reference::{CancelAllAnswer, CancelAllRequest};
+use crate::wire::order_reference::{CancelAllReply, CancelAllRequest};
 
 /// Arguments of `cancel-all`.
 #[derive(Debug, Args)]
@@ -23,25 +23,25 @@ pub(crate) struct CancelAllArgs {
     #[arg(long)]
     symbol: Option<String>,
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
 /// Cancels and shows what was cancelled and what remains.
 ///
 /// # Errors
 /// When the request is refused, or there is no answer.
-pub(crate) async fn run(args: &CancelAllArgs, options: &Options) -> Outcome {
-    let client = Client::connect(options, &args.client, "order-router cancel-all").await?;
+pub(crate) async fn run(args: &CancelAllArgs, options: &GlobalOptions) -> CommandResult {
+    let client = CliClient::connect(options, &args.client, "order-router cancel-all").await?;
     let request = CancelAllRequest {
         symbol: args.symbol.clone(),
     };
     let body = serde_json::to_vec(&request).map_err(anyhow::Error::from)?;
     let subject = subjects::cancel_all(&args.broker, &args.account);
-    let (reply, answer) = client.ask_for::<CancelAllAnswer>(&subject, body).await?;
-    Ok(client.show(&reply.body, || text(&answer))?)
+    let (reply, answer) = client.request_decoded::<CancelAllReply>(&subject, body).await?;
+    Ok(client.print_reply(&reply.body, || render_cancel_all(&answer))?)
 }
 
-fn text(answer: &CancelAllAnswer) -> String {
+fn render_cancel_all(answer: &CancelAllReply) -> String {
     let mut text = format!(
         "cancelled {}, remaining {}",
         answer.cancelled.len(),
@@ -49,7 +49,7 @@ fn text(answer: &CancelAllAnswer) -> String {
     );
     let all: Vec<_> = answer.cancelled.iter().chain(&answer.remaining).collect();
     if !all.is_empty() {
-        text.push_str(&format!("\n{}", report::list(all)));
+        text.push_str(&format!("\n{}", report::report_table(all)));
     }
     text
 }

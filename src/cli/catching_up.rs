@@ -6,28 +6,28 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep};
 
-use crate::sidecar::order_log::{Standing, Status};
+use crate::sidecar::order_log::{OrderLogStatus, SyncState};
 
 /// A log that is whole within this time is not worth a word.
-const SILENCE: Duration = Duration::from_millis(500);
+const QUIET_PERIOD: Duration = Duration::from_millis(500);
 /// How often a bar is drawn.
-const REDRAW: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a line is written where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-const BAR: &str = "order log [{bar:40}] {human_pos}/{human_len} entries, {per_sec}, {eta} left";
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+const BAR_TEMPLATE: &str = "order log [{bar:40}] {human_pos}/{human_len} entries, {per_sec}, {eta} left";
 
 /// Shows how the log catches up with the journal, until it is whole.
-pub(crate) async fn show(mut status: watch::Receiver<Status>) {
-    let is_whole = |status: &Status| status.is_whole;
+pub(crate) async fn show_progress(mut status: watch::Receiver<OrderLogStatus>) {
+    let is_whole = |status: &OrderLogStatus| status.is_complete;
     tokio::select! {
         _ = status.wait_for(is_whole) => return,
-        () = sleep(SILENCE) => {}
+        () = sleep(QUIET_PERIOD) => {}
     }
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template(BAR) {
+    if let Ok(style) = ProgressStyle::with_template(BAR_TEMPLATE) {
         bar.set_style(style);
     }
-    let (mut ticks, mut told_at) = (interval(REDRAW), Instant::now());
+    let (mut ticks, mut told_at) = (interval(REDRAW_INTERVAL), Instant::now());
     loop {
         tokio::select! {
             _ = status.wait_for(is_whole) => break,
@@ -36,7 +36,7 @@ pub(crate) async fn show(mut status: watch::Receiver<Status>) {
         let now = status.borrow_and_update().clone();
         bar.set_length(now.journal_last_sequence);
         bar.set_position(now.journal_sequence);
-        if bar.is_hidden() && now.standing == Standing::CatchingUp && told_at.elapsed() >= LINE_EVERY {
+        if bar.is_hidden() && now.sync_state == SyncState::CatchingUp && told_at.elapsed() >= LOG_INTERVAL {
             told_at = Instant::now();
             let (at, last) = (now.journal_sequence, now.journal_last_sequence);
             tracing::info!(at, last, "the order log is being made from the journal");

@@ -16,23 +16,23 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::failure::{Failure, Outcome, because};
-use super::options::{Flag, Kind, Options, flag};
-use super::signals::Signals;
+use super::failure::{CommandError, CommandResult, error_with_reason};
+use super::options::{CommandKind, GlobalOptions, SettingFlag, setting_flag};
+use super::signals::ShutdownSignals;
 use super::{output, parts};
 use crate::config::Settings;
 use crate::sidecar::Sidecar;
 use crate::telemetry::Telemetry;
 use crate::worker::Worker;
-use directory::DataDirectory;
-use servers::{Ports, Servers};
-use workers::Workers;
+use directory::DevDataDirectory;
+use servers::{DevServers, ServerAddresses};
+use workers::WorkerProcesses;
 
 /// The most worker processes on one machine.
-const WORKERS_MAX: i64 = 64;
+const MAX_WORKERS: i64 = 64;
 
 /// How long draining is tried after a server has ended by itself.
-const AFTER_DEATH_GRACE: Duration = Duration::from_secs(5);
+const GRACE_AFTER_SERVER_EXIT: Duration = Duration::from_secs(5);
 
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
@@ -50,30 +50,30 @@ pub(crate) struct DevArgs {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     redis_port: u16,
     /// Worker processes; this process is the first of them.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=WORKERS_MAX))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_WORKERS))]
     workers: u16,
     /// When the journal is on the disk.
-    #[arg(long, value_enum, default_value_t = Sync::Always)]
-    sync: Sync,
+    #[arg(long, value_enum, default_value_t = JournalSync::Always)]
+    sync: JournalSync,
 }
 
 /// JetStream's `sync_interval`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Sync {
+pub(crate) enum JournalSync {
     /// Before each acknowledgement: a power cut loses nothing that was told.
     Always,
     /// Every two minutes, as the server does by default: faster, and a power cut loses what was told since.
     Default,
 }
 
-impl Sync {
+impl JournalSync {
     /// Returns the way of appending that suits it.
-    pub(crate) fn flag(self) -> Flag {
+    pub(crate) fn append_setting_flag(self) -> SettingFlag {
         let append = match self {
             Self::Always => "atomic",
             Self::Default => "pipelined",
         };
-        flag("journal.append", append)
+        setting_flag("journal.append", append)
     }
 }
 
@@ -81,24 +81,29 @@ impl Sync {
 ///
 /// # Errors
 /// When something does not start, or a server ends by itself; on a second signal.
-pub(crate) async fn run(args: DevArgs, options: &Options) -> Outcome {
-    let mut flags = vec![args.sync.flag(), flag("data_dir", args.data_dir.display())];
-    flags.extend(args.http_addr.map(|address| flag("http.addr", address)));
-    let mut settings = settings(options, &mut flags, None)?;
-    options.start_log(&settings, Kind::Daemon);
-    let mut signals = Signals::listen()?;
-    let directory = signals.or_interrupted(DataDirectory::open(&args.data_dir)).await??;
-    free("REST", settings.http.addr, "--http-addr 127.0.0.1:0")?;
-    let ports = Ports::choose(args.nats_port, args.redis_port)?;
-    let mut servers = Servers::new(directory, ports, args.sync).await?;
+pub(crate) async fn run(args: DevArgs, options: &GlobalOptions) -> CommandResult {
+    let mut flags = vec![
+        args.sync.append_setting_flag(),
+        setting_flag("data_dir", args.data_dir.display()),
+    ];
+    flags.extend(args.http_addr.map(|address| setting_flag("http.addr", address)));
+    let mut settings = load_dev_settings(options, &mut flags, None)?;
+    options.start_log(&settings, CommandKind::Daemon);
+    let mut signals = ShutdownSignals::listen()?;
+    let directory = signals
+        .unless_interrupted(DevDataDirectory::open(&args.data_dir))
+        .await??;
+    ensure_address_free("REST", settings.http.addr, "--http-addr 127.0.0.1:0")?;
+    let ports = ServerAddresses::resolve(args.nats_port, args.redis_port)?;
+    let mut servers = DevServers::new(directory, ports, args.sync).await?;
     let started = signals
-        .or_interrupted(servers.start())
+        .unless_interrupted(servers.start())
         .await
         .and_then(|started| Ok(started?));
     let ended = match started {
         Ok(()) => {
-            settings = self::settings(options, &mut flags, Some(&servers))?;
-            let mut workers = Workers::new(
+            settings = self::load_dev_settings(options, &mut flags, Some(&servers))?;
+            let mut workers = WorkerProcesses::new(
                 2..=args.workers,
                 options,
                 &flags,
@@ -106,45 +111,54 @@ pub(crate) async fn run(args: DevArgs, options: &Options) -> Outcome {
                 servers.directory(),
             )
             .await?;
-            serve(&settings, &mut servers, &mut workers, &mut signals).await
+            serve_until_stopped(&settings, &mut servers, &mut workers, &mut signals).await
         }
         Err(failure) => Err(failure),
     };
     match ended {
-        Err(Failure::Interrupted) => servers.terminate().await,
-        _ => signals.or_interrupted(servers.stop()).await?,
+        Err(CommandError::Interrupted) => servers.request_stop().await,
+        _ => signals.unless_interrupted(servers.stop()).await?,
     }
     ended
 }
 
 /// Adds what only the user and the servers know to the flags, and reads the settings.
-fn settings(options: &Options, flags: &mut Vec<Flag>, servers: Option<&Servers>) -> Result<Settings, Failure> {
-    if let Some(name) = options.names_a_server() {
+fn load_dev_settings(
+    options: &GlobalOptions,
+    flags: &mut Vec<SettingFlag>,
+    servers: Option<&DevServers>,
+) -> Result<Settings, CommandError> {
+    if let Some(name) = options.server_flag() {
         let text = format!("{name} does not go with `dev`, which starts servers of its own; see `order-router run`");
-        return Err(Failure::Usage(text));
+        return Err(CommandError::Usage(text));
     }
     match servers {
-        None => flags.extend(options.flags()),
-        Some(servers) => flags.extend(servers.flags()),
+        None => flags.extend(options.setting_flags()),
+        Some(servers) => flags.extend(servers.setting_flags()),
     }
-    options.settings_with(flags)
+    options.load_settings(flags)
 }
 
 /// Runs the router's parts on the servers until a signal comes or a server ends.
-async fn serve(settings: &Settings, servers: &mut Servers, workers: &mut Workers, signals: &mut Signals) -> Outcome {
+async fn serve_until_stopped(
+    settings: &Settings,
+    servers: &mut DevServers,
+    workers: &mut WorkerProcesses,
+    signals: &mut ShutdownSignals,
+) -> CommandResult {
     let (worker, sidecar) = tokio::select! {
-        started = signals.or_interrupted(start(settings, workers)) => started??,
-        death = servers.death() => return Err(death.into()),
+        started = signals.unless_interrupted(start_parts(settings, workers)) => started??,
+        death = servers.wait_for_unexpected_exit() => return Err(death.into()),
     };
-    let ready = format!("ready http=http://{} {}", sidecar.address(), servers.urls());
-    let death = match output::line(ready) {
+    let ready = format!("ready http=http://{} {}", sidecar.address(), servers.ready_line_urls());
+    let death = match output::print_line(ready) {
         Err(error) => Some(error),
         Ok(()) => tokio::select! {
-            name = signals.next() => {
+            name = signals.next_signal() => {
                 tracing::info!(signal = name, "draining; a second signal ends at once");
                 None
             }
-            death = servers.death() => {
+            death = servers.wait_for_unexpected_exit() => {
                 tracing::error!(%death, "draining what can still be drained");
                 Some(death)
             }
@@ -156,11 +170,11 @@ async fn serve(settings: &Settings, servers: &mut Servers, workers: &mut Workers
         sidecar.drain(parts::SIDECAR_GRACE).await;
     };
     match death {
-        None => signals.or_interrupted(drained).await,
+        None => signals.unless_interrupted(drained).await,
         Some(death) => {
             // What waits for the dead server would wait in vain.
-            let limited = tokio::time::timeout(AFTER_DEATH_GRACE, drained);
-            if signals.or_interrupted(limited).await?.is_err() {
+            let limited = tokio::time::timeout(GRACE_AFTER_SERVER_EXIT, drained);
+            if signals.unless_interrupted(limited).await?.is_err() {
                 tracing::warn!("not everything could be drained");
             }
             Err(death.into())
@@ -168,27 +182,27 @@ async fn serve(settings: &Settings, servers: &mut Servers, workers: &mut Workers
     }
 }
 
-async fn start(settings: &Settings, workers: &mut Workers) -> anyhow::Result<(Worker, Sidecar)> {
+async fn start_parts(settings: &Settings, workers: &mut WorkerProcesses) -> anyhow::Result<(Worker, Sidecar)> {
     // The first worker applies the topology and heals the store; the others find both done.
     let telemetry = Telemetry::new();
-    let worker = parts::worker(settings, &telemetry).await?;
-    let sidecar = parts::sidecar(settings, &telemetry).await?;
+    let worker = parts::start_worker(settings, &telemetry).await?;
+    let sidecar = parts::start_sidecar(settings, &telemetry).await?;
     workers.start().await?;
     Ok((worker, sidecar))
 }
 
 /// Refuses an address that somebody else listens on.
-pub(crate) fn free(what: &str, address: SocketAddr, remedy: &str) -> anyhow::Result<()> {
+pub(crate) fn ensure_address_free(what: &str, address: SocketAddr, remedy: &str) -> anyhow::Result<()> {
     match TcpListener::bind(address) {
         Ok(_) => Ok(()),
         Err(error) => {
             let reason = format!("{error}; end what listens there, or choose another with {remedy}");
-            Err(because(format!("{what} cannot listen on {address}"), reason))
+            Err(error_with_reason(format!("{what} cannot listen on {address}"), reason))
         }
     }
 }
 
 /// Returns an address on this machine's loopback interface.
-pub(crate) fn loopback(port: u16) -> SocketAddr {
+pub(crate) fn loopback_address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }

@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::failure::Outcome;
-use super::list::ListArgs;
-use super::options::Options;
-use super::page::{self, PageArgs};
+use super::failure::CommandResult;
+use super::list::RestListArgs;
+use super::options::GlobalOptions;
+use super::page::{self, OrderLogPageArgs};
 use super::query;
-use super::table::{Align, Table, moment};
-use super::watching::Answer;
+use super::table::{ColumnAlign, TextTable, format_time};
+use super::watching::RenderReply;
 use crate::wire::order_record::ExecutionPage;
 
 /// Arguments of `executions`.
@@ -18,39 +18,39 @@ pub(crate) struct ExecutionsArgs {
     #[arg(long, value_name = "NUMBER")]
     order_id: Option<u64>,
     #[command(flatten)]
-    page: PageArgs,
+    page: OrderLogPageArgs,
     #[command(flatten)]
-    list: ListArgs,
+    list: RestListArgs,
 }
 
 /// Lists executions.
 ///
 /// # Errors
 /// When the request is refused, or there is no answer.
-pub(crate) async fn run(args: &ExecutionsArgs, options: &Options) -> Outcome {
-    let mut parameters = args.page.parameters();
-    parameters.push(("order_id", query::text(args.order_id)));
-    let path = query::path("/executions", parameters);
-    args.list.show::<ExecutionPage>(options, &path).await
+pub(crate) async fn run(args: &ExecutionsArgs, options: &GlobalOptions) -> CommandResult {
+    let mut parameters = args.page.query_parameters();
+    parameters.push(("order_id", query::parameter_value(args.order_id)));
+    let path = query::path_with_query("/executions", parameters);
+    args.list.fetch_and_show::<ExecutionPage>(options, &path).await
 }
 
-impl Answer for ExecutionPage {
-    fn text(&self) -> String {
-        let mut table = Table::new(&[
-            ("executed", Align::Left),
-            ("id", Align::Right),
-            ("order", Align::Right),
-            ("account", Align::Left),
-            ("symbol", Align::Left),
-            ("side", Align::Left),
-            ("quantity", Align::Right),
-            ("price", Align::Right),
-            ("fee", Align::Right),
-            ("client order id", Align::Left),
+impl RenderReply for ExecutionPage {
+    fn render(&self) -> String {
+        let mut table = TextTable::new(&[
+            ("executed", ColumnAlign::Left),
+            ("id", ColumnAlign::Right),
+            ("order", ColumnAlign::Right),
+            ("account", ColumnAlign::Left),
+            ("symbol", ColumnAlign::Left),
+            ("side", ColumnAlign::Left),
+            ("quantity", ColumnAlign::Right),
+            ("price", ColumnAlign::Right),
+            ("fee", ColumnAlign::Right),
+            ("client order id", ColumnAlign::Left),
         ]);
         for execution in &self.items {
-            table.row([
-                moment(execution.executed_at),
+            table.push_row([
+                format_time(execution.executed_at),
                 execution.id.to_string(),
                 execution.order_id.to_string(),
                 execution.account_id.clone(),
@@ -62,7 +62,7 @@ impl Answer for ExecutionPage {
                 execution.correlation_id.clone(),
             ]);
         }
-        page::text("executions", &table, self.items.len(), &self.metadata)
+        page::render_page("executions", &table, self.items.len(), &self.metadata)
     }
 }
 
@@ -86,6 +86,6 @@ mod tests {
             "",
             "1 of 1",
         ];
-        assert_eq!(page.text(), expected.join("\n"));
+        assert_eq!(page.render(), expected.join("\n"));
     }
 }

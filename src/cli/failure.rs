@@ -10,16 +10,16 @@ use crate::fault::Fault;
 use crate::wire::problem;
 
 /// What a command returns.
-pub(crate) type Outcome = Result<(), Failure>;
+pub(crate) type CommandResult = Result<(), CommandError>;
 
-const FAILED: u8 = 1;
-const WRONG_USAGE: u8 = 2;
+const EXIT_FAILED: u8 = 1;
+const EXIT_WRONG_USAGE: u8 = 2;
 /// What shells use for a process that SIGINT ended.
-const INTERRUPTED: u8 = 130;
+const EXIT_INTERRUPTED: u8 = 130;
 
 /// Why a command was not done.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CommandError {
     /// The router's word.
     Refused(Box<Fault>),
     /// The arguments or the settings cannot be used.
@@ -27,44 +27,44 @@ pub(crate) enum Failure {
     /// Anything else.
     Failed(anyhow::Error),
     /// It has been told already; the exit code is still to come.
-    Told,
+    Reported,
     /// A signal ended it before it was finished.
     Interrupted,
 }
 
-impl Failure {
+impl CommandError {
     /// Returns a failure of what was tried.
-    pub(crate) fn failed(what: &'static str, error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn from_error(what: &'static str, error: impl Into<anyhow::Error>) -> Self {
         Self::Failed(error.into().context(what))
     }
 
     /// Tells a person on the standard error stream and returns the exit code.
-    pub(crate) fn tell(self) -> ExitCode {
-        if let Some(text) = self.text() {
+    pub(crate) fn print_and_exit_code(self) -> ExitCode {
+        if let Some(text) = self.message() {
             eprintln!("{text}");
         }
         ExitCode::from(match self {
-            Self::Refused(_) | Self::Failed(_) | Self::Told => FAILED,
-            Self::Usage(_) => WRONG_USAGE,
-            Self::Interrupted => INTERRUPTED,
+            Self::Refused(_) | Self::Failed(_) | Self::Reported => EXIT_FAILED,
+            Self::Usage(_) => EXIT_WRONG_USAGE,
+            Self::Interrupted => EXIT_INTERRUPTED,
         })
     }
 
     /// Returns what a person is told; `None` where nothing is left to say.
-    pub(crate) fn text(&self) -> Option<String> {
+    pub(crate) fn message(&self) -> Option<String> {
         match self {
-            Self::Refused(fault) => Some(output::problem(fault)),
+            Self::Refused(fault) => Some(output::render_problem(fault)),
             Self::Usage(text) => Some(format!("order-router: {text}")),
             Self::Failed(error) => Some(format!("order-router: {error:#}")),
-            Self::Told | Self::Interrupted => None,
+            Self::Reported | Self::Interrupted => None,
         }
     }
 
     /// Tells machines of a refusal now, and leaves everything else to be told to people at the end.
-    pub(crate) fn told_as_json(self) -> Self {
+    pub(crate) fn print_refusal_as_json(self) -> Self {
         match self {
-            Self::Refused(fault) => match output::line(problem::encode(&fault)) {
-                Ok(()) => Self::Told,
+            Self::Refused(fault) => match output::print_line(problem::encode_problem(&fault)) {
+                Ok(()) => Self::Reported,
                 Err(error) => error.into(),
             },
             other => other,
@@ -72,31 +72,31 @@ impl Failure {
     }
 }
 
-impl From<anyhow::Error> for Failure {
+impl From<anyhow::Error> for CommandError {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<Fault> for Failure {
+impl From<Fault> for CommandError {
     fn from(fault: Fault) -> Self {
         Self::Refused(Box::new(fault))
     }
 }
 
-impl From<BusError> for Failure {
+impl From<BusError> for CommandError {
     fn from(error: BusError) -> Self {
         Self::Failed(error.into())
     }
 }
 
-impl From<SettingsError> for Failure {
+impl From<SettingsError> for CommandError {
     fn from(error: SettingsError) -> Self {
         Self::Usage(error.to_string())
     }
 }
 
 /// Returns an error of what was tried with the reason behind it.
-pub(crate) fn because(what: impl Display, reason: impl Display) -> anyhow::Error {
+pub(crate) fn error_with_reason(what: impl Display, reason: impl Display) -> anyhow::Error {
     anyhow::anyhow!("{what}: {reason}")
 }

@@ -8,55 +8,55 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::failure::{Failure, because};
+use super::failure::{CommandError, error_with_reason};
 use crate::config::keys::ApiKey;
 use crate::config::nats::Secret;
 use crate::wire::problem::Problem;
 
 /// The longest answer that is read.
-const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
-const END_OF_HEAD: &[u8] = b"\r\n\r\n";
-const OK: &[u8] = b"200";
+const MAX_RESPONSE_BYTES: u64 = 64 * 1024 * 1024;
+const HEADER_END: &[u8] = b"\r\n\r\n";
+const STATUS_OK: &[u8] = b"200";
 
 /// Where REST is served, and the key it is asked with.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct RestArgs {
+pub(crate) struct RestEndpointArgs {
     /// Where REST is served [default: the setting http.addr].
     #[arg(long, value_name = "ADDRESS")]
     http_addr: Option<SocketAddr>,
     /// The key, where the sidecar wants one. The variable is the better place: other users see a process's arguments.
-    #[arg(long, value_name = "KEY", env = "ORDER_ROUTER_API_KEY", hide_env_values = true, value_parser = secret)]
+    #[arg(long, value_name = "KEY", env = "ORDER_ROUTER_API_KEY", hide_env_values = true, value_parser = parse_secret)]
     api_key: Option<Secret>,
 }
 
 /// Where requests go, and what they present.
 #[derive(Debug)]
-pub(crate) struct Rest {
+pub(crate) struct RestEndpoint {
     address: SocketAddr,
     key: Option<ApiKey>,
 }
 
 /// A refusal by `clap` would show the value, so there is none here.
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+fn parse_secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
 }
 
-impl RestArgs {
+impl RestEndpointArgs {
     /// Returns where requests go: to `configured` unless an argument names another address.
     ///
     /// # Errors
     /// When the key has not the form of one; the message does not show it.
-    pub(crate) fn rest(&self, configured: SocketAddr) -> Result<Rest, Failure> {
+    pub(crate) fn endpoint(&self, configured: SocketAddr) -> Result<RestEndpoint, CommandError> {
         let key = match &self.api_key {
             None => None,
             Some(text) => Some(ApiKey::parse(text.reveal().trim()).ok_or_else(|| {
                 let what = "the key of --api-key or ORDER_ROUTER_API_KEY is none";
-                Failure::Usage(format!(
+                CommandError::Usage(format!(
                     "{what}: it must be `ork_` and 64 hex digits, as `order-router key new` prints it"
                 ))
             })?),
         };
-        Ok(Rest {
+        Ok(RestEndpoint {
             address: self.http_addr.unwrap_or(configured),
             key,
         })
@@ -67,22 +67,22 @@ impl RestArgs {
 ///
 /// # Errors
 /// A refusal, or that there is no whole answer within `limit`.
-pub(crate) async fn get(rest: &Rest, path: &str, limit: Duration) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn fetch(rest: &RestEndpoint, path: &str, limit: Duration) -> Result<Vec<u8>, CommandError> {
     let address = rest.address;
-    let read = timeout(limit, exchange(rest, path)).await;
+    let read = timeout(limit, send_request(rest, path)).await;
     let read = read.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
     let bytes = read.map_err(|error| {
         let what = format!("there is no answer from http://{address}: {error}");
-        because(what, "is the sidecar running? `http.addr` says where it is looked for")
+        error_with_reason(what, "is the sidecar running? `http.addr` says where it is looked for")
     })?;
-    match answer(&bytes) {
+    match parse_response(&bytes) {
         Some(Ok(body)) => Ok(body.to_vec()),
         Some(Err(problem)) => Err(problem.into_fault().into()),
-        None => Err(because("the answer is none of a sidecar's", "look at `http.addr`").into()),
+        None => Err(error_with_reason("the answer is none of a sidecar's", "look at `http.addr`").into()),
     }
 }
 
-async fn exchange(rest: &Rest, path: &str) -> std::io::Result<Vec<u8>> {
+async fn send_request(rest: &RestEndpoint, path: &str) -> std::io::Result<Vec<u8>> {
     let address = rest.address;
     let key = rest.key.as_ref();
     let key = key.map_or_else(String::new, |key| format!("Authorization: Bearer {}\r\n", key.reveal()));
@@ -91,18 +91,18 @@ async fn exchange(rest: &Rest, path: &str) -> std::io::Result<Vec<u8>> {
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{key}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::new();
-    stream.take(MAX_ANSWER_BYTES).read_to_end(&mut bytes).await?;
+    stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut bytes).await?;
     Ok(bytes)
 }
 
 /// Reads an answer: its body, or the problem it tells; `None` where it is neither.
-fn answer(bytes: &[u8]) -> Option<Result<&[u8], Problem>> {
+fn parse_response(bytes: &[u8]) -> Option<Result<&[u8], Problem>> {
     let end = bytes
-        .windows(END_OF_HEAD.len())
-        .position(|window| window == END_OF_HEAD)?;
-    let (head, body) = (bytes.get(..end)?, bytes.get(end + END_OF_HEAD.len()..)?);
+        .windows(HEADER_END.len())
+        .position(|window| window == HEADER_END)?;
+    let (head, body) = (bytes.get(..end)?, bytes.get(end + HEADER_END.len()..)?);
     match head.split(|byte| *byte == b' ').nth(1)? {
-        OK => Some(Ok(body)),
+        STATUS_OK => Some(Ok(body)),
         _ => serde_json::from_slice(body).ok().map(Err),
     }
 }
@@ -113,17 +113,17 @@ mod tests {
 
     #[test]
     fn an_answer_is_a_body_or_a_problem() {
-        let told = answer(b"HTTP/1.0 200 OK\r\na: b\r\n\r\n[1]\r\n\r\n").unwrap();
+        let told = parse_response(b"HTTP/1.0 200 OK\r\na: b\r\n\r\n[1]\r\n\r\n").unwrap();
         assert_eq!(told.unwrap(), b"[1]\r\n\r\n");
         let problem = br#"{"type":"t","title":"t","status":503,"detail":"d","code":"bus_unavailable"}"#;
         let refused = [b"HTTP/1.0 503 Service Unavailable\r\n\r\n", &problem[..]].concat();
-        assert_eq!(answer(&refused).unwrap().unwrap_err().code, "bus_unavailable");
+        assert_eq!(parse_response(&refused).unwrap().unwrap_err().code, "bus_unavailable");
         for bytes in [
             &b""[..],
             b"HTTP/1.0 200 OK\r\n",
             b"HTTP/1.0 404 Not Found\r\n\r\nnothing",
         ] {
-            assert!(answer(bytes).is_none());
+            assert!(parse_response(bytes).is_none());
         }
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandError, CommandResult};
 use super::output;
 use crate::config::keys::{ApiKey, Capability, KeyList, KeySettings};
 
@@ -19,18 +19,18 @@ each sidecar, which takes it up at its next start.";
 #[command(arg_required_else_help = true)]
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
-    action: Action,
+    action: KeyAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum KeyAction {
     /// Makes a key and the `[[keys]]` block for the file of settings.
     #[command(after_help = EXAMPLES)]
-    New(NewArgs),
+    New(NewKeyArgs),
 }
 
 #[derive(Debug, Args)]
-struct NewArgs {
+struct NewKeyArgs {
     /// A short name, for logs and the journal.
     #[arg(long)]
     id: String,
@@ -45,7 +45,7 @@ struct NewArgs {
         value_enum,
         value_delimiter = ','
     )]
-    capabilities: Vec<Can>,
+    capabilities: Vec<CapabilityArg>,
     /// An account it may be used for, or `*` for every one; may be repeated.
     #[arg(long = "account", value_name = "ACCOUNT", required = true)]
     accounts: Vec<String>,
@@ -62,7 +62,7 @@ struct NewArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Can {
+enum CapabilityArg {
     /// To read.
     #[value(alias = "can.read")]
     Read,
@@ -74,19 +74,19 @@ enum Can {
     ManageState,
 }
 
-impl From<Can> for Capability {
-    fn from(can: Can) -> Self {
+impl From<CapabilityArg> for Capability {
+    fn from(can: CapabilityArg) -> Self {
         match can {
-            Can::Read => Self::Read,
-            Can::RouteOrders => Self::RouteOrders,
-            Can::ManageState => Self::ManageState,
+            CapabilityArg::Read => Self::Read,
+            CapabilityArg::RouteOrders => Self::RouteOrders,
+            CapabilityArg::ManageState => Self::ManageState,
         }
     }
 }
 
 /// What machines are told.
 #[derive(Serialize)]
-struct Made<'a> {
+struct NewKeyOutput<'a> {
     key: &'a str,
     settings: &'a KeySettings,
     toml: &'a str,
@@ -94,7 +94,7 @@ struct Made<'a> {
 
 /// The block of the settings' file.
 #[derive(Serialize)]
-struct Block {
+struct KeySettingsBlock {
     keys: KeyList,
 }
 
@@ -102,31 +102,31 @@ struct Block {
 ///
 /// # Errors
 /// When the key could not stand in the settings, or nobody reads the output.
-pub(crate) fn run(args: &KeyArgs) -> Outcome {
-    let Action::New(args) = &args.action;
-    let key = ApiKey::random();
-    let settings = settings(args, &key);
-    let block = Block {
+pub(crate) fn run(args: &KeyArgs) -> CommandResult {
+    let KeyAction::New(args) = &args.action;
+    let key = ApiKey::generate();
+    let settings = key_settings(args, &key);
+    let block = KeySettingsBlock {
         keys: KeyList(vec![settings.clone()]),
     };
     let mut errors = Vec::new();
-    block.keys.check(&mut errors);
+    block.keys.validate(&mut errors);
     if !errors.is_empty() {
-        return Err(Failure::Usage(errors.join("\n              ")));
+        return Err(CommandError::Usage(errors.join("\n              ")));
     }
-    let text = toml::to_string(&block).map_err(|error| Failure::failed("writing the settings", error))?;
+    let text = toml::to_string(&block).map_err(|error| CommandError::from_error("writing the settings", error))?;
     if args.json {
-        let made = Made {
+        let made = NewKeyOutput {
             key: key.reveal(),
             settings: &settings,
             toml: &text,
         };
-        return Ok(output::line(output::json(&made)?)?);
+        return Ok(output::print_line(output::to_json_line(&made)?)?);
     }
-    Ok(output::line(format!("{}\n\n{}", key.reveal(), text.trim_end()))?)
+    Ok(output::print_line(format!("{}\n\n{}", key.reveal(), text.trim_end()))?)
 }
 
-fn settings(args: &NewArgs, key: &ApiKey) -> KeySettings {
+fn key_settings(args: &NewKeyArgs, key: &ApiKey) -> KeySettings {
     let mut capabilities: Vec<Capability> = args.capabilities.iter().map(|&can| can.into()).collect();
     capabilities.sort_unstable();
     capabilities.dedup();

@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::client::ClientArgs;
-use super::failure::Outcome;
-use super::http::{self, RestArgs};
-use super::options::{Kind, Options};
-use super::watching::{self, Answer, WatchingArgs};
+use super::client::RequestArgs;
+use super::failure::CommandResult;
+use super::http::{self, RestEndpointArgs};
+use super::options::{CommandKind, GlobalOptions};
+use super::watching::{self, PollingArgs, RenderReply};
 
 /// Where a list is asked for, and how it is shown.
 #[derive(Debug, Args)]
-pub(crate) struct ListArgs {
+pub(crate) struct RestListArgs {
     #[command(flatten)]
-    watching: WatchingArgs,
+    polling: PollingArgs,
     #[command(flatten)]
-    rest: RestArgs,
+    rest: RestEndpointArgs,
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
-impl ListArgs {
+impl RestListArgs {
     /// Asks the sidecar for a path and shows what it answers, once or again and again.
     ///
     /// # Errors
     /// When the request is refused, or there is no answer.
-    pub(crate) async fn show<A: Answer>(&self, options: &Options, path: &str) -> Outcome {
-        let settings = options.start(Kind::Client)?;
-        let rest = self.rest.rest(settings.http.addr)?;
+    pub(crate) async fn fetch_and_show<A: RenderReply>(&self, options: &GlobalOptions, path: &str) -> CommandResult {
+        let settings = options.load_settings_and_start_log(CommandKind::Client)?;
+        let rest = self.rest.endpoint(settings.http.addr)?;
         let limit = Duration::from_millis(self.client.timeout_ms);
-        let look = async || http::get(&rest, path, limit).await;
-        watching::show::<A>(&self.watching, self.client.json, look).await
+        let look = async || http::fetch(&rest, path, limit).await;
+        watching::show_reply::<A>(&self.polling, self.client.json, look).await
     }
 }

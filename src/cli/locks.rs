@@ -2,36 +2,36 @@
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::client::{Client, ClientArgs};
-use super::failure::Outcome;
-use super::options::Options;
-use super::table::{Align, Table};
+use super::client::{CliClient, RequestArgs};
+use super::failure::CommandResult;
+use super::options::GlobalOptions;
+use super::table::{ColumnAlign, TextTable};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
-use crate::wire::latch::{Lock, LockLiftRequest, LockScope, LockSetRequest, LocksAnswer};
+use crate::wire::latch::{LockDocument, LockLiftRequest, LockList, LockScopeDocument, LockSetRequest};
 
 /// Arguments of `locks`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct LocksArgs {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<LocksAction>,
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum LocksAction {
     /// Lists the locks in force, the newest first (as without a word).
-    List(ClientArgs),
+    List(RequestArgs),
     /// Lifts a lock.
-    Lift(LiftArgs),
+    Lift(LockLiftArgs),
     /// Closes an account, a symbol, a broker or everything: only reductions and cancels pass there.
-    Set(SetArgs),
+    Set(LockSetArgs),
 }
 
 #[derive(Debug, Args)]
-struct LiftArgs {
+struct LockLiftArgs {
     /// Which one, as the list names it.
     id: String,
     /// Who lifts it; kept on the journal.
@@ -41,12 +41,12 @@ struct LiftArgs {
     #[arg(long)]
     reason: String,
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("scope").required(true).args(["account", "broker", "symbol", "all"])))]
-struct SetArgs {
+struct LockSetArgs {
     /// Closes an account.
     #[arg(long, value_parser = AccountId::new)]
     account: Option<AccountId>,
@@ -54,8 +54,8 @@ struct SetArgs {
     #[arg(long, value_parser = BrokerId::new)]
     broker: Option<BrokerId>,
     /// Closes a symbol of a venue for all accounts, such as `binance.spot:BTCUSDT`.
-    #[arg(long, value_name = "VENUE:SYMBOL", value_parser = venue_and_symbol)]
-    symbol: Option<LockScope>,
+    #[arg(long, value_name = "VENUE:SYMBOL", value_parser = parse_venue_and_symbol)]
+    symbol: Option<LockScopeDocument>,
     /// Closes everything.
     #[arg(long)]
     all: bool,
@@ -66,30 +66,30 @@ struct SetArgs {
     #[arg(long)]
     reason: String,
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
-fn venue_and_symbol(text: &str) -> Result<LockScope, &'static str> {
+fn parse_venue_and_symbol(text: &str) -> Result<LockScopeDocument, &'static str> {
     let (venue, symbol) = text.split_once(':').ok_or("must be VENUE:SYMBOL")?;
-    let scope = LockScope::Symbol {
+    let scope = LockScopeDocument::Symbol {
         venue: venue.to_owned(),
         symbol: symbol.to_owned(),
     };
-    scope.latch_scope().ok_or("must be VENUE:SYMBOL").map(|_| scope)
+    scope.to_lock_scope().ok_or("must be VENUE:SYMBOL").map(|_| scope)
 }
 
-impl SetArgs {
-    fn scope(&self) -> LockScope {
+impl LockSetArgs {
+    fn lock_scope(&self) -> LockScopeDocument {
         match (&self.account, &self.broker, &self.symbol) {
-            (Some(account_id), _, _) => LockScope::Account {
+            (Some(account_id), _, _) => LockScopeDocument::Account {
                 account_id: account_id.to_string(),
             },
-            (_, Some(broker), _) => LockScope::Broker {
+            (_, Some(broker), _) => LockScopeDocument::Broker {
                 broker: broker.to_string(),
             },
             (_, _, Some(symbol)) => symbol.clone(),
             // The grammar wants exactly one of the four.
-            _ => LockScope::All,
+            _ => LockScopeDocument::All,
         }
     }
 }
@@ -98,22 +98,22 @@ impl SetArgs {
 ///
 /// # Errors
 /// When the request is refused, or there is no answer.
-pub(crate) async fn run(args: &LocksArgs, options: &Options) -> Outcome {
+pub(crate) async fn run(args: &LocksArgs, options: &GlobalOptions) -> CommandResult {
     let client_args = match &args.action {
         None => &args.client,
-        Some(Action::List(client)) => client,
-        Some(Action::Lift(lift)) => &lift.client,
-        Some(Action::Set(set)) => &set.client,
+        Some(LocksAction::List(client)) => client,
+        Some(LocksAction::Lift(lift)) => &lift.client,
+        Some(LocksAction::Set(set)) => &set.client,
     };
-    let client = Client::connect(options, client_args, "order-router locks").await?;
+    let client = CliClient::connect(options, client_args, "order-router locks").await?;
     let (subject, body) = match &args.action {
-        None | Some(Action::List(_)) => {
+        None | Some(LocksAction::List(_)) => {
             let (reply, locks) = client
-                .ask_for::<LocksAnswer>(subjects::LOCKS_LIST, b"{}".to_vec())
+                .request_decoded::<LockList>(subjects::LOCKS_LIST, b"{}".to_vec())
                 .await?;
-            return Ok(client.show(&reply.body, || list(&locks))?);
+            return Ok(client.print_reply(&reply.body, || render_locks(&locks))?);
         }
-        Some(Action::Lift(lift)) => {
+        Some(LocksAction::Lift(lift)) => {
             let request = LockLiftRequest {
                 latch_id: lift.id.clone(),
                 actor: lift.actor.clone(),
@@ -121,9 +121,9 @@ pub(crate) async fn run(args: &LocksArgs, options: &Options) -> Outcome {
             };
             (subjects::LOCKS_LIFT, serde_json::to_vec(&request))
         }
-        Some(Action::Set(set)) => {
+        Some(LocksAction::Set(set)) => {
             let request = LockSetRequest {
-                scope: set.scope(),
+                scope: set.lock_scope(),
                 actor: set.actor.clone(),
                 reason: set.reason.clone(),
             };
@@ -131,28 +131,28 @@ pub(crate) async fn run(args: &LocksArgs, options: &Options) -> Outcome {
         }
     };
     let (reply, lock) = client
-        .ask_for::<Lock>(subject, body.map_err(anyhow::Error::from)?)
+        .request_decoded::<LockDocument>(subject, body.map_err(anyhow::Error::from)?)
         .await?;
     let what = if subject == subjects::LOCKS_LIFT {
         "lifted"
     } else {
         "closed"
     };
-    Ok(client.show(&reply.body, || format!("{what} {}", lock.latch_id))?)
+    Ok(client.print_reply(&reply.body, || format!("{what} {}", lock.latch_id))?)
 }
 
-fn list(locks: &LocksAnswer) -> String {
+fn render_locks(locks: &LockList) -> String {
     if locks.items.is_empty() {
         return "no locks are in force".to_owned();
     }
-    let mut table = Table::new(&[
-        ("lock", Align::Left),
-        ("since", Align::Left),
-        ("by", Align::Left),
-        ("message", Align::Left),
+    let mut table = TextTable::new(&[
+        ("lock", ColumnAlign::Left),
+        ("since", ColumnAlign::Left),
+        ("by", ColumnAlign::Left),
+        ("message", ColumnAlign::Left),
     ]);
     for lock in &locks.items {
-        table.row([
+        table.push_row([
             lock.latch_id.clone(),
             lock.since.to_string(),
             lock.actor.clone(),

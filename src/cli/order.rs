@@ -7,7 +7,7 @@ use crate::wire::order_reference::OrderReference;
 
 /// Which order is meant.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct OrderArgs {
+pub(crate) struct OrderReferenceArgs {
     /// The broker it was routed to, such as `binance` or `ibkr`.
     #[arg(long, value_parser = BrokerId::new)]
     pub(crate) broker: BrokerId,
@@ -22,12 +22,12 @@ pub(crate) struct OrderArgs {
     id: Option<ClientOrderId>,
 }
 
-impl OrderArgs {
+impl OrderReferenceArgs {
     /// Returns the request's body.
     ///
     /// # Errors
     /// Never: the ids are plain texts.
-    pub(crate) fn body(&self) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn encode(&self) -> anyhow::Result<Vec<u8>> {
         let reference = OrderReference {
             order_id: self.order_id.as_ref().map(ToString::to_string),
             client_order_id: self.id.as_ref().map(ToString::to_string),

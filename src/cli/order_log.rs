@@ -5,22 +5,22 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{Failure, Outcome, because};
-use super::options::{Kind, Options};
-use super::signals::Signals;
+use super::failure::{CommandError, CommandResult, error_with_reason};
+use super::options::{CommandKind, GlobalOptions};
+use super::signals::ShutdownSignals;
 use super::{catching_up, output};
-use crate::bus::connection::{Patience, connect};
-use crate::sidecar::order_log::{OrderLog, Standing, Status};
+use crate::bus::connection::{ConnectPolicy, connect};
+use crate::sidecar::order_log::{OrderLog, OrderLogStatus, SyncState};
 
 /// Arguments of `order-log`.
 #[derive(Debug, Args)]
 pub(crate) struct OrderLogArgs {
     #[command(subcommand)]
-    action: Action,
+    action: OrderLogAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum OrderLogAction {
     /// Removes the file below the data directory and makes it anew from the journal. No sidecar may be using it.
     Rebuild {
         /// Prints JSON, for machines.
@@ -30,7 +30,7 @@ enum Action {
 }
 
 #[derive(Debug, Serialize)]
-struct Rebuilt {
+struct RebuildOutput {
     /// The last sequence of the journal that it holds.
     journal_sequence: u64,
     milliseconds: u128,
@@ -41,45 +41,48 @@ struct Rebuilt {
 ///
 /// # Errors
 /// When a sidecar uses it, the journal is out of reach, or it cannot be written.
-pub(crate) async fn run(args: &OrderLogArgs, options: &Options) -> Outcome {
-    let Action::Rebuild { json } = args.action;
-    let settings = options.start(Kind::Client)?;
-    let mut signals = Signals::listen()?;
-    let bus = connect(&settings.nats, "order-router order-log", Patience::Once).await?;
+pub(crate) async fn run(args: &OrderLogArgs, options: &GlobalOptions) -> CommandResult {
+    let OrderLogAction::Rebuild { json } = args.action;
+    let settings = options.load_settings_and_start_log(CommandKind::Client)?;
+    let mut signals = ShutdownSignals::listen()?;
+    let bus = connect(&settings.nats, "order-router order-log", ConnectPolicy::Once).await?;
     let directory = &settings.data_dir.0;
-    OrderLog::remove(directory).map_err(|error| because("the order log is not made anew", error))?;
+    OrderLog::remove_file(directory).map_err(|error| error_with_reason("the order log is not made anew", error))?;
     let (begun, stop) = (Instant::now(), CancellationToken::new());
     let log = OrderLog::start(directory, bus, stop.clone());
-    let ended = signals.or_interrupted(ended(&log)).await;
+    let ended = signals.unless_interrupted(wait_until_rebuilt(&log)).await;
     stop.cancel();
-    log.stopped().await;
+    log.wait_until_stopped().await;
     let status = ended?;
-    if !status.is_whole {
-        return Err(Failure::from(because("the order log is not whole", status)));
+    if !status.is_complete {
+        return Err(CommandError::from(error_with_reason(
+            "the order log is not whole",
+            status,
+        )));
     }
     let milliseconds = begun.elapsed().as_millis();
-    let rebuilt = Rebuilt {
+    let rebuilt = RebuildOutput {
         journal_sequence: status.journal_sequence,
         milliseconds,
         entries_per_s: u128::from(status.journal_sequence) * 1_000 / milliseconds.max(1),
     };
     let line = if json {
-        output::json(&rebuilt)?
+        output::to_json_line(&rebuilt)?
     } else {
         format!(
             "the order log holds the journal up to entry {}: made in {} ms, {} entries a second",
             rebuilt.journal_sequence, rebuilt.milliseconds, rebuilt.entries_per_s
         )
     };
-    Ok(output::line(line)?)
+    Ok(output::print_line(line)?)
 }
 
 /// Waits until the log is whole, or something is in the way that does not go by itself.
-async fn ended(log: &OrderLog) -> Status {
-    let mut status = log.watch();
-    let is_stuck = |status: &Status| !matches!(status.standing, Standing::Opening | Standing::CatchingUp);
+async fn wait_until_rebuilt(log: &OrderLog) -> OrderLogStatus {
+    let mut status = log.watch_status();
+    let is_stuck = |status: &OrderLogStatus| !matches!(status.sync_state, SyncState::Opening | SyncState::CatchingUp);
     tokio::select! {
-        () = catching_up::show(log.watch()) => {}
+        () = catching_up::show_progress(log.watch_status()) => {}
         _ = status.wait_for(is_stuck) => {}
     }
     log.status()

@@ -2,52 +2,52 @@
 
 use clap::Args;
 
-use super::failure::Outcome;
-use super::list::ListArgs;
-use super::options::Options;
-use super::page::{self, PageArgs};
+use super::failure::CommandResult;
+use super::list::RestListArgs;
+use super::options::GlobalOptions;
+use super::page::{self, OrderLogPageArgs};
 use super::query;
-use super::table::{Align, Table, moment};
-use super::watching::Answer;
+use super::table::{ColumnAlign, TextTable, format_time};
+use super::watching::RenderReply;
 use crate::wire::order_record::OrderPage;
 
 /// Arguments of `orders`.
 #[derive(Debug, Args)]
 pub(crate) struct OrdersArgs {
     #[command(flatten)]
-    page: PageArgs,
+    page: OrderLogPageArgs,
     #[command(flatten)]
-    list: ListArgs,
+    list: RestListArgs,
 }
 
 /// Lists orders.
 ///
 /// # Errors
 /// When the request is refused, or there is no answer.
-pub(crate) async fn run(args: &OrdersArgs, options: &Options) -> Outcome {
-    let path = query::path("/orders/log", args.page.parameters());
-    args.list.show::<OrderPage>(options, &path).await
+pub(crate) async fn run(args: &OrdersArgs, options: &GlobalOptions) -> CommandResult {
+    let path = query::path_with_query("/orders/log", args.page.query_parameters());
+    args.list.fetch_and_show::<OrderPage>(options, &path).await
 }
 
-impl Answer for OrderPage {
-    fn text(&self) -> String {
-        let mut table = Table::new(&[
-            ("submitted", Align::Left),
-            ("id", Align::Right),
-            ("account", Align::Left),
-            ("symbol", Align::Left),
-            ("side", Align::Left),
-            ("type", Align::Left),
-            ("quantity", Align::Right),
-            ("filled", Align::Right),
-            ("price", Align::Right),
-            ("status", Align::Left),
-            ("client order id", Align::Left),
-            ("reason", Align::Left),
+impl RenderReply for OrderPage {
+    fn render(&self) -> String {
+        let mut table = TextTable::new(&[
+            ("submitted", ColumnAlign::Left),
+            ("id", ColumnAlign::Right),
+            ("account", ColumnAlign::Left),
+            ("symbol", ColumnAlign::Left),
+            ("side", ColumnAlign::Left),
+            ("type", ColumnAlign::Left),
+            ("quantity", ColumnAlign::Right),
+            ("filled", ColumnAlign::Right),
+            ("price", ColumnAlign::Right),
+            ("status", ColumnAlign::Left),
+            ("client order id", ColumnAlign::Left),
+            ("reason", ColumnAlign::Left),
         ]);
         for order in &self.items {
-            table.row([
-                moment(order.submitted_at),
+            table.push_row([
+                format_time(order.submitted_at),
                 order.id.to_string(),
                 order.account_id.clone(),
                 order.symbol.clone(),
@@ -65,7 +65,7 @@ impl Answer for OrderPage {
                     .to_owned(),
             ]);
         }
-        page::text("orders", &table, self.items.len(), &self.metadata)
+        page::render_page("orders", &table, self.items.len(), &self.metadata)
     }
 }
 
@@ -99,6 +99,6 @@ mod tests {
             "",
             "1–2 of 4 711",
         ];
-        assert_eq!(page.text(), expected.join("\n"));
+        assert_eq!(page.render(), expected.join("\n"));
     }
 }

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::query;
-use super::table::{Table, grouped};
-use super::term::term;
+use super::table::{TextTable, group_digits};
+use super::term::term_parser;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag};
 use crate::domain::intent::Symbol;
 use crate::domain::terms::OrderStatus;
@@ -13,12 +13,12 @@ use crate::wire::order_record::PageMetadata;
 
 /// Which part of the order log is asked for. What is not named does not matter.
 #[derive(Debug, Args)]
-pub(crate) struct PageArgs {
+pub(crate) struct OrderLogPageArgs {
     /// Only this account's.
     #[arg(long, value_parser = AccountId::new)]
     account: Option<AccountId>,
     /// Only of this symbol, such as `BTCUSDT`; `btc/usdt` is the same.
-    #[arg(long, value_parser = Symbol::normalised)]
+    #[arg(long, value_parser = Symbol::parse)]
     symbol: Option<Symbol>,
     /// From this moment on (RFC 3339): orders go by their submission, executions by their own time.
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
@@ -36,7 +36,7 @@ pub(crate) struct PageArgs {
     #[arg(long, value_parser = BrokerId::new)]
     broker: Option<BrokerId>,
     /// Only where the order is in this state.
-    #[arg(long, value_parser = term(OrderStatus::ALL, OrderStatus::as_str))]
+    #[arg(long, value_parser = term_parser(OrderStatus::ALL, OrderStatus::as_str))]
     status: Option<OrderStatus>,
     /// Only the order with this id of yours.
     #[arg(long, value_name = "ID", value_parser = ClientOrderId::new)]
@@ -49,27 +49,27 @@ pub(crate) struct PageArgs {
     offset: u64,
 }
 
-impl PageArgs {
+impl OrderLogPageArgs {
     /// Returns the parameters of the query.
-    pub(crate) fn parameters(&self) -> Vec<(&'static str, Option<String>)> {
+    pub(crate) fn query_parameters(&self) -> Vec<(&'static str, Option<String>)> {
         vec![
             ("limit", Some(self.limit.to_string())),
             ("offset", Some(self.offset.to_string())),
-            ("account_id", query::text(self.account.as_ref())),
-            ("symbol", query::text(self.symbol.as_ref())),
-            ("start", query::text(self.start)),
-            ("end", query::text(self.end)),
-            ("tag", query::text(self.tag.as_ref())),
-            ("strategy", query::text(self.strategy.as_ref())),
-            ("broker", query::text(self.broker.as_ref())),
-            ("status", query::text(self.status)),
-            ("client_order_id", query::text(self.client_order_id.as_ref())),
+            ("account_id", query::parameter_value(self.account.as_ref())),
+            ("symbol", query::parameter_value(self.symbol.as_ref())),
+            ("start", query::parameter_value(self.start)),
+            ("end", query::parameter_value(self.end)),
+            ("tag", query::parameter_value(self.tag.as_ref())),
+            ("strategy", query::parameter_value(self.strategy.as_ref())),
+            ("broker", query::parameter_value(self.broker.as_ref())),
+            ("status", query::parameter_value(self.status)),
+            ("client_order_id", query::parameter_value(self.client_order_id.as_ref())),
         ]
     }
 }
 
 /// Returns a page as people read it: `table` has a row for each of its `shown` items, which are called `what`.
-pub(crate) fn text(what: &str, table: &Table, shown: usize, metadata: &PageMetadata) -> String {
+pub(crate) fn render_page(noun: &str, table: &TextTable, shown: usize, metadata: &PageMetadata) -> String {
     let PageMetadata { offset, total, .. } = metadata;
     let is_filtered = *metadata
         != PageMetadata {
@@ -78,31 +78,31 @@ pub(crate) fn text(what: &str, table: &Table, shown: usize, metadata: &PageMetad
             total: *total,
             ..PageMetadata::default()
         };
-    let all = grouped(*total);
+    let all = group_digits(*total);
     match u64::try_from(shown).unwrap_or(u64::MAX) {
         0 if *total > 0 => format!(
-            "no {what} from number {} on: there are {all}",
-            grouped(offset.saturating_add(1))
+            "no {noun} from number {} on: there are {all}",
+            group_digits(offset.saturating_add(1))
         ),
-        0 if is_filtered => format!("no {what} match"),
-        0 => format!("no {what}"),
-        1 => format!("{table}\n\n{} of {all}", grouped(offset.saturating_add(1))),
+        0 if is_filtered => format!("no {noun} match"),
+        0 => format!("no {noun}"),
+        1 => format!("{table}\n\n{} of {all}", group_digits(offset.saturating_add(1))),
         shown => {
             let (first, last) = (offset.saturating_add(1), offset.saturating_add(shown));
-            format!("{table}\n\n{}–{} of {all}", grouped(first), grouped(last))
+            format!("{table}\n\n{}–{} of {all}", group_digits(first), group_digits(last))
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::Align;
+    use super::super::table::ColumnAlign;
     use super::*;
 
     #[test]
     fn below_the_table_stands_which_part_it_is() {
-        let mut table = Table::new(&[("id", Align::Left)]);
-        table.row(["7".to_owned()]);
+        let mut table = TextTable::new(&[("id", ColumnAlign::Left)]);
+        table.push_row(["7".to_owned()]);
         for (shown, offset, total, symbol, expected) in [
             (100, 0, 4_711, None, "id\n7\n\n1–100 of 4 711"),
             (11, 4_700, 4_711, None, "id\n7\n\n4 701–4 711 of 4 711"),
@@ -118,7 +118,7 @@ mod tests {
                 symbol: symbol.map(str::to_owned),
                 ..PageMetadata::default()
             };
-            assert_eq!(text("orders", &table, shown, &metadata), expected);
+            assert_eq!(render_page("orders", &table, shown, &metadata), expected);
         }
     }
 }

@@ -19,8 +19,8 @@ pub(crate) const SIDECAR_GRACE: Duration = Duration::from_secs(8);
 ///
 /// # Errors
 /// When a server is out of reach or refuses us, or a stream stands in the way.
-pub(crate) async fn worker(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Worker> {
-    let started = Worker::start_measured(settings, telemetry.clone()).await;
+pub(crate) async fn start_worker(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Worker> {
+    let started = Worker::start_with_telemetry(settings, telemetry.clone()).await;
     started.context("the worker does not start")
 }
 
@@ -28,15 +28,15 @@ pub(crate) async fn worker(settings: &Settings, telemetry: &Telemetry) -> anyhow
 ///
 /// # Errors
 /// When its address is taken, or NATS is out of reach or refuses us.
-pub(crate) async fn sidecar(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Sidecar> {
-    let started = Sidecar::start_measured(settings, telemetry.clone()).await;
+pub(crate) async fn start_sidecar(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Sidecar> {
+    let started = Sidecar::start_with_telemetry(settings, telemetry.clone()).await;
     let sidecar = started.context("the sidecar does not start")?;
-    tokio::spawn(catching_up::show(sidecar.order_log().watch()));
+    tokio::spawn(catching_up::show_progress(sidecar.order_log().watch_status()));
     Ok(sidecar)
 }
 
 /// Drains the worker, then the sidecar, which has callers of the worker to answer.
-pub(crate) async fn drain(worker: Worker, sidecar: Sidecar) {
+pub(crate) async fn drain_worker_then_sidecar(worker: Worker, sidecar: Sidecar) {
     worker.drain(WORKER_GRACE).await;
     sidecar.drain(SIDECAR_GRACE).await;
 }

@@ -4,14 +4,14 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::failure::Outcome;
-use super::list::ListArgs;
-use super::options::Options;
+use super::failure::CommandResult;
+use super::list::RestListArgs;
+use super::options::GlobalOptions;
 use super::query;
-use super::table::{Align, Table, moment, or_dash};
-use super::watching::Answer;
+use super::table::{ColumnAlign, TextTable, format_time, text_or_dash};
+use super::watching::RenderReply;
 use crate::domain::id::AccountId;
-use crate::wire::positions::{Portfolio, PositionsAnswer};
+use crate::wire::positions::{Portfolio, PortfolioList};
 
 /// Arguments of `positions`.
 #[derive(Debug, Args)]
@@ -20,38 +20,41 @@ pub(crate) struct PositionsArgs {
     #[arg(long, value_parser = AccountId::new)]
     account: Option<AccountId>,
     #[command(flatten)]
-    list: ListArgs,
+    list: RestListArgs,
 }
 
 /// Lists positions.
 ///
 /// # Errors
 /// When the request is refused, or there is no answer.
-pub(crate) async fn run(args: &PositionsArgs, options: &Options) -> Outcome {
-    let path = query::path("/positions", [("account_id", query::text(args.account.as_ref()))]);
-    args.list.show::<PositionsAnswer>(options, &path).await
+pub(crate) async fn run(args: &PositionsArgs, options: &GlobalOptions) -> CommandResult {
+    let path = query::path_with_query(
+        "/positions",
+        [("account_id", query::parameter_value(args.account.as_ref()))],
+    );
+    args.list.fetch_and_show::<PortfolioList>(options, &path).await
 }
 
-impl Answer for PositionsAnswer {
-    fn text(&self) -> String {
-        let as_of = moment(self.as_of);
+impl RenderReply for PortfolioList {
+    fn render(&self) -> String {
+        let as_of = format_time(self.as_of);
         let mut holdings = self.items.iter().flat_map(|portfolio| &portfolio.holdings);
         let Some(first) = holdings.next() else {
             return format!("no positions at {as_of}");
         };
-        let mut table = Table::new(&[
-            ("account", Align::Left),
-            ("venue", Align::Left),
-            ("symbol", Align::Left),
-            ("quantity", Align::Right),
-            ("average price", Align::Right),
-            ("price", Align::Right),
-            ("value", Align::Right),
-            ("realized", Align::Right),
-            ("unrealized", Align::Right),
+        let mut table = TextTable::new(&[
+            ("account", ColumnAlign::Left),
+            ("venue", ColumnAlign::Left),
+            ("symbol", ColumnAlign::Left),
+            ("quantity", ColumnAlign::Right),
+            ("average price", ColumnAlign::Right),
+            ("price", ColumnAlign::Right),
+            ("value", ColumnAlign::Right),
+            ("realized", ColumnAlign::Right),
+            ("unrealized", ColumnAlign::Right),
         ]);
         for portfolio in &self.items {
-            rows(portfolio, &mut table);
+            push_portfolio_rows(portfolio, &mut table);
         }
         let count = holdings.count() + 1;
         let positions = if count == 1 { "position" } else { "positions" };
@@ -59,7 +62,7 @@ impl Answer for PositionsAnswer {
         format!("{table}\n\n{count} {positions} in {mode} at {as_of}; values and profits in the base currency")
     }
 
-    fn content(body: &[u8]) -> &[u8] {
+    fn compared_bytes(body: &[u8]) -> &[u8] {
         #[derive(Deserialize)]
         struct Items<'a> {
             #[serde(borrow)]
@@ -70,24 +73,24 @@ impl Answer for PositionsAnswer {
     }
 }
 
-fn rows(portfolio: &Portfolio, table: &mut Table) {
+fn push_portfolio_rows(portfolio: &Portfolio, table: &mut TextTable) {
     for holding in &portfolio.holdings {
-        table.row([
+        table.push_row([
             holding.account_id.clone(),
             holding.venue.clone(),
             holding.symbol.clone(),
             holding.quantity.to_string(),
-            or_dash(holding.average_price),
-            or_dash(holding.current_price),
-            or_dash(holding.market_value),
-            or_dash(holding.realized_pnl),
-            or_dash(holding.unrealized_pnl),
+            text_or_dash(holding.average_price),
+            text_or_dash(holding.current_price),
+            text_or_dash(holding.market_value),
+            text_or_dash(holding.realized_pnl),
+            text_or_dash(holding.unrealized_pnl),
         ]);
     }
     if portfolio.holdings.len() > 1 {
-        let value = or_dash(portfolio.total_value);
+        let value = text_or_dash(portfolio.total_value);
         let empty = String::new;
-        table.row([
+        table.push_row([
             portfolio.id.clone(),
             empty(),
             "total".to_owned(),
@@ -117,7 +120,7 @@ mod tests {
     }
 
     fn text(answer: &str) -> String {
-        serde_json::from_str::<PositionsAnswer>(answer).unwrap().text()
+        serde_json::from_str::<PortfolioList>(answer).unwrap().render()
     }
 
     #[test]
@@ -148,7 +151,7 @@ mod tests {
         let at_nine = answer(&[HOLDING.to_owned()], "300");
         let later = at_nine.replace("09:00", "10:00");
         let fallen = later.replace("30000", "29000");
-        let content = |answer: &str| PositionsAnswer::content(answer.as_bytes()).to_owned();
+        let content = |answer: &str| PortfolioList::compared_bytes(answer.as_bytes()).to_owned();
         assert_eq!(content(&at_nine), content(&later));
         assert_ne!(content(&at_nine), content(&fallen));
         assert_eq!(content("{}"), b"{}");

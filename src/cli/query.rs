@@ -1,10 +1,13 @@
 //! Paths with a query, as REST is asked.
 
 /// Returns a path and its parameters, without those that have no value.
-pub(crate) fn path(path: &str, parameters: impl IntoIterator<Item = (&'static str, Option<String>)>) -> String {
+pub(crate) fn path_with_query(
+    path: &str,
+    parameters: impl IntoIterator<Item = (&'static str, Option<String>)>,
+) -> String {
     let parameters = parameters
         .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?))));
+        .filter_map(|(name, value)| Some(format!("{name}={}", percent_encode(&value?))));
     let query: Vec<String> = parameters.collect();
     if query.is_empty() {
         path.to_owned()
@@ -14,12 +17,12 @@ pub(crate) fn path(path: &str, parameters: impl IntoIterator<Item = (&'static st
 }
 
 /// Returns a parameter's value as text, where there is one.
-pub(crate) fn text(value: Option<impl ToString>) -> Option<String> {
+pub(crate) fn parameter_value(value: Option<impl ToString>) -> Option<String> {
     value.map(|value| value.to_string())
 }
 
 /// Returns a text as the value of a query's parameter.
-fn encoded(text: &str) -> String {
+fn percent_encode(text: &str) -> String {
     let encode = |byte: u8| match byte {
         byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),
@@ -36,12 +39,12 @@ mod tests {
         let parameters = [
             ("rule_id", Some("max_notional&limit=1 é".to_owned())),
             ("level", None),
-            ("limit", text(Some(7))),
+            ("limit", parameter_value(Some(7))),
         ];
         assert_eq!(
-            path("/risk/alerts", parameters),
+            path_with_query("/risk/alerts", parameters),
             "/risk/alerts?rule_id=max_notional%26limit%3D1%20%C3%A9&limit=7"
         );
-        assert_eq!(path("/positions", [("account_id", None)]), "/positions");
+        assert_eq!(path_with_query("/positions", [("account_id", None)]), "/positions");
     }
 }

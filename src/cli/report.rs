@@ -1,23 +1,23 @@
 //! Reports as people read them.
 
-use super::table::{Align, Table, plain};
+use super::table::{ColumnAlign, TextTable, strip_control_characters};
 use crate::domain::decimal::Decimal;
 use crate::wire::report::ExecutionReport;
 
 /// How many of the newest fills a report shows.
-const FILLS_SHOWN: usize = 10;
+const MAX_FILLS_SHOWN: usize = 10;
 
 /// Returns all of a report, one field a line, with its newest fills.
-pub(crate) fn card(report: &ExecutionReport) -> String {
-    let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
+pub(crate) fn render_report(report: &ExecutionReport) -> String {
+    let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Left)]);
     let mut row = |name: &str, value: String| {
         if !value.is_empty() {
-            table.row([name.to_owned(), value]);
+            table.push_row([name.to_owned(), value]);
         }
     };
-    row("status", status(report));
-    row("order", order(report));
-    row("filled", filled(report));
+    row("status", status_text(report));
+    row("order", order_text(report));
+    row("filled", filled_text(report));
     row("order id", report.order_id.clone());
     row("client order id", report.client_order_id.clone());
     row("broker order id", report.broker_order_id.clone().unwrap_or_default());
@@ -26,7 +26,7 @@ pub(crate) fn card(report: &ExecutionReport) -> String {
     row("tags", report.tags.join(" "));
     row("submitted", report.submitted_at.to_string());
     row("updated", format!("{} (version {})", report.updated_at, report.version));
-    let fills = fills(report);
+    let fills = fills_table(report);
     if fills.is_empty() {
         table.to_string()
     } else {
@@ -35,14 +35,14 @@ pub(crate) fn card(report: &ExecutionReport) -> String {
 }
 
 /// Returns a report on one line.
-pub(crate) fn line(report: &ExecutionReport) -> String {
+pub(crate) fn render_report_line(report: &ExecutionReport) -> String {
     let text = format!(
         "{} {} {}: {}, {}; {} v{} id {}",
         report.account_id,
         report.venue,
-        order(report),
-        status(report),
-        filled(report),
+        order_text(report),
+        status_text(report),
+        filled_text(report),
         if report.order_id.is_empty() {
             "-"
         } else {
@@ -51,23 +51,23 @@ pub(crate) fn line(report: &ExecutionReport) -> String {
         report.version,
         report.client_order_id,
     );
-    plain(&text)
+    strip_control_characters(&text)
 }
 
 /// Returns reports as a table.
-pub(crate) fn list<'a>(reports: impl IntoIterator<Item = &'a ExecutionReport>) -> Table {
-    let mut table = Table::new(&[
-        ("order id", Align::Left),
-        ("client order id", Align::Left),
-        ("symbol", Align::Left),
-        ("side", Align::Left),
-        ("quantity", Align::Right),
-        ("price", Align::Right),
-        ("filled", Align::Right),
-        ("status", Align::Left),
+pub(crate) fn report_table<'a>(reports: impl IntoIterator<Item = &'a ExecutionReport>) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("order id", ColumnAlign::Left),
+        ("client order id", ColumnAlign::Left),
+        ("symbol", ColumnAlign::Left),
+        ("side", ColumnAlign::Left),
+        ("quantity", ColumnAlign::Right),
+        ("price", ColumnAlign::Right),
+        ("filled", ColumnAlign::Right),
+        ("status", ColumnAlign::Left),
     ]);
     for report in reports {
-        table.row([
+        table.push_row([
             report.order_id.clone(),
             report.client_order_id.clone(),
             report.symbol.clone(),
@@ -77,20 +77,20 @@ pub(crate) fn list<'a>(reports: impl IntoIterator<Item = &'a ExecutionReport>) -
                 .price
                 .map_or_else(|| "market".to_owned(), |price| price.to_string()),
             report.filled_quantity.to_string(),
-            status(report),
+            status_text(report),
         ]);
     }
     table
 }
 
-fn status(report: &ExecutionReport) -> String {
+fn status_text(report: &ExecutionReport) -> String {
     match &report.reason {
         Some(reason) => format!("{} ({})", report.status, reason.message),
         None => report.status.to_string(),
     }
 }
 
-fn order(report: &ExecutionReport) -> String {
+fn order_text(report: &ExecutionReport) -> String {
     let price = report
         .price
         .map_or_else(|| "market".to_owned(), |price| price.to_string());
@@ -98,7 +98,7 @@ fn order(report: &ExecutionReport) -> String {
     format!("{side} {quantity} {symbol} at {price} {}", report.time_in_force)
 }
 
-fn filled(report: &ExecutionReport) -> String {
+fn filled_text(report: &ExecutionReport) -> String {
     let average = report
         .avg_price
         .map_or_else(String::new, |price| format!(" at {price}"));
@@ -110,16 +110,16 @@ fn filled(report: &ExecutionReport) -> String {
     format!("{} of {}{average}{rest}", report.filled_quantity, report.quantity)
 }
 
-fn fills(report: &ExecutionReport) -> Table {
-    let mut table = Table::new(&[
-        ("fill", Align::Left),
-        ("quantity", Align::Right),
-        ("price", Align::Right),
-        ("fee", Align::Right),
-        ("time", Align::Left),
+fn fills_table(report: &ExecutionReport) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("fill", ColumnAlign::Left),
+        ("quantity", ColumnAlign::Right),
+        ("price", ColumnAlign::Right),
+        ("fee", ColumnAlign::Right),
+        ("time", ColumnAlign::Left),
     ]);
-    for fill in report.fills.iter().rev().take(FILLS_SHOWN).rev() {
-        table.row([
+    for fill in report.fills.iter().rev().take(MAX_FILLS_SHOWN).rev() {
+        table.push_row([
             fill.exec_id.clone(),
             fill.quantity.to_string(),
             fill.price.to_string(),
@@ -146,10 +146,10 @@ mod tests {
     fn a_report_fits_on_a_line_and_a_card_has_its_fills() {
         let report = ExecutionReport::decode(REPORT.as_bytes()).unwrap();
         assert_eq!(
-            line(&report),
+            render_report_line(&report),
             "default ibkr.paper buy 2 AAPL at 180.5 GTC: partially_filled, 1.9 of 2 at 180.5, 0.1 open; IB-1 v1 id a"
         );
-        let card = card(&report);
+        let card = render_report(&report);
         assert!(
             card.starts_with("status           partially_filled\norder            buy 2 AAPL"),
             "{card}"
@@ -159,6 +159,6 @@ mod tests {
             "{card}"
         );
         assert!(!card.contains("tags"), "{card}");
-        assert_eq!(list([&report]).to_string().lines().count(), 2);
+        assert_eq!(report_table([&report]).to_string().lines().count(), 2);
     }
 }

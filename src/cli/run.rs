@@ -1,8 +1,8 @@
 //! `run`: a worker and the sidecar against existing servers.
 
-use super::failure::Outcome;
-use super::options::{Kind, Options};
-use super::signals::Signals;
+use super::failure::CommandResult;
+use super::options::{CommandKind, GlobalOptions};
+use super::signals::ShutdownSignals;
 use super::{output, parts};
 use crate::telemetry::Telemetry;
 
@@ -10,18 +10,25 @@ use crate::telemetry::Telemetry;
 ///
 /// # Errors
 /// When one of them does not start; on a second signal.
-pub(crate) async fn run(options: &Options) -> Outcome {
-    let settings = options.start(Kind::Daemon)?;
-    let mut signals = Signals::listen()?;
+pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
+    let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
+    let mut signals = ShutdownSignals::listen()?;
     let telemetry = Telemetry::new();
-    let worker = signals.or_interrupted(parts::worker(&settings, &telemetry)).await??;
-    let sidecar = match signals.or_interrupted(parts::sidecar(&settings, &telemetry)).await {
+    let worker = signals
+        .unless_interrupted(parts::start_worker(&settings, &telemetry))
+        .await??;
+    let sidecar = match signals
+        .unless_interrupted(parts::start_sidecar(&settings, &telemetry))
+        .await
+    {
         Ok(Ok(sidecar)) => sidecar,
         failed => {
             worker.drain(parts::WORKER_GRACE).await;
             return failed.and_then(|started| Ok(started.map(drop)?));
         }
     };
-    output::line(format!("ready http=http://{}", sidecar.address()))?;
-    signals.then_drain(parts::drain(worker, sidecar)).await
+    output::print_line(format!("ready http=http://{}", sidecar.address()))?;
+    signals
+        .wait_then_drain(parts::drain_worker_then_sidecar(worker, sidecar))
+        .await
 }

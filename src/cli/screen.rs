@@ -1,23 +1,23 @@
 //! The whole terminal for one text that is drawn again and again, as watch(1) does.
 
 use super::output;
-use super::table::plain;
+use super::table::strip_control_characters;
 
 /// A page of its own, and no line that is too long goes on in the next row.
-const OPEN: &str = "\x1b[?1049h\x1b[?7l";
-const CLOSE: &str = "\x1b[?7h\x1b[?1049l";
+const ENTER_ALTERNATE_SCREEN: &str = "\x1b[?1049h\x1b[?7l";
+const LEAVE_ALTERNATE_SCREEN: &str = "\x1b[?7h\x1b[?1049l";
 
 /// The terminal, until it is dropped: then it shows again what it showed before.
 #[derive(Debug)]
-pub(crate) struct Screen(());
+pub(crate) struct AlternateScreen(());
 
-impl Screen {
+impl AlternateScreen {
     /// Takes the terminal.
     ///
     /// # Errors
     /// When the output cannot be written.
     pub(crate) fn open() -> anyhow::Result<Self> {
-        output::raw([OPEN.as_bytes()])?;
+        output::write_parts([ENTER_ALTERNATE_SCREEN.as_bytes()])?;
         Ok(Self(()))
     }
 
@@ -26,23 +26,23 @@ impl Screen {
     /// # Errors
     /// When the output cannot be written.
     pub(crate) fn draw(&mut self, text: &str) -> anyhow::Result<()> {
-        output::raw([frame(text).as_bytes()])
+        output::write_parts([render_frame(text).as_bytes()])
     }
 }
 
-impl Drop for Screen {
+impl Drop for AlternateScreen {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing any more.
-        let _ = output::raw([CLOSE.as_bytes()]);
+        let _ = output::write_parts([LEAVE_ALTERNATE_SCREEN.as_bytes()]);
     }
 }
 
 /// Returns a text as a terminal draws it. Each line names its row: one beyond the last row is drawn into that, so that
 /// nothing scrolls, the beginning stays, and the last line is seen on a terminal of any height.
-fn frame(text: &str) -> String {
+fn render_frame(text: &str) -> String {
     let rows = text.lines().enumerate();
     let mut frame: String = rows
-        .map(|(row, line)| format!("\x1b[{};1H{}\x1b[K", row + 1, plain(line)))
+        .map(|(row, line)| format!("\x1b[{};1H{}\x1b[K", row + 1, strip_control_characters(line)))
         .collect();
     frame.push_str("\x1b[J");
     frame
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn each_line_goes_to_its_row_and_no_text_moves_the_cursor() {
         assert_eq!(
-            frame("a\n\nb\u{1b}[2J\n"),
+            render_frame("a\n\nb\u{1b}[2J\n"),
             "\x1b[1;1Ha\x1b[K\x1b[2;1H\x1b[K\x1b[3;1Hb?[2J\x1b[K\x1b[J"
         );
     }

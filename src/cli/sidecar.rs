@@ -1,8 +1,8 @@
 //! `sidecar`: REST against an existing NATS.
 
-use super::failure::Outcome;
-use super::options::{Kind, Options};
-use super::signals::Signals;
+use super::failure::CommandResult;
+use super::options::{CommandKind, GlobalOptions};
+use super::signals::ShutdownSignals;
 use super::{output, parts};
 use crate::telemetry::Telemetry;
 
@@ -10,12 +10,12 @@ use crate::telemetry::Telemetry;
 ///
 /// # Errors
 /// When the sidecar does not start; on a second signal.
-pub(crate) async fn run(options: &Options) -> Outcome {
-    let settings = options.start(Kind::Daemon)?;
-    let mut signals = Signals::listen()?;
+pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
+    let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
+    let mut signals = ShutdownSignals::listen()?;
     let sidecar = signals
-        .or_interrupted(parts::sidecar(&settings, &Telemetry::new()))
+        .unless_interrupted(parts::start_sidecar(&settings, &Telemetry::new()))
         .await??;
-    output::line(format!("ready http=http://{}", sidecar.address()))?;
-    signals.then_drain(sidecar.drain(parts::SIDECAR_GRACE)).await
+    output::print_line(format!("ready http=http://{}", sidecar.address()))?;
+    signals.wait_then_drain(sidecar.drain(parts::SIDECAR_GRACE)).await
 }

@@ -3,16 +3,16 @@
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandError, CommandResult};
 
 /// The signals that ask for an end.
 #[derive(Debug)]
-pub(crate) struct Signals {
+pub(crate) struct ShutdownSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl Signals {
+impl ShutdownSignals {
     /// Takes the signals from now on; they end nothing by themselves any more.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl Signals {
     }
 
     /// Returns the name of the next signal.
-    pub(crate) async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next_signal(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
@@ -37,12 +37,12 @@ impl Signals {
     ///
     /// # Errors
     /// [`Failure::Interrupted`] when a signal came first.
-    pub(crate) async fn or_interrupted<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+    pub(crate) async fn unless_interrupted<T>(&mut self, work: impl Future<Output = T>) -> Result<T, CommandError> {
         tokio::select! {
             done = work => Ok(done),
-            name = self.next() => {
+            name = self.next_signal() => {
                 tracing::warn!(signal = name, "ending at once");
-                Err(Failure::Interrupted)
+                Err(CommandError::Interrupted)
             }
         }
     }
@@ -51,9 +51,9 @@ impl Signals {
     ///
     /// # Errors
     /// [`Failure::Interrupted`] on a second signal.
-    pub(crate) async fn then_drain(&mut self, drain: impl Future<Output = ()>) -> Outcome {
-        let name = self.next().await;
+    pub(crate) async fn wait_then_drain(&mut self, drain: impl Future<Output = ()>) -> CommandResult {
+        let name = self.next_signal().await;
         tracing::info!(signal = name, "draining; a second signal ends at once");
-        self.or_interrupted(drain).await
+        self.unless_interrupted(drain).await
     }
 }

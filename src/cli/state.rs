@@ -2,12 +2,12 @@
 
 use clap::{ArgGroup, Args};
 
-use super::client::{Client, ClientArgs};
-use super::failure::Outcome;
-use super::options::Options;
+use super::client::{CliClient, RequestArgs};
+use super::failure::CommandResult;
+use super::options::GlobalOptions;
 use super::output;
-use super::table::{Align, Table};
-use super::watching::{self, Answer, WatchingArgs};
+use super::table::{ColumnAlign, TextTable};
+use super::watching::{self, PollingArgs, RenderReply};
 use crate::bus::subjects;
 use crate::domain::decimal::Decimal;
 use crate::domain::terms::TradingState;
@@ -27,7 +27,7 @@ pub(crate) struct StateArgs {
     #[arg(long, conflicts_with = "trading_state")]
     resume: bool,
     /// Sets what is let pass: `active`, `reduce_only` or `halted` (as --halt).
-    #[arg(long, value_name = "STATE", value_parser = trading_state)]
+    #[arg(long, value_name = "STATE", value_parser = parse_trading_state)]
     trading_state: Option<TradingState>,
     /// Sets where orders' effects land: `paper` (or `sandbox`), `dry_run` or `live`.
     #[arg(long, value_parser = ["paper", "sandbox", "dry_run", "live"])]
@@ -45,17 +45,17 @@ pub(crate) struct StateArgs {
     #[arg(long, requires = "change")]
     reason: Option<String>,
     #[command(flatten)]
-    watching: WatchingArgs,
+    polling: PollingArgs,
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
-fn trading_state(text: &str) -> Result<TradingState, &'static str> {
+fn parse_trading_state(text: &str) -> Result<TradingState, &'static str> {
     TradingState::parse(text).ok_or("must be active, reduce_only or halted")
 }
 
 impl StateArgs {
-    fn change(&self) -> Option<StateChangeRequest> {
+    fn change_request(&self) -> Option<StateChangeRequest> {
         // The grammar lets nobody be named without a change.
         self.actor.as_ref()?;
         let trading_state = match (self.halt, self.resume) {
@@ -78,16 +78,16 @@ impl StateArgs {
 ///
 /// # Errors
 /// When the change is refused, or there is no answer.
-pub(crate) async fn run(args: &StateArgs, options: &Options) -> Outcome {
+pub(crate) async fn run(args: &StateArgs, options: &GlobalOptions) -> CommandResult {
     const NAME: &str = "order-router state";
-    if let Some(change) = args.change() {
-        let client = Client::connect(options, &args.client, NAME).await?;
+    if let Some(change) = args.change_request() {
+        let client = CliClient::connect(options, &args.client, NAME).await?;
         let body = serde_json::to_vec(&change).map_err(anyhow::Error::from)?;
-        let (reply, state) = client.ask_for::<RouterState>(subjects::STATE_SET, body).await?;
-        output::is_read(if client.json {
+        let (reply, state) = client.request_decoded::<RouterState>(subjects::STATE_SET, body).await?;
+        output::print_line_while_read(if client.json {
             reply.body
         } else {
-            state.text().into_bytes()
+            state.render().into_bytes()
         })?;
         return Ok(());
     }
@@ -95,21 +95,21 @@ pub(crate) async fn run(args: &StateArgs, options: &Options) -> Outcome {
     let look = async || {
         let client = match &mut connected {
             Some(client) => client,
-            away => away.insert(Client::connect(options, &args.client, NAME).await?),
+            away => away.insert(CliClient::connect(options, &args.client, NAME).await?),
         };
-        Ok(client.call(subjects::STATE_GET, b"{}".to_vec()).await?.body)
+        Ok(client.request(subjects::STATE_GET, b"{}".to_vec()).await?.body)
     };
-    watching::show::<RouterState>(&args.watching, args.client.json, look).await
+    watching::show_reply::<RouterState>(&args.polling, args.client.json, look).await
 }
 
-impl Answer for RouterState {
-    fn text(&self) -> String {
-        text(self)
+impl RenderReply for RouterState {
+    fn render(&self) -> String {
+        render_state(self)
     }
 }
 
-fn text(state: &RouterState) -> String {
-    let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
+fn render_state(state: &RouterState) -> String {
+    let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Left)]);
     let pnl = state
         .daily_pnl
         .map_or_else(|| "not known".to_owned(), |pnl| pnl.to_string());
@@ -123,15 +123,15 @@ fn text(state: &RouterState) -> String {
         ("trading date", state.trading_date.to_string()),
         ("version", state.version.to_string()),
     ] {
-        table.row([name.to_owned(), value]);
+        table.push_row([name.to_owned(), value]);
     }
     for (name, count) in [("cancelled", state.cancelled), ("remaining", state.remaining_total)] {
         if let Some(count) = count {
-            table.row([name.to_owned(), count.to_string()]);
+            table.push_row([name.to_owned(), count.to_string()]);
         }
     }
     for order_id in state.remaining.iter().flatten() {
-        table.row(["remains open".to_owned(), order_id.clone()]);
+        table.push_row(["remains open".to_owned(), order_id.clone()]);
     }
     table.to_string()
 }

@@ -11,17 +11,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::client::{Client, ClientArgs};
-use super::failure::Outcome;
-use super::options::Options;
-use super::term::term;
+use super::client::{CliClient, RequestArgs};
+use super::failure::CommandResult;
+use super::options::GlobalOptions;
+use super::term::term_parser;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag, VenueId};
 use crate::domain::terms::{Mode, OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
 
 /// The most intents from a file that are under way at once.
-const CONCURRENCY_MAX: i64 = 4_096;
+const MAX_CONCURRENCY: i64 = 4_096;
 
 /// Shown at the end of the help.
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -46,7 +46,7 @@ pub(crate) struct SubmitArgs {
     #[arg(long, required_unless_present = "file", conflicts_with = "file")]
     symbol: Option<String>,
     /// Whether to buy or to sell.
-    #[arg(long, value_parser = term(Side::ALL, Side::as_str), required_unless_present = "file", conflicts_with = "file")]
+    #[arg(long, value_parser = term_parser(Side::ALL, Side::as_str), required_unless_present = "file", conflicts_with = "file")]
     side: Option<Side>,
     /// How much.
     #[arg(
@@ -57,7 +57,7 @@ pub(crate) struct SubmitArgs {
     )]
     quantity: Option<Decimal>,
     /// How the price is set [default: `limit` where a price is given, else `market`].
-    #[arg(long = "type", value_parser = term(OrderType::ALL, OrderType::as_str), conflicts_with = "file")]
+    #[arg(long = "type", value_parser = term_parser(OrderType::ALL, OrderType::as_str), conflicts_with = "file")]
     order_type: Option<OrderType>,
     /// The limit price.
     #[arg(long, allow_hyphen_values = true, conflicts_with = "file")]
@@ -65,7 +65,7 @@ pub(crate) struct SubmitArgs {
     /// How long the order stands [default: GTC].
     #[arg(
         long = "tif", value_name = "TIME_IN_FORCE", ignore_case = true, conflicts_with = "file",
-        value_parser = term(TimeInForce::ALL, TimeInForce::as_str)
+        value_parser = term_parser(TimeInForce::ALL, TimeInForce::as_str)
     )]
     time_in_force: Option<TimeInForce>,
     /// Your own id of the order (`client_order_id`) [default: a new one].
@@ -81,7 +81,7 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse, conflicts_with = "file")]
     expires_at: Option<Timestamp>,
     /// The mode you expect; another one in force refuses the order.
-    #[arg(long, value_parser = term(Mode::ALL, Mode::as_str), conflicts_with = "file")]
+    #[arg(long, value_parser = term_parser(Mode::ALL, Mode::as_str), conflicts_with = "file")]
     mode: Option<Mode>,
     /// Many intents instead: a file with one JSON intent a line, `-` for the standard input stream. They are sent as they
     /// are.
@@ -90,22 +90,22 @@ pub(crate) struct SubmitArgs {
     /// How many intents from the file are under way at once.
     #[arg(
         long, value_name = "N", default_value_t = 64, requires = "file",
-        value_parser = clap::value_parser!(u16).range(1..=CONCURRENCY_MAX)
+        value_parser = clap::value_parser!(u16).range(1..=MAX_CONCURRENCY)
     )]
     concurrency: u16,
     /// Uses the durable door: the intent is kept, and executed before its deadline also when no worker is up now.
     #[arg(long)]
     durable: bool,
     #[command(flatten)]
-    client: ClientArgs,
+    client: RequestArgs,
 }
 
 /// Submits and shows what became of it.
 ///
 /// # Errors
 /// When an intent is refused, denied or not answered in time.
-pub(crate) async fn run(args: SubmitArgs, options: &Options) -> Outcome {
-    let client = Client::connect(options, &args.client, "order-router submit").await?;
+pub(crate) async fn run(args: SubmitArgs, options: &GlobalOptions) -> CommandResult {
+    let client = CliClient::connect(options, &args.client, "order-router submit").await?;
     match &args.file {
         Some(file) => many::run(&client, file, args.concurrency, args.durable).await,
         None => one::run(&client, &args).await,

@@ -6,7 +6,7 @@ use crate::domain::time::Timestamp;
 
 /// On which side a column's cells line up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Align {
+pub(crate) enum ColumnAlign {
     /// Words.
     Left,
     /// Numbers.
@@ -15,14 +15,14 @@ pub(crate) enum Align {
 
 /// A table; it has a header line where a column has a name.
 #[derive(Debug)]
-pub(crate) struct Table {
-    columns: Vec<(&'static str, Align)>,
+pub(crate) struct TextTable {
+    columns: Vec<(&'static str, ColumnAlign)>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// Returns a table without rows.
-    pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
+    pub(crate) fn new(columns: &[(&'static str, ColumnAlign)]) -> Self {
         Self {
             columns: columns.to_vec(),
             rows: Vec::new(),
@@ -30,8 +30,8 @@ impl Table {
     }
 
     /// Adds a row; cells that are missing are empty, and those beyond the columns are left out.
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let mut row: Vec<String> = cells.into_iter().map(|cell| plain(&cell)).collect();
+    pub(crate) fn push_row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let mut row: Vec<String> = cells.into_iter().map(|cell| strip_control_characters(&cell)).collect();
         row.resize(self.columns.len(), String::new());
         self.rows.push(row);
     }
@@ -42,7 +42,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for TextTable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let has_header = names.iter().any(|name| !name.is_empty());
@@ -52,8 +52,8 @@ impl fmt::Display for Table {
         for (index, line) in lines.iter().enumerate() {
             let cells = line.iter().zip(&self.columns).zip(&widths);
             let cells = cells.map(|((cell, (_, align)), width)| match align {
-                Align::Left => format!("{cell:<width$}"),
-                Align::Right => format!("{cell:>width$}"),
+                ColumnAlign::Left => format!("{cell:<width$}"),
+                ColumnAlign::Right => format!("{cell:>width$}"),
             });
             let text = cells.collect::<Vec<_>>().join("  ");
             let end = if index == 0 { "" } else { "\n" };
@@ -64,7 +64,7 @@ impl fmt::Display for Table {
 }
 
 /// Returns a time to the millisecond, which is as much of it as a table has room for.
-pub(crate) fn moment(at: Timestamp) -> String {
+pub(crate) fn format_time(at: Timestamp) -> String {
     let text = at.to_string();
     let cut = text.trim_end_matches('Z').split_once('.');
     let cut = cut.and_then(|(seconds, fraction)| Some(format!("{seconds}.{}Z", fraction.get(..3)?)));
@@ -72,12 +72,12 @@ pub(crate) fn moment(at: Timestamp) -> String {
 }
 
 /// Returns what there is to tell, or a dash.
-pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+pub(crate) fn text_or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// Returns a count with its digits in groups of three.
-pub(crate) fn grouped(count: u64) -> String {
+pub(crate) fn group_digits(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -90,7 +90,7 @@ pub(crate) fn grouped(count: u64) -> String {
 }
 
 /// Returns a text that a terminal shows as it is: somebody else's text may hold escape sequences.
-pub(crate) fn plain(text: &str) -> String {
+pub(crate) fn strip_control_characters(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
@@ -100,31 +100,31 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_escapes_are_shown() {
-        let mut table = Table::new(&[
-            ("symbol", Align::Left),
-            ("quantity", Align::Right),
-            ("note", Align::Left),
+        let mut table = TextTable::new(&[
+            ("symbol", ColumnAlign::Left),
+            ("quantity", ColumnAlign::Right),
+            ("note", ColumnAlign::Left),
         ]);
         assert!(table.is_empty());
-        table.row(["BTCUSDT".to_owned(), "0.001".to_owned(), "a\u{1b}b".to_owned()]);
-        table.row(["Ä".to_owned(), "12".to_owned()]);
+        table.push_row(["BTCUSDT".to_owned(), "0.001".to_owned(), "a\u{1b}b".to_owned()]);
+        table.push_row(["Ä".to_owned(), "12".to_owned()]);
         let expected = "symbol   quantity  note\nBTCUSDT     0.001  a?b\nÄ              12";
         assert_eq!(table.to_string(), expected);
     }
 
     #[test]
     fn without_names_there_is_no_header() {
-        let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
-        table.row(["status".to_owned(), "filled".to_owned()]);
+        let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Left)]);
+        table.push_row(["status".to_owned(), "filled".to_owned()]);
         assert_eq!(table.to_string(), "status  filled");
     }
 
     #[test]
     fn counts_and_times_are_short() {
         for (count, text) in [(0, "0"), (999, "999"), (4_711, "4 711"), (1_234_567, "1 234 567")] {
-            assert_eq!(grouped(count), text);
+            assert_eq!(group_digits(count), text);
         }
         let at = Timestamp::parse("2026-03-01T10:00:00.123987+01:00").unwrap();
-        assert_eq!(moment(at), "2026-03-01T09:00:00.123Z");
+        assert_eq!(format_time(at), "2026-03-01T09:00:00.123Z");
     }
 }

@@ -3,12 +3,12 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::failure::{Failure, Outcome};
-use super::options::{Kind, Options};
+use super::failure::{CommandError, CommandResult};
+use super::options::{CommandKind, GlobalOptions};
 use super::output;
-use super::table::{Align, Table};
-use crate::bus::connection::{Patience, connect};
-use crate::bus::topology::{self, Applied, Outcome as Done};
+use super::table::{ColumnAlign, TextTable};
+use crate::bus::connection::{ConnectPolicy, connect};
+use crate::bus::topology::{self, ReconcileOutcome as Done, ReconciledResource};
 use crate::config::Settings;
 use crate::domain::id::BrokerId;
 
@@ -24,7 +24,7 @@ pub(crate) struct TopologyArgs {
 }
 
 #[derive(Debug, Serialize)]
-struct Row<'a> {
+struct TopologyRow<'a> {
     name: &'a str,
     outcome: &'static str,
 }
@@ -33,10 +33,10 @@ struct Row<'a> {
 ///
 /// # Errors
 /// When something stands there that cannot become what is wanted; for a check, when anything is missing or differs.
-pub(crate) async fn run(args: &TopologyArgs, options: &Options) -> Outcome {
-    let settings = options.start(Kind::Client)?;
-    let bus = connect(&settings.nats, "order-router topology", Patience::Once).await?;
-    let brokers = brokers(&settings)?;
+pub(crate) async fn run(args: &TopologyArgs, options: &GlobalOptions) -> CommandResult {
+    let settings = options.load_settings_and_start_log(CommandKind::Client)?;
+    let bus = connect(&settings.nats, "order-router topology", ConnectPolicy::Once).await?;
+    let brokers = enabled_brokers(&settings)?;
     let walked = if args.check {
         topology::check(&bus, &settings.nats, &settings.doors, &brokers).await
     } else {
@@ -44,30 +44,33 @@ pub(crate) async fn run(args: &TopologyArgs, options: &Options) -> Outcome {
     };
     let applied = walked.map_err(anyhow::Error::from)?;
     if args.json {
-        let rows: Vec<Row<'_>> = applied.iter().map(row).collect();
-        output::line(output::json(&rows)?)?;
+        let rows: Vec<TopologyRow<'_>> = applied.iter().map(topology_row).collect();
+        output::print_line(output::to_json_line(&rows)?)?;
     } else {
-        let mut table = Table::new(&[("stream or consumer", Align::Left), ("outcome", Align::Left)]);
+        let mut table = TextTable::new(&[
+            ("stream or consumer", ColumnAlign::Left),
+            ("outcome", ColumnAlign::Left),
+        ]);
         applied
             .iter()
-            .map(row)
-            .for_each(|row| table.row([row.name, row.outcome].map(str::to_owned)));
-        output::line(table.to_string())?;
+            .map(topology_row)
+            .for_each(|row| table.push_row([row.name, row.outcome].map(str::to_owned)));
+        output::print_line(table.to_string())?;
     }
-    let is_wanted = |one: &Applied| !matches!(one.outcome, Done::Missing | Done::Differs);
+    let is_wanted = |one: &ReconciledResource| !matches!(one.outcome, Done::Missing | Done::Differs);
     if applied.iter().all(is_wanted) {
         Ok(())
     } else {
-        Err(Failure::Told)
+        Err(CommandError::Reported)
     }
 }
 
-fn brokers(settings: &Settings) -> anyhow::Result<Vec<BrokerId>> {
+fn enabled_brokers(settings: &Settings) -> anyhow::Result<Vec<BrokerId>> {
     let names = settings.brokers.enabled.iter();
     Ok(names.map(|name| BrokerId::new(name)).collect::<Result<_, _>>()?)
 }
 
-fn row(applied: &Applied) -> Row<'_> {
+fn topology_row(applied: &ReconciledResource) -> TopologyRow<'_> {
     let outcome = match applied.outcome {
         Done::Created => "created",
         Done::Unchanged => "unchanged",
@@ -75,7 +78,7 @@ fn row(applied: &Applied) -> Row<'_> {
         Done::Missing => "missing",
         Done::Differs => "differs",
     };
-    Row {
+    TopologyRow {
         name: &applied.name,
         outcome,
     }

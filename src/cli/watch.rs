@@ -5,14 +5,14 @@ use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::failure::{Failure, Outcome, because};
-use super::options::{Kind, Options};
+use super::failure::{CommandError, CommandResult, error_with_reason};
+use super::options::{CommandKind, GlobalOptions};
 use super::output;
 use super::report;
-use super::signals::Signals;
-use super::table::plain;
-use crate::bus::client::{Caller, Received};
-use crate::bus::connection::{Patience, connect};
+use super::signals::ShutdownSignals;
+use super::table::strip_control_characters;
+use crate::bus::client::{RouterClient, SubscriptionMessage};
+use crate::bus::connection::{ConnectPolicy, connect};
 use crate::bus::subjects;
 use crate::domain::id::AccountId;
 use crate::wire::latch::{LockChange, LockEvent};
@@ -34,7 +34,7 @@ pub(crate) struct WatchArgs {
 
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Happened {
+enum WatchedKind {
     Report,
     Alert,
     Event,
@@ -44,47 +44,50 @@ enum Happened {
 ///
 /// # Errors
 /// When the subscriptions cannot be made, or the output cannot be written.
-pub(crate) async fn run(args: &WatchArgs, options: &Options) -> Outcome {
-    let settings = options.start(Kind::Client)?;
-    let mut signals = Signals::listen()?;
-    let bus = connect(&settings.nats, "order-router watch", Patience::Once).await?;
-    let caller = Caller::new(bus);
-    let mut events = std::pin::pin!(follow(&caller, args.account.as_ref()).await?);
+pub(crate) async fn run(args: &WatchArgs, options: &GlobalOptions) -> CommandResult {
+    let settings = options.load_settings_and_start_log(CommandKind::Client)?;
+    let mut signals = ShutdownSignals::listen()?;
+    let bus = connect(&settings.nats, "order-router watch", ConnectPolicy::Once).await?;
+    let caller = RouterClient::new(bus);
+    let mut events = std::pin::pin!(subscribe(&caller, args.account.as_ref()).await?);
     let whose = args.account.as_ref().map_or("all accounts", AccountId::as_str);
     eprintln!("watching reports, alerts and changes of {whose}; Ctrl-C ends");
     loop {
         let line = tokio::select! {
-            _ = signals.next() => return Ok(()),
+            _ = signals.next_signal() => return Ok(()),
             event = events.next() => match event {
-                Some((happened, received)) if args.json => json(happened, &received)?,
-                Some((happened, received)) => text(happened, &received),
-                None => return Err(because("watching ended", "the connection was closed").into()),
+                Some((happened, received)) if args.json => render_json_line(happened, &received)?,
+                Some((happened, received)) => render_line(happened, &received),
+                None => return Err(error_with_reason("watching ended", "the connection was closed").into()),
             },
         };
-        if !output::is_read(line)? {
+        if !output::print_line_while_read(line)? {
             return Ok(());
         }
     }
 }
 
-async fn follow(
-    caller: &Caller,
+async fn subscribe(
+    caller: &RouterClient,
     account: Option<&AccountId>,
-) -> Result<impl Stream<Item = (Happened, Received)> + use<>, Failure> {
+) -> Result<impl Stream<Item = (WatchedKind, SubscriptionMessage)> + use<>, CommandError> {
     let reports = caller.subscribe_reports(account).await?;
     let alerts = caller.subscribe_alerts(account).await?;
     let events = caller.subscribe_events(account).await?;
     let told = stream::select(
-        reports.map(|received| (Happened::Report, received)),
-        alerts.map(|received| (Happened::Alert, received)),
+        reports.map(|received| (WatchedKind::Report, received)),
+        alerts.map(|received| (WatchedKind::Alert, received)),
     );
-    Ok(stream::select(told, events.map(|received| (Happened::Event, received))))
+    Ok(stream::select(
+        told,
+        events.map(|received| (WatchedKind::Event, received)),
+    ))
 }
 
-fn json(happened: Happened, received: &Received) -> anyhow::Result<String> {
+fn render_json_line(kind: WatchedKind, received: &SubscriptionMessage) -> anyhow::Result<String> {
     #[derive(Serialize)]
-    struct Line<'a> {
-        kind: Happened,
+    struct WatchLine<'a> {
+        kind: WatchedKind,
         subject: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<&'a RawValue>,
@@ -97,42 +100,43 @@ fn json(happened: Happened, received: &Received) -> anyhow::Result<String> {
     let text = body
         .is_none()
         .then(|| String::from_utf8_lossy(&received.body).into_owned());
-    output::json(&Line {
-        kind: happened,
+    output::to_json_line(&WatchLine {
+        kind,
         subject: &received.subject,
         body,
         text,
     })
 }
 
-fn text(happened: Happened, received: &Received) -> String {
+fn render_line(kind: WatchedKind, received: &SubscriptionMessage) -> String {
     let body = &received.body;
-    let read = match happened {
-        Happened::Report => {
-            ExecutionReport::decode(body).map(|read| format!("{} report {}", read.updated_at, report::line(&read)))
-        }
-        Happened::Alert => serde_json::from_slice::<RiskSignal>(body).map(|signal| alert(&signal)),
-        Happened::Event => return event(received),
+    let read = match kind {
+        WatchedKind::Report => ExecutionReport::decode(body)
+            .map(|read| format!("{} report {}", read.updated_at, report::render_report_line(&read))),
+        WatchedKind::Alert => serde_json::from_slice::<RiskSignal>(body).map(|signal| render_alert(&signal)),
+        WatchedKind::Event => return render_event(received),
     };
-    read.unwrap_or_else(|_| format!("not read: {}", plain(&String::from_utf8_lossy(body))))
+    read.unwrap_or_else(|_| format!("not read: {}", strip_control_characters(&String::from_utf8_lossy(body))))
 }
 
 /// Tells of a change of the state or of a lock, or of a note; other events are shown as they are.
-fn event(received: &Received) -> String {
+fn render_event(received: &SubscriptionMessage) -> String {
     let body = &received.body;
     let kind = received.subject.split('.').nth(2).unwrap_or_default();
     let line = match kind {
-        subjects::STATE_EVENT => serde_json::from_slice::<StateEvent>(body)
+        subjects::STATE_EVENT_KIND => serde_json::from_slice::<StateEvent>(body)
             .ok()
-            .map(|event| state(&event)),
-        subjects::LOCK_EVENT => serde_json::from_slice::<LockEvent>(body).ok().map(|event| lock(&event)),
-        subjects::NOTE_EVENT => NoteEvent::decode(body).ok().map(|event| note(&event)),
+            .map(|event| render_state_change(&event)),
+        subjects::LOCK_EVENT_KIND => serde_json::from_slice::<LockEvent>(body)
+            .ok()
+            .map(|event| render_lock_change(&event)),
+        subjects::NOTE_EVENT_KIND => NoteEvent::decode(body).ok().map(|event| render_note(&event)),
         _ => None,
     };
-    plain(&line.unwrap_or_else(|| format!("{kind} {}", String::from_utf8_lossy(body))))
+    strip_control_characters(&line.unwrap_or_else(|| format!("{kind} {}", String::from_utf8_lossy(body))))
 }
 
-fn state(event: &StateEvent) -> String {
+fn render_state_change(event: &StateEvent) -> String {
     let set = [
         event.mode.map(|mode| format!("mode {mode}")),
         event.trading_state.map(|state| format!("trading state {state}")),
@@ -152,7 +156,7 @@ fn state(event: &StateEvent) -> String {
     format!("{timestamp} state {version}: {}; by {actor}: {reason}", set.join(", "))
 }
 
-fn lock(event: &LockEvent) -> String {
+fn render_lock_change(event: &LockEvent) -> String {
     let what = match event.event {
         LockChange::Locked => "locked",
         LockChange::Lifted => "lifted",
@@ -167,7 +171,7 @@ fn lock(event: &LockEvent) -> String {
     format!("{timestamp} {what} {}; by {actor}: {reason}", lock.latch_id)
 }
 
-fn note(event: &NoteEvent) -> String {
+fn render_note(event: &NoteEvent) -> String {
     let NoteEvent {
         timestamp,
         order_id,
@@ -180,7 +184,7 @@ fn note(event: &NoteEvent) -> String {
     format!("{timestamp} note {account_id} {order_id}:{text}{tags}; by {actor}")
 }
 
-fn alert(signal: &RiskSignal) -> String {
+fn render_alert(signal: &RiskSignal) -> String {
     let RiskSignal {
         timestamp,
         level,
@@ -197,7 +201,7 @@ fn alert(signal: &RiskSignal) -> String {
     let id = client_order_id
         .as_ref()
         .map_or_else(String::new, |id| format!("; id {id}"));
-    plain(&format!("{timestamp} {level} {about} {rule_id}: {message}{id}"))
+    strip_control_characters(&format!("{timestamp} {level} {about} {rule_id}: {message}{id}"))
 }
 
 #[cfg(test)]
@@ -208,24 +212,24 @@ mod tests {
 
     #[test]
     fn every_message_becomes_one_line() {
-        let received = |body: &'static str| Received {
+        let received = |body: &'static str| SubscriptionMessage {
             subject: "s".into(),
             body: Bytes::from_static(body.as_bytes()),
         };
         assert_eq!(
-            json(Happened::Alert, &received(r#"{"limit":0.10}"#)).unwrap(),
+            render_json_line(WatchedKind::Alert, &received(r#"{"limit":0.10}"#)).unwrap(),
             r#"{"kind":"alert","subject":"s","body":{"limit":0.10}}"#
         );
         assert_eq!(
-            json(Happened::Report, &received("no json\n")).unwrap(),
+            render_json_line(WatchedKind::Report, &received("no json\n")).unwrap(),
             r#"{"kind":"report","subject":"s","text":"no json\n"}"#
         );
-        assert_eq!(text(Happened::Report, &received("a\nb")), "not read: a?b");
+        assert_eq!(render_line(WatchedKind::Report, &received("a\nb")), "not read: a?b");
         let event = |subject: &str, body: &'static str| {
             let subject = subject.to_owned();
-            text(
-                Happened::Event,
-                &Received {
+            render_line(
+                WatchedKind::Event,
+                &SubscriptionMessage {
                     subject,
                     ..received(body)
                 },
@@ -233,14 +237,14 @@ mod tests {
         };
         assert_eq!(
             event(
-                &subjects::event(subjects::STATE_EVENT, None),
+                &subjects::event(subjects::STATE_EVENT_KIND, None),
                 r#"{"version":2,"trading_state":"halted","actor":"mira","reason":"news","timestamp":"2026-03-02T09:00:00Z"}"#
             ),
             "2026-03-02T09:00:00.000000Z state 2: trading state halted; by mira: news"
         );
         assert_eq!(
             event(
-                &subjects::event(subjects::NOTE_EVENT, None),
+                &subjects::event(subjects::NOTE_EVENT_KIND, None),
                 r#"{"note_id":"0195561f-2a00-7c3e-9d1b-2f4a6c8e0d12","order_id":"BN-1","account_id":"fund-7","broker":"binance",
                     "notes":"late\nagain","tags":["desk:7"],"actor":"mira","timestamp":"2026-03-02T09:00:00Z"}"#
             ),

@@ -1,8 +1,8 @@
 //! `worker`: a worker against existing servers.
 
-use super::failure::Outcome;
-use super::options::{Kind, Options};
-use super::signals::Signals;
+use super::failure::CommandResult;
+use super::options::{CommandKind, GlobalOptions};
+use super::signals::ShutdownSignals;
 use super::{output, parts};
 use crate::telemetry::Telemetry;
 
@@ -13,12 +13,12 @@ pub(crate) const READY: &str = "ready worker";
 ///
 /// # Errors
 /// When the worker does not start; on a second signal.
-pub(crate) async fn run(options: &Options) -> Outcome {
-    let settings = options.start(Kind::Daemon)?;
-    let mut signals = Signals::listen()?;
+pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
+    let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
+    let mut signals = ShutdownSignals::listen()?;
     let worker = signals
-        .or_interrupted(parts::worker(&settings, &Telemetry::new()))
+        .unless_interrupted(parts::start_worker(&settings, &Telemetry::new()))
         .await??;
-    output::line(READY)?;
-    signals.then_drain(worker.drain(parts::WORKER_GRACE)).await
+    output::print_line(READY)?;
+    signals.wait_then_drain(worker.drain(parts::WORKER_GRACE)).await
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::instruments::InstrumentList;
-use super::risk::amount;
+use super::risk::parse_positive_money;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, VenueId};
 use crate::domain::intent::Symbol;
@@ -44,7 +44,7 @@ pub struct AccountSettings {
 
 impl AccountList {
     /// Adds a sentence for each account whose limits cannot hold.
-    pub fn check(&self, instruments: &InstrumentList, errors: &mut Vec<String>) {
+    pub fn validate(&self, instruments: &InstrumentList, errors: &mut Vec<String>) {
         if self.0.len() > MAX_ACCOUNTS {
             let named = self.0.len();
             errors.push(format!(
@@ -60,30 +60,30 @@ impl AccountList {
             if !seen.insert(name) {
                 errors.push(format!("the account {name} stands twice"));
             }
-            account.check(instruments, errors);
+            account.validate(instruments, errors);
         }
     }
 }
 
 impl AccountSettings {
     /// Returns its largest positions, by instrument; those that cannot hold are left out.
-    pub fn positions(&self) -> impl Iterator<Item = ((VenueId, Symbol), Quantity)> {
+    pub fn max_position_limits(&self) -> impl Iterator<Item = ((VenueId, Symbol), Quantity)> {
         self.max_positions.iter().filter_map(|(name, text)| {
             let (venue, symbol) = name.split_once(':')?;
             let quantity = Quantity::new(text.parse::<Decimal>().ok()?).ok()?;
-            let instrument = (VenueId::new(venue).ok()?, Symbol::normalised(symbol).ok()?);
+            let instrument = (VenueId::new(venue).ok()?, Symbol::parse(symbol).ok()?);
             Some((instrument, quantity))
         })
     }
 
-    fn check(&self, instruments: &InstrumentList, errors: &mut Vec<String>) {
+    fn validate(&self, instruments: &InstrumentList, errors: &mut Vec<String>) {
         let name = &self.account_id;
         for (what, text) in [
             ("daily_notional_limit", &self.daily_notional_limit),
             ("daily_loss_limit", &self.daily_loss_limit),
             ("stop_loss", &self.stop_loss),
         ] {
-            if let Some(text) = text.as_ref().filter(|text| amount(text).is_none()) {
+            if let Some(text) = text.as_ref().filter(|text| parse_positive_money(text).is_none()) {
                 errors.push(format!(
                     "{what} of the account {name} is {text:?}; it must be a number above zero, at most 9007199254.740991"
                 ));
@@ -104,7 +104,9 @@ impl AccountSettings {
                 .find(known)
                 .and_then(|one| one.lot_size.parse::<Decimal>().ok());
             let quantity = text.parse::<Decimal>().ok().filter(|quantity| quantity.is_positive());
-            let lots = lot.zip(quantity).and_then(|(lot, quantity)| quantity.multiple_of(lot));
+            let lots = lot
+                .zip(quantity)
+                .and_then(|(lot, quantity)| quantity.count_multiples_of(lot));
             if lots.is_none() {
                 errors.push(format!(
                     "max_positions of the account {name} names {instrument:?} = {text:?}; it must be an instrument as \
@@ -130,11 +132,11 @@ mod tests {
             "account_id = \"b.c\"\nstop_loss = \"0\"\nmax_open_orders = 0\n\
              [max_positions]\n\"binance.spot:BTCUSDT\" = \"0.000001\"\n\"BTCUSDT\" = \"1\"\n",
         );
-        assert_eq!(good.positions().count(), 1);
+        assert_eq!(good.max_position_limits().count(), 1);
         let mut errors = Vec::new();
-        AccountList(vec![good.clone()]).check(&InstrumentList::default(), &mut errors);
+        AccountList(vec![good.clone()]).validate(&InstrumentList::default(), &mut errors);
         assert_eq!(errors, Vec::<String>::new());
-        AccountList(vec![good.clone(), good, bad]).check(&InstrumentList::default(), &mut errors);
+        AccountList(vec![good.clone(), good, bad]).validate(&InstrumentList::default(), &mut errors);
         assert_eq!(errors.len(), 6, "{errors:?}");
         assert!(toml::from_str::<AccountSettings>("account_id = \"a\"\nlimit = \"5\"\n").is_err());
     }

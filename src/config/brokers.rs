@@ -13,14 +13,14 @@ use crate::domain::decimal::Decimal;
 pub const KNOWN_BROKERS: &[&str] = &["binance", "ibkr"];
 
 const QUEUE_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
-const IN_FLIGHT_BOUNDS: RangeInclusive<usize> = 1..=65_536;
+const MAX_IN_FLIGHT_BOUNDS: RangeInclusive<usize> = 1..=65_536;
 const CALL_TIMEOUT_MS_BOUNDS: RangeInclusive<u64> = 1..=60_000;
 const FIRST_FILL_PERCENT_BOUNDS: RangeInclusive<u8> = 1..=100;
-const PAUSE_MS_BOUNDS: RangeInclusive<u64> = 10..=600_000;
+const RETRY_DELAY_MS_BOUNDS: RangeInclusive<u64> = 10..=600_000;
 const NOT_FOUND_MIN_BOUNDS: RangeInclusive<u32> = 2..=100;
 const NOT_FOUND_WINDOW_MS_BOUNDS: RangeInclusive<u64> = 100..=86_400_000;
 /// The longest a paper order's rest can take to fill, in milliseconds: a day, as no deadline lies further ahead.
-const REST_FILL_MS_MAX: u64 = 86_400_000;
+const MAX_REST_FILL_MS: u64 = 86_400_000;
 
 /// Settings of all brokers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ pub struct PaperFeeSettings {
 
 /// What a fee is paid in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PaidIn {
+pub enum FeeAsset {
     /// The currency of the price.
     Quote,
     /// What is bought or sold, where it is an asset that fees may be paid in.
@@ -168,7 +168,7 @@ impl Default for InquirySettings {
 
 impl BrokersSettings {
     /// Adds a sentence to `errors` for every setting that cannot hold.
-    pub fn check(&self, errors: &mut Vec<String>) {
+    pub fn validate(&self, errors: &mut Vec<String>) {
         if self.enabled.is_empty() {
             errors.push(format!(
                 "brokers.enabled must name at least one of {}",
@@ -186,30 +186,30 @@ impl BrokersSettings {
                 errors.push(format!("brokers.enabled names {name:?} twice"));
             }
         }
-        self.task.check(errors);
-        self.paper_ibkr.check(errors);
-        self.paper_fees.check(errors);
-        self.inquiry.check(errors);
+        self.task.validate(errors);
+        self.paper_ibkr.validate(errors);
+        self.paper_fees.validate(errors);
+        self.inquiry.validate(errors);
     }
 }
 
 impl BrokerTaskSettings {
     /// Adds a sentence to `errors` for every setting that cannot hold.
-    pub fn check(&self, errors: &mut Vec<String>) {
-        within(errors, "brokers.task.queue_max", self.queue_max, &QUEUE_BOUNDS);
-        within(
+    pub fn validate(&self, errors: &mut Vec<String>) {
+        check_range(errors, "brokers.task.queue_max", self.queue_max, &QUEUE_BOUNDS);
+        check_range(
             errors,
             "brokers.task.cancel_queue_max",
             self.cancel_queue_max,
             &QUEUE_BOUNDS,
         );
-        within(
+        check_range(
             errors,
             "brokers.task.max_in_flight",
             self.max_in_flight,
-            &IN_FLIGHT_BOUNDS,
+            &MAX_IN_FLIGHT_BOUNDS,
         );
-        within(
+        check_range(
             errors,
             "brokers.task.call_timeout_ms",
             self.call_timeout_ms,
@@ -225,29 +225,29 @@ impl BrokerTaskSettings {
 
 impl PaperFeeSettings {
     /// Returns the share of a fill that is its fee, or `None` where the setting cannot hold.
-    pub fn rate(&self) -> Option<Decimal> {
+    pub fn fee_rate(&self) -> Option<Decimal> {
         let rate = self.rate.parse::<Decimal>().ok()?;
         (rate >= Decimal::ZERO && rate <= Decimal::from(1) && rate.scale() <= 8).then_some(rate)
     }
 
     /// Returns what a fee is paid in, or `None` where the setting cannot hold.
-    pub fn paid_in(&self) -> Option<PaidIn> {
+    pub fn fee_asset(&self) -> Option<FeeAsset> {
         match self.paid_in.as_str() {
-            "quote" => Some(PaidIn::Quote),
-            "base" => Some(PaidIn::Base),
+            "quote" => Some(FeeAsset::Quote),
+            "base" => Some(FeeAsset::Base),
             _ => None,
         }
     }
 
     /// Adds a sentence to `errors` for every setting that cannot hold.
-    pub fn check(&self, errors: &mut Vec<String>) {
-        if self.rate().is_none() {
+    pub fn validate(&self, errors: &mut Vec<String>) {
+        if self.fee_rate().is_none() {
             errors.push(format!(
                 "brokers.paper_fees.rate is {:?}; it must be a number from 0 to 1 with at most eight decimals",
                 self.rate
             ));
         }
-        if self.paid_in().is_none() {
+        if self.fee_asset().is_none() {
             errors.push(format!(
                 "brokers.paper_fees.paid_in is {:?}; it must be \"quote\" or \"base\"",
                 self.paid_in
@@ -258,8 +258,8 @@ impl PaperFeeSettings {
 
 impl PaperIbkrSettings {
     /// Adds a sentence to `errors` for every setting that cannot hold.
-    pub fn check(&self, errors: &mut Vec<String>) {
-        within(
+    pub fn validate(&self, errors: &mut Vec<String>) {
+        check_range(
             errors,
             "brokers.paper_ibkr.first_fill_percent",
             self.first_fill_percent,
@@ -270,17 +270,17 @@ impl PaperIbkrSettings {
 
 impl InquirySettings {
     /// Adds a sentence to `errors` for every setting that cannot hold.
-    pub fn check(&self, errors: &mut Vec<String>) {
+    pub fn validate(&self, errors: &mut Vec<String>) {
         let pauses = [
             ("brokers.inquiry.first_pause_ms", self.first_pause_ms),
             ("brokers.inquiry.longest_pause_ms", self.longest_pause_ms),
         ];
         for (name, value) in pauses {
-            within(errors, name, value, &PAUSE_MS_BOUNDS);
+            check_range(errors, name, value, &RETRY_DELAY_MS_BOUNDS);
         }
         let (min, window) = (self.not_found_min, self.not_found_window_ms);
-        within(errors, "brokers.inquiry.not_found_min", min, &NOT_FOUND_MIN_BOUNDS);
-        within(
+        check_range(errors, "brokers.inquiry.not_found_min", min, &NOT_FOUND_MIN_BOUNDS);
+        check_range(
             errors,
             "brokers.inquiry.not_found_window_ms",
             window,
@@ -289,12 +289,17 @@ impl InquirySettings {
     }
 
     /// Returns the pause after the first question.
-    pub fn first_pause(&self) -> Duration {
+    pub fn first_retry_delay(&self) -> Duration {
         Duration::from_millis(self.first_pause_ms)
     }
 }
 
-fn within<T: PartialOrd + fmt::Display>(errors: &mut Vec<String>, name: &str, value: T, bounds: &RangeInclusive<T>) {
+fn check_range<T: PartialOrd + fmt::Display>(
+    errors: &mut Vec<String>,
+    name: &str,
+    value: T,
+    bounds: &RangeInclusive<T>,
+) {
     if !bounds.contains(&value) {
         errors.push(format!(
             "{name} is {value}; it must lie between {} and {}",
@@ -322,7 +327,7 @@ impl FromStr for RestFill {
         }
         let number: u64 = digits.parse().map_err(|_| RestFillError)?;
         match number.checked_mul(unit_ms) {
-            Some(span_ms) if span_ms <= REST_FILL_MS_MAX => Ok(Self::After(Duration::from_millis(span_ms))),
+            Some(span_ms) if span_ms <= MAX_REST_FILL_MS => Ok(Self::After(Duration::from_millis(span_ms))),
             _ => Err(RestFillError),
         }
     }
@@ -396,7 +401,7 @@ mod tests {
     #[test]
     fn every_setting_that_cannot_hold_is_told() {
         let mut errors = Vec::new();
-        BrokersSettings::default().check(&mut errors);
+        BrokersSettings::default().validate(&mut errors);
         assert_eq!(errors, Vec::<String>::new());
         BrokersSettings {
             enabled: vec!["ibkr".into(), "kraken".into(), "ibkr".into()],
@@ -421,7 +426,7 @@ mod tests {
                 not_found_window_ms: 0,
             },
         }
-        .check(&mut errors);
+        .validate(&mut errors);
         assert_eq!(errors.len(), 13, "{errors:?}");
     }
 }

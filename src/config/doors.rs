@@ -49,7 +49,7 @@ impl DoorSettings {
     }
 
     /// Returns the time between two signs of life.
-    pub fn durable_progress(&self) -> Duration {
+    pub fn durable_progress_interval(&self) -> Duration {
         Duration::from_millis(self.durable_progress_ms)
     }
 
@@ -59,7 +59,7 @@ impl DoorSettings {
     }
 
     /// Adds a sentence for every setting that is out of its range.
-    pub fn check(&self, errors: &mut Vec<String>) {
+    pub fn validate(&self, errors: &mut Vec<String>) {
         for (name, value) in [
             ("request_max_in_flight", self.request_max_in_flight),
             ("durable_max_in_flight", self.durable_max_in_flight),

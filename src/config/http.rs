@@ -55,12 +55,12 @@ impl HttpSettings {
     }
 
     /// Returns how long an event stream may be silent.
-    pub fn events_heartbeat(&self) -> Duration {
+    pub fn events_heartbeat_interval(&self) -> Duration {
         Duration::from_millis(self.events_heartbeat_ms)
     }
 
     /// Adds a sentence for each setting that is out of its range.
-    pub fn check(&self, errors: &mut Vec<String>) {
+    pub fn validate(&self, errors: &mut Vec<String>) {
         if !(100..=60_000).contains(&self.request_timeout_ms) {
             errors.push("http.request_timeout_ms must lie between 100 and 60000".to_owned());
         }
@@ -128,7 +128,7 @@ mod tests {
             ..HttpSettings::default()
         };
         let mut errors = Vec::new();
-        settings.check(&mut errors);
+        settings.validate(&mut errors);
         assert_eq!(errors.len(), MAX_CORS_ORIGINS + 2);
     }
 }

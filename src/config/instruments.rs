@@ -7,7 +7,7 @@ use crate::domain::decimal::Decimal;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
-use crate::domain::money::{MAX_EXACT, Micros, Rounding};
+use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
 use crate::domain::quantity::{Price, Quantity};
 
 /// The most instruments.
@@ -63,12 +63,12 @@ impl Default for InstrumentList {
             "ibkr ibkr.paper AAPL USD 180 0.01 1000 5000 900000",
             "ibkr ibkr.paper MSFT USD 320 0.01 800 4000 1280000",
         ];
-        Self(rows.map(of_row).into())
+        Self(rows.map(parse_sandbox_row).into())
     }
 }
 
 /// Reads a row of the sandbox; the tick is 0.01 everywhere, and short positions are allowed.
-fn of_row(row: &str) -> InstrumentSettings {
+fn parse_sandbox_row(row: &str) -> InstrumentSettings {
     let mut words = row.split(' ').map(str::to_owned);
     let mut next = || words.next().unwrap_or_default();
     InstrumentSettings {
@@ -89,15 +89,15 @@ fn of_row(row: &str) -> InstrumentSettings {
 
 impl InstrumentList {
     /// Returns the instruments that can be used.
-    pub fn instruments(&self, risk: &RiskSettings) -> Vec<Instrument> {
+    pub fn to_instruments(&self, risk: &RiskSettings) -> Vec<Instrument> {
         self.0
             .iter()
-            .filter_map(|settings| settings.instrument(risk).ok())
+            .filter_map(|settings| settings.to_instrument(risk).ok())
             .collect()
     }
 
     /// Adds a sentence for each instrument that cannot be used.
-    pub fn check(&self, risk: &RiskSettings, errors: &mut Vec<String>) {
+    pub fn validate(&self, risk: &RiskSettings, errors: &mut Vec<String>) {
         if self.0.len() > MAX_INSTRUMENTS {
             errors.push(format!(
                 "there are {} instruments; at most {MAX_INSTRUMENTS} are allowed",
@@ -106,7 +106,7 @@ impl InstrumentList {
         }
         let mut seen = std::collections::BTreeSet::new();
         for settings in &self.0 {
-            if let Err(error) = settings.instrument(risk) {
+            if let Err(error) = settings.to_instrument(risk) {
                 errors.push(format!(
                     "the instrument {} at {}: {error}",
                     settings.symbol, settings.venue
@@ -123,7 +123,7 @@ impl InstrumentList {
 }
 
 impl InstrumentSettings {
-    fn instrument(&self, risk: &RiskSettings) -> Result<Instrument, String> {
+    fn to_instrument(&self, risk: &RiskSettings) -> Result<Instrument, String> {
         let number = |name: &str, text: &str| {
             text.parse::<Decimal>()
                 .map_err(|error| format!("{name} is {text:?}, which {error}"))
@@ -134,7 +134,7 @@ impl InstrumentSettings {
         let quantity = |name: &str, text: &str| {
             number(name, text).and_then(|number| Quantity::new(number).map_err(|rule| format!("{name} {rule}")))
         };
-        let symbol = Symbol::normalised(&self.symbol).map_err(|rule| format!("symbol {rule}"))?;
+        let symbol = Symbol::parse(&self.symbol).map_err(|rule| format!("symbol {rule}"))?;
         if symbol.as_str() != self.symbol {
             return Err(format!("symbol must be written normalised, as {symbol}"));
         }
@@ -152,7 +152,7 @@ impl InstrumentSettings {
             base_asset: self.base.as_deref().map(Into::into),
             quote: self.quote.clone(),
             base_rate: risk
-                .rate(&self.quote)
+                .base_rate(&self.quote)
                 .ok_or_else(|| format!("there is no rate for {}", self.quote))?,
         };
         if Micros::from_decimal(instrument.max_notional, Rounding::Down).is_none_or(|cap| cap.units() <= 0) {
@@ -167,7 +167,7 @@ impl InstrumentSettings {
         ] {
             if instrument.lots(quantity).is_none() {
                 return Err(format!(
-                    "{name} must be a multiple of lot_size and at most {MAX_EXACT} lots"
+                    "{name} must be a multiple of lot_size and at most {MAX_EXACT_INTEGER} lots"
                 ));
             }
         }

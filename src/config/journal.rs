@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// JetStream refuses atomic batches of more messages.
-const BATCH_MAX: usize = 1_000;
+const MAX_ATOMIC_BATCH: usize = 1_000;
 
 /// How entries that wait together are appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Append {
+pub enum AppendMode {
     /// All are published, then all acknowledgements awaited: faster where the server does not sync each append.
     #[default]
     Pipelined,
@@ -24,7 +24,7 @@ pub enum Append {
 #[serde(default, deny_unknown_fields)]
 pub struct JournalSettings {
     /// `pipelined` (the default) or `atomic`.
-    pub append: Append,
+    pub append: AppendMode,
     /// The most entries of one batch, 1 to 1000; default 256.
     pub batch_max: usize,
     /// The most entries that wait for the writer; default 8192. Beyond it callers are refused at once.
@@ -38,7 +38,7 @@ pub struct JournalSettings {
 impl Default for JournalSettings {
     fn default() -> Self {
         Self {
-            append: Append::Pipelined,
+            append: AppendMode::Pipelined,
             batch_max: 256,
             queue_max: 8_192,
             ack_timeout_ms: 2_000,
@@ -54,9 +54,9 @@ impl JournalSettings {
     }
 
     /// Adds a sentence for every setting that is out of its range.
-    pub fn check(&self, errors: &mut Vec<String>) {
-        if !(1..=BATCH_MAX).contains(&self.batch_max) {
-            errors.push(format!("journal.batch_max must be between 1 and {BATCH_MAX}"));
+    pub fn validate(&self, errors: &mut Vec<String>) {
+        if !(1..=MAX_ATOMIC_BATCH).contains(&self.batch_max) {
+            errors.push(format!("journal.batch_max must be between 1 and {MAX_ATOMIC_BATCH}"));
         }
         if !(1..=1_000_000).contains(&self.queue_max) {
             errors.push("journal.queue_max must be between 1 and 1000000".to_owned());

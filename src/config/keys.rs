@@ -18,15 +18,15 @@ pub const MAX_KEYS: usize = 1_000;
 /// The most accounts one key may name.
 pub const MAX_KEY_ACCOUNTS: usize = 1_000;
 /// The longest name of a key, in characters.
-const MAX_ID_CHARACTERS: usize = 32;
+const MAX_KEY_ID_CHARACTERS: usize = 32;
 /// The longest name of a customer, in characters.
 const MAX_CUSTOMER_CHARACTERS: usize = 64;
 /// The most requests a second, and the most at once, that a key may be given.
-const MAX_RATE: u32 = 1_000_000;
+const MAX_REQUESTS_PER_SECOND: u32 = 1_000_000;
 /// How many requests a second a key has unless its settings say otherwise.
 const DEFAULT_REQUESTS_PER_SECOND: u32 = 200;
 /// Stands for every account.
-const EVERY_ACCOUNT: &str = "*";
+const ALL_ACCOUNTS: &str = "*";
 /// Opens every key, so that people and scanners know one when they see it.
 const KEY_PREFIX: &str = "ork_";
 /// How many hex digits follow.
@@ -64,7 +64,7 @@ impl Capability {
 
 /// Which accounts somebody may speak for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Scope {
+pub enum AccountScope {
     /// Every one.
     #[default]
     All,
@@ -72,9 +72,9 @@ pub enum Scope {
     Only(Vec<AccountId>),
 }
 
-impl Scope {
+impl AccountScope {
     /// Whether an account is among them.
-    pub fn takes(&self, account: &str) -> bool {
+    pub fn includes(&self, account: &str) -> bool {
         match self {
             Self::All => true,
             Self::Only(accounts) => accounts.iter().any(|known| known.as_str() == account),
@@ -91,7 +91,7 @@ pub struct ApiKey(String);
 
 impl ApiKey {
     /// Returns a new key. Its digits are those of two random UUIDs: 244 bits from the system's generator, the others fixed.
-    pub fn random() -> Self {
+    pub fn generate() -> Self {
         let (first, second) = (Uuid::new_v4().simple(), Uuid::new_v4().simple());
         Self(format!("{KEY_PREFIX}{first}{second}"))
     }
@@ -153,18 +153,18 @@ fn default_rate() -> u32 {
 
 impl KeyList {
     /// Adds a sentence for each key that cannot hold. No sentence shows a hash: a key may stand there by mistake.
-    pub fn check(&self, errors: &mut Vec<String>) {
+    pub fn validate(&self, errors: &mut Vec<String>) {
         if self.0.len() > MAX_KEYS {
             let named = self.0.len();
             errors.push(format!("there are {named} keys; at most {MAX_KEYS} are allowed"));
         }
         let (mut ids, mut hashes) = (BTreeSet::new(), BTreeSet::new());
         for key in &self.0 {
-            key.check(errors);
+            key.validate(errors);
             if !ids.insert(&key.id) {
                 errors.push(format!("the key {:?} stands twice", key.id));
             }
-            if key.hash().is_some_and(|hash| !hashes.insert(hash)) {
+            if key.parse_hash().is_some_and(|hash| !hashes.insert(hash)) {
                 errors.push(format!("the key {:?} has the hash of another", key.id));
             }
         }
@@ -187,7 +187,7 @@ impl KeySettings {
     }
 
     /// Returns the hash, if it is one.
-    pub fn hash(&self) -> Option<KeyHash> {
+    pub fn parse_hash(&self) -> Option<KeyHash> {
         let digits = self.sha256.reveal().as_bytes();
         if digits.len() != 2 * HASH_BYTES {
             return None;
@@ -202,24 +202,24 @@ impl KeySettings {
     }
 
     /// Returns the accounts it may be used for.
-    pub fn scope(&self) -> Scope {
+    pub fn account_scope(&self) -> AccountScope {
         match self.accounts.as_slice() {
-            [all] if all == EVERY_ACCOUNT => Scope::All,
-            named => Scope::Only(named.iter().filter_map(|name| AccountId::new(name).ok()).collect()),
+            [all] if all == ALL_ACCOUNTS => AccountScope::All,
+            named => AccountScope::Only(named.iter().filter_map(|name| AccountId::new(name).ok()).collect()),
         }
     }
 
     /// Returns how many of its requests may come at once.
-    pub fn burst(&self) -> u32 {
+    pub fn effective_burst(&self) -> u32 {
         self.burst.unwrap_or(self.requests_per_second)
     }
 
-    fn check(&self, errors: &mut Vec<String>) {
+    fn validate(&self, errors: &mut Vec<String>) {
         let id = &self.id;
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        if !(1..=MAX_ID_CHARACTERS).contains(&id.len()) || !id.bytes().all(is_name) {
+        if !(1..=MAX_KEY_ID_CHARACTERS).contains(&id.len()) || !id.bytes().all(is_name) {
             errors.push(format!(
-                "the key {id:?} needs an id of 1-{MAX_ID_CHARACTERS} characters of [A-Za-z0-9_-]"
+                "the key {id:?} needs an id of 1-{MAX_KEY_ID_CHARACTERS} characters of [A-Za-z0-9_-]"
             ));
         }
         let characters = self.customer.chars().count();
@@ -228,7 +228,7 @@ impl KeySettings {
                 "customer of the key {id:?} must be 1-{MAX_CUSTOMER_CHARACTERS} characters without control characters"
             ));
         }
-        if self.hash().is_none() {
+        if self.parse_hash().is_none() {
             errors.push(format!(
                 "sha256 of the key {id:?} must be the {} hex digits of the whole key's SHA-256; `order-router key new` \
                  prints them",
@@ -239,32 +239,32 @@ impl KeySettings {
             let all = Capability::ALL.map(Capability::as_str).join(", ");
             errors.push(format!("capabilities of the key {id:?} must name some of {all}"));
         }
-        self.check_accounts(errors);
+        self.validate_accounts(errors);
         for (what, rate) in [
             ("requests_per_second", self.requests_per_second),
-            ("burst", self.burst()),
+            ("burst", self.effective_burst()),
         ] {
-            if !(1..=MAX_RATE).contains(&rate) {
+            if !(1..=MAX_REQUESTS_PER_SECOND).contains(&rate) {
                 errors.push(format!(
-                    "{what} of the key {id:?} is {rate}; it must lie between 1 and {MAX_RATE}"
+                    "{what} of the key {id:?} is {rate}; it must lie between 1 and {MAX_REQUESTS_PER_SECOND}"
                 ));
             }
         }
     }
 
-    fn check_accounts(&self, errors: &mut Vec<String>) {
+    fn validate_accounts(&self, errors: &mut Vec<String>) {
         let (id, named) = (&self.id, self.accounts.len());
         if !(1..=MAX_KEY_ACCOUNTS).contains(&named) {
             errors.push(format!(
-                "accounts of the key {id:?} must name 1 to {MAX_KEY_ACCOUNTS} accounts, or \"{EVERY_ACCOUNT}\" for every one"
+                "accounts of the key {id:?} must name 1 to {MAX_KEY_ACCOUNTS} accounts, or \"{ALL_ACCOUNTS}\" for every one"
             ));
         }
         for name in &self.accounts {
-            if name == EVERY_ACCOUNT && named > 1 {
+            if name == ALL_ACCOUNTS && named > 1 {
                 errors.push(format!(
-                    "accounts of the key {id:?} must name accounts or \"{EVERY_ACCOUNT}\", not both"
+                    "accounts of the key {id:?} must name accounts or \"{ALL_ACCOUNTS}\", not both"
                 ));
-            } else if name != EVERY_ACCOUNT && AccountId::new(name).is_err() {
+            } else if name != ALL_ACCOUNTS && AccountId::new(name).is_err() {
                 errors.push(format!(
                     "accounts of the key {id:?} names {name:?}, which is no account id"
                 ));
@@ -278,18 +278,18 @@ mod tests {
     use super::*;
 
     fn settings(id: &str) -> KeySettings {
-        KeySettings::new(&ApiKey::random(), id, "Fund 7", &[Capability::Read], &["fund-7"])
+        KeySettings::new(&ApiKey::generate(), id, "Fund 7", &[Capability::Read], &["fund-7"])
     }
 
     fn errors(keys: &[KeySettings]) -> Vec<String> {
         let mut errors = Vec::new();
-        KeyList(keys.to_vec()).check(&mut errors);
+        KeyList(keys.to_vec()).validate(&mut errors);
         errors
     }
 
     #[test]
     fn a_key_is_new_each_time_and_known_by_its_form() {
-        let (one, other) = (ApiKey::random(), ApiKey::random());
+        let (one, other) = (ApiKey::generate(), ApiKey::generate());
         assert_ne!(one, other);
         assert_eq!(ApiKey::parse(one.reveal()), Some(one.clone()));
         let upper = one.reveal().to_uppercase();
@@ -306,17 +306,17 @@ mod tests {
         // As `printf %s ork_000… | sha256sum` tells it.
         let expected = "eaa3aa65f289c32ecf3325758d3e2987697b053b935ba3ef3ee584c8b8fd574d";
         assert_eq!(settings.sha256.reveal(), expected);
-        assert_eq!(settings.hash(), Some(key.hash()));
+        assert_eq!(settings.parse_hash(), Some(key.hash()));
         let upper = KeySettings {
             sha256: Secret::new(expected.to_uppercase()),
             ..settings
         };
-        assert_eq!(upper.hash(), Some(key.hash()));
+        assert_eq!(upper.parse_hash(), Some(key.hash()));
     }
 
     #[test]
     fn nothing_shows_a_key_or_its_hash() {
-        let key = ApiKey::random();
+        let key = ApiKey::generate();
         let mut one = KeySettings::new(&key, "a", "b", &[Capability::Read], &["*"]);
         let shown = format!("{key:?} {one:?}");
         assert!(
@@ -368,8 +368,12 @@ mod tests {
         let all = "capabilities = [\"can.read\", \"can.route_orders\", \"can.manage_state\"]\n";
         let read: KeySettings = toml::from_str(&text(all)).unwrap();
         assert_eq!(read.capabilities, Capability::ALL);
-        assert_eq!((read.requests_per_second, read.burst()), (200, 200));
-        assert!(read.scope().takes("x") && !read.scope().takes("z") && !read.scope().takes("*"));
+        assert_eq!((read.requests_per_second, read.effective_burst()), (200, 200));
+        assert!(
+            read.account_scope().includes("x")
+                && !read.account_scope().includes("z")
+                && !read.account_scope().includes("*")
+        );
         for bad in ["capabilities = [\"can.fly\"]\n", "", &format!("{all}key = \"x\"\n")] {
             assert!(toml::from_str::<KeySettings>(&text(bad)).is_err(), "{bad}");
         }

@@ -10,21 +10,21 @@ use super::instruments::InstrumentSettings;
 use super::keys::KeySettings;
 
 /// The list of instruments, whose entries are read one by one.
-const INSTRUMENTS: &str = "instruments";
+const INSTRUMENTS_KEY: &str = "instruments";
 /// The list of accounts with limits of their own, whose entries are read one by one.
-const ACCOUNTS: &str = "accounts";
+const ACCOUNTS_KEY: &str = "accounts";
 /// The list of REST's keys, whose entries are read one by one.
-const KEYS: &str = "keys";
+const KEYS_KEY: &str = "keys";
 /// The lists that stand in a file only.
-const LISTS: &[&str] = &[INSTRUMENTS, ACCOUNTS, KEYS];
+const FILE_ONLY_LISTS: &[&str] = &[INSTRUMENTS_KEY, ACCOUNTS_KEY, KEYS_KEY];
 /// Opens every environment variable of the router.
 pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
 /// Variables that the command line reads itself.
-const OF_THE_COMMAND_LINE: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_API_KEY"];
+const COMMAND_LINE_VARIABLES: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_API_KEY"];
 /// Settings without a default.
-const OPTIONAL: &[&str] = &["nats.user", "nats.password", "nats.credentials_file", "metrics.addr"];
+const OPTIONAL_SETTINGS: &[&str] = &["nats.user", "nats.password", "nats.credentials_file", "metrics.addr"];
 /// Tables whose keys the user names.
-const FREE_TABLES: &[&str] = &["risk.rates"];
+const OPEN_TABLES: &[&str] = &["risk.rates"];
 
 /// Everything that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,31 +50,31 @@ impl Settings {
         flags: &[(&str, String)],
     ) -> Result<Self, SettingsError> {
         let mut errors = Vec::new();
-        let mut settings = defaults();
+        let mut settings = default_table();
         if let Some(path) = file {
             match std::fs::read_to_string(path).map_err(|error| error.to_string()) {
                 Ok(text) => match text.parse::<Table>() {
-                    Ok(table) => overlay(&mut settings, table, "", &mut errors),
+                    Ok(table) => merge_table(&mut settings, table, "", &mut errors),
                     Err(error) => errors.push(format!("{} is not TOML: {}", path.display(), error.message())),
                 },
                 Err(error) => errors.push(format!("{} cannot be read: {error}", path.display())),
             }
         }
-        let known = leaves(&settings);
+        let known = leaf_paths(&settings);
         for (name, text) in environment {
-            if !name.starts_with(ENVIRONMENT_PREFIX) || OF_THE_COMMAND_LINE.contains(&name.as_str()) {
+            if !name.starts_with(ENVIRONMENT_PREFIX) || COMMAND_LINE_VARIABLES.contains(&name.as_str()) {
                 continue;
             }
             match known.iter().find(|path| environment_name(path) == name) {
-                Some(path) => put(&mut settings, path, &text, &name, &mut errors),
+                Some(path) => set_from_text(&mut settings, path, &text, &name, &mut errors),
                 None => errors.push(format!("the environment variable {name} names no setting")),
             }
         }
         for (path, text) in flags {
-            put(&mut settings, path, text, path, &mut errors);
+            set_from_text(&mut settings, path, text, path, &mut errors);
         }
-        let read = each(&settings, &mut errors);
-        errors.extend(read.errors());
+        let read = parse_each_setting(&settings, &mut errors);
+        errors.extend(read.validation_errors());
         if errors.is_empty() {
             Ok(read)
         } else {
@@ -89,17 +89,17 @@ pub fn environment_name(path: &str) -> String {
 }
 
 /// Returns the path of every single setting, in order.
-pub fn known_paths() -> Vec<String> {
-    leaves(&defaults())
+pub fn setting_paths() -> Vec<String> {
+    leaf_paths(&default_table())
 }
 
-fn defaults() -> Table {
+fn default_table() -> Table {
     // The defaults hold only what TOML can hold; a test reads them back.
     Table::try_from(Settings::default()).unwrap_or_default()
 }
 
-fn leaves(settings: &Table) -> Vec<String> {
-    fn walk(table: &Table, prefix: &str, into: &mut Vec<String>) {
+fn leaf_paths(settings: &Table) -> Vec<String> {
+    fn collect_paths(table: &Table, prefix: &str, into: &mut Vec<String>) {
         for (key, value) in table {
             let path = if prefix.is_empty() {
                 key.clone()
@@ -107,30 +107,30 @@ fn leaves(settings: &Table) -> Vec<String> {
                 format!("{prefix}.{key}")
             };
             match value {
-                Value::Table(_) if FREE_TABLES.contains(&path.as_str()) => {}
-                Value::Table(table) => walk(table, &path, into),
-                Value::Array(_) if LISTS.contains(&path.as_str()) => {}
+                Value::Table(_) if OPEN_TABLES.contains(&path.as_str()) => {}
+                Value::Table(table) => collect_paths(table, &path, into),
+                Value::Array(_) if FILE_ONLY_LISTS.contains(&path.as_str()) => {}
                 _ => into.push(path),
             }
         }
     }
-    let mut paths: Vec<String> = OPTIONAL.iter().map(|&path| path.to_owned()).collect();
-    walk(settings, "", &mut paths);
+    let mut paths: Vec<String> = OPTIONAL_SETTINGS.iter().map(|&path| path.to_owned()).collect();
+    collect_paths(settings, "", &mut paths);
     paths.sort();
     paths.dedup();
     paths
 }
 
-fn overlay(settings: &mut Table, over: Table, prefix: &str, errors: &mut Vec<String>) {
-    for (key, value) in over {
+fn merge_table(settings: &mut Table, overrides: Table, prefix: &str, errors: &mut Vec<String>) {
+    for (key, value) in overrides {
         let path = if prefix.is_empty() {
             key.clone()
         } else {
             format!("{prefix}.{key}")
         };
-        let is_free = FREE_TABLES.contains(&prefix) || OPTIONAL.contains(&path.as_str());
+        let is_free = OPEN_TABLES.contains(&prefix) || OPTIONAL_SETTINGS.contains(&path.as_str());
         match (settings.get_mut(&key), value) {
-            (Some(Value::Table(table)), Value::Table(over)) => overlay(table, over, &path, errors),
+            (Some(Value::Table(table)), Value::Table(over)) => merge_table(table, over, &path, errors),
             (None, _) if !is_free => errors.push(format!("{path} is not a setting")),
             (_, value) => {
                 settings.insert(key, value);
@@ -139,7 +139,7 @@ fn overlay(settings: &mut Table, over: Table, prefix: &str, errors: &mut Vec<Str
     }
 }
 
-fn put(settings: &mut Table, path: &str, text: &str, source: &str, errors: &mut Vec<String>) {
+fn set_from_text(settings: &mut Table, path: &str, text: &str, source: &str, errors: &mut Vec<String>) {
     let (table, key) = path.rsplit_once('.').map_or(("", path), |(table, key)| (table, key));
     let mut at = settings;
     for part in table.split('.').filter(|part| !part.is_empty()) {
@@ -169,28 +169,32 @@ fn put(settings: &mut Table, path: &str, text: &str, source: &str, errors: &mut 
 
 /// Reads each setting by itself over the defaults, so that an error names its setting and hides no other; one that
 /// cannot be read keeps its default while the rest is checked.
-fn each(settings: &Table, errors: &mut Vec<String>) -> Settings {
-    let mut good = defaults();
-    for path in leaves(settings) {
-        let Some(value) = at(settings, &path) else { continue };
+fn parse_each_setting(settings: &Table, errors: &mut Vec<String>) -> Settings {
+    let mut good = default_table();
+    for path in leaf_paths(settings) {
+        let Some(value) = value_at(settings, &path) else {
+            continue;
+        };
         let mut tried = good.clone();
-        set(&mut tried, &path, value.clone());
+        set_value(&mut tried, &path, value.clone());
         match tried.clone().try_into::<Settings>() {
             Ok(_) => good = tried,
             Err(error) => errors.push(format!("{path}: {}", error.message())),
         }
     }
-    for path in FREE_TABLES.iter().chain(LISTS).copied() {
-        let Some(value) = at(settings, path) else { continue };
+    for path in OPEN_TABLES.iter().chain(FILE_ONLY_LISTS).copied() {
+        let Some(value) = value_at(settings, path) else {
+            continue;
+        };
         let mut tried = good.clone();
-        set(&mut tried, path, value.clone());
+        set_value(&mut tried, path, value.clone());
         match (tried.clone().try_into::<Settings>(), value) {
             (Ok(_), _) => good = tried,
             (Err(_), Value::Array(entries)) => {
                 for (place, entry) in entries.iter().enumerate() {
                     let read = match path {
-                        ACCOUNTS => entry.clone().try_into::<AccountSettings>().map(drop),
-                        KEYS => entry.clone().try_into::<KeySettings>().map(drop),
+                        ACCOUNTS_KEY => entry.clone().try_into::<AccountSettings>().map(drop),
+                        KEYS_KEY => entry.clone().try_into::<KeySettings>().map(drop),
                         _ => entry.clone().try_into::<InstrumentSettings>().map(drop),
                     };
                     if let Err(error) = read {
@@ -204,7 +208,7 @@ fn each(settings: &Table, errors: &mut Vec<String>) -> Settings {
     good.try_into().unwrap_or_default()
 }
 
-fn at<'a>(settings: &'a Table, path: &str) -> Option<&'a Value> {
+fn value_at<'a>(settings: &'a Table, path: &str) -> Option<&'a Value> {
     let mut parts = path.split('.');
     let mut value = settings.get(parts.next()?)?;
     for part in parts {
@@ -213,14 +217,14 @@ fn at<'a>(settings: &'a Table, path: &str) -> Option<&'a Value> {
     Some(value)
 }
 
-fn set(settings: &mut Table, path: &str, value: Value) {
+fn set_value(settings: &mut Table, path: &str, value: Value) {
     match path.split_once('.') {
         None => {
             settings.insert(path.to_owned(), value);
         }
         Some((section, rest)) => {
             if let Some(Value::Table(table)) = settings.get_mut(section) {
-                set(table, rest, value);
+                set_value(table, rest, value);
             }
         }
     }
@@ -241,12 +245,12 @@ mod tests {
 
     #[test]
     fn the_defaults_hold_and_survive_toml() {
-        assert_eq!(Settings::default().errors(), Vec::<String>::new());
+        assert_eq!(Settings::default().validation_errors(), Vec::<String>::new());
         assert_eq!(load("", &[], &[]).unwrap(), Settings::default());
         assert_eq!(
             Settings::default()
                 .instruments
-                .instruments(&Settings::default().risk)
+                .to_instruments(&Settings::default().risk)
                 .len(),
             4
         );

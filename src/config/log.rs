@@ -34,7 +34,7 @@ impl Default for LogSettings {
 
 impl LogSettings {
     /// Adds a sentence for each setting that is out of its range.
-    pub fn check(&self, errors: &mut Vec<String>) {
+    pub fn validate(&self, errors: &mut Vec<String>) {
         if let Err(error) = self.filter.parse::<tracing_subscriber::filter::EnvFilter>() {
             errors.push(format!("log.filter cannot be read: {error}"));
         }

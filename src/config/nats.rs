@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Streams have at most five replicas (JetStream's own limit).
-const REPLICAS_MAX: usize = 5;
+const MAX_REPLICAS: usize = 5;
 /// The longest time limit that makes sense for one exchange with the server.
-const TIMEOUT_MAX_MS: u64 = 60_000;
+const MAX_TIMEOUT_MS: u64 = 60_000;
 
 /// A text that logs must not show.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ impl NatsSettings {
     }
 
     /// Adds a sentence for every setting that is out of its range.
-    pub fn check(&self, errors: &mut Vec<String>) {
+    pub fn validate(&self, errors: &mut Vec<String>) {
         if self.url.trim().is_empty() {
             errors.push("nats.url must name a server".to_owned());
         }
@@ -121,12 +121,12 @@ impl NatsSettings {
             ("request_timeout_ms", self.request_timeout_ms),
             ("ping_interval_ms", self.ping_interval_ms),
         ] {
-            if !(1..=TIMEOUT_MAX_MS).contains(&value) {
-                errors.push(format!("nats.{name} must be between 1 and {TIMEOUT_MAX_MS}"));
+            if !(1..=MAX_TIMEOUT_MS).contains(&value) {
+                errors.push(format!("nats.{name} must be between 1 and {MAX_TIMEOUT_MS}"));
             }
         }
-        if !(1..=REPLICAS_MAX).contains(&self.replicas) {
-            errors.push(format!("nats.replicas must be between 1 and {REPLICAS_MAX}"));
+        if !(1..=MAX_REPLICAS).contains(&self.replicas) {
+            errors.push(format!("nats.replicas must be between 1 and {MAX_REPLICAS}"));
         }
         for (name, value) in [
             ("duplicate_window_s", self.duplicate_window_s),
@@ -163,10 +163,10 @@ mod tests {
         };
         assert!(!format!("{settings:?}").contains("hunter2"));
         let mut errors = Vec::new();
-        settings.check(&mut errors);
+        settings.validate(&mut errors);
         assert_eq!(errors.len(), 4, "{errors:?}");
         errors.clear();
-        NatsSettings::default().check(&mut errors);
+        NatsSettings::default().validate(&mut errors);
         assert!(errors.is_empty());
     }
 }

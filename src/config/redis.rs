@@ -43,7 +43,7 @@ impl Default for RedisSettings {
 
 impl RedisSettings {
     /// Adds a sentence for each setting that is out of its range.
-    pub fn check(&self, errors: &mut Vec<String>) {
+    pub fn validate(&self, errors: &mut Vec<String>) {
         let mut range = |name: &str, value: u64, low: u64, high: u64| {
             if !(low..=high).contains(&value) {
                 errors.push(format!("redis.{name} is {value}; it must lie between {low} and {high}"));

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::domain::calendar::{self, TradingCalendar};
 use crate::domain::decimal::Decimal;
 use crate::domain::money::{Micros, Rounding};
-use crate::domain::rates::Rates;
-use crate::domain::signal::Level;
+use crate::domain::rates::CurrencyRates;
+use crate::domain::signal::SignalLevel;
 
-const RATES: RangeInclusive<i64> = 1..=1_000_000;
+const COUNT_BOUNDS: RangeInclusive<i64> = 1..=1_000_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// The limits that do not depend on the instrument.
@@ -92,40 +92,40 @@ impl Default for RiskSettings {
 
 impl RiskSettings {
     /// Returns the cap of a day's routed notional, or `None` where the setting cannot hold.
-    pub fn daily_notional(&self) -> Option<Micros> {
-        amount(&self.daily_notional_limit)
+    pub fn parse_daily_notional_limit(&self) -> Option<Micros> {
+        parse_positive_money(&self.daily_notional_limit)
     }
 
     /// Returns the loss of a day that closes what made it, or `None` where the setting cannot hold.
-    pub fn daily_loss(&self) -> Option<Micros> {
-        amount(&self.daily_loss_limit)
+    pub fn parse_daily_loss_limit(&self) -> Option<Micros> {
+        parse_positive_money(&self.daily_loss_limit)
     }
 
     /// Returns the loss at which an account stops, or `None` where the setting cannot hold.
-    pub fn stop_loss(&self) -> Option<Micros> {
-        amount(&self.account_stop_loss)
+    pub fn parse_account_stop_loss(&self) -> Option<Micros> {
+        parse_positive_money(&self.account_stop_loss)
     }
 
     /// Returns what a duplicate order is, or `None` where the setting cannot hold.
-    pub fn duplicate(&self) -> Option<Level> {
-        [Level::Alert, Level::Lock]
+    pub fn parse_duplicate_level(&self) -> Option<SignalLevel> {
+        [SignalLevel::Alert, SignalLevel::Lock]
             .into_iter()
             .find(|level| level.as_str() == self.duplicate_level)
     }
 
     /// Returns when trading days begin, or `None` where the settings cannot hold.
-    pub fn calendar(&self) -> Option<TradingCalendar> {
+    pub fn trading_calendar(&self) -> Option<TradingCalendar> {
         TradingCalendar::new(&self.trading_day_time_zone, &self.trading_day_begins).ok()
     }
 
     /// Returns what currencies are worth in the base currency.
-    pub fn rates(&self) -> Rates {
+    pub fn rates(&self) -> CurrencyRates {
         let known = self.rates.keys().chain([&self.base_currency]);
-        Rates::of(known.filter_map(|currency| Some((currency.clone(), self.rate(currency)?))))
+        CurrencyRates::new(known.filter_map(|currency| Some((currency.clone(), self.base_rate(currency)?))))
     }
 
     /// Returns what a unit of a currency is worth in the base currency, or `None` where no rate is known.
-    pub fn rate(&self, currency: &str) -> Option<Decimal> {
+    pub fn base_rate(&self, currency: &str) -> Option<Decimal> {
         if currency == self.base_currency {
             return Some(Decimal::from(1));
         }
@@ -134,13 +134,13 @@ impl RiskSettings {
     }
 
     /// Adds a sentence for each setting that is out of its range.
-    pub fn check(&self, errors: &mut Vec<String>) {
+    pub fn validate(&self, errors: &mut Vec<String>) {
         for (name, text) in [
             ("daily_notional_limit", &self.daily_notional_limit),
             ("daily_loss_limit", &self.daily_loss_limit),
             ("account_stop_loss", &self.account_stop_loss),
         ] {
-            if amount(text).is_none() {
+            if parse_positive_money(text).is_none() {
                 errors.push(format!(
                     "risk.{name} is {text:?}; it must be a number above zero, at most 9007199254.740991"
                 ));
@@ -153,20 +153,24 @@ impl RiskSettings {
             (
                 "orders_per_second_and_account",
                 self.orders_per_second_and_account,
-                RATES,
+                COUNT_BOUNDS,
             ),
-            ("orders_per_second_and_broker", self.orders_per_second_and_broker, RATES),
+            (
+                "orders_per_second_and_broker",
+                self.orders_per_second_and_broker,
+                COUNT_BOUNDS,
+            ),
             (
                 "cancels_per_second_and_account",
                 self.cancels_per_second_and_account,
-                RATES,
+                COUNT_BOUNDS,
             ),
             (
                 "cancels_per_second_and_broker",
                 self.cancels_per_second_and_broker,
-                RATES,
+                COUNT_BOUNDS,
             ),
-            ("max_open_orders", self.max_open_orders, RATES),
+            ("max_open_orders", self.max_open_orders, COUNT_BOUNDS),
             ("duplicate_window_ms", self.duplicate_window_ms, 0..=DAY_MS),
             ("alert_percent", self.alert_percent, 1..=100),
             ("alert_hysteresis_percent", self.alert_hysteresis_percent, 0..=100),
@@ -178,7 +182,7 @@ impl RiskSettings {
                 errors.push(format!("risk.{name} is {value}; it must lie between {from} and {to}"));
             }
         }
-        if self.duplicate().is_none() {
+        if self.parse_duplicate_level().is_none() {
             errors.push(format!(
                 "risk.duplicate_level is {:?}; it must be \"alert\" or \"lock\"",
                 self.duplicate_level
@@ -188,12 +192,12 @@ impl RiskSettings {
             (
                 "trading_day_time_zone",
                 &self.trading_day_time_zone,
-                calendar::check_zone(&self.trading_day_time_zone),
+                calendar::validate_time_zone(&self.trading_day_time_zone),
             ),
             (
                 "trading_day_begins",
                 &self.trading_day_begins,
-                calendar::check_begins(&self.trading_day_begins),
+                calendar::validate_day_start(&self.trading_day_begins),
             ),
         ] {
             if let Err(rule) = checked {
@@ -205,7 +209,7 @@ impl RiskSettings {
                 errors.push(format!(
                     "risk.rates.{currency} is the base currency's; it must be \"1\""
                 ));
-            } else if self.rate(currency).is_none() {
+            } else if self.base_rate(currency).is_none() {
                 errors.push(format!(
                     "risk.rates.{currency} is {rate:?}; it must be a number above zero"
                 ));
@@ -214,7 +218,7 @@ impl RiskSettings {
     }
 }
 
-pub(super) fn amount(text: &str) -> Option<Micros> {
+pub(super) fn parse_positive_money(text: &str) -> Option<Micros> {
     let limit = text.parse::<Decimal>().ok()?;
     Micros::from_decimal(limit, Rounding::Down).filter(|limit| limit.units() > 0)
 }
@@ -231,17 +235,17 @@ mod tests {
             trading_day_begins: "25:00".to_owned(),
             ..RiskSettings::default()
         };
-        settings.check(&mut errors);
+        settings.validate(&mut errors);
         assert_eq!(errors.len(), 2, "{errors:?}");
         assert!(errors[0].contains("trading_day_time_zone") && errors[1].contains("trading_day_begins"));
-        assert_eq!(settings.calendar(), None);
+        assert_eq!(settings.trading_calendar(), None);
         let mut errors = Vec::new();
         let berlin = RiskSettings {
             trading_day_time_zone: "Europe/Berlin".to_owned(),
             trading_day_begins: "22:00".to_owned(),
             ..RiskSettings::default()
         };
-        berlin.check(&mut errors);
-        assert_eq!((errors, berlin.calendar().is_some()), (Vec::new(), true));
+        berlin.validate(&mut errors);
+        assert_eq!((errors, berlin.trading_calendar().is_some()), (Vec::new(), true));
     }
 }

@@ -8,9 +8,9 @@ use super::decimal::Decimal;
 use super::id::{AccountId, AdjustmentId, ContentHash, VenueId};
 use super::instrument::Instrument;
 use super::intent::Symbol;
-use super::money::{MAX_EXACT, Micros, Rounding};
+use super::money::{MAX_EXACT_INTEGER, Micros, Rounding};
 use super::quantity::Price;
-use super::settlement::Deltas;
+use super::settlement::SumDeltas;
 
 /// One adjustment, as an operator tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Adjustment {
     /// The account whose sums it moves.
     pub account_id: AccountId,
     /// What it moves.
-    pub effect: Effect,
+    pub effect: AdjustmentEffect,
     /// Who makes it.
     pub actor: String,
     /// Why.
@@ -29,7 +29,7 @@ pub struct Adjustment {
 
 /// What an adjustment moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
+pub enum AdjustmentEffect {
     /// A position that was not traded here.
     Position {
         /// The instrument's venue.
@@ -56,7 +56,7 @@ impl Adjustment {
         };
         field(&self.account_id);
         match &self.effect {
-            Effect::Position {
+            AdjustmentEffect::Position {
                 venue,
                 symbol,
                 quantity,
@@ -68,26 +68,26 @@ impl Adjustment {
                 field(quantity);
                 field(price);
             }
-            Effect::Cash(amount) => {
+            AdjustmentEffect::Cash(amount) => {
                 field(&"cash");
                 field(amount);
             }
         }
         field(&self.actor);
         field(&self.reason);
-        ContentHash::of_digest(&hasher.finalize())
+        ContentHash::from_digest(&hasher.finalize())
     }
 }
 
 /// Why a position cannot be adjusted by a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotBookable {
+pub enum AdjustmentError {
     /// It is no whole number of lots.
     #[error("must be a multiple of the lot size {0}")]
-    NoWholeLots(Decimal),
+    NotLotMultiple(Decimal),
     /// Its lots or its value cannot be counted exactly.
     #[error("is worth more than can be counted exactly (9007199254.740991 of the base currency)")]
-    NotExact,
+    ExceedsExactRange,
 }
 
 /// Returns how far a position adjustment moves the sums: position and long exposure up by it, short exposure down, and
@@ -95,23 +95,27 @@ pub enum NotBookable {
 ///
 /// # Errors
 /// When the quantity is no whole number of lots, or cannot be counted exactly.
-pub fn position_deltas(instrument: &Instrument, quantity: Decimal, price: Price) -> Result<Deltas, NotBookable> {
+pub fn position_adjustment_deltas(
+    instrument: &Instrument,
+    quantity: Decimal,
+    price: Price,
+) -> Result<SumDeltas, AdjustmentError> {
     let lot_size = instrument.lot_size.decimal();
     let lots = quantity
-        .multiple_of(lot_size)
-        .ok_or(NotBookable::NoWholeLots(lot_size))?;
-    let lots = i64::try_from(lots).map_err(|_| NotBookable::NotExact)?;
-    if lots.abs() > MAX_EXACT {
-        return Err(NotBookable::NotExact);
+        .count_multiples_of(lot_size)
+        .ok_or(AdjustmentError::NotLotMultiple(lot_size))?;
+    let lots = i64::try_from(lots).map_err(|_| AdjustmentError::ExceedsExactRange)?;
+    if lots.abs() > MAX_EXACT_INTEGER {
+        return Err(AdjustmentError::ExceedsExactRange);
     }
     let paid = [quantity.negated(), price.decimal(), instrument.base_rate];
-    let cash_flow = Micros::of_product(paid, Rounding::Down).ok_or(NotBookable::NotExact)?;
-    Ok(Deltas {
+    let cash_flow = Micros::from_product(paid, Rounding::Down).ok_or(AdjustmentError::ExceedsExactRange)?;
+    Ok(SumDeltas {
         long: lots,
         short: -lots,
         position: lots,
         cash_flow: cash_flow.units(),
-        ..Deltas::default()
+        ..SumDeltas::default()
     })
 }
 
@@ -130,7 +134,7 @@ mod tests {
         Instrument {
             broker: BrokerId::new("b").unwrap(),
             venue: VenueId::new("v").unwrap(),
-            symbol: Symbol::normalised("S").unwrap(),
+            symbol: Symbol::parse("S").unwrap(),
             reference_price: price,
             tick_size: price,
             lot_size: Quantity::new(number(lot_size)).unwrap(),
@@ -147,7 +151,7 @@ mod tests {
     #[test]
     fn a_position_moves_its_sums_and_is_rounded_against_us() {
         let moved = |lot: &str, rate: &str, quantity: &str, price: &str| {
-            position_deltas(
+            position_adjustment_deltas(
                 &instrument(lot, rate),
                 number(quantity),
                 Price::new(number(price)).unwrap(),
@@ -162,31 +166,34 @@ mod tests {
         assert_eq!(moved("1", "0.5", "3", "2.000001"), Ok((3, 3, -3, -3_000_002)));
         assert_eq!(
             moved("0.01", "1", "0.001", "1"),
-            Err(NotBookable::NoWholeLots(number("0.01")))
+            Err(AdjustmentError::NotLotMultiple(number("0.01")))
         );
-        assert_eq!(moved("1", "1", "99999999999", "999999999"), Err(NotBookable::NotExact));
+        assert_eq!(
+            moved("1", "1", "99999999999", "999999999"),
+            Err(AdjustmentError::ExceedsExactRange)
+        );
         assert_eq!(
             moved("0.00000001", "1", "99999999999", "0.00000001"),
-            Err(NotBookable::NotExact)
+            Err(AdjustmentError::ExceedsExactRange)
         );
     }
 
     #[test]
     fn the_content_is_everything_but_the_id() {
-        let adjustment = |id: &str, effect: Effect, reason: &str| Adjustment {
+        let adjustment = |id: &str, effect: AdjustmentEffect, reason: &str| Adjustment {
             adjustment_id: AdjustmentId::new(id).unwrap(),
             account_id: AccountId::new("a").unwrap(),
             effect,
             actor: "mira".to_owned(),
             reason: reason.to_owned(),
         };
-        let position = |quantity: &str| Effect::Position {
+        let position = |quantity: &str| AdjustmentEffect::Position {
             venue: VenueId::new("v").unwrap(),
-            symbol: Symbol::normalised("S").unwrap(),
+            symbol: Symbol::parse("S").unwrap(),
             quantity: number(quantity),
             price: Price::new(number("2")).unwrap(),
         };
-        let cash = |units| Effect::Cash(Micros::new(units).unwrap());
+        let cash = |units| AdjustmentEffect::Cash(Micros::new(units).unwrap());
         let first = adjustment("1", position("1.50"), "r").content_hash();
         assert_eq!(adjustment("2", position("1.5"), "r").content_hash(), first);
         for other in [

@@ -5,35 +5,35 @@
 //! is kept for display alone, by whoever follows the journal, and no rule judges by it.
 
 use super::decimal::Decimal;
-use super::money::{BASE_FEE_SCALE, MICROS_SCALE, Micros};
+use super::money::{BASE_ASSET_FEE_SCALE, MICROS_SCALE, Micros};
 use super::order::AVERAGE_PRICE_DECIMALS;
-use super::quantity::{MAX_DECIMALS, Price};
+use super::quantity::{MAX_AMOUNT_DECIMALS, Price};
 
 /// Decimals of a book's quantity.
-pub const QUANTITY_SCALE: u32 = MAX_DECIMALS;
+pub const QUANTITY_SCALE: u32 = MAX_AMOUNT_DECIMALS;
 /// Decimals of a book's cost and realised profit, which have the decimals of quantity × average price.
 pub const COST_SCALE: u32 = QUANTITY_SCALE + AVERAGE_PRICE_DECIMALS;
 /// A book's quantity lies within this, in units of 1e-8, so that it is a [`Decimal`].
 const QUANTITY_UNITS_BOUND: i128 = 10_i128.pow(27);
 /// What makes a price of eight decimals, times a quantity, a cost.
-const PRICE_FACTOR: i128 = 10_i128.pow(COST_SCALE - QUANTITY_SCALE - MAX_DECIMALS);
+const PRICE_TO_COST_FACTOR: i128 = 10_i128.pow(COST_SCALE - QUANTITY_SCALE - MAX_AMOUNT_DECIMALS);
 /// The divisors of [`product_over`] lie below this, so that twice a remainder is held.
-const DIVISOR_BOUND: u128 = 1 << 127;
+const MUL_DIV_DIVISOR_BOUND: u128 = 1 << 127;
 
 const _: () = assert!(
-    BASE_FEE_SCALE == QUANTITY_SCALE,
+    BASE_ASSET_FEE_SCALE == QUANTITY_SCALE,
     "a fee in the base asset is a quantity"
 );
 
 /// Why a book does not take an event, or is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CostError {
+pub enum PositionBookError {
     /// A figure would leave the range it is counted in; the book stays as it was.
     #[error("the position's figures cannot be counted exactly")]
-    NotExact,
+    ExceedsExactRange,
     /// Quantity and cost do not go together.
     #[error("these are not the parts of a position's book")]
-    NoBook,
+    InconsistentParts,
 }
 
 /// The book of one position: what is held, what it has cost, and what was earned by what was held before.
@@ -57,7 +57,7 @@ pub struct PositionBook {
 
 /// A book as whole numbers, to be kept somewhere and made a book again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BookParts {
+pub struct PositionBookParts {
     /// The quantity, in units of 1e-8.
     pub quantity: i128,
     /// Its cost, in units of 1e-20 of the quote currency.
@@ -73,15 +73,15 @@ impl PositionBook {
     ///
     /// # Errors
     /// When a flat position has a cost, or the cost another sign than the quantity, or that is too large to be told.
-    pub fn from_parts(parts: BookParts) -> Result<Self, CostError> {
-        let BookParts {
+    pub fn from_parts(parts: PositionBookParts) -> Result<Self, PositionBookError> {
+        let PositionBookParts {
             quantity,
             cost,
             realized,
             fees,
         } = parts;
         let belong_together = cost == 0 || cost.signum() == quantity.signum();
-        if belong_together && is_told(quantity) {
+        if belong_together && is_within_quantity_bound(quantity) {
             Ok(Self {
                 quantity,
                 cost,
@@ -89,13 +89,13 @@ impl PositionBook {
                 fees,
             })
         } else {
-            Err(CostError::NoBook)
+            Err(PositionBookError::InconsistentParts)
         }
     }
 
     /// Returns the book's parts.
-    pub fn parts(&self) -> BookParts {
-        BookParts {
+    pub fn parts(&self) -> PositionBookParts {
+        PositionBookParts {
             quantity: self.quantity,
             cost: self.cost,
             realized: self.realized,
@@ -108,10 +108,16 @@ impl PositionBook {
     ///
     /// # Errors
     /// When the quantity has more than eight decimals, or a figure would leave its range.
-    pub fn trade(self, quantity: Decimal, price: Price) -> Result<Self, CostError> {
-        let quantity = quantity.scaled(QUANTITY_SCALE).ok_or(CostError::NotExact)?;
-        let price = price.decimal().scaled(MAX_DECIMALS).ok_or(CostError::NotExact)?;
-        self.moved(quantity, price).ok_or(CostError::NotExact)
+    pub fn apply_trade(self, quantity: Decimal, price: Price) -> Result<Self, PositionBookError> {
+        let quantity = quantity
+            .to_scaled_integer(QUANTITY_SCALE)
+            .ok_or(PositionBookError::ExceedsExactRange)?;
+        let price = price
+            .decimal()
+            .to_scaled_integer(MAX_AMOUNT_DECIMALS)
+            .ok_or(PositionBookError::ExceedsExactRange)?;
+        self.apply_scaled_trade(quantity, price)
+            .ok_or(PositionBookError::ExceedsExactRange)
     }
 
     /// Returns the book after a fee that was paid in the base asset, in units of 1e-8 of it. It counts as a trade at no
@@ -120,8 +126,9 @@ impl PositionBook {
     ///
     /// # Errors
     /// When a figure would leave its range.
-    pub fn base_fee(self, units: i64) -> Result<Self, CostError> {
-        self.moved(-i128::from(units), 0).ok_or(CostError::NotExact)
+    pub fn apply_base_asset_fee(self, units: i64) -> Result<Self, PositionBookError> {
+        self.apply_scaled_trade(-i128::from(units), 0)
+            .ok_or(PositionBookError::ExceedsExactRange)
     }
 
     /// Returns the book after a fee that was not paid in the base asset, as the shared sums count it: in the base currency,
@@ -129,18 +136,21 @@ impl PositionBook {
     ///
     /// # Errors
     /// When the sum would leave its range.
-    pub fn fee(self, amount: Micros) -> Result<Self, CostError> {
+    pub fn apply_fee(self, amount: Micros) -> Result<Self, PositionBookError> {
         let fees = self.fees.checked_add(i128::from(amount.units()));
         Ok(Self {
-            fees: fees.ok_or(CostError::NotExact)?,
+            fees: fees.ok_or(PositionBookError::ExceedsExactRange)?,
             ..self
         })
     }
 
     /// Moves the position by a quantity at a price in units of 1e-8.
-    fn moved(self, quantity: i128, price: i128) -> Option<Self> {
-        let held = self.quantity.checked_add(quantity).filter(|held| is_told(*held))?;
-        let unit_cost = price.checked_mul(PRICE_FACTOR)?;
+    fn apply_scaled_trade(self, quantity: i128, price: i128) -> Option<Self> {
+        let held = self
+            .quantity
+            .checked_add(quantity)
+            .filter(|held| is_within_quantity_bound(*held))?;
+        let unit_cost = price.checked_mul(PRICE_TO_COST_FACTOR)?;
         let is_reduced = self.quantity.signum() * quantity.signum() < 0;
         if !is_reduced {
             return Some(Self {
@@ -151,7 +161,7 @@ impl PositionBook {
         }
         let reach = quantity.unsigned_abs().min(self.quantity.unsigned_abs());
         let closing = i128::try_from(reach).ok()?.checked_mul(quantity.signum())?;
-        let share = self.share(reach)?;
+        let share = self.prorated_cost(reach)?;
         let earned = closing.checked_neg()?.checked_mul(unit_cost)?.checked_sub(share)?;
         let opening = quantity.checked_sub(closing)?;
         Some(Self {
@@ -166,13 +176,13 @@ impl PositionBook {
     }
 
     /// Returns the cost of a part of the position, ties to even; of all of it the whole cost.
-    fn share(&self, part: u128) -> Option<i128> {
+    fn prorated_cost(&self, closed_quantity: u128) -> Option<i128> {
         let of = self.quantity.unsigned_abs();
-        if part == of {
+        if closed_quantity == of {
             return Some(self.cost);
         }
-        let (quotient, rest) = product_over(self.cost.unsigned_abs(), part, of)?;
-        let share = i128::try_from(quotient + half_even(quotient, rest, of)).ok()?;
+        let (quotient, rest) = mul_div(self.cost.unsigned_abs(), closed_quantity, of)?;
+        let share = i128::try_from(quotient + half_even_increment(quotient, rest, of)).ok()?;
         share.checked_mul(self.cost.signum())
     }
 
@@ -192,46 +202,49 @@ impl PositionBook {
     pub fn average_price(&self) -> Option<Decimal> {
         let (cost, quantity) = (self.cost.unsigned_abs(), self.quantity.unsigned_abs());
         let price = cost.checked_div(quantity)?;
-        let price = price + half_even(price, cost % quantity, quantity);
+        let price = price + half_even_increment(price, cost % quantity, quantity);
         Decimal::from_parts(i128::try_from(price).ok()?, AVERAGE_PRICE_DECIMALS)
     }
 
     /// Returns what closing has earned less all fees but those in the base asset, which have made the position smaller: in
     /// the base currency, rounded down to a millionth. `base_rate` is what a unit of the quote currency is worth now: of
     /// the fees, which are in the base currency already, it changes nothing. `None` beyond the exact range.
-    pub fn realized_profit(&self, base_rate: Decimal) -> Option<Micros> {
-        let earned = in_base(self.realized, base_rate)?;
+    pub fn realized_pnl(&self, base_rate: Decimal) -> Option<Micros> {
+        let earned = to_base_micros(self.realized, base_rate)?;
         Micros::new(i64::try_from(earned.checked_sub(self.fees)?).ok()?)
     }
 
     /// Returns what closing at a price would earn, in the base currency, rounded down to a millionth; `None` beyond the
     /// exact range.
-    pub fn unrealized_profit(&self, price: Price, base_rate: Decimal) -> Option<Micros> {
-        self.worth(price, base_rate, self.cost)
+    pub fn unrealized_pnl(&self, price: Price, base_rate: Decimal) -> Option<Micros> {
+        self.value_less_cost(price, base_rate, self.cost)
     }
 
     /// Returns what the position is worth at a price, in the base currency, rounded down to a millionth; below zero for a
     /// short position. `None` beyond the exact range.
     pub fn market_value(&self, price: Price, base_rate: Decimal) -> Option<Micros> {
-        self.worth(price, base_rate, 0)
+        self.value_less_cost(price, base_rate, 0)
     }
 
-    fn worth(&self, price: Price, base_rate: Decimal, less: i128) -> Option<Micros> {
-        let unit = price.decimal().scaled(MAX_DECIMALS)?.checked_mul(PRICE_FACTOR)?;
-        let worth = self.quantity.checked_mul(unit)?.checked_sub(less)?;
-        Micros::new(i64::try_from(in_base(worth, base_rate)?).ok()?)
+    fn value_less_cost(&self, price: Price, base_rate: Decimal, cost_basis: i128) -> Option<Micros> {
+        let unit = price
+            .decimal()
+            .to_scaled_integer(MAX_AMOUNT_DECIMALS)?
+            .checked_mul(PRICE_TO_COST_FACTOR)?;
+        let worth = self.quantity.checked_mul(unit)?.checked_sub(cost_basis)?;
+        Micros::new(i64::try_from(to_base_micros(worth, base_rate)?).ok()?)
     }
 }
 
-fn is_told(quantity: i128) -> bool {
+fn is_within_quantity_bound(quantity: i128) -> bool {
     quantity.unsigned_abs() < QUANTITY_UNITS_BOUND.unsigned_abs()
 }
 
 /// Returns an amount of the quote currency, in units of 1e-20, in millionths of the base currency, rounded down.
-fn in_base(amount: i128, base_rate: Decimal) -> Option<i128> {
+fn to_base_micros(amount: i128, base_rate: Decimal) -> Option<i128> {
     let (rate, scale) = base_rate.parts();
     let divisor = 10_u128.checked_pow((COST_SCALE - MICROS_SCALE).checked_add(scale)?)?;
-    let (quotient, rest) = product_over(amount.unsigned_abs(), rate.unsigned_abs(), divisor)?;
+    let (quotient, rest) = mul_div(amount.unsigned_abs(), rate.unsigned_abs(), divisor)?;
     let quotient = i128::try_from(quotient).ok()?;
     if amount.signum() * rate.signum() < 0 {
         quotient.checked_neg()?.checked_sub(i128::from(rest != 0))
@@ -241,26 +254,26 @@ fn in_base(amount: i128, base_rate: Decimal) -> Option<i128> {
 }
 
 /// Returns 1 where a quotient with this rest is to be raised, ties to even.
-fn half_even(quotient: u128, rest: u128, divisor: u128) -> u128 {
-    let below = divisor - rest;
-    u128::from(rest > below || (rest == below && quotient % 2 == 1))
+fn half_even_increment(quotient: u128, remainder: u128, divisor: u128) -> u128 {
+    let below = divisor - remainder;
+    u128::from(remainder > below || (remainder == below && quotient % 2 == 1))
 }
 
 /// Returns one × other ÷ divisor and the rest, also where the product alone is too large to be held.
-fn product_over(one: u128, other: u128, divisor: u128) -> Option<(u128, u128)> {
-    if divisor == 0 || divisor >= DIVISOR_BOUND {
+fn mul_div(multiplicand: u128, multiplier: u128, divisor: u128) -> Option<(u128, u128)> {
+    if divisor == 0 || divisor >= MUL_DIV_DIVISOR_BOUND {
         return None;
     }
-    if let Some(product) = one.checked_mul(other) {
+    if let Some(product) = multiplicand.checked_mul(multiplier) {
         return Some((product / divisor, product % divisor));
     }
     // Long division, bit by bit of the one: what was multiplied so far is quotient × divisor + rest, rest < divisor.
-    let (whole, part) = (other / divisor, other % divisor);
+    let (whole, part) = (multiplier / divisor, multiplier % divisor);
     let (mut quotient, mut rest) = (0_u128, 0_u128);
     for bit in (0..u128::BITS).rev() {
         quotient = quotient.checked_mul(2)?;
         rest *= 2;
-        if one >> bit & 1 == 1 {
+        if multiplicand >> bit & 1 == 1 {
             quotient = quotient.checked_add(whole)?;
             // Both lie below the divisor, so that twice its bound holds them after one subtraction.
             if rest >= divisor {

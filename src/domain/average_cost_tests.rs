@@ -16,9 +16,9 @@ fn micros(units: i64) -> Micros {
     Micros::new(units).unwrap()
 }
 
-fn traded(trades: &[(&str, &str)]) -> PositionBook {
+fn book_after_trades(trades: &[(&str, &str)]) -> PositionBook {
     trades.iter().fold(PositionBook::default(), |book, (quantity, at)| {
-        book.trade(number(quantity), price(at)).unwrap()
+        book.apply_trade(number(quantity), price(at)).unwrap()
     })
 }
 
@@ -52,10 +52,10 @@ fn a_position_is_opened_grown_reduced_and_turned_round() {
         (&[("2", "100"), ("1", "101"), ("-3", "101")], "0", None, 2_000_000),
         (&[("0.00000001", "0.00000001")], "0.00000001", Some("0.00000001"), 0),
     ] {
-        let book = traded(trades);
+        let book = book_after_trades(trades);
         assert_eq!(book.quantity(), number(quantity), "{trades:?}");
         assert_eq!(book.average_price(), average.map(number), "{trades:?}");
-        assert_eq!(book.realized_profit(one), Some(micros(realized)), "{trades:?}");
+        assert_eq!(book.realized_pnl(one), Some(micros(realized)), "{trades:?}");
         assert_eq!(book.is_flat(), average.is_none());
         assert_eq!(PositionBook::from_parts(book.parts()), Ok(book));
     }
@@ -64,81 +64,101 @@ fn a_position_is_opened_grown_reduced_and_turned_round() {
 #[test]
 fn fees_in_the_base_asset_make_the_position_smaller_and_others_the_profit() {
     let one = Decimal::from(1);
-    let book = traded(&[("1", "30000")]).base_fee(100_000).unwrap();
+    let book = book_after_trades(&[("1", "30000")])
+        .apply_base_asset_fee(100_000)
+        .unwrap();
     assert_eq!(book.quantity(), number("0.999"));
     assert_eq!(book.average_price(), Some(number("30000")));
-    assert_eq!(book.realized_profit(one), Some(micros(-30_000_000)));
+    assert_eq!(book.realized_pnl(one), Some(micros(-30_000_000)));
     // What a short position owes more for is worth the less.
-    let short = traded(&[("-1", "100")]).base_fee(100_000_000).unwrap();
+    let short = book_after_trades(&[("-1", "100")])
+        .apply_base_asset_fee(100_000_000)
+        .unwrap();
     assert_eq!(
         (short.quantity(), short.average_price()),
         (number("-2"), Some(number("50")))
     );
-    assert_eq!(short.unrealized_profit(price("100"), one), Some(micros(-100_000_000)));
+    assert_eq!(short.unrealized_pnl(price("100"), one), Some(micros(-100_000_000)));
     // A fee beyond what is held turns a position round, at no price.
-    let turned = traded(&[("1", "100")]).base_fee(300_000_000).unwrap();
+    let turned = book_after_trades(&[("1", "100")])
+        .apply_base_asset_fee(300_000_000)
+        .unwrap();
     assert_eq!(
         (turned.quantity(), turned.average_price()),
         (number("-2"), Some(Decimal::ZERO))
     );
-    assert_eq!(turned.realized_profit(one), Some(micros(-100_000_000)));
-    let charged = traded(&[("2", "10"), ("-1", "12")]).fee(micros(500_001)).unwrap();
-    assert_eq!(charged.realized_profit(one), Some(micros(1_499_999)));
+    assert_eq!(turned.realized_pnl(one), Some(micros(-100_000_000)));
+    let charged = book_after_trades(&[("2", "10"), ("-1", "12")])
+        .apply_fee(micros(500_001))
+        .unwrap();
+    assert_eq!(charged.realized_pnl(one), Some(micros(1_499_999)));
     // The rate is that of the quote currency: fees have been counted at theirs.
-    assert_eq!(charged.realized_profit(number("0.5")), Some(micros(499_999)));
+    assert_eq!(charged.realized_pnl(number("0.5")), Some(micros(499_999)));
 }
 
 #[test]
 fn values_are_in_the_base_currency_and_rounded_down() {
-    let book = traded(&[("3", "10"), ("-1", "10.0000001")]);
-    assert_eq!(book.realized_profit(Decimal::from(1)), Some(micros(0)));
+    let book = book_after_trades(&[("3", "10"), ("-1", "10.0000001")]);
+    assert_eq!(book.realized_pnl(Decimal::from(1)), Some(micros(0)));
     assert_eq!(book.market_value(price("11"), number("1.1")), Some(micros(24_200_000)));
+    assert_eq!(book.unrealized_pnl(price("11"), number("1.1")), Some(micros(2_200_000)));
     assert_eq!(
-        book.unrealized_profit(price("11"), number("1.1")),
-        Some(micros(2_200_000))
-    );
-    assert_eq!(
-        book.unrealized_profit(price("9.9999999"), Decimal::from(1)),
+        book.unrealized_pnl(price("9.9999999"), Decimal::from(1)),
         Some(micros(-1))
     );
-    let short = traded(&[("-3", "10")]);
+    let short = book_after_trades(&[("-3", "10")]);
     assert_eq!(
         short.market_value(price("11"), Decimal::from(1)),
         Some(micros(-33_000_000))
     );
     assert_eq!(
-        short.unrealized_profit(price("11"), Decimal::from(1)),
+        short.unrealized_pnl(price("11"), Decimal::from(1)),
         Some(micros(-3_000_000))
     );
     // Nine thousand million and more of the base currency is told by nobody.
-    let large = traded(&[("99999999999", "1")]);
+    let large = book_after_trades(&[("99999999999", "1")]);
     assert_eq!(large.market_value(price("999999999"), Decimal::from(1)), None);
 }
 
 #[test]
 fn what_cannot_be_counted_is_an_error_and_changes_nothing() {
-    let largest = BookParts {
+    let largest = PositionBookParts {
         quantity: QUANTITY_UNITS_BOUND - 1,
         cost: i128::MAX,
         realized: i128::MAX,
         fees: i128::MAX,
     };
     let book = PositionBook::from_parts(largest).unwrap();
-    assert_eq!(book.trade(number("1"), price("1")), Err(CostError::NotExact));
-    assert_eq!(book.trade(number("-1"), price("999999999")), Err(CostError::NotExact));
-    assert_eq!(book.trade(number("0.000000001"), price("1")), Err(CostError::NotExact));
-    assert_eq!(book.fee(micros(1)), Err(CostError::NotExact));
-    assert_eq!(book.realized_profit(Decimal::from(1)), None);
-    assert_eq!(book.base_fee(i64::MIN), Err(CostError::NotExact));
-    let smallest = BookParts {
+    assert_eq!(
+        book.apply_trade(number("1"), price("1")),
+        Err(PositionBookError::ExceedsExactRange)
+    );
+    assert_eq!(
+        book.apply_trade(number("-1"), price("999999999")),
+        Err(PositionBookError::ExceedsExactRange)
+    );
+    assert_eq!(
+        book.apply_trade(number("0.000000001"), price("1")),
+        Err(PositionBookError::ExceedsExactRange)
+    );
+    assert_eq!(book.apply_fee(micros(1)), Err(PositionBookError::ExceedsExactRange));
+    assert_eq!(book.realized_pnl(Decimal::from(1)), None);
+    assert_eq!(
+        book.apply_base_asset_fee(i64::MIN),
+        Err(PositionBookError::ExceedsExactRange)
+    );
+    let smallest = PositionBookParts {
         quantity: 1 - QUANTITY_UNITS_BOUND,
         cost: i128::MIN,
         realized: i128::MIN,
         fees: i128::MIN,
     };
     let book = PositionBook::from_parts(smallest).unwrap();
-    assert_eq!(book.base_fee(1), Err(CostError::NotExact));
-    assert_eq!(book.trade(number("1"), price("1")), Err(CostError::NotExact));
+    assert_eq!(book.apply_base_asset_fee(1), Err(PositionBookError::ExceedsExactRange));
+    assert_eq!(
+        book.apply_trade(number("1"), price("1")),
+        Err(PositionBookError::ExceedsExactRange)
+    );
     assert_eq!(book.market_value(price("1"), Decimal::from(1)), None);
     for (quantity, cost) in [
         (0, 1),
@@ -148,13 +168,16 @@ fn what_cannot_be_counted_is_an_error_and_changes_nothing() {
         (QUANTITY_UNITS_BOUND, 1),
         (i128::MIN, 0),
     ] {
-        let parts = BookParts {
+        let parts = PositionBookParts {
             quantity,
             cost,
             realized: 0,
             fees: 0,
         };
-        assert_eq!(PositionBook::from_parts(parts), Err(CostError::NoBook));
+        assert_eq!(
+            PositionBook::from_parts(parts),
+            Err(PositionBookError::InconsistentParts)
+        );
     }
 }
 
@@ -163,7 +186,7 @@ fn what_cannot_be_counted_is_an_error_and_changes_nothing() {
 struct Fraction(i128, i128);
 
 impl Fraction {
-    fn of(numerator: i128, denominator: i128) -> Self {
+    fn new(numerator: i128, denominator: i128) -> Self {
         let (mut one, mut other) = (numerator.abs(), denominator.abs());
         while other != 0 {
             (one, other) = (other, one % other);
@@ -172,16 +195,16 @@ impl Fraction {
         Self(numerator / divisor, denominator / divisor)
     }
 
-    fn plus(self, other: Self) -> Self {
-        Self::of(self.0 * other.1 + other.0 * self.1, self.1 * other.1)
+    fn add(self, other: Self) -> Self {
+        Self::new(self.0 * other.1 + other.0 * self.1, self.1 * other.1)
     }
 
-    fn times(self, numerator: i128, denominator: i128) -> Self {
-        Self::of(self.0 * numerator, self.1 * denominator)
+    fn mul_ratio(self, numerator: i128, denominator: i128) -> Self {
+        Self::new(self.0 * numerator, self.1 * denominator)
     }
 
     /// Whether a figure of a book is the fraction, but for this many units of its last decimal.
-    fn is(self, units: i128, tolerance: i128) -> bool {
+    fn is_close_to(self, units: i128, tolerance: i128) -> bool {
         let scale = 10_i128.pow(COST_SCALE);
         (units * self.1 - self.0 * scale).abs() <= tolerance * self.1
     }
@@ -189,33 +212,33 @@ impl Fraction {
 
 /// The book as a textbook has it: average price and realised profit as fractions, by whole quantities and prices.
 #[derive(Debug, Clone, Copy)]
-struct Textbook {
+struct FractionBook {
     quantity: i128,
     average: Fraction,
     realized: Fraction,
 }
 
-impl Textbook {
-    fn trade(&mut self, quantity: i128, price: i128) {
+impl FractionBook {
+    fn apply_trade(&mut self, quantity: i128, price: i128) {
         let reach = quantity.abs().min(self.quantity.abs());
         if self.quantity.signum() * quantity.signum() >= 0 {
             let cost = self
                 .average
-                .times(self.quantity, 1)
-                .plus(Fraction::of(quantity * price, 1));
+                .mul_ratio(self.quantity, 1)
+                .add(Fraction::new(quantity * price, 1));
             self.quantity += quantity;
             if self.quantity != 0 {
-                self.average = cost.times(1, self.quantity);
+                self.average = cost.mul_ratio(1, self.quantity);
             }
             return;
         }
-        let gain = Fraction::of(price, 1).plus(self.average.times(-1, 1));
-        self.realized = self.realized.plus(gain.times(reach * self.quantity.signum(), 1));
+        let gain = Fraction::new(price, 1).add(self.average.mul_ratio(-1, 1));
+        self.realized = self.realized.add(gain.mul_ratio(reach * self.quantity.signum(), 1));
         self.quantity += quantity;
         if quantity.abs() > reach {
-            self.average = Fraction::of(price, 1);
+            self.average = Fraction::new(price, 1);
         } else if self.quantity == 0 {
-            self.average = Fraction::of(0, 1);
+            self.average = Fraction::new(0, 1);
         }
     }
 }
@@ -228,17 +251,17 @@ proptest! {
     #[test]
     fn it_is_the_textbooks(trades in prop::collection::vec((-12_i64..=12, 1_i64..=50), 0..9)) {
         let mut book = PositionBook::default();
-        let zero = Fraction::of(0, 1);
-        let mut textbook = Textbook { quantity: 0, average: zero, realized: zero };
+        let zero = Fraction::new(0, 1);
+        let mut textbook = FractionBook { quantity: 0, average: zero, realized: zero };
         for (count, &(quantity, at)) in (1..).zip(&trades) {
             let at_price = Price::new(Decimal::from(at)).unwrap();
-            book = book.trade(Decimal::from(quantity), at_price).unwrap();
-            textbook.trade(quantity.into(), at.into());
+            book = book.apply_trade(Decimal::from(quantity), at_price).unwrap();
+            textbook.apply_trade(quantity.into(), at.into());
             let parts = book.parts();
             prop_assert_eq!(parts.quantity, textbook.quantity * 100_000_000);
             // Every closing rounds once.
-            prop_assert!(textbook.realized.is(parts.realized, count), "{:?} {:?}", book, textbook);
-            prop_assert!(textbook.average.times(textbook.quantity, 1).is(parts.cost, count));
+            prop_assert!(textbook.realized.is_close_to(parts.realized, count), "{:?} {:?}", book, textbook);
+            prop_assert!(textbook.average.mul_ratio(textbook.quantity, 1).is_close_to(parts.cost, count));
         }
     }
 
@@ -252,16 +275,16 @@ proptest! {
             // From single units to all of the range, evenly by their number of digits.
             let quantity = units(quantity / 10_i64.pow(quantity_digits));
             let at = Price::new(units((at / 10_i64.pow(price_digits)).max(1))).unwrap();
-            let cost = quantity.scaled(8).unwrap().checked_mul(at.decimal().scaled(8).unwrap() * PRICE_FACTOR);
+            let cost = quantity.to_scaled_integer(8).unwrap().checked_mul(at.decimal().to_scaled_integer(8).unwrap() * PRICE_TO_COST_FACTOR);
             let Some(after) = cost.and_then(|cost| paid.checked_add(cost)) else { continue };
             let before = book;
-            match before.trade(quantity, at) {
+            match before.apply_trade(quantity, at) {
                 Ok(traded) => {
                     book = traded;
                     paid = after;
                 }
                 Err(error) => {
-                    prop_assert_eq!(error, CostError::NotExact);
+                    prop_assert_eq!(error, PositionBookError::ExceedsExactRange);
                     continue;
                 }
             }
@@ -273,16 +296,16 @@ proptest! {
             // of what is told and one of what the closing has rounded.
             if was.quantity.signum() * is.quantity.signum() > 0 && is.quantity.abs() < was.quantity.abs() {
                 let (was, is) = (before.average_price().unwrap(), book.average_price().unwrap());
-                let apart = (was.scaled(12).unwrap() - is.scaled(12).unwrap()).abs();
+                let apart = (was.to_scaled_integer(12).unwrap() - is.to_scaled_integer(12).unwrap()).abs();
                 prop_assert!(apart <= 2, "{} {}", was, is);
             }
         }
         let before = book.parts();
         for fee in &fees {
-            book = book.fee(micros(*fee)).unwrap();
+            book = book.apply_fee(micros(*fee)).unwrap();
         }
         let sum = fees.iter().copied().map(i128::from).sum::<i128>();
-        prop_assert_eq!(book.parts(), BookParts { fees: before.fees + sum, ..before });
+        prop_assert_eq!(book.parts(), PositionBookParts { fees: before.fees + sum, ..before });
     }
 
     #[test]
@@ -296,20 +319,20 @@ proptest! {
         let (quantity_of, cost, realized, fees) = parts;
         let quantity_of = quantity_of % QUANTITY_UNITS_BOUND;
         let cost = if quantity_of == 0 { 0 } else { cost.saturating_abs().saturating_mul(quantity_of.signum()) };
-        let book = PositionBook::from_parts(BookParts { quantity: quantity_of, cost, realized, fees }).unwrap();
+        let book = PositionBook::from_parts(PositionBookParts { quantity: quantity_of, cost, realized, fees }).unwrap();
         let (at, rate) = (Price::new(units(at)).unwrap(), units(rate));
-        if let Ok(after) = book.trade(units(quantity), at) {
-            let moved = i128::from(quantity).wrapping_mul(at.decimal().scaled(8).unwrap() * PRICE_FACTOR);
+        if let Ok(after) = book.apply_trade(units(quantity), at) {
+            let moved = i128::from(quantity).wrapping_mul(at.decimal().to_scaled_integer(8).unwrap() * PRICE_TO_COST_FACTOR);
             let paid = (cost.wrapping_sub(realized)).wrapping_add(moved);
             prop_assert_eq!(after.parts().cost.wrapping_sub(after.parts().realized), paid);
         }
-        let _ = (book.base_fee(fee), book.quantity(), book.average_price(), book.realized_profit(rate));
-        let _ = (book.market_value(at, rate), book.unrealized_profit(at, rate));
+        let _ = (book.apply_base_asset_fee(fee), book.quantity(), book.average_price(), book.realized_pnl(rate));
+        let _ = (book.market_value(at, rate), book.unrealized_pnl(at, rate));
     }
 
     #[test]
-    fn products_are_divided_as_if_they_were_held(one in any::<u128>(), other in any::<u128>(), by in 1_u128..DIVISOR_BOUND) {
-        if let Some((quotient, rest)) = product_over(one, other, by) {
+    fn products_are_divided_as_if_they_were_held(one in any::<u128>(), other in any::<u128>(), by in 1_u128..MUL_DIV_DIVISOR_BOUND) {
+        if let Some((quotient, rest)) = mul_div(one, other, by) {
             // Modulo 2^128, and by size where the product is held.
             prop_assert_eq!(quotient.wrapping_mul(by).wrapping_add(rest), one.wrapping_mul(other));
             prop_assert!(rest < by);
@@ -317,12 +340,12 @@ proptest! {
             prop_assert!(one.checked_mul(other).is_none());
         }
         let (small, few) = (one >> 64, other >> 64);
-        prop_assert_eq!(product_over(small, few, by), Some((small * few / by, small * few % by)));
+        prop_assert_eq!(mul_div(small, few, by), Some((small * few / by, small * few % by)));
     }
 
     #[test]
-    fn a_product_over_one_of_its_factors_is_the_other(one in any::<u128>(), other in 1_u128..DIVISOR_BOUND) {
-        prop_assert_eq!(product_over(one, other, other), Some((one, 0)));
-        prop_assert_eq!(product_over(other, one, other), Some((one, 0)));
+    fn a_product_over_one_of_its_factors_is_the_other(one in any::<u128>(), other in 1_u128..MUL_DIV_DIVISOR_BOUND) {
+        prop_assert_eq!(mul_div(one, other, other), Some((one, 0)));
+        prop_assert_eq!(mul_div(other, one, other), Some((one, 0)));
     }
 }

@@ -7,10 +7,10 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::time::{Timestamp, TradingDate};
 
 /// How a setting writes the beginning of a day.
-const BEGINS_FORMAT: &str = "%H:%M";
+const DAY_START_FORMAT: &str = "%H:%M";
 /// How many days the date of a moment lies from its date on the wall at most. A day may begin at any time of the wall's
 /// day, and zones at the date line have skipped and repeated whole days.
-const MAX_DAYS_OFF: usize = 3;
+const MAX_DATE_OFFSET_DAYS: usize = 3;
 
 /// When trading days begin. A trading day has the date of the wall's day it begins on and lasts until the next begins,
 /// 23 or 25 hours where clocks change.
@@ -19,8 +19,8 @@ const MAX_DAYS_OFF: usize = 3;
 /// of the two (RFC 5545 §3.3.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradingCalendar {
-    zone: TimeZone,
-    begins: Time,
+    time_zone: TimeZone,
+    day_start: Time,
 }
 
 /// Why there is no such calendar.
@@ -28,18 +28,18 @@ pub struct TradingCalendar {
 pub enum CalendarError {
     /// No time zone of that name is known.
     #[error("must be the IANA name of a time zone, such as \"UTC\" or \"America/New_York\"")]
-    Zone,
+    UnknownTimeZone,
     /// Not a time of day.
     #[error("must be a time of day such as \"00:00\" or \"17:30\"")]
-    Begins,
+    InvalidTimeOfDay,
 }
 
 impl TradingCalendar {
     /// Returns the calendar of the days that begin at midnight in UTC.
     pub fn utc() -> Self {
         Self {
-            zone: TimeZone::UTC,
-            begins: Time::midnight(),
+            time_zone: TimeZone::UTC,
+            day_start: Time::midnight(),
         }
     }
 
@@ -47,41 +47,41 @@ impl TradingCalendar {
     ///
     /// # Errors
     /// When one of the two is not known.
-    pub fn new(zone: &str, begins: &str) -> Result<Self, CalendarError> {
+    pub fn new(time_zone: &str, day_start: &str) -> Result<Self, CalendarError> {
         Ok(Self {
-            zone: zone_of(zone)?,
-            begins: time_of(begins)?,
+            time_zone: find_time_zone(time_zone)?,
+            day_start: parse_time_of_day(day_start)?,
         })
     }
 
     /// Returns the date of the trading day that a moment belongs to.
-    pub fn date_of(&self, at: Timestamp) -> TradingDate {
-        let on_the_wall = at.jiff().to_zoned(self.zone.clone()).date();
+    pub fn trading_date_at(&self, at: Timestamp) -> TradingDate {
+        let on_the_wall = at.to_jiff().to_zoned(self.time_zone.clone()).date();
         let latest = TradingDate(on_the_wall.tomorrow().unwrap_or(on_the_wall));
         let mut date = latest;
-        for _ in 0..=MAX_DAYS_OFF {
-            if self.begin_of(date) <= at {
+        for _ in 0..=MAX_DATE_OFFSET_DAYS {
+            if self.start_of(date) <= at {
                 return date;
             }
-            date = date.yesterday();
+            date = date.previous();
         }
         date
     }
 
     /// Returns the moment a trading day begins.
-    pub fn begin_of(&self, date: TradingDate) -> Timestamp {
-        let begins = self.zone.to_ambiguous_zoned(date.0.to_datetime(self.begins));
+    pub fn start_of(&self, date: TradingDate) -> Timestamp {
+        let begins = self.time_zone.to_ambiguous_zoned(date.0.to_datetime(self.day_start));
         // Past the range of dates there is no day to begin.
         begins
             .compatible()
-            .map_or(Timestamp::LAST, |begins| Timestamp::of_jiff(begins.timestamp()))
+            .map_or(Timestamp::MAX, |begins| Timestamp::from_jiff(begins.timestamp()))
     }
 
     /// Returns the moment a trading day ends, which is when the next begins.
     pub fn end_of(&self, date: TradingDate) -> Timestamp {
         match date.0.checked_add(1.day()) {
-            Ok(next) => self.begin_of(TradingDate(next)),
-            Err(_) => Timestamp::LAST,
+            Ok(next) => self.start_of(TradingDate(next)),
+            Err(_) => Timestamp::MAX,
         }
     }
 }
@@ -90,34 +90,36 @@ impl TradingCalendar {
 ///
 /// # Errors
 /// When no zone of that name is known.
-pub fn check_zone(name: &str) -> Result<(), CalendarError> {
-    zone_of(name).map(|_| ())
+pub fn validate_time_zone(name: &str) -> Result<(), CalendarError> {
+    find_time_zone(name).map(|_| ())
 }
 
 /// Checks a time of day.
 ///
 /// # Errors
 /// When it is none.
-pub fn check_begins(text: &str) -> Result<(), CalendarError> {
-    time_of(text).map(|_| ())
+pub fn validate_day_start(text: &str) -> Result<(), CalendarError> {
+    parse_time_of_day(text).map(|_| ())
 }
 
 /// Finds a zone in the rules that were built in: all workers of one build agree on them, and a container needs none.
-fn zone_of(name: &str) -> Result<TimeZone, CalendarError> {
-    let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| CalendarError::Zone)?;
+fn find_time_zone(name: &str) -> Result<TimeZone, CalendarError> {
+    let zone = TimeZoneDatabase::bundled()
+        .get(name)
+        .map_err(|_| CalendarError::UnknownTimeZone)?;
     if zone.is_unknown() {
-        return Err(CalendarError::Zone);
+        return Err(CalendarError::UnknownTimeZone);
     }
     Ok(zone)
 }
 
-fn time_of(text: &str) -> Result<Time, CalendarError> {
+fn parse_time_of_day(text: &str) -> Result<Time, CalendarError> {
     // The library's own reading takes spaces and single digits, too.
     let is_plain = |(at, byte): (usize, u8)| if at == 2 { byte == b':' } else { byte.is_ascii_digit() };
     if text.len() != "HH:MM".len() || !text.bytes().enumerate().all(is_plain) {
-        return Err(CalendarError::Begins);
+        return Err(CalendarError::InvalidTimeOfDay);
     }
-    Time::strptime(BEGINS_FORMAT, text).map_err(|_| CalendarError::Begins)
+    Time::strptime(DAY_START_FORMAT, text).map_err(|_| CalendarError::InvalidTimeOfDay)
 }
 
 #[cfg(test)]
@@ -153,7 +155,11 @@ mod tests {
             ("Pacific/Apia", "00:00", "2011-12-30T10:00:00Z", "2011-12-31"),
         ] {
             let calendar = TradingCalendar::new(zone, begins).unwrap();
-            assert_eq!(calendar.date_of(at(moment)), day(date), "{zone} {begins} {moment}");
+            assert_eq!(
+                calendar.trading_date_at(at(moment)),
+                day(date),
+                "{zone} {begins} {moment}"
+            );
         }
     }
 
@@ -175,8 +181,10 @@ mod tests {
             ("America/New_York", "01:30", "2026-11-01", "2026-11-01T05:30:00Z", 25),
         ] {
             let calendar = TradingCalendar::new(zone, begins).unwrap();
-            assert_eq!(calendar.begin_of(day(date)), at(begin), "{zone} {begins} {date}");
-            let span = calendar.end_of(day(date)).since(calendar.begin_of(day(date)));
+            assert_eq!(calendar.start_of(day(date)), at(begin), "{zone} {begins} {date}");
+            let span = calendar
+                .end_of(day(date))
+                .saturating_duration_since(calendar.start_of(day(date)));
             assert_eq!(span.as_secs(), hours * 3_600, "{zone} {begins} {date}");
         }
     }
@@ -193,7 +201,7 @@ mod tests {
         ] {
             assert_eq!(
                 TradingCalendar::new(zone, "00:00"),
-                Err(CalendarError::Zone),
+                Err(CalendarError::UnknownTimeZone),
                 "{zone:?}"
             );
         }
@@ -202,7 +210,7 @@ mod tests {
         ] {
             assert_eq!(
                 TradingCalendar::new("UTC", begins),
-                Err(CalendarError::Begins),
+                Err(CalendarError::InvalidTimeOfDay),
                 "{begins:?}"
             );
         }
@@ -212,7 +220,7 @@ mod tests {
     #[test]
     fn the_last_day_of_all_does_not_end() {
         let calendar = TradingCalendar::new("Pacific/Kiritimati", "23:59").unwrap();
-        assert_eq!(calendar.end_of(day("9999-12-31")), Timestamp::LAST);
+        assert_eq!(calendar.end_of(day("9999-12-31")), Timestamp::MAX);
     }
 
     proptest! {
@@ -229,13 +237,13 @@ mod tests {
             let calendar = TradingCalendar::new(zone, &format!("{hour:02}:{minute:02}")).unwrap();
             let earlier = Timestamp::from_milliseconds(from_s * 1_000);
             let later = Timestamp::from_milliseconds((from_s + step_s) * 1_000);
-            let date = calendar.date_of(earlier);
-            prop_assert!(date <= calendar.date_of(later));
-            let (begin, end) = (calendar.begin_of(date), calendar.end_of(date));
+            let date = calendar.trading_date_at(earlier);
+            prop_assert!(date <= calendar.trading_date_at(later));
+            let (begin, end) = (calendar.start_of(date), calendar.end_of(date));
             prop_assert!(begin <= earlier && earlier < end, "{date}: {begin} {earlier} {end}");
-            prop_assert!(calendar.date_of(end) > date);
-            prop_assert_eq!(calendar.date_of(Timestamp::from_milliseconds(end.milliseconds() - 1)), date);
-            prop_assert_eq!(calendar.date_of(begin), date);
+            prop_assert!(calendar.trading_date_at(end) > date);
+            prop_assert_eq!(calendar.trading_date_at(Timestamp::from_milliseconds(end.as_milliseconds() - 1)), date);
+            prop_assert_eq!(calendar.trading_date_at(begin), date);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::time::{Timestamp, TradingDate};
 /// Everything the shared state says of how orders are judged. It is the same for all workers: an order that was judged
 /// under another generation than the one in force is judged anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Control {
+pub struct ControlState {
     /// Grows with every change of anything below.
     pub generation: u64,
     /// Counts what operators have set; 0 while the settings' values are in force.
@@ -29,12 +29,12 @@ pub struct Control {
     /// The day that daily figures count for; none until the first day has begun.
     pub trading_date: Option<TradingDate>,
     /// The latches in force.
-    pub latches: Vec<Latch>,
+    pub locks: Vec<Lock>,
 }
 
 /// What operators have set; nothing where the settings' value is in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OperatorValues {
+pub struct OperatorOverrides {
     /// Where orders' effects land.
     pub mode: Option<Mode>,
     /// What is let pass.
@@ -47,7 +47,7 @@ pub struct OperatorValues {
 
 /// What is in force: what operators have set, over the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InForce {
+pub struct EffectiveControls {
     /// Where orders' effects land.
     pub mode: Mode,
     /// What is let pass.
@@ -58,10 +58,10 @@ pub struct InForce {
     pub daily_loss_limit: Micros,
 }
 
-impl OperatorValues {
+impl OperatorOverrides {
     /// Returns the values with those of a change over them.
     #[must_use]
-    pub fn changed_by(self, change: Self) -> Self {
+    pub fn with_change(self, change: Self) -> Self {
         Self {
             mode: change.mode.or(self.mode),
             trading_state: change.trading_state.or(self.trading_state),
@@ -73,27 +73,32 @@ impl OperatorValues {
     /// Returns the values with the tighter of each of the two, and this one's mode. Where one of them has none, that of the
     /// settings is what it is compared by.
     #[must_use]
-    pub fn tightened_by(self, other: Self, settings: InForce) -> Self {
-        fn one<T: Copy + PartialEq>(pick: fn(T, T) -> T, a: Option<T>, b: Option<T>, settings: T) -> Option<T> {
-            let tighter = pick(a.unwrap_or(settings), b.unwrap_or(settings));
+    pub fn tightened_with(self, other: Self, settings: EffectiveControls) -> Self {
+        fn tighter_of<T: Copy + PartialEq>(
+            tighter: fn(T, T) -> T,
+            a: Option<T>,
+            b: Option<T>,
+            settings: T,
+        ) -> Option<T> {
+            let tighter = tighter(a.unwrap_or(settings), b.unwrap_or(settings));
             // A value nobody has set stays that of the settings.
             a.filter(|a| *a == tighter).or(b.filter(|b| *b == tighter))
         }
         Self {
             mode: self.mode,
-            trading_state: one(
+            trading_state: tighter_of(
                 TradingState::max,
                 self.trading_state,
                 other.trading_state,
                 settings.trading_state,
             ),
-            daily_notional_limit: one(
+            daily_notional_limit: tighter_of(
                 Micros::min,
                 self.daily_notional_limit,
                 other.daily_notional_limit,
                 settings.daily_notional_limit,
             ),
-            daily_loss_limit: one(
+            daily_loss_limit: tighter_of(
                 Micros::min,
                 self.daily_loss_limit,
                 other.daily_loss_limit,
@@ -103,8 +108,8 @@ impl OperatorValues {
     }
 
     /// Returns what is in force, `settings` being what is where nobody has set anything.
-    pub fn over(self, settings: InForce) -> InForce {
-        InForce {
+    pub fn resolve(self, settings: EffectiveControls) -> EffectiveControls {
+        EffectiveControls {
             mode: self.mode.unwrap_or(settings.mode),
             trading_state: self.trading_state.unwrap_or(settings.trading_state),
             daily_notional_limit: self.daily_notional_limit.unwrap_or(settings.daily_notional_limit),
@@ -113,9 +118,9 @@ impl OperatorValues {
     }
 }
 
-impl Control {
+impl ControlState {
     /// Returns a control under which nothing has been set: the settings' values are in force.
-    pub fn unset() -> Self {
+    pub fn without_overrides() -> Self {
         Self {
             generation: 0,
             version: 0,
@@ -124,15 +129,15 @@ impl Control {
             daily_notional_limit: None,
             daily_loss_limit: None,
             trading_date: None,
-            latches: Vec::new(),
+            locks: Vec::new(),
         }
     }
 }
 
-impl InForce {
+impl EffectiveControls {
     /// Whether a change from `before` to this lets anything pass that was stopped before. Another mode counts as such:
     /// other sums are counted there.
-    pub fn loosens(&self, before: &Self) -> bool {
+    pub fn is_looser_than(&self, before: &Self) -> bool {
         self.mode != before.mode
             || self.trading_state < before.trading_state
             || self.daily_notional_limit > before.daily_notional_limit
@@ -142,7 +147,7 @@ impl InForce {
 
 /// What a latch closes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LatchScope {
+pub enum LockScope {
     /// Everything.
     All,
     /// One account.
@@ -155,11 +160,11 @@ pub enum LatchScope {
 
 /// A lock that stays until somebody lifts it: in its scope only reductions pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Latch {
+pub struct Lock {
     /// What it is lifted by: the scope and the rule, such as `account.fund-7.max_daily_loss`.
-    pub latch_id: Arc<str>,
+    pub lock_id: Arc<str>,
     /// What it closes.
-    pub scope: LatchScope,
+    pub scope: LockScope,
     /// The mode whose orders it stops.
     pub mode: Mode,
     /// The rule that closed it, or `operator`.
@@ -169,21 +174,21 @@ pub struct Latch {
     /// The figures it was closed by.
     pub metadata: Metadata,
     /// Since when.
-    pub since: Timestamp,
+    pub locked_at: Timestamp,
     /// The day it was closed on.
     pub trading_date: Option<TradingDate>,
 }
 
-impl Latch {
+impl Lock {
     /// Returns the id of the latch that a rule closes in a scope.
-    pub fn id_of(mode: Mode, scope: &LatchScope, rule_id: &str) -> Arc<str> {
+    pub fn compose_id(mode: Mode, scope: &LockScope, rule_id: &str) -> Arc<str> {
         Arc::from(format!("{mode}.{scope}.{rule_id}"))
     }
 }
 
-impl LatchScope {
+impl LockScope {
     /// Whether an order falls into the scope.
-    pub fn concerns(&self, account_id: &AccountId, broker: &BrokerId, venue: &VenueId, symbol: &Symbol) -> bool {
+    pub fn applies_to(&self, account_id: &AccountId, broker: &BrokerId, venue: &VenueId, symbol: &Symbol) -> bool {
         match self {
             Self::All => true,
             Self::Account(account) => account == account_id,
@@ -193,7 +198,7 @@ impl LatchScope {
     }
 }
 
-impl fmt::Display for LatchScope {
+impl fmt::Display for LockScope {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => formatter.write_str("all"),
@@ -214,80 +219,80 @@ mod tests {
 
     #[test]
     fn each_change_tightens_or_loosens() {
-        let before = InForce {
+        let before = EffectiveControls {
             mode: Mode::Paper,
             trading_state: TradingState::ReduceOnly,
             daily_notional_limit: micros(100),
             daily_loss_limit: micros(50),
         };
-        let change = OperatorValues::default();
+        let change = OperatorOverrides::default();
         for (change, loosens) in [
             (change, false),
             (
-                OperatorValues {
+                OperatorOverrides {
                     mode: Some(Mode::Paper),
                     ..change
                 },
                 false,
             ),
             (
-                OperatorValues {
+                OperatorOverrides {
                     mode: Some(Mode::DryRun),
                     ..change
                 },
                 true,
             ),
             (
-                OperatorValues {
+                OperatorOverrides {
                     trading_state: Some(TradingState::Halted),
                     ..change
                 },
                 false,
             ),
             (
-                OperatorValues {
+                OperatorOverrides {
                     trading_state: Some(TradingState::ReduceOnly),
                     ..change
                 },
                 false,
             ),
             (
-                OperatorValues {
+                OperatorOverrides {
                     trading_state: Some(TradingState::Active),
                     ..change
                 },
                 true,
             ),
             (
-                OperatorValues {
+                OperatorOverrides {
                     daily_notional_limit: Some(micros(99)),
                     ..change
                 },
                 false,
             ),
             (
-                OperatorValues {
+                OperatorOverrides {
                     daily_notional_limit: Some(micros(101)),
                     ..change
                 },
                 true,
             ),
             (
-                OperatorValues {
+                OperatorOverrides {
                     daily_loss_limit: Some(micros(49)),
                     ..change
                 },
                 false,
             ),
             (
-                OperatorValues {
+                OperatorOverrides {
                     daily_loss_limit: Some(micros(51)),
                     ..change
                 },
                 true,
             ),
             (
-                OperatorValues {
+                OperatorOverrides {
                     trading_state: Some(TradingState::Halted),
                     daily_loss_limit: Some(micros(51)),
                     ..change
@@ -295,41 +300,41 @@ mod tests {
                 true,
             ),
         ] {
-            assert_eq!(change.over(before).loosens(&before), loosens, "{change:?}");
+            assert_eq!(change.resolve(before).is_looser_than(&before), loosens, "{change:?}");
         }
     }
 
     #[test]
     fn of_two_changes_the_tighter_of_each_value_is_kept() {
-        let ours = OperatorValues {
+        let ours = OperatorOverrides {
             trading_state: Some(TradingState::ReduceOnly),
             daily_notional_limit: Some(micros(5)),
-            ..OperatorValues::default()
+            ..OperatorOverrides::default()
         };
-        let theirs = OperatorValues {
+        let theirs = OperatorOverrides {
             mode: Some(Mode::DryRun),
             trading_state: Some(TradingState::Halted),
             daily_notional_limit: Some(micros(9)),
             daily_loss_limit: Some(micros(7)),
         };
-        let expected = OperatorValues {
+        let expected = OperatorOverrides {
             mode: None,
             trading_state: Some(TradingState::Halted),
             daily_notional_limit: Some(micros(5)),
             daily_loss_limit: Some(micros(7)),
         };
-        let settings = |loss: i64| InForce {
+        let settings = |loss: i64| EffectiveControls {
             mode: Mode::Paper,
             trading_state: TradingState::Active,
             daily_notional_limit: micros(8),
             daily_loss_limit: micros(loss),
         };
-        assert_eq!(ours.tightened_by(theirs, settings(8)), expected);
+        assert_eq!(ours.tightened_with(theirs, settings(8)), expected);
         // A limit that only one has set, and that is looser than the settings', is not taken.
-        let with_settings = OperatorValues {
+        let with_settings = OperatorOverrides {
             daily_loss_limit: None,
             ..expected
         };
-        assert_eq!(ours.tightened_by(theirs, settings(6)), with_settings);
+        assert_eq!(ours.tightened_with(theirs, settings(6)), with_settings);
     }
 }

@@ -12,7 +12,7 @@ use super::time::TradingDate;
 /// The profit and loss of one mode since the trading day began: equity now less equity at the day's start, where equity
 /// is cash flow, less fees not paid in the base asset, plus position × mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DayFigures {
+pub struct DailyPnl {
     /// The day.
     pub trading_date: TradingDate,
     /// Over all accounts, from the net totals per symbol. None where a mark is missing.
@@ -21,43 +21,43 @@ pub struct DayFigures {
     /// that a mark is missing.
     pub accounts: BTreeMap<AccountId, Option<Micros>>,
     /// When they were taken, by Redis' clock, in milliseconds since 1970.
-    pub taken_at_ms: i64,
+    pub measured_at_ms: i64,
     /// The marks it was taken at.
     pub marks: Arc<BTreeMap<(VenueId, Symbol), super::quantity::Price>>,
 }
 
-impl DayFigures {
+impl DailyPnl {
     /// Returns a day on which nothing has been won or lost.
-    pub fn flat(trading_date: TradingDate) -> Self {
+    pub fn zero(trading_date: TradingDate) -> Self {
         Self {
             trading_date,
             total: Some(Micros::ZERO),
             accounts: BTreeMap::new(),
-            taken_at_ms: 0,
+            measured_at_ms: 0,
             marks: Arc::default(),
         }
     }
 
     /// Returns an account's profit or loss of the day; `None` where it is not known.
-    pub fn of(&self, account_id: &AccountId) -> Option<Micros> {
+    pub fn account_pnl(&self, account_id: &AccountId) -> Option<Micros> {
         self.accounts.get(account_id).copied().unwrap_or(Some(Micros::ZERO))
     }
 }
 
 /// What accounts were worth at a day's start, in the base currency.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DayStart {
+pub struct DayStartEquity {
     /// Per account; one that is not in it was worth nothing. A value of `None` means that it was not known.
     pub accounts: BTreeMap<AccountId, Option<Micros>>,
     /// What all accounts together were worth beyond the sum of the accounts that are known, which are each rounded down.
     /// `None` means that the worth of all was not known.
-    pub beyond: Option<Micros>,
+    pub total_remainder: Option<Micros>,
 }
 
-impl DayStart {
+impl DayStartEquity {
     /// Returns the start of a day that begins with these equities.
-    pub fn of(equities: &Equities) -> Self {
-        let known = sum(&equities.accounts);
+    pub fn from_equities(equities: &Equities) -> Self {
+        let known = sum_known(&equities.accounts);
         let beyond = match (equities.total, known) {
             (Some(total), Some(known)) => total.units().checked_sub(known).and_then(Micros::new),
             _ => None,
@@ -66,36 +66,36 @@ impl DayStart {
         let accounts = equities.accounts.iter().filter(worth_something);
         Self {
             accounts: accounts.map(|(account, equity)| (account.clone(), *equity)).collect(),
-            beyond,
+            total_remainder: beyond,
         }
     }
 
     /// Returns what all accounts together were worth; `None` where it is not known.
     pub fn total(&self) -> Option<Micros> {
-        Micros::new(sum(&self.accounts)?.checked_add(self.beyond?.units())?)
+        Micros::new(sum_known(&self.accounts)?.checked_add(self.total_remainder?.units())?)
     }
 
     /// Returns the profit or loss since this start, over all accounts and of each.
-    pub fn profit(&self, now: &Equities) -> (Option<Micros>, BTreeMap<AccountId, Option<Micros>>) {
+    pub fn pnl_since_start(&self, current: &Equities) -> (Option<Micros>, BTreeMap<AccountId, Option<Micros>>) {
         let nothing = Some(Micros::ZERO);
         let of = |account: &AccountId| {
-            let now = now.accounts.get(account).copied().unwrap_or(nothing);
+            let now = current.accounts.get(account).copied().unwrap_or(nothing);
             let start = self.accounts.get(account).copied().unwrap_or(nothing);
-            (account.clone(), less(now, start))
+            (account.clone(), difference(now, start))
         };
-        let accounts = now.accounts.keys().chain(self.accounts.keys()).map(of).collect();
-        (less(now.total, self.total()), accounts)
+        let accounts = current.accounts.keys().chain(self.accounts.keys()).map(of).collect();
+        (difference(current.total, self.total()), accounts)
     }
 }
 
 /// Adds up what is known, in millionths.
-fn sum(accounts: &BTreeMap<AccountId, Option<Micros>>) -> Option<i64> {
+fn sum_known(accounts: &BTreeMap<AccountId, Option<Micros>>) -> Option<i64> {
     let known = accounts.values().flatten();
     known.map(|equity| equity.units()).try_fold(0, i64::checked_add)
 }
 
-fn less(one: Option<Micros>, other: Option<Micros>) -> Option<Micros> {
-    Micros::new(one?.units().checked_sub(other?.units())?)
+fn difference(minuend: Option<Micros>, subtrahend: Option<Micros>) -> Option<Micros> {
+    Micros::new(minuend?.units().checked_sub(subtrahend?.units())?)
 }
 
 #[cfg(test)]
@@ -117,10 +117,11 @@ mod tests {
 
     #[test]
     fn profit_is_what_came_since_the_start() {
-        let start = DayStart::of(&equities(Some(16), &[("a", Some(10)), ("b", Some(5)), ("c", Some(0))]));
+        let start =
+            DayStartEquity::from_equities(&equities(Some(16), &[("a", Some(10)), ("b", Some(5)), ("c", Some(0))]));
         assert_eq!(start.total().map(Micros::units), Some(16));
         assert!(!start.accounts.contains_key(&account("c")));
-        let (total, of) = start.profit(&equities(Some(9), &[("b", Some(7)), ("c", Some(2)), ("d", Some(-1))]));
+        let (total, of) = start.pnl_since_start(&equities(Some(9), &[("b", Some(7)), ("c", Some(2)), ("d", Some(-1))]));
         assert_eq!(total.map(Micros::units), Some(-7));
         let of: Vec<_> = of.values().map(|profit| profit.map(Micros::units)).collect();
         assert_eq!(of, [Some(-10), Some(2), Some(2), Some(-1)]);
@@ -128,13 +129,13 @@ mod tests {
 
     #[test]
     fn what_was_not_known_at_the_start_or_is_not_now_gives_no_profit() {
-        let start = DayStart::of(&equities(None, &[("a", None), ("b", Some(5))]));
+        let start = DayStartEquity::from_equities(&equities(None, &[("a", None), ("b", Some(5))]));
         assert_eq!(start.total(), None);
-        let (total, of) = start.profit(&equities(Some(9), &[("a", Some(7)), ("b", None), ("c", Some(2))]));
+        let (total, of) = start.pnl_since_start(&equities(Some(9), &[("a", Some(7)), ("b", None), ("c", Some(2))]));
         let of: Vec<_> = of.values().map(|profit| profit.map(Micros::units)).collect();
         assert_eq!((total, of), (None, vec![None, None, Some(2)]));
         // All together can be known where an account is not: it holds what another is short of.
-        let start = DayStart::of(&equities(Some(9), &[("a", None), ("b", Some(5))]));
+        let start = DayStartEquity::from_equities(&equities(Some(9), &[("a", None), ("b", Some(5))]));
         assert_eq!(start.total().map(Micros::units), Some(9));
     }
 }

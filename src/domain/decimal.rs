@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 
 /// The longest number text that is looked at; anything longer is refused before it is parsed.
-pub const MAX_TEXT_LENGTH: usize = 64;
+pub const MAX_NUMBER_TEXT_LENGTH: usize = 64;
 /// The most significant digits a number may have.
-pub const MAX_DIGITS: usize = 28;
+pub const MAX_SIGNIFICANT_DIGITS: usize = 28;
 /// The most decimals a number may have.
 pub const MAX_SCALE: u32 = 28;
 
@@ -24,10 +24,10 @@ pub struct Decimal(rust_decimal::Decimal);
 pub enum DecimalError {
     /// The text does not follow JSON's number grammar (RFC 8259 §6).
     #[error("is not a number in JSON number grammar")]
-    Grammar,
+    InvalidGrammar,
     /// The number needs more digits than can be held exactly.
     #[error("has more digits than can be held exactly (at most 28)")]
-    Precision,
+    ExceedsPrecision,
 }
 
 impl Decimal {
@@ -77,43 +77,47 @@ impl Decimal {
     }
 
     /// Returns the number as an integer of 10^-`scale`, or `None` when it has more decimals than that or is too large.
-    pub fn scaled(self, scale: u32) -> Option<i128> {
+    pub fn to_scaled_integer(self, scale: u32) -> Option<i128> {
         let missing = scale.checked_sub(self.0.scale())?;
         self.0.mantissa().checked_mul(10i128.checked_pow(missing)?)
     }
 
     /// Returns the exact sum, or `None` when it cannot be held.
-    pub fn exact_add(self, other: Self) -> Option<Self> {
+    pub fn checked_add(self, other: Self) -> Option<Self> {
         let scale = self.scale().max(other.scale());
-        Self::from_parts(self.scaled(scale)?.checked_add(other.scaled(scale)?)?, scale)
+        Self::from_parts(
+            self.to_scaled_integer(scale)?
+                .checked_add(other.to_scaled_integer(scale)?)?,
+            scale,
+        )
     }
 
     /// Returns the exact difference, or `None` when it cannot be held.
-    pub fn exact_sub(self, other: Self) -> Option<Self> {
-        self.exact_add(other.negated())
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.checked_add(other.negated())
     }
 
     /// Returns the exact product, or `None` when it cannot be held.
-    pub fn exact_mul(self, other: Self) -> Option<Self> {
+    pub fn checked_mul(self, other: Self) -> Option<Self> {
         let mantissa = self.0.mantissa().checked_mul(other.0.mantissa())?;
         Self::from_parts(mantissa, self.scale() + other.scale())
     }
 
     /// Returns how often `unit` fits, when the number is a whole multiple of it.
-    pub fn multiple_of(self, unit: Self) -> Option<i128> {
+    pub fn count_multiples_of(self, unit: Self) -> Option<i128> {
         let scale = self.scale().max(unit.scale());
-        let (number, unit) = (self.scaled(scale)?, unit.scaled(scale)?);
+        let (number, unit) = (self.to_scaled_integer(scale)?, unit.to_scaled_integer(scale)?);
         (unit != 0 && number % unit == 0).then(|| number / unit)
     }
 
     /// Returns the quotient with `decimals` decimals, ties to even, computed by integer long division so that the
     /// rounding happens once. `None` for a zero divisor or a quotient out of range.
-    pub fn divided(self, divisor: Self, decimals: u32) -> Option<Self> {
+    pub fn div_half_even(self, divisor: Self, decimals: u32) -> Option<Self> {
         let negative = (self.0.mantissa() < 0) != (divisor.0.mantissa() < 0);
         let shared = self.scale().max(divisor.scale());
         let (number, by) = (
-            self.scaled(shared)?.checked_abs()?,
-            divisor.scaled(shared)?.checked_abs()?,
+            self.to_scaled_integer(shared)?.checked_abs()?,
+            divisor.to_scaled_integer(shared)?.checked_abs()?,
         );
         let mut quotient = number.checked_div(by)?;
         let mut rest = number.checked_rem(by)?;
@@ -135,8 +139,8 @@ impl FromStr for Decimal {
 
     /// Reads a number in JSON number grammar, exponents included, exactly.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        if text.len() > MAX_TEXT_LENGTH {
-            return Err(DecimalError::Precision);
+        if text.len() > MAX_NUMBER_TEXT_LENGTH {
+            return Err(DecimalError::ExceedsPrecision);
         }
         let (negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (number, exponent) = match rest.find(['e', 'E']) {
@@ -145,11 +149,11 @@ impl FromStr for Decimal {
         };
         let (whole, fraction) = match number.split_once('.') {
             Some((whole, fraction)) if is_digits(fraction) => (whole, fraction),
-            Some(_) => return Err(DecimalError::Grammar),
+            Some(_) => return Err(DecimalError::InvalidGrammar),
             None => (number, ""),
         };
         if !is_digits(whole) || (whole.len() > 1 && whole.starts_with('0')) {
-            return Err(DecimalError::Grammar);
+            return Err(DecimalError::InvalidGrammar);
         }
         let exponent = exponent.map_or(Ok(0), parse_exponent)?;
         let digits: String = [whole, fraction].concat();
@@ -157,12 +161,12 @@ impl FromStr for Decimal {
         if significant.is_empty() {
             return Ok(Self::ZERO);
         }
-        if significant.len() > MAX_DIGITS {
-            return Err(DecimalError::Precision);
+        if significant.len() > MAX_SIGNIFICANT_DIGITS {
+            return Err(DecimalError::ExceedsPrecision);
         }
         let dropped = (digits.len() - digits.trim_end_matches('0').len()) as i64;
         let power = exponent + dropped - fraction.len() as i64;
-        let mantissa: i128 = significant.parse().map_err(|_| DecimalError::Grammar)?;
+        let mantissa: i128 = significant.parse().map_err(|_| DecimalError::InvalidGrammar)?;
         let mantissa = if negative { -mantissa } else { mantissa };
         let (mantissa, scale) = match power {
             0.. => {
@@ -170,16 +174,19 @@ impl FromStr for Decimal {
                 (
                     factor
                         .and_then(|factor| mantissa.checked_mul(factor))
-                        .ok_or(DecimalError::Precision)?,
+                        .ok_or(DecimalError::ExceedsPrecision)?,
                     0,
                 )
             }
-            _ => (mantissa, u32::try_from(-power).map_err(|_| DecimalError::Precision)?),
+            _ => (
+                mantissa,
+                u32::try_from(-power).map_err(|_| DecimalError::ExceedsPrecision)?,
+            ),
         };
         if scale > MAX_SCALE {
-            return Err(DecimalError::Precision);
+            return Err(DecimalError::ExceedsPrecision);
         }
-        Self::from_parts(mantissa, scale).ok_or(DecimalError::Precision)
+        Self::from_parts(mantissa, scale).ok_or(DecimalError::ExceedsPrecision)
     }
 }
 
@@ -194,7 +201,7 @@ fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
         _ => (false, text),
     };
     if !is_digits(digits) {
-        return Err(DecimalError::Grammar);
+        return Err(DecimalError::InvalidGrammar);
     }
     // Ten thousand stands for "out of any range": the caller's power check refuses it without overflow.
     let value = digits.parse::<i64>().unwrap_or(10_000).min(10_000);
@@ -272,7 +279,7 @@ mod tests {
         for text in [
             "", "-", ".5", "5.", "01", "1_000", "+1", "1e", "1e-+5", "NaN", "Infinity", "0x10", " 1", "1 ",
         ] {
-            assert_eq!(text.parse::<Decimal>(), Err(DecimalError::Grammar), "{text:?}");
+            assert_eq!(text.parse::<Decimal>(), Err(DecimalError::InvalidGrammar), "{text:?}");
         }
         for text in [
             "1e400",
@@ -280,7 +287,7 @@ mod tests {
             "1e99999999999999999999",
             "1234567890123456789012345678901234567890",
         ] {
-            assert_eq!(text.parse::<Decimal>(), Err(DecimalError::Precision), "{text}");
+            assert_eq!(text.parse::<Decimal>(), Err(DecimalError::ExceedsPrecision), "{text}");
         }
     }
 
@@ -295,24 +302,24 @@ mod tests {
             ("60000.01", "2", 12, "30000.005"),
         ] {
             assert_eq!(
-                decimal(number).divided(decimal(by), decimals),
+                decimal(number).div_half_even(decimal(by), decimals),
                 Some(decimal(quotient)),
                 "{number}/{by}"
             );
         }
-        assert_eq!(decimal("1").divided(Decimal::ZERO, 2), None);
+        assert_eq!(decimal("1").div_half_even(Decimal::ZERO, 2), None);
     }
 
     #[test]
     fn products_and_sums_are_exact_or_refused() {
-        assert_eq!(decimal("0.1").exact_add(decimal("0.2")), Some(decimal("0.3")));
+        assert_eq!(decimal("0.1").checked_add(decimal("0.2")), Some(decimal("0.3")));
         assert_eq!(
-            decimal("0.00001").exact_mul(decimal("30000.01")),
+            decimal("0.00001").checked_mul(decimal("30000.01")),
             Some(decimal("0.3000001"))
         );
         let long = decimal("1234567890123456789.123456789");
-        assert_eq!(long.exact_mul(long), None);
-        assert_eq!(decimal("0.75").multiple_of(decimal("0.00001")), Some(75_000));
-        assert_eq!(decimal("0.000015").multiple_of(decimal("0.00001")), None);
+        assert_eq!(long.checked_mul(long), None);
+        assert_eq!(decimal("0.75").count_multiples_of(decimal("0.00001")), Some(75_000));
+        assert_eq!(decimal("0.000015").count_multiples_of(decimal("0.00001")), None);
     }
 }

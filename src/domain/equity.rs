@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use super::decimal::Decimal;
 use super::id::{AccountId, VenueId};
 use super::intent::Symbol;
-use super::money::{BASE_FEE_SCALE, MICROS_SCALE, Micros};
-use super::quantity::{MAX_DECIMALS, Price};
+use super::money::{BASE_ASSET_FEE_SCALE, MICROS_SCALE, Micros};
+use super::quantity::{MAX_AMOUNT_DECIMALS, Price};
 
 /// Decimals of quantity × mark × rate, each of which has at most eight.
-const VALUE_SCALE: u32 = 3 * MAX_DECIMALS;
+const VALUE_SCALE: u32 = 3 * MAX_AMOUNT_DECIMALS;
 
 /// What an account's shared sums say of one instrument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holding {
+pub struct PositionSums {
     /// The account.
     pub account_id: AccountId,
     /// The venue.
@@ -21,7 +21,7 @@ pub struct Holding {
     /// The symbol.
     pub symbol: Symbol,
     /// What fills have left, before fees in the base asset, in lots.
-    pub position: i64,
+    pub position_lots: i64,
     /// Fees that were paid in the base asset, in units of 1e-8 of it.
     pub base_fees: i64,
     /// What trading brought in less what it paid, in millionths of the base currency.
@@ -32,7 +32,7 @@ pub struct Holding {
 
 /// What a position in an instrument is valued by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Valuation {
+pub struct ValuationInputs {
     /// The lot that positions count in.
     pub lot_size: Decimal,
     /// What a unit of the quote currency is worth in the base currency.
@@ -52,68 +52,71 @@ pub struct Equities {
 
 /// Lots and base fees of one instrument, which add up before they are valued.
 #[derive(Debug, Clone, Copy, Default)]
-struct Position {
+struct NetPosition {
     lots: i128,
     base_fees: i128,
 }
 
 /// A sum of cash and values in units of 10^-24; `None` once a part of it is missing.
-type Worth = Option<i128>;
+type ScaledValue = Option<i128>;
 
 /// Returns what accounts are worth. A position without a valuation makes a figure unknown; one that is flat needs none.
-pub fn equities(holdings: &[Holding], valuations: &BTreeMap<(VenueId, Symbol), Valuation>) -> Equities {
-    let (mut accounts, mut net): (BTreeMap<AccountId, Worth>, BTreeMap<_, Position>) = Default::default();
-    let mut total: Worth = Some(0);
+pub fn compute_equities(
+    holdings: &[PositionSums],
+    valuations: &BTreeMap<(VenueId, Symbol), ValuationInputs>,
+) -> Equities {
+    let (mut accounts, mut net): (BTreeMap<AccountId, ScaledValue>, BTreeMap<_, NetPosition>) = Default::default();
+    let mut total: ScaledValue = Some(0);
     for holding in holdings {
         let key = (holding.venue.clone(), holding.symbol.clone());
-        let position = Position {
-            lots: holding.position.into(),
+        let position = NetPosition {
+            lots: holding.position_lots.into(),
             base_fees: holding.base_fees.into(),
         };
-        let cash = cash(holding);
-        let worth = plus(cash, value(position, valuations.get(&key)));
+        let cash = cash_value(holding);
+        let worth = add_values(cash, position_value(position, valuations.get(&key)));
         let account = accounts.entry(holding.account_id.clone()).or_insert(Some(0));
-        *account = plus(*account, worth);
-        total = plus(total, cash);
+        *account = add_values(*account, worth);
+        total = add_values(total, cash);
         let all = net.entry(key).or_default();
         all.lots += position.lots;
         all.base_fees += position.base_fees;
     }
     for (key, position) in &net {
-        total = plus(total, value(*position, valuations.get(key)));
+        total = add_values(total, position_value(*position, valuations.get(key)));
     }
     Equities {
-        total: rounded(total),
+        total: round_down_to_micros(total),
         accounts: accounts
             .into_iter()
-            .map(|(account, worth)| (account, rounded(worth)))
+            .map(|(account, worth)| (account, round_down_to_micros(worth)))
             .collect(),
     }
 }
 
-fn cash(holding: &Holding) -> Worth {
+fn cash_value(holding: &PositionSums) -> ScaledValue {
     let micros = i128::from(holding.cash_flow) - i128::from(holding.fees);
     micros.checked_mul(10i128.pow(VALUE_SCALE - MICROS_SCALE))
 }
 
-fn value(position: Position, valuation: Option<&Valuation>) -> Worth {
+fn position_value(position: NetPosition, valuation: Option<&ValuationInputs>) -> ScaledValue {
     if position.lots == 0 && position.base_fees == 0 {
         return Some(0);
     }
     let valuation = valuation?;
-    let lot = valuation.lot_size.scaled(BASE_FEE_SCALE)?;
+    let lot = valuation.lot_size.to_scaled_integer(BASE_ASSET_FEE_SCALE)?;
     let quantity = position.lots.checked_mul(lot)?.checked_sub(position.base_fees)?;
-    let mark = valuation.mark.decimal().scaled(MAX_DECIMALS)?;
-    let rate = valuation.base_rate.scaled(MAX_DECIMALS)?;
+    let mark = valuation.mark.decimal().to_scaled_integer(MAX_AMOUNT_DECIMALS)?;
+    let rate = valuation.base_rate.to_scaled_integer(MAX_AMOUNT_DECIMALS)?;
     quantity.checked_mul(mark)?.checked_mul(rate)
 }
 
-fn plus(one: Worth, other: Worth) -> Worth {
+fn add_values(one: ScaledValue, other: ScaledValue) -> ScaledValue {
     one?.checked_add(other?)
 }
 
 /// Rounds down: an equity is what we have.
-fn rounded(worth: Worth) -> Option<Micros> {
+fn round_down_to_micros(worth: ScaledValue) -> Option<Micros> {
     let micros = worth?.div_euclid(10i128.pow(VALUE_SCALE - MICROS_SCALE));
     i64::try_from(micros).ok().and_then(Micros::new)
 }

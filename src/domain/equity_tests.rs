@@ -1,36 +1,33 @@
 use super::*;
-use crate::domain::money::MAX_EXACT;
+use crate::domain::money::MAX_EXACT_INTEGER;
 
-type Valuations = BTreeMap<(VenueId, Symbol), Valuation>;
+type ValuationMap = BTreeMap<(VenueId, Symbol), ValuationInputs>;
 
 fn number(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
 fn key(symbol: &str) -> (VenueId, Symbol) {
-    (
-        VenueId::new("binance.spot").unwrap(),
-        Symbol::normalised(symbol).unwrap(),
-    )
+    (VenueId::new("binance.spot").unwrap(), Symbol::parse(symbol).unwrap())
 }
 
 /// A holding of lots, base fees (1e-8), cash flow and fees (1e-6).
-fn holding(account: &str, symbol: &str, [position, base_fees, cash_flow, fees]: [i64; 4]) -> Holding {
+fn position_sums(account: &str, symbol: &str, [position, base_fees, cash_flow, fees]: [i64; 4]) -> PositionSums {
     let (venue, symbol) = key(symbol);
-    Holding {
+    PositionSums {
         account_id: AccountId::new(account).unwrap(),
         venue,
         symbol,
-        position,
+        position_lots: position,
         base_fees,
         cash_flow,
         fees,
     }
 }
 
-fn valued(rows: &[(&str, &str, &str, &str)]) -> Valuations {
+fn valuations(rows: &[(&str, &str, &str, &str)]) -> ValuationMap {
     let valuation = |(symbol, lot, rate, mark): &(&str, &str, &str, &str)| {
-        let valuation = Valuation {
+        let valuation = ValuationInputs {
             lot_size: number(lot),
             base_rate: number(rate),
             mark: Price::new(number(mark)).unwrap(),
@@ -40,7 +37,7 @@ fn valued(rows: &[(&str, &str, &str, &str)]) -> Valuations {
     rows.iter().map(valuation).collect()
 }
 
-fn of(equities: &Equities, account: &str) -> Option<i64> {
+fn account_equity(equities: &Equities, account: &str) -> Option<i64> {
     equities.accounts[&AccountId::new(account).unwrap()].map(Micros::units)
 }
 
@@ -88,12 +85,12 @@ fn equity_is_cash_less_fees_plus_what_is_held() {
         (("BTC", "1", "1", "999999999"), [9_007_200, 0, 0, 0], None),
         (
             ("BTC", "99999999999", "999999999", "999999999"),
-            [MAX_EXACT, 0, 0, 0],
+            [MAX_EXACT_INTEGER, 0, 0, 0],
             None,
         ),
     ] {
-        let equities = equities(&[holding("a", valuation.0, sums)], &valued(&[valuation]));
-        assert_eq!(of(&equities, "a"), equity, "{valuation:?} {sums:?}");
+        let equities = compute_equities(&[position_sums("a", valuation.0, sums)], &valuations(&[valuation]));
+        assert_eq!(account_equity(&equities, "a"), equity, "{valuation:?} {sums:?}");
         assert_eq!(equities.total.map(Micros::units), equity, "{valuation:?} {sums:?}");
     }
 }
@@ -101,27 +98,33 @@ fn equity_is_cash_less_fees_plus_what_is_held() {
 #[test]
 fn an_account_is_rounded_once_and_not_once_per_symbol() {
     let marks = [("A", "0.00000001", "1", "50"), ("B", "0.00000001", "1", "50")];
-    let holdings = [holding("a", "A", [1, 0, 0, 0]), holding("a", "B", [1, 0, 0, 0])];
-    assert_eq!(of(&equities(&holdings, &valued(&marks)), "a"), Some(1));
+    let holdings = [
+        position_sums("a", "A", [1, 0, 0, 0]),
+        position_sums("a", "B", [1, 0, 0, 0]),
+    ];
+    assert_eq!(
+        account_equity(&compute_equities(&holdings, &valuations(&marks)), "a"),
+        Some(1)
+    );
 }
 
 #[test]
 fn a_missing_mark_makes_a_figure_unknown_only_where_it_is_needed() {
     let holdings = [
-        holding("long", "BTC", [5, 3, -100, 0]),
-        holding("short", "BTC", [-5, -3, 120, 0]),
-        holding("flat", "BTC", [0, 0, 7, 2]),
-        holding("mixed", "BTC", [0, 0, 1, 0]),
-        holding("mixed", "ETH", [1, 0, -2_000_000, 0]),
+        position_sums("long", "BTC", [5, 3, -100, 0]),
+        position_sums("short", "BTC", [-5, -3, 120, 0]),
+        position_sums("flat", "BTC", [0, 0, 7, 2]),
+        position_sums("mixed", "BTC", [0, 0, 1, 0]),
+        position_sums("mixed", "ETH", [1, 0, -2_000_000, 0]),
     ];
-    let marks = valued(&[("ETH", "0.01", "1", "300")]);
-    let equities = equities(&holdings, &marks);
-    assert_eq!(of(&equities, "long"), None);
-    assert_eq!(of(&equities, "short"), None);
-    assert_eq!(of(&equities, "flat"), Some(5));
-    assert_eq!(of(&equities, "mixed"), Some(1_000_001));
+    let marks = valuations(&[("ETH", "0.01", "1", "300")]);
+    let equities = compute_equities(&holdings, &marks);
+    assert_eq!(account_equity(&equities, "long"), None);
+    assert_eq!(account_equity(&equities, "short"), None);
+    assert_eq!(account_equity(&equities, "flat"), Some(5));
+    assert_eq!(account_equity(&equities, "mixed"), Some(1_000_001));
     // Over all accounts nothing of BTC is held.
     assert_eq!(equities.total.map(Micros::units), Some(-100 + 120 + 5 + 1_000_001));
-    let nothing = super::equities(&[], &BTreeMap::new());
+    let nothing = super::compute_equities(&[], &BTreeMap::new());
     assert_eq!((nothing.total, nothing.accounts.len()), (Some(Micros::ZERO), 0));
 }

@@ -24,7 +24,7 @@ pub struct Fill {
 
 /// What the venue says has become of the order, its fills aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum VenueState {
+pub enum VenueOrderState {
     /// It stands at the venue (or is filled, when the fills say so).
     Working,
     /// It ended with this much of it unfilled.
@@ -39,7 +39,7 @@ pub enum VenueState {
 
 /// What is still to happen to an order by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
+pub struct DueTask {
     /// When it is to happen.
     pub at: Timestamp,
     /// What is to happen.
@@ -50,7 +50,7 @@ pub struct Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueAction {
     /// Fill the rest.
-    FillRest,
+    FillRemainder,
     /// End it: the trading day is over.
     Expire,
     /// Ask its venue what became of it: it may have been sent, and nobody has been told.
@@ -61,7 +61,7 @@ impl DueAction {
     /// Returns the word that stands in the journal.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::FillRest => "fill_rest",
+            Self::FillRemainder => "fill_rest",
             Self::Expire => "expire",
             Self::Inquire => "inquire",
         }
@@ -76,17 +76,17 @@ pub struct VenueReport {
     /// Fills, some of them perhaps told before.
     pub fills: Vec<Fill>,
     /// The state after these fills.
-    pub state: VenueState,
+    pub state: VenueOrderState,
     /// What the venue says has been filled in all, where it says so. What it counts and has not told as a fill yet
     /// stays reserved, even after the order's end.
     pub cumulative_quantity: Option<Decimal>,
     /// What is to happen next by itself.
-    pub due: Option<Due>,
+    pub due: Option<DueTask>,
 }
 
 /// An event that is settled in the store and not known to be on the journal yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingEvent {
+pub struct OutboxEntry {
     /// The order's version it tells of.
     pub version: u32,
     /// Its journal document.

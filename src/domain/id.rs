@@ -56,7 +56,7 @@ text_id!(
 );
 text_id!(
     /// A venue of a broker, such as `binance.spot`.
-    VenueId, is_venue, "1-64 characters of [A-Za-z0-9_.-]"
+    VenueId, is_venue_id, "1-64 characters of [A-Za-z0-9_.-]"
 );
 text_id!(
     /// The caller's own id of an order; with the account, the key of idempotency.
@@ -84,28 +84,28 @@ impl AccountId {
 
 impl ClientOrderId {
     /// Returns a new id, a UUIDv7, for an intent that brought none.
-    pub fn assign() -> Self {
+    pub fn generate() -> Self {
         Self(Arc::from(Uuid::now_v7().to_string()))
     }
 }
 
 impl AdjustmentId {
     /// Returns a new id, a UUIDv7, for an adjustment that brought none.
-    pub fn assign() -> Self {
+    pub fn generate() -> Self {
         Self(Arc::from(Uuid::now_v7().to_string()))
     }
 }
 
 impl OrderId {
     /// Returns a new id under the broker's two-letter prefix.
-    pub fn assign(prefix: BrokerPrefix) -> Self {
+    pub fn generate(prefix: OrderIdPrefix) -> Self {
         Self(Arc::from(format!("{}-{}", prefix.0, Uuid::now_v7().simple())))
     }
 }
 
 /// The two letters that open a broker's order ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokerPrefix(pub &'static str);
+pub struct OrderIdPrefix(pub &'static str);
 
 /// The token of a worker's lease on a claimed order: whoever does not hold the current one changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -113,7 +113,7 @@ pub struct LeaseToken(pub Arc<str>);
 
 impl LeaseToken {
     /// Returns a token nobody else has.
-    pub fn assign() -> Self {
+    pub fn generate() -> Self {
         Self(Arc::from(Uuid::now_v7().simple().to_string()))
     }
 
@@ -130,11 +130,11 @@ pub struct ContentHash(pub Arc<str>);
 impl ContentHash {
     /// Returns the hash of bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::of_digest(&Sha256::digest(bytes))
+        Self::from_digest(&Sha256::digest(bytes))
     }
 
     /// Returns a digest as the hash it is compared by, in hex.
-    pub(super) fn of_digest(digest: &[u8]) -> Self {
+    pub(super) fn from_digest(digest: &[u8]) -> Self {
         let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
         let hex: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
         Self(hex.into())
@@ -148,7 +148,7 @@ fn is_token(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
-fn is_venue(text: &str) -> bool {
+fn is_venue_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text
             .bytes()
@@ -196,9 +196,9 @@ mod tests {
 
     #[test]
     fn assigned_order_ids_fit_the_venue() {
-        let id = OrderId::assign(BrokerPrefix("BN"));
+        let id = OrderId::generate(OrderIdPrefix("BN"));
         assert_eq!(id.as_str().len(), 35);
         assert!(OrderId::new(id.as_str()).is_ok());
-        assert!(ClientOrderId::new(ClientOrderId::assign().as_str()).is_ok());
+        assert!(ClientOrderId::new(ClientOrderId::generate().as_str()).is_ok());
     }
 }

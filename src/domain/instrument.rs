@@ -3,7 +3,7 @@
 use super::decimal::Decimal;
 use super::id::{BrokerId, VenueId};
 use super::intent::Symbol;
-use super::money::MAX_EXACT;
+use super::money::MAX_EXACT_INTEGER;
 use super::quantity::{Price, Quantity};
 
 /// An instrument of one venue.
@@ -40,12 +40,12 @@ pub struct Instrument {
 impl Instrument {
     /// Returns a quantity in lots, or `None` when it is not a whole number of lots or beyond the exact range.
     pub fn lots(&self, quantity: Quantity) -> Option<i64> {
-        let lots = quantity.decimal().multiple_of(self.lot_size.decimal())?;
-        i64::try_from(lots).ok().filter(|lots| *lots <= MAX_EXACT)
+        let lots = quantity.decimal().count_multiples_of(self.lot_size.decimal())?;
+        i64::try_from(lots).ok().filter(|lots| *lots <= MAX_EXACT_INTEGER)
     }
 
     /// Whether a price is a whole number of ticks.
     pub fn is_on_tick(&self, price: Price) -> bool {
-        price.decimal().multiple_of(self.tick_size.decimal()).is_some()
+        price.decimal().count_multiples_of(self.tick_size.decimal()).is_some()
     }
 }

@@ -30,7 +30,7 @@ impl Symbol {
     ///
     /// # Errors
     /// When nothing is left, or more than 32 characters, or anything but printable ASCII.
-    pub fn normalised(text: &str) -> Result<Self, SymbolError> {
+    pub fn parse(text: &str) -> Result<Self, SymbolError> {
         if text.len() > 4 * MAX_SYMBOL_LENGTH || !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
             return Err(SymbolError);
         }
@@ -132,7 +132,7 @@ impl Intent {
         for tag in &self.tags {
             field(tag.as_str());
         }
-        ContentHash::of_digest(&hasher.finalize())
+        ContentHash::from_digest(&hasher.finalize())
     }
 }
 
@@ -143,10 +143,10 @@ mod tests {
     #[test]
     fn symbols_are_normalised() {
         for text in ["btc/usdt", "BTC-USDT", " b t c usdt", "BTCUSDT"] {
-            assert_eq!(Symbol::normalised(text).unwrap().as_str(), "BTCUSDT");
+            assert_eq!(Symbol::parse(text).unwrap().as_str(), "BTCUSDT");
         }
         for text in ["", "/- ", "BTC\n", "ÄPFEL", &"x".repeat(33)] {
-            assert!(Symbol::normalised(text).is_err(), "{text:?}");
+            assert!(Symbol::parse(text).is_err(), "{text:?}");
         }
     }
 }

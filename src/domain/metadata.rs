@@ -12,42 +12,42 @@ use super::decimal::Decimal;
 use super::money::Micros;
 
 /// The most entries one metadata object keeps.
-pub const MAX_ENTRIES: usize = 32;
+pub const MAX_METADATA_ENTRIES: usize = 32;
 
 /// One figure or word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Figure {
+pub enum MetadataValue {
     /// An exact number.
     Number(Decimal),
     /// A word or sentence.
     Text(String),
 }
 
-impl From<Decimal> for Figure {
+impl From<Decimal> for MetadataValue {
     fn from(number: Decimal) -> Self {
         Self::Number(number)
     }
 }
 
-impl From<Micros> for Figure {
+impl From<Micros> for MetadataValue {
     fn from(amount: Micros) -> Self {
         Self::Number(amount.decimal())
     }
 }
 
-impl From<i64> for Figure {
+impl From<i64> for MetadataValue {
     fn from(number: i64) -> Self {
         Self::Number(Decimal::from(number))
     }
 }
 
-impl From<&str> for Figure {
+impl From<&str> for MetadataValue {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
 }
 
-impl From<String> for Figure {
+impl From<String> for MetadataValue {
     fn from(text: String) -> Self {
         Self::Text(text)
     }
@@ -55,7 +55,7 @@ impl From<String> for Figure {
 
 /// Figures by name, in the order they were given; at most [`MAX_ENTRIES`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Metadata(Vec<(Cow<'static, str>, Figure)>);
+pub struct Metadata(Vec<(Cow<'static, str>, MetadataValue)>);
 
 impl Metadata {
     /// Returns metadata with nothing in it.
@@ -65,22 +65,22 @@ impl Metadata {
 
     /// Returns the metadata with one more figure; beyond the bound it is left as it was.
     #[must_use]
-    pub fn with(mut self, name: impl Into<Cow<'static, str>>, figure: impl Into<Figure>) -> Self {
-        if self.0.len() < MAX_ENTRIES {
-            self.0.push((name.into(), figure.into()));
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<MetadataValue>) -> Self {
+        if self.0.len() < MAX_METADATA_ENTRIES {
+            self.0.push((name.into(), value.into()));
         }
         self
     }
 
     /// Returns a figure by its name.
-    pub fn get(&self, name: &str) -> Option<&Figure> {
+    pub fn get(&self, name: &str) -> Option<&MetadataValue> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, figure)| figure)
     }
 
     /// Returns a text by its name.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name) {
-            Some(Figure::Text(text)) => Some(text),
+            Some(MetadataValue::Text(text)) => Some(text),
             _ => None,
         }
     }
@@ -91,12 +91,12 @@ impl Metadata {
     }
 
     /// Returns the figures in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Figure)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &MetadataValue)> {
         self.0.iter().map(|(name, figure)| (name.as_ref(), figure))
     }
 }
 
-impl Serialize for Figure {
+impl Serialize for MetadataValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Number(number) => number.serialize(serializer),
@@ -117,8 +117,8 @@ impl Serialize for Metadata {
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
+        struct MetadataVisitor;
+        impl<'de> Visitor<'de> for MetadataVisitor {
             type Value = Metadata;
 
             fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,19 +128,19 @@ impl<'de> Deserialize<'de> for Metadata {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
                 let mut metadata = Metadata::new();
                 while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
-                    metadata = metadata.with(name, figure_of(raw.get()));
+                    metadata = metadata.with(name, parse_value(raw.get()));
                 }
                 Ok(metadata)
             }
         }
-        deserializer.deserialize_map(Entries)
+        deserializer.deserialize_map(MetadataVisitor)
     }
 }
 
-fn figure_of(raw: &str) -> Figure {
+fn parse_value(raw: &str) -> MetadataValue {
     match raw.parse::<Decimal>() {
-        Ok(number) => Figure::Number(number),
-        Err(_) => Figure::Text(serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned())),
+        Ok(number) => MetadataValue::Number(number),
+        Err(_) => MetadataValue::Text(serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned())),
     }
 }
 

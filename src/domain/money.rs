@@ -5,11 +5,11 @@ use std::fmt;
 use super::decimal::Decimal;
 
 /// The largest integer that the store's scripts compare exactly (their numbers are doubles): 2^53 − 1.
-pub const MAX_EXACT: i64 = 9_007_199_254_740_991;
+pub const MAX_EXACT_INTEGER: i64 = 9_007_199_254_740_991;
 /// Decimals of [`Micros`].
 pub const MICROS_SCALE: u32 = 6;
 /// Decimals of fees in the base asset.
-pub const BASE_FEE_SCALE: u32 = 8;
+pub const BASE_ASSET_FEE_SCALE: u32 = 8;
 
 /// An amount of the base currency in units of 1e-6, at most ±(2^53 − 1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -30,7 +30,9 @@ impl Micros {
 
     /// Returns the amount of `units` millionths, or `None` beyond the exact range.
     pub fn new(units: i64) -> Option<Self> {
-        (-MAX_EXACT..=MAX_EXACT).contains(&units).then_some(Self(units))
+        (-MAX_EXACT_INTEGER..=MAX_EXACT_INTEGER)
+            .contains(&units)
+            .then_some(Self(units))
     }
 
     /// Returns the amount in millionths.
@@ -41,19 +43,19 @@ impl Micros {
     /// Returns a decimal amount in millionths, rounded, or `None` beyond the exact range.
     pub fn from_decimal(amount: Decimal, rounding: Rounding) -> Option<Self> {
         let (mantissa, scale) = amount.parts();
-        rescaled(mantissa, scale, rounding)
+        micros_from_scaled(mantissa, scale, rounding)
     }
 
     /// Returns price × quantity × rate, rounded once; `None` beyond the exact range, so that a caller refuses instead
     /// of counting a wrong sum.
-    pub fn of_product(factors: [Decimal; 3], rounding: Rounding) -> Option<Self> {
+    pub fn from_product(factors: [Decimal; 3], rounding: Rounding) -> Option<Self> {
         let (mut mantissa, mut scale) = (1i128, 0u32);
         for factor in factors {
             let (digits, decimals) = factor.parts();
             mantissa = mantissa.checked_mul(digits)?;
             scale += decimals;
         }
-        rescaled(mantissa, scale, rounding)
+        micros_from_scaled(mantissa, scale, rounding)
     }
 
     /// Returns the amount as a decimal number of the base currency.
@@ -62,21 +64,22 @@ impl Micros {
     }
 }
 
-fn rescaled(mantissa: i128, scale: u32, rounding: Rounding) -> Option<Micros> {
-    Micros::new(scaled_to(mantissa, scale, MICROS_SCALE, rounding)?)
+fn micros_from_scaled(mantissa: i128, scale: u32, rounding: Rounding) -> Option<Micros> {
+    Micros::new(rescale(mantissa, scale, MICROS_SCALE, rounding)?)
 }
 
 /// Returns a decimal amount as whole units of 10^-`to`, rounded, or `None` beyond the exact range.
-pub fn units_of(amount: Decimal, to: u32, rounding: Rounding) -> Option<i64> {
+pub fn round_to_units(amount: Decimal, target_scale: u32, rounding: Rounding) -> Option<i64> {
     let (mantissa, scale) = amount.parts();
-    scaled_to(mantissa, scale, to, rounding).filter(|units| (-MAX_EXACT..=MAX_EXACT).contains(units))
+    rescale(mantissa, scale, target_scale, rounding)
+        .filter(|units| (-MAX_EXACT_INTEGER..=MAX_EXACT_INTEGER).contains(units))
 }
 
-fn scaled_to(mantissa: i128, scale: u32, to: u32, rounding: Rounding) -> Option<i64> {
-    let units = if scale <= to {
-        mantissa.checked_mul(10i128.checked_pow(to - scale)?)?
+fn rescale(mantissa: i128, scale: u32, target_scale: u32, rounding: Rounding) -> Option<i64> {
+    let units = if scale <= target_scale {
+        mantissa.checked_mul(10i128.checked_pow(target_scale - scale)?)?
     } else {
-        let unit = 10i128.checked_pow(scale - to)?;
+        let unit = 10i128.checked_pow(scale - target_scale)?;
         let floor = mantissa.div_euclid(unit);
         if rounding == Rounding::Up && mantissa.rem_euclid(unit) != 0 {
             floor + 1
@@ -107,14 +110,14 @@ mod tests {
     fn products_round_against_us_once() {
         let number = |text: &str| text.parse::<Decimal>().unwrap();
         let product = |price, quantity, rounding| {
-            Micros::of_product([number(price), number(quantity), Decimal::from(1)], rounding).map(Micros::units)
+            Micros::from_product([number(price), number(quantity), Decimal::from(1)], rounding).map(Micros::units)
         };
         assert_eq!(product("30000", "0.001", Rounding::Up), Some(30_000_000));
         assert_eq!(product("30000.01", "0.00001", Rounding::Up), Some(300_001));
         assert_eq!(product("0.0000001", "0.1", Rounding::Up), Some(1));
         assert_eq!(product("0.0000001", "0.1", Rounding::Down), Some(0));
         assert_eq!(product("-0.0000001", "0.1", Rounding::Down), Some(-1));
-        assert_eq!(product("9007199254.740991", "1", Rounding::Up), Some(MAX_EXACT));
+        assert_eq!(product("9007199254.740991", "1", Rounding::Up), Some(MAX_EXACT_INTEGER));
         assert_eq!(product("9007199254.740992", "1", Rounding::Up), None);
         assert_eq!(
             product("999999999.99999999", "99999999999.99999999", Rounding::Up),

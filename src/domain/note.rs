@@ -80,7 +80,7 @@ impl Note {
         for tag in &self.tags {
             field(tag.as_str());
         }
-        ContentHash::of_digest(&hasher.finalize())
+        ContentHash::from_digest(&hasher.finalize())
     }
 }
 

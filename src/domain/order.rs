@@ -1,15 +1,15 @@
 //! An order, and what a venue's message makes of it. Pure: the same message on the same order gives the same result.
 
 use super::decimal::Decimal;
-use super::execution::{Due, Fill, VenueReport, VenueState};
+use super::execution::{DueTask, Fill, VenueOrderState, VenueReport};
 use super::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
 use super::instrument::Instrument;
 use super::intent::{Intent, Symbol};
-use super::money::{BASE_FEE_SCALE, Micros, Rounding, units_of};
+use super::money::{BASE_ASSET_FEE_SCALE, Micros, Rounding, round_to_units};
 use super::quantity::{Price, Quantity};
-use super::rates::Rates;
+use super::rates::CurrencyRates;
 use super::reason::{Reason, ReasonCode};
-use super::settlement::{Deltas, Reservation, Scope};
+use super::settlement::{Reservation, SumDeltas, SumScope};
 use super::terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use super::time::{Timestamp, TradingDate};
 use super::transition::{self, OrderEvent};
@@ -53,7 +53,7 @@ pub struct Order {
     /// The mode it was submitted in.
     pub mode: Mode,
     /// The hash of the intent's content.
-    pub content: ContentHash,
+    pub content_hash: ContentHash,
     /// None while it is claimed and nothing has been told yet.
     pub status: Option<OrderStatus>,
     /// Counts what has been told: 0 while claimed.
@@ -65,7 +65,7 @@ pub struct Order {
     /// The last fills.
     pub fills: Vec<Fill>,
     /// Ids of the fills before those.
-    pub earlier_exec_ids: Vec<String>,
+    pub older_exec_ids: Vec<String>,
     /// When the router took it.
     pub submitted_at: Timestamp,
     /// When it last changed.
@@ -75,42 +75,42 @@ pub struct Order {
     /// What it holds of the shared limits.
     pub reservation: Reservation,
     /// What is to happen to it next by itself.
-    pub due: Option<Due>,
+    pub due: Option<DueTask>,
     /// How far it has moved the shared sums in all, from nothing.
-    pub moved: Deltas,
+    pub total_deltas: SumDeltas,
 }
 
 /// What a venue's message made of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
+pub struct OrderUpdate {
     /// The order after it, one version on.
     pub order: Order,
     /// How far the shared sums move.
-    pub deltas: Deltas,
+    pub deltas: SumDeltas,
     /// What a risk monitor should hear of.
-    pub notices: Vec<Notice>,
+    pub anomalies: Vec<BookingAnomaly>,
 }
 
 /// Something that was booked, and that nobody expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
+pub enum BookingAnomaly {
     /// More was filled than was reserved: this many lots beyond it.
-    Excess(i64),
+    Overfill(i64),
     /// A fill of an order that was taken for refused: it is open again.
     Reopened,
     /// A fee in a currency that has no rate: it is in the report, and counts nowhere.
-    FeeUncounted(String),
+    FeeWithoutRate(String),
 }
 
 /// Why a venue's message made nothing of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
+pub enum ApplyReportError {
     /// It says nothing that is not known.
     #[error("the message tells nothing new of the order")]
-    NothingNew,
+    NoChange,
     /// Its figures cannot be counted exactly.
     #[error("the message's figures cannot be counted exactly")]
-    NotExact,
+    ExceedsExactRange,
     /// It has more fills than an order can have.
     #[error("the order has more than {MAX_FILLS} fills")]
     TooManyFills,
@@ -118,7 +118,13 @@ pub enum ApplyError {
 
 impl Order {
     /// Returns the order an intent becomes, with nothing told of it yet.
-    pub fn claimed(intent: &Intent, order_id: OrderId, mode: Mode, reservation: Reservation, now: Timestamp) -> Self {
+    pub fn from_intent(
+        intent: &Intent,
+        order_id: OrderId,
+        mode: Mode,
+        reservation: Reservation,
+        now: Timestamp,
+    ) -> Self {
         let mut order = Self {
             order_id,
             broker_order_id: None,
@@ -134,27 +140,27 @@ impl Order {
             quantity: intent.quantity,
             tags: intent.tags.clone(),
             mode,
-            content: intent.content_hash(),
+            content_hash: intent.content_hash(),
             status: None,
             version: 0,
             filled_quantity: Decimal::ZERO,
             filled_cost: Decimal::ZERO,
             fills: Vec::new(),
-            earlier_exec_ids: Vec::new(),
+            older_exec_ids: Vec::new(),
             submitted_at: now,
             updated_at: now,
             reason: None,
             reservation,
             due: None,
-            moved: Deltas::default(),
+            total_deltas: SumDeltas::default(),
         };
-        order.moved = order.claim_deltas();
+        order.total_deltas = order.reservation_deltas();
         order
     }
 
     /// Returns which shared sums the order belongs to.
-    pub fn scope(&self) -> Scope {
-        Scope {
+    pub fn sum_scope(&self) -> SumScope {
+        SumScope {
             mode: self.mode,
             account_id: self.account_id.clone(),
             venue: self.venue.clone(),
@@ -164,7 +170,7 @@ impl Order {
     }
 
     /// Returns the terms by which an order is the duplicate of another one: account, instrument, side, quantity, price.
-    pub fn duplicate_terms(&self) -> String {
+    pub fn duplicate_key(&self) -> String {
         let price = self
             .price
             .map_or_else(|| "market".to_owned(), |price| price.to_string());
@@ -173,74 +179,75 @@ impl Order {
     }
 
     /// Returns what the order takes of the shared sums when it is claimed.
-    pub fn claim_deltas(&self) -> Deltas {
-        let lots = self.reservation.rest_lots;
+    pub fn reservation_deltas(&self) -> SumDeltas {
+        let lots = self.reservation.reserved_lots;
         let (long, short) = match self.side {
             Side::Buy => (lots, 0),
             Side::Sell => (0, lots),
         };
-        Deltas {
+        SumDeltas {
             long,
             short,
             open_orders: 1,
-            open_loss: self.reservation.open_loss.units(),
+            open_loss: self.reservation.expected_loss.units(),
             daily_notional: self.reservation.daily_notional.units(),
-            ..Deltas::default()
+            ..SumDeltas::default()
         }
     }
 
     /// Whether nothing more is expected of it.
-    pub fn is_ended(&self) -> bool {
-        self.status.is_some_and(OrderStatus::is_ended)
+    pub fn is_terminal(&self) -> bool {
+        self.status.is_some_and(OrderStatus::is_terminal)
     }
 
     /// Returns what is not filled yet: zero once the order has ended.
     pub fn leaves_quantity(&self) -> Decimal {
-        if self.is_ended() {
+        if self.is_terminal() {
             return Decimal::ZERO;
         }
         let rest = self
             .quantity
             .decimal()
-            .exact_sub(self.filled_quantity)
+            .checked_sub(self.filled_quantity)
             .unwrap_or(Decimal::ZERO);
         if rest.is_positive() { rest } else { Decimal::ZERO }
     }
 
     /// Returns the quantity-weighted mean price of the fills.
     pub fn average_price(&self) -> Option<Decimal> {
-        self.filled_cost.divided(self.filled_quantity, AVERAGE_PRICE_DECIMALS)
+        self.filled_cost
+            .div_half_even(self.filled_quantity, AVERAGE_PRICE_DECIMALS)
     }
 
     /// Returns how many fills it has had.
-    pub fn fills_total(&self) -> usize {
-        self.earlier_exec_ids.len() + self.fills.len()
+    pub fn fill_count(&self) -> usize {
+        self.older_exec_ids.len() + self.fills.len()
     }
 
     /// Returns the order as a risk rule denied it.
     #[must_use]
-    pub fn denied(self, reason: Reason, now: Timestamp) -> Self {
-        self.unsent(OrderStatus::Rejected, reason, now)
+    pub fn into_denied(self, reason: Reason, now: Timestamp) -> Self {
+        self.end_unsent(OrderStatus::Rejected, reason, now)
     }
 
     /// Returns the order as a dry run ends it: every rule has let it pass.
     #[must_use]
-    pub fn rehearsed(self, now: Timestamp) -> Self {
+    pub fn into_dry_run(self, now: Timestamp) -> Self {
         let message = "a dry run: every rule has let the order pass, and it was not sent";
-        self.unsent(OrderStatus::Cancelled, Reason::new(ReasonCode::DryRun, message), now)
+        self.end_unsent(OrderStatus::Cancelled, Reason::new(ReasonCode::DryRun, message), now)
     }
 
     /// Ends an order that was never sent: it holds nothing.
-    fn unsent(mut self, status: OrderStatus, reason: Reason, now: Timestamp) -> Self {
+    fn end_unsent(mut self, status: OrderStatus, reason: Reason, now: Timestamp) -> Self {
         self.status = Some(status);
         self.version = 1;
         self.reason = Some(reason);
         self.updated_at = now;
-        self.reservation.rest_lots = 0;
+        self.reservation.reserved_lots = 0;
         self.reservation.daily_notional = Micros::ZERO;
-        self.reservation.open_loss = Micros::ZERO;
+        self.reservation.expected_loss = Micros::ZERO;
         self.reservation.is_open = false;
-        self.moved = Deltas::default();
+        self.total_deltas = SumDeltas::default();
         self
     }
 
@@ -248,71 +255,92 @@ impl Order {
     ///
     /// # Errors
     /// When the message tells nothing new, or cannot be counted exactly.
-    pub fn apply(&self, report: &VenueReport, rates: &Rates, now: Timestamp) -> Result<Applied, ApplyError> {
+    pub fn apply_report(
+        &self,
+        report: &VenueReport,
+        rates: &CurrencyRates,
+        now: Timestamp,
+    ) -> Result<OrderUpdate, ApplyReportError> {
         let mut order = self.clone();
-        let (mut deltas, mut notices, mut changed) = (Deltas::default(), Vec::new(), false);
+        let (mut deltas, mut notices, mut changed) = (SumDeltas::default(), Vec::new(), false);
         for fill in &report.fills {
-            if order.has_booked(&fill.exec_id) {
+            if order.has_booked_fill(&fill.exec_id) {
                 continue;
             }
-            let booked = order.book(fill, rates, &mut notices)?;
-            deltas = deltas.plus(&booked).ok_or(ApplyError::NotExact)?;
+            let booked = order.book_fill(fill, rates, &mut notices)?;
+            deltas = deltas.checked_add(&booked).ok_or(ApplyReportError::ExceedsExactRange)?;
             changed = true;
         }
         let (event, reason) = match &report.state {
-            VenueState::Working => (OrderEvent::Acknowledged, None),
-            VenueState::Cancelled(reason) => (OrderEvent::Cancelled, Some(reason)),
-            VenueState::Expired(reason) => (OrderEvent::Expired, Some(reason)),
-            VenueState::Rejected(reason) => (OrderEvent::Rejected, Some(reason)),
-            VenueState::Unknown(reason) => (OrderEvent::OutcomeUnknown, Some(reason)),
+            VenueOrderState::Working => (OrderEvent::Acknowledged, None),
+            VenueOrderState::Cancelled(reason) => (OrderEvent::Cancelled, Some(reason)),
+            VenueOrderState::Expired(reason) => (OrderEvent::Expired, Some(reason)),
+            VenueOrderState::Rejected(reason) => (OrderEvent::Rejected, Some(reason)),
+            VenueOrderState::Unknown(reason) => (OrderEvent::OutcomeUnknown, Some(reason)),
         };
-        if let Some(status) = transition::next(order.status, event) {
+        if let Some(status) = transition::next_status(order.status, event) {
             order.status = Some(status);
             order.reason = reason.cloned();
             changed = true;
-        } else if event == OrderEvent::Acknowledged && order.was_taken_for_not_placed() {
+        } else if event == OrderEvent::Acknowledged && order.was_presumed_not_placed() {
             // The venue has it after all.
             order.status = Some(OrderStatus::Accepted);
-            notices.push(Notice::Reopened);
-            deltas = deltas.plus(&order.restore()?).ok_or(ApplyError::NotExact)?;
+            notices.push(BookingAnomaly::Reopened);
+            deltas = deltas
+                .checked_add(&order.restore_reservation()?)
+                .ok_or(ApplyReportError::ExceedsExactRange)?;
             changed = true;
         }
         // An end that is told again gives nothing back twice, unless the venue now counts more or less.
-        if order.is_ended() && (order.reservation.is_open || report.cumulative_quantity.is_some()) {
-            let given_back = order.give_back(report.cumulative_quantity)?;
-            changed |= given_back != Deltas::default();
-            deltas = deltas.plus(&given_back).ok_or(ApplyError::NotExact)?;
+        if order.is_terminal() && (order.reservation.is_open || report.cumulative_quantity.is_some()) {
+            let given_back = order.release_reservation(report.cumulative_quantity)?;
+            changed |= given_back != SumDeltas::default();
+            deltas = deltas
+                .checked_add(&given_back)
+                .ok_or(ApplyReportError::ExceedsExactRange)?;
         }
         if !changed {
-            return Err(ApplyError::NothingNew);
+            return Err(ApplyReportError::NoChange);
         }
         if report.broker_order_id.is_some() {
             order.broker_order_id.clone_from(&report.broker_order_id);
         }
-        order.due = if order.is_ended() { None } else { report.due };
-        order.moved = self.moved.plus(&deltas).ok_or(ApplyError::NotExact)?;
-        order.version = self.version.checked_add(1).ok_or(ApplyError::NotExact)?;
+        order.due = if order.is_terminal() { None } else { report.due };
+        order.total_deltas = self
+            .total_deltas
+            .checked_add(&deltas)
+            .ok_or(ApplyReportError::ExceedsExactRange)?;
+        order.version = self.version.checked_add(1).ok_or(ApplyReportError::ExceedsExactRange)?;
         order.updated_at = now.max(self.updated_at);
-        Ok(Applied { order, deltas, notices })
+        Ok(OrderUpdate {
+            order,
+            deltas,
+            anomalies: notices,
+        })
     }
 
     /// Whether it ended because its venue was asked again and again and did not have it.
-    fn was_taken_for_not_placed(&self) -> bool {
+    fn was_presumed_not_placed(&self) -> bool {
         let reason = self.reason.as_ref().map(|reason| reason.code);
         self.status == Some(OrderStatus::Rejected) && reason == Some(ReasonCode::NotPlaced)
     }
 
-    fn has_booked(&self, exec_id: &str) -> bool {
-        self.fills.iter().any(|fill| fill.exec_id == exec_id) || self.earlier_exec_ids.iter().any(|id| id == exec_id)
+    fn has_booked_fill(&self, exec_id: &str) -> bool {
+        self.fills.iter().any(|fill| fill.exec_id == exec_id) || self.older_exec_ids.iter().any(|id| id == exec_id)
     }
 
     /// Books one new fill f against r = min(f, rest): a buy moves L by f − r and S by −f, a sell is mirrored.
-    fn book(&mut self, fill: &Fill, rates: &Rates, notices: &mut Vec<Notice>) -> Result<Deltas, ApplyError> {
-        if self.fills_total() >= MAX_FILLS {
-            return Err(ApplyError::TooManyFills);
+    fn book_fill(
+        &mut self,
+        fill: &Fill,
+        rates: &CurrencyRates,
+        anomalies: &mut Vec<BookingAnomaly>,
+    ) -> Result<SumDeltas, ApplyReportError> {
+        if self.fill_count() >= MAX_FILLS {
+            return Err(ApplyReportError::TooManyFills);
         }
-        let lots = self.lots_of(fill.quantity.decimal())?;
-        let from_rest = lots.min(self.reservation.rest_lots);
+        let lots = self.to_lots(fill.quantity.decimal())?;
+        let from_rest = lots.min(self.reservation.reserved_lots);
         let excess = lots - from_rest;
         let factors = [
             fill.price.decimal(),
@@ -323,31 +351,31 @@ impl Order {
             Side::Buy => (Rounding::Up, -1),
             Side::Sell => (Rounding::Down, 1),
         };
-        let cash = Micros::of_product(factors, rounding).ok_or(ApplyError::NotExact)?;
-        let cost = fill.price.decimal().exact_mul(fill.quantity.decimal());
-        let cost = cost.and_then(|cost| self.filled_cost.exact_add(cost));
-        self.filled_cost = cost.ok_or(ApplyError::NotExact)?;
-        let filled = self.filled_quantity.exact_add(fill.quantity.decimal());
-        self.filled_quantity = filled.ok_or(ApplyError::NotExact)?;
-        self.reservation.rest_lots -= from_rest;
+        let cash = Micros::from_product(factors, rounding).ok_or(ApplyReportError::ExceedsExactRange)?;
+        let cost = fill.price.decimal().checked_mul(fill.quantity.decimal());
+        let cost = cost.and_then(|cost| self.filled_cost.checked_add(cost));
+        self.filled_cost = cost.ok_or(ApplyReportError::ExceedsExactRange)?;
+        let filled = self.filled_quantity.checked_add(fill.quantity.decimal());
+        self.filled_quantity = filled.ok_or(ApplyReportError::ExceedsExactRange)?;
+        self.reservation.reserved_lots -= from_rest;
         if self.fills.len() >= MAX_REPORTED_FILLS {
             let oldest = self.fills.remove(0);
-            self.earlier_exec_ids.push(oldest.exec_id);
+            self.older_exec_ids.push(oldest.exec_id);
         }
         self.fills.push(fill.clone());
         let (long, short, position) = match self.side {
             Side::Buy => (excess, -lots, lots),
             Side::Sell => (-lots, excess, -lots),
         };
-        let (fees, base_fees) = self.fees_of(fill, rates, notices)?;
-        let booked = Deltas {
+        let (fees, base_fees) = self.compute_fees(fill, rates, anomalies)?;
+        let booked = SumDeltas {
             long,
             short,
             position,
             cash_flow: cash.units() * sign,
             fees,
             base_fees,
-            ..Deltas::default()
+            ..SumDeltas::default()
         };
         let was = self.status;
         let is_filled = self.filled_quantity >= self.quantity.decimal();
@@ -356,78 +384,87 @@ impl Order {
         } else {
             OrderEvent::PartialFill
         };
-        self.status = transition::next(self.status, event).or(self.status);
+        self.status = transition::next_status(self.status, event).or(self.status);
         let restored = if was == Some(OrderStatus::Rejected) {
-            notices.push(Notice::Reopened);
-            self.restore()?
+            anomalies.push(BookingAnomaly::Reopened);
+            self.restore_reservation()?
         } else {
             if excess > 0 {
-                notices.push(Notice::Excess(excess));
+                anomalies.push(BookingAnomaly::Overfill(excess));
             }
-            Deltas::default()
+            SumDeltas::default()
         };
-        booked.plus(&restored).ok_or(ApplyError::NotExact)
+        booked.checked_add(&restored).ok_or(ApplyReportError::ExceedsExactRange)
     }
 
     /// Returns a fill's fee: in millionths of the base currency, or in the base asset; rounded against us either way.
-    fn fees_of(&self, fill: &Fill, rates: &Rates, notices: &mut Vec<Notice>) -> Result<(i64, i64), ApplyError> {
+    fn compute_fees(
+        &self,
+        fill: &Fill,
+        rates: &CurrencyRates,
+        anomalies: &mut Vec<BookingAnomaly>,
+    ) -> Result<(i64, i64), ApplyReportError> {
         if fill.fee.is_zero() {
             return Ok((0, 0));
         }
         if self.reservation.base_asset.as_deref() == Some(fill.fee_currency.as_str()) {
-            let fee = units_of(fill.fee, BASE_FEE_SCALE, Rounding::Up).ok_or(ApplyError::NotExact)?;
+            let fee = round_to_units(fill.fee, BASE_ASSET_FEE_SCALE, Rounding::Up)
+                .ok_or(ApplyReportError::ExceedsExactRange)?;
             return Ok((0, fee));
         }
         let Some(rate) = rates.get(&fill.fee_currency) else {
-            notices.push(Notice::FeeUncounted(fill.fee_currency.clone()));
+            anomalies.push(BookingAnomaly::FeeWithoutRate(fill.fee_currency.clone()));
             return Ok((0, 0));
         };
-        let fee = Micros::of_product([fill.fee, rate, Decimal::from(1)], Rounding::Up);
-        Ok((fee.ok_or(ApplyError::NotExact)?.units(), 0))
+        let fee = Micros::from_product([fill.fee, rate, Decimal::from(1)], Rounding::Up);
+        Ok((fee.ok_or(ApplyReportError::ExceedsExactRange)?.units(), 0))
     }
 
     /// Reserves anew what an order that was taken for refused gave back: its venue has filled some of it after all.
-    fn restore(&mut self) -> Result<Deltas, ApplyError> {
-        let mut restored = Deltas {
+    fn restore_reservation(&mut self) -> Result<SumDeltas, ApplyReportError> {
+        let mut restored = SumDeltas {
             daily_notional: self.reservation.notional.units() - self.reservation.daily_notional.units(),
-            ..Deltas::default()
+            ..SumDeltas::default()
         };
         self.reservation.daily_notional = self.reservation.notional;
         self.reason = None;
-        if self.is_ended() {
+        if self.is_terminal() {
             return Ok(restored);
         }
-        let open = self.quantity.decimal().exact_sub(self.filled_quantity);
-        let open = self.lots_of(open.ok_or(ApplyError::NotExact)?)?;
-        let lots = open - self.reservation.rest_lots;
-        self.reservation.rest_lots = open;
+        let open = self.quantity.decimal().checked_sub(self.filled_quantity);
+        let open = self.to_lots(open.ok_or(ApplyReportError::ExceedsExactRange)?)?;
+        let lots = open - self.reservation.reserved_lots;
+        self.reservation.reserved_lots = open;
         match self.side {
             Side::Buy => restored.long = lots,
             Side::Sell => restored.short = lots,
         }
         if !std::mem::replace(&mut self.reservation.is_open, true) {
             restored.open_orders = 1;
-            restored.open_loss = self.reservation.open_loss.units();
+            restored.open_loss = self.reservation.expected_loss.units();
         }
         Ok(restored)
     }
 
-    fn lots_of(&self, quantity: Decimal) -> Result<i64, ApplyError> {
-        let lots = quantity.multiple_of(self.reservation.lot_size);
+    fn to_lots(&self, quantity: Decimal) -> Result<i64, ApplyReportError> {
+        let lots = quantity.count_multiples_of(self.reservation.lot_size);
         lots.and_then(|lots| i64::try_from(lots).ok())
-            .ok_or(ApplyError::NotExact)
+            .ok_or(ApplyReportError::ExceedsExactRange)
     }
 
     /// Gives back what an ended order still holds, but for what its venue counts as filled and has not told yet; the
     /// day's notional only where nothing was ever routed.
-    fn give_back(&mut self, cumulative: Option<Decimal>) -> Result<Deltas, ApplyError> {
-        let untold = cumulative.and_then(|quantity| quantity.exact_sub(self.filled_quantity));
+    fn release_reservation(
+        &mut self,
+        venue_cumulative_quantity: Option<Decimal>,
+    ) -> Result<SumDeltas, ApplyReportError> {
+        let untold = venue_cumulative_quantity.and_then(|quantity| quantity.checked_sub(self.filled_quantity));
         let untold = match untold.filter(|untold| untold.is_positive()) {
-            Some(untold) => self.lots_of(untold)?.min(self.reservation.rest_lots),
+            Some(untold) => self.to_lots(untold)?.min(self.reservation.reserved_lots),
             None => 0,
         };
-        let rest = std::mem::replace(&mut self.reservation.rest_lots, untold) - untold;
-        let never_traded = self.status == Some(OrderStatus::Rejected) && self.fills_total() == 0 && untold == 0;
+        let rest = std::mem::replace(&mut self.reservation.reserved_lots, untold) - untold;
+        let never_traded = self.status == Some(OrderStatus::Rejected) && self.fill_count() == 0 && untold == 0;
         let notional = if never_traded {
             std::mem::take(&mut self.reservation.daily_notional)
         } else {
@@ -439,16 +476,16 @@ impl Order {
         };
         // The loss itself is kept: an order that is reopened holds it anew.
         let (open_orders, open_loss) = match std::mem::take(&mut self.reservation.is_open) {
-            true => (-1, -self.reservation.open_loss.units()),
+            true => (-1, -self.reservation.expected_loss.units()),
             false => (0, 0),
         };
-        Ok(Deltas {
+        Ok(SumDeltas {
             long,
             short,
             open_orders,
             open_loss,
             daily_notional: -notional.units(),
-            ..Deltas::default()
+            ..SumDeltas::default()
         })
     }
 }
@@ -456,7 +493,7 @@ impl Order {
 impl Reservation {
     /// Returns what an order of `lots` reserves at `valuation_price` on a trading day, or `None` when it cannot be
     /// counted exactly.
-    pub fn of(
+    pub fn for_order(
         instrument: &Instrument,
         intent: &Intent,
         lots: i64,
@@ -468,16 +505,16 @@ impl Reservation {
             intent.quantity.decimal(),
             instrument.base_rate,
         ];
-        let notional = Micros::of_product(factors, Rounding::Up)?;
+        let notional = Micros::from_product(factors, Rounding::Up)?;
         let expected_loss = intent.estimated_loss.unwrap_or(Decimal::ZERO);
         Some(Self {
             lot_size: instrument.lot_size.decimal(),
             base_rate: instrument.base_rate,
             base_asset: instrument.base_asset.clone(),
-            rest_lots: lots,
+            reserved_lots: lots,
             notional,
             daily_notional: notional,
-            open_loss: Micros::from_decimal(expected_loss, Rounding::Up)?,
+            expected_loss: Micros::from_decimal(expected_loss, Rounding::Up)?,
             is_open: true,
             trading_date,
         })

@@ -10,7 +10,7 @@ fn order(side: Side, quantity: &str) -> Order {
     let intent = Intent {
         broker: BrokerId::new("ibkr").unwrap(),
         venue: VenueId::new("ibkr.paper").unwrap(),
-        symbol: Symbol::normalised("AAPL").unwrap(),
+        symbol: Symbol::parse("AAPL").unwrap(),
         side,
         quantity: Quantity::new(number(quantity)).unwrap(),
         order_type: OrderType::Limit,
@@ -30,14 +30,14 @@ fn order(side: Side, quantity: &str) -> Order {
         lot_size: number("0.01"),
         base_rate: number("1"),
         base_asset: Some("AAPL".into()),
-        rest_lots: i64::try_from(number(quantity).multiple_of(number("0.01")).unwrap()).unwrap(),
+        reserved_lots: i64::try_from(number(quantity).count_multiples_of(number("0.01")).unwrap()).unwrap(),
         notional: Micros::new(1_000).unwrap(),
         daily_notional: Micros::new(1_000).unwrap(),
-        open_loss: Micros::new(70).unwrap(),
+        expected_loss: Micros::new(70).unwrap(),
         is_open: true,
         trading_date: now.utc_date(),
     };
-    Order::claimed(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now)
+    Order::from_intent(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now)
 }
 
 fn fill(exec_id: &str, quantity: &str, price: &str) -> Fill {
@@ -51,11 +51,11 @@ fn fill(exec_id: &str, quantity: &str, price: &str) -> Fill {
     }
 }
 
-fn rates() -> Rates {
-    Rates::of([("USD".to_owned(), number("1")), ("EUR".to_owned(), number("1.1"))])
+fn rates() -> CurrencyRates {
+    CurrencyRates::new([("USD".to_owned(), number("1")), ("EUR".to_owned(), number("1.1"))])
 }
 
-fn message(fills: Vec<Fill>, state: VenueState) -> VenueReport {
+fn venue_report(fills: Vec<Fill>, state: VenueOrderState) -> VenueReport {
     VenueReport {
         broker_order_id: None,
         fills,
@@ -65,49 +65,63 @@ fn message(fills: Vec<Fill>, state: VenueState) -> VenueReport {
     }
 }
 
-fn cancelled() -> VenueState {
-    VenueState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"))
+fn cancelled() -> VenueOrderState {
+    VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"))
 }
 
-fn apply(order: &Order, report: VenueReport) -> Applied {
-    order.apply(&report, &rates(), Timestamp::from_milliseconds(1)).unwrap()
+fn apply_report(order: &Order, report: VenueReport) -> OrderUpdate {
+    order
+        .apply_report(&report, &rates(), Timestamp::from_milliseconds(1))
+        .unwrap()
 }
 
 /// L, S and position after a claim and the events, from nothing.
-fn sums(order: &Order, applied: &[Deltas]) -> (i64, i64, i64) {
-    let total = applied
-        .iter()
-        .fold(order.claim_deltas(), |sum, deltas| sum.plus(deltas).unwrap());
+fn exposure_sums(order: &Order, deltas: &[SumDeltas]) -> (i64, i64, i64) {
+    let total = deltas.iter().fold(order.reservation_deltas(), |sum, deltas| {
+        sum.checked_add(deltas).unwrap()
+    });
     (total.long, total.short, total.position)
 }
 
 #[test]
 fn a_filled_buy_is_a_position_and_nothing_open() {
     let claimed = order(Side::Buy, "10");
-    assert_eq!(sums(&claimed, &[]), (1_000, 0, 0));
-    let part = apply(&claimed, message(vec![fill("1", "9.5", "180")], VenueState::Working));
+    assert_eq!(exposure_sums(&claimed, &[]), (1_000, 0, 0));
+    let part = apply_report(
+        &claimed,
+        venue_report(vec![fill("1", "9.5", "180")], VenueOrderState::Working),
+    );
     assert_eq!(part.order.status, Some(OrderStatus::PartiallyFilled));
     assert_eq!(part.order.leaves_quantity(), number("0.5"));
-    assert_eq!(sums(&claimed, &[part.deltas]), (1_000, -950, 950));
-    let rest = apply(&part.order, message(vec![fill("2", "0.5", "182")], VenueState::Working));
+    assert_eq!(exposure_sums(&claimed, &[part.deltas]), (1_000, -950, 950));
+    let rest = apply_report(
+        &part.order,
+        venue_report(vec![fill("2", "0.5", "182")], VenueOrderState::Working),
+    );
     assert_eq!(rest.order.status, Some(OrderStatus::Filled));
     assert_eq!(rest.order.version, 2);
     assert_eq!(rest.order.average_price(), Some(number("180.1")));
-    assert_eq!(sums(&claimed, &[part.deltas, rest.deltas]), (1_000, -1_000, 1_000));
+    assert_eq!(
+        exposure_sums(&claimed, &[part.deltas, rest.deltas]),
+        (1_000, -1_000, 1_000)
+    );
 }
 
 #[test]
 fn a_cancel_gives_the_rest_back_and_a_late_fill_is_booked_over_it() {
     let claimed = order(Side::Sell, "10");
-    let part = apply(&claimed, message(vec![fill("1", "4", "180")], VenueState::Working));
-    let ended = apply(&part.order, message(vec![], cancelled()));
+    let part = apply_report(
+        &claimed,
+        venue_report(vec![fill("1", "4", "180")], VenueOrderState::Working),
+    );
+    let ended = apply_report(&part.order, venue_report(vec![], cancelled()));
     assert_eq!(ended.order.status, Some(OrderStatus::Cancelled));
-    assert_eq!(sums(&claimed, &[part.deltas, ended.deltas]), (-400, 400, -400));
-    let late = apply(&ended.order, message(vec![fill("2", "1", "180")], cancelled()));
+    assert_eq!(exposure_sums(&claimed, &[part.deltas, ended.deltas]), (-400, 400, -400));
+    let late = apply_report(&ended.order, venue_report(vec![fill("2", "1", "180")], cancelled()));
     assert_eq!(late.order.status, Some(OrderStatus::Cancelled));
     assert_eq!(late.order.filled_quantity, number("5"));
     assert_eq!(
-        sums(&claimed, &[part.deltas, ended.deltas, late.deltas]),
+        exposure_sums(&claimed, &[part.deltas, ended.deltas, late.deltas]),
         (-500, 500, -500)
     );
 }
@@ -115,35 +129,51 @@ fn a_cancel_gives_the_rest_back_and_a_late_fill_is_booked_over_it() {
 #[test]
 fn fills_are_booked_once_and_beyond_the_quantity() {
     let claimed = order(Side::Buy, "1");
-    let first = apply(
+    let first = apply_report(
         &claimed,
-        message(vec![fill("1", "1", "180"), fill("1", "1", "180")], VenueState::Working),
+        venue_report(
+            vec![fill("1", "1", "180"), fill("1", "1", "180")],
+            VenueOrderState::Working,
+        ),
     );
     assert_eq!(first.order.filled_quantity, number("1"));
-    let twice = first.order.apply(
-        &message(vec![fill("1", "1", "180")], VenueState::Working),
+    let twice = first.order.apply_report(
+        &venue_report(vec![fill("1", "1", "180")], VenueOrderState::Working),
         &rates(),
         Timestamp::now(),
     );
-    assert_eq!(twice, Err(ApplyError::NothingNew));
-    let excess = apply(
+    assert_eq!(twice, Err(ApplyReportError::NoChange));
+    let excess = apply_report(
         &first.order,
-        message(vec![fill("2", "0.5", "180")], VenueState::Working),
+        venue_report(vec![fill("2", "0.5", "180")], VenueOrderState::Working),
     );
     assert_eq!(excess.order.filled_quantity, number("1.5"));
-    assert_eq!(sums(&claimed, &[first.deltas, excess.deltas]), (150, -150, 150));
+    assert_eq!(
+        exposure_sums(&claimed, &[first.deltas, excess.deltas]),
+        (150, -150, 150)
+    );
     assert_eq!(excess.order.leaves_quantity(), Decimal::ZERO);
 }
 
 #[test]
 fn only_a_rejection_before_any_fill_gives_the_days_notional_back() {
     let claimed = order(Side::Buy, "1");
-    let rejected = VenueState::Rejected(Reason::new(ReasonCode::BrokerRejected, "no"));
-    assert_eq!(apply(&claimed, message(vec![], rejected)).deltas.daily_notional, -1_000);
-    assert_eq!(apply(&claimed, message(vec![], cancelled())).deltas.daily_notional, 0);
-    let filled = apply(
+    let rejected = VenueOrderState::Rejected(Reason::new(ReasonCode::BrokerRejected, "no"));
+    assert_eq!(
+        apply_report(&claimed, venue_report(vec![], rejected))
+            .deltas
+            .daily_notional,
+        -1_000
+    );
+    assert_eq!(
+        apply_report(&claimed, venue_report(vec![], cancelled()))
+            .deltas
+            .daily_notional,
+        0
+    );
+    let filled = apply_report(
         &claimed,
-        message(vec![fill("1", "1", "180.000001")], VenueState::Working),
+        venue_report(vec![fill("1", "1", "180.000001")], VenueOrderState::Working),
     );
     assert_eq!(filled.deltas.daily_notional, 0);
     assert_eq!(filled.deltas.cash_flow, -180_000_001);
@@ -152,12 +182,12 @@ fn only_a_rejection_before_any_fill_gives_the_days_notional_back() {
 #[test]
 fn an_order_that_is_reopened_counts_in_full_until_it_ends() {
     let claimed = order(Side::Buy, "10");
-    let rejected = VenueState::Rejected(Reason::new(ReasonCode::BrokerRejected, "no"));
-    let refused = apply(&claimed, message(vec![], rejected));
+    let rejected = VenueOrderState::Rejected(Reason::new(ReasonCode::BrokerRejected, "no"));
+    let refused = apply_report(&claimed, venue_report(vec![], rejected));
     assert_eq!((refused.deltas.open_orders, refused.deltas.open_loss), (-1, -70));
-    let reopened = apply(
+    let reopened = apply_report(
         &refused.order,
-        message(vec![fill("1", "4", "180")], VenueState::Working),
+        venue_report(vec![fill("1", "4", "180")], VenueOrderState::Working),
     );
     let deltas = reopened.deltas;
     assert_eq!((deltas.long, deltas.short, deltas.position), (1_000, -400, 400));
@@ -165,10 +195,10 @@ fn an_order_that_is_reopened_counts_in_full_until_it_ends() {
         (deltas.open_orders, deltas.open_loss, deltas.daily_notional),
         (1, 70, 1_000)
     );
-    let ended = apply(&reopened.order, message(vec![], cancelled()));
+    let ended = apply_report(&reopened.order, venue_report(vec![], cancelled()));
     assert_eq!((ended.deltas.open_orders, ended.deltas.open_loss), (-1, -70));
     assert_eq!(
-        apply(&refused.order, message(vec![fill("1", "10", "180")], cancelled()))
+        apply_report(&refused.order, venue_report(vec![fill("1", "10", "180")], cancelled()))
             .deltas
             .open_loss,
         0
@@ -179,28 +209,28 @@ fn an_order_that_is_reopened_counts_in_full_until_it_ends() {
 fn only_the_last_fills_are_shown_and_all_are_remembered() {
     let claimed = order(Side::Buy, "200");
     let fills = (0..150).map(|n| fill(&n.to_string(), "1", "180")).collect();
-    let applied = apply(&claimed, message(fills, VenueState::Working));
-    assert_eq!((applied.order.fills.len(), applied.order.fills_total()), (100, 150));
-    let again = applied.order.apply(
-        &message(vec![fill("0", "1", "180")], VenueState::Working),
+    let applied = apply_report(&claimed, venue_report(fills, VenueOrderState::Working));
+    assert_eq!((applied.order.fills.len(), applied.order.fill_count()), (100, 150));
+    let again = applied.order.apply_report(
+        &venue_report(vec![fill("0", "1", "180")], VenueOrderState::Working),
         &rates(),
         Timestamp::now(),
     );
-    assert_eq!(again, Err(ApplyError::NothingNew));
+    assert_eq!(again, Err(ApplyReportError::NoChange));
 }
 
 /// What a venue may say next: fills of these lots under these ids, then a state.
-fn any_message() -> impl Strategy<Value = VenueReport> {
+fn any_venue_report() -> impl Strategy<Value = VenueReport> {
     let fills = proptest::collection::vec((0u8..12, 1i64..400), 0..3);
     let state = prop_oneof![
-        3 => Just(VenueState::Working),
+        3 => Just(VenueOrderState::Working),
         1 => Just(cancelled()),
-        1 => Just(VenueState::Expired(Reason::new(ReasonCode::EndOfDay, "over"))),
+        1 => Just(VenueOrderState::Expired(Reason::new(ReasonCode::EndOfDay, "over"))),
     ];
     (fills, state).prop_map(|(fills, state)| {
         // One id is always the same fill: a venue tells a trade twice, it does not change it.
         let told = |(id, _): (u8, i64)| fill(&id.to_string(), &format!("{}.{:02}", 1 + id % 3, id), "180");
-        message(fills.into_iter().map(told).collect(), state)
+        venue_report(fills.into_iter().map(told).collect(), state)
     })
 }
 
@@ -209,29 +239,29 @@ proptest! {
     /// each fill counts once, and nothing is held once the order has ended.
     #[test]
     fn the_sums_hold_whatever_the_venue_tells(
-        messages in proptest::collection::vec(any_message(), 1..12),
+        messages in proptest::collection::vec(any_venue_report(), 1..12),
         is_buy in any::<bool>(),
     ) {
         let claimed = order(if is_buy { Side::Buy } else { Side::Sell }, "10");
-        let (mut now, mut sum) = (claimed.clone(), claimed.claim_deltas());
+        let (mut now, mut sum) = (claimed.clone(), claimed.reservation_deltas());
         let mut told = std::collections::BTreeMap::new();
         for message in &messages {
             for fill in &message.fills {
-                told.insert(fill.exec_id.clone(), fill.quantity.decimal().multiple_of(number("0.01")).unwrap());
+                told.insert(fill.exec_id.clone(), fill.quantity.decimal().count_multiples_of(number("0.01")).unwrap());
             }
-            if let Ok(applied) = now.apply(message, &rates(), Timestamp::from_milliseconds(1)) {
+            if let Ok(applied) = now.apply_report(message, &rates(), Timestamp::from_milliseconds(1)) {
                 prop_assert_eq!(applied.order.version, now.version + 1);
-                sum = sum.plus(&applied.deltas).unwrap();
+                sum = sum.checked_add(&applied.deltas).unwrap();
                 now = applied.order;
             }
             let filled: i128 = told.values().sum();
             let filled = i64::try_from(filled).unwrap();
-            prop_assert_eq!(now.filled_quantity.multiple_of(number("0.01")), Some(i128::from(filled)));
-            let (open, position) = (now.reservation.rest_lots, if is_buy { filled } else { -filled });
+            prop_assert_eq!(now.filled_quantity.count_multiples_of(number("0.01")), Some(i128::from(filled)));
+            let (open, position) = (now.reservation.reserved_lots, if is_buy { filled } else { -filled });
             let (long, short) = if is_buy { (position + open, -position) } else { (position, -position + open) };
             prop_assert_eq!((sum.position, sum.long, sum.short), (position, long, short));
-            prop_assert!(open >= 0 && (!now.is_ended() || open == 0));
-            prop_assert_eq!(now.leaves_quantity().is_zero(), now.is_ended());
+            prop_assert!(open >= 0 && (!now.is_terminal() || open == 0));
+            prop_assert_eq!(now.leaves_quantity().is_zero(), now.is_terminal());
         }
     }
 }

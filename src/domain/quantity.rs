@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::decimal::Decimal;
 
 /// The most decimals of a price or a quantity.
-pub const MAX_DECIMALS: u32 = 8;
+pub const MAX_AMOUNT_DECIMALS: u32 = 8;
 /// Prices lie below this.
 pub const PRICE_BOUND: i64 = 1_000_000_000;
 /// Quantities lie below this.
@@ -27,12 +27,12 @@ pub enum AmountError {
     TooManyDecimals,
 }
 
-fn checked(number: Decimal, bound: i64) -> Result<Decimal, AmountError> {
+fn check_range(number: Decimal, bound: i64) -> Result<Decimal, AmountError> {
     if !number.is_positive() {
         Err(AmountError::NotPositive)
     } else if number >= Decimal::from(bound) {
         Err(AmountError::TooLarge(bound))
-    } else if number.scale() > MAX_DECIMALS {
+    } else if number.scale() > MAX_AMOUNT_DECIMALS {
         Err(AmountError::TooManyDecimals)
     } else {
         Ok(number)
@@ -52,7 +52,7 @@ macro_rules! amount {
             /// # Errors
             /// Says which bound the number misses.
             pub fn new(number: Decimal) -> Result<Self, AmountError> {
-                checked(number, $bound).map(Self)
+                check_range(number, $bound).map(Self)
             }
 
             /// Returns the number.

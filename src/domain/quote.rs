@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::decimal::Decimal;
-use super::quantity::{MAX_DECIMALS, Price};
+use super::quantity::{MAX_AMOUNT_DECIMALS, Price};
 use super::time::Timestamp;
 
 /// How far ahead of a machine's clock a quote's timestamp may lie: clocks differ a little, and a quote from far ahead would
 /// shut out every true one until then.
-pub const MAX_AHEAD: Duration = Duration::from_secs(5);
+pub const MAX_QUOTE_CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 /// A quote whose prices make sense together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Quote {
 pub enum QuoteError {
     /// Neither a last price nor both bid and ask.
     #[error("is required where there are not both bid and ask")]
-    NoPrice,
+    MissingPrice,
     /// The bid lies above the ask.
     #[error("must not be above ask")]
     Crossed,
@@ -35,20 +35,20 @@ impl Quote {
     ///
     /// # Errors
     /// When there is no price to be had of them.
-    pub fn new([bid, ask, last]: [Option<Price>; 3], timestamp: Timestamp) -> Result<Self, QuoteError> {
+    pub fn from_prices([bid, ask, last]: [Option<Price>; 3], timestamp: Timestamp) -> Result<Self, QuoteError> {
         let middle = match (bid, ask) {
             (Some(bid), Some(ask)) if bid > ask => return Err(QuoteError::Crossed),
-            (Some(bid), Some(ask)) => middle(bid, ask),
+            (Some(bid), Some(ask)) => mid_price(bid, ask),
             _ => None,
         };
-        let price = last.or(middle).ok_or(QuoteError::NoPrice)?;
+        let price = last.or(middle).ok_or(QuoteError::MissingPrice)?;
         Ok(Self { price, timestamp })
     }
 }
 
-fn middle(bid: Price, ask: Price) -> Option<Price> {
-    let both = bid.decimal().exact_add(ask.decimal())?;
-    Price::new(both.divided(Decimal::from(2), MAX_DECIMALS)?).ok()
+fn mid_price(bid: Price, ask: Price) -> Option<Price> {
+    let both = bid.decimal().checked_add(ask.decimal())?;
+    Price::new(both.div_half_even(Decimal::from(2), MAX_AMOUNT_DECIMALS)?).ok()
 }
 
 #[cfg(test)]
@@ -73,13 +73,13 @@ mod tests {
             ("999999999.99999998", "999999999.99999999", "", Ok("999999999.99999998")),
             ("", "", "30000", Ok("30000")),
             ("29999", "", "30000", Ok("30000")),
-            ("29999", "", "", Err(QuoteError::NoPrice)),
-            ("", "30001", "", Err(QuoteError::NoPrice)),
-            ("", "", "", Err(QuoteError::NoPrice)),
+            ("29999", "", "", Err(QuoteError::MissingPrice)),
+            ("", "30001", "", Err(QuoteError::MissingPrice)),
+            ("", "", "", Err(QuoteError::MissingPrice)),
             ("30001", "29999", "", Err(QuoteError::Crossed)),
             ("30001", "29999", "30000", Err(QuoteError::Crossed)),
         ] {
-            let quote = Quote::new([price(bid), price(ask), price(last)], now);
+            let quote = Quote::from_prices([price(bid), price(ask), price(last)], now);
             let got = quote.map(|quote| quote.price.decimal().to_string());
             assert_eq!(got, wanted.map(str::to_owned), "{bid} {ask} {last}");
         }

@@ -6,11 +6,11 @@ use super::decimal::Decimal;
 
 /// The worth of one unit of each currency, in the base currency, as the settings tell it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rates(BTreeMap<String, Decimal>);
+pub struct CurrencyRates(BTreeMap<String, Decimal>);
 
-impl Rates {
+impl CurrencyRates {
     /// Returns the rates of these currencies.
-    pub fn of(rates: impl IntoIterator<Item = (String, Decimal)>) -> Self {
+    pub fn new(rates: impl IntoIterator<Item = (String, Decimal)>) -> Self {
         Self(rates.into_iter().collect())
     }
 

@@ -73,7 +73,7 @@ impl ReasonCode {
     }
 
     /// Whether a lock with this code is the id's final outcome; after another one the same id may be tried again.
-    pub fn uses_up_the_id(self) -> bool {
+    pub fn consumes_client_order_id(self) -> bool {
         !matches!(
             self,
             Self::IntentExpired | Self::RateLimited | Self::ReferencePriceMissing

@@ -19,13 +19,13 @@ pub struct Reservation {
     /// The asset that is bought or sold, where fees may be paid in it.
     pub base_asset: Option<Arc<str>>,
     /// Lots still reserved: neither filled nor given back.
-    pub rest_lots: i64,
+    pub reserved_lots: i64,
     /// What the order was valued at when it was reserved.
     pub notional: Micros,
     /// What of it the order counts for in the day's routed notional: all, or nothing once it was given back.
     pub daily_notional: Micros,
     /// The loss its caller expects of it: reserved while it is open, and anew where it is reopened.
-    pub open_loss: Micros,
+    pub expected_loss: Micros,
     /// Whether it counts as an open order.
     pub is_open: bool,
     /// The day it counts for.
@@ -34,7 +34,7 @@ pub struct Reservation {
 
 /// Which shared sums an order belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Scope {
+pub struct SumScope {
     /// The mode, whose sums never mix with another's.
     pub mode: Mode,
     /// The account.
@@ -49,7 +49,7 @@ pub struct Scope {
 
 /// One shared sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Counter {
+pub enum SharedSum {
     /// Position + open buys, in lots.
     Long,
     /// −position + open sells, in lots.
@@ -74,7 +74,7 @@ pub enum Counter {
     DailyNotional,
 }
 
-impl Counter {
+impl SharedSum {
     /// Every sum.
     pub const ALL: [Self; 11] = [
         Self::Long,
@@ -100,25 +100,25 @@ macro_rules! deltas {
     ($($(#[$doc:meta])* $field:ident: $($counter:ident)|+;)+) => {
         /// How far one event moves each sum.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        pub struct Deltas {
+        pub struct SumDeltas {
             $($(#[$doc])* pub $field: i64,)+
         }
 
-        impl Deltas {
+        impl SumDeltas {
             /// Returns the move of one sum.
-            pub fn of(&self, counter: Counter) -> i64 {
-                match counter {
-                    $($(Counter::$counter)|+ => self.$field,)+
+            pub fn get(&self, sum: SharedSum) -> i64 {
+                match sum {
+                    $($(SharedSum::$counter)|+ => self.$field,)+
                 }
             }
 
             /// Returns the moves of both, or `None` on overflow.
-            pub fn plus(&self, other: &Self) -> Option<Self> {
+            pub fn checked_add(&self, other: &Self) -> Option<Self> {
                 Some(Self { $($field: self.$field.checked_add(other.$field)?,)+ })
             }
 
             /// Returns the moves that undo these.
-            pub fn undone(&self) -> Self {
+            pub fn reversed(&self) -> Self {
                 Self { $($field: -self.$field,)+ }
             }
         }
@@ -126,22 +126,22 @@ macro_rules! deltas {
 }
 
 deltas! {
-    /// See [`Counter::Long`].
+    /// See [`SharedSum::Long`].
     long: Long;
-    /// See [`Counter::Short`].
+    /// See [`SharedSum::Short`].
     short: Short;
-    /// See [`Counter::Position`].
+    /// See [`SharedSum::Position`].
     position: Position;
-    /// See [`Counter::CashFlow`].
+    /// See [`SharedSum::CashFlow`].
     cash_flow: CashFlow;
-    /// See [`Counter::Fees`].
+    /// See [`SharedSum::Fees`].
     fees: Fees;
-    /// See [`Counter::BaseFees`].
+    /// See [`SharedSum::BaseFees`].
     base_fees: BaseFees;
-    /// See [`Counter::OpenOrders`].
+    /// See [`SharedSum::OpenOrders`].
     open_orders: OpenOrders;
-    /// Moves the account's sum and that over all accounts: see [`Counter::OpenLoss`].
+    /// Moves the account's sum and that over all accounts: see [`SharedSum::OpenLoss`].
     open_loss: AccountOpenLoss | OpenLoss;
-    /// Moves the account's sum and that over all accounts: see [`Counter::DailyNotional`].
+    /// Moves the account's sum and that over all accounts: see [`SharedSum::DailyNotional`].
     daily_notional: AccountDailyNotional | DailyNotional;
 }

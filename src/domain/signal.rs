@@ -9,14 +9,15 @@ use super::reason::{Reason, ReasonCode};
 /// How much a signal weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+#[schemars(rename = "Level")]
+pub enum SignalLevel {
     /// Told to whoever watches; the order goes on.
     Alert,
     /// The order stops here.
     Lock,
 }
 
-impl Level {
+impl SignalLevel {
     /// Returns the word that stands in messages and subjects.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,11 +29,11 @@ impl Level {
 
 /// One rule's word on one intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signal {
+pub struct RuleSignal {
     /// The rule's name.
     pub rule_id: &'static str,
     /// Alert or lock.
-    pub level: Level,
+    pub level: SignalLevel,
     /// The code a caller sees when this signal is the answer.
     pub code: ReasonCode,
     /// A sentence for people.
@@ -41,9 +42,9 @@ pub struct Signal {
     pub metadata: Metadata,
 }
 
-impl Signal {
+impl RuleSignal {
     /// Returns the reason an order was denied for, naming the rule among its figures.
-    pub fn reason(&self) -> Reason {
+    pub fn to_reason(&self) -> Reason {
         let mut metadata = Metadata::new().with("rule_id", self.rule_id);
         for (name, figure) in self.metadata.iter() {
             metadata = metadata.with(name.to_owned(), figure.clone());

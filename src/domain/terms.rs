@@ -114,7 +114,7 @@ term! {
 
 impl OrderStatus {
     /// Whether nothing more is expected of the order.
-    pub fn is_ended(self) -> bool {
+    pub fn is_terminal(self) -> bool {
         matches!(self, Self::Filled | Self::Cancelled | Self::Rejected | Self::Expired)
     }
 }

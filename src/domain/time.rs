@@ -21,7 +21,7 @@ pub struct TimestampError;
 
 impl Timestamp {
     /// Later than everything that happens.
-    pub const LAST: Self = Self(i64::MAX);
+    pub const MAX: Self = Self(i64::MAX);
 
     /// Returns the present moment by this machine's clock.
     pub fn now() -> Self {
@@ -34,7 +34,7 @@ impl Timestamp {
     }
 
     /// Returns the whole milliseconds since 1970, rounded down.
-    pub fn milliseconds(self) -> i64 {
+    pub fn as_milliseconds(self) -> i64 {
         self.0.div_euclid(1_000)
     }
 
@@ -44,7 +44,7 @@ impl Timestamp {
     }
 
     /// Returns the microseconds since 1970.
-    pub fn microseconds(self) -> i64 {
+    pub fn as_microseconds(self) -> i64 {
         self.0
     }
 
@@ -58,7 +58,7 @@ impl Timestamp {
     }
 
     /// Returns the point `span` later.
-    pub fn after(self, span: Duration) -> Self {
+    pub fn saturating_add(self, span: Duration) -> Self {
         Self(
             self.0
                 .saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
@@ -66,20 +66,20 @@ impl Timestamp {
     }
 
     /// Returns how long after `earlier` this is; zero when it is not later.
-    pub fn since(self, earlier: Self) -> Duration {
+    pub fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
     /// Returns the calendar day in UTC.
     pub fn utc_date(self) -> TradingDate {
-        TradingDate(self.jiff().to_zoned(jiff::tz::TimeZone::UTC).date())
+        TradingDate(self.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date())
     }
 
-    pub(super) fn of_jiff(at: jiff::Timestamp) -> Self {
+    pub(super) fn from_jiff(at: jiff::Timestamp) -> Self {
         Self(at.as_microsecond())
     }
 
-    pub(super) fn jiff(self) -> jiff::Timestamp {
+    pub(super) fn to_jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 }
@@ -87,7 +87,7 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
-        formatter.write_str(&PRINTER.timestamp_to_string(&self.jiff()))
+        formatter.write_str(&PRINTER.timestamp_to_string(&self.to_jiff()))
     }
 }
 
@@ -121,12 +121,12 @@ impl TradingDate {
     }
 
     /// Returns the date before, or the same at the beginning of all dates.
-    pub fn yesterday(self) -> Self {
+    pub fn previous(self) -> Self {
         Self(self.0.yesterday().unwrap_or(self.0))
     }
 
     /// Returns how many days this day lies before `other`; negative when it lies after it.
-    pub fn days_before(self, other: Self) -> i64 {
+    pub fn days_until(self, other: Self) -> i64 {
         self.0
             .until(other.0)
             .map_or(i64::MAX, |span| i64::from(span.get_days()))
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(at.utc_date().to_string(), "2026-03-01");
         assert_eq!(
             at.utc_date()
-                .days_before(at.after(Duration::from_secs(9 * 86_400)).utc_date()),
+                .days_until(at.saturating_add(Duration::from_secs(9 * 86_400)).utc_date()),
             9
         );
         for text in [

@@ -26,7 +26,7 @@ pub enum OrderEvent {
 /// been claimed and of which nothing has been told yet.
 ///
 /// The rows follow the state-change matrices of FIX 5.0 SP2, Appendix D.
-pub fn next(from: Option<OrderStatus>, event: OrderEvent) -> Option<OrderStatus> {
+pub fn next_status(from: Option<OrderStatus>, event: OrderEvent) -> Option<OrderStatus> {
     use OrderEvent as E;
     let to = match (from, event) {
         (None, E::Acknowledged) => Accepted,
@@ -101,14 +101,14 @@ mod tests {
             (Some(Cancelled), E::Cancelled, None),                   // told twice
         ];
         for (from, event, after) in rows {
-            assert_eq!(next(*from, *event), *after, "{from:?} + {event:?}");
+            assert_eq!(next_status(*from, *event), *after, "{from:?} + {event:?}");
         }
     }
 
     #[test]
     fn an_ended_order_is_left_only_by_fills() {
         use OrderEvent as E;
-        for from in OrderStatus::ALL.iter().filter(|status| status.is_ended()) {
+        for from in OrderStatus::ALL.iter().filter(|status| status.is_terminal()) {
             for event in [
                 E::Acknowledged,
                 E::Cancelled,
@@ -116,7 +116,7 @@ mod tests {
                 E::Rejected,
                 E::OutcomeUnknown,
             ] {
-                assert_eq!(next(Some(*from), event), None, "{from:?} + {event:?}");
+                assert_eq!(next_status(Some(*from), event), None, "{from:?} + {event:?}");
             }
         }
     }

@@ -5,12 +5,12 @@
 pub struct Approved<T>(T);
 
 impl<T> Approved<T> {
-    pub(super) fn mint(inner: T) -> Self {
+    pub(super) fn new(inner: T) -> Self {
         Self(inner)
     }
 
     /// Returns what was approved.
-    pub fn get(&self) -> &T {
+    pub fn inner(&self) -> &T {
         &self.0
     }
 
@@ -22,6 +22,6 @@ impl<T> Approved<T> {
 
 /// Returns an approval nobody checked, for tests of what stands behind the risk engine.
 #[cfg(test)]
-pub fn unchecked<T>(inner: T) -> Approved<T> {
-    Approved::mint(inner)
+pub fn approve_unchecked<T>(inner: T) -> Approved<T> {
+    Approved::new(inner)
 }

@@ -1,17 +1,17 @@
 //! `duplicate_order`: the same account, symbol, side, quantity and price under another id a moment ago. Off unless the
 //! settings name a window.
 
-use super::limits::Duplicates;
+use super::limits::DuplicateOrderRule;
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::ReasonCode;
-use crate::domain::signal::Signal;
+use crate::domain::signal::RuleSignal;
 
 pub(super) const ID: &str = "duplicate_order";
 
 /// Returns the signal of a duplicate, where the rule is on.
-pub(super) fn judge(rule: Option<Duplicates>, is_duplicate: bool) -> Option<Signal> {
+pub(super) fn evaluate(rule: Option<DuplicateOrderRule>, is_duplicate: bool) -> Option<RuleSignal> {
     let rule = rule.filter(|_| is_duplicate)?;
-    Some(Signal {
+    Some(RuleSignal {
         rule_id: ID,
         level: rule.level,
         code: ReasonCode::RiskLocked,

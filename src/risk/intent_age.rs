@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use super::{Assessment, Subject};
+use super::{Evaluation, RuleInput};
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::ReasonCode;
-use crate::domain::signal::{Level, Signal};
+use crate::domain::signal::{RuleSignal, SignalLevel};
 use crate::domain::time::Timestamp;
 
 pub(super) const ID: &str = "intent_age";
 
-pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
-    let deadline = subject.deadline;
-    if deadline > subject.now {
+pub(super) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
+    let deadline = input.deadline;
+    if deadline > input.now {
         return;
     }
-    assessment.lock(Signal {
+    assessment.add_lock(RuleSignal {
         rule_id: ID,
-        level: Level::Lock,
+        level: SignalLevel::Lock,
         code: ReasonCode::IntentExpired,
         message: format!("the intent's deadline was {deadline}; it was not sent. Send it again with a later one"),
         metadata: Metadata::new().with("deadline", deadline.to_string()),
@@ -25,30 +25,30 @@ pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
 }
 
 /// The furthest a deadline may lie ahead.
-pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_DEADLINE_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A deadline that lies further ahead than [`MAX_AHEAD`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooFarAhead;
+pub struct DeadlineTooFarAhead;
 
 /// How long an intent counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetime {
+pub struct IntentLifetime {
     /// After this moment it must not be sent.
     pub deadline: Timestamp,
     /// The furthest moment its caller named.
-    furthest: Timestamp,
+    latest_requested: Timestamp,
 }
 
-impl Lifetime {
+impl IntentLifetime {
     /// Returns the lifetime of an intent: to the earliest of the moments its caller named, else to `default` after it
     /// arrived.
-    pub fn new(named: [Option<Timestamp>; 2], arrived_at: Timestamp, default: Duration) -> Self {
-        let named = || named.into_iter().flatten();
-        let deadline = named().min().unwrap_or_else(|| arrived_at.after(default));
+    pub fn new(requested: [Option<Timestamp>; 2], arrived_at: Timestamp, default: Duration) -> Self {
+        let named = || requested.into_iter().flatten();
+        let deadline = named().min().unwrap_or_else(|| arrived_at.saturating_add(default));
         Self {
             deadline,
-            furthest: named().max().unwrap_or(deadline),
+            latest_requested: named().max().unwrap_or(deadline),
         }
     }
 
@@ -56,9 +56,9 @@ impl Lifetime {
     ///
     /// # Errors
     /// When a named moment lies too far ahead.
-    pub fn check(&self, now: Timestamp) -> Result<(), TooFarAhead> {
-        if self.furthest > now && self.furthest.since(now) > MAX_AHEAD {
-            Err(TooFarAhead)
+    pub fn validate(&self, now: Timestamp) -> Result<(), DeadlineTooFarAhead> {
+        if self.latest_requested > now && self.latest_requested.saturating_duration_since(now) > MAX_DEADLINE_AHEAD {
+            Err(DeadlineTooFarAhead)
         } else {
             Ok(())
         }
@@ -78,7 +78,7 @@ mod tests {
             (None, Some(2_000), 2_000),
             (Some(3_000), Some(4_000), 3_000),
         ] {
-            let lifetime = Lifetime::new([header.map(at), expires_at.map(at)], at(1_000), Duration::from_secs(5));
+            let lifetime = IntentLifetime::new([header.map(at), expires_at.map(at)], at(1_000), Duration::from_secs(5));
             assert_eq!(lifetime.deadline, at(deadline_ms));
         }
     }
@@ -89,12 +89,12 @@ mod tests {
         for (header_ms, expires_at_ms, verdict) in [
             (-1, None, Ok(())),
             (86_400_000, None, Ok(())),
-            (86_400_001, None, Err(TooFarAhead)),
-            (1, Some(86_400_001), Err(TooFarAhead)),
+            (86_400_001, None, Err(DeadlineTooFarAhead)),
+            (1, Some(86_400_001), Err(DeadlineTooFarAhead)),
             (0, Some(86_400_000), Ok(())),
         ] {
-            let lifetime = Lifetime::new([Some(at(header_ms)), expires_at_ms.map(at)], at(0), Duration::ZERO);
-            assert_eq!(lifetime.check(at(0)), verdict, "{header_ms} {expires_at_ms:?}");
+            let lifetime = IntentLifetime::new([Some(at(header_ms)), expires_at_ms.map(at)], at(0), Duration::ZERO);
+            assert_eq!(lifetime.validate(at(0)), verdict, "{header_ms} {expires_at_ms:?}");
         }
     }
 }

@@ -6,11 +6,11 @@ use crate::domain::id::{AccountId, VenueId};
 use crate::domain::intent::Symbol;
 use crate::domain::money::Micros;
 use crate::domain::quantity::Quantity;
-use crate::domain::signal::Level;
+use crate::domain::signal::SignalLevel;
 
 /// The limits of the settings. Where the shared state names another limit, that one counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct RiskLimits {
     /// The cap of the notional routed in one day over all accounts.
     pub daily_notional: Micros,
     /// The loss of a day at which an account, and all together, are closed to all but reductions.
@@ -27,9 +27,9 @@ pub struct Limits {
     pub max_open_orders: i64,
     /// What a duplicate order is, and how long an order makes the next one like it a duplicate; none where that is
     /// allowed.
-    pub duplicates: Option<Duplicates>,
+    pub duplicate_order: Option<DuplicateOrderRule>,
     /// When rules alert.
-    pub alerts: AlertLevels,
+    pub alerts: AlertThresholds,
     /// What is tighter, or wider, for single accounts.
     pub accounts: BTreeMap<AccountId, AccountLimits>,
 }
@@ -38,29 +38,29 @@ pub struct Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
     /// Of one account.
-    pub account: i64,
+    pub per_account: i64,
     /// At one broker.
-    pub broker: i64,
+    pub per_broker: i64,
 }
 
 /// What a duplicate order is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Duplicates {
+pub struct DuplicateOrderRule {
     /// How long an order is remembered for it, in milliseconds.
     pub window_ms: i64,
     /// What becomes of the second order.
-    pub level: Level,
+    pub level: SignalLevel,
 }
 
 /// When a rule alerts, and when again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AlertLevels {
+pub struct AlertThresholds {
     /// From which share of a limit on, in per cent.
-    pub percent: i64,
+    pub alert_percent: i64,
     /// The share a value must fall below before the rule alerts anew, in per cent.
-    pub calm_percent: i64,
+    pub rearm_percent: i64,
     /// How long a rule that still is above its share stays silent, in milliseconds.
-    pub repeat_ms: i64,
+    pub repeat_after_ms: i64,
 }
 
 /// What is set for one account; the general limits count where nothing is.

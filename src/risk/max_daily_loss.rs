@@ -1,46 +1,53 @@
 //! `max_daily_loss`: the loss of a trading day, per account and over all, with the expected losses of open orders. At
 //! the limit only reductions pass; a loss that has been made latches its account, or all, until somebody lifts that.
 
-use super::cap::{Bound, Measure, Unit};
-use super::limits::Limits;
-use super::{Assessment, Cap, Subject};
-use crate::domain::control::{Control, Latch, LatchScope};
-use crate::domain::day::DayFigures;
+use super::cap::{CapBound, CapMeasure, CapUnit};
+use super::limits::RiskLimits;
+use super::{Cap, Evaluation, RuleInput};
+use crate::domain::control::{ControlState, Lock, LockScope};
+use crate::domain::day::DailyPnl;
 use crate::domain::id::AccountId;
 use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
 use crate::domain::reason::ReasonCode;
-use crate::domain::settlement::Counter;
-use crate::domain::signal::{Level, Signal};
+use crate::domain::settlement::SharedSum;
+use crate::domain::signal::{RuleSignal, SignalLevel};
 use crate::domain::time::Timestamp;
 
 /// The rule's name.
 pub const ID: &str = "max_daily_loss";
 
-pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
-    let account_id = &subject.intent.account_id;
-    let limit = account_limit(subject.control, subject.limits, account_id);
+pub(super) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
+    let account_id = &input.intent.account_id;
+    let limit = account_loss_limit(input.control, input.limits, account_id);
     let what = "the account's loss of the day with its open orders' expected losses";
-    match subject.account_loss() {
+    match input.account_loss() {
         Some(loss) => {
-            let part = loss.part("account", "account_by_caller");
-            assessment.cap(cap(subject, part, Counter::AccountOpenLoss, loss.units(), limit, what));
+            let part = loss.select_label("account", "account_by_caller");
+            assessment.add_cap(daily_loss_cap(
+                input,
+                part,
+                SharedSum::AccountOpenLoss,
+                loss.units(),
+                limit,
+                what,
+            ));
         }
-        None => assessment.lock_openings(unknown("the account's")),
+        None => assessment.add_opening_lock(unknown_pnl_signal("the account's")),
     }
-    let limit = limit_of_all(subject.control, subject.limits);
+    let limit = global_loss_limit(input.control, input.limits);
     let what = "the loss of the day over all accounts with the expected losses of all open orders";
-    match loss_of(subject.day.total) {
-        Some(loss) => assessment.cap(cap(subject, "", Counter::OpenLoss, loss, limit, what)),
-        None => assessment.lock_openings(unknown("all accounts'")),
+    match loss_from_pnl(input.daily_pnl.total) {
+        Some(loss) => assessment.add_cap(daily_loss_cap(input, "", SharedSum::OpenLoss, loss, limit, what)),
+        None => assessment.add_opening_lock(unknown_pnl_signal("all accounts'")),
     }
 }
 
 /// A profit that is not known leaves no room, and it is no denial: it can be known again in a moment.
-fn unknown(whose: &str) -> Signal {
-    Signal {
+fn unknown_pnl_signal(whose: &str) -> RuleSignal {
+    RuleSignal {
         rule_id: ID,
-        level: Level::Lock,
+        level: SignalLevel::Lock,
         code: ReasonCode::ReferencePriceMissing,
         message: format!(
             "{whose} profit of the day is not known, for a position has no price to be marked at; only reductions pass"
@@ -49,44 +56,44 @@ fn unknown(whose: &str) -> Signal {
     }
 }
 
-fn cap(
-    subject: &Subject<'_>,
-    part: &'static str,
-    counter: Counter,
+fn daily_loss_cap(
+    input: &RuleInput<'_>,
+    label: &'static str,
+    counter: SharedSum,
     loss: i64,
     limit: Micros,
-    what: &'static str,
+    description: &'static str,
 ) -> Cap {
     Cap {
         rule_id: ID,
-        part,
+        label: label,
         code: ReasonCode::DailyLossExceeded,
-        measure: Measure::Sum(counter),
-        delta: subject.reservation.open_loss.units(),
+        measure: CapMeasure::SharedSum(counter),
+        delta: input.reservation.expected_loss.units(),
         offset: loss,
         limit: limit.units(),
-        bound: Bound::Below,
-        unit: Unit::Micros,
-        what,
-        spares_reductions: true,
+        bound: CapBound::Exclusive,
+        unit: CapUnit::Micros,
+        description: description,
+        allows_reductions: true,
     }
 }
 
 /// Returns the latches that the day's figures call for and that are not in force yet. Only losses that have been made
 /// close one, by our own figures: what a caller says of its account stops that order, and nothing else.
-pub fn breaches(day: &DayFigures, control: &Control, limits: &Limits, now: Timestamp) -> Vec<Latch> {
+pub fn find_breaches(day: &DailyPnl, control: &ControlState, limits: &RiskLimits, now: Timestamp) -> Vec<Lock> {
     let mut breaches = Vec::new();
-    let mut look = |scope: LatchScope, pnl: Option<Micros>, limit: Micros| {
-        let Some(loss) = loss_of(pnl).filter(|loss| *loss >= limit.units()) else {
+    let mut look = |scope: LockScope, pnl: Option<Micros>, limit: Micros| {
+        let Some(loss) = loss_from_pnl(pnl).filter(|loss| *loss >= limit.units()) else {
             return;
         };
-        let latch_id = Latch::id_of(control.mode, &scope, ID);
-        if control.latches.iter().any(|latch| latch.latch_id == latch_id) {
+        let latch_id = Lock::compose_id(control.mode, &scope, ID);
+        if control.locks.iter().any(|latch| latch.lock_id == latch_id) {
             return;
         }
-        let loss = Unit::Micros.figure(loss);
-        breaches.push(Latch {
-            latch_id,
+        let loss = CapUnit::Micros.to_metadata_value(loss);
+        breaches.push(Lock {
+            lock_id: latch_id,
             message: format!(
                 "the loss of {} has reached the daily loss limit of {limit}",
                 day.trading_date
@@ -95,29 +102,29 @@ pub fn breaches(day: &DayFigures, control: &Control, limits: &Limits, now: Times
             scope,
             mode: control.mode,
             rule_id: ID.into(),
-            since: now,
+            locked_at: now,
             trading_date: Some(day.trading_date),
         });
     };
-    look(LatchScope::All, day.total, limit_of_all(control, limits));
+    look(LockScope::All, day.total, global_loss_limit(control, limits));
     for (account_id, pnl) in &day.accounts {
-        let limit = account_limit(control, limits, account_id);
-        look(LatchScope::Account(account_id.clone()), *pnl, limit);
+        let limit = account_loss_limit(control, limits, account_id);
+        look(LockScope::Account(account_id.clone()), *pnl, limit);
     }
     breaches
 }
 
-fn limit_of_all(control: &Control, limits: &Limits) -> Micros {
+fn global_loss_limit(control: &ControlState, limits: &RiskLimits) -> Micros {
     control.daily_loss_limit.unwrap_or(limits.daily_loss)
 }
 
 /// The account's own limit counts where it is tighter.
-fn account_limit(control: &Control, limits: &Limits, account_id: &AccountId) -> Micros {
-    let general = limit_of_all(control, limits);
+fn account_loss_limit(control: &ControlState, limits: &RiskLimits, account_id: &AccountId) -> Micros {
+    let general = global_loss_limit(control, limits);
     let own = limits.accounts.get(account_id).and_then(|account| account.daily_loss);
     own.map_or(general, |own| own.min(general))
 }
 
-fn loss_of(pnl: Option<Micros>) -> Option<i64> {
+fn loss_from_pnl(pnl: Option<Micros>) -> Option<i64> {
     pnl.map(|pnl| -pnl.units())
 }

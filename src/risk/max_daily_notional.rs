@@ -1,44 +1,56 @@
 //! `max_daily_notional`: the notional routed in one day has a limit over all accounts, shared by all workers, and one
 //! per account where one is set.
 
-use super::cap::{Bound, Measure, Unit};
-use super::{Assessment, Cap, Subject};
+use super::cap::{CapBound, CapMeasure, CapUnit};
+use super::{Cap, Evaluation, RuleInput};
 use crate::domain::money::Micros;
 use crate::domain::reason::ReasonCode;
-use crate::domain::settlement::Counter;
+use crate::domain::settlement::SharedSum;
 
 pub(super) const ID: &str = "max_daily_notional";
 
-pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
-    let of_all = subject
+pub(super) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
+    let of_all = input
         .control
         .daily_notional_limit
-        .unwrap_or(subject.limits.daily_notional);
-    assessment.cap(cap(
-        subject,
+        .unwrap_or(input.limits.daily_notional);
+    assessment.add_cap(daily_notional_cap(
+        input,
         "",
-        Counter::DailyNotional,
+        SharedSum::DailyNotional,
         of_all,
         "the day's routed notional",
     ));
-    if let Some(own) = subject.account().and_then(|account| account.daily_notional) {
+    if let Some(own) = input.account_limits().and_then(|account| account.daily_notional) {
         let what = "the account's routed notional of the day";
-        assessment.cap(cap(subject, "account", Counter::AccountDailyNotional, own, what));
+        assessment.add_cap(daily_notional_cap(
+            input,
+            "account",
+            SharedSum::AccountDailyNotional,
+            own,
+            what,
+        ));
     }
 }
 
-fn cap(subject: &Subject<'_>, part: &'static str, counter: Counter, limit: Micros, what: &'static str) -> Cap {
+fn daily_notional_cap(
+    input: &RuleInput<'_>,
+    label: &'static str,
+    counter: SharedSum,
+    limit: Micros,
+    description: &'static str,
+) -> Cap {
     Cap {
         rule_id: ID,
-        part,
+        label: label,
         code: ReasonCode::DailyNotionalExceeded,
-        measure: Measure::Sum(counter),
-        delta: subject.reservation.daily_notional.units(),
+        measure: CapMeasure::SharedSum(counter),
+        delta: input.reservation.daily_notional.units(),
         offset: 0,
         limit: limit.units(),
-        bound: Bound::UpTo,
-        unit: Unit::Micros,
-        what,
-        spares_reductions: true,
+        bound: CapBound::Inclusive,
+        unit: CapUnit::Micros,
+        description: description,
+        allows_reductions: true,
     }
 }

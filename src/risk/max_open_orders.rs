@@ -1,25 +1,25 @@
 //! `max_open_orders`: how many orders of one account and symbol may be open at a time.
 
-use super::cap::{Bound, Measure, Unit};
-use super::{Assessment, Cap, Subject};
+use super::cap::{CapBound, CapMeasure, CapUnit};
+use super::{Cap, Evaluation, RuleInput};
 use crate::domain::reason::ReasonCode;
-use crate::domain::settlement::Counter;
+use crate::domain::settlement::SharedSum;
 
 pub(super) const ID: &str = "max_open_orders";
 
-pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
-    let own = subject.account().and_then(|account| account.max_open_orders);
-    assessment.cap(Cap {
+pub(super) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
+    let own = input.account_limits().and_then(|account| account.max_open_orders);
+    assessment.add_cap(Cap {
         rule_id: ID,
-        part: "",
+        label: "",
         code: ReasonCode::RiskLocked,
-        measure: Measure::Sum(Counter::OpenOrders),
+        measure: CapMeasure::SharedSum(SharedSum::OpenOrders),
         delta: 1,
         offset: 0,
-        limit: own.unwrap_or(subject.limits.max_open_orders),
-        bound: Bound::UpTo,
-        unit: Unit::Orders,
-        what: "the account's open orders of the symbol",
-        spares_reductions: false,
+        limit: own.unwrap_or(input.limits.max_open_orders),
+        bound: CapBound::Inclusive,
+        unit: CapUnit::Orders,
+        description: "the account's open orders of the symbol",
+        allows_reductions: false,
     });
 }

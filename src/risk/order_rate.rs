@@ -4,31 +4,34 @@
 use super::limits::RateLimits;
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::ReasonCode;
-use crate::domain::signal::{Level, Signal};
+use crate::domain::signal::{RuleSignal, SignalLevel};
 
 pub(super) const ID: &str = "order_rate";
 
 /// Returns the lock of the first rate that has no room, from the orders of this second before this one.
-pub(super) fn judge(limits: RateLimits, before: Option<[i64; 2]>) -> Option<Signal> {
+pub(super) fn evaluate(limits: RateLimits, before: Option<[i64; 2]>) -> Option<RuleSignal> {
     let Some([account, broker]) = before else {
-        return Some(lock("the order rate could not be read".to_owned(), Metadata::new()));
+        return Some(lock_signal(
+            "the order rate could not be read".to_owned(),
+            Metadata::new(),
+        ));
     };
     let rates = [
-        ("the account", account, limits.account),
-        ("the broker", broker, limits.broker),
+        ("the account", account, limits.per_account),
+        ("the broker", broker, limits.per_broker),
     ];
     let (whose, before, limit) = rates.into_iter().find(|(_, before, limit)| before >= limit)?;
     let message = format!("{whose} has had {before} orders within this second; the limit is {limit}");
     let metadata = Metadata::new()
         .with("value", before.saturating_add(1))
         .with("limit", limit);
-    Some(lock(message, metadata))
+    Some(lock_signal(message, metadata))
 }
 
-fn lock(message: String, metadata: Metadata) -> Signal {
-    Signal {
+fn lock_signal(message: String, metadata: Metadata) -> RuleSignal {
+    RuleSignal {
         rule_id: ID,
-        level: Level::Lock,
+        level: SignalLevel::Lock,
         code: ReasonCode::RateLimited,
         message,
         metadata,

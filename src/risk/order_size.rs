@@ -1,24 +1,24 @@
 //! `order_size`: one order's quantity has a maximum per instrument.
 
-use super::{Assessment, Subject};
+use super::{Evaluation, RuleInput};
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::ReasonCode;
-use crate::domain::signal::{Level, Signal};
+use crate::domain::signal::{RuleSignal, SignalLevel};
 
 pub(super) const ID: &str = "order_size";
 
-pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
-    let (quantity, limit) = (subject.intent.quantity, subject.instrument.max_order_size);
+pub(super) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
+    let (quantity, limit) = (input.intent.quantity, input.instrument.max_order_size);
     if quantity <= limit {
         return;
     }
-    assessment.lock_openings(Signal {
+    assessment.add_opening_lock(RuleSignal {
         rule_id: ID,
-        level: Level::Lock,
+        level: SignalLevel::Lock,
         code: ReasonCode::OrderSizeExceeded,
         message: format!(
             "the order's quantity is {quantity}, above the limit of {limit} {}",
-            subject.intent.symbol
+            input.intent.symbol
         ),
         metadata: Metadata::new()
             .with("value", quantity.decimal())

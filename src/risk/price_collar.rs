@@ -1,22 +1,22 @@
 //! `price_collar`: a limit price must not lie too far beyond the reference price on the losing side: above it for buys,
 //! below it for sells.
 
-use super::{Assessment, Subject};
+use super::{Evaluation, RuleInput};
 use crate::domain::decimal::Decimal;
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::ReasonCode;
-use crate::domain::signal::{Level, Signal};
+use crate::domain::signal::{RuleSignal, SignalLevel};
 use crate::domain::terms::Side;
 
 pub(super) const ID: &str = "price_collar";
 
-pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
-    if !subject.has_reference {
+pub(super) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
+    if !input.has_market_price {
         // What an opening would be worth is not known; a reduction with a limit price of its own may pass.
-        let (symbol, venue) = (&subject.instrument.symbol, &subject.instrument.venue);
-        assessment.lock_openings(Signal {
+        let (symbol, venue) = (&input.instrument.symbol, &input.instrument.venue);
+        assessment.add_opening_lock(RuleSignal {
             rule_id: ID,
-            level: Level::Lock,
+            level: SignalLevel::Lock,
             code: ReasonCode::ReferencePriceMissing,
             message: format!(
                 "there is no recent price of {symbol} at {venue} on market.quotes (risk.quote_max_age_ms says how \
@@ -26,15 +26,15 @@ pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
         });
         return;
     }
-    let Some(price) = subject.intent.price else { return };
-    let (reference, percent) = (subject.reference_price.decimal(), subject.limits.price_collar_percent);
-    let share = match subject.intent.side {
+    let Some(price) = input.intent.price else { return };
+    let (reference, percent) = (input.reference_price.decimal(), input.limits.price_collar_percent);
+    let share = match input.intent.side {
         Side::Buy => 100 + percent,
         Side::Sell => 100 - percent,
     };
-    let bound = reference.exact_mul(Decimal::from(share));
-    let hundredfold = price.decimal().exact_mul(Decimal::from(100));
-    let is_beyond = match (bound, hundredfold, subject.intent.side) {
+    let bound = reference.checked_mul(Decimal::from(share));
+    let hundredfold = price.decimal().checked_mul(Decimal::from(100));
+    let is_beyond = match (bound, hundredfold, input.intent.side) {
         (Some(bound), Some(price), Side::Buy) => price > bound,
         (Some(bound), Some(price), Side::Sell) => price < bound,
         // What cannot be compared is not let pass.
@@ -43,9 +43,9 @@ pub(super) fn check(subject: &Subject<'_>, assessment: &mut Assessment) {
     if !is_beyond {
         return;
     }
-    assessment.lock_openings(Signal {
+    assessment.add_opening_lock(RuleSignal {
         rule_id: ID,
-        level: Level::Lock,
+        level: SignalLevel::Lock,
         code: ReasonCode::RiskLocked,
         message: format!("the limit price {price} lies more than {percent} % beyond the reference price {reference}"),
         metadata: Metadata::new()

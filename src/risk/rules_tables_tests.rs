@@ -3,12 +3,12 @@
 use super::*;
 
 /// Intent, what stands before it, what the rules say, what becomes of it.
-type Row = (&'static str, &'static str, &'static [&'static str], &'static str);
+type RuleCase = (&'static str, &'static str, &'static [&'static str], &'static str);
 
 #[track_caller]
-fn hold(rows: &[Row]) {
-    for (text, stands, signals, verdict) in rows {
-        let (found, came_to) = judge(text, stands);
+fn assert_cases(cases: &[RuleCase]) {
+    for (text, stands, signals, verdict) in cases {
+        let (found, came_to) = decide_and_format(text, stands);
         assert_eq!(
             (found.as_slice(), came_to.as_str()),
             (
@@ -27,7 +27,7 @@ fn hold(rows: &[Row]) {
 #[test]
 #[rustfmt::skip]
 fn trading_state_and_latches_let_reductions_pass_and_halted_nothing() {
-    hold(&[
+    assert_cases(&[
         ("buy 0.1 @30000", "", &[], "approved"),
         ("buy 0.1 @30000", "state=reduce_only", &["trading_state lock"], "reduce_only"),
         ("sell 0.1 @30000", "state=reduce_only exposure=-10000", &[], "approved"),
@@ -50,7 +50,7 @@ fn trading_state_and_latches_let_reductions_pass_and_halted_nothing() {
 #[test]
 #[rustfmt::skip]
 fn an_intent_is_over_at_its_deadline_and_its_id_stays_free() {
-    hold(&[
+    assert_cases(&[
         ("buy 0.1 @30000", "late", &["intent_age lock"], "(intent_expired)"),
         ("sell 0.1 @30000", "late exposure=-10000", &["intent_age lock"], "(intent_expired)"),
         // A rule before it decides.
@@ -62,7 +62,7 @@ fn an_intent_is_over_at_its_deadline_and_its_id_stays_free() {
 #[test]
 #[rustfmt::skip]
 fn an_order_has_a_largest_size_and_a_largest_notional() {
-    hold(&[
+    assert_cases(&[
         ("buy 0.74999 @30000", "", &[], "approved"),
         ("buy 0.75 @30000", "", &[], "approved"),
         ("buy 0.75001 @30000", "", &["order_size lock"], "order_size_exceeded"),
@@ -80,7 +80,7 @@ fn an_order_has_a_largest_size_and_a_largest_notional() {
 #[test]
 #[rustfmt::skip]
 fn a_position_has_a_limit_on_both_sides() {
-    hold(&[
+    assert_cases(&[
         // 1.8, of which 80 % are 1.44; max_notional has room for 2.00000
         ("buy 0.5 @30000", "exposure=93999", &[], "approved"),
         ("buy 0.5 @30000", "exposure=94000", &["position_limit alert"], "approved"),
@@ -100,7 +100,7 @@ fn a_position_has_a_limit_on_both_sides() {
 #[test]
 #[rustfmt::skip]
 fn a_limit_price_has_a_collar_on_the_losing_side() {
-    hold(&[
+    assert_cases(&[
         ("buy 0.1 @35999.99", "", &[], "approved"),
         ("buy 0.1 @36000", "", &[], "approved"),
         ("buy 0.1 @36000.01", "", &["price_collar lock"], "risk_locked"),
@@ -120,7 +120,7 @@ fn a_limit_price_has_a_collar_on_the_losing_side() {
 #[test]
 #[rustfmt::skip]
 fn the_days_notional_has_a_limit_over_all_and_per_account() {
-    hold(&[
+    assert_cases(&[
         ("buy 0.1 @30000", "routed=796999999999", &[], "approved"),
         ("buy 0.1 @30000", "routed=797000000000", &["max_daily_notional alert"], "approved"),
         ("buy 0.1 @30000", "routed=996999999999", &["max_daily_notional alert"], "approved"),
@@ -139,7 +139,7 @@ fn the_days_notional_has_a_limit_over_all_and_per_account() {
 #[test]
 #[rustfmt::skip]
 fn the_days_loss_has_a_limit_that_must_not_be_reached() {
-    hold(&[
+    assert_cases(&[
         ("buy 0.1 @30000", "pnl=-39999.999999", &[], "approved"),
         ("buy 0.1 @30000", "pnl=-40000", &["max_daily_loss alert"], "approved"),
         ("buy 0.1 @30000", "pnl=-49999.999999", &["max_daily_loss alert", "stop_loss alert"], "approved"),
@@ -171,7 +171,7 @@ fn the_days_loss_has_a_limit_that_must_not_be_reached() {
 #[test]
 #[rustfmt::skip]
 fn an_account_stops_at_its_loss() {
-    hold(&[
+    assert_cases(&[
         ("buy 0.1 @30000 realized=-47999.999999", "", &["max_daily_loss alert"], "approved"),
         ("buy 0.1 @30000 realized=-48000", "", &["max_daily_loss alert", "stop_loss alert"], "approved"),
         ("buy 0.1 @30000 realized=-99.999999 stop=100", "", &["stop_loss alert"], "approved"),
@@ -187,7 +187,7 @@ fn an_account_stops_at_its_loss() {
 #[test]
 #[rustfmt::skip]
 fn a_second_has_room_for_so_many_orders_and_whoever_waits_may_come_again() {
-    hold(&[
+    assert_cases(&[
         ("buy 0.1 @30000", "rate=999", &[], "approved"),
         ("buy 0.1 @30000", "rate=1000", &["order_rate lock"], "(rate_limited)"),
         ("buy 0.1 @30000", "broker_rate=4999", &[], "approved"),
@@ -200,7 +200,7 @@ fn a_second_has_room_for_so_many_orders_and_whoever_waits_may_come_again() {
 #[test]
 #[rustfmt::skip]
 fn open_orders_and_duplicates_are_counted() {
-    hold(&[
+    assert_cases(&[
         ("buy 0.1 @30000", "open=78", &[], "approved"),
         ("buy 0.1 @30000", "open=79", &["max_open_orders alert"], "approved"),
         ("buy 0.1 @30000", "open=99", &["max_open_orders alert"], "approved"),

@@ -1,14 +1,14 @@
 //! What the tables of the rules are read by, and what holds for all rules together.
 
-use super::limits::{AccountLimits, AlertLevels, Duplicates, RateLimits};
+use super::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits};
 use super::*;
-use crate::domain::control::{Latch, LatchScope};
+use crate::domain::control::{Lock, LockScope};
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, VenueId};
 use crate::domain::intent::{RiskOverrides, Symbol};
 use crate::domain::metadata::Metadata;
 use crate::domain::quantity::Quantity;
-use crate::domain::settlement::Counter;
-use crate::domain::signal::{Level, Signal};
+use crate::domain::settlement::SharedSum;
+use crate::domain::signal::{RuleSignal, SignalLevel};
 use crate::domain::terms::{OrderType, TimeInForce, TradingState};
 use crate::domain::time::TradingDate;
 
@@ -24,7 +24,7 @@ fn instrument(can_short: bool) -> Instrument {
     Instrument {
         broker: BrokerId::new("binance").unwrap(),
         venue: VenueId::new("binance.spot").unwrap(),
-        symbol: Symbol::normalised("BTCUSDT").unwrap(),
+        symbol: Symbol::parse("BTCUSDT").unwrap(),
         reference_price: Price::new(number("30000")).unwrap(),
         tick_size: Price::new(number("0.01")).unwrap(),
         lot_size: Quantity::new(number("0.00001")).unwrap(),
@@ -38,43 +38,40 @@ fn instrument(can_short: bool) -> Instrument {
     }
 }
 
-fn limits() -> Limits {
+fn limits() -> RiskLimits {
     let tight = AccountLimits {
         daily_notional: Some(micros("5000")),
         daily_loss: Some(micros("100")),
         stop_loss: Some(micros("90")),
         max_open_orders: Some(2),
         max_positions: [(
-            (
-                VenueId::new("binance.spot").unwrap(),
-                Symbol::normalised("BTCUSDT").unwrap(),
-            ),
+            (VenueId::new("binance.spot").unwrap(), Symbol::parse("BTCUSDT").unwrap()),
             Quantity::new(number("0.1")).unwrap(),
         )]
         .into(),
     };
-    Limits {
+    RiskLimits {
         daily_notional: micros("1000000"),
         daily_loss: micros("50000"),
         account_stop_loss: micros("60000"),
         price_collar_percent: 20,
         order_rates: RateLimits {
-            account: 1_000,
-            broker: 5_000,
+            per_account: 1_000,
+            per_broker: 5_000,
         },
         cancel_rates: RateLimits {
-            account: 5_000,
-            broker: 25_000,
+            per_account: 5_000,
+            per_broker: 25_000,
         },
         max_open_orders: 100,
-        duplicates: Some(Duplicates {
+        duplicate_order: Some(DuplicateOrderRule {
             window_ms: 1_000,
-            level: Level::Lock,
+            level: SignalLevel::Lock,
         }),
-        alerts: AlertLevels {
-            percent: 80,
-            calm_percent: 75,
-            repeat_ms: 3_600_000,
+        alerts: AlertThresholds {
+            alert_percent: 80,
+            rearm_percent: 75,
+            repeat_after_ms: 3_600_000,
         },
         accounts: [(AccountId::new("tight").unwrap(), tight)].into(),
     }
@@ -89,7 +86,7 @@ fn intent(text: &str) -> Intent {
     let mut intent = Intent {
         broker: BrokerId::new("binance").unwrap(),
         venue: VenueId::new("binance.spot").unwrap(),
-        symbol: Symbol::normalised("BTCUSDT").unwrap(),
+        symbol: Symbol::parse("BTCUSDT").unwrap(),
         side,
         quantity,
         order_type: OrderType::Market,
@@ -122,35 +119,35 @@ fn intent(text: &str) -> Intent {
 }
 
 /// What stands before the order: sums in lots and millionths, figures of the day, what operators have set.
-struct Before {
+struct RuleFixture {
     sums: BTreeMap<&'static str, i64>,
     exposure: i64,
-    day: DayFigures,
-    control: Control,
+    day: DailyPnl,
+    control: ControlState,
     is_late: bool,
     is_duplicate: bool,
     rates: Option<[i64; 2]>,
     can_short: bool,
-    has_reference: bool,
+    has_market_price: bool,
     /// Whether the store has answered with the caps' figures.
-    is_seen: bool,
+    has_readings: bool,
 }
 
 /// Reads `exposure=150000 routed=… own_routed=… pnl=-5 total=-5 expected=… own_expected=… open=3 rate=9 broker_rate=9
 /// state=halted latch=all,account,symbol,broker,live,operator late duplicate unseen unrated no_short`.
-fn before(text: &str) -> Before {
+fn parse_fixture(text: &str) -> RuleFixture {
     let date = TradingDate::parse("2026-03-02").unwrap();
-    let mut before = Before {
+    let mut before = RuleFixture {
         sums: BTreeMap::new(),
         exposure: 0,
-        day: DayFigures::flat(date),
-        control: Control::unset(),
+        day: DailyPnl::zero(date),
+        control: ControlState::without_overrides(),
         is_late: false,
         is_duplicate: false,
         rates: Some([0, 0]),
         can_short: true,
-        has_reference: true,
-        is_seen: true,
+        has_market_price: true,
+        has_readings: true,
     };
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         match word.split_once('=') {
@@ -165,7 +162,7 @@ fn before(text: &str) -> Before {
             Some(("state", state)) => before.control.trading_state = TradingState::parse(state).unwrap(),
             Some(("rate", count)) => before.rates = Some([count.parse().unwrap(), 0]),
             Some(("broker_rate", count)) => before.rates = Some([0, count.parse().unwrap()]),
-            Some(("latch", which)) => before.control.latches.push(latch(which)),
+            Some(("latch", which)) => before.control.locks.push(trading_lock(which)),
             Some(("limit", limit)) => before.control.daily_notional_limit = Some(micros(limit)),
             Some(("loss_limit", limit)) => before.control.daily_loss_limit = Some(micros(limit)),
             Some((name, sum)) => drop(
@@ -180,9 +177,9 @@ fn before(text: &str) -> Before {
             None => match word {
                 "late" => before.is_late = true,
                 "duplicate" => before.is_duplicate = true,
-                "unseen" => before.is_seen = false,
+                "unseen" => before.has_readings = false,
                 "unrated" => before.rates = None,
-                "no_price" => before.has_reference = false,
+                "no_price" => before.has_market_price = false,
                 "no_short" => before.can_short = false,
                 "unknown_total" => before.day.total = None,
                 "unknown_pnl" => drop(before.day.accounts.insert(AccountId::default_account(), None)),
@@ -193,17 +190,14 @@ fn before(text: &str) -> Before {
     before
 }
 
-fn latch(which: &str) -> Latch {
-    let (venue, symbol) = (
-        VenueId::new("binance.spot").unwrap(),
-        Symbol::normalised("BTCUSDT").unwrap(),
-    );
+fn trading_lock(which: &str) -> Lock {
+    let (venue, symbol) = (VenueId::new("binance.spot").unwrap(), Symbol::parse("BTCUSDT").unwrap());
     let scope = match which {
-        "account" => LatchScope::Account(AccountId::default_account()),
-        "elsewhere" => LatchScope::Account(AccountId::new("other").unwrap()),
-        "symbol" => LatchScope::Symbol(venue, symbol),
-        "broker" => LatchScope::Broker(BrokerId::new("binance").unwrap()),
-        _ => LatchScope::All,
+        "account" => LockScope::Account(AccountId::default_account()),
+        "elsewhere" => LockScope::Account(AccountId::new("other").unwrap()),
+        "symbol" => LockScope::Symbol(venue, symbol),
+        "broker" => LockScope::Broker(BrokerId::new("binance").unwrap()),
+        _ => LockScope::All,
     };
     let rule_id = if which == "all" { max_daily_loss::ID } else { "operator" };
     let mode = if which == "live" {
@@ -211,72 +205,77 @@ fn latch(which: &str) -> Latch {
     } else {
         crate::domain::terms::Mode::Paper
     };
-    Latch {
-        latch_id: Latch::id_of(mode, &scope, rule_id),
+    Lock {
+        lock_id: Lock::compose_id(mode, &scope, rule_id),
         scope,
         mode,
         rule_id: rule_id.into(),
         message: "closed".to_owned(),
         metadata: Metadata::new(),
-        since: Timestamp::from_milliseconds(0),
+        locked_at: Timestamp::from_milliseconds(0),
         trading_date: None,
     }
 }
 
-fn decide(text: &str, stands: &str) -> Decision<()> {
-    let (intent, before) = (intent(text), before(stands));
+fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
+    let (intent, before) = (intent(text), parse_fixture(fixture));
     let (instrument, limits) = (instrument(before.can_short), limits());
     let lots = instrument.lots(intent.quantity).unwrap();
     let price = intent.price.unwrap_or(instrument.reference_price);
-    let reservation = Reservation::of(&instrument, &intent, lots, price, before.day.trading_date).unwrap();
+    let reservation = Reservation::for_order(&instrument, &intent, lots, price, before.day.trading_date).unwrap();
     let now = Timestamp::from_milliseconds(1_000);
-    let assessment = assess(&Subject {
+    let assessment = evaluate(&RuleInput {
         intent: &intent,
         instrument: &instrument,
-        lots,
+        quantity_lots: lots,
         reference_price: instrument.reference_price,
-        has_reference: before.has_reference,
+        has_market_price: before.has_market_price,
         reservation: &reservation,
         limits: &limits,
         control: &before.control,
-        day: &before.day,
+        daily_pnl: &before.day,
         deadline: Timestamp::from_milliseconds(if before.is_late { 1_000 } else { 1_001 }),
         now,
     });
-    let see = |cap: &Cap| Observed {
+    let see = |cap: &Cap| CapReading {
         before: match cap.measure {
-            Measure::Exposure => before.exposure,
-            Measure::Known => 0,
-            Measure::Sum(counter) => {
+            CapMeasure::Exposure => before.exposure,
+            CapMeasure::OffsetOnly => 0,
+            CapMeasure::SharedSum(counter) => {
                 let name = match counter {
-                    Counter::DailyNotional => "routed",
-                    Counter::AccountDailyNotional => "own_routed",
-                    Counter::OpenLoss => "expected",
-                    Counter::AccountOpenLoss => "own_expected",
-                    Counter::OpenOrders => "open",
+                    SharedSum::DailyNotional => "routed",
+                    SharedSum::AccountDailyNotional => "own_routed",
+                    SharedSum::OpenLoss => "expected",
+                    SharedSum::AccountOpenLoss => "own_expected",
+                    SharedSum::OpenOrders => "open",
                     other => panic!("{other:?}"),
                 };
                 before.sums.get(name).copied().unwrap_or(0)
             }
         },
-        is_crossing: true,
+        crosses_alert_threshold: true,
     };
-    let caps = assessment.caps().iter().filter(|_| before.is_seen).map(see).collect();
+    let caps = assessment
+        .caps()
+        .iter()
+        .filter(|_| before.has_readings)
+        .map(see)
+        .collect();
     let is_reduction = before.exposure + lots <= 0;
-    let would_claim = match assessment.admits() {
-        Admits::All => true,
-        Admits::Reductions => is_reduction,
-        Admits::Nothing => false,
+    let would_claim = match assessment.admissibility() {
+        Admissibility::All => true,
+        Admissibility::ReductionsOnly => is_reduction,
+        Admissibility::Nothing => false,
     };
-    let sight = Sight {
+    let sight = CapReadings {
         is_reduction,
         is_duplicate: before.is_duplicate,
-        rates: before.rates,
+        order_counts: before.rates,
         caps,
     };
     let decision = assessment.decide((), &sight);
     assert!(
-        would_claim || !matches!(decision, Decision::Approved(..)),
+        would_claim || !matches!(decision, RiskDecision::Approved(..)),
         "{text}: approved, and not admitted"
     );
     decision
@@ -284,19 +283,19 @@ fn decide(text: &str, stands: &str) -> Decision<()> {
 
 /// Returns each signal as `rule level`, and what it came to: `approved`, or the first lock's code, in brackets where
 /// the id stays free.
-fn judge(text: &str, stands: &str) -> (Vec<String>, String) {
-    let shown = |signals: Vec<Signal>| {
-        let name = |signal: &Signal| format!("{} {}", signal.rule_id, signal.level.as_str());
+fn decide_and_format(text: &str, fixture: &str) -> (Vec<String>, String) {
+    let shown = |signals: Vec<RuleSignal>| {
+        let name = |signal: &RuleSignal| format!("{} {}", signal.rule_id, signal.level.as_str());
         signals.iter().map(name).collect::<Vec<_>>()
     };
     let code = |reason: &crate::domain::reason::Reason| {
         let code = serde_json::to_string(&reason.code).unwrap();
         code.trim_matches('"').to_owned()
     };
-    match decide(text, stands) {
-        Decision::Approved(_, signals) => (shown(signals), "approved".to_owned()),
-        Decision::Denied(reason, signals) => (shown(signals), code(&reason)),
-        Decision::Refused(reason, signals) => (shown(signals), format!("({})", code(&reason))),
+    match decide(text, fixture) {
+        RiskDecision::Approved(_, signals) => (shown(signals), "approved".to_owned()),
+        RiskDecision::Denied(reason, signals) => (shown(signals), code(&reason)),
+        RiskDecision::Refused(reason, signals) => (shown(signals), format!("({})", code(&reason))),
     }
 }
 
@@ -317,7 +316,7 @@ fn every_signal_is_kept_and_the_first_lock_in_order_is_the_answer() {
         "duplicate_order lock",
     ];
     let stands = "state=reduce_only late exposure=200000 routed=1000000000000 pnl=-60000 rate=1000 open=100 duplicate";
-    let (found, verdict) = judge("buy 1 @40000", stands);
+    let (found, verdict) = decide_and_format("buy 1 @40000", stands);
     assert_eq!(
         (found.as_slice(), verdict.as_str()),
         (
@@ -334,11 +333,11 @@ fn every_signal_is_kept_and_the_first_lock_in_order_is_the_answer() {
 
 #[test]
 fn a_figure_that_was_not_seen_denies() {
-    let Decision::Denied(reason, signals) = decide("buy 0.1", "unseen") else {
+    let RiskDecision::Denied(reason, signals) = decide("buy 0.1", "unseen") else {
         panic!("approved unseen")
     };
     assert!(
-        signals.iter().all(|signal| signal.level == Level::Lock) && signals.len() == 7,
+        signals.iter().all(|signal| signal.level == SignalLevel::Lock) && signals.len() == 7,
         "{signals:?}"
     );
     assert_eq!(reason.metadata.text("rule_id"), Some("max_notional"));
@@ -348,11 +347,11 @@ fn a_figure_that_was_not_seen_denies() {
 fn only_our_own_losses_latch_and_each_scope_once() {
     let now = Timestamp::from_milliseconds(5);
     let closes = |stands: &str| {
-        let before = before(stands);
-        let latches = max_daily_loss::breaches(&before.day, &before.control, &limits(), now);
+        let before = parse_fixture(stands);
+        let latches = max_daily_loss::find_breaches(&before.day, &before.control, &limits(), now);
         latches
             .into_iter()
-            .map(|latch| latch.latch_id.to_string())
+            .map(|latch| latch.lock_id.to_string())
             .collect::<Vec<_>>()
     };
     assert_eq!(closes("total=-49999.999999 pnl=-99.999999"), [""; 0]);
@@ -374,39 +373,43 @@ fn a_rule_alerts_at_its_share_rounded_up_and_is_calm_below_another() {
     let levels = limits().alerts;
     let cap = |limit, offset, bound| Cap {
         rule_id: "r",
-        part: "",
+        label: "",
         code: crate::domain::reason::ReasonCode::RiskLocked,
-        measure: Measure::Known,
+        measure: CapMeasure::OffsetOnly,
         delta: 0,
         offset,
         limit,
         bound,
-        unit: cap::Unit::Orders,
-        what: "it",
-        spares_reductions: false,
+        unit: cap::CapUnit::Orders,
+        description: "it",
+        allows_reductions: false,
     };
     for (limit, offset, bound, room, alert) in [
-        (100, 0, cap::Bound::UpTo, 100, Some((80, 75))),
-        (101, 0, cap::Bound::UpTo, 101, Some((81, 76))),
-        (100, 30, cap::Bound::Below, 69, Some((50, 45))),
-        (0, 0, cap::Bound::UpTo, 0, None),
+        (100, 0, cap::CapBound::Inclusive, 100, Some((80, 75))),
+        (101, 0, cap::CapBound::Inclusive, 101, Some((81, 76))),
+        (100, 30, cap::CapBound::Exclusive, 69, Some((50, 45))),
+        (0, 0, cap::CapBound::Inclusive, 0, None),
         (
-            MAX_EXACT,
-            -MAX_EXACT,
-            cap::Bound::UpTo,
-            MAX_EXACT,
-            Some((MAX_EXACT, MAX_EXACT)),
+            MAX_EXACT_INTEGER,
+            -MAX_EXACT_INTEGER,
+            cap::CapBound::Inclusive,
+            MAX_EXACT_INTEGER,
+            Some((MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)),
         ),
         (
             1,
-            MAX_EXACT,
-            cap::Bound::Below,
-            -MAX_EXACT,
-            Some((1 - MAX_EXACT, 1 - MAX_EXACT)),
+            MAX_EXACT_INTEGER,
+            cap::CapBound::Exclusive,
+            -MAX_EXACT_INTEGER,
+            Some((1 - MAX_EXACT_INTEGER, 1 - MAX_EXACT_INTEGER)),
         ),
     ] {
         let cap = cap(limit, offset, bound);
-        assert_eq!((cap.room(), cap.alert_at(levels)), (room, alert), "{limit} {offset}");
+        assert_eq!(
+            (cap.max_measure(), cap.alert_and_rearm_levels(levels)),
+            (room, alert),
+            "{limit} {offset}"
+        );
     }
 }
 

@@ -17,18 +17,18 @@ use axum::routing::MethodRouter;
 use governor::{DefaultDirectRateLimiter, Quota};
 use subtle::ConstantTimeEq;
 
-use super::context::{Arrival, Context};
-use super::problem::{self, Failure};
-use crate::config::keys::{ApiKey, Capability, KeyHash, KeyList, KeySettings, Scope};
+use super::context::{RequestArrival, SidecarContext};
+use super::problem::{self, ProblemResponse};
+use crate::config::keys::{AccountScope, ApiKey, Capability, KeyHash, KeyList, KeySettings};
 use crate::domain::id::AccountId;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// The scheme of RFC 6750.
-const SCHEME: &str = "Bearer";
+const BEARER_SCHEME: &str = "Bearer";
 
 /// What it takes to use a path by a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum RequiredAccess {
     /// Nothing: signs of life, and what says how to use the API.
     Open,
     /// A key, whatever it allows: to be told that there is nothing here.
@@ -43,18 +43,18 @@ pub(super) enum Access {
     ManageState,
 }
 
-impl Access {
+impl RequiredAccess {
     /// Returns handlers that only those reach who may.
-    pub(super) fn over(
+    pub(super) fn guard(
         self,
-        context: &Arc<Context>,
-        handlers: MethodRouter<Arc<Context>>,
-    ) -> MethodRouter<Arc<Context>> {
-        handlers.route_layer(from_fn_with_state((Arc::clone(context), self), enter))
+        context: &Arc<SidecarContext>,
+        route: MethodRouter<Arc<SidecarContext>>,
+    ) -> MethodRouter<Arc<SidecarContext>> {
+        route.route_layer(from_fn_with_state((Arc::clone(context), self), require_access))
     }
 
     /// Returns the capabilities one of which it takes; none where every key will do.
-    pub(super) fn needs(self) -> &'static [Capability] {
+    pub(super) fn required_capabilities(self) -> &'static [Capability] {
         match self {
             Self::Open | Self::AnyKey => &[],
             Self::Read => &[Capability::Read],
@@ -67,15 +67,15 @@ impl Access {
 
 /// The keys that are known, each with what it has used up of its rate.
 #[derive(Debug)]
-pub(super) struct Keys(Vec<Key>);
+pub(super) struct KeyRing(Vec<RegisteredKey>);
 
-struct Key {
+struct RegisteredKey {
     hash: KeyHash,
-    holder: Arc<Holder>,
-    rate: DefaultDirectRateLimiter,
+    holder: Arc<KeyHolder>,
+    rate_limiter: DefaultDirectRateLimiter,
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for RegisteredKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("Key");
         shown.field("holder", &self.holder).finish_non_exhaustive()
@@ -84,27 +84,27 @@ impl fmt::Debug for Key {
 
 /// Whoever holds a key.
 #[derive(Debug)]
-pub(super) struct Holder {
+pub(super) struct KeyHolder {
     id: String,
     customer: String,
     capabilities: Vec<Capability>,
-    scope: Scope,
+    scope: AccountScope,
     requests_per_second: u32,
 }
 
-impl Keys {
+impl KeyRing {
     /// Returns the keys of the settings.
     pub(super) fn new(settings: &KeyList) -> Self {
-        Self(settings.0.iter().filter_map(Key::new).collect())
+        Self(settings.0.iter().filter_map(RegisteredKey::new).collect())
     }
 
     /// Whether there are none: then whoever reaches the sidecar may do everything.
-    pub(super) fn is_off(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Returns the key that a request presents.
-    fn presented(&self, headers: &HeaderMap) -> Result<&Key, &'static str> {
+    fn presented_key(&self, headers: &HeaderMap) -> Result<&RegisteredKey, &'static str> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = match (values.next(), values.next()) {
             (Some(only), None) => only.to_str().unwrap_or_default(),
@@ -112,7 +112,7 @@ impl Keys {
             _ => return Err("the header Authorization must be given once"),
         };
         let (scheme, text) = value.split_once(' ').unwrap_or_default();
-        if !scheme.eq_ignore_ascii_case(SCHEME) {
+        if !scheme.eq_ignore_ascii_case(BEARER_SCHEME) {
             return Err("the header Authorization must be `Bearer <key>`");
         }
         let unknown = "the key is not known here";
@@ -123,54 +123,54 @@ impl Keys {
     }
 }
 
-impl Key {
+impl RegisteredKey {
     /// Returns the key of its settings; nothing where they have not been checked.
     fn new(settings: &KeySettings) -> Option<Self> {
         let rate = NonZeroU32::new(settings.requests_per_second)?;
-        let quota = Quota::per_second(rate).allow_burst(NonZeroU32::new(settings.burst())?);
+        let quota = Quota::per_second(rate).allow_burst(NonZeroU32::new(settings.effective_burst())?);
         Some(Self {
-            hash: settings.hash()?,
-            holder: Arc::new(Holder {
+            hash: settings.parse_hash()?,
+            holder: Arc::new(KeyHolder {
                 id: settings.id.clone(),
                 customer: settings.customer.clone(),
                 capabilities: settings.capabilities.clone(),
-                scope: settings.scope(),
+                scope: settings.account_scope(),
                 requests_per_second: settings.requests_per_second,
             }),
-            rate: DefaultDirectRateLimiter::direct(quota),
+            rate_limiter: DefaultDirectRateLimiter::direct(quota),
         })
     }
 }
 
 /// Who sends a request.
 #[derive(Debug, Clone)]
-pub(super) enum Caller {
+pub(super) enum Principal {
     /// Whoever reaches this machine's loopback: there are no keys.
-    Anyone,
+    Unrestricted,
     /// Somebody without a valid key, at a path that takes none.
-    Stranger,
+    Anonymous,
     /// The holder of a key.
-    Holder(Arc<Holder>),
+    KeyHolder(Arc<KeyHolder>),
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Failure;
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemResponse> {
         let caller = parts.extensions.get::<Self>().cloned();
         // A path without an access is nobody's, rather than everybody's.
-        let unasked = || Fault::new(Code::NotEntitled, "nobody has been asked for a key at this path");
+        let unasked = || Fault::new(FaultCode::NotEntitled, "nobody has been asked for a key at this path");
         Ok(caller.ok_or_else(unasked)?)
     }
 }
 
-impl Caller {
+impl Principal {
     /// Whether the caller has a capability.
-    pub(super) fn has(&self, capability: Capability) -> bool {
+    pub(super) fn has_capability(&self, capability: Capability) -> bool {
         match self {
-            Self::Anyone => true,
-            Self::Stranger => false,
-            Self::Holder(holder) => holder.capabilities.contains(&capability),
+            Self::Unrestricted => true,
+            Self::Anonymous => false,
+            Self::KeyHolder(holder) => holder.capabilities.contains(&capability),
         }
     }
 
@@ -179,11 +179,11 @@ impl Caller {
     ///
     /// # Errors
     /// `account_mismatch` when it may not.
-    pub(super) fn may_use(&self, account: &AccountId) -> Result<(), Fault> {
+    pub(super) fn authorize_account(&self, account: &AccountId) -> Result<(), Fault> {
         let speaks_for = match self {
-            Self::Anyone => true,
-            Self::Stranger => false,
-            Self::Holder(holder) => holder.scope.takes(account.as_str()),
+            Self::Unrestricted => true,
+            Self::Anonymous => false,
+            Self::KeyHolder(holder) => holder.scope.includes(account.as_str()),
         };
         if speaks_for {
             return Ok(());
@@ -192,32 +192,36 @@ impl Caller {
             "the key does not speak for the account {account}; account_id names the account, and without it that is {}",
             AccountId::default_account()
         );
-        Err(Fault::new(Code::AccountMismatch, detail))
+        Err(Fault::new(FaultCode::AccountMismatch, detail))
     }
 
     /// Returns the accounts whose things a list may tell the caller.
-    pub(super) fn accounts(&self) -> Scope {
+    pub(super) fn account_scope(&self) -> AccountScope {
         match self {
-            Self::Anyone => Scope::All,
-            Self::Stranger => Scope::Only(Vec::new()),
-            Self::Holder(holder) => holder.scope.clone(),
+            Self::Unrestricted => AccountScope::All,
+            Self::Anonymous => AccountScope::Only(Vec::new()),
+            Self::KeyHolder(holder) => holder.scope.clone(),
         }
     }
 
     /// Returns who it is, as a journal entry names its actor.
-    pub(super) fn actor(&self, arrival: Arrival) -> String {
+    pub(super) fn actor(&self, arrival: RequestArrival) -> String {
         match self {
-            Self::Holder(holder) => format!("rest key {} ({})", holder.id, holder.customer),
-            Self::Anyone | Self::Stranger => format!("rest {}", arrival.peer.0),
+            Self::KeyHolder(holder) => format!("rest key {} ({})", holder.id, holder.customer),
+            Self::Unrestricted | Self::Anonymous => format!("rest {}", arrival.peer.0),
         }
     }
 }
 
 /// Lets a request on that may use the path, with its caller.
-async fn enter(State((context, access)): State<(Arc<Context>, Access)>, mut request: Request, next: Next) -> Response {
-    match admit(&context, access, &mut request) {
+async fn require_access(
+    State((context, access)): State<(Arc<SidecarContext>, RequiredAccess)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match authorize(&context, access, &mut request) {
         Ok(()) => next.run(request).await,
-        Err(fault) => problem::response(&fault),
+        Err(fault) => problem::fault_response(&fault),
     }
 }
 
@@ -225,13 +229,13 @@ async fn enter(State((context, access)): State<(Arc<Context>, Access)>, mut requ
 ///
 /// # Errors
 /// `unauthenticated`, `rate_limited`, `not_entitled`.
-pub(super) fn admit(context: &Context, access: Access, request: &mut Request) -> Result<(), Fault> {
-    let caller = identify(&context.keys, access, request)?;
-    let needs = access.needs();
-    if !needs.is_empty() && !needs.iter().any(|&capability| caller.has(capability)) {
+pub(super) fn authorize(context: &SidecarContext, access: RequiredAccess, request: &mut Request) -> Result<(), Fault> {
+    let caller = authenticate(&context.key_ring, access, request)?;
+    let needs = access.required_capabilities();
+    if !needs.is_empty() && !needs.iter().any(|&capability| caller.has_capability(capability)) {
         let names: Vec<&str> = needs.iter().map(|capability| capability.as_str()).collect();
         let detail = format!("the key does not have the capability {}", names.join(" or "));
-        return Err(Fault::new(Code::NotEntitled, detail));
+        return Err(Fault::new(FaultCode::NotEntitled, detail));
     }
     // Nothing behind this can show what it does not have.
     request.headers_mut().remove(AUTHORIZATION);
@@ -239,30 +243,33 @@ pub(super) fn admit(context: &Context, access: Access, request: &mut Request) ->
     Ok(())
 }
 
-fn identify(keys: &Keys, access: Access, request: &Request) -> Result<Caller, Fault> {
-    if keys.is_off() {
-        return Ok(Caller::Anyone);
+fn authenticate(keys: &KeyRing, access: RequiredAccess, request: &Request) -> Result<Principal, Fault> {
+    if keys.is_empty() {
+        return Ok(Principal::Unrestricted);
     }
-    let key = match (keys.presented(request.headers()), access) {
+    let key = match (keys.presented_key(request.headers()), access) {
         (Ok(key), _) => key,
-        (Err(_), Access::Open) => return Ok(Caller::Stranger),
+        (Err(_), RequiredAccess::Open) => return Ok(Principal::Anonymous),
         (Err(why), _) => {
-            let peer = request.extensions().get::<Arrival>().map(|arrival| arrival.peer.0);
+            let peer = request
+                .extensions()
+                .get::<RequestArrival>()
+                .map(|arrival| arrival.peer.0);
             tracing::info!(?peer, why, "a request without a valid key");
-            return Err(Fault::new(Code::Unauthenticated, why));
+            return Err(Fault::new(FaultCode::Unauthenticated, why));
         }
     };
     let holder = &key.holder;
     tracing::Span::current().record("key", holder.id.as_str());
     // A second gives room for one request at least, which is what `Retry-After` promises.
-    if access != Access::Open && key.rate.check().is_err() {
+    if access != RequiredAccess::Open && key.rate_limiter.check().is_err() {
         let detail = format!(
             "the key {} has {} requests a second, and they are used up",
             holder.id, holder.requests_per_second
         );
-        return Err(Fault::new(Code::RateLimited, detail));
+        return Err(Fault::new(FaultCode::RateLimited, detail));
     }
-    Ok(Caller::Holder(Arc::clone(holder)))
+    Ok(Principal::KeyHolder(Arc::clone(holder)))
 }
 
 #[cfg(test)]

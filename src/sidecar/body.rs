@@ -11,35 +11,35 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::bridge::Terms;
-use super::context::Context;
+use super::bridge::CallContext;
+use super::context::SidecarContext;
 use super::json::APPLICATION_JSON;
-use super::problem::Failure;
-use crate::fault::{Code, Fault};
+use super::problem::ProblemResponse;
+use crate::fault::{Fault, FaultCode};
 use crate::wire::object::MAX_BODY_BYTES;
 
 /// How much of a body that is too large is read on: a client in the middle of sending would not see the answer.
-const DISCARDED_BYTES: usize = 8 * MAX_BODY_BYTES;
+const MAX_DISCARDED_BYTES: usize = 8 * MAX_BODY_BYTES;
 /// How long a body that is too large is read on.
-const DISCARD_TIME: Duration = Duration::from_secs(1);
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A body that says it is JSON.
 #[derive(Debug)]
 pub(super) struct JsonBody(pub(super) Bytes);
 
-impl FromRequest<Arc<Context>> for JsonBody {
-    type Rejection = Failure;
+impl FromRequest<Arc<SidecarContext>> for JsonBody {
+    type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, context: &Arc<Context>) -> Result<Self, Failure> {
+    async fn from_request(request: Request, context: &Arc<SidecarContext>) -> Result<Self, ProblemResponse> {
         let (mut parts, body) = request.into_parts();
-        let terms = Terms::from_request_parts(&mut parts, context).await?;
+        let terms = CallContext::from_request_parts(&mut parts, context).await?;
         check_media_type(&parts.headers)?;
         let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         if declared.is_some_and(|text| text.parse().is_ok_and(|length: u64| length > MAX_BODY_BYTES as u64)) {
-            discard(body.into_data_stream()).await;
-            return Err(too_large().into());
+            discard_body(body.into_data_stream()).await;
+            return Err(payload_too_large().into());
         }
-        Ok(Self(read(body, terms.body_by()).await?))
+        Ok(Self(read_body(body, terms.body_deadline()).await?))
     }
 }
 
@@ -47,10 +47,10 @@ impl FromRequest<Arc<Context>> for JsonBody {
 #[derive(Debug)]
 pub(super) struct OptionalJsonBody(pub(super) Bytes);
 
-impl FromRequest<Arc<Context>> for OptionalJsonBody {
-    type Rejection = Failure;
+impl FromRequest<Arc<SidecarContext>> for OptionalJsonBody {
+    type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, context: &Arc<Context>) -> Result<Self, Failure> {
+    async fn from_request(request: Request, context: &Arc<SidecarContext>) -> Result<Self, ProblemResponse> {
         if request.body().is_end_stream() {
             return Ok(Self(Bytes::new()));
         }
@@ -60,10 +60,10 @@ impl FromRequest<Arc<Context>> for OptionalJsonBody {
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Fault> {
-    let unsupported = |detail: &str| Err(Fault::new(Code::UnsupportedMediaType, detail));
+    let unsupported = |detail: &str| Err(Fault::new(FaultCode::UnsupportedMediaType, detail));
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let is_json = match (types.next(), types.next()) {
-        (Some(only), None) => only.to_str().is_ok_and(is_json),
+        (Some(only), None) => only.to_str().is_ok_and(is_json_media_type),
         _ => false,
     };
     if !is_json {
@@ -75,7 +75,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-fn is_json(text: &str) -> bool {
+fn is_json_media_type(text: &str) -> bool {
     let mut parts = text.split(';').map(str::trim);
     let is_utf8 = |charset: &str| charset.trim_matches('"').eq_ignore_ascii_case("utf-8");
     parts
@@ -87,21 +87,24 @@ fn is_json(text: &str) -> bool {
         })
 }
 
-async fn read(body: Body, by: Instant) -> Result<Bytes, Fault> {
+async fn read_body(body: Body, deadline: Instant) -> Result<Bytes, Fault> {
     let mut pieces = body.into_data_stream();
     let mut read = BytesMut::new();
     loop {
-        match timeout_at(by, pieces.next()).await {
-            Err(_) => return Err(Fault::new(Code::Malformed, "the body did not arrive in time")),
+        match timeout_at(deadline, pieces.next()).await {
+            Err(_) => return Err(Fault::new(FaultCode::Malformed, "the body did not arrive in time")),
             Ok(None) => return Ok(read.freeze()),
             Ok(Some(Err(error))) => {
                 tracing::debug!(%error, "a body broke off");
-                return Err(Fault::new(Code::Malformed, "the body ends before its announced end"));
+                return Err(Fault::new(
+                    FaultCode::Malformed,
+                    "the body ends before its announced end",
+                ));
             }
             Ok(Some(Ok(piece))) => {
                 if read.len() + piece.len() > MAX_BODY_BYTES {
-                    discard(pieces).await;
-                    return Err(too_large());
+                    discard_body(pieces).await;
+                    return Err(payload_too_large());
                 }
                 read.extend_from_slice(&piece);
             }
@@ -109,23 +112,23 @@ async fn read(body: Body, by: Instant) -> Result<Bytes, Fault> {
     }
 }
 
-async fn discard(mut pieces: BodyDataStream) {
+async fn discard_body(mut chunks: BodyDataStream) {
     let mut discarded = 0;
     let all = async {
-        while let Some(Ok(piece)) = pieces.next().await {
+        while let Some(Ok(piece)) = chunks.next().await {
             discarded += piece.len();
-            if discarded > DISCARDED_BYTES {
+            if discarded > MAX_DISCARDED_BYTES {
                 break;
             }
         }
     };
     // Whoever sends more, or more slowly, has to do without the answer.
-    let _ = timeout(DISCARD_TIME, all).await;
+    let _ = timeout(DISCARD_TIMEOUT, all).await;
 }
 
-fn too_large() -> Fault {
+fn payload_too_large() -> Fault {
     Fault::new(
-        Code::PayloadTooLarge,
+        FaultCode::PayloadTooLarge,
         format!("the body is larger than {MAX_BODY_BYTES} bytes"),
     )
 }
@@ -146,7 +149,7 @@ mod tests {
             ("text/plain", false),
             ("", false),
         ] {
-            assert_eq!(is_json(text), expected, "{text}");
+            assert_eq!(is_json_media_type(text), expected, "{text}");
         }
     }
 }

@@ -11,82 +11,93 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::auth::Caller;
-use super::context::{Arrival, Context};
-use super::problem::Failure;
-use crate::bus::client::{CallError, Reply, new_traceparent};
+use super::auth::Principal;
+use super::context::{RequestArrival, SidecarContext};
+use super::problem::ProblemResponse;
+use crate::bus::client::{ReceivedReply, RequestError, new_traceparent};
 use crate::bus::headers::{DEADLINE, TRACEPARENT};
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// What is kept for writing the answer, of the time a request has.
-const ANSWER_MARGIN: Duration = Duration::from_millis(100);
+const RESPONSE_MARGIN: Duration = Duration::from_millis(100);
 /// How much earlier than this side the worker gives up: its own word is worth more than a guess.
 const WORKER_MARGIN: Duration = Duration::from_millis(400);
 /// Of a short time limit no margin takes more than this part.
-const MARGIN_DIVISOR: u32 = 4;
+const MAX_MARGIN_DIVISOR: u32 = 4;
 /// How long after a client's own deadline its answer is waited for.
-const CLIENT_GRACE: Duration = Duration::from_millis(250);
+const CLIENT_DEADLINE_GRACE: Duration = Duration::from_millis(250);
 
 /// What a request brings onto the bus: until when it counts, how long its answer is waited for, and its trace.
 #[derive(Debug, Clone)]
-pub(super) struct Terms {
+pub(super) struct CallContext {
     deadline: Timestamp,
-    listen_until: Instant,
-    body_by: Instant,
+    reply_deadline: Instant,
+    body_deadline: Instant,
     traceparent: String,
     actor: String,
 }
 
-impl FromRequestParts<Arc<Context>> for Terms {
-    type Rejection = Failure;
+impl FromRequestParts<Arc<SidecarContext>> for CallContext {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, Failure> {
-        let arrival = parts.extensions.get::<Arrival>().copied();
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<SidecarContext>) -> Result<Self, ProblemResponse> {
+        let arrival = parts.extensions.get::<RequestArrival>().copied();
         // The gate gives every request its arrival.
-        let arrival = arrival.ok_or_else(|| Fault::new(Code::PersistenceFailed, "the request came past the gate"))?;
-        let caller = Caller::from_request_parts(parts, context).await?;
-        Ok(Self::read(&parts.headers, arrival, &caller, context.request_timeout)?)
+        let arrival =
+            arrival.ok_or_else(|| Fault::new(FaultCode::PersistenceFailed, "the request came past the gate"))?;
+        let caller = Principal::from_request_parts(parts, context).await?;
+        Ok(Self::from_headers(
+            &parts.headers,
+            arrival,
+            &caller,
+            context.request_timeout,
+        )?)
     }
 }
 
-impl Terms {
+impl CallContext {
     /// Returns the terms of a request.
     ///
     /// # Errors
     /// `invalid_field` when its own deadline is no timestamp: one that is there and not understood must not count as none.
-    fn read(headers: &HeaderMap, arrival: Arrival, caller: &Caller, time_limit: Duration) -> Result<Self, Fault> {
-        let most = time_limit / MARGIN_DIVISOR;
-        let mut listen_until = arrival.at + (time_limit - ANSWER_MARGIN.min(most));
+    fn from_headers(
+        headers: &HeaderMap,
+        arrival: RequestArrival,
+        caller: &Principal,
+        request_timeout: Duration,
+    ) -> Result<Self, Fault> {
+        let most = request_timeout / MAX_MARGIN_DIVISOR;
+        let mut listen_until = arrival.received_at + (request_timeout - RESPONSE_MARGIN.min(most));
         let body_by = listen_until - WORKER_MARGIN.min(most);
         let (now, instant) = (Timestamp::now(), Instant::now());
-        let mut deadline = now.after(body_by.saturating_duration_since(instant));
-        if let Some(own) = own_deadline(headers)?
+        let mut deadline = now.saturating_add(body_by.saturating_duration_since(instant));
+        if let Some(own) = client_deadline(headers)?
             && own < deadline
         {
             deadline = own;
             // One that has passed is for the worker to judge: it still tells of an order it knows.
             if own > now {
-                listen_until = listen_until.min(instant + own.since(now) + CLIENT_GRACE);
+                listen_until = listen_until.min(instant + own.saturating_duration_since(now) + CLIENT_DEADLINE_GRACE);
             }
         }
         Ok(Self {
             deadline,
-            listen_until,
-            body_by,
-            traceparent: trace(headers).map_or_else(new_traceparent, str::to_owned),
+            reply_deadline: listen_until,
+            body_deadline: body_by,
+            traceparent: client_traceparent(headers).map_or_else(new_traceparent, str::to_owned),
             actor: caller.actor(arrival),
         })
     }
 
     /// Returns when the body must have arrived.
-    pub(super) fn body_by(&self) -> Instant {
-        self.body_by
+    pub(super) fn body_deadline(&self) -> Instant {
+        self.body_deadline
     }
 
     /// Returns until when an answer can be waited for.
-    pub(super) fn listen_until(&self) -> Instant {
-        self.listen_until
+    pub(super) fn reply_deadline(&self) -> Instant {
+        self.reply_deadline
     }
 
     /// Returns who sent the request, as a journal entry names it.
@@ -99,17 +110,28 @@ impl Terms {
 ///
 /// # Errors
 /// See [`CallError`].
-pub(super) async fn call(context: &Context, subject: &str, body: Bytes, terms: &Terms) -> Result<Reply, CallError> {
-    let patience = terms.listen_until.saturating_duration_since(Instant::now());
-    let caller = &context.caller;
-    let sent = caller.request_for(patience, subject, body, terms.deadline, &terms.traceparent);
+pub(super) async fn call(
+    context: &SidecarContext,
+    subject: &str,
+    body: Bytes,
+    call_context: &CallContext,
+) -> Result<ReceivedReply, RequestError> {
+    let patience = call_context.reply_deadline.saturating_duration_since(Instant::now());
+    let caller = &context.bus_client;
+    let sent = caller.request_with_timeout(
+        patience,
+        subject,
+        body,
+        call_context.deadline,
+        &call_context.traceparent,
+    );
     match AssertUnwindSafe(sent).catch_unwind().await {
         Ok(result) => {
             // Whoever is told of it reads it from the order log from now on.
-            context.log.told(match &result {
+            context.order_log.raise_read_floor(match &result {
                 Ok(reply) => reply.journal_sequence,
-                Err(CallError::Fault(fault)) => fault.journal_sequence,
-                Err(CallError::Timeout) => None,
+                Err(RequestError::Fault(fault)) => fault.journal_sequence,
+                Err(RequestError::Timeout) => None,
             });
             result
         }
@@ -118,22 +140,26 @@ pub(super) async fn call(context: &Context, subject: &str, body: Bytes, terms: &
                 subject,
                 "a request on the bus panicked: whether it was sent is not known"
             );
-            Err(CallError::Timeout)
+            Err(RequestError::Timeout)
         }
     }
 }
 
 /// Has this sidecar's later reads see everything that is on the journal by now: after an answer that does not tell its
 /// own place there.
-pub(super) async fn see_all(context: &Context) {
-    let until = context.read_until();
-    if let Err(fault) = context.log.told_all(context.caller.bus(), until).await {
+pub(super) async fn raise_read_watermark(context: &SidecarContext) {
+    let until = context.read_deadline();
+    if let Err(fault) = context
+        .order_log
+        .raise_read_floor_to_journal_end(context.bus_client.bus(), until)
+        .await
+    {
         tracing::warn!(%fault, "a read that follows may not see what was changed");
     }
 }
 
-fn own_deadline(headers: &HeaderMap) -> Result<Option<Timestamp>, Fault> {
-    let invalid = |rule: &str| Fault::field(Code::InvalidField, DEADLINE, rule);
+fn client_deadline(headers: &HeaderMap) -> Result<Option<Timestamp>, Fault> {
+    let invalid = |rule: &str| Fault::for_field(FaultCode::InvalidField, DEADLINE, rule);
     let mut values = headers.get_all(DEADLINE).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -147,7 +173,7 @@ fn own_deadline(headers: &HeaderMap) -> Result<Option<Timestamp>, Fault> {
 }
 
 /// Returns the client's trace context (W3C Trace Context, version 00), if it is one.
-fn trace(headers: &HeaderMap) -> Option<&str> {
+fn client_traceparent(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(TRACEPARENT)?.to_str().ok()?;
     let is_hex = |part: &str, length: usize| {
         part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -169,40 +195,49 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(6);
 
-    fn read(deadline: Option<&str>, limit: Duration) -> Result<Terms, Fault> {
+    fn read(deadline: Option<&str>, limit: Duration) -> Result<CallContext, Fault> {
         let mut headers = HeaderMap::new();
         if let Some(text) = deadline {
             headers.insert(DEADLINE, HeaderValue::from_str(text).unwrap());
         }
         let peer = Peer(([127, 0, 0, 1], 1).into());
         let at = Instant::now();
-        Terms::read(&headers, Arrival { at, peer }, &Caller::Anyone, limit)
+        CallContext::from_headers(
+            &headers,
+            RequestArrival { received_at: at, peer },
+            &Principal::Unrestricted,
+            limit,
+        )
     }
 
     #[test]
     fn the_worker_gives_up_before_this_side_does() {
         for limit in [Duration::from_millis(100), LIMIT] {
             let (begun, terms) = (Instant::now(), read(None, limit).unwrap());
-            assert!(terms.body_by < terms.listen_until);
-            assert!(terms.listen_until < begun + limit + Duration::from_millis(50));
-            assert!(terms.deadline <= Timestamp::now().after(limit));
-            assert!(terms.deadline > Timestamp::now().after(limit / 4));
+            assert!(terms.body_deadline < terms.reply_deadline);
+            assert!(terms.reply_deadline < begun + limit + Duration::from_millis(50));
+            assert!(terms.deadline <= Timestamp::now().saturating_add(limit));
+            assert!(terms.deadline > Timestamp::now().saturating_add(limit / 4));
         }
     }
 
     #[test]
     fn a_deadline_of_the_clients_own_tightens_and_never_loosens() {
-        let soon = Timestamp::now().after(Duration::from_secs(1));
+        let soon = Timestamp::now().saturating_add(Duration::from_secs(1));
         let terms = read(Some(&soon.to_string()), LIMIT).unwrap();
         assert_eq!(terms.deadline, soon);
-        assert!(terms.listen_until < Instant::now() + Duration::from_secs(2));
+        assert!(terms.reply_deadline < Instant::now() + Duration::from_secs(2));
         let passed = read(Some("2020-01-01T00:00:00Z"), LIMIT).unwrap();
         assert_eq!(passed.deadline, Timestamp::parse("2020-01-01T00:00:00Z").unwrap());
-        assert!(passed.listen_until > Instant::now() + Duration::from_secs(4));
+        assert!(passed.reply_deadline > Instant::now() + Duration::from_secs(4));
         let late = read(Some("2999-01-01T00:00:00Z"), LIMIT).unwrap();
-        assert!(late.deadline < Timestamp::now().after(LIMIT));
+        assert!(late.deadline < Timestamp::now().saturating_add(LIMIT));
         for text in ["", "soon", "1h"] {
-            assert_eq!(read(Some(text), LIMIT).unwrap_err().code, Code::InvalidField, "{text}");
+            assert_eq!(
+                read(Some(text), LIMIT).unwrap_err().code,
+                FaultCode::InvalidField,
+                "{text}"
+            );
         }
     }
 
@@ -217,7 +252,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(TRACEPARENT, HeaderValue::from_static(text));
-            assert_eq!(trace(&headers).is_some(), expected, "{text}");
+            assert_eq!(client_traceparent(&headers).is_some(), expected, "{text}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Which order closes a position, and what may stand in its way. Pure.
 
-use super::order_log::{PositionRow, Positions};
+use super::order_log::{PositionRow, PositionsSnapshot};
 use crate::domain::decimal::Decimal;
 use crate::domain::id::ClientOrderId;
 use crate::domain::quantity::Quantity;
 use crate::domain::terms::{OrderStatus, OrderType, Side, TimeInForce};
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 use crate::wire::holding_id::HoldingId;
 use crate::wire::intent::ExecutionIntent;
 use crate::wire::number::NumberInput;
@@ -15,28 +15,28 @@ use crate::wire::report::ExecutionReport;
 /// The tag of an order that closes a position.
 pub(super) const CLOSE_TAG: &str = "close_position";
 /// The states of an order that may hold up a reduction.
-pub(super) const OPEN: [OrderStatus; 3] = [
+pub(super) const OPEN_STATUSES: [OrderStatus; 3] = [
     OrderStatus::Accepted,
     OrderStatus::PartiallyFilled,
     OrderStatus::Unknown,
 ];
 /// The most open orders a problem names.
-const MAX_NAMED: usize = 20;
+const MAX_NAMED_ORDERS: usize = 20;
 /// What a problem names them under: the callers' ids, which hold no space, with one between.
-const OPEN_ORDERS: &str = "open_orders";
-const TARGET: &str = "target_quantity";
+const OPEN_ORDERS_FIELD: &str = "open_orders";
+const TARGET_FIELD: &str = "target_quantity";
 
 /// The order that closes a position, or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Closing {
+pub(super) struct ClosingOrder {
     pub(super) side: Side,
     pub(super) quantity: Quantity,
     /// What is to be left: a part of the order's content, so that its key is good for this target alone.
-    pub(super) target: Decimal,
+    pub(super) target_quantity: Decimal,
 }
 
 /// Returns the position an id names, of whichever mode; `None` for one that is not there.
-pub(super) fn find<'a>(positions: &'a Positions, id: &HoldingId) -> Option<&'a PositionRow> {
+pub(super) fn find_position<'a>(positions: &'a PositionsSnapshot, id: &HoldingId) -> Option<&'a PositionRow> {
     let is_named = |row: &&PositionRow| {
         row.account_id == id.account_id.as_str() && row.venue == id.venue.as_str() && row.symbol == id.symbol.as_str()
     };
@@ -49,21 +49,25 @@ pub(super) fn find<'a>(positions: &'a Positions, id: &HoldingId) -> Option<&'a P
 /// # Errors
 /// `invalid_field` where the target is not between zero and what is held, or nothing is left to close;
 /// `store_unavailable` where what is held is not known exactly.
-pub(super) fn closing(row: &PositionRow, lot_size: Decimal, target: Decimal) -> Result<Closing, Fault> {
-    if !row.is_whole {
+pub(super) fn build_closing_order(
+    row: &PositionRow,
+    lot_size: Decimal,
+    target_quantity: Decimal,
+) -> Result<ClosingOrder, Fault> {
+    if !row.is_exact {
         let detail = "the order log could not count this position exactly; close it with an order of its own";
-        return Err(Fault::new(Code::StoreUnavailable, detail));
+        return Err(Fault::new(FaultCode::StoreUnavailable, detail));
     }
     let held = row.book.quantity();
-    let refused = |rule: String| Fault::field(Code::InvalidField, TARGET, rule);
+    let refused = |rule: String| Fault::for_field(FaultCode::InvalidField, TARGET_FIELD, rule);
     if held.is_zero() {
         return Err(refused("is reached: the position is flat".to_owned()));
     }
     let is_long = held.is_positive();
     let (left, most) = if is_long {
-        (target, held)
+        (target_quantity, held)
     } else {
-        (target.negated(), held.negated())
+        (target_quantity.negated(), held.negated())
     };
     if left < Decimal::ZERO {
         return Err(refused(format!("must lie between 0 and {held}, which is held")));
@@ -71,30 +75,32 @@ pub(super) fn closing(row: &PositionRow, lot_size: Decimal, target: Decimal) -> 
     if left >= most {
         return Err(refused(format!("is reached: {held} is held")));
     }
-    let quantity = most.exact_sub(left).and_then(|distance| whole_lots(distance, lot_size));
+    let quantity = most
+        .checked_sub(left)
+        .and_then(|distance| round_down_to_lot(distance, lot_size));
     let quantity = quantity.ok_or_else(|| refused("cannot be counted exactly".to_owned()))?;
     if quantity.is_zero() {
         let rule = format!("is reached but for less than the lot of {lot_size}: {held} is held");
         return Err(refused(rule));
     }
     let larger = |rule| refused(format!("leaves more to close than one order can: its quantity {rule}"));
-    Ok(Closing {
+    Ok(ClosingOrder {
         side: if is_long { Side::Sell } else { Side::Buy },
         quantity: Quantity::new(quantity).map_err(larger)?,
-        target,
+        target_quantity: target_quantity,
     })
 }
 
 /// Returns a quantity rounded down to the lot.
-fn whole_lots(quantity: Decimal, lot_size: Decimal) -> Option<Decimal> {
+fn round_down_to_lot(quantity: Decimal, lot_size: Decimal) -> Option<Decimal> {
     let scale = quantity.scale().max(lot_size.scale());
-    let (units, lot) = (quantity.scaled(scale)?, lot_size.scaled(scale)?);
+    let (units, lot) = (quantity.to_scaled_integer(scale)?, lot_size.to_scaled_integer(scale)?);
     Decimal::from_parts(units - units.checked_rem(lot)?, scale)
 }
 
-impl Closing {
+impl ClosingOrder {
     /// Returns the intent of the order: one that can do nothing but reduce the position, in the mode it is held in.
-    pub(super) fn intent(&self, row: &PositionRow, client_order_id: &ClientOrderId) -> ExecutionIntent {
+    pub(super) fn to_intent(&self, row: &PositionRow, client_order_id: &ClientOrderId) -> ExecutionIntent {
         ExecutionIntent {
             broker: row.broker.clone(),
             venue: row.venue.clone(),
@@ -105,7 +111,7 @@ impl Closing {
             price: None,
             time_in_force: Some(TimeInForce::Ioc),
             client_order_id: Some(client_order_id.to_string()),
-            tags: Some(tags(self.target)),
+            tags: Some(closing_tags(self.target_quantity)),
             account_id: Some(row.account_id.clone()),
             estimated_loss: None,
             reduce_only: Some(true),
@@ -117,34 +123,39 @@ impl Closing {
 }
 
 /// Returns the tags of an order that closes a position to a target.
-fn tags(target: Decimal) -> Vec<String> {
-    vec![CLOSE_TAG.to_owned(), format!("{TARGET}:{target}")]
+fn closing_tags(target_quantity: Decimal) -> Vec<String> {
+    vec![CLOSE_TAG.to_owned(), format!("{TARGET_FIELD}:{target_quantity}")]
 }
 
 /// Whether a report tells of an order that closes this position to this target.
-pub(super) fn is_of(report: &ExecutionReport, row: &PositionRow, target: Decimal) -> bool {
+pub(super) fn is_closing_report(report: &ExecutionReport, row: &PositionRow, target_quantity: Decimal) -> bool {
     report.mode == row.mode
         && report.account_id == row.account_id
         && report.venue == row.venue
         && report.symbol == row.symbol
-        && report.tags == tags(target)
+        && report.tags == closing_tags(target_quantity)
 }
 
 /// Returns a rule's denial with the open orders that stand in the way: those of the position's instrument on the side that
 /// closes it, which count against it as if they were filled.
-pub(super) fn hindered(mut denial: Fault, row: &PositionRow, side: Side, open: &[OrderRecord]) -> Fault {
+pub(super) fn with_blocking_orders(
+    mut denial: Fault,
+    row: &PositionRow,
+    side: Side,
+    open_orders: &[OrderRecord],
+) -> Fault {
     let in_the_way = |order: &&OrderRecord| {
         order.mode == row.mode
             && order.account_id == row.account_id
             && order.venue == row.venue
             && order.symbol == row.symbol
             && order.side == side
-            && OPEN.contains(&order.status)
+            && OPEN_STATUSES.contains(&order.status)
     };
-    let orders = open.iter().filter(in_the_way).take(MAX_NAMED);
+    let orders = open_orders.iter().filter(in_the_way).take(MAX_NAMED_ORDERS);
     let ids: Vec<&str> = orders.map(|order| order.correlation_id.as_str()).collect();
     if !ids.is_empty() {
-        denial.metadata = denial.metadata.with(OPEN_ORDERS, ids.join(" "));
+        denial.metadata = denial.metadata.with(OPEN_ORDERS_FIELD, ids.join(" "));
     }
     denial
 }

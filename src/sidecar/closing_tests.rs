@@ -1,15 +1,15 @@
-use super::super::holdings::tests::row;
+use super::super::holdings::tests::position_row;
 use super::*;
 use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
-use crate::wire::intent::{MissingId, decode};
+use crate::wire::intent::{MissingIdPolicy, decode_intent};
 
 fn number(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
 fn held(quantity: &str) -> PositionRow {
-    row(Mode::Paper, "a", "BTCUSDT", &[(quantity, "30000")])
+    position_row(Mode::Paper, "a", "BTCUSDT", &[(quantity, "30000")])
 }
 
 #[test]
@@ -35,8 +35,8 @@ fn a_position_is_closed_to_its_target_and_never_beyond() {
         ("100000000001", "1", "0", None),
         ("100000000001", "1", "2", Some((Side::Sell, "99999999999"))),
     ] {
-        let row = row(Mode::Paper, "a", "BTCUSDT", &[(held_quantity, "0.01")]);
-        let closing = closing(&row, number(lot), number(target));
+        let row = position_row(Mode::Paper, "a", "BTCUSDT", &[(held_quantity, "0.01")]);
+        let closing = build_closing_order(&row, number(lot), number(target));
         match expected {
             Some((side, quantity)) => {
                 let closing = closing.unwrap_or_else(|fault| panic!("{held_quantity} to {target}: {fault}"));
@@ -45,29 +45,35 @@ fn a_position_is_closed_to_its_target_and_never_beyond() {
             None => {
                 let fault = closing.unwrap_err();
                 let told = (fault.code, fault.field.as_deref());
-                assert_eq!(told, (Code::InvalidField, Some(TARGET)), "{held_quantity} to {target}");
+                assert_eq!(
+                    told,
+                    (FaultCode::InvalidField, Some(TARGET_FIELD)),
+                    "{held_quantity} to {target}"
+                );
             }
         }
     }
-    let flat = row(Mode::Paper, "a", "BTCUSDT", &[("1", "2"), ("-1", "2")]);
+    let flat = position_row(Mode::Paper, "a", "BTCUSDT", &[("1", "2"), ("-1", "2")]);
     assert_eq!(
-        closing(&flat, number("1"), Decimal::ZERO).unwrap_err().code,
-        Code::InvalidField
+        build_closing_order(&flat, number("1"), Decimal::ZERO).unwrap_err().code,
+        FaultCode::InvalidField
     );
     let mut lacking = held("1");
-    lacking.is_whole = false;
+    lacking.is_exact = false;
     assert_eq!(
-        closing(&lacking, number("1"), Decimal::ZERO).unwrap_err().code,
-        Code::StoreUnavailable
+        build_closing_order(&lacking, number("1"), Decimal::ZERO)
+            .unwrap_err()
+            .code,
+        FaultCode::StoreUnavailable
     );
 }
 
 #[test]
 fn the_order_can_do_nothing_but_reduce() {
     let row = held("-1.5");
-    let closing = closing(&row, number("0.00001"), Decimal::ZERO).unwrap();
-    let intent = closing.intent(&row, &ClientOrderId::new("k").unwrap());
-    let intent = decode(&serde_json::to_vec(&intent).unwrap(), MissingId::Refused).unwrap();
+    let closing = build_closing_order(&row, number("0.00001"), Decimal::ZERO).unwrap();
+    let intent = closing.to_intent(&row, &ClientOrderId::new("k").unwrap());
+    let intent = decode_intent(&serde_json::to_vec(&intent).unwrap(), MissingIdPolicy::Refuse).unwrap();
     assert_eq!((intent.side, intent.quantity.decimal()), (Side::Buy, number("1.5")));
     assert_eq!(
         (intent.order_type, intent.time_in_force),
@@ -85,19 +91,19 @@ fn a_position_is_found_by_all_parts_of_its_id() {
             mode,
             account_id: crate::domain::id::AccountId::new(account).unwrap(),
             venue: crate::domain::id::VenueId::new("binance.spot").unwrap(),
-            symbol: crate::domain::intent::Symbol::normalised(symbol).unwrap(),
+            symbol: crate::domain::intent::Symbol::parse(symbol).unwrap(),
         };
         HoldingId::parse(&text.to_string()).unwrap()
     };
-    let live = row(Mode::Live, "a", "BTCUSDT", &[("1", "2")]);
-    let positions = Positions {
+    let live = position_row(Mode::Live, "a", "BTCUSDT", &[("1", "2")]);
+    let positions = PositionsSnapshot {
         rows: vec![held("1"), live.clone()],
         mode: Mode::Live,
     };
-    assert_eq!(find(&positions, &id(Mode::Live, "a", "BTCUSDT")), Some(&live));
+    assert_eq!(find_position(&positions, &id(Mode::Live, "a", "BTCUSDT")), Some(&live));
     // One of another mode is found: an order that was to close it may be asked for.
     assert_eq!(
-        find(&positions, &id(Mode::Paper, "a", "BTCUSDT")),
+        find_position(&positions, &id(Mode::Paper, "a", "BTCUSDT")),
         positions.rows.first()
     );
     for other in [
@@ -105,7 +111,7 @@ fn a_position_is_found_by_all_parts_of_its_id() {
         id(Mode::Live, "b", "BTCUSDT"),
         id(Mode::Live, "a", "ETHUSDT"),
     ] {
-        assert_eq!(find(&positions, &other), None);
+        assert_eq!(find_position(&positions, &other), None);
     }
 }
 
@@ -144,7 +150,7 @@ fn open(id: &str, over: impl FnOnce(&mut OrderRecord)) -> OrderRecord {
 
 #[test]
 fn a_denial_names_the_orders_that_stand_in_the_way_and_no_other() {
-    let denial = || Fault::new(Code::ReduceOnly, "no");
+    let denial = || Fault::new(FaultCode::ReduceOnly, "no");
     let mut orders = vec![
         open("mode", |order| order.mode = Mode::Live),
         open("account", |order| order.account_id = "b".to_owned()),
@@ -153,13 +159,16 @@ fn a_denial_names_the_orders_that_stand_in_the_way_and_no_other() {
         open("side", |order| order.side = Side::Buy),
         open("ended", |order| order.status = OrderStatus::Filled),
     ];
-    let none = hindered(denial(), &held("1"), Side::Sell, &orders);
-    assert_eq!(none.metadata.text(OPEN_ORDERS), None);
+    let none = with_blocking_orders(denial(), &held("1"), Side::Sell, &orders);
+    assert_eq!(none.metadata.text(OPEN_ORDERS_FIELD), None);
     orders.push(open("one", |_| ()));
     orders.push(open("two", |order| order.status = OrderStatus::Unknown));
-    let two = hindered(denial(), &held("1"), Side::Sell, &orders);
-    assert_eq!(two.metadata.text(OPEN_ORDERS), Some("one two"));
+    let two = with_blocking_orders(denial(), &held("1"), Side::Sell, &orders);
+    assert_eq!(two.metadata.text(OPEN_ORDERS_FIELD), Some("one two"));
     orders.extend((0..30).map(|number| open(&format!("o{number}"), |_| ())));
-    let many = hindered(denial(), &held("1"), Side::Sell, &orders);
-    assert_eq!(many.metadata.text(OPEN_ORDERS).unwrap().split(' ').count(), MAX_NAMED);
+    let many = with_blocking_orders(denial(), &held("1"), Side::Sell, &orders);
+    assert_eq!(
+        many.metadata.text(OPEN_ORDERS_FIELD).unwrap().split(' ').count(),
+        MAX_NAMED_ORDERS
+    );
 }

@@ -7,13 +7,13 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::auth::Keys;
-use super::cors::Cors;
+use super::auth::KeyRing;
+use super::cors::CorsPolicy;
 use super::event_stream::EventStreams;
-use super::measures::Measures;
+use super::measures::HttpMetrics;
 use super::order_log::OrderLog;
-use super::prices::Prices;
-use crate::bus::client::Caller;
+use super::prices::MarketPrices;
+use crate::bus::client::RouterClient;
 use crate::bus::connection::Bus;
 use crate::config::Settings;
 use crate::domain::terms::Mode;
@@ -21,55 +21,61 @@ pub(super) use crate::http::Peer;
 use crate::telemetry::Telemetry;
 
 /// How long a read of the order log waits for what a client was told of, and for its turn.
-const READ_PATIENCE: Duration = Duration::from_secs(2);
+const ORDER_LOG_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The way to the bus, the order log, the prices, and how much may be under way at a time.
 #[derive(Debug)]
-pub(super) struct Context {
-    pub(super) caller: Caller,
-    pub(super) measures: Measures,
+pub(super) struct SidecarContext {
+    pub(super) bus_client: RouterClient,
+    pub(super) metrics: HttpMetrics,
     pub(super) request_timeout: Duration,
-    pub(super) places: Arc<Semaphore>,
-    pub(super) requests: TaskTracker,
-    pub(super) mode: LastMode,
-    pub(super) log: OrderLog,
-    pub(super) prices: Arc<Prices>,
-    pub(super) keys: Keys,
-    pub(super) cors: Cors,
-    pub(super) events: EventStreams,
+    pub(super) request_permits: Arc<Semaphore>,
+    pub(super) request_tasks: TaskTracker,
+    pub(super) last_mode: LastMode,
+    pub(super) order_log: OrderLog,
+    pub(super) prices: Arc<MarketPrices>,
+    pub(super) key_ring: KeyRing,
+    pub(super) cors: CorsPolicy,
+    pub(super) event_streams: EventStreams,
 }
 
-impl Context {
-    pub(super) fn new(bus: Bus, log: OrderLog, prices: Arc<Prices>, telemetry: Telemetry, settings: &Settings) -> Self {
+impl SidecarContext {
+    pub(super) fn new(
+        bus: Bus,
+        order_log: OrderLog,
+        prices: Arc<MarketPrices>,
+        telemetry: Telemetry,
+        settings: &Settings,
+    ) -> Self {
         let http = &settings.http;
         Self {
-            caller: Caller::new(bus.clone()),
-            measures: Measures::new(telemetry, bus),
+            bus_client: RouterClient::new(bus.clone()),
+            metrics: HttpMetrics::new(telemetry, bus),
             request_timeout: http.request_timeout(),
-            places: Arc::new(Semaphore::new(http.max_in_flight)),
-            requests: TaskTracker::new(),
-            mode: LastMode::default(),
-            log,
+            request_permits: Arc::new(Semaphore::new(http.max_in_flight)),
+            request_tasks: TaskTracker::new(),
+            last_mode: LastMode::default(),
+            order_log: order_log,
             prices,
-            keys: Keys::new(&settings.keys),
-            cors: Cors::new(&http.cors_origins),
-            events: EventStreams::new(http),
+            key_ring: KeyRing::new(&settings.keys),
+            cors: CorsPolicy::new(&http.cors_origins),
+            event_streams: EventStreams::new(http),
         }
     }
 }
 
-impl Context {
+impl SidecarContext {
     /// Returns until when a read of the order log that begins now may wait.
-    pub(super) fn read_until(&self) -> Instant {
-        Instant::now() + READ_PATIENCE.min(self.request_timeout / 2)
+    pub(super) fn read_deadline(&self) -> Instant {
+        Instant::now() + ORDER_LOG_READ_TIMEOUT.min(self.request_timeout / 2)
     }
 }
 
 /// When a request came, and from where.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
+pub(super) struct RequestArrival {
     /// When its head had been read.
-    pub(super) at: Instant,
+    pub(super) received_at: Instant,
     /// The client's address.
     pub(super) peer: Peer,
 }
@@ -79,7 +85,7 @@ pub(super) struct Arrival {
 pub(super) struct LastMode(Mutex<Option<Mode>>);
 
 impl LastMode {
-    pub(super) fn seen(&self, mode: Mode) {
+    pub(super) fn record(&self, mode: Mode) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mode);
     }
 

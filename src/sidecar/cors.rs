@@ -9,9 +9,9 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::PUT];
+const ALLOWED_METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::PUT];
 /// The request headers that a page may send.
-const REQUEST_HEADERS: [HeaderName; 7] = [
+const ALLOWED_HEADERS: [HeaderName; 7] = [
     AUTHORIZATION,
     CONTENT_TYPE,
     HeaderName::from_static("idempotency-key"),
@@ -21,7 +21,7 @@ const REQUEST_HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("traceparent"),
 ];
 /// The response headers that a page may read beside those that every page may.
-const RESPONSE_HEADERS: [HeaderName; 5] = [
+const EXPOSED_HEADERS: [HeaderName; 5] = [
     LOCATION,
     HeaderName::from_static("idempotent-replay"),
     RETRY_AFTER,
@@ -33,9 +33,9 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The origins whose pages may use the sidecar.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cors(Arc<[String]>);
+pub(super) struct CorsPolicy(Arc<[String]>);
 
-impl Cors {
+impl CorsPolicy {
     /// Returns the origins of the settings.
     pub(super) fn new(origins: &[String]) -> Self {
         Self(origins.into())
@@ -61,9 +61,9 @@ impl Cors {
         let is_allowed = move |_: &HeaderValue, request: &axum::http::request::Parts| cors.allows(&request.headers);
         let layer = CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(is_allowed))
-            .allow_methods(METHODS)
-            .allow_headers(REQUEST_HEADERS)
-            .expose_headers(RESPONSE_HEADERS)
+            .allow_methods(ALLOWED_METHODS)
+            .allow_headers(ALLOWED_HEADERS)
+            .expose_headers(EXPOSED_HEADERS)
             .max_age(MAX_AGE)
             .vary([ORIGIN]);
         Some(layer)
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn one_origin_of_the_settings_and_no_other_is_allowed() {
-        let cors = Cors::new(&["https://desk.example.com".to_owned()]);
+        let cors = CorsPolicy::new(&["https://desk.example.com".to_owned()]);
         for (origins, is_allowed) in [
             (&["https://desk.example.com"][..], true),
             (&[], false),
@@ -94,6 +94,6 @@ mod tests {
             }
             assert_eq!(cors.allows(&headers), is_allowed, "{origins:?}");
         }
-        assert!(Cors::new(&[]).layer().is_none());
+        assert!(CorsPolicy::new(&[]).layer().is_none());
     }
 }

@@ -19,33 +19,33 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::connection::Bus;
 use crate::config::http::HttpSettings;
 use crate::domain::id::AccountId;
-use crate::fault::{Code, Fault};
-use following::Following;
-pub(super) use place::Place;
+use crate::fault::{Fault, FaultCode};
+use following::EventFollower;
+pub(super) use place::EventCursor;
 
 /// The event streams that are open.
 #[derive(Debug)]
 pub(super) struct EventStreams {
-    places: Arc<Semaphore>,
-    stop: CancellationToken,
-    heartbeat: Duration,
+    stream_permits: Arc<Semaphore>,
+    shutdown: CancellationToken,
+    heartbeat_interval: Duration,
 }
 
 /// What is told on a stream, and from where on.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct EventSubscription {
     /// The accounts whose events are told, with those that belong to no account; every account's for `None`.
     pub(super) accounts: Option<Vec<AccountId>>,
     /// What the client has seen; `None` begins with what happens from now on.
-    pub(super) seen: Option<Place>,
+    pub(super) resume_after: Option<EventCursor>,
 }
 
 impl EventStreams {
     pub(super) fn new(http: &HttpSettings) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(http.max_event_streams)),
-            stop: CancellationToken::new(),
-            heartbeat: http.events_heartbeat(),
+            stream_permits: Arc::new(Semaphore::new(http.max_event_streams)),
+            shutdown: CancellationToken::new(),
+            heartbeat_interval: http.events_heartbeat_interval(),
         }
     }
 
@@ -56,31 +56,31 @@ impl EventStreams {
     pub(super) async fn open(
         &self,
         bus: &Bus,
-        wanted: Wanted,
-        patience: Duration,
+        subscription: EventSubscription,
+        timeout: Duration,
     ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + use<>, Fault> {
         let full = |_| {
             Fault::new(
-                Code::QueueFull,
+                FaultCode::QueueFull,
                 "the sidecar has as many event streams open as it takes",
             )
         };
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
-        let begun = tokio::time::timeout(patience, Following::begin(bus, wanted)).await;
+        let place = Arc::clone(&self.stream_permits).try_acquire_owned().map_err(full)?;
+        let begun = tokio::time::timeout(timeout, EventFollower::open(bus, subscription)).await;
         let unread = |reason: String| {
             Fault::new(
-                Code::BusUnavailable,
+                FaultCode::BusUnavailable,
                 format!("the journal and the alerts cannot be read: {reason}"),
             )
         };
         let following = begun
             .map_err(|_| unread("no answer in time".to_owned()))?
             .map_err(|error| unread(error.to_string()))?;
-        Ok(following.told(self.heartbeat, self.stop.clone(), place))
+        Ok(following.into_stream(self.heartbeat_interval, self.shutdown.clone(), place))
     }
 
     /// Ends every stream, also those that are opened from now on.
-    pub(super) fn end(&self) {
-        self.stop.cancel();
+    pub(super) fn shut_down(&self) {
+        self.shutdown.cancel();
     }
 }

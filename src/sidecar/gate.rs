@@ -12,17 +12,21 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::context::{Arrival, Context, Peer};
+use super::context::{Peer, RequestArrival, SidecarContext};
 use super::{problem, router};
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// The header that names a request, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken from a client.
-const MAX_REQUEST_ID: usize = 64;
+const MAX_REQUEST_ID_LENGTH: usize = 64;
 
 /// Handles a request in a task of its own: one whose client goes away is finished, and logged, all the same.
-pub(super) async fn pass(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+pub(super) async fn handle_in_task(
+    State(context): State<Arc<SidecarContext>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let id = request_id(request.headers());
     let span = tracing::info_span!(
         "request",
@@ -32,26 +36,29 @@ pub(super) async fn pass(State(context): State<Arc<Context>>, request: Request, 
         key = tracing::field::Empty,
     );
     let task = context
-        .requests
-        .spawn(handle(Arc::clone(&context), request, next).instrument(span));
+        .request_tasks
+        .spawn(handle_measured(Arc::clone(&context), request, next).instrument(span));
     let mut response = task.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a request's task failed");
-        problem::internal()
+        problem::internal_error_response()
     });
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
-async fn handle(context: Arc<Context>, mut request: Request, next: Next) -> Response {
+async fn handle_measured(context: Arc<SidecarContext>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let measured = context.measures.begin(&request, begun);
+    let measured = context.metrics.start_request(&request, begun);
     let peer = request.extensions().get::<Peer>().copied();
     let peer = peer.unwrap_or(Peer(([0, 0, 0, 0], 0).into()));
-    request.extensions_mut().insert(Arrival { at: begun, peer });
+    request.extensions_mut().insert(RequestArrival {
+        received_at: begun,
+        peer,
+    });
     let response = next.run(request).await;
     let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
-    measured.end(response.status());
+    measured.finish(response.status());
     match status {
         500.. => tracing::warn!(status, ?elapsed, "failed"),
         _ if changes => tracing::info!(status, ?elapsed, "answered"),
@@ -62,52 +69,58 @@ async fn handle(context: Arc<Context>, mut request: Request, next: Next) -> Resp
 
 /// Runs a request's handler if the request is admitted. It is behind the CORS layer, which responds to preflights: they
 /// carry no key and need no place.
-pub(super) async fn run_admitted(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
-    match admit(&context, &request) {
+pub(super) async fn run_admitted(State(context): State<Arc<SidecarContext>>, request: Request, next: Next) -> Response {
+    match admit_request(&context, &request) {
         Ok(place) => {
-            let response = whole(next.run(request)).await;
+            let response = catch_panic(next.run(request)).await;
             // The place is free before the response is sent: a client's next request finds it.
             drop(place);
             response
         }
-        Err(fault) => problem::response(&fault),
+        Err(fault) => problem::fault_response(&fault),
     }
 }
 
 /// Returns the answer of a handler, also of one that panics.
-async fn whole(handler: impl Future<Output = Response>) -> Response {
+async fn catch_panic(handler: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!("the handler of a request panicked");
-        problem::internal()
+        problem::internal_error_response()
     })
 }
 
 /// Returns a request's place; the liveness check and the metrics need none.
-fn admit(context: &Context, request: &Request) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
+fn admit_request(
+    context: &SidecarContext,
+    request: &Request,
+) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
     // With keys, a page has to present one as everybody has: it is not enough that its visitor's browser can reach us.
     let headers = request.headers();
-    if context.keys.is_off() && is_from_a_foreign_page(headers) && !context.cors.allows(headers) {
+    if context.key_ring.is_empty() && is_from_foreign_origin(headers) && !context.cors.allows(headers) {
         let detail =
             "without API keys, pages of other origins may not use the sidecar unless http.cors_origins names them";
-        return Err(Fault::new(Code::NotEntitled, detail));
+        return Err(Fault::new(FaultCode::NotEntitled, detail));
     }
-    if [router::LIVE, router::METRICS].contains(&request.uri().path()) {
+    if [router::LIVENESS_PATH, router::METRICS_PATH].contains(&request.uri().path()) {
         return Ok(None);
     }
     let full = |_| {
         Fault::new(
-            Code::QueueFull,
+            FaultCode::QueueFull,
             "the sidecar has as many requests under way as it takes; nothing was sent",
         )
     };
-    Arc::clone(&context.places).try_acquire_owned().map(Some).map_err(full)
+    Arc::clone(&context.request_permits)
+        .try_acquire_owned()
+        .map(Some)
+        .map_err(full)
 }
 
 /// Returns the client's id of the request where it is fit for logs, and a new one otherwise.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let is_sane = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
-        (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+        (1..=MAX_REQUEST_ID_LENGTH).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
     };
     let made = || HeaderValue::from_str(&uuid::Uuid::new_v4().simple().to_string());
     match headers.get(REQUEST_ID).filter(is_sane) {
@@ -119,9 +132,11 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 
 /// Whether a browser sends the request for a page that is not this machine's own. A page of anywhere can reach loopback
 /// through its visitor's browser, and by a name that it lets point here even past the same-origin policy.
-fn is_from_a_foreign_page(headers: &HeaderMap) -> bool {
+fn is_from_foreign_origin(headers: &HeaderMap) -> bool {
     // What a page asks of its own server has no origin: there, the name it was reached by gives it away.
-    let named = headers.get(HOST).map(|host| host.to_str().is_ok_and(is_own));
+    let named = headers
+        .get(HOST)
+        .map(|host| host.to_str().is_ok_and(is_loopback_authority));
     if named == Some(false) {
         return true;
     }
@@ -129,11 +144,11 @@ fn is_from_a_foreign_page(headers: &HeaderMap) -> bool {
         return false;
     };
     let authority = origin.to_str().ok().and_then(|text| text.split_once("://"));
-    !authority.is_some_and(|(_, authority)| is_own(authority))
+    !authority.is_some_and(|(_, authority)| is_loopback_authority(authority))
 }
 
 /// Whether a name and perhaps a port are this machine's own.
-fn is_own(authority: &str) -> bool {
+fn is_loopback_authority(authority: &str) -> bool {
     let authority: Option<axum::http::uri::Authority> = authority.parse().ok();
     authority.is_some_and(|authority| {
         let host = authority.host().trim_matches(['[', ']']);
@@ -148,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_problem_document_too() {
-        let response = whole(async { panic!("as the test wants") }).await;
+        let response = catch_panic(async { panic!("as the test wants") }).await;
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
@@ -170,7 +185,7 @@ mod tests {
             headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
             let id = request_id(&headers);
             assert_eq!(id == given, taken, "{given}");
-            assert!((1..=MAX_REQUEST_ID).contains(&id.len()));
+            assert!((1..=MAX_REQUEST_ID_LENGTH).contains(&id.len()));
         }
         assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
     }
@@ -189,7 +204,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(ORIGIN, HeaderValue::from_static(origin));
-            assert_eq!(is_from_a_foreign_page(&headers), foreign, "{origin}");
+            assert_eq!(is_from_foreign_origin(&headers), foreign, "{origin}");
         }
         // A name that somebody lets point here: what its page asks has no origin.
         for (host, foreign) in [
@@ -201,8 +216,8 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_static(host));
-            assert_eq!(is_from_a_foreign_page(&headers), foreign, "{host}");
+            assert_eq!(is_from_foreign_origin(&headers), foreign, "{host}");
         }
-        assert!(!is_from_a_foreign_page(&HeaderMap::new()));
+        assert!(!is_from_foreign_origin(&HeaderMap::new()));
     }
 }

@@ -23,7 +23,7 @@ use std::fmt::Write as _;
 use crate::domain::id::AccountId;
 
 /// Returns where an order is found, `order_id` being the router's own.
-fn location(order_id: &str, account: &AccountId) -> String {
+fn order_location(order_id: &str, account: &AccountId) -> String {
     if *account == AccountId::default_account() {
         format!("/orders/{order_id}")
     } else {
@@ -32,7 +32,7 @@ fn location(order_id: &str, account: &AccountId) -> String {
 }
 
 /// Returns where an order is found whose own id is not known yet.
-fn location_by_client_id(client_order_id: &str, account: &AccountId, broker: &str) -> String {
+fn order_location_by_client_order_id(client_order_id: &str, account: &AccountId, broker: &str) -> String {
     let mut path = String::from("/orders/by-client-id/");
     for byte in client_order_id.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
@@ -52,10 +52,10 @@ mod tests {
     #[test]
     fn a_location_leads_back_to_its_order() {
         let account = AccountId::new("a-1").unwrap();
-        assert_eq!(location("BN-1", &AccountId::default_account()), "/orders/BN-1");
-        assert_eq!(location("BN-1", &account), "/orders/BN-1?account_id=a-1");
+        assert_eq!(order_location("BN-1", &AccountId::default_account()), "/orders/BN-1");
+        assert_eq!(order_location("BN-1", &account), "/orders/BN-1?account_id=a-1");
         assert_eq!(
-            location_by_client_id("a/b?#%.", &account, "ibkr"),
+            order_location_by_client_order_id("a/b?#%.", &account, "ibkr"),
             "/orders/by-client-id/a%2Fb%3F%23%25%2E?account_id=a-1&broker=ibkr"
         );
     }

@@ -1,7 +1,7 @@
 //! From the books of the order log and the prices of the market to what accounts hold. Pure.
 
-use super::order_log::{PositionRow, Positions};
-use super::prices::{Market, Prices};
+use super::order_log::{PositionRow, PositionsSnapshot};
+use super::prices::{MarketPrices, QuotedInstrument};
 use crate::domain::average_cost::PositionBook;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, VenueId};
@@ -10,28 +10,32 @@ use crate::domain::money::{MICROS_SCALE, Micros};
 use crate::domain::quantity::Price;
 use crate::domain::time::Timestamp;
 use crate::wire::holding_id::HoldingId;
-use crate::wire::positions::{Holding, Portfolio, PositionsAnswer};
+use crate::wire::positions::{Portfolio, PortfolioHolding, PortfolioList};
 
 /// Returns what accounts hold in the mode in force; an account whose positions are all flat holds nothing.
-pub(super) fn answer(positions: &Positions, prices: &Prices, as_of: Timestamp) -> PositionsAnswer {
+pub(super) fn value_portfolios(
+    positions: &PositionsSnapshot,
+    prices: &MarketPrices,
+    as_of: Timestamp,
+) -> PortfolioList {
     let in_force = positions.rows.iter().filter(|row| row.mode == positions.mode);
     let mut items: Vec<Portfolio> = Vec::new();
     // The rows of an account stand together.
     for row in in_force {
         if items.last().is_none_or(|portfolio| portfolio.id != row.account_id) {
-            items.push(empty(&row.account_id));
+            items.push(empty_portfolio(&row.account_id));
         }
-        if let (Some(portfolio), Some(holding)) = (items.last_mut(), holding(row, prices)) {
+        if let (Some(portfolio), Some(holding)) = (items.last_mut(), value_holding(row, prices)) {
             portfolio.holdings.push(holding);
         }
     }
     for portfolio in &mut items {
-        portfolio.total_value = total(&portfolio.holdings);
+        portfolio.total_value = total_market_value(&portfolio.holdings);
     }
-    PositionsAnswer { items, as_of }
+    PortfolioList { items, as_of }
 }
 
-fn empty(account: &str) -> Portfolio {
+fn empty_portfolio(account: &str) -> Portfolio {
     Portfolio {
         id: account.to_owned(),
         name: account.to_owned(),
@@ -42,24 +46,24 @@ fn empty(account: &str) -> Portfolio {
 }
 
 /// Returns the sum of the holdings' values; `None` where one of them is not known.
-fn total(holdings: &[Holding]) -> Option<Decimal> {
+fn total_market_value(holdings: &[PortfolioHolding]) -> Option<Decimal> {
     let values = holdings
         .iter()
-        .map(|holding| holding.market_value?.scaled(MICROS_SCALE));
+        .map(|holding| holding.market_value?.to_scaled_integer(MICROS_SCALE));
     let sum = values.sum::<Option<i128>>()?;
     Decimal::from_parts(sum, MICROS_SCALE)
 }
 
 /// Returns a position as it is told; `None` for a flat one.
-fn holding(row: &PositionRow, prices: &Prices) -> Option<Holding> {
+fn value_holding(row: &PositionRow, prices: &MarketPrices) -> Option<PortfolioHolding> {
     if row.book.is_flat() {
         return None;
     }
-    let market = prices.market(&row.venue, &row.symbol);
-    let price = market.and_then(|market| market.mark(row.mode));
+    let market = prices.quoted_instrument(&row.venue, &row.symbol);
+    let price = market.and_then(|market| market.mark_price(row.mode));
     let rate = base_rate(row, market);
     // Of a book that lacks something no figure but the quantity is told: they would look right.
-    let book = Some(&row.book).filter(|_| row.is_whole);
+    let book = Some(&row.book).filter(|_| row.is_exact);
     let at = |worth: fn(&_, Price, Decimal) -> Option<Micros>| {
         book.zip(price).and_then(|(book, price)| worth(book, price, rate))
     };
@@ -67,9 +71,9 @@ fn holding(row: &PositionRow, prices: &Prices) -> Option<Holding> {
         mode: row.mode,
         account_id: AccountId::new(&row.account_id).ok()?,
         venue: VenueId::new(&row.venue).ok()?,
-        symbol: Symbol::normalised(&row.symbol).ok()?,
+        symbol: Symbol::parse(&row.symbol).ok()?,
     };
-    Some(Holding {
+    Some(PortfolioHolding {
         id: id.to_string(),
         portfolio_id: row.account_id.clone(),
         portfolio: row.account_id.clone(),
@@ -83,30 +87,35 @@ fn holding(row: &PositionRow, prices: &Prices) -> Option<Holding> {
         average_price: book.and_then(PositionBook::average_price),
         current_price: price.map(Price::decimal),
         market_value: at(PositionBook::market_value).map(Micros::decimal),
-        realized_pnl: book.and_then(|book| book.realized_profit(rate)).map(Micros::decimal),
-        unrealized_pnl: at(PositionBook::unrealized_profit).map(Micros::decimal),
+        realized_pnl: book.and_then(|book| book.realized_pnl(rate)).map(Micros::decimal),
+        unrealized_pnl: at(PositionBook::unrealized_pnl).map(Micros::decimal),
     })
 }
 
 /// Returns what a unit of the quote currency is worth: by the settings, or for an instrument that is not in them any more,
 /// when it was last traded.
-fn base_rate(row: &PositionRow, market: Option<&Market>) -> Decimal {
+fn base_rate(row: &PositionRow, market: Option<&QuotedInstrument>) -> Decimal {
     market.map_or(row.base_rate, |market| market.instrument.base_rate)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::bus::quotes::Published;
+    use crate::bus::quotes::QuoteMessage;
     use crate::bus::subjects;
     use crate::config::Settings;
     use crate::domain::terms::Mode;
 
     /// Returns the position that trades leave, each of a quantity at a price.
-    pub(in crate::sidecar) fn row(mode: Mode, account: &str, symbol: &str, trades: &[(&str, &str)]) -> PositionRow {
+    pub(in crate::sidecar) fn position_row(
+        mode: Mode,
+        account: &str,
+        symbol: &str,
+        trades: &[(&str, &str)],
+    ) -> PositionRow {
         let book = trades.iter().fold(PositionBook::default(), |book, (quantity, price)| {
             let price = Price::new(price.parse().unwrap()).unwrap();
-            book.trade(quantity.parse().unwrap(), price).unwrap()
+            book.apply_trade(quantity.parse().unwrap(), price).unwrap()
         });
         PositionRow {
             mode,
@@ -118,7 +127,7 @@ pub(super) mod tests {
             lot_size: "0.00001".parse().unwrap(),
             base_rate: Decimal::from(1),
             base_asset: None,
-            is_whole: true,
+            is_exact: true,
         }
     }
 
@@ -128,8 +137,8 @@ pub(super) mod tests {
         settings
     }
 
-    fn told(rows: Vec<PositionRow>, mode: Mode, prices: &Prices) -> PositionsAnswer {
-        answer(&Positions { rows, mode }, prices, Timestamp::now())
+    fn value_test_rows(rows: Vec<PositionRow>, mode: Mode, prices: &MarketPrices) -> PortfolioList {
+        value_portfolios(&PositionsSnapshot { rows, mode }, prices, Timestamp::now())
     }
 
     fn number(text: &str) -> Decimal {
@@ -138,15 +147,15 @@ pub(super) mod tests {
 
     #[test]
     fn an_account_has_its_holdings_and_their_values_in_the_base_currency() {
-        let prices = Prices::of(&settings());
+        let prices = MarketPrices::from_settings(&settings());
         let rows = vec![
-            row(Mode::Live, "a", "BTCUSDT", &[("9", "1")]),
-            row(Mode::Paper, "a", "BTCUSDT", &[("2", "29000"), ("-1", "31000")]),
-            row(Mode::Paper, "a", "ETHUSDT", &[("-3", "2100")]),
-            row(Mode::Paper, "b", "BTCUSDT", &[("1", "1"), ("-1", "1")]),
-            row(Mode::Paper, "c", "BTCUSDT", &[("1", "1")]),
+            position_row(Mode::Live, "a", "BTCUSDT", &[("9", "1")]),
+            position_row(Mode::Paper, "a", "BTCUSDT", &[("2", "29000"), ("-1", "31000")]),
+            position_row(Mode::Paper, "a", "ETHUSDT", &[("-3", "2100")]),
+            position_row(Mode::Paper, "b", "BTCUSDT", &[("1", "1"), ("-1", "1")]),
+            position_row(Mode::Paper, "c", "BTCUSDT", &[("1", "1")]),
         ];
-        let answer = told(rows, Mode::Paper, &prices);
+        let answer = value_test_rows(rows, Mode::Paper, &prices);
         let accounts: Vec<&str> = answer.items.iter().map(|portfolio| portfolio.id.as_str()).collect();
         assert_eq!(accounts, ["a", "b", "c"]);
         let [a, b, _] = &answer.items[..] else {
@@ -158,7 +167,7 @@ pub(super) mod tests {
             panic!("{a:?}")
         };
         assert_eq!(long.quote_currency.as_deref(), Some("USDT"));
-        let figures = |holding: &Holding| {
+        let figures = |holding: &PortfolioHolding| {
             [
                 Some(holding.quantity),
                 holding.average_price,
@@ -181,9 +190,9 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_not_known_is_null_and_so_is_every_sum_of_it() {
-        let prices = Prices::of(&settings());
-        let live = told(
-            vec![row(Mode::Live, "a", "BTCUSDT", &[("1", "29000")])],
+        let prices = MarketPrices::from_settings(&settings());
+        let live = value_test_rows(
+            vec![position_row(Mode::Live, "a", "BTCUSDT", &[("1", "29000")])],
             Mode::Live,
             &prices,
         );
@@ -199,21 +208,21 @@ pub(super) mod tests {
             (Some(number("29000")), Some(Decimal::ZERO))
         );
         assert_eq!(live.items[0].total_value, None);
-        let quote = Published {
-            subject: subjects::quotes("binance.spot", "BTCUSDT"),
+        let quote = QuoteMessage {
+            subject: subjects::quote("binance.spot", "BTCUSDT"),
             body: r#"{"last":30000,"timestamp":"2026-03-02T12:00:00Z"}"#.into(),
         };
-        prices.take(&quote, Timestamp::now());
-        let marked = told(
-            vec![row(Mode::Live, "a", "BTCUSDT", &[("1", "29000")])],
+        prices.record_quote(&quote, Timestamp::now());
+        let marked = value_test_rows(
+            vec![position_row(Mode::Live, "a", "BTCUSDT", &[("1", "29000")])],
             Mode::Live,
             &prices,
         );
         assert_eq!(marked.items[0].total_value, Some(number("15000")));
 
         // An instrument that is not in the settings any more has no price, and the rate it was last traded at.
-        let gone = told(
-            vec![row(Mode::Paper, "a", "DOGEUSDT", &[("2", "1"), ("-1", "3")])],
+        let gone = value_test_rows(
+            vec![position_row(Mode::Paper, "a", "DOGEUSDT", &[("2", "1"), ("-1", "3")])],
             Mode::Paper,
             &prices,
         );
@@ -222,9 +231,9 @@ pub(super) mod tests {
         };
         assert_eq!((holding.current_price, holding.quote_currency.as_ref()), (None, None));
         assert_eq!(holding.realized_pnl, Some(number("2")));
-        let mut lacking = row(Mode::Paper, "a", "BTCUSDT", &[("2", "1")]);
-        lacking.is_whole = false;
-        let lacking = told(vec![lacking], Mode::Paper, &prices);
+        let mut lacking = position_row(Mode::Paper, "a", "BTCUSDT", &[("2", "1")]);
+        lacking.is_exact = false;
+        let lacking = value_test_rows(vec![lacking], Mode::Paper, &prices);
         let [holding] = &lacking.items[0].holdings[..] else {
             panic!("{lacking:?}")
         };
@@ -233,6 +242,6 @@ pub(super) mod tests {
             (None, None, None)
         );
         assert_eq!(lacking.items[0].total_value, None);
-        assert!(told(Vec::new(), Mode::Paper, &prices).items.is_empty());
+        assert!(value_test_rows(Vec::new(), Mode::Paper, &prices).items.is_empty());
     }
 }

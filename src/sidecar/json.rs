@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 pub(super) const APPLICATION_JSON: &str = "application/json";
 
 /// Returns an answer of a JSON text.
-pub(super) fn response(status: StatusCode, body: Vec<u8>) -> Response {
+pub(super) fn raw_response(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = HttpResponse::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -23,14 +23,14 @@ pub(super) fn response(status: StatusCode, body: Vec<u8>) -> Response {
 }
 
 /// Returns an answer of what is written as JSON.
-pub(super) fn of(status: StatusCode, answer: &impl Serialize) -> Response {
+pub(super) fn encode_response(status: StatusCode, value: &impl Serialize) -> Response {
     // Strings and exact numbers only: there is nothing in them that JSON cannot hold.
-    response(status, serde_json::to_vec(answer).unwrap_or_default())
+    raw_response(status, serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// Returns the JSON object with a text field that it does not have, or has as `null`; everything else stays byte for
 /// byte what it was, so that no number is written anew. `None` when the field is there, or the body is no object.
-pub(super) fn with_text(body: &Bytes, name: &str, text: &str) -> Option<Bytes> {
+pub(super) fn with_text_field(body: &Bytes, name: &str, text: &str) -> Option<Bytes> {
     let fields: HashMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
     let value = serde_json::to_string(text).ok()?;
     match fields.get(name).map(|raw| raw.get()) {
@@ -38,23 +38,27 @@ pub(super) fn with_text(body: &Bytes, name: &str, text: &str) -> Option<Bytes> {
             // The raw value is a piece of the body: its place is the distance of their beginnings.
             let raw = fields.get(name)?.get();
             let at = (raw.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
-            Some(spliced(body, at, at + raw.len(), &value))
+            Some(splice(body, at, at + raw.len(), &value))
         }
         Some(_) => None,
         None => {
             let at = body.iter().position(|&byte| byte == b'{')? + 1;
             let comma = if fields.is_empty() { "" } else { "," };
             let name = serde_json::to_string(name).ok()?;
-            Some(spliced(body, at, at, &format!("{name}:{value}{comma}")))
+            Some(splice(body, at, at, &format!("{name}:{value}{comma}")))
         }
     }
 }
 
-fn spliced(body: &[u8], from: usize, to: usize, text: &str) -> Bytes {
-    let (before, after) = (body.get(..from), body.get(to..));
-    [before.unwrap_or_default(), text.as_bytes(), after.unwrap_or_default()]
-        .concat()
-        .into()
+fn splice(body: &[u8], start: usize, end: usize, replacement: &str) -> Bytes {
+    let (before, after) = (body.get(..start), body.get(end..));
+    [
+        before.unwrap_or_default(),
+        replacement.as_bytes(),
+        after.unwrap_or_default(),
+    ]
+    .concat()
+    .into()
 }
 
 #[cfg(test)]
@@ -75,7 +79,7 @@ mod tests {
             ("[]", None),
             ("", None),
         ] {
-            let made = with_text(&Bytes::copy_from_slice(body.as_bytes()), "id", "x\"y");
+            let made = with_text_field(&Bytes::copy_from_slice(body.as_bytes()), "id", "x\"y");
             assert_eq!(made.as_deref(), expected.map(str::as_bytes), "{body}");
         }
     }

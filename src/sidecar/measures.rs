@@ -4,70 +4,72 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::order_log::{Standing, Status};
+use super::order_log::{OrderLogStatus, SyncState};
 use crate::bus::connection::Bus;
-use crate::telemetry::{Id, NONE, OTHER, Telemetry, UnderWay};
+use crate::telemetry::{InFlightGuard, MetricId, NO_LABEL, OTHER_LABEL, Telemetry};
 
 /// The telemetry, and the connection it tells the state of.
 #[derive(Debug)]
-pub(super) struct Measures {
+pub(super) struct HttpMetrics {
     telemetry: Telemetry,
     bus: Bus,
 }
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(super) struct Measured {
+pub(super) struct RequestMeasurement {
     telemetry: Telemetry,
     method: &'static str,
     route: Option<MatchedPath>,
-    begun: Instant,
-    under_way: UnderWay,
+    started_at: Instant,
+    in_flight: InFlightGuard,
 }
 
-impl Measures {
+impl HttpMetrics {
     /// Returns the measures of a sidecar.
     pub(super) fn new(telemetry: Telemetry, bus: Bus) -> Self {
         Self { telemetry, bus }
     }
 
     /// Counts a request as under way.
-    pub(super) fn begin(&self, request: &Request, begun: Instant) -> Measured {
-        Measured {
+    pub(super) fn start_request(&self, request: &Request, started_at: Instant) -> RequestMeasurement {
+        RequestMeasurement {
             telemetry: self.telemetry.clone(),
-            method: method(request.method()),
+            method: method_label(request.method()),
             route: request.extensions().get::<MatchedPath>().cloned(),
-            begun,
-            under_way: self.telemetry.under_way(Id::HttpInFlight, &[]),
+            started_at: started_at,
+            in_flight: self.telemetry.track_in_flight(MetricId::HttpInFlight, &[]),
         }
     }
 
     /// Returns everything this process measures, in the text format of Prometheus.
-    pub(super) fn render(&self, log: &Status) -> String {
-        let is_ready = u64::from(log.standing == Standing::Current);
-        self.telemetry.set(Id::OrderLogReady, &[], Some(is_ready));
+    pub(super) fn render(&self, order_log: &OrderLogStatus) -> String {
+        let is_ready = u64::from(order_log.sync_state == SyncState::Current);
+        self.telemetry.set_gauge(MetricId::OrderLogReady, &[], Some(is_ready));
         self.telemetry
-            .set(Id::OrderLogSequence, &[], Some(log.journal_sequence));
-        self.telemetry.set(Id::OrderLogLag, &[], Some(log.lag()));
+            .set_gauge(MetricId::OrderLogSequence, &[], Some(order_log.journal_sequence));
+        self.telemetry
+            .set_gauge(MetricId::OrderLogLag, &[], Some(order_log.lag_entries()));
         let is_connected = u64::from(self.bus.is_connected());
-        self.telemetry.set(Id::NatsConnected, &["sidecar"], Some(is_connected));
+        self.telemetry
+            .set_gauge(MetricId::NatsConnected, &["sidecar"], Some(is_connected));
         self.telemetry.render()
     }
 }
 
-impl Measured {
+impl RequestMeasurement {
     /// Counts how the request was answered.
-    pub(super) fn end(self, status: StatusCode) {
-        let route = self.route.as_ref().map_or(NONE, MatchedPath::as_str);
+    pub(super) fn finish(self, status: StatusCode) {
+        let route = self.route.as_ref().map_or(NO_LABEL, MatchedPath::as_str);
         let (telemetry, method) = (&self.telemetry, self.method);
-        telemetry.count(Id::HttpRequests, &[method, route, status.as_str()]);
-        telemetry.observe(Id::HttpDuration, &[method, route], self.begun.elapsed());
-        drop(self.under_way);
+        telemetry.increment(MetricId::HttpRequests, &[method, route, status.as_str()]);
+        telemetry.observe_duration(MetricId::HttpDuration, &[method, route], self.started_at.elapsed());
+        drop(self.in_flight);
     }
 }
 
 /// Returns the label of a method; a client can make up others.
-fn method(method: &Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
@@ -76,6 +78,6 @@ fn method(method: &Method) -> &'static str {
         "PATCH" => "PATCH",
         "DELETE" => "DELETE",
         "OPTIONS" => "OPTIONS",
-        _ => OTHER,
+        _ => OTHER_LABEL,
     }
 }

@@ -3,22 +3,22 @@
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 
-use super::problem::Failure;
+use super::problem::ProblemResponse;
 use crate::domain::id::AccountId;
-use crate::fault::{Code, Fault, quoted};
+use crate::fault::{Fault, FaultCode, quoted};
 
 /// The most parameters a query may have.
 const MAX_PARAMETERS: usize = 32;
 
 /// The parameters nobody has asked for yet.
 #[derive(Debug)]
-pub(super) struct Parameters(Vec<(String, String)>);
+pub(super) struct QueryParameters(Vec<(String, String)>);
 
-impl<S: Send + Sync> FromRequestParts<S> for Parameters {
-    type Rejection = Failure;
+impl<S: Send + Sync> FromRequestParts<S> for QueryParameters {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let malformed = |detail: String| Failure(Fault::new(Code::Malformed, detail));
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemResponse> {
+        let malformed = |detail: String| ProblemResponse(Fault::new(FaultCode::Malformed, detail));
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         let Query(pairs) = query.map_err(|error| malformed(format!("the query cannot be read: {error}")))?;
         if pairs.len() > MAX_PARAMETERS {
@@ -28,14 +28,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
         }
         for (at, (name, _)) in pairs.iter().enumerate() {
             if pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
-                return Err(Fault::field(Code::InvalidField, name, "stands twice").into());
+                return Err(Fault::for_field(FaultCode::InvalidField, name, "stands twice").into());
             }
         }
         Ok(Self(pairs))
     }
 }
 
-impl Parameters {
+impl QueryParameters {
     /// Takes a parameter and checks it with `parse`.
     ///
     /// # Errors
@@ -51,14 +51,14 @@ impl Parameters {
         let (_, text) = self.0.swap_remove(at);
         parse(&text)
             .map(Some)
-            .map_err(|rule| Fault::field(Code::InvalidField, name, rule))
+            .map_err(|rule| Fault::for_field(FaultCode::InvalidField, name, rule))
     }
 
     /// Takes the account; without one it is the default account.
     ///
     /// # Errors
     /// `invalid_field` when it is none.
-    pub(super) fn account(&mut self) -> Result<AccountId, Fault> {
+    pub(super) fn take_account(&mut self) -> Result<AccountId, Fault> {
         let account = self.take("account_id", AccountId::new)?;
         Ok(account.unwrap_or_else(AccountId::default_account))
     }
@@ -67,13 +67,13 @@ impl Parameters {
     ///
     /// # Errors
     /// `unknown_field` when there is a parameter nobody asked for.
-    pub(super) fn finish(self) -> Result<(), Fault> {
+    pub(super) fn reject_remaining(self) -> Result<(), Fault> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => {
                 let name = quoted(name);
-                Err(Fault::field(
-                    Code::UnknownField,
+                Err(Fault::for_field(
+                    FaultCode::UnknownField,
                     &name,
                     "is not a parameter of this request",
                 ))

@@ -5,37 +5,37 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICAT
 use axum::http::{Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::bus::client::CallError;
+use crate::bus::client::RequestError;
 use crate::domain::metadata::Metadata;
-use crate::fault::{self, Code, Fault};
-use crate::wire::problem::{Problem, encode};
+use crate::fault::{self, Fault, FaultCode};
+use crate::wire::problem::{Problem, encode_problem};
 
 /// The media type of a problem document (RFC 9457).
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A request that ends in a problem document.
 #[derive(Debug)]
-pub(super) struct Failure(pub(super) Fault);
+pub(super) struct ProblemResponse(pub(super) Fault);
 
-impl From<Fault> for Failure {
+impl From<Fault> for ProblemResponse {
     fn from(fault: Fault) -> Self {
         Self(fault)
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ProblemResponse {
     fn into_response(self) -> Response {
-        response(&self.0)
+        fault_response(&self.0)
     }
 }
 
 /// Returns the answer that tells of a fault.
-pub(super) fn response(fault: &Fault) -> Response {
-    of_body(fault.code.status(), encode(fault))
+pub(super) fn fault_response(fault: &Fault) -> Response {
+    response_from_body(fault.code.status(), encode_problem(fault))
 }
 
 /// Returns the answer with this problem document.
-pub(super) fn of_body(status: u16, body: Vec<u8>) -> Response {
+pub(super) fn response_from_body(status: u16, body: Vec<u8>) -> Response {
     let mut response = HttpResponse::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -51,15 +51,15 @@ pub(super) fn of_body(status: u16, body: Vec<u8>) -> Response {
 
 /// Returns the answer to a request whose handling broke. It sent nothing to a broker: what is on its way there has an
 /// answer of its own.
-pub(super) fn internal() -> Response {
-    let problem = broken();
+pub(super) fn internal_error_response() -> Response {
+    let problem = internal_error();
     // Strings only: there is nothing in it that JSON cannot hold.
-    of_body(problem.status, serde_json::to_vec(&problem).unwrap_or_default())
+    response_from_body(problem.status, serde_json::to_vec(&problem).unwrap_or_default())
 }
 
 /// Returns the problem of a request whose handling broke. It has no line in the table of errors: nothing ends in it by
 /// intention.
-pub(super) fn broken() -> Problem {
+pub(super) fn internal_error() -> Problem {
     Problem {
         kind: "about:blank".to_owned(),
         title: "Internal Server Error".to_owned(),
@@ -74,9 +74,9 @@ pub(super) fn broken() -> Problem {
 }
 
 /// Returns the failure of a request that changes nothing at a broker: there, a missing answer may be told as one.
-pub(super) fn harmless(error: CallError, unanswered: &str) -> Failure {
-    Failure(match error {
-        CallError::Fault(fault) => fault,
-        CallError::Timeout => Fault::new(Code::NoWorker, unanswered),
+pub(super) fn timeout_as_unavailable(error: RequestError, timeout_detail: &str) -> ProblemResponse {
+    ProblemResponse(match error {
+        RequestError::Fault(fault) => fault,
+        RequestError::Timeout => Fault::new(FaultCode::NoWorker, timeout_detail),
     })
 }

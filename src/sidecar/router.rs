@@ -10,90 +10,90 @@ use axum::response::{IntoResponse, Response};
 
 use super::api::describe::{self, holdings, log, orders, risk, service};
 use super::api::operation::{Operation, get, post, put};
-use super::auth::{self, Access};
-use super::context::Context;
+use super::auth::{self, RequiredAccess};
+use super::context::SidecarContext;
 use super::handlers::{
     alerts, brokers, cancel, cancel_all, close, docs, events, health, locks, lookup, metrics, notes, order_log,
     positions, state, submit,
 };
 use super::{gate, problem};
-use crate::fault::{Code, Fault, quoted};
+use crate::fault::{Fault, FaultCode, quoted};
 
 /// The path that tells of the process alone; it is answered however much is under way.
-pub(super) const LIVE: &str = "/health/live";
+pub(super) const LIVENESS_PATH: &str = "/health/live";
 
 /// The path of the metrics; they are told however much is under way.
-pub(super) const METRICS: &str = "/metrics";
+pub(super) const METRICS_PATH: &str = "/metrics";
 
 /// Returns every operation: method, path, who may use it, its handler, and what it takes and answers.
 #[rustfmt::skip] // A line each, however long.
 pub(super) fn operations() -> Vec<Operation> {
-    use Access::{ManageState, Open, Read, ReadOrder, RouteOrders};
+    use RequiredAccess::{ManageState, Open, Read, ReadOrder, RouteOrders};
     vec![
-        post("/orders", RouteOrders, submit::submit, orders::submit()),
-        get("/orders/{order_id}", ReadOrder, lookup::by_order_id, orders::by_order_id()),
-        get("/orders/by-client-id/{client_order_id}", ReadOrder, lookup::by_client_order_id, orders::by_client_order_id()),
-        post("/orders/{broker}/cancel", RouteOrders, cancel::cancel, orders::cancel()),
-        post("/orders/{broker}/cancel-all", RouteOrders, cancel_all::cancel_all, orders::cancel_all()),
-        get("/orders/log", Read, order_log::orders, log::orders()),
-        post("/orders/{id}/notes", RouteOrders, notes::add, log::note()),
-        get("/executions", Read, order_log::executions, log::executions()),
-        get("/positions", Read, positions::list, holdings::positions()),
-        post("/positions/{id}/close", RouteOrders, close::close, holdings::close()),
-        get("/risk/alerts", Read, alerts::list, risk::alerts()),
-        get("/risk/locks", Read, locks::list, risk::locks()),
-        post("/risk/locks/{latch_id}/lift", ManageState, locks::lift, risk::lift()),
-        get("/events", Read, events::follow, service::events()),
-        get("/state", Read, state::show, describe::state::show()),
-        put("/state", ManageState, state::change, describe::state::change()),
-        get("/brokers", Read, brokers::list, service::brokers()),
-        get("/health", Open, health::health, service::health()),
-        get(LIVE, Open, health::live, service::live()),
-        get(METRICS, Read, metrics::show, service::metrics()),
-        get("/openapi.json", Open, docs::openapi, service::openapi()),
-        get("/docs", Open, docs::page, service::page()),
-        get("/docs/{file}", Open, docs::file, service::page_file()),
+        post("/orders", RouteOrders, submit::submit_order, orders::submit_order()),
+        get("/orders/{order_id}", ReadOrder, lookup::get_order, orders::get_order()),
+        get("/orders/by-client-id/{client_order_id}", ReadOrder, lookup::get_order_by_client_order_id, orders::get_order_by_client_order_id()),
+        post("/orders/{broker}/cancel", RouteOrders, cancel::cancel_order, orders::cancel_order()),
+        post("/orders/{broker}/cancel-all", RouteOrders, cancel_all::cancel_all_orders, orders::cancel_all_orders()),
+        get("/orders/log", Read, order_log::list_orders, log::list_orders()),
+        post("/orders/{id}/notes", RouteOrders, notes::add_order_note, log::add_order_note()),
+        get("/executions", Read, order_log::list_executions, log::list_executions()),
+        get("/positions", Read, positions::list_positions, holdings::list_positions()),
+        post("/positions/{id}/close", RouteOrders, close::close_position, holdings::close_position()),
+        get("/risk/alerts", Read, alerts::list_alerts, risk::list_alerts()),
+        get("/risk/locks", Read, locks::list_locks, risk::list_locks()),
+        post("/risk/locks/{latch_id}/lift", ManageState, locks::lift_lock, risk::lift_lock()),
+        get("/events", Read, events::follow_events, service::follow_events()),
+        get("/state", Read, state::get_state, describe::state::get_state()),
+        put("/state", ManageState, state::change_state, describe::state::change_state()),
+        get("/brokers", Read, brokers::list_brokers, service::list_brokers()),
+        get("/health", Open, health::get_health, service::get_health()),
+        get(LIVENESS_PATH, Open, health::get_liveness, service::get_liveness()),
+        get(METRICS_PATH, Read, metrics::get_metrics, service::get_metrics()),
+        get("/openapi.json", Open, docs::get_openapi, service::get_openapi()),
+        get("/docs", Open, docs::get_docs, service::get_docs()),
+        get("/docs/{file}", Open, docs::get_docs_file, service::get_docs_file()),
     ]
 }
 
 /// Returns the API behind its gate.
-pub(super) fn router(context: Arc<Context>) -> Router {
+pub(super) fn build_router(context: Arc<SidecarContext>) -> Router {
     let router = operations()
         .into_iter()
         .fold(Router::new(), |router, operation| {
-            let guarded = operation.access.over(&context, operation.route);
+            let guarded = operation.access.guard(&context, operation.route);
             router.route(operation.path, guarded)
         })
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method)
+        .fallback(path_not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&context), gate::run_admitted));
     let router = match context.cors.layer() {
         Some(cors) => router.layer(cors),
         None => router,
     };
     router
-        .layer(from_fn_with_state(Arc::clone(&context), gate::pass))
+        .layer(from_fn_with_state(Arc::clone(&context), gate::handle_in_task))
         .with_state(context)
 }
 
 /// Which paths there are, and by which methods, is told to those who may use some.
-async fn no_such_path(State(context): State<Arc<Context>>, mut request: Request) -> Response {
-    if let Err(fault) = auth::admit(&context, Access::AnyKey, &mut request) {
-        return problem::response(&fault);
+async fn path_not_found(State(context): State<Arc<SidecarContext>>, mut request: Request) -> Response {
+    if let Err(fault) = auth::authorize(&context, RequiredAccess::AnyKey, &mut request) {
+        return problem::fault_response(&fault);
     }
     let detail = format!("there is nothing at {}", quoted(request.uri().path()));
-    problem::response(&Fault::new(Code::NotFound, detail))
+    problem::fault_response(&Fault::new(FaultCode::NotFound, detail))
 }
 
 /// The header `Allow` is set by the router.
-async fn no_such_method(State(context): State<Arc<Context>>, mut request: Request) -> Response {
-    if let Err(fault) = auth::admit(&context, Access::AnyKey, &mut request) {
-        return problem::response(&fault);
+async fn method_not_allowed(State(context): State<Arc<SidecarContext>>, mut request: Request) -> Response {
+    if let Err(fault) = auth::authorize(&context, RequiredAccess::AnyKey, &mut request) {
+        return problem::fault_response(&fault);
     }
     let (method, path) = (request.method(), request.uri().path());
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
     let detail = format!("{} is not allowed at {}", quoted(method.as_str()), quoted(path));
-    problem::response(&Fault::new(Code::MethodNotAllowed, detail))
+    problem::fault_response(&Fault::new(FaultCode::MethodNotAllowed, detail))
 }

@@ -10,15 +10,15 @@ use super::error::StoreError;
 /// How many script calls of one kind may be under way at a time: while they are, the next batch gathers.
 pub const MAX_BATCHES_IN_FLIGHT: usize = 4;
 
-type Waiting<C, A> = (C, oneshot::Sender<Result<A, StoreError>>);
+type QueuedCall<C, A> = (C, oneshot::Sender<Result<A, StoreError>>);
 
 /// A queue of calls in front of a script that takes many at once.
 #[derive(Debug)]
-pub struct Batcher<C, A> {
-    queue: mpsc::Sender<Waiting<C, A>>,
+pub struct ScriptBatcher<C, A> {
+    queue: mpsc::Sender<QueuedCall<C, A>>,
 }
 
-impl<C, A> Clone for Batcher<C, A> {
+impl<C, A> Clone for ScriptBatcher<C, A> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
@@ -26,7 +26,7 @@ impl<C, A> Clone for Batcher<C, A> {
     }
 }
 
-impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
+impl<C: Send + 'static, A: Send + 'static> ScriptBatcher<C, A> {
     /// Starts the queue. `run` is given 1 to `batch_max` commands and answers each, in order. The task ends when every
     /// handle is gone and what was taken has been answered.
     pub fn spawn<F, Fut>(queue_max: usize, batch_max: usize, run: F) -> Self
@@ -34,7 +34,7 @@ impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
         F: Fn(Vec<C>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<A>, StoreError>> + Send + 'static,
     {
-        let (queue, mut waiting) = mpsc::channel::<Waiting<C, A>>(queue_max);
+        let (queue, mut waiting) = mpsc::channel::<QueuedCall<C, A>>(queue_max);
         let run = Arc::new(run);
         let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
         tokio::spawn(async move {
@@ -48,7 +48,7 @@ impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
                 }
                 let run = run.clone();
                 tokio::spawn(async move {
-                    answer(batch, run.as_ref()).await;
+                    run_batch(batch, run.as_ref()).await;
                     drop(place);
                 });
             }
@@ -57,7 +57,7 @@ impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
     }
 
     /// Returns how many commands wait, and how many may.
-    pub fn level(&self) -> (usize, usize) {
+    pub fn queue_level(&self) -> (usize, usize) {
         let most = self.queue.max_capacity();
         (most - self.queue.capacity(), most)
     }
@@ -73,11 +73,11 @@ impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
             .map_err(|_| StoreError::QueueFull)?;
         receiver
             .await
-            .unwrap_or_else(|_| Err(StoreError::Unknown("the call was given up".to_owned())))
+            .unwrap_or_else(|_| Err(StoreError::OutcomeUnknown("the call was given up".to_owned())))
     }
 }
 
-async fn answer<C, A, F, Fut>(batch: Vec<Waiting<C, A>>, run: &F)
+async fn run_batch<C, A, F, Fut>(batch: Vec<QueuedCall<C, A>>, run: &F)
 where
     F: Fn(Vec<C>) -> Fut,
     Fut: Future<Output = Result<Vec<A>, StoreError>>,
@@ -115,7 +115,7 @@ mod tests {
         let calls = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
         let (count, open) = (calls.clone(), gate.clone());
-        let batcher = Batcher::spawn(8, 4, move |commands: Vec<usize>| {
+        let batcher = ScriptBatcher::spawn(8, 4, move |commands: Vec<usize>| {
             count.fetch_add(1, Ordering::SeqCst);
             let open = open.clone();
             async move {

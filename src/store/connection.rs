@@ -8,11 +8,11 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{IntoConnectionInfo, Value};
 
-use super::batch::Batcher;
+use super::batch::ScriptBatcher;
 use super::error::StoreError;
-use super::journaled::{self, Journaled, Marked};
-use super::reserve::{self, Reserve, Reserved};
-use super::settle::{self, Settle, Settled};
+use super::journaled::{self, MarkJournaledOutcome, MarkJournaledRequest};
+use super::reserve::{self, ReserveOutcome, ReserveRequest};
+use super::settle::{self, SettleOutcome, SettleRequest};
 use crate::config::redis::RedisSettings;
 
 /// The epoch of a store that this worker does not know to be whole.
@@ -21,16 +21,16 @@ const NO_EPOCH: i64 = 0;
 /// The shared state. Clones share the connection and the batches.
 #[derive(Clone)]
 pub struct Store {
-    pub(super) core: Core,
-    reserve: Batcher<Reserve, Reserved>,
-    settle: Batcher<Arc<Settle>, Settled>,
-    journaled: Batcher<Journaled, Marked>,
+    pub(super) connection: StoreConnection,
+    reserve_batcher: ScriptBatcher<ReserveRequest, ReserveOutcome>,
+    settle_batcher: ScriptBatcher<Arc<SettleRequest>, SettleOutcome>,
+    journaled_batcher: ScriptBatcher<MarkJournaledRequest, MarkJournaledOutcome>,
 }
 
 /// What every call needs: the connection, the settings and the epoch.
 #[derive(Clone)]
-pub(super) struct Core {
-    connection: ConnectionManager,
+pub(super) struct StoreConnection {
+    redis: ConnectionManager,
     pub(super) settings: Arc<RedisSettings>,
     epoch: Arc<AtomicI64>,
 }
@@ -52,18 +52,24 @@ impl Store {
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(settings.connect_timeout_ms));
         let connection = ConnectionManager::new_with_config(client, config).await?;
-        let core = Core {
-            connection,
+        let core = StoreConnection {
+            redis: connection,
             settings: Arc::new(settings.clone()),
             epoch: Arc::new(AtomicI64::new(NO_EPOCH)),
         };
         let (queue, batch) = (settings.queue_max, settings.batch_max);
         let (for_reserve, for_settle, for_journaled) = (core.clone(), core.clone(), core.clone());
         Ok(Self {
-            reserve: Batcher::spawn(queue, batch, move |batch| reserve::run(for_reserve.clone(), batch)),
-            settle: Batcher::spawn(queue, batch, move |batch| settle::run(for_settle.clone(), batch)),
-            journaled: Batcher::spawn(queue, batch, move |batch| journaled::run(for_journaled.clone(), batch)),
-            core,
+            reserve_batcher: ScriptBatcher::spawn(queue, batch, move |batch| {
+                reserve::run_reserve_batch(for_reserve.clone(), batch)
+            }),
+            settle_batcher: ScriptBatcher::spawn(queue, batch, move |batch| {
+                settle::run_settle_batch(for_settle.clone(), batch)
+            }),
+            journaled_batcher: ScriptBatcher::spawn(queue, batch, move |batch| {
+                journaled::run_mark_journaled_batch(for_journaled.clone(), batch)
+            }),
+            connection: core,
         })
     }
 
@@ -71,43 +77,43 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::Unknown`] the order may be claimed, until its lease ends.
-    pub async fn reserve(&self, command: Reserve) -> Result<Reserved, StoreError> {
-        self.reserve.call(command).await
+    pub async fn reserve(&self, command: ReserveRequest) -> Result<ReserveOutcome, StoreError> {
+        self.reserve_batcher.call(command).await
     }
 
     /// Books one effect of an order; whoever may send it again keeps it and hands in an [`Arc`].
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::Unknown`] it may be booked: the same command may be sent again.
-    pub async fn settle(&self, command: impl Into<Arc<Settle>>) -> Result<Settled, StoreError> {
-        self.settle.call(command.into()).await
+    pub async fn settle(&self, command: impl Into<Arc<SettleRequest>>) -> Result<SettleOutcome, StoreError> {
+        self.settle_batcher.call(command.into()).await
     }
 
     /// Marks an event as being on the journal; tells whether the store knows of it.
     ///
     /// # Errors
     /// Any [`StoreError`]; the event then stays in the outbox until somebody marks it.
-    pub async fn mark_journaled(&self, command: Journaled) -> Result<Marked, StoreError> {
-        self.journaled.call(command).await
+    pub async fn mark_journaled(&self, command: MarkJournaledRequest) -> Result<MarkJournaledOutcome, StoreError> {
+        self.journaled_batcher.call(command).await
     }
 
     /// Returns how many calls wait, and how many may, in front of each script that takes many at once.
     pub fn queue_levels(&self) -> [(&'static str, (usize, usize)); 3] {
         [
-            ("reserve", self.reserve.level()),
-            ("settle", self.settle.level()),
-            ("journaled", self.journaled.level()),
+            ("reserve", self.reserve_batcher.queue_level()),
+            ("settle", self.settle_batcher.queue_level()),
+            ("journaled", self.journaled_batcher.queue_level()),
         ]
     }
 
     /// Returns the epoch in force, or `None` while the store is not known to be whole.
     pub fn epoch(&self) -> Option<i64> {
-        self.core.epoch().ok()
+        self.connection.epoch().ok()
     }
 
     /// Takes the epoch out of force for this process: every call fails until the store has been checked again.
-    pub fn leave(&self) {
-        self.core.join(NO_EPOCH);
+    pub fn leave_epoch(&self) {
+        self.connection.set_epoch(NO_EPOCH);
     }
 
     /// Answers whether Redis answers at all.
@@ -115,11 +121,11 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.core.query(redis::cmd("PING")).await.map(|_| ())
+        self.connection.query(redis::cmd("PING")).await.map(|_| ())
     }
 }
 
-impl Core {
+impl StoreConnection {
     /// Returns the epoch in force.
     pub(super) fn epoch(&self) -> Result<i64, StoreError> {
         match self.epoch.load(Ordering::Acquire) {
@@ -131,7 +137,7 @@ impl Core {
     }
 
     /// Puts an epoch in force for this process.
-    pub(super) fn join(&self, epoch: i64) {
+    pub(super) fn set_epoch(&self, epoch: i64) {
         self.epoch.store(epoch, Ordering::Release);
     }
 
@@ -139,13 +145,13 @@ impl Core {
     /// fails at once until the store has been healed.
     pub(super) async fn query(&self, command: redis::Cmd) -> Result<Value, StoreError> {
         command
-            .query_async(&mut self.connection.clone())
+            .query_async(&mut self.redis.clone())
             .await
             .map_err(StoreError::from)
     }
 
     /// Takes the epoch out of force when an answer shows that the store is another one.
-    pub(super) fn noting<T>(&self, epoch: i64, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn clear_epoch_if_stale<T>(&self, epoch: i64, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if matches!(result, Err(StoreError::Stale(_))) {
             let _ = self
                 .epoch

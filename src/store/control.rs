@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::connection::Store;
 use super::error::StoreError;
 use super::keys;
-use super::script::{CONTROL, Reply, corrupt};
-use crate::domain::control::Control;
+use super::script::{READ_CONTROL, ScriptReply, corrupt};
+use crate::domain::control::ControlState;
 use crate::domain::money::Micros;
 use crate::domain::terms::{Mode, TradingState};
 use crate::domain::time::TradingDate;
@@ -15,9 +15,9 @@ use crate::domain::time::TradingDate;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredControl {
     /// Everything but the latches.
-    pub control: Control,
+    pub control: ControlState,
     /// The latches' documents.
-    pub latches: Vec<Bytes>,
+    pub lock_documents: Vec<Bytes>,
 }
 
 impl Store {
@@ -25,32 +25,35 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn control(&self) -> Result<StoredControl, StoreError> {
-        let epoch = self.core.epoch()?;
-        let command = CONTROL.call(epoch, &[keys::meta(), keys::state(), keys::latches()]);
-        let reply = self.core.query(command).await.and_then(Reply::of);
-        decode(self.core.noting(epoch, reply)?)
+    pub async fn read_control(&self) -> Result<StoredControl, StoreError> {
+        let epoch = self.connection.epoch()?;
+        let command = READ_CONTROL.evalsha_command(epoch, &[keys::meta(), keys::operator_state(), keys::locks()]);
+        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
+        decode_stored_control(self.connection.clear_epoch_if_stale(epoch, reply)?)
     }
 }
 
-fn decode(mut reply: Reply) -> Result<StoredControl, StoreError> {
-    let control = decode_fields(&mut reply)?;
+fn decode_stored_control(mut reply: ScriptReply) -> Result<StoredControl, StoreError> {
+    let control = decode_control(&mut reply)?;
     let mut latches = Vec::new();
     while reply.has_more() {
-        latches.push(Bytes::from(reply.bytes()?));
+        latches.push(Bytes::from(reply.next_bytes()?));
     }
-    Ok(StoredControl { control, latches })
+    Ok(StoredControl {
+        control,
+        lock_documents: latches,
+    })
 }
 
 /// Reads everything but the latches.
-pub(super) fn decode_fields(reply: &mut Reply) -> Result<Control, StoreError> {
-    let (generation, version) = (reply.integer()?, reply.integer()?);
-    let mode = optional(reply, Mode::parse)?.unwrap_or(Mode::Paper);
-    let trading_state = optional(reply, TradingState::parse)?.unwrap_or(TradingState::Active);
-    let daily_notional_limit = optional(reply, micros)?;
-    let daily_loss_limit = optional(reply, micros)?;
-    let trading_date = optional(reply, TradingDate::parse)?;
-    Ok(Control {
+pub(super) fn decode_control(reply: &mut ScriptReply) -> Result<ControlState, StoreError> {
+    let (generation, version) = (reply.next_integer()?, reply.next_integer()?);
+    let mode = decode_optional(reply, Mode::parse)?.unwrap_or(Mode::Paper);
+    let trading_state = decode_optional(reply, TradingState::parse)?.unwrap_or(TradingState::Active);
+    let daily_notional_limit = decode_optional(reply, parse_micros)?;
+    let daily_loss_limit = decode_optional(reply, parse_micros)?;
+    let trading_date = decode_optional(reply, TradingDate::parse)?;
+    Ok(ControlState {
         generation,
         version,
         mode,
@@ -58,20 +61,23 @@ pub(super) fn decode_fields(reply: &mut Reply) -> Result<Control, StoreError> {
         daily_notional_limit,
         daily_loss_limit,
         trading_date,
-        latches: Vec::new(),
+        locks: Vec::new(),
     })
 }
 
-pub(super) fn micros(text: &str) -> Option<Micros> {
+pub(super) fn parse_micros(text: &str) -> Option<Micros> {
     text.parse().ok().and_then(Micros::new)
 }
 
-pub(super) fn optional<T>(reply: &mut Reply, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
-    let text = reply.text()?;
+pub(super) fn decode_optional<T>(
+    reply: &mut ScriptReply,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    let text = reply.next_text()?;
     if text.is_empty() {
         return Ok(None);
     }
-    read(&text)
+    parse(&text)
         .map(Some)
         .ok_or_else(|| corrupt(&format!("the shared state holds {text:?}")))
 }

@@ -12,7 +12,7 @@ pub enum StoreError {
     NotExecuted(String),
     /// The connection was lost or too slow: the change may have been made.
     #[error("the shared state did not answer: {0}")]
-    Unknown(String),
+    OutcomeUnknown(String),
     /// This process has too many calls waiting. Nothing was changed.
     #[error("too many calls to the shared state are waiting in this process")]
     QueueFull,
@@ -23,8 +23,8 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the change may have been made all the same.
-    pub fn may_have_happened(&self) -> bool {
-        matches!(self, Self::Unknown(_) | Self::Corrupt(_))
+    pub fn may_have_executed(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown(_) | Self::Corrupt(_))
     }
 }
 
@@ -36,7 +36,7 @@ impl From<redis::RedisError> for StoreError {
         // An error with a code is the server's own answer: a script checks everything before its first write.
         match error.code() {
             Some(_) => Self::NotExecuted(error.to_string()),
-            None => Self::Unknown(error.to_string()),
+            None => Self::OutcomeUnknown(error.to_string()),
         }
     }
 }

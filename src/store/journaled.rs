@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::connection::Core;
+use super::connection::StoreConnection;
 use super::error::StoreError;
 use super::keys::{self, OrderKey};
-use super::script::{JOURNALED, KeyTable, Reply, json};
+use super::script::{KeyTable, MARK_JOURNALED, ScriptReply, to_json};
 use crate::domain::id::OrderId;
 
 /// An event that is on the journal.
 #[derive(Debug, Clone)]
-pub struct Journaled {
+pub struct MarkJournaledRequest {
     /// The order.
     pub key: OrderKey,
     /// Its router id.
@@ -25,15 +25,15 @@ pub struct Journaled {
 
 /// What the store knew of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marked {
+pub enum MarkJournaledOutcome {
     /// The order at this version: it is marked.
-    Known,
+    Marked,
     /// Not this order, not this version or another effect of it: it lost its last writes, and the event has to be replayed.
-    Lost,
+    NeedsReplay,
 }
 
 #[derive(Serialize)]
-struct Command {
+struct MarkJournaledCommand {
     k: usize,
     i: usize,
     n: String,
@@ -45,15 +45,18 @@ struct Command {
 }
 
 /// Runs a batch.
-pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<Marked>, StoreError> {
+pub(super) async fn run_mark_journaled_batch(
+    core: StoreConnection,
+    batch: Vec<MarkJournaledRequest>,
+) -> Result<Vec<MarkJournaledOutcome>, StoreError> {
     let epoch = core.epoch()?;
     let mut keys = KeyTable::new(vec![keys::meta(), keys::outbox()]);
     let ttl = retention_ms(core.settings.retention_h);
     let mut arguments = Vec::with_capacity(batch.len());
     for event in &batch {
-        arguments.push(json(&Command {
-            k: keys.own(event.key.record()),
-            i: keys.own(keys::index(&event.order_id)),
+        arguments.push(to_json(&MarkJournaledCommand {
+            k: keys.add_unshared(event.key.record_key()),
+            i: keys.add_unshared(keys::order_index(&event.order_id)),
             n: event.key.name(),
             o: event.order_id.to_string(),
             v: event.version,
@@ -62,11 +65,17 @@ pub(super) async fn run(core: Core, batch: Vec<Journaled>) -> Result<Vec<Marked>
             ttl,
         })?);
     }
-    let mut command = JOURNALED.call(epoch, keys.keys());
+    let mut command = MARK_JOURNALED.evalsha_command(epoch, keys.keys());
     command.arg(&arguments);
-    let reply = core.query(command).await.and_then(Reply::words);
-    let words = core.noting(epoch, reply)?;
-    let marked = |word: String| if word == "marked" { Marked::Known } else { Marked::Lost };
+    let reply = core.query(command).await.and_then(ScriptReply::words_from_value);
+    let words = core.clear_epoch_if_stale(epoch, reply)?;
+    let marked = |word: String| {
+        if word == "marked" {
+            MarkJournaledOutcome::Marked
+        } else {
+            MarkJournaledOutcome::NeedsReplay
+        }
+    };
     Ok(words.into_iter().map(marked).collect())
 }
 

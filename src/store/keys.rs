@@ -33,7 +33,7 @@
 
 use crate::domain::id::{AccountId, AdjustmentId, BrokerId, ClientOrderId, OrderId};
 use crate::domain::order::Order;
-use crate::domain::settlement::{Counter, Scope};
+use crate::domain::settlement::{SharedSum, SumScope};
 use crate::domain::terms::Mode;
 use crate::domain::time::TradingDate;
 
@@ -42,19 +42,19 @@ macro_rules! key {
 }
 
 /// How long the counters of a day stay after it, in days: give-backs of orders older than that are not counted anew.
-pub const DAY_COUNTER_DAYS: i64 = 8;
+pub const DAY_COUNTER_RETENTION_DAYS: i64 = 8;
 
 /// What identifies an order in the store: its idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OrderKey {
-    space: Space,
+    id_space: ClientIdSpace,
     account_id: AccountId,
     client_order_id: ClientOrderId,
 }
 
 /// Dry runs use up ids of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Space {
+enum ClientIdSpace {
     Routed,
     DryRun,
 }
@@ -63,12 +63,12 @@ impl OrderKey {
     /// Returns the key of an id in the space its mode belongs to.
     pub fn new(mode: Mode, account_id: &AccountId, client_order_id: &ClientOrderId) -> Self {
         let space = if mode == Mode::DryRun {
-            Space::DryRun
+            ClientIdSpace::DryRun
         } else {
-            Space::Routed
+            ClientIdSpace::Routed
         };
         Self {
-            space,
+            id_space: space,
             account_id: account_id.clone(),
             client_order_id: client_order_id.clone(),
         }
@@ -81,9 +81,9 @@ impl OrderKey {
 
     /// Returns the name the order has in sets: `<space>:<account>:<client order id>`.
     pub fn name(&self) -> String {
-        let space = match self.space {
-            Space::Routed => 'r',
-            Space::DryRun => 'd',
+        let space = match self.id_space {
+            ClientIdSpace::Routed => 'r',
+            ClientIdSpace::DryRun => 'd',
         };
         format!("{space}:{}:{}", self.account_id, self.client_order_id)
     }
@@ -92,14 +92,14 @@ impl OrderKey {
     pub fn parse(name: &str) -> Option<Self> {
         let mut parts = name.splitn(3, ':');
         let space = match parts.next()? {
-            "r" => Space::Routed,
-            "d" => Space::DryRun,
+            "r" => ClientIdSpace::Routed,
+            "d" => ClientIdSpace::DryRun,
             _ => return None,
         };
         let account_id = AccountId::new(parts.next()?).ok()?;
         let client_order_id = ClientOrderId::new(parts.next()?).ok()?;
         Some(Self {
-            space,
+            id_space: space,
             account_id,
             client_order_id,
         })
@@ -115,7 +115,7 @@ impl OrderKey {
         &self.client_order_id
     }
 
-    pub(super) fn record(&self) -> String {
+    pub(super) fn record_key(&self) -> String {
         key!("order:{}", self.name())
     }
 }
@@ -124,7 +124,7 @@ pub(super) fn meta() -> String {
     key!("meta")
 }
 
-pub(super) fn state() -> String {
+pub(super) fn operator_state() -> String {
     key!("state")
 }
 
@@ -133,17 +133,17 @@ pub(super) fn day_start(mode: Mode, date: TradingDate) -> String {
     key!("day_start:{mode}:{date}")
 }
 
-pub(super) fn latches() -> String {
+pub(super) fn locks() -> String {
     key!("latches")
 }
 
-pub(super) fn latches_waiting() -> String {
+pub(super) fn unjournaled_locks() -> String {
     key!("latches_waiting")
 }
 
 /// The newest quote of each instrument. It stands apart from all other keys: that it is there must not make an emptied
 /// store look like one that still holds orders.
-pub(super) fn quotes() -> String {
+pub(super) fn cached_quotes() -> String {
     "{or-cache}:quotes".to_owned()
 }
 
@@ -156,7 +156,7 @@ pub(super) fn outbox() -> String {
 }
 
 /// The adjustments that wait for the journal.
-pub(super) fn adjustments() -> String {
+pub(super) fn unjournaled_adjustments() -> String {
     key!("adjustments")
 }
 
@@ -164,76 +164,76 @@ pub(super) fn adjustment(adjustment_id: &AdjustmentId) -> String {
     key!("adjustment:{adjustment_id}")
 }
 
-pub(super) fn healing() -> String {
+pub(super) fn rebuild_lease() -> String {
     key!("healing")
 }
 
 /// Matches every key, to tell an empty store from one that lost only its `meta`.
-pub(super) fn everything() -> String {
+pub(super) fn all_keys_pattern() -> String {
     key!("*")
 }
 
-pub(super) fn index(order_id: &OrderId) -> String {
+pub(super) fn order_index(order_id: &OrderId) -> String {
     key!("index:{order_id}")
 }
 
-pub(super) fn due(broker: &BrokerId) -> String {
+pub(super) fn due_orders(broker: &BrokerId) -> String {
     key!("due:{broker}")
 }
 
-pub(super) fn open(broker: &BrokerId, account_id: &AccountId) -> String {
+pub(super) fn open_orders(broker: &BrokerId, account_id: &AccountId) -> String {
     key!("open:{broker}:{account_id}")
 }
 
 /// The set of the keys of all sets of open orders that are not empty.
-pub(super) fn open_sets() -> String {
+pub(super) fn open_order_sets() -> String {
     key!("open_sets")
 }
 
 /// Reads the key of a set of open orders: whose they are.
-pub(super) fn parse_open(key: &str) -> Option<(BrokerId, AccountId)> {
+pub(super) fn parse_open_orders(key: &str) -> Option<(BrokerId, AccountId)> {
     let (broker, account) = key.strip_prefix(&key!("open:"))?.split_once(':')?;
     Some((BrokerId::new(broker).ok()?, AccountId::new(account).ok()?))
 }
 
-pub(super) fn day(mode: Mode, date: TradingDate) -> String {
+pub(super) fn daily_totals(mode: Mode, date: TradingDate) -> String {
     key!("day:{mode}:{date}")
 }
 
-fn account_day(mode: Mode, date: TradingDate, account_id: &AccountId) -> String {
+fn account_daily_totals(mode: Mode, date: TradingDate, account_id: &AccountId) -> String {
     key!("day:{mode}:{date}:{account_id}")
 }
 
-pub(super) fn account(mode: Mode, account_id: &AccountId) -> String {
+pub(super) fn account_totals(mode: Mode, account_id: &AccountId) -> String {
     key!("account:{mode}:{account_id}")
 }
 
-fn totals(mode: Mode) -> String {
+fn mode_totals(mode: Mode) -> String {
     key!("totals:{mode}")
 }
 
 /// Returns the key of an account's new orders in a second.
-pub(super) fn account_rate(mode: Mode, account_id: &AccountId) -> String {
+pub(super) fn account_order_rate(mode: Mode, account_id: &AccountId) -> String {
     key!("rate:{mode}:account:{account_id}")
 }
 
 /// Returns the key of a broker's new orders in a second.
-pub(super) fn broker_rate(mode: Mode, broker: &BrokerId) -> String {
+pub(super) fn broker_order_rate(mode: Mode, broker: &BrokerId) -> String {
     key!("rate:{mode}:broker:{broker}")
 }
 
 /// Returns the key of an account's cancels in a second.
-pub(super) fn account_cancels(account_id: &AccountId) -> String {
+pub(super) fn account_cancel_rate(account_id: &AccountId) -> String {
     key!("cancels:account:{account_id}")
 }
 
 /// Returns the key of a broker's cancels in a second.
-pub(super) fn broker_cancels(broker: &BrokerId) -> String {
+pub(super) fn broker_cancel_rate(broker: &BrokerId) -> String {
     key!("cancels:broker:{broker}")
 }
 
 /// Returns the key that remembers the last order with these terms.
-pub(super) fn duplicate(mode: Mode, terms: &str) -> String {
+pub(super) fn last_duplicate(mode: Mode, terms: &str) -> String {
     key!("duplicate:{mode}:{terms}")
 }
 
@@ -243,7 +243,7 @@ pub(super) fn sums_names(mode: Mode) -> String {
 }
 
 /// Returns the name an account's sums in one instrument have: `<account>:<venue>:<symbol>`.
-pub(super) fn sums_name(scope: &Scope) -> String {
+pub(super) fn sums_name(scope: &SumScope) -> String {
     format!("{}:{}:{}", scope.account_id, scope.venue, scope.symbol)
 }
 
@@ -254,38 +254,38 @@ pub(super) fn sums_prefix(mode: Mode) -> String {
 
 /// The venue and the symbol of the hash of sums that cash stands in: one that nothing is traded at, and that the
 /// day's profit leaves out.
-pub(super) const CASH: (&str, &str) = ("_", "CASH");
+pub(super) const CASH_INSTRUMENT: (&str, &str) = ("_", "CASH");
 
-fn sums(scope: &Scope) -> String {
+fn instrument_sums(scope: &SumScope) -> String {
     sums_prefix(scope.mode) + &sums_name(scope)
 }
 
 /// Returns the key and the field a shared sum stands in.
-pub(super) fn counter(scope: &Scope, counter: Counter) -> (String, &'static str) {
+pub(super) fn counter_location(scope: &SumScope, counter: SharedSum) -> (String, &'static str) {
     match counter {
-        Counter::Long => (sums(scope), "long"),
-        Counter::Short => (sums(scope), "short"),
-        Counter::Position => (sums(scope), "position"),
-        Counter::CashFlow => (sums(scope), "cash_flow"),
-        Counter::Fees => (sums(scope), "fees"),
-        Counter::BaseFees => (sums(scope), "base_fees"),
-        Counter::OpenOrders => (sums(scope), "open_orders"),
-        Counter::AccountOpenLoss => (account(scope.mode, &scope.account_id), "open_loss"),
-        Counter::OpenLoss => (totals(scope.mode), "open_loss"),
-        Counter::AccountDailyNotional => (
-            account_day(scope.mode, scope.trading_date, &scope.account_id),
-            DAILY_NOTIONAL,
+        SharedSum::Long => (instrument_sums(scope), "long"),
+        SharedSum::Short => (instrument_sums(scope), "short"),
+        SharedSum::Position => (instrument_sums(scope), "position"),
+        SharedSum::CashFlow => (instrument_sums(scope), "cash_flow"),
+        SharedSum::Fees => (instrument_sums(scope), "fees"),
+        SharedSum::BaseFees => (instrument_sums(scope), "base_fees"),
+        SharedSum::OpenOrders => (instrument_sums(scope), "open_orders"),
+        SharedSum::AccountOpenLoss => (account_totals(scope.mode, &scope.account_id), "open_loss"),
+        SharedSum::OpenLoss => (mode_totals(scope.mode), "open_loss"),
+        SharedSum::AccountDailyNotional => (
+            account_daily_totals(scope.mode, scope.trading_date, &scope.account_id),
+            DAILY_NOTIONAL_FIELD,
         ),
-        Counter::DailyNotional => (day(scope.mode, scope.trading_date), DAILY_NOTIONAL),
+        SharedSum::DailyNotional => (daily_totals(scope.mode, scope.trading_date), DAILY_NOTIONAL_FIELD),
     }
 }
 
 /// The field of a day's start that holds what all accounts were worth beyond the sum of each: no account's id holds it.
-pub(super) const BEYOND: &str = "~";
+pub(super) const UNATTRIBUTED_EQUITY_FIELD: &str = "~";
 /// What opens the field of an account whose worth at a day's start was not known.
-pub(super) const UNKNOWN: char = '?';
+pub(super) const UNKNOWN_EQUITY_PREFIX: char = '?';
 /// The field of a day's routed notional.
-pub(super) const DAILY_NOTIONAL: &str = "daily_notional";
+pub(super) const DAILY_NOTIONAL_FIELD: &str = "daily_notional";
 
 #[cfg(test)]
 mod tests {
@@ -294,8 +294,11 @@ mod tests {
     #[test]
     fn a_set_of_open_orders_tells_whose_they_are() {
         let (broker, account) = (BrokerId::new("ibkr").unwrap(), AccountId::new("fund_7").unwrap());
-        assert_eq!(parse_open(&open(&broker, &account)), Some((broker, account)));
-        assert_eq!(parse_open(&open_sets()), None);
+        assert_eq!(
+            parse_open_orders(&open_orders(&broker, &account)),
+            Some((broker, account))
+        );
+        assert_eq!(parse_open_orders(&open_order_sets()), None);
     }
 
     #[test]

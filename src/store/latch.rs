@@ -3,52 +3,52 @@
 use bytes::Bytes;
 
 use super::connection::Store;
-use super::epoch::Healing;
+use super::epoch::StoreRebuild;
 use super::error::StoreError;
 use super::keys;
-use super::script::{LATCH, Reply};
+use super::script::{LOCKS, ScriptReply};
 
 /// The most latches there may be. One more is refused, and with it the orders it would stop.
-pub const MAX_LATCHES: usize = 1_000;
+pub const MAX_LOCKS: usize = 1_000;
 
 /// What came of setting a latch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LatchOutcome {
+pub enum SetLockOutcome {
     /// It is in force.
     Set,
     /// One of its id stood already; its document.
-    Standing(Bytes),
+    AlreadySet(Bytes),
     /// There are as many as there may be.
-    Full,
+    TooManyLocks,
     /// Another generation is in force than the one it was called for by.
-    Outdated,
+    GenerationChanged,
 }
 
 /// A latch in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredLatch {
+pub struct StoredLock {
     /// Its id.
-    pub latch_id: String,
+    pub lock_id: String,
     /// The journal document it was set with.
     pub document: Bytes,
     /// Whether the document is still to be brought to the journal.
-    pub is_waiting: bool,
+    pub is_awaiting_journal: bool,
 }
 
 /// Latches, and how much of the journal they come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredLatches {
+pub struct StoredLocks {
     /// Up to this journal sequence every event of a latch is applied.
-    pub sequence: u64,
+    pub journal_watermark: u64,
     /// The latches.
-    pub latches: Vec<StoredLatch>,
+    pub locks: Vec<StoredLock>,
 }
 
 /// A journaled event of a latch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LatchApply {
+pub struct JournaledLockEvent {
     /// The latch.
-    pub latch_id: String,
+    pub lock_id: String,
     /// Whether it was set; lifted otherwise.
     pub is_set: bool,
     /// The event's document.
@@ -60,28 +60,28 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::Unknown`] it may be set.
-    pub async fn set_latch(
+    pub async fn set_lock(
         &self,
-        latch_id: &str,
+        lock_id: &str,
         document: &Bytes,
         generation: Option<u64>,
-    ) -> Result<LatchOutcome, StoreError> {
-        let most = MAX_LATCHES.to_string();
+    ) -> Result<SetLockOutcome, StoreError> {
+        let most = MAX_LOCKS.to_string();
         let generation = generation.map_or_else(String::new, |generation| generation.to_string());
         let arguments = [
             "set".into(),
-            latch_id.to_owned().into(),
+            lock_id.to_owned().into(),
             document.clone(),
             most.into(),
             generation.into(),
         ];
-        let mut reply = self.latch_call(None, &arguments).await?;
+        let mut reply = self.call_lock_script(None, &arguments).await?;
         match reply.verdict.as_str() {
-            "set" => Ok(LatchOutcome::Set),
-            "standing" => Ok(LatchOutcome::Standing(reply.bytes()?.into())),
-            "full" => Ok(LatchOutcome::Full),
-            "outdated" => Ok(LatchOutcome::Outdated),
-            _ => Err(reply.unexpected()),
+            "set" => Ok(SetLockOutcome::Set),
+            "standing" => Ok(SetLockOutcome::AlreadySet(reply.next_bytes()?.into())),
+            "full" => Ok(SetLockOutcome::TooManyLocks),
+            "outdated" => Ok(SetLockOutcome::GenerationChanged),
+            _ => Err(reply.unexpected_verdict()),
         }
     }
 
@@ -89,16 +89,16 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn latches(&self, healing: Option<&Healing>) -> Result<StoredLatches, StoreError> {
-        self.listed(healing, "all").await
+    pub async fn read_locks(&self, rebuild: Option<&StoreRebuild>) -> Result<StoredLocks, StoreError> {
+        self.list_locks(rebuild, "all").await
     }
 
     /// Returns the latches whose documents are still to be brought to the journal.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn waiting_latches(&self, healing: Option<&Healing>) -> Result<StoredLatches, StoreError> {
-        self.listed(healing, "waiting").await
+    pub async fn read_unjournaled_locks(&self, rebuild: Option<&StoreRebuild>) -> Result<StoredLocks, StoreError> {
+        self.list_locks(rebuild, "waiting").await
     }
 
     /// Applies journaled events, in the journal's order, where the store has applied everything up to `from` and nothing
@@ -106,57 +106,66 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn apply_latches(
+    pub async fn apply_lock_events(
         &self,
-        healing: Option<&Healing>,
+        rebuild: Option<&StoreRebuild>,
         (from, to): (u64, u64),
-        events: &[LatchApply],
+        events: &[JournaledLockEvent],
     ) -> Result<bool, StoreError> {
         let mut arguments: Vec<Bytes> = vec!["apply".into(), from.to_string().into(), to.to_string().into()];
         for event in events {
             let what = if event.is_set { "locked" } else { "lifted" };
-            arguments.extend([what.into(), event.latch_id.clone().into(), event.document.clone()]);
+            arguments.extend([what.into(), event.lock_id.clone().into(), event.document.clone()]);
         }
-        let reply = self.latch_call(healing, &arguments).await?;
+        let reply = self.call_lock_script(rebuild, &arguments).await?;
         match reply.verdict.as_str() {
             "applied" => Ok(true),
             "moved" => Ok(false),
-            _ => Err(reply.unexpected()),
+            _ => Err(reply.unexpected_verdict()),
         }
     }
 
-    async fn listed(&self, healing: Option<&Healing>, which: &'static str) -> Result<StoredLatches, StoreError> {
-        let mut reply = self.latch_call(healing, &[which.into()]).await?;
-        let mut stored = StoredLatches {
-            sequence: reply.integer()?,
-            latches: Vec::new(),
+    async fn list_locks(&self, rebuild: Option<&StoreRebuild>, which: &'static str) -> Result<StoredLocks, StoreError> {
+        let mut reply = self.call_lock_script(rebuild, &[which.into()]).await?;
+        let mut stored = StoredLocks {
+            journal_watermark: reply.next_integer()?,
+            locks: Vec::new(),
         };
         while reply.has_more() {
-            stored.latches.push(StoredLatch {
-                latch_id: reply.text()?,
-                document: reply.bytes()?.into(),
-                is_waiting: !reply.bytes()?.is_empty(),
+            stored.locks.push(StoredLock {
+                lock_id: reply.next_text()?,
+                document: reply.next_bytes()?.into(),
+                is_awaiting_journal: !reply.next_bytes()?.is_empty(),
             });
         }
         Ok(stored)
     }
 
-    async fn latch_call(&self, healing: Option<&Healing>, arguments: &[Bytes]) -> Result<Reply, StoreError> {
-        let keys = [keys::meta(), keys::state(), keys::latches(), keys::latches_waiting()];
-        let epoch = match healing {
+    async fn call_lock_script(
+        &self,
+        rebuild: Option<&StoreRebuild>,
+        arguments: &[Bytes],
+    ) -> Result<ScriptReply, StoreError> {
+        let keys = [
+            keys::meta(),
+            keys::operator_state(),
+            keys::locks(),
+            keys::unjournaled_locks(),
+        ];
+        let epoch = match rebuild {
             Some(_) => None,
-            None => Some(self.core.epoch()?),
+            None => Some(self.connection.epoch()?),
         };
-        let mut command = match (healing, epoch) {
-            (Some(healing), _) => LATCH.call(&healing.epoch, &keys),
-            (None, epoch) => LATCH.call(epoch.unwrap_or_default(), &keys),
+        let mut command = match (rebuild, epoch) {
+            (Some(healing), _) => LOCKS.evalsha_command(&healing.epoch, &keys),
+            (None, epoch) => LOCKS.evalsha_command(epoch.unwrap_or_default(), &keys),
         };
         for argument in arguments {
             command.arg(&argument[..]);
         }
-        let reply = self.core.query(command).await.and_then(Reply::of);
+        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
         match epoch {
-            Some(epoch) => self.core.noting(epoch, reply),
+            Some(epoch) => self.connection.clear_epoch_if_stale(epoch, reply),
             None => reply,
         }
     }

@@ -12,29 +12,29 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn keep_quotes(&self, quotes: &[(String, String)]) -> Result<(), StoreError> {
+    pub async fn cache_quotes(&self, quotes: &[(String, String)]) -> Result<(), StoreError> {
         if quotes.is_empty() {
             return Ok(());
         }
         let mut command = redis::cmd("HSET");
-        command.arg(keys::quotes());
+        command.arg(keys::cached_quotes());
         for (subject, quote) in quotes {
             command.arg(subject).arg(quote);
         }
-        self.core.query(command).await.map(drop)
+        self.connection.query(command).await.map(drop)
     }
 
     /// Returns the kept quotes of these subjects, `None` for those of which there is none.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn kept_quotes(&self, subjects: &[String]) -> Result<Vec<Option<Bytes>>, StoreError> {
+    pub async fn read_cached_quotes(&self, subjects: &[String]) -> Result<Vec<Option<Bytes>>, StoreError> {
         if subjects.is_empty() {
             return Ok(Vec::new());
         }
         let mut command = redis::cmd("HMGET");
-        command.arg(keys::quotes()).arg(subjects);
-        let redis::Value::Array(values) = self.core.query(command).await? else {
+        command.arg(keys::cached_quotes()).arg(subjects);
+        let redis::Value::Array(values) = self.connection.query(command).await? else {
             return Err(StoreError::Corrupt("the kept quotes are no list".to_owned()));
         };
         let quote = |value| match value {

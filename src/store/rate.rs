@@ -3,13 +3,13 @@
 use super::connection::Store;
 use super::error::StoreError;
 use super::keys;
-use super::script::{RATE, Reply};
+use super::script::{COUNT_CANCEL, ScriptReply};
 use crate::domain::id::{AccountId, BrokerId};
 use crate::risk::limits::RateLimits;
 
 /// A rate that has no room in this second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exceeded {
+pub enum ExceededRate {
     /// The account's.
     Account(i64),
     /// The broker's.
@@ -26,26 +26,26 @@ impl Store {
         broker: &BrokerId,
         account_id: &AccountId,
         limits: RateLimits,
-    ) -> Result<Option<Exceeded>, StoreError> {
-        let epoch = self.core.epoch()?;
+    ) -> Result<Option<ExceededRate>, StoreError> {
+        let epoch = self.connection.epoch()?;
         let keys = [
             keys::meta(),
-            keys::account_cancels(account_id),
-            keys::broker_cancels(broker),
+            keys::account_cancel_rate(account_id),
+            keys::broker_cancel_rate(broker),
         ];
-        let mut command = RATE.call(epoch, &keys);
-        command.arg(limits.account).arg(limits.broker);
-        let reply = self.core.query(command).await.and_then(Reply::of);
-        let mut reply = self.core.noting(epoch, reply)?;
+        let mut command = COUNT_CANCEL.evalsha_command(epoch, &keys);
+        command.arg(limits.per_account).arg(limits.per_broker);
+        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
+        let mut reply = self.connection.clear_epoch_if_stale(epoch, reply)?;
         if reply.verdict == "counted" {
             return Ok(None);
         }
-        let which = reply.integer::<usize>()?;
-        let limit = reply.integer()?;
+        let which = reply.next_integer::<usize>()?;
+        let limit = reply.next_integer()?;
         Ok(Some(if which == 0 {
-            Exceeded::Account(limit)
+            ExceededRate::Account(limit)
         } else {
-            Exceeded::Broker(limit)
+            ExceededRate::Broker(limit)
         }))
     }
 }

@@ -3,7 +3,7 @@
 use super::connection::Store;
 use super::error::StoreError;
 use super::keys::{self, OrderKey};
-use super::script::{KeyTable, RELEASE, Reply, day_ttl_ms, json};
+use super::script::{KeyTable, RELEASE_CLAIM, ScriptReply, day_ttl_ms, to_json};
 use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
 
@@ -13,12 +13,12 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; the claim then ends with its lease.
-    pub async fn release(&self, order: &Order, lease: &LeaseToken) -> Result<bool, StoreError> {
-        let epoch = self.core.epoch()?;
-        self.release_in(epoch.to_string(), order, lease).await
+    pub async fn release_claim(&self, order: &Order, lease: &LeaseToken) -> Result<bool, StoreError> {
+        let epoch = self.connection.epoch()?;
+        self.release_claim_in_epoch(epoch.to_string(), order, lease).await
     }
 
-    pub(super) async fn release_in(
+    pub(super) async fn release_claim_in_epoch(
         &self,
         epoch: String,
         order: &Order,
@@ -28,28 +28,28 @@ impl Store {
         let mut keys = KeyTable::new(vec![
             keys::meta(),
             keys::leases(),
-            key.record(),
-            keys::index(&order.order_id),
-            keys::open(&order.broker, &order.account_id),
-            keys::duplicate(order.mode, &order.duplicate_terms()),
-            keys::open_sets(),
+            key.record_key(),
+            keys::order_index(&order.order_id),
+            keys::open_orders(&order.broker, &order.account_id),
+            keys::last_duplicate(order.mode, &order.duplicate_key()),
+            keys::open_order_sets(),
         ]);
-        let moves = keys.moves(&order.scope(), &order.claim_deltas().undone());
-        let mut command = RELEASE.call(&epoch, keys.keys());
+        let moves = keys.encode_moves(&order.sum_scope(), &order.reservation_deltas().reversed());
+        let mut command = RELEASE_CLAIM.evalsha_command(&epoch, keys.keys());
         command
             .arg(key.name())
             .arg(lease.as_str())
-            .arg(json(&moves)?)
+            .arg(to_json(&moves)?)
             .arg(day_ttl_ms());
-        let reply = self.core.query(command).await.and_then(Reply::of);
+        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
         let reply = match epoch.parse::<i64>() {
-            Ok(epoch) => self.core.noting(epoch, reply)?,
+            Ok(epoch) => self.connection.clear_epoch_if_stale(epoch, reply)?,
             Err(_) => reply?,
         };
         match reply.verdict.as_str() {
             "released" => Ok(true),
             "kept" => Ok(false),
-            _ => Err(reply.unexpected()),
+            _ => Err(reply.unexpected_verdict()),
         }
     }
 }

@@ -3,16 +3,16 @@
 use serde::Serialize;
 
 use super::connection::Store;
-use super::epoch::{HEALING_LOCK_MS, Healing};
+use super::epoch::{REBUILD_LEASE_MS, StoreRebuild};
 use super::error::StoreError;
 use super::journaled::retention_ms;
 use super::keys::{self, OrderKey};
-use super::replay::{still_counted, tombstone_ms};
-use super::reserve::Stage;
-use super::script::{KeyTable, Move, REPLAY_SUBMISSION, Reply, day_ttl_ms, json};
+use super::replay::{drop_expired_counters, remaining_tombstone_ms};
+use super::reserve::RecordStage;
+use super::script::{CounterMove, KeyTable, REPLAY_SUBMISSIONS, ScriptReply, day_ttl_ms, to_json};
 use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
-use crate::domain::settlement::Deltas;
+use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 
 /// A submission of the journal, or the release that undoes one.
@@ -21,9 +21,9 @@ pub struct SubmissionReplay {
     /// The order as it was claimed.
     pub order: Order,
     /// The claim it was submitted under.
-    pub claim: LeaseToken,
+    pub claim_token: LeaseToken,
     /// What it reserves.
-    pub reserved: Deltas,
+    pub reserved: SumDeltas,
     /// Whether it tells that the order was not sent after all.
     pub is_released: bool,
     /// Its place in the journal.
@@ -33,7 +33,7 @@ pub struct SubmissionReplay {
 }
 
 #[derive(Serialize)]
-struct Command<'a> {
+struct ReplaySubmissionCommand<'a> {
     k: usize,
     i: usize,
     op: usize,
@@ -44,7 +44,7 @@ struct Command<'a> {
     t: &'a str,
     q: u64,
     ttl: u64,
-    d: Vec<Move>,
+    d: Vec<CounterMove>,
     w: String,
 }
 
@@ -53,8 +53,12 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; [`StoreError::Stale`] when another healer has taken over.
-    pub async fn replay_submissions(&self, healing: &Healing, events: &[SubmissionReplay]) -> Result<u64, StoreError> {
-        self.replay_submissions_in(&healing.epoch, events).await
+    pub async fn replay_submissions(
+        &self,
+        rebuild: &StoreRebuild,
+        events: &[SubmissionReplay],
+    ) -> Result<u64, StoreError> {
+        self.replay_submissions_in_epoch(&rebuild.epoch, events).await
     }
 
     /// As [`Store::replay_submissions`], in a store that is in use.
@@ -62,57 +66,65 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`].
     pub async fn replay_late_submissions(&self, events: &[SubmissionReplay]) -> Result<u64, StoreError> {
-        let epoch = self.core.epoch()?;
-        let replayed = self.replay_submissions_in(&epoch.to_string(), events).await;
-        self.core.noting(epoch, replayed)
+        let epoch = self.connection.epoch()?;
+        let replayed = self.replay_submissions_in_epoch(&epoch.to_string(), events).await;
+        self.connection.clear_epoch_if_stale(epoch, replayed)
     }
 
-    async fn replay_submissions_in(&self, epoch: &str, events: &[SubmissionReplay]) -> Result<u64, StoreError> {
+    async fn replay_submissions_in_epoch(&self, epoch: &str, events: &[SubmissionReplay]) -> Result<u64, StoreError> {
         let mut keys = KeyTable::new(vec![
             keys::meta(),
-            keys::healing(),
+            keys::rebuild_lease(),
             keys::outbox(),
             keys::leases(),
-            keys::open_sets(),
+            keys::open_order_sets(),
         ]);
-        let retention = retention_ms(self.core.settings.retention_h);
+        let retention = retention_ms(self.connection.settings.retention_h);
         let mut commands = Vec::with_capacity(events.len());
         for event in events {
-            commands.push(json(&encode(event, &mut keys, retention)?)?);
+            commands.push(to_json(&encode_submission(event, &mut keys, retention)?)?);
         }
-        let mut command = REPLAY_SUBMISSION.call(epoch, keys.keys());
+        let mut command = REPLAY_SUBMISSIONS.evalsha_command(epoch, keys.keys());
         command
-            .arg(HEALING_LOCK_MS)
+            .arg(REBUILD_LEASE_MS)
             .arg(day_ttl_ms())
-            .arg(self.core.settings.lease_ms);
+            .arg(self.connection.settings.lease_ms);
         for (json, event) in commands.iter().zip(events) {
             command.arg(json).arg(&event.document[..]);
         }
-        self.core.query(command).await.and_then(Reply::of)?.integer()
+        self.connection
+            .query(command)
+            .await
+            .and_then(ScriptReply::from_value)?
+            .next_integer()
     }
 }
 
-fn encode<'a>(event: &'a SubmissionReplay, keys: &mut KeyTable, retention_ms: u64) -> Result<Command<'a>, StoreError> {
+fn encode_submission<'a>(
+    event: &'a SubmissionReplay,
+    keys: &mut KeyTable,
+    retention_ms: u64,
+) -> Result<ReplaySubmissionCommand<'a>, StoreError> {
     let order = &event.order;
     let key = OrderKey::of(order);
-    let reserved = still_counted(order, event.reserved, Timestamp::now());
+    let reserved = drop_expired_counters(order, event.reserved, Timestamp::now());
     let stage = if event.is_released {
-        Stage::Released
+        RecordStage::Released
     } else {
-        Stage::Sending
+        RecordStage::Sending
     };
-    Ok(Command {
-        k: keys.place(key.record()),
-        i: keys.place(keys::index(&order.order_id)),
-        op: keys.place(keys::open(&order.broker, &order.account_id)),
+    Ok(ReplaySubmissionCommand {
+        k: keys.intern(key.record_key()),
+        i: keys.intern(keys::order_index(&order.order_id)),
+        op: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
         n: key.name(),
         o: order.order_id.as_str(),
-        h: &order.content.0,
+        h: &order.content_hash.0,
         st: stage.as_str(),
-        t: event.claim.as_str(),
+        t: event.claim_token.as_str(),
         q: event.sequence,
-        ttl: tombstone_ms(order, retention_ms),
-        d: keys.moves(&order.scope(), &reserved),
-        w: KeyTable::named_moves(&order.scope(), &reserved)?,
+        ttl: remaining_tombstone_ms(order, retention_ms),
+        d: keys.encode_moves(&order.sum_scope(), &reserved),
+        w: KeyTable::encode_named_moves(&order.sum_scope(), &reserved)?,
     })
 }

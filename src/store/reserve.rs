@@ -2,34 +2,34 @@
 
 use serde::Serialize;
 
-use super::connection::Core;
+use super::connection::StoreConnection;
 use super::day::MAX_HOLDINGS;
 use super::error::StoreError;
 use super::keys::{self, OrderKey};
-use super::script::{KeyTable, Move, RESERVE, Reply, day_ttl_ms, json};
+use super::script::{CounterMove, KeyTable, RESERVE, ScriptReply, day_ttl_ms, to_json};
 use crate::domain::id::{BrokerId, ContentHash, LeaseToken, OrderId};
-use crate::domain::settlement::{Counter, Deltas, Scope};
-use crate::domain::signal::Level;
+use crate::domain::settlement::{SharedSum, SumDeltas, SumScope};
+use crate::domain::signal::SignalLevel;
 use crate::domain::terms::Side;
-use crate::risk::limits::{AlertLevels, Duplicates, RateLimits};
-use crate::risk::{Cap, Measure, Observed, Sight};
+use crate::risk::limits::{AlertThresholds, DuplicateOrderRule, RateLimits};
+use crate::risk::{Cap, CapMeasure, CapReading, CapReadings};
 
 /// The most orders that may wait for the journal: beyond it no new one is taken.
-pub const MAX_OUTBOX: usize = 100_000;
+pub const MAX_OUTBOX_ORDERS: usize = 100_000;
 
 /// How old the figures may be that an order was judged by when it is claimed: their age when it was judged, and what the
 /// way to Redis may take. A worker that slept in between judges anew.
-pub const MAX_JUDGED_AGE_MS: i64 = 1_000;
+pub const MAX_EVALUATION_AGE_MS: i64 = 1_000;
 
 /// Asks what is known of an id and, where nothing is, to claim, look or deny.
 #[derive(Debug, Clone)]
-pub struct Reserve {
+pub struct ReserveRequest {
     /// The id.
     pub key: OrderKey,
     /// The order id it is given if it is new.
     pub order_id: OrderId,
     /// The hash of its content.
-    pub content: ContentHash,
+    pub content_hash: ContentHash,
     /// What to do if it is new.
     pub action: ReserveAction,
 }
@@ -38,11 +38,11 @@ pub struct Reserve {
 #[derive(Debug, Clone)]
 pub enum ReserveAction {
     /// Judge it by the shared sums, and claim it where the question asks for that.
-    Judge(Box<Question>),
+    Evaluate(Box<ReservationCheck>),
     /// Only look whether the id is known.
-    Look,
+    Lookup,
     /// Record the denial as the id's final outcome.
-    Deny {
+    RecordDenial {
         /// Its journal document.
         document: Vec<u8>,
     },
@@ -50,9 +50,9 @@ pub enum ReserveAction {
 
 /// What the store is asked about an order.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct ReservationCheck {
     /// Which sums.
-    pub scope: Scope,
+    pub scope: SumScope,
     /// The broker, whose open orders it joins.
     pub broker: BrokerId,
     /// Its side.
@@ -62,30 +62,30 @@ pub struct Question {
     /// The lot in units of 1e-8, where fees may be paid in the base asset.
     pub base_lot: Option<i64>,
     /// The generation of the control it was judged by.
-    pub generation: u64,
+    pub control_generation: u64,
     /// When the figures were taken that it was judged by, in milliseconds by Redis' clock.
-    pub judged_at_ms: i64,
+    pub evaluated_at_ms: i64,
     /// The caps.
     pub caps: Vec<Cap>,
     /// When rules alert.
-    pub alerts: AlertLevels,
+    pub alert_levels: AlertThresholds,
     /// How many orders the account and the broker may have in a second.
-    pub rates: RateLimits,
+    pub rate_limits: RateLimits,
     /// What makes it a duplicate, where that is judged: the terms that duplicates share.
-    pub duplicate: Option<(Duplicates, String)>,
+    pub duplicate_check: Option<(DuplicateOrderRule, String)>,
     /// Whether it counts: a dry run is looked at and leaves nothing behind.
-    pub counts: bool,
+    pub is_counted: bool,
     /// The claim, unless the sums are only to be looked at.
-    pub claim: Option<ClaimOf>,
+    pub claim: Option<ClaimRequest>,
 }
 
 /// How an order is claimed.
 #[derive(Debug, Clone)]
-pub struct ClaimOf {
+pub struct ClaimRequest {
     /// Only if it turns out to be a reduction.
-    pub only_reductions: bool,
+    pub reductions_only: bool,
     /// What it takes of the shared sums.
-    pub deltas: Deltas,
+    pub deltas: SumDeltas,
     /// The lease it is claimed under.
     pub lease: LeaseToken,
     /// The order's document, for whoever takes an expired lease over.
@@ -94,32 +94,32 @@ pub struct ClaimOf {
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reserved {
+pub enum ReserveOutcome {
     /// The id is known.
-    Known(KnownOrder),
+    AlreadyKnown(KnownOrder),
     /// The control has changed to this generation: the order is to be judged anew.
-    Outdated(u64),
+    GenerationChanged(u64),
     /// Claimed.
-    Claimed(Sight),
+    Claimed(CapReadings),
     /// Something had no room; nothing was reserved.
-    Over(Sight),
+    LimitExceeded(CapReadings),
     /// Nothing is known of the id, and nothing was reserved.
-    Probed(Sight),
+    Probed(CapReadings),
     /// The denial is recorded.
-    Denied,
+    DenialRecorded,
     /// The store holds as many keys as it may.
-    Full,
+    StoreFull,
     /// A sum would leave the range that is counted exactly.
-    Inexact,
+    SumOutOfRange,
 }
 
 /// What is known of an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownOrder {
     /// How far it has come.
-    pub stage: Stage,
+    pub stage: RecordStage,
     /// The hash of its content.
-    pub content: ContentHash,
+    pub content_hash: ContentHash,
     /// Its order id.
     pub order_id: OrderId,
     /// Its version.
@@ -132,7 +132,7 @@ pub struct KnownOrder {
 
 /// How far an order has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum RecordStage {
     /// Claimed by a worker; nothing has been sent.
     Claimed,
     /// On its way to a venue that outlives us: it may have been sent, and nothing has been told of it.
@@ -149,9 +149,9 @@ pub enum Stage {
     Denied,
 }
 
-impl Stage {
+impl RecordStage {
     /// Whether it is under way, with nothing to tell of it yet.
-    pub fn is_under_way(self) -> bool {
+    pub fn is_in_flight(self) -> bool {
         matches!(self, Self::Claimed | Self::Sending | Self::Releasing)
     }
 
@@ -182,7 +182,7 @@ impl Stage {
 }
 
 #[derive(Serialize)]
-struct Command<'a> {
+struct ReserveCommand<'a> {
     k: usize,
     i: usize,
     n: String,
@@ -190,110 +190,125 @@ struct Command<'a> {
     h: &'a str,
     a: &'static str,
     #[serde(flatten)]
-    judged: Option<JudgedBy>,
+    evaluation: Option<EvaluationArguments>,
     #[serde(flatten)]
-    claimed: Option<ClaimedBy<'a>>,
+    claim: Option<ClaimArguments<'a>>,
 }
 
 #[derive(Serialize)]
-struct JudgedBy {
+struct EvaluationArguments {
     g: u64,
     v: i64,
     x: (usize, &'static str, i64, i64, i64),
-    c: Vec<CapBy>,
+    c: Vec<CapArguments>,
     w: Vec<(usize, i64)>,
     m: bool,
-    u: DuplicateBy,
+    u: DuplicateArguments,
 }
 
 /// Key index, field, delta, most, alert from, calm below, whether reductions pass, name of the alert.
 #[derive(Serialize)]
-struct CapBy(usize, &'static str, i64, i64, AlertFrom, i64, bool, String);
+struct CapArguments(usize, &'static str, i64, i64, AlertThresholdArgument, i64, bool, String);
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum AlertFrom {
+enum AlertThresholdArgument {
     At(i64),
     Never(bool),
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum DuplicateBy {
-    Judged(usize, i64, bool),
+enum DuplicateArguments {
+    Checked(usize, i64, bool),
     Off(bool),
 }
 
 #[derive(Serialize)]
-struct ClaimedBy<'a> {
+struct ClaimArguments<'a> {
     op: usize,
     oa: usize,
     t: &'a str,
     l: u64,
-    d: Vec<Move>,
+    d: Vec<CounterMove>,
     s: usize,
     sn: String,
 }
 
 /// Runs a batch.
-pub(super) async fn run(core: Core, batch: Vec<Reserve>) -> Result<Vec<Reserved>, StoreError> {
+pub(super) async fn run_reserve_batch(
+    core: StoreConnection,
+    batch: Vec<ReserveRequest>,
+) -> Result<Vec<ReserveOutcome>, StoreError> {
     let epoch = core.epoch()?;
-    let mut keys = KeyTable::new(vec![keys::meta(), keys::state(), keys::leases(), keys::outbox()]);
+    let mut keys = KeyTable::new(vec![
+        keys::meta(),
+        keys::operator_state(),
+        keys::leases(),
+        keys::outbox(),
+    ]);
     let mut arguments = Vec::with_capacity(batch.len() * 2);
     let mut alert_repeat_ms = 0;
     for reserve in &batch {
-        if let ReserveAction::Judge(question) = &reserve.action {
-            alert_repeat_ms = question.alerts.repeat_ms;
+        if let ReserveAction::Evaluate(question) = &reserve.action {
+            alert_repeat_ms = question.alert_levels.repeat_after_ms;
         }
-        let (command, document) = encode(reserve, &mut keys, core.settings.lease_ms);
-        arguments.push((json(&command)?, document));
+        let (command, document) = encode_reserve(reserve, &mut keys, core.settings.lease_ms);
+        arguments.push((to_json(&command)?, document));
     }
-    let mut command = RESERVE.call(epoch, keys.keys());
+    let mut command = RESERVE.evalsha_command(epoch, keys.keys());
     command
         .arg(core.settings.max_keys)
         .arg(day_ttl_ms())
-        .arg(MAX_OUTBOX)
+        .arg(MAX_OUTBOX_ORDERS)
         .arg(alert_repeat_ms)
         .arg(MAX_HOLDINGS)
-        .arg(MAX_JUDGED_AGE_MS);
+        .arg(MAX_EVALUATION_AGE_MS);
     for (json, document) in &arguments {
         command.arg(json).arg(*document);
     }
-    let replies = core.query(command).await.and_then(Reply::all_of);
-    core.noting(epoch, replies)?.into_iter().map(decode).collect()
+    let replies = core.query(command).await.and_then(ScriptReply::from_batch_value);
+    core.clear_epoch_if_stale(epoch, replies)?
+        .into_iter()
+        .map(decode_reserve_outcome)
+        .collect()
 }
 
-fn encode<'a>(reserve: &'a Reserve, keys: &mut KeyTable, lease_ms: u64) -> (Command<'a>, &'a [u8]) {
-    let mut command = Command {
-        k: keys.own(reserve.key.record()),
-        i: keys.own(keys::index(&reserve.order_id)),
-        n: reserve.key.name(),
-        o: reserve.order_id.as_str(),
-        h: &reserve.content.0,
+fn encode_reserve<'a>(
+    request: &'a ReserveRequest,
+    keys: &mut KeyTable,
+    lease_ms: u64,
+) -> (ReserveCommand<'a>, &'a [u8]) {
+    let mut command = ReserveCommand {
+        k: keys.add_unshared(request.key.record_key()),
+        i: keys.add_unshared(keys::order_index(&request.order_id)),
+        n: request.key.name(),
+        o: request.order_id.as_str(),
+        h: &request.content_hash.0,
         a: "look",
-        judged: None,
-        claimed: None,
+        evaluation: None,
+        claim: None,
     };
-    match &reserve.action {
-        ReserveAction::Look => (command, &[]),
-        ReserveAction::Deny { document } => {
+    match &request.action {
+        ReserveAction::Lookup => (command, &[]),
+        ReserveAction::RecordDenial { document } => {
             command.a = "deny";
             (command, document)
         }
-        ReserveAction::Judge(question) => {
-            command.judged = Some(encode_question(question, keys));
+        ReserveAction::Evaluate(question) => {
+            command.evaluation = Some(encode_check(question, keys));
             let Some(claim) = &question.claim else {
                 command.a = "probe";
                 return (command, &[]);
             };
-            command.a = if claim.only_reductions { "reduce" } else { "claim" };
-            command.claimed = Some(ClaimedBy {
-                op: keys.place(keys::open(&question.broker, reserve.key.account_id())),
-                oa: keys.place(keys::open_sets()),
+            command.a = if claim.reductions_only { "reduce" } else { "claim" };
+            command.claim = Some(ClaimArguments {
+                op: keys.intern(keys::open_orders(&question.broker, request.key.account_id())),
+                oa: keys.intern(keys::open_order_sets()),
                 t: claim.lease.as_str(),
                 l: lease_ms,
-                d: keys.moves(&question.scope, &claim.deltas),
-                s: keys.place(keys::sums_names(question.scope.mode)),
+                d: keys.encode_moves(&question.scope, &claim.deltas),
+                s: keys.intern(keys::sums_names(question.scope.mode)),
                 sn: keys::sums_name(&question.scope),
             });
             (command, &claim.document)
@@ -301,112 +316,113 @@ fn encode<'a>(reserve: &'a Reserve, keys: &mut KeyTable, lease_ms: u64) -> (Comm
     }
 }
 
-fn encode_question(question: &Question, keys: &mut KeyTable) -> JudgedBy {
-    let scope = &question.scope;
-    let (counter, sign) = match question.side {
-        Side::Buy => (Counter::Long, -1),
-        Side::Sell => (Counter::Short, 1),
+fn encode_check(check: &ReservationCheck, keys: &mut KeyTable) -> EvaluationArguments {
+    let scope = &check.scope;
+    let (counter, sign) = match check.side {
+        Side::Buy => (SharedSum::Long, -1),
+        Side::Sell => (SharedSum::Short, 1),
     };
-    let (key, field) = keys::counter(scope, counter);
-    let exposure = keys.place(key);
-    let caps = question.caps.iter();
-    JudgedBy {
-        g: question.generation,
-        v: question.judged_at_ms,
-        x: (exposure, field, question.lots, sign, question.base_lot.unwrap_or(0)),
-        c: caps.map(|cap| encode_cap(cap, question, exposure, keys)).collect(),
+    let (key, field) = keys::counter_location(scope, counter);
+    let exposure = keys.intern(key);
+    let caps = check.caps.iter();
+    EvaluationArguments {
+        g: check.control_generation,
+        v: check.evaluated_at_ms,
+        x: (exposure, field, check.lots, sign, check.base_lot.unwrap_or(0)),
+        c: caps.map(|cap| encode_cap(cap, check, exposure, keys)).collect(),
         w: vec![
             (
-                keys.place(keys::account_rate(scope.mode, &scope.account_id)),
-                question.rates.account,
+                keys.intern(keys::account_order_rate(scope.mode, &scope.account_id)),
+                check.rate_limits.per_account,
             ),
             (
-                keys.place(keys::broker_rate(scope.mode, &question.broker)),
-                question.rates.broker,
+                keys.intern(keys::broker_order_rate(scope.mode, &check.broker)),
+                check.rate_limits.per_broker,
             ),
         ],
-        m: question.counts,
-        u: match &question.duplicate {
-            None => DuplicateBy::Off(false),
-            Some((rule, terms)) => DuplicateBy::Judged(
-                keys.place(keys::duplicate(scope.mode, terms)),
+        m: check.is_counted,
+        u: match &check.duplicate_check {
+            None => DuplicateArguments::Off(false),
+            Some((rule, terms)) => DuplicateArguments::Checked(
+                keys.intern(keys::last_duplicate(scope.mode, terms)),
                 rule.window_ms,
-                rule.level == Level::Lock,
+                rule.level == SignalLevel::Lock,
             ),
         },
     }
 }
 
-fn encode_cap(cap: &Cap, question: &Question, exposure: usize, keys: &mut KeyTable) -> CapBy {
-    let scope = &question.scope;
+fn encode_cap(cap: &Cap, check: &ReservationCheck, exposure: usize, keys: &mut KeyTable) -> CapArguments {
+    let scope = &check.scope;
     let (key, field) = match cap.measure {
-        Measure::Sum(counter) => {
-            let (key, field) = keys::counter(scope, counter);
-            (keys.place(key), field)
+        CapMeasure::SharedSum(counter) => {
+            let (key, field) = keys::counter_location(scope, counter);
+            (keys.intern(key), field)
         }
-        Measure::Exposure => (exposure, "@"),
-        Measure::Known => (keys.place(keys::account(scope.mode, &scope.account_id)), ""),
+        CapMeasure::Exposure => (exposure, "@"),
+        CapMeasure::OffsetOnly => (keys.intern(keys::account_totals(scope.mode, &scope.account_id)), ""),
     };
-    let (from, calm) = match cap.alert_at(question.alerts) {
-        Some((from, calm)) => (AlertFrom::At(from), calm),
-        None => (AlertFrom::Never(false), 0),
+    let (from, calm) = match cap.alert_and_rearm_levels(check.alert_levels) {
+        Some((from, calm)) => (AlertThresholdArgument::At(from), calm),
+        None => (AlertThresholdArgument::Never(false), 0),
     };
-    CapBy(
+    CapArguments(
         key,
         field,
         cap.delta,
-        cap.room(),
+        cap.max_measure(),
         from,
         calm,
-        cap.spares_reductions,
-        cap.alert_name(),
+        cap.allows_reductions,
+        cap.alert_key(),
     )
 }
 
-fn decode(mut reply: Reply) -> Result<Reserved, StoreError> {
+fn decode_reserve_outcome(mut reply: ScriptReply) -> Result<ReserveOutcome, StoreError> {
     Ok(match reply.verdict.as_str() {
-        "known" => Reserved::Known(decode_known(&mut reply)?),
-        "generation" => Reserved::Outdated(reply.integer()?),
-        "claimed" => Reserved::Claimed(decode_sight(&mut reply)?),
-        "over" => Reserved::Over(decode_sight(&mut reply)?),
-        "probed" => Reserved::Probed(decode_sight(&mut reply)?),
-        "denied" => Reserved::Denied,
-        "full" => Reserved::Full,
-        "inexact" => Reserved::Inexact,
-        _ => return Err(reply.unexpected()),
+        "known" => ReserveOutcome::AlreadyKnown(decode_known_order(&mut reply)?),
+        "generation" => ReserveOutcome::GenerationChanged(reply.next_integer()?),
+        "claimed" => ReserveOutcome::Claimed(decode_cap_readings(&mut reply)?),
+        "over" => ReserveOutcome::LimitExceeded(decode_cap_readings(&mut reply)?),
+        "probed" => ReserveOutcome::Probed(decode_cap_readings(&mut reply)?),
+        "denied" => ReserveOutcome::DenialRecorded,
+        "full" => ReserveOutcome::StoreFull,
+        "inexact" => ReserveOutcome::SumOutOfRange,
+        _ => return Err(reply.unexpected_verdict()),
     })
 }
 
 /// Reads stage, hash, order id, version, journaled version and journal sequence.
-pub(super) fn decode_known(reply: &mut Reply) -> Result<KnownOrder, StoreError> {
+pub(super) fn decode_known_order(reply: &mut ScriptReply) -> Result<KnownOrder, StoreError> {
     Ok(KnownOrder {
-        stage: Stage::parse(&reply.text()?)?,
-        content: ContentHash(reply.text()?.into()),
-        order_id: OrderId::new(&reply.text()?).map_err(|rule| StoreError::Corrupt(format!("an order id {rule}")))?,
-        version: reply.integer()?,
-        journaled_version: reply.integer()?,
-        journal_sequence: reply.integer()?,
+        stage: RecordStage::parse(&reply.next_text()?)?,
+        content_hash: ContentHash(reply.next_text()?.into()),
+        order_id: OrderId::new(&reply.next_text()?)
+            .map_err(|rule| StoreError::Corrupt(format!("an order id {rule}")))?,
+        version: reply.next_integer()?,
+        journaled_version: reply.next_integer()?,
+        journal_sequence: reply.next_integer()?,
     })
 }
 
-fn decode_sight(reply: &mut Reply) -> Result<Sight, StoreError> {
-    let is_reduction = reply.text()? == "1";
-    let is_duplicate = reply.text()? == "1";
-    let rates = match reply.integer::<usize>()? {
-        2 => Some([reply.integer()?, reply.integer()?]),
+fn decode_cap_readings(reply: &mut ScriptReply) -> Result<CapReadings, StoreError> {
+    let is_reduction = reply.next_text()? == "1";
+    let is_duplicate = reply.next_text()? == "1";
+    let rates = match reply.next_integer::<usize>()? {
+        2 => Some([reply.next_integer()?, reply.next_integer()?]),
         _ => None,
     };
     let mut caps = Vec::new();
     while reply.has_more() {
-        caps.push(Observed {
-            before: reply.integer()?,
-            is_crossing: reply.text()? == "1",
+        caps.push(CapReading {
+            before: reply.next_integer()?,
+            crosses_alert_threshold: reply.next_text()? == "1",
         });
     }
-    Ok(Sight {
+    Ok(CapReadings {
         is_reduction,
         is_duplicate,
-        rates,
+        order_counts: rates,
         caps,
     })
 }

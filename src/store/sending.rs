@@ -4,18 +4,20 @@
 use std::time::Duration;
 
 use super::connection::Store;
-use super::epoch::Healing;
+use super::epoch::StoreRebuild;
 use super::error::StoreError;
 use super::journaled::retention_ms;
 use super::keys::{self, OrderKey};
-use super::script::{INQUIRE, KeyTable, Reply, START, WITHDRAW, WITHDRAWN, day_ttl_ms, json};
+use super::script::{
+    INQUIRE, KeyTable, MARK_WITHDRAWAL_JOURNALED, START_SENDING, ScriptReply, WITHDRAW_SUBMISSION, day_ttl_ms, to_json,
+};
 use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
 
 /// The step before an order's first byte.
 #[derive(Debug, Clone)]
-pub struct Start<'a> {
+pub struct StartSendingRequest<'a> {
     /// The claimed order.
     pub order: &'a Order,
     /// The lease it needs.
@@ -25,25 +27,25 @@ pub struct Start<'a> {
     /// The timestamp its request carries.
     pub requested_at: Timestamp,
     /// The journal's sequence of its submission.
-    pub sequence: u64,
+    pub submission_sequence: u64,
 }
 
 /// What came of the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Started {
+pub enum StartSendingOutcome {
     /// It is being sent.
     Sending,
     /// It is not claimed under this lease any more.
     LeaseLost,
     /// The deadline has passed.
-    Late,
+    DeadlinePassed,
     /// Trading is halted.
     Halted,
 }
 
 /// How far an order may have come that is withdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reached {
+pub enum WithdrawalStage {
     /// It is claimed, whoever withdraws it.
     Claimed,
     /// It is being sent, and whoever holds its lease knows that nothing was sent.
@@ -52,11 +54,11 @@ pub enum Reached {
 
 /// What is known of an order its venue is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct InquiryTurn {
     /// How often the venue did not have it.
-    pub not_founds: u32,
+    pub not_found_count: u32,
     /// How long ago it was sent; where that was lost, how long ago its venue was first asked.
-    pub since_sending: Duration,
+    pub time_since_sending: Duration,
 }
 
 impl Store {
@@ -64,27 +66,33 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::Unknown`] the same step may be taken again.
-    pub async fn start_sending(&self, start: &Start<'_>) -> Result<Started, StoreError> {
-        let epoch = self.core.epoch()?;
-        let (order, key) = (start.order, OrderKey::of(start.order));
-        let mut command = START.call(epoch, &[keys::meta(), keys::leases(), key.record(), keys::state()]);
+    pub async fn start_sending(&self, request: &StartSendingRequest<'_>) -> Result<StartSendingOutcome, StoreError> {
+        let epoch = self.connection.epoch()?;
+        let (order, key) = (request.order, OrderKey::of(request.order));
+        let mut command = START_SENDING.evalsha_command(
+            epoch,
+            &[keys::meta(), keys::leases(), key.record_key(), keys::operator_state()],
+        );
         command
             .arg(key.name())
             .arg(order.order_id.as_str())
-            .arg(start.lease.as_str())
-            .arg(self.core.settings.lease_ms)
-            .arg(start.deadline.milliseconds())
-            .arg(start.requested_at.to_string())
-            .arg(start.sequence)
-            .arg(KeyTable::named_moves(&order.scope(), &order.claim_deltas())?);
-        let reply = self.core.query(command).await.and_then(Reply::of);
-        let reply = self.core.noting(epoch, reply)?;
+            .arg(request.lease.as_str())
+            .arg(self.connection.settings.lease_ms)
+            .arg(request.deadline.as_milliseconds())
+            .arg(request.requested_at.to_string())
+            .arg(request.submission_sequence)
+            .arg(KeyTable::encode_named_moves(
+                &order.sum_scope(),
+                &order.reservation_deltas(),
+            )?);
+        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
+        let reply = self.connection.clear_epoch_if_stale(epoch, reply)?;
         match reply.verdict.as_str() {
-            "sending" => Ok(Started::Sending),
-            "lease" => Ok(Started::LeaseLost),
-            "late" => Ok(Started::Late),
-            "halted" => Ok(Started::Halted),
-            _ => Err(reply.unexpected()),
+            "sending" => Ok(StartSendingOutcome::Sending),
+            "lease" => Ok(StartSendingOutcome::LeaseLost),
+            "late" => Ok(StartSendingOutcome::DeadlinePassed),
+            "halted" => Ok(StartSendingOutcome::Halted),
+            _ => Err(reply.unexpected_verdict()),
         }
     }
 
@@ -93,41 +101,41 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn withdraw(
+    pub async fn withdraw_submission(
         &self,
         order: &Order,
         lease: &LeaseToken,
-        reached: Reached,
+        stage: WithdrawalStage,
         document: &[u8],
     ) -> Result<bool, StoreError> {
-        let epoch = self.core.epoch()?;
+        let epoch = self.connection.epoch()?;
         let withdrawn = self
-            .withdraw_in(&epoch.to_string(), order, lease, reached, document)
+            .withdraw_submission_in_epoch(&epoch.to_string(), order, lease, stage, document)
             .await;
-        self.core.noting(epoch, withdrawn)
+        self.connection.clear_epoch_if_stale(epoch, withdrawn)
     }
 
     /// As [`Store::withdraw`], of a claim of an epoch that is over.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn withdraw_to_heal(
+    pub async fn withdraw_submission_for_rebuild(
         &self,
-        healing: &Healing,
+        rebuild: &StoreRebuild,
         order: &Order,
         lease: &LeaseToken,
         document: &[u8],
     ) -> Result<bool, StoreError> {
-        self.withdraw_in(&healing.epoch, order, lease, Reached::Claimed, document)
+        self.withdraw_submission_in_epoch(&rebuild.epoch, order, lease, WithdrawalStage::Claimed, document)
             .await
     }
 
-    async fn withdraw_in(
+    async fn withdraw_submission_in_epoch(
         &self,
         epoch: &str,
         order: &Order,
         lease: &LeaseToken,
-        reached: Reached,
+        stage: WithdrawalStage,
         document: &[u8],
     ) -> Result<bool, StoreError> {
         let key = OrderKey::of(order);
@@ -135,28 +143,28 @@ impl Store {
             keys::meta(),
             keys::leases(),
             keys::outbox(),
-            key.record(),
-            keys::open(&order.broker, &order.account_id),
-            keys::open_sets(),
-            keys::duplicate(order.mode, &order.duplicate_terms()),
+            key.record_key(),
+            keys::open_orders(&order.broker, &order.account_id),
+            keys::open_order_sets(),
+            keys::last_duplicate(order.mode, &order.duplicate_key()),
         ]);
-        let moves = keys.moves(&order.scope(), &order.claim_deltas().undone());
-        let mut command = WITHDRAW.call(epoch, keys.keys());
+        let moves = keys.encode_moves(&order.sum_scope(), &order.reservation_deltas().reversed());
+        let mut command = WITHDRAW_SUBMISSION.evalsha_command(epoch, keys.keys());
         command
             .arg(key.name())
             .arg(lease.as_str())
-            .arg(json(&moves)?)
+            .arg(to_json(&moves)?)
             .arg(day_ttl_ms())
             .arg(document)
-            .arg(match reached {
-                Reached::Claimed => "claimed",
-                Reached::Sending => "sending",
+            .arg(match stage {
+                WithdrawalStage::Claimed => "claimed",
+                WithdrawalStage::Sending => "sending",
             });
-        let reply = self.core.query(command).await.and_then(Reply::of)?;
+        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value)?;
         match reply.verdict.as_str() {
             "released" => Ok(true),
             "kept" => Ok(false),
-            _ => Err(reply.unexpected()),
+            _ => Err(reply.unexpected_verdict()),
         }
     }
 
@@ -164,32 +172,43 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; the release then stays in the outbox until somebody marks it.
-    pub async fn mark_withdrawn(&self, order: &Order, claim: &LeaseToken, sequence: u64) -> Result<(), StoreError> {
-        let epoch = self.core.epoch()?;
+    pub async fn mark_withdrawal_journaled(
+        &self,
+        order: &Order,
+        claim: &LeaseToken,
+        sequence: u64,
+    ) -> Result<(), StoreError> {
+        let epoch = self.connection.epoch()?;
         let key = OrderKey::of(order);
-        let keys = [keys::meta(), keys::outbox(), key.record(), keys::index(&order.order_id)];
-        let mut command = WITHDRAWN.call(epoch, &keys);
+        let keys = [
+            keys::meta(),
+            keys::outbox(),
+            key.record_key(),
+            keys::order_index(&order.order_id),
+        ];
+        let mut command = MARK_WITHDRAWAL_JOURNALED.evalsha_command(epoch, &keys);
         command
             .arg(key.name())
             .arg(order.order_id.as_str())
             .arg(claim.as_str())
             .arg(sequence)
-            .arg(retention_ms(self.core.settings.retention_h));
-        let reply = self.core.query(command).await.and_then(Reply::of);
-        self.core.noting(epoch, reply).map(|_| ())
+            .arg(retention_ms(self.connection.settings.retention_h));
+        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
+        self.connection.clear_epoch_if_stale(epoch, reply).map(|_| ())
     }
 
     /// Takes the turn to ask an order's venue, if it is due; for `hold` nobody else is given it.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn take_inquiry(
+    pub async fn acquire_inquiry_turn(
         &self,
         order: &Order,
         turn: &LeaseToken,
-        hold: Duration,
-    ) -> Result<Option<Asked>, StoreError> {
-        self.inquiry(order, turn, "take", [hold, hold]).await
+        turn_duration: Duration,
+    ) -> Result<Option<InquiryTurn>, StoreError> {
+        self.call_inquiry_script(order, turn, "take", [turn_duration, turn_duration])
+            .await
     }
 
     /// Takes note that the venue did not have the order, and says when it is asked again: after the first pause, twice
@@ -197,55 +216,59 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn note_not_found(
+    pub async fn record_not_found(
         &self,
         order: &Order,
         turn: &LeaseToken,
-        pauses: [Duration; 2],
-    ) -> Result<Option<Asked>, StoreError> {
-        self.inquiry(order, turn, "not_found", pauses).await
+        backoff_bounds: [Duration; 2],
+    ) -> Result<Option<InquiryTurn>, StoreError> {
+        self.call_inquiry_script(order, turn, "not_found", backoff_bounds).await
     }
 
     /// As [`Store::note_not_found`], of a question that was not answered: that counts for nothing.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn note_unanswered(
+    pub async fn record_unanswered(
         &self,
         order: &Order,
         turn: &LeaseToken,
-        pauses: [Duration; 2],
-    ) -> Result<Option<Asked>, StoreError> {
-        self.inquiry(order, turn, "unanswered", pauses).await
+        backoff_bounds: [Duration; 2],
+    ) -> Result<Option<InquiryTurn>, StoreError> {
+        self.call_inquiry_script(order, turn, "unanswered", backoff_bounds)
+            .await
     }
 
-    async fn inquiry(
+    async fn call_inquiry_script(
         &self,
         order: &Order,
         turn: &LeaseToken,
-        what: &str,
+        step: &str,
         spans: [Duration; 2],
-    ) -> Result<Option<Asked>, StoreError> {
-        let epoch = self.core.epoch()?;
+    ) -> Result<Option<InquiryTurn>, StoreError> {
+        let epoch = self.connection.epoch()?;
         let key = OrderKey::of(order);
-        let mut command = INQUIRE.call(epoch, &[keys::meta(), keys::due(&order.broker), key.record()]);
+        let mut command = INQUIRE.evalsha_command(
+            epoch,
+            &[keys::meta(), keys::due_orders(&order.broker), key.record_key()],
+        );
         command
-            .arg(what)
+            .arg(step)
             .arg(key.name())
             .arg(order.order_id.as_str())
             .arg(turn.as_str());
         for span in spans {
             command.arg(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
         }
-        let reply = self.core.query(command).await.and_then(Reply::of);
-        let mut reply = self.core.noting(epoch, reply)?;
+        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
+        let mut reply = self.connection.clear_epoch_if_stale(epoch, reply)?;
         match reply.verdict.as_str() {
-            "yours" => Ok(Some(Asked {
-                not_founds: reply.integer()?,
-                since_sending: Duration::from_millis(reply.integer()?),
+            "yours" => Ok(Some(InquiryTurn {
+                not_found_count: reply.next_integer()?,
+                time_since_sending: Duration::from_millis(reply.next_integer()?),
             })),
             "not" | "lost" => Ok(None),
-            _ => Err(reply.unexpected()),
+            _ => Err(reply.unexpected_verdict()),
         }
     }
 }

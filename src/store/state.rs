@@ -3,23 +3,23 @@
 use bytes::Bytes;
 
 use super::connection::Store;
-use super::control::{micros, optional};
-use super::epoch::Healing;
+use super::control::{decode_optional, parse_micros};
+use super::epoch::StoreRebuild;
 use super::error::StoreError;
 use super::keys;
-use super::script::{Reply, STATE};
-use crate::domain::control::OperatorValues;
+use super::script::{OPERATOR_STATE, ScriptReply};
+use crate::domain::control::OperatorOverrides;
 use crate::domain::money::Micros;
 use crate::domain::terms::{Mode, TradingState};
 use crate::domain::time::TradingDate;
 
 /// What stands in the shared state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SharedState {
+pub struct OperatorState {
     /// Counts the changes; 0 while the settings' values are in force.
     pub version: u64,
     /// What operators have set.
-    pub values: OperatorValues,
+    pub values: OperatorOverrides,
     /// The journal document of the last change.
     pub document: Bytes,
     /// The version that is on the journal.
@@ -28,13 +28,13 @@ pub struct SharedState {
 
 /// A change of the shared state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateSet {
+pub struct OperatorStateChange {
     /// The version it builds on.
-    pub builds_on: u64,
+    pub base_version: u64,
     /// The version it makes.
     pub version: u64,
     /// What operators have set, after the change.
-    pub values: OperatorValues,
+    pub values: OperatorOverrides,
     /// Its journal document.
     pub document: Bytes,
     /// Whether the document is on the journal already.
@@ -43,11 +43,11 @@ pub struct StateSet {
 
 /// What came of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StateOutcome {
+pub enum OperatorStateOutcome {
     /// It is in force.
-    Changed(SharedState),
+    Changed(OperatorState),
     /// Another change came first; what stands now.
-    Superseded(SharedState),
+    Superseded(OperatorState),
 }
 
 impl Store {
@@ -55,12 +55,12 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn state(&self) -> Result<SharedState, StoreError> {
+    pub async fn read_operator_state(&self) -> Result<OperatorState, StoreError> {
         match self
-            .state_call(self.core.epoch()?.to_string(), &["read".into()])
+            .call_operator_state_script(self.connection.epoch()?.to_string(), &["read".into()])
             .await?
         {
-            StateOutcome::Changed(state) | StateOutcome::Superseded(state) => Ok(state),
+            OperatorStateOutcome::Changed(state) | OperatorStateOutcome::Superseded(state) => Ok(state),
         }
     }
 
@@ -68,8 +68,8 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn set_state(&self, change: &StateSet) -> Result<StateOutcome, StoreError> {
-        self.state_call(self.core.epoch()?.to_string(), &arguments(change))
+    pub async fn set_operator_state(&self, change: &OperatorStateChange) -> Result<OperatorStateOutcome, StoreError> {
+        self.call_operator_state_script(self.connection.epoch()?.to_string(), &encode_change(change))
             .await
     }
 
@@ -77,17 +77,25 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn set_state_to_heal(&self, healing: &Healing, change: &StateSet) -> Result<StateOutcome, StoreError> {
-        self.state_call(healing.epoch.clone(), &arguments(change)).await
+    pub async fn set_operator_state_for_rebuild(
+        &self,
+        rebuild: &StoreRebuild,
+        change: &OperatorStateChange,
+    ) -> Result<OperatorStateOutcome, StoreError> {
+        self.call_operator_state_script(rebuild.epoch.clone(), &encode_change(change))
+            .await
     }
 
     /// Returns the shared state of a store that is being healed.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn state_to_heal(&self, healing: &Healing) -> Result<SharedState, StoreError> {
-        match self.state_call(healing.epoch.clone(), &["read".into()]).await? {
-            StateOutcome::Changed(state) | StateOutcome::Superseded(state) => Ok(state),
+    pub async fn read_operator_state_for_rebuild(&self, rebuild: &StoreRebuild) -> Result<OperatorState, StoreError> {
+        match self
+            .call_operator_state_script(rebuild.epoch.clone(), &["read".into()])
+            .await?
+        {
+            OperatorStateOutcome::Changed(state) | OperatorStateOutcome::Superseded(state) => Ok(state),
         }
     }
 
@@ -95,9 +103,9 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn mark_state_journaled(&self, version: u64) -> Result<(), StoreError> {
+    pub async fn mark_operator_state_journaled(&self, version: u64) -> Result<(), StoreError> {
         let arguments = ["mark".into(), version.to_string().into()];
-        self.state_call(self.core.epoch()?.to_string(), &arguments)
+        self.call_operator_state_script(self.connection.epoch()?.to_string(), &arguments)
             .await
             .map(|_| ())
     }
@@ -106,11 +114,13 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn notional_routed(&self, mode: Mode, date: TradingDate) -> Result<Micros, StoreError> {
-        self.core.epoch()?;
+    pub async fn read_notional_routed(&self, mode: Mode, date: TradingDate) -> Result<Micros, StoreError> {
+        self.connection.epoch()?;
         let mut command = redis::cmd("HGET");
-        command.arg(keys::day(mode, date)).arg(keys::DAILY_NOTIONAL);
-        let units = match self.core.query(command).await? {
+        command
+            .arg(keys::daily_totals(mode, date))
+            .arg(keys::DAILY_NOTIONAL_FIELD);
+        let units = match self.connection.query(command).await? {
             redis::Value::BulkString(text) => String::from_utf8_lossy(&text).parse::<i64>().ok(),
             redis::Value::Nil => Some(0),
             _ => None,
@@ -120,44 +130,48 @@ impl Store {
             .ok_or_else(|| StoreError::Corrupt("a day's notional is no integer".to_owned()))
     }
 
-    async fn state_call(&self, epoch: String, arguments: &[Bytes]) -> Result<StateOutcome, StoreError> {
-        let mut command = STATE.call(&epoch, &[keys::meta(), keys::state()]);
+    async fn call_operator_state_script(
+        &self,
+        epoch: String,
+        arguments: &[Bytes],
+    ) -> Result<OperatorStateOutcome, StoreError> {
+        let mut command = OPERATOR_STATE.evalsha_command(&epoch, &[keys::meta(), keys::operator_state()]);
         for argument in arguments {
             command.arg(&argument[..]);
         }
-        let reply = self.core.query(command).await.and_then(Reply::of);
+        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
         let mut reply = match epoch.parse::<i64>() {
-            Ok(epoch) => self.core.noting(epoch, reply)?,
+            Ok(epoch) => self.connection.clear_epoch_if_stale(epoch, reply)?,
             Err(_) => reply?,
         };
-        let version = reply.integer()?;
-        let values = OperatorValues {
-            mode: optional(&mut reply, Mode::parse)?,
-            trading_state: optional(&mut reply, TradingState::parse)?,
-            daily_notional_limit: optional(&mut reply, micros)?,
-            daily_loss_limit: optional(&mut reply, micros)?,
+        let version = reply.next_integer()?;
+        let values = OperatorOverrides {
+            mode: decode_optional(&mut reply, Mode::parse)?,
+            trading_state: decode_optional(&mut reply, TradingState::parse)?,
+            daily_notional_limit: decode_optional(&mut reply, parse_micros)?,
+            daily_loss_limit: decode_optional(&mut reply, parse_micros)?,
         };
-        let document = Bytes::from(reply.bytes()?);
-        let state = SharedState {
+        let document = Bytes::from(reply.next_bytes()?);
+        let state = OperatorState {
             version,
             values,
             document,
-            journaled_version: reply.integer()?,
+            journaled_version: reply.next_integer()?,
         };
         match reply.verdict.as_str() {
-            "state" => Ok(StateOutcome::Changed(state)),
-            "superseded" => Ok(StateOutcome::Superseded(state)),
-            _ => Err(reply.unexpected()),
+            "state" => Ok(OperatorStateOutcome::Changed(state)),
+            "superseded" => Ok(OperatorStateOutcome::Superseded(state)),
+            _ => Err(reply.unexpected_verdict()),
         }
     }
 }
 
-fn arguments(change: &StateSet) -> [Bytes; 9] {
+fn encode_change(change: &OperatorStateChange) -> [Bytes; 9] {
     let values = &change.values;
     let limit = |limit: Option<Micros>| limit.map_or_else(Bytes::new, |limit| limit.units().to_string().into());
     [
         "set".into(),
-        change.builds_on.to_string().into(),
+        change.base_version.to_string().into(),
         change.version.to_string().into(),
         values.mode.map_or("", Mode::as_str).into(),
         values.trading_state.map_or("", TradingState::as_str).into(),

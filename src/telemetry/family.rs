@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::table::{Kind, Metric};
+use super::table::{Metric, MetricKind};
 
 /// The maximum number of series of one metric: far more than statuses, codes and configured brokers make.
 pub const MAX_SERIES: usize = 2_000;
@@ -38,10 +38,10 @@ pub(super) enum MetricSeries {
 impl MetricSeries {
     fn new(metric: &Metric) -> Self {
         match metric.kind {
-            Kind::Counter => Self::Counter(Counter::default()),
-            Kind::Gauge if metric.unit.is_in_millionths() => Self::Fraction(Gauge::default()),
-            Kind::Gauge => Self::Whole(Gauge::default()),
-            Kind::Histogram(bounds) => Self::Histogram(Histogram::new(bounds.iter().map(Duration::as_secs_f64))),
+            MetricKind::Counter => Self::Counter(Counter::default()),
+            MetricKind::Gauge if metric.unit.is_in_millionths() => Self::Fraction(Gauge::default()),
+            MetricKind::Gauge => Self::Whole(Gauge::default()),
+            MetricKind::Histogram(bounds) => Self::Histogram(Histogram::new(bounds.iter().map(Duration::as_secs_f64))),
         }
     }
 

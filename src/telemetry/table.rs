@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows, from zero at the start of the process.
     Counter,
     /// Goes up and down.
@@ -17,7 +17,7 @@ pub enum Kind {
     Histogram(&'static [Duration]),
 }
 
-impl Kind {
+impl MetricKind {
     /// Returns the word of the text format.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,7 +30,7 @@ impl Kind {
 
 /// The unit of a metric's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum MetricUnit {
     /// Things.
     One,
     /// Seconds; a gauge is set in microseconds.
@@ -41,7 +41,7 @@ pub enum Unit {
     Ratio,
 }
 
-impl Unit {
+impl MetricUnit {
     /// Returns the word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,9 +64,9 @@ pub struct Metric {
     /// Its name.
     pub name: &'static str,
     /// How it behaves.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The unit of its values.
-    pub unit: Unit,
+    pub unit: MetricUnit,
     /// The names of its labels, in the order their values are given.
     pub labels: &'static [&'static str],
     /// What it measures, in one sentence without a full stop.
@@ -74,16 +74,16 @@ pub struct Metric {
 }
 
 macro_rules! bounds {
-    ($($micros:literal),+ $(,)?) => { Kind::Histogram(&[$(Duration::from_micros($micros)),+]) };
+    ($($micros:literal),+ $(,)?) => { MetricKind::Histogram(&[$(Duration::from_micros($micros)),+]) };
 }
 
 /// For what takes microseconds to seconds.
-const STEPS: Kind = bounds![
+const LATENCY_BUCKETS: MetricKind = bounds![
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000
 ];
 /// For what may wait for minutes.
-const WAITS: Kind = bounds![
+const WAIT_BUCKETS: MetricKind = bounds![
     1_000,
     5_000,
     25_000,
@@ -101,15 +101,15 @@ macro_rules! metrics {
     ($($id:ident = $name:literal, $kind:expr, $unit:ident, [$($label:literal),*], $help:literal;)+) => {
         /// A metric of the table.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Id {
+        pub enum MetricId {
             $(#[doc = $help] $id),+
         }
 
         /// Every metric, in the order they are shown.
-        pub const TABLE: &[Metric] = &[$(Metric {
+        pub const METRICS: &[Metric] = &[$(Metric {
             name: $name,
             kind: $kind,
-            unit: Unit::$unit,
+            unit: MetricUnit::$unit,
             labels: &[$($label),*],
             help: $help,
         }),+];
@@ -117,96 +117,96 @@ macro_rules! metrics {
 }
 
 metrics! {
-    Build = "order_router_build_info", Kind::Gauge, One, ["version"],
+    Build = "order_router_build_info", MetricKind::Gauge, One, ["version"],
         "1, with the version of the running program as label";
-    StartTime = "order_router_start_time_seconds", Kind::Gauge, Seconds, [],
+    StartTime = "order_router_start_time_seconds", MetricKind::Gauge, Seconds, [],
         "Start time of this process, in seconds since the Unix epoch";
-    SeriesDropped = "order_router_series_dropped_total", Kind::Counter, One, ["metric"],
+    SeriesDropped = "order_router_series_dropped_total", MetricKind::Counter, One, ["metric"],
         "Values dropped because their metric has its maximum number of series, by metric";
 
-    Intents = "order_router_intents_total", Kind::Counter, One, ["broker", "door", "outcome", "code"],
+    Intents = "order_router_intents_total", MetricKind::Counter, One, ["broker", "door", "outcome", "code"],
         "Intents answered by this worker; outcome is the report's status, `denied` (by a risk rule; the id is used), `refused` (nothing was sent) or `replayed`; code is the problem code or the reason code";
-    Reports = "order_router_reports_total", Kind::Counter, One, ["broker", "status", "reason"],
+    Reports = "order_router_reports_total", MetricKind::Counter, One, ["broker", "status", "reason"],
         "Reports settled by this worker, denials and later fills included, by order status and reason code";
-    Stages = "order_router_stage_duration_seconds", STEPS, Seconds, ["stage"],
+    Stages = "order_router_stage_duration_seconds", LATENCY_BUCKETS, Seconds, ["stage"],
         "Duration of the pipeline's stages: queue (request received until handled), reserve (risk rules and limits), broker (queued for the broker until its response), journal (queued for the journal until acknowledged), total (received or delivered until answered)";
-    DurableWait = "order_router_durable_wait_seconds", WAITS, Seconds, [],
+    DurableWait = "order_router_durable_wait_seconds", WAIT_BUCKETS, Seconds, [],
         "Age of durable intents when this worker receives them; each delivery counts";
-    Requests = "order_router_requests_total", Kind::Counter, One, ["endpoint", "code"],
+    Requests = "order_router_requests_total", MetricKind::Counter, One, ["endpoint", "code"],
         "Requests answered by this worker, durable intents included; code is `ok` or the problem code";
-    RequestDuration = "order_router_request_duration_seconds", STEPS, Seconds, ["endpoint"],
+    RequestDuration = "order_router_request_duration_seconds", LATENCY_BUCKETS, Seconds, ["endpoint"],
         "Duration of request handling in this worker";
-    InFlight = "order_router_requests_in_flight", Kind::Gauge, One, ["door"],
+    InFlight = "order_router_requests_in_flight", MetricKind::Gauge, One, ["door"],
         "Requests in flight in this worker";
-    Signals = "order_router_risk_signals_total", Kind::Counter, One, ["rule", "level"],
+    Signals = "order_router_risk_signals_total", MetricKind::Counter, One, ["rule", "level"],
         "Signals of the risk rules, by rule and level: `alert` lets the order pass, `lock` denies it";
 
-    QueueLength = "order_router_queue_length", Kind::Gauge, One, ["queue"],
+    QueueLength = "order_router_queue_length", MetricKind::Gauge, One, ["queue"],
         "Entries queued in this worker for the writers of journal and alerts, and for the store's scripts";
-    QueueCapacity = "order_router_queue_capacity", Kind::Gauge, One, ["queue"],
+    QueueCapacity = "order_router_queue_capacity", MetricKind::Gauge, One, ["queue"],
         "Capacity of these queues";
-    BrokerQueueLength = "order_router_broker_queue_length", Kind::Gauge, One, ["broker", "queue"],
+    BrokerQueueLength = "order_router_broker_queue_length", MetricKind::Gauge, One, ["broker", "queue"],
         "Orders and cancels queued in this worker for a broker's task";
-    BrokerQueueCapacity = "order_router_broker_queue_capacity", Kind::Gauge, One, ["broker", "queue"],
+    BrokerQueueCapacity = "order_router_broker_queue_capacity", MetricKind::Gauge, One, ["broker", "queue"],
         "Capacity of the broker's queues";
-    DurableBacklog = "order_router_durable_intents", Kind::Gauge, One, ["broker"],
+    DurableBacklog = "order_router_durable_intents", MetricKind::Gauge, One, ["broker"],
         "Durable intents not yet acknowledged, those in flight included; the same on all workers";
 
-    OpenOrders = "order_router_open_orders", Kind::Gauge, One, ["broker"],
+    OpenOrders = "order_router_open_orders", MetricKind::Gauge, One, ["broker"],
         "Open orders, claimed ones included; the same on all workers";
-    UnknownOrders = "order_router_unknown_orders", Kind::Gauge, One, ["broker"],
+    UnknownOrders = "order_router_unknown_orders", MetricKind::Gauge, One, ["broker"],
         "Orders whose outcome is unknown and being inquired at the venue; the same on all workers";
-    ClaimedOrders = "order_router_claimed_orders", Kind::Gauge, One, [],
+    ClaimedOrders = "order_router_claimed_orders", MetricKind::Gauge, One, [],
         "Orders claimed or being sent; the same on all workers";
-    OutboxOrders = "order_router_outbox_orders", Kind::Gauge, One, [],
+    OutboxOrders = "order_router_outbox_orders", MetricKind::Gauge, One, [],
         "Orders with settled events not yet acknowledged by the journal; the same on all workers";
-    OutboxAge = "order_router_outbox_oldest_age_seconds", Kind::Gauge, Seconds, [],
+    OutboxAge = "order_router_outbox_oldest_age_seconds", MetricKind::Gauge, Seconds, [],
         "Age of the oldest order in the outbox; 0 if it is empty";
-    JournalLast = "order_router_journal_last_sequence", Kind::Gauge, One, [],
+    JournalLast = "order_router_journal_last_sequence", MetricKind::Gauge, One, [],
         "Last sequence of the journal";
-    JournalSeen = "order_router_journal_acknowledged_sequence", Kind::Gauge, One, [],
+    JournalSeen = "order_router_journal_acknowledged_sequence", MetricKind::Gauge, One, [],
         "Highest journal sequence that this worker knows to be acknowledged";
-    JournalMarked = "order_router_journal_marked_sequence", Kind::Gauge, One, [],
+    JournalMarked = "order_router_journal_marked_sequence", MetricKind::Gauge, One, [],
         "Highest sequence of an event that the store has recorded as journaled";
-    JournalSize = "order_router_journal_size_bytes", Kind::Gauge, Bytes, [],
+    JournalSize = "order_router_journal_size_bytes", MetricKind::Gauge, Bytes, [],
         "Size of the journal";
-    JournalRoom = "order_router_journal_has_room", Kind::Gauge, One, [],
+    JournalRoom = "order_router_journal_has_room", MetricKind::Gauge, One, [],
         "1 while the journal has room for new orders";
-    JournalBehind = "order_router_journal_behind", Kind::Gauge, One, [],
+    JournalBehind = "order_router_journal_behind", MetricKind::Gauge, One, [],
         "1 once the journal has lost entries that it had acknowledged; nothing more is appended";
 
-    NatsConnected = "order_router_nats_connected", Kind::Gauge, One, ["part"],
+    NatsConnected = "order_router_nats_connected", MetricKind::Gauge, One, ["part"],
         "1 while the part is connected to NATS";
-    RedisUp = "order_router_redis_up", Kind::Gauge, One, [],
+    RedisUp = "order_router_redis_up", MetricKind::Gauge, One, [],
         "1 while Redis answers";
-    StoreReady = "order_router_store_ready", Kind::Gauge, One, [],
+    StoreReady = "order_router_store_ready", MetricKind::Gauge, One, [],
         "1 while the shared state is complete; 0 while it is being rebuilt";
-    TradingState = "order_router_trading_state", Kind::Gauge, One, ["state"],
+    TradingState = "order_router_trading_state", MetricKind::Gauge, One, ["state"],
         "1 for the current trading state, 0 for the others";
-    Mode = "order_router_mode", Kind::Gauge, One, ["mode"],
+    Mode = "order_router_mode", MetricKind::Gauge, One, ["mode"],
         "1 for the current mode, 0 for the others";
-    Locks = "order_router_locks", Kind::Gauge, One, [],
+    Locks = "order_router_locks", MetricKind::Gauge, One, [],
         "Active locks";
-    LimitUsed = "order_router_limit_used_ratio", Kind::Gauge, Ratio, ["limit"],
+    LimitUsed = "order_router_limit_used_ratio", MetricKind::Gauge, Ratio, ["limit"],
         "Used part of a limit of the trading day: daily_notional, daily_loss, and daily_loss_of_an_account for the account closest to its limit";
 
-    OrderLogReady = "order_router_order_log_ready", Kind::Gauge, One, [],
+    OrderLogReady = "order_router_order_log_ready", MetricKind::Gauge, One, [],
         "1 while the sidecar's order log follows the journal and has applied all it held";
-    OrderLogSequence = "order_router_order_log_applied_sequence", Kind::Gauge, One, [],
+    OrderLogSequence = "order_router_order_log_applied_sequence", MetricKind::Gauge, One, [],
         "Last journal sequence that the order log has applied";
-    OrderLogLag = "order_router_order_log_lag_entries", Kind::Gauge, One, [],
+    OrderLogLag = "order_router_order_log_lag_entries", MetricKind::Gauge, One, [],
         "Known journal entries that the order log has not applied yet";
-    HttpRequests = "order_router_http_requests_total", Kind::Counter, One, ["method", "route", "status"],
+    HttpRequests = "order_router_http_requests_total", MetricKind::Counter, One, ["method", "route", "status"],
         "REST requests answered, by method, route and status; route is the path's pattern, or `none`";
-    HttpDuration = "order_router_http_request_duration_seconds", STEPS, Seconds, ["method", "route"],
+    HttpDuration = "order_router_http_request_duration_seconds", LATENCY_BUCKETS, Seconds, ["method", "route"],
         "Duration of REST requests, from the request's head to its response";
-    HttpInFlight = "order_router_http_requests_in_flight", Kind::Gauge, One, [],
+    HttpInFlight = "order_router_http_requests_in_flight", MetricKind::Gauge, One, [],
         "REST requests in flight";
 }
 
-impl Id {
+impl MetricId {
     /// Returns its row of the table.
     pub fn metric(self) -> &'static Metric {
-        &TABLE[self as usize]
+        &METRICS[self as usize]
     }
 }

@@ -8,18 +8,18 @@ use super::*;
 /// What a name ends in, by its unit; what is counted ends in `_total` besides.
 fn ending(metric: &Metric) -> &'static str {
     match (metric.kind, metric.unit) {
-        (Kind::Counter, Unit::One) => "_total",
-        (_, Unit::One) => "",
-        (_, Unit::Seconds) => "_seconds",
-        (_, Unit::Bytes) => "_bytes",
-        (_, Unit::Ratio) => "_ratio",
+        (MetricKind::Counter, MetricUnit::One) => "_total",
+        (_, MetricUnit::One) => "",
+        (_, MetricUnit::Seconds) => "_seconds",
+        (_, MetricUnit::Bytes) => "_bytes",
+        (_, MetricUnit::Ratio) => "_ratio",
     }
 }
 
 #[test]
 fn every_metric_keeps_the_conventions() {
     let mut names = BTreeSet::new();
-    for metric in TABLE {
+    for metric in METRICS {
         let Metric { name, labels, help, .. } = metric;
         let is_word = |text: &str| {
             let fits = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
@@ -28,7 +28,7 @@ fn every_metric_keeps_the_conventions() {
         assert!(names.insert(*name), "{name} stands twice");
         assert!(name.starts_with("order_router_") && is_word(name), "{name}");
         assert!(name.ends_with(ending(metric)), "{name}: {:?}", metric.unit);
-        assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+        assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
         for suffix in ["_sum", "_count", "_bucket", "_ms", "_percent", "_minutes"] {
             assert!(!name.ends_with(suffix), "{name}");
         }
@@ -40,9 +40,9 @@ fn every_metric_keeps_the_conventions() {
             "{name} would have a series per caller"
         );
         assert!(help.len() > 10 && !help.ends_with('.'), "{name}: {help}");
-        if let Kind::Histogram(bounds) = metric.kind {
+        if let MetricKind::Histogram(bounds) = metric.kind {
             assert!(bounds.is_sorted() && !bounds.is_empty(), "{name}");
-            assert_eq!(metric.unit, Unit::Seconds, "{name}");
+            assert_eq!(metric.unit, MetricUnit::Seconds, "{name}");
         }
     }
 }
@@ -50,16 +50,20 @@ fn every_metric_keeps_the_conventions() {
 #[test]
 fn what_is_rendered_is_what_was_counted() {
     let telemetry = Telemetry::new();
-    telemetry.count(Id::Requests, &["submit", "ok"]);
-    telemetry.count(Id::Requests, &["submit", "ok"]);
-    telemetry.count(Id::Requests, &["get", "a\"b\\c\nd"]);
+    telemetry.increment(MetricId::Requests, &["submit", "ok"]);
+    telemetry.increment(MetricId::Requests, &["submit", "ok"]);
+    telemetry.increment(MetricId::Requests, &["get", "a\"b\\c\nd"]);
     for micros in [49, 50, 51, 2_500_000, 60_000_000] {
-        telemetry.stage(Stage::Broker, Duration::from_micros(micros));
+        telemetry.observe_stage(PipelineStage::Broker, Duration::from_micros(micros));
     }
-    telemetry.set(Id::LimitUsed, &["daily_loss"], share(125_000, 1_000_000));
-    telemetry.set(Id::OutboxAge, &[], Some(micros(Duration::from_millis(1_500))));
-    let held = telemetry.under_way(Id::InFlight, &["request"]);
-    drop(telemetry.under_way(Id::InFlight, &["request"]));
+    telemetry.set_gauge(MetricId::LimitUsed, &["daily_loss"], limit_ratio(125_000, 1_000_000));
+    telemetry.set_gauge(
+        MetricId::OutboxAge,
+        &[],
+        Some(duration_micros(Duration::from_millis(1_500))),
+    );
+    let held = telemetry.track_in_flight(MetricId::InFlight, &["request"]);
+    drop(telemetry.track_in_flight(MetricId::InFlight, &["request"]));
     let text = telemetry.render();
     for line in [
         "# TYPE order_router_requests_total counter",
@@ -80,7 +84,7 @@ fn what_is_rendered_is_what_was_counted() {
         assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
     }
     drop(held);
-    telemetry.set(Id::OutboxAge, &[], None);
+    telemetry.set_gauge(MetricId::OutboxAge, &[], None);
     let text = telemetry.render();
     assert!(text.contains(r#"order_router_requests_in_flight{door="request"} 0"#));
     assert!(!text.contains("order_router_outbox_oldest_age_seconds"), "{text}");
@@ -90,9 +94,9 @@ fn what_is_rendered_is_what_was_counted() {
 fn a_metric_has_no_more_series_than_it_may() {
     let telemetry = Telemetry::new();
     for code in 0..=MAX_SERIES {
-        telemetry.count(Id::Requests, &["submit", &code.to_string()]);
+        telemetry.increment(MetricId::Requests, &["submit", &code.to_string()]);
     }
-    telemetry.count(Id::Requests, &["submit", "0"]);
+    telemetry.increment(MetricId::Requests, &["submit", "0"]);
     let text = telemetry.render();
     let series = text
         .lines()
@@ -110,11 +114,11 @@ fn shares_are_exact_and_brokers_are_those_of_the_settings() {
         (i64::MAX, 1, Some(u64::MAX)),
         (1, 0, None),
     ] {
-        assert_eq!(share(used, limit), held, "{used} of {limit}");
+        assert_eq!(limit_ratio(used, limit), held, "{used} of {limit}");
     }
     let known = [BrokerId::new("ibkr").unwrap()];
     assert_eq!(broker_label("ibkr", known.iter()), "ibkr");
-    assert_eq!(broker_label("anything", known.iter()), OTHER);
+    assert_eq!(broker_label("anything", known.iter()), OTHER_LABEL);
 }
 
 #[tokio::test]
@@ -133,10 +137,10 @@ async fn the_port_serves_what_it_names_and_nothing_else() {
     assert!(text.contains("order_router_build_info{version="), "{text}");
     assert_eq!(ask(reqwest::Method::GET, "/health/live").await.0, 200);
     assert_eq!(ask(reqwest::Method::GET, "/health").await.0, 503);
-    telemetry.note_ready(true);
+    telemetry.set_ready(true);
     assert_eq!(ask(reqwest::Method::GET, "/health").await.0, 200);
-    telemetry.note_ending();
-    telemetry.note_ready(true);
+    telemetry.set_stopping();
+    telemetry.set_ready(true);
     assert_eq!(ask(reqwest::Method::GET, "/health").await.0, 503);
     assert_eq!(ask(reqwest::Method::GET, "/orders").await.0, 404);
     assert_eq!(ask(reqwest::Method::POST, "/metrics").await.0, 405);

@@ -5,17 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use super::grammar::{self, CivilDate, UtcTimestamp};
 use super::number::{MoneyInput, NumberInput, PlainNumber, PriceInput, SignedQuantityInput};
-use super::object::Object;
+use super::object::StrictObject;
 use super::settlement::SettlementDeltas;
-use super::state::{MAX_NOTE_CHARACTERS, note};
-use crate::domain::adjustment::{Adjustment, Effect};
+use super::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
+use crate::domain::adjustment::{Adjustment, AdjustmentEffect};
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, AdjustmentId, ContentHash, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
 use crate::domain::money::{MICROS_SCALE, Micros, Rounding};
-use crate::domain::quantity::{MAX_DECIMALS, Price, QUANTITY_BOUND};
-use crate::domain::settlement::Deltas;
+use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, Price, QUANTITY_BOUND};
+use crate::domain::settlement::SumDeltas;
 use crate::domain::terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
@@ -54,11 +54,11 @@ pub struct AdjustmentRequest {
     pub cash: Option<NumberInput>,
     /// Who makes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: Option<String>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: Option<String>,
 }
 
@@ -121,7 +121,7 @@ pub struct PositionAdjustment {
 
 /// Under which circumstances an adjustment is booked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct BookingContext {
     /// The mode in force.
     pub mode: Mode,
     /// The trading date in force; none before the first day.
@@ -133,11 +133,11 @@ pub struct Circumstances {
 /// An event that does not tell an adjustment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the adjustment event cannot be read: {0}")]
-pub struct EventError(String);
+pub struct AdjustmentEventError(String);
 
 /// An event of the journal, read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadEvent {
+pub struct DecodedAdjustment {
     /// What it was booked once by.
     pub adjustment_id: AdjustmentId,
     /// The hash of its content.
@@ -147,19 +147,24 @@ pub struct ReadEvent {
     /// The instrument; none for cash.
     pub instrument: Option<(VenueId, Symbol)>,
     /// The moves of the sums.
-    pub deltas: Deltas,
+    pub deltas: SumDeltas,
     /// Mode, day and epoch it was booked in.
-    pub circumstances: Circumstances,
+    pub context: BookingContext,
     /// When it was made.
     pub made_at: Timestamp,
 }
 
 impl AdjustmentEvent {
     /// Returns the event of an adjustment. `instrument` is that of a position adjustment.
-    pub fn of(adjustment: &Adjustment, instrument: Option<&Instrument>, deltas: Deltas, at: Circumstances) -> Self {
+    pub fn of(
+        adjustment: &Adjustment,
+        instrument: Option<&Instrument>,
+        deltas: SumDeltas,
+        context: BookingContext,
+    ) -> Self {
         let (position, cash) = match &adjustment.effect {
-            Effect::Cash(amount) => (None, Some(amount.decimal())),
-            Effect::Position {
+            AdjustmentEffect::Cash(amount) => (None, Some(amount.decimal())),
+            AdjustmentEffect::Position {
                 venue,
                 symbol,
                 quantity,
@@ -179,15 +184,15 @@ impl AdjustmentEvent {
         Self {
             adjustment_id: adjustment.adjustment_id.to_string(),
             account_id: adjustment.account_id.to_string(),
-            mode: at.mode,
-            trading_date: at.trading_date,
+            mode: context.mode,
+            trading_date: context.trading_date,
             position,
             cash,
             deltas: deltas.into(),
             actor: adjustment.actor.clone(),
             reason: adjustment.reason.clone(),
             content: adjustment.content_hash().0.to_string(),
-            epoch: at.epoch,
+            epoch: context.epoch,
             timestamp: Timestamp::now(),
         }
     }
@@ -197,21 +202,21 @@ impl AdjustmentEvent {
 ///
 /// # Errors
 /// When it does not tell an adjustment.
-pub fn read_event(body: &[u8]) -> Result<ReadEvent, EventError> {
-    let wrong = |error: &dyn std::fmt::Display| EventError(error.to_string());
+pub fn decode_adjustment_event(body: &[u8]) -> Result<DecodedAdjustment, AdjustmentEventError> {
+    let wrong = |error: &dyn std::fmt::Display| AdjustmentEventError(error.to_string());
     let event: AdjustmentEvent = serde_json::from_slice(body).map_err(|error| wrong(&error))?;
     let instrument = event.position.as_ref().map(|position| {
         let venue = VenueId::new(&position.venue).map_err(|error| wrong(&error))?;
-        let symbol = Symbol::normalised(&position.symbol).map_err(|error| wrong(&error))?;
-        Ok::<_, EventError>((venue, symbol))
+        let symbol = Symbol::parse(&position.symbol).map_err(|error| wrong(&error))?;
+        Ok::<_, AdjustmentEventError>((venue, symbol))
     });
-    Ok(ReadEvent {
+    Ok(DecodedAdjustment {
         adjustment_id: AdjustmentId::new(&event.adjustment_id).map_err(|error| wrong(&error))?,
         content: ContentHash(event.content.as_str().into()),
         account_id: AccountId::new(&event.account_id).map_err(|error| wrong(&error))?,
         instrument: instrument.transpose()?,
         deltas: event.deltas.into(),
-        circumstances: Circumstances {
+        context: BookingContext {
             mode: event.mode,
             trading_date: event.trading_date,
             epoch: event.epoch,
@@ -225,15 +230,15 @@ pub fn read_event(body: &[u8]) -> Result<ReadEvent, EventError> {
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`; also when it names neither a whole position nor cash, or both.
 pub fn decode_adjustment(body: &[u8]) -> Result<Adjustment, Fault> {
-    let mut object = Object::read(body)?;
+    let mut object = StrictObject::from_body(body)?;
     let adjustment_id = object.optional_text("adjustment_id", AdjustmentId::new)?;
     let account_id = object.required_text("account_id", AccountId::new)?;
-    let actor = object.required_text("actor", note)?;
-    let reason = object.required_text("reason", note)?;
-    let cash = object.optional_amount("cash", amount)?;
+    let actor = object.required_text("actor", parse_operator_text)?;
+    let reason = object.required_text("reason", parse_operator_text)?;
+    let cash = object.optional_amount("cash", parse_cash)?;
     let venue = object.optional_text("venue", VenueId::new)?;
-    let symbol = object.optional_text("symbol", Symbol::normalised)?;
-    let quantity = object.optional_amount("quantity", signed_quantity)?;
+    let symbol = object.optional_text("symbol", Symbol::parse)?;
+    let quantity = object.optional_amount("quantity", parse_signed_quantity)?;
     let price = object.optional_amount("price", Price::new)?;
     let effect = match cash {
         Some(cash) => {
@@ -244,13 +249,13 @@ pub fn decode_adjustment(body: &[u8]) -> Result<Adjustment, Fault> {
                 ("price", price.is_some()),
             ];
             if let Some((name, _)) = of_position.iter().find(|(_, is_there)| *is_there) {
-                return Err(object.invalid(name, "must not stand beside cash: make two adjustments"));
+                return Err(object.invalid_field(name, "must not stand beside cash: make two adjustments"));
             }
-            Effect::Cash(cash)
+            AdjustmentEffect::Cash(cash)
         }
         None => {
-            let missing = |name: &str| object.invalid(name, "is required, or else cash");
-            Effect::Position {
+            let missing = |name: &str| object.invalid_field(name, "is required, or else cash");
+            AdjustmentEffect::Position {
                 venue: venue.ok_or_else(|| missing("venue"))?,
                 symbol: symbol.ok_or_else(|| missing("symbol"))?,
                 quantity: quantity.ok_or_else(|| missing("quantity"))?,
@@ -258,9 +263,9 @@ pub fn decode_adjustment(body: &[u8]) -> Result<Adjustment, Fault> {
             }
         }
     };
-    object.finish()?;
+    object.reject_unknown()?;
     Ok(Adjustment {
-        adjustment_id: adjustment_id.unwrap_or_else(AdjustmentId::assign),
+        adjustment_id: adjustment_id.unwrap_or_else(AdjustmentId::generate),
         account_id,
         effect,
         actor,
@@ -268,14 +273,15 @@ pub fn decode_adjustment(body: &[u8]) -> Result<Adjustment, Fault> {
     })
 }
 
-fn amount(number: Decimal) -> Result<Micros, &'static str> {
+fn parse_cash(number: Decimal) -> Result<Micros, &'static str> {
     Micros::from_decimal(number, Rounding::Down)
         .filter(|_| number.scale() <= MICROS_SCALE && !number.is_zero())
         .ok_or("must not be zero, lie within ±9007199254.740991, and have at most 6 decimals")
 }
 
-fn signed_quantity(number: Decimal) -> Result<Decimal, &'static str> {
-    let is_held = !number.is_zero() && number.abs() < Decimal::from(QUANTITY_BOUND) && number.scale() <= MAX_DECIMALS;
+fn parse_signed_quantity(number: Decimal) -> Result<Decimal, &'static str> {
+    let is_held =
+        !number.is_zero() && number.abs() < Decimal::from(QUANTITY_BOUND) && number.scale() <= MAX_AMOUNT_DECIMALS;
     is_held
         .then_some(number)
         .ok_or("must not be zero, lie within ±10^11, and have at most 8 decimals")
@@ -284,7 +290,7 @@ fn signed_quantity(number: Decimal) -> Result<Decimal, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Code;
+    use crate::fault::FaultCode;
 
     #[test]
     fn a_request_names_a_position_or_cash() {
@@ -292,12 +298,12 @@ mod tests {
             decode_adjustment(format!(r#"{{"account_id":"a","actor":"m","reason":"r"{fields}}}"#).as_bytes())
         };
         let position = r#","venue":"v","symbol":"btc/usdt","quantity":"-1.50","price":30000"#;
-        let Effect::Position { symbol, quantity, .. } = read(position).unwrap().effect else {
+        let AdjustmentEffect::Position { symbol, quantity, .. } = read(position).unwrap().effect else {
             panic!("a position")
         };
         assert_eq!((symbol.as_str(), quantity.to_string().as_str()), ("BTCUSDT", "-1.5"));
         let cash = read(r#","cash":-0.000001,"adjustment_id":"x""#).unwrap();
-        assert_eq!(cash.effect, Effect::Cash(Micros::new(-1).unwrap()));
+        assert_eq!(cash.effect, AdjustmentEffect::Cash(Micros::new(-1).unwrap()));
         assert_eq!(cash.adjustment_id.as_str(), "x");
         assert_ne!(
             read(position).unwrap().adjustment_id,
@@ -322,7 +328,7 @@ mod tests {
             let fault = read(fields).unwrap_err();
             assert_eq!(fault.field.as_deref(), Some(field), "{fields}");
             assert!(
-                [Code::InvalidField, Code::UnknownField].contains(&fault.code),
+                [FaultCode::InvalidField, FaultCode::UnknownField].contains(&fault.code),
                 "{fields}"
             );
         }

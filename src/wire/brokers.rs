@@ -7,7 +7,8 @@ use crate::domain::terms::TimeInForce;
 
 /// The brokers, by name and with what they can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BrokersAnswer {
+#[schemars(rename = "BrokersAnswer")]
+pub struct BrokerList {
     /// Their names.
     pub brokers: Vec<String>,
     /// What each of them can do, in the same order.

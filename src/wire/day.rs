@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grammar::{CivilDate, UtcTimestamp};
 use super::number::PlainNumber;
-use crate::domain::day::DayStart;
+use crate::domain::day::DayStartEquity;
 use crate::domain::decimal::Decimal;
 use crate::domain::equity::Equities;
 use crate::domain::id::{AccountId, VenueId};
@@ -25,7 +25,7 @@ pub struct DayEvent {
     #[schemars(with = "CivilDate")]
     pub trading_date: TradingDate,
     /// What accounts were worth then, one entry per mode.
-    pub starts: Vec<DayStartOfMode>,
+    pub starts: Vec<ModeDayStart>,
     /// When it was taken.
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
@@ -33,7 +33,8 @@ pub struct DayEvent {
 
 /// What the accounts of one mode were worth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct DayStartOfMode {
+#[schemars(rename = "DayStartOfMode")]
+pub struct ModeDayStart {
     /// The mode.
     pub mode: Mode,
     /// What all accounts were worth together, from the net totals per symbol, in the base currency; null where a price
@@ -65,9 +66,9 @@ pub struct DayMark {
 #[error("the start of the trading day {0} holds an account or an amount that is none")]
 pub struct DayEventError(pub TradingDate);
 
-impl DayStartOfMode {
+impl ModeDayStart {
     /// Returns what the journal keeps of a mode's start.
-    pub fn of(mode: Mode, start: &DayStart, marks: &BTreeMap<(VenueId, Symbol), Price>) -> Self {
+    pub fn of(mode: Mode, start: &DayStartEquity, marks: &BTreeMap<(VenueId, Symbol), Price>) -> Self {
         let account =
             |(account, equity): (&AccountId, &Option<Micros>)| (account.to_string(), equity.map(Micros::decimal));
         let mark = |((venue, symbol), price): (&(VenueId, Symbol), &Price)| DayMark {
@@ -77,13 +78,13 @@ impl DayStartOfMode {
         };
         Self {
             mode,
-            total: start.beyond.and(start.total()).map(Micros::decimal),
+            total: start.total_remainder.and(start.total()).map(Micros::decimal),
             accounts: start.accounts.iter().map(account).collect(),
             marks: marks.iter().map(mark).collect(),
         }
     }
 
-    fn start(&self) -> Option<DayStart> {
+    fn to_day_start(&self) -> Option<DayStartEquity> {
         let amount = |amount: Option<Decimal>| match amount {
             None => Some(None),
             Some(amount) => Micros::from_decimal(amount, Rounding::Down).map(Some),
@@ -95,7 +96,7 @@ impl DayStartOfMode {
             total: amount(self.total)?,
             accounts: accounts?,
         };
-        Some(DayStart::of(&equities))
+        Some(DayStartEquity::from_equities(&equities))
     }
 }
 
@@ -104,8 +105,8 @@ impl DayEvent {
     ///
     /// # Errors
     /// When it holds something that cannot be counted.
-    pub fn starts(&self) -> Result<Vec<(Mode, DayStart)>, DayEventError> {
-        let start = |one: &DayStartOfMode| Some((one.mode, one.start()?));
+    pub fn to_day_starts(&self) -> Result<Vec<(Mode, DayStartEquity)>, DayEventError> {
+        let start = |one: &ModeDayStart| Some((one.mode, one.to_day_start()?));
         let starts: Option<Vec<_>> = self.starts.iter().map(start).collect();
         starts.ok_or(DayEventError(self.trading_date))
     }
@@ -120,25 +121,25 @@ mod tests {
         let micros = |units| Micros::new(units).unwrap();
         let account = |name| AccountId::new(name).unwrap();
         for beyond in [Some(micros(2)), None] {
-            let start = DayStart {
+            let start = DayStartEquity {
                 accounts: [
                     (account("a"), Some(micros(-100_000_001))),
                     (account("b"), None),
                     (account("c"), Some(micros(7))),
                 ]
                 .into(),
-                beyond,
+                total_remainder: beyond,
             };
             let event = DayEvent {
                 trading_date: TradingDate::parse("2026-03-02").unwrap(),
-                starts: vec![DayStartOfMode::of(Mode::Paper, &start, &BTreeMap::new())],
+                starts: vec![ModeDayStart::of(Mode::Paper, &start, &BTreeMap::new())],
                 timestamp: Timestamp::now(),
             };
             let read: DayEvent = serde_json::from_slice(&serde_json::to_vec(&event).unwrap()).unwrap();
-            assert_eq!(read.starts().unwrap(), [(Mode::Paper, start)]);
+            assert_eq!(read.to_day_starts().unwrap(), [(Mode::Paper, start)]);
         }
         let text = r#"{"trading_date":"2026-03-02","starts":[{"mode":"paper","total":1e12,"accounts":{},"marks":[]}],"timestamp":"2026-03-02T00:00:00Z"}"#;
         let event: DayEvent = serde_json::from_str(text).unwrap();
-        assert_eq!(event.starts(), Err(DayEventError(event.trading_date)));
+        assert_eq!(event.to_day_starts(), Err(DayEventError(event.trading_date)));
     }
 }

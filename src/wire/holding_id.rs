@@ -7,9 +7,9 @@ use crate::domain::intent::Symbol;
 use crate::domain::terms::Mode;
 
 /// The byte an id of this kind opens with; another kind of id gets another one.
-const VERSION: u8 = 1;
+const HOLDING_ID_VERSION: u8 = 1;
 /// What stands between two parts; none of them can hold it.
-const SEPARATOR: char = '\0';
+const PART_SEPARATOR: char = '\0';
 /// The longest id: two digits a byte of the version, the mode, an account and a venue of 64 characters, a symbol of 32,
 /// and what stands between them, with some to spare.
 pub const MAX_HOLDING_ID_LENGTH: usize = 2 * 192;
@@ -33,30 +33,30 @@ impl HoldingId {
         if text.len() > MAX_HOLDING_ID_LENGTH {
             return None;
         }
-        let bytes = from_hex(text)?;
+        let bytes = decode_hex(text)?;
         let (version, rest) = bytes.split_first()?;
-        let mut parts = std::str::from_utf8(rest).ok()?.split(SEPARATOR);
+        let mut parts = std::str::from_utf8(rest).ok()?.split(PART_SEPARATOR);
         let id = Self {
             mode: Mode::parse(parts.next()?)?,
             account_id: AccountId::new(parts.next()?).ok()?,
             venue: VenueId::new(parts.next()?).ok()?,
-            symbol: Symbol::normalised(parts.next()?).ok()?,
+            symbol: Symbol::parse(parts.next()?).ok()?,
         };
         // One holding has one id: what says the same in other words is none.
-        (*version == VERSION && parts.next().is_none() && id.to_string() == text).then_some(id)
+        (*version == HOLDING_ID_VERSION && parts.next().is_none() && id.to_string() == text).then_some(id)
     }
 }
 
 impl fmt::Display for HoldingId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mode, account, venue, symbol) = (self.mode, &self.account_id, &self.venue, &self.symbol);
-        let parts = format!("{mode}{SEPARATOR}{account}{SEPARATOR}{venue}{SEPARATOR}{symbol}");
-        write!(formatter, "{VERSION:02x}")?;
+        let parts = format!("{mode}{PART_SEPARATOR}{account}{PART_SEPARATOR}{venue}{PART_SEPARATOR}{symbol}");
+        write!(formatter, "{HOLDING_ID_VERSION:02x}")?;
         parts.bytes().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text
         .chars()
         .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()));
@@ -75,7 +75,7 @@ mod tests {
             mode,
             account_id: AccountId::new(account).unwrap(),
             venue: VenueId::new(venue).unwrap(),
-            symbol: Symbol::normalised(symbol).unwrap(),
+            symbol: Symbol::parse(symbol).unwrap(),
         }
     }
 

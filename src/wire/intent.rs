@@ -6,14 +6,14 @@ use serde_json::json;
 
 use super::grammar::{self, TagInput, TimestampInput};
 use super::number::{MoneyInput, NumberInput, PositiveMoneyInput, PriceInput, QuantityInput};
-use super::object::Object;
+use super::object::StrictObject;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag, VenueId};
 use crate::domain::intent::{Intent, MAX_TAGS, RiskOverrides, Symbol};
 use crate::domain::money::{Micros, Rounding};
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::terms::{Mode, OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// What an algorithm publishes to have an order executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -99,46 +99,49 @@ pub struct IntentRisk {
 
 /// What becomes of an intent without a `client_order_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissingId {
+pub enum MissingIdPolicy {
     /// It is given one: its caller waits for the answer and learns it there.
-    Assigned,
+    Assign,
     /// It is refused: a redelivery could not be told from a new order.
-    Refused,
+    Refuse,
 }
 
 /// Reads an intent whose grammar holds.
 ///
 /// # Errors
 /// `malformed`, `invalid_field`, `unknown_field` or `account_mismatch`, each about one field.
-pub fn decode(body: &[u8], missing_id: MissingId) -> Result<Intent, Fault> {
-    let mut object = Object::read(body)?;
+pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy) -> Result<Intent, Fault> {
+    let mut object = StrictObject::from_body(body)?;
     let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
-    decode_fields(object, client_order_id.clone(), missing_id).map_err(|fault| match &client_order_id {
-        Some(id) => fault.about(id.as_str()),
+    decode_intent_fields(object, client_order_id.clone(), missing_id_policy).map_err(|fault| match &client_order_id {
+        Some(id) => fault.with_client_order_id(id.as_str()),
         None => fault,
     })
 }
 
-fn decode_fields(
-    mut object: Object<'_>,
+fn decode_intent_fields(
+    mut object: StrictObject<'_>,
     client_order_id: Option<ClientOrderId>,
-    missing_id: MissingId,
+    missing_id_policy: MissingIdPolicy,
 ) -> Result<Intent, Fault> {
     let broker = object.required_text("broker", BrokerId::new)?;
     let venue = object.required_text("venue", VenueId::new)?;
-    let symbol = object.required_text("symbol", Symbol::normalised)?;
-    let side = object.required_text("side", one_of(Side::parse, "must be `buy` or `sell`"))?;
+    let symbol = object.required_text("symbol", Symbol::parse)?;
+    let side = object.required_text("side", parse_one_of(Side::parse, "must be `buy` or `sell`"))?;
     let quantity = object.optional_amount("quantity", Quantity::new)?;
-    let quantity = quantity.ok_or_else(|| object.invalid("quantity", "is required"))?;
-    let order_type = object.required_text("order_type", one_of(OrderType::parse, "must be `market` or `limit`"))?;
+    let quantity = quantity.ok_or_else(|| object.invalid_field("quantity", "is required"))?;
+    let order_type = object.required_text(
+        "order_type",
+        parse_one_of(OrderType::parse, "must be `market` or `limit`"),
+    )?;
     let price = object.optional_amount("price", Price::new)?;
     let price = match order_type {
         OrderType::Market => None,
-        OrderType::Limit => Some(price.ok_or_else(|| object.invalid("price", "is required for a limit order"))?),
+        OrderType::Limit => Some(price.ok_or_else(|| object.invalid_field("price", "is required for a limit order"))?),
     };
     let time_in_force = object.optional_text(
         "time_in_force",
-        one_of(TimeInForce::parse, "must be `GTC`, `IOC`, `FOK` or `DAY`"),
+        parse_one_of(TimeInForce::parse, "must be `GTC`, `IOC`, `FOK` or `DAY`"),
     )?;
     let account_id = object
         .optional_text("account_id", AccountId::new)?
@@ -147,21 +150,26 @@ fn decode_fields(
     let reduce_only = object
         .optional::<bool>("reduce_only", "must be true or false")?
         .unwrap_or(false);
-    let estimated_loss = object.optional_amount("estimated_loss", money)?.map(|loss| loss.abs());
-    let mode = object.optional_text("mode", one_of(Mode::parse, "must be `paper`, `live` or `dry_run`"))?;
+    let estimated_loss = object
+        .optional_amount("estimated_loss", parse_money)?
+        .map(|loss| loss.abs());
+    let mode = object.optional_text(
+        "mode",
+        parse_one_of(Mode::parse, "must be `paper`, `live` or `dry_run`"),
+    )?;
     let expires_at = object.optional_timestamp("expires_at")?;
     let risk = match object.optional_object("risk.")? {
-        Some(risk) => decode_risk(risk, &account_id)?,
+        Some(risk) => decode_risk_overrides(risk, &account_id)?,
         None => RiskOverrides::default(),
     };
-    let client_order_id = match (client_order_id, missing_id) {
+    let client_order_id = match (client_order_id, missing_id_policy) {
         (Some(id), _) => id,
-        (None, MissingId::Assigned) => ClientOrderId::assign(),
-        (None, MissingId::Refused) => {
-            return Err(object.invalid("client_order_id", "is required on the durable subject"));
+        (None, MissingIdPolicy::Assign) => ClientOrderId::generate(),
+        (None, MissingIdPolicy::Refuse) => {
+            return Err(object.invalid_field("client_order_id", "is required on the durable subject"));
         }
     };
-    object.finish()?;
+    object.reject_unknown()?;
     Ok(Intent {
         broker,
         venue,
@@ -186,49 +194,52 @@ fn decode_fields(
 ///
 /// # Errors
 /// `invalid_field` when they are too many, or one of them is no tag.
-pub(super) fn decode_tags(object: &mut Object<'_>) -> Result<Vec<Tag>, Fault> {
+pub(super) fn decode_tags(object: &mut StrictObject<'_>) -> Result<Vec<Tag>, Fault> {
     let texts = object
         .optional::<Vec<String>>("tags", "must be an array of strings")?
         .unwrap_or_default();
     if texts.len() > MAX_TAGS {
-        return Err(object.invalid("tags", format!("must be at most {MAX_TAGS}")));
+        return Err(object.invalid_field("tags", format!("must be at most {MAX_TAGS}")));
     }
     texts
         .iter()
-        .map(|text| Tag::new(text).map_err(|rule| object.invalid("tags", format!("each {rule}"))))
+        .map(|text| Tag::new(text).map_err(|rule| object.invalid_field("tags", format!("each {rule}"))))
         .collect()
 }
 
-fn decode_risk(mut risk: Object<'_>, account_id: &AccountId) -> Result<RiskOverrides, Fault> {
+fn decode_risk_overrides(mut risk: StrictObject<'_>, account_id: &AccountId) -> Result<RiskOverrides, Fault> {
     let of_account = risk.optional_text("account_id", AccountId::new)?;
     if of_account.is_some_and(|of_account| of_account != *account_id) {
-        return Err(Fault::field(
-            Code::AccountMismatch,
+        return Err(Fault::for_field(
+            FaultCode::AccountMismatch,
             "risk.account_id",
             "is not the intent's account",
         ));
     }
     let overrides = RiskOverrides {
-        realized_pnl: risk.optional_amount("realized_pnl", money)?,
-        unrealized_pnl: risk.optional_amount("unrealized_pnl", money)?,
-        stop_loss: risk.optional_amount("stop_loss", money)?,
+        realized_pnl: risk.optional_amount("realized_pnl", parse_money)?,
+        unrealized_pnl: risk.optional_amount("unrealized_pnl", parse_money)?,
+        stop_loss: risk.optional_amount("stop_loss", parse_money)?,
     };
     if overrides.stop_loss.is_some_and(|limit| !limit.is_positive()) {
-        return Err(risk.invalid("stop_loss", "must be above zero"));
+        return Err(risk.invalid_field("stop_loss", "must be above zero"));
     }
-    risk.finish()?;
+    risk.reject_unknown()?;
     Ok(overrides)
 }
 
 /// An amount of the base currency that the shared sums can count.
-fn money(number: crate::domain::decimal::Decimal) -> Result<crate::domain::decimal::Decimal, &'static str> {
+fn parse_money(number: crate::domain::decimal::Decimal) -> Result<crate::domain::decimal::Decimal, &'static str> {
     match Micros::from_decimal(number, Rounding::Down) {
-        Some(_) if number.scale() <= crate::domain::quantity::MAX_DECIMALS => Ok(number),
+        Some(_) if number.scale() <= crate::domain::quantity::MAX_AMOUNT_DECIMALS => Ok(number),
         _ => Err("must lie within ±9007199254.740991 and have at most 8 decimals"),
     }
 }
 
-fn one_of<T>(parse: impl Fn(&str) -> Option<T>, rule: &'static str) -> impl FnOnce(&str) -> Result<T, &'static str> {
+fn parse_one_of<T>(
+    parse: impl Fn(&str) -> Option<T>,
+    rule: &'static str,
+) -> impl FnOnce(&str) -> Result<T, &'static str> {
     move |text| parse(text).ok_or(rule)
 }
 

@@ -3,8 +3,8 @@ use super::*;
 const GOOD: &str = r#"{"broker":"binance","venue":"binance.spot","symbol":"btc/usdt","side":"buy","quantity":"0.001",
     "order_type":"limit","price":0.30e5,"client_order_id":"a1","tags":["strategy:x"],"account_id":"fund"}"#;
 
-fn fault(body: &str) -> (Code, Option<String>) {
-    let fault = decode(body.as_bytes(), MissingId::Assigned).unwrap_err();
+fn fault(body: &str) -> (FaultCode, Option<String>) {
+    let fault = decode_intent(body.as_bytes(), MissingIdPolicy::Assign).unwrap_err();
     assert!(!fault.detail.is_empty());
     (fault.code, fault.field)
 }
@@ -25,18 +25,26 @@ fn with(field: &str, raw: Option<&str>) -> String {
 
 #[test]
 fn a_good_intent_is_normalised() {
-    let intent = decode(GOOD.as_bytes(), MissingId::Refused).unwrap();
+    let intent = decode_intent(GOOD.as_bytes(), MissingIdPolicy::Refuse).unwrap();
     assert_eq!(intent.symbol.as_str(), "BTCUSDT");
     assert_eq!(intent.quantity.to_string(), "0.001");
     assert_eq!(intent.price.unwrap().to_string(), "30000");
     assert_eq!(intent.time_in_force, TimeInForce::Gtc);
-    let market = decode(with("order_type", Some("\"market\"")).as_bytes(), MissingId::Refused).unwrap();
+    let market = decode_intent(
+        with("order_type", Some("\"market\"")).as_bytes(),
+        MissingIdPolicy::Refuse,
+    )
+    .unwrap();
     assert_eq!(market.price, None);
 }
 
 #[test]
 fn the_content_is_the_normalised_intent_without_its_conditions() {
-    let hash = |body: &str| decode(body.as_bytes(), MissingId::Refused).unwrap().content_hash();
+    let hash = |body: &str| {
+        decode_intent(body.as_bytes(), MissingIdPolicy::Refuse)
+            .unwrap()
+            .content_hash()
+    };
     let good = hash(GOOD);
     for (field, raw) in [
         ("symbol", "\"BTC-USDT\""),
@@ -78,19 +86,21 @@ fn bad_bodies_are_malformed() {
         &format!("{GOOD}{{}}"),
         &deep,
     ] {
-        assert_eq!(fault(body).0, Code::Malformed, "{body:.40}");
+        assert_eq!(fault(body).0, FaultCode::Malformed, "{body:.40}");
     }
     assert_eq!(
-        decode(b"{\"broker\":\"\xff\"}", MissingId::Assigned).unwrap_err().code,
-        Code::Malformed
+        decode_intent(b"{\"broker\":\"\xff\"}", MissingIdPolicy::Assign)
+            .unwrap_err()
+            .code,
+        FaultCode::Malformed
     );
     let large = vec![b' '; super::super::object::MAX_BODY_BYTES + 1];
     assert_eq!(
-        decode(&large, MissingId::Assigned).unwrap_err().code,
-        Code::PayloadTooLarge
+        decode_intent(&large, MissingIdPolicy::Assign).unwrap_err().code,
+        FaultCode::PayloadTooLarge
     );
     let many = (0..1_000).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(",");
-    assert_eq!(fault(&format!("{{{many}}}")).0, Code::Malformed);
+    assert_eq!(fault(&format!("{{{many}}}")).0, FaultCode::Malformed);
 }
 
 #[test]
@@ -134,41 +144,41 @@ fn every_bad_field_is_named() {
     ] {
         assert_eq!(
             fault(&with(field, raw)),
-            (Code::InvalidField, Some(field.into())),
+            (FaultCode::InvalidField, Some(field.into())),
             "{field} {raw:?}"
         );
     }
     assert_eq!(
         fault(&with("stop_price", Some("1"))),
-        (Code::UnknownField, Some("stop_price".into()))
+        (FaultCode::UnknownField, Some("stop_price".into()))
     );
     assert_eq!(
         fault(&with("risk", Some(r#"{"stop_los":1}"#))),
-        (Code::UnknownField, Some("risk.stop_los".into()))
+        (FaultCode::UnknownField, Some("risk.stop_los".into()))
     );
     assert_eq!(
         fault(&with("risk", Some(r#"{"stop_loss":0}"#))),
-        (Code::InvalidField, Some("risk.stop_loss".into()))
+        (FaultCode::InvalidField, Some("risk.stop_loss".into()))
     );
     let foreign = fault(&with("risk", Some(r#"{"account_id":"other"}"#)));
-    assert_eq!(foreign, (Code::AccountMismatch, Some("risk.account_id".into())));
+    assert_eq!(foreign, (FaultCode::AccountMismatch, Some("risk.account_id".into())));
     let doubled = GOOD.replacen('{', r#"{"broker":"binance","#, 1);
-    assert_eq!(fault(&doubled), (Code::InvalidField, Some("broker".into())));
+    assert_eq!(fault(&doubled), (FaultCode::InvalidField, Some("broker".into())));
     let escaped = GOOD.replacen('{', r#"{"\u0062roker":"binance","#, 1);
-    assert_eq!(fault(&escaped), (Code::InvalidField, Some("broker".into())));
+    assert_eq!(fault(&escaped), (FaultCode::InvalidField, Some("broker".into())));
 }
 
 #[test]
 fn the_durable_door_needs_an_id_and_the_request_door_gives_one() {
     let anonymous = with("client_order_id", None);
-    assert!(decode(anonymous.as_bytes(), MissingId::Assigned).is_ok());
-    let refused = decode(anonymous.as_bytes(), MissingId::Refused).unwrap_err();
+    assert!(decode_intent(anonymous.as_bytes(), MissingIdPolicy::Assign).is_ok());
+    let refused = decode_intent(anonymous.as_bytes(), MissingIdPolicy::Refuse).unwrap_err();
     assert_eq!(refused.field.as_deref(), Some("client_order_id"));
 }
 
 #[test]
 fn an_error_names_the_order_it_is_about() {
-    let fault = decode(with("side", Some("\"x\"")).as_bytes(), MissingId::Refused).unwrap_err();
+    let fault = decode_intent(with("side", Some("\"x\"")).as_bytes(), MissingIdPolicy::Refuse).unwrap_err();
     assert_eq!(fault.client_order_id.as_deref(), Some("a1"));
 }
 
@@ -182,7 +192,7 @@ fn the_schema_knows_the_same_fields() {
             "price" | "estimated_loss" => fault(&with(field, Some("{}"))).0,
             _ => fault(&with(field, Some("[[]]"))).0,
         };
-        assert_eq!(code, Code::InvalidField, "{field}");
+        assert_eq!(code, FaultCode::InvalidField, "{field}");
     }
     assert_eq!(known.len(), 16);
 }

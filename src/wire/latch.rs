@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::grammar::{self, CivilDate, UtcTimestamp};
-use super::object::Object;
-use super::state::{MAX_NOTE_CHARACTERS, note};
-use crate::domain::control::{Latch, LatchScope};
+use super::object::StrictObject;
+use super::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
+use crate::domain::control::{Lock, LockScope};
 use crate::domain::id::{AccountId, BrokerId, VenueId};
 use crate::domain::intent::Symbol;
 use crate::domain::metadata::Metadata;
@@ -15,14 +15,15 @@ use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
 
 /// The most locks one answer names.
-pub const MAX_LISTED: usize = 500;
+pub const MAX_LISTED_LOCKS: usize = 500;
 /// The longest name of a lock, in characters.
-pub const MAX_LATCH_ID_CHARACTERS: usize = 256;
+pub const MAX_LOCK_ID_CHARACTERS: usize = 256;
 
 /// What a lock closes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum LockScope {
+#[schemars(rename = "LockScope")]
+pub enum LockScopeDocument {
     /// Everything.
     All,
     /// One account.
@@ -50,11 +51,12 @@ pub enum LockScope {
 
 /// A lock that stays until somebody lifts it: in its scope only reductions pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Lock {
+#[schemars(rename = "Lock")]
+pub struct LockDocument {
     /// What it is lifted by.
     pub latch_id: String,
     /// What it closes.
-    pub scope: LockScope,
+    pub scope: LockScopeDocument,
     /// The mode whose orders it stops.
     pub mode: Mode,
     /// The rule that closed it, or `operator`.
@@ -99,15 +101,16 @@ pub struct LockEvent {
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
     /// The lock.
-    pub lock: Lock,
+    pub lock: LockDocument,
 }
 
 /// The locks in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LocksAnswer {
+#[schemars(rename = "LocksAnswer")]
+pub struct LockList {
     /// The locks, the newest first, at most 500.
-    #[schemars(length(max = MAX_LISTED))]
-    pub items: Vec<Lock>,
+    #[schemars(length(max = MAX_LISTED_LOCKS))]
+    pub items: Vec<LockDocument>,
     /// How many there are.
     pub total: u64,
 }
@@ -117,12 +120,12 @@ pub struct LocksAnswer {
 #[schemars(deny_unknown_fields)]
 pub struct LockSetRequest {
     /// What to close.
-    pub scope: LockScope,
+    pub scope: LockScopeDocument,
     /// Who closes it.
-    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: String,
     /// Why.
-    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: String,
 }
 
@@ -131,13 +134,13 @@ pub struct LockSetRequest {
 #[schemars(deny_unknown_fields)]
 pub struct LockLiftRequest {
     /// Which one.
-    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_LATCH_ID_CHARACTERS))]
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_LOCK_ID_CHARACTERS))]
     pub latch_id: String,
     /// Who lifts it.
-    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: String,
     /// Why.
-    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: String,
 }
 
@@ -146,64 +149,62 @@ pub struct LockLiftRequest {
 #[schemars(deny_unknown_fields)]
 pub struct LockLiftBody {
     /// Why.
-    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: String,
 }
 
 /// A checked request to close something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockSet {
+pub struct NewLock {
     /// What to close.
-    pub scope: LatchScope,
+    pub scope: LockScope,
     /// Who closes it.
     pub actor: String,
     /// Why.
     pub reason: String,
 }
 
-impl From<&LatchScope> for LockScope {
-    fn from(scope: &LatchScope) -> Self {
+impl From<&LockScope> for LockScopeDocument {
+    fn from(scope: &LockScope) -> Self {
         match scope {
-            LatchScope::All => Self::All,
-            LatchScope::Account(account_id) => Self::Account {
+            LockScope::All => Self::All,
+            LockScope::Account(account_id) => Self::Account {
                 account_id: account_id.to_string(),
             },
-            LatchScope::Symbol(venue, symbol) => Self::Symbol {
+            LockScope::Symbol(venue, symbol) => Self::Symbol {
                 venue: venue.to_string(),
                 symbol: symbol.to_string(),
             },
-            LatchScope::Broker(broker) => Self::Broker {
+            LockScope::Broker(broker) => Self::Broker {
                 broker: broker.to_string(),
             },
         }
     }
 }
 
-impl LockScope {
+impl LockScopeDocument {
     /// Returns what it closes, or `None` where a name in it is none.
-    pub fn latch_scope(&self) -> Option<LatchScope> {
+    pub fn to_lock_scope(&self) -> Option<LockScope> {
         Some(match self {
-            Self::All => LatchScope::All,
-            Self::Account { account_id } => LatchScope::Account(AccountId::new(account_id).ok()?),
-            Self::Symbol { venue, symbol } => {
-                LatchScope::Symbol(VenueId::new(venue).ok()?, Symbol::normalised(symbol).ok()?)
-            }
-            Self::Broker { broker } => LatchScope::Broker(BrokerId::new(broker).ok()?),
+            Self::All => LockScope::All,
+            Self::Account { account_id } => LockScope::Account(AccountId::new(account_id).ok()?),
+            Self::Symbol { venue, symbol } => LockScope::Symbol(VenueId::new(venue).ok()?, Symbol::parse(symbol).ok()?),
+            Self::Broker { broker } => LockScope::Broker(BrokerId::new(broker).ok()?),
         })
     }
 }
 
-impl Lock {
+impl LockDocument {
     /// Returns a latch as it is told of.
-    pub fn of(latch: &Latch, actor: &str, reason: &str) -> Self {
+    pub fn of(latch: &Lock, actor: &str, reason: &str) -> Self {
         Self {
-            latch_id: latch.latch_id.to_string(),
-            scope: LockScope::from(&latch.scope),
+            latch_id: latch.lock_id.to_string(),
+            scope: LockScopeDocument::from(&latch.scope),
             mode: latch.mode,
             rule_id: latch.rule_id.to_string(),
             message: latch.message.clone(),
             metadata: latch.metadata.clone(),
-            since: latch.since,
+            since: latch.locked_at,
             trading_date: latch.trading_date,
             actor: actor.to_owned(),
             reason: reason.to_owned(),
@@ -211,15 +212,15 @@ impl Lock {
     }
 
     /// Returns the latch, or `None` where a name in it is none.
-    pub fn latch(&self) -> Option<Latch> {
-        Some(Latch {
-            latch_id: self.latch_id.as_str().into(),
-            scope: self.scope.latch_scope()?,
+    pub fn to_lock(&self) -> Option<Lock> {
+        Some(Lock {
+            lock_id: self.latch_id.as_str().into(),
+            scope: self.scope.to_lock_scope()?,
             mode: self.mode,
             rule_id: self.rule_id.as_str().into(),
             message: self.message.clone(),
             metadata: self.metadata.clone(),
-            since: self.since,
+            locked_at: self.since,
             trading_date: self.trading_date,
         })
     }
@@ -229,27 +230,27 @@ impl Lock {
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`.
-pub fn decode_set(body: &[u8]) -> Result<LockSet, Fault> {
-    let mut object = Object::read(body)?;
+pub fn decode_lock_request(body: &[u8]) -> Result<NewLock, Fault> {
+    let mut object = StrictObject::from_body(body)?;
     let mut scope = object
         .optional_object("scope.")?
-        .ok_or_else(|| object.invalid("scope", "is required"))?;
+        .ok_or_else(|| object.invalid_field("scope", "is required"))?;
     let kind = scope.required_text("kind", |text| Ok::<_, String>(text.to_owned()))?;
     let closes = match kind.as_str() {
-        "all" => LatchScope::All,
-        "account" => LatchScope::Account(scope.required_text("account_id", AccountId::new)?),
-        "symbol" => LatchScope::Symbol(
+        "all" => LockScope::All,
+        "account" => LockScope::Account(scope.required_text("account_id", AccountId::new)?),
+        "symbol" => LockScope::Symbol(
             scope.required_text("venue", VenueId::new)?,
-            scope.required_text("symbol", Symbol::normalised)?,
+            scope.required_text("symbol", Symbol::parse)?,
         ),
-        "broker" => LatchScope::Broker(scope.required_text("broker", BrokerId::new)?),
-        _ => return Err(scope.invalid("kind", "must be all, account, symbol or broker")),
+        "broker" => LockScope::Broker(scope.required_text("broker", BrokerId::new)?),
+        _ => return Err(scope.invalid_field("kind", "must be all, account, symbol or broker")),
     };
-    scope.finish()?;
-    let actor = object.required_text("actor", note)?;
-    let reason = object.required_text("reason", note)?;
-    object.finish()?;
-    Ok(LockSet {
+    scope.reject_unknown()?;
+    let actor = object.required_text("actor", parse_operator_text)?;
+    let reason = object.required_text("reason", parse_operator_text)?;
+    object.reject_unknown()?;
+    Ok(NewLock {
         scope: closes,
         actor,
         reason,
@@ -260,24 +261,24 @@ pub fn decode_set(body: &[u8]) -> Result<LockSet, Fault> {
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`.
-pub fn decode_lift(body: &[u8]) -> Result<LockLiftRequest, Fault> {
-    let mut object = Object::read(body)?;
+pub fn decode_lift_request(body: &[u8]) -> Result<LockLiftRequest, Fault> {
+    let mut object = StrictObject::from_body(body)?;
     let request = LockLiftRequest {
-        latch_id: object.required_text("latch_id", latch_id)?,
-        actor: object.required_text("actor", note)?,
-        reason: object.required_text("reason", note)?,
+        latch_id: object.required_text("latch_id", parse_lock_id)?,
+        actor: object.required_text("actor", parse_operator_text)?,
+        reason: object.required_text("reason", parse_operator_text)?,
     };
-    object.finish()?;
+    object.reject_unknown()?;
     Ok(request)
 }
 
-fn latch_id(text: &str) -> Result<String, String> {
+fn parse_lock_id(text: &str) -> Result<String, String> {
     let characters = text.chars().count();
-    if (1..=MAX_LATCH_ID_CHARACTERS).contains(&characters) && !text.chars().any(char::is_control) {
+    if (1..=MAX_LOCK_ID_CHARACTERS).contains(&characters) && !text.chars().any(char::is_control) {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "must be 1-{MAX_LATCH_ID_CHARACTERS} characters without control characters"
+            "must be 1-{MAX_LOCK_ID_CHARACTERS} characters without control characters"
         ))
     }
 }
@@ -289,7 +290,7 @@ mod tests {
     #[test]
     fn a_scope_names_one_thing_and_nothing_else() {
         let read = |scope: &str| {
-            decode_set(format!(r#"{{"scope":{scope},"actor":"a","reason":"r"}}"#).as_bytes())
+            decode_lock_request(format!(r#"{{"scope":{scope},"actor":"a","reason":"r"}}"#).as_bytes())
                 .map(|set| set.scope.to_string())
                 .map_err(|fault| fault.field.unwrap_or_default())
         };
@@ -316,32 +317,32 @@ mod tests {
     #[test]
     fn a_lock_makes_its_latch_again() {
         for scope in [
-            LatchScope::All,
-            LatchScope::Account(AccountId::new("a").unwrap()),
-            LatchScope::Broker(BrokerId::new("ibkr").unwrap()),
-            LatchScope::Symbol(VenueId::new("binance.spot").unwrap(), Symbol::normalised("X").unwrap()),
+            LockScope::All,
+            LockScope::Account(AccountId::new("a").unwrap()),
+            LockScope::Broker(BrokerId::new("ibkr").unwrap()),
+            LockScope::Symbol(VenueId::new("binance.spot").unwrap(), Symbol::parse("X").unwrap()),
         ] {
-            let latch = Latch {
-                latch_id: Latch::id_of(Mode::Paper, &scope, "operator"),
+            let latch = Lock {
+                lock_id: Lock::compose_id(Mode::Paper, &scope, "operator"),
                 scope,
                 mode: Mode::Paper,
                 rule_id: "operator".into(),
                 message: "closed".to_owned(),
                 metadata: Metadata::new().with("value", 7),
-                since: Timestamp::from_milliseconds(5),
+                locked_at: Timestamp::from_milliseconds(5),
                 trading_date: TradingDate::parse("2026-03-02"),
             };
             let event = LockEvent {
                 event: LockChange::Locked,
                 actor: "a".to_owned(),
                 reason: "r".to_owned(),
-                timestamp: latch.since,
-                lock: Lock::of(&latch, "a", "r"),
+                timestamp: latch.locked_at,
+                lock: LockDocument::of(&latch, "a", "r"),
             };
             let written = serde_json::to_vec(&event).unwrap();
             let read: LockEvent = serde_json::from_slice(&written).unwrap();
             assert_eq!(read, event);
-            assert_eq!(read.lock.latch(), Some(latch));
+            assert_eq!(read.lock.to_lock(), Some(latch));
         }
     }
 }

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::grammar::{self, TagInput, UtcTimestamp};
 use super::intent::decode_tags;
-use super::object::Object;
-use super::state::{MAX_NOTE_CHARACTERS, note};
+use super::object::StrictObject;
+use super::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
 use crate::domain::id::{AccountId, BrokerId, OrderId, Tag};
 use crate::domain::intent::MAX_TAGS;
 use crate::domain::note::{MAX_NOTE_TEXT_CHARACTERS, Note, NoteText};
@@ -36,7 +36,7 @@ pub struct NoteRequest {
     pub tags: Option<Vec<String>>,
     /// Who notes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: Option<String>,
 }
 
@@ -116,19 +116,19 @@ impl NoteEvent {
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`; also when it adds nothing.
-pub fn decode_note(body: &[u8]) -> Result<Note, Fault> {
-    let mut object = Object::read(body)?;
+pub fn decode_note_request(body: &[u8]) -> Result<Note, Fault> {
+    let mut object = StrictObject::from_body(body)?;
     let note_id = object.optional_text("note_id", |text| {
         Uuid::try_parse(text).map_err(|_| "must be a UUID, such as one of version 4 or 7")
     })?;
     let order_id = object.required_text("order_id", OrderId::new)?;
     let text = object.optional_text("notes", NoteText::new)?;
     let tags = decode_tags(&mut object)?;
-    let actor = object.required_text("actor", note)?;
+    let actor = object.required_text("actor", parse_operator_text)?;
     if text.is_none() && tags.is_empty() {
-        return Err(object.invalid("notes", "is required, or else tags"));
+        return Err(object.invalid_field("notes", "is required, or else tags"));
     }
-    object.finish()?;
+    object.reject_unknown()?;
     Ok(Note {
         note_id: note_id.unwrap_or_else(Uuid::now_v7),
         order_id,
@@ -141,10 +141,10 @@ pub fn decode_note(body: &[u8]) -> Result<Note, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Code;
+    use crate::fault::FaultCode;
 
     fn read(fields: &str) -> Result<Note, Fault> {
-        decode_note(format!(r#"{{"order_id":"BN-1","actor":"mira"{fields}}}"#).as_bytes())
+        decode_note_request(format!(r#"{{"order_id":"BN-1","actor":"mira"{fields}}}"#).as_bytes())
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
             let fault = read(&fields).unwrap_err();
             assert_eq!(fault.field.as_deref(), Some(field), "{fields}");
             assert!(
-                [Code::InvalidField, Code::UnknownField].contains(&fault.code),
+                [FaultCode::InvalidField, FaultCode::UnknownField].contains(&fault.code),
                 "{fields}"
             );
         }
@@ -194,7 +194,7 @@ mod tests {
             (r#"{"order_id":"a.b","actor":"mira","notes":"x"}"#, "order_id"),
         ] {
             assert_eq!(
-                decode_note(body.as_bytes()).unwrap_err().field.as_deref(),
+                decode_note_request(body.as_bytes()).unwrap_err().field.as_deref(),
                 Some(field),
                 "{body}"
             );

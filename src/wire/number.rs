@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::domain::decimal::{Decimal, MAX_TEXT_LENGTH};
+use crate::domain::decimal::{Decimal, MAX_NUMBER_TEXT_LENGTH};
 use crate::domain::quantity::{PRICE_BOUND, QUANTITY_BOUND};
 
 /// JSON's number grammar as a pattern, for numbers given as strings.
@@ -30,7 +30,7 @@ impl JsonSchema for NumberInput {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "An exact decimal: a JSON number, or a string in JSON number grammar.",
-            "anyOf": [{"type": "number"}, {"type": "string", "pattern": NUMBER_PATTERN, "maxLength": MAX_TEXT_LENGTH}]
+            "anyOf": [{"type": "number"}, {"type": "string", "pattern": NUMBER_PATTERN, "maxLength": MAX_NUMBER_TEXT_LENGTH}]
         })
     }
 }
@@ -50,7 +50,7 @@ macro_rules! number_inputs {
                 number["type"] = json!("number");
                 json_schema!({
                     "description": $description,
-                    "anyOf": [number, {"type": "string", "pattern": $pattern, "maxLength": MAX_TEXT_LENGTH}]
+                    "anyOf": [number, {"type": "string", "pattern": $pattern, "maxLength": MAX_NUMBER_TEXT_LENGTH}]
                 })
             }
         }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::decimal::Decimal;
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// The largest body that is read.
 pub const MAX_BODY_BYTES: usize = 1_048_576;
@@ -14,64 +14,69 @@ pub const MAX_FIELDS: usize = 64;
 
 /// The fields of a JSON object that nobody has asked for yet.
 #[derive(Debug)]
-pub struct Object<'a> {
+pub struct StrictObject<'a> {
     prefix: &'static str,
     fields: Vec<(String, &'a RawValue)>,
 }
 
-impl<'a> Object<'a> {
+impl<'a> StrictObject<'a> {
     /// Reads the body's outermost object.
     ///
     /// # Errors
     /// `malformed` when it is not one, `invalid_field` for a doubled key, `payload_too_large` beyond the bound.
-    pub fn read(body: &'a [u8]) -> Result<Self, Fault> {
+    pub fn from_body(body: &'a [u8]) -> Result<Self, Fault> {
         if body.len() > MAX_BODY_BYTES {
             return Err(Fault::new(
-                Code::PayloadTooLarge,
+                FaultCode::PayloadTooLarge,
                 format!("the body is larger than {MAX_BODY_BYTES} bytes"),
             ));
         }
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(Fault::new(
-                Code::Malformed,
+                FaultCode::Malformed,
                 "the body is empty; it must be a JSON object",
             ));
         }
-        let text = std::str::from_utf8(body).map_err(|_| Fault::new(Code::Malformed, "the body is not valid UTF-8"))?;
+        let text =
+            std::str::from_utf8(body).map_err(|_| Fault::new(FaultCode::Malformed, "the body is not valid UTF-8"))?;
         Self::parse(text, "")
     }
 
     fn parse(text: &'a str, prefix: &'static str) -> Result<Self, Fault> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let fields = deserializer
-            .deserialize_map(Fields)
+            .deserialize_map(FieldsVisitor)
             .and_then(|fields| deserializer.end().map(|()| fields));
         let fields = fields.map_err(|error| match prefix {
-            "" => Fault::new(Code::Malformed, format!("the body is not a JSON object: {error}")),
-            _ => Fault::field(Code::InvalidField, prefix.trim_end_matches('.'), "must be an object"),
+            "" => Fault::new(FaultCode::Malformed, format!("the body is not a JSON object: {error}")),
+            _ => Fault::for_field(
+                FaultCode::InvalidField,
+                prefix.trim_end_matches('.'),
+                "must be an object",
+            ),
         })?;
         let object = Self { prefix, fields };
         if object.fields.len() > MAX_FIELDS {
             return Err(Fault::new(
-                Code::Malformed,
+                FaultCode::Malformed,
                 format!("the object has more than {MAX_FIELDS} fields"),
             ));
         }
         for (at, (name, _)) in object.fields.iter().enumerate() {
             if object.fields[..at].iter().any(|(earlier, _)| earlier == name) {
-                return Err(object.invalid(name, "stands twice"));
+                return Err(object.invalid_field(name, "stands twice"));
             }
         }
         Ok(object)
     }
 
     /// Returns an error about one field of this object.
-    pub fn invalid(&self, name: &str, rule: impl std::fmt::Display) -> Fault {
-        Fault::field(Code::InvalidField, &format!("{}{name}", self.prefix), rule)
+    pub fn invalid_field(&self, name: &str, rule: impl std::fmt::Display) -> Fault {
+        Fault::for_field(FaultCode::InvalidField, &format!("{}{name}", self.prefix), rule)
     }
 
     /// Takes a field's raw JSON; `null` counts as absent.
-    fn take(&mut self, name: &str) -> Option<&'a str> {
+    fn take_raw(&mut self, name: &str) -> Option<&'a str> {
         let at = self.fields.iter().position(|(field, _)| field == name)?;
         let raw = self.fields.swap_remove(at).1.get();
         (raw != "null").then_some(raw)
@@ -82,11 +87,11 @@ impl<'a> Object<'a> {
     /// # Errors
     /// `invalid_field` when it is of another type than `rule` says.
     pub fn optional<T: DeserializeOwned>(&mut self, name: &str, rule: &str) -> Result<Option<T>, Fault> {
-        match self.take(name) {
+        match self.take_raw(name) {
             None => Ok(None),
             Some(raw) => serde_json::from_str(raw)
                 .map(Some)
-                .map_err(|_| self.invalid(name, rule)),
+                .map_err(|_| self.invalid_field(name, rule)),
         }
     }
 
@@ -102,7 +107,7 @@ impl<'a> Object<'a> {
         let Some(text) = self.optional::<String>(name, "must be a string")? else {
             return Ok(None);
         };
-        parse(&text).map(Some).map_err(|rule| self.invalid(name, rule))
+        parse(&text).map(Some).map_err(|rule| self.invalid_field(name, rule))
     }
 
     /// Takes a string that must be there and checks it with `parse`.
@@ -115,7 +120,7 @@ impl<'a> Object<'a> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Fault> {
         self.optional_text(name, parse)?
-            .ok_or_else(|| self.invalid(name, "is required"))
+            .ok_or_else(|| self.invalid_field(name, "is required"))
     }
 
     /// Takes an exact number: a JSON number, or a string that holds one.
@@ -123,12 +128,14 @@ impl<'a> Object<'a> {
     /// # Errors
     /// `invalid_field` when it is neither.
     pub fn optional_number(&mut self, name: &str) -> Result<Option<Decimal>, Fault> {
-        let Some(raw) = self.take(name) else { return Ok(None) };
+        let Some(raw) = self.take_raw(name) else {
+            return Ok(None);
+        };
         let text = raw
             .strip_prefix('"')
             .and_then(|text| text.strip_suffix('"'))
             .unwrap_or(raw);
-        text.parse().map(Some).map_err(|rule| self.invalid(name, rule))
+        text.parse().map(Some).map_err(|rule| self.invalid_field(name, rule))
     }
 
     /// Takes an exact number and checks it with `parse`.
@@ -143,7 +150,7 @@ impl<'a> Object<'a> {
         let Some(number) = self.optional_number(name)? else {
             return Ok(None);
         };
-        parse(number).map(Some).map_err(|rule| self.invalid(name, rule))
+        parse(number).map(Some).map_err(|rule| self.invalid_field(name, rule))
     }
 
     /// Takes a timestamp.
@@ -158,9 +165,9 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// As [`Object::read`].
-    pub fn optional_object(&mut self, prefix: &'static str) -> Result<Option<Object<'a>>, Fault> {
-        self.take(prefix.trim_end_matches('.'))
-            .map(|raw| Object::parse(raw, prefix))
+    pub fn optional_object(&mut self, prefix: &'static str) -> Result<Option<StrictObject<'a>>, Fault> {
+        self.take_raw(prefix.trim_end_matches('.'))
+            .map(|raw| StrictObject::parse(raw, prefix))
             .transpose()
     }
 
@@ -168,13 +175,13 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// `unknown_field` when there is a field nobody asked for.
-    pub fn finish(self) -> Result<(), Fault> {
+    pub fn reject_unknown(self) -> Result<(), Fault> {
         match self.fields.first() {
             None => Ok(()),
             Some((name, _)) => {
                 let name = format!("{}{name}", self.prefix);
-                Err(Fault::field(
-                    Code::UnknownField,
+                Err(Fault::for_field(
+                    FaultCode::UnknownField,
                     &name,
                     "is not a field of this request",
                 ))
@@ -183,9 +190,9 @@ impl<'a> Object<'a> {
     }
 }
 
-struct Fields;
+struct FieldsVisitor;
 
-impl<'de> Visitor<'de> for Fields {
+impl<'de> Visitor<'de> for FieldsVisitor {
     type Value = Vec<(String, &'de RawValue)>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

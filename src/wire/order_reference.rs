@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::grammar;
-use super::object::Object;
+use super::object::StrictObject;
 use super::report::ExecutionReport;
 use crate::domain::id::{ClientOrderId, OrderId};
 use crate::domain::intent::Symbol;
@@ -67,14 +67,14 @@ pub struct CancelAllBody {
 
 /// One order, named in one of the two ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OrderName {
+pub enum OrderSelector {
     /// By the router's id.
     OrderId(OrderId),
     /// By the caller's id, in the account of the subject.
     ClientOrderId(ClientOrderId),
 }
 
-impl std::fmt::Display for OrderName {
+impl std::fmt::Display for OrderSelector {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::OrderId(id) => write!(formatter, "order_id {id}"),
@@ -95,7 +95,8 @@ pub struct CancelAllRequest {
 
 /// What a cancel of all orders did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CancelAllAnswer {
+#[schemars(rename = "CancelAllAnswer")]
+pub struct CancelAllReply {
     /// The reports of the orders it cancelled.
     pub cancelled: Vec<ExecutionReport>,
     /// The reports of the orders that are still open or unknown.
@@ -106,10 +107,10 @@ pub struct CancelAllAnswer {
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`; also when none or both of the ids are given.
-pub fn decode_order(body: &[u8]) -> Result<OrderName, Fault> {
-    let mut object = Object::read(body)?;
-    let name = take_order(&mut object)?;
-    object.finish()?;
+pub fn decode_order_selector(body: &[u8]) -> Result<OrderSelector, Fault> {
+    let mut object = StrictObject::from_body(body)?;
+    let name = take_order_selector(&mut object)?;
+    object.reject_unknown()?;
     Ok(name)
 }
 
@@ -117,14 +118,14 @@ pub fn decode_order(body: &[u8]) -> Result<OrderName, Fault> {
 ///
 /// # Errors
 /// `invalid_field`; also when none or both of the ids are given.
-pub fn take_order(object: &mut Object<'_>) -> Result<OrderName, Fault> {
+pub fn take_order_selector(object: &mut StrictObject<'_>) -> Result<OrderSelector, Fault> {
     let order_id = object.optional_text("order_id", OrderId::new)?;
     let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
     match (order_id, client_order_id) {
-        (Some(id), None) => Ok(OrderName::OrderId(id)),
-        (None, Some(id)) => Ok(OrderName::ClientOrderId(id)),
-        (None, None) => Err(object.invalid("order_id", "or client_order_id is required")),
-        (Some(_), Some(_)) => Err(object.invalid("client_order_id", "cannot stand beside order_id")),
+        (Some(id), None) => Ok(OrderSelector::OrderId(id)),
+        (None, Some(id)) => Ok(OrderSelector::ClientOrderId(id)),
+        (None, None) => Err(object.invalid_field("order_id", "or client_order_id is required")),
+        (Some(_), Some(_)) => Err(object.invalid_field("client_order_id", "cannot stand beside order_id")),
     }
 }
 
@@ -136,9 +137,9 @@ pub fn decode_cancel_all(body: &[u8]) -> Result<Option<Symbol>, Fault> {
     if body.is_empty() {
         return Ok(None);
     }
-    let mut object = Object::read(body)?;
-    let symbol = object.optional_text("symbol", Symbol::normalised)?;
-    object.finish()?;
+    let mut object = StrictObject::from_body(body)?;
+    let symbol = object.optional_text("symbol", Symbol::parse)?;
+    object.reject_unknown()?;
     Ok(symbol)
 }
 
@@ -149,12 +150,12 @@ mod tests {
     #[test]
     fn exactly_one_id_names_an_order() {
         assert!(matches!(
-            decode_order(br#"{"order_id":"BN-1"}"#),
-            Ok(OrderName::OrderId(_))
+            decode_order_selector(br#"{"order_id":"BN-1"}"#),
+            Ok(OrderSelector::OrderId(_))
         ));
         assert!(matches!(
-            decode_order(br#"{"client_order_id":"a"}"#),
-            Ok(OrderName::ClientOrderId(_))
+            decode_order_selector(br#"{"client_order_id":"a"}"#),
+            Ok(OrderSelector::ClientOrderId(_))
         ));
         for body in [
             "{}",
@@ -163,7 +164,7 @@ mod tests {
             r#"{"id":"a"}"#,
             "[]",
         ] {
-            assert!(decode_order(body.as_bytes()).is_err(), "{body}");
+            assert!(decode_order_selector(body.as_bytes()).is_err(), "{body}");
         }
         assert_eq!(decode_cancel_all(b"").unwrap(), None);
         assert_eq!(

@@ -8,17 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::grammar::UtcTimestamp;
 use super::number::{NumberInput, PlainNumber};
-use super::object::Object;
+use super::object::StrictObject;
 use super::report::ExecutionReport;
 use crate::domain::decimal::Decimal;
-use crate::domain::quantity::{MAX_DECIMALS, QUANTITY_BOUND};
+use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, QUANTITY_BOUND};
 use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 
 /// What the accounts hold in the mode in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PositionsAnswer {
+#[schemars(rename = "PositionsAnswer")]
+pub struct PortfolioList {
     /// Each account that has had a position, by its name.
     pub items: Vec<Portfolio>,
     /// When they were valued.
@@ -40,12 +41,13 @@ pub struct Portfolio {
     #[schemars(with = "Option<PlainNumber>")]
     pub total_value: Option<Decimal>,
     /// The positions that are not flat, by venue and symbol.
-    pub holdings: Vec<Holding>,
+    pub holdings: Vec<PortfolioHolding>,
 }
 
 /// One position that is not flat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Holding {
+#[schemars(rename = "Holding")]
+pub struct PortfolioHolding {
     /// What the position is closed by: a text without a meaning of its own.
     pub id: String,
     /// The account.
@@ -98,29 +100,30 @@ pub struct ClosePositionRequest {
 
 /// What closing a position came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ClosePositionAnswer {
+#[schemars(rename = "ClosePositionAnswer")]
+pub struct ClosePositionResponse {
     /// The order it was closed by; a receipt where nobody has said what became of it.
     pub order: ExecutionReport,
     /// What the account holds, that order included; null while the order log has not come that far.
-    pub positions: Option<PositionsAnswer>,
+    pub positions: Option<PortfolioList>,
 }
 
 /// Reads a request to close a position and returns what is to be left of it. No body at all closes it whole.
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`.
-pub fn decode_close(body: &[u8]) -> Result<Decimal, Fault> {
+pub fn decode_close_position(body: &[u8]) -> Result<Decimal, Fault> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Decimal::ZERO);
     }
-    let mut object = Object::read(body)?;
-    let target = object.optional_amount("target_quantity", target)?;
-    object.finish()?;
+    let mut object = StrictObject::from_body(body)?;
+    let target = object.optional_amount("target_quantity", parse_target_quantity)?;
+    object.reject_unknown()?;
     Ok(target.unwrap_or(Decimal::ZERO))
 }
 
-fn target(number: Decimal) -> Result<Decimal, &'static str> {
-    let is_held = number.abs() < Decimal::from(QUANTITY_BOUND) && number.scale() <= MAX_DECIMALS;
+fn parse_target_quantity(number: Decimal) -> Result<Decimal, &'static str> {
+    let is_held = number.abs() < Decimal::from(QUANTITY_BOUND) && number.scale() <= MAX_AMOUNT_DECIMALS;
     is_held
         .then_some(number)
         .ok_or("must lie within ±10^11 and have at most 8 decimals")
@@ -129,7 +132,7 @@ fn target(number: Decimal) -> Result<Decimal, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Code;
+    use crate::fault::FaultCode;
 
     #[test]
     fn a_position_is_closed_whole_unless_a_target_is_named() {
@@ -141,33 +144,37 @@ mod tests {
             (r#"{"target_quantity":"0.50"}"#, "0.5"),
             (r#"{"target_quantity":-2}"#, "-2"),
         ] {
-            assert_eq!(decode_close(body.as_bytes()), Ok(target.parse().unwrap()), "{body}");
+            assert_eq!(
+                decode_close_position(body.as_bytes()),
+                Ok(target.parse().unwrap()),
+                "{body}"
+            );
         }
         for (body, code, field) in [
-            ("[]", Code::Malformed, None),
+            ("[]", FaultCode::Malformed, None),
             (
                 r#"{"target_quantity":true}"#,
-                Code::InvalidField,
+                FaultCode::InvalidField,
                 Some("target_quantity"),
             ),
             (
                 r#"{"target_quantity":1e11}"#,
-                Code::InvalidField,
+                FaultCode::InvalidField,
                 Some("target_quantity"),
             ),
             (
                 r#"{"target_quantity":0.000000001}"#,
-                Code::InvalidField,
+                FaultCode::InvalidField,
                 Some("target_quantity"),
             ),
             (
                 r#"{"target_quantity":0,"target_quantity":0}"#,
-                Code::InvalidField,
+                FaultCode::InvalidField,
                 Some("target_quantity"),
             ),
-            (r#"{"target":0}"#, Code::UnknownField, Some("target")),
+            (r#"{"target":0}"#, FaultCode::UnknownField, Some("target")),
         ] {
-            let fault = decode_close(body.as_bytes()).unwrap_err();
+            let fault = decode_close_position(body.as_bytes()).unwrap_err();
             assert_eq!((fault.code, fault.field.as_deref()), (code, field), "{body}");
         }
     }

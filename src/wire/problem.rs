@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::metadata::Metadata;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// What went wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,10 +54,10 @@ impl Problem {
     /// Returns the fault a received problem document tells of; a code of a newer version counts as `not_found`'s
     /// neighbour by status, so that a client never mistakes a refusal for success.
     pub fn into_fault(self) -> Fault {
-        let by_status = || Code::ALL.iter().copied().find(|code| code.status() == self.status);
-        let code = Code::parse(&self.code)
+        let by_status = || FaultCode::ALL.iter().copied().find(|code| code.status() == self.status);
+        let code = FaultCode::parse(&self.code)
             .or_else(by_status)
-            .unwrap_or(Code::PersistenceFailed);
+            .unwrap_or(FaultCode::PersistenceFailed);
         Fault {
             code,
             detail: self.detail,
@@ -71,7 +71,7 @@ impl Problem {
 }
 
 /// Returns the JSON of a fault's problem document.
-pub fn encode(fault: &Fault) -> Vec<u8> {
+pub fn encode_problem(fault: &Fault) -> Vec<u8> {
     // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
     serde_json::to_vec(&Problem::from(fault)).unwrap_or_default()
 }
@@ -85,10 +85,10 @@ mod tests {
         let fault = Fault {
             rule_id: Some("max_notional".into()),
             metadata: Metadata::new().with("limit", 60_000),
-            ..Fault::field(Code::RiskLocked, "quantity", "is too much")
+            ..Fault::for_field(FaultCode::RiskLocked, "quantity", "is too much")
         }
-        .about("a1");
-        let problem: Problem = serde_json::from_slice(&encode(&fault)).unwrap();
+        .with_client_order_id("a1");
+        let problem: Problem = serde_json::from_slice(&encode_problem(&fault)).unwrap();
         assert_eq!(problem.status, 400);
         assert_eq!(problem.into_fault(), fault);
     }

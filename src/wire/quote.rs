@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::grammar::TimestampInput;
 use super::number::{NumberInput, PriceInput};
-use super::object::Object;
+use super::object::StrictObject;
 use crate::domain::quantity::Price;
 use crate::domain::quote::{Quote, QuoteError};
 use crate::domain::time::Timestamp;
@@ -42,18 +42,18 @@ pub struct MarketQuote {
 /// # Errors
 /// `malformed` or `invalid_field`.
 pub fn decode_quote(body: &[u8]) -> Result<Quote, Fault> {
-    let mut object = Object::read(body)?;
+    let mut object = StrictObject::from_body(body)?;
     let bid = object.optional_amount("bid", Price::new)?;
     let ask = object.optional_amount("ask", Price::new)?;
     let last = object.optional_amount("last", Price::new)?;
     let timestamp = object
         .optional_timestamp("timestamp")?
-        .ok_or_else(|| object.invalid("timestamp", "is required"))?;
-    Quote::new([bid, ask, last], timestamp).map_err(|error| {
+        .ok_or_else(|| object.invalid_field("timestamp", "is required"))?;
+    Quote::from_prices([bid, ask, last], timestamp).map_err(|error| {
         let field = match error {
-            QuoteError::NoPrice => "last",
+            QuoteError::MissingPrice => "last",
             QuoteError::Crossed => "bid",
         };
-        object.invalid(field, error)
+        object.invalid_field(field, error)
     })
 }

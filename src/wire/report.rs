@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grammar::UtcTimestamp;
 use super::number::PlainNumber;
-use super::settlement::Settlement;
+use super::settlement::ReportSettlement;
 use crate::domain::decimal::Decimal;
 use crate::domain::execution::Fill;
 use crate::domain::id::OrderId;
@@ -76,7 +76,7 @@ pub struct ExecutionReport {
     pub reason: Option<Reason>,
     /// On the journal only: what the event moved, and what is needed to rebuild the shared state from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settlement: Option<Box<Settlement>>,
+    pub settlement: Option<Box<ReportSettlement>>,
 }
 
 /// One fill of a report.
@@ -123,7 +123,7 @@ impl ExecutionReport {
             submitted_at: order.submitted_at,
             updated_at: order.updated_at,
             fills: order.fills.iter().map(ReportedFill::of).collect(),
-            fills_total: u32::try_from(order.fills_total()).unwrap_or(u32::MAX),
+            fills_total: u32::try_from(order.fill_count()).unwrap_or(u32::MAX),
             tags: order.tags.iter().map(ToString::to_string).collect(),
             mode: order.mode,
             version: order.version,
@@ -177,7 +177,7 @@ impl ExecutionReport {
     /// Returns why a risk rule denied the order, when one did.
     pub fn denial(&self) -> Option<crate::fault::Fault> {
         let reason = self.reason.as_ref().filter(|_| self.status == OrderStatus::Rejected)?;
-        crate::fault::Fault::of_denial(reason).map(|fault| fault.about(&self.client_order_id))
+        crate::fault::Fault::from_denial(reason).map(|fault| fault.with_client_order_id(&self.client_order_id))
     }
 
     /// Returns the report's JSON.
@@ -219,7 +219,7 @@ impl ReportedFill {
     ///
     /// # Errors
     /// When quantity or price is out of range.
-    pub fn to_domain(&self) -> Result<Fill, crate::domain::quantity::AmountError> {
+    pub fn to_fill(&self) -> Result<Fill, crate::domain::quantity::AmountError> {
         Ok(Fill {
             exec_id: self.exec_id.clone(),
             quantity: Quantity::new(self.quantity)?,

@@ -8,19 +8,20 @@ use super::grammar::{CivilDate, UtcTimestamp};
 use super::number::PlainNumber;
 use super::report::ExecutionReport;
 use crate::domain::decimal::Decimal;
-use crate::domain::execution::{Due, DueAction};
+use crate::domain::execution::{DueAction, DueTask};
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
 use crate::domain::intent::Symbol;
 use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
 use crate::domain::order::Order;
 use crate::domain::quantity::{Price, Quantity};
-use crate::domain::settlement::{Deltas, Reservation};
+use crate::domain::settlement::{Reservation, SumDeltas};
 use crate::domain::time::{Timestamp, TradingDate};
 
 /// What an event moved, and what is needed to rebuild the shared state from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Settlement {
+#[schemars(rename = "Settlement")]
+pub struct ReportSettlement {
     /// The settlement's own id: it tells two effects apart that claim the same version of an order. The first of them on
     /// the journal counts. None on what was not settled: submissions and denials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,14 +81,14 @@ macro_rules! settlement_deltas {
             $($(#[$doc])* #[serde(default, skip_serializing_if = "is_zero")] pub $field: i64,)+
         }
 
-        impl From<Deltas> for SettlementDeltas {
-            fn from(deltas: Deltas) -> Self {
-                let Deltas { $($field),+ } = deltas;
+        impl From<SumDeltas> for SettlementDeltas {
+            fn from(deltas: SumDeltas) -> Self {
+                let SumDeltas { $($field),+ } = deltas;
                 Self { $($field),+ }
             }
         }
 
-        impl From<SettlementDeltas> for Deltas {
+        impl From<SettlementDeltas> for SumDeltas {
             fn from(deltas: SettlementDeltas) -> Self {
                 let SettlementDeltas { $($field),+ } = deltas;
                 Self { $($field),+ }
@@ -135,7 +136,7 @@ pub struct SettlementDue {
 /// A journal document that cannot be read back into an order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the document of order {order_id} cannot be read: {what}")]
-pub struct DocumentError {
+pub struct JournalReportError {
     /// The order, as far as it is known.
     pub order_id: String,
     /// What is wrong with it.
@@ -143,17 +144,17 @@ pub struct DocumentError {
 }
 
 /// Returns the journal's document of an order: its report with the settlement.
-pub fn document(order: &Order, deltas: Deltas, epoch: i64, figures: Metadata) -> ExecutionReport {
-    settled_document(order, deltas, epoch, figures, None)
+pub fn build_journal_report(order: &Order, deltas: SumDeltas, epoch: i64, readings: Metadata) -> ExecutionReport {
+    build_settled_report(order, deltas, epoch, readings, None)
 }
 
 /// Returns the journal's document of an effect that was settled under an id of its own.
-pub fn settled_document(
+pub fn build_settled_report(
     order: &Order,
-    deltas: Deltas,
+    deltas: SumDeltas,
     epoch: i64,
-    figures: Metadata,
-    id: Option<Uuid>,
+    readings: Metadata,
+    settlement_id: Option<Uuid>,
 ) -> ExecutionReport {
     let reservation = &order.reservation;
     let due = order.due.map(|due| SettlementDue {
@@ -161,84 +162,84 @@ pub fn settled_document(
         action: due.action.as_str().to_owned(),
     });
     ExecutionReport {
-        settlement: Some(Box::new(Settlement {
-            id,
+        settlement: Some(Box::new(ReportSettlement {
+            id: settlement_id,
             epoch,
-            content: order.content.0.to_string(),
+            content: order.content_hash.0.to_string(),
             deltas: deltas.into(),
-            total: order.moved.into(),
+            total: order.total_deltas.into(),
             lot_size: reservation.lot_size,
             base_rate: reservation.base_rate,
             base_asset: reservation.base_asset.as_deref().map(str::to_owned),
-            rest_lots: reservation.rest_lots,
+            rest_lots: reservation.reserved_lots,
             notional: reservation.notional.units(),
             daily_notional: reservation.daily_notional.units(),
-            open_loss: reservation.open_loss.units(),
+            open_loss: reservation.expected_loss.units(),
             is_open: reservation.is_open,
             trading_date: reservation.trading_date,
             filled_cost: order.filled_cost,
-            earlier_exec_ids: order.earlier_exec_ids.clone(),
+            earlier_exec_ids: order.older_exec_ids.clone(),
             due,
-            figures,
+            figures: readings,
         })),
         ..ExecutionReport::of(order)
     }
 }
 
 /// Returns the epoch a document was settled in, without reading the rest; `None` for what is no journaled report.
-pub fn epoch_of(body: &[u8]) -> Option<i64> {
+pub fn read_epoch(body: &[u8]) -> Option<i64> {
     #[derive(Deserialize)]
-    struct Document {
-        settlement: Of,
+    struct EpochReport {
+        settlement: EpochSettlement,
     }
     #[derive(Deserialize)]
-    struct Of {
+    struct EpochSettlement {
         epoch: i64,
     }
     serde_json::from_slice(body)
         .ok()
-        .map(|document: Document| document.settlement.epoch)
+        .map(|document: EpochReport| document.settlement.epoch)
 }
 
 /// Returns the id a document was settled under, if it has one.
-pub fn settlement_id(body: &[u8]) -> Option<Uuid> {
+pub fn read_settlement_id(body: &[u8]) -> Option<Uuid> {
     #[derive(Deserialize)]
-    struct Document {
-        settlement: Part,
+    struct SettlementIdReport {
+        settlement: SettlementIdPart,
     }
     #[derive(Deserialize)]
-    struct Part {
+    struct SettlementIdPart {
         id: Option<Uuid>,
     }
-    serde_json::from_slice::<Document>(body).ok()?.settlement.id
+    serde_json::from_slice::<SettlementIdReport>(body).ok()?.settlement.id
 }
 
 /// Returns the order a document tells of, and its settlement.
 ///
 /// # Errors
 /// When the document is not whole.
-pub fn read_document(body: &[u8]) -> Result<(Order, Settlement), DocumentError> {
-    let report = ExecutionReport::decode(body).map_err(|error| DocumentError {
+pub fn decode_journal_report(body: &[u8]) -> Result<(Order, ReportSettlement), JournalReportError> {
+    let report = ExecutionReport::decode(body).map_err(|error| JournalReportError {
         order_id: "?".to_owned(),
         what: error.to_string(),
     })?;
-    read_report(&report)
+    restore_order(&report)
 }
 
-fn due_of(settlement: &Settlement) -> Result<Option<Due>, String> {
+fn parse_due(settlement: &ReportSettlement) -> Result<Option<DueTask>, String> {
     let Some(due) = &settlement.due else { return Ok(None) };
-    let known = [DueAction::FillRest, DueAction::Expire, DueAction::Inquire];
+    let known = [DueAction::FillRemainder, DueAction::Expire, DueAction::Inquire];
     let action = known.into_iter().find(|action| action.as_str() == due.action);
     let action = action.ok_or_else(|| format!("the due action {} is not known", due.action))?;
-    Ok(Some(Due { at: due.at, action }))
+    Ok(Some(DueTask { at: due.at, action }))
 }
 
 /// As [`read_document`], of a report that has been read.
 ///
 /// # Errors
 /// When the document is not whole.
-pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), DocumentError> {
-    let wrong = |what: &dyn std::fmt::Display| DocumentError {
+pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlement), JournalReportError> {
+    let wrong = |what: &dyn std::fmt::Display| JournalReportError {
         order_id: report.order_id.clone(),
         what: what.to_string(),
     };
@@ -248,7 +249,7 @@ pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), Docu
         .cloned()
         .ok_or_else(|| wrong(&"it has no settlement"))?;
     let micros = |units| Micros::new(units).ok_or_else(|| wrong(&"an amount is out of range"));
-    let due = due_of(&settlement).map_err(|what| wrong(&what))?;
+    let due = parse_due(&settlement).map_err(|what| wrong(&what))?;
     let order = Order {
         order_id: OrderId::new(&report.order_id).map_err(|error| wrong(&error))?,
         broker_order_id: report.broker_order_id.clone(),
@@ -256,7 +257,7 @@ pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), Docu
         account_id: AccountId::new(&report.account_id).map_err(|error| wrong(&error))?,
         broker: BrokerId::new(&report.broker).map_err(|error| wrong(&error))?,
         venue: VenueId::new(&report.venue).map_err(|error| wrong(&error))?,
-        symbol: Symbol::normalised(&report.symbol).map_err(|error| wrong(&error))?,
+        symbol: Symbol::parse(&report.symbol).map_err(|error| wrong(&error))?,
         side: report.side,
         order_type: report.order_type,
         time_in_force: report.time_in_force,
@@ -273,7 +274,7 @@ pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), Docu
             .collect::<Result<_, _>>()
             .map_err(|error| wrong(&error))?,
         mode: report.mode,
-        content: ContentHash(settlement.content.as_str().into()),
+        content_hash: ContentHash(settlement.content.as_str().into()),
         status: (report.version > 0).then_some(report.status),
         version: report.version,
         filled_quantity: report.filled_quantity,
@@ -281,10 +282,10 @@ pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), Docu
         fills: report
             .fills
             .iter()
-            .map(|fill| fill.to_domain())
+            .map(|fill| fill.to_fill())
             .collect::<Result<_, _>>()
             .map_err(|error| wrong(&error))?,
-        earlier_exec_ids: settlement.earlier_exec_ids.clone(),
+        older_exec_ids: settlement.earlier_exec_ids.clone(),
         submitted_at: report.submitted_at,
         updated_at: report.updated_at,
         reason: report.reason.clone(),
@@ -292,15 +293,15 @@ pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), Docu
             lot_size: settlement.lot_size,
             base_rate: settlement.base_rate,
             base_asset: settlement.base_asset.as_deref().map(Into::into),
-            rest_lots: settlement.rest_lots,
+            reserved_lots: settlement.rest_lots,
             notional: micros(settlement.notional)?,
             daily_notional: micros(settlement.daily_notional)?,
-            open_loss: micros(settlement.open_loss)?,
+            expected_loss: micros(settlement.open_loss)?,
             is_open: settlement.is_open,
             trading_date: settlement.trading_date,
         },
         due,
-        moved: settlement.total.into(),
+        total_deltas: settlement.total.into(),
     };
     Ok((order, settlement))
 }
@@ -308,18 +309,18 @@ pub fn read_report(report: &ExecutionReport) -> Result<(Order, Settlement), Docu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::execution::{Fill, VenueReport, VenueState};
+    use crate::domain::execution::{Fill, VenueOrderState, VenueReport};
     use crate::domain::instrument::Instrument;
-    use crate::domain::rates::Rates;
+    use crate::domain::rates::CurrencyRates;
     use crate::domain::terms::Mode;
-    use crate::wire::intent::{MissingId, decode};
+    use crate::wire::intent::{MissingIdPolicy, decode_intent};
 
     #[test]
     fn an_order_survives_the_journal() {
         let number = |text: &str| text.parse::<Decimal>().unwrap();
         let body = br#"{"broker":"ibkr","venue":"ibkr.paper","symbol":"AAPL","side":"sell","quantity":10,
             "order_type":"limit","price":180.01,"client_order_id":"c","tags":["strategy:s"],"time_in_force":"DAY"}"#;
-        let intent = decode(body, MissingId::Refused).unwrap();
+        let intent = decode_intent(body, MissingIdPolicy::Refuse).unwrap();
         let instrument = Instrument {
             broker: intent.broker.clone(),
             venue: intent.venue.clone(),
@@ -337,8 +338,9 @@ mod tests {
         };
         let now = Timestamp::now();
         let lots = instrument.lots(intent.quantity).unwrap();
-        let reservation = Reservation::of(&instrument, &intent, lots, intent.price.unwrap(), now.utc_date()).unwrap();
-        let claimed = Order::claimed(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now);
+        let reservation =
+            Reservation::for_order(&instrument, &intent, lots, intent.price.unwrap(), now.utc_date()).unwrap();
+        let claimed = Order::from_intent(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now);
         let fill = Fill {
             exec_id: "IB-1-1".into(),
             quantity: Quantity::new(number("9.5")).unwrap(),
@@ -350,20 +352,20 @@ mod tests {
         let message = VenueReport {
             broker_order_id: Some("P1".into()),
             fills: vec![fill],
-            state: VenueState::Working,
+            state: VenueOrderState::Working,
             cumulative_quantity: None,
-            due: Some(Due {
+            due: Some(DueTask {
                 at: now,
-                action: DueAction::FillRest,
+                action: DueAction::FillRemainder,
             }),
         };
-        let applied = claimed.apply(&message, &Rates::default(), now).unwrap();
+        let applied = claimed.apply_report(&message, &CurrencyRates::default(), now).unwrap();
         let figures = Metadata::new().with("max_daily_notional", 5);
-        let document = document(&applied.order, applied.deltas, 7, figures);
-        let (order, settlement) = read_document(&document.encode()).unwrap();
+        let document = build_journal_report(&applied.order, applied.deltas, 7, figures);
+        let (order, settlement) = decode_journal_report(&document.encode()).unwrap();
         assert_eq!(order, applied.order);
-        assert_eq!(Deltas::from(settlement.deltas), applied.deltas);
-        assert_eq!((settlement.epoch, epoch_of(&document.encode())), (7, Some(7)));
-        assert_eq!(epoch_of(&ExecutionReport::of(&order).encode()), None);
+        assert_eq!(SumDeltas::from(settlement.deltas), applied.deltas);
+        assert_eq!((settlement.epoch, read_epoch(&document.encode())), (7, Some(7)));
+        assert_eq!(read_epoch(&ExecutionReport::of(&order).encode()), None);
     }
 }

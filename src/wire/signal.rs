@@ -9,7 +9,7 @@ use crate::domain::id::{AccountId, ClientOrderId, OrderId};
 use crate::domain::intent::{Intent, Symbol};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
-use crate::domain::signal::{Level, Signal};
+use crate::domain::signal::{RuleSignal, SignalLevel};
 use crate::domain::time::Timestamp;
 
 /// One rule's word on one intent, as it is published.
@@ -20,7 +20,7 @@ pub struct RiskSignal {
     /// The rule.
     pub rule_id: String,
     /// `alert`: the order goes on; `lock`: it stops.
-    pub level: Level,
+    pub level: SignalLevel,
     /// A sentence for people.
     pub message: String,
     /// The figures: value, limit and what else was compared.
@@ -40,7 +40,7 @@ pub struct RiskSignal {
 
 /// What a signal is about.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct About<'a> {
+pub struct SignalSubject<'a> {
     /// The account; none for all.
     pub account_id: Option<&'a AccountId>,
     /// The symbol.
@@ -51,9 +51,9 @@ pub struct About<'a> {
     pub order_id: Option<&'a OrderId>,
 }
 
-impl<'a> About<'a> {
+impl<'a> SignalSubject<'a> {
     /// Returns that a signal is about an intent, and about the order it would become.
-    pub fn intent(intent: &'a Intent, order_id: Option<&'a OrderId>) -> Self {
+    pub fn from_intent(intent: &'a Intent, order_id: Option<&'a OrderId>) -> Self {
         Self {
             account_id: Some(&intent.account_id),
             symbol: Some(&intent.symbol),
@@ -63,7 +63,7 @@ impl<'a> About<'a> {
     }
 
     /// Returns that a signal is about an order.
-    pub fn order(order: &'a Order) -> Self {
+    pub fn from_order(order: &'a Order) -> Self {
         Self {
             account_id: Some(&order.account_id),
             symbol: Some(&order.symbol),
@@ -75,7 +75,7 @@ impl<'a> About<'a> {
 
 impl RiskSignal {
     /// Returns a signal as it is published.
-    pub fn of(signal: &Signal, about: About<'_>) -> Self {
+    pub fn of(signal: &RuleSignal, about: SignalSubject<'_>) -> Self {
         Self {
             alert_id: Uuid::now_v7(),
             rule_id: signal.rule_id.to_owned(),

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::grammar::{self, CivilDate, UtcTimestamp};
 use super::number::{NumberInput, PlainNumber, PositiveMoneyInput};
-use super::object::Object;
-use crate::domain::control::OperatorValues;
+use super::object::StrictObject;
+use crate::domain::control::OperatorOverrides;
 use crate::domain::decimal::Decimal;
 use crate::domain::money::{Micros, Rounding};
 use crate::domain::terms::{Mode, TradingState};
@@ -15,14 +15,14 @@ use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
 
 /// The longest `actor` or `reason`, in characters.
-pub const MAX_NOTE_CHARACTERS: usize = 256;
+pub const MAX_OPERATOR_TEXT_CHARACTERS: usize = 256;
 /// Another word for the mode `paper`.
-const SANDBOX: &str = "sandbox";
+const SANDBOX_ALIAS: &str = "sandbox";
 
 /// The most earlier changes one event names.
-pub const MAX_EARLIER: usize = 16;
+pub const MAX_EARLIER_CHANGES: usize = 16;
 /// The most orders an answer names that remain open.
-pub const MAX_REMAINING: usize = 500;
+pub const MAX_REMAINING_ORDERS: usize = 500;
 
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,7 +55,7 @@ pub struct RouterState {
     /// The ids of orders that are still open all the same, at most 500; only in the answer to the change that halts
     /// trading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Vec<String>", length(max = MAX_REMAINING))]
+    #[schemars(with = "Vec<String>", length(max = MAX_REMAINING_ORDERS))]
     pub remaining: Option<Vec<String>>,
     /// How many orders are still open; only in the answer to the change that halts trading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,11 +91,11 @@ pub struct StateChangeRequest {
     pub daily_loss_limit: Option<NumberInput>,
     /// Who changes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: Option<String>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: Option<String>,
 }
 
@@ -125,7 +125,7 @@ pub struct StateChangeBody {
     #[schemars(with = "Option<PositiveMoneyInput>")]
     pub daily_loss_limit: Option<NumberInput>,
     /// Why.
-    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_NOTE_CHARACTERS))]
+    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: String,
 }
 
@@ -133,7 +133,7 @@ pub struct StateChangeBody {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateChange {
     /// The new values; at least one.
-    pub values: OperatorValues,
+    pub values: OperatorOverrides,
     /// Who changes it.
     pub actor: String,
     /// Why.
@@ -171,7 +171,7 @@ pub struct StateEvent {
     pub timestamp: Timestamp,
     /// Changes before this one that were in force and may have no event of their own: the journal was away. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<EarlierChange>", length(max = MAX_EARLIER))]
+    #[schemars(with = "Vec<EarlierChange>", length(max = MAX_EARLIER_CHANGES))]
     pub earlier: Vec<EarlierChange>,
 }
 
@@ -191,12 +191,12 @@ pub struct EarlierChange {
 
 impl StateEvent {
     /// Returns the values after the change, or `None` where one of them cannot be counted.
-    pub fn values(&self) -> Option<OperatorValues> {
+    pub fn to_operator_values(&self) -> Option<OperatorOverrides> {
         let micros = |limit: Option<Decimal>| match limit {
             None => Some(None),
             Some(limit) => Micros::from_decimal(limit, Rounding::Down).map(Some),
         };
-        Some(OperatorValues {
+        Some(OperatorOverrides {
             mode: self.mode,
             trading_state: self.trading_state,
             daily_notional_limit: micros(self.daily_notional_limit)?,
@@ -206,7 +206,7 @@ impl StateEvent {
 
     /// Returns the event with these values.
     #[must_use]
-    pub fn with_values(self, values: OperatorValues) -> Self {
+    pub fn with_operator_values(self, values: OperatorOverrides) -> Self {
         Self {
             mode: values.mode,
             trading_state: values.trading_state,
@@ -217,7 +217,7 @@ impl StateEvent {
     }
 
     /// Returns what a later event tells of this one and those before it, the newest last.
-    pub fn as_earlier(&self) -> Vec<EarlierChange> {
+    pub fn to_earlier_changes(&self) -> Vec<EarlierChange> {
         let mut earlier = self.earlier.clone();
         earlier.push(EarlierChange {
             version: self.version,
@@ -225,7 +225,7 @@ impl StateEvent {
             reason: self.reason.clone(),
             timestamp: self.timestamp,
         });
-        let beyond = earlier.len().saturating_sub(MAX_EARLIER);
+        let beyond = earlier.len().saturating_sub(MAX_EARLIER_CHANGES);
         earlier.split_off(beyond)
     }
 }
@@ -234,32 +234,36 @@ impl StateEvent {
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`; also when it changes nothing or names no actor or reason.
-pub fn decode_change(body: &[u8]) -> Result<StateChange, Fault> {
-    let mut object = Object::read(body)?;
-    let values = OperatorValues {
-        mode: object.optional_text("mode", mode)?,
+pub fn decode_state_change(body: &[u8]) -> Result<StateChange, Fault> {
+    let mut object = StrictObject::from_body(body)?;
+    let values = OperatorOverrides {
+        mode: object.optional_text("mode", parse_mode)?,
         trading_state: object.optional_text("trading_state", |text| {
             TradingState::parse(text).ok_or("must be active, reduce_only or halted")
         })?,
-        daily_notional_limit: object.optional_amount("daily_notional_limit", limit)?,
-        daily_loss_limit: object.optional_amount("daily_loss_limit", limit)?,
+        daily_notional_limit: object.optional_amount("daily_notional_limit", parse_limit)?,
+        daily_loss_limit: object.optional_amount("daily_loss_limit", parse_limit)?,
     };
-    let actor = object.required_text("actor", note)?;
-    let reason = object.required_text("reason", note)?;
-    if values == OperatorValues::default() {
+    let actor = object.required_text("actor", parse_operator_text)?;
+    let reason = object.required_text("reason", parse_operator_text)?;
+    if values == OperatorOverrides::default() {
         let rule = "is required, or another of mode, trading_state and daily_loss_limit";
-        return Err(object.invalid("daily_notional_limit", rule));
+        return Err(object.invalid_field("daily_notional_limit", rule));
     }
-    object.finish()?;
+    object.reject_unknown()?;
     Ok(StateChange { values, actor, reason })
 }
 
-fn mode(text: &str) -> Result<Mode, &'static str> {
-    let text = if text == SANDBOX { Mode::Paper.as_str() } else { text };
+fn parse_mode(text: &str) -> Result<Mode, &'static str> {
+    let text = if text == SANDBOX_ALIAS {
+        Mode::Paper.as_str()
+    } else {
+        text
+    };
     Mode::parse(text).ok_or("must be paper (or sandbox), live or dry_run")
 }
 
-fn limit(number: Decimal) -> Result<Micros, &'static str> {
+fn parse_limit(number: Decimal) -> Result<Micros, &'static str> {
     Micros::from_decimal(number, Rounding::Down)
         .filter(|limit| limit.units() > 0)
         .ok_or("must be above zero and at most 9007199254.740991")
@@ -269,13 +273,13 @@ fn limit(number: Decimal) -> Result<Micros, &'static str> {
 ///
 /// # Errors
 /// Says what it must be when it is not.
-pub(super) fn note(text: &str) -> Result<String, String> {
+pub(super) fn parse_operator_text(text: &str) -> Result<String, String> {
     let characters = text.chars().count();
-    if (1..=MAX_NOTE_CHARACTERS).contains(&characters) && !text.chars().any(char::is_control) {
+    if (1..=MAX_OPERATOR_TEXT_CHARACTERS).contains(&characters) && !text.chars().any(char::is_control) {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "must be 1-{MAX_NOTE_CHARACTERS} characters without control characters"
+            "must be 1-{MAX_OPERATOR_TEXT_CHARACTERS} characters without control characters"
         ))
     }
 }

@@ -5,16 +5,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::report::ExecutionReport;
-use super::settlement::{DocumentError, document, read_report};
+use super::settlement::{JournalReportError, build_journal_report, restore_order};
 use crate::domain::id::LeaseToken;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
-use crate::domain::settlement::Deltas;
+use crate::domain::settlement::SumDeltas;
 
 /// The kind of the event that an order is about to be sent (`orders.events.submitting.{account}`).
-pub const SUBMITTING: &str = "submitting";
+pub const SUBMITTING_EVENT_KIND: &str = "submitting";
 /// The kind of the event that it was not sent (`orders.events.released.{account}`).
-pub const RELEASED: &str = "released";
+pub const RELEASED_EVENT_KIND: &str = "released";
 
 /// An order before its first report: what it holds, and by which claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,25 +27,25 @@ pub struct SubmissionEvent {
 
 /// A submission as it was read from the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Submission {
+pub struct JournaledSubmission {
     /// The order as it was claimed.
     pub order: Order,
     /// The claim.
     pub claim: LeaseToken,
     /// What it reserves.
-    pub reserved: Deltas,
+    pub deltas: SumDeltas,
     /// The store's epoch it was claimed in.
     pub epoch: i64,
     /// The order's own document.
-    pub document: Vec<u8>,
+    pub report_json: Vec<u8>,
 }
 
 impl SubmissionEvent {
     /// Returns the event of a claimed order.
-    pub fn of(order: &Order, claim: &LeaseToken, epoch: i64, figures: Metadata) -> Self {
+    pub fn of(order: &Order, claim: &LeaseToken, epoch: i64, readings: Metadata) -> Self {
         Self {
             claim: claim.as_str().to_owned(),
-            order: document(order, order.claim_deltas(), epoch, figures),
+            order: build_journal_report(order, order.reservation_deltas(), epoch, readings),
         }
     }
 
@@ -60,17 +60,17 @@ impl SubmissionEvent {
 ///
 /// # Errors
 /// When the document is not whole.
-pub fn read_submission(body: &[u8]) -> Result<Submission, DocumentError> {
-    let event: SubmissionEvent = serde_json::from_slice(body).map_err(|error| DocumentError {
+pub fn decode_submission(body: &[u8]) -> Result<JournaledSubmission, JournalReportError> {
+    let event: SubmissionEvent = serde_json::from_slice(body).map_err(|error| JournalReportError {
         order_id: "?".to_owned(),
         what: error.to_string(),
     })?;
-    let (order, settlement) = read_report(&event.order)?;
-    Ok(Submission {
+    let (order, settlement) = restore_order(&event.order)?;
+    Ok(JournaledSubmission {
         order,
         claim: LeaseToken(event.claim.as_str().into()),
-        reserved: settlement.deltas.into(),
+        deltas: settlement.deltas.into(),
         epoch: settlement.epoch,
-        document: event.order.encode(),
+        report_json: event.order.encode(),
     })
 }

@@ -6,53 +6,53 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::brokers::adapter::{Booked, Placement};
+use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::brokers::port::{BookError, PaperBook};
-use crate::domain::execution::{PendingEvent, VenueReport};
+use crate::domain::execution::{OutboxEntry, VenueReport};
 use crate::domain::id::LeaseToken;
 use crate::domain::metadata::Metadata;
-use crate::domain::order::{Applied, ApplyError, Order};
-use crate::domain::rates::Rates;
-use crate::domain::settlement::Deltas;
+use crate::domain::order::{ApplyReportError, Order, OrderUpdate};
+use crate::domain::rates::CurrencyRates;
+use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::store::keys::OrderKey;
-use crate::store::settle::{Settle, Settled};
+use crate::store::settle::{SettleOutcome, SettleRequest};
 use crate::store::{Store, StoreError};
-use crate::wire::settlement::{read_document, settled_document};
+use crate::wire::settlement::{build_settled_report, decode_journal_report};
 
 use super::stop_point;
 
 /// How often a settlement is sent again whose answer was lost; it is known by its id and booked once.
-const MAX_ATTEMPTS: u32 = 5;
+const MAX_SEND_ATTEMPTS: u32 = 5;
 /// The pause before it is sent again.
-const PAUSE: Duration = Duration::from_millis(100);
+const SEND_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// How often a venue's word is settled anew because the order changed or the store is being rebuilt.
-const MAX_WORDS: usize = 20;
+const MAX_SETTLE_ATTEMPTS: usize = 20;
 /// The pause before that.
-const WORD_PAUSE: Duration = Duration::from_millis(250);
+const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// The paper venues' book: their orders' records in the store.
 #[derive(Debug, Clone)]
-pub struct StoreBook {
+pub struct StorePaperBook {
     store: Store,
-    rates: Arc<Rates>,
+    rates: Arc<CurrencyRates>,
 }
 
-impl StoreBook {
+impl StorePaperBook {
     /// Returns the book in a store, with what fees' currencies are worth.
-    pub fn new(store: Store, rates: Arc<Rates>) -> Self {
+    pub fn new(store: Store, rates: Arc<CurrencyRates>) -> Self {
         Self { store, rates }
     }
 }
 
-impl PaperBook for StoreBook {
-    async fn place(&self, placement: &Placement, report: VenueReport) -> Result<Booked, BookError> {
+impl PaperBook for StorePaperBook {
+    async fn book_placement(&self, placement: &Placement, report: VenueReport) -> Result<BookedEffect, BookError> {
         settle_placement(&self.store, &self.rates, placement, report, Some(placement.deadline)).await
     }
 
-    async fn amend(&self, order: &Order, report: VenueReport) -> Result<Booked, BookError> {
-        settle_later(&self.store, &self.rates, order, report).await
+    async fn book_effect(&self, order: &Order, report: VenueReport) -> Result<BookedEffect, BookError> {
+        settle_amendment(&self.store, &self.rates, order, report).await
     }
 }
 
@@ -60,14 +60,21 @@ impl PaperBook for StoreBook {
 ///
 /// # Errors
 /// Says whether nothing was booked, or may have been.
-pub async fn settle_later(
+pub async fn settle_amendment(
     store: &Store,
-    rates: &Rates,
+    rates: &CurrencyRates,
     order: &Order,
     report: VenueReport,
-) -> Result<Booked, BookError> {
-    let applied = apply(order, &report, rates)?;
-    book(store, applied, Deltas::default(), Fence::default(), Metadata::new()).await
+) -> Result<BookedEffect, BookError> {
+    let applied = apply_report(order, &report, rates)?;
+    book_effect(
+        store,
+        applied,
+        SumDeltas::default(),
+        SettlementFence::default(),
+        Metadata::new(),
+    )
+    .await
 }
 
 /// Settles what is said of an order in its venue's place, that nobody knows or that it was not placed: only for whoever
@@ -75,20 +82,20 @@ pub async fn settle_later(
 ///
 /// # Errors
 /// Says whether nothing was booked, or may have been.
-pub async fn settle_under(
+pub async fn settle_with_lease(
     store: &Store,
-    rates: &Rates,
+    rates: &CurrencyRates,
     order: &Order,
     lease: &LeaseToken,
     report: VenueReport,
-    figures: Metadata,
-) -> Result<Booked, BookError> {
-    let applied = apply(order, &report, rates)?;
-    let fence = Fence {
+    readings: Metadata,
+) -> Result<BookedEffect, BookError> {
+    let applied = apply_report(order, &report, rates)?;
+    let fence = SettlementFence {
         lease: Some(lease.clone()),
         deadline: None,
     };
-    book(store, applied, reserved(order), fence, figures).await
+    book_effect(store, applied, unjournaled_reservation(order), fence, readings).await
 }
 
 /// Settles a venue's own word: it counts whoever brings it, on the order as it stands by now. While the store is being
@@ -96,23 +103,23 @@ pub async fn settle_under(
 ///
 /// # Errors
 /// Says whether nothing was booked, or may have been; the venue can be asked again.
-pub async fn settle_word(
+pub async fn settle_venue_report(
     store: &Store,
-    rates: &Rates,
+    rates: &CurrencyRates,
     order: &Order,
     report: VenueReport,
-    figures: Metadata,
-) -> Result<Booked, BookError> {
+    readings: Metadata,
+) -> Result<BookedEffect, BookError> {
     let mut order = order.clone();
     let mut outcome = BookError::Unknown("other effects came first again and again".to_owned());
-    for _ in 0..MAX_WORDS {
-        let applied = apply(&order, &report, rates)?;
-        let fence = Fence::default();
-        match book(store, applied, reserved(&order), fence, figures.clone()).await {
+    for _ in 0..MAX_SETTLE_ATTEMPTS {
+        let applied = apply_report(&order, &report, rates)?;
+        let fence = SettlementFence::default();
+        match book_effect(store, applied, unjournaled_reservation(&order), fence, readings.clone()).await {
             Err(BookError::Superseded(now)) => order = *now,
-            Err(error @ (BookError::Unavailable(_) | BookError::Missing)) => {
+            Err(error @ (BookError::Unavailable(_) | BookError::OrderNotFound)) => {
                 outcome = error;
-                tokio::time::sleep(WORD_PAUSE).await;
+                tokio::time::sleep(SETTLE_RETRY_DELAY).await;
             }
             settled => return settled,
         }
@@ -121,17 +128,17 @@ pub async fn settle_word(
 }
 
 /// Returns what the journal's first event of an order tells beyond its own moves: what was reserved before it.
-fn reserved(order: &Order) -> Deltas {
+fn unjournaled_reservation(order: &Order) -> SumDeltas {
     if order.version == 0 {
-        order.claim_deltas()
+        order.reservation_deltas()
     } else {
-        Deltas::default()
+        SumDeltas::default()
     }
 }
 
 /// What an effect needs to be booked beyond the order's version.
 #[derive(Debug, Default)]
-struct Fence {
+struct SettlementFence {
     lease: Option<LeaseToken>,
     deadline: Option<Timestamp>,
 }
@@ -143,89 +150,95 @@ struct Fence {
 /// Says whether nothing was booked, or may have been.
 pub async fn settle_placement(
     store: &Store,
-    rates: &Rates,
+    rates: &CurrencyRates,
     placement: &Placement,
     report: VenueReport,
     deadline: Option<Timestamp>,
-) -> Result<Booked, BookError> {
-    let applied = apply(&placement.order, &report, rates)?;
-    let fence = Fence {
+) -> Result<BookedEffect, BookError> {
+    let applied = apply_report(&placement.order, &report, rates)?;
+    let fence = SettlementFence {
         lease: Some(placement.lease.clone()),
         deadline,
     };
     stop_point::reach("before_settle");
-    let reserved = placement.order.claim_deltas();
-    let booked = book(store, applied, reserved, fence, placement.figures.clone()).await;
+    let reserved = placement.order.reservation_deltas();
+    let booked = book_effect(store, applied, reserved, fence, placement.readings.clone()).await;
     stop_point::reach("after_settle");
     booked
 }
 
-fn apply(order: &Order, report: &VenueReport, rates: &Rates) -> Result<Applied, BookError> {
+fn apply_report(order: &Order, report: &VenueReport, rates: &CurrencyRates) -> Result<OrderUpdate, BookError> {
     order
-        .apply(report, rates, Timestamp::now())
+        .apply_report(report, rates, Timestamp::now())
         .map_err(|error| match error {
-            ApplyError::NothingNew => BookError::NothingNew,
-            ApplyError::NotExact | ApplyError::TooManyFills => BookError::Unavailable(error.to_string()),
+            ApplyReportError::NoChange => BookError::NothingNew,
+            ApplyReportError::ExceedsExactRange | ApplyReportError::TooManyFills => {
+                BookError::Unavailable(error.to_string())
+            }
         })
 }
 
 /// Books an effect. The journal's first event of an order tells its moves from nothing: what was reserved before, and
 /// what is settled now.
-async fn book(
+async fn book_effect(
     store: &Store,
-    applied: Applied,
-    reserved: Deltas,
-    fence: Fence,
-    figures: Metadata,
-) -> Result<Booked, BookError> {
-    let Applied { order, deltas, notices } = applied;
+    applied: OrderUpdate,
+    reserved: SumDeltas,
+    fence: SettlementFence,
+    readings: Metadata,
+) -> Result<BookedEffect, BookError> {
+    let OrderUpdate {
+        order,
+        deltas,
+        anomalies: notices,
+    } = applied;
     let epoch = store
         .epoch()
         .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
-    let told = reserved.plus(&deltas);
+    let told = reserved.checked_add(&deltas);
     let told = told.ok_or_else(|| BookError::Unavailable("its sums leave the exact range".to_owned()))?;
     let settlement_id = Uuid::now_v7();
-    let body = Bytes::from(settled_document(&order, told, epoch, figures, Some(settlement_id)).encode());
-    let settle = Arc::new(Settle {
+    let body = Bytes::from(build_settled_report(&order, told, epoch, readings, Some(settlement_id)).encode());
+    let settle = Arc::new(SettleRequest {
         order,
         deltas,
-        document: body.clone(),
+        event_document: body.clone(),
         lease: fence.lease,
         deadline: fence.deadline,
         settlement_id,
     });
-    let mut pending = send(store, &settle).await?;
-    pending.push(PendingEvent {
+    let mut pending = send_settlement(store, &settle).await?;
+    pending.push(OutboxEntry {
         version: settle.order.version,
         body,
     });
-    Ok(Booked {
+    Ok(BookedEffect {
         order: Arc::unwrap_or_clone(settle).order,
-        pending,
+        pending_events: pending,
         notices,
     })
 }
 
 /// Sends a settlement until its answer is known, a bounded number of times.
-async fn send(store: &Store, settle: &Arc<Settle>) -> Result<Vec<PendingEvent>, BookError> {
+async fn send_settlement(store: &Store, settle: &Arc<SettleRequest>) -> Result<Vec<OutboxEntry>, BookError> {
     let mut may_be_booked = false;
     let mut reason = String::new();
-    for attempt in 0..MAX_ATTEMPTS {
+    for attempt in 0..MAX_SEND_ATTEMPTS {
         if attempt > 0 {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(SEND_RETRY_DELAY).await;
         }
         let error = match store.settle(Arc::clone(settle)).await {
             // An earlier try may have been booked in a store that has been rebuilt since.
-            Ok(Settled::Missing | Settled::LeaseLost) if may_be_booked => {
+            Ok(SettleOutcome::OrderNotFound | SettleOutcome::LeaseLost) if may_be_booked => {
                 return Err(BookError::Unknown("the shared state was rebuilt meanwhile".to_owned()));
             }
-            Ok(settled) => return answer(store, settle, settled).await,
+            Ok(settled) => return booking_from_settled(store, settle, settled).await,
             Err(error) => error,
         };
-        may_be_booked |= error.may_have_happened();
+        may_be_booked |= error.may_have_executed();
         reason = error.to_string();
         match error {
-            StoreError::Unknown(_) | StoreError::Corrupt(_) | StoreError::QueueFull => {}
+            StoreError::OutcomeUnknown(_) | StoreError::Corrupt(_) | StoreError::QueueFull => {}
             StoreError::NotExecuted(_) | StoreError::Stale(_) => break,
         }
     }
@@ -236,35 +249,39 @@ async fn send(store: &Store, settle: &Arc<Settle>) -> Result<Vec<PendingEvent>, 
     }
 }
 
-async fn answer(store: &Store, settle: &Settle, settled: Settled) -> Result<Vec<PendingEvent>, BookError> {
+async fn booking_from_settled(
+    store: &Store,
+    settle: &SettleRequest,
+    settled: SettleOutcome,
+) -> Result<Vec<OutboxEntry>, BookError> {
     match settled {
-        Settled::Booked(pending) => Ok(pending),
-        Settled::LeaseLost => Err(BookError::LeaseLost),
-        Settled::Late => Err(BookError::Expired),
-        Settled::Halted => Err(BookError::Halted),
-        Settled::Missing => Err(BookError::Missing),
-        Settled::Inexact => Err(BookError::Unavailable(
+        SettleOutcome::Booked(pending) => Ok(pending),
+        SettleOutcome::LeaseLost => Err(BookError::LeaseLost),
+        SettleOutcome::DeadlinePassed => Err(BookError::DeadlinePassed),
+        SettleOutcome::Halted => Err(BookError::Halted),
+        SettleOutcome::OrderNotFound => Err(BookError::OrderNotFound),
+        SettleOutcome::SumOutOfRange => Err(BookError::Unavailable(
             "a shared sum would leave the exact range".to_owned(),
         )),
-        Settled::Superseded(document) => Err(superseded(store, settle, &document).await),
+        SettleOutcome::Superseded(document) => Err(load_superseding_order(store, settle, &document).await),
     }
 }
 
 /// Returns the order as another effect left it.
-async fn superseded(store: &Store, settle: &Settle, document: &[u8]) -> BookError {
-    let order = match read_document(document) {
+async fn load_superseding_order(store: &Store, settle: &SettleRequest, document: &[u8]) -> BookError {
+    let order = match decode_journal_report(document) {
         Ok((order, _)) => return BookError::Superseded(Box::new(order)),
         Err(_) => &settle.order,
     };
     // Without a document it has ended and only the journal holds its report, or it changed while we looked.
     let key = OrderKey::of(order);
-    match store.read(&key).await {
+    match store.read_order(&key).await {
         Ok(Some(record)) if record.document.is_empty() => BookError::Ended,
-        Ok(Some(record)) => match read_document(&record.document) {
+        Ok(Some(record)) => match decode_journal_report(&record.document) {
             Ok((order, _)) => BookError::Superseded(Box::new(order)),
             Err(error) => BookError::Unavailable(error.to_string()),
         },
-        Ok(None) => BookError::Missing,
+        Ok(None) => BookError::OrderNotFound,
         Err(error) => BookError::Unavailable(error.to_string()),
     }
 }

@@ -3,46 +3,46 @@
 
 use super::router::Router;
 use super::{locks, signals};
-use crate::domain::control::{Control, Latch, LatchScope};
-use crate::domain::day::DayFigures;
+use crate::domain::control::{ControlState, Lock, LockScope};
+use crate::domain::day::DailyPnl;
 use crate::domain::reason::ReasonCode;
-use crate::domain::signal::{Level, Signal};
+use crate::domain::signal::{RuleSignal, SignalLevel};
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 use crate::risk::max_daily_loss;
-use crate::wire::signal::About;
+use crate::wire::signal::SignalSubject;
 
 /// Latches what the day's figures call for; whoever latches first tells it.
 ///
 /// # Errors
 /// When the shared state does not take a latch: an order it would stop must not pass then.
-pub async fn latch(router: &Router, control: &Control, day: &DayFigures) -> Result<(), Fault> {
-    for latch in max_daily_loss::breaches(day, control, &router.limits, Timestamp::now()) {
-        if locks::latch(router, latch.clone(), control.generation).await? {
-            tell(router, &latch);
+pub async fn lock_loss_breaches(router: &Router, control: &ControlState, day: &DailyPnl) -> Result<(), Fault> {
+    for latch in max_daily_loss::find_breaches(day, control, &router.limits, Timestamp::now()) {
+        if locks::set_rule_lock(router, latch.clone(), control.generation).await? {
+            publish_lock_signal(router, &latch);
         }
     }
     Ok(())
 }
 
-fn tell(router: &Router, latch: &Latch) {
-    let signal = Signal {
+fn publish_lock_signal(router: &Router, lock: &Lock) {
+    let signal = RuleSignal {
         rule_id: max_daily_loss::ID,
-        level: Level::Lock,
+        level: SignalLevel::Lock,
         code: ReasonCode::DailyLossExceeded,
         message: format!(
             "{}; {} is closed to all but reductions until the latch {} is lifted",
-            latch.message, latch.scope, latch.latch_id
+            lock.message, lock.scope, lock.lock_id
         ),
-        metadata: latch.metadata.clone().with("latch_id", &*latch.latch_id),
+        metadata: lock.metadata.clone().with("latch_id", &*lock.lock_id),
     };
-    let account_id = match &latch.scope {
-        LatchScope::Account(account_id) => Some(account_id),
+    let account_id = match &lock.scope {
+        LockScope::Account(account_id) => Some(account_id),
         _ => None,
     };
-    let about = About {
+    let about = SignalSubject {
         account_id,
-        ..About::default()
+        ..SignalSubject::default()
     };
-    signals::publish(router, &[signal], about);
+    signals::publish_signals(router, &[signal], about);
 }

@@ -3,45 +3,48 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::book::StoreBook;
-use super::gate::JournaledGate;
+use super::book::StorePaperBook;
+use super::gate::JournaledSendGate;
 use crate::brokers::handle::BrokerHandle;
-use crate::brokers::paper::fills::Fees;
+use crate::brokers::paper::fills::PaperFees;
 use crate::brokers::paper::{binance, ibkr};
 use crate::brokers::task::BrokerTask;
 use crate::config::brokers::{BrokerTaskSettings, BrokersSettings};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::id::{BrokerId, IdError};
-use crate::domain::rates::Rates;
+use crate::domain::rates::CurrencyRates;
 use crate::store::Store;
 
 /// What an adapter for a venue that outlives us is given.
 #[derive(Debug, Clone)]
-pub struct Ports {
+pub struct VenueAdapterPorts {
     /// The leave to send.
-    pub gate: Arc<JournaledGate>,
+    pub send_gate: Arc<JournaledSendGate>,
     /// What its task may hold.
-    pub task: BrokerTaskSettings,
+    pub task_settings: BrokerTaskSettings,
 }
 
 /// Starts brokers that the settings do not name.
-pub type Further = Box<dyn FnOnce(&Ports) -> Vec<BrokerHandle> + Send>;
+pub type AdditionalBrokers = Box<dyn FnOnce(&VenueAdapterPorts) -> Vec<BrokerHandle> + Send>;
 
 /// Starts the task of each configured broker, and the further ones. A task ends when its handles are gone and what it
 /// took is done.
-pub(super) fn start(
+pub(super) fn start_brokers(
     settings: &BrokersSettings,
     store: &Store,
-    rates: &Arc<Rates>,
+    rates: &Arc<CurrencyRates>,
     calendar: &TradingCalendar,
-    gate: JournaledGate,
-    further: Further,
+    gate: JournaledSendGate,
+    additional_brokers: AdditionalBrokers,
 ) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
-    let book = Arc::new(StoreBook::new(store.clone(), rates.clone()));
+    let book = Arc::new(StorePaperBook::new(store.clone(), rates.clone()));
     // The settings were checked for these.
-    let fees = Fees {
-        rate: settings.paper_fees.rate().ok_or(IdError("a fee rate"))?,
-        paid_in: settings.paper_fees.paid_in().ok_or(IdError("what fees are paid in"))?,
+    let fees = PaperFees {
+        fee_rate: settings.paper_fees.fee_rate().ok_or(IdError("a fee rate"))?,
+        paid_in: settings
+            .paper_fees
+            .fee_asset()
+            .ok_or(IdError("what fees are paid in"))?,
     };
     let mut handles = BTreeMap::new();
     for name in &settings.enabled {
@@ -63,11 +66,11 @@ pub(super) fn start(
         };
         handles.insert(BrokerId::new(name)?, handle);
     }
-    let ports = Ports {
-        gate: Arc::new(gate),
-        task: settings.task.clone(),
+    let ports = VenueAdapterPorts {
+        send_gate: Arc::new(gate),
+        task_settings: settings.task.clone(),
     };
-    for handle in further(&ports) {
+    for handle in additional_brokers(&ports) {
         handles.insert(handle.capabilities().broker.clone(), handle);
     }
     Ok(handles)

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::domain::control::Control;
+use crate::domain::control::ControlState;
 use crate::domain::terms::Mode;
 use crate::store::control::StoredControl;
 use crate::store::{Store, StoreError};
@@ -11,22 +11,22 @@ use crate::wire::latch::LockEvent;
 
 /// The copy.
 #[derive(Debug, Clone)]
-pub struct ControlCell {
+pub struct ControlCache {
     store: Store,
-    current: Arc<RwLock<Arc<Control>>>,
+    current: Arc<RwLock<Arc<ControlState>>>,
 }
 
-impl ControlCell {
+impl ControlCache {
     /// Returns a copy of nothing: the settings' values are in force, until it is refreshed.
     pub fn new(store: Store) -> Self {
         Self {
             store,
-            current: Arc::new(RwLock::new(Arc::new(Control::unset()))),
+            current: Arc::new(RwLock::new(Arc::new(ControlState::without_overrides()))),
         }
     }
 
     /// Returns the copy as it is.
-    pub fn current(&self) -> Arc<Control> {
+    pub fn current(&self) -> Arc<ControlState> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -39,24 +39,24 @@ impl ControlCell {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn refresh(&self) -> Result<Arc<Control>, StoreError> {
-        self.adopt(self.store.control().await?)
+    pub async fn refresh(&self) -> Result<Arc<ControlState>, StoreError> {
+        self.update_from(self.store.read_control().await?)
     }
 
     /// Takes what a look at the store has shown for the copy.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn adopt(&self, stored: StoredControl) -> Result<Arc<Control>, StoreError> {
+    pub fn update_from(&self, stored: StoredControl) -> Result<Arc<ControlState>, StoreError> {
         let mut control = stored.control;
-        for document in &stored.latches {
+        for document in &stored.lock_documents {
             let event: Option<LockEvent> = serde_json::from_slice(document).ok();
-            let latch = event.and_then(|event| event.lock.latch());
+            let latch = event.and_then(|event| event.lock.to_lock());
             // A lock that cannot be read may be one that concerns the next order.
             let latch = latch.ok_or_else(|| StoreError::Corrupt("a lock that cannot be read".to_owned()))?;
-            control.latches.push(latch);
+            control.locks.push(latch);
         }
-        control.latches.sort_by(|one, other| one.latch_id.cmp(&other.latch_id));
+        control.locks.sort_by(|one, other| one.lock_id.cmp(&other.lock_id));
         let control = Arc::new(control);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // A look that was slower than another one must not take it back.

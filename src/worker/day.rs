@@ -10,55 +10,55 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::claim::unavailable;
-use super::control::ControlCell;
-use super::prices::Prices;
+use super::claim::store_unavailable;
+use super::control::ControlCache;
+use super::prices::ReferencePrices;
 use super::router::{Instruments, Router};
 use super::{breaches, locks};
-use crate::bus::journal::{Journal, Reader};
+use crate::bus::journal::{JournalReader, JournalWriter};
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::control::Control;
-use crate::domain::day::DayFigures;
-use crate::domain::equity::{Equities, Holding, Valuation, equities};
+use crate::domain::control::ControlState;
+use crate::domain::day::DailyPnl;
+use crate::domain::equity::{Equities, PositionSums, ValuationInputs, compute_equities};
 use crate::domain::id::VenueId;
 use crate::domain::intent::Symbol;
 use crate::domain::quantity::Price;
 use crate::domain::terms::Mode;
 use crate::domain::time::{Clock, Timestamp, TradingDate};
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 use crate::store::Store;
 
 pub mod roll;
 
-pub use roll::restore;
+pub use roll::restore_day;
 
 /// How old the figures may be that an order is judged by.
-pub const VIEW_MAX_AGE: Duration = Duration::from_millis(250);
+pub const SNAPSHOT_MAX_AGE: Duration = Duration::from_millis(250);
 /// How often the view is renewed while figures are asked for.
-const REFRESH_EVERY: Duration = Duration::from_millis(100);
+const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 /// How long after figures were last asked for the view is kept fresh.
-const TRAFFIC: Duration = Duration::from_secs(2);
+const DEMAND_WINDOW: Duration = Duration::from_secs(2);
 /// How often the view is renewed while nobody asks: prices move losses without any order.
-const IDLE_EVERY: Duration = Duration::from_secs(1);
+const IDLE_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a caller waits for figures; the beginning of a day takes an append to the journal.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PNL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How far this machine's clock may lie from that of Redis when a day begins.
-pub const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
+pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5);
 /// How often a look is taken anew because what it showed has changed, or was too slow.
-const MAX_LOOKS: usize = 4;
+const MAX_SNAPSHOT_ATTEMPTS: usize = 4;
 
 /// What the trading day is made of.
-pub struct DayParts {
+pub struct TradingDayDependencies {
     /// What is in force.
-    pub control: ControlCell,
+    pub control: ControlCache,
     /// The shared state.
     pub store: Store,
     /// Where days begin.
-    pub journal: Journal,
+    pub journal: JournalWriter,
     /// What days have begun.
-    pub reader: Reader,
+    pub journal_reader: JournalReader,
     /// What positions are marked at.
-    pub prices: Prices,
+    pub prices: ReferencePrices,
     /// What can be held.
     pub instruments: Arc<Instruments>,
     /// When days begin.
@@ -66,35 +66,35 @@ pub struct DayParts {
     /// What time it is.
     pub clock: Clock,
     /// How far that may lie from Redis' clock where a day begins; none for a clock that is not this machine's.
-    pub most_clock_difference: Option<Duration>,
+    pub max_clock_skew: Option<Duration>,
 }
 
 /// This worker's view of the day's figures. Clones share it.
 #[derive(Clone)]
-pub struct DayCell(Arc<Shared>);
+pub struct TradingDayCache(Arc<TradingDayInner>);
 
-struct Shared {
-    parts: DayParts,
-    view: RwLock<Option<Arc<View>>>,
-    refreshing: tokio::sync::Mutex<()>,
-    asked_at: Mutex<Option<Instant>>,
+struct TradingDayInner {
+    dependencies: TradingDayDependencies,
+    snapshot: RwLock<Option<Arc<PnlSnapshot>>>,
+    refresh_lock: tokio::sync::Mutex<()>,
+    last_requested_at: Mutex<Option<Instant>>,
 }
 
 /// The figures, and what must still hold for them to count.
 #[derive(Debug)]
-struct View {
-    control: Arc<Control>,
-    figures: Arc<DayFigures>,
+struct PnlSnapshot {
+    control: Arc<ControlState>,
+    pnl: Arc<DailyPnl>,
     epoch: Option<i64>,
     /// Before the store was asked.
-    taken_at: Instant,
+    read_at: Instant,
     /// When the day ends.
     ends_at: Timestamp,
 }
 
-impl std::fmt::Debug for DayCell {
+impl std::fmt::Debug for TradingDayCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner);
+        let view = self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner);
         formatter
             .debug_struct("DayCell")
             .field("view", &*view)
@@ -102,14 +102,14 @@ impl std::fmt::Debug for DayCell {
     }
 }
 
-impl DayCell {
+impl TradingDayCache {
     /// Returns a view that has seen nothing yet.
-    pub fn new(parts: DayParts) -> Self {
-        Self(Arc::new(Shared {
-            parts,
-            view: RwLock::default(),
-            refreshing: tokio::sync::Mutex::default(),
-            asked_at: Mutex::default(),
+    pub fn new(parts: TradingDayDependencies) -> Self {
+        Self(Arc::new(TradingDayInner {
+            dependencies: parts,
+            snapshot: RwLock::default(),
+            refresh_lock: tokio::sync::Mutex::default(),
+            last_requested_at: Mutex::default(),
         }))
     }
 
@@ -118,15 +118,15 @@ impl DayCell {
     ///
     /// # Errors
     /// `store_unavailable` where they cannot be read in time; `bus_unavailable` where a new day cannot be journaled.
-    pub async fn figures(&self) -> Result<(Arc<Control>, Arc<DayFigures>), Fault> {
-        *self.0.asked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        if let Some(view) = self.0.good_view() {
-            return Ok((view.control.clone(), view.figures.clone()));
+    pub async fn load_pnl(&self) -> Result<(Arc<ControlState>, Arc<DailyPnl>), Fault> {
+        *self.0.last_requested_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        if let Some(view) = self.0.valid_snapshot() {
+            return Ok((view.control.clone(), view.pnl.clone()));
         }
-        let view = timeout(PATIENCE, self.0.renewed(false))
+        let view = timeout(PNL_TIMEOUT, self.0.refresh_snapshot(false))
             .await
-            .unwrap_or_else(|_| Err(too_slow()))?;
-        Ok((view.control.clone(), view.figures.clone()))
+            .unwrap_or_else(|_| Err(pnl_timeout_fault()))?;
+        Ok((view.control.clone(), view.pnl.clone()))
     }
 
     /// Looks anew, and begins the day where nobody has.
@@ -134,44 +134,44 @@ impl DayCell {
     /// # Errors
     /// As [`DayCell::figures`].
     pub async fn refresh(&self) -> Result<(), Fault> {
-        let renewed = timeout(PATIENCE, self.0.renewed(true)).await;
-        renewed.unwrap_or_else(|_| Err(too_slow())).map(|_| ())
+        let renewed = timeout(PNL_TIMEOUT, self.0.refresh_snapshot(true)).await;
+        renewed.unwrap_or_else(|_| Err(pnl_timeout_fault())).map(|_| ())
     }
 
     /// Returns the date of the trading day by this worker's clock; the day in force may be a later one.
-    pub fn date_by_clock(&self) -> TradingDate {
-        let parts = &self.0.parts;
-        parts.calendar.date_of((parts.clock)())
+    pub fn clock_trading_date(&self) -> TradingDate {
+        let parts = &self.0.dependencies;
+        parts.calendar.trading_date_at((parts.clock)())
     }
 
     /// Whether there is something to look for: figures are asked for, or a day has to begin.
-    fn is_due(&self) -> bool {
-        let asked_at = *self.0.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_force = self.0.parts.control.current().trading_date;
-        let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-        asked_at.is_some_and(|at| at.elapsed() < TRAFFIC)
-            || in_force.is_none_or(|date| date < self.date_by_clock())
-            || view.is_none_or(|view| view.taken_at.elapsed() >= IDLE_EVERY)
+    fn needs_refresh(&self) -> bool {
+        let asked_at = *self.0.last_requested_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.0.dependencies.control.current().trading_date;
+        let view = self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone();
+        asked_at.is_some_and(|at| at.elapsed() < DEMAND_WINDOW)
+            || in_force.is_none_or(|date| date < self.clock_trading_date())
+            || view.is_none_or(|view| view.read_at.elapsed() >= IDLE_REFRESH_INTERVAL)
     }
 
     /// Returns the figures of the last look where they are no older than that; nobody is taken to have asked.
-    pub(super) fn seen_within(&self, most: Duration) -> Option<Arc<DayFigures>> {
-        let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        (view.taken_at.elapsed() <= most).then(|| view.figures.clone())
+    pub(super) fn pnl_within(&self, max_age: Duration) -> Option<Arc<DailyPnl>> {
+        let view = self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        (view.read_at.elapsed() <= max_age).then(|| view.pnl.clone())
     }
 
     /// Returns the view as it is, if it still counts; nobody is taken to have asked.
-    fn latest(&self) -> Option<Arc<View>> {
-        self.0.good_view()
+    fn latest_snapshot(&self) -> Option<Arc<PnlSnapshot>> {
+        self.0.valid_snapshot()
     }
 }
 
-impl Shared {
+impl TradingDayInner {
     /// Returns the view, unless it is too old or what it was taken under has changed.
-    fn good_view(&self) -> Option<Arc<View>> {
-        let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let parts = &self.parts;
-        let is_good = view.taken_at.elapsed() <= VIEW_MAX_AGE
+    fn valid_snapshot(&self) -> Option<Arc<PnlSnapshot>> {
+        let view = self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let parts = &self.dependencies;
+        let is_good = view.read_at.elapsed() <= SNAPSHOT_MAX_AGE
             && view.epoch == parts.store.epoch()
             && view.control.generation == parts.control.current().generation
             && (parts.clock)() < view.ends_at;
@@ -179,74 +179,79 @@ impl Shared {
     }
 
     /// Takes a new view, one caller at a time; the others find what it has taken, unless they must look themselves.
-    async fn renewed(&self, must_look: bool) -> Result<Arc<View>, Fault> {
-        let _one_at_a_time = self.refreshing.lock().await;
-        if let Some(view) = self.good_view().filter(|_| !must_look) {
+    async fn refresh_snapshot(&self, force: bool) -> Result<Arc<PnlSnapshot>, Fault> {
+        let _one_at_a_time = self.refresh_lock.lock().await;
+        if let Some(view) = self.valid_snapshot().filter(|_| !force) {
             return Ok(view);
         }
-        for _ in 0..MAX_LOOKS {
-            let Some(view) = self.look().await? else { continue };
+        for _ in 0..MAX_SNAPSHOT_ATTEMPTS {
+            let Some(view) = self.read_snapshot().await? else {
+                continue;
+            };
             let view = Arc::new(view);
-            *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(view.clone());
-            if view.taken_at.elapsed() <= VIEW_MAX_AGE {
+            *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(view.clone());
+            if view.read_at.elapsed() <= SNAPSHOT_MAX_AGE {
                 return Ok(view);
             }
         }
-        Err(too_slow())
+        Err(pnl_timeout_fault())
     }
 
     /// Looks once; `None` where mode or day have changed, or a day had to begin: then it is looked at again.
-    async fn look(&self) -> Result<Option<View>, Fault> {
-        let parts = &self.parts;
+    async fn read_snapshot(&self) -> Result<Option<PnlSnapshot>, Fault> {
+        let parts = &self.dependencies;
         let (known, taken_at, epoch) = (parts.control.current(), Instant::now(), parts.store.epoch());
-        let today = parts.calendar.date_of((parts.clock)());
+        let today = parts.calendar.trading_date_at((parts.clock)());
         let (mode, date) = (known.mode, known.trading_date.unwrap_or(today));
         let look = parts
             .store
-            .day_look(mode, date)
+            .read_day_inputs(mode, date)
             .await
-            .map_err(|error| unavailable(&error))?;
-        let control = parts.control.adopt(look.stored).map_err(|error| unavailable(&error))?;
+            .map_err(|error| store_unavailable(&error))?;
+        let control = parts
+            .control
+            .update_from(look.stored_control)
+            .map_err(|error| store_unavailable(&error))?;
         if control.trading_date.is_none_or(|date| date < today) {
-            self.trusts_its_clock(look.taken_at_ms)?;
-            roll::roll(parts, control.trading_date, today).await?;
+            self.check_clock_skew(look.taken_at_ms)?;
+            roll::roll_day(parts, control.trading_date, today).await?;
             let control = parts.control.refresh().await;
-            control.map_err(|error| unavailable(&error))?;
+            control.map_err(|error| store_unavailable(&error))?;
             return Ok(None);
         }
         if (control.mode, control.trading_date) != (mode, Some(date)) {
             return Ok(None);
         }
-        let start = look.start.ok_or_else(|| {
+        let start = look.day_start.ok_or_else(|| {
             let detail = format!("nothing was sent: what accounts were worth at the start of {date} is missing");
-            Fault::new(Code::StoreUnavailable, detail)
+            Fault::new(FaultCode::StoreUnavailable, detail)
         })?;
-        let (equities, marks) = parts.worth(&look.holdings, mode);
-        let (total, accounts) = start.profit(&equities);
-        let figures = DayFigures {
+        let (equities, marks) = parts.value_holdings(&look.holdings, mode);
+        let (total, accounts) = start.pnl_since_start(&equities);
+        let figures = DailyPnl {
             trading_date: date,
             total,
             accounts,
-            taken_at_ms: look.taken_at_ms,
+            measured_at_ms: look.taken_at_ms,
             marks: Arc::new(marks),
         };
-        Ok(Some(View {
+        Ok(Some(PnlSnapshot {
             control,
-            figures: Arc::new(figures),
+            pnl: Arc::new(figures),
             epoch,
-            taken_at,
+            read_at: taken_at,
             ends_at: parts.calendar.end_of(date),
         }))
     }
 }
 
-impl Shared {
+impl TradingDayInner {
     /// A day that has begun does not end before its time: one wrong clock must not begin it for all.
-    fn trusts_its_clock(&self, redis_ms: i64) -> Result<(), Fault> {
-        let Some(most) = self.parts.most_clock_difference else {
+    fn check_clock_skew(&self, redis_ms: i64) -> Result<(), Fault> {
+        let Some(most) = self.dependencies.max_clock_skew else {
             return Ok(());
         };
-        let difference_ms = (self.parts.clock)().milliseconds().abs_diff(redis_ms);
+        let difference_ms = (self.dependencies.clock)().as_milliseconds().abs_diff(redis_ms);
         if u128::from(difference_ms) <= most.as_millis() {
             return Ok(());
         }
@@ -255,16 +260,16 @@ impl Shared {
              {difference_ms} ms; at most {} ms are allowed. Set the clocks right",
             most.as_millis()
         );
-        Err(Fault::new(Code::StoreUnavailable, detail))
+        Err(Fault::new(FaultCode::StoreUnavailable, detail))
     }
 }
 
-type Marks = BTreeMap<(VenueId, Symbol), Price>;
+type MarkPrices = BTreeMap<(VenueId, Symbol), Price>;
 
-impl DayParts {
+impl TradingDayDependencies {
     /// Returns what accounts are worth now, and the marks it was taken at.
-    fn worth(&self, holdings: &[Holding], mode: Mode) -> (Equities, Marks) {
-        let (mut marks, mut valuations) = (Marks::new(), BTreeMap::new());
+    fn value_holdings(&self, holdings: &[PositionSums], mode: Mode) -> (Equities, MarkPrices) {
+        let (mut marks, mut valuations) = (MarkPrices::new(), BTreeMap::new());
         for holding in holdings {
             let key = (holding.venue.clone(), holding.symbol.clone());
             let Some(instrument) = self
@@ -274,10 +279,10 @@ impl DayParts {
             else {
                 continue;
             };
-            let Some(mark) = self.prices.mark(instrument, mode) else {
+            let Some(mark) = self.prices.mark_price(instrument, mode) else {
                 continue;
             };
-            let valuation = Valuation {
+            let valuation = ValuationInputs {
                 lot_size: instrument.lot_size.decimal(),
                 base_rate: instrument.base_rate,
                 mark,
@@ -285,21 +290,21 @@ impl DayParts {
             valuations.insert(key.clone(), valuation);
             marks.insert(key, mark);
         }
-        (equities(holdings, &valuations), marks)
+        (compute_equities(holdings, &valuations), marks)
     }
 }
 
-fn too_slow() -> Fault {
+fn pnl_timeout_fault() -> Fault {
     let detail = "nothing was sent: the day's figures could not be read in time";
-    Fault::new(Code::StoreUnavailable, detail)
+    Fault::new(FaultCode::StoreUnavailable, detail)
 }
 
 /// Keeps the view fresh while figures are asked for, and begins days, until it is stopped.
 pub(super) async fn run(router: Router, stop: CancellationToken) {
     let (mut told, mut seen) = (String::new(), None);
     while !stop.is_cancelled() {
-        if router.day.is_due() && router.store.epoch().is_some() {
-            match renew(&router).await {
+        if router.trading_day.needs_refresh() && router.store.epoch().is_some() {
+            match refresh_and_lock_breaches(&router).await {
                 Ok(()) => told.clear(),
                 Err(fault) if fault.detail != told => {
                     tracing::warn!(
@@ -314,23 +319,23 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
         let date = router.control.current().trading_date;
         if let Some(new) = date.filter(|_| date != seen) {
             // Also at a worker's start, and on every worker: whoever began the day may have died since.
-            match locks::lift_for_new_day(&router, new).await {
+            match locks::lift_daily_loss_locks(&router, new).await {
                 Ok(_) => seen = date,
                 Err(fault) => tracing::warn!(%fault, "what a new day lifts is lifted later"),
             }
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(REFRESH_EVERY) => {}
+            () = tokio::time::sleep(REFRESH_INTERVAL) => {}
         }
     }
 }
 
 /// Renews the view, and closes what it calls for.
-async fn renew(router: &Router) -> Result<(), Fault> {
-    router.day.refresh().await?;
-    match router.day.latest() {
-        Some(view) => breaches::latch(router, &view.control, &view.figures).await,
+async fn refresh_and_lock_breaches(router: &Router) -> Result<(), Fault> {
+    router.trading_day.refresh().await?;
+    match router.trading_day.latest_snapshot() {
+        Some(view) => breaches::lock_loss_breaches(router, &view.control, &view.pnl).await,
         None => Ok(()),
     }
 }

@@ -11,13 +11,13 @@ use super::{lookup, recording};
 use crate::brokers::adapter::{DueOutcome, Effects};
 use crate::domain::id::BrokerId;
 use crate::store::keys::OrderKey;
-use crate::store::read::Waiting;
-use crate::store::reserve::Stage;
+use crate::store::read::WorkQueue;
+use crate::store::reserve::RecordStage;
 
 /// How often due orders are looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How many due orders are worked on at a time.
-const AT_A_TIME: usize = 64;
+const DUE_ORDER_CONCURRENCY: usize = 64;
 
 /// Carries out what is due at each broker whose book is ours, until it is stopped.
 pub(super) async fn run(router: Router, stop: CancellationToken) {
@@ -33,30 +33,30 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
             // A store that cannot be asked now is asked again in a moment; healing is somebody else's work.
             let Ok(keys) = router
                 .store
-                .waiting(&Waiting::Due(broker.clone()), Duration::ZERO)
+                .list_waiting_orders(&WorkQueue::Due(broker.clone()), Duration::ZERO)
                 .await
             else {
                 continue;
             };
             stream::iter(keys)
-                .for_each_concurrent(AT_A_TIME, |key| carry_out(&router, key))
+                .for_each_concurrent(DUE_ORDER_CONCURRENCY, |key| process_due_order(&router, key))
                 .await;
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
     }
 }
 
-async fn carry_out(router: &Router, key: OrderKey) {
-    let Ok(Some(record)) = router.store.read(&key).await else {
+async fn process_due_order(router: &Router, key: OrderKey) {
+    let Ok(Some(record)) = router.store.read_order(&key).await else {
         return;
     };
-    if record.known.stage != Stage::Open {
+    if record.known.stage != RecordStage::Open {
         return;
     }
-    let order = match lookup::order_of(&record.document) {
+    let order = match lookup::order_from_document(&record.document) {
         Ok(order) => order,
         Err(fault) => {
             tracing::error!(order = key.name(), %fault, "a due order cannot be read");
@@ -66,9 +66,9 @@ async fn carry_out(router: &Router, key: OrderKey) {
     let Some(broker) = router.brokers.get(&order.broker) else {
         return;
     };
-    match broker.due(order).await {
+    match broker.execute_due(order).await {
         DueOutcome::Booked(booked) => {
-            if let Err(error) = recording::record_booked(router, &booked).await {
+            if let Err(error) = recording::append_booked_effect(router, &booked).await {
                 tracing::warn!(order = key.name(), %error, "a fill is settled and waits in the outbox for the journal");
             }
         }

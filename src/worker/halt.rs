@@ -9,31 +9,31 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::claim::unavailable;
-use super::known::LOOK_AGAIN;
-use super::orders::{self, Caller};
-use super::recording::Told;
+use super::claim::store_unavailable;
+use super::known::IN_FLIGHT_POLL_INTERVAL;
+use super::orders::{self, AccountCaller};
+use super::recording::SubmissionOutcome;
 use super::router::Router;
 use crate::domain::reason::ReasonCode;
 use crate::domain::terms::{OrderStatus, TradingState};
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
-use crate::wire::state::MAX_REMAINING;
+use crate::wire::state::MAX_REMAINING_ORDERS;
 
 /// How many orders are cancelled at a time.
-const AT_A_TIME: usize = 32;
+const CANCEL_CONCURRENCY: usize = 32;
 /// How often it is looked for orders that are open while trading is halted.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long one such look works on what it finds.
-const WORK_FOR: Duration = Duration::from_secs(5);
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is kept of a call's time for its answer.
-const ANSWER_MARGIN: Duration = Duration::from_millis(300);
+const REPLY_MARGIN: Duration = Duration::from_millis(300);
 
 /// What halting did to the open orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Halted {
+pub struct HaltResult {
     /// How many orders were cancelled.
     pub cancelled: u64,
     /// The ids of orders that are still open, at most [`MAX_REMAINING`].
@@ -48,14 +48,14 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
         let is_halted =
             matches!(router.control.refresh().await, Ok(control) if control.trading_state == TradingState::Halted);
         if is_halted {
-            let end = Timestamp::now().after(WORK_FOR);
+            let end = Timestamp::now().saturating_add(SWEEP_TIMEOUT);
             let done = tokio::select! {
                 () = stop.cancelled() => return,
-                done = cancel_everything(&router, end) => done,
+                done = cancel_all_open_orders(&router, end) => done,
             };
             match done {
-                Ok(Halted { cancelled: 0, .. }) => {}
-                Ok(Halted {
+                Ok(HaltResult { cancelled: 0, .. }) => {}
+                Ok(HaltResult {
                     cancelled,
                     remaining_total,
                     ..
@@ -71,7 +71,7 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
         }
     }
 }
@@ -80,41 +80,41 @@ pub(super) async fn run(router: Router, stop: CancellationToken) {
 ///
 /// # Errors
 /// When it cannot be told what remains.
-pub(super) async fn cancel_everything(router: &Router, deadline: Timestamp) -> Result<Halted, Fault> {
-    let left = deadline.since(Timestamp::now());
-    let end = Instant::now() + left.saturating_sub(ANSWER_MARGIN.min(left / 4));
+pub(super) async fn cancel_all_open_orders(router: &Router, deadline: Timestamp) -> Result<HaltResult, Fault> {
+    let left = deadline.saturating_duration_since(Timestamp::now());
+    let end = Instant::now() + left.saturating_sub(REPLY_MARGIN.min(left / 4));
     let mut cancelled = BTreeSet::new();
     loop {
-        let open = open(router, deadline).await?;
+        let open = list_open_orders(router, deadline).await?;
         if open.is_empty() || Instant::now() >= end {
             break;
         }
         let cancels = stream::iter(open)
-            .map(|(caller, key)| async move { cancel(router, &caller, &key).await.then(|| key.name()) })
-            .buffer_unordered(AT_A_TIME);
+            .map(|(caller, key)| async move { cancel_open_order(router, &caller, &key).await.then(|| key.name()) })
+            .buffer_unordered(CANCEL_CONCURRENCY);
         let mut cancels = std::pin::pin!(cancels);
         // What the end cuts off is cancelled all the same, or remains and is told of.
         while let Ok(Some(name)) = tokio::time::timeout_at(end, cancels.next()).await {
             cancelled.extend(name);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(IN_FLIGHT_POLL_INTERVAL).await;
     }
-    let remaining = remaining(router, deadline).await?;
-    Ok(Halted {
+    let remaining = list_remaining_order_ids(router, deadline).await?;
+    Ok(HaltResult {
         cancelled: u64::try_from(cancelled.len()).unwrap_or(u64::MAX),
         remaining_total: u64::try_from(remaining.len()).unwrap_or(u64::MAX),
-        remaining: remaining.into_iter().take(MAX_REMAINING).collect(),
+        remaining: remaining.into_iter().take(MAX_REMAINING_ORDERS).collect(),
     })
 }
 
 /// Returns every order that has not ended, with whom to cancel it for.
-async fn open(router: &Router, deadline: Timestamp) -> Result<Vec<(Caller, OrderKey)>, Fault> {
+async fn list_open_orders(router: &Router, deadline: Timestamp) -> Result<Vec<(AccountCaller, OrderKey)>, Fault> {
     let mut open = Vec::new();
-    let open_accounts = router.store.open_accounts().await;
-    for (broker, account_id) in open_accounts.map_err(|error| unavailable(&error))? {
-        let keys = router.store.open_orders(&broker, &account_id).await;
-        for key in keys.map_err(|error| unavailable(&error))? {
-            let caller = Caller {
+    let open_accounts = router.store.list_open_accounts().await;
+    for (broker, account_id) in open_accounts.map_err(|error| store_unavailable(&error))? {
+        let keys = router.store.list_open_orders(&broker, &account_id).await;
+        for key in keys.map_err(|error| store_unavailable(&error))? {
+            let caller = AccountCaller {
                 broker: broker.clone(),
                 account_id: account_id.clone(),
                 deadline,
@@ -126,33 +126,37 @@ async fn open(router: &Router, deadline: Timestamp) -> Result<Vec<(Caller, Order
 }
 
 /// Cancels one order; returns whether it is cancelled then, by this call or by another one.
-async fn cancel(router: &Router, caller: &Caller, key: &OrderKey) -> bool {
-    let told = match orders::cancel_key(router, caller, key).await {
+async fn cancel_open_order(router: &Router, caller: &AccountCaller, key: &OrderKey) -> bool {
+    let told = match orders::cancel_by_key(router, caller, key).await {
         Ok(told) => Some(told),
-        Err(fault) if fault.code == Code::OrderClosed => super::lookup::report(router, key).await.ok().flatten(),
+        Err(fault) if fault.code == FaultCode::OrderClosed => {
+            super::lookup::current_report(router, key).await.ok().flatten()
+        }
         // It was released: it never took effect.
-        Err(fault) if fault.code == Code::UnknownOrder => None,
+        Err(fault) if fault.code == FaultCode::UnknownOrder => None,
         Err(fault) => {
             tracing::warn!(order = key.name(), %fault, "an order could not be cancelled yet");
             None
         }
     };
     // A receipt that is only not journaled yet stands for a cancel that is settled.
-    let is_done = |told: &Told| {
+    let is_done = |told: &SubmissionOutcome| {
         told.report.status == OrderStatus::Cancelled || told.report.receipt_code() == Some(ReasonCode::NotJournaled)
     };
     told.as_ref().is_some_and(is_done)
 }
 
 /// Returns the ids of the orders that have not ended; the name of one whose id cannot be read.
-async fn remaining(router: &Router, deadline: Timestamp) -> Result<Vec<String>, Fault> {
-    let ids = stream::iter(open(router, deadline).await?).map(|(_, key)| async move {
-        match router.store.read(&key).await {
+async fn list_remaining_order_ids(router: &Router, deadline: Timestamp) -> Result<Vec<String>, Fault> {
+    let ids = stream::iter(list_open_orders(router, deadline).await?).map(|(_, key)| async move {
+        match router.store.read_order(&key).await {
             Ok(Some(record)) => Some(record.known.order_id.to_string()),
             Ok(None) => None,
             Err(_) => Some(key.name()),
         }
     });
-    let ids = ids.buffer_unordered(AT_A_TIME).filter_map(|id| async move { id });
+    let ids = ids
+        .buffer_unordered(CANCEL_CONCURRENCY)
+        .filter_map(|id| async move { id });
     Ok(ids.collect().await)
 }

@@ -2,43 +2,43 @@
 
 use tokio::time::Instant;
 
-use super::observed::door;
+use super::observed::door_label;
 use super::router::Router;
 use super::{adjust, locks, notes, orders, pipeline, state, stop_point};
-use crate::bus::call::{Answer, Call, Endpoint, Handler};
-use crate::fault::{Code, Fault};
-use crate::telemetry::Id;
+use crate::bus::call::{BusReply, BusRequest, Endpoint, RequestHandler};
+use crate::fault::{Fault, FaultCode};
+use crate::telemetry::MetricId;
 
 /// The label of a call that was answered without a problem.
-const ANSWERED: &str = "ok";
+const OK_LABEL: &str = "ok";
 
-impl Handler for Router {
-    async fn handle(&self, call: Call) -> Result<Answer, Fault> {
+impl RequestHandler for Router {
+    async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
         let begun = Instant::now();
-        let _under_way = self.telemetry.under_way(Id::InFlight, &[door(&call)]);
+        let _under_way = self.telemetry.track_in_flight(MetricId::InFlight, &[door_label(&call)]);
         let answered = match call.endpoint {
             Endpoint::Submit => pipeline::submit(self, &call).await,
-            Endpoint::Get => orders::get(self, &call).await,
-            Endpoint::Cancel => orders::cancel(self, &call).await,
-            Endpoint::CancelAll => orders::cancel_all(self, &call).await,
-            Endpoint::Note => notes::note(self, &call).await,
-            Endpoint::StateGet => state::get(self).await,
-            Endpoint::StateSet => state::set(self, &call).await,
-            Endpoint::LocksList => locks::list(self).await,
-            Endpoint::LocksSet => locks::set(self, &call).await,
-            Endpoint::LocksLift => locks::lift(self, &call).await,
-            Endpoint::Adjust => adjust::adjust(self, &call).await,
-            Endpoint::Brokers => state::brokers(self),
+            Endpoint::Get => orders::get_order(self, &call).await,
+            Endpoint::Cancel => orders::cancel_order(self, &call).await,
+            Endpoint::CancelAll => orders::cancel_all_orders(self, &call).await,
+            Endpoint::Note => notes::add_note(self, &call).await,
+            Endpoint::StateGet => state::get_state(self).await,
+            Endpoint::StateSet => state::set_state(self, &call).await,
+            Endpoint::LocksList => locks::list_locks(self).await,
+            Endpoint::LocksSet => locks::set_operator_lock(self, &call).await,
+            Endpoint::LocksLift => locks::lift_lock(self, &call).await,
+            Endpoint::Adjust => adjust::submit_adjustment(self, &call).await,
+            Endpoint::Brokers => state::list_brokers(self),
         };
         let (endpoint, code) = (call.endpoint.name(), answered.as_ref().err().map(|fault| fault.code));
-        let code = code.map_or(ANSWERED, Code::as_str);
-        self.telemetry.count(Id::Requests, &[endpoint, code]);
+        let code = code.map_or(OK_LABEL, FaultCode::as_str);
+        self.telemetry.increment(MetricId::Requests, &[endpoint, code]);
         self.telemetry
-            .observe(Id::RequestDuration, &[endpoint], begun.elapsed());
+            .observe_duration(MetricId::RequestDuration, &[endpoint], begun.elapsed());
         answered
     }
 
-    fn answered(&self) {
+    fn on_reply_sent(&self) {
         stop_point::reach("after_reply");
     }
 }

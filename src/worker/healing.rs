@@ -6,40 +6,40 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::replaying::{self, Target};
+use super::replaying::{self, ReplayTarget};
 use super::router::Router;
 use super::{adjust, day, locks, lookup, state_journal, submission};
 use crate::bus::BusError;
-use crate::bus::journal::JournalInfo;
+use crate::bus::journal::JournalExtent;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 use crate::store::StoreError;
-use crate::store::epoch::{Begun, Healing, LateEvents, StoreLook};
-use crate::store::read::Record;
-use crate::store::reserve::Stage;
-use crate::store::state::StateOutcome;
+use crate::store::epoch::{BeginRebuildOutcome, LateEvents, StoreRebuild, StoreStatus};
+use crate::store::read::StoredOrder;
+use crate::store::reserve::RecordStage;
+use crate::store::state::OperatorStateOutcome;
 
 /// How often a store that is out of use is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const UNAVAILABLE_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a store in use is compared with the journal.
-const COMPARE_EVERY: Duration = Duration::from_secs(1);
+const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long after a healing events of the epoch before it may still arrive: longer than any append is tried.
-const LATE_FOR: Duration = Duration::from_secs(30);
+const LATE_EVENT_WINDOW: Duration = Duration::from_secs(30);
 /// How often they are looked for.
-const LATE_EVERY: Duration = Duration::from_secs(1);
+const LATE_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is still to be looked at after a healing.
 #[derive(Debug)]
-pub struct Late {
+pub struct LateEventFollowUp {
     /// The first sequence that has not been replayed.
-    next: u64,
+    next_sequence: u64,
     /// When no late event is expected any more.
-    until: Instant,
+    ends_at: Instant,
 }
 
 /// Why a store could not be made whole.
 #[derive(Debug, thiserror::Error)]
-pub enum HealingError {
+pub enum StoreRebuildError {
     /// Redis did not answer, or refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -82,35 +82,35 @@ pub enum HealingError {
     Busy,
 }
 
-impl From<adjust::ReplayError> for HealingError {
-    fn from(error: adjust::ReplayError) -> Self {
+impl From<adjust::AdjustmentReplayError> for StoreRebuildError {
+    fn from(error: adjust::AdjustmentReplayError) -> Self {
         match error {
-            adjust::ReplayError::Store(error) => Self::Store(error),
-            adjust::ReplayError::Event(error) => Self::Journal(error.to_string()),
+            adjust::AdjustmentReplayError::Store(error) => Self::Store(error),
+            adjust::AdjustmentReplayError::Event(error) => Self::Journal(error.to_string()),
         }
     }
 }
 
-impl From<Fault> for HealingError {
+impl From<Fault> for StoreRebuildError {
     fn from(fault: Fault) -> Self {
         Self::Journal(fault.detail)
     }
 }
 
 /// Keeps the store whole until it is stopped.
-pub(super) async fn run(router: Router, mut late: Option<Late>, stop: CancellationToken) {
+pub(super) async fn run(router: Router, mut late: Option<LateEventFollowUp>, stop: CancellationToken) {
     let mut told = String::new();
     while !stop.is_cancelled() {
-        let pause = match check(&router).await {
+        let pause = match check_store(&router).await {
             Ok(healed) => {
                 told.clear();
                 late = healed.or(late);
-                match follow(&router, &mut late).await {
-                    Ok(true) => LATE_EVERY,
-                    Ok(false) => COMPARE_EVERY,
+                match replay_late_events(&router, &mut late).await {
+                    Ok(true) => LATE_EVENT_INTERVAL,
+                    Ok(false) => COMPARE_INTERVAL,
                     Err(error) => {
                         tracing::warn!(%error, "late events of the journal are looked for again");
-                        LATE_EVERY
+                        LATE_EVENT_INTERVAL
                     }
                 }
             }
@@ -120,22 +120,22 @@ pub(super) async fn run(router: Router, mut late: Option<Late>, stop: Cancellati
                     tracing::error!(error = text, "no order is taken until the shared state is whole");
                     told = text;
                 }
-                LOOK_EVERY
+                UNAVAILABLE_POLL_INTERVAL
             }
         };
-        wait(&router, &stop, pause).await;
+        wait_for_next_check(&router, &stop, pause).await;
     }
 }
 
 /// Waits for the next look; a store that falls out of use ends the wait.
-async fn wait(router: &Router, stop: &CancellationToken, pause: Duration) {
+async fn wait_for_next_check(router: &Router, stop: &CancellationToken, pause: Duration) {
     let end = Instant::now() + pause;
     while Instant::now() < end && !stop.is_cancelled() {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY.min(pause)) => {}
+            () = tokio::time::sleep(UNAVAILABLE_POLL_INTERVAL.min(pause)) => {}
         }
-        if (router.store.epoch().is_none() || router.journal.is_behind()) && pause > LOOK_EVERY {
+        if (router.store.epoch().is_none() || router.journal_writer.is_behind()) && pause > UNAVAILABLE_POLL_INTERVAL {
             return;
         }
     }
@@ -145,81 +145,86 @@ async fn wait(router: &Router, stop: &CancellationToken, pause: Duration) {
 ///
 /// # Errors
 /// Why it is not whole; it is out of use then.
-pub async fn check(router: &Router) -> Result<Option<Late>, HealingError> {
-    let look = router.store.look().await?;
-    let seen = router.journal.highest_seen();
-    let info = match router.reader.info().await {
+pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
+    let look = router.store.read_status().await?;
+    let seen = router.journal_writer.highest_sequence();
+    let info = match router.journal_reader.read_extent().await {
         Ok(info) => info,
         Err(error) => {
             // A journal that is away takes no reports: nothing new is started until it is back.
-            router.room.close();
+            router.journal_capacity.mark_unavailable();
             return Err(error.into());
         }
     };
-    router.room.note(&info);
-    if let Err(error) = not_behind(&look, &info).and_then(|()| not_cut(router, seen, &info)) {
-        router.store.leave();
+    router.journal_capacity.update(&info);
+    if let Err(error) = check_journal_not_behind(&look, &info).and_then(|()| check_journal_not_cut(router, seen, &info))
+    {
+        router.store.leave_epoch();
         return Err(error);
     }
     // What another worker has marked binds this one's appends, too.
-    router.journal.seen(look.journal_sequence);
-    let late = match look.epoch_in_force() {
+    router.journal_writer.observe_sequence(look.journal_sequence);
+    let late = match look.active_epoch() {
         Some(epoch) if router.store.epoch() == Some(epoch) => None,
         Some(epoch) => {
-            router.store.join(epoch);
-            late_events(&look)
+            router.store.join_epoch(epoch);
+            late_event_follow_up(&look)
         }
         None => {
-            router.store.leave();
-            heal(router, &look, &info).await?
+            router.store.leave_epoch();
+            rebuild_store(router, &look, &info).await?
         }
     };
-    state_journal::adopt_journaled(router).await?;
-    locks::catch_up(router, None, 0).await?;
+    state_journal::activate_journaled_change(router).await?;
+    locks::apply_journaled_locks(router, None, 0).await?;
     router.control.refresh().await?;
     Ok(late)
 }
 
 /// Replays what has been appended since the healing, while workers of the epoch before it may still be appending: what
 /// they settled may be missing in a store that was restored from an older copy. Returns whether it goes on.
-async fn follow(router: &Router, late: &mut Option<Late>) -> Result<bool, HealingError> {
+async fn replay_late_events(router: &Router, late: &mut Option<LateEventFollowUp>) -> Result<bool, StoreRebuildError> {
     let Some(open) = late else { return Ok(false) };
-    let to = router.reader.info().await?.last_sequence;
-    if open.next <= to {
-        tell_late(replaying::replay(router, Target::InUse, open.next, to).await?.changed);
-        open.next = to + 1;
+    let to = router.journal_reader.read_extent().await?.last_sequence;
+    if open.next_sequence <= to {
+        log_late_events(
+            replaying::replay_range(router, ReplayTarget::InUse, open.next_sequence, to)
+                .await?
+                .changed,
+        );
+        open.next_sequence = to + 1;
     }
-    if Instant::now() < open.until {
+    if Instant::now() < open.ends_at {
         return Ok(true);
     }
     *late = None;
     Ok(false)
 }
 
-fn tell_late(events: u64) {
+fn log_late_events(events: u64) {
     if events > 0 {
         tracing::warn!(events, "late events of the epoch before the healing were replayed");
     }
 }
 
 /// Returns what a healing that somebody else has done left to be followed up: its healer may have died since.
-fn late_events(look: &StoreLook) -> Option<Late> {
+fn late_event_follow_up(look: &StoreStatus) -> Option<LateEventFollowUp> {
     let until = Timestamp::from_milliseconds(look.late_until_ms);
-    let left = until.since(Timestamp::now());
-    (!left.is_zero()).then(|| Late {
-        next: look.late_from,
-        until: Instant::now() + left,
+    let left = until.saturating_duration_since(Timestamp::now());
+    (!left.is_zero()).then(|| LateEventFollowUp {
+        next_sequence: look.late_from_sequence,
+        ends_at: Instant::now() + left,
     })
 }
 
-fn not_behind(look: &StoreLook, info: &JournalInfo) -> Result<(), HealingError> {
-    let created = info.created.to_string();
-    let seen = look.journal_sequence.max(look.latch_sequence);
+fn check_journal_not_behind(look: &StoreStatus, info: &JournalExtent) -> Result<(), StoreRebuildError> {
+    let created = info.created_at.to_string();
+    let seen = look.journal_sequence.max(look.lock_watermark);
     let is_same = look.journal_created.is_empty() || look.journal_created == created;
     if is_same && info.last_sequence >= seen {
         return Ok(());
     }
-    Err(HealingError::JournalBehind {
+    Err(StoreRebuildError::JournalBehind {
         last_sequence: info.last_sequence,
         created,
         seen,
@@ -228,25 +233,31 @@ fn not_behind(look: &StoreLook, info: &JournalInfo) -> Result<(), HealingError> 
 }
 
 /// Checks the journal against what this process has seen of it itself, which the store may not know (any more).
-fn not_cut(router: &Router, seen: u64, info: &JournalInfo) -> Result<(), HealingError> {
-    if info.last_sequence >= seen && !router.journal.is_behind() {
+fn check_journal_not_cut(router: &Router, seen: u64, info: &JournalExtent) -> Result<(), StoreRebuildError> {
+    if info.last_sequence >= seen && !router.journal_writer.is_behind() {
         return Ok(());
     }
-    Err(HealingError::JournalCut {
+    Err(StoreRebuildError::JournalCut {
         last_sequence: info.last_sequence,
         seen,
     })
 }
 
 /// Rebuilds what the store lacks from the journal, into an empty store or from where the store stands.
-async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<Option<Late>, HealingError> {
-    let healing = match router.store.begin_healing(look).await? {
-        Begun::Healing(healing) => healing,
-        Begun::Busy => return Err(HealingError::Busy),
-        Begun::Healed => {
-            let look = router.store.look().await?;
-            router.store.join(look.epoch_in_force().ok_or(HealingError::Busy)?);
-            return Ok(late_events(&look));
+async fn rebuild_store(
+    router: &Router,
+    look: &StoreStatus,
+    info: &JournalExtent,
+) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
+    let healing = match router.store.begin_rebuild(look).await? {
+        BeginRebuildOutcome::Acquired(healing) => healing,
+        BeginRebuildOutcome::Busy => return Err(StoreRebuildError::Busy),
+        BeginRebuildOutcome::AlreadyRebuilt => {
+            let look = router.store.read_status().await?;
+            router
+                .store
+                .join_epoch(look.active_epoch().ok_or(StoreRebuildError::Busy)?);
+            return Ok(late_event_follow_up(&look));
         }
     };
     if look.epoch.is_empty() && info.last_sequence == 0 {
@@ -261,10 +272,10 @@ async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<O
             "the shared state is rebuilt from the journal"
         );
     }
-    match rebuild(router, &healing, look).await {
+    match rebuild_from_journal(router, &healing, look).await {
         Ok(late) => Ok(Some(late)),
         Err(error) => {
-            router.store.abandon_healing(&healing).await;
+            router.store.abandon_rebuild(&healing).await;
             Err(error)
         }
     }
@@ -272,81 +283,93 @@ async fn heal(router: &Router, look: &StoreLook, info: &JournalInfo) -> Result<O
 
 /// Releases the claims of the epoch that is over, replays the journal until nothing more arrives, and puts a new epoch in
 /// force. What workers of the old epoch append after that is followed up (see [`follow`]).
-async fn rebuild(router: &Router, healing: &Healing, look: &StoreLook) -> Result<Late, HealingError> {
-    release_claims(router, healing).await?;
-    let (mut next, mut newest_epoch) = (healing.journal_sequence + 1, 0);
+async fn rebuild_from_journal(
+    router: &Router,
+    rebuild: &StoreRebuild,
+    look: &StoreStatus,
+) -> Result<LateEventFollowUp, StoreRebuildError> {
+    release_stale_claims(router, rebuild).await?;
+    let (mut next, mut newest_epoch) = (rebuild.journal_sequence + 1, 0);
     let info = loop {
-        let info = router.reader.info().await?;
+        let info = router.journal_reader.read_extent().await?;
         if info.last_sequence < next {
             break info;
         }
-        let replayed = replaying::replay(router, Target::Healing(healing), next, info.last_sequence).await?;
+        let replayed =
+            replaying::replay_range(router, ReplayTarget::Rebuilding(rebuild), next, info.last_sequence).await?;
         newest_epoch = newest_epoch.max(replayed.newest_epoch);
         next = info.last_sequence + 1;
     };
-    restore_state(router, healing).await?;
-    locks::catch_up(router, Some(healing), 0).await?;
-    day::restore(router, healing).await?;
-    let span_ms = u64::try_from(LATE_FOR.as_millis()).unwrap_or(u64::MAX);
+    restore_router_state(router, rebuild).await?;
+    locks::apply_journaled_locks(router, Some(rebuild), 0).await?;
+    day::restore_day(router, rebuild).await?;
+    let span_ms = u64::try_from(LATE_EVENT_WINDOW.as_millis()).unwrap_or(u64::MAX);
     let late = LateEvents {
         from_sequence: next,
-        span_ms,
+        window_ms: span_ms,
     };
     let epoch = Timestamp::now()
-        .milliseconds()
+        .as_milliseconds()
         .max(newest_epoch + 1)
         .max(look.epoch.parse().unwrap_or(0) + 1);
     router
         .store
-        .finish_healing(healing, epoch, &info.created.to_string(), late)
+        .finish_rebuild(rebuild, epoch, &info.created_at.to_string(), late)
         .await?;
     tracing::info!(epoch, "the shared state is whole");
-    Ok(Late {
-        next,
-        until: Instant::now() + LATE_FOR,
+    Ok(LateEventFollowUp {
+        next_sequence: next,
+        ends_at: Instant::now() + LATE_EVENT_WINDOW,
     })
 }
 
 /// Releases every claim of the epoch that is over: none of them was sent, and none of them can be. What was being sent
 /// stays as it is.
-async fn release_claims(router: &Router, healing: &Healing) -> Result<(), HealingError> {
+async fn release_stale_claims(router: &Router, rebuild: &StoreRebuild) -> Result<(), StoreRebuildError> {
     let mut kept = 0;
     loop {
-        let claims = router.store.claims_to_heal(healing, kept).await?;
+        let claims = router.store.list_claims_for_rebuild(rebuild, kept).await?;
         if claims.is_empty() {
             return Ok(());
         }
         for claim in &claims {
-            kept += usize::from(!release_claim(router, healing, claim).await?);
+            kept += usize::from(!release_stale_claim(router, rebuild, claim).await?);
         }
     }
 }
 
-async fn release_claim(router: &Router, healing: &Healing, claim: &Record) -> Result<bool, HealingError> {
-    let (Stage::Claimed, Some(lease)) = (claim.known.stage, &claim.lease) else {
+async fn release_stale_claim(
+    router: &Router,
+    rebuild: &StoreRebuild,
+    claim: &StoredOrder,
+) -> Result<bool, StoreRebuildError> {
+    let (RecordStage::Claimed, Some(lease)) = (claim.known.stage, &claim.lease) else {
         return Ok(false);
     };
-    let order = lookup::order_of(&claim.document)?;
-    if !submission::outlives_us(router, &order.broker) {
-        return Ok(router.store.release_to_heal(healing, &order, lease).await?);
+    let order = lookup::order_from_document(&claim.document)?;
+    if !submission::places_at_venue(router, &order.broker) {
+        return Ok(router.store.release_claim_for_rebuild(rebuild, &order, lease).await?);
     }
     // The journal may know of it as being submitted: the release has to go there, too, once the store is whole.
-    let body = submission::release_event(&order, lease, 0);
-    Ok(router.store.withdraw_to_heal(healing, &order, lease, &body).await?)
+    let body = submission::encode_release_event(&order, lease, 0);
+    Ok(router
+        .store
+        .withdraw_submission_for_rebuild(rebuild, &order, lease, &body)
+        .await?)
 }
 
 /// Puts the newest journaled change of the shared state in force.
-async fn restore_state(router: &Router, healing: &Healing) -> Result<(), HealingError> {
-    let Some((event, document)) = state_journal::last_event(router).await? else {
+async fn restore_router_state(router: &Router, rebuild: &StoreRebuild) -> Result<(), StoreRebuildError> {
+    let Some((event, document)) = state_journal::latest_state_event(router).await? else {
         return Ok(());
     };
-    let state = router.store.state_to_heal(healing).await?;
+    let state = router.store.read_operator_state_for_rebuild(rebuild).await?;
     if event.version <= state.version {
         return Ok(());
     }
-    let set = state_journal::change_of(&event, &document, state.version)?;
-    match router.store.set_state_to_heal(healing, &set).await? {
-        StateOutcome::Changed(_) => Ok(()),
-        StateOutcome::Superseded(_) => Err(HealingError::Busy),
+    let set = state_journal::state_set_from_event(&event, &document, state.version)?;
+    match router.store.set_operator_state_for_rebuild(rebuild, &set).await? {
+        OperatorStateOutcome::Changed(_) => Ok(()),
+        OperatorStateOutcome::Superseded(_) => Err(StoreRebuildError::Busy),
     }
 }

@@ -11,60 +11,60 @@ use tokio_util::sync::CancellationToken;
 
 use super::router::Router;
 use super::{book, lookup, recording};
-use crate::brokers::adapter::{Booked, Effects, Inquiry};
+use crate::brokers::adapter::{BookedEffect, Effects, InquiryOutcome};
 use crate::brokers::handle::BrokerHandle;
 use crate::brokers::port::BookError;
 use crate::config::brokers::InquirySettings;
-use crate::domain::execution::{VenueReport, VenueState};
+use crate::domain::execution::{VenueOrderState, VenueReport};
 use crate::domain::id::{BrokerId, LeaseToken};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::terms::OrderStatus;
 use crate::store::keys::OrderKey;
-use crate::store::read::Waiting;
-use crate::store::reserve::Stage;
-use crate::store::sending::Asked;
+use crate::store::read::WorkQueue;
+use crate::store::reserve::RecordStage;
+use crate::store::sending::InquiryTurn;
 
 /// How often orders are looked for that a venue is to be asked about.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How many of them are worked on at a time.
-const AT_A_TIME: usize = 16;
+const INQUIRY_CONCURRENCY: usize = 16;
 /// How much longer than a call to the broker a turn lasts: a turn must not end before its question.
-const TURN_MARGIN: Duration = Duration::from_secs(1);
+const INQUIRY_LEASE_MARGIN: Duration = Duration::from_secs(1);
 
 /// Asks each venue that outlives us about the orders nobody knows the fate of, until it is stopped.
 pub(super) async fn run(router: Router, stop: CancellationToken) {
     let outlives_us = |broker: &&BrokerId| {
         let handle = router.brokers.get(*broker);
-        handle.is_some_and(|handle| handle.capabilities().effects == Effects::OutliveUs)
+        handle.is_some_and(|handle| handle.capabilities().effects == Effects::AtVenue)
     };
     let brokers: Vec<BrokerId> = router.brokers.keys().filter(outlives_us).cloned().collect();
     while !stop.is_cancelled() {
         for broker in &brokers {
-            let due = Waiting::Due(broker.clone());
+            let due = WorkQueue::Due(broker.clone());
             // A store that cannot be asked now is asked again in a moment.
-            if let Ok(keys) = router.store.waiting(&due, Duration::ZERO).await {
+            if let Ok(keys) = router.store.list_waiting_orders(&due, Duration::ZERO).await {
                 stream::iter(keys)
-                    .for_each_concurrent(AT_A_TIME, |key| look_at(&router, key))
+                    .for_each_concurrent(INQUIRY_CONCURRENCY, |key| inquire_if_unknown(&router, key))
                     .await;
             }
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
     }
 }
 
-async fn look_at(router: &Router, key: OrderKey) {
-    let Ok(Some(record)) = router.store.read(&key).await else {
+async fn inquire_if_unknown(router: &Router, key: OrderKey) {
+    let Ok(Some(record)) = router.store.read_order(&key).await else {
         return;
     };
-    if record.known.stage != Stage::Open {
+    if record.known.stage != RecordStage::Open {
         return;
     }
-    let order = match lookup::order_of(&record.document) {
+    let order = match lookup::order_from_document(&record.document) {
         Ok(order) => order,
         Err(fault) => {
             tracing::error!(order = key.name(), %fault, "an order whose venue is to be asked cannot be read");
@@ -75,61 +75,71 @@ async fn look_at(router: &Router, key: OrderKey) {
         return;
     };
     if order.status == Some(OrderStatus::Unknown) {
-        ask(router, broker, &order).await;
+        inquire(router, broker, &order).await;
     }
 }
 
 /// Asks the venue about one order, if it is this worker's turn.
-async fn ask(router: &Router, broker: &BrokerHandle, order: &Order) {
-    let (store, settings, turn) = (&router.store, &router.inquiry, LeaseToken::assign());
-    let hold = router.call_timeout + TURN_MARGIN;
-    if !matches!(store.take_inquiry(order, &turn, hold).await, Ok(Some(_))) {
+async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) {
+    let (store, settings, turn) = (&router.store, &router.inquiry_settings, LeaseToken::generate());
+    let hold = router.broker_call_timeout + INQUIRY_LEASE_MARGIN;
+    if !matches!(store.acquire_inquiry_turn(order, &turn, hold).await, Ok(Some(_))) {
         return;
     }
     let pauses = [settings.first_pause_ms, settings.longest_pause_ms].map(Duration::from_millis);
     let settled = match broker.inquire(order.clone()).await {
-        Inquiry::Reported(report) => book::settle_word(store, &router.rates, order, report, Metadata::new()).await,
-        Inquiry::NotFound => match store.note_not_found(order, &turn, pauses).await {
-            Ok(Some(asked)) if is_its_word(settings, asked) => {
-                book::settle_under(store, &router.rates, order, &turn, not_placed(asked), Metadata::new()).await
+        InquiryOutcome::Reported(report) => {
+            book::settle_venue_report(store, &router.rates, order, report, Metadata::new()).await
+        }
+        InquiryOutcome::NotFound => match store.record_not_found(order, &turn, pauses).await {
+            Ok(Some(asked)) if is_not_found_conclusive(settings, asked) => {
+                book::settle_with_lease(
+                    store,
+                    &router.rates,
+                    order,
+                    &turn,
+                    not_placed_report(asked),
+                    Metadata::new(),
+                )
+                .await
             }
             _ => return,
         },
-        Inquiry::Unanswered(why) => {
+        InquiryOutcome::Unanswered(why) => {
             tracing::warn!(order_id = %order.order_id, why, "the venue has not said what became of an order");
-            let _ = store.note_unanswered(order, &turn, pauses).await;
+            let _ = store.record_unanswered(order, &turn, pauses).await;
             return;
         }
     };
-    tell(router, order, settled).await;
+    journal_inquiry_result(router, order, settled).await;
 }
 
 /// Whether a venue that does not have an order cannot come to have it any more.
-fn is_its_word(settings: &InquirySettings, asked: Asked) -> bool {
+fn is_not_found_conclusive(settings: &InquirySettings, asked: InquiryTurn) -> bool {
     let window = Duration::from_millis(settings.not_found_window_ms);
-    asked.not_founds >= settings.not_found_min && asked.since_sending >= window
+    asked.not_found_count >= settings.not_found_min && asked.time_since_sending >= window
 }
 
-fn not_placed(asked: Asked) -> VenueReport {
+fn not_placed_report(asked: InquiryTurn) -> VenueReport {
     let message = format!(
         "the venue does not have the order: it was asked {} times, the last time {} ms after its sending",
-        asked.not_founds,
-        asked.since_sending.as_millis()
+        asked.not_found_count,
+        asked.time_since_sending.as_millis()
     );
     VenueReport {
         broker_order_id: None,
         fills: Vec::new(),
-        state: VenueState::Rejected(Reason::new(ReasonCode::NotPlaced, message)),
+        state: VenueOrderState::Rejected(Reason::new(ReasonCode::NotPlaced, message)),
         cumulative_quantity: None,
         due: None,
     }
 }
 
-async fn tell(router: &Router, order: &Order, settled: Result<Booked, BookError>) {
+async fn journal_inquiry_result(router: &Router, order: &Order, settled: Result<BookedEffect, BookError>) {
     match settled {
         Ok(booked) => {
             tracing::info!(order_id = %order.order_id, status = ?booked.order.status, "the venue has said what became of an order");
-            if let Err(error) = recording::record_booked(router, &booked).await {
+            if let Err(error) = recording::append_booked_effect(router, &booked).await {
                 tracing::warn!(order_id = %order.order_id, %error, "the venue's word waits in the outbox for the journal");
             }
         }
@@ -149,11 +159,11 @@ mod tests {
             ..InquirySettings::default()
         };
         for (not_founds, seconds, believed) in [(1, 3_600, false), (2, 20, false), (3, 19, false), (3, 20, true)] {
-            let asked = Asked {
-                not_founds,
-                since_sending: Duration::from_secs(seconds),
+            let asked = InquiryTurn {
+                not_found_count: not_founds,
+                time_since_sending: Duration::from_secs(seconds),
             };
-            assert_eq!(is_its_word(&settings, asked), believed, "{asked:?}");
+            assert_eq!(is_not_found_conclusive(&settings, asked), believed, "{asked:?}");
         }
     }
 }

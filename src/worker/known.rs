@@ -2,30 +2,34 @@
 
 use std::time::Duration;
 
-use super::claim::unavailable;
+use super::claim::store_unavailable;
 use super::lookup;
-use super::recording::Told;
+use super::recording::SubmissionOutcome;
 use super::router::Router;
 use crate::domain::id::{ContentHash, OrderId};
 use crate::domain::intent::Intent;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
-use crate::store::reserve::{KnownOrder, Stage};
+use crate::store::reserve::{KnownOrder, RecordStage};
 use crate::wire::report::ExecutionReport;
 
 /// How often an order that is under way is looked at again.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub const IN_FLIGHT_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The longest a caller waits for another worker's order, whatever its own deadline.
-pub const MAX_WAIT: Duration = Duration::from_secs(5);
+pub const MAX_IN_FLIGHT_WAIT: Duration = Duration::from_secs(5);
 
 /// Returns what is known of an id.
 ///
 /// # Errors
 /// When the store cannot be asked.
-pub async fn look(router: &Router, key: &OrderKey) -> Result<Option<KnownOrder>, Fault> {
-    let record = router.store.read(key).await.map_err(|error| unavailable(&error))?;
+pub async fn find_known_order(router: &Router, key: &OrderKey) -> Result<Option<KnownOrder>, Fault> {
+    let record = router
+        .store
+        .read_order(key)
+        .await
+        .map_err(|error| store_unavailable(&error))?;
     Ok(record.map(|record| record.known))
 }
 
@@ -34,29 +38,29 @@ pub async fn look(router: &Router, key: &OrderKey) -> Result<Option<KnownOrder>,
 ///
 /// # Errors
 /// The problem the order was denied with, or a conflict, or a journal that cannot be read.
-pub async fn answer(
+pub async fn replay_outcome(
     router: &Router,
     intent: &Intent,
     known: KnownOrder,
     deadline: Timestamp,
-) -> Result<Option<Told>, Fault> {
-    same_content(intent, &known.content)?;
+) -> Result<Option<SubmissionOutcome>, Fault> {
+    check_same_content(intent, &known.content_hash)?;
     let key = OrderKey::new(router.control.mode(), &intent.account_id, &intent.client_order_id);
-    let Some(known) = settled(router, &key, known, deadline).await? else {
+    let Some(known) = wait_until_settled(router, &key, known, deadline).await? else {
         return Ok(None);
     };
-    if known.stage == Stage::Released {
+    if known.stage == RecordStage::Released {
         return Ok(None);
     }
-    if known.stage.is_under_way() {
-        return Ok(Some(in_flight(router, intent, &known.order_id)));
+    if known.stage.is_in_flight() {
+        return Ok(Some(in_flight_receipt(router, intent, &known.order_id)));
     }
     // The id may have been freed and taken by other content while we waited.
-    same_content(intent, &known.content)?;
-    let mut told = match lookup::report(router, &key).await {
+    check_same_content(intent, &known.content_hash)?;
+    let mut told = match lookup::current_report(router, &key).await {
         Ok(Some(told)) => told,
         Ok(None) => return Ok(None),
-        Err(fault) => return not_readable(router, intent, &known, fault),
+        Err(fault) => return unreadable_journal_outcome(router, intent, &known, fault),
     };
     if let Some(denial) = told.report.denial() {
         return Err(Fault {
@@ -68,7 +72,7 @@ pub async fn answer(
     Ok(Some(told))
 }
 
-fn same_content(intent: &Intent, content: &ContentHash) -> Result<(), Fault> {
+fn check_same_content(intent: &Intent, content: &ContentHash) -> Result<(), Fault> {
     if intent.content_hash() == *content {
         return Ok(());
     }
@@ -76,20 +80,20 @@ fn same_content(intent: &Intent, content: &ContentHash) -> Result<(), Fault> {
         "the client order id {} was used in account {} for another order; ids are single-use",
         intent.client_order_id, intent.account_id
     );
-    Err(Fault::new(Code::ClientOrderIdConflict, detail))
+    Err(Fault::new(FaultCode::ClientOrderIdConflict, detail))
 }
 
 /// Waits until an order is no longer under way; `None` when it was released and nothing is known of it any more.
-async fn settled(
+async fn wait_until_settled(
     router: &Router,
     key: &OrderKey,
     mut known: KnownOrder,
     deadline: Timestamp,
 ) -> Result<Option<KnownOrder>, Fault> {
-    let end = deadline.min(Timestamp::now().after(MAX_WAIT));
-    while known.stage.is_under_way() && Timestamp::now() < end {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        match look(router, key).await? {
+    let end = deadline.min(Timestamp::now().saturating_add(MAX_IN_FLIGHT_WAIT));
+    while known.stage.is_in_flight() && Timestamp::now() < end {
+        tokio::time::sleep(IN_FLIGHT_POLL_INTERVAL).await;
+        match find_known_order(router, key).await? {
             Some(now) => known = now,
             None => return Ok(None),
         }
@@ -97,10 +101,10 @@ async fn settled(
     Ok(Some(known))
 }
 
-fn in_flight(router: &Router, intent: &Intent, order_id: &OrderId) -> Told {
+fn in_flight_receipt(router: &Router, intent: &Intent, order_id: &OrderId) -> SubmissionOutcome {
     let reason = Reason::new(ReasonCode::InFlight, "the order is under way; ask for it again");
     let report = ExecutionReport::receipt(intent, Some(order_id), router.control.mode(), reason);
-    Told {
+    SubmissionOutcome {
         report,
         journal_sequence: None,
         is_replay: true,
@@ -108,8 +112,13 @@ fn in_flight(router: &Router, intent: &Intent, order_id: &OrderId) -> Told {
 }
 
 /// A journal that cannot be read leaves a receipt, but for a denial, of which it is known that nothing was sent.
-fn not_readable(router: &Router, intent: &Intent, known: &KnownOrder, fault: Fault) -> Result<Option<Told>, Fault> {
-    if known.stage == Stage::Denied {
+fn unreadable_journal_outcome(
+    router: &Router,
+    intent: &Intent,
+    known: &KnownOrder,
+    fault: Fault,
+) -> Result<Option<SubmissionOutcome>, Fault> {
+    if known.stage == RecordStage::Denied {
         return Err(fault);
     }
     let reason = Reason::new(
@@ -117,7 +126,7 @@ fn not_readable(router: &Router, intent: &Intent, known: &KnownOrder, fault: Fau
         format!("the order is known: {}", fault.detail),
     );
     let report = ExecutionReport::receipt(intent, Some(&known.order_id), router.control.mode(), reason);
-    Ok(Some(Told {
+    Ok(Some(SubmissionOutcome {
         report,
         journal_sequence: None,
         is_replay: true,

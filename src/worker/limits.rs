@@ -4,41 +4,41 @@ use crate::config::Settings;
 use crate::config::accounts::AccountSettings;
 use crate::domain::id::AccountId;
 use crate::domain::money::{Micros, Rounding};
-use crate::risk::limits::{AccountLimits, AlertLevels, Duplicates, Limits, RateLimits};
+use crate::risk::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits, RiskLimits};
 
 /// Returns the limits of the settings, or `None` where one cannot hold; the settings have been checked for that.
-pub fn of(settings: &Settings) -> Option<Limits> {
+pub fn limits_from_settings(settings: &Settings) -> Option<RiskLimits> {
     let risk = &settings.risk;
-    let duplicates = Duplicates {
+    let duplicates = DuplicateOrderRule {
         window_ms: risk.duplicate_window_ms,
-        level: risk.duplicate()?,
+        level: risk.parse_duplicate_level()?,
     };
-    Some(Limits {
-        daily_notional: risk.daily_notional()?,
-        daily_loss: risk.daily_loss()?,
-        account_stop_loss: risk.stop_loss()?,
+    Some(RiskLimits {
+        daily_notional: risk.parse_daily_notional_limit()?,
+        daily_loss: risk.parse_daily_loss_limit()?,
+        account_stop_loss: risk.parse_account_stop_loss()?,
         price_collar_percent: risk.price_collar_percent,
         order_rates: RateLimits {
-            account: risk.orders_per_second_and_account,
-            broker: risk.orders_per_second_and_broker,
+            per_account: risk.orders_per_second_and_account,
+            per_broker: risk.orders_per_second_and_broker,
         },
         cancel_rates: RateLimits {
-            account: risk.cancels_per_second_and_account,
-            broker: risk.cancels_per_second_and_broker,
+            per_account: risk.cancels_per_second_and_account,
+            per_broker: risk.cancels_per_second_and_broker,
         },
         max_open_orders: risk.max_open_orders,
-        duplicates: Some(duplicates).filter(|duplicates| duplicates.window_ms > 0),
-        alerts: AlertLevels {
-            percent: risk.alert_percent,
-            calm_percent: risk.alert_percent.saturating_sub(risk.alert_hysteresis_percent).max(0),
-            repeat_ms: i64::try_from(risk.alert_repeat_s).ok()?.checked_mul(1_000)?,
+        duplicate_order: Some(duplicates).filter(|duplicates| duplicates.window_ms > 0),
+        alerts: AlertThresholds {
+            alert_percent: risk.alert_percent,
+            rearm_percent: risk.alert_percent.saturating_sub(risk.alert_hysteresis_percent).max(0),
+            repeat_after_ms: i64::try_from(risk.alert_repeat_s).ok()?.checked_mul(1_000)?,
         },
-        accounts: settings.accounts.0.iter().map(account).collect::<Option<_>>()?,
+        accounts: settings.accounts.0.iter().map(account_limits).collect::<Option<_>>()?,
     })
 }
 
 /// Returns what is set for an account, or `None` where it cannot hold.
-fn account(settings: &AccountSettings) -> Option<(AccountId, AccountLimits)> {
+fn account_limits(settings: &AccountSettings) -> Option<(AccountId, AccountLimits)> {
     let money = |text: &Option<String>| match text {
         None => Some(None),
         Some(text) => {
@@ -51,7 +51,7 @@ fn account(settings: &AccountSettings) -> Option<(AccountId, AccountLimits)> {
         daily_loss: money(&settings.daily_loss_limit)?,
         stop_loss: money(&settings.stop_loss)?,
         max_open_orders: settings.max_open_orders,
-        max_positions: settings.positions().collect(),
+        max_positions: settings.max_position_limits().collect(),
     };
     Some((AccountId::new(&settings.account_id).ok()?, limits))
 }

@@ -1,49 +1,57 @@
 //! The current report of an order: from the journal, what is settled and not journaled yet brought there first.
 
-use super::claim::unavailable;
-use super::recording::{self, Told};
+use super::claim::store_unavailable;
+use super::recording::{self, SubmissionOutcome};
 use super::router::Router;
 use crate::domain::order::Order;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
-use crate::store::read::Record;
-use crate::store::reserve::Stage;
+use crate::store::read::StoredOrder;
+use crate::store::reserve::RecordStage;
 use crate::wire::report::ExecutionReport;
-use crate::wire::settlement::read_document;
+use crate::wire::settlement::decode_journal_report;
 
 /// How often a record that changes while it is read is read again.
-const MAX_READS: usize = 5;
+const MAX_READ_ATTEMPTS: usize = 5;
 
 /// Returns the order's current report; `None` for an order that is not known, or of which nothing has
 /// been told.
 ///
 /// # Errors
 /// When store or journal cannot be read.
-pub async fn report(router: &Router, key: &OrderKey) -> Result<Option<Told>, Fault> {
-    for _ in 0..MAX_READS {
-        let Some(record) = router.store.read(key).await.map_err(|error| unavailable(&error))? else {
+pub async fn current_report(router: &Router, key: &OrderKey) -> Result<Option<SubmissionOutcome>, Fault> {
+    for _ in 0..MAX_READ_ATTEMPTS {
+        let Some(record) = router
+            .store
+            .read_order(key)
+            .await
+            .map_err(|error| store_unavailable(&error))?
+        else {
             return Ok(None);
         };
-        if record.known.stage.is_under_way() || record.known.stage == Stage::Released {
+        if record.known.stage.is_in_flight() || record.known.stage == RecordStage::Released {
             return Ok(None);
         }
         if record.known.journaled_version < record.known.version {
-            bring_to_journal(router, &record).await?;
+            append_outbox_events(router, &record).await?;
             continue;
         }
         let sequence = record.known.journal_sequence;
         let stored = router
-            .reader
-            .get(sequence)
+            .journal_reader
+            .read_entry(sequence)
             .await
-            .map_err(|error| unreadable(key, &error))?;
+            .map_err(|error| unreadable_report_fault(key, &error))?;
         let Some(stored) = stored else {
-            return Err(unreadable(key, &format!("the journal has no entry {sequence}")));
+            return Err(unreadable_report_fault(
+                key,
+                &format!("the journal has no entry {sequence}"),
+            ));
         };
-        let report = ExecutionReport::decode(&stored.body).map_err(|error| unreadable(key, &error))?;
+        let report = ExecutionReport::decode(&stored.body).map_err(|error| unreadable_report_fault(key, &error))?;
         if report.order_id != record.known.order_id.as_str() || report.version != record.known.version {
             // The journal has lost entries and others have taken their places.
-            return Err(unreadable(
+            return Err(unreadable_report_fault(
                 key,
                 &format!("the journal's entry {sequence} is another order's"),
             ));
@@ -52,14 +60,14 @@ pub async fn report(router: &Router, key: &OrderKey) -> Result<Option<Told>, Fau
             settlement: None,
             ..report
         };
-        return Ok(Some(Told {
+        return Ok(Some(SubmissionOutcome {
             report,
             journal_sequence: Some(sequence),
             is_replay: false,
         }));
     }
     Err(Fault::new(
-        Code::StoreUnavailable,
+        FaultCode::StoreUnavailable,
         "the order changes faster than it can be read; ask again",
     ))
 }
@@ -69,19 +77,19 @@ pub async fn report(router: &Router, key: &OrderKey) -> Result<Option<Told>, Fau
 ///
 /// # Errors
 /// When journal or store do not take it.
-pub async fn bring_to_journal(router: &Router, record: &Record) -> Result<(), Fault> {
-    let Some(last) = record.pending.last() else {
+pub async fn append_outbox_events(router: &Router, record: &StoredOrder) -> Result<(), Fault> {
+    let Some(last) = record.pending_events.last() else {
         return Err(Fault::new(
-            Code::StoreUnavailable,
+            FaultCode::StoreUnavailable,
             "an event waits for the journal and is not in the outbox",
         ));
     };
-    let order = order_of(&last.body)?;
-    let sequence = recording::append(router, &order, &record.pending).await;
-    let marks = sequence.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
-    for (mark, event) in marks.into_iter().zip(&record.pending) {
+    let order = order_from_document(&last.body)?;
+    let sequence = recording::append_events(router, &order, &record.pending_events).await;
+    let marks = sequence.map_err(|error| Fault::new(FaultCode::BusUnavailable, error.to_string()))?;
+    for (mark, event) in marks.into_iter().zip(&record.pending_events) {
         let marked = recording::mark_or_replay(router, mark, event).await;
-        marked.map_err(|error| unavailable(&error))?;
+        marked.map_err(|error| store_unavailable(&error))?;
     }
     Ok(())
 }
@@ -90,15 +98,15 @@ pub async fn bring_to_journal(router: &Router, record: &Record) -> Result<(), Fa
 ///
 /// # Errors
 /// When the document cannot be read; the store then holds what this version does not understand.
-pub fn order_of(document: &[u8]) -> Result<Order, Fault> {
-    read_document(document)
+pub fn order_from_document(document: &[u8]) -> Result<Order, Fault> {
+    decode_journal_report(document)
         .map(|(order, _)| order)
-        .map_err(|error| Fault::new(Code::StoreUnavailable, error.to_string()))
+        .map_err(|error| Fault::new(FaultCode::StoreUnavailable, error.to_string()))
 }
 
-fn unreadable(key: &OrderKey, error: &dyn std::fmt::Display) -> Fault {
+fn unreadable_report_fault(key: &OrderKey, error: &dyn std::fmt::Display) -> Fault {
     Fault::new(
-        Code::BusUnavailable,
+        FaultCode::BusUnavailable,
         format!("the report of order {} cannot be read: {error}", key.name()),
     )
 }

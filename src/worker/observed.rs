@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::recording::Told;
+use super::recording::SubmissionOutcome;
 use super::router::Router;
-use crate::bus::call::Call;
+use crate::bus::call::BusRequest;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
-use crate::telemetry::{self, Id, Stage};
+use crate::telemetry::{self, MetricId, PipelineStage};
 
 /// Where an intent's answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum OutcomeSource {
     /// It was judged, and refused or sent.
     New,
     /// It was decided on without being sent.
@@ -23,51 +23,53 @@ pub(super) enum Way {
 }
 
 /// An intent under way.
-pub(super) struct Observed<'a> {
+pub(super) struct IntentMeasurement<'a> {
     router: &'a Router,
-    call: &'a Call,
-    begun: Instant,
+    call: &'a BusRequest,
+    started_at: Instant,
     /// How long it had waited in this process before.
-    waited: Duration,
+    queue_wait: Duration,
 }
 
-impl<'a> Observed<'a> {
+impl<'a> IntentMeasurement<'a> {
     /// Counts how long the intent has waited. A request has done so in this process; a durable intent may have waited in
     /// its stream for as long as no worker was there, and each of its deliveries begins anew.
-    pub(super) fn begin(router: &'a Router, call: &'a Call) -> Self {
-        let waited = Timestamp::now().since(call.arrived_at);
-        if call.durable {
-            router.telemetry.observe(Id::DurableWait, &[], waited);
+    pub(super) fn start(router: &'a Router, call: &'a BusRequest) -> Self {
+        let waited = Timestamp::now().saturating_duration_since(call.received_at);
+        if call.is_durable {
+            router.telemetry.observe_duration(MetricId::DurableWait, &[], waited);
         } else {
-            router.telemetry.stage(Stage::Queue, waited);
+            router.telemetry.observe_stage(PipelineStage::Queue, waited);
         }
         Self {
             router,
             call,
-            begun: Instant::now(),
-            waited: if call.durable { Duration::ZERO } else { waited },
+            started_at: Instant::now(),
+            queue_wait: if call.is_durable { Duration::ZERO } else { waited },
         }
     }
 
     /// Counts what came of the intent, and how long it took.
-    pub(super) fn end(self, way: Way, told: &Result<Told, Fault>) {
+    pub(super) fn finish(self, source: OutcomeSource, outcome: &Result<SubmissionOutcome, Fault>) {
         let Self { router, call, .. } = self;
-        router.telemetry.stage(Stage::Total, self.waited + self.begun.elapsed());
-        let named = call.broker.as_deref().unwrap_or(telemetry::NONE);
-        let broker = telemetry::broker_label(named, router.brokers.keys());
-        let (outcome, code) = outcome(way, told);
         router
             .telemetry
-            .count(Id::Intents, &[broker, door(call), outcome, code]);
+            .observe_stage(PipelineStage::Total, self.queue_wait + self.started_at.elapsed());
+        let named = call.broker.as_deref().unwrap_or(telemetry::NO_LABEL);
+        let broker = telemetry::broker_label(named, router.brokers.keys());
+        let (outcome, code) = outcome_labels(source, outcome);
+        router
+            .telemetry
+            .increment(MetricId::Intents, &[broker, door_label(call), outcome, code]);
     }
 }
 
 /// Returns the label of the door a call came by.
-pub(super) fn door(call: &Call) -> &'static str {
-    if call.durable { "durable" } else { "request" }
+pub(super) fn door_label(call: &BusRequest) -> &'static str {
+    if call.is_durable { "durable" } else { "request" }
 }
 
-fn outcome(way: Way, told: &Result<Told, Fault>) -> (&'static str, &'static str) {
+fn outcome_labels(way: OutcomeSource, told: &Result<SubmissionOutcome, Fault>) -> (&'static str, &'static str) {
     match (way, told) {
         (_, Ok(told)) => {
             let reason = told.report.reason.as_ref();
@@ -76,11 +78,14 @@ fn outcome(way: Way, told: &Result<Told, Fault>) -> (&'static str, &'static str)
             } else {
                 told.report.status.as_str()
             };
-            (outcome, reason.map_or(telemetry::NONE, |reason| reason.code.as_str()))
+            (
+                outcome,
+                reason.map_or(telemetry::NO_LABEL, |reason| reason.code.as_str()),
+            )
         }
-        (Way::Decided, Err(denial)) => ("denied", denial.code.as_str()),
+        (OutcomeSource::Decided, Err(denial)) => ("denied", denial.code.as_str()),
         // A denial told again names its rule; a conflict, or a journal that cannot be read, does not.
-        (Way::Known, Err(denial)) if denial.rule_id.is_some() => ("replayed", denial.code.as_str()),
+        (OutcomeSource::Known, Err(denial)) if denial.rule_id.is_some() => ("replayed", denial.code.as_str()),
         (_, Err(fault)) => ("refused", fault.code.as_str()),
     }
 }

@@ -3,13 +3,13 @@
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::claim::unavailable;
-use super::known::{LOOK_AGAIN, MAX_WAIT};
+use super::claim::store_unavailable;
+use super::known::{IN_FLIGHT_POLL_INTERVAL, MAX_IN_FLIGHT_WAIT};
 use super::lookup;
-use super::recording::{self, Told};
+use super::recording::{self, SubmissionOutcome};
 use super::router::Router;
-use crate::brokers::adapter::{CancelOutcome, NotSent};
-use crate::bus::call::{Answer, Call};
+use crate::brokers::adapter::{CancelOutcome, NotSentReason};
+use crate::bus::call::{BusReply, BusRequest};
 use crate::domain::execution::VenueReport;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId};
 use crate::domain::metadata::Metadata;
@@ -17,45 +17,45 @@ use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
 use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
-use crate::store::rate::Exceeded;
-use crate::store::read::Record;
-use crate::store::reserve::Stage;
-use crate::wire::order_reference::{CancelAllAnswer, OrderName, decode_cancel_all, decode_order};
-use crate::wire::submission::read_submission;
+use crate::store::rate::ExceededRate;
+use crate::store::read::StoredOrder;
+use crate::store::reserve::RecordStage;
+use crate::wire::order_reference::{CancelAllReply, OrderSelector, decode_cancel_all, decode_order_selector};
+use crate::wire::submission::decode_submission;
 
 /// How many orders one cancel-all works on: their reports fit into one message. Whoever is told of remaining orders
 /// asks again.
-pub const MAX_CANCELS: usize = 500;
+pub const MAX_CANCELS_PER_REQUEST: usize = 500;
 /// How many orders of one cancel-all are worked on at a time.
-const CANCELS_AT_A_TIME: usize = 32;
+const CANCEL_CONCURRENCY: usize = 32;
 
 /// Whom a call speaks for: the broker and the account of its subject.
-pub(super) struct Caller {
+pub(super) struct AccountCaller {
     pub(super) broker: BrokerId,
     pub(super) account_id: AccountId,
     pub(super) deadline: Timestamp,
 }
 
-impl Caller {
-    pub(super) fn of(router: &Router, call: &Call) -> Result<Self, Fault> {
+impl AccountCaller {
+    pub(super) fn from_call(router: &Router, call: &BusRequest) -> Result<Self, Fault> {
         let broker = BrokerId::new(call.broker.as_deref().unwrap_or_default());
-        let broker = broker.map_err(|rule| Fault::field(Code::InvalidField, "broker", rule))?;
+        let broker = broker.map_err(|rule| Fault::for_field(FaultCode::InvalidField, "broker", rule))?;
         if !router.brokers.contains_key(&broker) {
-            return Err(Fault::field(
-                Code::UnknownBroker,
+            return Err(Fault::for_field(
+                FaultCode::UnknownBroker,
                 "broker",
                 format!("is {broker}, which is not known"),
             ));
         }
         let account_id = AccountId::new(call.account.as_deref().unwrap_or_default());
-        let account_id = account_id.map_err(|rule| Fault::field(Code::InvalidField, "account_id", rule))?;
+        let account_id = account_id.map_err(|rule| Fault::for_field(FaultCode::InvalidField, "account_id", rule))?;
         let deadline = call
             .deadline
-            .unwrap_or_else(|| call.arrived_at.after(router.patience.request));
+            .unwrap_or_else(|| call.received_at.saturating_add(router.default_deadlines.request));
         if deadline <= Timestamp::now() {
-            return Err(super::admission::expired(deadline));
+            return Err(super::admission::expired_fault(deadline));
         }
         Ok(Self {
             broker,
@@ -65,53 +65,65 @@ impl Caller {
     }
 
     /// Returns the key of the order a caller names, if it is one of its own.
-    async fn key(&self, router: &Router, name: &OrderName) -> Result<OrderKey, Fault> {
+    async fn find_order_key(&self, router: &Router, name: &OrderSelector) -> Result<OrderKey, Fault> {
         let key = match name {
-            OrderName::ClientOrderId(id) => Some(self.of_client_order_id(router, id).await?),
-            OrderName::OrderId(id) => router.store.find(id).await.map_err(|error| unavailable(&error))?,
+            OrderSelector::ClientOrderId(id) => Some(self.key_for_client_order_id(router, id).await?),
+            OrderSelector::OrderId(id) => router
+                .store
+                .find_order_key(id)
+                .await
+                .map_err(|error| store_unavailable(&error))?,
         };
         // Another account's order is not known to this caller.
         key.filter(|key| *key.account_id() == self.account_id)
-            .ok_or_else(|| unknown(name))
+            .ok_or_else(|| unknown_order_fault(name))
     }
 
     /// Returns the key of an id: in the space of the mode in force or, while that is a dry run and knows no such id, in that
     /// of the orders that were routed before; they stand, and can be cancelled.
-    async fn of_client_order_id(&self, router: &Router, id: &ClientOrderId) -> Result<OrderKey, Fault> {
+    async fn key_for_client_order_id(&self, router: &Router, id: &ClientOrderId) -> Result<OrderKey, Fault> {
         let mode = router.control.mode();
         let key = OrderKey::new(mode, &self.account_id, id);
         if mode != Mode::DryRun {
             return Ok(key);
         }
-        let known = router.store.read(&key).await.map_err(|error| unavailable(&error))?;
+        let known = router
+            .store
+            .read_order(&key)
+            .await
+            .map_err(|error| store_unavailable(&error))?;
         Ok(known.map_or_else(|| OrderKey::new(Mode::Paper, &self.account_id, id), |record| record.key))
     }
 
-    async fn record(&self, router: &Router, key: &OrderKey, name: &OrderName) -> Result<Record, Fault> {
-        let record = router.store.read(key).await.map_err(|error| unavailable(&error))?;
-        record.ok_or_else(|| unknown(name))
+    async fn load_record(&self, router: &Router, key: &OrderKey, name: &OrderSelector) -> Result<StoredOrder, Fault> {
+        let record = router
+            .store
+            .read_order(key)
+            .await
+            .map_err(|error| store_unavailable(&error))?;
+        record.ok_or_else(|| unknown_order_fault(name))
     }
 }
 
 /// Counts a cancel against the cancels' own rates; orders have theirs, and no other rule stops a cancel.
-async fn counted(router: &Router, caller: &Caller) -> Result<(), Fault> {
+async fn check_cancel_rate(router: &Router, caller: &AccountCaller) -> Result<(), Fault> {
     let limits = router.limits.cancel_rates;
     let counted = router
         .store
         .count_cancel(&caller.broker, &caller.account_id, limits)
         .await;
-    let (whose, limit) = match counted.map_err(|error| unavailable(&error))? {
+    let (whose, limit) = match counted.map_err(|error| store_unavailable(&error))? {
         None => return Ok(()),
-        Some(Exceeded::Account(limit)) => ("the account", limit),
-        Some(Exceeded::Broker(limit)) => ("the broker", limit),
+        Some(ExceededRate::Account(limit)) => ("the account", limit),
+        Some(ExceededRate::Broker(limit)) => ("the broker", limit),
     };
     let detail = format!("{whose} has had {limit} cancels within this second, which is the limit; cancel again");
-    Err(Fault::new(Code::RateLimited, detail))
+    Err(Fault::new(FaultCode::RateLimited, detail))
 }
 
-fn unknown(name: &OrderName) -> Fault {
+fn unknown_order_fault(name: &OrderSelector) -> Fault {
     Fault::new(
-        Code::UnknownOrder,
+        FaultCode::UnknownOrder,
         format!("no order with the {name} is known in this account"),
     )
 }
@@ -120,30 +132,33 @@ fn unknown(name: &OrderName) -> Fault {
 ///
 /// # Errors
 /// `unknown_order`, or what keeps it from being read.
-pub async fn get(router: &Router, call: &Call) -> Result<Answer, Fault> {
-    let caller = Caller::of(router, call)?;
-    let name = decode_order(&call.body)?;
-    let key = caller.key(router, &name).await?;
-    if let Some(told) = lookup::report(router, &key).await? {
+pub async fn get_order(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
+    let caller = AccountCaller::from_call(router, call)?;
+    let name = decode_order_selector(&call.body)?;
+    let key = caller.find_order_key(router, &name).await?;
+    if let Some(told) = lookup::current_report(router, &key).await? {
         return if told.report.broker == caller.broker.as_str() {
-            Ok(told.answer())
+            Ok(told.to_reply())
         } else {
-            Err(unknown(&name))
+            Err(unknown_order_fault(&name))
         };
     }
-    let record = caller.record(router, &key, &name).await?;
-    let order = under_way(&record, &name)?;
-    Ok(Told::receipt_of(&order, ReasonCode::InFlight, "the order is under way; ask for it again").answer())
+    let record = caller.load_record(router, &key, &name).await?;
+    let order = read_in_flight_order(&record, &name)?;
+    Ok(
+        SubmissionOutcome::receipt_for_order(&order, ReasonCode::InFlight, "the order is under way; ask for it again")
+            .to_reply(),
+    )
 }
 
 /// Returns an order of which nothing has been told yet, as far as it is known.
-fn under_way(record: &Record, name: &OrderName) -> Result<Order, Fault> {
+fn read_in_flight_order(record: &StoredOrder, name: &OrderSelector) -> Result<Order, Fault> {
     match record.known.stage {
-        Stage::Released => Err(unknown(name)),
-        Stage::Releasing => read_submission(&record.document)
+        RecordStage::Released => Err(unknown_order_fault(name)),
+        RecordStage::Releasing => decode_submission(&record.document)
             .map(|submission| submission.order)
-            .map_err(|error| Fault::new(Code::StoreUnavailable, error.to_string())),
-        _ => lookup::order_of(&record.document),
+            .map_err(|error| Fault::new(FaultCode::StoreUnavailable, error.to_string())),
+        _ => lookup::order_from_document(&record.document),
     }
 }
 
@@ -151,42 +166,44 @@ fn under_way(record: &Record, name: &OrderName) -> Result<Order, Fault> {
 ///
 /// # Errors
 /// `unknown_order`; `order_closed` for an order that has ended, however it did.
-pub async fn cancel(router: &Router, call: &Call) -> Result<Answer, Fault> {
-    let caller = Caller::of(router, call)?;
-    let name = decode_order(&call.body)?;
-    counted(router, &caller).await?;
-    let key = caller.key(router, &name).await?;
-    cancel_one(router, &caller, &key, &name).await.map(|told| told.answer())
+pub async fn cancel_order(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
+    let caller = AccountCaller::from_call(router, call)?;
+    let name = decode_order_selector(&call.body)?;
+    check_cancel_rate(router, &caller).await?;
+    let key = caller.find_order_key(router, &name).await?;
+    cancel_named_order(router, &caller, &key, &name)
+        .await
+        .map(|told| told.to_reply())
 }
 
 /// Cancels every open order of an account at a broker, and says what remains.
 ///
 /// # Errors
 /// When the open orders cannot be read before anything was sent.
-pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
-    let caller = Caller::of(router, call)?;
+pub async fn cancel_all_orders(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
+    let caller = AccountCaller::from_call(router, call)?;
     let symbol = decode_cancel_all(&call.body)?;
-    counted(router, &caller).await?;
+    check_cancel_rate(router, &caller).await?;
     let concerns = |order: &Order| symbol.as_ref().is_none_or(|symbol| order.symbol == *symbol);
-    let mut keys = open(router, &caller).await?;
+    let mut keys = list_open_orders(router, &caller).await?;
     keys.retain(|(_, order)| concerns(order));
-    keys.truncate(MAX_CANCELS);
+    keys.truncate(MAX_CANCELS_PER_REQUEST);
     let asked = keys.clone();
     let cancels = stream::iter(keys).map(|(key, order)| {
         let caller = &caller;
         async move {
-            let name = OrderName::OrderId(order.order_id.clone());
-            cancel_one(router, caller, &key, &name).await.ok()
+            let name = OrderSelector::OrderId(order.order_id.clone());
+            cancel_named_order(router, caller, &key, &name).await.ok()
         }
     });
-    let told: Vec<Option<Told>> = cancels.buffer_unordered(CANCELS_AT_A_TIME).collect().await;
+    let told: Vec<Option<SubmissionOutcome>> = cancels.buffer_unordered(CANCEL_CONCURRENCY).collect().await;
     let cancelled: Vec<_> = told
         .into_iter()
         .flatten()
         .filter(|told| !told.is_receipt())
         .map(|told| told.report)
         .collect();
-    let left = match open(router, &caller).await {
+    let left = match list_open_orders(router, &caller).await {
         Ok(mut left) => {
             left.retain(|(_, order)| concerns(order));
             left
@@ -204,35 +221,41 @@ pub async fn cancel_all(router: &Router, call: &Call) -> Result<Answer, Fault> {
         }
     };
     let mut remaining = Vec::new();
-    for (key, order) in left.into_iter().take(MAX_CANCELS) {
-        match lookup::report(router, &key).await {
-            Ok(Some(told)) if told.report.status.is_ended() => {}
+    for (key, order) in left.into_iter().take(MAX_CANCELS_PER_REQUEST) {
+        match lookup::current_report(router, &key).await {
+            Ok(Some(told)) if told.report.status.is_terminal() => {}
             Ok(Some(told)) => remaining.push(told.report),
-            _ => remaining.push(Told::receipt_of(&order, ReasonCode::InFlight, "the order is under way").report),
+            _ => remaining.push(
+                SubmissionOutcome::receipt_for_order(&order, ReasonCode::InFlight, "the order is under way").report,
+            ),
         }
     }
-    let body = serde_json::to_vec(&CancelAllAnswer { cancelled, remaining });
-    let body = body.map_err(|error| Fault::new(Code::PersistenceFailed, error.to_string()))?;
-    Ok(Answer {
+    let body = serde_json::to_vec(&CancelAllReply { cancelled, remaining });
+    let body = body.map_err(|error| Fault::new(FaultCode::PersistenceFailed, error.to_string()))?;
+    Ok(BusReply {
         body,
         journal_sequence: None,
-        replayed: false,
+        is_replay: false,
     })
 }
 
 /// Whether a venue has the order, or may come to have it.
-fn is_open(stage: Stage) -> bool {
-    matches!(stage, Stage::Claimed | Stage::Sending | Stage::Open)
+fn may_be_open(stage: RecordStage) -> bool {
+    matches!(stage, RecordStage::Claimed | RecordStage::Sending | RecordStage::Open)
 }
 
 /// Returns the caller's orders that have not ended, with what is known of each.
-async fn open(router: &Router, caller: &Caller) -> Result<Vec<(OrderKey, Order)>, Fault> {
-    let names = router.store.open_orders(&caller.broker, &caller.account_id).await;
+async fn list_open_orders(router: &Router, caller: &AccountCaller) -> Result<Vec<(OrderKey, Order)>, Fault> {
+    let names = router.store.list_open_orders(&caller.broker, &caller.account_id).await;
     let mut orders = Vec::new();
-    for key in names.map_err(|error| unavailable(&error))? {
-        let record = router.store.read(&key).await.map_err(|error| unavailable(&error))?;
-        if let Some(record) = record.filter(|record| is_open(record.known.stage)) {
-            match lookup::order_of(&record.document) {
+    for key in names.map_err(|error| store_unavailable(&error))? {
+        let record = router
+            .store
+            .read_order(&key)
+            .await
+            .map_err(|error| store_unavailable(&error))?;
+        if let Some(record) = record.filter(|record| may_be_open(record.known.stage)) {
+            match lookup::order_from_document(&record.document) {
                 Ok(order) => orders.push((key, order)),
                 // One that cannot be read must not keep the others from being cancelled.
                 Err(fault) => tracing::error!(order = key.name(), %fault, "an open order cannot be read"),
@@ -246,73 +269,102 @@ async fn open(router: &Router, caller: &Caller) -> Result<Vec<(OrderKey, Order)>
 ///
 /// # Errors
 /// As [`cancel`].
-pub(super) async fn cancel_key(router: &Router, caller: &Caller, key: &OrderKey) -> Result<Told, Fault> {
-    let name = OrderName::ClientOrderId(key.client_order_id().clone());
-    cancel_one(router, caller, key, &name).await
+pub(super) async fn cancel_by_key(
+    router: &Router,
+    caller: &AccountCaller,
+    key: &OrderKey,
+) -> Result<SubmissionOutcome, Fault> {
+    let name = OrderSelector::ClientOrderId(key.client_order_id().clone());
+    cancel_named_order(router, caller, key, &name).await
 }
 
-async fn cancel_one(router: &Router, caller: &Caller, key: &OrderKey, name: &OrderName) -> Result<Told, Fault> {
-    let record = sent(router, caller, key, name).await?;
+async fn cancel_named_order(
+    router: &Router,
+    caller: &AccountCaller,
+    key: &OrderKey,
+    name: &OrderSelector,
+) -> Result<SubmissionOutcome, Fault> {
+    let record = wait_until_sent(router, caller, key, name).await?;
     let order = match record.known.stage {
-        Stage::Ended | Stage::Denied => return Err(closed(name)),
-        Stage::Claimed | Stage::Sending | Stage::Open | Stage::Releasing | Stage::Released => under_way(&record, name)?,
+        RecordStage::Ended | RecordStage::Denied => return Err(order_closed_fault(name)),
+        RecordStage::Claimed
+        | RecordStage::Sending
+        | RecordStage::Open
+        | RecordStage::Releasing
+        | RecordStage::Released => read_in_flight_order(&record, name)?,
     };
     if order.broker != caller.broker {
-        return Err(unknown(name));
+        return Err(unknown_order_fault(name));
     }
-    if record.known.stage.is_under_way() {
-        return Ok(Told::receipt_of(
+    if record.known.stage.is_in_flight() {
+        return Ok(SubmissionOutcome::receipt_for_order(
             &order,
             ReasonCode::InFlight,
             "the order is still being sent; cancel it again",
         ));
     }
-    let broker = router.brokers.get(&order.broker).ok_or_else(|| unknown(name))?;
+    let broker = router
+        .brokers
+        .get(&order.broker)
+        .ok_or_else(|| unknown_order_fault(name))?;
     match broker.cancel(order.clone()).await {
-        CancelOutcome::Booked(booked) => recording::tell(router, &booked).await,
-        CancelOutcome::Reported(report) => settle(router, &order, report).await,
-        CancelOutcome::Closed(_) => Err(closed(name)),
-        CancelOutcome::NotSent(NotSent::QueueFull) => Err(Fault::new(
-            Code::QueueFull,
+        CancelOutcome::Booked(booked) => recording::journal_and_build_outcome(router, &booked).await,
+        CancelOutcome::Reported(report) => settle_cancel_report(router, &order, report).await,
+        CancelOutcome::AlreadyEnded(_) => Err(order_closed_fault(name)),
+        CancelOutcome::NotSent(NotSentReason::QueueFull) => Err(Fault::new(
+            FaultCode::QueueFull,
             "too many cancels are waiting; this one was not sent",
         )),
         CancelOutcome::NotSent(why) => Err(Fault::new(
-            Code::BrokerUnavailable,
+            FaultCode::BrokerUnavailable,
             format!("the cancel was not sent: {why:?}"),
         )),
         CancelOutcome::OutcomeUnknown(why) => {
             let message = format!("the venue has not said whether the order is cancelled: {why}");
-            Ok(Told::receipt_of(&order, ReasonCode::OutcomeUnknown, &message))
+            Ok(SubmissionOutcome::receipt_for_order(
+                &order,
+                ReasonCode::OutcomeUnknown,
+                &message,
+            ))
         }
     }
 }
 
 /// Settles what a venue says of an order that it was asked to cancel.
-async fn settle(router: &Router, order: &Order, report: VenueReport) -> Result<Told, Fault> {
-    match super::book::settle_word(&router.store, &router.rates, order, report, Metadata::new()).await {
-        Ok(booked) => recording::tell(router, &booked).await,
+async fn settle_cancel_report(router: &Router, order: &Order, report: VenueReport) -> Result<SubmissionOutcome, Fault> {
+    match super::book::settle_venue_report(&router.store, &router.rates, order, report, Metadata::new()).await {
+        Ok(booked) => recording::journal_and_build_outcome(router, &booked).await,
         Err(error) => {
             let message = format!("the venue has answered, and its answer could not be settled: {error}");
-            Ok(Told::receipt_of(order, ReasonCode::OutcomeUnknown, &message))
+            Ok(SubmissionOutcome::receipt_for_order(
+                order,
+                ReasonCode::OutcomeUnknown,
+                &message,
+            ))
         }
     }
 }
 
 /// Waits until an order that is still being sent has been, or has been given up.
-async fn sent(router: &Router, caller: &Caller, key: &OrderKey, name: &OrderName) -> Result<Record, Fault> {
-    let end = caller.deadline.min(Timestamp::now().after(MAX_WAIT));
+async fn wait_until_sent(
+    router: &Router,
+    caller: &AccountCaller,
+    key: &OrderKey,
+    name: &OrderSelector,
+) -> Result<StoredOrder, Fault> {
+    let end = caller.deadline.min(Timestamp::now().saturating_add(MAX_IN_FLIGHT_WAIT));
     loop {
-        let record = caller.record(router, key, name).await?;
-        if !record.known.stage.is_under_way() || Timestamp::now() >= end {
+        let record = caller.load_record(router, key, name).await?;
+        if !record.known.stage.is_in_flight() || Timestamp::now() >= end {
             return Ok(record);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(IN_FLIGHT_POLL_INTERVAL).await;
     }
 }
 
-fn closed(name: &OrderName) -> Fault {
+fn order_closed_fault(name: &OrderSelector) -> Fault {
     Fault::new(
-        Code::OrderClosed,
+        FaultCode::OrderClosed,
         format!("the order with the {name} has ended; there is nothing left to cancel"),
     )
 }

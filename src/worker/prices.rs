@@ -9,57 +9,57 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::router::Instruments;
-use crate::bus::quotes::{Published, Quotes};
+use crate::bus::quotes::{QuoteMessage, QuoteSubscription};
 use crate::bus::subjects;
 use crate::domain::id::VenueId;
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
 use crate::domain::quantity::Price;
-use crate::domain::quote::MAX_AHEAD;
+use crate::domain::quote::MAX_QUOTE_CLOCK_SKEW;
 use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError};
 use crate::wire::quote::decode_quote;
 
 /// How often the newest quotes are kept for workers to come.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often refused quotes are told of at most.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The newest price of each instrument of the settings, and of no other. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Prices(Arc<Shared>);
+pub struct ReferencePrices(Arc<PriceTable>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct PriceTable {
     max_age: Duration,
-    by_subject: HashMap<String, Arc<Slot>>,
-    by_instrument: HashMap<(VenueId, Symbol), Arc<Slot>>,
-    refused: AtomicU64,
-    told_at: Mutex<Option<Instant>>,
+    by_subject: HashMap<String, Arc<PriceSlot>>,
+    by_instrument: HashMap<(VenueId, Symbol), Arc<PriceSlot>>,
+    refused_count: AtomicU64,
+    last_refusal_logged_at: Mutex<Option<Instant>>,
 }
 
-type Slot = RwLock<Option<Newest>>;
+type PriceSlot = RwLock<Option<LatestQuote>>;
 
 /// What is known of an instrument's price.
 #[derive(Debug, Clone, Copy)]
-struct Newest {
+struct LatestQuote {
     price: Price,
     timestamp: Timestamp,
     /// From when on its age counts: its timestamp, or its arrival where that was earlier.
-    counts_from: Timestamp,
+    age_counts_from: Timestamp,
 }
 
-impl Prices {
+impl ReferencePrices {
     /// Returns prices that know nothing yet; a quote older than `max_age` is no reference.
     pub fn new(instruments: &Instruments, max_age: Duration) -> Self {
-        let mut shared = Shared {
+        let mut shared = PriceTable {
             max_age,
-            ..Shared::default()
+            ..PriceTable::default()
         };
         for instrument in instruments.all() {
-            let slot = Arc::new(Slot::default());
-            let subject = subjects::quotes(instrument.venue.as_str(), instrument.symbol.as_str());
+            let slot = Arc::new(PriceSlot::default());
+            let subject = subjects::quote(instrument.venue.as_str(), instrument.symbol.as_str());
             shared.by_subject.insert(subject, slot.clone());
             let key = (instrument.venue.clone(), instrument.symbol.clone());
             shared.by_instrument.insert(key, slot);
@@ -69,34 +69,36 @@ impl Prices {
 
     /// Returns the price an order of an instrument is valued at now; `None` where the market's is missing or too old.
     /// Until the first quote arrives, the price of the settings stands in, but never in live.
-    pub fn reference(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
-        self.reference_at(instrument, mode, Timestamp::now())
+    pub fn reference_price(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
+        self.reference_price_at(instrument, mode, Timestamp::now())
     }
 
-    fn reference_at(&self, instrument: &Instrument, mode: Mode, now: Timestamp) -> Option<Price> {
-        match self.newest(instrument) {
-            Some(newest) => (now.since(newest.counts_from) <= self.0.max_age).then_some(newest.price),
-            None => stand_in(instrument, mode),
+    fn reference_price_at(&self, instrument: &Instrument, mode: Mode, now: Timestamp) -> Option<Price> {
+        match self.latest_quote(instrument) {
+            Some(newest) => {
+                (now.saturating_duration_since(newest.age_counts_from) <= self.0.max_age).then_some(newest.price)
+            }
+            None => settings_price(instrument, mode),
         }
     }
 
     /// Returns the price a position in an instrument is marked at: the newest that is known, whatever its age. Until the
     /// first quote arrives, the price of the settings stands in, but never in live.
-    pub fn mark(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
-        match self.newest(instrument) {
+    pub fn mark_price(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
+        match self.latest_quote(instrument) {
             Some(newest) => Some(newest.price),
-            None => stand_in(instrument, mode),
+            None => settings_price(instrument, mode),
         }
     }
 
     /// Returns how many quotes were refused.
-    pub fn refused(&self) -> u64 {
-        self.0.refused.load(Ordering::Relaxed)
+    pub fn refused_count(&self) -> u64 {
+        self.0.refused_count.load(Ordering::Relaxed)
     }
 
     /// Returns the newest quote of each instrument that has had one, by its subject.
-    fn newest_of_all(&self) -> Vec<(String, String)> {
-        let quote = |(subject, slot): (&String, &Arc<Slot>)| {
+    fn latest_quotes(&self) -> Vec<(String, String)> {
+        let quote = |(subject, slot): (&String, &Arc<PriceSlot>)| {
             let newest = (*slot.read().unwrap_or_else(PoisonError::into_inner))?;
             let (price, timestamp) = (newest.price, newest.timestamp);
             Some((
@@ -107,21 +109,25 @@ impl Prices {
         self.0.by_subject.iter().filter_map(quote).collect()
     }
 
-    fn newest(&self, instrument: &Instrument) -> Option<Newest> {
+    fn latest_quote(&self, instrument: &Instrument) -> Option<LatestQuote> {
         let key = (instrument.venue.clone(), instrument.symbol.clone());
         let slot = self.0.by_instrument.get(&key)?;
         *slot.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes note of a message, or counts it as refused. One about an instrument nobody trades here is passed over.
-    fn take(&self, message: &Published, now: Timestamp) {
+    fn record_quote(&self, message: &QuoteMessage, now: Timestamp) {
         let Some(slot) = self.0.by_subject.get(&message.subject) else {
             return;
         };
-        if let Err(why) = note(slot, &message.body, now) {
-            let refused = self.0.refused.fetch_add(1, Ordering::Relaxed) + 1;
-            let mut told_at = self.0.told_at.lock().unwrap_or_else(PoisonError::into_inner);
-            if told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+        if let Err(why) = update_slot(slot, &message.body, now) {
+            let refused = self.0.refused_count.fetch_add(1, Ordering::Relaxed) + 1;
+            let mut told_at = self
+                .0
+                .last_refusal_logged_at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if told_at.is_none_or(|at| at.elapsed() >= REFUSAL_LOG_INTERVAL) {
                 *told_at = Some(Instant::now());
                 let subject = &message.subject;
                 tracing::warn!(subject, refused, "a quote is refused: {why}");
@@ -130,11 +136,11 @@ impl Prices {
     }
 }
 
-fn note(slot: &Slot, body: &[u8], now: Timestamp) -> Result<(), String> {
+fn update_slot(slot: &PriceSlot, body: &[u8], now: Timestamp) -> Result<(), String> {
     let quote = decode_quote(body).map_err(|fault| fault.detail)?;
-    if quote.timestamp > now.after(MAX_AHEAD) {
+    if quote.timestamp > now.saturating_add(MAX_QUOTE_CLOCK_SKEW) {
         return Err(format!(
-            "its timestamp {} lies more than {MAX_AHEAD:?} ahead of this machine's clock",
+            "its timestamp {} lies more than {MAX_QUOTE_CLOCK_SKEW:?} ahead of this machine's clock",
             quote.timestamp
         ));
     }
@@ -143,15 +149,15 @@ fn note(slot: &Slot, body: &[u8], now: Timestamp) -> Result<(), String> {
         // Overtaken on its way: nothing is wrong with it.
         return Ok(());
     }
-    *newest = Some(Newest {
+    *newest = Some(LatestQuote {
         price: quote.price,
         timestamp: quote.timestamp,
-        counts_from: quote.timestamp.min(now),
+        age_counts_from: quote.timestamp.min(now),
     });
     Ok(())
 }
 
-fn stand_in(instrument: &Instrument, mode: Mode) -> Option<Price> {
+fn settings_price(instrument: &Instrument, mode: Mode) -> Option<Price> {
     (mode != Mode::Live).then_some(instrument.reference_price)
 }
 
@@ -160,27 +166,27 @@ fn stand_in(instrument: &Instrument, mode: Mode) -> Option<Price> {
 ///
 /// # Errors
 /// When the shared state does not answer.
-pub async fn take_kept(prices: &Prices, store: &Store) -> Result<(), StoreError> {
+pub async fn load_saved_quotes(prices: &ReferencePrices, store: &Store) -> Result<(), StoreError> {
     let subjects: Vec<String> = prices.0.by_subject.keys().cloned().collect();
-    let kept = store.kept_quotes(&subjects).await?;
+    let kept = store.read_cached_quotes(&subjects).await?;
     for (subject, body) in subjects.into_iter().zip(kept) {
         if let Some(body) = body {
-            prices.take(&Published { subject, body }, Timestamp::now());
+            prices.record_quote(&QuoteMessage { subject, body }, Timestamp::now());
         }
     }
     Ok(())
 }
 
 /// Takes note of quotes and keeps the newest for workers to come, until it is stopped.
-pub async fn run(prices: Prices, mut quotes: Quotes, store: Store, stop: CancellationToken) {
-    let mut keep = tokio::time::interval(KEEP_EVERY);
+pub async fn run(prices: ReferencePrices, mut quotes: QuoteSubscription, store: Store, stop: CancellationToken) {
+    let mut keep = tokio::time::interval(SAVE_INTERVAL);
     keep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
             () = stop.cancelled() => return,
             _ = keep.tick() => {
                 // What is not kept now is kept in a moment: nobody waits for it.
-                if let Err(error) = store.keep_quotes(&prices.newest_of_all()).await {
+                if let Err(error) = store.cache_quotes(&prices.latest_quotes()).await {
                     tracing::debug!(%error, "the newest quotes are kept later");
                 }
                 continue;
@@ -191,7 +197,7 @@ pub async fn run(prices: Prices, mut quotes: Quotes, store: Store, stop: Cancell
             tracing::error!("the subscription to quotes has ended: reference prices go stale");
             return;
         };
-        prices.take(&message, Timestamp::now());
+        prices.record_quote(&message, Timestamp::now());
     }
 }
 

@@ -4,37 +4,37 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::brokers::adapter::Booked;
-use crate::bus::call::Answer;
-use crate::bus::journal::{AppendError, Entry};
+use crate::brokers::adapter::BookedEffect;
+use crate::bus::call::BusReply;
+use crate::bus::journal::{AppendError, JournalEntry};
 use crate::bus::subjects;
-use crate::domain::execution::PendingEvent;
+use crate::domain::execution::OutboxEntry;
 use crate::domain::intent::Intent;
 use crate::domain::order::Order;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::fault::Fault;
 use crate::store::StoreError;
-use crate::store::journaled::{Journaled, Marked};
+use crate::store::journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use crate::store::keys::OrderKey;
-use crate::store::replay::ReplayEvent;
-use crate::telemetry::Stage;
+use crate::store::replay::OrderReplay;
+use crate::telemetry::PipelineStage;
 use crate::wire::report::ExecutionReport;
-use crate::wire::settlement::{read_document, settlement_id};
+use crate::wire::settlement::{decode_journal_report, read_settlement_id};
 
-use super::healing::HealingError;
-use super::replaying::{self, Target};
+use super::healing::StoreRebuildError;
+use super::replaying::{self, ReplayTarget};
 use super::router::Router;
 use super::signals;
 use super::stop_point;
 
 /// How often a mark is tried while the store is being rebuilt.
-const MAX_MARKS: usize = 60;
+const MAX_MARK_ATTEMPTS: usize = 60;
 /// The pause between two tries.
-const MARK_PAUSE: Duration = Duration::from_millis(250);
+const MARK_RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// What a caller is told: a journaled report with its place in the journal, or a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct SubmissionOutcome {
     /// The report.
     pub report: ExecutionReport,
     /// Its sequence; none for a receipt.
@@ -43,9 +43,9 @@ pub struct Told {
     pub is_replay: bool,
 }
 
-impl Told {
+impl SubmissionOutcome {
     /// Returns a receipt about an order of an intent.
-    pub fn receipt(intent: &Intent, order: &Order, code: ReasonCode, message: &str) -> Self {
+    pub fn receipt_for_intent(intent: &Intent, order: &Order, code: ReasonCode, message: &str) -> Self {
         let report = ExecutionReport::receipt(intent, Some(&order.order_id), order.mode, Reason::new(code, message));
         Self {
             report,
@@ -55,7 +55,7 @@ impl Told {
     }
 
     /// Returns a receipt about an order that is known.
-    pub fn receipt_of(order: &Order, code: ReasonCode, message: &str) -> Self {
+    pub fn receipt_for_order(order: &Order, code: ReasonCode, message: &str) -> Self {
         let report = ExecutionReport {
             status: crate::domain::terms::OrderStatus::Unknown,
             version: 0,
@@ -75,11 +75,11 @@ impl Told {
     }
 
     /// Returns the answer on the bus.
-    pub fn answer(&self) -> Answer {
-        Answer {
+    pub fn to_reply(&self) -> BusReply {
+        BusReply {
             body: self.report.encode(),
             journal_sequence: self.journal_sequence,
-            replayed: self.is_replay,
+            is_replay: self.is_replay,
         }
     }
 }
@@ -88,12 +88,12 @@ impl Told {
 ///
 /// # Errors
 /// None but those a later step may add: what has been settled is always told in some form.
-pub async fn tell(router: &Router, booked: &Booked) -> Result<Told, Fault> {
+pub async fn journal_and_build_outcome(router: &Router, booked: &BookedEffect) -> Result<SubmissionOutcome, Fault> {
     let order = &booked.order;
-    match record_booked(router, booked).await {
+    match append_booked_effect(router, booked).await {
         Ok(sequence) => {
             stop_point::reach("after_journal");
-            Ok(Told {
+            Ok(SubmissionOutcome {
                 report: ExecutionReport::of(order),
                 journal_sequence: Some(sequence),
                 is_replay: false,
@@ -102,7 +102,11 @@ pub async fn tell(router: &Router, booked: &Booked) -> Result<Told, Fault> {
         Err(error) => {
             tracing::warn!(order_id = %order.order_id, %error, "a report is settled and not on the journal yet");
             let message = "the order was settled, and its report is not on the journal yet; ask for it again";
-            Ok(Told::receipt_of(order, ReasonCode::NotJournaled, message))
+            Ok(SubmissionOutcome::receipt_for_order(
+                order,
+                ReasonCode::NotJournaled,
+                message,
+            ))
         }
     }
 }
@@ -111,9 +115,9 @@ pub async fn tell(router: &Router, booked: &Booked) -> Result<Told, Fault> {
 ///
 /// # Errors
 /// As [`record`].
-pub async fn record_booked(router: &Router, booked: &Booked) -> Result<u64, AppendError> {
+pub async fn append_booked_effect(router: &Router, booked: &BookedEffect) -> Result<u64, AppendError> {
     signals::publish_notices(router, &booked.order, &booked.notices);
-    record(router, &booked.order, &booked.pending).await
+    append_and_mark(router, &booked.order, &booked.pending_events).await
 }
 
 /// Appends an order's events and returns the sequence of the last. They leave the outbox afterwards, outside of the
@@ -121,14 +125,14 @@ pub async fn record_booked(router: &Router, booked: &Booked) -> Result<u64, Appe
 ///
 /// # Errors
 /// When one of them is not known to be on the journal; it stays in the outbox.
-pub async fn record(router: &Router, order: &Order, pending: &[PendingEvent]) -> Result<u64, AppendError> {
+pub async fn append_and_mark(router: &Router, order: &Order, pending: &[OutboxEntry]) -> Result<u64, AppendError> {
     stop_point::reach("before_journal");
-    router.telemetry.report(order);
-    let marks = append(router, order, pending).await?;
+    router.telemetry.count_report(order);
+    let marks = append_events(router, order, pending).await?;
     let last = marks.last().map(|mark| mark.sequence);
     for (mark, event) in marks.into_iter().zip(pending) {
         let (marker, event) = (router.clone(), event.clone());
-        router.afterwards.spawn(async move {
+        router.deferred_tasks.spawn(async move {
             if let Err(error) = mark_or_replay(&marker, mark, &event).await {
                 tracing::debug!(%error, "an event stays in the outbox for now");
             }
@@ -141,39 +145,43 @@ pub async fn record(router: &Router, order: &Order, pending: &[PendingEvent]) ->
 ///
 /// # Errors
 /// When one of them is not known to be on the journal.
-pub async fn append(router: &Router, order: &Order, pending: &[PendingEvent]) -> Result<Vec<Journaled>, AppendError> {
-    let subject = subjects::reports(&order.broker, &order.account_id);
-    let entry = |event: &PendingEvent| Entry {
+pub async fn append_events(
+    router: &Router,
+    order: &Order,
+    pending: &[OutboxEntry],
+) -> Result<Vec<MarkJournaledRequest>, AppendError> {
+    let subject = subjects::report(&order.broker, &order.account_id);
+    let entry = |event: &OutboxEntry| JournalEntry {
         subject: subject.clone(),
-        message_id: message_id(order, event),
+        message_id: event_message_id(order, event),
         body: event.body.clone(),
         headers: Vec::new(),
     };
     let begun = Instant::now();
     let appended = router
-        .journal
+        .journal_writer
         .append_in_order(pending.iter().map(entry).collect())
         .await;
-    router.telemetry.stage(Stage::Journal, begun.elapsed());
+    router.telemetry.observe_stage(PipelineStage::Journal, begun.elapsed());
     if matches!(appended, Err(AppendError::Behind { .. })) {
         // Nothing more is taken until somebody has looked at the journal.
-        router.store.leave();
+        router.store.leave_epoch();
     }
     let sequences = appended?;
     let key = OrderKey::of(order);
-    let mark = |(event, sequence): (&PendingEvent, u64)| Journaled {
+    let mark = |(event, sequence): (&OutboxEntry, u64)| MarkJournaledRequest {
         key: key.clone(),
         order_id: order.order_id.clone(),
         version: event.version,
-        settlement_id: settlement_id(&event.body),
+        settlement_id: read_settlement_id(&event.body),
         sequence,
     };
     Ok(pending.iter().zip(sequences).map(mark).collect())
 }
 
 /// Returns what tells a repetition of an event from another effect that claims the same version of the order.
-fn message_id(order: &Order, event: &PendingEvent) -> String {
-    match settlement_id(&event.body) {
+fn event_message_id(order: &Order, event: &OutboxEntry) -> String {
+    match read_settlement_id(&event.body) {
         Some(id) => format!("{}:{}:{}", order.order_id, event.version, id.simple()),
         None => format!("{}:{}", order.order_id, event.version),
     }
@@ -184,27 +192,32 @@ fn message_id(order: &Order, event: &PendingEvent) -> String {
 ///
 /// # Errors
 /// When the store does not answer within the time an epoch takes to change.
-pub async fn mark_or_replay(router: &Router, mark: Journaled, event: &PendingEvent) -> Result<(), StoreError> {
+pub async fn mark_or_replay(
+    router: &Router,
+    mark: MarkJournaledRequest,
+    event: &OutboxEntry,
+) -> Result<(), StoreError> {
     let sequence = mark.sequence;
-    for _ in 0..MAX_MARKS {
+    for _ in 0..MAX_MARK_ATTEMPTS {
         match router.store.mark_journaled(mark.clone()).await {
-            Ok(Marked::Known) => return Ok(()),
-            Ok(Marked::Lost) => break,
+            Ok(MarkJournaledOutcome::Marked) => return Ok(()),
+            Ok(MarkJournaledOutcome::NeedsReplay) => break,
             // The store is being rebuilt: what becomes of this event shows when it is whole.
-            Err(StoreError::Stale(_)) => tokio::time::sleep(MARK_PAUSE).await,
+            Err(StoreError::Stale(_)) => tokio::time::sleep(MARK_RETRY_DELAY).await,
             Err(error) => return Err(error),
         }
     }
-    let (order, settlement) = read_document(&event.body).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    let replay = ReplayEvent {
+    let (order, settlement) =
+        decode_journal_report(&event.body).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let replay = OrderReplay {
         order,
         deltas: settlement.deltas.into(),
         sequence,
         document: event.body.clone(),
     };
-    let replayed = replaying::reports(router, Target::InUse, &[replay]).await;
+    let replayed = replaying::replay_reports(router, ReplayTarget::InUse, &[replay]).await;
     let replayed = replayed.map_err(|error| match error {
-        HealingError::Store(error) => error,
+        StoreRebuildError::Store(error) => error,
         other => StoreError::NotExecuted(other.to_string()),
     })?;
     if replayed > 0 {

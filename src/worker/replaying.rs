@@ -3,40 +3,40 @@
 use futures_util::StreamExt;
 
 use super::adjust;
-use super::healing::HealingError;
+use super::healing::StoreRebuildError;
 use super::router::Router;
 use super::{lookup, submission};
-use crate::bus::journal::Stored;
+use crate::bus::journal::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::order::Order;
-use crate::store::epoch::Healing;
+use crate::store::epoch::StoreRebuild;
 use crate::store::keys::OrderKey;
-use crate::store::read::Record;
-use crate::store::replay::{ReplayEvent, Supplanted};
+use crate::store::read::StoredOrder;
+use crate::store::replay::{ConflictingOrder, OrderReplay};
 use crate::store::replay_submission::SubmissionReplay;
-use crate::wire::settlement::{epoch_of, read_document};
-use crate::wire::submission::{RELEASED, SUBMITTING, read_submission};
+use crate::wire::settlement::{decode_journal_report, read_epoch};
+use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode_submission};
 
 /// How often an event is tried to be put in the place of one that came later on the journal, while that one changes.
-const PUT_FIRST_TRIES: usize = 20;
+const MAX_REPLACE_ATTEMPTS: usize = 20;
 /// The pause between two tries.
-const PUT_FIRST_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+const REPLACE_RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(10);
 /// How many events one script call replays.
-const REPLAY_BATCH: usize = 256;
+const REPLAY_BATCH_SIZE: usize = 256;
 
 /// The store that is replayed into.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Target<'a> {
+pub(super) enum ReplayTarget<'a> {
     /// One that is being healed.
-    Healing(&'a Healing),
+    Rebuilding(&'a StoreRebuild),
     /// One that is in use: late events of the epoch before.
     InUse,
 }
 
-impl<'a> Target<'a> {
-    fn healing(self) -> Option<&'a Healing> {
+impl<'a> ReplayTarget<'a> {
+    fn rebuild(self) -> Option<&'a StoreRebuild> {
         match self {
-            Self::Healing(healing) => Some(healing),
+            Self::Rebuilding(healing) => Some(healing),
             Self::InUse => None,
         }
     }
@@ -44,52 +44,54 @@ impl<'a> Target<'a> {
 
 /// What a replay came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Replayed {
+pub(super) struct ReplaySummary {
     /// The newest epoch it met.
     pub newest_epoch: i64,
     /// How many events changed something.
     pub changed: u64,
 }
 
-enum Event {
-    Report(ReplayEvent),
+enum ReplayItem {
+    Report(OrderReplay),
     Submission(SubmissionReplay),
 }
 
 /// Events of one kind that follow each other on the journal.
 #[derive(Default)]
-struct Run {
-    reports: Vec<ReplayEvent>,
+struct ReplayBatch {
+    reports: Vec<OrderReplay>,
     submissions: Vec<SubmissionReplay>,
 }
 
-impl Run {
+impl ReplayBatch {
     /// Whether an event has to wait until this run has been replayed.
-    fn ends_before(&self, event: &Event) -> bool {
+    fn must_flush_before(&self, event: &ReplayItem) -> bool {
         match event {
-            Event::Report(_) => !self.submissions.is_empty() || self.reports.len() == REPLAY_BATCH,
-            Event::Submission(_) => !self.reports.is_empty() || self.submissions.len() == REPLAY_BATCH,
+            ReplayItem::Report(_) => !self.submissions.is_empty() || self.reports.len() == REPLAY_BATCH_SIZE,
+            ReplayItem::Submission(_) => !self.reports.is_empty() || self.submissions.len() == REPLAY_BATCH_SIZE,
         }
     }
 
-    fn push(&mut self, event: Event) {
+    fn push(&mut self, event: ReplayItem) {
         match event {
-            Event::Report(event) => self.reports.push(event),
-            Event::Submission(event) => self.submissions.push(event),
+            ReplayItem::Report(event) => self.reports.push(event),
+            ReplayItem::Submission(event) => self.submissions.push(event),
         }
     }
 
     /// Applies the run and empties it; returns how many events changed something.
-    async fn apply(&mut self, router: &Router, target: Target<'_>) -> Result<u64, HealingError> {
+    async fn flush(&mut self, router: &Router, target: ReplayTarget<'_>) -> Result<u64, StoreRebuildError> {
         let mut changed = 0;
         if !self.reports.is_empty() {
-            changed += reports(router, target, &self.reports).await?;
+            changed += replay_reports(router, target, &self.reports).await?;
             self.reports.clear();
         }
         if !self.submissions.is_empty() {
             changed += match target {
-                Target::Healing(healing) => router.store.replay_submissions(healing, &self.submissions).await?,
-                Target::InUse => router.store.replay_late_submissions(&self.submissions).await?,
+                ReplayTarget::Rebuilding(healing) => {
+                    router.store.replay_submissions(healing, &self.submissions).await?
+                }
+                ReplayTarget::InUse => router.store.replay_late_submissions(&self.submissions).await?,
             };
             self.submissions.clear();
         }
@@ -98,68 +100,85 @@ impl Run {
 }
 
 /// Replays reports. One that came first on the journal takes the place of what stands there instead.
-pub(super) async fn reports(router: &Router, target: Target<'_>, events: &[ReplayEvent]) -> Result<u64, HealingError> {
-    let (mut changed, conflicts) = router.store.replay_noting(target.healing(), events, None).await?;
+pub(super) async fn replay_reports(
+    router: &Router,
+    target: ReplayTarget<'_>,
+    events: &[OrderReplay],
+) -> Result<u64, StoreRebuildError> {
+    let (mut changed, conflicts) = router
+        .store
+        .replay_orders_with_conflicts(target.rebuild(), events, None)
+        .await?;
     for event in conflicts.into_iter().filter_map(|at| events.get(at)) {
-        changed += put_first(router, target, event).await?;
+        changed += replace_with_earlier(router, target, event).await?;
     }
     Ok(changed)
 }
 
 /// Puts an event in the place of what stands there and came later on the journal: another order of the same id, or
 /// another effect of the same version. A rebuild would come to the same.
-async fn put_first(router: &Router, target: Target<'_>, event: &ReplayEvent) -> Result<u64, HealingError> {
-    for _ in 0..PUT_FIRST_TRIES {
-        if let Some(changed) = try_to_put_first(router, target, event).await? {
+async fn replace_with_earlier(
+    router: &Router,
+    target: ReplayTarget<'_>,
+    event: &OrderReplay,
+) -> Result<u64, StoreRebuildError> {
+    for _ in 0..MAX_REPLACE_ATTEMPTS {
+        if let Some(changed) = try_replace_with_earlier(router, target, event).await? {
             return Ok(changed);
         }
         // What stands there has changed since it was looked at: its owner is at work on it.
-        tokio::time::sleep(PUT_FIRST_PAUSE).await;
+        tokio::time::sleep(REPLACE_RETRY_DELAY).await;
     }
-    Err(HealingError::Journal(format!(
+    Err(StoreRebuildError::Journal(format!(
         "what stands in the place of order {} changes faster than it can be put there; it is tried again",
         event.order.order_id
     )))
 }
 
 /// Returns how many events changed something; `None` where what stands there changed meanwhile.
-async fn try_to_put_first(
+async fn try_replace_with_earlier(
     router: &Router,
-    target: Target<'_>,
-    event: &ReplayEvent,
-) -> Result<Option<u64>, HealingError> {
+    target: ReplayTarget<'_>,
+    event: &OrderReplay,
+) -> Result<Option<u64>, StoreRebuildError> {
     let settled = |(changed, conflicts): (u64, Vec<usize>)| conflicts.is_empty().then_some(changed);
     let key = OrderKey::of(&event.order);
     let record = match target {
-        Target::Healing(healing) => router.store.read_to_heal(healing, &key).await?,
-        Target::InUse => router.store.read(&key).await?,
+        ReplayTarget::Rebuilding(healing) => router.store.read_order_for_rebuild(healing, &key).await?,
+        ReplayTarget::InUse => router.store.read_order(&key).await?,
     };
     let events = std::slice::from_ref(event);
     let Some(record) = record else {
         return Ok(settled(
-            router.store.replay_noting(target.healing(), events, None).await?,
+            router
+                .store
+                .replay_orders_with_conflicts(target.rebuild(), events, None)
+                .await?,
         ));
     };
     let (first, stands) = (&event.order.order_id, &record.known.order_id);
     if first == stands && record.known.version < event.order.version {
         // What it follows has just been put in its place.
         return Ok(settled(
-            router.store.replay_noting(target.healing(), events, None).await?,
+            router
+                .store
+                .replay_orders_with_conflicts(target.rebuild(), events, None)
+                .await?,
         ));
     }
-    if submission::outlives_us(router, &event.order.broker) {
+    if submission::places_at_venue(router, &event.order.broker) {
         tracing::error!(%first, %stands, "two orders or effects of one id at a venue that outlives us: both stand there");
         return Ok(Some(0));
     }
-    let order = as_it_stands(router, &record).await?;
-    let whole = ReplayEvent {
-        deltas: event.order.moved,
+    let order = load_stored_order(router, &record).await?;
+    let whole = OrderReplay {
+        deltas: event.order.total_deltas,
         ..event.clone()
     };
-    let supplanted = Supplanted { order };
+    let supplanted = ConflictingOrder { order };
     let replayed = router
         .store
-        .replay_noting(target.healing(), &[whole], Some(&supplanted))
+        .replay_orders_with_conflicts(target.rebuild(), &[whole], Some(&supplanted))
         .await?;
     let replayed = settled(replayed);
     if replayed.is_some() {
@@ -174,87 +193,92 @@ async fn try_to_put_first(
 }
 
 /// Returns the order a record is of, from the journal where only that still has its document.
-async fn as_it_stands(router: &Router, record: &Record) -> Result<Order, HealingError> {
+async fn load_stored_order(router: &Router, record: &StoredOrder) -> Result<Order, StoreRebuildError> {
     if !record.document.is_empty() {
-        return Ok(lookup::order_of(&record.document)?);
+        return Ok(lookup::order_from_document(&record.document)?);
     }
     let sequence = record.known.journal_sequence;
-    let stored = router.reader.get(sequence).await?;
-    let stored = stored.ok_or_else(|| HealingError::Journal(format!("the journal has no entry {sequence}")))?;
-    let order = lookup::order_of(&stored.body)?;
+    let stored = router.journal_reader.read_entry(sequence).await?;
+    let stored = stored.ok_or_else(|| StoreRebuildError::Journal(format!("the journal has no entry {sequence}")))?;
+    let order = lookup::order_from_document(&stored.body)?;
     if order.order_id == record.known.order_id && order.version == record.known.version {
         return Ok(order);
     }
-    Err(HealingError::Journal(format!(
+    Err(StoreRebuildError::Journal(format!(
         "the journal's entry {sequence} is another order's"
     )))
 }
 
 /// Replays a part of the journal.
-pub(super) async fn replay(router: &Router, target: Target<'_>, from: u64, to: u64) -> Result<Replayed, HealingError> {
+pub(super) async fn replay_range(
+    router: &Router,
+    target: ReplayTarget<'_>,
+    first_sequence: u64,
+    last_sequence: u64,
+) -> Result<ReplaySummary, StoreRebuildError> {
     // What was settled in the epoch in force is in the store: an event's epoch is read before the store settles it.
     let in_force = match target {
-        Target::Healing(_) => None,
-        Target::InUse => router.store.epoch(),
+        ReplayTarget::Rebuilding(_) => None,
+        ReplayTarget::InUse => router.store.epoch(),
     };
-    let is_known = |entry: &Stored| in_force.is_some() && epoch_of(&entry.body) == in_force;
-    let mut replayed = Replayed::default();
-    let mut entries = std::pin::pin!(router.reader.replay(from, to));
-    let mut run = Run::default();
+    let is_known = |entry: &StoredEntry| in_force.is_some() && read_epoch(&entry.body) == in_force;
+    let mut replayed = ReplaySummary::default();
+    let mut entries = std::pin::pin!(router.journal_reader.replay(first_sequence, last_sequence));
+    let mut run = ReplayBatch::default();
     while let Some(entry) = entries.next().await {
         let entry = entry?;
         if subjects::is_adjustment(&entry.subject) {
             // What came before it goes first: the store's watermark must not pass an entry that is still to be applied.
-            replayed.changed += run.apply(router, target).await?;
+            replayed.changed += run.flush(router, target).await?;
             let healing = match target {
-                Target::Healing(healing) => Some(healing),
-                Target::InUse => None,
+                ReplayTarget::Rebuilding(healing) => Some(healing),
+                ReplayTarget::InUse => None,
             };
-            let (epoch, changed) = adjust::replay(router, healing, &entry).await?;
+            let (epoch, changed) = adjust::replay_adjustment(router, healing, &entry).await?;
             replayed.newest_epoch = replayed.newest_epoch.max(epoch);
             replayed.changed += u64::from(changed);
             continue;
         }
         let unknown = Some(entry).filter(|entry| !is_known(entry));
-        let Some((event, epoch)) = unknown.map(event_of).transpose()?.flatten() else {
+        let Some((event, epoch)) = unknown.map(item_from_entry).transpose()?.flatten() else {
             continue;
         };
         replayed.newest_epoch = replayed.newest_epoch.max(epoch);
-        if run.ends_before(&event) {
-            replayed.changed += run.apply(router, target).await?;
+        if run.must_flush_before(&event) {
+            replayed.changed += run.flush(router, target).await?;
         }
         run.push(event);
     }
-    replayed.changed += run.apply(router, target).await?;
+    replayed.changed += run.flush(router, target).await?;
     Ok(replayed)
 }
 
 /// Reads a journal entry, with the epoch it is of; `None` for events that are no order's.
-fn event_of(entry: Stored) -> Result<Option<(Event, i64)>, HealingError> {
-    let unreadable = |error| HealingError::Journal(format!("the journal's entry {}: {error}", entry.sequence));
+fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, StoreRebuildError> {
+    let unreadable = |error| StoreRebuildError::Journal(format!("the journal's entry {}: {error}", entry.sequence));
     if subjects::is_report(&entry.subject) {
-        let (order, settlement) = read_document(&entry.body).map_err(unreadable)?;
-        let event = ReplayEvent {
+        let (order, settlement) = decode_journal_report(&entry.body).map_err(unreadable)?;
+        let event = OrderReplay {
             order,
             deltas: settlement.deltas.into(),
             sequence: entry.sequence,
             document: entry.body,
         };
-        return Ok(Some((Event::Report(event), settlement.epoch)));
+        return Ok(Some((ReplayItem::Report(event), settlement.epoch)));
     }
-    let is_released = match subjects::event_kind(&entry.subject) {
-        Some(SUBMITTING) => false,
-        Some(RELEASED) => true,
+    let is_released = match subjects::parse_event_kind(&entry.subject) {
+        Some(SUBMITTING_EVENT_KIND) => false,
+        Some(RELEASED_EVENT_KIND) => true,
         _ => return Ok(None),
     };
-    let submission = read_submission(&entry.body).map_err(unreadable)?;
+    let submission = decode_submission(&entry.body).map_err(unreadable)?;
     let event = SubmissionReplay {
         order: submission.order,
-        claim: submission.claim,
-        reserved: submission.reserved,
+        claim_token: submission.claim,
+        reserved: submission.deltas,
         is_released,
         sequence: entry.sequence,
-        document: submission.document,
+        document: submission.report_json,
     };
-    Ok(Some((Event::Submission(event), submission.epoch)))
+    Ok(Some((ReplayItem::Submission(event), submission.epoch)))
 }

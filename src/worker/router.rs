@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
-use super::control::ControlCell;
-use super::day::DayCell;
-use super::prices::Prices;
-use super::signals::Signals;
+use super::control::ControlCache;
+use super::day::TradingDayCache;
+use super::prices::ReferencePrices;
+use super::signals::SignalPublisher;
 use crate::brokers::handle::BrokerHandle;
-use crate::bus::journal::{Journal, JournalInfo, Reader};
+use crate::bus::journal::{JournalExtent, JournalReader, JournalWriter};
 use crate::config::Settings;
 use crate::config::brokers::InquirySettings;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
-use crate::domain::rates::Rates;
-use crate::risk::Limits;
+use crate::domain::rates::CurrencyRates;
+use crate::risk::RiskLimits;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
@@ -29,54 +29,54 @@ pub struct Router {
     /// The shared state.
     pub store: Store,
     /// The journal's writer.
-    pub journal: Journal,
+    pub journal_writer: JournalWriter,
     /// The journal's reader.
-    pub reader: Reader,
+    pub journal_reader: JournalReader,
     /// Where risk signals go.
-    pub signals: Signals,
+    pub signals: SignalPublisher,
     /// The brokers.
     pub brokers: Arc<BTreeMap<BrokerId, BrokerHandle>>,
     /// What can be traded.
     pub instruments: Arc<Instruments>,
     /// The limits of the settings.
-    pub limits: Arc<Limits>,
+    pub limits: Arc<RiskLimits>,
     /// What is in force beyond the settings.
-    pub control: ControlCell,
+    pub control: ControlCache,
     /// The trading day and its figures.
-    pub day: DayCell,
+    pub trading_day: TradingDayCache,
     /// Reference prices.
-    pub prices: Prices,
+    pub prices: ReferencePrices,
     /// What currencies are worth.
-    pub rates: Arc<Rates>,
+    pub rates: Arc<CurrencyRates>,
     /// The time limits of calls that name none.
-    pub patience: Patience,
+    pub default_deadlines: DefaultDeadlines,
     /// Whether a new trading day lifts the latches of the daily loss.
     pub new_day_lifts_daily_loss: bool,
     /// How venues are asked what became of an order.
-    pub inquiry: InquirySettings,
+    pub inquiry_settings: InquirySettings,
     /// How long one call to a broker may take.
-    pub call_timeout: Duration,
+    pub broker_call_timeout: Duration,
     /// Whether the journal has room for new orders.
-    pub room: Room,
+    pub journal_capacity: JournalCapacity,
     /// What is measured.
     pub telemetry: Telemetry,
     /// Work that outlives the call it comes from; a drain waits for it.
-    pub afterwards: TaskTracker,
+    pub deferred_tasks: TaskTracker,
 }
 
 /// Whether the journal has room for new orders: intake stops while there is still some left for the reports of those
 /// that are open.
 #[derive(Debug, Clone, Default)]
-pub struct Room(Arc<AtomicBool>);
+pub struct JournalCapacity(Arc<AtomicBool>);
 
-impl Room {
+impl JournalCapacity {
     /// From which share of its space on the journal takes no new orders, in per cent.
-    pub const WATERMARK_PERCENT: u64 = 90;
+    pub const FULL_AT_PERCENT: u64 = 90;
 
     /// Takes note of how full the journal is.
-    pub fn note(&self, info: &JournalInfo) {
+    pub fn update(&self, info: &JournalExtent) {
         let limit = u64::try_from(info.max_bytes).ok().filter(|limit| *limit > 0);
-        let is_full = limit.is_some_and(|limit| info.bytes >= limit / 100 * Self::WATERMARK_PERCENT);
+        let is_full = limit.is_some_and(|limit| info.bytes >= limit / 100 * Self::FULL_AT_PERCENT);
         if self.0.swap(is_full, Ordering::AcqRel) != is_full {
             if is_full {
                 tracing::error!(
@@ -95,23 +95,23 @@ impl Room {
     }
 
     /// Takes note that the journal cannot be asked.
-    pub fn close(&self) {
+    pub fn mark_unavailable(&self) {
         self.0.store(true, Ordering::Release);
     }
 
     /// Whether there is room.
-    pub fn is_left(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         !self.0.load(Ordering::Acquire)
     }
 }
 
 /// How long calls count where their caller says nothing.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct DefaultDeadlines {
     /// A request, from its arrival.
     pub request: Duration,
     /// A durable intent, from its publication.
-    pub durable: Duration,
+    pub durable_intent: Duration,
 }
 
 /// Every instrument, by venue and symbol.
@@ -120,8 +120,8 @@ pub struct Instruments(BTreeMap<(VenueId, Symbol), Instrument>);
 
 impl Instruments {
     /// Returns the instruments of the settings.
-    pub fn of(settings: &Settings) -> Self {
-        let instruments = settings.instruments.instruments(&settings.risk);
+    pub fn from_settings(settings: &Settings) -> Self {
+        let instruments = settings.instruments.to_instruments(&settings.risk);
         Self(
             instruments
                 .into_iter()
@@ -141,7 +141,7 @@ impl Instruments {
     }
 
     /// Returns the symbols a broker trades.
-    pub fn of_broker<'a>(&'a self, broker: &'a BrokerId) -> impl Iterator<Item = &'a Instrument> {
+    pub fn for_broker<'a>(&'a self, broker: &'a BrokerId) -> impl Iterator<Item = &'a Instrument> {
         self.0.values().filter(move |instrument| instrument.broker == *broker)
     }
 }

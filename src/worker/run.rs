@@ -7,22 +7,22 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::control::ControlCell;
-use super::day::{self, DayCell, DayParts};
-use super::gate::JournaledGate;
-use super::prices::{self, Prices};
-use super::router::{Instruments, Patience, Room, Router};
-use super::signals::Signals;
+use super::control::ControlCache;
+use super::day::{self, TradingDayCache, TradingDayDependencies};
+use super::gate::JournaledSendGate;
+use super::prices::{self, ReferencePrices};
+use super::router::{DefaultDeadlines, Instruments, JournalCapacity, Router};
+use super::signals::SignalPublisher;
 use super::{brokers, events, halt, healing, inquiry, limits, measure, recovery};
 use crate::bus::connection::{self, Bus};
-use crate::bus::journal::{Journal, JournalTask, Reader};
+use crate::bus::journal::{JournalReader, JournalWriter, JournalWriterTask};
 use crate::bus::queue::DurableDoor;
-use crate::bus::quotes::Quotes;
-use crate::bus::service::Service;
+use crate::bus::quotes::QuoteSubscription;
+use crate::bus::service::RequestDoor;
 use crate::bus::topology::{self, TopologyError};
 use crate::bus::{BusError, subjects};
 use crate::config::Settings;
-use crate::config::journal::{Append, JournalSettings};
+use crate::config::journal::{AppendMode, JournalSettings};
 use crate::domain::id::{BrokerId, IdError};
 use crate::domain::time::{Clock, Timestamp};
 use crate::fault::Fault;
@@ -30,11 +30,11 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::{Listener, Telemetry};
 
 /// How long a worker waits for its servers at start.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it tries meanwhile.
-const START_PAUSE: Duration = Duration::from_millis(100);
+const START_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How long the last steps of a drain may take each.
-const CLOSING_TIME: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a worker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ pub enum WorkerError {
     Store(#[from] StoreError),
     /// The shared state is not whole.
     #[error("{0}")]
-    Healing(#[from] healing::HealingError),
+    StoreRebuild(#[from] healing::StoreRebuildError),
     /// The trading day cannot begin.
     #[error("{0}")]
     Day(#[from] Fault),
@@ -76,27 +76,27 @@ impl From<IdError> for WorkerError {
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
-    service: Service,
-    doors: Vec<DurableDoor>,
+    service: RequestDoor,
+    durable_doors: Vec<DurableDoor>,
     stop: CancellationToken,
-    background: TaskTracker,
+    background_tasks: TaskTracker,
     router: Router,
-    writers: [JournalTask; 2],
+    journal_writers: [JournalWriterTask; 2],
     bus: Bus,
     metrics: Option<Listener>,
 }
 
 /// The clock that trading days go by, and how far it may lie from Redis' one when a day begins.
-struct Time {
+struct TradingClock {
     clock: Clock,
-    most_difference: Option<Duration>,
+    max_skew: Option<Duration>,
 }
 
-impl Time {
-    fn of_this_machine() -> Self {
+impl TradingClock {
+    fn system() -> Self {
         Self {
             clock: Arc::new(Timestamp::now),
-            most_difference: Some(day::MAX_CLOCK_DIFFERENCE),
+            max_skew: Some(day::MAX_CLOCK_SKEW),
         }
     }
 }
@@ -107,23 +107,26 @@ impl Worker {
     /// # Errors
     /// What keeps it from taking orders.
     pub async fn start(settings: &Settings) -> Result<Self, WorkerError> {
-        Self::start_measured(settings, Telemetry::new()).await
+        Self::start_with_telemetry(settings, Telemetry::new()).await
     }
 
     /// As [`Worker::start`], with the telemetry of its process, which others may share.
     ///
     /// # Errors
     /// What keeps it from taking orders.
-    pub async fn start_measured(settings: &Settings, telemetry: Telemetry) -> Result<Self, WorkerError> {
-        Self::launch(settings, telemetry, Box::new(|_| Vec::new()), Time::of_this_machine()).await
+    pub async fn start_with_telemetry(settings: &Settings, telemetry: Telemetry) -> Result<Self, WorkerError> {
+        Self::launch(settings, telemetry, Box::new(|_| Vec::new()), TradingClock::system()).await
     }
 
     /// As [`Worker::start`], with further brokers; one of the same name takes the place of the one of the settings.
     ///
     /// # Errors
     /// What keeps it from taking orders.
-    pub async fn start_with(settings: &Settings, further: brokers::Further) -> Result<Self, WorkerError> {
-        Self::launch(settings, Telemetry::new(), further, Time::of_this_machine()).await
+    pub async fn start_with_brokers(
+        settings: &Settings,
+        additional_brokers: brokers::AdditionalBrokers,
+    ) -> Result<Self, WorkerError> {
+        Self::launch(settings, Telemetry::new(), additional_brokers, TradingClock::system()).await
     }
 
     /// Starts a worker whose trading days go by another clock than this machine's.
@@ -131,21 +134,18 @@ impl Worker {
     /// # Errors
     /// As [`Worker::start`].
     pub async fn start_with_clock(settings: &Settings, clock: Clock) -> Result<Self, WorkerError> {
-        let time = Time {
-            clock,
-            most_difference: None,
-        };
+        let time = TradingClock { clock, max_skew: None };
         Self::launch(settings, Telemetry::new(), Box::new(|_| Vec::new()), time).await
     }
 
     async fn launch(
         settings: &Settings,
         telemetry: Telemetry,
-        further: brokers::Further,
-        time: Time,
+        additional_brokers: brokers::AdditionalBrokers,
+        trading_clock: TradingClock,
     ) -> Result<Self, WorkerError> {
-        let metrics = listen(settings, &telemetry)?;
-        let patience = connection::Patience::Until(START_PATIENCE);
+        let metrics = open_metrics_listener(settings, &telemetry)?;
+        let patience = connection::ConnectPolicy::RetryFor(START_TIMEOUT);
         let bus = connection::connect(&settings.nats, "order-router worker", patience).await?;
         let ids: Result<Vec<BrokerId>, IdError> = settings
             .brokers
@@ -155,31 +155,31 @@ impl Worker {
             .collect();
         let broker_ids = ids?;
         topology::apply(&bus, &settings.nats, &settings.doors, &broker_ids).await?;
-        let store = connect(settings).await?;
-        let (router, writers) = assemble(settings, telemetry, &bus, store, further, time)?;
+        let store = connect_store(settings).await?;
+        let (router, writers) = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         // Where the start fails, what runs already ends, too.
         let until_started = stop.clone().drop_guard();
-        let quotes = Quotes::start(&settings.nats, patience).await?;
-        prices::take_kept(&router.prices, &router.store).await?;
+        let quotes = QuoteSubscription::open(&settings.nats, patience).await?;
+        prices::load_saved_quotes(&router.prices, &router.store).await?;
         background.spawn(prices::run(
             router.prices.clone(),
             quotes,
             router.store.clone(),
             stop.clone(),
         ));
-        let late = make_whole(&router).await?;
-        begin_day(&router).await?;
+        let late = ensure_store_ready(&router).await?;
+        ensure_day_open(&router).await?;
         background.spawn(day::run(router.clone(), stop.clone()));
         background.spawn(healing::run(router.clone(), late, stop.clone()));
-        background.spawn(recovery::release_claims(router.clone(), stop.clone()));
-        background.spawn(recovery::empty_outbox(router.clone(), stop.clone()));
+        background.spawn(recovery::recover_expired_leases(router.clone(), stop.clone()));
+        background.spawn(recovery::drain_outbox(router.clone(), stop.clone()));
         background.spawn(events::run(router.clone(), stop.clone()));
         background.spawn(halt::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");
-        let service = Service::start(&settings.nats, &settings.doors, patience, version, handler.clone()).await?;
+        let service = RequestDoor::start(&settings.nats, &settings.doors, patience, version, handler.clone()).await?;
         let door = |broker| DurableDoor::start(bus.clone(), settings.doors.clone(), broker, handler.clone());
         let doors = broker_ids.into_iter().map(door).collect();
         background.spawn(measure::run(router.clone(), bus.clone(), stop.clone()));
@@ -187,11 +187,11 @@ impl Worker {
         tracing::info!(brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME, "the worker takes orders");
         Ok(Self {
             service,
-            doors,
+            durable_doors: doors,
             stop,
-            background,
+            background_tasks: background,
             router,
-            writers,
+            journal_writers: writers,
             bus,
             metrics,
         })
@@ -211,15 +211,15 @@ impl Worker {
     pub async fn drain(self, grace: Duration) {
         let Self {
             service,
-            doors,
+            durable_doors: doors,
             stop,
-            background,
+            background_tasks: background,
             router,
-            writers,
+            journal_writers: writers,
             bus,
             metrics,
         } = self;
-        router.telemetry.note_ending();
+        router.telemetry.set_stopping();
         let doors = futures_util::future::join_all(doors.into_iter().map(|door| door.drain(grace)));
         let (requests, intents) = tokio::join!(service.drain(grace), doors);
         let unfinished = requests.unfinished + intents.iter().map(|door| door.unfinished).sum::<usize>();
@@ -231,31 +231,31 @@ impl Worker {
         }
         stop.cancel();
         background.close();
-        within("background work", background.wait()).await;
-        router.afterwards.close();
-        within("marks and alerts", router.afterwards.wait()).await;
+        close_within_timeout("background work", background.wait()).await;
+        router.deferred_tasks.close();
+        close_within_timeout("marks and alerts", router.deferred_tasks.wait()).await;
         drop(router);
         for writer in writers {
-            within("the journal's writer", writer.ended()).await;
+            close_within_timeout("the journal's writer", writer.wait()).await;
         }
         if let Err(error) = bus.round_trip().await {
             tracing::warn!(%error, "the last messages may not have left");
         }
         if let Some(metrics) = metrics {
-            within("the port for metrics", metrics.close()).await;
+            close_within_timeout("the port for metrics", metrics.close()).await;
         }
         tracing::info!("the worker has stopped");
     }
 }
 
-async fn within(what: &str, ending: impl Future<Output = ()>) {
-    if tokio::time::timeout(CLOSING_TIME, ending).await.is_err() {
+async fn close_within_timeout(what: &str, ending: impl Future<Output = ()>) {
+    if tokio::time::timeout(CLOSE_TIMEOUT, ending).await.is_err() {
         tracing::warn!("{what} did not end in time");
     }
 }
 
 /// Opens the port for metrics, where the settings want one.
-fn listen(settings: &Settings, telemetry: &Telemetry) -> Result<Option<Listener>, WorkerError> {
+fn open_metrics_listener(settings: &Settings, telemetry: &Telemetry) -> Result<Option<Listener>, WorkerError> {
     let Some(address) = settings.metrics.addr else {
         return Ok(None);
     };
@@ -265,17 +265,17 @@ fn listen(settings: &Settings, telemetry: &Telemetry) -> Result<Option<Listener>
     Ok(Some(listener))
 }
 
-async fn connect(settings: &Settings) -> Result<Store, StoreError> {
-    let end = tokio::time::Instant::now() + START_PATIENCE;
+async fn connect_store(settings: &Settings) -> Result<Store, StoreError> {
+    let end = tokio::time::Instant::now() + START_TIMEOUT;
     let mut is_told = false;
     loop {
         match Store::connect(&settings.redis).await {
             Err(error) if tokio::time::Instant::now() < end => {
                 if !is_told {
-                    tracing::warn!(%error, "Redis is not there yet (redis.url); it is tried for {START_PATIENCE:?}");
+                    tracing::warn!(%error, "Redis is not there yet (redis.url); it is tried for {START_TIMEOUT:?}");
                     is_told = true;
                 }
-                tokio::time::sleep(START_PAUSE).await;
+                tokio::time::sleep(START_RETRY_DELAY).await;
             }
             result => return result,
         }
@@ -283,14 +283,14 @@ async fn connect(settings: &Settings) -> Result<Store, StoreError> {
 }
 
 /// Makes the store whole before the first order; waits for a worker that is at it already.
-async fn make_whole(router: &Router) -> Result<Option<healing::Late>, healing::HealingError> {
-    let end = tokio::time::Instant::now() + START_PATIENCE;
+async fn ensure_store_ready(router: &Router) -> Result<Option<healing::LateEventFollowUp>, healing::StoreRebuildError> {
+    let end = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
-        match healing::check(router).await {
-            Err(error @ healing::HealingError::JournalBehind { .. }) => return Err(error),
+        match healing::check_store(router).await {
+            Err(error @ healing::StoreRebuildError::JournalBehind { .. }) => return Err(error),
             Err(error) if tokio::time::Instant::now() < end => {
                 tracing::debug!(%error, "the shared state is not whole yet");
-                tokio::time::sleep(START_PAUSE).await;
+                tokio::time::sleep(START_RETRY_DELAY).await;
             }
             result => return result,
         }
@@ -298,79 +298,79 @@ async fn make_whole(router: &Router) -> Result<Option<healing::Late>, healing::H
 }
 
 /// Begins the trading day before the first order, where nobody has.
-async fn begin_day(router: &Router) -> Result<(), Fault> {
-    let end = tokio::time::Instant::now() + START_PATIENCE;
+async fn ensure_day_open(router: &Router) -> Result<(), Fault> {
+    let end = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
-        match router.day.refresh().await {
+        match router.trading_day.refresh().await {
             Err(error) if tokio::time::Instant::now() < end => {
                 tracing::debug!(%error, "the trading day has not begun yet");
-                tokio::time::sleep(START_PAUSE).await;
+                tokio::time::sleep(START_RETRY_DELAY).await;
             }
             result => return result,
         }
     }
 }
 
-fn assemble(
+fn build_router(
     settings: &Settings,
     telemetry: Telemetry,
     bus: &Bus,
     store: Store,
-    further: brokers::Further,
-    time: Time,
-) -> Result<(Router, [JournalTask; 2]), WorkerError> {
+    additional_brokers: brokers::AdditionalBrokers,
+    trading_clock: TradingClock,
+) -> Result<(Router, [JournalWriterTask; 2]), WorkerError> {
     let unusable = |what: &str| WorkerError::Settings(format!("{what} cannot be used"));
-    let (journal, journal_task) = Journal::start(bus.clone(), settings.journal.clone());
+    let (journal, journal_task) = JournalWriter::start(bus.clone(), settings.journal.clone());
     let pipelined = JournalSettings {
-        append: Append::Pipelined,
+        append: AppendMode::Pipelined,
         ..settings.journal.clone()
     };
-    let (alerts, alerts_task) = Journal::start(bus.clone(), pipelined);
+    let (alerts, alerts_task) = JournalWriter::start(bus.clone(), pipelined);
     let afterwards = TaskTracker::new();
     let rates = Arc::new(settings.risk.rates());
-    let gate = JournaledGate::new(store.clone(), journal.clone());
+    let gate = JournaledSendGate::new(store.clone(), journal.clone());
     let calendar = settings
         .risk
-        .calendar()
+        .trading_calendar()
         .ok_or_else(|| unusable("the beginning of the trading day"))?;
-    let brokers = brokers::start(&settings.brokers, &store, &rates, &calendar, gate, further)?;
-    let control = ControlCell::new(store.clone());
-    let instruments = Arc::new(Instruments::of(settings));
+    let brokers = brokers::start_brokers(&settings.brokers, &store, &rates, &calendar, gate, additional_brokers)?;
+    let control = ControlCache::new(store.clone());
+    let instruments = Arc::new(Instruments::from_settings(settings));
     let quote_max_age = Duration::from_millis(settings.risk.quote_max_age_ms);
-    let prices = Prices::new(&instruments, quote_max_age);
-    let reader = Reader::new(bus.clone());
-    let day = DayCell::new(DayParts {
+    let prices = ReferencePrices::new(&instruments, quote_max_age);
+    let reader = JournalReader::new(bus.clone());
+    let day = TradingDayCache::new(TradingDayDependencies {
         control: control.clone(),
         store: store.clone(),
         journal: journal.clone(),
-        reader: reader.clone(),
+        journal_reader: reader.clone(),
         prices: prices.clone(),
         instruments: instruments.clone(),
         calendar,
-        clock: time.clock,
-        most_clock_difference: time.most_difference,
+        clock: trading_clock.clock,
+        max_clock_skew: trading_clock.max_skew,
     });
     let router = Router {
-        journal,
-        reader,
-        signals: Signals::new(alerts, afterwards.clone()),
+        journal_writer: journal,
+        journal_reader: reader,
+        signals: SignalPublisher::new(alerts, afterwards.clone()),
         brokers: Arc::new(brokers),
-        limits: Arc::new(limits::of(settings).ok_or_else(|| unusable("a limit of `risk`"))?),
-        day,
+        limits: Arc::new(limits::limits_from_settings(settings).ok_or_else(|| unusable("a limit of `risk`"))?),
+        trading_day: day,
         prices,
         instruments,
         rates,
         control,
-        patience: Patience {
+        default_deadlines: DefaultDeadlines {
             request: Duration::from_millis(settings.doors.default_request_deadline_ms),
-            durable: Duration::from_millis(settings.doors.default_intent_deadline_ms),
+            durable_intent: Duration::from_millis(settings.doors.default_intent_deadline_ms),
         },
         new_day_lifts_daily_loss: settings.risk.new_day_lifts_daily_loss,
-        inquiry: settings.brokers.inquiry.clone(),
-        call_timeout: settings.brokers.task.call_timeout(),
-        room: Room::default(),
+        inquiry_settings: settings.brokers.inquiry.clone(),
+        broker_call_timeout: settings.brokers.task.call_timeout(),
+        journal_capacity: JournalCapacity::default(),
         telemetry,
-        afterwards,
+        deferred_tasks: afterwards,
         store,
     };
     Ok((router, [journal_task, alerts_task]))

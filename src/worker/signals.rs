@@ -3,26 +3,29 @@
 use tokio_util::task::TaskTracker;
 
 use super::router::Router;
-use crate::bus::journal::{Entry, Journal};
+use crate::bus::journal::{JournalEntry, JournalWriter};
 use crate::bus::subjects;
 use crate::domain::metadata::Metadata;
-use crate::domain::order::{Notice, Order};
+use crate::domain::order::{BookingAnomaly, Order};
 use crate::domain::reason::ReasonCode;
-use crate::domain::signal::{Level, Signal};
-use crate::risk::cap::Unit;
-use crate::wire::signal::{About, RiskSignal};
+use crate::domain::signal::{RuleSignal, SignalLevel};
+use crate::risk::cap::CapUnit;
+use crate::wire::signal::{RiskSignal, SignalSubject};
 
 /// Where signals go: a writer of its own, so that alerts never share a batch with the journal.
 #[derive(Debug, Clone)]
-pub struct Signals {
-    writer: Journal,
-    afterwards: TaskTracker,
+pub struct SignalPublisher {
+    writer: JournalWriter,
+    deferred_tasks: TaskTracker,
 }
 
-impl Signals {
+impl SignalPublisher {
     /// Returns signals that go to this writer.
-    pub fn new(writer: Journal, afterwards: TaskTracker) -> Self {
-        Self { writer, afterwards }
+    pub fn new(writer: JournalWriter, afterwards: TaskTracker) -> Self {
+        Self {
+            writer,
+            deferred_tasks: afterwards,
+        }
     }
 
     /// Returns how many signals wait for their writer, and how many may.
@@ -32,25 +35,25 @@ impl Signals {
 }
 
 /// Logs and publishes what the rules said.
-pub fn publish(router: &Router, signals: &[Signal], about: About<'_>) {
+pub fn publish_signals(router: &Router, signals: &[RuleSignal], about: SignalSubject<'_>) {
     for signal in signals {
         let told = RiskSignal::of(signal, about);
-        router.telemetry.signal(signal.rule_id, signal.level);
+        router.telemetry.count_signal(signal.rule_id, signal.level);
         let Ok(body) = serde_json::to_vec(&told) else { continue };
         let (rule, account) = (signal.rule_id, told.account_id.as_deref().unwrap_or("all"));
         let client_order_id = told.client_order_id.as_deref().unwrap_or("none");
         match signal.level {
-            Level::Alert => tracing::warn!(rule, account, client_order_id, "{}", signal.message),
-            Level::Lock => tracing::warn!(rule, account, client_order_id, "locked: {}", signal.message),
+            SignalLevel::Alert => tracing::warn!(rule, account, client_order_id, "{}", signal.message),
+            SignalLevel::Lock => tracing::warn!(rule, account, client_order_id, "locked: {}", signal.message),
         }
-        let entry = Entry {
+        let entry = JournalEntry {
             subject: subjects::alert(signal.level.as_str(), about.account_id),
             message_id: told.alert_id.to_string(),
             body: body.into(),
             headers: Vec::new(),
         };
         let writer = router.signals.writer.clone();
-        router.signals.afterwards.spawn(async move {
+        router.signals.deferred_tasks.spawn(async move {
             if let Err(error) = writer.append(entry).await {
                 tracing::error!(%error, "a risk signal could not be published; it stands in this log");
             }
@@ -59,34 +62,37 @@ pub fn publish(router: &Router, signals: &[Signal], about: About<'_>) {
 }
 
 /// Publishes what was booked of an order and nobody expected.
-pub fn publish_notices(router: &Router, order: &Order, notices: &[Notice]) {
-    let signals: Vec<Signal> = notices.iter().map(|notice| of_notice(order, notice)).collect();
-    publish(router, &signals, About::order(order));
+pub fn publish_notices(router: &Router, order: &Order, notices: &[BookingAnomaly]) {
+    let signals: Vec<RuleSignal> = notices.iter().map(|notice| signal_from_notice(order, notice)).collect();
+    publish_signals(router, &signals, SignalSubject::from_order(order));
 }
 
-fn of_notice(order: &Order, notice: &Notice) -> Signal {
+fn signal_from_notice(order: &Order, notice: &BookingAnomaly) -> RuleSignal {
     let (rule_id, message, metadata) = match notice {
-        Notice::Excess(lots) => (
+        BookingAnomaly::Overfill(lots) => (
             "excess_fill",
             "the venue has filled more than was reserved; the fill is booked".to_owned(),
             Metadata::new()
-                .with("value", Unit::Lots(order.reservation.lot_size).figure(*lots))
+                .with(
+                    "value",
+                    CapUnit::Lots(order.reservation.lot_size).to_metadata_value(*lots),
+                )
                 .with("quantity", order.quantity.decimal()),
         ),
-        Notice::Reopened => (
+        BookingAnomaly::Reopened => (
             "reopened_order",
             "the venue has filled an order that was taken for refused; it is open again".to_owned(),
             Metadata::new().with("filled_quantity", order.filled_quantity),
         ),
-        Notice::FeeUncounted(currency) => (
+        BookingAnomaly::FeeWithoutRate(currency) => (
             "uncounted_fee",
             format!("a fee in {currency} counts nowhere: name its worth in risk.rates, and adjust the account"),
             Metadata::new().with("fee_currency", currency.as_str()),
         ),
     };
-    Signal {
+    RuleSignal {
         rule_id,
-        level: Level::Alert,
+        level: SignalLevel::Alert,
         code: ReasonCode::RiskLocked,
         message,
         metadata,

@@ -2,17 +2,17 @@
 
 use bytes::Bytes;
 
-use super::claim::unavailable;
+use super::claim::store_unavailable;
 use super::router::Router;
-use super::state::of_settings;
-use super::state::{MAX_TRIES, encoded_event};
+use super::state::values_from_settings;
+use super::state::{MAX_CHANGE_ATTEMPTS, encode_state_event};
 use super::stop_point;
 use crate::bus::headers::EXPECTED_LAST_SUBJECT_SEQUENCE;
-use crate::bus::journal::{AppendError, Entry};
+use crate::bus::journal::{AppendError, JournalEntry};
 use crate::bus::subjects;
 use crate::domain::id::ContentHash;
-use crate::fault::{Code, Fault};
-use crate::store::state::{SharedState, StateSet};
+use crate::fault::{Fault, FaultCode};
+use crate::store::state::{OperatorState, OperatorStateChange};
 use crate::wire::state::StateEvent;
 
 /// What JetStream says of an append whose subject has moved on (its error 10071).
@@ -23,75 +23,84 @@ const WRONG_LAST_SEQUENCE: &str = "wrong last sequence";
 ///
 /// # Errors
 /// When store or journal do not answer.
-pub async fn bring_to_journal(router: &Router) -> Result<(), Fault> {
-    for _ in 0..MAX_TRIES {
-        let state = router.store.state().await.map_err(|error| unavailable(&error))?;
+pub async fn append_unjournaled_change(router: &Router) -> Result<(), Fault> {
+    for _ in 0..MAX_CHANGE_ATTEMPTS {
+        let state = router
+            .store
+            .read_operator_state()
+            .await
+            .map_err(|error| store_unavailable(&error))?;
         if state.journaled_version >= state.version {
             return Ok(());
         }
-        let is_appended = journal_if_last(router, state.version, state.document.clone()).await?;
-        let newest = last_event(router).await?;
+        let is_appended = append_if_latest_version(router, state.version, state.document.clone()).await?;
+        let newest = latest_state_event(router).await?;
         let is_ours = newest.as_ref().is_some_and(|(_, document)| *document == state.document);
         if is_appended || is_ours {
             stop_point::reach("change_journaled");
-            let marked = router.store.mark_state_journaled(state.version).await;
-            return marked.map_err(|error| unavailable(&error));
+            let marked = router.store.mark_operator_state_journaled(state.version).await;
+            return marked.map_err(|error| store_unavailable(&error));
         }
         if let Some((event, _)) = newest {
-            renumber(router, &state, &event).await?;
+            renumber_change(router, &state, &event).await?;
         }
     }
     Err(Fault::new(
-        Code::StoreUnavailable,
+        FaultCode::StoreUnavailable,
         "the state changes faster than it can be journaled",
     ))
 }
 
 /// Gives a change that works, and is not on the journal, a version after another change that is: a loosening that was
 /// journaled and never came into force must not take a tightening's place. What the other one tightened is kept.
-async fn renumber(router: &Router, state: &SharedState, newest: &StateEvent) -> Result<(), Fault> {
+async fn renumber_change(router: &Router, state: &OperatorState, newest: &StateEvent) -> Result<(), Fault> {
     let unreadable = || {
         Fault::new(
-            Code::StoreUnavailable,
+            FaultCode::StoreUnavailable,
             "the shared state holds a change that cannot be read",
         )
     };
     let event = serde_json::from_slice::<StateEvent>(&state.document).map_err(|_| unreadable())?;
-    let values = state
-        .values
-        .tightened_by(newest.values().ok_or_else(unreadable)?, of_settings(router));
+    let values = state.values.tightened_with(
+        newest.to_operator_values().ok_or_else(unreadable)?,
+        values_from_settings(router),
+    );
     let version = newest.version + 1;
-    let set = StateSet {
-        builds_on: state.version,
+    let set = OperatorStateChange {
+        base_version: state.version,
         version,
         values,
-        document: encoded_event(&StateEvent { version, ..event }.with_values(values))?,
+        document: encode_state_event(&StateEvent { version, ..event }.with_operator_values(values))?,
         is_journaled: false,
     };
     // Where another worker came first, the next look shows what it made of it.
-    let outcome = router.store.set_state(&set).await;
-    outcome.map(|_| ()).map_err(|error| unavailable(&error))
+    let outcome = router.store.set_operator_state(&set).await;
+    outcome.map(|_| ()).map_err(|error| store_unavailable(&error))
 }
 
 /// Puts the newest journaled change in force where it is not.
 ///
 /// # Errors
 /// When store or journal do not answer.
-pub async fn adopt_journaled(router: &Router) -> Result<(), Fault> {
-    let Some((event, document)) = last_event(router).await? else {
+pub async fn activate_journaled_change(router: &Router) -> Result<(), Fault> {
+    let Some((event, document)) = latest_state_event(router).await? else {
         return Ok(());
     };
-    let state = router.store.state().await.map_err(|error| unavailable(&error))?;
+    let state = router
+        .store
+        .read_operator_state()
+        .await
+        .map_err(|error| store_unavailable(&error))?;
     // A change that works and is not on the journal yet is not overwritten: it goes there first.
     if event.version <= state.version || state.journaled_version < state.version {
         return Ok(());
     }
-    let set = change_of(&event, &document, state.version)?;
+    let set = state_set_from_event(&event, &document, state.version)?;
     router
         .store
-        .set_state(&set)
+        .set_operator_state(&set)
         .await
-        .map_err(|error| unavailable(&error))?;
+        .map_err(|error| store_unavailable(&error))?;
     Ok(())
 }
 
@@ -99,15 +108,15 @@ pub async fn adopt_journaled(router: &Router) -> Result<(), Fault> {
 ///
 /// # Errors
 /// When the journal does not answer, or holds something else.
-pub async fn last_event(router: &Router) -> Result<Option<(StateEvent, Bytes)>, Fault> {
+pub async fn latest_state_event(router: &Router) -> Result<Option<(StateEvent, Bytes)>, Fault> {
     let stored = router
-        .reader
-        .last_of(&subjects::event(subjects::STATE_EVENT, None))
+        .journal_reader
+        .read_last_for_subject(&subjects::event(subjects::STATE_EVENT_KIND, None))
         .await;
-    let stored = stored.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
+    let stored = stored.map_err(|error| Fault::new(FaultCode::BusUnavailable, error.to_string()))?;
     let Some(stored) = stored else { return Ok(None) };
     let event = serde_json::from_slice(&stored.body)
-        .map_err(|error| Fault::new(Code::BusUnavailable, format!("the journal's state event: {error}")))?;
+        .map_err(|error| Fault::new(FaultCode::BusUnavailable, format!("the journal's state event: {error}")))?;
     Ok(Some((event, stored.body)))
 }
 
@@ -115,17 +124,21 @@ pub async fn last_event(router: &Router) -> Result<Option<(StateEvent, Bytes)>, 
 ///
 /// # Errors
 /// When one of its limits cannot be counted.
-pub fn change_of(event: &StateEvent, document: &Bytes, builds_on: u64) -> Result<StateSet, Fault> {
+pub fn state_set_from_event(
+    event: &StateEvent,
+    document: &Bytes,
+    builds_on: u64,
+) -> Result<OperatorStateChange, Fault> {
     let out_of_range = || {
         Fault::new(
-            Code::StoreUnavailable,
+            FaultCode::StoreUnavailable,
             "the journal's state event has a limit out of range",
         )
     };
-    Ok(StateSet {
-        builds_on,
+    Ok(OperatorStateChange {
+        base_version: builds_on,
         version: event.version,
-        values: event.values().ok_or_else(out_of_range)?,
+        values: event.to_operator_values().ok_or_else(out_of_range)?,
         document: document.clone(),
         is_journaled: true,
     })
@@ -135,10 +148,10 @@ pub fn change_of(event: &StateEvent, document: &Bytes, builds_on: u64) -> Result
 ///
 /// # Errors
 /// When the journal does not answer: it may be on it then.
-pub(super) async fn journal_if_last(router: &Router, version: u64, document: Bytes) -> Result<bool, Fault> {
-    let subject = subjects::event(subjects::STATE_EVENT, None);
-    let last = router.reader.last_of(&subject).await;
-    let last = last.map_err(|error| Fault::new(Code::BusUnavailable, error.to_string()))?;
+pub(super) async fn append_if_latest_version(router: &Router, version: u64, document: Bytes) -> Result<bool, Fault> {
+    let subject = subjects::event(subjects::STATE_EVENT_KIND, None);
+    let last = router.journal_reader.read_last_for_subject(&subject).await;
+    let last = last.map_err(|error| Fault::new(FaultCode::BusUnavailable, error.to_string()))?;
     let newest: u64 = match &last {
         Some(stored) => serde_json::from_slice::<StateEvent>(&stored.body).map_or(0, |event| event.version),
         None => 0,
@@ -148,7 +161,7 @@ pub(super) async fn journal_if_last(router: &Router, version: u64, document: Byt
     }
     let message_id = format!("state:{version}:{}", ContentHash::of(&document).0);
     let after = last.map_or(0, |stored| stored.sequence);
-    let appended = append_after(router, subject, message_id, document, after).await?;
+    let appended = append_if_last_sequence(router, subject, message_id, document, after).await?;
     Ok(appended.is_some())
 }
 
@@ -157,23 +170,23 @@ pub(super) async fn journal_if_last(router: &Router, version: u64, document: Byt
 ///
 /// # Errors
 /// When the journal does not answer: it may be on it then.
-pub(super) async fn append_after(
+pub(super) async fn append_if_last_sequence(
     router: &Router,
     subject: String,
     message_id: String,
     document: Bytes,
-    sequence: u64,
+    last_sequence: u64,
 ) -> Result<Option<u64>, Fault> {
-    let entry = Entry {
+    let entry = JournalEntry {
         message_id,
         subject,
         body: document,
-        headers: vec![(EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), sequence.to_string())],
+        headers: vec![(EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), last_sequence.to_string())],
     };
-    match router.journal.append(entry).await {
+    match router.journal_writer.append(entry).await {
         Ok(sequence) => Ok(Some(sequence)),
         // Another change was journaled at the same moment.
         Err(AppendError::Refused(reason)) if reason.contains(WRONG_LAST_SEQUENCE) => Ok(None),
-        Err(error) => Err(Fault::new(Code::BusUnavailable, error.to_string())),
+        Err(error) => Err(Fault::new(FaultCode::BusUnavailable, error.to_string())),
     }
 }

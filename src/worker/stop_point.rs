@@ -2,10 +2,10 @@
 //! none.
 
 /// The environment variable that names the place.
-pub const VARIABLE: &str = "STOP_POINT";
+pub const ENVIRONMENT_VARIABLE: &str = "STOP_POINT";
 
 /// Every place of an order, in the order of the pipeline.
-pub const ALL: &[&str] = &[
+pub const PIPELINE_POINTS: &[&str] = &[
     "before_reserve",
     "after_reserve",
     "before_settle",
@@ -16,7 +16,7 @@ pub const ALL: &[&str] = &[
 ];
 
 /// Every place on the way of a change of what is in force: of the state, and of locks.
-pub const OF_CHANGES: &[&str] = &[
+pub const CHANGE_POINTS: &[&str] = &[
     "change_in_force",
     "change_journaled",
     "latch_in_force",
@@ -24,18 +24,22 @@ pub const OF_CHANGES: &[&str] = &[
     "lift_journaled",
 ];
 /// The places of an adjustment, in their order.
-pub const OF_ADJUSTMENTS: &[&str] = &["after_adjust", "after_adjust_journal", "after_adjust_mark"];
+pub const ADJUSTMENT_POINTS: &[&str] = &["after_adjust", "after_adjust_journal", "after_adjust_mark"];
 
 /// Ends the process here when a test asks for it.
 #[cfg(debug_assertions)]
 pub fn reach(name: &'static str) {
     static WANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     debug_assert!(
-        [ALL, OF_CHANGES, OF_ADJUSTMENTS]
+        [PIPELINE_POINTS, CHANGE_POINTS, ADJUSTMENT_POINTS]
             .iter()
             .any(|names| names.contains(&name))
     );
-    if WANTED.get_or_init(|| std::env::var(VARIABLE).ok()).as_deref() == Some(name) {
+    if WANTED
+        .get_or_init(|| std::env::var(ENVIRONMENT_VARIABLE).ok())
+        .as_deref()
+        == Some(name)
+    {
         tracing::error!(name, "stop point reached: the process ends here");
         std::process::abort();
     }

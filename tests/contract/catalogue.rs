@@ -5,10 +5,10 @@ use order_router::bus::call::Endpoint;
 use order_router::bus::{headers, subjects};
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::reason::ReasonCode;
-use order_router::domain::signal::Level;
+use order_router::domain::signal::SignalLevel;
 use order_router::domain::terms::OrderStatus;
-use order_router::fault::{Code, Delivery};
-use order_router::wire::submission::{RELEASED, SUBMITTING};
+use order_router::fault::{AckType, FaultCode};
+use order_router::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND};
 
 use crate::generated::{assert_part, table, text};
 use crate::schemas;
@@ -50,7 +50,7 @@ fn addresses() -> Vec<String> {
     let (broker, account) = (BrokerId::new("BROKER").unwrap(), AccountId::new("ACCOUNT").unwrap());
     let made = [
         subjects::submit(&broker, &account),
-        subjects::intents(&broker, &account),
+        subjects::intent(&broker, &account),
         subjects::get(&broker, &account),
         subjects::cancel(&broker, &account),
         subjects::cancel_all(&broker, &account),
@@ -62,17 +62,17 @@ fn addresses() -> Vec<String> {
         subjects::LOCKS_SET.to_owned(),
         subjects::LOCKS_LIFT.to_owned(),
         subjects::BROKERS.to_owned(),
-        subjects::reports(&broker, &account),
-        subjects::event(subjects::STATE_EVENT, None),
-        subjects::event(subjects::LOCK_EVENT, Some(&account)),
-        subjects::event(subjects::NOTE_EVENT, Some(&account)),
-        subjects::event(SUBMITTING, Some(&account)),
-        subjects::event(RELEASED, Some(&account)),
+        subjects::report(&broker, &account),
+        subjects::event(subjects::STATE_EVENT_KIND, None),
+        subjects::event(subjects::LOCK_EVENT_KIND, Some(&account)),
+        subjects::event(subjects::NOTE_EVENT_KIND, Some(&account)),
+        subjects::event(SUBMITTING_EVENT_KIND, Some(&account)),
+        subjects::event(RELEASED_EVENT_KIND, Some(&account)),
         subjects::adjustment(&account),
         subjects::event("day", None),
-        subjects::dead("REASON"),
+        subjects::dead_letter("REASON"),
         subjects::alert("LEVEL", Some(&account)),
-        subjects::quotes("VENUE", "SYMBOL"),
+        subjects::quote("VENUE", "SYMBOL"),
     ];
     let written = |subject: String| {
         let names = [
@@ -176,7 +176,7 @@ fn every_schema_and_every_word_is_in_the_documents() {
             "{ASYNCAPI} does not use {name}"
         );
     }
-    let levels = [Level::Alert, Level::Lock].map(Level::as_str);
+    let levels = [SignalLevel::Alert, SignalLevel::Lock].map(SignalLevel::as_str);
     let statuses = OrderStatus::ALL.iter().map(|status| status.as_str());
     for word in statuses.chain(levels) {
         assert!(
@@ -205,11 +205,11 @@ fn every_schema_and_every_word_is_in_the_documents() {
 
 #[test]
 fn the_table_of_errors_is_that_of_the_code() {
-    let rows = Code::ALL.iter().map(|code| {
-        let delivery = match code.delivery() {
-            Delivery::Ack => "acknowledged: the denial is recorded",
-            Delivery::Nak => "redelivered",
-            Delivery::Term => "dead letter",
+    let rows = FaultCode::ALL.iter().map(|code| {
+        let delivery = match code.ack_type() {
+            AckType::Ack => "acknowledged: the denial is recorded",
+            AckType::Nak => "redelivered",
+            AckType::Term => "dead letter",
         };
         let retry = if code.is_retryable() { "yes" } else { "no" };
         vec![

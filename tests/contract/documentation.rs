@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 
 use order_router::config::Settings;
-use order_router::config::load::{environment_name, known_paths};
+use order_router::config::load::{environment_name, setting_paths};
 use order_router::config::risk::RiskSettings;
 use order_router::risk;
-use order_router::telemetry::TABLE;
+use order_router::telemetry::METRICS;
 use toml::{Table, Value};
 
 use crate::generated::{assert_part, path, table, text};
 
 const SETTINGS: &str = "docs/settings.md";
-const METRICS: &str = "docs/metrics.md";
+const METRICS_PAGE: &str = "docs/metrics.md";
 const RISK: &str = "docs/risk.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
 
 #[test]
 fn the_table_of_settings_is_that_of_the_code() {
     let defaults = Table::try_from(Settings::default()).expect("the defaults are TOML");
-    let rows = known_paths().into_iter().map(|path| {
+    let rows = setting_paths().into_iter().map(|path| {
         let default = default_of(&defaults, &path).map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
         let (name, meaning) = (environment_name(&path), meaning(&path));
         vec![format!("`{path}`"), format!("`{name}`"), default, meaning]
@@ -153,7 +153,7 @@ fn documented_rules(settings: &RiskSettings) -> BTreeMap<&'static str, (&'static
 
 #[test]
 fn the_table_of_metrics_is_that_of_the_code() {
-    let rows = TABLE.iter().map(|metric| {
+    let rows = METRICS.iter().map(|metric| {
         let labels = metric.labels.iter().map(|label| format!("`{label}`"));
         let labels = labels.collect::<Vec<_>>().join(", ");
         vec![
@@ -164,7 +164,7 @@ fn the_table_of_metrics_is_that_of_the_code() {
         ]
     });
     assert_part(
-        METRICS,
+        METRICS_PAGE,
         "metrics",
         &table(&["metric", "kind", "labels", "description"], rows),
     );

@@ -5,21 +5,21 @@ use order_router::config::Settings;
 use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::Intent;
 use order_router::domain::time::Timestamp;
-use order_router::fault::{Code, Fault};
+use order_router::fault::{Fault, FaultCode};
 use order_router::wire::adjustment::{AdjustmentEvent, decode_adjustment};
-use order_router::wire::brokers::BrokersAnswer;
+use order_router::wire::brokers::BrokerList;
 use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
-use order_router::wire::intent::{MissingId, decode};
-use order_router::wire::latch::{Lock, LockEvent, LocksAnswer, decode_lift, decode_set};
-use order_router::wire::note::{NoteEvent, decode_note};
-use order_router::wire::order_reference::{CancelAllAnswer, decode_cancel_all, decode_order};
+use order_router::wire::intent::{MissingIdPolicy, decode_intent};
+use order_router::wire::latch::{LockDocument, LockEvent, LockList, decode_lift_request, decode_lock_request};
+use order_router::wire::note::{NoteEvent, decode_note_request};
+use order_router::wire::order_reference::{CancelAllReply, decode_cancel_all, decode_order_selector};
 use order_router::wire::problem::Problem;
 use order_router::wire::quote::decode_quote;
 use order_router::wire::report::ExecutionReport;
-use order_router::wire::settlement::read_document;
+use order_router::wire::settlement::decode_journal_report;
 use order_router::wire::signal::RiskSignal;
-use order_router::wire::state::{RouterState, StateEvent, decode_change};
+use order_router::wire::state::{RouterState, StateEvent, decode_state_change};
 use order_router::wire::submission::SubmissionEvent;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -93,19 +93,19 @@ fn index() -> Vec<Bad> {
 /// Reads a request the way its endpoint does.
 fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Fault>> {
     let missing_id = match door {
-        Door::Request => MissingId::Assigned,
-        Door::Durable => MissingId::Refused,
+        Door::Request => MissingIdPolicy::Assign,
+        Door::Durable => MissingIdPolicy::Refuse,
     };
     Some(match schema {
         "adjustment-request" => decode_adjustment(body).map(|_| ()),
-        "execution-intent" => decode(body, missing_id).map(|_| ()),
-        "lock-lift-request" => decode_lift(body).map(|_| ()),
-        "lock-set-request" => decode_set(body).map(|_| ()),
+        "execution-intent" => decode_intent(body, missing_id).map(|_| ()),
+        "lock-lift-request" => decode_lift_request(body).map(|_| ()),
+        "lock-set-request" => decode_lock_request(body).map(|_| ()),
         "market-quote" => decode_quote(body).map(|_| ()),
-        "note-request" => decode_note(body).map(|_| ()),
-        "order-reference" => decode_order(body).map(|_| ()),
+        "note-request" => decode_note_request(body).map(|_| ()),
+        "order-reference" => decode_order_selector(body).map(|_| ()),
         "cancel-all-request" => decode_cancel_all(body).map(|_| ()),
-        "state-change-request" => decode_change(body).map(|_| ()),
+        "state-change-request" => decode_state_change(body).map(|_| ()),
         _ => return None,
     })
 }
@@ -118,14 +118,14 @@ fn written_again(schema: &str, body: &[u8]) -> Option<String> {
     }
     Some(match schema {
         "adjustment-event" => again::<AdjustmentEvent>(body),
-        "brokers" => again::<BrokersAnswer>(body),
-        "cancel-all-answer" => again::<CancelAllAnswer>(body),
+        "brokers" => again::<BrokerList>(body),
+        "cancel-all-answer" => again::<CancelAllReply>(body),
         "day-event" => again::<DayEvent>(body),
         "dead-letter" => again::<DeadLetter>(body),
         "execution-report" => again::<ExecutionReport>(body),
-        "lock" => again::<Lock>(body),
+        "lock" => again::<LockDocument>(body),
         "lock-event" => again::<LockEvent>(body),
-        "locks" => again::<LocksAnswer>(body),
+        "locks" => again::<LockList>(body),
         "note-event" => again::<NoteEvent>(body),
         "problem" => again::<Problem>(body),
         "risk-signal" => again::<RiskSignal>(body),
@@ -176,7 +176,7 @@ fn the_good_ones_are_read_and_answers_keep_every_digit() {
 #[test]
 fn a_journaled_report_makes_its_order_again() {
     let body = std::fs::read(path(GOOD).join("execution-report.journaled.json")).expect("the example");
-    let (order, settlement) = read_document(&body).expect("a whole document");
+    let (order, settlement) = decode_journal_report(&body).expect("a whole document");
     assert_eq!(ExecutionReport::of(&order).order_id, order.order_id.as_str());
     assert_eq!(settlement.deltas.position, 1_000);
 }
@@ -194,7 +194,7 @@ fn every_bad_one_gives_exactly_its_error() {
     for bad in index() {
         let body = std::fs::read(path(BAD).join(&bad.file)).unwrap_or_else(|error| panic!("{}: {error}", bad.file));
         assert_eq!(schema_of(&bad.file), bad.code, "{} is named after its error", bad.file);
-        assert!(Code::parse(&bad.code).is_some(), "{} is no code", bad.code);
+        assert!(FaultCode::parse(&bad.code).is_some(), "{} is no code", bad.code);
         let read = read_request(&bad.schema, &body, bad.door).expect("the schema of a request");
         match bad.judged_by {
             Judge::Decoder => {
@@ -205,7 +205,7 @@ fn every_bad_one_gives_exactly_its_error() {
             Judge::Worker => {
                 assert!(read.is_ok(), "{}: {read:?}", bad.file);
                 assert_eq!(bad.json_schema, Verdict::Accepts, "{}", bad.file);
-                worker_has_cause(&bad, &decode(&body, MissingId::Refused).expect("an intent"));
+                worker_has_cause(&bad, &decode_intent(&body, MissingIdPolicy::Refuse).expect("an intent"));
             }
         }
         let differs = bad.judged_by == Judge::Decoder && bad.json_schema == Verdict::Accepts;
@@ -221,7 +221,7 @@ fn every_bad_one_gives_exactly_its_error() {
 /// a worker.
 fn worker_has_cause(bad: &Bad, intent: &Intent) {
     let settings = Settings::default();
-    let instruments = settings.instruments.instruments(&settings.risk);
+    let instruments = settings.instruments.to_instruments(&settings.risk);
     let named = |one: &&Instrument| one.venue == intent.venue && one.symbol == intent.symbol;
     let instrument = instruments.iter().find(named);
     let of_broker = |one: &Instrument| one.broker == intent.broker;
@@ -237,7 +237,7 @@ fn worker_has_cause(bad: &Bad, intent: &Intent) {
             .is_some_and(|price| instrument.is_some_and(|one| !one.is_on_tick(price))),
         ("reduce_only", _) => intent.reduce_only,
         ("daily_loss_exceeded", _) => {
-            let limit = settings.risk.daily_loss().expect("a limit");
+            let limit = settings.risk.parse_daily_loss_limit().expect("a limit");
             intent.estimated_loss.is_some_and(|loss| loss >= limit.decimal())
         }
         ("invalid_field", Some("time_in_force")) => intent.time_in_force.as_str() == "DAY",

@@ -1,13 +1,13 @@
 //! `subjects/schemas` is generated from the wire types.
 
 use order_router::wire::adjustment::{AdjustmentEvent, AdjustmentRequest};
-use order_router::wire::brokers::BrokersAnswer;
+use order_router::wire::brokers::BrokerList;
 use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::ExecutionIntent;
-use order_router::wire::latch::{Lock, LockEvent, LockLiftRequest, LockSetRequest, LocksAnswer};
+use order_router::wire::latch::{LockDocument, LockEvent, LockLiftRequest, LockList, LockSetRequest};
 use order_router::wire::note::{NoteEvent, NoteRequest};
-use order_router::wire::order_reference::{CancelAllAnswer, CancelAllRequest, OrderReference};
+use order_router::wire::order_reference::{CancelAllReply, CancelAllRequest, OrderReference};
 use order_router::wire::problem::Problem;
 use order_router::wire::quote::MarketQuote;
 use order_router::wire::report::ExecutionReport;
@@ -37,18 +37,18 @@ pub fn all() -> Vec<(&'static str, String)> {
     vec![
         one::<AdjustmentEvent>("adjustment-event"),
         one::<AdjustmentRequest>("adjustment-request"),
-        one::<BrokersAnswer>("brokers"),
-        one::<CancelAllAnswer>("cancel-all-answer"),
+        one::<BrokerList>("brokers"),
+        one::<CancelAllReply>("cancel-all-answer"),
         one::<CancelAllRequest>("cancel-all-request"),
         one::<DayEvent>("day-event"),
         one::<DeadLetter>("dead-letter"),
         one::<ExecutionIntent>("execution-intent"),
         one::<ExecutionReport>("execution-report"),
-        one::<Lock>("lock"),
+        one::<LockDocument>("lock"),
         one::<LockEvent>("lock-event"),
         one::<LockLiftRequest>("lock-lift-request"),
         one::<LockSetRequest>("lock-set-request"),
-        one::<LocksAnswer>("locks"),
+        one::<LockList>("locks"),
         one::<MarketQuote>("market-quote"),
         one::<NoteEvent>("note-event"),
         one::<NoteRequest>("note-request"),

@@ -120,7 +120,7 @@ async fn acceptance(intents: usize, expire_after: Duration) {
     let directory = tempfile::tempdir().unwrap();
     let client = rig.caller().await;
     let (mut one, mut two) = tokio::join!(rig.worker_process(None), rig.worker_process(None));
-    let expires_at = Timestamp::now().after(expire_after);
+    let expires_at = Timestamp::now().saturating_add(expire_after);
     let request = files(directory.path(), "request", intents, expires_at);
     let durable = files(directory.path(), "durable", intents, expires_at);
     let first = submit(&rig, &request, false).await;

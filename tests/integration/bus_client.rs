@@ -6,25 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use order_router::bus::client::{CallError, Caller};
-use order_router::bus::connection::Patience;
-use order_router::bus::service::Service;
+use order_router::bus::client::{RequestError, RouterClient};
+use order_router::bus::connection::ConnectPolicy;
+use order_router::bus::service::RequestDoor;
 use order_router::bus::subjects;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
-use order_router::fault::{Code, Fault};
+use order_router::fault::{Fault, FaultCode};
 
 use crate::bus_fixture::{Obedient, SOON, account, bare, broker, doors, settings, start};
 use crate::support::poll::until;
 use crate::support::servers::NatsServer;
 
 fn later() -> Timestamp {
-    Timestamp::now().after(SOON)
+    Timestamp::now().saturating_add(SOON)
 }
 
-fn code(result: Result<impl std::fmt::Debug, CallError>) -> Code {
+fn code(result: Result<impl std::fmt::Debug, RequestError>) -> FaultCode {
     match result {
-        Err(CallError::Fault(Fault { code, .. })) => code,
+        Err(RequestError::Fault(Fault { code, .. })) => code,
         other => panic!("{other:?}"),
     }
 }
@@ -32,11 +32,11 @@ fn code(result: Result<impl std::fmt::Debug, CallError>) -> Code {
 #[tokio::test]
 async fn answers_and_faults_come_back_whole() {
     let (server, bus) = start().await;
-    let (handler, caller) = (Arc::new(Obedient::default()), Caller::new(bus));
-    let _service = Service::start(
+    let (handler, caller) = (Arc::new(Obedient::default()), RouterClient::new(bus));
+    let _service = RequestDoor::start(
         &settings(&server),
         &doors(),
-        Patience::Once,
+        ConnectPolicy::Once,
         "0.1.0",
         Arc::clone(&handler),
     )
@@ -46,49 +46,49 @@ async fn answers_and_faults_come_back_whole() {
     let deadline = later();
     let reply = caller.request(&subject, "again".into(), deadline).await.unwrap();
     assert_eq!(
-        (&reply.body[..], reply.journal_sequence, reply.replayed),
+        (&reply.body[..], reply.journal_sequence, reply.is_replay),
         (&b"again"[..], Some(7), true)
     );
     let call = handler.calls.lock().unwrap()[0].clone();
     assert_eq!(call.deadline, Some(deadline));
     assert_eq!(call.traceparent.unwrap().len(), 55);
-    for expected in Code::ALL {
+    for expected in FaultCode::ALL {
         let result = caller.request(&subject, expected.as_str().into(), later()).await;
         assert_eq!(code(result), *expected);
     }
-    let soon = Timestamp::now().after(Duration::from_millis(50));
+    let soon = Timestamp::now().saturating_add(Duration::from_millis(50));
     let silent = caller.request(&subject, "wait".into(), soon).await;
-    assert_eq!(silent.unwrap_err(), CallError::Timeout);
+    assert_eq!(silent.unwrap_err(), RequestError::Timeout);
     let past = caller.request(&subject, "{}".into(), Timestamp::now()).await;
-    assert_eq!(code(past), Code::IntentExpired);
+    assert_eq!(code(past), FaultCode::IntentExpired);
 }
 
 #[tokio::test]
 async fn nobody_there_and_no_bus_are_told_at_once() {
     let mut server = NatsServer::start().await;
-    let caller = Caller::new(bare(&server).await);
+    let caller = RouterClient::new(bare(&server).await);
     let subject = subjects::submit(&broker(), &account());
     assert_eq!(
         code(caller.request(&subject, "{}".into(), later()).await),
-        Code::NoWorker
+        FaultCode::NoWorker
     );
     let large = vec![b' '; 2 << 20];
     assert_eq!(
         code(caller.request(&subject, large.into(), later()).await),
-        Code::PayloadTooLarge
+        FaultCode::PayloadTooLarge
     );
     server.kill9();
     until(SOON, "the end of the connection", async || !caller.bus().is_connected()).await;
     assert_eq!(
         code(caller.request(&subject, "{}".into(), later()).await),
-        Code::BusUnavailable
+        FaultCode::BusUnavailable
     );
 }
 
 #[tokio::test]
 async fn intents_are_kept_for_configured_brokers_only() {
     let (server, bus) = start().await;
-    let caller = Caller::new(bus);
+    let caller = RouterClient::new(bus);
     let sequence = caller
         .publish_intent(&broker(), &account(), "{}".into(), Some(later()), None)
         .await
@@ -96,31 +96,31 @@ async fn intents_are_kept_for_configured_brokers_only() {
     assert_eq!(sequence, 1);
     let other = BrokerId::new("elsewhere").unwrap();
     let result = caller.publish_intent(&other, &account(), "{}".into(), None, None).await;
-    assert_eq!(code(result), Code::UnknownBroker);
+    assert_eq!(code(result), FaultCode::UnknownBroker);
     let result = caller
         .publish_intent(&broker(), &account(), "{}".into(), None, Some("orders.reports.x.y"))
         .await;
-    assert_eq!(code(result), Code::InvalidField);
+    assert_eq!(code(result), FaultCode::InvalidField);
     drop(server);
 }
 
 #[tokio::test]
 async fn followers_see_their_account() {
     let (_server, bus) = start().await;
-    let caller = Caller::new(bus.clone());
+    let caller = RouterClient::new(bus.clone());
     let other = AccountId::new("a2").unwrap();
     let mut own = caller.subscribe_reports(Some(&account())).await.unwrap();
     let mut all = caller.subscribe_reports(None).await.unwrap();
     let mut alerts = caller.subscribe_alerts(Some(&account())).await.unwrap();
     for account in [&other, &account()] {
-        bus.publish(subjects::reports(&broker(), account), "r".into())
+        bus.publish(subjects::report(&broker(), account), "r".into())
             .await
             .unwrap();
         bus.publish(subjects::alert("lock", Some(account)), "l".into())
             .await
             .unwrap();
     }
-    let next = |stream: Option<order_router::bus::client::Received>| stream.unwrap().subject;
+    let next = |stream: Option<order_router::bus::client::SubscriptionMessage>| stream.unwrap().subject;
     assert_eq!(next(own.next().await), "orders.reports.binance.a1");
     assert_eq!(next(all.next().await), "orders.reports.binance.a2");
     assert_eq!(next(all.next().await), "orders.reports.binance.a1");

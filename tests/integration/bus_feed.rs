@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use order_router::bus::connection::Bus;
-use order_router::bus::feed::{Extent, Feed, Followed, Start};
+use order_router::bus::feed::{FollowEvent, StartPosition, StreamExtent, StreamFollower};
 use order_router::bus::{subjects, topology};
 use order_router::domain::id::AccountId;
 use tokio::time::{Instant, timeout};
@@ -22,12 +22,12 @@ fn account(name: &str) -> AccountId {
 async fn publish(bus: &Bus, name: &str, numbers: std::ops::RangeInclusive<u32>, last: u64) {
     for number in numbers {
         let body = Bytes::from(number.to_string());
-        bus.publish(subjects::reports(&broker(), &account(name)), body)
+        bus.publish(subjects::report(&broker(), &account(name)), body)
             .await
             .unwrap();
     }
     until(SOON, format!("the stream ends at {last}"), async || {
-        let mut feed = Feed::new(bus.clone(), subjects::STREAM_REPORTS, Start::New);
+        let mut feed = StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, StartPosition::New);
         next(&mut feed).await;
         feed.last_sequence() == last
     })
@@ -35,7 +35,7 @@ async fn publish(bus: &Bus, name: &str, numbers: std::ops::RangeInclusive<u32>, 
 }
 
 /// Returns what is told next, over any error on the way.
-async fn next(feed: &mut Feed) -> Followed {
+async fn next(feed: &mut StreamFollower) -> FollowEvent {
     let told = async {
         loop {
             if let Ok(followed) = feed.next().await {
@@ -47,22 +47,22 @@ async fn next(feed: &mut Feed) -> Followed {
     timeout(SOON, told).await.unwrap()
 }
 
-async fn begun(feed: &mut Feed) -> Extent {
+async fn begun(feed: &mut StreamFollower) -> StreamExtent {
     match next(feed).await {
-        Followed::Begun(extent) => extent,
+        FollowEvent::Started(extent) => extent,
         other => panic!("{other:?}"),
     }
 }
 
-async fn entry(feed: &mut Feed) -> (u64, String) {
+async fn entry(feed: &mut StreamFollower) -> (u64, String) {
     match next(feed).await {
-        Followed::Entry(entry) => (entry.sequence, String::from_utf8(entry.body.to_vec()).unwrap()),
+        FollowEvent::Entry(entry) => (entry.sequence, String::from_utf8(entry.body.to_vec()).unwrap()),
         other => panic!("{other:?}"),
     }
 }
 
-async fn caught_up(feed: &mut Feed) {
-    assert_eq!(next(feed).await, Followed::CaughtUp);
+async fn caught_up(feed: &mut StreamFollower) {
+    assert_eq!(next(feed).await, FollowEvent::CaughtUp);
 }
 
 /// Puts an empty stream in the place of the journal's.
@@ -80,19 +80,19 @@ async fn recreate(server: &NatsServer, bus: &Bus) {
 #[tokio::test]
 async fn each_start_tells_its_entries_and_then_each_new_one() {
     let (_server, bus) = start().await;
-    let from = |start| Feed::new(bus.clone(), subjects::STREAM_REPORTS, start).in_batches_of(3);
-    let mut early = from(Start::New);
+    let from = |start| StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, start).with_batch_size(3);
+    let mut early = from(StartPosition::New);
     assert_eq!(begun(&mut early).await.next_sequence, 1);
     publish(&bus, "a", 1..=20, 20).await;
     for (start, first) in [
-        (Start::Last(5), 16),
-        (Start::Last(99), 1),
-        (Start::From(0), 1),
-        (Start::From(7), 7),
-        (Start::From(21), 21),
-        (Start::New, 21),
+        (StartPosition::Last(5), 16),
+        (StartPosition::Last(99), 1),
+        (StartPosition::From(0), 1),
+        (StartPosition::From(7), 7),
+        (StartPosition::From(21), 21),
+        (StartPosition::New, 21),
         // The stream it is of had more: this one is told from its beginning.
-        (Start::From(22), 1),
+        (StartPosition::From(22), 1),
     ] {
         let mut feed = from(start);
         let extent = begun(&mut feed).await;
@@ -119,8 +119,11 @@ async fn each_start_tells_its_entries_and_then_each_new_one() {
 async fn a_filter_tells_its_own_entries_and_is_caught_up_below_the_streams_end() {
     let (_server, bus) = start().await;
     let filtered = |names: &[&str], start| {
-        let filters = names.iter().map(|name| subjects::reports_of(&account(name))).collect();
-        Feed::new(bus.clone(), subjects::STREAM_REPORTS, start).filtered(filters)
+        let filters = names
+            .iter()
+            .map(|name| subjects::account_reports_wildcard(&account(name)))
+            .collect();
+        StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, start).with_filters(filters)
     };
     publish(&bus, "a", 1..=2, 2).await;
     publish(&bus, "b", 3..=4, 4).await;
@@ -132,14 +135,14 @@ async fn a_filter_tells_its_own_entries_and_is_caught_up_below_the_streams_end()
         (vec!["d"], vec![]),
         (vec!["d", "e"], vec![]),
     ] {
-        let mut feed = filtered(&names, Start::From(1));
+        let mut feed = filtered(&names, StartPosition::From(1));
         begun(&mut feed).await;
         for sequence in sequences {
             assert_eq!(entry(&mut feed).await.0, sequence, "{names:?}");
         }
         caught_up(&mut feed).await;
     }
-    let mut feed = filtered(&["b", "d"], Start::New);
+    let mut feed = filtered(&["b", "d"], StartPosition::New);
     begun(&mut feed).await;
     caught_up(&mut feed).await;
     publish(&bus, "a", 7..=7, 7).await;
@@ -151,14 +154,15 @@ async fn a_filter_tells_its_own_entries_and_is_caught_up_below_the_streams_end()
 async fn a_server_that_restarts_costs_no_entry_and_doubles_none() {
     let (mut server, bus) = start().await;
     publish(&bus, "a", 1..=1_000, 1_000).await;
-    let mut feed = Feed::new(bus.clone(), subjects::STREAM_REPORTS, Start::From(1)).in_batches_of(16);
+    let mut feed =
+        StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, StartPosition::From(1)).with_batch_size(16);
     begun(&mut feed).await;
     for number in 1..=500 {
         assert_eq!(entry(&mut feed).await.0, number);
     }
     server.kill9();
     server.restart().await;
-    assert!(bus.connected_within(SOON).await);
+    assert!(bus.wait_until_connected(SOON).await);
     for number in 501..=1_000 {
         assert_eq!(entry(&mut feed).await.0, number);
     }
@@ -166,7 +170,7 @@ async fn a_server_that_restarts_costs_no_entry_and_doubles_none() {
     // Idle this time.
     server.kill9();
     server.restart().await;
-    assert!(bus.connected_within(SOON).await);
+    assert!(bus.wait_until_connected(SOON).await);
     publish(&bus, "a", 1_001..=1_010, 1_010).await;
     for number in 1_001..=1_010 {
         assert_eq!(entry(&mut feed).await.0, number);
@@ -178,9 +182,13 @@ async fn another_stream_is_told_as_a_new_beginning() {
     let (server, bus) = start().await;
     publish(&bus, "a", 1..=5, 5).await;
     let mut feeds = Vec::new();
-    for (start, told) in [(Start::From(1), 5), (Start::New, 0), (Start::Last(2), 2)] {
-        let mut feed = Feed::new(bus.clone(), subjects::STREAM_REPORTS, start);
-        let created = begun(&mut feed).await.created;
+    for (start, told) in [
+        (StartPosition::From(1), 5),
+        (StartPosition::New, 0),
+        (StartPosition::Last(2), 2),
+    ] {
+        let mut feed = StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, start);
+        let created = begun(&mut feed).await.created_at;
         for _ in 0..told {
             entry(&mut feed).await;
         }
@@ -192,7 +200,7 @@ async fn another_stream_is_told_as_a_new_beginning() {
     // All of it is new, but for who wants the last ones only.
     for ((mut feed, created), first) in feeds.into_iter().zip([1, 1, 2]) {
         let extent = begun(&mut feed).await;
-        assert_ne!(extent.created, created);
+        assert_ne!(extent.created_at, created);
         assert_eq!((extent.last_sequence, extent.next_sequence), (3, first));
         for sequence in first..=3 {
             assert_eq!(entry(&mut feed).await.0, sequence);
@@ -205,25 +213,25 @@ async fn a_stream_that_was_cut_below_the_place_is_told_again_from_where_its_foll
     let (mut server, bus) = start().await;
     publish(&bus, "a", 1..=5, 5).await;
     let kept = keep(&mut server).await;
-    assert!(bus.connected_within(SOON).await);
+    assert!(bus.wait_until_connected(SOON).await);
     publish(&bus, "a", 6..=9, 9).await;
     let mut feeds = Vec::new();
     for (begin, again, first) in [
-        (Start::From(1), None, 1),
-        (Start::From(1), Some(Start::New), 6),
-        (Start::New, None, 6),
-        (Start::Last(2), None, 4),
+        (StartPosition::From(1), None, 1),
+        (StartPosition::From(1), Some(StartPosition::New), 6),
+        (StartPosition::New, None, 6),
+        (StartPosition::Last(2), None, 4),
     ] {
-        let mut feed = Feed::new(bus.clone(), subjects::STREAM_REPORTS, begin);
+        let mut feed = StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, begin);
         begun(&mut feed).await;
-        while matches!(next(&mut feed).await, Followed::Entry(_)) {}
+        while matches!(next(&mut feed).await, FollowEvent::Entry(_)) {}
         if let Some(start) = again {
-            feed.begin_again_with(start);
+            feed.set_restart_position(start);
         }
         feeds.push((feed, first));
     }
     restore(&mut server, &kept).await;
-    assert!(bus.connected_within(SOON).await);
+    assert!(bus.wait_until_connected(SOON).await);
     for (mut feed, first) in feeds {
         let extent = begun(&mut feed).await;
         assert_eq!((extent.last_sequence, extent.next_sequence), (5, first));
@@ -235,7 +243,7 @@ async fn a_stream_is_read_fast() {
     const ENTRIES: u32 = 100_000;
     let (_server, bus) = start().await;
     publish(&bus, "a", 1..=ENTRIES, u64::from(ENTRIES)).await;
-    let mut feed = Feed::new(bus, subjects::STREAM_REPORTS, Start::From(1));
+    let mut feed = StreamFollower::new(bus, subjects::STREAM_REPORTS, StartPosition::From(1));
     begun(&mut feed).await;
     let begun = Instant::now();
     for number in 1..=ENTRIES {

@@ -6,13 +6,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use order_router::bus::call::{Answer, Call, Handler};
-use order_router::bus::connection::{Bus, Patience, connect};
+use order_router::bus::call::{BusReply, BusRequest, RequestHandler};
+use order_router::bus::connection::{Bus, ConnectPolicy, connect};
 use order_router::bus::topology;
 use order_router::config::doors::DoorSettings;
 use order_router::config::nats::NatsSettings;
 use order_router::domain::id::{AccountId, BrokerId};
-use order_router::fault::{Code, Fault};
+use order_router::fault::{Fault, FaultCode};
 use tokio::sync::Semaphore;
 
 use crate::support::servers::NatsServer;
@@ -44,7 +44,9 @@ pub fn doors() -> DoorSettings {
 
 /// Returns a connection to a server, without a topology.
 pub async fn bare(server: &NatsServer) -> Bus {
-    connect(&settings(server), "test", Patience::Until(SOON)).await.unwrap()
+    connect(&settings(server), "test", ConnectPolicy::RetryFor(SOON))
+        .await
+        .unwrap()
 }
 
 /// Returns a new server with the topology and a connection to it.
@@ -63,7 +65,7 @@ pub async fn start() -> (NatsServer, Bus) {
 pub struct Obedient {
     pub gate: Semaphore,
     pub waiting: AtomicUsize,
-    pub calls: Mutex<Vec<Call>>,
+    pub calls: Mutex<Vec<BusRequest>>,
 }
 
 impl Default for Obedient {
@@ -86,8 +88,8 @@ impl Obedient {
     }
 }
 
-impl Handler for Obedient {
-    async fn handle(&self, call: Call) -> Result<Answer, Fault> {
+impl RequestHandler for Obedient {
+    async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
         self.calls.lock().unwrap().push(call.clone());
         let text = String::from_utf8_lossy(&call.body).into_owned();
         match text.as_str() {
@@ -100,12 +102,12 @@ impl Handler for Obedient {
             "pause" => tokio::time::sleep(Duration::from_millis(2)).await,
             _ => {}
         }
-        match Code::parse(&text) {
+        match FaultCode::parse(&text) {
             Some(code) => Err(Fault::new(code, "line one\r\nline two")),
-            None => Ok(Answer {
+            None => Ok(BusReply {
                 body: call.body.to_vec(),
                 journal_sequence: Some(7),
-                replayed: text == "again",
+                is_replay: text == "again",
             }),
         }
     }

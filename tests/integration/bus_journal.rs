@@ -8,19 +8,19 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use order_router::bus::connection::{Bus, BusError};
-use order_router::bus::journal::{AppendError, Entry, Journal, Reader, Stored};
+use order_router::bus::journal::{AppendError, JournalEntry, JournalReader, JournalWriter, StoredEntry};
 use order_router::bus::topology;
-use order_router::config::journal::{Append, JournalSettings};
+use order_router::config::journal::{AppendMode, JournalSettings};
 use order_router::config::nats::NatsSettings;
 
 use crate::bus_fixture::{SOON, bare, broker, doors, settings, start};
 use crate::support::poll::until;
 use crate::support::servers::NatsServer;
 
-const BOTH: [Append; 2] = [Append::Pipelined, Append::Atomic];
+const BOTH: [AppendMode; 2] = [AppendMode::Pipelined, AppendMode::Atomic];
 
-fn entry(id: impl ToString) -> Entry {
-    Entry {
+fn entry(id: impl ToString) -> JournalEntry {
+    JournalEntry {
         subject: "orders.reports.binance.a1".into(),
         message_id: id.to_string(),
         body: Bytes::from(id.to_string()),
@@ -28,8 +28,8 @@ fn entry(id: impl ToString) -> Entry {
     }
 }
 
-fn journal(bus: &Bus, append: Append) -> Journal {
-    Journal::start(
+fn journal(bus: &Bus, append: AppendMode) -> JournalWriter {
+    JournalWriter::start(
         bus.clone(),
         JournalSettings {
             append,
@@ -39,9 +39,9 @@ fn journal(bus: &Bus, append: Append) -> Journal {
     .0
 }
 
-async fn all(bus: &Bus) -> Vec<Stored> {
-    let reader = Reader::new(bus.clone());
-    let info = reader.info().await.unwrap();
+async fn all(bus: &Bus) -> Vec<StoredEntry> {
+    let reader = JournalReader::new(bus.clone());
+    let info = reader.read_extent().await.unwrap();
     reader.replay(1, info.last_sequence).try_collect().await.unwrap()
 }
 
@@ -90,7 +90,7 @@ async fn a_repetition_is_told_the_sequence_of_the_first() {
 #[tokio::test]
 async fn entries_in_order_stand_in_order() {
     let (_server, bus) = start().await;
-    let journal = journal(&bus, Append::Atomic);
+    let journal = journal(&bus, AppendMode::Atomic);
     let orders = (0..20).map(|order| {
         let versions = (1..=5).map(|version| entry(format!("{order}-{version}"))).collect();
         journal.append_in_order(versions)
@@ -105,7 +105,7 @@ async fn entries_in_order_stand_in_order() {
 async fn a_server_that_restarts_in_the_middle_loses_nothing_that_was_acknowledged() {
     for append in BOTH {
         let (mut server, bus) = start().await;
-        let (journal, task) = Journal::start(
+        let (journal, task) = JournalWriter::start(
             bus.clone(),
             JournalSettings {
                 append,
@@ -125,15 +125,15 @@ async fn a_server_that_restarts_in_the_middle_loses_nothing_that_was_acknowledge
             }
             told
         });
-        let reader = Reader::new(bus.clone());
+        let reader = JournalReader::new(bus.clone());
         until(SOON, "some entries", async || {
-            reader.info().await.unwrap().last_sequence > 200
+            reader.read_extent().await.unwrap().last_sequence > 200
         })
         .await;
         server.restart().await;
         let told = appended.await.unwrap();
-        task.ended().await;
-        let stored: BTreeMap<u64, Stored> = all(&bus).await.into_iter().map(|one| (one.sequence, one)).collect();
+        task.wait().await;
+        let stored: BTreeMap<u64, StoredEntry> = all(&bus).await.into_iter().map(|one| (one.sequence, one)).collect();
         assert!(stored.len() <= told.len(), "an entry stands there twice");
         for (result, id) in told {
             let sequence = result.unwrap();
@@ -157,7 +157,7 @@ async fn a_full_journal_refuses_and_a_full_queue_says_so() {
             queue_max: 400,
             ..JournalSettings::default()
         };
-        let (journal, task) = Journal::start(bus.clone(), settings);
+        let (journal, task) = JournalWriter::start(bus.clone(), settings);
         let name = format!("{append:?}");
         let results = join_all((0..500).map(|id| journal.append(entry(format!("{name}-{id}"))))).await;
         let full = results
@@ -171,9 +171,9 @@ async fn a_full_journal_refuses_and_a_full_queue_says_so() {
         assert_eq!(full, 100, "{append:?}");
         assert!(refused > 200, "{append:?}: {results:?}");
         drop(journal);
-        task.ended().await;
+        task.wait().await;
     }
-    let info = Reader::new(bus).info().await.unwrap();
+    let info = JournalReader::new(bus).read_extent().await.unwrap();
     assert!(info.bytes <= 10_000 && info.max_bytes == 10_000);
 }
 
@@ -186,7 +186,7 @@ async fn without_a_stream_nothing_is_stored_and_without_a_server_nothing_is_sent
         ack_timeout_ms: 100,
         ..JournalSettings::default()
     };
-    let journal = Journal::start(bus.clone(), settings).0;
+    let journal = JournalWriter::start(bus.clone(), settings).0;
     let error = journal.append(entry("a")).await.unwrap_err();
     assert_eq!(error, AppendError::Refused("no stream takes the subject".into()));
     server.kill9();
@@ -205,12 +205,15 @@ async fn what_a_silent_server_may_have_stored_is_unknown() {
             ack_timeout_ms: 100,
             ..JournalSettings::default()
         };
-        let journal = Journal::start(bus.clone(), settings).0;
+        let journal = JournalWriter::start(bus.clone(), settings).0;
         server.pause();
         let results = join_all(["a", "b", "c"].map(|id| journal.append(entry(id)))).await;
         server.resume();
         for result in results {
-            assert!(matches!(result, Err(AppendError::Unknown(_))), "{append:?}: {result:?}");
+            assert!(
+                matches!(result, Err(AppendError::OutcomeUnknown(_))),
+                "{append:?}: {result:?}"
+            );
         }
         let again = join_all(["a", "b", "c"].map(|id| journal.append(entry(id)))).await;
         assert!(again.iter().all(Result::is_ok), "{again:?}");
@@ -221,7 +224,7 @@ async fn what_a_silent_server_may_have_stored_is_unknown() {
 #[tokio::test]
 async fn the_writer_ends_when_its_handles_are_gone_and_everything_is_answered() {
     let (_server, bus) = start().await;
-    let (journal, task) = Journal::start(bus.clone(), JournalSettings::default());
+    let (journal, task) = JournalWriter::start(bus.clone(), JournalSettings::default());
     let appended: Vec<_> = (0..1_000)
         .map(|id| {
             let journal = journal.clone();
@@ -229,7 +232,7 @@ async fn the_writer_ends_when_its_handles_are_gone_and_everything_is_answered() 
         })
         .collect();
     drop(journal);
-    task.ended().await;
+    task.wait().await;
     for one in appended {
         assert!(one.await.unwrap().is_ok());
     }
@@ -239,23 +242,30 @@ async fn the_writer_ends_when_its_handles_are_gone_and_everything_is_answered() 
 #[tokio::test]
 async fn single_entries_and_the_newest_of_a_subject_are_found() {
     let (_server, bus) = start().await;
-    let reader = Reader::new(bus.clone());
-    assert_eq!(reader.get(1).await.unwrap(), None);
-    assert_eq!(reader.last_of("orders.reports.binance.a1").await.unwrap(), None);
-    assert_eq!(reader.info().await.unwrap().last_sequence, 0);
+    let reader = JournalReader::new(bus.clone());
+    assert_eq!(reader.read_entry(1).await.unwrap(), None);
+    assert_eq!(
+        reader.read_last_for_subject("orders.reports.binance.a1").await.unwrap(),
+        None
+    );
+    assert_eq!(reader.read_extent().await.unwrap().last_sequence, 0);
     assert_eq!(reader.replay(1, 0).count().await, 0);
-    let journal = journal(&bus, Append::Pipelined);
+    let journal = journal(&bus, AppendMode::Pipelined);
     journal.append_in_order(vec![entry("a"), entry("b")]).await.unwrap();
-    let last = reader.last_of("orders.reports.binance.a1").await.unwrap().unwrap();
+    let last = reader
+        .read_last_for_subject("orders.reports.binance.a1")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((last.sequence, &last.body[..]), (2, &b"b"[..]));
-    assert_eq!(reader.get(1).await.unwrap().unwrap().body, "a");
-    assert_eq!(reader.get(3).await.unwrap(), None);
+    assert_eq!(reader.read_entry(1).await.unwrap().unwrap().body, "a");
+    assert_eq!(reader.read_entry(3).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_replay_tells_of_holes_and_of_an_end_that_is_missing() {
     let (server, bus) = start().await;
-    let journal = journal(&bus, Append::Pipelined);
+    let journal = journal(&bus, AppendMode::Pipelined);
     for result in join_all((0..600).map(|id| journal.append(entry(id)))).await {
         result.unwrap();
     }
@@ -267,9 +277,9 @@ async fn a_replay_tells_of_holes_and_of_an_end_that_is_missing() {
     for sequence in [1, 2, 300, 301] {
         stream.delete_message(sequence).await.unwrap();
     }
-    let told: Vec<_> = Reader::new(bus.clone()).replay(1, 602).collect().await;
+    let told: Vec<_> = JournalReader::new(bus.clone()).replay(1, 602).collect().await;
     let errors: Vec<_> = told.iter().filter_map(|one| one.as_ref().err().cloned()).collect();
-    let gap = |from, to| BusError::Gap { from, to };
+    let gap = |from, to| BusError::JournalGap { from, to };
     assert_eq!(errors, [gap(1, 2), gap(300, 301), gap(601, 602)]);
     let sequences: Vec<u64> = told
         .iter()
@@ -277,7 +287,7 @@ async fn a_replay_tells_of_holes_and_of_an_end_that_is_missing() {
         .collect();
     assert_eq!(sequences.len(), 596);
     assert!(sequences.is_sorted());
-    let part: Vec<u64> = Reader::new(bus)
+    let part: Vec<u64> = JournalReader::new(bus)
         .replay(10, 12)
         .map(|one| one.unwrap().sequence)
         .collect()
@@ -288,11 +298,11 @@ async fn a_replay_tells_of_holes_and_of_an_end_that_is_missing() {
 #[tokio::test]
 async fn a_replay_goes_on_after_a_restart_of_the_server() {
     let (mut server, bus) = start().await;
-    let journal = journal(&bus, Append::Pipelined);
+    let journal = journal(&bus, AppendMode::Pipelined);
     for result in join_all((0..1_000).map(|id| journal.append(entry(id)))).await {
         result.unwrap();
     }
-    let mut replay = std::pin::pin!(Reader::new(bus).replay(1, 1_000));
+    let mut replay = std::pin::pin!(JournalReader::new(bus).replay(1, 1_000));
     for sequence in 1..=10 {
         assert_eq!(replay.next().await.unwrap().unwrap().sequence, sequence);
     }

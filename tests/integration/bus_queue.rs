@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream::Stream};
 use futures_util::StreamExt;
-use order_router::bus::client::Caller;
+use order_router::bus::client::RouterClient;
 use order_router::bus::connection::Bus;
 use order_router::bus::queue::DurableDoor;
 use order_router::config::doors::DoorSettings;
-use order_router::fault::{Code, Delivery};
+use order_router::fault::{AckType, FaultCode};
 use serde_json::Value;
 
 use crate::bus_fixture::{Obedient, SOON, account, bare, broker, doors, start};
@@ -46,7 +46,7 @@ async fn open(doors: DoorSettings) -> Fixture {
 
 impl Fixture {
     async fn publish(&self, body: &str) {
-        let caller = Caller::new(self.bus.clone());
+        let caller = RouterClient::new(self.bus.clone());
         caller
             .publish_intent(&broker(), &account(), body.to_owned().into(), None, None)
             .await
@@ -102,7 +102,7 @@ async fn an_answer_goes_to_reply_to_and_the_intent_goes_away() {
     assert_eq!(answer.headers.unwrap().get("Journal-Sequence").unwrap().as_str(), "7");
     it.queue_is_empty().await;
     let call = it.handler.calls.lock().unwrap()[0].clone();
-    assert!(call.durable);
+    assert!(call.is_durable);
     assert_eq!(
         (call.broker.as_deref(), call.account.as_deref()),
         (Some("binance"), Some("a1"))
@@ -119,16 +119,16 @@ async fn each_fault_has_its_disposition() {
     })
     .await;
     let mut dead = 0;
-    for code in Code::ALL {
+    for code in FaultCode::ALL {
         let before = it.handler.calls();
         it.publish(code.as_str()).await;
         it.queue_is_empty().await;
         let deliveries = it.handler.calls() - before;
-        dead += u64::from(code.delivery() != Delivery::Ack);
+        dead += u64::from(code.ack_type() != AckType::Ack);
         assert_eq!(messages(&it.jetstream, "ORDER_DEAD").await, dead, "{}", code.as_str());
-        match code.delivery() {
-            Delivery::Ack => assert_eq!(deliveries, 1),
-            Delivery::Term => {
+        match code.ack_type() {
+            AckType::Ack => assert_eq!(deliveries, 1),
+            AckType::Term => {
                 let (headers, letter) = it.dead_letter(code.as_str()).await;
                 assert_eq!(deliveries, 1);
                 assert_eq!(letter["problem"]["code"], code.as_str());
@@ -142,7 +142,7 @@ async fn each_fault_has_its_disposition() {
                 );
                 assert_eq!(headers.get("Dead-Deliveries").unwrap().as_str(), "1");
             }
-            Delivery::Nak => {
+            AckType::Nak => {
                 assert_eq!(deliveries, 3);
                 let (_, letter) = it.dead_letter("max_deliver").await;
                 assert_eq!(letter["body"], code.as_str());
@@ -333,7 +333,7 @@ async fn drains_under_load_lose_nothing_and_delay_nothing() {
         ..
     } = open(doors()).await;
     let publisher = tokio::spawn(async move {
-        let caller = Caller::new(bus);
+        let caller = RouterClient::new(bus);
         for _ in 0..2_000 {
             caller
                 .publish_intent(&broker(), &account(), "pause".into(), None, None)

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, RequestErrorKind};
 use order_router::bus::call::Endpoint;
-use order_router::bus::connection::Patience;
-use order_router::bus::service::Service;
+use order_router::bus::connection::ConnectPolicy;
+use order_router::bus::service::RequestDoor;
 use order_router::config::doors::DoorSettings;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ const SUBMIT: &str = "orders.submit.binance.a1";
 struct Fixture {
     client: Client,
     handler: Arc<Obedient>,
-    service: Service,
+    service: RequestDoor,
     server: NatsServer,
 }
 
@@ -39,9 +39,9 @@ async fn start(doors: DoorSettings) -> Fixture {
     }
 }
 
-async fn serve(server: &NatsServer, doors: &DoorSettings, handler: &Arc<Obedient>) -> Service {
+async fn serve(server: &NatsServer, doors: &DoorSettings, handler: &Arc<Obedient>) -> RequestDoor {
     let handler = Arc::clone(handler);
-    Service::start(&settings(server), doors, Patience::Once, "0.1.0", handler)
+    RequestDoor::start(&settings(server), doors, ConnectPolicy::Once, "0.1.0", handler)
         .await
         .unwrap()
 }
@@ -90,7 +90,7 @@ async fn every_endpoint_gets_what_its_subject_says() {
             (None, None)
         };
         assert_eq!(ids, expected);
-        assert!(!call.durable);
+        assert!(!call.is_durable);
     }
 }
 

@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
-use order_router::bus::connection::{BusError, Patience, connect};
-use order_router::bus::topology::{self, Applied, Outcome, TopologyError};
+use order_router::bus::connection::{BusError, ConnectPolicy, connect};
+use order_router::bus::topology::{self, ReconcileOutcome, ReconciledResource, TopologyError};
 use order_router::config::nats::{NatsSettings, Secret};
 use order_router::domain::id::BrokerId;
 
 use crate::bus_fixture::{SOON, bare, broker, doors, settings};
 use crate::support::servers::{NatsOptions, NatsServer};
 
-fn outcomes(applied: &[Applied]) -> Vec<Outcome> {
+fn outcomes(applied: &[ReconciledResource]) -> Vec<ReconcileOutcome> {
     applied.iter().map(|one| one.outcome).collect()
 }
 
@@ -20,11 +20,11 @@ async fn it_is_created_once_and_changed_limits_are_updated() {
     let server = NatsServer::start().await;
     let (bus, settings) = (bare(&server).await, settings(&server));
     let check = topology::check(&bus, &settings, &doors(), &[broker()]).await.unwrap();
-    assert_eq!(outcomes(&check), [Outcome::Missing; 5]);
+    assert_eq!(outcomes(&check), [ReconcileOutcome::Missing; 5]);
     let first = topology::apply(&bus, &settings, &doors(), &[broker()]).await.unwrap();
-    assert_eq!(outcomes(&first), [Outcome::Created; 5]);
+    assert_eq!(outcomes(&first), [ReconcileOutcome::Created; 5]);
     let second = topology::apply(&bus, &settings, &doors(), &[broker()]).await.unwrap();
-    assert_eq!(outcomes(&second), [Outcome::Unchanged; 5]);
+    assert_eq!(outcomes(&second), [ReconcileOutcome::Unchanged; 5]);
 
     let larger = NatsSettings {
         reports_max_bytes: 1 << 20,
@@ -34,7 +34,7 @@ async fn it_is_created_once_and_changed_limits_are_updated() {
     slower.durable_ack_wait_ms *= 2;
     let check = topology::check(&bus, &larger, &slower, &[broker()]).await.unwrap();
     let third = topology::apply(&bus, &larger, &slower, &[broker()]).await.unwrap();
-    use Outcome::{Differs, Unchanged, Updated};
+    use ReconcileOutcome::{Differs, Unchanged, Updated};
     assert_eq!(outcomes(&check), [Unchanged, Differs, Unchanged, Unchanged, Differs]);
     assert_eq!(outcomes(&third), [Unchanged, Updated, Unchanged, Unchanged, Updated]);
 }
@@ -46,10 +46,10 @@ async fn brokers_come_and_go() {
     let both = [broker(), BrokerId::new("ibkr").unwrap()];
     topology::apply(&bus, &settings, &doors(), &both[..1]).await.unwrap();
     let added = topology::apply(&bus, &settings, &doors(), &both).await.unwrap();
-    assert_eq!(added[0].outcome, Outcome::Updated);
-    assert_eq!(added[5].outcome, Outcome::Created);
+    assert_eq!(added[0].outcome, ReconcileOutcome::Updated);
+    assert_eq!(added[5].outcome, ReconcileOutcome::Created);
     let removed = topology::apply(&bus, &settings, &doors(), &both[..1]).await.unwrap();
-    assert_eq!(removed[0].outcome, Outcome::Updated);
+    assert_eq!(removed[0].outcome, ReconcileOutcome::Updated);
 }
 
 #[tokio::test]
@@ -164,13 +164,15 @@ async fn whom_the_server_does_not_know_is_told_so_at_once() {
         password: Some(Secret::new("secret")),
         ..settings(&server)
     };
-    assert!(connect(&known, "test", Patience::Once).await.is_ok());
+    assert!(connect(&known, "test", ConnectPolicy::Once).await.is_ok());
     let unknown = NatsSettings {
         password: Some(Secret::new("guess")),
         ..known
     };
-    let error = connect(&unknown, "test", Patience::Until(SOON)).await.unwrap_err();
-    assert!(matches!(error, BusError::Denied(_)), "{error}");
+    let error = connect(&unknown, "test", ConnectPolicy::RetryFor(SOON))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, BusError::Unauthorized(_)), "{error}");
     assert!(!error.to_string().contains("guess"));
 }
 
@@ -179,9 +181,9 @@ async fn a_daemon_waits_for_its_server_and_a_command_does_not() {
     let mut server = NatsServer::start().await;
     server.kill9();
     let settings = settings(&server);
-    let error = connect(&settings, "test", Patience::Once).await.unwrap_err();
+    let error = connect(&settings, "test", ConnectPolicy::Once).await.unwrap_err();
     assert!(matches!(error, BusError::Unreachable(_)), "{error}");
-    let patient = tokio::spawn(async move { connect(&settings, "test", Patience::Until(SOON)).await });
+    let patient = tokio::spawn(async move { connect(&settings, "test", ConnectPolicy::RetryFor(SOON)).await });
     server.restart().await;
     assert!(patient.await.unwrap().is_ok());
 }

@@ -10,31 +10,33 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use order_router::brokers::adapter::{Adapter, Booked, Placement};
-use order_router::brokers::conformance::{Arranged, Deadline, Harness, Lease, Terms, Trouble, run};
+use order_router::brokers::adapter::{BookedEffect, BrokerAdapter, Placement};
+use order_router::brokers::conformance::{
+    CaseTerms, ConformanceHarness, HarnessResult, PlacementDeadline, PlacementLease, VenueFault, run_suite,
+};
 use order_router::brokers::paper::{PaperVenue, binance, ibkr};
 use order_router::brokers::port::{BookError, PaperBook};
 use order_router::config::Settings;
-use order_router::domain::control::Control;
-use order_router::domain::day::DayFigures;
+use order_router::domain::control::ControlState;
+use order_router::domain::day::DailyPnl;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::execution::{VenueReport, VenueState};
-use order_router::domain::id::{AccountId, BrokerPrefix, ClientOrderId, LeaseToken, OrderId};
+use order_router::domain::execution::{VenueOrderState, VenueReport};
+use order_router::domain::id::{AccountId, ClientOrderId, LeaseToken, OrderId, OrderIdPrefix};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::{Intent, RiskOverrides};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::quantity::{Price, Quantity};
-use order_router::domain::settlement::{Deltas, Reservation};
+use order_router::domain::settlement::{Reservation, SumDeltas};
 use order_router::domain::terms::{Mode, OrderType};
 use order_router::domain::time::Timestamp;
-use order_router::risk::{Approved, Decision, Subject, assess};
+use order_router::risk::{Approved, RiskDecision, RuleInput, evaluate};
 use order_router::store::Store;
-use order_router::store::epoch::{Begun, LateEvents};
+use order_router::store::epoch::{BeginRebuildOutcome, LateEvents};
 use order_router::store::keys::OrderKey;
-use order_router::store::reserve::{ClaimOf, Question, Reserve, ReserveAction, Reserved};
-use order_router::wire::settlement::{document, read_document};
-use order_router::worker::book::StoreBook;
+use order_router::store::reserve::{ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest};
+use order_router::wire::settlement::{build_journal_report, decode_journal_report};
+use order_router::worker::book::StorePaperBook;
 use order_router::worker::limits;
 use redis::AsyncCommands;
 
@@ -43,26 +45,26 @@ use crate::rig::Rig;
 /// For a store that nobody else appends for.
 pub const NOTHING_LATE: LateEvents = LateEvents {
     from_sequence: 1,
-    span_ms: 0,
+    window_ms: 0,
 };
 
 /// The real book, which breaks once when asked to.
 struct Fragile {
-    book: StoreBook,
-    trouble: Mutex<Option<Trouble>>,
+    book: StorePaperBook,
+    trouble: Mutex<Option<VenueFault>>,
 }
 
 impl Fragile {
     fn before(&self) -> Result<bool, BookError> {
         match self.trouble.lock().unwrap().take() {
-            Some(Trouble::Unreachable) => Err(BookError::Unavailable("cut off".into())),
-            Some(Trouble::AnswerLost) => Ok(true),
+            Some(VenueFault::Unreachable) => Err(BookError::Unavailable("cut off".into())),
+            Some(VenueFault::ReplyLost) => Ok(true),
             None => Ok(false),
         }
     }
 }
 
-fn after(is_lost: bool, booked: Result<Booked, BookError>) -> Result<Booked, BookError> {
+fn after(is_lost: bool, booked: Result<BookedEffect, BookError>) -> Result<BookedEffect, BookError> {
     if is_lost {
         Err(BookError::Unknown("the answer was lost".into()))
     } else {
@@ -71,14 +73,14 @@ fn after(is_lost: bool, booked: Result<Booked, BookError>) -> Result<Booked, Boo
 }
 
 impl PaperBook for Fragile {
-    async fn place(&self, placement: &Placement, report: VenueReport) -> Result<Booked, BookError> {
+    async fn book_placement(&self, placement: &Placement, report: VenueReport) -> Result<BookedEffect, BookError> {
         let is_lost = self.before()?;
-        after(is_lost, self.book.place(placement, report).await)
+        after(is_lost, self.book.book_placement(placement, report).await)
     }
 
-    async fn amend(&self, order: &Order, report: VenueReport) -> Result<Booked, BookError> {
+    async fn book_effect(&self, order: &Order, report: VenueReport) -> Result<BookedEffect, BookError> {
         let is_lost = self.before()?;
-        after(is_lost, self.book.amend(order, report).await)
+        after(is_lost, self.book.book_effect(order, report).await)
     }
 }
 
@@ -87,7 +89,7 @@ struct StoreHarness {
     book: Arc<Fragile>,
     adapter: PaperVenue<Fragile>,
     instrument: Instrument,
-    prefix: BrokerPrefix,
+    prefix: OrderIdPrefix,
     clock_ms: Arc<AtomicI64>,
     placed: Mutex<Vec<OrderKey>>,
     redis: redis::aio::MultiplexedConnection,
@@ -96,15 +98,15 @@ struct StoreHarness {
 /// Returns a store that is whole, on servers of the test's own.
 pub async fn whole_store(rig: &Rig) -> Store {
     let store = Store::connect(&rig.settings.redis).await.unwrap();
-    let look = store.look().await.unwrap();
-    match look.epoch_in_force() {
-        Some(epoch) => store.join(epoch),
+    let look = store.read_status().await.unwrap();
+    match look.active_epoch() {
+        Some(epoch) => store.join_epoch(epoch),
         None => {
-            let Begun::Healing(healing) = store.begin_healing(&look).await.unwrap() else {
+            let BeginRebuildOutcome::Acquired(healing) = store.begin_rebuild(&look).await.unwrap() else {
                 panic!("not ours to heal")
             };
             store
-                .finish_healing(&healing, Timestamp::now().milliseconds(), "test", NOTHING_LATE)
+                .finish_rebuild(&healing, Timestamp::now().as_milliseconds(), "test", NOTHING_LATE)
                 .await
                 .unwrap();
         }
@@ -113,14 +115,14 @@ pub async fn whole_store(rig: &Rig) -> Store {
 }
 
 /// Returns an intent for an instrument.
-pub fn intent_for(instrument: &Instrument, terms: Terms) -> Intent {
+pub fn intent_for(instrument: &Instrument, terms: CaseTerms) -> Intent {
     let lots = Decimal::from(terms.lots)
-        .exact_mul(instrument.lot_size.decimal())
+        .checked_mul(instrument.lot_size.decimal())
         .unwrap();
     let limit = instrument
         .reference_price
         .decimal()
-        .exact_sub("0.5".parse().unwrap())
+        .checked_sub("0.5".parse().unwrap())
         .unwrap();
     Intent {
         broker: instrument.broker.clone(),
@@ -131,7 +133,7 @@ pub fn intent_for(instrument: &Instrument, terms: Terms) -> Intent {
         order_type: terms.order_type,
         price: (terms.order_type == OrderType::Limit).then(|| Price::new(limit).unwrap()),
         time_in_force: terms.time_in_force,
-        client_order_id: ClientOrderId::assign(),
+        client_order_id: ClientOrderId::generate(),
         account_id: AccountId::default_account(),
         tags: vec![],
         reduce_only: false,
@@ -146,59 +148,59 @@ pub fn intent_for(instrument: &Instrument, terms: Terms) -> Intent {
 pub async fn claim(
     store: &Store,
     instrument: &Instrument,
-    prefix: BrokerPrefix,
+    prefix: OrderIdPrefix,
     intent: &Intent,
     deadline: Timestamp,
 ) -> Approved<Placement> {
     let now = Timestamp::now();
     let lots = instrument.lots(intent.quantity).unwrap();
     let price = intent.price.unwrap_or(instrument.reference_price);
-    let reservation = Reservation::of(instrument, intent, lots, price, now.utc_date()).unwrap();
-    let limits = limits::of(&Settings::default()).unwrap();
-    let assessment = assess(&Subject {
+    let reservation = Reservation::for_order(instrument, intent, lots, price, now.utc_date()).unwrap();
+    let limits = limits::limits_from_settings(&Settings::default()).unwrap();
+    let assessment = evaluate(&RuleInput {
         intent,
         instrument,
-        lots,
+        quantity_lots: lots,
         reference_price: instrument.reference_price,
-        has_reference: true,
+        has_market_price: true,
         reservation: &reservation,
         limits: &limits,
-        control: &Control::unset(),
-        day: &DayFigures::flat(now.utc_date()),
-        deadline: deadline.max(now.after(std::time::Duration::from_secs(1))),
+        control: &ControlState::without_overrides(),
+        daily_pnl: &DailyPnl::zero(now.utc_date()),
+        deadline: deadline.max(now.saturating_add(std::time::Duration::from_secs(1))),
         now,
     });
-    let order = Order::claimed(intent, OrderId::assign(prefix), Mode::Paper, reservation, now);
-    let lease = LeaseToken::assign();
-    let claim = ClaimOf {
-        only_reductions: false,
-        deltas: order.claim_deltas(),
+    let order = Order::from_intent(intent, OrderId::generate(prefix), Mode::Paper, reservation, now);
+    let lease = LeaseToken::generate();
+    let claim = ClaimRequest {
+        reductions_only: false,
+        deltas: order.reservation_deltas(),
         lease: lease.clone(),
-        document: document(&order, Deltas::default(), 1, Metadata::new()).encode(),
+        document: build_journal_report(&order, SumDeltas::default(), 1, Metadata::new()).encode(),
     };
-    let action = ReserveAction::Judge(Box::new(Question {
-        scope: order.scope(),
+    let action = ReserveAction::Evaluate(Box::new(ReservationCheck {
+        scope: order.sum_scope(),
         broker: order.broker.clone(),
         side: order.side,
         lots,
         base_lot: None,
-        generation: store.control().await.unwrap().control.generation,
-        judged_at_ms: i64::MAX / 2_000,
+        control_generation: store.read_control().await.unwrap().control.generation,
+        evaluated_at_ms: i64::MAX / 2_000,
         caps: assessment.caps().to_vec(),
-        alerts: limits.alerts,
-        rates: limits.order_rates,
-        duplicate: None,
-        counts: true,
+        alert_levels: limits.alerts,
+        rate_limits: limits.order_rates,
+        duplicate_check: None,
+        is_counted: true,
         claim: Some(claim),
     }));
     let key = OrderKey::new(Mode::Paper, &order.account_id, &order.client_order_id);
-    let command = Reserve {
+    let command = ReserveRequest {
         key,
         order_id: order.order_id.clone(),
-        content: order.content.clone(),
+        content_hash: order.content_hash.clone(),
         action,
     };
-    let Reserved::Claimed(observed) = store.reserve(command).await.unwrap() else {
+    let ReserveOutcome::Claimed(observed) = store.reserve(command).await.unwrap() else {
         panic!("not claimed")
     };
     let placement = Placement {
@@ -207,11 +209,11 @@ pub async fn claim(
         quote_currency: instrument.quote.clone(),
         deadline,
         lease,
-        figures: Metadata::new(),
+        readings: Metadata::new(),
     };
     match assessment.decide(placement, &observed) {
-        Decision::Approved(approved, _) => approved,
-        Decision::Denied(reason, _) | Decision::Refused(reason, _) => panic!("{reason:?}"),
+        RiskDecision::Approved(approved, _) => approved,
+        RiskDecision::Denied(reason, _) | RiskDecision::Refused(reason, _) => panic!("{reason:?}"),
     }
 }
 
@@ -219,10 +221,10 @@ impl StoreHarness {
     async fn make(rig: &Rig, name: &str) -> Self {
         let store = whole_store(rig).await;
         let book = Arc::new(Fragile {
-            book: StoreBook::new(store.clone(), Arc::default()),
+            book: StorePaperBook::new(store.clone(), Arc::default()),
             trouble: Mutex::new(None),
         });
-        let clock_ms = Arc::new(AtomicI64::new(Timestamp::now().milliseconds()));
+        let clock_ms = Arc::new(AtomicI64::new(Timestamp::now().as_milliseconds()));
         let clock = clock_ms.clone();
         let (venue, prefix) = match name {
             binance::BROKER => (binance::venue(book.clone()).unwrap(), binance::PREFIX),
@@ -234,7 +236,7 @@ impl StoreHarness {
         let adapter = venue.with_clock(Arc::new(move || {
             Timestamp::from_milliseconds(clock.load(Ordering::SeqCst))
         }));
-        let instruments = rig.settings.instruments.instruments(&rig.settings.risk);
+        let instruments = rig.settings.instruments.to_instruments(&rig.settings.risk);
         let instrument = instruments.into_iter().find(|one| one.broker.as_str() == name).unwrap();
         Self {
             store,
@@ -249,25 +251,25 @@ impl StoreHarness {
     }
 }
 
-impl Harness for StoreHarness {
+impl ConformanceHarness for StoreHarness {
     type Adapter = PaperVenue<Fragile>;
 
     fn adapter(&self) -> &Self::Adapter {
         &self.adapter
     }
 
-    async fn claim(&self, terms: Terms) -> Arranged<Approved<Placement>> {
+    async fn claim_order(&self, terms: CaseTerms) -> HarnessResult<Approved<Placement>> {
         let now = Timestamp::now();
         let deadline = match terms.deadline {
-            Deadline::Ahead => now.after(std::time::Duration::from_secs(60)),
-            Deadline::Passed => Timestamp::from_milliseconds(now.milliseconds() - 1),
+            PlacementDeadline::Ahead => now.saturating_add(std::time::Duration::from_secs(60)),
+            PlacementDeadline::Passed => Timestamp::from_milliseconds(now.as_milliseconds() - 1),
         };
         let intent = intent_for(&self.instrument, terms);
         let approved = claim(&self.store, &self.instrument, self.prefix, &intent, deadline).await;
-        let order = &approved.get().order;
+        let order = &approved.inner().order;
         let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
         self.placed.lock().unwrap().push(key.clone());
-        if terms.lease == Lease::Lost {
+        if terms.lease == PlacementLease::Lost {
             // Another worker holds the order now.
             let mut redis = self.redis.clone();
             let record = format!("{{or}}:order:{}", key.name());
@@ -279,31 +281,31 @@ impl Harness for StoreHarness {
         Ok(approved)
     }
 
-    async fn open(&self, terms: Terms) -> Arranged<Order> {
-        let approved = self.claim(terms).await?;
-        let order_id = approved.get().order.order_id.clone();
+    async fn open_order(&self, terms: CaseTerms) -> HarnessResult<Order> {
+        let approved = self.claim_order(terms).await?;
+        let order_id = approved.inner().order.order_id.clone();
         if self.adapter.capabilities().broker.as_str() == ibkr::BROKER {
             self.adapter.place(approved).await;
         } else {
             let acknowledgement = VenueReport {
                 broker_order_id: None,
                 fills: vec![],
-                state: VenueState::Working,
+                state: VenueOrderState::Working,
                 cumulative_quantity: None,
                 due: None,
             };
-            let booked = self.book.place(approved.get(), acknowledgement).await;
+            let booked = self.book.book_placement(approved.inner(), acknowledgement).await;
             booked.map_err(|error| error.to_string())?;
         }
-        self.order(&order_id).await
+        self.read_order(&order_id).await
     }
 
-    async fn order(&self, order_id: &OrderId) -> Arranged<Order> {
+    async fn read_order(&self, order_id: &OrderId) -> HarnessResult<Order> {
         let keys = self.placed.lock().unwrap().clone();
         for key in keys {
-            let record = self.store.read(&key).await.map_err(|error| error.to_string())?;
+            let record = self.store.read_order(&key).await.map_err(|error| error.to_string())?;
             let Some(record) = record else { continue };
-            let (order, _) = read_document(&record.document).map_err(|error| error.to_string())?;
+            let (order, _) = decode_journal_report(&record.document).map_err(|error| error.to_string())?;
             if order.order_id == *order_id {
                 return Ok(order);
             }
@@ -311,13 +313,13 @@ impl Harness for StoreHarness {
         Err("no such order".into())
     }
 
-    async fn break_next(&self, trouble: Trouble) -> Arranged<()> {
+    async fn inject_fault(&self, trouble: VenueFault) -> HarnessResult<()> {
         *self.book.trouble.lock().unwrap() = Some(trouble);
         Ok(())
     }
 
-    async fn reach(&self, at: Timestamp) {
-        self.clock_ms.fetch_max(at.milliseconds(), Ordering::SeqCst);
+    async fn advance_clock_to(&self, at: Timestamp) {
+        self.clock_ms.fetch_max(at.as_milliseconds(), Ordering::SeqCst);
     }
 }
 
@@ -326,7 +328,7 @@ async fn the_paper_venues_conform_over_redis() {
     let rig = Rig::start().await;
     for name in [binance::BROKER, ibkr::BROKER] {
         let rig = &rig;
-        let passed = run(async || Ok(StoreHarness::make(rig, name).await)).await;
+        let passed = run_suite(async || Ok(StoreHarness::make(rig, name).await)).await;
         let passed = passed.unwrap_or_else(|failure| panic!("{name}: {failure}"));
         assert_eq!(passed.len(), 27, "{name}: {passed:?}");
     }

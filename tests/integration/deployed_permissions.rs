@@ -113,7 +113,7 @@ async fn notes_are_for_the_sidecar(nats: &NatsServer) {
     let note = r#"{"order_id": "BN-1", "notes": "late", "actor": "test"}"#;
     let noted = tokio::time::timeout(SOON, bus.request(subjects::note(&broker, &account), note.into())).await;
     let noted = NoteEvent::decode(&noted.unwrap().unwrap().payload).unwrap();
-    let subject = subjects::event(subjects::NOTE_EVENT, Some(&account));
+    let subject = subjects::event(subjects::NOTE_EVENT_KIND, Some(&account));
     bus.publish(subject.clone(), noted.encode().into()).await.unwrap();
     bus.flush().await.unwrap();
     poll::until(SOON, "the server refuses the event", async || {
@@ -215,14 +215,14 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
         worker
             .router()
             .prices
-            .mark(bitcoin, Mode::Live)
+            .mark_price(bitcoin, Mode::Live)
             .map(|price| price.decimal().to_string())
     };
     for (name, last) in [("client", "1"), ("market", "2")] {
         let options = async_nats::ConnectOptions::with_user_and_password(name.to_owned(), format!("{name}-test"));
         let publisher = options.connect(nats.url()).await.unwrap();
         let quote = format!(r#"{{"last": {last}, "timestamp": "{}"}}"#, Timestamp::now());
-        let subject = subjects::quotes("binance.spot", "BTCUSDT");
+        let subject = subjects::quote("binance.spot", "BTCUSDT");
         publisher.publish(subject, quote.into()).await.unwrap();
         publisher.flush().await.unwrap();
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use order_router::telemetry::{CONTENT_TYPE, Kind, Metric, TABLE};
+use order_router::telemetry::{CONTENT_TYPE, METRICS, Metric, MetricKind};
 
 use crate::rest_fixture::client;
 use crate::support::poll;
@@ -93,7 +93,7 @@ impl Scrape {
                 count += 1;
             }
             assert!(count > 0, "{name} tells nothing");
-            if matches!(metric.kind, Kind::Histogram(_)) {
+            if matches!(metric.kind, MetricKind::Histogram(_)) {
                 scrape.check_histogram(metric);
             }
         }
@@ -112,8 +112,8 @@ impl Scrape {
         let mut names: BTreeSet<&str> = metric.labels.iter().copied().collect();
         let suffix = name.strip_prefix(metric.name).unwrap_or_else(|| panic!("{line}"));
         match (metric.kind, suffix) {
-            (Kind::Histogram(_), "_bucket") => assert!(names.insert("le")),
-            (Kind::Histogram(_), "_sum" | "_count") | (Kind::Counter | Kind::Gauge, "") => {}
+            (MetricKind::Histogram(_), "_bucket") => assert!(names.insert("le")),
+            (MetricKind::Histogram(_), "_sum" | "_count") | (MetricKind::Counter | MetricKind::Gauge, "") => {}
             _ => panic!("{line} is no sample of {}", metric.name),
         }
         // The format leaves open how a bound is written: 0.00005 and 5e-05 are the same.
@@ -131,7 +131,9 @@ impl Scrape {
 
     #[track_caller]
     fn check_histogram(&self, metric: &Metric) {
-        let Kind::Histogram(bounds) = metric.kind else { return };
+        let MetricKind::Histogram(bounds) = metric.kind else {
+            return;
+        };
         let name = |suffix: &str| format!("{}{suffix}", metric.name);
         let counts = self.samples.iter().filter(|((of, _), _)| *of == name("_count"));
         for ((_, labels), count) in counts {
@@ -151,7 +153,7 @@ impl Scrape {
 }
 
 fn metric(name: &str) -> Option<&'static Metric> {
-    TABLE.iter().find(|metric| metric.name == name)
+    METRICS.iter().find(|metric| metric.name == name)
 }
 
 #[track_caller]

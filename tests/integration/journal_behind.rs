@@ -11,11 +11,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use order_router::bus::client::CallError;
+use order_router::bus::client::RequestError;
 use order_router::bus::connection::Bus;
-use order_router::bus::journal::{AppendError, Entry, Journal, Reader};
-use order_router::config::journal::{Append, JournalSettings};
-use order_router::fault::Code;
+use order_router::bus::journal::{AppendError, JournalEntry, JournalReader, JournalWriter};
+use order_router::config::journal::{AppendMode, JournalSettings};
+use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
 
 use crate::bus_fixture;
@@ -23,8 +23,8 @@ use crate::rig::{Rig, SOON, intent};
 use crate::support::poll;
 use crate::support::servers::NatsServer;
 
-fn entry(id: &str) -> Entry {
-    Entry {
+fn entry(id: &str) -> JournalEntry {
+    JournalEntry {
         subject: "orders.events.test._".to_owned(),
         message_id: id.to_owned(),
         body: "{}".into(),
@@ -32,17 +32,17 @@ fn entry(id: &str) -> Entry {
     }
 }
 
-fn writer(bus: &Bus, append: Append) -> Journal {
+fn writer(bus: &Bus, append: AppendMode) -> JournalWriter {
     let settings = JournalSettings {
         append,
         ack_timeout_ms: 5_000,
         ..JournalSettings::default()
     };
-    Journal::start(bus.clone(), settings).0
+    JournalWriter::start(bus.clone(), settings).0
 }
 
-async fn append(journal: &Journal, name: &str, count: usize) -> Vec<Result<u64, AppendError>> {
-    let entries: Vec<Entry> = (0..count).map(|n| entry(&format!("{name}{n}"))).collect();
+async fn append(journal: &JournalWriter, name: &str, count: usize) -> Vec<Result<u64, AppendError>> {
+    let entries: Vec<JournalEntry> = (0..count).map(|n| entry(&format!("{name}{n}"))).collect();
     join_all(entries.into_iter().map(|entry| journal.append(entry))).await
 }
 
@@ -77,10 +77,10 @@ pub async fn restore(nats: &mut NatsServer, kept: &tempfile::TempDir) {
 }
 
 /// Appends until the server has been found again.
-async fn first_answer(journal: &Journal, name: &str) -> Result<u64, AppendError> {
+async fn first_answer(journal: &JournalWriter, name: &str) -> Result<u64, AppendError> {
     poll::eventually(SOON, "the server is found again", async || {
         match journal.append(entry(name)).await {
-            Err(AppendError::Refused(_) | AppendError::Unknown(_)) => None,
+            Err(AppendError::Refused(_) | AppendError::OutcomeUnknown(_)) => None,
             answer => Some(answer),
         }
     })
@@ -89,7 +89,7 @@ async fn first_answer(journal: &Journal, name: &str) -> Result<u64, AppendError>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_saw_what_the_stream_has_lost_appends_nothing_more() {
-    for mode in [Append::Pipelined, Append::Atomic] {
+    for mode in [AppendMode::Pipelined, AppendMode::Atomic] {
         let (mut nats, bus) = bus_fixture::start().await;
         let journal = writer(&bus, mode);
         assert!(append(&journal, "a", 3).await.iter().all(Result::is_ok));
@@ -98,7 +98,7 @@ async fn a_writer_that_saw_what_the_stream_has_lost_appends_nothing_more() {
         assert!(append(&journal, "c", 20).await.iter().all(Result::is_ok));
         // What is told again is told its own sequence, and is no sign of anything.
         assert_eq!(first_answer(&journal, "b").await, Ok(4));
-        assert_eq!(journal.highest_seen(), 24);
+        assert_eq!(journal.highest_sequence(), 24);
         restore(&mut nats, &kept).await;
         let behind = first_answer(&journal, "d").await;
         assert_eq!(behind, Err(AppendError::Behind { sequence: 4, seen: 24 }), "{mode:?}");
@@ -108,11 +108,11 @@ async fn a_writer_that_saw_what_the_stream_has_lost_appends_nothing_more() {
                 "{mode:?}: {answer:?}"
             );
         }
-        let info = Reader::new(bus.clone()).info().await.unwrap();
+        let info = JournalReader::new(bus.clone()).read_extent().await.unwrap();
         assert_eq!(info.last_sequence, 4, "{mode:?}: nothing more was sent");
         // One that starts after it knows by what the store has seen.
         let later = writer(&bus, mode);
-        later.seen(24);
+        later.observe_sequence(24);
         for answer in append(&later, "f", 3).await {
             assert!(
                 matches!(answer, Err(AppendError::Behind { .. })),
@@ -145,14 +145,14 @@ async fn a_worker_takes_no_order_over_a_stream_that_lost_what_it_has_told() {
                 assert!(report.is_receipt(), "told over a journal that was cut: {report:?}");
                 false
             }
-            Err(CallError::Fault(fault)) => fault.code == Code::StoreUnavailable,
+            Err(RequestError::Fault(fault)) => fault.code == FaultCode::StoreUnavailable,
             Err(_) => false,
         }
     })
     .await;
     for n in 0..10 {
         let fault = client.fault(&intent(&format!("d{n}"), &[])).await;
-        assert_eq!(fault.code, Code::StoreUnavailable);
+        assert_eq!(fault.code, FaultCode::StoreUnavailable);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     worker.drain(SOON).await;

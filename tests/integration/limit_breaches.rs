@@ -12,8 +12,8 @@ use std::time::Duration;
 use order_router::bus::subjects;
 use order_router::domain::terms::OrderStatus;
 use order_router::domain::time::Timestamp;
-use order_router::fault::Code;
-use order_router::wire::latch::LocksAnswer;
+use order_router::fault::FaultCode;
+use order_router::wire::latch::LockList;
 use order_router::wire::signal::RiskSignal;
 
 use crate::rig::{Client, Rig, SOON, intent};
@@ -23,7 +23,7 @@ use crate::worker_laws::essence;
 /// Publishes a price of BTCUSDT.
 async fn quote(client: &Client, last: &str) {
     let body = format!(r#"{{"last": {last}, "timestamp": "{}"}}"#, Timestamp::now());
-    let subject = subjects::quotes("binance.spot", "BTCUSDT");
+    let subject = subjects::quote("binance.spot", "BTCUSDT");
     client.raw.publish(subject, body.into()).await.unwrap();
     client.raw.flush().await.unwrap();
 }
@@ -32,7 +32,7 @@ async fn latches(client: &Client) -> Vec<String> {
     let Ok(answer) = client.call("router.locks.list", "{}").await else {
         return Vec::new();
     };
-    let answer: LocksAnswer = serde_json::from_slice(&answer).unwrap();
+    let answer: LockList = serde_json::from_slice(&answer).unwrap();
     answer.items.into_iter().map(|lock| lock.latch_id).collect()
 }
 
@@ -66,14 +66,14 @@ fn of(account: &'static str, id: &str, over: &[(&str, &str)]) -> String {
 }
 
 /// A worker's view of prices is its own, and moves a moment after a quote.
-async fn denied(client: &Client, account: &'static str, last: &str) -> Code {
+async fn denied(client: &Client, account: &'static str, last: &str) -> FaultCode {
     let mut n = 0;
     poll::eventually(SOON, "the loss is seen", async || {
         quote(client, last).await;
         n += 1;
         let answer = client.submit(&of(account, &format!("probe-{last}-{n}"), &[])).await;
         match answer {
-            Err(order_router::bus::client::CallError::Fault(fault)) => Some(fault.code),
+            Err(order_router::bus::client::RequestError::Fault(fault)) => Some(fault.code),
             _ => None,
         }
     })
@@ -92,7 +92,7 @@ async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
     let short = [("quantity", "0.1"), ("side", "\"sell\"")];
     client.report(&of("a", "long", &large)).await;
     client.report(&of("b", "short", &short)).await;
-    assert_eq!(denied(&client, "a", "29000").await, Code::DailyLossExceeded);
+    assert_eq!(denied(&client, "a", "29000").await, FaultCode::DailyLossExceeded);
     poll::until(SOON, "the account is latched", async || {
         latches(&client).await == ["paper.account.a.max_daily_loss"]
     })
@@ -102,7 +102,7 @@ async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
     let still = client.fault(&of("a", "later", &[])).await;
     assert_eq!(
         (still.code, still.rule_id.as_deref()),
-        (Code::DailyLossExceeded, Some("trading_state"))
+        (FaultCode::DailyLossExceeded, Some("trading_state"))
     );
     assert_eq!(
         client.report(&of("b", "other", &[("quantity", "0.01")])).await.status,
@@ -120,7 +120,7 @@ async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
     assert_eq!(essence(&rig).await, before);
     assert_eq!(
         client.fault(&of("a", "rebuilt", &[])).await.code,
-        Code::DailyLossExceeded
+        FaultCode::DailyLossExceeded
     );
     quote(&client, "30000").await;
     let lift = r#"{"latch_id":"paper.account.a.max_daily_loss","actor":"ops","reason":"looked at"}"#;

@@ -13,7 +13,7 @@ use order_router::config::accounts::AccountSettings;
 use order_router::config::brokers::RestFill;
 use order_router::domain::reason::ReasonCode;
 use order_router::domain::terms::OrderStatus;
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 
 use crate::rig::{Client, Rig, SOON, ibkr, intent, race};
 
@@ -26,7 +26,7 @@ struct Race {
     set: fn(&mut Settings),
     body: fn(usize) -> String,
     fits: usize,
-    code: Code,
+    code: FaultCode,
 }
 
 fn account(settings: &mut Settings, set: impl FnOnce(&mut AccountSettings)) {
@@ -56,7 +56,7 @@ const RACES: &[Race] = &[
         set: |settings| settings.risk.daily_notional_limit = "1529.999999".to_owned(),
         body: plain,
         fits: 50,
-        code: Code::DailyNotionalExceeded,
+        code: FaultCode::DailyNotionalExceeded,
     },
     Race {
         name: "max_daily_notional, of the account",
@@ -67,42 +67,42 @@ const RACES: &[Race] = &[
         },
         body: plain,
         fits: 41,
-        code: Code::DailyNotionalExceeded,
+        code: FaultCode::DailyNotionalExceeded,
     },
     Race {
         name: "max_notional, long",
         set: |settings| settings.instruments.0[0].max_notional = "1109.99".to_owned(),
         body: plain,
         fits: 36,
-        code: Code::RiskLocked,
+        code: FaultCode::RiskLocked,
     },
     Race {
         name: "max_notional, short",
         set: |settings| settings.instruments.0[0].max_notional = "1110".to_owned(),
         body: |n| intent(&format!("r{n}"), &[("side", "\"sell\"")]),
         fits: 37,
-        code: Code::RiskLocked,
+        code: FaultCode::RiskLocked,
     },
     Race {
         name: "position_limit",
         set: |settings| settings.instruments.0[0].max_position = "0.04299".to_owned(),
         body: plain,
         fits: 42,
-        code: Code::RiskLocked,
+        code: FaultCode::RiskLocked,
     },
     Race {
         name: "max_open_orders",
         set: |settings| settings.risk.max_open_orders = 17,
         body: |n| ibkr(&format!("r{n}"), &[]),
         fits: 17,
-        code: Code::RiskLocked,
+        code: FaultCode::RiskLocked,
     },
     Race {
         name: "max_daily_loss, expected losses over all",
         set: |settings| settings.risk.daily_loss_limit = "2.3".to_owned(),
         body: with_loss,
         fits: 22,
-        code: Code::DailyLossExceeded,
+        code: FaultCode::DailyLossExceeded,
     },
     Race {
         name: "max_daily_loss, expected losses of the account",
@@ -113,7 +113,7 @@ const RACES: &[Race] = &[
         },
         body: with_loss,
         fits: 23,
-        code: Code::DailyLossExceeded,
+        code: FaultCode::DailyLossExceeded,
     },
 ];
 
@@ -161,7 +161,7 @@ async fn the_orders_of_a_second_are_counted_by_all_workers_and_the_id_stays_free
         "{} in {seconds} s",
         reports.len()
     );
-    assert_eq!(codes, vec![Code::RateLimited; ORDERS - reports.len()]);
+    assert_eq!(codes, vec![FaultCode::RateLimited; ORDERS - reports.len()]);
     // Whoever was refused may come again under its id, and a denied order counts like any other.
     crate::support::poll::until(SOON, "each is taken in its turn", async || {
         let (reports, _) = race(&client, (0..ORDERS).map(plain).collect()).await;
@@ -202,7 +202,10 @@ async fn fees_in_the_traded_asset_leave_less_to_sell_and_those_in_money_are_a_lo
         let over = [("side", "\"sell\""), ("quantity", quantity), ("reduce_only", "true")];
         intent(id, &over)
     };
-    assert_eq!(client.fault(&reducing("more", "0.0999")).await.code, Code::ReduceOnly);
+    assert_eq!(
+        client.fault(&reducing("more", "0.0999")).await.code,
+        FaultCode::ReduceOnly
+    );
     // The aapl at ibkr names no base asset: its fee is paid in money.
     let apple = client.report(&ibkr("apple", &[("time_in_force", "\"IOC\"")])).await;
     assert_eq!(
@@ -215,7 +218,7 @@ async fn fees_in_the_traded_asset_leave_less_to_sell_and_those_in_money_are_a_lo
     assert_eq!(rig.sum("sums:paper:default:ibkr.paper:AAPL", "fees").await, 1_727_100);
     // 0.000101 BTC at 30 000 and 1.7271 USD.
     crate::support::poll::until(SOON, "the fees are a loss", async || {
-        let (_, day) = worker.router().day.figures().await.unwrap();
+        let (_, day) = worker.router().trading_day.load_pnl().await.unwrap();
         day.total.is_some_and(|pnl| pnl.units() == -3_030_000 - 1_727_100)
     })
     .await;

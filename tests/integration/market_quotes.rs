@@ -28,7 +28,7 @@ fn bitcoin(router: &Router) -> Instrument {
 }
 
 async fn publish(rig: &Rig, body: String) {
-    let subject = subjects::quotes("binance.spot", "BTCUSDT");
+    let subject = subjects::quote("binance.spot", "BTCUSDT");
     let bus = rig.bus().await;
     bus.publish(subject, body.into()).await.unwrap();
     bus.round_trip().await.unwrap();
@@ -41,7 +41,7 @@ fn quote(last: &str) -> String {
 async fn marked(worker: &Worker, wanted: &str) {
     let (prices, bitcoin) = (&worker.router().prices, bitcoin(worker.router()));
     poll::until(SOON, "the quote counts", async || {
-        prices.mark(&bitcoin, Mode::Live) == price(wanted)
+        prices.mark_price(&bitcoin, Mode::Live) == price(wanted)
     })
     .await;
 }
@@ -52,10 +52,10 @@ async fn a_published_quote_is_the_reference_of_every_worker_until_it_is_stale() 
     rig.settings.risk.quote_max_age_ms = 1_000;
     let workers = [rig.worker().await, rig.worker().await];
     let bitcoin = bitcoin(workers[0].router());
-    let reference = |worker: &Worker| worker.router().prices.reference(&bitcoin, Mode::Paper);
+    let reference = |worker: &Worker| worker.router().prices.reference_price(&bitcoin, Mode::Paper);
     for worker in &workers {
         assert_eq!(reference(worker), price("30000"));
-        assert_eq!(worker.router().prices.reference(&bitcoin, Mode::Live), None);
+        assert_eq!(worker.router().prices.reference_price(&bitcoin, Mode::Live), None);
     }
 
     // Quoted again and again, it is fresh on both at some moment.
@@ -71,7 +71,7 @@ async fn a_published_quote_is_the_reference_of_every_worker_until_it_is_stale() 
     .await;
     // Positions keep the newest price that is known.
     for worker in &workers {
-        assert_eq!(worker.router().prices.mark(&bitcoin, Mode::Paper), price("29000"));
+        assert_eq!(worker.router().prices.mark_price(&bitcoin, Mode::Paper), price("29000"));
     }
     for worker in workers {
         worker.drain(SOON).await;
@@ -84,7 +84,7 @@ async fn what_is_no_quote_is_counted_and_harms_nobody() {
     let worker = rig.worker().await;
     publish(&rig, quote("29000")).await;
     marked(&worker, "29000").await;
-    let ahead = Timestamp::now().after(Duration::from_secs(60));
+    let ahead = Timestamp::now().saturating_add(Duration::from_secs(60));
     for body in [
         "no JSON".to_owned(),
         format!(r#"{{"last": -1, "timestamp": "{}"}}"#, Timestamp::now()),
@@ -94,7 +94,7 @@ async fn what_is_no_quote_is_counted_and_harms_nobody() {
         publish(&rig, body).await;
     }
     poll::until(SOON, "all four are counted", async || {
-        worker.router().prices.refused() == 4
+        worker.router().prices.refused_count() == 4
     })
     .await;
     marked(&worker, "29000").await;
@@ -115,7 +115,7 @@ async fn a_worker_that_has_just_started_knows_the_prices_the_others_know() {
         let kept: Option<String> = redis::AsyncCommands::hget(
             &mut redis,
             "{or-cache}:quotes",
-            subjects::quotes("binance.spot", "BTCUSDT"),
+            subjects::quote("binance.spot", "BTCUSDT"),
         )
         .await
         .unwrap();
@@ -123,7 +123,7 @@ async fn a_worker_that_has_just_started_knows_the_prices_the_others_know() {
     };
     poll::until(SOON, "it is kept", kept).await;
     let second = rig.worker().await;
-    assert_eq!(second.router().prices.mark(&bitcoin, Mode::Paper), price("29000"));
+    assert_eq!(second.router().prices.mark_price(&bitcoin, Mode::Paper), price("29000"));
     // It is no part of what makes a store whole.
     rig.redis.flushall().await;
     poll::until(SOON, "the emptied store is rebuilt", async || {

@@ -14,7 +14,7 @@ use order_router::config::brokers::RestFill;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::terms::OrderStatus;
 use order_router::domain::time::Timestamp;
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 use order_router::store::figures::MAX_OPEN_SETS;
 use order_router::worker::{Worker, WorkerError};
 use redis::AsyncCommands;
@@ -66,19 +66,19 @@ async fn orders_are_counted_by_broker_status_and_reason_on_both_doors() {
     client.report(&intent("filled-2", &[])).await;
     client.report(&intent("filled-1", &[])).await;
     let denied = intent("denied", &[("quantity", "0.76")]);
-    assert_eq!(client.fault(&denied).await.code, Code::OrderSizeExceeded);
-    assert_eq!(client.fault(&denied).await.code, Code::OrderSizeExceeded);
+    assert_eq!(client.fault(&denied).await.code, FaultCode::OrderSizeExceeded);
+    assert_eq!(client.fault(&denied).await.code, FaultCode::OrderSizeExceeded);
     let conflict = intent("filled-1", &[("quantity", "0.002")]);
-    assert_eq!(client.fault(&conflict).await.code, Code::ClientOrderIdConflict);
+    assert_eq!(client.fault(&conflict).await.code, FaultCode::ClientOrderIdConflict);
     let stranger = intent("stranger", &[("symbol", "\"DOGEUSDT\"")]);
-    assert_eq!(client.fault(&stranger).await.code, Code::UnsupportedPair);
+    assert_eq!(client.fault(&stranger).await.code, FaultCode::UnsupportedPair);
     assert_eq!(
         client.fault(&intent("x", &[("stop_price", "1")])).await.code,
-        Code::UnknownField
+        FaultCode::UnknownField
     );
     for broker in ["nobody", "nowhere"] {
         let elsewhere = intent("elsewhere", &[("broker", &format!("{broker:?}"))]);
-        assert_eq!(client.fault(&elsewhere).await.code, Code::UnknownBroker);
+        assert_eq!(client.fault(&elsewhere).await.code, FaultCode::UnknownBroker);
     }
     let open = client.report(&ibkr("open", &[])).await;
     assert_eq!(open.status, OrderStatus::PartiallyFilled);
@@ -194,7 +194,7 @@ async fn the_state_of_orders_queues_journal_and_limits_is_told() {
         Some(&*capacity)
     );
     // The day's beginning and two reports.
-    let last = client.reader.info().await.unwrap().last_sequence.to_string();
+    let last = client.reader.read_extent().await.unwrap().last_sequence.to_string();
     Scrape::once(address, "order_router_journal_last_sequence", &[], Some(&last)).await;
     Scrape::once(address, "order_router_journal_marked_sequence", &[], Some(&last)).await;
     Scrape::once(address, "order_router_journal_acknowledged_sequence", &[], Some(&last)).await;
@@ -228,7 +228,9 @@ async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() 
     rig.settings.brokers.inquiry.first_pause_ms = 50;
     rig.settings.brokers.inquiry.longest_pause_ms = 200;
     let venue = Venue::new();
-    let worker = Worker::start_with(&rig.settings, further(&venue)).await.unwrap();
+    let worker = Worker::start_with_brokers(&rig.settings, further(&venue))
+        .await
+        .unwrap();
     let address = told_at(&worker);
     venue.set(|habits| habits.refuses = true);
     assert_eq!(client.report(&intent("r1", &[])).await.status, OrderStatus::Rejected);

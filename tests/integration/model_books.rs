@@ -13,25 +13,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use order_router::config::Settings;
-use order_router::domain::control::Control;
-use order_router::domain::day::DayFigures;
+use order_router::domain::control::ControlState;
+use order_router::domain::day::DailyPnl;
 use order_router::domain::id::{ClientOrderId, LeaseToken};
 use order_router::domain::metadata::Metadata;
-use order_router::domain::money::{BASE_FEE_SCALE, Micros, Rounding, units_of};
-use order_router::domain::order::{Applied, Order};
-use order_router::domain::settlement::Deltas;
+use order_router::domain::money::{BASE_ASSET_FEE_SCALE, Micros, Rounding, round_to_units};
+use order_router::domain::order::{Order, OrderUpdate};
+use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
-use order_router::risk::limits::{AccountLimits, Limits, RateLimits};
-use order_router::risk::{Admits, Assessment, Subject, assess};
+use order_router::risk::limits::{AccountLimits, RateLimits, RiskLimits};
+use order_router::risk::{Admissibility, Evaluation, RuleInput, evaluate};
 use order_router::store::Store;
-use order_router::store::day::{DayBeginning, DayBegun};
-use order_router::store::epoch::Begun;
-use order_router::store::journaled::{Journaled, Marked};
+use order_router::store::day::{DayRoll, DayRollOutcome};
+use order_router::store::epoch::BeginRebuildOutcome;
+use order_router::store::journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::keys::OrderKey;
-use order_router::store::replay::ReplayEvent;
-use order_router::store::reserve::{ClaimOf, Question, Reserve, ReserveAction, Reserved};
-use order_router::store::settle::{Settle, Settled};
-use order_router::wire::settlement::{document, read_document, settled_document};
+use order_router::store::replay::OrderReplay;
+use order_router::store::reserve::{ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest};
+use order_router::store::settle::{SettleOutcome, SettleRequest};
+use order_router::wire::settlement::{build_journal_report, build_settled_report, decode_journal_report};
 use order_router::worker::limits;
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
@@ -47,8 +47,8 @@ use crate::support::servers::RedisServer;
 
 /// More orders in a second than a test can make.
 const NO_RATE: RateLimits = RateLimits {
-    account: 1_000_000,
-    broker: 1_000_000,
+    per_account: 1_000_000,
+    per_broker: 1_000_000,
 };
 
 /// The store, and the journal of its events.
@@ -56,7 +56,7 @@ pub struct Books {
     pub redis: RedisServer,
     pub store: Store,
     connection: MultiplexedConnection,
-    limits: Limits,
+    limits: RiskLimits,
     epoch: i64,
     generation: u64,
     pub journal: Vec<Bytes>,
@@ -67,11 +67,11 @@ pub struct Books {
 pub struct Asked {
     pub order: Order,
     pub lease: LeaseToken,
-    pub assessment: Assessment,
-    pub reserved: Reserved,
+    pub assessment: Evaluation,
+    pub reserved: ReserveOutcome,
 }
 
-fn small_limits() -> Limits {
+fn small_limits() -> RiskLimits {
     let mut settings = Settings::default();
     settings.risk.daily_notional_limit = DAILY_NOTIONAL.to_string();
     settings.risk.daily_loss_limit = DAILY_LOSS.to_string();
@@ -85,10 +85,10 @@ fn small_limits() -> Limits {
         daily_loss: money(DAILY_LOSS_OF_SECOND),
         ..AccountLimits::default()
     };
-    Limits {
+    RiskLimits {
         order_rates: NO_RATE,
         accounts: [(account(0), first), (account(1), second)].into(),
-        ..limits::of(&settings).unwrap()
+        ..limits::limits_from_settings(&settings).unwrap()
     }
 }
 
@@ -102,7 +102,7 @@ impl Books {
             connection: redis.connection().await,
             redis,
             limits: small_limits(),
-            epoch: Timestamp::now().milliseconds(),
+            epoch: Timestamp::now().as_milliseconds(),
             generation: 0,
             journal: Vec::new(),
             day: 0,
@@ -120,8 +120,8 @@ impl Books {
     /// for nothing.
     pub async fn rebuild(&mut self, order: &[usize]) {
         self.redis.flushall().await;
-        let look = self.store.look().await.unwrap();
-        let Begun::Healing(healing) = self.store.begin_healing(&look).await.unwrap() else {
+        let look = self.store.read_status().await.unwrap();
+        let BeginRebuildOutcome::Acquired(healing) = self.store.begin_rebuild(&look).await.unwrap() else {
             panic!("not ours to heal")
         };
         let events: Vec<_> = (1..)
@@ -129,18 +129,18 @@ impl Books {
             .map(|(at, place)| replayed(at, &self.journal[*place]))
             .collect();
         let count = u64::try_from(events.len()).unwrap();
-        assert_eq!(self.store.replay(&healing, &events).await, Ok(count));
-        assert_eq!(self.store.replay(&healing, &events).await, Ok(0));
-        let day = DayBeginning {
+        assert_eq!(self.store.replay_orders(&healing, &events).await, Ok(count));
+        assert_eq!(self.store.replay_orders(&healing, &events).await, Ok(0));
+        let day = DayRoll {
             trading_date: date(self.day),
             starts: vec![],
         };
-        let begun = self.store.begin_day_to_heal(&healing, None, &day).await;
-        assert_eq!(begun, Ok(DayBegun::Begun));
+        let begun = self.store.roll_day_for_rebuild(&healing, None, &day).await;
+        assert_eq!(begun, Ok(DayRollOutcome::Rolled));
         self.epoch += 1;
         let finished = self
             .store
-            .finish_healing(&healing, self.epoch, "test", NOTHING_LATE)
+            .finish_rebuild(&healing, self.epoch, "test", NOTHING_LATE)
             .await;
         finished.unwrap();
     }
@@ -148,12 +148,12 @@ impl Books {
     /// Begins the second day; what was judged by the first is judged anew.
     pub async fn roll_over(&mut self) {
         self.day = 1;
-        let day = DayBeginning {
+        let day = DayRoll {
             trading_date: date(1),
             starts: vec![],
         };
-        let begun = self.store.begin_day(Some(date(0)), &day).await;
-        assert_eq!(begun, Ok(DayBegun::Begun));
+        let begun = self.store.roll_day(Some(date(0)), &day).await;
+        assert_eq!(begun, Ok(DayRollOutcome::Rolled));
     }
 
     /// Asks for an order as a worker does: the rules first, then the store, once more where what it was judged by has
@@ -163,32 +163,33 @@ impl Books {
         let order = claimed(terms, &intent);
         let instrument = instrument(&markets()[terms.market]);
         let now = Timestamp::now();
-        let assessment = assess(&Subject {
+        let assessment = evaluate(&RuleInput {
             intent: &intent,
             instrument: &instrument,
-            lots: terms.lots,
+            quantity_lots: terms.lots,
             reference_price: instrument.reference_price,
-            has_reference: true,
+            has_market_price: true,
             reservation: &order.reservation,
             limits: &self.limits,
-            control: &Control::unset(),
-            day: &DayFigures::flat(date(terms.day)),
-            deadline: now.after(Duration::from_secs(60)),
+            control: &ControlState::without_overrides(),
+            daily_pnl: &DailyPnl::zero(date(terms.day)),
+            deadline: now.saturating_add(Duration::from_secs(60)),
             now,
         });
-        let lease = LeaseToken::assign();
+        let lease = LeaseToken::generate();
         let base_lot = instrument.base_asset.as_ref();
-        let base_lot = base_lot.and_then(|_| units_of(instrument.lot_size.decimal(), BASE_FEE_SCALE, Rounding::Down));
+        let base_lot =
+            base_lot.and_then(|_| round_to_units(instrument.lot_size.decimal(), BASE_ASSET_FEE_SCALE, Rounding::Down));
         let reserved = loop {
             let question = self.question(&order, &assessment, &lease, base_lot);
-            let command = Reserve {
+            let command = ReserveRequest {
                 key: OrderKey::of(&order),
                 order_id: order.order_id.clone(),
-                content: order.content.clone(),
-                action: ReserveAction::Judge(Box::new(question)),
+                content_hash: order.content_hash.clone(),
+                action: ReserveAction::Evaluate(Box::new(question)),
             };
             match self.store.reserve(command).await.unwrap() {
-                Reserved::Outdated(generation) => {
+                ReserveOutcome::GenerationChanged(generation) => {
                     assert_ne!(generation, self.generation);
                     self.generation = generation;
                 }
@@ -203,76 +204,82 @@ impl Books {
         }
     }
 
-    fn question(&self, order: &Order, assessment: &Assessment, lease: &LeaseToken, base_lot: Option<i64>) -> Question {
-        let claim = || ClaimOf {
-            only_reductions: assessment.admits() == Admits::Reductions,
-            deltas: order.claim_deltas(),
+    fn question(
+        &self,
+        order: &Order,
+        assessment: &Evaluation,
+        lease: &LeaseToken,
+        base_lot: Option<i64>,
+    ) -> ReservationCheck {
+        let claim = || ClaimRequest {
+            reductions_only: assessment.admissibility() == Admissibility::ReductionsOnly,
+            deltas: order.reservation_deltas(),
             lease: lease.clone(),
-            document: document(order, order.claim_deltas(), self.epoch, Metadata::new()).encode(),
+            document: build_journal_report(order, order.reservation_deltas(), self.epoch, Metadata::new()).encode(),
         };
-        Question {
-            scope: order.scope(),
+        ReservationCheck {
+            scope: order.sum_scope(),
             broker: order.broker.clone(),
             side: order.side,
-            lots: order.reservation.rest_lots,
+            lots: order.reservation.reserved_lots,
             base_lot,
-            generation: self.generation,
-            judged_at_ms: i64::MAX / 2_000,
+            control_generation: self.generation,
+            evaluated_at_ms: i64::MAX / 2_000,
             caps: assessment.caps().to_vec(),
-            alerts: self.limits.alerts,
-            rates: self.limits.order_rates,
-            duplicate: None,
-            counts: true,
-            claim: (assessment.admits() != Admits::Nothing).then(claim),
+            alert_levels: self.limits.alerts,
+            rate_limits: self.limits.order_rates,
+            duplicate_check: None,
+            is_counted: true,
+            claim: (assessment.admissibility() != Admissibility::Nothing).then(claim),
         }
     }
 
     /// Returns the settlement of an effect; the first event of an order tells its moves from nothing.
-    pub fn settlement(&self, before: &Order, applied: &Applied, lease: Option<LeaseToken>) -> Arc<Settle> {
+    pub fn settlement(&self, before: &Order, applied: &OrderUpdate, lease: Option<LeaseToken>) -> Arc<SettleRequest> {
         let reserved = if before.version == 0 {
-            before.claim_deltas()
+            before.reservation_deltas()
         } else {
-            Deltas::default()
+            SumDeltas::default()
         };
-        let told = reserved.plus(&applied.deltas).unwrap();
+        let told = reserved.checked_add(&applied.deltas).unwrap();
         let id = Uuid::now_v7();
-        let document = settled_document(&applied.order, told, self.epoch, Metadata::new(), Some(id));
-        Arc::new(Settle {
+        let document = build_settled_report(&applied.order, told, self.epoch, Metadata::new(), Some(id));
+        Arc::new(SettleRequest {
             order: applied.order.clone(),
             deltas: applied.deltas,
-            document: document.encode().into(),
+            event_document: document.encode().into(),
             lease,
             deadline: None,
             settlement_id: id,
         })
     }
 
-    pub async fn settle(&self, settle: &Arc<Settle>) -> Settled {
+    pub async fn settle(&self, settle: &Arc<SettleRequest>) -> SettleOutcome {
         self.store.settle(settle.clone()).await.unwrap()
     }
 
     /// Appends what was settled to the journal; returns the order as the journal tells it.
-    pub fn append(&mut self, settle: &Settle) -> Order {
-        self.journal.push(settle.document.clone());
-        read_document(&settle.document).unwrap().0
+    pub fn append(&mut self, settle: &SettleRequest) -> Order {
+        self.journal.push(settle.event_document.clone());
+        decode_journal_report(&settle.event_document).unwrap().0
     }
 
     /// Marks the latest event of an order, which stands at this place of the journal.
-    pub async fn mark(&self, settle: &Settle, place: usize) {
-        let mark = Journaled {
+    pub async fn mark(&self, settle: &SettleRequest, place: usize) {
+        let mark = MarkJournaledRequest {
             key: OrderKey::of(&settle.order),
             order_id: settle.order.order_id.clone(),
             version: settle.order.version,
             settlement_id: Some(settle.settlement_id),
             sequence: u64::try_from(place).unwrap() + 1,
         };
-        assert_eq!(self.store.mark_journaled(mark).await, Ok(Marked::Known));
+        assert_eq!(self.store.mark_journaled(mark).await, Ok(MarkJournaledOutcome::Marked));
     }
 
     /// Replays an event that the store has settled.
     pub async fn replay_late(&self, place: usize) {
         let event = replayed(u64::try_from(place).unwrap() + 1, &self.journal[place]);
-        assert_eq!(self.store.replay_late(&[event]).await, Ok(0));
+        assert_eq!(self.store.replay_late_orders(&[event]).await, Ok(0));
     }
 
     /// Reads every sum that may stand in the store.
@@ -336,9 +343,9 @@ impl Books {
     }
 }
 
-fn replayed(sequence: u64, document: &Bytes) -> ReplayEvent {
-    let (order, settlement) = read_document(document).unwrap();
-    ReplayEvent {
+fn replayed(sequence: u64, document: &Bytes) -> OrderReplay {
+    let (order, settlement) = decode_journal_report(document).unwrap();
+    OrderReplay {
         order,
         deltas: settlement.deltas.into(),
         sequence,

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use order_router::domain::id::ClientOrderId;
-use order_router::domain::order::{ApplyError, Order};
-use order_router::domain::settlement::Deltas;
+use order_router::domain::order::{ApplyReportError, Order};
+use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use proptest::prelude::*;
 
@@ -33,8 +33,8 @@ impl Books {
     fn of(orders: &[Terms]) -> Self {
         let mut books = Self::default();
         for (at, terms) in orders.iter().enumerate() {
-            let order = claimed(terms, &intent(terms, ClientOrderId::assign()));
-            add_moves(&mut books.sums, terms, &order.claim_deltas());
+            let order = claimed(terms, &intent(terms, ClientOrderId::generate()));
+            add_moves(&mut books.sums, terms, &order.reservation_deltas());
             books.model.place(at, *terms);
             books.orders.insert(at, order);
         }
@@ -51,7 +51,7 @@ impl Books {
         let terms = self.model.order(at).terms;
         let order = &self.orders[&at];
         let heard = self.model.hear(at, message);
-        match order.apply(&report(&terms, message), &rates(), Timestamp::now()) {
+        match order.apply_report(&report(&terms, message), &rates(), Timestamp::now()) {
             Ok(applied) => {
                 prop_assert!(heard.is_some(), "{message:?} is no news: {order:?}");
                 prop_assert_eq!(applied.order.version, order.version + 1);
@@ -59,7 +59,7 @@ impl Books {
                 self.orders.insert(at, applied.order);
             }
             Err(error) => {
-                prop_assert_eq!(error, ApplyError::NothingNew);
+                prop_assert_eq!(error, ApplyReportError::NoChange);
                 prop_assert!(heard.is_none(), "{message:?} is news: {order:?}");
             }
         }
@@ -69,13 +69,13 @@ impl Books {
     fn check(&self, at: usize) -> Result<(), TestCaseError> {
         let (placed, order) = (self.model.order(at), &self.orders[&at]);
         prop_assert_eq!(&self.sums, &self.model.sums());
-        prop_assert_eq!(order.is_ended(), !placed.is_open());
-        prop_assert_eq!(order.reservation.rest_lots, placed.rest());
+        prop_assert_eq!(order.is_terminal(), !placed.is_open());
+        prop_assert_eq!(order.reservation.reserved_lots, placed.rest());
         // What an order has moved in all is what replaying it from nothing moves.
         let mut alone = Model::default();
         alone.put(at, placed.clone());
         let mut moved = Sums::new();
-        add_moves(&mut moved, &placed.terms, &order.moved);
+        add_moves(&mut moved, &placed.terms, &order.total_deltas);
         prop_assert_eq!(moved, alone.sums());
         Ok(())
     }
@@ -88,7 +88,7 @@ impl Books {
             }
         }
         for order in self.orders.values() {
-            prop_assert!(order.is_ended() && order.reservation.rest_lots == 0 && !order.reservation.is_open);
+            prop_assert!(order.is_terminal() && order.reservation.reserved_lots == 0 && !order.reservation.is_open);
         }
         for (sum, value) in &self.sums {
             match *sum {
@@ -187,11 +187,11 @@ fn an_undone_claim_leaves_nothing() {
         expected_loss: crate::model_markets::number("0.0000001"),
         day: 1,
     };
-    let order = claimed(&terms, &intent(&terms, ClientOrderId::assign()));
-    let moves: Deltas = order.claim_deltas();
+    let order = claimed(&terms, &intent(&terms, ClientOrderId::generate()));
+    let moves: SumDeltas = order.reservation_deltas();
     assert_eq!(moves.open_loss, 1, "a loss is rounded up");
     let mut sums = Sums::new();
     add_moves(&mut sums, &terms, &moves);
-    add_moves(&mut sums, &terms, &moves.undone());
+    add_moves(&mut sums, &terms, &moves.reversed());
     assert_eq!(sums, Sums::new());
 }

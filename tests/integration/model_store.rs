@@ -16,10 +16,10 @@ use order_router::domain::id::{ClientOrderId, LeaseToken};
 use order_router::domain::order::Order;
 use order_router::domain::terms::OrderStatus;
 use order_router::domain::time::Timestamp;
-use order_router::risk::{Decision, Measure, Sight};
-use order_router::store::reserve::{KnownOrder, Reserved, Stage};
-use order_router::store::settle::{Settle, Settled};
-use order_router::wire::settlement::read_document;
+use order_router::risk::{CapMeasure, CapReadings, RiskDecision};
+use order_router::store::reserve::{KnownOrder, RecordStage, ReserveOutcome};
+use order_router::store::settle::{SettleOutcome, SettleRequest};
+use order_router::wire::settlement::decode_journal_report;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -42,7 +42,7 @@ struct Routed {
     order: Order,
     before: Option<Order>,
     /// The last settlement and its place in the journal.
-    last: Option<(Arc<Settle>, usize)>,
+    last: Option<(Arc<SettleRequest>, usize)>,
     marked: u32,
     /// It was never sent, and its id is free.
     is_gone: bool,
@@ -83,10 +83,10 @@ impl Case<'_> {
     async fn step(&mut self, step: &Step) -> Result<Forced, TestCaseError> {
         let of = |order: &usize| order.checked_rem(self.routed.len());
         let order = match step {
-            Step::Claim(terms) => return self.claim(*terms, ClientOrderId::assign()).await,
+            Step::Claim(terms) => return self.claim(*terms, ClientOrderId::generate()).await,
             Step::ClaimToTheBrim(terms, beyond) => {
                 let terms = self.model.to_the_brim(*terms, *beyond);
-                return self.claim(terms, ClientOrderId::assign()).await;
+                return self.claim(terms, ClientOrderId::generate()).await;
             }
             Step::RollOver if self.books.day == 0 => {
                 self.books.roll_over().await;
@@ -139,9 +139,9 @@ impl Case<'_> {
             assessment,
             reserved,
         } = self.books.ask(&terms, id).await;
-        let (sight, is_claimed): (Sight, bool) = match reserved {
-            Reserved::Claimed(sight) => (sight, true),
-            Reserved::Over(sight) | Reserved::Probed(sight) => (sight, false),
+        let (sight, is_claimed): (CapReadings, bool) = match reserved {
+            ReserveOutcome::Claimed(sight) => (sight, true),
+            ReserveOutcome::LimitExceeded(sight) | ReserveOutcome::Probed(sight) => (sight, false),
             other => return Err(TestCaseError::fail(format!("{other:?}"))),
         };
         prop_assert_eq!(
@@ -156,11 +156,11 @@ impl Case<'_> {
         let held = exposure(&self.seen, terms.account, terms.market, terms.side);
         for (cap, seen) in assessment.caps().iter().zip(&sight.caps) {
             prop_assert!(
-                cap.measure != Measure::Exposure || seen.before == held,
+                cap.measure != CapMeasure::Exposure || seen.before == held,
                 "{cap:?}: {seen:?}, {held}"
             );
         }
-        let is_approved = matches!(assessment.decide((), &sight), Decision::Approved(..));
+        let is_approved = matches!(assessment.decide((), &sight), RiskDecision::Approved(..));
         prop_assert_eq!(is_approved, is_claimed, "rules and store differ");
         if !is_claimed {
             for bar in &judgement.bars {
@@ -200,13 +200,13 @@ impl Case<'_> {
         let terms = self.model.order(owner).terms;
         let Asked { reserved, .. } = self.books.ask(&terms, id).await;
         let order = &self.routed[owner].order;
-        let (is_ended, is_first) = (order.is_ended(), order.version == 0);
+        let (is_ended, is_first) = (order.is_terminal(), order.version == 0);
         let wanted = match (is_first, is_ended) {
-            (true, _) => Stage::Claimed,
-            (_, true) => Stage::Ended,
-            (_, false) => Stage::Open,
+            (true, _) => RecordStage::Claimed,
+            (_, true) => RecordStage::Ended,
+            (_, false) => RecordStage::Open,
         };
-        let Reserved::Known(KnownOrder {
+        let ReserveOutcome::AlreadyKnown(KnownOrder {
             stage,
             order_id,
             version,
@@ -225,7 +225,7 @@ impl Case<'_> {
         let routed = &mut self.routed[at];
         let applied = routed
             .order
-            .apply(&report(&routed.terms, message), &rates(), Timestamp::now());
+            .apply_report(&report(&routed.terms, message), &rates(), Timestamp::now());
         prop_assert_eq!(applied.is_ok(), heard.is_some(), "{:?}", message);
         let (Ok(applied), Some(heard)) = (applied, heard) else {
             return Ok(Forced::default());
@@ -233,7 +233,7 @@ impl Case<'_> {
         let lease = Some(routed.lease.clone()).filter(|_| routed.order.version == 0);
         let settle = self.books.settlement(&routed.order, &applied, lease);
         let settled = self.books.settle(&settle).await;
-        let Settled::Booked(waiting) = &settled else {
+        let SettleOutcome::Booked(waiting) = &settled else {
             return Err(TestCaseError::fail(format!("{settled:?}")));
         };
         let waiting: Vec<u32> = waiting.iter().map(|event| event.version).collect();
@@ -263,7 +263,7 @@ impl Case<'_> {
             let again = self.books.settle(&settle).await;
             // A rebuilt store knows the version and not its settlement.
             prop_assert!(
-                matches!(again, Settled::Booked(_) | Settled::Superseded(_)),
+                matches!(again, SettleOutcome::Booked(_) | SettleOutcome::Superseded(_)),
                 "{again:?}"
             );
             self.meet("settled twice");
@@ -275,9 +275,9 @@ impl Case<'_> {
         let message = told.of(at, self.model.order(at));
         let routed = &self.routed[at];
         let Some(before) = &routed.before else { return Ok(()) };
-        if let Ok(applied) = before.apply(&report(&routed.terms, &message), &rates(), Timestamp::now()) {
+        if let Ok(applied) = before.apply_report(&report(&routed.terms, &message), &rates(), Timestamp::now()) {
             let behind = self.books.settle(&self.books.settlement(before, &applied, None)).await;
-            prop_assert!(matches!(behind, Settled::Superseded(_)), "{behind:?}");
+            prop_assert!(matches!(behind, SettleOutcome::Superseded(_)), "{behind:?}");
             self.meet("superseded");
         }
         Ok(())
@@ -286,7 +286,7 @@ impl Case<'_> {
     async fn release(&mut self, at: usize) -> Result<(), TestCaseError> {
         let routed = &mut self.routed[at];
         let is_claimed = self.model.order(at).is_claimed();
-        let released = self.books.store.release(&routed.claim, &routed.lease).await;
+        let released = self.books.store.release_claim(&routed.claim, &routed.lease).await;
         prop_assert_eq!(released, Ok(is_claimed));
         if is_claimed {
             routed.is_gone = true;
@@ -423,7 +423,7 @@ impl Case<'_> {
         let whole: Vec<usize> = (0..self.books.journal.len()).collect();
         let mut by_order = whole.clone();
         let order_of = |place: &usize| {
-            let (order, _) = read_document(&self.books.journal[*place]).unwrap();
+            let (order, _) = decode_journal_report(&self.books.journal[*place]).unwrap();
             (std::cmp::Reverse(order.client_order_id.to_string()), order.version)
         };
         by_order.sort_by_cached_key(order_of);

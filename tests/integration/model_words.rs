@@ -8,15 +8,15 @@
 )]
 
 use order_router::domain::decimal::Decimal;
-use order_router::domain::execution::{Fill, VenueReport, VenueState};
-use order_router::domain::id::{AccountId, BrokerId, BrokerPrefix, ClientOrderId, OrderId, VenueId};
+use order_router::domain::execution::{Fill, VenueOrderState, VenueReport};
+use order_router::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, OrderIdPrefix, VenueId};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::{Intent, RiskOverrides, Symbol};
 use order_router::domain::order::Order;
 use order_router::domain::quantity::{Price, Quantity};
-use order_router::domain::rates::Rates;
+use order_router::domain::rates::CurrencyRates;
 use order_router::domain::reason::{Reason, ReasonCode};
-use order_router::domain::settlement::{Counter, Deltas, Reservation};
+use order_router::domain::settlement::{Reservation, SharedSum, SumDeltas};
 use order_router::domain::terms::{self, Mode, OrderType, TimeInForce};
 use order_router::domain::time::{Timestamp, TradingDate};
 use proptest::prelude::*;
@@ -39,11 +39,11 @@ pub fn account(place: usize) -> AccountId {
 /// Returns the trading date of a day: the last one is today.
 pub fn date(day: usize) -> TradingDate {
     let today = Timestamp::now().utc_date();
-    if day == 0 { today.yesterday() } else { today }
+    if day == 0 { today.previous() } else { today }
 }
 
-pub fn rates() -> Rates {
-    Rates::of(RATES.map(|(currency, rate)| (currency.to_owned(), rate.parse().unwrap())))
+pub fn rates() -> CurrencyRates {
+    CurrencyRates::new(RATES.map(|(currency, rate)| (currency.to_owned(), rate.parse().unwrap())))
 }
 
 pub fn instrument(market: &Market) -> Instrument {
@@ -52,7 +52,7 @@ pub fn instrument(market: &Market) -> Instrument {
     Instrument {
         broker: BrokerId::new(market.broker).unwrap(),
         venue: VenueId::new(market.venue).unwrap(),
-        symbol: Symbol::normalised(market.symbol).unwrap(),
+        symbol: Symbol::parse(market.symbol).unwrap(),
         reference_price: price(market.reference),
         tick_size: price(Number::new(1, 8)),
         lot_size: quantity(market.lot),
@@ -71,7 +71,7 @@ pub fn intent(terms: &Terms, client_order_id: ClientOrderId) -> Intent {
     Intent {
         broker: BrokerId::new(market.broker).unwrap(),
         venue: VenueId::new(market.venue).unwrap(),
-        symbol: Symbol::normalised(market.symbol).unwrap(),
+        symbol: Symbol::parse(market.symbol).unwrap(),
         side: match terms.side {
             Side::Buy => terms::Side::Buy,
             Side::Sell => terms::Side::Sell,
@@ -95,9 +95,9 @@ pub fn intent(terms: &Terms, client_order_id: ClientOrderId) -> Intent {
 pub fn claimed(terms: &Terms, intent: &Intent) -> Order {
     let instrument = instrument(&markets()[terms.market]);
     let price = intent.price.unwrap_or(instrument.reference_price);
-    let reservation = Reservation::of(&instrument, intent, terms.lots, price, date(terms.day)).unwrap();
-    let id = OrderId::assign(BrokerPrefix("MO"));
-    Order::claimed(intent, id, Mode::Paper, reservation, Timestamp::now())
+    let reservation = Reservation::for_order(&instrument, intent, terms.lots, price, date(terms.day)).unwrap();
+    let id = OrderId::generate(OrderIdPrefix("MO"));
+    Order::from_intent(intent, id, Mode::Paper, reservation, Timestamp::now())
 }
 
 /// Returns the message in the product's words.
@@ -116,11 +116,11 @@ pub fn report(terms: &Terms, message: &Message) -> VenueReport {
         broker_order_id: None,
         fills: message.trades.iter().map(fill).collect(),
         state: match message.word {
-            Word::Working => VenueState::Working,
-            Word::Unknown => VenueState::Unknown(reason(ReasonCode::OutcomeUnknown)),
-            Word::Cancelled => VenueState::Cancelled(reason(ReasonCode::CancelRequested)),
-            Word::Expired => VenueState::Expired(reason(ReasonCode::EndOfDay)),
-            Word::Rejected => VenueState::Rejected(reason(ReasonCode::BrokerRejected)),
+            Word::Working => VenueOrderState::Working,
+            Word::Unknown => VenueOrderState::Unknown(reason(ReasonCode::OutcomeUnknown)),
+            Word::Cancelled => VenueOrderState::Cancelled(reason(ReasonCode::CancelRequested)),
+            Word::Expired => VenueOrderState::Expired(reason(ReasonCode::EndOfDay)),
+            Word::Rejected => VenueOrderState::Rejected(reason(ReasonCode::BrokerRejected)),
         },
         cumulative_quantity: message.counted.map(|lots| exact(Number::from(lots) * lot)),
         due: None,
@@ -128,23 +128,23 @@ pub fn report(terms: &Terms, message: &Message) -> VenueReport {
 }
 
 /// Adds the product's moves to sums, each to the sum of the order's account, market and own trading day.
-pub fn add_moves(sums: &mut Sums, terms: &Terms, moves: &Deltas) {
+pub fn add_moves(sums: &mut Sums, terms: &Terms, moves: &SumDeltas) {
     let (account, market, day) = (terms.account, terms.market, terms.day);
-    for counter in Counter::ALL {
+    for counter in SharedSum::ALL {
         let sum = match counter {
-            Counter::Long => Sum::Long(account, market),
-            Counter::Short => Sum::Short(account, market),
-            Counter::Position => Sum::Position(account, market),
-            Counter::CashFlow => Sum::CashFlow(account, market),
-            Counter::Fees => Sum::Fees(account, market),
-            Counter::BaseFees => Sum::BaseFees(account, market),
-            Counter::OpenOrders => Sum::OpenOrders(account, market),
-            Counter::AccountOpenLoss => Sum::AccountOpenLoss(account),
-            Counter::OpenLoss => Sum::OpenLoss,
-            Counter::AccountDailyNotional => Sum::AccountDailyNotional(account, day),
-            Counter::DailyNotional => Sum::DailyNotional(day),
+            SharedSum::Long => Sum::Long(account, market),
+            SharedSum::Short => Sum::Short(account, market),
+            SharedSum::Position => Sum::Position(account, market),
+            SharedSum::CashFlow => Sum::CashFlow(account, market),
+            SharedSum::Fees => Sum::Fees(account, market),
+            SharedSum::BaseFees => Sum::BaseFees(account, market),
+            SharedSum::OpenOrders => Sum::OpenOrders(account, market),
+            SharedSum::AccountOpenLoss => Sum::AccountOpenLoss(account),
+            SharedSum::OpenLoss => Sum::OpenLoss,
+            SharedSum::AccountDailyNotional => Sum::AccountDailyNotional(account, day),
+            SharedSum::DailyNotional => Sum::DailyNotional(day),
         };
-        add(sums, sum, moves.of(counter));
+        add(sums, sum, moves.get(counter));
     }
 }
 

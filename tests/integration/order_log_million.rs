@@ -21,7 +21,7 @@ use order_router::domain::terms::{Mode, OrderStatus, OrderType, Side, TimeInForc
 use order_router::domain::time::{Timestamp, TradingDate};
 use order_router::sidecar::Sidecar;
 use order_router::wire::report::{ExecutionReport, ReportedFill};
-use order_router::wire::settlement::{Settlement, SettlementDeltas};
+use order_router::wire::settlement::{ReportSettlement, SettlementDeltas};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -78,7 +78,7 @@ impl Facts {
             broker,
             symbol,
             status,
-            submitted_at: begin().after(Duration::from_millis(number * 50)),
+            submitted_at: begin().saturating_add(Duration::from_millis(number * 50)),
             tags: vec![
                 "Desk".to_owned(),
                 format!("strategy:S{}", number / few.max(1)),
@@ -99,7 +99,7 @@ impl Facts {
             exec_id: format!("{}-1", self.number),
             quantity: decimal("0.01"),
             price: decimal("30000"),
-            timestamp: self.submitted_at.after(Duration::from_millis(2)),
+            timestamp: self.submitted_at.saturating_add(Duration::from_millis(2)),
             fee: Decimal::ZERO,
             fee_currency: "USDT".to_owned(),
         };
@@ -110,7 +110,7 @@ impl Facts {
             daily_notional: 300_000_000,
             ..SettlementDeltas::default()
         };
-        let settlement = Settlement {
+        let settlement = ReportSettlement {
             id: Some(uuid::Uuid::from_u128(u128::from(self.number) + 1)),
             epoch: 1,
             content: "0".repeat(64),
@@ -152,7 +152,7 @@ impl Facts {
             leaves_quantity: Decimal::ZERO,
             avg_price: filled.then(|| decimal("30000")),
             submitted_at: self.submitted_at,
-            updated_at: self.submitted_at.after(Duration::from_millis(3)),
+            updated_at: self.submitted_at.saturating_add(Duration::from_millis(3)),
             fills: if filled { vec![fill] } else { Vec::new() },
             fills_total: u32::from(filled),
             tags: self.tags.clone(),
@@ -168,7 +168,7 @@ type Takes = Box<dyn Fn(&Facts) -> bool>;
 
 /// Returns each documented filter with a value that takes few orders, and one that takes many, where there are both.
 fn filters(of: u64) -> Vec<(&'static str, String, Takes)> {
-    let at = |number: u64| begin().after(Duration::from_millis(number * 50));
+    let at = |number: u64| begin().saturating_add(Duration::from_millis(number * 50));
     let few = of.div_ceil(100);
     vec![
         (
@@ -258,12 +258,7 @@ async fn journal(rig: &Rig, of: u64) -> Duration {
             AccountId::new(&facts.account).unwrap(),
         );
         let body = facts.report().encode().into();
-        pending.push_back(
-            stream
-                .publish(subjects::reports(&broker, &account), body)
-                .await
-                .unwrap(),
-        );
+        pending.push_back(stream.publish(subjects::report(&broker, &account), body).await.unwrap());
         if pending.len() >= PENDING_MAX {
             pending.pop_front().unwrap().await.unwrap();
         }
@@ -286,9 +281,9 @@ fn bar(of: u64, what: &'static str) -> ProgressBar {
 /// Waits until the log is whole; returns how long that took.
 async fn whole(sidecar: &Sidecar, of: u64, begun: Instant) -> Duration {
     let bar = bar(of, "projecting");
-    let mut status = sidecar.order_log().watch();
+    let mut status = sidecar.order_log().watch_status();
     let is_whole = async {
-        while !status.borrow_and_update().is_whole {
+        while !status.borrow_and_update().is_complete {
             bar.set_position(status.borrow().journal_sequence);
             status.changed().await.unwrap();
         }

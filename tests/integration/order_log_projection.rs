@@ -10,7 +10,7 @@
 use async_nats::jetstream;
 use order_router::bus::subjects;
 use order_router::domain::id::AccountId;
-use order_router::wire::submission::{RELEASED, SUBMITTING};
+use order_router::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND};
 use serde_json::{Value, json};
 
 use crate::rest_router::{Router, order, texts};
@@ -52,8 +52,7 @@ impl Journal {
     async fn report(&self, over: &Value) {
         let account = AccountId::default_account();
         let broker = order_router::domain::id::BrokerId::new("binance").unwrap();
-        self.append(subjects::reports(&broker, &account), &self.with(over))
-            .await;
+        self.append(subjects::report(&broker, &account), &self.with(over)).await;
     }
 
     async fn submission(&self, kind: &str, claim: &str, over: &Value) {
@@ -116,19 +115,19 @@ async fn an_order_known_by_its_submission_alone_is_unknown_and_one_taken_back_is
     let (_, before) = journal.router.list("/orders/log").await;
     let sent = json!({"order_id": "BN-sent", "client_order_id": "sent", "version": 0, "fills": [], "fills_total": 0,
         "filled_quantity": 0, "status": "unknown"});
-    journal.submission(SUBMITTING, "one", &sent).await;
+    journal.submission(SUBMITTING_EVENT_KIND, "one", &sent).await;
     journal.settle().await;
     assert_eq!(journal.states("sent").await, ["unknown"]);
     // A release of another claim takes nothing back.
-    journal.submission(RELEASED, "other", &sent).await;
+    journal.submission(RELEASED_EVENT_KIND, "other", &sent).await;
     journal.settle().await;
     assert_eq!(journal.states("sent").await, ["unknown"]);
-    journal.submission(RELEASED, "one", &sent).await;
+    journal.submission(RELEASED_EVENT_KIND, "one", &sent).await;
     journal.settle().await;
     assert!(journal.states("sent").await.is_empty());
     let (_, now) = journal.router.list("/orders/log").await;
     assert_eq!(now, before + 3, "the orders that brought the log to its end");
-    journal.submission(SUBMITTING, "two", &sent).await;
+    journal.submission(SUBMITTING_EVENT_KIND, "two", &sent).await;
     journal
         .report(&json!({"order_id": "BN-sent", "client_order_id": "sent"}))
         .await;

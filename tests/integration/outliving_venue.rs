@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use order_router::brokers::adapter::{
-    Acknowledgement, Adapter, CancelOutcome, Capabilities, DueOutcome, Effects, Inquiry, NotSent, PlaceOutcome,
-    Placement,
+    BrokerAdapter, BrokerCapabilities, CancelOutcome, DueOutcome, Effects, InquiryOutcome, NotSentReason, PlaceOutcome,
+    Placement, VenueAcknowledgement,
 };
 use order_router::brokers::handle::BrokerHandle;
 use order_router::brokers::paper::{binance, fills};
@@ -20,7 +20,7 @@ use order_router::brokers::port::SendGate;
 use order_router::brokers::task::BrokerTask;
 use order_router::config::Settings;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::execution::{Fill, VenueReport, VenueState};
+use order_router::domain::execution::{Fill, VenueOrderState, VenueReport};
 use order_router::domain::id::{BrokerId, OrderId, VenueId};
 use order_router::domain::order::Order;
 use order_router::domain::quantity::Price;
@@ -29,7 +29,7 @@ use order_router::domain::terms::TimeInForce;
 use order_router::domain::time::Timestamp;
 use order_router::risk::Approved;
 use order_router::worker::Worker;
-use order_router::worker::brokers::Further;
+use order_router::worker::brokers::AdditionalBrokers;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -143,7 +143,7 @@ impl Venue {
         let report = VenueReport {
             broker_order_id: Some(format!("V-{}", order.order_id)),
             fills: if stands { vec![] } else { vec![whole_fill(order, price)] },
-            state: VenueState::Working,
+            state: VenueOrderState::Working,
             cumulative_quantity: None,
             due: None,
         };
@@ -163,8 +163,8 @@ impl Venue {
     fn cancel(&self, order: &Order) -> Option<VenueReport> {
         let mut held = self.0.held.lock().unwrap();
         let report = held.get_mut(&order.order_id)?;
-        if report.fills.is_empty() && report.state == VenueState::Working {
-            report.state = VenueState::Cancelled(Reason::new(ReasonCode::CancelRequested, "cancelled on request"));
+        if report.fills.is_empty() && report.state == VenueOrderState::Working {
+            report.state = VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "cancelled on request"));
         }
         Some(report.clone())
     }
@@ -185,17 +185,17 @@ fn whole_fill(order: &Order, price: Price) -> Fill {
 pub struct VenueAdapter<G> {
     pub venue: Venue,
     pub gate: Arc<G>,
-    capabilities: Capabilities,
+    capabilities: BrokerCapabilities,
 }
 
 impl<G: SendGate> VenueAdapter<G> {
     pub fn new(venue: Venue, gate: Arc<G>) -> Self {
-        let capabilities = Capabilities {
+        let capabilities = BrokerCapabilities {
             broker: BrokerId::new(binance::BROKER).unwrap(),
-            prefix: binance::PREFIX,
+            order_id_prefix: binance::PREFIX,
             venues: vec![VenueId::new("binance.spot").unwrap()],
             times_in_force: vec![TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok],
-            effects: Effects::OutliveUs,
+            effects: Effects::AtVenue,
         };
         Self {
             venue,
@@ -204,17 +204,17 @@ impl<G: SendGate> VenueAdapter<G> {
         }
     }
 
-    async fn pass_the_gate(&self, placement: &Placement) -> Result<(), NotSent> {
-        let announced = self.gate.announce(placement).await?;
+    async fn pass_the_gate(&self, placement: &Placement) -> Result<(), NotSentReason> {
+        let announced = self.gate.journal_submission(placement).await?;
         self.venue.pass(Point::Announced).await;
-        self.gate.start(placement, announced, Timestamp::now()).await?;
+        self.gate.start_sending(placement, announced, Timestamp::now()).await?;
         self.venue.pass(Point::Started).await;
         Ok(())
     }
 }
 
-impl<G: SendGate> Adapter for VenueAdapter<G> {
-    fn capabilities(&self) -> &Capabilities {
+impl<G: SendGate> BrokerAdapter for VenueAdapter<G> {
+    fn capabilities(&self) -> &BrokerCapabilities {
         &self.capabilities
     }
 
@@ -225,58 +225,58 @@ impl<G: SendGate> Adapter for VenueAdapter<G> {
             .times_in_force
             .contains(&placement.order.time_in_force)
         {
-            return PlaceOutcome::Rejected(fills::refusal("a time in force it does not have"));
+            return PlaceOutcome::Rejected(fills::rejection("a time in force it does not have"));
         }
         if let Err(why) = self.pass_the_gate(&placement).await {
             return PlaceOutcome::NotSent(why);
         }
         let habits = self.venue.habits();
         if habits.unreachable {
-            return PlaceOutcome::NotSent(NotSent::Unavailable("no connection".into()));
+            return PlaceOutcome::NotSent(NotSentReason::Unavailable("no connection".into()));
         }
         if habits.deaf {
             return PlaceOutcome::OutcomeUnknown("the request was lost".into());
         }
         if habits.refuses {
-            return PlaceOutcome::Rejected(fills::refusal("not today"));
+            return PlaceOutcome::Rejected(fills::rejection("not today"));
         }
         let report = self.venue.take(&placement);
         self.venue.pass(Point::Taken).await;
         if habits.answer_lost {
             return PlaceOutcome::OutcomeUnknown("the answer was lost".into());
         }
-        PlaceOutcome::Acknowledged(Acknowledgement::Reported(report))
+        PlaceOutcome::Acknowledged(VenueAcknowledgement::Reported(report))
     }
 
     async fn cancel(&self, order: Order) -> CancelOutcome {
         match self.venue.cancel(&order) {
             Some(report) if report.fills.is_empty() => CancelOutcome::Reported(report),
-            Some(_) => CancelOutcome::Closed(order),
+            Some(_) => CancelOutcome::AlreadyEnded(order),
             None => CancelOutcome::OutcomeUnknown("the venue does not have it".into()),
         }
     }
 
-    async fn due(&self, _order: Order) -> DueOutcome {
+    async fn execute_due(&self, _order: Order) -> DueOutcome {
         DueOutcome::NothingDue
     }
 
-    async fn inquire(&self, order: Order) -> Inquiry {
+    async fn inquire(&self, order: Order) -> InquiryOutcome {
         self.venue.0.questions.send_modify(|questions| *questions += 1);
         let habits = self.venue.habits();
         match self.venue.word(&order.order_id) {
-            _ if habits.mute => Inquiry::Unanswered("no answer in time".into()),
-            Some(report) if !habits.lags => Inquiry::Reported(report),
-            _ => Inquiry::NotFound,
+            _ if habits.mute => InquiryOutcome::Unanswered("no answer in time".into()),
+            Some(report) if !habits.lags => InquiryOutcome::Reported(report),
+            _ => InquiryOutcome::NotFound,
         }
     }
 }
 
 /// Returns what starts a worker's adapter for the venue.
-pub fn further(venue: &Venue) -> Further {
+pub fn further(venue: &Venue) -> AdditionalBrokers {
     let venue = venue.clone();
     Box::new(move |ports| {
-        let adapter = VenueAdapter::new(venue, ports.gate.clone());
-        let (handle, _task): (BrokerHandle, _) = BrokerTask::spawn(adapter, &ports.task);
+        let adapter = VenueAdapter::new(venue, ports.send_gate.clone());
+        let (handle, _task): (BrokerHandle, _) = BrokerTask::spawn(adapter, &ports.task_settings);
         vec![handle]
     })
 }
@@ -294,7 +294,7 @@ impl Mortal {
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         let (settings, further) = (settings.clone(), further(venue));
         runtime.spawn(async move {
-            let _worker = Worker::start_with(&settings, further).await.unwrap();
+            let _worker = Worker::start_with_brokers(&settings, further).await.unwrap();
             ready.send(()).unwrap();
             std::future::pending::<()>().await;
         });

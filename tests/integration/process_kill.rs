@@ -33,7 +33,7 @@ impl Rig {
             ("ORDER_ROUTER_DOORS_DURABLE_ACK_WAIT_MS", "1000"),
             ("ORDER_ROUTER_DOORS_DURABLE_PROGRESS_MS", "300"),
         ];
-        environment.extend(stop_at.map(|name| (stop_point::VARIABLE, name)));
+        environment.extend(stop_at.map(|name| (stop_point::ENVIRONMENT_VARIABLE, name)));
         let mut worker = RouterProcess::start(&["worker"], environment);
         worker.wait_ready(SOON).await;
         worker
@@ -85,7 +85,7 @@ async fn a_worker_killed_between_any_two_steps_leaves_one_execution() {
     let client = rig.caller().await;
     let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("default").unwrap());
     let mut orders = 0;
-    for stop_at in stop_point::ALL {
+    for stop_at in stop_point::PIPELINE_POINTS {
         for door in ["request", "durable"] {
             let id = format!("{stop_at}-{door}");
             let body = intent(&id, &[]);
@@ -167,7 +167,7 @@ async fn sigterm_finishes_what_is_under_way_and_says_goodbye() {
     };
     let goodbye = async {
         poll::until(SOON, "orders are coming in", async || {
-            client.reader.info().await.unwrap().last_sequence >= 40
+            client.reader.read_extent().await.unwrap().last_sequence >= 40
         })
         .await;
         leaving.terminate(Duration::from_secs(15)).await

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use order_router::bus::client::CallError;
+use order_router::bus::client::RequestError;
 use order_router::domain::time::Timestamp;
 use serde::Deserialize;
 
@@ -45,9 +45,9 @@ async fn every_bad_intent_gets_the_error_it_is_named_after() {
         .filter(|bad| bad.schema == "execution-intent" && bad.door.is_none());
     for bad in intents {
         let body = std::fs::read(path("subjects/examples/bad").join(&bad.file)).unwrap();
-        let deadline = Timestamp::now().after(Duration::from_secs(10));
+        let deadline = Timestamp::now().saturating_add(Duration::from_secs(10));
         let answer = client.caller.request(&subject_of(&body), body.into(), deadline).await;
-        let Err(CallError::Fault(fault)) = answer else {
+        let Err(RequestError::Fault(fault)) = answer else {
             panic!("{}: {answer:?}", bad.file)
         };
         let told = (fault.code.as_str(), fault.field.as_deref());

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 
 use crate::rest_fixture::Rest;
 use crate::rig::intent;
@@ -56,7 +56,7 @@ async fn every_code_of_a_worker_becomes_its_status() {
         let told = rest.send("POST", "/orders/binance/cancel", &body, &[]).await;
         assert_eq!((told.status, told.code().as_str()), (*status, *code));
     }
-    for code in Code::ALL {
+    for code in FaultCode::ALL {
         let row = (code.as_str(), code.status());
         assert!(STATUS_OF_CODES.contains(&row), "{row:?} has no row");
     }

@@ -210,7 +210,7 @@ async fn each_flag_is_the_filter_of_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_may_not_read_is_refused_and_not_asked_again() {
-    let (key, strange) = (ApiKey::random(), ApiKey::random());
+    let (key, strange) = (ApiKey::generate(), ApiKey::generate());
     let settings = KeySettings::new(&key, "desk", "Fund 7", &[Capability::Read], &["fund-7"]);
     let router = Router::start_with(|rig| rig.settings.keys.0 = vec![settings]).await;
     let address = router.sidecar.address().to_string();

@@ -34,7 +34,7 @@ async fn it_is_off_unless_origins_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_named_may_ask_with_a_key_and_read_the_answer() {
-    let key = ApiKey::random();
+    let key = ApiKey::generate();
     let bearer = format!("Bearer {}", key.reveal());
     let rest = Rest::start_with(|settings| {
         settings.http.cors_origins = vec![DESK.to_owned()];

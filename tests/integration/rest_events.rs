@@ -64,7 +64,7 @@ impl Events {
     pub async fn report(&self, account: &str, number: u32) {
         let brokers = ["binance", "ibkr"];
         let broker = BrokerId::new(brokers[number as usize % brokers.len()]).unwrap();
-        let subject = subjects::reports(&broker, &AccountId::new(account).unwrap());
+        let subject = subjects::report(&broker, &AccountId::new(account).unwrap());
         self.publish(subject, &report(number)).await;
     }
 

@@ -12,16 +12,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use order_router::bus::call::{Answer, Call, Endpoint, Handler};
-use order_router::bus::connection::Patience;
-use order_router::bus::service::Service;
+use order_router::bus::call::{BusReply, BusRequest, Endpoint, RequestHandler};
+use order_router::bus::connection::ConnectPolicy;
+use order_router::bus::service::RequestDoor;
 use order_router::config::Settings;
 use order_router::domain::id::OrderId;
 use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::terms::{Mode, OrderStatus};
-use order_router::fault::{Code, Fault};
+use order_router::fault::{Fault, FaultCode};
 use order_router::sidecar::Sidecar;
-use order_router::wire::intent::{MissingId, decode};
+use order_router::wire::intent::{MissingIdPolicy, decode_intent};
 use order_router::wire::report::ExecutionReport;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,9 +41,9 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub struct Actor {
     pub gate: Semaphore,
     pub waiting: AtomicUsize,
-    pub calls: Mutex<Vec<Call>>,
+    pub calls: Mutex<Vec<BusRequest>>,
     /// What the state answers with, if not with the state.
-    pub state_fault: Mutex<Option<Code>>,
+    pub state_fault: Mutex<Option<FaultCode>>,
 }
 
 impl Default for Actor {
@@ -62,13 +62,13 @@ impl Actor {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    pub fn calls(&self, endpoint: Endpoint) -> Vec<Call> {
+    pub fn calls(&self, endpoint: Endpoint) -> Vec<BusRequest> {
         let calls = self.calls.lock().unwrap();
         calls.iter().filter(|call| call.endpoint == endpoint).cloned().collect()
     }
 
-    async fn report(&self, intent: &str, id: &str) -> Result<Answer, Fault> {
-        if let Some(code) = Code::parse(id) {
+    async fn report(&self, intent: &str, id: &str) -> Result<BusReply, Fault> {
+        if let Some(code) = FaultCode::parse(id) {
             return Err(Fault::new(code, "as the request wants"));
         }
         match id {
@@ -80,7 +80,7 @@ impl Actor {
             }
             _ => {}
         }
-        let intent = decode(intent.as_bytes(), MissingId::Assigned)?;
+        let intent = decode_intent(intent.as_bytes(), MissingIdPolicy::Assign)?;
         let prefix = if intent.broker.as_str() == "ibkr" { "IB" } else { "BN" };
         let order_id = OrderId::new(&format!("{prefix}-{}", &id[..id.len().min(30)])).ok();
         let reason = Reason::new(ReasonCode::InFlight, "under way");
@@ -98,14 +98,14 @@ impl Actor {
         } else {
             report.encode()
         };
-        Ok(Answer {
+        Ok(BusReply {
             body,
             journal_sequence: Some(7),
-            replayed: id == "again",
+            is_replay: id == "again",
         })
     }
 
-    async fn all_cancelled(&self, call: &Call) -> Result<Answer, Fault> {
+    async fn all_cancelled(&self, call: &BusRequest) -> Result<BusReply, Fault> {
         let account = call.account.clone().unwrap();
         let mut answer = self.report(&crate::rig::intent("c", &[]), &account).await?;
         if account != "garbage" {
@@ -115,17 +115,17 @@ impl Actor {
         Ok(answer)
     }
 
-    async fn existing(&self, call: &Call) -> Result<Answer, Fault> {
+    async fn existing(&self, call: &BusRequest) -> Result<BusReply, Fault> {
         let value: Value = serde_json::from_slice(&call.body).unwrap();
         let (name, id) = value.as_object().unwrap().iter().next().unwrap();
         let id = id.as_str().unwrap();
         let broker = call.broker.as_deref().unwrap();
         if broker == "ibkr" && !id.ends_with("known") {
-            return Err(Fault::new(Code::UnknownOrder, "not at ibkr"));
+            return Err(Fault::new(FaultCode::UnknownOrder, "not at ibkr"));
         }
         let bare = id.trim_start_matches("BN-").trim_start_matches("IB-");
         if bare == "known" && broker == "binance" && name == "client_order_id" {
-            return Err(Fault::new(Code::UnknownOrder, "not at binance"));
+            return Err(Fault::new(FaultCode::UnknownOrder, "not at binance"));
         }
         let account = call.account.as_deref().unwrap();
         let over = [
@@ -138,20 +138,20 @@ impl Actor {
     }
 }
 
-impl Handler for Actor {
-    async fn handle(&self, call: Call) -> Result<Answer, Fault> {
+impl RequestHandler for Actor {
+    async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
         self.calls.lock().unwrap().push(call.clone());
         let told = |body: &str| {
-            Ok(Answer {
+            Ok(BusReply {
                 body: body.into(),
                 journal_sequence: None,
-                replayed: false,
+                is_replay: false,
             })
         };
         match call.endpoint {
             Endpoint::Submit => {
                 let text = std::str::from_utf8(&call.body).unwrap();
-                let intent = decode(&call.body, MissingId::Refused)?;
+                let intent = decode_intent(&call.body, MissingIdPolicy::Refuse)?;
                 self.report(text, intent.client_order_id.as_str()).await
             }
             Endpoint::Get | Endpoint::Cancel => self.existing(&call).await,
@@ -176,7 +176,7 @@ pub struct Rest {
     pub nats: NatsServer,
     pub actor: Arc<Actor>,
     pub settings: Settings,
-    pub service: Option<Service>,
+    pub service: Option<RequestDoor>,
     pub sidecar: Sidecar,
     pub http: reqwest::Client,
     /// Where the sidecar keeps its order log.
@@ -210,9 +210,9 @@ impl Rest {
         }
     }
 
-    async fn service(settings: &Settings, actor: &Arc<Actor>) -> Service {
-        let patience = Patience::Until(SOON);
-        Service::start(&settings.nats, &settings.doors, patience, "0.0.1", Arc::clone(actor))
+    async fn service(settings: &Settings, actor: &Arc<Actor>) -> RequestDoor {
+        let patience = ConnectPolicy::RetryFor(SOON);
+        RequestDoor::start(&settings.nats, &settings.doors, patience, "0.0.1", Arc::clone(actor))
             .await
             .unwrap()
     }

@@ -29,7 +29,7 @@ struct Key {
 
 impl Key {
     fn new() -> Self {
-        let key = ApiKey::random();
+        let key = ApiKey::generate();
         let bearer = format!("Bearer {}", key.reveal());
         Self { key, bearer }
     }
@@ -368,7 +368,7 @@ async fn lists_tell_of_the_keys_accounts_and_of_what_is_nobodys() {
         r#"{"kind":"broker","broker":"ibkr"}"#,
     ] {
         let body = format!(r#"{{"scope":{scope},"actor":"a","reason":"r"}}"#);
-        let deadline = Timestamp::now().after(SOON);
+        let deadline = Timestamp::now().saturating_add(SOON);
         caller
             .request(subjects::LOCKS_SET, body.into(), deadline)
             .await

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use order_router::config::Settings;
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 use order_router::sidecar::{Sidecar, SidecarError};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -43,7 +43,7 @@ async fn health_names_what_is_out_of_reach() {
     };
     assert_eq!(statuses(&told), ["ok", "ok", "ok"]);
 
-    *rest.actor.state_fault.lock().unwrap() = Some(Code::StoreUnavailable);
+    *rest.actor.state_fault.lock().unwrap() = Some(FaultCode::StoreUnavailable);
     let told = rest.get("/health").await;
     assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
     assert_eq!(statuses(&told), ["ok", "ok", "failing"]);

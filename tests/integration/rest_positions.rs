@@ -10,15 +10,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use order_router::bus::call::{Answer, Call, Endpoint, Handler};
-use order_router::bus::connection::Patience;
-use order_router::bus::service::Service;
+use order_router::bus::call::{BusReply, BusRequest, Endpoint, RequestHandler};
+use order_router::bus::connection::ConnectPolicy;
+use order_router::bus::service::RequestDoor;
 use order_router::bus::subjects;
 use order_router::config::brokers::RestFill;
 use order_router::config::keys::{ApiKey, Capability, KeySettings};
 use order_router::domain::decimal::Decimal;
 use order_router::domain::time::Timestamp;
-use order_router::fault::{Code, Fault};
+use order_router::fault::{Fault, FaultCode};
 use order_router::sidecar::Sidecar;
 use serde_json::{Value, json};
 
@@ -80,8 +80,8 @@ async fn as_the_workers_count(router: &Router, account: &str, holding: &Value) {
         number(&holding["quantity"]),
         Decimal::from_parts(lots.into(), 5).unwrap()
     );
-    let profit = number(&holding["realized_pnl"]).exact_add(number(&holding["unrealized_pnl"]));
-    let cash = profit.unwrap().exact_sub(number(&holding["market_value"])).unwrap();
+    let profit = number(&holding["realized_pnl"]).checked_add(number(&holding["unrealized_pnl"]));
+    let cash = profit.unwrap().checked_sub(number(&holding["market_value"])).unwrap();
     let cash_flow = router.rig.sum(&sums, "cash_flow").await - router.rig.sum(&sums, "fees").await;
     assert_eq!(cash, Decimal::from_parts(cash_flow.into(), 6).unwrap());
 }
@@ -185,7 +185,7 @@ async fn positions_are_marked_at_the_newest_quote_and_told_by_every_sidecar() {
     let quote = format!(r#"{{"last": 31000, "timestamp": "{}"}}"#, Timestamp::now());
     // Until the sidecar has subscribed, what is published reaches nobody.
     poll::until(SOON, "the quote counts", async || {
-        let subject = subjects::quotes("binance.spot", "BTCUSDT");
+        let subject = subjects::quote("binance.spot", "BTCUSDT");
         bus.publish(subject, quote.clone().into()).await.unwrap();
         bus.round_trip().await.unwrap();
         figures(&holding(&router, "default").await) == ["0.02", "30000", "31000", "620", "0", "20"]
@@ -351,7 +351,7 @@ async fn a_key_is_told_of_its_accounts_alone_and_closes_no_others() {
     }
     let theirs = id_of(&holding(&router, "default").await);
     let own = id_of(&holding(&router, "fund").await);
-    let (key, data) = (ApiKey::random(), tempfile::tempdir().unwrap());
+    let (key, data) = (ApiKey::generate(), tempfile::tempdir().unwrap());
     let mut settings = router.rig.settings.clone();
     settings.data_dir.0 = data.path().to_owned();
     settings.keys.0 = vec![KeySettings::new(&key, "desk", "Fund", &Capability::ALL, &["fund"])];
@@ -382,10 +382,10 @@ async fn a_key_is_told_of_its_accounts_alone_and_closes_no_others() {
 #[derive(Debug)]
 struct Silent;
 
-impl Handler for Silent {
-    async fn handle(&self, call: Call) -> Result<Answer, Fault> {
+impl RequestHandler for Silent {
+    async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
         match call.endpoint {
-            Endpoint::Get => Err(Fault::new(Code::UnknownOrder, "as the test wants")),
+            Endpoint::Get => Err(Fault::new(FaultCode::UnknownOrder, "as the test wants")),
             _ => std::future::pending().await,
         }
     }
@@ -403,7 +403,7 @@ async fn an_order_that_nobody_tells_of_is_no_failure() {
     let unsent = close_by(&sidecar, &id, None, "").await;
     assert_eq!(unsent.code(), "no_worker");
     let (nats, doors) = (&rig.settings.nats, &rig.settings.doors);
-    let service = Service::start(nats, doors, Patience::Until(SOON), "0.0.1", Arc::new(Silent));
+    let service = RequestDoor::start(nats, doors, ConnectPolicy::RetryFor(SOON), "0.0.1", Arc::new(Silent));
     let service = service.await.unwrap();
     let told = close_by(&sidecar, &id, Some("k"), "").await;
     assert_eq!(told.status, 202, "{told:?}");

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use order_router::bus::subjects;
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 use order_router::sidecar::Sidecar;
 use tokio::process::Command;
 
@@ -30,7 +30,7 @@ async fn begin(client: &Client) {
         .report(&ibkr("open", &[("tags", r#"["strategy:rebalance"]"#)]))
         .await;
     let denied = client.fault(&intent("denied", &[("quantity", "1000")])).await;
-    assert_eq!(denied.code, Code::OrderSizeExceeded);
+    assert_eq!(denied.code, FaultCode::OrderSizeExceeded);
     for scope in [
         r#"{"kind":"account","account_id":"fund-7"}"#,
         r#"{"kind":"symbol","venue":"binance.spot","symbol":"ETHUSDT"}"#,

@@ -9,14 +9,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use order_router::bus::client::{CallError, Caller, Reply};
-use order_router::bus::connection::{Bus, Patience, connect};
-use order_router::bus::journal::{Reader, Stored};
+use order_router::bus::client::{ReceivedReply, RequestError, RouterClient};
+use order_router::bus::connection::{Bus, ConnectPolicy, connect};
+use order_router::bus::journal::{JournalReader, StoredEntry};
 use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
-use order_router::fault::{Code, Fault};
+use order_router::fault::{Fault, FaultCode};
 use order_router::wire::report::ExecutionReport;
 use order_router::worker::Worker;
 
@@ -67,7 +67,7 @@ impl Rig {
     }
 
     pub async fn bus(&self) -> Bus {
-        connect(&self.settings.nats, "test", Patience::Until(SOON))
+        connect(&self.settings.nats, "test", ConnectPolicy::RetryFor(SOON))
             .await
             .unwrap()
     }
@@ -76,8 +76,8 @@ impl Rig {
         let bus = self.bus().await;
         Client {
             raw: async_nats::connect(self.nats.url()).await.unwrap(),
-            caller: Caller::new(bus.clone()),
-            reader: Reader::new(bus),
+            caller: RouterClient::new(bus.clone()),
+            reader: JournalReader::new(bus),
         }
     }
 
@@ -145,8 +145,8 @@ impl Rig {
 
 /// A caller of the request door and the durable door.
 pub struct Client {
-    pub caller: Caller,
-    pub reader: Reader,
+    pub caller: RouterClient,
+    pub reader: JournalReader,
     pub raw: async_nats::Client,
 }
 
@@ -195,16 +195,16 @@ fn place(body: &str) -> (BrokerId, AccountId) {
 
 impl Client {
     /// Submits through the subject its body names.
-    pub async fn submit(&self, body: &str) -> Result<Reply, CallError> {
+    pub async fn submit(&self, body: &str) -> Result<ReceivedReply, RequestError> {
         self.submit_within(body, Duration::from_secs(10)).await
     }
 
     /// Submits with a deadline.
-    pub async fn submit_within(&self, body: &str, limit: Duration) -> Result<Reply, CallError> {
+    pub async fn submit_within(&self, body: &str, limit: Duration) -> Result<ReceivedReply, RequestError> {
         let (broker, account) = place(body);
         let subject = subjects::submit(&broker, &account);
         self.caller
-            .request(&subject, body.to_owned().into(), Timestamp::now().after(limit))
+            .request(&subject, body.to_owned().into(), Timestamp::now().saturating_add(limit))
             .await
     }
 
@@ -218,13 +218,13 @@ impl Client {
 
     pub async fn fault(&self, body: &str) -> Fault {
         match self.submit(body).await {
-            Err(CallError::Fault(fault)) => fault,
+            Err(RequestError::Fault(fault)) => fault,
             other => panic!("{body}: {other:?}"),
         }
     }
 
-    pub async fn call(&self, subject: &str, body: &str) -> Result<Vec<u8>, CallError> {
-        let deadline = Timestamp::now().after(Duration::from_secs(10));
+    pub async fn call(&self, subject: &str, body: &str) -> Result<Vec<u8>, RequestError> {
+        let deadline = Timestamp::now().saturating_add(Duration::from_secs(10));
         self.caller
             .request(subject, body.to_owned().into(), deadline)
             .await
@@ -240,21 +240,21 @@ impl Client {
         };
         match self.call(&subject, body).await {
             Ok(body) => Ok(ExecutionReport::decode(&body).unwrap()),
-            Err(CallError::Fault(fault)) => Err(fault),
+            Err(RequestError::Fault(fault)) => Err(fault),
             Err(error) => panic!("{error}"),
         }
     }
 
     /// Returns every entry of the journal but the beginnings of trading days.
-    pub async fn journal(&self) -> Vec<Stored> {
+    pub async fn journal(&self) -> Vec<StoredEntry> {
         let mut entries = self.whole_journal().await;
         entries.retain(|entry| entry.subject != subjects::event("day", None));
         entries
     }
 
     /// Returns every entry of the journal.
-    pub async fn whole_journal(&self) -> Vec<Stored> {
-        let info = self.reader.info().await.unwrap();
+    pub async fn whole_journal(&self) -> Vec<StoredEntry> {
+        let info = self.reader.read_extent().await.unwrap();
         let entries = self.reader.replay(1, info.last_sequence).collect::<Vec<_>>().await;
         entries.into_iter().map(|entry| entry.unwrap()).collect()
     }
@@ -263,7 +263,7 @@ impl Client {
     pub async fn dead_letters(&self) -> u64 {
         let jetstream = async_nats::jetstream::new(self.raw.clone());
         jetstream
-            .get_stream(subjects::STREAM_DEAD)
+            .get_stream(subjects::STREAM_DEAD_LETTERS)
             .await
             .unwrap()
             .cached_info()
@@ -294,13 +294,13 @@ impl Client {
 }
 
 /// Submits all at once; returns the reports and the codes of the faults.
-pub async fn race(client: &Client, bodies: Vec<String>) -> (Vec<ExecutionReport>, Vec<Code>) {
+pub async fn race(client: &Client, bodies: Vec<String>) -> (Vec<ExecutionReport>, Vec<FaultCode>) {
     let answers = join_all(bodies.iter().map(|body| client.submit(body))).await;
     let (mut reports, mut codes) = (Vec::new(), Vec::new());
     for answer in answers {
         match answer {
             Ok(reply) => reports.push(ExecutionReport::decode(&reply.body).unwrap()),
-            Err(CallError::Fault(fault)) => codes.push(fault.code),
+            Err(RequestError::Fault(fault)) => codes.push(fault.code),
             Err(error) => panic!("{error}"),
         }
     }

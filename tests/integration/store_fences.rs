@@ -9,23 +9,23 @@
 use std::time::Duration;
 
 use order_router::brokers::adapter::Placement;
-use order_router::brokers::conformance::Terms;
+use order_router::brokers::conformance::CaseTerms;
 use order_router::brokers::paper::binance;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::execution::{Fill, VenueReport, VenueState};
+use order_router::domain::execution::{Fill, VenueOrderState, VenueReport};
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::metadata::Metadata;
-use order_router::domain::settlement::Deltas;
+use order_router::domain::settlement::SumDeltas;
 use order_router::domain::terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::time::Timestamp;
-use order_router::store::epoch::Begun;
-use order_router::store::journaled::{Journaled, Marked};
+use order_router::store::epoch::BeginRebuildOutcome;
+use order_router::store::journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::keys::OrderKey;
-use order_router::store::replay::ReplayEvent;
-use order_router::store::settle::{Settle, Settled};
+use order_router::store::replay::OrderReplay;
+use order_router::store::settle::{SettleOutcome, SettleRequest};
 use order_router::store::{Store, StoreError};
-use order_router::wire::settlement::document;
+use order_router::wire::settlement::build_journal_report;
 use uuid::Uuid;
 
 use crate::conformance_store::{NOTHING_LATE, claim, intent_for, whole_store};
@@ -35,20 +35,20 @@ const POSITION: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "posi
 const LONG: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "long");
 
 fn bitcoin(rig: &Rig) -> Instrument {
-    rig.settings.instruments.instruments(&rig.settings.risk).remove(0)
+    rig.settings.instruments.to_instruments(&rig.settings.risk).remove(0)
 }
 
 async fn claimed(rig: &Rig, store: &Store) -> Placement {
     let instrument = bitcoin(rig);
-    let intent = intent_for(&instrument, Terms::buy(OrderType::Limit, TimeInForce::Gtc, 100));
-    let deadline = Timestamp::now().after(Duration::from_secs(60));
+    let intent = intent_for(&instrument, CaseTerms::buy(OrderType::Limit, TimeInForce::Gtc, 100));
+    let deadline = Timestamp::now().saturating_add(Duration::from_secs(60));
     claim(store, &instrument, binance::PREFIX, &intent, deadline)
         .await
         .into_inner()
 }
 
 /// The settlement of a whole fill.
-fn settle(placement: &Placement) -> Settle {
+fn settle(placement: &Placement) -> SettleRequest {
     let order = &placement.order;
     let fill = Fill {
         exec_id: format!("{}-1", order.order_id),
@@ -61,19 +61,19 @@ fn settle(placement: &Placement) -> Settle {
     let report = VenueReport {
         broker_order_id: None,
         fills: vec![fill],
-        state: VenueState::Working,
+        state: VenueOrderState::Working,
         cumulative_quantity: None,
         due: None,
     };
     let applied = order
-        .apply(
+        .apply_report(
             &report,
-            &order_router::domain::rates::Rates::default(),
+            &order_router::domain::rates::CurrencyRates::default(),
             Timestamp::now(),
         )
         .unwrap();
-    Settle {
-        document: document(&applied.order, applied.deltas, 1, Metadata::new())
+    SettleRequest {
+        event_document: build_journal_report(&applied.order, applied.deltas, 1, Metadata::new())
             .encode()
             .into(),
         order: applied.order,
@@ -94,32 +94,32 @@ async fn a_settlement_is_booked_once_and_only_under_its_fences() {
         (100, 0)
     );
 
-    let foreign = Settle {
-        lease: Some(LeaseToken::assign()),
+    let foreign = SettleRequest {
+        lease: Some(LeaseToken::generate()),
         ..settle(&placement)
     };
-    assert_eq!(store.settle(foreign).await, Ok(Settled::LeaseLost));
-    let late = Settle {
+    assert_eq!(store.settle(foreign).await, Ok(SettleOutcome::LeaseLost));
+    let late = SettleRequest {
         deadline: Some(Timestamp::from_milliseconds(1)),
         ..settle(&placement)
     };
-    assert_eq!(store.settle(late).await, Ok(Settled::Late));
+    assert_eq!(store.settle(late).await, Ok(SettleOutcome::DeadlinePassed));
     assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 0);
 
     let effect = settle(&placement);
     for _ in 0..3 {
-        assert_eq!(store.settle(effect.clone()).await, Ok(Settled::Booked(vec![])));
+        assert_eq!(store.settle(effect.clone()).await, Ok(SettleOutcome::Booked(vec![])));
     }
     assert!(matches!(
         store.settle(settle(&placement)).await,
-        Ok(Settled::Superseded(_))
+        Ok(SettleOutcome::Superseded(_))
     ));
     assert_eq!(
         (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
         (100, 100)
     );
     // What is settled is no claim any more: nobody can release it.
-    assert_eq!(store.release(&placement.order, &placement.lease).await, Ok(false));
+    assert_eq!(store.release_claim(&placement.order, &placement.lease).await, Ok(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,10 +128,10 @@ async fn a_worker_that_slept_through_its_lease_changes_nothing() {
     let store = whole_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     // Another worker finds the lease ended and releases the claim.
-    assert_eq!(store.release(&placement.order, &placement.lease).await, Ok(true));
-    assert_eq!(store.release(&placement.order, &placement.lease).await, Ok(false));
+    assert_eq!(store.release_claim(&placement.order, &placement.lease).await, Ok(true));
+    assert_eq!(store.release_claim(&placement.order, &placement.lease).await, Ok(false));
     assert_eq!(rig.sum(LONG.0, LONG.1).await, 0);
-    assert_eq!(store.settle(settle(&placement)).await, Ok(Settled::Missing));
+    assert_eq!(store.settle(settle(&placement)).await, Ok(SettleOutcome::OrderNotFound));
     assert_eq!(
         (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
         (0, 0)
@@ -150,8 +150,8 @@ async fn a_worker_of_an_epoch_that_is_over_changes_nothing() {
     let rig = Rig::start().await;
     let (old, other) = (whole_store(&rig).await, whole_store(&rig).await);
     let placement = claimed(&rig, &old).await;
-    let look = other.look().await.unwrap();
-    let Begun::Healing(healing) = other.begin_healing(&look).await.unwrap() else {
+    let look = other.read_status().await.unwrap();
+    let BeginRebuildOutcome::Acquired(healing) = other.begin_rebuild(&look).await.unwrap() else {
         panic!("not ours to heal")
     };
     // While one heals nobody else does, and nobody's script passes.
@@ -160,20 +160,26 @@ async fn a_worker_of_an_epoch_that_is_over_changes_nothing() {
         Err(StoreError::Stale(_))
     ));
     assert_eq!(old.epoch(), None);
-    let during = old.look().await.unwrap();
-    assert!(matches!(old.begin_healing(&during).await.unwrap(), Begun::Busy));
+    let during = old.read_status().await.unwrap();
+    assert!(matches!(
+        old.begin_rebuild(&during).await.unwrap(),
+        BeginRebuildOutcome::Busy
+    ));
     let epoch = look.epoch.parse::<i64>().unwrap() + 1;
     other
-        .finish_healing(&healing, epoch, "test", NOTHING_LATE)
+        .finish_rebuild(&healing, epoch, "test", NOTHING_LATE)
         .await
         .unwrap();
-    old.join(epoch - 1);
+    old.join_epoch(epoch - 1);
     assert!(matches!(
         old.settle(settle(&placement)).await,
         Err(StoreError::Stale(_))
     ));
     assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 0);
-    assert!(matches!(old.begin_healing(&look).await.unwrap(), Begun::Healed));
+    assert!(matches!(
+        old.begin_rebuild(&look).await.unwrap(),
+        BeginRebuildOutcome::AlreadyRebuilt
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +191,7 @@ async fn a_restart_is_noticed_by_the_scripts_it_dropped() {
     rig.redis.restart().await;
     let outcome = crate::support::poll::eventually(crate::rig::SOON, "Redis answers again", async || {
         match store.settle(settle(&placement)).await {
-            Err(StoreError::Unknown(_)) => None,
+            Err(StoreError::OutcomeUnknown(_)) => None,
             outcome => Some(outcome),
         }
     })
@@ -205,16 +211,16 @@ async fn a_store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt_over_them
         .query_async::<()>(&mut connection)
         .await
         .unwrap();
-    let look = store.look().await.unwrap();
-    assert!(matches!(store.begin_healing(&look).await, Err(StoreError::Corrupt(_))));
+    let look = store.read_status().await.unwrap();
+    assert!(matches!(store.begin_rebuild(&look).await, Err(StoreError::Corrupt(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_was_not_healed_in_the_epoch_in_force_is_not_taken_for_whole() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
-    let look = store.look().await.unwrap();
-    assert!(look.epoch_in_force().is_some());
+    let look = store.read_status().await.unwrap();
+    assert!(look.active_epoch().is_some());
     // An older primary comes back: it has scripts, those of its own epoch, and is told of the newer epoch.
     let newer = look.epoch.parse::<i64>().unwrap() + 1;
     let mut connection = rig.redis.connection().await;
@@ -225,29 +231,29 @@ async fn a_copy_that_was_not_healed_in_the_epoch_in_force_is_not_taken_for_whole
         .query_async::<()>(&mut connection)
         .await
         .unwrap();
-    assert_eq!(store.look().await.unwrap().epoch_in_force(), None);
-    store.join(newer);
-    let placement = intent_for(&bitcoin(&rig), Terms::buy(OrderType::Limit, TimeInForce::Gtc, 1));
+    assert_eq!(store.read_status().await.unwrap().active_epoch(), None);
+    store.join_epoch(newer);
+    let placement = intent_for(&bitcoin(&rig), CaseTerms::buy(OrderType::Limit, TimeInForce::Gtc, 1));
     let key = OrderKey::new(Mode::Paper, &placement.account_id, &placement.client_order_id);
-    assert!(matches!(store.read(&key).await, Err(StoreError::Stale(_))));
+    assert!(matches!(store.read_order(&key).await, Err(StoreError::Stale(_))));
 }
 
-fn event(settle: &Settle, sequence: u64) -> ReplayEvent {
+fn event(settle: &SettleRequest, sequence: u64) -> OrderReplay {
     let lots = settle
         .order
         .quantity
         .decimal()
-        .multiple_of(settle.order.reservation.lot_size)
+        .count_multiples_of(settle.order.reservation.lot_size)
         .unwrap();
-    let claimed = Deltas {
+    let claimed = SumDeltas {
         long: i64::try_from(lots).unwrap(),
-        ..Deltas::default()
+        ..SumDeltas::default()
     };
-    ReplayEvent {
+    OrderReplay {
         order: settle.order.clone(),
-        deltas: claimed.plus(&settle.deltas).unwrap(),
+        deltas: claimed.checked_add(&settle.deltas).unwrap(),
         sequence,
-        document: settle.document.clone(),
+        document: settle.event_document.clone(),
     }
 }
 
@@ -269,22 +275,25 @@ async fn a_mark_of_what_the_store_has_lost_is_told_and_the_event_is_replayed_onc
     }
     let order = &effect.order;
     let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
-    let mark = Journaled {
+    let mark = MarkJournaledRequest {
         key,
         order_id: order.order_id.clone(),
         version: 1,
         settlement_id: None,
         sequence: 7,
     };
-    assert_eq!(store.mark_journaled(mark.clone()).await, Ok(Marked::Lost));
+    assert_eq!(
+        store.mark_journaled(mark.clone()).await,
+        Ok(MarkJournaledOutcome::NeedsReplay)
+    );
     assert_eq!(rig.sum("meta", "journal_sequence").await, 0);
-    assert_eq!(store.replay_late(&[event(&effect, 7)]).await, Ok(1));
-    assert_eq!(store.replay_late(&[event(&effect, 9)]).await, Ok(0));
+    assert_eq!(store.replay_late_orders(&[event(&effect, 7)]).await, Ok(1));
+    assert_eq!(store.replay_late_orders(&[event(&effect, 9)]).await, Ok(0));
     assert_eq!(
         (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
         (100, 100)
     );
-    assert_eq!(store.mark_journaled(mark).await, Ok(Marked::Known));
+    assert_eq!(store.mark_journaled(mark).await, Ok(MarkJournaledOutcome::Marked));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,11 +302,14 @@ async fn an_event_that_stands_twice_on_the_journal_counts_once_however_old_it_is
     let store = whole_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     let mut effect = settle(&placement);
-    store.release(&placement.order, &placement.lease).await.unwrap();
+    store.release_claim(&placement.order, &placement.lease).await.unwrap();
     // Older than any retention.
     effect.order.updated_at = Timestamp::from_milliseconds(1);
-    assert_eq!(store.replay_late(&[event(&effect, 3), event(&effect, 4)]).await, Ok(1));
-    assert_eq!(store.replay_late(&[event(&effect, 5)]).await, Ok(0));
+    assert_eq!(
+        store.replay_late_orders(&[event(&effect, 3), event(&effect, 4)]).await,
+        Ok(1)
+    );
+    assert_eq!(store.replay_late_orders(&[event(&effect, 5)]).await, Ok(0));
     assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 100);
 }
 
@@ -310,19 +322,19 @@ async fn a_mark_or_a_settlement_of_another_order_under_the_same_id_changes_nothi
     store.settle(effect.clone()).await.unwrap();
     let order = &effect.order;
     let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
-    let other = OrderId::assign(binance::PREFIX);
-    let mark = Journaled {
+    let other = OrderId::generate(binance::PREFIX);
+    let mark = MarkJournaledRequest {
         key,
         order_id: other.clone(),
         version: 1,
         settlement_id: None,
         sequence: 7,
     };
-    assert_eq!(store.mark_journaled(mark).await, Ok(Marked::Lost));
+    assert_eq!(store.mark_journaled(mark).await, Ok(MarkJournaledOutcome::NeedsReplay));
     assert!(rig.store_keys().await.contains(&"outbox".to_owned()));
     let mut foreign = settle(&placement);
     foreign.order.order_id = other;
     foreign.order.version = 2;
     foreign.lease = None;
-    assert_eq!(store.settle(foreign).await, Ok(Settled::Missing));
+    assert_eq!(store.settle(foreign).await, Ok(SettleOutcome::OrderNotFound));
 }

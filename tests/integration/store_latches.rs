@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use order_router::store::Store;
-use order_router::store::latch::{LatchApply, LatchOutcome, MAX_LATCHES};
+use order_router::store::latch::{JournaledLockEvent, MAX_LOCKS, SetLockOutcome};
 use redis::AsyncCommands;
 
 use crate::conformance_store::whole_store;
@@ -16,9 +16,9 @@ use crate::rig::Rig;
 
 const ID: &str = "paper.all.operator";
 
-fn event(is_set: bool, document: &'static str) -> LatchApply {
-    LatchApply {
-        latch_id: ID.to_owned(),
+fn event(is_set: bool, document: &'static str) -> JournaledLockEvent {
+    JournaledLockEvent {
+        lock_id: ID.to_owned(),
         is_set,
         document: Bytes::from_static(document.as_bytes()),
     }
@@ -26,21 +26,25 @@ fn event(is_set: bool, document: &'static str) -> LatchApply {
 
 /// Returns the document in force, and whether it waits for the journal.
 async fn standing(store: &Store) -> Option<(String, bool)> {
-    let mut latches = store.latches(None).await.unwrap().latches;
+    let mut latches = store.read_locks(None).await.unwrap().locks;
     let one = latches.pop()?;
-    Some((String::from_utf8(one.document.to_vec()).unwrap(), one.is_waiting))
+    Some((
+        String::from_utf8(one.document.to_vec()).unwrap(),
+        one.is_awaiting_journal,
+    ))
 }
 
-async fn set(store: &Store, document: &'static str) -> LatchOutcome {
+async fn set(store: &Store, document: &'static str) -> SetLockOutcome {
     let document = Bytes::from_static(document.as_bytes());
-    store.set_latch(ID, &document, None).await.unwrap()
+    store.set_lock(ID, &document, None).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_applied_once_and_only_on_what_they_build_on() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
-    let apply = async |from_to, events: &[LatchApply]| store.apply_latches(None, from_to, events).await.unwrap();
+    let apply =
+        async |from_to, events: &[JournaledLockEvent]| store.apply_lock_events(None, from_to, events).await.unwrap();
     assert!(apply((0, 5), &[event(true, "a")]).await);
     assert!(apply((5, 9), &[event(false, "a")]).await);
     let before = rig.store().await;
@@ -49,16 +53,20 @@ async fn events_are_applied_once_and_only_on_what_they_build_on() {
     assert!(!apply((0, 9), &[event(true, "a"), event(false, "a")]).await);
     assert_eq!(rig.store().await, before);
     assert_eq!(standing(&store).await, None);
-    assert_eq!(store.latches(None).await.unwrap().sequence, 9);
+    assert_eq!(store.read_locks(None).await.unwrap().journal_watermark, 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_was_set_anew_stands_until_its_own_event_and_lift_have_come() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
-    let apply = async |from_to, events: &[LatchApply]| store.apply_latches(None, from_to, events).await.unwrap();
-    assert_eq!(set(&store, "b").await, LatchOutcome::Set);
-    assert_eq!(set(&store, "c").await, LatchOutcome::Standing(Bytes::from_static(b"b")));
+    let apply =
+        async |from_to, events: &[JournaledLockEvent]| store.apply_lock_events(None, from_to, events).await.unwrap();
+    assert_eq!(set(&store, "b").await, SetLockOutcome::Set);
+    assert_eq!(
+        set(&store, "c").await,
+        SetLockOutcome::AlreadySet(Bytes::from_static(b"b"))
+    );
     // Another worker's, of a store that was lost.
     assert!(apply((0, 5), &[event(true, "a")]).await);
     assert_eq!(standing(&store).await, Some(("b".to_owned(), true)));
@@ -75,11 +83,11 @@ async fn there_are_only_so_many() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
     let mut redis = rig.redis.connection().await;
-    let many: Vec<(String, &str)> = (0..MAX_LATCHES).map(|n| (n.to_string(), "x")).collect();
+    let many: Vec<(String, &str)> = (0..MAX_LOCKS).map(|n| (n.to_string(), "x")).collect();
     redis.hset_multiple::<_, _, _, ()>("{or}:latches", &many).await.unwrap();
-    assert_eq!(set(&store, "a").await, LatchOutcome::Full);
+    assert_eq!(set(&store, "a").await, SetLockOutcome::TooManyLocks);
     // What is on the journal counts all the same.
-    let applied = store.apply_latches(None, (0, 5), &[event(true, "a")]).await;
+    let applied = store.apply_lock_events(None, (0, 5), &[event(true, "a")]).await;
     assert_eq!(applied, Ok(true));
-    assert_eq!(store.latches(None).await.unwrap().latches.len(), MAX_LATCHES + 1);
+    assert_eq!(store.read_locks(None).await.unwrap().locks.len(), MAX_LOCKS + 1);
 }

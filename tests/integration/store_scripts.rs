@@ -9,33 +9,35 @@
 
 use std::time::Duration;
 
-use order_router::brokers::conformance::Terms;
+use order_router::brokers::conformance::CaseTerms;
 use order_router::brokers::paper::binance;
 use order_router::config::Settings;
-use order_router::domain::control::OperatorValues;
+use order_router::domain::control::OperatorOverrides;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::execution::{Fill, PendingEvent, VenueReport, VenueState};
+use order_router::domain::execution::{Fill, OutboxEntry, VenueOrderState, VenueReport};
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
-use order_router::domain::money::MAX_EXACT;
-use order_router::domain::order::{Applied, Order};
+use order_router::domain::money::MAX_EXACT_INTEGER;
+use order_router::domain::order::{Order, OrderUpdate};
 use order_router::domain::quantity::Quantity;
-use order_router::domain::rates::Rates;
+use order_router::domain::rates::CurrencyRates;
 use order_router::domain::reason::{Reason, ReasonCode};
-use order_router::domain::settlement::{Counter, Deltas, Reservation};
+use order_router::domain::settlement::{Reservation, SharedSum, SumDeltas};
 use order_router::domain::terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::time::Timestamp;
-use order_router::risk::cap::{Bound, Unit};
-use order_router::risk::{Cap, Measure};
+use order_router::risk::cap::{CapBound, CapUnit};
+use order_router::risk::{Cap, CapMeasure};
 use order_router::store::Store;
-use order_router::store::epoch::{Begun, Healing};
-use order_router::store::journaled::{Journaled, Marked};
+use order_router::store::epoch::{BeginRebuildOutcome, StoreRebuild};
+use order_router::store::journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::keys::OrderKey;
-use order_router::store::replay::ReplayEvent;
-use order_router::store::reserve::{ClaimOf, Question, Reserve, ReserveAction, Reserved, Stage};
-use order_router::store::settle::{Settle, Settled};
-use order_router::store::state::{StateOutcome, StateSet};
-use order_router::wire::settlement::document;
+use order_router::store::replay::OrderReplay;
+use order_router::store::reserve::{
+    ClaimRequest, RecordStage, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+};
+use order_router::store::settle::{SettleOutcome, SettleRequest};
+use order_router::store::state::{OperatorStateChange, OperatorStateOutcome};
+use order_router::wire::settlement::build_journal_report;
 use order_router::worker::limits;
 use redis::AsyncCommands;
 use uuid::Uuid;
@@ -47,103 +49,115 @@ const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
 
 /// Returns an order of so many lots, with nothing told of it yet.
 pub fn order(rig: &Rig, lots: i64) -> Order {
-    let instrument = rig.settings.instruments.instruments(&rig.settings.risk).remove(0);
-    let intent = intent_for(&instrument, Terms::buy(OrderType::Limit, TimeInForce::Gtc, lots));
+    let instrument = rig.settings.instruments.to_instruments(&rig.settings.risk).remove(0);
+    let intent = intent_for(&instrument, CaseTerms::buy(OrderType::Limit, TimeInForce::Gtc, lots));
     let (now, price) = (Timestamp::now(), intent.price.unwrap());
-    let reservation = Reservation::of(&instrument, &intent, lots, price, now.utc_date()).unwrap();
-    Order::claimed(&intent, OrderId::assign(binance::PREFIX), Mode::Paper, reservation, now)
+    let reservation = Reservation::for_order(&instrument, &intent, lots, price, now.utc_date()).unwrap();
+    Order::from_intent(
+        &intent,
+        OrderId::generate(binance::PREFIX),
+        Mode::Paper,
+        reservation,
+        now,
+    )
 }
 
 pub fn key(order: &Order) -> OrderKey {
     OrderKey::new(order.mode, &order.account_id, &order.client_order_id)
 }
 
-fn body(order: &Order, deltas: Deltas) -> Vec<u8> {
-    document(order, deltas, 1, Metadata::new()).encode()
+fn body(order: &Order, deltas: SumDeltas) -> Vec<u8> {
+    build_journal_report(order, deltas, 1, Metadata::new()).encode()
 }
 
-fn cap(counter: Counter, delta: i64, limit: i64) -> Cap {
+fn cap(counter: SharedSum, delta: i64, limit: i64) -> Cap {
     Cap {
         rule_id: "test",
         code: ReasonCode::RiskLocked,
-        part: "",
-        measure: Measure::Sum(counter),
+        label: "",
+        measure: CapMeasure::SharedSum(counter),
         delta,
         offset: 0,
         limit,
-        bound: Bound::UpTo,
-        unit: Unit::Micros,
-        what: "the sum",
-        spares_reductions: false,
+        bound: CapBound::Inclusive,
+        unit: CapUnit::Micros,
+        description: "the sum",
+        allows_reductions: false,
     }
 }
 
 /// The caps of an order with all the room there is: what it reserves.
 pub fn roomy(order: &Order) -> Vec<Cap> {
-    let deltas = order.claim_deltas();
-    [Counter::Long, Counter::DailyNotional]
-        .map(|counter| cap(counter, deltas.of(counter), MAX_EXACT))
+    let deltas = order.reservation_deltas();
+    [SharedSum::Long, SharedSum::DailyNotional]
+        .map(|counter| cap(counter, deltas.get(counter), MAX_EXACT_INTEGER))
         .into()
 }
 
-pub async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Reserved {
-    let command = Reserve {
+pub async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> ReserveOutcome {
+    let command = ReserveRequest {
         key: key(order),
         order_id: order.order_id.clone(),
-        content: order.content.clone(),
+        content_hash: order.content_hash.clone(),
         action,
     };
     store.reserve(command).await.unwrap()
 }
 
-pub async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> Reserved {
-    let mut deltas = Deltas::default();
+pub async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>) -> ReserveOutcome {
+    let mut deltas = SumDeltas::default();
     for cap in &caps {
         match cap.measure {
-            Measure::Sum(Counter::Long) => deltas.long += cap.delta,
-            Measure::Sum(Counter::DailyNotional) => deltas.daily_notional += cap.delta,
+            CapMeasure::SharedSum(SharedSum::Long) => deltas.long += cap.delta,
+            CapMeasure::SharedSum(SharedSum::DailyNotional) => deltas.daily_notional += cap.delta,
             other => panic!("{other:?}"),
         }
     }
     claim_with(store, order, lease, caps, deltas).await
 }
 
-async fn claim_with(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<Cap>, deltas: Deltas) -> Reserved {
-    let claim = ClaimOf {
-        only_reductions: false,
+async fn claim_with(
+    store: &Store,
+    order: &Order,
+    lease: &LeaseToken,
+    caps: Vec<Cap>,
+    deltas: SumDeltas,
+) -> ReserveOutcome {
+    let claim = ClaimRequest {
+        reductions_only: false,
         deltas,
         lease: lease.clone(),
-        document: body(order, order.claim_deltas()),
+        document: body(order, order.reservation_deltas()),
     };
-    let question = Question {
-        scope: order.scope(),
+    let question = ReservationCheck {
+        scope: order.sum_scope(),
         broker: order.broker.clone(),
         side: order.side,
-        lots: order.reservation.rest_lots,
+        lots: order.reservation.reserved_lots,
         base_lot: None,
-        generation: store.control().await.unwrap().control.generation,
-        judged_at_ms: i64::MAX / 2_000,
+        control_generation: store.read_control().await.unwrap().control.generation,
+        evaluated_at_ms: i64::MAX / 2_000,
         caps,
-        alerts: limits::of(&Settings::default()).unwrap().alerts,
-        rates: limits::of(&Settings::default()).unwrap().order_rates,
-        duplicate: None,
-        counts: false,
+        alert_levels: limits::limits_from_settings(&Settings::default()).unwrap().alerts,
+        rate_limits: limits::limits_from_settings(&Settings::default()).unwrap().order_rates,
+        duplicate_check: None,
+        is_counted: false,
         claim: Some(claim),
     };
-    reserve(store, order, ReserveAction::Judge(Box::new(question))).await
+    reserve(store, order, ReserveAction::Evaluate(Box::new(question))).await
 }
 
 /// Returns an order that is claimed, and its lease.
 pub async fn claimed(rig: &Rig, store: &Store, lots: i64) -> (Order, LeaseToken) {
-    let (order, lease) = (order(rig, lots), LeaseToken::assign());
-    let answer = claim_with(store, &order, &lease, roomy(&order), order.claim_deltas()).await;
-    assert!(matches!(answer, Reserved::Claimed(_)), "{answer:?}");
+    let (order, lease) = (order(rig, lots), LeaseToken::generate());
+    let answer = claim_with(store, &order, &lease, roomy(&order), order.reservation_deltas()).await;
+    assert!(matches!(answer, ReserveOutcome::Claimed(_)), "{answer:?}");
     (order, lease)
 }
 
 /// Returns the order after a fill of so many lots, its own id in the fill's.
-pub fn filled(order: &Order, lots: i64) -> Applied {
-    let quantity = Decimal::from(lots).exact_mul(order.reservation.lot_size).unwrap();
+pub fn filled(order: &Order, lots: i64) -> OrderUpdate {
+    let quantity = Decimal::from(lots).checked_mul(order.reservation.lot_size).unwrap();
     let fill = Fill {
         exec_id: format!("{}-{}", order.order_id, order.version + 1),
         quantity: Quantity::new(quantity).unwrap(),
@@ -152,10 +166,10 @@ pub fn filled(order: &Order, lots: i64) -> Applied {
         fee: Decimal::ZERO,
         fee_currency: "USDT".into(),
     };
-    apply(order, vec![fill], VenueState::Working)
+    apply(order, vec![fill], VenueOrderState::Working)
 }
 
-fn apply(order: &Order, fills: Vec<Fill>, state: VenueState) -> Applied {
+fn apply(order: &Order, fills: Vec<Fill>, state: VenueOrderState) -> OrderUpdate {
     let report = VenueReport {
         broker_order_id: None,
         fills,
@@ -163,12 +177,14 @@ fn apply(order: &Order, fills: Vec<Fill>, state: VenueState) -> Applied {
         cumulative_quantity: None,
         due: None,
     };
-    order.apply(&report, &Rates::default(), Timestamp::now()).unwrap()
+    order
+        .apply_report(&report, &CurrencyRates::default(), Timestamp::now())
+        .unwrap()
 }
 
-pub fn settlement(applied: &Applied) -> Settle {
-    Settle {
-        document: body(&applied.order, applied.deltas).into(),
+pub fn settlement(applied: &OrderUpdate) -> SettleRequest {
+    SettleRequest {
+        event_document: body(&applied.order, applied.deltas).into(),
         order: applied.order.clone(),
         deltas: applied.deltas,
         lease: None,
@@ -177,8 +193,8 @@ pub fn settlement(applied: &Applied) -> Settle {
     }
 }
 
-fn mark(order: &Order, version: u32, sequence: u64) -> Journaled {
-    Journaled {
+fn mark(order: &Order, version: u32, sequence: u64) -> MarkJournaledRequest {
+    MarkJournaledRequest {
         key: key(order),
         order_id: order.order_id.clone(),
         version,
@@ -187,8 +203,8 @@ fn mark(order: &Order, version: u32, sequence: u64) -> Journaled {
     }
 }
 
-pub fn event(applied: &Applied, moved: Deltas, sequence: u64) -> ReplayEvent {
-    ReplayEvent {
+pub fn event(applied: &OrderUpdate, moved: SumDeltas, sequence: u64) -> OrderReplay {
+    OrderReplay {
         document: body(&applied.order, moved).into(),
         order: applied.order.clone(),
         deltas: moved,
@@ -197,7 +213,7 @@ pub fn event(applied: &Applied, moved: Deltas, sequence: u64) -> ReplayEvent {
 }
 
 async fn watermark(store: &Store) -> u64 {
-    store.look().await.unwrap().journal_sequence
+    store.read_status().await.unwrap().journal_sequence
 }
 
 async fn set_sum(rig: &Rig, field: &str, value: i64) {
@@ -208,10 +224,10 @@ async fn set_sum(rig: &Rig, field: &str, value: i64) {
         .unwrap();
 }
 
-async fn taken_for_healing(store: &Store) -> Healing {
-    let look = store.look().await.unwrap();
-    match store.begin_healing(&look).await.unwrap() {
-        Begun::Healing(healing) => healing,
+async fn taken_for_healing(store: &Store) -> StoreRebuild {
+    let look = store.read_status().await.unwrap();
+    match store.begin_rebuild(&look).await.unwrap() {
+        BeginRebuildOutcome::Acquired(healing) => healing,
         other => panic!("not ours to heal: {other:?}"),
     }
 }
@@ -220,21 +236,26 @@ async fn taken_for_healing(store: &Store) -> Healing {
 async fn a_cap_is_reached_and_never_passed_and_one_without_room_changes_nothing() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
-    let caps = |lots, limit| vec![cap(Counter::DailyNotional, 5, 1_000), cap(Counter::Long, lots, limit)];
-    let lease = LeaseToken::assign();
+    let caps = |lots, limit| {
+        vec![
+            cap(SharedSum::DailyNotional, 5, 1_000),
+            cap(SharedSum::Long, lots, limit),
+        ]
+    };
+    let lease = LeaseToken::generate();
     let first = claim(&store, &order(&rig, 60), &lease, caps(60, 100)).await;
-    assert!(matches!(first, Reserved::Claimed(_)), "{first:?}");
+    assert!(matches!(first, ReserveOutcome::Claimed(_)), "{first:?}");
     let before = rig.store().await;
     let second = order(&rig, 41);
     // The first cap has room and the second lacks one unit; then the other way round.
     let over = claim(&store, &second, &lease, caps(41, 100)).await;
-    assert!(matches!(over, Reserved::Over(_)), "{over:?}");
+    assert!(matches!(over, ReserveOutcome::LimitExceeded(_)), "{over:?}");
     let reversed = caps(41, 100).into_iter().rev().collect();
     let over = claim(&store, &second, &lease, reversed).await;
-    assert!(matches!(over, Reserved::Over(_)), "{over:?}");
+    assert!(matches!(over, ReserveOutcome::LimitExceeded(_)), "{over:?}");
     assert_eq!(rig.store().await, before);
     let exact = claim(&store, &second, &lease, caps(41, 101)).await;
-    assert!(matches!(exact, Reserved::Claimed(_)), "{exact:?}");
+    assert!(matches!(exact, ReserveOutcome::Claimed(_)), "{exact:?}");
     assert_eq!(rig.sum(SUMS, "long").await, 101);
 }
 
@@ -243,28 +264,28 @@ async fn no_sum_leaves_the_exact_range_and_what_would_is_refused_whole() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 10).await;
-    set_sum(&rig, "long", MAX_EXACT - 5).await;
+    set_sum(&rig, "long", MAX_EXACT_INTEGER - 5).await;
     let before = rig.store().await;
     let other = order(&rig, 10);
-    let beyond = Deltas {
+    let beyond = SumDeltas {
         long: 6,
         daily_notional: 1,
-        ..Deltas::default()
+        ..SumDeltas::default()
     };
     assert_eq!(
         claim_with(&store, &other, &lease, vec![], beyond).await,
-        Reserved::Inexact
+        ReserveOutcome::SumOutOfRange
     );
     assert_eq!(rig.store().await, before);
     set_sum(&rig, "long", 10).await;
-    set_sum(&rig, "short", 5 - MAX_EXACT).await;
+    set_sum(&rig, "short", 5 - MAX_EXACT_INTEGER).await;
     let before = rig.store().await;
     let whole = filled(&one, 10);
-    assert_eq!(store.settle(settlement(&whole)).await, Ok(Settled::Inexact));
+    assert_eq!(store.settle(settlement(&whole)).await, Ok(SettleOutcome::SumOutOfRange));
     assert_eq!(rig.store().await, before);
-    set_sum(&rig, "long", 5 - MAX_EXACT).await;
+    set_sum(&rig, "long", 5 - MAX_EXACT_INTEGER).await;
     let before = rig.store().await;
-    assert_eq!(store.release(&one, &lease).await, Ok(false));
+    assert_eq!(store.release_claim(&one, &lease).await, Ok(false));
     assert_eq!(rig.store().await, before);
 }
 
@@ -278,19 +299,22 @@ async fn a_full_store_takes_no_new_id_and_lets_those_it_has_end() {
     let store = whole_store(&rig).await;
     let before = rig.store().await;
     let next = order(&rig, 10);
-    assert_eq!(claim(&store, &next, &lease, roomy(&next)).await, Reserved::Full);
-    let denial = ReserveAction::Deny { document: vec![b'x'] };
-    assert_eq!(reserve(&store, &next, denial).await, Reserved::Full);
+    assert_eq!(
+        claim(&store, &next, &lease, roomy(&next)).await,
+        ReserveOutcome::StoreFull
+    );
+    let denial = ReserveAction::RecordDenial { document: vec![b'x'] };
+    assert_eq!(reserve(&store, &next, denial).await, ReserveOutcome::StoreFull);
     assert_eq!(rig.store().await, before);
     // A known id is still known, and what is claimed can end.
     assert!(matches!(
         claim(&store, &one, &lease, roomy(&one)).await,
-        Reserved::Known(_)
+        ReserveOutcome::AlreadyKnown(_)
     ));
-    assert_eq!(store.release(&one, &lease).await, Ok(true));
+    assert_eq!(store.release_claim(&one, &lease).await, Ok(true));
     assert_eq!(
         store.settle(settlement(&filled(&two, 10))).await,
-        Ok(Settled::Booked(vec![]))
+        Ok(SettleOutcome::Booked(vec![]))
     );
 }
 
@@ -300,16 +324,16 @@ async fn an_effect_of_another_order_or_of_a_denied_one_is_not_booked() {
     let store = whole_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
     let denied = order(&rig, 10);
-    let denial = ReserveAction::Deny { document: vec![b'x'] };
-    assert_eq!(reserve(&store, &denied, denial).await, Reserved::Denied);
+    let denial = ReserveAction::RecordDenial { document: vec![b'x'] };
+    assert_eq!(reserve(&store, &denied, denial).await, ReserveOutcome::DenialRecorded);
     let before = rig.store().await;
     let namesake = Order {
-        order_id: OrderId::assign(binance::PREFIX),
+        order_id: OrderId::generate(binance::PREFIX),
         ..one.clone()
     };
     assert_eq!(
         store.settle(settlement(&filled(&namesake, 10))).await,
-        Ok(Settled::Missing)
+        Ok(SettleOutcome::OrderNotFound)
     );
     for version in [0, 1] {
         let versioned = Order {
@@ -317,7 +341,7 @@ async fn an_effect_of_another_order_or_of_a_denied_one_is_not_booked() {
             ..denied.clone()
         };
         let settled = store.settle(settlement(&filled(&versioned, 10))).await;
-        assert!(matches!(settled, Ok(Settled::Superseded(_))), "{settled:?}");
+        assert!(matches!(settled, Ok(SettleOutcome::Superseded(_))), "{settled:?}");
     }
     assert_eq!(rig.store().await, before);
 }
@@ -330,15 +354,15 @@ async fn each_settlement_returns_the_events_before_it_that_are_not_journaled() {
     let first = filled(&claim, 10);
     let second = filled(&first.order, 10);
     let third = filled(&second.order, 10);
-    let settled = async |settle: &Settle| store.settle(settle.clone()).await.unwrap();
+    let settled = async |settle: &SettleRequest| store.settle(settle.clone()).await.unwrap();
     let (one, two, three) = (settlement(&first), settlement(&second), settlement(&third));
-    let after = |version, before: &Settle| {
-        let body = before.document.clone();
-        Settled::Booked(vec![PendingEvent { version, body }])
+    let after = |version, before: &SettleRequest| {
+        let body = before.event_document.clone();
+        SettleOutcome::Booked(vec![OutboxEntry { version, body }])
     };
     // Each twice: an answer that was lost is given again, whole.
     for _ in 0..2 {
-        assert_eq!(settled(&one).await, Settled::Booked(vec![]));
+        assert_eq!(settled(&one).await, SettleOutcome::Booked(vec![]));
     }
     // Its place in the outbox is that of its first waiting event, whatever comes after it.
     let mut redis = rig.redis.connection().await;
@@ -348,13 +372,16 @@ async fn each_settlement_returns_the_events_before_it_that_are_not_journaled() {
         assert_eq!(settled(&two).await, after(1, &one));
     }
     assert_eq!(redis.zscore("{or}:outbox", &name).await, Ok(Some(1)));
-    assert_eq!(store.mark_journaled(mark(&claim, 1, 1)).await, Ok(Marked::Known));
+    assert_eq!(
+        store.mark_journaled(mark(&claim, 1, 1)).await,
+        Ok(MarkJournaledOutcome::Marked)
+    );
     for _ in 0..2 {
         assert_eq!(settled(&three).await, after(2, &two));
     }
-    let record = store.read(&key(&claim)).await.unwrap().unwrap();
-    let versions: Vec<u32> = record.pending.iter().map(|event| event.version).collect();
-    assert_eq!((versions, record.known.stage), (vec![2, 3], Stage::Ended));
+    let record = store.read_order(&key(&claim)).await.unwrap().unwrap();
+    let versions: Vec<u32> = record.pending_events.iter().map(|event| event.version).collect();
+    assert_eq!((versions, record.known.stage), (vec![2, 3], RecordStage::Ended));
     assert_eq!((rig.sum(SUMS, "position").await, rig.sum(SUMS, "long").await), (30, 30));
 }
 
@@ -364,30 +391,45 @@ async fn a_mark_counts_for_its_own_order_and_version_and_the_watermark_passes_no
     let store = whole_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 20).await;
     let first = filled(&claim, 10);
-    assert_eq!(store.settle(settlement(&first)).await, Ok(Settled::Booked(vec![])));
+    assert_eq!(
+        store.settle(settlement(&first)).await,
+        Ok(SettleOutcome::Booked(vec![]))
+    );
     let before = rig.store().await;
     let namesake = Order {
-        order_id: OrderId::assign(binance::PREFIX),
+        order_id: OrderId::generate(binance::PREFIX),
         ..claim.clone()
     };
     let stranger = order(&rig, 10);
     for lost in [mark(&namesake, 1, 7), mark(&claim, 2, 8), mark(&stranger, 1, 9)] {
-        assert_eq!(store.mark_journaled(lost).await, Ok(Marked::Lost));
+        assert_eq!(store.mark_journaled(lost).await, Ok(MarkJournaledOutcome::NeedsReplay));
     }
     assert_eq!(rig.store().await, before);
-    assert_eq!(store.mark_journaled(mark(&claim, 1, 5)).await, Ok(Marked::Known));
+    assert_eq!(
+        store.mark_journaled(mark(&claim, 1, 5)).await,
+        Ok(MarkJournaledOutcome::Marked)
+    );
     assert_eq!(watermark(&store).await, 5);
     // A repetition, under an earlier sequence than the mark's, changes nothing.
     let marked = rig.store().await;
-    assert_eq!(store.mark_journaled(mark(&claim, 1, 3)).await, Ok(Marked::Known));
+    assert_eq!(
+        store.mark_journaled(mark(&claim, 1, 3)).await,
+        Ok(MarkJournaledOutcome::Marked)
+    );
     assert_eq!(rig.store().await, marked);
     // While a later version waits, an earlier one's mark leaves it in the outbox.
     let second = filled(&first.order, 5);
     store.settle(settlement(&second)).await.unwrap();
     store.settle(settlement(&filled(&second.order, 5))).await.unwrap();
-    assert_eq!(store.mark_journaled(mark(&claim, 2, 6)).await, Ok(Marked::Known));
+    assert_eq!(
+        store.mark_journaled(mark(&claim, 2, 6)).await,
+        Ok(MarkJournaledOutcome::Marked)
+    );
     assert!(rig.store().await.contains_key("outbox"));
-    assert_eq!(store.mark_journaled(mark(&claim, 3, 10)).await, Ok(Marked::Known));
+    assert_eq!(
+        store.mark_journaled(mark(&claim, 3, 10)).await,
+        Ok(MarkJournaledOutcome::Marked)
+    );
     assert!(!rig.store().await.contains_key("outbox"));
     assert_eq!(watermark(&store).await, 10);
 }
@@ -406,7 +448,7 @@ async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_to
     };
     let void = filled(&namesake, 10);
     let void_again = filled(&void.order, 5);
-    let from_nothing = |applied: &Applied| claim.claim_deltas().plus(&applied.deltas).unwrap();
+    let from_nothing = |applied: &OrderUpdate| claim.reservation_deltas().checked_add(&applied.deltas).unwrap();
     let events = [
         event(&part, from_nothing(&part), 1),
         event(&part, from_nothing(&part), 2),
@@ -416,23 +458,23 @@ async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_to
         event(&part, from_nothing(&part), 5),
         event(&rest, rest.deltas, 6),
     ];
-    assert_eq!(store.replay(&healing, &events).await, Ok(2));
-    assert_eq!(store.replay(&healing, &events).await, Ok(0));
+    assert_eq!(store.replay_orders(&healing, &events).await, Ok(2));
+    assert_eq!(store.replay_orders(&healing, &events).await, Ok(0));
     assert_eq!((rig.sum(SUMS, "position").await, rig.sum(SUMS, "long").await), (20, 20));
     assert_eq!(watermark(&store).await, 6);
-    let epoch = Timestamp::now().milliseconds() + 1;
+    let epoch = Timestamp::now().as_milliseconds() + 1;
     store
-        .finish_healing(&healing, epoch, "test", NOTHING_LATE)
+        .finish_rebuild(&healing, epoch, "test", NOTHING_LATE)
         .await
         .unwrap();
-    let record = store.read(&key(&claim)).await.unwrap().unwrap();
+    let record = store.read_order(&key(&claim)).await.unwrap().unwrap();
     assert_eq!(
         (
             record.known.stage,
             record.known.order_id,
             record.known.journaled_version
         ),
-        (Stage::Ended, claim.order_id.clone(), 2)
+        (RecordStage::Ended, claim.order_id.clone(), 2)
     );
     assert_eq!(record.known.journal_sequence, 4);
     let mut redis = rig.redis.connection().await;
@@ -444,8 +486,8 @@ async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_to
         assert!(left > 0, "{name}: {left}");
     }
     assert!(matches!(
-        reserve(&store, &claim, ReserveAction::Look).await,
-        Reserved::Known(_)
+        reserve(&store, &claim, ReserveAction::Lookup).await,
+        ReserveOutcome::AlreadyKnown(_)
     ));
 }
 
@@ -455,12 +497,15 @@ async fn a_replayed_event_that_is_settled_already_only_counts_as_journaled() {
     let store = whole_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 10).await;
     let whole = filled(&claim, 10);
-    assert_eq!(store.settle(settlement(&whole)).await, Ok(Settled::Booked(vec![])));
-    let moved = claim.claim_deltas().plus(&whole.deltas).unwrap();
-    assert_eq!(store.replay_late(&[event(&whole, moved, 3)]).await, Ok(0));
-    let record = store.read(&key(&claim)).await.unwrap().unwrap();
+    assert_eq!(
+        store.settle(settlement(&whole)).await,
+        Ok(SettleOutcome::Booked(vec![]))
+    );
+    let moved = claim.reservation_deltas().checked_add(&whole.deltas).unwrap();
+    assert_eq!(store.replay_late_orders(&[event(&whole, moved, 3)]).await, Ok(0));
+    let record = store.read_order(&key(&claim)).await.unwrap().unwrap();
     assert_eq!((record.known.journaled_version, record.known.journal_sequence), (1, 3));
-    assert!(record.pending.is_empty() && record.document.is_empty());
+    assert!(record.pending_events.is_empty() && record.document.is_empty());
     assert_eq!(rig.sum(SUMS, "position").await, 10);
     assert!(!rig.store().await.contains_key("outbox"));
     assert_eq!(watermark(&store).await, 3);
@@ -470,32 +515,32 @@ async fn a_replayed_event_that_is_settled_already_only_counts_as_journaled() {
 async fn a_change_of_the_state_builds_on_the_version_it_saw() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
-    let change = |builds_on: u64, limit: i64| StateSet {
-        builds_on,
+    let change = |builds_on: u64, limit: i64| OperatorStateChange {
+        base_version: builds_on,
         version: builds_on + 1,
-        values: OperatorValues {
+        values: OperatorOverrides {
             daily_notional_limit: Some(order_router::domain::money::Micros::new(limit).unwrap()),
-            ..OperatorValues::default()
+            ..OperatorOverrides::default()
         },
         document: vec![b'x'].into(),
         is_journaled: false,
     };
     assert!(matches!(
-        store.set_state(&change(0, 5)).await,
-        Ok(StateOutcome::Changed(_))
+        store.set_operator_state(&change(0, 5)).await,
+        Ok(OperatorStateOutcome::Changed(_))
     ));
     assert!(matches!(
-        store.set_state(&change(0, 6)).await,
-        Ok(StateOutcome::Superseded(_))
+        store.set_operator_state(&change(0, 6)).await,
+        Ok(OperatorStateOutcome::Superseded(_))
     ));
     assert!(matches!(
-        store.set_state(&change(1, 7)).await,
-        Ok(StateOutcome::Changed(_))
+        store.set_operator_state(&change(1, 7)).await,
+        Ok(OperatorStateOutcome::Changed(_))
     ));
     // A late mark of an earlier change takes nothing back.
-    store.mark_state_journaled(2).await.unwrap();
-    store.mark_state_journaled(1).await.unwrap();
-    let state = store.state().await.unwrap();
+    store.mark_operator_state_journaled(2).await.unwrap();
+    store.mark_operator_state_journaled(1).await.unwrap();
+    let state = store.read_operator_state().await.unwrap();
     assert_eq!((state.version, state.journaled_version), (2, 2));
     assert_eq!(state.values.daily_notional_limit.map(|limit| limit.units()), Some(7));
 }
@@ -506,17 +551,17 @@ async fn a_claim_is_released_by_its_own_token_only_and_an_effect_ends_the_claim(
     let store = whole_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 10).await;
     let before = rig.store().await;
-    assert_eq!(store.release(&one, &LeaseToken::assign()).await, Ok(false));
+    assert_eq!(store.release_claim(&one, &LeaseToken::generate()).await, Ok(false));
     assert_eq!(rig.store().await, before);
     let part = filled(&one, 4);
-    assert_eq!(store.settle(settlement(&part)).await, Ok(Settled::Booked(vec![])));
+    assert_eq!(store.settle(settlement(&part)).await, Ok(SettleOutcome::Booked(vec![])));
     // Even a record that still bore the token is no claim any more.
     let mut redis = rig.redis.connection().await;
     let record = format!("{{or}}:order:{}", key(&one).name());
     assert_eq!(redis.hget::<_, _, Option<String>>(&record, "tok").await, Ok(None));
     redis.hset::<_, _, _, ()>(&record, "tok", lease.as_str()).await.unwrap();
     let before = rig.store().await;
-    assert_eq!(store.release(&one, &lease).await, Ok(false));
+    assert_eq!(store.release_claim(&one, &lease).await, Ok(false));
     assert_eq!(rig.store().await, before);
 }
 
@@ -525,19 +570,25 @@ async fn a_late_effect_brings_an_ended_order_back_for_as_long_as_it_waits() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
-    let cancelled = VenueState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"));
+    let cancelled = VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"));
     let ended = apply(&one, vec![], cancelled);
-    assert_eq!(store.settle(settlement(&ended)).await, Ok(Settled::Booked(vec![])));
-    assert_eq!(store.mark_journaled(mark(&one, 1, 1)).await, Ok(Marked::Known));
+    assert_eq!(
+        store.settle(settlement(&ended)).await,
+        Ok(SettleOutcome::Booked(vec![]))
+    );
+    assert_eq!(
+        store.mark_journaled(mark(&one, 1, 1)).await,
+        Ok(MarkJournaledOutcome::Marked)
+    );
     let mut redis = rig.redis.connection().await;
     let record = format!("{{or}}:order:{}", key(&one).name());
     assert!(redis.pttl::<_, i64>(&record).await.unwrap() > 0);
     let late = filled(&ended.order, 3);
-    assert_eq!(store.settle(settlement(&late)).await, Ok(Settled::Booked(vec![])));
+    assert_eq!(store.settle(settlement(&late)).await, Ok(SettleOutcome::Booked(vec![])));
     // What waits for the journal does not go with the tombstone.
     assert_eq!(redis.pttl::<_, i64>(&record).await, Ok(-1));
     let waiting = store
-        .waiting(&order_router::store::read::Waiting::Outbox, Duration::ZERO)
+        .list_waiting_orders(&order_router::store::read::WorkQueue::Outbox, Duration::ZERO)
         .await;
     assert_eq!(waiting, Ok(vec![key(&one)]));
 }

@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use order_router::domain::control::OperatorValues;
-use order_router::domain::execution::{Due, DueAction, VenueReport, VenueState};
+use order_router::domain::control::OperatorOverrides;
+use order_router::domain::execution::{DueAction, DueTask, VenueOrderState, VenueReport};
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
@@ -17,14 +17,14 @@ use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::terms::TradingState;
 use order_router::domain::time::Timestamp;
 use order_router::store::Store;
-use order_router::store::read::Waiting;
+use order_router::store::read::WorkQueue;
 use order_router::store::replay_submission::SubmissionReplay;
-use order_router::store::reserve::{ReserveAction, Reserved, Stage};
-use order_router::store::sending::{Reached, Start, Started};
-use order_router::store::settle::Settled;
-use order_router::store::state::{StateOutcome, StateSet};
-use order_router::wire::settlement::document;
-use order_router::worker::submission::release_event;
+use order_router::store::reserve::{RecordStage, ReserveAction, ReserveOutcome};
+use order_router::store::sending::{StartSendingOutcome, StartSendingRequest, WithdrawalStage};
+use order_router::store::settle::SettleOutcome;
+use order_router::store::state::{OperatorStateChange, OperatorStateOutcome};
+use order_router::wire::settlement::build_journal_report;
+use order_router::worker::submission::encode_release_event;
 
 use crate::conformance_store::whole_store;
 use crate::rig::{Rig, SOON};
@@ -33,18 +33,18 @@ use crate::support::poll;
 
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
 
-fn start<'a>(order: &'a Order, lease: &'a LeaseToken) -> Start<'a> {
-    Start {
+fn start<'a>(order: &'a Order, lease: &'a LeaseToken) -> StartSendingRequest<'a> {
+    StartSendingRequest {
         order,
         lease,
-        deadline: Timestamp::now().after(SOON),
+        deadline: Timestamp::now().saturating_add(SOON),
         requested_at: Timestamp::from_milliseconds(1),
-        sequence: 7,
+        submission_sequence: 7,
     }
 }
 
-async fn stage(store: &Store, order: &Order) -> Stage {
-    store.read(&key(order)).await.unwrap().unwrap().known.stage
+async fn stage(store: &Store, order: &Order) -> RecordStage {
+    store.read_order(&key(order)).await.unwrap().unwrap().known.stage
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,23 +54,29 @@ async fn nothing_is_sent_any_more_once_trading_is_halted_and_what_was_started_st
     let (one, lease) = claimed(&rig, &store, 100).await;
     let (started, its_lease) = claimed(&rig, &store, 100).await;
     let sending = store.start_sending(&start(&started, &its_lease)).await;
-    assert_eq!(sending, Ok(Started::Sending));
-    let halt = StateSet {
-        builds_on: 0,
+    assert_eq!(sending, Ok(StartSendingOutcome::Sending));
+    let halt = OperatorStateChange {
+        base_version: 0,
         version: 1,
-        values: OperatorValues {
+        values: OperatorOverrides {
             trading_state: Some(TradingState::Halted),
-            ..OperatorValues::default()
+            ..OperatorOverrides::default()
         },
         document: vec![b'x'].into(),
         is_journaled: true,
     };
-    assert!(matches!(store.set_state(&halt).await, Ok(StateOutcome::Changed(_))));
-    assert_eq!(store.start_sending(&start(&one, &lease)).await, Ok(Started::Halted));
-    assert_eq!(stage(&store, &one).await, Stage::Claimed);
+    assert!(matches!(
+        store.set_operator_state(&halt).await,
+        Ok(OperatorStateOutcome::Changed(_))
+    ));
+    assert_eq!(
+        store.start_sending(&start(&one, &lease)).await,
+        Ok(StartSendingOutcome::Halted)
+    );
+    assert_eq!(stage(&store, &one).await, RecordStage::Claimed);
     // The answer to a step that was taken before is the same again.
     let again = store.start_sending(&start(&started, &its_lease)).await;
-    assert_eq!(again, Ok(Started::Sending));
+    assert_eq!(again, Ok(StartSendingOutcome::Sending));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,40 +84,61 @@ async fn only_its_lease_starts_an_order_once_and_in_time() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
-    let another = LeaseToken::assign();
-    let late = Start {
-        deadline: Timestamp::from_milliseconds(Timestamp::now().milliseconds() - 1),
+    let another = LeaseToken::generate();
+    let late = StartSendingRequest {
+        deadline: Timestamp::from_milliseconds(Timestamp::now().as_milliseconds() - 1),
         ..start(&order, &lease)
     };
     assert_eq!(
         store.start_sending(&start(&order, &another)).await,
-        Ok(Started::LeaseLost)
+        Ok(StartSendingOutcome::LeaseLost)
     );
-    assert_eq!(store.start_sending(&late).await, Ok(Started::Late));
-    assert_eq!(stage(&store, &order).await, Stage::Claimed);
-    assert_eq!(store.start_sending(&start(&order, &lease)).await, Ok(Started::Sending));
+    assert_eq!(
+        store.start_sending(&late).await,
+        Ok(StartSendingOutcome::DeadlinePassed)
+    );
+    assert_eq!(stage(&store, &order).await, RecordStage::Claimed);
+    assert_eq!(
+        store.start_sending(&start(&order, &lease)).await,
+        Ok(StartSendingOutcome::Sending)
+    );
     // The same step, whose answer may have been lost; another one would be a second sending.
-    assert_eq!(store.start_sending(&start(&order, &lease)).await, Ok(Started::Sending));
-    let second = Start {
+    assert_eq!(
+        store.start_sending(&start(&order, &lease)).await,
+        Ok(StartSendingOutcome::Sending)
+    );
+    let second = StartSendingRequest {
         requested_at: Timestamp::from_milliseconds(2),
         ..start(&order, &lease)
     };
-    assert_eq!(store.start_sending(&second).await, Ok(Started::LeaseLost));
-    assert_eq!(stage(&store, &order).await, Stage::Sending);
+    assert_eq!(store.start_sending(&second).await, Ok(StartSendingOutcome::LeaseLost));
+    assert_eq!(stage(&store, &order).await, RecordStage::Sending);
     assert_eq!(
         rig.store().await[&format!("order:r:default:{}", order.client_order_id)]["sq"],
         "7"
     );
     // Nobody who only finds it releases it, nor by the plain release of what was never announced.
-    let body = release_event(&order, &lease, 1);
-    assert_eq!(store.withdraw(&order, &lease, Reached::Claimed, &body).await, Ok(false));
+    let body = encode_release_event(&order, &lease, 1);
     assert_eq!(
-        store.withdraw(&order, &another, Reached::Sending, &body).await,
+        store
+            .withdraw_submission(&order, &lease, WithdrawalStage::Claimed, &body)
+            .await,
         Ok(false)
     );
-    assert_eq!(store.release(&order, &lease).await, Ok(false));
+    assert_eq!(
+        store
+            .withdraw_submission(&order, &another, WithdrawalStage::Sending, &body)
+            .await,
+        Ok(false)
+    );
+    assert_eq!(store.release_claim(&order, &lease).await, Ok(false));
     assert_eq!(rig.sum(SUMS, "long").await, 100);
-    assert_eq!(store.withdraw(&order, &lease, Reached::Sending, &body).await, Ok(true));
+    assert_eq!(
+        store
+            .withdraw_submission(&order, &lease, WithdrawalStage::Sending, &body)
+            .await,
+        Ok(true)
+    );
     assert_eq!(rig.sum(SUMS, "long").await, 0);
 }
 
@@ -120,47 +147,55 @@ async fn a_withdrawn_order_takes_no_effect_and_is_claimed_anew_by_itself_once_th
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
-    let body = release_event(&order, &lease, 1);
-    assert_eq!(store.withdraw(&order, &lease, Reached::Claimed, &body).await, Ok(true));
-    let again = claim(&store, &order, &LeaseToken::assign(), roomy(&order)).await;
+    let body = encode_release_event(&order, &lease, 1);
+    assert_eq!(
+        store
+            .withdraw_submission(&order, &lease, WithdrawalStage::Claimed, &body)
+            .await,
+        Ok(true)
+    );
+    let again = claim(&store, &order, &LeaseToken::generate(), roomy(&order)).await;
     assert!(
-        matches!(&again, Reserved::Known(known) if known.stage == Stage::Releasing),
+        matches!(&again, ReserveOutcome::AlreadyKnown(known) if known.stage == RecordStage::Releasing),
         "{again:?}"
     );
     let mut fenced = settlement(&filled(&order, 100));
     fenced.lease = Some(lease.clone());
-    assert_eq!(store.settle(fenced).await, Ok(Settled::Missing));
+    assert_eq!(store.settle(fenced).await, Ok(SettleOutcome::OrderNotFound));
     assert_eq!(
         store.settle(settlement(&filled(&order, 100))).await,
-        Ok(Settled::Missing)
+        Ok(SettleOutcome::OrderNotFound)
     );
-    store.mark_withdrawn(&order, &lease, 9).await.unwrap();
+    store.mark_withdrawal_journaled(&order, &lease, 9).await.unwrap();
     assert_eq!(
         store.settle(settlement(&filled(&order, 100))).await,
-        Ok(Settled::Missing)
+        Ok(SettleOutcome::OrderNotFound)
     );
     // Another order id, or other content, is not the same order.
     let mut other = order.clone();
     other.order_id = OrderId::new("BN-other").unwrap();
     let mut changed = order.clone();
-    changed.content = order_router::domain::id::ContentHash::of(b"other");
+    changed.content_hash = order_router::domain::id::ContentHash::of(b"other");
     for not_it in [&other, &changed] {
-        let answer = reserve(&store, not_it, ReserveAction::Look).await;
+        let answer = reserve(&store, not_it, ReserveAction::Lookup).await;
         assert!(
-            matches!(&answer, Reserved::Known(known) if known.stage == Stage::Released),
+            matches!(&answer, ReserveOutcome::AlreadyKnown(known) if known.stage == RecordStage::Released),
             "{answer:?}"
         );
     }
-    let retry = LeaseToken::assign();
+    let retry = LeaseToken::generate();
     assert!(matches!(
         claim(&store, &order, &retry, roomy(&order)).await,
-        Reserved::Claimed(_)
+        ReserveOutcome::Claimed(_)
     ));
     assert_eq!(
         store.start_sending(&start(&order, &lease)).await,
-        Ok(Started::LeaseLost)
+        Ok(StartSendingOutcome::LeaseLost)
     );
-    assert_eq!(store.start_sending(&start(&order, &retry)).await, Ok(Started::Sending));
+    assert_eq!(
+        store.start_sending(&start(&order, &retry)).await,
+        Ok(StartSendingOutcome::Sending)
+    );
     assert_eq!(rig.sum(SUMS, "long").await, 100);
     let ttl: i64 = redis::cmd("PTTL")
         .arg(format!("{{or}}:order:r:default:{}", order.client_order_id))
@@ -176,17 +211,17 @@ async fn unknown(rig: &Rig, store: &Store) -> Order {
     let report = VenueReport {
         broker_order_id: None,
         fills: vec![],
-        state: VenueState::Unknown(Reason::new(ReasonCode::OutcomeUnknown, "lost")),
+        state: VenueOrderState::Unknown(Reason::new(ReasonCode::OutcomeUnknown, "lost")),
         cumulative_quantity: None,
-        due: Some(Due {
+        due: Some(DueTask {
             at: Timestamp::from_milliseconds(1),
             action: DueAction::Inquire,
         }),
     };
     let applied = order
-        .apply(
+        .apply_report(
             &report,
-            &order_router::domain::rates::Rates::default(),
+            &order_router::domain::rates::CurrencyRates::default(),
             Timestamp::now(),
         )
         .unwrap();
@@ -199,59 +234,63 @@ async fn a_not_found_counts_only_in_its_turn_and_the_pauses_grow() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
     let order = unknown(&rig, &store).await;
-    let (one, two) = (LeaseToken::assign(), LeaseToken::assign());
+    let (one, two) = (LeaseToken::generate(), LeaseToken::generate());
     let hold = Duration::from_millis(300);
     let pauses = [Duration::from_millis(10), Duration::from_millis(20)];
-    let first = store.take_inquiry(&order, &one, hold).await.unwrap().unwrap();
-    assert_eq!(first.not_founds, 0);
-    assert_eq!(store.take_inquiry(&order, &two, hold).await, Ok(None), "one at a time");
+    let first = store.acquire_inquiry_turn(&order, &one, hold).await.unwrap().unwrap();
+    assert_eq!(first.not_found_count, 0);
+    assert_eq!(
+        store.acquire_inquiry_turn(&order, &two, hold).await,
+        Ok(None),
+        "one at a time"
+    );
     let turn = poll::eventually(SOON, "the turn is free again", async || {
-        store.take_inquiry(&order, &two, hold).await.unwrap()
+        store.acquire_inquiry_turn(&order, &two, hold).await.unwrap()
     })
     .await;
-    assert!(turn.since_sending >= hold, "{turn:?}");
+    assert!(turn.time_since_sending >= hold, "{turn:?}");
     assert_eq!(
-        store.note_not_found(&order, &one, pauses).await,
+        store.record_not_found(&order, &one, pauses).await,
         Ok(None),
         "its turn is over"
     );
     assert_eq!(
         store
-            .note_not_found(&order, &two, pauses)
+            .record_not_found(&order, &two, pauses)
             .await
             .unwrap()
             .unwrap()
-            .not_founds,
+            .not_found_count,
         1
     );
     assert_eq!(
         store
-            .note_unanswered(&order, &two, pauses)
+            .record_unanswered(&order, &two, pauses)
             .await
             .unwrap()
             .unwrap()
-            .not_founds,
+            .not_found_count,
         1
     );
-    let due = Waiting::Due(order.broker.clone());
+    let due = WorkQueue::Due(order.broker.clone());
     poll::until(SOON, "it is due again", async || {
-        store.waiting(&due, Duration::ZERO).await.unwrap() == [key(&order)]
+        store.list_waiting_orders(&due, Duration::ZERO).await.unwrap() == [key(&order)]
     })
     .await;
     // Once its venue has spoken nobody is given a turn, and no not-found counts.
     store.settle(settlement(&filled(&order, 100))).await.unwrap();
-    assert_eq!(store.take_inquiry(&order, &one, hold).await, Ok(None));
-    assert_eq!(store.note_not_found(&order, &two, pauses).await, Ok(None));
+    assert_eq!(store.acquire_inquiry_turn(&order, &one, hold).await, Ok(None));
+    assert_eq!(store.record_not_found(&order, &two, pauses).await, Ok(None));
 }
 
 fn submission(order: &Order, claim: &LeaseToken, is_released: bool, sequence: u64) -> SubmissionReplay {
     SubmissionReplay {
         order: order.clone(),
-        claim: claim.clone(),
-        reserved: order.claim_deltas(),
+        claim_token: claim.clone(),
+        reserved: order.reservation_deltas(),
         is_released,
         sequence,
-        document: document(order, order.claim_deltas(), 1, Metadata::new()).encode(),
+        document: build_journal_report(order, order.reservation_deltas(), 1, Metadata::new()).encode(),
     }
 }
 
@@ -266,8 +305,11 @@ async fn replay(store: &Store, order: &Order, claims: &[LeaseToken; 2], places: 
             2 => store.replay_late_submissions(&one(&claims[1], false)).await.unwrap(),
             _ => {
                 let filled = filled(order, 60);
-                let moved = order.claim_deltas().plus(&filled.deltas).unwrap();
-                store.replay_late(&[event(&filled, moved, sequence)]).await.unwrap()
+                let moved = order.reservation_deltas().checked_add(&filled.deltas).unwrap();
+                store
+                    .replay_late_orders(&[event(&filled, moved, sequence)])
+                    .await
+                    .unwrap()
             }
         };
     }
@@ -277,12 +319,12 @@ async fn replay(store: &Store, order: &Order, claims: &[LeaseToken; 2], places: 
 async fn submissions_replay_the_same_however_often_and_from_wherever() {
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
-    let claims = [LeaseToken::assign(), LeaseToken::assign()];
+    let claims = [LeaseToken::generate(), LeaseToken::generate()];
     let expected = [
-        (Stage::Sending, 100),
-        (Stage::Released, 0),
-        (Stage::Sending, 100),
-        (Stage::Open, 100),
+        (RecordStage::Sending, 100),
+        (RecordStage::Released, 0),
+        (RecordStage::Sending, 100),
+        (RecordStage::Open, 100),
     ];
     for known in 1..=expected.len() {
         for again_from in 0..known {
@@ -324,11 +366,14 @@ async fn a_claim_of_this_store_is_not_undone_by_a_late_submission_of_one_it_has_
     let rig = Rig::start().await;
     let store = whole_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
-    let lost = LeaseToken::assign();
+    let lost = LeaseToken::generate();
     store
         .replay_late_submissions(&[submission(&order, &lost, false, 10)])
         .await
         .unwrap();
-    assert_eq!(store.start_sending(&start(&order, &lease)).await, Ok(Started::Sending));
+    assert_eq!(
+        store.start_sending(&start(&order, &lease)).await,
+        Ok(StartSendingOutcome::Sending)
+    );
     assert_eq!(rig.sum(SUMS, "long").await, 100);
 }

@@ -12,16 +12,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use order_router::bus::journal::{Entry, Journal};
+use order_router::bus::journal::{JournalEntry, JournalWriter};
 use order_router::bus::subjects;
 use order_router::domain::id::AccountId;
 use order_router::domain::money::Micros;
 use order_router::domain::time::{Clock, Timestamp, TradingDate};
-use order_router::fault::Code;
-use order_router::store::day::{DayBeginning, DayBegun};
+use order_router::fault::FaultCode;
+use order_router::store::day::{DayRoll, DayRollOutcome};
 use order_router::wire::day::DayEvent;
 use order_router::worker::Worker;
-use order_router::worker::day::VIEW_MAX_AGE;
+use order_router::worker::day::SNAPSHOT_MAX_AGE;
 use redis::AsyncCommands;
 
 use crate::rig::{Client, Rig, SOON, intent};
@@ -40,7 +40,7 @@ impl Hand {
 
     fn set(&self, text: &str) {
         let at = Timestamp::parse(text).unwrap();
-        self.0.store(at.milliseconds(), Ordering::SeqCst);
+        self.0.store(at.as_milliseconds(), Ordering::SeqCst);
     }
 
     fn clock(&self) -> Clock {
@@ -70,11 +70,11 @@ async fn dates(client: &Client) -> Vec<String> {
 /// Returns the day, the profit over all, and that of the default account, as a worker sees them.
 async fn figures(worker: &Worker) -> (String, Option<i64>, Option<i64>) {
     let figures = poll::eventually(SOON, "the figures are known", async || {
-        worker.router().day.figures().await.ok()
+        worker.router().trading_day.load_pnl().await.ok()
     });
     let (control, figures) = figures.await;
     assert_eq!(control.trading_date, Some(figures.trading_date));
-    let account = figures.of(&AccountId::new("default").unwrap());
+    let account = figures.account_pnl(&AccountId::new("default").unwrap());
     let units = |micros: Option<Micros>| micros.map(Micros::units);
     (figures.trading_date.to_string(), units(figures.total), units(account))
 }
@@ -99,7 +99,7 @@ async fn buy(client: &Client, id: &str, quantity: &str, price: &str) {
 async fn quote(rig: &Rig, last: &str) {
     let bus = rig.bus().await;
     let body = format!(r#"{{"last": {last}, "timestamp": "{}"}}"#, Timestamp::now());
-    let subject = subjects::quotes("binance.spot", "BTCUSDT");
+    let subject = subjects::quote("binance.spot", "BTCUSDT");
     bus.publish(subject, body.into()).await.unwrap();
     bus.round_trip().await.unwrap();
 }
@@ -144,10 +144,10 @@ async fn a_day_that_was_journaled_by_a_worker_that_died_is_taken_as_it_is() {
     let (rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     let (worker, client) = (worker(&rig, &hand).await, rig.caller().await);
     buy(&client, "b1", "0.1", "30000").await;
-    let (journal, _task) = Journal::start(rig.bus().await, rig.settings.journal.clone());
+    let (journal, _task) = JournalWriter::start(rig.bus().await, rig.settings.journal.clone());
     let body = r#"{"trading_date":"2026-03-03","starts":[{"mode":"paper","total":12.5,"accounts":{"default":12.5},
         "marks":[]}],"timestamp":"2026-03-03T00:00:00.000000Z"}"#;
-    let entry = Entry {
+    let entry = JournalEntry {
         message_id: "day:of-another".to_owned(),
         subject: subjects::event("day", None),
         body: body.into(),
@@ -211,11 +211,11 @@ async fn profit_follows_the_quote_and_starts_anew_each_day() {
 
     // Redis restarts, then loses everything: date, start and position are what they were.
     rig.redis.restart().await;
-    tokio::time::sleep(VIEW_MAX_AGE).await;
+    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
     stands(&one, ("2026-03-03", Some(50_000_000))).await;
     rig.quiet().await;
     rig.redis.flushall().await;
-    tokio::time::sleep(VIEW_MAX_AGE).await;
+    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
     stands(&one, ("2026-03-03", Some(50_000_000))).await;
     assert_eq!(starts(&rig).await, (0, -100_000_000));
     assert_eq!(dates(&client).await, ["2026-03-02", "2026-03-03"]);
@@ -235,22 +235,25 @@ async fn a_date_never_goes_back_whatever_clocks_and_settings_say() {
     hand.set("2026-03-02T12:00:00Z");
     rig.settings.risk.trading_day_time_zone = "Pacific/Pago_Pago".to_owned();
     let second = worker(&rig, &hand).await;
-    assert_eq!(second.router().day.date_by_clock().to_string(), "2026-03-02");
+    assert_eq!(
+        second.router().trading_day.clock_trading_date().to_string(),
+        "2026-03-02"
+    );
     assert_eq!(figures(&second).await.0, "2026-03-03");
     // Neither does it after a loss of the store.
     rig.redis.flushall().await;
-    tokio::time::sleep(VIEW_MAX_AGE).await;
+    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
     assert_eq!(figures(&second).await.0, "2026-03-03");
     assert_eq!(dates(&client).await, ["2026-03-03"]);
     // Nor does it for a worker that was slow, and looks what the day in force is before it begins an earlier one.
     let store = &second.router().store;
     let in_force = TradingDate::parse("2026-03-03");
-    let earlier = DayBeginning {
+    let earlier = DayRoll {
         trading_date: TradingDate::parse("2026-03-01").unwrap(),
         starts: Vec::new(),
     };
-    let begun = store.begin_day(in_force, &earlier).await.unwrap();
-    assert_eq!(Some(begun), in_force.map(DayBegun::Kept));
+    let begun = store.roll_day(in_force, &earlier).await.unwrap();
+    assert_eq!(Some(begun), in_force.map(DayRollOutcome::AlreadyRolled));
     // It goes on from there.
     hand.set("2026-03-04T11:00:00Z");
     assert_eq!(figures(&second).await.0, "2026-03-04");
@@ -280,27 +283,30 @@ async fn figures_are_fresh_and_of_the_control_in_force_or_refused() {
     let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     let worker = worker(&rig, &hand).await;
     let router = worker.router();
-    let (control, _) = router.day.figures().await.unwrap();
+    let (control, _) = router.trading_day.load_pnl().await.unwrap();
 
     // Another generation that this worker knows of is in its figures at once.
     let mut connection = rig.redis.connection().await;
     let _: i64 = connection.hincr("{or}:state", "generation", 1).await.unwrap();
     router.control.refresh().await.unwrap();
-    let (newer, _) = router.day.figures().await.unwrap();
+    let (newer, _) = router.trading_day.load_pnl().await.unwrap();
     assert_eq!(newer.generation, control.generation + 1);
 
     // A store that does not answer gives no figures once the last ones are too old.
     rig.redis.pause();
-    tokio::time::sleep(VIEW_MAX_AGE).await;
-    let fault = router.day.figures().await.unwrap_err();
-    assert_eq!(fault.code, Code::StoreUnavailable);
+    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
+    let fault = router.trading_day.load_pnl().await.unwrap_err();
+    assert_eq!(fault.code, FaultCode::StoreUnavailable);
     rig.redis.resume();
-    poll::until(SOON, "figures come again", async || router.day.figures().await.is_ok()).await;
+    poll::until(SOON, "figures come again", async || {
+        router.trading_day.load_pnl().await.is_ok()
+    })
+    .await;
 
     // Neither does one that has lost the day's start.
     let _: i64 = connection.del("{or}:day_start:paper:2026-03-02").await.unwrap();
     poll::until(SOON, "the start is missed", async || {
-        let told = router.day.figures().await;
+        let told = router.trading_day.load_pnl().await;
         told.is_err_and(|fault| fault.detail.contains("start of 2026-03-02"))
     })
     .await;
@@ -310,7 +316,10 @@ async fn figures_are_fresh_and_of_the_control_in_force_or_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_routed_counts_for_the_day_it_is_routed_on() {
     // Counters of days that are long over are not made anew: these are today and tomorrow.
-    let (today, tomorrow) = (Timestamp::now(), Timestamp::now().after(Duration::from_secs(86_400)));
+    let (today, tomorrow) = (
+        Timestamp::now(),
+        Timestamp::now().saturating_add(Duration::from_secs(86_400)),
+    );
     let (mut rig, hand) = (Rig::start().await, Hand::at(&today.to_string()));
     rig.settings.risk.daily_notional_limit = "60".to_owned();
     let (worker, client) = (worker(&rig, &hand).await, rig.caller().await);
@@ -322,7 +331,7 @@ async fn what_is_routed_counts_for_the_day_it_is_routed_on() {
         buy(&client, id, "0.001", "30000").await;
     }
     let full = client.fault(&intent("a3", &[])).await;
-    assert_eq!(full.code, Code::DailyNotionalExceeded);
+    assert_eq!(full.code, FaultCode::DailyNotionalExceeded);
     assert_eq!(routed().await, (60_000_000, 0));
     // The new day has its own room from its first moment on, and the day before keeps what it had.
     hand.set(&tomorrow.to_string());
@@ -331,7 +340,7 @@ async fn what_is_routed_counts_for_the_day_it_is_routed_on() {
     // So it is in a store that is made anew.
     rig.quiet().await;
     rig.redis.flushall().await;
-    tokio::time::sleep(VIEW_MAX_AGE).await;
+    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
     assert_eq!(figures(&worker).await.0, tomorrow.utc_date().to_string());
     assert_eq!(routed().await, (60_000_000, 30_000_000));
     worker.drain(SOON).await;

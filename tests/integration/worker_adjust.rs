@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use order_router::bus::client::{CallError, Reply};
-use order_router::bus::journal::Stored;
+use order_router::bus::client::{ReceivedReply, RequestError};
+use order_router::bus::journal::StoredEntry;
 use order_router::bus::subjects;
 use order_router::domain::id::AccountId;
 use order_router::domain::money::Micros;
 use order_router::domain::time::Timestamp;
-use order_router::fault::{Code, Fault};
+use order_router::fault::{Fault, FaultCode};
 use order_router::worker::Worker;
-use order_router::worker::day::VIEW_MAX_AGE;
+use order_router::worker::day::SNAPSHOT_MAX_AGE;
 use order_router::worker::stop_point;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -38,15 +38,15 @@ fn cash(id: &str, amount: &str) -> Value {
     json!({"adjustment_id": id, "account_id": "fund", "cash": amount, "actor": "mira", "reason": "deposit"})
 }
 
-async fn adjust(client: &Client, body: &Value) -> Result<Reply, CallError> {
-    let deadline = Timestamp::now().after(Duration::from_secs(10));
+async fn adjust(client: &Client, body: &Value) -> Result<ReceivedReply, RequestError> {
+    let deadline = Timestamp::now().saturating_add(Duration::from_secs(10));
     client
         .caller
         .request(subjects::ADJUST, body.to_string().into(), deadline)
         .await
 }
 
-async fn told(client: &Client, body: &Value) -> (Value, Reply) {
+async fn told(client: &Client, body: &Value) -> (Value, ReceivedReply) {
     let reply = adjust(client, body)
         .await
         .unwrap_or_else(|error| panic!("{body}: {error}"));
@@ -55,12 +55,12 @@ async fn told(client: &Client, body: &Value) -> (Value, Reply) {
 
 async fn fault(client: &Client, body: &Value) -> Fault {
     match adjust(client, body).await {
-        Err(CallError::Fault(fault)) => fault,
+        Err(RequestError::Fault(fault)) => fault,
         other => panic!("{body}: {other:?}"),
     }
 }
 
-async fn journaled(client: &Client) -> Vec<Stored> {
+async fn journaled(client: &Client) -> Vec<StoredEntry> {
     let mut entries = client.journal().await;
     entries.retain(|entry| subjects::is_adjustment(&entry.subject));
     entries
@@ -97,7 +97,7 @@ async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
         (event["actor"].as_str(), event["reason"].as_str()),
         (Some("mira"), Some("opening"))
     );
-    assert!(!reply.replayed);
+    assert!(!reply.is_replay);
     let [entry] = journaled(&client).await.try_into().unwrap();
     assert_eq!(entry.subject, "orders.events.adjustment.fund");
     assert_eq!(
@@ -110,10 +110,13 @@ async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
 
     // The same again is the same answer; other content is a conflict, and neither books anything.
     let (_, again) = told(&client, &position("p1", "1.50", "180.01")).await;
-    assert_eq!((again.body, again.replayed), (reply.body, true));
+    assert_eq!((again.body, again.is_replay), (reply.body, true));
     let conflict = fault(&client, &position("p1", "2", "180.01")).await;
-    assert_eq!(conflict.code, Code::ClientOrderIdConflict);
-    assert_eq!(fault(&client, &cash("p1", "2")).await.code, Code::ClientOrderIdConflict);
+    assert_eq!(conflict.code, FaultCode::ClientOrderIdConflict);
+    assert_eq!(
+        fault(&client, &cash("p1", "2")).await.code,
+        FaultCode::ClientOrderIdConflict
+    );
     assert_eq!(sums(&rig).await, [150, 150, -150, -270_015_000]);
 
     told(&client, &position("p2", "-2", "180")).await;
@@ -134,13 +137,13 @@ async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
     let refused = fault(&client, &unknown).await;
     assert_eq!(
         (refused.code, refused.field.as_deref()),
-        (Code::UnsupportedPair, Some("symbol"))
+        (FaultCode::UnsupportedPair, Some("symbol"))
     );
     assert_eq!(refused.metadata.text("adjustment_id"), Some("u"));
     let fraction = fault(&client, &position("f", "0.001", "1")).await;
     assert_eq!(
         (fraction.code, fraction.field.as_deref()),
-        (Code::InvalidField, Some("quantity"))
+        (FaultCode::InvalidField, Some("quantity"))
     );
     // It is booked by no rule: far beyond the position and the notional an order may reach.
     told(&client, &position("large", "1000000", "180")).await;
@@ -152,16 +155,16 @@ async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
     let rig = Rig::start().await;
     let days = Arc::new(AtomicU64::new(0));
     let ahead = days.clone();
-    let clock = move || Timestamp::now().after(Duration::from_secs(ahead.load(Ordering::SeqCst) * 86_400));
+    let clock = move || Timestamp::now().saturating_add(Duration::from_secs(ahead.load(Ordering::SeqCst) * 86_400));
     let worker = Worker::start_with_clock(&rig.settings, Arc::new(clock)).await.unwrap();
     let client = rig.caller().await;
     let profit = async || {
-        tokio::time::sleep(VIEW_MAX_AGE).await;
+        tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
         let figures = poll::eventually(SOON, "the figures are known", async || {
-            worker.router().day.figures().await.ok()
+            worker.router().trading_day.load_pnl().await.ok()
         });
         let (_, figures) = figures.await;
-        (figures.of(&AccountId::new("fund").unwrap()), figures.total)
+        (figures.account_pnl(&AccountId::new("fund").unwrap()), figures.total)
     };
     let nothing = (Some(Micros::ZERO), Some(Micros::ZERO));
     told(&client, &cash("in", "5")).await;
@@ -201,7 +204,7 @@ async fn what_cannot_be_counted_is_refused_before_the_first_write() {
         let refused = fault(&client, &body).await;
         assert_eq!(
             (refused.code, refused.field.as_deref()),
-            (Code::InvalidField, Some(field))
+            (FaultCode::InvalidField, Some(field))
         );
     }
     assert_eq!(cash_of(&rig).await, most - 1);
@@ -233,9 +236,9 @@ async fn two_workers_book_one_id_once() {
         let bodies: std::collections::BTreeSet<&Vec<u8>> = replies.iter().flatten().map(|reply| &reply.body).collect();
         assert_eq!(bodies.len(), 1, "one answer for the id");
         assert_eq!(replies.iter().flatten().count(), 8);
-        let conflicts = replies
-            .iter()
-            .filter(|reply| matches!(reply, Err(CallError::Fault(fault)) if fault.code == Code::ClientOrderIdConflict));
+        let conflicts = replies.iter().filter(
+            |reply| matches!(reply, Err(RequestError::Fault(fault)) if fault.code == FaultCode::ClientOrderIdConflict),
+        );
         assert_eq!(conflicts.count(), 8);
     }
     let entries = journaled(&client).await;
@@ -286,7 +289,7 @@ async fn an_emptied_store_is_healed_with_each_adjustment_once() {
     poll::until(SOON, "the store is whole again", async || {
         adjust(&client, &cash("c2", "10"))
             .await
-            .is_ok_and(|reply| reply.replayed)
+            .is_ok_and(|reply| reply.is_replay)
     })
     .await;
     assert_eq!(of_adjustments().await, before);
@@ -298,7 +301,7 @@ async fn an_emptied_store_is_healed_with_each_adjustment_once() {
     assert!(ttl > 0, "{ttl}");
     assert_eq!(
         fault(&client, &position("p1", "9", "180")).await.code,
-        Code::ClientOrderIdConflict
+        FaultCode::ClientOrderIdConflict
     );
     worker.drain(SOON).await;
 }
@@ -317,7 +320,7 @@ async fn nothing_is_told_before_the_journal_has_it() {
     closed.max_message_size = 1;
     jetstream.update_stream(&closed).await.unwrap();
     let refused = fault(&client, &cash("w", "1")).await;
-    assert_eq!(refused.code, Code::BusUnavailable);
+    assert_eq!(refused.code, FaultCode::BusUnavailable);
     assert_eq!(cash_of(&rig).await, 1_000_000);
     assert!(journaled(&client).await.is_empty());
     // Any worker brings it there once the journal takes it; asked again, it is told as it was booked.
@@ -325,7 +328,7 @@ async fn nothing_is_told_before_the_journal_has_it() {
     nothing_waits(&rig).await;
     assert_eq!(journaled(&client).await.len(), 1);
     let (_, again) = told(&client, &cash("w", "1")).await;
-    assert!(again.replayed);
+    assert!(again.is_replay);
     assert_eq!(cash_of(&rig).await, 1_000_000);
     worker.drain(SOON).await;
 }
@@ -337,19 +340,19 @@ async fn one_that_comes_late_is_refused_and_one_that_is_known_is_not() {
     let client = rig.caller().await;
     let late = async |body: &Value| {
         let (patience, trace) = (Duration::from_secs(10), order_router::bus::client::new_traceparent());
-        let past = Timestamp::from_milliseconds(Timestamp::now().milliseconds() - 1_000);
+        let past = Timestamp::from_milliseconds(Timestamp::now().as_milliseconds() - 1_000);
         client
             .caller
-            .request_for(patience, subjects::ADJUST, body.to_string().into(), past, &trace)
+            .request_with_timeout(patience, subjects::ADJUST, body.to_string().into(), past, &trace)
             .await
     };
-    let CallError::Fault(refused) = late(&cash("l", "1")).await.unwrap_err() else {
+    let RequestError::Fault(refused) = late(&cash("l", "1")).await.unwrap_err() else {
         panic!("a fault")
     };
-    assert_eq!(refused.code, Code::IntentExpired);
+    assert_eq!(refused.code, FaultCode::IntentExpired);
     assert_eq!(cash_of(&rig).await, 0);
     told(&client, &cash("l", "1")).await;
-    assert!(late(&cash("l", "1")).await.unwrap().replayed);
+    assert!(late(&cash("l", "1")).await.unwrap().is_replay);
     worker.drain(SOON).await;
 }
 
@@ -358,10 +361,10 @@ async fn one_that_comes_late_is_refused_and_one_that_is_known_is_not() {
 async fn a_worker_killed_between_any_two_steps_leaves_one_booking() {
     let rig = Rig::start().await;
     let client = rig.caller().await;
-    for (n, stop_at) in (1..).zip(stop_point::OF_ADJUSTMENTS) {
+    for (n, stop_at) in (1..).zip(stop_point::ADJUSTMENT_POINTS) {
         let body = position(stop_at, "1", "180");
         let mut victim = rig.worker_process(Some(stop_at)).await;
-        let deadline = Timestamp::now().after(Duration::from_secs(1));
+        let deadline = Timestamp::now().saturating_add(Duration::from_secs(1));
         let first = client
             .caller
             .request(subjects::ADJUST, body.to_string().into(), deadline)
@@ -371,7 +374,7 @@ async fn a_worker_killed_between_any_two_steps_leaves_one_booking() {
         let other = rig.worker().await;
         nothing_waits(&rig).await;
         let (_, reply) = told(&client, &body).await;
-        assert!(reply.replayed, "{stop_at}");
+        assert!(reply.is_replay, "{stop_at}");
         assert_eq!(
             sums(&rig).await,
             [100 * n, 100 * n, -100 * n, -180_000_000 * n],

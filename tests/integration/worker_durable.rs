@@ -41,7 +41,7 @@ async fn intents_kept_while_no_worker_is_up_are_executed_once_and_answered() {
     }
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     poll::until(SOON, "all are reported", async || {
-        client.reader.info().await.unwrap().last_sequence >= 40
+        client.reader.read_extent().await.unwrap().last_sequence >= 40
     })
     .await;
     rig.quiet().await;

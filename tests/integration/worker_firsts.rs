@@ -10,9 +10,9 @@
 use order_router::bus::subjects;
 use order_router::config::brokers::RestFill;
 use order_router::domain::metadata::Metadata;
-use order_router::domain::order::{Applied, Order};
+use order_router::domain::order::{Order, OrderUpdate};
 use order_router::wire::report::ExecutionReport;
-use order_router::wire::settlement::settled_document;
+use order_router::wire::settlement::build_settled_report;
 use uuid::Uuid;
 
 use crate::conformance_store::whole_store;
@@ -24,11 +24,11 @@ use crate::worker_laws::essence;
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
 
 /// Appends an effect past the store, as a worker of an epoch that is over does.
-async fn append(client: &Client, claim: &Order, effect: &Applied, id: Uuid) {
-    let moved = claim.claim_deltas().plus(&effect.deltas).unwrap();
-    let body = settled_document(&effect.order, moved, 1, Metadata::new(), Some(id)).encode();
+async fn append(client: &Client, claim: &Order, effect: &OrderUpdate, id: Uuid) {
+    let moved = claim.reservation_deltas().checked_add(&effect.deltas).unwrap();
+    let body = build_settled_report(&effect.order, moved, 1, Metadata::new(), Some(id)).encode();
     let jetstream = async_nats::jetstream::new(client.raw.clone());
-    let subject = subjects::reports(&claim.broker, &claim.account_id);
+    let subject = subjects::report(&claim.broker, &claim.account_id);
     jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
 }
 
@@ -57,7 +57,7 @@ async fn of_two_orders_of_one_id_the_first_on_the_journal_counts_in_the_live_sto
         let first = order(&rig, 100);
         append(&client, &first, &filled(&first, 60), Uuid::now_v7()).await;
         let reply = client.submit(&ibkr(first.client_order_id.as_str(), &[])).await.ok()?;
-        (!reply.replayed).then_some(first)
+        (!reply.is_replay).then_some(first)
     })
     .await;
     let record = format!("order:r:default:{}", first.client_order_id);
@@ -90,9 +90,9 @@ async fn of_two_effects_of_one_version_the_first_on_the_journal_counts_in_the_li
         // The effect of a worker of another epoch, and another one that this store has booked.
         append(&client, &claim, &filled(&claim, 100), Uuid::now_v7()).await;
         let mut other = settlement(&filled(&claim, 60));
-        let moved = claim.claim_deltas().plus(&other.deltas).unwrap();
+        let moved = claim.reservation_deltas().checked_add(&other.deltas).unwrap();
         let id = Some(other.settlement_id);
-        other.document = settled_document(&other.order, moved, 1, Metadata::new(), id)
+        other.event_document = build_settled_report(&other.order, moved, 1, Metadata::new(), id)
             .encode()
             .into();
         store.settle(other).await.unwrap();

@@ -12,19 +12,19 @@ use async_nats::HeaderMap;
 use futures_util::StreamExt;
 use order_router::brokers::adapter::Placement;
 use order_router::brokers::port::{BookError, PaperBook};
-use order_router::bus::client::CallError;
+use order_router::bus::client::RequestError;
 use order_router::bus::subjects;
-use order_router::domain::execution::{VenueReport, VenueState};
+use order_router::domain::execution::{VenueOrderState, VenueReport};
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::reason::ReasonCode;
 use order_router::domain::terms::OrderStatus;
 use order_router::domain::time::Timestamp;
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
-use order_router::wire::settlement::document;
-use order_router::worker::book::StoreBook;
+use order_router::wire::settlement::build_journal_report;
+use order_router::worker::book::StorePaperBook;
 use redis::AsyncCommands;
 
 use crate::conformance_store::whole_store;
@@ -71,7 +71,7 @@ async fn a_durable_intent_that_is_under_way_elsewhere_comes_again_until_it_is_to
     let mut inbox = client.raw.subscribe("orders.replies.default.t1").await.unwrap();
     client.raw.flush().await.unwrap();
     let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("default").unwrap());
-    let deadline = Timestamp::now().after(A_MOMENT);
+    let deadline = Timestamp::now().saturating_add(A_MOMENT);
     let body = intent_of(&order).into();
     let reply_to = Some("orders.replies.default.t1");
     client
@@ -108,7 +108,7 @@ async fn a_cancel_waits_for_an_order_that_is_being_sent_and_never_overtakes_it()
     // Its deadline comes first: a receipt, and the claim stands as it was.
     let before = rig.store().await;
     let mut headers = HeaderMap::new();
-    let deadline = Timestamp::now().after(A_MOMENT);
+    let deadline = Timestamp::now().saturating_add(A_MOMENT);
     headers.insert("Deadline", deadline.to_string());
     let answer = client.raw.request_with_headers(subject, headers, name.clone().into());
     let answer = tokio::time::timeout(SOON, answer).await.unwrap().unwrap();
@@ -135,10 +135,10 @@ async fn what_was_not_sent_holds_nothing_when_its_caller_is_told() {
     let client = rig.caller().await;
     // The claim alone takes longer than the intent counts: the paper venue finds it too late.
     proxy.delay(A_MOMENT);
-    let end = Timestamp::now().after(A_MOMENT);
+    let end = Timestamp::now().saturating_add(A_MOMENT);
     let body = intent("late", &[("expires_at", &format!("\"{end}\""))]);
     let fault = client.fault(&body).await;
-    assert_eq!(fault.code, Code::IntentExpired, "{fault}");
+    assert_eq!(fault.code, FaultCode::IntentExpired, "{fault}");
     assert_eq!(rig.sum(SUMS, "long").await, 0);
     assert!(!rig.store_keys().await.iter().any(|key| key.starts_with("order:")));
     proxy.heal();
@@ -164,7 +164,7 @@ async fn a_journal_behind_the_store_or_another_one_stops_a_running_worker() {
         poll::until(SOON, format!("{field}: no order is taken"), async || {
             n += 1;
             let answer = client.submit(&intent(&format!("{round}-{n}"), &[])).await;
-            matches!(answer, Err(CallError::Fault(fault)) if fault.code == Code::StoreUnavailable)
+            matches!(answer, Err(RequestError::Fault(fault)) if fault.code == FaultCode::StoreUnavailable)
         })
         .await;
         redis.hset::<_, _, _, ()>("{or}:meta", field, known).await.unwrap();
@@ -203,13 +203,13 @@ async fn an_event_that_arrives_after_the_healing_is_replayed() {
     let client = rig.caller().await;
     let claim = order(&rig, 100);
     let whole = filled(&claim, 100);
-    let moved = claim.claim_deltas().plus(&whole.deltas).unwrap();
-    let body = document(&whole.order, moved, 1, Metadata::new()).encode();
+    let moved = claim.reservation_deltas().checked_add(&whole.deltas).unwrap();
+    let body = build_journal_report(&whole.order, moved, 1, Metadata::new()).encode();
     let jetstream = async_nats::jetstream::new(client.raw.clone());
-    let subject = subjects::reports(&claim.broker, &claim.account_id);
+    let subject = subjects::report(&claim.broker, &claim.account_id);
     jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
     poll::until(SOON, "it is replayed", async || rig.sum(SUMS, "position").await == 100).await;
-    assert!(client.submit(&intent_of(&claim)).await.unwrap().replayed);
+    assert!(client.submit(&intent_of(&claim)).await.unwrap().is_replay);
     worker.drain(SOON).await;
 }
 
@@ -233,7 +233,7 @@ async fn without_a_journal_no_order_is_taken_nothing_loosens_and_what_tightens_h
     poll::until(SOON, "no order is taken", async || {
         n += 1;
         let body = intent(&format!("a{n}"), &[("quantity", "0.00001")]);
-        matches!(client.submit(&body).await, Err(CallError::Fault(fault)) if fault.code == Code::PersistenceFailed)
+        matches!(client.submit(&body).await, Err(RequestError::Fault(fault)) if fault.code == FaultCode::PersistenceFailed)
     })
     .await;
     worker.drain(SOON).await;
@@ -252,12 +252,15 @@ async fn a_change_that_is_journaled_and_not_in_force_is_put_in_force() {
         rig.sum("state", "daily_notional_limit").await == 5_000_000
     })
     .await;
-    assert_eq!(client.fault(&intent("a1", &[])).await.code, Code::DailyNotionalExceeded);
+    assert_eq!(
+        client.fault(&intent("a1", &[])).await.code,
+        FaultCode::DailyNotionalExceeded
+    );
     worker.drain(SOON).await;
 }
 
 /// A book whose answers the proxy can hold back, and a placement for it with the report of a whole fill.
-async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StoreBook, Placement, VenueReport) {
+async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StorePaperBook, Placement, VenueReport) {
     rig.settings.redis.url = proxy.url("redis");
     rig.settings.redis.response_timeout_ms = 200;
     let store = whole_store(rig).await;
@@ -267,18 +270,18 @@ async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StoreBook, Placement, Ven
         reference_price: order.price.unwrap(),
         order,
         quote_currency: "USDT".to_owned(),
-        deadline: Timestamp::now().after(SOON),
+        deadline: Timestamp::now().saturating_add(SOON),
         lease,
-        figures: Metadata::new(),
+        readings: Metadata::new(),
     };
     let report = VenueReport {
         broker_order_id: None,
         fills,
-        state: VenueState::Working,
+        state: VenueOrderState::Working,
         cumulative_quantity: None,
         due: None,
     };
-    (StoreBook::new(store, std::sync::Arc::default()), placement, report)
+    (StorePaperBook::new(store, std::sync::Arc::default()), placement, report)
 }
 
 /// Throws away the answers a proxy holds back, and lets the next ones through: on another connection only, so that none
@@ -300,7 +303,7 @@ async fn a_settlement_whose_answer_was_lost_is_known_again_and_booked_once() {
         poll::until(SOON, "it is settled", async || rig.sum(SUMS, "position").await == 100).await;
         answers_are_lost(&proxy).await;
     };
-    let (booked, ()) = tokio::join!(book.place(&placement, report), heal);
+    let (booked, ()) = tokio::join!(book.book_placement(&placement, report), heal);
     assert_eq!(booked.unwrap().order.version, 1);
     assert_eq!(rig.sum(SUMS, "position").await, 100);
 }
@@ -318,9 +321,9 @@ async fn a_settlement_nobody_answers_for_is_unknown_and_so_is_one_the_store_has_
         redis.del::<_, ()>(&record).await.unwrap();
         answers_are_lost(&proxy).await;
     };
-    let (lost, ()) = tokio::join!(book.place(&placement, report.clone()), lose);
+    let (lost, ()) = tokio::join!(book.book_placement(&placement, report.clone()), lose);
     assert!(matches!(lost, Err(BookError::Unknown(_))), "{lost:?}");
     proxy.stall_direction(Direction::ToClient);
-    let unanswered = book.place(&placement, report).await;
+    let unanswered = book.book_placement(&placement, report).await;
     assert!(matches!(unanswered, Err(BookError::Unknown(_))), "{unanswered:?}");
 }

@@ -14,8 +14,8 @@ use order_router::bus::subjects;
 use order_router::config::brokers::RestFill;
 use order_router::domain::terms::{OrderStatus, TradingState};
 use order_router::domain::time::Timestamp;
-use order_router::fault::Code;
-use order_router::store::settle::{Settle, Settled};
+use order_router::fault::FaultCode;
+use order_router::store::settle::{SettleOutcome, SettleRequest};
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::state::RouterState;
 
@@ -87,11 +87,11 @@ async fn halting_cancels_every_open_order_and_stops_every_new_one_on_all_workers
     for n in 0..10 {
         assert_eq!(
             client.fault(&intent(&format!("h{n}"), &[])).await.code,
-            Code::TradingHalted
+            FaultCode::TradingHalted
         );
         assert_eq!(
             client.fault(&ibkr(&format!("i{n}"), &[])).await.code,
-            Code::TradingHalted
+            FaultCode::TradingHalted
         );
     }
     // A second time there is nothing left to do, and it is on the journal all the same.
@@ -129,7 +129,7 @@ async fn a_halt_stays_through_restarts_and_the_loss_of_redis() {
         assert_eq!(client.state().await.trading_state, TradingState::Halted);
         assert_eq!(
             client.fault(&intent(&format!("after-{empty}"), &[])).await.code,
-            Code::TradingHalted
+            FaultCode::TradingHalted
         );
     }
     worker.drain(SOON).await;
@@ -143,7 +143,7 @@ async fn a_claimed_order_takes_no_effect_any_more_and_is_told_of_until_it_is_rel
     let client = rig.caller().await;
     let store = whole_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
-    let deadline = Timestamp::now().after(Duration::from_secs(2));
+    let deadline = Timestamp::now().saturating_add(Duration::from_secs(2));
     let body = format!(r#"{{{HALT},"actor":"ops","reason":"test"}}"#);
     let reply = client
         .caller
@@ -155,17 +155,17 @@ async fn a_claimed_order_takes_no_effect_any_more_and_is_told_of_until_it_is_rel
         (state.cancelled, state.remaining, state.remaining_total),
         (Some(0), Some(vec![order.order_id.to_string()]), Some(1))
     );
-    let first = |deadline: Option<Timestamp>| Settle {
+    let first = |deadline: Option<Timestamp>| SettleRequest {
         lease: Some(lease.clone()),
         deadline,
         ..settlement(&filled(&order, 40))
     };
     let before = rig.store().await;
-    let sending = first(Some(Timestamp::now().after(SOON)));
-    assert_eq!(store.settle(sending).await, Ok(Settled::Halted));
+    let sending = first(Some(Timestamp::now().saturating_add(SOON)));
+    assert_eq!(store.settle(sending).await, Ok(SettleOutcome::Halted));
     assert_eq!(rig.store().await, before);
     // What a venue has done counts whatever is in force.
-    assert_eq!(store.settle(first(None)).await, Ok(Settled::Booked(vec![])));
+    assert_eq!(store.settle(first(None)).await, Ok(SettleOutcome::Booked(vec![])));
     poll::until(SOON, "the other workers' turn: it is cancelled", async || {
         cancelled(&client).await.contains(order.order_id.as_str())
     })
@@ -189,7 +189,7 @@ async fn a_claim_is_given_back_when_trading_is_halted_under_way_and_its_id_is_fr
     };
     let halt = async {
         poll::until(SOON, "orders are through", async || {
-            client.reader.info().await.unwrap().last_sequence >= 20
+            client.reader.read_extent().await.unwrap().last_sequence >= 20
         })
         .await;
         client.set_state(HALT).await.unwrap()
@@ -210,7 +210,7 @@ async fn a_claim_is_given_back_when_trading_is_halted_under_way_and_its_id_is_fr
         .reports()
         .await
         .into_iter()
-        .filter(|report| report.status.is_ended())
+        .filter(|report| report.status.is_terminal())
         .map(|report| report.order_id)
         .collect();
     for answer in answers.into_iter().flatten() {

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use order_router::config::brokers::RestFill;
 use order_router::domain::reason::ReasonCode;
 use order_router::domain::terms::OrderStatus;
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::state::RouterState;
 
@@ -57,7 +57,7 @@ async fn two_hundred_race_for_the_room_of_fifty_on_two_workers() {
     let (reports, codes) = race(&client, bodies).await;
     assert_eq!(reports.len(), 50);
     assert!(reports.iter().all(|report| report.status == OrderStatus::Filled));
-    assert_eq!(codes, vec![Code::DailyNotionalExceeded; 150]);
+    assert_eq!(codes, vec![FaultCode::DailyNotionalExceeded; 150]);
     rig.quiet().await;
     let day = rig
         .store()
@@ -81,7 +81,7 @@ async fn the_notional_cap_of_a_symbol_holds_when_two_workers_race() {
         .map(|n| intent(&format!("r{n}"), &[("quantity", "0.05")]))
         .collect();
     let (reports, codes) = race(&client, bodies).await;
-    assert_eq!((reports.len(), codes), (40, vec![Code::RiskLocked; 40]));
+    assert_eq!((reports.len(), codes), (40, vec![FaultCode::RiskLocked; 40]));
     assert_eq!(
         rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await,
         200_000
@@ -138,9 +138,9 @@ async fn still_the_same(rig: &Rig, client: &Client, before: &BTreeMap<String, BT
     assert_eq!(after.len(), before.len());
     assert_eq!(
         client.fault(&intent("denied", &[("quantity", "0.76")])).await.code,
-        Code::OrderSizeExceeded
+        FaultCode::OrderSizeExceeded
     );
-    assert!(client.submit(&intent("b7", &[])).await.unwrap().replayed);
+    assert!(client.submit(&intent("b7", &[])).await.unwrap().is_replay);
     let cancelled = client
         .order("cancel", "ibkr", r#"{"client_order_id":"open"}"#)
         .await
@@ -212,7 +212,7 @@ async fn orders_go_on_through_an_emptied_store_and_none_is_sent_twice() {
     let trouble = async {
         for answered in [60, 150] {
             poll::until(SOON, "some orders are through", async || {
-                client.reader.info().await.unwrap().last_sequence >= answered
+                client.reader.read_extent().await.unwrap().last_sequence >= answered
             })
             .await;
             rig.redis.flushall().await;
@@ -241,16 +241,16 @@ async fn a_store_that_is_away_refuses_and_comes_back() {
     proxy.cut();
     for n in 0..3 {
         let fault = client.fault(&intent(&format!("x{n}"), &[])).await;
-        assert_eq!(fault.code, Code::StoreUnavailable, "{fault}");
+        assert_eq!(fault.code, FaultCode::StoreUnavailable, "{fault}");
     }
     proxy.heal();
     for n in 0..3 {
         let body = intent(&format!("x{n}"), &[]);
         let report = poll::eventually(SOON, "it is taken", async || client.submit(&body).await.ok()).await;
-        assert!(!report.replayed);
+        assert!(!report.is_replay);
     }
     proxy.stall();
-    assert_eq!(client.fault(&intent("y", &[])).await.code, Code::StoreUnavailable);
+    assert_eq!(client.fault(&intent("y", &[])).await.code, FaultCode::StoreUnavailable);
     proxy.heal();
     poll::until(SOON, "it is taken or known", async || {
         client.submit(&intent("y", &[])).await.is_ok()
@@ -280,14 +280,17 @@ async fn a_full_queue_answers_at_once() {
         bodies.iter().map(|body| client.submit(body)).collect();
     use futures_util::StreamExt;
     while let Some(answer) = waiting.next().await {
-        if let Err(order_router::bus::client::CallError::Fault(fault)) = answer {
+        if let Err(order_router::bus::client::RequestError::Fault(fault)) = answer {
             answers.push((fault.code, started.elapsed()));
         }
-        if answers.iter().filter(|(code, _)| *code == Code::QueueFull).count() >= 20 {
+        if answers.iter().filter(|(code, _)| *code == FaultCode::QueueFull).count() >= 20 {
             break;
         }
     }
-    let full: Vec<_> = answers.iter().filter(|(code, _)| *code == Code::QueueFull).collect();
+    let full: Vec<_> = answers
+        .iter()
+        .filter(|(code, _)| *code == FaultCode::QueueFull)
+        .collect();
     assert!(full.len() >= 20, "{answers:?}");
     assert!(
         full.iter().all(|(_, after)| *after < Duration::from_millis(1_900)),
@@ -342,7 +345,7 @@ async fn intake_stops_while_the_journal_has_room_for_what_is_open() {
     client.report(&ibkr("open", &[])).await;
     let mut n: usize = 0;
     let side = |n: usize| if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" };
-    while client.reader.info().await.unwrap().bytes < 515_000 {
+    while client.reader.read_extent().await.unwrap().bytes < 515_000 {
         let mut next = || {
             n += 1;
             intent(&format!("a{n}"), &[("side", side(n))])
@@ -366,7 +369,7 @@ async fn intake_stops_while_the_journal_has_room_for_what_is_open() {
             .submit(&intent("a1", &[("side", side(1))]))
             .await
             .unwrap()
-            .replayed
+            .is_replay
     );
     let cancelled = client
         .order("cancel", "ibkr", r#"{"client_order_id":"open"}"#)

@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use order_router::bus::client::CallError;
+use order_router::bus::client::RequestError;
 use order_router::bus::subjects;
-use order_router::domain::control::{Latch, LatchScope};
+use order_router::domain::control::{Lock, LockScope};
 use order_router::domain::id::AccountId;
 use order_router::domain::metadata::Metadata;
 use order_router::domain::terms::Mode;
 use order_router::domain::time::{Timestamp, TradingDate};
-use order_router::fault::{Code, Fault};
-use order_router::wire::latch::{Lock, LockChange, LockEvent, LocksAnswer};
+use order_router::fault::{Fault, FaultCode};
+use order_router::wire::latch::{LockChange, LockDocument, LockEvent, LockList};
 use order_router::worker::{Router, Worker, locks};
 
 use crate::rig::{Client, Rig, SOON, intent};
@@ -33,14 +33,14 @@ const OF_ALL: &str = "paper.all.operator";
 
 impl Client {
     /// Closes a scope.
-    pub async fn lock(&self, scope: &str) -> Result<Lock, CallError> {
+    pub async fn lock(&self, scope: &str) -> Result<LockDocument, RequestError> {
         let body = format!(r#"{{"scope":{scope},"actor":"ops","reason":"news"}}"#);
         let told = self.call(subjects::LOCKS_SET, &body).await?;
         Ok(serde_json::from_slice(&told).unwrap())
     }
 
     /// Lifts a lock.
-    pub async fn lift(&self, latch_id: &str) -> Result<Lock, CallError> {
+    pub async fn lift(&self, latch_id: &str) -> Result<LockDocument, RequestError> {
         let body = format!(r#"{{"latch_id":"{latch_id}","actor":"ops","reason":"over"}}"#);
         let told = self.call(subjects::LOCKS_LIFT, &body).await?;
         Ok(serde_json::from_slice(&told).unwrap())
@@ -52,7 +52,7 @@ impl Client {
             self.call(subjects::LOCKS_LIST, "").await.ok()
         })
         .await;
-        let told: LocksAnswer = serde_json::from_slice(&told).unwrap();
+        let told: LockList = serde_json::from_slice(&told).unwrap();
         assert_eq!(told.total, told.items.len() as u64);
         told.items.into_iter().map(|lock| lock.latch_id).collect()
     }
@@ -73,9 +73,9 @@ fn ids(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|&id| id.to_owned()).collect()
 }
 
-fn code<T: std::fmt::Debug>(told: Result<T, CallError>) -> Code {
+fn code<T: std::fmt::Debug>(told: Result<T, RequestError>) -> FaultCode {
     match told {
-        Err(CallError::Fault(fault)) => fault.code,
+        Err(RequestError::Fault(fault)) => fault.code,
         other => panic!("{other:?}"),
     }
 }
@@ -106,19 +106,19 @@ async fn an_operator_closes_lists_and_lifts_and_each_step_is_on_the_journal() {
     ];
     assert_eq!(client.locks().await, ids(&[OF_FUND, open[0], open[1]]));
     for (scope, expected) in [
-        (r#"{"kind":"broker","broker":"kraken"}"#, Code::UnknownBroker),
+        (r#"{"kind":"broker","broker":"kraken"}"#, FaultCode::UnknownBroker),
         (
             r#"{"kind":"symbol","venue":"binance.spot","symbol":"DOGEUSDT"}"#,
-            Code::UnsupportedPair,
+            FaultCode::UnsupportedPair,
         ),
-        (r#"{"kind":"nothing"}"#, Code::InvalidField),
+        (r#"{"kind":"nothing"}"#, FaultCode::InvalidField),
     ] {
         assert_eq!(code(client.lock(scope).await), expected, "{scope}");
     }
     let generation = rig.sum("state", "generation").await;
     assert_eq!(client.lift(OF_FUND).await.unwrap(), lock);
     assert!(rig.sum("state", "generation").await > generation);
-    assert_eq!(code(client.lift(OF_FUND).await), Code::NotFound);
+    assert_eq!(code(client.lift(OF_FUND).await), FaultCode::NotFound);
     assert_eq!(client.locks().await, ids(&open));
     let events = client.lock_events().await;
     let of_fund: Vec<_> = events
@@ -257,11 +257,11 @@ async fn locks_and_lifts_that_race_on_two_workers_leave_store_and_journal_the_sa
             let is_expected = |fault: &order_router::fault::Fault| {
                 matches!(
                     fault.code,
-                    Code::NotFound | Code::StoreUnavailable | Code::BusUnavailable
+                    FaultCode::NotFound | FaultCode::StoreUnavailable | FaultCode::BusUnavailable
                 )
             };
             assert!(
-                matches!(&told, Ok(())) || matches!(&told, Err(CallError::Fault(fault)) if is_expected(fault)),
+                matches!(&told, Ok(())) || matches!(&told, Err(RequestError::Fault(fault)) if is_expected(fault)),
                 "{told:?}"
             );
         }
@@ -297,24 +297,24 @@ async fn without_a_journal_a_lock_works_and_nothing_is_lifted() {
     worker.drain(SOON).await;
 }
 
-fn daily_loss(account: &str, date: &str) -> Latch {
-    let scope = LatchScope::Account(AccountId::new(account).unwrap());
-    Latch {
-        latch_id: Latch::id_of(Mode::Paper, &scope, locks::DAILY_LOSS_RULE),
+fn daily_loss(account: &str, date: &str) -> Lock {
+    let scope = LockScope::Account(AccountId::new(account).unwrap());
+    Lock {
+        lock_id: Lock::compose_id(Mode::Paper, &scope, locks::DAILY_LOSS_RULE_ID),
         scope,
         mode: Mode::Paper,
-        rule_id: locks::DAILY_LOSS_RULE.into(),
+        rule_id: locks::DAILY_LOSS_RULE_ID.into(),
         message: "the day's loss has reached its limit".to_owned(),
         metadata: Metadata::new().with("value", 50_001).with("limit", 50_000),
-        since: Timestamp::now(),
+        locked_at: Timestamp::now(),
         trading_date: TradingDate::parse(date),
     }
 }
 
 /// Latches by what is in force now.
-async fn set(router: &Router, latch: Latch) -> Result<bool, Fault> {
-    let generation = router.store.control().await.unwrap().control.generation;
-    locks::latch(router, latch, generation).await
+async fn set(router: &Router, latch: Lock) -> Result<bool, Fault> {
+    let generation = router.store.read_control().await.unwrap().control.generation;
+    locks::set_rule_lock(router, latch, generation).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,11 +322,11 @@ async fn a_rule_that_judged_before_a_lift_does_not_close_again() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let (router, client) = (worker.router(), rig.caller().await);
-    let before = router.store.control().await.unwrap().control.generation;
+    let before = router.store.read_control().await.unwrap().control.generation;
     assert_eq!(set(router, daily_loss("a", "2026-03-02")).await, Ok(true));
     client.lift("paper.account.a.max_daily_loss").await.unwrap();
     assert_eq!(
-        locks::latch(router, daily_loss("a", "2026-03-02"), before).await,
+        locks::set_rule_lock(router, daily_loss("a", "2026-03-02"), before).await,
         Ok(false)
     );
     assert!(client.locks().await.is_empty());
@@ -351,9 +351,9 @@ async fn a_rules_latch_is_new_once_and_a_new_day_lifts_it_only_where_the_setting
             client.lock(FUND).await.unwrap();
         }
         let date = TradingDate::parse(tuesday).unwrap();
-        let lifted = locks::lift_for_new_day(router, date).await.unwrap();
+        let lifted = locks::lift_daily_loss_locks(router, date).await.unwrap();
         assert_eq!(lifted, usize::from(lifts));
-        assert_eq!(locks::lift_for_new_day(router, date).await.unwrap(), 0);
+        assert_eq!(locks::lift_daily_loss_locks(router, date).await.unwrap(), 0);
         let (of_a, of_b) = ("paper.account.a.max_daily_loss", "paper.account.b.max_daily_loss");
         let expected = if lifts {
             ids(&[of_b, OF_FUND])

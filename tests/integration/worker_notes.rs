@@ -8,12 +8,12 @@
 
 use std::time::Duration;
 
-use order_router::bus::client::{CallError, Reply};
-use order_router::bus::journal::Stored;
+use order_router::bus::client::{ReceivedReply, RequestError};
+use order_router::bus::journal::StoredEntry;
 use order_router::bus::subjects;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
-use order_router::fault::{Code, Fault};
+use order_router::fault::{Fault, FaultCode};
 use order_router::wire::note::NoteEvent;
 use serde_json::{Value, json};
 
@@ -22,9 +22,9 @@ use crate::support::poll;
 
 const NOTE_ID: &str = "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d13";
 
-async fn noted(client: &Client, broker: &str, body: &Value) -> Result<Reply, CallError> {
+async fn noted(client: &Client, broker: &str, body: &Value) -> Result<ReceivedReply, RequestError> {
     let (broker, account) = (BrokerId::new(broker).unwrap(), AccountId::new("fund").unwrap());
-    let deadline = Timestamp::now().after(Duration::from_secs(10));
+    let deadline = Timestamp::now().saturating_add(Duration::from_secs(10));
     let body = body.to_string().into();
     client
         .caller
@@ -34,14 +34,14 @@ async fn noted(client: &Client, broker: &str, body: &Value) -> Result<Reply, Cal
 
 async fn fault(client: &Client, broker: &str, body: &Value) -> Fault {
     match noted(client, broker, body).await {
-        Err(CallError::Fault(fault)) => fault,
+        Err(RequestError::Fault(fault)) => fault,
         other => panic!("{body}: {other:?}"),
     }
 }
 
-async fn journaled(client: &Client) -> Vec<Stored> {
+async fn journaled(client: &Client) -> Vec<StoredEntry> {
     let mut entries = client.journal().await;
-    entries.retain(|entry| subjects::event_kind(&entry.subject) == Some(subjects::NOTE_EVENT));
+    entries.retain(|entry| subjects::parse_event_kind(&entry.subject) == Some(subjects::NOTE_EVENT_KIND));
     entries
 }
 
@@ -70,7 +70,7 @@ async fn a_note_is_on_the_journal_once_and_told_from_there() {
         (event.notes.as_deref(), event.tags.as_slice(), event.actor.as_str()),
         (Some("two\nlines"), ["Late".to_owned()].as_slice(), "mira")
     );
-    assert!(!reply.replayed);
+    assert!(!reply.is_replay);
     let [entry] = journaled(&client).await.try_into().unwrap();
     assert_eq!(entry.subject, "orders.events.note.fund");
     assert_eq!(
@@ -84,7 +84,7 @@ async fn a_note_is_on_the_journal_once_and_told_from_there() {
         (&again.body, again.journal_sequence),
         (&reply.body, reply.journal_sequence)
     );
-    assert!(again.replayed);
+    assert!(again.is_replay);
     assert_eq!(journaled(&client).await.len(), 1);
 
     // Something else under the id stands behind it: whoever reads the journal counts the first. An id is assigned where
@@ -108,13 +108,13 @@ async fn what_is_no_note_or_has_no_room_is_refused_by_name() {
     let refused = fault(&client, "binance", &nothing).await;
     assert_eq!(
         (refused.code, refused.field.as_deref()),
-        (Code::InvalidField, Some("notes"))
+        (FaultCode::InvalidField, Some("notes"))
     );
     let whole = json!({"note_id": NOTE_ID, "order_id": "BN-1", "notes": "x", "actor": "mira"});
     let refused = fault(&client, "nobody", &whole).await;
     assert_eq!(
         (refused.code, refused.field.as_deref()),
-        (Code::UnknownBroker, Some("broker"))
+        (FaultCode::UnknownBroker, Some("broker"))
     );
 
     let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("fund").unwrap());
@@ -122,23 +122,23 @@ async fn what_is_no_note_or_has_no_room_is_refused_by_name() {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let late = client
         .caller
-        .request_for(SOON, &subject, whole.to_string().into(), past, trace)
+        .request_with_timeout(SOON, &subject, whole.to_string().into(), past, trace)
         .await;
     assert!(
-        matches!(late, Err(CallError::Fault(ref fault)) if fault.code == Code::IntentExpired),
+        matches!(late, Err(RequestError::Fault(ref fault)) if fault.code == FaultCode::IntentExpired),
         "{late:?}"
     );
 
     // The heartbeat looks at the journal again and again, and opens what it finds open.
     let refused = poll::eventually(SOON, "the journal takes nothing more", async || {
-        worker.router().room.close();
+        worker.router().journal_capacity.mark_unavailable();
         match noted(&client, "binance", &whole).await {
-            Err(CallError::Fault(fault)) => Some(fault),
+            Err(RequestError::Fault(fault)) => Some(fault),
             _ => None,
         }
     })
     .await;
-    assert_eq!(refused.code, Code::PersistenceFailed);
+    assert_eq!(refused.code, FaultCode::PersistenceFailed);
     assert_eq!(refused.metadata.text("note_id"), Some(NOTE_ID));
     worker.drain(SOON).await;
 }
@@ -162,7 +162,7 @@ async fn a_store_that_is_made_anew_passes_over_notes() {
         client.submit(&body).await.ok()
     })
     .await;
-    assert!(again.replayed);
+    assert!(again.is_replay);
     assert_eq!(position().await, 200);
     worker.drain(SOON).await;
 }

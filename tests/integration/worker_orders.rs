@@ -11,7 +11,7 @@ use std::time::Duration;
 use order_router::config::brokers::RestFill;
 use order_router::domain::reason::ReasonCode;
 use order_router::domain::terms::OrderStatus;
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 
 use crate::rig::{Rig, SOON, ibkr, intent};
 use crate::support::poll;
@@ -61,13 +61,13 @@ async fn a_known_id_is_answered_first_and_nothing_is_sent() {
         .submit(&intent("a1", &[("symbol", "\"btc/usdt\""), ("price", "\"3e4\"")]))
         .await
         .unwrap();
-    assert!(again.replayed && !first.replayed);
+    assert!(again.is_replay && !first.is_replay);
     assert_eq!(
         (again.body, again.journal_sequence),
         (first.body.clone(), first.journal_sequence)
     );
     let conflict = client.fault(&intent("a1", &[("quantity", "0.002")])).await;
-    assert_eq!(conflict.code, Code::ClientOrderIdConflict);
+    assert_eq!(conflict.code, FaultCode::ClientOrderIdConflict);
     worker.drain(SOON).await;
     // The same answer after limits have been lowered and deadlines have passed, from another worker.
     rig.settings.risk.daily_notional_limit = "1".to_owned();
@@ -77,9 +77,12 @@ async fn a_known_id_is_answered_first_and_nothing_is_sent() {
         .submit(&intent("a1", &[("expires_at", "\"2020-01-01T00:00:00Z\"")]))
         .await
         .unwrap();
-    assert!(late.replayed);
+    assert!(late.is_replay);
     assert_eq!(late.body, first.body);
-    assert_eq!(client.fault(&intent("a2", &[])).await.code, Code::DailyNotionalExceeded);
+    assert_eq!(
+        client.fault(&intent("a2", &[])).await.code,
+        FaultCode::DailyNotionalExceeded
+    );
     assert_eq!(client.reports().await.len(), 2);
     worker.drain(SOON).await;
 }
@@ -92,21 +95,24 @@ async fn a_denial_is_final_and_everything_else_leaves_the_id_free() {
     let denied = client.fault(&intent("a1", &[("quantity", "0.75001")])).await;
     assert_eq!(
         (denied.code, denied.rule_id.as_deref()),
-        (Code::OrderSizeExceeded, Some("order_size"))
+        (FaultCode::OrderSizeExceeded, Some("order_size"))
     );
     assert_eq!(client.fault(&intent("a1", &[("quantity", "0.75001")])).await, denied);
-    assert_eq!(client.fault(&intent("a1", &[])).await.code, Code::ClientOrderIdConflict);
+    assert_eq!(
+        client.fault(&intent("a1", &[])).await.code,
+        FaultCode::ClientOrderIdConflict
+    );
     let reports = client.reports().await;
     assert_eq!((reports.len(), reports[0].status), (1, OrderStatus::Rejected));
     for (over, code) in [
-        (("expires_at", "\"2020-01-01T00:00:00Z\""), Code::IntentExpired),
-        (("expires_at", "\"2999-01-01T00:00:00Z\""), Code::InvalidField),
-        (("symbol", "\"DOGEUSDT\""), Code::UnsupportedPair),
-        (("venue", "\"ibkr.paper\""), Code::InvalidField),
-        (("time_in_force", "\"DAY\""), Code::InvalidField),
-        (("quantity", "0.000001"), Code::InvalidField),
-        (("price", "30000.001"), Code::InvalidField),
-        (("mode", "\"live\""), Code::ModeMismatch),
+        (("expires_at", "\"2020-01-01T00:00:00Z\""), FaultCode::IntentExpired),
+        (("expires_at", "\"2999-01-01T00:00:00Z\""), FaultCode::InvalidField),
+        (("symbol", "\"DOGEUSDT\""), FaultCode::UnsupportedPair),
+        (("venue", "\"ibkr.paper\""), FaultCode::InvalidField),
+        (("time_in_force", "\"DAY\""), FaultCode::InvalidField),
+        (("quantity", "0.000001"), FaultCode::InvalidField),
+        (("price", "30000.001"), FaultCode::InvalidField),
+        (("mode", "\"live\""), FaultCode::ModeMismatch),
     ] {
         let fault = client.fault(&intent("a2", &[over])).await;
         assert_eq!(fault.code, code, "{over:?}: {fault}");
@@ -164,7 +170,7 @@ async fn a_cancel_ends_what_is_open_and_an_ended_order_is_closed() {
     let open = client.report(&ibkr("a1", &[("side", "\"sell\"")])).await;
     let by_id = format!(r#"{{"order_id":"{}"}}"#, open.order_id);
     let wrong_broker = client.order("cancel", "binance", &by_id).await.unwrap_err();
-    assert_eq!(wrong_broker.code, Code::UnknownOrder);
+    assert_eq!(wrong_broker.code, FaultCode::UnknownOrder);
     let cancelled = client.order("cancel", "ibkr", &by_id).await.unwrap();
     assert_eq!((cancelled.status, cancelled.version), (OrderStatus::Cancelled, 2));
     assert_eq!(cancelled.reason.unwrap().code, ReasonCode::CancelRequested);
@@ -178,7 +184,7 @@ async fn a_cancel_ends_what_is_open_and_an_ended_order_is_closed() {
     for _ in 0..2 {
         assert_eq!(
             client.order("cancel", "ibkr", &by_id).await.unwrap_err().code,
-            Code::OrderClosed
+            FaultCode::OrderClosed
         );
     }
     let filled = client.report(&intent("b1", &[])).await;
@@ -187,12 +193,12 @@ async fn a_cancel_ends_what_is_open_and_an_ended_order_is_closed() {
         .order("cancel", "binance", r#"{"client_order_id":"b1"}"#)
         .await
         .unwrap_err();
-    assert_eq!(closed.code, Code::OrderClosed);
+    assert_eq!(closed.code, FaultCode::OrderClosed);
     let unknown = client
         .order("cancel", "ibkr", r#"{"client_order_id":"nobody"}"#)
         .await
         .unwrap_err();
-    assert_eq!(unknown.code, Code::UnknownOrder);
+    assert_eq!(unknown.code, FaultCode::UnknownOrder);
     rig.quiet().await;
     assert_eq!(rig.sum("sums:paper:default:ibkr.paper:AAPL", "short").await, 950);
     assert_eq!(rig.sum("sums:paper:default:ibkr.paper:AAPL", "long").await, -950);
@@ -215,10 +221,10 @@ async fn cancel_all_tells_what_it_cancelled_and_what_remains() {
         .call("orders.cancel_all.ibkr.default", r#"{"symbol":"aapl"}"#)
         .await
         .unwrap();
-    let answer: order_router::wire::order_reference::CancelAllAnswer = serde_json::from_slice(&body).unwrap();
+    let answer: order_router::wire::order_reference::CancelAllReply = serde_json::from_slice(&body).unwrap();
     assert_eq!((answer.cancelled.len(), answer.remaining.len()), (3, 0));
     let body = client.call("orders.cancel_all.ibkr.default", "").await.unwrap();
-    let answer: order_router::wire::order_reference::CancelAllAnswer = serde_json::from_slice(&body).unwrap();
+    let answer: order_router::wire::order_reference::CancelAllReply = serde_json::from_slice(&body).unwrap();
     assert_eq!(
         (answer.cancelled.len(), answer.cancelled[0].symbol.as_str()),
         (1, "MSFT")
@@ -238,7 +244,7 @@ async fn an_order_is_not_known_to_another_account() {
         for body in [by_id.as_str(), r#"{"client_order_id":"a1"}"#] {
             // These calls speak for the account `default`.
             let fault = client.order(what, "ibkr", body).await.unwrap_err();
-            assert_eq!(fault.code, Code::UnknownOrder, "{what} {body}");
+            assert_eq!(fault.code, FaultCode::UnknownOrder, "{what} {body}");
         }
     }
     let own = client.call("orders.get.ibkr.fund", &by_id).await.unwrap();

@@ -10,12 +10,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use order_router::bus::client::{CallError, Reply};
+use order_router::bus::client::{ReceivedReply, RequestError};
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::reason::ReasonCode;
 use order_router::domain::terms::OrderStatus;
 use order_router::domain::time::Timestamp;
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::submission::SubmissionEvent;
 use tokio::task::JoinHandle;
@@ -42,24 +42,28 @@ async fn rig() -> (Rig, Venue, Client) {
 }
 
 /// Submits from a task of its own: its worker may never answer.
-fn submit(rig: &Rig, body: String) -> JoinHandle<Result<Reply, CallError>> {
+fn submit(rig: &Rig, body: String) -> JoinHandle<Result<ReceivedReply, RequestError>> {
     let settings = rig.settings.clone();
     tokio::spawn(async move {
-        let patience = order_router::bus::connection::Patience::Until(SOON);
+        let patience = order_router::bus::connection::ConnectPolicy::RetryFor(SOON);
         let bus = order_router::bus::connection::connect(&settings.nats, "caller", patience)
             .await
             .unwrap();
-        let caller = order_router::bus::client::Caller::new(bus);
+        let caller = order_router::bus::client::RouterClient::new(bus);
         let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
         let subject = order_router::bus::subjects::submit(&broker, &account);
         caller
-            .request(&subject, body.into(), Timestamp::now().after(Duration::from_secs(20)))
+            .request(
+                &subject,
+                body.into(),
+                Timestamp::now().saturating_add(Duration::from_secs(20)),
+            )
             .await
     })
 }
 
 /// Submits, and waits until the order is held up.
-async fn held_at(point: Point, rig: &Rig, venue: &Venue, id: &str) -> JoinHandle<Result<Reply, CallError>> {
+async fn held_at(point: Point, rig: &Rig, venue: &Venue, id: &str) -> JoinHandle<Result<ReceivedReply, RequestError>> {
     venue.hold_at(point);
     let answer = submit(rig, intent(id, &[]));
     venue.holds_one().await;
@@ -91,7 +95,7 @@ async fn sums(rig: &Rig) -> (i64, i64) {
 /// Waits until the id is answered as one that is known: the store is whole again.
 async fn is_known(client: &Client, id: &str) {
     poll::until(SOON, "the id is known", async || {
-        client.submit(&intent(id, &[])).await.is_ok_and(|reply| reply.replayed)
+        client.submit(&intent(id, &[])).await.is_ok_and(|reply| reply.is_replay)
     })
     .await;
 }
@@ -161,7 +165,7 @@ async fn killed_before_the_start_it_is_released_and_the_same_order_goes_on_under
     })
     .await;
     let other = client.fault(&intent("a1", &[("quantity", "0.002")])).await;
-    assert_eq!(other.code, Code::ClientOrderIdConflict);
+    assert_eq!(other.code, FaultCode::ClientOrderIdConflict);
     let report = client.report(&intent("a1", &[])).await;
     assert_eq!((report.status, report.version), (OrderStatus::Filled, 1));
     assert_eq!(report.order_id, announced.order.order_id);
@@ -188,7 +192,7 @@ async fn killed_before_the_first_byte_it_is_unknown_until_the_venue_is_believed_
     );
     assert_eq!(sums(&rig).await, (100, 0));
     let told = client.submit(&intent("a1", &[])).await.unwrap();
-    assert!(told.replayed && told.journal_sequence.is_some());
+    assert!(told.is_replay && told.journal_sequence.is_some());
     let reports = last_is(&client, OrderStatus::Rejected).await;
     assert!(
         started.elapsed() >= WINDOW - Duration::from_millis(500),
@@ -257,7 +261,7 @@ async fn one_id_raced_and_redelivered_over_two_workers_arrives_once() {
     );
     venue.hold_at(Point::Taken);
     let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
-    let deadline = Timestamp::now().after(SOON);
+    let deadline = Timestamp::now().saturating_add(SOON);
     let body = intent("a1", &[]);
     for _ in 0..3 {
         let published = client
@@ -309,7 +313,7 @@ async fn what_its_own_worker_knows_was_not_sent_is_given_back_also_after_the_sta
     let worker = Mortal::start(&rig.settings, &venue).await;
     venue.set(|habits| habits.unreachable = true);
     let fault = client.fault(&intent("a1", &[])).await;
-    assert_eq!(fault.code, Code::BrokerUnavailable, "{fault}");
+    assert_eq!(fault.code, FaultCode::BrokerUnavailable, "{fault}");
     assert_eq!((sums(&rig).await, events(&client, "released").await.len()), ((0, 0), 1));
     venue.set(|habits| habits.unreachable = false);
     let report = client.report(&intent("a1", &[])).await;
@@ -458,7 +462,7 @@ async fn nothing_is_sent_that_the_journal_does_not_have() {
     let told = match answer {
         Ok(reply) => ExecutionReport::decode(&reply.body).unwrap().is_receipt(),
         // The worker may have noticed before it took the intent.
-        Err(CallError::Fault(fault)) => fault.code == Code::PersistenceFailed,
+        Err(RequestError::Fault(fault)) => fault.code == FaultCode::PersistenceFailed,
         Err(error) => panic!("{error}"),
     };
     assert!(told);

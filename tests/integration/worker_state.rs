@@ -7,10 +7,10 @@
 )]
 
 use futures_util::future::join_all;
-use order_router::bus::client::CallError;
+use order_router::bus::client::RequestError;
 use order_router::bus::subjects;
 use order_router::domain::terms::{Mode, TradingState};
-use order_router::fault::Code;
+use order_router::fault::FaultCode;
 use order_router::wire::state::{RouterState, StateEvent};
 use redis::AsyncCommands;
 
@@ -27,7 +27,7 @@ fn change(values: &str, reason: &str) -> String {
 
 impl Client {
     /// Sets values of the state.
-    pub async fn set_state(&self, values: &str) -> Result<RouterState, CallError> {
+    pub async fn set_state(&self, values: &str) -> Result<RouterState, RequestError> {
         let told = self.call(subjects::STATE_SET, &change(values, "test")).await?;
         Ok(serde_json::from_slice(&told).unwrap())
     }
@@ -50,9 +50,9 @@ impl Client {
     }
 }
 
-fn code(told: Result<RouterState, CallError>) -> Code {
+fn code(told: Result<RouterState, RequestError>) -> FaultCode {
     match told {
-        Err(CallError::Fault(fault)) => fault.code,
+        Err(RequestError::Fault(fault)) => fault.code,
         other => panic!("{other:?}"),
     }
 }
@@ -79,7 +79,10 @@ async fn every_value_is_set_told_and_kept_through_restarts_and_the_loss_of_redis
         client.set_state(r#""mode":"dry_run""#).await.unwrap().mode,
         Mode::DryRun
     );
-    assert_eq!(code(client.set_state(r#""mode":"live""#).await), Code::ModeUnavailable);
+    assert_eq!(
+        code(client.set_state(r#""mode":"live""#).await),
+        FaultCode::ModeUnavailable
+    );
     client.set_state(r#""trading_state":"reduce_only""#).await.unwrap();
     let set = client
         .set_state(r#""daily_notional_limit":"777.50","daily_loss_limit":42"#)
@@ -226,7 +229,7 @@ async fn changes_that_race_on_two_workers_come_one_after_the_other() {
         // Whoever is not told that it is in force is told so.
         if let Err(error) = told {
             assert!(
-                matches!(error, CallError::Fault(fault) if fault.code == Code::StoreUnavailable),
+                matches!(error, RequestError::Fault(fault) if fault.code == FaultCode::StoreUnavailable),
                 "{values}: {error}"
             );
         }
@@ -277,7 +280,7 @@ async fn what_a_change_that_never_came_into_force_tightened_is_kept_by_the_next_
     let both = r#"{"version":1,"trading_state":"reduce_only","daily_notional_limit":2000000000,"actor":"ops",
         "reason":"both","timestamp":"2026-01-01T00:00:00Z"}"#;
     let jetstream = async_nats::jetstream::new(client.raw.clone());
-    let published = jetstream.publish(subjects::event(subjects::STATE_EVENT, None), both.into());
+    let published = jetstream.publish(subjects::event(subjects::STATE_EVENT_KIND, None), both.into());
     published.await.unwrap().await.unwrap();
     let state = client.set_state(TIGHTER).await.unwrap();
     assert_eq!(

@@ -1,51 +1,54 @@
 //! What the cases check again and again.
 
-use super::{Arranged, Harness, Terms, Verdict, unexpected};
-use crate::brokers::adapter::{Acknowledgement, Adapter, Booked, CancelOutcome, PlaceOutcome};
+use super::{CaseTerms, CaseVerdict, ConformanceHarness, HarnessResult, unexpected_outcome};
+use crate::brokers::adapter::{BookedEffect, BrokerAdapter, CancelOutcome, PlaceOutcome, VenueAcknowledgement};
 use crate::domain::decimal::Decimal;
 use crate::domain::execution::VenueReport;
 use crate::domain::order::Order;
-use crate::domain::rates::Rates;
+use crate::domain::rates::CurrencyRates;
 use crate::domain::reason::ReasonCode;
 use crate::domain::terms::{OrderStatus, OrderType, Side};
 use crate::domain::time::Timestamp;
 
 /// Fails with `what` unless `holds`.
-pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
-    if holds { Ok(()) } else { Err(what()) }
+pub(super) fn ensure(holds: bool, detail: impl FnOnce() -> String) -> CaseVerdict {
+    if holds { Ok(()) } else { Err(detail()) }
 }
 
 /// Claims an order, places it, and returns it as the answer and the venue both have it.
-pub(super) async fn place<H: Harness>(harness: &H, terms: Terms) -> Arranged<Order> {
-    let placement = harness.claim(terms).await?;
-    let before = placement.get().order.clone();
+pub(super) async fn place_and_check<H: ConformanceHarness>(harness: &H, terms: CaseTerms) -> HarnessResult<Order> {
+    let placement = harness.claim_order(terms).await?;
+    let before = placement.inner().order.clone();
     let outcome = harness.adapter().place(placement).await;
     let order = match outcome {
-        PlaceOutcome::Acknowledged(Acknowledgement::Booked(booked)) => settled(booked)?,
-        PlaceOutcome::Acknowledged(Acknowledgement::Reported(report)) => applied(&before, &report)?,
-        other => return unexpected("an acknowledgement", &other),
+        PlaceOutcome::Acknowledged(VenueAcknowledgement::Booked(booked)) => check_booked(booked)?,
+        PlaceOutcome::Acknowledged(VenueAcknowledgement::Reported(report)) => apply_report(&before, &report)?,
+        other => return unexpected_outcome("an acknowledgement", &other),
     };
-    figures(&order)?;
-    same(&order, &harness.order(&order.order_id).await?)?;
+    check_quantities(&order)?;
+    check_same_state(&order, &harness.read_order(&order.order_id).await?)?;
     Ok(order)
 }
 
 /// Cancels an order and returns it as the answer has it, with whether this call is what cancelled it.
-pub(super) async fn cancel<H: Harness>(harness: &H, order: &Order) -> Arranged<(Order, bool)> {
+pub(super) async fn cancel_and_check<H: ConformanceHarness>(
+    harness: &H,
+    order: &Order,
+) -> HarnessResult<(Order, bool)> {
     let (after, cancelled) = match harness.adapter().cancel(order.clone()).await {
-        CancelOutcome::Booked(booked) => (settled(booked)?, true),
-        CancelOutcome::Reported(report) => (applied(order, &report)?, true),
-        CancelOutcome::Closed(order) => (order, false),
-        other => return unexpected("a cancelled or closed order", &other),
+        CancelOutcome::Booked(booked) => (check_booked(booked)?, true),
+        CancelOutcome::Reported(report) => (apply_report(order, &report)?, true),
+        CancelOutcome::AlreadyEnded(order) => (order, false),
+        other => return unexpected_outcome("a cancelled or closed order", &other),
     };
-    figures(&after)?;
+    check_quantities(&after)?;
     if cancelled {
         ensure(after.status == Some(OrderStatus::Cancelled), || {
             format!("the cancel was acknowledged, and the order is {:?}", after.status)
         })?;
-        has_reason(&after, ReasonCode::CancelRequested)?;
+        check_reason(&after, ReasonCode::CancelRequested)?;
     } else {
-        ensure(after.is_ended(), || {
+        ensure(after.is_terminal(), || {
             "an order was told closed that has not ended".into()
         })?;
     }
@@ -53,8 +56,8 @@ pub(super) async fn cancel<H: Harness>(harness: &H, order: &Order) -> Arranged<(
 }
 
 /// Returns the order of a settled effect, after a look at its pending events.
-pub(super) fn settled(booked: Booked) -> Arranged<Order> {
-    let versions: Vec<u32> = booked.pending.iter().map(|event| event.version).collect();
+pub(super) fn check_booked(booked: BookedEffect) -> HarnessResult<Order> {
+    let versions: Vec<u32> = booked.pending_events.iter().map(|event| event.version).collect();
     ensure(versions.is_sorted_by(|earlier, later| earlier < later), || {
         format!("pending events out of order: {versions:?}")
     })?;
@@ -67,21 +70,21 @@ pub(super) fn settled(booked: Booked) -> Arranged<Order> {
     Ok(booked.order)
 }
 
-fn applied(before: &Order, report: &VenueReport) -> Arranged<Order> {
-    let applied = before.apply(report, &Rates::default(), Timestamp::now());
+fn apply_report(before: &Order, report: &VenueReport) -> HarnessResult<Order> {
+    let applied = before.apply_report(report, &CurrencyRates::default(), Timestamp::now());
     applied
         .map(|applied| applied.order)
         .map_err(|error| format!("the report cannot be applied: {error}"))
 }
 
 /// The figures of an order agree with each other and with its state.
-pub(super) fn figures(order: &Order) -> Verdict {
+pub(super) fn check_quantities(order: &Order) -> CaseVerdict {
     let quantity = order.quantity.decimal();
     let (mut filled, mut cost) = (Some(Decimal::ZERO), Some(Decimal::ZERO));
     for fill in &order.fills {
-        let value = fill.price.decimal().exact_mul(fill.quantity.decimal());
-        filled = filled.and_then(|sum| sum.exact_add(fill.quantity.decimal()));
-        cost = cost.and_then(|sum| sum.exact_add(value?));
+        let value = fill.price.decimal().checked_mul(fill.quantity.decimal());
+        filled = filled.and_then(|sum| sum.checked_add(fill.quantity.decimal()));
+        cost = cost.and_then(|sum| sum.checked_add(value?));
         let better = match (order.price, order.side) {
             (None, _) => true,
             (Some(limit), Side::Buy) => fill.price <= limit,
@@ -93,7 +96,7 @@ pub(super) fn figures(order: &Order) -> Verdict {
         ensure(
             fill.quantity
                 .decimal()
-                .multiple_of(order.reservation.lot_size)
+                .count_multiples_of(order.reservation.lot_size)
                 .is_some(),
             || format!("a fill of {} is no whole number of lots", fill.quantity),
         )?;
@@ -108,11 +111,11 @@ pub(super) fn figures(order: &Order) -> Verdict {
     ensure(cost == Some(order.filled_cost), || {
         format!("the fills cost {cost:?}, the order says {}", order.filled_cost)
     })?;
-    let total = order.filled_quantity.exact_add(order.leaves_quantity());
+    let total = order.filled_quantity.checked_add(order.leaves_quantity());
     let whole = total == Some(quantity);
     let holds = match order.status {
         Some(OrderStatus::Accepted) => whole && order.filled_quantity.is_zero(),
-        Some(OrderStatus::PartiallyFilled) => whole && order.filled_quantity.is_positive() && !order.is_ended(),
+        Some(OrderStatus::PartiallyFilled) => whole && order.filled_quantity.is_positive() && !order.is_terminal(),
         Some(OrderStatus::Filled) => order.filled_quantity == quantity && order.leaves_quantity().is_zero(),
         Some(OrderStatus::Cancelled | OrderStatus::Expired) => {
             order.filled_quantity < quantity && order.leaves_quantity().is_zero() && order.due.is_none()
@@ -129,28 +132,28 @@ pub(super) fn figures(order: &Order) -> Verdict {
 }
 
 /// The order has ended for this reason, or stands for it.
-pub(super) fn has_reason(order: &Order, code: ReasonCode) -> Verdict {
+pub(super) fn check_reason(order: &Order, code: ReasonCode) -> CaseVerdict {
     ensure(order.reason.as_ref().is_some_and(|reason| reason.code == code), || {
         format!("the reason is {:?} and should be {code:?}", order.reason)
     })
 }
 
 /// Both tell of the same executions and the same state.
-pub(super) fn same(told: &Order, stands: &Order) -> Verdict {
+pub(super) fn check_same_state(reported: &Order, current: &Order) -> CaseVerdict {
     let facts = |order: &Order| {
         let ids: Vec<String> = order.fills.iter().map(|fill| fill.exec_id.clone()).collect();
         (order.status, order.filled_quantity, order.filled_cost, ids)
     };
-    ensure(facts(told) == facts(stands), || {
-        format!("told {:?}, and it stands at {:?}", facts(told), facts(stands))
+    ensure(facts(reported) == facts(current), || {
+        format!("told {:?}, and it stands at {:?}", facts(reported), facts(current))
     })
 }
 
 /// Nothing has happened to the order since.
-pub(super) async fn untouched<H: Harness>(harness: &H, before: &Order) -> Verdict {
-    let now = harness.order(&before.order_id).await?;
+pub(super) async fn check_unchanged<H: ConformanceHarness>(harness: &H, before: &Order) -> CaseVerdict {
+    let now = harness.read_order(&before.order_id).await?;
     ensure(now.version == before.version, || {
         format!("version {} became {}", before.version, now.version)
     })?;
-    same(before, &now)
+    check_same_state(before, &now)
 }

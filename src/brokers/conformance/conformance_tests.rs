@@ -1,64 +1,66 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::brokers::adapter::{CancelOutcome, DueOutcome, Inquiry, NotSent, PlaceOutcome};
-use crate::brokers::memory_book::{Breakage, MemoryBook, Promise, make};
+use crate::brokers::adapter::{CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome};
+use crate::brokers::memory_book::{BookFault, BookGuarantee, MemoryBook, fixtures};
 use crate::brokers::paper::{PaperVenue, binance, ibkr};
 use crate::brokers::port::{BookError, PaperBook};
 use crate::config::brokers::{PaperIbkrSettings, RestFill};
-use crate::domain::execution::{VenueReport, VenueState};
+use crate::domain::execution::{VenueOrderState, VenueReport};
 use crate::domain::id::LeaseToken;
-use crate::risk::approved::unchecked;
+use crate::risk::approved::approve_unchecked;
 
 const NOON: &str = "2026-03-02T12:00:00Z";
 
 /// Every case of the suite.
-const ALL: &[&str] = &[
+const ALL_CASES: &[&str] = &[
     "P01", "P02", "P03", "P04", "P05", "P06", "P07", "S01", "S02", "S03", "S04", "S05", "S06", "C01", "C02", "C03",
     "C04", "C05", "C06", "C07", "D01", "D02", "D03", "D04", "D05", "D06", "D07",
 ];
 
 /// What a faulty adapter gets wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flaw {
+enum AdapterFlaw {
     None,
-    LostAnswerIsARefusal,
-    LostAnswerIsNotSent,
+    LostReplyIsRejected,
+    LostReplyIsNotSent,
     RepeatIsNotSent,
     ClosedIsCancelled,
     UnreachableIsUnknown,
-    DueForgetsItsAnswer,
-    CancelGivesUp,
-    TakesEveryTimeInForce,
+    DueDropsUnknown,
+    ClosedIsUnknown,
+    AcceptsEveryTimeInForce,
 }
 
 /// A paper venue, with a flaw where one is wanted.
-struct Flawed {
+struct FlawedAdapter {
     venue: PaperVenue<MemoryBook>,
-    flaw: Flaw,
+    flaw: AdapterFlaw,
 }
 
-impl Adapter for Flawed {
-    fn capabilities(&self) -> &Capabilities {
+impl BrokerAdapter for FlawedAdapter {
+    fn capabilities(&self) -> &BrokerCapabilities {
         self.venue.capabilities()
     }
 
     async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
         let mut placement = placement.into_inner();
-        if self.flaw == Flaw::TakesEveryTimeInForce && !takes(self.capabilities(), placement.order.time_in_force) {
+        if self.flaw == AdapterFlaw::AcceptsEveryTimeInForce
+            && !supports_time_in_force(self.capabilities(), placement.order.time_in_force)
+        {
             placement.order.time_in_force = TimeInForce::Gtc;
         }
-        match (self.flaw, self.venue.place(unchecked(placement)).await) {
-            (Flaw::LostAnswerIsARefusal, PlaceOutcome::OutcomeUnknown(why)) if is_lost(&why) => {
-                PlaceOutcome::Rejected(crate::brokers::paper::fills::refusal(why))
+        match (self.flaw, self.venue.place(approve_unchecked(placement)).await) {
+            (AdapterFlaw::LostReplyIsRejected, PlaceOutcome::OutcomeUnknown(why)) if is_reply_lost(&why) => {
+                PlaceOutcome::Rejected(crate::brokers::paper::fills::rejection(why))
             }
-            (Flaw::LostAnswerIsNotSent, PlaceOutcome::OutcomeUnknown(why)) if is_lost(&why) => {
-                PlaceOutcome::NotSent(NotSent::Unavailable(why))
+            (AdapterFlaw::LostReplyIsNotSent, PlaceOutcome::OutcomeUnknown(why)) if is_reply_lost(&why) => {
+                PlaceOutcome::NotSent(NotSentReason::Unavailable(why))
             }
-            (Flaw::RepeatIsNotSent, PlaceOutcome::OutcomeUnknown(why)) if !is_lost(&why) => {
-                PlaceOutcome::NotSent(NotSent::LeaseLost)
+            (AdapterFlaw::RepeatIsNotSent, PlaceOutcome::OutcomeUnknown(why)) if !is_reply_lost(&why) => {
+                PlaceOutcome::NotSent(NotSentReason::LeaseLost)
             }
-            (Flaw::UnreachableIsUnknown, PlaceOutcome::NotSent(NotSent::Unavailable(why))) => {
+            (AdapterFlaw::UnreachableIsUnknown, PlaceOutcome::NotSent(NotSentReason::Unavailable(why))) => {
                 PlaceOutcome::OutcomeUnknown(why)
             }
             (_, outcome) => outcome,
@@ -67,37 +69,39 @@ impl Adapter for Flawed {
 
     async fn cancel(&self, order: Order) -> CancelOutcome {
         match (self.flaw, self.venue.cancel(order).await) {
-            (Flaw::ClosedIsCancelled, CancelOutcome::Closed(order)) => {
-                CancelOutcome::Reported(crate::brokers::paper::fills::cancelled(&order))
+            (AdapterFlaw::ClosedIsCancelled, CancelOutcome::AlreadyEnded(order)) => {
+                CancelOutcome::Reported(crate::brokers::paper::fills::cancel_report(&order))
             }
-            (Flaw::CancelGivesUp, CancelOutcome::Closed(_)) => CancelOutcome::OutcomeUnknown("closed".into()),
+            (AdapterFlaw::ClosedIsUnknown, CancelOutcome::AlreadyEnded(_)) => {
+                CancelOutcome::OutcomeUnknown("closed".into())
+            }
             (_, outcome) => outcome,
         }
     }
 
-    async fn due(&self, order: Order) -> DueOutcome {
-        match (self.flaw, self.venue.due(order).await) {
-            (Flaw::DueForgetsItsAnswer, DueOutcome::OutcomeUnknown(_)) => DueOutcome::NothingDue,
+    async fn execute_due(&self, order: Order) -> DueOutcome {
+        match (self.flaw, self.venue.execute_due(order).await) {
+            (AdapterFlaw::DueDropsUnknown, DueOutcome::OutcomeUnknown(_)) => DueOutcome::NothingDue,
             (_, outcome) => outcome,
         }
     }
 
-    async fn inquire(&self, order: Order) -> Inquiry {
+    async fn inquire(&self, order: Order) -> InquiryOutcome {
         self.venue.inquire(order).await
     }
 }
 
-fn is_lost(why: &str) -> bool {
+fn is_reply_lost(why: &str) -> bool {
     why == BookError::Unknown("the answer was lost".into()).to_string()
 }
 
 struct PaperHarness {
     book: Arc<MemoryBook>,
-    adapter: Flawed,
+    adapter: FlawedAdapter,
 }
 
-fn harness(
-    flaw: Flaw,
+fn paper_harness(
+    flaw: AdapterFlaw,
     book: MemoryBook,
     venue: impl FnOnce(Arc<MemoryBook>) -> PaperVenue<MemoryBook>,
 ) -> PaperHarness {
@@ -107,84 +111,84 @@ fn harness(
     let venue = venue(Arc::clone(&book)).with_clock(Arc::new(move || clock.now()));
     PaperHarness {
         book,
-        adapter: Flawed { venue, flaw },
+        adapter: FlawedAdapter { venue, flaw },
     }
 }
 
-impl Harness for PaperHarness {
-    type Adapter = Flawed;
+impl ConformanceHarness for PaperHarness {
+    type Adapter = FlawedAdapter;
 
-    fn adapter(&self) -> &Flawed {
+    fn adapter(&self) -> &FlawedAdapter {
         &self.adapter
     }
 
-    async fn claim(&self, terms: Terms) -> Arranged<Approved<Placement>> {
+    async fn claim_order(&self, terms: CaseTerms) -> HarnessResult<Approved<Placement>> {
         let now = self.book.now();
         let amount = format!("{}.{:02}", terms.lots / 100, terms.lots % 100);
         let limit = (terms.order_type == OrderType::Limit).then_some("179.5");
-        let mut order = make::order(&amount, limit, terms.time_in_force, now);
+        let mut order = fixtures::order(&amount, limit, terms.time_in_force, now);
         order.side = terms.side;
         order.broker = self.adapter.capabilities().broker.clone();
         order.venue = self.adapter.capabilities().venues[0].clone();
-        let mut placement = make::placement(order.clone(), now);
+        let mut placement = fixtures::placement(order.clone(), now);
         self.book.claim(order, placement.lease.clone());
-        if terms.lease == Lease::Lost {
+        if terms.lease == PlacementLease::Lost {
             placement.lease = LeaseToken("another's".into());
         }
-        if terms.deadline == Deadline::Passed {
-            placement.deadline = Timestamp::from_milliseconds(now.milliseconds() - 1);
+        if terms.deadline == PlacementDeadline::Passed {
+            placement.deadline = Timestamp::from_milliseconds(now.as_milliseconds() - 1);
         }
-        Ok(unchecked(placement))
+        Ok(approve_unchecked(placement))
     }
 
-    async fn open(&self, terms: Terms) -> Arranged<Order> {
-        let placement = self.claim(terms).await?;
-        let order_id = placement.get().order.order_id.clone();
+    async fn open_order(&self, terms: CaseTerms) -> HarnessResult<Order> {
+        let placement = self.claim_order(terms).await?;
+        let order_id = placement.inner().order.order_id.clone();
         if self.adapter.capabilities().broker.as_str() == ibkr::BROKER {
             self.adapter.venue.place(placement).await;
         } else {
             let acknowledgement = VenueReport {
                 broker_order_id: Some("paper-open".into()),
                 fills: vec![],
-                state: VenueState::Working,
+                state: VenueOrderState::Working,
                 cumulative_quantity: None,
                 due: None,
             };
-            let booked = self.book.place(placement.get(), acknowledgement).await;
+            let booked = self.book.book_placement(placement.inner(), acknowledgement).await;
             booked.map_err(|error| error.to_string())?;
         }
-        self.order(&order_id).await
+        self.read_order(&order_id).await
     }
 
-    async fn order(&self, order_id: &OrderId) -> Arranged<Order> {
+    async fn read_order(&self, order_id: &OrderId) -> HarnessResult<Order> {
         self.book.order(order_id).ok_or_else(|| "no such order".into())
     }
 
-    async fn break_next(&self, trouble: Trouble) -> Arranged<()> {
-        self.book.break_next(match trouble {
-            Trouble::Unreachable => Breakage::Before(BookError::Unavailable("cut off".into())),
-            Trouble::AnswerLost => Breakage::After,
+    async fn inject_fault(&self, trouble: VenueFault) -> HarnessResult<()> {
+        self.book.inject_fault(match trouble {
+            VenueFault::Unreachable => BookFault::FailBeforeBooking(BookError::Unavailable("cut off".into())),
+            VenueFault::ReplyLost => BookFault::LoseReply,
         });
         Ok(())
     }
 
-    async fn reach(&self, at: Timestamp) {
+    async fn advance_clock_to(&self, at: Timestamp) {
         self.book.set_now(at.max(self.book.now()));
     }
 }
 
-fn paper_ibkr(flaw: Flaw, settings: &PaperIbkrSettings) -> PaperHarness {
-    harness(flaw, MemoryBook::default(), |book| ibkr::venue(book, settings).unwrap())
+fn paper_ibkr(flaw: AdapterFlaw, settings: &PaperIbkrSettings) -> PaperHarness {
+    paper_harness(flaw, MemoryBook::default(), |book| ibkr::venue(book, settings).unwrap())
 }
 
-fn paper_binance(flaw: Flaw) -> PaperHarness {
-    harness(flaw, MemoryBook::default(), |book| binance::venue(book).unwrap())
+fn paper_binance(flaw: AdapterFlaw) -> PaperHarness {
+    paper_harness(flaw, MemoryBook::default(), |book| binance::venue(book).unwrap())
 }
 
 #[tokio::test]
 async fn paper_binance_conforms() {
-    let passed = run(async || Ok(paper_binance(Flaw::None))).await.unwrap();
-    assert_eq!(passed, ALL);
+    let passed = run_suite(async || Ok(paper_binance(AdapterFlaw::None))).await.unwrap();
+    assert_eq!(passed, ALL_CASES);
 }
 
 #[tokio::test]
@@ -196,26 +200,26 @@ async fn paper_ibkr_conforms_however_it_is_set() {
             first_fill_percent,
             rest_fill,
         };
-        let passed = run(async || Ok(paper_ibkr(Flaw::None, &settings))).await;
-        assert_eq!(passed.as_deref(), Ok(ALL), "{settings:?}");
+        let passed = run_suite(async || Ok(paper_ibkr(AdapterFlaw::None, &settings))).await;
+        assert_eq!(passed.as_deref(), Ok(ALL_CASES), "{settings:?}");
     }
 }
 
 #[tokio::test]
 async fn every_flaw_fails_the_case_that_is_there_for_it() {
     for (flaw, case) in [
-        (Flaw::LostAnswerIsARefusal, "S06"),
-        (Flaw::LostAnswerIsNotSent, "S06"),
-        (Flaw::RepeatIsNotSent, "S01"),
-        (Flaw::UnreachableIsUnknown, "S05"),
-        (Flaw::ClosedIsCancelled, "C02"),
-        (Flaw::CancelGivesUp, "C02"),
-        (Flaw::DueForgetsItsAnswer, "D06"),
+        (AdapterFlaw::LostReplyIsRejected, "S06"),
+        (AdapterFlaw::LostReplyIsNotSent, "S06"),
+        (AdapterFlaw::RepeatIsNotSent, "S01"),
+        (AdapterFlaw::UnreachableIsUnknown, "S05"),
+        (AdapterFlaw::ClosedIsCancelled, "C02"),
+        (AdapterFlaw::ClosedIsUnknown, "C02"),
+        (AdapterFlaw::DueDropsUnknown, "D06"),
     ] {
-        let failure = run(async || Ok(paper_ibkr(flaw, &PaperIbkrSettings::default()))).await;
+        let failure = run_suite(async || Ok(paper_ibkr(flaw, &PaperIbkrSettings::default()))).await;
         assert_eq!(failure.map_err(|failure| failure.case), Err(case), "{flaw:?}");
     }
-    let failure = run(async || Ok(paper_binance(Flaw::TakesEveryTimeInForce))).await;
+    let failure = run_suite(async || Ok(paper_binance(AdapterFlaw::AcceptsEveryTimeInForce))).await;
     assert_eq!(failure.map_err(|failure| failure.case), Err("P02"));
 }
 
@@ -223,13 +227,13 @@ async fn every_flaw_fails_the_case_that_is_there_for_it() {
 async fn a_book_that_breaks_one_promise_fails_the_case_that_is_there_for_it() {
     let settings = PaperIbkrSettings::default();
     for (promise, case) in [
-        (Promise::Deadline, "S03"),
-        (Promise::Lease, "S04"),
-        (Promise::Version, "C03"),
+        (BookGuarantee::Deadline, "S03"),
+        (BookGuarantee::Lease, "S04"),
+        (BookGuarantee::Version, "C03"),
     ] {
-        let book = || MemoryBook::without(Some(promise));
-        let failure = run(async || {
-            Ok(harness(Flaw::None, book(), |book| {
+        let book = || MemoryBook::without_guarantee(Some(promise));
+        let failure = run_suite(async || {
+            Ok(paper_harness(AdapterFlaw::None, book(), |book| {
                 ibkr::venue(book, &settings).unwrap()
             }))
         })
@@ -241,5 +245,5 @@ async fn a_book_that_breaks_one_promise_fails_the_case_that_is_there_for_it() {
 #[test]
 fn the_numbers_of_the_cases_are_unique_and_in_order() {
     let numbers: Vec<_> = cases::<PaperHarness>().map(|case| case.id).collect();
-    assert_eq!(numbers, ALL);
+    assert_eq!(numbers, ALL_CASES);
 }

@@ -1,74 +1,77 @@
 //! Cases of when an order may be placed, and of how often.
 
-use super::check::{ensure, figures, untouched};
-use super::{Case, Deadline, Harness, Lease, Terms, Trouble, Verdict, always, in_store, unexpected};
-use crate::brokers::adapter::{Adapter, NotSent, PlaceOutcome};
+use super::check::{check_quantities, check_unchanged, ensure};
+use super::{
+    CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, PlacementDeadline, PlacementLease, VenueFault,
+    applies_always, has_effects_in_store, unexpected_outcome,
+};
+use crate::brokers::adapter::{BrokerAdapter, NotSentReason, PlaceOutcome};
 use crate::domain::terms::{OrderType, TimeInForce};
 
-pub(super) fn cases<H: Harness>() -> Vec<Case<H>> {
+pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     vec![
-        Case {
+        ConformanceCase {
             id: "S01",
             title: "a repeated place is no second execution",
-            applies: always,
-            check: |harness| Box::pin(repeated(harness)),
+            applies: applies_always,
+            check: |harness| Box::pin(check_repeated_place(harness)),
         },
-        Case {
+        ConformanceCase {
             id: "S02",
             title: "two placements of one order at once are one execution",
-            applies: in_store,
-            check: |harness| Box::pin(at_once(harness)),
+            applies: has_effects_in_store,
+            check: |harness| Box::pin(check_concurrent_places(harness)),
         },
-        Case {
+        ConformanceCase {
             id: "S03",
             title: "after its deadline an order is not sent",
-            applies: always,
-            check: |harness| Box::pin(expired(harness)),
+            applies: applies_always,
+            check: |harness| Box::pin(check_deadline_passed(harness)),
         },
-        Case {
+        ConformanceCase {
             id: "S04",
             title: "without its lease an order is not sent",
-            applies: in_store,
-            check: |harness| Box::pin(lease_lost(harness)),
+            applies: has_effects_in_store,
+            check: |harness| Box::pin(check_lease_lost(harness)),
         },
-        Case {
+        ConformanceCase {
             id: "S05",
             title: "a venue out of reach means not sent, and a later attempt succeeds",
-            applies: always,
-            check: |harness| Box::pin(unreachable(harness)),
+            applies: applies_always,
+            check: |harness| Box::pin(check_place_unreachable(harness)),
         },
-        Case {
+        ConformanceCase {
             id: "S06",
             title: "a lost answer is unknown, never a refusal, and the order is executed once",
-            applies: always,
-            check: |harness| Box::pin(answer_lost(harness)),
+            applies: applies_always,
+            check: |harness| Box::pin(check_place_reply_lost(harness)),
         },
     ]
 }
 
-fn terms() -> Terms {
-    Terms::buy(OrderType::Limit, TimeInForce::Gtc, 100)
+fn gtc_limit_terms() -> CaseTerms {
+    CaseTerms::buy(OrderType::Limit, TimeInForce::Gtc, 100)
 }
 
-async fn repeated<H: Harness>(harness: &H) -> Verdict {
-    let placement = harness.claim(terms()).await?;
-    let order_id = placement.get().order.order_id.clone();
+async fn check_repeated_place<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
+    let placement = harness.claim_order(gtc_limit_terms()).await?;
+    let order_id = placement.inner().order.order_id.clone();
     match harness.adapter().place(placement.clone()).await {
         PlaceOutcome::Acknowledged(_) => {}
-        other => return unexpected("an acknowledgement", &other),
+        other => return unexpected_outcome("an acknowledgement", &other),
     }
-    let first = harness.order(&order_id).await?;
+    let first = harness.read_order(&order_id).await?;
     // "Not sent" would free what a standing order holds, and so would a refusal.
     match harness.adapter().place(placement).await {
         PlaceOutcome::Acknowledged(_) | PlaceOutcome::OutcomeUnknown(_) => {}
-        other => return unexpected("an acknowledgement or unknown", &other),
+        other => return unexpected_outcome("an acknowledgement or unknown", &other),
     }
-    untouched(harness, &first).await
+    check_unchanged(harness, &first).await
 }
 
-async fn at_once<H: Harness>(harness: &H) -> Verdict {
-    let placement = harness.claim(terms()).await?;
-    let order_id = placement.get().order.order_id.clone();
+async fn check_concurrent_places<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
+    let placement = harness.claim_order(gtc_limit_terms()).await?;
+    let order_id = placement.inner().order.order_id.clone();
     let adapter = harness.adapter();
     let outcomes: [PlaceOutcome; 2] = tokio::join!(adapter.place(placement.clone()), adapter.place(placement)).into();
     let acknowledged = outcomes
@@ -76,65 +79,65 @@ async fn at_once<H: Harness>(harness: &H) -> Verdict {
         .filter(|outcome| matches!(outcome, PlaceOutcome::Acknowledged(_)))
         .count();
     ensure(acknowledged >= 1, || format!("neither was acknowledged: {outcomes:?}"))?;
-    let order = harness.order(&order_id).await?;
+    let order = harness.read_order(&order_id).await?;
     ensure(order.version == 1, || format!("two effects: version {}", order.version))?;
-    figures(&order)
+    check_quantities(&order)
 }
 
-async fn expired<H: Harness>(harness: &H) -> Verdict {
-    let late = Terms {
-        deadline: Deadline::Passed,
-        ..terms()
+async fn check_deadline_passed<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
+    let late = CaseTerms {
+        deadline: PlacementDeadline::Passed,
+        ..gtc_limit_terms()
     };
-    not_sent(harness, late, &NotSent::Expired).await
+    check_not_sent(harness, late, &NotSentReason::DeadlinePassed).await
 }
 
-async fn lease_lost<H: Harness>(harness: &H) -> Verdict {
-    let lost = Terms {
-        lease: Lease::Lost,
-        ..terms()
+async fn check_lease_lost<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
+    let lost = CaseTerms {
+        lease: PlacementLease::Lost,
+        ..gtc_limit_terms()
     };
-    not_sent(harness, lost, &NotSent::LeaseLost).await
+    check_not_sent(harness, lost, &NotSentReason::LeaseLost).await
 }
 
-async fn not_sent<H: Harness>(harness: &H, terms: Terms, why: &NotSent) -> Verdict {
-    let placement = harness.claim(terms).await?;
-    let before = placement.get().order.clone();
+async fn check_not_sent<H: ConformanceHarness>(harness: &H, terms: CaseTerms, why: &NotSentReason) -> CaseVerdict {
+    let placement = harness.claim_order(terms).await?;
+    let before = placement.inner().order.clone();
     match harness.adapter().place(placement).await {
-        PlaceOutcome::NotSent(said) if said == *why => untouched(harness, &before).await,
-        other => unexpected(&format!("not sent, {why:?}"), &other),
+        PlaceOutcome::NotSent(said) if said == *why => check_unchanged(harness, &before).await,
+        other => unexpected_outcome(&format!("not sent, {why:?}"), &other),
     }
 }
 
-async fn unreachable<H: Harness>(harness: &H) -> Verdict {
-    let placement = harness.claim(terms()).await?;
-    let before = placement.get().order.clone();
-    harness.break_next(Trouble::Unreachable).await?;
+async fn check_place_unreachable<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
+    let placement = harness.claim_order(gtc_limit_terms()).await?;
+    let before = placement.inner().order.clone();
+    harness.inject_fault(VenueFault::Unreachable).await?;
     match harness.adapter().place(placement.clone()).await {
-        PlaceOutcome::NotSent(NotSent::Unavailable(_)) => untouched(harness, &before).await?,
-        other => return unexpected("not sent, unavailable", &other),
+        PlaceOutcome::NotSent(NotSentReason::Unavailable(_)) => check_unchanged(harness, &before).await?,
+        other => return unexpected_outcome("not sent, unavailable", &other),
     }
     match harness.adapter().place(placement).await {
-        PlaceOutcome::Acknowledged(_) => figures(&harness.order(&before.order_id).await?),
-        other => unexpected("an acknowledgement of the second attempt", &other),
+        PlaceOutcome::Acknowledged(_) => check_quantities(&harness.read_order(&before.order_id).await?),
+        other => unexpected_outcome("an acknowledgement of the second attempt", &other),
     }
 }
 
-async fn answer_lost<H: Harness>(harness: &H) -> Verdict {
-    let placement = harness.claim(terms()).await?;
-    let order_id = placement.get().order.order_id.clone();
-    harness.break_next(Trouble::AnswerLost).await?;
+async fn check_place_reply_lost<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
+    let placement = harness.claim_order(gtc_limit_terms()).await?;
+    let order_id = placement.inner().order.order_id.clone();
+    harness.inject_fault(VenueFault::ReplyLost).await?;
     match harness.adapter().place(placement.clone()).await {
         PlaceOutcome::OutcomeUnknown(_) => {}
-        other => return unexpected("unknown", &other),
+        other => return unexpected_outcome("unknown", &other),
     }
-    let first = harness.order(&order_id).await?;
+    let first = harness.read_order(&order_id).await?;
     ensure(first.version == 1, || {
         "the harness lost the answer of nothing: the case would show nothing".into()
     })?;
-    figures(&first)?;
+    check_quantities(&first)?;
     match harness.adapter().place(placement).await {
-        PlaceOutcome::Acknowledged(_) | PlaceOutcome::OutcomeUnknown(_) => untouched(harness, &first).await,
-        other => unexpected("an acknowledgement or unknown", &other),
+        PlaceOutcome::Acknowledged(_) | PlaceOutcome::OutcomeUnknown(_) => check_unchanged(harness, &first).await,
+        other => unexpected_outcome("an acknowledgement or unknown", &other),
     }
 }

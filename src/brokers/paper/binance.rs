@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::fills::{Fees, FillRules};
+use super::fills::{PaperFees, PaperFillRules};
 use super::{PaperVenue, capabilities};
 use crate::brokers::port::PaperBook;
 use crate::config::brokers::RestFill;
-use crate::domain::id::{BrokerPrefix, IdError};
+use crate::domain::id::{IdError, OrderIdPrefix};
 use crate::domain::terms::TimeInForce;
 
 /// The broker's name.
@@ -14,14 +14,14 @@ pub const BROKER: &str = "binance";
 /// Its venue.
 pub const VENUE: &str = "binance.spot";
 /// What opens its order ids.
-pub const PREFIX: BrokerPrefix = BrokerPrefix("BN");
+pub const PREFIX: OrderIdPrefix = OrderIdPrefix("BN");
 /// The times in force it takes: a spot exchange never closes, so it has no day to be good for.
 pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok];
 
-const RULES: FillRules = FillRules {
+const RULES: PaperFillRules = PaperFillRules {
     first_fill_percent: 100,
     rest_fill: RestFill::Never,
-    fees: Fees::NONE,
+    fees: PaperFees::NONE,
 };
 
 /// Returns the venue over its book.

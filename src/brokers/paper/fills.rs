@@ -1,10 +1,10 @@
 //! What a paper venue makes of an order: pure, so that the same order at the same moment always fills the same way.
 
 use crate::brokers::adapter::Placement;
-use crate::config::brokers::{PaidIn, RestFill};
+use crate::config::brokers::{FeeAsset, RestFill};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::decimal::Decimal;
-use crate::domain::execution::{Due, DueAction, Fill, VenueReport, VenueState};
+use crate::domain::execution::{DueAction, DueTask, Fill, VenueOrderState, VenueReport};
 use crate::domain::order::Order;
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::reason::{Reason, ReasonCode};
@@ -21,44 +21,44 @@ const REST_FILL: u8 = 2;
 
 /// How a paper venue fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FillRules {
+pub struct PaperFillRules {
     /// How much fills at once, in per cent, rounded down to the lot; less than one lot means all of it.
     pub first_fill_percent: u8,
     /// When the rest fills.
     pub rest_fill: RestFill,
     /// What it charges.
-    pub fees: Fees,
+    pub fees: PaperFees,
 }
 
 /// What a paper venue charges for a fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fees {
+pub struct PaperFees {
     /// The share of the fill, from 0 to 1.
-    pub rate: Decimal,
+    pub fee_rate: Decimal,
     /// What it is paid in.
-    pub paid_in: PaidIn,
+    pub paid_in: FeeAsset,
 }
 
-impl Fees {
+impl PaperFees {
     /// No fee.
     pub const NONE: Self = Self {
-        rate: Decimal::ZERO,
-        paid_in: PaidIn::Quote,
+        fee_rate: Decimal::ZERO,
+        paid_in: FeeAsset::Quote,
     };
 }
 
 /// An order whose rest cannot be filled, for its first fill is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the order has a rest to fill, and no first fill or no quantity to fill it by")]
-pub struct NoRest;
+pub struct RestNotFillable;
 
 /// Returns the venue's first word on an order.
 ///
 /// # Errors
 /// The reason the venue refuses it: a limit order without a price, or a quantity that is no whole number of lots.
-pub fn first(
+pub fn initial_report(
     placement: &Placement,
-    rules: FillRules,
+    rules: PaperFillRules,
     calendar: &TradingCalendar,
     now: Timestamp,
 ) -> Result<VenueReport, Reason> {
@@ -66,33 +66,33 @@ pub fn first(
     let price = match (order.order_type, order.price) {
         (OrderType::Market, _) => placement.reference_price,
         (OrderType::Limit, Some(limit)) => limit,
-        (OrderType::Limit, None) => return Err(refusal("a limit order needs a price")),
+        (OrderType::Limit, None) => return Err(rejection("a limit order needs a price")),
     };
-    let quantity = at_once(order, rules.first_fill_percent)
-        .ok_or_else(|| refusal("the quantity is not a whole number of lots that can be counted exactly"))?;
+    let quantity = initial_fill_quantity(order, rules.first_fill_percent)
+        .ok_or_else(|| rejection("the quantity is not a whole number of lots that can be counted exactly"))?;
     let in_full = quantity == order.quantity;
     let mut report = VenueReport {
         broker_order_id: Some(broker_order_id(order)),
         fills: Vec::new(),
-        state: VenueState::Working,
+        state: VenueOrderState::Working,
         cumulative_quantity: None,
         due: None,
     };
     if !in_full && order.time_in_force == TimeInForce::Fok {
-        report.state = cancelled_by_time_in_force("the order could not be filled at once in full");
+        report.state = time_in_force_cancellation("the order could not be filled at once in full");
         return Ok(report);
     }
-    let is_in_base = rules.fees.paid_in == PaidIn::Base;
+    let is_in_base = rules.fees.paid_in == FeeAsset::Base;
     let fee_currency = order.reservation.base_asset.as_deref().filter(|_| is_in_base);
     let currency = fee_currency.unwrap_or(&placement.quote_currency);
-    let filled = fill(order, FIRST_FILL, quantity, price, now, (rules.fees.rate, currency));
+    let filled = build_fill(order, FIRST_FILL, quantity, price, now, (rules.fees.fee_rate, currency));
     report
         .fills
-        .push(filled.ok_or_else(|| refusal("the fee cannot be counted exactly"))?);
+        .push(filled.ok_or_else(|| rejection("the fee cannot be counted exactly"))?);
     if !in_full && order.time_in_force == TimeInForce::Ioc {
-        report.state = cancelled_by_time_in_force("what did not fill at once was cancelled");
+        report.state = time_in_force_cancellation("what did not fill at once was cancelled");
     } else if !in_full {
-        report.due = due_of_rest(order.time_in_force, rules.rest_fill, calendar, now);
+        report.due = schedule_rest(order.time_in_force, rules.rest_fill, calendar, now);
     }
     Ok(report)
 }
@@ -104,15 +104,22 @@ pub fn first(
 ///
 /// # Errors
 /// When a rest is due and cannot be filled.
-pub fn due(order: &Order, rules: FillRules, now: Timestamp) -> Result<Option<VenueReport>, NoRest> {
-    let Some(due) = order.due.filter(|due| due.at <= now && !order.is_ended()) else {
+pub fn due_report(
+    order: &Order,
+    rules: PaperFillRules,
+    now: Timestamp,
+) -> Result<Option<VenueReport>, RestNotFillable> {
+    let Some(due) = order.due.filter(|due| due.at <= now && !order.is_terminal()) else {
         return Ok(None);
     };
     let (fills, state) = match due.action {
-        DueAction::FillRest => (vec![rest(order, rules, due.at).ok_or(NoRest)?], VenueState::Working),
+        DueAction::FillRemainder => (
+            vec![build_rest_fill(order, rules, due.at).ok_or(RestNotFillable)?],
+            VenueOrderState::Working,
+        ),
         DueAction::Expire => {
             let reason = Reason::new(ReasonCode::EndOfDay, "the trading day ended");
-            (Vec::new(), VenueState::Expired(reason))
+            (Vec::new(), VenueOrderState::Expired(reason))
         }
         // Nobody has to be asked: a paper venue's word is the store.
         DueAction::Inquire => return Ok(None),
@@ -127,58 +134,58 @@ pub fn due(order: &Order, rules: FillRules, now: Timestamp) -> Result<Option<Ven
 }
 
 /// Returns the venue's word that an order is cancelled because somebody asked for it.
-pub fn cancelled(order: &Order) -> VenueReport {
+pub fn cancel_report(order: &Order) -> VenueReport {
     let reason = Reason::new(ReasonCode::CancelRequested, "the order was cancelled on request");
     VenueReport {
         broker_order_id: Some(broker_order_id(order)),
         fills: Vec::new(),
-        state: VenueState::Cancelled(reason),
+        state: VenueOrderState::Cancelled(reason),
         cumulative_quantity: None,
         due: None,
     }
 }
 
 /// Returns the reason of a paper venue that refuses an order.
-pub fn refusal(message: impl Into<String>) -> Reason {
+pub fn rejection(message: impl Into<String>) -> Reason {
     Reason::new(ReasonCode::BrokerRejected, message)
 }
 
 /// Returns how much fills at once, or `None` when it cannot be counted in lots.
-fn at_once(order: &Order, percent: u8) -> Option<Quantity> {
+fn initial_fill_quantity(order: &Order, percent: u8) -> Option<Quantity> {
     let lot = order.reservation.lot_size;
-    let lots = order.quantity.decimal().multiple_of(lot)?;
+    let lots = order.quantity.decimal().count_multiples_of(lot)?;
     let first = lots.checked_mul(i128::from(percent))? / 100;
     if first == 0 || first >= lots {
         return Some(order.quantity);
     }
-    Quantity::new(Decimal::from_parts(first, 0)?.exact_mul(lot)?).ok()
+    Quantity::new(Decimal::from_parts(first, 0)?.checked_mul(lot)?).ok()
 }
 
-fn due_of_rest(
+fn schedule_rest(
     time_in_force: TimeInForce,
     rest_fill: RestFill,
     calendar: &TradingCalendar,
     now: Timestamp,
-) -> Option<Due> {
+) -> Option<DueTask> {
     let rest = match rest_fill {
-        RestFill::After(span) => Some(Due {
-            at: now.after(span),
-            action: DueAction::FillRest,
+        RestFill::After(span) => Some(DueTask {
+            at: now.saturating_add(span),
+            action: DueAction::FillRemainder,
         }),
         RestFill::Never => None,
     };
     if time_in_force != TimeInForce::Day {
         return rest;
     }
-    let day_end = Due {
-        at: calendar.end_of(calendar.date_of(now)),
+    let day_end = DueTask {
+        at: calendar.end_of(calendar.trading_date_at(now)),
         action: DueAction::Expire,
     };
     Some(rest.filter(|rest| rest.at < day_end.at).unwrap_or(day_end))
 }
 
 /// Returns the fill of what is left, at the limit price or, for a market order, at the price of the first fill.
-fn rest(order: &Order, rules: FillRules, at: Timestamp) -> Option<Fill> {
+fn build_rest_fill(order: &Order, rules: PaperFillRules, at: Timestamp) -> Option<Fill> {
     let first = order.fills.first()?;
     let price = match order.order_type {
         OrderType::Limit => order.price?,
@@ -186,11 +193,11 @@ fn rest(order: &Order, rules: FillRules, at: Timestamp) -> Option<Fill> {
     };
     let quantity = Quantity::new(order.leaves_quantity()).ok()?;
     // In what the first fill's fee was paid, whatever the settings say by now.
-    let fee = (rules.fees.rate, first.fee_currency.as_str());
-    fill(order, REST_FILL, quantity, price, at, fee)
+    let fee = (rules.fees.fee_rate, first.fee_currency.as_str());
+    build_fill(order, REST_FILL, quantity, price, at, fee)
 }
 
-fn fill(
+fn build_fill(
     order: &Order,
     number: u8,
     quantity: Quantity,
@@ -201,20 +208,20 @@ fn fill(
     let of = if order.reservation.base_asset.as_deref() == Some(fee_currency) {
         quantity.decimal()
     } else {
-        rounded_up(price.decimal().exact_mul(quantity.decimal())?)?
+        round_fee_up(price.decimal().checked_mul(quantity.decimal())?)?
     };
     Some(Fill {
         exec_id: format!("{}-{number}", order.order_id),
         quantity,
         price,
         timestamp: at,
-        fee: rounded_up(of.exact_mul(rate)?)?,
+        fee: round_fee_up(of.checked_mul(rate)?)?,
         fee_currency: fee_currency.to_owned(),
     })
 }
 
 /// Returns an amount with at most eight decimals, rounded up.
-fn rounded_up(amount: Decimal) -> Option<Decimal> {
+fn round_fee_up(amount: Decimal) -> Option<Decimal> {
     if amount.scale() <= FEE_DECIMALS {
         return Some(amount);
     }
@@ -228,8 +235,8 @@ fn broker_order_id(order: &Order) -> String {
     format!("paper-{}", order.order_id)
 }
 
-fn cancelled_by_time_in_force(message: &str) -> VenueState {
-    VenueState::Cancelled(Reason::new(ReasonCode::TimeInForce, message))
+fn time_in_force_cancellation(message: &str) -> VenueOrderState {
+    VenueOrderState::Cancelled(Reason::new(ReasonCode::TimeInForce, message))
 }
 
 #[cfg(test)]

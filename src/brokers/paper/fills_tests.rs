@@ -1,25 +1,25 @@
 use std::time::Duration;
 
 use super::*;
-use crate::brokers::memory_book::make::{number, order, placement, price, quantity};
-use crate::domain::rates::Rates;
+use crate::brokers::memory_book::fixtures::{decimal, order, placement, price, quantity};
+use crate::domain::rates::CurrencyRates;
 use crate::domain::terms::OrderStatus;
 use crate::domain::terms::TimeInForce::{Day, Fok, Gtc, Ioc};
 
 const NOON: &str = "2026-03-02T12:00:00Z";
-const IBKR: FillRules = FillRules {
+const IBKR: PaperFillRules = PaperFillRules {
     first_fill_percent: 95,
     rest_fill: RestFill::After(Duration::from_secs(3)),
-    fees: Fees::NONE,
+    fees: PaperFees::NONE,
 };
-const NEVER: FillRules = FillRules {
+const NEVER: PaperFillRules = PaperFillRules {
     rest_fill: RestFill::Never,
     ..IBKR
 };
-const IN_FULL: FillRules = FillRules {
+const IN_FULL: PaperFillRules = PaperFillRules {
     first_fill_percent: 100,
     rest_fill: RestFill::Never,
-    fees: Fees::NONE,
+    fees: PaperFees::NONE,
 };
 
 fn at(text: &str) -> Timestamp {
@@ -45,17 +45,20 @@ fn what_fills_at_once_is_rounded_down_to_the_lot() {
     ] {
         let ordered_order = order(ordered, Some("180"), Gtc, at(NOON));
         assert_eq!(
-            at_once(&ordered_order, percent),
+            initial_fill_quantity(&ordered_order, percent),
             Some(quantity(filled)),
             "{ordered} × {percent} %"
         );
     }
-    assert_eq!(at_once(&order("0.015", Some("180"), Gtc, at(NOON)), 95), None);
+    assert_eq!(
+        initial_fill_quantity(&order("0.015", Some("180"), Gtc, at(NOON)), 95),
+        None
+    );
 }
 
 #[test]
 fn each_time_in_force_leaves_what_it_should() {
-    let rest_due = Some((at("2026-03-02T12:00:03Z"), DueAction::FillRest));
+    let rest_due = Some((at("2026-03-02T12:00:03Z"), DueAction::FillRemainder));
     let day_end = Some((at("2026-03-03T00:00:00Z"), DueAction::Expire));
     // rules, time in force, quantity → filled at once, status, due
     let rows = [
@@ -77,15 +80,18 @@ fn each_time_in_force_leaves_what_it_should() {
     for (rules, time_in_force, ordered, filled, status, due) in rows {
         let row = format!("{rules:?} {time_in_force} {ordered}");
         let claimed = order(ordered, Some("180"), time_in_force, at(NOON));
-        let report = first(
+        let report = initial_report(
             &placement(claimed.clone(), at(NOON)),
             rules,
             &TradingCalendar::utc(),
             at(NOON),
         )
         .unwrap();
-        let after = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
-        assert_eq!(after.filled_quantity, number(filled), "{row}");
+        let after = claimed
+            .apply_report(&report, &CurrencyRates::default(), at(NOON))
+            .unwrap()
+            .order;
+        assert_eq!(after.filled_quantity, decimal(filled), "{row}");
         assert_eq!(after.status, Some(status), "{row}");
         assert_eq!(after.due.map(|due| (due.at, due.action)), due, "{row}");
         let reason = after.reason.as_ref().map(|reason| reason.code);
@@ -101,17 +107,17 @@ fn an_order_of_the_day_is_due_no_later_than_its_end() {
         (
             "2026-03-02T23:59:56.999999Z",
             "2026-03-02T23:59:59.999999Z",
-            DueAction::FillRest,
+            DueAction::FillRemainder,
         ),
         ("2026-03-02T23:59:57Z", "2026-03-03T00:00:00Z", DueAction::Expire),
         ("2026-03-02T23:59:59.999999Z", "2026-03-03T00:00:00Z", DueAction::Expire),
-        ("2026-03-03T00:00:00Z", "2026-03-03T00:00:03Z", DueAction::FillRest),
+        ("2026-03-03T00:00:00Z", "2026-03-03T00:00:03Z", DueAction::FillRemainder),
     ] {
-        let due = due_of_rest(Day, IBKR.rest_fill, &TradingCalendar::utc(), at(placed)).unwrap();
+        let due = schedule_rest(Day, IBKR.rest_fill, &TradingCalendar::utc(), at(placed)).unwrap();
         assert_eq!((due.at, due.action), (at(due_at), action), "{placed}");
     }
-    let late = due_of_rest(Gtc, IBKR.rest_fill, &TradingCalendar::utc(), at("2026-03-02T23:59:59Z")).unwrap();
-    assert!(late.at > midnight && late.action == DueAction::FillRest);
+    let late = schedule_rest(Gtc, IBKR.rest_fill, &TradingCalendar::utc(), at("2026-03-02T23:59:59Z")).unwrap();
+    assert!(late.at > midnight && late.action == DueAction::FillRemainder);
 }
 
 #[test]
@@ -123,7 +129,7 @@ fn the_day_of_an_order_is_that_of_the_trading_calendar() {
         ("2026-03-06T22:00:00Z", "2026-03-07T22:00:00Z"),
         ("2026-03-07T22:00:00Z", "2026-03-08T21:00:00Z"),
     ] {
-        let due = due_of_rest(Day, RestFill::Never, &new_york, at(placed)).unwrap();
+        let due = schedule_rest(Day, RestFill::Never, &new_york, at(placed)).unwrap();
         assert_eq!((due.at, due.action), (at(day_end), DueAction::Expire), "{placed}");
     }
 }
@@ -133,15 +139,20 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
     for (limit, filled_at) in [(None, "180"), (Some("179.5"), "179.5")] {
         let claimed = order("10", limit, Gtc, at(NOON));
         let placing = placement(claimed.clone(), at(NOON));
-        let report = first(&placing, IBKR, &TradingCalendar::utc(), at(NOON)).unwrap();
+        let report = initial_report(&placing, IBKR, &TradingCalendar::utc(), at(NOON)).unwrap();
         assert_eq!(
-            first(&placing, IBKR, &TradingCalendar::utc(), at(NOON)).unwrap(),
+            initial_report(&placing, IBKR, &TradingCalendar::utc(), at(NOON)).unwrap(),
             report
         );
-        let standing = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
-        let rest = due(&standing, IBKR, at("2026-03-02T18:00:00Z")).unwrap().unwrap();
+        let standing = claimed
+            .apply_report(&report, &CurrencyRates::default(), at(NOON))
+            .unwrap()
+            .order;
+        let rest = due_report(&standing, IBKR, at("2026-03-02T18:00:00Z"))
+            .unwrap()
+            .unwrap();
         let ended = standing
-            .apply(&rest, &Rates::default(), at("2026-03-02T18:00:00Z"))
+            .apply_report(&rest, &CurrencyRates::default(), at("2026-03-02T18:00:00Z"))
             .unwrap()
             .order;
         let told: Vec<_> = ended
@@ -172,24 +183,29 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
 #[test]
 fn what_is_due_happens_at_its_moment_and_not_after_the_end() {
     let claimed = order("10", Some("180"), Day, at(NOON));
-    let report = first(
+    let report = initial_report(
         &placement(claimed.clone(), at(NOON)),
         NEVER,
         &TradingCalendar::utc(),
         at(NOON),
     )
     .unwrap();
-    let standing = claimed.apply(&report, &Rates::default(), at(NOON)).unwrap().order;
-    assert_eq!(due(&claimed, IBKR, at("2027-01-01T00:00:00Z")), Ok(None));
-    assert_eq!(due(&standing, IBKR, at("2026-03-02T23:59:59.999999Z")), Ok(None));
-    let end = due(&standing, IBKR, at("2026-03-03T00:00:00Z")).unwrap().unwrap();
-    assert!(matches!(&end.state, VenueState::Expired(reason) if reason.code == ReasonCode::EndOfDay));
+    let standing = claimed
+        .apply_report(&report, &CurrencyRates::default(), at(NOON))
+        .unwrap()
+        .order;
+    assert_eq!(due_report(&claimed, IBKR, at("2027-01-01T00:00:00Z")), Ok(None));
+    assert_eq!(due_report(&standing, IBKR, at("2026-03-02T23:59:59.999999Z")), Ok(None));
+    let end = due_report(&standing, IBKR, at("2026-03-03T00:00:00Z"))
+        .unwrap()
+        .unwrap();
+    assert!(matches!(&end.state, VenueOrderState::Expired(reason) if reason.code == ReasonCode::EndOfDay));
     let mut ended = standing
-        .apply(&cancelled(&standing), &Rates::default(), at(NOON))
+        .apply_report(&cancel_report(&standing), &CurrencyRates::default(), at(NOON))
         .unwrap()
         .order;
     ended.due = standing.due;
-    assert_eq!(due(&ended, IBKR, at("2026-03-03T00:00:00Z")), Ok(None));
+    assert_eq!(due_report(&ended, IBKR, at("2026-03-03T00:00:00Z")), Ok(None));
 }
 
 #[test]
@@ -198,42 +214,43 @@ fn what_cannot_be_filled_is_refused_and_never_guessed() {
     unpriced.price = None;
     let odd = order("0.015", Some("180"), Gtc, at(NOON));
     for refused in [unpriced, odd] {
-        let reason = first(&placement(refused, at(NOON)), IBKR, &TradingCalendar::utc(), at(NOON)).unwrap_err();
+        let reason =
+            initial_report(&placement(refused, at(NOON)), IBKR, &TradingCalendar::utc(), at(NOON)).unwrap_err();
         assert_eq!(reason.code, ReasonCode::BrokerRejected);
     }
     let mut without_first_fill = order("10", None, Gtc, at(NOON));
-    without_first_fill.due = Some(Due {
+    without_first_fill.due = Some(DueTask {
         at: at(NOON),
-        action: DueAction::FillRest,
+        action: DueAction::FillRemainder,
     });
-    assert_eq!(due(&without_first_fill, IBKR, at(NOON)), Err(NoRest));
+    assert_eq!(due_report(&without_first_fill, IBKR, at(NOON)), Err(RestNotFillable));
 }
 
 #[test]
 fn a_fee_is_its_share_of_the_fill_rounded_up() {
-    let fees = |rate: &str, paid_in| FillRules {
-        fees: Fees {
-            rate: number(rate),
+    let fees = |rate: &str, paid_in| PaperFillRules {
+        fees: PaperFees {
+            fee_rate: decimal(rate),
             paid_in,
         },
         ..IN_FULL
     };
     for (base_asset, rules, fee, currency) in [
-        (None, fees("0", PaidIn::Quote), "0", "USD"),
-        (None, fees("0.001", PaidIn::Quote), "1.80001", "USD"),
-        (None, fees("0.00000001", PaidIn::Quote), "0.00001801", "USD"),
+        (None, fees("0", FeeAsset::Quote), "0", "USD"),
+        (None, fees("0.001", FeeAsset::Quote), "1.80001", "USD"),
+        (None, fees("0.00000001", FeeAsset::Quote), "0.00001801", "USD"),
         // An instrument that names no base asset is charged in money.
-        (None, fees("0.001", PaidIn::Base), "1.80001", "USD"),
-        (Some("AAPL"), fees("0.001", PaidIn::Base), "0.01", "AAPL"),
-        (Some("AAPL"), fees("0.001", PaidIn::Quote), "1.80001", "USD"),
+        (None, fees("0.001", FeeAsset::Base), "1.80001", "USD"),
+        (Some("AAPL"), fees("0.001", FeeAsset::Base), "0.01", "AAPL"),
+        (Some("AAPL"), fees("0.001", FeeAsset::Quote), "1.80001", "USD"),
     ] {
         let mut placed = placement(order("10", Some("180.001"), Gtc, at(NOON)), at(NOON));
         placed.order.reservation.base_asset = base_asset.map(Into::into);
-        let report = first(&placed, rules, &TradingCalendar::utc(), at(NOON)).unwrap();
+        let report = initial_report(&placed, rules, &TradingCalendar::utc(), at(NOON)).unwrap();
         let filled = &report.fills[0];
         assert_eq!(
             (filled.fee, filled.fee_currency.as_str()),
-            (number(fee), currency),
+            (decimal(fee), currency),
             "{rules:?}"
         );
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::fills::{Fees, FillRules};
+use super::fills::{PaperFees, PaperFillRules};
 use super::{PaperVenue, capabilities};
 use crate::brokers::port::PaperBook;
 use crate::config::brokers::PaperIbkrSettings;
-use crate::domain::id::{BrokerPrefix, IdError};
+use crate::domain::id::{IdError, OrderIdPrefix};
 use crate::domain::terms::TimeInForce;
 
 /// The broker's name.
@@ -14,7 +14,7 @@ pub const BROKER: &str = "ibkr";
 /// Its venue.
 pub const VENUE: &str = "ibkr.paper";
 /// What opens its order ids.
-pub const PREFIX: BrokerPrefix = BrokerPrefix("IB");
+pub const PREFIX: OrderIdPrefix = OrderIdPrefix("IB");
 /// The times in force it takes.
 pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Day];
 
@@ -23,10 +23,10 @@ pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc,
 /// # Errors
 /// When one of the names above is not a valid identifier.
 pub fn venue<B: PaperBook>(book: Arc<B>, settings: &PaperIbkrSettings) -> Result<PaperVenue<B>, IdError> {
-    let rules = FillRules {
+    let rules = PaperFillRules {
         first_fill_percent: settings.first_fill_percent,
         rest_fill: settings.rest_fill,
-        fees: Fees::NONE,
+        fees: PaperFees::NONE,
     };
     Ok(PaperVenue::new(
         capabilities(BROKER, VENUE, PREFIX, TIMES_IN_FORCE)?,

@@ -1,10 +1,10 @@
 use super::*;
-use crate::brokers::memory_book::make::{order, placement};
-use crate::brokers::memory_book::{Breakage, MemoryBook};
+use crate::brokers::memory_book::fixtures::{order, placement};
+use crate::brokers::memory_book::{BookFault, MemoryBook};
 use crate::config::brokers::PaperIbkrSettings;
-use crate::domain::execution::{VenueReport, VenueState};
+use crate::domain::execution::{VenueOrderState, VenueReport};
 use crate::domain::terms::OrderStatus;
-use crate::risk::approved::unchecked;
+use crate::risk::approved::approve_unchecked;
 
 const NOON: &str = "2026-03-02T12:00:00Z";
 
@@ -16,7 +16,7 @@ fn venue(book: &Arc<MemoryBook>) -> PaperVenue<MemoryBook> {
 }
 
 /// A book at noon, a venue over it, and an order that is claimed.
-fn claimed(time_in_force: TimeInForce) -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Placement) {
+fn claimed_order(time_in_force: TimeInForce) -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Placement) {
     let book = Arc::new(MemoryBook::default());
     book.set_now(Timestamp::parse(NOON).unwrap());
     let order = order("10", Some("180"), time_in_force, book.now());
@@ -26,10 +26,10 @@ fn claimed(time_in_force: TimeInForce) -> (Arc<MemoryBook>, PaperVenue<MemoryBoo
 }
 
 /// The same, with the order placed and most of it filled.
-async fn standing() -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Order) {
-    let (book, venue, placement) = claimed(TimeInForce::Gtc);
+async fn open_order() -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Order) {
+    let (book, venue, placement) = claimed_order(TimeInForce::Gtc);
     let order_id = placement.order.order_id.clone();
-    let outcome = venue.place(unchecked(placement)).await;
+    let outcome = venue.place(approve_unchecked(placement)).await;
     assert!(matches!(outcome, PlaceOutcome::Acknowledged(_)), "{outcome:?}");
     let order = book.order(&order_id).unwrap();
     (book, venue, order)
@@ -37,33 +37,36 @@ async fn standing() -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Order) {
 
 /// A message that moves the version on and leaves the order standing.
 fn acknowledged_again(fill: u8, order: &Order) -> VenueReport {
-    let mut report = fills::cancelled(order);
-    report.state = VenueState::Working;
+    let mut report = fills::cancel_report(order);
+    report.state = VenueOrderState::Working;
     report.due = order.due;
     let mut trade = order.fills[0].clone();
     trade.exec_id = format!("x-{fill}");
-    trade.quantity = crate::brokers::memory_book::make::quantity("0.01");
+    trade.quantity = crate::brokers::memory_book::fixtures::quantity("0.01");
     report.fills.push(trade);
     report
 }
 
 #[tokio::test]
 async fn every_error_of_the_book_has_its_own_answer() {
-    let lost = PlaceOutcome::NotSent(NotSent::LeaseLost);
+    let lost = PlaceOutcome::NotSent(NotSentReason::LeaseLost);
     for (error, answer) in [
-        (BookError::Expired, Some(PlaceOutcome::NotSent(NotSent::Expired))),
+        (
+            BookError::DeadlinePassed,
+            Some(PlaceOutcome::NotSent(NotSentReason::DeadlinePassed)),
+        ),
         (BookError::LeaseLost, Some(lost.clone())),
-        (BookError::Missing, Some(lost)),
+        (BookError::OrderNotFound, Some(lost)),
         (
             BookError::Unavailable("away".into()),
-            Some(PlaceOutcome::NotSent(NotSent::Unavailable("away".into()))),
+            Some(PlaceOutcome::NotSent(NotSentReason::Unavailable("away".into()))),
         ),
         (BookError::Unknown("lost".into()), None),
         (BookError::NothingNew, None),
     ] {
-        let (book, venue, placement) = claimed(TimeInForce::Gtc);
-        book.break_next(Breakage::Before(error.clone()));
-        let outcome = venue.place(unchecked(placement)).await;
+        let (book, venue, placement) = claimed_order(TimeInForce::Gtc);
+        book.inject_fault(BookFault::FailBeforeBooking(error.clone()));
+        let outcome = venue.place(approve_unchecked(placement)).await;
         match answer {
             Some(answer) => assert_eq!(outcome, answer),
             None => assert!(
@@ -76,17 +79,17 @@ async fn every_error_of_the_book_has_its_own_answer() {
 
 #[tokio::test]
 async fn what_is_booked_already_is_due_no_more() {
-    let (book, venue, order) = standing().await;
+    let (book, venue, order) = open_order().await;
     book.set_now(order.due.unwrap().at);
-    book.break_next(Breakage::Before(BookError::NothingNew));
-    assert_eq!(venue.due(order).await, DueOutcome::NothingDue);
+    book.inject_fault(BookFault::FailBeforeBooking(BookError::NothingNew));
+    assert_eq!(venue.execute_due(order).await, DueOutcome::NothingDue);
 }
 
 #[tokio::test]
 async fn an_effect_that_was_overtaken_is_judged_anew_and_not_for_ever() {
-    let (book, venue, order) = standing().await;
-    for fill in 1..MAX_TRIES {
-        book.break_next(Breakage::Overtaken(acknowledged_again(
+    let (book, venue, order) = open_order().await;
+    for fill in 1..MAX_ATTEMPTS {
+        book.inject_fault(BookFault::BookOtherFirst(acknowledged_again(
             u8::try_from(fill).unwrap(),
             &order,
         )));
@@ -97,24 +100,24 @@ async fn an_effect_that_was_overtaken_is_judged_anew_and_not_for_ever() {
         "{outcome:?}"
     );
 
-    let (book, venue, order) = standing().await;
-    for fill in 0..MAX_TRIES {
-        book.break_next(Breakage::Overtaken(acknowledged_again(
+    let (book, venue, order) = open_order().await;
+    for fill in 0..MAX_ATTEMPTS {
+        book.inject_fault(BookFault::BookOtherFirst(acknowledged_again(
             u8::try_from(fill).unwrap(),
             &order,
         )));
     }
     let outcome = venue.cancel(order.clone()).await;
     assert!(matches!(outcome, CancelOutcome::OutcomeUnknown(_)), "{outcome:?}");
-    assert!(!book.order(&order.order_id).unwrap().is_ended());
+    assert!(!book.order(&order.order_id).unwrap().is_terminal());
 }
 
 #[tokio::test]
 async fn a_rest_that_was_overtaken_fills_what_is_left_now() {
-    let (book, venue, order) = standing().await;
+    let (book, venue, order) = open_order().await;
     book.set_now(order.due.unwrap().at);
-    book.break_next(Breakage::Overtaken(acknowledged_again(1, &order)));
-    let outcome = venue.due(order.clone()).await;
+    book.inject_fault(BookFault::BookOtherFirst(acknowledged_again(1, &order)));
+    let outcome = venue.execute_due(order.clone()).await;
     let DueOutcome::Booked(booked) = outcome else {
         panic!("{outcome:?}");
     };
@@ -123,10 +126,10 @@ async fn a_rest_that_was_overtaken_fills_what_is_left_now() {
 
 #[tokio::test]
 async fn the_rest_fills_through_another_process() {
-    let (book, first, order) = standing().await;
+    let (book, first, order) = open_order().await;
     drop(first);
     book.set_now(order.due.unwrap().at);
-    let outcome = venue(&book).due(order).await;
+    let outcome = venue(&book).execute_due(order).await;
     assert!(
         matches!(&outcome, DueOutcome::Booked(booked) if booked.order.status == Some(OrderStatus::Filled)),
         "{outcome:?}"
@@ -135,14 +138,14 @@ async fn the_rest_fills_through_another_process() {
 
 #[tokio::test]
 async fn an_order_that_is_not_for_this_venue_has_no_effect() {
-    let (book, venue, placement) = claimed(TimeInForce::Gtc);
+    let (book, venue, placement) = claimed_order(TimeInForce::Gtc);
     let mut live = placement.clone();
     live.order.mode = Mode::Live;
     let mut elsewhere = placement.clone();
     elsewhere.order.venue = VenueId::new("binance.spot").unwrap();
     for misrouted in [live, elsewhere] {
-        let outcome = venue.place(unchecked(misrouted)).await;
+        let outcome = venue.place(approve_unchecked(misrouted)).await;
         assert!(matches!(outcome, PlaceOutcome::Rejected(_)), "{outcome:?}");
     }
-    assert_eq!(book.bookings(), 0);
+    assert_eq!(book.booking_count(), 0);
 }

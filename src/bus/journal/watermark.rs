@@ -7,20 +7,20 @@ use super::append::AppendError;
 
 /// The watermark of one stream.
 #[derive(Debug, Default)]
-pub(super) struct Watermark {
-    highest: AtomicU64,
+pub(super) struct JournalWatermark {
+    highest_sequence: AtomicU64,
     is_behind: AtomicBool,
 }
 
-impl Watermark {
+impl JournalWatermark {
     /// Takes note of a sequence that somebody has seen.
-    pub(super) fn raise(&self, sequence: u64) {
-        self.highest.fetch_max(sequence, Ordering::AcqRel);
+    pub(super) fn raise_to(&self, sequence: u64) {
+        self.highest_sequence.fetch_max(sequence, Ordering::AcqRel);
     }
 
     /// Returns the highest sequence seen so far.
-    pub(super) fn highest(&self) -> u64 {
-        self.highest.load(Ordering::Acquire)
+    pub(super) fn highest_sequence(&self) -> u64 {
+        self.highest_sequence.load(Ordering::Acquire)
     }
 
     /// Whether an entry was given a sequence that had been another's. It stays so for the life of the process: entries
@@ -34,7 +34,7 @@ impl Watermark {
     /// # Errors
     /// When the stream is known to be behind: nothing is sent any more.
     pub(super) fn floor(&self) -> Result<u64, AppendError> {
-        let highest = self.highest();
+        let highest = self.highest_sequence();
         if self.is_behind() {
             return Err(AppendError::Behind {
                 sequence: 0,
@@ -49,9 +49,9 @@ impl Watermark {
     ///
     /// # Errors
     /// When the stream is behind.
-    pub(super) fn given(&self, floor: u64, first: u64, last: u64) -> Result<(), AppendError> {
+    pub(super) fn record_assigned(&self, floor: u64, first: u64, last: u64) -> Result<(), AppendError> {
         if first > floor {
-            self.raise(last);
+            self.raise_to(last);
             return Ok(());
         }
         self.is_behind.store(true, Ordering::Release);
@@ -73,16 +73,16 @@ mod tests {
 
     #[test]
     fn a_sequence_that_was_anothers_ends_it_and_one_that_was_overtaken_does_not() {
-        let watermark = Watermark::default();
+        let watermark = JournalWatermark::default();
         let (early, late) = (watermark.floor().unwrap(), watermark.floor().unwrap());
-        assert_eq!(watermark.given(late, 2, 2), Ok(()));
-        assert_eq!(watermark.given(early, 1, 1), Ok(()));
-        assert_eq!(watermark.highest(), 2);
-        watermark.raise(9);
+        assert_eq!(watermark.record_assigned(late, 2, 2), Ok(()));
+        assert_eq!(watermark.record_assigned(early, 1, 1), Ok(()));
+        assert_eq!(watermark.highest_sequence(), 2);
+        watermark.raise_to(9);
         let floor = watermark.floor().unwrap();
         let behind = AppendError::Behind { sequence: 9, seen: 9 };
-        assert_eq!(watermark.given(floor, 9, 11), Err(behind));
+        assert_eq!(watermark.record_assigned(floor, 9, 11), Err(behind));
         assert!(watermark.is_behind() && watermark.floor().is_err());
-        assert_eq!(watermark.highest(), 9);
+        assert_eq!(watermark.highest_sequence(), 9);
     }
 }

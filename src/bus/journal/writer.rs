@@ -7,41 +7,41 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::append::{self, AppendError, Entry};
-use super::watermark::Watermark;
+use super::append::{self, AppendError, JournalEntry};
+use super::watermark::JournalWatermark;
 use crate::bus::connection::{Bus, ServerVersion};
-use crate::config::journal::{Append, JournalSettings};
+use crate::config::journal::{AppendMode, JournalSettings};
 
 /// Batches on their way at once: while one waits for its acknowledgement the next ones travel.
-const BATCHES_IN_FLIGHT: usize = 4;
+const MAX_BATCHES_IN_FLIGHT: usize = 4;
 
-struct Queued {
-    entry: Entry,
-    answer: oneshot::Sender<Result<u64, AppendError>>,
+struct QueuedEntry {
+    entry: JournalEntry,
+    reply: oneshot::Sender<Result<u64, AppendError>>,
 }
 
 /// A handle on the journal's writer.
 #[derive(Debug, Clone)]
-pub struct Journal {
-    queue: mpsc::Sender<Queued>,
-    watermark: Arc<Watermark>,
+pub struct JournalWriter {
+    queue: mpsc::Sender<QueuedEntry>,
+    watermark: Arc<JournalWatermark>,
 }
 
 /// The writer task itself.
 #[derive(Debug)]
-pub struct JournalTask(JoinHandle<()>);
+pub struct JournalWriterTask(JoinHandle<()>);
 
-impl Journal {
+impl JournalWriter {
     /// Starts the writer.
-    pub fn start(bus: Bus, settings: JournalSettings) -> (Self, JournalTask) {
-        let atomic = settings.append == Append::Atomic && bus.version() >= ServerVersion::ATOMIC_BATCHES;
-        if settings.append == Append::Atomic && !atomic {
+    pub fn start(bus: Bus, settings: JournalSettings) -> (Self, JournalWriterTask) {
+        let atomic = settings.append == AppendMode::Atomic && bus.server_version() >= ServerVersion::ATOMIC_BATCHES;
+        if settings.append == AppendMode::Atomic && !atomic {
             tracing::warn!("this nats-server has no atomic batches (2.12 has): entries are pipelined");
         }
         let (queue, queued) = mpsc::channel(settings.queue_max);
-        let watermark = Arc::<Watermark>::default();
-        let task = tokio::spawn(write(bus, Arc::new(settings), atomic, watermark.clone(), queued));
-        (Self { queue, watermark }, JournalTask(task))
+        let watermark = Arc::<JournalWatermark>::default();
+        let task = tokio::spawn(run_writer(bus, Arc::new(settings), atomic, watermark.clone(), queued));
+        (Self { queue, watermark }, JournalWriterTask(task))
     }
 
     /// Returns how many entries wait for the writer, and how many may.
@@ -52,13 +52,13 @@ impl Journal {
 
     /// Takes note of a sequence that somebody else has seen acknowledged: from here on a new entry that is given one at or
     /// below it shows that the stream has lost entries.
-    pub fn seen(&self, sequence: u64) {
-        self.watermark.raise(sequence);
+    pub fn observe_sequence(&self, sequence: u64) {
+        self.watermark.raise_to(sequence);
     }
 
     /// Returns the highest sequence that was acknowledged or seen.
-    pub fn highest_seen(&self) -> u64 {
-        self.watermark.highest()
+    pub fn highest_sequence(&self) -> u64 {
+        self.watermark.highest_sequence()
     }
 
     /// Whether an entry was given a sequence that had been another's. Nothing more is appended for the life of this
@@ -72,16 +72,16 @@ impl Journal {
     ///
     /// # Errors
     /// Says whether the entry may be on the journal; [`AppendError::Behind`] when the stream has lost entries.
-    pub async fn append(&self, entry: Entry) -> Result<u64, AppendError> {
+    pub async fn append(&self, entry: JournalEntry) -> Result<u64, AppendError> {
         let (answer, answered) = oneshot::channel();
         self.queue
-            .try_send(Queued { entry, answer })
+            .try_send(QueuedEntry { entry, reply: answer })
             .map_err(|error| match error {
                 TrySendError::Full(_) => AppendError::QueueFull,
                 TrySendError::Closed(_) => AppendError::Refused("the journal's writer has ended".to_owned()),
             })?;
         // The writer bounds the wait: it answers whatever it takes.
-        let lost = |_| Err(AppendError::Unknown("the journal's writer was lost".to_owned()));
+        let lost = |_| Err(AppendError::OutcomeUnknown("the journal's writer was lost".to_owned()));
         answered.await.unwrap_or_else(lost)
     }
 
@@ -90,7 +90,7 @@ impl Journal {
     ///
     /// # Errors
     /// That of the first entry that was not acknowledged.
-    pub async fn append_in_order(&self, entries: Vec<Entry>) -> Result<Vec<u64>, AppendError> {
+    pub async fn append_in_order(&self, entries: Vec<JournalEntry>) -> Result<Vec<u64>, AppendError> {
         let mut sequences = Vec::with_capacity(entries.len());
         for entry in entries {
             sequences.push(self.append(entry).await?);
@@ -99,23 +99,23 @@ impl Journal {
     }
 }
 
-impl JournalTask {
+impl JournalWriterTask {
     /// Waits for the end of the writer: after the last handle is gone and everything taken has been answered.
-    pub async fn ended(self) {
+    pub async fn wait(self) {
         if let Err(error) = self.0.await {
             tracing::error!(%error, "the journal's writer failed");
         }
     }
 }
 
-async fn write(
+async fn run_writer(
     bus: Bus,
     settings: Arc<JournalSettings>,
-    atomic: bool,
-    watermark: Arc<Watermark>,
-    mut queued: mpsc::Receiver<Queued>,
+    is_atomic: bool,
+    watermark: Arc<JournalWatermark>,
+    mut queued: mpsc::Receiver<QueuedEntry>,
 ) {
-    let places = Arc::new(Semaphore::new(BATCHES_IN_FLIGHT));
+    let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
     let batches = TaskTracker::new();
     // The place comes first: entries that arrive while all are taken make the next batch larger.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
@@ -125,8 +125,8 @@ async fn write(
         }
         let (bus, settings, watermark) = (bus.clone(), Arc::clone(&settings), Arc::clone(&watermark));
         batches.spawn(async move {
-            let (entries, answers): (Vec<_>, Vec<_>) = taken.into_iter().map(|one| (one.entry, one.answer)).unzip();
-            let results = append::batch(&bus, &settings, atomic, &watermark, &entries).await;
+            let (entries, answers): (Vec<_>, Vec<_>) = taken.into_iter().map(|one| (one.entry, one.reply)).unzip();
+            let results = append::append_batch(&bus, &settings, is_atomic, &watermark, &entries).await;
             for (answer, result) in answers.into_iter().zip(results) {
                 // Whoever asked may have gone; the entry stands all the same.
                 let _ = answer.send(result);

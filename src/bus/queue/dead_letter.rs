@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use async_nats::{HeaderMap, Message};
 
-use super::delivery::Delivery;
+use super::delivery::IntentDelivery;
 use crate::bus::connection::Bus;
-use crate::bus::journal::append::singly;
-use crate::bus::journal::{AppendError, Entry};
+use crate::bus::journal::append::append_single;
+use crate::bus::journal::{AppendError, JournalEntry};
 use crate::bus::{headers, subjects};
 use crate::config::journal::JournalSettings;
 use crate::wire::dead_letter::{BodyEncoding, DeadLetter};
@@ -16,21 +16,28 @@ use crate::wire::problem::Problem;
 /// Room for the protocol and the headers of a dead letter, in bytes.
 const ENVELOPE_BYTES: usize = 16 * 1_024;
 /// A letter that is too large keeps this part of what fits: each byte of a body can take six as JSON.
-const TRUNCATED_PART: usize = 8;
+const TRUNCATION_DIVISOR: usize = 8;
 
 /// Puts a delivery into the stream of dead letters, and returns its place when that is acknowledged.
-pub(super) async fn keep(bus: &Bus, delivery: &Delivery, problem: &Problem) -> Result<u64, AppendError> {
+pub(super) async fn append_dead_letter(
+    bus: &Bus,
+    delivery: &IntentDelivery,
+    problem: &Problem,
+) -> Result<u64, AppendError> {
     let message = &delivery.message;
     let room = bus.client.max_payload().saturating_sub(ENVELOPE_BYTES);
-    let whole = letter(delivery, problem, message.payload.len());
-    let fits = whole.len() + message.headers.as_ref().map_or(0, size) <= room;
+    let whole = encode_dead_letter(delivery, problem, message.payload.len());
+    let fits = whole.len() + message.headers.as_ref().map_or(0, headers_size) <= room;
     let (body, copied) = if fits {
-        (whole, copied_headers(message))
+        (whole, forwarded_headers(message))
     } else {
-        (letter(delivery, problem, room / TRUNCATED_PART), Vec::new())
+        (
+            encode_dead_letter(delivery, problem, room / TRUNCATION_DIVISOR),
+            Vec::new(),
+        )
     };
-    let mut entry = Entry {
-        subject: subjects::dead(&problem.code),
+    let mut entry = JournalEntry {
+        subject: subjects::dead_letter(&problem.code),
         // An intent that comes again before its end was confirmed makes no second letter.
         message_id: format!("{}-{}", subjects::STREAM_INTENTS, delivery.stream_sequence),
         body: body.into(),
@@ -41,23 +48,23 @@ pub(super) async fn keep(bus: &Bus, delivery: &Delivery, problem: &Problem) -> R
         .headers
         .push((headers::DEAD_SUBJECT.to_owned(), message.subject.to_string()));
     entry.headers.push((headers::DEAD_DELIVERIES.to_owned(), deliveries));
-    singly(bus, &JournalSettings::default(), &entry).await
+    append_single(bus, &JournalSettings::default(), &entry).await
 }
 
-fn letter(delivery: &Delivery, problem: &Problem, body_max: usize) -> Vec<u8> {
+fn encode_dead_letter(delivery: &IntentDelivery, problem: &Problem, body_max: usize) -> Vec<u8> {
     let message = &delivery.message;
     let kept = &message.payload[..body_max.min(message.payload.len())];
     let truncated = kept.len() < message.payload.len();
     let (body, body_encoding) = match std::str::from_utf8(kept) {
         Ok(text) => (text.to_owned(), BodyEncoding::Utf8),
-        Err(_) => (base64(kept), BodyEncoding::Base64),
+        Err(_) => (encode_base64(kept), BodyEncoding::Base64),
     };
     let letter = DeadLetter {
         subject: message.subject.to_string(),
         headers: if truncated {
             BTreeMap::new()
         } else {
-            all_headers(message)
+            collect_headers(message)
         },
         body,
         body_encoding,
@@ -71,27 +78,27 @@ fn letter(delivery: &Delivery, problem: &Problem, body_max: usize) -> Vec<u8> {
     serde_json::to_vec(&letter).unwrap_or_default()
 }
 
-fn all_headers(message: &Message) -> BTreeMap<String, Vec<String>> {
+fn collect_headers(message: &Message) -> BTreeMap<String, Vec<String>> {
     let all = message.headers.iter().flat_map(HeaderMap::iter);
     let texts = |values: &Vec<async_nats::HeaderValue>| values.iter().map(|value| value.as_str().to_owned()).collect();
     all.map(|(name, values)| (name.to_string(), texts(values))).collect()
 }
 
 /// Returns the headers a dead letter keeps as headers: those for the server would speak to it a second time.
-fn copied_headers(message: &Message) -> Vec<(String, String)> {
+fn forwarded_headers(message: &Message) -> Vec<(String, String)> {
     let all = message.headers.iter().flat_map(HeaderMap::iter);
     all.map(|(name, values)| (name.to_string(), values))
-        .filter(|(name, _)| !is_for_the_server(name))
+        .filter(|(name, _)| !is_server_header(name))
         .filter_map(|(name, values)| Some((name, values.first()?.as_str().to_owned())))
         .collect()
 }
 
-fn is_for_the_server(name: &str) -> bool {
+fn is_server_header(name: &str) -> bool {
     name.get(..headers::SERVER_PREFIX.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(headers::SERVER_PREFIX))
 }
 
-fn size(map: &HeaderMap) -> usize {
+fn headers_size(map: &HeaderMap) -> usize {
     let value_sizes = |(name, values): (&async_nats::HeaderName, &Vec<async_nats::HeaderValue>)| {
         let name: &str = name.as_ref();
         values
@@ -103,7 +110,7 @@ fn size(map: &HeaderMap) -> usize {
 }
 
 /// Returns the standard base64 (RFC 4648, with padding) of bytes.
-fn base64(bytes: &[u8]) -> String {
+fn encode_base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
@@ -136,13 +143,13 @@ mod tests {
             (b"foobar", "Zm9vYmFy"),
             (&[0xff, 0xfe, 0xfd, 0xfc], "//79/A=="),
         ] {
-            assert_eq!(base64(bytes), text);
+            assert_eq!(encode_base64(bytes), text);
         }
     }
 
     #[test]
     fn headers_for_the_server_are_not_repeated() {
-        assert!(is_for_the_server("Nats-Msg-Id") && is_for_the_server("nats-expected-stream"));
-        assert!(!is_for_the_server("Reply-To") && !is_for_the_server("Näts"));
+        assert!(is_server_header("Nats-Msg-Id") && is_server_header("nats-expected-stream"));
+        assert!(!is_server_header("Reply-To") && !is_server_header("Näts"));
     }
 }

@@ -15,172 +15,177 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::delivery::{Delivery, Door};
-use crate::bus::call::Handler;
-use crate::bus::connection::{end_on_server, within};
+use super::delivery::{DeliveryProcessor, IntentDelivery};
+use crate::bus::call::RequestHandler;
+use crate::bus::connection::{unsubscribe_on_server, with_timeout};
 use crate::bus::subjects;
-use crate::bus::topology::{Intent, consumers};
+use crate::bus::topology::{ReconcileMode, consumers};
 use crate::domain::id::BrokerId;
 
 /// How long the server keeps a pull request.
-const EXPIRES: Duration = Duration::from_secs(5);
+const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// How often the server says that it still has it.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const PULL_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the request counts as lost.
-const SILENCE: Duration = Duration::from_millis(2_500);
+const SILENCE_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// The pause before a new start.
-const RESTART_PAUSE: Duration = Duration::from_millis(200);
-const CONSUMER_DELETED: &str = "Consumer Deleted";
+const RESTART_DELAY: Duration = Duration::from_millis(200);
+const CONSUMER_DELETED_DESCRIPTION: &str = "Consumer Deleted";
 
-pub(super) struct Puller<H> {
-    pub(super) door: Arc<Door<H>>,
+pub(super) struct IntentPuller<H> {
+    pub(super) processor: Arc<DeliveryProcessor<H>>,
     pub(super) broker: BrokerId,
-    pub(super) places: Arc<Semaphore>,
-    pub(super) calls: TaskTracker,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) in_flight: TaskTracker,
     pub(super) stop: CancellationToken,
 }
 
 /// How one pull request ended.
-enum Pulled {
+enum PullOutcome {
     /// It has been served, or its time was over.
-    Done,
+    Completed,
     /// The door is closing.
     Stopped,
     /// The consumer or the server is gone.
     Lost(String),
 }
 
-impl<H: Handler> Puller<H> {
+impl<H: RequestHandler> IntentPuller<H> {
     pub(super) async fn run(self) {
         while !self.stop.is_cancelled() {
-            let Err(reason) = self.session().await else {
+            let Err(reason) = self.run_session().await else {
                 return;
             };
             tracing::warn!(broker = %self.broker, reason, "the durable door starts anew");
             tokio::select! {
                 () = self.stop.cancelled() => {}
-                () = sleep(RESTART_PAUSE) => {}
+                () = sleep(RESTART_DELAY) => {}
             }
         }
     }
 
     /// Pulls until told to stop; an error says why a new start is needed.
-    async fn session(&self) -> Result<(), String> {
-        let (bus, doors) = (&self.door.bus, &self.door.doors);
-        let ensured = consumers::ensure(bus, doors, &self.broker, Intent::Apply).await;
+    async fn run_session(&self) -> Result<(), String> {
+        let (bus, doors) = (&self.processor.bus, &self.processor.settings);
+        let ensured = consumers::ensure_consumer(bus, doors, &self.broker, ReconcileMode::Apply).await;
         ensured.map_err(|error| error.to_string())?;
         let inbox = bus.client.new_inbox();
         let subscribed = bus.client.subscribe(format!("{inbox}.*"));
-        let subscribed = within(bus.request_timeout(), "subscribing", subscribed).await;
+        let subscribed = with_timeout(bus.request_timeout(), "subscribing", subscribed).await;
         let mut messages = subscribed.map_err(|error| error.to_string())?;
         let mut number = 0_u64;
         loop {
             number += 1;
-            let Some(places) = self.free_places().await else {
-                self.give_back(&mut messages).await;
+            let Some(places) = self.acquire_free_slots().await else {
+                self.release_unstarted(&mut messages).await;
                 return Ok(());
             };
             let reply = format!("{inbox}.{number}");
-            self.ask(&reply, places.num_permits()).await?;
-            match self.receive(&mut messages, &reply, places).await {
-                Pulled::Done => {}
-                Pulled::Stopped => {
-                    self.give_back(&mut messages).await;
+            self.request_batch(&reply, places.num_permits()).await?;
+            match self.receive_batch(&mut messages, &reply, places).await {
+                PullOutcome::Completed => {}
+                PullOutcome::Stopped => {
+                    self.release_unstarted(&mut messages).await;
                     return Ok(());
                 }
-                Pulled::Lost(reason) => return Err(reason),
+                PullOutcome::Lost(reason) => return Err(reason),
             }
         }
     }
 
     /// Waits for a free place and takes all that are free then; `None` when the door is closing.
-    async fn free_places(&self) -> Option<OwnedSemaphorePermit> {
+    async fn acquire_free_slots(&self) -> Option<OwnedSemaphorePermit> {
         let first = tokio::select! {
             biased;
             () = self.stop.cancelled() => return None,
-            place = Arc::clone(&self.places).acquire_owned() => place,
+            place = Arc::clone(&self.slots).acquire_owned() => place,
         };
         let mut places = first.ok()?;
-        let more = u32::try_from(self.places.available_permits()).unwrap_or(0);
-        if let Ok(more) = Arc::clone(&self.places).try_acquire_many_owned(more) {
+        let more = u32::try_from(self.slots.available_permits()).unwrap_or(0);
+        if let Ok(more) = Arc::clone(&self.slots).try_acquire_many_owned(more) {
             places.merge(more);
         }
         Some(places)
     }
 
-    async fn ask(&self, reply: &str, count: usize) -> Result<(), String> {
-        let bus = &self.door.bus;
-        let subject = subjects::pull(subjects::STREAM_INTENTS, &subjects::intents_consumer(&self.broker));
+    async fn request_batch(&self, reply: &str, count: usize) -> Result<(), String> {
+        let bus = &self.processor.bus;
+        let subject = subjects::pull_request(subjects::STREAM_INTENTS, &subjects::intents_consumer(&self.broker));
         let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let wish = json!({
-            "batch": count, "expires": nanoseconds(EXPIRES), "idle_heartbeat": nanoseconds(HEARTBEAT),
+            "batch": count, "expires": nanoseconds(PULL_EXPIRES), "idle_heartbeat": nanoseconds(PULL_HEARTBEAT),
         });
         let asked = bus
             .client
             .publish_with_reply(subject, reply.to_owned(), wish.to_string().into());
-        let asked = within(bus.request_timeout(), "pulling", asked).await;
+        let asked = with_timeout(bus.request_timeout(), "pulling", asked).await;
         asked.map_err(|error| error.to_string())
     }
 
-    async fn receive(&self, messages: &mut Subscriber, reply: &str, mut places: OwnedSemaphorePermit) -> Pulled {
-        while places.num_permits() > 0 {
+    async fn receive_batch(
+        &self,
+        messages: &mut Subscriber,
+        reply: &str,
+        mut slots: OwnedSemaphorePermit,
+    ) -> PullOutcome {
+        while slots.num_permits() > 0 {
             let next = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return Pulled::Stopped,
-                next = timeout(SILENCE, messages.next()) => next,
+                () = self.stop.cancelled() => return PullOutcome::Stopped,
+                next = timeout(SILENCE_TIMEOUT, messages.next()) => next,
             };
             let message = match next {
                 Ok(Some(message)) => message,
-                Ok(None) => return Pulled::Lost("the connection was closed".to_owned()),
-                Err(_) => return Pulled::Lost("the server fell silent".to_owned()),
+                Ok(None) => return PullOutcome::Lost("the connection was closed".to_owned()),
+                Err(_) => return PullOutcome::Lost("the server fell silent".to_owned()),
             };
             match message.status.filter(|status| *status != StatusCode::OK) {
-                None => match places.split(1) {
-                    Some(place) => self.begin(message, place),
-                    None => self.nak(message).await,
+                None => match slots.split(1) {
+                    Some(place) => self.spawn_processing(message, place),
+                    None => self.send_nak(message).await,
                 },
                 Some(StatusCode::IDLE_HEARTBEAT) => {}
-                Some(StatusCode::NO_RESPONDERS) => return Pulled::Lost("nobody serves the consumer".to_owned()),
-                Some(_) if message.description.as_deref() == Some(CONSUMER_DELETED) => {
-                    return Pulled::Lost("the consumer was deleted".to_owned());
+                Some(StatusCode::NO_RESPONDERS) => return PullOutcome::Lost("nobody serves the consumer".to_owned()),
+                Some(_) if message.description.as_deref() == Some(CONSUMER_DELETED_DESCRIPTION) => {
+                    return PullOutcome::Lost("the consumer was deleted".to_owned());
                 }
                 // The end of an earlier request says nothing about this one.
-                Some(_) if message.subject.as_str() == reply => return Pulled::Done,
+                Some(_) if message.subject.as_str() == reply => return PullOutcome::Completed,
                 Some(_) => {}
             }
         }
-        Pulled::Done
+        PullOutcome::Completed
     }
 
-    fn begin(&self, message: Message, place: OwnedSemaphorePermit) {
-        let door = Arc::clone(&self.door);
+    fn spawn_processing(&self, message: Message, place: OwnedSemaphorePermit) {
+        let door = Arc::clone(&self.processor);
         let context = door.bus.jetstream.clone();
-        let Some(delivery) = Delivery::read(jetstream::Message { message, context }) else {
+        let Some(delivery) = IntentDelivery::from_message(jetstream::Message { message, context }) else {
             return;
         };
-        self.calls.spawn(async move {
-            door.serve(delivery).await;
+        self.in_flight.spawn(async move {
+            door.process(delivery).await;
             drop(place);
         });
     }
 
     /// Ends the subscription and gives back what was pulled and has not begun.
-    async fn give_back(&self, messages: &mut Subscriber) {
-        end_on_server(&self.door.bus, messages).await;
-        if let Err(error) = self.door.bus.round_trip().await {
+    async fn release_unstarted(&self, messages: &mut Subscriber) {
+        unsubscribe_on_server(&self.processor.bus, messages).await;
+        if let Err(error) = self.processor.bus.round_trip().await {
             tracing::warn!(%error, "what was pulled last may wait until its time is over");
         }
         while let Some(Some(message)) = messages.next().now_or_never() {
             if message.status.is_none_or(|status| status == StatusCode::OK) {
-                self.nak(message).await;
+                self.send_nak(message).await;
             }
         }
     }
 
-    async fn nak(&self, message: Message) {
+    async fn send_nak(&self, message: Message) {
         if let Some(reply) = message.reply {
             let nak: Bytes = jetstream::AckKind::Nak(None).into();
-            if let Err(error) = self.door.bus.publish(reply.to_string(), nak).await {
+            if let Err(error) = self.processor.bus.publish(reply.to_string(), nak).await {
                 tracing::warn!(%error, "an intent that has not begun could not be given back");
             }
         }

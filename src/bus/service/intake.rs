@@ -11,35 +11,35 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::discovery::Identity;
+use super::discovery::ServiceInstance;
 use crate::bus::answer;
-use crate::bus::call::{Answer, Call, Endpoint, Handler};
-use crate::bus::connection::{Bus, BusError, end_on_server, within};
+use crate::bus::call::{BusReply, BusRequest, Endpoint, RequestHandler};
+use crate::bus::connection::{Bus, BusError, unsubscribe_on_server, with_timeout};
 use crate::bus::{headers, subjects};
 use crate::config::doors::DoorSettings;
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
-pub(super) struct Intake<H> {
+pub(super) struct RequestIntake<H> {
     requests: SelectAll<Subscriber>,
-    door: Arc<Door<H>>,
-    calls: TaskTracker,
+    processor: Arc<RequestProcessor<H>>,
+    in_flight: TaskTracker,
 }
 
 /// What every request needs.
-struct Door<H> {
+struct RequestProcessor<H> {
     bus: Bus,
-    places: Arc<Semaphore>,
-    identity: Arc<Identity>,
+    slots: Arc<Semaphore>,
+    identity: Arc<ServiceInstance>,
     handler: Arc<H>,
 }
 
-impl<H: Handler> Intake<H> {
+impl<H: RequestHandler> RequestIntake<H> {
     /// Subscribes every endpoint in the queue group.
     pub(super) async fn subscribe(
         bus: &Bus,
         doors: &DoorSettings,
-        identity: Arc<Identity>,
+        identity: Arc<ServiceInstance>,
         handler: Arc<H>,
         calls: TaskTracker,
     ) -> Result<Self, BusError> {
@@ -47,18 +47,18 @@ impl<H: Handler> Intake<H> {
         for endpoint in Endpoint::ALL {
             let group = subjects::QUEUE_GROUP.to_owned();
             let subscribed = bus.client.queue_subscribe(endpoint.subject(), group);
-            requests.push(within(bus.request_timeout(), "subscribing", subscribed).await?);
+            requests.push(with_timeout(bus.request_timeout(), "subscribing", subscribed).await?);
         }
-        let door = Door {
+        let door = RequestProcessor {
             bus: bus.clone(),
-            places: Arc::new(Semaphore::new(doors.request_max_in_flight)),
+            slots: Arc::new(Semaphore::new(doors.request_max_in_flight)),
             identity,
             handler,
         };
         Ok(Self {
             requests: select_all(requests),
-            door: Arc::new(door),
-            calls,
+            processor: Arc::new(door),
+            in_flight: calls,
         })
     }
 
@@ -69,20 +69,20 @@ impl<H: Handler> Intake<H> {
                 biased;
                 () = stop.cancelled() => break,
                 request = self.requests.next() => match request {
-                    Some(request) => self.take(request).await,
+                    Some(request) => self.accept(request).await,
                     None => return,
                 },
             }
         }
         for subscription in self.requests.iter_mut() {
-            end_on_server(&self.door.bus, subscription).await;
+            unsubscribe_on_server(&self.processor.bus, subscription).await;
         }
-        let bus = self.door.bus.clone();
+        let bus = self.processor.bus.clone();
         let mut fence = std::pin::pin!(bus.round_trip());
         loop {
             tokio::select! {
                 biased;
-                Some(request) = self.requests.next() => self.take(request).await,
+                Some(request) = self.requests.next() => self.accept(request).await,
                 passed = &mut fence => {
                     if let Err(error) = passed {
                         tracing::warn!(%error, "the end of intake is not confirmed: a late request may be lost");
@@ -93,71 +93,74 @@ impl<H: Handler> Intake<H> {
         }
         // What came before the fence is in the queues by now.
         while let Some(Some(request)) = self.requests.next().now_or_never() {
-            self.take(request).await;
+            self.accept(request).await;
         }
     }
 
-    async fn take(&self, request: Message) {
+    async fn accept(&self, request: Message) {
         let arrived_at = Timestamp::now();
-        let Some(request) = Request::read(request, arrived_at) else {
+        let Some(request) = PendingRequest::from_message(request, arrived_at) else {
             return;
         };
-        match Arc::clone(&self.door.places).try_acquire_owned() {
+        match Arc::clone(&self.processor.slots).try_acquire_owned() {
             Ok(place) => {
-                let door = Arc::clone(&self.door);
-                self.calls.spawn(async move {
-                    door.serve(request).await;
+                let door = Arc::clone(&self.processor);
+                self.in_flight.spawn(async move {
+                    door.process(request).await;
                     drop(place);
                 });
             }
             Err(_) => {
-                let full = Fault::new(Code::QueueFull, "the worker has as many requests under way as it takes");
-                self.door.answer(&request, &Err(full)).await;
+                let full = Fault::new(
+                    FaultCode::QueueFull,
+                    "the worker has as many requests under way as it takes",
+                );
+                self.processor.send_reply(&request, &Err(full)).await;
             }
         }
     }
 }
 
 /// A request that may be answered.
-struct Request {
+struct PendingRequest {
     endpoint: Endpoint,
-    reply: String,
-    begun: Instant,
-    call: Result<Call, Fault>,
+    reply_to: String,
+    started_at: Instant,
+    request: Result<BusRequest, Fault>,
 }
 
-impl Request {
+impl PendingRequest {
     /// Returns the request, or `None` when there is nowhere to answer it: then it is not executed either.
-    fn read(message: Message, arrived_at: Timestamp) -> Option<Self> {
-        let endpoint = endpoint_of(&message.subject)?;
-        let ids = subjects::broker_and_account(&message.subject);
+    fn from_message(message: Message, arrived_at: Timestamp) -> Option<Self> {
+        let endpoint = endpoint_for_subject(&message.subject)?;
+        let ids = subjects::parse_broker_and_account(&message.subject);
         let (broker, account) = (ids.map(|(broker, _)| broker), ids.map(|(_, account)| account));
         let reply = message.reply.as_ref().map_or("", |reply| reply.as_str());
-        if !subjects::allowed_reply(reply, account) {
+        if !subjects::is_allowed_reply(reply, account) {
             tracing::warn!(subject = %message.subject, reply, "a request with no place to answer it to is dropped");
             return None;
         }
         let map = message.headers.as_ref();
-        let call = headers::deadline(map).map(|deadline| Call {
+        let call = headers::parse_deadline(map).map(|deadline| BusRequest {
             endpoint,
             broker: broker.map(str::to_owned),
             account: account.map(str::to_owned),
             body: message.payload.clone(),
             deadline,
-            arrived_at,
-            traceparent: headers::text(map, headers::TRACEPARENT).map(str::to_owned),
-            durable: false,
+            received_at: arrived_at,
+            traceparent: headers::single_text(map, headers::TRACEPARENT).map(str::to_owned),
+            is_durable: false,
         });
         Some(Self {
             endpoint,
-            reply: reply.to_owned(),
-            begun: Instant::now(),
-            call,
+            reply_to: reply.to_owned(),
+            started_at: Instant::now(),
+            request: call,
         })
     }
 }
 
-fn endpoint_of(subject: &str) -> Option<Endpoint> {
+fn endpoint_for_subject(subject: &str) -> Option<Endpoint> {
     let fits = |pattern: &str| {
         let mut tokens = subject.split('.');
         pattern
@@ -168,32 +171,36 @@ fn endpoint_of(subject: &str) -> Option<Endpoint> {
     Endpoint::ALL.into_iter().find(|endpoint| fits(endpoint.subject()))
 }
 
-impl<H: Handler> Door<H> {
-    async fn serve(&self, mut request: Request) {
-        let result = match std::mem::replace(&mut request.call, Err(Fault::new(Code::NotFound, ""))) {
+impl<H: RequestHandler> RequestProcessor<H> {
+    async fn process(&self, mut request: PendingRequest) {
+        let result = match std::mem::replace(&mut request.request, Err(Fault::new(FaultCode::NotFound, ""))) {
             Err(fault) => Err(fault),
             Ok(call) => match AssertUnwindSafe(self.handler.handle(call)).catch_unwind().await {
                 Ok(result) => result,
                 Err(_) => {
                     // Nobody knows how far it came, so there is nothing true to say: the caller's wait runs out.
                     tracing::error!(endpoint = request.endpoint.name(), "a request's handler panicked");
-                    self.identity
-                        .count(request.endpoint, request.begun.elapsed(), Some("panicked".to_owned()));
+                    self.identity.record_request(
+                        request.endpoint,
+                        request.started_at.elapsed(),
+                        Some("panicked".to_owned()),
+                    );
                     return;
                 }
             },
         };
-        self.answer(&request, &result).await;
-        self.handler.answered();
+        self.send_reply(&request, &result).await;
+        self.handler.on_reply_sent();
     }
 
-    async fn answer(&self, request: &Request, result: &Result<Answer, Fault>) {
+    async fn send_reply(&self, request: &PendingRequest, result: &Result<BusReply, Fault>) {
         let error = result.as_ref().err();
         let error = error.map(|fault| format!("{}:{}", fault.code.status(), fault.code.as_str()));
         // Counted first: whoever has an answer finds it counted.
-        self.identity.count(request.endpoint, request.begun.elapsed(), error);
-        let (map, body) = answer::message(result);
-        if let Err(error) = self.bus.publish_with(request.reply.clone(), map, body).await {
+        self.identity
+            .record_request(request.endpoint, request.started_at.elapsed(), error);
+        let (map, body) = answer::encode_reply(result);
+        if let Err(error) = self.bus.publish_with_headers(request.reply_to.clone(), map, body).await {
             tracing::error!(%error, endpoint = request.endpoint.name(), "an answer could not be sent");
         }
     }
@@ -206,7 +213,10 @@ mod tests {
     #[test]
     fn every_endpoint_knows_its_subjects() {
         for endpoint in Endpoint::ALL {
-            assert_eq!(endpoint_of(&endpoint.subject().replace('*', "x")), Some(endpoint));
+            assert_eq!(
+                endpoint_for_subject(&endpoint.subject().replace('*', "x")),
+                Some(endpoint)
+            );
         }
         for subject in [
             "orders.submit.x",
@@ -214,7 +224,7 @@ mod tests {
             "router.state",
             "router.state.get.x",
         ] {
-            assert_eq!(endpoint_of(subject), None);
+            assert_eq!(endpoint_for_subject(subject), None);
         }
     }
 }

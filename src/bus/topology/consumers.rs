@@ -3,25 +3,25 @@
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 
-use super::{Applied, Intent, Outcome, TopologyError, refused};
-use crate::bus::connection::{Bus, within};
+use super::{ReconcileMode, ReconcileOutcome, ReconciledResource, TopologyError, refused_error};
+use crate::bus::connection::{Bus, with_timeout};
 use crate::bus::subjects;
 use crate::config::doors::DoorSettings;
 use crate::domain::id::BrokerId;
 
 /// The most intents of one broker that all workers together hold unacknowledged.
-const ACK_PENDING_MAX: i64 = 65_536;
+const MAX_ACK_PENDING: i64 = 65_536;
 
-fn wanted(doors: &DoorSettings, broker: &BrokerId) -> pull::Config {
+fn desired_consumer(doors: &DoorSettings, broker: &BrokerId) -> pull::Config {
     pull::Config {
         durable_name: Some(subjects::intents_consumer(broker)),
-        filter_subject: subjects::intents_of(broker),
+        filter_subject: subjects::broker_intents_wildcard(broker),
         ack_policy: AckPolicy::Explicit,
         deliver_policy: DeliverPolicy::All,
         ack_wait: doors.durable_ack_wait(),
         // Counted by the door: beyond the server's own maximum a message would stay in the queue unseen.
         max_deliver: -1,
-        max_ack_pending: ACK_PENDING_MAX,
+        max_ack_pending: MAX_ACK_PENDING,
         ..pull::Config::default()
     }
 }
@@ -30,36 +30,40 @@ fn wanted(doors: &DoorSettings, broker: &BrokerId) -> pull::Config {
 ///
 /// # Errors
 /// When a consumer of that name cannot become what is wanted, or the server refuses.
-pub(crate) async fn ensure(
+pub(crate) async fn ensure_consumer(
     bus: &Bus,
     doors: &DoorSettings,
     broker: &BrokerId,
-    intent: Intent,
-) -> Result<Applied, TopologyError> {
-    let wanted = wanted(doors, broker);
+    mode: ReconcileMode,
+) -> Result<ReconciledResource, TopologyError> {
+    let wanted = desired_consumer(doors, broker);
     let consumer_name = subjects::intents_consumer(broker);
     let name = format!("{}/{consumer_name}", subjects::STREAM_INTENTS);
-    let found = existing(bus, &consumer_name).await?;
-    let outcome = match (found, intent) {
-        (None, Intent::Check) => Outcome::Missing,
-        (None, Intent::Apply) => create(bus, wanted, &name).await.map(|()| Outcome::Created)?,
+    let found = find_consumer(bus, &consumer_name).await?;
+    let outcome = match (found, mode) {
+        (None, ReconcileMode::Check) => ReconcileOutcome::Missing,
+        (None, ReconcileMode::Apply) => create_or_update_consumer(bus, wanted, &name)
+            .await
+            .map(|()| ReconcileOutcome::Created)?,
         (Some(found), intent) => {
-            conflict(&name, &found, &wanted)?;
+            check_compatible_consumer(&name, &found, &wanted)?;
             let same = found.ack_wait == wanted.ack_wait
                 && found.max_deliver == wanted.max_deliver
                 && found.max_ack_pending == wanted.max_ack_pending
                 && found.filter_subject == wanted.filter_subject;
             match intent {
-                _ if same => Outcome::Unchanged,
-                Intent::Check => Outcome::Differs,
-                Intent::Apply => create(bus, wanted, &name).await.map(|()| Outcome::Updated)?,
+                _ if same => ReconcileOutcome::Unchanged,
+                ReconcileMode::Check => ReconcileOutcome::Differs,
+                ReconcileMode::Apply => create_or_update_consumer(bus, wanted, &name)
+                    .await
+                    .map(|()| ReconcileOutcome::Updated)?,
             }
         }
     };
-    Ok(Applied { name, outcome })
+    Ok(ReconciledResource { name, outcome })
 }
 
-fn conflict(name: &str, found: &consumer::Config, wanted: &pull::Config) -> Result<(), TopologyError> {
+fn check_compatible_consumer(name: &str, found: &consumer::Config, wanted: &pull::Config) -> Result<(), TopologyError> {
     let filters = || {
         let several = found.filter_subjects.join(", ");
         if several.is_empty() {
@@ -96,7 +100,7 @@ fn conflict(name: &str, found: &consumer::Config, wanted: &pull::Config) -> Resu
     Ok(())
 }
 
-async fn existing(bus: &Bus, consumer_name: &str) -> Result<Option<consumer::Config>, TopologyError> {
+async fn find_consumer(bus: &Bus, consumer_name: &str) -> Result<Option<consumer::Config>, TopologyError> {
     let looked = async {
         let stream = bus.jetstream.get_stream_no_info(subjects::STREAM_INTENTS).await;
         match stream
@@ -111,15 +115,15 @@ async fn existing(bus: &Bus, consumer_name: &str) -> Result<Option<consumer::Con
             },
         }
     };
-    Ok(within(bus.request_timeout() * 2, "looking for a consumer", looked).await?)
+    Ok(with_timeout(bus.request_timeout() * 2, "looking for a consumer", looked).await?)
 }
 
-async fn create(bus: &Bus, wanted: pull::Config, name: &str) -> Result<(), TopologyError> {
+async fn create_or_update_consumer(bus: &Bus, wanted: pull::Config, name: &str) -> Result<(), TopologyError> {
     let created = async {
         let created = bus
             .jetstream
             .create_consumer_on_stream(wanted, subjects::STREAM_INTENTS);
-        Ok::<_, String>(created.await.map(drop).map_err(|error| refused(name, &error)))
+        Ok::<_, String>(created.await.map(drop).map_err(|error| refused_error(name, &error)))
     };
-    within(bus.request_timeout() * 2, "creating a consumer", created).await?
+    with_timeout(bus.request_timeout() * 2, "creating a consumer", created).await?
 }

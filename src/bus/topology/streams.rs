@@ -19,7 +19,7 @@ const SECONDS_PER_HOUR: u64 = 3_600;
 const UNLIMITED: i64 = -1;
 
 /// Returns the four streams.
-pub(super) fn wanted(settings: &NatsSettings, brokers: &[BrokerId], version: ServerVersion) -> Vec<Config> {
+pub(super) fn desired_streams(settings: &NatsSettings, brokers: &[BrokerId], version: ServerVersion) -> Vec<Config> {
     let stream = |name: &str, subjects: Vec<String>| Config {
         name: name.to_owned(),
         subjects,
@@ -46,7 +46,7 @@ pub(super) fn wanted(settings: &NatsSettings, brokers: &[BrokerId], version: Ser
             allow_direct: false,
             ..stream(
                 subjects::STREAM_INTENTS,
-                brokers.iter().map(subjects::intents_of).collect(),
+                brokers.iter().map(subjects::broker_intents_wildcard).collect(),
             )
         },
         Config {
@@ -55,16 +55,16 @@ pub(super) fn wanted(settings: &NatsSettings, brokers: &[BrokerId], version: Ser
             allow_atomic_publish: version >= ServerVersion::ATOMIC_BATCHES,
             ..stream(
                 subjects::STREAM_REPORTS,
-                all(&[subjects::REPORTS_ALL, subjects::EVENTS_ALL]),
+                all(&[subjects::REPORTS_WILDCARD, subjects::EVENTS_WILDCARD]),
             )
         },
         Config {
             max_age: hours(settings.dead_max_age_h),
-            ..stream(subjects::STREAM_DEAD, all(&[subjects::DEAD_ALL]))
+            ..stream(subjects::STREAM_DEAD_LETTERS, all(&[subjects::DEAD_LETTERS_WILDCARD]))
         },
         Config {
             max_age: hours(settings.alerts_max_age_h),
-            ..stream(subjects::STREAM_ALERTS, all(&[subjects::ALERTS_ALL]))
+            ..stream(subjects::STREAM_ALERTS, all(&[subjects::ALERTS_WILDCARD]))
         },
     ]
 }
@@ -73,7 +73,7 @@ pub(super) fn wanted(settings: &NatsSettings, brokers: &[BrokerId], version: Ser
 ///
 /// # Errors
 /// Names the stream, the setting, what stands there, what is wanted, and what to do.
-pub(super) fn conflict(found: &Config, wanted: &Config) -> Result<(), TopologyError> {
+pub(super) fn check_compatible_stream(found: &Config, wanted: &Config) -> Result<(), TopologyError> {
     const RECREATE: &str = "move what it holds elsewhere, delete the stream and apply the topology again, \
                             or use another NATS account";
     const EDIT: &str = "change it with an administrator's tools, or use another NATS account";
@@ -99,21 +99,27 @@ pub(super) fn conflict(found: &Config, wanted: &Config) -> Result<(), TopologyEr
     ];
     for (what, found, needed, remedy) in settings {
         if found != needed {
-            return Err(differs(wanted, what, found, needed, remedy));
+            return Err(conflict_error(wanted, what, found, needed, remedy));
         }
     }
     if found.mirror.is_some() || found.sources.as_ref().is_some_and(|sources| !sources.is_empty()) {
         let (found, needed) = ("a copy of another stream".to_owned(), "a stream of its own".to_owned());
-        return Err(differs(wanted, "its origin", found, needed, RECREATE));
+        return Err(conflict_error(wanted, "its origin", found, needed, RECREATE));
     }
-    if !subjects_fit(found, wanted) {
+    if !has_compatible_subjects(found, wanted) {
         let (found, needed) = (found.subjects.join(", "), wanted.subjects.join(", "));
-        return Err(differs(wanted, "the set of subjects", found, needed, EDIT));
+        return Err(conflict_error(wanted, "the set of subjects", found, needed, EDIT));
     }
     Ok(())
 }
 
-fn differs(wanted: &Config, what: &'static str, found: String, needed: String, remedy: &'static str) -> TopologyError {
+fn conflict_error(
+    wanted: &Config,
+    what: &'static str,
+    found: String,
+    needed: String,
+    remedy: &'static str,
+) -> TopologyError {
     TopologyError::Conflict {
         name: wanted.name.clone(),
         what,
@@ -125,19 +131,19 @@ fn differs(wanted: &Config, what: &'static str, found: String, needed: String, r
 
 /// Whether the subjects are the wanted ones; the work queue's may be those of other brokers too, since a broker can be
 /// added and taken away.
-fn subjects_fit(found: &Config, wanted: &Config) -> bool {
+fn has_compatible_subjects(found: &Config, wanted: &Config) -> bool {
     if wanted.name == subjects::STREAM_INTENTS {
         return found
             .subjects
             .iter()
-            .all(|subject| subjects::broker_of_intents(subject).is_some());
+            .all(|subject| subjects::parse_broker_intents_wildcard(subject).is_some());
     }
     let set = |config: &Config| config.subjects.iter().cloned().collect::<BTreeSet<_>>();
     set(found) == set(wanted)
 }
 
 /// Returns what stands there with the wanted limits; whatever else an administrator has set stays.
-pub(super) fn merged(found: &Config, wanted: &Config) -> Config {
+pub(super) fn merge_limits(found: &Config, wanted: &Config) -> Config {
     let same_subjects = {
         let set = |config: &Config| config.subjects.iter().cloned().collect::<BTreeSet<_>>();
         set(found) == set(wanted)
@@ -165,7 +171,7 @@ mod tests {
 
     fn intents(subjects: &[&str]) -> Config {
         let brokers = [BrokerId::new("binance").unwrap()];
-        let mut all = wanted(&NatsSettings::default(), &brokers, ServerVersion::SUPPORTED);
+        let mut all = desired_streams(&NatsSettings::default(), &brokers, ServerVersion::SUPPORTED);
         Config {
             subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
             ..all.remove(0)
@@ -182,7 +188,12 @@ mod tests {
             (intents(&["orders.intents.>"]), false),
             (intents(&["orders.intents.binance.*", "other"]), false),
         ] {
-            assert_eq!(conflict(&found, &wanted).is_ok(), fits, "{:?}", found.subjects);
+            assert_eq!(
+                check_compatible_stream(&found, &wanted).is_ok(),
+                fits,
+                "{:?}",
+                found.subjects
+            );
         }
     }
 }

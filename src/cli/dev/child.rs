@@ -19,14 +19,14 @@ const TAIL_LINES: usize = 15;
 
 /// Starts programs so that they end when we do, also when we are killed.
 #[derive(Debug, Clone)]
-pub(crate) struct Binder {
+pub(crate) struct ChildBinder {
     setpriv: Option<PathBuf>,
 }
 
-impl Binder {
+impl ChildBinder {
     /// Looks for what binds a child's life to ours: `setpriv` of util-linux (others, such as BusyBox', cannot).
-    pub(crate) async fn find() -> Self {
-        let Some(setpriv) = program::on_path("setpriv") else {
+    pub(crate) async fn detect() -> Self {
+        let Some(setpriv) = program::find_on_path("setpriv") else {
             return Self { setpriv: None };
         };
         let tried = Command::new(&setpriv)
@@ -45,7 +45,7 @@ impl Binder {
 
     /// Returns a command that starts the program in a process group of its own, so that Ctrl-C does not reach it. Started
     /// from the main thread it gets SIGTERM when this process ends: the kernel watches the thread that started it.
-    pub(crate) fn command(&self, program: &Path) -> Command {
+    pub(crate) fn bound_command(&self, program: &Path) -> Command {
         let mut command = match &self.setpriv {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
@@ -60,7 +60,7 @@ impl Binder {
 }
 
 /// Asks processes to end (SIGTERM). The shell's own `kill` does it: a small system has no other program for it.
-pub(crate) async fn terminate(processes: &[u32]) {
+pub(crate) async fn send_sigterm(processes: &[u32]) {
     if processes.is_empty() {
         return;
     }
@@ -77,7 +77,7 @@ pub(crate) async fn terminate(processes: &[u32]) {
 }
 
 /// Waits for the end of a process that was asked to end, and kills it when it takes too long.
-pub(crate) async fn reap(name: &str, child: &mut Child, limit: Duration) {
+pub(crate) async fn wait_or_kill(name: &str, child: &mut Child, limit: Duration) {
     if timeout(limit, child.wait()).await.is_err() {
         tracing::warn!(child = name, "did not end within {limit:?} and is killed");
         if let Err(error) = child.kill().await {
@@ -90,14 +90,14 @@ pub(crate) async fn reap(name: &str, child: &mut Child, limit: Duration) {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub(crate) fn log_to(path: &Path) -> anyhow::Result<(Stdio, Stdio)> {
+pub(crate) fn open_log(path: &Path) -> anyhow::Result<(Stdio, Stdio)> {
     let open = || OpenOptions::new().create(true).append(true).open(path);
     let open = || open().with_context(|| format!("opening {}", path.display()));
     Ok((open()?.into(), open()?.into()))
 }
 
 /// Returns the last lines of a log, indented.
-pub(crate) fn tail(path: &Path) -> String {
+pub(crate) fn read_tail(path: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(path)?;
         let length = file.metadata()?.len();
@@ -122,17 +122,17 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let lines: Vec<String> = (1..=40).map(|number| number.to_string()).collect();
         std::fs::write(file.path(), lines.join("\n")).unwrap();
-        let tail = tail(file.path());
+        let tail = read_tail(file.path());
         assert!(tail.starts_with("\n  26\n") && tail.ends_with("\n  40"), "{tail}");
     }
 
     #[tokio::test]
     async fn a_bound_child_keeps_its_process_id_and_ends_when_asked() {
-        let binder = Binder::find().await;
-        let mut child = binder.command(Path::new("sleep")).arg("60").spawn().unwrap();
+        let binder = ChildBinder::detect().await;
+        let mut child = binder.bound_command(Path::new("sleep")).arg("60").spawn().unwrap();
         let id = child.id().unwrap();
-        terminate(&[id]).await;
-        reap("sleep", &mut child, Duration::from_secs(10)).await;
+        send_sigterm(&[id]).await;
+        wait_or_kill("sleep", &mut child, Duration::from_secs(10)).await;
         assert_eq!(child.id(), None);
     }
 }

@@ -8,27 +8,27 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long one answer may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of an answer is read; NATS' greeting is some hundred bytes.
-const ANSWER_MAX: usize = 8_192;
+const MAX_REPLY_BYTES: usize = 8_192;
 
 /// How a server shows that it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Probe {
+pub(super) enum ReadinessProbe {
     /// It greets whoever connects, once JetStream has recovered.
     Nats,
     /// It answers a ping, once it has read its append-only file.
     Redis,
 }
 
-impl Probe {
+impl ReadinessProbe {
     /// Whether the server at this address is ready.
-    pub(super) async fn passes(self, address: SocketAddr) -> bool {
+    pub(super) async fn is_ready(self, address: SocketAddr) -> bool {
         let request: &[u8] = match self {
             Self::Nats => b"",
             Self::Redis => b"PING\r\n",
         };
-        let Ok(Some(line)) = timeout(ANSWER_LIMIT, first_line(address, request)).await else {
+        let Ok(Some(line)) = timeout(REPLY_TIMEOUT, read_first_line(address, request)).await else {
             return false;
         };
         match self {
@@ -38,12 +38,12 @@ impl Probe {
     }
 }
 
-async fn first_line(address: SocketAddr, request: &[u8]) -> Option<String> {
+async fn read_first_line(address: SocketAddr, request: &[u8]) -> Option<String> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(request).await.ok()?;
     let mut answer = Vec::new();
     let mut chunk = [0; 1_024];
-    while answer.len() < ANSWER_MAX && !answer.contains(&b'\n') {
+    while answer.len() < MAX_REPLY_BYTES && !answer.contains(&b'\n') {
         match stream.read(&mut chunk).await.ok()? {
             0 => break,
             length => answer.extend_from_slice(&chunk[..length]),

@@ -9,40 +9,40 @@ use anyhow::{Context, bail};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use super::child::{self, Binder};
-use super::directory::DataDirectory;
-use super::probe::Probe;
-use super::{Sync, free, loopback, program};
-use crate::cli::options::{Flag, flag};
+use super::child::{self, ChildBinder};
+use super::directory::DevDataDirectory;
+use super::probe::ReadinessProbe;
+use super::{JournalSync, ensure_address_free, loopback_address, program};
+use crate::cli::options::{SettingFlag, setting_flag};
 
 /// How long a server may take to read its data and answer.
-const START_DEADLINE: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often it is asked whether it is ready.
-const START_PAUSE: Duration = Duration::from_millis(20);
+const READINESS_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a server may take to close its files.
-const STOP_DEADLINE: Duration = Duration::from_secs(15);
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 const NATS: &str = "nats-server";
 const REDIS: &str = "redis-server";
 
 /// Where the servers listen.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ports {
+pub(crate) struct ServerAddresses {
     nats: SocketAddr,
     redis: SocketAddr,
 }
 
-impl Ports {
+impl ServerAddresses {
     /// Returns the ports that are asked for, a free one for each 0.
     ///
     /// # Errors
     /// When one is taken.
-    pub(crate) fn choose(nats: u16, redis: u16) -> anyhow::Result<Self> {
+    pub(crate) fn resolve(nats: u16, redis: u16) -> anyhow::Result<Self> {
         for (name, port, remedy) in [("NATS", nats, "--nats-port 0"), ("Redis", redis, "--redis-port 0")] {
-            free(name, loopback(port), remedy)?;
+            ensure_address_free(name, loopback_address(port), remedy)?;
         }
         // Held until both are chosen, so that they differ.
-        let held = [nats, redis].map(|port| TcpListener::bind(loopback(port)));
+        let held = [nats, redis].map(|port| TcpListener::bind(loopback_address(port)));
         let [nats, redis] = held.map(|listener| listener.and_then(|listener| Ok((listener.local_addr()?, listener))));
         let taken = "choosing the servers' ports (they must differ)";
         Ok(Self {
@@ -54,35 +54,39 @@ impl Ports {
 
 /// The two servers.
 #[derive(Debug)]
-pub(crate) struct Servers {
-    directory: DataDirectory,
-    ports: Ports,
-    sync: Sync,
-    binder: Binder,
-    running: Vec<Server>,
+pub(crate) struct DevServers {
+    directory: DevDataDirectory,
+    ports: ServerAddresses,
+    sync: JournalSync,
+    binder: ChildBinder,
+    running: Vec<ServerProcess>,
 }
 
 #[derive(Debug)]
-struct Server {
+struct ServerProcess {
     name: &'static str,
     child: Child,
     log: PathBuf,
 }
 
-impl Servers {
+impl DevServers {
     /// Returns servers that are still to be started.
     ///
     /// # Errors
     /// When a program is not installed.
-    pub(crate) async fn new(directory: DataDirectory, ports: Ports, sync: Sync) -> anyhow::Result<Self> {
+    pub(crate) async fn new(
+        directory: DevDataDirectory,
+        ports: ServerAddresses,
+        sync: JournalSync,
+    ) -> anyhow::Result<Self> {
         for name in [NATS, REDIS] {
-            program::server(name)?;
+            program::find_server(name)?;
         }
         Ok(Self {
             directory,
             ports,
             sync,
-            binder: Binder::find().await,
+            binder: ChildBinder::detect().await,
             running: Vec::new(),
         })
     }
@@ -92,76 +96,79 @@ impl Servers {
     /// # Errors
     /// When one does not start, with the end of its log.
     pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
-        let nats = self.nats()?;
+        let nats = self.nats_command()?;
         self.spawn(NATS, nats)?;
-        let redis = self.redis()?;
+        let redis = self.redis_command()?;
         self.spawn(REDIS, redis)?;
-        for (index, (probe, address)) in [(Probe::Nats, self.ports.nats), (Probe::Redis, self.ports.redis)]
-            .into_iter()
-            .enumerate()
+        for (index, (probe, address)) in [
+            (ReadinessProbe::Nats, self.ports.nats),
+            (ReadinessProbe::Redis, self.ports.redis),
+        ]
+        .into_iter()
+        .enumerate()
         {
-            self.running[index].ready(probe, address).await?;
+            self.running[index].wait_until_ready(probe, address).await?;
         }
         Ok(())
     }
 
     /// Returns where their data lie.
-    pub(crate) fn directory(&self) -> &DataDirectory {
+    pub(crate) fn directory(&self) -> &DevDataDirectory {
         &self.directory
     }
 
     /// Returns the settings that lead to them.
-    pub(crate) fn flags(&self) -> [Flag; 2] {
+    pub(crate) fn setting_flags(&self) -> [SettingFlag; 2] {
         [
-            flag("nats.url", format!("nats://{}", self.ports.nats)),
-            flag("redis.url", format!("redis://{}", self.ports.redis)),
+            setting_flag("nats.url", format!("nats://{}", self.ports.nats)),
+            setting_flag("redis.url", format!("redis://{}", self.ports.redis)),
         ]
     }
 
     /// Returns where they listen, as the ready line tells it.
-    pub(crate) fn urls(&self) -> String {
+    pub(crate) fn ready_line_urls(&self) -> String {
         format!("nats=nats://{} redis=redis://{}", self.ports.nats, self.ports.redis)
     }
 
     /// Waits until one of them ends by itself and returns what there is to say about it.
-    pub(crate) async fn death(&mut self) -> anyhow::Error {
-        let ends = self.running.iter_mut().map(|server| Box::pin(server.end()));
+    pub(crate) async fn wait_for_unexpected_exit(&mut self) -> anyhow::Error {
+        let ends = self.running.iter_mut().map(|server| Box::pin(server.wait_for_exit()));
         futures_util::future::select_all(ends).await.0
     }
 
     /// Asks both to end, and does not wait.
-    pub(crate) async fn terminate(&self) {
+    pub(crate) async fn request_stop(&self) {
         let processes: Vec<u32> = self.running.iter().filter_map(|server| server.child.id()).collect();
-        child::terminate(&processes).await;
+        child::send_sigterm(&processes).await;
     }
 
     /// Asks both to end and waits for it.
     pub(crate) async fn stop(&mut self) {
-        self.terminate().await;
+        self.request_stop().await;
         let ends = self.running.iter_mut();
-        let ends = ends.map(|server| child::reap(server.name, &mut server.child, STOP_DEADLINE));
+        let ends = ends.map(|server| child::wait_or_kill(server.name, &mut server.child, STOP_TIMEOUT));
         futures_util::future::join_all(ends).await;
     }
 
     fn spawn(&mut self, name: &'static str, mut command: Command) -> anyhow::Result<()> {
-        let log = self.directory.log(name);
-        let (out, errors) = child::log_to(&log)?;
+        let log = self.directory.log_path(name);
+        let (out, errors) = child::open_log(&log)?;
         command
-            .stdin(self.directory.lock_as_input()?)
+            .stdin(self.directory.lock_as_stdin()?)
             .stdout(out)
             .stderr(errors);
         let child = command.spawn().with_context(|| format!("starting {name}"))?;
         if let Some(process) = child.id() {
-            self.directory.note(name, process)?;
+            self.directory.record_process(name, process)?;
         }
-        self.running.push(Server { name, child, log });
+        self.running.push(ServerProcess { name, child, log });
         Ok(())
     }
 
-    fn nats(&self) -> anyhow::Result<Command> {
+    fn nats_command(&self) -> anyhow::Result<Command> {
         let sync_interval = match self.sync {
-            Sync::Always => ", sync_interval: always",
-            Sync::Default => "",
+            JournalSync::Always => ", sync_interval: always",
+            JournalSync::Default => "",
         };
         let store = self.directory.path("nats");
         let config = format!(
@@ -171,13 +178,13 @@ impl Servers {
         );
         let path = self.directory.path("nats.conf");
         std::fs::write(&path, config).with_context(|| format!("writing {}", path.display()))?;
-        let mut command = self.binder.command(&program::server(NATS)?);
+        let mut command = self.binder.bound_command(&program::find_server(NATS)?);
         command.arg("--config").arg(path);
         Ok(command)
     }
 
-    fn redis(&self) -> anyhow::Result<Command> {
-        let mut command = self.binder.command(&program::server(REDIS)?);
+    fn redis_command(&self) -> anyhow::Result<Command> {
+        let mut command = self.binder.bound_command(&program::find_server(REDIS)?);
         let port = self.ports.redis.port().to_string();
         // The settings of deploy/redis.conf.
         command.args(["--bind", "127.0.0.1", "--port", &port, "--daemonize", "no"]);
@@ -189,45 +196,45 @@ impl Servers {
     }
 }
 
-impl Server {
+impl ServerProcess {
     /// Waits for the server's first answer.
-    async fn ready(&mut self, probe: Probe, address: SocketAddr) -> anyhow::Result<()> {
-        let end = Instant::now() + START_DEADLINE;
-        while !probe.passes(address).await {
+    async fn wait_until_ready(&mut self, probe: ReadinessProbe, address: SocketAddr) -> anyhow::Result<()> {
+        let end = Instant::now() + START_TIMEOUT;
+        while !probe.is_ready(address).await {
             if let Some(status) = self
                 .child
                 .try_wait()
                 .with_context(|| format!("watching {}", self.name))?
             {
-                return Err(self.obituary(status));
+                return Err(self.exit_error(status));
             }
             if Instant::now() >= end {
                 bail!(
-                    "{} does not answer at {address} within {START_DEADLINE:?}; the end of {}:{}",
+                    "{} does not answer at {address} within {START_TIMEOUT:?}; the end of {}:{}",
                     self.name,
                     self.log.display(),
-                    child::tail(&self.log)
+                    child::read_tail(&self.log)
                 );
             }
-            sleep(START_PAUSE).await;
+            sleep(READINESS_POLL_INTERVAL).await;
         }
         tracing::info!(%address, log = %self.log.display(), "{} is ready", self.name);
         Ok(())
     }
 
     /// Waits for its end and returns what there is to say about it.
-    async fn end(&mut self) -> anyhow::Error {
+    async fn wait_for_exit(&mut self) -> anyhow::Error {
         match self.child.wait().await {
-            Ok(status) => self.obituary(status),
+            Ok(status) => self.exit_error(status),
             Err(error) => anyhow::Error::new(error).context(format!("watching {}", self.name)),
         }
     }
 
-    fn obituary(&self, status: ExitStatus) -> anyhow::Error {
+    fn exit_error(&self, status: ExitStatus) -> anyhow::Error {
         let (name, log) = (self.name, self.log.display());
         anyhow::anyhow!(
             "{name} ended by itself ({status}); the end of {log}:{}",
-            child::tail(&self.log)
+            child::read_tail(&self.log)
         )
     }
 }
@@ -238,10 +245,10 @@ mod tests {
 
     #[test]
     fn free_ports_differ_and_a_taken_one_is_told() {
-        let ports = Ports::choose(0, 0).unwrap();
+        let ports = ServerAddresses::resolve(0, 0).unwrap();
         assert_ne!(ports.nats, ports.redis);
-        let taken = TcpListener::bind(loopback(0)).unwrap();
-        let error = Ports::choose(taken.local_addr().unwrap().port(), 0)
+        let taken = TcpListener::bind(loopback_address(0)).unwrap();
+        let error = ServerAddresses::resolve(taken.local_addr().unwrap().port(), 0)
             .unwrap_err()
             .to_string();
         assert!(error.contains("--nats-port"), "{error}");

@@ -16,81 +16,81 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::child::{self, Binder};
-use super::directory::DataDirectory;
-use crate::cli::options::{Flag, Options};
+use super::child::{self, ChildBinder};
+use super::directory::DevDataDirectory;
+use crate::cli::options::{GlobalOptions, SettingFlag};
 use crate::cli::parts::WORKER_GRACE;
 use crate::cli::worker::READY;
 use crate::config::load::environment_name;
 
 /// How long a worker may take to be ready.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause before a dead worker is started again; each next one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const MIN_RESTART_DELAY: Duration = Duration::from_millis(500);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(15);
 /// After so long a life the next pause is the first again.
-const GOOD_LIFE: Duration = Duration::from_secs(60);
+const RESTART_DELAY_RESET_AFTER: Duration = Duration::from_secs(60);
 /// What a worker may take beyond its own grace period.
-const END_MARGIN: Duration = Duration::from_secs(5);
+const KILL_MARGIN: Duration = Duration::from_secs(5);
 
 /// The setting that names where a worker tells what it measures.
-const METRICS: &str = "metrics.addr";
+const METRICS_ADDRESS_SETTING: &str = "metrics.addr";
 
-type Number = u16;
+type WorkerNumber = u16;
 
 /// The worker processes.
-pub(crate) struct Workers {
-    numbers: RangeInclusive<Number>,
+pub(crate) struct WorkerProcesses {
+    numbers: RangeInclusive<WorkerNumber>,
     program: PathBuf,
-    binder: Binder,
+    binder: ChildBinder,
     environment: Vec<(String, String)>,
     /// Where the first of all workers tells what it measures.
-    metrics: Option<SocketAddr>,
-    logs: HashMap<Number, PathBuf>,
-    pauses: HashMap<Number, Duration>,
-    processes: HashMap<Number, u32>,
-    events: FuturesUnordered<BoxFuture<'static, Event>>,
+    first_metrics_address: Option<SocketAddr>,
+    logs: HashMap<WorkerNumber, PathBuf>,
+    restart_delays: HashMap<WorkerNumber, Duration>,
+    processes: HashMap<WorkerNumber, u32>,
+    events: FuturesUnordered<BoxFuture<'static, WorkerEvent>>,
 }
 
-enum Event {
-    Ready(Number, Child),
-    NotReady(Number),
-    Ended(Number, String, Duration),
-    Rested(Number),
+enum WorkerEvent {
+    Ready(WorkerNumber, Child),
+    NotReady(WorkerNumber),
+    Ended(WorkerNumber, String, Duration),
+    RestartDue(WorkerNumber),
 }
 
-impl Workers {
+impl WorkerProcesses {
     /// Returns worker processes that are still to be started: this program with the same settings.
     ///
     /// # Errors
     /// When this program cannot be found.
     pub(crate) async fn new(
-        numbers: RangeInclusive<Number>,
-        options: &Options,
-        flags: &[Flag],
+        numbers: RangeInclusive<WorkerNumber>,
+        options: &GlobalOptions,
+        flags: &[SettingFlag],
         metrics: Option<SocketAddr>,
-        directory: &DataDirectory,
+        directory: &DevDataDirectory,
     ) -> anyhow::Result<Self> {
         let mut environment: Vec<_> = flags
             .iter()
             .map(|(path, value)| (environment_name(path), value.clone()))
             .collect();
-        if let Some(file) = options.config() {
+        if let Some(file) = options.config_file() {
             let file = std::path::absolute(file).context("the settings file")?;
             environment.push(("ORDER_ROUTER_CONFIG".to_owned(), file.display().to_string()));
         }
         let logs = numbers
             .clone()
-            .map(|number| (number, directory.log(&format!("worker-{number}"))));
+            .map(|number| (number, directory.log_path(&format!("worker-{number}"))));
         Ok(Self {
             logs: logs.collect(),
             numbers,
             program: std::env::current_exe().context("finding this program")?,
-            binder: Binder::find().await,
+            binder: ChildBinder::detect().await,
             environment,
-            metrics,
-            pauses: HashMap::new(),
+            first_metrics_address: metrics,
+            restart_delays: HashMap::new(),
             processes: HashMap::new(),
             events: FuturesUnordered::new(),
         })
@@ -107,19 +107,19 @@ impl Workers {
         let mut waiting = self.numbers.len();
         while waiting > 0 {
             match self.events.next().await {
-                Some(Event::Ready(number, child)) => {
-                    self.watch(number, child);
+                Some(WorkerEvent::Ready(number, child)) => {
+                    self.watch_exit(number, child);
                     waiting -= 1;
                 }
-                Some(Event::NotReady(number) | Event::Ended(number, ..)) => {
+                Some(WorkerEvent::NotReady(number) | WorkerEvent::Ended(number, ..)) => {
                     let log = &self.logs[&number];
                     bail!(
                         "worker {number} does not start; the end of {}:{}",
                         log.display(),
-                        child::tail(log)
+                        child::read_tail(log)
                     );
                 }
-                Some(Event::Rested(_)) => {}
+                Some(WorkerEvent::RestartDue(_)) => {}
                 None => bail!("the workers are gone"),
             }
         }
@@ -130,15 +130,17 @@ impl Workers {
     pub(crate) async fn supervise(&mut self) -> Infallible {
         loop {
             match self.events.next().await {
-                Some(Event::Ready(number, child)) => {
+                Some(WorkerEvent::Ready(number, child)) => {
                     tracing::info!(worker = number, "a worker process is ready again");
-                    self.watch(number, child);
+                    self.watch_exit(number, child);
                 }
-                Some(Event::NotReady(number)) => self.rest(number, "it was not ready in time", Duration::ZERO),
-                Some(Event::Ended(number, how, life)) => self.rest(number, &how, life),
-                Some(Event::Rested(number)) => {
+                Some(WorkerEvent::NotReady(number)) => {
+                    self.schedule_restart(number, "it was not ready in time", Duration::ZERO)
+                }
+                Some(WorkerEvent::Ended(number, how, life)) => self.schedule_restart(number, &how, life),
+                Some(WorkerEvent::RestartDue(number)) => {
                     if let Err(error) = self.spawn(number) {
-                        self.rest(number, &format!("{error:#}"), Duration::ZERO);
+                        self.schedule_restart(number, &format!("{error:#}"), Duration::ZERO);
                     }
                 }
                 None => std::future::pending().await,
@@ -149,30 +151,35 @@ impl Workers {
     /// Asks all to end and waits until they have drained; what takes too long is killed.
     pub(crate) async fn drain(&mut self) {
         let processes: Vec<u32> = self.processes.values().copied().collect();
-        child::terminate(&processes).await;
+        child::send_sigterm(&processes).await;
         let all = async {
             while !self.processes.is_empty() {
                 match self.events.next().await {
-                    Some(Event::Ended(number, ..) | Event::NotReady(number)) => drop(self.processes.remove(&number)),
-                    Some(Event::Ready(number, child)) => self.watch(number, child),
-                    Some(Event::Rested(_)) => {}
+                    Some(WorkerEvent::Ended(number, ..) | WorkerEvent::NotReady(number)) => {
+                        self.processes.remove(&number);
+                    }
+                    Some(WorkerEvent::Ready(number, child)) => self.watch_exit(number, child),
+                    Some(WorkerEvent::RestartDue(_)) => {}
                     None => break,
                 }
             }
         };
-        if timeout(WORKER_GRACE + END_MARGIN, all).await.is_err() {
+        if timeout(WORKER_GRACE + KILL_MARGIN, all).await.is_err() {
             tracing::warn!("some worker processes did not end in time and are killed");
         }
         // A child is killed when its handle is dropped.
         self.events.clear();
     }
 
-    fn spawn(&mut self, number: Number) -> anyhow::Result<()> {
-        let (_, errors) = child::log_to(&self.logs[&number])?;
-        let mut command = self.binder.command(&self.program);
+    fn spawn(&mut self, number: WorkerNumber) -> anyhow::Result<()> {
+        let (_, errors) = child::open_log(&self.logs[&number])?;
+        let mut command = self.binder.bound_command(&self.program);
         command.arg("worker").envs(self.environment.iter().cloned());
-        if let Some(address) = self.metrics {
-            command.env(environment_name(METRICS), beside(address, number).to_string());
+        if let Some(address) = self.first_metrics_address {
+            command.env(
+                environment_name(METRICS_ADDRESS_SETTING),
+                metrics_address(address, number).to_string(),
+            );
         }
         let mut child = command
             .stdin(Stdio::null())
@@ -187,44 +194,44 @@ impl Workers {
                 let mut lines = BufReader::new(output?).lines();
                 lines.next_line().await.ok()?.filter(|line| line == READY)
             };
-            match timeout(START_DEADLINE, ready).await {
-                Ok(Some(_)) => Event::Ready(number, child),
-                _ => Event::NotReady(number),
+            match timeout(START_TIMEOUT, ready).await {
+                Ok(Some(_)) => WorkerEvent::Ready(number, child),
+                _ => WorkerEvent::NotReady(number),
             }
         }));
         Ok(())
     }
 
-    fn watch(&mut self, number: Number, mut child: Child) {
+    fn watch_exit(&mut self, number: WorkerNumber, mut child: Child) {
         let begun = Instant::now();
         self.events.push(Box::pin(async move {
             let how = match child.wait().await {
                 Ok(status) => status.to_string(),
                 Err(error) => error.to_string(),
             };
-            Event::Ended(number, how, begun.elapsed())
+            WorkerEvent::Ended(number, how, begun.elapsed())
         }));
     }
 
-    fn rest(&mut self, number: Number, how: &str, life: Duration) {
+    fn schedule_restart(&mut self, number: WorkerNumber, cause: &str, uptime: Duration) {
         self.processes.remove(&number);
-        let pause = self.pauses.entry(number).or_insert(FIRST_PAUSE);
-        if life >= GOOD_LIFE {
-            *pause = FIRST_PAUSE;
+        let pause = self.restart_delays.entry(number).or_insert(MIN_RESTART_DELAY);
+        if uptime >= RESTART_DELAY_RESET_AFTER {
+            *pause = MIN_RESTART_DELAY;
         }
         let wait = *pause;
-        *pause = (wait * 2).min(LONGEST_PAUSE);
+        *pause = (wait * 2).min(MAX_RESTART_DELAY);
         let log = self.logs[&number].display();
-        tracing::error!(worker = number, %log, "a worker process ended ({how}); the next start is in {wait:?}");
+        tracing::error!(worker = number, %log, "a worker process ended ({cause}); the next start is in {wait:?}");
         self.events.push(Box::pin(async move {
             sleep(wait).await;
-            Event::Rested(number)
+            WorkerEvent::RestartDue(number)
         }));
     }
 }
 
 /// Returns where a worker tells what it measures: each has the next port after the one before it; 0 takes a free one.
-fn beside(first: SocketAddr, number: Number) -> SocketAddr {
+fn metrics_address(first: SocketAddr, number: WorkerNumber) -> SocketAddr {
     let port = match first.port() {
         0 => 0,
         port => port.checked_add(number.saturating_sub(1)).unwrap_or(0),
@@ -239,7 +246,7 @@ mod tests {
     #[test]
     fn workers_of_one_machine_tell_what_they_measure_at_ports_of_their_own() {
         for (first, number, port) in [(9464, 1, 9464), (9464, 3, 9466), (0, 3, 0), (65535, 2, 0)] {
-            let told = beside(([127, 0, 0, 1], first).into(), number);
+            let told = metrics_address(([127, 0, 0, 1], first).into(), number);
             assert_eq!((told.port(), told.ip().is_loopback()), (port, true));
         }
     }

@@ -1,7 +1,7 @@
 //! The intent that the flags describe.
 
 use super::SubmitArgs;
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandError;
 use crate::config::instruments::InstrumentSettings;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId};
 use crate::domain::intent::Symbol;
@@ -10,10 +10,10 @@ use crate::wire::intent::ExecutionIntent;
 use crate::wire::number::NumberInput;
 
 /// An intent with what its subject needs.
-pub(super) struct Described {
+pub(super) struct DescribedIntent {
     pub(super) broker: BrokerId,
     pub(super) account: AccountId,
-    pub(super) id: ClientOrderId,
+    pub(super) client_order_id: ClientOrderId,
     pub(super) intent: ExecutionIntent,
 }
 
@@ -21,21 +21,24 @@ pub(super) struct Described {
 ///
 /// # Errors
 /// When the venue cannot be told from broker and symbol.
-pub(super) fn describe(args: &SubmitArgs, instruments: &[InstrumentSettings]) -> Result<Described, Failure> {
+pub(super) fn build_intent(
+    args: &SubmitArgs,
+    instruments: &[InstrumentSettings],
+) -> Result<DescribedIntent, CommandError> {
     let (Some(broker), Some(symbol), Some(side), Some(quantity)) =
         (&args.broker, &args.symbol, args.side, args.quantity)
     else {
-        return Err(Failure::Usage(
+        return Err(CommandError::Usage(
             "--broker, --symbol, --side and --quantity are required".to_owned(),
         ));
     };
     let venue = match &args.venue {
         Some(venue) => venue.to_string(),
-        None => only_venue(broker.as_str(), symbol, instruments)?,
+        None => resolve_only_venue(broker.as_str(), symbol, instruments)?,
     };
     let account = args.account.clone().unwrap_or_else(AccountId::default_account);
     // The first who sees an intent gives it its id: only so it can be asked for when no answer comes.
-    let id = args.id.clone().unwrap_or_else(ClientOrderId::assign);
+    let id = args.id.clone().unwrap_or_else(ClientOrderId::generate);
     let by_price = args.price.map_or(OrderType::Market, |_| OrderType::Limit);
     let tags: Vec<String> = args.tags.iter().map(ToString::to_string).collect();
     let intent = ExecutionIntent {
@@ -56,16 +59,16 @@ pub(super) fn describe(args: &SubmitArgs, instruments: &[InstrumentSettings]) ->
         expires_at: args.expires_at,
         risk: None,
     };
-    Ok(Described {
+    Ok(DescribedIntent {
         broker: broker.clone(),
         account,
-        id,
+        client_order_id: id,
         intent,
     })
 }
 
-fn only_venue(broker: &str, symbol: &str, instruments: &[InstrumentSettings]) -> Result<String, Failure> {
-    let symbol = Symbol::normalised(symbol).map_or_else(|_| symbol.to_owned(), |symbol| symbol.to_string());
+fn resolve_only_venue(broker: &str, symbol: &str, instruments: &[InstrumentSettings]) -> Result<String, CommandError> {
+    let symbol = Symbol::parse(symbol).map_or_else(|_| symbol.to_owned(), |symbol| symbol.to_string());
     let venues_of = |fits: &dyn Fn(&InstrumentSettings) -> bool| {
         let mut venues: Vec<&str> = instruments
             .iter()
@@ -83,10 +86,10 @@ fn only_venue(broker: &str, symbol: &str, instruments: &[InstrumentSettings]) ->
     }
     match venues.as_slice() {
         [venue] => Ok((*venue).to_owned()),
-        [] => Err(Failure::Usage(format!(
+        [] => Err(CommandError::Usage(format!(
             "no venue of {broker} is known here: name it with --venue"
         ))),
-        _ => Err(Failure::Usage(format!(
+        _ => Err(CommandError::Usage(format!(
             "{broker} has several venues ({}): name one with --venue",
             venues.join(", ")
         ))),
@@ -106,9 +109,9 @@ mod tests {
         args: SubmitArgs,
     }
 
-    fn described(line: &str) -> Result<Described, Failure> {
+    fn described(line: &str) -> Result<DescribedIntent, CommandError> {
         let words = std::iter::once("submit").chain(line.split_whitespace());
-        describe(
+        build_intent(
             &Line::try_parse_from(words).unwrap().args,
             &Settings::default().instruments.0,
         )
@@ -125,7 +128,7 @@ mod tests {
         );
         let one = described("--broker ibkr --symbol AAPL --side sell --quantity 1 --account f --tag x").unwrap();
         assert_eq!(one.intent.order_type, OrderType::Market);
-        assert_eq!(one.intent.client_order_id, Some(one.id.to_string()));
+        assert_eq!(one.intent.client_order_id, Some(one.client_order_id.to_string()));
         assert_eq!((one.account.as_str(), one.intent.venue.as_str()), ("f", "ibkr.paper"));
         assert!(described("--broker other --symbol AAPL --side sell --quantity 1").is_err());
     }

@@ -6,38 +6,38 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::lines::{self, Line};
-use super::routing::route;
-use super::summary::{Fate, Summary, unanswered};
-use crate::bus::client::CallError;
-use crate::bus::replies::Replies;
+use super::lines::{self, InputLine};
+use super::routing::parse_route;
+use super::summary::{SubmitResult, SubmitSummary, unanswered_receipt};
+use crate::bus::client::RequestError;
+use crate::bus::replies::ReplyInbox;
 use crate::bus::subjects;
-use crate::cli::client::Client;
-use crate::cli::failure::{Failure, Outcome, because};
+use crate::cli::client::CliClient;
+use crate::cli::failure::{CommandError, CommandResult, error_with_reason};
 use crate::cli::output;
-use crate::cli::table::plain;
-use crate::fault::{Code, Fault};
+use crate::cli::table::strip_control_characters;
+use crate::fault::{Fault, FaultCode};
 use crate::wire::problem;
 
 /// How many refused lines people are shown; the summary counts all.
-const PROBLEMS_SHOWN: u64 = 20;
+const MAX_PROBLEMS_SHOWN: u64 = 20;
 
 /// Submits every line and shows what became of them.
 ///
 /// # Errors
 /// When the file cannot be read, or an intent is refused, denied or not answered in time.
-pub(super) async fn run(client: &Client, file: &Path, concurrency: u16, durable: bool) -> Outcome {
-    let (lines, length) = lines::open(file)?;
+pub(super) async fn run(client: &CliClient, file: &Path, concurrency: u16, durable: bool) -> CommandResult {
+    let (lines, length) = lines::open_input(file)?;
     let replies = match durable {
-        true => Some(Replies::open(&client.caller).await?),
+        true => Some(ReplyInbox::open(&client.caller).await?),
         false => None,
     };
-    let mut shown = Shown::new(client.json, length);
+    let mut shown = ProgressDisplay::new(client.json, length);
     let begun = Instant::now();
     let lines = stream::unfold(lines, |mut lines| async { Some((lines.recv().await?, lines)) });
     let fates = lines.map(|line| async {
         match line {
-            Ok(line) => Ok((submitted(client, replies.as_ref(), &line).await, line)),
+            Ok(line) => Ok((submit_line(client, replies.as_ref(), &line).await, line)),
             Err(error) => Err(error),
         }
     });
@@ -45,48 +45,52 @@ pub(super) async fn run(client: &Client, file: &Path, concurrency: u16, durable:
     let mut broken = None;
     while let Some(fate) = fates.next().await {
         match fate {
-            Ok((fate, line)) => shown.add(&fate, &line)?,
-            Err(error) => broken = Some(because(format!("reading {}", file.display()), error)),
+            Ok((fate, line)) => shown.show_result(&fate, &line)?,
+            Err(error) => broken = Some(error_with_reason(format!("reading {}", file.display()), error)),
         }
     }
     shown.bar.finish_and_clear();
-    let text = shown.summary.within(begun.elapsed()).to_string();
+    let text = shown.summary.with_elapsed(begun.elapsed()).to_string();
     if client.json {
         eprintln!("{text}");
     } else {
-        output::line(text)?;
+        output::print_line(text)?;
     }
     match broken {
         Some(error) => Err(error.into()),
-        None if shown.summary.is_clean() => Ok(()),
-        None => Err(Failure::Told),
+        None if shown.summary.is_all_accepted() => Ok(()),
+        None => Err(CommandError::Reported),
     }
 }
 
-async fn submitted(client: &Client, replies: Option<&Replies>, line: &Line) -> Fate {
+async fn submit_line(client: &CliClient, replies: Option<&ReplyInbox>, line: &InputLine) -> SubmitResult {
     let Some(body) = line.body.clone() else {
-        return Err(Fault::new(Code::PayloadTooLarge, "the line is longer than a message may be").into());
+        return Err(Fault::new(FaultCode::PayloadTooLarge, "the line is longer than a message may be").into());
     };
-    let route = route(&body)?;
+    let route = parse_route(&body)?;
     let deadline = client.deadline();
     match replies {
         None => {
             let subject = subjects::submit(&route.broker, &route.account);
             client.caller.request(&subject, body, deadline).await
         }
-        Some(replies) => replies.submit(&route.broker, &route.account, body, deadline).await,
+        Some(replies) => {
+            replies
+                .submit_and_wait(&route.broker, &route.account, body, deadline)
+                .await
+        }
     }
 }
 
 /// What is shown while they are under way.
-struct Shown {
-    summary: Summary,
+struct ProgressDisplay {
+    summary: SubmitSummary,
     bar: ProgressBar,
     json: bool,
-    problems: u64,
+    problems_shown: u64,
 }
 
-impl Shown {
+impl ProgressDisplay {
     fn new(json: bool, length: Option<u64>) -> Self {
         // It draws on the standard error stream, and only where that is a terminal.
         let bar = match length {
@@ -100,27 +104,27 @@ impl Shown {
             }
         };
         Self {
-            summary: Summary::default(),
+            summary: SubmitSummary::default(),
             bar,
             json,
-            problems: 0,
+            problems_shown: 0,
         }
     }
 
-    fn add(&mut self, fate: &Fate, line: &Line) -> anyhow::Result<()> {
-        self.summary.count(fate);
-        self.bar.inc(line.length);
-        self.bar.set_message(self.summary.words());
+    fn show_result(&mut self, result: &SubmitResult, line: &InputLine) -> anyhow::Result<()> {
+        self.summary.record(result);
+        self.bar.inc(line.length_bytes);
+        self.bar.set_message(self.summary.progress_message());
         if self.json {
-            return output::line(json(fate, line));
+            return output::print_line(render_json(result, line));
         }
-        let text = match fate {
+        let text = match result {
             Ok(_) => return Ok(()),
-            Err(CallError::Fault(fault)) => plain(&fault.to_string()),
+            Err(RequestError::Fault(fault)) => strip_control_characters(&fault.to_string()),
             Err(timeout) => timeout.to_string(),
         };
-        self.problems += 1;
-        match self.problems.cmp(&(PROBLEMS_SHOWN + 1)) {
+        self.problems_shown += 1;
+        match self.problems_shown.cmp(&(MAX_PROBLEMS_SHOWN + 1)) {
             std::cmp::Ordering::Less => self.bar.suspend(|| eprintln!("line {}: {text}", line.number)),
             std::cmp::Ordering::Equal => self.bar.suspend(|| eprintln!("… further ones are only counted")),
             std::cmp::Ordering::Greater => {}
@@ -129,25 +133,25 @@ impl Shown {
     }
 }
 
-fn json(fate: &Fate, line: &Line) -> Vec<u8> {
-    match fate {
+fn render_json(result: &SubmitResult, line: &InputLine) -> Vec<u8> {
+    match result {
         Ok(reply) => reply.body.clone(),
-        Err(CallError::Fault(fault)) => {
+        Err(RequestError::Fault(fault)) => {
             let number = i64::try_from(line.number).unwrap_or(i64::MAX);
             let mut fault = fault.clone();
             fault.metadata = fault.metadata.with("line", number);
-            problem::encode(&fault)
+            problem::encode_problem(&fault)
         }
-        Err(CallError::Timeout) => unanswered(id_of(line).as_deref()).into_bytes(),
+        Err(RequestError::Timeout) => unanswered_receipt(client_order_id_of(line).as_deref()).into_bytes(),
     }
 }
 
 /// Returns the caller's id of an intent that was sent as it is.
-fn id_of(line: &Line) -> Option<String> {
+fn client_order_id_of(line: &InputLine) -> Option<String> {
     #[derive(serde::Deserialize)]
-    struct Named {
+    struct NamedIntent {
         client_order_id: Option<String>,
     }
-    let named: Named = serde_json::from_slice(line.body.as_ref()?).ok()?;
+    let named: NamedIntent = serde_json::from_slice(line.body.as_ref()?).ok()?;
     named.client_order_id
 }

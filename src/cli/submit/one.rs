@@ -3,59 +3,63 @@
 use bytes::Bytes;
 
 use super::SubmitArgs;
-use super::intent::{Described, describe};
-use crate::bus::client::{CallError, Reply};
-use crate::bus::replies::Replies;
+use super::intent::{DescribedIntent, build_intent};
+use crate::bus::client::{ReceivedReply, RequestError};
+use crate::bus::replies::ReplyInbox;
 use crate::bus::subjects;
-use crate::cli::client::Client;
-use crate::cli::failure::{Failure, Outcome, because};
+use crate::cli::client::CliClient;
+use crate::cli::failure::{CommandError, CommandResult, error_with_reason};
 use crate::cli::{output, report};
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 use crate::wire::report::ExecutionReport;
 
 /// Submits it and shows its report.
 ///
 /// # Errors
 /// When it is refused, denied or not answered in time.
-pub(super) async fn run(client: &Client, args: &SubmitArgs) -> Outcome {
-    let described = describe(args, &client.settings.instruments.0)?;
-    match submitted(client, &described, args.durable).await {
-        Ok(reply) => show(client, &reply),
-        Err(CallError::Fault(fault)) => Err(client.refused(fault)),
-        Err(CallError::Timeout) => Err(unanswered(client, &described)?),
+pub(super) async fn run(client: &CliClient, args: &SubmitArgs) -> CommandResult {
+    let described = build_intent(args, &client.settings.instruments.0)?;
+    match submit_intent(client, &described, args.durable).await {
+        Ok(reply) => print_report(client, &reply),
+        Err(RequestError::Fault(fault)) => Err(client.print_refusal(fault)),
+        Err(RequestError::Timeout) => Err(report_unanswered(client, &described)?),
     }
 }
 
-async fn submitted(client: &Client, described: &Described, durable: bool) -> Result<Reply, CallError> {
+async fn submit_intent(
+    client: &CliClient,
+    described: &DescribedIntent,
+    durable: bool,
+) -> Result<ReceivedReply, RequestError> {
     let (broker, account) = (&described.broker, &described.account);
     // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
     let body = Bytes::from(serde_json::to_vec(&described.intent).unwrap_or_default());
     if durable {
-        let replies = Replies::open(&client.caller)
+        let replies = ReplyInbox::open(&client.caller)
             .await
-            .map_err(|error| CallError::Fault(Fault::new(Code::BusUnavailable, error.to_string())))?;
-        replies.submit(broker, account, body, client.deadline()).await
+            .map_err(|error| RequestError::Fault(Fault::new(FaultCode::BusUnavailable, error.to_string())))?;
+        replies.submit_and_wait(broker, account, body, client.deadline()).await
     } else {
         let subject = subjects::submit(broker, account);
         client.caller.request(&subject, body, client.deadline()).await
     }
 }
 
-fn show(client: &Client, reply: &Reply) -> Outcome {
+fn print_report(client: &CliClient, reply: &ReceivedReply) -> CommandResult {
     let read = ExecutionReport::decode(&reply.body)
-        .map_err(|error| because("the answer is none that this version reads", error))?;
-    client.show(&reply.body, || report::card(&read))?;
-    if reply.replayed && !client.json {
-        output::line("\nThis id was known already: nothing was sent.")?;
+        .map_err(|error| error_with_reason("the answer is none that this version reads", error))?;
+    client.print_reply(&reply.body, || report::render_report(&read))?;
+    if reply.is_replay && !client.json {
+        output::print_line("\nThis id was known already: nothing was sent.")?;
     }
     Ok(())
 }
 
 /// Tells that nobody has answered, and how to learn what became of it.
-fn unanswered(client: &Client, described: &Described) -> anyhow::Result<Failure> {
-    let (broker, account, id) = (&described.broker, &described.account, &described.id);
+fn report_unanswered(client: &CliClient, described: &DescribedIntent) -> anyhow::Result<CommandError> {
+    let (broker, account, id) = (&described.broker, &described.account, &described.client_order_id);
     if client.json {
-        output::line(super::summary::unanswered(Some(id.as_str())))?;
+        output::print_line(super::summary::unanswered_receipt(Some(id.as_str())))?;
     }
     eprintln!(
         "order-router: no answer within {:?}: what became of the order is not known yet. Ask with\n  order-router get \
@@ -63,5 +67,5 @@ fn unanswered(client: &Client, described: &Described) -> anyhow::Result<Failure>
          order.",
         client.timeout
     );
-    Ok(Failure::Told)
+    Ok(CommandError::Reported)
 }

@@ -7,11 +7,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::domain::id::{AccountId, BrokerId};
-use crate::fault::{Code, Fault};
+use crate::fault::{Fault, FaultCode};
 
 /// What the subject needs; anything else about the intent is the router's to judge.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Route {
+pub(super) struct IntentRoute {
     pub(super) broker: BrokerId,
     pub(super) account: AccountId,
 }
@@ -20,46 +20,46 @@ pub(super) struct Route {
 ///
 /// # Errors
 /// `malformed` when it is not a JSON object; `invalid_field` when broker or account cannot stand in a subject.
-pub(super) fn route(line: &[u8]) -> Result<Route, Fault> {
-    let fields: Fields<'_> = serde_json::from_slice(line)
-        .map_err(|error| Fault::new(Code::Malformed, format!("the line is not a JSON object: {error}")))?;
-    let broker = text("broker", fields.broker)?;
-    let broker = broker.ok_or_else(|| Fault::field(Code::InvalidField, "broker", "is required"))?;
-    let broker = BrokerId::new(&broker).map_err(|rule| Fault::field(Code::InvalidField, "broker", rule))?;
-    let account = match text("account_id", fields.account)? {
+pub(super) fn parse_route(line: &[u8]) -> Result<IntentRoute, Fault> {
+    let fields: RouteFields<'_> = serde_json::from_slice(line)
+        .map_err(|error| Fault::new(FaultCode::Malformed, format!("the line is not a JSON object: {error}")))?;
+    let broker = parse_text("broker", fields.broker)?;
+    let broker = broker.ok_or_else(|| Fault::for_field(FaultCode::InvalidField, "broker", "is required"))?;
+    let broker = BrokerId::new(&broker).map_err(|rule| Fault::for_field(FaultCode::InvalidField, "broker", rule))?;
+    let account = match parse_text("account_id", fields.account)? {
         Some(account) => {
-            AccountId::new(&account).map_err(|rule| Fault::field(Code::InvalidField, "account_id", rule))?
+            AccountId::new(&account).map_err(|rule| Fault::for_field(FaultCode::InvalidField, "account_id", rule))?
         }
         None => AccountId::default_account(),
     };
-    Ok(Route { broker, account })
+    Ok(IntentRoute { broker, account })
 }
 
-fn text(field: &str, value: Option<&RawValue>) -> Result<Option<String>, Fault> {
+fn parse_text(field: &str, value: Option<&RawValue>) -> Result<Option<String>, Fault> {
     let Some(value) = value else { return Ok(None) };
-    serde_json::from_str(value.get()).map_err(|_| Fault::field(Code::InvalidField, field, "must be a string"))
+    serde_json::from_str(value.get()).map_err(|_| Fault::for_field(FaultCode::InvalidField, field, "must be a string"))
 }
 
 /// The two fields. Unlike a derived reader it passes over duplicates and over numbers that fit nowhere: those are the
 /// router's to refuse.
 #[derive(Default)]
-struct Fields<'a> {
+struct RouteFields<'a> {
     broker: Option<&'a RawValue>,
     account: Option<&'a RawValue>,
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
+impl<'de> Deserialize<'de> for RouteFields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Fields<'de>;
+        struct RouteFieldsVisitor;
+        impl<'de> Visitor<'de> for RouteFieldsVisitor {
+            type Value = RouteFields<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Fields::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RouteFields<'de>, A::Error> {
+                let mut fields = RouteFields::default();
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "broker" => fields.broker = map.next_value()?,
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                 Ok(fields)
             }
         }
-        deserializer.deserialize_map(Reader)
+        deserializer.deserialize_map(RouteFieldsVisitor)
     }
 }
 
@@ -88,15 +88,15 @@ mod tests {
             ),
             (r#"{"broker":"a","broker":"ibkr","x":1,"x":2}"#, Ok(("ibkr", "default"))),
             (r#"{"broker":"a","account_id":null}"#, Ok(("a", "default"))),
-            (r#"{}"#, Err(Code::InvalidField)),
-            (r#"{"broker":7}"#, Err(Code::InvalidField)),
-            (r#"{"broker":"a.b"}"#, Err(Code::InvalidField)),
-            (r#"{"broker":"a","account_id":"*"}"#, Err(Code::InvalidField)),
-            ("[]", Err(Code::Malformed)),
-            ("{", Err(Code::Malformed)),
-            ("hello", Err(Code::Malformed)),
+            (r#"{}"#, Err(FaultCode::InvalidField)),
+            (r#"{"broker":7}"#, Err(FaultCode::InvalidField)),
+            (r#"{"broker":"a.b"}"#, Err(FaultCode::InvalidField)),
+            (r#"{"broker":"a","account_id":"*"}"#, Err(FaultCode::InvalidField)),
+            ("[]", Err(FaultCode::Malformed)),
+            ("{", Err(FaultCode::Malformed)),
+            ("hello", Err(FaultCode::Malformed)),
         ] {
-            let found = route(line.as_bytes()).map_err(|fault| fault.code);
+            let found = parse_route(line.as_bytes()).map_err(|fault| fault.code);
             let found = found
                 .as_ref()
                 .map(|route| (route.broker.as_str(), route.account.as_str()));

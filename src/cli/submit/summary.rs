@@ -6,84 +6,84 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bus::client::{CallError, Reply};
-use crate::cli::table::{Align, Table};
+use crate::bus::client::{ReceivedReply, RequestError};
+use crate::cli::table::{ColumnAlign, TextTable};
 use crate::domain::terms::OrderStatus;
 use crate::wire::report::ExecutionReport;
 
 /// What became of one intent.
-pub(super) type Fate = Result<Reply, CallError>;
+pub(super) type SubmitResult = Result<ReceivedReply, RequestError>;
 
 /// Counts by what became of them.
 #[derive(Debug, Default)]
-pub(super) struct Summary {
-    reports: BTreeMap<OrderStatus, u64>,
-    problems: BTreeMap<&'static str, u64>,
+pub(super) struct SubmitSummary {
+    reports_by_status: BTreeMap<OrderStatus, u64>,
+    problems_by_code: BTreeMap<&'static str, u64>,
     replays: u64,
     receipts: u64,
     unanswered: u64,
-    not_read: u64,
+    unreadable: u64,
 }
 
-impl Summary {
+impl SubmitSummary {
     /// Counts one.
-    pub(super) fn count(&mut self, fate: &Fate) {
-        match fate {
+    pub(super) fn record(&mut self, result: &SubmitResult) {
+        match result {
             Ok(reply) => {
-                self.replays += u64::from(reply.replayed);
+                self.replays += u64::from(reply.is_replay);
                 match ExecutionReport::decode(&reply.body) {
                     Ok(report) => {
                         self.receipts += u64::from(report.is_receipt());
-                        *self.reports.entry(report.status).or_default() += 1;
+                        *self.reports_by_status.entry(report.status).or_default() += 1;
                     }
-                    Err(_) => self.not_read += 1,
+                    Err(_) => self.unreadable += 1,
                 }
             }
-            Err(CallError::Fault(fault)) => *self.problems.entry(fault.code.as_str()).or_default() += 1,
-            Err(CallError::Timeout) => self.unanswered += 1,
+            Err(RequestError::Fault(fault)) => *self.problems_by_code.entry(fault.code.as_str()).or_default() += 1,
+            Err(RequestError::Timeout) => self.unanswered += 1,
         }
     }
 
     /// Returns how many were counted.
     pub(super) fn total(&self) -> u64 {
-        self.orders() + self.problems() + self.unanswered + self.not_read
+        self.report_count() + self.problem_count() + self.unanswered + self.unreadable
     }
 
     /// Whether every intent was taken.
-    pub(super) fn is_clean(&self) -> bool {
-        self.total() == self.orders()
+    pub(super) fn is_all_accepted(&self) -> bool {
+        self.total() == self.report_count()
     }
 
     /// Returns a few words for a progress bar.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn progress_message(&self) -> String {
         format!(
             "{} answered, {} refused",
-            self.orders(),
-            self.problems() + self.unanswered + self.not_read
+            self.report_count(),
+            self.problem_count() + self.unanswered + self.unreadable
         )
     }
 
     /// Returns it with the time it took.
-    pub(super) fn within(&self, elapsed: Duration) -> Told<'_> {
-        Told { summary: self, elapsed }
+    pub(super) fn with_elapsed(&self, elapsed: Duration) -> TimedSummary<'_> {
+        TimedSummary { summary: self, elapsed }
     }
 
-    fn orders(&self) -> u64 {
-        self.reports.values().sum()
+    fn report_count(&self) -> u64 {
+        self.reports_by_status.values().sum()
     }
 
-    fn problems(&self) -> u64 {
-        self.problems.values().sum()
+    fn problem_count(&self) -> u64 {
+        self.problems_by_code.values().sum()
     }
 }
 
 /// A summary as people read it.
-pub(super) struct Told<'a> {
-    summary: &'a Summary,
+pub(super) struct TimedSummary<'a> {
+    summary: &'a SubmitSummary,
     elapsed: Duration,
 }
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for TimedSummary<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (summary, elapsed) = (self.summary, self.elapsed);
         let per_second = u128::from(summary.total()) * 1_000_000 / elapsed.as_micros().max(1);
@@ -93,21 +93,25 @@ impl fmt::Display for Told<'_> {
             "{} intents in {seconds} s, {per_second} a second",
             summary.total()
         )?;
-        let mut table = Table::new(&[("", Align::Left), ("", Align::Left), ("", Align::Right)]);
-        for (status, count) in &summary.reports {
-            table.row(["report".to_owned(), status.to_string(), count.to_string()]);
+        let mut table = TextTable::new(&[
+            ("", ColumnAlign::Left),
+            ("", ColumnAlign::Left),
+            ("", ColumnAlign::Right),
+        ]);
+        for (status, count) in &summary.reports_by_status {
+            table.push_row(["report".to_owned(), status.to_string(), count.to_string()]);
         }
-        for (code, count) in &summary.problems {
-            table.row(["problem".to_owned(), (*code).to_owned(), count.to_string()]);
+        for (code, count) in &summary.problems_by_code {
+            table.push_row(["problem".to_owned(), (*code).to_owned(), count.to_string()]);
         }
         for (kind, name, count) in [
             ("no answer in time", "", summary.unanswered),
-            ("answer not read", "", summary.not_read),
+            ("answer not read", "", summary.unreadable),
             ("among them", "replays", summary.replays),
             ("among them", "receipts", summary.receipts),
         ] {
             if count > 0 || kind == "among them" {
-                table.row([kind.to_owned(), name.to_owned(), count.to_string()]);
+                table.push_row([kind.to_owned(), name.to_owned(), count.to_string()]);
             }
         }
         write!(formatter, "{table}")
@@ -115,25 +119,25 @@ impl fmt::Display for Told<'_> {
 }
 
 /// Returns the JSON that stands for an answer that has not come: as much of a receipt as is known here.
-pub(super) fn unanswered(client_order_id: Option<&str>) -> String {
+pub(super) fn unanswered_receipt(client_order_id: Option<&str>) -> String {
     #[derive(Serialize)]
-    struct Unanswered<'a> {
+    struct UnansweredReceipt<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         client_order_id: Option<&'a str>,
         status: OrderStatus,
         version: u32,
-        reason: Cause,
+        reason: UnansweredReason,
     }
     #[derive(Serialize)]
-    struct Cause {
+    struct UnansweredReason {
         code: &'static str,
         message: &'static str,
     }
-    let receipt = Unanswered {
+    let receipt = UnansweredReceipt {
         client_order_id,
         status: OrderStatus::Unknown,
         version: 0,
-        reason: Cause {
+        reason: UnansweredReason {
             code: "outcome_unknown",
             message: "nobody has answered in time; ask for it, or submit it again under the same id",
         },
@@ -145,11 +149,11 @@ pub(super) fn unanswered(client_order_id: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Code, Fault};
+    use crate::fault::{Fault, FaultCode};
 
     #[test]
     fn a_summary_counts_by_status_and_code() {
-        let mut summary = Summary::default();
+        let mut summary = SubmitSummary::default();
         let report = |status: &str, version: u32| {
             format!(
                 r#"{{"order_id":"x","broker_order_id":null,"client_order_id":"a","account_id":"d","status":"{status}",
@@ -160,10 +164,10 @@ mod tests {
             )
         };
         let reply = |status, version, replayed| {
-            Ok(Reply {
+            Ok(ReceivedReply {
                 body: report(status, version).into_bytes(),
                 journal_sequence: None,
-                replayed,
+                is_replay: replayed,
             })
         };
         for fate in [
@@ -171,12 +175,12 @@ mod tests {
             reply("filled", 1, true),
             reply("unknown", 0, false),
         ] {
-            summary.count(&fate);
+            summary.record(&fate);
         }
-        assert!(summary.is_clean());
-        summary.count(&Err(Fault::new(Code::RiskLocked, "no").into()));
-        summary.count(&Err(CallError::Timeout));
-        assert!(!summary.is_clean());
+        assert!(summary.is_all_accepted());
+        summary.record(&Err(Fault::new(FaultCode::RiskLocked, "no").into()));
+        summary.record(&Err(RequestError::Timeout));
+        assert!(!summary.is_all_accepted());
         let expected = "5 intents in 2.500 s, 2 a second\n\
                         report             filled       2\n\
                         report             unknown      1\n\
@@ -184,6 +188,6 @@ mod tests {
                         no answer in time               1\n\
                         among them         replays      1\n\
                         among them         receipts     1";
-        assert_eq!(summary.within(Duration::from_millis(2_500)).to_string(), expected);
+        assert_eq!(summary.with_elapsed(Duration::from_millis(2_500)).to_string(), expected);
     }
 }

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::fault::Code;
+use crate::fault::FaultCode;
 use crate::sidecar::router::operations;
 
 /// What the contract promises.
-const PROMISED: &[(&str, &str)] = &[
+const PROMISED_OPERATIONS: &[(&str, &str)] = &[
     ("get", "/health"),
     ("get", "/health/live"),
     ("get", "/brokers"),
@@ -30,12 +30,12 @@ const PROMISED: &[(&str, &str)] = &[
     ("get", "/docs"),
 ];
 
-fn whole() -> Value {
-    document(&operations())
+fn full_document() -> Value {
+    build_document(&operations())
 }
 
 /// Returns every operation of the document, with its method and path.
-fn all(document: &Value) -> Vec<(&str, &str, &Value)> {
+fn all_operations(document: &Value) -> Vec<(&str, &str, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     paths
         .iter()
@@ -47,23 +47,25 @@ fn all(document: &Value) -> Vec<(&str, &str, &Value)> {
 }
 
 /// Calls `look` with every value of the document, and with the name it stands under.
-fn visit<'a>(name: &'a str, value: &'a Value, look: &mut dyn FnMut(&'a str, &'a Value)) {
-    look(name, value);
+fn visit_values<'a>(name: &'a str, value: &'a Value, visitor: &mut dyn FnMut(&'a str, &'a Value)) {
+    visitor(name, value);
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| visit(name, value, look)),
-        Value::Array(items) => items.iter().for_each(|value| visit("", value, look)),
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(name, value)| visit_values(name, value, visitor)),
+        Value::Array(items) => items.iter().for_each(|value| visit_values("", value, visitor)),
         _ => {}
     }
 }
 
 #[test]
 fn what_the_contract_promises_is_there() {
-    let document = whole();
-    for (method, path) in PROMISED {
+    let document = full_document();
+    for (method, path) in PROMISED_OPERATIONS {
         assert!(document["paths"][path][method].is_object(), "{method} {path}");
     }
     assert_eq!(
-        all(&document).len(),
+        all_operations(&document).len(),
         operations().len(),
         "two operations share a method and a path"
     );
@@ -71,9 +73,9 @@ fn what_the_contract_promises_is_there() {
 
 #[test]
 fn every_operation_has_a_name_of_its_own_and_says_what_it_is() {
-    let document = whole();
+    let document = full_document();
     let mut ids = BTreeSet::new();
-    for (method, path, operation) in all(&document) {
+    for (method, path, operation) in all_operations(&document) {
         assert!(
             ids.insert(operation["operationId"].as_str().unwrap()),
             "{method} {path}"
@@ -91,8 +93,8 @@ fn every_operation_has_a_name_of_its_own_and_says_what_it_is() {
 
 #[test]
 fn the_parameters_of_a_path_are_those_in_its_braces() {
-    let document = whole();
-    for (method, path, operation) in all(&document) {
+    let document = full_document();
+    for (method, path, operation) in all_operations(&document) {
         let in_braces = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
         let parameters = operation["parameters"].as_array().unwrap();
         let described = parameters.iter().filter(|parameter| parameter["in"] == "path");
@@ -103,12 +105,12 @@ fn the_parameters_of_a_path_are_those_in_its_braces() {
 
 #[test]
 fn every_reference_leads_somewhere() {
-    let document = whole();
-    let ids: Vec<&Value> = all(&document)
+    let document = full_document();
+    let ids: Vec<&Value> = all_operations(&document)
         .iter()
         .map(|(.., operation)| &operation["operationId"])
         .collect();
-    visit("", &document, &mut |name, value| match name {
+    visit_values("", &document, &mut |name, value| match name {
         "$ref" => {
             let pointer = value.as_str().unwrap().strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{value}");
@@ -124,7 +126,7 @@ fn every_reference_leads_somewhere() {
 
 #[test]
 fn one_name_is_one_schema() {
-    let document = whole();
+    let document = full_document();
     let schemas = document["components"]["schemas"].as_object().unwrap();
     for name in schemas.keys() {
         // A second type of a name gets a number behind it.
@@ -138,8 +140,8 @@ fn one_name_is_one_schema() {
 
 #[test]
 fn every_example_is_json_and_every_body_has_one() {
-    let document = whole();
-    visit("", &document, &mut |name, value| match name {
+    let document = full_document();
+    visit_values("", &document, &mut |name, value| match name {
         "examples" => {
             for (name, example) in value.as_object().unwrap() {
                 assert!(!example["value"].is_null(), "{name} is no JSON");
@@ -148,7 +150,7 @@ fn every_example_is_json_and_every_body_has_one() {
         "example" => assert!(!value.is_null(), "an example is no JSON"),
         _ => {}
     });
-    for (method, path, operation) in all(&document) {
+    for (method, path, operation) in all_operations(&document) {
         let body = &operation["requestBody"];
         let content = &body["content"][APPLICATION_JSON];
         assert!(body.is_null() || content["examples"].is_object(), "{method} {path}");
@@ -157,9 +159,9 @@ fn every_example_is_json_and_every_body_has_one() {
 
 #[test]
 fn every_code_is_one_of_an_operations() {
-    let document = whole();
+    let document = full_document();
     let text = document.to_string();
-    for code in Code::ALL {
+    for code in FaultCode::ALL {
         assert!(
             text.contains(&format!("\"{}\":{{\"value\"", code.as_str())),
             "{}",
@@ -170,7 +172,7 @@ fn every_code_is_one_of_an_operations() {
 
 #[test]
 fn what_comes_with_the_form_of_an_operation_comes_by_itself() {
-    let document = whole();
+    let document = full_document();
     let statuses = |method: &str, path: &str| -> Vec<String> {
         let operation = &document["paths"][path][method];
         operation["responses"].as_object().unwrap().keys().cloned().collect()

@@ -7,31 +7,31 @@ use axum::routing::MethodRouter;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::parameter::Parameter;
-use crate::fault::Code;
-use crate::sidecar::auth::Access;
-use crate::sidecar::context::Context;
+use crate::fault::FaultCode;
+use crate::sidecar::auth::RequiredAccess;
+use crate::sidecar::context::SidecarContext;
 use crate::sidecar::json::APPLICATION_JSON;
 
 /// Makes a schema; what has a name goes to the components.
-pub(in crate::sidecar) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+pub(in crate::sidecar) type SchemaFn = fn(&mut SchemaGenerator) -> Schema;
 
 /// Returns the schema of a type.
-pub(in crate::sidecar) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+pub(in crate::sidecar) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
 /// Returns the schema of any text.
-pub(in crate::sidecar) fn text(_: &mut SchemaGenerator) -> Schema {
+pub(in crate::sidecar) fn text_schema(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({"type": "string"})
 }
 
 /// The noun an operation is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sidecar) enum Tag {
+pub(in crate::sidecar) enum OperationTag {
     /// Orders, as the workers have them.
     Orders,
     /// The order log: every order and execution there was.
-    Log,
+    OrderLog,
     /// What accounts hold.
     Positions,
     /// What rules have said and closed.
@@ -42,11 +42,11 @@ pub(in crate::sidecar) enum Tag {
     Service,
 }
 
-impl Tag {
+impl OperationTag {
     /// Every tag, in the order of the document.
     pub(super) const ALL: &'static [Self] = &[
         Self::Orders,
-        Self::Log,
+        Self::OrderLog,
         Self::Positions,
         Self::Risk,
         Self::State,
@@ -54,10 +54,10 @@ impl Tag {
     ];
 
     /// Returns its name and what stands under it.
-    pub(super) fn about(self) -> (&'static str, &'static str) {
+    pub(super) fn name_and_description(self) -> (&'static str, &'static str) {
         match self {
             Self::Orders => ("Orders", "Submit, look up and cancel orders, as the workers have them."),
-            Self::Log => (
+            Self::OrderLog => (
                 "Order log",
                 "Every order and execution there was, with exact totals, and notes on them.",
             ),
@@ -84,9 +84,9 @@ pub(in crate::sidecar) struct Operation {
     pub(in crate::sidecar) method: &'static str,
     /// The path; a name in braces stands for one segment.
     pub(in crate::sidecar) path: &'static str,
-    pub(in crate::sidecar) access: Access,
-    pub(in crate::sidecar) route: MethodRouter<Arc<Context>>,
-    pub(in crate::sidecar) about: Description,
+    pub(in crate::sidecar) access: RequiredAccess,
+    pub(in crate::sidecar) route: MethodRouter<Arc<SidecarContext>>,
+    pub(in crate::sidecar) about: OperationDescription,
 }
 
 macro_rules! methods {
@@ -94,12 +94,12 @@ macro_rules! methods {
         #[doc = $doc]
         pub(in crate::sidecar) fn $name<H, T>(
             path: &'static str,
-            access: Access,
+            access: RequiredAccess,
             handler: H,
-            about: Description,
+            about: OperationDescription,
         ) -> Operation
         where
-            H: Handler<T, Arc<Context>>,
+            H: Handler<T, Arc<SidecarContext>>,
             T: 'static,
         {
             let route = axum::routing::$name(handler);
@@ -115,37 +115,42 @@ methods! {
 }
 
 /// What an operation is, takes and answers.
-pub(in crate::sidecar) struct Description {
-    pub(super) id: &'static str,
-    pub(super) tag: Tag,
+pub(in crate::sidecar) struct OperationDescription {
+    pub(super) operation_id: &'static str,
+    pub(super) tag: OperationTag,
     pub(super) summary: &'static str,
-    pub(super) text: &'static str,
+    pub(super) description: &'static str,
     pub(super) parameters: Vec<Parameter>,
-    pub(super) body: Option<Body>,
-    pub(super) answers: Vec<Answer>,
-    pub(super) codes: Vec<Code>,
-    pub(super) problem_fields: Vec<(&'static str, SchemaOf)>,
-    pub(super) asks_worker: bool,
-    pub(super) takes_query: bool,
-    pub(super) needs_place: bool,
+    pub(super) body: Option<RequestBodyDescription>,
+    pub(super) responses: Vec<ResponseDescription>,
+    pub(super) problem_codes: Vec<FaultCode>,
+    pub(super) problem_fields: Vec<(&'static str, SchemaFn)>,
+    pub(super) calls_worker: bool,
+    pub(super) reads_query: bool,
+    pub(super) needs_request_permit: bool,
 }
 
-impl Description {
+impl OperationDescription {
     /// Returns a description without parameters, body or answers.
-    pub(super) fn new(id: &'static str, tag: Tag, summary: &'static str, text: &'static str) -> Self {
+    pub(super) fn new(
+        operation_id: &'static str,
+        tag: OperationTag,
+        summary: &'static str,
+        description: &'static str,
+    ) -> Self {
         Self {
-            id,
+            operation_id: operation_id,
             tag,
             summary,
-            text,
+            description: description,
             parameters: Vec::new(),
             body: None,
-            answers: Vec::new(),
-            codes: Vec::new(),
+            responses: Vec::new(),
+            problem_codes: Vec::new(),
             problem_fields: Vec::new(),
-            asks_worker: false,
-            takes_query: true,
-            needs_place: true,
+            calls_worker: false,
+            reads_query: true,
+            needs_request_permit: true,
         }
     }
 
@@ -156,60 +161,60 @@ impl Description {
     }
 
     /// Sets the body, which is JSON.
-    pub(super) fn body(mut self, body: Body) -> Self {
+    pub(super) fn body(mut self, body: RequestBodyDescription) -> Self {
         self.body = Some(body);
         self
     }
 
     /// Adds an answer that is no problem.
-    pub(super) fn answer(mut self, answer: Answer) -> Self {
-        self.answers.push(answer);
+    pub(super) fn response(mut self, answer: ResponseDescription) -> Self {
+        self.responses.push(answer);
         self
     }
 
     /// Adds the codes that are the operation's own.
-    pub(super) fn codes(mut self, codes: &[Code]) -> Self {
-        self.codes.extend(codes);
+    pub(super) fn problem_codes(mut self, codes: &[FaultCode]) -> Self {
+        self.problem_codes.extend(codes);
         self
     }
 
     /// Adds what comes with a request on the bus: its deadline and trace, and the codes of a worker that is out of reach.
-    pub(super) fn asks_worker(mut self) -> Self {
-        self.asks_worker = true;
+    pub(super) fn calls_worker(mut self) -> Self {
+        self.calls_worker = true;
         self
     }
 
     /// Adds a field to its problem documents.
-    pub(super) fn problem_field(mut self, name: &'static str, schema: SchemaOf) -> Self {
+    pub(super) fn problem_field(mut self, name: &'static str, schema: SchemaFn) -> Self {
         self.problem_fields.push((name, schema));
         self
     }
 
     /// Says that it passes over whatever query it is given.
     pub(super) fn ignores_query(mut self) -> Self {
-        self.takes_query = false;
+        self.reads_query = false;
         self
     }
 
     /// Says that it is answered however much is under way.
-    pub(super) fn needs_no_place(mut self) -> Self {
-        self.needs_place = false;
+    pub(super) fn without_request_permit(mut self) -> Self {
+        self.needs_request_permit = false;
         self
     }
 }
 
 /// The body of a request.
-pub(in crate::sidecar) struct Body {
-    pub(super) schema: SchemaOf,
-    pub(super) examples: Vec<Example>,
+pub(in crate::sidecar) struct RequestBodyDescription {
+    pub(super) schema: SchemaFn,
+    pub(super) examples: Vec<NamedExample>,
     pub(super) is_required: bool,
 }
 
-impl Body {
+impl RequestBodyDescription {
     /// Returns the body of a type.
-    pub(super) fn of<T: JsonSchema>() -> Self {
+    pub(super) fn new<T: JsonSchema>() -> Self {
         Self {
-            schema: of::<T>,
+            schema: schema_of::<T>,
             examples: Vec::new(),
             is_required: true,
         }
@@ -223,39 +228,39 @@ impl Body {
 
     /// Adds an example.
     pub(super) fn example(mut self, name: &'static str, json: &'static str) -> Self {
-        self.examples.push(Example { name, text: json });
+        self.examples.push(NamedExample { name, value: json });
         self
     }
 }
 
 /// An example, by its name.
-pub(in crate::sidecar) struct Example {
+pub(in crate::sidecar) struct NamedExample {
     pub(super) name: &'static str,
-    pub(super) text: &'static str,
+    pub(super) value: &'static str,
 }
 
 /// An answer that is no problem.
-pub(in crate::sidecar) struct Answer {
+pub(in crate::sidecar) struct ResponseDescription {
     pub(super) status: u16,
-    pub(super) text: &'static str,
+    pub(super) description: &'static str,
     pub(super) media_type: &'static str,
-    pub(super) schema: SchemaOf,
-    pub(super) examples: Vec<Example>,
-    pub(super) headers: Vec<Header>,
-    pub(super) links: Vec<Link>,
+    pub(super) schema: SchemaFn,
+    pub(super) examples: Vec<NamedExample>,
+    pub(super) headers: Vec<ResponseHeader>,
+    pub(super) links: Vec<ResponseLink>,
 }
 
-impl Answer {
+impl ResponseDescription {
     /// Returns an answer of JSON.
-    pub(super) fn json<T: JsonSchema>(status: u16, text: &'static str) -> Self {
-        Self::of(status, text, APPLICATION_JSON, of::<T>)
+    pub(super) fn json<T: JsonSchema>(status: u16, description: &'static str) -> Self {
+        Self::new(status, description, APPLICATION_JSON, schema_of::<T>)
     }
 
     /// Returns an answer of a media type of its own.
-    pub(super) fn of(status: u16, text: &'static str, media_type: &'static str, schema: SchemaOf) -> Self {
+    pub(super) fn new(status: u16, description: &'static str, media_type: &'static str, schema: SchemaFn) -> Self {
         Self {
             status,
-            text,
+            description: description,
             media_type,
             schema,
             examples: Vec::new(),
@@ -266,35 +271,39 @@ impl Answer {
 
     /// Adds an example: JSON, or the text itself where the answer is no JSON.
     pub(super) fn example(mut self, name: &'static str, text: &'static str) -> Self {
-        self.examples.push(Example { name, text });
+        self.examples.push(NamedExample { name, value: text });
         self
     }
 
     /// Adds a header that the answer always has.
-    pub(super) fn header(mut self, name: &'static str, text: &'static str, example: &'static str) -> Self {
-        self.headers.push(Header { name, text, example });
+    pub(super) fn header(mut self, name: &'static str, description: &'static str, example: &'static str) -> Self {
+        self.headers.push(ResponseHeader {
+            name,
+            description: description,
+            example,
+        });
         self
     }
 
     /// Adds what can be done next with what the answer tells.
-    pub(super) fn link(mut self, link: Link) -> Self {
+    pub(super) fn link(mut self, link: ResponseLink) -> Self {
         self.links.push(link);
         self
     }
 }
 
 /// A header of an answer.
-pub(in crate::sidecar) struct Header {
+pub(in crate::sidecar) struct ResponseHeader {
     pub(super) name: &'static str,
-    pub(super) text: &'static str,
+    pub(super) description: &'static str,
     pub(super) example: &'static str,
 }
 
 /// What can be done next: an operation, and where in the answer its parameters and the fields of its body stand, as
 /// runtime expressions.
-pub(in crate::sidecar) struct Link {
+pub(in crate::sidecar) struct ResponseLink {
     pub(super) name: &'static str,
     pub(super) operation_id: &'static str,
     pub(super) parameters: &'static [(&'static str, &'static str)],
-    pub(super) body: &'static [(&'static str, &'static str)],
+    pub(super) request_body: &'static [(&'static str, &'static str)],
 }

@@ -2,13 +2,13 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::operation::{SchemaOf, of, text};
+use super::operation::{SchemaFn, schema_of, text_schema};
 use crate::bus::headers::{DEADLINE, TRACEPARENT};
 use crate::wire::grammar::{self, TimestampInput};
 
 /// Where a parameter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sidecar) enum Place {
+pub(in crate::sidecar) enum ParameterLocation {
     /// In the path, in braces; it is always required.
     Path,
     /// In the query.
@@ -17,7 +17,7 @@ pub(in crate::sidecar) enum Place {
     Header,
 }
 
-impl Place {
+impl ParameterLocation {
     /// Returns the document's word.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -30,88 +30,93 @@ impl Place {
 
 /// A parameter of an operation.
 pub(in crate::sidecar) struct Parameter {
-    pub(super) place: Place,
+    pub(super) location: ParameterLocation,
     pub(super) name: &'static str,
-    pub(super) text: &'static str,
-    pub(super) schema: SchemaOf,
+    pub(super) description: &'static str,
+    pub(super) schema: SchemaFn,
     /// JSON.
     pub(super) example: Option<&'static str>,
 }
 
 impl Parameter {
     /// Returns a segment of the path.
-    pub(super) fn path(name: &'static str, text: &'static str, schema: SchemaOf, example: &'static str) -> Self {
-        Self::of(Place::Path, name, text, schema, Some(example))
+    pub(super) fn path(name: &'static str, description: &'static str, schema: SchemaFn, example: &'static str) -> Self {
+        Self::new(ParameterLocation::Path, name, description, schema, Some(example))
     }
 
     /// Returns a parameter of the query, which may be missing.
-    pub(super) fn query(name: &'static str, text: &'static str, schema: SchemaOf, example: &'static str) -> Self {
-        Self::of(Place::Query, name, text, schema, Some(example))
+    pub(super) fn query(
+        name: &'static str,
+        description: &'static str,
+        schema: SchemaFn,
+        example: &'static str,
+    ) -> Self {
+        Self::new(ParameterLocation::Query, name, description, schema, Some(example))
     }
 
     /// Returns a header, which may be missing.
-    pub(super) fn header(name: &'static str, text: &'static str, schema: SchemaOf) -> Self {
-        Self::of(Place::Header, name, text, schema, None)
+    pub(super) fn header(name: &'static str, description: &'static str, schema: SchemaFn) -> Self {
+        Self::new(ParameterLocation::Header, name, description, schema, None)
     }
 
-    fn of(
-        place: Place,
+    fn new(
+        location: ParameterLocation,
         name: &'static str,
-        text: &'static str,
-        schema: SchemaOf,
+        description: &'static str,
+        schema: SchemaFn,
         example: Option<&'static str>,
     ) -> Self {
         Self {
-            place,
+            location: location,
             name,
-            text,
+            description: description,
             schema,
             example,
         }
     }
 
     /// Returns the account of a query.
-    pub(super) fn account(text: &'static str) -> Self {
-        Self::query("account_id", text, token, r#""default""#)
+    pub(super) fn account(description: &'static str) -> Self {
+        Self::query("account_id", description, token_schema, r#""default""#)
     }
 
     /// Returns the broker of a path.
     pub(super) fn broker() -> Self {
-        Self::path("broker", "The broker.", token, r#""binance""#)
+        Self::path("broker", "The broker.", token_schema, r#""binance""#)
     }
 
     /// Returns the deadline of a request.
     pub(super) fn deadline() -> Self {
         let text = "Until when the request counts, such as `2026-03-02T09:30:05Z` (RFC 3339): what reaches a worker later is refused with \
                     `intent_expired`. It can tighten the sidecar's own time limit, not loosen it.";
-        Self::header(DEADLINE, text, of::<TimestampInput>)
+        Self::header(DEADLINE, text, schema_of::<TimestampInput>)
     }
 
     /// Returns the trace a request is part of.
     pub(super) fn traceparent() -> Self {
         let text = "The trace the request is part of (W3C Trace Context); one that is none counts as missing.";
-        Self::header(TRACEPARENT, text, self::text)
+        Self::header(TRACEPARENT, text, self::text_schema)
     }
 
     /// Returns the client's own id of a request.
     pub(super) fn request_id() -> Self {
         let text = "The client's own id of the request, which the answer and the sidecar's log repeat; one that is not \
                     1-64 printable ASCII characters without a space is replaced.";
-        Self::header("X-Request-Id", text, self::text)
+        Self::header("X-Request-Id", text, self::text_schema)
     }
 }
 
 /// Returns the schema of one token: a broker or an account.
-pub(super) fn token(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn token_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": grammar::TOKEN})
 }
 
 /// Returns the schema of the router's id of an order.
-pub(super) fn order_id(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn order_id_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": grammar::ORDER_ID})
 }
 
 /// Returns the schema of the caller's id of an order.
-pub(super) fn client_order_id(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn client_order_id_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": grammar::CLIENT_ORDER_ID})
 }

@@ -5,81 +5,89 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::operation::Operation;
-use crate::fault::{Code, Fault, RETRY_AFTER};
-use crate::sidecar::auth::Access;
-use crate::sidecar::problem::{PROBLEM_JSON, broken};
+use crate::fault::{Fault, FaultCode, RETRY_AFTER};
+use crate::sidecar::auth::RequiredAccess;
+use crate::sidecar::problem::{PROBLEM_JSON, internal_error};
 use crate::wire::problem::Problem;
 
 /// The codes of every operation: pages of foreign origins are kept out, and a path has its methods.
-const EVERY: &[Code] = &[Code::NotEntitled, Code::MethodNotAllowed];
+const COMMON_CODES: &[FaultCode] = &[FaultCode::NotEntitled, FaultCode::MethodNotAllowed];
 /// The codes of operations that a key is needed for.
-const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::AccountMismatch, Code::RateLimited];
+const KEY_CODES: &[FaultCode] = &[
+    FaultCode::Unauthenticated,
+    FaultCode::AccountMismatch,
+    FaultCode::RateLimited,
+];
 /// The codes of operations that read their query: strictly.
-const WITH_QUERY: &[Code] = &[Code::Malformed, Code::InvalidField, Code::UnknownField];
+const QUERY_CODES: &[FaultCode] = &[FaultCode::Malformed, FaultCode::InvalidField, FaultCode::UnknownField];
 /// The codes of operations that put a request on the bus.
-const WITH_WORKER: &[Code] = &[
-    Code::InvalidField,
-    Code::IntentExpired,
-    Code::PersistenceFailed,
-    Code::NoWorker,
-    Code::BusUnavailable,
-    Code::StoreUnavailable,
+const WORKER_CODES: &[FaultCode] = &[
+    FaultCode::InvalidField,
+    FaultCode::IntentExpired,
+    FaultCode::PersistenceFailed,
+    FaultCode::NoWorker,
+    FaultCode::BusUnavailable,
+    FaultCode::StoreUnavailable,
 ];
 /// The codes of operations with a body.
-const WITH_BODY: &[Code] = &[
-    Code::Malformed,
-    Code::InvalidField,
-    Code::UnknownField,
-    Code::PayloadTooLarge,
-    Code::UnsupportedMediaType,
+const BODY_CODES: &[FaultCode] = &[
+    FaultCode::Malformed,
+    FaultCode::InvalidField,
+    FaultCode::UnknownField,
+    FaultCode::PayloadTooLarge,
+    FaultCode::UnsupportedMediaType,
 ];
 
 impl Operation {
     /// Returns every code it can end in, in the order of the table of errors.
-    fn codes(&self) -> Vec<Code> {
-        let mut codes: Vec<Code> = [EVERY, &self.about.codes].concat();
-        if self.access != Access::Open {
-            codes.extend(WITH_KEY);
+    fn all_problem_codes(&self) -> Vec<FaultCode> {
+        let mut codes: Vec<FaultCode> = [COMMON_CODES, &self.about.problem_codes].concat();
+        if self.access != RequiredAccess::Open {
+            codes.extend(KEY_CODES);
         }
-        if self.about.asks_worker {
-            codes.extend(WITH_WORKER);
+        if self.about.calls_worker {
+            codes.extend(WORKER_CODES);
         }
-        if self.about.takes_query {
-            codes.extend(WITH_QUERY);
+        if self.about.reads_query {
+            codes.extend(QUERY_CODES);
         }
         if self.about.body.is_some() {
-            codes.extend(WITH_BODY);
+            codes.extend(BODY_CODES);
         }
-        if self.about.needs_place {
-            codes.push(Code::QueueFull);
+        if self.about.needs_request_permit {
+            codes.push(FaultCode::QueueFull);
         }
-        Code::ALL.iter().copied().filter(|code| codes.contains(code)).collect()
+        FaultCode::ALL
+            .iter()
+            .copied()
+            .filter(|code| codes.contains(code))
+            .collect()
     }
 
     /// Returns an example of every problem it can end in, by status.
-    fn problems(&self) -> BTreeMap<u16, Vec<Problem>> {
+    fn example_problems(&self) -> BTreeMap<u16, Vec<Problem>> {
         let mut problems: BTreeMap<u16, Vec<Problem>> = BTreeMap::new();
         let told = self
-            .codes()
+            .all_problem_codes()
             .into_iter()
             .map(|code| Problem::from(&Fault::new(code, format!("{}.", code.title()))));
-        for problem in told.chain([broken()]) {
+        for problem in told.chain([internal_error()]) {
             problems.entry(problem.status).or_default().push(problem);
         }
         problems
     }
 
     /// Returns the answers that are problems, by status.
-    pub(super) fn problem_answers(&self, fields: &Map<String, Value>) -> BTreeMap<u16, Value> {
-        let problems = self.problems();
+    pub(super) fn problem_responses(&self, fields: &Map<String, Value>) -> BTreeMap<u16, Value> {
+        let problems = self.example_problems();
         problems
             .into_iter()
-            .map(|(status, problems)| (status, problem_answer(status, &problems, fields)))
+            .map(|(status, problems)| (status, problem_response(status, &problems, fields)))
             .collect()
     }
 }
 
-fn problem_answer(status: u16, problems: &[Problem], fields: &Map<String, Value>) -> Value {
+fn problem_response(status: u16, problems: &[Problem], fields: &Map<String, Value>) -> Value {
     let codes: BTreeSet<&str> = problems.iter().map(|problem| problem.code.as_str()).collect();
     let titles: Vec<String> = problems
         .iter()
@@ -95,13 +103,13 @@ fn problem_answer(status: u16, problems: &[Problem], fields: &Map<String, Value>
     let schema = json!({"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": properties}]});
     json!({
         "description": titles.join(" "),
-        "headers": headers(status),
+        "headers": response_headers(status),
         "content": {PROBLEM_JSON: {"schema": schema, "examples": examples}},
     })
 }
 
 /// Returns the headers of an answer with this status, besides its own.
-pub(super) fn headers(status: u16) -> Map<String, Value> {
+pub(super) fn response_headers(status: u16) -> Map<String, Value> {
     let header = |name: &str| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
     let own = match status {
         405 => Some(header("Allow")),
@@ -112,7 +120,7 @@ pub(super) fn headers(status: u16) -> Map<String, Value> {
 }
 
 /// Returns the headers that answers share, by name.
-pub(super) fn shared_headers() -> Value {
+pub(super) fn shared_header_components() -> Value {
     let seconds = RETRY_AFTER.as_secs().max(1);
     json!({
         "X-Request-Id": {

@@ -10,80 +10,86 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::place::{Mark, tag};
-use super::{Place, Wanted, message};
+use super::place::{StreamCursor, stream_tag};
+use super::{EventCursor, EventSubscription, message};
 use crate::bus::connection::{Bus, BusError};
-use crate::bus::feed::{Extent, Feed, Followed, Start};
+use crate::bus::feed::{FollowEvent, StartPosition, StreamExtent, StreamFollower};
 use crate::bus::subjects;
 use crate::domain::id::AccountId;
 
 /// How many entries of each stream are asked for at a time: a client that takes nothing holds twice as many at most.
-const BATCH: usize = 32;
+const FETCH_BATCH: usize = 32;
 /// The pause before a stream that cannot be read is tried again.
-const PAUSE: Duration = Duration::from_millis(250);
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// Why a client is told to begin anew: what it has seen is not of this stream.
-const ANOTHER_STREAM: &str = "another_stream";
+const RESET_ANOTHER_STREAM: &str = "another_stream";
 /// Why a client is told to begin anew: the stream no longer has all that it has not seen.
-const EXPIRED: &str = "expired";
+const RESET_EXPIRED: &str = "expired";
 
 /// One of the two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum SourceStream {
     Journal,
     Alerts,
 }
 
-impl Source {
-    fn stream(self) -> &'static str {
+impl SourceStream {
+    fn stream_name(self) -> &'static str {
         match self {
             Self::Journal => subjects::STREAM_REPORTS,
             Self::Alerts => subjects::STREAM_ALERTS,
         }
     }
 
-    fn name(self) -> &'static str {
+    fn label(self) -> &'static str {
         match self {
             Self::Journal => "journal",
             Self::Alerts => "alerts",
         }
     }
 
-    fn mark(self, place: &mut Place) -> &mut Mark {
+    fn cursor_mut(self, cursor: &mut EventCursor) -> &mut StreamCursor {
         match self {
-            Self::Journal => &mut place.journal,
-            Self::Alerts => &mut place.alerts,
+            Self::Journal => &mut cursor.journal,
+            Self::Alerts => &mut cursor.alerts,
         }
     }
 }
 
 /// Both streams, begun.
 #[derive(Debug)]
-pub(super) struct Following {
+pub(super) struct EventFollower {
     accounts: Option<Vec<AccountId>>,
-    journal: Feed,
-    alerts: Feed,
-    place: Place,
-    resets: Vec<(Source, &'static str)>,
+    journal: StreamFollower,
+    alerts: StreamFollower,
+    cursor: EventCursor,
+    resets: Vec<(SourceStream, &'static str)>,
 }
 
-impl Following {
+impl EventFollower {
     /// Looks at both streams: whatever they take from now on is told.
     ///
     /// # Errors
     /// When one of them cannot be read.
-    pub(super) async fn begin(bus: &Bus, wanted: Wanted) -> Result<Self, BusError> {
-        let Wanted { accounts, seen } = wanted;
+    pub(super) async fn open(bus: &Bus, subscription: EventSubscription) -> Result<Self, BusError> {
+        let EventSubscription {
+            accounts,
+            resume_after: seen,
+        } = subscription;
         let filters = message::journal_filters(accounts.as_deref());
-        let journal = begin(bus, Source::Journal, filters, seen.map(|place| place.journal));
+        let journal = open_feed(bus, SourceStream::Journal, filters, seen.map(|place| place.journal));
         let filters = message::alert_filters(accounts.as_deref());
-        let alerts = begin(bus, Source::Alerts, filters, seen.map(|place| place.alerts));
+        let alerts = open_feed(bus, SourceStream::Alerts, filters, seen.map(|place| place.alerts));
         let (journal, alerts) = tokio::try_join!(journal, alerts)?;
-        let resets = [(Source::Journal, journal.reset), (Source::Alerts, alerts.reset)];
+        let resets = [
+            (SourceStream::Journal, journal.reset_reason),
+            (SourceStream::Alerts, alerts.reset_reason),
+        ];
         Ok(Self {
             accounts,
-            place: Place {
-                journal: journal.mark,
-                alerts: alerts.mark,
+            cursor: EventCursor {
+                journal: journal.cursor,
+                alerts: alerts.cursor,
             },
             journal: journal.feed,
             alerts: alerts.feed,
@@ -95,28 +101,28 @@ impl Following {
     }
 
     /// Returns what the client is told, until `stop`; its `place` among the event streams is free when this is dropped.
-    pub(super) fn told(
+    pub(super) fn into_stream(
         self,
-        heartbeat: Duration,
-        stop: CancellationToken,
-        place: OwnedSemaphorePermit,
+        heartbeat_interval: Duration,
+        shutdown: CancellationToken,
+        permit: OwnedSemaphorePermit,
     ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + use<> {
-        let mut head = message::head(&self.place).to_vec();
+        let mut head = message::encode_preamble(&self.cursor).to_vec();
         for (source, reason) in self.resets {
-            head.extend_from_slice(&message::reset(source.name(), reason, &self.place));
+            head.extend_from_slice(&message::encode_reset(source.label(), reason, &self.cursor));
         }
-        let journal = followed(self.journal, Source::Journal);
-        let told = Telling {
+        let journal = follow_feed(self.journal, SourceStream::Journal);
+        let told = EventStreamState {
             accounts: self.accounts,
             // Both go on where they were, whichever of them is heard.
-            followed: Box::pin(stream::select(journal, followed(self.alerts, Source::Alerts))),
-            place: self.place,
-            heartbeat,
-            stop,
-            _place: place,
+            entries: Box::pin(stream::select(journal, follow_feed(self.alerts, SourceStream::Alerts))),
+            cursor: self.cursor,
+            heartbeat_interval: heartbeat_interval,
+            shutdown: shutdown,
+            _permit: permit,
         };
         let told = stream::unfold(told, |mut told| async move {
-            let bytes = told.next().await?;
+            let bytes = told.next_event().await?;
             Some((Ok(bytes), told))
         });
         stream::iter([Ok(head.into())]).chain(told)
@@ -124,70 +130,75 @@ impl Following {
 }
 
 /// One stream, begun.
-struct Begun {
-    feed: Feed,
-    mark: Mark,
-    reset: Option<&'static str>,
+struct OpenedFeed {
+    feed: StreamFollower,
+    cursor: StreamCursor,
+    reset_reason: Option<&'static str>,
 }
 
 /// Begins after what was seen, if the stream still has what follows that.
-async fn begin(bus: &Bus, source: Source, filters: Vec<String>, seen: Option<Mark>) -> Result<Begun, BusError> {
+async fn open_feed(
+    bus: &Bus,
+    source: SourceStream,
+    filters: Vec<String>,
+    resume_after: Option<StreamCursor>,
+) -> Result<OpenedFeed, BusError> {
     let from = |start| {
-        Feed::new(bus.clone(), source.stream(), start)
-            .filtered(filters.clone())
-            .in_batches_of(BATCH)
+        StreamFollower::new(bus.clone(), source.stream_name(), start)
+            .with_filters(filters.clone())
+            .with_batch_size(FETCH_BATCH)
     };
     let mut reset = None;
-    if let Some(seen) = seen {
+    if let Some(seen) = resume_after {
         let next = seen.sequence.saturating_add(1);
-        let mut feed = from(Start::From(next));
-        let extent = extent(&mut feed).await?;
-        if seen.is_of(extent.created) && next <= extent.last_sequence.saturating_add(1) {
+        let mut feed = from(StartPosition::From(next));
+        let extent = read_extent(&mut feed).await?;
+        if seen.matches_stream(extent.created_at) && next <= extent.last_sequence.saturating_add(1) {
             // Whatever becomes of the stream, nobody wants all of its past told.
-            feed.begin_again_with(Start::New);
-            return Ok(Begun {
+            feed.set_restart_position(StartPosition::New);
+            return Ok(OpenedFeed {
                 feed,
-                mark: before(extent),
-                reset: (next < extent.first_sequence).then_some(EXPIRED),
+                cursor: cursor_before(extent),
+                reset_reason: (next < extent.first_sequence).then_some(RESET_EXPIRED),
             });
         }
-        reset = Some(ANOTHER_STREAM);
+        reset = Some(RESET_ANOTHER_STREAM);
     }
-    let mut feed = from(Start::New);
-    let extent = extent(&mut feed).await?;
-    Ok(Begun {
+    let mut feed = from(StartPosition::New);
+    let extent = read_extent(&mut feed).await?;
+    Ok(OpenedFeed {
         feed,
-        mark: before(extent),
-        reset,
+        cursor: cursor_before(extent),
+        reset_reason: reset,
     })
 }
 
-async fn extent(feed: &mut Feed) -> Result<Extent, BusError> {
+async fn read_extent(feed: &mut StreamFollower) -> Result<StreamExtent, BusError> {
     loop {
         // A feed begins with nothing else.
-        if let Followed::Begun(extent) = feed.next().await? {
+        if let FollowEvent::Started(extent) = feed.next().await? {
             return Ok(extent);
         }
     }
 }
 
 /// Returns the mark of a stream of which nothing has been told from here on.
-fn before(extent: Extent) -> Mark {
-    Mark {
+fn cursor_before(extent: StreamExtent) -> StreamCursor {
+    StreamCursor {
         sequence: extent.next_sequence.saturating_sub(1),
-        tag: Some(tag(extent.created)),
+        stream_tag: Some(stream_tag(extent.created_at)),
     }
 }
 
 /// Follows one stream without an end: one that cannot be read is tried again.
-fn followed(feed: Feed, source: Source) -> impl Stream<Item = (Source, Followed)> + Send {
+fn follow_feed(feed: StreamFollower, source: SourceStream) -> impl Stream<Item = (SourceStream, FollowEvent)> + Send {
     stream::unfold(feed, move |mut feed| async move {
         loop {
             match feed.next().await {
                 Ok(followed) => return Some(((source, followed), feed)),
                 Err(error) => {
-                    tracing::debug!(%error, stream = source.name(), "an event stream waits for the bus");
-                    sleep(PAUSE).await;
+                    tracing::debug!(%error, stream = source.label(), "an event stream waits for the bus");
+                    sleep(RETRY_DELAY).await;
                 }
             }
         }
@@ -195,45 +206,51 @@ fn followed(feed: Feed, source: Source) -> impl Stream<Item = (Source, Followed)
 }
 
 /// A stream that is told.
-struct Telling {
+struct EventStreamState {
     accounts: Option<Vec<AccountId>>,
-    followed: Pin<Box<dyn Stream<Item = (Source, Followed)> + Send>>,
+    entries: Pin<Box<dyn Stream<Item = (SourceStream, FollowEvent)> + Send>>,
     /// What has been told.
-    place: Place,
-    heartbeat: Duration,
-    stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    cursor: EventCursor,
+    heartbeat_interval: Duration,
+    shutdown: CancellationToken,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Telling {
+impl EventStreamState {
     /// Waits for what is told next; `None` is the end.
-    async fn next(&mut self) -> Option<Bytes> {
-        let silent_until = Instant::now() + self.heartbeat;
+    async fn next_event(&mut self) -> Option<Bytes> {
+        let silent_until = Instant::now() + self.heartbeat_interval;
         loop {
             let (source, followed) = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return None,
-                followed = self.followed.next() => followed?,
+                () = self.shutdown.cancelled() => return None,
+                followed = self.entries.next() => followed?,
                 () = sleep_until(silent_until) => return Some(Bytes::from_static(message::HEARTBEAT)),
             };
-            if let Some(bytes) = self.event(source, followed) {
+            if let Some(bytes) = self.event_for_entry(source, followed) {
                 return Some(bytes);
             }
         }
     }
 
-    fn event(&mut self, source: Source, followed: Followed) -> Option<Bytes> {
+    fn event_for_entry(&mut self, source: SourceStream, followed: FollowEvent) -> Option<Bytes> {
         match followed {
-            Followed::CaughtUp => None,
-            Followed::Begun(extent) => {
-                *source.mark(&mut self.place) = before(extent);
-                Some(message::reset(source.name(), ANOTHER_STREAM, &self.place))
+            FollowEvent::CaughtUp => None,
+            FollowEvent::Started(extent) => {
+                *source.cursor_mut(&mut self.cursor) = cursor_before(extent);
+                Some(message::encode_reset(
+                    source.label(),
+                    RESET_ANOTHER_STREAM,
+                    &self.cursor,
+                ))
             }
-            Followed::Entry(entry) => {
-                source.mark(&mut self.place).sequence = entry.sequence;
+            FollowEvent::Entry(entry) => {
+                source.cursor_mut(&mut self.cursor).sequence = entry.sequence;
                 match source {
-                    Source::Journal => message::of_journal(&entry, self.accounts.as_deref(), &self.place),
-                    Source::Alerts => message::of_alert(&entry, self.accounts.as_deref(), &self.place),
+                    SourceStream::Journal => {
+                        message::encode_journal_entry(&entry, self.accounts.as_deref(), &self.cursor)
+                    }
+                    SourceStream::Alerts => message::encode_alert(&entry, self.accounts.as_deref(), &self.cursor),
                 }
             }
         }

@@ -5,39 +5,41 @@ use std::fmt;
 use crate::domain::time::Timestamp;
 
 /// How many digits a sequence may have: every such number can be held.
-const MAX_DIGITS: usize = 19;
+const MAX_SEQUENCE_DIGITS: usize = 19;
 /// How many hexadecimal digits name one stream.
-const TAG_DIGITS: usize = 8;
+const STREAM_TAG_DIGITS: usize = 8;
 
 /// The last entries of both streams that were told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sidecar) struct Place {
-    pub(super) journal: Mark,
-    pub(super) alerts: Mark,
+pub(in crate::sidecar) struct EventCursor {
+    pub(super) journal: StreamCursor,
+    pub(super) alerts: StreamCursor,
 }
 
 /// The last entry of one stream that was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct StreamCursor {
     /// Its sequence; 0 before the first.
     pub(super) sequence: u64,
     /// Which stream it is of; `None` where a person has written the place by hand.
-    pub(super) tag: Option<u32>,
+    pub(super) stream_tag: Option<u32>,
 }
 
-impl Mark {
+impl StreamCursor {
     /// Whether a stream created at this moment may be the one it is of.
-    pub(super) fn is_of(self, created: Timestamp) -> bool {
-        self.tag.is_none_or(|known| known == tag(created))
+    pub(super) fn matches_stream(self, created_at: Timestamp) -> bool {
+        self.stream_tag.is_none_or(|known| known == stream_tag(created_at))
     }
 }
 
 /// Returns what tells a stream from one that was made in its place: the end of the milliseconds of its creation.
-pub(super) fn tag(created: Timestamp) -> u32 {
-    (created.milliseconds() & i64::from(u32::MAX)).try_into().unwrap_or(0)
+pub(super) fn stream_tag(created_at: Timestamp) -> u32 {
+    (created_at.as_milliseconds() & i64::from(u32::MAX))
+        .try_into()
+        .unwrap_or(0)
 }
 
-impl Place {
+impl EventCursor {
     /// Reads a place.
     ///
     /// # Errors
@@ -45,12 +47,13 @@ impl Place {
     pub(in crate::sidecar) fn parse(text: &str) -> Result<Self, &'static str> {
         const RULE: &str = "must be the id of an event, such as 1234-56";
         let sequence = |text: &str| {
-            let is_number = (1..=MAX_DIGITS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+            let is_number = (1..=MAX_SEQUENCE_DIGITS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
             is_number.then(|| text.parse::<u64>().ok()).flatten()
         };
         let tag = |text: &str| u32::from_str_radix(text, 16).ok();
         let is_tags = |text: &str| {
-            text.len() == 2 * TAG_DIGITS && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            text.len() == 2 * STREAM_TAG_DIGITS
+                && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
         let mut parts = text.split('-');
         let (Some(journal), Some(alerts)) = (parts.next().and_then(sequence), parts.next().and_then(sequence)) else {
@@ -59,28 +62,28 @@ impl Place {
         let (of_journal, of_alerts) = match (parts.next(), parts.next()) {
             (None, _) => (None, None),
             (Some(tags), None) if is_tags(tags) => {
-                let (of_journal, of_alerts) = tags.split_at(TAG_DIGITS);
+                let (of_journal, of_alerts) = tags.split_at(STREAM_TAG_DIGITS);
                 (tag(of_journal), tag(of_alerts))
             }
             _ => return Err(RULE),
         };
         Ok(Self {
-            journal: Mark {
+            journal: StreamCursor {
                 sequence: journal,
-                tag: of_journal,
+                stream_tag: of_journal,
             },
-            alerts: Mark {
+            alerts: StreamCursor {
                 sequence: alerts,
-                tag: of_alerts,
+                stream_tag: of_alerts,
             },
         })
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for EventCursor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}-{}", self.journal.sequence, self.alerts.sequence)?;
-        match (self.journal.tag, self.alerts.tag) {
+        match (self.journal.stream_tag, self.alerts.stream_tag) {
             (Some(journal), Some(alerts)) => write!(formatter, "-{journal:08x}{alerts:08x}"),
             _ => Ok(()),
         }
@@ -113,16 +116,16 @@ mod tests {
             ("", None),
             (" 1-1", None),
         ] {
-            let place = Place::parse(text).ok();
+            let place = EventCursor::parse(text).ok();
             let read = place.map(|place| (place.journal.sequence, place.alerts.sequence));
             assert_eq!(read, sequences, "{text}");
             if let Some(place) = place {
                 assert_eq!(place.to_string(), text);
             }
         }
-        let place = Place::parse("1-1-00ab00cdffffffff").unwrap();
+        let place = EventCursor::parse("1-1-00ab00cdffffffff").unwrap();
         assert_eq!(
-            (place.journal.tag, place.alerts.tag),
+            (place.journal.stream_tag, place.alerts.stream_tag),
             (Some(0x00ab_00cd), Some(u32::MAX))
         );
     }
@@ -130,11 +133,17 @@ mod tests {
     #[test]
     fn a_mark_knows_its_stream() {
         let (created, other) = (Timestamp::from_milliseconds(7), Timestamp::from_milliseconds(8));
-        let mark = Mark {
+        let mark = StreamCursor {
             sequence: 1,
-            tag: Some(tag(created)),
+            stream_tag: Some(stream_tag(created)),
         };
-        assert!(mark.is_of(created) && !mark.is_of(other));
-        assert!(Mark { tag: None, ..mark }.is_of(other));
+        assert!(mark.matches_stream(created) && !mark.matches_stream(other));
+        assert!(
+            StreamCursor {
+                stream_tag: None,
+                ..mark
+            }
+            .matches_stream(other)
+        );
     }
 }

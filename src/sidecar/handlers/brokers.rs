@@ -7,31 +7,34 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
-use crate::bus::client::Reply;
+use crate::bus::client::ReceivedReply;
 use crate::bus::subjects;
-use crate::sidecar::bridge::{self, Terms};
-use crate::sidecar::context::Context;
+use crate::sidecar::bridge::{self, CallContext};
+use crate::sidecar::context::SidecarContext;
 use crate::sidecar::json;
-use crate::sidecar::parameters::Parameters;
-use crate::sidecar::problem::{self, Failure};
+use crate::sidecar::parameters::QueryParameters;
+use crate::sidecar::problem::{self, ProblemResponse};
 
 const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
-const UNANSWERED: &str = "no worker has answered in time; ask again";
+const TIMEOUT_DETAIL: &str = "no worker has answered in time; ask again";
 
 /// Tells which brokers the router routes to.
-pub(in crate::sidecar) async fn list(
-    State(context): State<Arc<Context>>,
-    terms: Terms,
-    parameters: Parameters,
-) -> Result<Response, Failure> {
-    parameters.finish()?;
-    let reply = ask(&context, &terms).await?;
-    Ok(json::response(StatusCode::OK, reply.body))
+pub(in crate::sidecar) async fn list_brokers(
+    State(context): State<Arc<SidecarContext>>,
+    call_context: CallContext,
+    parameters: QueryParameters,
+) -> Result<Response, ProblemResponse> {
+    parameters.reject_remaining()?;
+    let reply = request_brokers(&context, &call_context).await?;
+    Ok(json::raw_response(StatusCode::OK, reply.body))
 }
 
 /// Asks for the brokers.
-pub(super) async fn ask(context: &Context, terms: &Terms) -> Result<Reply, Failure> {
-    bridge::call(context, subjects::BROKERS, EMPTY_OBJECT, terms)
+pub(super) async fn request_brokers(
+    context: &SidecarContext,
+    call_context: &CallContext,
+) -> Result<ReceivedReply, ProblemResponse> {
+    bridge::call(context, subjects::BROKERS, EMPTY_OBJECT, call_context)
         .await
-        .map_err(|error| problem::harmless(error, UNANSWERED))
+        .map_err(|error| problem::timeout_as_unavailable(error, TIMEOUT_DETAIL))
 }

@@ -8,51 +8,51 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::receipt::Receipt;
-use crate::bus::client::{CallError, Reply};
+use super::receipt::CancelReceipt;
+use crate::bus::client::{ReceivedReply, RequestError};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
-use crate::fault::{Code, Fault, quoted};
-use crate::sidecar::auth::Caller;
+use crate::fault::{Fault, FaultCode, quoted};
+use crate::sidecar::auth::Principal;
 use crate::sidecar::body::JsonBody;
-use crate::sidecar::bridge::{self, Terms};
-use crate::sidecar::context::Context;
+use crate::sidecar::bridge::{self, CallContext};
+use crate::sidecar::context::SidecarContext;
 use crate::sidecar::json;
-use crate::sidecar::parameters::Parameters;
-use crate::sidecar::problem::Failure;
-use crate::wire::object::Object;
-use crate::wire::order_reference::{OrderName, OrderReference, take_order};
+use crate::sidecar::parameters::QueryParameters;
+use crate::sidecar::problem::ProblemResponse;
+use crate::wire::object::StrictObject;
+use crate::wire::order_reference::{OrderReference, OrderSelector, take_order_selector};
 use crate::wire::report::ExecutionReport;
 
 /// Cancels an order and tells what became of it.
-pub(in crate::sidecar) async fn cancel(
-    State(context): State<Arc<Context>>,
-    caller: Caller,
-    terms: Terms,
-    parameters: Parameters,
+pub(in crate::sidecar) async fn cancel_order(
+    State(context): State<Arc<SidecarContext>>,
+    caller: Principal,
+    call_context: CallContext,
+    parameters: QueryParameters,
     path: Result<Path<String>, PathRejection>,
     JsonBody(body): JsonBody,
-) -> Result<Response, Failure> {
-    parameters.finish()?;
-    let broker = broker_of(path)?;
-    let (name, account) = decode(&body)?;
-    caller.may_use(&account)?;
+) -> Result<Response, ProblemResponse> {
+    parameters.reject_remaining()?;
+    let broker = parse_path_broker(path)?;
+    let (name, account) = decode_cancel(&body)?;
+    caller.authorize_account(&account)?;
     let reference = match &name {
-        OrderName::OrderId(id) => OrderReference {
+        OrderSelector::OrderId(id) => OrderReference {
             order_id: Some(id.to_string()),
             client_order_id: None,
         },
-        OrderName::ClientOrderId(id) => OrderReference {
+        OrderSelector::ClientOrderId(id) => OrderReference {
             order_id: None,
             client_order_id: Some(id.to_string()),
         },
     };
     // Strings only: there is nothing in it that JSON cannot hold.
     let body = Bytes::from(serde_json::to_vec(&reference).unwrap_or_default());
-    match bridge::call(&context, &subjects::cancel(&broker, &account), body, &terms).await {
-        Ok(reply) => Ok(told(&context, &name, &broker, &account, reply)),
-        Err(CallError::Timeout) => Ok(unknown(&name, &broker, &account)),
-        Err(CallError::Fault(fault)) => {
+    match bridge::call(&context, &subjects::cancel(&broker, &account), body, &call_context).await {
+        Ok(reply) => Ok(respond_with_report(&context, &name, &broker, &account, reply)),
+        Err(RequestError::Timeout) => Ok(respond_outcome_unknown(&name, &broker, &account)),
+        Err(RequestError::Fault(fault)) => {
             tracing::info!(%name, %broker, %account, code = fault.code.as_str(), "a cancel was not taken");
             Err(fault.into())
         }
@@ -63,44 +63,55 @@ pub(in crate::sidecar) async fn cancel(
 ///
 /// # Errors
 /// `unknown_broker` when it cannot be one.
-pub(super) fn broker_of(path: Result<Path<String>, PathRejection>) -> Result<BrokerId, Fault> {
+pub(super) fn parse_path_broker(path: Result<Path<String>, PathRejection>) -> Result<BrokerId, Fault> {
     let text = path.map(|Path(text)| text).unwrap_or_default();
-    let no_broker = |_| Fault::new(Code::UnknownBroker, format!("there is no broker {:?}", quoted(&text)));
+    let no_broker = |_| {
+        Fault::new(
+            FaultCode::UnknownBroker,
+            format!("there is no broker {:?}", quoted(&text)),
+        )
+    };
     BrokerId::new(&text).map_err(no_broker)
 }
 
-fn decode(body: &[u8]) -> Result<(OrderName, AccountId), Fault> {
-    let mut object = Object::read(body)?;
-    let name = take_order(&mut object)?;
+fn decode_cancel(body: &[u8]) -> Result<(OrderSelector, AccountId), Fault> {
+    let mut object = StrictObject::from_body(body)?;
+    let name = take_order_selector(&mut object)?;
     let account = object.optional_text("account_id", AccountId::new)?;
-    object.finish()?;
+    object.reject_unknown()?;
     Ok((name, account.unwrap_or_else(AccountId::default_account)))
 }
 
 /// Makes a worker's report the answer: an order that has not ended is one whose venue has not answered.
-fn told(context: &Context, name: &OrderName, broker: &BrokerId, account: &AccountId, reply: Reply) -> Response {
+fn respond_with_report(
+    context: &SidecarContext,
+    name: &OrderSelector,
+    broker: &BrokerId,
+    account: &AccountId,
+    reply: ReceivedReply,
+) -> Response {
     let report = match ExecutionReport::decode(&reply.body) {
         Ok(report) => report,
         Err(error) => {
             tracing::error!(%error, %name, "a worker's report cannot be read");
-            return unknown(name, broker, account);
+            return respond_outcome_unknown(name, broker, account);
         }
     };
-    context.mode.seen(report.mode);
+    context.last_mode.record(report.mode);
     tracing::info!(%name, %broker, %account, status = report.status.as_str(), "a cancel was answered");
-    let status = if report.status.is_ended() {
+    let status = if report.status.is_terminal() {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED
     };
-    json::response(status, reply.body)
+    json::raw_response(status, reply.body)
 }
 
-fn unknown(name: &OrderName, broker: &BrokerId, account: &AccountId) -> Response {
+fn respond_outcome_unknown(name: &OrderSelector, broker: &BrokerId, account: &AccountId) -> Response {
     tracing::warn!(%name, %broker, %account, "a cancel has no answer");
     let why = "no worker has answered in time: the order may have been cancelled; ask for it, or cancel it again";
-    let receipt = Receipt::of_unanswered(name, broker, account, why);
-    json::response(StatusCode::ACCEPTED, receipt.encode())
+    let receipt = CancelReceipt::for_order(name, broker, account, why);
+    json::raw_response(StatusCode::ACCEPTED, receipt.encode())
 }
 
 #[cfg(test)]
@@ -122,7 +133,7 @@ mod tests {
             (r#"{"order_id":"BN-1","symbol":"BTCUSDT"}"#, None),
             ("[]", None),
         ] {
-            let read = decode(body.as_bytes()).ok();
+            let read = decode_cancel(body.as_bytes()).ok();
             let read = read.map(|(name, account)| (name.to_string(), account.to_string()));
             let expected = expected.map(|(name, account)| (name.to_owned(), account.to_owned()));
             assert_eq!(read, expected, "{body}");

@@ -8,85 +8,85 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::cancel::broker_of;
-use super::receipt::Receipt;
-use crate::bus::client::CallError;
+use super::cancel::parse_path_broker;
+use super::receipt::CancelReceipt;
+use crate::bus::client::RequestError;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::intent::Symbol;
 use crate::fault::Fault;
-use crate::sidecar::auth::Caller;
+use crate::sidecar::auth::Principal;
 use crate::sidecar::body::OptionalJsonBody;
-use crate::sidecar::bridge::{self, Terms};
-use crate::sidecar::context::Context;
+use crate::sidecar::bridge::{self, CallContext};
+use crate::sidecar::context::SidecarContext;
 use crate::sidecar::json;
-use crate::sidecar::parameters::Parameters;
-use crate::sidecar::problem::Failure;
-use crate::wire::object::Object;
-use crate::wire::order_reference::{CancelAllAnswer, CancelAllRequest};
+use crate::sidecar::parameters::QueryParameters;
+use crate::sidecar::problem::ProblemResponse;
+use crate::wire::object::StrictObject;
+use crate::wire::order_reference::{CancelAllReply, CancelAllRequest};
 
 /// Cancels every open order of an account at a broker, or those of one symbol, and tells what remains.
-pub(in crate::sidecar) async fn cancel_all(
-    State(context): State<Arc<Context>>,
-    caller: Caller,
-    terms: Terms,
-    parameters: Parameters,
+pub(in crate::sidecar) async fn cancel_all_orders(
+    State(context): State<Arc<SidecarContext>>,
+    caller: Principal,
+    call_context: CallContext,
+    parameters: QueryParameters,
     path: Result<Path<String>, PathRejection>,
     OptionalJsonBody(body): OptionalJsonBody,
-) -> Result<Response, Failure> {
-    parameters.finish()?;
-    let broker = broker_of(path)?;
-    let (account, symbol) = decode(&body)?;
-    caller.may_use(&account)?;
+) -> Result<Response, ProblemResponse> {
+    parameters.reject_remaining()?;
+    let broker = parse_path_broker(path)?;
+    let (account, symbol) = decode_cancel_all(&body)?;
+    caller.authorize_account(&account)?;
     let request = CancelAllRequest {
         symbol: symbol.map(|symbol| symbol.to_string()),
     };
     // Strings only: there is nothing in it that JSON cannot hold.
     let body = Bytes::from(serde_json::to_vec(&request).unwrap_or_default());
-    match bridge::call(&context, &subjects::cancel_all(&broker, &account), body, &terms).await {
+    match bridge::call(&context, &subjects::cancel_all(&broker, &account), body, &call_context).await {
         Ok(reply) => {
-            bridge::see_all(&context).await;
-            Ok(told(&broker, &account, reply.body))
+            bridge::raise_read_watermark(&context).await;
+            Ok(respond_with_cancel_result(&broker, &account, reply.body))
         }
-        Err(CallError::Timeout) => Ok(unknown(&broker, &account)),
-        Err(CallError::Fault(fault)) => {
+        Err(RequestError::Timeout) => Ok(respond_outcome_unknown(&broker, &account)),
+        Err(RequestError::Fault(fault)) => {
             tracing::info!(%broker, %account, code = fault.code.as_str(), "a cancel of all orders was not taken");
             Err(fault.into())
         }
     }
 }
 
-fn decode(body: &[u8]) -> Result<(AccountId, Option<Symbol>), Fault> {
+fn decode_cancel_all(body: &[u8]) -> Result<(AccountId, Option<Symbol>), Fault> {
     if body.is_empty() {
         return Ok((AccountId::default_account(), None));
     }
-    let mut object = Object::read(body)?;
+    let mut object = StrictObject::from_body(body)?;
     let account = object.optional_text("account_id", AccountId::new)?;
-    let symbol = object.optional_text("symbol", Symbol::normalised)?;
-    object.finish()?;
+    let symbol = object.optional_text("symbol", Symbol::parse)?;
+    object.reject_unknown()?;
     Ok((account.unwrap_or_else(AccountId::default_account), symbol))
 }
 
 /// Makes a worker's word the answer. Orders that remain are told in it, the first 500 of them.
-fn told(broker: &BrokerId, account: &AccountId, body: Vec<u8>) -> Response {
-    match serde_json::from_slice::<CancelAllAnswer>(&body) {
+fn respond_with_cancel_result(broker: &BrokerId, account: &AccountId, body: Vec<u8>) -> Response {
+    match serde_json::from_slice::<CancelAllReply>(&body) {
         Ok(answer) => {
             let (cancelled, remaining) = (answer.cancelled.len(), answer.remaining.len());
             tracing::info!(%broker, %account, cancelled, remaining, "a cancel of all orders was answered");
-            json::response(StatusCode::OK, body)
+            json::raw_response(StatusCode::OK, body)
         }
         Err(error) => {
             tracing::error!(%error, %broker, %account, "a worker's word on cancelled orders cannot be read");
-            unknown(broker, account)
+            respond_outcome_unknown(broker, account)
         }
     }
 }
 
-fn unknown(broker: &BrokerId, account: &AccountId) -> Response {
+fn respond_outcome_unknown(broker: &BrokerId, account: &AccountId) -> Response {
     tracing::warn!(%broker, %account, "a cancel of all orders has no answer");
     let why = "no worker has answered in time: orders may have been cancelled; ask for all to be cancelled again";
-    let receipt = Receipt::of_all(broker, account, why);
-    json::response(StatusCode::ACCEPTED, receipt.encode())
+    let receipt = CancelReceipt::for_all_orders(broker, account, why);
+    json::raw_response(StatusCode::ACCEPTED, receipt.encode())
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
             ("[]", None),
             (" ", None),
         ] {
-            let read = decode(body.as_bytes()).ok();
+            let read = decode_cancel_all(body.as_bytes()).ok();
             let read = read.map(|(account, symbol)| (account.to_string(), symbol.map(|symbol| symbol.to_string())));
             let expected = expected.map(|(account, symbol)| (account.to_owned(), symbol.map(str::to_owned)));
             assert_eq!(read, expected, "{body}");

@@ -8,59 +8,63 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, H
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use crate::fault::{Code, Fault, quoted};
-use crate::sidecar::api::document::document;
+use crate::fault::{Fault, FaultCode, quoted};
+use crate::sidecar::api::document::build_document;
 use crate::sidecar::json::APPLICATION_JSON;
-use crate::sidecar::problem::Failure;
+use crate::sidecar::problem::ProblemResponse;
 use crate::sidecar::router::operations;
 
 pub(in crate::sidecar) const TEXT_HTML: &str = "text/html; charset=utf-8";
-const PAGE: &str = include_str!("docs/page.html");
+const PAGE_HTML: &str = include_str!("docs/page.html");
 /// What of the page is its own.
-const OWN: (&str, &str) = ("page.js", include_str!("docs/page.js"));
+const PAGE_SCRIPT: (&str, &str) = ("page.js", include_str!("docs/page.js"));
 /// What of it comes from Swagger UI, which is built into the program.
-const VENDORED: &[&str] = &["swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"];
+const SWAGGER_UI_FILES: &[&str] = &["swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"];
 /// The page takes scripts and data from this sidecar alone; Swagger UI writes styles into its elements.
-const POLICY: HeaderValue = HeaderValue::from_static(
+const PAGE_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 /// A newer program may bring newer files.
-const CACHED: HeaderValue = HeaderValue::from_static("private, max-age=3600");
+const FILE_CACHE_POLICY: HeaderValue = HeaderValue::from_static("private, max-age=3600");
 
 /// The document does not change while the process runs.
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+static OPENAPI_DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     // A value of JSON is JSON: writing it does not fail.
-    serde_json::to_vec(&document(&operations())).unwrap_or_default().into()
+    serde_json::to_vec(&build_document(&operations()))
+        .unwrap_or_default()
+        .into()
 });
 
 /// Tells the OpenAPI document.
-pub(in crate::sidecar) async fn openapi() -> Response {
-    typed(APPLICATION_JSON, DOCUMENT.clone())
+pub(in crate::sidecar) async fn get_openapi() -> Response {
+    response_with_media_type(APPLICATION_JSON, OPENAPI_DOCUMENT.clone())
 }
 
 /// Shows the document.
-pub(in crate::sidecar) async fn page() -> Response {
-    typed(TEXT_HTML, Bytes::from_static(PAGE.as_bytes()))
+pub(in crate::sidecar) async fn get_docs() -> Response {
+    response_with_media_type(TEXT_HTML, Bytes::from_static(PAGE_HTML.as_bytes()))
 }
 
 /// Gives a file of the page.
-pub(in crate::sidecar) async fn file(path: Result<Path<String>, PathRejection>) -> Result<Response, Failure> {
+pub(in crate::sidecar) async fn get_docs_file(
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ProblemResponse> {
     let name = path.map(|Path(name)| name).unwrap_or_default();
-    let found = find(&name).ok_or_else(|| {
+    let found = page_file_response(&name).ok_or_else(|| {
         let detail = format!("there is no file {:?}", quoted(&name));
-        Fault::new(Code::NotFound, detail)
+        Fault::new(FaultCode::NotFound, detail)
     })?;
     Ok(found)
 }
 
 /// Returns the names of the page's files.
-pub(in crate::sidecar) fn names() -> Vec<&'static str> {
-    [&[OWN.0], VENDORED].concat()
+pub(in crate::sidecar) fn page_file_names() -> Vec<&'static str> {
+    [&[PAGE_SCRIPT.0], SWAGGER_UI_FILES].concat()
 }
 
 /// Returns the media type of a file by its name.
-pub(in crate::sidecar) fn media_type(name: &str) -> &'static str {
+pub(in crate::sidecar) fn file_media_type(name: &str) -> &'static str {
     match name.rsplit_once('.') {
         Some((_, "js")) => "text/javascript; charset=utf-8",
         Some((_, "css")) => "text/css; charset=utf-8",
@@ -69,25 +73,25 @@ pub(in crate::sidecar) fn media_type(name: &str) -> &'static str {
     }
 }
 
-fn find(name: &str) -> Option<Response> {
-    let body = if name == OWN.0 {
-        Bytes::from_static(OWN.1.as_bytes())
+fn page_file_response(name: &str) -> Option<Response> {
+    let body = if name == PAGE_SCRIPT.0 {
+        Bytes::from_static(PAGE_SCRIPT.1.as_bytes())
     } else {
-        let name = VENDORED.iter().find(|known| **known == name)?;
+        let name = SWAGGER_UI_FILES.iter().find(|known| **known == name)?;
         // Its own page would need a configuration; the files do not.
         let file = utoipa_swagger_ui::serve(name, Arc::default()).ok()??;
         Bytes::copy_from_slice(&file.bytes)
     };
-    let mut response = typed(media_type(name), body);
-    response.headers_mut().insert(CACHE_CONTROL, CACHED);
+    let mut response = response_with_media_type(file_media_type(name), body);
+    response.headers_mut().insert(CACHE_CONTROL, FILE_CACHE_POLICY);
     Some(response)
 }
 
-fn typed(media_type: &'static str, body: Bytes) -> Response {
+fn response_with_media_type(media_type: &'static str, body: Bytes) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(CONTENT_SECURITY_POLICY, PAGE_SECURITY_POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -11,25 +11,25 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::bus::client::CallError;
+use crate::bus::client::RequestError;
 use crate::bus::subjects;
 use crate::config::keys::Capability;
 use crate::domain::time::Timestamp;
-use crate::fault::{Code, Fault};
-use crate::sidecar::auth::Caller;
-use crate::sidecar::context::Context;
-use crate::sidecar::order_log::{Standing, Status};
+use crate::fault::{Fault, FaultCode};
+use crate::sidecar::auth::Principal;
+use crate::sidecar::context::SidecarContext;
+use crate::sidecar::order_log::{OrderLogStatus, SyncState};
 use crate::sidecar::{json, problem};
 use crate::wire::problem::Problem;
 
 /// How long a check may take.
-const CHECK_TIME: Duration = Duration::from_secs(1);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
 
 /// How one part is.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(rename = "HealthCheck")]
-struct Check {
+struct HealthCheck {
     /// `unknown` where a part behind it fails.
     #[schemars(extend("enum" = ["ok", "failing", "unknown"]))]
     status: &'static str,
@@ -41,20 +41,20 @@ struct Check {
 /// How every part is.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(rename = "HealthChecks")]
-pub(in crate::sidecar) struct Checks {
+pub(in crate::sidecar) struct HealthChecks {
     /// NATS.
-    bus: Check,
+    bus: HealthCheck,
     /// Whether a worker answers.
-    worker: Check,
+    worker: HealthCheck,
     /// Redis, as the worker sees it.
-    redis: Check,
+    redis: HealthCheck,
     /// Whether the log is whole is told, and fails nothing: orders do not need it.
-    order_log: Check,
+    order_log: HealthCheck,
 }
 
-impl Checks {
+impl HealthChecks {
     /// Leaves nothing but how each part is.
-    fn bare(&mut self) {
+    fn strip_details(&mut self) {
         for check in [&mut self.bus, &mut self.worker, &mut self.redis, &mut self.order_log] {
             check.detail = None;
         }
@@ -64,49 +64,49 @@ impl Checks {
 /// All parts are well.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Health")]
-pub(in crate::sidecar) struct Healthy {
+pub(in crate::sidecar) struct HealthReport {
     /// `ok`.
     #[schemars(extend("const" = "ok"))]
     status: &'static str,
     /// Every part.
-    checks: Checks,
+    checks: HealthChecks,
 }
 
 /// A problem document with the checks in it.
 #[derive(Debug, Serialize)]
-struct Unhealthy<'a> {
+struct HealthProblem<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     title: &'a str,
     status: u16,
     detail: &'a str,
     code: &'a str,
-    checks: &'a Checks,
+    checks: &'a HealthChecks,
 }
 
 /// Tells that the process is there.
-pub(in crate::sidecar) async fn live() -> Response {
-    json::response(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())
+pub(in crate::sidecar) async fn get_liveness() -> Response {
+    json::raw_response(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())
 }
 
 /// Tells whether orders can be taken. What errors say may name servers: it is for those who may read.
-pub(in crate::sidecar) async fn health(State(context): State<Arc<Context>>, caller: Caller) -> Response {
-    let limit = CHECK_TIME.min(context.request_timeout);
-    let (bus, worker) = tokio::join!(reach_bus(&context, limit), ask_worker(&context, limit));
-    let (mut checks, mut failing) = judge(bus, worker, &context.log.status());
-    if !caller.has(Capability::Read) {
-        checks.bare();
+pub(in crate::sidecar) async fn get_health(State(context): State<Arc<SidecarContext>>, caller: Principal) -> Response {
+    let limit = CHECK_TIMEOUT.min(context.request_timeout);
+    let (bus, worker) = tokio::join!(check_bus(&context, limit), check_worker(&context, limit));
+    let (mut checks, mut failing) = evaluate_health(bus, worker, &context.order_log.status());
+    if !caller.has_capability(Capability::Read) {
+        checks.strip_details();
         failing = failing.map(|fault| Fault::new(fault.code, fault.code.title()));
     }
     // Texts only: there is nothing in them that JSON cannot hold.
     match failing {
         None => {
-            let healthy = Healthy { status: "ok", checks };
-            json::response(StatusCode::OK, serde_json::to_vec(&healthy).unwrap_or_default())
+            let healthy = HealthReport { status: "ok", checks };
+            json::raw_response(StatusCode::OK, serde_json::to_vec(&healthy).unwrap_or_default())
         }
         Some(fault) => {
             let problem = Problem::from(&fault);
-            let unhealthy = Unhealthy {
+            let unhealthy = HealthProblem {
                 kind: &problem.kind,
                 title: &problem.title,
                 status: problem.status,
@@ -114,13 +114,13 @@ pub(in crate::sidecar) async fn health(State(context): State<Arc<Context>>, call
                 code: &problem.code,
                 checks: &checks,
             };
-            problem::of_body(problem.status, serde_json::to_vec(&unhealthy).unwrap_or_default())
+            problem::response_from_body(problem.status, serde_json::to_vec(&unhealthy).unwrap_or_default())
         }
     }
 }
 
-async fn reach_bus(context: &Context, limit: Duration) -> Result<(), String> {
-    let bus = context.caller.bus();
+async fn check_bus(context: &SidecarContext, limit: Duration) -> Result<(), String> {
+    let bus = context.bus_client.bus();
     if !bus.is_connected() {
         return Err("the connection is down".to_owned());
     }
@@ -130,57 +130,68 @@ async fn reach_bus(context: &Context, limit: Duration) -> Result<(), String> {
     }
 }
 
-async fn ask_worker(context: &Context, limit: Duration) -> Result<(), CallError> {
-    let asked = context
-        .caller
-        .request(subjects::STATE_GET, EMPTY_OBJECT, Timestamp::now().after(limit));
+async fn check_worker(context: &SidecarContext, limit: Duration) -> Result<(), RequestError> {
+    let asked = context.bus_client.request(
+        subjects::STATE_GET,
+        EMPTY_OBJECT,
+        Timestamp::now().saturating_add(limit),
+    );
     match timeout(limit, asked).await {
         Ok(result) => result.map(drop),
-        Err(_) => Err(CallError::Timeout),
+        Err(_) => Err(RequestError::Timeout),
     }
 }
 
 /// Returns every check, and the first that fails as a fault: whoever the fault is at comes before whoever suffers from it.
-fn judge(bus: Result<(), String>, worker: Result<(), CallError>, log: &Status) -> (Checks, Option<Fault>) {
-    let order_log = Check {
-        status: log.standing.as_str(),
-        detail: (log.standing != Standing::Current || log.skipped > 0).then(|| log.to_string()),
+fn evaluate_health(
+    bus: Result<(), String>,
+    worker: Result<(), RequestError>,
+    order_log_status: &OrderLogStatus,
+) -> (HealthChecks, Option<Fault>) {
+    let order_log = HealthCheck {
+        status: order_log_status.sync_state.as_str(),
+        detail: (order_log_status.sync_state != SyncState::Current || order_log_status.skipped_entries > 0)
+            .then(|| order_log_status.to_string()),
     };
-    let ok = || Check {
+    let ok = || HealthCheck {
         status: "ok",
         detail: None,
     };
-    let failing = |detail: &str| Check {
+    let failing = |detail: &str| HealthCheck {
         status: "failing",
         detail: Some(detail.to_owned()),
     };
-    let unknown = || Check {
+    let unknown = || HealthCheck {
         status: "unknown",
         detail: None,
     };
     if let Err(reason) = bus {
-        let checks = Checks {
+        let checks = HealthChecks {
             bus: failing(&reason),
             worker: unknown(),
             redis: unknown(),
             order_log,
         };
         let detail = format!("the bus is out of reach: {reason}");
-        return (checks, Some(Fault::new(Code::BusUnavailable, detail)));
+        return (checks, Some(Fault::new(FaultCode::BusUnavailable, detail)));
     }
     let (worker, redis, fault) = match worker {
         Ok(()) => (ok(), ok(), None),
-        Err(CallError::Fault(fault)) if fault.code == Code::StoreUnavailable => {
+        Err(RequestError::Fault(fault)) if fault.code == FaultCode::StoreUnavailable => {
             (ok(), failing(&fault.detail), Some(fault))
         }
         Err(error) => {
             let reason = error.to_string();
             let detail = format!("no worker answers as it should: {reason}");
-            (failing(&reason), unknown(), Some(Fault::new(Code::NoWorker, detail)))
+            (
+                failing(&reason),
+                unknown(),
+                Some(Fault::new(FaultCode::NoWorker, detail)),
+            )
         }
     };
     let bus = ok();
-    let checks = Checks {
+    let checks = HealthChecks {
         bus,
         worker,
         redis,

@@ -8,90 +8,93 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::state::with_actor_and_name;
+use super::state::with_actor_and_field;
 use crate::bus::subjects;
-use crate::config::keys::Scope;
+use crate::config::keys::AccountScope;
 use crate::domain::id::AccountId;
-use crate::fault::{Code, Fault};
-use crate::sidecar::auth::Caller;
+use crate::fault::{Fault, FaultCode};
+use crate::sidecar::auth::Principal;
 use crate::sidecar::body::JsonBody;
-use crate::sidecar::bridge::{self, Terms};
-use crate::sidecar::context::Context;
+use crate::sidecar::bridge::{self, CallContext};
+use crate::sidecar::context::SidecarContext;
 use crate::sidecar::json;
-use crate::sidecar::parameters::Parameters;
-use crate::sidecar::problem::{self, Failure};
-use crate::wire::latch::{LockScope, LocksAnswer, decode_lift};
+use crate::sidecar::parameters::QueryParameters;
+use crate::sidecar::problem::{self, ProblemResponse};
+use crate::wire::latch::{LockList, LockScopeDocument, decode_lift_request};
 
-const LATCH_ID: &str = "latch_id";
+const LOCK_ID_FIELD: &str = "latch_id";
 const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
-const UNANSWERED: &str = "no worker has answered in time; ask again";
-const LIFT_UNANSWERED: &str = "no worker has answered in time: whether the lock is lifted is not known; look at the \
+const TIMEOUT_DETAIL: &str = "no worker has answered in time; ask again";
+const LIFT_TIMEOUT_DETAIL: &str = "no worker has answered in time: whether the lock is lifted is not known; look at the \
                                locks, or lift it again";
 
 /// Tells the locks in force: those of the caller's accounts, and those that are of none.
-pub(in crate::sidecar) async fn list(
-    State(context): State<Arc<Context>>,
-    caller: Caller,
-    terms: Terms,
-    parameters: Parameters,
-) -> Result<Response, Failure> {
-    parameters.finish()?;
-    let reply = bridge::call(&context, subjects::LOCKS_LIST, EMPTY_OBJECT, &terms).await;
-    let reply = reply.map_err(|error| problem::harmless(error, UNANSWERED))?;
-    Ok(json::response(StatusCode::OK, told(reply.body, &caller.accounts())?))
+pub(in crate::sidecar) async fn list_locks(
+    State(context): State<Arc<SidecarContext>>,
+    caller: Principal,
+    call_context: CallContext,
+    parameters: QueryParameters,
+) -> Result<Response, ProblemResponse> {
+    parameters.reject_remaining()?;
+    let reply = bridge::call(&context, subjects::LOCKS_LIST, EMPTY_OBJECT, &call_context).await;
+    let reply = reply.map_err(|error| problem::timeout_as_unavailable(error, TIMEOUT_DETAIL))?;
+    Ok(json::raw_response(
+        StatusCode::OK,
+        retain_visible_locks(reply.body, &caller.account_scope())?,
+    ))
 }
 
 /// Returns the locks that may be told.
-fn told(body: Vec<u8>, scope: &Scope) -> Result<Vec<u8>, Fault> {
-    if *scope == Scope::All {
+fn retain_visible_locks(body: Vec<u8>, scope: &AccountScope) -> Result<Vec<u8>, Fault> {
+    if *scope == AccountScope::All {
         return Ok(body);
     }
     let unreadable = |error| {
         tracing::error!(%error, "a worker's list of locks cannot be read");
-        Fault::new(Code::NoWorker, "the worker's list of locks cannot be read")
+        Fault::new(FaultCode::NoWorker, "the worker's list of locks cannot be read")
     };
-    let mut answer: LocksAnswer = serde_json::from_slice(&body).map_err(unreadable)?;
+    let mut answer: LockList = serde_json::from_slice(&body).map_err(unreadable)?;
     answer.items.retain(|lock| match &lock.scope {
-        LockScope::Account { account_id } => scope.takes(account_id),
-        LockScope::All | LockScope::Symbol { .. } | LockScope::Broker { .. } => true,
+        LockScopeDocument::Account { account_id } => scope.includes(account_id),
+        LockScopeDocument::All | LockScopeDocument::Symbol { .. } | LockScopeDocument::Broker { .. } => true,
     });
     answer.total = u64::try_from(answer.items.len()).unwrap_or(u64::MAX);
     serde_json::to_vec(&answer).map_err(unreadable)
 }
 
 /// Returns the account that a lock closes, by the lock's name: `<mode>.account.<account>.<rule>`.
-fn account_of(latch_id: &str) -> Option<AccountId> {
-    let mut parts = latch_id.split('.').skip(1);
+fn account_of_lock(lock_id: &str) -> Option<AccountId> {
+    let mut parts = lock_id.split('.').skip(1);
     let is_accounts = parts.next()? == "account";
     AccountId::new(parts.next()?).ok().filter(|_| is_accounts)
 }
 
 /// Lifts a lock, and tells it as it was.
-pub(in crate::sidecar) async fn lift(
-    State(context): State<Arc<Context>>,
-    caller: Caller,
-    terms: Terms,
-    parameters: Parameters,
+pub(in crate::sidecar) async fn lift_lock(
+    State(context): State<Arc<SidecarContext>>,
+    caller: Principal,
+    call_context: CallContext,
+    parameters: QueryParameters,
     path: Result<Path<String>, PathRejection>,
     JsonBody(body): JsonBody,
-) -> Result<Response, Failure> {
-    parameters.finish()?;
-    let no_lock = |_| Fault::new(Code::NotFound, "there is no lock of this name");
+) -> Result<Response, ProblemResponse> {
+    parameters.reject_remaining()?;
+    let no_lock = |_| Fault::new(FaultCode::NotFound, "there is no lock of this name");
     let Path(latch_id) = path.map_err(no_lock)?;
-    if let Some(account) = account_of(&latch_id) {
-        caller.may_use(&account)?;
+    if let Some(account) = account_of_lock(&latch_id) {
+        caller.authorize_account(&account)?;
     }
-    let body = request(&body, &latch_id, terms.actor())?;
-    let reply = bridge::call(&context, subjects::LOCKS_LIFT, body, &terms).await;
-    let reply = reply.map_err(|error| problem::harmless(error, LIFT_UNANSWERED))?;
-    tracing::info!(latch_id, actor = terms.actor(), "a lock was lifted");
-    Ok(json::response(StatusCode::OK, reply.body))
+    let body = build_lift_request(&body, &latch_id, call_context.actor())?;
+    let reply = bridge::call(&context, subjects::LOCKS_LIFT, body, &call_context).await;
+    let reply = reply.map_err(|error| problem::timeout_as_unavailable(error, LIFT_TIMEOUT_DETAIL))?;
+    tracing::info!(latch_id, actor = call_context.actor(), "a lock was lifted");
+    Ok(json::raw_response(StatusCode::OK, reply.body))
 }
 
 /// Returns the request on the bus: the lock is the path's, and the actor is ours to name.
-fn request(body: &Bytes, latch_id: &str, actor: &str) -> Result<Bytes, Fault> {
-    let named = with_actor_and_name(body, actor, LATCH_ID, latch_id)?;
-    decode_lift(&named)?;
+fn build_lift_request(body: &Bytes, lock_id: &str, actor: &str) -> Result<Bytes, Fault> {
+    let named = with_actor_and_field(body, actor, LOCK_ID_FIELD, lock_id)?;
+    decode_lift_request(&named)?;
     Ok(named)
 }
 
@@ -110,15 +113,16 @@ mod tests {
             ("account", None),
             ("", None),
         ] {
-            let found = account_of(latch_id);
+            let found = account_of_lock(latch_id);
             assert_eq!(found.as_ref().map(AccountId::as_str), account, "{latch_id}");
         }
     }
 
     #[test]
     fn the_path_names_the_lock_and_the_body_the_reason() {
-        let read = |text: &str| request(&Bytes::copy_from_slice(text.as_bytes()), "paper.all.operator", "rest x");
-        let lift = decode_lift(&read(r#"{"reason":"over"}"#).unwrap()).unwrap();
+        let read =
+            |text: &str| build_lift_request(&Bytes::copy_from_slice(text.as_bytes()), "paper.all.operator", "rest x");
+        let lift = decode_lift_request(&read(r#"{"reason":"over"}"#).unwrap()).unwrap();
         assert_eq!(
             (lift.latch_id.as_str(), lift.actor.as_str()),
             ("paper.all.operator", "rest x")

@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use crate::sidecar::context::Context;
+use crate::sidecar::context::SidecarContext;
 use crate::telemetry;
 
 /// Answers in the text format of Prometheus.
-pub(in crate::sidecar) async fn show(State(context): State<Arc<Context>>) -> Response {
+pub(in crate::sidecar) async fn get_metrics(State(context): State<Arc<SidecarContext>>) -> Response {
     let head = [(CONTENT_TYPE, telemetry::CONTENT_TYPE)];
-    (head, context.measures.render(&context.log.status())).into_response()
+    (head, context.metrics.render(&context.order_log.status())).into_response()
 }

@@ -10,30 +10,33 @@ use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag};
 use crate::domain::intent::Symbol;
 use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
-use crate::sidecar::auth::Caller;
-use crate::sidecar::context::Context;
+use crate::sidecar::auth::Principal;
+use crate::sidecar::context::SidecarContext;
 use crate::sidecar::json;
-use crate::sidecar::order_log::{Filter, Window};
-use crate::sidecar::parameters::Parameters;
-use crate::sidecar::problem::Failure;
+use crate::sidecar::order_log::{OrderLogFilter, PageWindow};
+use crate::sidecar::parameters::QueryParameters;
+use crate::sidecar::problem::ProblemResponse;
 use crate::wire::order_record::{ExecutionPage, OrderPage, PageMetadata};
 
 /// How many items a page has unless a number is asked for.
-pub(in crate::sidecar) const DEFAULT_LIMIT: u64 = 100;
+pub(in crate::sidecar) const DEFAULT_PAGE_LIMIT: u64 = 100;
 /// The most items of a page.
-pub(in crate::sidecar) const MAX_LIMIT: u64 = 500;
+pub(in crate::sidecar) const MAX_PAGE_LIMIT: u64 = 500;
 
 /// Tells a page of the orders, the newest first.
-pub(in crate::sidecar) async fn orders(
-    State(context): State<Arc<Context>>,
-    caller: Caller,
-    mut parameters: Parameters,
-) -> Result<Response, Failure> {
-    let (filter, window) = asked_for(&mut parameters, &caller)?;
-    parameters.finish()?;
-    let page = context.log.orders(filter.clone(), window, context.read_until()).await?;
-    let metadata = metadata(filter, window, page.total);
-    Ok(json::of(
+pub(in crate::sidecar) async fn list_orders(
+    State(context): State<Arc<SidecarContext>>,
+    caller: Principal,
+    mut parameters: QueryParameters,
+) -> Result<Response, ProblemResponse> {
+    let (filter, window) = take_filter_and_window(&mut parameters, &caller)?;
+    parameters.reject_remaining()?;
+    let page = context
+        .order_log
+        .list_orders(filter.clone(), window, context.read_deadline())
+        .await?;
+    let metadata = page_metadata(filter, window, page.total);
+    Ok(json::encode_response(
         StatusCode::OK,
         &OrderPage {
             items: page.items,
@@ -43,20 +46,20 @@ pub(in crate::sidecar) async fn orders(
 }
 
 /// Tells a page of the executions, the newest first.
-pub(in crate::sidecar) async fn executions(
-    State(context): State<Arc<Context>>,
-    caller: Caller,
-    mut parameters: Parameters,
-) -> Result<Response, Failure> {
-    let (mut filter, window) = asked_for(&mut parameters, &caller)?;
-    filter.order_id = parameters.take("order_id", order_number)?;
-    parameters.finish()?;
+pub(in crate::sidecar) async fn list_executions(
+    State(context): State<Arc<SidecarContext>>,
+    caller: Principal,
+    mut parameters: QueryParameters,
+) -> Result<Response, ProblemResponse> {
+    let (mut filter, window) = take_filter_and_window(&mut parameters, &caller)?;
+    filter.order_id = parameters.take("order_id", parse_order_number)?;
+    parameters.reject_remaining()?;
     let page = context
-        .log
-        .executions(filter.clone(), window, context.read_until())
+        .order_log
+        .list_executions(filter.clone(), window, context.read_deadline())
         .await?;
-    let metadata = metadata(filter, window, page.total);
-    Ok(json::of(
+    let metadata = page_metadata(filter, window, page.total);
+    Ok(json::encode_response(
         StatusCode::OK,
         &ExecutionPage {
             items: page.items,
@@ -65,35 +68,38 @@ pub(in crate::sidecar) async fn executions(
     ))
 }
 
-fn asked_for(parameters: &mut Parameters, caller: &Caller) -> Result<(Filter, Window), Failure> {
-    let window = Window {
-        limit: parameters.take("limit", limit)?.unwrap_or(DEFAULT_LIMIT),
-        offset: parameters.take("offset", offset)?.unwrap_or(0),
+fn take_filter_and_window(
+    parameters: &mut QueryParameters,
+    caller: &Principal,
+) -> Result<(OrderLogFilter, PageWindow), ProblemResponse> {
+    let window = PageWindow {
+        limit: parameters.take("limit", parse_limit)?.unwrap_or(DEFAULT_PAGE_LIMIT),
+        offset: parameters.take("offset", parse_offset)?.unwrap_or(0),
     };
     let broker = parameters.take("broker", BrokerId::new)?;
     let client_order_id = parameters.take("client_order_id", ClientOrderId::new)?;
-    let filter = Filter {
-        accounts: caller.accounts(),
+    let filter = OrderLogFilter {
+        visible_accounts: caller.account_scope(),
         account_id: parameters.take("account_id", AccountId::new)?,
         symbol: parameters
-            .take("symbol", Symbol::normalised)?
+            .take("symbol", Symbol::parse)?
             .map(|symbol| symbol.to_string()),
         start: parameters.take("start", Timestamp::parse)?,
         end: parameters.take("end", Timestamp::parse)?,
-        tag: parameters.take("tag", tag)?,
-        strategy: parameters.take("strategy", tag)?,
+        tag: parameters.take("tag", parse_tag)?,
+        strategy: parameters.take("strategy", parse_tag)?,
         broker: broker.map(|broker| broker.to_string()),
-        status: parameters.take("status", status)?,
+        status: parameters.take("status", parse_status)?,
         client_order_id: client_order_id.map(|id| id.to_string()),
         order_id: None,
     };
     if let Some(account) = &filter.account_id {
-        caller.may_use(account)?;
+        caller.authorize_account(account)?;
     }
     Ok((filter, window))
 }
 
-fn metadata(filter: Filter, window: Window, total: u64) -> PageMetadata {
+fn page_metadata(filter: OrderLogFilter, window: PageWindow, total: u64) -> PageMetadata {
     PageMetadata {
         limit: window.limit,
         offset: window.offset,
@@ -111,34 +117,34 @@ fn metadata(filter: Filter, window: Window, total: u64) -> PageMetadata {
     }
 }
 
-fn limit(text: &str) -> Result<u64, String> {
-    let number = whole_number(text).filter(|number| (1..=MAX_LIMIT).contains(number));
-    number.ok_or_else(|| format!("must be a whole number from 1 to {MAX_LIMIT}"))
+fn parse_limit(text: &str) -> Result<u64, String> {
+    let number = parse_whole_number(text).filter(|number| (1..=MAX_PAGE_LIMIT).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from 1 to {MAX_PAGE_LIMIT}"))
 }
 
-fn offset(text: &str) -> Result<u64, &'static str> {
-    let number = whole_number(text).filter(|number| i64::try_from(*number).is_ok());
+fn parse_offset(text: &str) -> Result<u64, &'static str> {
+    let number = parse_whole_number(text).filter(|number| i64::try_from(*number).is_ok());
     number.ok_or("must be a whole number from 0 on")
 }
 
 /// Reads the number of an order.
-pub(super) fn order_number(text: &str) -> Result<u64, &'static str> {
-    let number = whole_number(text).filter(|number| (1..=i64::MAX as u64).contains(number));
+pub(super) fn parse_order_number(text: &str) -> Result<u64, &'static str> {
+    let number = parse_whole_number(text).filter(|number| (1..=i64::MAX as u64).contains(number));
     number.ok_or("must be the whole number of an order")
 }
 
 /// Reads digits and nothing else: no sign, no space.
-fn whole_number(text: &str) -> Option<u64> {
+fn parse_whole_number(text: &str) -> Option<u64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| text.parse().ok()).flatten()
 }
 
-fn tag(text: &str) -> Result<String, String> {
+fn parse_tag(text: &str) -> Result<String, String> {
     let tag = Tag::new(text).map_err(|error| error.to_string())?;
     Ok(tag.as_str().to_lowercase())
 }
 
-fn status(text: &str) -> Result<OrderStatus, String> {
+fn parse_status(text: &str) -> Result<OrderStatus, String> {
     OrderStatus::parse(text).ok_or_else(|| {
         let words: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
         format!("must be one of {}", words.join(", "))

@@ -8,26 +8,29 @@ use axum::response::Response;
 
 use crate::domain::id::AccountId;
 use crate::domain::time::Timestamp;
-use crate::sidecar::auth::Caller;
-use crate::sidecar::context::Context;
-use crate::sidecar::parameters::Parameters;
-use crate::sidecar::problem::Failure;
+use crate::sidecar::auth::Principal;
+use crate::sidecar::context::SidecarContext;
+use crate::sidecar::parameters::QueryParameters;
+use crate::sidecar::problem::ProblemResponse;
 use crate::sidecar::{holdings, json};
 
 /// Tells what the caller's accounts hold, or one of them.
-pub(in crate::sidecar) async fn list(
-    State(context): State<Arc<Context>>,
-    caller: Caller,
-    mut parameters: Parameters,
-) -> Result<Response, Failure> {
+pub(in crate::sidecar) async fn list_positions(
+    State(context): State<Arc<SidecarContext>>,
+    caller: Principal,
+    mut parameters: QueryParameters,
+) -> Result<Response, ProblemResponse> {
     let account = parameters.take("account_id", AccountId::new)?;
-    parameters.finish()?;
+    parameters.reject_remaining()?;
     if let Some(account) = &account {
-        caller.may_use(account)?;
+        caller.authorize_account(account)?;
     }
-    let mut positions = context.log.positions(account, context.read_until()).await?;
-    let scope = caller.accounts();
-    positions.rows.retain(|row| scope.takes(&row.account_id));
-    let answer = holdings::answer(&positions, &context.prices, Timestamp::now());
-    Ok(json::of(StatusCode::OK, &answer))
+    let mut positions = context
+        .order_log
+        .list_positions(account, context.read_deadline())
+        .await?;
+    let scope = caller.account_scope();
+    positions.rows.retain(|row| scope.includes(&row.account_id));
+    let answer = holdings::value_portfolios(&positions, &context.prices, Timestamp::now());
+    Ok(json::encode_response(StatusCode::OK, &answer))
 }

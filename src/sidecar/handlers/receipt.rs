@@ -8,12 +8,12 @@ use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
 use crate::wire::grammar::UtcTimestamp;
-use crate::wire::order_reference::OrderName;
+use crate::wire::order_reference::OrderSelector;
 
 /// Those fields of an `ExecutionReport` that are known of an order by its name alone, or of all of an account.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "CancelReceipt")]
-pub(in crate::sidecar) struct Receipt<'a> {
+pub(in crate::sidecar) struct CancelReceipt<'a> {
     /// The router's stable id of the order; empty where it is not known.
     order_id: &'a str,
     /// The caller's id; null where it is not known.
@@ -33,22 +33,22 @@ pub(in crate::sidecar) struct Receipt<'a> {
     reason: Reason,
 }
 
-impl<'a> Receipt<'a> {
+impl<'a> CancelReceipt<'a> {
     /// Returns the receipt of a request that was sent and not answered.
-    pub(super) fn of_unanswered(name: &'a OrderName, broker: &'a BrokerId, account: &'a AccountId, why: &str) -> Self {
+    pub(super) fn for_order(name: &'a OrderSelector, broker: &'a BrokerId, account: &'a AccountId, why: &str) -> Self {
         let (order_id, client_order_id) = match name {
-            OrderName::OrderId(id) => (id.as_str(), None),
-            OrderName::ClientOrderId(id) => ("", Some(id.as_str())),
+            OrderSelector::OrderId(id) => (id.as_str(), None),
+            OrderSelector::ClientOrderId(id) => ("", Some(id.as_str())),
         };
         Self {
             order_id,
             client_order_id,
-            ..Self::of_all(broker, account, why)
+            ..Self::for_all_orders(broker, account, why)
         }
     }
 
     /// Returns the receipt of a request about all orders of an account that was sent and not answered.
-    pub(super) fn of_all(broker: &'a BrokerId, account: &'a AccountId, why: &str) -> Self {
+    pub(super) fn for_all_orders(broker: &'a BrokerId, account: &'a AccountId, why: &str) -> Self {
         Self {
             order_id: "",
             client_order_id: None,

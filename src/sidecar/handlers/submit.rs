@@ -8,47 +8,47 @@ use axum::http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::{location, location_by_client_id};
-use crate::bus::client::{CallError, Reply};
+use super::{order_location, order_location_by_client_order_id};
+use crate::bus::client::{ReceivedReply, RequestError};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, ClientOrderId};
 use crate::domain::intent::Intent;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::fault::{Code, Fault};
-use crate::sidecar::auth::Caller;
+use crate::fault::{Fault, FaultCode};
+use crate::sidecar::auth::Principal;
 use crate::sidecar::body::JsonBody;
-use crate::sidecar::bridge::{self, Terms};
-use crate::sidecar::context::Context;
+use crate::sidecar::bridge::{self, CallContext};
+use crate::sidecar::context::SidecarContext;
 use crate::sidecar::json;
-use crate::sidecar::parameters::Parameters;
-use crate::sidecar::problem::Failure;
-use crate::wire::intent::{MissingId, decode};
+use crate::sidecar::parameters::QueryParameters;
+use crate::sidecar::problem::ProblemResponse;
+use crate::wire::intent::{MissingIdPolicy, decode_intent};
 use crate::wire::report::ExecutionReport;
 
 /// Marks an answer that repeats an earlier one.
 pub(super) const IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
 /// Names the order where the body does not.
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-const CLIENT_ORDER_ID: &str = "client_order_id";
+const IDEMPOTENCY_KEY_HEADER: &str = "Idempotency-Key";
+const CLIENT_ORDER_ID_FIELD: &str = "client_order_id";
 
 /// Submits an order and tells what became of it.
-pub(in crate::sidecar) async fn submit(
-    State(context): State<Arc<Context>>,
-    caller: Caller,
-    terms: Terms,
-    parameters: Parameters,
+pub(in crate::sidecar) async fn submit_order(
+    State(context): State<Arc<SidecarContext>>,
+    caller: Principal,
+    call_context: CallContext,
+    parameters: QueryParameters,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Result<Response, Failure> {
-    parameters.finish()?;
-    let (intent, body) = identified(&headers, body)?;
-    let may_use = caller.may_use(&intent.account_id);
-    may_use.map_err(|fault| fault.about(intent.client_order_id.as_str()))?;
+) -> Result<Response, ProblemResponse> {
+    parameters.reject_remaining()?;
+    let (intent, body) = decode_with_client_order_id(&headers, body)?;
+    let may_use = caller.authorize_account(&intent.account_id);
+    may_use.map_err(|fault| fault.with_client_order_id(intent.client_order_id.as_str()))?;
     let subject = subjects::submit(&intent.broker, &intent.account_id);
-    match bridge::call(&context, &subject, body, &terms).await {
-        Ok(reply) => Ok(told(&context, &intent, reply)),
-        Err(CallError::Timeout) => Ok(unknown(&context, &intent)),
-        Err(CallError::Fault(mut fault)) => {
+    match bridge::call(&context, &subject, body, &call_context).await {
+        Ok(reply) => Ok(respond_with_report(&context, &intent, reply)),
+        Err(RequestError::Timeout) => Ok(respond_outcome_unknown(&context, &intent)),
+        Err(RequestError::Fault(mut fault)) => {
             let (client_order_id, account_id) = (&intent.client_order_id, &intent.account_id);
             tracing::info!(%client_order_id, %account_id, code = fault.code.as_str(), "an order was not taken");
             // Also where this side gave the order its id: whoever tries again does so under the same one.
@@ -60,12 +60,12 @@ pub(in crate::sidecar) async fn submit(
 
 /// Reads the intent, and returns it with the body that goes onto the bus: the client's own bytes, and in them an id where
 /// the client gave none.
-fn identified(headers: &HeaderMap, body: Bytes) -> Result<(Intent, Bytes), Fault> {
+fn decode_with_client_order_id(headers: &HeaderMap, body: Bytes) -> Result<(Intent, Bytes), Fault> {
     let key = idempotency_key(headers)?;
-    let mut intent = decode(&body, MissingId::Assigned)?;
+    let mut intent = decode_intent(&body, MissingIdPolicy::Assign)?;
     if let Some(key) = key {
         // In an intent that has an id of its own, that counts.
-        return match json::with_text(&body, CLIENT_ORDER_ID, key.as_str()) {
+        return match json::with_text_field(&body, CLIENT_ORDER_ID_FIELD, key.as_str()) {
             Some(body) => {
                 intent.client_order_id = key;
                 Ok((intent, body))
@@ -73,7 +73,7 @@ fn identified(headers: &HeaderMap, body: Bytes) -> Result<(Intent, Bytes), Fault
             None => Ok((intent, body)),
         };
     }
-    let body = json::with_text(&body, CLIENT_ORDER_ID, intent.client_order_id.as_str()).unwrap_or(body);
+    let body = json::with_text_field(&body, CLIENT_ORDER_ID_FIELD, intent.client_order_id.as_str()).unwrap_or(body);
     Ok((intent, body))
 }
 
@@ -82,8 +82,9 @@ fn identified(headers: &HeaderMap, body: Bytes) -> Result<(Intent, Bytes), Fault
 /// # Errors
 /// `invalid_field` when it is no id, or stands twice.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<ClientOrderId>, Fault> {
-    let invalid = |rule: &dyn std::fmt::Display| Fault::field(Code::InvalidField, IDEMPOTENCY_KEY, rule);
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let invalid =
+        |rule: &dyn std::fmt::Display| Fault::for_field(FaultCode::InvalidField, IDEMPOTENCY_KEY_HEADER, rule);
+    let mut values = headers.get_all(IDEMPOTENCY_KEY_HEADER).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(only), None) => {
@@ -98,16 +99,16 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<ClientOrderI
 }
 
 /// Makes a worker's report the answer.
-fn told(context: &Context, intent: &Intent, reply: Reply) -> Response {
+fn respond_with_report(context: &SidecarContext, intent: &Intent, reply: ReceivedReply) -> Response {
     let report = match ExecutionReport::decode(&reply.body) {
         Ok(report) => report,
         Err(error) => {
             tracing::error!(%error, client_order_id = %intent.client_order_id, "a worker's report cannot be read");
-            return unknown(context, intent);
+            return respond_outcome_unknown(context, intent);
         }
     };
-    context.mode.seen(report.mode);
-    let status = match (report.is_unknown(), reply.replayed) {
+    context.last_mode.record(report.mode);
+    let status = match (report.is_unknown(), reply.is_replay) {
         (true, _) => StatusCode::ACCEPTED,
         (false, true) => StatusCode::OK,
         (false, false) => StatusCode::CREATED,
@@ -117,11 +118,11 @@ fn told(context: &Context, intent: &Intent, reply: Reply) -> Response {
         client_order_id = report.client_order_id,
         account_id = report.account_id,
         status = report.status.as_str(),
-        replayed = reply.replayed,
+        replayed = reply.is_replay,
         "an order was answered"
     );
-    let mut response = located(status, intent, &report, reply.body);
-    if reply.replayed {
+    let mut response = response_with_location(status, intent, &report, reply.body);
+    if reply.is_replay {
         let headers = response.headers_mut();
         headers.insert(IDEMPOTENT_REPLAY, HeaderValue::from_static("true"));
     }
@@ -129,34 +130,34 @@ fn told(context: &Context, intent: &Intent, reply: Reply) -> Response {
 }
 
 /// Tells that the order was sent onto the bus and that nobody has said what became of it.
-fn unknown(context: &Context, intent: &Intent) -> Response {
-    let receipt = receipt(context, intent);
-    located(StatusCode::ACCEPTED, intent, &receipt, receipt.encode())
+fn respond_outcome_unknown(context: &SidecarContext, intent: &Intent) -> Response {
+    let receipt = outcome_unknown_receipt(context, intent);
+    response_with_location(StatusCode::ACCEPTED, intent, &receipt, receipt.encode())
 }
 
 /// Returns the receipt of an order that was sent onto the bus and that nobody has told of.
-pub(super) fn receipt(context: &Context, intent: &Intent) -> ExecutionReport {
+pub(super) fn outcome_unknown_receipt(context: &SidecarContext, intent: &Intent) -> ExecutionReport {
     let (client_order_id, account_id) = (&intent.client_order_id, &intent.account_id);
     tracing::warn!(%client_order_id, %account_id, "an order has no answer: what became of it is not known");
     let message = "no worker has answered in time: the order may have been sent; ask for it, or submit it again under \
                    the same client_order_id";
     let reason = Reason::new(ReasonCode::OutcomeUnknown, message);
-    let mode = intent.mode.unwrap_or_else(|| context.mode.get());
+    let mode = intent.mode.unwrap_or_else(|| context.last_mode.get());
     ExecutionReport::receipt(intent, None, mode, reason)
 }
 
-fn located(status: StatusCode, intent: &Intent, report: &ExecutionReport, body: Vec<u8>) -> Response {
-    let mut response = json::response(status, body);
-    locate(&mut response, report, &intent.account_id);
+fn response_with_location(status: StatusCode, intent: &Intent, report: &ExecutionReport, body: Vec<u8>) -> Response {
+    let mut response = json::raw_response(status, body);
+    set_location(&mut response, report, &intent.account_id);
     response
 }
 
 /// Tells where the order of a report is found.
-pub(super) fn locate(response: &mut Response, report: &ExecutionReport, account: &AccountId) {
+pub(super) fn set_location(response: &mut Response, report: &ExecutionReport, account: &AccountId) {
     let location = if report.order_id.is_empty() {
-        location_by_client_id(&report.client_order_id, account, &report.broker)
+        order_location_by_client_order_id(&report.client_order_id, account, &report.broker)
     } else {
-        location(&report.order_id, account)
+        order_location(&report.order_id, account)
     };
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);

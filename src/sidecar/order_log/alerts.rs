@@ -2,23 +2,23 @@
 
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::event::{Entry, Event};
-use crate::config::keys::Scope;
+use super::event::{OrderLogEvent, StreamEntry};
+use crate::config::keys::AccountScope;
 use crate::domain::id::AccountId;
-use crate::domain::signal::Level;
+use crate::domain::signal::SignalLevel;
 
 /// The most alerts that are kept; the oldest go first.
-pub(super) const MAX_ALERTS: u64 = 1_000_000;
+pub(super) const MAX_STORED_ALERTS: u64 = 1_000_000;
 /// After how many alerts it is looked whether there are too many.
-const TRIM_EVERY: u64 = 1_024;
+const TRIM_INTERVAL_ENTRIES: u64 = 1_024;
 
 /// Which alerts are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AlertFilter {
     /// The accounts whose alerts may be told, beside those of no account.
-    pub accounts: Scope,
+    pub visible_accounts: AccountScope,
     /// The level.
-    pub level: Option<Level>,
+    pub level: Option<SignalLevel>,
     /// The account.
     pub account_id: Option<AccountId>,
     /// The rule.
@@ -29,9 +29,9 @@ pub struct AlertFilter {
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn apply(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+pub(super) fn apply_entry(connection: &Connection, entry: &StreamEntry) -> rusqlite::Result<()> {
     match &entry.event {
-        Event::Alert(signal, body) => {
+        OrderLogEvent::Alert(signal, body) => {
             let add =
                 "INSERT OR IGNORE INTO alerts (sequence, level, account_id, rule_id, body) VALUES (?1, ?2, ?3, ?4, ?5)";
             let level = signal.level.as_str();
@@ -43,7 +43,7 @@ pub(super) fn apply(connection: &Connection, entry: &Entry) -> rusqlite::Result<
                 body
             ])?;
         }
-        Event::Unreadable(why) => {
+        OrderLogEvent::Unreadable(why) => {
             tracing::warn!(
                 sequence = entry.sequence,
                 why,
@@ -52,8 +52,8 @@ pub(super) fn apply(connection: &Connection, entry: &Entry) -> rusqlite::Result<
         }
         _ => {}
     }
-    if entry.sequence.is_multiple_of(TRIM_EVERY) {
-        let oldest = entry.sequence.saturating_sub(MAX_ALERTS);
+    if entry.sequence.is_multiple_of(TRIM_INTERVAL_ENTRIES) {
+        let oldest = entry.sequence.saturating_sub(MAX_STORED_ALERTS);
         connection
             .prepare_cached("DELETE FROM alerts WHERE sequence <= ?1")?
             .execute([oldest])?;
@@ -65,7 +65,7 @@ pub(super) fn apply(connection: &Connection, entry: &Entry) -> rusqlite::Result<
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn delete_all(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM alerts", []).map(drop)
 }
 
@@ -73,7 +73,7 @@ pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn drop_before(connection: &Connection, first_sequence: u64) -> rusqlite::Result<()> {
+pub(super) fn delete_before(connection: &Connection, first_sequence: u64) -> rusqlite::Result<()> {
     let drop_older = "DELETE FROM alerts WHERE sequence < ?1";
     connection.execute(drop_older, [first_sequence]).map(drop)
 }
@@ -82,16 +82,16 @@ pub(super) fn drop_before(connection: &Connection, first_sequence: u64) -> rusql
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn list(connection: &Connection, filter: &AlertFilter, limit: u64) -> rusqlite::Result<Vec<u8>> {
+pub(super) fn list_newest(connection: &Connection, filter: &AlertFilter, limit: u64) -> rusqlite::Result<Vec<u8>> {
     let mut newest = Vec::new();
-    match (&filter.account_id, &filter.accounts) {
-        (Some(account), _) => newest.extend(of(connection, filter, Some(Some(account)), limit)?),
-        (None, Scope::All) => newest.extend(of(connection, filter, None, limit)?),
+    match (&filter.account_id, &filter.visible_accounts) {
+        (Some(account), _) => newest.extend(select_newest(connection, filter, Some(Some(account)), limit)?),
+        (None, AccountScope::All) => newest.extend(select_newest(connection, filter, None, limit)?),
         // Each by its own index, in the index' order: together they would have to be sorted.
-        (None, Scope::Only(accounts)) => {
-            newest.extend(of(connection, filter, Some(None), limit)?);
+        (None, AccountScope::Only(accounts)) => {
+            newest.extend(select_newest(connection, filter, Some(None), limit)?);
             for account in accounts {
-                newest.extend(of(connection, filter, Some(Some(account)), limit)?);
+                newest.extend(select_newest(connection, filter, Some(Some(account)), limit)?);
             }
             newest.sort_unstable_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
         }
@@ -102,7 +102,7 @@ pub(super) fn list(connection: &Connection, filter: &AlertFilter, limit: u64) ->
 }
 
 /// Returns the newest alerts of one account, of none (`Some(None)`), or of any.
-fn of(
+fn select_newest(
     connection: &Connection,
     filter: &AlertFilter,
     account: Option<Option<&AccountId>>,

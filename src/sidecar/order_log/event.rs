@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::bus::journal::Stored;
+use crate::bus::journal::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::decimal::Decimal;
 use crate::domain::execution::DueAction;
@@ -15,34 +15,34 @@ use crate::wire::report::ReportedFill;
 use crate::wire::settlement::SettlementDue;
 use crate::wire::signal::RiskSignal;
 use crate::wire::state::StateEvent;
-use crate::wire::submission::{RELEASED, SUBMITTING};
+use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND};
 
 /// An entry of the journal, or of the stream of alerts, at its place.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct StreamEntry {
     /// Its sequence in its stream.
     pub(super) sequence: u64,
     /// When the stream took it.
-    pub(super) taken_at: Timestamp,
+    pub(super) stored_at: Timestamp,
     /// What it says.
-    pub(super) event: Event,
+    pub(super) event: OrderLogEvent,
 }
 
 /// What an entry says.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum OrderLogEvent {
     /// An order's report.
-    Report(Box<Report>),
+    Report(Box<LoggedReport>),
     /// An order is about to be sent to a venue that outlives the router.
-    Submitting(Submission),
+    Submitting(LoggedSubmission),
     /// It was not sent after all.
-    Released(Submission),
+    Released(LoggedSubmission),
     /// A position or the cash of an account was adjusted.
     Adjustment(Box<AdjustmentEvent>),
     /// Somebody has noted something on an order.
     Note(Box<NoteEvent>),
     /// Operators have set something.
-    State {
+    StateChange {
         /// Counts the changes.
         version: u64,
         /// Where orders' effects land from then on.
@@ -51,14 +51,14 @@ pub(super) enum Event {
     /// An alert of the risk rules, with its JSON.
     Alert(Box<RiskSignal>, String),
     /// Nothing that the order log keeps.
-    Other,
+    Ignored,
     /// It cannot be read, and why.
     Unreadable(String),
 }
 
 /// A report as far as the order log keeps it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Report {
+pub(super) struct LoggedReport {
     pub(super) order_id: String,
     pub(super) client_order_id: String,
     pub(super) account_id: String,
@@ -82,18 +82,18 @@ pub(super) struct Report {
     /// Byte for byte as it was told.
     pub(super) reason: Option<Box<RawValue>>,
     #[serde(default)]
-    pub(super) settlement: Option<Settlement>,
+    pub(super) settlement: Option<LoggedSettlement>,
 }
 
 /// The part of a settlement that positions are made of.
 #[derive(Debug, Deserialize)]
-pub(super) struct Settlement {
+pub(super) struct LoggedSettlement {
     pub(super) lot_size: Decimal,
     pub(super) base_rate: Decimal,
     #[serde(default)]
     pub(super) base_asset: Option<String>,
     #[serde(default)]
-    pub(super) deltas: Moves,
+    pub(super) deltas: FeeDeltas,
     #[serde(default)]
     due: Option<SettlementDue>,
 }
@@ -101,7 +101,7 @@ pub(super) struct Settlement {
 /// The moves of the sums that a position's book is held against.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Moves {
+pub(super) struct FeeDeltas {
     /// In millionths of the base currency.
     pub(super) fees: i64,
     /// In units of 1e-8 of the base asset.
@@ -110,14 +110,14 @@ pub(super) struct Moves {
 
 /// An order before its first report.
 #[derive(Debug, Deserialize)]
-pub(super) struct Submission {
+pub(super) struct LoggedSubmission {
     /// The claim it is sent under: a release takes back the submission of the same claim, and no other.
     pub(super) claim: String,
     /// The order, of which nothing has been told yet.
-    pub(super) order: Box<Report>,
+    pub(super) order: Box<LoggedReport>,
 }
 
-impl Report {
+impl LoggedReport {
     /// Returns when the order expires by itself.
     pub(super) fn expires_at(&self) -> Option<Timestamp> {
         let due = self.settlement.as_ref()?.due.as_ref()?;
@@ -126,48 +126,48 @@ impl Report {
 }
 
 /// Reads an entry of the journal.
-pub(super) fn read(stored: &Stored) -> Entry {
-    Entry {
+pub(super) fn decode_journal_entry(stored: &StoredEntry) -> StreamEntry {
+    StreamEntry {
         sequence: stored.sequence,
-        taken_at: stored.time,
-        event: of(stored).unwrap_or_else(|error| Event::Unreadable(error.to_string())),
+        stored_at: stored.stored_at,
+        event: decode_event(stored).unwrap_or_else(|error| OrderLogEvent::Unreadable(error.to_string())),
     }
 }
 
 /// Reads an entry of the stream of alerts.
-pub(super) fn read_alert(stored: &Stored) -> Entry {
+pub(super) fn decode_alert_entry(stored: &StoredEntry) -> StreamEntry {
     let signal = serde_json::from_slice::<RiskSignal>(&stored.body);
     let event = match (signal, std::str::from_utf8(&stored.body)) {
-        (Ok(signal), Ok(text)) => Event::Alert(Box::new(signal), text.to_owned()),
-        (Err(error), _) => Event::Unreadable(error.to_string()),
-        (_, Err(error)) => Event::Unreadable(error.to_string()),
+        (Ok(signal), Ok(text)) => OrderLogEvent::Alert(Box::new(signal), text.to_owned()),
+        (Err(error), _) => OrderLogEvent::Unreadable(error.to_string()),
+        (_, Err(error)) => OrderLogEvent::Unreadable(error.to_string()),
     };
-    Entry {
+    StreamEntry {
         sequence: stored.sequence,
-        taken_at: stored.time,
+        stored_at: stored.stored_at,
         event,
     }
 }
 
-fn of(stored: &Stored) -> Result<Event, serde_json::Error> {
+fn decode_event(stored: &StoredEntry) -> Result<OrderLogEvent, serde_json::Error> {
     let body = &stored.body;
     if subjects::is_report(&stored.subject) {
-        return serde_json::from_slice(body).map(Event::Report);
+        return serde_json::from_slice(body).map(OrderLogEvent::Report);
     }
     if subjects::is_adjustment(&stored.subject) {
-        return serde_json::from_slice(body).map(Event::Adjustment);
+        return serde_json::from_slice(body).map(OrderLogEvent::Adjustment);
     }
-    Ok(match subjects::event_kind(&stored.subject) {
-        Some(SUBMITTING) => Event::Submitting(serde_json::from_slice(body)?),
-        Some(RELEASED) => Event::Released(serde_json::from_slice(body)?),
-        Some(subjects::NOTE_EVENT) => Event::Note(serde_json::from_slice(body)?),
-        Some(subjects::STATE_EVENT) => {
+    Ok(match subjects::parse_event_kind(&stored.subject) {
+        Some(SUBMITTING_EVENT_KIND) => OrderLogEvent::Submitting(serde_json::from_slice(body)?),
+        Some(RELEASED_EVENT_KIND) => OrderLogEvent::Released(serde_json::from_slice(body)?),
+        Some(subjects::NOTE_EVENT_KIND) => OrderLogEvent::Note(serde_json::from_slice(body)?),
+        Some(subjects::STATE_EVENT_KIND) => {
             let event: StateEvent = serde_json::from_slice(body)?;
-            Event::State {
+            OrderLogEvent::StateChange {
                 version: event.version,
                 mode: event.mode,
             }
         }
-        _ => Event::Other,
+        _ => OrderLogEvent::Ignored,
     })
 }

@@ -3,20 +3,20 @@
 use roaring::RoaringBitmap;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::index::Index;
-use crate::config::keys::Scope;
+use super::index::OrderLogIndex;
+use crate::config::keys::AccountScope;
 use crate::domain::id::AccountId;
 use crate::domain::terms::OrderStatus;
 use crate::domain::time::Timestamp;
 
 /// Opens the tag that names a strategy.
-const STRATEGY_PREFIX: &str = "strategy:";
+const STRATEGY_TAG_PREFIX: &str = "strategy:";
 
 /// Which orders or executions are asked for. What is not named does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct OrderLogFilter {
     /// The accounts whose orders may be told at all.
-    pub accounts: Scope,
+    pub visible_accounts: AccountScope,
     /// The account.
     pub account_id: Option<AccountId>,
     /// The symbol, normalised.
@@ -39,17 +39,21 @@ pub struct Filter {
     pub order_id: Option<u64>,
 }
 
-impl Filter {
+impl OrderLogFilter {
     /// Returns the orders that are taken, and whether that is every one that is listed.
     ///
     /// # Errors
     /// What the file says; the connection must be in the transaction that the index is of.
-    pub(super) fn orders(&self, index: &Index, connection: &Connection) -> rusqlite::Result<(RoaringBitmap, bool)> {
+    pub(super) fn match_orders(
+        &self,
+        index: &OrderLogIndex,
+        connection: &Connection,
+    ) -> rusqlite::Result<(RoaringBitmap, bool)> {
         let with_time = self.start.is_some() || self.end.is_some();
-        let (mut taken, mut is_all) = self.orders_at_any_time(index, connection)?;
+        let (mut taken, mut is_all) = self.match_orders_at_any_time(index, connection)?;
         if with_time {
             is_all = false;
-            let (start, end) = self.span();
+            let (start, end) = self.time_range_micros();
             taken &= index.orders.times.within(start, end);
         }
         Ok((taken, is_all))
@@ -59,8 +63,12 @@ impl Filter {
     ///
     /// # Errors
     /// See [`Filter::orders`].
-    pub(super) fn executions(&self, index: &Index, connection: &Connection) -> rusqlite::Result<RoaringBitmap> {
-        let (orders, is_all) = self.orders_at_any_time(index, connection)?;
+    pub(super) fn match_executions(
+        &self,
+        index: &OrderLogIndex,
+        connection: &Connection,
+    ) -> rusqlite::Result<RoaringBitmap> {
+        let (orders, is_all) = self.match_orders_at_any_time(index, connection)?;
         let executions = &index.executions;
         let mut taken = if is_all {
             let mut all = RoaringBitmap::new();
@@ -70,52 +78,56 @@ impl Filter {
             executions.of_orders(&orders)
         };
         if self.start.is_some() || self.end.is_some() {
-            let (start, end) = self.span();
+            let (start, end) = self.time_range_micros();
             taken &= executions.times.within(start, end);
         }
         Ok(taken)
     }
 
-    fn span(&self) -> (Option<i64>, Option<i64>) {
-        let micros = |at: Option<Timestamp>| at.map(Timestamp::microseconds);
+    fn time_range_micros(&self) -> (Option<i64>, Option<i64>) {
+        let micros = |at: Option<Timestamp>| at.map(Timestamp::as_microseconds);
         (micros(self.start), micros(self.end))
     }
 
-    fn orders_at_any_time(&self, index: &Index, connection: &Connection) -> rusqlite::Result<(RoaringBitmap, bool)> {
+    fn match_orders_at_any_time(
+        &self,
+        index: &OrderLogIndex,
+        connection: &Connection,
+    ) -> rusqlite::Result<(RoaringBitmap, bool)> {
         let orders = &index.orders;
-        let mut sets = Sets::default();
+        let mut sets = SetIntersection::default();
         if let Some(account) = &self.account_id {
-            sets.keep(orders.of_account(account.as_str()));
+            sets.intersect(orders.of_account(account.as_str()));
         }
         if let Some(symbol) = &self.symbol {
-            sets.keep(orders.of_symbol(symbol));
+            sets.intersect(orders.of_symbol(symbol));
         }
         if let Some(broker) = &self.broker {
-            sets.keep(orders.of_broker(broker));
+            sets.intersect(orders.of_broker(broker));
         }
         if let Some(status) = self.status {
-            sets.keep(orders.of_status(status));
+            sets.intersect(orders.of_status(status));
         }
         if let Some(tag) = &self.tag {
-            sets.keep_own(tagged(index, connection, tag)?);
+            sets.intersect_owned(orders_with_tag(index, connection, tag)?);
         }
         if let Some(strategy) = &self.strategy {
-            let named = tagged(index, connection, &format!("{STRATEGY_PREFIX}{strategy}"))?;
-            sets.keep_own(named | tagged(index, connection, strategy)?);
+            let named = orders_with_tag(index, connection, &format!("{STRATEGY_TAG_PREFIX}{strategy}"))?;
+            sets.intersect_owned(named | orders_with_tag(index, connection, strategy)?);
         }
         if let Some(client_order_id) = &self.client_order_id {
-            sets.keep_own(of_correlation(connection, client_order_id)?);
+            sets.intersect_owned(load_orders_with_client_order_id(connection, client_order_id)?);
         }
         if let Some(id) = self.order_id {
-            sets.keep_own(orders.ordinal_of(id).into_iter().collect());
+            sets.intersect_owned(orders.ordinal_of(id).into_iter().collect());
         }
-        if let Scope::Only(accounts) = &self.accounts {
+        if let AccountScope::Only(accounts) = &self.visible_accounts {
             let of = accounts
                 .iter()
                 .filter_map(|account| orders.of_account(account.as_str()));
-            sets.keep_own(of.fold(RoaringBitmap::new(), |all, one| all | one));
+            sets.intersect_owned(of.fold(RoaringBitmap::new(), |all, one| all | one));
         }
-        Ok(match sets.taken {
+        Ok(match sets.matched {
             None => (orders.listed().clone(), true),
             Some(taken) => (taken & orders.listed(), false),
         })
@@ -124,22 +136,22 @@ impl Filter {
 
 /// The intersection of the sets so far; `None` before the first.
 #[derive(Default)]
-struct Sets {
-    taken: Option<RoaringBitmap>,
+struct SetIntersection {
+    matched: Option<RoaringBitmap>,
 }
 
-impl Sets {
+impl SetIntersection {
     /// Keeps what is in a set of the index, too; nothing is, where there is none.
-    fn keep(&mut self, set: Option<&RoaringBitmap>) {
-        self.taken = Some(match (self.taken.take(), set) {
+    fn intersect(&mut self, set: Option<&RoaringBitmap>) {
+        self.matched = Some(match (self.matched.take(), set) {
             (_, None) => RoaringBitmap::new(),
             (None, Some(set)) => set.clone(),
             (Some(taken), Some(set)) => taken & set,
         });
     }
 
-    fn keep_own(&mut self, set: RoaringBitmap) {
-        self.taken = Some(match self.taken.take() {
+    fn intersect_owned(&mut self, set: RoaringBitmap) {
+        self.matched = Some(match self.matched.take() {
             None => set,
             Some(taken) => taken & set,
         });
@@ -147,7 +159,7 @@ impl Sets {
 }
 
 /// Returns the orders with a tag.
-fn tagged(index: &Index, connection: &Connection, text: &str) -> rusqlite::Result<RoaringBitmap> {
+fn orders_with_tag(index: &OrderLogIndex, connection: &Connection, text: &str) -> rusqlite::Result<RoaringBitmap> {
     if let Some(frequent) = index.orders.of_frequent_tag(text) {
         return Ok(frequent.clone());
     }
@@ -155,17 +167,20 @@ fn tagged(index: &Index, connection: &Connection, text: &str) -> rusqlite::Resul
         .prepare_cached("SELECT label_id FROM labels WHERE text = ?1")?
         .query_row([text], |row| row.get(0))
         .optional()?;
-    label.map_or_else(|| Ok(RoaringBitmap::new()), |label| orders_of_label(connection, label))
+    label.map_or_else(
+        || Ok(RoaringBitmap::new()),
+        |label| load_orders_with_tag(connection, label),
+    )
 }
 
 /// Returns the orders with a tag, from the file.
-pub(super) fn orders_of_label(connection: &Connection, label_id: i64) -> rusqlite::Result<RoaringBitmap> {
+pub(super) fn load_orders_with_tag(connection: &Connection, label_id: i64) -> rusqlite::Result<RoaringBitmap> {
     let mut statement = connection.prepare_cached("SELECT ordinal FROM label_orders WHERE label_id = ?1")?;
     let rows = statement.query_map([label_id], |row| row.get::<_, u32>(0))?;
     rows.collect()
 }
 
-fn of_correlation(connection: &Connection, client_order_id: &str) -> rusqlite::Result<RoaringBitmap> {
+fn load_orders_with_client_order_id(connection: &Connection, client_order_id: &str) -> rusqlite::Result<RoaringBitmap> {
     let mut statement = connection.prepare_cached("SELECT ordinal FROM orders WHERE correlation_id = ?1")?;
     let rows = statement.query_map([client_order_id], |row| row.get::<_, u32>(0))?;
     rows.collect()

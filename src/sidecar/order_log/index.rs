@@ -8,28 +8,28 @@ use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
 
-use super::times::Times;
+use super::times::TimeIndex;
 use crate::domain::terms::OrderStatus;
 
 /// From how many orders on a tag is kept in memory.
-pub(super) const FREQUENT_TAG: u64 = 512;
+pub(super) const FREQUENT_TAG_MIN_ORDERS: u64 = 512;
 /// The most orders, and the most executions, that one log holds.
-pub(super) const MAX_ENTRIES: u32 = u32::MAX - 1;
+pub(super) const MAX_ROWS: u32 = u32::MAX - 1;
 
 /// The orders and executions of the log.
 #[derive(Debug, Default)]
-pub(super) struct Index {
-    pub(super) orders: Orders,
-    pub(super) executions: Executions,
+pub(super) struct OrderLogIndex {
+    pub(super) orders: OrderIndex,
+    pub(super) executions: ExecutionIndex,
 }
 
 /// Sets of orders, each order being its ordinal.
 #[derive(Debug, Default)]
-pub(super) struct Orders {
+pub(super) struct OrderIndex {
     /// Their ids, ascending.
     ids: Vec<u64>,
     /// When they were submitted.
-    pub(super) times: Times,
+    pub(super) times: TimeIndex,
     /// All but those that were never sent.
     listed: RoaringBitmap,
     accounts: HashMap<String, RoaringBitmap>,
@@ -41,18 +41,18 @@ pub(super) struct Orders {
 
 /// The executions, by their ordinals.
 #[derive(Debug, Default)]
-pub(super) struct Executions {
+pub(super) struct ExecutionIndex {
     /// When they were executed.
-    pub(super) times: Times,
+    pub(super) times: TimeIndex,
     /// The ordinals of their orders.
-    pub(super) orders: Vec<u32>,
+    pub(super) order_ordinals: Vec<u32>,
 }
 
 /// What one transaction changes.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(super) enum IndexChange {
     /// The next order.
-    Order {
+    OrderAdded {
         /// Its id.
         id: u64,
         /// The account.
@@ -67,29 +67,29 @@ pub(super) enum Change {
         status: Option<OrderStatus>,
     },
     /// The state of an order, from one to another.
-    Status {
+    StatusChanged {
         ordinal: u32,
         from: Option<OrderStatus>,
         to: Option<OrderStatus>,
     },
     /// The next execution.
-    Execution {
-        order: u32,
+    ExecutionAdded {
+        order_ordinal: u32,
         /// In µs since 1970.
         executed_at: i64,
     },
     /// An order has a tag, in lower case.
-    Tag { ordinal: u32, text: String },
+    TagAdded { ordinal: u32, text: String },
     /// A tag has become frequent: every order that has it.
-    FrequentTag { text: String, orders: RoaringBitmap },
+    TagBecameFrequent { text: String, orders: RoaringBitmap },
 }
 
-impl Index {
+impl OrderLogIndex {
     /// Applies a change.
-    pub(super) fn apply(&mut self, change: Change) {
+    pub(super) fn apply(&mut self, change: IndexChange) {
         let orders = &mut self.orders;
         match change {
-            Change::Order {
+            IndexChange::OrderAdded {
                 id,
                 account_id,
                 symbol,
@@ -100,36 +100,39 @@ impl Index {
                 let ordinal = orders.len();
                 orders.ids.push(id);
                 orders.times.push(submitted_at);
-                put(&mut orders.accounts, account_id, ordinal);
-                put(&mut orders.symbols, symbol, ordinal);
-                put(&mut orders.brokers, broker, ordinal);
+                insert_ordinal(&mut orders.accounts, account_id, ordinal);
+                insert_ordinal(&mut orders.symbols, symbol, ordinal);
+                insert_ordinal(&mut orders.brokers, broker, ordinal);
                 orders.set_status(ordinal, None, status);
             }
-            Change::Status { ordinal, from, to } => orders.set_status(ordinal, from, to),
-            Change::Execution { order, executed_at } => {
+            IndexChange::StatusChanged { ordinal, from, to } => orders.set_status(ordinal, from, to),
+            IndexChange::ExecutionAdded {
+                order_ordinal: order,
+                executed_at,
+            } => {
                 self.executions.times.push(executed_at);
-                self.executions.orders.push(order);
+                self.executions.order_ordinals.push(order);
             }
-            Change::Tag { ordinal, text } => {
+            IndexChange::TagAdded { ordinal, text } => {
                 if let Some(tagged) = orders.tags.get_mut(&text) {
                     tagged.insert(ordinal);
                 }
             }
-            Change::FrequentTag { text, orders: tagged } => {
+            IndexChange::TagBecameFrequent { text, orders: tagged } => {
                 orders.tags.insert(text, tagged);
             }
         }
     }
 }
 
-fn put(sets: &mut HashMap<String, RoaringBitmap>, text: String, ordinal: u32) {
+fn insert_ordinal(sets: &mut HashMap<String, RoaringBitmap>, text: String, ordinal: u32) {
     sets.entry(text).or_default().insert(ordinal);
 }
 
-impl Orders {
+impl OrderIndex {
     /// Returns how many orders there are, those that are not listed included.
     pub(super) fn len(&self) -> u32 {
-        u32::try_from(self.ids.len()).unwrap_or(MAX_ENTRIES)
+        u32::try_from(self.ids.len()).unwrap_or(MAX_ROWS)
     }
 
     /// Returns the ordinal of an order.
@@ -184,10 +187,10 @@ impl Orders {
     }
 }
 
-impl Executions {
+impl ExecutionIndex {
     /// Returns how many there are.
     pub(super) fn len(&self) -> u32 {
-        u32::try_from(self.orders.len()).unwrap_or(MAX_ENTRIES)
+        u32::try_from(self.order_ordinals.len()).unwrap_or(MAX_ROWS)
     }
 
     /// Returns the executions of these orders.
@@ -199,7 +202,7 @@ impl Executions {
                 *word |= 1 << (ordinal % 64);
             }
         }
-        let taken = (0_u32..).zip(&self.orders).filter_map(|(ordinal, &order)| {
+        let taken = (0_u32..).zip(&self.order_ordinals).filter_map(|(ordinal, &order)| {
             let word = is_in.get(order as usize / 64)?;
             (word >> (order % 64) & 1 == 1).then_some(ordinal)
         });

@@ -4,79 +4,79 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::filter::orders_of_label;
-use super::index::{Change, FREQUENT_TAG};
+use super::filter::load_orders_with_tag;
+use super::index::{FREQUENT_TAG_MIN_ORDERS, IndexChange};
 
 /// How many tags are remembered; when there are more, all are forgotten and looked up again.
-const REMEMBERED_MAX: usize = 65_536;
+const MAX_CACHED_TAGS: usize = 65_536;
 
 /// The tags that were met last.
 #[derive(Debug, Default)]
-pub(super) struct Labels {
-    known: HashMap<String, Label>,
+pub(super) struct TagStore {
+    cached: HashMap<String, CachedTag>,
     /// Those whose count is not in the file yet.
-    changed: Vec<String>,
+    dirty: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Label {
-    label_id: i64,
+struct CachedTag {
+    tag_id: i64,
     /// How many orders have it, those of this transaction included.
-    orders: u64,
-    is_changed: bool,
+    order_count: u64,
+    is_dirty: bool,
 }
 
-impl Labels {
+impl TagStore {
     /// Forgets everything: after a transaction that was not committed.
-    pub(super) fn forget(&mut self) {
-        self.known.clear();
-        self.changed.clear();
+    pub(super) fn clear_cache(&mut self) {
+        self.cached.clear();
+        self.dirty.clear();
     }
 
     /// Gives an order a tag, if it does not have it; tells what that changes in the index.
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn put(
+    pub(super) fn add_tag(
         &mut self,
         connection: &Connection,
         text: &str,
         ordinal: u32,
-    ) -> rusqlite::Result<Option<Change>> {
-        let label = self.label(connection, text)?;
+    ) -> rusqlite::Result<Option<IndexChange>> {
+        let label = self.load_tag(connection, text)?;
         let put = "INSERT OR IGNORE INTO label_orders (label_id, ordinal) VALUES (?1, ?2)";
         if connection
             .prepare_cached(put)?
-            .execute(params![label.label_id, ordinal])?
+            .execute(params![label.tag_id, ordinal])?
             == 0
         {
             return Ok(None);
         }
-        let orders = label.orders + 1;
-        if let Some(label) = self.known.get_mut(text) {
-            label.orders = orders;
-            if !std::mem::replace(&mut label.is_changed, true) {
-                self.changed.push(text.to_owned());
+        let orders = label.order_count + 1;
+        if let Some(label) = self.cached.get_mut(text) {
+            label.order_count = orders;
+            if !std::mem::replace(&mut label.is_dirty, true) {
+                self.dirty.push(text.to_owned());
             }
         }
         let text = text.to_owned();
-        Ok(if orders == FREQUENT_TAG {
-            let orders = orders_of_label(connection, label.label_id)?;
-            Some(Change::FrequentTag { text, orders })
-        } else if orders > FREQUENT_TAG {
-            Some(Change::Tag { ordinal, text })
+        Ok(if orders == FREQUENT_TAG_MIN_ORDERS {
+            let orders = load_orders_with_tag(connection, label.tag_id)?;
+            Some(IndexChange::TagBecameFrequent { text, orders })
+        } else if orders > FREQUENT_TAG_MIN_ORDERS {
+            Some(IndexChange::TagAdded { ordinal, text })
         } else {
             None
         })
     }
 
-    fn label(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<Label> {
-        if let Some(label) = self.known.get(text) {
+    fn load_tag(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<CachedTag> {
+        if let Some(label) = self.cached.get(text) {
             return Ok(*label);
         }
-        if self.known.len() >= REMEMBERED_MAX {
-            self.write(connection)?;
-            self.known.clear();
+        if self.cached.len() >= MAX_CACHED_TAGS {
+            self.flush(connection)?;
+            self.cached.clear();
         }
         let find = "SELECT label_id, orders FROM labels WHERE text = ?1";
         let found = connection
@@ -91,12 +91,12 @@ impl Labels {
                 (connection.last_insert_rowid(), 0)
             }
         };
-        let label = Label {
-            label_id,
-            orders,
-            is_changed: false,
+        let label = CachedTag {
+            tag_id: label_id,
+            order_count: orders,
+            is_dirty: false,
         };
-        self.known.insert(text.to_owned(), label);
+        self.cached.insert(text.to_owned(), label);
         Ok(label)
     }
 
@@ -104,12 +104,12 @@ impl Labels {
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn flush(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let mut count = connection.prepare_cached("UPDATE labels SET orders = ?2 WHERE label_id = ?1")?;
-        for text in self.changed.drain(..) {
-            if let Some(label) = self.known.get_mut(&text) {
-                count.execute(params![label.label_id, label.orders])?;
-                label.is_changed = false;
+        for text in self.dirty.drain(..) {
+            if let Some(label) = self.cached.get_mut(&text) {
+                count.execute(params![label.tag_id, label.order_count])?;
+                label.is_dirty = false;
             }
         }
         Ok(())

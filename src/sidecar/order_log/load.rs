@@ -2,28 +2,28 @@
 
 use rusqlite::Connection;
 
-use super::filter::orders_of_label;
-use super::index::{Change, FREQUENT_TAG, Index};
-use super::read::Word;
+use super::filter::load_orders_with_tag;
+use super::index::{FREQUENT_TAG_MIN_ORDERS, IndexChange, OrderLogIndex};
+use super::read::TermColumn;
 use crate::domain::terms::OrderStatus;
 
-const ORDERS: &str =
+const SELECT_INDEXED_ORDERS: &str =
     "SELECT id, account_id, symbol, broker, submitted_at, status, released FROM orders ORDER BY ordinal";
-const EXECUTIONS: &str = "SELECT order_ordinal, executed_at FROM executions ORDER BY ordinal";
-const FREQUENT_TAGS: &str = "SELECT label_id, text FROM labels WHERE orders >= ?1";
+const SELECT_INDEXED_EXECUTIONS: &str = "SELECT order_ordinal, executed_at FROM executions ORDER BY ordinal";
+const SELECT_FREQUENT_TAGS: &str = "SELECT label_id, text FROM labels WHERE orders >= ?1";
 
 /// Reads the index.
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn index(connection: &Connection) -> rusqlite::Result<Index> {
-    let mut index = Index::default();
-    let mut statement = connection.prepare(ORDERS)?;
+pub(super) fn load_index(connection: &Connection) -> rusqlite::Result<OrderLogIndex> {
+    let mut index = OrderLogIndex::default();
+    let mut statement = connection.prepare(SELECT_INDEXED_ORDERS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let is_released: bool = row.get(6)?;
-        let status = row.get::<_, Word<OrderStatus>>(5)?.0;
-        index.apply(Change::Order {
+        let status = row.get::<_, TermColumn<OrderStatus>>(5)?.0;
+        index.apply(IndexChange::OrderAdded {
             id: row.get(0)?,
             account_id: row.get(1)?,
             symbol: row.get(2)?,
@@ -32,19 +32,19 @@ pub(super) fn index(connection: &Connection) -> rusqlite::Result<Index> {
             status: (!is_released).then_some(status),
         });
     }
-    let mut statement = connection.prepare(EXECUTIONS)?;
+    let mut statement = connection.prepare(SELECT_INDEXED_EXECUTIONS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        index.apply(Change::Execution {
-            order: row.get(0)?,
+        index.apply(IndexChange::ExecutionAdded {
+            order_ordinal: row.get(0)?,
             executed_at: row.get(1)?,
         });
     }
-    let mut statement = connection.prepare(FREQUENT_TAGS)?;
-    let mut rows = statement.query([FREQUENT_TAG])?;
+    let mut statement = connection.prepare(SELECT_FREQUENT_TAGS)?;
+    let mut rows = statement.query([FREQUENT_TAG_MIN_ORDERS])?;
     while let Some(row) = rows.next()? {
-        let orders = orders_of_label(connection, row.get(0)?)?;
-        index.apply(Change::FrequentTag {
+        let orders = load_orders_with_tag(connection, row.get(0)?)?;
+        index.apply(IndexChange::TagBecameFrequent {
             text: row.get(1)?,
             orders,
         });

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::event::Report;
-use super::read::{Number, Word};
-use crate::domain::average_cost::{BookParts, CostError, PositionBook};
+use super::event::LoggedReport;
+use super::read::{DecimalColumn, TermColumn};
+use crate::domain::average_cost::{PositionBook, PositionBookError, PositionBookParts};
 use crate::domain::decimal::Decimal;
 use crate::domain::id::AccountId;
 use crate::domain::money::Micros;
@@ -16,12 +16,12 @@ use crate::wire::adjustment::AdjustmentEvent;
 use crate::wire::report::ReportedFill;
 
 /// How many positions are remembered between two transactions.
-const REMEMBERED_MAX: usize = 10_000;
+const MAX_CACHED_POSITIONS: usize = 10_000;
 
 /// The most positions that are told at a time.
-pub(super) const MAX_POSITIONS_TOLD: usize = 10_000;
+pub(super) const MAX_POSITIONS_RETURNED: usize = 10_000;
 
-const COLUMNS: &str = "mode, account_id, venue, symbol, broker, quantity, cost, realized, fees, lot_size, base_rate, \
+const POSITION_COLUMNS: &str = "mode, account_id, venue, symbol, broker, quantity, cost, realized, fees, lot_size, base_rate, \
                        base_asset, is_whole";
 
 /// A position: what an account holds of one instrument in one mode.
@@ -46,33 +46,33 @@ pub struct PositionRow {
     /// The asset that is bought or sold, where fees may be paid in it.
     pub base_asset: Option<String>,
     /// Whether everything could be counted exactly.
-    pub is_whole: bool,
+    pub is_exact: bool,
 }
 
-type Key = (Mode, String, String, String);
+type PositionRowKey = (Mode, String, String, String);
 
 /// Positions that were met last, and those that have changed since they were written.
 #[derive(Debug, Default)]
-pub(super) struct Positions {
-    known: HashMap<Key, PositionRow>,
-    changed: HashSet<Key>,
+pub(super) struct PositionLedger {
+    cached: HashMap<PositionRowKey, PositionRow>,
+    dirty: HashSet<PositionRowKey>,
 }
 
-impl Positions {
+impl PositionLedger {
     /// Forgets everything: after a transaction that was not committed.
-    pub(super) fn forget(&mut self) {
-        self.known.clear();
-        self.changed.clear();
+    pub(super) fn clear_cache(&mut self) {
+        self.cached.clear();
+        self.dirty.clear();
     }
 
     /// Books a fill.
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn trade(
+    pub(super) fn apply_fill(
         &mut self,
         connection: &Connection,
-        report: &Report,
+        report: &LoggedReport,
         fill: &ReportedFill,
     ) -> rusqlite::Result<()> {
         let quantity = match report.side {
@@ -80,34 +80,34 @@ impl Positions {
             Side::Sell => fill.quantity.negated(),
         };
         let booked = |book: PositionBook| {
-            let price = Price::new(fill.price).map_err(|_| CostError::NotExact)?;
-            book.trade(quantity, price)
+            let price = Price::new(fill.price).map_err(|_| PositionBookError::ExceedsExactRange)?;
+            book.apply_trade(quantity, price)
         };
-        self.book(connection, report, booked)
+        self.update_book(connection, report, booked)
     }
 
     /// Takes note that a position lacks something.
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn doubt(&mut self, connection: &Connection, report: &Report) -> rusqlite::Result<()> {
-        self.book(connection, report, |_| Err(CostError::NotExact))
+    pub(super) fn mark_inexact(&mut self, connection: &Connection, report: &LoggedReport) -> rusqlite::Result<()> {
+        self.update_book(connection, report, |_| Err(PositionBookError::ExceedsExactRange))
     }
 
     /// Books the fees of a report's fills, as the shared sums count them.
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn pay_fees(&mut self, connection: &Connection, report: &Report) -> rusqlite::Result<()> {
+    pub(super) fn apply_fees(&mut self, connection: &Connection, report: &LoggedReport) -> rusqlite::Result<()> {
         let Some(moves) = report.settlement.as_ref().map(|settlement| settlement.deltas) else {
             return Ok(());
         };
         if moves.fees == 0 && moves.base_fees == 0 {
             return Ok(());
         }
-        self.book(connection, report, |book| {
-            let fees = Micros::new(moves.fees).ok_or(CostError::NotExact)?;
-            book.base_fee(moves.base_fees)?.fee(fees)
+        self.update_book(connection, report, |book| {
+            let fees = Micros::new(moves.fees).ok_or(PositionBookError::ExceedsExactRange)?;
+            book.apply_base_asset_fee(moves.base_fees)?.apply_fee(fees)
         })
     }
 
@@ -115,7 +115,11 @@ impl Positions {
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn adjust(&mut self, connection: &Connection, event: &AdjustmentEvent) -> rusqlite::Result<()> {
+    pub(super) fn apply_adjustment(
+        &mut self,
+        connection: &Connection,
+        event: &AdjustmentEvent,
+    ) -> rusqlite::Result<()> {
         let Some(position) = &event.position else { return Ok(()) };
         let key = (
             event.mode,
@@ -125,21 +129,21 @@ impl Positions {
         );
         // A venue is named by its broker first.
         let broker = position.venue.split('.').next().unwrap_or_default();
-        let row = self.row(connection, key, broker)?;
+        let row = self.load_row(connection, key, broker)?;
         row.lot_size = position.lot_size;
         row.base_rate = position.base_rate;
-        row.take(|book| {
-            let price = Price::new(position.price).map_err(|_| CostError::NotExact)?;
-            book.trade(position.quantity, price)
+        row.apply_to_book(|book| {
+            let price = Price::new(position.price).map_err(|_| PositionBookError::ExceedsExactRange)?;
+            book.apply_trade(position.quantity, price)
         });
         Ok(())
     }
 
-    fn book(
+    fn update_book(
         &mut self,
         connection: &Connection,
-        report: &Report,
-        booked: impl FnOnce(PositionBook) -> Result<PositionBook, CostError>,
+        report: &LoggedReport,
+        booked: impl FnOnce(PositionBook) -> Result<PositionBook, PositionBookError>,
     ) -> rusqlite::Result<()> {
         let key = (
             report.mode,
@@ -147,32 +151,37 @@ impl Positions {
             report.venue.clone(),
             report.symbol.clone(),
         );
-        let row = self.row(connection, key, &report.broker)?;
+        let row = self.load_row(connection, key, &report.broker)?;
         if let Some(settlement) = &report.settlement {
             row.lot_size = settlement.lot_size;
             row.base_rate = settlement.base_rate;
             row.base_asset.clone_from(&settlement.base_asset);
         }
-        row.take(booked);
+        row.apply_to_book(booked);
         Ok(())
     }
 
     /// Returns a position to be changed; a new one is flat.
-    fn row(&mut self, connection: &Connection, key: Key, broker: &str) -> rusqlite::Result<&mut PositionRow> {
-        if !self.changed.contains(&key) {
-            self.changed.insert(key.clone());
+    fn load_row(
+        &mut self,
+        connection: &Connection,
+        key: PositionRowKey,
+        broker: &str,
+    ) -> rusqlite::Result<&mut PositionRow> {
+        if !self.dirty.contains(&key) {
+            self.dirty.insert(key.clone());
         }
-        let entry = match self.known.entry(key) {
+        let entry = match self.cached.entry(key) {
             std::collections::hash_map::Entry::Occupied(entry) => return Ok(entry.into_mut()),
             std::collections::hash_map::Entry::Vacant(entry) => entry,
         };
         let (mode, account_id, venue, symbol) = entry.key().clone();
         let find = format!(
-            "SELECT {COLUMNS} FROM positions WHERE mode = ?1 AND account_id = ?2 AND venue = ?3 AND symbol = ?4"
+            "SELECT {POSITION_COLUMNS} FROM positions WHERE mode = ?1 AND account_id = ?2 AND venue = ?3 AND symbol = ?4"
         );
         let found = connection
             .prepare_cached(&find)?
-            .query_row(params![mode.as_str(), account_id, venue, symbol], row_of)
+            .query_row(params![mode.as_str(), account_id, venue, symbol], position_from_row)
             .optional()?;
         Ok(entry.insert(found.unwrap_or_else(|| PositionRow {
             mode,
@@ -184,7 +193,7 @@ impl Positions {
             lot_size: Decimal::from(1),
             base_rate: Decimal::from(1),
             base_asset: None,
-            is_whole: true,
+            is_exact: true,
         })))
     }
 
@@ -192,13 +201,13 @@ impl Positions {
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn flush(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let write = format!(
-            "INSERT OR REPLACE INTO positions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+            "INSERT OR REPLACE INTO positions ({POSITION_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
         );
         let mut statement = connection.prepare_cached(&write)?;
-        for key in self.changed.drain() {
-            let Some(row) = self.known.get(&key) else { continue };
+        for key in self.dirty.drain() {
+            let Some(row) = self.cached.get(&key) else { continue };
             let parts = row.book.parts();
             statement.execute(params![
                 row.mode.as_str(),
@@ -213,24 +222,24 @@ impl Positions {
                 row.lot_size.to_string(),
                 row.base_rate.to_string(),
                 row.base_asset,
-                row.is_whole,
+                row.is_exact,
             ])?;
         }
-        if self.known.len() > REMEMBERED_MAX {
-            self.known.clear();
+        if self.cached.len() > MAX_CACHED_POSITIONS {
+            self.cached.clear();
         }
         Ok(())
     }
 }
 
 impl PositionRow {
-    fn take(&mut self, booked: impl FnOnce(PositionBook) -> Result<PositionBook, CostError>) {
+    fn apply_to_book(&mut self, booked: impl FnOnce(PositionBook) -> Result<PositionBook, PositionBookError>) {
         match booked(self.book) {
             Ok(book) => self.book = book,
             Err(error) => {
                 let (account_id, symbol) = (&self.account_id, &self.symbol);
                 tracing::error!(account_id, symbol, %error, "a position of the order log is not whole any more");
-                self.is_whole = false;
+                self.is_exact = false;
             }
         }
     }
@@ -240,14 +249,17 @@ impl PositionRow {
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn list(connection: &Connection, account: Option<&AccountId>) -> rusqlite::Result<Vec<PositionRow>> {
+pub(super) fn list_positions(
+    connection: &Connection,
+    account: Option<&AccountId>,
+) -> rusqlite::Result<Vec<PositionRow>> {
     let list = format!(
-        "SELECT {COLUMNS} FROM positions WHERE ?1 IS NULL OR account_id = ?1 ORDER BY mode, account_id, venue, symbol \
+        "SELECT {POSITION_COLUMNS} FROM positions WHERE ?1 IS NULL OR account_id = ?1 ORDER BY mode, account_id, venue, symbol \
          LIMIT {}",
-        MAX_POSITIONS_TOLD + 1
+        MAX_POSITIONS_RETURNED + 1
     );
     let mut statement = connection.prepare_cached(&list)?;
-    let rows = statement.query_map([account.map(AccountId::as_str)], row_of)?;
+    let rows = statement.query_map([account.map(AccountId::as_str)], position_from_row)?;
     rows.collect()
 }
 
@@ -255,23 +267,23 @@ pub(super) fn list(connection: &Connection, account: Option<&AccountId>) -> rusq
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn mode(connection: &Connection) -> rusqlite::Result<Mode> {
+pub(super) fn load_mode(connection: &Connection) -> rusqlite::Result<Mode> {
     let find = "SELECT mode FROM state WHERE mode IS NOT NULL";
     let mode = connection
         .prepare_cached(find)?
-        .query_row([], |row| row.get::<_, Word<Mode>>(0))
+        .query_row([], |row| row.get::<_, TermColumn<Mode>>(0))
         .optional()?;
     Ok(mode.map_or(Mode::Paper, |mode| mode.0))
 }
 
-fn row_of(row: &Row<'_>) -> rusqlite::Result<PositionRow> {
+fn position_from_row(row: &Row<'_>) -> rusqlite::Result<PositionRow> {
     let whole = |at: usize| -> rusqlite::Result<i128> {
         let text: String = row.get(at)?;
         let kind = rusqlite::types::Type::Text;
         text.parse()
             .map_err(|error| rusqlite::Error::FromSqlConversionFailure(at, kind, Box::new(error)))
     };
-    let parts = BookParts {
+    let parts = PositionBookParts {
         quantity: whole(5)?,
         cost: whole(6)?,
         realized: whole(7)?,
@@ -281,15 +293,15 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<PositionRow> {
     let book = PositionBook::from_parts(parts)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, kind, Box::new(error)))?;
     Ok(PositionRow {
-        mode: row.get::<_, Word<Mode>>(0)?.0,
+        mode: row.get::<_, TermColumn<Mode>>(0)?.0,
         account_id: row.get(1)?,
         venue: row.get(2)?,
         symbol: row.get(3)?,
         broker: row.get(4)?,
         book,
-        lot_size: row.get::<_, Number>(9)?.0,
-        base_rate: row.get::<_, Number>(10)?.0,
+        lot_size: row.get::<_, DecimalColumn>(9)?.0,
+        base_rate: row.get::<_, DecimalColumn>(10)?.0,
         base_asset: row.get(11)?,
-        is_whole: row.get(12)?,
+        is_exact: row.get(12)?,
     })
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::event::{Entry, Event, Report, Submission};
-use super::index::{Change, MAX_ENTRIES};
-use super::labels::Labels;
-use super::positions::Positions;
-use super::read::{Json, Word};
+use super::event::{LoggedReport, LoggedSubmission, OrderLogEvent, StreamEntry};
+use super::index::{IndexChange, MAX_ROWS};
+use super::labels::TagStore;
+use super::positions::PositionLedger;
+use super::read::{JsonColumn, TermColumn};
 use crate::domain::decimal::Decimal;
 use crate::domain::terms::{Mode, OrderStatus};
 use crate::domain::time::Timestamp;
@@ -20,10 +20,10 @@ use crate::wire::note::NoteEvent;
 use crate::wire::report::ReportedFill;
 
 /// An execution's id is its event's sequence times this, plus its index there.
-pub(super) const EXECUTIONS_PER_EVENT: u64 = 4_096;
+pub(super) const EXECUTION_IDS_PER_ENTRY: u64 = 4_096;
 /// The shortest time after its end that an order's id may be used again, whatever the settings say, less what workers'
 /// clocks may differ: a second order that comes sooner is void.
-const SHORTEST_RETENTION: Duration = Duration::from_secs(3_000);
+const MIN_CLIENT_ORDER_ID_RETENTION: Duration = Duration::from_secs(3_000);
 
 /// The most bytes of an order's notes; what would be more is passed over.
 pub const MAX_NOTES_BYTES: usize = 8_192;
@@ -31,13 +31,13 @@ pub const MAX_NOTES_BYTES: usize = 8_192;
 pub const MAX_ORDER_TAGS: usize = 64;
 
 /// How many entries that were left out are remembered one by one.
-const MAX_SKIPPED: u64 = 10_000;
+const MAX_SKIPPED_ROWS: u64 = 10_000;
 /// The program's version.
-pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(super) const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const FIND: &str = "SELECT ordinal, version, status, released, claim, fills_total, filled_quantity FROM orders \
+const SELECT_PROJECTED_ORDER: &str = "SELECT ordinal, version, status, released, claim, fills_total, filled_quantity FROM orders \
     WHERE external_order_id = ?1";
-const NEWEST_OF_ID: &str = "SELECT status, released, reported_at FROM orders \
+const SELECT_NEWEST_OF_CLIENT_ORDER_ID: &str = "SELECT status, released, reported_at FROM orders \
     WHERE correlation_id = ?1 AND account_id = ?2 AND (mode = 'dry_run') = ?3 ORDER BY ordinal DESC LIMIT 1";
 const INSERT_ORDER: &str = "INSERT INTO orders (ordinal, id, external_order_id, correlation_id, account_id, broker, \
     venue, symbol, side, order_type, time_in_force, limit_price, quantity, filled_quantity, status, released, claim, \
@@ -47,23 +47,24 @@ const UPDATE_ORDER: &str = "UPDATE orders SET filled_quantity = ?2, status = ?3,
     reported_at = ?5, reason = ?6, version = ?7, fills_total = ?8 WHERE ordinal = ?1";
 const INSERT_EXECUTION: &str = "INSERT INTO executions (ordinal, id, order_ordinal, external_execution_id, quantity, \
     price, fees, fee_currency, executed_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-const EXECUTION_IS_KNOWN: &str = "SELECT 1 FROM executions WHERE order_ordinal = ?1 AND external_execution_id = ?2";
+const SELECT_EXECUTION_EXISTS: &str =
+    "SELECT 1 FROM executions WHERE order_ordinal = ?1 AND external_execution_id = ?2";
 
 /// Applies entries within one transaction, and notes what they change in the index.
 pub(super) struct Projection<'a> {
     pub(super) connection: &'a Connection,
-    pub(super) labels: &'a mut Labels,
-    pub(super) positions: &'a mut Positions,
+    pub(super) labels: &'a mut TagStore,
+    pub(super) positions: &'a mut PositionLedger,
     /// How many orders and executions there are, those of this transaction included.
-    pub(super) orders: u32,
-    pub(super) executions: u32,
-    pub(super) changes: Vec<Change>,
+    pub(super) order_count: u32,
+    pub(super) execution_count: u32,
+    pub(super) index_changes: Vec<IndexChange>,
     /// Whether an entry was left out.
-    pub(super) has_skipped: bool,
+    pub(super) has_skipped_entries: bool,
 }
 
 /// An order as the log has it.
-struct Known {
+struct ProjectedOrder {
     ordinal: u32,
     version: u32,
     status: OrderStatus,
@@ -73,8 +74,8 @@ struct Known {
     filled_quantity: String,
 }
 
-impl Known {
-    fn listed_as(&self) -> Option<OrderStatus> {
+impl ProjectedOrder {
+    fn listed_status(&self) -> Option<OrderStatus> {
         (!self.is_released).then_some(self.status)
     }
 }
@@ -84,16 +85,16 @@ impl Projection<'_> {
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn apply(&mut self, entry: &Entry) -> rusqlite::Result<()> {
+    pub(super) fn apply(&mut self, entry: &StreamEntry) -> rusqlite::Result<()> {
         match &entry.event {
-            Event::Report(report) => self.report(entry, report),
-            Event::Submitting(submission) => self.submitting(entry, submission),
-            Event::Released(submission) => self.released(submission),
-            Event::Adjustment(event) => self.adjustment(event),
-            Event::Note(event) => self.note(event),
-            Event::State { version, mode } => self.state(*version, *mode),
-            Event::Alert(..) | Event::Other => Ok(()),
-            Event::Unreadable(why) => self.skip(entry.sequence, why),
+            OrderLogEvent::Report(report) => self.apply_report(entry, report),
+            OrderLogEvent::Submitting(submission) => self.apply_submitting(entry, submission),
+            OrderLogEvent::Released(submission) => self.apply_released(submission),
+            OrderLogEvent::Adjustment(event) => self.apply_adjustment(event),
+            OrderLogEvent::Note(event) => self.apply_note(event),
+            OrderLogEvent::StateChange { version, mode } => self.apply_state_change(*version, *mode),
+            OrderLogEvent::Alert(..) | OrderLogEvent::Ignored => Ok(()),
+            OrderLogEvent::Unreadable(why) => self.record_skipped(entry.sequence, why),
         }
     }
 
@@ -101,35 +102,35 @@ impl Projection<'_> {
     ///
     /// # Errors
     /// What the file says.
-    pub(super) fn skip(&mut self, sequence: u64, why: &str) -> rusqlite::Result<()> {
+    pub(super) fn record_skipped(&mut self, sequence: u64, why: &str) -> rusqlite::Result<()> {
         tracing::error!(sequence, why, "an entry of the journal is left out of the order log");
         let note = "INSERT OR IGNORE INTO skipped (sequence, version, why) SELECT ?1, ?2, ?3 \
                     WHERE (SELECT count(*) FROM skipped) < ?4";
         let mut statement = self.connection.prepare_cached(note)?;
-        statement.execute(params![sequence, VERSION, why, MAX_SKIPPED])?;
-        self.has_skipped = true;
+        statement.execute(params![sequence, PROGRAM_VERSION, why, MAX_SKIPPED_ROWS])?;
+        self.has_skipped_entries = true;
         Ok(())
     }
 
-    fn report(&mut self, entry: &Entry, report: &Report) -> rusqlite::Result<()> {
-        let known = match self.find(&report.order_id)? {
+    fn apply_report(&mut self, entry: &StreamEntry, report: &LoggedReport) -> rusqlite::Result<()> {
+        let known = match self.find_order(&report.order_id)? {
             Some(known) if report.version <= known.version => return Ok(()),
             Some(known) => {
-                self.update(&known, report)?;
+                self.update_order(&known, report)?;
                 known
             }
-            None => match self.begin(entry, report, report.status, None)? {
+            None => match self.insert_order(entry, report, report.status, None)? {
                 Some(known) => known,
                 None => return Ok(()),
             },
         };
-        self.fills(entry, report, &known)
+        self.insert_executions(entry, report, &known)
     }
 
-    fn submitting(&mut self, entry: &Entry, submission: &Submission) -> rusqlite::Result<()> {
+    fn apply_submitting(&mut self, entry: &StreamEntry, submission: &LoggedSubmission) -> rusqlite::Result<()> {
         let (order, claim) = (&submission.order, Some(submission.claim.as_str()));
-        let Some(known) = self.find(&order.order_id)? else {
-            self.begin(entry, order, OrderStatus::Unknown, claim)?;
+        let Some(known) = self.find_order(&order.order_id)? else {
+            self.insert_order(entry, order, OrderStatus::Unknown, claim)?;
             return Ok(());
         };
         if known.version > 0 {
@@ -139,12 +140,12 @@ impl Projection<'_> {
         self.connection
             .prepare_cached(again)?
             .execute(params![known.ordinal, claim])?;
-        self.moved(known.ordinal, known.listed_as(), Some(known.status));
+        self.record_status_change(known.ordinal, known.listed_status(), Some(known.status));
         Ok(())
     }
 
-    fn released(&mut self, submission: &Submission) -> rusqlite::Result<()> {
-        let Some(known) = self.find(&submission.order.order_id)? else {
+    fn apply_released(&mut self, submission: &LoggedSubmission) -> rusqlite::Result<()> {
+        let Some(known) = self.find_order(&submission.order.order_id)? else {
             return Ok(());
         };
         if known.version > 0 || known.claim.as_deref() != Some(&submission.claim) {
@@ -152,17 +153,17 @@ impl Projection<'_> {
         }
         let released = "UPDATE orders SET released = 1 WHERE ordinal = ?1";
         self.connection.prepare_cached(released)?.execute([known.ordinal])?;
-        self.moved(known.ordinal, known.listed_as(), None);
+        self.record_status_change(known.ordinal, known.listed_status(), None);
         Ok(())
     }
 
-    fn find(&self, order_id: &str) -> rusqlite::Result<Option<Known>> {
-        let mut statement = self.connection.prepare_cached(FIND)?;
+    fn find_order(&self, order_id: &str) -> rusqlite::Result<Option<ProjectedOrder>> {
+        let mut statement = self.connection.prepare_cached(SELECT_PROJECTED_ORDER)?;
         let known = statement.query_row([order_id], |row| {
-            Ok(Known {
+            Ok(ProjectedOrder {
                 ordinal: row.get(0)?,
                 version: row.get(1)?,
-                status: row.get::<_, Word<OrderStatus>>(2)?.0,
+                status: row.get::<_, TermColumn<OrderStatus>>(2)?.0,
                 is_released: row.get(3)?,
                 claim: row.get(4)?,
                 fills_total: row.get(5)?,
@@ -173,14 +174,14 @@ impl Projection<'_> {
     }
 
     /// Adds an order; `None` where another one has its id, and it is void.
-    fn begin(
+    fn insert_order(
         &mut self,
-        entry: &Entry,
-        report: &Report,
+        entry: &StreamEntry,
+        report: &LoggedReport,
         status: OrderStatus,
         claim: Option<&str>,
-    ) -> rusqlite::Result<Option<Known>> {
-        if self.is_void(report)? {
+    ) -> rusqlite::Result<Option<ProjectedOrder>> {
+        if self.is_void_duplicate(report)? {
             tracing::warn!(
                 order_id = report.order_id,
                 client_order_id = report.client_order_id,
@@ -189,9 +190,9 @@ impl Projection<'_> {
             );
             return Ok(None);
         }
-        let ordinal = self.orders;
-        if ordinal >= MAX_ENTRIES {
-            return Err(full());
+        let ordinal = self.order_count;
+        if ordinal >= MAX_ROWS {
+            return Err(capacity_error());
         }
         let tags = serde_json::to_string(&report.tags).unwrap_or_default();
         self.connection.prepare_cached(INSERT_ORDER)?.execute(params![
@@ -211,29 +212,29 @@ impl Projection<'_> {
             report.filled_quantity.to_string(),
             status.as_str(),
             claim,
-            report.submitted_at.microseconds(),
-            report.expires_at().map(Timestamp::microseconds),
-            report.updated_at.microseconds(),
-            entry.taken_at.microseconds(),
+            report.submitted_at.as_microseconds(),
+            report.expires_at().map(Timestamp::as_microseconds),
+            report.updated_at.as_microseconds(),
+            entry.stored_at.as_microseconds(),
             tags,
             report.mode.as_str(),
             report.reason.as_ref().map(|reason| reason.get()),
             report.version,
             report.fills_total,
         ])?;
-        self.orders += 1;
-        self.changes.push(Change::Order {
+        self.order_count += 1;
+        self.index_changes.push(IndexChange::OrderAdded {
             id: entry.sequence,
             account_id: report.account_id.clone(),
             symbol: report.symbol.clone(),
             broker: report.broker.clone(),
-            submitted_at: report.submitted_at.microseconds(),
+            submitted_at: report.submitted_at.as_microseconds(),
             status: Some(status),
         });
         for tag in &report.tags {
-            self.label(ordinal, tag)?;
+            self.add_tag(ordinal, tag)?;
         }
-        Ok(Some(Known {
+        Ok(Some(ProjectedOrder {
             ordinal,
             version: 0,
             status,
@@ -245,13 +246,13 @@ impl Projection<'_> {
     }
 
     /// Whether another order has the id, and had it first.
-    fn is_void(&self, report: &Report) -> rusqlite::Result<bool> {
-        let mut statement = self.connection.prepare_cached(NEWEST_OF_ID)?;
+    fn is_void_duplicate(&self, report: &LoggedReport) -> rusqlite::Result<bool> {
+        let mut statement = self.connection.prepare_cached(SELECT_NEWEST_OF_CLIENT_ORDER_ID)?;
         let is_dry_run = report.mode == Mode::DryRun;
         let key = params![report.client_order_id, report.account_id, is_dry_run];
         let holder = statement.query_row(key, |row| {
             Ok((
-                row.get::<_, Word<OrderStatus>>(0)?.0,
+                row.get::<_, TermColumn<OrderStatus>>(0)?.0,
                 row.get::<_, bool>(1)?,
                 row.get(2)?,
             ))
@@ -259,59 +260,65 @@ impl Projection<'_> {
         Ok(match holder.optional()? {
             None | Some((_, true, _)) => false,
             Some((status, false, reported_at)) => {
-                let free_at = Timestamp::from_microseconds(reported_at).after(SHORTEST_RETENTION);
-                !(status.is_ended() && report.submitted_at >= free_at)
+                let free_at = Timestamp::from_microseconds(reported_at).saturating_add(MIN_CLIENT_ORDER_ID_RETENTION);
+                !(status.is_terminal() && report.submitted_at >= free_at)
             }
         })
     }
 
-    fn update(&mut self, known: &Known, report: &Report) -> rusqlite::Result<()> {
+    fn update_order(&mut self, known: &ProjectedOrder, report: &LoggedReport) -> rusqlite::Result<()> {
         self.connection.prepare_cached(UPDATE_ORDER)?.execute(params![
             known.ordinal,
             report.filled_quantity.to_string(),
             report.status.as_str(),
-            report.expires_at().map(Timestamp::microseconds),
-            report.updated_at.microseconds(),
+            report.expires_at().map(Timestamp::as_microseconds),
+            report.updated_at.as_microseconds(),
             report.reason.as_ref().map(|reason| reason.get()),
             report.version,
             report.fills_total,
         ])?;
-        self.moved(known.ordinal, known.listed_as(), Some(report.status));
+        self.record_status_change(known.ordinal, known.listed_status(), Some(report.status));
         Ok(())
     }
 
-    fn moved(&mut self, ordinal: u32, from: Option<OrderStatus>, to: Option<OrderStatus>) {
+    fn record_status_change(&mut self, ordinal: u32, from: Option<OrderStatus>, to: Option<OrderStatus>) {
         if from != to {
-            self.changes.push(Change::Status { ordinal, from, to });
+            self.index_changes
+                .push(IndexChange::StatusChanged { ordinal, from, to });
         }
     }
 
     /// Adds the fills that a report tells and its predecessor did not.
-    fn fills(&mut self, entry: &Entry, report: &Report, known: &Known) -> rusqlite::Result<()> {
+    fn insert_executions(
+        &mut self,
+        entry: &StreamEntry,
+        report: &LoggedReport,
+        known: &ProjectedOrder,
+    ) -> rusqlite::Result<()> {
         let new = usize::try_from(report.fills_total.saturating_sub(known.fills_total)).unwrap_or(usize::MAX);
         let mut fills: Vec<&ReportedFill> = report
             .fills
             .iter()
             .skip(report.fills.len().saturating_sub(new))
             .collect();
-        if new > fills.len() || !adds_up(report, known, &fills) {
+        if new > fills.len() || !fills_add_up(report, known, &fills) {
             // Not the successor of what is known: an effect between them was void, or it tells more than a report holds.
-            fills = self.unknown_fills(report, known)?;
-            if !adds_up(report, known, &fills) {
+            fills = self.select_unrecorded_fills(report, known)?;
+            if !fills_add_up(report, known, &fills) {
                 // What is missing was never told one by one: the quantity is not to be relied on.
-                self.positions.doubt(self.connection, report)?;
+                self.positions.mark_inexact(self.connection, report)?;
             }
         }
         for (index, fill) in (0_u64..).zip(fills) {
-            let ordinal = self.executions;
-            if ordinal >= MAX_ENTRIES {
-                return Err(full());
+            let ordinal = self.execution_count;
+            if ordinal >= MAX_ROWS {
+                return Err(capacity_error());
             }
             self.connection.prepare_cached(INSERT_EXECUTION)?.execute(params![
                 ordinal,
                 entry
                     .sequence
-                    .saturating_mul(EXECUTIONS_PER_EVENT)
+                    .saturating_mul(EXECUTION_IDS_PER_ENTRY)
                     .saturating_add(index),
                 known.ordinal,
                 fill.exec_id,
@@ -319,21 +326,25 @@ impl Projection<'_> {
                 fill.price.to_string(),
                 fill.fee.to_string(),
                 fill.fee_currency,
-                fill.timestamp.microseconds(),
-                entry.taken_at.microseconds(),
+                fill.timestamp.as_microseconds(),
+                entry.stored_at.as_microseconds(),
             ])?;
-            self.executions += 1;
-            self.changes.push(Change::Execution {
-                order: known.ordinal,
-                executed_at: fill.timestamp.microseconds(),
+            self.execution_count += 1;
+            self.index_changes.push(IndexChange::ExecutionAdded {
+                order_ordinal: known.ordinal,
+                executed_at: fill.timestamp.as_microseconds(),
             });
-            self.positions.trade(self.connection, report, fill)?;
+            self.positions.apply_fill(self.connection, report, fill)?;
         }
-        self.positions.pay_fees(self.connection, report)
+        self.positions.apply_fees(self.connection, report)
     }
 
-    fn unknown_fills<'r>(&self, report: &'r Report, known: &Known) -> rusqlite::Result<Vec<&'r ReportedFill>> {
-        let mut statement = self.connection.prepare_cached(EXECUTION_IS_KNOWN)?;
+    fn select_unrecorded_fills<'r>(
+        &self,
+        report: &'r LoggedReport,
+        known: &ProjectedOrder,
+    ) -> rusqlite::Result<Vec<&'r ReportedFill>> {
+        let mut statement = self.connection.prepare_cached(SELECT_EXECUTION_EXISTS)?;
         let mut unknown = Vec::new();
         for fill in &report.fills {
             if !statement.exists(params![known.ordinal, fill.exec_id])? {
@@ -344,22 +355,22 @@ impl Projection<'_> {
     }
 
     /// Gives an order a tag.
-    fn label(&mut self, ordinal: u32, tag: &str) -> rusqlite::Result<()> {
+    fn add_tag(&mut self, ordinal: u32, tag: &str) -> rusqlite::Result<()> {
         let text = tag.to_lowercase();
-        if let Some(change) = self.labels.put(self.connection, &text, ordinal)? {
-            self.changes.push(change);
+        if let Some(change) = self.labels.add_tag(self.connection, &text, ordinal)? {
+            self.index_changes.push(change);
         }
         Ok(())
     }
 
     /// Adds a note to its order: a line each, and tags that it does not have in any case.
-    fn note(&mut self, event: &NoteEvent) -> rusqlite::Result<()> {
+    fn apply_note(&mut self, event: &NoteEvent) -> rusqlite::Result<()> {
         let find = "SELECT ordinal, notes, tags FROM orders WHERE external_order_id = ?1 AND account_id = ?2";
         let noted = self
             .connection
             .prepare_cached(find)?
             .query_row([&event.order_id, &event.account_id], |row| {
-                let tags = row.get::<_, Json<Vec<String>>>(2)?.0;
+                let tags = row.get::<_, JsonColumn<Vec<String>>>(2)?.0;
                 Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?, tags))
             });
         let Some((ordinal, notes, mut tags)) = noted.optional()? else {
@@ -381,12 +392,12 @@ impl Projection<'_> {
                 continue;
             }
             tags.push(tag.clone());
-            self.label(ordinal, tag)?;
+            self.add_tag(ordinal, tag)?;
         }
         let write =
             "UPDATE orders SET notes = ?2, tags = ?3, noted_at = max(coalesce(noted_at, 0), ?4) WHERE ordinal = ?1";
         let tags = serde_json::to_string(&tags).unwrap_or_default();
-        let noted_at = event.timestamp.microseconds();
+        let noted_at = event.timestamp.as_microseconds();
         self.connection
             .prepare_cached(write)?
             .execute(params![ordinal, notes, tags, noted_at])?;
@@ -394,17 +405,17 @@ impl Projection<'_> {
     }
 
     /// Books an adjustment of a position: of two events for one id the first counts.
-    fn adjustment(&mut self, event: &AdjustmentEvent) -> rusqlite::Result<()> {
+    fn apply_adjustment(&mut self, event: &AdjustmentEvent) -> rusqlite::Result<()> {
         let mut remember = self
             .connection
             .prepare_cached("INSERT OR IGNORE INTO adjustments VALUES (?1)")?;
         if remember.execute([&event.adjustment_id])? == 0 {
             return Ok(());
         }
-        self.positions.adjust(self.connection, event)
+        self.positions.apply_adjustment(self.connection, event)
     }
 
-    fn state(&mut self, version: u64, mode: Option<Mode>) -> rusqlite::Result<()> {
+    fn apply_state_change(&mut self, version: u64, mode: Option<Mode>) -> rusqlite::Result<()> {
         let newer = "INSERT INTO state (one, version, mode) VALUES (1, ?1, ?2) ON CONFLICT (one) DO UPDATE \
                      SET version = excluded.version, mode = coalesce(excluded.mode, mode) \
                      WHERE excluded.version > version";
@@ -415,16 +426,18 @@ impl Projection<'_> {
 }
 
 /// Whether these fills make what was filled before what is filled now.
-fn adds_up(report: &Report, known: &Known, fills: &[&ReportedFill]) -> bool {
+fn fills_add_up(report: &LoggedReport, known: &ProjectedOrder, fills: &[&ReportedFill]) -> bool {
     let Ok(before) = known.filled_quantity.parse::<Decimal>() else {
         return false;
     };
-    let sum = fills.iter().try_fold(before, |sum, fill| sum.exact_add(fill.quantity));
+    let sum = fills
+        .iter()
+        .try_fold(before, |sum, fill| sum.checked_add(fill.quantity));
     sum == Some(report.filled_quantity)
 }
 
-fn full() -> rusqlite::Error {
+fn capacity_error() -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-    let why = format!("the order log holds {MAX_ENTRIES} orders or executions and takes no more");
+    let why = format!("the order log holds {MAX_ROWS} orders or executions and takes no more");
     rusqlite::Error::SqliteFailure(code, Some(why))
 }

@@ -5,32 +5,32 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 
-use super::Page;
-use super::filter::Filter;
-use super::index::Index;
+use super::LogPage;
+use super::filter::OrderLogFilter;
+use super::index::OrderLogIndex;
 use crate::domain::decimal::Decimal;
 use crate::domain::terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
 use crate::wire::order_record::{ExecutionRecord, OrderRecord};
 
 /// The most executions that an order of a page shows.
-pub(super) const MAX_EXECUTIONS_SHOWN: usize = 100;
+pub(super) const MAX_EXECUTIONS_PER_ORDER: usize = 100;
 /// The most bytes of notes and tags that a page has.
-const MAX_PAGE_BYTES: usize = 16 * 1_024 * 1_024;
+const MAX_PAGE_TEXT_BYTES: usize = 16 * 1_024 * 1_024;
 
-const ORDER: &str = "SELECT id, external_order_id, correlation_id, account_id, broker, venue, symbol, side, order_type, \
+const SELECT_ORDER: &str = "SELECT id, external_order_id, correlation_id, account_id, broker, venue, symbol, side, order_type, \
     quantity, filled_quantity, limit_price, status, time_in_force, submitted_at, expires_at, notes, tags, created_at, \
     reported_at, noted_at, mode, reason, fills_total FROM orders WHERE ordinal = ?1";
-const EXECUTIONS_OF: &str = "SELECT e.id, o.id, e.external_execution_id, o.correlation_id, o.account_id, o.symbol, \
+const SELECT_EXECUTIONS_OF_ORDER: &str = "SELECT e.id, o.id, e.external_execution_id, o.correlation_id, o.account_id, o.symbol, \
     o.side, e.quantity, e.price, e.fees, e.fee_currency, e.executed_at, e.created_at, o.notes, o.tags \
     FROM executions e JOIN orders o ON o.ordinal = e.order_ordinal WHERE e.order_ordinal = ?1 ORDER BY e.ordinal LIMIT ?2";
-const EXECUTION: &str = "SELECT e.id, o.id, e.external_execution_id, o.correlation_id, o.account_id, o.symbol, \
+const SELECT_EXECUTION: &str = "SELECT e.id, o.id, e.external_execution_id, o.correlation_id, o.account_id, o.symbol, \
     o.side, e.quantity, e.price, e.fees, e.fee_currency, e.executed_at, e.created_at, o.notes, o.tags \
     FROM executions e JOIN orders o ON o.ordinal = e.order_ordinal WHERE e.ordinal = ?1";
 
 /// Which part of what is taken is told, the newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub struct PageWindow {
     /// The most that are told.
     pub limit: u64,
     /// How many newer ones are passed over.
@@ -38,7 +38,7 @@ pub struct Window {
 }
 
 /// Returns how many there are, and the ordinals of those in a window, the newest first.
-fn windowed(taken: &RoaringBitmap, window: Window) -> (u64, Vec<u32>) {
+fn select_window(taken: &RoaringBitmap, window: PageWindow) -> (u64, Vec<u32>) {
     let total = taken.len();
     let told = window.limit.min(total.saturating_sub(window.offset));
     let from_end = window.offset..window.offset.saturating_add(told);
@@ -51,68 +51,68 @@ fn windowed(taken: &RoaringBitmap, window: Window) -> (u64, Vec<u32>) {
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn choose_orders(
-    filter: &Filter,
-    window: Window,
-    index: &Index,
+pub(super) fn select_orders(
+    filter: &OrderLogFilter,
+    window: PageWindow,
+    index: &OrderLogIndex,
     connection: &Connection,
 ) -> rusqlite::Result<(u64, Vec<u32>)> {
-    let (taken, _) = filter.orders(index, connection)?;
-    Ok(windowed(&taken, window))
+    let (taken, _) = filter.match_orders(index, connection)?;
+    Ok(select_window(&taken, window))
 }
 
 /// Returns how many executions a filter takes, and which of them a window shows.
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn choose_executions(
-    filter: &Filter,
-    window: Window,
-    index: &Index,
+pub(super) fn select_executions(
+    filter: &OrderLogFilter,
+    window: PageWindow,
+    index: &OrderLogIndex,
     connection: &Connection,
 ) -> rusqlite::Result<(u64, Vec<u32>)> {
-    Ok(windowed(&filter.executions(index, connection)?, window))
+    Ok(select_window(&filter.match_executions(index, connection)?, window))
 }
 
 /// Returns a page of what was chosen; `None` where it would be too large.
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn page<T: Texts>(
+pub(super) fn load_page<T: ClientTextSize>(
     (total, ordinals): (u64, Vec<u32>),
-    mut one: impl FnMut(u32) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Option<Page<T>>> {
+    mut load_one: impl FnMut(u32) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<LogPage<T>>> {
     let (mut items, mut bytes) = (Vec::with_capacity(ordinals.len()), 0);
     for ordinal in ordinals {
-        let item = one(ordinal)?;
-        bytes += item.texts();
-        if bytes > MAX_PAGE_BYTES {
+        let item = load_one(ordinal)?;
+        bytes += item.client_text_bytes();
+        if bytes > MAX_PAGE_TEXT_BYTES {
             return Ok(None);
         }
         items.push(item);
     }
-    Ok(Some(Page { items, total }))
+    Ok(Some(LogPage { items, total }))
 }
 
 /// What can make a page large: texts of the clients' own.
-pub(super) trait Texts {
+pub(super) trait ClientTextSize {
     /// Returns about how many bytes it has of notes and tags.
-    fn texts(&self) -> usize;
+    fn client_text_bytes(&self) -> usize;
 }
 
-fn texts(notes: Option<&String>, tags: &[String]) -> usize {
+fn note_and_tag_bytes(notes: Option<&String>, tags: &[String]) -> usize {
     notes.map_or(0, String::len) + tags.iter().map(String::len).sum::<usize>()
 }
 
-impl Texts for OrderRecord {
-    fn texts(&self) -> usize {
-        (1 + self.executions.len()) * texts(self.notes.as_ref(), &self.tags)
+impl ClientTextSize for OrderRecord {
+    fn client_text_bytes(&self) -> usize {
+        (1 + self.executions.len()) * note_and_tag_bytes(self.notes.as_ref(), &self.tags)
     }
 }
 
-impl Texts for ExecutionRecord {
-    fn texts(&self) -> usize {
-        texts(self.notes.as_ref(), &self.tags)
+impl ClientTextSize for ExecutionRecord {
+    fn client_text_bytes(&self) -> usize {
+        note_and_tag_bytes(self.notes.as_ref(), &self.tags)
     }
 }
 
@@ -120,10 +120,12 @@ impl Texts for ExecutionRecord {
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn order(connection: &Connection, ordinal: u32) -> rusqlite::Result<OrderRecord> {
-    let mut record = connection.prepare_cached(ORDER)?.query_row([ordinal], order_of)?;
-    let mut statement = connection.prepare_cached(EXECUTIONS_OF)?;
-    let rows = statement.query_map((ordinal, MAX_EXECUTIONS_SHOWN), execution_of)?;
+pub(super) fn load_order(connection: &Connection, ordinal: u32) -> rusqlite::Result<OrderRecord> {
+    let mut record = connection
+        .prepare_cached(SELECT_ORDER)?
+        .query_row([ordinal], order_from_row)?;
+    let mut statement = connection.prepare_cached(SELECT_EXECUTIONS_OF_ORDER)?;
+    let rows = statement.query_map((ordinal, MAX_EXECUTIONS_PER_ORDER), execution_from_row)?;
     record.executions = rows.collect::<Result<_, _>>()?;
     Ok(record)
 }
@@ -132,13 +134,15 @@ pub(super) fn order(connection: &Connection, ordinal: u32) -> rusqlite::Result<O
 ///
 /// # Errors
 /// What the file says.
-pub(super) fn execution(connection: &Connection, ordinal: u32) -> rusqlite::Result<ExecutionRecord> {
-    connection.prepare_cached(EXECUTION)?.query_row([ordinal], execution_of)
+pub(super) fn load_execution(connection: &Connection, ordinal: u32) -> rusqlite::Result<ExecutionRecord> {
+    connection
+        .prepare_cached(SELECT_EXECUTION)?
+        .query_row([ordinal], execution_from_row)
 }
 
-fn order_of(row: &Row<'_>) -> rusqlite::Result<OrderRecord> {
-    let reported_at = moment(row.get(19)?);
-    let noted_at = row.get::<_, Option<i64>>(20)?.map(moment);
+fn order_from_row(row: &Row<'_>) -> rusqlite::Result<OrderRecord> {
+    let reported_at = timestamp_from_micros(row.get(19)?);
+    let noted_at = row.get::<_, Option<i64>>(20)?.map(timestamp_from_micros);
     Ok(OrderRecord {
         id: row.get(0)?,
         external_order_id: row.get(1)?,
@@ -147,21 +151,21 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<OrderRecord> {
         broker: row.get(4)?,
         venue: row.get(5)?,
         symbol: row.get(6)?,
-        side: row.get::<_, Word<Side>>(7)?.0,
-        order_type: row.get::<_, Word<OrderType>>(8)?.0,
-        quantity: row.get::<_, Number>(9)?.0,
-        filled_quantity: row.get::<_, Number>(10)?.0,
-        limit_price: row.get::<_, Option<Number>>(11)?.map(|number| number.0),
+        side: row.get::<_, TermColumn<Side>>(7)?.0,
+        order_type: row.get::<_, TermColumn<OrderType>>(8)?.0,
+        quantity: row.get::<_, DecimalColumn>(9)?.0,
+        filled_quantity: row.get::<_, DecimalColumn>(10)?.0,
+        limit_price: row.get::<_, Option<DecimalColumn>>(11)?.map(|number| number.0),
         stop_price: None,
-        status: row.get::<_, Word<OrderStatus>>(12)?.0,
-        time_in_force: row.get::<_, Word<TimeInForce>>(13)?.0,
-        submitted_at: moment(row.get(14)?),
-        expires_at: row.get::<_, Option<i64>>(15)?.map(moment),
+        status: row.get::<_, TermColumn<OrderStatus>>(12)?.0,
+        time_in_force: row.get::<_, TermColumn<TimeInForce>>(13)?.0,
+        submitted_at: timestamp_from_micros(row.get(14)?),
+        expires_at: row.get::<_, Option<i64>>(15)?.map(timestamp_from_micros),
         notes: row.get(16)?,
-        tags: row.get::<_, Json<Vec<String>>>(17)?.0,
-        created_at: moment(row.get(18)?),
+        tags: row.get::<_, JsonColumn<Vec<String>>>(17)?.0,
+        created_at: timestamp_from_micros(row.get(18)?),
         updated_at: noted_at.map_or(reported_at, |noted_at| noted_at.max(reported_at)),
-        mode: row.get::<_, Word<Mode>>(21)?.0,
+        mode: row.get::<_, TermColumn<Mode>>(21)?.0,
         // A code that only newer versions know is none to this one.
         reason: row
             .get::<_, Option<String>>(22)?
@@ -171,7 +175,7 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<OrderRecord> {
     })
 }
 
-fn execution_of(row: &Row<'_>) -> rusqlite::Result<ExecutionRecord> {
+fn execution_from_row(row: &Row<'_>) -> rusqlite::Result<ExecutionRecord> {
     Ok(ExecutionRecord {
         id: row.get(0)?,
         order_id: row.get(1)?,
@@ -179,39 +183,39 @@ fn execution_of(row: &Row<'_>) -> rusqlite::Result<ExecutionRecord> {
         correlation_id: row.get(3)?,
         account_id: row.get(4)?,
         symbol: row.get(5)?,
-        side: row.get::<_, Word<Side>>(6)?.0,
-        quantity: row.get::<_, Number>(7)?.0,
-        price: row.get::<_, Number>(8)?.0,
-        fees: row.get::<_, Number>(9)?.0,
+        side: row.get::<_, TermColumn<Side>>(6)?.0,
+        quantity: row.get::<_, DecimalColumn>(7)?.0,
+        price: row.get::<_, DecimalColumn>(8)?.0,
+        fees: row.get::<_, DecimalColumn>(9)?.0,
         fee_currency: row.get(10)?,
         liquidity: None,
-        executed_at: moment(row.get(11)?),
-        created_at: moment(row.get(12)?),
+        executed_at: timestamp_from_micros(row.get(11)?),
+        created_at: timestamp_from_micros(row.get(12)?),
         notes: row.get(13)?,
-        tags: row.get::<_, Json<Vec<String>>>(14)?.0,
+        tags: row.get::<_, JsonColumn<Vec<String>>>(14)?.0,
     })
 }
 
-fn moment(microseconds: i64) -> Timestamp {
+fn timestamp_from_micros(microseconds: i64) -> Timestamp {
     Timestamp::from_microseconds(microseconds)
 }
 
 /// A word of the domain, as it stands in messages.
-pub(super) struct Word<T>(pub(super) T);
+pub(super) struct TermColumn<T>(pub(super) T);
 
 /// An exact number as text.
-pub(super) struct Number(pub(super) Decimal);
+pub(super) struct DecimalColumn(pub(super) Decimal);
 
 /// A JSON text.
-pub(super) struct Json<T>(pub(super) T);
+pub(super) struct JsonColumn<T>(pub(super) T);
 
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> FromSqlError {
+fn conversion_error(error: impl std::error::Error + Send + Sync + 'static) -> FromSqlError {
     FromSqlError::Other(Box::new(error))
 }
 
 macro_rules! words {
     ($($word:ty),+) => {$(
-        impl FromSql for Word<$word> {
+        impl FromSql for TermColumn<$word> {
             fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
                 <$word>::parse(value.as_str()?).map(Self).ok_or(FromSqlError::InvalidType)
             }
@@ -221,14 +225,16 @@ macro_rules! words {
 
 words!(Side, OrderType, OrderStatus, TimeInForce, Mode);
 
-impl FromSql for Number {
+impl FromSql for DecimalColumn {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_str()?.parse().map(Self).map_err(unreadable)
+        value.as_str()?.parse().map(Self).map_err(conversion_error)
     }
 }
 
-impl<T: DeserializeOwned> FromSql for Json<T> {
+impl<T: DeserializeOwned> FromSql for JsonColumn<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        serde_json::from_str(value.as_str()?).map(Self).map_err(unreadable)
+        serde_json::from_str(value.as_str()?)
+            .map(Self)
+            .map_err(conversion_error)
     }
 }

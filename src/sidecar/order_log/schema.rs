@@ -8,11 +8,11 @@ use rusqlite::{Connection, OpenFlags};
 /// How long a statement waits for a lock that another program holds on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// The most prepared statements a connection keeps.
-const STATEMENTS_MAX: usize = 64;
+const MAX_CACHED_STATEMENTS: usize = 64;
 /// Memory for pages of the writing connection, in KiB.
 const WRITER_CACHE_KIB: i64 = 64 * 1_024;
 /// How large the write-ahead file stays once its pages are in the main one.
-const WAL_KEPT_BYTES: i64 = 16 * 1_024 * 1_024;
+const WAL_SIZE_LIMIT_BYTES: i64 = 16 * 1_024 * 1_024;
 /// Memory for pages of a reading connection, in KiB.
 const READER_CACHE_KIB: i64 = 8 * 1_024;
 
@@ -33,7 +33,7 @@ const READER_CACHE_KIB: i64 = 8 * 1_024;
 /// | `adjustments` | which adjustments are in `positions` already |
 /// | `state` | what operators have set last |
 /// | `alerts` | the stream of alerts, body by body |
-const STEPS: &[&str] = &["
+const MIGRATIONS: &[&str] = &["
 CREATE TABLE progress (
     stream TEXT PRIMARY KEY, created INTEGER NOT NULL, sequence INTEGER NOT NULL, taken_at INTEGER NOT NULL
 ) STRICT;
@@ -82,16 +82,16 @@ CREATE INDEX alerts_by_all ON alerts (account_id, rule_id, level);
 ///
 /// # Errors
 /// What SQLite says; `SQLITE_NOTADB` for a file of a newer version, too: it is made anew.
-pub(super) fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn open_read_write(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.set_prepared_statement_cache_capacity(MAX_CACHED_STATEMENTS);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A power cut takes the last commits and no more: the journal has them.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // Pages go back to the file between two commits, by us.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT_BYTES)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     migrate(&mut connection)?;
@@ -102,11 +102,11 @@ pub(super) fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
 ///
 /// # Errors
 /// What SQLite says.
-pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.set_prepared_statement_cache_capacity(MAX_CACHED_STATEMENTS);
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(connection)
 }
@@ -115,20 +115,24 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let version = usize::try_from(version).unwrap_or(usize::MAX);
-    if version > STEPS.len() {
+    if version > MIGRATIONS.len() {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
         let why = format!("the file is of version {version}, newer than this program");
         return Err(rusqlite::Error::SqliteFailure(code, Some(why)));
     }
-    for step in &STEPS[version..] {
+    for step in &MIGRATIONS[version..] {
         transaction.execute_batch(step)?;
     }
-    transaction.pragma_update(None, "user_version", i64::try_from(STEPS.len()).unwrap_or(i64::MAX))?;
+    transaction.pragma_update(
+        None,
+        "user_version",
+        i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX),
+    )?;
     transaction.commit()
 }
 
 /// Whether an error that the writer meets tells that the file cannot be used any more, and a new one has to be made.
-pub(super) fn is_broken(error: &rusqlite::Error) -> bool {
+pub(super) fn requires_rebuild(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::InvalidColumnType(..)
@@ -165,22 +169,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.sqlite");
         for _ in 0..2 {
-            let connection = open_to_write(&path).unwrap();
+            let connection = open_read_write(&path).unwrap();
             let mode: String = connection
                 .pragma_query_value(None, "journal_mode", |row| row.get(0))
                 .unwrap();
             assert_eq!(mode, "wal");
             connection.execute("DELETE FROM orders", []).unwrap();
         }
-        let connection = open_to_write(&path).unwrap();
+        let connection = open_read_write(&path).unwrap();
         connection.pragma_update(None, "user_version", 1_000).unwrap();
         drop(connection);
-        assert!(is_broken(&open_to_write(&path).unwrap_err()));
+        assert!(requires_rebuild(&open_read_write(&path).unwrap_err()));
         std::fs::write(
             &path,
             "a shopping list, and no database of any kind at all ".repeat(100),
         )
         .unwrap();
-        assert!(is_broken(&open_to_write(&path).unwrap_err()));
+        assert!(requires_rebuild(&open_read_write(&path).unwrap_err()));
     }
 }

@@ -4,15 +4,15 @@ use std::fmt;
 
 /// How the log stands. Its text says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Status {
+pub struct OrderLogStatus {
     /// What it is at.
-    pub standing: Standing,
+    pub sync_state: SyncState,
     /// Whether it has held everything the journal held, since this process has opened it.
-    pub is_whole: bool,
+    pub is_complete: bool,
     /// Whether it has held every alert that the stream of alerts held.
-    pub has_alerts: bool,
+    pub has_all_alerts: bool,
     /// How many entries of the journal are left out: they were missing, or this version cannot read them.
-    pub skipped: u64,
+    pub skipped_entries: u64,
     /// The last sequence of the journal that is applied.
     pub journal_sequence: u64,
     /// The last sequence that the journal is known to have.
@@ -21,7 +21,7 @@ pub struct Status {
 
 /// What the log is at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Standing {
+pub enum SyncState {
     /// It has not been opened yet.
     #[default]
     Opening,
@@ -30,53 +30,53 @@ pub enum Standing {
     /// It follows.
     Current,
     /// Something is in the way of the file; it is tried again and again.
-    Behind(String),
+    WriteFailed(String),
     /// A stream cannot be followed; it is tried again and again.
-    Cut(String),
+    StreamUnavailable(String),
     /// The journal is another one, or has lost what the log has: somebody has to look at it.
-    Refused(String),
+    JournalMismatch(String),
 }
 
-impl Standing {
+impl SyncState {
     /// Returns one word for it.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Opening => "opening",
             Self::CatchingUp => "catching_up",
             Self::Current => "ok",
-            Self::Behind(_) | Self::Cut(_) => "behind",
-            Self::Refused(_) => "refused",
+            Self::WriteFailed(_) | Self::StreamUnavailable(_) => "behind",
+            Self::JournalMismatch(_) => "refused",
         }
     }
 }
 
-impl Status {
+impl OrderLogStatus {
     /// Returns how many entries of the journal are known and not applied.
-    pub fn lag(&self) -> u64 {
+    pub fn lag_entries(&self) -> u64 {
         self.journal_last_sequence.saturating_sub(self.journal_sequence)
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for OrderLogStatus {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (at, last) = (self.journal_sequence, self.journal_last_sequence);
-        match &self.standing {
-            Standing::Opening => write!(formatter, "the order log is being opened; ask again")?,
-            Standing::CatchingUp => write!(
+        match &self.sync_state {
+            SyncState::Opening => write!(formatter, "the order log is being opened; ask again")?,
+            SyncState::CatchingUp => write!(
                 formatter,
                 "the order log is being made from the journal: it has come to entry {at} of {last}; ask again"
             )?,
-            Standing::Current => write!(
+            SyncState::Current => write!(
                 formatter,
                 "the order log has come to entry {at} of the journal; ask again"
             )?,
-            Standing::Behind(why) | Standing::Cut(why) => write!(
+            SyncState::WriteFailed(why) | SyncState::StreamUnavailable(why) => write!(
                 formatter,
                 "the order log is behind, at entry {at} of the journal, and goes on by itself: {why}"
             )?,
-            Standing::Refused(why) => write!(formatter, "the order log does not follow the journal: {why}")?,
+            SyncState::JournalMismatch(why) => write!(formatter, "the order log does not follow the journal: {why}")?,
         }
-        match self.skipped {
+        match self.skipped_entries {
             0 => Ok(()),
             1 => formatter.write_str("; 1 entry of the journal is left out, see the sidecar's log"),
             more => write!(

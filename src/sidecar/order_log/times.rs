@@ -3,35 +3,38 @@
 use roaring::RoaringBitmap;
 
 /// How many entries one block has.
-const BLOCK: usize = 4_096;
+const BLOCK_LENGTH: usize = 4_096;
 
 /// Points in time, in µs since 1970, by ordinal.
 #[derive(Debug, Default)]
-pub(super) struct Times {
-    all: Vec<i64>,
+pub(super) struct TimeIndex {
+    timestamps: Vec<i64>,
     /// The earliest and the latest of each block.
-    blocks: Vec<(i64, i64)>,
+    block_ranges: Vec<(i64, i64)>,
 }
 
-impl Times {
+impl TimeIndex {
     /// Adds the next.
     pub(super) fn push(&mut self, at: i64) {
-        if self.all.len().is_multiple_of(BLOCK) {
-            self.blocks.push((at, at));
+        if self.timestamps.len().is_multiple_of(BLOCK_LENGTH) {
+            self.block_ranges.push((at, at));
         }
-        if let Some((earliest, latest)) = self.blocks.last_mut() {
+        if let Some((earliest, latest)) = self.block_ranges.last_mut() {
             *earliest = at.min(*earliest);
             *latest = at.max(*latest);
         }
-        self.all.push(at);
+        self.timestamps.push(at);
     }
 
     /// Returns the ordinals from `start` to `end`, both included.
     pub(super) fn within(&self, start: Option<i64>, end: Option<i64>) -> RoaringBitmap {
         let (start, end) = (start.unwrap_or(i64::MIN), end.unwrap_or(i64::MAX));
         let mut taken = RoaringBitmap::new();
-        for ((block, &(earliest, latest)), first) in
-            self.all.chunks(BLOCK).zip(&self.blocks).zip((0_u32..).step_by(BLOCK))
+        for ((block, &(earliest, latest)), first) in self
+            .timestamps
+            .chunks(BLOCK_LENGTH)
+            .zip(&self.block_ranges)
+            .zip((0_u32..).step_by(BLOCK_LENGTH))
         {
             if start <= earliest && latest <= end {
                 let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
@@ -59,7 +62,7 @@ mod tests {
             end in proptest::option::of(-10_i64..20_000),
         ) {
             let times: Vec<i64> = (0_i64..).zip(&jitter).map(|(at, jitter)| at + jitter).collect();
-            let mut kept = Times::default();
+            let mut kept = TimeIndex::default();
             times.iter().for_each(|&at| kept.push(at));
             let expected: Vec<u32> = (0..)
                 .zip(&times)

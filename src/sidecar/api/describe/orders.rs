@@ -3,150 +3,158 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::published;
-use crate::fault::Code;
-use crate::sidecar::api::operation::{Answer, Body, Description, Link, Tag, of};
-use crate::sidecar::api::parameter::{Parameter, client_order_id, order_id, token};
-use crate::sidecar::handlers::receipt::Receipt;
+use crate::fault::FaultCode;
+use crate::sidecar::api::operation::{
+    OperationDescription, OperationTag, RequestBodyDescription, ResponseDescription, ResponseLink, schema_of,
+};
+use crate::sidecar::api::parameter::{Parameter, client_order_id_schema, order_id_schema, token_schema};
+use crate::sidecar::handlers::receipt::CancelReceipt;
 use crate::sidecar::json::APPLICATION_JSON;
 use crate::wire::intent::ExecutionIntent;
-use crate::wire::order_reference::{CancelAllAnswer, CancelAllBody, CancelBody};
+use crate::wire::order_reference::{CancelAllBody, CancelAllReply, CancelBody};
 use crate::wire::report::ExecutionReport;
 
-const FILLED: &str = published!("execution-report.filled");
-const PARTIALLY_FILLED: &str = published!("execution-report.partially_filled");
-const CANCELLED: &str = published!("execution-report.cancelled");
-const RECEIPT: &str = published!("execution-report.receipt");
-const REJECTED: &str = published!("execution-report.unfillable");
+const FILLED_REPORT: &str = published!("execution-report.filled");
+const PARTIALLY_FILLED_REPORT: &str = published!("execution-report.partially_filled");
+const CANCELLED_REPORT: &str = published!("execution-report.cancelled");
+const RECEIPT_REPORT: &str = published!("execution-report.receipt");
+const REJECTED_REPORT: &str = published!("execution-report.unfillable");
 /// Without an id, so that it is good more than once.
-const LIMIT: &str = r#"{"broker": "binance", "venue": "binance.spot", "symbol": "BTCUSDT", "side": "buy", "quantity": "0.01",
+const LIMIT_INTENT: &str = r#"{"broker": "binance", "venue": "binance.spot", "symbol": "BTCUSDT", "side": "buy", "quantity": "0.01",
     "order_type": "limit", "price": "30000", "time_in_force": "IOC", "tags": ["strategy:mean-reversion"]}"#;
 /// The codes of an order that is submitted.
-pub(super) const SUBMITTED: &[Code] = &[
-    Code::OrderSizeExceeded,
-    Code::RiskLocked,
-    Code::AccountMismatch,
-    Code::DailyNotionalExceeded,
-    Code::DailyLossExceeded,
-    Code::TradingHalted,
-    Code::ReduceOnly,
-    Code::UnknownBroker,
-    Code::UnsupportedPair,
-    Code::ClientOrderIdConflict,
-    Code::ModeMismatch,
-    Code::ModeUnavailable,
-    Code::RateLimited,
-    Code::BrokerUnavailable,
-    Code::ReferencePriceMissing,
+pub(super) const SUBMIT_CODES: &[FaultCode] = &[
+    FaultCode::OrderSizeExceeded,
+    FaultCode::RiskLocked,
+    FaultCode::AccountMismatch,
+    FaultCode::DailyNotionalExceeded,
+    FaultCode::DailyLossExceeded,
+    FaultCode::TradingHalted,
+    FaultCode::ReduceOnly,
+    FaultCode::UnknownBroker,
+    FaultCode::UnsupportedPair,
+    FaultCode::ClientOrderIdConflict,
+    FaultCode::ModeMismatch,
+    FaultCode::ModeUnavailable,
+    FaultCode::RateLimited,
+    FaultCode::BrokerUnavailable,
+    FaultCode::ReferencePriceMissing,
 ];
-const ACCOUNT: &str = "The account the order is of; `default` unless given.";
+const ACCOUNT_DESCRIPTION: &str = "The account the order is of; `default` unless given.";
 
 /// `POST /orders`.
-pub(in crate::sidecar) fn submit() -> Description {
+pub(in crate::sidecar) fn submit_order() -> OperationDescription {
     let text = "Sends the order through the risk rules to its broker, at most once per account and \
         `client_order_id`. A known id with the same content is answered with the order's current report, and nothing is \
         sent; with other content it is refused. An intent without an id gets one, from `Idempotency-Key` if that is \
         given, else a new one.";
     let key =
         "Names the order where the body does not: what a `client_order_id` may be, with or without quotation marks.";
-    Description::new("submitOrder", Tag::Orders, "Submit an order", text)
-        .asks_worker()
-        .parameter(Parameter::header("Idempotency-Key", key, idempotency_key))
+    OperationDescription::new("submitOrder", OperationTag::Orders, "Submit an order", text)
+        .calls_worker()
+        .parameter(Parameter::header("Idempotency-Key", key, idempotency_key_schema))
         .body(
-            Body::of::<ExecutionIntent>()
+            RequestBodyDescription::new::<ExecutionIntent>()
                 .example("market", published!("execution-intent.without_id"))
-                .example("limit", LIMIT),
+                .example("limit", LIMIT_INTENT),
         )
-        .answer(
-            Answer::json::<ExecutionReport>(200, "The id was known: the current report of its order. Nothing was sent.")
-                .example("filled", FILLED)
+        .response(
+            ResponseDescription::json::<ExecutionReport>(200, "The id was known: the current report of its order. Nothing was sent.")
+                .example("filled", FILLED_REPORT)
                 .header("Idempotent-Replay", "That the answer repeats an earlier one.", "true")
-                .located(),
+                .with_order_location(),
         )
-        .answer(
-            Answer::json::<ExecutionReport>(
+        .response(
+            ResponseDescription::json::<ExecutionReport>(
                 201,
                 "The order was taken. Its report tells how it stands, also where the broker has refused it.",
             )
-            .example("filled", FILLED)
-            .example("partially_filled", PARTIALLY_FILLED)
-            .example("unfillable", REJECTED)
-            .located(),
+            .example("filled", FILLED_REPORT)
+            .example("partially_filled", PARTIALLY_FILLED_REPORT)
+            .example("unfillable", REJECTED_REPORT)
+            .with_order_location(),
         )
-        .answer(
-            Answer::json::<ExecutionReport>(
+        .response(
+            ResponseDescription::json::<ExecutionReport>(
                 202,
                 "The order was sent, or may have been, and nobody can tell yet what became of it: ask for it, or submit \
                  it again under the same id.",
             )
-            .example("receipt", RECEIPT)
-            .located(),
+            .example("receipt", RECEIPT_REPORT)
+            .with_order_location(),
         )
-        .codes(SUBMITTED)
+        .problem_codes(SUBMIT_CODES)
 }
 
 /// `GET /orders/{order_id}`.
-pub(in crate::sidecar) fn by_order_id() -> Description {
+pub(in crate::sidecar) fn get_order() -> OperationDescription {
     let text = "Tells the current report of an order, as the workers have it.";
-    Description::new("getOrder", Tag::Orders, "Look up an order by the router's id", text)
-        .parameter(Parameter::path(
-            "order_id",
-            "The router's id of the order.",
-            order_id,
-            r#""BN-0195561f2a007c3e9d1b2f4a6c8e0d12""#,
-        ))
-        .parameter(Parameter::account(ACCOUNT))
-        .looked_up()
+    OperationDescription::new(
+        "getOrder",
+        OperationTag::Orders,
+        "Look up an order by the router's id",
+        text,
+    )
+    .parameter(Parameter::path(
+        "order_id",
+        "The router's id of the order.",
+        order_id_schema,
+        r#""BN-0195561f2a007c3e9d1b2f4a6c8e0d12""#,
+    ))
+    .parameter(Parameter::account(ACCOUNT_DESCRIPTION))
+    .with_lookup_responses()
 }
 
 /// `GET /orders/by-client-id/{client_order_id}`.
-pub(in crate::sidecar) fn by_client_order_id() -> Description {
+pub(in crate::sidecar) fn get_order_by_client_order_id() -> OperationDescription {
     let text = "Tells the current report of an order, as the workers have it. Without a broker, each of them is asked.";
-    Description::new(
+    OperationDescription::new(
         "getOrderByClientOrderId",
-        Tag::Orders,
+        OperationTag::Orders,
         "Look up an order by the caller's id",
         text,
     )
     .parameter(Parameter::path(
         "client_order_id",
         "The caller's id of the order.",
-        client_order_id,
+        client_order_id_schema,
         r#""mean-reversion-000001""#,
     ))
-    .parameter(Parameter::account(ACCOUNT))
+    .parameter(Parameter::account(ACCOUNT_DESCRIPTION))
     .parameter(Parameter::query(
         "broker",
         "The broker the order went to.",
-        token,
+        token_schema,
         r#""binance""#,
     ))
-    .looked_up()
-    .codes(&[Code::UnknownBroker])
+    .with_lookup_responses()
+    .problem_codes(&[FaultCode::UnknownBroker])
 }
 
 /// `POST /orders/{broker}/cancel`.
-pub(in crate::sidecar) fn cancel() -> Description {
+pub(in crate::sidecar) fn cancel_order() -> OperationDescription {
     let text = "Cancels an order, named by the router's id or the caller's. Risk rules do not stop a cancel.";
-    Description::new("cancelOrder", Tag::Orders, "Cancel an order", text)
-        .asks_worker()
+    OperationDescription::new("cancelOrder", OperationTag::Orders, "Cancel an order", text)
+        .calls_worker()
         .parameter(Parameter::broker())
         .body(
-            Body::of::<CancelBody>()
+            RequestBodyDescription::new::<CancelBody>()
                 .example("by_order_id", published!("order-reference.order_id"))
                 .example("by_client_order_id", published!("order-reference.client_order_id")),
         )
-        .answer(
-            Answer::json::<ExecutionReport>(200, "The order has ended: its report.").example("cancelled", CANCELLED),
+        .response(
+            ResponseDescription::json::<ExecutionReport>(200, "The order has ended: its report.")
+                .example("cancelled", CANCELLED_REPORT),
         )
-        .answer(
-            Answer::of(
+        .response(
+            ResponseDescription::new(
                 202,
                 "The venue, or every worker, has not answered yet: the order may have been cancelled; ask for it, or \
                  cancel it again.",
                 APPLICATION_JSON,
-                report_or_receipt,
+                report_or_receipt_schema,
             )
-            .example("receipt", RECEIPT)
+            .example("receipt", RECEIPT_REPORT)
             .example(
                 "unanswered",
                 r#"{"order_id": "BN-0195561f2a007c3e9d1b2f4a6c8e0d12", "client_order_id": null, "account_id": "default",
@@ -154,76 +162,83 @@ pub(in crate::sidecar) fn cancel() -> Description {
                 "reason": {"code": "outcome_unknown", "message": "no worker has answered in time"}}"#,
             ),
         )
-        .codes(&[
-            Code::UnknownBroker,
-            Code::UnknownOrder,
-            Code::OrderClosed,
-            Code::RateLimited,
-            Code::BrokerUnavailable,
+        .problem_codes(&[
+            FaultCode::UnknownBroker,
+            FaultCode::UnknownOrder,
+            FaultCode::OrderClosed,
+            FaultCode::RateLimited,
+            FaultCode::BrokerUnavailable,
         ])
 }
 
 /// `POST /orders/{broker}/cancel-all`.
-pub(in crate::sidecar) fn cancel_all() -> Description {
+pub(in crate::sidecar) fn cancel_all_orders() -> OperationDescription {
     let text = "Cancels every open order of an account at a broker, or those of one symbol, and tells what remains. \
         Risk rules do not stop a cancel.";
-    Description::new("cancelAllOrders", Tag::Orders, "Cancel all orders", text)
-        .asks_worker()
+    OperationDescription::new("cancelAllOrders", OperationTag::Orders, "Cancel all orders", text)
+        .calls_worker()
         .parameter(Parameter::broker())
         .body(
-            Body::of::<CancelAllBody>()
+            RequestBodyDescription::new::<CancelAllBody>()
                 .optional()
                 .example("everything", "{}")
                 .example("symbol", r#"{"account_id": "default", "symbol": "BTCUSDT"}"#),
         )
-        .answer(
-            Answer::json::<CancelAllAnswer>(200, "What was cancelled, and what remains open.")
+        .response(
+            ResponseDescription::json::<CancelAllReply>(200, "What was cancelled, and what remains open.")
                 .example("one", published!("cancel-all-answer.one")),
         )
-        .answer(Answer::of(
+        .response(ResponseDescription::new(
             202,
             "Every worker has not answered yet: orders may have been cancelled; ask for all to be cancelled again.",
             APPLICATION_JSON,
-            of::<Receipt<'static>>,
+            schema_of::<CancelReceipt<'static>>,
         ))
-        .codes(&[Code::UnknownBroker, Code::RateLimited, Code::BrokerUnavailable])
+        .problem_codes(&[
+            FaultCode::UnknownBroker,
+            FaultCode::RateLimited,
+            FaultCode::BrokerUnavailable,
+        ])
 }
 
-impl Description {
+impl OperationDescription {
     /// Adds what both ways to look up an order answer.
-    fn looked_up(self) -> Self {
-        self.asks_worker()
-            .answer(
-                Answer::json::<ExecutionReport>(200, "The order's current report.")
-                    .example("filled", FILLED)
-                    .example("partially_filled", PARTIALLY_FILLED),
+    fn with_lookup_responses(self) -> Self {
+        self.calls_worker()
+            .response(
+                ResponseDescription::json::<ExecutionReport>(200, "The order's current report.")
+                    .example("filled", FILLED_REPORT)
+                    .example("partially_filled", PARTIALLY_FILLED_REPORT),
             )
-            .answer(
-                Answer::json::<ExecutionReport>(202, "A receipt: there is no report on the journal to tell yet.")
-                    .example("receipt", RECEIPT),
+            .response(
+                ResponseDescription::json::<ExecutionReport>(
+                    202,
+                    "A receipt: there is no report on the journal to tell yet.",
+                )
+                .example("receipt", RECEIPT_REPORT),
             )
-            .codes(&[Code::UnknownOrder])
+            .problem_codes(&[FaultCode::UnknownOrder])
     }
 }
 
-impl Answer {
+impl ResponseDescription {
     /// Adds where the order of a report is found, and what can be done with it.
-    fn located(self) -> Self {
+    fn with_order_location(self) -> Self {
         self.header(
             "Location",
             "Where the order is found.",
             "/orders/BN-0195561f2a007c3e9d1b2f4a6c8e0d12",
         )
-        .link(Link {
+        .link(ResponseLink {
             name: "get",
             operation_id: "getOrder",
             parameters: &[
                 ("order_id", "$response.body#/order_id"),
                 ("account_id", "$response.body#/account_id"),
             ],
-            body: &[],
+            request_body: &[],
         })
-        .link(Link {
+        .link(ResponseLink {
             name: "get_by_client_order_id",
             operation_id: "getOrderByClientOrderId",
             parameters: &[
@@ -231,13 +246,13 @@ impl Answer {
                 ("account_id", "$response.body#/account_id"),
                 ("broker", "$response.body#/broker"),
             ],
-            body: &[],
+            request_body: &[],
         })
-        .link(Link {
+        .link(ResponseLink {
             name: "cancel",
             operation_id: "cancelOrder",
             parameters: &[("broker", "$response.body#/broker")],
-            body: &[
+            request_body: &[
                 ("client_order_id", "$response.body#/client_order_id"),
                 ("account_id", "$response.body#/account_id"),
             ],
@@ -246,10 +261,10 @@ impl Answer {
 }
 
 /// Returns the schema of the header that names an order.
-pub(super) fn idempotency_key(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn idempotency_key_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": "^([!-~]{1,36}|\"[!-~]{1,36}\")$"})
 }
 
-fn report_or_receipt(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({"anyOf": [of::<ExecutionReport>(generator), of::<Receipt<'static>>(generator)]})
+fn report_or_receipt_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [schema_of::<ExecutionReport>(generator), schema_of::<CancelReceipt<'static>>(generator)]})
 }

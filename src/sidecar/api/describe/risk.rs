@@ -3,41 +3,43 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::published;
-use crate::domain::signal::Level;
-use crate::fault::Code;
-use crate::sidecar::api::operation::{Answer, Body, Description, Link, Tag, of};
-use crate::sidecar::api::parameter::{Parameter, token};
-use crate::sidecar::handlers::alerts::{DEFAULT_LIMIT, MAX_LIMIT, MAX_RULE_CHARACTERS};
+use crate::domain::signal::SignalLevel;
+use crate::fault::FaultCode;
+use crate::sidecar::api::operation::{
+    OperationDescription, OperationTag, RequestBodyDescription, ResponseDescription, ResponseLink, schema_of,
+};
+use crate::sidecar::api::parameter::{Parameter, token_schema};
+use crate::sidecar::handlers::alerts::{DEFAULT_ALERT_LIMIT, MAX_ALERT_LIMIT, MAX_RULE_ID_CHARACTERS};
 use crate::sidecar::json::APPLICATION_JSON;
 use crate::wire::grammar;
-use crate::wire::latch::{Lock, LockLiftBody, LocksAnswer, MAX_LATCH_ID_CHARACTERS};
+use crate::wire::latch::{LockDocument, LockLiftBody, LockList, MAX_LOCK_ID_CHARACTERS};
 use crate::wire::signal::RiskSignal;
 
 /// `GET /risk/alerts`.
-pub(in crate::sidecar) fn alerts() -> Description {
+pub(in crate::sidecar) fn list_alerts() -> OperationDescription {
     let text = "Tells what the risk rules have said, the newest first, of the newest alerts the sidecar keeps.";
-    Description::new("listAlerts", Tag::Risk, "List alerts", text)
-        .parameter(Parameter::query("limit", "How many at most.", alerts_limit, "10"))
+    OperationDescription::new("listAlerts", OperationTag::Risk, "List alerts", text)
+        .parameter(Parameter::query("limit", "How many at most.", alert_limit_schema, "10"))
         .parameter(Parameter::query(
             "level",
             "`alert`: the order went on; `lock`: it was stopped.",
-            of::<Level>,
+            schema_of::<SignalLevel>,
             r#""lock""#,
         ))
         .parameter(Parameter::query(
             "account_id",
             "Of this account alone.",
-            token,
+            token_schema,
             r#""default""#,
         ))
         .parameter(Parameter::query(
             "rule_id",
             "Of this rule alone.",
-            rule,
+            rule_id_schema,
             r#""order_size""#,
         ))
-        .answer(
-            Answer::of(200, "The alerts.", APPLICATION_JSON, of::<Vec<RiskSignal>>).example(
+        .response(
+            ResponseDescription::new(200, "The alerts.", APPLICATION_JSON, schema_of::<Vec<RiskSignal>>).example(
                 "one",
                 concat!(
                     "[",
@@ -48,56 +50,62 @@ pub(in crate::sidecar) fn alerts() -> Description {
                 ),
             ),
         )
-        .codes(&[Code::BusUnavailable])
+        .problem_codes(&[FaultCode::BusUnavailable])
 }
 
 /// `GET /risk/locks`.
-pub(in crate::sidecar) fn locks() -> Description {
+pub(in crate::sidecar) fn list_locks() -> OperationDescription {
     let text = "Tells what is closed to all but reductions, by rules and operators, the newest first.";
-    let lift = Link {
+    let lift = ResponseLink {
         name: "lift",
         operation_id: "liftLock",
         parameters: &[("latch_id", "$response.body#/items/0/latch_id")],
-        body: &[],
+        request_body: &[],
     };
-    Description::new("listLocks", Tag::Risk, "List the locks in force", text)
-        .asks_worker()
-        .answer(
-            Answer::json::<LocksAnswer>(200, "The locks.")
+    OperationDescription::new("listLocks", OperationTag::Risk, "List the locks in force", text)
+        .calls_worker()
+        .response(
+            ResponseDescription::json::<LockList>(200, "The locks.")
                 .example("two", published!("locks.two"))
                 .link(lift),
         )
 }
 
 /// `POST /risk/locks/{latch_id}/lift`.
-pub(in crate::sidecar) fn lift() -> Description {
+pub(in crate::sidecar) fn lift_lock() -> OperationDescription {
     let text = "Lifts a lock, for all workers from their next order on. Who lifts it and why is kept on the journal.";
-    Description::new("liftLock", Tag::Risk, "Lift a lock", text)
-        .asks_worker()
+    OperationDescription::new("liftLock", OperationTag::Risk, "Lift a lock", text)
+        .calls_worker()
         .parameter(Parameter::path(
             "latch_id",
             "The lock's name.",
-            latch_id,
+            lock_id_schema,
             r#""paper.account.fund-7.operator""#,
         ))
-        .body(Body::of::<LockLiftBody>().example("reviewed", r#"{"reason": "the algorithm has been looked at"}"#))
-        .answer(Answer::json::<Lock>(200, "The lock as it was.").example("rule", published!("lock.rule")))
-        .codes(&[Code::NotFound])
+        .body(
+            RequestBodyDescription::new::<LockLiftBody>()
+                .example("reviewed", r#"{"reason": "the algorithm has been looked at"}"#),
+        )
+        .response(
+            ResponseDescription::json::<LockDocument>(200, "The lock as it was.")
+                .example("rule", published!("lock.rule")),
+        )
+        .problem_codes(&[FaultCode::NotFound])
 }
 
-fn alerts_limit(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT})
+fn alert_limit_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "minimum": 1, "maximum": MAX_ALERT_LIMIT, "default": DEFAULT_ALERT_LIMIT})
 }
 
-fn rule(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "pattern": "^[A-Za-z0-9_]+$", "minLength": 1, "maxLength": MAX_RULE_CHARACTERS})
+fn rule_id_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^[A-Za-z0-9_]+$", "minLength": 1, "maxLength": MAX_RULE_ID_CHARACTERS})
 }
 
-fn latch_id(_: &mut SchemaGenerator) -> Schema {
+fn lock_id_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "pattern": grammar::PLAIN_TEXT,
         "minLength": 1,
-        "maxLength": MAX_LATCH_ID_CHARACTERS,
+        "maxLength": MAX_LOCK_ID_CHARACTERS,
     })
 }
