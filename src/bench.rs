@@ -5,7 +5,7 @@
 //! not hidden by the orders that were not sent meanwhile.
 
 mod lane;
-mod measured;
+pub(crate) mod measurements;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::bus::client::RouterClient;
+use crate::bench::lane::{DoorClient, LoadLane};
+pub use crate::bench::measurements::LoadMeasurements;
 use crate::bus::connection::BusError;
-use crate::bus::replies::ReplyInbox;
+use crate::bus::reply_inbox::ReplyInbox;
+use crate::bus::router_client::RouterClient;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, VenueId};
-use lane::{DoorClient, LoadLane};
-pub use measured::LoadMeasurements;
 
 /// Which door the orders take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

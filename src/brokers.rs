@@ -16,10 +16,10 @@ pub mod paper;
 pub mod port;
 pub mod task;
 
-pub use adapter::{
+pub use crate::brokers::adapter::{
     BookedEffect, BrokerAdapter, BrokerCapabilities, CancelOutcome, DueOutcome, Effects, InquiryOutcome, NotSentReason,
     PlaceOutcome, Placement, VenueAcknowledgement,
 };
-pub use handle::BrokerHandle;
-pub use port::{BookError, PaperBook, SendGate, SubmissionReceipt};
-pub use task::BrokerTask;
+pub use crate::brokers::handle::BrokerHandle;
+pub use crate::brokers::port::{BookError, PaperBook, SendGate, SubmissionReceipt};
+pub use crate::brokers::task::BrokerTask;

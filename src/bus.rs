@@ -3,18 +3,18 @@
 //! Nothing of `async-nats` is visible outside this room but [`connection::Bus`]'s own handle. Every wait for the network
 //! has a limit, and every queue a maximum.
 
-mod answer;
-pub mod call;
-pub mod client;
 pub mod connection;
-pub mod feed;
+pub mod durable_door;
 pub mod headers;
 pub mod journal;
-pub mod queue;
-pub mod quotes;
-pub mod replies;
-pub mod service;
+pub mod quote_subscription;
+pub(crate) mod reply_codec;
+pub mod reply_inbox;
+pub mod request;
+pub mod request_door;
+pub mod router_client;
+pub mod stream_follower;
 pub mod subjects;
 pub mod topology;
 
-pub use connection::BusError;
+pub use crate::bus::connection::BusError;

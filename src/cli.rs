@@ -3,52 +3,40 @@
 //! Answers go to the standard output stream, everything else to the standard error stream. Exit codes: 0 done, 1 refused
 //! or failed, 2 wrong usage or settings, 130 ended by a second signal before everything was finished.
 
-mod adjust;
-mod alerts;
-mod bench;
-mod brokers;
-mod cancel;
-mod cancel_all;
-mod catching_up;
-mod client;
-mod dev;
-mod executions;
-mod failure;
-mod get;
-mod http;
-mod key;
-mod list;
-mod locks;
-mod log;
-mod options;
-mod order;
-mod order_log;
-mod orders;
+pub mod arguments;
+pub mod commands;
+pub(crate) mod error;
 mod output;
-mod page;
-mod parts;
-mod positions;
-mod query;
-mod report;
-mod run;
-mod screen;
-mod sidecar;
-mod signals;
-mod state;
-mod submit;
-mod table;
-mod term;
-mod topology;
-mod watch;
-mod watching;
-mod worker;
+pub mod process;
+pub mod requests;
 
+use crate::cli::commands::adjust;
+use crate::cli::commands::alerts;
+use crate::cli::commands::bench;
+use crate::cli::commands::brokers;
+use crate::cli::commands::cancel;
+use crate::cli::commands::cancel_all;
+use crate::cli::commands::dev;
+use crate::cli::commands::executions;
+use crate::cli::commands::get;
+use crate::cli::commands::key;
+use crate::cli::commands::locks;
+use crate::cli::commands::order_log;
+use crate::cli::commands::orders;
+use crate::cli::commands::positions;
+use crate::cli::commands::run;
+use crate::cli::commands::sidecar;
+use crate::cli::commands::state;
+use crate::cli::commands::submit;
+use crate::cli::commands::topology;
+use crate::cli::commands::watch;
+use crate::cli::commands::worker;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use failure::{CommandError, CommandResult};
-use options::GlobalOptions;
+use crate::cli::arguments::global::GlobalOptions;
+use crate::cli::error::{CommandError, CommandResult};
 
 /// Routes execution intents to brokers: exactly once, under limits that all machines share.
 ///

@@ -5,12 +5,12 @@
 //! strings. An unknown key is an error, and all errors are told at once.
 
 pub mod accounts;
+pub mod api_keys;
 pub mod brokers;
 pub mod doors;
 pub mod http;
 pub mod instruments;
 pub mod journal;
-pub mod keys;
 pub mod load;
 pub mod log;
 pub mod metrics;
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::SettingsError;
+pub use crate::config::load::SettingsError;
 
 /// Every setting of the router.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub struct Settings {
     /// The sidecar.
     pub http: http::HttpSettings,
     /// Who may use it.
-    pub keys: keys::KeyList,
+    pub keys: api_keys::KeyList,
     /// The log.
     pub log: log::LogSettings,
     /// The worker's port for metrics.

@@ -4,13 +4,12 @@
 //! none. This room imports nothing of the crate.
 
 pub mod adjustment;
-pub mod average_cost;
 pub mod calendar;
 pub mod control;
-pub mod day;
+pub mod currency_rates;
+pub mod daily_pnl;
 pub mod decimal;
 pub mod equity;
-pub mod execution;
 pub mod id;
 pub mod instrument;
 pub mod intent;
@@ -18,12 +17,13 @@ pub mod metadata;
 pub mod money;
 pub mod note;
 pub mod order;
+pub mod order_terms;
+pub mod position_book;
 pub mod quantity;
 pub mod quote;
-pub mod rates;
 pub mod reason;
+pub mod rule_signal;
 pub mod settlement;
-pub mod signal;
-pub mod terms;
+pub mod status_transition;
 pub mod time;
-pub mod transition;
+pub mod venue_report;

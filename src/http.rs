@@ -6,4 +6,4 @@
 mod connections;
 mod write_limit;
 
-pub use connections::{ConnectionLimits, ConnectionServer, Peer, bind_listener};
+pub use crate::http::connections::{ConnectionLimits, ConnectionServer, Peer, bind_listener};

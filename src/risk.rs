@@ -9,42 +9,42 @@
 //! at most zero, a buy with long exposure + quantity at most zero. The store tells whether an order is one, in the same
 //! step; what only stops openings lets it pass.
 
+use crate::risk::rules::duplicate_order;
+use crate::risk::rules::intent_age;
+use crate::risk::rules::max_daily_loss;
+use crate::risk::rules::max_daily_notional;
+use crate::risk::rules::max_notional;
+use crate::risk::rules::max_open_orders;
+use crate::risk::rules::order_rate;
+use crate::risk::rules::order_size;
+use crate::risk::rules::position_limit;
+use crate::risk::rules::price_collar;
+use crate::risk::rules::stop_loss;
+use crate::risk::rules::trading_state;
 use std::collections::BTreeMap;
 
 use crate::domain::control::ControlState;
-use crate::domain::day::DailyPnl;
+use crate::domain::daily_pnl::DailyPnl;
 use crate::domain::decimal::Decimal;
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Intent;
 use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
+use crate::domain::order_terms::Side;
 use crate::domain::quantity::Price;
 use crate::domain::settlement::Reservation;
-use crate::domain::terms::Side;
 use crate::domain::time::Timestamp;
 
 pub mod approved;
 pub mod cap;
-mod duplicate_order;
-pub mod intent_age;
 pub mod limits;
-pub mod max_daily_loss;
-mod max_daily_notional;
-mod max_notional;
-mod max_open_orders;
-mod order_rate;
-mod order_size;
-mod position_limit;
-mod price_collar;
-mod stop_loss;
-mod trading_state;
-pub mod verdict;
+pub mod rules;
 
-pub use approved::Approved;
-pub use cap::{Cap, CapMeasure, CapReading, CapReadings};
-pub use limits::RiskLimits;
-pub use verdict::{Admissibility, Evaluation, RiskDecision};
+pub use crate::risk::approved::Approved;
+pub use crate::risk::cap::{Cap, CapMeasure, CapReading, CapReadings};
+pub use crate::risk::evaluation::{Admissibility, Evaluation, RiskDecision};
+pub use crate::risk::limits::RiskLimits;
 
-use limits::AccountLimits;
+use crate::risk::limits::AccountLimits;
 
 /// What a rule looks at.
 #[derive(Debug, Clone, Copy)]
@@ -195,6 +195,7 @@ fn rule_precedence() -> BTreeMap<&'static str, usize> {
     RULES.iter().enumerate().map(|(place, rule)| (rule.id, place)).collect()
 }
 
+pub mod evaluation;
 #[cfg(test)]
 #[path = "risk/rules_tests.rs"]
 mod tests;

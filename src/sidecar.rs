@@ -8,26 +8,20 @@
 //! A request that has reached the bus is never answered 5xx because of a missing answer: nobody knows then what became of
 //! the order, and a client that retries a 5xx must not be able to double one.
 
-mod api;
-mod auth;
-mod body;
-mod bridge;
-mod closing;
+pub(crate) mod bus_bridge;
 mod connections;
 mod context;
 mod cors;
 mod event_stream;
-mod gate;
+pub mod extract;
 mod handlers;
-mod holdings;
-mod json;
-mod measures;
-pub mod order_log;
-mod parameters;
-mod prices;
-mod problem;
+pub mod middleware;
+pub(crate) mod openapi;
+pub mod positions;
+pub mod response;
 mod router;
 
+use crate::sidecar::positions::market_prices;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,10 +31,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::bus::connection::{BusError, ConnectPolicy, connect};
 use crate::config::Settings;
 use crate::http::{self, ConnectionServer};
+use crate::order_log::OrderLog;
+use crate::sidecar::context::SidecarContext;
+use crate::sidecar::positions::market_prices::MarketPrices;
 use crate::telemetry::Telemetry;
-use context::SidecarContext;
-use order_log::OrderLog;
-use prices::MarketPrices;
 
 /// How long the first connection to the bus is tried for: the sidecar may be up before its server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -112,7 +106,7 @@ impl Sidecar {
         let stop = CancellationToken::new();
         let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
         let prices = Arc::new(MarketPrices::from_settings(settings));
-        tokio::spawn(prices::follow_quotes(
+        tokio::spawn(market_prices::follow_quotes(
             Arc::clone(&prices),
             settings.nats.clone(),
             stop.clone(),

@@ -4,28 +4,14 @@
 //! its first write, and fenced by the store's epoch. [`keys`] names every key with type, unit and time to live.
 //! Reservations, settlements and journal marks of many orders travel in one script call ([`batch`]).
 
-pub mod adjustment;
-pub mod batch;
 pub mod connection;
 pub mod control;
-pub mod day;
-pub mod epoch;
 pub mod error;
-pub mod figures;
-pub mod journaled;
 pub mod keys;
-pub mod latch;
-pub mod quotes;
-pub mod rate;
-pub mod read;
-pub mod release;
-pub mod replay;
-pub mod replay_submission;
-pub mod reserve;
+pub mod orders;
+pub mod rebuild;
 mod script;
-pub mod sending;
-pub mod settle;
-pub mod state;
+pub mod sums;
 
-pub use connection::Store;
-pub use error::StoreError;
+pub use crate::store::connection::Store;
+pub use crate::store::error::StoreError;

@@ -22,16 +22,16 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::id::BrokerId;
 use crate::domain::order::Order;
-use crate::domain::signal::SignalLevel;
-use crate::domain::terms::OrderStatus;
+use crate::domain::order_terms::OrderStatus;
+use crate::domain::rule_signal::SignalLevel;
 use crate::domain::time::Timestamp;
-use family::{MetricFamily, MetricSeries};
+use crate::telemetry::family::{MetricFamily, MetricSeries};
 
-pub use family::MAX_SERIES;
-pub use listener::Listener;
+pub use crate::telemetry::family::MAX_SERIES;
+pub use crate::telemetry::listener::Listener;
+pub use crate::telemetry::table::{METRICS, Metric, MetricId, MetricKind, MetricUnit};
 /// The media type of the exposition.
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
-pub use table::{METRICS, Metric, MetricId, MetricKind, MetricUnit};
 
 /// The label of a value without code, status or route.
 pub const NO_LABEL: &str = "none";

@@ -5,40 +5,18 @@
 //! not the one we know). What will outlive us passes the [`gate`], and [`inquiry`] asks its venue what became of it
 //! where nobody knows.
 
-pub mod adjust;
-pub mod admission;
-pub mod book;
-pub mod breaches;
-pub mod brokers;
-pub mod claim;
+pub mod adjustments;
+pub mod background;
 pub mod control;
-pub mod day;
-pub mod events;
-pub mod gate;
-pub mod halt;
-pub mod handler;
-pub mod healing;
-pub mod inquiry;
-pub mod known;
-pub mod limits;
-pub mod locks;
-pub mod lookup;
-mod measure;
-pub mod notes;
-mod observed;
+pub mod journaling;
+pub mod lifecycle;
 pub mod orders;
-pub mod pipeline;
-pub mod prices;
-pub mod recording;
-pub mod recovery;
-mod replaying;
+pub mod rebuild;
+pub mod request_handler;
 pub mod router;
-pub mod run;
-pub mod signals;
-pub mod state;
-pub mod state_journal;
 pub mod stop_point;
 pub mod submission;
+pub mod trading_day;
 
-pub use router::Router;
-pub use run::{Worker, WorkerError};
+pub use crate::worker::lifecycle::{Worker, WorkerError};
+pub use crate::worker::router::Router;

@@ -7,15 +7,15 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::{LoadMeasurements, LoadProfile};
-use crate::bus::client::{ReceivedReply, RequestError, RouterClient};
-use crate::bus::replies::ReplyInbox;
+use crate::bench::{LoadMeasurements, LoadProfile};
+use crate::bus::reply_inbox::ReplyInbox;
+use crate::bus::router_client::{ReceivedReply, RequestError, RouterClient};
 use crate::bus::subjects;
 use crate::domain::id::AccountId;
-use crate::domain::terms::{Mode, OrderStatus, OrderType, Side};
+use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side};
 use crate::domain::time::Timestamp;
 use crate::wire::intent::ExecutionIntent;
-use crate::wire::number::NumberInput;
+use crate::wire::schema_numbers::NumberInput;
 
 /// Where orders go in.
 pub(super) enum DoorClient {

@@ -5,14 +5,14 @@
 
 use std::future::Future;
 
-use crate::domain::execution::{OutboxEntry, VenueReport};
 use crate::domain::id::{BrokerId, LeaseToken, OrderIdPrefix, VenueId};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{BookingAnomaly, Order};
+use crate::domain::order_terms::TimeInForce;
 use crate::domain::quantity::Price;
 use crate::domain::reason::Reason;
-use crate::domain::terms::TimeInForce;
 use crate::domain::time::Timestamp;
+use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::risk::Approved;
 
 /// An order on its way to its venue.
@@ -156,7 +156,7 @@ pub enum Effects {
     AtVenue,
 }
 
-/// A venue as the router speaks to it. Every implementation passes [`super::conformance`].
+/// A venue as the router speaks to it. Every implementation passes [`crate::brokers::conformance`].
 ///
 /// A call may be dropped at any await point when its time is over; what it had begun then counts as unknown.
 pub trait BrokerAdapter: Send + Sync + 'static {
@@ -165,7 +165,7 @@ pub trait BrokerAdapter: Send + Sync + 'static {
 
     /// Places an order, once.
     ///
-    /// An adapter whose effects outlive us passes the [`super::port::SendGate`] immediately before the first byte, and
+    /// An adapter whose effects outlive us passes the [`crate::brokers::port::SendGate`] immediately before the first byte, and
     /// never sends without its leave.
     fn place(&self, placement: Approved<Placement>) -> impl Future<Output = PlaceOutcome> + Send;
 

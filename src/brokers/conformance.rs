@@ -8,10 +8,10 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::adapter::{BrokerAdapter, BrokerCapabilities, Effects, Placement};
+use crate::brokers::adapter::{BrokerAdapter, BrokerCapabilities, Effects, Placement};
 use crate::domain::id::OrderId;
 use crate::domain::order::Order;
-use crate::domain::terms::{OrderType, Side, TimeInForce};
+use crate::domain::order_terms::{OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
 use crate::risk::Approved;
 

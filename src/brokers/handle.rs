@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::adapter::{
+use crate::brokers::adapter::{
     BrokerCapabilities, CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome, Placement,
 };
 use crate::domain::order::Order;

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use super::adapter::{BookedEffect, Placement};
-use super::port::{BookError, PaperBook};
-use crate::domain::execution::{OutboxEntry, VenueReport};
+use crate::brokers::adapter::{BookedEffect, Placement};
+use crate::brokers::port::{BookError, PaperBook};
+use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::id::{LeaseToken, OrderId};
 use crate::domain::order::Order;
-use crate::domain::rates::CurrencyRates;
 use crate::domain::time::Timestamp;
+use crate::domain::venue_report::{OutboxEntry, VenueReport};
 
 /// What goes wrong with the next booking.
 #[derive(Debug, Clone)]
@@ -177,9 +177,9 @@ pub mod fixtures {
     use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderIdPrefix, VenueId};
     use crate::domain::intent::{Intent, RiskOverrides, Symbol};
     use crate::domain::money::Micros;
+    use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
     use crate::domain::quantity::{Price, Quantity};
     use crate::domain::settlement::Reservation;
-    use crate::domain::terms::{Mode, OrderType, Side, TimeInForce};
     use std::time::Duration;
 
     /// Reads a number.

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use self::fills::{PaperFees, PaperFillRules};
-use super::adapter::{
+use crate::brokers::adapter::{
     BrokerAdapter, BrokerCapabilities, CancelOutcome, DueOutcome, Effects, InquiryOutcome, NotSentReason, PlaceOutcome,
     Placement, VenueAcknowledgement,
 };
-use super::port::{BookError, PaperBook};
+use crate::brokers::paper::fills::{PaperFees, PaperFillRules};
+use crate::brokers::port::{BookError, PaperBook};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::id::{BrokerId, IdError, OrderIdPrefix, VenueId};
 use crate::domain::order::Order;
+use crate::domain::order_terms::{Mode, TimeInForce};
 use crate::domain::reason::Reason;
-use crate::domain::terms::{Mode, TimeInForce};
 pub use crate::domain::time::Clock;
 use crate::domain::time::Timestamp;
 use crate::risk::Approved;

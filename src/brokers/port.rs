@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use super::adapter::{BookedEffect, NotSentReason, Placement};
-use crate::domain::execution::VenueReport;
+use crate::brokers::adapter::{BookedEffect, NotSentReason, Placement};
 use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
+use crate::domain::venue_report::VenueReport;
 
 /// The book of a paper venue. For it, booking is sending: there is no effect but in here.
 pub trait PaperBook: Send + Sync + 'static {

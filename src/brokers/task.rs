@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::adapter::{
+use crate::brokers::adapter::{
     BrokerAdapter, CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome, Placement,
 };
-use super::handle::{BrokerHandle, CancelCall, OrderCall};
+use crate::brokers::handle::{BrokerHandle, CancelCall, OrderCall};
 use crate::config::brokers::BrokerTaskSettings;
 use crate::domain::id::BrokerId;
 use crate::domain::order::Order;

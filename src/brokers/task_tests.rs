@@ -2,12 +2,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
-use super::*;
 use crate::brokers::adapter::{BrokerCapabilities, Effects, VenueAcknowledgement};
 use crate::brokers::memory_book::fixtures;
-use crate::domain::execution::{VenueOrderState, VenueReport};
+use crate::brokers::task::*;
 use crate::domain::id::OrderIdPrefix;
-use crate::domain::terms::TimeInForce;
+use crate::domain::order_terms::TimeInForce;
+use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::risk::approved::approve_unchecked;
 
 /// How long a test waits for what must happen.

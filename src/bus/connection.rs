@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::subjects;
+use crate::bus::subjects;
 use crate::config::nats::NatsSettings;
 
 /// The most messages one subscription holds before the library drops some.

@@ -5,6 +5,6 @@ pub(crate) mod reader;
 mod watermark;
 mod writer;
 
-pub use append::{AppendError, JournalEntry};
-pub use reader::{JournalExtent, JournalReader, StoredEntry};
-pub use writer::{JournalWriter, JournalWriterTask};
+pub use crate::bus::journal::append::{AppendError, JournalEntry};
+pub use crate::bus::journal::reader::{JournalExtent, JournalReader, StoredEntry};
+pub use crate::bus::journal::writer::{JournalWriter, JournalWriterTask};

@@ -9,7 +9,7 @@ use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::{ErrorCode, stream};
 use tokio::time::sleep;
 
-use super::connection::{Bus, BusError, with_timeout};
+use crate::bus::connection::{Bus, BusError, with_timeout};
 use crate::config::doors::DoorSettings;
 use crate::config::nats::NatsSettings;
 use crate::domain::id::BrokerId;

@@ -1,5 +1,9 @@
 //! What goes to the standard output stream, and problems as people read them.
 
+pub(in crate::cli) mod alternate_screen;
+pub(in crate::cli) mod order_log_progress;
+pub(in crate::cli) mod report;
+pub(in crate::cli) mod table;
 use std::io::Write;
 use std::os::fd::AsFd;
 
@@ -7,7 +11,7 @@ use anyhow::Context;
 use tokio::io::Interest;
 use tokio::net::unix::pipe::Sender;
 
-use super::table::{ColumnAlign, TextTable, strip_control_characters};
+use crate::cli::output::table::{ColumnAlign, TextTable, strip_control_characters};
 use crate::domain::metadata::MetadataValue;
 use crate::fault::Fault;
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::instruments::InstrumentList;
-use super::risk::parse_positive_money;
+use crate::config::instruments::InstrumentList;
+use crate::config::risk::parse_positive_money;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, VenueId};
 use crate::domain::intent::Symbol;
@@ -95,7 +95,7 @@ impl AccountSettings {
             ));
         }
         for (instrument, text) in &self.max_positions {
-            let known = |one: &&super::instruments::InstrumentSettings| {
+            let known = |one: &&crate::config::instruments::InstrumentSettings| {
                 instrument.split_once(':') == Some((one.venue.as_str(), one.symbol.as_str()))
             };
             let lot = instruments

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::risk::RiskSettings;
+use crate::config::risk::RiskSettings;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;

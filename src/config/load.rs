@@ -4,10 +4,10 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::Settings;
-use super::accounts::AccountSettings;
-use super::instruments::InstrumentSettings;
-use super::keys::KeySettings;
+use crate::config::Settings;
+use crate::config::accounts::AccountSettings;
+use crate::config::api_keys::KeySettings;
+use crate::config::instruments::InstrumentSettings;
 
 /// The list of instruments, whose entries are read one by one.
 const INSTRUMENTS_KEY: &str = "instruments";

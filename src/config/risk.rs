@@ -6,10 +6,10 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::calendar::{self, TradingCalendar};
+use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::decimal::Decimal;
 use crate::domain::money::{Micros, Rounding};
-use crate::domain::rates::CurrencyRates;
-use crate::domain::signal::SignalLevel;
+use crate::domain::rule_signal::SignalLevel;
 
 const COUNT_BOUNDS: RangeInclusive<i64> = 1..=1_000_000;
 const DAY_MS: i64 = 86_400_000;

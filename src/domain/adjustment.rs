@@ -4,13 +4,13 @@ use std::fmt::Display;
 
 use sha2::{Digest, Sha256};
 
-use super::decimal::Decimal;
-use super::id::{AccountId, AdjustmentId, ContentHash, VenueId};
-use super::instrument::Instrument;
-use super::intent::Symbol;
-use super::money::{MAX_EXACT_INTEGER, Micros, Rounding};
-use super::quantity::Price;
-use super::settlement::SumDeltas;
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{AccountId, AdjustmentId, ContentHash, VenueId};
+use crate::domain::instrument::Instrument;
+use crate::domain::intent::Symbol;
+use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
+use crate::domain::quantity::Price;
+use crate::domain::settlement::SumDeltas;
 
 /// One adjustment, as an operator tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use jiff::ToSpan;
 use jiff::civil::Time;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use super::time::{Timestamp, TradingDate};
+use crate::domain::time::{Timestamp, TradingDate};
 
 /// How a setting writes the beginning of a day.
 const DAY_START_FORMAT: &str = "%H:%M";

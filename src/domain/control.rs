@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::id::{AccountId, BrokerId, VenueId};
-use super::intent::Symbol;
-use super::metadata::Metadata;
-use super::money::Micros;
-use super::terms::{Mode, TradingState};
-use super::time::{Timestamp, TradingDate};
+use crate::domain::id::{AccountId, BrokerId, VenueId};
+use crate::domain::intent::Symbol;
+use crate::domain::metadata::Metadata;
+use crate::domain::money::Micros;
+use crate::domain::order_terms::{Mode, TradingState};
+use crate::domain::time::{Timestamp, TradingDate};
 
 /// Everything the shared state says of how orders are judged. It is the same for all workers: an order that was judged
 /// under another generation than the one in force is judged anew.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::decimal::Decimal;
-use super::id::{AccountId, VenueId};
-use super::intent::Symbol;
-use super::money::{BASE_ASSET_FEE_SCALE, MICROS_SCALE, Micros};
-use super::quantity::{MAX_AMOUNT_DECIMALS, Price};
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{AccountId, VenueId};
+use crate::domain::intent::Symbol;
+use crate::domain::money::{BASE_ASSET_FEE_SCALE, MICROS_SCALE, Micros};
+use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, Price};
 
 /// Decimals of quantity × mark × rate, each of which has at most eight.
 const VALUE_SCALE: u32 = 3 * MAX_AMOUNT_DECIMALS;

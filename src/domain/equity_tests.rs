@@ -1,4 +1,4 @@
-use super::*;
+use crate::domain::equity::*;
 use crate::domain::money::MAX_EXACT_INTEGER;
 
 type ValuationMap = BTreeMap<(VenueId, Symbol), ValuationInputs>;
@@ -125,6 +125,6 @@ fn a_missing_mark_makes_a_figure_unknown_only_where_it_is_needed() {
     assert_eq!(account_equity(&equities, "mixed"), Some(1_000_001));
     // Over all accounts nothing of BTC is held.
     assert_eq!(equities.total.map(Micros::units), Some(-100 + 120 + 5 + 1_000_001));
-    let nothing = super::compute_equities(&[], &BTreeMap::new());
+    let nothing = crate::domain::equity::compute_equities(&[], &BTreeMap::new());
     assert_eq!((nothing.total, nothing.accounts.len()), (Some(Micros::ZERO), 0));
 }

@@ -1,10 +1,10 @@
 //! What can be traded where, and in which steps.
 
-use super::decimal::Decimal;
-use super::id::{BrokerId, VenueId};
-use super::intent::Symbol;
-use super::money::MAX_EXACT_INTEGER;
-use super::quantity::{Price, Quantity};
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{BrokerId, VenueId};
+use crate::domain::intent::Symbol;
+use crate::domain::money::MAX_EXACT_INTEGER;
+use crate::domain::quantity::{Price, Quantity};
 
 /// An instrument of one venue.
 #[derive(Debug, Clone, PartialEq, Eq)]

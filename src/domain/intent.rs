@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::decimal::Decimal;
-use super::id::{AccountId, BrokerId, ClientOrderId, ContentHash, Tag, VenueId};
-use super::quantity::{Price, Quantity};
-use super::terms::{Mode, OrderType, Side, TimeInForce};
-use super::time::Timestamp;
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, ContentHash, Tag, VenueId};
+use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
+use crate::domain::quantity::{Price, Quantity};
+use crate::domain::time::Timestamp;
 
 /// The most tags of an intent.
 pub const MAX_TAGS: usize = 32;

@@ -8,8 +8,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::decimal::Decimal;
-use super::money::Micros;
+use crate::domain::decimal::Decimal;
+use crate::domain::money::Micros;
 
 /// The most entries one metadata object keeps.
 pub const MAX_METADATA_ENTRIES: usize = 32;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::decimal::Decimal;
+use crate::domain::decimal::Decimal;
 
 /// The largest integer that the store's scripts compare exactly (their numbers are doubles): 2^53 − 1.
 pub const MAX_EXACT_INTEGER: i64 = 9_007_199_254_740_991;

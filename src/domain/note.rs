@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::id::{AccountId, BrokerId, ContentHash, OrderId, Tag};
+use crate::domain::id::{AccountId, BrokerId, ContentHash, OrderId, Tag};
 
 /// The most characters of one note.
 pub const MAX_NOTE_TEXT_CHARACTERS: usize = 2_000;

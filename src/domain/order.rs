@@ -1,18 +1,19 @@
 //! An order, and what a venue's message makes of it. Pure: the same message on the same order gives the same result.
 
-use super::decimal::Decimal;
-use super::execution::{DueTask, Fill, VenueOrderState, VenueReport};
-use super::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
-use super::instrument::Instrument;
-use super::intent::{Intent, Symbol};
-use super::money::{BASE_ASSET_FEE_SCALE, Micros, Rounding, round_to_units};
-use super::quantity::{Price, Quantity};
-use super::rates::CurrencyRates;
-use super::reason::{Reason, ReasonCode};
-use super::settlement::{Reservation, SumDeltas, SumScope};
-use super::terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
-use super::time::{Timestamp, TradingDate};
-use super::transition::{self, OrderEvent};
+use crate::domain::currency_rates::CurrencyRates;
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
+use crate::domain::instrument::Instrument;
+use crate::domain::intent::{Intent, Symbol};
+use crate::domain::money::{BASE_ASSET_FEE_SCALE, Micros, Rounding, round_to_units};
+use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
+use crate::domain::quantity::{Price, Quantity};
+use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::settlement::{Reservation, SumDeltas, SumScope};
+use crate::domain::status_transition;
+use crate::domain::status_transition::OrderEvent;
+use crate::domain::time::{Timestamp, TradingDate};
+use crate::domain::venue_report::{DueTask, Fill, VenueOrderState, VenueReport};
 
 /// The most fills a report shows; `fills_total` counts all.
 pub const MAX_REPORTED_FILLS: usize = 100;
@@ -278,7 +279,7 @@ impl Order {
             VenueOrderState::Rejected(reason) => (OrderEvent::Rejected, Some(reason)),
             VenueOrderState::Unknown(reason) => (OrderEvent::OutcomeUnknown, Some(reason)),
         };
-        if let Some(status) = transition::next_status(order.status, event) {
+        if let Some(status) = status_transition::next_status(order.status, event) {
             order.status = Some(status);
             order.reason = reason.cloned();
             changed = true;
@@ -384,7 +385,7 @@ impl Order {
         } else {
             OrderEvent::PartialFill
         };
-        self.status = transition::next_status(self.status, event).or(self.status);
+        self.status = status_transition::next_status(self.status, event).or(self.status);
         let restored = if was == Some(OrderStatus::Rejected) {
             anomalies.push(BookingAnomaly::Reopened);
             self.restore_reservation()?

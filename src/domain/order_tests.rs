@@ -1,5 +1,5 @@
-use super::*;
 use crate::domain::intent::RiskOverrides;
+use crate::domain::order::*;
 use proptest::prelude::*;
 
 fn number(text: &str) -> Decimal {

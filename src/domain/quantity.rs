@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::decimal::Decimal;
+use crate::domain::decimal::Decimal;
 
 /// The most decimals of a price or a quantity.
 pub const MAX_AMOUNT_DECIMALS: u32 = 8;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::decimal::Decimal;
-use super::quantity::{MAX_AMOUNT_DECIMALS, Price};
-use super::time::Timestamp;
+use crate::domain::decimal::Decimal;
+use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, Price};
+use crate::domain::time::Timestamp;
 
 /// How far ahead of a machine's clock a quote's timestamp may lie: clocks differ a little, and a quote from far ahead would
 /// shut out every true one until then.

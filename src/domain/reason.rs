@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::metadata::Metadata;
+use crate::domain::metadata::Metadata;
 
 /// The code of a reason; programs decide by it, people read the message beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

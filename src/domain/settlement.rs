@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::decimal::Decimal;
-use super::id::{AccountId, VenueId};
-use super::intent::Symbol;
-use super::money::Micros;
-use super::terms::Mode;
-use super::time::TradingDate;
+use crate::domain::decimal::Decimal;
+use crate::domain::id::{AccountId, VenueId};
+use crate::domain::intent::Symbol;
+use crate::domain::money::Micros;
+use crate::domain::order_terms::Mode;
+use crate::domain::time::TradingDate;
 
 /// What an order holds of the shared limits, fixed when it was reserved.
 #[derive(Debug, Clone, PartialEq, Eq)]

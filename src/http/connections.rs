@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::write_limit::WriteLimited;
+use crate::http::write_limit::WriteLimited;
 
 /// The requested size of a connection's send buffer. The system reports progress only when about a third of the buffer is
 /// free: with the usual buffer, which grows to megabytes, a slow but live client would be taken for one that reads

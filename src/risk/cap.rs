@@ -6,7 +6,7 @@ use crate::domain::money::{MAX_EXACT_INTEGER, Micros};
 use crate::domain::reason::ReasonCode;
 use crate::domain::settlement::SharedSum;
 
-use super::limits::AlertThresholds;
+use crate::risk::limits::AlertThresholds;
 
 /// What a cap limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crate::domain::id::{AccountId, VenueId};
 use crate::domain::intent::Symbol;
 use crate::domain::money::Micros;
 use crate::domain::quantity::Quantity;
-use crate::domain::signal::SignalLevel;
+use crate::domain::rule_signal::SignalLevel;
 
 /// The limits of the settings. Where the shared state names another limit, that one counts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The rules as tables: an intent, what stands before it, what the rules say, and what becomes of it.
 
-use super::*;
+use crate::risk::tests::*;
 
 /// Intent, what stands before it, what the rules say, what becomes of it.
 type RuleCase = (&'static str, &'static str, &'static [&'static str], &'static str);

@@ -1,16 +1,16 @@
 //! What the tables of the rules are read by, and what holds for all rules together.
 
-use super::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits};
-use super::*;
 use crate::domain::control::{Lock, LockScope};
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, VenueId};
 use crate::domain::intent::{RiskOverrides, Symbol};
 use crate::domain::metadata::Metadata;
+use crate::domain::order_terms::{OrderType, TimeInForce, TradingState};
 use crate::domain::quantity::Quantity;
+use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::settlement::SharedSum;
-use crate::domain::signal::{RuleSignal, SignalLevel};
-use crate::domain::terms::{OrderType, TimeInForce, TradingState};
 use crate::domain::time::TradingDate;
+use crate::risk::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits};
+use crate::risk::*;
 
 fn number(text: &str) -> Decimal {
     text.parse().unwrap()
@@ -201,9 +201,9 @@ fn trading_lock(which: &str) -> Lock {
     };
     let rule_id = if which == "all" { max_daily_loss::ID } else { "operator" };
     let mode = if which == "live" {
-        crate::domain::terms::Mode::Live
+        crate::domain::order_terms::Mode::Live
     } else {
-        crate::domain::terms::Mode::Paper
+        crate::domain::order_terms::Mode::Paper
     };
     Lock {
         lock_id: Lock::compose_id(mode, &scope, rule_id),

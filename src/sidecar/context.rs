@@ -7,17 +7,17 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::auth::KeyRing;
-use super::cors::CorsPolicy;
-use super::event_stream::EventStreams;
-use super::measures::HttpMetrics;
-use super::order_log::OrderLog;
-use super::prices::MarketPrices;
-use crate::bus::client::RouterClient;
 use crate::bus::connection::Bus;
+use crate::bus::router_client::RouterClient;
 use crate::config::Settings;
-use crate::domain::terms::Mode;
+use crate::domain::order_terms::Mode;
 pub(super) use crate::http::Peer;
+use crate::order_log::OrderLog;
+use crate::sidecar::cors::CorsPolicy;
+use crate::sidecar::event_stream::EventStreams;
+use crate::sidecar::middleware::auth::KeyRing;
+use crate::sidecar::middleware::http_metrics::HttpMetrics;
+use crate::sidecar::positions::market_prices::MarketPrices;
 use crate::telemetry::Telemetry;
 
 /// How long a read of the order log waits for what a client was told of, and for its turn.

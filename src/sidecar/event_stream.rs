@@ -3,9 +3,9 @@
 //! A stream is pulled by its connection: while a client takes nothing, nothing is asked of the bus for it, so that it
 //! holds a few entries at most. What it has missed meanwhile it is told when it goes on.
 
-mod following;
-mod message;
-mod place;
+pub(in crate::sidecar) mod cursor;
+pub(in crate::sidecar) mod encoding;
+pub(in crate::sidecar) mod follower;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::bus::connection::Bus;
 use crate::config::http::HttpSettings;
 use crate::domain::id::AccountId;
 use crate::fault::{Fault, FaultCode};
-use following::EventFollower;
-pub(super) use place::EventCursor;
+pub(super) use crate::sidecar::event_stream::cursor::EventCursor;
+use crate::sidecar::event_stream::follower::EventFollower;
 
 /// The event streams that are open.
 #[derive(Debug)]

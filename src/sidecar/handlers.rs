@@ -1,22 +1,6 @@
 //! What is answered at each path: one file per noun.
 
-pub(super) mod alerts;
-pub(super) mod brokers;
-pub(super) mod cancel;
-pub(super) mod cancel_all;
-pub(super) mod close;
-pub(super) mod docs;
-pub(super) mod events;
-pub(super) mod health;
-pub(super) mod locks;
-pub(super) mod lookup;
-pub(super) mod metrics;
-pub(super) mod notes;
 pub(super) mod order_log;
-pub(super) mod positions;
-pub(super) mod receipt;
-pub(super) mod state;
-pub(super) mod submit;
 
 use std::fmt::Write as _;
 
@@ -60,3 +44,7 @@ mod tests {
         );
     }
 }
+pub mod orders;
+pub mod positions;
+pub mod risk;
+pub mod service;

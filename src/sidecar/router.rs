@@ -8,16 +8,20 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 
-use super::api::describe::{self, holdings, log, orders, risk, service};
-use super::api::operation::{Operation, get, post, put};
-use super::auth::{self, RequiredAccess};
-use super::context::SidecarContext;
-use super::handlers::{
-    alerts, brokers, cancel, cancel_all, close, docs, events, health, locks, lookup, metrics, notes, order_log,
-    positions, state, submit,
-};
-use super::{gate, problem};
 use crate::fault::{Fault, FaultCode, quoted};
+use crate::sidecar::context::SidecarContext;
+use crate::sidecar::handlers::order_log;
+use crate::sidecar::handlers::orders::{cancel, cancel_all, lookup, notes, submit};
+use crate::sidecar::handlers::positions::{close, list};
+use crate::sidecar::handlers::risk::{alerts, locks};
+use crate::sidecar::handlers::service::{brokers, docs, events, health, metrics, state};
+use crate::sidecar::middleware::admission;
+use crate::sidecar::middleware::auth;
+use crate::sidecar::middleware::auth::RequiredAccess;
+use crate::sidecar::openapi::describe;
+use crate::sidecar::openapi::describe::{holdings, log, orders, risk, service};
+use crate::sidecar::openapi::operation::{Operation, get, post, put};
+use crate::sidecar::response::problem;
 
 /// The path that tells of the process alone; it is answered however much is under way.
 pub(super) const LIVENESS_PATH: &str = "/health/live";
@@ -38,7 +42,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/orders/log", Read, order_log::list_orders, log::list_orders()),
         post("/orders/{id}/notes", RouteOrders, notes::add_order_note, log::add_order_note()),
         get("/executions", Read, order_log::list_executions, log::list_executions()),
-        get("/positions", Read, positions::list_positions, holdings::list_positions()),
+        get("/positions", Read, list::list_positions, holdings::list_positions()),
         post("/positions/{id}/close", RouteOrders, close::close_position, holdings::close_position()),
         get("/risk/alerts", Read, alerts::list_alerts, risk::list_alerts()),
         get("/risk/locks", Read, locks::list_locks, risk::list_locks()),
@@ -66,13 +70,13 @@ pub(super) fn build_router(context: Arc<SidecarContext>) -> Router {
         })
         .fallback(path_not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(Arc::clone(&context), gate::run_admitted));
+        .layer(from_fn_with_state(Arc::clone(&context), admission::run_admitted));
     let router = match context.cors.layer() {
         Some(cors) => router.layer(cors),
         None => router,
     };
     router
-        .layer(from_fn_with_state(Arc::clone(&context), gate::handle_in_task))
+        .layer(from_fn_with_state(Arc::clone(&context), admission::handle_in_task))
         .with_state(context)
 }
 

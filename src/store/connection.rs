@@ -1,5 +1,6 @@
 //! The handle on the shared state: one multiplexed connection, and the batches in front of it.
 
+pub mod batcher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -8,12 +9,15 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{IntoConnectionInfo, Value};
 
-use super::batch::ScriptBatcher;
-use super::error::StoreError;
-use super::journaled::{self, MarkJournaledOutcome, MarkJournaledRequest};
-use super::reserve::{self, ReserveOutcome, ReserveRequest};
-use super::settle::{self, SettleOutcome, SettleRequest};
 use crate::config::redis::RedisSettings;
+use crate::store::connection::batcher::ScriptBatcher;
+use crate::store::error::StoreError;
+use crate::store::orders::mark_journaled;
+use crate::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use crate::store::orders::reserve;
+use crate::store::orders::reserve::{ReserveOutcome, ReserveRequest};
+use crate::store::orders::settle;
+use crate::store::orders::settle::{SettleOutcome, SettleRequest};
 
 /// The epoch of a store that this worker does not know to be whole.
 const NO_EPOCH: i64 = 0;
@@ -67,7 +71,7 @@ impl Store {
                 settle::run_settle_batch(for_settle.clone(), batch)
             }),
             journaled_batcher: ScriptBatcher::spawn(queue, batch, move |batch| {
-                journaled::run_mark_journaled_batch(for_journaled.clone(), batch)
+                mark_journaled::run_mark_journaled_batch(for_journaled.clone(), batch)
             }),
             connection: core,
         })

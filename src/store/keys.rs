@@ -33,8 +33,8 @@
 
 use crate::domain::id::{AccountId, AdjustmentId, BrokerId, ClientOrderId, OrderId};
 use crate::domain::order::Order;
+use crate::domain::order_terms::Mode;
 use crate::domain::settlement::{SharedSum, SumScope};
-use crate::domain::terms::Mode;
 use crate::domain::time::TradingDate;
 
 macro_rules! key {

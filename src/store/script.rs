@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use redis::Value;
 use serde::Serialize;
 
-use super::error::StoreError;
-use super::keys;
 use crate::domain::settlement::{SharedSum, SumDeltas, SumScope};
+use crate::store::error::StoreError;
+use crate::store::keys;
 
 /// A script with the prelude before it, bound to an epoch: its hash is another one in every epoch. So a Redis that was
 /// not healed in the epoch in force (restarted, or an older copy that was made the primary again) does not know it.

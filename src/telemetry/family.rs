@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::table::{Metric, MetricKind};
+use crate::telemetry::table::{Metric, MetricKind};
 
 /// The maximum number of series of one metric: far more than statuses, codes and configured brokers make.
 pub const MAX_SERIES: usize = 2_000;

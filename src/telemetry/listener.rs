@@ -11,8 +11,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use super::Telemetry;
 use crate::http::{ConnectionLimits, ConnectionServer, bind_listener};
+use crate::telemetry::Telemetry;
 
 /// The maximum number of open connections; further ones wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 16;
@@ -79,7 +79,7 @@ fn router(telemetry: Telemetry) -> Router {
 }
 
 async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, super::CONTENT_TYPE)], telemetry.render())
+    ([(CONTENT_TYPE, crate::telemetry::CONTENT_TYPE)], telemetry.render())
 }
 
 async fn health(State(telemetry): State<Telemetry>) -> (StatusCode, &'static str) {

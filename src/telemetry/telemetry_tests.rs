@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::*;
+use crate::telemetry::*;
 
 /// What a name ends in, by its unit; what is counted ends in `_total` besides.
 fn ending(metric: &Metric) -> &'static str {

@@ -3,22 +3,23 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::grammar::{self, CivilDate, UtcTimestamp};
-use super::number::{MoneyInput, NumberInput, PlainNumber, PriceInput, SignedQuantityInput};
-use super::object::StrictObject;
-use super::settlement::SettlementDeltas;
-use super::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
 use crate::domain::adjustment::{Adjustment, AdjustmentEffect};
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, AdjustmentId, ContentHash, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
 use crate::domain::money::{MICROS_SCALE, Micros, Rounding};
+use crate::domain::order_terms::Mode;
 use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, Price, QUANTITY_BOUND};
 use crate::domain::settlement::SumDeltas;
-use crate::domain::terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
+use crate::wire::schema_numbers::{MoneyInput, NumberInput, PlainNumber, PriceInput, SignedQuantityInput};
+use crate::wire::schema_patterns;
+use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
+use crate::wire::settlement::SettlementDeltas;
+use crate::wire::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
+use crate::wire::strict_object::StrictObject;
 
 /// An adjustment of an account: either a position (`venue`, `symbol`, `quantity`, `price`) or `cash`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -26,19 +27,19 @@ use crate::fault::Fault;
 pub struct AdjustmentRequest {
     /// What it is booked once by, whatever is sent again; assigned where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::ADJUSTMENT_ID))]
+    #[schemars(regex(pattern = schema_patterns::ADJUSTMENT_ID))]
     pub adjustment_id: Option<String>,
     /// The account.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::TOKEN))]
+    #[schemars(required, regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
     /// The venue of the position that is adjusted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::VENUE))]
+    #[schemars(regex(pattern = schema_patterns::VENUE))]
     pub venue: Option<String>,
     /// The symbol of the position that is adjusted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::SYMBOL))]
+    #[schemars(regex(pattern = schema_patterns::SYMBOL))]
     pub symbol: Option<String>,
     /// How much the position grows by, a whole number of lots; below zero, how much it shrinks by.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,11 +55,11 @@ pub struct AdjustmentRequest {
     pub cash: Option<NumberInput>,
     /// Who makes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
+    #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: Option<String>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
+    #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: Option<String>,
 }
 

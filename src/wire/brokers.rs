@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::terms::TimeInForce;
+use crate::domain::order_terms::TimeInForce;
 
 /// The brokers, by name and with what they can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

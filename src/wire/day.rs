@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::grammar::{CivilDate, UtcTimestamp};
-use super::number::PlainNumber;
-use crate::domain::day::DayStartEquity;
+use crate::domain::daily_pnl::DayStartEquity;
 use crate::domain::decimal::Decimal;
 use crate::domain::equity::Equities;
 use crate::domain::id::{AccountId, VenueId};
 use crate::domain::intent::Symbol;
 use crate::domain::money::{Micros, Rounding};
+use crate::domain::order_terms::Mode;
 use crate::domain::quantity::Price;
-use crate::domain::terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
+use crate::wire::schema_numbers::PlainNumber;
+use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
 
 /// The journal's record of a day's beginning (`orders.events.day._`): daily figures count from here on. The first one of
 /// a date counts.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::grammar::UtcTimestamp;
-use super::problem::Problem;
 use crate::domain::time::Timestamp;
+use crate::wire::problem::Problem;
+use crate::wire::schema_patterns::UtcTimestamp;
 
 /// What stands in the stream of dead letters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::domain::id::{AccountId, VenueId};
 use crate::domain::intent::Symbol;
-use crate::domain::terms::Mode;
+use crate::domain::order_terms::Mode;
 
 /// The byte an id of this kind opens with; another kind of id gets another one.
 const HOLDING_ID_VERSION: u8 = 1;

@@ -4,16 +4,17 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
-use super::grammar::{self, TagInput, TimestampInput};
-use super::number::{MoneyInput, NumberInput, PositiveMoneyInput, PriceInput, QuantityInput};
-use super::object::StrictObject;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag, VenueId};
 use crate::domain::intent::{Intent, MAX_TAGS, RiskOverrides, Symbol};
 use crate::domain::money::{Micros, Rounding};
+use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
-use crate::domain::terms::{Mode, OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
+use crate::wire::schema_numbers::{MoneyInput, NumberInput, PositiveMoneyInput, PriceInput, QuantityInput};
+use crate::wire::schema_patterns;
+use crate::wire::schema_patterns::{TagInput, TimestampInput};
+use crate::wire::strict_object::StrictObject;
 
 /// What an algorithm publishes to have an order executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -22,13 +23,13 @@ use crate::fault::{Fault, FaultCode};
 #[schemars(extend("then" = json!({"properties": {"price": {"not": {"type": "null"}}}, "required": ["price"]})))]
 pub struct ExecutionIntent {
     /// The broker to route to, such as `binance` or `ibkr`.
-    #[schemars(regex(pattern = grammar::TOKEN))]
+    #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub broker: String,
     /// The venue, which must belong to the broker, such as `binance.spot`.
-    #[schemars(regex(pattern = grammar::VENUE))]
+    #[schemars(regex(pattern = schema_patterns::VENUE))]
     pub venue: String,
     /// The symbol; `/`, `-` and spaces are left out, letters raised.
-    #[schemars(regex(pattern = grammar::SYMBOL), length(max = 128))]
+    #[schemars(regex(pattern = schema_patterns::SYMBOL), length(max = 128))]
     pub symbol: String,
     /// Buy or sell.
     pub side: Side,
@@ -46,7 +47,7 @@ pub struct ExecutionIntent {
     pub time_in_force: Option<TimeInForce>,
     /// 1-36 printable ASCII characters without a space; required on the durable subject.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::CLIENT_ORDER_ID))]
+    #[schemars(regex(pattern = schema_patterns::CLIENT_ORDER_ID))]
     pub client_order_id: Option<String>,
     /// At most 32, each of 1-64 characters; `strategy:<name>` names the strategy.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +55,7 @@ pub struct ExecutionIntent {
     pub tags: Option<Vec<String>>,
     /// 1-64 characters of `[A-Za-z0-9_-]`; `default` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::TOKEN))]
+    #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
     /// The loss expected of this order; its absolute value counts, against the limits of the day's loss.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +82,7 @@ pub struct ExecutionIntent {
 pub struct IntentRisk {
     /// The account they are of: the intent's, if given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::TOKEN))]
+    #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
     /// Profit realised today, in the base currency.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-use super::*;
+use crate::wire::intent::*;
 
 const GOOD: &str = r#"{"broker":"binance","venue":"binance.spot","symbol":"btc/usdt","side":"buy","quantity":"0.001",
     "order_type":"limit","price":0.30e5,"client_order_id":"a1","tags":["strategy:x"],"account_id":"fund"}"#;
@@ -94,7 +94,7 @@ fn bad_bodies_are_malformed() {
             .code,
         FaultCode::Malformed
     );
-    let large = vec![b' '; super::super::object::MAX_BODY_BYTES + 1];
+    let large = vec![b' '; crate::wire::strict_object::MAX_BODY_BYTES + 1];
     assert_eq!(
         decode_intent(&large, MissingIdPolicy::Assign).unwrap_err().code,
         FaultCode::PayloadTooLarge

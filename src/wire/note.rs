@@ -5,15 +5,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::grammar::{self, TagInput, UtcTimestamp};
-use super::intent::decode_tags;
-use super::object::StrictObject;
-use super::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
 use crate::domain::id::{AccountId, BrokerId, OrderId, Tag};
 use crate::domain::intent::MAX_TAGS;
 use crate::domain::note::{MAX_NOTE_TEXT_CHARACTERS, Note, NoteText};
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
+use crate::wire::intent::decode_tags;
+use crate::wire::schema_patterns;
+use crate::wire::schema_patterns::{TagInput, UtcTimestamp};
+use crate::wire::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
+use crate::wire::strict_object::StrictObject;
 
 /// What is added to an order: `notes`, `tags`, or both.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -24,11 +25,11 @@ pub struct NoteRequest {
     pub note_id: Option<Uuid>,
     /// The order, by the router's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::ORDER_ID))]
+    #[schemars(required, regex(pattern = schema_patterns::ORDER_ID))]
     pub order_id: Option<String>,
     /// A text beside the order, of the control characters the line feed alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
+    #[schemars(regex(pattern = schema_patterns::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
     pub notes: Option<String>,
     /// Tags the order gets beside those it has; at most 32, each of 1-64 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +37,7 @@ pub struct NoteRequest {
     pub tags: Option<Vec<String>>,
     /// Who notes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
+    #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: Option<String>,
 }
 
@@ -50,7 +51,7 @@ pub struct NoteBody {
     pub note_id: Option<Uuid>,
     /// A text beside the order, of the control characters the line feed alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
+    #[schemars(regex(pattern = schema_patterns::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
     pub notes: Option<String>,
     /// Tags the order gets beside those it has; at most 32, each of 1-64 characters.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::grammar::UtcTimestamp;
-use super::number::PlainNumber;
 use crate::domain::decimal::Decimal;
+use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::reason::Reason;
-use crate::domain::terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
+use crate::wire::schema_numbers::PlainNumber;
+use crate::wire::schema_patterns::UtcTimestamp;
 
 /// An order as the order log has it; those a risk rule denied are `rejected`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::grammar;
-use super::object::StrictObject;
-use super::report::ExecutionReport;
 use crate::domain::id::{ClientOrderId, OrderId};
 use crate::domain::intent::Symbol;
 use crate::fault::Fault;
+use crate::wire::report::ExecutionReport;
+use crate::wire::schema_patterns;
+use crate::wire::strict_object::StrictObject;
 
 /// Names one order: by the router's id or by the caller's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -21,11 +21,11 @@ use crate::fault::Fault;
 pub struct OrderReference {
     /// The router's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::ORDER_ID))]
+    #[schemars(regex(pattern = schema_patterns::ORDER_ID))]
     pub order_id: Option<String>,
     /// The caller's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::CLIENT_ORDER_ID))]
+    #[schemars(regex(pattern = schema_patterns::CLIENT_ORDER_ID))]
     pub client_order_id: Option<String>,
 }
 
@@ -39,15 +39,15 @@ pub struct OrderReference {
 pub struct CancelBody {
     /// The router's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::ORDER_ID))]
+    #[schemars(regex(pattern = schema_patterns::ORDER_ID))]
     pub order_id: Option<String>,
     /// The caller's id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::CLIENT_ORDER_ID))]
+    #[schemars(regex(pattern = schema_patterns::CLIENT_ORDER_ID))]
     pub client_order_id: Option<String>,
     /// The account the order is of; `default` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::TOKEN))]
+    #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
 }
 
@@ -57,11 +57,11 @@ pub struct CancelBody {
 pub struct CancelAllBody {
     /// The account; `default` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::TOKEN))]
+    #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
     /// The symbol; every one unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::SYMBOL), length(max = 128))]
+    #[schemars(regex(pattern = schema_patterns::SYMBOL), length(max = 128))]
     pub symbol: Option<String>,
 }
 
@@ -89,7 +89,7 @@ impl std::fmt::Display for OrderSelector {
 pub struct CancelAllRequest {
     /// Only orders of this symbol.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = grammar::SYMBOL), length(max = 128))]
+    #[schemars(regex(pattern = schema_patterns::SYMBOL), length(max = 128))]
     pub symbol: Option<String>,
 }
 

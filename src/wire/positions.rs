@@ -6,15 +6,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::grammar::UtcTimestamp;
-use super::number::{NumberInput, PlainNumber};
-use super::object::StrictObject;
-use super::report::ExecutionReport;
 use crate::domain::decimal::Decimal;
+use crate::domain::order_terms::Mode;
 use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, QUANTITY_BOUND};
-use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
+use crate::wire::report::ExecutionReport;
+use crate::wire::schema_numbers::{NumberInput, PlainNumber};
+use crate::wire::schema_patterns::UtcTimestamp;
+use crate::wire::strict_object::StrictObject;
 
 /// What the accounts hold in the mode in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

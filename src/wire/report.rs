@@ -3,18 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::grammar::UtcTimestamp;
-use super::number::PlainNumber;
-use super::settlement::ReportSettlement;
 use crate::domain::decimal::Decimal;
-use crate::domain::execution::Fill;
 use crate::domain::id::OrderId;
 use crate::domain::intent::Intent;
 use crate::domain::order::Order;
+use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
+use crate::domain::venue_report::Fill;
+use crate::wire::schema_numbers::PlainNumber;
+use crate::wire::schema_patterns::UtcTimestamp;
+use crate::wire::settlement::ReportSettlement;
 
 /// The state of one order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,11 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::grammar::{CivilDate, UtcTimestamp};
-use super::number::PlainNumber;
-use super::report::ExecutionReport;
 use crate::domain::decimal::Decimal;
-use crate::domain::execution::{DueAction, DueTask};
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
 use crate::domain::intent::Symbol;
 use crate::domain::metadata::Metadata;
@@ -17,6 +13,10 @@ use crate::domain::order::Order;
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::settlement::{Reservation, SumDeltas};
 use crate::domain::time::{Timestamp, TradingDate};
+use crate::domain::venue_report::{DueAction, DueTask};
+use crate::wire::report::ExecutionReport;
+use crate::wire::schema_numbers::PlainNumber;
+use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
 
 /// What an event moved, and what is needed to rebuild the shared state from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -309,10 +309,10 @@ pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlemen
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::execution::{Fill, VenueOrderState, VenueReport};
+    use crate::domain::currency_rates::CurrencyRates;
     use crate::domain::instrument::Instrument;
-    use crate::domain::rates::CurrencyRates;
-    use crate::domain::terms::Mode;
+    use crate::domain::order_terms::Mode;
+    use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
     use crate::wire::intent::{MissingIdPolicy, decode_intent};
 
     #[test]

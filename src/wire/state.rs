@@ -4,15 +4,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::grammar::{self, CivilDate, UtcTimestamp};
-use super::number::{NumberInput, PlainNumber, PositiveMoneyInput};
-use super::object::StrictObject;
 use crate::domain::control::OperatorOverrides;
 use crate::domain::decimal::Decimal;
 use crate::domain::money::{Micros, Rounding};
-use crate::domain::terms::{Mode, TradingState};
+use crate::domain::order_terms::{Mode, TradingState};
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
+use crate::wire::schema_numbers::{NumberInput, PlainNumber, PositiveMoneyInput};
+use crate::wire::schema_patterns;
+use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
+use crate::wire::strict_object::StrictObject;
 
 /// The longest `actor` or `reason`, in characters.
 pub const MAX_OPERATOR_TEXT_CHARACTERS: usize = 256;
@@ -91,11 +92,11 @@ pub struct StateChangeRequest {
     pub daily_loss_limit: Option<NumberInput>,
     /// Who changes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
+    #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: Option<String>,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
+    #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: Option<String>,
 }
 
@@ -125,7 +126,7 @@ pub struct StateChangeBody {
     #[schemars(with = "Option<PositiveMoneyInput>")]
     pub daily_loss_limit: Option<NumberInput>,
     /// Why.
-    #[schemars(regex(pattern = grammar::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
+    #[schemars(regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: String,
 }
 

@@ -4,12 +4,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::report::ExecutionReport;
-use super::settlement::{JournalReportError, build_journal_report, restore_order};
 use crate::domain::id::LeaseToken;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::settlement::SumDeltas;
+use crate::wire::report::ExecutionReport;
+use crate::wire::settlement::{JournalReportError, build_journal_report, restore_order};
 
 /// The kind of the event that an order is about to be sent (`orders.events.submitting.{account}`).
 pub const SUBMITTING_EVENT_KIND: &str = "submitting";

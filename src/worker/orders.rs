@@ -1,29 +1,31 @@
 //! Requests about orders that exist: get, cancel, cancel all.
 
+pub mod notes;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::claim::store_unavailable;
-use super::known::{IN_FLIGHT_POLL_INTERVAL, MAX_IN_FLIGHT_WAIT};
-use super::lookup;
-use super::recording::{self, SubmissionOutcome};
-use super::router::Router;
 use crate::brokers::adapter::{CancelOutcome, NotSentReason};
-use crate::bus::call::{BusReply, BusRequest};
-use crate::domain::execution::VenueReport;
+use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
+use crate::domain::order_terms::Mode;
 use crate::domain::reason::ReasonCode;
-use crate::domain::terms::Mode;
 use crate::domain::time::Timestamp;
+use crate::domain::venue_report::VenueReport;
 use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
-use crate::store::rate::ExceededRate;
-use crate::store::read::StoredOrder;
-use crate::store::reserve::RecordStage;
+use crate::store::orders::read::StoredOrder;
+use crate::store::orders::reserve::RecordStage;
+use crate::store::sums::cancel_rate::ExceededRate;
 use crate::wire::order_reference::{CancelAllReply, OrderSelector, decode_cancel_all, decode_order_selector};
 use crate::wire::submission::decode_submission;
+use crate::worker::journaling::append;
+use crate::worker::journaling::append::SubmissionOutcome;
+use crate::worker::journaling::current_report;
+use crate::worker::router::Router;
+use crate::worker::submission::claim::store_unavailable;
+use crate::worker::submission::idempotent_replay::{IN_FLIGHT_POLL_INTERVAL, MAX_IN_FLIGHT_WAIT};
 
 /// How many orders one cancel-all works on: their reports fit into one message. Whoever is told of remaining orders
 /// asks again.
@@ -55,7 +57,7 @@ impl AccountCaller {
             .deadline
             .unwrap_or_else(|| call.received_at.saturating_add(router.default_deadlines.request));
         if deadline <= Timestamp::now() {
-            return Err(super::admission::expired_fault(deadline));
+            return Err(crate::worker::submission::admission::expired_fault(deadline));
         }
         Ok(Self {
             broker,
@@ -136,7 +138,7 @@ pub async fn get_order(router: &Router, call: &BusRequest) -> Result<BusReply, F
     let caller = AccountCaller::from_call(router, call)?;
     let name = decode_order_selector(&call.body)?;
     let key = caller.find_order_key(router, &name).await?;
-    if let Some(told) = lookup::current_report(router, &key).await? {
+    if let Some(told) = current_report::current_report(router, &key).await? {
         return if told.report.broker == caller.broker.as_str() {
             Ok(told.to_reply())
         } else {
@@ -158,7 +160,7 @@ fn read_in_flight_order(record: &StoredOrder, name: &OrderSelector) -> Result<Or
         RecordStage::Releasing => decode_submission(&record.document)
             .map(|submission| submission.order)
             .map_err(|error| Fault::new(FaultCode::StoreUnavailable, error.to_string())),
-        _ => lookup::order_from_document(&record.document),
+        _ => current_report::order_from_document(&record.document),
     }
 }
 
@@ -222,7 +224,7 @@ pub async fn cancel_all_orders(router: &Router, call: &BusRequest) -> Result<Bus
     };
     let mut remaining = Vec::new();
     for (key, order) in left.into_iter().take(MAX_CANCELS_PER_REQUEST) {
-        match lookup::current_report(router, &key).await {
+        match current_report::current_report(router, &key).await {
             Ok(Some(told)) if told.report.status.is_terminal() => {}
             Ok(Some(told)) => remaining.push(told.report),
             _ => remaining.push(
@@ -255,7 +257,7 @@ async fn list_open_orders(router: &Router, caller: &AccountCaller) -> Result<Vec
             .await
             .map_err(|error| store_unavailable(&error))?;
         if let Some(record) = record.filter(|record| may_be_open(record.known.stage)) {
-            match lookup::order_from_document(&record.document) {
+            match current_report::order_from_document(&record.document) {
                 Ok(order) => orders.push((key, order)),
                 // One that cannot be read must not keep the others from being cancelled.
                 Err(fault) => tracing::error!(order = key.name(), %fault, "an open order cannot be read"),
@@ -308,7 +310,7 @@ async fn cancel_named_order(
         .get(&order.broker)
         .ok_or_else(|| unknown_order_fault(name))?;
     match broker.cancel(order.clone()).await {
-        CancelOutcome::Booked(booked) => recording::journal_and_build_outcome(router, &booked).await,
+        CancelOutcome::Booked(booked) => append::journal_and_build_outcome(router, &booked).await,
         CancelOutcome::Reported(report) => settle_cancel_report(router, &order, report).await,
         CancelOutcome::AlreadyEnded(_) => Err(order_closed_fault(name)),
         CancelOutcome::NotSent(NotSentReason::QueueFull) => Err(Fault::new(
@@ -332,8 +334,16 @@ async fn cancel_named_order(
 
 /// Settles what a venue says of an order that it was asked to cancel.
 async fn settle_cancel_report(router: &Router, order: &Order, report: VenueReport) -> Result<SubmissionOutcome, Fault> {
-    match super::book::settle_venue_report(&router.store, &router.rates, order, report, Metadata::new()).await {
-        Ok(booked) => recording::journal_and_build_outcome(router, &booked).await,
+    match crate::worker::journaling::settlement::settle_venue_report(
+        &router.store,
+        &router.rates,
+        order,
+        report,
+        Metadata::new(),
+    )
+    .await
+    {
+        Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
         Err(error) => {
             let message = format!("the venue has answered, and its answer could not be settled: {error}");
             Ok(SubmissionOutcome::receipt_for_order(

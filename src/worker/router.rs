@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
-use super::control::ControlCache;
-use super::day::TradingDayCache;
-use super::prices::ReferencePrices;
-use super::signals::SignalPublisher;
 use crate::brokers::handle::BrokerHandle;
 use crate::bus::journal::{JournalExtent, JournalReader, JournalWriter};
 use crate::config::Settings;
 use crate::config::brokers::InquirySettings;
+use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
-use crate::domain::rates::CurrencyRates;
 use crate::risk::RiskLimits;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use crate::worker::control::cache::ControlCache;
+use crate::worker::control::signals::SignalPublisher;
+use crate::worker::trading_day::TradingDayCache;
+use crate::worker::trading_day::reference_prices::ReferencePrices;
 
 /// The parts of a worker that its steps share.
 #[derive(Debug, Clone)]

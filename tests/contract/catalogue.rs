@@ -1,12 +1,12 @@
 //! `subjects/README.md` and `subjects/asyncapi.yaml` name every subject, stream and header there is, and no other; the
 //! table of errors is that of the code.
 
-use order_router::bus::call::Endpoint;
+use order_router::bus::request::Endpoint;
 use order_router::bus::{headers, subjects};
 use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;
-use order_router::domain::signal::SignalLevel;
-use order_router::domain::terms::OrderStatus;
+use order_router::domain::rule_signal::SignalLevel;
 use order_router::fault::{AckType, FaultCode};
 use order_router::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND};
 

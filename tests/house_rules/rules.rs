@@ -10,8 +10,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bench", &["bus", "wire", "fault", "config", "domain"]),
     (
         "sidecar",
-        &["bus", "telemetry", "http", "wire", "fault", "config", "domain"],
+        &[
+            "bus",
+            "order_log",
+            "telemetry",
+            "http",
+            "wire",
+            "fault",
+            "config",
+            "domain",
+        ],
     ),
+    ("order_log", &["bus", "wire", "fault", "config", "domain"]),
     (
         "worker",
         &[

@@ -56,10 +56,11 @@ fn every_edge_of_the_map_is_judged() {
     let table = [
         (
             "cli",
-            "bench sidecar worker telemetry http bus store brokers wire risk fault config domain",
+            "bench sidecar order_log worker telemetry http bus store brokers wire risk fault config domain",
         ),
         ("bench", "bus wire fault config domain"),
-        ("sidecar", "bus telemetry http wire fault config domain"),
+        ("order_log", "bus wire fault config domain"),
+        ("sidecar", "bus order_log telemetry http wire fault config domain"),
         ("worker", "bus store brokers risk telemetry wire fault config domain"),
         ("telemetry", "http config domain"),
         ("http", ""),

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use order_router::domain::terms::OrderStatus;
+use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::time::Timestamp;
 use order_router::wire::report::ExecutionReport;
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use order_router::bus::client::{RequestError, RouterClient};
 use order_router::bus::connection::ConnectPolicy;
-use order_router::bus::service::RequestDoor;
+use order_router::bus::request_door::RequestDoor;
+use order_router::bus::router_client::{RequestError, RouterClient};
 use order_router::bus::subjects;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
@@ -120,7 +120,7 @@ async fn followers_see_their_account() {
             .await
             .unwrap();
     }
-    let next = |stream: Option<order_router::bus::client::SubscriptionMessage>| stream.unwrap().subject;
+    let next = |stream: Option<order_router::bus::router_client::SubscriptionMessage>| stream.unwrap().subject;
     assert_eq!(next(own.next().await), "orders.reports.binance.a1");
     assert_eq!(next(all.next().await), "orders.reports.binance.a2");
     assert_eq!(next(all.next().await), "orders.reports.binance.a1");

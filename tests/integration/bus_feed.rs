@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use order_router::bus::connection::Bus;
-use order_router::bus::feed::{FollowEvent, StartPosition, StreamExtent, StreamFollower};
+use order_router::bus::stream_follower::{FollowEvent, StartPosition, StreamExtent, StreamFollower};
 use order_router::bus::{subjects, topology};
 use order_router::domain::id::AccountId;
 use tokio::time::{Instant, timeout};

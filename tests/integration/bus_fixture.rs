@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use order_router::bus::call::{BusReply, BusRequest, RequestHandler};
 use order_router::bus::connection::{Bus, ConnectPolicy, connect};
+use order_router::bus::request::{BusReply, BusRequest, RequestHandler};
 use order_router::bus::topology;
 use order_router::config::doors::DoorSettings;
 use order_router::config::nats::NatsSettings;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, RequestErrorKind};
-use order_router::bus::call::Endpoint;
 use order_router::bus::connection::ConnectPolicy;
-use order_router::bus::service::RequestDoor;
+use order_router::bus::request::Endpoint;
+use order_router::bus::request_door::RequestDoor;
 use order_router::config::doors::DoorSettings;
 use serde_json::Value;
 

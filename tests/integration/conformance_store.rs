@@ -18,26 +18,28 @@ use order_router::brokers::paper::{PaperVenue, binance, ibkr};
 use order_router::brokers::port::{BookError, PaperBook};
 use order_router::config::Settings;
 use order_router::domain::control::ControlState;
-use order_router::domain::day::DailyPnl;
+use order_router::domain::daily_pnl::DailyPnl;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::execution::{VenueOrderState, VenueReport};
 use order_router::domain::id::{AccountId, ClientOrderId, LeaseToken, OrderId, OrderIdPrefix};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::{Intent, RiskOverrides};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
+use order_router::domain::order_terms::{Mode, OrderType};
 use order_router::domain::quantity::{Price, Quantity};
 use order_router::domain::settlement::{Reservation, SumDeltas};
-use order_router::domain::terms::{Mode, OrderType};
 use order_router::domain::time::Timestamp;
+use order_router::domain::venue_report::{VenueOrderState, VenueReport};
 use order_router::risk::{Approved, RiskDecision, RuleInput, evaluate};
 use order_router::store::Store;
-use order_router::store::epoch::{BeginRebuildOutcome, LateEvents};
 use order_router::store::keys::OrderKey;
-use order_router::store::reserve::{ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest};
+use order_router::store::orders::reserve::{
+    ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+};
+use order_router::store::rebuild::epoch::{BeginRebuildOutcome, LateEvents};
 use order_router::wire::settlement::{build_journal_report, decode_journal_report};
-use order_router::worker::book::StorePaperBook;
-use order_router::worker::limits;
+use order_router::worker::control::limits;
+use order_router::worker::journaling::settlement::StorePaperBook;
 use redis::AsyncCommands;
 
 use crate::rig::Rig;

@@ -11,7 +11,7 @@ use std::process::Output;
 use order_router::bus::subjects;
 use order_router::config::nats::Secret;
 use order_router::domain::id::{AccountId, BrokerId};
-use order_router::domain::terms::{Mode, OrderStatus, TradingState};
+use order_router::domain::order_terms::{Mode, OrderStatus, TradingState};
 use order_router::domain::time::Timestamp;
 use order_router::sidecar::Sidecar;
 use order_router::wire::note::NoteEvent;

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use order_router::bus::client::RequestError;
 use order_router::bus::connection::Bus;
 use order_router::bus::journal::{AppendError, JournalEntry, JournalReader, JournalWriter};
+use order_router::bus::router_client::RequestError;
 use order_router::config::journal::{AppendMode, JournalSettings};
 use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;

@@ -10,11 +10,11 @@
 use std::time::Duration;
 
 use order_router::bus::subjects;
-use order_router::domain::terms::OrderStatus;
+use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::time::Timestamp;
 use order_router::fault::FaultCode;
-use order_router::wire::latch::LockList;
-use order_router::wire::signal::RiskSignal;
+use order_router::wire::lock::LockList;
+use order_router::wire::risk_signal::RiskSignal;
 
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
@@ -73,7 +73,7 @@ async fn denied(client: &Client, account: &'static str, last: &str) -> FaultCode
         n += 1;
         let answer = client.submit(&of(account, &format!("probe-{last}-{n}"), &[])).await;
         match answer {
-            Err(order_router::bus::client::RequestError::Fault(fault)) => Some(fault.code),
+            Err(order_router::bus::router_client::RequestError::Fault(fault)) => Some(fault.code),
             _ => None,
         }
     })

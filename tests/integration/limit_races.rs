@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use order_router::config::Settings;
 use order_router::config::accounts::AccountSettings;
 use order_router::config::brokers::RestFill;
+use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;
-use order_router::domain::terms::OrderStatus;
 use order_router::fault::FaultCode;
 
 use crate::rig::{Client, Rig, SOON, ibkr, intent, race};

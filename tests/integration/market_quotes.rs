@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use order_router::bus::subjects;
 use order_router::domain::instrument::Instrument;
+use order_router::domain::order_terms::Mode;
 use order_router::domain::quantity::Price;
-use order_router::domain::terms::Mode;
 use order_router::domain::time::Timestamp;
 use order_router::worker::{Router, Worker};
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use order_router::config::Settings;
 use order_router::domain::control::ControlState;
-use order_router::domain::day::DailyPnl;
+use order_router::domain::daily_pnl::DailyPnl;
 use order_router::domain::id::{ClientOrderId, LeaseToken};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::money::{BASE_ASSET_FEE_SCALE, Micros, Rounding, round_to_units};
@@ -24,15 +24,17 @@ use order_router::domain::time::Timestamp;
 use order_router::risk::limits::{AccountLimits, RateLimits, RiskLimits};
 use order_router::risk::{Admissibility, Evaluation, RuleInput, evaluate};
 use order_router::store::Store;
-use order_router::store::day::{DayRoll, DayRollOutcome};
-use order_router::store::epoch::BeginRebuildOutcome;
-use order_router::store::journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::keys::OrderKey;
-use order_router::store::replay::OrderReplay;
-use order_router::store::reserve::{ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest};
-use order_router::store::settle::{SettleOutcome, SettleRequest};
+use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use order_router::store::orders::reserve::{
+    ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+};
+use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
+use order_router::store::rebuild::epoch::BeginRebuildOutcome;
+use order_router::store::rebuild::orders::OrderReplay;
+use order_router::store::sums::day::{DayRoll, DayRollOutcome};
 use order_router::wire::settlement::{build_journal_report, build_settled_report, decode_journal_report};
-use order_router::worker::limits;
+use order_router::worker::control::limits;
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
 

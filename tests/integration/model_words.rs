@@ -7,18 +7,19 @@
     reason = "in a test a panic is the verdict"
 )]
 
+use order_router::domain::currency_rates::CurrencyRates;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::execution::{Fill, VenueOrderState, VenueReport};
 use order_router::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, OrderIdPrefix, VenueId};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::{Intent, RiskOverrides, Symbol};
 use order_router::domain::order::Order;
+use order_router::domain::order_terms;
+use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::quantity::{Price, Quantity};
-use order_router::domain::rates::CurrencyRates;
 use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::settlement::{Reservation, SharedSum, SumDeltas};
-use order_router::domain::terms::{self, Mode, OrderType, TimeInForce};
 use order_router::domain::time::{Timestamp, TradingDate};
+use order_router::domain::venue_report::{Fill, VenueOrderState, VenueReport};
 use proptest::prelude::*;
 use rust_decimal::Decimal as Number;
 
@@ -73,8 +74,8 @@ pub fn intent(terms: &Terms, client_order_id: ClientOrderId) -> Intent {
         venue: VenueId::new(market.venue).unwrap(),
         symbol: Symbol::parse(market.symbol).unwrap(),
         side: match terms.side {
-            Side::Buy => terms::Side::Buy,
-            Side::Sell => terms::Side::Sell,
+            Side::Buy => order_terms::Side::Buy,
+            Side::Sell => order_terms::Side::Sell,
         },
         quantity: Quantity::new(exact(Number::from(terms.lots) * market.lot)).unwrap(),
         order_type: terms.limit.map_or(OrderType::Market, |_| OrderType::Limit),

@@ -17,7 +17,7 @@ use order_router::bus::subjects;
 use order_router::bus::topology;
 use order_router::domain::decimal::Decimal;
 use order_router::domain::id::{AccountId, BrokerId};
-use order_router::domain::terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
+use order_router::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use order_router::domain::time::{Timestamp, TradingDate};
 use order_router::sidecar::Sidecar;
 use order_router::wire::report::{ExecutionReport, ReportedFill};

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use order_router::domain::id::{AccountId, BrokerId};
-use order_router::domain::terms::OrderStatus;
+use order_router::domain::order_terms::OrderStatus;
 use order_router::wire::report::ExecutionReport;
 use order_router::worker::stop_point;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use order_router::bus::client::RequestError;
+use order_router::bus::router_client::RequestError;
 use order_router::domain::time::Timestamp;
 use serde::Deserialize;
 

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, pipe};
 use std::process::Stdio;
 
 use order_router::bus::subjects;
-use order_router::config::keys::{ApiKey, Capability, KeySettings};
+use order_router::config::api_keys::{ApiKey, Capability, KeySettings};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};

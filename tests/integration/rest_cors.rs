@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
-use order_router::bus::call::Endpoint;
-use order_router::config::keys::{ApiKey, Capability, KeySettings};
+use order_router::bus::request::Endpoint;
+use order_router::config::api_keys::{ApiKey, Capability, KeySettings};
 
 use crate::rest_fixture::{Rest, Told};
 use crate::rig::intent;

@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use order_router::bus::call::{BusReply, BusRequest, Endpoint, RequestHandler};
 use order_router::bus::connection::ConnectPolicy;
-use order_router::bus::service::RequestDoor;
+use order_router::bus::request::{BusReply, BusRequest, Endpoint, RequestHandler};
+use order_router::bus::request_door::RequestDoor;
 use order_router::config::Settings;
 use order_router::domain::id::OrderId;
+use order_router::domain::order_terms::{Mode, OrderStatus};
 use order_router::domain::reason::{Reason, ReasonCode};
-use order_router::domain::terms::{Mode, OrderStatus};
 use order_router::fault::{Fault, FaultCode};
 use order_router::sidecar::Sidecar;
 use order_router::wire::intent::{MissingIdPolicy, decode_intent};

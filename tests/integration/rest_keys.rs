@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
-use order_router::bus::call::Endpoint;
+use order_router::bus::request::Endpoint;
 use order_router::bus::subjects;
 use order_router::config::Settings;
-use order_router::config::keys::{ApiKey, Capability, KeySettings};
+use order_router::config::api_keys::{ApiKey, Capability, KeySettings};
 use order_router::domain::id::AccountId;
 use order_router::domain::time::Timestamp;
 use order_router::sidecar::{Sidecar, SidecarError};

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use order_router::bus::call::Endpoint;
+use order_router::bus::request::Endpoint;
 use order_router::domain::time::Timestamp;
 use serde_json::Value;
 

@@ -10,12 +10,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use order_router::bus::call::{BusReply, BusRequest, Endpoint, RequestHandler};
 use order_router::bus::connection::ConnectPolicy;
-use order_router::bus::service::RequestDoor;
+use order_router::bus::request::{BusReply, BusRequest, Endpoint, RequestHandler};
+use order_router::bus::request_door::RequestDoor;
 use order_router::bus::subjects;
+use order_router::config::api_keys::{ApiKey, Capability, KeySettings};
 use order_router::config::brokers::RestFill;
-use order_router::config::keys::{ApiKey, Capability, KeySettings};
 use order_router::domain::decimal::Decimal;
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Fault, FaultCode};

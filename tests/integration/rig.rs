@@ -9,9 +9,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use order_router::bus::client::{ReceivedReply, RequestError, RouterClient};
 use order_router::bus::connection::{Bus, ConnectPolicy, connect};
 use order_router::bus::journal::{JournalReader, StoredEntry};
+use order_router::bus::router_client::{ReceivedReply, RequestError, RouterClient};
 use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::domain::id::{AccountId, BrokerId};

@@ -12,18 +12,18 @@ use order_router::brokers::adapter::Placement;
 use order_router::brokers::conformance::CaseTerms;
 use order_router::brokers::paper::binance;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::execution::{Fill, VenueOrderState, VenueReport};
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::metadata::Metadata;
+use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::settlement::SumDeltas;
-use order_router::domain::terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::time::Timestamp;
-use order_router::store::epoch::BeginRebuildOutcome;
-use order_router::store::journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use order_router::domain::venue_report::{Fill, VenueOrderState, VenueReport};
 use order_router::store::keys::OrderKey;
-use order_router::store::replay::OrderReplay;
-use order_router::store::settle::{SettleOutcome, SettleRequest};
+use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
+use order_router::store::rebuild::epoch::BeginRebuildOutcome;
+use order_router::store::rebuild::orders::OrderReplay;
 use order_router::store::{Store, StoreError};
 use order_router::wire::settlement::build_journal_report;
 use uuid::Uuid;
@@ -68,7 +68,7 @@ fn settle(placement: &Placement) -> SettleRequest {
     let applied = order
         .apply_report(
             &report,
-            &order_router::domain::rates::CurrencyRates::default(),
+            &order_router::domain::currency_rates::CurrencyRates::default(),
             Timestamp::now(),
         )
         .unwrap();

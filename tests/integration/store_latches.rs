@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use order_router::store::Store;
-use order_router::store::latch::{JournaledLockEvent, MAX_LOCKS, SetLockOutcome};
+use order_router::store::control::locks::{JournaledLockEvent, MAX_LOCKS, SetLockOutcome};
 use redis::AsyncCommands;
 
 use crate::conformance_store::whole_store;

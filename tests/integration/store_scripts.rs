@@ -13,32 +13,32 @@ use order_router::brokers::conformance::CaseTerms;
 use order_router::brokers::paper::binance;
 use order_router::config::Settings;
 use order_router::domain::control::OperatorOverrides;
+use order_router::domain::currency_rates::CurrencyRates;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::execution::{Fill, OutboxEntry, VenueOrderState, VenueReport};
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::money::MAX_EXACT_INTEGER;
 use order_router::domain::order::{Order, OrderUpdate};
+use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::quantity::Quantity;
-use order_router::domain::rates::CurrencyRates;
 use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::settlement::{Reservation, SharedSum, SumDeltas};
-use order_router::domain::terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::time::Timestamp;
+use order_router::domain::venue_report::{Fill, OutboxEntry, VenueOrderState, VenueReport};
 use order_router::risk::cap::{CapBound, CapUnit};
 use order_router::risk::{Cap, CapMeasure};
 use order_router::store::Store;
-use order_router::store::epoch::{BeginRebuildOutcome, StoreRebuild};
-use order_router::store::journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
 use order_router::store::keys::OrderKey;
-use order_router::store::replay::OrderReplay;
-use order_router::store::reserve::{
+use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use order_router::store::orders::reserve::{
     ClaimRequest, RecordStage, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
-use order_router::store::settle::{SettleOutcome, SettleRequest};
-use order_router::store::state::{OperatorStateChange, OperatorStateOutcome};
+use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
+use order_router::store::rebuild::epoch::{BeginRebuildOutcome, StoreRebuild};
+use order_router::store::rebuild::orders::OrderReplay;
 use order_router::wire::settlement::build_journal_report;
-use order_router::worker::limits;
+use order_router::worker::control::limits;
 use redis::AsyncCommands;
 use uuid::Uuid;
 
@@ -588,7 +588,7 @@ async fn a_late_effect_brings_an_ended_order_back_for_as_long_as_it_waits() {
     // What waits for the journal does not go with the tombstone.
     assert_eq!(redis.pttl::<_, i64>(&record).await, Ok(-1));
     let waiting = store
-        .list_waiting_orders(&order_router::store::read::WorkQueue::Outbox, Duration::ZERO)
+        .list_waiting_orders(&order_router::store::orders::read::WorkQueue::Outbox, Duration::ZERO)
         .await;
     assert_eq!(waiting, Ok(vec![key(&one)]));
 }

@@ -9,22 +9,22 @@
 use std::time::Duration;
 
 use order_router::domain::control::OperatorOverrides;
-use order_router::domain::execution::{DueAction, DueTask, VenueOrderState, VenueReport};
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
+use order_router::domain::order_terms::TradingState;
 use order_router::domain::reason::{Reason, ReasonCode};
-use order_router::domain::terms::TradingState;
 use order_router::domain::time::Timestamp;
+use order_router::domain::venue_report::{DueAction, DueTask, VenueOrderState, VenueReport};
 use order_router::store::Store;
-use order_router::store::read::WorkQueue;
-use order_router::store::replay_submission::SubmissionReplay;
-use order_router::store::reserve::{RecordStage, ReserveAction, ReserveOutcome};
-use order_router::store::sending::{StartSendingOutcome, StartSendingRequest, WithdrawalStage};
-use order_router::store::settle::SettleOutcome;
-use order_router::store::state::{OperatorStateChange, OperatorStateOutcome};
+use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
+use order_router::store::orders::read::WorkQueue;
+use order_router::store::orders::reserve::{RecordStage, ReserveAction, ReserveOutcome};
+use order_router::store::orders::settle::SettleOutcome;
+use order_router::store::orders::submission::{StartSendingOutcome, StartSendingRequest, WithdrawalStage};
+use order_router::store::rebuild::submissions::SubmissionReplay;
 use order_router::wire::settlement::build_journal_report;
-use order_router::worker::submission::encode_release_event;
+use order_router::worker::submission::announced::encode_release_event;
 
 use crate::conformance_store::whole_store;
 use crate::rig::{Rig, SOON};
@@ -221,7 +221,7 @@ async fn unknown(rig: &Rig, store: &Store) -> Order {
     let applied = order
         .apply_report(
             &report,
-            &order_router::domain::rates::CurrencyRates::default(),
+            &order_router::domain::currency_rates::CurrencyRates::default(),
             Timestamp::now(),
         )
         .unwrap();

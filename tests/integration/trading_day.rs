@@ -18,10 +18,10 @@ use order_router::domain::id::AccountId;
 use order_router::domain::money::Micros;
 use order_router::domain::time::{Clock, Timestamp, TradingDate};
 use order_router::fault::FaultCode;
-use order_router::store::day::{DayRoll, DayRollOutcome};
+use order_router::store::sums::day::{DayRoll, DayRollOutcome};
 use order_router::wire::day::DayEvent;
 use order_router::worker::Worker;
-use order_router::worker::day::SNAPSHOT_MAX_AGE;
+use order_router::worker::trading_day::SNAPSHOT_MAX_AGE;
 use redis::AsyncCommands;
 
 use crate::rig::{Client, Rig, SOON, intent};

@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use order_router::bus::client::{ReceivedReply, RequestError};
 use order_router::bus::journal::StoredEntry;
+use order_router::bus::router_client::{ReceivedReply, RequestError};
 use order_router::bus::subjects;
 use order_router::domain::id::AccountId;
 use order_router::domain::money::Micros;
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Fault, FaultCode};
 use order_router::worker::Worker;
-use order_router::worker::day::SNAPSHOT_MAX_AGE;
 use order_router::worker::stop_point;
+use order_router::worker::trading_day::SNAPSHOT_MAX_AGE;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -339,7 +339,10 @@ async fn one_that_comes_late_is_refused_and_one_that_is_known_is_not() {
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let late = async |body: &Value| {
-        let (patience, trace) = (Duration::from_secs(10), order_router::bus::client::new_traceparent());
+        let (patience, trace) = (
+            Duration::from_secs(10),
+            order_router::bus::router_client::new_traceparent(),
+        );
         let past = Timestamp::from_milliseconds(Timestamp::now().as_milliseconds() - 1_000);
         client
             .caller

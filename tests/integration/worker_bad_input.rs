@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use futures_util::StreamExt;
-use order_router::domain::terms::OrderStatus;
+use order_router::domain::order_terms::OrderStatus;
 use order_router::wire::problem::Problem;
 
 use crate::rig::{Client, Rig, SOON, intent};

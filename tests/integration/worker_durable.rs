@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use order_router::bus::subjects;
 use order_router::domain::id::{AccountId, BrokerId};
-use order_router::domain::terms::OrderStatus;
+use order_router::domain::order_terms::OrderStatus;
 use order_router::wire::problem::Problem;
 use order_router::wire::report::ExecutionReport;
 

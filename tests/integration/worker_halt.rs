@@ -12,10 +12,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use order_router::bus::subjects;
 use order_router::config::brokers::RestFill;
-use order_router::domain::terms::{OrderStatus, TradingState};
+use order_router::domain::order_terms::{OrderStatus, TradingState};
 use order_router::domain::time::Timestamp;
 use order_router::fault::FaultCode;
-use order_router::store::settle::{SettleOutcome, SettleRequest};
+use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::state::RouterState;
 

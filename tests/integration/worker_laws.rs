@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use order_router::config::brokers::RestFill;
+use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;
-use order_router::domain::terms::OrderStatus;
 use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::state::RouterState;
@@ -280,7 +280,7 @@ async fn a_full_queue_answers_at_once() {
         bodies.iter().map(|body| client.submit(body)).collect();
     use futures_util::StreamExt;
     while let Some(answer) = waiting.next().await {
-        if let Err(order_router::bus::client::RequestError::Fault(fault)) = answer {
+        if let Err(order_router::bus::router_client::RequestError::Fault(fault)) = answer {
             answers.push((fault.code, started.elapsed()));
         }
         if answers.iter().filter(|(code, _)| *code == FaultCode::QueueFull).count() >= 20 {

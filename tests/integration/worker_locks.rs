@@ -11,16 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use order_router::bus::client::RequestError;
+use order_router::bus::router_client::RequestError;
 use order_router::bus::subjects;
 use order_router::domain::control::{Lock, LockScope};
 use order_router::domain::id::AccountId;
 use order_router::domain::metadata::Metadata;
-use order_router::domain::terms::Mode;
+use order_router::domain::order_terms::Mode;
 use order_router::domain::time::{Timestamp, TradingDate};
 use order_router::fault::{Fault, FaultCode};
-use order_router::wire::latch::{LockChange, LockDocument, LockEvent, LockList};
-use order_router::worker::{Router, Worker, locks};
+use order_router::wire::lock::{LockChange, LockDocument, LockEvent, LockList};
+use order_router::worker::control::locks;
+use order_router::worker::{Router, Worker};
 
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;

@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use order_router::bus::client::{ReceivedReply, RequestError};
 use order_router::bus::journal::StoredEntry;
+use order_router::bus::router_client::{ReceivedReply, RequestError};
 use order_router::bus::subjects;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;

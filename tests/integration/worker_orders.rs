@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use order_router::config::brokers::RestFill;
+use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;
-use order_router::domain::terms::OrderStatus;
 use order_router::fault::FaultCode;
 
 use crate::rig::{Rig, SOON, ibkr, intent};

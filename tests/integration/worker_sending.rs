@@ -10,10 +10,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use order_router::bus::client::{ReceivedReply, RequestError};
+use order_router::bus::router_client::{ReceivedReply, RequestError};
 use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;
-use order_router::domain::terms::OrderStatus;
 use order_router::domain::time::Timestamp;
 use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
@@ -49,7 +49,7 @@ fn submit(rig: &Rig, body: String) -> JoinHandle<Result<ReceivedReply, RequestEr
         let bus = order_router::bus::connection::connect(&settings.nats, "caller", patience)
             .await
             .unwrap();
-        let caller = order_router::bus::client::RouterClient::new(bus);
+        let caller = order_router::bus::router_client::RouterClient::new(bus);
         let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
         let subject = order_router::bus::subjects::submit(&broker, &account);
         caller

@@ -7,9 +7,9 @@
 )]
 
 use futures_util::future::join_all;
-use order_router::bus::client::RequestError;
+use order_router::bus::router_client::RequestError;
 use order_router::bus::subjects;
-use order_router::domain::terms::{Mode, TradingState};
+use order_router::domain::order_terms::{Mode, TradingState};
 use order_router::fault::FaultCode;
 use order_router::wire::state::{RouterState, StateEvent};
 use redis::AsyncCommands;

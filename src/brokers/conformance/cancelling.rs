@@ -1,13 +1,15 @@
 //! Cases of what a cancel does.
 
-use super::check::{cancel_and_check, check_same_state, check_unchanged, ensure, place_and_check};
-use super::{
+use crate::brokers::adapter::{BrokerAdapter, CancelOutcome, NotSentReason};
+use crate::brokers::conformance::check::{
+    cancel_and_check, check_same_state, check_unchanged, ensure, place_and_check,
+};
+use crate::brokers::conformance::{
     CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, VenueFault, applies_always, supports_time_in_force,
     unexpected_outcome,
 };
-use crate::brokers::adapter::{BrokerAdapter, CancelOutcome, NotSentReason};
 use crate::domain::order::Order;
-use crate::domain::terms::{OrderStatus, OrderType, TimeInForce};
+use crate::domain::order_terms::{OrderStatus, OrderType, TimeInForce};
 
 pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     vec![

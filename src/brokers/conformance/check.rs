@@ -1,14 +1,14 @@
 //! What the cases check again and again.
 
-use super::{CaseTerms, CaseVerdict, ConformanceHarness, HarnessResult, unexpected_outcome};
 use crate::brokers::adapter::{BookedEffect, BrokerAdapter, CancelOutcome, PlaceOutcome, VenueAcknowledgement};
+use crate::brokers::conformance::{CaseTerms, CaseVerdict, ConformanceHarness, HarnessResult, unexpected_outcome};
+use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::decimal::Decimal;
-use crate::domain::execution::VenueReport;
 use crate::domain::order::Order;
-use crate::domain::rates::CurrencyRates;
+use crate::domain::order_terms::{OrderStatus, OrderType, Side};
 use crate::domain::reason::ReasonCode;
-use crate::domain::terms::{OrderStatus, OrderType, Side};
 use crate::domain::time::Timestamp;
+use crate::domain::venue_report::VenueReport;
 
 /// Fails with `what` unless `holds`.
 pub(super) fn ensure(holds: bool, detail: impl FnOnce() -> String) -> CaseVerdict {

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use super::*;
 use crate::brokers::adapter::{CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome};
+use crate::brokers::conformance::*;
 use crate::brokers::memory_book::{BookFault, BookGuarantee, MemoryBook, fixtures};
 use crate::brokers::paper::{PaperVenue, binance, ibkr};
 use crate::brokers::port::{BookError, PaperBook};
 use crate::config::brokers::{PaperIbkrSettings, RestFill};
-use crate::domain::execution::{VenueOrderState, VenueReport};
 use crate::domain::id::LeaseToken;
+use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::risk::approved::approve_unchecked;
 
 const NOON: &str = "2026-03-02T12:00:00Z";

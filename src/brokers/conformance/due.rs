@@ -1,15 +1,15 @@
 //! Cases of what is due later, for venues whose book we keep. Others have nothing due, ever, and say so.
 
-use super::check::{cancel_and_check, check_booked, check_quantities, check_unchanged, ensure};
-use super::{
+use crate::brokers::adapter::{BrokerAdapter, DueOutcome, NotSentReason};
+use crate::brokers::conformance::check::{cancel_and_check, check_booked, check_quantities, check_unchanged, ensure};
+use crate::brokers::conformance::{
     CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, HarnessResult, VenueFault, applies_always,
     supports_time_in_force, unexpected_outcome,
 };
-use crate::brokers::adapter::{BrokerAdapter, DueOutcome, NotSentReason};
-use crate::domain::execution::DueAction;
 use crate::domain::order::Order;
-use crate::domain::terms::{OrderStatus, OrderType, TimeInForce};
+use crate::domain::order_terms::{OrderStatus, OrderType, TimeInForce};
 use crate::domain::time::Timestamp;
+use crate::domain::venue_report::DueAction;
 
 pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     vec![

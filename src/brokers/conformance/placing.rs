@@ -1,13 +1,13 @@
 //! Cases of what placing does.
 
-use super::check::{check_quantities, check_reason, ensure, place_and_check};
-use super::{
+use crate::brokers::adapter::{BrokerAdapter, PlaceOutcome};
+use crate::brokers::conformance::check::{check_quantities, check_reason, ensure, place_and_check};
+use crate::brokers::conformance::{
     CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, applies_always, has_effects_in_store,
     supports_time_in_force, unexpected_outcome,
 };
-use crate::brokers::adapter::{BrokerAdapter, PlaceOutcome};
+use crate::domain::order_terms::{OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::reason::ReasonCode;
-use crate::domain::terms::{OrderStatus, OrderType, Side, TimeInForce};
 
 /// Quantities in lots about which rounding to the lot may go wrong.
 const ROUNDING_LOTS: &[i64] = &[1, 2, 3, 19, 20, 21, 99, 100, 101, 333];

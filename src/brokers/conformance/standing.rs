@@ -1,12 +1,12 @@
 //! Cases of when an order may be placed, and of how often.
 
-use super::check::{check_quantities, check_unchanged, ensure};
-use super::{
+use crate::brokers::adapter::{BrokerAdapter, NotSentReason, PlaceOutcome};
+use crate::brokers::conformance::check::{check_quantities, check_unchanged, ensure};
+use crate::brokers::conformance::{
     CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, PlacementDeadline, PlacementLease, VenueFault,
     applies_always, has_effects_in_store, unexpected_outcome,
 };
-use crate::brokers::adapter::{BrokerAdapter, NotSentReason, PlaceOutcome};
-use crate::domain::terms::{OrderType, TimeInForce};
+use crate::domain::order_terms::{OrderType, TimeInForce};
 
 pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     vec![

@@ -4,12 +4,12 @@ use crate::brokers::adapter::Placement;
 use crate::config::brokers::{FeeAsset, RestFill};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::decimal::Decimal;
-use crate::domain::execution::{DueAction, DueTask, Fill, VenueOrderState, VenueReport};
 use crate::domain::order::Order;
+use crate::domain::order_terms::{OrderType, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::terms::{OrderType, TimeInForce};
 use crate::domain::time::Timestamp;
+use crate::domain::venue_report::{DueAction, DueTask, Fill, VenueOrderState, VenueReport};
 
 /// The number of the fill an order gets at once. Trade ids are the order's id and this number, so that a fill that is
 /// computed twice is booked once.

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use super::*;
 use crate::brokers::memory_book::fixtures::{decimal, order, placement, price, quantity};
-use crate::domain::rates::CurrencyRates;
-use crate::domain::terms::OrderStatus;
-use crate::domain::terms::TimeInForce::{Day, Fok, Gtc, Ioc};
+use crate::brokers::paper::fills::*;
+use crate::domain::currency_rates::CurrencyRates;
+use crate::domain::order_terms::OrderStatus;
+use crate::domain::order_terms::TimeInForce::{Day, Fok, Gtc, Ioc};
 
 const NOON: &str = "2026-03-02T12:00:00Z";
 const IBKR: PaperFillRules = PaperFillRules {

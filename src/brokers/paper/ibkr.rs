@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::fills::{PaperFees, PaperFillRules};
-use super::{PaperVenue, capabilities};
+use crate::brokers::paper::fills::{PaperFees, PaperFillRules};
+use crate::brokers::paper::{PaperVenue, capabilities};
 use crate::brokers::port::PaperBook;
 use crate::config::brokers::PaperIbkrSettings;
 use crate::domain::id::{IdError, OrderIdPrefix};
-use crate::domain::terms::TimeInForce;
+use crate::domain::order_terms::TimeInForce;
 
 /// The broker's name.
 pub const BROKER: &str = "ibkr";

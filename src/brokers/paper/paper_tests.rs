@@ -1,9 +1,9 @@
-use super::*;
 use crate::brokers::memory_book::fixtures::{order, placement};
 use crate::brokers::memory_book::{BookFault, MemoryBook};
+use crate::brokers::paper::*;
 use crate::config::brokers::PaperIbkrSettings;
-use crate::domain::execution::{VenueOrderState, VenueReport};
-use crate::domain::terms::OrderStatus;
+use crate::domain::order_terms::OrderStatus;
+use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::risk::approved::approve_unchecked;
 
 const NOON: &str = "2026-03-02T12:00:00Z";

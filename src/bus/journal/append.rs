@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use super::watermark::JournalWatermark;
 use crate::bus::connection::{Bus, with_timeout};
 use crate::bus::headers;
+use crate::bus::journal::watermark::JournalWatermark;
 use crate::config::journal::JournalSettings;
 
 /// The pause before an append is repeated that the server could not take at that moment.

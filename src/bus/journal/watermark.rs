@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::append::AppendError;
+use crate::bus::journal::append::AppendError;
 
 /// The watermark of one stream.
 #[derive(Debug, Default)]

@@ -7,9 +7,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::append::{self, AppendError, JournalEntry};
-use super::watermark::JournalWatermark;
 use crate::bus::connection::{Bus, ServerVersion};
+use crate::bus::journal::append;
+use crate::bus::journal::append::{AppendError, JournalEntry};
+use crate::bus::journal::watermark::JournalWatermark;
 use crate::config::journal::{AppendMode, JournalSettings};
 
 /// Batches on their way at once: while one waits for its acknowledgement the next ones travel.

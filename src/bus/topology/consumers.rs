@@ -3,9 +3,9 @@
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 
-use super::{ReconcileMode, ReconcileOutcome, ReconciledResource, TopologyError, refused_error};
 use crate::bus::connection::{Bus, with_timeout};
 use crate::bus::subjects;
+use crate::bus::topology::{ReconcileMode, ReconcileOutcome, ReconciledResource, TopologyError, refused_error};
 use crate::config::doors::DoorSettings;
 use crate::domain::id::BrokerId;
 

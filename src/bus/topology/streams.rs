@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 
-use super::TopologyError;
 use crate::bus::connection::ServerVersion;
 use crate::bus::subjects;
+use crate::bus::topology::TopologyError;
 use crate::config::nats::NatsSettings;
 use crate::domain::id::BrokerId;
 

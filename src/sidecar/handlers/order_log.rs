@@ -8,14 +8,14 @@ use axum::response::Response;
 
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag};
 use crate::domain::intent::Symbol;
-use crate::domain::terms::OrderStatus;
+use crate::domain::order_terms::OrderStatus;
 use crate::domain::time::Timestamp;
-use crate::sidecar::auth::Principal;
+use crate::order_log::{OrderLogFilter, PageWindow};
 use crate::sidecar::context::SidecarContext;
-use crate::sidecar::json;
-use crate::sidecar::order_log::{OrderLogFilter, PageWindow};
-use crate::sidecar::parameters::QueryParameters;
-use crate::sidecar::problem::ProblemResponse;
+use crate::sidecar::extract::query::QueryParameters;
+use crate::sidecar::middleware::auth::Principal;
+use crate::sidecar::response::json;
+use crate::sidecar::response::problem::ProblemResponse;
 use crate::wire::order_record::{ExecutionPage, OrderPage, PageMetadata};
 
 /// How many items a page has unless a number is asked for.

@@ -1,36 +1,4 @@
-//! `GET /positions`.
+//! Positions: list and close.
 
-use std::sync::Arc;
-
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-
-use crate::domain::id::AccountId;
-use crate::domain::time::Timestamp;
-use crate::sidecar::auth::Principal;
-use crate::sidecar::context::SidecarContext;
-use crate::sidecar::parameters::QueryParameters;
-use crate::sidecar::problem::ProblemResponse;
-use crate::sidecar::{holdings, json};
-
-/// Tells what the caller's accounts hold, or one of them.
-pub(in crate::sidecar) async fn list_positions(
-    State(context): State<Arc<SidecarContext>>,
-    caller: Principal,
-    mut parameters: QueryParameters,
-) -> Result<Response, ProblemResponse> {
-    let account = parameters.take("account_id", AccountId::new)?;
-    parameters.reject_remaining()?;
-    if let Some(account) = &account {
-        caller.authorize_account(account)?;
-    }
-    let mut positions = context
-        .order_log
-        .list_positions(account, context.read_deadline())
-        .await?;
-    let scope = caller.account_scope();
-    positions.rows.retain(|row| scope.includes(&row.account_id));
-    let answer = holdings::value_portfolios(&positions, &context.prices, Timestamp::now());
-    Ok(json::encode_response(StatusCode::OK, &answer))
-}
+pub(in crate::sidecar) mod close;
+pub(in crate::sidecar) mod list;

@@ -1,0 +1,104 @@
+//! Counts and latencies.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// The precision of the latencies: three digits.
+const SIGNIFICANT_DIGITS: u8 = 3;
+/// The longest latency that is told apart: an hour, longer than any order counts.
+const MAX_LATENCY_US: u64 = 3_600_000_000;
+
+/// What was measured.
+#[derive(Debug)]
+pub struct LoadMeasurements {
+    /// Orders that were answered with a report.
+    pub orders: u64,
+    /// What was not, by the error's code; `no_answer` and `unknown` are among them.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// From the first order to the last answer.
+    pub elapsed: Duration,
+    /// Latencies of the orders, in microseconds.
+    latencies: Option<Histogram<u64>>,
+}
+
+impl Default for LoadMeasurements {
+    fn default() -> Self {
+        Self {
+            orders: 0,
+            errors: BTreeMap::new(),
+            elapsed: Duration::ZERO,
+            // Precision and range are ones that the histogram has.
+            latencies: Histogram::new_with_max(MAX_LATENCY_US, SIGNIFICANT_DIGITS).ok(),
+        }
+    }
+}
+
+impl LoadMeasurements {
+    /// Counts an order.
+    pub(in crate::bench) fn record_order(&mut self, latency: Duration) {
+        self.orders += 1;
+        if let Some(latencies) = &mut self.latencies {
+            latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_US));
+        }
+    }
+
+    /// Counts an error.
+    pub(in crate::bench) fn record_error(&mut self, code: &'static str) {
+        *self.errors.entry(code).or_default() += 1;
+    }
+
+    /// Adds what another lane measured.
+    pub(in crate::bench) fn merge(&mut self, other: &Self) {
+        self.orders += other.orders;
+        for (code, count) in &other.errors {
+            *self.errors.entry(code).or_default() += count;
+        }
+        if let (Some(latencies), Some(others)) = (&mut self.latencies, &other.latencies) {
+            // Both have the same range.
+            let _ = latencies.add(others);
+        }
+    }
+
+    /// Returns how many orders were not answered with a report.
+    pub fn errors_total(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// Returns the orders a second, rounded down.
+    pub fn throughput_per_s(&self) -> u64 {
+        let per_second = u128::from(self.orders) * 1_000_000 / self.elapsed.as_micros().max(1);
+        u64::try_from(per_second).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the latency in microseconds that this share of the orders did not exceed; 0 without orders.
+    pub fn latency_us(&self, share: f64) -> u64 {
+        self.latencies
+            .as_ref()
+            .map_or(0, |latencies| latencies.value_at_quantile(share))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_add_up() {
+        let (mut all, mut lane) = (LoadMeasurements::default(), LoadMeasurements::default());
+        for latency in 1..=1_000 {
+            lane.record_order(Duration::from_millis(latency));
+        }
+        lane.record_error("queue_full");
+        all.merge(&lane);
+        all.merge(&lane);
+        all.elapsed = Duration::from_secs(4);
+        assert_eq!(
+            (all.orders, all.errors_total(), all.throughput_per_s()),
+            (2_000, 2, 500)
+        );
+        assert_eq!((all.latency_us(0.5), all.latency_us(1.0)), (500_223, 1_000_447));
+        assert_eq!(LoadMeasurements::default().latency_us(0.5), 0);
+    }
+}

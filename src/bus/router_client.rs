@@ -1,0 +1,316 @@
+//! The caller's side: requests, durable intents, and following what happens.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, RequestErrorKind};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use serde::Deserialize;
+
+use crate::bus::connection::{Bus, BusError, with_timeout};
+use crate::bus::request::BusReply;
+use crate::bus::{headers, reply_codec, subjects};
+use crate::domain::id::{AccountId, BrokerId};
+use crate::domain::time::Timestamp;
+use crate::fault::{Fault, FaultCode};
+
+/// How long after the deadline a caller still listens: the worker's word that it was too late is worth having.
+pub(in crate::bus) const REPLY_GRACE: Duration = Duration::from_millis(250);
+
+/// What a worker answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedReply {
+    /// The JSON.
+    pub body: Vec<u8>,
+    /// Where in the journal it stands.
+    pub journal_sequence: Option<u64>,
+    /// Whether it repeats an earlier answer.
+    pub is_replay: bool,
+}
+
+impl From<BusReply> for ReceivedReply {
+    fn from(answer: BusReply) -> Self {
+        Self {
+            body: answer.body,
+            journal_sequence: answer.journal_sequence,
+            is_replay: answer.is_replay,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// A worker's fault, or one that shows that no worker has got the call.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// It was sent and nobody has answered: what became of it is not known.
+    #[error("no answer in time: what became of the call is not known")]
+    Timeout,
+}
+
+/// A message of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionMessage {
+    /// The subject it was published on.
+    pub subject: String,
+    /// The JSON.
+    pub body: Bytes,
+}
+
+/// Calls workers.
+#[derive(Debug, Clone)]
+pub struct RouterClient {
+    bus: Bus,
+}
+
+impl RouterClient {
+    /// Returns a caller on this connection.
+    pub fn new(bus: Bus) -> Self {
+        Self { bus }
+    }
+
+    /// Returns the connection.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Sends a request under a new trace and waits for its answer.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn request(
+        &self,
+        subject: &str,
+        body: Bytes,
+        deadline: Timestamp,
+    ) -> Result<ReceivedReply, RequestError> {
+        self.request_traced(subject, body, deadline, &new_traceparent()).await
+    }
+
+    /// Sends a request as part of a trace and waits for its answer until a little after the deadline.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn request_traced(
+        &self,
+        subject: &str,
+        body: Bytes,
+        deadline: Timestamp,
+        traceparent: &str,
+    ) -> Result<ReceivedReply, RequestError> {
+        let left = deadline.saturating_duration_since(Timestamp::now());
+        if left.is_zero() {
+            return Err(Fault::new(
+                FaultCode::IntentExpired,
+                "the deadline had passed before anything was sent",
+            )
+            .into());
+        }
+        self.request_with_timeout(left + REPLY_GRACE, subject, body, deadline, traceparent)
+            .await
+    }
+
+    /// Sends a request as part of a trace, even one whose deadline has passed, and waits `patience` for its answer: of
+    /// an order that is known, a worker tells whatever the deadline says.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn request_with_timeout(
+        &self,
+        timeout: Duration,
+        subject: &str,
+        body: Bytes,
+        deadline: Timestamp,
+        traceparent: &str,
+    ) -> Result<ReceivedReply, RequestError> {
+        let map = request_headers(Some(deadline), traceparent);
+        let message = self.send_request(subject, map, body, timeout, no_worker_fault).await?;
+        Ok(reply_codec::decode_reply(message)?.into())
+    }
+
+    /// Hands an intent to the durable door and returns its place in the work queue: from then on it is kept. The report
+    /// follows on the journal's subject and, if given, on `reply_to`.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a broker that is not configured has no queue and is `unknown_broker`.
+    pub async fn publish_intent(
+        &self,
+        broker: &BrokerId,
+        account: &AccountId,
+        body: Bytes,
+        deadline: Option<Timestamp>,
+        reply_to: Option<&str>,
+    ) -> Result<u64, RequestError> {
+        if let Some(reply_to) = reply_to
+            && !subjects::is_allowed_reply(reply_to, Some(account.as_str()))
+        {
+            let rule = "must lie under _INBOX or the account's own orders.replies, without wildcards";
+            return Err(Fault::for_field(FaultCode::InvalidField, headers::REPLY_TO, rule).into());
+        }
+        let mut map = request_headers(deadline, &new_traceparent());
+        if let Some(reply_to) = reply_to {
+            headers::set(&mut map, headers::REPLY_TO, reply_to);
+        }
+        let (subject, limit) = (subjects::intent(broker, account), self.bus.request_timeout());
+        let unknown = || {
+            Fault::new(
+                FaultCode::UnknownBroker,
+                format!("no queue takes intents for the broker {broker}"),
+            )
+        };
+        let message = self.send_request(&subject, map, body, limit, unknown).await?;
+        parse_publish_ack(&message.payload)
+    }
+
+    async fn send_request(
+        &self,
+        subject: &str,
+        map: HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+        on_no_responders: impl FnOnce() -> Fault,
+    ) -> Result<async_nats::Message, RequestError> {
+        if !self.bus.is_connected() {
+            // Sent now, it would be kept by the library and reach a worker after the outage.
+            return Err(Fault::new(FaultCode::BusUnavailable, "the bus is out of reach; nothing was sent").into());
+        }
+        let request = async_nats::Request::new()
+            .headers(map)
+            .payload(body)
+            .timeout(Some(timeout));
+        let sent = self.bus.client.send_request(subject.to_owned(), request);
+        match tokio::time::timeout(timeout, sent).await {
+            Err(_) => Err(RequestError::Timeout),
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(error)) => Err(match error.kind() {
+                RequestErrorKind::NoResponders => on_no_responders().into(),
+                RequestErrorKind::InvalidSubject => {
+                    Fault::for_field(FaultCode::InvalidField, "subject", "is not valid").into()
+                }
+                RequestErrorKind::MaxPayloadExceeded => {
+                    Fault::new(FaultCode::PayloadTooLarge, error.to_string()).into()
+                }
+                _ => RequestError::Timeout,
+            }),
+        }
+    }
+
+    /// Follows the reports of one account, or of all, from now on. A follower that is too slow loses some: the journal
+    /// has them all.
+    ///
+    /// # Errors
+    /// When the subscription cannot be made.
+    pub async fn subscribe_reports(
+        &self,
+        account: Option<&AccountId>,
+    ) -> Result<impl Stream<Item = SubscriptionMessage> + Send + Unpin + use<>, BusError> {
+        let subject = account.map_or_else(
+            || subjects::REPORTS_WILDCARD.to_owned(),
+            subjects::account_reports_wildcard,
+        );
+        self.subscribe(subject).await
+    }
+
+    /// Follows the alerts of one account, or of all, from now on; see [`Caller::subscribe_reports`].
+    ///
+    /// # Errors
+    /// When the subscription cannot be made.
+    pub async fn subscribe_alerts(
+        &self,
+        account: Option<&AccountId>,
+    ) -> Result<impl Stream<Item = SubscriptionMessage> + Send + Unpin + use<>, BusError> {
+        let subject = account.map_or_else(
+            || subjects::ALERTS_WILDCARD.to_owned(),
+            |account| subjects::account_alerts_wildcard(Some(account)),
+        );
+        self.subscribe(subject).await
+    }
+
+    /// Follows the events of one account and those that concern all of them, or everybody's, from now on; see
+    /// [`Caller::subscribe_reports`].
+    ///
+    /// # Errors
+    /// When the subscriptions cannot be made.
+    pub async fn subscribe_events(
+        &self,
+        account: Option<&AccountId>,
+    ) -> Result<impl Stream<Item = SubscriptionMessage> + Send + Unpin + use<>, BusError> {
+        let all = match account {
+            None => self
+                .subscribe(subjects::EVENTS_WILDCARD.to_owned())
+                .await?
+                .left_stream(),
+            Some(_) => {
+                let own = self.subscribe(subjects::account_events_wildcard(account)).await?;
+                let common = self.subscribe(subjects::account_events_wildcard(None)).await?;
+                futures_util::stream::select(own, common).right_stream()
+            }
+        };
+        Ok(all)
+    }
+
+    async fn subscribe(
+        &self,
+        subject: String,
+    ) -> Result<impl Stream<Item = SubscriptionMessage> + Send + Unpin + use<>, BusError> {
+        let limit = self.bus.request_timeout();
+        let messages = with_timeout(limit, "subscribing", self.bus.client.subscribe(subject)).await?;
+        // Whatever is published after this call is seen.
+        self.bus.round_trip().await?;
+        Ok(messages.map(|message| SubscriptionMessage {
+            subject: message.subject.to_string(),
+            body: message.payload,
+        }))
+    }
+}
+
+fn no_worker_fault() -> Fault {
+    Fault::new(
+        FaultCode::NoWorker,
+        "no worker is up to take the request; nothing was sent",
+    )
+}
+
+/// Reads the work queue's acknowledgement.
+fn parse_publish_ack(body: &[u8]) -> Result<u64, RequestError> {
+    #[derive(Deserialize)]
+    struct WorkQueueAck {
+        #[serde(default)]
+        seq: u64,
+        error: Option<WorkQueueError>,
+    }
+    #[derive(Deserialize)]
+    struct WorkQueueError {
+        #[serde(default)]
+        description: String,
+    }
+    match serde_json::from_slice(body) {
+        Ok(WorkQueueAck {
+            error: Some(refusal), ..
+        }) => {
+            let detail = format!("the work queue does not take the intent: {}", refusal.description);
+            Err(Fault::new(FaultCode::QueueFull, detail).into())
+        }
+        Ok(WorkQueueAck { seq, error: None }) if seq > 0 => Ok(seq),
+        _ => Err(RequestError::Timeout),
+    }
+}
+
+fn request_headers(deadline: Option<Timestamp>, traceparent: &str) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    if let Some(deadline) = deadline {
+        headers::set(&mut map, headers::DEADLINE, &deadline.to_string());
+    }
+    headers::set(&mut map, headers::TRACEPARENT, traceparent);
+    map
+}
+
+/// Returns the header of a new trace (W3C Trace Context, version 00, sampled).
+pub fn new_traceparent() -> String {
+    let (trace, span) = (
+        uuid::Uuid::new_v4().simple().to_string(),
+        uuid::Uuid::new_v4().simple().to_string(),
+    );
+    format!("00-{trace}-{}-01", &span[..16])
+}

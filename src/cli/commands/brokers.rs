@@ -1,0 +1,44 @@
+//! `brokers`: which brokers the router routes to.
+
+use clap::Args;
+
+use crate::bus::subjects;
+use crate::cli::arguments::global::GlobalOptions;
+use crate::cli::error::CommandResult;
+use crate::cli::output::table::{ColumnAlign, TextTable};
+use crate::cli::requests::bus_client::{CliClient, RequestArgs};
+use crate::wire::brokers::BrokerList;
+
+/// Arguments of `brokers`.
+#[derive(Debug, Args)]
+pub(crate) struct BrokersArgs {
+    #[command(flatten)]
+    client: RequestArgs,
+}
+
+/// Asks and shows the brokers.
+///
+/// # Errors
+/// When there is no answer.
+pub(crate) async fn run(args: &BrokersArgs, options: &GlobalOptions) -> CommandResult {
+    let client = CliClient::connect(options, &args.client, "order-router brokers").await?;
+    let (reply, answer) = client
+        .request_decoded::<BrokerList>(subjects::BROKERS, b"{}".to_vec())
+        .await?;
+    Ok(client.print_reply(&reply.body, || brokers_table(&answer).to_string())?)
+}
+
+fn brokers_table(answer: &BrokerList) -> TextTable {
+    let columns = ["broker", "venues", "symbols", "time in force"].map(|name| (name, ColumnAlign::Left));
+    let mut table = TextTable::new(&columns);
+    for detail in &answer.details {
+        let times: Vec<&str> = detail.times_in_force.iter().map(|time| time.as_str()).collect();
+        table.push_row([
+            detail.broker.clone(),
+            detail.venues.join(" "),
+            detail.symbols.join(" "),
+            times.join(" "),
+        ]);
+    }
+    table
+}

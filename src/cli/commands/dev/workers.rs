@@ -1,0 +1,254 @@
+//! Further worker processes of `dev`: started, waited for, and started again when they die.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cli::arguments::global::{GlobalOptions, SettingFlag};
+use crate::cli::commands::dev::child_process;
+use crate::cli::commands::dev::child_process::ChildBinder;
+use crate::cli::commands::dev::data_directory::DevDataDirectory;
+use crate::cli::commands::worker::READY;
+use crate::cli::process::services::WORKER_GRACE;
+use crate::config::load::environment_name;
+
+/// How long a worker may take to be ready.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause before a dead worker is started again; each next one is twice as long.
+const MIN_RESTART_DELAY: Duration = Duration::from_millis(500);
+/// The longest pause.
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(15);
+/// After so long a life the next pause is the first again.
+const RESTART_DELAY_RESET_AFTER: Duration = Duration::from_secs(60);
+/// What a worker may take beyond its own grace period.
+const KILL_MARGIN: Duration = Duration::from_secs(5);
+
+/// The setting that names where a worker tells what it measures.
+const METRICS_ADDRESS_SETTING: &str = "metrics.addr";
+
+type WorkerNumber = u16;
+
+/// The worker processes.
+pub(crate) struct WorkerProcesses {
+    numbers: RangeInclusive<WorkerNumber>,
+    program: PathBuf,
+    binder: ChildBinder,
+    environment: Vec<(String, String)>,
+    /// Where the first of all workers tells what it measures.
+    first_metrics_address: Option<SocketAddr>,
+    logs: HashMap<WorkerNumber, PathBuf>,
+    restart_delays: HashMap<WorkerNumber, Duration>,
+    processes: HashMap<WorkerNumber, u32>,
+    events: FuturesUnordered<BoxFuture<'static, WorkerEvent>>,
+}
+
+enum WorkerEvent {
+    Ready(WorkerNumber, Child),
+    NotReady(WorkerNumber),
+    Ended(WorkerNumber, String, Duration),
+    RestartDue(WorkerNumber),
+}
+
+impl WorkerProcesses {
+    /// Returns worker processes that are still to be started: this program with the same settings.
+    ///
+    /// # Errors
+    /// When this program cannot be found.
+    pub(crate) async fn new(
+        numbers: RangeInclusive<WorkerNumber>,
+        options: &GlobalOptions,
+        flags: &[SettingFlag],
+        metrics: Option<SocketAddr>,
+        directory: &DevDataDirectory,
+    ) -> anyhow::Result<Self> {
+        let mut environment: Vec<_> = flags
+            .iter()
+            .map(|(path, value)| (environment_name(path), value.clone()))
+            .collect();
+        if let Some(file) = options.config_file() {
+            let file = std::path::absolute(file).context("the settings file")?;
+            environment.push(("ORDER_ROUTER_CONFIG".to_owned(), file.display().to_string()));
+        }
+        let logs = numbers
+            .clone()
+            .map(|number| (number, directory.log_path(&format!("worker-{number}"))));
+        Ok(Self {
+            logs: logs.collect(),
+            numbers,
+            program: std::env::current_exe().context("finding this program")?,
+            binder: ChildBinder::detect().await,
+            environment,
+            first_metrics_address: metrics,
+            restart_delays: HashMap::new(),
+            processes: HashMap::new(),
+            events: FuturesUnordered::new(),
+        })
+    }
+
+    /// Starts all and returns when all are ready. To be called from the main thread, see [`Binder::command`].
+    ///
+    /// # Errors
+    /// When one does not become ready, with the end of its log.
+    pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
+        for number in self.numbers.clone() {
+            self.spawn(number)?;
+        }
+        let mut waiting = self.numbers.len();
+        while waiting > 0 {
+            match self.events.next().await {
+                Some(WorkerEvent::Ready(number, child)) => {
+                    self.watch_exit(number, child);
+                    waiting -= 1;
+                }
+                Some(WorkerEvent::NotReady(number) | WorkerEvent::Ended(number, ..)) => {
+                    let log = &self.logs[&number];
+                    bail!(
+                        "worker {number} does not start; the end of {}:{}",
+                        log.display(),
+                        child_process::read_tail(log)
+                    );
+                }
+                Some(WorkerEvent::RestartDue(_)) => {}
+                None => bail!("the workers are gone"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts again whatever dies. To be called from the main thread.
+    pub(crate) async fn supervise(&mut self) -> Infallible {
+        loop {
+            match self.events.next().await {
+                Some(WorkerEvent::Ready(number, child)) => {
+                    tracing::info!(worker = number, "a worker process is ready again");
+                    self.watch_exit(number, child);
+                }
+                Some(WorkerEvent::NotReady(number)) => {
+                    self.schedule_restart(number, "it was not ready in time", Duration::ZERO)
+                }
+                Some(WorkerEvent::Ended(number, how, life)) => self.schedule_restart(number, &how, life),
+                Some(WorkerEvent::RestartDue(number)) => {
+                    if let Err(error) = self.spawn(number) {
+                        self.schedule_restart(number, &format!("{error:#}"), Duration::ZERO);
+                    }
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Asks all to end and waits until they have drained; what takes too long is killed.
+    pub(crate) async fn drain(&mut self) {
+        let processes: Vec<u32> = self.processes.values().copied().collect();
+        child_process::send_sigterm(&processes).await;
+        let all = async {
+            while !self.processes.is_empty() {
+                match self.events.next().await {
+                    Some(WorkerEvent::Ended(number, ..) | WorkerEvent::NotReady(number)) => {
+                        self.processes.remove(&number);
+                    }
+                    Some(WorkerEvent::Ready(number, child)) => self.watch_exit(number, child),
+                    Some(WorkerEvent::RestartDue(_)) => {}
+                    None => break,
+                }
+            }
+        };
+        if timeout(WORKER_GRACE + KILL_MARGIN, all).await.is_err() {
+            tracing::warn!("some worker processes did not end in time and are killed");
+        }
+        // A child is killed when its handle is dropped.
+        self.events.clear();
+    }
+
+    fn spawn(&mut self, number: WorkerNumber) -> anyhow::Result<()> {
+        let (_, errors) = child_process::open_log(&self.logs[&number])?;
+        let mut command = self.binder.bound_command(&self.program);
+        command.arg("worker").envs(self.environment.iter().cloned());
+        if let Some(address) = self.first_metrics_address {
+            command.env(
+                environment_name(METRICS_ADDRESS_SETTING),
+                metrics_address(address, number).to_string(),
+            );
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .context("starting a worker process")?;
+        self.processes.extend(child.id().map(|process| (number, process)));
+        let output = child.stdout.take();
+        self.events.push(Box::pin(async move {
+            let ready = async {
+                let mut lines = BufReader::new(output?).lines();
+                lines.next_line().await.ok()?.filter(|line| line == READY)
+            };
+            match timeout(START_TIMEOUT, ready).await {
+                Ok(Some(_)) => WorkerEvent::Ready(number, child),
+                _ => WorkerEvent::NotReady(number),
+            }
+        }));
+        Ok(())
+    }
+
+    fn watch_exit(&mut self, number: WorkerNumber, mut child: Child) {
+        let begun = Instant::now();
+        self.events.push(Box::pin(async move {
+            let how = match child.wait().await {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            };
+            WorkerEvent::Ended(number, how, begun.elapsed())
+        }));
+    }
+
+    fn schedule_restart(&mut self, number: WorkerNumber, cause: &str, uptime: Duration) {
+        self.processes.remove(&number);
+        let pause = self.restart_delays.entry(number).or_insert(MIN_RESTART_DELAY);
+        if uptime >= RESTART_DELAY_RESET_AFTER {
+            *pause = MIN_RESTART_DELAY;
+        }
+        let wait = *pause;
+        *pause = (wait * 2).min(MAX_RESTART_DELAY);
+        let log = self.logs[&number].display();
+        tracing::error!(worker = number, %log, "a worker process ended ({cause}); the next start is in {wait:?}");
+        self.events.push(Box::pin(async move {
+            sleep(wait).await;
+            WorkerEvent::RestartDue(number)
+        }));
+    }
+}
+
+/// Returns where a worker tells what it measures: each has the next port after the one before it; 0 takes a free one.
+fn metrics_address(first: SocketAddr, number: WorkerNumber) -> SocketAddr {
+    let port = match first.port() {
+        0 => 0,
+        port => port.checked_add(number.saturating_sub(1)).unwrap_or(0),
+    };
+    SocketAddr::new(first.ip(), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_of_one_machine_tell_what_they_measure_at_ports_of_their_own() {
+        for (first, number, port) in [(9464, 1, 9464), (9464, 3, 9466), (0, 3, 0), (65535, 2, 0)] {
+            let told = metrics_address(([127, 0, 0, 1], first).into(), number);
+            assert_eq!((told.port(), told.ip().is_loopback()), (port, true));
+        }
+    }
+}

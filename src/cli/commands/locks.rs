@@ -1,0 +1,168 @@
+//! `locks`: what is closed to all but reductions; closing and lifting.
+
+use clap::{ArgGroup, Args, Subcommand};
+
+use crate::bus::subjects;
+use crate::cli::arguments::global::GlobalOptions;
+use crate::cli::error::CommandResult;
+use crate::cli::output::table::{ColumnAlign, TextTable};
+use crate::cli::requests::bus_client::{CliClient, RequestArgs};
+use crate::domain::id::{AccountId, BrokerId};
+use crate::wire::lock::{LockDocument, LockLiftRequest, LockList, LockScopeDocument, LockSetRequest};
+
+/// Arguments of `locks`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct LocksArgs {
+    #[command(subcommand)]
+    action: Option<LocksAction>,
+    #[command(flatten)]
+    client: RequestArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum LocksAction {
+    /// Lists the locks in force, the newest first (as without a word).
+    List(RequestArgs),
+    /// Lifts a lock.
+    Lift(LockLiftArgs),
+    /// Closes an account, a symbol, a broker or everything: only reductions and cancels pass there.
+    Set(LockSetArgs),
+}
+
+#[derive(Debug, Args)]
+struct LockLiftArgs {
+    /// Which one, as the list names it.
+    id: String,
+    /// Who lifts it; kept on the journal.
+    #[arg(long)]
+    actor: String,
+    /// Why; kept on the journal.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    client: RequestArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("scope").required(true).args(["account", "broker", "symbol", "all"])))]
+struct LockSetArgs {
+    /// Closes an account.
+    #[arg(long, value_parser = AccountId::new)]
+    account: Option<AccountId>,
+    /// Closes a broker.
+    #[arg(long, value_parser = BrokerId::new)]
+    broker: Option<BrokerId>,
+    /// Closes a symbol of a venue for all accounts, such as `binance.spot:BTCUSDT`.
+    #[arg(long, value_name = "VENUE:SYMBOL", value_parser = parse_venue_and_symbol)]
+    symbol: Option<LockScopeDocument>,
+    /// Closes everything.
+    #[arg(long)]
+    all: bool,
+    /// Who closes it; kept on the journal.
+    #[arg(long)]
+    actor: String,
+    /// Why; kept on the journal.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    client: RequestArgs,
+}
+
+fn parse_venue_and_symbol(text: &str) -> Result<LockScopeDocument, &'static str> {
+    let (venue, symbol) = text.split_once(':').ok_or("must be VENUE:SYMBOL")?;
+    let scope = LockScopeDocument::Symbol {
+        venue: venue.to_owned(),
+        symbol: symbol.to_owned(),
+    };
+    scope.to_lock_scope().ok_or("must be VENUE:SYMBOL").map(|_| scope)
+}
+
+impl LockSetArgs {
+    fn lock_scope(&self) -> LockScopeDocument {
+        match (&self.account, &self.broker, &self.symbol) {
+            (Some(account_id), _, _) => LockScopeDocument::Account {
+                account_id: account_id.to_string(),
+            },
+            (_, Some(broker), _) => LockScopeDocument::Broker {
+                broker: broker.to_string(),
+            },
+            (_, _, Some(symbol)) => symbol.clone(),
+            // The grammar wants exactly one of the four.
+            _ => LockScopeDocument::All,
+        }
+    }
+}
+
+/// Lists, lifts or sets, and shows the lock or the locks.
+///
+/// # Errors
+/// When the request is refused, or there is no answer.
+pub(crate) async fn run(args: &LocksArgs, options: &GlobalOptions) -> CommandResult {
+    let client_args = match &args.action {
+        None => &args.client,
+        Some(LocksAction::List(client)) => client,
+        Some(LocksAction::Lift(lift)) => &lift.client,
+        Some(LocksAction::Set(set)) => &set.client,
+    };
+    let client = CliClient::connect(options, client_args, "order-router locks").await?;
+    let (subject, body) = match &args.action {
+        None | Some(LocksAction::List(_)) => {
+            let (reply, locks) = client
+                .request_decoded::<LockList>(subjects::LOCKS_LIST, b"{}".to_vec())
+                .await?;
+            return Ok(client.print_reply(&reply.body, || render_locks(&locks))?);
+        }
+        Some(LocksAction::Lift(lift)) => {
+            let request = LockLiftRequest {
+                latch_id: lift.id.clone(),
+                actor: lift.actor.clone(),
+                reason: lift.reason.clone(),
+            };
+            (subjects::LOCKS_LIFT, serde_json::to_vec(&request))
+        }
+        Some(LocksAction::Set(set)) => {
+            let request = LockSetRequest {
+                scope: set.lock_scope(),
+                actor: set.actor.clone(),
+                reason: set.reason.clone(),
+            };
+            (subjects::LOCKS_SET, serde_json::to_vec(&request))
+        }
+    };
+    let (reply, lock) = client
+        .request_decoded::<LockDocument>(subject, body.map_err(anyhow::Error::from)?)
+        .await?;
+    let what = if subject == subjects::LOCKS_LIFT {
+        "lifted"
+    } else {
+        "closed"
+    };
+    Ok(client.print_reply(&reply.body, || format!("{what} {}", lock.latch_id))?)
+}
+
+fn render_locks(locks: &LockList) -> String {
+    if locks.items.is_empty() {
+        return "no locks are in force".to_owned();
+    }
+    let mut table = TextTable::new(&[
+        ("lock", ColumnAlign::Left),
+        ("since", ColumnAlign::Left),
+        ("by", ColumnAlign::Left),
+        ("message", ColumnAlign::Left),
+    ]);
+    for lock in &locks.items {
+        table.push_row([
+            lock.latch_id.clone(),
+            lock.since.to_string(),
+            lock.actor.clone(),
+            lock.message.clone(),
+        ]);
+    }
+    let shown = locks.items.len();
+    let more = locks.total.saturating_sub(u64::try_from(shown).unwrap_or(u64::MAX));
+    if more > 0 {
+        return format!("{table}\nand {more} more");
+    }
+    table.to_string()
+}

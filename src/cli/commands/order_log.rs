@@ -1,0 +1,90 @@
+//! `order-log`: the sidecar's own file, made anew from the journal.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::connection::{ConnectPolicy, connect};
+use crate::cli::arguments::global::{CommandKind, GlobalOptions};
+use crate::cli::error::{CommandError, CommandResult, error_with_reason};
+use crate::cli::output;
+use crate::cli::output::order_log_progress;
+use crate::cli::process::shutdown_signals::ShutdownSignals;
+use crate::order_log::{OrderLog, OrderLogStatus, SyncState};
+
+/// Arguments of `order-log`.
+#[derive(Debug, Args)]
+pub(crate) struct OrderLogArgs {
+    #[command(subcommand)]
+    action: OrderLogAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum OrderLogAction {
+    /// Removes the file below the data directory and makes it anew from the journal. No sidecar may be using it.
+    Rebuild {
+        /// Prints JSON, for machines.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct RebuildOutput {
+    /// The last sequence of the journal that it holds.
+    journal_sequence: u64,
+    milliseconds: u128,
+    entries_per_s: u128,
+}
+
+/// Makes the order log anew.
+///
+/// # Errors
+/// When a sidecar uses it, the journal is out of reach, or it cannot be written.
+pub(crate) async fn run(args: &OrderLogArgs, options: &GlobalOptions) -> CommandResult {
+    let OrderLogAction::Rebuild { json } = args.action;
+    let settings = options.load_settings_and_start_log(CommandKind::Client)?;
+    let mut signals = ShutdownSignals::listen()?;
+    let bus = connect(&settings.nats, "order-router order-log", ConnectPolicy::Once).await?;
+    let directory = &settings.data_dir.0;
+    OrderLog::remove_file(directory).map_err(|error| error_with_reason("the order log is not made anew", error))?;
+    let (begun, stop) = (Instant::now(), CancellationToken::new());
+    let log = OrderLog::start(directory, bus, stop.clone());
+    let ended = signals.unless_interrupted(wait_until_rebuilt(&log)).await;
+    stop.cancel();
+    log.wait_until_stopped().await;
+    let status = ended?;
+    if !status.is_complete {
+        return Err(CommandError::from(error_with_reason(
+            "the order log is not whole",
+            status,
+        )));
+    }
+    let milliseconds = begun.elapsed().as_millis();
+    let rebuilt = RebuildOutput {
+        journal_sequence: status.journal_sequence,
+        milliseconds,
+        entries_per_s: u128::from(status.journal_sequence) * 1_000 / milliseconds.max(1),
+    };
+    let line = if json {
+        output::to_json_line(&rebuilt)?
+    } else {
+        format!(
+            "the order log holds the journal up to entry {}: made in {} ms, {} entries a second",
+            rebuilt.journal_sequence, rebuilt.milliseconds, rebuilt.entries_per_s
+        )
+    };
+    Ok(output::print_line(line)?)
+}
+
+/// Waits until the log is whole, or something is in the way that does not go by itself.
+async fn wait_until_rebuilt(log: &OrderLog) -> OrderLogStatus {
+    let mut status = log.watch_status();
+    let is_stuck = |status: &OrderLogStatus| !matches!(status.sync_state, SyncState::Opening | SyncState::CatchingUp);
+    tokio::select! {
+        () = order_log_progress::show_progress(log.watch_status()) => {}
+        _ = status.wait_for(is_stuck) => {}
+    }
+    log.status()
+}

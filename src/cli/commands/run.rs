@@ -1,0 +1,35 @@
+//! `run`: a worker and the sidecar against existing servers.
+
+use crate::cli::arguments::global::{CommandKind, GlobalOptions};
+use crate::cli::error::CommandResult;
+use crate::cli::output;
+use crate::cli::process::services;
+use crate::cli::process::shutdown_signals::ShutdownSignals;
+use crate::telemetry::Telemetry;
+
+/// Runs until a signal comes, then drains the worker, and the sidecar after it.
+///
+/// # Errors
+/// When one of them does not start; on a second signal.
+pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
+    let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
+    let mut signals = ShutdownSignals::listen()?;
+    let telemetry = Telemetry::new();
+    let worker = signals
+        .unless_interrupted(services::start_worker(&settings, &telemetry))
+        .await??;
+    let sidecar = match signals
+        .unless_interrupted(services::start_sidecar(&settings, &telemetry))
+        .await
+    {
+        Ok(Ok(sidecar)) => sidecar,
+        failed => {
+            worker.drain(services::WORKER_GRACE).await;
+            return failed.and_then(|started| Ok(started.map(drop)?));
+        }
+    };
+    output::print_line(format!("ready http=http://{}", sidecar.address()))?;
+    signals
+        .wait_then_drain(services::drain_worker_then_sidecar(worker, sidecar))
+        .await
+}

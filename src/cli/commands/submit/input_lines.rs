@@ -1,0 +1,117 @@
+//! Reading a file line by line, in a thread of its own: neither a file nor the standard input stream waits for nobody.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::Context;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+/// The longest line: a server takes no larger message by default.
+const MAX_LINE_BYTES: usize = 1 << 20;
+/// How many lines are read ahead.
+const READ_AHEAD_LINES: usize = 256;
+
+/// A line that is not empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::cli) struct InputLine {
+    /// Its number in the file, from 1.
+    pub(in crate::cli) number: u64,
+    /// How many bytes of the file it takes.
+    pub(in crate::cli) length_bytes: u64,
+    /// What it holds; `None` when it is longer than [`LINE_BYTES_MAX`].
+    pub(in crate::cli) body: Option<Bytes>,
+}
+
+/// Where lines arrive.
+pub(in crate::cli) type InputLines = mpsc::Receiver<io::Result<InputLine>>;
+
+/// Opens a file, or the standard input stream for `-`; also returns the file's length, where it has one.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub(in crate::cli) fn open_input(path: &Path) -> anyhow::Result<(InputLines, Option<u64>)> {
+    let (sender, lines) = mpsc::channel(READ_AHEAD_LINES);
+    if path == Path::new("-") {
+        std::thread::spawn(move || read_lines(io::stdin().lock(), &sender));
+        return Ok((lines, None));
+    }
+    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let metadata = file.metadata().with_context(|| format!("opening {}", path.display()))?;
+    std::thread::spawn(move || read_lines(BufReader::new(file), &sender));
+    Ok((lines, metadata.is_file().then_some(metadata.len())))
+}
+
+fn read_lines(mut reader: impl BufRead, sender: &mpsc::Sender<io::Result<InputLine>>) {
+    for number in 1.. {
+        match read_line(&mut reader) {
+            Ok(None) => return,
+            Ok(Some((_, Some(body)))) if body.is_empty() => {}
+            Ok(Some((length, body))) => {
+                let line = InputLine {
+                    number,
+                    length_bytes: length,
+                    body,
+                };
+                if sender.blocking_send(Ok(line)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Nobody may be there any more to tell it to.
+                let _ = sender.blocking_send(Err(error));
+                return;
+            }
+        }
+    }
+}
+
+/// Reads one line, without the white space around it; no more of it than the maximum is held in memory.
+fn read_line(reader: &mut impl BufRead) -> io::Result<Option<(u64, Option<Bytes>)>> {
+    let (mut held, mut length) = (Vec::new(), 0_u64);
+    loop {
+        let chunk = reader.fill_buf()?;
+        if chunk.is_empty() && length == 0 {
+            return Ok(None);
+        }
+        let end = chunk.iter().position(|&byte| byte == b'\n');
+        let taken = end.map_or(chunk.len(), |end| end + 1);
+        if held.len() <= MAX_LINE_BYTES {
+            held.extend_from_slice(&chunk[..taken]);
+        }
+        let is_last = end.is_some() || chunk.is_empty();
+        reader.consume(taken);
+        length += taken as u64;
+        if is_last {
+            let body = held.trim_ascii();
+            let fits = body.len() <= MAX_LINE_BYTES;
+            return Ok(Some((length, fits.then(|| Bytes::copy_from_slice(body)))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_numbered_and_bounded() {
+        let long = "x".repeat(MAX_LINE_BYTES + 1);
+        let text = format!("{{\"a\":1}}\r\n\n  \n{long}\nlast");
+        let (sender, mut lines) = mpsc::channel(READ_AHEAD_LINES);
+        read_lines(BufReader::with_capacity(16, text.as_bytes()), &sender);
+        drop(sender);
+        let mut found = Vec::new();
+        while let Ok(line) = lines.try_recv() {
+            let line = line.unwrap();
+            found.push((line.number, line.body));
+        }
+        let expected = [
+            (1, Some(Bytes::from_static(b"{\"a\":1}"))),
+            (4, None),
+            (5, Some(Bytes::from_static(b"last"))),
+        ];
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,106 @@
+//! Reading broker and account out of an intent that is sent as it is.
+
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::domain::id::{AccountId, BrokerId};
+use crate::fault::{Fault, FaultCode};
+
+/// What the subject needs; anything else about the intent is the router's to judge.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::cli) struct IntentRoute {
+    pub(in crate::cli) broker: BrokerId,
+    pub(in crate::cli) account: AccountId,
+}
+
+/// Returns where an intent goes.
+///
+/// # Errors
+/// `malformed` when it is not a JSON object; `invalid_field` when broker or account cannot stand in a subject.
+pub(in crate::cli) fn parse_route(line: &[u8]) -> Result<IntentRoute, Fault> {
+    let fields: RouteFields<'_> = serde_json::from_slice(line)
+        .map_err(|error| Fault::new(FaultCode::Malformed, format!("the line is not a JSON object: {error}")))?;
+    let broker = parse_text("broker", fields.broker)?;
+    let broker = broker.ok_or_else(|| Fault::for_field(FaultCode::InvalidField, "broker", "is required"))?;
+    let broker = BrokerId::new(&broker).map_err(|rule| Fault::for_field(FaultCode::InvalidField, "broker", rule))?;
+    let account = match parse_text("account_id", fields.account)? {
+        Some(account) => {
+            AccountId::new(&account).map_err(|rule| Fault::for_field(FaultCode::InvalidField, "account_id", rule))?
+        }
+        None => AccountId::default_account(),
+    };
+    Ok(IntentRoute { broker, account })
+}
+
+fn parse_text(field: &str, value: Option<&RawValue>) -> Result<Option<String>, Fault> {
+    let Some(value) = value else { return Ok(None) };
+    serde_json::from_str(value.get()).map_err(|_| Fault::for_field(FaultCode::InvalidField, field, "must be a string"))
+}
+
+/// The two fields. Unlike a derived reader it passes over duplicates and over numbers that fit nowhere: those are the
+/// router's to refuse.
+#[derive(Default)]
+struct RouteFields<'a> {
+    broker: Option<&'a RawValue>,
+    account: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for RouteFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RouteFieldsVisitor;
+        impl<'de> Visitor<'de> for RouteFieldsVisitor {
+            type Value = RouteFields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RouteFields<'de>, A::Error> {
+                let mut fields = RouteFields::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "broker" => fields.broker = map.next_value()?,
+                        "account_id" => fields.account = map.next_value()?,
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(RouteFieldsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_broker_and_account_are_read() {
+        for (line, expected) in [
+            (r#"{"broker":"binance"}"#, Ok(("binance", "default"))),
+            (
+                r#"{"account_id":"f-1","quantity":1e400,"broker":"ibkr"}"#,
+                Ok(("ibkr", "f-1")),
+            ),
+            (r#"{"broker":"a","broker":"ibkr","x":1,"x":2}"#, Ok(("ibkr", "default"))),
+            (r#"{"broker":"a","account_id":null}"#, Ok(("a", "default"))),
+            (r#"{}"#, Err(FaultCode::InvalidField)),
+            (r#"{"broker":7}"#, Err(FaultCode::InvalidField)),
+            (r#"{"broker":"a.b"}"#, Err(FaultCode::InvalidField)),
+            (r#"{"broker":"a","account_id":"*"}"#, Err(FaultCode::InvalidField)),
+            ("[]", Err(FaultCode::Malformed)),
+            ("{", Err(FaultCode::Malformed)),
+            ("hello", Err(FaultCode::Malformed)),
+        ] {
+            let found = parse_route(line.as_bytes()).map_err(|fault| fault.code);
+            let found = found
+                .as_ref()
+                .map(|route| (route.broker.as_str(), route.account.as_str()));
+            assert_eq!(found, expected.as_ref().copied(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What the journal's entries mean to the order log: read off the thread that writes, and no further than is needed.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::bus::journal::StoredEntry;
+use crate::bus::subjects;
+use crate::domain::decimal::Decimal;
+use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
+use crate::domain::time::Timestamp;
+use crate::domain::venue_report::DueAction;
+use crate::wire::adjustment::AdjustmentEvent;
+use crate::wire::note::NoteEvent;
+use crate::wire::report::ReportedFill;
+use crate::wire::risk_signal::RiskSignal;
+use crate::wire::settlement::SettlementDue;
+use crate::wire::state::StateEvent;
+use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND};
+
+/// An entry of the journal, or of the stream of alerts, at its place.
+#[derive(Debug)]
+pub(in crate::order_log) struct StreamEntry {
+    /// Its sequence in its stream.
+    pub(in crate::order_log) sequence: u64,
+    /// When the stream took it.
+    pub(in crate::order_log) stored_at: Timestamp,
+    /// What it says.
+    pub(in crate::order_log) event: OrderLogEvent,
+}
+
+/// What an entry says.
+#[derive(Debug)]
+pub(in crate::order_log) enum OrderLogEvent {
+    /// An order's report.
+    Report(Box<LoggedReport>),
+    /// An order is about to be sent to a venue that outlives the router.
+    Submitting(LoggedSubmission),
+    /// It was not sent after all.
+    Released(LoggedSubmission),
+    /// A position or the cash of an account was adjusted.
+    Adjustment(Box<AdjustmentEvent>),
+    /// Somebody has noted something on an order.
+    Note(Box<NoteEvent>),
+    /// Operators have set something.
+    StateChange {
+        /// Counts the changes.
+        version: u64,
+        /// Where orders' effects land from then on.
+        mode: Option<Mode>,
+    },
+    /// An alert of the risk rules, with its JSON.
+    Alert(Box<RiskSignal>, String),
+    /// Nothing that the order log keeps.
+    Ignored,
+    /// It cannot be read, and why.
+    Unreadable(String),
+}
+
+/// A report as far as the order log keeps it.
+#[derive(Debug, Deserialize)]
+pub(in crate::order_log) struct LoggedReport {
+    pub(in crate::order_log) order_id: String,
+    pub(in crate::order_log) client_order_id: String,
+    pub(in crate::order_log) account_id: String,
+    pub(in crate::order_log) status: OrderStatus,
+    pub(in crate::order_log) broker: String,
+    pub(in crate::order_log) venue: String,
+    pub(in crate::order_log) symbol: String,
+    pub(in crate::order_log) side: Side,
+    pub(in crate::order_log) order_type: OrderType,
+    pub(in crate::order_log) time_in_force: TimeInForce,
+    pub(in crate::order_log) price: Option<Decimal>,
+    pub(in crate::order_log) quantity: Decimal,
+    pub(in crate::order_log) filled_quantity: Decimal,
+    pub(in crate::order_log) submitted_at: Timestamp,
+    pub(in crate::order_log) updated_at: Timestamp,
+    pub(in crate::order_log) fills: Vec<ReportedFill>,
+    pub(in crate::order_log) fills_total: u32,
+    pub(in crate::order_log) tags: Vec<String>,
+    pub(in crate::order_log) mode: Mode,
+    pub(in crate::order_log) version: u32,
+    /// Byte for byte as it was told.
+    pub(in crate::order_log) reason: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub(in crate::order_log) settlement: Option<LoggedSettlement>,
+}
+
+/// The part of a settlement that positions are made of.
+#[derive(Debug, Deserialize)]
+pub(in crate::order_log) struct LoggedSettlement {
+    pub(in crate::order_log) lot_size: Decimal,
+    pub(in crate::order_log) base_rate: Decimal,
+    #[serde(default)]
+    pub(in crate::order_log) base_asset: Option<String>,
+    #[serde(default)]
+    pub(in crate::order_log) deltas: FeeDeltas,
+    #[serde(default)]
+    due: Option<SettlementDue>,
+}
+
+/// The moves of the sums that a position's book is held against.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::order_log) struct FeeDeltas {
+    /// In millionths of the base currency.
+    pub(in crate::order_log) fees: i64,
+    /// In units of 1e-8 of the base asset.
+    pub(in crate::order_log) base_fees: i64,
+}
+
+/// An order before its first report.
+#[derive(Debug, Deserialize)]
+pub(in crate::order_log) struct LoggedSubmission {
+    /// The claim it is sent under: a release takes back the submission of the same claim, and no other.
+    pub(in crate::order_log) claim: String,
+    /// The order, of which nothing has been told yet.
+    pub(in crate::order_log) order: Box<LoggedReport>,
+}
+
+impl LoggedReport {
+    /// Returns when the order expires by itself.
+    pub(in crate::order_log) fn expires_at(&self) -> Option<Timestamp> {
+        let due = self.settlement.as_ref()?.due.as_ref()?;
+        (due.action == DueAction::Expire.as_str()).then_some(due.at)
+    }
+}
+
+/// Reads an entry of the journal.
+pub(in crate::order_log) fn decode_journal_entry(stored: &StoredEntry) -> StreamEntry {
+    StreamEntry {
+        sequence: stored.sequence,
+        stored_at: stored.stored_at,
+        event: decode_event(stored).unwrap_or_else(|error| OrderLogEvent::Unreadable(error.to_string())),
+    }
+}
+
+/// Reads an entry of the stream of alerts.
+pub(in crate::order_log) fn decode_alert_entry(stored: &StoredEntry) -> StreamEntry {
+    let signal = serde_json::from_slice::<RiskSignal>(&stored.body);
+    let event = match (signal, std::str::from_utf8(&stored.body)) {
+        (Ok(signal), Ok(text)) => OrderLogEvent::Alert(Box::new(signal), text.to_owned()),
+        (Err(error), _) => OrderLogEvent::Unreadable(error.to_string()),
+        (_, Err(error)) => OrderLogEvent::Unreadable(error.to_string()),
+    };
+    StreamEntry {
+        sequence: stored.sequence,
+        stored_at: stored.stored_at,
+        event,
+    }
+}
+
+fn decode_event(stored: &StoredEntry) -> Result<OrderLogEvent, serde_json::Error> {
+    let body = &stored.body;
+    if subjects::is_report(&stored.subject) {
+        return serde_json::from_slice(body).map(OrderLogEvent::Report);
+    }
+    if subjects::is_adjustment(&stored.subject) {
+        return serde_json::from_slice(body).map(OrderLogEvent::Adjustment);
+    }
+    Ok(match subjects::parse_event_kind(&stored.subject) {
+        Some(SUBMITTING_EVENT_KIND) => OrderLogEvent::Submitting(serde_json::from_slice(body)?),
+        Some(RELEASED_EVENT_KIND) => OrderLogEvent::Released(serde_json::from_slice(body)?),
+        Some(subjects::NOTE_EVENT_KIND) => OrderLogEvent::Note(serde_json::from_slice(body)?),
+        Some(subjects::STATE_EVENT_KIND) => {
+            let event: StateEvent = serde_json::from_slice(body)?;
+            OrderLogEvent::StateChange {
+                version: event.version,
+                mode: event.mode,
+            }
+        }
+        _ => OrderLogEvent::Ignored,
+    })
+}

@@ -1,0 +1,238 @@
+//! What a client is told, as server-sent events (WHATWG HTML, "Server-sent events").
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::bus::journal::StoredEntry;
+use crate::bus::subjects;
+use crate::domain::id::AccountId;
+use crate::sidecar::event_stream::cursor::EventCursor;
+use crate::wire::day::DayEvent;
+use crate::wire::report::ExecutionReport;
+
+/// Kinds of events of the journal that are told; the others are the router's own.
+const PUBLISHED_EVENT_KINDS: &[&str] = &[
+    subjects::STATE_EVENT_KIND,
+    subjects::LOCK_EVENT_KIND,
+    subjects::ADJUSTMENT_EVENT_KIND,
+    subjects::NOTE_EVENT_KIND,
+    subjects::DAY_EVENT_KIND,
+];
+/// How long a client waits before it connects anew, in milliseconds.
+const RECONNECT_DELAY_MS: u32 = 2_000;
+/// What is said when nothing has been for a while: a comment, which clients pass over.
+pub(in crate::sidecar) const HEARTBEAT: &[u8] = b": still here\n\n";
+
+/// Returns the patterns of what is told of the journal: no two of them cover the same subject.
+pub(in crate::sidecar) fn journal_filters(accounts: Option<&[AccountId]>) -> Vec<String> {
+    let mut filters = BTreeSet::new();
+    match accounts {
+        None => {
+            filters.insert(subjects::REPORTS_WILDCARD.to_owned());
+            filters.extend(
+                PUBLISHED_EVENT_KINDS
+                    .iter()
+                    .map(|kind| subjects::event_kind_wildcard(kind)),
+            );
+        }
+        Some(accounts) => {
+            filters.extend(accounts.iter().map(subjects::account_reports_wildcard));
+            for kind in PUBLISHED_EVENT_KINDS {
+                filters.insert(subjects::event(kind, None));
+                // An account may have the name that stands for none.
+                filters.extend(accounts.iter().map(|account| subjects::event(kind, Some(account))));
+            }
+        }
+    }
+    filters.into_iter().collect()
+}
+
+/// Returns the patterns of the alerts that are told.
+pub(in crate::sidecar) fn alert_filters(accounts: Option<&[AccountId]>) -> Vec<String> {
+    let Some(accounts) = accounts else { return Vec::new() };
+    let own = accounts
+        .iter()
+        .map(|account| subjects::account_alerts_wildcard(Some(account)));
+    let filters: BTreeSet<String> = own.chain([subjects::account_alerts_wildcard(None)]).collect();
+    filters.into_iter().collect()
+}
+
+/// Returns the beginning of a stream: how soon to come back, and from where to go on.
+pub(in crate::sidecar) fn encode_preamble(cursor: &EventCursor) -> Bytes {
+    format!("retry: {RECONNECT_DELAY_MS}\nid: {cursor}\n\n").into()
+}
+
+/// Returns the event that tells of an entry of the journal; `None` for one that is not told.
+pub(in crate::sidecar) fn encode_journal_entry(
+    entry: &StoredEntry,
+    accounts: Option<&[AccountId]>,
+    cursor: &EventCursor,
+) -> Option<Bytes> {
+    if is_of_other_account(entry, accounts) {
+        return None;
+    }
+    let Some(kind) = subjects::parse_event_kind(&entry.subject) else {
+        let mut report = match ExecutionReport::decode(&entry.body) {
+            Ok(report) => report,
+            Err(error) => {
+                tracing::warn!(%error, sequence = entry.sequence, "a report of the journal cannot be read and is not told");
+                return None;
+            }
+        };
+        report.settlement = None;
+        return Some(encode_event("report", &report.encode(), cursor));
+    };
+    let kind = PUBLISHED_EVENT_KINDS.iter().find(|known| **known == kind)?;
+    match accounts {
+        Some(accounts) if *kind == subjects::DAY_EVENT_KIND => {
+            let body = restrict_day_to_accounts(&entry.body, accounts);
+            if body.is_none() {
+                tracing::warn!(
+                    sequence = entry.sequence,
+                    "a day of the journal cannot be read and is not told"
+                );
+            }
+            body.map(|body| encode_event(kind, &body, cursor))
+        }
+        _ => Some(encode_event(kind, &entry.body, cursor)),
+    }
+}
+
+/// Returns the beginning of a day with the worth of these accounts alone.
+fn restrict_day_to_accounts(body: &[u8], accounts: &[AccountId]) -> Option<Vec<u8>> {
+    let mut day: DayEvent = serde_json::from_slice(body).ok()?;
+    for start in &mut day.starts {
+        let is_told = |name: &String| accounts.iter().any(|account| account.as_str() == name);
+        start.accounts.retain(|name, _| is_told(name));
+        // What all accounts are worth together is not one account's to know.
+        start.total = None;
+    }
+    serde_json::to_vec(&day).ok()
+}
+
+/// Returns the event that tells of an alert; `None` for one that is not told.
+pub(in crate::sidecar) fn encode_alert(
+    entry: &StoredEntry,
+    accounts: Option<&[AccountId]>,
+    cursor: &EventCursor,
+) -> Option<Bytes> {
+    (!is_of_other_account(entry, accounts)).then(|| encode_event("alert", &entry.body, cursor))
+}
+
+/// Whether an entry that stands under the name for no account is an account's of that very name, and not one of these.
+fn is_of_other_account(entry: &StoredEntry, accounts: Option<&[AccountId]>) -> bool {
+    #[derive(Deserialize)]
+    struct EntryOwner {
+        #[serde(default)]
+        account_id: Option<String>,
+    }
+    let Some(accounts) = accounts.filter(|_| subjects::has_no_account(&entry.subject)) else {
+        return false;
+    };
+    let owner = serde_json::from_slice::<EntryOwner>(&entry.body)
+        .ok()
+        .and_then(|owned| owned.account_id);
+    owner.is_some_and(|owner| accounts.iter().all(|account| account.as_str() != owner))
+}
+
+/// Returns the event that says that what a client has seen of a stream is no longer what precedes the next event.
+pub(in crate::sidecar) fn encode_reset(stream: &'static str, reason: &'static str, cursor: &EventCursor) -> Bytes {
+    let body = serde_json::json!({"stream": stream, "reason": reason}).to_string();
+    encode_event("reset", body.as_bytes(), cursor)
+}
+
+/// Returns an event whose data are one line of JSON.
+fn encode_event(name: &str, body: &[u8], cursor: &EventCursor) -> Bytes {
+    let mut text = format!("event: {name}\nid: {cursor}\ndata: ").into_bytes();
+    // Within JSON a bare line end stands between tokens only: a space there changes nothing.
+    text.extend(
+        body.iter()
+            .map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }),
+    );
+    text.extend_from_slice(b"\n\n");
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    fn accounts(names: &[&str]) -> Vec<AccountId> {
+        names.iter().map(|name| AccountId::new(name).unwrap()).collect()
+    }
+
+    fn encode_test_entry(subject: String, body: &str, account_names: Option<&[&str]>) -> Option<String> {
+        let entry = StoredEntry {
+            subject,
+            sequence: 7,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            stored_at: Timestamp::from_milliseconds(0),
+        };
+        let accounts = account_names.map(accounts);
+        let place = EventCursor::parse("7-2").unwrap();
+        let bytes = encode_journal_entry(&entry, accounts.as_deref(), &place)?;
+        Some(String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn no_two_filters_cover_the_same_subject() {
+        assert_eq!(
+            journal_filters(Some(&accounts(&["a", "_"]))),
+            [
+                "orders.events.adjustment._",
+                "orders.events.adjustment.a",
+                "orders.events.day._",
+                "orders.events.day.a",
+                "orders.events.lock._",
+                "orders.events.lock.a",
+                "orders.events.note._",
+                "orders.events.note.a",
+                "orders.events.state._",
+                "orders.events.state.a",
+                "orders.reports.*._",
+                "orders.reports.*.a",
+            ]
+        );
+        assert_eq!(journal_filters(None).len(), 6);
+        assert_eq!(
+            alert_filters(Some(&accounts(&["a", "_"]))),
+            ["risk.alerts.*._", "risk.alerts.*.a"]
+        );
+        assert_eq!(alert_filters(Some(&[])), ["risk.alerts.*._"]);
+        assert!(alert_filters(None).is_empty());
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_json_with_its_numbers_as_they_were() {
+        let state = subjects::event(subjects::STATE_EVENT_KIND, None);
+        let body = "{\"daily_loss_limit\":\r\n0.10}";
+        let event = encode_test_entry(state, body, None).unwrap();
+        assert_eq!(event, "event: state\nid: 7-2\ndata: {\"daily_loss_limit\":  0.10}\n\n");
+        for (kind, is_told) in [("submitting", false), ("released", false), ("note", true)] {
+            assert_eq!(
+                encode_test_entry(subjects::event(kind, None), "{}", None).is_some(),
+                is_told,
+                "{kind}"
+            );
+        }
+        let account = AccountId::new("a").unwrap();
+        let report = subjects::report(&crate::domain::id::BrokerId::new("binance").unwrap(), &account);
+        assert_eq!(encode_test_entry(report, "no report", None), None);
+    }
+
+    #[test]
+    fn a_day_tells_an_account_of_itself_alone() {
+        let body = r#"{"trading_date":"2026-03-02","starts":[{"mode":"paper","total":1.5,"accounts":{"a":1.25,"b":0.25},"marks":[]}],"timestamp":"2026-03-02T00:00:00.000000Z"}"#;
+        let day = || subjects::event(subjects::DAY_EVENT_KIND, None);
+        assert!(encode_test_entry(day(), body, None).unwrap().contains(body));
+        let own = encode_test_entry(day(), body, Some(&["a"])).unwrap();
+        assert!(
+            own.contains(&body.replace(r#","b":0.25"#, "").replace("1.5,", "null,")),
+            "{own}"
+        );
+        assert_eq!(encode_test_entry(day(), "{}", Some(&["a"])), None);
+    }
+}

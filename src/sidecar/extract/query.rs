@@ -1,0 +1,83 @@
+//! The query of a request, read strictly: a parameter that is passed over could cost money.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+
+use crate::domain::id::AccountId;
+use crate::fault::{Fault, FaultCode, quoted};
+use crate::sidecar::response::problem::ProblemResponse;
+
+/// The most parameters a query may have.
+const MAX_PARAMETERS: usize = 32;
+
+/// The parameters nobody has asked for yet.
+#[derive(Debug)]
+pub(in crate::sidecar) struct QueryParameters(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for QueryParameters {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemResponse> {
+        let malformed = |detail: String| ProblemResponse(Fault::new(FaultCode::Malformed, detail));
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let Query(pairs) = query.map_err(|error| malformed(format!("the query cannot be read: {error}")))?;
+        if pairs.len() > MAX_PARAMETERS {
+            return Err(malformed(format!(
+                "the query has more than {MAX_PARAMETERS} parameters"
+            )));
+        }
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            if pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
+                return Err(Fault::for_field(FaultCode::InvalidField, name, "stands twice").into());
+            }
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl QueryParameters {
+    /// Takes a parameter and checks it with `parse`.
+    ///
+    /// # Errors
+    /// `invalid_field` when `parse` refuses it.
+    pub(in crate::sidecar) fn take<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Fault> {
+        let Some(at) = self.0.iter().position(|(known, _)| known == name) else {
+            return Ok(None);
+        };
+        let (_, text) = self.0.swap_remove(at);
+        parse(&text)
+            .map(Some)
+            .map_err(|rule| Fault::for_field(FaultCode::InvalidField, name, rule))
+    }
+
+    /// Takes the account; without one it is the default account.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is none.
+    pub(in crate::sidecar) fn take_account(&mut self) -> Result<AccountId, Fault> {
+        let account = self.take("account_id", AccountId::new)?;
+        Ok(account.unwrap_or_else(AccountId::default_account))
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// `unknown_field` when there is a parameter nobody asked for.
+    pub(in crate::sidecar) fn reject_remaining(self) -> Result<(), Fault> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name = quoted(name);
+                Err(Fault::for_field(
+                    FaultCode::UnknownField,
+                    &name,
+                    "is not a parameter of this request",
+                ))
+            }
+        }
+    }
+}

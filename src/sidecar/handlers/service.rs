@@ -1,0 +1,8 @@
+//! The router itself: health, metrics, brokers, state, events, its documentation.
+
+pub(in crate::sidecar) mod brokers;
+pub(in crate::sidecar) mod docs;
+pub(in crate::sidecar) mod events;
+pub(in crate::sidecar) mod health;
+pub(in crate::sidecar) mod metrics;
+pub(in crate::sidecar) mod state;

@@ -1,0 +1,42 @@
+//! `GET /brokers`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+
+use crate::bus::router_client::ReceivedReply;
+use crate::bus::subjects;
+use crate::sidecar::bus_bridge;
+use crate::sidecar::bus_bridge::CallContext;
+use crate::sidecar::context::SidecarContext;
+use crate::sidecar::extract::query::QueryParameters;
+use crate::sidecar::response::json;
+use crate::sidecar::response::problem;
+use crate::sidecar::response::problem::ProblemResponse;
+
+const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
+const TIMEOUT_DETAIL: &str = "no worker has answered in time; ask again";
+
+/// Tells which brokers the router routes to.
+pub(in crate::sidecar) async fn list_brokers(
+    State(context): State<Arc<SidecarContext>>,
+    call_context: CallContext,
+    parameters: QueryParameters,
+) -> Result<Response, ProblemResponse> {
+    parameters.reject_remaining()?;
+    let reply = request_brokers(&context, &call_context).await?;
+    Ok(json::raw_response(StatusCode::OK, reply.body))
+}
+
+/// Asks for the brokers.
+pub(in crate::sidecar) async fn request_brokers(
+    context: &SidecarContext,
+    call_context: &CallContext,
+) -> Result<ReceivedReply, ProblemResponse> {
+    bus_bridge::call(context, subjects::BROKERS, EMPTY_OBJECT, call_context)
+        .await
+        .map_err(|error| problem::timeout_as_unavailable(error, TIMEOUT_DETAIL))
+}

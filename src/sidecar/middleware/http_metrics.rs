@@ -1,0 +1,83 @@
+//! What is measured of requests, by the pattern of their path: what callers write into it makes no series.
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Method, StatusCode};
+use tokio::time::Instant;
+
+use crate::bus::connection::Bus;
+use crate::order_log::{OrderLogStatus, SyncState};
+use crate::telemetry::{InFlightGuard, MetricId, NO_LABEL, OTHER_LABEL, Telemetry};
+
+/// The telemetry, and the connection it tells the state of.
+#[derive(Debug)]
+pub(in crate::sidecar) struct HttpMetrics {
+    telemetry: Telemetry,
+    bus: Bus,
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(in crate::sidecar) struct RequestMeasurement {
+    telemetry: Telemetry,
+    method: &'static str,
+    route: Option<MatchedPath>,
+    started_at: Instant,
+    in_flight: InFlightGuard,
+}
+
+impl HttpMetrics {
+    /// Returns the measures of a sidecar.
+    pub(in crate::sidecar) fn new(telemetry: Telemetry, bus: Bus) -> Self {
+        Self { telemetry, bus }
+    }
+
+    /// Counts a request as under way.
+    pub(in crate::sidecar) fn start_request(&self, request: &Request, started_at: Instant) -> RequestMeasurement {
+        RequestMeasurement {
+            telemetry: self.telemetry.clone(),
+            method: method_label(request.method()),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            started_at: started_at,
+            in_flight: self.telemetry.track_in_flight(MetricId::HttpInFlight, &[]),
+        }
+    }
+
+    /// Returns everything this process measures, in the text format of Prometheus.
+    pub(in crate::sidecar) fn render(&self, order_log: &OrderLogStatus) -> String {
+        let is_ready = u64::from(order_log.sync_state == SyncState::Current);
+        self.telemetry.set_gauge(MetricId::OrderLogReady, &[], Some(is_ready));
+        self.telemetry
+            .set_gauge(MetricId::OrderLogSequence, &[], Some(order_log.journal_sequence));
+        self.telemetry
+            .set_gauge(MetricId::OrderLogLag, &[], Some(order_log.lag_entries()));
+        let is_connected = u64::from(self.bus.is_connected());
+        self.telemetry
+            .set_gauge(MetricId::NatsConnected, &["sidecar"], Some(is_connected));
+        self.telemetry.render()
+    }
+}
+
+impl RequestMeasurement {
+    /// Counts how the request was answered.
+    pub(in crate::sidecar) fn finish(self, status: StatusCode) {
+        let route = self.route.as_ref().map_or(NO_LABEL, MatchedPath::as_str);
+        let (telemetry, method) = (&self.telemetry, self.method);
+        telemetry.increment(MetricId::HttpRequests, &[method, route, status.as_str()]);
+        telemetry.observe_duration(MetricId::HttpDuration, &[method, route], self.started_at.elapsed());
+        drop(self.in_flight);
+    }
+}
+
+/// Returns the label of a method; a client can make up others.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => OTHER_LABEL,
+    }
+}

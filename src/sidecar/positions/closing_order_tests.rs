@@ -1,0 +1,174 @@
+use crate::domain::order_terms::Mode;
+use crate::domain::time::Timestamp;
+use crate::sidecar::positions::closing_order::*;
+use crate::sidecar::positions::valuation::tests::position_row;
+use crate::wire::intent::{MissingIdPolicy, decode_intent};
+
+fn number(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+fn held(quantity: &str) -> PositionRow {
+    position_row(Mode::Paper, "a", "BTCUSDT", &[(quantity, "30000")])
+}
+
+#[test]
+fn a_position_is_closed_to_its_target_and_never_beyond() {
+    for (held_quantity, lot, target, expected) in [
+        ("2", "0.00001", "0", Some((Side::Sell, "2"))),
+        ("2", "0.00001", "0.5", Some((Side::Sell, "1.5"))),
+        ("2", "0.00001", "1.99999", Some((Side::Sell, "0.00001"))),
+        ("2", "0.00001", "2", None),
+        ("2", "0.00001", "3", None),
+        ("2", "0.00001", "-0.00001", None),
+        ("-2", "0.00001", "0", Some((Side::Buy, "2"))),
+        ("-2", "0.00001", "-0.5", Some((Side::Buy, "1.5"))),
+        ("-2", "0.00001", "-2", None),
+        ("-2", "0.00001", "-3", None),
+        ("-2", "0.00001", "0.5", None),
+        // What a fee in the base asset has left is no whole number of lots: a part of one stays.
+        ("0.99912345", "0.00001", "0", Some((Side::Sell, "0.99912"))),
+        ("0.99912345", "0.00001", "0.1", Some((Side::Sell, "0.89912"))),
+        ("-0.99912345", "0.3", "0", Some((Side::Buy, "0.9"))),
+        ("0.00000999", "0.00001", "0", None),
+        ("2", "0.00001", "1.99999001", None),
+        ("100000000001", "1", "0", None),
+        ("100000000001", "1", "2", Some((Side::Sell, "99999999999"))),
+    ] {
+        let row = position_row(Mode::Paper, "a", "BTCUSDT", &[(held_quantity, "0.01")]);
+        let closing = build_closing_order(&row, number(lot), number(target));
+        match expected {
+            Some((side, quantity)) => {
+                let closing = closing.unwrap_or_else(|fault| panic!("{held_quantity} to {target}: {fault}"));
+                assert_eq!((closing.side, closing.quantity.decimal()), (side, number(quantity)));
+            }
+            None => {
+                let fault = closing.unwrap_err();
+                let told = (fault.code, fault.field.as_deref());
+                assert_eq!(
+                    told,
+                    (FaultCode::InvalidField, Some(TARGET_FIELD)),
+                    "{held_quantity} to {target}"
+                );
+            }
+        }
+    }
+    let flat = position_row(Mode::Paper, "a", "BTCUSDT", &[("1", "2"), ("-1", "2")]);
+    assert_eq!(
+        build_closing_order(&flat, number("1"), Decimal::ZERO).unwrap_err().code,
+        FaultCode::InvalidField
+    );
+    let mut lacking = held("1");
+    lacking.is_exact = false;
+    assert_eq!(
+        build_closing_order(&lacking, number("1"), Decimal::ZERO)
+            .unwrap_err()
+            .code,
+        FaultCode::StoreUnavailable
+    );
+}
+
+#[test]
+fn the_order_can_do_nothing_but_reduce() {
+    let row = held("-1.5");
+    let closing = build_closing_order(&row, number("0.00001"), Decimal::ZERO).unwrap();
+    let intent = closing.to_intent(&row, &ClientOrderId::new("k").unwrap());
+    let intent = decode_intent(&serde_json::to_vec(&intent).unwrap(), MissingIdPolicy::Refuse).unwrap();
+    assert_eq!((intent.side, intent.quantity.decimal()), (Side::Buy, number("1.5")));
+    assert_eq!(
+        (intent.order_type, intent.time_in_force),
+        (OrderType::Market, TimeInForce::Ioc)
+    );
+    assert!(intent.reduce_only);
+    assert_eq!((intent.mode, intent.account_id.as_str()), (Some(Mode::Paper), "a"));
+    assert_eq!(intent.client_order_id.as_str(), "k");
+}
+
+#[test]
+fn a_position_is_found_by_all_parts_of_its_id() {
+    let id = |mode, account: &str, symbol: &str| {
+        let text = crate::wire::holding_id::HoldingId {
+            mode,
+            account_id: crate::domain::id::AccountId::new(account).unwrap(),
+            venue: crate::domain::id::VenueId::new("binance.spot").unwrap(),
+            symbol: crate::domain::intent::Symbol::parse(symbol).unwrap(),
+        };
+        HoldingId::parse(&text.to_string()).unwrap()
+    };
+    let live = position_row(Mode::Live, "a", "BTCUSDT", &[("1", "2")]);
+    let positions = PositionsSnapshot {
+        rows: vec![held("1"), live.clone()],
+        mode: Mode::Live,
+    };
+    assert_eq!(find_position(&positions, &id(Mode::Live, "a", "BTCUSDT")), Some(&live));
+    // One of another mode is found: an order that was to close it may be asked for.
+    assert_eq!(
+        find_position(&positions, &id(Mode::Paper, "a", "BTCUSDT")),
+        positions.rows.first()
+    );
+    for other in [
+        id(Mode::DryRun, "a", "BTCUSDT"),
+        id(Mode::Live, "b", "BTCUSDT"),
+        id(Mode::Live, "a", "ETHUSDT"),
+    ] {
+        assert_eq!(find_position(&positions, &other), None);
+    }
+}
+
+fn open(id: &str, over: impl FnOnce(&mut OrderRecord)) -> OrderRecord {
+    let now = Timestamp::now();
+    let mut order = OrderRecord {
+        id: 1,
+        external_order_id: "BN-1".to_owned(),
+        correlation_id: id.to_owned(),
+        account_id: "a".to_owned(),
+        broker: "binance".to_owned(),
+        venue: "binance.spot".to_owned(),
+        symbol: "BTCUSDT".to_owned(),
+        side: Side::Sell,
+        order_type: OrderType::Limit,
+        quantity: Decimal::from(1),
+        filled_quantity: Decimal::ZERO,
+        limit_price: Some(Decimal::from(1)),
+        stop_price: None,
+        status: OrderStatus::Accepted,
+        time_in_force: TimeInForce::Gtc,
+        submitted_at: now,
+        expires_at: None,
+        notes: None,
+        tags: Vec::new(),
+        created_at: now,
+        updated_at: now,
+        mode: Mode::Paper,
+        reason: None,
+        executions: Vec::new(),
+        executions_total: 0,
+    };
+    over(&mut order);
+    order
+}
+
+#[test]
+fn a_denial_names_the_orders_that_stand_in_the_way_and_no_other() {
+    let denial = || Fault::new(FaultCode::ReduceOnly, "no");
+    let mut orders = vec![
+        open("mode", |order| order.mode = Mode::Live),
+        open("account", |order| order.account_id = "b".to_owned()),
+        open("venue", |order| order.venue = "other".to_owned()),
+        open("symbol", |order| order.symbol = "ETHUSDT".to_owned()),
+        open("side", |order| order.side = Side::Buy),
+        open("ended", |order| order.status = OrderStatus::Filled),
+    ];
+    let none = with_blocking_orders(denial(), &held("1"), Side::Sell, &orders);
+    assert_eq!(none.metadata.text(OPEN_ORDERS_FIELD), None);
+    orders.push(open("one", |_| ()));
+    orders.push(open("two", |order| order.status = OrderStatus::Unknown));
+    let two = with_blocking_orders(denial(), &held("1"), Side::Sell, &orders);
+    assert_eq!(two.metadata.text(OPEN_ORDERS_FIELD), Some("one two"));
+    orders.extend((0..30).map(|number| open(&format!("o{number}"), |_| ())));
+    let many = with_blocking_orders(denial(), &held("1"), Side::Sell, &orders);
+    assert_eq!(
+        many.metadata.text(OPEN_ORDERS_FIELD).unwrap().split(' ').count(),
+        MAX_NAMED_ORDERS
+    );
+}

@@ -1,0 +1,46 @@
+//! The newest quote of each instrument, so that a worker that has just started knows the prices the others know. It is a
+//! cache of what stands on the bus: no order and no sum depends on its being there.
+
+use bytes::Bytes;
+
+use crate::store::connection::Store;
+use crate::store::error::StoreError;
+use crate::store::keys;
+
+impl Store {
+    /// Keeps quotes, each under the name of its subject.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn cache_quotes(&self, quotes: &[(String, String)]) -> Result<(), StoreError> {
+        if quotes.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("HSET");
+        command.arg(keys::cached_quotes());
+        for (subject, quote) in quotes {
+            command.arg(subject).arg(quote);
+        }
+        self.connection.query(command).await.map(drop)
+    }
+
+    /// Returns the kept quotes of these subjects, `None` for those of which there is none.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn read_cached_quotes(&self, subjects: &[String]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        if subjects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("HMGET");
+        command.arg(keys::cached_quotes()).arg(subjects);
+        let redis::Value::Array(values) = self.connection.query(command).await? else {
+            return Err(StoreError::Corrupt("the kept quotes are no list".to_owned()));
+        };
+        let quote = |value| match value {
+            redis::Value::BulkString(bytes) => Some(Bytes::from(bytes)),
+            _ => None,
+        };
+        Ok(values.into_iter().map(quote).collect())
+    }
+}

@@ -1,0 +1,77 @@
+//! Which brokers this worker routes to: each configured one with its adapter behind its task.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::brokers::handle::BrokerHandle;
+use crate::brokers::paper::fills::PaperFees;
+use crate::brokers::paper::{binance, ibkr};
+use crate::brokers::task::BrokerTask;
+use crate::config::brokers::{BrokerTaskSettings, BrokersSettings};
+use crate::domain::calendar::TradingCalendar;
+use crate::domain::currency_rates::CurrencyRates;
+use crate::domain::id::{BrokerId, IdError};
+use crate::store::Store;
+use crate::worker::journaling::settlement::StorePaperBook;
+use crate::worker::submission::send_gate::JournaledSendGate;
+
+/// What an adapter for a venue that outlives us is given.
+#[derive(Debug, Clone)]
+pub struct VenueAdapterPorts {
+    /// The leave to send.
+    pub send_gate: Arc<JournaledSendGate>,
+    /// What its task may hold.
+    pub task_settings: BrokerTaskSettings,
+}
+
+/// Starts brokers that the settings do not name.
+pub type AdditionalBrokers = Box<dyn FnOnce(&VenueAdapterPorts) -> Vec<BrokerHandle> + Send>;
+
+/// Starts the task of each configured broker, and the further ones. A task ends when its handles are gone and what it
+/// took is done.
+pub(in crate::worker) fn start_brokers(
+    settings: &BrokersSettings,
+    store: &Store,
+    rates: &Arc<CurrencyRates>,
+    calendar: &TradingCalendar,
+    gate: JournaledSendGate,
+    additional_brokers: AdditionalBrokers,
+) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
+    let book = Arc::new(StorePaperBook::new(store.clone(), rates.clone()));
+    // The settings were checked for these.
+    let fees = PaperFees {
+        fee_rate: settings.paper_fees.fee_rate().ok_or(IdError("a fee rate"))?,
+        paid_in: settings
+            .paper_fees
+            .fee_asset()
+            .ok_or(IdError("what fees are paid in"))?,
+    };
+    let mut handles = BTreeMap::new();
+    for name in &settings.enabled {
+        let (handle, _task) = match name.as_str() {
+            binance::BROKER => {
+                let venue = binance::venue(book.clone())?
+                    .with_calendar(calendar.clone())
+                    .with_fees(fees);
+                BrokerTask::spawn(venue, &settings.task)
+            }
+            ibkr::BROKER => {
+                let venue = ibkr::venue(book.clone(), &settings.paper_ibkr)?
+                    .with_calendar(calendar.clone())
+                    .with_fees(fees);
+                BrokerTask::spawn(venue, &settings.task)
+            }
+            // The settings were checked against the same names.
+            _ => return Err(IdError("a broker this router knows")),
+        };
+        handles.insert(BrokerId::new(name)?, handle);
+    }
+    let ports = VenueAdapterPorts {
+        send_gate: Arc::new(gate),
+        task_settings: settings.task.clone(),
+    };
+    for handle in additional_brokers(&ports) {
+        handles.insert(handle.capabilities().broker.clone(), handle);
+    }
+    Ok(handles)
+}

@@ -1,0 +1,87 @@
+//! The leave to send to a venue that outlives us: first the journal knows of the order, then the store, then the first
+//! byte goes. Whoever finds the order later asks its venue; nobody sends it again.
+
+use std::time::Duration;
+
+use crate::brokers::adapter::{NotSentReason, Placement};
+use crate::brokers::port::{SendGate, SubmissionReceipt};
+use crate::bus::journal::{AppendError, JournalEntry, JournalWriter};
+use crate::bus::subjects;
+use crate::domain::time::Timestamp;
+use crate::store::orders::submission::{StartSendingOutcome, StartSendingRequest};
+use crate::store::{Store, StoreError};
+use crate::wire::submission::{SUBMITTING_EVENT_KIND, SubmissionEvent};
+
+/// How often the step from claimed to being sent is tried whose answer was lost; it is known by its timestamp.
+const MAX_START_ATTEMPTS: usize = 3;
+/// The pause between two tries.
+const START_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// The gate over journal and store.
+#[derive(Debug, Clone)]
+pub struct JournaledSendGate {
+    store: Store,
+    journal: JournalWriter,
+}
+
+impl JournaledSendGate {
+    /// Returns the gate.
+    pub fn new(store: Store, journal: JournalWriter) -> Self {
+        Self { store, journal }
+    }
+}
+
+impl SendGate for JournaledSendGate {
+    async fn journal_submission(&self, placement: &Placement) -> Result<SubmissionReceipt, NotSentReason> {
+        let epoch = self.store.epoch();
+        let epoch = epoch.ok_or_else(|| NotSentReason::Unavailable("the shared state is being rebuilt".into()))?;
+        let (order, claim) = (&placement.order, &placement.lease);
+        let entry = JournalEntry {
+            subject: subjects::event(SUBMITTING_EVENT_KIND, Some(&order.account_id)),
+            message_id: format!("{}:{SUBMITTING_EVENT_KIND}:{}", order.order_id, claim.as_str()),
+            body: SubmissionEvent::of(order, claim, epoch, placement.readings.clone())
+                .encode()
+                .into(),
+            headers: Vec::new(),
+        };
+        let appended = self.journal.append(entry).await;
+        if matches!(appended, Err(AppendError::Behind { .. })) {
+            self.store.leave_epoch();
+        }
+        let sequence = appended.map_err(|error| NotSentReason::Unavailable(error.to_string()))?;
+        Ok(SubmissionReceipt { sequence })
+    }
+
+    async fn start_sending(
+        &self,
+        placement: &Placement,
+        announced: SubmissionReceipt,
+        requested_at: Timestamp,
+    ) -> Result<(), NotSentReason> {
+        let start = StartSendingRequest {
+            order: &placement.order,
+            lease: &placement.lease,
+            deadline: placement.deadline,
+            requested_at,
+            submission_sequence: announced.sequence,
+        };
+        let mut reason = String::new();
+        for attempt in 0..MAX_START_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(START_RETRY_DELAY).await;
+            }
+            match self.store.start_sending(&start).await {
+                Ok(StartSendingOutcome::Sending) => return Ok(()),
+                Ok(StartSendingOutcome::LeaseLost) => return Err(NotSentReason::LeaseLost),
+                Ok(StartSendingOutcome::Halted) => return Err(NotSentReason::Halted),
+                Ok(StartSendingOutcome::DeadlinePassed) => return Err(NotSentReason::DeadlinePassed),
+                Err(error @ (StoreError::Stale(_) | StoreError::NotExecuted(_))) => {
+                    return Err(NotSentReason::Unavailable(error.to_string()));
+                }
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        // It may stand as being sent by now; that nothing was sent is certain all the same.
+        Err(NotSentReason::Unavailable(reason))
+    }
+}

@@ -1,0 +1,206 @@
+//! Reference prices: what an order is valued at, and what positions are marked at.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::quote_subscription::{QuoteMessage, QuoteSubscription};
+use crate::bus::subjects;
+use crate::domain::id::VenueId;
+use crate::domain::instrument::Instrument;
+use crate::domain::intent::Symbol;
+use crate::domain::order_terms::Mode;
+use crate::domain::quantity::Price;
+use crate::domain::quote::MAX_QUOTE_CLOCK_SKEW;
+use crate::domain::time::Timestamp;
+use crate::store::{Store, StoreError};
+use crate::wire::market_quote::decode_quote;
+use crate::worker::router::Instruments;
+
+/// How often the newest quotes are kept for workers to come.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often refused quotes are told of at most.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The newest price of each instrument of the settings, and of no other. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct ReferencePrices(Arc<PriceTable>);
+
+#[derive(Debug, Default)]
+struct PriceTable {
+    max_age: Duration,
+    by_subject: HashMap<String, Arc<PriceSlot>>,
+    by_instrument: HashMap<(VenueId, Symbol), Arc<PriceSlot>>,
+    refused_count: AtomicU64,
+    last_refusal_logged_at: Mutex<Option<Instant>>,
+}
+
+type PriceSlot = RwLock<Option<LatestQuote>>;
+
+/// What is known of an instrument's price.
+#[derive(Debug, Clone, Copy)]
+struct LatestQuote {
+    price: Price,
+    timestamp: Timestamp,
+    /// From when on its age counts: its timestamp, or its arrival where that was earlier.
+    age_counts_from: Timestamp,
+}
+
+impl ReferencePrices {
+    /// Returns prices that know nothing yet; a quote older than `max_age` is no reference.
+    pub fn new(instruments: &Instruments, max_age: Duration) -> Self {
+        let mut shared = PriceTable {
+            max_age,
+            ..PriceTable::default()
+        };
+        for instrument in instruments.all() {
+            let slot = Arc::new(PriceSlot::default());
+            let subject = subjects::quote(instrument.venue.as_str(), instrument.symbol.as_str());
+            shared.by_subject.insert(subject, slot.clone());
+            let key = (instrument.venue.clone(), instrument.symbol.clone());
+            shared.by_instrument.insert(key, slot);
+        }
+        Self(Arc::new(shared))
+    }
+
+    /// Returns the price an order of an instrument is valued at now; `None` where the market's is missing or too old.
+    /// Until the first quote arrives, the price of the settings stands in, but never in live.
+    pub fn reference_price(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
+        self.reference_price_at(instrument, mode, Timestamp::now())
+    }
+
+    fn reference_price_at(&self, instrument: &Instrument, mode: Mode, now: Timestamp) -> Option<Price> {
+        match self.latest_quote(instrument) {
+            Some(newest) => {
+                (now.saturating_duration_since(newest.age_counts_from) <= self.0.max_age).then_some(newest.price)
+            }
+            None => settings_price(instrument, mode),
+        }
+    }
+
+    /// Returns the price a position in an instrument is marked at: the newest that is known, whatever its age. Until the
+    /// first quote arrives, the price of the settings stands in, but never in live.
+    pub fn mark_price(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
+        match self.latest_quote(instrument) {
+            Some(newest) => Some(newest.price),
+            None => settings_price(instrument, mode),
+        }
+    }
+
+    /// Returns how many quotes were refused.
+    pub fn refused_count(&self) -> u64 {
+        self.0.refused_count.load(Ordering::Relaxed)
+    }
+
+    /// Returns the newest quote of each instrument that has had one, by its subject.
+    fn latest_quotes(&self) -> Vec<(String, String)> {
+        let quote = |(subject, slot): (&String, &Arc<PriceSlot>)| {
+            let newest = (*slot.read().unwrap_or_else(PoisonError::into_inner))?;
+            let (price, timestamp) = (newest.price, newest.timestamp);
+            Some((
+                subject.clone(),
+                format!(r#"{{"last":{price},"timestamp":"{timestamp}"}}"#),
+            ))
+        };
+        self.0.by_subject.iter().filter_map(quote).collect()
+    }
+
+    fn latest_quote(&self, instrument: &Instrument) -> Option<LatestQuote> {
+        let key = (instrument.venue.clone(), instrument.symbol.clone());
+        let slot = self.0.by_instrument.get(&key)?;
+        *slot.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a message, or counts it as refused. One about an instrument nobody trades here is passed over.
+    fn record_quote(&self, message: &QuoteMessage, now: Timestamp) {
+        let Some(slot) = self.0.by_subject.get(&message.subject) else {
+            return;
+        };
+        if let Err(why) = update_slot(slot, &message.body, now) {
+            let refused = self.0.refused_count.fetch_add(1, Ordering::Relaxed) + 1;
+            let mut told_at = self
+                .0
+                .last_refusal_logged_at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if told_at.is_none_or(|at| at.elapsed() >= REFUSAL_LOG_INTERVAL) {
+                *told_at = Some(Instant::now());
+                let subject = &message.subject;
+                tracing::warn!(subject, refused, "a quote is refused: {why}");
+            }
+        }
+    }
+}
+
+fn update_slot(slot: &PriceSlot, body: &[u8], now: Timestamp) -> Result<(), String> {
+    let quote = decode_quote(body).map_err(|fault| fault.detail)?;
+    if quote.timestamp > now.saturating_add(MAX_QUOTE_CLOCK_SKEW) {
+        return Err(format!(
+            "its timestamp {} lies more than {MAX_QUOTE_CLOCK_SKEW:?} ahead of this machine's clock",
+            quote.timestamp
+        ));
+    }
+    let mut newest = slot.write().unwrap_or_else(PoisonError::into_inner);
+    if newest.is_some_and(|newest| newest.timestamp > quote.timestamp) {
+        // Overtaken on its way: nothing is wrong with it.
+        return Ok(());
+    }
+    *newest = Some(LatestQuote {
+        price: quote.price,
+        timestamp: quote.timestamp,
+        age_counts_from: quote.timestamp.min(now),
+    });
+    Ok(())
+}
+
+fn settings_price(instrument: &Instrument, mode: Mode) -> Option<Price> {
+    (mode != Mode::Live).then_some(instrument.reference_price)
+}
+
+/// Takes over what other workers have kept of the market: a worker that has just started must not mark positions by the
+/// prices of the settings where the market's are known.
+///
+/// # Errors
+/// When the shared state does not answer.
+pub async fn load_saved_quotes(prices: &ReferencePrices, store: &Store) -> Result<(), StoreError> {
+    let subjects: Vec<String> = prices.0.by_subject.keys().cloned().collect();
+    let kept = store.read_cached_quotes(&subjects).await?;
+    for (subject, body) in subjects.into_iter().zip(kept) {
+        if let Some(body) = body {
+            prices.record_quote(&QuoteMessage { subject, body }, Timestamp::now());
+        }
+    }
+    Ok(())
+}
+
+/// Takes note of quotes and keeps the newest for workers to come, until it is stopped.
+pub async fn run(prices: ReferencePrices, mut quotes: QuoteSubscription, store: Store, stop: CancellationToken) {
+    let mut keep = tokio::time::interval(SAVE_INTERVAL);
+    keep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = keep.tick() => {
+                // What is not kept now is kept in a moment: nobody waits for it.
+                if let Err(error) = store.cache_quotes(&prices.latest_quotes()).await {
+                    tracing::debug!(%error, "the newest quotes are kept later");
+                }
+                continue;
+            }
+            message = quotes.next() => message,
+        };
+        let Some(message) = message else {
+            tracing::error!("the subscription to quotes has ended: reference prices go stale");
+            return;
+        };
+        prices.record_quote(&message, Timestamp::now());
+    }
+}
+
+#[cfg(test)]
+#[path = "reference_prices_tests.rs"]
+mod tests;
