@@ -177,7 +177,7 @@ impl ExecutionReport {
     /// Returns why a risk rule denied the order, when one did.
     pub fn denial(&self) -> Option<crate::fault::Fault> {
         let reason = self.reason.as_ref().filter(|_| self.status == OrderStatus::Rejected)?;
-        crate::fault::Fault::from_denial(reason).map(|fault| fault.with_client_order_id(&self.client_order_id))
+        crate::fault::Fault::from_risk_reason(reason).map(|fault| fault.with_client_order_id(&self.client_order_id))
     }
 
     /// Returns the report's JSON.

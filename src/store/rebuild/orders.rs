@@ -208,7 +208,7 @@ pub(in crate::store) fn remaining_tombstone_ms(order: &Order, retention_ms: u64)
 
 /// Returns the stage a journaled order is in.
 fn record_stage(order: &Order) -> RecordStage {
-    let is_unsent = |code| code == ReasonCode::DryRun || FaultCode::from_denial(code).is_some();
+    let is_unsent = |code| code == ReasonCode::DryRun || FaultCode::from_risk_reason(code).is_some();
     match order.status {
         Some(status) if status.is_terminal() && order.reason.as_ref().is_some_and(|reason| is_unsent(reason.code)) => {
             RecordStage::Denied

@@ -11,7 +11,7 @@ use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
-use crate::risk::rules::intent_age::IntentLifetime;
+use crate::domain::intent_lifetime::IntentLifetime;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::{Admissibility, Approved, CapReadings, RiskDecision};
 use crate::store::StoreError;
@@ -272,7 +272,7 @@ impl<'a> ClaimEvaluation<'a> {
             }
             RiskDecision::Refused(reason, found) => {
                 publish_locks(&found);
-                let fault = Fault::from_denial(&reason);
+                let fault = Fault::from_risk_reason(&reason);
                 Err(fault.unwrap_or_else(|| Fault::new(FaultCode::RiskLocked, reason.message)))
             }
         }

@@ -16,7 +16,7 @@ use crate::domain::reason::ReasonCode;
 use crate::domain::venue_report::{OutboxEntry, VenueOrderState, VenueReport};
 use crate::fault::{Fault, FaultCode};
 use crate::risk::Approved;
-use crate::risk::rules::intent_age::IntentLifetime;
+use crate::domain::intent_lifetime::IntentLifetime;
 use crate::store::keys::OrderKey;
 use crate::store::orders::reserve::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;
@@ -132,7 +132,7 @@ async fn journal_decision(router: &Router, order: &Order, document: Vec<u8>) -> 
             let detail = format!("the order was decided on and not sent, but: {error}");
             Fault::new(FaultCode::PersistenceFailed, detail)
         })?;
-    match order.reason.as_ref().and_then(Fault::from_denial) {
+    match order.reason.as_ref().and_then(Fault::from_risk_reason) {
         Some(denial) => Err(Fault {
             journal_sequence: Some(sequence),
             ..denial
