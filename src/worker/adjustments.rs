@@ -13,7 +13,7 @@ use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::store::StoreError;
-use crate::store::rebuild::epoch::StoreRebuild;
+use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::sums::adjustment::{
     AdjustmentBooking, BookAdjustmentOutcome, KnownAdjustment, MarkAdjustmentOutcome,
 };

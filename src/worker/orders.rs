@@ -16,7 +16,7 @@ use crate::domain::venue_report::VenueReport;
 use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
-use crate::store::orders::reserve::RecordStage;
+use crate::store::orders::record::RecordStage;
 use crate::store::sums::cancel_rate::ExceededRate;
 use crate::wire::order_reference::{CancelAllReply, OrderSelector, decode_cancel_all, decode_order_selector};
 use crate::wire::submission::decode_submission;

@@ -10,7 +10,7 @@ use crate::brokers::adapter::{DueOutcome, Effects};
 use crate::domain::id::BrokerId;
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::WorkQueue;
-use crate::store::orders::reserve::RecordStage;
+use crate::store::orders::record::RecordStage;
 use crate::worker::journaling::{append, current_report};
 use crate::worker::router::Router;
 

@@ -20,9 +20,9 @@ use crate::domain::order_terms::OrderStatus;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::store::keys::OrderKey;
+use crate::store::orders::inquiry::InquiryTurn;
 use crate::store::orders::read::WorkQueue;
-use crate::store::orders::reserve::RecordStage;
-use crate::store::orders::submission::InquiryTurn;
+use crate::store::orders::record::RecordStage;
 use crate::worker::journaling::{append, current_report, settlement};
 use crate::worker::router::Router;
 

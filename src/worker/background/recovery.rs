@@ -10,7 +10,7 @@ use crate::domain::id::LeaseToken;
 use crate::fault::Fault;
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::{StoredOrder, WorkQueue};
-use crate::store::orders::reserve::RecordStage;
+use crate::store::orders::record::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;
 use crate::worker::adjustments;
 use crate::worker::control::{locks, operator_state_journal};

@@ -16,7 +16,7 @@ use crate::domain::metadata::Metadata;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode, quoted};
 use crate::store::control::locks::{JournaledLockEvent, SetLockOutcome, StoredLock};
-use crate::store::rebuild::epoch::StoreRebuild;
+use crate::store::rebuild::lease::StoreRebuild;
 use crate::wire::lock::{
     LockChange, LockDocument, LockEvent, LockList, MAX_LISTED_LOCKS, decode_lift_request, decode_lock_request,
 };

@@ -4,7 +4,7 @@ use crate::domain::order::Order;
 use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
-use crate::store::orders::reserve::RecordStage;
+use crate::store::orders::record::RecordStage;
 use crate::wire::report::ExecutionReport;
 use crate::wire::settlement::decode_journal_report;
 use crate::worker::journaling::append;

@@ -7,7 +7,7 @@ use crate::bus::subjects;
 use crate::domain::order::Order;
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
-use crate::store::rebuild::epoch::StoreRebuild;
+use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
 use crate::wire::settlement::{decode_journal_report, read_epoch};

@@ -16,9 +16,8 @@ use crate::risk::rules::max_daily_loss;
 use crate::risk::{Admissibility, Approved, CapReadings, RiskDecision};
 use crate::store::StoreError;
 use crate::store::keys::OrderKey;
-use crate::store::orders::reserve::{
-    ClaimRequest, KnownOrder, RecordStage, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
-};
+use crate::store::orders::record::{KnownOrder, RecordStage};
+use crate::store::orders::reserve::{ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest};
 use crate::wire::risk_signal::SignalSubject;
 use crate::wire::settlement::build_journal_report;
 use crate::worker::control::{loss_locks, signals};

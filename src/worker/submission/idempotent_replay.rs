@@ -8,7 +8,7 @@ use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
-use crate::store::orders::reserve::{KnownOrder, RecordStage};
+use crate::store::orders::record::{KnownOrder, RecordStage};
 use crate::wire::report::ExecutionReport;
 use crate::worker::journaling::append::SubmissionOutcome;
 use crate::worker::journaling::current_report;

@@ -18,7 +18,7 @@ use crate::fault::{Fault, FaultCode};
 use crate::risk::Approved;
 use crate::domain::intent_lifetime::IntentLifetime;
 use crate::store::keys::OrderKey;
-use crate::store::orders::reserve::RecordStage;
+use crate::store::orders::record::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;
 use crate::telemetry;
 use crate::wire::report::ExecutionReport;

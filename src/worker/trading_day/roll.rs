@@ -9,7 +9,7 @@ use crate::domain::id::ContentHash;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::TradingDate;
 use crate::fault::{Fault, FaultCode};
-use crate::store::rebuild::epoch::StoreRebuild;
+use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::sums::day::{DayRoll, DayRollOutcome};
 use crate::wire::day::{DayEvent, ModeDayStart};
 use crate::worker::Router;
