@@ -19,8 +19,8 @@ use crate::store::keys::OrderKey;
 use crate::store::orders::reserve::{
     ClaimRequest, KnownOrder, RecordStage, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
+use crate::wire::journal_report::build_journal_report;
 use crate::wire::risk_signal::SignalSubject;
-use crate::wire::settlement::build_journal_report;
 use crate::worker::control::{loss_locks, signals};
 use crate::worker::router::Router;
 use crate::worker::stop_point;
