@@ -12,6 +12,7 @@ pub mod currency_rates;
 pub mod daily_pnl;
 pub mod decimal;
 pub mod equity;
+pub mod hex;
 pub mod id;
 pub mod instrument;
 pub mod intent;

@@ -38,7 +38,7 @@ use order_router::store::orders::reserve::{
     ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use order_router::store::rebuild::epoch::{BeginRebuildOutcome, LateEvents};
-use order_router::wire::settlement::{build_journal_report, decode_journal_report};
+use order_router::wire::journal_report::{build_journal_report, decode_journal_report};
 use order_router::worker::control::limits;
 use order_router::worker::journaling::settlement::StorePaperBook;
 use redis::AsyncCommands;

@@ -33,7 +33,7 @@ use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::orders::OrderReplay;
 use order_router::store::sums::day::{DayRoll, DayRollOutcome};
-use order_router::wire::settlement::{build_journal_report, build_settled_report, decode_journal_report};
+use order_router::wire::journal_report::{build_journal_report, build_settled_report, decode_journal_report};
 use order_router::worker::control::limits;
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;

@@ -20,7 +20,7 @@ use order_router::risk::{CapMeasure, CapReadings, RiskDecision};
 use order_router::store::orders::record::{KnownOrder, RecordStage};
 use order_router::store::orders::reserve::ReserveOutcome;
 use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
-use order_router::wire::settlement::decode_journal_report;
+use order_router::wire::journal_report::decode_journal_report;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -25,7 +25,7 @@ use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::orders::OrderReplay;
 use order_router::store::{Store, StoreError};
-use order_router::wire::settlement::build_journal_report;
+use order_router::wire::journal_report::build_journal_report;
 use uuid::Uuid;
 
 use crate::conformance_store::{NOTHING_LATE, claim, intent_for, whole_store};

@@ -40,7 +40,7 @@ use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::lease::StoreRebuild;
 use order_router::store::rebuild::orders::OrderReplay;
-use order_router::wire::settlement::build_journal_report;
+use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::control::limits;
 use redis::AsyncCommands;
 use uuid::Uuid;

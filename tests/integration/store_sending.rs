@@ -24,7 +24,7 @@ use order_router::store::orders::reserve::{ReserveAction, ReserveOutcome};
 use order_router::store::orders::settle::SettleOutcome;
 use order_router::store::orders::submission::{StartSendingOutcome, StartSendingRequest, WithdrawalStage};
 use order_router::store::rebuild::submissions::SubmissionReplay;
-use order_router::wire::settlement::build_journal_report;
+use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::submission::announced::encode_release_event;
 
 use crate::conformance_store::whole_store;

@@ -18,8 +18,8 @@ use crate::store::keys::OrderKey;
 use crate::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use crate::store::rebuild::orders::OrderReplay;
 use crate::telemetry::PipelineStage;
+use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::report::ExecutionReport;
-use crate::wire::settlement::{decode_journal_report, read_settlement_id};
 
 use crate::worker::control::signals;
 use crate::worker::rebuild::StoreRebuildError;
@@ -174,7 +174,7 @@ pub async fn append_events(
         key: key.clone(),
         order_id: order.order_id.clone(),
         version: event.version,
-        settlement_id: read_settlement_id(&event.body),
+        settlement_id: read_settlement_header(&event.body).and_then(|header| header.id),
         sequence,
     };
     Ok(pending.iter().zip(sequences).map(mark).collect())
@@ -182,7 +182,7 @@ pub async fn append_events(
 
 /// Returns what tells a repetition of an event from another effect that claims the same version of the order.
 fn event_message_id(order: &Order, event: &OutboxEntry) -> String {
-    match read_settlement_id(&event.body) {
+    match read_settlement_header(&event.body).and_then(|header| header.id) {
         Some(id) => format!("{}:{}:{}", order.order_id, event.version, id.simple()),
         None => format!("{}:{}", order.order_id, event.version),
     }

@@ -18,7 +18,7 @@ use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::store::keys::OrderKey;
 use crate::store::orders::settle::{SettleOutcome, SettleRequest};
 use crate::store::{Store, StoreError};
-use crate::wire::settlement::{build_settled_report, decode_journal_report};
+use crate::wire::journal_report::{build_settled_report, decode_journal_report};
 
 use crate::worker::stop_point;
 

@@ -10,7 +10,7 @@ use crate::store::orders::read::StoredOrder;
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
-use crate::wire::settlement::{decode_journal_report, read_epoch};
+use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode_submission};
 use crate::worker::adjustments;
 use crate::worker::journaling::current_report;
@@ -222,7 +222,9 @@ pub(in crate::worker) async fn replay_range(
         ReplayTarget::Rebuilding(_) => None,
         ReplayTarget::InUse => router.store.epoch(),
     };
-    let is_known = |entry: &StoredEntry| in_force.is_some() && read_epoch(&entry.body) == in_force;
+    let is_known = |entry: &StoredEntry| {
+        in_force.is_some() && read_settlement_header(&entry.body).map(|header| header.epoch) == in_force
+    };
     let mut replayed = ReplaySummary::default();
     let mut entries = std::pin::pin!(router.journal_reader.replay(first_sequence, last_sequence));
     let mut run = ReplayBatch::default();
