@@ -20,8 +20,7 @@ use crate::cli::arguments::global::{GlobalOptions, SettingFlag};
 use crate::cli::commands::dev::child_process;
 use crate::cli::commands::dev::child_process::ChildBinder;
 use crate::cli::commands::dev::data_directory::DevDataDirectory;
-use crate::cli::commands::worker::READY;
-use crate::cli::process::services::WORKER_GRACE;
+use crate::cli::process::services::{WORKER_GRACE, WORKER_READY_LINE};
 use crate::config::load::environment_name;
 
 /// How long a worker may take to be ready.
@@ -193,7 +192,7 @@ impl WorkerProcesses {
         self.events.push(Box::pin(async move {
             let ready = async {
                 let mut lines = BufReader::new(output?).lines();
-                lines.next_line().await.ok()?.filter(|line| line == READY)
+                lines.next_line().await.ok()?.filter(|line| line == WORKER_READY_LINE)
             };
             match timeout(START_TIMEOUT, ready).await {
                 Ok(Some(_)) => WorkerEvent::Ready(number, child),

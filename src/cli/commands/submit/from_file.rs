@@ -15,7 +15,7 @@ use crate::cli::commands::submit::intent_route::parse_route;
 use crate::cli::commands::submit::summary::{SubmitResult, SubmitSummary, unanswered_receipt};
 use crate::cli::error::{CommandError, CommandResult, error_with_reason};
 use crate::cli::output;
-use crate::cli::output::table::strip_control_characters;
+use crate::cli::output::text::strip_control_characters;
 use crate::cli::requests::bus_client::CliClient;
 use crate::fault::{Fault, FaultCode};
 use crate::wire::problem;
