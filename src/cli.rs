@@ -64,7 +64,7 @@ enum Command {
     Topology(topology::TopologyArgs),
     /// Submit one order by flags, or many from a file.
     #[command(after_help = submit::EXAMPLES)]
-    Submit(Box<submit::SubmitArgs>),
+    Submit(Box<submit::arguments::SubmitArgs>),
     /// Show the current report of an order.
     Get(OrderRequestArgs),
     /// Cancel an order.

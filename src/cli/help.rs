@@ -63,7 +63,7 @@ mod tests {
         grouped.sort_unstable();
         known.sort_unstable();
         assert_eq!(grouped, known);
-        let help = group_commands(command).render_help().to_string();
+        let help = group_commands(Cli::command()).render_help().to_string();
         for line in help.lines() {
             assert!(line.chars().count() <= 120, "{line}");
         }
