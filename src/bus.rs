@@ -15,6 +15,7 @@ pub mod request_door;
 pub mod router_client;
 pub mod stream_follower;
 pub mod subjects;
+pub mod submission_client;
 pub mod topology;
 
 pub use crate::bus::connection::BusError;

@@ -45,6 +45,7 @@ mod rest_orders;
 mod rest_positions;
 mod rest_properties;
 mod rest_router;
+mod rest_urls;
 mod rig;
 mod store_fences;
 mod store_latches;
