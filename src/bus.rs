@@ -16,5 +16,6 @@ pub mod router_client;
 pub mod stream_follower;
 pub mod subjects;
 pub mod topology;
+pub mod trace_context;
 
 pub use crate::bus::connection::BusError;
