@@ -1,5 +1,5 @@
-//! Adjustments: booked once in the shared state, journaled, and returned only then. Any worker journals the adjustments of
-//! a worker that died.
+//! Adjustments: booked once in the shared state, journaled, and returned only then. Any worker journals the adjustments
+//! of a worker that died.
 
 pub mod booking;
 
@@ -26,8 +26,8 @@ const MAX_BOOKING_ATTEMPTS: usize = 8;
 /// The pause between two attempts.
 const BOOKING_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Books and journals an adjustment and replies with its event. An id is booked at most once, however often the request is
-/// repeated.
+/// Books and journals an adjustment and replies with its event. An id is booked at most once, however often the request
+/// is repeated.
 ///
 /// # Errors
 /// An invalid request, an id that was used with other content, or a store or journal that does not confirm it.

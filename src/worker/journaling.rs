@@ -1,4 +1,5 @@
-//! Settlement and the journal: a settled report is appended before any reply carries it (law 9 in docs/architecture.md).
+//! Settlement and the journal: a settled report is appended before any reply carries it (law 9 in
+//! docs/architecture.md).
 
 pub mod append;
 pub mod current_report;

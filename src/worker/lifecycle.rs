@@ -1,5 +1,5 @@
-//! The life of a worker. The start connects, applies the topology, checks or rebuilds the store, opens the trading day and then
-//! the doors. The drain closes them in reverse order.
+//! The life of a worker. The start connects, applies the topology, checks or rebuilds the store, opens the trading day
+//! and then the doors. The drain closes them in reverse order.
 
 pub(in crate::worker) mod assembly;
 pub mod broker_tasks;
@@ -145,7 +145,10 @@ impl Worker {
         let doors = broker_ids.into_iter().map(door).collect();
         background.spawn(gauges::run(router.clone(), bus.clone(), stop.clone()));
         stop_unless_started.disarm();
-        tracing::info!(brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME, "the worker accepts orders");
+        tracing::info!(
+            brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME,
+            "the worker accepts orders"
+        );
         Ok(Self {
             service,
             durable_doors: doors,

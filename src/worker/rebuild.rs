@@ -1,5 +1,6 @@
-//! The check of the store against the journal, and its rebuild: a store that is empty, restarted or restored from an older copy
-//! is taken out of use, the journal is replayed from the store's watermark on ([`run`]), and a new epoch becomes active.
+//! The check of the store against the journal, and its rebuild: a store that is empty, restarted or restored from an
+//! older copy is taken out of use, the journal is replayed from the store's watermark on ([`run`]), and a new epoch
+//! becomes active.
 
 pub mod error;
 pub mod late_events;
@@ -84,17 +85,17 @@ async fn wait_for_next_check(router: &Router, stop: &CancellationToken, pause: D
 pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
     let status = router.store.read_status().await?;
     let seen = router.journal_writer.highest_sequence();
-    let info = match router.journal_reader.read_extent().await {
-        Ok(info) => info,
+    let extent = match router.journal_reader.read_extent().await {
+        Ok(extent) => extent,
         Err(error) => {
             // A journal that is away accepts no reports: no new order is accepted until it is back.
             router.journal_capacity.mark_unavailable();
             return Err(error.into());
         }
     };
-    router.journal_capacity.update(&info);
+    router.journal_capacity.update(&extent);
     if let Err(error) =
-        check_journal_not_behind(&status, &info).and_then(|()| check_journal_not_cut(router, seen, &info))
+        check_journal_not_behind(&status, &extent).and_then(|()| check_journal_not_cut(router, seen, &extent))
     {
         router.store.leave_epoch();
         return Err(error);
@@ -109,7 +110,7 @@ pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, S
         }
         None => {
             router.store.leave_epoch();
-            rebuild_store(router, &status, &info).await?
+            rebuild_store(router, &status, &extent).await?
         }
     };
     operator_state_journal::activate_journaled_change(router).await?;
@@ -119,15 +120,15 @@ pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, S
 }
 
 /// Checks that the journal has every entry that the store has seen.
-fn check_journal_not_behind(status: &StoreStatus, info: &JournalExtent) -> Result<(), StoreRebuildError> {
-    let created = info.created_at.to_string();
+fn check_journal_not_behind(status: &StoreStatus, extent: &JournalExtent) -> Result<(), StoreRebuildError> {
+    let created = extent.created_at.to_string();
     let seen = status.journal_sequence.max(status.lock_watermark);
     let is_same = status.journal_created.is_empty() || status.journal_created == created;
-    if is_same && info.last_sequence >= seen {
+    if is_same && extent.last_sequence >= seen {
         return Ok(());
     }
     Err(StoreRebuildError::JournalBehind {
-        last_sequence: info.last_sequence,
+        last_sequence: extent.last_sequence,
         created,
         seen,
         seen_created: status.journal_created.clone(),
@@ -135,12 +136,12 @@ fn check_journal_not_behind(status: &StoreStatus, info: &JournalExtent) -> Resul
 }
 
 /// Checks that the journal has every entry that this process has seen acknowledged, which the store may have lost.
-fn check_journal_not_cut(router: &Router, seen: u64, info: &JournalExtent) -> Result<(), StoreRebuildError> {
-    if info.last_sequence >= seen && !router.journal_writer.is_behind() {
+fn check_journal_not_cut(router: &Router, seen: u64, extent: &JournalExtent) -> Result<(), StoreRebuildError> {
+    if extent.last_sequence >= seen && !router.journal_writer.is_behind() {
         return Ok(());
     }
     Err(StoreRebuildError::JournalCut {
-        last_sequence: info.last_sequence,
+        last_sequence: extent.last_sequence,
         seen,
     })
 }

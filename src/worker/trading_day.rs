@@ -1,8 +1,8 @@
 //! The trading day: when it starts, and its profit and loss.
 //!
-//! The first worker to see a new trading date opens the day ([`roll`]). Orders are evaluated on a snapshot of the profit and
-//! loss that is at most [`SNAPSHOT_MAX_AGE`] old. While there is demand, [`refresh_task`] refreshes it in the background, so
-//! that no order waits for it.
+//! The first worker to see a new trading date opens the day ([`roll`]). Orders are evaluated on a snapshot of the
+//! profit and loss that is at most [`SNAPSHOT_MAX_AGE`] old. While there is demand, [`refresh_task`] refreshes it in
+//! the background, so that no order waits for it.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -144,7 +144,8 @@ impl TradingDayInner {
         is_valid.then_some(snapshot)
     }
 
-    /// Reads a new snapshot, one caller at a time. The other callers then use it, unless they `force` a read of their own.
+    /// Reads a new snapshot, one caller at a time. The other callers then use it, unless they `force` a read of their
+    /// own.
     async fn refresh_snapshot(&self, force: bool) -> Result<Arc<PnlSnapshot>, Fault> {
         let _one_at_a_time = self.refresh_lock.lock().await;
         if let Some(snapshot) = self.valid_snapshot().filter(|_| !force) {
@@ -214,8 +215,8 @@ impl TradingDayInner {
         }))
     }
 
-    /// Checks this machine's clock against Redis' before a day opens. A day that has opened cannot be closed before its end: one
-    /// wrong clock must not open it for all workers.
+    /// Checks this machine's clock against Redis' before a day opens. A day that has opened cannot be closed before its
+    /// end: one wrong clock must not open it for all workers.
     ///
     /// # Errors
     /// If the clocks differ by more than the maximum.

@@ -1,4 +1,5 @@
-//! Due paper orders: later fills and expiries. The first worker to get there executes them; the others find nothing due.
+//! Due paper orders: later fills and expiries. The first worker to get there executes them; the others find nothing
+//! due.
 
 use std::time::Duration;
 
@@ -42,7 +43,10 @@ async fn process_due_order(router: &Router, key: OrderKey) {
     match broker.execute_due(order).await {
         DueOutcome::Booked(booked) => {
             if let Err(error) = append::append_booked_effect(router, &booked).await {
-                tracing::warn!(order = key.name(), %error, "a settled fill is not journaled yet; it waits in the outbox");
+                tracing::warn!(
+                    order = key.name(), %error,
+                    "a settled fill is not journaled yet; it waits in the outbox"
+                );
             }
         }
         DueOutcome::NothingDue => {}

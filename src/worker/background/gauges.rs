@@ -1,5 +1,5 @@
-//! The worker's gauges: queues, open orders, the journal, the servers, the use of limits. One sample a second takes one call to
-//! Redis and a few requests to NATS, whatever the load.
+//! The worker's gauges: queues, open orders, the journal, the servers, the use of limits. One sample a second takes one
+//! call to Redis and a few requests to NATS, whatever the load.
 //!
 //! A gauge whose value cannot be read is removed, so that no old value passes for the current one.
 
@@ -162,8 +162,8 @@ fn sample_limit_use(router: &Router, control: &ControlState, measurements: Optio
     telemetry.set_gauge(MetricId::LimitUsed, &["daily_loss_of_an_account"], nearest);
 }
 
-/// Returns the use of the daily loss limit by the account that is nearest to its limit. Accounts with an unknown profit and
-/// loss are left out.
+/// Returns the use of the daily loss limit by the account that is nearest to its limit. Accounts with an unknown profit
+/// and loss are left out.
 fn highest_account_loss_use(router: &Router, day: &DailyPnl, limit: Micros) -> Option<u64> {
     let known = day.accounts.iter().filter_map(|(account, pnl)| {
         let own = router.limits.accounts.get(account).and_then(|own| own.daily_loss);

@@ -1,8 +1,8 @@
 //! Inquiries: the venue of an unknown order is asked, by one worker at a time, until it reports the outcome.
 //!
-//! Only the venue's report ends such an order (law 3 in docs/architecture.md). An inquiry without a reply has no effect. A
-//! "not found" counts only in the turn that it was asked in, and is conclusive only after several of them, the last one
-//! after the time in which the order could still have arrived.
+//! Only the venue's report ends such an order (law 3 in docs/architecture.md). An inquiry without a reply has no
+//! effect. A "not found" counts only in the turn that it was asked in, and is conclusive only after several of them,
+//! the last one after the time in which the order could still have arrived.
 
 use std::time::Duration;
 
@@ -85,7 +85,10 @@ async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) {
             _ => return,
         },
         InquiryOutcome::Unanswered(reason) => {
-            tracing::warn!(order_id = %order.order_id, reason, "the venue has not reported the outcome of an order; it is asked again");
+            tracing::warn!(
+                order_id = %order.order_id, reason,
+                "the venue has not reported the outcome of an order; it is asked again"
+            );
             let _ = store.record_unanswered(order, &turn, retry_delays).await;
             return;
         }
@@ -117,13 +120,22 @@ fn not_placed_report(inquired: InquiryTurn) -> VenueReport {
 async fn journal_inquiry_result(router: &Router, order: &Order, settled: Result<BookedEffect, BookError>) {
     match settled {
         Ok(booked) => {
-            tracing::info!(order_id = %order.order_id, status = ?booked.order.status, "the venue has reported the outcome of an order");
+            tracing::info!(
+                order_id = %order.order_id, status = ?booked.order.status,
+                "the venue has reported the outcome of an order"
+            );
             if let Err(error) = append::append_booked_effect(router, &booked).await {
-                tracing::warn!(order_id = %order.order_id, %error, "the venue's report is settled and not journaled yet; it waits in the outbox");
+                tracing::warn!(
+                    order_id = %order.order_id, %error,
+                    "the venue's report is settled and not journaled yet; it waits in the outbox"
+                );
             }
         }
         Err(error) => {
-            tracing::warn!(order_id = %order.order_id, %error, "the venue's report could not be settled; the venue is asked again")
+            tracing::warn!(
+                order_id = %order.order_id, %error,
+                "the venue's report could not be settled; the venue is asked again"
+            )
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::store::orders::reserve::RecordStage;
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::router::Router;
 
-/// Returns an open order and its broker; `None` if the order is not open, cannot be read, or belongs to a broker that this
-/// worker does not have.
+/// Returns an open order and its broker; `None` if the order is not open, cannot be read, or belongs to a broker that
+/// this worker does not have.
 pub(super) async fn load_open_order<'a>(router: &'a Router, key: &OrderKey) -> Option<(Order, &'a BrokerHandle)> {
     let record = router.store.read_order(key).await.ok().flatten()?;
     if record.known.stage != RecordStage::Open {

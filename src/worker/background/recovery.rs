@@ -1,5 +1,5 @@
-//! Recovery of what a dead worker left: claims whose lease has expired are released, and events that wait in the outbox are
-//! journaled. Every worker does this for all of them.
+//! Recovery of what a dead worker left: claims whose lease has expired are released, and events that wait in the outbox
+//! are journaled. Every worker does this for all of them.
 
 use std::time::Duration;
 
@@ -44,8 +44,8 @@ pub(in crate::worker) async fn recover_expired_leases(router: Router, stop: Canc
     }
 }
 
-/// Journals what other workers settled and did not journal, until the worker stops. A task of its own: a journal that is away
-/// must not delay the release of claims.
+/// Journals what other workers settled and did not journal, until the worker stops. A task of its own: a journal that
+/// is away must not delay the release of claims.
 pub(in crate::worker) async fn drain_outbox(router: Router, stop: CancellationToken) {
     let mut runs = repeat_every(SWEEP_INTERVAL, &stop);
     while runs.next().await {
@@ -68,8 +68,8 @@ pub(in crate::worker) async fn drain_outbox(router: Router, stop: CancellationTo
     }
 }
 
-/// Releases a claim whose lease has expired: it was not sent, and its owner may no longer send it. An order that was being sent
-/// is never released, since only its venue knows the outcome: it is settled as unknown.
+/// Releases a claim whose lease has expired: it was not sent, and its owner may no longer send it. An order that was
+/// being sent is never released, since only its venue knows the outcome: it is settled as unknown.
 async fn recover_expired_lease(router: &Router, key: OrderKey) {
     let Ok(Some(record)) = router.store.read_order(&key).await else {
         return;
@@ -84,7 +84,10 @@ async fn recover_expired_lease(router: &Router, key: OrderKey) {
         },
         RecordStage::Sending => {
             if let Err(fault) = announced::presume_outcome_unknown(router, &record, lease).await {
-                tracing::warn!(%order_id, %fault, "an order that may have been sent could not be settled as unknown yet; retrying");
+                tracing::warn!(
+                    %order_id, %fault,
+                    "an order that may have been sent could not be settled as unknown yet; retrying"
+                );
             }
         }
         _ => {}
@@ -113,7 +116,10 @@ async fn append_order_events(router: &Router, key: OrderKey) {
     match appended {
         Ok(()) => tracing::info!(order_id = %record.known.order_id, "journaled a waiting event"),
         Err(fault) => {
-            tracing::warn!(order_id = %record.known.order_id, %fault, "a waiting event could not be journaled yet; retrying")
+            tracing::warn!(
+                order_id = %record.known.order_id, %fault,
+                "a waiting event could not be journaled yet; retrying"
+            )
         }
     }
 }

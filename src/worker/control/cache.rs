@@ -1,5 +1,6 @@
-//! This worker's copy of the operators' overrides and the locks. The reserve script compares its generation: an order that
-//! was evaluated under an older one is evaluated again, so that a change applies on all workers from the next order on.
+//! This worker's copy of the operators' overrides and the locks. The reserve script compares its generation: an order
+//! that was evaluated under an older one is evaluated again, so that a change applies on all workers from the next
+//! order on.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

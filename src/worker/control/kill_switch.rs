@@ -1,6 +1,6 @@
 //! The kill switch: while trading is halted only cancels pass, and every open order of every broker and account is
-//! cancelled. A claimed order cannot take effect any more (`store/lua/settle.lua`), so that it is released or cancelled. If
-//! a worker dies during the sweep, the other workers cancel the remaining orders.
+//! cancelled. A claimed order cannot take effect any more (`store/lua/settle.lua`), so that it is released or
+//! cancelled. If a worker dies during the sweep, the other workers cancel the remaining orders.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

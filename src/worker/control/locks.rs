@@ -1,6 +1,6 @@
-//! Locks: closures of an account, a symbol, a broker or everything that remain until someone lifts them. A lock takes effect
-//! at once and is then journaled; a lift is journaled first (law 7 in docs/architecture.md). [`locks_journal`] keeps store
-//! and journal in step.
+//! Locks: closures of an account, a symbol, a broker or everything that remain until someone lifts them. A lock takes
+//! effect at once and is then journaled; a lift is journaled first (law 7 in docs/architecture.md). [`locks_journal`]
+//! keeps store and journal in step.
 
 use bytes::Bytes;
 
@@ -30,9 +30,9 @@ pub const ROUTER_ACTOR: &str = "order-router";
 /// The rule id of a lock that an operator sets.
 pub const OPERATOR_RULE_ID: &str = "operator";
 
-/// Sets a lock for a rule. It applies on all workers from their next order on and is journaled afterwards. Reports whether
-/// the lock is new. If the active generation is not the one that the rule was evaluated under, nothing is set: the lock may
-/// have been lifted, or a new day opened, in between.
+/// Sets a lock for a rule. It applies on all workers from their next order on and is journaled afterwards. Reports
+/// whether the lock is new. If the active generation is not the one that the rule was evaluated under, nothing is set:
+/// the lock may have been lifted, or a new day opened, in between.
 ///
 /// # Errors
 /// If the store does not confirm the lock: the orders that it would stop must not pass.
@@ -50,8 +50,8 @@ pub async fn set_rule_lock(router: &Router, lock: Lock, generation: u64) -> Resu
     Ok(true)
 }
 
-/// Lifts the locks of the daily loss rule that were set before a trading day, if `risk.new_day_lifts_daily_loss` is set.
-/// Returns how many it lifted.
+/// Lifts the locks of the daily loss rule that were set before a trading day, if `risk.new_day_lifts_daily_loss` is
+/// set. Returns how many it lifted.
 ///
 /// # Errors
 /// If store or journal do not reply. The remaining locks stay active, and a repetition continues with them.

@@ -1,5 +1,5 @@
-//! Locks and the journal: unjournaled locks are appended, and the journal's lock events are applied to the store, each once,
-//! in the journal's order, by any worker. A lift takes effect when the store has applied its event.
+//! Locks and the journal: unjournaled locks are appended, and the journal's lock events are applied to the store, each
+//! once, in the journal's order, by any worker. A lift takes effect when the store has applied its event.
 
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ pub async fn append_unjournaled_locks(router: &Router) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Journals one lock if it is still unjournaled. The append is conditional: it fails if another event of the lock's subject
-/// was journaled after the check.
+/// Journals one lock if it is still unjournaled. The append is conditional: it fails if another event of the lock's
+/// subject was journaled after the check.
 ///
 /// # Errors
 /// If store or journal do not reply, or other events come first too often.
@@ -65,8 +65,8 @@ pub(super) async fn append_unjournaled_lock(router: &Router, lock_id: &str, docu
     Err(contention_fault())
 }
 
-/// Appends a lock's event if `last_sequence` is that of its subject's newest entry. Returns the event's sequence, or `None`
-/// if another event came first.
+/// Appends a lock's event if `last_sequence` is that of its subject's newest entry. Returns the event's sequence, or
+/// `None` if another event came first.
 ///
 /// # Errors
 /// If the journal does not reply: the event may be on it.

@@ -1,5 +1,5 @@
-//! Locks for losses: a loss beyond its limit closes its account, or everything, until the lock is lifted. Evaluated on every
-//! refresh of the day's profit and loss, and before an order is denied for a loss.
+//! Locks for losses: a loss beyond its limit closes its account, or everything, until the lock is lifted. Evaluated on
+//! every refresh of the day's profit and loss, and before an order is denied for a loss.
 
 use crate::domain::control::{ControlState, Lock, LockScope};
 use crate::domain::daily_pnl::DailyPnl;

@@ -1,5 +1,6 @@
-//! The operator state: mode, trading state and limits. A change that tightens takes effect at once and is then journaled; one
-//! that loosens, or does both, is journaled first (law 7 in docs/architecture.md). A halt cancels every open order, too.
+//! The operator state: mode, trading state and limits. A change that tightens takes effect at once and is then
+//! journaled; one that loosens, or does both, is journaled first (law 7 in docs/architecture.md). A halt cancels every
+//! open order, too.
 
 use bytes::Bytes;
 
@@ -32,8 +33,8 @@ pub async fn get_state(router: &Router) -> Result<BusReply, Fault> {
     encode_reply(&load_router_state(router).await?)
 }
 
-/// Changes the state and replies with the state after the change. A change that halts trading cancels every open order, even
-/// if it could not be journaled.
+/// Changes the state and replies with the state after the change. A change that halts trading cancels every open order,
+/// even if it could not be journaled.
 ///
 /// # Errors
 /// An invalid change, or one that could not be journaled.

@@ -16,8 +16,8 @@ use crate::worker::stop_point;
 /// How often a change is journaled because another change came first.
 const MAX_APPEND_ATTEMPTS: usize = 8;
 
-/// Journals an active change that is not on the journal yet. If another change of its version was journaled first, this one
-/// gets a later version.
+/// Journals an active change that is not on the journal yet. If another change of its version was journaled first, this
+/// one gets a later version.
 ///
 /// # Errors
 /// If store or journal do not reply.

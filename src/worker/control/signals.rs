@@ -1,4 +1,5 @@
-//! Risk signals: logged, counted, and published to the stream of alerts by a deferred task, so that the caller does not wait.
+//! Risk signals: logged, counted, and published to the stream of alerts by a deferred task, so that the caller does not
+//! wait.
 
 use tokio_util::task::TaskTracker;
 

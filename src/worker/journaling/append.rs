@@ -1,4 +1,5 @@
-//! From a settled report to its outcome: the event is appended, acknowledged, returned, and then removed from the outbox.
+//! From a settled report to its outcome: the event is appended, acknowledged, returned, and then removed from the
+//! outbox.
 
 use std::time::Duration;
 
@@ -44,7 +45,10 @@ pub async fn journal_and_build_outcome(router: &Router, booked: &BookedEffect) -
             Ok(SubmissionOutcome::journaled(ExecutionReport::of(order), sequence))
         }
         Err(error) => {
-            tracing::warn!(order_id = %order.order_id, %error, "a settled report is not journaled yet; it waits in the outbox");
+            tracing::warn!(
+                order_id = %order.order_id, %error,
+                "a settled report is not journaled yet; it waits in the outbox"
+            );
             let message = "the order is settled, and its report is not journaled yet; read it again";
             Ok(SubmissionOutcome::receipt_for_order(
                 order,
@@ -85,8 +89,8 @@ pub async fn append_and_mark(router: &Router, order: &Order, pending: &[OutboxEn
     last.ok_or_else(|| AppendError::Refused("the order has no event to append".to_owned()))
 }
 
-/// Appends an order's events in order, each acknowledged before the next, and returns the marks to set in the store. The
-/// last event carries `traceparent`; the ones before it are other calls'.
+/// Appends an order's events in order, each acknowledged before the next, and returns the marks to set in the store.
+/// The last event carries `traceparent`; the ones before it are other calls'.
 ///
 /// # Errors
 /// If the journal does not confirm one of them.
@@ -128,8 +132,8 @@ pub async fn append_events(
     Ok(pending.iter().zip(sequences).map(mark).collect())
 }
 
-/// Returns the id by which JetStream detects a repeated append. It distinguishes a repetition from another effect of the
-/// same version.
+/// Returns the id by which JetStream detects a repeated append. It distinguishes a repetition from another effect of
+/// the same version.
 fn event_message_id(order: &Order, event: &OutboxEntry) -> String {
     match read_settlement_id(&event.body) {
         Some(id) => format!("{}:{}:{}", order.order_id, event.version, id.simple()),

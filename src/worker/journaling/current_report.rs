@@ -62,8 +62,8 @@ pub async fn current_report(router: &Router, key: &OrderKey) -> Result<Option<Su
     ))
 }
 
-/// Appends and marks an order's settled events that are not journaled yet. The worker that settled them may do the same at
-/// the same time: an event that is appended twice is the same event.
+/// Appends and marks an order's settled events that are not journaled yet. The worker that settled them may do the same
+/// at the same time: an event that is appended twice is the same event.
 ///
 /// # Errors
 /// If journal or store do not confirm them.

@@ -1,5 +1,5 @@
-//! Settlement of venue reports: fills are booked once, sums move, and the event enters the outbox. The paper venues keep
-//! their book through it.
+//! Settlement of venue reports: fills are booked once, sums move, and the event enters the outbox. The paper venues
+//! keep their book through it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,7 +127,8 @@ pub async fn settle_venue_report(
     Err(outcome)
 }
 
-/// Returns what an order's first event on the journal carries in addition to its own deltas: the reservations before it.
+/// Returns what an order's first event on the journal carries in addition to its own deltas: the reservations before
+/// it.
 fn unjournaled_reservation(order: &Order) -> SumDeltas {
     if order.version == 0 {
         order.reservation_deltas()
@@ -143,7 +144,8 @@ struct SettlementFence {
     deadline: Option<Timestamp>,
 }
 
-/// Settles the first report of a claimed order, fenced by its lease and, if the settlement is the sending, by its deadline.
+/// Settles the first report of a claimed order, fenced by its lease and, if the settlement is the sending, by its
+/// deadline.
 ///
 /// # Errors
 /// A [`BookError`], which says whether the report may have been booked.
@@ -177,8 +179,8 @@ fn apply_report(order: &Order, report: &VenueReport, rates: &CurrencyRates) -> R
         })
 }
 
-/// Books an effect. An order's first event on the journal carries its deltas from zero: the reservations before it plus the
-/// deltas of this settlement.
+/// Books an effect. An order's first event on the journal carries its deltas from zero: the reservations before it plus
+/// the deltas of this settlement.
 async fn book_effect(
     store: &Store,
     applied: OrderUpdate,

@@ -27,8 +27,8 @@ pub struct VenueAdapterPorts {
 /// Starts the brokers that the settings do not name.
 pub type AdditionalBrokers = Box<dyn FnOnce(&VenueAdapterPorts) -> Vec<BrokerHandle> + Send>;
 
-/// Starts the task of each configured broker, and the additional ones. A task ends when its handles are dropped and its queue
-/// is empty.
+/// Starts the task of each configured broker, and the additional ones. A task ends when its handles are dropped and its
+/// queue is empty.
 ///
 /// # Errors
 /// A setting that the check of the settings excludes.

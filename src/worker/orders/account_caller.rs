@@ -67,8 +67,8 @@ impl AccountCaller {
             .ok_or_else(|| unknown_order_fault(selector))
     }
 
-    /// Returns the key of a client order id in the active mode. A dry run that does not know the id falls back to the paper
-    /// orders, which were routed before, are still open and can be cancelled.
+    /// Returns the key of a client order id in the active mode. A dry run that does not know the id falls back to the
+    /// paper orders, which were routed before, are still open and can be cancelled.
     async fn key_for_client_order_id(&self, router: &Router, id: &ClientOrderId) -> Result<OrderKey, Fault> {
         let mode = router.control.mode();
         let key = OrderKey::new(mode, &self.account_id, id);

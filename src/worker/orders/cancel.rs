@@ -26,14 +26,14 @@ use crate::worker::router::Router;
 use crate::worker::submission::idempotent_replay::{IN_FLIGHT_POLL_INTERVAL, MAX_IN_FLIGHT_WAIT};
 use crate::worker::submission::outcome::SubmissionOutcome;
 
-/// The most orders that one cancel-all cancels: their reports fit into one message. The reply lists the remaining orders, and
-/// the caller cancels again.
+/// The most orders that one cancel-all cancels: their reports fit into one message. The reply lists the remaining
+/// orders, and the caller cancels again.
 pub const MAX_CANCELS_PER_REQUEST: usize = 500;
 /// How many orders of one cancel-all are cancelled at a time.
 const CANCEL_CONCURRENCY: usize = 32;
 
-/// Counts a cancel against the rate limits of cancels, the only rule that stops a cancel. Orders have rate limits of their
-/// own.
+/// Counts a cancel against the rate limits of cancels, the only rule that stops a cancel. Orders have rate limits of
+/// their own.
 ///
 /// # Errors
 /// `rate_limited` beyond a limit.
@@ -66,8 +66,8 @@ pub async fn cancel_order(router: &Router, call: &BusRequest) -> Result<BusReply
         .map(|outcome| outcome.to_reply())
 }
 
-/// Cancels every open order of an account at a broker, or of one symbol of it. Replies with the cancelled orders and with
-/// those that remain open.
+/// Cancels every open order of an account at a broker, or of one symbol of it. Replies with the cancelled orders and
+/// with those that remain open.
 ///
 /// # Errors
 /// If the open orders cannot be read before anything was sent.
@@ -117,8 +117,8 @@ pub async fn cancel_all_orders(router: &Router, call: &BusRequest) -> Result<Bus
     encode_reply(&CancelAllReply { cancelled, remaining })
 }
 
-/// Returns the current reports of orders that a cancel-all left open, at most [`MAX_CANCELS_PER_REQUEST`]; a receipt for an
-/// order without a report.
+/// Returns the current reports of orders that a cancel-all left open, at most [`MAX_CANCELS_PER_REQUEST`]; a receipt
+/// for an order without a report.
 async fn report_remaining(router: &Router, open: Vec<(OrderKey, Order)>) -> Vec<ExecutionReport> {
     let mut remaining = Vec::new();
     for (key, order) in open.into_iter().take(MAX_CANCELS_PER_REQUEST) {

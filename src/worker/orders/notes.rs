@@ -1,7 +1,7 @@
 //! Notes on orders: journaled, and returned only then. The store does not hold them.
 //!
-//! An order may have ended long ago and be on the journal alone, so the worker does not check that it exists. A consumer of
-//! the journal ignores a note on an order that it does not know.
+//! An order may have ended long ago and be on the journal alone, so the worker does not check that it exists. A
+//! consumer of the journal ignores a note on an order that it does not know.
 
 use crate::bus::journal::{AppendError, JournalEntry};
 use crate::bus::request::{BusReply, BusRequest};
@@ -42,9 +42,12 @@ async fn append_note(router: &Router, call: &BusRequest, note: &Note) -> Result<
         .append(entry)
         .await
         .map_err(|error| append_fault(&error))?;
-    tracing::info!(note_id = %note.note_id, order_id = %note.order_id, account_id = %caller.account_id, actor = note.actor, "journaled a note");
-    // A repetition has the sequence of the first append, and the reply carries that entry. If it cannot be read now, this
-    // one differs from it in its timestamp alone.
+    tracing::info!(
+        note_id = %note.note_id, order_id = %note.order_id, account_id = %caller.account_id, actor = note.actor,
+        "journaled a note"
+    );
+    // A repetition has the sequence of the first append, and the reply carries that entry. If it cannot be read now,
+    // this one differs from it in its timestamp alone.
     let first = router.journal_reader.read_entry(sequence).await.ok().flatten();
     let first = first.map(|stored| stored.body.to_vec()).filter(|first| *first != body);
     let is_replay = first.is_some();

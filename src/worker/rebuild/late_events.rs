@@ -1,5 +1,5 @@
-//! Late events: what workers of the previous epoch append after a rebuild has started. They are replayed for as long as they
-//! may arrive, because a store that was restored from an older copy may lack what they settled.
+//! Late events: what workers of the previous epoch append after a rebuild has started. They are replayed for as long as
+//! they may arrive, because a store that was restored from an older copy may lack what they settled.
 
 use std::time::Duration;
 
@@ -43,10 +43,10 @@ impl LateEventFollowUp {
         })
     }
 
-    /// Returns the store's record of the follow-up, by which other workers continue it.
-    pub(super) fn to_record(&self) -> LateEvents {
+    /// Returns the store's record of the follow-up from `next_sequence` on, by which other workers continue it.
+    pub(super) fn record(next_sequence: u64) -> LateEvents {
         LateEvents {
-            from_sequence: self.next_sequence,
+            from_sequence: next_sequence,
             window_ms: u64::try_from(LATE_EVENT_WINDOW.as_millis()).unwrap_or(u64::MAX),
         }
     }

@@ -1,4 +1,5 @@
-//! The replay of journal entries into the store: reports, submissions, releases and adjustments, in the journal's order.
+//! The replay of journal entries into the store: reports, submissions, releases and adjustments, in the journal's
+//! order.
 
 use futures_util::StreamExt;
 
@@ -99,8 +100,8 @@ impl ReplayBatch {
     }
 }
 
-/// Replays reports. Returns how many changed the store. A report replaces one that is later on the journal and conflicts
-/// with it.
+/// Replays reports. Returns how many changed the store. A report replaces one that is later on the journal and
+/// conflicts with it.
 pub(in crate::worker) async fn replay_reports(
     router: &Router,
     target: ReplayTarget<'_>,
@@ -116,8 +117,8 @@ pub(in crate::worker) async fn replay_reports(
     Ok(changed)
 }
 
-/// Replaces what is stored in an event's place and is later on the journal: another order of the same id, or another effect of
-/// the same version. A rebuild has the same result.
+/// Replaces what is stored in an event's place and is later on the journal: another order of the same id, or another
+/// effect of the same version. A rebuild has the same result.
 async fn replace_with_earlier(
     router: &Router,
     target: ReplayTarget<'_>,

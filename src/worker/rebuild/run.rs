@@ -16,8 +16,8 @@ use crate::worker::router::Router;
 use crate::worker::submission::announced;
 use crate::worker::trading_day::roll;
 
-/// Rebuilds the store from the journal: an empty one from the start, any other from its watermark on. Returns the late events
-/// to follow up.
+/// Rebuilds the store from the journal: an empty one from the start, any other from its watermark on. Returns the late
+/// events to follow up.
 ///
 /// # Errors
 /// Why the store could not be rebuilt; [`StoreRebuildError::Busy`] while another worker rebuilds it.
@@ -58,8 +58,8 @@ pub(super) async fn rebuild_store(
     }
 }
 
-/// Releases the claims of the previous epoch, replays the journal until nothing more arrives, and starts a new epoch. What
-/// workers of the previous epoch append after that is followed up as late events.
+/// Releases the claims of the previous epoch, replays the journal until nothing more arrives, and starts a new epoch.
+/// What workers of the previous epoch append after that is followed up as late events.
 async fn rebuild_from_journal(
     router: &Router,
     rebuild: &StoreRebuild,
@@ -80,21 +80,25 @@ async fn rebuild_from_journal(
     restore_router_state(router, rebuild).await?;
     locks_journal::apply_journaled_locks(router, Some(rebuild), 0).await?;
     roll::restore_day(&router.store, &router.journal_reader, rebuild).await?;
-    let late = LateEventFollowUp::start(next);
     let epoch = Timestamp::now()
         .as_milliseconds()
         .max(newest_epoch + 1)
         .max(status.epoch.parse().unwrap_or(0) + 1);
     router
         .store
-        .finish_rebuild(rebuild, epoch, &extent.created_at.to_string(), late.to_record())
+        .finish_rebuild(
+            rebuild,
+            epoch,
+            &extent.created_at.to_string(),
+            LateEventFollowUp::record(next),
+        )
         .await?;
     tracing::info!(epoch, "the shared state is rebuilt");
     Ok(LateEventFollowUp::start(next))
 }
 
-/// Releases every claim of the previous epoch: none of them was sent, and none of them can be. An order that was being sent
-/// remains `sending`.
+/// Releases every claim of the previous epoch: none of them was sent, and none of them can be. An order that was being
+/// sent remains `sending`.
 async fn release_stale_claims(router: &Router, rebuild: &StoreRebuild) -> Result<(), StoreRebuildError> {
     let mut kept = 0;
     loop {

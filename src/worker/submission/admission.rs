@@ -1,7 +1,7 @@
 //! Before the claim: whether the intent comes through its own subject, can be traded, and until when.
 //!
-//! Grammar and subject are checked at once. Every other refusal is only prepared here and returned after the id has been
-//! looked up: a known id gets its current report, whatever the rules say now.
+//! Grammar and subject are checked at once. Every other refusal is only prepared here and returned after the id has
+//! been looked up: a known id gets its current report, whatever the rules say now.
 
 use std::sync::Arc;
 
@@ -178,8 +178,8 @@ fn whole_lots(instrument: &Instrument, intent: &Intent) -> Result<i64, Fault> {
     })
 }
 
-/// Returns the price that the order is valued at, and whether it is the market's. Without a market price, a limit order is
-/// valued at its limit, and a market order is refused: no order is valued at zero.
+/// Returns the price that the order is valued at, and whether it is the market's. Without a market price, a limit order
+/// is valued at its limit, and a market order is refused: no order is valued at zero.
 fn resolve_reference_price(
     router: &Router,
     instrument: &Instrument,

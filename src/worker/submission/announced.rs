@@ -27,8 +27,8 @@ pub fn encode_release_event(order: &Order, lease: &LeaseToken, epoch: i64) -> By
         .into()
 }
 
-/// Releases an announced order and journals the release. Returns whether this claim still held the order: if it did not,
-/// the order may have been sent.
+/// Releases an announced order and journals the release. Returns whether this claim still held the order: if it did
+/// not, the order may have been sent.
 ///
 /// # Errors
 /// If the release is not confirmed by store and journal.
@@ -70,8 +70,8 @@ pub async fn append_waiting_release(router: &Router, record: &StoredOrder) -> Re
     journal_release(router, &submission.order, &submission.claim, record.document.clone()).await
 }
 
-/// Returns the report of an order that may have been sent: its outcome is unknown, and its venue is asked after the first
-/// retry delay of the settings.
+/// Returns the report of an order that may have been sent: its outcome is unknown, and its venue is asked after the
+/// first retry delay of the settings.
 pub fn unknown_outcome_report(router: &Router, reason: &str) -> VenueReport {
     VenueReport {
         broker_order_id: None,
@@ -99,7 +99,10 @@ pub async fn presume_outcome_unknown(router: &Router, record: &StoredOrder, leas
     let settled =
         settlement::settle_with_lease(&router.store, &router.rates, &order, lease, report, Metadata::new()).await;
     let booked = settled.map_err(|error| Fault::new(FaultCode::StoreUnavailable, error.to_string()))?;
-    tracing::warn!(order_id = %booked.order.order_id, "an order may have been sent and its outcome is unknown: its venue is asked");
+    tracing::warn!(
+        order_id = %booked.order.order_id,
+        "an order may have been sent and its outcome is unknown: its venue is asked"
+    );
     let appended = append::append_booked_effect(router, &booked).await;
     appended.map(drop).map_err(|error| bus_unavailable(&error))
 }

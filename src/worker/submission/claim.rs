@@ -1,5 +1,5 @@
-//! Claim: the rules evaluate the intent, then one script returns a known id or claims the order together with its share of
-//! every limit. The script runs also if a rule locks the order, so that every cap is measured.
+//! Claim: the rules evaluate the intent, then one script returns a known id or claims the order together with its share
+//! of every limit. The script runs also if a rule locks the order, so that every cap is measured.
 
 use crate::domain::intent::Intent;
 use crate::fault::{Fault, FaultCode};
@@ -54,8 +54,8 @@ async fn load_risk_context(router: &Router) -> Result<RiskContext, Fault> {
     Ok(RiskContext { control, day_pnl })
 }
 
-/// Returns a refusal, unless the id is known, which has priority, or the state it was evaluated under is outdated. A refusal
-/// uses up no id.
+/// Returns a refusal, unless the id is known, which has priority, or the state it was evaluated under is outdated. A
+/// refusal uses up no id.
 async fn confirm_refusal(
     router: &Router,
     intent: &Intent,

@@ -30,8 +30,8 @@ use crate::worker::submission::admission::{OrderCandidate, RiskContext};
 pub enum ClaimOutcome {
     /// The id is known.
     Known(KnownOrder),
-    /// The order is decided and not sent: a rule denied it, or it is a dry run. This is the id's final outcome, in the outbox
-    /// with this document.
+    /// The order is decided and not sent: a rule denied it, or it is a dry run. This is the id's final outcome, in the
+    /// outbox with this document.
     Decided(Order, Vec<u8>),
     /// The order is claimed and approved.
     Approved(Approved<Placement>),
@@ -63,6 +63,7 @@ pub(super) struct ClaimEvaluation<'a> {
 }
 
 impl<'a> ClaimEvaluation<'a> {
+    /// Returns the evaluation of a candidate, under a new lease.
     pub(super) fn new(
         intent: &'a Intent,
         lifetime: IntentLifetime,
@@ -160,7 +161,7 @@ impl<'a> ClaimEvaluation<'a> {
         };
         let decision = evaluation.decide(placement, cap_readings);
         if is_claimed && !matches!(decision, RiskDecision::Approved(..)) {
-            // The script's reply leaves room that the rules deny: the claim is released before the denial is recorded.
+            // The script claimed the order, and the rules deny it by the same readings: the claim is released first.
             let released = router.store.release_claim(&order, &self.lease).await;
             released.map_err(store_unavailable)?;
         }

@@ -107,8 +107,8 @@ fn in_flight_receipt(router: &Router, intent: &Intent, order_id: &OrderId) -> Su
     }
 }
 
-/// Returns a receipt for an order whose journaled report cannot be read. A denial returns the fault instead: it is certain
-/// that nothing was sent.
+/// Returns a receipt for an order whose journaled report cannot be read. A denial returns the fault instead: it is
+/// certain that nothing was sent.
 fn unreadable_journal_outcome(
     router: &Router,
     intent: &Intent,

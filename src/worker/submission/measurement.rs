@@ -32,8 +32,8 @@ pub(in crate::worker) struct IntentMeasurement<'a> {
 }
 
 impl<'a> IntentMeasurement<'a> {
-    /// Observes how long the intent has waited. A request has waited in this process. A durable intent may have waited in
-    /// its stream for as long as no worker was there; each of its deliveries starts a new measurement.
+    /// Observes how long the intent has waited. A request has waited in this process. A durable intent may have waited
+    /// in its stream for as long as no worker was there; each of its deliveries starts a new measurement.
     pub(in crate::worker) fn start(router: &'a Router, call: &'a BusRequest) -> Self {
         let waited = Timestamp::now().saturating_duration_since(call.received_at);
         if call.is_durable {

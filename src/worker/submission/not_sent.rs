@@ -14,8 +14,8 @@ use crate::worker::submission::unknown_outcome;
 /// The detail of an order that was claimed when trading was halted.
 const HALTED_BEFORE_SENDING: &str = "trading was halted before the order was sent; nothing was sent";
 
-/// Releases the claim and the reservations of an order that was not sent. A release that cannot be confirmed is returned
-/// as a receipt with `outcome_unknown`, never as not sent.
+/// Releases the claim and the reservations of an order that was not sent. A release that cannot be confirmed is
+/// returned as a receipt with `outcome_unknown`, never as not sent.
 ///
 /// # Errors
 /// The fault of `reason`, once the release is confirmed.
@@ -67,8 +67,8 @@ fn not_sent_fault(intent: &Intent, placement: &Placement, reason: NotSentReason)
     }
 }
 
-/// Releases an announced order and returns the fault once the release is on the journal. If another worker has taken over
-/// the order in the meantime, this worker's report that it was not sent no longer counts.
+/// Releases an announced order and returns the fault once the release is on the journal. If another worker has taken
+/// over the order in the meantime, this worker's report that it was not sent no longer counts.
 async fn release_announced_order(
     router: &Router,
     intent: &Intent,
@@ -84,6 +84,9 @@ async fn release_announced_order(
             error.detail
         ),
     };
-    tracing::warn!(order_id = %order.order_id, reason, "the outcome of an order that was not sent is reported as unknown");
+    tracing::warn!(
+        order_id = %order.order_id, reason,
+        "the outcome of an order that was not sent is reported as unknown"
+    );
     unknown_outcome::read_outcome(router, intent, placement, &reason).await
 }

@@ -7,9 +7,9 @@
 //! 4. **Settle** what the venue reported, in one script ([`settlement`]).
 //! 5. **Journal** the report ([`append`]), and only then **reply**.
 //!
-//! The process may die after any step. Before the claim nothing has happened. A claim whose worker died is released when
-//! its lease expires. A settled report is in the outbox, and any worker journals it. A reply carries only a journaled
-//! report; where there is none, the caller gets a receipt, and a durable intent is redelivered.
+//! The process may die after any step. Before the claim nothing has happened. A claim whose worker died is released
+//! when its lease expires. A settled report is in the outbox, and any worker journals it. A reply carries only a
+//! journaled report; where there is none, the caller gets a receipt, and a durable intent is redelivered.
 
 use tokio::time::Instant;
 

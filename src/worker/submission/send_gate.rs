@@ -1,5 +1,5 @@
-//! The gate before an external venue: the submission is journaled, the record moves to `sending`, and only then the first
-//! byte leaves. A worker that finds the order later asks its venue and never sends it again (law 2 in
+//! The gate before an external venue: the submission is journaled, the record moves to `sending`, and only then the
+//! first byte leaves. A worker that finds the order later asks its venue and never sends it again (law 2 in
 //! docs/architecture.md).
 
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::store::orders::submission::{StartSendingOutcome, StartSendingRequest}
 use crate::store::{Store, StoreError};
 use crate::wire::submission::{SUBMITTING_EVENT_KIND, SubmissionEvent};
 
-/// How often the step from `claimed` to `sending` is sent if its reply is lost. The script recognizes a repetition by its
-/// timestamp.
+/// How often the step from `claimed` to `sending` is sent if its reply is lost. The script recognizes a repetition by
+/// its timestamp.
 const MAX_START_ATTEMPTS: usize = 3;
 /// The pause between two attempts.
 const START_RETRY_DELAY: Duration = Duration::from_millis(50);

@@ -13,8 +13,8 @@ use crate::worker::submission::announced;
 use crate::worker::submission::idempotent_replay;
 use crate::worker::submission::outcome::SubmissionOutcome;
 
-/// Returns the outcome of an order that its broker reported as unknown. An order at a venue is settled as `unknown`, and
-/// its venue is asked until it reports the outcome; a paper order is read from the store.
+/// Returns the outcome of an order that its broker reported as unknown. An order at a venue is settled as `unknown`,
+/// and its venue is asked until it reports the outcome; a paper order is read from the store.
 ///
 /// # Errors
 /// As [`read_outcome`].

@@ -67,8 +67,8 @@ impl ReferencePrices {
         Self(Arc::new(shared))
     }
 
-    /// Returns the price that an order in an instrument is valued at now; `None` if the newest quote is missing or too old.
-    /// Until the first quote arrives, the price of the settings replaces it, but never in live.
+    /// Returns the price that an order in an instrument is valued at now; `None` if the newest quote is missing or too
+    /// old. Until the first quote arrives, the price of the settings replaces it, but never in live.
     pub fn reference_price(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
         self.reference_price_at(instrument, mode, Timestamp::now())
     }
@@ -82,8 +82,8 @@ impl ReferencePrices {
         }
     }
 
-    /// Returns the price that a position in an instrument is marked at: the newest quote's, whatever its age. Until the first
-    /// quote arrives, the price of the settings replaces it, but never in live.
+    /// Returns the price that a position in an instrument is marked at: the newest quote's, whatever its age. Until the
+    /// first quote arrives, the price of the settings replaces it, but never in live.
     pub fn mark_price(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
         match self.latest_quote(instrument) {
             Some(newest) => Some(newest.price),
@@ -161,8 +161,8 @@ fn settings_price(instrument: &Instrument, mode: Mode) -> Option<Price> {
     (mode != Mode::Live).then_some(instrument.reference_price)
 }
 
-/// Loads the quotes that other workers have saved: a worker that has just started must not mark positions at the prices of
-/// the settings if the market's are known.
+/// Loads the quotes that other workers have saved: a worker that has just started must not mark positions at the prices
+/// of the settings if the market's are known.
 ///
 /// # Errors
 /// If the shared state does not reply.

@@ -1,4 +1,5 @@
-//! The background task of the trading day: refreshes the snapshot, opens days, and sets and lifts the locks they require.
+//! The background task of the trading day: refreshes the snapshot, opens days, and sets and lifts the locks they
+//! require.
 
 use std::time::Duration;
 
@@ -41,8 +42,8 @@ async fn refresh_if_needed(router: &Router, logged_error: &mut String) {
     }
 }
 
-/// Lifts the locks that a new day lifts. Runs at a worker's start, too, and on every worker: the one that opened the day may
-/// have died since.
+/// Lifts the locks that a new day lifts. Runs at a worker's start, too, and on every worker: the one that opened the
+/// day may have died since.
 async fn lift_locks_of_new_day(router: &Router, date_with_lifts: &mut Option<TradingDate>) {
     let active_date = router.control.current().trading_date;
     let Some(date) = active_date.filter(|_| active_date != *date_with_lifts) else {

@@ -1,5 +1,6 @@
-//! The day roll: a new trading day is journaled before it becomes active. If two workers see the new date, both activate the
-//! day that is first on the journal. If a worker dies in between, the next worker to check activates the day.
+//! The day roll: a new trading day is journaled before it becomes active. If two workers see the new date, both
+//! activate the day that is first on the journal. If a worker dies in between, the next worker to check activates the
+//! day.
 
 use crate::bus::journal::{JournalEntry, JournalReader};
 use crate::bus::subjects;
@@ -20,7 +21,8 @@ use crate::worker::trading_day::valuation::TradingDayDependencies;
 /// How often the roll is tried because another worker came first.
 const MAX_ROLL_ATTEMPTS: usize = 8;
 
-/// Opens the day `today`, or the newest day on the journal if that is as late. `active_date` is the day that is active now.
+/// Opens the day `today`, or the newest day on the journal if that is as late. `active_date` is the day that is active
+/// now.
 ///
 /// # Errors
 /// If store or journal do not reply, or do not confirm the day.

@@ -35,7 +35,8 @@ pub struct TradingDayDependencies {
     pub calendar: TradingCalendar,
     /// The clock that trading days follow.
     pub clock: Clock,
-    /// The most by which the clock may differ from Redis' when a day opens; `None` for a clock that is not this machine's.
+    /// The most by which the clock may differ from Redis' when a day opens; `None` for a clock that is not this
+    /// machine's.
     pub max_clock_skew: Option<Duration>,
 }
 
