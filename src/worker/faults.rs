@@ -29,6 +29,6 @@ pub fn bus_unavailable(error: &dyn Display) -> Fault {
 
 /// Returns the fault of a call whose deadline has passed.
 pub fn deadline_passed(deadline: Timestamp) -> Fault {
-    let detail = format!("the intent's deadline was {deadline}; it was not sent. Send it again with a later one");
+    let detail = format!("the deadline was {deadline}; nothing was sent. Send it again with a later one");
     Fault::new(FaultCode::IntentExpired, detail)
 }

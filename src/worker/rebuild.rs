@@ -1,6 +1,6 @@
 //! The check of the store against the journal, and its rebuild: a store that is empty, restarted or restored from an
-//! older copy is taken out of use, the journal is replayed from the store's watermark on ([`run`]), and a new epoch
-//! becomes active.
+//! older copy is taken out of use, the journal is replayed from the store's watermark on (`rebuild/run.rs`), and a new
+//! epoch becomes active.
 
 pub mod error;
 pub mod late_events;

@@ -22,7 +22,9 @@ pub(in crate::worker) async fn in_call_span<F: Future>(call: &BusRequest, work: 
     );
     let parent = call.traceparent.as_deref().and_then(TraceContext::parse);
     let current = parent.map(TraceContext::child);
-    if let (Some(parent), Some(current)) = (parent, current) {
+    if let (Some(parent), Some(current)) = (parent, current)
+        && !span.is_disabled()
+    {
         span.record("trace_id", display(current.trace_id()));
         span.record("span_id", display(current.span_id()));
         span.record("parent_span_id", display(parent.span_id()));

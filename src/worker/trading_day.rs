@@ -1,7 +1,7 @@
 //! The trading day: when it starts, and its profit and loss.
 //!
 //! The first worker to see a new trading date opens the day ([`roll`]). Orders are evaluated on a snapshot of the
-//! profit and loss that is at most [`SNAPSHOT_MAX_AGE`] old. While there is demand, [`refresh_task`] refreshes it in
+//! profit and loss that is at most [`SNAPSHOT_MAX_AGE`] old. While there is demand, `refresh_task.rs` refreshes it in
 //! the background, so that no order waits for it.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
