@@ -17,5 +17,6 @@ pub mod stream_follower;
 pub mod subjects;
 pub mod submission_client;
 pub mod topology;
+pub mod trace_context;
 
 pub use crate::bus::connection::BusError;

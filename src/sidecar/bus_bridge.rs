@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::bus::headers::{DEADLINE, TRACEPARENT};
 use crate::bus::router_client::{ReceivedReply, RequestError, new_traceparent};
+use crate::bus::trace_context::TraceContext;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::sidecar::context::{RequestArrival, SidecarContext};
@@ -175,15 +176,7 @@ fn client_deadline(headers: &HeaderMap) -> Result<Option<Timestamp>, Fault> {
 /// Returns the client's trace context (W3C Trace Context, version 00), if it is one.
 fn client_traceparent(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(TRACEPARENT)?.to_str().ok()?;
-    let is_hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let is_id = |part: &str, length: usize| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
-    let parts: Vec<&str> = text.split('-').collect();
-    match parts.as_slice() {
-        ["00", trace, parent, flags] if is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2) => Some(text),
-        _ => None,
-    }
+    TraceContext::parse(text).map(|_| text)
 }
 
 #[cfg(test)]

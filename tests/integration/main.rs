@@ -65,3 +65,4 @@ mod worker_notes;
 mod worker_orders;
 mod worker_sending;
 mod worker_state;
+mod worker_trace;
