@@ -100,7 +100,9 @@ pub struct IntentRisk {
 
 /// What becomes of an intent without a `client_order_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissingIdPolicy {
+pub enum MissingIdPolicy<'a> {
+    /// It gets this id.
+    Use(&'a ClientOrderId),
     /// It is given one: its caller waits for the answer and learns it there.
     Assign,
     /// It is refused: a redelivery could not be told from a new order.
@@ -111,7 +113,7 @@ pub enum MissingIdPolicy {
 ///
 /// # Errors
 /// `malformed`, `invalid_field`, `unknown_field` or `account_mismatch`, each about one field.
-pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy) -> Result<Intent, Fault> {
+pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy<'_>) -> Result<Intent, Fault> {
     let mut object = StrictObject::from_body(body)?;
     let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
     decode_intent_fields(object, client_order_id.clone(), missing_id_policy).map_err(|fault| match &client_order_id {
@@ -123,7 +125,7 @@ pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy) -> Result<
 fn decode_intent_fields(
     mut object: StrictObject<'_>,
     client_order_id: Option<ClientOrderId>,
-    missing_id_policy: MissingIdPolicy,
+    missing_id_policy: MissingIdPolicy<'_>,
 ) -> Result<Intent, Fault> {
     let broker = object.required_text("broker", BrokerId::new)?;
     let venue = object.required_text("venue", VenueId::new)?;
@@ -165,6 +167,7 @@ fn decode_intent_fields(
     };
     let client_order_id = match (client_order_id, missing_id_policy) {
         (Some(id), _) => id,
+        (None, MissingIdPolicy::Use(id)) => id.clone(),
         (None, MissingIdPolicy::Assign) => ClientOrderId::generate(),
         (None, MissingIdPolicy::Refuse) => {
             return Err(object.invalid_field("client_order_id", "is required on the durable subject"));
