@@ -19,3 +19,4 @@ pub(in crate::sidecar) mod operation;
 pub(in crate::sidecar) mod parameter;
 pub(in crate::sidecar) mod problem_responses;
 pub(in crate::sidecar) mod schema;
+pub(in crate::sidecar) mod tag;

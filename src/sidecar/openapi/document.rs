@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 
 use crate::sidecar::middleware::auth::RequiredAccess;
 use crate::sidecar::openapi::operation::{
-    NamedExample, Operation, OperationTag, RequestBodyDescription, ResponseDescription, ResponseLink,
+    NamedExample, Operation, RequestBodyDescription, ResponseDescription, ResponseLink,
 };
 use crate::sidecar::openapi::parameter::{Parameter, ParameterLocation};
 use crate::sidecar::openapi::problem_responses::{response_headers, shared_header_components};
 use crate::sidecar::openapi::schema::SchemaFn;
+use crate::sidecar::openapi::tag::OperationTag;
 use crate::sidecar::response::media_type::APPLICATION_JSON;
 use crate::wire::problem::Problem;
 

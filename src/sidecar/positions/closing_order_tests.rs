@@ -72,7 +72,7 @@ fn position_is_reduced_to_its_target_and_never_beyond() {
 fn closing_order_is_reduce_only() {
     let row = held("-1.5");
     let closing = build_closing_order(&row, number("0.00001"), Decimal::ZERO).unwrap();
-    let intent = closing.to_intent(&row, &ClientOrderId::new("k").unwrap());
+    let intent = closing.build_intent(&row, &ClientOrderId::new("k").unwrap());
     let intent = decode_intent(&serde_json::to_vec(&intent).unwrap(), MissingIdPolicy::Refuse).unwrap();
     assert_eq!((intent.side, intent.quantity.decimal()), (Side::Buy, number("1.5")));
     assert_eq!(

@@ -115,7 +115,7 @@ async fn load_position<'a>(
     let broker = BrokerId::new(&row.broker).map_err(|_| no_such())?;
     Ok(PositionToClose {
         context,
-        call_context: call_context,
+        call_context,
         id,
         is_in_active_mode: row.mode == positions.mode,
         position: row,
@@ -182,7 +182,7 @@ impl PositionToClose<'_> {
         closing: ClosingOrder,
         client_order_id: &ClientOrderId,
     ) -> Result<Response, ProblemResponse> {
-        let intent = closing.to_intent(&self.position, client_order_id);
+        let intent = closing.build_intent(&self.position, client_order_id);
         let body = json::encode(&intent);
         let intent = decode_intent(&body, MissingIdPolicy::Refuse)?;
         let subject = subjects::submit(&self.broker, &self.id.account_id);

@@ -4,11 +4,10 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::domain::order_terms::OrderStatus;
 use crate::fault::FaultCode;
-use crate::sidecar::openapi::operation::{
-    OperationDescription, OperationTag, RequestBodyDescription, ResponseDescription,
-};
+use crate::sidecar::openapi::operation::{OperationDescription, RequestBodyDescription, ResponseDescription};
 use crate::sidecar::openapi::parameter::Parameter;
 use crate::sidecar::openapi::schema::{client_order_id_schema, page_limit_schema, schema_of, token_schema};
+use crate::sidecar::openapi::tag::OperationTag;
 use crate::wire::note::NoteBody;
 use crate::wire::order_record::{ExecutionPage, OrderPage, OrderRecord};
 use crate::wire::schema_patterns;

@@ -6,12 +6,13 @@ use crate::fault::FaultCode;
 use crate::sidecar::handlers::orders::cancel_receipt::CancelReceipt;
 use crate::sidecar::openapi::describe::published_example;
 use crate::sidecar::openapi::operation::{
-    OperationDescription, OperationTag, RequestBodyDescription, ResponseDescription, ResponseLink,
+    OperationDescription, RequestBodyDescription, ResponseDescription, ResponseLink,
 };
 use crate::sidecar::openapi::parameter::Parameter;
 use crate::sidecar::openapi::schema::{
     client_order_id_schema, idempotency_key_schema, order_id_schema, schema_of, token_schema,
 };
+use crate::sidecar::openapi::tag::OperationTag;
 use crate::sidecar::response::media_type::APPLICATION_JSON;
 use crate::wire::intent::ExecutionIntent;
 use crate::wire::order_reference::{CancelAllBody, CancelAllReply, CancelBody};
@@ -166,7 +167,7 @@ pub(in crate::sidecar) fn cancel_order() -> OperationDescription {
             )
             .example("receipt", RECEIPT_REPORT)
             .example(
-                "unanswered",
+                "outcome_unknown",
                 r#"{"order_id": "BN-0195561f2a007c3e9d1b2f4a6c8e0d12", "client_order_id": null, "account_id": "default",
                 "broker": "binance", "status": "unknown", "updated_at": "2026-03-02T09:30:00.120431Z", "version": 0,
                 "reason": {"code": "outcome_unknown", "message": "no worker replied in time"}}"#,

@@ -5,10 +5,11 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use crate::fault::FaultCode;
 use crate::sidecar::openapi::describe::orders::SUBMIT_CODES;
 use crate::sidecar::openapi::operation::{
-    OperationDescription, OperationTag, RequestBodyDescription, ResponseDescription, ResponseLink,
+    OperationDescription, RequestBodyDescription, ResponseDescription, ResponseLink,
 };
 use crate::sidecar::openapi::parameter::Parameter;
 use crate::sidecar::openapi::schema::idempotency_key_schema;
+use crate::sidecar::openapi::tag::OperationTag;
 use crate::wire::holding_id::MAX_HOLDING_ID_LENGTH;
 use crate::wire::positions::{ClosePositionRequest, ClosePositionResponse, PortfolioList};
 

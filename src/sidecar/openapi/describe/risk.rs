@@ -7,10 +7,11 @@ use crate::fault::FaultCode;
 use crate::sidecar::handlers::risk::alerts::MAX_RULE_ID_CHARACTERS;
 use crate::sidecar::openapi::describe::published_example;
 use crate::sidecar::openapi::operation::{
-    OperationDescription, OperationTag, RequestBodyDescription, ResponseDescription, ResponseLink,
+    OperationDescription, RequestBodyDescription, ResponseDescription, ResponseLink,
 };
 use crate::sidecar::openapi::parameter::Parameter;
 use crate::sidecar::openapi::schema::{page_limit_schema, schema_of};
+use crate::sidecar::openapi::tag::OperationTag;
 use crate::sidecar::response::media_type::APPLICATION_JSON;
 use crate::wire::lock::{LockDocument, LockLiftBody, LockList, MAX_LOCK_ID_CHARACTERS};
 use crate::wire::risk_signal::RiskSignal;

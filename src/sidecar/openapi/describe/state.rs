@@ -3,9 +3,8 @@
 use crate::fault::FaultCode;
 use crate::sidecar::handlers::service::state::HaltReceipt;
 use crate::sidecar::openapi::describe::published_example;
-use crate::sidecar::openapi::operation::{
-    OperationDescription, OperationTag, RequestBodyDescription, ResponseDescription,
-};
+use crate::sidecar::openapi::operation::{OperationDescription, RequestBodyDescription, ResponseDescription};
+use crate::sidecar::openapi::tag::OperationTag;
 use crate::wire::state::{RouterState, StateChangeBody};
 
 /// `GET /state`.
