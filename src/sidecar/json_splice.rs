@@ -1,7 +1,6 @@
 //! Text fields added to a JSON object, every other byte unchanged.
 //!
-//! A worker hashes a request's content and reads its numbers exactly, so the sidecar forwards the client's own bytes and
-//! never rewrites a number.
+//! The sidecar forwards the client's own bytes, so that it never rewrites a number.
 
 use std::collections::HashMap;
 

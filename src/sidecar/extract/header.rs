@@ -9,20 +9,20 @@ use crate::fault::{Fault, FaultCode};
 /// A header occurs more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must not be repeated")]
-pub(in crate::sidecar) struct RepeatedHeader;
+pub(in crate::sidecar) struct RepeatedHttpHeader;
 
 /// Returns the only value of a header, or `None` without the header.
 ///
 /// # Errors
-/// [`RepeatedHeader`] if the request has the header more than once.
+/// [`RepeatedHttpHeader`] if the request has the header more than once.
 pub(in crate::sidecar) fn single_header<'a>(
     headers: &'a HeaderMap,
     name: &str,
-) -> Result<Option<&'a HeaderValue>, RepeatedHeader> {
+) -> Result<Option<&'a HeaderValue>, RepeatedHttpHeader> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (first, None) => Ok(first),
-        _ => Err(RepeatedHeader),
+        _ => Err(RepeatedHttpHeader),
     }
 }
 

@@ -90,7 +90,7 @@ pub(in crate::sidecar) fn authorize(
         let detail = format!("the key lacks the capability {}", names.join(" or "));
         return Err(Fault::new(FaultCode::NotEntitled, detail));
     }
-    // What later code does not have, it cannot log or return.
+    // Later code cannot log or return a key that the request no longer has.
     request.headers_mut().remove(AUTHORIZATION);
     request.extensions_mut().insert(principal);
     Ok(())

@@ -107,7 +107,11 @@ fn round_down_to_lot(quantity: Decimal, lot_size: Decimal) -> Option<Decimal> {
 
 impl ClosingOrder {
     /// Returns the intent of the order: reduce-only, in the position's mode.
-    pub(in crate::sidecar) fn build_intent(&self, row: &PositionRow, client_order_id: &ClientOrderId) -> ExecutionIntent {
+    pub(in crate::sidecar) fn build_intent(
+        &self,
+        row: &PositionRow,
+        client_order_id: &ClientOrderId,
+    ) -> ExecutionIntent {
         ExecutionIntent {
             broker: row.broker.clone(),
             venue: row.venue.clone(),

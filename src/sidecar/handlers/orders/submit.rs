@@ -70,7 +70,7 @@ fn decode_with_client_order_id(headers: &HeaderMap, body: Bytes) -> Result<(Inte
     if intent.client_order_id != assigned {
         return Ok((intent, body));
     }
-    // The body has no id, or the same one: then it stays as it is.
+    // Either the body has no id and gets this one, or it has the header's id and stays as it is.
     let identified = with_text_fields(&body, &[(CLIENT_ORDER_ID_FIELD, assigned.as_str())], &[]);
     Ok((intent, identified.unwrap_or(body)))
 }
