@@ -1,8 +1,7 @@
 //! Authentication and authorization: keys, capabilities, accounts, rate limits.
 //!
 //! Every path has its [`RequiredAccess`], which is checked before the handler runs and before the body is read. The
-//! handler gets the [`Principal`](principal::Principal) and checks with it the accounts that only the handler can read
-//! from the request.
+//! handler gets the [`Principal`] and checks with it the accounts that only the handler can read from the request.
 
 pub(in crate::sidecar) mod key_ring;
 pub(in crate::sidecar) mod principal;
