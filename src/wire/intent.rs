@@ -110,7 +110,9 @@ pub struct IntentRisk {
 
 /// The treatment of an intent without a `client_order_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissingIdPolicy {
+pub enum MissingIdPolicy<'a> {
+    /// Use this id.
+    Use(&'a ClientOrderId),
     /// Assign one. The caller waits for the reply, which has it.
     Assign,
     /// Refuse the intent: a redelivery could not be distinguished from a new order.
@@ -122,7 +124,7 @@ pub enum MissingIdPolicy {
 /// # Errors
 /// `payload_too_large`, `malformed`, `invalid_field`, `unknown_field` or `account_mismatch`. The fault names the field and
 /// the `client_order_id` where they are known.
-pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy) -> Result<Intent, Fault> {
+pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy<'_>) -> Result<Intent, Fault> {
     let mut object = StrictObject::from_body(body)?;
     let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
     decode_intent_fields(object, client_order_id.clone(), missing_id_policy).map_err(|fault| match &client_order_id {
@@ -134,7 +136,7 @@ pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy) -> Result<
 fn decode_intent_fields(
     mut object: StrictObject<'_>,
     client_order_id: Option<ClientOrderId>,
-    missing_id_policy: MissingIdPolicy,
+    missing_id_policy: MissingIdPolicy<'_>,
 ) -> Result<Intent, Fault> {
     let broker = object.required_text("broker", BrokerId::new)?;
     let venue = object.required_text("venue", VenueId::new)?;
@@ -176,6 +178,7 @@ fn decode_intent_fields(
     };
     let client_order_id = match (client_order_id, missing_id_policy) {
         (Some(id), _) => id,
+        (None, MissingIdPolicy::Use(id)) => id.clone(),
         (None, MissingIdPolicy::Assign) => ClientOrderId::generate(),
         (None, MissingIdPolicy::Refuse) => {
             return Err(object.invalid_field("client_order_id", "is required on the durable door"));
