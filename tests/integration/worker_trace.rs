@@ -13,10 +13,11 @@ use order_router::bus::headers::TRACEPARENT;
 use order_router::bus::router_client::{ReceivedReply, RequestError};
 use order_router::bus::subjects;
 use order_router::bus::trace_context::TraceContext;
+use order_router::config::brokers::RestFill;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
 
-use crate::rig::{Client, Rig, SOON, intent};
+use crate::rig::{Client, Rig, SOON, ibkr, intent};
 use crate::support::poll;
 
 const REQUEST_TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -53,7 +54,8 @@ async fn assert_traced(client: &Client, sequence: u64, caller: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn journaled_report_carries_the_trace_of_its_request() {
-    let rig = Rig::start().await;
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let (broker, account) = ids();
@@ -71,8 +73,11 @@ async fn journaled_report_carries_the_trace_of_its_request() {
     assert_traced(&client, fault.journal_sequence.unwrap(), REQUEST_TRACE).await;
 
     // An order that stays open, and its cancel: each report carries the trace of its own call.
-    let open = intent("open", &[("price", "20000")]);
-    let reply = request(&client, &submit, &open, REQUEST_TRACE).await.unwrap();
+    let broker = BrokerId::new("ibkr").unwrap();
+    let submit = subjects::submit(&broker, &account);
+    let reply = request(&client, &submit, &ibkr("open", &[]), REQUEST_TRACE)
+        .await
+        .unwrap();
     assert_traced(&client, reply.journal_sequence.unwrap(), REQUEST_TRACE).await;
     let cancel = subjects::cancel(&broker, &account);
     let body = r#"{"client_order_id":"open"}"#;

@@ -190,8 +190,8 @@ fn resolve_reference_price(
     let price = market.or(intent.price).ok_or_else(|| {
         let (symbol, venue) = (&instrument.symbol, &instrument.venue);
         let detail = format!(
-            "market.quotes has no price of {symbol} at {venue} within risk.quote_max_age_ms, and a market order names \
-             none; nothing was sent"
+            "there is no price of {symbol} at {venue} on market.quotes within risk.quote_max_age_ms, and a market \
+             order names none; nothing was sent"
         );
         Fault::new(FaultCode::ReferencePriceMissing, detail)
     })?;
