@@ -186,7 +186,7 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 
     // REST, its health included.
-    let http = reqwest::Client::new();
+    let http = crate::rest_fixture::client_builder().build().unwrap();
     let base = format!("http://{}", sidecar.address());
     poll::until(SOON, "the sidecar is healthy", async || {
         http.get(format!("{base}/health")).send().await.unwrap().status() == 200

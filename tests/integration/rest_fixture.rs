@@ -257,9 +257,16 @@ impl Rest {
     }
 }
 
-/// A client that keeps to the sidecar.
+/// Returns an HTTP client with a time limit on each request.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap()
+    client_builder().timeout(SOON).build().unwrap()
+}
+
+/// Returns a builder of HTTP clients. Its crate needs a process-wide provider of cryptography, also without TLS.
+pub fn client_builder() -> reqwest::ClientBuilder {
+    // An error says that another test has installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy()
 }
 
 /// Returns what comes until the server closes.
