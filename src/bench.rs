@@ -13,20 +13,21 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::bench::lane::{DoorClient, LoadLane};
+use crate::bench::lane::LoadLane;
 pub use crate::bench::measurements::LoadMeasurements;
 use crate::bus::connection::BusError;
-use crate::bus::reply_inbox::ReplyInbox;
 use crate::bus::router_client::RouterClient;
+use crate::bus::submission_client::SubmissionClient;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, VenueId};
 
 /// Which door the orders take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LoadDoor {
-    /// The request door.
+    /// The request door: request and reply.
     Request,
-    /// The durable door; an order's latency ends with its report.
+    /// The durable door, a work queue; an order's latency ends with its report.
     Durable,
 }
 
@@ -63,10 +64,7 @@ pub struct LoadProfile {
 /// # Errors
 /// When the place for the durable door's answers cannot be opened.
 pub async fn run_load(caller: &RouterClient, load: &LoadProfile) -> Result<LoadMeasurements, BusError> {
-    let door = Arc::new(match load.door {
-        LoadDoor::Request => DoorClient::Request(caller.clone()),
-        LoadDoor::Durable => DoorClient::Durable(ReplyInbox::open(caller).await?),
-    });
+    let door = Arc::new(SubmissionClient::open(caller, load.door == LoadDoor::Durable).await?);
     let load = Arc::new(load.clone());
     let name = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
     let begun = Instant::now();

@@ -18,6 +18,8 @@ pub mod router_client;
 mod stream_entry;
 pub mod stream_follower;
 pub mod subjects;
+pub mod submission_client;
 pub mod topology;
+pub mod trace_context;
 
 pub use crate::bus::connection::BusError;

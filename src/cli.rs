@@ -1,11 +1,12 @@
-//! The command line: one file per command.
+//! The command line: its grammar here, one file per command in `commands`.
 //!
-//! Answers go to the standard output stream, everything else to the standard error stream. Exit codes: 0 done, 1 refused
-//! or failed, 2 wrong usage or settings, 130 ended by a second signal before everything was finished.
+//! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 refused or failed, 2 wrong
+//! usage or settings, 130 interrupted by a second signal.
 
 pub mod arguments;
 pub mod commands;
 pub(crate) mod error;
+mod help;
 mod output;
 pub mod process;
 pub mod requests;
@@ -33,14 +34,13 @@ use crate::cli::commands::watch;
 use crate::cli::commands::worker;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::{CommandError, CommandResult};
+use crate::cli::requests::order_request::OrderRequestArgs;
 
-/// Routes execution intents to brokers: exactly once, under limits that all machines share.
-///
-/// `order-router dev` starts everything there is to try it; `order-router submit --help` shows a first order.
+/// An order execution router: each order is sent at most once, under limits that all workers share.
 #[derive(Debug, Parser)]
 #[command(name = "order-router", version, propagate_version = true, subcommand_required = true)]
 struct Cli {
@@ -52,55 +52,56 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Starts everything on this machine: its own nats-server and redis-server, a worker and the sidecar.
+    /// Start everything on this machine: NATS, Redis, workers and the sidecar.
     Dev(dev::DevArgs),
-    /// Runs a worker and the sidecar against existing servers.
+    /// Start a worker and the sidecar against existing servers.
     Run,
-    /// Runs a worker against existing servers.
+    /// Start a worker against existing servers.
     Worker,
-    /// Runs the sidecar (REST) against an existing NATS.
+    /// Start the sidecar (REST) against an existing NATS.
     Sidecar,
-    /// Creates the streams and consumers, or checks them.
+    /// Create or check the streams and consumers.
     Topology(topology::TopologyArgs),
-    /// Submits one order by flags, or many from a file.
+    /// Submit one order by flags, or many from a file.
     #[command(after_help = submit::EXAMPLES)]
-    Submit(Box<submit::SubmitArgs>),
-    /// Shows the current report of an order.
-    Get(get::GetArgs),
-    /// Cancels an order.
-    Cancel(cancel::CancelArgs),
-    /// Cancels every open order of an account at a broker.
+    Submit(Box<submit::arguments::SubmitArgs>),
+    /// Show the current report of an order.
+    Get(OrderRequestArgs),
+    /// Cancel an order.
+    Cancel(OrderRequestArgs),
+    /// Cancel every open order of an account at a broker.
     CancelAll(cancel_all::CancelAllArgs),
-    /// Shows what is in force, changes it, or halts trading and cancels every open order.
+    /// Show or change mode, trading state and daily limits; halt trading.
     State(state::StateArgs),
-    /// Lists what is closed to all but reductions, closes and lifts.
+    /// List, set and lift locks.
     Locks(locks::LocksArgs),
-    /// Books an opening position, a deposit, a withdrawal or a correction.
+    /// Book an opening position, a deposit, a withdrawal or a correction.
     #[command(after_help = adjust::EXAMPLES)]
     Adjust(Box<adjust::AdjustArgs>),
-    /// Lists the brokers and what each of them can do.
+    /// List the brokers with their venues, symbols and times in force.
     Brokers(brokers::BrokersArgs),
-    /// Lists the orders of the order log, the newest first, over REST.
+    /// List orders, the newest first (REST).
     Orders(Box<orders::OrdersArgs>),
-    /// Lists the executions of the order log, the newest first, over REST.
+    /// List executions, the newest first (REST).
     Executions(Box<executions::ExecutionsArgs>),
-    /// Lists what the accounts hold and what it is worth, over REST.
+    /// List positions with their value and profit (REST).
     Positions(positions::PositionsArgs),
-    /// Lists the newest alerts and locks of the risk rules, over REST.
+    /// List the alerts of the risk rules, the newest first (REST).
     Alerts(alerts::AlertsArgs),
-    /// Makes the sidecar's order log anew from the journal.
+    /// Rebuild the sidecar's order log from the journal.
     OrderLog(order_log::OrderLogArgs),
-    /// Makes a key for REST.
+    /// Create API keys for REST.
     Key(key::KeyArgs),
-    /// Follows reports, alerts, and changes of the state and of locks live, until Ctrl-C.
+    /// Follow reports, alerts and changes until Ctrl-C.
     Watch(watch::WatchArgs),
-    /// Measures throughput and latency with paper orders.
+    /// Measure throughput and latency with paper orders.
     Bench(bench::BenchArgs),
 }
 
-/// Reads the arguments, does what they ask for and returns the exit code.
+/// Parses the arguments, runs the command and returns the exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = help::group_commands(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run_in_runtime(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.print_and_exit_code(),
@@ -109,10 +110,10 @@ pub fn main() -> ExitCode {
 
 fn run_in_runtime(cli: Cli) -> CommandResult {
     let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| CommandError::from_error("the runtime does not start", error))?;
-    // The commands run on the main thread itself: `dev` binds its children to the life of the thread that starts them.
+        .map_err(|error| CommandError::from_error("the async runtime cannot start", error))?;
+    // Commands run on the main thread: `dev` binds its children to the lifetime of the thread that starts them.
     let outcome = runtime.block_on(dispatch(cli));
-    // A blocked reader of the standard input stream must not hold up the end.
+    // A thread that is blocked reading standard input must not delay the exit.
     runtime.shutdown_background();
     outcome
 }
@@ -146,18 +147,17 @@ async fn dispatch(cli: Cli) -> CommandResult {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
     use clap::error::ErrorKind;
 
     use super::*;
 
     #[test]
-    fn the_grammar_holds() {
+    fn grammar_is_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn arguments_are_taken_or_refused() {
+    fn arguments_are_accepted_or_refused() {
         let first = "submit --broker binance --venue binance.spot --symbol BTCUSDT --side buy --quantity 0.001 \
                      --type limit --price 30000";
         for (line, refused) in [
@@ -226,6 +226,12 @@ mod tests {
                  --end 2026-03-03T00:00:00+01:00 --tag a --strategy b --broker ibkr --status filled \
                  --client-order-id my-1 --watch 3600 --json --http-addr 127.0.0.1:1",
                 None,
+            ),
+            ("alerts --url https://router.example.com:8443/desk", None),
+            ("alerts --url router.example.com", Some(ErrorKind::ValueValidation)),
+            (
+                "alerts --url http://localhost:1 --http-addr 127.0.0.1:1",
+                Some(ErrorKind::ArgumentConflict),
             ),
             ("orders --status done", Some(ErrorKind::InvalidValue)),
             ("orders --start yesterday", Some(ErrorKind::ValueValidation)),

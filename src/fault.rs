@@ -1,18 +1,18 @@
-//! The one table of errors: code → HTTP status → what the durable door does → whether a retry can help.
+//! The table of error codes: HTTP status, acknowledgement at the durable door, and whether a retry can succeed.
 
 use std::time::Duration;
 
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::{Reason, ReasonCode};
 
-/// What the durable door does with a message that ended in a fault.
+/// How the durable door acknowledges a message that ended in a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AckType {
-    /// It is dealt with: its outcome is on the journal.
+    /// Acknowledged: the outcome is on the journal.
     Ack,
-    /// It comes again later.
+    /// Negatively acknowledged: JetStream redelivers it later.
     Nak,
-    /// It never can succeed: dead-lettered, and not delivered again.
+    /// Terminated: it can never succeed. It is kept as a dead letter and not redelivered.
     Term,
 }
 
@@ -26,7 +26,7 @@ macro_rules! fault_codes {
             /// Every code, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$code),+];
 
-            /// Returns the word that stands in problem documents.
+            /// Returns the code's word in problem documents.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$code => $text),+ }
             }
@@ -36,12 +36,12 @@ macro_rules! fault_codes {
                 match self { $(Self::$code => $status),+ }
             }
 
-            /// Returns what the durable door does.
+            /// Returns how the durable door acknowledges the message.
             pub fn ack_type(self) -> AckType {
                 match self { $(Self::$code => AckType::$ack_type),+ }
             }
 
-            /// Returns the problem's title: the same sentence for every occurrence.
+            /// Returns the problem's title, which is the same for every occurrence.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$code => $title),+ }
             }
@@ -50,90 +50,91 @@ macro_rules! fault_codes {
 }
 
 fault_codes! {
-    /// Not a JSON object in UTF-8.
+    /// The body is not a JSON object in UTF-8.
     Malformed = "malformed", 400, Term, "The body is not a JSON object";
-    /// A field is missing, of another type, or out of its range.
-    InvalidField = "invalid_field", 400, Term, "A field does not hold what it must";
-    /// A field nobody knows.
-    UnknownField = "unknown_field", 400, Term, "A field is not known";
-    /// It reached a worker after its deadline.
-    IntentExpired = "intent_expired", 400, Term, "The intent's time is over";
-    /// Larger than the instrument's maximum order size.
-    OrderSizeExceeded = "order_size_exceeded", 400, Ack, "The order is larger than the instrument allows";
-    /// Denied by a rule without a code of its own.
-    RiskLocked = "risk_locked", 400, Ack, "A risk rule stopped the order";
-    /// No valid key.
-    Unauthenticated = "unauthenticated", 401, Term, "No valid key";
-    /// The key does not allow it.
-    NotEntitled = "not_entitled", 403, Term, "Not entitled";
-    /// The subject's account is not the payload's.
-    AccountMismatch = "account_mismatch", 403, Term, "The account is not the one spoken for";
-    /// The day's routed notional has no room.
-    DailyNotionalExceeded = "daily_notional_exceeded", 403, Ack, "The daily notional limit has no room for the order";
+    /// A field is missing, of the wrong type, or out of range.
+    InvalidField = "invalid_field", 400, Term, "A field is missing or invalid";
+    /// A field is not part of the schema.
+    UnknownField = "unknown_field", 400, Term, "A field is unknown";
+    /// The intent reached a worker after its deadline.
+    IntentExpired = "intent_expired", 400, Term, "The intent has expired";
+    /// The quantity exceeds the instrument's maximum order size.
+    OrderSizeExceeded = "order_size_exceeded", 400, Ack, "The order exceeds the instrument's maximum size";
+    /// A risk rule without its own code denied the order.
+    RiskLocked = "risk_locked", 400, Ack, "A risk rule denied the order";
+    /// The request has no valid API key.
+    Unauthenticated = "unauthenticated", 401, Term, "The API key is missing or invalid";
+    /// The API key does not permit the operation.
+    NotEntitled = "not_entitled", 403, Term, "The API key does not permit the operation";
+    /// The account in the payload differs from that of the subject or the API key.
+    AccountMismatch = "account_mismatch", 403, Term, "The account differs from the caller's";
+    /// The order exceeds the limit of the day's routed notional.
+    DailyNotionalExceeded = "daily_notional_exceeded", 403, Ack, "The order exceeds the daily notional limit";
     /// The day's loss has reached its limit.
     DailyLossExceeded = "daily_loss_exceeded", 403, Ack, "The daily loss limit is reached";
-    /// Nothing is taken but cancels.
+    /// Only cancels are accepted.
     TradingHalted = "trading_halted", 403, Ack, "Trading is halted";
-    /// Only reductions are taken.
-    ReduceOnly = "reduce_only", 403, Ack, "Only orders that reduce a position are taken";
-    /// No such broker.
-    UnknownBroker = "unknown_broker", 404, Term, "The broker is not known";
-    /// The broker does not trade the symbol.
+    /// Only reductions are accepted.
+    ReduceOnly = "reduce_only", 403, Ack, "Only orders that reduce a position are accepted";
+    /// The broker is not configured.
+    UnknownBroker = "unknown_broker", 404, Term, "The broker is unknown";
+    /// The venue does not trade the symbol.
     UnsupportedPair = "unsupported_pair", 404, Term, "The venue does not trade the symbol";
-    /// No such order.
-    UnknownOrder = "unknown_order", 404, Term, "The order is not known";
-    /// No such thing.
+    /// There is no such order.
+    UnknownOrder = "unknown_order", 404, Term, "The order is unknown";
+    /// The resource does not exist.
     NotFound = "not_found", 404, Term, "Not found";
-    /// No such method here.
-    MethodNotAllowed = "method_not_allowed", 405, Term, "The method is not allowed here";
-    /// The body is too large.
+    /// The resource does not support the HTTP method.
+    MethodNotAllowed = "method_not_allowed", 405, Term, "The method is not allowed";
+    /// The body exceeds the size limit.
     PayloadTooLarge = "payload_too_large", 413, Term, "The body is too large";
-    /// The body is not JSON by its content type.
+    /// The content type is not JSON.
     UnsupportedMediaType = "unsupported_media_type", 415, Term, "The content type is not application/json";
-    /// The id was used before with other content.
-    ClientOrderIdConflict = "client_order_id_conflict", 409, Term, "The client order id was used with other content";
+    /// The client order id was used before for an order with different content.
+    ClientOrderIdConflict = "client_order_id_conflict", 409, Term, "The client order id was used with different content";
     /// The order has ended.
     OrderClosed = "order_closed", 409, Term, "The order has ended";
-    /// Another mode is in force.
+    /// The intent names another mode than the one in force.
     ModeMismatch = "mode_mismatch", 409, Term, "Another mode is in force";
-    /// No adapter for the mode.
+    /// The broker has no adapter for the mode.
     ModeUnavailable = "mode_unavailable", 409, Term, "The mode has no adapter";
-    /// Too many calls within a second.
-    RateLimited = "rate_limited", 429, Nak, "Too many calls within a second";
-    /// A service found all its places taken.
+    /// The caller exceeded the rate limit of one second.
+    RateLimited = "rate_limited", 429, Nak, "Too many calls within one second";
+    /// A bounded queue is full.
     QueueFull = "queue_full", 503, Nak, "The router is full";
-    /// The record could not be made before sending; nothing was sent.
+    /// The order could not be recorded before sending; nothing was sent.
     PersistenceFailed = "persistence_failed", 500, Nak, "The order could not be recorded";
-    /// Nobody answers on the bus.
-    NoWorker = "no_worker", 503, Nak, "No worker is up";
-    /// The bus is out of reach.
-    BusUnavailable = "bus_unavailable", 503, Nak, "The bus is out of reach";
-    /// The shared state is out of reach.
-    StoreUnavailable = "store_unavailable", 503, Nak, "The shared state is out of reach";
-    /// The broker is out of reach.
-    BrokerUnavailable = "broker_unavailable", 503, Nak, "The broker is out of reach";
-    /// The order cannot be valued.
-    ReferencePriceMissing = "reference_price_missing", 503, Nak, "There is no price to value the order at";
+    /// No worker replies on the bus.
+    NoWorker = "no_worker", 503, Nak, "No worker is available";
+    /// NATS is unavailable.
+    BusUnavailable = "bus_unavailable", 503, Nak, "The bus is unavailable";
+    /// Redis is unavailable.
+    StoreUnavailable = "store_unavailable", 503, Nak, "The store is unavailable";
+    /// The broker is unavailable.
+    BrokerUnavailable = "broker_unavailable", 503, Nak, "The broker is unavailable";
+    /// The order, or a held position, has no price to be valued at.
+    ReferencePriceMissing = "reference_price_missing", 503, Nak, "The reference price is missing";
 }
 
-/// How long a caller should wait before it tries again, where trying again can help.
+/// How long a caller should wait before it retries a retryable request.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The longest text of the caller's that an error repeats, in characters.
+/// The longest excerpt of a caller's text in an error, in characters.
 pub const MAX_EXCERPT_CHARACTERS: usize = 64;
 
 impl FaultCode {
-    /// Returns the code of a word, if it is one.
+    /// Returns the code of a word; `None` for an unknown word.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
 
-    /// Whether the same request can succeed later.
+    /// Reports whether the same request can succeed later.
     pub fn is_retryable(self) -> bool {
         self.ack_type() == AckType::Nak
     }
 
-    /// Returns the code a denied order's caller sees, or `None` for a reason that is no denial.
-    pub fn from_denial(reason: ReasonCode) -> Option<Self> {
+    /// Returns the code that a caller receives for an order that a risk rule denied or refused; `None` for a reason that is
+    /// not a risk rule's.
+    pub fn from_risk_reason(reason: ReasonCode) -> Option<Self> {
         match reason {
             ReasonCode::OrderSizeExceeded => Some(Self::OrderSizeExceeded),
             ReasonCode::RiskLocked => Some(Self::RiskLocked),
@@ -157,28 +158,28 @@ impl FaultCode {
     }
 }
 
-/// An error as its caller sees it.
+/// An error as its caller receives it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {detail}", code.as_str())]
 pub struct Fault {
-    /// What programs decide by.
+    /// The code, for programs.
     pub code: FaultCode,
-    /// A sentence a person can act on.
+    /// A sentence on this occurrence, for people: what happened, and what to do.
     pub detail: String,
-    /// The field it is about.
+    /// The invalid field.
     pub field: Option<String>,
-    /// The risk rule it comes from.
+    /// The risk rule that stopped the order.
     pub rule_id: Option<String>,
-    /// Figures.
+    /// Measurements that explain the error.
     pub metadata: Metadata,
-    /// The order it is about, as the caller calls it.
+    /// The caller's id of the order.
     pub client_order_id: Option<String>,
-    /// Where the journal has it, if it is kept there: a denial.
+    /// The journal sequence of a denial.
     pub journal_sequence: Option<u64>,
 }
 
 impl Fault {
-    /// Returns a fault without further particulars.
+    /// Returns a fault with a code and a detail only.
     pub fn new(code: FaultCode, detail: impl Into<String>) -> Self {
         Self {
             code,
@@ -191,7 +192,7 @@ impl Fault {
         }
     }
 
-    /// Returns a fault of one field: its detail opens with the field's name.
+    /// Returns a fault of one field. Its detail begins with the field's name.
     pub fn for_field(code: FaultCode, field: &str, requirement: impl std::fmt::Display) -> Self {
         let field = quoted(field);
         Self {
@@ -200,9 +201,9 @@ impl Fault {
         }
     }
 
-    /// Returns the fault that tells why a risk rule denied an order, or `None` for a reason that is no denial.
-    pub fn from_denial(reason: &Reason) -> Option<Self> {
-        let code = FaultCode::from_denial(reason.code)?;
+    /// Returns the fault of an order that a risk rule denied or refused; `None` for a reason that is not a risk rule's.
+    pub fn from_risk_reason(reason: &Reason) -> Option<Self> {
+        let code = FaultCode::from_risk_reason(reason.code)?;
         Some(Self {
             rule_id: reason.metadata.text("rule_id").map(str::to_owned),
             metadata: reason.metadata.clone(),
@@ -210,7 +211,7 @@ impl Fault {
         })
     }
 
-    /// Returns the fault with the order it is about.
+    /// Returns the fault with the caller's id of the order.
     #[must_use]
     pub fn with_client_order_id(mut self, client_order_id: &str) -> Self {
         self.client_order_id = Some(client_order_id.to_owned());
@@ -218,7 +219,7 @@ impl Fault {
     }
 }
 
-/// Returns a caller's text cut to a length that fits an error, control characters left out.
+/// Returns the first [`MAX_EXCERPT_CHARACTERS`] characters of a caller's text, without control characters.
 pub fn quoted(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control())
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_retry_is_invited_exactly_where_nothing_was_sent_and_it_can_help() {
+    fn server_errors_and_rate_limits_are_retryable() {
         for code in FaultCode::ALL {
             let (status, text) = (code.status(), code.as_str());
             assert_eq!(code.is_retryable(), status >= 500 || status == 429, "{text}");
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_is_short_and_plain() {
+    fn quoted_text_is_short_and_without_control_characters() {
         assert_eq!(quoted(&format!("a\r\n{}", "b".repeat(100))).len(), 64);
     }
 }

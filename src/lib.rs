@@ -1,27 +1,27 @@
-//! `order-router`: turns intents on a bus into orders at brokers, each at most once, under limits that all machines share.
+//! `order-router` turns intents on a bus into orders at brokers: each at most once, under limits that all workers share.
 //!
-//! Read [`worker::submission::pipeline`] first: the submission pipeline, step by step. `docs/architecture.md` has the
-//! picture, the laws and the rooms. The rooms, from the pure core outwards:
+//! Read [`worker::submission::pipeline`] first: the submission pipeline, step by step. docs/architecture.md describes the
+//! design and its laws. The rooms, from the pure core outwards:
 //!
-//! | room | holds |
+//! | room | contents |
 //! |---|---|
-//! | [`domain`] | what an order is: exact numbers, ids, terms, the table of its states. Pure |
-//! | [`risk`] | the rules, and the approval only they can give. Pure |
-//! | [`fault`] | the one table of errors: code, HTTP status, delivery, retry. Pure |
-//! | [`wire`] | the JSON of the contract. Pure |
-//! | [`config`] | settings, one file per area |
-//! | [`telemetry`] | the table of metrics, and the worker's port for them |
-//! | [`http`] | HTTP servers below the router: bounded connections, timeouts, graceful stop |
-//! | [`store`] | Redis: the live state all workers share, one script per change |
-//! | [`bus`] | NATS: subjects, streams, the two doors, the journal |
-//! | [`brokers`] | the adapter trait, the task in front of each broker, the paper venues |
-//! | [`worker`] | the submission pipeline, and the tasks beside it |
-//! | [`order_log`] | the journal projected into SQLite, for lists with exact totals |
-//! | [`sidecar`] | REST: the same requests over HTTP, bridged to the bus |
-//! | [`bench`] | load and latency |
+//! | [`domain`] | orders: exact numbers, ids, terms, status transitions, booking. Pure |
+//! | [`risk`] | the risk rules, and the approval that only they create. Pure |
+//! | [`fault`] | the table of error codes: HTTP status, acknowledgement, retry. Pure |
+//! | [`wire`] | the JSON documents of the contract. Pure |
+//! | [`config`] | the settings, one file per area |
+//! | [`telemetry`] | the table of metrics, and the worker's metrics port |
+//! | [`http`] | the HTTP server below a router: bounded connections, timeouts, graceful shutdown |
+//! | [`store`] | Redis: the live state that all workers share, one script per change |
+//! | [`bus`] | NATS: subjects, streams, the request door, the durable door, the journal |
+//! | [`brokers`] | the adapter trait, the task of each broker, the paper venues |
+//! | [`worker`] | the submission pipeline, and the background tasks |
+//! | [`order_log`] | the projection of the journal into SQLite, for lists with exact totals |
+//! | [`sidecar`] | the REST API: the same requests over HTTP, bridged to the bus |
+//! | [`bench`] | load generation and latency measurement |
 //! | [`cli`] | the command line, one file per command |
 //!
-//! `bus`, `store` and `brokers` never import each other; the worker joins them. A test reads the imports.
+//! `bus`, `store` and `brokers` never import each other; the worker connects them. tests/house_rules checks the imports.
 
 pub mod bench;
 pub mod brokers;

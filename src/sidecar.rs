@@ -1,27 +1,29 @@
-//! REST: each request becomes one on the bus, and its answer the answer over HTTP.
+//! The REST sidecar: each request becomes a request on the bus, and the reply becomes the response.
 //!
-//! There is no business logic in here and no Redis. [`router`] shows the whole API; [`gate`] stands in front of it and
-//! gives every request its id, its place and its time; [`auth`] asks who sends it; [`bridge`] is the way onto the bus;
-//! [`handlers`] has one file per noun, [`api`] describes them all. [`connections`] limits who may connect, and for how
-//! long.
+//! It holds no business logic and no Redis connection. Start at [`router`], which lists every operation. [`middleware`]
+//! runs before the handlers, [`bus_bridge`] sends requests on the bus, [`handlers`] has one file for each resource, and
+//! [`openapi`] describes the operations.
 //!
-//! A request that has reached the bus is never answered 5xx because of a missing answer: nobody knows then what became of
-//! the order, and a client that retries a 5xx must not be able to double one.
+//! A missing reply to a request that was sent on the bus is never a 5xx: the outcome is unknown, and a client that retries
+//! a 5xx must not be able to duplicate an order.
 
-pub(crate) mod bus_bridge;
+mod arrival;
+mod bus_bridge;
+mod call_context;
 mod connections;
 mod context;
-mod cors;
 mod event_stream;
-pub mod extract;
+mod extract;
 mod handlers;
-pub mod middleware;
-pub(crate) mod openapi;
-pub mod positions;
-pub mod response;
+mod json_splice;
+mod middleware;
+mod openapi;
+mod paths;
+mod positions;
+mod response;
 mod router;
+mod time_budget;
 
-use crate::sidecar::positions::market_prices;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,58 +35,58 @@ use crate::config::Settings;
 use crate::http::{self, ConnectionServer};
 use crate::order_log::OrderLog;
 use crate::sidecar::context::SidecarContext;
-use crate::sidecar::positions::market_prices::MarketPrices;
+use crate::sidecar::positions::market_prices::{self, MarketPrices};
 use crate::telemetry::Telemetry;
 
-/// How long the first connection to the bus is tried for: the sidecar may be up before its server.
+/// How long the sidecar retries its first connection to NATS, which may start later.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the order log may take to close its file.
+/// The maximum time for the order log to close its file.
 const ORDER_LOG_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The name the connection shows on the server.
+/// The name of the connection on the NATS server.
 const CONNECTION_NAME: &str = "order-router sidecar";
 
-/// Why the sidecar did not start.
+/// A sidecar that did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SidecarError {
-    /// Whoever reaches the address could trade.
+    /// Without keys, every client that reaches the address could trade.
     #[error(
-        "http.addr {0} is not a loopback address: without API keys ([[keys]] in the settings' file) the sidecar serves \
-             this machine only; `order-router key new` makes one"
+        "http.addr {0} is not a loopback address: without API keys ([[keys]] in the settings file) the sidecar accepts \
+         loopback connections only; create one with `order-router key new`"
     )]
     NotLoopback(SocketAddr),
-    /// The bus is out of reach.
+    /// NATS is unreachable.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// The address cannot be listened at.
-    #[error("the sidecar cannot listen at {address}: {error}")]
+    /// The sidecar cannot listen on the address.
+    #[error("the sidecar cannot listen on {address}: {error}")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The operating system's error.
         error: std::io::Error,
     },
 }
 
-/// The running sidecar.
+/// A running sidecar.
 #[derive(Debug)]
 pub struct Sidecar {
     address: SocketAddr,
     context: Arc<SidecarContext>,
     connection_server: ConnectionServer,
-    /// Ends what goes on in the background, at the latest when the sidecar is dropped.
+    /// Stops the background tasks, at the latest when the sidecar is dropped.
     background_guard: DropGuard,
 }
 
 impl Sidecar {
-    /// Connects to the bus, listens, and serves from then on.
+    /// Connects to NATS, listens, and starts to serve.
     ///
     /// # Errors
-    /// When there are no keys and the address is not this machine's own, the bus cannot be reached in time, or the address is taken.
+    /// See [`SidecarError`]: no keys and no loopback address, NATS unreachable for 30 s, or the address in use.
     pub async fn start(settings: &Settings) -> Result<Self, SidecarError> {
         Self::start_with_telemetry(settings, Telemetry::new()).await
     }
 
-    /// As [`Sidecar::start`], with the telemetry of its process, which others may share.
+    /// Starts as [`Sidecar::start`] does, with the telemetry of the process, which other parts may share.
     ///
     /// # Errors
     /// As [`Sidecar::start`].
@@ -104,50 +106,57 @@ impl Sidecar {
         let listener = http::bind_listener(address).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
         let stop = CancellationToken::new();
-        let log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
+        let order_log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
         let prices = Arc::new(MarketPrices::from_settings(settings));
         tokio::spawn(market_prices::follow_quotes(
             Arc::clone(&prices),
             settings.nats.clone(),
             stop.clone(),
         ));
-        let context = Arc::new(SidecarContext::new(bus, log, prices, telemetry, settings));
+        let context = Arc::new(SidecarContext::new(
+            bus,
+            order_log,
+            prices,
+            telemetry,
+            router::openapi_document(),
+            settings,
+        ));
         let router = router::build_router(Arc::clone(&context));
-        let connections = ConnectionServer::start(listener, router, connections::limits(&settings.http));
+        let connection_server = ConnectionServer::start(listener, router, connections::limits(&settings.http));
         log_listening(address, settings.keys.0.len());
         Ok(Self {
             address,
             context,
-            connection_server: connections,
+            connection_server,
             background_guard: stop.drop_guard(),
         })
     }
 
-    /// Returns the address it listens at.
+    /// Returns the address that the sidecar listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Returns its order log.
+    /// Returns the order log.
     pub fn order_log(&self) -> &OrderLog {
         &self.context.order_log
     }
 
-    /// Ends the event streams, stops taking connections, finishes the requests under way, and closes; after `grace` it
-    /// closes all the same.
+    /// Ends the event streams, accepts no more connections, completes the requests in flight, and closes. After `grace` it
+    /// closes in any case.
     pub async fn drain(self, grace: Duration) {
         let requests = &self.context.request_tasks;
         self.context.event_streams.shut_down();
         let drained = async {
             self.connection_server.drain().await;
-            // A client that went away has left its request behind.
+            // The request of a client that disconnected is still running.
             requests.close();
             requests.wait().await;
         };
         if tokio::time::timeout(grace, drained).await.is_err() {
             tracing::warn!(
                 unfinished = requests.len(),
-                "the sidecar's grace period is over: what is still under way goes unanswered"
+                "the sidecar's grace period is over: the unfinished requests get no response"
             );
         }
         self.connection_server.abort();
@@ -156,23 +165,23 @@ impl Sidecar {
             .await
             .is_err()
         {
-            tracing::warn!("the order log did not close in time: it will look at its file anew");
+            tracing::warn!("the order log did not close its file in time: it checks the file at the next start");
         }
     }
 }
 
-/// Tells who is served.
+/// Logs the address and which clients the sidecar serves.
 fn log_listening(address: SocketAddr, key_count: usize) {
     if key_count == 0 {
-        tracing::info!(%address, "the sidecar serves loopback only: no API keys are configured");
+        tracing::info!(%address, "sidecar listening; it serves loopback only: no API keys are configured");
     } else if address.ip().to_canonical().is_loopback() {
-        tracing::info!(%address, key_count, "the sidecar serves the holders of its API keys");
+        tracing::info!(%address, key_count, "sidecar listening; it serves the holders of its API keys");
     } else {
         tracing::warn!(
             %address,
             key_count,
-            "the sidecar serves the holders of its API keys, without TLS: whoever reads the network reads the keys, unless a \
-             proxy in front of it speaks TLS"
+            "sidecar listening; it serves the holders of its API keys without TLS: put a TLS proxy in front of it, or the keys \
+             can be read on the network"
         );
     }
 }

@@ -1,14 +1,17 @@
-//! The JSON of the contract: bytes ↔ domain, once, strictly. Pure.
+//! The JSON documents of the contract, and their conversion to and from domain types. Pure.
 //!
-//! Requests are read field by field, so that an error names its field, and nothing unknown or doubled passes.
-//! Answers are plain serde types; their JSON Schemas under `subjects/schemas` are generated from them.
+//! Requests are decoded field by field: an error names its field, and an unknown or repeated field is refused
+//! ([`strict_object`]). Replies and events are plain serde types. The JSON Schemas in `subjects/schemas` are generated from
+//! the types of this module; a field's doc comment is its description there. Start with [`intent`] and [`report`].
 
 pub mod adjustment;
 pub mod brokers;
 pub mod day;
 pub mod dead_letter;
+mod field_checks;
 pub mod holding_id;
 pub mod intent;
+pub mod journal_report;
 pub mod lock;
 pub mod market_quote;
 pub mod note;

@@ -1,21 +1,33 @@
-//! The worker: takes intents from both doors and makes each of them a report, exactly once.
+//! The worker: turns every intent, from either door, into exactly one order and its journaled reports.
 //!
-//! Read [`pipeline`] first: it is the way of one intent, step by step. What happens outside of a call stands in
-//! [`events`] (later fills of paper orders), [`recovery`] (what a dead worker left) and [`healing`] (a store that is
-//! not the one we know). What will outlive us passes the [`gate`], and [`inquiry`] asks its venue what became of it
-//! where nobody knows.
+//! Read [`submission::pipeline`] first. The modules, in the order of an order's life:
+//! - [`submission`]: from the bytes of an intent to its reply.
+//! - [`journaling`]: settles venue reports, and appends reports to the journal before any reply carries them.
+//! - [`orders`]: requests about existing orders; [`adjustments`]: corrections of positions and cash.
+//! - [`control`]: trading state, locks, signals, the kill switch.
+//! - [`trading_day`]: the day roll, profit and loss, reference prices.
+//! - [`rebuild`]: rebuilds a lost or outdated store from the journal.
+//! - [`background`]: recovery, inquiries, due paper orders, gauges.
+//! - [`lifecycle`]: start and drain.
 
 pub mod adjustments;
 pub mod background;
+pub(in crate::worker) mod broker_list;
 pub mod control;
+pub mod faults;
+pub mod instruments;
+pub mod journal_capacity;
 pub mod journaling;
 pub mod lifecycle;
 pub mod orders;
+pub(in crate::worker) mod periodic;
 pub mod rebuild;
+pub(in crate::worker) mod reply;
 pub mod request_handler;
 pub mod router;
 pub mod stop_point;
 pub mod submission;
+pub(in crate::worker) mod trace;
 pub mod trading_day;
 
 pub use crate::worker::lifecycle::{Worker, WorkerError};

@@ -8,24 +8,17 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
 use crate::bench::{LoadMeasurements, LoadProfile};
-use crate::bus::reply_inbox::ReplyInbox;
-use crate::bus::router_client::{ReceivedReply, RequestError, RouterClient};
-use crate::bus::subjects;
+use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::submission_client::SubmissionClient;
 use crate::domain::id::AccountId;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side};
 use crate::domain::time::Timestamp;
 use crate::wire::intent::ExecutionIntent;
 use crate::wire::schema_numbers::NumberInput;
 
-/// Where orders go in.
-pub(super) enum DoorClient {
-    Request(RouterClient),
-    Durable(ReplyInbox),
-}
-
 /// A lane.
 pub(super) struct LoadLane {
-    door: Arc<DoorClient>,
+    door: Arc<SubmissionClient>,
     load: Arc<LoadProfile>,
     number: u16,
     account: AccountId,
@@ -34,7 +27,7 @@ pub(super) struct LoadLane {
 
 impl LoadLane {
     /// Returns a lane; `name` sets its run's ids apart from any other's.
-    pub(super) fn new(door: Arc<DoorClient>, load: Arc<LoadProfile>, name: &str, number: u16) -> Self {
+    pub(super) fn new(door: Arc<SubmissionClient>, load: Arc<LoadProfile>, name: &str, number: u16) -> Self {
         let account = load.accounts.get(usize::from(number) % load.accounts.len().max(1));
         Self {
             account: account.cloned().unwrap_or_else(AccountId::default_account),
@@ -76,10 +69,7 @@ impl LoadLane {
         let (broker, account) = (&self.load.broker, &self.account);
         let body = self.encode_intent(order);
         let deadline = Timestamp::now().saturating_add(self.load.timeout);
-        match &*self.door {
-            DoorClient::Request(caller) => caller.request(&subjects::submit(broker, account), body, deadline).await,
-            DoorClient::Durable(replies) => replies.submit_and_wait(broker, account, body, deadline).await,
-        }
+        self.door.submit(broker, account, body, deadline).await
     }
 
     fn encode_intent(&self, order: u64) -> Bytes {

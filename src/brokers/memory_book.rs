@@ -179,7 +179,7 @@ pub mod fixtures {
     use crate::domain::money::Micros;
     use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
     use crate::domain::quantity::{Price, Quantity};
-    use crate::domain::settlement::Reservation;
+    use crate::domain::reservation::Reservation;
     use std::time::Duration;
 
     /// Reads a number.

@@ -1,4 +1,4 @@
-//! How a command ends that was not done.
+//! Why a command failed, and its exit code.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -9,36 +9,36 @@ use crate::config::SettingsError;
 use crate::fault::Fault;
 use crate::wire::problem;
 
-/// What a command returns.
+/// The result of a command.
 pub(crate) type CommandResult = Result<(), CommandError>;
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_WRONG_USAGE: u8 = 2;
-/// What shells use for a process that SIGINT ended.
+/// The code that shells report for a process that SIGINT ended.
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// Why a command was not done.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum CommandError {
-    /// The router's word.
+    /// The router refused the request.
     Refused(Box<Fault>),
-    /// The arguments or the settings cannot be used.
+    /// The arguments or the settings are invalid.
     Usage(String),
-    /// Anything else.
+    /// Any other failure.
     Failed(anyhow::Error),
-    /// It has been told already; the exit code is still to come.
+    /// The failure has been printed; only the exit code is left.
     Reported,
-    /// A signal ended it before it was finished.
+    /// A signal ended the command before it was finished.
     Interrupted,
 }
 
 impl CommandError {
-    /// Returns a failure of what was tried.
+    /// Returns the failure of an operation, which `what` names.
     pub(crate) fn from_error(what: &'static str, error: impl Into<anyhow::Error>) -> Self {
         Self::Failed(error.into().context(what))
     }
 
-    /// Tells a person on the standard error stream and returns the exit code.
+    /// Prints the failure to standard error and returns the exit code.
     pub(crate) fn print_and_exit_code(self) -> ExitCode {
         if let Some(text) = self.message() {
             eprintln!("{text}");
@@ -50,7 +50,7 @@ impl CommandError {
         })
     }
 
-    /// Returns what a person is told; `None` where nothing is left to say.
+    /// Returns the text for a person; `None` where it has been printed, or none is due.
     pub(crate) fn message(&self) -> Option<String> {
         match self {
             Self::Refused(fault) => Some(output::render_problem(fault)),
@@ -60,7 +60,7 @@ impl CommandError {
         }
     }
 
-    /// Tells machines of a refusal now, and leaves everything else to be told to people at the end.
+    /// Prints a refusal as JSON to standard output; every other failure is left for [`Self::print_and_exit_code`].
     pub(crate) fn print_refusal_as_json(self) -> Self {
         match self {
             Self::Refused(fault) => match output::print_line(problem::encode_problem(&fault)) {
@@ -96,7 +96,12 @@ impl From<SettingsError> for CommandError {
     }
 }
 
-/// Returns an error of what was tried with the reason behind it.
+/// Returns the error of a reply, or a response, that this version cannot decode.
+pub(crate) fn undecodable_reply(error: impl Display) -> anyhow::Error {
+    error_with_reason("this version cannot decode the reply", error)
+}
+
+/// Returns an error that says what failed, and why or what to do.
 pub(crate) fn error_with_reason(what: impl Display, reason: impl Display) -> anyhow::Error {
     anyhow::anyhow!("{what}: {reason}")
 }

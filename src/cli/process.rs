@@ -1,4 +1,4 @@
-//! What a long-running command needs: logging, signals, and the services it runs.
+//! Long-running commands: logging, signals, and the services in this process.
 
 pub(in crate::cli) mod logging;
 pub(in crate::cli) mod services;

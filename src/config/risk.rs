@@ -146,6 +146,44 @@ impl RiskSettings {
                 ));
             }
         }
+        self.validate_integers(errors);
+        if self.parse_duplicate_level().is_none() {
+            errors.push(format!(
+                "risk.duplicate_level is {:?}; it must be \"alert\" or \"lock\"",
+                self.duplicate_level
+            ));
+        }
+        for (name, text, checked) in [
+            (
+                "trading_day_time_zone",
+                &self.trading_day_time_zone,
+                calendar::validate_time_zone(&self.trading_day_time_zone),
+            ),
+            (
+                "trading_day_begins",
+                &self.trading_day_begins,
+                calendar::validate_day_start(&self.trading_day_begins),
+            ),
+        ] {
+            if let Err(rule) = checked {
+                errors.push(format!("risk.{name} is {text:?}; it {rule}"));
+            }
+        }
+        for (currency, rate) in &self.rates {
+            if currency == &self.base_currency && rate.parse::<Decimal>() != Ok(Decimal::from(1)) {
+                errors.push(format!(
+                    "risk.rates.{currency} is the base currency's; it must be \"1\""
+                ));
+            } else if self.base_rate(currency).is_none() {
+                errors.push(format!(
+                    "risk.rates.{currency} is {rate:?}; it must be a number above zero"
+                ));
+            }
+        }
+    }
+
+    /// Adds a sentence for each whole number that is out of its range.
+    fn validate_integers(&self, errors: &mut Vec<String>) {
         let repeat_s = i64::try_from(self.alert_repeat_s).unwrap_or(i64::MAX);
         let quote_ms = i64::try_from(self.quote_max_age_ms).unwrap_or(i64::MAX);
         for (name, value, bounds) in [
@@ -180,39 +218,6 @@ impl RiskSettings {
             if !bounds.contains(&value) {
                 let (from, to) = (bounds.start(), bounds.end());
                 errors.push(format!("risk.{name} is {value}; it must lie between {from} and {to}"));
-            }
-        }
-        if self.parse_duplicate_level().is_none() {
-            errors.push(format!(
-                "risk.duplicate_level is {:?}; it must be \"alert\" or \"lock\"",
-                self.duplicate_level
-            ));
-        }
-        for (name, text, checked) in [
-            (
-                "trading_day_time_zone",
-                &self.trading_day_time_zone,
-                calendar::validate_time_zone(&self.trading_day_time_zone),
-            ),
-            (
-                "trading_day_begins",
-                &self.trading_day_begins,
-                calendar::validate_day_start(&self.trading_day_begins),
-            ),
-        ] {
-            if let Err(rule) = checked {
-                errors.push(format!("risk.{name} is {text:?}; it {rule}"));
-            }
-        }
-        for (currency, rate) in &self.rates {
-            if currency == &self.base_currency && rate.parse::<Decimal>() != Ok(Decimal::from(1)) {
-                errors.push(format!(
-                    "risk.rates.{currency} is the base currency's; it must be \"1\""
-                ));
-            } else if self.base_rate(currency).is_none() {
-                errors.push(format!(
-                    "risk.rates.{currency} is {rate:?}; it must be a number above zero"
-                ));
             }
         }
     }

@@ -1,33 +1,31 @@
-//! Adjustments: opening positions, deposits and withdrawals, corrections. They are booked as they are told, by no rule.
+//! Adjustments: opening positions, deposits, withdrawals and corrections. They are booked as requested; no risk rule
+//! checks them.
 
-use std::fmt::Display;
-
-use sha2::{Digest, Sha256};
-
+use crate::domain::content_hash::{ContentHash, ContentHasher};
 use crate::domain::decimal::Decimal;
-use crate::domain::id::{AccountId, AdjustmentId, ContentHash, VenueId};
+use crate::domain::id::{AccountId, AdjustmentId, VenueId};
 use crate::domain::instrument::Instrument;
-use crate::domain::intent::Symbol;
 use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
 use crate::domain::quantity::Price;
 use crate::domain::settlement::SumDeltas;
+use crate::domain::symbol::Symbol;
 
-/// One adjustment, as an operator tells it.
+/// An adjustment that an operator requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adjustment {
-    /// What it is booked once by.
+    /// The caller's id: an adjustment is booked once per id.
     pub adjustment_id: AdjustmentId,
-    /// The account whose sums it moves.
+    /// The account to adjust.
     pub account_id: AccountId,
-    /// What it moves.
+    /// What the adjustment changes.
     pub effect: AdjustmentEffect,
-    /// Who makes it.
+    /// The operator who requests it.
     pub actor: String,
-    /// Why.
+    /// Why it is made.
     pub reason: String,
 }
 
-/// What an adjustment moves.
+/// What an adjustment changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdjustmentEffect {
     /// A position that was not traded here.
@@ -36,9 +34,9 @@ pub enum AdjustmentEffect {
         venue: VenueId,
         /// The instrument's symbol.
         symbol: Symbol,
-        /// How much is added; below zero, how much is taken away.
+        /// The quantity to add; below zero, the quantity to remove.
         quantity: Decimal,
-        /// What it is valued at, in the quote currency.
+        /// The price that the quantity is valued at, in the quote currency.
         price: Price,
     },
     /// Cash in the base currency: above zero a deposit, below zero a withdrawal.
@@ -46,15 +44,10 @@ pub enum AdjustmentEffect {
 }
 
 impl Adjustment {
-    /// Returns the hash of everything but the id: what a repeated id is compared by.
+    /// Returns the hash that identifies a repetition under the same id. It covers every field except the id.
     pub fn content_hash(&self) -> ContentHash {
-        let mut hasher = Sha256::new();
-        let mut field = |value: &dyn Display| {
-            let text = value.to_string();
-            hasher.update((text.len() as u64).to_be_bytes());
-            hasher.update(text.as_bytes());
-        };
-        field(&self.account_id);
+        let mut hasher = ContentHasher::default();
+        hasher.add(self.account_id.as_str());
         match &self.effect {
             AdjustmentEffect::Position {
                 venue,
@@ -62,39 +55,39 @@ impl Adjustment {
                 quantity,
                 price,
             } => {
-                field(&"position");
-                field(venue);
-                field(symbol);
-                field(quantity);
-                field(price);
+                hasher.add("position");
+                hasher.add(venue.as_str());
+                hasher.add(symbol.as_str());
+                hasher.add(&quantity.to_string());
+                hasher.add(&price.to_string());
             }
             AdjustmentEffect::Cash(amount) => {
-                field(&"cash");
-                field(amount);
+                hasher.add("cash");
+                hasher.add(&amount.to_string());
             }
         }
-        field(&self.actor);
-        field(&self.reason);
-        ContentHash::from_digest(&hasher.finalize())
+        hasher.add(&self.actor);
+        hasher.add(&self.reason);
+        hasher.finish()
     }
 }
 
 /// Why a position cannot be adjusted by a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AdjustmentError {
-    /// It is no whole number of lots.
+    /// The quantity is not a whole number of lots.
     #[error("must be a multiple of the lot size {0}")]
     NotLotMultiple(Decimal),
-    /// Its lots or its value cannot be counted exactly.
+    /// Its lots or its value exceed the range of exact integers.
     #[error("is worth more than can be counted exactly (9007199254.740991 of the base currency)")]
     ExceedsExactRange,
 }
 
-/// Returns how far a position adjustment moves the sums: position and long exposure up by it, short exposure down, and
-/// the cash flow by what it is worth in the base currency, rounded against us.
+/// Returns how far a position adjustment moves the shared sums. It raises position and long exposure by its lots, lowers
+/// the short exposure by them, and lowers the cash flow by its value in the base currency, rounded against us.
 ///
 /// # Errors
-/// When the quantity is no whole number of lots, or cannot be counted exactly.
+/// When the quantity is not a whole number of lots, or an amount cannot be counted exactly.
 pub fn position_adjustment_deltas(
     instrument: &Instrument,
     quantity: Decimal,
@@ -149,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn a_position_moves_its_sums_and_is_rounded_against_us() {
-        let moved = |lot: &str, rate: &str, quantity: &str, price: &str| {
+    fn position_adjustment_moves_the_sums_and_rounds_against_us() {
+        let deltas = |lot: &str, rate: &str, quantity: &str, price: &str| {
             position_adjustment_deltas(
                 &instrument(lot, rate),
                 number(quantity),
@@ -158,28 +151,28 @@ mod tests {
             )
             .map(|deltas| (deltas.position, deltas.long, deltas.short, deltas.cash_flow))
         };
-        assert_eq!(moved("0.01", "1", "1.5", "180"), Ok((150, 150, -150, -270_000_000)));
-        assert_eq!(moved("0.01", "1", "-1.5", "180"), Ok((-150, -150, 150, 270_000_000)));
-        // 1e-8 × 10 = 1e-7 of the base currency: paid it is a whole millionth, received it is none.
-        assert_eq!(moved("0.00000001", "1", "0.00000001", "10"), Ok((1, 1, -1, -1)));
-        assert_eq!(moved("0.00000001", "1", "-0.00000001", "10"), Ok((-1, -1, 1, 0)));
-        assert_eq!(moved("1", "0.5", "3", "2.000001"), Ok((3, 3, -3, -3_000_002)));
+        assert_eq!(deltas("0.01", "1", "1.5", "180"), Ok((150, 150, -150, -270_000_000)));
+        assert_eq!(deltas("0.01", "1", "-1.5", "180"), Ok((-150, -150, 150, 270_000_000)));
+        // 1e-8 × 10 = 1e-7 of the base currency: a payment rounds to one millionth, a receipt to zero.
+        assert_eq!(deltas("0.00000001", "1", "0.00000001", "10"), Ok((1, 1, -1, -1)));
+        assert_eq!(deltas("0.00000001", "1", "-0.00000001", "10"), Ok((-1, -1, 1, 0)));
+        assert_eq!(deltas("1", "0.5", "3", "2.000001"), Ok((3, 3, -3, -3_000_002)));
         assert_eq!(
-            moved("0.01", "1", "0.001", "1"),
+            deltas("0.01", "1", "0.001", "1"),
             Err(AdjustmentError::NotLotMultiple(number("0.01")))
         );
         assert_eq!(
-            moved("1", "1", "99999999999", "999999999"),
+            deltas("1", "1", "99999999999", "999999999"),
             Err(AdjustmentError::ExceedsExactRange)
         );
         assert_eq!(
-            moved("0.00000001", "1", "99999999999", "0.00000001"),
+            deltas("0.00000001", "1", "99999999999", "0.00000001"),
             Err(AdjustmentError::ExceedsExactRange)
         );
     }
 
     #[test]
-    fn the_content_is_everything_but_the_id() {
+    fn content_hash_covers_everything_but_the_id() {
         let adjustment = |id: &str, effect: AdjustmentEffect, reason: &str| Adjustment {
             adjustment_id: AdjustmentId::new(id).unwrap(),
             account_id: AccountId::new("a").unwrap(),

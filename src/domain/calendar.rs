@@ -1,4 +1,4 @@
-//! The trading calendar: which day a moment belongs to, by a time zone and a time of day at which days begin.
+//! The trading calendar: the trading day of a moment, by a time zone and the time of day at which days begin.
 
 use jiff::ToSpan;
 use jiff::civil::Time;
@@ -6,36 +6,36 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::domain::time::{Timestamp, TradingDate};
 
-/// How a setting writes the beginning of a day.
+/// The format of the start of a day in the settings.
 const DAY_START_FORMAT: &str = "%H:%M";
-/// How many days the date of a moment lies from its date on the wall at most. A day may begin at any time of the wall's
-/// day, and zones at the date line have skipped and repeated whole days.
+/// The largest difference between a moment's trading date and its local date, in days. A trading day may begin at any local
+/// time, and zones at the date line have skipped and repeated whole days.
 const MAX_DATE_OFFSET_DAYS: usize = 3;
 
-/// When trading days begin. A trading day has the date of the wall's day it begins on and lasts until the next begins,
-/// 23 or 25 hours where clocks change.
+/// When trading days begin. A trading day has the local date on which it begins, and lasts until the next one begins: 23 or
+/// 25 hours where clocks change.
 ///
-/// A beginning that the clock skips is as much later as the clock was set forward; one that it shows twice is the first
-/// of the two (RFC 5545 §3.3.5).
+/// A start that the clock skips moves later by the length of the gap. Of a start that occurs twice, the first counts
+/// (RFC 5545 §3.3.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradingCalendar {
     time_zone: TimeZone,
     day_start: Time,
 }
 
-/// Why there is no such calendar.
+/// Why settings do not give a calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CalendarError {
-    /// No time zone of that name is known.
+    /// The name is not that of a known time zone.
     #[error("must be the IANA name of a time zone, such as \"UTC\" or \"America/New_York\"")]
     UnknownTimeZone,
-    /// Not a time of day.
+    /// The text is not a time of day.
     #[error("must be a time of day such as \"00:00\" or \"17:30\"")]
     InvalidTimeOfDay,
 }
 
 impl TradingCalendar {
-    /// Returns the calendar of the days that begin at midnight in UTC.
+    /// Returns the calendar whose days begin at midnight in UTC.
     pub fn utc() -> Self {
         Self {
             time_zone: TimeZone::UTC,
@@ -43,10 +43,10 @@ impl TradingCalendar {
         }
     }
 
-    /// Returns the calendar of the days that begin at `begins` (`HH:MM`) in a time zone.
+    /// Returns the calendar whose days begin at `day_start` (`HH:MM`) in a time zone.
     ///
     /// # Errors
-    /// When one of the two is not known.
+    /// When the time zone is unknown, or the start is not a time of day.
     pub fn new(time_zone: &str, day_start: &str) -> Result<Self, CalendarError> {
         Ok(Self {
             time_zone: find_time_zone(time_zone)?,
@@ -54,10 +54,10 @@ impl TradingCalendar {
         })
     }
 
-    /// Returns the date of the trading day that a moment belongs to.
+    /// Returns the trading date of a moment.
     pub fn trading_date_at(&self, at: Timestamp) -> TradingDate {
-        let on_the_wall = at.to_jiff().to_zoned(self.time_zone.clone()).date();
-        let latest = TradingDate(on_the_wall.tomorrow().unwrap_or(on_the_wall));
+        let local_date = at.to_jiff().to_zoned(self.time_zone.clone()).date();
+        let latest = TradingDate(local_date.tomorrow().unwrap_or(local_date));
         let mut date = latest;
         for _ in 0..=MAX_DATE_OFFSET_DAYS {
             if self.start_of(date) <= at {
@@ -68,16 +68,16 @@ impl TradingCalendar {
         date
     }
 
-    /// Returns the moment a trading day begins.
+    /// Returns the start of a trading day.
     pub fn start_of(&self, date: TradingDate) -> Timestamp {
-        let begins = self.time_zone.to_ambiguous_zoned(date.0.to_datetime(self.day_start));
-        // Past the range of dates there is no day to begin.
-        begins
+        let start = self.time_zone.to_ambiguous_zoned(date.0.to_datetime(self.day_start));
+        // A start beyond the range of timestamps counts as the latest one.
+        start
             .compatible()
-            .map_or(Timestamp::MAX, |begins| Timestamp::from_jiff(begins.timestamp()))
+            .map_or(Timestamp::MAX, |start| Timestamp::from_jiff(start.timestamp()))
     }
 
-    /// Returns the moment a trading day ends, which is when the next begins.
+    /// Returns the end of a trading day: the start of the next one.
     pub fn end_of(&self, date: TradingDate) -> Timestamp {
         match date.0.checked_add(1.day()) {
             Ok(next) => self.start_of(TradingDate(next)),
@@ -89,7 +89,7 @@ impl TradingCalendar {
 /// Checks the name of a time zone.
 ///
 /// # Errors
-/// When no zone of that name is known.
+/// When the time zone is unknown.
 pub fn validate_time_zone(name: &str) -> Result<(), CalendarError> {
     find_time_zone(name).map(|_| ())
 }
@@ -97,12 +97,13 @@ pub fn validate_time_zone(name: &str) -> Result<(), CalendarError> {
 /// Checks a time of day.
 ///
 /// # Errors
-/// When it is none.
+/// When the text is not a time of day such as `17:30`.
 pub fn validate_day_start(text: &str) -> Result<(), CalendarError> {
     parse_time_of_day(text).map(|_| ())
 }
 
-/// Finds a zone in the rules that were built in: all workers of one build agree on them, and a container needs none.
+/// Finds a zone in the built-in database: all workers of one build have the same rules, and a container needs no time zone
+/// files.
 fn find_time_zone(name: &str) -> Result<TimeZone, CalendarError> {
     let zone = TimeZoneDatabase::bundled()
         .get(name)
@@ -114,7 +115,7 @@ fn find_time_zone(name: &str) -> Result<TimeZone, CalendarError> {
 }
 
 fn parse_time_of_day(text: &str) -> Result<Time, CalendarError> {
-    // The library's own reading takes spaces and single digits, too.
+    // The library's parser also accepts spaces and single digits.
     let is_plain = |(at, byte): (usize, u8)| if at == 2 { byte == b':' } else { byte.is_ascii_digit() };
     if text.len() != "HH:MM".len() || !text.bytes().enumerate().all(is_plain) {
         return Err(CalendarError::InvalidTimeOfDay);
@@ -137,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn a_day_has_the_date_it_begins_on() {
-        // zone, beginning, moment → date
+    fn trading_date_is_the_local_date_of_its_start() {
+        // zone, start, moment → date
         for (zone, begins, moment, date) in [
             ("UTC", "00:00", "2026-03-02T00:00:00Z", "2026-03-02"),
             ("UTC", "00:00", "2026-03-01T23:59:59.999999Z", "2026-03-01"),
@@ -150,7 +151,7 @@ mod tests {
             ("Asia/Tokyo", "00:00", "2026-03-01T15:00:00Z", "2026-03-02"),
             ("Pacific/Kiritimati", "00:00", "2026-03-01T10:00:00Z", "2026-03-02"),
             ("Pacific/Pago_Pago", "23:59", "2026-03-01T10:58:00Z", "2026-02-27"),
-            // Samoa had no 30 December 2011: whoever looks finds the 31st.
+            // Samoa had no 30 December 2011: the 31st follows the 29th.
             ("Pacific/Apia", "00:00", "2011-12-30T09:59:59Z", "2011-12-29"),
             ("Pacific/Apia", "00:00", "2011-12-30T10:00:00Z", "2011-12-31"),
         ] {
@@ -164,8 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn days_are_shorter_and_longer_where_clocks_change() {
-        // zone, beginning, date → begins, hours
+    fn days_have_23_or_25_hours_where_clocks_change() {
+        // zone, start of day, date → start, hours
         for (zone, begins, date, begin, hours) in [
             ("America/New_York", "00:00", "2026-03-08", "2026-03-08T05:00:00Z", 23),
             ("America/New_York", "00:00", "2026-11-01", "2026-11-01T04:00:00Z", 25),
@@ -175,7 +176,7 @@ mod tests {
             ("America/New_York", "02:30", "2026-03-08", "2026-03-08T07:30:00Z", 23),
             ("America/New_York", "02:30", "2026-03-07", "2026-03-07T07:30:00Z", 24),
             ("Europe/Berlin", "02:30", "2026-03-29", "2026-03-29T01:30:00Z", 23),
-            // 02:30 comes twice in Berlin: the first counts, and the day before is a whole one.
+            // 02:30 occurs twice in Berlin: the first counts, and the day before has 24 hours.
             ("Europe/Berlin", "02:30", "2026-10-25", "2026-10-25T00:30:00Z", 25),
             ("Europe/Berlin", "02:30", "2026-10-24", "2026-10-24T00:30:00Z", 24),
             ("America/New_York", "01:30", "2026-11-01", "2026-11-01T05:30:00Z", 25),
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_zone_and_no_time_is_refused() {
+    fn unknown_zone_or_invalid_time_is_refused() {
         for zone in [
             "",
             "Mars/Olympus",
@@ -218,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_day_of_all_does_not_end() {
+    fn last_day_of_the_calendar_has_no_end() {
         let calendar = TradingCalendar::new("Pacific/Kiritimati", "23:59").unwrap();
         assert_eq!(calendar.end_of(day("9999-12-31")), Timestamp::MAX);
     }
 
     proptest! {
         #[test]
-        fn dates_never_go_back_and_days_follow_each_other(
+        fn dates_never_decrease_and_days_are_contiguous(
             zone in prop::sample::select(vec![
                 "UTC", "America/New_York", "Europe/Berlin", "Asia/Tokyo", "Pacific/Apia", "Pacific/Kiritimati",
                 "Australia/Lord_Howe", "America/St_Johns", "Africa/Casablanca", "Asia/Kathmandu",

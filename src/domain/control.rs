@@ -1,65 +1,65 @@
-//! What is in force for all workers beyond the settings: what operators have set, and what risk rules have latched.
+//! The control state that all workers share: the operators' overrides of the settings, and the locks in force.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::id::{AccountId, BrokerId, VenueId};
-use crate::domain::intent::Symbol;
 use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
 use crate::domain::order_terms::{Mode, TradingState};
+use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
 
-/// Everything the shared state says of how orders are judged. It is the same for all workers: an order that was judged
-/// under another generation than the one in force is judged anew.
+/// The shared state that orders are evaluated against. It is the same for all workers: an order evaluated under another
+/// generation than the current one is evaluated again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlState {
-    /// Grows with every change of anything below.
+    /// The generation, which increases with every change of the fields below.
     pub generation: u64,
-    /// Counts what operators have set; 0 while the settings' values are in force.
+    /// The number of the operators' last change; 0 while the settings are in force.
     pub version: u64,
-    /// Where orders' effects land.
+    /// Where orders take effect.
     pub mode: Mode,
-    /// What is let pass.
+    /// Which orders are accepted.
     pub trading_state: TradingState,
-    /// The cap of a day's routed notional; none while the settings' is in force.
+    /// The limit of a day's routed notional; `None` while the settings' limit is in force.
     pub daily_notional_limit: Option<Micros>,
-    /// The loss of a day at which only reductions pass; none while the settings' is in force.
+    /// The loss of a day at which only reductions pass; `None` while the settings' limit is in force.
     pub daily_loss_limit: Option<Micros>,
-    /// The day that daily figures count for; none until the first day has begun.
+    /// The current trading day; `None` until the first day is opened.
     pub trading_date: Option<TradingDate>,
-    /// The latches in force.
+    /// The locks in force.
     pub locks: Vec<Lock>,
 }
 
-/// What operators have set; nothing where the settings' value is in force.
+/// The operators' overrides; `None` where the settings' value is in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OperatorOverrides {
-    /// Where orders' effects land.
+    /// Where orders take effect.
     pub mode: Option<Mode>,
-    /// What is let pass.
+    /// Which orders are accepted.
     pub trading_state: Option<TradingState>,
-    /// The cap of a day's routed notional, in millionths of the base currency.
+    /// The limit of a day's routed notional.
     pub daily_notional_limit: Option<Micros>,
-    /// The loss of a day at which only reductions pass, in millionths of the base currency.
+    /// The loss of a day at which only reductions pass.
     pub daily_loss_limit: Option<Micros>,
 }
 
-/// What is in force: what operators have set, over the settings.
+/// The values in force: the operators' overrides, and the settings elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EffectiveControls {
-    /// Where orders' effects land.
+    /// Where orders take effect.
     pub mode: Mode,
-    /// What is let pass.
+    /// Which orders are accepted.
     pub trading_state: TradingState,
-    /// The cap of a day's routed notional.
+    /// The limit of a day's routed notional.
     pub daily_notional_limit: Micros,
     /// The loss of a day at which only reductions pass.
     pub daily_loss_limit: Micros,
 }
 
 impl OperatorOverrides {
-    /// Returns the values with those of a change over them.
+    /// Returns the overrides after a change, which takes precedence.
     #[must_use]
     pub fn with_change(self, change: Self) -> Self {
         Self {
@@ -70,8 +70,8 @@ impl OperatorOverrides {
         }
     }
 
-    /// Returns the values with the tighter of each of the two, and this one's mode. Where one of them has none, that of the
-    /// settings is what it is compared by.
+    /// Returns the tighter of both overrides for each value, and this one's mode. A missing override is compared by the
+    /// settings' value.
     #[must_use]
     pub fn tightened_with(self, other: Self, settings: EffectiveControls) -> Self {
         fn tighter_of<T: Copy + PartialEq>(
@@ -81,7 +81,7 @@ impl OperatorOverrides {
             settings: T,
         ) -> Option<T> {
             let tighter = tighter(a.unwrap_or(settings), b.unwrap_or(settings));
-            // A value nobody has set stays that of the settings.
+            // Where the settings' value is the tightest, there is no override.
             a.filter(|a| *a == tighter).or(b.filter(|b| *b == tighter))
         }
         Self {
@@ -107,7 +107,7 @@ impl OperatorOverrides {
         }
     }
 
-    /// Returns what is in force, `settings` being what is where nobody has set anything.
+    /// Returns the values in force, with those of the settings where there is no override.
     pub fn resolve(self, settings: EffectiveControls) -> EffectiveControls {
         EffectiveControls {
             mode: self.mode.unwrap_or(settings.mode),
@@ -119,7 +119,7 @@ impl OperatorOverrides {
 }
 
 impl ControlState {
-    /// Returns a control under which nothing has been set: the settings' values are in force.
+    /// Returns the control state of an empty store: the settings are in force, and nothing is locked.
     pub fn without_overrides() -> Self {
         Self {
             generation: 0,
@@ -135,8 +135,8 @@ impl ControlState {
 }
 
 impl EffectiveControls {
-    /// Whether a change from `before` to this lets anything pass that was stopped before. Another mode counts as such:
-    /// other sums are counted there.
+    /// Reports whether these values accept an order that `before` stops. Another mode counts as looser: orders count in
+    /// other sums there.
     pub fn is_looser_than(&self, before: &Self) -> bool {
         self.mode != before.mode
             || self.trading_state < before.trading_state
@@ -145,10 +145,10 @@ impl EffectiveControls {
     }
 }
 
-/// What a latch closes.
+/// What a lock closes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LockScope {
-    /// Everything.
+    /// All orders.
     All,
     /// One account.
     Account(AccountId),
@@ -158,42 +158,42 @@ pub enum LockScope {
     Broker(BrokerId),
 }
 
-/// A lock that stays until somebody lifts it: in its scope only reductions pass.
+/// A persistent closure of a scope: only reductions pass until an operator lifts it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
-    /// What it is lifted by: the scope and the rule, such as `account.fund-7.max_daily_loss`.
+    /// The lock's id, composed of mode, scope and rule: `paper.account.fund-7.max_daily_loss`.
     pub lock_id: Arc<str>,
-    /// What it closes.
+    /// The closed scope.
     pub scope: LockScope,
-    /// The mode whose orders it stops.
+    /// The mode whose orders the lock stops.
     pub mode: Mode,
-    /// The rule that closed it, or `operator`.
+    /// The rule that set the lock, or `operator`.
     pub rule_id: Arc<str>,
     /// A sentence for people.
     pub message: String,
-    /// The figures it was closed by.
+    /// The measurements that led to the lock.
     pub metadata: Metadata,
-    /// Since when.
+    /// When the lock was set.
     pub locked_at: Timestamp,
-    /// The day it was closed on.
+    /// The trading day on which the lock was set.
     pub trading_date: Option<TradingDate>,
 }
 
 impl Lock {
-    /// Returns the id of the latch that a rule closes in a scope.
+    /// Returns the id of the lock that a rule sets on a scope.
     pub fn compose_id(mode: Mode, scope: &LockScope, rule_id: &str) -> Arc<str> {
         Arc::from(format!("{mode}.{scope}.{rule_id}"))
     }
 }
 
 impl LockScope {
-    /// Whether an order falls into the scope.
+    /// Reports whether an order is in the scope.
     pub fn applies_to(&self, account_id: &AccountId, broker: &BrokerId, venue: &VenueId, symbol: &Symbol) -> bool {
         match self {
             Self::All => true,
-            Self::Account(account) => account == account_id,
-            Self::Symbol(of, name) => of == venue && name == symbol,
-            Self::Broker(of) => of == broker,
+            Self::Account(locked) => locked == account_id,
+            Self::Symbol(locked_venue, locked_symbol) => locked_venue == venue && locked_symbol == symbol,
+            Self::Broker(locked) => locked == broker,
         }
     }
 }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_tightens_or_loosens() {
+    fn change_is_looser_when_one_of_its_values_is() {
         let before = EffectiveControls {
             mode: Mode::Paper,
             trading_state: TradingState::ReduceOnly,
@@ -226,7 +226,7 @@ mod tests {
             daily_loss_limit: micros(50),
         };
         let change = OperatorOverrides::default();
-        for (change, loosens) in [
+        for (change, is_looser) in [
             (change, false),
             (
                 OperatorOverrides {
@@ -300,12 +300,12 @@ mod tests {
                 true,
             ),
         ] {
-            assert_eq!(change.resolve(before).is_looser_than(&before), loosens, "{change:?}");
+            assert_eq!(change.resolve(before).is_looser_than(&before), is_looser, "{change:?}");
         }
     }
 
     #[test]
-    fn of_two_changes_the_tighter_of_each_value_is_kept() {
+    fn tighter_of_each_value_is_kept() {
         let ours = OperatorOverrides {
             trading_state: Some(TradingState::ReduceOnly),
             daily_notional_limit: Some(micros(5)),
@@ -330,7 +330,7 @@ mod tests {
             daily_loss_limit: micros(loss),
         };
         assert_eq!(ours.tightened_with(theirs, settings(8)), expected);
-        // A limit that only one has set, and that is looser than the settings', is not taken.
+        // A single override that is looser than the settings is dropped.
         let with_settings = OperatorOverrides {
             daily_loss_limit: None,
             ..expected

@@ -1,33 +1,34 @@
-//! The trading day's profit and loss, as a worker sees it.
+//! The profit and loss of the trading day, and the equity at its start.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::equity::Equities;
 use crate::domain::id::{AccountId, VenueId};
-use crate::domain::intent::Symbol;
 use crate::domain::money::Micros;
+use crate::domain::quantity::Price;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::TradingDate;
 
-/// The profit and loss of one mode since the trading day began: equity now less equity at the day's start, where equity
-/// is cash flow, less fees not paid in the base asset, plus position × mark.
+/// The profit and loss of one mode since the start of the trading day: current equity less equity at the start. Equity is
+/// cash flow, less fees in other currencies than the base asset, plus position × mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DailyPnl {
-    /// The day.
+    /// The trading day.
     pub trading_date: TradingDate,
-    /// Over all accounts, from the net totals per symbol. None where a mark is missing.
+    /// The profit of all accounts, from the net totals per symbol; `None` where a mark is missing.
     pub total: Option<Micros>,
-    /// Per account; an account that is not in it has neither traded nor been given anything. A value of `None` means
-    /// that a mark is missing.
+    /// The profit of each account; `None` where a mark is missing. An account without an entry has no trades and no
+    /// adjustments.
     pub accounts: BTreeMap<AccountId, Option<Micros>>,
-    /// When they were taken, by Redis' clock, in milliseconds since 1970.
+    /// When the sums were read, by Redis' clock, in milliseconds since 1970-01-01T00:00:00Z.
     pub measured_at_ms: i64,
-    /// The marks it was taken at.
-    pub marks: Arc<BTreeMap<(VenueId, Symbol), crate::domain::quantity::Price>>,
+    /// The marks that positions were valued at.
+    pub marks: Arc<BTreeMap<(VenueId, Symbol), Price>>,
 }
 
 impl DailyPnl {
-    /// Returns a day on which nothing has been won or lost.
+    /// Returns a trading day without profit or loss.
     pub fn zero(trading_date: TradingDate) -> Self {
         Self {
             trading_date,
@@ -38,64 +39,65 @@ impl DailyPnl {
         }
     }
 
-    /// Returns an account's profit or loss of the day; `None` where it is not known.
+    /// Returns an account's profit of the day; `None` where it is unknown.
     pub fn account_pnl(&self, account_id: &AccountId) -> Option<Micros> {
         self.accounts.get(account_id).copied().unwrap_or(Some(Micros::ZERO))
     }
 }
 
-/// What accounts were worth at a day's start, in the base currency.
+/// The equity of accounts at the start of a trading day, in the base currency.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DayStartEquity {
-    /// Per account; one that is not in it was worth nothing. A value of `None` means that it was not known.
+    /// The equity of each account; `None` where it was unknown. An account without an entry had zero equity.
     pub accounts: BTreeMap<AccountId, Option<Micros>>,
-    /// What all accounts together were worth beyond the sum of the accounts that are known, which are each rounded down.
-    /// `None` means that the worth of all was not known.
+    /// The total equity less the sum of the known accounts, each of which is rounded down; `None` where the total was
+    /// unknown.
     pub total_remainder: Option<Micros>,
 }
 
 impl DayStartEquity {
-    /// Returns the start of a day that begins with these equities.
+    /// Returns the start of a trading day with these equities.
     pub fn from_equities(equities: &Equities) -> Self {
         let known = sum_known(&equities.accounts);
-        let beyond = match (equities.total, known) {
+        let total_remainder = match (equities.total, known) {
             (Some(total), Some(known)) => total.units().checked_sub(known).and_then(Micros::new),
             _ => None,
         };
-        let worth_something = |(_, equity): &(&AccountId, &Option<Micros>)| **equity != Some(Micros::ZERO);
-        let accounts = equities.accounts.iter().filter(worth_something);
+        let is_non_zero = |(_, equity): &(&AccountId, &Option<Micros>)| **equity != Some(Micros::ZERO);
+        let accounts = equities.accounts.iter().filter(is_non_zero);
         Self {
             accounts: accounts.map(|(account, equity)| (account.clone(), *equity)).collect(),
-            total_remainder: beyond,
+            total_remainder,
         }
     }
 
-    /// Returns what all accounts together were worth; `None` where it is not known.
+    /// Returns the total equity of all accounts; `None` where it was unknown.
     pub fn total(&self) -> Option<Micros> {
         Micros::new(sum_known(&self.accounts)?.checked_add(self.total_remainder?.units())?)
     }
 
-    /// Returns the profit or loss since this start, over all accounts and of each.
+    /// Returns the profit since this start, of all accounts together and of each.
     pub fn pnl_since_start(&self, current: &Equities) -> (Option<Micros>, BTreeMap<AccountId, Option<Micros>>) {
-        let nothing = Some(Micros::ZERO);
-        let of = |account: &AccountId| {
-            let now = current.accounts.get(account).copied().unwrap_or(nothing);
-            let start = self.accounts.get(account).copied().unwrap_or(nothing);
+        let zero = Some(Micros::ZERO);
+        let account_pnl = |account: &AccountId| {
+            let now = current.accounts.get(account).copied().unwrap_or(zero);
+            let start = self.accounts.get(account).copied().unwrap_or(zero);
             (account.clone(), difference(now, start))
         };
-        let accounts = current.accounts.keys().chain(self.accounts.keys()).map(of).collect();
+        let accounts = current.accounts.keys().chain(self.accounts.keys());
+        let accounts = accounts.map(account_pnl).collect();
         (difference(current.total, self.total()), accounts)
     }
 }
 
-/// Adds up what is known, in millionths.
+/// Returns the sum of the known equities, in millionths; `None` on overflow.
 fn sum_known(accounts: &BTreeMap<AccountId, Option<Micros>>) -> Option<i64> {
     let known = accounts.values().flatten();
     known.map(|equity| equity.units()).try_fold(0, i64::checked_add)
 }
 
 fn difference(minuend: Option<Micros>, subtrahend: Option<Micros>) -> Option<Micros> {
-    Micros::new(minuend?.units().checked_sub(subtrahend?.units())?)
+    minuend?.checked_sub(subtrahend?)
 }
 
 #[cfg(test)]
@@ -108,33 +110,35 @@ mod tests {
 
     fn equities(total: Option<i64>, accounts: &[(&str, Option<i64>)]) -> Equities {
         let micros = |units: Option<i64>| units.map(|units| Micros::new(units).unwrap());
-        let of = |(name, units): &(&str, Option<i64>)| (account(name), micros(*units));
+        let entry = |(name, units): &(&str, Option<i64>)| (account(name), micros(*units));
         Equities {
             total: micros(total),
-            accounts: accounts.iter().map(of).collect(),
+            accounts: accounts.iter().map(entry).collect(),
         }
     }
 
     #[test]
-    fn profit_is_what_came_since_the_start() {
+    fn profit_is_the_change_of_equity_since_the_start() {
         let start =
             DayStartEquity::from_equities(&equities(Some(16), &[("a", Some(10)), ("b", Some(5)), ("c", Some(0))]));
         assert_eq!(start.total().map(Micros::units), Some(16));
         assert!(!start.accounts.contains_key(&account("c")));
-        let (total, of) = start.pnl_since_start(&equities(Some(9), &[("b", Some(7)), ("c", Some(2)), ("d", Some(-1))]));
+        let (total, accounts) =
+            start.pnl_since_start(&equities(Some(9), &[("b", Some(7)), ("c", Some(2)), ("d", Some(-1))]));
         assert_eq!(total.map(Micros::units), Some(-7));
-        let of: Vec<_> = of.values().map(|profit| profit.map(Micros::units)).collect();
-        assert_eq!(of, [Some(-10), Some(2), Some(2), Some(-1)]);
+        let accounts: Vec<_> = accounts.values().map(|profit| profit.map(Micros::units)).collect();
+        assert_eq!(accounts, [Some(-10), Some(2), Some(2), Some(-1)]);
     }
 
     #[test]
-    fn what_was_not_known_at_the_start_or_is_not_now_gives_no_profit() {
+    fn unknown_equity_gives_an_unknown_profit() {
         let start = DayStartEquity::from_equities(&equities(None, &[("a", None), ("b", Some(5))]));
         assert_eq!(start.total(), None);
-        let (total, of) = start.pnl_since_start(&equities(Some(9), &[("a", Some(7)), ("b", None), ("c", Some(2))]));
-        let of: Vec<_> = of.values().map(|profit| profit.map(Micros::units)).collect();
-        assert_eq!((total, of), (None, vec![None, None, Some(2)]));
-        // All together can be known where an account is not: it holds what another is short of.
+        let (total, accounts) =
+            start.pnl_since_start(&equities(Some(9), &[("a", Some(7)), ("b", None), ("c", Some(2))]));
+        let accounts: Vec<_> = accounts.values().map(|profit| profit.map(Micros::units)).collect();
+        assert_eq!((total, accounts), (None, vec![None, None, Some(2)]));
+        // The total can be known where an account is not: another account may hold the opposite position.
         let start = DayStartEquity::from_equities(&equities(Some(9), &[("a", None), ("b", Some(5))]));
         assert_eq!(start.total().map(Micros::units), Some(9));
     }

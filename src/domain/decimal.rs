@@ -1,4 +1,4 @@
-//! Exact decimal numbers: read from JSON without a float on the way, written without exponent or trailing zeros.
+//! Exact decimal numbers: parsed from JSON without an intermediate float, formatted without exponent or trailing zeros.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 
-/// The longest number text that is looked at; anything longer is refused before it is parsed.
+/// The longest text of a number, in bytes; a longer one is refused before it is parsed.
 pub const MAX_NUMBER_TEXT_LENGTH: usize = 64;
 /// The most significant digits a number may have.
 pub const MAX_SIGNIFICANT_DIGITS: usize = 28;
@@ -19,14 +19,14 @@ pub const MAX_SCALE: u32 = 28;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(rust_decimal::Decimal);
 
-/// Why a text is not a number that can be held exactly.
+/// Why a text is not a number that can be represented exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
     /// The text does not follow JSON's number grammar (RFC 8259 §6).
     #[error("is not a number in JSON number grammar")]
     InvalidGrammar,
-    /// The number needs more digits than can be held exactly.
-    #[error("has more digits than can be held exactly (at most 28)")]
+    /// The number has more digits than can be represented exactly.
+    #[error("has more digits than can be represented exactly (at most 28)")]
     ExceedsPrecision,
 }
 
@@ -34,7 +34,7 @@ impl Decimal {
     /// Zero.
     pub const ZERO: Self = Self(rust_decimal::Decimal::ZERO);
 
-    /// Returns `mantissa` × 10^-`scale`, or `None` when it cannot be held exactly.
+    /// Returns `mantissa` × 10^-`scale`, or `None` when it cannot be represented exactly.
     pub fn from_parts(mantissa: i128, scale: u32) -> Option<Self> {
         let (mut mantissa, mut scale) = (mantissa, scale);
         while scale > 0 && mantissa % 10 == 0 {
@@ -51,17 +51,17 @@ impl Decimal {
         (self.0.mantissa(), self.0.scale())
     }
 
-    /// Returns the number of decimals, trailing zeros left out.
+    /// Returns the number of decimals, without trailing zeros.
     pub fn scale(self) -> u32 {
         self.0.scale()
     }
 
-    /// Whether the number is above zero.
+    /// Reports whether the number is above zero.
     pub fn is_positive(self) -> bool {
         self.0.mantissa() > 0
     }
 
-    /// Whether the number is zero.
+    /// Reports whether the number is zero.
     pub fn is_zero(self) -> bool {
         self.0.is_zero()
     }
@@ -71,7 +71,7 @@ impl Decimal {
         Self(self.0.abs())
     }
 
-    /// Returns the number with its sign turned.
+    /// Returns the number with the opposite sign.
     pub fn negated(self) -> Self {
         Self::from_parts(-self.0.mantissa(), self.0.scale()).unwrap_or(Self::ZERO)
     }
@@ -82,7 +82,7 @@ impl Decimal {
         self.0.mantissa().checked_mul(10i128.checked_pow(missing)?)
     }
 
-    /// Returns the exact sum, or `None` when it cannot be held.
+    /// Returns the exact sum, or `None` when it cannot be represented.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         let scale = self.scale().max(other.scale());
         Self::from_parts(
@@ -92,18 +92,18 @@ impl Decimal {
         )
     }
 
-    /// Returns the exact difference, or `None` when it cannot be held.
+    /// Returns the exact difference, or `None` when it cannot be represented.
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.checked_add(other.negated())
     }
 
-    /// Returns the exact product, or `None` when it cannot be held.
+    /// Returns the exact product, or `None` when it cannot be represented.
     pub fn checked_mul(self, other: Self) -> Option<Self> {
         let mantissa = self.0.mantissa().checked_mul(other.0.mantissa())?;
         Self::from_parts(mantissa, self.scale() + other.scale())
     }
 
-    /// Returns how often `unit` fits, when the number is a whole multiple of it.
+    /// Returns the number divided by `unit`, or `None` when it is not a whole multiple of it.
     pub fn count_multiples_of(self, unit: Self) -> Option<i128> {
         let scale = self.scale().max(unit.scale());
         let (number, unit) = (self.to_scaled_integer(scale)?, unit.to_scaled_integer(scale)?);
@@ -137,7 +137,7 @@ impl Decimal {
 impl FromStr for Decimal {
     type Err = DecimalError;
 
-    /// Reads a number in JSON number grammar, exponents included, exactly.
+    /// Parses a number in JSON number grammar, including exponents, exactly.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         if text.len() > MAX_NUMBER_TEXT_LENGTH {
             return Err(DecimalError::ExceedsPrecision);
@@ -203,7 +203,7 @@ fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
     if !is_digits(digits) {
         return Err(DecimalError::InvalidGrammar);
     }
-    // Ten thousand stands for "out of any range": the caller's power check refuses it without overflow.
+    // An exponent of ten thousand is beyond every range: the caller refuses it without overflow.
     let value = digits.parse::<i64>().unwrap_or(10_000).min(10_000);
     Ok(if negative { -value } else { value })
 }
@@ -235,7 +235,7 @@ impl Serialize for Decimal {
 }
 
 impl<'de> Deserialize<'de> for Decimal {
-    /// Reads a JSON number, or a JSON string that holds one.
+    /// Parses a JSON number, or a JSON string that contains one.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
         let text = raw.get();
@@ -256,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn numbers_read_exactly_and_write_plainly() {
-        for (text, written) in [
+    fn numbers_parse_exactly_and_format_plainly() {
+        for (text, formatted) in [
             ("0.1", "0.1"),
             ("0.30e5", "30000"),
             ("30000.00", "30000"),
@@ -269,13 +269,13 @@ mod tests {
             ("1234567890123456789.123456789", "1234567890123456789.123456789"),
             ("0.10000000000000000001", "0.10000000000000000001"),
         ] {
-            assert_eq!(decimal(text).to_string(), written, "{text}");
-            assert_eq!(serde_json::to_string(&decimal(text)).unwrap(), written);
+            assert_eq!(decimal(text).to_string(), formatted, "{text}");
+            assert_eq!(serde_json::to_string(&decimal(text)).unwrap(), formatted);
         }
     }
 
     #[test]
-    fn what_is_not_a_json_number_is_refused() {
+    fn text_outside_the_json_grammar_is_refused() {
         for text in [
             "", "-", ".5", "5.", "01", "1_000", "+1", "1e", "1e-+5", "NaN", "Infinity", "0x10", " 1", "1 ",
         ] {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn products_and_sums_are_exact_or_refused() {
+    fn products_and_sums_are_exact_or_none() {
         assert_eq!(decimal("0.1").checked_add(decimal("0.2")), Some(decimal("0.3")));
         assert_eq!(
             decimal("0.00001").checked_mul(decimal("30000.01")),

@@ -11,7 +11,7 @@ fn key(symbol: &str) -> (VenueId, Symbol) {
     (VenueId::new("binance.spot").unwrap(), Symbol::parse(symbol).unwrap())
 }
 
-/// A holding of lots, base fees (1e-8), cash flow and fees (1e-6).
+/// Returns sums of lots, base asset fees (1e-8), cash flow (1e-6) and fees (1e-6).
 fn position_sums(account: &str, symbol: &str, [position, base_fees, cash_flow, fees]: [i64; 4]) -> PositionSums {
     let (venue, symbol) = key(symbol);
     PositionSums {
@@ -42,7 +42,7 @@ fn account_equity(equities: &Equities, account: &str) -> Option<i64> {
 }
 
 #[test]
-fn equity_is_cash_less_fees_plus_what_is_held() {
+fn equity_is_cash_flow_less_fees_plus_marked_positions() {
     // symbol, lot, rate, mark; position, base fees, cash flow, fees → equity
     for (valuation, sums, equity) in [
         // 0.1 BTC bought at 30 000, marked there and at 29 000.
@@ -73,7 +73,7 @@ fn equity_is_cash_less_fees_plus_what_is_held() {
             [-10, 0, 1_944_000_000, 0],
             Some(-108_000_000),
         ),
-        // Fractions of a millionth go down, whichever sign they have.
+        // Fractions of a millionth round down, for both signs.
         (("BTC", "0.00000001", "1", "0.01"), [1, 0, 0, 0], Some(0)),
         (("BTC", "0.00000001", "1", "0.01"), [-1, 0, 0, 0], Some(-1)),
         (
@@ -81,7 +81,7 @@ fn equity_is_cash_less_fees_plus_what_is_held() {
             [-1, 0, 0, 0],
             Some(-1),
         ),
-        // Beyond what is counted exactly.
+        // Outside the exact range.
         (("BTC", "1", "1", "999999999"), [9_007_200, 0, 0, 0], None),
         (
             ("BTC", "99999999999", "999999999", "999999999"),
@@ -96,21 +96,21 @@ fn equity_is_cash_less_fees_plus_what_is_held() {
 }
 
 #[test]
-fn an_account_is_rounded_once_and_not_once_per_symbol() {
+fn account_is_rounded_once_and_not_per_symbol() {
     let marks = [("A", "0.00000001", "1", "50"), ("B", "0.00000001", "1", "50")];
-    let holdings = [
+    let positions = [
         position_sums("a", "A", [1, 0, 0, 0]),
         position_sums("a", "B", [1, 0, 0, 0]),
     ];
     assert_eq!(
-        account_equity(&compute_equities(&holdings, &valuations(&marks)), "a"),
+        account_equity(&compute_equities(&positions, &valuations(&marks)), "a"),
         Some(1)
     );
 }
 
 #[test]
-fn a_missing_mark_makes_a_figure_unknown_only_where_it_is_needed() {
-    let holdings = [
+fn missing_mark_makes_an_equity_unknown_only_where_it_is_needed() {
+    let positions = [
         position_sums("long", "BTC", [5, 3, -100, 0]),
         position_sums("short", "BTC", [-5, -3, 120, 0]),
         position_sums("flat", "BTC", [0, 0, 7, 2]),
@@ -118,13 +118,13 @@ fn a_missing_mark_makes_a_figure_unknown_only_where_it_is_needed() {
         position_sums("mixed", "ETH", [1, 0, -2_000_000, 0]),
     ];
     let marks = valuations(&[("ETH", "0.01", "1", "300")]);
-    let equities = compute_equities(&holdings, &marks);
+    let equities = compute_equities(&positions, &marks);
     assert_eq!(account_equity(&equities, "long"), None);
     assert_eq!(account_equity(&equities, "short"), None);
     assert_eq!(account_equity(&equities, "flat"), Some(5));
     assert_eq!(account_equity(&equities, "mixed"), Some(1_000_001));
-    // Over all accounts nothing of BTC is held.
+    // The net position in BTC is zero.
     assert_eq!(equities.total.map(Micros::units), Some(-100 + 120 + 5 + 1_000_001));
-    let nothing = crate::domain::equity::compute_equities(&[], &BTreeMap::new());
-    assert_eq!((nothing.total, nothing.accounts.len()), (Some(Micros::ZERO), 0));
+    let empty = compute_equities(&[], &BTreeMap::new());
+    assert_eq!((empty.total, empty.accounts.len()), (Some(Micros::ZERO), 0));
 }

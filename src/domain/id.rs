@@ -1,12 +1,13 @@
-//! Identifiers: each checked once, when it is made.
+//! Identifiers. Each is checked once, when it is created.
 
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Why a text is not a valid identifier: what it must be instead.
+pub use crate::domain::content_hash::ContentHash;
+
+/// The error of a text that is not a valid identifier. It states the identifier's grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be {0}")]
 pub struct IdError(pub &'static str);
@@ -21,7 +22,7 @@ macro_rules! text_id {
             /// Returns the identifier after checking it.
             ///
             /// # Errors
-            /// Says what the text must be when it is not.
+            /// When the text does not match the identifier's grammar.
             pub fn new(text: &str) -> Result<Self, IdError> {
                 if $check(text) { Ok(Self(Arc::from(text))) } else { Err(IdError($rule)) }
             }
@@ -47,11 +48,11 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// A broker's name as it stands in subjects: one token.
+    /// A broker's name: one token of a NATS subject.
     BrokerId, is_token, "1-64 characters of [A-Za-z0-9_-]"
 );
 text_id!(
-    /// An account: one token, so that subjects and permissions can name it.
+    /// An account: one token of a NATS subject, so that subjects and permissions can name it.
     AccountId, is_token, "1-64 characters of [A-Za-z0-9_-]"
 );
 text_id!(
@@ -59,15 +60,16 @@ text_id!(
     VenueId, is_venue_id, "1-64 characters of [A-Za-z0-9_.-]"
 );
 text_id!(
-    /// The caller's own id of an order; with the account, the key of idempotency.
+    /// The caller's id of an order (`ClOrdID`, FIX tag 11). With the account it is the idempotency key.
     ClientOrderId, is_client_order_id, "1-36 printable ASCII characters without a space"
 );
 text_id!(
-    /// The router's stable id of an order, `<prefix>-<UUIDv7 hex>`; sent to the venue as its client order id.
+    /// The router's stable id of an order, `<prefix>-<UUIDv7 hex>` (`OrderID`, FIX tag 37). Venues receive it as the
+    /// client order id.
     OrderId, is_order_id, "1-36 characters of [A-Za-z0-9_-]"
 );
 text_id!(
-    /// The caller's own id of an adjustment: what it is booked once by.
+    /// The caller's id of an adjustment, which is booked once per id.
     AdjustmentId, is_adjustment_id, "1-64 printable ASCII characters without a space"
 );
 text_id!(
@@ -76,43 +78,44 @@ text_id!(
 );
 
 impl AccountId {
-    /// Returns the account of an intent that names none.
+    /// Returns `default`, the account of an intent that names none.
     pub fn default_account() -> Self {
         Self(Arc::from("default"))
     }
 }
 
 impl ClientOrderId {
-    /// Returns a new id, a UUIDv7, for an intent that brought none.
+    /// Returns a new UUIDv7, for an intent without an id.
     pub fn generate() -> Self {
         Self(Arc::from(Uuid::now_v7().to_string()))
     }
 }
 
 impl AdjustmentId {
-    /// Returns a new id, a UUIDv7, for an adjustment that brought none.
+    /// Returns a new UUIDv7, for an adjustment without an id.
     pub fn generate() -> Self {
         Self(Arc::from(Uuid::now_v7().to_string()))
     }
 }
 
 impl OrderId {
-    /// Returns a new id under the broker's two-letter prefix.
+    /// Returns a new id with the broker's two-letter prefix.
     pub fn generate(prefix: OrderIdPrefix) -> Self {
         Self(Arc::from(format!("{}-{}", prefix.0, Uuid::now_v7().simple())))
     }
 }
 
-/// The two letters that open a broker's order ids.
+/// The two letters that a broker's order ids begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderIdPrefix(pub &'static str);
 
-/// The token of a worker's lease on a claimed order: whoever does not hold the current one changes nothing.
+/// The fencing token of a worker's lease on a claimed order. A script with another token than the current one changes
+/// nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaseToken(pub Arc<str>);
 
 impl LeaseToken {
-    /// Returns a token nobody else has.
+    /// Returns a new, unique token.
     pub fn generate() -> Self {
         Self(Arc::from(Uuid::now_v7().simple().to_string()))
     }
@@ -120,24 +123,6 @@ impl LeaseToken {
     /// Returns the token's text.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// The hash of an intent's content: what a repeated id is compared by (SHA-256, hex).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ContentHash(pub Arc<str>);
-
-impl ContentHash {
-    /// Returns the hash of bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self::from_digest(&Sha256::digest(bytes))
-    }
-
-    /// Returns a digest as the hash it is compared by, in hex.
-    pub(super) fn from_digest(digest: &[u8]) -> Self {
-        let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-        let hex: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
-        Self(hex.into())
     }
 }
 
@@ -176,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identifiers_hold_to_their_grammar() {
+    fn identifiers_follow_their_grammar() {
         assert!(AccountId::new("fund_7-a").is_ok());
         for text in ["", "a.b", "a b", "a*", "ä", &"x".repeat(65)] {
             assert!(AccountId::new(text).is_err(), "{text:?}");
@@ -195,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn assigned_order_ids_fit_the_venue() {
+    fn generated_ids_follow_their_grammar() {
         let id = OrderId::generate(OrderIdPrefix("BN"));
         assert_eq!(id.as_str().len(), 35);
         assert!(OrderId::new(id.as_str()).is_ok());

@@ -1,6 +1,7 @@
-//! Named figures that explain a reason, a signal or a problem.
+//! Named measurements that explain a reason, a signal or a problem.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::de::{MapAccess, Visitor};
@@ -11,15 +12,15 @@ use serde_json::value::RawValue;
 use crate::domain::decimal::Decimal;
 use crate::domain::money::Micros;
 
-/// The most entries one metadata object keeps.
+/// The most entries of one metadata object.
 pub const MAX_METADATA_ENTRIES: usize = 32;
 
-/// One figure or word.
+/// A number or a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetadataValue {
     /// An exact number.
     Number(Decimal),
-    /// A word or sentence.
+    /// A text.
     Text(String),
 }
 
@@ -53,17 +54,17 @@ impl From<String> for MetadataValue {
     }
 }
 
-/// Figures by name, in the order they were given; at most [`MAX_ENTRIES`].
+/// Measurements by name, in the order in which they were added; at most [`MAX_METADATA_ENTRIES`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Metadata(Vec<(Cow<'static, str>, MetadataValue)>);
 
 impl Metadata {
-    /// Returns metadata with nothing in it.
+    /// Returns metadata without entries.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns the metadata with one more figure; beyond the bound it is left as it was.
+    /// Returns the metadata with one more entry. Metadata with [`MAX_METADATA_ENTRIES`] entries is returned unchanged.
     #[must_use]
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<MetadataValue>) -> Self {
         if self.0.len() < MAX_METADATA_ENTRIES {
@@ -72,12 +73,12 @@ impl Metadata {
         self
     }
 
-    /// Returns a figure by its name.
+    /// Returns a value by its name.
     pub fn get(&self, name: &str) -> Option<&MetadataValue> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, figure)| figure)
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// Returns a text by its name.
+    /// Returns a text by its name; `None` for a number.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name) {
             Some(MetadataValue::Text(text)) => Some(text),
@@ -85,14 +86,23 @@ impl Metadata {
         }
     }
 
-    /// Whether there is nothing in it.
+    /// Reports whether the metadata has no entries.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the figures in order.
+    /// Returns the entries in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &MetadataValue)> {
-        self.0.iter().map(|(name, figure)| (name.as_ref(), figure))
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+}
+
+impl fmt::Display for MetadataValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => fmt::Display::fmt(number, formatter),
+            Self::Text(text) => formatter.write_str(text),
+        }
     }
 }
 
@@ -108,8 +118,8 @@ impl Serialize for MetadataValue {
 impl Serialize for Metadata {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, figure) in &self.0 {
-            map.serialize_entry(name, figure)?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
         }
         map.end()
     }
@@ -121,7 +131,7 @@ impl<'de> Deserialize<'de> for Metadata {
         impl<'de> Visitor<'de> for MetadataVisitor {
             type Value = Metadata;
 
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object of numbers and strings")
             }
 
@@ -152,7 +162,7 @@ impl JsonSchema for Metadata {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "object",
-            "description": "Named figures and words that explain the entry.",
+            "description": "Named numbers and texts that explain the entry.",
             "additionalProperties": {"type": ["number", "string"]}
         })
     }
@@ -163,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_survive_a_round_trip_exactly() {
+    fn numbers_survive_a_round_trip_exactly() {
         let metadata = Metadata::new()
             .with("value", "0.10000000000000000001".parse::<Decimal>().unwrap())
             .with("rule_id", "max_notional");

@@ -1,4 +1,4 @@
-//! Money in the base currency, as whole millionths: what the shared counters add up.
+//! Money in the base currency, in whole millionths: the unit of the shared sums.
 
 use std::fmt;
 
@@ -15,39 +15,39 @@ pub const BASE_ASSET_FEE_SCALE: u32 = 8;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Micros(i64);
 
-/// Which way a fraction of a millionth goes.
+/// The direction in which a fraction of a unit is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// Towards plus infinity: for what is owed or counted against a limit.
+    /// Towards plus infinity: for amounts owed, or counted against a limit.
     Up,
-    /// Towards minus infinity: for what is received, and for limits.
+    /// Towards minus infinity: for amounts received, and for limits.
     Down,
 }
 
 impl Micros {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// Returns the amount of `units` millionths, or `None` beyond the exact range.
+    /// Returns `units` millionths, or `None` outside ±(2^53 − 1).
     pub fn new(units: i64) -> Option<Self> {
         (-MAX_EXACT_INTEGER..=MAX_EXACT_INTEGER)
             .contains(&units)
             .then_some(Self(units))
     }
 
-    /// Returns the amount in millionths.
+    /// Returns the number of millionths.
     pub fn units(self) -> i64 {
         self.0
     }
 
-    /// Returns a decimal amount in millionths, rounded, or `None` beyond the exact range.
+    /// Returns a decimal amount rounded to millionths, or `None` outside the exact range.
     pub fn from_decimal(amount: Decimal, rounding: Rounding) -> Option<Self> {
         let (mantissa, scale) = amount.parts();
         micros_from_scaled(mantissa, scale, rounding)
     }
 
-    /// Returns price × quantity × rate, rounded once; `None` beyond the exact range, so that a caller refuses instead
-    /// of counting a wrong sum.
+    /// Returns the product of three factors, such as price × quantity × rate, rounded once. `None` outside the exact range,
+    /// so that a caller refuses instead of counting a wrong sum.
     pub fn from_product(factors: [Decimal; 3], rounding: Rounding) -> Option<Self> {
         let (mut mantissa, mut scale) = (1i128, 0u32);
         for factor in factors {
@@ -56,6 +56,11 @@ impl Micros {
             scale += decimals;
         }
         micros_from_scaled(mantissa, scale, rounding)
+    }
+
+    /// Returns the exact difference, or `None` outside the exact range.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        Self::new(self.0.checked_sub(other.0)?)
     }
 
     /// Returns the amount as a decimal number of the base currency.
@@ -68,7 +73,7 @@ fn micros_from_scaled(mantissa: i128, scale: u32, rounding: Rounding) -> Option<
     Micros::new(rescale(mantissa, scale, MICROS_SCALE, rounding)?)
 }
 
-/// Returns a decimal amount as whole units of 10^-`to`, rounded, or `None` beyond the exact range.
+/// Returns a decimal amount rounded to whole units of 10^-`target_scale`, or `None` outside ±(2^53 − 1).
 pub fn round_to_units(amount: Decimal, target_scale: u32, rounding: Rounding) -> Option<i64> {
     let (mantissa, scale) = amount.parts();
     rescale(mantissa, scale, target_scale, rounding)
@@ -107,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_round_against_us_once() {
+    fn product_is_rounded_once_in_the_given_direction() {
         let number = |text: &str| text.parse::<Decimal>().unwrap();
         let product = |price, quantity, rounding| {
             Micros::from_product([number(price), number(quantity), Decimal::from(1)], rounding).map(Micros::units)

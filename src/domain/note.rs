@@ -1,35 +1,35 @@
-//! Notes on orders: what people and programs write beside an order, and the tags they add to it.
+//! Notes on orders: text and tags that people and programs add to an order.
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::domain::id::{AccountId, BrokerId, ContentHash, OrderId, Tag};
+use crate::domain::content_hash::{ContentHash, ContentHasher};
+use crate::domain::id::{AccountId, BrokerId, OrderId, Tag};
 
 /// The most characters of one note.
 pub const MAX_NOTE_TEXT_CHARACTERS: usize = 2_000;
 
-/// Why a text is no note.
+/// The error of a text that is not a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1-{MAX_NOTE_TEXT_CHARACTERS} characters without control characters other than line feeds")]
 pub struct NoteTextError;
 
-/// The text of a note: 1–2000 characters, of the control characters the line feed alone.
+/// The text of a note: 1–2000 characters, without control characters other than line feeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteText(String);
 
 impl NoteText {
-    /// Returns a text as a note.
+    /// Returns the text of a note after checking it.
     ///
     /// # Errors
-    /// When it is empty, too long, or holds a control character that is no line feed.
+    /// When the text is empty, too long, or contains a control character other than a line feed.
     pub fn new(text: &str) -> Result<Self, NoteTextError> {
-        let is_of_length = (1..=MAX_NOTE_TEXT_CHARACTERS).contains(&text.chars().count());
+        let has_valid_length = (1..=MAX_NOTE_TEXT_CHARACTERS).contains(&text.chars().count());
         let is_plain = !text
             .chars()
             .any(|character| character.is_control() && character != '\n');
-        if is_of_length && is_plain {
+        if has_valid_length && is_plain {
             Ok(Self(text.to_owned()))
         } else {
             Err(NoteTextError)
@@ -51,36 +51,32 @@ impl fmt::Display for NoteText {
 /// One note on an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// What it is noted once by.
+    /// The note's id: a note is recorded once per id.
     pub note_id: Uuid,
     /// The order, by the router's id.
     pub order_id: OrderId,
-    /// What is added to the order's notes.
+    /// The text to add, if any.
     pub text: Option<NoteText>,
-    /// What is added to the order's tags.
+    /// The tags to add to the order's.
     pub tags: Vec<Tag>,
-    /// Who notes it.
+    /// The author.
     pub actor: String,
 }
 
 impl Note {
-    /// Returns the hash of everything but the id, as it is noted in an account at a broker: what tells a repetition from
-    /// another note under the same id.
+    /// Returns the hash that identifies a repetition under the same id. It covers every field except the id, and the
+    /// broker and account of the order.
     pub fn content_hash(&self, broker: &BrokerId, account_id: &AccountId) -> ContentHash {
-        let mut hasher = Sha256::new();
-        let mut field = |text: &str| {
-            hasher.update((text.len() as u64).to_be_bytes());
-            hasher.update(text.as_bytes());
-        };
-        field(broker.as_str());
-        field(account_id.as_str());
-        field(self.order_id.as_str());
-        field(self.text.as_ref().map_or("", NoteText::as_str));
-        field(&self.actor);
+        let mut hasher = ContentHasher::default();
+        hasher.add(broker.as_str());
+        hasher.add(account_id.as_str());
+        hasher.add(self.order_id.as_str());
+        hasher.add(self.text.as_ref().map_or("", NoteText::as_str));
+        hasher.add(&self.actor);
         for tag in &self.tags {
-            field(tag.as_str());
+            hasher.add(tag.as_str());
         }
-        ContentHash::from_digest(&hasher.finalize())
+        hasher.finish()
     }
 }
 
@@ -89,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_has_lines_and_no_other_control_characters() {
+    fn text_allows_line_feeds_and_no_other_control_character() {
         for text in ["x", "two\nlines", "ümlaut 漢字", &"x".repeat(2_000), &"ü".repeat(2_000)] {
             assert!(NoteText::new(text).is_ok(), "{text:?}");
         }
@@ -99,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_is_everything_but_the_id() {
+    fn content_hash_covers_everything_but_the_id() {
         let (broker, account) = (BrokerId::new("b").unwrap(), AccountId::new("a").unwrap());
         let note = |order: &str, text: Option<&str>, tags: &[&str], actor: &str| {
             let note = Note {

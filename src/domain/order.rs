@@ -1,31 +1,28 @@
-//! An order, and what a venue's message makes of it. Pure: the same message on the same order gives the same result.
+//! An order as the router records it. [`crate::domain::booking`] applies venue reports to it.
 
-use crate::domain::currency_rates::CurrencyRates;
+use crate::domain::content_hash::ContentHash;
 use crate::domain::decimal::Decimal;
-use crate::domain::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
-use crate::domain::instrument::Instrument;
-use crate::domain::intent::{Intent, Symbol};
-use crate::domain::money::{BASE_ASSET_FEE_SCALE, Micros, Rounding, round_to_units};
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, Tag, VenueId};
+use crate::domain::intent::Intent;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
-use crate::domain::quantity::{Price, Quantity};
+use crate::domain::quantity::{AVERAGE_PRICE_DECIMALS, Price, Quantity};
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::settlement::{Reservation, SumDeltas, SumScope};
-use crate::domain::status_transition;
-use crate::domain::status_transition::OrderEvent;
-use crate::domain::time::{Timestamp, TradingDate};
-use crate::domain::venue_report::{DueTask, Fill, VenueOrderState, VenueReport};
+use crate::domain::reservation::Reservation;
+use crate::domain::settlement::{SumDeltas, SumScope};
+use crate::domain::symbol::Symbol;
+use crate::domain::time::Timestamp;
+use crate::domain::venue_report::{DueTask, Fill};
 
-/// The most fills a report shows; `fills_total` counts all.
+/// The most fills that a report lists; `fills_total` counts all of them.
 pub const MAX_REPORTED_FILLS: usize = 100;
-/// The most fills one order can have; a venue that sends more is refused loudly rather than booked twice.
+/// The most fills of one order. A report beyond that is refused with an error: without the ids of all its fills, an order
+/// could book one twice.
 pub const MAX_FILLS: usize = 10_000;
-/// Decimals of an average price.
-pub const AVERAGE_PRICE_DECIMALS: u32 = 12;
 
-/// An order as the router knows it.
+/// An order with its fills, its reservation and the state that its last report published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// The router's id; also the venue's client order id.
+    /// The router's id; venues receive it as the client order id.
     pub order_id: OrderId,
     /// The venue's own id, once known.
     pub broker_order_id: Option<String>,
@@ -43,82 +40,82 @@ pub struct Order {
     pub side: Side,
     /// Market or limit.
     pub order_type: OrderType,
-    /// How long it stands.
+    /// How long the order stays open.
     pub time_in_force: TimeInForce,
     /// The limit price.
     pub price: Option<Price>,
-    /// What was ordered.
+    /// The ordered quantity.
     pub quantity: Quantity,
     /// The intent's tags.
     pub tags: Vec<Tag>,
-    /// The mode it was submitted in.
+    /// The mode the order was submitted in.
     pub mode: Mode,
     /// The hash of the intent's content.
     pub content_hash: ContentHash,
-    /// None while it is claimed and nothing has been told yet.
+    /// The status; `None` while the order is claimed and has no report yet.
     pub status: Option<OrderStatus>,
-    /// Counts what has been told: 0 while claimed.
+    /// The number of the last report; 0 while the order is claimed.
     pub version: u32,
-    /// What has been filled.
+    /// The cumulative quantity of the booked fills.
     pub filled_quantity: Decimal,
     /// The sum of fill price × quantity, in the quote currency, exact.
     pub filled_cost: Decimal,
-    /// The last fills.
+    /// The last fills, at most [`MAX_REPORTED_FILLS`].
     pub fills: Vec<Fill>,
-    /// Ids of the fills before those.
+    /// The execution ids of earlier fills.
     pub older_exec_ids: Vec<String>,
-    /// When the router took it.
+    /// When the router accepted the intent.
     pub submitted_at: Timestamp,
-    /// When it last changed.
+    /// When the order last changed.
     pub updated_at: Timestamp,
-    /// Why it is in its state.
+    /// Why the order has its status.
     pub reason: Option<Reason>,
-    /// What it holds of the shared limits.
+    /// The order's share of the shared limits.
     pub reservation: Reservation,
-    /// What is to happen to it next by itself.
+    /// The next task that the worker runs on the order without a request.
     pub due: Option<DueTask>,
-    /// How far it has moved the shared sums in all, from nothing.
+    /// How far the order has moved the shared sums since its claim, the claim included.
     pub total_deltas: SumDeltas,
 }
 
-/// What a venue's message made of an order.
+/// The result of a venue report that was applied to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderUpdate {
-    /// The order after it, one version on.
+    /// The order after the report, with the next version.
     pub order: Order,
-    /// How far the shared sums move.
+    /// How far the report moves the shared sums.
     pub deltas: SumDeltas,
-    /// What a risk monitor should hear of.
+    /// Findings to publish as risk alerts.
     pub anomalies: Vec<BookingAnomaly>,
 }
 
-/// Something that was booked, and that nobody expected.
+/// An unexpected booking. It is booked in full, and published as a risk alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BookingAnomaly {
-    /// More was filled than was reserved: this many lots beyond it.
+    /// The fill exceeds the reservation by this many lots.
     Overfill(i64),
-    /// A fill of an order that was taken for refused: it is open again.
+    /// The venue filled or acknowledged an order recorded as rejected; the order is reopened.
     Reopened,
-    /// A fee in a currency that has no rate: it is in the report, and counts nowhere.
+    /// The fee is in this currency, which has no rate: the report lists the fee, and no sum includes it.
     FeeWithoutRate(String),
 }
 
-/// Why a venue's message made nothing of an order.
+/// Why a venue report was not applied to an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyReportError {
-    /// It says nothing that is not known.
-    #[error("the message tells nothing new of the order")]
+    /// The report changes nothing.
+    #[error("the report contains nothing new about the order")]
     NoChange,
-    /// Its figures cannot be counted exactly.
-    #[error("the message's figures cannot be counted exactly")]
+    /// An amount exceeds the range of exact integers, or a quantity is not a whole number of lots.
+    #[error("the report's amounts cannot be counted exactly")]
     ExceedsExactRange,
-    /// It has more fills than an order can have.
+    /// The order has more fills than the router records.
     #[error("the order has more than {MAX_FILLS} fills")]
     TooManyFills,
 }
 
 impl Order {
-    /// Returns the order an intent becomes, with nothing told of it yet.
+    /// Returns the claimed order of an intent: version 0, without a status.
     pub fn from_intent(
         intent: &Intent,
         order_id: OrderId,
@@ -159,7 +156,7 @@ impl Order {
         order
     }
 
-    /// Returns which shared sums the order belongs to.
+    /// Returns which shared sums the order counts in.
     pub fn sum_scope(&self) -> SumScope {
         SumScope {
             mode: self.mode,
@@ -170,7 +167,7 @@ impl Order {
         }
     }
 
-    /// Returns the terms by which an order is the duplicate of another one: account, instrument, side, quantity, price.
+    /// Returns the terms that two duplicate orders have in common: account, instrument, side, quantity and price.
     pub fn duplicate_key(&self) -> String {
         let price = self
             .price
@@ -179,349 +176,61 @@ impl Order {
         format!("{account}:{venue}:{symbol}:{}:{}:{price}", self.side, self.quantity)
     }
 
-    /// Returns what the order takes of the shared sums when it is claimed.
+    /// Returns how far the order's claim moves the shared sums.
     pub fn reservation_deltas(&self) -> SumDeltas {
-        let lots = self.reservation.reserved_lots;
-        let (long, short) = match self.side {
-            Side::Buy => (lots, 0),
-            Side::Sell => (0, lots),
-        };
-        SumDeltas {
-            long,
-            short,
-            open_orders: 1,
-            open_loss: self.reservation.expected_loss.units(),
-            daily_notional: self.reservation.daily_notional.units(),
-            ..SumDeltas::default()
-        }
+        self.reservation.claim_deltas(self.side)
     }
 
-    /// Whether nothing more is expected of it.
+    /// Reports whether the status is terminal. Late fills are still booked.
     pub fn is_terminal(&self) -> bool {
         self.status.is_some_and(OrderStatus::is_terminal)
     }
 
-    /// Returns what is not filled yet: zero once the order has ended.
+    /// Returns the open quantity (`LeavesQty`, FIX tag 151): zero once the order has ended.
     pub fn leaves_quantity(&self) -> Decimal {
         if self.is_terminal() {
             return Decimal::ZERO;
         }
-        let rest = self
+        let leaves = self
             .quantity
             .decimal()
             .checked_sub(self.filled_quantity)
             .unwrap_or(Decimal::ZERO);
-        if rest.is_positive() { rest } else { Decimal::ZERO }
+        if leaves.is_positive() { leaves } else { Decimal::ZERO }
     }
 
-    /// Returns the quantity-weighted mean price of the fills.
+    /// Returns the quantity-weighted mean price of the fills, with 12 decimals, ties to even; `None` without fills.
     pub fn average_price(&self) -> Option<Decimal> {
         self.filled_cost
             .div_half_even(self.filled_quantity, AVERAGE_PRICE_DECIMALS)
     }
 
-    /// Returns how many fills it has had.
+    /// Returns the number of booked fills.
     pub fn fill_count(&self) -> usize {
         self.older_exec_ids.len() + self.fills.len()
     }
 
-    /// Returns the order as a risk rule denied it.
+    /// Returns the order with the status of a denial.
     #[must_use]
     pub fn into_denied(self, reason: Reason, now: Timestamp) -> Self {
         self.end_unsent(OrderStatus::Rejected, reason, now)
     }
 
-    /// Returns the order as a dry run ends it: every rule has let it pass.
+    /// Returns the order with the outcome of a dry run that every rule approved.
     #[must_use]
     pub fn into_dry_run(self, now: Timestamp) -> Self {
-        let message = "a dry run: every rule has let the order pass, and it was not sent";
+        let message = "dry run: every risk rule approved the order, and it was not sent";
         self.end_unsent(OrderStatus::Cancelled, Reason::new(ReasonCode::DryRun, message), now)
     }
 
-    /// Ends an order that was never sent: it holds nothing.
+    /// Ends an order that was never sent, and drops its reservation.
     fn end_unsent(mut self, status: OrderStatus, reason: Reason, now: Timestamp) -> Self {
         self.status = Some(status);
         self.version = 1;
         self.reason = Some(reason);
         self.updated_at = now;
-        self.reservation.reserved_lots = 0;
-        self.reservation.daily_notional = Micros::ZERO;
-        self.reservation.expected_loss = Micros::ZERO;
-        self.reservation.is_open = false;
+        self.reservation.clear();
         self.total_deltas = SumDeltas::default();
         self
     }
-
-    /// Returns the order after a message of its venue, each fill of it booked once.
-    ///
-    /// # Errors
-    /// When the message tells nothing new, or cannot be counted exactly.
-    pub fn apply_report(
-        &self,
-        report: &VenueReport,
-        rates: &CurrencyRates,
-        now: Timestamp,
-    ) -> Result<OrderUpdate, ApplyReportError> {
-        let mut order = self.clone();
-        let (mut deltas, mut notices, mut changed) = (SumDeltas::default(), Vec::new(), false);
-        for fill in &report.fills {
-            if order.has_booked_fill(&fill.exec_id) {
-                continue;
-            }
-            let booked = order.book_fill(fill, rates, &mut notices)?;
-            deltas = deltas.checked_add(&booked).ok_or(ApplyReportError::ExceedsExactRange)?;
-            changed = true;
-        }
-        let (event, reason) = match &report.state {
-            VenueOrderState::Working => (OrderEvent::Acknowledged, None),
-            VenueOrderState::Cancelled(reason) => (OrderEvent::Cancelled, Some(reason)),
-            VenueOrderState::Expired(reason) => (OrderEvent::Expired, Some(reason)),
-            VenueOrderState::Rejected(reason) => (OrderEvent::Rejected, Some(reason)),
-            VenueOrderState::Unknown(reason) => (OrderEvent::OutcomeUnknown, Some(reason)),
-        };
-        if let Some(status) = status_transition::next_status(order.status, event) {
-            order.status = Some(status);
-            order.reason = reason.cloned();
-            changed = true;
-        } else if event == OrderEvent::Acknowledged && order.was_presumed_not_placed() {
-            // The venue has it after all.
-            order.status = Some(OrderStatus::Accepted);
-            notices.push(BookingAnomaly::Reopened);
-            deltas = deltas
-                .checked_add(&order.restore_reservation()?)
-                .ok_or(ApplyReportError::ExceedsExactRange)?;
-            changed = true;
-        }
-        // An end that is told again gives nothing back twice, unless the venue now counts more or less.
-        if order.is_terminal() && (order.reservation.is_open || report.cumulative_quantity.is_some()) {
-            let given_back = order.release_reservation(report.cumulative_quantity)?;
-            changed |= given_back != SumDeltas::default();
-            deltas = deltas
-                .checked_add(&given_back)
-                .ok_or(ApplyReportError::ExceedsExactRange)?;
-        }
-        if !changed {
-            return Err(ApplyReportError::NoChange);
-        }
-        if report.broker_order_id.is_some() {
-            order.broker_order_id.clone_from(&report.broker_order_id);
-        }
-        order.due = if order.is_terminal() { None } else { report.due };
-        order.total_deltas = self
-            .total_deltas
-            .checked_add(&deltas)
-            .ok_or(ApplyReportError::ExceedsExactRange)?;
-        order.version = self.version.checked_add(1).ok_or(ApplyReportError::ExceedsExactRange)?;
-        order.updated_at = now.max(self.updated_at);
-        Ok(OrderUpdate {
-            order,
-            deltas,
-            anomalies: notices,
-        })
-    }
-
-    /// Whether it ended because its venue was asked again and again and did not have it.
-    fn was_presumed_not_placed(&self) -> bool {
-        let reason = self.reason.as_ref().map(|reason| reason.code);
-        self.status == Some(OrderStatus::Rejected) && reason == Some(ReasonCode::NotPlaced)
-    }
-
-    fn has_booked_fill(&self, exec_id: &str) -> bool {
-        self.fills.iter().any(|fill| fill.exec_id == exec_id) || self.older_exec_ids.iter().any(|id| id == exec_id)
-    }
-
-    /// Books one new fill f against r = min(f, rest): a buy moves L by f − r and S by −f, a sell is mirrored.
-    fn book_fill(
-        &mut self,
-        fill: &Fill,
-        rates: &CurrencyRates,
-        anomalies: &mut Vec<BookingAnomaly>,
-    ) -> Result<SumDeltas, ApplyReportError> {
-        if self.fill_count() >= MAX_FILLS {
-            return Err(ApplyReportError::TooManyFills);
-        }
-        let lots = self.to_lots(fill.quantity.decimal())?;
-        let from_rest = lots.min(self.reservation.reserved_lots);
-        let excess = lots - from_rest;
-        let factors = [
-            fill.price.decimal(),
-            fill.quantity.decimal(),
-            self.reservation.base_rate,
-        ];
-        let (rounding, sign) = match self.side {
-            Side::Buy => (Rounding::Up, -1),
-            Side::Sell => (Rounding::Down, 1),
-        };
-        let cash = Micros::from_product(factors, rounding).ok_or(ApplyReportError::ExceedsExactRange)?;
-        let cost = fill.price.decimal().checked_mul(fill.quantity.decimal());
-        let cost = cost.and_then(|cost| self.filled_cost.checked_add(cost));
-        self.filled_cost = cost.ok_or(ApplyReportError::ExceedsExactRange)?;
-        let filled = self.filled_quantity.checked_add(fill.quantity.decimal());
-        self.filled_quantity = filled.ok_or(ApplyReportError::ExceedsExactRange)?;
-        self.reservation.reserved_lots -= from_rest;
-        if self.fills.len() >= MAX_REPORTED_FILLS {
-            let oldest = self.fills.remove(0);
-            self.older_exec_ids.push(oldest.exec_id);
-        }
-        self.fills.push(fill.clone());
-        let (long, short, position) = match self.side {
-            Side::Buy => (excess, -lots, lots),
-            Side::Sell => (-lots, excess, -lots),
-        };
-        let (fees, base_fees) = self.compute_fees(fill, rates, anomalies)?;
-        let booked = SumDeltas {
-            long,
-            short,
-            position,
-            cash_flow: cash.units() * sign,
-            fees,
-            base_fees,
-            ..SumDeltas::default()
-        };
-        let was = self.status;
-        let is_filled = self.filled_quantity >= self.quantity.decimal();
-        let event = if is_filled {
-            OrderEvent::Fill
-        } else {
-            OrderEvent::PartialFill
-        };
-        self.status = status_transition::next_status(self.status, event).or(self.status);
-        let restored = if was == Some(OrderStatus::Rejected) {
-            anomalies.push(BookingAnomaly::Reopened);
-            self.restore_reservation()?
-        } else {
-            if excess > 0 {
-                anomalies.push(BookingAnomaly::Overfill(excess));
-            }
-            SumDeltas::default()
-        };
-        booked.checked_add(&restored).ok_or(ApplyReportError::ExceedsExactRange)
-    }
-
-    /// Returns a fill's fee: in millionths of the base currency, or in the base asset; rounded against us either way.
-    fn compute_fees(
-        &self,
-        fill: &Fill,
-        rates: &CurrencyRates,
-        anomalies: &mut Vec<BookingAnomaly>,
-    ) -> Result<(i64, i64), ApplyReportError> {
-        if fill.fee.is_zero() {
-            return Ok((0, 0));
-        }
-        if self.reservation.base_asset.as_deref() == Some(fill.fee_currency.as_str()) {
-            let fee = round_to_units(fill.fee, BASE_ASSET_FEE_SCALE, Rounding::Up)
-                .ok_or(ApplyReportError::ExceedsExactRange)?;
-            return Ok((0, fee));
-        }
-        let Some(rate) = rates.get(&fill.fee_currency) else {
-            anomalies.push(BookingAnomaly::FeeWithoutRate(fill.fee_currency.clone()));
-            return Ok((0, 0));
-        };
-        let fee = Micros::from_product([fill.fee, rate, Decimal::from(1)], Rounding::Up);
-        Ok((fee.ok_or(ApplyReportError::ExceedsExactRange)?.units(), 0))
-    }
-
-    /// Reserves anew what an order that was taken for refused gave back: its venue has filled some of it after all.
-    fn restore_reservation(&mut self) -> Result<SumDeltas, ApplyReportError> {
-        let mut restored = SumDeltas {
-            daily_notional: self.reservation.notional.units() - self.reservation.daily_notional.units(),
-            ..SumDeltas::default()
-        };
-        self.reservation.daily_notional = self.reservation.notional;
-        self.reason = None;
-        if self.is_terminal() {
-            return Ok(restored);
-        }
-        let open = self.quantity.decimal().checked_sub(self.filled_quantity);
-        let open = self.to_lots(open.ok_or(ApplyReportError::ExceedsExactRange)?)?;
-        let lots = open - self.reservation.reserved_lots;
-        self.reservation.reserved_lots = open;
-        match self.side {
-            Side::Buy => restored.long = lots,
-            Side::Sell => restored.short = lots,
-        }
-        if !std::mem::replace(&mut self.reservation.is_open, true) {
-            restored.open_orders = 1;
-            restored.open_loss = self.reservation.expected_loss.units();
-        }
-        Ok(restored)
-    }
-
-    fn to_lots(&self, quantity: Decimal) -> Result<i64, ApplyReportError> {
-        let lots = quantity.count_multiples_of(self.reservation.lot_size);
-        lots.and_then(|lots| i64::try_from(lots).ok())
-            .ok_or(ApplyReportError::ExceedsExactRange)
-    }
-
-    /// Gives back what an ended order still holds, but for what its venue counts as filled and has not told yet; the
-    /// day's notional only where nothing was ever routed.
-    fn release_reservation(
-        &mut self,
-        venue_cumulative_quantity: Option<Decimal>,
-    ) -> Result<SumDeltas, ApplyReportError> {
-        let untold = venue_cumulative_quantity.and_then(|quantity| quantity.checked_sub(self.filled_quantity));
-        let untold = match untold.filter(|untold| untold.is_positive()) {
-            Some(untold) => self.to_lots(untold)?.min(self.reservation.reserved_lots),
-            None => 0,
-        };
-        let rest = std::mem::replace(&mut self.reservation.reserved_lots, untold) - untold;
-        let never_traded = self.status == Some(OrderStatus::Rejected) && self.fill_count() == 0 && untold == 0;
-        let notional = if never_traded {
-            std::mem::take(&mut self.reservation.daily_notional)
-        } else {
-            Micros::ZERO
-        };
-        let (long, short) = match self.side {
-            Side::Buy => (-rest, 0),
-            Side::Sell => (0, -rest),
-        };
-        // The loss itself is kept: an order that is reopened holds it anew.
-        let (open_orders, open_loss) = match std::mem::take(&mut self.reservation.is_open) {
-            true => (-1, -self.reservation.expected_loss.units()),
-            false => (0, 0),
-        };
-        Ok(SumDeltas {
-            long,
-            short,
-            open_orders,
-            open_loss,
-            daily_notional: -notional.units(),
-            ..SumDeltas::default()
-        })
-    }
 }
-
-impl Reservation {
-    /// Returns what an order of `lots` reserves at `valuation_price` on a trading day, or `None` when it cannot be
-    /// counted exactly.
-    pub fn for_order(
-        instrument: &Instrument,
-        intent: &Intent,
-        lots: i64,
-        valuation_price: Price,
-        trading_date: TradingDate,
-    ) -> Option<Self> {
-        let factors = [
-            valuation_price.decimal(),
-            intent.quantity.decimal(),
-            instrument.base_rate,
-        ];
-        let notional = Micros::from_product(factors, Rounding::Up)?;
-        let expected_loss = intent.estimated_loss.unwrap_or(Decimal::ZERO);
-        Some(Self {
-            lot_size: instrument.lot_size.decimal(),
-            base_rate: instrument.base_rate,
-            base_asset: instrument.base_asset.clone(),
-            reserved_lots: lots,
-            notional,
-            daily_notional: notional,
-            expected_loss: Micros::from_decimal(expected_loss, Rounding::Up)?,
-            is_open: true,
-            trading_date,
-        })
-    }
-}
-
-#[cfg(test)]
-#[path = "order_tests.rs"]
-mod tests;

@@ -1,40 +1,8 @@
-//! The terms of an order, in the field's words.
+//! The terms of an order, in FIX's words.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::domain::word_enum::word_enum;
 
-macro_rules! term {
-    ($(#[$doc:meta])* $name:ident { $($(#[$case_doc:meta])* $case:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-        pub enum $name {
-            $($(#[$case_doc])* #[serde(rename = $text)] $case),+
-        }
-
-        impl $name {
-            /// Every value, in the order of the documentation.
-            pub const ALL: &'static [Self] = &[$(Self::$case),+];
-
-            /// Returns the word that stands in messages.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$case => $text),+ }
-            }
-
-            /// Returns the value of a word, if it is one.
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == text)
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-term! {
+word_enum! {
     /// Buy or sell (FIX tag 54).
     Side {
         /// Buy.
@@ -44,76 +12,76 @@ term! {
     }
 }
 
-term! {
+word_enum! {
     /// How the price is set (FIX tag 40).
     OrderType {
-        /// At whatever the market gives.
+        /// At the best available price.
         Market = "market",
         /// At the limit price or better.
         Limit = "limit",
     }
 }
 
-term! {
-    /// How long the order stands (FIX tag 59).
+word_enum! {
+    /// How long the order stays open (FIX tag 59).
     TimeInForce {
         /// Good till cancelled.
         Gtc = "GTC",
-        /// Immediate or cancel: what does not fill at once is cancelled.
+        /// Immediate or cancel: the quantity that does not fill at once is cancelled.
         Ioc = "IOC",
-        /// Fill or kill: all at once, or nothing.
+        /// Fill or kill: in full at once, or not at all.
         Fok = "FOK",
         /// Good for the trading day.
         Day = "DAY",
     }
 }
 
-term! {
-    /// Where an order's effect lands.
+word_enum! {
+    /// Where orders take effect.
     Mode {
-        /// The paper venues.
+        /// At the paper venues.
         Paper = "paper",
-        /// The real venues.
+        /// At the real venues.
         Live = "live",
-        /// Evaluated, journaled, never sent and never counted.
+        /// Nowhere: orders are evaluated and journaled, never sent and never counted.
         DryRun = "dry_run",
     }
 }
 
-term! {
-    /// What the router lets pass, whatever the limits say.
+word_enum! {
+    /// Which orders the router accepts, in addition to the limits.
     TradingState {
-        /// Orders are taken.
+        /// Orders are accepted.
         Active = "active",
-        /// Only reductions are taken: orders that bring a position nearer to zero.
+        /// Only reductions are accepted: orders that move a position towards zero.
         ReduceOnly = "reduce_only",
-        /// Nothing is taken but cancels.
+        /// Only cancels are accepted.
         Halted = "halted",
     }
 }
 
-term! {
-    /// The state of an order as its report tells it (FIX tag 39).
+word_enum! {
+    /// The status of an order in its report (FIX tag 39).
     OrderStatus {
-        /// The venue has it; nothing is filled yet.
+        /// Acknowledged by the venue; no fill yet.
         Accepted = "accepted",
-        /// Part of it is filled; the rest stands.
+        /// Partly filled; the remainder is open.
         PartiallyFilled = "partially_filled",
-        /// All of it is filled.
+        /// Filled in full.
         Filled = "filled",
-        /// It ended before it was filled, by request or by its time in force.
+        /// Ended before it was filled, by request or by its time in force.
         Cancelled = "cancelled",
-        /// The venue refused it, or a risk rule denied it.
+        /// Rejected by the venue, or denied by a risk rule; `reason.code` names which.
         Rejected = "rejected",
-        /// Its day ended.
+        /// Ended with its trading day.
         Expired = "expired",
-        /// It was sent, or may have been, and the venue has not said what became of it.
+        /// Sent, or possibly sent, without an outcome from the venue. FIX has no such status.
         Unknown = "unknown",
     }
 }
 
 impl OrderStatus {
-    /// Whether nothing more is expected of the order.
+    /// Reports whether the status is terminal: only late fills change it.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Filled | Self::Cancelled | Self::Rejected | Self::Expired)
     }

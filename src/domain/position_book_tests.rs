@@ -1,4 +1,4 @@
-//! The book of a position against examples, against exact fractions, and against the sums of cash.
+//! Position books compared with examples, with exact fractions, and with the cash flow.
 
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn book_after_trades(trades: &[(&str, &str)]) -> PositionBook {
 }
 
 #[test]
-fn a_position_is_opened_grown_reduced_and_turned_round() {
+fn position_is_opened_increased_reduced_and_reversed() {
     let one = Decimal::from(1);
     for (trades, quantity, average, realized) in [
         (&[][..], "0", None, 0),
@@ -36,7 +36,7 @@ fn a_position_is_opened_grown_reduced_and_turned_round() {
             15_000_000,
         ),
         (&[("1", "100"), ("-1", "90")], "0", None, -10_000_000),
-        // Through zero: the old position is closed at its average, the rest is opened at the trade's price.
+        // Across zero: the old position is closed at its average, and the remainder opens at the trade's price.
         (&[("1", "100"), ("-3", "130")], "-2", Some("130"), 30_000_000),
         (
             &[("1", "100"), ("-3", "130"), ("5", "120")],
@@ -47,7 +47,7 @@ fn a_position_is_opened_grown_reduced_and_turned_round() {
         (&[("-2", "50"), ("-2", "70")], "-4", Some("60"), 0),
         (&[("-2", "50"), ("1", "40")], "-1", Some("50"), 10_000_000),
         (&[("-2", "50"), ("1", "70")], "-1", Some("50"), -20_000_000),
-        // A third has no end: 12 decimals, ties to even, and nothing of it is lost when it is closed.
+        // A third is rounded to 12 decimals, ties to even; closing the position loses nothing.
         (&[("2", "100"), ("1", "101")], "3", Some("100.333333333333"), 0),
         (&[("2", "100"), ("1", "101"), ("-3", "101")], "0", None, 2_000_000),
         (&[("0.00000001", "0.00000001")], "0.00000001", Some("0.00000001"), 0),
@@ -62,7 +62,7 @@ fn a_position_is_opened_grown_reduced_and_turned_round() {
 }
 
 #[test]
-fn fees_in_the_base_asset_make_the_position_smaller_and_others_the_profit() {
+fn base_asset_fees_reduce_the_position_and_other_fees_the_profit() {
     let one = Decimal::from(1);
     let book = book_after_trades(&[("1", "30000")])
         .apply_base_asset_fee(100_000)
@@ -70,7 +70,7 @@ fn fees_in_the_base_asset_make_the_position_smaller_and_others_the_profit() {
     assert_eq!(book.quantity(), number("0.999"));
     assert_eq!(book.average_price(), Some(number("30000")));
     assert_eq!(book.realized_pnl(one), Some(micros(-30_000_000)));
-    // What a short position owes more for is worth the less.
+    // A base asset fee increases a short position and lowers its average price.
     let short = book_after_trades(&[("-1", "100")])
         .apply_base_asset_fee(100_000_000)
         .unwrap();
@@ -79,20 +79,20 @@ fn fees_in_the_base_asset_make_the_position_smaller_and_others_the_profit() {
         (number("-2"), Some(number("50")))
     );
     assert_eq!(short.unrealized_pnl(price("100"), one), Some(micros(-100_000_000)));
-    // A fee beyond what is held turns a position round, at no price.
-    let turned = book_after_trades(&[("1", "100")])
+    // A fee larger than the position reverses it, at a price of zero.
+    let reversed = book_after_trades(&[("1", "100")])
         .apply_base_asset_fee(300_000_000)
         .unwrap();
     assert_eq!(
-        (turned.quantity(), turned.average_price()),
+        (reversed.quantity(), reversed.average_price()),
         (number("-2"), Some(Decimal::ZERO))
     );
-    assert_eq!(turned.realized_pnl(one), Some(micros(-100_000_000)));
+    assert_eq!(reversed.realized_pnl(one), Some(micros(-100_000_000)));
     let charged = book_after_trades(&[("2", "10"), ("-1", "12")])
         .apply_fee(micros(500_001))
         .unwrap();
     assert_eq!(charged.realized_pnl(one), Some(micros(1_499_999)));
-    // The rate is that of the quote currency: fees have been counted at theirs.
+    // The rate applies to the quote currency; fees are in the base currency already.
     assert_eq!(charged.realized_pnl(number("0.5")), Some(micros(499_999)));
 }
 
@@ -115,13 +115,13 @@ fn values_are_in_the_base_currency_and_rounded_down() {
         short.unrealized_pnl(price("11"), Decimal::from(1)),
         Some(micros(-3_000_000))
     );
-    // Nine thousand million and more of the base currency is told by nobody.
+    // A value beyond 2^53 − 1 millionths of the base currency has no result.
     let large = book_after_trades(&[("99999999999", "1")]);
     assert_eq!(large.market_value(price("999999999"), Decimal::from(1)), None);
 }
 
 #[test]
-fn what_cannot_be_counted_is_an_error_and_changes_nothing() {
+fn value_beyond_its_range_is_an_error() {
     let largest = PositionBookParts {
         quantity: QUANTITY_UNITS_BOUND - 1,
         cost: i128::MAX,
@@ -203,14 +203,14 @@ impl Fraction {
         Self::new(self.0 * numerator, self.1 * denominator)
     }
 
-    /// Whether a figure of a book is the fraction, but for this many units of its last decimal.
+    /// Reports whether a value of a book equals the fraction within a tolerance in units of 1e-20.
     fn is_close_to(self, units: i128, tolerance: i128) -> bool {
         let scale = 10_i128.pow(COST_SCALE);
         (units * self.1 - self.0 * scale).abs() <= tolerance * self.1
     }
 }
 
-/// The book as a textbook has it: average price and realised profit as fractions, by whole quantities and prices.
+/// The textbook's position book: average price and realised profit as fractions, for whole quantities and prices.
 #[derive(Debug, Clone, Copy)]
 struct FractionBook {
     quantity: i128,
@@ -220,7 +220,7 @@ struct FractionBook {
 
 impl FractionBook {
     fn apply_trade(&mut self, quantity: i128, price: i128) {
-        let reach = quantity.abs().min(self.quantity.abs());
+        let closed_quantity = quantity.abs().min(self.quantity.abs());
         if self.quantity.signum() * quantity.signum() >= 0 {
             let cost = self
                 .average
@@ -233,9 +233,11 @@ impl FractionBook {
             return;
         }
         let gain = Fraction::new(price, 1).add(self.average.mul_ratio(-1, 1));
-        self.realized = self.realized.add(gain.mul_ratio(reach * self.quantity.signum(), 1));
+        self.realized = self
+            .realized
+            .add(gain.mul_ratio(closed_quantity * self.quantity.signum(), 1));
         self.quantity += quantity;
-        if quantity.abs() > reach {
+        if quantity.abs() > closed_quantity {
             self.average = Fraction::new(price, 1);
         } else if self.quantity == 0 {
             self.average = Fraction::new(0, 1);
@@ -249,7 +251,7 @@ fn units(mantissa: i64) -> Decimal {
 
 proptest! {
     #[test]
-    fn it_is_the_textbooks(trades in prop::collection::vec((-12_i64..=12, 1_i64..=50), 0..9)) {
+    fn book_equals_the_textbooks(trades in prop::collection::vec((-12_i64..=12, 1_i64..=50), 0..9)) {
         let mut book = PositionBook::default();
         let zero = Fraction::new(0, 1);
         let mut textbook = FractionBook { quantity: 0, average: zero, realized: zero };
@@ -259,20 +261,20 @@ proptest! {
             textbook.apply_trade(quantity.into(), at.into());
             let parts = book.parts();
             prop_assert_eq!(parts.quantity, textbook.quantity * 100_000_000);
-            // Every closing rounds once.
+            // Each closing trade rounds once.
             prop_assert!(textbook.realized.is_close_to(parts.realized, count), "{:?} {:?}", book, textbook);
             prop_assert!(textbook.average.mul_ratio(textbook.quantity, 1).is_close_to(parts.cost, count));
         }
     }
 
     #[test]
-    fn what_was_earned_less_what_is_held_is_what_was_paid(
+    fn realized_less_cost_is_the_cash_flow(
         trades in prop::collection::vec((any::<i64>(), 0_u32..18, 1_i64..100_000_000_000_000_000, 0_u32..17), 0..40),
         fees in prop::collection::vec(0_i64..1_000_000, 0..5),
     ) {
         let (mut book, mut paid) = (PositionBook::default(), 0_i128);
         for (quantity, quantity_digits, at, price_digits) in trades {
-            // From single units to all of the range, evenly by their number of digits.
+            // From single units to the whole range, evenly distributed by the number of digits.
             let quantity = units(quantity / 10_i64.pow(quantity_digits));
             let at = Price::new(units((at / 10_i64.pow(price_digits)).max(1))).unwrap();
             let cost = quantity.to_scaled_integer(8).unwrap().checked_mul(at.decimal().to_scaled_integer(8).unwrap() * PRICE_TO_COST_FACTOR);
@@ -292,12 +294,12 @@ proptest! {
             prop_assert_eq!(is.realized - is.cost, -paid);
             prop_assert_eq!(PositionBook::from_parts(is), Ok(book));
             prop_assert!(!book.is_flat() || is.cost == 0);
-            // What is closed earns by its price against the average; what stays keeps it, but for a unit of the last decimal
-            // of what is told and one of what the closing has rounded.
+            // A reduction keeps the average price, within one unit of the displayed decimals and one of the rounding at
+            // the close.
             if was.quantity.signum() * is.quantity.signum() > 0 && is.quantity.abs() < was.quantity.abs() {
                 let (was, is) = (before.average_price().unwrap(), book.average_price().unwrap());
-                let apart = (was.to_scaled_integer(12).unwrap() - is.to_scaled_integer(12).unwrap()).abs();
-                prop_assert!(apart <= 2, "{} {}", was, is);
+                let distance = (was.to_scaled_integer(12).unwrap() - is.to_scaled_integer(12).unwrap()).abs();
+                prop_assert!(distance <= 2, "{} {}", was, is);
             }
         }
         let before = book.parts();
@@ -309,7 +311,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics_or_wraps(
+    fn extreme_values_neither_panic_nor_wrap(
         parts in (any::<i128>(), any::<i128>(), any::<i128>(), any::<i128>()),
         quantity in any::<i64>(),
         at in 1_i64..i64::MAX / 100,
@@ -331,9 +333,9 @@ proptest! {
     }
 
     #[test]
-    fn products_are_divided_as_if_they_were_held(one in any::<u128>(), other in any::<u128>(), by in 1_u128..MUL_DIV_DIVISOR_BOUND) {
+    fn mul_div_equals_the_wide_quotient(one in any::<u128>(), other in any::<u128>(), by in 1_u128..MUL_DIV_DIVISOR_BOUND) {
         if let Some((quotient, rest)) = mul_div(one, other, by) {
-            // Modulo 2^128, and by size where the product is held.
+            // The identity holds modulo 2^128.
             prop_assert_eq!(quotient.wrapping_mul(by).wrapping_add(rest), one.wrapping_mul(other));
             prop_assert!(rest < by);
         } else {
@@ -344,7 +346,7 @@ proptest! {
     }
 
     #[test]
-    fn a_product_over_one_of_its_factors_is_the_other(one in any::<u128>(), other in 1_u128..MUL_DIV_DIVISOR_BOUND) {
+    fn mul_div_by_one_factor_returns_the_other(one in any::<u128>(), other in 1_u128..MUL_DIV_DIVISOR_BOUND) {
         prop_assert_eq!(mul_div(one, other, other), Some((one, 0)));
         prop_assert_eq!(mul_div(other, one, other), Some((one, 0)));
     }

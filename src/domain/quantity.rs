@@ -8,21 +8,23 @@ use crate::domain::decimal::Decimal;
 
 /// The most decimals of a price or a quantity.
 pub const MAX_AMOUNT_DECIMALS: u32 = 8;
-/// Prices lie below this.
+/// Decimals of an average price.
+pub const AVERAGE_PRICE_DECIMALS: u32 = 12;
+/// The upper bound of prices, exclusive.
 pub const PRICE_BOUND: i64 = 1_000_000_000;
-/// Quantities lie below this.
+/// The upper bound of quantities, exclusive.
 pub const QUANTITY_BOUND: i64 = 100_000_000_000;
 
 /// Why a number is not a price or a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
-    /// Zero or below.
+    /// The number is zero or negative.
     #[error("must be above zero")]
     NotPositive,
-    /// Too large.
+    /// The number is not below this bound.
     #[error("must be below {0}")]
     TooLarge(i64),
-    /// Too many decimals.
+    /// The number has more than eight decimals.
     #[error("must have at most 8 decimals")]
     TooManyDecimals,
 }
@@ -50,7 +52,7 @@ macro_rules! amount {
             /// Returns the amount after checking its range.
             ///
             /// # Errors
-            /// Says which bound the number misses.
+            /// When the number is not positive, is too large, or has more than eight decimals.
             pub fn new(number: Decimal) -> Result<Self, AmountError> {
                 check_range(number, $bound).map(Self)
             }
@@ -95,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_hold_to_their_bounds() {
+    fn amounts_are_positive_bounded_and_of_eight_decimals() {
         let number = |text: &str| text.parse::<Decimal>().unwrap();
         assert!(Price::new(number("999999999.99999999")).is_ok());
         assert_eq!(

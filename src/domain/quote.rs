@@ -1,4 +1,4 @@
-//! What a market says of a price.
+//! Market quotes, and the reference price they give.
 
 use std::time::Duration;
 
@@ -6,42 +6,42 @@ use crate::domain::decimal::Decimal;
 use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, Price};
 use crate::domain::time::Timestamp;
 
-/// How far ahead of a machine's clock a quote's timestamp may lie: clocks differ a little, and a quote from far ahead would
-/// shut out every true one until then.
+/// How far a quote's timestamp may lie ahead of this machine's clock. Clocks differ a little; a quote from far ahead would
+/// supersede every later one until that time.
 pub const MAX_QUOTE_CLOCK_SKEW: Duration = Duration::from_secs(5);
 
-/// A quote whose prices make sense together.
+/// A consistent quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quote {
-    /// The price that stands for the market: that of the last trade, or else the middle of bid and ask.
+    /// The reference price: the price of the last trade, or else the midpoint of bid and ask.
     pub price: Price,
-    /// When the market said so.
+    /// The market's time of the quote.
     pub timestamp: Timestamp,
 }
 
-/// Why prices make no quote.
+/// Why prices do not form a quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuoteError {
-    /// Neither a last price nor both bid and ask.
+    /// There is neither a last price nor both bid and ask.
     #[error("is required where there are not both bid and ask")]
     MissingPrice,
-    /// The bid lies above the ask.
+    /// The bid is above the ask.
     #[error("must not be above ask")]
     Crossed,
 }
 
 impl Quote {
-    /// Returns the quote of these prices; the middle is rounded to eight decimals, ties to even.
+    /// Returns the quote of bid, ask and last price. A midpoint is rounded to eight decimals, ties to even.
     ///
     /// # Errors
-    /// When there is no price to be had of them.
+    /// When the prices give no reference price, or the bid is above the ask.
     pub fn from_prices([bid, ask, last]: [Option<Price>; 3], timestamp: Timestamp) -> Result<Self, QuoteError> {
-        let middle = match (bid, ask) {
+        let midpoint = match (bid, ask) {
             (Some(bid), Some(ask)) if bid > ask => return Err(QuoteError::Crossed),
             (Some(bid), Some(ask)) => mid_price(bid, ask),
             _ => None,
         };
-        let price = last.or(middle).ok_or(QuoteError::MissingPrice)?;
+        let price = last.or(midpoint).ok_or(QuoteError::MissingPrice)?;
         Ok(Self { price, timestamp })
     }
 }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_price_stands_before_the_middle() {
+    fn last_price_takes_precedence_over_the_midpoint() {
         let price = |text: &str| {
             Some(text)
                 .filter(|text| !text.is_empty())
@@ -64,7 +64,7 @@ mod tests {
         };
         let now = Timestamp::now();
         // bid, ask, last → price
-        for (bid, ask, last, wanted) in [
+        for (bid, ask, last, expected) in [
             ("29999", "30001", "29990", Ok("29990")),
             ("29999", "30001", "", Ok("30000")),
             ("30000", "30000", "", Ok("30000")),
@@ -81,7 +81,7 @@ mod tests {
         ] {
             let quote = Quote::from_prices([price(bid), price(ask), price(last)], now);
             let got = quote.map(|quote| quote.price.decimal().to_string());
-            assert_eq!(got, wanted.map(str::to_owned), "{bid} {ask} {last}");
+            assert_eq!(got, expected.map(str::to_owned), "{bid} {ask} {last}");
         }
     }
 }

@@ -1,78 +1,56 @@
-//! Why an order is in the state it is in.
+//! Why an order has its status.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::metadata::Metadata;
+use crate::domain::word_enum::word_enum;
 
-/// The code of a reason; programs decide by it, people read the message beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReasonCode {
-    /// Cancelled: what an IOC or FOK order could not fill at once.
-    TimeInForce,
-    /// Cancelled: somebody asked for it.
-    CancelRequested,
-    /// Expired: the trading day ended.
-    EndOfDay,
-    /// Rejected by the venue.
-    BrokerRejected,
-    /// Rejected: the venue does not have it, and cannot come to have it any more.
-    NotPlaced,
-    /// Denied: larger than the instrument's maximum order size.
-    OrderSizeExceeded,
-    /// Denied by a rule without a code of its own; `metadata.rule_id` names it.
-    RiskLocked,
-    /// Denied: the day's routed notional has no room for it.
-    DailyNotionalExceeded,
-    /// Denied: the day's loss has reached its limit.
-    DailyLossExceeded,
-    /// Denied: trading is halted.
-    TradingHalted,
-    /// Denied: only reductions are taken, and it would not only reduce.
-    ReduceOnly,
-    /// Refused: its deadline has passed. The id stays free.
-    IntentExpired,
-    /// Refused: too many orders within a second. The id stays free.
-    RateLimited,
-    /// Refused: what the order, or what is held, is worth is not known. The id stays free.
-    ReferencePriceMissing,
-    /// Cancelled: a dry run, which every rule let pass and which was not sent.
-    DryRun,
-    /// A receipt: the order is still under way.
-    InFlight,
-    /// It may have been sent, and what became of it is not known yet.
-    OutcomeUnknown,
-    /// A receipt: it was sent, and its report is not on the journal yet.
-    NotJournaled,
+word_enum! {
+    /// The code of a reason. Programs decide by it; the message beside it is for people.
+    ReasonCode {
+        /// Cancelled: the quantity that an IOC or FOK order could not fill at once.
+        TimeInForce = "time_in_force",
+        /// Cancelled on request.
+        CancelRequested = "cancel_requested",
+        /// Expired: the trading day ended.
+        EndOfDay = "end_of_day",
+        /// Rejected by the venue.
+        BrokerRejected = "broker_rejected",
+        /// Rejected: the venue does not have the order, and can no longer receive it.
+        NotPlaced = "not_placed",
+        /// Denied: the quantity exceeds the instrument's maximum order size.
+        OrderSizeExceeded = "order_size_exceeded",
+        /// Denied by a rule without its own code; `metadata.rule_id` names it.
+        RiskLocked = "risk_locked",
+        /// Denied: the order exceeds the limit of the day's routed notional.
+        DailyNotionalExceeded = "daily_notional_exceeded",
+        /// Denied: the day's loss has reached its limit.
+        DailyLossExceeded = "daily_loss_exceeded",
+        /// Denied: trading is halted.
+        TradingHalted = "trading_halted",
+        /// Denied: only reductions are accepted, and the order would not only reduce the position.
+        ReduceOnly = "reduce_only",
+        /// Refused: the deadline has passed. The id stays free.
+        IntentExpired = "intent_expired",
+        /// Refused: too many orders within one second. The id stays free.
+        RateLimited = "rate_limited",
+        /// Refused: the value of the order or of a held position is unknown. The id stays free.
+        ReferencePriceMissing = "reference_price_missing",
+        /// Cancelled: a dry run. Every rule approved the order, and it was not sent.
+        DryRun = "dry_run",
+        /// A receipt: the order is in flight.
+        InFlight = "in_flight",
+        /// The order may have been sent; its outcome is unknown.
+        OutcomeUnknown = "outcome_unknown",
+        /// A receipt: the order was sent, and its report is not on the journal yet.
+        NotJournaled = "not_journaled",
+    }
 }
 
 impl ReasonCode {
-    /// Returns the word that stands in reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TimeInForce => "time_in_force",
-            Self::CancelRequested => "cancel_requested",
-            Self::EndOfDay => "end_of_day",
-            Self::BrokerRejected => "broker_rejected",
-            Self::NotPlaced => "not_placed",
-            Self::OrderSizeExceeded => "order_size_exceeded",
-            Self::RiskLocked => "risk_locked",
-            Self::DailyNotionalExceeded => "daily_notional_exceeded",
-            Self::DailyLossExceeded => "daily_loss_exceeded",
-            Self::TradingHalted => "trading_halted",
-            Self::ReduceOnly => "reduce_only",
-            Self::IntentExpired => "intent_expired",
-            Self::RateLimited => "rate_limited",
-            Self::ReferencePriceMissing => "reference_price_missing",
-            Self::DryRun => "dry_run",
-            Self::InFlight => "in_flight",
-            Self::OutcomeUnknown => "outcome_unknown",
-            Self::NotJournaled => "not_journaled",
-        }
-    }
-
-    /// Whether a lock with this code is the id's final outcome; after another one the same id may be tried again.
+    /// Reports whether a lock with this code is the final outcome of the client order id. After any other lock the same id
+    /// may be retried.
     pub fn consumes_client_order_id(self) -> bool {
         !matches!(
             self,
@@ -84,41 +62,22 @@ impl ReasonCode {
 /// Why an order was rejected, cancelled, expired or is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
-    /// What programs decide by.
+    /// The code for programs.
     pub code: ReasonCode,
     /// A sentence for people.
     pub message: String,
-    /// The figures behind it.
+    /// The measurements that explain the reason.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
 }
 
 impl Reason {
-    /// Returns a reason without figures.
+    /// Returns a reason without metadata.
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
             metadata: Metadata::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_word_is_that_of_reports() {
-        let schema = serde_json::to_value(schemars::schema_for!(ReasonCode)).unwrap();
-        let cases = schema["oneOf"].as_array().unwrap();
-        let words = cases.iter().filter_map(|case| case["const"].as_str());
-        let mut count = 0;
-        for word in words {
-            let code: ReasonCode = serde_json::from_value(word.into()).unwrap();
-            assert_eq!(code.as_str(), word);
-            count += 1;
-        }
-        assert!(count > 10 && count == cases.len(), "{schema}");
     }
 }

@@ -1,53 +1,57 @@
-//! What a risk rule has to say about an intent.
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+//! The signals that risk rules give on an intent.
 
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::word_enum::word_enum;
 
-/// How much a signal weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "Level")]
-pub enum SignalLevel {
-    /// Told to whoever watches; the order goes on.
-    Alert,
-    /// The order stops here.
-    Lock,
-}
-
-impl SignalLevel {
-    /// Returns the word that stands in messages and subjects.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Alert => "alert",
-            Self::Lock => "lock",
-        }
+word_enum! {
+    /// The level of a signal.
+    #[schemars(rename = "Level")]
+    SignalLevel {
+        /// The signal is published; the order continues.
+        Alert = "alert",
+        /// The order is stopped.
+        Lock = "lock",
     }
 }
 
-/// One rule's word on one intent.
+/// One rule's signal on one intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleSignal {
-    /// The rule's name.
+    /// The rule's id.
     pub rule_id: &'static str,
-    /// Alert or lock.
+    /// Whether the signal alerts or stops the order.
     pub level: SignalLevel,
-    /// The code a caller sees when this signal is the answer.
+    /// The code that the caller receives when this signal is the outcome.
     pub code: ReasonCode,
     /// A sentence for people.
     pub message: String,
-    /// The figures: value, limit and what else was compared.
+    /// The measurements: value, limit and further operands of the comparison.
     pub metadata: Metadata,
 }
 
 impl RuleSignal {
-    /// Returns the reason an order was denied for, naming the rule among its figures.
+    /// Returns a signal that stops the order.
+    pub fn lock(rule_id: &'static str, code: ReasonCode, message: String, metadata: Metadata) -> Self {
+        Self {
+            rule_id,
+            level: SignalLevel::Lock,
+            code,
+            message,
+            metadata,
+        }
+    }
+
+    /// Reports whether the signal stops the order.
+    pub fn is_lock(&self) -> bool {
+        self.level == SignalLevel::Lock
+    }
+
+    /// Returns the reason for stopping the order. Its metadata begins with the rule's id.
     pub fn to_reason(&self) -> Reason {
         let mut metadata = Metadata::new().with("rule_id", self.rule_id);
-        for (name, figure) in self.metadata.iter() {
-            metadata = metadata.with(name.to_owned(), figure.clone());
+        for (name, value) in self.metadata.iter() {
+            metadata = metadata.with(name.to_owned(), value.clone());
         }
         Reason {
             code: self.code,

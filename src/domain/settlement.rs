@@ -1,49 +1,23 @@
-//! How an order moves the shared sums. All of them commute, so replay order does not matter.
+//! The sums that all workers share in Redis, and how far one event moves them. All sums commute, so that the order of a
+//! replay does not matter.
 
-use std::sync::Arc;
-
-use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, VenueId};
-use crate::domain::intent::Symbol;
-use crate::domain::money::Micros;
 use crate::domain::order_terms::Mode;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::TradingDate;
 
-/// What an order holds of the shared limits, fixed when it was reserved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reservation {
-    /// The lot the quantities below count in.
-    pub lot_size: Decimal,
-    /// What a unit of the quote currency was worth in the base currency.
-    pub base_rate: Decimal,
-    /// The asset that is bought or sold, where fees may be paid in it.
-    pub base_asset: Option<Arc<str>>,
-    /// Lots still reserved: neither filled nor given back.
-    pub reserved_lots: i64,
-    /// What the order was valued at when it was reserved.
-    pub notional: Micros,
-    /// What of it the order counts for in the day's routed notional: all, or nothing once it was given back.
-    pub daily_notional: Micros,
-    /// The loss its caller expects of it: reserved while it is open, and anew where it is reopened.
-    pub expected_loss: Micros,
-    /// Whether it counts as an open order.
-    pub is_open: bool,
-    /// The day it counts for.
-    pub trading_date: TradingDate,
-}
-
-/// Which shared sums an order belongs to.
+/// The key of the shared sums that an order counts in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SumScope {
-    /// The mode, whose sums never mix with another's.
+    /// The mode; the sums of two modes never mix.
     pub mode: Mode,
     /// The account.
     pub account_id: AccountId,
-    /// The venue, whose lot the quantities count in.
+    /// The venue; quantities count in its lots.
     pub venue: VenueId,
     /// The symbol.
     pub symbol: Symbol,
-    /// The day of the daily sums.
+    /// The trading day of the daily sums.
     pub trading_date: TradingDate,
 }
 
@@ -54,23 +28,23 @@ pub enum SharedSum {
     Long,
     /// −position + open sells, in lots.
     Short,
-    /// What fills have left, before fees in the base asset, in lots.
+    /// The net quantity of the fills, before fees in the base asset, in lots.
     Position,
-    /// What trading brought in less what it paid, in millionths of the base currency.
+    /// Proceeds of sells less cost of buys, in millionths of the base currency.
     CashFlow,
-    /// Fees that were not paid in the base asset, in millionths of the base currency.
+    /// Fees in other currencies than the base asset, in millionths of the base currency.
     Fees,
-    /// Fees that were paid in the base asset, in units of 1e-8 of it: the position is smaller by them.
+    /// Fees in the base asset, in units of 1e-8 of it. They reduce the position.
     BaseFees,
-    /// Orders of the account and symbol that have not ended.
+    /// Open orders of the account and symbol.
     OpenOrders,
     /// The expected loss of the account's open orders, in millionths of the base currency.
     AccountOpenLoss,
     /// The expected loss of all open orders, in millionths of the base currency.
     OpenLoss,
-    /// Notional routed on the scope's day by the account, in millionths of the base currency.
+    /// Notional that the account routed on the scope's trading day, in millionths of the base currency.
     AccountDailyNotional,
-    /// Notional routed on the scope's day over all accounts, in millionths of the base currency.
+    /// Notional that all accounts routed on the scope's trading day, in millionths of the base currency.
     DailyNotional,
 }
 
@@ -90,34 +64,34 @@ impl SharedSum {
         Self::DailyNotional,
     ];
 
-    /// Whether the sum counts for one day, and is gone some days after it.
+    /// Reports whether the sum counts one trading day; such a sum expires some days later.
     pub fn is_daily(self) -> bool {
         matches!(self, Self::AccountDailyNotional | Self::DailyNotional)
     }
 }
 
 macro_rules! deltas {
-    ($($(#[$doc:meta])* $field:ident: $($counter:ident)|+;)+) => {
-        /// How far one event moves each sum.
+    ($($(#[$doc:meta])* $field:ident: $($sum:ident)|+;)+) => {
+        /// How far one event moves each shared sum.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct SumDeltas {
             $($(#[$doc])* pub $field: i64,)+
         }
 
         impl SumDeltas {
-            /// Returns the move of one sum.
+            /// Returns how far one sum moves.
             pub fn get(&self, sum: SharedSum) -> i64 {
                 match sum {
-                    $($(SharedSum::$counter)|+ => self.$field,)+
+                    $($(SharedSum::$sum)|+ => self.$field,)+
                 }
             }
 
-            /// Returns the moves of both, or `None` on overflow.
+            /// Returns the sum of both moves, or `None` on overflow.
             pub fn checked_add(&self, other: &Self) -> Option<Self> {
                 Some(Self { $($field: self.$field.checked_add(other.$field)?,)+ })
             }
 
-            /// Returns the moves that undo these.
+            /// Returns the moves that reverse these.
             pub fn reversed(&self) -> Self {
                 Self { $($field: -self.$field,)+ }
             }
@@ -140,8 +114,8 @@ deltas! {
     base_fees: BaseFees;
     /// See [`SharedSum::OpenOrders`].
     open_orders: OpenOrders;
-    /// Moves the account's sum and that over all accounts: see [`SharedSum::OpenLoss`].
+    /// Moves the account's sum and the sum over all accounts: see [`SharedSum::OpenLoss`].
     open_loss: AccountOpenLoss | OpenLoss;
-    /// Moves the account's sum and that over all accounts: see [`SharedSum::DailyNotional`].
+    /// Moves the account's sum and the sum over all accounts: see [`SharedSum::DailyNotional`].
     daily_notional: AccountDailyNotional | DailyNotional;
 }

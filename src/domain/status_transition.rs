@@ -1,31 +1,31 @@
-//! The one table of order states: which event leads from which state to which.
+//! The transition table of order statuses: one line per legal transition.
 
 use crate::domain::order_terms::OrderStatus;
 use crate::domain::order_terms::OrderStatus::{
     Accepted, Cancelled, Expired, Filled, PartiallyFilled, Rejected, Unknown,
 };
 
-/// What can happen to an order.
+/// An event of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderEvent {
-    /// The venue has it.
+    /// The venue acknowledged the order.
     Acknowledged,
-    /// A part was filled and some of it is left.
+    /// A fill that leaves an open quantity.
     PartialFill,
-    /// The last of it was filled, or more than was ordered.
+    /// A fill that completes or exceeds the quantity.
     Fill,
-    /// The rest was cancelled.
+    /// The open quantity was cancelled.
     Cancelled,
-    /// The rest ran out of time.
+    /// The open quantity expired.
     Expired,
-    /// The venue or a risk rule refused it.
+    /// The venue rejected the order, or a risk rule denied it.
     Rejected,
-    /// It may have been sent, and the venue has not said what became of it.
+    /// The order may have been sent, and its outcome is unknown.
     OutcomeUnknown,
 }
 
-/// Returns the state after `event`, or `None` where the event changes nothing. `from` is `None` for an order that has
-/// been claimed and of which nothing has been told yet.
+/// Returns the status after `event`, or `None` when the event changes nothing. `from` is `None` for a claimed order
+/// without a report.
 ///
 /// The rows follow the state-change matrices of FIX 5.0 SP2, Appendix D.
 pub fn next_status(from: Option<OrderStatus>, event: OrderEvent) -> Option<OrderStatus> {
@@ -43,17 +43,17 @@ pub fn next_status(from: Option<OrderStatus>, event: OrderEvent) -> Option<Order
         (Some(Accepted), E::Fill) => Filled,
         (Some(Accepted), E::Cancelled) => Cancelled,
         (Some(Accepted), E::Expired) => Expired,
-        // A venue may take an order and refuse it a moment later.
+        // A venue may acknowledge an order and reject it a moment later (FIX matrix D5).
         (Some(Accepted), E::Rejected) => Rejected,
 
         (Some(PartiallyFilled), E::PartialFill) => PartiallyFilled,
         (Some(PartiallyFilled), E::Fill) => Filled,
         (Some(PartiallyFilled), E::Cancelled) => Cancelled,
         (Some(PartiallyFilled), E::Expired) => Expired,
-        // What is filled stays filled: the venue refuses to go on, and the rest is gone.
+        // Fills are final: when the venue rejects the remainder, the order ends as cancelled.
         (Some(PartiallyFilled), E::Rejected) => Cancelled,
 
-        // Any word of the venue ends the uncertainty.
+        // Any report of the venue resolves an unknown outcome.
         (Some(Unknown), E::Acknowledged) => Accepted,
         (Some(Unknown), E::PartialFill) => PartiallyFilled,
         (Some(Unknown), E::Fill) => Filled,
@@ -61,17 +61,17 @@ pub fn next_status(from: Option<OrderStatus>, event: OrderEvent) -> Option<Order
         (Some(Unknown), E::Expired) => Expired,
         (Some(Unknown), E::Rejected) => Rejected,
 
-        // Fills may come after the end: they are booked, and the order stays ended.
+        // Late fills are booked, and the order stays ended.
         (Some(Filled), E::PartialFill | E::Fill) => Filled,
         (Some(Cancelled), E::PartialFill) => Cancelled,
         (Some(Cancelled), E::Fill) => Filled,
         (Some(Expired), E::PartialFill) => Expired,
         (Some(Expired), E::Fill) => Filled,
-        // A fill of an order that was taken for refused: the venue's evidence reopens it.
+        // A fill of an order recorded as rejected: the venue's evidence reopens it.
         (Some(Rejected), E::PartialFill) => PartiallyFilled,
         (Some(Rejected), E::Fill) => Filled,
 
-        // A stale acknowledgement, a second end, an end of what has ended: nothing new.
+        // A stale acknowledgement, or a second end: nothing changes.
         _ => return None,
     };
     Some(to)
@@ -82,9 +82,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_matrix_is_as_fix_has_it() {
+    fn transitions_follow_the_fix_matrices() {
         use OrderEvent as E;
-        // from, event, after: the rows of Appendix D that this router can meet.
+        // from, event, after: the rows of Appendix D that apply to this router.
         let rows: &[(Option<OrderStatus>, OrderEvent, Option<OrderStatus>)] = &[
             (None, E::Acknowledged, Some(Accepted)),                 // D1 new
             (Some(Accepted), E::PartialFill, Some(PartiallyFilled)), // D1 part fill
@@ -96,11 +96,11 @@ mod tests {
             (Some(PartiallyFilled), E::Cancelled, Some(Cancelled)),  // D7 part-filled, cancelled
             (Some(Filled), E::Cancelled, None),                      // D8 filled before the cancel
             (Some(Filled), E::Acknowledged, None),                   // stale acknowledgement
-            (Some(PartiallyFilled), E::Rejected, Some(Cancelled)),   // the rest was refused
+            (Some(PartiallyFilled), E::Rejected, Some(Cancelled)),   // remainder rejected
             (Some(Cancelled), E::PartialFill, Some(Cancelled)),      // late fill
             (Some(Unknown), E::Acknowledged, Some(Accepted)),        // resolved
-            (Some(Accepted), E::OutcomeUnknown, None),               // the venue's word stands
-            (Some(Cancelled), E::Cancelled, None),                   // told twice
+            (Some(Accepted), E::OutcomeUnknown, None),               // acknowledged before
+            (Some(Cancelled), E::Cancelled, None),                   // repeated
         ];
         for (from, event, after) in rows {
             assert_eq!(next_status(*from, *event), *after, "{from:?} + {event:?}");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_order_is_left_only_by_fills() {
+    fn only_fills_change_a_terminal_status() {
         use OrderEvent as E;
         for from in OrderStatus::ALL.iter().filter(|status| status.is_terminal()) {
             for event in [

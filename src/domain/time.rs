@@ -1,4 +1,4 @@
-//! Points in time, to the microsecond, in UTC.
+//! Points in time, to the microsecond, in UTC; and trading dates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// Tells what time it is.
+/// Returns the present moment.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// A text that is not an RFC 3339 point in time.
+/// The error of a text that is not an RFC 3339 timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be an RFC 3339 timestamp such as 2026-01-31T09:30:00Z")]
 pub struct TimestampError;
 
 impl Timestamp {
-    /// Later than everything that happens.
+    /// The latest timestamp, after every event.
     pub const MAX: Self = Self(i64::MAX);
 
     /// Returns the present moment by this machine's clock.
@@ -28,36 +28,36 @@ impl Timestamp {
         Self(jiff::Timestamp::now().as_microsecond())
     }
 
-    /// Returns the point `milliseconds` after 1970.
+    /// Returns the point in time `milliseconds` after 1970-01-01T00:00:00Z.
     pub fn from_milliseconds(milliseconds: i64) -> Self {
         Self(milliseconds.saturating_mul(1_000))
     }
 
-    /// Returns the whole milliseconds since 1970, rounded down.
+    /// Returns the whole milliseconds since 1970-01-01T00:00:00Z, rounded down.
     pub fn as_milliseconds(self) -> i64 {
         self.0.div_euclid(1_000)
     }
 
-    /// Returns the point `microseconds` after 1970.
+    /// Returns the point in time `microseconds` after 1970-01-01T00:00:00Z.
     pub fn from_microseconds(microseconds: i64) -> Self {
         Self(microseconds)
     }
 
-    /// Returns the microseconds since 1970.
+    /// Returns the microseconds since 1970-01-01T00:00:00Z.
     pub fn as_microseconds(self) -> i64 {
         self.0
     }
 
-    /// Reads an RFC 3339 text with any offset.
+    /// Parses an RFC 3339 timestamp with any offset.
     ///
     /// # Errors
-    /// When the text is not one.
+    /// When the text is not an RFC 3339 timestamp.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         let at: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
         Ok(Self(at.as_microsecond()))
     }
 
-    /// Returns the point `span` later.
+    /// Returns the point in time `span` later, at most [`Timestamp::MAX`].
     pub fn saturating_add(self, span: Duration) -> Self {
         Self(
             self.0
@@ -65,12 +65,12 @@ impl Timestamp {
         )
     }
 
-    /// Returns how long after `earlier` this is; zero when it is not later.
+    /// Returns the time since `earlier`; zero when `earlier` is not before this point.
     pub fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Returns the calendar day in UTC.
+    /// Returns the calendar date in UTC.
     pub fn utc_date(self) -> TradingDate {
         TradingDate(self.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date())
     }
@@ -110,22 +110,22 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// The day that daily figures count for.
+/// The date of a trading day, which daily sums and limits count towards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TradingDate(pub(super) jiff::civil::Date);
 
 impl TradingDate {
-    /// Reads a date such as `2026-01-31`.
+    /// Parses a date such as `2026-01-31`.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok().map(Self)
     }
 
-    /// Returns the date before, or the same at the beginning of all dates.
+    /// Returns the previous date, or the same at the start of the range of dates.
     pub fn previous(self) -> Self {
         Self(self.0.yesterday().unwrap_or(self.0))
     }
 
-    /// Returns how many days this day lies before `other`; negative when it lies after it.
+    /// Returns the number of days from this date to `other`; negative when `other` is earlier.
     pub fn days_until(self, other: Self) -> i64 {
         self.0
             .until(other.0)
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_write_six_decimals_and_read_offsets() {
+    fn timestamps_format_with_six_decimals_and_parse_offsets() {
         let at = Timestamp::parse("2026-03-01T10:00:00+01:00").unwrap();
         assert_eq!(at.to_string(), "2026-03-01T09:00:00.000000Z");
         assert_eq!(at.utc_date().to_string(), "2026-03-01");

@@ -1,20 +1,20 @@
-//! What a venue says of an order.
+//! Venue reports: what a venue sends about an order.
 
 use crate::domain::decimal::Decimal;
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 
-/// One trade of an order, as the venue told it.
+/// One trade of an order, as the venue reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fill {
-    /// The venue's id of the trade; with the order it is what a fill is booked once by.
+    /// The venue's id of the trade (`ExecID`, FIX tag 17). A fill is booked once per order and trade id.
     pub exec_id: String,
-    /// How much.
+    /// The filled quantity.
     pub quantity: Quantity,
-    /// At which price.
+    /// The fill price.
     pub price: Price,
-    /// When, by the venue.
+    /// The time of the trade, by the venue's clock.
     pub timestamp: Timestamp,
     /// The fee, in `fee_currency`.
     pub fee: Decimal,
@@ -22,43 +22,43 @@ pub struct Fill {
     pub fee_currency: String,
 }
 
-/// What the venue says has become of the order, its fills aside.
+/// The state of an order at its venue, apart from its fills.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VenueOrderState {
-    /// It stands at the venue (or is filled, when the fills say so).
+    /// The venue has acknowledged the order. It is open, unless its fills complete it.
     Working,
-    /// It ended with this much of it unfilled.
+    /// The order was cancelled; its open quantity is gone.
     Cancelled(Reason),
-    /// Its time ran out.
+    /// The order expired.
     Expired(Reason),
-    /// The venue refused it.
+    /// The venue rejected the order.
     Rejected(Reason),
-    /// It may stand at the venue or not: no venue's word, but ours that none has been given.
+    /// The order may or may not be open at the venue. The router sets this state when it has no report of the venue.
     Unknown(Reason),
 }
 
-/// What is still to happen to an order by itself.
+/// A task that the worker runs on an order at a given time, without a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueTask {
-    /// When it is to happen.
+    /// When the task is due.
     pub at: Timestamp,
-    /// What is to happen.
+    /// The action of the task.
     pub action: DueAction,
 }
 
-/// What is done with an order when its moment comes.
+/// The action of a due task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueAction {
-    /// Fill the rest.
+    /// Fill the open quantity.
     FillRemainder,
-    /// End it: the trading day is over.
+    /// Expire the order: the trading day is over.
     Expire,
-    /// Ask its venue what became of it: it may have been sent, and nobody has been told.
+    /// Ask the venue about the order: it may have been sent, and its outcome is unknown.
     Inquire,
 }
 
 impl DueAction {
-    /// Returns the word that stands in the journal.
+    /// Returns the action's word on the journal.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::FillRemainder => "fill_rest",
@@ -68,27 +68,27 @@ impl DueAction {
     }
 }
 
-/// One message of a venue about one order: new fills, and the state after them.
+/// One message of a venue about one order: fills, and the state after them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VenueReport {
     /// The venue's own id of the order, once known.
     pub broker_order_id: Option<String>,
-    /// Fills, some of them perhaps told before.
+    /// The fills. Some may have been reported before.
     pub fills: Vec<Fill>,
     /// The state after these fills.
     pub state: VenueOrderState,
-    /// What the venue says has been filled in all, where it says so. What it counts and has not told as a fill yet
-    /// stays reserved, even after the order's end.
+    /// The venue's cumulative quantity (`CumQty`, FIX tag 14), where it sends one. A quantity that it counts and has not
+    /// reported as a fill yet stays reserved, even after the order's end.
     pub cumulative_quantity: Option<Decimal>,
-    /// What is to happen next by itself.
+    /// The next due task.
     pub due: Option<DueTask>,
 }
 
-/// An event that is settled in the store and not known to be on the journal yet.
+/// An event that is settled in the store and not yet confirmed on the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// The order's version it tells of.
+    /// The order's version in the event.
     pub version: u32,
-    /// Its journal document.
+    /// The event's journal document.
     pub body: bytes::Bytes,
 }

@@ -1,11 +1,12 @@
-//! The order log's index in memory: which orders have which account, symbol, broker, state and tag, and when. It makes
-//! totals exact and quick for any combination of filters, and is read anew from the file at each start.
+//! The index in memory: which orders have which account, symbol, broker, status and tag, and when they were submitted. It
+//! makes totals exact and fast for any combination of filters, and is loaded from the file at each start.
 //!
-//! It takes about 60 bytes an order. Tags may be as many as there are orders: only those that many orders have are in
-//! here, the others are looked up in the file.
+//! It takes about 60 bytes per order. There may be as many tags as orders: the index holds only frequent tags, the others
+//! are read from the file.
 
 pub(in crate::order_log) mod load;
 pub(in crate::order_log) mod times;
+
 use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
@@ -13,26 +14,26 @@ use roaring::RoaringBitmap;
 use crate::domain::order_terms::OrderStatus;
 use crate::order_log::index::times::TimeIndex;
 
-/// From how many orders on a tag is kept in memory.
+/// The number of orders from which on a tag is frequent and held in memory.
 pub(in crate::order_log) const FREQUENT_TAG_MIN_ORDERS: u64 = 512;
-/// The most orders, and the most executions, that one log holds.
+/// The most orders, and the most executions, of one log.
 pub(in crate::order_log) const MAX_ROWS: u32 = u32::MAX - 1;
 
-/// The orders and executions of the log.
+/// The index of the orders and executions.
 #[derive(Debug, Default)]
 pub(in crate::order_log) struct OrderLogIndex {
     pub(in crate::order_log) orders: OrderIndex,
     pub(in crate::order_log) executions: ExecutionIndex,
 }
 
-/// Sets of orders, each order being its ordinal.
+/// Sets of orders, each order as its ordinal.
 #[derive(Debug, Default)]
 pub(in crate::order_log) struct OrderIndex {
-    /// Their ids, ascending.
+    /// The ids, ascending.
     ids: Vec<u64>,
-    /// When they were submitted.
+    /// The times of submission.
     pub(in crate::order_log) times: TimeIndex,
-    /// All but those that were never sent.
+    /// The listed orders: all but those whose submission was released.
     listed: RoaringBitmap,
     accounts: HashMap<String, RoaringBitmap>,
     symbols: HashMap<String, RoaringBitmap>,
@@ -44,18 +45,18 @@ pub(in crate::order_log) struct OrderIndex {
 /// The executions, by their ordinals.
 #[derive(Debug, Default)]
 pub(in crate::order_log) struct ExecutionIndex {
-    /// When they were executed.
+    /// The times of execution.
     pub(in crate::order_log) times: TimeIndex,
-    /// The ordinals of their orders.
+    /// The ordinal of each execution's order.
     pub(in crate::order_log) order_ordinals: Vec<u32>,
 }
 
-/// What one transaction changes.
+/// A change of the index, collected in a transaction and applied with its commit.
 #[derive(Debug)]
 pub(in crate::order_log) enum IndexChange {
-    /// The next order.
+    /// An order was added; it gets the next ordinal.
     OrderAdded {
-        /// Its id.
+        /// The order's id.
         id: u64,
         /// The account.
         account_id: String,
@@ -63,26 +64,26 @@ pub(in crate::order_log) enum IndexChange {
         symbol: String,
         /// The broker.
         broker: String,
-        /// When it was submitted, in µs since 1970.
+        /// The time of submission, in µs since 1970.
         submitted_at: i64,
-        /// Its state; `None` while it is not listed.
+        /// The status; `None` while the order is not listed.
         status: Option<OrderStatus>,
     },
-    /// The state of an order, from one to another.
+    /// The status of an order changed; `None` while the order is not listed.
     StatusChanged {
         ordinal: u32,
         from: Option<OrderStatus>,
         to: Option<OrderStatus>,
     },
-    /// The next execution.
+    /// An execution was added; it gets the next ordinal.
     ExecutionAdded {
         order_ordinal: u32,
-        /// In µs since 1970.
+        /// The time of execution, in µs since 1970.
         executed_at: i64,
     },
-    /// An order has a tag, in lower case.
+    /// An order got a frequent tag, in lower case.
     TagAdded { ordinal: u32, text: String },
-    /// A tag has become frequent: every order that has it.
+    /// A tag became frequent; `orders` are all that have it.
     TagBecameFrequent { text: String, orders: RoaringBitmap },
 }
 
@@ -132,7 +133,7 @@ fn insert_ordinal(sets: &mut HashMap<String, RoaringBitmap>, text: String, ordin
 }
 
 impl OrderIndex {
-    /// Returns how many orders there are, those that are not listed included.
+    /// Returns how many orders there are, unlisted ones included.
     pub(in crate::order_log) fn len(&self) -> u32 {
         u32::try_from(self.ids.len()).unwrap_or(MAX_ROWS)
     }
@@ -143,7 +144,7 @@ impl OrderIndex {
         u32::try_from(ordinal).ok()
     }
 
-    /// Returns every order that is listed.
+    /// Returns the listed orders.
     pub(in crate::order_log) fn listed(&self) -> &RoaringBitmap {
         &self.listed
     }
@@ -163,12 +164,12 @@ impl OrderIndex {
         self.brokers.get(broker)
     }
 
-    /// Returns the orders in a state.
+    /// Returns the listed orders with a status.
     pub(in crate::order_log) fn of_status(&self, status: OrderStatus) -> Option<&RoaringBitmap> {
         self.statuses.get(&status)
     }
 
-    /// Returns the orders with a tag, if that is a frequent one.
+    /// Returns the orders with a frequent tag; `None` for any other tag.
     pub(in crate::order_log) fn of_frequent_tag(&self, text: &str) -> Option<&RoaringBitmap> {
         self.tags.get(text)
     }
@@ -190,12 +191,12 @@ impl OrderIndex {
 }
 
 impl ExecutionIndex {
-    /// Returns how many there are.
+    /// Returns how many executions there are.
     pub(in crate::order_log) fn len(&self) -> u32 {
         u32::try_from(self.order_ordinals.len()).unwrap_or(MAX_ROWS)
     }
 
-    /// Returns the executions of these orders.
+    /// Returns the executions of a set of orders.
     pub(in crate::order_log) fn of_orders(&self, orders: &RoaringBitmap) -> RoaringBitmap {
         let words = orders.max().map_or(0, |last| last as usize / 64 + 1);
         let mut is_in = vec![0_u64; words];
@@ -204,11 +205,11 @@ impl ExecutionIndex {
                 *word |= 1 << (ordinal % 64);
             }
         }
-        let taken = (0_u32..).zip(&self.order_ordinals).filter_map(|(ordinal, &order)| {
+        let matched = (0_u32..).zip(&self.order_ordinals).filter_map(|(ordinal, &order)| {
             let word = is_in.get(order as usize / 64)?;
             (word >> (order % 64) & 1 == 1).then_some(ordinal)
         });
-        // Ordinals come in their order: the set is built without a search.
-        RoaringBitmap::from_sorted_iter(taken).unwrap_or_default()
+        // The ordinals are sorted: the set is built without a search.
+        RoaringBitmap::from_sorted_iter(matched).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Reading: filters over the index, and pages of rows.
+//! Queries: filters over the index, and pages of rows.
 
 pub(in crate::order_log) mod filter;
 pub(in crate::order_log) mod pages;

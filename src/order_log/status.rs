@@ -1,44 +1,44 @@
-//! How the log stands: whether it has everything the journal has, and what keeps it from that.
+//! The status of the order log: whether it has everything the journal has, and what keeps it from that.
 
 use std::fmt;
 
-/// How the log stands. Its text says what to do.
+/// The status of the order log. Its text says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OrderLogStatus {
-    /// What it is at.
+    /// The synchronization state.
     pub sync_state: SyncState,
-    /// Whether it has held everything the journal held, since this process has opened it.
+    /// Whether the log has applied everything that the journal held when this process opened the file.
     pub is_complete: bool,
-    /// Whether it has held every alert that the stream of alerts held.
+    /// Whether the log has applied every alert that the stream of alerts held then.
     pub has_all_alerts: bool,
-    /// How many entries of the journal are left out: they were missing, or this version cannot read them.
+    /// How many entries of the journal were skipped: they are missing, or this version cannot decode them.
     pub skipped_entries: u64,
-    /// The last sequence of the journal that is applied.
+    /// The last journal sequence that is applied.
     pub journal_sequence: u64,
-    /// The last sequence that the journal is known to have.
+    /// The last journal sequence that is known.
     pub journal_last_sequence: u64,
 }
 
-/// What the log is at.
+/// The synchronization state of the order log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum SyncState {
-    /// It has not been opened yet.
+    /// The file is not open yet.
     #[default]
     Opening,
-    /// It reads what it does not have yet.
+    /// The log applies what the journal held at the start.
     CatchingUp,
-    /// It follows.
+    /// The log follows the streams.
     Current,
-    /// Something is in the way of the file; it is tried again and again.
+    /// The file cannot be written, for this reason; the log retries.
     WriteFailed(String),
-    /// A stream cannot be followed; it is tried again and again.
+    /// A stream cannot be followed, for this reason; the log retries.
     StreamUnavailable(String),
-    /// The journal is another one, or has lost what the log has: somebody has to look at it.
+    /// The journal is another one, or has lost entries that the log has. An operator has to decide.
     JournalMismatch(String),
 }
 
 impl SyncState {
-    /// Returns one word for it.
+    /// Returns the state as one word, as `/health` reports it.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Opening => "opening",
@@ -51,7 +51,7 @@ impl SyncState {
 }
 
 impl OrderLogStatus {
-    /// Returns how many entries of the journal are known and not applied.
+    /// Returns how many known entries of the journal are not applied.
     pub fn lag_entries(&self) -> u64 {
         self.journal_last_sequence.saturating_sub(self.journal_sequence)
     }
@@ -59,29 +59,31 @@ impl OrderLogStatus {
 
 impl fmt::Display for OrderLogStatus {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (at, last) = (self.journal_sequence, self.journal_last_sequence);
+        let (applied, last) = (self.journal_sequence, self.journal_last_sequence);
         match &self.sync_state {
-            SyncState::Opening => write!(formatter, "the order log is being opened; ask again")?,
+            SyncState::Opening => write!(formatter, "the order log is being opened; retry later")?,
             SyncState::CatchingUp => write!(
                 formatter,
-                "the order log is being made from the journal: it has come to entry {at} of {last}; ask again"
+                "the order log is being built from the journal and has applied entry {applied} of {last}; retry later"
             )?,
             SyncState::Current => write!(
                 formatter,
-                "the order log has come to entry {at} of the journal; ask again"
+                "the order log has applied the journal up to entry {applied}; retry"
             )?,
-            SyncState::WriteFailed(why) | SyncState::StreamUnavailable(why) => write!(
+            SyncState::WriteFailed(reason) | SyncState::StreamUnavailable(reason) => write!(
                 formatter,
-                "the order log is behind, at entry {at} of the journal, and goes on by itself: {why}"
+                "the order log is behind, at entry {applied} of the journal, and retries by itself: {reason}"
             )?,
-            SyncState::JournalMismatch(why) => write!(formatter, "the order log does not follow the journal: {why}")?,
+            SyncState::JournalMismatch(reason) => {
+                write!(formatter, "the order log does not match the journal: {reason}")?
+            }
         }
         match self.skipped_entries {
             0 => Ok(()),
-            1 => formatter.write_str("; 1 entry of the journal is left out, see the sidecar's log"),
+            1 => formatter.write_str("; 1 entry of the journal was skipped, see the log of the sidecar"),
             more => write!(
                 formatter,
-                "; {more} entries of the journal are left out, see the sidecar's log"
+                "; {more} entries of the journal were skipped, see the log of the sidecar"
             ),
         }
     }

@@ -1,6 +1,6 @@
-//! The witness that an order has passed every rule and holds what it needs of the shared limits.
+//! The proof that an order has passed every rule and holds its share of the shared limits.
 
-/// Something the risk engine has approved. Its field is private: nobody else can make one.
+/// A value that the risk engine has approved. Its field is private: only the risk engine creates one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approved<T>(T);
 
@@ -9,18 +9,18 @@ impl<T> Approved<T> {
         Self(inner)
     }
 
-    /// Returns what was approved.
+    /// Returns the approved value.
     pub fn inner(&self) -> &T {
         &self.0
     }
 
-    /// Returns what was approved, giving the approval up: it can be used once.
+    /// Returns the approved value and consumes the approval, which can be used once.
     pub fn into_inner(self) -> T {
         self.0
     }
 }
 
-/// Returns an approval nobody checked, for tests of what stands behind the risk engine.
+/// Returns an approval without any check, for tests of the code behind the risk engine.
 #[cfg(test)]
 pub fn approve_unchecked<T>(inner: T) -> Approved<T> {
     Approved::new(inner)

@@ -1,32 +1,32 @@
-//! The rules as tables: an intent, what stands before it, what the rules say, and what becomes of it.
+//! The rules as tables: an intent, the state before it, the signals, and the outcome.
 
 use crate::risk::tests::*;
 
-/// Intent, what stands before it, what the rules say, what becomes of it.
+/// Intent, state before it, signals, outcome.
 type RuleCase = (&'static str, &'static str, &'static [&'static str], &'static str);
 
 #[track_caller]
 fn assert_cases(cases: &[RuleCase]) {
-    for (text, stands, signals, verdict) in cases {
-        let (found, came_to) = decide_and_format(text, stands);
+    for (text, fixture, signals, outcome) in cases {
+        let (found, decided) = decide_and_format(text, fixture);
         assert_eq!(
-            (found.as_slice(), came_to.as_str()),
+            (found.as_slice(), decided.as_str()),
             (
                 signals
                     .iter()
                     .map(|&signal| signal.to_owned())
                     .collect::<Vec<_>>()
                     .as_slice(),
-                *verdict
+                *outcome
             ),
-            "{text} | {stands}"
+            "{text} | {fixture}"
         );
     }
 }
 
 #[test]
 #[rustfmt::skip]
-fn trading_state_and_latches_let_reductions_pass_and_halted_nothing() {
+fn trading_state_and_locks_let_reductions_pass_and_halted_nothing() {
     assert_cases(&[
         ("buy 0.1 @30000", "", &[], "approved"),
         ("buy 0.1 @30000", "state=reduce_only", &["trading_state lock"], "reduce_only"),
@@ -49,11 +49,11 @@ fn trading_state_and_latches_let_reductions_pass_and_halted_nothing() {
 
 #[test]
 #[rustfmt::skip]
-fn an_intent_is_over_at_its_deadline_and_its_id_stays_free() {
+fn intent_expires_at_its_deadline_and_its_id_stays_free() {
     assert_cases(&[
         ("buy 0.1 @30000", "late", &["intent_age lock"], "(intent_expired)"),
         ("sell 0.1 @30000", "late exposure=-10000", &["intent_age lock"], "(intent_expired)"),
-        // A rule before it decides.
+        // An earlier rule decides.
         ("buy 0.1 @30000", "late state=halted", &["trading_state lock", "intent_age lock"], "trading_halted"),
         ("buy 0.8 @30000", "late", &["intent_age lock", "order_size lock"], "(intent_expired)"),
     ]);
@@ -61,7 +61,7 @@ fn an_intent_is_over_at_its_deadline_and_its_id_stays_free() {
 
 #[test]
 #[rustfmt::skip]
-fn an_order_has_a_largest_size_and_a_largest_notional() {
+fn order_size_and_notional_have_a_maximum() {
     assert_cases(&[
         ("buy 0.74999 @30000", "", &[], "approved"),
         ("buy 0.75 @30000", "", &[], "approved"),
@@ -79,9 +79,9 @@ fn an_order_has_a_largest_size_and_a_largest_notional() {
 
 #[test]
 #[rustfmt::skip]
-fn a_position_has_a_limit_on_both_sides() {
+fn position_has_a_limit_on_both_sides() {
     assert_cases(&[
-        // 1.8, of which 80 % are 1.44; max_notional has room for 2.00000
+        // the limit is 1.8, of which 80 % is 1.44; max_notional allows 2.00000
         ("buy 0.5 @30000", "exposure=93999", &[], "approved"),
         ("buy 0.5 @30000", "exposure=94000", &["position_limit alert"], "approved"),
         ("buy 0.5 @30000", "exposure=129999", &["max_notional alert", "position_limit alert"], "approved"),
@@ -90,7 +90,7 @@ fn a_position_has_a_limit_on_both_sides() {
         // an account's own limit
         ("buy 0.1 @30000 account=tight", "", &["position_limit alert"], "approved"),
         ("buy 0.1 @30000 account=tight", "exposure=1", &["position_limit lock"], "risk_locked"),
-        // where short positions are not allowed, what is held may be sold, to the last lot
+        // where short positions are not allowed, a position may be sold to the last lot
         ("sell 0.1 @30000", "no_short exposure=-10000", &[], "approved"),
         ("sell 0.1 @30000", "no_short exposure=-9999", &["position_limit lock"], "risk_locked"),
         ("buy 0.1 @30000", "no_short", &[], "approved"),
@@ -99,13 +99,13 @@ fn a_position_has_a_limit_on_both_sides() {
 
 #[test]
 #[rustfmt::skip]
-fn a_limit_price_has_a_collar_on_the_losing_side() {
+fn limit_price_has_a_collar_on_the_losing_side() {
     assert_cases(&[
         ("buy 0.1 @35999.99", "", &[], "approved"),
         ("buy 0.1 @36000", "", &[], "approved"),
         ("buy 0.1 @36000.01", "", &["price_collar lock"], "risk_locked"),
         ("buy 0.1 @36000.01", "exposure=-10000", &[], "approved"),
-        // without a price of the market nothing opens
+        // without a market price no position is opened
         ("buy 0.1 @30000", "no_price", &["price_collar lock"], "(reference_price_missing)"),
         ("buy 0.1 @30000", "no_price exposure=-10000", &[], "approved"),
         ("sell 0.1 @24000.01", "", &[], "approved"),
@@ -119,7 +119,7 @@ fn a_limit_price_has_a_collar_on_the_losing_side() {
 
 #[test]
 #[rustfmt::skip]
-fn the_days_notional_has_a_limit_over_all_and_per_account() {
+fn daily_notional_has_a_limit_over_all_accounts_and_per_account() {
     assert_cases(&[
         ("buy 0.1 @30000", "routed=796999999999", &[], "approved"),
         ("buy 0.1 @30000", "routed=797000000000", &["max_daily_notional alert"], "approved"),
@@ -127,10 +127,10 @@ fn the_days_notional_has_a_limit_over_all_and_per_account() {
         ("buy 0.1 @30000", "routed=997000000000", &["max_daily_notional alert"], "approved"),
         ("buy 0.1 @30000", "routed=997000000001", &["max_daily_notional lock"], "daily_notional_exceeded"),
         ("buy 0.1 @30000", "routed=997000000001 exposure=-10000", &["max_daily_notional alert"], "approved"),
-        // what an operator has set counts instead
+        // an operator's limit takes precedence
         ("buy 0.1 @30000", "limit=3000", &["max_daily_notional alert"], "approved"),
         ("buy 0.1 @30000", "limit=2999.999999", &["max_daily_notional lock"], "daily_notional_exceeded"),
-        // the account's own
+        // the account's own limit
         ("buy 0.05 @30000 account=tight", "own_routed=3500000000", &["max_daily_notional alert"], "approved"),
         ("buy 0.05 @30000 account=tight", "own_routed=3500000001", &["max_daily_notional lock"], "daily_notional_exceeded"),
     ]);
@@ -138,7 +138,7 @@ fn the_days_notional_has_a_limit_over_all_and_per_account() {
 
 #[test]
 #[rustfmt::skip]
-fn the_days_loss_has_a_limit_that_must_not_be_reached() {
+fn daily_loss_must_stay_below_its_limit() {
     assert_cases(&[
         ("buy 0.1 @30000", "pnl=-39999.999999", &[], "approved"),
         ("buy 0.1 @30000", "pnl=-40000", &["max_daily_loss alert"], "approved"),
@@ -153,14 +153,14 @@ fn the_days_loss_has_a_limit_that_must_not_be_reached() {
         ("buy 0.1 @30000 loss=1", "own_expected=49998999999", &["max_daily_loss alert"], "approved"),
         ("buy 0.1 @30000 loss=1", "own_expected=49999000000", &["max_daily_loss lock"], "daily_loss_exceeded"),
         ("buy 0.1 @30000 loss=1", "expected=49999000000", &["max_daily_loss lock"], "daily_loss_exceeded"),
-        // what an operator has set, and the account's own where it is tighter
+        // an operator's limit, and the account's own where it is tighter
         ("buy 0.01 @30000", "pnl=-10 loss_limit=10", &["max_daily_loss lock"], "daily_loss_exceeded"),
         ("buy 0.01 @30000 account=tight", "pnl=-100", &["max_daily_loss lock", "stop_loss lock"], "daily_loss_exceeded"),
         ("buy 0.01 @30000 account=tight", "pnl=-79.999999", &["stop_loss alert"], "approved"),
-        // the caller's figures where they are more cautious
+        // the caller's values where they are worse
         ("buy 0.1 @30000 realized=-20000 unrealized=-30000", "", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
         ("buy 0.1 @30000 realized=90000", "pnl=-50000", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
-        // a profit that is not known is no profit
+        // an unknown profit does not count as one
         ("buy 0.1 @30000", "unknown_pnl", &["max_daily_loss lock"], "(reference_price_missing)"),
         ("buy 0.1 @30000", "unknown_pnl exposure=-10000", &[], "approved"),
         ("buy 0.1 @30000", "unknown_total", &["max_daily_loss lock"], "(reference_price_missing)"),
@@ -170,7 +170,7 @@ fn the_days_loss_has_a_limit_that_must_not_be_reached() {
 
 #[test]
 #[rustfmt::skip]
-fn an_account_stops_at_its_loss() {
+fn account_stops_at_its_loss_limit() {
     assert_cases(&[
         ("buy 0.1 @30000 realized=-47999.999999", "", &["max_daily_loss alert"], "approved"),
         ("buy 0.1 @30000 realized=-48000", "", &["max_daily_loss alert", "stop_loss alert"], "approved"),
@@ -178,7 +178,7 @@ fn an_account_stops_at_its_loss() {
         ("buy 0.1 @30000 realized=-100 stop=100", "", &["stop_loss lock"], "risk_locked"),
         ("buy 0.1 @30000 realized=-100 stop=100", "exposure=-10000", &["stop_loss alert"], "approved"),
         ("buy 0.1 @30000 stop=100", "pnl=-100", &["stop_loss lock"], "risk_locked"),
-        // a caller loosens nothing
+        // a caller's threshold never loosens the limit
         ("buy 0.1 @30000 realized=-60000 stop=900000", "", &["max_daily_loss lock", "stop_loss lock"], "daily_loss_exceeded"),
         ("buy 0.01 @30000 account=tight", "pnl=-90", &["max_daily_loss alert", "stop_loss lock"], "risk_locked"),
     ]);
@@ -186,7 +186,7 @@ fn an_account_stops_at_its_loss() {
 
 #[test]
 #[rustfmt::skip]
-fn a_second_has_room_for_so_many_orders_and_whoever_waits_may_come_again() {
+fn orders_beyond_the_rate_are_refused_and_may_be_retried() {
     assert_cases(&[
         ("buy 0.1 @30000", "rate=999", &[], "approved"),
         ("buy 0.1 @30000", "rate=1000", &["order_rate lock"], "(rate_limited)"),
@@ -199,7 +199,7 @@ fn a_second_has_room_for_so_many_orders_and_whoever_waits_may_come_again() {
 
 #[test]
 #[rustfmt::skip]
-fn open_orders_and_duplicates_are_counted() {
+fn open_orders_and_duplicates_are_limited() {
     assert_cases(&[
         ("buy 0.1 @30000", "open=78", &[], "approved"),
         ("buy 0.1 @30000", "open=79", &["max_open_orders alert"], "approved"),

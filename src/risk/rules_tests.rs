@@ -1,15 +1,26 @@
-//! What the tables of the rules are read by, and what holds for all rules together.
+//! The parser of the rule tables, and the tests of all rules together.
 
-use crate::domain::control::{Lock, LockScope};
+use std::collections::BTreeMap;
+
+use crate::domain::control::{ControlState, Lock, LockScope};
+use crate::domain::daily_pnl::DailyPnl;
+use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, VenueId};
-use crate::domain::intent::{RiskOverrides, Symbol};
+use crate::domain::instrument::Instrument;
+use crate::domain::intent::{Intent, RiskOverrides};
 use crate::domain::metadata::Metadata;
-use crate::domain::order_terms::{OrderType, TimeInForce, TradingState};
-use crate::domain::quantity::Quantity;
+use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
+use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce, TradingState};
+use crate::domain::quantity::{Price, Quantity};
+use crate::domain::reason::ReasonCode;
+use crate::domain::reservation::Reservation;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::settlement::SharedSum;
-use crate::domain::time::TradingDate;
+use crate::domain::symbol::Symbol;
+use crate::domain::time::{Timestamp, TradingDate};
+use crate::risk::cap::{CapBound, CapUnit};
 use crate::risk::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits};
+use crate::risk::rules::max_daily_loss;
 use crate::risk::*;
 
 fn number(text: &str) -> Decimal {
@@ -77,7 +88,7 @@ fn limits() -> RiskLimits {
     }
 }
 
-/// Reads `buy 0.5 @30000 realized=-5 unrealized=-5 stop=100 loss=7 account=tight reduce_only`; without `@` it is a
+/// Parses `buy 0.5 @30000 realized=-5 unrealized=-5 stop=100 loss=7 account=tight reduce_only`; without `@` it is a
 /// market order.
 fn intent(text: &str) -> Intent {
     let mut words = text.split(' ');
@@ -118,7 +129,7 @@ fn intent(text: &str) -> Intent {
     intent
 }
 
-/// What stands before the order: sums in lots and millionths, figures of the day, what operators have set.
+/// The state before the order: sums in lots and millionths, the day's profit and loss, and the operators' values.
 struct RuleFixture {
     sums: BTreeMap<&'static str, i64>,
     exposure: i64,
@@ -129,12 +140,12 @@ struct RuleFixture {
     rates: Option<[i64; 2]>,
     can_short: bool,
     has_market_price: bool,
-    /// Whether the store has answered with the caps' figures.
+    /// Whether the store has returned readings of the caps.
     has_readings: bool,
 }
 
-/// Reads `exposure=150000 routed=… own_routed=… pnl=-5 total=-5 expected=… own_expected=… open=3 rate=9 broker_rate=9
-/// state=halted latch=all,account,symbol,broker,live,operator late duplicate unseen unrated no_short`.
+/// Parses `exposure=150000 routed=… own_routed=… pnl=-5 total=-5 expected=… own_expected=… open=3 rate=9 broker_rate=9
+/// state=halted latch=all,account,symbol,broker,live,operator late duplicate unread unrated no_short`.
 fn parse_fixture(text: &str) -> RuleFixture {
     let date = TradingDate::parse("2026-03-02").unwrap();
     let mut before = RuleFixture {
@@ -177,7 +188,7 @@ fn parse_fixture(text: &str) -> RuleFixture {
             None => match word {
                 "late" => before.is_late = true,
                 "duplicate" => before.is_duplicate = true,
-                "unseen" => before.has_readings = false,
+                "unread" => before.has_readings = false,
                 "unrated" => before.rates = None,
                 "no_price" => before.has_market_price = false,
                 "no_short" => before.can_short = false,
@@ -200,11 +211,7 @@ fn trading_lock(which: &str) -> Lock {
         _ => LockScope::All,
     };
     let rule_id = if which == "all" { max_daily_loss::ID } else { "operator" };
-    let mode = if which == "live" {
-        crate::domain::order_terms::Mode::Live
-    } else {
-        crate::domain::order_terms::Mode::Paper
-    };
+    let mode = if which == "live" { Mode::Live } else { Mode::Paper };
     Lock {
         lock_id: Lock::compose_id(mode, &scope, rule_id),
         scope,
@@ -224,7 +231,7 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
     let price = intent.price.unwrap_or(instrument.reference_price);
     let reservation = Reservation::for_order(&instrument, &intent, lots, price, before.day.trading_date).unwrap();
     let now = Timestamp::from_milliseconds(1_000);
-    let assessment = evaluate(&RuleInput {
+    let evaluation = evaluate(&RuleInput {
         intent: &intent,
         instrument: &instrument,
         quantity_lots: lots,
@@ -237,12 +244,12 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         deadline: Timestamp::from_milliseconds(if before.is_late { 1_000 } else { 1_001 }),
         now,
     });
-    let see = |cap: &Cap| CapReading {
+    let read_cap = |cap: &Cap| CapReading {
         before: match cap.measure {
             CapMeasure::Exposure => before.exposure,
             CapMeasure::OffsetOnly => 0,
-            CapMeasure::SharedSum(counter) => {
-                let name = match counter {
+            CapMeasure::SharedSum(sum) => {
+                let name = match sum {
                     SharedSum::DailyNotional => "routed",
                     SharedSum::AccountDailyNotional => "own_routed",
                     SharedSum::OpenLoss => "expected",
@@ -255,34 +262,34 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         },
         crosses_alert_threshold: true,
     };
-    let caps = assessment
+    let caps = evaluation
         .caps()
         .iter()
         .filter(|_| before.has_readings)
-        .map(see)
+        .map(read_cap)
         .collect();
     let is_reduction = before.exposure + lots <= 0;
-    let would_claim = match assessment.admissibility() {
+    let is_admissible = match evaluation.admissibility() {
         Admissibility::All => true,
         Admissibility::ReductionsOnly => is_reduction,
         Admissibility::Nothing => false,
     };
-    let sight = CapReadings {
+    let readings = CapReadings {
         is_reduction,
         is_duplicate: before.is_duplicate,
         order_counts: before.rates,
         caps,
     };
-    let decision = assessment.decide((), &sight);
+    let decision = evaluation.decide((), &readings);
     assert!(
-        would_claim || !matches!(decision, RiskDecision::Approved(..)),
-        "{text}: approved, and not admitted"
+        is_admissible || !matches!(decision, RiskDecision::Approved(..)),
+        "{text}: approved, and not admissible"
     );
     decision
 }
 
-/// Returns each signal as `rule level`, and what it came to: `approved`, or the first lock's code, in brackets where
-/// the id stays free.
+/// Returns each signal as `rule level`, and the outcome: `approved`, or the first lock's code, in brackets where the id
+/// stays free.
 fn decide_and_format(text: &str, fixture: &str) -> (Vec<String>, String) {
     let shown = |signals: Vec<RuleSignal>| {
         let name = |signal: &RuleSignal| format!("{} {}", signal.rule_id, signal.level.as_str());
@@ -300,7 +307,7 @@ fn decide_and_format(text: &str, fixture: &str) -> (Vec<String>, String) {
 }
 
 #[test]
-fn every_signal_is_kept_and_the_first_lock_in_order_is_the_answer() {
+fn every_signal_is_kept_and_the_first_lock_in_order_is_the_outcome() {
     let all: &[&str] = &[
         "trading_state lock",
         "intent_age lock",
@@ -315,10 +322,10 @@ fn every_signal_is_kept_and_the_first_lock_in_order_is_the_answer() {
         "max_open_orders lock",
         "duplicate_order lock",
     ];
-    let stands = "state=reduce_only late exposure=200000 routed=1000000000000 pnl=-60000 rate=1000 open=100 duplicate";
-    let (found, verdict) = decide_and_format("buy 1 @40000", stands);
+    let fixture = "state=reduce_only late exposure=200000 routed=1000000000000 pnl=-60000 rate=1000 open=100 duplicate";
+    let (found, outcome) = decide_and_format("buy 1 @40000", fixture);
     assert_eq!(
-        (found.as_slice(), verdict.as_str()),
+        (found.as_slice(), outcome.as_str()),
         (
             all.iter()
                 .map(|&signal| signal.to_owned())
@@ -332,9 +339,9 @@ fn every_signal_is_kept_and_the_first_lock_in_order_is_the_answer() {
 }
 
 #[test]
-fn a_figure_that_was_not_seen_denies() {
-    let RiskDecision::Denied(reason, signals) = decide("buy 0.1", "unseen") else {
-        panic!("approved unseen")
+fn missing_reading_denies_the_order() {
+    let RiskDecision::Denied(reason, signals) = decide("buy 0.1", "unread") else {
+        panic!("approved without readings")
     };
     assert!(
         signals.iter().all(|signal| signal.level == SignalLevel::Lock) && signals.len() == 7,
@@ -344,70 +351,70 @@ fn a_figure_that_was_not_seen_denies() {
 }
 
 #[test]
-fn only_our_own_losses_latch_and_each_scope_once() {
+fn only_computed_losses_set_a_lock_and_each_scope_once() {
     let now = Timestamp::from_milliseconds(5);
-    let closes = |stands: &str| {
-        let before = parse_fixture(stands);
-        let latches = max_daily_loss::find_breaches(&before.day, &before.control, &limits(), now);
-        latches
+    let breach_ids = |fixture: &str| {
+        let before = parse_fixture(fixture);
+        let locks = max_daily_loss::find_breaches(&before.day, &before.control, &limits(), now);
+        locks
             .into_iter()
-            .map(|latch| latch.lock_id.to_string())
+            .map(|lock| lock.lock_id.to_string())
             .collect::<Vec<_>>()
     };
-    assert_eq!(closes("total=-49999.999999 pnl=-99.999999"), [""; 0]);
-    assert_eq!(closes("total=-50000"), ["paper.all.max_daily_loss"]);
-    assert_eq!(closes("pnl=-100"), ["paper.account.tight.max_daily_loss"]);
+    assert_eq!(breach_ids("total=-49999.999999 pnl=-99.999999"), [""; 0]);
+    assert_eq!(breach_ids("total=-50000"), ["paper.all.max_daily_loss"]);
+    assert_eq!(breach_ids("pnl=-100"), ["paper.account.tight.max_daily_loss"]);
     assert_eq!(
-        closes("pnl=-50000"),
+        breach_ids("pnl=-50000"),
         [
             "paper.account.default.max_daily_loss",
             "paper.account.tight.max_daily_loss"
         ]
     );
-    assert_eq!(closes("total=-50000 latch=all"), [""; 0]);
-    assert_eq!(closes("total=-10 loss_limit=10"), ["paper.all.max_daily_loss"]);
+    assert_eq!(breach_ids("total=-50000 latch=all"), [""; 0]);
+    assert_eq!(breach_ids("total=-10 loss_limit=10"), ["paper.all.max_daily_loss"]);
 }
 
 #[test]
-fn a_rule_alerts_at_its_share_rounded_up_and_is_calm_below_another() {
-    let levels = limits().alerts;
+fn rule_alerts_at_its_share_rounded_up_and_is_rearmed_below_another() {
+    let thresholds = limits().alerts;
     let cap = |limit, offset, bound| Cap {
         rule_id: "r",
         label: "",
-        code: crate::domain::reason::ReasonCode::RiskLocked,
+        code: ReasonCode::RiskLocked,
         measure: CapMeasure::OffsetOnly,
         delta: 0,
         offset,
         limit,
         bound,
-        unit: cap::CapUnit::Orders,
-        description: "it",
+        unit: CapUnit::Orders,
+        description: "the value",
         allows_reductions: false,
     };
-    for (limit, offset, bound, room, alert) in [
-        (100, 0, cap::CapBound::Inclusive, 100, Some((80, 75))),
-        (101, 0, cap::CapBound::Inclusive, 101, Some((81, 76))),
-        (100, 30, cap::CapBound::Exclusive, 69, Some((50, 45))),
-        (0, 0, cap::CapBound::Inclusive, 0, None),
+    for (limit, offset, bound, max_measure, levels) in [
+        (100, 0, CapBound::Inclusive, 100, Some((80, 75))),
+        (101, 0, CapBound::Inclusive, 101, Some((81, 76))),
+        (100, 30, CapBound::Exclusive, 69, Some((50, 45))),
+        (0, 0, CapBound::Inclusive, 0, None),
         (
             MAX_EXACT_INTEGER,
             -MAX_EXACT_INTEGER,
-            cap::CapBound::Inclusive,
+            CapBound::Inclusive,
             MAX_EXACT_INTEGER,
             Some((MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)),
         ),
         (
             1,
             MAX_EXACT_INTEGER,
-            cap::CapBound::Exclusive,
+            CapBound::Exclusive,
             -MAX_EXACT_INTEGER,
             Some((1 - MAX_EXACT_INTEGER, 1 - MAX_EXACT_INTEGER)),
         ),
     ] {
         let cap = cap(limit, offset, bound);
         assert_eq!(
-            (cap.max_measure(), cap.alert_and_rearm_levels(levels)),
-            (room, alert),
+            (cap.max_measure(), cap.alert_and_rearm_levels(thresholds)),
+            (max_measure, levels),
             "{limit} {offset}"
         );
     }

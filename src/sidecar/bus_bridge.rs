@@ -1,133 +1,42 @@
-//! The way onto the bus: every request with its deadline, its trace and a bounded wait.
+//! Requests on the bus: each with its deadline, its trace, and a bounded wait for the reply.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
-use axum::http::request::Parts;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use crate::bus::headers::{DEADLINE, TRACEPARENT};
-use crate::bus::router_client::{ReceivedReply, RequestError, new_traceparent};
-use crate::domain::time::Timestamp;
-use crate::fault::{Fault, FaultCode};
-use crate::sidecar::context::{RequestArrival, SidecarContext};
-use crate::sidecar::middleware::auth::Principal;
-use crate::sidecar::response::problem::ProblemResponse;
+use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::sidecar::call_context::CallContext;
+use crate::sidecar::context::SidecarContext;
 
-/// What is kept for writing the answer, of the time a request has.
-const RESPONSE_MARGIN: Duration = Duration::from_millis(100);
-/// How much earlier than this side the worker gives up: its own word is worth more than a guess.
-const WORKER_MARGIN: Duration = Duration::from_millis(400);
-/// Of a short time limit no margin takes more than this part.
-const MAX_MARGIN_DIVISOR: u32 = 4;
-/// How long after a client's own deadline its answer is waited for.
-const CLIENT_DEADLINE_GRACE: Duration = Duration::from_millis(250);
+/// The body of a request without fields.
+pub(in crate::sidecar) const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
+/// The detail of a read that got no reply in time.
+pub(in crate::sidecar) const READ_TIMEOUT_DETAIL: &str = "no worker replied in time; retry";
 
-/// What a request brings onto the bus: until when it counts, how long its answer is waited for, and its trace.
-#[derive(Debug, Clone)]
-pub(in crate::sidecar) struct CallContext {
-    deadline: Timestamp,
-    reply_deadline: Instant,
-    body_deadline: Instant,
-    traceparent: String,
-    actor: String,
-}
-
-impl FromRequestParts<Arc<SidecarContext>> for CallContext {
-    type Rejection = ProblemResponse;
-
-    async fn from_request_parts(parts: &mut Parts, context: &Arc<SidecarContext>) -> Result<Self, ProblemResponse> {
-        let arrival = parts.extensions.get::<RequestArrival>().copied();
-        // The gate gives every request its arrival.
-        let arrival =
-            arrival.ok_or_else(|| Fault::new(FaultCode::PersistenceFailed, "the request came past the gate"))?;
-        let caller = Principal::from_request_parts(parts, context).await?;
-        Ok(Self::from_headers(
-            &parts.headers,
-            arrival,
-            &caller,
-            context.request_timeout,
-        )?)
-    }
-}
-
-impl CallContext {
-    /// Returns the terms of a request.
-    ///
-    /// # Errors
-    /// `invalid_field` when its own deadline is no timestamp: one that is there and not understood must not count as none.
-    fn from_headers(
-        headers: &HeaderMap,
-        arrival: RequestArrival,
-        caller: &Principal,
-        request_timeout: Duration,
-    ) -> Result<Self, Fault> {
-        let most = request_timeout / MAX_MARGIN_DIVISOR;
-        let mut listen_until = arrival.received_at + (request_timeout - RESPONSE_MARGIN.min(most));
-        let body_by = listen_until - WORKER_MARGIN.min(most);
-        let (now, instant) = (Timestamp::now(), Instant::now());
-        let mut deadline = now.saturating_add(body_by.saturating_duration_since(instant));
-        if let Some(own) = client_deadline(headers)?
-            && own < deadline
-        {
-            deadline = own;
-            // One that has passed is for the worker to judge: it still tells of an order it knows.
-            if own > now {
-                listen_until = listen_until.min(instant + own.saturating_duration_since(now) + CLIENT_DEADLINE_GRACE);
-            }
-        }
-        Ok(Self {
-            deadline,
-            reply_deadline: listen_until,
-            body_deadline: body_by,
-            traceparent: client_traceparent(headers).map_or_else(new_traceparent, str::to_owned),
-            actor: caller.actor(arrival),
-        })
-    }
-
-    /// Returns when the body must have arrived.
-    pub(in crate::sidecar) fn body_deadline(&self) -> Instant {
-        self.body_deadline
-    }
-
-    /// Returns until when an answer can be waited for.
-    pub(in crate::sidecar) fn reply_deadline(&self) -> Instant {
-        self.reply_deadline
-    }
-
-    /// Returns who sent the request, as a journal entry names it.
-    pub(in crate::sidecar) fn actor(&self) -> &str {
-        &self.actor
-    }
-}
-
-/// Sends a request and waits for its answer.
+/// Sends a request and waits for its reply. Later reads of this sidecar's order log include what the reply reports.
 ///
 /// # Errors
-/// See [`CallError`].
+/// The fault that a worker replies with, or of a request that was not sent; [`RequestError::Timeout`] if the outcome is
+/// unknown.
 pub(in crate::sidecar) async fn call(
     context: &SidecarContext,
     subject: &str,
-    body: Bytes,
+    body: impl Into<Bytes>,
     call_context: &CallContext,
 ) -> Result<ReceivedReply, RequestError> {
-    let patience = call_context.reply_deadline.saturating_duration_since(Instant::now());
-    let caller = &context.bus_client;
-    let sent = caller.request_with_timeout(
-        patience,
+    let timeout = call_context.reply_deadline().saturating_duration_since(Instant::now());
+    let request = context.bus_client.request_with_timeout(
+        timeout,
         subject,
-        body,
-        call_context.deadline,
-        &call_context.traceparent,
+        body.into(),
+        call_context.deadline(),
+        call_context.traceparent(),
     );
-    match AssertUnwindSafe(sent).catch_unwind().await {
+    match AssertUnwindSafe(request).catch_unwind().await {
         Ok(result) => {
-            // Whoever is told of it reads it from the order log from now on.
+            // The client may read the order log next: its read waits for this position of the journal.
             context.order_log.raise_read_floor(match &result {
                 Ok(reply) => reply.journal_sequence,
                 Err(RequestError::Fault(fault)) => fault.journal_sequence,
@@ -138,15 +47,15 @@ pub(in crate::sidecar) async fn call(
         Err(_) => {
             tracing::error!(
                 subject,
-                "a request on the bus panicked: whether it was sent is not known"
+                "a request on the bus panicked: it may have been sent; its outcome is unknown"
             );
             Err(RequestError::Timeout)
         }
     }
 }
 
-/// Has this sidecar's later reads see everything that is on the journal by now: after an answer that does not tell its
-/// own place there.
+/// Makes this sidecar's later reads include everything that is on the journal now. For replies that do not report their
+/// own journal sequence.
 pub(in crate::sidecar) async fn raise_read_watermark(context: &SidecarContext) {
     let until = context.read_deadline();
     if let Err(fault) = context
@@ -154,105 +63,6 @@ pub(in crate::sidecar) async fn raise_read_watermark(context: &SidecarContext) {
         .raise_read_floor_to_journal_end(context.bus_client.bus(), until)
         .await
     {
-        tracing::warn!(%fault, "a read that follows may not see what was changed");
-    }
-}
-
-fn client_deadline(headers: &HeaderMap) -> Result<Option<Timestamp>, Fault> {
-    let invalid = |rule: &str| Fault::for_field(FaultCode::InvalidField, DEADLINE, rule);
-    let mut values = headers.get_all(DEADLINE).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(only), None) => {
-            let text = only.to_str().unwrap_or_default();
-            let deadline = Timestamp::parse(text.trim());
-            deadline.map(Some).map_err(|error| invalid(&error.to_string()))
-        }
-        _ => Err(invalid("must be given once")),
-    }
-}
-
-/// Returns the client's trace context (W3C Trace Context, version 00), if it is one.
-fn client_traceparent(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
-    let is_hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let is_id = |part: &str, length: usize| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
-    let parts: Vec<&str> = text.split('-').collect();
-    match parts.as_slice() {
-        ["00", trace, parent, flags] if is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2) => Some(text),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-    use crate::sidecar::context::Peer;
-
-    const LIMIT: Duration = Duration::from_secs(6);
-
-    fn read(deadline: Option<&str>, limit: Duration) -> Result<CallContext, Fault> {
-        let mut headers = HeaderMap::new();
-        if let Some(text) = deadline {
-            headers.insert(DEADLINE, HeaderValue::from_str(text).unwrap());
-        }
-        let peer = Peer(([127, 0, 0, 1], 1).into());
-        let at = Instant::now();
-        CallContext::from_headers(
-            &headers,
-            RequestArrival { received_at: at, peer },
-            &Principal::Unrestricted,
-            limit,
-        )
-    }
-
-    #[test]
-    fn the_worker_gives_up_before_this_side_does() {
-        for limit in [Duration::from_millis(100), LIMIT] {
-            let (begun, terms) = (Instant::now(), read(None, limit).unwrap());
-            assert!(terms.body_deadline < terms.reply_deadline);
-            assert!(terms.reply_deadline < begun + limit + Duration::from_millis(50));
-            assert!(terms.deadline <= Timestamp::now().saturating_add(limit));
-            assert!(terms.deadline > Timestamp::now().saturating_add(limit / 4));
-        }
-    }
-
-    #[test]
-    fn a_deadline_of_the_clients_own_tightens_and_never_loosens() {
-        let soon = Timestamp::now().saturating_add(Duration::from_secs(1));
-        let terms = read(Some(&soon.to_string()), LIMIT).unwrap();
-        assert_eq!(terms.deadline, soon);
-        assert!(terms.reply_deadline < Instant::now() + Duration::from_secs(2));
-        let passed = read(Some("2020-01-01T00:00:00Z"), LIMIT).unwrap();
-        assert_eq!(passed.deadline, Timestamp::parse("2020-01-01T00:00:00Z").unwrap());
-        assert!(passed.reply_deadline > Instant::now() + Duration::from_secs(4));
-        let late = read(Some("2999-01-01T00:00:00Z"), LIMIT).unwrap();
-        assert!(late.deadline < Timestamp::now().saturating_add(LIMIT));
-        for text in ["", "soon", "1h"] {
-            assert_eq!(
-                read(Some(text), LIMIT).unwrap_err().code,
-                FaultCode::InvalidField,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn only_a_trace_context_is_passed_on() {
-        for (text, expected) in [
-            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true),
-            ("00-00000000000000000000000000000000-b7ad6b7169203331-01", false),
-            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", false),
-            ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false),
-            ("", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(TRACEPARENT, HeaderValue::from_static(text));
-            assert_eq!(client_traceparent(&headers).is_some(), expected, "{text}");
-        }
+        tracing::warn!(%fault, "the next reads may miss this change: the end of the journal is unknown");
     }
 }

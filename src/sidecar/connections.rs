@@ -1,26 +1,42 @@
 //! The sidecar's limits on connections, and the response to a connection beyond them.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::config::http::HttpSettings;
+use crate::fault::{Fault, FaultCode};
 use crate::http::ConnectionLimits;
+use crate::sidecar::response::media_type::PROBLEM_JSON;
+use crate::sidecar::response::problem::retry_after_seconds;
+use crate::wire::problem::encode_problem;
 
 /// Connections beyond the requests that may be in flight: for those that are idle between two requests.
-const RESTING_CONNECTIONS: usize = 1_024;
+const IDLE_CONNECTIONS: usize = 1_024;
 /// The maximum time for a request's head, and for a connection to be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The maximum size of a request's head.
 const MAX_HEAD_BYTES: usize = 64 * 1_024;
-/// The response to a connection beyond the maximum.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n\
-Connection: close\r\nContent-Length: 170\r\n\r\n{\"type\":\"/problems/queue_full\",\"title\":\"The router is full\",\
-\"status\":503,\"detail\":\"the sidecar has as many connections as it takes; nothing was sent\",\"code\":\"queue_full\"}";
+
+/// The response to a connection beyond the maximum. The connection gets no task, so hyper cannot write it.
+static FULL_RESPONSE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let detail = "the sidecar has reached its connection limit; nothing was sent";
+    let fault = Fault::new(FaultCode::QueueFull, detail);
+    let body = encode_problem(&fault);
+    let head = format!(
+        "HTTP/1.1 {} Service Unavailable\r\nContent-Type: {PROBLEM_JSON}\r\nRetry-After: {}\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n",
+        fault.code.status(),
+        retry_after_seconds(),
+        body.len()
+    );
+    [head.into_bytes(), body].concat()
+});
 
 /// Returns the limits of the settings.
 pub(super) fn limits(settings: &HttpSettings) -> ConnectionLimits {
     ConnectionLimits {
-        max_connections: settings.max_in_flight + settings.max_event_streams + RESTING_CONNECTIONS,
-        full_response: Some(FULL),
+        max_connections: settings.max_in_flight + settings.max_event_streams + IDLE_CONNECTIONS,
+        full_response: Some(FULL_RESPONSE.as_slice()),
         max_head_bytes: MAX_HEAD_BYTES,
         head_timeout: HEAD_TIMEOUT,
         write_timeout: settings.write_timeout(),
@@ -34,14 +50,12 @@ mod tests {
     use crate::wire::problem::Problem;
 
     #[test]
-    fn the_full_response_is_complete() {
-        let text = std::str::from_utf8(FULL).unwrap();
+    fn full_response_is_a_complete_http_response() {
+        let text = std::str::from_utf8(&FULL_RESPONSE).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains(&format!("Content-Length: {}", body.len())),
-            "{}",
-            body.len()
-        );
+        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
+        assert!(head.contains("Retry-After: 1\r\n"), "{head}");
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
         let problem: Problem = serde_json::from_str(body).unwrap();
         assert_eq!((problem.code.as_str(), problem.status), ("queue_full", 503));
     }

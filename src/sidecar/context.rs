@@ -1,8 +1,9 @@
-//! What every request shares.
+//! The state that all requests share.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -11,19 +12,19 @@ use crate::bus::connection::Bus;
 use crate::bus::router_client::RouterClient;
 use crate::config::Settings;
 use crate::domain::order_terms::Mode;
-pub(super) use crate::http::Peer;
 use crate::order_log::OrderLog;
-use crate::sidecar::cors::CorsPolicy;
 use crate::sidecar::event_stream::EventStreams;
-use crate::sidecar::middleware::auth::KeyRing;
+use crate::sidecar::middleware::auth::key_ring::KeyRing;
+use crate::sidecar::middleware::cors::CorsPolicy;
 use crate::sidecar::middleware::http_metrics::HttpMetrics;
 use crate::sidecar::positions::market_prices::MarketPrices;
 use crate::telemetry::Telemetry;
 
-/// How long a read of the order log waits for what a client was told of, and for its turn.
+/// The maximum time for a read of the order log: it waits until the log has applied what clients have seen, and for its
+/// turn.
 const ORDER_LOG_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The way to the bus, the order log, the prices, and how much may be under way at a time.
+/// The bus, the order log, the prices, the keys, and the limits.
 #[derive(Debug)]
 pub(super) struct SidecarContext {
     pub(super) bus_client: RouterClient,
@@ -37,6 +38,8 @@ pub(super) struct SidecarContext {
     pub(super) key_ring: KeyRing,
     pub(super) cors: CorsPolicy,
     pub(super) event_streams: EventStreams,
+    /// The OpenAPI document, as JSON.
+    pub(super) openapi_document: Bytes,
 }
 
 impl SidecarContext {
@@ -45,6 +48,7 @@ impl SidecarContext {
         order_log: OrderLog,
         prices: Arc<MarketPrices>,
         telemetry: Telemetry,
+        openapi_document: Bytes,
         settings: &Settings,
     ) -> Self {
         let http = &settings.http;
@@ -55,32 +59,22 @@ impl SidecarContext {
             request_permits: Arc::new(Semaphore::new(http.max_in_flight)),
             request_tasks: TaskTracker::new(),
             last_mode: LastMode::default(),
-            order_log: order_log,
+            order_log,
             prices,
             key_ring: KeyRing::new(&settings.keys),
             cors: CorsPolicy::new(&http.cors_origins),
             event_streams: EventStreams::new(http),
+            openapi_document,
         }
     }
-}
 
-impl SidecarContext {
-    /// Returns until when a read of the order log that begins now may wait.
+    /// Returns the deadline of a read of the order log that starts now.
     pub(super) fn read_deadline(&self) -> Instant {
         Instant::now() + ORDER_LOG_READ_TIMEOUT.min(self.request_timeout / 2)
     }
 }
 
-/// When a request came, and from where.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RequestArrival {
-    /// When its head had been read.
-    pub(super) received_at: Instant,
-    /// The client's address.
-    pub(super) peer: Peer,
-}
-
-/// The mode that a worker told last. A receipt that is written here has to name one.
+/// The mode that a worker reported last. A receipt that the sidecar writes itself has to name one.
 #[derive(Debug, Default)]
 pub(super) struct LastMode(Mutex<Option<Mode>>);
 
@@ -89,7 +83,7 @@ impl LastMode {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mode);
     }
 
-    /// Returns the last mode seen; before any, the one every router starts in.
+    /// Returns the last reported mode, or before any report `paper`, in which every router starts.
     pub(super) fn get(&self) -> Mode {
         self.0
             .lock()

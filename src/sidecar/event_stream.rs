@@ -1,11 +1,12 @@
-//! The event streams of `GET /events`: as many as have a place, each with its own followers of the journal and the alerts.
+//! The event streams of `GET /events`: a limited number, each with its own followers of the journal and the alerts.
 //!
-//! A stream is pulled by its connection: while a client takes nothing, nothing is asked of the bus for it, so that it
-//! holds a few entries at most. What it has missed meanwhile it is told when it goes on.
+//! The connection pulls its stream. While a client reads nothing, its stream requests nothing from the bus and holds a few
+//! entries at most. A client that continues to read receives what it missed.
 
 pub(in crate::sidecar) mod cursor;
 pub(in crate::sidecar) mod encoding;
 pub(in crate::sidecar) mod follower;
+pub(in crate::sidecar) mod subscription;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,26 +19,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::connection::Bus;
 use crate::config::http::HttpSettings;
-use crate::domain::id::AccountId;
 use crate::fault::{Fault, FaultCode};
-pub(super) use crate::sidecar::event_stream::cursor::EventCursor;
 use crate::sidecar::event_stream::follower::EventFollower;
+use crate::sidecar::event_stream::subscription::EventSubscription;
 
-/// The event streams that are open.
+/// The open event streams.
 #[derive(Debug)]
 pub(super) struct EventStreams {
     stream_permits: Arc<Semaphore>,
     shutdown: CancellationToken,
     heartbeat_interval: Duration,
-}
-
-/// What is told on a stream, and from where on.
-#[derive(Debug)]
-pub(super) struct EventSubscription {
-    /// The accounts whose events are told, with those that belong to no account; every account's for `None`.
-    pub(super) accounts: Option<Vec<AccountId>>,
-    /// What the client has seen; `None` begins with what happens from now on.
-    pub(super) resume_after: Option<EventCursor>,
 }
 
 impl EventStreams {
@@ -49,10 +40,10 @@ impl EventStreams {
         }
     }
 
-    /// Opens a stream. What happens after this is told on it.
+    /// Opens a stream. It delivers every event after this call.
     ///
     /// # Errors
-    /// `queue_full` without a free place; `bus_unavailable` where the bus cannot be read within `patience`.
+    /// `queue_full` at the limit of streams; `bus_unavailable` if the journal or the alerts cannot be read within `timeout`.
     pub(super) async fn open(
         &self,
         bus: &Bus,
@@ -62,24 +53,24 @@ impl EventStreams {
         let full = |_| {
             Fault::new(
                 FaultCode::QueueFull,
-                "the sidecar has as many event streams open as it takes",
+                "the sidecar has reached its limit of event streams",
             )
         };
-        let place = Arc::clone(&self.stream_permits).try_acquire_owned().map_err(full)?;
-        let begun = tokio::time::timeout(timeout, EventFollower::open(bus, subscription)).await;
-        let unread = |reason: String| {
+        let permit = Arc::clone(&self.stream_permits).try_acquire_owned().map_err(full)?;
+        let opened = tokio::time::timeout(timeout, EventFollower::open(bus, subscription)).await;
+        let unavailable = |reason: String| {
             Fault::new(
                 FaultCode::BusUnavailable,
                 format!("the journal and the alerts cannot be read: {reason}"),
             )
         };
-        let following = begun
-            .map_err(|_| unread("no answer in time".to_owned()))?
-            .map_err(|error| unread(error.to_string()))?;
-        Ok(following.into_stream(self.heartbeat_interval, self.shutdown.clone(), place))
+        let follower = opened
+            .map_err(|_| unavailable("no reply in time".to_owned()))?
+            .map_err(|error| unavailable(error.to_string()))?;
+        Ok(follower.into_stream(self.heartbeat_interval, self.shutdown.clone(), permit))
     }
 
-    /// Ends every stream, also those that are opened from now on.
+    /// Ends every stream, including those that are opened later.
     pub(super) fn shut_down(&self) {
         self.shutdown.cancel();
     }

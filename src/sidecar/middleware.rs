@@ -1,5 +1,6 @@
-//! What stands before every handler: admission, authentication, metrics.
+//! What runs before every handler: admission, CORS, authentication, metrics.
 
 pub(in crate::sidecar) mod admission;
 pub(in crate::sidecar) mod auth;
+pub(in crate::sidecar) mod cors;
 pub(in crate::sidecar) mod http_metrics;

@@ -1,21 +1,22 @@
-//! What the operations of REST are, for programs and people: the description of each, and the OpenAPI document of all.
+//! The OpenAPI document, generated from the table of operations in [`router`](crate::sidecar::router).
 //!
-//! The operations stand in [`router`](crate::sidecar::router), one line each: method, path, who may, handler, description. There
-//! is no other way to a route, so that none is without a description. To add one:
+//! A route can only be added with its description, so every operation is documented. To add one:
 //!
-//! 1. Write its handler in `handlers/`, and what it takes and answers as types with `JsonSchema`: what belongs to the
-//!    contract in `wire`, with the grammar of `wire::grammar` and `wire::number`, so that the schema refuses what the
-//!    handler refuses.
-//! 2. Describe it in the file of its noun in here: `Description::new`, then its parameters, its body, its answers with
-//!    examples, and the codes that are its own. `asks_worker` adds what comes with a request on the bus; the codes that
-//!    every operation has, or every operation with a body, a query or a key, come by themselves ([`problems`]).
+//! 1. Write its handler in `handlers/`, and its request and response as types with `JsonSchema`. Types of the contract
+//!    belong to `wire`, with the patterns of `wire::schema_patterns` and `wire::schema_numbers`, so that the schema refuses
+//!    what the handler refuses.
+//! 2. Describe it in the file of its resource in [`describe`]: `OperationDescription::new`, then its parameters, its body,
+//!    its responses with examples, and its own fault codes. `calls_worker` adds what comes with a request on the bus.
+//!    [`problem_responses`] adds the codes that every operation has, or every operation with a body, a query or a key.
 //! 3. Add its line to [`router`](crate::sidecar::router), and its path to the list in the tests of [`document`].
 //!
-//! The tests hold every example against its schema, and the property-based test sends what the schemas allow and what
-//! they forbid: a code, a status or a field that is missing here fails there.
+//! The tests validate every example against its schema. The property-based test sends what the schemas allow and what they
+//! forbid, and fails on an undocumented code, status or field.
 
 pub(in crate::sidecar) mod describe;
 pub(in crate::sidecar) mod document;
 pub(in crate::sidecar) mod operation;
 pub(in crate::sidecar) mod parameter;
 pub(in crate::sidecar) mod problem_responses;
+pub(in crate::sidecar) mod schema;
+pub(in crate::sidecar) mod tag;

@@ -1,4 +1,5 @@
-//! Responses: JSON documents and problems.
+//! Responses: JSON documents and problem documents.
 
 pub(in crate::sidecar) mod json;
+pub(in crate::sidecar) mod media_type;
 pub(in crate::sidecar) mod problem;

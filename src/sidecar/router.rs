@@ -1,12 +1,13 @@
-//! The whole API: every path, its methods, and what stands in front of them.
+//! The API: one line for each operation, and the middleware in front of all.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 
 use crate::fault::{Fault, FaultCode, quoted};
 use crate::sidecar::context::SidecarContext;
@@ -19,18 +20,17 @@ use crate::sidecar::middleware::admission;
 use crate::sidecar::middleware::auth;
 use crate::sidecar::middleware::auth::RequiredAccess;
 use crate::sidecar::openapi::describe;
-use crate::sidecar::openapi::describe::{holdings, log, orders, risk, service};
+use crate::sidecar::openapi::describe::{orders, positions, risk, service};
+use crate::sidecar::openapi::document::build_document;
 use crate::sidecar::openapi::operation::{Operation, get, post, put};
-use crate::sidecar::response::problem;
+use crate::sidecar::paths::{LIVENESS_PATH, METRICS_PATH};
+use crate::sidecar::response::{json, problem};
 
-/// The path that tells of the process alone; it is answered however much is under way.
-pub(super) const LIVENESS_PATH: &str = "/health/live";
+/// The OpenAPI document, as JSON. It is the same for every sidecar of the process.
+static OPENAPI_DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| json::encode(&build_document(&operations())).into());
 
-/// The path of the metrics; they are told however much is under way.
-pub(super) const METRICS_PATH: &str = "/metrics";
-
-/// Returns every operation: method, path, who may use it, its handler, and what it takes and answers.
-#[rustfmt::skip] // A line each, however long.
+/// Returns every operation: its method, path, required access, handler and description.
+#[rustfmt::skip] // One line for each operation, of any length.
 pub(super) fn operations() -> Vec<Operation> {
     use RequiredAccess::{ManageState, Open, Read, ReadOrder, RouteOrders};
     vec![
@@ -39,11 +39,11 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/orders/by-client-id/{client_order_id}", ReadOrder, lookup::get_order_by_client_order_id, orders::get_order_by_client_order_id()),
         post("/orders/{broker}/cancel", RouteOrders, cancel::cancel_order, orders::cancel_order()),
         post("/orders/{broker}/cancel-all", RouteOrders, cancel_all::cancel_all_orders, orders::cancel_all_orders()),
-        get("/orders/log", Read, order_log::list_orders, log::list_orders()),
-        post("/orders/{id}/notes", RouteOrders, notes::add_order_note, log::add_order_note()),
-        get("/executions", Read, order_log::list_executions, log::list_executions()),
-        get("/positions", Read, list::list_positions, holdings::list_positions()),
-        post("/positions/{id}/close", RouteOrders, close::close_position, holdings::close_position()),
+        get("/orders/log", Read, order_log::list_orders, describe::order_log::list_orders()),
+        post("/orders/{id}/notes", RouteOrders, notes::add_order_note, describe::order_log::add_order_note()),
+        get("/executions", Read, order_log::list_executions, describe::order_log::list_executions()),
+        get("/positions", Read, list::list_positions, positions::list_positions()),
+        post("/positions/{id}/close", RouteOrders, close::close_position, positions::close_position()),
         get("/risk/alerts", Read, alerts::list_alerts, risk::list_alerts()),
         get("/risk/locks", Read, locks::list_locks, risk::list_locks()),
         post("/risk/locks/{latch_id}/lift", ManageState, locks::lift_lock, risk::lift_lock()),
@@ -60,12 +60,17 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
-/// Returns the API behind its gate.
+/// Returns the OpenAPI document of [`operations`], as JSON.
+pub(super) fn openapi_document() -> Bytes {
+    OPENAPI_DOCUMENT.clone()
+}
+
+/// Returns the API behind its middleware.
 pub(super) fn build_router(context: Arc<SidecarContext>) -> Router {
     let router = operations()
         .into_iter()
         .fold(Router::new(), |router, operation| {
-            let guarded = operation.access.guard(&context, operation.route);
+            let guarded = operation.access.guard(&context, operation.method_router);
             router.route(operation.path, guarded)
         })
         .fallback(path_not_found)
@@ -80,16 +85,16 @@ pub(super) fn build_router(context: Arc<SidecarContext>) -> Router {
         .with_state(context)
 }
 
-/// Which paths there are, and by which methods, is told to those who may use some.
+/// Responds to an unknown path. Only a client with a key learns which paths and methods exist.
 async fn path_not_found(State(context): State<Arc<SidecarContext>>, mut request: Request) -> Response {
     if let Err(fault) = auth::authorize(&context, RequiredAccess::AnyKey, &mut request) {
         return problem::fault_response(&fault);
     }
-    let detail = format!("there is nothing at {}", quoted(request.uri().path()));
+    let detail = format!("no resource at {}", quoted(request.uri().path()));
     problem::fault_response(&Fault::new(FaultCode::NotFound, detail))
 }
 
-/// The header `Allow` is set by the router.
+/// Responds to a method that the path does not support. axum sets the header `Allow`.
 async fn method_not_allowed(State(context): State<Arc<SidecarContext>>, mut request: Request) -> Response {
     if let Err(fault) = auth::authorize(&context, RequiredAccess::AnyKey, &mut request) {
         return problem::fault_response(&fault);
@@ -98,6 +103,6 @@ async fn method_not_allowed(State(context): State<Arc<SidecarContext>>, mut requ
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let detail = format!("{} is not allowed at {}", quoted(method.as_str()), quoted(path));
+    let detail = format!("method {} is not allowed at {}", quoted(method.as_str()), quoted(path));
     problem::fault_response(&Fault::new(FaultCode::MethodNotAllowed, detail))
 }

@@ -1,37 +1,24 @@
-//! The handle on the shared state: one multiplexed connection, and the batches in front of it.
+//! The connection to Redis and the epoch of this process: what every store call needs.
 
 pub mod batcher;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{IntoConnectionInfo, Value};
+use redis::{IntoConnectionInfo, ToRedisArgs, Value};
 
 use crate::config::redis::RedisSettings;
-use crate::store::connection::batcher::ScriptBatcher;
 use crate::store::error::StoreError;
-use crate::store::orders::mark_journaled;
-use crate::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
-use crate::store::orders::reserve;
-use crate::store::orders::reserve::{ReserveOutcome, ReserveRequest};
-use crate::store::orders::settle;
-use crate::store::orders::settle::{SettleOutcome, SettleRequest};
+use crate::store::rebuild::lease::StoreRebuild;
+use crate::store::script::{Script, ScriptReply};
 
-/// The epoch of a store that this worker does not know to be whole.
+/// The epoch of a process that has not checked the store against the journal.
 const NO_EPOCH: i64 = 0;
 
-/// The shared state. Clones share the connection and the batches.
-#[derive(Clone)]
-pub struct Store {
-    pub(super) connection: StoreConnection,
-    reserve_batcher: ScriptBatcher<ReserveRequest, ReserveOutcome>,
-    settle_batcher: ScriptBatcher<Arc<SettleRequest>, SettleOutcome>,
-    journaled_batcher: ScriptBatcher<MarkJournaledRequest, MarkJournaledOutcome>,
-}
-
-/// What every call needs: the connection, the settings and the epoch.
+/// One multiplexed connection, the settings and the active epoch. Clones share all three.
 #[derive(Clone)]
 pub(super) struct StoreConnection {
     redis: ConnectionManager,
@@ -39,114 +26,68 @@ pub(super) struct StoreConnection {
     epoch: Arc<AtomicI64>,
 }
 
-impl Store {
-    /// Connects to Redis. The store refuses every call until [`Store::join`] or a healing gives it an epoch.
+/// One call of a script, complete but for its arguments.
+pub(super) struct ScriptCall {
+    command: redis::Cmd,
+    /// The active epoch that the call carries; `None` in a rebuild, which has an epoch of its own.
+    active_epoch: Option<i64>,
+}
+
+impl ScriptCall {
+    /// Appends an argument, or each element of a list as one.
+    pub(super) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+        self.command.arg(argument);
+        self
+    }
+}
+
+impl StoreConnection {
+    /// Connects to Redis, without an active epoch.
     ///
     /// # Errors
-    /// When Redis cannot be reached.
-    pub async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        // Nagle's algorithm would hold a call back until Redis has answered the one before it.
+    /// [`StoreError`] when the URL is not usable or Redis cannot be reached.
+    pub(super) async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
+        // Nagle's algorithm would delay a call until Redis has replied to the one before it.
         let client = (settings.url.as_str().into_connection_info())
             .map(|server| server.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
             .and_then(redis::Client::open)
-            .map_err(|error| StoreError::NotExecuted(format!("redis.url cannot be used: {error}")))?;
+            .map_err(|error| StoreError::NotExecuted(format!("redis.url is not usable: {error}")))?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(settings.connect_timeout_ms)))
             .set_response_timeout(Some(Duration::from_millis(settings.response_timeout_ms)))
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(settings.connect_timeout_ms));
-        let connection = ConnectionManager::new_with_config(client, config).await?;
-        let core = StoreConnection {
-            redis: connection,
+        Ok(Self {
+            redis: ConnectionManager::new_with_config(client, config).await?,
             settings: Arc::new(settings.clone()),
             epoch: Arc::new(AtomicI64::new(NO_EPOCH)),
-        };
-        let (queue, batch) = (settings.queue_max, settings.batch_max);
-        let (for_reserve, for_settle, for_journaled) = (core.clone(), core.clone(), core.clone());
-        Ok(Self {
-            reserve_batcher: ScriptBatcher::spawn(queue, batch, move |batch| {
-                reserve::run_reserve_batch(for_reserve.clone(), batch)
-            }),
-            settle_batcher: ScriptBatcher::spawn(queue, batch, move |batch| {
-                settle::run_settle_batch(for_settle.clone(), batch)
-            }),
-            journaled_batcher: ScriptBatcher::spawn(queue, batch, move |batch| {
-                mark_journaled::run_mark_journaled_batch(for_journaled.clone(), batch)
-            }),
-            connection: core,
         })
     }
 
-    /// Answers a known id, or claims, looks or denies, as the command says.
+    /// Returns the active epoch.
     ///
     /// # Errors
-    /// Any [`StoreError`]; after [`StoreError::Unknown`] the order may be claimed, until its lease ends.
-    pub async fn reserve(&self, command: ReserveRequest) -> Result<ReserveOutcome, StoreError> {
-        self.reserve_batcher.call(command).await
-    }
-
-    /// Books one effect of an order; whoever may send it again keeps it and hands in an [`Arc`].
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; after [`StoreError::Unknown`] it may be booked: the same command may be sent again.
-    pub async fn settle(&self, command: impl Into<Arc<SettleRequest>>) -> Result<SettleOutcome, StoreError> {
-        self.settle_batcher.call(command.into()).await
-    }
-
-    /// Marks an event as being on the journal; tells whether the store knows of it.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; the event then stays in the outbox until somebody marks it.
-    pub async fn mark_journaled(&self, command: MarkJournaledRequest) -> Result<MarkJournaledOutcome, StoreError> {
-        self.journaled_batcher.call(command).await
-    }
-
-    /// Returns how many calls wait, and how many may, in front of each script that takes many at once.
-    pub fn queue_levels(&self) -> [(&'static str, (usize, usize)); 3] {
-        [
-            ("reserve", self.reserve_batcher.queue_level()),
-            ("settle", self.settle_batcher.queue_level()),
-            ("journaled", self.journaled_batcher.queue_level()),
-        ]
-    }
-
-    /// Returns the epoch in force, or `None` while the store is not known to be whole.
-    pub fn epoch(&self) -> Option<i64> {
-        self.connection.epoch().ok()
-    }
-
-    /// Takes the epoch out of force for this process: every call fails until the store has been checked again.
-    pub fn leave_epoch(&self) {
-        self.connection.set_epoch(NO_EPOCH);
-    }
-
-    /// Answers whether Redis answers at all.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.connection.query(redis::cmd("PING")).await.map(|_| ())
-    }
-}
-
-impl StoreConnection {
-    /// Returns the epoch in force.
+    /// [`StoreError::Stale`] while there is none.
     pub(super) fn epoch(&self) -> Result<i64, StoreError> {
         match self.epoch.load(Ordering::Acquire) {
             NO_EPOCH => Err(StoreError::Stale(
-                "it has not been checked against the journal yet".to_owned(),
+                "this process has not checked it against the journal yet".to_owned(),
             )),
             epoch => Ok(epoch),
         }
     }
 
-    /// Puts an epoch in force for this process.
+    /// Activates an epoch for this process.
     pub(super) fn set_epoch(&self, epoch: i64) {
         self.epoch.store(epoch, Ordering::Release);
     }
 
-    /// Runs a command of the epoch in force. A stale answer takes the epoch out of force, so that every later call
-    /// fails at once until the store has been healed.
+    /// Clears the epoch of this process: every call fails until the store has been checked again.
+    pub(super) fn clear_epoch(&self) {
+        self.epoch.store(NO_EPOCH, Ordering::Release);
+    }
+
+    /// Sends one command. It carries no epoch, so its reply may come from a store that was emptied or replaced.
     pub(super) async fn query(&self, command: redis::Cmd) -> Result<Value, StoreError> {
         command
             .query_async(&mut self.redis.clone())
@@ -154,22 +95,60 @@ impl StoreConnection {
             .map_err(StoreError::from)
     }
 
-    /// Takes the epoch out of force when an answer shows that the store is another one.
-    pub(super) fn clear_epoch_if_stale<T>(&self, epoch: i64, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if matches!(result, Err(StoreError::Stale(_))) {
+    /// Prepares a script call: in the rebuild's epoch, or in the active one where `rebuild` is `None`.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] where `rebuild` is `None` and no epoch is active.
+    pub(super) fn script_call(
+        &self,
+        script: &Script,
+        rebuild: Option<&StoreRebuild>,
+        keys: &[String],
+    ) -> Result<ScriptCall, StoreError> {
+        Ok(match rebuild {
+            Some(rebuild) => ScriptCall {
+                command: script.evalsha_command(&rebuild.epoch, keys),
+                active_epoch: None,
+            },
+            None => {
+                let epoch = self.epoch()?;
+                ScriptCall {
+                    command: script.evalsha_command(&epoch.to_string(), keys),
+                    active_epoch: Some(epoch),
+                }
+            }
+        })
+    }
+
+    /// Runs a script call.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]. [`StoreError::Stale`] clears the active epoch, so that every later call fails at once until
+    /// the store has been rebuilt.
+    pub(super) async fn run(&self, call: ScriptCall) -> Result<ScriptReply, StoreError> {
+        self.run_and_decode(call, ScriptReply::from_value).await
+    }
+
+    /// As [`StoreConnection::run`], for a script that replies to each command of a batch.
+    ///
+    /// # Errors
+    /// As [`StoreConnection::run`].
+    pub(super) async fn run_batch(&self, call: ScriptCall) -> Result<Vec<ScriptReply>, StoreError> {
+        self.run_and_decode(call, ScriptReply::from_batch_value).await
+    }
+
+    async fn run_and_decode<T>(
+        &self,
+        call: ScriptCall,
+        decode: impl FnOnce(Value) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let reply = self.query(call.command).await.and_then(decode);
+        if let (Some(epoch), Err(StoreError::Stale(_))) = (call.active_epoch, &reply) {
+            // Another task may have activated a newer epoch since: that one stays.
             let _ = self
                 .epoch
                 .compare_exchange(epoch, NO_EPOCH, Ordering::AcqRel, Ordering::Acquire);
         }
-        result
-    }
-}
-
-impl std::fmt::Debug for Store {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Store")
-            .field("epoch", &self.epoch())
-            .finish_non_exhaustive()
+        reply
     }
 }

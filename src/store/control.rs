@@ -1,4 +1,4 @@
-//! What all workers share of operators' settings: state, locks, and one snapshot of both.
+//! The settings of operators that all workers share: operator state, locks, and one snapshot of both.
 
 pub mod locks;
 pub mod operator_state;

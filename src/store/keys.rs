@@ -1,124 +1,55 @@
 //! Every Redis key, with its type, unit and time to live. No key is spelled anywhere else.
 //!
-//! All keys share one hash tag, so that a script may touch them together on a Redis Cluster: one cell is one shard.
+//! All keys share one hash tag, so that a script may access them together on a Redis Cluster: one cell is one shard.
+//! Moments are milliseconds since 1970 by Redis' clock, amounts are in millionths of the base currency (1e-6), and "the
+//! retention" is `redis.retention_h`.
 //!
-//! | key | type | holds | lives |
+//! | key | type | content | time to live |
 //! |---|---|---|---|
-//! | `meta` | hash | `epoch`, `journal_sequence` (the highest appended sequence that was marked), `journal_created`, `late_from` and `late_until` (events of the epoch before, ms), `latch_sequence` (up to which the journal's latches are applied) | for ever |
-//! | `state` | hash | `generation`; `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit` (1e-6), `doc` (journal event), `journaled` (version); `trading_date` | for ever |
-//! | `order:<name>` | hash | `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease, `sid` last settlement, `fs` journal sequence of its first report, `doc` latest document, `p:<v>` superseded documents not journaled yet; of an order that a venue may have: `sq` sequence of its last submission or release, `req` its request's timestamp, `net` what it reserves, `sent` when (ms), `asked` and `missed` how often its venue was asked and did not have it | ended or released: the retention |
-//! | `index:<order id>` | string | the order's name | ended: the retention |
-//! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow`, `fees` (1e-6), `base_fees` (1e-8 of the base asset), `open_orders`; `alert:<rule>` (ms of the last alert, Redis' clock) | for ever |
-//! | `sums:<mode>:<account>:_:CASH` | hash | `cash_flow`: deposits less withdrawals (1e-6); an instrument without a position | for ever |
-//! | `sums_names:<mode>` | set | `<account>:<venue>:<symbol>` of every hash of sums | for ever |
-//! | `account:<mode>:<account>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
-//! | `totals:<mode>` | hash | `open_loss` (1e-6); `alert:<rule>` | for ever |
-//! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | journaled: the retention |
-//! | `adjustments` | sorted set | ids of adjustments whose event is not on the journal, by their booking (ms) | until journaled |
+//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied | none |
+//! | `state` | hash | `generation` of the control state; what operators set: `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit`, `doc` (journal event), `journaled` (the journaled version); `trading_date` | none |
+//! | `order:<name>` | hash | the order record: `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once ended or released: the retention |
+//! | `index:<order id>` | string | the order's name | once ended: the retention |
+//! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow`, `fees` (1e-6), `base_fees` (1e-8 of the base asset), `open_orders` (count); `alert:<rule>` (moment of the last alert) | none |
+//! | `sums:<mode>:<account>:_:CASH` | hash | `cash_flow`: deposits less withdrawals (1e-6); an instrument without a position | none |
+//! | `sums_names:<mode>` | set | `<account>:<venue>:<symbol>` of every hash of position sums | none |
+//! | `account:<mode>:<account>` | hash | `open_loss` (1e-6); `alert:<rule>` | none |
+//! | `totals:<mode>` | hash | `open_loss` (1e-6); `alert:<rule>` | none |
+//! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | once journaled: the retention |
+//! | `adjustments` | sorted set | ids of adjustments whose event is not journaled, by moment of booking | until journaled |
 //! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
 //! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
-//! | `day_start:<mode>:<date>` | hash | what each account was worth at the day's start (1e-6) by its id; `~` what all together were worth beyond the sum of these, or `?`; `?<account>` where an account's worth was not known. Deposits and withdrawals are no part of it | its day and 8 more |
-//! | `latches` | hash | the document (journal event) of each latch by its id | until lifted |
-//! | `latches_waiting` | hash | those documents that are not on the journal, by the latch's id | until journaled |
-//! | `{or-cache}:quotes` | hash | the newest quote (JSON) by its subject; a cache | for ever |
-//! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock), `count` of new orders in it | 2 s |
-//! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | the same of cancels | 2 s |
+//! | `day_start:<mode>:<date>` | hash | the equity of each account at the start of the day (1e-6), by account id; `~`: the equity of all accounts together beyond the sum of these, or `?` where it was not known; `?<account>`: an account whose equity was not known. Deposits and withdrawals are not included | 8 days beyond its day |
+//! | `latches` | hash | the document (journal event) of each lock in force, by lock id | until lifted |
+//! | `latches_waiting` | hash | those of the documents that are not journaled, by lock id | until journaled |
+//! | `{or-cache}:quotes` | hash | the newest quote (JSON) of each subject; a cache | none |
+//! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock) and `count` of new orders in it | 2 s |
+//! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | `second` (Redis' clock) and `count` of cancels in it | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
-//! | `leases` | sorted set | names of orders that are claimed or being sent by the end of their lease (ms, Redis' clock) | while claimed |
-//! | `outbox` | sorted set | names of orders with events not on the journal, by the first settlement (ms) | until journaled |
-//! | `due:<broker>` | sorted set | names of paper orders by their next moment, of unknown ones by the next question to their venue (ms) | while due |
-//! | `open:<broker>:<account>` | set | names of orders that have not ended | while open |
-//! | `open_sets` | set | the key of every `open:<broker>:<account>` there is | while one is open |
-//! | `healing` | string | the healer's token | its lock, 30 s |
+//! | `leases` | sorted set | names of orders that are claimed or being sent, by end of their lease | while claimed or being sent |
+//! | `outbox` | sorted set | names of orders with events that are not journaled, by moment of the first | until journaled |
+//! | `due:<broker>` | sorted set | names of paper orders by moment of their next effect, and of unknown orders by moment of their next inquiry | while due |
+//! | `open:<broker>:<account>` | set | names of orders that have not ended | while one is open |
+//! | `open_sets` | set | the key of every `open:<broker>:<account>` | while one is open |
+//! | `healing` | string | the token of the worker that rebuilds the store | 30 s, extended by every replayed batch |
 
-use crate::domain::id::{AccountId, AdjustmentId, BrokerId, ClientOrderId, OrderId};
-use crate::domain::order::Order;
+mod order_key;
+
+use crate::domain::id::{AccountId, AdjustmentId, BrokerId, OrderId};
 use crate::domain::order_terms::Mode;
 use crate::domain::settlement::{SharedSum, SumScope};
 use crate::domain::time::TradingDate;
+use crate::store::error::StoreError;
+
+pub use crate::store::keys::order_key::OrderKey;
 
 macro_rules! key {
     ($($part:tt)+) => { format!("{{or}}:{}", format_args!($($part)+)) };
 }
 
-/// How long the counters of a day stay after it, in days: give-backs of orders older than that are not counted anew.
+/// How long the counters of a day are kept after it, in days. A release of an older order's reservation does not recreate
+/// them.
 pub const DAY_COUNTER_RETENTION_DAYS: i64 = 8;
-
-/// What identifies an order in the store: its idempotency key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct OrderKey {
-    id_space: ClientIdSpace,
-    account_id: AccountId,
-    client_order_id: ClientOrderId,
-}
-
-/// Dry runs use up ids of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum ClientIdSpace {
-    Routed,
-    DryRun,
-}
-
-impl OrderKey {
-    /// Returns the key of an id in the space its mode belongs to.
-    pub fn new(mode: Mode, account_id: &AccountId, client_order_id: &ClientOrderId) -> Self {
-        let space = if mode == Mode::DryRun {
-            ClientIdSpace::DryRun
-        } else {
-            ClientIdSpace::Routed
-        };
-        Self {
-            id_space: space,
-            account_id: account_id.clone(),
-            client_order_id: client_order_id.clone(),
-        }
-    }
-
-    /// Returns the key of an order.
-    pub fn of(order: &Order) -> Self {
-        Self::new(order.mode, &order.account_id, &order.client_order_id)
-    }
-
-    /// Returns the name the order has in sets: `<space>:<account>:<client order id>`.
-    pub fn name(&self) -> String {
-        let space = match self.id_space {
-            ClientIdSpace::Routed => 'r',
-            ClientIdSpace::DryRun => 'd',
-        };
-        format!("{space}:{}:{}", self.account_id, self.client_order_id)
-    }
-
-    /// Reads a name.
-    pub fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.splitn(3, ':');
-        let space = match parts.next()? {
-            "r" => ClientIdSpace::Routed,
-            "d" => ClientIdSpace::DryRun,
-            _ => return None,
-        };
-        let account_id = AccountId::new(parts.next()?).ok()?;
-        let client_order_id = ClientOrderId::new(parts.next()?).ok()?;
-        Some(Self {
-            id_space: space,
-            account_id,
-            client_order_id,
-        })
-    }
-
-    /// Returns the account.
-    pub fn account_id(&self) -> &AccountId {
-        &self.account_id
-    }
-
-    /// Returns the caller's id.
-    pub fn client_order_id(&self) -> &ClientOrderId {
-        &self.client_order_id
-    }
-
-    pub(super) fn record_key(&self) -> String {
-        key!("order:{}", self.name())
-    }
-}
 
 pub(super) fn meta() -> String {
     key!("meta")
@@ -128,7 +59,7 @@ pub(super) fn operator_state() -> String {
     key!("state")
 }
 
-/// The start of a day: see the table for its fields.
+/// Returns the key of a day's start; the table above lists its fields.
 pub(super) fn day_start(mode: Mode, date: TradingDate) -> String {
     key!("day_start:{mode}:{date}")
 }
@@ -141,8 +72,8 @@ pub(super) fn unjournaled_locks() -> String {
     key!("latches_waiting")
 }
 
-/// The newest quote of each instrument. It stands apart from all other keys: that it is there must not make an emptied
-/// store look like one that still holds orders.
+/// Returns the key of the newest quotes. It has a hash tag of its own: a cached quote must not make an emptied store appear
+/// to hold orders.
 pub(super) fn cached_quotes() -> String {
     "{or-cache}:quotes".to_owned()
 }
@@ -155,7 +86,7 @@ pub(super) fn outbox() -> String {
     key!("outbox")
 }
 
-/// The adjustments that wait for the journal.
+/// Returns the key of the adjustments that wait for the journal.
 pub(super) fn unjournaled_adjustments() -> String {
     key!("adjustments")
 }
@@ -168,9 +99,14 @@ pub(super) fn rebuild_lease() -> String {
     key!("healing")
 }
 
-/// Matches every key, to tell an empty store from one that lost only its `meta`.
+/// Returns the pattern of every key but the cached quotes, which distinguishes an empty store from one that lost only its
+/// `meta`.
 pub(super) fn all_keys_pattern() -> String {
     key!("*")
+}
+
+pub(super) fn order_record(key: &OrderKey) -> String {
+    key!("order:{}", key.name())
 }
 
 pub(super) fn order_index(order_id: &OrderId) -> String {
@@ -185,15 +121,18 @@ pub(super) fn open_orders(broker: &BrokerId, account_id: &AccountId) -> String {
     key!("open:{broker}:{account_id}")
 }
 
-/// The set of the keys of all sets of open orders that are not empty.
+/// Returns the key of the set that holds the key of every non-empty set of open orders.
 pub(super) fn open_order_sets() -> String {
     key!("open_sets")
 }
 
-/// Reads the key of a set of open orders: whose they are.
-pub(super) fn parse_open_orders(key: &str) -> Option<(BrokerId, AccountId)> {
-    let (broker, account) = key.strip_prefix(&key!("open:"))?.split_once(':')?;
-    Some((BrokerId::new(broker).ok()?, AccountId::new(account).ok()?))
+/// Parses the key of a set of open orders into its broker and account.
+pub(super) fn parse_open_orders(key: &str) -> Result<(BrokerId, AccountId), StoreError> {
+    let owner = || {
+        let (broker, account) = key.strip_prefix(&key!("open:"))?.split_once(':')?;
+        Some((BrokerId::new(broker).ok()?, AccountId::new(account).ok()?))
+    };
+    owner().ok_or_else(|| StoreError::corrupt(format!("{key:?} is not the key of a set of open orders")))
 }
 
 pub(super) fn daily_totals(mode: Mode, date: TradingDate) -> String {
@@ -212,57 +151,56 @@ fn mode_totals(mode: Mode) -> String {
     key!("totals:{mode}")
 }
 
-/// Returns the key of an account's new orders in a second.
+/// Returns the key that counts an account's new orders in a second.
 pub(super) fn account_order_rate(mode: Mode, account_id: &AccountId) -> String {
     key!("rate:{mode}:account:{account_id}")
 }
 
-/// Returns the key of a broker's new orders in a second.
+/// Returns the key that counts a broker's new orders in a second.
 pub(super) fn broker_order_rate(mode: Mode, broker: &BrokerId) -> String {
     key!("rate:{mode}:broker:{broker}")
 }
 
-/// Returns the key of an account's cancels in a second.
+/// Returns the key that counts an account's cancels in a second.
 pub(super) fn account_cancel_rate(account_id: &AccountId) -> String {
     key!("cancels:account:{account_id}")
 }
 
-/// Returns the key of a broker's cancels in a second.
+/// Returns the key that counts a broker's cancels in a second.
 pub(super) fn broker_cancel_rate(broker: &BrokerId) -> String {
     key!("cancels:broker:{broker}")
 }
 
-/// Returns the key that remembers the last order with these terms.
+/// Returns the key of the last order with these terms.
 pub(super) fn last_duplicate(mode: Mode, terms: &str) -> String {
     key!("duplicate:{mode}:{terms}")
 }
 
-/// The set of all names that [`sums_name`] returns for orders of a mode.
+/// Returns the key of the set that holds every [`sums_name`] of a mode.
 pub(super) fn sums_names(mode: Mode) -> String {
     key!("sums_names:{mode}")
 }
 
-/// Returns the name an account's sums in one instrument have: `<account>:<venue>:<symbol>`.
+/// Returns the name of an account's sums in one instrument: `<account>:<venue>:<symbol>`.
 pub(super) fn sums_name(scope: &SumScope) -> String {
     format!("{}:{}:{}", scope.account_id, scope.venue, scope.symbol)
 }
 
-/// What opens the key of every hash of sums of a mode; the name that [`sums_name`] returns follows.
+/// Returns the prefix of the keys of a mode's position sums; the [`sums_name`] follows it.
 pub(super) fn sums_prefix(mode: Mode) -> String {
     key!("sums:{mode}:")
 }
 
-/// The venue and the symbol of the hash of sums that cash stands in: one that nothing is traded at, and that the
-/// day's profit leaves out.
+/// The venue and the symbol under which cash is booked. Nothing is traded there, and the day's profit leaves it out.
 pub(super) const CASH_INSTRUMENT: (&str, &str) = ("_", "CASH");
 
 fn instrument_sums(scope: &SumScope) -> String {
     sums_prefix(scope.mode) + &sums_name(scope)
 }
 
-/// Returns the key and the field a shared sum stands in.
-pub(super) fn counter_location(scope: &SumScope, counter: SharedSum) -> (String, &'static str) {
-    match counter {
+/// Returns the key and the field of a shared sum.
+pub(super) fn counter_location(scope: &SumScope, sum: SharedSum) -> (String, &'static str) {
+    match sum {
         SharedSum::Long => (instrument_sums(scope), "long"),
         SharedSum::Short => (instrument_sums(scope), "short"),
         SharedSum::Position => (instrument_sums(scope), "position"),
@@ -280,9 +218,9 @@ pub(super) fn counter_location(scope: &SumScope, counter: SharedSum) -> (String,
     }
 }
 
-/// The field of a day's start that holds what all accounts were worth beyond the sum of each: no account's id holds it.
+/// The field of a day's start that holds the equity of all accounts beyond the sum of each; no account has this id.
 pub(super) const UNATTRIBUTED_EQUITY_FIELD: &str = "~";
-/// What opens the field of an account whose worth at a day's start was not known.
+/// The prefix of the field of an account whose equity at a day's start was not known.
 pub(super) const UNKNOWN_EQUITY_PREFIX: char = '?';
 /// The field of a day's routed notional.
 pub(super) const DAILY_NOTIONAL_FIELD: &str = "daily_notional";
@@ -290,19 +228,20 @@ pub(super) const DAILY_NOTIONAL_FIELD: &str = "daily_notional";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::ClientOrderId;
 
     #[test]
-    fn a_set_of_open_orders_tells_whose_they_are() {
+    fn open_orders_key_parses_into_broker_and_account() {
         let (broker, account) = (BrokerId::new("ibkr").unwrap(), AccountId::new("fund_7").unwrap());
         assert_eq!(
             parse_open_orders(&open_orders(&broker, &account)),
-            Some((broker, account))
+            Ok((broker, account))
         );
-        assert_eq!(parse_open_orders(&open_order_sets()), None);
+        assert!(parse_open_orders(&open_order_sets()).is_err());
     }
 
     #[test]
-    fn names_read_back_whatever_the_id_holds() {
+    fn names_parse_back_for_every_client_order_id() {
         let account = AccountId::new("fund_7").unwrap();
         for id in ["a", "a:b:c", "{or}:meta", "x*?[y]"] {
             let key = OrderKey::new(Mode::Paper, &account, &ClientOrderId::new(id).unwrap());

@@ -1,8 +1,11 @@
-//! Order records: reserve, settle, mark as journaled, release, submit, read.
+//! Order records: claimed and reserved, submitted, settled, marked as journaled, released, read.
 
+pub mod inquiry;
 pub mod mark_journaled;
 pub mod read;
+pub mod record;
 pub mod release;
 pub mod reserve;
+pub(in crate::store) mod reserve_batch;
 pub mod settle;
 pub mod submission;

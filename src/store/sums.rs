@@ -1,4 +1,4 @@
-//! Shared sums: adjustments, the trading day, rates, measurements, the quote cache.
+//! Shared sums: adjustments, the trading day, cancel rates, measurements; and the cache of quotes.
 
 pub mod adjustment;
 pub mod cancel_rate;

@@ -1,4 +1,4 @@
-//! Adjustments on the bus: the request, and the event that is both the journal's record and the answer.
+//! Adjustments (FIX 35=AL): the request, and the event that is both the journal's record and the reply.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,155 +8,156 @@ use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, AdjustmentId, ContentHash, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Symbol;
-use crate::domain::money::{MICROS_SCALE, Micros, Rounding};
 use crate::domain::order_terms::Mode;
-use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, Price, QUANTITY_BOUND};
+use crate::domain::quantity::Price;
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
+use crate::wire::field_checks::{MAX_OPERATOR_TEXT_CHARACTERS, parse_cash, parse_operator_text, parse_quantity_change};
 use crate::wire::schema_numbers::{MoneyInput, NumberInput, PlainNumber, PriceInput, SignedQuantityInput};
 use crate::wire::schema_patterns;
 use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
 use crate::wire::settlement::SettlementDeltas;
-use crate::wire::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
 use crate::wire::strict_object::StrictObject;
 
-/// An adjustment of an account: either a position (`venue`, `symbol`, `quantity`, `price`) or `cash`.
+/// An adjustment of an account that no order made: of a position (`venue`, `symbol`, `quantity`, `price`) or of `cash`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct AdjustmentRequest {
-    /// What it is booked once by, whatever is sent again; assigned where there is none.
+    /// The idempotency key, 1-64 printable ASCII characters without a space: an adjustment is booked once per id. Assigned
+    /// if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::ADJUSTMENT_ID))]
     pub adjustment_id: Option<String>,
-    /// The account.
+    /// The account to adjust, 1-64 characters of `[A-Za-z0-9_-]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
-    /// The venue of the position that is adjusted.
+    /// The venue of the position to adjust, 1-64 characters of `[A-Za-z0-9_.-]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::VENUE))]
     pub venue: Option<String>,
-    /// The symbol of the position that is adjusted.
+    /// The symbol of the position to adjust.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::SYMBOL))]
     pub symbol: Option<String>,
-    /// How much the position grows by, a whole number of lots; below zero, how much it shrinks by.
+    /// The quantity to add to the position (below zero: to take away), in units of the instrument: a whole number of lots,
+    /// within ±10^11, not zero, at most 8 decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<SignedQuantityInput>")]
     pub quantity: Option<NumberInput>,
-    /// What the position is valued at, in the quote currency.
+    /// The price to value the quantity at, in the quote currency: above zero, below 10^9, at most 8 decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PriceInput>")]
     pub price: Option<NumberInput>,
-    /// A deposit, or below zero a withdrawal, in the base currency; at most 6 decimals.
+    /// The deposit (below zero: withdrawal), in the base currency: within ±9007199254.740991, not zero, at most 6 decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<MoneyInput>")]
     pub cash: Option<NumberInput>,
-    /// Who makes it.
+    /// The person or system that makes the adjustment, 1-256 characters without control characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: Option<String>,
-    /// Why.
+    /// The reason for the adjustment, 1-256 characters without control characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: Option<String>,
 }
 
-/// An adjustment that is booked: the journal's record of it (`orders.events.adjustment.{account}`), and the answer to
-/// who made it.
+/// A booked adjustment (`orders.events.adjustment.{account}`), also the reply to the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AdjustmentEvent {
-    /// What it is booked once by.
+    /// The idempotency key. Of two events with one id, the first on the journal counts.
     pub adjustment_id: String,
-    /// The account.
+    /// The account that was adjusted.
     pub account_id: String,
-    /// The mode whose sums it moved.
+    /// The mode whose sums the adjustment moved.
     pub mode: Mode,
-    /// The day it was booked on; none before the first day has begun.
+    /// The trading day on which the adjustment was booked. Absent before the first trading day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<CivilDate>")]
     pub trading_date: Option<TradingDate>,
-    /// The position it adjusted; none for cash.
+    /// The change of the position. Absent for cash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<PositionAdjustment>,
-    /// The deposit, or below zero the withdrawal, in the base currency; none for a position.
+    /// The deposit (below zero: withdrawal), in the base currency. Absent for a position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PlainNumber>")]
     pub cash: Option<Decimal>,
-    /// How far it moved the sums: of the account in the instrument, or for cash its `cash_flow` beside all instruments.
+    /// The moves of the shared sums of the account in the instrument; for cash, of the account's `cash_flow` outside all
+    /// instruments.
     pub deltas: SettlementDeltas,
-    /// Who made it.
+    /// The person or system that made the adjustment.
     pub actor: String,
-    /// Why.
+    /// The reason for the adjustment.
     pub reason: String,
-    /// The hash of the request's content.
+    /// The SHA-256 of the request's content, in 64 hex digits: a repeated `adjustment_id` must have the same.
     pub content: String,
-    /// The store's epoch it was booked in.
+    /// The epoch of the store that the adjustment was booked in.
     pub epoch: i64,
-    /// When.
+    /// When the adjustment was booked.
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
 }
 
-/// A position adjustment with the figures it was valued by.
+/// The change of a position, and the terms it was valued with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PositionAdjustment {
     /// The instrument's venue.
     pub venue: String,
-    /// The instrument's symbol.
+    /// The instrument's normalised symbol.
     pub symbol: String,
-    /// How much was added; below zero, how much was taken away.
+    /// The quantity that was added (below zero: taken away), in units of the instrument.
     #[schemars(with = "PlainNumber")]
     pub quantity: Decimal,
-    /// What it was valued at, in the quote currency.
+    /// The price that the quantity was valued at, in the quote currency.
     #[schemars(with = "PlainNumber")]
     pub price: Decimal,
-    /// The lot that the deltas count in.
+    /// The size of one lot, in units of the instrument: the unit of the lots in `deltas`.
     #[schemars(with = "PlainNumber")]
     pub lot_size: Decimal,
-    /// What a unit of the quote currency was worth in the base currency.
+    /// The value of one unit of the quote currency, in the base currency.
     #[schemars(with = "PlainNumber")]
     pub base_rate: Decimal,
 }
 
-/// Under which circumstances an adjustment is booked.
+/// The mode, trading day and epoch that an adjustment is booked in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BookingContext {
     /// The mode in force.
     pub mode: Mode,
-    /// The trading date in force; none before the first day.
+    /// The trading day in force; none before the first trading day.
     pub trading_date: Option<TradingDate>,
     /// The store's epoch.
     pub epoch: i64,
 }
 
-/// An event that does not tell an adjustment.
+/// A journal event that is not a valid adjustment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the adjustment event cannot be read: {0}")]
+#[error("the journaled adjustment is invalid: {0}")]
 pub struct AdjustmentEventError(String);
 
-/// An event of the journal, read back.
+/// An adjustment decoded from its journal event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodedAdjustment {
-    /// What it was booked once by.
+    /// The idempotency key.
     pub adjustment_id: AdjustmentId,
-    /// The hash of its content.
+    /// The hash of the request's content.
     pub content: ContentHash,
-    /// The account.
+    /// The account that was adjusted.
     pub account_id: AccountId,
-    /// The instrument; none for cash.
+    /// The instrument's venue and symbol; none for cash.
     pub instrument: Option<(VenueId, Symbol)>,
-    /// The moves of the sums.
+    /// The moves of the shared sums.
     pub deltas: SumDeltas,
-    /// Mode, day and epoch it was booked in.
+    /// The mode, trading day and epoch of the booking.
     pub context: BookingContext,
-    /// When it was made.
+    /// When the adjustment was booked.
     pub made_at: Timestamp,
 }
 
 impl AdjustmentEvent {
-    /// Returns the event of an adjustment. `instrument` is that of a position adjustment.
+    /// Returns the event of an adjustment. A position adjustment needs the `instrument` of its position.
     pub fn of(
         adjustment: &Adjustment,
         instrument: Option<&Instrument>,
@@ -199,22 +200,22 @@ impl AdjustmentEvent {
     }
 }
 
-/// Reads an event of the journal.
+/// Decodes an event of the journal.
 ///
 /// # Errors
-/// When it does not tell an adjustment.
+/// When the body is not an adjustment event, or an id in it is invalid.
 pub fn decode_adjustment_event(body: &[u8]) -> Result<DecodedAdjustment, AdjustmentEventError> {
-    let wrong = |error: &dyn std::fmt::Display| AdjustmentEventError(error.to_string());
-    let event: AdjustmentEvent = serde_json::from_slice(body).map_err(|error| wrong(&error))?;
+    let invalid = |error: &dyn std::fmt::Display| AdjustmentEventError(error.to_string());
+    let event: AdjustmentEvent = serde_json::from_slice(body).map_err(|error| invalid(&error))?;
     let instrument = event.position.as_ref().map(|position| {
-        let venue = VenueId::new(&position.venue).map_err(|error| wrong(&error))?;
-        let symbol = Symbol::parse(&position.symbol).map_err(|error| wrong(&error))?;
+        let venue = VenueId::new(&position.venue).map_err(|error| invalid(&error))?;
+        let symbol = Symbol::parse(&position.symbol).map_err(|error| invalid(&error))?;
         Ok::<_, AdjustmentEventError>((venue, symbol))
     });
     Ok(DecodedAdjustment {
-        adjustment_id: AdjustmentId::new(&event.adjustment_id).map_err(|error| wrong(&error))?,
+        adjustment_id: AdjustmentId::new(&event.adjustment_id).map_err(|error| invalid(&error))?,
         content: ContentHash(event.content.as_str().into()),
-        account_id: AccountId::new(&event.account_id).map_err(|error| wrong(&error))?,
+        account_id: AccountId::new(&event.account_id).map_err(|error| invalid(&error))?,
         instrument: instrument.transpose()?,
         deltas: event.deltas.into(),
         context: BookingContext {
@@ -226,10 +227,10 @@ pub fn decode_adjustment_event(body: &[u8]) -> Result<DecodedAdjustment, Adjustm
     })
 }
 
-/// Reads a request; an id is assigned where it brings none.
+/// Decodes an [`AdjustmentRequest`]. Assigns an id to a request without one.
 ///
 /// # Errors
-/// `malformed`, `invalid_field` or `unknown_field`; also when it names neither a whole position nor cash, or both.
+/// `malformed`, `invalid_field` or `unknown_field`; also when the request has neither a whole position nor cash, or both.
 pub fn decode_adjustment(body: &[u8]) -> Result<Adjustment, Fault> {
     let mut object = StrictObject::from_body(body)?;
     let adjustment_id = object.optional_text("adjustment_id", AdjustmentId::new)?;
@@ -239,23 +240,23 @@ pub fn decode_adjustment(body: &[u8]) -> Result<Adjustment, Fault> {
     let cash = object.optional_amount("cash", parse_cash)?;
     let venue = object.optional_text("venue", VenueId::new)?;
     let symbol = object.optional_text("symbol", Symbol::parse)?;
-    let quantity = object.optional_amount("quantity", parse_signed_quantity)?;
+    let quantity = object.optional_amount("quantity", parse_quantity_change)?;
     let price = object.optional_amount("price", Price::new)?;
     let effect = match cash {
         Some(cash) => {
-            let of_position = [
+            let position_fields = [
                 ("venue", venue.is_some()),
                 ("symbol", symbol.is_some()),
                 ("quantity", quantity.is_some()),
                 ("price", price.is_some()),
             ];
-            if let Some((name, _)) = of_position.iter().find(|(_, is_there)| *is_there) {
-                return Err(object.invalid_field(name, "must not stand beside cash: make two adjustments"));
+            if let Some((name, _)) = position_fields.iter().find(|(_, is_present)| *is_present) {
+                return Err(object.invalid_field(name, "and cash exclude each other: make two adjustments"));
             }
             AdjustmentEffect::Cash(cash)
         }
         None => {
-            let missing = |name: &str| object.invalid_field(name, "is required, or else cash");
+            let missing = |name: &str| object.invalid_field(name, "is required unless cash is given");
             AdjustmentEffect::Position {
                 venue: venue.ok_or_else(|| missing("venue"))?,
                 symbol: symbol.ok_or_else(|| missing("symbol"))?,
@@ -274,41 +275,28 @@ pub fn decode_adjustment(body: &[u8]) -> Result<Adjustment, Fault> {
     })
 }
 
-fn parse_cash(number: Decimal) -> Result<Micros, &'static str> {
-    Micros::from_decimal(number, Rounding::Down)
-        .filter(|_| number.scale() <= MICROS_SCALE && !number.is_zero())
-        .ok_or("must not be zero, lie within ±9007199254.740991, and have at most 6 decimals")
-}
-
-fn parse_signed_quantity(number: Decimal) -> Result<Decimal, &'static str> {
-    let is_held =
-        !number.is_zero() && number.abs() < Decimal::from(QUANTITY_BOUND) && number.scale() <= MAX_AMOUNT_DECIMALS;
-    is_held
-        .then_some(number)
-        .ok_or("must not be zero, lie within ±10^11, and have at most 8 decimals")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::money::Micros;
     use crate::fault::FaultCode;
 
     #[test]
-    fn a_request_names_a_position_or_cash() {
-        let read = |fields: &str| {
+    fn request_adjusts_a_position_or_cash() {
+        let decode = |fields: &str| {
             decode_adjustment(format!(r#"{{"account_id":"a","actor":"m","reason":"r"{fields}}}"#).as_bytes())
         };
         let position = r#","venue":"v","symbol":"btc/usdt","quantity":"-1.50","price":30000"#;
-        let AdjustmentEffect::Position { symbol, quantity, .. } = read(position).unwrap().effect else {
+        let AdjustmentEffect::Position { symbol, quantity, .. } = decode(position).unwrap().effect else {
             panic!("a position")
         };
         assert_eq!((symbol.as_str(), quantity.to_string().as_str()), ("BTCUSDT", "-1.5"));
-        let cash = read(r#","cash":-0.000001,"adjustment_id":"x""#).unwrap();
+        let cash = decode(r#","cash":-0.000001,"adjustment_id":"x""#).unwrap();
         assert_eq!(cash.effect, AdjustmentEffect::Cash(Micros::new(-1).unwrap()));
         assert_eq!(cash.adjustment_id.as_str(), "x");
         assert_ne!(
-            read(position).unwrap().adjustment_id,
-            read(position).unwrap().adjustment_id
+            decode(position).unwrap().adjustment_id,
+            decode(position).unwrap().adjustment_id
         );
         for (fields, field) in [
             ("", "venue"),
@@ -326,7 +314,7 @@ mod tests {
             (r#","venue":"v","symbol":"s","quantity":1,"price":-1"#, "price"),
             (r#","cash":1,"colour":1"#, "colour"),
         ] {
-            let fault = read(fields).unwrap_err();
+            let fault = decode(fields).unwrap_err();
             assert_eq!(fault.field.as_deref(), Some(field), "{fields}");
             assert!(
                 [FaultCode::InvalidField, FaultCode::UnknownField].contains(&fault.code),

@@ -1,29 +1,29 @@
-//! Which brokers the router routes to.
+//! The list of brokers that the router routes to.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::order_terms::TimeInForce;
 
-/// The brokers, by name and with what they can do.
+/// The brokers that the router routes to, with their capabilities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "BrokersAnswer")]
 pub struct BrokerList {
-    /// Their names.
+    /// The brokers' names, each of 1-64 characters of `[A-Za-z0-9_-]`.
     pub brokers: Vec<String>,
-    /// What each of them can do, in the same order.
+    /// The brokers' capabilities, in the order of `brokers`.
     pub details: Vec<BrokerDetail>,
 }
 
-/// What a broker can do.
+/// The capabilities of one broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BrokerDetail {
-    /// Its name.
+    /// The broker's name.
     pub broker: String,
-    /// Its venues.
+    /// The broker's venues, each of 1-64 characters of `[A-Za-z0-9_.-]`.
     pub venues: Vec<String>,
-    /// The symbols it trades.
+    /// The normalised symbols that the broker trades.
     pub symbols: Vec<String>,
-    /// How long its orders can stand.
+    /// The times in force that the broker accepts.
     pub times_in_force: Vec<TimeInForce>,
 }

@@ -1,4 +1,4 @@
-//! The beginning of a trading day, as the journal keeps it.
+//! The `DayEvent`: the journal's record of the start of a trading day.
 
 use std::collections::BTreeMap;
 
@@ -17,57 +17,57 @@ use crate::domain::time::{Timestamp, TradingDate};
 use crate::wire::schema_numbers::PlainNumber;
 use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
 
-/// The journal's record of a day's beginning (`orders.events.day._`): daily figures count from here on. The first one of
-/// a date counts.
+/// The start of a trading day (`orders.events.day._`). The day's profit or loss of an account is its change in value since
+/// then. The first event of a date counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DayEvent {
-    /// The day that begins.
+    /// The trading day that starts.
     #[schemars(with = "CivilDate")]
     pub trading_date: TradingDate,
-    /// What accounts were worth then, one entry per mode.
+    /// The accounts' values at the start of the day, one entry per mode.
     pub starts: Vec<ModeDayStart>,
-    /// When it was taken.
+    /// When the values were measured.
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
 }
 
-/// What the accounts of one mode were worth.
+/// The values of one mode's accounts at the start of a trading day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "DayStartOfMode")]
 pub struct ModeDayStart {
-    /// The mode.
+    /// The mode that the accounts hold their positions in.
     pub mode: Mode,
-    /// What all accounts were worth together, from the net totals per symbol, in the base currency; null where a price
-    /// was missing.
+    /// The value of all accounts together, from the net totals per symbol, in the base currency; null if a price was
+    /// missing.
     #[schemars(with = "Option<PlainNumber>")]
     pub total: Option<Decimal>,
-    /// What each account was worth, in the base currency; null where a price was missing. One that is not in it was
-    /// worth nothing.
+    /// The value of each account, by account id, in the base currency; null if a price was missing. An account without an
+    /// entry had the value zero.
     #[schemars(with = "BTreeMap<String, Option<PlainNumber>>")]
     pub accounts: BTreeMap<String, Option<Decimal>>,
-    /// The prices that positions were marked at.
+    /// The prices that the positions were valued at.
     pub marks: Vec<DayMark>,
 }
 
-/// A price that positions were marked at.
+/// A price that positions were valued at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DayMark {
-    /// The venue.
+    /// The instrument's venue.
     pub venue: String,
-    /// The symbol.
+    /// The instrument's normalised symbol.
     pub symbol: String,
-    /// The price.
+    /// The price, in the quote currency, above zero.
     #[schemars(with = "PlainNumber")]
     pub price: Decimal,
 }
 
-/// A day's start on the journal that cannot be counted.
+/// A journaled start of day with an invalid account id or an amount beyond the exact range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the start of the trading day {0} holds an account or an amount that is none")]
+#[error("the journaled start of trading day {0} has an invalid account id or an amount out of range")]
 pub struct DayEventError(pub TradingDate);
 
 impl ModeDayStart {
-    /// Returns what the journal keeps of a mode's start.
+    /// Returns the journal's entry for one mode: the start values, and the prices they were measured with.
     pub fn of(mode: Mode, start: &DayStartEquity, marks: &BTreeMap<(VenueId, Symbol), Price>) -> Self {
         let account =
             |(account, equity): (&AccountId, &Option<Micros>)| (account.to_string(), equity.map(Micros::decimal));
@@ -101,13 +101,13 @@ impl ModeDayStart {
 }
 
 impl DayEvent {
-    /// Returns what accounts were worth, by mode.
+    /// Returns the accounts' start values by mode.
     ///
     /// # Errors
-    /// When it holds something that cannot be counted.
+    /// When an account id is invalid or an amount is beyond the exact range.
     pub fn to_day_starts(&self) -> Result<Vec<(Mode, DayStartEquity)>, DayEventError> {
-        let start = |one: &ModeDayStart| Some((one.mode, one.to_day_start()?));
-        let starts: Option<Vec<_>> = self.starts.iter().map(start).collect();
+        let by_mode = |entry: &ModeDayStart| Some((entry.mode, entry.to_day_start()?));
+        let starts: Option<Vec<_>> = self.starts.iter().map(by_mode).collect();
         starts.ok_or(DayEventError(self.trading_date))
     }
 }
@@ -117,10 +117,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_start_comes_back_from_the_journal_as_it_was() {
+    fn day_start_survives_the_journal() {
         let micros = |units| Micros::new(units).unwrap();
         let account = |name| AccountId::new(name).unwrap();
-        for beyond in [Some(micros(2)), None] {
+        for total_remainder in [Some(micros(2)), None] {
             let start = DayStartEquity {
                 accounts: [
                     (account("a"), Some(micros(-100_000_001))),
@@ -128,15 +128,15 @@ mod tests {
                     (account("c"), Some(micros(7))),
                 ]
                 .into(),
-                total_remainder: beyond,
+                total_remainder,
             };
             let event = DayEvent {
                 trading_date: TradingDate::parse("2026-03-02").unwrap(),
                 starts: vec![ModeDayStart::of(Mode::Paper, &start, &BTreeMap::new())],
                 timestamp: Timestamp::now(),
             };
-            let read: DayEvent = serde_json::from_slice(&serde_json::to_vec(&event).unwrap()).unwrap();
-            assert_eq!(read.to_day_starts().unwrap(), [(Mode::Paper, start)]);
+            let decoded: DayEvent = serde_json::from_slice(&serde_json::to_vec(&event).unwrap()).unwrap();
+            assert_eq!(decoded.to_day_starts().unwrap(), [(Mode::Paper, start)]);
         }
         let text = r#"{"trading_date":"2026-03-02","starts":[{"mode":"paper","total":1e12,"accounts":{},"marks":[]}],"timestamp":"2026-03-02T00:00:00Z"}"#;
         let event: DayEvent = serde_json::from_str(text).unwrap();

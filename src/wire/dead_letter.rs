@@ -1,4 +1,4 @@
-//! The dead letter: an intent the durable door could not take, with everything needed to look into it.
+//! The `DeadLetter`: an intent that the durable door could not accept.
 
 use std::collections::BTreeMap;
 
@@ -9,38 +9,38 @@ use crate::domain::time::Timestamp;
 use crate::wire::problem::Problem;
 use crate::wire::schema_patterns::UtcTimestamp;
 
-/// What stands in the stream of dead letters.
+/// An intent that the durable door could not accept, as it was delivered, and the problem that its sender received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetter {
-    /// The subject it came in by.
+    /// The subject that the intent was published on.
     pub subject: String,
-    /// Its headers; none when the body is cut.
+    /// The intent's headers, each with its values; empty if the body is truncated.
     pub headers: BTreeMap<String, Vec<String>>,
-    /// Its body, or the beginning of it.
+    /// The intent's body, or the beginning of a body that is too large to keep.
     pub body: String,
-    /// How the body is written here.
+    /// How `body` is encoded.
     pub body_encoding: BodyEncoding,
-    /// How many bytes the body had, when only its beginning is kept.
+    /// The size of the whole body, in bytes. Present only if the body is truncated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated_from: Option<u64>,
-    /// How often it was delivered.
+    /// The number of deliveries of the intent, at least 1.
     pub deliveries: u64,
-    /// Its place in the work queue.
+    /// The intent's sequence in the stream `ORDER_INTENTS`.
     pub stream_sequence: u64,
-    /// When the work queue took it.
+    /// When the stream `ORDER_INTENTS` stored the intent.
     #[schemars(with = "UtcTimestamp")]
     pub published_at: Timestamp,
-    /// Why it is dead: what its sender was told.
+    /// The problem that the sender received: why the intent is dead.
     pub problem: Problem,
 }
 
-/// How a dead letter's body is written.
+/// The encoding of a dead letter's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BodyEncoding {
-    /// As it came.
+    /// The body as it was delivered.
     #[serde(rename = "utf-8")]
     Utf8,
-    /// In base64 (RFC 4648, with padding), where it was not UTF-8.
+    /// The body in base64 (RFC 4648, with padding), because it was not UTF-8.
     #[serde(rename = "base64")]
     Base64,
 }

@@ -1,117 +1,130 @@
-//! The `ExecutionIntent`: written by clients, read strictly by workers.
+//! The `ExecutionIntent` (FIX 35=D): the request to submit one order, decoded strictly.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag, VenueId};
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, VenueId};
 use crate::domain::intent::{Intent, MAX_TAGS, RiskOverrides, Symbol};
-use crate::domain::money::{Micros, Rounding};
 use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
+use crate::wire::field_checks::{decode_tags, parse_money};
 use crate::wire::schema_numbers::{MoneyInput, NumberInput, PositiveMoneyInput, PriceInput, QuantityInput};
 use crate::wire::schema_patterns;
 use crate::wire::schema_patterns::{TagInput, TimestampInput};
 use crate::wire::strict_object::StrictObject;
 
-/// What an algorithm publishes to have an order executed.
+/// A request to submit one order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[schemars(extend("if" = json!({"properties": {"order_type": {"const": "limit"}}, "required": ["order_type"]})))]
 #[schemars(extend("then" = json!({"properties": {"price": {"not": {"type": "null"}}}, "required": ["price"]})))]
 pub struct ExecutionIntent {
-    /// The broker to route to, such as `binance` or `ibkr`.
+    /// The broker to route the order to, such as `binance` or `ibkr`: 1-64 characters of `[A-Za-z0-9_-]`.
     #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub broker: String,
-    /// The venue, which must belong to the broker, such as `binance.spot`.
+    /// The venue to trade at, which must belong to the broker, such as `binance.spot`: 1-64 characters of
+    /// `[A-Za-z0-9_.-]`.
     #[schemars(regex(pattern = schema_patterns::VENUE))]
     pub venue: String,
-    /// The symbol; `/`, `-` and spaces are left out, letters raised.
+    /// The symbol to trade, such as `BTCUSDT`, at most 128 characters. It is normalised: `/`, `-` and spaces are removed,
+    /// letters become upper case, and 1-32 characters must remain.
     #[schemars(regex(pattern = schema_patterns::SYMBOL), length(max = 128))]
     pub symbol: String,
-    /// Buy or sell.
+    /// The side (FIX 54): `buy` or `sell`.
     pub side: Side,
-    /// Above zero, below 10^11, at most 8 decimals, a multiple of the instrument's lot.
+    /// The quantity (FIX 38), in units of the instrument: above zero, below 10^11, at most 8 decimals, a whole number of the
+    /// instrument's lots.
     #[schemars(with = "QuantityInput")]
     pub quantity: NumberInput,
-    /// Market, or limit with a price.
+    /// The order type (FIX 40): `market`, or `limit` with a `price`.
     pub order_type: OrderType,
-    /// Required for `limit`: above zero, below 10^9, at most 8 decimals, a multiple of the tick; ignored for `market`.
+    /// The limit price (FIX 44), in the quote currency: above zero, below 10^9, at most 8 decimals, a multiple of the
+    /// instrument's tick. Required for `limit`, ignored for `market`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PriceInput>")]
     pub price: Option<NumberInput>,
-    /// How long the order stands; `GTC` unless given.
+    /// How long the order stays open (FIX 59): `GTC`, `IOC`, `FOK` or `DAY`. Default `GTC`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_in_force: Option<TimeInForce>,
-    /// 1-36 printable ASCII characters without a space; required on the durable subject.
+    /// The caller's id of the order (FIX 11), 1-36 printable ASCII characters without a space. With `account_id` it is the
+    /// idempotency key. Required on the durable door; the request door assigns one if it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::CLIENT_ORDER_ID))]
     pub client_order_id: Option<String>,
-    /// At most 32, each of 1-64 characters; `strategy:<name>` names the strategy.
+    /// Labels of the order, at most 32, each of 1-64 characters without control characters. The tag `strategy:<name>` names
+    /// its strategy.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<TagInput>>", length(max = MAX_TAGS))]
     pub tags: Option<Vec<String>>,
-    /// 1-64 characters of `[A-Za-z0-9_-]`; `default` unless given.
+    /// The account that the order belongs to, 1-64 characters of `[A-Za-z0-9_-]`. Default `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
-    /// The loss expected of this order; its absolute value counts, against the limits of the day's loss.
+    /// The loss that the caller expects of the order, in the base currency: within ±9007199254.740991, at most 8 decimals.
+    /// Its absolute value counts against the daily loss limits while the order is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<MoneyInput>")]
     pub estimated_loss: Option<NumberInput>,
-    /// Whether the order may only reduce the position: it is refused unless it is a reduction.
+    /// Whether the order may only reduce the position: if so, an order that is not a reduction is denied. Default `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reduce_only: Option<bool>,
-    /// The mode the caller expects; another one in force is refused.
+    /// The mode that the caller expects. The intent is refused (`mode_mismatch`) if another mode is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Never sent to a broker after this; at most 24 hours ahead.
+    /// The deadline after which the order is never sent to a broker, RFC 3339, at most 24 hours ahead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TimestampInput>")]
     pub expires_at: Option<Timestamp>,
-    /// The caller's own risk figures: they can tighten a limit, never loosen one.
+    /// The caller's own risk values. They can tighten a limit, never loosen one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk: Option<IntentRisk>,
 }
 
-/// The caller's own risk figures.
+/// The caller's own risk values of the account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct IntentRisk {
-    /// The account they are of: the intent's, if given.
+    /// The account that the values belong to. If given, it must equal the intent's `account_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
-    /// Profit realised today, in the base currency.
+    /// The profit (below zero: loss) realised in the trading day, in the base currency: within ±9007199254.740991, at most 8
+    /// decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<MoneyInput>")]
     pub realized_pnl: Option<NumberInput>,
-    /// Profit not realised yet, in the base currency.
+    /// The profit (below zero: loss) of the open positions, in the base currency: within ±9007199254.740991, at most 8
+    /// decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<MoneyInput>")]
     pub unrealized_pnl: Option<NumberInput>,
-    /// The loss at which the account stops, above zero, in the base currency.
+    /// The loss of the trading day at which the account must stop, in the base currency: above zero, at most
+    /// 9007199254.740991. It applies to this intent where it is tighter than the router's stop-loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PositiveMoneyInput>")]
     pub stop_loss: Option<NumberInput>,
 }
 
-/// What becomes of an intent without a `client_order_id`.
+/// The treatment of an intent without a `client_order_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissingIdPolicy {
-    /// It is given one: its caller waits for the answer and learns it there.
+pub enum MissingIdPolicy<'a> {
+    /// Use this id.
+    Use(&'a ClientOrderId),
+    /// Assign one. The caller waits for the reply, which has it.
     Assign,
-    /// It is refused: a redelivery could not be told from a new order.
+    /// Refuse the intent: a redelivery could not be distinguished from a new order.
     Refuse,
 }
 
-/// Reads an intent whose grammar holds.
+/// Decodes an intent. Only its grammar is checked: whether the broker, the venue and the symbol exist is not.
 ///
 /// # Errors
-/// `malformed`, `invalid_field`, `unknown_field` or `account_mismatch`, each about one field.
-pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy) -> Result<Intent, Fault> {
+/// `payload_too_large`, `malformed`, `invalid_field`, `unknown_field` or `account_mismatch`. The fault names the field and
+/// the `client_order_id` where they are known.
+pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy<'_>) -> Result<Intent, Fault> {
     let mut object = StrictObject::from_body(body)?;
     let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
     decode_intent_fields(object, client_order_id.clone(), missing_id_policy).map_err(|fault| match &client_order_id {
@@ -123,7 +136,7 @@ pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy) -> Result<
 fn decode_intent_fields(
     mut object: StrictObject<'_>,
     client_order_id: Option<ClientOrderId>,
-    missing_id_policy: MissingIdPolicy,
+    missing_id_policy: MissingIdPolicy<'_>,
 ) -> Result<Intent, Fault> {
     let broker = object.required_text("broker", BrokerId::new)?;
     let venue = object.required_text("venue", VenueId::new)?;
@@ -165,9 +178,10 @@ fn decode_intent_fields(
     };
     let client_order_id = match (client_order_id, missing_id_policy) {
         (Some(id), _) => id,
+        (None, MissingIdPolicy::Use(id)) => id.clone(),
         (None, MissingIdPolicy::Assign) => ClientOrderId::generate(),
         (None, MissingIdPolicy::Refuse) => {
-            return Err(object.invalid_field("client_order_id", "is required on the durable subject"));
+            return Err(object.invalid_field("client_order_id", "is required on the durable door"));
         }
     };
     object.reject_unknown()?;
@@ -191,30 +205,13 @@ fn decode_intent_fields(
     })
 }
 
-/// Takes the tags of an intent or of a note.
-///
-/// # Errors
-/// `invalid_field` when they are too many, or one of them is no tag.
-pub(super) fn decode_tags(object: &mut StrictObject<'_>) -> Result<Vec<Tag>, Fault> {
-    let texts = object
-        .optional::<Vec<String>>("tags", "must be an array of strings")?
-        .unwrap_or_default();
-    if texts.len() > MAX_TAGS {
-        return Err(object.invalid_field("tags", format!("must be at most {MAX_TAGS}")));
-    }
-    texts
-        .iter()
-        .map(|text| Tag::new(text).map_err(|rule| object.invalid_field("tags", format!("each {rule}"))))
-        .collect()
-}
-
 fn decode_risk_overrides(mut risk: StrictObject<'_>, account_id: &AccountId) -> Result<RiskOverrides, Fault> {
-    let of_account = risk.optional_text("account_id", AccountId::new)?;
-    if of_account.is_some_and(|of_account| of_account != *account_id) {
+    let risk_account = risk.optional_text("account_id", AccountId::new)?;
+    if risk_account.is_some_and(|risk_account| risk_account != *account_id) {
         return Err(Fault::for_field(
             FaultCode::AccountMismatch,
             "risk.account_id",
-            "is not the intent's account",
+            "must equal the intent's account_id",
         ));
     }
     let overrides = RiskOverrides {
@@ -227,14 +224,6 @@ fn decode_risk_overrides(mut risk: StrictObject<'_>, account_id: &AccountId) -> 
     }
     risk.reject_unknown()?;
     Ok(overrides)
-}
-
-/// An amount of the base currency that the shared sums can count.
-fn parse_money(number: crate::domain::decimal::Decimal) -> Result<crate::domain::decimal::Decimal, &'static str> {
-    match Micros::from_decimal(number, Rounding::Down) {
-        Some(_) if number.scale() <= crate::domain::quantity::MAX_AMOUNT_DECIMALS => Ok(number),
-        _ => Err("must lie within ±9007199254.740991 and have at most 8 decimals"),
-    }
 }
 
 fn parse_one_of<T>(

@@ -9,7 +9,7 @@ fn fault(body: &str) -> (FaultCode, Option<String>) {
     (fault.code, fault.field)
 }
 
-/// GOOD with one field set to raw JSON, or left out.
+/// Returns GOOD with one field set to raw JSON, or left out.
 fn with(field: &str, raw: Option<&str>) -> String {
     let mut object: std::collections::BTreeMap<String, Box<serde_json::value::RawValue>> =
         serde_json::from_str(GOOD).unwrap();
@@ -24,7 +24,7 @@ fn with(field: &str, raw: Option<&str>) -> String {
 }
 
 #[test]
-fn a_good_intent_is_normalised() {
+fn intent_is_normalised() {
     let intent = decode_intent(GOOD.as_bytes(), MissingIdPolicy::Refuse).unwrap();
     assert_eq!(intent.symbol.as_str(), "BTCUSDT");
     assert_eq!(intent.quantity.to_string(), "0.001");
@@ -39,7 +39,7 @@ fn a_good_intent_is_normalised() {
 }
 
 #[test]
-fn the_content_is_the_normalised_intent_without_its_conditions() {
+fn content_hash_covers_the_normalised_intent_without_its_conditions() {
     let hash = |body: &str| {
         decode_intent(body.as_bytes(), MissingIdPolicy::Refuse)
             .unwrap()
@@ -73,7 +73,7 @@ fn the_content_is_the_normalised_intent_without_its_conditions() {
 }
 
 #[test]
-fn bad_bodies_are_malformed() {
+fn body_that_is_no_object_is_malformed() {
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     for body in [
         "",
@@ -104,7 +104,7 @@ fn bad_bodies_are_malformed() {
 }
 
 #[test]
-fn every_bad_field_is_named() {
+fn error_names_its_field() {
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     let long_tags = format!("[{}]", vec!["\"t\""; 33].join(","));
     for (field, raw) in [
@@ -162,14 +162,14 @@ fn every_bad_field_is_named() {
     );
     let foreign = fault(&with("risk", Some(r#"{"account_id":"other"}"#)));
     assert_eq!(foreign, (FaultCode::AccountMismatch, Some("risk.account_id".into())));
-    let doubled = GOOD.replacen('{', r#"{"broker":"binance","#, 1);
-    assert_eq!(fault(&doubled), (FaultCode::InvalidField, Some("broker".into())));
+    let repeated = GOOD.replacen('{', r#"{"broker":"binance","#, 1);
+    assert_eq!(fault(&repeated), (FaultCode::InvalidField, Some("broker".into())));
     let escaped = GOOD.replacen('{', r#"{"\u0062roker":"binance","#, 1);
     assert_eq!(fault(&escaped), (FaultCode::InvalidField, Some("broker".into())));
 }
 
 #[test]
-fn the_durable_door_needs_an_id_and_the_request_door_gives_one() {
+fn missing_id_is_assigned_or_refused() {
     let anonymous = with("client_order_id", None);
     assert!(decode_intent(anonymous.as_bytes(), MissingIdPolicy::Assign).is_ok());
     let refused = decode_intent(anonymous.as_bytes(), MissingIdPolicy::Refuse).unwrap_err();
@@ -177,13 +177,13 @@ fn the_durable_door_needs_an_id_and_the_request_door_gives_one() {
 }
 
 #[test]
-fn an_error_names_the_order_it_is_about() {
+fn error_names_its_order() {
     let fault = decode_intent(with("side", Some("\"x\"")).as_bytes(), MissingIdPolicy::Refuse).unwrap_err();
     assert_eq!(fault.client_order_id.as_deref(), Some("a1"));
 }
 
 #[test]
-fn the_schema_knows_the_same_fields() {
+fn schema_has_the_decoded_fields() {
     let schema = serde_json::to_value(schemars::schema_for!(ExecutionIntent)).unwrap();
     let known: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
     for field in &known {

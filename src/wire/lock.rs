@@ -1,4 +1,6 @@
-//! Latches as the bus tells of them: locks that stay until somebody lifts them.
+//! Locks on the bus: the lock itself, its journal event, and the requests to set and lift one.
+//!
+//! On the wire a lock's id is named `latch_id`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,98 +12,97 @@ use crate::domain::metadata::Metadata;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
+use crate::wire::field_checks::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text, parse_plain_text};
 use crate::wire::schema_patterns;
 use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
-use crate::wire::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
 use crate::wire::strict_object::StrictObject;
 
-/// The most locks one answer names.
+/// The maximum number of locks in one reply.
 pub const MAX_LISTED_LOCKS: usize = 500;
-/// The longest name of a lock, in characters.
+/// The maximum length of a lock's id, in characters.
 pub const MAX_LOCK_ID_CHARACTERS: usize = 256;
 
-/// What a lock closes.
+/// The orders that a lock applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[schemars(rename = "LockScope")]
 pub enum LockScopeDocument {
-    /// Everything.
+    /// Every order.
     All,
-    /// One account.
+    /// The orders of one account.
     Account {
-        /// The account.
+        /// The account, 1-64 characters of `[A-Za-z0-9_-]`.
         #[schemars(regex(pattern = schema_patterns::TOKEN))]
         account_id: String,
     },
-    /// One symbol of one venue, for all accounts.
+    /// The orders in one symbol at one venue, of all accounts.
     Symbol {
-        /// The venue.
+        /// The venue, 1-64 characters of `[A-Za-z0-9_.-]`.
         #[schemars(regex(pattern = schema_patterns::VENUE))]
         venue: String,
-        /// The symbol.
+        /// The symbol, at most 128 characters before it is normalised.
         #[schemars(regex(pattern = schema_patterns::SYMBOL), length(max = 128))]
         symbol: String,
     },
-    /// One broker.
+    /// The orders at one broker.
     Broker {
-        /// The broker.
+        /// The broker, 1-64 characters of `[A-Za-z0-9_-]`.
         #[schemars(regex(pattern = schema_patterns::TOKEN))]
         broker: String,
     },
 }
 
-/// A lock that stays until somebody lifts it: in its scope only reductions pass.
+/// A lock: in its scope only reductions and cancels pass, on all workers, until an operator lifts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Lock")]
 pub struct LockDocument {
-    /// What it is lifted by.
+    /// The lock's id, 1-256 characters: the name that a request to lift the lock uses.
     pub latch_id: String,
-    /// What it closes.
+    /// The orders that the lock applies to.
     pub scope: LockScopeDocument,
-    /// The mode whose orders it stops.
+    /// The mode whose orders the lock stops.
     pub mode: Mode,
-    /// The rule that closed it, or `operator`.
+    /// The id of the risk rule that set the lock, or `operator`.
     pub rule_id: String,
-    /// A sentence for people.
+    /// A sentence that explains the lock to a person.
     pub message: String,
-    /// The figures it was closed by.
+    /// The measured values that the rule set the lock for, by name; empty for an operator's lock.
     pub metadata: Metadata,
-    /// Since when.
+    /// When the lock was set.
     #[schemars(with = "UtcTimestamp")]
     pub since: Timestamp,
-    /// The day it was closed on.
+    /// The trading day on which the lock was set; null before the first trading day.
     #[schemars(with = "Option<CivilDate>")]
     pub trading_date: Option<TradingDate>,
-    /// Who closed it: an operator, or `order-router` for a rule.
+    /// The person or system that set the lock; `order-router` for a rule.
     pub actor: String,
-    /// Why.
+    /// The reason for the lock.
     pub reason: String,
 }
 
-/// What happened to a lock.
+/// The change of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LockChange {
-    /// It is closed from now on.
+    /// The lock was set.
     Locked,
-    /// It is open again.
+    /// The lock was lifted.
     Lifted,
 }
 
-/// The journal's record of a lock that was closed or lifted (`orders.events.lock.{account}`, `_` where it is no
-/// account's).
+/// A lock was set or lifted (`orders.events.lock.{account}`; the account is `_` for a lock without an account).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LockEvent {
-    /// What happened.
+    /// The change: `locked` or `lifted`.
     pub event: LockChange,
-    /// Who did it.
+    /// The person or system that set or lifted the lock.
     pub actor: String,
-    /// Why.
+    /// The reason for the change.
     pub reason: String,
-    /// When.
+    /// When the lock was set or lifted.
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
-    /// The lock.
+    /// The lock, as it was set.
     pub lock: LockDocument,
 }
 
@@ -109,59 +110,59 @@ pub struct LockEvent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "LocksAnswer")]
 pub struct LockList {
-    /// The locks, the newest first, at most 500.
+    /// The locks in force, at most 500, the newest first.
     #[schemars(length(max = MAX_LISTED_LOCKS))]
     pub items: Vec<LockDocument>,
-    /// How many there are.
+    /// The number of locks in force, those that `items` leaves out included.
     pub total: u64,
 }
 
-/// Closes an account, a symbol, a broker or everything to all but reductions.
+/// A request to lock an account, a symbol, a broker or everything to all but reductions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LockSetRequest {
-    /// What to close.
+    /// The orders to lock.
     pub scope: LockScopeDocument,
-    /// Who closes it.
+    /// The person or system that sets the lock, 1-256 characters without control characters.
     #[schemars(regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: String,
-    /// Why.
+    /// The reason for the lock, 1-256 characters without control characters.
     #[schemars(regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: String,
 }
 
-/// Lifts a lock.
+/// A request to lift a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LockLiftRequest {
-    /// Which one.
+    /// The id of the lock to lift, 1-256 characters without control characters.
     #[schemars(regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_LOCK_ID_CHARACTERS))]
     pub latch_id: String,
-    /// Who lifts it.
+    /// The person or system that lifts the lock, 1-256 characters without control characters.
     #[schemars(regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: String,
-    /// Why.
+    /// The reason for lifting the lock, 1-256 characters without control characters.
     #[schemars(regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: String,
 }
 
-/// Lifts a lock, over REST: the path names it, and the sidecar who lifts it.
+/// A request to lift a lock over REST. The path names the lock, and the sidecar adds the actor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LockLiftBody {
-    /// Why.
+    /// The reason for lifting the lock, 1-256 characters without control characters.
     #[schemars(regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: String,
 }
 
-/// A checked request to close something.
+/// A checked request to set a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLock {
-    /// What to close.
+    /// The orders to lock.
     pub scope: LockScope,
-    /// Who closes it.
+    /// The person or system that sets the lock.
     pub actor: String,
-    /// Why.
+    /// The reason for the lock.
     pub reason: String,
 }
 
@@ -184,7 +185,7 @@ impl From<&LockScope> for LockScopeDocument {
 }
 
 impl LockScopeDocument {
-    /// Returns what it closes, or `None` where a name in it is none.
+    /// Returns the scope as a domain value, or `None` if a name in it is invalid.
     pub fn to_lock_scope(&self) -> Option<LockScope> {
         Some(match self {
             Self::All => LockScope::All,
@@ -196,23 +197,23 @@ impl LockScopeDocument {
 }
 
 impl LockDocument {
-    /// Returns a latch as it is told of.
-    pub fn of(latch: &Lock, actor: &str, reason: &str) -> Self {
+    /// Returns the document of a lock.
+    pub fn of(lock: &Lock, actor: &str, reason: &str) -> Self {
         Self {
-            latch_id: latch.lock_id.to_string(),
-            scope: LockScopeDocument::from(&latch.scope),
-            mode: latch.mode,
-            rule_id: latch.rule_id.to_string(),
-            message: latch.message.clone(),
-            metadata: latch.metadata.clone(),
-            since: latch.locked_at,
-            trading_date: latch.trading_date,
+            latch_id: lock.lock_id.to_string(),
+            scope: LockScopeDocument::from(&lock.scope),
+            mode: lock.mode,
+            rule_id: lock.rule_id.to_string(),
+            message: lock.message.clone(),
+            metadata: lock.metadata.clone(),
+            since: lock.locked_at,
+            trading_date: lock.trading_date,
             actor: actor.to_owned(),
             reason: reason.to_owned(),
         }
     }
 
-    /// Returns the latch, or `None` where a name in it is none.
+    /// Returns the lock as a domain value, or `None` if a name in it is invalid.
     pub fn to_lock(&self) -> Option<Lock> {
         Some(Lock {
             lock_id: self.latch_id.as_str().into(),
@@ -227,7 +228,7 @@ impl LockDocument {
     }
 }
 
-/// Reads what is to be closed.
+/// Decodes a [`LockSetRequest`].
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`.
@@ -237,7 +238,7 @@ pub fn decode_lock_request(body: &[u8]) -> Result<NewLock, Fault> {
         .optional_object("scope.")?
         .ok_or_else(|| object.invalid_field("scope", "is required"))?;
     let kind = scope.required_text("kind", |text| Ok::<_, String>(text.to_owned()))?;
-    let closes = match kind.as_str() {
+    let lock_scope = match kind.as_str() {
         "all" => LockScope::All,
         "account" => LockScope::Account(scope.required_text("account_id", AccountId::new)?),
         "symbol" => LockScope::Symbol(
@@ -252,20 +253,20 @@ pub fn decode_lock_request(body: &[u8]) -> Result<NewLock, Fault> {
     let reason = object.required_text("reason", parse_operator_text)?;
     object.reject_unknown()?;
     Ok(NewLock {
-        scope: closes,
+        scope: lock_scope,
         actor,
         reason,
     })
 }
 
-/// Reads which lock is to be lifted.
+/// Decodes a [`LockLiftRequest`].
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`.
 pub fn decode_lift_request(body: &[u8]) -> Result<LockLiftRequest, Fault> {
     let mut object = StrictObject::from_body(body)?;
     let request = LockLiftRequest {
-        latch_id: object.required_text("latch_id", parse_lock_id)?,
+        latch_id: object.required_text("latch_id", |text| parse_plain_text(text, MAX_LOCK_ID_CHARACTERS))?,
         actor: object.required_text("actor", parse_operator_text)?,
         reason: object.required_text("reason", parse_operator_text)?,
     };
@@ -273,24 +274,13 @@ pub fn decode_lift_request(body: &[u8]) -> Result<LockLiftRequest, Fault> {
     Ok(request)
 }
 
-fn parse_lock_id(text: &str) -> Result<String, String> {
-    let characters = text.chars().count();
-    if (1..=MAX_LOCK_ID_CHARACTERS).contains(&characters) && !text.chars().any(char::is_control) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "must be 1-{MAX_LOCK_ID_CHARACTERS} characters without control characters"
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_names_one_thing_and_nothing_else() {
-        let read = |scope: &str| {
+    fn scope_has_exactly_the_fields_of_its_kind() {
+        let decode = |scope: &str| {
             decode_lock_request(format!(r#"{{"scope":{scope},"actor":"a","reason":"r"}}"#).as_bytes())
                 .map(|set| set.scope.to_string())
                 .map_err(|fault| fault.field.unwrap_or_default())
@@ -311,19 +301,19 @@ mod tests {
             ("null", Err("scope")),
         ] {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
-            assert_eq!(read(scope), expected, "{scope}");
+            assert_eq!(decode(scope), expected, "{scope}");
         }
     }
 
     #[test]
-    fn a_lock_makes_its_latch_again() {
+    fn lock_survives_the_journal() {
         for scope in [
             LockScope::All,
             LockScope::Account(AccountId::new("a").unwrap()),
             LockScope::Broker(BrokerId::new("ibkr").unwrap()),
             LockScope::Symbol(VenueId::new("binance.spot").unwrap(), Symbol::parse("X").unwrap()),
         ] {
-            let latch = Lock {
+            let lock = Lock {
                 lock_id: Lock::compose_id(Mode::Paper, &scope, "operator"),
                 scope,
                 mode: Mode::Paper,
@@ -337,13 +327,13 @@ mod tests {
                 event: LockChange::Locked,
                 actor: "a".to_owned(),
                 reason: "r".to_owned(),
-                timestamp: latch.locked_at,
-                lock: LockDocument::of(&latch, "a", "r"),
+                timestamp: lock.locked_at,
+                lock: LockDocument::of(&lock, "a", "r"),
             };
-            let written = serde_json::to_vec(&event).unwrap();
-            let read: LockEvent = serde_json::from_slice(&written).unwrap();
-            assert_eq!(read, event);
-            assert_eq!(read.lock.to_lock(), Some(latch));
+            let body = serde_json::to_vec(&event).unwrap();
+            let decoded: LockEvent = serde_json::from_slice(&body).unwrap();
+            assert_eq!(decoded, event);
+            assert_eq!(decoded.lock.to_lock(), Some(lock));
         }
     }
 }

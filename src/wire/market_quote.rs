@@ -1,4 +1,4 @@
-//! The `MarketQuote`: what tells workers a reference price.
+//! The `MarketQuote`: the source of a reference price.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,32 +12,32 @@ use crate::wire::schema_numbers::{NumberInput, PriceInput};
 use crate::wire::schema_patterns::TimestampInput;
 use crate::wire::strict_object::StrictObject;
 
-/// A price of one instrument, as whoever has market data publishes it. The last price counts, or else the middle of bid
-/// and ask. Further fields are passed over.
+/// A price of one instrument, published by a source of market data. The reference price is `last`; without it, the middle
+/// of `bid` and `ask`. Further fields are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(extend("anyOf" = json!([
     {"properties": {"last": {"not": {"type": "null"}}}, "required": ["last"]},
     {"properties": {"bid": {"not": {"type": "null"}}, "ask": {"not": {"type": "null"}}}, "required": ["bid", "ask"]}
 ])))]
 pub struct MarketQuote {
-    /// What buyers offer; not above `ask`.
+    /// The best bid, in the quote currency: above zero, below 10^9, at most 8 decimals, and not above `ask`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PriceInput>")]
     pub bid: Option<NumberInput>,
-    /// What sellers ask.
+    /// The best ask, in the quote currency: above zero, below 10^9, at most 8 decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PriceInput>")]
     pub ask: Option<NumberInput>,
-    /// The price of the last trade.
+    /// The price of the last trade, in the quote currency: above zero, below 10^9, at most 8 decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PriceInput>")]
     pub last: Option<NumberInput>,
-    /// When the market said so; an older quote never replaces a newer one.
+    /// When the market set the price, RFC 3339, at most 5 s ahead. An older quote never replaces a newer one.
     #[schemars(with = "TimestampInput")]
     pub timestamp: Timestamp,
 }
 
-/// Reads a quote.
+/// Decodes a quote.
 ///
 /// # Errors
 /// `malformed` or `invalid_field`.

@@ -1,4 +1,4 @@
-//! Notes on the bus: the request, and the event that is both the journal's record and the answer.
+//! Notes on orders: the request, and the event that is both the journal's record and the reply.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,81 +10,81 @@ use crate::domain::intent::MAX_TAGS;
 use crate::domain::note::{MAX_NOTE_TEXT_CHARACTERS, Note, NoteText};
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
-use crate::wire::intent::decode_tags;
+use crate::wire::field_checks::{MAX_OPERATOR_TEXT_CHARACTERS, decode_tags, parse_operator_text};
 use crate::wire::schema_patterns;
 use crate::wire::schema_patterns::{TagInput, UtcTimestamp};
-use crate::wire::state::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text};
 use crate::wire::strict_object::StrictObject;
 
-/// What is added to an order: `notes`, `tags`, or both.
+/// A note on an order: a text, tags, or both.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct NoteRequest {
-    /// What it is noted once by, whatever is sent again; assigned where there is none.
+    /// The idempotency key, a UUID: a repeated note under the same id counts once. Assigned if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note_id: Option<Uuid>,
-    /// The order, by the router's id.
+    /// The router's id of the order, 1-36 characters of `[A-Za-z0-9_-]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = schema_patterns::ORDER_ID))]
     pub order_id: Option<String>,
-    /// A text beside the order, of the control characters the line feed alone.
+    /// The text to add to the order's notes, 1-2000 characters. The line feed is the only control character allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
     pub notes: Option<String>,
-    /// Tags the order gets beside those it has; at most 32, each of 1-64 characters.
+    /// The tags to add to the order, at most 32, each of 1-64 characters without control characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<TagInput>>", length(max = MAX_TAGS))]
     pub tags: Option<Vec<String>>,
-    /// Who notes it.
+    /// The person or system that adds the note, 1-256 characters without control characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: Option<String>,
 }
 
-/// What is added to an order, over REST: the path names the order, and the sidecar who notes it.
+/// A note on an order over REST: a text, tags, or both. The path names the order, and the sidecar adds the actor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[schemars(extend("anyOf" = json!([{"required": ["notes"]}, {"required": ["tags"], "properties": {"tags": {"minItems": 1}}}])))]
 pub struct NoteBody {
-    /// What it is noted once by, whatever is sent again; assigned where there is none.
+    /// The idempotency key, a UUID: a repeated note under the same id counts once. Assigned if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note_id: Option<Uuid>,
-    /// A text beside the order, of the control characters the line feed alone.
+    /// The text to add to the order's notes, 1-2000 characters. The line feed is the only control character allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
     pub notes: Option<String>,
-    /// Tags the order gets beside those it has; at most 32, each of 1-64 characters.
+    /// The tags to add to the order, at most 32, each of 1-64 characters without control characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<TagInput>>", length(max = MAX_TAGS))]
     pub tags: Option<Vec<String>>,
 }
 
-/// What was noted on an order: the journal's record of it (`orders.events.note.{account}`), and the answer to who noted it.
+/// A note on an order (`orders.events.note.{account}`), also the reply to the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoteEvent {
-    /// What it is noted once by: of two events of one id the first on the journal counts.
+    /// The idempotency key, a UUID. Of two events with one id, the first on the journal counts.
     pub note_id: Uuid,
-    /// The order, by the router's id. Whoever does not know it passes the event over.
+    /// The router's id of the order. A consumer ignores a note on an order that it does not know.
     pub order_id: String,
-    /// The order's account.
+    /// The account that the order belongs to.
     pub account_id: String,
-    /// The order's broker.
+    /// The broker that the order is routed to.
     pub broker: String,
-    /// What is added to the order's notes.
+    /// The text that is added to the order's notes, 1-2000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
-    /// What is added to the order's tags; those it has, in whichever case, stay as they are.
+    /// The tags that are added to the order, at most 32. A tag that the order already has, in upper or lower case, is not
+    /// added again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Who noted it.
+    /// The person or system that added the note.
     pub actor: String,
-    /// When.
+    /// When the note was added.
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
 }
 
 impl NoteEvent {
-    /// Returns the event of a note in an account at a broker.
+    /// Returns the event of a note on an order of an account at a broker.
     pub fn of(note: &Note, broker: &BrokerId, account_id: &AccountId) -> Self {
         Self {
             note_id: note.note_id,
@@ -100,23 +100,23 @@ impl NoteEvent {
 
     /// Returns the event's JSON.
     pub fn encode(&self) -> Vec<u8> {
-        // Nothing but strings: there is nothing in it that JSON cannot hold.
+        // Cannot fail: the event holds only strings.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads an event of the journal.
+    /// Decodes an event of the journal.
     ///
     /// # Errors
-    /// When it does not tell a note.
+    /// When the body is not a note event.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(body)
     }
 }
 
-/// Reads a request; an id is assigned where it brings none.
+/// Decodes a [`NoteRequest`]. Assigns an id to a request without one.
 ///
 /// # Errors
-/// `malformed`, `invalid_field` or `unknown_field`; also when it adds nothing.
+/// `malformed`, `invalid_field` or `unknown_field`; also when the request adds neither text nor tags.
 pub fn decode_note_request(body: &[u8]) -> Result<Note, Fault> {
     let mut object = StrictObject::from_body(body)?;
     let note_id = object.optional_text("note_id", |text| {
@@ -127,7 +127,7 @@ pub fn decode_note_request(body: &[u8]) -> Result<Note, Fault> {
     let tags = decode_tags(&mut object)?;
     let actor = object.required_text("actor", parse_operator_text)?;
     if text.is_none() && tags.is_empty() {
-        return Err(object.invalid_field("notes", "is required, or else tags"));
+        return Err(object.invalid_field("notes", "is required unless tags is given"));
     }
     object.reject_unknown()?;
     Ok(Note {
@@ -144,28 +144,29 @@ mod tests {
     use super::*;
     use crate::fault::FaultCode;
 
-    fn read(fields: &str) -> Result<Note, Fault> {
+    fn decode(fields: &str) -> Result<Note, Fault> {
         decode_note_request(format!(r#"{{"order_id":"BN-1","actor":"mira"{fields}}}"#).as_bytes())
     }
 
     #[test]
-    fn a_request_adds_a_text_or_tags() {
-        let both =
-            read(r#","notes":"two\nlines","tags":["Late","desk:7"],"note_id":"0195561F-2A00-7C3E-9D1B-2F4A6C8E0D12""#);
+    fn request_adds_text_or_tags() {
+        let both = decode(
+            r#","notes":"two\nlines","tags":["Late","desk:7"],"note_id":"0195561F-2A00-7C3E-9D1B-2F4A6C8E0D12""#,
+        );
         let both = both.unwrap();
         assert_eq!(both.note_id.to_string(), "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d12");
         assert_eq!(both.text.unwrap().as_str(), "two\nlines");
         assert_eq!(both.tags, [Tag::new("Late").unwrap(), Tag::new("desk:7").unwrap()]);
-        assert!(read(r#","notes":"x""#).unwrap().tags.is_empty());
-        assert!(read(r#","tags":["x"]"#).unwrap().text.is_none());
+        assert!(decode(r#","notes":"x""#).unwrap().tags.is_empty());
+        assert!(decode(r#","tags":["x"]"#).unwrap().text.is_none());
         assert_ne!(
-            read(r#","notes":"x""#).unwrap().note_id,
-            read(r#","notes":"x""#).unwrap().note_id
+            decode(r#","notes":"x""#).unwrap().note_id,
+            decode(r#","notes":"x""#).unwrap().note_id
         );
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn error_names_its_field() {
         let many: Vec<String> = (0..=MAX_TAGS).map(|number| format!("\"t{number}\"")).collect();
         for (fields, field) in [
             ("".to_owned(), "notes"),
@@ -181,7 +182,7 @@ mod tests {
             (r#","notes":"x","note_id":"n1""#.to_owned(), "note_id"),
             (r#","notes":"x","colour":1"#.to_owned(), "colour"),
         ] {
-            let fault = read(&fields).unwrap_err();
+            let fault = decode(&fields).unwrap_err();
             assert_eq!(fault.field.as_deref(), Some(field), "{fields}");
             assert!(
                 [FaultCode::InvalidField, FaultCode::UnknownField].contains(&fault.code),
@@ -203,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_read_as_it_was_written() {
-        let note = read(r#","notes":"x","tags":["t"]"#).unwrap();
+    fn event_survives_encoding() {
+        let note = decode(r#","notes":"x","tags":["t"]"#).unwrap();
         let event = NoteEvent::of(
             &note,
             &BrokerId::new("binance").unwrap(),

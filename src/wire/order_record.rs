@@ -1,4 +1,4 @@
-//! The order log over REST: orders, their executions, and pages of both.
+//! The order log's REST documents: orders, their executions, and pages of both.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,159 +10,160 @@ use crate::domain::time::Timestamp;
 use crate::wire::schema_numbers::PlainNumber;
 use crate::wire::schema_patterns::UtcTimestamp;
 
-/// An order as the order log has it; those a risk rule denied are `rejected`.
+/// One order of the order log. An order that a risk rule denied has the status `rejected`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderRecord {
-    /// The order's number: the same on every sidecar and after a rebuild.
+    /// The order's number, the journal sequence of its first event: the same on every sidecar and after a rebuild.
     pub id: u64,
-    /// The router's stable id of the order.
+    /// The router's id of the order, the `order_id` of every other document: 1-36 characters of `[A-Za-z0-9_-]`.
     pub external_order_id: String,
-    /// The caller's id.
+    /// The caller's id of the order, the `client_order_id` of every other document: 1-36 printable ASCII characters.
     pub correlation_id: String,
-    /// The account.
+    /// The account that the order belongs to, 1-64 characters of `[A-Za-z0-9_-]`.
     pub account_id: String,
-    /// The broker.
+    /// The broker that the order is routed to, 1-64 characters of `[A-Za-z0-9_-]`.
     pub broker: String,
-    /// The venue.
+    /// The venue that the order trades at, 1-64 characters of `[A-Za-z0-9_.-]`.
     pub venue: String,
-    /// The normalised symbol.
+    /// The normalised symbol, 1-32 characters, such as `BTCUSDT`.
     pub symbol: String,
-    /// Buy or sell.
+    /// The side: `buy` or `sell`.
     pub side: Side,
-    /// Market or limit.
+    /// The order type: `market` or `limit`.
     pub order_type: OrderType,
-    /// What was ordered.
+    /// The ordered quantity, in units of the instrument: above zero and below 10^11, at most 8 decimals.
     #[schemars(with = "PlainNumber")]
     pub quantity: Decimal,
-    /// What has been filled.
+    /// The cumulative filled quantity, in units of the instrument; 0 before the first fill.
     #[schemars(with = "PlainNumber")]
     pub filled_quantity: Decimal,
-    /// The limit price; null for market orders.
+    /// The limit price, in the quote currency, above zero and below 10^9; null for a market order.
     #[schemars(with = "Option<PlainNumber>")]
     pub limit_price: Option<Decimal>,
-    /// The stop price; null, since no order of this version has one.
+    /// The stop price; always null, because this version has no stop orders.
     #[schemars(with = "Option<PlainNumber>")]
     pub stop_price: Option<Decimal>,
-    /// The state.
+    /// The order's status.
     pub status: OrderStatus,
-    /// How long it stands.
+    /// How long the order stays open: `GTC`, `IOC`, `FOK` or `DAY`.
     pub time_in_force: TimeInForce,
-    /// When the router took it.
+    /// When the router accepted the order.
     #[schemars(with = "UtcTimestamp")]
     pub submitted_at: Timestamp,
-    /// When it expires by itself; null where it does not.
+    /// When the order expires by itself; null for an order that does not.
     #[schemars(with = "Option<UtcTimestamp>")]
     pub expires_at: Option<Timestamp>,
-    /// What people have noted, in the order of the journal, a line each; null where nobody has.
+    /// The notes on the order, in journal order, separated by line feeds; null without notes.
     pub notes: Option<String>,
-    /// The intent's tags, and those that were added with notes.
+    /// The intent's tags and the tags that notes have added, each of 1-64 characters.
     pub tags: Vec<String>,
-    /// When the journal took its first event.
+    /// When the order's first event was journaled.
     #[schemars(with = "UtcTimestamp")]
     pub created_at: Timestamp,
-    /// When it last changed, notes included.
+    /// When the order last changed, notes included.
     #[schemars(with = "UtcTimestamp")]
     pub updated_at: Timestamp,
-    /// The mode it was submitted in.
+    /// The mode that the order was submitted in.
     pub mode: Mode,
-    /// Why it was rejected, cancelled, expired or is unknown.
+    /// Why the order was rejected, cancelled or expired, or why its outcome is unknown; null otherwise.
     pub reason: Option<Reason>,
-    /// Its executions, the oldest first; in a list the first 100.
+    /// The order's executions, the oldest first; in a page of orders only the first 100.
     pub executions: Vec<ExecutionRecord>,
-    /// How many executions it has.
+    /// The number of the order's executions.
     pub executions_total: u64,
 }
 
-/// One execution (a fill) as the order log has it.
+/// One execution (a fill) of the order log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionRecord {
-    /// The execution's number: the same on every sidecar and after a rebuild.
+    /// The execution's number, the sequence of its journal entry × 4096 + its index there: the same on every sidecar and
+    /// after a rebuild.
     pub id: u64,
-    /// The number of its order.
+    /// The number of the order, its `id` in the order log.
     pub order_id: u64,
-    /// The venue's id of the trade.
+    /// The venue's id of the fill, the `exec_id` of an execution report.
     pub external_execution_id: String,
-    /// The caller's id of the order.
+    /// The caller's id of the order: its `client_order_id`.
     pub correlation_id: String,
-    /// The account.
+    /// The account that the order belongs to.
     pub account_id: String,
-    /// The symbol.
+    /// The normalised symbol.
     pub symbol: String,
-    /// Bought or sold.
+    /// The order's side: `buy` or `sell`.
     pub side: Side,
-    /// How much.
+    /// The filled quantity, in units of the instrument, above zero.
     #[schemars(with = "PlainNumber")]
     pub quantity: Decimal,
-    /// At which price.
+    /// The fill price, in the quote currency, above zero.
     #[schemars(with = "PlainNumber")]
     pub price: Decimal,
-    /// The fee, in `fee_currency`.
+    /// The fee, in units of `fee_currency`.
     #[schemars(with = "PlainNumber")]
     pub fees: Decimal,
-    /// The currency of the fee.
+    /// The currency or asset that the fee is paid in.
     pub fee_currency: String,
-    /// Whether it made or took liquidity; null, since no venue of this version tells.
+    /// Whether the fill added or removed liquidity; always null, because no venue of this version reports it.
     pub liquidity: Option<String>,
-    /// When the venue executed it.
+    /// When the venue executed the fill.
     #[schemars(with = "UtcTimestamp")]
     pub executed_at: Timestamp,
-    /// When the journal took it.
+    /// When the fill was journaled.
     #[schemars(with = "UtcTimestamp")]
     pub created_at: Timestamp,
-    /// What people have noted on its order.
+    /// The notes on the order, separated by line feeds; null without notes.
     pub notes: Option<String>,
-    /// The tags of its order.
+    /// The tags of the order, each of 1-64 characters.
     pub tags: Vec<String>,
 }
 
-/// A page of the order log, the newest order first.
+/// One page of orders, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderPage {
-    /// The orders.
+    /// The orders of the page.
     pub items: Vec<OrderRecord>,
-    /// What was asked for, and how many there are in all.
+    /// The filters of the request and the total number of items.
     pub metadata: PageMetadata,
 }
 
-/// A page of the executions, the newest first.
+/// One page of executions, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionPage {
-    /// The executions.
+    /// The executions of the page.
     pub items: Vec<ExecutionRecord>,
-    /// What was asked for, and how many there are in all.
+    /// The filters of the request and the total number of items.
     pub metadata: PageMetadata,
 }
 
-/// What a page is of.
+/// The filters and the position of a page.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct PageMetadata {
-    /// The most items of the page.
+    /// The maximum number of items on the page.
     pub limit: u64,
-    /// How many items come before the page.
+    /// The number of items before the page.
     pub offset: u64,
-    /// How many items there are in all, exactly.
+    /// The exact number of items that match the filters, over all pages.
     pub total: u64,
-    /// The filter by account.
+    /// The account filter; null without one.
     pub account_id: Option<String>,
-    /// The filter by symbol, normalised.
+    /// The symbol filter, normalised; null without one.
     pub symbol: Option<String>,
-    /// From when on, included.
+    /// The start of the time range, inclusive; null without one.
     #[schemars(with = "Option<UtcTimestamp>")]
     pub start: Option<Timestamp>,
-    /// Until when, included.
+    /// The end of the time range, inclusive; null without one.
     #[schemars(with = "Option<UtcTimestamp>")]
     pub end: Option<Timestamp>,
-    /// The filter by tag, in lower case.
+    /// The tag filter, in lower case; null without one.
     pub tag: Option<String>,
-    /// The filter by strategy, in lower case.
+    /// The strategy filter, in lower case; null without one.
     pub strategy: Option<String>,
-    /// The filter by broker.
+    /// The broker filter; null without one.
     pub broker: Option<String>,
-    /// The filter by the order's state.
+    /// The filter by the order's status; null without one.
     pub status: Option<OrderStatus>,
-    /// The filter by the caller's id.
+    /// The filter by the caller's id of the order; null without one.
     pub client_order_id: Option<String>,
-    /// The filter by the order's number; of executions only.
+    /// The filter by the order's number; on pages of executions only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Requests about an order that exists: get, cancel, cancel all.
+//! Requests about existing orders: get, cancel, cancel all.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,66 +11,69 @@ use crate::wire::report::ExecutionReport;
 use crate::wire::schema_patterns;
 use crate::wire::strict_object::StrictObject;
 
-/// Names one order: by the router's id or by the caller's.
+/// One order, named by exactly one of its two ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[schemars(extend("oneOf" = json!([
-    {"properties": {"order_id": {"type": "string"}}, "required": ["order_id"]},
-    {"properties": {"client_order_id": {"type": "string"}}, "required": ["client_order_id"]},
-])))]
+#[schemars(extend("oneOf" = exactly_one_id()))]
 pub struct OrderReference {
-    /// The router's id.
+    /// The router's id of the order, 1-36 characters of `[A-Za-z0-9_-]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::ORDER_ID))]
     pub order_id: Option<String>,
-    /// The caller's id.
+    /// The caller's id of the order, 1-36 printable ASCII characters without a space.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::CLIENT_ORDER_ID))]
     pub client_order_id: Option<String>,
 }
 
-/// Names one order to cancel, over REST: the path names its broker.
+/// The order to cancel over REST, named by exactly one of its two ids. The path names its broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[schemars(extend("oneOf" = json!([
-    {"properties": {"order_id": {"type": "string"}}, "required": ["order_id"]},
-    {"properties": {"client_order_id": {"type": "string"}}, "required": ["client_order_id"]},
-])))]
+#[schemars(extend("oneOf" = exactly_one_id()))]
 pub struct CancelBody {
-    /// The router's id.
+    /// The router's id of the order, 1-36 characters of `[A-Za-z0-9_-]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::ORDER_ID))]
     pub order_id: Option<String>,
-    /// The caller's id.
+    /// The caller's id of the order, 1-36 printable ASCII characters without a space.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::CLIENT_ORDER_ID))]
     pub client_order_id: Option<String>,
-    /// The account the order is of; `default` unless given.
+    /// The account that the order belongs to, 1-64 characters of `[A-Za-z0-9_-]`. Default `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
 }
 
-/// Which open orders to cancel, over REST: the path names the broker.
+/// The open orders to cancel over REST. The path names the broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct CancelAllBody {
-    /// The account; `default` unless given.
+    /// The account whose orders to cancel, 1-64 characters of `[A-Za-z0-9_-]`. Default `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::TOKEN))]
     pub account_id: Option<String>,
-    /// The symbol; every one unless given.
+    /// The symbol whose orders to cancel, at most 128 characters before it is normalised. Without it, the orders of every
+    /// symbol are cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::SYMBOL), length(max = 128))]
     pub symbol: Option<String>,
 }
 
-/// One order, named in one of the two ways.
+/// Returns the schema's rule that a request has exactly one of the two ids.
+fn exactly_one_id() -> serde_json::Value {
+    json!([
+        {"properties": {"order_id": {"type": "string"}}, "required": ["order_id"]},
+        {"properties": {"client_order_id": {"type": "string"}}, "required": ["client_order_id"]},
+    ])
+}
+
+/// The checked name of one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderSelector {
-    /// By the router's id.
+    /// The router's id of the order.
     OrderId(OrderId),
-    /// By the caller's id, in the account of the subject.
+    /// The caller's id of the order, within the account that the subject names.
     ClientOrderId(ClientOrderId),
 }
 
@@ -83,41 +86,42 @@ impl std::fmt::Display for OrderSelector {
     }
 }
 
-/// Asks for every open order of an account at a broker to be cancelled.
+/// The open orders of an account at a broker to cancel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct CancelAllRequest {
-    /// Only orders of this symbol.
+    /// The symbol whose orders to cancel, at most 128 characters before it is normalised. Without it, the orders of every
+    /// symbol are cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::SYMBOL), length(max = 128))]
     pub symbol: Option<String>,
 }
 
-/// What a cancel of all orders did.
+/// The outcome of a request to cancel all orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "CancelAllAnswer")]
 pub struct CancelAllReply {
-    /// The reports of the orders it cancelled.
+    /// The reports of the orders that the request cancelled.
     pub cancelled: Vec<ExecutionReport>,
-    /// The reports of the orders that are still open or unknown.
+    /// The reports of the orders that are still open, or whose outcome is unknown.
     pub remaining: Vec<ExecutionReport>,
 }
 
-/// Reads which order is meant.
+/// Decodes an [`OrderReference`].
 ///
 /// # Errors
-/// `malformed`, `invalid_field` or `unknown_field`; also when none or both of the ids are given.
+/// `malformed`, `invalid_field` or `unknown_field`; also when the body has neither or both of the ids.
 pub fn decode_order_selector(body: &[u8]) -> Result<OrderSelector, Fault> {
     let mut object = StrictObject::from_body(body)?;
-    let name = take_order_selector(&mut object)?;
+    let selector = take_order_selector(&mut object)?;
     object.reject_unknown()?;
-    Ok(name)
+    Ok(selector)
 }
 
-/// Takes which order is meant from a request that may hold more.
+/// Takes the name of one order from a request that may have further fields.
 ///
 /// # Errors
-/// `invalid_field`; also when none or both of the ids are given.
+/// `invalid_field`; also when the request has neither or both of the ids.
 pub fn take_order_selector(object: &mut StrictObject<'_>) -> Result<OrderSelector, Fault> {
     let order_id = object.optional_text("order_id", OrderId::new)?;
     let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
@@ -125,11 +129,13 @@ pub fn take_order_selector(object: &mut StrictObject<'_>) -> Result<OrderSelecto
         (Some(id), None) => Ok(OrderSelector::OrderId(id)),
         (None, Some(id)) => Ok(OrderSelector::ClientOrderId(id)),
         (None, None) => Err(object.invalid_field("order_id", "or client_order_id is required")),
-        (Some(_), Some(_)) => Err(object.invalid_field("client_order_id", "cannot stand beside order_id")),
+        (Some(_), Some(_)) => {
+            Err(object.invalid_field("client_order_id", "and order_id exclude each other: give one of them"))
+        }
     }
 }
 
-/// Reads which symbol's orders are meant; `None` means all.
+/// Decodes a [`CancelAllRequest`] and returns its symbol; `None`, also for an empty body, means every symbol.
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`.
@@ -148,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exactly_one_id_names_an_order() {
+    fn order_is_named_by_exactly_one_id() {
         assert!(matches!(
             decode_order_selector(br#"{"order_id":"BN-1"}"#),
             Ok(OrderSelector::OrderId(_))

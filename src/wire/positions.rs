@@ -1,46 +1,45 @@
-//! Positions over REST: what each account holds, what it has cost and what it is worth; and the request to close one.
+//! Positions over REST: the holdings of each account with cost, value and profit, and the request to close one.
 //!
-//! Prices are in the quote currency of their instrument; values, profits and totals in the base currency, at the rates of
-//! the settings (`risk.rates`), rounded down to a millionth. Positions are told for display: no rule judges by them.
+//! Prices are in the quote currency of their instrument. Values, profits and totals are in the base currency, at the rates
+//! of the settings (`risk.rates`), rounded down to a millionth. Positions are for display: no risk rule reads them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::decimal::Decimal;
 use crate::domain::order_terms::Mode;
-use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, QUANTITY_BOUND};
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
+use crate::wire::field_checks::parse_signed_quantity;
 use crate::wire::report::ExecutionReport;
 use crate::wire::schema_numbers::{NumberInput, PlainNumber};
 use crate::wire::schema_patterns::UtcTimestamp;
 use crate::wire::strict_object::StrictObject;
 
-/// What the accounts hold in the mode in force.
+/// The portfolios of the accounts, in the mode in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "PositionsAnswer")]
 pub struct PortfolioList {
-    /// Each account that has had a position, by its name.
+    /// One portfolio per account that has had a position, sorted by account id.
     pub items: Vec<Portfolio>,
-    /// When they were valued.
+    /// When the holdings were valued.
     #[schemars(with = "UtcTimestamp")]
     pub as_of: Timestamp,
 }
 
-/// What one account holds.
+/// The holdings of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Portfolio {
-    /// The account.
+    /// The account's id.
     pub id: String,
-    /// What it is called: the account's id, since it has no other name.
+    /// The portfolio's name: the account's id, because an account has no other name.
     pub name: String,
-    /// Whose it is: the account's own, since the router knows of no other owner.
+    /// The portfolio's owner: the account's id, because the router records no other owner.
     pub owner: String,
-    /// What the holdings are worth together, in the base currency, short ones counted below zero; null while a price is
-    /// missing.
+    /// The value of all holdings, in the base currency, short positions below zero; null while a price is missing.
     #[schemars(with = "Option<PlainNumber>")]
     pub total_value: Option<Decimal>,
-    /// The positions that are not flat, by venue and symbol.
+    /// The positions that are not flat, sorted by venue and symbol.
     pub holdings: Vec<PortfolioHolding>,
 }
 
@@ -48,67 +47,70 @@ pub struct Portfolio {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Holding")]
 pub struct PortfolioHolding {
-    /// What the position is closed by: a text without a meaning of its own.
+    /// The opaque id of the position, which a request to close it uses.
     pub id: String,
-    /// The account.
+    /// The id of the portfolio: the account's id.
     pub portfolio_id: String,
-    /// What the account is called.
+    /// The name of the portfolio: the account's id.
     pub portfolio: String,
-    /// The account.
+    /// The account that holds the position.
     pub account_id: String,
-    /// The broker.
+    /// The broker of the instrument.
     pub broker: String,
-    /// The venue.
+    /// The venue of the instrument.
     pub venue: String,
     /// The normalised symbol.
     pub symbol: String,
-    /// The mode it is held in.
+    /// The mode that the position is held in.
     pub mode: Mode,
-    /// The currency of the prices; null for an instrument that is not in the settings any more.
+    /// The currency of the prices; null for an instrument that is no longer in the settings.
     pub quote_currency: Option<String>,
-    /// How much is held; below zero for a short position.
+    /// The position, in units of the instrument; below zero for a short position.
     #[schemars(with = "PlainNumber")]
     pub quantity: Decimal,
-    /// What a unit has cost on average, or of a short position has brought in, in the quote currency; 12 decimals, ties to
-    /// even. Null where it cannot be told.
+    /// The average cost of one unit (of a short position: the average proceeds), in the quote currency, with at most 12
+    /// decimals, rounded half-even. Null if it cannot be computed exactly.
     #[schemars(with = "Option<PlainNumber>")]
     pub average_price: Option<Decimal>,
-    /// The newest price of the market, in the quote currency. Until there is one, the reference price of the settings
-    /// stands in, but never in `live`; null without either.
+    /// The newest market price, in the quote currency. Before the first one, the reference price of the settings, except in
+    /// mode `live`; null without either.
     #[schemars(with = "Option<PlainNumber>")]
     pub current_price: Option<Decimal>,
-    /// What the quantity is worth at the current price, in the base currency, below zero for a short position.
+    /// The value of the position at the current price, in the base currency, below zero for a short position; null without a
+    /// price.
     #[schemars(with = "Option<PlainNumber>")]
     pub market_value: Option<Decimal>,
-    /// What closing has earned so far, less fees, in the base currency; null where it cannot be counted exactly.
+    /// The profit (above zero) or loss from closing parts of the position so far, less fees, in the base currency; null if
+    /// it cannot be computed exactly.
     #[schemars(with = "Option<PlainNumber>")]
     pub realized_pnl: Option<Decimal>,
-    /// What closing it all at the current price would earn, in the base currency.
+    /// The profit (above zero) or loss from closing the whole position at the current price, in the base currency; null
+    /// without a price or an average price.
     #[schemars(with = "Option<PlainNumber>")]
     pub unrealized_pnl: Option<Decimal>,
 }
 
-/// How far to close a position.
+/// A request to close a position, wholly or in part.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct ClosePositionRequest {
-    /// What is to be left of it: between zero, which it is unless given, and the quantity that is held. Of what is to be
-    /// closed, no part of a lot is sold or bought, so that never too much is.
+    /// The position to keep, in units of the instrument: between zero and the quantity that is held. Default 0. The quantity
+    /// to close is rounded down to whole lots, so that the order never closes too much.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_quantity: Option<NumberInput>,
 }
 
-/// What closing a position came to.
+/// The outcome of a request to close a position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ClosePositionAnswer")]
 pub struct ClosePositionResponse {
-    /// The order it was closed by; a receipt where nobody has said what became of it.
+    /// The report of the closing order; a receipt while its outcome is unknown.
     pub order: ExecutionReport,
-    /// What the account holds, that order included; null while the order log has not come that far.
+    /// The account's portfolio after that order; null while the order log has not applied it yet.
     pub positions: Option<PortfolioList>,
 }
 
-/// Reads a request to close a position and returns what is to be left of it. No body at all closes it whole.
+/// Decodes a [`ClosePositionRequest`] and returns the quantity to keep. An empty body closes the whole position.
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`.
@@ -117,16 +119,9 @@ pub fn decode_close_position(body: &[u8]) -> Result<Decimal, Fault> {
         return Ok(Decimal::ZERO);
     }
     let mut object = StrictObject::from_body(body)?;
-    let target = object.optional_amount("target_quantity", parse_target_quantity)?;
+    let target = object.optional_amount("target_quantity", parse_signed_quantity)?;
     object.reject_unknown()?;
     Ok(target.unwrap_or(Decimal::ZERO))
-}
-
-fn parse_target_quantity(number: Decimal) -> Result<Decimal, &'static str> {
-    let is_held = number.abs() < Decimal::from(QUANTITY_BOUND) && number.scale() <= MAX_AMOUNT_DECIMALS;
-    is_held
-        .then_some(number)
-        .ok_or("must lie within ±10^11 and have at most 8 decimals")
 }
 
 #[cfg(test)]
@@ -135,7 +130,7 @@ mod tests {
     use crate::fault::FaultCode;
 
     #[test]
-    fn a_position_is_closed_whole_unless_a_target_is_named() {
+    fn position_is_closed_whole_without_a_target() {
         for (body, target) in [
             ("", "0"),
             (" \n", "0"),

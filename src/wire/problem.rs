@@ -1,4 +1,4 @@
-//! The problem document (RFC 9457): one shape for bus and REST.
+//! The `Problem` document (RFC 9457), the same on the bus and over REST.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 use crate::domain::metadata::Metadata;
 use crate::fault::{Fault, FaultCode};
 
-/// What went wrong, and what to do about it.
+/// An error: what went wrong, and what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// A URI reference of the kind of problem.
+    /// A URI reference that identifies the kind of problem: `/problems/{code}`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The same sentence for every problem of this code.
+    /// A short summary, the same for every problem of this `code`.
     pub title: String,
-    /// The HTTP status.
+    /// The HTTP status, 400-599. A 5xx means that this call sent nothing to a broker.
     pub status: u16,
-    /// A sentence a person can act on.
+    /// A sentence about this occurrence that a person can act on.
     pub detail: String,
-    /// What programs decide by.
+    /// The stable error code, for programs.
     pub code: String,
-    /// The field it is about.
+    /// The request field that the problem is about. Absent if it is about no single field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// The risk rule it comes from.
+    /// The risk rule that denied the order. Absent if no rule did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule_id: Option<String>,
-    /// Figures.
+    /// The values behind the problem, such as a measured value and its limit, by name. Absent if there are none.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
-    /// The order it is about, as the caller calls it.
+    /// The caller's id of the order that the problem is about. Absent if it is about no order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_order_id: Option<String>,
 }
@@ -51,8 +51,8 @@ impl From<&Fault> for Problem {
 }
 
 impl Problem {
-    /// Returns the fault a received problem document tells of; a code of a newer version counts as `not_found`'s
-    /// neighbour by status, so that a client never mistakes a refusal for success.
+    /// Returns the fault of a received problem document. An unknown code, which a newer worker may send, becomes the first
+    /// known code of the same status, or else `persistence_failed`: a client never mistakes a refusal for success.
     pub fn into_fault(self) -> Fault {
         let by_status = || FaultCode::ALL.iter().copied().find(|code| code.status() == self.status);
         let code = FaultCode::parse(&self.code)
@@ -72,7 +72,7 @@ impl Problem {
 
 /// Returns the JSON of a fault's problem document.
 pub fn encode_problem(fault: &Fault) -> Vec<u8> {
-    // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
+    // Cannot fail: the document holds only strings and exact numbers.
     serde_json::to_vec(&Problem::from(fault)).unwrap_or_default()
 }
 
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_survives_the_bus() {
+    fn fault_survives_the_bus() {
         let fault = Fault {
             rule_id: Some("max_notional".into()),
             metadata: Metadata::new().with("limit", 60_000),

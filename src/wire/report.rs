@@ -1,4 +1,4 @@
-//! The `ExecutionReport`: the answer to an intent, and the journal's event.
+//! The `ExecutionReport` (FIX 35=8): the reply to an intent, and the journal's record of an order.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,95 +8,101 @@ use crate::domain::id::OrderId;
 use crate::domain::intent::Intent;
 use crate::domain::order::Order;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
-use crate::domain::quantity::{Price, Quantity};
+use crate::domain::quantity::{AmountError, Price, Quantity};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::Fill;
+use crate::fault::Fault;
 use crate::wire::schema_numbers::PlainNumber;
 use crate::wire::schema_patterns::UtcTimestamp;
 use crate::wire::settlement::ReportSettlement;
 
-/// The state of one order.
+/// The full state of one order after its latest change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionReport {
-    /// The router's stable id of the order; empty in a receipt that does not know it yet.
+    /// The router's id of the order (FIX 37), stable over its life: 1-36 characters of `[A-Za-z0-9_-]`. Empty in a
+    /// receipt of an order that has no id yet.
     pub order_id: String,
-    /// The venue's own id, once known.
+    /// The venue's id of the order (FIX 198); null until the venue has assigned one.
     pub broker_order_id: Option<String>,
-    /// The caller's id.
+    /// The caller's id of the order (FIX 11), 1-36 printable ASCII characters. With `account_id` it is the idempotency
+    /// key.
     pub client_order_id: String,
-    /// The account.
+    /// The account that the order belongs to, 1-64 characters of `[A-Za-z0-9_-]`.
     pub account_id: String,
-    /// The state.
+    /// The order's status (FIX 39).
     pub status: OrderStatus,
-    /// The broker.
+    /// The broker that the order is routed to, 1-64 characters of `[A-Za-z0-9_-]`.
     pub broker: String,
-    /// The venue.
+    /// The venue that the order trades at, 1-64 characters of `[A-Za-z0-9_.-]`.
     pub venue: String,
-    /// The normalised symbol.
+    /// The normalised symbol, 1-32 characters, such as `BTCUSDT`.
     pub symbol: String,
-    /// Buy or sell.
+    /// The side: `buy` or `sell`.
     pub side: Side,
-    /// Market or limit.
+    /// The order type: `market` or `limit`.
     pub order_type: OrderType,
-    /// How long it stands.
+    /// How long the order stays open: `GTC`, `IOC`, `FOK` or `DAY`.
     pub time_in_force: TimeInForce,
-    /// The limit price; null for market orders.
+    /// The limit price in the quote currency, above zero and below 10^9, at most 8 decimals; null for a market order.
     #[schemars(with = "Option<PlainNumber>")]
     pub price: Option<Decimal>,
-    /// What was ordered.
+    /// The ordered quantity, in units of the instrument: above zero and below 10^11, at most 8 decimals.
     #[schemars(with = "PlainNumber")]
     pub quantity: Decimal,
-    /// What has been filled.
+    /// The cumulative filled quantity, in units of the instrument; 0 before the first fill. A venue may fill beyond
+    /// `quantity`.
     #[schemars(with = "PlainNumber")]
     pub filled_quantity: Decimal,
-    /// What is left: quantity − filled while live, 0 once ended.
+    /// The quantity that is still open, in units of the instrument: `quantity` − `filled_quantity`, and 0 once the order has
+    /// ended.
     #[schemars(with = "PlainNumber")]
     pub leaves_quantity: Decimal,
-    /// The quantity-weighted mean of the fills, 12 decimals, half-even.
+    /// The quantity-weighted mean price of the fills, in the quote currency, with at most 12 decimals, rounded half-even;
+    /// null before the first fill.
     #[schemars(with = "Option<PlainNumber>")]
     pub avg_price: Option<Decimal>,
-    /// When the router took it.
+    /// When the router accepted the order.
     #[schemars(with = "UtcTimestamp")]
     pub submitted_at: Timestamp,
-    /// When it last changed.
+    /// When the order last changed.
     #[schemars(with = "UtcTimestamp")]
     pub updated_at: Timestamp,
-    /// The last 100 fills.
+    /// The latest fills, at most 100, the oldest first.
     pub fills: Vec<ReportedFill>,
-    /// How many fills there were.
+    /// The number of fills of the order, those that `fills` leaves out included.
     pub fills_total: u32,
-    /// The intent's tags.
+    /// The intent's tags, at most 32, each of 1-64 characters.
     pub tags: Vec<String>,
-    /// The mode it was submitted in.
+    /// The mode that the order was submitted in.
     pub mode: Mode,
-    /// 1, 2, 3 … per order; a consumer keeps the highest. 0 marks a receipt.
+    /// The version of the order's state: 1, 2, 3 … per order. A consumer keeps the highest. 0 marks a receipt.
     pub version: u32,
-    /// Why it was rejected, cancelled, expired or is unknown.
+    /// Why the order was rejected, cancelled or expired, or why its outcome is unknown; null otherwise.
     pub reason: Option<Reason>,
-    /// On the journal only: what the event moved, and what is needed to rebuild the shared state from it.
+    /// What the report moved in the shared sums, and what rebuilds the order from it. Present on the journal only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settlement: Option<Box<ReportSettlement>>,
 }
 
-/// One fill of a report.
+/// One fill of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportedFill {
-    /// The venue's id of the trade.
+    /// The venue's id of the fill (FIX 17).
     pub exec_id: String,
-    /// How much.
+    /// The filled quantity, in units of the instrument, above zero.
     #[schemars(with = "PlainNumber")]
     pub quantity: Decimal,
-    /// At which price.
+    /// The fill price, in the quote currency, above zero.
     #[schemars(with = "PlainNumber")]
     pub price: Decimal,
-    /// When.
+    /// When the venue executed the fill.
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
-    /// The fee, in `fee_currency`.
+    /// The fee, in units of `fee_currency`.
     #[schemars(with = "PlainNumber")]
     pub fee: Decimal,
-    /// The currency of the fee.
+    /// The currency or asset that the fee is paid in.
     pub fee_currency: String,
 }
 
@@ -132,7 +138,7 @@ impl ExecutionReport {
         }
     }
 
-    /// Returns a receipt: the answer where there is no journaled report to tell yet.
+    /// Returns a receipt: the reply for an order that has no journaled report yet. Its version is 0.
     pub fn receipt(intent: &Intent, order_id: Option<&OrderId>, mode: Mode, reason: Reason) -> Self {
         let now = Timestamp::now();
         Self {
@@ -164,37 +170,37 @@ impl ExecutionReport {
         }
     }
 
-    /// Whether this is a receipt, which is not on the journal.
+    /// Reports whether this is a receipt, which is never journaled.
     pub fn is_receipt(&self) -> bool {
         self.version == 0
     }
 
-    /// Whether what became of the order is not known (REST 202).
+    /// Reports whether the order's outcome is unknown (REST 202).
     pub fn is_unknown(&self) -> bool {
         self.status == OrderStatus::Unknown
     }
 
-    /// Returns why a risk rule denied the order, when one did.
-    pub fn denial(&self) -> Option<crate::fault::Fault> {
+    /// Returns the denial as a fault if a risk rule denied the order.
+    pub fn denial(&self) -> Option<Fault> {
         let reason = self.reason.as_ref().filter(|_| self.status == OrderStatus::Rejected)?;
-        crate::fault::Fault::from_denial(reason).map(|fault| fault.with_client_order_id(&self.client_order_id))
+        Fault::from_risk_reason(reason).map(|fault| fault.with_client_order_id(&self.client_order_id))
     }
 
     /// Returns the report's JSON.
     pub fn encode(&self) -> Vec<u8> {
-        // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
+        // Cannot fail: the report holds only strings and exact numbers.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads a report; fields it does not know are passed over, so that newer ones stay readable.
+    /// Decodes a report. Unknown fields are ignored, so that a report of a newer version stays readable.
     ///
     /// # Errors
-    /// When it is not a report.
+    /// When the body is not a report.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(body)
     }
 
-    /// Returns a receipt's reason code, if this is one.
+    /// Returns the reason code if this is a receipt.
     pub fn receipt_code(&self) -> Option<ReasonCode> {
         self.reason
             .as_ref()
@@ -215,11 +221,11 @@ impl ReportedFill {
         }
     }
 
-    /// Returns the fill as the domain has it.
+    /// Returns the fill as a domain value.
     ///
     /// # Errors
-    /// When quantity or price is out of range.
-    pub fn to_fill(&self) -> Result<Fill, crate::domain::quantity::AmountError> {
+    /// When the quantity or the price is out of range.
+    pub fn to_fill(&self) -> Result<Fill, AmountError> {
         Ok(Fill {
             exec_id: self.exec_id.clone(),
             quantity: Quantity::new(self.quantity)?,

@@ -1,4 +1,4 @@
-//! The `RiskSignal`: what risk monitors subscribe to.
+//! The `RiskSignal`: an alert or a lock that risk monitors subscribe to.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,47 +12,47 @@ use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::time::Timestamp;
 use crate::wire::schema_patterns::UtcTimestamp;
 
-/// One rule's word on one intent, as it is published.
+/// An alert or a lock of one risk rule, about one intent, one account or everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RiskSignal {
-    /// The signal's own id.
+    /// The signal's id, a UUID.
     pub alert_id: Uuid,
-    /// The rule.
+    /// The id of the risk rule.
     pub rule_id: String,
-    /// `alert`: the order goes on; `lock`: it stops.
+    /// The level: `alert` (the order passed) or `lock` (the order was stopped).
     pub level: SignalLevel,
-    /// A sentence for people.
+    /// A sentence that explains the signal to a person.
     pub message: String,
-    /// The figures: value, limit and what else was compared.
+    /// The measured values, by name: the value, its limit and what else was compared.
     pub metadata: Metadata,
-    /// The account; none where the signal concerns all.
+    /// The account that the signal is about; null if it is about all accounts.
     pub account_id: Option<String>,
-    /// The symbol; none where the signal concerns no single one.
+    /// The normalised symbol that the signal is about; null if it is about no single symbol.
     pub symbol: Option<String>,
-    /// The caller's id of the order; none where the signal concerns no single one.
+    /// The caller's id of the order that the signal is about; null if it is about no single order.
     pub client_order_id: Option<String>,
-    /// The router's id of the order, once it has one.
+    /// The router's id of the order that the signal is about; null if it has none yet.
     pub order_id: Option<String>,
-    /// When.
+    /// When the rule was evaluated.
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
 }
 
-/// What a signal is about.
+/// The account, symbol and order that a signal is subject.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SignalSubject<'a> {
-    /// The account; none for all.
+    /// The account; none for all accounts.
     pub account_id: Option<&'a AccountId>,
-    /// The symbol.
+    /// The symbol; none for no single one.
     pub symbol: Option<&'a Symbol>,
-    /// The caller's id of the order.
+    /// The caller's id of the order; none for no single one.
     pub client_order_id: Option<&'a ClientOrderId>,
-    /// The router's id of the order.
+    /// The router's id of the order; none before it has one.
     pub order_id: Option<&'a OrderId>,
 }
 
 impl<'a> SignalSubject<'a> {
-    /// Returns that a signal is about an intent, and about the order it would become.
+    /// Returns the subject of a signal about an intent and its order, if it has one.
     pub fn from_intent(intent: &'a Intent, order_id: Option<&'a OrderId>) -> Self {
         Self {
             account_id: Some(&intent.account_id),
@@ -62,7 +62,7 @@ impl<'a> SignalSubject<'a> {
         }
     }
 
-    /// Returns that a signal is about an order.
+    /// Returns the subject of a signal about an order.
     pub fn from_order(order: &'a Order) -> Self {
         Self {
             account_id: Some(&order.account_id),
@@ -74,18 +74,18 @@ impl<'a> SignalSubject<'a> {
 }
 
 impl RiskSignal {
-    /// Returns a signal as it is published.
-    pub fn of(signal: &RuleSignal, about: SignalSubject<'_>) -> Self {
+    /// Returns the document of a signal, with a new id and the current time.
+    pub fn of(signal: &RuleSignal, subject: SignalSubject<'_>) -> Self {
         Self {
             alert_id: Uuid::now_v7(),
             rule_id: signal.rule_id.to_owned(),
             level: signal.level,
             message: signal.message.clone(),
             metadata: signal.metadata.clone(),
-            account_id: about.account_id.map(ToString::to_string),
-            symbol: about.symbol.map(ToString::to_string),
-            client_order_id: about.client_order_id.map(ToString::to_string),
-            order_id: about.order_id.map(ToString::to_string),
+            account_id: subject.account_id.map(ToString::to_string),
+            symbol: subject.symbol.map(ToString::to_string),
+            client_order_id: subject.client_order_id.map(ToString::to_string),
+            order_id: subject.order_id.map(ToString::to_string),
             timestamp: Timestamp::now(),
         }
     }

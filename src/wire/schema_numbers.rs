@@ -1,4 +1,4 @@
-//! How exact numbers look in JSON Schemas.
+//! JSON Schemas of exact numbers.
 
 use std::borrow::Cow;
 
@@ -9,15 +9,15 @@ use serde_json::json;
 use crate::domain::decimal::{Decimal, MAX_NUMBER_TEXT_LENGTH};
 use crate::domain::quantity::{PRICE_BOUND, QUANTITY_BOUND};
 
-/// JSON's number grammar as a pattern, for numbers given as strings.
+/// JSON's number grammar as a pattern, for a number in a string.
 const NUMBER_PATTERN: &str = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$";
-/// The same for numbers above zero: no sign, and a digit that is not zero before the exponent.
+/// The same for a number above zero: no sign, and a digit other than zero before the exponent.
 const POSITIVE_PATTERN: &str = r"^(?=[0-9.]*[1-9])(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$";
-/// Money lies below this, in the base currency: the bound of 2^53 − 1 millionths, raised to a whole number, since the
+/// Amounts of money are below this, in the base currency: 2^53 − 1 millionths, rounded up to a whole number, because the
 /// numbers of a schema are floats.
 const MONEY_BOUND: i64 = 9_007_199_255;
 
-/// A number of a request: a JSON number, or a string in JSON number grammar.
+/// An exact number in a request: a JSON number, or a string in JSON number grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct NumberInput(pub Decimal);
@@ -29,7 +29,7 @@ impl JsonSchema for NumberInput {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "An exact decimal: a JSON number, or a string in JSON number grammar.",
+            "description": "An exact decimal number, as a JSON number or as a string in JSON number grammar.",
             "anyOf": [{"type": "number"}, {"type": "string", "pattern": NUMBER_PATTERN, "maxLength": MAX_NUMBER_TEXT_LENGTH}]
         })
     }
@@ -58,24 +58,24 @@ macro_rules! number_inputs {
 }
 
 number_inputs! {
-    /// Stands for a price of a request in a schema.
-    PriceInput: "Above zero, below 10^9, at most 8 decimals: a JSON number, or a string in JSON number grammar.",
+    /// The schema of a price in a request.
+    PriceInput: "A price above zero and below 10^9 with at most 8 decimals, as a JSON number or as a string in JSON number grammar.",
         json!({"exclusiveMinimum": 0, "exclusiveMaximum": PRICE_BOUND}), POSITIVE_PATTERN;
-    /// Stands for a quantity of a request in a schema.
-    QuantityInput: "Above zero, below 10^11, at most 8 decimals: a JSON number, or a string in JSON number grammar.",
+    /// The schema of a quantity in a request.
+    QuantityInput: "A quantity above zero and below 10^11 with at most 8 decimals, as a JSON number or as a string in JSON number grammar.",
         json!({"exclusiveMinimum": 0, "exclusiveMaximum": QUANTITY_BOUND}), POSITIVE_PATTERN;
-    /// Stands for a quantity with a sign of a request in a schema.
-    SignedQuantityInput: "Within ±10^11, not zero, at most 8 decimals: a JSON number, or a string in JSON number grammar.",
+    /// The schema of a signed quantity in a request.
+    SignedQuantityInput: "A quantity within ±10^11, not zero, with at most 8 decimals, as a JSON number or as a string in JSON number grammar.",
         json!({"exclusiveMinimum": -QUANTITY_BOUND, "exclusiveMaximum": QUANTITY_BOUND, "not": {"const": 0}}), NUMBER_PATTERN;
-    /// Stands for an amount of money of a request in a schema.
-    MoneyInput: "Within ±9007199254.740991, at most 8 decimals: a JSON number, or a string in JSON number grammar.",
+    /// The schema of an amount of money in a request.
+    MoneyInput: "An amount within ±9007199254.740991 with at most 8 decimals, as a JSON number or as a string in JSON number grammar.",
         json!({"exclusiveMinimum": -MONEY_BOUND, "exclusiveMaximum": MONEY_BOUND}), NUMBER_PATTERN;
-    /// Stands for an amount of money above zero of a request in a schema.
-    PositiveMoneyInput: "Above zero, at most 9007199254.740991: a JSON number, or a string in JSON number grammar.",
+    /// The schema of an amount of money above zero in a request.
+    PositiveMoneyInput: "An amount above zero and at most 9007199254.740991, as a JSON number or as a string in JSON number grammar.",
         json!({"exclusiveMinimum": 0, "exclusiveMaximum": MONEY_BOUND}), POSITIVE_PATTERN;
 }
 
-/// Stands for an exact number of an answer in a schema: a plain JSON number.
+/// The schema of an exact number in a reply or event: a plain JSON number, without exponent or trailing zeros.
 pub struct PlainNumber;
 
 impl JsonSchema for PlainNumber {

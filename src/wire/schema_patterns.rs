@@ -1,33 +1,35 @@
-//! How identifiers and points in time look in JSON Schemas: the grammar of `domain` as patterns.
+//! JSON Schemas of identifiers, texts and times: the grammar of `domain` as patterns.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-/// One token of a subject: a broker or an account.
+/// One token of a subject: a broker or an account, 1-64 characters.
 pub const TOKEN: &str = "^[A-Za-z0-9_-]{1,64}$";
-/// A venue.
+/// A venue, 1-64 characters.
 pub const VENUE: &str = "^[A-Za-z0-9_.-]{1,64}$";
-/// A symbol before it is normalised: 1 to 32 printable characters beside any `/`, `-` and spaces.
+/// A symbol before it is normalised: 1-32 printable characters, and any number of `/`, `-` and spaces.
 pub const SYMBOL: &str = "^([-/ ]*[!-,.0-~]){1,32}[-/ ]*$";
-/// The caller's id of an order.
+/// The caller's id of an order, 1-36 characters.
 pub const CLIENT_ORDER_ID: &str = "^[!-~]{1,36}$";
-/// The caller's id of an adjustment.
+/// The caller's id of an adjustment, 1-64 characters.
 pub const ADJUSTMENT_ID: &str = "^[!-~]{1,64}$";
-/// The router's id of an order.
+/// The router's id of an order, 1-36 characters.
 pub const ORDER_ID: &str = "^[A-Za-z0-9_-]{1,36}$";
-/// A tag, or a note of an operator: no control characters.
+/// A tag or an operator's text: no control characters.
 pub const PLAIN_TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
-/// A note on an order: of the control characters the line feed alone.
+/// A note on an order: the line feed is the only control character allowed.
 pub const NOTE: &str = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$";
-/// RFC 3339 with any offset.
+/// RFC 3339 with any offset, as the router accepts it.
 const TIMESTAMP: &str =
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
 /// RFC 3339 as the router writes it.
 const TIMESTAMP_WRITTEN: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$";
+/// A calendar date.
 const DATE: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 
-macro_rules! stand_ins {
+/// Makes types that exist only as schemas, for `#[schemars(with = "…")]`.
+macro_rules! schema_types {
     ($($(#[$doc:meta])* $name:ident: $schema:tt;)+) => {$(
         $(#[$doc])*
         pub struct $name;
@@ -48,13 +50,13 @@ macro_rules! stand_ins {
     )+};
 }
 
-stand_ins! {
-    /// Stands for a timestamp of a request in a schema.
+schema_types! {
+    /// The schema of a timestamp in a request.
     TimestampInput: {"type": "string", "format": "date-time", "pattern": TIMESTAMP};
-    /// Stands for a timestamp of an answer in a schema: UTC, six decimals, `Z`.
+    /// The schema of a timestamp in a reply or event: UTC, six decimals, `Z`.
     UtcTimestamp: {"type": "string", "format": "date-time", "pattern": TIMESTAMP_WRITTEN};
-    /// Stands for a trading date in a schema.
+    /// The schema of a trading date.
     CivilDate: {"type": "string", "format": "date", "pattern": DATE};
-    /// Stands for a tag of a request in a schema.
+    /// The schema of a tag in a request.
     TagInput: {"type": "string", "minLength": 1, "maxLength": 64, "pattern": PLAIN_TEXT};
 }

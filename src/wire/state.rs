@@ -1,4 +1,4 @@
-//! The router's state: what is in force, and requests to change it.
+//! The router's state (mode, trading state and daily limits), and the requests to change it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,124 +10,130 @@ use crate::domain::money::{Micros, Rounding};
 use crate::domain::order_terms::{Mode, TradingState};
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
+use crate::wire::field_checks::{MAX_OPERATOR_TEXT_CHARACTERS, parse_limit, parse_operator_text};
 use crate::wire::schema_numbers::{NumberInput, PlainNumber, PositiveMoneyInput};
 use crate::wire::schema_patterns;
 use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
 use crate::wire::strict_object::StrictObject;
 
-/// The longest `actor` or `reason`, in characters.
-pub const MAX_OPERATOR_TEXT_CHARACTERS: usize = 256;
-/// Another word for the mode `paper`.
+/// An alias of the mode `paper`.
 const SANDBOX_ALIAS: &str = "sandbox";
 
-/// The most earlier changes one event names.
+/// The maximum number of earlier changes in one event.
 pub const MAX_EARLIER_CHANGES: usize = 16;
-/// The most orders an answer names that remain open.
+/// The maximum number of open orders that a reply lists.
 pub const MAX_REMAINING_ORDERS: usize = 500;
 
-/// What is in force.
+/// The state in force: mode, trading state, daily limits and the day's totals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouterState {
-    /// Where orders' effects land.
+    /// The mode in force: where orders take effect.
     pub mode: Mode,
-    /// What is let pass: everything, reductions only, or nothing but cancels.
+    /// The trading state in force: `active` admits every order, `reduce_only` only reductions, `halted` only cancels.
     pub trading_state: TradingState,
-    /// The cap of the notional routed in one day over all accounts, in the base currency.
+    /// The cap on the notional routed in one trading day over all accounts, in the base currency: above zero, at most
+    /// 9007199254.740991.
     #[schemars(with = "PlainNumber")]
     pub daily_notional_limit: Decimal,
-    /// What has been routed today, in the base currency.
+    /// The notional routed in the current trading day over all accounts, in the base currency.
     #[schemars(with = "PlainNumber")]
     pub notional_routed: Decimal,
-    /// The loss of a day, in the base currency, at which only reductions pass.
+    /// The loss of one trading day from which on only reductions pass, in the base currency: above zero, at most
+    /// 9007199254.740991.
     #[schemars(with = "PlainNumber")]
     pub daily_loss_limit: Decimal,
-    /// Today's profit (above zero) or loss over all accounts, in the base currency; null while a price is missing.
+    /// The current trading day's profit (above zero) or loss (below zero) over all accounts, in the base currency; null
+    /// while a price is missing.
     #[schemars(with = "Option<PlainNumber>")]
     pub daily_pnl: Option<Decimal>,
-    /// The day the daily figures count for.
+    /// The trading day that the daily totals and limits apply to.
     #[schemars(with = "CivilDate")]
     pub trading_date: TradingDate,
-    /// Counts the changes; 0 while the settings' values are in force.
+    /// The number of changes so far; 0 while the values of the settings are in force.
     pub version: u64,
-    /// How many orders were cancelled because trading was halted; only in the answer to the change that halts it.
+    /// The number of orders that were cancelled because trading was halted. Present only in the reply to the change that
+    /// halts trading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     pub cancelled: Option<u64>,
-    /// The ids of orders that are still open all the same, at most 500; only in the answer to the change that halts
-    /// trading.
+    /// The ids of orders that are still open, at most 500. Present only in the reply to the change that halts trading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<String>", length(max = MAX_REMAINING_ORDERS))]
     pub remaining: Option<Vec<String>>,
-    /// How many orders are still open; only in the answer to the change that halts trading.
+    /// The number of orders that are still open. Present only in the reply to the change that halts trading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     pub remaining_total: Option<u64>,
 }
 
-/// A change of the state: at least one value, and who changes it, and why.
+/// A change of the state: at least one new value, the actor and the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[schemars(extend("anyOf" = json!([
-    {"required": ["mode"]},
-    {"required": ["trading_state"]},
-    {"required": ["daily_notional_limit"]},
-    {"required": ["daily_loss_limit"]},
-])))]
+#[schemars(extend("anyOf" = at_least_one_value()))]
 pub struct StateChangeRequest {
-    /// Where orders' effects land from now on; `sandbox` is another word for `paper`.
+    /// The new mode: `paper` (or its alias `sandbox`), `live` or `dry_run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("enum" = ["paper", "sandbox", "live", "dry_run"]))]
     pub mode: Option<String>,
-    /// What is let pass from now on. `halted` also cancels every open order.
+    /// The new trading state. `halted` also cancels every open order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "TradingState")]
     pub trading_state: Option<TradingState>,
-    /// The new cap of a day's routed notional, above zero, in the base currency.
+    /// The new cap on the notional routed in one trading day, in the base currency: above zero, at most
+    /// 9007199254.740991.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PositiveMoneyInput")]
     pub daily_notional_limit: Option<NumberInput>,
-    /// The new loss of a day at which only reductions pass, above zero, in the base currency.
+    /// The new loss of one trading day from which on only reductions pass, in the base currency: above zero, at most
+    /// 9007199254.740991.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PositiveMoneyInput")]
     pub daily_loss_limit: Option<NumberInput>,
-    /// Who changes it.
+    /// The person or system that changes the state, 1-256 characters without control characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub actor: Option<String>,
-    /// Why.
+    /// The reason for the change, 1-256 characters without control characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: Option<String>,
 }
 
-/// A change of the state over REST: at least one value, and why. Who changes it the sidecar says.
+/// A change of the state over REST: at least one new value, and the reason. The sidecar adds the actor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[schemars(extend("anyOf" = json!([
-    {"required": ["mode"]},
-    {"required": ["trading_state"]},
-    {"required": ["daily_notional_limit"]},
-    {"required": ["daily_loss_limit"]},
-])))]
+#[schemars(extend("anyOf" = at_least_one_value()))]
 pub struct StateChangeBody {
-    /// Where orders' effects land from now on; `sandbox` is another word for `paper`.
+    /// The new mode: `paper` (or its alias `sandbox`), `live` or `dry_run`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["paper", "sandbox", "live", "dry_run", null]))]
     pub mode: Option<String>,
-    /// What is let pass from now on. `halted` also cancels every open order.
+    /// The new trading state. `halted` also cancels every open order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trading_state: Option<TradingState>,
-    /// The new cap of a day's routed notional, above zero, in the base currency.
+    /// The new cap on the notional routed in one trading day, in the base currency: above zero, at most
+    /// 9007199254.740991.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PositiveMoneyInput>")]
     pub daily_notional_limit: Option<NumberInput>,
-    /// The new loss of a day at which only reductions pass, above zero, in the base currency.
+    /// The new loss of one trading day from which on only reductions pass, in the base currency: above zero, at most
+    /// 9007199254.740991.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PositiveMoneyInput>")]
     pub daily_loss_limit: Option<NumberInput>,
-    /// Why.
+    /// The reason for the change, 1-256 characters without control characters.
     #[schemars(regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
     pub reason: String,
+}
+
+/// Returns the schema's rule that a change has at least one value.
+fn at_least_one_value() -> serde_json::Value {
+    json!([
+        {"required": ["mode"]},
+        {"required": ["trading_state"]},
+        {"required": ["daily_notional_limit"]},
+        {"required": ["daily_loss_limit"]},
+    ])
 }
 
 /// A checked change of the state.
@@ -135,63 +141,64 @@ pub struct StateChangeBody {
 pub struct StateChange {
     /// The new values; at least one.
     pub values: OperatorOverrides,
-    /// Who changes it.
+    /// The person or system that changes the state.
     pub actor: String,
-    /// Why.
+    /// The reason for the change.
     pub reason: String,
 }
 
-/// The journal's record of a change (`orders.events.state._`): what operators have set, as it is after the change. A
-/// value that is missing is that of the settings.
+/// A change of the state (`orders.events.state._`): the values that operators have set, as they are after the change. An
+/// absent value is that of the settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateEvent {
-    /// The version after the change.
+    /// The state's version after the change, from 1.
     pub version: u64,
-    /// Where orders' effects land.
+    /// The mode: where orders take effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Mode")]
     pub mode: Option<Mode>,
-    /// What is let pass.
+    /// The trading state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "TradingState")]
     pub trading_state: Option<TradingState>,
-    /// The cap of a day's routed notional, in the base currency.
+    /// The cap on the notional routed in one trading day, in the base currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PlainNumber")]
     pub daily_notional_limit: Option<Decimal>,
-    /// The loss of a day at which only reductions pass, in the base currency.
+    /// The loss of one trading day from which on only reductions pass, in the base currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PlainNumber")]
     pub daily_loss_limit: Option<Decimal>,
-    /// Who changed it.
+    /// The person or system that changed the state.
     pub actor: String,
-    /// Why.
+    /// The reason for the change.
     pub reason: String,
-    /// When.
+    /// When the state changed.
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
-    /// Changes before this one that were in force and may have no event of their own: the journal was away. At most 16.
+    /// Earlier changes that were in force and may have no event of their own, because the journal was unavailable: at most
+    /// 16, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<EarlierChange>", length(max = MAX_EARLIER_CHANGES))]
     pub earlier: Vec<EarlierChange>,
 }
 
-/// Who made an earlier change, and why.
+/// The origin of an earlier change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EarlierChange {
-    /// The version after it.
+    /// The state's version after that change.
     pub version: u64,
-    /// Who made it.
+    /// The person or system that made the change.
     pub actor: String,
-    /// Why.
+    /// The reason for the change.
     pub reason: String,
-    /// When.
+    /// When the change was made.
     #[schemars(with = "UtcTimestamp")]
     pub timestamp: Timestamp,
 }
 
 impl StateEvent {
-    /// Returns the values after the change, or `None` where one of them cannot be counted.
+    /// Returns the values after the change, or `None` if a limit is beyond the exact range.
     pub fn to_operator_values(&self) -> Option<OperatorOverrides> {
         let micros = |limit: Option<Decimal>| match limit {
             None => Some(None),
@@ -217,7 +224,7 @@ impl StateEvent {
         }
     }
 
-    /// Returns what a later event tells of this one and those before it, the newest last.
+    /// Returns the earlier changes that the next event carries: this one and those before it, at most 16, the newest last.
     pub fn to_earlier_changes(&self) -> Vec<EarlierChange> {
         let mut earlier = self.earlier.clone();
         earlier.push(EarlierChange {
@@ -226,15 +233,15 @@ impl StateEvent {
             reason: self.reason.clone(),
             timestamp: self.timestamp,
         });
-        let beyond = earlier.len().saturating_sub(MAX_EARLIER_CHANGES);
-        earlier.split_off(beyond)
+        let surplus = earlier.len().saturating_sub(MAX_EARLIER_CHANGES);
+        earlier.split_off(surplus)
     }
 }
 
-/// Reads a change.
+/// Decodes a [`StateChangeRequest`].
 ///
 /// # Errors
-/// `malformed`, `invalid_field` or `unknown_field`; also when it changes nothing or names no actor or reason.
+/// `malformed`, `invalid_field` or `unknown_field`; also when it changes no value or has no actor or reason.
 pub fn decode_state_change(body: &[u8]) -> Result<StateChange, Fault> {
     let mut object = StrictObject::from_body(body)?;
     let values = OperatorOverrides {
@@ -262,25 +269,4 @@ fn parse_mode(text: &str) -> Result<Mode, &'static str> {
         text
     };
     Mode::parse(text).ok_or("must be paper (or sandbox), live or dry_run")
-}
-
-fn parse_limit(number: Decimal) -> Result<Micros, &'static str> {
-    Micros::from_decimal(number, Rounding::Down)
-        .filter(|limit| limit.units() > 0)
-        .ok_or("must be above zero and at most 9007199254.740991")
-}
-
-/// Checks an operator's text: an actor or a reason.
-///
-/// # Errors
-/// Says what it must be when it is not.
-pub(super) fn parse_operator_text(text: &str) -> Result<String, String> {
-    let characters = text.chars().count();
-    if (1..=MAX_OPERATOR_TEXT_CHARACTERS).contains(&characters) && !text.chars().any(char::is_control) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "must be 1-{MAX_OPERATOR_TEXT_CHARACTERS} characters without control characters"
-        ))
-    }
 }

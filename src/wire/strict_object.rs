@@ -1,4 +1,4 @@
-//! A JSON object read strictly: every field once, none unknown, each error with its field's name.
+//! Strict decoding of a JSON object: a repeated or unknown field is refused, and every error names its field.
 
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -7,12 +7,12 @@ use crate::domain::decimal::Decimal;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 
-/// The largest body that is read.
+/// The maximum size of a body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1_048_576;
-/// The most fields an object may have before it is refused unread.
+/// The maximum number of fields of an object.
 pub const MAX_FIELDS: usize = 64;
 
-/// The fields of a JSON object that nobody has asked for yet.
+/// The fields of a JSON object that the caller has not taken yet.
 #[derive(Debug)]
 pub struct StrictObject<'a> {
     prefix: &'static str,
@@ -20,10 +20,11 @@ pub struct StrictObject<'a> {
 }
 
 impl<'a> StrictObject<'a> {
-    /// Reads the body's outermost object.
+    /// Parses the body as an object.
     ///
     /// # Errors
-    /// `malformed` when it is not one, `invalid_field` for a doubled key, `payload_too_large` beyond the bound.
+    /// `malformed` when the body is not a JSON object of at most [`MAX_FIELDS`] fields, `invalid_field` for a repeated key,
+    /// `payload_too_large` beyond [`MAX_BODY_BYTES`].
     pub fn from_body(body: &'a [u8]) -> Result<Self, Fault> {
         if body.len() > MAX_BODY_BYTES {
             return Err(Fault::new(
@@ -64,18 +65,18 @@ impl<'a> StrictObject<'a> {
         }
         for (at, (name, _)) in object.fields.iter().enumerate() {
             if object.fields[..at].iter().any(|(earlier, _)| earlier == name) {
-                return Err(object.invalid_field(name, "stands twice"));
+                return Err(object.invalid_field(name, "is given twice"));
             }
         }
         Ok(object)
     }
 
-    /// Returns an error about one field of this object.
+    /// Returns an `invalid_field` fault about one field of this object.
     pub fn invalid_field(&self, name: &str, rule: impl std::fmt::Display) -> Fault {
         Fault::for_field(FaultCode::InvalidField, &format!("{}{name}", self.prefix), rule)
     }
 
-    /// Takes a field's raw JSON; `null` counts as absent.
+    /// Takes a field's raw JSON. `null` counts as absent.
     fn take_raw(&mut self, name: &str) -> Option<&'a str> {
         let at = self.fields.iter().position(|(field, _)| field == name)?;
         let raw = self.fields.swap_remove(at).1.get();
@@ -85,7 +86,7 @@ impl<'a> StrictObject<'a> {
     /// Takes a field of any type.
     ///
     /// # Errors
-    /// `invalid_field` when it is of another type than `rule` says.
+    /// `invalid_field` with `rule` when the field has another type.
     pub fn optional<T: DeserializeOwned>(&mut self, name: &str, rule: &str) -> Result<Option<T>, Fault> {
         match self.take_raw(name) {
             None => Ok(None),
@@ -98,7 +99,7 @@ impl<'a> StrictObject<'a> {
     /// Takes a string and checks it with `parse`.
     ///
     /// # Errors
-    /// `invalid_field` when it is no string or `parse` refuses it.
+    /// `invalid_field` when the field is not a string or `parse` refuses it.
     pub fn optional_text<T, E: std::fmt::Display>(
         &mut self,
         name: &str,
@@ -110,10 +111,10 @@ impl<'a> StrictObject<'a> {
         parse(&text).map(Some).map_err(|rule| self.invalid_field(name, rule))
     }
 
-    /// Takes a string that must be there and checks it with `parse`.
+    /// Takes a required string and checks it with `parse`.
     ///
     /// # Errors
-    /// As [`Object::optional_text`]; also when it is missing.
+    /// As [`StrictObject::optional_text`]; also when the field is absent.
     pub fn required_text<T, E: std::fmt::Display>(
         &mut self,
         name: &str,
@@ -123,10 +124,10 @@ impl<'a> StrictObject<'a> {
             .ok_or_else(|| self.invalid_field(name, "is required"))
     }
 
-    /// Takes an exact number: a JSON number, or a string that holds one.
+    /// Takes an exact number: a JSON number, or a string in JSON number grammar.
     ///
     /// # Errors
-    /// `invalid_field` when it is neither.
+    /// `invalid_field` when the field is neither.
     pub fn optional_number(&mut self, name: &str) -> Result<Option<Decimal>, Fault> {
         let Some(raw) = self.take_raw(name) else {
             return Ok(None);
@@ -141,7 +142,7 @@ impl<'a> StrictObject<'a> {
     /// Takes an exact number and checks it with `parse`.
     ///
     /// # Errors
-    /// As [`Object::optional_number`]; also when `parse` refuses it.
+    /// As [`StrictObject::optional_number`]; also when `parse` refuses the number.
     pub fn optional_amount<T, E: std::fmt::Display>(
         &mut self,
         name: &str,
@@ -156,25 +157,25 @@ impl<'a> StrictObject<'a> {
     /// Takes a timestamp.
     ///
     /// # Errors
-    /// `invalid_field` when it is not RFC 3339.
+    /// `invalid_field` when the field is not an RFC 3339 timestamp.
     pub fn optional_timestamp(&mut self, name: &str) -> Result<Option<Timestamp>, Fault> {
         self.optional_text(name, Timestamp::parse)
     }
 
-    /// Takes a nested object; `prefix` is its name with a dot behind it, for the errors of its fields.
+    /// Takes a nested object. `prefix` is the field's name with a dot, which the errors of its fields begin with.
     ///
     /// # Errors
-    /// As [`Object::read`].
+    /// `invalid_field` when the field is not an object or has a repeated key.
     pub fn optional_object(&mut self, prefix: &'static str) -> Result<Option<StrictObject<'a>>, Fault> {
         self.take_raw(prefix.trim_end_matches('.'))
             .map(|raw| StrictObject::parse(raw, prefix))
             .transpose()
     }
 
-    /// Ends the reading.
+    /// Refuses the fields that were not taken. Call it last.
     ///
     /// # Errors
-    /// `unknown_field` when there is a field nobody asked for.
+    /// `unknown_field` when a field was not taken.
     pub fn reject_unknown(self) -> Result<(), Fault> {
         match self.fields.first() {
             None => Ok(()),
@@ -202,7 +203,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::with_capacity(16);
         while let Some(entry) = map.next_entry()? {
-            // One beyond the bound is enough to refuse the object; the rest is still checked as JSON, but not kept.
+            // One field beyond the maximum is enough to refuse the object. The rest is checked as JSON but not kept.
             if fields.len() <= MAX_FIELDS {
                 fields.push(entry);
             }

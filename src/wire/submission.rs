@@ -1,5 +1,5 @@
-//! The journal's record of an order on its way to a venue that outlives us: that it is about to be sent, and that it was
-//! not sent after all.
+//! The `SubmissionEvent`: the journal's record that an order is about to be sent to a venue outside the store, or that it
+//! was not sent after all (law 2 in docs/architecture.md).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,35 +8,36 @@ use crate::domain::id::LeaseToken;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::settlement::SumDeltas;
+use crate::wire::journal_report::{JournalReportError, build_journal_report, restore_order};
 use crate::wire::report::ExecutionReport;
-use crate::wire::settlement::{JournalReportError, build_journal_report, restore_order};
 
-/// The kind of the event that an order is about to be sent (`orders.events.submitting.{account}`).
+/// The kind of the event of an order that is about to be sent (`orders.events.submitting.{account}`).
 pub const SUBMITTING_EVENT_KIND: &str = "submitting";
-/// The kind of the event that it was not sent (`orders.events.released.{account}`).
+/// The kind of the event of an order that was not sent (`orders.events.released.{account}`).
 pub const RELEASED_EVENT_KIND: &str = "released";
 
-/// An order before its first report: what it holds, and by which claim.
+/// An order before its first report: about to be sent, or not sent after all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SubmissionEvent {
-    /// The claim it is sent under. A release undoes the submission of the same claim, and no other.
+    /// The token of the lease that the order is sent under. A `released` event undoes the `submitting` event of the same
+    /// claim, and no other.
     pub claim: String,
-    /// The order, of which nothing has been told yet (`version` 0), with what it reserves.
+    /// The order before its first report (`version` 0), with its reservations in the settlement.
     pub order: ExecutionReport,
 }
 
-/// A submission as it was read from the journal.
+/// A submission decoded from its journal event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournaledSubmission {
-    /// The order as it was claimed.
+    /// The order, as it was claimed.
     pub order: Order,
-    /// The claim.
+    /// The token of the lease that the order was claimed under.
     pub claim: LeaseToken,
-    /// What it reserves.
+    /// The order's reservations in the shared sums.
     pub deltas: SumDeltas,
-    /// The store's epoch it was claimed in.
+    /// The epoch of the store that the order was claimed in.
     pub epoch: i64,
-    /// The order's own document.
+    /// The JSON of the order's report.
     pub report_json: Vec<u8>,
 }
 
@@ -51,19 +52,19 @@ impl SubmissionEvent {
 
     /// Returns the event's JSON.
     pub fn encode(&self) -> Vec<u8> {
-        // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
+        // Cannot fail: the event holds only strings and exact numbers.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-/// Reads a submission.
+/// Decodes a submission event of the journal.
 ///
 /// # Errors
-/// When the document is not whole.
+/// When the body is not a submission event, or a part of the order is missing or invalid.
 pub fn decode_submission(body: &[u8]) -> Result<JournaledSubmission, JournalReportError> {
     let event: SubmissionEvent = serde_json::from_slice(body).map_err(|error| JournalReportError {
         order_id: "?".to_owned(),
-        what: error.to_string(),
+        problem: error.to_string(),
     })?;
     let (order, settlement) = restore_order(&event.order)?;
     Ok(JournaledSubmission {

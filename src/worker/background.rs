@@ -3,4 +3,5 @@
 pub mod due_paper_orders;
 pub(in crate::worker) mod gauges;
 pub mod inquiry;
+mod open_order;
 pub mod recovery;

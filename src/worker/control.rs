@@ -1,9 +1,10 @@
-//! What operators and rules have set for all workers: trading state, mode, limits, locks, alerts, the kill switch.
+//! What operators and rules set for all workers: trading state, mode, limits, locks, signals, the kill switch.
 
 pub mod cache;
 pub mod kill_switch;
 pub mod limits;
 pub mod locks;
+pub mod locks_journal;
 pub mod loss_locks;
 pub mod operator_state;
 pub mod operator_state_journal;

@@ -1,5 +1,7 @@
-//! Settlement and the journal: what the store has booked is appended before any reply carries it.
+//! Settlement and the journal: a settled report is appended before any reply carries it (law 9 in
+//! docs/architecture.md).
 
 pub mod append;
 pub mod current_report;
+pub mod order_document;
 pub mod settlement;

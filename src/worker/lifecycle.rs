@@ -1,6 +1,10 @@
-//! The life of a worker: connect, agree on the streams, make the store whole, open the doors; and the way back.
+//! The life of a worker. The start connects, applies the topology, checks or rebuilds the store, opens the trading day
+//! and then the doors. The drain closes them in reverse order.
 
+pub(in crate::worker) mod assembly;
 pub mod broker_tasks;
+pub mod error;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,73 +14,33 @@ use tokio_util::task::TaskTracker;
 
 use crate::bus::connection::{self, Bus};
 use crate::bus::durable_door::DurableDoor;
-use crate::bus::journal::{JournalReader, JournalWriter, JournalWriterTask};
+use crate::bus::journal::JournalWriterTask;
 use crate::bus::quote_subscription::QuoteSubscription;
 use crate::bus::request_door::RequestDoor;
-use crate::bus::topology::{self, TopologyError};
-use crate::bus::{BusError, subjects};
+use crate::bus::{subjects, topology};
 use crate::config::Settings;
-use crate::config::journal::{AppendMode, JournalSettings};
 use crate::domain::id::{BrokerId, IdError};
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::Clock;
 use crate::fault::Fault;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Listener, Telemetry};
 use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery};
-use crate::worker::control::cache::ControlCache;
-use crate::worker::control::signals::SignalPublisher;
-use crate::worker::control::{kill_switch, limits};
+use crate::worker::control::kill_switch;
+use crate::worker::lifecycle::assembly::{TradingClock, build_router};
 use crate::worker::rebuild;
-use crate::worker::router::{DefaultDeadlines, Instruments, JournalCapacity, Router};
-use crate::worker::submission::send_gate::JournaledSendGate;
-use crate::worker::trading_day;
-use crate::worker::trading_day::reference_prices;
-use crate::worker::trading_day::reference_prices::ReferencePrices;
-use crate::worker::trading_day::{TradingDayCache, TradingDayDependencies};
+use crate::worker::rebuild::error::StoreRebuildError;
+use crate::worker::rebuild::late_events::LateEventFollowUp;
+use crate::worker::router::Router;
+use crate::worker::trading_day::{reference_prices, refresh_task};
 
-/// How long a worker waits for its servers at start.
+pub use crate::worker::lifecycle::error::WorkerError;
+
+/// The longest that a worker waits for each of its servers at start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often it tries meanwhile.
+/// The pause between two attempts.
 const START_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// How long the last steps of a drain may take each.
+/// The longest that each of the last steps of a drain may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a worker could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// No connection to NATS.
-    #[error("NATS: {0}")]
-    Bus(#[from] BusError),
-    /// The streams are not as they must be.
-    #[error("{0}")]
-    Topology(#[from] TopologyError),
-    /// No connection to Redis.
-    #[error("Redis: {0}")]
-    Store(#[from] StoreError),
-    /// The shared state is not whole.
-    #[error("{0}")]
-    StoreRebuild(#[from] rebuild::StoreRebuildError),
-    /// The trading day cannot begin.
-    #[error("{0}")]
-    Day(#[from] Fault),
-    /// A setting that cannot hold.
-    #[error("{0}")]
-    Settings(String),
-    /// The port for metrics cannot be listened at.
-    #[error("the worker cannot listen at metrics.addr {address}: {error}")]
-    Metrics {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        error: std::io::Error,
-    },
-}
-
-impl From<IdError> for WorkerError {
-    fn from(error: IdError) -> Self {
-        Self::Settings(error.to_string())
-    }
-}
 
 /// A running worker.
 #[derive(Debug)]
@@ -91,42 +55,27 @@ pub struct Worker {
     metrics: Option<Listener>,
 }
 
-/// The clock that trading days go by, and how far it may lie from Redis' one when a day begins.
-struct TradingClock {
-    clock: Clock,
-    max_skew: Option<Duration>,
-}
-
-impl TradingClock {
-    fn system() -> Self {
-        Self {
-            clock: Arc::new(Timestamp::now),
-            max_skew: Some(trading_day::MAX_CLOCK_SKEW),
-        }
-    }
-}
-
 impl Worker {
-    /// Starts a worker; when it returns, both doors are open.
+    /// Starts a worker. When this returns, both doors are open.
     ///
     /// # Errors
-    /// What keeps it from taking orders.
+    /// Why the worker cannot accept orders.
     pub async fn start(settings: &Settings) -> Result<Self, WorkerError> {
         Self::start_with_telemetry(settings, Telemetry::new()).await
     }
 
-    /// As [`Worker::start`], with the telemetry of its process, which others may share.
+    /// Starts a worker with the telemetry of its process, which it may share with a sidecar.
     ///
     /// # Errors
-    /// What keeps it from taking orders.
+    /// As [`Worker::start`].
     pub async fn start_with_telemetry(settings: &Settings, telemetry: Telemetry) -> Result<Self, WorkerError> {
         Self::launch(settings, telemetry, Box::new(|_| Vec::new()), TradingClock::system()).await
     }
 
-    /// As [`Worker::start`], with further brokers; one of the same name takes the place of the one of the settings.
+    /// Starts a worker with additional brokers. One with the name of a broker of the settings replaces it.
     ///
     /// # Errors
-    /// What keeps it from taking orders.
+    /// As [`Worker::start`].
     pub async fn start_with_brokers(
         settings: &Settings,
         additional_brokers: broker_tasks::AdditionalBrokers,
@@ -134,7 +83,7 @@ impl Worker {
         Self::launch(settings, Telemetry::new(), additional_brokers, TradingClock::system()).await
     }
 
-    /// Starts a worker whose trading days go by another clock than this machine's.
+    /// Starts a worker whose trading days follow a clock other than this machine's.
     ///
     /// # Errors
     /// As [`Worker::start`].
@@ -150,8 +99,8 @@ impl Worker {
         trading_clock: TradingClock,
     ) -> Result<Self, WorkerError> {
         let metrics = open_metrics_listener(settings, &telemetry)?;
-        let patience = connection::ConnectPolicy::RetryFor(START_TIMEOUT);
-        let bus = connection::connect(&settings.nats, "order-router worker", patience).await?;
+        let connect_policy = connection::ConnectPolicy::RetryFor(START_TIMEOUT);
+        let bus = connection::connect(&settings.nats, "order-router worker", connect_policy).await?;
         let ids: Result<Vec<BrokerId>, IdError> = settings
             .brokers
             .enabled
@@ -163,9 +112,9 @@ impl Worker {
         let store = connect_store(settings).await?;
         let (router, writers) = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
-        // Where the start fails, what runs already ends, too.
-        let until_started = stop.clone().drop_guard();
-        let quotes = QuoteSubscription::open(&settings.nats, patience).await?;
+        // If the start fails, the tasks that are already running end.
+        let stop_unless_started = stop.clone().drop_guard();
+        let quotes = QuoteSubscription::open(&settings.nats, connect_policy).await?;
         reference_prices::load_saved_quotes(&router.prices, &router.store).await?;
         background.spawn(reference_prices::run(
             router.prices.clone(),
@@ -175,8 +124,8 @@ impl Worker {
         ));
         let late = ensure_store_ready(&router).await?;
         ensure_day_open(&router).await?;
-        background.spawn(trading_day::run(router.clone(), stop.clone()));
-        background.spawn(rebuild::run(router.clone(), late, stop.clone()));
+        background.spawn(refresh_task::run(router.clone(), stop.clone()));
+        background.spawn(rebuild::watch_store(router.clone(), late, stop.clone()));
         background.spawn(recovery::recover_expired_leases(router.clone(), stop.clone()));
         background.spawn(recovery::drain_outbox(router.clone(), stop.clone()));
         background.spawn(due_paper_orders::run(router.clone(), stop.clone()));
@@ -184,12 +133,22 @@ impl Worker {
         background.spawn(inquiry::run(router.clone(), stop.clone()));
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");
-        let service = RequestDoor::start(&settings.nats, &settings.doors, patience, version, handler.clone()).await?;
+        let service = RequestDoor::start(
+            &settings.nats,
+            &settings.doors,
+            connect_policy,
+            version,
+            handler.clone(),
+        )
+        .await?;
         let door = |broker| DurableDoor::start(bus.clone(), settings.doors.clone(), broker, handler.clone());
         let doors = broker_ids.into_iter().map(door).collect();
         background.spawn(gauges::run(router.clone(), bus.clone(), stop.clone()));
-        until_started.disarm();
-        tracing::info!(brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME, "the worker takes orders");
+        stop_unless_started.disarm();
+        tracing::info!(
+            brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME,
+            "the worker accepts orders"
+        );
         Ok(Self {
             service,
             durable_doors: doors,
@@ -202,17 +161,17 @@ impl Worker {
         })
     }
 
-    /// Returns the parts its steps share.
+    /// Returns the parts that the worker's steps share.
     pub fn router(&self) -> &Router {
         &self.router
     }
 
-    /// Returns where it tells what it measures, if it listens.
+    /// Returns the address of the metrics listener, if there is one.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(Listener::address)
     }
 
-    /// Stops taking orders, finishes what is under way within `grace`, journals what is settled, and closes.
+    /// Stops accepting orders, finishes the calls in flight within `grace`, journals what is settled, and closes.
     pub async fn drain(self, grace: Duration) {
         let Self {
             service,
@@ -229,14 +188,11 @@ impl Worker {
         let (requests, intents) = tokio::join!(service.drain(grace), doors);
         let unfinished = requests.unfinished + intents.iter().map(|door| door.unfinished).sum::<usize>();
         if unfinished > 0 {
-            tracing::warn!(
-                unfinished,
-                "calls were still under way when the time to finish was over"
-            );
+            tracing::warn!(unfinished, "calls were still in flight at the end of the grace period");
         }
         stop.cancel();
         background.close();
-        close_within_timeout("background work", background.wait()).await;
+        close_within_timeout("the background tasks", background.wait()).await;
         router.deferred_tasks.close();
         close_within_timeout("marks and alerts", router.deferred_tasks.wait()).await;
         drop(router);
@@ -244,41 +200,43 @@ impl Worker {
             close_within_timeout("the journal's writer", writer.wait()).await;
         }
         if let Err(error) = bus.round_trip().await {
-            tracing::warn!(%error, "the last messages may not have left");
+            tracing::warn!(%error, "the last messages may not have been sent");
         }
         if let Some(metrics) = metrics {
-            close_within_timeout("the port for metrics", metrics.close()).await;
+            close_within_timeout("the metrics listener", metrics.close()).await;
         }
         tracing::info!("the worker has stopped");
     }
 }
 
-async fn close_within_timeout(what: &str, ending: impl Future<Output = ()>) {
-    if tokio::time::timeout(CLOSE_TIMEOUT, ending).await.is_err() {
-        tracing::warn!("{what} did not end in time");
+/// Waits for a part of the worker to close, at most [`CLOSE_TIMEOUT`].
+async fn close_within_timeout(what: &str, closing: impl Future<Output = ()>) {
+    if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+        tracing::warn!("{what} did not close within {CLOSE_TIMEOUT:?}");
     }
 }
 
-/// Opens the port for metrics, where the settings want one.
+/// Opens the metrics listener if the settings name its address.
 fn open_metrics_listener(settings: &Settings, telemetry: &Telemetry) -> Result<Option<Listener>, WorkerError> {
     let Some(address) = settings.metrics.addr else {
         return Ok(None);
     };
     let opened = Listener::open(address, telemetry.clone());
     let listener = opened.map_err(|error| WorkerError::Metrics { address, error })?;
-    tracing::info!(address = %listener.address(), "metrics are told to whoever can reach this address");
+    tracing::info!(address = %listener.address(), "serving metrics at this address, without authentication");
     Ok(Some(listener))
 }
 
+/// Connects to Redis; retries for [`START_TIMEOUT`].
 async fn connect_store(settings: &Settings) -> Result<Store, StoreError> {
     let end = tokio::time::Instant::now() + START_TIMEOUT;
-    let mut is_told = false;
+    let mut is_logged = false;
     loop {
         match Store::connect(&settings.redis).await {
             Err(error) if tokio::time::Instant::now() < end => {
-                if !is_told {
-                    tracing::warn!(%error, "Redis is not there yet (redis.url); it is tried for {START_TIMEOUT:?}");
-                    is_told = true;
+                if !is_logged {
+                    tracing::warn!(%error, "Redis (redis.url) does not reply; retrying for {START_TIMEOUT:?}");
+                    is_logged = true;
                 }
                 tokio::time::sleep(START_RETRY_DELAY).await;
             }
@@ -287,14 +245,14 @@ async fn connect_store(settings: &Settings) -> Result<Store, StoreError> {
     }
 }
 
-/// Makes the store whole before the first order; waits for a worker that is at it already.
-async fn ensure_store_ready(router: &Router) -> Result<Option<rebuild::LateEventFollowUp>, rebuild::StoreRebuildError> {
+/// Checks or rebuilds the store before the first order; waits for another worker that is rebuilding it.
+async fn ensure_store_ready(router: &Router) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
     let end = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
         match rebuild::check_store(router).await {
-            Err(error @ rebuild::StoreRebuildError::JournalBehind { .. }) => return Err(error),
+            Err(error @ StoreRebuildError::JournalBehind { .. }) => return Err(error),
             Err(error) if tokio::time::Instant::now() < end => {
-                tracing::debug!(%error, "the shared state is not whole yet");
+                tracing::debug!(%error, "the shared state is not ready yet");
                 tokio::time::sleep(START_RETRY_DELAY).await;
             }
             result => return result,
@@ -302,81 +260,16 @@ async fn ensure_store_ready(router: &Router) -> Result<Option<rebuild::LateEvent
     }
 }
 
-/// Begins the trading day before the first order, where nobody has.
+/// Opens the trading day before the first order if no worker has.
 async fn ensure_day_open(router: &Router) -> Result<(), Fault> {
     let end = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
         match router.trading_day.refresh().await {
             Err(error) if tokio::time::Instant::now() < end => {
-                tracing::debug!(%error, "the trading day has not begun yet");
+                tracing::debug!(%error, "the trading day is not open yet");
                 tokio::time::sleep(START_RETRY_DELAY).await;
             }
             result => return result,
         }
     }
-}
-
-fn build_router(
-    settings: &Settings,
-    telemetry: Telemetry,
-    bus: &Bus,
-    store: Store,
-    additional_brokers: broker_tasks::AdditionalBrokers,
-    trading_clock: TradingClock,
-) -> Result<(Router, [JournalWriterTask; 2]), WorkerError> {
-    let unusable = |what: &str| WorkerError::Settings(format!("{what} cannot be used"));
-    let (journal, journal_task) = JournalWriter::start(bus.clone(), settings.journal.clone());
-    let pipelined = JournalSettings {
-        append: AppendMode::Pipelined,
-        ..settings.journal.clone()
-    };
-    let (alerts, alerts_task) = JournalWriter::start(bus.clone(), pipelined);
-    let afterwards = TaskTracker::new();
-    let rates = Arc::new(settings.risk.rates());
-    let gate = JournaledSendGate::new(store.clone(), journal.clone());
-    let calendar = settings
-        .risk
-        .trading_calendar()
-        .ok_or_else(|| unusable("the beginning of the trading day"))?;
-    let brokers = broker_tasks::start_brokers(&settings.brokers, &store, &rates, &calendar, gate, additional_brokers)?;
-    let control = ControlCache::new(store.clone());
-    let instruments = Arc::new(Instruments::from_settings(settings));
-    let quote_max_age = Duration::from_millis(settings.risk.quote_max_age_ms);
-    let prices = ReferencePrices::new(&instruments, quote_max_age);
-    let reader = JournalReader::new(bus.clone());
-    let day = TradingDayCache::new(TradingDayDependencies {
-        control: control.clone(),
-        store: store.clone(),
-        journal: journal.clone(),
-        journal_reader: reader.clone(),
-        prices: prices.clone(),
-        instruments: instruments.clone(),
-        calendar,
-        clock: trading_clock.clock,
-        max_clock_skew: trading_clock.max_skew,
-    });
-    let router = Router {
-        journal_writer: journal,
-        journal_reader: reader,
-        signals: SignalPublisher::new(alerts, afterwards.clone()),
-        brokers: Arc::new(brokers),
-        limits: Arc::new(limits::limits_from_settings(settings).ok_or_else(|| unusable("a limit of `risk`"))?),
-        trading_day: day,
-        prices,
-        instruments,
-        rates,
-        control,
-        default_deadlines: DefaultDeadlines {
-            request: Duration::from_millis(settings.doors.default_request_deadline_ms),
-            durable_intent: Duration::from_millis(settings.doors.default_intent_deadline_ms),
-        },
-        new_day_lifts_daily_loss: settings.risk.new_day_lifts_daily_loss,
-        inquiry_settings: settings.brokers.inquiry.clone(),
-        broker_call_timeout: settings.brokers.task.call_timeout(),
-        journal_capacity: JournalCapacity::default(),
-        telemetry,
-        deferred_tasks: afterwards,
-        store,
-    };
-    Ok((router, [journal_task, alerts_task]))
 }

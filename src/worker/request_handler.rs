@@ -1,4 +1,4 @@
-//! From a call on the bus to the step that answers it.
+//! Dispatches a call from the bus to the function that handles its endpoint.
 
 use tokio::time::Instant;
 
@@ -6,42 +6,46 @@ use crate::bus::request::{BusReply, BusRequest, Endpoint, RequestHandler};
 use crate::fault::{Fault, FaultCode};
 use crate::telemetry::MetricId;
 use crate::worker::control::{locks, operator_state};
-use crate::worker::orders::notes;
+use crate::worker::orders::{cancel, notes};
 use crate::worker::router::Router;
 use crate::worker::submission::measurement::door_label;
 use crate::worker::submission::pipeline;
-use crate::worker::{adjustments, orders, stop_point};
+use crate::worker::{adjustments, broker_list, orders, stop_point, trace};
 
-/// The label of a call that was answered without a problem.
+/// The label of a call without a fault.
 const OK_LABEL: &str = "ok";
 
 impl RequestHandler for Router {
     async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
-        let begun = Instant::now();
-        let _under_way = self.telemetry.track_in_flight(MetricId::InFlight, &[door_label(&call)]);
-        let answered = match call.endpoint {
-            Endpoint::Submit => pipeline::submit(self, &call).await,
-            Endpoint::Get => orders::get_order(self, &call).await,
-            Endpoint::Cancel => orders::cancel_order(self, &call).await,
-            Endpoint::CancelAll => orders::cancel_all_orders(self, &call).await,
-            Endpoint::Note => notes::add_note(self, &call).await,
-            Endpoint::StateGet => operator_state::get_state(self).await,
-            Endpoint::StateSet => operator_state::set_state(self, &call).await,
-            Endpoint::LocksList => locks::list_locks(self).await,
-            Endpoint::LocksSet => locks::set_operator_lock(self, &call).await,
-            Endpoint::LocksLift => locks::lift_lock(self, &call).await,
-            Endpoint::Adjust => adjustments::submit_adjustment(self, &call).await,
-            Endpoint::Brokers => operator_state::list_brokers(self),
-        };
-        let (endpoint, code) = (call.endpoint.name(), answered.as_ref().err().map(|fault| fault.code));
+        let started_at = Instant::now();
+        let _in_flight = self.telemetry.track_in_flight(MetricId::InFlight, &[door_label(&call)]);
+        let result = trace::in_call_span(&call, dispatch(self, &call)).await;
+        let (endpoint, code) = (call.endpoint.name(), result.as_ref().err().map(|fault| fault.code));
         let code = code.map_or(OK_LABEL, FaultCode::as_str);
         self.telemetry.increment(MetricId::Requests, &[endpoint, code]);
         self.telemetry
-            .observe_duration(MetricId::RequestDuration, &[endpoint], begun.elapsed());
-        answered
+            .observe_duration(MetricId::RequestDuration, &[endpoint], started_at.elapsed());
+        result
     }
 
     fn on_reply_sent(&self) {
         stop_point::reach("after_reply");
+    }
+}
+
+async fn dispatch(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
+    match call.endpoint {
+        Endpoint::Submit => pipeline::submit(router, call).await,
+        Endpoint::Get => orders::get_order(router, call).await,
+        Endpoint::Cancel => cancel::cancel_order(router, call).await,
+        Endpoint::CancelAll => cancel::cancel_all_orders(router, call).await,
+        Endpoint::Note => notes::add_note(router, call).await,
+        Endpoint::StateGet => operator_state::get_state(router).await,
+        Endpoint::StateSet => operator_state::set_state(router, call).await,
+        Endpoint::LocksList => locks::list_locks(router).await,
+        Endpoint::LocksSet => locks::set_operator_lock(router, call).await,
+        Endpoint::LocksLift => locks::lift_lock(router, call).await,
+        Endpoint::Adjust => adjustments::submit_adjustment(router, call).await,
+        Endpoint::Brokers => broker_list::list_brokers(router),
     }
 }

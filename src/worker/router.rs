@@ -1,147 +1,120 @@
-//! What every step of a worker needs: the edges, and the settings as the rules read them.
+//! The parts of a worker that every step of the pipeline uses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use crate::brokers::adapter::Effects;
 use crate::brokers::handle::BrokerHandle;
-use crate::bus::journal::{JournalExtent, JournalReader, JournalWriter};
-use crate::config::Settings;
+use crate::bus::journal::{JournalReader, JournalWriter};
+use crate::bus::request::BusRequest;
 use crate::config::brokers::InquirySettings;
+use crate::domain::control::EffectiveControls;
 use crate::domain::currency_rates::CurrencyRates;
-use crate::domain::id::{BrokerId, VenueId};
-use crate::domain::instrument::Instrument;
-use crate::domain::intent::Symbol;
+use crate::domain::id::BrokerId;
+use crate::domain::order_terms::{Mode, TradingState};
+use crate::domain::time::Timestamp;
 use crate::risk::RiskLimits;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::worker::control::cache::ControlCache;
 use crate::worker::control::signals::SignalPublisher;
+use crate::worker::instruments::Instruments;
+use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::trading_day::TradingDayCache;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
 
 /// The parts of a worker that its steps share.
 #[derive(Debug, Clone)]
 pub struct Router {
-    /// The shared state.
+    /// The shared state in Redis.
     pub store: Store,
     /// The journal's writer.
     pub journal_writer: JournalWriter,
     /// The journal's reader.
     pub journal_reader: JournalReader,
-    /// Where risk signals go.
+    /// Publishes risk signals.
     pub signals: SignalPublisher,
-    /// The brokers.
+    /// The brokers, by id.
     pub brokers: Arc<BTreeMap<BrokerId, BrokerHandle>>,
-    /// What can be traded.
+    /// The instruments of the settings.
     pub instruments: Arc<Instruments>,
     /// The limits of the settings.
     pub limits: Arc<RiskLimits>,
-    /// What is in force beyond the settings.
+    /// This worker's copy of the operators' overrides and the locks.
     pub control: ControlCache,
-    /// The trading day and its figures.
+    /// The trading day and its profit and loss.
     pub trading_day: TradingDayCache,
-    /// Reference prices.
+    /// Reference prices and mark prices.
     pub prices: ReferencePrices,
-    /// What currencies are worth.
+    /// The rates of currencies in the base currency.
     pub rates: Arc<CurrencyRates>,
-    /// The time limits of calls that name none.
+    /// The deadlines of calls that name none.
     pub default_deadlines: DefaultDeadlines,
-    /// Whether a new trading day lifts the latches of the daily loss.
+    /// Whether a new trading day lifts the locks of the daily loss rule.
     pub new_day_lifts_daily_loss: bool,
-    /// How venues are asked what became of an order.
+    /// The timing of inquiries about unknown orders.
     pub inquiry_settings: InquirySettings,
-    /// How long one call to a broker may take.
+    /// The longest that one call to a broker may take.
     pub broker_call_timeout: Duration,
-    /// Whether the journal has room for new orders.
+    /// Whether the journal has space for new orders.
     pub journal_capacity: JournalCapacity,
-    /// What is measured.
+    /// The metrics.
     pub telemetry: Telemetry,
-    /// Work that outlives the call it comes from; a drain waits for it.
+    /// Tasks that outlive the call that spawned them; a drain waits for them.
     pub deferred_tasks: TaskTracker,
 }
 
-/// Whether the journal has room for new orders: intake stops while there is still some left for the reports of those
-/// that are open.
-#[derive(Debug, Clone, Default)]
-pub struct JournalCapacity(Arc<AtomicBool>);
+impl Router {
+    /// Reports whether a broker's orders live at an external venue, beyond this process. A broker that this worker does
+    /// not have counts as such a broker: another worker may have sent the order.
+    pub fn places_at_venue(&self, broker: &BrokerId) -> bool {
+        let handle = self.brokers.get(broker);
+        handle.is_none_or(|handle| handle.capabilities().effects != Effects::InStore)
+    }
 
-impl JournalCapacity {
-    /// From which share of its space on the journal takes no new orders, in per cent.
-    pub const FULL_AT_PERCENT: u64 = 90;
+    /// Returns this worker's brokers whose orders live at an external venue.
+    pub fn brokers_at_venue(&self) -> Vec<BrokerId> {
+        self.brokers_with(Effects::AtVenue)
+    }
 
-    /// Takes note of how full the journal is.
-    pub fn update(&self, info: &JournalExtent) {
-        let limit = u64::try_from(info.max_bytes).ok().filter(|limit| *limit > 0);
-        let is_full = limit.is_some_and(|limit| info.bytes >= limit / 100 * Self::FULL_AT_PERCENT);
-        if self.0.swap(is_full, Ordering::AcqRel) != is_full {
-            if is_full {
-                tracing::error!(
-                    bytes = info.bytes,
-                    ?limit,
-                    "the journal is nearly full: no new order is taken"
-                );
-            } else {
-                tracing::warn!(
-                    bytes = info.bytes,
-                    ?limit,
-                    "the journal has room again: orders are taken"
-                );
-            }
+    /// Returns this worker's brokers whose orders live in the store: the paper brokers.
+    pub fn brokers_in_store(&self) -> Vec<BrokerId> {
+        self.brokers_with(Effects::InStore)
+    }
+
+    fn brokers_with(&self, effects: Effects) -> Vec<BrokerId> {
+        let brokers = self.brokers.iter();
+        let wanted = brokers.filter(|(_, handle)| handle.capabilities().effects == effects);
+        wanted.map(|(broker, _)| broker.clone()).collect()
+    }
+
+    /// Returns the mode, trading state and limits that apply without any operator's override.
+    pub fn values_from_settings(&self) -> EffectiveControls {
+        EffectiveControls {
+            mode: Mode::Paper,
+            trading_state: TradingState::Active,
+            daily_notional_limit: self.limits.daily_notional,
+            daily_loss_limit: self.limits.daily_loss,
         }
-    }
-
-    /// Takes note that the journal cannot be asked.
-    pub fn mark_unavailable(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether there is room.
-    pub fn has_room(&self) -> bool {
-        !self.0.load(Ordering::Acquire)
     }
 }
 
-/// How long calls count where their caller says nothing.
+/// The deadlines of calls that name none.
 #[derive(Debug, Clone, Copy)]
 pub struct DefaultDeadlines {
-    /// A request, from its arrival.
+    /// A request's, from its arrival.
     pub request: Duration,
-    /// A durable intent, from its publication.
+    /// A durable intent's, from its publication.
     pub durable_intent: Duration,
 }
 
-/// Every instrument, by venue and symbol.
-#[derive(Debug, Default)]
-pub struct Instruments(BTreeMap<(VenueId, Symbol), Instrument>);
-
-impl Instruments {
-    /// Returns the instruments of the settings.
-    pub fn from_settings(settings: &Settings) -> Self {
-        let instruments = settings.instruments.to_instruments(&settings.risk);
-        Self(
-            instruments
-                .into_iter()
-                .map(|one| ((one.venue.clone(), one.symbol.clone()), one))
-                .collect(),
-        )
-    }
-
-    /// Returns an instrument.
-    pub fn get(&self, venue: &VenueId, symbol: &Symbol) -> Option<&Instrument> {
-        self.0.get(&(venue.clone(), symbol.clone()))
-    }
-
-    /// Returns all of them.
-    pub fn all(&self) -> impl Iterator<Item = &Instrument> {
-        self.0.values()
-    }
-
-    /// Returns the symbols a broker trades.
-    pub fn for_broker<'a>(&'a self, broker: &'a BrokerId) -> impl Iterator<Item = &'a Instrument> {
-        self.0.values().filter(move |instrument| instrument.broker == *broker)
+impl DefaultDeadlines {
+    /// Returns a request's deadline: its own, or the default after its arrival.
+    pub fn request_deadline(&self, call: &BusRequest) -> Timestamp {
+        call.deadline
+            .unwrap_or_else(|| call.received_at.saturating_add(self.request))
     }
 }

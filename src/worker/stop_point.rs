@@ -1,10 +1,9 @@
-//! Places where a test can end the process at once, as a kill between two steps would. In release builds there are
-//! none.
+//! Points at which a test ends the process at once, as a kill between two steps would. Release builds have none.
 
-/// The environment variable that names the place.
+/// The environment variable that names the point.
 pub const ENVIRONMENT_VARIABLE: &str = "STOP_POINT";
 
-/// Every place of an order, in the order of the pipeline.
+/// Every point of an order, in the order of the pipeline.
 pub const PIPELINE_POINTS: &[&str] = &[
     "before_reserve",
     "after_reserve",
@@ -15,7 +14,7 @@ pub const PIPELINE_POINTS: &[&str] = &[
     "after_reply",
 ];
 
-/// Every place on the way of a change of what is in force: of the state, and of locks.
+/// Every point of a change to the operator state or to locks.
 pub const CHANGE_POINTS: &[&str] = &[
     "change_in_force",
     "change_journaled",
@@ -23,19 +22,19 @@ pub const CHANGE_POINTS: &[&str] = &[
     "latch_journaled",
     "lift_journaled",
 ];
-/// The places of an adjustment, in their order.
+/// Every point of an adjustment, in their order.
 pub const ADJUSTMENT_POINTS: &[&str] = &["after_adjust", "after_adjust_journal", "after_adjust_mark"];
 
-/// Ends the process here when a test asks for it.
+/// Ends the process here if the environment variable names this point.
 #[cfg(debug_assertions)]
 pub fn reach(name: &'static str) {
-    static WANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    static REQUESTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     debug_assert!(
         [PIPELINE_POINTS, CHANGE_POINTS, ADJUSTMENT_POINTS]
             .iter()
             .any(|names| names.contains(&name))
     );
-    if WANTED
+    if REQUESTED
         .get_or_init(|| std::env::var(ENVIRONMENT_VARIABLE).ok())
         .as_deref()
         == Some(name)

@@ -11,6 +11,7 @@ use order_router::wire::brokers::BrokerList;
 use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::intent::{MissingIdPolicy, decode_intent};
+use order_router::wire::journal_report::decode_journal_report;
 use order_router::wire::lock::{LockDocument, LockEvent, LockList, decode_lift_request, decode_lock_request};
 use order_router::wire::market_quote::decode_quote;
 use order_router::wire::note::{NoteEvent, decode_note_request};
@@ -18,7 +19,6 @@ use order_router::wire::order_reference::{CancelAllReply, decode_cancel_all, dec
 use order_router::wire::problem::Problem;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::risk_signal::RiskSignal;
-use order_router::wire::settlement::decode_journal_report;
 use order_router::wire::state::{RouterState, StateEvent, decode_state_change};
 use order_router::wire::submission::SubmissionEvent;
 use serde::de::DeserializeOwned;

@@ -134,3 +134,25 @@ fn anchors_are_those_of_github() {
         assert_eq!(anchor(heading), expected, "{heading}");
     }
 }
+
+#[test]
+fn every_source_path_in_the_documentation_exists() {
+    let roots = ["src/", "tests/", "deploy/", "examples/", "docs/", "subjects/"];
+    let mut missing = Vec::new();
+    for document in documents() {
+        let text = text(&document);
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let is_path = roots.iter().any(|root| quoted.starts_with(root))
+                && quoted
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+            if is_path && !path(quoted).exists() {
+                missing.push(format!("{document}: {quoted}"));
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "documents name files that do not exist: {missing:#?}"
+    );
+}

@@ -27,7 +27,8 @@ use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::order_terms::{Mode, OrderType};
 use order_router::domain::quantity::{Price, Quantity};
-use order_router::domain::settlement::{Reservation, SumDeltas};
+use order_router::domain::reservation::Reservation;
+use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{VenueOrderState, VenueReport};
 use order_router::risk::{Approved, RiskDecision, RuleInput, evaluate};
@@ -37,7 +38,7 @@ use order_router::store::orders::reserve::{
     ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use order_router::store::rebuild::epoch::{BeginRebuildOutcome, LateEvents};
-use order_router::wire::settlement::{build_journal_report, decode_journal_report};
+use order_router::wire::journal_report::{build_journal_report, decode_journal_report};
 use order_router::worker::control::limits;
 use order_router::worker::journaling::settlement::StorePaperBook;
 use redis::AsyncCommands;

@@ -72,10 +72,10 @@ async fn locks_and_the_kill_switch(nats: &NatsServer) {
         assert!(output.status.success(), "{words:?}: {err}");
         out.into_owned()
     };
-    assert_eq!(said(&close).await.trim(), "closed paper.account.other.operator");
+    assert_eq!(said(&close).await.trim(), "locked paper.account.other.operator");
     assert!(said(&["locks"]).await.contains("paper.account.other.operator"));
     assert_eq!(said(&lift).await.trim(), "lifted paper.account.other.operator");
-    assert_eq!(said(&["locks"]).await.trim(), "no locks are in force");
+    assert_eq!(said(&["locks"]).await.trim(), "no locks are active");
     let halted: RouterState = serde_json::from_str(&said(&halt).await).unwrap();
     assert_eq!(
         (halted.trading_state, halted.remaining_total),

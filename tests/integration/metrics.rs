@@ -15,7 +15,7 @@ use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::time::Timestamp;
 use order_router::fault::FaultCode;
-use order_router::store::sums::measurements::MAX_OPEN_SETS;
+use order_router::store::limits::MAX_OPEN_SETS;
 use order_router::worker::{Worker, WorkerError};
 use redis::AsyncCommands;
 

@@ -33,7 +33,7 @@ use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::orders::OrderReplay;
 use order_router::store::sums::day::{DayRoll, DayRollOutcome};
-use order_router::wire::settlement::{build_journal_report, build_settled_report, decode_journal_report};
+use order_router::wire::journal_report::{build_journal_report, build_settled_report, decode_journal_report};
 use order_router::worker::control::limits;
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
@@ -131,8 +131,18 @@ impl Books {
             .map(|(at, place)| replayed(at, &self.journal[*place]))
             .collect();
         let count = u64::try_from(events.len()).unwrap();
-        assert_eq!(self.store.replay_orders(&healing, &events).await, Ok(count));
-        assert_eq!(self.store.replay_orders(&healing, &events).await, Ok(0));
+        assert_eq!(
+            self.store
+                .replay_orders_with_conflicts(Some(&healing), &events, None)
+                .await,
+            Ok((count, Vec::new()))
+        );
+        assert_eq!(
+            self.store
+                .replay_orders_with_conflicts(Some(&healing), &events, None)
+                .await,
+            Ok((0, Vec::new()))
+        );
         let day = DayRoll {
             trading_date: date(self.day),
             starts: vec![],
@@ -281,7 +291,10 @@ impl Books {
     /// Replays an event that the store has settled.
     pub async fn replay_late(&self, place: usize) {
         let event = replayed(u64::try_from(place).unwrap() + 1, &self.journal[place]);
-        assert_eq!(self.store.replay_late_orders(&[event]).await, Ok(0));
+        assert_eq!(
+            self.store.replay_orders_with_conflicts(None, &[event], None).await,
+            Ok((0, Vec::new()))
+        );
     }
 
     /// Reads every sum that may stand in the store.

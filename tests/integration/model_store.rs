@@ -17,9 +17,10 @@ use order_router::domain::order::Order;
 use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::time::Timestamp;
 use order_router::risk::{CapMeasure, CapReadings, RiskDecision};
-use order_router::store::orders::reserve::{KnownOrder, RecordStage, ReserveOutcome};
+use order_router::store::orders::record::{KnownOrder, RecordStage};
+use order_router::store::orders::reserve::ReserveOutcome;
 use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
-use order_router::wire::settlement::decode_journal_report;
+use order_router::wire::journal_report::decode_journal_report;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -142,7 +142,10 @@ async fn lists_are_tables_for_people_and_the_answer_for_programs() {
     );
     for (args, expected) in [
         ("orders --account nobody", "no orders match\n"),
-        ("orders --offset 4711", "no orders from number 4 712 on: there are 3\n"),
+        (
+            "orders --offset 4711",
+            "no orders from number 4 712 on; the total is 3\n",
+        ),
         ("executions --symbol MSFT", "no executions match\n"),
         ("alerts --account nobody", "no alerts\n"),
     ] {
@@ -229,10 +232,7 @@ async fn a_key_that_may_not_read_is_refused_and_not_asked_again() {
             let refused = run(&args, &address, environment).await;
             let said = format!("{}{}", refused.stdout, refused.stderr);
             assert_eq!(refused.code, Some(1), "{args}: {refused:?}");
-            assert!(
-                said.contains(code) && !said.contains("trying again"),
-                "{args}: {refused:?}"
-            );
+            assert!(said.contains(code) && !said.contains("retrying"), "{args}: {refused:?}");
             assert!(
                 !said.contains(key.reveal()) && !said.contains(strange.reveal()),
                 "{args}"
@@ -256,7 +256,7 @@ async fn what_is_watched_is_printed_when_it_changes_also_after_an_outage() {
     lists.push(watch("positions --watch 1", place));
     for list in &lists {
         poll::until(SOON, "nobody is there", async || {
-            list.stderr_text().contains("trying again")
+            list.stderr_text().contains("retrying")
         })
         .await;
         assert_eq!(list.stdout_text(), "");
@@ -266,7 +266,7 @@ async fn what_is_watched_is_printed_when_it_changes_also_after_an_outage() {
     let lines = |list: &RouterProcess| list.stdout_text().lines().count();
     for list in &lists {
         poll::until(SOON, "the first answer", async || answers(list) == 1).await;
-        assert!(list.stderr_text().contains("there is an answer again"));
+        assert!(list.stderr_text().contains("requests succeed again"));
     }
     // Further looks find the same, and say nothing.
     let looks = proxy.accepted() + LOOKS * lists.len();
@@ -283,7 +283,7 @@ async fn what_is_watched_is_printed_when_it_changes_also_after_an_outage() {
     proxy.cut();
     for list in &lists {
         poll::until(SOON, "the outage is told once more", async || {
-            list.stderr_text().matches("trying again").count() == 2
+            list.stderr_text().matches("retrying").count() == 2
         })
         .await;
     }
@@ -299,7 +299,7 @@ async fn the_state_is_watched_over_the_bus() {
     router.rig.nats.kill9();
     let mut state = watch("state --watch 1", ["--nats-url", &url]);
     poll::until(SOON, "nobody is there", async || {
-        state.stderr_text().contains("trying again")
+        state.stderr_text().contains("retrying")
     })
     .await;
     router.rig.nats.restart().await;

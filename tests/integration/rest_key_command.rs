@@ -99,7 +99,7 @@ async fn a_key_is_made_written_down_and_used() {
     sidecar.terminate(SOON).await;
     let log = sidecar.stderr_text();
     assert!(
-        log.contains("key=\"desk\"") && log.contains("without a valid key"),
+        log.contains("key=\"desk\"") && log.contains("no valid API key"),
         "{log}"
     );
     let hash = block.split("sha256 = \"").nth(1).unwrap().split('"').next().unwrap();

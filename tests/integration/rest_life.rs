@@ -60,7 +60,7 @@ async fn health_names_what_is_out_of_reach() {
     rest.nats.kill9();
     let told = poll::eventually(SOON, "the loss of the bus is seen", async || {
         let told = rest.get("/health").await;
-        told.text.contains("connection is down").then_some(told)
+        told.text.contains("disconnected").then_some(told)
     })
     .await;
     assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));

@@ -25,7 +25,7 @@ use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::orders::OrderReplay;
 use order_router::store::{Store, StoreError};
-use order_router::wire::settlement::build_journal_report;
+use order_router::wire::journal_report::build_journal_report;
 use uuid::Uuid;
 
 use crate::conformance_store::{NOTHING_LATE, claim, intent_for, whole_store};
@@ -287,8 +287,18 @@ async fn a_mark_of_what_the_store_has_lost_is_told_and_the_event_is_replayed_onc
         Ok(MarkJournaledOutcome::NeedsReplay)
     );
     assert_eq!(rig.sum("meta", "journal_sequence").await, 0);
-    assert_eq!(store.replay_late_orders(&[event(&effect, 7)]).await, Ok(1));
-    assert_eq!(store.replay_late_orders(&[event(&effect, 9)]).await, Ok(0));
+    assert_eq!(
+        store
+            .replay_orders_with_conflicts(None, &[event(&effect, 7)], None)
+            .await,
+        Ok((1, Vec::new()))
+    );
+    assert_eq!(
+        store
+            .replay_orders_with_conflicts(None, &[event(&effect, 9)], None)
+            .await,
+        Ok((0, Vec::new()))
+    );
     assert_eq!(
         (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
         (100, 100)
@@ -306,10 +316,17 @@ async fn an_event_that_stands_twice_on_the_journal_counts_once_however_old_it_is
     // Older than any retention.
     effect.order.updated_at = Timestamp::from_milliseconds(1);
     assert_eq!(
-        store.replay_late_orders(&[event(&effect, 3), event(&effect, 4)]).await,
-        Ok(1)
+        store
+            .replay_orders_with_conflicts(None, &[event(&effect, 3), event(&effect, 4)], None)
+            .await,
+        Ok((1, Vec::new()))
     );
-    assert_eq!(store.replay_late_orders(&[event(&effect, 5)]).await, Ok(0));
+    assert_eq!(
+        store
+            .replay_orders_with_conflicts(None, &[event(&effect, 5)], None)
+            .await,
+        Ok((0, Vec::new()))
+    );
     assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 100);
 }
 

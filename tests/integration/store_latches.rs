@@ -8,7 +8,8 @@
 
 use bytes::Bytes;
 use order_router::store::Store;
-use order_router::store::control::locks::{JournaledLockEvent, MAX_LOCKS, SetLockOutcome};
+use order_router::store::control::locks::{JournaledLockEvent, SetLockOutcome};
+use order_router::store::limits::MAX_LOCKS;
 use redis::AsyncCommands;
 
 use crate::conformance_store::whole_store;

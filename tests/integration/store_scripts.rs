@@ -22,7 +22,8 @@ use order_router::domain::order::{Order, OrderUpdate};
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::quantity::Quantity;
 use order_router::domain::reason::{Reason, ReasonCode};
-use order_router::domain::settlement::{Reservation, SharedSum, SumDeltas};
+use order_router::domain::reservation::Reservation;
+use order_router::domain::settlement::{SharedSum, SumDeltas};
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{Fill, OutboxEntry, VenueOrderState, VenueReport};
 use order_router::risk::cap::{CapBound, CapUnit};
@@ -31,13 +32,15 @@ use order_router::store::Store;
 use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
 use order_router::store::keys::OrderKey;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{
-    ClaimRequest, RecordStage, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+    ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
-use order_router::store::rebuild::epoch::{BeginRebuildOutcome, StoreRebuild};
+use order_router::store::rebuild::epoch::BeginRebuildOutcome;
+use order_router::store::rebuild::lease::StoreRebuild;
 use order_router::store::rebuild::orders::OrderReplay;
-use order_router::wire::settlement::build_journal_report;
+use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::control::limits;
 use redis::AsyncCommands;
 use uuid::Uuid;
@@ -458,8 +461,14 @@ async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_to
         event(&part, from_nothing(&part), 5),
         event(&rest, rest.deltas, 6),
     ];
-    assert_eq!(store.replay_orders(&healing, &events).await, Ok(2));
-    assert_eq!(store.replay_orders(&healing, &events).await, Ok(0));
+    assert_eq!(
+        store.replay_orders_with_conflicts(Some(&healing), &events, None).await,
+        Ok((2, Vec::new()))
+    );
+    assert_eq!(
+        store.replay_orders_with_conflicts(Some(&healing), &events, None).await,
+        Ok((0, Vec::new()))
+    );
     assert_eq!((rig.sum(SUMS, "position").await, rig.sum(SUMS, "long").await), (20, 20));
     assert_eq!(watermark(&store).await, 6);
     let epoch = Timestamp::now().as_milliseconds() + 1;
@@ -502,7 +511,12 @@ async fn a_replayed_event_that_is_settled_already_only_counts_as_journaled() {
         Ok(SettleOutcome::Booked(vec![]))
     );
     let moved = claim.reservation_deltas().checked_add(&whole.deltas).unwrap();
-    assert_eq!(store.replay_late_orders(&[event(&whole, moved, 3)]).await, Ok(0));
+    assert_eq!(
+        store
+            .replay_orders_with_conflicts(None, &[event(&whole, moved, 3)], None)
+            .await,
+        Ok((0, Vec::new()))
+    );
     let record = store.read_order(&key(&claim)).await.unwrap().unwrap();
     assert_eq!((record.known.journaled_version, record.known.journal_sequence), (1, 3));
     assert!(record.pending_events.is_empty() && record.document.is_empty());

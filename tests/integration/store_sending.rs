@@ -19,11 +19,12 @@ use order_router::domain::venue_report::{DueAction, DueTask, VenueOrderState, Ve
 use order_router::store::Store;
 use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
 use order_router::store::orders::read::WorkQueue;
-use order_router::store::orders::reserve::{RecordStage, ReserveAction, ReserveOutcome};
+use order_router::store::orders::record::RecordStage;
+use order_router::store::orders::reserve::{ReserveAction, ReserveOutcome};
 use order_router::store::orders::settle::SettleOutcome;
 use order_router::store::orders::submission::{StartSendingOutcome, StartSendingRequest, WithdrawalStage};
 use order_router::store::rebuild::submissions::SubmissionReplay;
-use order_router::wire::settlement::build_journal_report;
+use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::submission::announced::encode_release_event;
 
 use crate::conformance_store::whole_store;
@@ -307,9 +308,10 @@ async fn replay(store: &Store, order: &Order, claims: &[LeaseToken; 2], places: 
                 let filled = filled(order, 60);
                 let moved = order.reservation_deltas().checked_add(&filled.deltas).unwrap();
                 store
-                    .replay_late_orders(&[event(&filled, moved, sequence)])
+                    .replay_orders_with_conflicts(None, &[event(&filled, moved, sequence)], None)
                     .await
                     .unwrap()
+                    .0
             }
         };
     }

@@ -11,8 +11,8 @@ use order_router::bus::subjects;
 use order_router::config::brokers::RestFill;
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::{Order, OrderUpdate};
+use order_router::wire::journal_report::build_settled_report;
 use order_router::wire::report::ExecutionReport;
-use order_router::wire::settlement::build_settled_report;
 use uuid::Uuid;
 
 use crate::conformance_store::whole_store;

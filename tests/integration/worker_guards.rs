@@ -22,8 +22,8 @@ use order_router::domain::reason::ReasonCode;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{VenueOrderState, VenueReport};
 use order_router::fault::FaultCode;
+use order_router::wire::journal_report::build_journal_report;
 use order_router::wire::report::ExecutionReport;
-use order_router::wire::settlement::build_journal_report;
 use order_router::worker::journaling::settlement::StorePaperBook;
 use redis::AsyncCommands;
 

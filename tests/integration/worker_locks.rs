@@ -19,6 +19,7 @@ use order_router::domain::metadata::Metadata;
 use order_router::domain::order_terms::Mode;
 use order_router::domain::time::{Timestamp, TradingDate};
 use order_router::fault::{Fault, FaultCode};
+use order_router::risk::rules::max_daily_loss;
 use order_router::wire::lock::{LockChange, LockDocument, LockEvent, LockList};
 use order_router::worker::control::locks;
 use order_router::worker::{Router, Worker};
@@ -301,10 +302,10 @@ async fn without_a_journal_a_lock_works_and_nothing_is_lifted() {
 fn daily_loss(account: &str, date: &str) -> Lock {
     let scope = LockScope::Account(AccountId::new(account).unwrap());
     Lock {
-        lock_id: Lock::compose_id(Mode::Paper, &scope, locks::DAILY_LOSS_RULE_ID),
+        lock_id: Lock::compose_id(Mode::Paper, &scope, max_daily_loss::ID),
         scope,
         mode: Mode::Paper,
-        rule_id: locks::DAILY_LOSS_RULE_ID.into(),
+        rule_id: max_daily_loss::ID.into(),
         message: "the day's loss has reached its limit".to_owned(),
         metadata: Metadata::new().with("value", 50_001).with("limit", 50_000),
         locked_at: Timestamp::now(),

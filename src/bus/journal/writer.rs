@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::connection::{Bus, ServerVersion};
+use crate::bus::headers::EXPECTED_LAST_SUBJECT_SEQUENCE;
 use crate::bus::journal::append;
 use crate::bus::journal::entry::{AppendError, JournalEntry};
 use crate::bus::journal::watermark::JournalWatermark;
@@ -15,6 +16,9 @@ use crate::config::journal::{AppendMode, JournalSettings};
 
 /// The maximum number of batches in flight: while one waits for its acknowledgement, the next ones are sent.
 const MAX_BATCHES_IN_FLIGHT: usize = 4;
+
+/// The description of JetStream's errors 10071 and 10164: the subject has a later entry than the one expected.
+const WRONG_LAST_SEQUENCE: &str = "wrong last sequence";
 
 /// An entry in the writer's queue.
 struct QueuedEntry {
@@ -87,6 +91,27 @@ impl JournalWriter {
         result.await.unwrap_or_else(lost)
     }
 
+    /// Appends an entry if `last_sequence` is the sequence of its subject's newest entry, 0 for a subject without one.
+    /// Returns the entry's sequence, or `None` if the subject has a later entry.
+    ///
+    /// # Errors
+    /// As [`JournalWriter::append`].
+    pub async fn append_if_last(
+        &self,
+        mut entry: JournalEntry,
+        last_sequence: u64,
+    ) -> Result<Option<u64>, AppendError> {
+        let expected = (EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), last_sequence.to_string());
+        entry.headers.push(expected);
+        match self.append(entry).await {
+            Ok(sequence) => Ok(Some(sequence)),
+            Err(AppendError::Refused(reason)) if reason.contains(WRONG_LAST_SEQUENCE) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Appends entries one after the other, each only when the one before it has been acknowledged; returns their
+    /// sequences. After an error the entries before it are on the journal, and the ones after it are not.
     /// Appends entries one after the other, each after the acknowledgement of the previous one. Returns their sequences.
     /// After an error the entries before the failed one are on the journal, and the ones after it are not.
     ///

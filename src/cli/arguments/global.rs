@@ -1,4 +1,4 @@
-//! Arguments that every command takes, and the settings they lead to.
+//! The options of every command, and the settings that they lead to.
 
 use std::path::{Path, PathBuf};
 
@@ -8,50 +8,50 @@ use crate::cli::error::CommandError;
 use crate::cli::process::logging;
 use crate::config::Settings;
 
-const HELP_HEADING: &str = "Settings (any command)";
+const HELP_HEADING: &str = "Global options";
 
-/// Whether a command is done in a moment or stays.
+/// Whether a command is short or runs until a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommandKind {
-    /// A person waits for its answer: only warnings are logged unless more is asked for.
+    /// A short command: it logs warnings only, unless the user sets a filter.
     Client,
-    /// It runs until it is told to end.
+    /// A command that runs until a signal.
     Daemon,
 }
 
-/// Where the settings come from. Flags stand over environment variables, those over the file.
+/// The sources of the settings. Flags override environment variables, which override the file.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct GlobalOptions {
-    /// A TOML file with settings.
+    /// Read settings from this TOML file.
     #[arg(long, global = true, env = "ORDER_ROUTER_CONFIG", value_name = "FILE", help_heading = HELP_HEADING)]
     config: Option<PathBuf>,
-    /// Where NATS listens [default: nats://127.0.0.1:4222, env: ORDER_ROUTER_NATS_URL].
+    /// The URL of NATS [default: nats://127.0.0.1:4222, env: ORDER_ROUTER_NATS_URL].
     #[arg(long, global = true, value_name = "URL", help_heading = HELP_HEADING)]
     nats_url: Option<String>,
-    /// Where Redis listens [default: redis://127.0.0.1:6379, env: ORDER_ROUTER_REDIS_URL].
+    /// The URL of Redis [default: redis://127.0.0.1:6379, env: ORDER_ROUTER_REDIS_URL].
     #[arg(long, global = true, value_name = "URL", help_heading = HELP_HEADING)]
     redis_url: Option<String>,
-    /// What is logged, such as `debug` or `info,order_router::worker=debug` [env: ORDER_ROUTER_LOG_FILTER].
+    /// What to log, such as `debug` or `info,order_router::worker=debug` [env: ORDER_ROUTER_LOG_FILTER].
     #[arg(long, global = true, value_name = "FILTER", help_heading = HELP_HEADING)]
     log: Option<String>,
-    /// How: `text` or `json` [env: ORDER_ROUTER_LOG_FORMAT].
+    /// The format of log lines: `text` or `json` [default: text, env: ORDER_ROUTER_LOG_FORMAT].
     #[arg(long, global = true, value_name = "FORMAT", help_heading = HELP_HEADING)]
     log_format: Option<String>,
-    /// Any other setting, such as `--set risk.daily_notional_limit=5000000`; may be repeated.
+    /// Set any other setting, such as `--set risk.daily_notional_limit=5000000`; repeatable.
     #[arg(long = "set", global = true, value_name = "PATH=VALUE", value_parser = parse_assignment, help_heading = HELP_HEADING)]
     assignments: Vec<(String, String)>,
 }
 
-/// A setting and its value, as text.
+/// A setting's path and its value, as text.
 pub(crate) type SettingFlag = (String, String);
 
-/// Returns a flag of this setting.
+/// Returns the flag that sets a setting.
 pub(crate) fn setting_flag(path: &str, value: impl ToString) -> SettingFlag {
     (path.to_owned(), value.to_string())
 }
 
 impl GlobalOptions {
-    /// Returns what the flags set, in the order they count.
+    /// Returns the settings that the flags set; later ones override earlier ones.
     pub(crate) fn setting_flags(&self) -> Vec<SettingFlag> {
         let named = [
             ("nats.url", &self.nats_url),
@@ -65,12 +65,12 @@ impl GlobalOptions {
         named.chain(self.assignments.iter().cloned()).collect()
     }
 
-    /// Returns the file the settings come from.
+    /// Returns the settings file.
     pub(crate) fn config_file(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// Returns the name of a flag that says where a server is, if one is given.
+    /// Returns the name of a given flag that sets a server's URL.
     pub(crate) fn server_flag(&self) -> Option<&'static str> {
         match (&self.nats_url, &self.redis_url) {
             (Some(_), _) => Some("--nats-url"),
@@ -79,10 +79,10 @@ impl GlobalOptions {
         }
     }
 
-    /// Reads the settings, the given flags standing over everything.
+    /// Loads the settings. `flags` override every other source.
     ///
     /// # Errors
-    /// Everything that is wrong with them, at once.
+    /// All errors in the settings at once.
     pub(crate) fn load_settings(&self, flags: &[SettingFlag]) -> Result<Settings, CommandError> {
         let flags: Vec<(&str, String)> = flags
             .iter()
@@ -91,10 +91,10 @@ impl GlobalOptions {
         Ok(Settings::load(self.config_file(), read_environment(), &flags)?)
     }
 
-    /// Reads the settings and starts the log.
+    /// Loads the settings and starts the log.
     ///
     /// # Errors
-    /// Everything that is wrong with the settings, at once.
+    /// All errors in the settings at once.
     pub(crate) fn load_settings_and_start_log(&self, kind: CommandKind) -> Result<Settings, CommandError> {
         let settings = self.load_settings(&self.setting_flags())?;
         self.start_log(&settings, kind);
@@ -104,13 +104,13 @@ impl GlobalOptions {
     /// Starts the log.
     pub(crate) fn start_log(&self, settings: &Settings, kind: CommandKind) {
         let name = crate::config::load::environment_name("log.filter");
-        let is_asked_for =
+        let is_filter_set =
             std::env::var_os(name).is_some() || self.setting_flags().iter().any(|(path, _)| path == "log.filter");
-        logging::start_log(&settings.log, kind == CommandKind::Client && !is_asked_for);
+        logging::start_log(&settings.log, kind == CommandKind::Client && !is_filter_set);
     }
 }
 
-/// Returns the environment; a variable that is no text names no setting.
+/// Returns the environment without the variables that are not UTF-8: none of them is a setting.
 fn read_environment() -> Vec<(String, String)> {
     let texts =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

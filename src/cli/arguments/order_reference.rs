@@ -1,23 +1,23 @@
-//! Naming one order that exists.
+//! Flags that identify an existing order.
 
 use clap::Args;
 
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
 use crate::wire::order_reference::OrderReference;
 
-/// Which order is meant.
+/// An existing order.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OrderReferenceArgs {
-    /// The broker it was routed to, such as `binance` or `ibkr`.
+    /// The broker of the order, such as `binance` or `ibkr`.
     #[arg(long, value_parser = BrokerId::new)]
     pub(crate) broker: BrokerId,
-    /// The account it belongs to.
+    /// The account of the order.
     #[arg(long, value_parser = AccountId::new, default_value = "default")]
     pub(crate) account: AccountId,
-    /// The router's id of the order; this or `--id` is needed.
+    /// The router's order id; this or `--id` is required.
     #[arg(long, value_parser = OrderId::new, required_unless_present = "id", conflicts_with = "id")]
     order_id: Option<OrderId>,
-    /// Your own id of the order (`client_order_id`); this or `--order-id` is needed.
+    /// Your client order id; this or `--order-id` is required.
     #[arg(long, value_parser = ClientOrderId::new)]
     id: Option<ClientOrderId>,
 }
@@ -26,7 +26,7 @@ impl OrderReferenceArgs {
     /// Returns the request's body.
     ///
     /// # Errors
-    /// Never: the ids are plain texts.
+    /// None is known: the ids are plain texts.
     pub(crate) fn encode(&self) -> anyhow::Result<Vec<u8>> {
         let reference = OrderReference {
             order_id: self.order_id.as_ref().map(ToString::to_string),

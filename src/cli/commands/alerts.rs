@@ -1,10 +1,11 @@
-//! `alerts`: what the risk rules have said, the newest first.
+//! `alerts`: lists the alerts and locks of the risk rules, the newest first.
 
 use clap::Args;
 
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::CommandResult;
 use crate::cli::output::table::{ColumnAlign, TextTable};
+use crate::cli::output::text::text_or_dash;
 use crate::cli::requests::polling::RenderReply;
 use crate::cli::requests::query_string;
 use crate::cli::requests::rest_list::RestListArgs;
@@ -14,17 +15,17 @@ use crate::wire::risk_signal::RiskSignal;
 /// Arguments of `alerts`.
 #[derive(Debug, Args)]
 pub(crate) struct AlertsArgs {
-    /// Only this account's.
+    /// Show this account only.
     #[arg(long, value_parser = AccountId::new)]
     account: Option<AccountId>,
-    /// Only `alert` (the order went on) or `lock` (it was stopped).
+    /// Show `alert` (the order passed) or `lock` (the order was denied) only.
     #[arg(long, value_parser = ["alert", "lock"])]
     level: Option<String>,
-    /// Only this rule's.
+    /// Show this rule only, such as `max_notional`.
     #[arg(long, value_name = "RULE_ID")]
     rule: Option<String>,
-    /// How many at most, 1 to 500.
-    #[arg(long, default_value_t = 100)]
+    /// Show at most this many alerts, 1 to 500.
+    #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u16,
     #[command(flatten)]
     list: RestListArgs,
@@ -47,7 +48,7 @@ impl AlertsArgs {
 /// Lists alerts.
 ///
 /// # Errors
-/// When the request is refused, or there is no answer.
+/// When the request is refused, or there is no response.
 pub(crate) async fn run(args: &AlertsArgs, options: &GlobalOptions) -> CommandResult {
     args.list
         .fetch_and_show::<Vec<RiskSignal>>(options, &args.request_path())
@@ -61,11 +62,6 @@ impl RenderReply for Vec<RiskSignal> {
         }
         alerts_table(self).to_string()
     }
-}
-
-/// Returns a text, or a dash where there is none.
-fn cloned_or_dash(text: Option<&String>) -> String {
-    text.map_or_else(|| "-".to_owned(), Clone::clone)
 }
 
 fn alerts_table(signals: &[RiskSignal]) -> TextTable {
@@ -82,10 +78,10 @@ fn alerts_table(signals: &[RiskSignal]) -> TextTable {
         table.push_row([
             signal.timestamp.to_string(),
             signal.level.as_str().to_owned(),
-            cloned_or_dash(signal.account_id.as_ref()),
-            cloned_or_dash(signal.symbol.as_ref()),
+            text_or_dash(signal.account_id.as_ref()),
+            text_or_dash(signal.symbol.as_ref()),
             signal.rule_id.clone(),
-            cloned_or_dash(signal.client_order_id.as_ref()),
+            text_or_dash(signal.client_order_id.as_ref()),
             signal.message.clone(),
         ]);
     }

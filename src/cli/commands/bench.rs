@@ -1,96 +1,87 @@
-//! `bench`: load against a running router, or one of its own.
+//! `bench`: measures a running router, or one of its own.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use crate::bench::{self, LoadDoor, LoadMeasurements, LoadProfile};
 use crate::bus::connection::{ConnectPolicy, connect};
 use crate::bus::router_client::RouterClient;
 use crate::cli::arguments::global::{CommandKind, GlobalOptions, setting_flag};
-use crate::cli::commands::dev::JournalSync;
+use crate::cli::commands::dev::addresses::ServerAddresses;
 use crate::cli::commands::dev::data_directory::DevDataDirectory;
-use crate::cli::commands::dev::servers::{DevServers, ServerAddresses};
-use crate::cli::commands::dev::workers::WorkerProcesses;
+use crate::cli::commands::dev::journal_sync::JournalSync;
+use crate::cli::commands::dev::servers::DevServers;
+use crate::cli::commands::dev::workers::{MAX_WORKERS, WorkerProcesses};
 use crate::cli::error::{CommandError, CommandResult, error_with_reason};
 use crate::cli::output;
 use crate::cli::output::table::{ColumnAlign, TextTable};
 use crate::cli::process::shutdown_signals::ShutdownSignals;
+use crate::cli::requests::bus_client::MAX_CONCURRENCY;
 use crate::config::Settings;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, VenueId};
 
-const MAX_CONCURRENCY: i64 = 4_096;
 const MAX_SECONDS: i64 = 86_400;
 const MAX_ACCOUNTS: i64 = 10_000;
 const MAX_RATE: i64 = 1_000_000;
-const MAX_WORKERS: i64 = 64;
-/// High enough that a router started for the run meets no cap.
+/// Limits that no run reaches, for a router that is started for the run.
 const OWN_ROUTER_LIMITS: [(&str, &str); 3] = [
     ("risk.daily_notional_limit", "9000000000"),
     ("risk.orders_per_second_and_account", "1000000"),
     ("risk.orders_per_second_and_broker", "1000000"),
 ];
-/// How long each order counts.
+/// The time from an order to its deadline.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Starts a router with servers of its own in a temporary directory, and removes them afterwards.
+    /// Start a router with servers of its own in a temporary directory, and remove them afterwards.
     #[arg(long)]
     dev: bool,
-    /// With `--dev`: when the journal is on the disk [default: always].
+    /// With --dev: when the journal is synced to disk [default: always].
     #[arg(long, value_enum, requires = "dev")]
     sync: Option<JournalSync>,
-    /// With `--dev`: worker processes.
+    /// With --dev: run this many worker processes, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "dev", value_parser = clap::value_parser!(u16).range(1..=MAX_WORKERS))]
     workers: u16,
-    /// Which door the orders take.
-    #[arg(long, value_enum, default_value_t = BenchDoor::Request)]
-    door: BenchDoor,
-    /// Orders under way at once; each next one goes when one is answered.
+    /// Submit through this door.
+    #[arg(long, value_enum, default_value_t = LoadDoor::Request)]
+    door: LoadDoor,
+    /// Keep this many orders in flight, 1 to 4096; each reply sends the next order.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=MAX_CONCURRENCY))]
     concurrency: u16,
-    /// How long orders are sent.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=MAX_SECONDS))]
+    /// Send orders for this many seconds, 1 to 86400.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=MAX_SECONDS))]
     seconds: u32,
-    /// Orders a second in all; latency counts from when an order was due [default: as many as are answered].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=MAX_RATE))]
+    /// Send this many orders a second in all; latency counts from the time an order was due [default: no fixed rate].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_RATE))]
     rate: Option<u32>,
-    /// Accounts the orders are spread over, `bench-0` and so on.
+    /// Spread the orders over this many accounts, `bench-0` and so on, 1 to 10000.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_ACCOUNTS))]
     accounts: u16,
-    /// The broker.
+    /// Route to this broker.
     #[arg(long, value_parser = BrokerId::new, default_value = "binance")]
     broker: BrokerId,
-    /// The venue.
+    /// The venue of the orders.
     #[arg(long, value_parser = VenueId::new, default_value = "binance.spot")]
     venue: VenueId,
-    /// The symbol.
+    /// The symbol of the orders.
     #[arg(long, default_value = "BTCUSDT")]
     symbol: String,
-    /// The quantity of each order; small, for the day's limit counts them all.
+    /// The quantity of each order. Keep it small: the daily notional limit counts every order.
     #[arg(long, default_value = "0.00001")]
     quantity: Decimal,
-    /// The limit price [default: market orders].
+    /// The limit price, in the quote currency [default: market orders].
     #[arg(long)]
     price: Option<Decimal>,
-    /// Prints one JSON object, for machines.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum BenchDoor {
-    /// Request and reply.
-    Request,
-    /// The work queue; an order's latency ends with its report.
-    Durable,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,15 +94,15 @@ struct BenchOutput<'a> {
     errors: u64,
     errors_by_code: &'a std::collections::BTreeMap<&'static str, u64>,
     orders: u64,
-    door: BenchDoor,
+    door: LoadDoor,
     concurrency: u16,
     elapsed_ms: u64,
 }
 
-/// Sends the load and shows what was measured.
+/// Sends the load and prints the measurements.
 ///
 /// # Errors
-/// When there is no router, or not one order was answered with a report.
+/// When there is no router, or an order got no report.
 pub(crate) async fn run(args: BenchArgs, options: &GlobalOptions) -> CommandResult {
     if !args.dev {
         let settings = options.load_settings_and_start_log(CommandKind::Client)?;
@@ -119,13 +110,13 @@ pub(crate) async fn run(args: BenchArgs, options: &GlobalOptions) -> CommandResu
     }
     if let Some(name) = options.server_flag() {
         return Err(CommandError::Usage(format!(
-            "{name} does not go with --dev, which starts servers of its own"
+            "{name} cannot be used with --dev, which starts servers of its own"
         )));
     }
-    let place = TemporaryDirectory::create()?;
+    let temporary = TemporaryDirectory::create()?;
     let mut signals = ShutdownSignals::listen()?;
     let sync = args.sync.unwrap_or(JournalSync::Always);
-    let directory = DevDataDirectory::open(&place.0).await?;
+    let directory = DevDataDirectory::open(&temporary.0).await?;
     let mut servers = DevServers::new(directory, ServerAddresses::resolve(0, 0)?, sync).await?;
     let ended = match signals
         .unless_interrupted(run_against_own_router(&args, options, sync, &mut servers))
@@ -138,8 +129,8 @@ pub(crate) async fn run(args: BenchArgs, options: &GlobalOptions) -> CommandResu
     ended
 }
 
-/// Runs the load against a router of its own. The workers are processes: the load generator takes nothing from them but
-/// the processor.
+/// Runs the load against a router of its own. The workers are separate processes, so the load generator shares only the
+/// processors with them.
 async fn run_against_own_router(
     args: &BenchArgs,
     options: &GlobalOptions,
@@ -158,7 +149,7 @@ async fn run_against_own_router(
     let measured = match workers.start().await {
         Ok(()) => tokio::select! {
             measured = measure_and_print(args, &settings) => measured,
-            death = servers.wait_for_unexpected_exit() => Err(death.into()),
+            exit_error = servers.wait_for_unexpected_exit() => Err(exit_error.into()),
         },
         Err(error) => Err(error.into()),
     };
@@ -175,10 +166,10 @@ async fn measure_and_print(args: &BenchArgs, settings: &Settings) -> CommandResu
         output::print_line(render_measurements(args, &measured))?;
     }
     if measured.orders == 0 {
-        return Err(error_with_reason("nothing was measured", "no order was answered with a report").into());
+        return Err(error_with_reason("nothing was measured", "no order got a report").into());
     }
     if !measured.errors.is_empty() {
-        // The figures stand above, and they are not those of a router that was well.
+        // The measurements are printed, but they are not those of a healthy router.
         return Err(CommandError::Reported);
     }
     Ok(())
@@ -187,10 +178,7 @@ async fn measure_and_print(args: &BenchArgs, settings: &Settings) -> CommandResu
 fn load_profile(args: &BenchArgs) -> anyhow::Result<LoadProfile> {
     let accounts = (0..args.accounts).map(|number| AccountId::new(&format!("bench-{number}")));
     Ok(LoadProfile {
-        door: match args.door {
-            BenchDoor::Request => LoadDoor::Request,
-            BenchDoor::Durable => LoadDoor::Durable,
-        },
+        door: args.door,
         concurrency: args.concurrency,
         duration: Duration::from_secs(u64::from(args.seconds)),
         rate: args.rate,
@@ -223,7 +211,7 @@ fn bench_output<'a>(args: &BenchArgs, measured: &'a LoadMeasurements) -> BenchOu
 fn render_measurements(args: &BenchArgs, measured: &LoadMeasurements) -> String {
     let result = bench_output(args, measured);
     let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Right)]);
-    for (name, figure) in [
+    for (name, value) in [
         ("orders", result.orders),
         ("a second", result.throughput_per_s),
         ("p50 µs", result.p50_us),
@@ -232,7 +220,7 @@ fn render_measurements(args: &BenchArgs, measured: &LoadMeasurements) -> String 
         ("longest µs", result.max_us),
         ("errors", result.errors),
     ] {
-        table.push_row([name.to_owned(), figure.to_string()]);
+        table.push_row([name.to_owned(), value.to_string()]);
     }
     for (code, count) in &measured.errors {
         table.push_row([format!("  {code}"), count.to_string()]);
@@ -240,7 +228,7 @@ fn render_measurements(args: &BenchArgs, measured: &LoadMeasurements) -> String 
     table.to_string()
 }
 
-/// A directory that is removed in the end.
+/// A directory that is removed when the value is dropped.
 struct TemporaryDirectory(PathBuf);
 
 impl TemporaryDirectory {
@@ -255,7 +243,7 @@ impl TemporaryDirectory {
 impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, directory = %self.0.display(), "could not be removed");
+            tracing::warn!(%error, directory = %self.0.display(), "the temporary directory could not be removed");
         }
     }
 }

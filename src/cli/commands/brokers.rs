@@ -1,4 +1,4 @@
-//! `brokers`: which brokers the router routes to.
+//! `brokers`: lists the brokers that the router routes to.
 
 use clap::Args;
 
@@ -16,22 +16,22 @@ pub(crate) struct BrokersArgs {
     client: RequestArgs,
 }
 
-/// Asks and shows the brokers.
+/// Requests the list and prints it.
 ///
 /// # Errors
-/// When there is no answer.
+/// When there is no reply.
 pub(crate) async fn run(args: &BrokersArgs, options: &GlobalOptions) -> CommandResult {
     let client = CliClient::connect(options, &args.client, "order-router brokers").await?;
-    let (reply, answer) = client
+    let (reply, list) = client
         .request_decoded::<BrokerList>(subjects::BROKERS, b"{}".to_vec())
         .await?;
-    Ok(client.print_reply(&reply.body, || brokers_table(&answer).to_string())?)
+    Ok(client.print_reply(&reply.body, || brokers_table(&list).to_string())?)
 }
 
-fn brokers_table(answer: &BrokerList) -> TextTable {
+fn brokers_table(list: &BrokerList) -> TextTable {
     let columns = ["broker", "venues", "symbols", "time in force"].map(|name| (name, ColumnAlign::Left));
     let mut table = TextTable::new(&columns);
-    for detail in &answer.details {
+    for detail in &list.details {
         let times: Vec<&str> = detail.times_in_force.iter().map(|time| time.as_str()).collect();
         table.push_row([
             detail.broker.clone(),

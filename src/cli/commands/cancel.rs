@@ -1,33 +1,15 @@
 //! `cancel`: cancels one order.
 
-use clap::Args;
-
 use crate::bus::subjects;
 use crate::cli::arguments::global::GlobalOptions;
-use crate::cli::arguments::order_reference::OrderReferenceArgs;
 use crate::cli::error::CommandResult;
-use crate::cli::output::report;
-use crate::cli::requests::bus_client::{CliClient, RequestArgs};
-use crate::wire::report::ExecutionReport;
+use crate::cli::requests::order_request::OrderRequestArgs;
 
-/// Arguments of `cancel`.
-#[derive(Debug, Args)]
-pub(crate) struct CancelArgs {
-    #[command(flatten)]
-    order: OrderReferenceArgs,
-    #[command(flatten)]
-    client: RequestArgs,
-}
-
-/// Cancels and shows the report.
+/// Cancels the order and prints its report.
 ///
 /// # Errors
-/// When there is no such order, it has ended, or there is no answer.
-pub(crate) async fn run(args: &CancelArgs, options: &GlobalOptions) -> CommandResult {
-    let client = CliClient::connect(options, &args.client, "order-router cancel").await?;
-    let subject = subjects::cancel(&args.order.broker, &args.order.account);
-    let (reply, read) = client
-        .request_decoded::<ExecutionReport>(&subject, args.order.encode()?)
-        .await?;
-    Ok(client.print_reply(&reply.body, || report::render_report(&read))?)
+/// When there is no such order, it has ended, or there is no reply.
+pub(crate) async fn run(args: &OrderRequestArgs, options: &GlobalOptions) -> CommandResult {
+    args.request_and_print_report(options, "order-router cancel", subjects::cancel)
+        .await
 }

@@ -13,23 +13,23 @@ use crate::wire::order_reference::{CancelAllReply, CancelAllRequest};
 /// Arguments of `cancel-all`.
 #[derive(Debug, Args)]
 pub(crate) struct CancelAllArgs {
-    /// The broker, such as `binance` or `ibkr`.
+    /// Cancel at this broker, such as `binance` or `ibkr`.
     #[arg(long, value_parser = BrokerId::new)]
     broker: BrokerId,
-    /// The account.
+    /// Cancel the orders of this account.
     #[arg(long, value_parser = AccountId::new, default_value = "default")]
     account: AccountId,
-    /// Only orders of this symbol.
+    /// Cancel orders of this symbol only [default: every symbol].
     #[arg(long)]
     symbol: Option<String>,
     #[command(flatten)]
     client: RequestArgs,
 }
 
-/// Cancels and shows what was cancelled and what remains.
+/// Cancels the orders and prints those that were cancelled and those that remain open.
 ///
 /// # Errors
-/// When the request is refused, or there is no answer.
+/// When the request is refused, or there is no reply.
 pub(crate) async fn run(args: &CancelAllArgs, options: &GlobalOptions) -> CommandResult {
     let client = CliClient::connect(options, &args.client, "order-router cancel-all").await?;
     let request = CancelAllRequest {
@@ -37,17 +37,17 @@ pub(crate) async fn run(args: &CancelAllArgs, options: &GlobalOptions) -> Comman
     };
     let body = serde_json::to_vec(&request).map_err(anyhow::Error::from)?;
     let subject = subjects::cancel_all(&args.broker, &args.account);
-    let (reply, answer) = client.request_decoded::<CancelAllReply>(&subject, body).await?;
-    Ok(client.print_reply(&reply.body, || render_cancel_all(&answer))?)
+    let (reply, outcome) = client.request_decoded::<CancelAllReply>(&subject, body).await?;
+    Ok(client.print_reply(&reply.body, || render_cancel_all(&outcome))?)
 }
 
-fn render_cancel_all(answer: &CancelAllReply) -> String {
+fn render_cancel_all(outcome: &CancelAllReply) -> String {
     let mut text = format!(
         "cancelled {}, remaining {}",
-        answer.cancelled.len(),
-        answer.remaining.len()
+        outcome.cancelled.len(),
+        outcome.remaining.len()
     );
-    let all: Vec<_> = answer.cancelled.iter().chain(&answer.remaining).collect();
+    let all: Vec<_> = outcome.cancelled.iter().chain(&outcome.remaining).collect();
     if !all.is_empty() {
         text.push_str(&format!("\n{}", report::report_table(all)));
     }

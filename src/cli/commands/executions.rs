@@ -1,12 +1,13 @@
-//! `executions`: the executions of the order log, the newest first.
+//! `executions`: lists the executions of the order log, the newest first.
 
 use clap::Args;
 
 use crate::cli::arguments::global::GlobalOptions;
-use crate::cli::arguments::order_log_page;
 use crate::cli::arguments::order_log_page::OrderLogPageArgs;
 use crate::cli::error::CommandResult;
-use crate::cli::output::table::{ColumnAlign, TextTable, format_time};
+use crate::cli::output::page_footer::render_page;
+use crate::cli::output::table::{ColumnAlign, TextTable};
+use crate::cli::output::text::format_time;
 use crate::cli::requests::polling::RenderReply;
 use crate::cli::requests::query_string;
 use crate::cli::requests::rest_list::RestListArgs;
@@ -15,7 +16,7 @@ use crate::wire::order_record::ExecutionPage;
 /// Arguments of `executions`.
 #[derive(Debug, Args)]
 pub(crate) struct ExecutionsArgs {
-    /// Only of the order with this number, which is its id in `order-router orders`.
+    /// Show the executions of this order only: its `id` in `order-router orders`.
     #[arg(long, value_name = "NUMBER")]
     order_id: Option<u64>,
     #[command(flatten)]
@@ -27,7 +28,7 @@ pub(crate) struct ExecutionsArgs {
 /// Lists executions.
 ///
 /// # Errors
-/// When the request is refused, or there is no answer.
+/// When the request is refused, or there is no response.
 pub(crate) async fn run(args: &ExecutionsArgs, options: &GlobalOptions) -> CommandResult {
     let mut parameters = args.page.query_parameters();
     parameters.push(("order_id", query_string::parameter_value(args.order_id)));
@@ -63,7 +64,7 @@ impl RenderReply for ExecutionPage {
                 execution.correlation_id.clone(),
             ]);
         }
-        order_log_page::render_page("executions", &table, self.items.len(), &self.metadata)
+        render_page("executions", &table, self.items.len(), &self.metadata)
     }
 }
 
@@ -79,7 +80,7 @@ mod tests {
         "tag":null,"strategy":null,"broker":null,"status":null,"client_order_id":null,"order_id":7}}"#;
 
     #[test]
-    fn an_execution_is_a_row_with_the_number_of_its_order() {
+    fn execution_is_a_row_with_the_number_of_its_order() {
         let page: ExecutionPage = serde_json::from_str(PAGE).unwrap();
         let expected = [
             "executed                     id  order  account  symbol  side  quantity  price        fee  client order id",

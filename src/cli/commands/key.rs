@@ -1,4 +1,4 @@
-//! `key`: keys for REST.
+//! `key`: creates API keys for REST.
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -7,12 +7,12 @@ use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::output;
 use crate::config::api_keys::{ApiKey, Capability, KeyList, KeySettings};
 
-/// An example for the help.
+/// The end of `key new --help`.
 const EXAMPLES: &str = "Example:
   order-router key new --id desk --customer 'Trading desk' --can read,route_orders --account fund-7
 
-The first line is the key, for its holder: it is shown once and kept nowhere. The rest belongs into the file of settings of
-each sidecar, which takes it up at its next start.";
+The first line is the key, for its holder: it is printed once and stored nowhere. The rest belongs in the settings file
+of each sidecar, which reads it at its next start.";
 
 /// Arguments of `key`.
 #[derive(Debug, Args)]
@@ -24,20 +24,20 @@ pub(crate) struct KeyArgs {
 
 #[derive(Debug, Subcommand)]
 enum KeyAction {
-    /// Makes a key and the `[[keys]]` block for the file of settings.
+    /// Create a key and the `[[keys]]` block for the settings file.
     #[command(after_help = EXAMPLES)]
     New(NewKeyArgs),
 }
 
 #[derive(Debug, Args)]
 struct NewKeyArgs {
-    /// A short name, for logs and the journal.
+    /// The key's name in logs and on the journal: short, without spaces.
     #[arg(long)]
     id: String,
-    /// Who holds it.
+    /// The holder of the key.
     #[arg(long)]
     customer: String,
-    /// What it may be used for, separated by commas.
+    /// The key's capabilities, separated by commas.
     #[arg(
         long = "can",
         value_name = "CAPABILITIES",
@@ -46,16 +46,16 @@ struct NewKeyArgs {
         value_delimiter = ','
     )]
     capabilities: Vec<CapabilityArg>,
-    /// An account it may be used for, or `*` for every one; may be repeated.
+    /// Allow this account, or `*` for every account; repeatable.
     #[arg(long = "account", value_name = "ACCOUNT", required = true)]
     accounts: Vec<String>,
-    /// How many requests a second it may make in the long run [default: 200].
+    /// Allow this many requests a second on average [default: 200].
     #[arg(long, value_name = "N")]
     requests_per_second: Option<u32>,
-    /// How many of them may come at once [default: as many as in a second].
+    /// Allow this many requests at once [default: one second's requests].
     #[arg(long, value_name = "N")]
     burst: Option<u32>,
-    /// Prints one JSON object, for machines.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -63,20 +63,20 @@ struct NewKeyArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum CapabilityArg {
-    /// To read.
+    /// Read state, lists and events.
     #[value(alias = "can.read")]
     Read,
-    /// To submit and cancel orders, and to read the reports of single ones.
+    /// Submit and cancel orders, and read the reports of single orders.
     #[value(alias = "can.route_orders")]
     RouteOrders,
-    /// To change the router's state and to lift locks.
+    /// Change the router's state and lift locks.
     #[value(alias = "can.manage_state")]
     ManageState,
 }
 
 impl From<CapabilityArg> for Capability {
-    fn from(can: CapabilityArg) -> Self {
-        match can {
+    fn from(capability: CapabilityArg) -> Self {
+        match capability {
             CapabilityArg::Read => Self::Read,
             CapabilityArg::RouteOrders => Self::RouteOrders,
             CapabilityArg::ManageState => Self::ManageState,
@@ -84,7 +84,7 @@ impl From<CapabilityArg> for Capability {
     }
 }
 
-/// What machines are told.
+/// The output with `--json`.
 #[derive(Serialize)]
 struct NewKeyOutput<'a> {
     key: &'a str,
@@ -92,16 +92,16 @@ struct NewKeyOutput<'a> {
     toml: &'a str,
 }
 
-/// The block of the settings' file.
+/// The block for the settings file.
 #[derive(Serialize)]
 struct KeySettingsBlock {
     keys: KeyList,
 }
 
-/// Makes a key. It is kept nowhere: what is printed is all there is of it.
+/// Creates a key and prints it. The key is stored nowhere.
 ///
 /// # Errors
-/// When the key could not stand in the settings, or nobody reads the output.
+/// When the settings would refuse the key, or the output cannot be written.
 pub(crate) fn run(args: &KeyArgs) -> CommandResult {
     let KeyAction::New(args) = &args.action;
     let key = ApiKey::generate();
@@ -114,20 +114,21 @@ pub(crate) fn run(args: &KeyArgs) -> CommandResult {
     if !errors.is_empty() {
         return Err(CommandError::Usage(errors.join("\n              ")));
     }
-    let text = toml::to_string(&block).map_err(|error| CommandError::from_error("writing the settings", error))?;
+    let text = toml::to_string(&block)
+        .map_err(|error| CommandError::from_error("the settings block cannot be written", error))?;
     if args.json {
-        let made = NewKeyOutput {
+        let created = NewKeyOutput {
             key: key.reveal(),
             settings: &settings,
             toml: &text,
         };
-        return Ok(output::print_line(output::to_json_line(&made)?)?);
+        return Ok(output::print_line(output::to_json_line(&created)?)?);
     }
     Ok(output::print_line(format!("{}\n\n{}", key.reveal(), text.trim_end()))?)
 }
 
 fn key_settings(args: &NewKeyArgs, key: &ApiKey) -> KeySettings {
-    let mut capabilities: Vec<Capability> = args.capabilities.iter().map(|&can| can.into()).collect();
+    let mut capabilities: Vec<Capability> = args.capabilities.iter().map(|&capability| capability.into()).collect();
     capabilities.sort_unstable();
     capabilities.dedup();
     let accounts: Vec<&str> = args.accounts.iter().map(String::as_str).collect();

@@ -1,8 +1,9 @@
-//! `locks`: what is closed to all but reductions; closing and lifting.
+//! `locks`: lists, lifts and sets locks. A lock denies every order in its scope except reductions.
 
 use clap::{ArgGroup, Args, Subcommand};
 
 use crate::bus::subjects;
+use crate::cli::arguments::audit::AuditArgs;
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::CommandResult;
 use crate::cli::output::table::{ColumnAlign, TextTable};
@@ -22,24 +23,20 @@ pub(crate) struct LocksArgs {
 
 #[derive(Debug, Subcommand)]
 enum LocksAction {
-    /// Lists the locks in force, the newest first (as without a word).
+    /// List the active locks, the newest first; the default.
     List(RequestArgs),
-    /// Lifts a lock.
+    /// Lift a lock.
     Lift(LockLiftArgs),
-    /// Closes an account, a symbol, a broker or everything: only reductions and cancels pass there.
+    /// Lock an account, a symbol, a broker or everything: only reductions and cancels pass.
     Set(LockSetArgs),
 }
 
 #[derive(Debug, Args)]
 struct LockLiftArgs {
-    /// Which one, as the list names it.
+    /// The lock's id, as `order-router locks` prints it.
     id: String,
-    /// Who lifts it; kept on the journal.
-    #[arg(long)]
-    actor: String,
-    /// Why; kept on the journal.
-    #[arg(long)]
-    reason: String,
+    #[command(flatten)]
+    audit: AuditArgs,
     #[command(flatten)]
     client: RequestArgs,
 }
@@ -47,24 +44,20 @@ struct LockLiftArgs {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("scope").required(true).args(["account", "broker", "symbol", "all"])))]
 struct LockSetArgs {
-    /// Closes an account.
+    /// Lock this account.
     #[arg(long, value_parser = AccountId::new)]
     account: Option<AccountId>,
-    /// Closes a broker.
+    /// Lock this broker.
     #[arg(long, value_parser = BrokerId::new)]
     broker: Option<BrokerId>,
-    /// Closes a symbol of a venue for all accounts, such as `binance.spot:BTCUSDT`.
+    /// Lock this symbol of a venue for all accounts, such as `binance.spot:BTCUSDT`.
     #[arg(long, value_name = "VENUE:SYMBOL", value_parser = parse_venue_and_symbol)]
     symbol: Option<LockScopeDocument>,
-    /// Closes everything.
+    /// Lock everything.
     #[arg(long)]
     all: bool,
-    /// Who closes it; kept on the journal.
-    #[arg(long)]
-    actor: String,
-    /// Why; kept on the journal.
-    #[arg(long)]
-    reason: String,
+    #[command(flatten)]
+    audit: AuditArgs,
     #[command(flatten)]
     client: RequestArgs,
 }
@@ -88,16 +81,16 @@ impl LockSetArgs {
                 broker: broker.to_string(),
             },
             (_, _, Some(symbol)) => symbol.clone(),
-            // The grammar wants exactly one of the four.
+            // The argument group requires exactly one of the four.
             _ => LockScopeDocument::All,
         }
     }
 }
 
-/// Lists, lifts or sets, and shows the lock or the locks.
+/// Lists, lifts or sets, and prints the lock or the locks.
 ///
 /// # Errors
-/// When the request is refused, or there is no answer.
+/// When the request is refused, or there is no reply.
 pub(crate) async fn run(args: &LocksArgs, options: &GlobalOptions) -> CommandResult {
     let client_args = match &args.action {
         None => &args.client,
@@ -116,16 +109,16 @@ pub(crate) async fn run(args: &LocksArgs, options: &GlobalOptions) -> CommandRes
         Some(LocksAction::Lift(lift)) => {
             let request = LockLiftRequest {
                 latch_id: lift.id.clone(),
-                actor: lift.actor.clone(),
-                reason: lift.reason.clone(),
+                actor: lift.audit.actor.clone(),
+                reason: lift.audit.reason.clone(),
             };
             (subjects::LOCKS_LIFT, serde_json::to_vec(&request))
         }
         Some(LocksAction::Set(set)) => {
             let request = LockSetRequest {
                 scope: set.lock_scope(),
-                actor: set.actor.clone(),
-                reason: set.reason.clone(),
+                actor: set.audit.actor.clone(),
+                reason: set.audit.reason.clone(),
             };
             (subjects::LOCKS_SET, serde_json::to_vec(&request))
         }
@@ -133,17 +126,17 @@ pub(crate) async fn run(args: &LocksArgs, options: &GlobalOptions) -> CommandRes
     let (reply, lock) = client
         .request_decoded::<LockDocument>(subject, body.map_err(anyhow::Error::from)?)
         .await?;
-    let what = if subject == subjects::LOCKS_LIFT {
+    let done = if subject == subjects::LOCKS_LIFT {
         "lifted"
     } else {
-        "closed"
+        "locked"
     };
-    Ok(client.print_reply(&reply.body, || format!("{what} {}", lock.latch_id))?)
+    Ok(client.print_reply(&reply.body, || format!("{done} {}", lock.latch_id))?)
 }
 
 fn render_locks(locks: &LockList) -> String {
     if locks.items.is_empty() {
-        return "no locks are in force".to_owned();
+        return "no locks are active".to_owned();
     }
     let mut table = TextTable::new(&[
         ("lock", ColumnAlign::Left),

@@ -1,4 +1,4 @@
-//! `order-log`: the sidecar's own file, made anew from the journal.
+//! `order-log`: rebuilds the sidecar's order log from the journal.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -22,9 +22,9 @@ pub(crate) struct OrderLogArgs {
 
 #[derive(Debug, Subcommand)]
 enum OrderLogAction {
-    /// Removes the file below the data directory and makes it anew from the journal. No sidecar may be using it.
+    /// Delete the order log in the data directory and rebuild it from the journal. Stop its sidecar first.
     Rebuild {
-        /// Prints JSON, for machines.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
@@ -32,24 +32,24 @@ enum OrderLogAction {
 
 #[derive(Debug, Serialize)]
 struct RebuildOutput {
-    /// The last sequence of the journal that it holds.
+    /// The last journal sequence that the order log has applied.
     journal_sequence: u64,
     milliseconds: u128,
     entries_per_s: u128,
 }
 
-/// Makes the order log anew.
+/// Rebuilds the order log and prints how long that took.
 ///
 /// # Errors
-/// When a sidecar uses it, the journal is out of reach, or it cannot be written.
+/// When a sidecar uses the file, the journal is unreachable, or the file cannot be written.
 pub(crate) async fn run(args: &OrderLogArgs, options: &GlobalOptions) -> CommandResult {
     let OrderLogAction::Rebuild { json } = args.action;
     let settings = options.load_settings_and_start_log(CommandKind::Client)?;
     let mut signals = ShutdownSignals::listen()?;
     let bus = connect(&settings.nats, "order-router order-log", ConnectPolicy::Once).await?;
     let directory = &settings.data_dir.0;
-    OrderLog::remove_file(directory).map_err(|error| error_with_reason("the order log is not made anew", error))?;
-    let (begun, stop) = (Instant::now(), CancellationToken::new());
+    OrderLog::remove_file(directory).map_err(|error| error_with_reason("the order log cannot be rebuilt", error))?;
+    let (started_at, stop) = (Instant::now(), CancellationToken::new());
     let log = OrderLog::start(directory, bus, stop.clone());
     let ended = signals.unless_interrupted(wait_until_rebuilt(&log)).await;
     stop.cancel();
@@ -57,28 +57,28 @@ pub(crate) async fn run(args: &OrderLogArgs, options: &GlobalOptions) -> Command
     let status = ended?;
     if !status.is_complete {
         return Err(CommandError::from(error_with_reason(
-            "the order log is not whole",
+            "the order log is incomplete",
             status,
         )));
     }
-    let milliseconds = begun.elapsed().as_millis();
-    let rebuilt = RebuildOutput {
+    let milliseconds = started_at.elapsed().as_millis();
+    let result = RebuildOutput {
         journal_sequence: status.journal_sequence,
         milliseconds,
         entries_per_s: u128::from(status.journal_sequence) * 1_000 / milliseconds.max(1),
     };
     let line = if json {
-        output::to_json_line(&rebuilt)?
+        output::to_json_line(&result)?
     } else {
         format!(
-            "the order log holds the journal up to entry {}: made in {} ms, {} entries a second",
-            rebuilt.journal_sequence, rebuilt.milliseconds, rebuilt.entries_per_s
+            "the order log holds the journal up to entry {}: rebuilt in {} ms, {} entries a second",
+            result.journal_sequence, result.milliseconds, result.entries_per_s
         )
     };
     Ok(output::print_line(line)?)
 }
 
-/// Waits until the log is whole, or something is in the way that does not go by itself.
+/// Waits until the order log is complete, or an error stops it that does not pass by itself.
 async fn wait_until_rebuilt(log: &OrderLog) -> OrderLogStatus {
     let mut status = log.watch_status();
     let is_stuck = |status: &OrderLogStatus| !matches!(status.sync_state, SyncState::Opening | SyncState::CatchingUp);

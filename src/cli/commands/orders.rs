@@ -1,12 +1,13 @@
-//! `orders`: the orders of the order log, the newest first.
+//! `orders`: lists the orders of the order log, the newest first.
 
 use clap::Args;
 
 use crate::cli::arguments::global::GlobalOptions;
-use crate::cli::arguments::order_log_page;
 use crate::cli::arguments::order_log_page::OrderLogPageArgs;
 use crate::cli::error::CommandResult;
-use crate::cli::output::table::{ColumnAlign, TextTable, format_time};
+use crate::cli::output::page_footer::render_page;
+use crate::cli::output::table::{ColumnAlign, TextTable};
+use crate::cli::output::text::format_time;
 use crate::cli::requests::polling::RenderReply;
 use crate::cli::requests::query_string;
 use crate::cli::requests::rest_list::RestListArgs;
@@ -24,7 +25,7 @@ pub(crate) struct OrdersArgs {
 /// Lists orders.
 ///
 /// # Errors
-/// When the request is refused, or there is no answer.
+/// When the request is refused, or there is no response.
 pub(crate) async fn run(args: &OrdersArgs, options: &GlobalOptions) -> CommandResult {
     let path = query_string::path_with_query("/orders/log", args.page.query_parameters());
     args.list.fetch_and_show::<OrderPage>(options, &path).await
@@ -66,7 +67,7 @@ impl RenderReply for OrderPage {
                     .to_owned(),
             ]);
         }
-        order_log_page::render_page("orders", &table, self.items.len(), &self.metadata)
+        render_page("orders", &table, self.items.len(), &self.metadata)
     }
 }
 
@@ -91,7 +92,7 @@ mod tests {
         "tag":null,"strategy":null,"broker":null,"status":null,"client_order_id":null}}"#;
 
     #[test]
-    fn an_order_is_a_row_that_says_why() {
+    fn order_is_a_row_with_its_reason() {
         let page: OrderPage = serde_json::from_str(PAGE).unwrap();
         let expected = [
             "submitted                 id  account  symbol   side  type    quantity  filled    price  status    client order id  reason",

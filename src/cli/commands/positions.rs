@@ -1,4 +1,4 @@
-//! `positions`: what the accounts hold, and what it is worth.
+//! `positions`: lists the positions of the accounts with their value and profit.
 
 use clap::Args;
 use serde::Deserialize;
@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::CommandResult;
-use crate::cli::output::table::{ColumnAlign, TextTable, format_time, text_or_dash};
+use crate::cli::output::table::{ColumnAlign, TextTable};
+use crate::cli::output::text::{format_time, text_or_dash};
 use crate::cli::requests::polling::RenderReply;
 use crate::cli::requests::query_string;
 use crate::cli::requests::rest_list::RestListArgs;
@@ -16,7 +17,7 @@ use crate::wire::positions::{Portfolio, PortfolioList};
 /// Arguments of `positions`.
 #[derive(Debug, Args)]
 pub(crate) struct PositionsArgs {
-    /// Only this account's.
+    /// Show this account only.
     #[arg(long, value_parser = AccountId::new)]
     account: Option<AccountId>,
     #[command(flatten)]
@@ -26,7 +27,7 @@ pub(crate) struct PositionsArgs {
 /// Lists positions.
 ///
 /// # Errors
-/// When the request is refused, or there is no answer.
+/// When the request is refused, or there is no response.
 pub(crate) async fn run(args: &PositionsArgs, options: &GlobalOptions) -> CommandResult {
     let path = query_string::path_with_query(
         "/positions",
@@ -68,8 +69,8 @@ impl RenderReply for PortfolioList {
             #[serde(borrow)]
             items: &'a RawValue,
         }
-        // The moment of the valuation is another one at each look.
-        serde_json::from_slice::<Items>(body).map_or(body, |answer| answer.items.get().as_bytes())
+        // The time of the valuation differs in every reply.
+        serde_json::from_slice::<Items>(body).map_or(body, |reply| reply.items.get().as_bytes())
     }
 }
 
@@ -111,7 +112,7 @@ mod tests {
         "quantity":0.01,"average_price":29999.5,"current_price":30000,"market_value":300,"realized_pnl":0,
         "unrealized_pnl":0.005}"#;
 
-    fn answer(holdings: &[String], total: &str) -> String {
+    fn reply(holdings: &[String], total: &str) -> String {
         format!(
             r#"{{"items":[{{"id":"default","name":"default","owner":"default","total_value":{total},"holdings":[{}]}}],
                 "as_of":"2026-03-02T09:00:00.000000Z"}}"#,
@@ -119,17 +120,17 @@ mod tests {
         )
     }
 
-    fn text(answer: &str) -> String {
-        serde_json::from_str::<PortfolioList>(answer).unwrap().render()
+    fn text(reply: &str) -> String {
+        serde_json::from_str::<PortfolioList>(reply).unwrap().render()
     }
 
     #[test]
-    fn a_position_is_a_row_and_several_of_an_account_have_a_total() {
+    fn position_is_a_row_and_several_of_an_account_have_a_total() {
         let end = "in paper at 2026-03-02T09:00:00.000Z; values and profits in the base currency";
         let head = "account  venue         symbol   quantity  average price  price  value  realized  unrealized\n\
              default  binance.spot  BTCUSDT      0.01        29999.5  30000    300         0       0.005";
         assert_eq!(
-            text(&answer(&[HOLDING.to_owned()], "300")),
+            text(&reply(&[HOLDING.to_owned()], "300")),
             format!("{head}\n\n1 position {end}")
         );
         let unpriced = HOLDING
@@ -140,18 +141,18 @@ mod tests {
         let more = "default  binance.spot  ETHUSDT      0.01        29999.5      -      -         0           -\n\
                     default                total                                        -";
         assert_eq!(
-            text(&answer(&[HOLDING.to_owned(), unpriced], "null")),
+            text(&reply(&[HOLDING.to_owned(), unpriced], "null")),
             format!("{head}\n{more}\n\n2 positions {end}")
         );
-        assert_eq!(text(&answer(&[], "0")), "no positions at 2026-03-02T09:00:00.000Z");
+        assert_eq!(text(&reply(&[], "0")), "no positions at 2026-03-02T09:00:00.000Z");
     }
 
     #[test]
-    fn the_moment_alone_is_no_change() {
-        let at_nine = answer(&[HOLDING.to_owned()], "300");
+    fn valuation_time_alone_is_not_a_change() {
+        let at_nine = reply(&[HOLDING.to_owned()], "300");
         let later = at_nine.replace("09:00", "10:00");
         let fallen = later.replace("30000", "29000");
-        let content = |answer: &str| PortfolioList::compared_bytes(answer.as_bytes()).to_owned();
+        let content = |reply: &str| PortfolioList::compared_bytes(reply.as_bytes()).to_owned();
         assert_eq!(content(&at_nine), content(&later));
         assert_ne!(content(&at_nine), content(&fallen));
         assert_eq!(content("{}"), b"{}");

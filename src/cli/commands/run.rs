@@ -1,4 +1,4 @@
-//! `run`: a worker and the sidecar against existing servers.
+//! `run`: runs a worker and the sidecar against existing servers.
 
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
 use crate::cli::error::CommandResult;
@@ -10,7 +10,7 @@ use crate::telemetry::Telemetry;
 /// Runs until a signal comes, then drains the worker, and the sidecar after it.
 ///
 /// # Errors
-/// When one of them does not start; on a second signal.
+/// When one of them cannot start; on a second signal.
 pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
     let mut signals = ShutdownSignals::listen()?;

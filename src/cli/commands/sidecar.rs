@@ -1,4 +1,4 @@
-//! `sidecar`: REST against an existing NATS.
+//! `sidecar`: runs the sidecar against an existing NATS.
 
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
 use crate::cli::error::CommandResult;
@@ -10,7 +10,7 @@ use crate::telemetry::Telemetry;
 /// Runs until a signal comes, then drains.
 ///
 /// # Errors
-/// When the sidecar does not start; on a second signal.
+/// When the sidecar cannot start; on a second signal.
 pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
     let mut signals = ShutdownSignals::listen()?;

@@ -1,4 +1,4 @@
-//! `state`: what is in force, changing it, and the kill switch.
+//! `state`: shows and changes mode, trading state and daily limits; the kill switch.
 
 use clap::{ArgGroup, Args};
 
@@ -6,7 +6,7 @@ use crate::bus::subjects;
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::CommandResult;
 use crate::cli::output;
-use crate::cli::output::table::{ColumnAlign, TextTable};
+use crate::cli::output::table::TextTable;
 use crate::cli::requests::bus_client::{CliClient, RequestArgs};
 use crate::cli::requests::polling;
 use crate::cli::requests::polling::{PollingArgs, RenderReply};
@@ -21,28 +21,28 @@ use crate::wire::state::{RouterState, StateChangeRequest};
     .args(["mode", "trading_state", "halt", "resume", "daily_notional_limit", "daily_loss_limit"])
     .conflicts_with("watch")))]
 pub(crate) struct StateArgs {
-    /// Stops everything but cancels on all workers at once, and cancels every open order of every broker and account.
+    /// Halt trading on all workers at once and cancel every open order; only cancels pass.
     #[arg(long, conflicts_with_all = ["resume", "trading_state"])]
     halt: bool,
-    /// Takes orders again: the trading state `active`.
+    /// Resume trading: set the trading state to `active`.
     #[arg(long, conflicts_with = "trading_state")]
     resume: bool,
-    /// Sets what is let pass: `active`, `reduce_only` or `halted` (as --halt).
+    /// Set the trading state: `active`, `reduce_only` (only reductions and cancels pass) or `halted` (same as --halt).
     #[arg(long, value_name = "STATE", value_parser = parse_trading_state)]
     trading_state: Option<TradingState>,
-    /// Sets where orders' effects land: `paper` (or `sandbox`), `dry_run` or `live`.
+    /// Set the mode: `paper` (also `sandbox`), `dry_run` or `live`.
     #[arg(long, value_parser = ["paper", "sandbox", "dry_run", "live"])]
     mode: Option<String>,
-    /// Sets the cap of a day's routed notional over all accounts, in the base currency.
+    /// Set the limit of the notional routed a day over all accounts, in the base currency.
     #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     daily_notional_limit: Option<Decimal>,
-    /// Sets the loss of a day at which only reductions pass, in the base currency.
+    /// Set the daily loss from which only reductions pass, in the base currency.
     #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     daily_loss_limit: Option<Decimal>,
-    /// Who changes it; kept on the journal.
+    /// Who makes the change; recorded on the journal.
     #[arg(long, requires = "change")]
     actor: Option<String>,
-    /// Why; kept on the journal.
+    /// Why the change is made; recorded on the journal.
     #[arg(long, requires = "change")]
     reason: Option<String>,
     #[command(flatten)]
@@ -57,7 +57,7 @@ fn parse_trading_state(text: &str) -> Result<TradingState, &'static str> {
 
 impl StateArgs {
     fn change_request(&self) -> Option<StateChangeRequest> {
-        // The grammar lets nobody be named without a change.
+        // The argument group allows an actor only with a change.
         self.actor.as_ref()?;
         let trading_state = match (self.halt, self.resume) {
             (true, _) => Some(TradingState::Halted),
@@ -75,10 +75,10 @@ impl StateArgs {
     }
 }
 
-/// Changes the state if asked to, and shows what is in force.
+/// Changes the state, where a flag requests it, and prints the current one.
 ///
 /// # Errors
-/// When the change is refused, or there is no answer.
+/// When the change is refused, or there is no reply.
 pub(crate) async fn run(args: &StateArgs, options: &GlobalOptions) -> CommandResult {
     const NAME: &str = "order-router state";
     if let Some(change) = args.change_request() {
@@ -93,14 +93,14 @@ pub(crate) async fn run(args: &StateArgs, options: &GlobalOptions) -> CommandRes
         return Ok(());
     }
     let mut connected = None;
-    let look = async || {
+    let fetch = async || {
         let client = match &mut connected {
             Some(client) => client,
-            away => away.insert(CliClient::connect(options, &args.client, NAME).await?),
+            unconnected => unconnected.insert(CliClient::connect(options, &args.client, NAME).await?),
         };
         Ok(client.request(subjects::STATE_GET, b"{}".to_vec()).await?.body)
     };
-    polling::show_reply::<RouterState>(&args.polling, args.client.json, look).await
+    polling::show_reply::<RouterState>(&args.polling, args.client.json, fetch).await
 }
 
 impl RenderReply for RouterState {
@@ -110,10 +110,10 @@ impl RenderReply for RouterState {
 }
 
 fn render_state(state: &RouterState) -> String {
-    let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Left)]);
+    let mut table = TextTable::key_value();
     let pnl = state
         .daily_pnl
-        .map_or_else(|| "not known".to_owned(), |pnl| pnl.to_string());
+        .map_or_else(|| "unknown".to_owned(), |pnl| pnl.to_string());
     for (name, value) in [
         ("mode", state.mode.to_string()),
         ("trading state", state.trading_state.to_string()),

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::bus::connection::{ConnectPolicy, connect};
-use crate::bus::topology::{self, ReconcileOutcome as Done, ReconciledResource};
+use crate::bus::topology::{self, ReconcileOutcome, ReconciledResource};
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::output;
@@ -15,10 +15,10 @@ use crate::domain::id::BrokerId;
 /// Arguments of `topology`.
 #[derive(Debug, Args)]
 pub(crate) struct TopologyArgs {
-    /// Changes nothing; exits with 1 when something is missing or differs.
+    /// Change nothing; exit with 1 when a stream or consumer is missing or differs.
     #[arg(long)]
     check: bool,
-    /// Prints JSON, for machines.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -29,36 +29,38 @@ struct TopologyRow<'a> {
     outcome: &'static str,
 }
 
-/// Applies or checks the topology and shows what became of each part.
+/// Applies or checks the topology and prints the outcome for each stream and consumer.
 ///
 /// # Errors
-/// When something stands there that cannot become what is wanted; for a check, when anything is missing or differs.
+/// When an existing stream cannot be changed as required; for a check, when a stream or consumer is missing or differs.
 pub(crate) async fn run(args: &TopologyArgs, options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Client)?;
     let bus = connect(&settings.nats, "order-router topology", ConnectPolicy::Once).await?;
     let brokers = enabled_brokers(&settings)?;
-    let walked = if args.check {
+    let reconciled = if args.check {
         topology::check(&bus, &settings.nats, &settings.doors, &brokers).await
     } else {
         topology::apply(&bus, &settings.nats, &settings.doors, &brokers).await
     };
-    let applied = walked.map_err(anyhow::Error::from)?;
+    let resources = reconciled.map_err(anyhow::Error::from)?;
     if args.json {
-        let rows: Vec<TopologyRow<'_>> = applied.iter().map(topology_row).collect();
+        let rows: Vec<TopologyRow<'_>> = resources.iter().map(topology_row).collect();
         output::print_line(output::to_json_line(&rows)?)?;
     } else {
         let mut table = TextTable::new(&[
             ("stream or consumer", ColumnAlign::Left),
             ("outcome", ColumnAlign::Left),
         ]);
-        applied
+        resources
             .iter()
             .map(topology_row)
             .for_each(|row| table.push_row([row.name, row.outcome].map(str::to_owned)));
         output::print_line(table.to_string())?;
     }
-    let is_wanted = |one: &ReconciledResource| !matches!(one.outcome, Done::Missing | Done::Differs);
-    if applied.iter().all(is_wanted) {
+    let is_in_place = |resource: &ReconciledResource| {
+        !matches!(resource.outcome, ReconcileOutcome::Missing | ReconcileOutcome::Differs)
+    };
+    if resources.iter().all(is_in_place) {
         Ok(())
     } else {
         Err(CommandError::Reported)
@@ -70,16 +72,16 @@ fn enabled_brokers(settings: &Settings) -> anyhow::Result<Vec<BrokerId>> {
     Ok(names.map(|name| BrokerId::new(name)).collect::<Result<_, _>>()?)
 }
 
-fn topology_row(applied: &ReconciledResource) -> TopologyRow<'_> {
-    let outcome = match applied.outcome {
-        Done::Created => "created",
-        Done::Unchanged => "unchanged",
-        Done::Updated => "updated",
-        Done::Missing => "missing",
-        Done::Differs => "differs",
+fn topology_row(resource: &ReconciledResource) -> TopologyRow<'_> {
+    let outcome = match resource.outcome {
+        ReconcileOutcome::Created => "created",
+        ReconcileOutcome::Unchanged => "unchanged",
+        ReconcileOutcome::Updated => "updated",
+        ReconcileOutcome::Missing => "missing",
+        ReconcileOutcome::Differs => "differs",
     };
     TopologyRow {
-        name: &applied.name,
+        name: &resource.name,
         outcome,
     }
 }

@@ -1,4 +1,4 @@
-//! `watch`: reports, alerts, notes, and changes of the state and of locks as they happen.
+//! `watch`: follows reports, alerts, notes, and changes of the state and of locks.
 
 use clap::Args;
 use futures_util::{Stream, StreamExt, stream};
@@ -12,7 +12,7 @@ use crate::cli::arguments::global::{CommandKind, GlobalOptions};
 use crate::cli::error::{CommandError, CommandResult, error_with_reason};
 use crate::cli::output;
 use crate::cli::output::report;
-use crate::cli::output::table::strip_control_characters;
+use crate::cli::output::text::strip_control_characters;
 use crate::cli::process::shutdown_signals::ShutdownSignals;
 use crate::domain::id::AccountId;
 use crate::wire::lock::{LockChange, LockEvent};
@@ -24,10 +24,10 @@ use crate::wire::state::StateEvent;
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// Only this account's.
+    /// Follow this account only [default: every account].
     #[arg(long, value_parser = AccountId::new)]
     account: Option<AccountId>,
-    /// Prints one JSON object a line: `kind` (`report`, `alert` or `event`), `subject`, `body`.
+    /// Print one JSON object a line, with `kind` (`report`, `alert` or `event`), `subject` and `body`.
     #[arg(long)]
     json: bool,
 }
@@ -40,25 +40,25 @@ enum WatchedKind {
     Event,
 }
 
-/// Follows until a signal comes.
+/// Prints messages until a signal comes.
 ///
 /// # Errors
-/// When the subscriptions cannot be made, or the output cannot be written.
+/// When a subscription fails, the connection is closed, or the output cannot be written.
 pub(crate) async fn run(args: &WatchArgs, options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Client)?;
     let mut signals = ShutdownSignals::listen()?;
     let bus = connect(&settings.nats, "order-router watch", ConnectPolicy::Once).await?;
     let caller = RouterClient::new(bus);
-    let mut events = std::pin::pin!(subscribe(&caller, args.account.as_ref()).await?);
-    let whose = args.account.as_ref().map_or("all accounts", AccountId::as_str);
-    eprintln!("watching reports, alerts and changes of {whose}; Ctrl-C ends");
+    let mut messages = std::pin::pin!(subscribe(&caller, args.account.as_ref()).await?);
+    let accounts = args.account.as_ref().map_or("all accounts", AccountId::as_str);
+    eprintln!("watching reports, alerts and changes of {accounts}; Ctrl-C ends");
     loop {
         let line = tokio::select! {
             _ = signals.next_signal() => return Ok(()),
-            event = events.next() => match event {
-                Some((happened, received)) if args.json => render_json_line(happened, &received)?,
-                Some((happened, received)) => render_line(happened, &received),
-                None => return Err(error_with_reason("watching ended", "the connection was closed").into()),
+            message = messages.next() => match message {
+                Some((kind, received)) if args.json => render_json_line(kind, &received)?,
+                Some((kind, received)) => render_line(kind, &received),
+                None => return Err(error_with_reason("the watch ended", "NATS closed the connection; start it again").into()),
             },
         };
         if !output::print_line_while_read(line)? {
@@ -74,12 +74,12 @@ async fn subscribe(
     let reports = caller.subscribe_reports(account).await?;
     let alerts = caller.subscribe_alerts(account).await?;
     let events = caller.subscribe_events(account).await?;
-    let told = stream::select(
+    let signals = stream::select(
         reports.map(|received| (WatchedKind::Report, received)),
         alerts.map(|received| (WatchedKind::Alert, received)),
     );
     Ok(stream::select(
-        told,
+        signals,
         events.map(|received| (WatchedKind::Event, received)),
     ))
 }
@@ -95,7 +95,7 @@ fn render_json_line(kind: WatchedKind, received: &SubscriptionMessage) -> anyhow
         text: Option<String>,
     }
     let body = serde_json::from_slice::<&RawValue>(&received.body).ok();
-    // A line break inside of a document would end the line.
+    // A line break inside a document would end the line.
     let body = body.filter(|body| !body.get().contains('\n'));
     let text = body
         .is_none()
@@ -116,10 +116,15 @@ fn render_line(kind: WatchedKind, received: &SubscriptionMessage) -> String {
         WatchedKind::Alert => serde_json::from_slice::<RiskSignal>(body).map(|signal| render_alert(&signal)),
         WatchedKind::Event => return render_event(received),
     };
-    read.unwrap_or_else(|_| format!("not read: {}", strip_control_characters(&String::from_utf8_lossy(body))))
+    read.unwrap_or_else(|_| {
+        format!(
+            "cannot decode: {}",
+            strip_control_characters(&String::from_utf8_lossy(body))
+        )
+    })
 }
 
-/// Tells of a change of the state or of a lock, or of a note; other events are shown as they are.
+/// Returns the line of a state change, a lock change or a note. Other events are shown as they are.
 fn render_event(received: &SubscriptionMessage) -> String {
     let body = &received.body;
     let kind = received.subject.split('.').nth(2).unwrap_or_default();
@@ -137,7 +142,7 @@ fn render_event(received: &SubscriptionMessage) -> String {
 }
 
 fn render_state_change(event: &StateEvent) -> String {
-    let set = [
+    let changes = [
         event.mode.map(|mode| format!("mode {mode}")),
         event.trading_state.map(|state| format!("trading state {state}")),
         event
@@ -145,7 +150,7 @@ fn render_state_change(event: &StateEvent) -> String {
             .map(|limit| format!("daily notional limit {limit}")),
         event.daily_loss_limit.map(|limit| format!("daily loss limit {limit}")),
     ];
-    let set: Vec<String> = set.into_iter().flatten().collect();
+    let changes: Vec<String> = changes.into_iter().flatten().collect();
     let StateEvent {
         timestamp,
         version,
@@ -153,11 +158,14 @@ fn render_state_change(event: &StateEvent) -> String {
         reason,
         ..
     } = event;
-    format!("{timestamp} state {version}: {}; by {actor}: {reason}", set.join(", "))
+    format!(
+        "{timestamp} state {version}: {}; by {actor}: {reason}",
+        changes.join(", ")
+    )
 }
 
 fn render_lock_change(event: &LockEvent) -> String {
-    let what = match event.event {
+    let change = match event.event {
         LockChange::Locked => "locked",
         LockChange::Lifted => "lifted",
     };
@@ -168,7 +176,7 @@ fn render_lock_change(event: &LockEvent) -> String {
         lock,
         ..
     } = event;
-    format!("{timestamp} {what} {}; by {actor}: {reason}", lock.latch_id)
+    format!("{timestamp} {change} {}; by {actor}: {reason}", lock.latch_id)
 }
 
 fn render_note(event: &NoteEvent) -> String {
@@ -196,12 +204,12 @@ fn render_alert(signal: &RiskSignal) -> String {
         ..
     } = signal;
     let level = level.as_str();
-    let about: Vec<&str> = [account_id, symbol].into_iter().flatten().map(String::as_str).collect();
-    let about = about.join(" ");
+    let scope: Vec<&str> = [account_id, symbol].into_iter().flatten().map(String::as_str).collect();
+    let scope = scope.join(" ");
     let id = client_order_id
         .as_ref()
         .map_or_else(String::new, |id| format!("; id {id}"));
-    strip_control_characters(&format!("{timestamp} {level} {about} {rule_id}: {message}{id}"))
+    strip_control_characters(&format!("{timestamp} {level} {scope} {rule_id}: {message}{id}"))
 }
 
 #[cfg(test)]
@@ -211,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_message_becomes_one_line() {
+    fn every_message_is_one_line() {
         let received = |body: &'static str| SubscriptionMessage {
             subject: "s".into(),
             body: Bytes::from_static(body.as_bytes()),
@@ -224,7 +232,10 @@ mod tests {
             render_json_line(WatchedKind::Report, &received("no json\n")).unwrap(),
             r#"{"kind":"report","subject":"s","text":"no json\n"}"#
         );
-        assert_eq!(render_line(WatchedKind::Report, &received("a\nb")), "not read: a?b");
+        assert_eq!(
+            render_line(WatchedKind::Report, &received("a\nb")),
+            "cannot decode: a?b"
+        );
         let event = |subject: &str, body: &'static str| {
             let subject = subject.to_owned();
             render_line(

@@ -1,18 +1,18 @@
 //! The whole terminal for one text that is drawn again and again, as watch(1) does.
 
 use crate::cli::output;
-use crate::cli::output::table::strip_control_characters;
+use crate::cli::output::text::strip_control_characters;
 
-/// A page of its own, and no line that is too long goes on in the next row.
+/// Switches to the alternate screen and turns line wrapping off.
 const ENTER_ALTERNATE_SCREEN: &str = "\x1b[?1049h\x1b[?7l";
 const LEAVE_ALTERNATE_SCREEN: &str = "\x1b[?7h\x1b[?1049l";
 
-/// The terminal, until it is dropped: then it shows again what it showed before.
+/// The terminal's alternate screen. Dropping it restores the main screen.
 #[derive(Debug)]
 pub(crate) struct AlternateScreen(());
 
 impl AlternateScreen {
-    /// Takes the terminal.
+    /// Switches to the alternate screen.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -21,7 +21,7 @@ impl AlternateScreen {
         Ok(Self(()))
     }
 
-    /// Draws a text over what was there; what the terminal has no room for is left out, but for the last line.
+    /// Replaces the text on the screen. Lines beyond the terminal's height are cut, except the last.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -32,13 +32,13 @@ impl AlternateScreen {
 
 impl Drop for AlternateScreen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing any more.
+        // A closed terminal needs no restoring.
         let _ = output::write_parts([LEAVE_ALTERNATE_SCREEN.as_bytes()]);
     }
 }
 
-/// Returns a text as a terminal draws it. Each line names its row: one beyond the last row is drawn into that, so that
-/// nothing scrolls, the beginning stays, and the last line is seen on a terminal of any height.
+/// Returns a text as escape sequences. Each line names its row; a terminal draws a line beyond its last row into that row.
+/// So nothing scrolls, the beginning stays, and the last line is visible at any height.
 fn render_frame(text: &str) -> String {
     let rows = text.lines().enumerate();
     let mut frame: String = rows
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_goes_to_its_row_and_no_text_moves_the_cursor() {
+    fn each_line_names_its_row_and_text_cannot_move_the_cursor() {
         assert_eq!(
             render_frame("a\n\nb\u{1b}[2J\n"),
             "\x1b[1;1Ha\x1b[K\x1b[2;1H\x1b[K\x1b[3;1Hb?[2J\x1b[K\x1b[J"

@@ -1,15 +1,16 @@
-//! Reports as people read them.
+//! Execution reports as people read them.
 
-use crate::cli::output::table::{ColumnAlign, TextTable, strip_control_characters};
+use crate::cli::output::table::{ColumnAlign, TextTable};
+use crate::cli::output::text::strip_control_characters;
 use crate::domain::decimal::Decimal;
 use crate::wire::report::ExecutionReport;
 
-/// How many of the newest fills a report shows.
+/// How many fills are shown, the newest of a report.
 const MAX_FILLS_SHOWN: usize = 10;
 
-/// Returns all of a report, one field a line, with its newest fills.
+/// Returns a report with one field a line, and its newest fills.
 pub(crate) fn render_report(report: &ExecutionReport) -> String {
-    let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Left)]);
+    let mut table = TextTable::key_value();
     let mut row = |name: &str, value: String| {
         if !value.is_empty() {
             table.push_row([name.to_owned(), value]);
@@ -73,9 +74,7 @@ pub(crate) fn report_table<'a>(reports: impl IntoIterator<Item = &'a ExecutionRe
             report.symbol.clone(),
             report.side.to_string(),
             report.quantity.to_string(),
-            report
-                .price
-                .map_or_else(|| "market".to_owned(), |price| price.to_string()),
+            price_text(report),
             report.filled_quantity.to_string(),
             status_text(report),
         ]);
@@ -90,11 +89,15 @@ fn status_text(report: &ExecutionReport) -> String {
     }
 }
 
-fn order_text(report: &ExecutionReport) -> String {
-    let price = report
+/// Returns the limit price; `market` where there is none.
+fn price_text(report: &ExecutionReport) -> String {
+    report
         .price
-        .map_or_else(|| "market".to_owned(), |price| price.to_string());
-    let (side, quantity, symbol) = (report.side, report.quantity, &report.symbol);
+        .map_or_else(|| "market".to_owned(), |price| price.to_string())
+}
+
+fn order_text(report: &ExecutionReport) -> String {
+    let (side, quantity, symbol, price) = (report.side, report.quantity, &report.symbol, price_text(report));
     format!("{side} {quantity} {symbol} at {price} {}", report.time_in_force)
 }
 
@@ -102,12 +105,12 @@ fn filled_text(report: &ExecutionReport) -> String {
     let average = report
         .avg_price
         .map_or_else(String::new, |price| format!(" at {price}"));
-    let rest = if report.leaves_quantity == Decimal::ZERO {
+    let open = if report.leaves_quantity == Decimal::ZERO {
         String::new()
     } else {
         format!(", {} open", report.leaves_quantity)
     };
-    format!("{} of {}{average}{rest}", report.filled_quantity, report.quantity)
+    format!("{} of {}{average}{open}", report.filled_quantity, report.quantity)
 }
 
 fn fills_table(report: &ExecutionReport) -> TextTable {
@@ -143,22 +146,22 @@ mod tests {
         "version":1,"reason":null}"#;
 
     #[test]
-    fn a_report_fits_on_a_line_and_a_card_has_its_fills() {
+    fn report_fits_on_a_line_or_lists_its_fills() {
         let report = ExecutionReport::decode(REPORT.as_bytes()).unwrap();
         assert_eq!(
             render_report_line(&report),
             "default ibkr.paper buy 2 AAPL at 180.5 GTC: partially_filled, 1.9 of 2 at 180.5, 0.1 open; IB-1 v1 id a"
         );
-        let card = render_report(&report);
+        let text = render_report(&report);
         assert!(
-            card.starts_with("status           partially_filled\norder            buy 2 AAPL"),
-            "{card}"
+            text.starts_with("status           partially_filled\norder            buy 2 AAPL"),
+            "{text}"
         );
         assert!(
-            card.contains("\n\nfill  quantity  price    fee  time\nx1         1.9  180.5  0 USD  2026"),
-            "{card}"
+            text.contains("\n\nfill  quantity  price    fee  time\nx1         1.9  180.5  0 USD  2026"),
+            "{text}"
         );
-        assert!(!card.contains("tags"), "{card}");
+        assert!(!text.contains("tags"), "{text}");
         assert_eq!(report_table([&report]).to_string().lines().count(), 2);
     }
 }

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-use crate::domain::time::Timestamp;
+use crate::cli::output::text::strip_control_characters;
 
-/// On which side a column's cells line up.
+/// The side at which a column's cells are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ColumnAlign {
-    /// Words.
+    /// For words.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// A table; it has a header line where a column has a name.
+/// A table. It has a header line when a column has a name.
 #[derive(Debug)]
 pub(crate) struct TextTable {
     columns: Vec<(&'static str, ColumnAlign)>,
@@ -29,14 +29,19 @@ impl TextTable {
         }
     }
 
-    /// Adds a row; cells that are missing are empty, and those beyond the columns are left out.
+    /// Returns a table of names and their values, without a header line.
+    pub(crate) fn key_value() -> Self {
+        Self::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Left)])
+    }
+
+    /// Appends a row. Missing cells are empty; cells beyond the last column are dropped.
     pub(crate) fn push_row(&mut self, cells: impl IntoIterator<Item = String>) {
         let mut row: Vec<String> = cells.into_iter().map(|cell| strip_control_characters(&cell)).collect();
         row.resize(self.columns.len(), String::new());
         self.rows.push(row);
     }
 
-    /// Whether it has no rows.
+    /// Reports whether the table has no rows.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -63,43 +68,12 @@ impl fmt::Display for TextTable {
     }
 }
 
-/// Returns a time to the millisecond, which is as much of it as a table has room for.
-pub(crate) fn format_time(at: Timestamp) -> String {
-    let text = at.to_string();
-    let cut = text.trim_end_matches('Z').split_once('.');
-    let cut = cut.and_then(|(seconds, fraction)| Some(format!("{seconds}.{}Z", fraction.get(..3)?)));
-    cut.unwrap_or(text)
-}
-
-/// Returns what there is to tell, or a dash.
-pub(crate) fn text_or_dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-}
-
-/// Returns a count with its digits in groups of three.
-pub(crate) fn group_digits(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Returns a text that a terminal shows as it is: somebody else's text may hold escape sequences.
-pub(crate) fn strip_control_characters(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_escapes_are_shown() {
+    fn columns_are_aligned_and_escapes_are_visible() {
         let mut table = TextTable::new(&[
             ("symbol", ColumnAlign::Left),
             ("quantity", ColumnAlign::Right),
@@ -113,18 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn without_names_there_is_no_header() {
-        let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Left)]);
+    fn key_value_table_has_no_header() {
+        let mut table = TextTable::key_value();
         table.push_row(["status".to_owned(), "filled".to_owned()]);
         assert_eq!(table.to_string(), "status  filled");
-    }
-
-    #[test]
-    fn counts_and_times_are_short() {
-        for (count, text) in [(0, "0"), (999, "999"), (4_711, "4 711"), (1_234_567, "1 234 567")] {
-            assert_eq!(group_digits(count), text);
-        }
-        let at = Timestamp::parse("2026-03-01T10:00:00.123987+01:00").unwrap();
-        assert_eq!(format_time(at), "2026-03-01T09:00:00.123Z");
     }
 }

@@ -1,4 +1,4 @@
-//! The log, on the standard error stream.
+//! The log, on standard error.
 
 use std::io::{IsTerminal, stderr};
 
@@ -6,13 +6,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::log::{LogFormat, LogSettings};
 
-/// What a command that is done in a moment logs unless more is asked for.
+/// The filter of a short command unless the user sets one.
 const QUIET_FILTER: &str = "warn";
 
-/// What the bus tells of its connections stands in our own words already; naming the library in the filter shows its own.
+/// `bus` logs connection changes itself, so the library's own lines are off unless the filter names it.
 const LIBRARY_FILTER: &str = "async_nats=warn";
 
-/// Starts the log; a second start changes nothing.
+/// Starts the log. A second call changes nothing.
 pub(crate) fn start_log(settings: &LogSettings, is_quiet: bool) {
     let filter = if is_quiet { QUIET_FILTER } else { &settings.filter };
     let filter =
@@ -21,7 +21,7 @@ pub(crate) fn start_log(settings: &LogSettings, is_quiet: bool) {
         .with_env_filter(filter)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
-    // It fails only where a log has been started already.
+    // It fails only when a log has been started before.
     let _ = match settings.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

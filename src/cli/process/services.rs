@@ -1,4 +1,4 @@
-//! Starting the router's two parts in this process: the only place of the command line that names them.
+//! Starts and drains a worker and the sidecar in this process.
 
 use std::time::Duration;
 
@@ -10,32 +10,35 @@ use crate::sidecar::Sidecar;
 use crate::telemetry::Telemetry;
 use crate::worker::Worker;
 
-/// How long a worker may take to finish what is under way.
+/// The line that `order-router worker` prints once it is ready.
+pub(crate) const WORKER_READY_LINE: &str = "ready worker";
+
+/// How long a worker may take to finish the orders in flight.
 pub(crate) const WORKER_GRACE: Duration = Duration::from_secs(10);
-/// How long the sidecar may take to answer what it has taken.
+/// How long the sidecar may take to respond to the requests in flight.
 pub(crate) const SIDECAR_GRACE: Duration = Duration::from_secs(8);
 
-/// Starts a worker: connected, the topology applied, the store healed, both doors open.
+/// Starts a worker: it is connected, the topology is applied, the store is rebuilt where that was due, both doors are open.
 ///
 /// # Errors
-/// When a server is out of reach or refuses us, or a stream stands in the way.
+/// When a server is unreachable or refuses the connection, or an existing stream differs.
 pub(crate) async fn start_worker(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Worker> {
     let started = Worker::start_with_telemetry(settings, telemetry.clone()).await;
-    started.context("the worker does not start")
+    started.context("the worker cannot start")
 }
 
-/// Starts the sidecar, and shows how its order log catches up.
+/// Starts the sidecar and shows the progress of its order log.
 ///
 /// # Errors
-/// When its address is taken, or NATS is out of reach or refuses us.
+/// When its address is in use, or NATS is unreachable or refuses the connection.
 pub(crate) async fn start_sidecar(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Sidecar> {
     let started = Sidecar::start_with_telemetry(settings, telemetry.clone()).await;
-    let sidecar = started.context("the sidecar does not start")?;
+    let sidecar = started.context("the sidecar cannot start")?;
     tokio::spawn(order_log_progress::show_progress(sidecar.order_log().watch_status()));
     Ok(sidecar)
 }
 
-/// Drains the worker, then the sidecar, which has callers of the worker to answer.
+/// Drains the worker, then the sidecar, which still has to respond to callers of the worker.
 pub(crate) async fn drain_worker_then_sidecar(worker: Worker, sidecar: Sidecar) {
     worker.drain(WORKER_GRACE).await;
     sidecar.drain(SIDECAR_GRACE).await;

@@ -1,11 +1,11 @@
-//! SIGINT and SIGTERM: the first drains, a second ends at once.
+//! SIGINT and SIGTERM: the first drains, a second exits at once.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::error::{CommandError, CommandResult};
 
-/// The signals that ask for an end.
+/// SIGINT and SIGTERM of this process.
 #[derive(Debug)]
 pub(crate) struct ShutdownSignals {
     interrupt: Signal,
@@ -13,19 +13,19 @@ pub(crate) struct ShutdownSignals {
 }
 
 impl ShutdownSignals {
-    /// Takes the signals from now on; they end nothing by themselves any more.
+    /// Handles both signals from now on; their default action, which ends the process, is off.
     ///
     /// # Errors
-    /// When the system does not let us.
+    /// When the system refuses a handler.
     pub(crate) fn listen() -> anyhow::Result<Self> {
-        let take = |kind| signal(kind).context("taking signals");
+        let listen = |kind| signal(kind).context("installing a signal handler");
         Ok(Self {
-            interrupt: take(SignalKind::interrupt())?,
-            terminate: take(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
         })
     }
 
-    /// Returns the name of the next signal.
+    /// Waits for the next signal and returns its name.
     pub(crate) async fn next_signal(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
@@ -33,15 +33,15 @@ impl ShutdownSignals {
         }
     }
 
-    /// Awaits something; a signal ends the wait.
+    /// Awaits `work`; a signal ends the wait.
     ///
     /// # Errors
-    /// [`Failure::Interrupted`] when a signal came first.
+    /// [`CommandError::Interrupted`] when a signal came first.
     pub(crate) async fn unless_interrupted<T>(&mut self, work: impl Future<Output = T>) -> Result<T, CommandError> {
         tokio::select! {
             done = work => Ok(done),
             name = self.next_signal() => {
-                tracing::warn!(signal = name, "ending at once");
+                tracing::warn!(signal = name, "interrupted: exiting at once");
                 Err(CommandError::Interrupted)
             }
         }
@@ -50,10 +50,10 @@ impl ShutdownSignals {
     /// Waits for the first signal, then drains; a second signal ends the drain.
     ///
     /// # Errors
-    /// [`Failure::Interrupted`] on a second signal.
+    /// [`CommandError::Interrupted`] on a second signal.
     pub(crate) async fn wait_then_drain(&mut self, drain: impl Future<Output = ()>) -> CommandResult {
         let name = self.next_signal().await;
-        tracing::info!(signal = name, "draining; a second signal ends at once");
+        tracing::info!(signal = name, "draining; a second signal exits at once");
         self.unless_interrupted(drain).await
     }
 }

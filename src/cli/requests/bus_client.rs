@@ -1,4 +1,4 @@
-//! What the commands share that ask the router something.
+//! Requests to the router over the bus.
 
 use std::time::Duration;
 
@@ -9,22 +9,24 @@ use serde::de::DeserializeOwned;
 use crate::bus::connection::{BusError, ConnectPolicy, connect};
 use crate::bus::router_client::{ReceivedReply, RequestError, RouterClient};
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
-use crate::cli::error::{CommandError, error_with_reason};
+use crate::cli::error::{CommandError, error_with_reason, undecodable_reply};
 use crate::cli::output;
 use crate::config::Settings;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 
-/// The longest wait, in milliseconds: no deadline lies further ahead than a day.
+/// The most requests in flight at once.
+pub(crate) const MAX_CONCURRENCY: i64 = 4_096;
+/// The longest timeout, in milliseconds: a deadline is at most a day ahead.
 const MAX_TIMEOUT_MS: u64 = 86_400_000;
 
-/// How an answer is waited for and shown.
+/// The timeout of a request, and the format of its reply.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RequestArgs {
-    /// Prints JSON, for machines: the answer, or the problem document.
+    /// Print JSON: the reply, or the problem document.
     #[arg(long)]
     pub(crate) json: bool,
-    /// How long to wait, in milliseconds. It is the request's deadline too: later than that, nothing is executed.
+    /// Wait this long for the reply, in milliseconds. It is also the request's deadline: nothing is executed later.
     #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT_MS))]
     pub(crate) timeout_ms: u64,
 }
@@ -32,21 +34,21 @@ pub(crate) struct RequestArgs {
 /// A connection to the router's bus.
 #[derive(Debug)]
 pub(crate) struct CliClient {
-    /// Makes the calls.
+    /// Sends the requests.
     pub(crate) caller: RouterClient,
-    /// The settings.
+    /// The settings of this process.
     pub(crate) settings: Settings,
-    /// How long a call counts.
+    /// The time from a request to its deadline.
     pub(crate) timeout: Duration,
-    /// Whether answers are shown as JSON.
+    /// Whether replies are printed as JSON.
     pub(crate) json: bool,
 }
 
 impl CliClient {
-    /// Connects.
+    /// Connects once; `name` names the connection.
     ///
     /// # Errors
-    /// When the settings cannot be used, or there is no connection at the first attempt.
+    /// When the settings are invalid, or the attempt fails.
     pub(crate) async fn connect(options: &GlobalOptions, args: &RequestArgs, name: &str) -> Result<Self, CommandError> {
         let settings = options.load_settings_and_start_log(CommandKind::Client)?;
         let bus = match connect(&settings.nats, name, ConnectPolicy::Once).await {
@@ -64,15 +66,15 @@ impl CliClient {
         })
     }
 
-    /// Returns the moment after which nothing may happen for a call that is made now.
+    /// Returns the deadline of a request that is sent now.
     pub(crate) fn deadline(&self) -> Timestamp {
         Timestamp::now().saturating_add(self.timeout)
     }
 
-    /// Asks, and tells a refusal.
+    /// Sends a request; with `--json`, a refusal is printed at once.
     ///
     /// # Errors
-    /// The refusal, or that nobody has answered.
+    /// The refusal, or that there is no reply.
     pub(crate) async fn request_or_print_refusal(
         &self,
         subject: &str,
@@ -83,34 +85,35 @@ impl CliClient {
             .map_err(|failure| self.print_if_json(failure))
     }
 
-    /// Asks, and leaves it to the caller to tell a refusal.
+    /// Sends a request; the caller prints a refusal.
     ///
     /// # Errors
-    /// The refusal, or that nobody has answered.
+    /// The refusal, or that there is no reply.
     pub(crate) async fn request(&self, subject: &str, body: Vec<u8>) -> Result<ReceivedReply, CommandError> {
-        let asked = self.caller.request(subject, Bytes::from(body), self.deadline()).await;
-        asked.map_err(|error| match error {
+        let sent = self.caller.request(subject, Bytes::from(body), self.deadline()).await;
+        sent.map_err(|error| match error {
             RequestError::Fault(fault) => fault.into(),
-            RequestError::Timeout => error_with_reason(error, "ask again, or look at the workers").into(),
+            RequestError::Timeout => {
+                error_with_reason(error, "check that a worker is running, then send it again").into()
+            }
         })
     }
 
-    /// Asks, and reads the answer.
+    /// Sends a request and decodes the reply.
     ///
     /// # Errors
-    /// As [`Client::ask`]; also when the answer is not what this version knows.
+    /// As [`Self::request_or_print_refusal`]; also when this version cannot decode the reply.
     pub(crate) async fn request_decoded<T: DeserializeOwned>(
         &self,
         subject: &str,
         body: Vec<u8>,
     ) -> Result<(ReceivedReply, T), CommandError> {
         let reply = self.request_or_print_refusal(subject, body).await?;
-        let read = serde_json::from_slice(&reply.body)
-            .map_err(|error| error_with_reason("the answer is none that this version reads", error))?;
-        Ok((reply, read))
+        let decoded = serde_json::from_slice(&reply.body).map_err(undecodable_reply)?;
+        Ok((reply, decoded))
     }
 
-    /// Tells machines of a problem now, or leaves it to be told to people at the end.
+    /// Returns the error of a refusal; with `--json`, the problem is printed at once.
     pub(crate) fn print_refusal(&self, fault: Fault) -> CommandError {
         self.print_if_json(fault.into())
     }
@@ -123,10 +126,10 @@ impl CliClient {
         }
     }
 
-    /// Shows an answer: as it came, or as people read it.
+    /// Prints a reply: its JSON, or its text for people.
     ///
     /// # Errors
-    /// When nobody reads the output any more.
+    /// When the output cannot be written.
     pub(crate) fn print_reply(&self, body: &[u8], render_text: impl FnOnce() -> String) -> anyhow::Result<()> {
         if self.json {
             output::print_line(body)

@@ -1,6 +1,6 @@
-//! Paths with a query, as REST is asked.
+//! Paths with a query, as REST requests use them.
 
-/// Returns a path and its parameters, without those that have no value.
+/// Returns a path with its parameters; those without a value are left out.
 pub(crate) fn path_with_query(
     path: &str,
     parameters: impl IntoIterator<Item = (&'static str, Option<String>)>,
@@ -21,7 +21,7 @@ pub(crate) fn parameter_value(value: Option<impl ToString>) -> Option<String> {
     value.map(|value| value.to_string())
 }
 
-/// Returns a text as the value of a query's parameter.
+/// Returns a text percent-encoded as a parameter's value.
 fn percent_encode(text: &str) -> String {
     let encode = |byte: u8| match byte {
         byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => char::from(byte).to_string(),
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_cannot_add_a_parameter() {
+    fn value_cannot_add_a_parameter() {
         let parameters = [
             ("rule_id", Some("max_notional&limit=1 é".to_owned())),
             ("level", None),

@@ -1,129 +1,220 @@
-//! Reading from the sidecar over REST, with a key where it wants one.
+//! Reads from the sidecar over REST, with an API key where it requires one.
+//!
+//! One request is one connection: no redirect is followed, no request is repeated, no proxy is used.
 
+use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Client, Response, StatusCode, redirect, retry};
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::cli::error::{CommandError, error_with_reason};
+use crate::cli::requests::sidecar_url::SidecarUrl;
 use crate::config::api_keys::ApiKey;
 use crate::config::nats::Secret;
 use crate::wire::problem::Problem;
 
-/// The longest answer that is read.
-const MAX_RESPONSE_BYTES: u64 = 64 * 1024 * 1024;
-const HEADER_END: &[u8] = b"\r\n\r\n";
-const STATUS_OK: &[u8] = b"200";
+/// The longest response body, in bytes: 64 MiB.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
+/// How long connecting may take, the TLS handshake included; `--timeout-ms` bounds the whole request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where REST is served, and the key it is asked with.
+/// The address of the sidecar, and the API key.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RestEndpointArgs {
-    /// Where REST is served [default: the setting http.addr].
-    #[arg(long, value_name = "ADDRESS")]
+    /// The sidecar's URL, such as `https://router.example.com` [default: `http://` and the setting `http.addr`]. A path
+    /// in it is put before each request's path. Certificates are verified against the system's roots.
+    #[arg(long, value_name = "URL")]
+    url: Option<SidecarUrl>,
+    /// Same as `--url http://ADDRESS`, for an IP address and a port.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "url")]
     http_addr: Option<SocketAddr>,
-    /// The key, where the sidecar wants one. The variable is the better place: other users see a process's arguments.
+    /// The API key, where the sidecar requires one. Prefer the variable: other users can see a process's arguments.
     #[arg(long, value_name = "KEY", env = "ORDER_ROUTER_API_KEY", hide_env_values = true, value_parser = parse_secret)]
     api_key: Option<Secret>,
 }
 
-/// Where requests go, and what they present.
-#[derive(Debug)]
-pub(crate) struct RestEndpoint {
-    address: SocketAddr,
-    key: Option<ApiKey>,
-}
-
-/// A refusal by `clap` would show the value, so there is none here.
+/// An error of clap would show the value, so every text is accepted here and checked later.
 fn parse_secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
 }
 
 impl RestEndpointArgs {
-    /// Returns where requests go: to `configured` unless an argument names another address.
+    /// Returns a client for the sidecar: at `configured` unless a flag names another address. A request takes at most
+    /// `timeout`.
     ///
     /// # Errors
-    /// When the key has not the form of one; the message does not show it.
-    pub(crate) fn endpoint(&self, configured: SocketAddr) -> Result<RestEndpoint, CommandError> {
-        let key = match &self.api_key {
-            None => None,
-            Some(text) => Some(ApiKey::parse(text.reveal().trim()).ok_or_else(|| {
-                let what = "the key of --api-key or ORDER_ROUTER_API_KEY is none";
-                CommandError::Usage(format!(
-                    "{what}: it must be `ork_` and 64 hex digits, as `order-router key new` prints it"
-                ))
-            })?),
+    /// When the API key is malformed (the message does not contain it), or the system has no root certificates.
+    pub(crate) fn client(&self, configured: SocketAddr, timeout: Duration) -> Result<RestClient, CommandError> {
+        let key = self.api_key.as_ref().map(parse_api_key).transpose()?;
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => SidecarUrl::from(self.http_addr.unwrap_or(configured)),
         };
-        Ok(RestEndpoint {
-            address: self.http_addr.unwrap_or(configured),
-            key,
-        })
+        Ok(RestClient::new(url, key.as_ref(), timeout)?)
     }
 }
 
-/// Asks the sidecar for a path, and returns the JSON it answers with.
-///
-/// # Errors
-/// A refusal, or that there is no whole answer within `limit`.
-pub(crate) async fn fetch(rest: &RestEndpoint, path: &str, limit: Duration) -> Result<Vec<u8>, CommandError> {
-    let address = rest.address;
-    let read = timeout(limit, send_request(rest, path)).await;
-    let read = read.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-    let bytes = read.map_err(|error| {
-        let what = format!("there is no answer from http://{address}: {error}");
-        error_with_reason(what, "is the sidecar running? `http.addr` says where it is looked for")
-    })?;
-    match parse_response(&bytes) {
-        Some(Ok(body)) => Ok(body.to_vec()),
-        Some(Err(problem)) => Err(problem.into_fault().into()),
-        None => Err(error_with_reason("the answer is none of a sidecar's", "look at `http.addr`").into()),
+fn parse_api_key(text: &Secret) -> Result<ApiKey, CommandError> {
+    ApiKey::parse(text.reveal().trim()).ok_or_else(|| {
+        let text = "the API key in --api-key or ORDER_ROUTER_API_KEY is malformed: it must be `ork_` and 64 hex digits, as \
+                    `order-router key new` prints it";
+        CommandError::Usage(text.to_owned())
+    })
+}
+
+/// A client of one sidecar.
+#[derive(Debug)]
+pub(crate) struct RestClient {
+    url: SidecarUrl,
+    client: Client,
+    timeout: Duration,
+}
+
+impl RestClient {
+    fn new(url: SidecarUrl, key: Option<&ApiKey>, timeout: Duration) -> anyhow::Result<Self> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = key {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", key.reveal()))
+                .context("the API key is not a header value")?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls_config(url.is_https())?)
+            .default_headers(headers)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            // hyper repeats a request whose kept connection was closed; a new connection each time rules that out.
+            .pool_max_idle_per_host(0)
+            .build()
+            .context("the HTTP client cannot be created")?;
+        Ok(Self { url, client, timeout })
     }
-}
 
-async fn send_request(rest: &RestEndpoint, path: &str) -> std::io::Result<Vec<u8>> {
-    let address = rest.address;
-    let key = rest.key.as_ref();
-    let key = key.map_or_else(String::new, |key| format!("Authorization: Bearer {}\r\n", key.reveal()));
-    let mut stream = TcpStream::connect(address).await?;
-    // HTTP/1.0: the answer comes in one piece, and ends with the connection.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{key}Connection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut bytes = Vec::new();
-    stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut bytes).await?;
-    Ok(bytes)
-}
-
-/// Reads an answer: its body, or the problem it tells; `None` where it is neither.
-fn parse_response(bytes: &[u8]) -> Option<Result<&[u8], Problem>> {
-    let end = bytes
-        .windows(HEADER_END.len())
-        .position(|window| window == HEADER_END)?;
-    let (head, body) = (bytes.get(..end)?, bytes.get(end + HEADER_END.len()..)?);
-    match head.split(|byte| *byte == b' ').nth(1)? {
-        STATUS_OK => Some(Ok(body)),
-        _ => serde_json::from_slice(body).ok().map(Err),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_a_body_or_a_problem() {
-        let told = parse_response(b"HTTP/1.0 200 OK\r\na: b\r\n\r\n[1]\r\n\r\n").unwrap();
-        assert_eq!(told.unwrap(), b"[1]\r\n\r\n");
-        let problem = br#"{"type":"t","title":"t","status":503,"detail":"d","code":"bus_unavailable"}"#;
-        let refused = [b"HTTP/1.0 503 Service Unavailable\r\n\r\n", &problem[..]].concat();
-        assert_eq!(parse_response(&refused).unwrap().unwrap_err().code, "bus_unavailable");
-        for bytes in [
-            &b""[..],
-            b"HTTP/1.0 200 OK\r\n",
-            b"HTTP/1.0 404 Not Found\r\n\r\nnothing",
-        ] {
-            assert!(parse_response(bytes).is_none());
+    /// Requests a path and returns the JSON of the response.
+    ///
+    /// # Errors
+    /// A refusal, or that there is no complete response within the timeout.
+    pub(crate) async fn fetch(&self, path_and_query: &str) -> Result<Vec<u8>, CommandError> {
+        let url = self.url.request_url(path_and_query)?;
+        let sent = self.client.get(url).send().await;
+        let response = sent.map_err(|error| self.describe_failure(&error))?;
+        let (status, location) = (response.status(), response.headers().get(LOCATION).cloned());
+        let body = self.read_body(response).await?;
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(problem.into_fault().into()),
+            Err(_) => Err(self.unexpected_status(status, location.as_ref()).into()),
         }
     }
+
+    async fn read_body(&self, mut response: Response) -> anyhow::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.describe_failure(&error))? {
+            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+                let what = format!(
+                    "the response from {} is longer than {MAX_RESPONSE_BYTES} bytes",
+                    self.url
+                );
+                return Err(error_with_reason(what, "request less, with --limit or a filter"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// Returns what happened to a request and what to do about it.
+    fn describe_failure(&self, error: &reqwest::Error) -> anyhow::Error {
+        let (url, cause) = (&self.url, root_cause(error));
+        if error.is_timeout() {
+            let limit = if error.is_connect() {
+                self.timeout.min(CONNECT_TIMEOUT)
+            } else {
+                self.timeout
+            };
+            let what = format!("no response from {url} within {} ms", limit.as_millis());
+            return error_with_reason(what, "is the sidecar running? --timeout-ms sets how long to wait");
+        }
+        match find_tls_error(error) {
+            Some(rustls::Error::InvalidCertificate(reason)) => {
+                let remedy = "check the host name, or install the issuing authority among the system's root certificates \
+                              (or name its PEM file in SSL_CERT_FILE)";
+                return error_with_reason(format!("the certificate of {url} is not trusted ({reason})"), remedy);
+            }
+            Some(rustls::Error::InvalidMessage(_)) => {
+                return error_with_reason(
+                    format!("{url} does not serve TLS"),
+                    "use http:// where the sidecar is reached directly",
+                );
+            }
+            Some(tls) => return error_with_reason(format!("the TLS handshake with {url} failed"), tls),
+            None => {}
+        }
+        if error.is_connect() {
+            let remedy = "is the sidecar running? --url or the setting http.addr names its address";
+            return error_with_reason(format!("cannot connect to {url}: {cause}"), remedy);
+        }
+        let remedy = "is this the sidecar's address, and http:// or https:// right?";
+        error_with_reason(format!("no complete HTTP response from {url}: {cause}"), remedy)
+    }
+
+    fn unexpected_status(&self, status: StatusCode, location: Option<&HeaderValue>) -> anyhow::Error {
+        let what = format!("{} returned {status}, which is not a sidecar's response", self.url);
+        match location.and_then(|location| location.to_str().ok()) {
+            Some(location) => error_with_reason(what, format!("redirects are not followed; it points to {location}")),
+            None => error_with_reason(what, "check --url or the setting http.addr"),
+        }
+    }
+}
+
+/// Returns the TLS settings: ring's cryptography and the system's root certificates. The roots are read only where they
+/// are used, since a system without any can serve plain HTTP.
+fn tls_config(is_https: bool) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    if is_https {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let errors: String = found.errors.iter().map(|error| format!("; {error}")).collect();
+            let remedy = "install them (the package ca-certificates), or name a PEM file in SSL_CERT_FILE";
+            return Err(error_with_reason(
+                format!("this system has no root certificates{errors}"),
+                remedy,
+            ));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("TLS cannot be configured")?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Returns the chain of an error, itself first. The error inside an [`std::io::Error`] is part of it.
+fn error_chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
+        match error.downcast_ref::<std::io::Error>() {
+            Some(io_error) => io_error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+fn root_cause(error: &reqwest::Error) -> String {
+    error_chain(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+fn find_tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    error_chain(error).find_map(|cause| cause.downcast_ref())
 }

@@ -1,4 +1,4 @@
-//! What the commands share that list something over REST.
+//! What the commands that list over REST share.
 
 use std::time::Duration;
 
@@ -9,10 +9,9 @@ use crate::cli::error::CommandResult;
 use crate::cli::requests::bus_client::RequestArgs;
 use crate::cli::requests::polling;
 use crate::cli::requests::polling::{PollingArgs, RenderReply};
-use crate::cli::requests::rest_client;
 use crate::cli::requests::rest_client::RestEndpointArgs;
 
-/// Where a list is asked for, and how it is shown.
+/// How a list is requested and shown.
 #[derive(Debug, Args)]
 pub(crate) struct RestListArgs {
     #[command(flatten)]
@@ -24,15 +23,14 @@ pub(crate) struct RestListArgs {
 }
 
 impl RestListArgs {
-    /// Asks the sidecar for a path and shows what it answers, once or again and again.
+    /// Requests a path from the sidecar and shows the response, once or by polling.
     ///
     /// # Errors
-    /// When the request is refused, or there is no answer.
+    /// When the request is refused, or there is no response.
     pub(crate) async fn fetch_and_show<A: RenderReply>(&self, options: &GlobalOptions, path: &str) -> CommandResult {
         let settings = options.load_settings_and_start_log(CommandKind::Client)?;
-        let rest = self.rest.endpoint(settings.http.addr)?;
-        let limit = Duration::from_millis(self.client.timeout_ms);
-        let look = async || rest_client::fetch(&rest, path, limit).await;
-        polling::show_reply::<A>(&self.polling, self.client.json, look).await
+        let timeout = Duration::from_millis(self.client.timeout_ms);
+        let client = self.rest.client(settings.http.addr, timeout)?;
+        polling::show_reply::<A>(&self.polling, self.client.json, async || client.fetch(path).await).await
     }
 }

@@ -1,46 +1,64 @@
-//! The index from the file, at each start.
+//! Loads the index from the file, at each start.
+
+use std::sync::LazyLock;
 
 use rusqlite::Connection;
 
-use crate::domain::order_terms::OrderStatus;
+use crate::order_log::database::columns::Selection;
 use crate::order_log::index::{FREQUENT_TAG_MIN_ORDERS, IndexChange, OrderLogIndex};
-use crate::order_log::query::filter::load_orders_with_tag;
-use crate::order_log::query::pages::TermColumn;
+use crate::order_log::tables::executions::ExecutionColumn;
+use crate::order_log::tables::orders::OrderColumn;
+use crate::order_log::tables::tags::load_orders_with_tag;
 
-const SELECT_INDEXED_ORDERS: &str =
-    "SELECT id, account_id, symbol, broker, submitted_at, status, released FROM orders ORDER BY ordinal";
-const SELECT_INDEXED_EXECUTIONS: &str = "SELECT order_ordinal, executed_at FROM executions ORDER BY ordinal";
-const SELECT_FREQUENT_TAGS: &str = "SELECT label_id, text FROM labels WHERE orders >= ?1";
+const INDEXED_ORDER: Selection<OrderColumn> = Selection::new(&[
+    OrderColumn::Id,
+    OrderColumn::AccountId,
+    OrderColumn::Symbol,
+    OrderColumn::Broker,
+    OrderColumn::SubmittedAt,
+    OrderColumn::Status,
+    OrderColumn::IsReleased,
+]);
+const INDEXED_EXECUTION: Selection<ExecutionColumn> =
+    Selection::new(&[ExecutionColumn::OrderOrdinal, ExecutionColumn::ExecutedAt]);
+static SELECT_ORDERS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM orders o ORDER BY o.ordinal", INDEXED_ORDER.list("o")));
+static SELECT_EXECUTIONS: LazyLock<String> = LazyLock::new(|| {
+    let columns = INDEXED_EXECUTION.list("e");
+    format!("SELECT {columns} FROM executions e ORDER BY e.ordinal")
+});
 
-/// Reads the index.
+/// Returns the index of the rows in the file.
 ///
 /// # Errors
-/// What the file says.
+/// Any error of SQLite, or of a row that cannot be decoded.
 pub(in crate::order_log) fn load_index(connection: &Connection) -> rusqlite::Result<OrderLogIndex> {
     let mut index = OrderLogIndex::default();
-    let mut statement = connection.prepare(SELECT_INDEXED_ORDERS)?;
+    let mut statement = connection.prepare(&SELECT_ORDERS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let is_released: bool = row.get(6)?;
-        let status = row.get::<_, TermColumn<OrderStatus>>(5)?.0;
+        let order = INDEXED_ORDER.of(row);
+        let is_released: bool = order.get(OrderColumn::IsReleased)?;
+        let status = order.get(OrderColumn::Status)?;
         index.apply(IndexChange::OrderAdded {
-            id: row.get(0)?,
-            account_id: row.get(1)?,
-            symbol: row.get(2)?,
-            broker: row.get(3)?,
-            submitted_at: row.get(4)?,
+            id: order.get(OrderColumn::Id)?,
+            account_id: order.get(OrderColumn::AccountId)?,
+            symbol: order.get(OrderColumn::Symbol)?,
+            broker: order.get(OrderColumn::Broker)?,
+            submitted_at: order.get(OrderColumn::SubmittedAt)?,
             status: (!is_released).then_some(status),
         });
     }
-    let mut statement = connection.prepare(SELECT_INDEXED_EXECUTIONS)?;
+    let mut statement = connection.prepare(&SELECT_EXECUTIONS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
+        let execution = INDEXED_EXECUTION.of(row);
         index.apply(IndexChange::ExecutionAdded {
-            order_ordinal: row.get(0)?,
-            executed_at: row.get(1)?,
+            order_ordinal: execution.get(ExecutionColumn::OrderOrdinal)?,
+            executed_at: execution.get(ExecutionColumn::ExecutedAt)?,
         });
     }
-    let mut statement = connection.prepare(SELECT_FREQUENT_TAGS)?;
+    let mut statement = connection.prepare("SELECT tag_id, text FROM tags WHERE order_count >= ?1")?;
     let mut rows = statement.query([FREQUENT_TAG_MIN_ORDERS])?;
     while let Some(row) = rows.next()? {
         let orders = load_orders_with_tag(connection, row.get(0)?)?;

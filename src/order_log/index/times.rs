@@ -1,20 +1,20 @@
-//! Points in time by ordinal, and which of them lie in a span: nearly in order, so that most of it is told by blocks.
+//! Times by ordinal, and which of them are in a range. The times are nearly sorted, so most blocks are decided whole.
 
 use roaring::RoaringBitmap;
 
-/// How many entries one block has.
+/// How many times one block has.
 const BLOCK_LENGTH: usize = 4_096;
 
-/// Points in time, in µs since 1970, by ordinal.
+/// Times by ordinal, in µs since 1970.
 #[derive(Debug, Default)]
 pub(in crate::order_log) struct TimeIndex {
     timestamps: Vec<i64>,
-    /// The earliest and the latest of each block.
+    /// The earliest and the latest time of each block.
     block_ranges: Vec<(i64, i64)>,
 }
 
 impl TimeIndex {
-    /// Adds the next.
+    /// Appends the time of the next ordinal.
     pub(in crate::order_log) fn push(&mut self, at: i64) {
         if self.timestamps.len().is_multiple_of(BLOCK_LENGTH) {
             self.block_ranges.push((at, at));
@@ -26,10 +26,10 @@ impl TimeIndex {
         self.timestamps.push(at);
     }
 
-    /// Returns the ordinals from `start` to `end`, both included.
+    /// Returns the ordinals whose times are from `start` to `end`, both included; `None` is no limit.
     pub(in crate::order_log) fn within(&self, start: Option<i64>, end: Option<i64>) -> RoaringBitmap {
         let (start, end) = (start.unwrap_or(i64::MIN), end.unwrap_or(i64::MAX));
-        let mut taken = RoaringBitmap::new();
+        let mut matched = RoaringBitmap::new();
         for ((block, &(earliest, latest)), first) in self
             .timestamps
             .chunks(BLOCK_LENGTH)
@@ -38,13 +38,13 @@ impl TimeIndex {
         {
             if start <= earliest && latest <= end {
                 let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
-                taken.insert_range(first..first.saturating_add(length));
+                matched.insert_range(first..first.saturating_add(length));
             } else if start <= latest && earliest <= end {
                 let inside = (first..).zip(block).filter(|&(_, &at)| start <= at && at <= end);
-                taken.extend(inside.map(|(ordinal, _)| ordinal));
+                matched.extend(inside.map(|(ordinal, _)| ordinal));
             }
         }
-        taken
+        matched
     }
 }
 
@@ -56,20 +56,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_span_has_just_what_lies_in_it(
+        fn range_has_exactly_the_times_within_it(
             jitter in proptest::collection::vec(0_i64..5_000, 0..12_000),
             start in proptest::option::of(-10_i64..20_000),
             end in proptest::option::of(-10_i64..20_000),
         ) {
             let times: Vec<i64> = (0_i64..).zip(&jitter).map(|(at, jitter)| at + jitter).collect();
-            let mut kept = TimeIndex::default();
-            times.iter().for_each(|&at| kept.push(at));
+            let mut index = TimeIndex::default();
+            times.iter().for_each(|&at| index.push(at));
             let expected: Vec<u32> = (0..)
                 .zip(&times)
                 .filter(|&(_, &at)| start.is_none_or(|start| start <= at) && end.is_none_or(|end| at <= end))
                 .map(|(ordinal, _)| ordinal)
                 .collect();
-            prop_assert_eq!(kept.within(start, end).into_iter().collect::<Vec<_>>(), expected);
+            prop_assert_eq!(index.within(start, end).into_iter().collect::<Vec<_>>(), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the journal's entries mean to the order log: read off the thread that writes, and no further than is needed.
+//! The entries of the streams as the order log decodes them: outside the writing thread, and only the fields it keeps.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,46 +17,46 @@ use crate::wire::settlement::SettlementDue;
 use crate::wire::state::StateEvent;
 use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND};
 
-/// An entry of the journal, or of the stream of alerts, at its place.
+/// A decoded entry of the journal or of the stream of alerts.
 #[derive(Debug)]
 pub(in crate::order_log) struct StreamEntry {
-    /// Its sequence in its stream.
+    /// The sequence in the stream.
     pub(in crate::order_log) sequence: u64,
-    /// When the stream took it.
+    /// When the stream stored the entry.
     pub(in crate::order_log) stored_at: Timestamp,
-    /// What it says.
+    /// The event that the entry carries.
     pub(in crate::order_log) event: OrderLogEvent,
 }
 
-/// What an entry says.
+/// The event that an entry carries.
 #[derive(Debug)]
 pub(in crate::order_log) enum OrderLogEvent {
-    /// An order's report.
+    /// A report of an order.
     Report(Box<LoggedReport>),
-    /// An order is about to be sent to a venue that outlives the router.
+    /// An order is about to be sent to a venue whose orders live outside the store.
     Submitting(LoggedSubmission),
-    /// It was not sent after all.
+    /// A submission was released: the order was not sent.
     Released(LoggedSubmission),
     /// A position or the cash of an account was adjusted.
     Adjustment(Box<AdjustmentEvent>),
-    /// Somebody has noted something on an order.
+    /// A note on an order.
     Note(Box<NoteEvent>),
-    /// Operators have set something.
+    /// Operators changed the state.
     StateChange {
-        /// Counts the changes.
+        /// The number of the change.
         version: u64,
-        /// Where orders' effects land from then on.
+        /// The mode from then on; `None` if the change keeps it.
         mode: Option<Mode>,
     },
-    /// An alert of the risk rules, with its JSON.
+    /// An alert of the risk rules, and its JSON text.
     Alert(Box<RiskSignal>, String),
-    /// Nothing that the order log keeps.
+    /// An event that the order log does not keep.
     Ignored,
-    /// It cannot be read, and why.
+    /// An entry that cannot be decoded, and why.
     Unreadable(String),
 }
 
-/// A report as far as the order log keeps it.
+/// The part of a report that the order log keeps.
 #[derive(Debug, Deserialize)]
 pub(in crate::order_log) struct LoggedReport {
     pub(in crate::order_log) order_id: String,
@@ -79,13 +79,13 @@ pub(in crate::order_log) struct LoggedReport {
     pub(in crate::order_log) tags: Vec<String>,
     pub(in crate::order_log) mode: Mode,
     pub(in crate::order_log) version: u32,
-    /// Byte for byte as it was told.
+    /// Byte for byte as it was journaled.
     pub(in crate::order_log) reason: Option<Box<RawValue>>,
     #[serde(default)]
     pub(in crate::order_log) settlement: Option<LoggedSettlement>,
 }
 
-/// The part of a settlement that positions are made of.
+/// The part of a settlement that positions are computed from.
 #[derive(Debug, Deserialize)]
 pub(in crate::order_log) struct LoggedSettlement {
     pub(in crate::order_log) lot_size: Decimal,
@@ -98,7 +98,7 @@ pub(in crate::order_log) struct LoggedSettlement {
     due: Option<SettlementDue>,
 }
 
-/// The moves of the sums that a position's book is held against.
+/// The fees of a settlement, as the shared sums count them.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::order_log) struct FeeDeltas {
@@ -108,24 +108,24 @@ pub(in crate::order_log) struct FeeDeltas {
     pub(in crate::order_log) base_fees: i64,
 }
 
-/// An order before its first report.
+/// A submission: an order before its first report.
 #[derive(Debug, Deserialize)]
 pub(in crate::order_log) struct LoggedSubmission {
-    /// The claim it is sent under: a release takes back the submission of the same claim, and no other.
+    /// The claim that the order is sent under. A release applies only to the submission of the same claim.
     pub(in crate::order_log) claim: String,
-    /// The order, of which nothing has been told yet.
+    /// The order; no report of it was published yet.
     pub(in crate::order_log) order: Box<LoggedReport>,
 }
 
 impl LoggedReport {
-    /// Returns when the order expires by itself.
+    /// Returns when the order expires; `None` if it does not.
     pub(in crate::order_log) fn expires_at(&self) -> Option<Timestamp> {
         let due = self.settlement.as_ref()?.due.as_ref()?;
         (due.action == DueAction::Expire.as_str()).then_some(due.at)
     }
 }
 
-/// Reads an entry of the journal.
+/// Decodes an entry of the journal.
 pub(in crate::order_log) fn decode_journal_entry(stored: &StoredEntry) -> StreamEntry {
     StreamEntry {
         sequence: stored.sequence,
@@ -134,7 +134,7 @@ pub(in crate::order_log) fn decode_journal_entry(stored: &StoredEntry) -> Stream
     }
 }
 
-/// Reads an entry of the stream of alerts.
+/// Decodes an entry of the stream of alerts.
 pub(in crate::order_log) fn decode_alert_entry(stored: &StoredEntry) -> StreamEntry {
     let signal = serde_json::from_slice::<RiskSignal>(&stored.body);
     let event = match (signal, std::str::from_utf8(&stored.body)) {

@@ -1,9 +1,8 @@
-//! Following the streams: what they bring is applied in batches of whatever is waiting, and whatever goes wrong is tried
-//! again from where the file stands.
+//! The follower: applies what the feeds read, in batches of whatever is queued, and retries from the watermarks in the file
+//! whatever fails.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -13,46 +12,37 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::connection::{Bus, BusError};
 use crate::bus::journal::JournalReader;
-use crate::bus::stream_follower::{FollowEvent, StartPosition, StreamExtent, StreamFollower};
-use crate::bus::subjects::{STREAM_ALERTS, STREAM_REPORTS};
+use crate::bus::stream_follower::StreamExtent;
+use crate::order_log::database::file::{OrderLogWriteError, remove_files};
 use crate::order_log::database::schema::requires_rebuild;
-use crate::order_log::ingest::entry::{StreamEntry, decode_alert_entry, decode_journal_entry};
-use crate::order_log::ingest::writer::{LogStream, OrderLogWriteError, OrderLogWriter, StreamWatermark, remove_files};
+use crate::order_log::ingest::entry::StreamEntry;
+use crate::order_log::ingest::feeds::{FeedItem, RETRY_DELAY, forward_stream};
+use crate::order_log::ingest::writer::OrderLogWriter;
+use crate::order_log::shared::{MAX_CONCURRENT_READS, OrderLogShared};
 use crate::order_log::status::SyncState;
-use crate::order_log::{MAX_CONCURRENT_READS, OrderLogShared};
+use crate::order_log::tables::watermarks::{LogStream, StreamWatermark};
 
 /// The most entries of one transaction.
 const MAX_BATCH_ENTRIES: usize = 2_048;
 /// The most entries that wait for the writer.
 const FEED_QUEUE_CAPACITY: usize = 4_096;
-/// The pause before something that went wrong is tried again.
-const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// How long it waits for readers to end before it empties a long write-ahead file; the next look tries it again.
+/// How long the follower waits for reads to end before it truncates a long write-ahead log; the next check retries.
 const READER_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
-/// How often an idle log looks whether its file still stands where it was.
+/// How often the follower checks that the open file is still at its path.
 const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a feed brings.
-#[derive(Debug)]
-enum FeedItem {
-    StreamOpened(LogStream, StreamExtent),
-    Entry(LogStream, StreamEntry),
-    CaughtUp(LogStream),
-    StreamFailed(LogStream, BusError),
-}
-
-/// Why following has to begin again.
+/// Why following has to restart.
 #[derive(Debug)]
 enum FollowInterruption {
-    /// The file that was opened is not the one that stands there now.
+    /// The file at the path is not the open one.
     FileReplaced,
-    /// A reader has found the file broken.
+    /// A reader has found the file corrupt.
     FileCorrupt,
     /// The journal does not answer.
     BusUnavailable(BusError),
     /// The file cannot be written.
     WriteFailed(OrderLogWriteError),
-    /// The journal is not the one that the log is of.
+    /// The journal is not the one that the log was built from.
     JournalMismatch(String),
 }
 
@@ -62,7 +52,7 @@ impl From<OrderLogWriteError> for FollowInterruption {
     }
 }
 
-/// Which streams have been read to their ends.
+/// Which streams were read to their ends.
 #[derive(Debug, Default)]
 struct CaughtUpStreams {
     journal: bool,
@@ -70,23 +60,23 @@ struct CaughtUpStreams {
 }
 
 impl CaughtUpStreams {
-    fn set(&mut self, source: LogStream, is_whole: bool) {
-        match source {
-            LogStream::Journal => self.journal = is_whole,
-            LogStream::Alerts => self.alerts = is_whole,
+    fn set(&mut self, stream: LogStream, is_caught_up: bool) {
+        match stream {
+            LogStream::Journal => self.journal = is_caught_up,
+            LogStream::Alerts => self.alerts = is_caught_up,
         }
     }
 }
 
-/// The one who follows.
+/// The task that owns the writer.
 struct OrderLogFollower {
     shared: Arc<OrderLogShared>,
     bus: Bus,
-    /// None before the file is open, and once it cannot be used any more.
+    /// `None` before the file is open, and once it cannot be used any more.
     writer: Option<OrderLogWriter>,
 }
 
-/// Follows until it is stopped.
+/// Follows the streams until `stop` is cancelled.
 pub(in crate::order_log) async fn follow_streams(shared: Arc<OrderLogShared>, bus: Bus, stop: CancellationToken) {
     let mut follower = OrderLogFollower {
         shared,
@@ -101,31 +91,31 @@ pub(in crate::order_log) async fn follow_streams(shared: Arc<OrderLogShared>, bu
 }
 
 impl OrderLogFollower {
-    /// Follows until something is in the way, and waits a moment.
+    /// Follows until something fails, handles the failure, and waits for the retry delay.
     async fn follow_until_interrupted(&mut self) {
         let shared = Arc::clone(&self.shared);
         match self.follow().await {
             Ok(()) => {}
             Err(FollowInterruption::FileReplaced) => {
-                tracing::warn!("the order log's file is gone from its place: it is made anew");
+                tracing::warn!("the order log's file was removed or replaced: it is rebuilt from the journal");
                 self.writer = None;
             }
             Err(FollowInterruption::FileCorrupt) => {
-                shared.set_sync_state(SyncState::WriteFailed(
-                    "the file is broken, and is made anew".to_owned(),
-                ));
+                let reason = "the file is corrupt and is rebuilt from the journal".to_owned();
+                shared.set_sync_state(SyncState::WriteFailed(reason));
                 self.discard_file();
             }
             Err(FollowInterruption::BusUnavailable(error)) => {
-                shared.set_sync_state(SyncState::StreamUnavailable(format!(
-                    "the journal cannot be followed: {error}"
-                )));
+                let reason = format!("the journal cannot be followed: {error}");
+                shared.set_sync_state(SyncState::StreamUnavailable(reason));
             }
-            Err(FollowInterruption::JournalMismatch(why)) => shared.set_sync_state(SyncState::JournalMismatch(why)),
+            Err(FollowInterruption::JournalMismatch(reason)) => {
+                shared.set_sync_state(SyncState::JournalMismatch(reason));
+            }
             Err(FollowInterruption::WriteFailed(error)) => {
-                let is_broken = matches!(&error, OrderLogWriteError::Sqlite(error) if requires_rebuild(error));
+                let is_unusable = matches!(&error, OrderLogWriteError::Sqlite(error) if requires_rebuild(error));
                 shared.set_sync_state(SyncState::WriteFailed(error.to_string()));
-                if is_broken {
+                if is_unusable {
                     self.discard_file();
                 }
             }
@@ -133,12 +123,12 @@ impl OrderLogFollower {
         sleep(RETRY_DELAY).await;
     }
 
-    /// Gives the file up, so that it is made anew.
+    /// Removes and closes the file, so that it is rebuilt.
     fn discard_file(&mut self) {
         if let Err(error) = remove_files(&self.shared.path) {
-            tracing::error!(%error, "the order log's broken file cannot be removed");
+            tracing::error!(%error, "the order log's corrupt file cannot be removed");
         }
-        // Only now does it let go of the lock.
+        // The lock is released only after the removal.
         self.writer = None;
     }
 
@@ -152,34 +142,34 @@ impl OrderLogFollower {
             self.writer = Some(run_blocking(move || OrderLogWriter::open(&shared.path, &shared)).await?);
         }
         let (sender, mut receiver) = mpsc::channel(FEED_QUEUE_CAPACITY);
-        // Whatever ends this ends the feeds, too.
+        // Dropping the set at any return stops the feeds.
         let mut feeds = JoinSet::new();
-        for source in [LogStream::Journal, LogStream::Alerts] {
-            let next = self.watermark(source).map_or(1, |applied| applied.sequence + 1);
-            feeds.spawn(forward_stream(source, self.bus.clone(), next, sender.clone()));
+        for stream in [LogStream::Journal, LogStream::Alerts] {
+            let next_sequence = self.watermark(stream).map_or(1, |watermark| watermark.sequence + 1);
+            feeds.spawn(forward_stream(stream, self.bus.clone(), next_sequence, sender.clone()));
         }
         drop(sender);
-        let mut whole = CaughtUpStreams::default();
+        let mut caught_up = CaughtUpStreams::default();
         let mut items = Vec::with_capacity(MAX_BATCH_ENTRIES);
-        let mut looked_at = Instant::now();
+        let mut checked_at = Instant::now();
         loop {
-            if looked_at.elapsed() >= FILE_CHECK_INTERVAL {
-                looked_at = Instant::now();
+            if checked_at.elapsed() >= FILE_CHECK_INTERVAL {
+                checked_at = Instant::now();
                 self.check_file().await?;
             }
-            if self.shared.is_corrupt.swap(false, Ordering::AcqRel) {
+            if self.shared.take_corruption() {
                 return Err(FollowInterruption::FileCorrupt);
             }
             match timeout(FILE_CHECK_INTERVAL, receiver.recv_many(&mut items, MAX_BATCH_ENTRIES)).await {
-                // The feeds have ended, which they do not by themselves.
+                // The feeds have ended: they do so only when they panic.
                 Ok(0) => return Ok(()),
-                Ok(_) => self.process_items(std::mem::take(&mut items), &mut whole).await?,
+                Ok(_) => self.process_items(std::mem::take(&mut items), &mut caught_up).await?,
                 Err(_) => self.run_writer(OrderLogWriter::checkpoint).await?,
             }
         }
     }
 
-    /// Applies what has come, in its order.
+    /// Processes items in their order, consecutive entries as one batch.
     async fn process_items(
         &mut self,
         items: Vec<FeedItem>,
@@ -187,23 +177,23 @@ impl OrderLogFollower {
     ) -> Result<(), FollowInterruption> {
         let mut entries = Vec::with_capacity(items.len());
         for item in items {
-            if let FeedItem::Entry(source, entry) = item {
-                entries.push((source, entry));
+            if let FeedItem::Entry(stream, entry) = item {
+                entries.push((stream, entry));
                 continue;
             }
             self.apply_entries(std::mem::take(&mut entries)).await?;
             match item {
                 FeedItem::Entry(..) => {}
-                FeedItem::StreamOpened(source, extent) => self.open_stream(source, extent).await?,
-                // It is tried again; the other stream goes on.
-                FeedItem::StreamFailed(source, error) => {
-                    caught_up.set(source, false);
-                    let why = format!("the stream of the {} cannot be followed: {error}", source.name());
-                    self.shared.set_sync_state(SyncState::StreamUnavailable(why));
+                FeedItem::StreamOpened(stream, extent) => self.open_stream(stream, extent).await?,
+                // Its feed retries; the other stream is followed all the same.
+                FeedItem::StreamFailed(stream, error) => {
+                    caught_up.set(stream, false);
+                    let reason = format!("the stream of the {} cannot be followed: {error}", stream.name());
+                    self.shared.set_sync_state(SyncState::StreamUnavailable(reason));
                 }
-                FeedItem::CaughtUp(source) => {
-                    caught_up.set(source, true);
-                    self.shared.mark_caught_up(source);
+                FeedItem::CaughtUp(stream) => {
+                    caught_up.set(stream, true);
+                    self.shared.mark_caught_up(stream);
                     if caught_up.journal && caught_up.alerts {
                         self.shared.set_sync_state(SyncState::Current);
                     }
@@ -222,45 +212,46 @@ impl OrderLogFollower {
             .await
     }
 
-    /// Holds a stream against what is applied of it.
-    async fn open_stream(&mut self, source: LogStream, extent: StreamExtent) -> Result<(), FollowInterruption> {
-        let known = self.watermark(source);
-        let goes_on = match known {
-            Some(known) => is_continuation(&self.bus, source, known, extent).await?,
+    /// Compares an opened stream with what is applied of it.
+    ///
+    /// # Errors
+    /// `JournalMismatch` for a journal that does not continue the applied one: it is never replaced silently. Alerts of
+    /// another stream replace the stored ones.
+    async fn open_stream(&mut self, stream: LogStream, extent: StreamExtent) -> Result<(), FollowInterruption> {
+        let watermark = self.watermark(stream);
+        let continues = match watermark {
+            Some(watermark) => is_continuation(&self.bus, stream, watermark, extent).await?,
             None => false,
         };
-        if source == LogStream::Journal {
-            if let Some(known) = known.filter(|_| !goes_on) {
-                return Err(FollowInterruption::JournalMismatch(describe_mismatch(
-                    known,
-                    extent,
-                    &self.shared.path,
-                )));
+        if stream == LogStream::Journal {
+            if let Some(watermark) = watermark.filter(|_| !continues) {
+                let reason = describe_mismatch(watermark, extent, &self.shared.path);
+                return Err(FollowInterruption::JournalMismatch(reason));
             }
             self.shared.set_journal_end(extent.last_sequence);
         }
-        if source == LogStream::Alerts {
+        if stream == LogStream::Alerts {
             self.run_writer(move |writer| writer.delete_alerts_before(extent.first_sequence))
                 .await?;
         }
-        if goes_on {
+        if continues {
             return Ok(());
         }
-        if source == LogStream::Journal && extent.first_sequence > 1 {
+        if stream == LogStream::Journal && extent.first_sequence > 1 {
             tracing::warn!(
                 first = extent.first_sequence,
-                "the journal has lost its beginning: the order log begins later"
+                "the journal has lost its first entries: the order log is built without them"
             );
         }
-        let at = StreamWatermark {
+        let start = StreamWatermark {
             stream_created_at: extent.created_at,
             sequence: extent.next_sequence.saturating_sub(1),
             stored_at: extent.created_at,
         };
-        self.run_writer(move |writer| writer.start_stream(source, at)).await
+        self.run_writer(move |writer| writer.start_stream(stream, start)).await
     }
 
-    /// Looks whether the file still stands where it was, and how large it has become.
+    /// Checks that the open file is still at its path, and truncates a write-ahead log that is too long.
     async fn check_file(&mut self) -> Result<(), FollowInterruption> {
         let Some(writer) = self.writer.as_ref().filter(|writer| writer.is_file_in_place()) else {
             return Err(FollowInterruption::FileReplaced);
@@ -268,19 +259,19 @@ impl OrderLogFollower {
         if !writer.is_wal_too_long() {
             return Ok(());
         }
-        let every_place = u32::try_from(MAX_CONCURRENT_READS).unwrap_or(u32::MAX);
-        let nobody_reads = Arc::clone(&self.shared.read_permits).acquire_many_owned(every_place);
-        let Ok(Ok(_held)) = timeout(READER_DRAIN_TIMEOUT, nobody_reads).await else {
+        let all_permits = u32::try_from(MAX_CONCURRENT_READS).unwrap_or(u32::MAX);
+        let no_reads = Arc::clone(&self.shared.read_permits).acquire_many_owned(all_permits);
+        let Ok(Ok(_permits)) = timeout(READER_DRAIN_TIMEOUT, no_reads).await else {
             return Ok(());
         };
         self.run_writer(OrderLogWriter::truncate_wal).await
     }
 
-    fn watermark(&self, source: LogStream) -> Option<StreamWatermark> {
-        self.writer.as_ref().and_then(|writer| writer.watermark(source))
+    fn watermark(&self, stream: LogStream) -> Option<StreamWatermark> {
+        self.writer.as_ref().and_then(|writer| writer.watermark(stream))
     }
 
-    /// Lets the writer do something where waiting for the disk holds up nobody else.
+    /// Runs a job of the writer on a blocking thread, and publishes the progress.
     async fn run_writer(
         &mut self,
         job: impl FnOnce(&mut OrderLogWriter) -> Result<(), OrderLogWriteError> + Send + 'static,
@@ -293,174 +284,65 @@ impl OrderLogFollower {
             Ok((writer, done))
         })
         .await?;
-        self.shared.publish_progress(&writer);
+        let journal = writer.watermark(LogStream::Journal);
+        self.shared.publish_progress(
+            journal.map_or(0, |watermark| watermark.sequence),
+            writer.skipped_entries(),
+        );
         self.writer = Some(writer);
         Ok(done?)
     }
 }
 
-/// Whether a stream is the one that was followed, and has what comes next.
+/// Returns whether a stream is the one that was followed, and has the entry after the watermark or ends at it.
 async fn is_continuation(
     bus: &Bus,
-    source: LogStream,
-    known: StreamWatermark,
+    stream: LogStream,
+    watermark: StreamWatermark,
     extent: StreamExtent,
 ) -> Result<bool, FollowInterruption> {
-    let is_in_it = known.stream_created_at == extent.created_at
-        && known.sequence <= extent.last_sequence
-        && known.sequence + 1 >= extent.first_sequence;
-    if source == LogStream::Alerts || !is_in_it || known.sequence < extent.first_sequence {
-        return Ok(is_in_it);
+    let is_within = watermark.stream_created_at == extent.created_at
+        && watermark.sequence <= extent.last_sequence
+        && watermark.sequence + 1 >= extent.first_sequence;
+    if stream == LogStream::Alerts || !is_within || watermark.sequence < extent.first_sequence {
+        return Ok(is_within);
     }
-    // One that was restored from an older copy, and has grown since, has another entry at this place.
-    let stored = JournalReader::new(bus.clone()).read_entry(known.sequence).await;
-    match stored {
-        Ok(Some(stored)) => Ok(stored.stored_at == known.stored_at),
-        // Nothing is there to be compared.
+    // A journal that was restored from an older copy and has grown since has another entry at this sequence.
+    match JournalReader::new(bus.clone()).read_entry(watermark.sequence).await {
+        Ok(Some(stored)) => Ok(stored.stored_at == watermark.stored_at),
+        // There is no entry to compare with.
         Ok(None) => Ok(true),
         Err(error) => Err(FollowInterruption::BusUnavailable(error)),
     }
 }
 
-fn describe_mismatch(known: StreamWatermark, extent: StreamExtent, path: &Path) -> String {
-    let what = if known.stream_created_at == extent.created_at && known.sequence + 1 < extent.first_sequence {
+/// Returns why a journal does not continue the applied one, and what an operator can do.
+fn describe_mismatch(watermark: StreamWatermark, extent: StreamExtent, path: &Path) -> String {
+    let (applied, first, last) = (watermark.sequence, extent.first_sequence, extent.last_sequence);
+    let reason = if watermark.stream_created_at != extent.created_at {
         format!(
-            "its first entry is {}, and the log has come to entry {}: it has lost entries",
-            extent.first_sequence, known.sequence
+            "it was created at {}, and the one that the log was built from at {}",
+            extent.created_at, watermark.stream_created_at
         )
-    } else if known.stream_created_at == extent.created_at && known.sequence <= extent.last_sequence {
-        format!(
-            "it has another entry {} than the one that the log has applied",
-            known.sequence
-        )
-    } else if known.stream_created_at == extent.created_at {
-        format!(
-            "its last entry is {}, and the log has come to entry {}: it has lost entries",
-            extent.last_sequence, known.sequence
-        )
+    } else if applied > last {
+        format!("its last entry is {last}, and the log has applied entry {applied}: the journal has lost entries")
+    } else if applied + 1 < first {
+        format!("its first entry is {first}, and the log has applied entry {applied}: the journal has lost entries")
     } else {
-        format!(
-            "it was created at {}, and the one that the log is of at {}",
-            extent.created_at, known.stream_created_at
-        )
+        format!("its entry {applied} is not the one that the log has applied")
     };
     format!(
-        "{what}. Restore the stream, or, to accept the journal as it is, stop the sidecar, remove {} and start it again",
+        "{reason}. Restore the stream, or accept the journal as it is: stop the sidecar, remove {} and start it again",
         path.display()
     )
 }
 
-/// Brings what a stream has, and takes, to the writer, from a sequence on; ends when nobody listens. A stream that cannot
-/// be followed is looked at again and again.
-async fn forward_stream(source: LogStream, bus: Bus, mut next: u64, items: mpsc::Sender<FeedItem>) {
-    let stream = match source {
-        LogStream::Journal => STREAM_REPORTS,
-        LogStream::Alerts => STREAM_ALERTS,
-    };
-    loop {
-        let mut feed = StreamFollower::new(bus.clone(), stream, StartPosition::From(next));
-        loop {
-            let item = match feed.next().await {
-                Ok(FollowEvent::Started(extent)) => FeedItem::StreamOpened(source, extent),
-                Ok(FollowEvent::CaughtUp) => FeedItem::CaughtUp(source),
-                Err(error) => FeedItem::StreamFailed(source, error),
-                Ok(FollowEvent::Entry(stored)) => {
-                    next = stored.sequence + 1;
-                    let entry = match source {
-                        LogStream::Journal => decode_journal_entry(&stored),
-                        LogStream::Alerts => decode_alert_entry(&stored),
-                    };
-                    FeedItem::Entry(source, entry)
-                }
-            };
-            let is_lost = matches!(item, FeedItem::StreamFailed(..));
-            if items.send(item).await.is_err() {
-                return;
-            }
-            if is_lost {
-                break;
-            }
-        }
-        sleep(RETRY_DELAY).await;
-    }
-}
-
-/// Runs what waits for the disk where it holds up nobody else.
+/// Runs a job that may wait for the disk on a blocking thread.
 async fn run_blocking<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, OrderLogWriteError> + Send + 'static,
 ) -> Result<T, OrderLogWriteError> {
-    match spawn_blocking(job).await {
-        Ok(done) => done,
-        Err(error) => Err(OrderLogWriteError::File(
-            "the order log's writer".to_owned(),
-            std::io::Error::other(error),
-        )),
-    }
-}
-
-impl OrderLogShared {
-    fn set_sync_state(&self, standing: SyncState) {
-        self.status.send_if_modified(|status| {
-            if status.sync_state == standing {
-                return false;
-            }
-            match &standing {
-                SyncState::WriteFailed(why) | SyncState::StreamUnavailable(why) => {
-                    tracing::warn!(why, "the order log is behind")
-                }
-                SyncState::JournalMismatch(why) => tracing::error!(why, "the order log does not follow the journal"),
-                SyncState::Current => tracing::info!(
-                    journal_sequence = status.journal_sequence,
-                    "the order log is up to date"
-                ),
-                _ => {}
-            }
-            if matches!(standing, SyncState::JournalMismatch(_)) {
-                status.is_complete = false;
-            }
-            status.sync_state = standing;
-            true
-        });
-    }
-
-    /// Takes note that everything a stream held has been applied.
-    fn mark_caught_up(&self, source: LogStream) {
-        self.status.send_modify(|status| match source {
-            LogStream::Journal => status.is_complete = true,
-            LogStream::Alerts => status.has_all_alerts = true,
-        });
-    }
-
-    /// Takes note that the file is opened, or made anew: what was read of the one before is of no use.
-    fn reset_status(&self) {
-        self.discard_connections();
-        self.status.send_modify(|status| {
-            (status.is_complete, status.has_all_alerts) = (false, false);
-            if matches!(status.sync_state, SyncState::Current | SyncState::CatchingUp) {
-                status.sync_state = SyncState::Opening;
-            }
-        });
-    }
-
-    /// Takes note of how far the journal goes.
-    fn set_journal_end(&self, last_sequence: u64) {
-        self.status.send_modify(|status| {
-            status.journal_last_sequence = last_sequence;
-            if !status.is_complete {
-                status.sync_state = SyncState::CatchingUp;
-            }
-        });
-    }
-
-    fn publish_progress(&self, writer: &OrderLogWriter) {
-        let sequence = writer
-            .watermark(LogStream::Journal)
-            .map_or(0, |applied| applied.sequence);
-        let skipped = writer.skipped_entries();
-        self.status.send_modify(|status| {
-            status.skipped_entries = skipped;
-            status.journal_sequence = sequence;
-            status.journal_last_sequence = status.journal_last_sequence.max(sequence);
-        });
-    }
+    spawn_blocking(job).await.unwrap_or_else(|error| {
+        let name = "the writer of the order log".to_owned();
+        Err(OrderLogWriteError::File(name, std::io::Error::other(error)))
+    })
 }

@@ -1,90 +1,60 @@
-//! From the journal's entries to rows: each applied once, in the journal's order, whatever is delivered again.
+//! The projection: turns journal entries into rows, each entry once and in the journal's order, also when it is redelivered.
 //!
-//! The rules are those of every consumer of the journal: an order's highest version counts; of two orders for one id, and
-//! of two reports of one version, the first counts; an order that is known only by its submission is `unknown`.
+//! The rules are those of every consumer of the journal: an order's highest version counts; of two orders for one client
+//! order id, and of two reports of one version, the first counts; an order that is known only by its submission is
+//! `unknown`.
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
 use crate::domain::decimal::Decimal;
 use crate::domain::order_terms::{Mode, OrderStatus};
-use crate::domain::time::Timestamp;
 use crate::order_log::index::{IndexChange, MAX_ROWS};
 use crate::order_log::ingest::entry::{LoggedReport, LoggedSubmission, OrderLogEvent, StreamEntry};
-use crate::order_log::query::pages::{JsonColumn, TermColumn};
-use crate::order_log::tables::positions::PositionLedger;
+use crate::order_log::ingest::position_ledger::PositionLedger;
+use crate::order_log::tables::executions::ExecutionRow;
+use crate::order_log::tables::orders::{OrderRow, ProjectedOrder};
 use crate::order_log::tables::tags::TagStore;
+use crate::order_log::tables::{executions, orders, router_state, skipped};
 use crate::wire::adjustment::AdjustmentEvent;
 use crate::wire::note::NoteEvent;
 use crate::wire::report::ReportedFill;
 
-/// An execution's id is its event's sequence times this, plus its index there.
-pub(in crate::order_log) const EXECUTION_IDS_PER_ENTRY: u64 = 4_096;
-/// The shortest time after its end that an order's id may be used again, whatever the settings say, less what workers'
-/// clocks may differ: a second order that comes sooner is void.
+/// An execution's id is the sequence of its entry times this, plus its index there.
+const EXECUTION_IDS_PER_ENTRY: u64 = 4_096;
+/// The shortest time after an order's end in which its client order id cannot be used again, whatever the settings say, less
+/// what the clocks of workers may differ: a second order that comes sooner is void.
 const MIN_CLIENT_ORDER_ID_RETENTION: Duration = Duration::from_secs(3_000);
 
-/// The most bytes of an order's notes; what would be more is passed over.
+/// The most bytes of an order's notes; a note that would exceed them is dropped.
 pub const MAX_NOTES_BYTES: usize = 8_192;
-/// The most tags of an order, those added with notes included; what would be more is passed over.
+/// The most tags of an order, those added with notes included; further tags are dropped.
 pub const MAX_ORDER_TAGS: usize = 64;
 
-/// How many entries that were left out are remembered one by one.
-const MAX_SKIPPED_ROWS: u64 = 10_000;
-/// The program's version.
-pub(in crate::order_log) const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
-
-const SELECT_PROJECTED_ORDER: &str = "SELECT ordinal, version, status, released, claim, fills_total, filled_quantity FROM orders \
-    WHERE external_order_id = ?1";
-const SELECT_NEWEST_OF_CLIENT_ORDER_ID: &str = "SELECT status, released, reported_at FROM orders \
-    WHERE correlation_id = ?1 AND account_id = ?2 AND (mode = 'dry_run') = ?3 ORDER BY ordinal DESC LIMIT 1";
-const INSERT_ORDER: &str = "INSERT INTO orders (ordinal, id, external_order_id, correlation_id, account_id, broker, \
-    venue, symbol, side, order_type, time_in_force, limit_price, quantity, filled_quantity, status, released, claim, \
-    submitted_at, expires_at, reported_at, created_at, tags, mode, reason, version, fills_total) VALUES (?1, ?2, ?3, \
-    ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
-const UPDATE_ORDER: &str = "UPDATE orders SET filled_quantity = ?2, status = ?3, released = 0, expires_at = coalesce(?4, expires_at), \
-    reported_at = ?5, reason = ?6, version = ?7, fills_total = ?8 WHERE ordinal = ?1";
-const INSERT_EXECUTION: &str = "INSERT INTO executions (ordinal, id, order_ordinal, external_execution_id, quantity, \
-    price, fees, fee_currency, executed_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-const SELECT_EXECUTION_EXISTS: &str =
-    "SELECT 1 FROM executions WHERE order_ordinal = ?1 AND external_execution_id = ?2";
-
-/// Applies entries within one transaction, and notes what they change in the index.
+/// Applies entries within one transaction, and collects what they change in the index.
 pub(in crate::order_log) struct Projection<'a> {
+    /// The connection, in the transaction.
     pub(in crate::order_log) connection: &'a Connection,
-    pub(in crate::order_log) labels: &'a mut TagStore,
+    /// The tags.
+    pub(in crate::order_log) tags: &'a mut TagStore,
+    /// The positions.
     pub(in crate::order_log) positions: &'a mut PositionLedger,
-    /// How many orders and executions there are, those of this transaction included.
+    /// How many orders there are, those of this transaction included.
     pub(in crate::order_log) order_count: u32,
+    /// How many executions there are, those of this transaction included.
     pub(in crate::order_log) execution_count: u32,
+    /// What changes in the index with the commit.
     pub(in crate::order_log) index_changes: Vec<IndexChange>,
-    /// Whether an entry was left out.
+    /// Whether an entry was skipped.
     pub(in crate::order_log) has_skipped_entries: bool,
 }
 
-/// An order as the log has it.
-struct ProjectedOrder {
-    ordinal: u32,
-    version: u32,
-    status: OrderStatus,
-    is_released: bool,
-    claim: Option<String>,
-    fills_total: u32,
-    filled_quantity: String,
-}
-
-impl ProjectedOrder {
-    fn listed_status(&self) -> Option<OrderStatus> {
-        (!self.is_released).then_some(self.status)
-    }
-}
-
 impl Projection<'_> {
-    /// Applies an entry.
+    /// Applies an entry of the journal.
     ///
     /// # Errors
-    /// What the file says.
+    /// Any error of SQLite; `SQLITE_FULL` when the log has [`MAX_ROWS`] orders or executions.
     pub(in crate::order_log) fn apply(&mut self, entry: &StreamEntry) -> rusqlite::Result<()> {
         match &entry.event {
             OrderLogEvent::Report(report) => self.apply_report(entry, report),
@@ -92,31 +62,27 @@ impl Projection<'_> {
             OrderLogEvent::Released(submission) => self.apply_released(submission),
             OrderLogEvent::Adjustment(event) => self.apply_adjustment(event),
             OrderLogEvent::Note(event) => self.apply_note(event),
-            OrderLogEvent::StateChange { version, mode } => self.apply_state_change(*version, *mode),
+            OrderLogEvent::StateChange { version, mode } => router_state::save(self.connection, *version, *mode),
             OrderLogEvent::Alert(..) | OrderLogEvent::Ignored => Ok(()),
-            OrderLogEvent::Unreadable(why) => self.record_skipped(entry.sequence, why),
+            OrderLogEvent::Unreadable(reason) => self.record_skipped(entry.sequence, reason),
         }
     }
 
-    /// Takes note of an entry that is left out. Another version of the program may read it: it makes the log anew.
+    /// Records a skipped entry. Another version of the program, which may be able to read it, rebuilds the log.
     ///
     /// # Errors
-    /// What the file says.
-    pub(in crate::order_log) fn record_skipped(&mut self, sequence: u64, why: &str) -> rusqlite::Result<()> {
-        tracing::error!(sequence, why, "an entry of the journal is left out of the order log");
-        let note = "INSERT OR IGNORE INTO skipped (sequence, version, why) SELECT ?1, ?2, ?3 \
-                    WHERE (SELECT count(*) FROM skipped) < ?4";
-        let mut statement = self.connection.prepare_cached(note)?;
-        statement.execute(params![sequence, PROGRAM_VERSION, why, MAX_SKIPPED_ROWS])?;
+    /// Any error of SQLite.
+    pub(in crate::order_log) fn record_skipped(&mut self, sequence: u64, reason: &str) -> rusqlite::Result<()> {
+        tracing::error!(sequence, reason, "the order log skips an entry of the journal");
         self.has_skipped_entries = true;
-        Ok(())
+        skipped::insert(self.connection, sequence, reason)
     }
 
     fn apply_report(&mut self, entry: &StreamEntry, report: &LoggedReport) -> rusqlite::Result<()> {
-        let known = match self.find_order(&report.order_id)? {
+        let known = match orders::find(self.connection, &report.order_id)? {
             Some(known) if report.version <= known.version => return Ok(()),
             Some(known) => {
-                self.update_order(&known, report)?;
+                self.update_order(entry, report, &known)?;
                 known
             }
             None => match self.insert_order(entry, report, report.status, None)? {
@@ -129,51 +95,31 @@ impl Projection<'_> {
 
     fn apply_submitting(&mut self, entry: &StreamEntry, submission: &LoggedSubmission) -> rusqlite::Result<()> {
         let (order, claim) = (&submission.order, Some(submission.claim.as_str()));
-        let Some(known) = self.find_order(&order.order_id)? else {
+        let Some(known) = orders::find(self.connection, &order.order_id)? else {
             self.insert_order(entry, order, OrderStatus::Unknown, claim)?;
             return Ok(());
         };
         if known.version > 0 {
             return Ok(());
         }
-        let again = "UPDATE orders SET released = 0, claim = ?2 WHERE ordinal = ?1";
-        self.connection
-            .prepare_cached(again)?
-            .execute(params![known.ordinal, claim])?;
+        orders::mark_submitted(self.connection, known.ordinal, claim)?;
         self.record_status_change(known.ordinal, known.listed_status(), Some(known.status));
         Ok(())
     }
 
     fn apply_released(&mut self, submission: &LoggedSubmission) -> rusqlite::Result<()> {
-        let Some(known) = self.find_order(&submission.order.order_id)? else {
+        let Some(known) = orders::find(self.connection, &submission.order.order_id)? else {
             return Ok(());
         };
         if known.version > 0 || known.claim.as_deref() != Some(&submission.claim) {
             return Ok(());
         }
-        let released = "UPDATE orders SET released = 1 WHERE ordinal = ?1";
-        self.connection.prepare_cached(released)?.execute([known.ordinal])?;
+        orders::mark_released(self.connection, known.ordinal)?;
         self.record_status_change(known.ordinal, known.listed_status(), None);
         Ok(())
     }
 
-    fn find_order(&self, order_id: &str) -> rusqlite::Result<Option<ProjectedOrder>> {
-        let mut statement = self.connection.prepare_cached(SELECT_PROJECTED_ORDER)?;
-        let known = statement.query_row([order_id], |row| {
-            Ok(ProjectedOrder {
-                ordinal: row.get(0)?,
-                version: row.get(1)?,
-                status: row.get::<_, TermColumn<OrderStatus>>(2)?.0,
-                is_released: row.get(3)?,
-                claim: row.get(4)?,
-                fills_total: row.get(5)?,
-                filled_quantity: row.get(6)?,
-            })
-        });
-        known.optional()
-    }
-
-    /// Adds an order; `None` where another one has its id, and it is void.
+    /// Adds an order; returns `None` for a void one, whose client order id another order holds.
     fn insert_order(
         &mut self,
         entry: &StreamEntry,
@@ -186,7 +132,7 @@ impl Projection<'_> {
                 order_id = report.order_id,
                 client_order_id = report.client_order_id,
                 sequence = entry.sequence,
-                "another order came first on the journal under this id: this one is void"
+                "ignoring an order: an earlier one on the journal holds its client order id"
             );
             return Ok(None);
         }
@@ -194,34 +140,15 @@ impl Projection<'_> {
         if ordinal >= MAX_ROWS {
             return Err(capacity_error());
         }
-        let tags = serde_json::to_string(&report.tags).unwrap_or_default();
-        self.connection.prepare_cached(INSERT_ORDER)?.execute(params![
+        let row = OrderRow {
             ordinal,
-            entry.sequence,
-            report.order_id,
-            report.client_order_id,
-            report.account_id,
-            report.broker,
-            report.venue,
-            report.symbol,
-            report.side.as_str(),
-            report.order_type.as_str(),
-            report.time_in_force.as_str(),
-            report.price.map(|price| price.to_string()),
-            report.quantity.to_string(),
-            report.filled_quantity.to_string(),
-            status.as_str(),
+            sequence: entry.sequence,
+            stored_at: entry.stored_at,
+            status,
             claim,
-            report.submitted_at.as_microseconds(),
-            report.expires_at().map(Timestamp::as_microseconds),
-            report.updated_at.as_microseconds(),
-            entry.stored_at.as_microseconds(),
-            tags,
-            report.mode.as_str(),
-            report.reason.as_ref().map(|reason| reason.get()),
-            report.version,
-            report.fills_total,
-        ])?;
+            report,
+        };
+        orders::insert(self.connection, &row)?;
         self.order_count += 1;
         self.index_changes.push(IndexChange::OrderAdded {
             id: entry.sequence,
@@ -245,38 +172,31 @@ impl Projection<'_> {
         }))
     }
 
-    /// Whether another order has the id, and had it first.
+    /// Returns whether another order holds the client order id of a new one.
     fn is_void_duplicate(&self, report: &LoggedReport) -> rusqlite::Result<bool> {
-        let mut statement = self.connection.prepare_cached(SELECT_NEWEST_OF_CLIENT_ORDER_ID)?;
         let is_dry_run = report.mode == Mode::DryRun;
-        let key = params![report.client_order_id, report.account_id, is_dry_run];
-        let holder = statement.query_row(key, |row| {
-            Ok((
-                row.get::<_, TermColumn<OrderStatus>>(0)?.0,
-                row.get::<_, bool>(1)?,
-                row.get(2)?,
-            ))
-        });
-        Ok(match holder.optional()? {
-            None | Some((_, true, _)) => false,
-            Some((status, false, reported_at)) => {
-                let free_at = Timestamp::from_microseconds(reported_at).saturating_add(MIN_CLIENT_ORDER_ID_RETENTION);
-                !(status.is_terminal() && report.submitted_at >= free_at)
-            }
-        })
+        let holder = orders::find_client_order_id_holder(self.connection, report, is_dry_run)?;
+        Ok(holder.filter(|holder| !holder.is_released).is_some_and(|holder| {
+            let is_free_at = holder.reported_at.saturating_add(MIN_CLIENT_ORDER_ID_RETENTION);
+            !(holder.status.is_terminal() && report.submitted_at >= is_free_at)
+        }))
     }
 
-    fn update_order(&mut self, known: &ProjectedOrder, report: &LoggedReport) -> rusqlite::Result<()> {
-        self.connection.prepare_cached(UPDATE_ORDER)?.execute(params![
-            known.ordinal,
-            report.filled_quantity.to_string(),
-            report.status.as_str(),
-            report.expires_at().map(Timestamp::as_microseconds),
-            report.updated_at.as_microseconds(),
-            report.reason.as_ref().map(|reason| reason.get()),
-            report.version,
-            report.fills_total,
-        ])?;
+    fn update_order(
+        &mut self,
+        entry: &StreamEntry,
+        report: &LoggedReport,
+        known: &ProjectedOrder,
+    ) -> rusqlite::Result<()> {
+        let row = OrderRow {
+            ordinal: known.ordinal,
+            sequence: entry.sequence,
+            stored_at: entry.stored_at,
+            status: report.status,
+            claim: None,
+            report,
+        };
+        orders::update(self.connection, &row)?;
         self.record_status_change(known.ordinal, known.listed_status(), Some(report.status));
         Ok(())
     }
@@ -288,7 +208,7 @@ impl Projection<'_> {
         }
     }
 
-    /// Adds the fills that a report tells and its predecessor did not.
+    /// Adds the fills of a report that the last report did not have.
     fn insert_executions(
         &mut self,
         entry: &StreamEntry,
@@ -302,33 +222,28 @@ impl Projection<'_> {
             .skip(report.fills.len().saturating_sub(new))
             .collect();
         if new > fills.len() || !fills_add_up(report, known, &fills) {
-            // Not the successor of what is known: an effect between them was void, or it tells more than a report holds.
-            fills = self.select_unrecorded_fills(report, known)?;
+            // The report does not follow the last one directly: an entry between them was void, or there were more fills
+            // than one report holds.
+            fills = executions::select_unrecorded(self.connection, known.ordinal, &report.fills)?;
             if !fills_add_up(report, known, &fills) {
-                // What is missing was never told one by one: the quantity is not to be relied on.
+                // The missing fills were never reported one by one: the position cannot be counted exactly.
                 self.positions.mark_inexact(self.connection, report)?;
             }
         }
+        let first_id = entry.sequence.saturating_mul(EXECUTION_IDS_PER_ENTRY);
         for (index, fill) in (0_u64..).zip(fills) {
             let ordinal = self.execution_count;
             if ordinal >= MAX_ROWS {
                 return Err(capacity_error());
             }
-            self.connection.prepare_cached(INSERT_EXECUTION)?.execute(params![
+            let row = ExecutionRow {
                 ordinal,
-                entry
-                    .sequence
-                    .saturating_mul(EXECUTION_IDS_PER_ENTRY)
-                    .saturating_add(index),
-                known.ordinal,
-                fill.exec_id,
-                fill.quantity.to_string(),
-                fill.price.to_string(),
-                fill.fee.to_string(),
-                fill.fee_currency,
-                fill.timestamp.as_microseconds(),
-                entry.stored_at.as_microseconds(),
-            ])?;
+                id: first_id.saturating_add(index),
+                order_ordinal: known.ordinal,
+                stored_at: entry.stored_at,
+                fill,
+            };
+            executions::insert(self.connection, &row)?;
             self.execution_count += 1;
             self.index_changes.push(IndexChange::ExecutionAdded {
                 order_ordinal: known.ordinal,
@@ -339,41 +254,18 @@ impl Projection<'_> {
         self.positions.apply_fees(self.connection, report)
     }
 
-    fn select_unrecorded_fills<'r>(
-        &self,
-        report: &'r LoggedReport,
-        known: &ProjectedOrder,
-    ) -> rusqlite::Result<Vec<&'r ReportedFill>> {
-        let mut statement = self.connection.prepare_cached(SELECT_EXECUTION_EXISTS)?;
-        let mut unknown = Vec::new();
-        for fill in &report.fills {
-            if !statement.exists(params![known.ordinal, fill.exec_id])? {
-                unknown.push(fill);
-            }
-        }
-        Ok(unknown)
-    }
-
-    /// Gives an order a tag.
+    /// Adds a tag to an order; tags are matched in lower case.
     fn add_tag(&mut self, ordinal: u32, tag: &str) -> rusqlite::Result<()> {
         let text = tag.to_lowercase();
-        if let Some(change) = self.labels.add_tag(self.connection, &text, ordinal)? {
+        if let Some(change) = self.tags.add_tag(self.connection, &text, ordinal)? {
             self.index_changes.push(change);
         }
         Ok(())
     }
 
-    /// Adds a note to its order: a line each, and tags that it does not have in any case.
+    /// Adds a note to its order, once: its text as a line, and the tags that the order does not have in any case.
     fn apply_note(&mut self, event: &NoteEvent) -> rusqlite::Result<()> {
-        let find = "SELECT ordinal, notes, tags FROM orders WHERE external_order_id = ?1 AND account_id = ?2";
-        let noted = self
-            .connection
-            .prepare_cached(find)?
-            .query_row([&event.order_id, &event.account_id], |row| {
-                let tags = row.get::<_, JsonColumn<Vec<String>>>(2)?.0;
-                Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?, tags))
-            });
-        let Some((ordinal, notes, mut tags)) = noted.optional()? else {
+        let Some(mut order) = orders::find_annotations(self.connection, &event.order_id, &event.account_id)? else {
             return Ok(());
         };
         let mut remember = self
@@ -382,50 +274,37 @@ impl Projection<'_> {
         if remember.execute([event.note_id.to_string()])? == 0 {
             return Ok(());
         }
-        let length = notes.as_ref().map_or(0, String::len);
+        let length = order.notes.as_ref().map_or(0, String::len);
         let added = event.notes.clone().filter(|text| length + text.len() < MAX_NOTES_BYTES);
-        let notes: Vec<String> = notes.into_iter().chain(added).collect();
-        let notes = (!notes.is_empty()).then(|| notes.join("\n"));
+        let notes: Vec<String> = order.notes.take().into_iter().chain(added).collect();
+        order.notes = (!notes.is_empty()).then(|| notes.join("\n"));
         for tag in &event.tags {
-            let is_known = tags.iter().any(|known| known.to_lowercase() == tag.to_lowercase());
-            if is_known || tags.len() >= MAX_ORDER_TAGS {
+            let is_known = order
+                .tags
+                .iter()
+                .any(|known| known.to_lowercase() == tag.to_lowercase());
+            if is_known || order.tags.len() >= MAX_ORDER_TAGS {
                 continue;
             }
-            tags.push(tag.clone());
-            self.add_tag(ordinal, tag)?;
+            order.tags.push(tag.clone());
+            self.add_tag(order.ordinal, tag)?;
         }
-        let write =
-            "UPDATE orders SET notes = ?2, tags = ?3, noted_at = max(coalesce(noted_at, 0), ?4) WHERE ordinal = ?1";
-        let tags = serde_json::to_string(&tags).unwrap_or_default();
-        let noted_at = event.timestamp.as_microseconds();
-        self.connection
-            .prepare_cached(write)?
-            .execute(params![ordinal, notes, tags, noted_at])?;
-        Ok(())
+        orders::update_annotations(self.connection, &order, event.timestamp)
     }
 
-    /// Books an adjustment of a position: of two events for one id the first counts.
+    /// Books an adjustment of a position; of two events with one id the first counts.
     fn apply_adjustment(&mut self, event: &AdjustmentEvent) -> rusqlite::Result<()> {
         let mut remember = self
             .connection
-            .prepare_cached("INSERT OR IGNORE INTO adjustments VALUES (?1)")?;
+            .prepare_cached("INSERT OR IGNORE INTO adjustments (adjustment_id) VALUES (?1)")?;
         if remember.execute([&event.adjustment_id])? == 0 {
             return Ok(());
         }
         self.positions.apply_adjustment(self.connection, event)
     }
-
-    fn apply_state_change(&mut self, version: u64, mode: Option<Mode>) -> rusqlite::Result<()> {
-        let newer = "INSERT INTO state (one, version, mode) VALUES (1, ?1, ?2) ON CONFLICT (one) DO UPDATE \
-                     SET version = excluded.version, mode = coalesce(excluded.mode, mode) \
-                     WHERE excluded.version > version";
-        let mut statement = self.connection.prepare_cached(newer)?;
-        statement.execute(params![version, mode.map(Mode::as_str)])?;
-        Ok(())
-    }
 }
 
-/// Whether these fills make what was filled before what is filled now.
+/// Returns whether the filled quantity before, plus these fills, is the filled quantity of the report.
 fn fills_add_up(report: &LoggedReport, known: &ProjectedOrder, fills: &[&ReportedFill]) -> bool {
     let Ok(before) = known.filled_quantity.parse::<Decimal>() else {
         return false;
@@ -438,6 +317,6 @@ fn fills_add_up(report: &LoggedReport, known: &ProjectedOrder, fills: &[&Reporte
 
 fn capacity_error() -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-    let why = format!("the order log holds {MAX_ROWS} orders or executions and takes no more");
-    rusqlite::Error::SqliteFailure(code, Some(why))
+    let text = format!("the order log is full: it holds {MAX_ROWS} orders or executions");
+    rusqlite::Error::SqliteFailure(code, Some(text))
 }

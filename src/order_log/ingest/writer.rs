@@ -1,85 +1,37 @@
-//! The one who writes the file: a batch of entries is one transaction, with the sequences it brings the log to.
+//! The writer: a batch of entries is one transaction, which also stores the watermarks of the streams.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 
-use crate::domain::time::Timestamp;
-use crate::order_log::OrderLogShared;
+use crate::order_log::database::file::{OrderLogWriteError, acquire_file_lock, remove_files, wal_path};
 use crate::order_log::database::schema::{open_read_write, requires_rebuild};
-use crate::order_log::index::load;
-use crate::order_log::index::{IndexChange, OrderLogIndex};
+use crate::order_log::index::OrderLogIndex;
+use crate::order_log::index::load::load_index;
 use crate::order_log::ingest::entry::StreamEntry;
-use crate::order_log::ingest::projection::{PROGRAM_VERSION, Projection};
-use crate::order_log::tables::alerts;
-use crate::order_log::tables::positions::PositionLedger;
+use crate::order_log::ingest::position_ledger::PositionLedger;
+use crate::order_log::ingest::projection::Projection;
+use crate::order_log::shared::OrderLogShared;
 use crate::order_log::tables::tags::TagStore;
+use crate::order_log::tables::watermarks::{LogStream, StreamWatermark};
+use crate::order_log::tables::{alerts, skipped, watermarks};
 
-/// From which size on the write-ahead file is emptied while readers wait.
+/// The size of the write-ahead log from which on it is truncated, also while reads wait.
 const MAX_WAL_BYTES: u64 = 64 * 1_024 * 1_024;
-/// After how many entries pages are brought from the write-ahead file to the main one.
+/// How many entries are applied between two checkpoints.
 const CHECKPOINT_INTERVAL_ENTRIES: usize = 4_096;
 
-/// The streams that the log follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::order_log) enum LogStream {
-    /// Orders, notes, adjustments and what operators set.
-    Journal,
-    /// What the risk rules say.
-    Alerts,
-}
-
-impl LogStream {
-    pub(in crate::order_log) fn name(self) -> &'static str {
-        match self {
-            Self::Journal => "journal",
-            Self::Alerts => "alerts",
-        }
-    }
-}
-
-/// How far a stream is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::order_log) struct StreamWatermark {
-    /// When the stream was created.
-    pub(in crate::order_log) stream_created_at: Timestamp,
-    /// The sequence of the last entry that is applied; 0 before the first.
-    pub(in crate::order_log) sequence: u64,
-    /// When the stream took that entry: another one at its place is of another stream.
-    pub(in crate::order_log) stored_at: Timestamp,
-}
-
-/// Why the log cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderLogWriteError {
-    /// What SQLite says.
-    #[error("{0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// What the file system says.
-    #[error("{0}: {1}")]
-    File(String, std::io::Error),
-    /// Another process has it.
-    #[error("another process has {0}; give each sidecar a data directory of its own (data_dir)")]
-    InUse(String),
-}
-
-impl OrderLogWriteError {
-    fn from_io_error(path: &Path, error: std::io::Error) -> Self {
-        Self::File(path.display().to_string(), error)
-    }
-}
-
-/// The file, opened for writing, and locked against other processes.
+/// The file, open for writing and locked against other processes.
 #[derive(Debug)]
 pub(in crate::order_log) struct OrderLogWriter {
     connection: Connection,
-    labels: TagStore,
+    tags: TagStore,
     positions: PositionLedger,
     journal_watermark: Option<StreamWatermark>,
     alerts_watermark: Option<StreamWatermark>,
-    /// Tells the file we have from another one that has come to stand in its place.
+    /// Distinguishes the open file from another one that was put in its place.
     inode: u64,
     path: PathBuf,
     entries_since_checkpoint: usize,
@@ -88,84 +40,92 @@ pub(in crate::order_log) struct OrderLogWriter {
 }
 
 impl OrderLogWriter {
-    /// Opens the file and reads the index from it. A file that cannot be used is made anew.
+    /// Opens the file and loads the index. A file that cannot be used, or has another schema version, is rebuilt.
     ///
     /// # Errors
-    /// When it cannot be had: it is worth another try later.
+    /// When the file cannot be locked, opened or removed; the caller retries later.
     pub(in crate::order_log) fn open(path: &Path, shared: &OrderLogShared) -> Result<Self, OrderLogWriteError> {
         let lock = acquire_file_lock(path)?;
-        let (connection, index) = match open_and_load(path) {
+        let (mut connection, mut index) = match open_and_load(path) {
             Err(error) if requires_rebuild(&error) => {
-                tracing::error!(%error, path = %path.display(), "the order log's file cannot be used: it is made anew from the journal");
+                tracing::error!(
+                    %error,
+                    path = %path.display(),
+                    "the order log's file cannot be used and is rebuilt from the journal"
+                );
                 remove_files(path)?;
                 open_and_load(path)?
             }
             opened => opened?,
         };
-        if was_skipped_by_other_version(&connection)? {
-            tracing::warn!("another version of the program has left entries out of the order log: it is made anew");
+        if skipped::exist_of_other_version(&connection)? {
+            tracing::warn!(
+                "another version of the program has skipped entries: the order log is rebuilt from the journal"
+            );
             drop(connection);
             remove_files(path)?;
-            drop(lock);
-            return Self::open(path, shared);
+            (connection, index) = open_and_load(path)?;
         }
-        let applied = |source| load_watermark(&connection, source);
-        let (journal, alerts) = (applied(LogStream::Journal)?, applied(LogStream::Alerts)?);
+        let journal_watermark = watermarks::load(&connection, LogStream::Journal)?;
+        let alerts_watermark = watermarks::load(&connection, LogStream::Alerts)?;
         let metadata = std::fs::metadata(path).map_err(|error| OrderLogWriteError::from_io_error(path, error))?;
         shared.replace_index(index);
-        let skipped = count_skipped(&connection)?;
+        let skipped_entries = skipped::count(&connection)?;
         Ok(Self {
             connection,
-            skipped_entries: skipped,
-            labels: TagStore::default(),
+            tags: TagStore::default(),
             positions: PositionLedger::default(),
-            journal_watermark: journal,
-            alerts_watermark: alerts,
+            journal_watermark,
+            alerts_watermark,
             inode: metadata.ino(),
             path: path.to_owned(),
             entries_since_checkpoint: 0,
+            skipped_entries,
             _lock: lock,
         })
     }
 
-    /// Returns how far a stream is applied; `None` before anything of it.
-    pub(in crate::order_log) fn watermark(&self, source: LogStream) -> Option<StreamWatermark> {
-        match source {
+    /// Returns how far a stream is applied; `None` before anything of it is.
+    pub(in crate::order_log) fn watermark(&self, stream: LogStream) -> Option<StreamWatermark> {
+        match stream {
             LogStream::Journal => self.journal_watermark,
             LogStream::Alerts => self.alerts_watermark,
         }
     }
 
-    /// Whether the file that was opened still stands at its path.
+    /// Returns whether the open file is still the one at its path.
     pub(in crate::order_log) fn is_file_in_place(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode)
     }
 
-    /// Takes note that a stream begins here, or begins anew.
+    /// Records where a stream starts: a new one, or an alert stream that was recreated.
     ///
     /// # Errors
-    /// What the file says.
+    /// Any error of SQLite.
     pub(in crate::order_log) fn start_stream(
         &mut self,
-        source: LogStream,
-        at: StreamWatermark,
+        stream: LogStream,
+        start: StreamWatermark,
     ) -> Result<(), OrderLogWriteError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if source == LogStream::Alerts {
+        if stream == LogStream::Alerts {
             alerts::delete_all(&transaction)?;
         }
-        save_watermark(&transaction, source, at)?;
+        watermarks::save(&transaction, stream, start)?;
         transaction.commit()?;
-        self.set_watermark(source, at);
+        match stream {
+            LogStream::Journal => self.journal_watermark = Some(start),
+            LogStream::Alerts => self.alerts_watermark = Some(start),
+        }
         Ok(())
     }
 
     /// Applies entries: all of them, or none.
     ///
     /// # Errors
-    /// What the file says; nothing has changed then.
+    /// Any error of SQLite; nothing has changed then.
     pub(in crate::order_log) fn apply_batch(
         &mut self,
         shared: &OrderLogShared,
@@ -173,7 +133,7 @@ impl OrderLogWriter {
     ) -> Result<(), OrderLogWriteError> {
         let applied = self.apply_in_transaction(shared, entries);
         if applied.is_err() {
-            self.labels.clear_cache();
+            self.tags.clear_cache();
             self.positions.clear_cache();
         }
         applied?;
@@ -189,79 +149,77 @@ impl OrderLogWriter {
         shared: &OrderLogShared,
         entries: &[(LogStream, StreamEntry)],
     ) -> Result<(), OrderLogWriteError> {
-        let (orders, executions) = shared.row_counts();
+        let (order_count, execution_count) = shared.row_counts();
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut projection = Projection {
             connection: &transaction,
-            labels: &mut self.labels,
+            tags: &mut self.tags,
             positions: &mut self.positions,
-            order_count: orders,
-            execution_count: executions,
+            order_count,
+            execution_count,
             index_changes: Vec::new(),
             has_skipped_entries: false,
         };
         let (mut journal, mut alerts) = (self.journal_watermark, self.alerts_watermark);
-        for (source, entry) in entries {
-            let applied = match source {
+        for (stream, entry) in entries {
+            let watermark = match stream {
                 LogStream::Journal => journal.as_mut(),
                 LogStream::Alerts => alerts.as_mut(),
             };
-            // Entries come after the word that their stream begins; what is applied already may come again.
-            let Some(applied) = applied.filter(|applied| applied.sequence < entry.sequence) else {
+            // The start of a stream is recorded before its entries; an applied entry may be redelivered.
+            let Some(watermark) = watermark.filter(|watermark| watermark.sequence < entry.sequence) else {
                 continue;
             };
-            if *source == LogStream::Journal && entry.sequence > applied.sequence + 1 {
-                let why = format!("the journal has nothing from {} on until here", applied.sequence + 1);
-                projection.record_skipped(entry.sequence - 1, &why)?;
+            if *stream == LogStream::Journal && entry.sequence > watermark.sequence + 1 {
+                let reason = format!("the journal has no entries from {} up to here", watermark.sequence + 1);
+                projection.record_skipped(entry.sequence - 1, &reason)?;
             }
-            (applied.sequence, applied.stored_at) = (entry.sequence, entry.stored_at);
-            match source {
+            (watermark.sequence, watermark.stored_at) = (entry.sequence, entry.stored_at);
+            match stream {
                 LogStream::Journal => projection.apply(entry)?,
                 LogStream::Alerts => alerts::apply_entry(&transaction, entry)?,
             }
         }
-        let (changes, has_skipped): (Vec<IndexChange>, bool) =
-            (projection.index_changes, projection.has_skipped_entries);
-        self.labels.flush(&transaction)?;
+        let (index_changes, has_skipped_entries) = (projection.index_changes, projection.has_skipped_entries);
+        self.tags.flush(&transaction)?;
         self.positions.flush(&transaction)?;
-        for (source, applied) in [(LogStream::Journal, journal), (LogStream::Alerts, alerts)] {
-            if let Some(applied) = applied {
-                save_watermark(&transaction, source, applied)?;
+        for (stream, watermark) in [(LogStream::Journal, journal), (LogStream::Alerts, alerts)] {
+            if let Some(watermark) = watermark {
+                watermarks::save(&transaction, stream, watermark)?;
             }
         }
-        // Whoever reads sees index and file at the same moment.
-        shared.commit_with_index(changes, || transaction.commit())?;
+        shared.commit_with_index(index_changes, || transaction.commit())?;
         (self.journal_watermark, self.alerts_watermark) = (journal, alerts);
-        if has_skipped {
-            self.skipped_entries = count_skipped(&self.connection)?;
+        if has_skipped_entries {
+            self.skipped_entries = skipped::count(&self.connection)?;
         }
         Ok(())
     }
 
-    /// Removes alerts that their stream has dropped.
+    /// Removes the alerts that the stream has dropped.
     ///
     /// # Errors
-    /// What the file says.
+    /// Any error of SQLite.
     pub(in crate::order_log) fn delete_alerts_before(&mut self, first_sequence: u64) -> Result<(), OrderLogWriteError> {
         Ok(alerts::delete_before(&self.connection, first_sequence)?)
     }
 
-    /// Returns how many entries of the journal were left out.
+    /// Returns how many entries of the journal were skipped.
     pub(in crate::order_log) fn skipped_entries(&self) -> u64 {
         self.skipped_entries
     }
 
-    /// Whether the write-ahead file has grown beyond what is good: readers have kept it from beginning again.
+    /// Returns whether the write-ahead log is too long: reads have kept checkpoints from restarting it.
     pub(in crate::order_log) fn is_wal_too_long(&self) -> bool {
-        std::fs::metadata(sibling_path(&self.path, "-wal")).is_ok_and(|metadata| metadata.len() > MAX_WAL_BYTES)
+        std::fs::metadata(wal_path(&self.path)).is_ok_and(|metadata| metadata.len() > MAX_WAL_BYTES)
     }
 
-    /// Brings all pages to the main file and empties the write-ahead file; nobody may be reading.
+    /// Copies all pages to the main file and truncates the write-ahead log; no read may run.
     ///
     /// # Errors
-    /// What the file says.
+    /// Any error of SQLite.
     pub(in crate::order_log) fn truncate_wal(&mut self) -> Result<(), OrderLogWriteError> {
         self.connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -269,110 +227,22 @@ impl OrderLogWriter {
         Ok(())
     }
 
-    /// Brings pages from the write-ahead file to the main one.
+    /// Copies pages from the write-ahead log to the main file, if entries were applied since the last time.
     ///
     /// # Errors
-    /// What the file says.
+    /// Any error of SQLite.
     pub(in crate::order_log) fn checkpoint(&mut self) -> Result<(), OrderLogWriteError> {
         if std::mem::take(&mut self.entries_since_checkpoint) > 0 {
-            // Where a reader still needs the old pages, the next time brings them.
+            // Pages that a read still needs are copied by a later checkpoint.
             self.connection
                 .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         }
         Ok(())
     }
-
-    fn set_watermark(&mut self, source: LogStream, at: StreamWatermark) {
-        match source {
-            LogStream::Journal => self.journal_watermark = Some(at),
-            LogStream::Alerts => self.alerts_watermark = Some(at),
-        }
-    }
 }
 
 fn open_and_load(path: &Path) -> rusqlite::Result<(Connection, OrderLogIndex)> {
     let connection = open_read_write(path)?;
-    let index = load::load_index(&connection)?;
+    let index = load_index(&connection)?;
     Ok((connection, index))
-}
-
-/// Takes the lock that keeps other processes from the file.
-fn acquire_file_lock(path: &Path) -> Result<File, OrderLogWriteError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory).map_err(|error| OrderLogWriteError::from_io_error(directory, error))?;
-    let lock_path = path.with_extension("lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path);
-    let lock = lock.map_err(|error| OrderLogWriteError::from_io_error(&lock_path, error))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OrderLogWriteError::InUse(path.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(OrderLogWriteError::from_io_error(&lock_path, error)),
-    }
-}
-
-/// Removes a file that nobody uses.
-///
-/// # Errors
-/// When another process has it, or the file system refuses.
-pub(in crate::order_log) fn remove_unused(path: &Path) -> Result<(), OrderLogWriteError> {
-    let _lock = acquire_file_lock(path)?;
-    remove_files(path)
-}
-
-/// Returns the file that SQLite keeps beside another one, by what it adds to its name.
-fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Removes the file and what SQLite keeps beside it.
-///
-/// # Errors
-/// What the file system says.
-pub(in crate::order_log) fn remove_files(path: &Path) -> Result<(), OrderLogWriteError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let path = sibling_path(path, suffix);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(OrderLogWriteError::from_io_error(&path, error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn count_skipped(connection: &Connection) -> rusqlite::Result<u64> {
-    connection.query_row("SELECT count(*) FROM skipped", [], |row| row.get(0))
-}
-
-/// Whether entries were left out that this version may be able to read.
-fn was_skipped_by_other_version(connection: &Connection) -> rusqlite::Result<bool> {
-    let others = "SELECT 1 FROM skipped WHERE version <> ?1 LIMIT 1";
-    connection.prepare(others)?.exists([PROGRAM_VERSION])
-}
-
-fn load_watermark(connection: &Connection, source: LogStream) -> rusqlite::Result<Option<StreamWatermark>> {
-    let find = "SELECT created, sequence, taken_at FROM progress WHERE stream = ?1";
-    let applied = connection.query_row(find, [source.name()], |row| {
-        Ok(StreamWatermark {
-            stream_created_at: Timestamp::from_microseconds(row.get(0)?),
-            sequence: row.get(1)?,
-            stored_at: Timestamp::from_microseconds(row.get(2)?),
-        })
-    });
-    applied.optional()
-}
-
-fn save_watermark(connection: &Connection, source: LogStream, at: StreamWatermark) -> rusqlite::Result<()> {
-    let write = "INSERT OR REPLACE INTO progress (stream, created, sequence, taken_at) VALUES (?1, ?2, ?3, ?4)";
-    let mut statement = connection.prepare_cached(write)?;
-    let (created, taken_at) = (at.stream_created_at.as_microseconds(), at.stored_at.as_microseconds());
-    statement.execute(params![source.name(), created, at.sequence, taken_at])?;
-    Ok(())
 }

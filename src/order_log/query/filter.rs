@@ -1,29 +1,31 @@
-//! Which orders, or which executions, are asked for, and which those are.
+//! Filters: which orders or executions match, by the index where it can and by the file where it must.
 
 use roaring::RoaringBitmap;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::config::api_keys::AccountScope;
 use crate::domain::id::AccountId;
 use crate::domain::order_terms::OrderStatus;
 use crate::domain::time::Timestamp;
 use crate::order_log::index::OrderLogIndex;
+use crate::order_log::tables::orders::load_ordinals_by_client_order_id;
+use crate::order_log::tables::tags::find_orders_with_tag;
 
-/// Opens the tag that names a strategy.
+/// The prefix of a tag that names a strategy.
 const STRATEGY_TAG_PREFIX: &str = "strategy:";
 
-/// Which orders or executions are asked for. What is not named does not matter.
+/// Selects orders or executions. A criterion that is absent matches all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrderLogFilter {
-    /// The accounts whose orders may be told at all.
+    /// The accounts whose orders the caller may see.
     pub visible_accounts: AccountScope,
     /// The account.
     pub account_id: Option<AccountId>,
     /// The symbol, normalised.
     pub symbol: Option<String>,
-    /// From when on, included: of orders their submission, of executions their own time.
+    /// The earliest time, included: an order's submission, an execution's own time.
     pub start: Option<Timestamp>,
-    /// Until when, included.
+    /// The latest time, included.
     pub end: Option<Timestamp>,
     /// A tag of the order, in lower case.
     pub tag: Option<String>,
@@ -31,38 +33,35 @@ pub struct OrderLogFilter {
     pub strategy: Option<String>,
     /// The broker.
     pub broker: Option<String>,
-    /// The state of the order.
+    /// The status of the order.
     pub status: Option<OrderStatus>,
-    /// The caller's id of the order.
+    /// The client order id of the order.
     pub client_order_id: Option<String>,
-    /// The number of the order.
+    /// The id of the order in the order log.
     pub order_id: Option<u64>,
 }
 
 impl OrderLogFilter {
-    /// Returns the orders that are taken, and whether that is every one that is listed.
+    /// Returns the orders that match. The connection must be in a transaction that sees the state of the index.
     ///
     /// # Errors
-    /// What the file says; the connection must be in the transaction that the index is of.
+    /// Any error of SQLite.
     pub(in crate::order_log) fn match_orders(
         &self,
         index: &OrderLogIndex,
         connection: &Connection,
-    ) -> rusqlite::Result<(RoaringBitmap, bool)> {
-        let with_time = self.start.is_some() || self.end.is_some();
-        let (mut taken, mut is_all) = self.match_orders_at_any_time(index, connection)?;
-        if with_time {
-            is_all = false;
-            let (start, end) = self.time_range_micros();
-            taken &= index.orders.times.within(start, end);
+    ) -> rusqlite::Result<RoaringBitmap> {
+        let (mut matched, _) = self.match_orders_at_any_time(index, connection)?;
+        if let Some((start, end)) = self.time_range() {
+            matched &= index.orders.times.within(start, end);
         }
-        Ok((taken, is_all))
+        Ok(matched)
     }
 
-    /// Returns the executions that are taken.
+    /// Returns the executions that match. The connection must be in a transaction that sees the state of the index.
     ///
     /// # Errors
-    /// See [`Filter::orders`].
+    /// Any error of SQLite.
     pub(in crate::order_log) fn match_executions(
         &self,
         index: &OrderLogIndex,
@@ -70,25 +69,27 @@ impl OrderLogFilter {
     ) -> rusqlite::Result<RoaringBitmap> {
         let (orders, is_all) = self.match_orders_at_any_time(index, connection)?;
         let executions = &index.executions;
-        let mut taken = if is_all {
+        let mut matched = if is_all {
             let mut all = RoaringBitmap::new();
             all.insert_range(0..executions.len());
             all
         } else {
             executions.of_orders(&orders)
         };
-        if self.start.is_some() || self.end.is_some() {
-            let (start, end) = self.time_range_micros();
-            taken &= executions.times.within(start, end);
+        if let Some((start, end)) = self.time_range() {
+            matched &= executions.times.within(start, end);
         }
-        Ok(taken)
+        Ok(matched)
     }
 
-    fn time_range_micros(&self) -> (Option<i64>, Option<i64>) {
-        let micros = |at: Option<Timestamp>| at.map(Timestamp::as_microseconds);
-        (micros(self.start), micros(self.end))
+    /// Returns the limits of the time in µs since 1970; `None` without any.
+    fn time_range(&self) -> Option<(Option<i64>, Option<i64>)> {
+        let microseconds = |at: Option<Timestamp>| at.map(Timestamp::as_microseconds);
+        let range = (microseconds(self.start), microseconds(self.end));
+        (range != (None, None)).then_some(range)
     }
 
+    /// Returns the orders that match but for the time, and whether those are all listed orders.
     fn match_orders_at_any_time(
         &self,
         index: &OrderLogIndex,
@@ -116,20 +117,20 @@ impl OrderLogFilter {
             sets.intersect_owned(named | orders_with_tag(index, connection, strategy)?);
         }
         if let Some(client_order_id) = &self.client_order_id {
-            sets.intersect_owned(load_orders_with_client_order_id(connection, client_order_id)?);
+            sets.intersect_owned(load_ordinals_by_client_order_id(connection, client_order_id)?);
         }
         if let Some(id) = self.order_id {
             sets.intersect_owned(orders.ordinal_of(id).into_iter().collect());
         }
         if let AccountScope::Only(accounts) = &self.visible_accounts {
-            let of = accounts
+            let visible = accounts
                 .iter()
                 .filter_map(|account| orders.of_account(account.as_str()));
-            sets.intersect_owned(of.fold(RoaringBitmap::new(), |all, one| all | one));
+            sets.intersect_owned(visible.fold(RoaringBitmap::new(), |all, one| all | one));
         }
         Ok(match sets.matched {
             None => (orders.listed().clone(), true),
-            Some(taken) => (taken & orders.listed(), false),
+            Some(matched) => (matched & orders.listed(), false),
         })
     }
 }
@@ -141,50 +142,27 @@ struct SetIntersection {
 }
 
 impl SetIntersection {
-    /// Keeps what is in a set of the index, too; nothing is, where there is none.
+    /// Keeps what is also in a set of the index; an absent set is empty.
     fn intersect(&mut self, set: Option<&RoaringBitmap>) {
         self.matched = Some(match (self.matched.take(), set) {
             (_, None) => RoaringBitmap::new(),
             (None, Some(set)) => set.clone(),
-            (Some(taken), Some(set)) => taken & set,
+            (Some(matched), Some(set)) => matched & set,
         });
     }
 
     fn intersect_owned(&mut self, set: RoaringBitmap) {
         self.matched = Some(match self.matched.take() {
             None => set,
-            Some(taken) => taken & set,
+            Some(matched) => matched & set,
         });
     }
 }
 
-/// Returns the orders with a tag.
+/// Returns the orders with a tag, given in lower case.
 fn orders_with_tag(index: &OrderLogIndex, connection: &Connection, text: &str) -> rusqlite::Result<RoaringBitmap> {
-    if let Some(frequent) = index.orders.of_frequent_tag(text) {
-        return Ok(frequent.clone());
+    match index.orders.of_frequent_tag(text) {
+        Some(frequent) => Ok(frequent.clone()),
+        None => find_orders_with_tag(connection, text),
     }
-    let label = connection
-        .prepare_cached("SELECT label_id FROM labels WHERE text = ?1")?
-        .query_row([text], |row| row.get(0))
-        .optional()?;
-    label.map_or_else(
-        || Ok(RoaringBitmap::new()),
-        |label| load_orders_with_tag(connection, label),
-    )
-}
-
-/// Returns the orders with a tag, from the file.
-pub(in crate::order_log) fn load_orders_with_tag(
-    connection: &Connection,
-    label_id: i64,
-) -> rusqlite::Result<RoaringBitmap> {
-    let mut statement = connection.prepare_cached("SELECT ordinal FROM label_orders WHERE label_id = ?1")?;
-    let rows = statement.query_map([label_id], |row| row.get::<_, u32>(0))?;
-    rows.collect()
-}
-
-fn load_orders_with_client_order_id(connection: &Connection, client_order_id: &str) -> rusqlite::Result<RoaringBitmap> {
-    let mut statement = connection.prepare_cached("SELECT ordinal FROM orders WHERE correlation_id = ?1")?;
-    let rows = statement.query_map([client_order_id], |row| row.get::<_, u32>(0))?;
-    rows.collect()
 }

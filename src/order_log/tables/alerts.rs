@@ -1,4 +1,4 @@
-//! The alerts of the risk rules: the newest of them, body by body as they were published.
+//! The alerts of the risk rules: the newest million, body by body as they were published.
 
 use rusqlite::{Connection, params, params_from_iter};
 
@@ -7,15 +7,15 @@ use crate::domain::id::AccountId;
 use crate::domain::rule_signal::SignalLevel;
 use crate::order_log::ingest::entry::{OrderLogEvent, StreamEntry};
 
-/// The most alerts that are kept; the oldest go first.
+/// The most alerts that are kept; the oldest are removed first.
 pub(in crate::order_log) const MAX_STORED_ALERTS: u64 = 1_000_000;
-/// After how many alerts it is looked whether there are too many.
+/// How many alerts pass between two removals of the oldest.
 const TRIM_INTERVAL_ENTRIES: u64 = 1_024;
 
-/// Which alerts are asked for.
+/// Selects alerts. A criterion that is absent matches every alert.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AlertFilter {
-    /// The accounts whose alerts may be told, beside those of no account.
+    /// The accounts whose alerts the caller may see; alerts of no account are visible to every caller.
     pub visible_accounts: AccountScope,
     /// The level.
     pub level: Option<SignalLevel>,
@@ -28,14 +28,14 @@ pub struct AlertFilter {
 /// Applies an entry of the stream of alerts.
 ///
 /// # Errors
-/// What the file says.
+/// Any error of SQLite.
 pub(in crate::order_log) fn apply_entry(connection: &Connection, entry: &StreamEntry) -> rusqlite::Result<()> {
     match &entry.event {
         OrderLogEvent::Alert(signal, body) => {
-            let add =
+            let sql =
                 "INSERT OR IGNORE INTO alerts (sequence, level, account_id, rule_id, body) VALUES (?1, ?2, ?3, ?4, ?5)";
             let level = signal.level.as_str();
-            connection.prepare_cached(add)?.execute(params![
+            connection.prepare_cached(sql)?.execute(params![
                 entry.sequence,
                 level,
                 signal.account_id,
@@ -43,45 +43,45 @@ pub(in crate::order_log) fn apply_entry(connection: &Connection, entry: &StreamE
                 body
             ])?;
         }
-        OrderLogEvent::Unreadable(why) => {
+        OrderLogEvent::Unreadable(reason) => {
             tracing::warn!(
                 sequence = entry.sequence,
-                why,
-                "an alert of the stream cannot be read and is not told"
+                reason,
+                "skipping an alert of the stream: it cannot be read"
             );
         }
         _ => {}
     }
     if entry.sequence.is_multiple_of(TRIM_INTERVAL_ENTRIES) {
-        let oldest = entry.sequence.saturating_sub(MAX_STORED_ALERTS);
+        let last_removed = entry.sequence.saturating_sub(MAX_STORED_ALERTS);
         connection
             .prepare_cached("DELETE FROM alerts WHERE sequence <= ?1")?
-            .execute([oldest])?;
+            .execute([last_removed])?;
     }
     Ok(())
 }
 
-/// Removes all alerts: their stream is another one.
+/// Removes all alerts: the stream was recreated.
 ///
 /// # Errors
-/// What the file says.
+/// Any error of SQLite.
 pub(in crate::order_log) fn delete_all(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM alerts", []).map(drop)
 }
 
-/// Removes alerts that their stream has dropped: every sidecar tells the same ones.
+/// Removes the alerts that the stream has dropped, so that every sidecar returns the same ones.
 ///
 /// # Errors
-/// What the file says.
+/// Any error of SQLite.
 pub(in crate::order_log) fn delete_before(connection: &Connection, first_sequence: u64) -> rusqlite::Result<()> {
-    let drop_older = "DELETE FROM alerts WHERE sequence < ?1";
-    connection.execute(drop_older, [first_sequence]).map(drop)
+    let sql = "DELETE FROM alerts WHERE sequence < ?1";
+    connection.execute(sql, [first_sequence]).map(drop)
 }
 
-/// Returns the newest alerts that a filter takes, the newest first, as one JSON list.
+/// Returns the newest alerts that match a filter, the newest first, as one JSON list.
 ///
 /// # Errors
-/// What the file says.
+/// Any error of SQLite.
 pub(in crate::order_log) fn list_newest(
     connection: &Connection,
     filter: &AlertFilter,
@@ -91,7 +91,7 @@ pub(in crate::order_log) fn list_newest(
     match (&filter.account_id, &filter.visible_accounts) {
         (Some(account), _) => newest.extend(select_newest(connection, filter, Some(Some(account)), limit)?),
         (None, AccountScope::All) => newest.extend(select_newest(connection, filter, None, limit)?),
-        // Each by its own index, in the index' order: together they would have to be sorted.
+        // One query per account reads in the order of an index; one query over all accounts would have to sort.
         (None, AccountScope::Only(accounts)) => {
             newest.extend(select_newest(connection, filter, Some(None), limit)?);
             for account in accounts {
@@ -105,7 +105,7 @@ pub(in crate::order_log) fn list_newest(
     Ok([&b"["[..], &bodies.join(&b","[..]), &b"]"[..]].concat())
 }
 
-/// Returns the newest alerts of one account, of none (`Some(None)`), or of any.
+/// Returns the newest alerts of one account, of no account (`Some(None)`), or of any (`None`).
 fn select_newest(
     connection: &Connection,
     filter: &AlertFilter,

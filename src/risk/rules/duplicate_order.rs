@@ -1,22 +1,24 @@
-//! `duplicate_order`: the same account, symbol, side, quantity and price under another id a moment ago. Off unless the
-//! settings name a window.
+//! `duplicate_order`: an order with the same account, symbol, side, quantity and price under another id within a window.
+//! The rule is off unless the settings set a window.
 
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::RuleSignal;
-use crate::risk::limits::DuplicateOrderRule;
+use crate::risk::cap::CapReadings;
+use crate::risk::evaluation::DecisionLimits;
 
-pub(in crate::risk) const ID: &str = "duplicate_order";
+pub(super) const ID: &str = "duplicate_order";
 
 /// Returns the signal of a duplicate, where the rule is on.
-pub(in crate::risk) fn evaluate(rule: Option<DuplicateOrderRule>, is_duplicate: bool) -> Option<RuleSignal> {
-    let rule = rule.filter(|_| is_duplicate)?;
+pub(super) fn check(limits: &DecisionLimits, readings: &CapReadings) -> Option<RuleSignal> {
+    let rule = limits.duplicates.filter(|_| readings.is_duplicate)?;
     Some(RuleSignal {
         rule_id: ID,
         level: rule.level,
         code: ReasonCode::RiskLocked,
         message: format!(
-            "an order with the same account, symbol, side, quantity and price was taken under another id within {} ms",
+            "an order with the same account, symbol, side, quantity and price was accepted under another id within \
+             {} ms",
             rule.window_ms
         ),
         metadata: Metadata::new().with("window_ms", rule.window_ms),

@@ -1,5 +1,6 @@
-//! `max_daily_loss`: the loss of a trading day, per account and over all, with the expected losses of open orders. At
-//! the limit only reductions pass; a loss that has been made latches its account, or all, until somebody lifts that.
+//! `max_daily_loss`: the largest loss of a trading day, per account and over all accounts, including the expected losses
+//! of open orders. At the limit only reductions pass. A realised breach sets a lock on the account, or on everything,
+//! until an operator lifts it.
 
 use crate::domain::control::{ControlState, Lock, LockScope};
 use crate::domain::daily_pnl::DailyPnl;
@@ -7,93 +8,87 @@ use crate::domain::id::AccountId;
 use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
 use crate::domain::reason::ReasonCode;
-use crate::domain::rule_signal::{RuleSignal, SignalLevel};
+use crate::domain::rule_signal::RuleSignal;
 use crate::domain::settlement::SharedSum;
 use crate::domain::time::Timestamp;
-use crate::risk::cap::{CapBound, CapMeasure, CapUnit};
+use crate::risk::cap::{Cap, CapBound, CapMeasure, CapUnit};
+use crate::risk::evaluation::Evaluation;
 use crate::risk::limits::RiskLimits;
-use crate::risk::{Cap, Evaluation, RuleInput};
+use crate::risk::rule_input::RuleInput;
 
-/// The rule's name.
+/// The rule's id.
 pub const ID: &str = "max_daily_loss";
 
-pub(in crate::risk) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
-    let account_id = &input.intent.account_id;
-    let limit = account_loss_limit(input.control, input.limits, account_id);
-    let what = "the account's loss of the day with its open orders' expected losses";
+pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
+    let limit = account_loss_limit(input.control, input.limits, &input.intent.account_id);
+    let description = "the account's loss of the day with its open orders' expected losses";
     match input.account_loss() {
         Some(loss) => {
-            let part = loss.select_label("account", "account_by_caller");
-            assessment.add_cap(daily_loss_cap(
-                input,
-                part,
+            let (label, sum) = (
+                loss.select_label("account", "account_by_caller"),
                 SharedSum::AccountOpenLoss,
-                loss.units(),
-                limit,
-                what,
-            ));
+            );
+            evaluation.add_cap(daily_loss_cap(input, label, sum, loss.units(), limit, description));
         }
-        None => assessment.add_opening_lock(unknown_pnl_signal("the account's")),
+        None => evaluation.add_opening_lock(unknown_pnl_signal("the account's")),
     }
     let limit = global_loss_limit(input.control, input.limits);
-    let what = "the loss of the day over all accounts with the expected losses of all open orders";
+    let description = "the loss of the day over all accounts with the expected losses of all open orders";
     match loss_from_pnl(input.daily_pnl.total) {
-        Some(loss) => assessment.add_cap(daily_loss_cap(input, "", SharedSum::OpenLoss, loss, limit, what)),
-        None => assessment.add_opening_lock(unknown_pnl_signal("all accounts'")),
+        Some(loss) => evaluation.add_cap(daily_loss_cap(input, "", SharedSum::OpenLoss, loss, limit, description)),
+        None => evaluation.add_opening_lock(unknown_pnl_signal("all accounts'")),
     }
 }
 
-/// A profit that is not known leaves no room, and it is no denial: it can be known again in a moment.
-fn unknown_pnl_signal(whose: &str) -> RuleSignal {
-    RuleSignal {
-        rule_id: ID,
-        level: SignalLevel::Lock,
-        code: ReasonCode::ReferencePriceMissing,
-        message: format!(
-            "{whose} profit of the day is not known, for a position has no price to be marked at; only reductions pass"
-        ),
-        metadata: Metadata::new(),
-    }
-}
-
+/// Returns a cap on the sum of a loss and the expected losses of open orders.
 fn daily_loss_cap(
     input: &RuleInput<'_>,
     label: &'static str,
-    counter: SharedSum,
+    sum: SharedSum,
     loss: i64,
     limit: Micros,
     description: &'static str,
 ) -> Cap {
     Cap {
         rule_id: ID,
-        label: label,
+        label,
         code: ReasonCode::DailyLossExceeded,
-        measure: CapMeasure::SharedSum(counter),
+        measure: CapMeasure::SharedSum(sum),
         delta: input.reservation.expected_loss.units(),
         offset: loss,
         limit: limit.units(),
         bound: CapBound::Exclusive,
         unit: CapUnit::Micros,
-        description: description,
+        description,
         allows_reductions: true,
     }
 }
 
-/// Returns the latches that the day's figures call for and that are not in force yet. Only losses that have been made
-/// close one, by our own figures: what a caller says of its account stops that order, and nothing else.
+/// Returns the lock of an unknown profit. It is a refusal, not a denial: the profit may be known again a moment later.
+fn unknown_pnl_signal(owner: &str) -> RuleSignal {
+    RuleSignal::lock(
+        ID,
+        ReasonCode::ReferencePriceMissing,
+        format!("{owner} profit of the day is unknown: a position has no price to be marked at; only reductions pass"),
+        Metadata::new(),
+    )
+}
+
+/// Returns the locks to set for the day's losses, without those already in force. Only realised and marked losses that
+/// the router computes set a lock; a loss that a caller reports stops that caller's order and sets none.
 pub fn find_breaches(day: &DailyPnl, control: &ControlState, limits: &RiskLimits, now: Timestamp) -> Vec<Lock> {
     let mut breaches = Vec::new();
-    let mut look = |scope: LockScope, pnl: Option<Micros>, limit: Micros| {
+    let mut check_scope = |scope: LockScope, pnl: Option<Micros>, limit: Micros| {
         let Some(loss) = loss_from_pnl(pnl).filter(|loss| *loss >= limit.units()) else {
             return;
         };
-        let latch_id = Lock::compose_id(control.mode, &scope, ID);
-        if control.locks.iter().any(|latch| latch.lock_id == latch_id) {
+        let lock_id = Lock::compose_id(control.mode, &scope, ID);
+        if control.locks.iter().any(|lock| lock.lock_id == lock_id) {
             return;
         }
         let loss = CapUnit::Micros.to_metadata_value(loss);
         breaches.push(Lock {
-            lock_id: latch_id,
+            lock_id,
             message: format!(
                 "the loss of {} has reached the daily loss limit of {limit}",
                 day.trading_date
@@ -106,10 +101,10 @@ pub fn find_breaches(day: &DailyPnl, control: &ControlState, limits: &RiskLimits
             trading_date: Some(day.trading_date),
         });
     };
-    look(LockScope::All, day.total, global_loss_limit(control, limits));
+    check_scope(LockScope::All, day.total, global_loss_limit(control, limits));
     for (account_id, pnl) in &day.accounts {
         let limit = account_loss_limit(control, limits, account_id);
-        look(LockScope::Account(account_id.clone()), *pnl, limit);
+        check_scope(LockScope::Account(account_id.clone()), *pnl, limit);
     }
     breaches
 }
@@ -118,7 +113,7 @@ fn global_loss_limit(control: &ControlState, limits: &RiskLimits) -> Micros {
     control.daily_loss_limit.unwrap_or(limits.daily_loss)
 }
 
-/// The account's own limit counts where it is tighter.
+/// Returns the account's limit: its own where it is tighter than the general one.
 fn account_loss_limit(control: &ControlState, limits: &RiskLimits, account_id: &AccountId) -> Micros {
     let general = global_loss_limit(control, limits);
     let own = limits.accounts.get(account_id).and_then(|account| account.daily_loss);

@@ -1,56 +1,55 @@
-//! `max_daily_notional`: the notional routed in one day has a limit over all accounts, shared by all workers, and one
-//! per account where one is set.
+//! `max_daily_notional`: the largest notional routed in one trading day, over all accounts and all workers, and per
+//! account where the account has its own limit.
 
 use crate::domain::money::Micros;
 use crate::domain::reason::ReasonCode;
 use crate::domain::settlement::SharedSum;
-use crate::risk::cap::{CapBound, CapMeasure, CapUnit};
-use crate::risk::{Cap, Evaluation, RuleInput};
+use crate::risk::cap::{Cap, CapBound, CapMeasure, CapUnit};
+use crate::risk::evaluation::Evaluation;
+use crate::risk::rule_input::RuleInput;
 
-pub(in crate::risk) const ID: &str = "max_daily_notional";
+pub(super) const ID: &str = "max_daily_notional";
 
-pub(in crate::risk) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
-    let of_all = input
+pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
+    let total_limit = input
         .control
         .daily_notional_limit
         .unwrap_or(input.limits.daily_notional);
-    assessment.add_cap(daily_notional_cap(
+    let description = "the day's routed notional";
+    evaluation.add_cap(daily_notional_cap(
         input,
         "",
         SharedSum::DailyNotional,
-        of_all,
-        "the day's routed notional",
+        total_limit,
+        description,
     ));
-    if let Some(own) = input.account_limits().and_then(|account| account.daily_notional) {
-        let what = "the account's routed notional of the day";
-        assessment.add_cap(daily_notional_cap(
-            input,
-            "account",
+    if let Some(limit) = input.account_limits().and_then(|account| account.daily_notional) {
+        let (sum, description) = (
             SharedSum::AccountDailyNotional,
-            own,
-            what,
-        ));
+            "the account's routed notional of the day",
+        );
+        evaluation.add_cap(daily_notional_cap(input, "account", sum, limit, description));
     }
 }
 
 fn daily_notional_cap(
     input: &RuleInput<'_>,
     label: &'static str,
-    counter: SharedSum,
+    sum: SharedSum,
     limit: Micros,
     description: &'static str,
 ) -> Cap {
     Cap {
         rule_id: ID,
-        label: label,
+        label,
         code: ReasonCode::DailyNotionalExceeded,
-        measure: CapMeasure::SharedSum(counter),
+        measure: CapMeasure::SharedSum(sum),
         delta: input.reservation.daily_notional.units(),
         offset: 0,
         limit: limit.units(),
         bound: CapBound::Inclusive,
         unit: CapUnit::Micros,
-        description: description,
+        description,
         allows_reductions: true,
     }
 }

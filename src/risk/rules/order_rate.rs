@@ -1,39 +1,28 @@
-//! `order_rate`: new orders of one second, per account and per broker, counted by all workers together. Orders that a
-//! rule stops count, too. Whoever is refused for it may try the same id again.
+//! `order_rate`: new orders within one second, per account and per broker, counted over all workers. Denied orders count
+//! as well. A caller refused by this rule may retry the same id.
 
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::ReasonCode;
-use crate::domain::rule_signal::{RuleSignal, SignalLevel};
-use crate::risk::limits::RateLimits;
+use crate::domain::rule_signal::RuleSignal;
+use crate::risk::cap::CapReadings;
+use crate::risk::evaluation::DecisionLimits;
 
-pub(in crate::risk) const ID: &str = "order_rate";
+pub(super) const ID: &str = "order_rate";
 
-/// Returns the lock of the first rate that has no room, from the orders of this second before this one.
-pub(in crate::risk) fn evaluate(limits: RateLimits, before: Option<[i64; 2]>) -> Option<RuleSignal> {
-    let Some([account, broker]) = before else {
-        return Some(lock_signal(
-            "the order rate could not be read".to_owned(),
-            Metadata::new(),
-        ));
+/// Returns a lock when the account's or the broker's orders of this second, this one excluded, have reached the limit.
+pub(super) fn check(limits: &DecisionLimits, readings: &CapReadings) -> Option<RuleSignal> {
+    let lock = |message, metadata| RuleSignal::lock(ID, ReasonCode::RateLimited, message, metadata);
+    let Some([account, broker]) = readings.order_counts else {
+        return Some(lock("the order rate could not be read".to_owned(), Metadata::new()));
     };
     let rates = [
-        ("the account", account, limits.per_account),
-        ("the broker", broker, limits.per_broker),
+        ("the account", account, limits.rates.per_account),
+        ("the broker", broker, limits.rates.per_broker),
     ];
-    let (whose, before, limit) = rates.into_iter().find(|(_, before, limit)| before >= limit)?;
-    let message = format!("{whose} has had {before} orders within this second; the limit is {limit}");
+    let (party, count, limit) = rates.into_iter().find(|(_, count, limit)| count >= limit)?;
+    let message = format!("{party} has had {count} orders within this second; the limit is {limit}");
     let metadata = Metadata::new()
-        .with("value", before.saturating_add(1))
+        .with("value", count.saturating_add(1))
         .with("limit", limit);
-    Some(lock_signal(message, metadata))
-}
-
-fn lock_signal(message: String, metadata: Metadata) -> RuleSignal {
-    RuleSignal {
-        rule_id: ID,
-        level: SignalLevel::Lock,
-        code: ReasonCode::RateLimited,
-        message,
-        metadata,
-    }
+    Some(lock(message, metadata))
 }

@@ -1,41 +1,25 @@
-//! `position_limit`: what the account would hold with every open order of that side filled has a maximum per
-//! instrument, long and short; where short positions are not allowed, the short side has none.
+//! `position_limit`: the largest position per instrument, long or short, that the account would hold after every open
+//! order of the order's side fills. Where short positions are not allowed, the short side's limit is zero.
 
 use crate::domain::order_terms::Side;
-use crate::domain::reason::ReasonCode;
-use crate::risk::cap::{CapBound, CapMeasure, CapUnit};
-use crate::risk::{Cap, Evaluation, RuleInput};
+use crate::risk::evaluation::Evaluation;
+use crate::risk::rule_input::RuleInput;
+use crate::risk::rules::exposure_cap::exposure_cap;
 
-pub(in crate::risk) const ID: &str = "position_limit";
+pub(super) const ID: &str = "position_limit";
 
-pub(in crate::risk) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
+pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let instrument = input.instrument;
-    let name = (instrument.venue.clone(), instrument.symbol.clone());
-    let own = input
+    let key = (instrument.venue.clone(), instrument.symbol.clone());
+    let account_limit = input
         .account_limits()
-        .and_then(|account| account.max_positions.get(&name));
-    let limit = *own.unwrap_or(&instrument.max_position);
-    let is_barred = input.intent.side == Side::Sell && !instrument.can_short;
-    // A limit that is no whole number of lots leaves no room: the settings were checked for that.
-    let limit = if is_barred {
+        .and_then(|account| account.max_positions.get(&key));
+    let limit = *account_limit.unwrap_or(&instrument.max_position);
+    let limit_lots = if input.intent.side == Side::Sell && !instrument.can_short {
         0
     } else {
+        // The settings refuse a limit that is not a whole number of lots; one would leave no room.
         instrument.lots(limit).unwrap_or(0)
     };
-    assessment.add_cap(Cap {
-        rule_id: ID,
-        label: input.side_label(),
-        code: ReasonCode::RiskLocked,
-        measure: CapMeasure::Exposure,
-        delta: input.quantity_lots,
-        offset: 0,
-        limit,
-        bound: CapBound::Inclusive,
-        unit: CapUnit::Lots(instrument.lot_size.decimal()),
-        description: match input.intent.side {
-            Side::Buy => "the account's long position with its open buys",
-            Side::Sell => "the account's short position with its open sells",
-        },
-        allows_reductions: true,
-    });
+    evaluation.add_cap(exposure_cap(ID, input, limit_lots));
 }

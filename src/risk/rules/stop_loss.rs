@@ -1,23 +1,28 @@
-//! `stop_loss`: the account stops at a loss of the day. The caller's own figures, and its own threshold, count where they
-//! are more cautious than ours.
+//! `stop_loss`: the account opens nothing more at a loss of the day. The caller's reported loss counts where it is worse
+//! than the computed one; the caller's own threshold counts where it is tighter.
 
 use crate::domain::money::{Micros, Rounding};
 use crate::domain::reason::ReasonCode;
-use crate::risk::cap::{CapBound, CapMeasure, CapUnit};
-use crate::risk::{Cap, Evaluation, RuleInput};
+use crate::risk::cap::{Cap, CapBound, CapMeasure, CapUnit};
+use crate::risk::evaluation::Evaluation;
+use crate::risk::rule_input::RuleInput;
 
-pub(in crate::risk) const ID: &str = "stop_loss";
+pub(super) const ID: &str = "stop_loss";
 
-pub(in crate::risk) fn check(input: &RuleInput<'_>, assessment: &mut Evaluation) {
-    let own = input.account_limits().and_then(|account| account.stop_loss);
-    let ours = own.unwrap_or(input.limits.account_stop_loss);
-    let theirs = input.intent.risk.stop_loss;
-    // A threshold beyond what can be counted is no tighter than ours; one below a millionth is one millionth at most.
-    let theirs = theirs.map(|limit| Micros::from_decimal(limit, Rounding::Down).unwrap_or(ours));
-    let limit = theirs.map_or(ours, |theirs| theirs.min(ours));
-    // Where it is not known, `max_daily_loss` has said so.
+pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
+    let account_limit = input.account_limits().and_then(|account| account.stop_loss);
+    let general_limit = account_limit.unwrap_or(input.limits.account_stop_loss);
+    // A caller's threshold too large to be counted is not tighter than ours. One below a millionth rounds down to zero:
+    // an account without a profit has reached it.
+    let caller_limit = input
+        .intent
+        .risk
+        .stop_loss
+        .map(|limit| Micros::from_decimal(limit, Rounding::Down).unwrap_or(general_limit));
+    let limit = caller_limit.map_or(general_limit, |limit| limit.min(general_limit));
+    // An unknown loss is `max_daily_loss`'s to report.
     let Some(loss) = input.account_loss() else { return };
-    assessment.add_cap(Cap {
+    evaluation.add_cap(Cap {
         rule_id: ID,
         label: loss.select_label("", "by_caller"),
         code: ReasonCode::RiskLocked,

@@ -1,38 +1,39 @@
-//! Where a client is on its stream: what `id:` tells and `Last-Event-ID` brings back.
+//! The position of a client in its stream: the value of `id:` and `Last-Event-ID`.
 
 use std::fmt;
 
 use crate::domain::time::Timestamp;
 
-/// How many digits a sequence may have: every such number can be held.
+/// The maximum number of digits of a sequence. Every such number fits `u64`.
 const MAX_SEQUENCE_DIGITS: usize = 19;
-/// How many hexadecimal digits name one stream.
+/// The number of hexadecimal digits of a stream tag.
 const STREAM_TAG_DIGITS: usize = 8;
 
-/// The last entries of both streams that were told.
+/// The last delivered entries of both streams. Its text is `<journal>-<alerts>`, with `-<tags>` if the streams are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sidecar) struct EventCursor {
     pub(in crate::sidecar) journal: StreamCursor,
     pub(in crate::sidecar) alerts: StreamCursor,
 }
 
-/// The last entry of one stream that was told.
+/// The last delivered entry of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sidecar) struct StreamCursor {
-    /// Its sequence; 0 before the first.
+    /// The entry's sequence; 0 before the first entry.
     pub(in crate::sidecar) sequence: u64,
-    /// Which stream it is of; `None` where a person has written the place by hand.
+    /// The tag of the stream, or `None` in a cursor without tags, which a person may write by hand.
     pub(in crate::sidecar) stream_tag: Option<u32>,
 }
 
 impl StreamCursor {
-    /// Whether a stream created at this moment may be the one it is of.
+    /// Returns whether a stream created at this time may be the cursor's stream.
     pub(in crate::sidecar) fn matches_stream(self, created_at: Timestamp) -> bool {
         self.stream_tag.is_none_or(|known| known == stream_tag(created_at))
     }
 }
 
-/// Returns what tells a stream from one that was made in its place: the end of the milliseconds of its creation.
+/// Returns a stream's tag: the low 32 bits of its creation time in milliseconds. It distinguishes a stream from its
+/// replacement.
 pub(in crate::sidecar) fn stream_tag(created_at: Timestamp) -> u32 {
     (created_at.as_milliseconds() & i64::from(u32::MAX))
         .try_into()
@@ -40,12 +41,12 @@ pub(in crate::sidecar) fn stream_tag(created_at: Timestamp) -> u32 {
 }
 
 impl EventCursor {
-    /// Reads a place.
+    /// Parses a cursor.
     ///
     /// # Errors
-    /// A sentence where it is none.
+    /// The rule, if the text is not an event id.
     pub(in crate::sidecar) fn parse(text: &str) -> Result<Self, &'static str> {
-        const RULE: &str = "must be the id of an event, such as 1234-56";
+        const RULE: &str = "must be an event id, such as 1234-56";
         let sequence = |text: &str| {
             let is_number = (1..=MAX_SEQUENCE_DIGITS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
             is_number.then(|| text.parse::<u64>().ok()).flatten()
@@ -59,22 +60,22 @@ impl EventCursor {
         let (Some(journal), Some(alerts)) = (parts.next().and_then(sequence), parts.next().and_then(sequence)) else {
             return Err(RULE);
         };
-        let (of_journal, of_alerts) = match (parts.next(), parts.next()) {
+        let (journal_tag, alerts_tag) = match (parts.next(), parts.next()) {
             (None, _) => (None, None),
             (Some(tags), None) if is_tags(tags) => {
-                let (of_journal, of_alerts) = tags.split_at(STREAM_TAG_DIGITS);
-                (tag(of_journal), tag(of_alerts))
+                let (journal_tag, alerts_tag) = tags.split_at(STREAM_TAG_DIGITS);
+                (tag(journal_tag), tag(alerts_tag))
             }
             _ => return Err(RULE),
         };
         Ok(Self {
             journal: StreamCursor {
                 sequence: journal,
-                stream_tag: of_journal,
+                stream_tag: journal_tag,
             },
             alerts: StreamCursor {
                 sequence: alerts,
-                stream_tag: of_alerts,
+                stream_tag: alerts_tag,
             },
         })
     }
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_read_as_it_was_told() {
+    fn cursor_round_trips_through_its_text() {
         for (text, sequences) in [
             ("0-0", Some((0, 0))),
             ("1234-56", Some((1_234, 56))),
@@ -116,32 +117,32 @@ mod tests {
             ("", None),
             (" 1-1", None),
         ] {
-            let place = EventCursor::parse(text).ok();
-            let read = place.map(|place| (place.journal.sequence, place.alerts.sequence));
-            assert_eq!(read, sequences, "{text}");
-            if let Some(place) = place {
-                assert_eq!(place.to_string(), text);
+            let cursor = EventCursor::parse(text).ok();
+            let parsed = cursor.map(|cursor| (cursor.journal.sequence, cursor.alerts.sequence));
+            assert_eq!(parsed, sequences, "{text}");
+            if let Some(cursor) = cursor {
+                assert_eq!(cursor.to_string(), text);
             }
         }
-        let place = EventCursor::parse("1-1-00ab00cdffffffff").unwrap();
+        let cursor = EventCursor::parse("1-1-00ab00cdffffffff").unwrap();
         assert_eq!(
-            (place.journal.stream_tag, place.alerts.stream_tag),
+            (cursor.journal.stream_tag, cursor.alerts.stream_tag),
             (Some(0x00ab_00cd), Some(u32::MAX))
         );
     }
 
     #[test]
-    fn a_mark_knows_its_stream() {
+    fn cursor_matches_its_own_stream_only() {
         let (created, other) = (Timestamp::from_milliseconds(7), Timestamp::from_milliseconds(8));
-        let mark = StreamCursor {
+        let cursor = StreamCursor {
             sequence: 1,
             stream_tag: Some(stream_tag(created)),
         };
-        assert!(mark.matches_stream(created) && !mark.matches_stream(other));
+        assert!(cursor.matches_stream(created) && !cursor.matches_stream(other));
         assert!(
             StreamCursor {
                 stream_tag: None,
-                ..mark
+                ..cursor
             }
             .matches_stream(other)
         );

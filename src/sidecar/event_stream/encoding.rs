@@ -1,4 +1,4 @@
-//! What a client is told, as server-sent events (WHATWG HTML, "Server-sent events").
+//! Journal entries and alerts as server-sent events (WHATWG HTML, "Server-sent events").
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::sidecar::event_stream::cursor::EventCursor;
 use crate::wire::day::DayEvent;
 use crate::wire::report::ExecutionReport;
 
-/// Kinds of events of the journal that are told; the others are the router's own.
+/// The kinds of journal events that clients receive. The others are internal.
 const PUBLISHED_EVENT_KINDS: &[&str] = &[
     subjects::STATE_EVENT_KIND,
     subjects::LOCK_EVENT_KIND,
@@ -20,12 +20,12 @@ const PUBLISHED_EVENT_KINDS: &[&str] = &[
     subjects::NOTE_EVENT_KIND,
     subjects::DAY_EVENT_KIND,
 ];
-/// How long a client waits before it connects anew, in milliseconds.
+/// How long a client waits before it reconnects, in milliseconds.
 const RECONNECT_DELAY_MS: u32 = 2_000;
-/// What is said when nothing has been for a while: a comment, which clients pass over.
-pub(in crate::sidecar) const HEARTBEAT: &[u8] = b": still here\n\n";
+/// What is sent when no event occurs for the heartbeat interval: a comment, which clients ignore.
+pub(in crate::sidecar) const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 
-/// Returns the patterns of what is told of the journal: no two of them cover the same subject.
+/// Returns the subject filters of the journal. No two of them match the same subject.
 pub(in crate::sidecar) fn journal_filters(accounts: Option<&[AccountId]>) -> Vec<String> {
     let mut filters = BTreeSet::new();
     match accounts {
@@ -41,7 +41,7 @@ pub(in crate::sidecar) fn journal_filters(accounts: Option<&[AccountId]>) -> Vec
             filters.extend(accounts.iter().map(subjects::account_reports_wildcard));
             for kind in PUBLISHED_EVENT_KINDS {
                 filters.insert(subjects::event(kind, None));
-                // An account may have the name that stands for none.
+                // An account may have the name that means no account: the set removes the duplicate.
                 filters.extend(accounts.iter().map(|account| subjects::event(kind, Some(account))));
             }
         }
@@ -49,7 +49,7 @@ pub(in crate::sidecar) fn journal_filters(accounts: Option<&[AccountId]>) -> Vec
     filters.into_iter().collect()
 }
 
-/// Returns the patterns of the alerts that are told.
+/// Returns the subject filters of the alerts. Empty for all alerts.
 pub(in crate::sidecar) fn alert_filters(accounts: Option<&[AccountId]>) -> Vec<String> {
     let Some(accounts) = accounts else { return Vec::new() };
     let own = accounts
@@ -59,12 +59,12 @@ pub(in crate::sidecar) fn alert_filters(accounts: Option<&[AccountId]>) -> Vec<S
     filters.into_iter().collect()
 }
 
-/// Returns the beginning of a stream: how soon to come back, and from where to go on.
+/// Returns the first lines of a stream: the reconnect delay and the event id to resume from.
 pub(in crate::sidecar) fn encode_preamble(cursor: &EventCursor) -> Bytes {
     format!("retry: {RECONNECT_DELAY_MS}\nid: {cursor}\n\n").into()
 }
 
-/// Returns the event that tells of an entry of the journal; `None` for one that is not told.
+/// Returns the event for a journal entry, or `None` for an entry that the client does not receive.
 pub(in crate::sidecar) fn encode_journal_entry(
     entry: &StoredEntry,
     accounts: Option<&[AccountId]>,
@@ -77,7 +77,7 @@ pub(in crate::sidecar) fn encode_journal_entry(
         let mut report = match ExecutionReport::decode(&entry.body) {
             Ok(report) => report,
             Err(error) => {
-                tracing::warn!(%error, sequence = entry.sequence, "a report of the journal cannot be read and is not told");
+                tracing::warn!(%error, sequence = entry.sequence, "invalid journal entry: the event stream omits a report");
                 return None;
             }
         };
@@ -91,7 +91,7 @@ pub(in crate::sidecar) fn encode_journal_entry(
             if body.is_none() {
                 tracing::warn!(
                     sequence = entry.sequence,
-                    "a day of the journal cannot be read and is not told"
+                    "invalid journal entry: the event stream omits a day event"
                 );
             }
             body.map(|body| encode_event(kind, &body, cursor))
@@ -100,19 +100,19 @@ pub(in crate::sidecar) fn encode_journal_entry(
     }
 }
 
-/// Returns the beginning of a day with the worth of these accounts alone.
+/// Returns a day event with the start values of these accounts only.
 fn restrict_day_to_accounts(body: &[u8], accounts: &[AccountId]) -> Option<Vec<u8>> {
     let mut day: DayEvent = serde_json::from_slice(body).ok()?;
     for start in &mut day.starts {
-        let is_told = |name: &String| accounts.iter().any(|account| account.as_str() == name);
-        start.accounts.retain(|name, _| is_told(name));
-        // What all accounts are worth together is not one account's to know.
+        let is_visible = |name: &String| accounts.iter().any(|account| account.as_str() == name);
+        start.accounts.retain(|name, _| is_visible(name));
+        // One account must not learn the value of all accounts.
         start.total = None;
     }
     serde_json::to_vec(&day).ok()
 }
 
-/// Returns the event that tells of an alert; `None` for one that is not told.
+/// Returns the event for an alert, or `None` for an alert that the client does not receive.
 pub(in crate::sidecar) fn encode_alert(
     entry: &StoredEntry,
     accounts: Option<&[AccountId]>,
@@ -121,7 +121,8 @@ pub(in crate::sidecar) fn encode_alert(
     (!is_of_other_account(entry, accounts)).then(|| encode_event("alert", &entry.body, cursor))
 }
 
-/// Whether an entry that stands under the name for no account is an account's of that very name, and not one of these.
+/// Returns whether an entry under the name that means no account belongs to an account of that name, and to none of
+/// `accounts`.
 fn is_of_other_account(entry: &StoredEntry, accounts: Option<&[AccountId]>) -> bool {
     #[derive(Deserialize)]
     struct EntryOwner {
@@ -133,20 +134,20 @@ fn is_of_other_account(entry: &StoredEntry, accounts: Option<&[AccountId]>) -> b
     };
     let owner = serde_json::from_slice::<EntryOwner>(&entry.body)
         .ok()
-        .and_then(|owned| owned.account_id);
+        .and_then(|entry| entry.account_id);
     owner.is_some_and(|owner| accounts.iter().all(|account| account.as_str() != owner))
 }
 
-/// Returns the event that says that what a client has seen of a stream is no longer what precedes the next event.
+/// Returns the event that marks a gap: the next event does not continue what the client received of a stream.
 pub(in crate::sidecar) fn encode_reset(stream: &'static str, reason: &'static str, cursor: &EventCursor) -> Bytes {
     let body = serde_json::json!({"stream": stream, "reason": reason}).to_string();
     encode_event("reset", body.as_bytes(), cursor)
 }
 
-/// Returns an event whose data are one line of JSON.
+/// Returns an event with its data as one line of JSON.
 fn encode_event(name: &str, body: &[u8], cursor: &EventCursor) -> Bytes {
     let mut text = format!("event: {name}\nid: {cursor}\ndata: ").into_bytes();
-    // Within JSON a bare line end stands between tokens only: a space there changes nothing.
+    // In JSON a bare line end can only be between tokens, where a space has the same meaning.
     text.extend(
         body.iter()
             .map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }),
@@ -172,13 +173,13 @@ mod tests {
             stored_at: Timestamp::from_milliseconds(0),
         };
         let accounts = account_names.map(accounts);
-        let place = EventCursor::parse("7-2").unwrap();
-        let bytes = encode_journal_entry(&entry, accounts.as_deref(), &place)?;
+        let cursor = EventCursor::parse("7-2").unwrap();
+        let bytes = encode_journal_entry(&entry, accounts.as_deref(), &cursor)?;
         Some(String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     #[test]
-    fn no_two_filters_cover_the_same_subject() {
+    fn no_two_filters_match_the_same_subject() {
         assert_eq!(
             journal_filters(Some(&accounts(&["a", "_"]))),
             [
@@ -206,25 +207,25 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_line_of_json_with_its_numbers_as_they_were() {
+    fn event_is_one_line_of_json_with_unchanged_numbers() {
         let state = subjects::event(subjects::STATE_EVENT_KIND, None);
         let body = "{\"daily_loss_limit\":\r\n0.10}";
         let event = encode_test_entry(state, body, None).unwrap();
         assert_eq!(event, "event: state\nid: 7-2\ndata: {\"daily_loss_limit\":  0.10}\n\n");
-        for (kind, is_told) in [("submitting", false), ("released", false), ("note", true)] {
+        for (kind, is_published) in [("submitting", false), ("released", false), ("note", true)] {
             assert_eq!(
                 encode_test_entry(subjects::event(kind, None), "{}", None).is_some(),
-                is_told,
+                is_published,
                 "{kind}"
             );
         }
         let account = AccountId::new("a").unwrap();
         let report = subjects::report(&crate::domain::id::BrokerId::new("binance").unwrap(), &account);
-        assert_eq!(encode_test_entry(report, "no report", None), None);
+        assert_eq!(encode_test_entry(report, "not a report", None), None);
     }
 
     #[test]
-    fn a_day_tells_an_account_of_itself_alone() {
+    fn day_event_has_only_the_clients_accounts() {
         let body = r#"{"trading_date":"2026-03-02","starts":[{"mode":"paper","total":1.5,"accounts":{"a":1.25,"b":0.25},"marks":[]}],"timestamp":"2026-03-02T00:00:00.000000Z"}"#;
         let day = || subjects::event(subjects::DAY_EVENT_KIND, None);
         assert!(encode_test_entry(day(), body, None).unwrap().contains(body));

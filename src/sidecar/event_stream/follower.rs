@@ -1,4 +1,4 @@
-//! Following the journal and the alerts for one client.
+//! Follows the journal and the alerts for one client.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -14,19 +14,20 @@ use crate::bus::connection::{Bus, BusError};
 use crate::bus::stream_follower::{FollowEvent, StartPosition, StreamExtent, StreamFollower};
 use crate::bus::subjects;
 use crate::domain::id::AccountId;
-use crate::sidecar::event_stream::cursor::{StreamCursor, stream_tag};
-use crate::sidecar::event_stream::{EventCursor, EventSubscription, encoding};
+use crate::sidecar::event_stream::cursor::{EventCursor, StreamCursor, stream_tag};
+use crate::sidecar::event_stream::encoding;
+use crate::sidecar::event_stream::subscription::EventSubscription;
 
-/// How many entries of each stream are asked for at a time: a client that takes nothing holds twice as many at most.
+/// The number of entries requested of each stream at a time. A client that reads nothing holds at most twice as many.
 const FETCH_BATCH: usize = 32;
-/// The pause before a stream that cannot be read is tried again.
+/// The delay before an unavailable stream is retried.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
-/// Why a client is told to begin anew: what it has seen is not of this stream.
+/// The reason of a reset: the client's cursor belongs to another stream.
 const RESET_ANOTHER_STREAM: &str = "another_stream";
-/// Why a client is told to begin anew: the stream no longer has all that it has not seen.
+/// The reason of a reset: the stream no longer has every entry after the client's cursor.
 const RESET_EXPIRED: &str = "expired";
 
-/// One of the two streams.
+/// One of the two followed streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SourceStream {
     Journal,
@@ -56,7 +57,7 @@ impl SourceStream {
     }
 }
 
-/// Both streams, begun.
+/// Both streams, opened.
 #[derive(Debug)]
 pub(in crate::sidecar) struct EventFollower {
     accounts: Option<Vec<AccountId>>,
@@ -67,19 +68,26 @@ pub(in crate::sidecar) struct EventFollower {
 }
 
 impl EventFollower {
-    /// Looks at both streams: whatever they take from now on is told.
+    /// Opens both streams. The client receives every entry after this call.
     ///
     /// # Errors
-    /// When one of them cannot be read.
+    /// If one of them cannot be read.
     pub(in crate::sidecar) async fn open(bus: &Bus, subscription: EventSubscription) -> Result<Self, BusError> {
-        let EventSubscription {
-            accounts,
-            resume_after: seen,
-        } = subscription;
+        let EventSubscription { accounts, resume_after } = subscription;
         let filters = encoding::journal_filters(accounts.as_deref());
-        let journal = open_feed(bus, SourceStream::Journal, filters, seen.map(|place| place.journal));
+        let journal = open_feed(
+            bus,
+            SourceStream::Journal,
+            filters,
+            resume_after.map(|cursor| cursor.journal),
+        );
         let filters = encoding::alert_filters(accounts.as_deref());
-        let alerts = open_feed(bus, SourceStream::Alerts, filters, seen.map(|place| place.alerts));
+        let alerts = open_feed(
+            bus,
+            SourceStream::Alerts,
+            filters,
+            resume_after.map(|cursor| cursor.alerts),
+        );
         let (journal, alerts) = tokio::try_join!(journal, alerts)?;
         let resets = [
             (SourceStream::Journal, journal.reset_reason),
@@ -100,7 +108,7 @@ impl EventFollower {
         })
     }
 
-    /// Returns what the client is told, until `stop`; its `place` among the event streams is free when this is dropped.
+    /// Returns the client's events, until `shutdown`. Dropping the stream releases its permit.
     pub(in crate::sidecar) fn into_stream(
         self,
         heartbeat_interval: Duration,
@@ -112,31 +120,31 @@ impl EventFollower {
             head.extend_from_slice(&encoding::encode_reset(source.label(), reason, &self.cursor));
         }
         let journal = follow_feed(self.journal, SourceStream::Journal);
-        let told = EventStreamState {
+        let state = EventStreamState {
             accounts: self.accounts,
-            // Both go on where they were, whichever of them is heard.
+            // Polling one of the streams does not cancel the other.
             entries: Box::pin(stream::select(journal, follow_feed(self.alerts, SourceStream::Alerts))),
             cursor: self.cursor,
-            heartbeat_interval: heartbeat_interval,
-            shutdown: shutdown,
+            heartbeat_interval,
+            shutdown,
             _permit: permit,
         };
-        let told = stream::unfold(told, |mut told| async move {
-            let bytes = told.next_event().await?;
-            Some((Ok(bytes), told))
+        let events = stream::unfold(state, |mut state| async move {
+            let bytes = state.next_event().await?;
+            Some((Ok(bytes), state))
         });
-        stream::iter([Ok(head.into())]).chain(told)
+        stream::iter([Ok(head.into())]).chain(events)
     }
 }
 
-/// One stream, begun.
+/// One stream, opened.
 struct OpenedFeed {
     feed: StreamFollower,
     cursor: StreamCursor,
     reset_reason: Option<&'static str>,
 }
 
-/// Begins after what was seen, if the stream still has what follows that.
+/// Opens a stream after the client's cursor, if the cursor belongs to it, otherwise at its end.
 async fn open_feed(
     bus: &Bus,
     source: SourceStream,
@@ -148,13 +156,13 @@ async fn open_feed(
             .with_filters(filters.clone())
             .with_batch_size(FETCH_BATCH)
     };
-    let mut reset = None;
-    if let Some(seen) = resume_after {
-        let next = seen.sequence.saturating_add(1);
+    let mut reset_reason = None;
+    if let Some(cursor) = resume_after {
+        let next = cursor.sequence.saturating_add(1);
         let mut feed = from(StartPosition::From(next));
         let extent = read_extent(&mut feed).await?;
-        if seen.matches_stream(extent.created_at) && next <= extent.last_sequence.saturating_add(1) {
-            // Whatever becomes of the stream, nobody wants all of its past told.
+        if cursor.matches_stream(extent.created_at) && next <= extent.last_sequence.saturating_add(1) {
+            // If the stream is replaced later, the client does not want all of its past.
             feed.set_restart_position(StartPosition::New);
             return Ok(OpenedFeed {
                 feed,
@@ -162,27 +170,27 @@ async fn open_feed(
                 reset_reason: (next < extent.first_sequence).then_some(RESET_EXPIRED),
             });
         }
-        reset = Some(RESET_ANOTHER_STREAM);
+        reset_reason = Some(RESET_ANOTHER_STREAM);
     }
     let mut feed = from(StartPosition::New);
     let extent = read_extent(&mut feed).await?;
     Ok(OpenedFeed {
         feed,
         cursor: cursor_before(extent),
-        reset_reason: reset,
+        reset_reason,
     })
 }
 
 async fn read_extent(feed: &mut StreamFollower) -> Result<StreamExtent, BusError> {
     loop {
-        // A feed begins with nothing else.
+        // It is a feed's first event.
         if let FollowEvent::Started(extent) = feed.next().await? {
             return Ok(extent);
         }
     }
 }
 
-/// Returns the mark of a stream of which nothing has been told from here on.
+/// Returns the cursor before the next entry of a stream.
 fn cursor_before(extent: StreamExtent) -> StreamCursor {
     StreamCursor {
         sequence: extent.next_sequence.saturating_sub(1),
@@ -190,14 +198,14 @@ fn cursor_before(extent: StreamExtent) -> StreamCursor {
     }
 }
 
-/// Follows one stream without an end: one that cannot be read is tried again.
+/// Follows one stream without end. An unavailable stream is retried.
 fn follow_feed(feed: StreamFollower, source: SourceStream) -> impl Stream<Item = (SourceStream, FollowEvent)> + Send {
     stream::unfold(feed, move |mut feed| async move {
         loop {
             match feed.next().await {
-                Ok(followed) => return Some(((source, followed), feed)),
+                Ok(event) => return Some(((source, event), feed)),
                 Err(error) => {
-                    tracing::debug!(%error, stream = source.label(), "an event stream waits for the bus");
+                    tracing::debug!(%error, stream = source.label(), "an event stream is unavailable; retrying");
                     sleep(RETRY_DELAY).await;
                 }
             }
@@ -205,11 +213,11 @@ fn follow_feed(feed: StreamFollower, source: SourceStream) -> impl Stream<Item =
     })
 }
 
-/// A stream that is told.
+/// The state of a client's event stream.
 struct EventStreamState {
     accounts: Option<Vec<AccountId>>,
     entries: Pin<Box<dyn Stream<Item = (SourceStream, FollowEvent)> + Send>>,
-    /// What has been told.
+    /// The last delivered entries.
     cursor: EventCursor,
     heartbeat_interval: Duration,
     shutdown: CancellationToken,
@@ -217,24 +225,24 @@ struct EventStreamState {
 }
 
 impl EventStreamState {
-    /// Waits for what is told next; `None` is the end.
+    /// Returns the next event, or a heartbeat. `None` ends the stream.
     async fn next_event(&mut self) -> Option<Bytes> {
-        let silent_until = Instant::now() + self.heartbeat_interval;
+        let heartbeat_at = Instant::now() + self.heartbeat_interval;
         loop {
-            let (source, followed) = tokio::select! {
+            let (source, event) = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return None,
-                followed = self.entries.next() => followed?,
-                () = sleep_until(silent_until) => return Some(Bytes::from_static(encoding::HEARTBEAT)),
+                entry = self.entries.next() => entry?,
+                () = sleep_until(heartbeat_at) => return Some(Bytes::from_static(encoding::HEARTBEAT)),
             };
-            if let Some(bytes) = self.event_for_entry(source, followed) {
+            if let Some(bytes) = self.event_for_entry(source, event) {
                 return Some(bytes);
             }
         }
     }
 
-    fn event_for_entry(&mut self, source: SourceStream, followed: FollowEvent) -> Option<Bytes> {
-        match followed {
+    fn event_for_entry(&mut self, source: SourceStream, event: FollowEvent) -> Option<Bytes> {
+        match event {
             FollowEvent::CaughtUp => None,
             FollowEvent::Started(extent) => {
                 *source.cursor_mut(&mut self.cursor) = cursor_before(extent);

@@ -1,4 +1,4 @@
-//! The body of a request: JSON by its content type, within its size, in time.
+//! The JSON body of a request: its content type, its size, its deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,50 +7,52 @@ use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::{Fault, FaultCode};
-use crate::sidecar::bus_bridge::CallContext;
+use crate::sidecar::arrival::RequestArrival;
 use crate::sidecar::context::SidecarContext;
-use crate::sidecar::response::json::APPLICATION_JSON;
-use crate::sidecar::response::problem::ProblemResponse;
+use crate::sidecar::extract::header::single_header;
+use crate::sidecar::response::media_type::APPLICATION_JSON;
+use crate::sidecar::response::problem;
+use crate::sidecar::time_budget::TimeBudget;
 use crate::wire::strict_object::MAX_BODY_BYTES;
 
-/// How much of a body that is too large is read on: a client in the middle of sending would not see the answer.
+/// The maximum number of bytes read and discarded of a body that is too large: a client that is still sending would not
+/// see the response.
 const MAX_DISCARDED_BYTES: usize = 8 * MAX_BODY_BYTES;
-/// How long a body that is too large is read on.
+/// The maximum time to read and discard such a body.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A body that says it is JSON.
+/// A body whose content type is JSON. Handlers decode it.
 #[derive(Debug)]
 pub(in crate::sidecar) struct JsonBody(pub(in crate::sidecar) Bytes);
 
 impl FromRequest<Arc<SidecarContext>> for JsonBody {
-    type Rejection = ProblemResponse;
+    type Rejection = Response;
 
-    async fn from_request(request: Request, context: &Arc<SidecarContext>) -> Result<Self, ProblemResponse> {
+    async fn from_request(request: Request, context: &Arc<SidecarContext>) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let terms = CallContext::from_request_parts(&mut parts, context).await?;
-        check_media_type(&parts.headers)?;
-        let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        if declared.is_some_and(|text| text.parse().is_ok_and(|length: u64| length > MAX_BODY_BYTES as u64)) {
-            discard_body(body.into_data_stream()).await;
-            return Err(payload_too_large().into());
-        }
-        Ok(Self(read_body(body, terms.body_deadline()).await?))
+        let arrival = RequestArrival::from_request_parts(&mut parts, context)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let deadline = TimeBudget::new(arrival.received_at, context.request_timeout).body_deadline;
+        let body = read_json_body(&parts.headers, body, deadline).await;
+        body.map(Self).map_err(|fault| problem::fault_response(&fault))
     }
 }
 
-/// A body that says it is JSON, or none: then it is empty.
+/// A body whose content type is JSON, or an empty one.
 #[derive(Debug)]
 pub(in crate::sidecar) struct OptionalJsonBody(pub(in crate::sidecar) Bytes);
 
 impl FromRequest<Arc<SidecarContext>> for OptionalJsonBody {
-    type Rejection = ProblemResponse;
+    type Rejection = Response;
 
-    async fn from_request(request: Request, context: &Arc<SidecarContext>) -> Result<Self, ProblemResponse> {
+    async fn from_request(request: Request, context: &Arc<SidecarContext>) -> Result<Self, Response> {
         if request.body().is_end_stream() {
             return Ok(Self(Bytes::new()));
         }
@@ -59,18 +61,29 @@ impl FromRequest<Arc<SidecarContext>> for OptionalJsonBody {
     }
 }
 
+async fn read_json_body(headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Bytes, Fault> {
+    check_media_type(headers)?;
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if declared.is_some_and(|text| text.parse().is_ok_and(|length: u64| length > MAX_BODY_BYTES as u64)) {
+        discard_body(body.into_data_stream()).await;
+        return Err(payload_too_large());
+    }
+    read_body(body, deadline).await
+}
+
 fn check_media_type(headers: &HeaderMap) -> Result<(), Fault> {
     let unsupported = |detail: &str| Err(Fault::new(FaultCode::UnsupportedMediaType, detail));
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let is_json = match (types.next(), types.next()) {
-        (Some(only), None) => only.to_str().is_ok_and(is_json_media_type),
+    let is_json = match single_header(headers, CONTENT_TYPE.as_str()) {
+        Ok(Some(value)) => value.to_str().is_ok_and(is_json_media_type),
         _ => false,
     };
     if !is_json {
-        return unsupported("the header Content-Type must be application/json, in UTF-8");
+        return unsupported("Content-Type must be application/json with charset utf-8");
     }
     match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if encoding != "identity" => unsupported("the body must not be compressed"),
+        Some(encoding) if encoding != "identity" => {
+            unsupported("Content-Encoding is not supported: send the body uncompressed")
+        }
         _ => Ok(()),
     }
 }
@@ -88,25 +101,22 @@ fn is_json_media_type(text: &str) -> bool {
 }
 
 async fn read_body(body: Body, deadline: Instant) -> Result<Bytes, Fault> {
-    let mut pieces = body.into_data_stream();
-    let mut read = BytesMut::new();
+    let mut chunks = body.into_data_stream();
+    let mut received = BytesMut::new();
     loop {
-        match timeout_at(deadline, pieces.next()).await {
-            Err(_) => return Err(Fault::new(FaultCode::Malformed, "the body did not arrive in time")),
-            Ok(None) => return Ok(read.freeze()),
+        match timeout_at(deadline, chunks.next()).await {
+            Err(_) => return Err(Fault::new(FaultCode::Malformed, "the body was not received in time")),
+            Ok(None) => return Ok(received.freeze()),
             Ok(Some(Err(error))) => {
-                tracing::debug!(%error, "a body broke off");
-                return Err(Fault::new(
-                    FaultCode::Malformed,
-                    "the body ends before its announced end",
-                ));
+                tracing::debug!(%error, "the connection failed before the end of the body");
+                return Err(Fault::new(FaultCode::Malformed, "the body is incomplete"));
             }
-            Ok(Some(Ok(piece))) => {
-                if read.len() + piece.len() > MAX_BODY_BYTES {
-                    discard_body(pieces).await;
+            Ok(Some(Ok(chunk))) => {
+                if received.len() + chunk.len() > MAX_BODY_BYTES {
+                    discard_body(chunks).await;
                     return Err(payload_too_large());
                 }
-                read.extend_from_slice(&piece);
+                received.extend_from_slice(&chunk);
             }
         }
     }
@@ -115,14 +125,14 @@ async fn read_body(body: Body, deadline: Instant) -> Result<Bytes, Fault> {
 async fn discard_body(mut chunks: BodyDataStream) {
     let mut discarded = 0;
     let all = async {
-        while let Some(Ok(piece)) = chunks.next().await {
-            discarded += piece.len();
+        while let Some(Ok(chunk)) = chunks.next().await {
+            discarded += chunk.len();
             if discarded > MAX_DISCARDED_BYTES {
                 break;
             }
         }
     };
-    // Whoever sends more, or more slowly, has to do without the answer.
+    // A client that sends more, or more slowly, does not see the response.
     let _ = timeout(DISCARD_TIMEOUT, all).await;
 }
 
@@ -138,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_json_in_utf_8_is_json() {
+    fn json_in_utf_8_is_the_only_media_type() {
         for (text, expected) in [
             ("application/json", true),
             ("Application/JSON; charset=UTF-8", true),

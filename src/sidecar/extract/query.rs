@@ -1,4 +1,4 @@
-//! The query of a request, read strictly: a parameter that is passed over could cost money.
+//! The query of a request, read strictly: an ignored parameter could cost money.
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
@@ -7,10 +7,10 @@ use crate::domain::id::AccountId;
 use crate::fault::{Fault, FaultCode, quoted};
 use crate::sidecar::response::problem::ProblemResponse;
 
-/// The most parameters a query may have.
+/// The maximum number of parameters of a query.
 const MAX_PARAMETERS: usize = 32;
 
-/// The parameters nobody has asked for yet.
+/// The parameters that the handler has not taken yet.
 #[derive(Debug)]
 pub(in crate::sidecar) struct QueryParameters(Vec<(String, String)>);
 
@@ -20,7 +20,7 @@ impl<S: Send + Sync> FromRequestParts<S> for QueryParameters {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemResponse> {
         let malformed = |detail: String| ProblemResponse(Fault::new(FaultCode::Malformed, detail));
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-        let Query(pairs) = query.map_err(|error| malformed(format!("the query cannot be read: {error}")))?;
+        let Query(pairs) = query.map_err(|error| malformed(format!("the query string is invalid: {error}")))?;
         if pairs.len() > MAX_PARAMETERS {
             return Err(malformed(format!(
                 "the query has more than {MAX_PARAMETERS} parameters"
@@ -28,7 +28,7 @@ impl<S: Send + Sync> FromRequestParts<S> for QueryParameters {
         }
         for (at, (name, _)) in pairs.iter().enumerate() {
             if pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
-                return Err(Fault::for_field(FaultCode::InvalidField, name, "stands twice").into());
+                return Err(Fault::for_field(FaultCode::InvalidField, name, "must not be repeated").into());
             }
         }
         Ok(Self(pairs))
@@ -36,10 +36,10 @@ impl<S: Send + Sync> FromRequestParts<S> for QueryParameters {
 }
 
 impl QueryParameters {
-    /// Takes a parameter and checks it with `parse`.
+    /// Takes a parameter and returns it as `parse` reads it, or `None` without the parameter.
     ///
     /// # Errors
-    /// `invalid_field` when `parse` refuses it.
+    /// `invalid_field` if `parse` refuses it.
     pub(in crate::sidecar) fn take<T, E: std::fmt::Display>(
         &mut self,
         name: &str,
@@ -54,19 +54,19 @@ impl QueryParameters {
             .map_err(|rule| Fault::for_field(FaultCode::InvalidField, name, rule))
     }
 
-    /// Takes the account; without one it is the default account.
+    /// Takes `account_id`. Returns the default account without it.
     ///
     /// # Errors
-    /// `invalid_field` when it is none.
+    /// `invalid_field` if it is not an account id.
     pub(in crate::sidecar) fn take_account(&mut self) -> Result<AccountId, Fault> {
         let account = self.take("account_id", AccountId::new)?;
         Ok(account.unwrap_or_else(AccountId::default_account))
     }
 
-    /// Ends the reading.
+    /// Refuses the parameters that the handler did not take.
     ///
     /// # Errors
-    /// `unknown_field` when there is a parameter nobody asked for.
+    /// `unknown_field` with the name of the first.
     pub(in crate::sidecar) fn reject_remaining(self) -> Result<(), Fault> {
         match self.0.first() {
             None => Ok(()),

@@ -12,24 +12,20 @@ use crate::domain::order_terms::OrderStatus;
 use crate::domain::time::Timestamp;
 use crate::order_log::{OrderLogFilter, PageWindow};
 use crate::sidecar::context::SidecarContext;
+use crate::sidecar::extract::page::{DEFAULT_PAGE_LIMIT, parse_limit, parse_whole_number};
 use crate::sidecar::extract::query::QueryParameters;
-use crate::sidecar::middleware::auth::Principal;
+use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem::ProblemResponse;
 use crate::wire::order_record::{ExecutionPage, OrderPage, PageMetadata};
 
-/// How many items a page has unless a number is asked for.
-pub(in crate::sidecar) const DEFAULT_PAGE_LIMIT: u64 = 100;
-/// The most items of a page.
-pub(in crate::sidecar) const MAX_PAGE_LIMIT: u64 = 500;
-
-/// Tells a page of the orders, the newest first.
+/// Returns a page of the orders that match the filters, newest first.
 pub(in crate::sidecar) async fn list_orders(
     State(context): State<Arc<SidecarContext>>,
-    caller: Principal,
+    principal: Principal,
     mut parameters: QueryParameters,
 ) -> Result<Response, ProblemResponse> {
-    let (filter, window) = take_filter_and_window(&mut parameters, &caller)?;
+    let (filter, window) = take_filter_and_window(&mut parameters, &principal)?;
     parameters.reject_remaining()?;
     let page = context
         .order_log
@@ -45,13 +41,13 @@ pub(in crate::sidecar) async fn list_orders(
     ))
 }
 
-/// Tells a page of the executions, the newest first.
+/// Returns a page of the executions that match the filters, newest first.
 pub(in crate::sidecar) async fn list_executions(
     State(context): State<Arc<SidecarContext>>,
-    caller: Principal,
+    principal: Principal,
     mut parameters: QueryParameters,
 ) -> Result<Response, ProblemResponse> {
-    let (mut filter, window) = take_filter_and_window(&mut parameters, &caller)?;
+    let (mut filter, window) = take_filter_and_window(&mut parameters, &principal)?;
     filter.order_id = parameters.take("order_id", parse_order_number)?;
     parameters.reject_remaining()?;
     let page = context
@@ -70,7 +66,7 @@ pub(in crate::sidecar) async fn list_executions(
 
 fn take_filter_and_window(
     parameters: &mut QueryParameters,
-    caller: &Principal,
+    principal: &Principal,
 ) -> Result<(OrderLogFilter, PageWindow), ProblemResponse> {
     let window = PageWindow {
         limit: parameters.take("limit", parse_limit)?.unwrap_or(DEFAULT_PAGE_LIMIT),
@@ -79,7 +75,7 @@ fn take_filter_and_window(
     let broker = parameters.take("broker", BrokerId::new)?;
     let client_order_id = parameters.take("client_order_id", ClientOrderId::new)?;
     let filter = OrderLogFilter {
-        visible_accounts: caller.account_scope(),
+        visible_accounts: principal.account_scope(),
         account_id: parameters.take("account_id", AccountId::new)?,
         symbol: parameters
             .take("symbol", Symbol::parse)?
@@ -94,7 +90,7 @@ fn take_filter_and_window(
         order_id: None,
     };
     if let Some(account) = &filter.account_id {
-        caller.authorize_account(account)?;
+        principal.authorize_account(account)?;
     }
     Ok((filter, window))
 }
@@ -117,26 +113,18 @@ fn page_metadata(filter: OrderLogFilter, window: PageWindow, total: u64) -> Page
     }
 }
 
-fn parse_limit(text: &str) -> Result<u64, String> {
-    let number = parse_whole_number(text).filter(|number| (1..=MAX_PAGE_LIMIT).contains(number));
-    number.ok_or_else(|| format!("must be a whole number from 1 to {MAX_PAGE_LIMIT}"))
-}
-
 fn parse_offset(text: &str) -> Result<u64, &'static str> {
     let number = parse_whole_number(text).filter(|number| i64::try_from(*number).is_ok());
-    number.ok_or("must be a whole number from 0 on")
+    number.ok_or("must be a non-negative integer")
 }
 
-/// Reads the number of an order.
+/// Parses the id of an order in the order log.
+///
+/// # Errors
+/// The rule, if the text is not a positive integer.
 pub(super) fn parse_order_number(text: &str) -> Result<u64, &'static str> {
     let number = parse_whole_number(text).filter(|number| (1..=i64::MAX as u64).contains(number));
-    number.ok_or("must be the whole number of an order")
-}
-
-/// Reads digits and nothing else: no sign, no space.
-fn parse_whole_number(text: &str) -> Option<u64> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain.then(|| text.parse().ok()).flatten()
+    number.ok_or("must be the id of an order (a positive integer)")
 }
 
 fn parse_tag(text: &str) -> Result<String, String> {
@@ -146,7 +134,7 @@ fn parse_tag(text: &str) -> Result<String, String> {
 
 fn parse_status(text: &str) -> Result<OrderStatus, String> {
     OrderStatus::parse(text).ok_or_else(|| {
-        let words: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
-        format!("must be one of {}", words.join(", "))
+        let names: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
+        format!("must be one of {}", names.join(", "))
     })
 }

@@ -1,4 +1,4 @@
-//! Positions: list and close.
+//! Positions: list, and close.
 
 pub(in crate::sidecar) mod close;
 pub(in crate::sidecar) mod list;

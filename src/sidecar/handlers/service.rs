@@ -1,4 +1,4 @@
-//! The router itself: health, metrics, brokers, state, events, its documentation.
+//! The router itself: health, metrics, brokers, state, events, and the API's documentation.
 
 pub(in crate::sidecar) mod brokers;
 pub(in crate::sidecar) mod docs;

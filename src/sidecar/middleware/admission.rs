@@ -1,4 +1,4 @@
-//! What every request passes: its id, its place, its own task, and the log.
+//! Admission: every request gets an id, a task of its own, a permit, and its line in the log.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,16 +13,18 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::fault::{Fault, FaultCode};
-use crate::sidecar::context::{Peer, RequestArrival, SidecarContext};
+use crate::http::Peer;
+use crate::sidecar::arrival::RequestArrival;
+use crate::sidecar::context::SidecarContext;
+use crate::sidecar::paths::{LIVENESS_PATH, METRICS_PATH};
 use crate::sidecar::response::problem;
-use crate::sidecar::router;
 
-/// The header that names a request, in both directions.
+/// The header with a request's id, in requests and responses.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest id that is taken from a client.
+/// The maximum length of a client's request id, in bytes.
 const MAX_REQUEST_ID_LENGTH: usize = 64;
 
-/// Handles a request in a task of its own: one whose client goes away is finished, and logged, all the same.
+/// Handles a request in a task of its own, so that a request whose client disconnects is still completed and logged.
 pub(in crate::sidecar) async fn handle_in_task(
     State(context): State<Arc<SidecarContext>>,
     request: Request,
@@ -40,7 +42,7 @@ pub(in crate::sidecar) async fn handle_in_task(
         .request_tasks
         .spawn(handle_measured(Arc::clone(&context), request, next).instrument(span));
     let mut response = task.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request's task failed");
+        tracing::error!(%error, "the task of a request failed");
         problem::internal_error_response()
     });
     response.headers_mut().insert(REQUEST_ID, id);
@@ -48,45 +50,42 @@ pub(in crate::sidecar) async fn handle_in_task(
 }
 
 async fn handle_measured(context: Arc<SidecarContext>, mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let measured = context.metrics.start_request(&request, begun);
+    let received_at = Instant::now();
+    let is_write = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let measurement = context.metrics.start_request(&request, received_at);
     let peer = request.extensions().get::<Peer>().copied();
     let peer = peer.unwrap_or(Peer(([0, 0, 0, 0], 0).into()));
-    request.extensions_mut().insert(RequestArrival {
-        received_at: begun,
-        peer,
-    });
+    request.extensions_mut().insert(RequestArrival { received_at, peer });
     let response = next.run(request).await;
-    let (status, elapsed) = (response.status().as_u16(), begun.elapsed());
-    measured.finish(response.status());
+    let (status, elapsed) = (response.status().as_u16(), received_at.elapsed());
+    measurement.finish(response.status());
     match status {
-        500.. => tracing::warn!(status, ?elapsed, "failed"),
-        _ if changes => tracing::info!(status, ?elapsed, "answered"),
-        _ => tracing::debug!(status, ?elapsed, "answered"),
+        500.. => tracing::warn!(status, ?elapsed, "request failed"),
+        _ if is_write => tracing::info!(status, ?elapsed, "request completed"),
+        _ => tracing::debug!(status, ?elapsed, "request completed"),
     }
     response
 }
 
 /// Runs a request's handler if the request is admitted. It is behind the CORS layer, which responds to preflights: they
-/// carry no key and need no place.
+/// carry no key and need no permit.
 pub(in crate::sidecar) async fn run_admitted(
     State(context): State<Arc<SidecarContext>>,
     request: Request,
     next: Next,
 ) -> Response {
     match admit_request(&context, &request) {
-        Ok(place) => {
+        Ok(permit) => {
             let response = catch_panic(next.run(request)).await;
-            // The place is free before the response is sent: a client's next request finds it.
-            drop(place);
+            // Released before the response is sent, so that the client's next request finds it.
+            drop(permit);
             response
         }
         Err(fault) => problem::fault_response(&fault),
     }
 }
 
-/// Returns the answer of a handler, also of one that panics.
+/// Returns the handler's response. A handler that panics yields an internal error.
 async fn catch_panic(handler: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!("the handler of a request panicked");
@@ -94,25 +93,27 @@ async fn catch_panic(handler: impl Future<Output = Response>) -> Response {
     })
 }
 
-/// Returns a request's place; the liveness check and the metrics need none.
+/// Returns a request's permit, or `None` for the liveness check and the metrics, which need none.
+///
+/// # Errors
+/// `not_entitled` for a page of a foreign origin, `queue_full` at the limit of requests in flight.
 fn admit_request(
     context: &SidecarContext,
     request: &Request,
 ) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
-    // With keys, a page has to present one as everybody has: it is not enough that its visitor's browser can reach us.
+    // With keys, a page needs one as any client does. Without keys, a browser that reaches the sidecar would be enough.
     let headers = request.headers();
     if context.key_ring.is_empty() && is_from_foreign_origin(headers) && !context.cors.allows(headers) {
-        let detail =
-            "without API keys, pages of other origins may not use the sidecar unless http.cors_origins names them";
+        let detail = "cross-origin requests are refused: without API keys, add the origin to http.cors_origins";
         return Err(Fault::new(FaultCode::NotEntitled, detail));
     }
-    if [router::LIVENESS_PATH, router::METRICS_PATH].contains(&request.uri().path()) {
+    if [LIVENESS_PATH, METRICS_PATH].contains(&request.uri().path()) {
         return Ok(None);
     }
     let full = |_| {
         Fault::new(
             FaultCode::QueueFull,
-            "the sidecar has as many requests under way as it takes; nothing was sent",
+            "the sidecar has reached its limit of requests in flight; nothing was sent",
         )
     };
     Arc::clone(&context.request_permits)
@@ -121,28 +122,28 @@ fn admit_request(
         .map_err(full)
 }
 
-/// Returns the client's id of the request where it is fit for logs, and a new one otherwise.
+/// Returns the client's id of the request if it is fit for logs, otherwise a new id.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let is_sane = |value: &&HeaderValue| {
+    let is_loggable = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
         (1..=MAX_REQUEST_ID_LENGTH).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
     };
-    let made = || HeaderValue::from_str(&uuid::Uuid::new_v4().simple().to_string());
-    match headers.get(REQUEST_ID).filter(is_sane) {
+    let generate = || HeaderValue::from_str(&uuid::Uuid::new_v4().simple().to_string());
+    match headers.get(REQUEST_ID).filter(is_loggable) {
         Some(given) => given.clone(),
-        // Hex digits make a header's value.
-        None => made().unwrap_or(HeaderValue::from_static("-")),
+        // Hex digits are a valid header value.
+        None => generate().unwrap_or(HeaderValue::from_static("-")),
     }
 }
 
-/// Whether a browser sends the request for a page that is not this machine's own. A page of anywhere can reach loopback
-/// through its visitor's browser, and by a name that it lets point here even past the same-origin policy.
+/// Returns whether a browser sends the request for a page of another host. Any page can reach the loopback address
+/// through its visitor's browser; with a DNS name that resolves to loopback, even past the same-origin policy.
 fn is_from_foreign_origin(headers: &HeaderMap) -> bool {
-    // What a page asks of its own server has no origin: there, the name it was reached by gives it away.
-    let named = headers
+    // A same-origin request carries no `Origin`: there, the `Host` reveals the DNS name.
+    let is_loopback_host = headers
         .get(HOST)
         .map(|host| host.to_str().is_ok_and(is_loopback_authority));
-    if named == Some(false) {
+    if is_loopback_host == Some(false) {
         return true;
     }
     let Some(origin) = headers.get(ORIGIN) else {
@@ -152,7 +153,7 @@ fn is_from_foreign_origin(headers: &HeaderMap) -> bool {
     !authority.is_some_and(|(_, authority)| is_loopback_authority(authority))
 }
 
-/// Whether a name and perhaps a port are this machine's own.
+/// Returns whether a host, with or without a port, is a loopback address or `localhost`.
 fn is_loopback_authority(authority: &str) -> bool {
     let authority: Option<axum::http::uri::Authority> = authority.parse().ok();
     authority.is_some_and(|authority| {
@@ -167,8 +168,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_a_problem_document_too() {
-        let response = catch_panic(async { panic!("as the test wants") }).await;
+    async fn panic_is_a_problem_document() {
+        let response = catch_panic(async { panic!("the test panics") }).await;
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
@@ -177,8 +178,8 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_taken_if_it_is_sane() {
-        for (given, taken) in [
+    fn client_id_is_kept_if_it_is_fit_for_logs() {
+        for (given, is_kept) in [
             ("abc-1/2:3", true),
             (&*"x".repeat(64), true),
             (&*"x".repeat(65), false),
@@ -189,14 +190,14 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
             let id = request_id(&headers);
-            assert_eq!(id == given, taken, "{given}");
+            assert_eq!(id == given, is_kept, "{given}");
             assert!((1..=MAX_REQUEST_ID_LENGTH).contains(&id.len()));
         }
         assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
     }
 
     #[test]
-    fn pages_of_other_origins_stay_out() {
+    fn foreign_origins_and_hosts_are_recognised() {
         for (origin, foreign) in [
             ("http://localhost:3000", false),
             ("http://127.0.0.1:8100", false),
@@ -211,7 +212,7 @@ mod tests {
             headers.insert(ORIGIN, HeaderValue::from_static(origin));
             assert_eq!(is_from_foreign_origin(&headers), foreign, "{origin}");
         }
-        // A name that somebody lets point here: what its page asks has no origin.
+        // A DNS name that resolves to loopback: a same-origin request has no `Origin`.
         for (host, foreign) in [
             ("127.0.0.1:8100", false),
             ("localhost", false),

@@ -1,4 +1,4 @@
-//! What is measured of requests, by the pattern of their path: what callers write into it makes no series.
+//! HTTP metrics, labelled by the pattern of the path: a client's text in a path creates no series.
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
@@ -8,14 +8,14 @@ use crate::bus::connection::Bus;
 use crate::order_log::{OrderLogStatus, SyncState};
 use crate::telemetry::{InFlightGuard, MetricId, NO_LABEL, OTHER_LABEL, Telemetry};
 
-/// The telemetry, and the connection it tells the state of.
+/// The telemetry, and the NATS connection whose state it reports.
 #[derive(Debug)]
 pub(in crate::sidecar) struct HttpMetrics {
     telemetry: Telemetry,
     bus: Bus,
 }
 
-/// A request that is being answered.
+/// A request in flight.
 #[derive(Debug)]
 pub(in crate::sidecar) struct RequestMeasurement {
     telemetry: Telemetry,
@@ -26,23 +26,23 @@ pub(in crate::sidecar) struct RequestMeasurement {
 }
 
 impl HttpMetrics {
-    /// Returns the measures of a sidecar.
+    /// Returns the metrics of a sidecar.
     pub(in crate::sidecar) fn new(telemetry: Telemetry, bus: Bus) -> Self {
         Self { telemetry, bus }
     }
 
-    /// Counts a request as under way.
+    /// Counts a request as in flight.
     pub(in crate::sidecar) fn start_request(&self, request: &Request, started_at: Instant) -> RequestMeasurement {
         RequestMeasurement {
             telemetry: self.telemetry.clone(),
             method: method_label(request.method()),
             route: request.extensions().get::<MatchedPath>().cloned(),
-            started_at: started_at,
+            started_at,
             in_flight: self.telemetry.track_in_flight(MetricId::HttpInFlight, &[]),
         }
     }
 
-    /// Returns everything this process measures, in the text format of Prometheus.
+    /// Returns all metrics of this process in the Prometheus text format.
     pub(in crate::sidecar) fn render(&self, order_log: &OrderLogStatus) -> String {
         let is_ready = u64::from(order_log.sync_state == SyncState::Current);
         self.telemetry.set_gauge(MetricId::OrderLogReady, &[], Some(is_ready));
@@ -58,7 +58,7 @@ impl HttpMetrics {
 }
 
 impl RequestMeasurement {
-    /// Counts how the request was answered.
+    /// Counts the response by its status, and records its duration.
     pub(in crate::sidecar) fn finish(self, status: StatusCode) {
         let route = self.route.as_ref().map_or(NO_LABEL, MatchedPath::as_str);
         let (telemetry, method) = (&self.telemetry, self.method);
@@ -68,7 +68,7 @@ impl RequestMeasurement {
     }
 }
 
-/// Returns the label of a method; a client can make up others.
+/// Returns the label of a method. Methods that a client invents share one label.
 fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

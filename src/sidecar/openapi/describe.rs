@@ -1,14 +1,14 @@
-//! The descriptions, one file per noun.
+//! The descriptions of the operations, one file for each resource.
 
-pub(in crate::sidecar) mod holdings;
-pub(in crate::sidecar) mod log;
+pub(in crate::sidecar) mod order_log;
 pub(in crate::sidecar) mod orders;
+pub(in crate::sidecar) mod positions;
 pub(in crate::sidecar) mod risk;
 pub(in crate::sidecar) mod service;
 pub(in crate::sidecar) mod state;
 
-/// Returns an example of the contract, as `subjects/examples/good` has it.
-macro_rules! published {
+/// Returns an example of the contract, from `subjects/examples/good`.
+macro_rules! published_example {
     ($file:literal) => {
         include_str!(concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -18,4 +18,4 @@ macro_rules! published {
         ))
     };
 }
-use published;
+use published_example;

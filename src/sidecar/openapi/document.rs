@@ -1,4 +1,4 @@
-//! The OpenAPI document: the table of operations as JSON.
+//! The OpenAPI document of a table of operations, as JSON.
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -6,29 +6,30 @@ use serde_json::{Map, Value, json};
 
 use crate::sidecar::middleware::auth::RequiredAccess;
 use crate::sidecar::openapi::operation::{
-    NamedExample, Operation, OperationTag, RequestBodyDescription, ResponseDescription, ResponseLink, SchemaFn,
+    NamedExample, Operation, RequestBodyDescription, ResponseDescription, ResponseLink,
 };
 use crate::sidecar::openapi::parameter::{Parameter, ParameterLocation};
 use crate::sidecar::openapi::problem_responses::{response_headers, shared_header_components};
-use crate::sidecar::response::json::APPLICATION_JSON;
+use crate::sidecar::openapi::schema::SchemaFn;
+use crate::sidecar::openapi::tag::OperationTag;
+use crate::sidecar::response::media_type::APPLICATION_JSON;
 use crate::wire::problem::Problem;
 
 const OPENAPI_VERSION: &str = "3.1.0";
-/// Where schemas with a name stand.
+/// The location of named schemas.
 const SCHEMAS_POINTER: &str = "/components/schemas";
-/// The name of the way to show a key.
+/// The name of the security scheme.
 const KEY_SCHEME: &str = "key";
-const API_DESCRIPTION: &str = "Takes orders from trading algorithms and brings them to brokers, each at most once per account and \
-    client order id.\n\nNumbers are exact decimals: a request may give a JSON number or a string in JSON number grammar, \
-    answers are plain JSON numbers. An unknown field or parameter, or one that stands twice, is refused.\n\n**A 5xx says \
-    that this call sent nothing to a broker**: whoever repeats it under the same `client_order_id` cannot double an \
-    order. What is not known is told as 202, in status `unknown`. Errors are problem documents (RFC 9457); programs \
-    decide by their `code`.";
+const API_DESCRIPTION: &str = "Routes orders from trading algorithms to brokers, at most once per account and client order \
+    id.\n\nNumbers are exact decimals: requests accept a JSON number or a string in JSON number grammar; responses contain \
+    plain JSON numbers. Unknown and duplicate fields or parameters are refused.\n\n**A 5xx means that this call sent nothing \
+    to a broker**: retry it with the same `client_order_id`; the order cannot be duplicated. An unknown outcome is a 202 \
+    with status `unknown`. Errors are problem documents (RFC 9457); programs should branch on `code`.";
 
 /// Returns the document of a table of operations.
 pub(in crate::sidecar) fn build_document(operations: &[Operation]) -> Value {
-    // As answers are written: a field that is always there is required. A request's field that may be left out is left
-    // out of what is required here, too.
+    // The schemas describe serialized values, so a field that responses always contain is required. Optional fields of
+    // requests are skipped when they are serialized, and so they are not required.
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let settings = settings.with(|settings| settings.definitions_path = SCHEMAS_POINTER.into());
     let mut generator = settings.into_generator();
@@ -57,83 +58,84 @@ pub(in crate::sidecar) fn build_document(operations: &[Operation]) -> Value {
             "securitySchemes": {KEY_SCHEME: {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "An API key. A sidecar without keys serves its own machine only and asks for none.",
+                "description": "An API key. Without configured keys, the sidecar accepts loopback connections only and requires no key.",
             }},
         },
     });
-    // The order of keys must not depend on how some other crate has serde_json built.
+    // A feature of serde_json that another crate enables must not change the order of the keys.
     document.sort_all_objects();
     document
 }
 
 fn describe_tags(operations: &[Operation]) -> Vec<Value> {
-    let used = |tag: &&OperationTag| operations.iter().any(|operation| operation.about.tag == **tag);
-    let told = |tag: &OperationTag| {
+    let used = |tag: &&OperationTag| operations.iter().any(|operation| operation.description.tag == **tag);
+    let describe = |tag: &OperationTag| {
         let (name, text) = tag.name_and_description();
         json!({"name": name, "description": text})
     };
-    OperationTag::ALL.iter().filter(used).map(told).collect()
+    OperationTag::ALL.iter().filter(used).map(describe).collect()
 }
 
 fn describe_operation(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
-    let about = &operation.about;
+    let description = &operation.description;
     let mut common = vec![Parameter::request_id()];
-    if about.calls_worker {
+    if description.calls_worker {
         common.extend([Parameter::deadline(), Parameter::traceparent()]);
     }
-    let parameters: Vec<Value> = about
+    let parameters: Vec<Value> = description
         .parameters
         .iter()
         .chain(&common)
-        .map(|one| describe_parameter(one, generator))
+        .map(|parameter| describe_parameter(parameter, generator))
         .collect();
-    let fields: Map<String, Value> = about
+    let fields: Map<String, Value> = description
         .problem_fields
         .iter()
         .map(|(name, schema)| ((*name).to_owned(), schema(generator).to_value()))
         .collect();
-    let mut answers: Map<String, Value> = operation
+    let mut responses: Map<String, Value> = operation
         .problem_responses(&fields)
         .into_iter()
-        .map(|(status, answer)| (status.to_string(), answer))
+        .map(|(status, response)| (status.to_string(), response))
         .collect();
-    for one in &about.responses {
-        let (status, told) = (one.status.to_string(), describe_response(one, generator));
-        match answers.get_mut(&status) {
-            // Another media type of the same answer.
-            Some(known) => known["content"][one.media_type] = told["content"][one.media_type].clone(),
-            None => drop(answers.insert(status, told)),
+    for response in &description.responses {
+        let (status, media_type) = (response.status.to_string(), response.media_type);
+        let described = describe_response(response, generator);
+        match responses.get_mut(&status) {
+            // Another media type of the same response.
+            Some(known) => known["content"][media_type] = described["content"][media_type].clone(),
+            None => drop(responses.insert(status, described)),
         }
     }
     let mut value = json!({
-        "operationId": about.operation_id,
-        "tags": [about.tag.name_and_description().0],
-        "summary": about.summary,
+        "operationId": description.operation_id,
+        "tags": [description.tag.name_and_description().0],
+        "summary": description.summary,
         "description": operation_text(operation),
         "parameters": parameters,
-        "responses": answers,
+        "responses": responses,
         "security": security_requirements(operation.access),
     });
-    if let Some(one) = &about.body {
-        value["requestBody"] = describe_request_body(one, generator);
+    if let Some(body) = &description.body {
+        value["requestBody"] = describe_request_body(body, generator);
     }
     value
 }
 
 fn operation_text(operation: &Operation) -> String {
-    let text = operation.about.description;
+    let text = operation.description.description;
     let needed = operation.access.required_capabilities();
     let needed: Vec<&str> = needed.iter().map(|capability| capability.as_str()).collect();
     match needed.as_slice() {
         [] => text.to_owned(),
         needed => format!(
-            "{text}\n\nWhere there are keys, it takes one with `{}`.",
+            "{text}\n\nIf API keys are configured, the key needs the capability `{}`.",
             needed.join("` or `")
         ),
     }
 }
 
-/// A sidecar without keys asks for none, hence the empty alternative.
+/// Returns the security requirement. The empty alternative is for a sidecar without keys.
 fn security_requirements(access: RequiredAccess) -> Value {
     match access {
         RequiredAccess::Open => json!([]),
@@ -162,9 +164,9 @@ fn describe_request_body(body: &RequestBodyDescription, generator: &mut SchemaGe
     })
 }
 
-fn describe_response(answer: &ResponseDescription, generator: &mut SchemaGenerator) -> Value {
-    let mut headers = response_headers(answer.status);
-    for header in &answer.headers {
+fn describe_response(response: &ResponseDescription, generator: &mut SchemaGenerator) -> Value {
+    let mut headers = response_headers(response.status);
+    for header in &response.headers {
         headers.insert(
             header.name.to_owned(),
             json!({
@@ -175,14 +177,14 @@ fn describe_response(answer: &ResponseDescription, generator: &mut SchemaGenerat
             }),
         );
     }
-    let is_json = answer.media_type == APPLICATION_JSON;
+    let is_json = response.media_type == APPLICATION_JSON;
     let mut value = json!({
-        "description": answer.description,
+        "description": response.description,
         "headers": headers,
-        "content": {answer.media_type: media_type_object(answer.schema, &answer.examples, generator, is_json)},
+        "content": {response.media_type: media_type_object(response.schema, &response.examples, generator, is_json)},
     });
-    if !answer.links.is_empty() {
-        value["links"] = answer.links.iter().map(describe_link).collect();
+    if !response.links.is_empty() {
+        value["links"] = response.links.iter().map(describe_link).collect();
     }
     value
 }
@@ -195,7 +197,7 @@ fn media_type_object(
 ) -> Value {
     let mut content = json!({"schema": schema(generator)});
     if !examples.is_empty() {
-        let told = |example: &NamedExample| {
+        let describe = |example: &NamedExample| {
             let value = if is_json {
                 parse_example(example.value)
             } else {
@@ -203,7 +205,7 @@ fn media_type_object(
             };
             (example.name.to_owned(), json!({"value": value}))
         };
-        content["examples"] = examples.iter().map(told).collect();
+        content["examples"] = examples.iter().map(describe).collect();
     }
     content
 }
@@ -219,7 +221,7 @@ fn describe_link(link: &ResponseLink) -> (String, Value) {
     (link.name.to_owned(), value)
 }
 
-/// Returns an example's value. A test holds every one of them against its schema, what is no JSON included.
+/// Returns an example's value, null if it is not JSON. A test validates every example against its schema.
 fn parse_example(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_default()
 }

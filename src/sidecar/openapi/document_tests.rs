@@ -4,7 +4,7 @@ use crate::fault::FaultCode;
 use crate::sidecar::openapi::document::*;
 use crate::sidecar::router::operations;
 
-/// What the contract promises.
+/// The operations of the contract.
 const PROMISED_OPERATIONS: &[(&str, &str)] = &[
     ("get", "/health"),
     ("get", "/health/live"),
@@ -46,7 +46,7 @@ fn all_operations(document: &Value) -> Vec<(&str, &str, &Value)> {
         .collect()
 }
 
-/// Calls `look` with every value of the document, and with the name it stands under.
+/// Calls `visitor` with every value of the document and its key.
 fn visit_values<'a>(name: &'a str, value: &'a Value, visitor: &mut dyn FnMut(&'a str, &'a Value)) {
     visitor(name, value);
     match value {
@@ -59,7 +59,7 @@ fn visit_values<'a>(name: &'a str, value: &'a Value, visitor: &mut dyn FnMut(&'a
 }
 
 #[test]
-fn what_the_contract_promises_is_there() {
+fn document_has_every_operation_of_the_contract() {
     let document = full_document();
     for (method, path) in PROMISED_OPERATIONS {
         assert!(document["paths"][path][method].is_object(), "{method} {path}");
@@ -72,7 +72,7 @@ fn what_the_contract_promises_is_there() {
 }
 
 #[test]
-fn every_operation_has_a_name_of_its_own_and_says_what_it_is() {
+fn every_operation_has_a_unique_id_and_texts() {
     let document = full_document();
     let mut ids = BTreeSet::new();
     for (method, path, operation) in all_operations(&document) {
@@ -86,13 +86,22 @@ fn every_operation_has_a_name_of_its_own_and_says_what_it_is() {
                 "{name} of {method} {path}"
             );
         }
-        let told = operation["responses"].as_object().unwrap();
-        assert!(told.keys().any(|status| status.starts_with('2')), "{method} {path}");
+        let description = operation["description"].as_str().unwrap();
+        assert!(description.ends_with('.'), "{method} {path}: {description}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let description = response["description"].as_str().unwrap();
+            assert!(description.ends_with('.'), "{status} of {method} {path}: {description}");
+        }
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(
+            responses.keys().any(|status| status.starts_with('2')),
+            "{method} {path}"
+        );
     }
 }
 
 #[test]
-fn the_parameters_of_a_path_are_those_in_its_braces() {
+fn path_parameters_are_those_in_braces() {
     let document = full_document();
     for (method, path, operation) in all_operations(&document) {
         let in_braces = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
@@ -104,7 +113,7 @@ fn the_parameters_of_a_path_are_those_in_its_braces() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_resolves() {
     let document = full_document();
     let ids: Vec<&Value> = all_operations(&document)
         .iter()
@@ -125,11 +134,11 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn one_name_is_one_schema() {
+fn every_schema_name_is_one_type() {
     let document = full_document();
     let schemas = document["components"]["schemas"].as_object().unwrap();
     for name in schemas.keys() {
-        // A second type of a name gets a number behind it.
+        // schemars appends a number to the name of a second type.
         let bare = name.trim_end_matches(|c: char| c.is_ascii_digit());
         assert!(
             bare == name || !schemas.contains_key(bare),
@@ -144,10 +153,10 @@ fn every_example_is_json_and_every_body_has_one() {
     visit_values("", &document, &mut |name, value| match name {
         "examples" => {
             for (name, example) in value.as_object().unwrap() {
-                assert!(!example["value"].is_null(), "{name} is no JSON");
+                assert!(!example["value"].is_null(), "{name} is not JSON");
             }
         }
-        "example" => assert!(!value.is_null(), "an example is no JSON"),
+        "example" => assert!(!value.is_null(), "an example is not JSON"),
         _ => {}
     });
     for (method, path, operation) in all_operations(&document) {
@@ -158,7 +167,7 @@ fn every_example_is_json_and_every_body_has_one() {
 }
 
 #[test]
-fn every_code_is_one_of_an_operations() {
+fn every_fault_code_belongs_to_an_operation() {
     let document = full_document();
     let text = document.to_string();
     for code in FaultCode::ALL {
@@ -171,7 +180,7 @@ fn every_code_is_one_of_an_operations() {
 }
 
 #[test]
-fn what_comes_with_the_form_of_an_operation_comes_by_itself() {
+fn statuses_follow_from_the_form_of_an_operation() {
     let document = full_document();
     let statuses = |method: &str, path: &str| -> Vec<String> {
         let operation = &document["paths"][path][method];

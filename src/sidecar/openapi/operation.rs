@@ -1,120 +1,91 @@
-//! One operation: how it is reached, who may use it, what it takes and what it answers.
+//! One operation: its route, its required access, and its description.
 
 use std::sync::Arc;
 
 use axum::handler::Handler;
 use axum::routing::MethodRouter;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 
 use crate::fault::FaultCode;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::middleware::auth::RequiredAccess;
 use crate::sidecar::openapi::parameter::Parameter;
-use crate::sidecar::response::json::APPLICATION_JSON;
+use crate::sidecar::openapi::schema::{SchemaFn, schema_of};
+use crate::sidecar::openapi::tag::OperationTag;
+use crate::sidecar::response::media_type::APPLICATION_JSON;
 
-/// Makes a schema; what has a name goes to the components.
-pub(in crate::sidecar) type SchemaFn = fn(&mut SchemaGenerator) -> Schema;
-
-/// Returns the schema of a type.
-pub(in crate::sidecar) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
+/// A route with its description.
+pub(in crate::sidecar) struct Operation {
+    /// The method, in lower case as in the document.
+    pub(in crate::sidecar) method: &'static str,
+    /// The path. A name in braces matches one segment.
+    pub(in crate::sidecar) path: &'static str,
+    pub(in crate::sidecar) access: RequiredAccess,
+    pub(in crate::sidecar) method_router: MethodRouter<Arc<SidecarContext>>,
+    pub(in crate::sidecar) description: OperationDescription,
 }
 
-/// Returns the schema of any text.
-pub(in crate::sidecar) fn text_schema(_: &mut SchemaGenerator) -> Schema {
-    schemars::json_schema!({"type": "string"})
+/// Returns an operation that reads. HEAD is included.
+pub(in crate::sidecar) fn get<H, T>(
+    path: &'static str,
+    access: RequiredAccess,
+    handler: H,
+    description: OperationDescription,
+) -> Operation
+where
+    H: Handler<T, Arc<SidecarContext>>,
+    T: 'static,
+{
+    Operation::new("get", path, access, axum::routing::get(handler), description)
 }
 
-/// The noun an operation is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sidecar) enum OperationTag {
-    /// Orders, as the workers have them.
-    Orders,
-    /// The order log: every order and execution there was.
-    OrderLog,
-    /// What accounts hold.
-    Positions,
-    /// What rules have said and closed.
-    Risk,
-    /// What is in force.
-    State,
-    /// The router itself.
-    Service,
+/// Returns an operation that creates or triggers something.
+pub(in crate::sidecar) fn post<H, T>(
+    path: &'static str,
+    access: RequiredAccess,
+    handler: H,
+    description: OperationDescription,
+) -> Operation
+where
+    H: Handler<T, Arc<SidecarContext>>,
+    T: 'static,
+{
+    Operation::new("post", path, access, axum::routing::post(handler), description)
 }
 
-impl OperationTag {
-    /// Every tag, in the order of the document.
-    pub(in crate::sidecar) const ALL: &'static [Self] = &[
-        Self::Orders,
-        Self::OrderLog,
-        Self::Positions,
-        Self::Risk,
-        Self::State,
-        Self::Service,
-    ];
+/// Returns an operation that sets something.
+pub(in crate::sidecar) fn put<H, T>(
+    path: &'static str,
+    access: RequiredAccess,
+    handler: H,
+    description: OperationDescription,
+) -> Operation
+where
+    H: Handler<T, Arc<SidecarContext>>,
+    T: 'static,
+{
+    Operation::new("put", path, access, axum::routing::put(handler), description)
+}
 
-    /// Returns its name and what stands under it.
-    pub(in crate::sidecar) fn name_and_description(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Orders => ("Orders", "Submit, look up and cancel orders, as the workers have them."),
-            Self::OrderLog => (
-                "Order log",
-                "Every order and execution there was, with exact totals, and notes on them.",
-            ),
-            Self::Positions => (
-                "Positions",
-                "What accounts hold, what it has cost and earned, and closing it.",
-            ),
-            Self::Risk => (
-                "Risk",
-                "What the risk rules have said, and the locks they and operators have closed.",
-            ),
-            Self::State => (
-                "State",
-                "What is in force: the mode, the trading state, the limits of the day.",
-            ),
-            Self::Service => ("Service", "The router itself: its health, its brokers, this document."),
+impl Operation {
+    fn new(
+        method: &'static str,
+        path: &'static str,
+        access: RequiredAccess,
+        method_router: MethodRouter<Arc<SidecarContext>>,
+        description: OperationDescription,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            access,
+            method_router,
+            description,
         }
     }
 }
 
-/// A route with its description.
-pub(in crate::sidecar) struct Operation {
-    /// The method, in lower case as the document has it.
-    pub(in crate::sidecar) method: &'static str,
-    /// The path; a name in braces stands for one segment.
-    pub(in crate::sidecar) path: &'static str,
-    pub(in crate::sidecar) access: RequiredAccess,
-    pub(in crate::sidecar) route: MethodRouter<Arc<SidecarContext>>,
-    pub(in crate::sidecar) about: OperationDescription,
-}
-
-macro_rules! methods {
-    ($($name:ident: $doc:literal;)+) => {$(
-        #[doc = $doc]
-        pub(in crate::sidecar) fn $name<H, T>(
-            path: &'static str,
-            access: RequiredAccess,
-            handler: H,
-            about: OperationDescription,
-        ) -> Operation
-        where
-            H: Handler<T, Arc<SidecarContext>>,
-            T: 'static,
-        {
-            let route = axum::routing::$name(handler);
-            Operation { method: stringify!($name), path, access, route, about }
-        }
-    )+};
-}
-
-methods! {
-    get: "Returns an operation that reads; HEAD comes with it.";
-    post: "Returns an operation that makes or does something.";
-    put: "Returns an operation that sets something.";
-}
-
-/// What an operation is, takes and answers.
+/// The description of an operation: its texts, parameters, body, responses and fault codes.
 pub(in crate::sidecar) struct OperationDescription {
     pub(in crate::sidecar) operation_id: &'static str,
     pub(in crate::sidecar) tag: OperationTag,
@@ -131,7 +102,7 @@ pub(in crate::sidecar) struct OperationDescription {
 }
 
 impl OperationDescription {
-    /// Returns a description without parameters, body or answers.
+    /// Returns a description without parameters, body or responses.
     pub(in crate::sidecar) fn new(
         operation_id: &'static str,
         tag: OperationTag,
@@ -139,10 +110,10 @@ impl OperationDescription {
         description: &'static str,
     ) -> Self {
         Self {
-            operation_id: operation_id,
+            operation_id,
             tag,
             summary,
-            description: description,
+            description,
             parameters: Vec::new(),
             body: None,
             responses: Vec::new(),
@@ -160,43 +131,43 @@ impl OperationDescription {
         self
     }
 
-    /// Sets the body, which is JSON.
+    /// Sets the JSON body.
     pub(in crate::sidecar) fn body(mut self, body: RequestBodyDescription) -> Self {
         self.body = Some(body);
         self
     }
 
-    /// Adds an answer that is no problem.
-    pub(in crate::sidecar) fn response(mut self, answer: ResponseDescription) -> Self {
-        self.responses.push(answer);
+    /// Adds a response that is not a problem.
+    pub(in crate::sidecar) fn response(mut self, response: ResponseDescription) -> Self {
+        self.responses.push(response);
         self
     }
 
-    /// Adds the codes that are the operation's own.
+    /// Adds the operation's own fault codes.
     pub(in crate::sidecar) fn problem_codes(mut self, codes: &[FaultCode]) -> Self {
         self.problem_codes.extend(codes);
         self
     }
 
-    /// Adds what comes with a request on the bus: its deadline and trace, and the codes of a worker that is out of reach.
+    /// Adds what comes with a request on the bus: the headers of deadline and trace, and the codes of an unreachable worker.
     pub(in crate::sidecar) fn calls_worker(mut self) -> Self {
         self.calls_worker = true;
         self
     }
 
-    /// Adds a field to its problem documents.
+    /// Adds a field to the operation's problem documents.
     pub(in crate::sidecar) fn problem_field(mut self, name: &'static str, schema: SchemaFn) -> Self {
         self.problem_fields.push((name, schema));
         self
     }
 
-    /// Says that it passes over whatever query it is given.
+    /// Marks the operation as one that ignores its query.
     pub(in crate::sidecar) fn ignores_query(mut self) -> Self {
         self.reads_query = false;
         self
     }
 
-    /// Says that it is answered however much is under way.
+    /// Marks the operation as one that is not subject to the limit of requests in flight.
     pub(in crate::sidecar) fn without_request_permit(mut self) -> Self {
         self.needs_request_permit = false;
         self
@@ -211,7 +182,7 @@ pub(in crate::sidecar) struct RequestBodyDescription {
 }
 
 impl RequestBodyDescription {
-    /// Returns the body of a type.
+    /// Returns a required body with the schema of a type.
     pub(in crate::sidecar) fn new<T: JsonSchema>() -> Self {
         Self {
             schema: schema_of::<T>,
@@ -220,7 +191,7 @@ impl RequestBodyDescription {
         }
     }
 
-    /// Says that there need be none.
+    /// Makes the body optional.
     pub(in crate::sidecar) fn optional(mut self) -> Self {
         self.is_required = false;
         self
@@ -233,13 +204,13 @@ impl RequestBodyDescription {
     }
 }
 
-/// An example, by its name.
+/// A named example.
 pub(in crate::sidecar) struct NamedExample {
     pub(in crate::sidecar) name: &'static str,
     pub(in crate::sidecar) value: &'static str,
 }
 
-/// An answer that is no problem.
+/// A response that is not a problem.
 pub(in crate::sidecar) struct ResponseDescription {
     pub(in crate::sidecar) status: u16,
     pub(in crate::sidecar) description: &'static str,
@@ -251,12 +222,12 @@ pub(in crate::sidecar) struct ResponseDescription {
 }
 
 impl ResponseDescription {
-    /// Returns an answer of JSON.
+    /// Returns a JSON response with the schema of a type.
     pub(in crate::sidecar) fn json<T: JsonSchema>(status: u16, description: &'static str) -> Self {
         Self::new(status, description, APPLICATION_JSON, schema_of::<T>)
     }
 
-    /// Returns an answer of a media type of its own.
+    /// Returns a response of any media type.
     pub(in crate::sidecar) fn new(
         status: u16,
         description: &'static str,
@@ -265,7 +236,7 @@ impl ResponseDescription {
     ) -> Self {
         Self {
             status,
-            description: description,
+            description,
             media_type,
             schema,
             examples: Vec::new(),
@@ -274,13 +245,13 @@ impl ResponseDescription {
         }
     }
 
-    /// Adds an example: JSON, or the text itself where the answer is no JSON.
+    /// Adds an example: JSON, or the text itself if the response is not JSON.
     pub(in crate::sidecar) fn example(mut self, name: &'static str, text: &'static str) -> Self {
         self.examples.push(NamedExample { name, value: text });
         self
     }
 
-    /// Adds a header that the answer always has.
+    /// Adds a header that the response always has.
     pub(in crate::sidecar) fn header(
         mut self,
         name: &'static str,
@@ -289,28 +260,27 @@ impl ResponseDescription {
     ) -> Self {
         self.headers.push(ResponseHeader {
             name,
-            description: description,
+            description,
             example,
         });
         self
     }
 
-    /// Adds what can be done next with what the answer tells.
+    /// Adds a link to an operation that accepts values of the response.
     pub(in crate::sidecar) fn link(mut self, link: ResponseLink) -> Self {
         self.links.push(link);
         self
     }
 }
 
-/// A header of an answer.
+/// A header of a response.
 pub(in crate::sidecar) struct ResponseHeader {
     pub(in crate::sidecar) name: &'static str,
     pub(in crate::sidecar) description: &'static str,
     pub(in crate::sidecar) example: &'static str,
 }
 
-/// What can be done next: an operation, and where in the answer its parameters and the fields of its body stand, as
-/// runtime expressions.
+/// A link to another operation. Its parameters and the fields of its body are runtime expressions on the response.
 pub(in crate::sidecar) struct ResponseLink {
     pub(in crate::sidecar) name: &'static str,
     pub(in crate::sidecar) operation_id: &'static str,

@@ -1,26 +1,27 @@
-//! Which problems an operation can end in: its own codes, and those that come with its form.
+//! The problem responses of an operation: its own fault codes, and those of its body, query, key and worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::fault::{Fault, FaultCode, RETRY_AFTER};
+use crate::fault::{Fault, FaultCode};
 use crate::sidecar::middleware::auth::RequiredAccess;
 use crate::sidecar::openapi::operation::Operation;
-use crate::sidecar::response::problem::{PROBLEM_JSON, internal_error};
+use crate::sidecar::response::media_type::PROBLEM_JSON;
+use crate::sidecar::response::problem::{internal_error, retry_after_seconds};
 use crate::wire::problem::Problem;
 
-/// The codes of every operation: pages of foreign origins are kept out, and a path has its methods.
+/// The codes of every operation: cross-origin requests are refused, and a path supports certain methods.
 const COMMON_CODES: &[FaultCode] = &[FaultCode::NotEntitled, FaultCode::MethodNotAllowed];
-/// The codes of operations that a key is needed for.
+/// The codes of operations that need a key.
 const KEY_CODES: &[FaultCode] = &[
     FaultCode::Unauthenticated,
     FaultCode::AccountMismatch,
     FaultCode::RateLimited,
 ];
-/// The codes of operations that read their query: strictly.
+/// The codes of operations that read their query, which they do strictly.
 const QUERY_CODES: &[FaultCode] = &[FaultCode::Malformed, FaultCode::InvalidField, FaultCode::UnknownField];
-/// The codes of operations that put a request on the bus.
+/// The codes of operations that send a request on the bus.
 const WORKER_CODES: &[FaultCode] = &[
     FaultCode::InvalidField,
     FaultCode::IntentExpired,
@@ -39,22 +40,22 @@ const BODY_CODES: &[FaultCode] = &[
 ];
 
 impl Operation {
-    /// Returns every code it can end in, in the order of the table of errors.
+    /// Returns every code of the operation, in the order of the table of fault codes.
     fn all_problem_codes(&self) -> Vec<FaultCode> {
-        let mut codes: Vec<FaultCode> = [COMMON_CODES, &self.about.problem_codes].concat();
+        let mut codes: Vec<FaultCode> = [COMMON_CODES, &self.description.problem_codes].concat();
         if self.access != RequiredAccess::Open {
             codes.extend(KEY_CODES);
         }
-        if self.about.calls_worker {
+        if self.description.calls_worker {
             codes.extend(WORKER_CODES);
         }
-        if self.about.reads_query {
+        if self.description.reads_query {
             codes.extend(QUERY_CODES);
         }
-        if self.about.body.is_some() {
+        if self.description.body.is_some() {
             codes.extend(BODY_CODES);
         }
-        if self.about.needs_request_permit {
+        if self.description.needs_request_permit {
             codes.push(FaultCode::QueueFull);
         }
         FaultCode::ALL
@@ -64,20 +65,20 @@ impl Operation {
             .collect()
     }
 
-    /// Returns an example of every problem it can end in, by status.
+    /// Returns an example of every problem, by status.
     fn example_problems(&self) -> BTreeMap<u16, Vec<Problem>> {
         let mut problems: BTreeMap<u16, Vec<Problem>> = BTreeMap::new();
-        let told = self
+        let examples = self
             .all_problem_codes()
             .into_iter()
             .map(|code| Problem::from(&Fault::new(code, format!("{}.", code.title()))));
-        for problem in told.chain([internal_error()]) {
+        for problem in examples.chain([internal_error()]) {
             problems.entry(problem.status).or_default().push(problem);
         }
         problems
     }
 
-    /// Returns the answers that are problems, by status.
+    /// Returns the problem responses by status. `fields` are properties that the operation adds to its problems.
     pub(in crate::sidecar) fn problem_responses(&self, fields: &Map<String, Value>) -> BTreeMap<u16, Value> {
         let problems = self.example_problems();
         problems
@@ -108,7 +109,7 @@ fn problem_response(status: u16, problems: &[Problem], fields: &Map<String, Valu
     })
 }
 
-/// Returns the headers of an answer with this status, besides its own.
+/// Returns the headers that every response with this status has.
 pub(in crate::sidecar) fn response_headers(status: u16) -> Map<String, Value> {
     let header = |name: &str| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
     let own = match status {
@@ -119,24 +120,23 @@ pub(in crate::sidecar) fn response_headers(status: u16) -> Map<String, Value> {
     own.into_iter().chain([header("X-Request-Id")]).collect()
 }
 
-/// Returns the headers that answers share, by name.
+/// Returns the headers that responses share, by name.
 pub(in crate::sidecar) fn shared_header_components() -> Value {
-    let seconds = RETRY_AFTER.as_secs().max(1);
     json!({
         "X-Request-Id": {
-            "description": "The id of the request: the client's own, or one the sidecar has given it.",
+            "description": "The request's id: the client's, or one that the sidecar generated.",
             "required": true,
             "schema": {"type": "string", "pattern": "^[!-~]{1,64}$"},
             "example": "rebalance-17",
         },
         "Retry-After": {
-            "description": "After how many seconds the same request may come again.",
+            "description": "Seconds to wait before retrying the request.",
             "required": true,
             "schema": {"type": "integer", "minimum": 1},
-            "example": seconds,
+            "example": retry_after_seconds(),
         },
         "Allow": {
-            "description": "The methods there are at this path.",
+            "description": "The methods that this path supports.",
             "required": true,
             "schema": {"type": "string"},
             "example": "GET,HEAD",

@@ -1,7 +1,7 @@
 use crate::domain::order_terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::sidecar::positions::closing_order::*;
-use crate::sidecar::positions::valuation::tests::position_row;
+use crate::sidecar::positions::test_fixtures::position_row;
 use crate::wire::intent::{MissingIdPolicy, decode_intent};
 
 fn number(text: &str) -> Decimal {
@@ -13,7 +13,7 @@ fn held(quantity: &str) -> PositionRow {
 }
 
 #[test]
-fn a_position_is_closed_to_its_target_and_never_beyond() {
+fn position_is_reduced_to_its_target_and_never_beyond() {
     for (held_quantity, lot, target, expected) in [
         ("2", "0.00001", "0", Some((Side::Sell, "2"))),
         ("2", "0.00001", "0.5", Some((Side::Sell, "1.5"))),
@@ -26,7 +26,7 @@ fn a_position_is_closed_to_its_target_and_never_beyond() {
         ("-2", "0.00001", "-2", None),
         ("-2", "0.00001", "-3", None),
         ("-2", "0.00001", "0.5", None),
-        // What a fee in the base asset has left is no whole number of lots: a part of one stays.
+        // A fee in the base asset leaves no whole number of lots: part of a lot remains.
         ("0.99912345", "0.00001", "0", Some((Side::Sell, "0.99912"))),
         ("0.99912345", "0.00001", "0.1", Some((Side::Sell, "0.89912"))),
         ("-0.99912345", "0.3", "0", Some((Side::Buy, "0.9"))),
@@ -44,9 +44,9 @@ fn a_position_is_closed_to_its_target_and_never_beyond() {
             }
             None => {
                 let fault = closing.unwrap_err();
-                let told = (fault.code, fault.field.as_deref());
+                let refusal = (fault.code, fault.field.as_deref());
                 assert_eq!(
-                    told,
+                    refusal,
                     (FaultCode::InvalidField, Some(TARGET_FIELD)),
                     "{held_quantity} to {target}"
                 );
@@ -58,10 +58,10 @@ fn a_position_is_closed_to_its_target_and_never_beyond() {
         build_closing_order(&flat, number("1"), Decimal::ZERO).unwrap_err().code,
         FaultCode::InvalidField
     );
-    let mut lacking = held("1");
-    lacking.is_exact = false;
+    let mut inexact = held("1");
+    inexact.is_exact = false;
     assert_eq!(
-        build_closing_order(&lacking, number("1"), Decimal::ZERO)
+        build_closing_order(&inexact, number("1"), Decimal::ZERO)
             .unwrap_err()
             .code,
         FaultCode::StoreUnavailable
@@ -69,10 +69,10 @@ fn a_position_is_closed_to_its_target_and_never_beyond() {
 }
 
 #[test]
-fn the_order_can_do_nothing_but_reduce() {
+fn closing_order_is_reduce_only() {
     let row = held("-1.5");
     let closing = build_closing_order(&row, number("0.00001"), Decimal::ZERO).unwrap();
-    let intent = closing.to_intent(&row, &ClientOrderId::new("k").unwrap());
+    let intent = closing.build_intent(&row, &ClientOrderId::new("k").unwrap());
     let intent = decode_intent(&serde_json::to_vec(&intent).unwrap(), MissingIdPolicy::Refuse).unwrap();
     assert_eq!((intent.side, intent.quantity.decimal()), (Side::Buy, number("1.5")));
     assert_eq!(
@@ -85,7 +85,7 @@ fn the_order_can_do_nothing_but_reduce() {
 }
 
 #[test]
-fn a_position_is_found_by_all_parts_of_its_id() {
+fn position_is_found_by_every_part_of_its_id() {
     let id = |mode, account: &str, symbol: &str| {
         let text = crate::wire::holding_id::HoldingId {
             mode,
@@ -101,7 +101,7 @@ fn a_position_is_found_by_all_parts_of_its_id() {
         mode: Mode::Live,
     };
     assert_eq!(find_position(&positions, &id(Mode::Live, "a", "BTCUSDT")), Some(&live));
-    // One of another mode is found: an order that was to close it may be asked for.
+    // A position of another mode is found, so that a client can look up the order that was sent to close it.
     assert_eq!(
         find_position(&positions, &id(Mode::Paper, "a", "BTCUSDT")),
         positions.rows.first()
@@ -115,7 +115,7 @@ fn a_position_is_found_by_all_parts_of_its_id() {
     }
 }
 
-fn open(id: &str, over: impl FnOnce(&mut OrderRecord)) -> OrderRecord {
+fn open_order(id: &str, change: impl FnOnce(&mut OrderRecord)) -> OrderRecord {
     let now = Timestamp::now();
     let mut order = OrderRecord {
         id: 1,
@@ -144,28 +144,28 @@ fn open(id: &str, over: impl FnOnce(&mut OrderRecord)) -> OrderRecord {
         executions: Vec::new(),
         executions_total: 0,
     };
-    over(&mut order);
+    change(&mut order);
     order
 }
 
 #[test]
-fn a_denial_names_the_orders_that_stand_in_the_way_and_no_other() {
+fn denial_lists_only_the_blocking_orders() {
     let denial = || Fault::new(FaultCode::ReduceOnly, "no");
     let mut orders = vec![
-        open("mode", |order| order.mode = Mode::Live),
-        open("account", |order| order.account_id = "b".to_owned()),
-        open("venue", |order| order.venue = "other".to_owned()),
-        open("symbol", |order| order.symbol = "ETHUSDT".to_owned()),
-        open("side", |order| order.side = Side::Buy),
-        open("ended", |order| order.status = OrderStatus::Filled),
+        open_order("mode", |order| order.mode = Mode::Live),
+        open_order("account", |order| order.account_id = "b".to_owned()),
+        open_order("venue", |order| order.venue = "other".to_owned()),
+        open_order("symbol", |order| order.symbol = "ETHUSDT".to_owned()),
+        open_order("side", |order| order.side = Side::Buy),
+        open_order("ended", |order| order.status = OrderStatus::Filled),
     ];
     let none = with_blocking_orders(denial(), &held("1"), Side::Sell, &orders);
     assert_eq!(none.metadata.text(OPEN_ORDERS_FIELD), None);
-    orders.push(open("one", |_| ()));
-    orders.push(open("two", |order| order.status = OrderStatus::Unknown));
+    orders.push(open_order("one", |_| ()));
+    orders.push(open_order("two", |order| order.status = OrderStatus::Unknown));
     let two = with_blocking_orders(denial(), &held("1"), Side::Sell, &orders);
     assert_eq!(two.metadata.text(OPEN_ORDERS_FIELD), Some("one two"));
-    orders.extend((0..30).map(|number| open(&format!("o{number}"), |_| ())));
+    orders.extend((0..30).map(|number| open_order(&format!("o{number}"), |_| ())));
     let many = with_blocking_orders(denial(), &held("1"), Side::Sell, &orders);
     assert_eq!(
         many.metadata.text(OPEN_ORDERS_FIELD).unwrap().split(' ').count(),

@@ -1,4 +1,4 @@
-//! What positions are valued at: the newest quote of each instrument of the settings, and of no other.
+//! Market prices for valuation: the newest quote of each instrument in the settings.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,9 +18,9 @@ use crate::domain::quote::{MAX_QUOTE_CLOCK_SKEW, Quote};
 use crate::domain::time::Timestamp;
 use crate::wire::market_quote::decode_quote;
 
-/// How long one try to subscribe goes on.
+/// The maximum time for one attempt to subscribe.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The pause before quotes that cannot be followed are tried again.
+/// The delay before the next attempt to subscribe.
 const RESUBSCRIBE_DELAY: Duration = Duration::from_secs(1);
 
 /// The newest price of each instrument.
@@ -30,16 +30,16 @@ pub(in crate::sidecar) struct MarketPrices {
     by_instrument: HashMap<(String, String), Arc<QuotedInstrument>>,
 }
 
-/// An instrument and the newest quote of it.
+/// An instrument and its newest quote.
 #[derive(Debug)]
 pub(in crate::sidecar) struct QuotedInstrument {
-    /// The instrument as the settings have it.
+    /// The instrument of the settings.
     pub(in crate::sidecar) instrument: Instrument,
     latest_quote: RwLock<Option<Quote>>,
 }
 
 impl MarketPrices {
-    /// Returns prices that have seen no quote yet.
+    /// Returns the instruments of the settings, without quotes.
     pub(in crate::sidecar) fn from_settings(settings: &Settings) -> Self {
         let mut prices = Self::default();
         for instrument in settings.instruments.to_instruments(&settings.risk) {
@@ -55,14 +55,13 @@ impl MarketPrices {
         prices
     }
 
-    /// Returns an instrument with its price; `None` for one that is not in the settings.
+    /// Returns an instrument with its newest quote, or `None` for an instrument that is not in the settings.
     pub(in crate::sidecar) fn quoted_instrument(&self, venue: &str, symbol: &str) -> Option<&QuotedInstrument> {
         let key = (venue.to_owned(), symbol.to_owned());
         self.by_instrument.get(&key).map(Arc::as_ref)
     }
 
-    /// Takes note of a quote; what is none, is older than the newest, or about an instrument nobody trades here changes
-    /// nothing.
+    /// Records a quote. Ignores a message that is not a quote, an older quote, and an instrument that is not in the settings.
     pub(in crate::sidecar) fn record_quote(&self, message: &QuoteMessage, now: Timestamp) {
         let Some(market) = self.by_subject.get(&message.subject) else {
             return;
@@ -74,16 +73,16 @@ impl MarketPrices {
                     *newest = Some(quote);
                 }
             }
-            // The workers tell of these.
-            Ok(_) => tracing::debug!(message.subject, "a quote from far ahead is refused"),
-            Err(fault) => tracing::debug!(message.subject, %fault, "a quote is refused"),
+            // At debug level: the workers warn about these.
+            Ok(_) => tracing::debug!(message.subject, "quote ignored: its timestamp is too far in the future"),
+            Err(fault) => tracing::debug!(message.subject, %fault, "quote ignored: it is invalid"),
         }
     }
 }
 
 impl QuotedInstrument {
-    /// Returns the price a position is marked at: the newest that is known, whatever its age. Until the first quote
-    /// arrives, the price of the settings stands in, but never in live.
+    /// Returns the mark price: the newest quote, of any age. Until the first quote arrives, it is the reference price of the
+    /// settings, but never in live mode.
     pub(in crate::sidecar) fn mark_price(&self, mode: Mode) -> Option<Price> {
         let newest = *self.latest_quote.read().unwrap_or_else(PoisonError::into_inner);
         match newest {
@@ -93,7 +92,7 @@ impl QuotedInstrument {
     }
 }
 
-/// Follows the quotes until it is stopped. While they cannot be followed, the newest that are known stand.
+/// Follows the quotes until `shutdown`. Without a subscription, the newest known quotes remain valid.
 pub(in crate::sidecar) async fn follow_quotes(
     prices: Arc<MarketPrices>,
     settings: NatsSettings,
@@ -115,14 +114,14 @@ async fn follow_quotes_once(prices: &MarketPrices, settings: &NatsSettings) {
     let mut quotes = match QuoteSubscription::open(settings, ConnectPolicy::RetryFor(SUBSCRIBE_TIMEOUT)).await {
         Ok(quotes) => quotes,
         Err(error) => {
-            tracing::warn!(%error, "quotes cannot be followed; it is tried again");
+            tracing::warn!(%error, "subscribing to quotes failed; retrying");
             return;
         }
     };
     while let Some(message) = quotes.next().await {
         prices.record_quote(&message, Timestamp::now());
     }
-    tracing::warn!("the subscription to quotes has ended; it is made again");
+    tracing::warn!("the subscription to quotes ended; resubscribing");
 }
 
 #[cfg(test)]
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_quote_is_the_mark_and_the_settings_stand_in_but_never_in_live() {
+    fn mark_is_the_newest_quote_or_the_reference_price_except_in_live() {
         let prices = MarketPrices::from_settings(&Settings::default());
         let bitcoin = prices.quoted_instrument("binance.spot", "BTCUSDT").unwrap();
         let mark = |mode| bitcoin.mark_price(mode).map(|price| price.to_string());
@@ -139,10 +138,10 @@ mod tests {
         assert_eq!(mark(Mode::Live), None);
         assert!(prices.quoted_instrument("binance.spot", "DOGEUSDT").is_none());
         let now = Timestamp::parse("2026-03-02T12:00:00Z").unwrap();
-        for (symbol, body, marked) in [
+        for (symbol, body, expected) in [
             ("ETHUSDT", r#"{"last":1,"timestamp":"2026-03-02T12:00:00Z"}"#, None),
             ("DOGEUSDT", r#"{"last":1,"timestamp":"2026-03-02T12:00:00Z"}"#, None),
-            ("BTCUSDT", "no quote", None),
+            ("BTCUSDT", "not a quote", None),
             ("BTCUSDT", r#"{"last":1,"timestamp":"2026-03-02T12:00:06Z"}"#, None),
             (
                 "BTCUSDT",
@@ -165,7 +164,7 @@ mod tests {
                 body: body.into(),
             };
             prices.record_quote(&message, now);
-            assert_eq!(mark(Mode::Live).as_deref(), marked, "{symbol} {body}");
+            assert_eq!(mark(Mode::Live).as_deref(), expected, "{symbol} {body}");
         }
         assert_eq!(mark(Mode::Paper).as_deref(), Some("28000.5"));
     }

@@ -1,4 +1,4 @@
-//! From the books of the order log and the prices of the market to what accounts hold. Pure.
+//! The value of positions: the order log's books at the market prices. Pure.
 
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, VenueId};
@@ -12,16 +12,16 @@ use crate::sidecar::positions::market_prices::{MarketPrices, QuotedInstrument};
 use crate::wire::holding_id::HoldingId;
 use crate::wire::positions::{Portfolio, PortfolioHolding, PortfolioList};
 
-/// Returns what accounts hold in the mode in force; an account whose positions are all flat holds nothing.
+/// Returns the holdings of accounts in the active mode. An account with flat positions only has no holdings.
 pub(in crate::sidecar) fn value_portfolios(
     positions: &PositionsSnapshot,
     prices: &MarketPrices,
     as_of: Timestamp,
 ) -> PortfolioList {
-    let in_force = positions.rows.iter().filter(|row| row.mode == positions.mode);
+    let active_rows = positions.rows.iter().filter(|row| row.mode == positions.mode);
     let mut items: Vec<Portfolio> = Vec::new();
-    // The rows of an account stand together.
-    for row in in_force {
+    // The rows are sorted by account.
+    for row in active_rows {
         if items.last().is_none_or(|portfolio| portfolio.id != row.account_id) {
             items.push(empty_portfolio(&row.account_id));
         }
@@ -45,7 +45,7 @@ fn empty_portfolio(account: &str) -> Portfolio {
     }
 }
 
-/// Returns the sum of the holdings' values; `None` where one of them is not known.
+/// Returns the sum of the holdings' values, or `None` if one of them is not known.
 fn total_market_value(holdings: &[PortfolioHolding]) -> Option<Decimal> {
     let values = holdings
         .iter()
@@ -54,7 +54,7 @@ fn total_market_value(holdings: &[PortfolioHolding]) -> Option<Decimal> {
     Decimal::from_parts(sum, MICROS_SCALE)
 }
 
-/// Returns a position as it is told; `None` for a flat one.
+/// Returns the holding of a position, or `None` for a flat position.
 fn value_holding(row: &PositionRow, prices: &MarketPrices) -> Option<PortfolioHolding> {
     if row.book.is_flat() {
         return None;
@@ -62,10 +62,10 @@ fn value_holding(row: &PositionRow, prices: &MarketPrices) -> Option<PortfolioHo
     let market = prices.quoted_instrument(&row.venue, &row.symbol);
     let price = market.and_then(|market| market.mark_price(row.mode));
     let rate = base_rate(row, market);
-    // Of a book that lacks something no figure but the quantity is told: they would look right.
+    // An inexact book reports its quantity only: its other values would appear to be correct.
     let book = Some(&row.book).filter(|_| row.is_exact);
-    let at = |worth: fn(&_, Price, Decimal) -> Option<Micros>| {
-        book.zip(price).and_then(|(book, price)| worth(book, price, rate))
+    let at_price = |value: fn(&_, Price, Decimal) -> Option<Micros>| {
+        book.zip(price).and_then(|(book, price)| value(book, price, rate))
     };
     let id = HoldingId {
         mode: row.mode,
@@ -86,50 +86,26 @@ fn value_holding(row: &PositionRow, prices: &MarketPrices) -> Option<PortfolioHo
         quantity: row.book.quantity(),
         average_price: book.and_then(PositionBook::average_price),
         current_price: price.map(Price::decimal),
-        market_value: at(PositionBook::market_value).map(Micros::decimal),
+        market_value: at_price(PositionBook::market_value).map(Micros::decimal),
         realized_pnl: book.and_then(|book| book.realized_pnl(rate)).map(Micros::decimal),
-        unrealized_pnl: at(PositionBook::unrealized_pnl).map(Micros::decimal),
+        unrealized_pnl: at_price(PositionBook::unrealized_pnl).map(Micros::decimal),
     })
 }
 
-/// Returns what a unit of the quote currency is worth: by the settings, or for an instrument that is not in them any more,
-/// when it was last traded.
+/// Returns the value of one unit of the quote currency in the base currency: from the settings, or at the last trade of an
+/// instrument that is no longer in the settings.
 fn base_rate(row: &PositionRow, market: Option<&QuotedInstrument>) -> Decimal {
     market.map_or(row.base_rate, |market| market.instrument.base_rate)
 }
 
 #[cfg(test)]
-pub(in crate::sidecar) mod tests {
+mod tests {
     use super::*;
     use crate::bus::quote_subscription::QuoteMessage;
     use crate::bus::subjects;
     use crate::config::Settings;
     use crate::domain::order_terms::Mode;
-
-    /// Returns the position that trades leave, each of a quantity at a price.
-    pub(in crate::sidecar) fn position_row(
-        mode: Mode,
-        account: &str,
-        symbol: &str,
-        trades: &[(&str, &str)],
-    ) -> PositionRow {
-        let book = trades.iter().fold(PositionBook::default(), |book, (quantity, price)| {
-            let price = Price::new(price.parse().unwrap()).unwrap();
-            book.apply_trade(quantity.parse().unwrap(), price).unwrap()
-        });
-        PositionRow {
-            mode,
-            account_id: account.to_owned(),
-            venue: "binance.spot".to_owned(),
-            symbol: symbol.to_owned(),
-            broker: "binance".to_owned(),
-            book,
-            lot_size: "0.00001".parse().unwrap(),
-            base_rate: Decimal::from(1),
-            base_asset: None,
-            is_exact: true,
-        }
-    }
+    use crate::sidecar::positions::test_fixtures::position_row;
 
     fn settings() -> Settings {
         let mut settings = Settings::default();
@@ -146,7 +122,7 @@ pub(in crate::sidecar) mod tests {
     }
 
     #[test]
-    fn an_account_has_its_holdings_and_their_values_in_the_base_currency() {
+    fn portfolio_has_holdings_and_their_values_in_the_base_currency() {
         let prices = MarketPrices::from_settings(&settings());
         let rows = vec![
             position_row(Mode::Live, "a", "BTCUSDT", &[("9", "1")]),
@@ -155,10 +131,10 @@ pub(in crate::sidecar) mod tests {
             position_row(Mode::Paper, "b", "BTCUSDT", &[("1", "1"), ("-1", "1")]),
             position_row(Mode::Paper, "c", "BTCUSDT", &[("1", "1")]),
         ];
-        let answer = value_test_rows(rows, Mode::Paper, &prices);
-        let accounts: Vec<&str> = answer.items.iter().map(|portfolio| portfolio.id.as_str()).collect();
+        let list = value_test_rows(rows, Mode::Paper, &prices);
+        let accounts: Vec<&str> = list.items.iter().map(|portfolio| portfolio.id.as_str()).collect();
         assert_eq!(accounts, ["a", "b", "c"]);
-        let [a, b, _] = &answer.items[..] else {
+        let [a, b, _] = &list.items[..] else {
             panic!("{accounts:?}")
         };
         assert_eq!(a.total_value, Some(number("12000")));
@@ -167,7 +143,7 @@ pub(in crate::sidecar) mod tests {
             panic!("{a:?}")
         };
         assert_eq!(long.quote_currency.as_deref(), Some("USDT"));
-        let figures = |holding: &PortfolioHolding| {
+        let amounts = |holding: &PortfolioHolding| {
             [
                 Some(holding.quantity),
                 holding.average_price,
@@ -177,9 +153,9 @@ pub(in crate::sidecar) mod tests {
                 holding.unrealized_pnl,
             ]
         };
-        let of = |texts: [&str; 6]| texts.map(|text| Some(number(text)));
-        assert_eq!(figures(long), of(["1", "29000", "30000", "15000", "1000", "500"]));
-        assert_eq!(figures(short), of(["-3", "2100", "2000", "-3000", "0", "150"]));
+        let numbers = |texts: [&str; 6]| texts.map(|text| Some(number(text)));
+        assert_eq!(amounts(long), numbers(["1", "29000", "30000", "15000", "1000", "500"]));
+        assert_eq!(amounts(short), numbers(["-3", "2100", "2000", "-3000", "0", "150"]));
         assert_ne!(long.id, short.id);
         let id = HoldingId::parse(&long.id).unwrap();
         assert_eq!(
@@ -189,7 +165,7 @@ pub(in crate::sidecar) mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_null_and_so_is_every_sum_of_it() {
+    fn unknown_values_are_null_and_so_are_their_sums() {
         let prices = MarketPrices::from_settings(&settings());
         let live = value_test_rows(
             vec![position_row(Mode::Live, "a", "BTCUSDT", &[("1", "29000")])],
@@ -220,28 +196,28 @@ pub(in crate::sidecar) mod tests {
         );
         assert_eq!(marked.items[0].total_value, Some(number("15000")));
 
-        // An instrument that is not in the settings any more has no price, and the rate it was last traded at.
-        let gone = value_test_rows(
+        // An instrument that is no longer in the settings has no price, and the rate of its last trade.
+        let removed = value_test_rows(
             vec![position_row(Mode::Paper, "a", "DOGEUSDT", &[("2", "1"), ("-1", "3")])],
             Mode::Paper,
             &prices,
         );
-        let [holding] = &gone.items[0].holdings[..] else {
-            panic!("{gone:?}")
+        let [holding] = &removed.items[0].holdings[..] else {
+            panic!("{removed:?}")
         };
         assert_eq!((holding.current_price, holding.quote_currency.as_ref()), (None, None));
         assert_eq!(holding.realized_pnl, Some(number("2")));
-        let mut lacking = position_row(Mode::Paper, "a", "BTCUSDT", &[("2", "1")]);
-        lacking.is_exact = false;
-        let lacking = value_test_rows(vec![lacking], Mode::Paper, &prices);
-        let [holding] = &lacking.items[0].holdings[..] else {
-            panic!("{lacking:?}")
+        let mut inexact = position_row(Mode::Paper, "a", "BTCUSDT", &[("2", "1")]);
+        inexact.is_exact = false;
+        let inexact = value_test_rows(vec![inexact], Mode::Paper, &prices);
+        let [holding] = &inexact.items[0].holdings[..] else {
+            panic!("{inexact:?}")
         };
         assert_eq!(
             (holding.average_price, holding.realized_pnl, holding.market_value),
             (None, None, None)
         );
-        assert_eq!(lacking.items[0].total_value, None);
+        assert_eq!(inexact.items[0].total_value, None);
         assert!(value_test_rows(Vec::new(), Mode::Paper, &prices).items.is_empty());
     }
 }

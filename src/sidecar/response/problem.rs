@@ -1,4 +1,4 @@
-//! Errors as answers: the problem document of the bus, with what HTTP adds.
+//! Errors as responses: the problem document of the bus, with the headers that HTTP adds.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -8,10 +8,9 @@ use axum::response::{IntoResponse, Response};
 use crate::bus::router_client::RequestError;
 use crate::domain::metadata::Metadata;
 use crate::fault::{self, Fault, FaultCode};
+use crate::sidecar::response::json;
+use crate::sidecar::response::media_type::PROBLEM_JSON;
 use crate::wire::problem::{Problem, encode_problem};
-
-/// The media type of a problem document (RFC 9457).
-pub(in crate::sidecar) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A request that ends in a problem document.
 #[derive(Debug)]
@@ -29,12 +28,23 @@ impl IntoResponse for ProblemResponse {
     }
 }
 
-/// Returns the answer that tells of a fault.
+/// A request that the sidecar failed to handle, and the reason for its log.
+#[derive(Debug)]
+pub(in crate::sidecar) struct InternalError(pub(in crate::sidecar) &'static str);
+
+impl IntoResponse for InternalError {
+    fn into_response(self) -> Response {
+        tracing::error!(reason = self.0, "a request failed inside the sidecar");
+        internal_error_response()
+    }
+}
+
+/// Returns a fault's response.
 pub(in crate::sidecar) fn fault_response(fault: &Fault) -> Response {
     response_from_body(fault.code.status(), encode_problem(fault))
 }
 
-/// Returns the answer with this problem document.
+/// Returns the response with an encoded problem document.
 pub(in crate::sidecar) fn response_from_body(status: u16, body: Vec<u8>) -> Response {
     let mut response = HttpResponse::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -44,27 +54,31 @@ pub(in crate::sidecar) fn response_from_body(status: u16, body: Vec<u8>) -> Resp
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if matches!(status, 429 | 503) {
-        headers.insert(RETRY_AFTER, HeaderValue::from(fault::RETRY_AFTER.as_secs().max(1)));
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_seconds()));
     }
     response
 }
 
-/// Returns the answer to a request whose handling broke. It sent nothing to a broker: what is on its way there has an
-/// answer of its own.
-pub(in crate::sidecar) fn internal_error_response() -> Response {
-    let problem = internal_error();
-    // Strings only: there is nothing in it that JSON cannot hold.
-    response_from_body(problem.status, serde_json::to_vec(&problem).unwrap_or_default())
+/// Returns the value of `Retry-After`, in seconds, at least 1.
+pub(in crate::sidecar) fn retry_after_seconds() -> u64 {
+    fault::RETRY_AFTER.as_secs().max(1)
 }
 
-/// Returns the problem of a request whose handling broke. It has no line in the table of errors: nothing ends in it by
-/// intention.
+/// Returns the response to a request that the sidecar failed to handle. Such a request sent nothing to a broker: a
+/// request that was sent on the bus gets a 202 instead.
+pub(in crate::sidecar) fn internal_error_response() -> Response {
+    let problem = internal_error();
+    response_from_body(problem.status, json::encode(&problem))
+}
+
+/// Returns the problem of a request that the sidecar failed to handle. The table of fault codes does not list it, since
+/// no code path returns it on purpose.
 pub(in crate::sidecar) fn internal_error() -> Problem {
     Problem {
         kind: "about:blank".to_owned(),
         title: "Internal Server Error".to_owned(),
         status: StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
-        detail: "the sidecar failed to handle the request; its log tells more under the request's id".to_owned(),
+        detail: "the sidecar failed to process the request; see its log for the request id".to_owned(),
         code: "internal_error".to_owned(),
         field: None,
         rule_id: None,
@@ -73,7 +87,7 @@ pub(in crate::sidecar) fn internal_error() -> Problem {
     }
 }
 
-/// Returns the failure of a request that changes nothing at a broker: there, a missing answer may be told as one.
+/// Returns the failure of a request that changes nothing at a broker: only there may a missing reply become a 503.
 pub(in crate::sidecar) fn timeout_as_unavailable(error: RequestError, timeout_detail: &str) -> ProblemResponse {
     ProblemResponse(match error {
         RequestError::Fault(fault) => fault,

@@ -1,4 +1,4 @@
-//! Group commit: calls that wait together travel in one script call. There is no timer: a lone call goes at once.
+//! Group commit: calls that wait together share one script call. There is no timer: a lone call is sent at once.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,18 +7,18 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::store::error::StoreError;
 
-/// How many script calls of one kind may be under way at a time: while they are, the next batch gathers.
+/// The most script calls of one kind in flight at a time; meanwhile the next batch gathers.
 pub const MAX_BATCHES_IN_FLIGHT: usize = 4;
 
-type QueuedCall<C, A> = (C, oneshot::Sender<Result<A, StoreError>>);
+type QueuedCall<C, R> = (C, oneshot::Sender<Result<R, StoreError>>);
 
-/// A queue of calls in front of a script that takes many at once.
+/// A bounded queue of commands for a script that executes a batch in one call.
 #[derive(Debug)]
-pub struct ScriptBatcher<C, A> {
-    queue: mpsc::Sender<QueuedCall<C, A>>,
+pub struct ScriptBatcher<C, R> {
+    queue: mpsc::Sender<QueuedCall<C, R>>,
 }
 
-impl<C, A> Clone for ScriptBatcher<C, A> {
+impl<C, R> Clone for ScriptBatcher<C, R> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
@@ -26,20 +26,20 @@ impl<C, A> Clone for ScriptBatcher<C, A> {
     }
 }
 
-impl<C: Send + 'static, A: Send + 'static> ScriptBatcher<C, A> {
-    /// Starts the queue. `run` is given 1 to `batch_max` commands and answers each, in order. The task ends when every
-    /// handle is gone and what was taken has been answered.
+impl<C: Send + 'static, R: Send + 'static> ScriptBatcher<C, R> {
+    /// Starts the queue. `run` takes 1 to `batch_max` commands and returns a result for each, in order. The task ends when
+    /// every handle is dropped and the queue is empty.
     pub fn spawn<F, Fut>(queue_max: usize, batch_max: usize, run: F) -> Self
     where
         F: Fn(Vec<C>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Vec<A>, StoreError>> + Send + 'static,
+        Fut: Future<Output = Result<Vec<R>, StoreError>> + Send + 'static,
     {
-        let (queue, mut waiting) = mpsc::channel::<QueuedCall<C, A>>(queue_max);
+        let (queue, mut waiting) = mpsc::channel::<QueuedCall<C, R>>(queue_max);
         let run = Arc::new(run);
-        let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
+        let permits = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
         tokio::spawn(async move {
             loop {
-                let Ok(place) = places.clone().acquire_owned().await else {
+                let Ok(permit) = permits.clone().acquire_owned().await else {
                     return;
                 };
                 let mut batch = Vec::with_capacity(batch_max.min(waiting.len()).max(1));
@@ -49,52 +49,52 @@ impl<C: Send + 'static, A: Send + 'static> ScriptBatcher<C, A> {
                 let run = run.clone();
                 tokio::spawn(async move {
                     run_batch(batch, run.as_ref()).await;
-                    drop(place);
+                    drop(permit);
                 });
             }
         });
         Self { queue }
     }
 
-    /// Returns how many commands wait, and how many may.
+    /// Returns how many commands wait in the queue, and how many may.
     pub fn queue_level(&self) -> (usize, usize) {
-        let most = self.queue.max_capacity();
-        (most - self.queue.capacity(), most)
+        let max = self.queue.max_capacity();
+        (max - self.queue.capacity(), max)
     }
 
-    /// Returns the answer to one command.
+    /// Queues one command and returns its result.
     ///
     /// # Errors
-    /// [`StoreError::QueueFull`] at once when too many wait; else what the script call ended in.
-    pub async fn call(&self, command: C) -> Result<A, StoreError> {
+    /// [`StoreError::QueueFull`] at once when the queue is full; otherwise the error of the script call.
+    pub async fn call(&self, command: C) -> Result<R, StoreError> {
         let (sender, receiver) = oneshot::channel();
         self.queue
             .try_send((command, sender))
             .map_err(|_| StoreError::QueueFull)?;
         receiver
             .await
-            .unwrap_or_else(|_| Err(StoreError::OutcomeUnknown("the call was given up".to_owned())))
+            .unwrap_or_else(|_| Err(StoreError::OutcomeUnknown("the call was dropped".to_owned())))
     }
 }
 
-async fn run_batch<C, A, F, Fut>(batch: Vec<QueuedCall<C, A>>, run: &F)
+async fn run_batch<C, R, F, Fut>(batch: Vec<QueuedCall<C, R>>, run: &F)
 where
     F: Fn(Vec<C>) -> Fut,
-    Fut: Future<Output = Result<Vec<A>, StoreError>>,
+    Fut: Future<Output = Result<Vec<R>, StoreError>>,
 {
     let (commands, callers): (Vec<C>, Vec<_>) = batch.into_iter().unzip();
     let expected = commands.len();
-    let answers = run(commands).await.and_then(|answers| {
-        let got = answers.len();
-        (got == expected)
-            .then_some(answers)
-            .ok_or_else(|| StoreError::Corrupt(format!("a script answered {got} of {expected} commands")))
+    let results = run(commands).await.and_then(|results| match results.len() {
+        count if count == expected => Ok(results),
+        count => Err(StoreError::corrupt(format!(
+            "a script replied to {count} of {expected} commands"
+        ))),
     });
-    match answers {
-        Ok(answers) => {
-            for (caller, answer) in callers.into_iter().zip(answers) {
-                // A caller that stopped waiting needs no answer.
-                let _ = caller.send(Ok(answer));
+    match results {
+        Ok(results) => {
+            for (caller, result) in callers.into_iter().zip(results) {
+                // A caller that stopped waiting needs no result.
+                let _ = caller.send(Ok(result));
             }
         }
         Err(error) => {
@@ -111,7 +111,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]
-    async fn calls_that_wait_travel_together_and_a_full_queue_answers_at_once() {
+    async fn waiting_calls_share_a_batch_and_a_full_queue_refuses_at_once() {
         let calls = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
         let (count, open) = (calls.clone(), gate.clone());
@@ -123,32 +123,32 @@ mod tests {
                 Ok(commands.iter().map(|n| n * 2).collect())
             }
         });
-        let ask = |n: usize| {
+        let spawn_call = |n: usize| {
             let batcher = batcher.clone();
             tokio::spawn(async move { batcher.call(n).await })
         };
         let mut waiting = Vec::new();
         for n in 0..MAX_BATCHES_IN_FLIGHT {
-            waiting.push(ask(n));
+            waiting.push(spawn_call(n));
             while calls.load(Ordering::SeqCst) <= n {
                 tokio::task::yield_now().await;
             }
         }
         for n in 0..8 {
-            waiting.push(ask(n));
+            waiting.push(spawn_call(n));
         }
         while batcher.queue.capacity() > 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(batcher.call(0).await, Err(StoreError::QueueFull));
         gate.add_permits(100);
-        for (n, answer) in waiting.into_iter().enumerate() {
+        for (n, call) in waiting.into_iter().enumerate() {
             let n = if n < MAX_BATCHES_IN_FLIGHT {
                 n
             } else {
                 n - MAX_BATCHES_IN_FLIGHT
             };
-            assert_eq!(answer.await.unwrap(), Ok(n * 2));
+            assert_eq!(call.await.unwrap(), Ok(n * 2));
         }
         assert_eq!(calls.load(Ordering::SeqCst), MAX_BATCHES_IN_FLIGHT + 2);
     }

@@ -1,78 +1,76 @@
-//! Latches (`lua/latch.lua`): set at once, and kept in step with what the journal holds of them.
+//! Locks (`lua/latch.lua`): set at once, and kept in step with the journal.
 
 use bytes::Bytes;
 
-use crate::store::connection::Store;
+use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::rebuild::epoch::StoreRebuild;
+use crate::store::limits::MAX_LOCKS;
+use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::script::{LOCKS, ScriptReply};
 
-/// The most latches there may be. One more is refused, and with it the orders it would stop.
-pub const MAX_LOCKS: usize = 1_000;
-
-/// What came of setting a latch.
+/// The result of setting a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetLockOutcome {
-    /// It is in force.
+    /// The lock is in force.
     Set,
-    /// One of its id stood already; its document.
+    /// A lock of this id was already in force; holds its document.
     AlreadySet(Bytes),
-    /// There are as many as there may be.
+    /// There are [`MAX_LOCKS`] already.
     TooManyLocks,
-    /// Another generation is in force than the one it was called for by.
+    /// The control generation is not the one of the evaluation that calls for the lock.
     GenerationChanged,
 }
 
-/// A latch in force.
+/// A lock in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredLock {
     /// Its id.
     pub lock_id: String,
     /// The journal document it was set with.
     pub document: Bytes,
-    /// Whether the document is still to be brought to the journal.
+    /// Whether the document is still to be journaled.
     pub is_awaiting_journal: bool,
 }
 
-/// Latches, and how much of the journal they come from.
+/// Locks, and the journal sequence up to which they include the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredLocks {
-    /// Up to this journal sequence every event of a latch is applied.
+    /// The journal sequence up to which every event of a lock is applied.
     pub journal_watermark: u64,
-    /// The latches.
+    /// The locks.
     pub locks: Vec<StoredLock>,
 }
 
-/// A journaled event of a latch.
+/// A journaled event of a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournaledLockEvent {
-    /// The latch.
+    /// The lock's id.
     pub lock_id: String,
-    /// Whether it was set; lifted otherwise.
+    /// Whether the lock was set; otherwise it was lifted.
     pub is_set: bool,
     /// The event's document.
     pub document: Bytes,
 }
 
 impl Store {
-    /// Sets a latch, unless one of its id stands.
+    /// Sets a lock, unless it is set already. `generation` is the control generation of the evaluation that calls for the
+    /// lock; `None` for a lock that no evaluation calls for.
     ///
     /// # Errors
-    /// Any [`StoreError`]; after [`StoreError::Unknown`] it may be set.
+    /// Any [`StoreError`]; after [`StoreError::OutcomeUnknown`] it may be set.
     pub async fn set_lock(
         &self,
         lock_id: &str,
         document: &Bytes,
         generation: Option<u64>,
     ) -> Result<SetLockOutcome, StoreError> {
-        let most = MAX_LOCKS.to_string();
         let generation = generation.map_or_else(String::new, |generation| generation.to_string());
         let arguments = [
             "set".into(),
             lock_id.to_owned().into(),
             document.clone(),
-            most.into(),
+            MAX_LOCKS.to_string().into(),
             generation.into(),
         ];
         let mut reply = self.call_lock_script(None, &arguments).await?;
@@ -85,7 +83,7 @@ impl Store {
         }
     }
 
-    /// Returns the latches in force.
+    /// Returns the locks in force.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -93,7 +91,7 @@ impl Store {
         self.list_locks(rebuild, "all").await
     }
 
-    /// Returns the latches whose documents are still to be brought to the journal.
+    /// Returns the locks whose documents are not journaled yet.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -101,8 +99,8 @@ impl Store {
         self.list_locks(rebuild, "waiting").await
     }
 
-    /// Applies journaled events, in the journal's order, where the store has applied everything up to `from` and nothing
-    /// after it; it has applied everything up to `to` then. Returns whether it did.
+    /// Applies journaled events in the journal's order, where the store's watermark is `from`, and raises the watermark to
+    /// `to`. Returns whether the watermark was `from`.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -114,8 +112,8 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let mut arguments: Vec<Bytes> = vec!["apply".into(), from.to_string().into(), to.to_string().into()];
         for event in events {
-            let what = if event.is_set { "locked" } else { "lifted" };
-            arguments.extend([what.into(), event.lock_id.clone().into(), event.document.clone()]);
+            let kind = if event.is_set { "locked" } else { "lifted" };
+            arguments.extend([kind.into(), event.lock_id.clone().into(), event.document.clone()]);
         }
         let reply = self.call_lock_script(rebuild, &arguments).await?;
         match reply.verdict.as_str() {
@@ -152,21 +150,10 @@ impl Store {
             keys::locks(),
             keys::unjournaled_locks(),
         ];
-        let epoch = match rebuild {
-            Some(_) => None,
-            None => Some(self.connection.epoch()?),
-        };
-        let mut command = match (rebuild, epoch) {
-            (Some(healing), _) => LOCKS.evalsha_command(&healing.epoch, &keys),
-            (None, epoch) => LOCKS.evalsha_command(epoch.unwrap_or_default(), &keys),
-        };
+        let mut call = self.connection.script_call(&LOCKS, rebuild, &keys)?;
         for argument in arguments {
-            command.arg(&argument[..]);
+            call.arg(&argument[..]);
         }
-        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
-        match epoch {
-            Some(epoch) => self.connection.clear_epoch_if_stale(epoch, reply),
-            None => reply,
-        }
+        self.connection.run(call).await
     }
 }

@@ -1,4 +1,4 @@
-//! The shared state an operator sets (`lua/state.lua`): the same for all workers from the next order on.
+//! The state that operators set (`lua/state.lua`): the same for all workers from the next order on.
 
 use bytes::Bytes;
 
@@ -6,74 +6,75 @@ use crate::domain::control::OperatorOverrides;
 use crate::domain::money::Micros;
 use crate::domain::order_terms::{Mode, TradingState};
 use crate::domain::time::TradingDate;
-use crate::store::connection::Store;
-use crate::store::control::snapshot::{decode_optional, parse_micros};
+use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::rebuild::epoch::StoreRebuild;
-use crate::store::script::{OPERATOR_STATE, ScriptReply};
+use crate::store::rebuild::lease::StoreRebuild;
+use crate::store::script::{OPERATOR_STATE, ScriptReply, decode_optional, parse_micros};
 
-/// What stands in the shared state.
+/// The operator state as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorState {
-    /// Counts the changes; 0 while the settings' values are in force.
+    /// The number of changes; 0 while the values of the settings are active.
     pub version: u64,
     /// What operators have set.
     pub values: OperatorOverrides,
     /// The journal document of the last change.
     pub document: Bytes,
-    /// The version that is on the journal.
+    /// The highest version known to be journaled.
     pub journaled_version: u64,
 }
 
-/// A change of the shared state.
+/// A change of the operator state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorStateChange {
-    /// The version it builds on.
+    /// The version that the change requires.
     pub base_version: u64,
-    /// The version it makes.
+    /// The version after the change.
     pub version: u64,
     /// What operators have set, after the change.
     pub values: OperatorOverrides,
     /// Its journal document.
     pub document: Bytes,
-    /// Whether the document is on the journal already.
+    /// Whether the document is already journaled.
     pub is_journaled: bool,
 }
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperatorStateOutcome {
-    /// It is in force.
+    /// The change is active.
     Changed(OperatorState),
-    /// Another change came first; what stands now.
+    /// Another change came first; holds the current state.
     Superseded(OperatorState),
 }
 
 impl Store {
-    /// Returns the shared state.
+    /// Returns the operator state.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub async fn read_operator_state(&self) -> Result<OperatorState, StoreError> {
-        match self
-            .call_operator_state_script(self.connection.epoch()?.to_string(), &["read".into()])
-            .await?
-        {
-            OperatorStateOutcome::Changed(state) | OperatorStateOutcome::Superseded(state) => Ok(state),
-        }
+        decode_current(self.call_operator_state_script(None, &["read".into()]).await?)
     }
 
-    /// Changes the shared state, if it still is the version the change builds on.
+    /// As [`Store::read_operator_state`], during a rebuild.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn read_operator_state_for_rebuild(&self, rebuild: &StoreRebuild) -> Result<OperatorState, StoreError> {
+        decode_current(self.call_operator_state_script(Some(rebuild), &["read".into()]).await?)
+    }
+
+    /// Changes the operator state, if its version still is the one that the change requires.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub async fn set_operator_state(&self, change: &OperatorStateChange) -> Result<OperatorStateOutcome, StoreError> {
-        self.call_operator_state_script(self.connection.epoch()?.to_string(), &encode_change(change))
-            .await
+        decode_outcome(self.call_operator_state_script(None, &encode_change(change)).await?)
     }
 
-    /// As [`Store::set_state`], for a store that is being healed.
+    /// As [`Store::set_operator_state`], during a rebuild.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -82,35 +83,20 @@ impl Store {
         rebuild: &StoreRebuild,
         change: &OperatorStateChange,
     ) -> Result<OperatorStateOutcome, StoreError> {
-        self.call_operator_state_script(rebuild.epoch.clone(), &encode_change(change))
-            .await
+        let arguments = encode_change(change);
+        decode_outcome(self.call_operator_state_script(Some(rebuild), &arguments).await?)
     }
 
-    /// Returns the shared state of a store that is being healed.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
-    pub async fn read_operator_state_for_rebuild(&self, rebuild: &StoreRebuild) -> Result<OperatorState, StoreError> {
-        match self
-            .call_operator_state_script(rebuild.epoch.clone(), &["read".into()])
-            .await?
-        {
-            OperatorStateOutcome::Changed(state) | OperatorStateOutcome::Superseded(state) => Ok(state),
-        }
-    }
-
-    /// Marks a version of the shared state as being on the journal.
+    /// Marks a version of the operator state as journaled.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub async fn mark_operator_state_journaled(&self, version: u64) -> Result<(), StoreError> {
         let arguments = ["mark".into(), version.to_string().into()];
-        self.call_operator_state_script(self.connection.epoch()?.to_string(), &arguments)
-            .await
-            .map(|_| ())
+        decode_current(self.call_operator_state_script(None, &arguments).await?).map(drop)
     }
 
-    /// Returns what has been routed on a day, over all accounts.
+    /// Returns the notional routed on a day in a mode, over all accounts.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -127,61 +113,65 @@ impl Store {
         };
         units
             .and_then(Micros::new)
-            .ok_or_else(|| StoreError::Corrupt("a day's notional is no integer".to_owned()))
+            .ok_or_else(|| StoreError::corrupt("a day's routed notional is not an amount"))
     }
 
     async fn call_operator_state_script(
         &self,
-        epoch: String,
+        rebuild: Option<&StoreRebuild>,
         arguments: &[Bytes],
-    ) -> Result<OperatorStateOutcome, StoreError> {
-        let mut command = OPERATOR_STATE.evalsha_command(&epoch, &[keys::meta(), keys::operator_state()]);
+    ) -> Result<ScriptReply, StoreError> {
+        let keys = [keys::meta(), keys::operator_state()];
+        let mut call = self.connection.script_call(&OPERATOR_STATE, rebuild, &keys)?;
         for argument in arguments {
-            command.arg(&argument[..]);
+            call.arg(&argument[..]);
         }
-        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
-        let mut reply = match epoch.parse::<i64>() {
-            Ok(epoch) => self.connection.clear_epoch_if_stale(epoch, reply)?,
-            Err(_) => reply?,
-        };
-        let version = reply.next_integer()?;
-        let values = OperatorOverrides {
-            mode: decode_optional(&mut reply, Mode::parse)?,
-            trading_state: decode_optional(&mut reply, TradingState::parse)?,
-            daily_notional_limit: decode_optional(&mut reply, parse_micros)?,
-            daily_loss_limit: decode_optional(&mut reply, parse_micros)?,
-        };
-        let document = Bytes::from(reply.next_bytes()?);
-        let state = OperatorState {
-            version,
-            values,
-            document,
-            journaled_version: reply.next_integer()?,
-        };
-        match reply.verdict.as_str() {
-            "state" => Ok(OperatorStateOutcome::Changed(state)),
-            "superseded" => Ok(OperatorStateOutcome::Superseded(state)),
-            _ => Err(reply.unexpected_verdict()),
-        }
+        self.connection.run(call).await
     }
 }
 
 fn encode_change(change: &OperatorStateChange) -> [Bytes; 9] {
     let values = &change.values;
-    let limit = |limit: Option<Micros>| limit.map_or_else(Bytes::new, |limit| limit.units().to_string().into());
+    let encode_limit = |limit: Option<Micros>| limit.map_or_else(Bytes::new, |limit| limit.units().to_string().into());
     [
         "set".into(),
         change.base_version.to_string().into(),
         change.version.to_string().into(),
         values.mode.map_or("", Mode::as_str).into(),
         values.trading_state.map_or("", TradingState::as_str).into(),
-        limit(values.daily_notional_limit),
-        limit(values.daily_loss_limit),
+        encode_limit(values.daily_notional_limit),
+        encode_limit(values.daily_loss_limit),
         change.document.clone(),
-        if change.is_journaled {
-            "journaled".into()
-        } else {
-            "".into()
-        },
+        if change.is_journaled { "journaled" } else { "" }.into(),
     ]
+}
+
+/// Decodes the reply to a call that changes no value: it always holds the current state.
+fn decode_current(mut reply: ScriptReply) -> Result<OperatorState, StoreError> {
+    match reply.verdict.as_str() {
+        "state" => decode_operator_state(&mut reply),
+        _ => Err(reply.unexpected_verdict()),
+    }
+}
+
+fn decode_outcome(mut reply: ScriptReply) -> Result<OperatorStateOutcome, StoreError> {
+    match reply.verdict.as_str() {
+        "state" => decode_operator_state(&mut reply).map(OperatorStateOutcome::Changed),
+        "superseded" => decode_operator_state(&mut reply).map(OperatorStateOutcome::Superseded),
+        _ => Err(reply.unexpected_verdict()),
+    }
+}
+
+fn decode_operator_state(reply: &mut ScriptReply) -> Result<OperatorState, StoreError> {
+    Ok(OperatorState {
+        version: reply.next_integer()?,
+        values: OperatorOverrides {
+            mode: decode_optional(reply, Mode::parse)?,
+            trading_state: decode_optional(reply, TradingState::parse)?,
+            daily_notional_limit: decode_optional(reply, parse_micros)?,
+            daily_loss_limit: decode_optional(reply, parse_micros)?,
+        },
+        document: Bytes::from(reply.next_bytes()?),
+        journaled_version: reply.next_integer()?,
+    })
 }

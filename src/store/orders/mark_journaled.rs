@@ -1,4 +1,4 @@
-//! Marking events as journaled (`lua/journaled.lua`): the outbox empties, ended orders shrink to tombstones.
+//! Marking events as journaled (`lua/journaled.lua`): they leave the outbox, and ended orders shrink to tombstones.
 
 use serde::Serialize;
 
@@ -7,79 +7,91 @@ use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
+use crate::store::retention::retention_ms;
 use crate::store::script::{KeyTable, MARK_JOURNALED, ScriptReply, to_json};
 
-/// An event that is on the journal.
+/// A journaled event of an order.
 #[derive(Debug, Clone)]
 pub struct MarkJournaledRequest {
-    /// The order.
+    /// The order's idempotency key.
     pub key: OrderKey,
-    /// Its router id.
+    /// The router's id of the order.
     pub order_id: OrderId,
-    /// The version the event tells of.
+    /// The order's version after the event.
     pub version: u32,
-    /// The id it was settled under; another effect of the same version is not it.
+    /// The id of the event's settlement, which distinguishes it from another effect that made the same version.
     pub settlement_id: Option<uuid::Uuid>,
-    /// The journal's sequence of it.
+    /// The event's journal sequence.
     pub sequence: u64,
 }
 
-/// What the store knew of the event.
+/// Whether the store knows a journaled event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkJournaledOutcome {
-    /// The order at this version: it is marked.
+    /// The store holds the order at this version or a later one: the event is marked.
     Marked,
-    /// Not this order, not this version or another effect of it: it lost its last writes, and the event has to be replayed.
+    /// The store does not hold this order, this version or this effect: it lost its last writes, and the event has to be
+    /// replayed.
     NeedsReplay,
 }
 
 #[derive(Serialize)]
 struct MarkJournaledCommand {
-    k: usize,
-    i: usize,
-    n: String,
-    o: String,
-    v: u32,
-    s: String,
-    q: u64,
-    ttl: u64,
+    #[serde(rename = "k")]
+    record_key: usize,
+    #[serde(rename = "i")]
+    index_key: usize,
+    #[serde(rename = "n")]
+    name: String,
+    #[serde(rename = "o")]
+    order_id: String,
+    #[serde(rename = "v")]
+    version: u32,
+    #[serde(rename = "s")]
+    settlement_id: String,
+    #[serde(rename = "q")]
+    sequence: u64,
+    #[serde(rename = "ttl")]
+    tombstone_ms: u64,
 }
 
-/// Runs a batch.
+/// Runs a batch of marks in one script call; returns an outcome for each request, in order.
 pub(in crate::store) async fn run_mark_journaled_batch(
-    core: StoreConnection,
-    batch: Vec<MarkJournaledRequest>,
+    connection: StoreConnection,
+    requests: Vec<MarkJournaledRequest>,
 ) -> Result<Vec<MarkJournaledOutcome>, StoreError> {
-    let epoch = core.epoch()?;
     let mut keys = KeyTable::new(vec![keys::meta(), keys::outbox()]);
-    let ttl = retention_ms(core.settings.retention_h);
-    let mut arguments = Vec::with_capacity(batch.len());
-    for event in &batch {
-        arguments.push(to_json(&MarkJournaledCommand {
-            k: keys.add_unshared(event.key.record_key()),
-            i: keys.add_unshared(keys::order_index(&event.order_id)),
-            n: event.key.name(),
-            o: event.order_id.to_string(),
-            v: event.version,
-            s: event.settlement_id.map_or_else(String::new, |id| id.to_string()),
-            q: event.sequence,
-            ttl,
+    let tombstone_ms = retention_ms(connection.settings.retention_h);
+    let mut commands = Vec::with_capacity(requests.len());
+    for request in &requests {
+        commands.push(to_json(&MarkJournaledCommand {
+            record_key: keys.add_unshared(keys::order_record(&request.key)),
+            index_key: keys.add_unshared(keys::order_index(&request.order_id)),
+            name: request.key.name(),
+            order_id: request.order_id.to_string(),
+            version: request.version,
+            settlement_id: request.settlement_id.map_or_else(String::new, |id| id.to_string()),
+            sequence: request.sequence,
+            tombstone_ms,
         })?);
     }
-    let mut command = MARK_JOURNALED.evalsha_command(epoch, keys.keys());
-    command.arg(&arguments);
-    let reply = core.query(command).await.and_then(ScriptReply::words_from_value);
-    let words = core.clear_epoch_if_stale(epoch, reply)?;
-    let marked = |word: String| {
-        if word == "marked" {
-            MarkJournaledOutcome::Marked
-        } else {
-            MarkJournaledOutcome::NeedsReplay
-        }
-    };
-    Ok(words.into_iter().map(marked).collect())
+    let mut call = connection.script_call(&MARK_JOURNALED, None, keys.keys())?;
+    call.arg(&commands);
+    decode_mark_outcomes(connection.run(call).await?)
 }
 
-pub(in crate::store) fn retention_ms(hours: u64) -> u64 {
-    hours.saturating_mul(60 * 60 * 1_000)
+/// Decodes a reply that is a list of verdicts.
+fn decode_mark_outcomes(mut reply: ScriptReply) -> Result<Vec<MarkJournaledOutcome>, StoreError> {
+    let mut outcomes = Vec::new();
+    loop {
+        outcomes.push(match reply.verdict.as_str() {
+            "marked" => MarkJournaledOutcome::Marked,
+            "lost" => MarkJournaledOutcome::NeedsReplay,
+            _ => return Err(reply.unexpected_verdict()),
+        });
+        if !reply.has_more() {
+            return Ok(outcomes);
+        }
+        reply.verdict = reply.next_text()?;
+    }
 }

@@ -2,26 +2,40 @@
 
 use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
-use crate::store::connection::Store;
+use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
-use crate::store::script::{KeyTable, RELEASE_CLAIM, ScriptReply, day_ttl_ms, to_json};
+use crate::store::rebuild::lease::StoreRebuild;
+use crate::store::retention::day_ttl_ms;
+use crate::store::script::{KeyTable, RELEASE_CLAIM, ScriptReply, to_json};
 
 impl Store {
-    /// Gives back everything a claimed order reserved and frees its id, if it is still claimed under this lease.
+    /// Releases everything that a claimed order reserved and frees its id, if it is still claimed under this lease.
     /// Returns whether it was.
     ///
     /// # Errors
     /// Any [`StoreError`]; the claim then ends with its lease.
     pub async fn release_claim(&self, order: &Order, lease: &LeaseToken) -> Result<bool, StoreError> {
-        let epoch = self.connection.epoch()?;
-        self.release_claim_in_epoch(epoch.to_string(), order, lease).await
+        self.release_claim_in_epoch(None, order, lease).await
     }
 
-    pub(in crate::store) async fn release_claim_in_epoch(
+    /// As [`Store::release_claim`], during a rebuild, for a claim of an earlier epoch that was never sent.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn release_claim_for_rebuild(
         &self,
-        epoch: String,
+        rebuild: &StoreRebuild,
+        order: &Order,
+        lease: &LeaseToken,
+    ) -> Result<bool, StoreError> {
+        self.release_claim_in_epoch(Some(rebuild), order, lease).await
+    }
+
+    async fn release_claim_in_epoch(
+        &self,
+        rebuild: Option<&StoreRebuild>,
         order: &Order,
         lease: &LeaseToken,
     ) -> Result<bool, StoreError> {
@@ -29,28 +43,27 @@ impl Store {
         let mut keys = KeyTable::new(vec![
             keys::meta(),
             keys::leases(),
-            key.record_key(),
+            keys::order_record(&key),
             keys::order_index(&order.order_id),
             keys::open_orders(&order.broker, &order.account_id),
             keys::last_duplicate(order.mode, &order.duplicate_key()),
             keys::open_order_sets(),
         ]);
         let moves = keys.encode_moves(&order.sum_scope(), &order.reservation_deltas().reversed());
-        let mut command = RELEASE_CLAIM.evalsha_command(&epoch, keys.keys());
-        command
-            .arg(key.name())
+        let mut call = self.connection.script_call(&RELEASE_CLAIM, rebuild, keys.keys())?;
+        call.arg(key.name())
             .arg(lease.as_str())
             .arg(to_json(&moves)?)
             .arg(day_ttl_ms());
-        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
-        let reply = match epoch.parse::<i64>() {
-            Ok(epoch) => self.connection.clear_epoch_if_stale(epoch, reply)?,
-            Err(_) => reply?,
-        };
-        match reply.verdict.as_str() {
-            "released" => Ok(true),
-            "kept" => Ok(false),
-            _ => Err(reply.unexpected_verdict()),
-        }
+        decode_is_released(&self.connection.run(call).await?)
+    }
+}
+
+/// Decodes whether an order was released, or kept because it is not held under the lease.
+pub(in crate::store) fn decode_is_released(reply: &ScriptReply) -> Result<bool, StoreError> {
+    match reply.verdict.as_str() {
+        "released" => Ok(true),
+        "kept" => Ok(false),
+        _ => Err(reply.unexpected_verdict()),
     }
 }

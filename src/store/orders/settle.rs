@@ -1,4 +1,4 @@
-//! Settle: one effect of an order, its sums and its event, in one step (`lua/settle.lua`).
+//! Settlement: one effect of an order, its sums and its event, booked in one step (`lua/settle.lua`).
 
 use std::sync::Arc;
 
@@ -14,40 +14,41 @@ use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
-use crate::store::orders::reserve::RecordStage;
-use crate::store::script::{CounterMove, KeyTable, SETTLE, ScriptReply, day_ttl_ms, to_json};
+use crate::store::orders::record::{RecordStage, decode_pending_events};
+use crate::store::retention::day_ttl_ms;
+use crate::store::script::{CounterMove, KeyTable, SETTLE, ScriptReply, to_json};
 
 /// One effect of an order, ready to be booked.
 #[derive(Debug, Clone)]
 pub struct SettleRequest {
     /// The order after the effect.
     pub order: Order,
-    /// How far the sums move beyond what is booked or reserved already.
+    /// How far the sums move beyond what is already booked or reserved.
     pub deltas: SumDeltas,
     /// The event's journal document.
     pub event_document: Bytes,
-    /// The lease it needs; `None` for what does not depend on one.
+    /// The lease that the effect requires; `None` for an effect that requires none.
     pub lease: Option<LeaseToken>,
-    /// It is not booked after this, by Redis' clock.
+    /// The moment from which the effect is no longer booked, by Redis' clock.
     pub deadline: Option<Timestamp>,
-    /// The settlement's own id, by which a repetition is known.
+    /// The settlement's own id, by which a repeated request is recognised.
     pub settlement_id: uuid::Uuid,
 }
 
-/// What came of it.
+/// The result of a [`SettleRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettleOutcome {
-    /// It is booked; these events before it are not on the journal yet.
+    /// The effect is booked; these earlier events of the order are not journaled yet.
     Booked(Vec<OutboxEntry>),
-    /// Another effect came first: the order's latest document, empty where it is only on the journal.
+    /// Another effect came first. Holds the order's latest document, which is empty where it is only on the journal.
     Superseded(Bytes),
-    /// The lease is another's.
+    /// Another worker holds the lease.
     LeaseLost,
     /// The deadline has passed.
     DeadlinePassed,
     /// Trading is halted, and this is the order's first effect.
     Halted,
-    /// The order is not known.
+    /// The order is unknown.
     OrderNotFound,
     /// A sum would leave the range that is counted exactly.
     SumOutOfRange,
@@ -55,27 +56,39 @@ pub enum SettleOutcome {
 
 #[derive(Serialize)]
 struct SettleCommand<'a> {
-    k: usize,
-    i: usize,
-    op: usize,
-    du: usize,
-    n: String,
-    o: &'a str,
-    v: u32,
-    t: &'a str,
-    s: uuid::Uuid,
-    dl: i64,
-    st: &'static str,
-    at: i64,
-    d: Vec<CounterMove>,
+    #[serde(rename = "k")]
+    record_key: usize,
+    #[serde(rename = "i")]
+    index_key: usize,
+    #[serde(rename = "op")]
+    open_orders_key: usize,
+    #[serde(rename = "du")]
+    due_key: usize,
+    #[serde(rename = "n")]
+    name: String,
+    #[serde(rename = "o")]
+    order_id: &'a str,
+    #[serde(rename = "v")]
+    base_version: u32,
+    #[serde(rename = "t")]
+    lease_token: &'a str,
+    #[serde(rename = "s")]
+    settlement_id: uuid::Uuid,
+    #[serde(rename = "dl")]
+    deadline_ms: i64,
+    #[serde(rename = "st")]
+    stage: &'static str,
+    #[serde(rename = "at")]
+    due_at_ms: i64,
+    #[serde(rename = "d")]
+    deltas: Vec<CounterMove>,
 }
 
-/// Runs a batch.
+/// Runs a batch of requests in one script call; returns an outcome for each, in order.
 pub(in crate::store) async fn run_settle_batch(
-    core: StoreConnection,
-    batch: Vec<Arc<SettleRequest>>,
+    connection: StoreConnection,
+    requests: Vec<Arc<SettleRequest>>,
 ) -> Result<Vec<SettleOutcome>, StoreError> {
-    let epoch = core.epoch()?;
     let mut keys = KeyTable::new(vec![
         keys::meta(),
         keys::leases(),
@@ -83,20 +96,17 @@ pub(in crate::store) async fn run_settle_batch(
         keys::operator_state(),
         keys::open_order_sets(),
     ]);
-    let mut arguments = Vec::with_capacity(batch.len());
-    for settle in &batch {
-        arguments.push(to_json(&encode_settle(settle, &mut keys))?);
+    let mut commands = Vec::with_capacity(requests.len());
+    for request in &requests {
+        commands.push(to_json(&encode_settle(request, &mut keys))?);
     }
-    let mut command = SETTLE.evalsha_command(epoch, keys.keys());
-    command.arg(day_ttl_ms());
-    for (json, settle) in arguments.iter().zip(&batch) {
-        command.arg(json).arg(&settle.event_document[..]);
+    let mut call = connection.script_call(&SETTLE, None, keys.keys())?;
+    call.arg(day_ttl_ms());
+    for (json, request) in commands.iter().zip(&requests) {
+        call.arg(json).arg(&request.event_document[..]);
     }
-    let replies = core.query(command).await.and_then(ScriptReply::from_batch_value);
-    core.clear_epoch_if_stale(epoch, replies)?
-        .into_iter()
-        .map(decode_settle_outcome)
-        .collect()
+    let replies = connection.run_batch(call).await?;
+    replies.into_iter().map(decode_settle_outcome).collect()
 }
 
 fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleCommand<'a> {
@@ -108,19 +118,19 @@ fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleC
         RecordStage::Open
     };
     SettleCommand {
-        k: keys.add_unshared(key.record_key()),
-        i: keys.add_unshared(keys::order_index(&order.order_id)),
-        op: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
-        du: keys.intern(keys::due_orders(&order.broker)),
-        n: key.name(),
-        o: order.order_id.as_str(),
-        v: order.version.saturating_sub(1),
-        t: request.lease.as_ref().map_or("", LeaseToken::as_str),
-        s: request.settlement_id,
-        dl: request.deadline.map_or(0, Timestamp::as_milliseconds),
-        st: stage.as_str(),
-        at: order.due.map_or(0, |due| due.at.as_milliseconds()),
-        d: keys.encode_moves(&order.sum_scope(), &request.deltas),
+        record_key: keys.add_unshared(keys::order_record(&key)),
+        index_key: keys.add_unshared(keys::order_index(&order.order_id)),
+        open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
+        due_key: keys.intern(keys::due_orders(&order.broker)),
+        name: key.name(),
+        order_id: order.order_id.as_str(),
+        base_version: order.version.saturating_sub(1),
+        lease_token: request.lease.as_ref().map_or("", LeaseToken::as_str),
+        settlement_id: request.settlement_id,
+        deadline_ms: request.deadline.map_or(0, Timestamp::as_milliseconds),
+        stage: stage.as_str(),
+        due_at_ms: order.due.map_or(0, |due| due.at.as_milliseconds()),
+        deltas: keys.encode_moves(&order.sum_scope(), &request.deltas),
     }
 }
 
@@ -135,16 +145,4 @@ fn decode_settle_outcome(mut reply: ScriptReply) -> Result<SettleOutcome, StoreE
         "inexact" => SettleOutcome::SumOutOfRange,
         _ => return Err(reply.unexpected_verdict()),
     })
-}
-
-/// Reads version and document of each event that follows.
-pub(in crate::store) fn decode_pending_events(reply: &mut ScriptReply) -> Result<Vec<OutboxEntry>, StoreError> {
-    let mut pending = Vec::new();
-    while reply.has_more() {
-        pending.push(OutboxEntry {
-            version: reply.next_integer()?,
-            body: Bytes::from(reply.next_bytes()?),
-        });
-    }
-    Ok(pending)
 }

@@ -1,82 +1,72 @@
-//! The store's epoch: joining a store that is whole, and taking over one that is not, to heal it.
+//! The store's epoch: joining a complete store, and taking over one that has to be rebuilt.
 
 use redis::Value;
 
 use crate::domain::id::LeaseToken;
-use crate::domain::order::Order;
-use crate::store::connection::Store;
+use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
-use crate::store::script::{ABANDON_REBUILD, BEGIN_REBUILD, FINISH_REBUILD, LOADED_SCRIPTS, ScriptReply, corrupt};
+use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
+use crate::store::script::{ABANDON_REBUILD, BEGIN_REBUILD, FINISH_REBUILD, LOADED_SCRIPTS, ScriptReply};
 
-/// How long a healer may be silent before another takes over, in milliseconds.
-pub const REBUILD_LEASE_MS: u64 = 30_000;
-/// The most claims a healing looks at in one go.
+/// The most claims that one call returns.
 const CLAIMS_PAGE: usize = 1_000;
+/// The number of keys that one `SCAN` visits.
+const SCAN_PAGE: usize = 1_000;
 
-/// What a look at the store shows, before anything is asked of it.
+/// The state of the store as read without an epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreStatus {
-    /// Its epoch as it stands there; empty in an empty store.
+    /// The store's epoch as stored; empty in an empty store.
     pub epoch: String,
-    /// Whether the scripts are loaded: a restart drops them.
+    /// Whether all scripts are loaded in this epoch: a restart of Redis drops them.
     pub has_scripts: bool,
-    /// The highest journal sequence it knows of.
+    /// The highest journal sequence that the store knows.
     pub journal_sequence: u64,
-    /// The highest journal sequence of a latch's event that it has applied.
+    /// The journal sequence up to which the store has applied every event of a lock.
     pub lock_watermark: u64,
-    /// The creation time of the journal it belongs to; empty before the first healing.
+    /// The creation time of the journal that the store belongs to; empty before the first rebuild.
     pub journal_created: String,
-    /// Late events of the epoch before: from this sequence on, until this moment; zero where there are none.
+    /// The first journal sequence at which late events of the previous epoch may be; 0 where there are none.
     pub late_from_sequence: u64,
-    /// See `late_from`; milliseconds since 1970, by Redis' clock.
+    /// Until when late events may be appended, in milliseconds since 1970 by Redis' clock; 0 where there are none.
     pub late_until_ms: i64,
 }
 
 impl StoreStatus {
-    /// Returns the epoch, where one is in force and the store has not been restarted.
+    /// Returns the epoch, where the store is complete and Redis has not been restarted since.
     pub fn active_epoch(&self) -> Option<i64> {
         self.epoch.parse().ok().filter(|_| self.has_scripts)
     }
 }
 
-/// What workers of the epoch before a healing may still append to the journal.
+/// The events that workers of the previous epoch may still append to the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LateEvents {
-    /// The first sequence that was not replayed.
+    /// The first sequence that the rebuild did not replay.
     pub from_sequence: u64,
-    /// How long they may still come, in milliseconds.
+    /// For how long they may still be appended, in milliseconds.
     pub window_ms: u64,
 }
 
-/// The right to heal the store, until it is finished or its lock runs out.
-#[derive(Debug)]
-pub struct StoreRebuild {
-    pub(in crate::store) epoch: String,
-    /// The highest journal sequence the store knew of.
-    pub journal_sequence: u64,
-    /// The creation time of the journal it belonged to; empty where it belonged to none.
-    pub journal_created: String,
-}
-
-/// What became of the wish to heal.
+/// The result of asking for the right to rebuild.
 #[derive(Debug)]
 pub enum BeginRebuildOutcome {
-    /// This worker heals.
+    /// This worker rebuilds the store.
     Acquired(StoreRebuild),
-    /// Another worker is healing.
+    /// Another worker is rebuilding it.
     Busy,
-    /// Another worker has just healed.
+    /// Another worker has just rebuilt it.
     AlreadyRebuilt,
 }
 
 impl Store {
-    /// Looks at the store without asking anything of it.
+    /// Returns the state of the store, whether or not an epoch is active.
     ///
     /// # Errors
-    /// When Redis does not answer.
+    /// When Redis does not reply.
     pub async fn read_status(&self) -> Result<StoreStatus, StoreError> {
         let mut command = redis::cmd("HMGET");
         command.arg(keys::meta()).arg(&[
@@ -88,7 +78,7 @@ impl Store {
             "latch_sequence",
         ]);
         let Value::Array(fields) = self.connection.query(command).await? else {
-            return Err(corrupt("meta is no hash"));
+            return Err(StoreError::corrupt("meta is not a hash"));
         };
         let mut fields = fields.into_iter().map(|field| match field {
             Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
@@ -96,38 +86,33 @@ impl Store {
         });
         let mut next = || fields.next().unwrap_or_default();
         let (epoch, sequence, journal_created) = (next(), next(), next());
-        let (late_from, late_until, latch_sequence) = (next(), next(), next());
+        let (late_from, late_until, lock_sequence) = (next(), next(), next());
         let mut command = redis::cmd("SCRIPT");
         command.arg("EXISTS");
         for script in LOADED_SCRIPTS {
             command.arg(&*script.sha1(&epoch));
         }
-        let loaded = self.connection.query(command).await?;
-        let has_scripts = matches!(&loaded, Value::Array(each) if each.iter().all(|one| *one == Value::Int(1)));
+        let exists = self.connection.query(command).await?;
+        let has_scripts = matches!(&exists, Value::Array(each) if each.iter().all(|one| *one == Value::Int(1)));
         Ok(StoreStatus {
             epoch,
             has_scripts,
             journal_sequence: sequence.parse().unwrap_or(0),
-            lock_watermark: latch_sequence.parse().unwrap_or(0),
+            lock_watermark: lock_sequence.parse().unwrap_or(0),
             journal_created,
             late_from_sequence: late_from.parse().unwrap_or(0),
             late_until_ms: late_until.parse().unwrap_or(0),
         })
     }
 
-    /// Puts the epoch of a store that is whole in force for this process.
-    pub fn join_epoch(&self, epoch: i64) {
-        self.connection.set_epoch(epoch);
-    }
-
-    /// Takes the store for healing, if it is still as `found` shows it: from here on no worker's script passes until
-    /// [`Store::finish_healing`]. Loads the scripts.
+    /// Acquires the right to rebuild the store, if its epoch still is that of `status`, and loads the scripts. From here
+    /// on no worker's script is executed until [`Store::finish_rebuild`].
     ///
     /// # Errors
     /// Any [`StoreError`]; [`StoreError::Corrupt`] for a store that lost its epoch but not its orders.
     pub async fn begin_rebuild(&self, status: &StoreStatus) -> Result<BeginRebuildOutcome, StoreError> {
         if status.epoch.is_empty() && self.has_other_keys().await? {
-            return Err(corrupt(
+            return Err(StoreError::corrupt(
                 "it has lost its epoch but not its orders; empty it to have it rebuilt",
             ));
         }
@@ -146,17 +131,17 @@ impl Store {
             "begun" => {}
             _ => return Err(reply.unexpected_verdict()),
         }
-        let healing = StoreRebuild {
+        let rebuild = StoreRebuild {
             epoch: token,
             journal_sequence: reply.next_integer()?,
             journal_created: reply.next_text()?,
         };
-        self.load_scripts(&healing.epoch).await?;
-        Ok(BeginRebuildOutcome::Acquired(healing))
+        self.load_scripts(&rebuild.epoch).await?;
+        Ok(BeginRebuildOutcome::Acquired(rebuild))
     }
 
-    /// Returns orders that were claimed or being sent when the store was taken for healing, at most 1 000 at a time, after
-    /// the first `past`.
+    /// Returns the orders that were claimed or being sent when the rebuild began, without the first `offset`, at most
+    /// 1 000.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -168,48 +153,24 @@ impl Store {
         let mut command = redis::cmd("ZRANGE");
         command.arg(keys::leases()).arg(offset).arg(offset + CLAIMS_PAGE - 1);
         let Value::Array(names) = self.connection.query(command).await? else {
-            return Err(corrupt("leases are no set"));
+            return Err(StoreError::corrupt("leases are not a sorted set"));
         };
-        let mut records = Vec::new();
+        let not_a_name = || StoreError::corrupt("a lease has no name of an order");
+        let mut orders = Vec::new();
         for name in names {
             let Value::BulkString(name) = name else {
-                return Err(corrupt("a lease has no name"));
+                return Err(not_a_name());
             };
-            let key = OrderKey::parse(&String::from_utf8_lossy(&name)).ok_or_else(|| corrupt("a lease has no name"))?;
-            records.extend(self.read_order_in_epoch(rebuild.epoch.clone(), &key).await?);
+            let key = OrderKey::parse(&String::from_utf8_lossy(&name)).ok_or_else(not_a_name)?;
+            orders.extend(self.read_order_for_rebuild(rebuild, &key).await?);
         }
-        Ok(records)
+        Ok(orders)
     }
 
-    /// Returns what is known of an order of a store that is being healed.
+    /// Finishes the rebuild: `epoch` is active for the store and for this process.
     ///
     /// # Errors
-    /// Any [`StoreError`].
-    pub async fn read_order_for_rebuild(
-        &self,
-        rebuild: &StoreRebuild,
-        key: &OrderKey,
-    ) -> Result<Option<StoredOrder>, StoreError> {
-        self.read_order_in_epoch(rebuild.epoch.clone(), key).await
-    }
-
-    /// Releases a claim of an epoch that is over: it was never sent.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
-    pub async fn release_claim_for_rebuild(
-        &self,
-        rebuild: &StoreRebuild,
-        order: &Order,
-        lease: &LeaseToken,
-    ) -> Result<bool, StoreError> {
-        self.release_claim_in_epoch(rebuild.epoch.clone(), order, lease).await
-    }
-
-    /// Ends the healing: `epoch` is in force for the store and for this process.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; [`StoreError::Stale`] when another healer has taken over.
+    /// Any [`StoreError`]; [`StoreError::Stale`] when another worker has taken over the rebuild.
     pub async fn finish_rebuild(
         &self,
         rebuild: &StoreRebuild,
@@ -218,26 +179,29 @@ impl Store {
         late_events: LateEvents,
     ) -> Result<(), StoreError> {
         self.load_scripts(&epoch.to_string()).await?;
-        let mut command = FINISH_REBUILD.evalsha_command(
-            &rebuild.epoch,
-            &[keys::meta(), keys::rebuild_lease(), keys::operator_state()],
-        );
-        command
-            .arg(epoch)
+        let keys = [keys::meta(), keys::rebuild_lease(), keys::operator_state()];
+        let mut call = self.connection.script_call(&FINISH_REBUILD, Some(rebuild), &keys)?;
+        call.arg(epoch)
             .arg(journal_created)
             .arg(late_events.from_sequence)
             .arg(late_events.window_ms);
-        self.connection.query(command).await.and_then(ScriptReply::from_value)?;
+        self.connection.run(call).await?;
         self.join_epoch(epoch);
         Ok(())
     }
 
-    /// Gives a healing up after an error, so that another can begin at once. Where it cannot be told, the lock runs out.
+    /// Releases the right to rebuild after an error, so that another worker can begin at once. Where the release fails,
+    /// the lease runs out.
     pub async fn abandon_rebuild(&self, rebuild: &StoreRebuild) {
-        let command = ABANDON_REBUILD.evalsha_command(&rebuild.epoch, &[keys::meta(), keys::rebuild_lease()]);
-        if let Err(error) = self.connection.query(command).await.and_then(ScriptReply::from_value) {
-            tracing::debug!(%error, "a healing is given up when its lock runs out");
+        if let Err(error) = self.try_abandon_rebuild(rebuild).await {
+            tracing::debug!(%error, "the rebuild lease was not released: it runs out by itself");
         }
+    }
+
+    async fn try_abandon_rebuild(&self, rebuild: &StoreRebuild) -> Result<(), StoreError> {
+        let keys = [keys::meta(), keys::rebuild_lease()];
+        let call = self.connection.script_call(&ABANDON_REBUILD, Some(rebuild), &keys)?;
+        self.connection.run(call).await.map(drop)
     }
 
     async fn load_scripts(&self, epoch: &str) -> Result<(), StoreError> {
@@ -249,6 +213,7 @@ impl Store {
         Ok(())
     }
 
+    /// Reports whether the store holds any key beside `meta` and the rebuild lease.
     async fn has_other_keys(&self) -> Result<bool, StoreError> {
         let own = [keys::meta(), keys::rebuild_lease()];
         let mut cursor = "0".to_owned();
@@ -259,15 +224,15 @@ impl Store {
                 .arg("MATCH")
                 .arg(keys::all_keys_pattern())
                 .arg("COUNT")
-                .arg(CLAIMS_PAGE);
+                .arg(SCAN_PAGE);
             let Value::Array(page) = self.connection.query(command).await? else {
-                return Err(corrupt("a scan is no list"));
+                return Err(StoreError::corrupt("the reply to SCAN is not a list"));
             };
             let [Value::BulkString(next), Value::Array(found)] = page.as_slice() else {
-                return Err(corrupt("a scan is no page"));
+                return Err(StoreError::corrupt("the reply to SCAN is not a cursor and a page"));
             };
-            let foreign = |key: &Value| matches!(key, Value::BulkString(key) if !own.iter().any(|own| own.as_bytes() == key.as_slice()));
-            if found.iter().any(foreign) {
+            let is_other = |key: &Value| matches!(key, Value::BulkString(key) if !own.iter().any(|own| own.as_bytes() == key.as_slice()));
+            if found.iter().any(is_other) {
                 return Ok(true);
             }
             cursor = String::from_utf8_lossy(next).into_owned();

@@ -1,4 +1,4 @@
-//! Applying the journal to a store that is being healed (`lua/replay.lua`).
+//! Applying the journal's order events to the store (`lua/replay.lua`): during a rebuild, and late ones after it.
 
 use serde::Serialize;
 
@@ -7,119 +7,100 @@ use crate::domain::reason::ReasonCode;
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::fault::FaultCode;
-use crate::store::connection::Store;
+use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
-use crate::store::orders::mark_journaled::retention_ms;
-use crate::store::orders::reserve::RecordStage;
-use crate::store::rebuild::epoch::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::script::{CounterMove, KeyTable, REPLAY_ORDERS, ScriptReply, day_ttl_ms, to_json};
+use crate::store::orders::record::RecordStage;
+use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
+use crate::store::retention::{day_ttl_ms, drop_expired_counters, remaining_tombstone_ms, retention_ms};
+use crate::store::script::{CounterMove, KeyTable, REPLAY_ORDERS, to_json};
 
-/// How long an order whose retention is over is remembered after a replay, in milliseconds: the journal may hold one of
-/// its events twice, and the second must find that the first has been counted.
-pub(in crate::store) const MIN_TOMBSTONE_MS: u64 = 60 * 60 * 1_000;
-
-/// One event of the journal.
+/// One journal event of an order.
 #[derive(Debug, Clone)]
 pub struct OrderReplay {
-    /// The order after it.
+    /// The order after the event.
     pub order: Order,
-    /// How far it moved the sums since the version before; from nothing for version 1.
+    /// How far the event moved the sums since the version before; since nothing for version 1.
     pub deltas: SumDeltas,
-    /// Its place in the journal.
+    /// Its journal sequence.
     pub sequence: u64,
     /// Its document.
     pub document: bytes::Bytes,
 }
 
-/// What stands in the place of an event that came before it on the journal.
+/// The order in the store that an event of an earlier journal sequence replaces.
 #[derive(Debug, Clone)]
 pub struct ConflictingOrder {
-    /// The order that stands there, as far as it has come.
+    /// The order as stored, at its latest version.
     pub order: Order,
 }
 
 #[derive(Serialize)]
 struct UndoArguments {
-    o: String,
-    v: u32,
-    i: usize,
-    op: usize,
-    du: usize,
-    d: Vec<CounterMove>,
+    #[serde(rename = "o")]
+    order_id: String,
+    #[serde(rename = "v")]
+    version: u32,
+    #[serde(rename = "i")]
+    index_key: usize,
+    #[serde(rename = "op")]
+    open_orders_key: usize,
+    #[serde(rename = "du")]
+    due_key: usize,
+    #[serde(rename = "d")]
+    deltas: Vec<CounterMove>,
 }
 
 #[derive(Serialize)]
 struct ReplayCommand {
-    k: usize,
-    i: usize,
-    op: usize,
-    du: usize,
-    n: String,
-    o: String,
-    h: String,
-    v: u32,
-    st: &'static str,
-    q: u64,
-    at: i64,
-    ttl: u64,
-    d: Vec<CounterMove>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    u: Option<UndoArguments>,
-    sn: usize,
-    sm: String,
+    #[serde(rename = "k")]
+    record_key: usize,
+    #[serde(rename = "i")]
+    index_key: usize,
+    #[serde(rename = "op")]
+    open_orders_key: usize,
+    #[serde(rename = "du")]
+    due_key: usize,
+    #[serde(rename = "n")]
+    name: String,
+    #[serde(rename = "o")]
+    order_id: String,
+    #[serde(rename = "h")]
+    content_hash: String,
+    #[serde(rename = "v")]
+    version: u32,
+    #[serde(rename = "st")]
+    stage: &'static str,
+    #[serde(rename = "q")]
+    sequence: u64,
+    #[serde(rename = "at")]
+    due_at_ms: i64,
+    #[serde(rename = "ttl")]
+    tombstone_ms: u64,
+    #[serde(rename = "d")]
+    deltas: Vec<CounterMove>,
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
+    undo: Option<UndoArguments>,
+    #[serde(rename = "sn")]
+    sums_names_key: usize,
+    #[serde(rename = "sm")]
+    sums_name: String,
 }
 
 impl Store {
-    /// Applies events in the journal's order; those the store has settled already only count as journaled. Returns how
-    /// many changed something.
+    /// Applies events in the journal's order: during a rebuild, or with `None` to a store in use, for events that a worker
+    /// of the previous epoch appended while the store was being rebuilt. Events that the store has already settled only
+    /// count as journaled. An event replaces `conflicting` where that order is stored in its place.
+    ///
+    /// Returns how many events changed something, and the indices of those that precede what is stored in their place on
+    /// the journal: these changed nothing yet.
     ///
     /// # Errors
-    /// Any [`StoreError`]; [`StoreError::Stale`] when another healer has taken over.
-    pub async fn replay_orders(&self, rebuild: &StoreRebuild, events: &[OrderReplay]) -> Result<u64, StoreError> {
-        self.replay_orders_in_epoch(&rebuild.epoch, events, None)
-            .await
-            .map(|(changed, _)| changed)
-    }
-
-    /// As [`Store::replay`] for a store that is being healed, and [`Store::replay_late`] for one in use. Returns also the
-    /// indices of the events that came before what stands in their place: those changed nothing yet.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
+    /// Any [`StoreError`]; [`StoreError::Stale`] when another worker has taken over the rebuild.
     pub async fn replay_orders_with_conflicts(
         &self,
         rebuild: Option<&StoreRebuild>,
-        events: &[OrderReplay],
-        conflicting: Option<&ConflictingOrder>,
-    ) -> Result<(u64, Vec<usize>), StoreError> {
-        if let Some(healing) = rebuild {
-            return self.replay_orders_in_epoch(&healing.epoch, events, conflicting).await;
-        }
-        let epoch = self.connection.epoch()?;
-        let replayed = self
-            .replay_orders_in_epoch(&epoch.to_string(), events, conflicting)
-            .await;
-        self.connection.clear_epoch_if_stale(epoch, replayed)
-    }
-
-    /// As [`Store::replay`], in a store that is in use: for events that an earlier epoch's worker appended while the
-    /// store was being healed.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
-    pub async fn replay_late_orders(&self, events: &[OrderReplay]) -> Result<u64, StoreError> {
-        let epoch = self.connection.epoch()?;
-        let replayed = self.replay_orders_in_epoch(&epoch.to_string(), events, None).await;
-        self.connection
-            .clear_epoch_if_stale(epoch, replayed)
-            .map(|(changed, _)| changed)
-    }
-
-    async fn replay_orders_in_epoch(
-        &self,
-        epoch: &str,
         events: &[OrderReplay],
         conflicting: Option<&ConflictingOrder>,
     ) -> Result<(u64, Vec<usize>), StoreError> {
@@ -135,15 +116,15 @@ impl Store {
         let mut commands = Vec::with_capacity(events.len());
         for event in events {
             let mut command = encode_replay(event, &mut keys, now, retention);
-            command.u = conflicting.map(|other| encode_undo(&other.order, &mut keys, now));
+            command.undo = conflicting.map(|other| encode_undo(&other.order, &mut keys, now));
             commands.push(to_json(&command)?);
         }
-        let mut command = REPLAY_ORDERS.evalsha_command(epoch, keys.keys());
-        command.arg(REBUILD_LEASE_MS).arg(day_ttl_ms());
+        let mut call = self.connection.script_call(&REPLAY_ORDERS, rebuild, keys.keys())?;
+        call.arg(REBUILD_LEASE_MS).arg(day_ttl_ms());
         for (json, event) in commands.iter().zip(events) {
-            command.arg(json).arg(&event.document[..]);
+            call.arg(json).arg(&event.document[..]);
         }
-        let mut reply = self.connection.query(command).await.and_then(ScriptReply::from_value)?;
+        let mut reply = self.connection.run(call).await?;
         let changed = reply.next_integer()?;
         let mut conflicts = Vec::new();
         while reply.has_more() {
@@ -153,16 +134,16 @@ impl Store {
     }
 }
 
-/// Returns what takes an order back that came later than another one in its place.
+/// Returns what removes an order that came later on the journal than the event that replaces it.
 fn encode_undo(order: &Order, keys: &mut KeyTable, now: Timestamp) -> UndoArguments {
-    let moves = drop_expired_counters(order, order.total_deltas.reversed(), now);
+    let deltas = drop_expired_counters(order, order.total_deltas.reversed(), now);
     UndoArguments {
-        o: order.order_id.to_string(),
-        v: order.version,
-        i: keys.intern(keys::order_index(&order.order_id)),
-        op: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
-        du: keys.intern(keys::due_orders(&order.broker)),
-        d: keys.encode_moves(&order.sum_scope(), &moves),
+        order_id: order.order_id.to_string(),
+        version: order.version,
+        index_key: keys.intern(keys::order_index(&order.order_id)),
+        open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
+        due_key: keys.intern(keys::due_orders(&order.broker)),
+        deltas: keys.encode_moves(&order.sum_scope(), &deltas),
     }
 }
 
@@ -171,44 +152,28 @@ fn encode_replay(event: &OrderReplay, keys: &mut KeyTable, now: Timestamp, reten
     let key = OrderKey::of(order);
     let deltas = drop_expired_counters(order, event.deltas, now);
     ReplayCommand {
-        k: keys.intern(key.record_key()),
-        i: keys.intern(keys::order_index(&order.order_id)),
-        op: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
-        du: keys.intern(keys::due_orders(&order.broker)),
-        n: key.name(),
-        o: order.order_id.to_string(),
-        h: order.content_hash.0.to_string(),
-        v: order.version,
-        st: record_stage(order).as_str(),
-        q: event.sequence,
-        at: order.due.map_or(0, |due| due.at.as_milliseconds()),
-        ttl: remaining_tombstone_ms(order, retention_ms),
-        d: keys.encode_moves(&order.sum_scope(), &deltas),
-        u: None,
-        sn: keys.intern(keys::sums_names(order.mode)),
-        sm: keys::sums_name(&order.sum_scope()),
+        record_key: keys.intern(keys::order_record(&key)),
+        index_key: keys.intern(keys::order_index(&order.order_id)),
+        open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
+        due_key: keys.intern(keys::due_orders(&order.broker)),
+        name: key.name(),
+        order_id: order.order_id.to_string(),
+        content_hash: order.content_hash.0.to_string(),
+        version: order.version,
+        stage: record_stage(order).as_str(),
+        sequence: event.sequence,
+        due_at_ms: order.due.map_or(0, |due| due.at.as_milliseconds()),
+        tombstone_ms: remaining_tombstone_ms(order.updated_at, retention_ms),
+        deltas: keys.encode_moves(&order.sum_scope(), &deltas),
+        undo: None,
+        sums_names_key: keys.intern(keys::sums_names(order.mode)),
+        sums_name: keys::sums_name(&order.sum_scope()),
     }
 }
 
-/// Returns the moves whose counters are still there.
-pub(in crate::store) fn drop_expired_counters(order: &Order, mut deltas: SumDeltas, now: Timestamp) -> SumDeltas {
-    if order.reservation.trading_date.days_until(now.utc_date()) > keys::DAY_COUNTER_RETENTION_DAYS {
-        // That day's counter is gone for good: it is never made anew.
-        deltas.daily_notional = 0;
-    }
-    deltas
-}
-
-/// Returns how long an order that has ended is still remembered, in milliseconds.
-pub(in crate::store) fn remaining_tombstone_ms(order: &Order, retention_ms: u64) -> u64 {
-    let age_ms =
-        u64::try_from(Timestamp::now().saturating_duration_since(order.updated_at).as_millis()).unwrap_or(u64::MAX);
-    retention_ms.saturating_sub(age_ms).max(MIN_TOMBSTONE_MS)
-}
-
-/// Returns the stage a journaled order is in.
+/// Returns the record stage of a journaled order.
 fn record_stage(order: &Order) -> RecordStage {
-    let is_unsent = |code| code == ReasonCode::DryRun || FaultCode::from_denial(code).is_some();
+    let is_unsent = |code| code == ReasonCode::DryRun || FaultCode::from_risk_reason(code).is_some();
     match order.status {
         Some(status) if status.is_terminal() && order.reason.as_ref().is_some_and(|reason| is_unsent(reason.code)) => {
             RecordStage::Denied

@@ -1,4 +1,5 @@
-//! Applying the journal's submissions and releases to a store (`lua/replay_submission.lua`).
+//! Applying the journal's submissions and releases to the store (`lua/replay_submission.lua`): during a rebuild, and late
+//! ones after it.
 
 use serde::Serialize;
 
@@ -6,28 +7,27 @@ use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
-use crate::store::connection::Store;
+use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
-use crate::store::orders::mark_journaled::retention_ms;
-use crate::store::orders::reserve::RecordStage;
-use crate::store::rebuild::epoch::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::rebuild::orders::{drop_expired_counters, remaining_tombstone_ms};
-use crate::store::script::{CounterMove, KeyTable, REPLAY_SUBMISSIONS, ScriptReply, day_ttl_ms, to_json};
+use crate::store::orders::record::RecordStage;
+use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
+use crate::store::retention::{day_ttl_ms, drop_expired_counters, remaining_tombstone_ms, retention_ms};
+use crate::store::script::{CounterMove, KeyTable, REPLAY_SUBMISSIONS, to_json};
 
-/// A submission of the journal, or the release that undoes one.
+/// A submission on the journal, or the release that undoes one.
 #[derive(Debug, Clone)]
 pub struct SubmissionReplay {
     /// The order as it was claimed.
     pub order: Order,
-    /// The claim it was submitted under.
+    /// The lease token of the claim that it was submitted under.
     pub claim_token: LeaseToken,
     /// What it reserves.
     pub reserved: SumDeltas,
-    /// Whether it tells that the order was not sent after all.
+    /// Whether the event is a release: the order was not sent after all.
     pub is_released: bool,
-    /// Its place in the journal.
+    /// The event's journal sequence.
     pub sequence: u64,
     /// The order's document.
     pub document: Vec<u8>,
@@ -35,44 +35,58 @@ pub struct SubmissionReplay {
 
 #[derive(Serialize)]
 struct ReplaySubmissionCommand<'a> {
-    k: usize,
-    i: usize,
-    op: usize,
-    n: String,
-    o: &'a str,
-    h: &'a str,
-    st: &'static str,
-    t: &'a str,
-    q: u64,
-    ttl: u64,
-    d: Vec<CounterMove>,
-    w: String,
+    #[serde(rename = "k")]
+    record_key: usize,
+    #[serde(rename = "i")]
+    index_key: usize,
+    #[serde(rename = "op")]
+    open_orders_key: usize,
+    #[serde(rename = "n")]
+    name: String,
+    #[serde(rename = "o")]
+    order_id: &'a str,
+    #[serde(rename = "h")]
+    content_hash: &'a str,
+    #[serde(rename = "st")]
+    stage: &'static str,
+    #[serde(rename = "t")]
+    claim_token: &'a str,
+    #[serde(rename = "q")]
+    sequence: u64,
+    #[serde(rename = "ttl")]
+    tombstone_ms: u64,
+    #[serde(rename = "d")]
+    deltas: Vec<CounterMove>,
+    #[serde(rename = "w")]
+    named_deltas: String,
 }
 
 impl Store {
     /// Applies submissions and releases in the journal's order. Returns how many changed something.
     ///
     /// # Errors
-    /// Any [`StoreError`]; [`StoreError::Stale`] when another healer has taken over.
+    /// Any [`StoreError`]; [`StoreError::Stale`] when another worker has taken over the rebuild.
     pub async fn replay_submissions(
         &self,
         rebuild: &StoreRebuild,
         events: &[SubmissionReplay],
     ) -> Result<u64, StoreError> {
-        self.replay_submissions_in_epoch(&rebuild.epoch, events).await
+        self.replay_submissions_in_epoch(Some(rebuild), events).await
     }
 
-    /// As [`Store::replay_submissions`], in a store that is in use.
+    /// As [`Store::replay_submissions`], in a store in use.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub async fn replay_late_submissions(&self, events: &[SubmissionReplay]) -> Result<u64, StoreError> {
-        let epoch = self.connection.epoch()?;
-        let replayed = self.replay_submissions_in_epoch(&epoch.to_string(), events).await;
-        self.connection.clear_epoch_if_stale(epoch, replayed)
+        self.replay_submissions_in_epoch(None, events).await
     }
 
-    async fn replay_submissions_in_epoch(&self, epoch: &str, events: &[SubmissionReplay]) -> Result<u64, StoreError> {
+    async fn replay_submissions_in_epoch(
+        &self,
+        rebuild: Option<&StoreRebuild>,
+        events: &[SubmissionReplay],
+    ) -> Result<u64, StoreError> {
         let mut keys = KeyTable::new(vec![
             keys::meta(),
             keys::rebuild_lease(),
@@ -85,19 +99,14 @@ impl Store {
         for event in events {
             commands.push(to_json(&encode_submission(event, &mut keys, retention)?)?);
         }
-        let mut command = REPLAY_SUBMISSIONS.evalsha_command(epoch, keys.keys());
-        command
-            .arg(REBUILD_LEASE_MS)
+        let mut call = self.connection.script_call(&REPLAY_SUBMISSIONS, rebuild, keys.keys())?;
+        call.arg(REBUILD_LEASE_MS)
             .arg(day_ttl_ms())
             .arg(self.connection.settings.lease_ms);
         for (json, event) in commands.iter().zip(events) {
-            command.arg(json).arg(&event.document[..]);
+            call.arg(json).arg(&event.document[..]);
         }
-        self.connection
-            .query(command)
-            .await
-            .and_then(ScriptReply::from_value)?
-            .next_integer()
+        self.connection.run(call).await?.next_integer()
     }
 }
 
@@ -115,17 +124,17 @@ fn encode_submission<'a>(
         RecordStage::Sending
     };
     Ok(ReplaySubmissionCommand {
-        k: keys.intern(key.record_key()),
-        i: keys.intern(keys::order_index(&order.order_id)),
-        op: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
-        n: key.name(),
-        o: order.order_id.as_str(),
-        h: &order.content_hash.0,
-        st: stage.as_str(),
-        t: event.claim_token.as_str(),
-        q: event.sequence,
-        ttl: remaining_tombstone_ms(order, retention_ms),
-        d: keys.encode_moves(&order.sum_scope(), &reserved),
-        w: KeyTable::encode_named_moves(&order.sum_scope(), &reserved)?,
+        record_key: keys.intern(keys::order_record(&key)),
+        index_key: keys.intern(keys::order_index(&order.order_id)),
+        open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
+        name: key.name(),
+        order_id: order.order_id.as_str(),
+        content_hash: &order.content_hash.0,
+        stage: stage.as_str(),
+        claim_token: event.claim_token.as_str(),
+        sequence: event.sequence,
+        tombstone_ms: remaining_tombstone_ms(order.updated_at, retention_ms),
+        deltas: keys.encode_moves(&order.sum_scope(), &reserved),
+        named_deltas: KeyTable::encode_named_moves(&order.sum_scope(), &reserved)?,
     })
 }

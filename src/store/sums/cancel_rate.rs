@@ -1,23 +1,24 @@
-//! How many calls of a kind come in a second (`lua/rate.lua`), counted by all workers together.
+//! Cancels per second (`lua/rate.lua`), counted over all workers.
 
 use crate::domain::id::{AccountId, BrokerId};
 use crate::risk::limits::RateLimits;
-use crate::store::connection::Store;
+use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::script::{COUNT_CANCEL, ScriptReply};
+use crate::store::script::COUNT_CANCEL;
 
-/// A rate that has no room in this second.
+/// A rate with no room left in this second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExceededRate {
-    /// The account's.
+    /// The account's limit, in cancels per second.
     Account(i64),
-    /// The broker's.
+    /// The broker's limit, in cancels per second.
     Broker(i64),
 }
 
 impl Store {
-    /// Counts a cancel of an account at a broker; returns the rate that has no room for it.
+    /// Counts a cancel of an account at a broker. Returns the rate that has no room for it, in which case it is not
+    /// counted.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -27,25 +28,25 @@ impl Store {
         account_id: &AccountId,
         limits: RateLimits,
     ) -> Result<Option<ExceededRate>, StoreError> {
-        let epoch = self.connection.epoch()?;
         let keys = [
             keys::meta(),
             keys::account_cancel_rate(account_id),
             keys::broker_cancel_rate(broker),
         ];
-        let mut command = COUNT_CANCEL.evalsha_command(epoch, &keys);
-        command.arg(limits.per_account).arg(limits.per_broker);
-        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
-        let mut reply = self.connection.clear_epoch_if_stale(epoch, reply)?;
-        if reply.verdict == "counted" {
-            return Ok(None);
+        let mut call = self.connection.script_call(&COUNT_CANCEL, None, &keys)?;
+        call.arg(limits.per_account).arg(limits.per_broker);
+        let mut reply = self.connection.run(call).await?;
+        match reply.verdict.as_str() {
+            "counted" => Ok(None),
+            "over" => {
+                let (which, limit): (usize, i64) = (reply.next_integer()?, reply.next_integer()?);
+                Ok(Some(if which == 0 {
+                    ExceededRate::Account(limit)
+                } else {
+                    ExceededRate::Broker(limit)
+                }))
+            }
+            _ => Err(reply.unexpected_verdict()),
         }
-        let which = reply.next_integer::<usize>()?;
-        let limit = reply.next_integer()?;
-        Ok(Some(if which == 0 {
-            ExceededRate::Account(limit)
-        } else {
-            ExceededRate::Broker(limit)
-        }))
     }
 }

@@ -1,4 +1,4 @@
-//! The trading day: one look at everything its figures are made of (`lua/day_look.lua`), and its beginning
+//! The trading day: one snapshot of everything its measurements are made of (`lua/day_look.lua`), and the day roll
 //! (`lua/begin_day.lua`).
 
 use bytes::Bytes;
@@ -11,98 +11,96 @@ use crate::domain::intent::Symbol;
 use crate::domain::money::Micros;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::TradingDate;
-use crate::store::connection::Store;
+use crate::store::client::Store;
 use crate::store::control::snapshot::{StoredControl, decode_control};
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::{CASH_INSTRUMENT, UNATTRIBUTED_EQUITY_FIELD, UNKNOWN_EQUITY_PREFIX};
-use crate::store::rebuild::epoch::StoreRebuild;
-use crate::store::script::{READ_DAY_INPUTS, ROLL_DAY, ScriptReply, corrupt, day_ttl_ms, to_json};
+use crate::store::limits::MAX_HOLDINGS;
+use crate::store::rebuild::lease::StoreRebuild;
+use crate::store::retention::day_ttl_ms;
+use crate::store::script::{READ_DAY_INPUTS, ROLL_DAY, ScriptReply, to_json};
 
-/// The most hashes of sums of one mode that are looked at. One look reads them all while Redis does nothing else: some
-/// ten milliseconds at this bound.
-pub const MAX_HOLDINGS: usize = 10_000;
-
-/// What a day's figures are made of, as it stood at one moment.
+/// What a day's measurements are made of, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayInputs {
-    /// The control.
+    /// The control state and the locks.
     pub stored_control: StoredControl,
-    /// The sums of the mode that was asked for.
+    /// The position sums of the requested mode.
     pub holdings: Vec<PositionSums>,
-    /// When it was taken, by Redis' clock, in milliseconds since 1970.
+    /// When the snapshot was taken, in milliseconds since 1970 by Redis' clock.
     pub taken_at_ms: i64,
-    /// What its accounts were worth at the start of the day that was asked for; `None` where that day has not begun.
+    /// What the accounts were worth at the start of the requested day; `None` where that day has not been rolled.
     pub day_start: Option<DayStartEquity>,
 }
 
-/// The beginning of a day.
+/// The start of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayRoll {
     /// The day.
     pub trading_date: TradingDate,
-    /// What accounts are worth at its start, by mode; a mode that is not in it has none.
+    /// What the accounts are worth at its start, by mode; a mode that is missing has no accounts.
     pub starts: Vec<(Mode, DayStartEquity)>,
 }
 
-/// What came of it.
+/// The result of a day roll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DayRollOutcome {
-    /// The day has begun.
+    /// The day is active.
     Rolled,
-    /// This day, or a later one, had begun before.
+    /// This day, or the later one given here, was already active.
     AlreadyRolled(TradingDate),
-    /// The day before is another one than was named.
+    /// The active day is not the expected one.
     Superseded(Option<TradingDate>),
 }
 
 #[derive(Serialize)]
 struct DayStartCommand {
-    a: Vec<(String, String)>,
-    s: Vec<(String, String)>,
+    /// Accounts and their equity (1e-6).
+    #[serde(rename = "a")]
+    equities: Vec<(String, String)>,
+    /// Fields that are no amount of an account, and their values.
+    #[serde(rename = "s")]
+    fields: Vec<(String, String)>,
 }
 
 impl Store {
-    /// Looks at everything a day's figures of one mode are made of.
+    /// Returns everything that a day's measurements in one mode are made of.
     ///
     /// # Errors
-    /// Any [`StoreError`]; [`StoreError::NotExecuted`] where there are more than [`MAX_HOLDINGS`].
+    /// Any [`StoreError`]; [`StoreError::NotExecuted`] where there are more than [`MAX_HOLDINGS`] position sums.
     pub async fn read_day_inputs(&self, mode: Mode, date: TradingDate) -> Result<DayInputs, StoreError> {
-        let epoch = self.connection.epoch()?;
-        let fixed = [
+        let keys = [
             keys::meta(),
             keys::operator_state(),
             keys::locks(),
             keys::sums_names(mode),
+            keys::day_start(mode, date),
         ];
-        let mut command =
-            READ_DAY_INPUTS.evalsha_command(epoch, &[fixed.as_slice(), &[keys::day_start(mode, date)]].concat());
-        command.arg(keys::sums_prefix(mode)).arg(MAX_HOLDINGS);
-        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
-        let mut reply = self.connection.clear_epoch_if_stale(epoch, reply)?;
+        let mut call = self.connection.script_call(&READ_DAY_INPUTS, None, &keys)?;
+        call.arg(keys::sums_prefix(mode)).arg(MAX_HOLDINGS);
+        let mut reply = self.connection.run(call).await?;
         match reply.verdict.as_str() {
             "day" => decode_day_inputs(&mut reply),
             "many" => {
                 let count = reply.next_text()?;
                 Err(StoreError::NotExecuted(format!(
-                    "there are {count} positions in mode {mode}, and the day's figures are made of at most {MAX_HOLDINGS}"
+                    "mode {mode} has {count} positions; the day's measurements cover at most {MAX_HOLDINGS}"
                 )))
             }
             _ => Err(reply.unexpected_verdict()),
         }
     }
 
-    /// Begins a day, if the day in force still is `previous` and lies before it.
+    /// Activates a day, if the active day still is `previous` and precedes it.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub async fn roll_day(&self, previous: Option<TradingDate>, roll: &DayRoll) -> Result<DayRollOutcome, StoreError> {
-        let epoch = self.connection.epoch()?;
-        let begun = self.roll_day_in_epoch(&epoch.to_string(), previous, roll).await;
-        self.connection.clear_epoch_if_stale(epoch, begun)
+        self.roll_day_in_epoch(None, previous, roll).await
     }
 
-    /// As [`Store::begin_day`], in a store that is being healed.
+    /// As [`Store::roll_day`], during a rebuild.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -112,12 +110,12 @@ impl Store {
         previous: Option<TradingDate>,
         roll: &DayRoll,
     ) -> Result<DayRollOutcome, StoreError> {
-        self.roll_day_in_epoch(&rebuild.epoch, previous, roll).await
+        self.roll_day_in_epoch(Some(rebuild), previous, roll).await
     }
 
     async fn roll_day_in_epoch(
         &self,
-        epoch: &str,
+        rebuild: Option<&StoreRebuild>,
         previous: Option<TradingDate>,
         roll: &DayRoll,
     ) -> Result<DayRollOutcome, StoreError> {
@@ -125,22 +123,24 @@ impl Store {
         keys.extend(Mode::ALL.iter().map(|mode| keys::day_start(*mode, roll.trading_date)));
         let before = previous.unwrap_or_else(|| roll.trading_date.previous());
         keys.extend(Mode::ALL.iter().map(|mode| keys::day_start(*mode, before)));
-        let mut command = ROLL_DAY.evalsha_command(epoch, &keys);
-        command.arg(roll.trading_date.to_string());
-        command.arg(previous.map_or_else(String::new, |date| date.to_string()));
-        command.arg(day_ttl_ms());
+        let mut call = self.connection.script_call(&ROLL_DAY, rebuild, &keys)?;
+        call.arg(roll.trading_date.to_string())
+            .arg(previous.map_or_else(String::new, |date| date.to_string()))
+            .arg(day_ttl_ms());
+        let no_accounts = DayStartEquity {
+            total_remainder: Some(Micros::ZERO),
+            ..DayStartEquity::default()
+        };
         for mode in Mode::ALL {
             let start = roll.starts.iter().find(|(of, _)| of == mode);
-            let nothing = DayStartEquity {
-                total_remainder: Some(Micros::ZERO),
-                ..DayStartEquity::default()
-            };
-            command.arg(to_json(&encode_day_start(start.map_or(&nothing, |(_, start)| start)))?);
+            let start = start.map_or(&no_accounts, |(_, start)| start);
+            call.arg(to_json(&encode_day_start(start))?);
         }
-        let mut reply = self.connection.query(command).await.and_then(ScriptReply::from_value)?;
-        let date = reply.next_text()?;
-        let date = Some(date).filter(|date| !date.is_empty());
-        let date = date.map(|date| TradingDate::parse(&date).ok_or_else(|| corrupt("the trading date is none")));
+        let mut reply = self.connection.run(call).await?;
+        let date = Some(reply.next_text()?).filter(|date| !date.is_empty());
+        let date = date.map(|text| {
+            TradingDate::parse(&text).ok_or_else(|| StoreError::corrupt(format!("{text:?} is not a trading date")))
+        });
         match (reply.verdict.as_str(), date.transpose()?) {
             ("begun", _) => Ok(DayRollOutcome::Rolled),
             ("kept", Some(date)) => Ok(DayRollOutcome::AlreadyRolled(date)),
@@ -151,32 +151,32 @@ impl Store {
 }
 
 fn encode_day_start(start: &DayStartEquity) -> DayStartCommand {
-    let (mut added, mut set) = (Vec::new(), Vec::new());
+    let (mut equities, mut fields) = (Vec::new(), Vec::new());
     for (account, equity) in &start.accounts {
         match equity {
-            Some(equity) => added.push((account.to_string(), equity.units().to_string())),
-            None => set.push((format!("{UNKNOWN_EQUITY_PREFIX}{account}"), "1".to_owned())),
+            Some(equity) => equities.push((account.to_string(), equity.units().to_string())),
+            None => fields.push((format!("{UNKNOWN_EQUITY_PREFIX}{account}"), "1".to_owned())),
         }
     }
-    let beyond = start.total_remainder.map_or_else(
+    let unattributed = start.total_remainder.map_or_else(
         || UNKNOWN_EQUITY_PREFIX.to_string(),
-        |beyond| beyond.units().to_string(),
+        |remainder| remainder.units().to_string(),
     );
-    set.push((UNATTRIBUTED_EQUITY_FIELD.to_owned(), beyond));
-    DayStartCommand { a: added, s: set }
+    fields.push((UNATTRIBUTED_EQUITY_FIELD.to_owned(), unattributed));
+    DayStartCommand { equities, fields }
 }
 
 fn decode_day_inputs(reply: &mut ScriptReply) -> Result<DayInputs, StoreError> {
     let control = decode_control(reply)?;
-    let mut latches = Vec::new();
+    let mut lock_documents = Vec::new();
     for _ in 0..reply.next_integer::<usize>()? {
-        latches.push(Bytes::from(reply.next_bytes()?));
+        lock_documents.push(Bytes::from(reply.next_bytes()?));
     }
     let taken_at_ms = reply.next_integer()?;
     let mut holdings = Vec::new();
     for _ in 0..reply.next_integer::<usize>()? {
         let holding = decode_holding(reply)?;
-        // Deposits and withdrawals are no profit: they are no part of what a day is measured by.
+        // Deposits and withdrawals are not profit: the day's measurements leave cash out.
         if (holding.venue.as_str(), holding.symbol.as_str()) != CASH_INSTRUMENT {
             holdings.push(holding);
         }
@@ -184,7 +184,7 @@ fn decode_day_inputs(reply: &mut ScriptReply) -> Result<DayInputs, StoreError> {
     Ok(DayInputs {
         stored_control: StoredControl {
             control,
-            lock_documents: latches,
+            lock_documents,
         },
         taken_at_ms,
         holdings,
@@ -194,7 +194,7 @@ fn decode_day_inputs(reply: &mut ScriptReply) -> Result<DayInputs, StoreError> {
 
 fn decode_holding(reply: &mut ScriptReply) -> Result<PositionSums, StoreError> {
     let name = reply.next_text()?;
-    let of_name = || {
+    let parse_name = || {
         let mut parts = name.splitn(3, ':');
         let (account, venue, symbol) = (parts.next()?, parts.next()?, parts.next()?);
         Some((
@@ -203,7 +203,8 @@ fn decode_holding(reply: &mut ScriptReply) -> Result<PositionSums, StoreError> {
             Symbol::parse(symbol).ok()?,
         ))
     };
-    let (account_id, venue, symbol) = of_name().ok_or_else(|| corrupt(&format!("{name:?} is no name of sums")))?;
+    let (account_id, venue, symbol) =
+        parse_name().ok_or_else(|| StoreError::corrupt(format!("{name:?} is not a name of position sums")))?;
     Ok(PositionSums {
         account_id,
         venue,
@@ -215,16 +216,16 @@ fn decode_holding(reply: &mut ScriptReply) -> Result<PositionSums, StoreError> {
     })
 }
 
-/// Reads a day's start; one without the field that every start has is that of a day that has not begun.
+/// Decodes a day's start. A day that has not been rolled lacks the field that every start has.
 fn decode_day_start(reply: &mut ScriptReply) -> Result<Option<DayStartEquity>, StoreError> {
-    let wrong = |field: &str| corrupt(&format!("the field {field:?} of a day's start"));
-    let (mut start, mut unknown, mut has_begun) = (DayStartEquity::default(), Vec::new(), false);
+    let invalid = |field: &str| StoreError::corrupt(format!("the field {field:?} of a day's start is not valid"));
+    let (mut start, mut unknown, mut is_rolled) = (DayStartEquity::default(), Vec::new(), false);
     while reply.has_more() {
         let (field, value) = (reply.next_text()?, reply.next_text()?);
-        let amount = || value.parse().ok().and_then(Micros::new).ok_or_else(|| wrong(&field));
-        let account = |name: &str| AccountId::new(name).map_err(|_| wrong(&field));
+        let amount = || value.parse().ok().and_then(Micros::new).ok_or_else(|| invalid(&field));
+        let account = |name: &str| AccountId::new(name).map_err(|_| invalid(&field));
         if field == UNATTRIBUTED_EQUITY_FIELD {
-            has_begun = true;
+            is_rolled = true;
             start.total_remainder = if value.starts_with(UNKNOWN_EQUITY_PREFIX) {
                 None
             } else {
@@ -239,5 +240,5 @@ fn decode_day_start(reply: &mut ScriptReply) -> Result<Option<DayStartEquity>, S
     start
         .accounts
         .extend(unknown.into_iter().map(|account| (account, None)));
-    Ok(has_begun.then_some(start))
+    Ok(is_rolled.then_some(start))
 }

@@ -1,4 +1,4 @@
-//! What operators measure of the shared state, in one look that changes nothing (`lua/figures.lua`).
+//! What operators measure of the store, in one script call that changes nothing (`lua/figures.lua`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,37 +7,36 @@ use crate::domain::id::BrokerId;
 use crate::domain::money::Micros;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::TradingDate;
-use crate::store::connection::Store;
+use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::script::{MEASURE, ScriptReply, corrupt};
+use crate::store::limits::MAX_OPEN_SETS;
+use crate::store::script::{MEASURE, ScriptReply};
 
-/// The most pairs of broker and account whose open orders one look counts: Redis serves nobody else meanwhile.
-pub const MAX_OPEN_SETS: usize = 1_000;
-/// Stands in the answer where there are more.
+/// Replaces the list of open sets where there are more than [`MAX_OPEN_SETS`].
 const TOO_MANY_SETS: &str = "many";
 
-/// Figures of the shared state.
+/// Measurements of the store at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreMeasurements {
-    /// Orders with events that are not on the journal.
+    /// Orders with events that are not known to be journaled.
     pub outbox_orders: u64,
-    /// How long the oldest of them has waited; nothing where there is none.
+    /// How long the oldest of them has waited; zero where there is none.
     pub outbox_age: Duration,
     /// Orders that are claimed or being sent.
     pub claimed_orders: u64,
-    /// The highest sequence of the journal that was marked.
+    /// The highest journal sequence that was marked as journaled.
     pub journaled_sequence: u64,
-    /// What has been routed on the day, over all accounts.
+    /// The notional routed on the day, over all accounts.
     pub notional_routed: Micros,
-    /// Orders that stand in a broker's due set, by the brokers that were asked for.
+    /// The size of the due set of each requested broker.
     pub due_orders: BTreeMap<BrokerId, u64>,
-    /// Open orders by broker; none where there are more than [`MAX_OPEN_SETS`] pairs of broker and account.
+    /// Open orders by broker; `None` where more than [`MAX_OPEN_SETS`] pairs of broker and account have any.
     pub open_orders: Option<BTreeMap<BrokerId, u64>>,
 }
 
 impl Store {
-    /// Counts what the shared state holds, the due sets of these brokers and the notional of this day in it.
+    /// Measures the store: its queues, the due sets of these brokers, and the notional routed on this day in this mode.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -47,7 +46,6 @@ impl Store {
         date: TradingDate,
         brokers: &[BrokerId],
     ) -> Result<StoreMeasurements, StoreError> {
-        let epoch = self.connection.epoch()?;
         let mut keys = vec![
             keys::meta(),
             keys::outbox(),
@@ -56,10 +54,9 @@ impl Store {
             keys::daily_totals(mode, date),
         ];
         keys.extend(brokers.iter().map(keys::due_orders));
-        let mut command = MEASURE.evalsha_command(epoch, &keys);
-        command.arg(keys::DAILY_NOTIONAL_FIELD).arg(MAX_OPEN_SETS);
-        let reply = self.connection.query(command).await.and_then(ScriptReply::from_value);
-        decode_measurements(self.connection.clear_epoch_if_stale(epoch, reply)?, brokers)
+        let mut call = self.connection.script_call(&MEASURE, None, &keys)?;
+        call.arg(keys::DAILY_NOTIONAL_FIELD).arg(MAX_OPEN_SETS);
+        decode_measurements(self.connection.run(call).await?, brokers)
     }
 }
 
@@ -67,39 +64,29 @@ fn decode_measurements(mut reply: ScriptReply, brokers: &[BrokerId]) -> Result<S
     if reply.verdict != "figures" {
         return Err(reply.unexpected_verdict());
     }
-    let (outbox, age_ms, claimed, marked_sequence) = (
-        reply.next_integer()?,
-        reply.next_integer()?,
-        reply.next_integer()?,
-        reply.next_integer()?,
-    );
-    let notional_routed =
-        Micros::new(reply.next_integer()?).ok_or_else(|| corrupt("a day's notional is out of range"))?;
-    let mut due = BTreeMap::new();
-    for broker in brokers {
-        due.insert(broker.clone(), reply.next_integer()?);
-    }
-    let mut open = Some(BTreeMap::new());
+    Ok(StoreMeasurements {
+        outbox_orders: reply.next_integer()?,
+        outbox_age: Duration::from_millis(reply.next_integer()?),
+        claimed_orders: reply.next_integer()?,
+        journaled_sequence: reply.next_integer()?,
+        notional_routed: Micros::new(reply.next_integer()?)
+            .ok_or_else(|| StoreError::corrupt("a day's routed notional is out of range"))?,
+        due_orders: (brokers.iter())
+            .map(|broker| Ok((broker.clone(), reply.next_integer()?)))
+            .collect::<Result<_, StoreError>>()?,
+        open_orders: decode_open_orders(&mut reply)?,
+    })
+}
+
+fn decode_open_orders(reply: &mut ScriptReply) -> Result<Option<BTreeMap<BrokerId, u64>>, StoreError> {
+    let mut open = BTreeMap::new();
     while reply.has_more() {
         let key = reply.next_text()?;
         if key == TOO_MANY_SETS {
-            open = None;
-            break;
+            return Ok(None);
         }
-        let (broker, _) =
-            keys::parse_open_orders(&key).ok_or_else(|| corrupt("the set of open sets holds no such key"))?;
-        let count: u64 = reply.next_integer()?;
-        if let Some(open) = &mut open {
-            *open.entry(broker).or_default() += count;
-        }
+        let (broker, _) = keys::parse_open_orders(&key)?;
+        *open.entry(broker).or_default() += reply.next_integer::<u64>()?;
     }
-    Ok(StoreMeasurements {
-        outbox_orders: outbox,
-        outbox_age: Duration::from_millis(age_ms),
-        claimed_orders: claimed,
-        journaled_sequence: marked_sequence,
-        notional_routed,
-        due_orders: due,
-        open_orders: open,
-    })
+    Ok(Some(open))
 }

@@ -1,14 +1,14 @@
-//! The newest quote of each instrument, so that a worker that has just started knows the prices the others know. It is a
-//! cache of what stands on the bus: no order and no sum depends on its being there.
+//! The newest quote of each instrument, so that a worker that starts has the prices of the others. It only caches what is
+//! on the bus: no order and no sum depends on it.
 
 use bytes::Bytes;
 
-use crate::store::connection::Store;
+use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 
 impl Store {
-    /// Keeps quotes, each under the name of its subject.
+    /// Stores quotes (JSON), each under its subject.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -24,7 +24,7 @@ impl Store {
         self.connection.query(command).await.map(drop)
     }
 
-    /// Returns the kept quotes of these subjects, `None` for those of which there is none.
+    /// Returns the cached quote of each subject, in the order of `subjects`; `None` where there is none.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -35,7 +35,7 @@ impl Store {
         let mut command = redis::cmd("HMGET");
         command.arg(keys::cached_quotes()).arg(subjects);
         let redis::Value::Array(values) = self.connection.query(command).await? else {
-            return Err(StoreError::Corrupt("the kept quotes are no list".to_owned()));
+            return Err(StoreError::corrupt("the cached quotes are not a list"));
         };
         let quote = |value| match value {
             redis::Value::BulkString(bytes) => Some(Bytes::from(bytes)),

@@ -1,14 +1,13 @@
-//! What operators see of the state of things: queues, open orders, the journal, the servers, the use of limits. A look
-//! every few moments, of one call to Redis and a few questions to NATS, whatever the load.
+//! The worker's gauges: queues, open orders, the journal, the servers, the use of limits. One sample a second takes one
+//! call to Redis and a few requests to NATS, whatever the load.
 //!
-//! A figure that cannot be read is taken out, so that nobody takes an old one for true.
+//! A gauge whose value cannot be read is removed, so that no old value passes for the current one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::brokers::adapter::Effects;
 use crate::bus::connection::Bus;
 use crate::bus::durable_door;
 use crate::domain::control::ControlState;
@@ -19,19 +18,21 @@ use crate::domain::order_terms::{Mode, TradingState};
 use crate::store::StoreError;
 use crate::store::sums::measurements::StoreMeasurements;
 use crate::telemetry::{MetricId, duration_micros, limit_ratio};
+use crate::worker::periodic::repeat_every;
 use crate::worker::router::Router;
 use crate::worker::trading_day::SNAPSHOT_MAX_AGE;
 
-/// How often it is looked.
+/// The pause between two samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// How old the day's figures may be: they are renewed every second while nobody asks for them.
+/// The maximum age of the day's profit and loss: without demand it is refreshed every second.
 const DAY_PNL_MAX_AGE: Duration = SNAPSHOT_MAX_AGE.saturating_add(Duration::from_secs(4));
 
-/// Looks until it is stopped.
+/// Samples every gauge until the worker stops.
 pub(in crate::worker) async fn run(router: Router, bus: Bus, stop: CancellationToken) {
-    while !stop.is_cancelled() {
+    let mut runs = repeat_every(SAMPLE_INTERVAL, &stop);
+    while runs.next().await {
         sample_process(&router, &bus);
-        let look = async {
+        let sample_servers = async {
             tokio::join!(
                 sample_store(&router),
                 sample_journal(&router, &bus),
@@ -39,17 +40,13 @@ pub(in crate::worker) async fn run(router: Router, bus: Bus, stop: CancellationT
             )
         };
         tokio::select! {
-            () = stop.cancelled() => return,
-            _ = look => {}
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(SAMPLE_INTERVAL) => {}
+            () = stop.cancelled() => {}
+            _ = sample_servers => {}
         }
     }
 }
 
-/// What this process knows by itself.
+/// Samples what this process has at hand.
 fn sample_process(router: &Router, bus: &Bus) {
     let telemetry = &router.telemetry;
     let level = |queue: &str, (length, capacity): (usize, usize)| {
@@ -75,9 +72,9 @@ fn sample_process(router: &Router, bus: &Bus) {
             );
         }
     }
-    let (is_connected, is_whole) = (bus.is_connected(), router.store.epoch().is_some());
+    let (is_connected, is_store_ready) = (bus.is_connected(), router.store.epoch().is_some());
     telemetry.set_gauge(MetricId::NatsConnected, &["worker"], bool_gauge(is_connected));
-    telemetry.set_gauge(MetricId::StoreReady, &[], bool_gauge(is_whole));
+    telemetry.set_gauge(MetricId::StoreReady, &[], bool_gauge(is_store_ready));
     telemetry.set_gauge(
         MetricId::JournalRoom,
         &[],
@@ -105,60 +102,58 @@ fn sample_process(router: &Router, bus: &Bus) {
         telemetry.set_gauge(MetricId::Mode, &[mode.as_str()], bool_gauge(*mode == control.mode));
     }
     telemetry.set_gauge(MetricId::Locks, &[], count_gauge(control.locks.len()));
-    telemetry.set_ready(is_connected && is_whole);
+    telemetry.set_ready(is_connected && is_store_ready);
 }
 
-/// What Redis knows for all workers.
+/// Samples what Redis holds for all workers.
 async fn sample_store(router: &Router) {
     let control = router.control.current();
     let date = control
         .trading_date
         .unwrap_or_else(|| router.trading_day.clock_trading_date());
-    let outlives_us = |broker: &&BrokerId| {
-        let handle = router.brokers.get(*broker);
-        handle.is_some_and(|handle| handle.capabilities().effects == Effects::AtVenue)
-    };
-    let asking: Vec<BrokerId> = router.brokers.keys().filter(outlives_us).cloned().collect();
-    let figures = router.store.measure(control.mode, date, &asking).await;
-    let is_up = match &figures {
+    let measured = router
+        .store
+        .measure(control.mode, date, &router.brokers_at_venue())
+        .await;
+    let is_up = match &measured {
         Ok(_) | Err(StoreError::Corrupt(_)) => true,
-        // Without an epoch no script is called; whether Redis answers is another question.
+        // Without an epoch no script is called; Redis may reply all the same.
         Err(_) => router.store.ping().await.is_ok(),
     };
     let telemetry = &router.telemetry;
     telemetry.set_gauge(MetricId::RedisUp, &[], bool_gauge(is_up));
-    let figures = figures.ok();
-    let of = |figure: fn(&StoreMeasurements) -> u64| figures.as_ref().map(figure);
-    telemetry.set_gauge(MetricId::OutboxOrders, &[], of(|figures| figures.outbox_orders));
+    let measurements = measured.ok();
+    let value = |select: fn(&StoreMeasurements) -> u64| measurements.as_ref().map(select);
+    telemetry.set_gauge(MetricId::OutboxOrders, &[], value(|store| store.outbox_orders));
     telemetry.set_gauge(
         MetricId::OutboxAge,
         &[],
-        of(|figures| duration_micros(figures.outbox_age)),
+        value(|store| duration_micros(store.outbox_age)),
     );
-    telemetry.set_gauge(MetricId::ClaimedOrders, &[], of(|figures| figures.claimed_orders));
-    telemetry.set_gauge(MetricId::JournalMarked, &[], of(|figures| figures.journaled_sequence));
+    telemetry.set_gauge(MetricId::ClaimedOrders, &[], value(|store| store.claimed_orders));
+    telemetry.set_gauge(MetricId::JournalMarked, &[], value(|store| store.journaled_sequence));
     for broker in router.brokers.keys() {
         let count = |counts: &BTreeMap<BrokerId, u64>| counts.get(broker).copied().unwrap_or(0);
-        let open = figures
+        let open = measurements
             .as_ref()
-            .and_then(|figures| figures.open_orders.as_ref())
+            .and_then(|store| store.open_orders.as_ref())
             .map(count);
         telemetry.set_gauge(MetricId::OpenOrders, &[broker.as_str()], open);
-        let unknown = figures.as_ref().map(|figures| count(&figures.due_orders));
+        let unknown = measurements.as_ref().map(|store| count(&store.due_orders));
         telemetry.set_gauge(MetricId::UnknownOrders, &[broker.as_str()], unknown);
     }
-    sample_limit_use(router, &control, figures.as_ref());
+    sample_limit_use(router, &control, measurements.as_ref());
 }
 
-/// How much of the day's limits is used.
-fn sample_limit_use(router: &Router, control: &ControlState, figures: Option<&StoreMeasurements>) {
+/// Samples how much of the day's limits is used.
+fn sample_limit_use(router: &Router, control: &ControlState, measurements: Option<&StoreMeasurements>) {
     let telemetry = &router.telemetry;
     let notional_limit = control.daily_notional_limit.unwrap_or(router.limits.daily_notional);
     let loss_limit = control.daily_loss_limit.unwrap_or(router.limits.daily_loss);
-    let notional = figures.and_then(|figures| limit_ratio(figures.notional_routed.units(), notional_limit.units()));
+    let notional = measurements.and_then(|store| limit_ratio(store.notional_routed.units(), notional_limit.units()));
     telemetry.set_gauge(MetricId::LimitUsed, &["daily_notional"], notional);
     let day = router.trading_day.pnl_within(DAY_PNL_MAX_AGE);
-    let used = |profit: Option<Micros>| limit_ratio(profit?.units().saturating_neg(), loss_limit.units());
+    let used = |pnl: Option<Micros>| limit_ratio(pnl?.units().saturating_neg(), loss_limit.units());
     let total = day.as_ref().and_then(|day| used(day.total));
     telemetry.set_gauge(MetricId::LimitUsed, &["daily_loss"], total);
     let nearest = day
@@ -167,30 +162,34 @@ fn sample_limit_use(router: &Router, control: &ControlState, figures: Option<&St
     telemetry.set_gauge(MetricId::LimitUsed, &["daily_loss_of_an_account"], nearest);
 }
 
-/// Returns the use of the daily loss limit by the account that is nearest to its own; accounts whose profit or loss is
-/// not known are left out.
+/// Returns the use of the daily loss limit by the account that is nearest to its limit. Accounts with an unknown profit
+/// and loss are left out.
 fn highest_account_loss_use(router: &Router, day: &DailyPnl, limit: Micros) -> Option<u64> {
-    let known = day.accounts.iter().filter_map(|(account, profit)| {
+    let known = day.accounts.iter().filter_map(|(account, pnl)| {
         let own = router.limits.accounts.get(account).and_then(|own| own.daily_loss);
         let tighter = own.map_or(limit, |own| own.min(limit));
-        limit_ratio((*profit)?.units().saturating_neg(), tighter.units())
+        limit_ratio((*pnl)?.units().saturating_neg(), tighter.units())
     });
     known.max().or(Some(0))
 }
 
-/// How far the journal has come.
+/// Samples the journal's last sequence and size.
 async fn sample_journal(router: &Router, bus: &Bus) {
-    let info = if bus.is_connected() {
+    let extent = if bus.is_connected() {
         router.journal_reader.read_extent().await.ok()
     } else {
         None
     };
     let telemetry = &router.telemetry;
-    telemetry.set_gauge(MetricId::JournalLast, &[], info.as_ref().map(|info| info.last_sequence));
-    telemetry.set_gauge(MetricId::JournalSize, &[], info.as_ref().map(|info| info.bytes));
+    telemetry.set_gauge(
+        MetricId::JournalLast,
+        &[],
+        extent.as_ref().map(|extent| extent.last_sequence),
+    );
+    telemetry.set_gauge(MetricId::JournalSize, &[], extent.as_ref().map(|extent| extent.bytes));
 }
 
-/// How many durable intents nobody has dealt with.
+/// Samples how many durable intents wait for a worker.
 async fn sample_durable_backlog(router: &Router, bus: &Bus) {
     for broker in router.brokers.keys() {
         let waiting = if bus.is_connected() {
@@ -204,7 +203,7 @@ async fn sample_durable_backlog(router: &Router, bus: &Bus) {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "gauges are set to what is known")]
+#[expect(clippy::unnecessary_wraps, reason = "a gauge takes an optional value")]
 fn bool_gauge(is_so: bool) -> Option<u64> {
     Some(u64::from(is_so))
 }

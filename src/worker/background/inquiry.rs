@@ -1,130 +1,112 @@
-//! Orders nobody knows the fate of: their venue is asked, by whichever worker gets there, until it has said.
+//! Inquiries: the venue of an unknown order is asked, by one worker at a time, until it reports the outcome.
 //!
-//! Only the venue's word ends such an order. A question that is not answered counts for nothing. That the venue does not
-//! have it counts only under the turn it was asked in, and is its word only when it has said so several times, the last
-//! time after the order could still have turned up.
+//! Only the venue's report ends such an order (law 3 in docs/architecture.md). An inquiry without a reply has no
+//! effect. A "not found" counts only in the turn that it was asked in, and is conclusive only after several of them,
+//! the last one after the time in which the order could still have arrived.
 
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use crate::brokers::adapter::{BookedEffect, Effects, InquiryOutcome};
+use crate::brokers::adapter::{BookedEffect, InquiryOutcome};
 use crate::brokers::handle::BrokerHandle;
 use crate::brokers::port::BookError;
 use crate::config::brokers::InquirySettings;
-use crate::domain::id::{BrokerId, LeaseToken};
+use crate::domain::id::LeaseToken;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::order_terms::OrderStatus;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::store::keys::OrderKey;
+use crate::store::orders::inquiry::InquiryTurn;
 use crate::store::orders::read::WorkQueue;
-use crate::store::orders::reserve::RecordStage;
-use crate::store::orders::submission::InquiryTurn;
-use crate::worker::journaling::{append, current_report, settlement};
+use crate::worker::background::open_order::load_open_order;
+use crate::worker::journaling::{append, settlement};
+use crate::worker::periodic::repeat_every;
 use crate::worker::router::Router;
 
-/// How often orders are looked for that a venue is to be asked about.
+/// How often orders with a due inquiry are read.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// How many of them are worked on at a time.
+/// How many inquiries are in flight at a time.
 const INQUIRY_CONCURRENCY: usize = 16;
-/// How much longer than a call to the broker a turn lasts: a turn must not end before its question.
+/// How much longer than a call to the broker a turn lasts: a turn must not end before its inquiry.
 const INQUIRY_LEASE_MARGIN: Duration = Duration::from_secs(1);
 
-/// Asks each venue that outlives us about the orders nobody knows the fate of, until it is stopped.
+/// Asks each venue about its unknown orders, until the worker stops.
 pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
-    let outlives_us = |broker: &&BrokerId| {
-        let handle = router.brokers.get(*broker);
-        handle.is_some_and(|handle| handle.capabilities().effects == Effects::AtVenue)
-    };
-    let brokers: Vec<BrokerId> = router.brokers.keys().filter(outlives_us).cloned().collect();
-    while !stop.is_cancelled() {
-        for broker in &brokers {
-            let due = WorkQueue::Due(broker.clone());
-            // A store that cannot be asked now is asked again in a moment.
-            if let Ok(keys) = router.store.list_waiting_orders(&due, Duration::ZERO).await {
+    let queues: Vec<WorkQueue> = router.brokers_at_venue().into_iter().map(WorkQueue::Due).collect();
+    let mut runs = repeat_every(POLL_INTERVAL, &stop);
+    while runs.next().await {
+        for queue in &queues {
+            // A store that does not reply is read again at the next poll.
+            if let Ok(keys) = router.store.list_waiting_orders(queue, Duration::ZERO).await {
                 stream::iter(keys)
                     .for_each_concurrent(INQUIRY_CONCURRENCY, |key| inquire_if_unknown(&router, key))
                     .await;
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
-        }
     }
 }
 
 async fn inquire_if_unknown(router: &Router, key: OrderKey) {
-    let Ok(Some(record)) = router.store.read_order(&key).await else {
-        return;
-    };
-    if record.known.stage != RecordStage::Open {
-        return;
-    }
-    let order = match current_report::order_from_document(&record.document) {
-        Ok(order) => order,
-        Err(fault) => {
-            tracing::error!(order = key.name(), %fault, "an order whose venue is to be asked cannot be read");
-            return;
-        }
-    };
-    let Some(broker) = router.brokers.get(&order.broker) else {
-        return;
-    };
-    if order.status == Some(OrderStatus::Unknown) {
+    if let Some((order, broker)) = load_open_order(router, &key).await
+        && order.status == Some(OrderStatus::Unknown)
+    {
         inquire(router, broker, &order).await;
     }
 }
 
-/// Asks the venue about one order, if it is this worker's turn.
+/// Asks the venue about one order, if this worker acquires the turn.
 async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) {
     let (store, settings, turn) = (&router.store, &router.inquiry_settings, LeaseToken::generate());
-    let hold = router.broker_call_timeout + INQUIRY_LEASE_MARGIN;
-    if !matches!(store.acquire_inquiry_turn(order, &turn, hold).await, Ok(Some(_))) {
+    let lease_time = router.broker_call_timeout + INQUIRY_LEASE_MARGIN;
+    if !matches!(store.acquire_inquiry_turn(order, &turn, lease_time).await, Ok(Some(_))) {
         return;
     }
-    let pauses = [settings.first_pause_ms, settings.longest_pause_ms].map(Duration::from_millis);
+    let retry_delays = [settings.first_pause_ms, settings.longest_pause_ms].map(Duration::from_millis);
     let settled = match broker.inquire(order.clone()).await {
         InquiryOutcome::Reported(report) => {
             settlement::settle_venue_report(store, &router.rates, order, report, Metadata::new()).await
         }
-        InquiryOutcome::NotFound => match store.record_not_found(order, &turn, pauses).await {
-            Ok(Some(asked)) if is_not_found_conclusive(settings, asked) => {
+        InquiryOutcome::NotFound => match store.record_not_found(order, &turn, retry_delays).await {
+            Ok(Some(inquired)) if is_not_found_conclusive(settings, inquired) => {
                 settlement::settle_with_lease(
                     store,
                     &router.rates,
                     order,
                     &turn,
-                    not_placed_report(asked),
+                    not_placed_report(inquired),
                     Metadata::new(),
                 )
                 .await
             }
             _ => return,
         },
-        InquiryOutcome::Unanswered(why) => {
-            tracing::warn!(order_id = %order.order_id, why, "the venue has not said what became of an order");
-            let _ = store.record_unanswered(order, &turn, pauses).await;
+        InquiryOutcome::Unanswered(reason) => {
+            tracing::warn!(
+                order_id = %order.order_id, reason,
+                "the venue has not reported the outcome of an order; it is asked again"
+            );
+            let _ = store.record_unanswered(order, &turn, retry_delays).await;
             return;
         }
     };
     journal_inquiry_result(router, order, settled).await;
 }
 
-/// Whether a venue that does not have an order cannot come to have it any more.
-fn is_not_found_conclusive(settings: &InquirySettings, asked: InquiryTurn) -> bool {
+/// Reports whether a venue that does not have an order can no longer receive it.
+fn is_not_found_conclusive(settings: &InquirySettings, inquired: InquiryTurn) -> bool {
     let window = Duration::from_millis(settings.not_found_window_ms);
-    asked.not_found_count >= settings.not_found_min && asked.time_since_sending >= window
+    inquired.not_found_count >= settings.not_found_min && inquired.time_since_sending >= window
 }
 
-fn not_placed_report(asked: InquiryTurn) -> VenueReport {
+fn not_placed_report(inquired: InquiryTurn) -> VenueReport {
     let message = format!(
-        "the venue does not have the order: it was asked {} times, the last time {} ms after its sending",
-        asked.not_found_count,
-        asked.time_since_sending.as_millis()
+        "the venue does not have the order: it was asked {} times, the last time {} ms after the sending",
+        inquired.not_found_count,
+        inquired.time_since_sending.as_millis()
     );
     VenueReport {
         broker_order_id: None,
@@ -138,12 +120,23 @@ fn not_placed_report(asked: InquiryTurn) -> VenueReport {
 async fn journal_inquiry_result(router: &Router, order: &Order, settled: Result<BookedEffect, BookError>) {
     match settled {
         Ok(booked) => {
-            tracing::info!(order_id = %order.order_id, status = ?booked.order.status, "the venue has said what became of an order");
+            tracing::info!(
+                order_id = %order.order_id, status = ?booked.order.status,
+                "the venue has reported the outcome of an order"
+            );
             if let Err(error) = append::append_booked_effect(router, &booked).await {
-                tracing::warn!(order_id = %order.order_id, %error, "the venue's word waits in the outbox for the journal");
+                tracing::warn!(
+                    order_id = %order.order_id, %error,
+                    "the venue's report is settled and not journaled yet; it waits in the outbox"
+                );
             }
         }
-        Err(error) => tracing::warn!(order_id = %order.order_id, %error, "the venue's word is asked for again"),
+        Err(error) => {
+            tracing::warn!(
+                order_id = %order.order_id, %error,
+                "the venue's report could not be settled; the venue is asked again"
+            )
+        }
     }
 }
 
@@ -152,18 +145,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_venue_that_does_not_have_an_order_is_believed_late_and_after_several_times() {
+    fn not_found_is_conclusive_after_several_inquiries_and_the_window() {
         let settings = InquirySettings {
             not_found_min: 3,
             not_found_window_ms: 20_000,
             ..InquirySettings::default()
         };
-        for (not_founds, seconds, believed) in [(1, 3_600, false), (2, 20, false), (3, 19, false), (3, 20, true)] {
-            let asked = InquiryTurn {
-                not_found_count: not_founds,
+        for (not_found_count, seconds, expected) in [(1, 3_600, false), (2, 20, false), (3, 19, false), (3, 20, true)] {
+            let inquired = InquiryTurn {
+                not_found_count,
                 time_since_sending: Duration::from_secs(seconds),
             };
-            assert_eq!(is_not_found_conclusive(&settings, asked), believed, "{asked:?}");
+            assert_eq!(is_not_found_conclusive(&settings, inquired), expected, "{inquired:?}");
         }
     }
 }

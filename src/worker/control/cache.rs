@@ -1,5 +1,6 @@
-//! This worker's copy of what orders are judged by beyond the settings. The reserve script compares its generation: an
-//! order that was judged by an older one is judged anew, so that a change works on all workers from the next order on.
+//! This worker's copy of the operators' overrides and the locks. The reserve script compares its generation: an order
+//! that was evaluated under an older one is evaluated again, so that a change applies on all workers from the next
+//! order on.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,7 +10,7 @@ use crate::store::control::snapshot::StoredControl;
 use crate::store::{Store, StoreError};
 use crate::wire::lock::LockEvent;
 
-/// The copy.
+/// The copy. Clones share it.
 #[derive(Debug, Clone)]
 pub struct ControlCache {
     store: Store,
@@ -17,7 +18,7 @@ pub struct ControlCache {
 }
 
 impl ControlCache {
-    /// Returns a copy of nothing: the settings' values are in force, until it is refreshed.
+    /// Returns an empty copy: the values of the settings apply until it is refreshed.
     pub fn new(store: Store) -> Self {
         Self {
             store,
@@ -25,17 +26,17 @@ impl ControlCache {
         }
     }
 
-    /// Returns the copy as it is.
+    /// Returns the copy as of the last refresh.
     pub fn current(&self) -> Arc<ControlState> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the mode in force.
+    /// Returns the active mode.
     pub fn mode(&self) -> Mode {
         self.current().mode
     }
 
-    /// Reads it anew.
+    /// Reads the copy from the store again.
     ///
     /// # Errors
     /// Any [`StoreError`].
@@ -43,23 +44,23 @@ impl ControlCache {
         self.update_from(self.store.read_control().await?)
     }
 
-    /// Takes what a look at the store has shown for the copy.
+    /// Replaces the copy by what was read from the store, unless the copy is newer. Returns what was read.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If a lock cannot be decoded.
     pub fn update_from(&self, stored: StoredControl) -> Result<Arc<ControlState>, StoreError> {
         let mut control = stored.control;
         for document in &stored.lock_documents {
             let event: Option<LockEvent> = serde_json::from_slice(document).ok();
-            let latch = event.and_then(|event| event.lock.to_lock());
-            // A lock that cannot be read may be one that concerns the next order.
-            let latch = latch.ok_or_else(|| StoreError::Corrupt("a lock that cannot be read".to_owned()))?;
-            control.locks.push(latch);
+            let lock = event.and_then(|event| event.lock.to_lock());
+            // A lock that cannot be decoded may be one that stops the next order.
+            let lock = lock.ok_or_else(|| StoreError::Corrupt("a lock cannot be decoded".to_owned()))?;
+            control.locks.push(lock);
         }
         control.locks.sort_by(|one, other| one.lock_id.cmp(&other.lock_id));
         let control = Arc::new(control);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        // A look that was slower than another one must not take it back.
+        // A slow read must not replace the result of a later one.
         if control.generation >= current.generation {
             *current = control.clone();
         }

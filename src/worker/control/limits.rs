@@ -1,4 +1,4 @@
-//! From the settings to the limits of the rules.
+//! The rules' limits, from the settings.
 
 use crate::config::Settings;
 use crate::config::accounts::AccountSettings;
@@ -6,7 +6,7 @@ use crate::domain::id::AccountId;
 use crate::domain::money::{Micros, Rounding};
 use crate::risk::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits, RiskLimits};
 
-/// Returns the limits of the settings, or `None` where one cannot hold; the settings have been checked for that.
+/// Returns the limits of the settings; `None` if one is out of range, which the check of the settings excludes.
 pub fn limits_from_settings(settings: &Settings) -> Option<RiskLimits> {
     let risk = &settings.risk;
     let duplicates = DuplicateOrderRule {
@@ -37,7 +37,7 @@ pub fn limits_from_settings(settings: &Settings) -> Option<RiskLimits> {
     })
 }
 
-/// Returns what is set for an account, or `None` where it cannot hold.
+/// Returns an account's limits; `None` if one is out of range.
 fn account_limits(settings: &AccountSettings) -> Option<(AccountId, AccountLimits)> {
     let money = |text: &Option<String>| match text {
         None => Some(None),

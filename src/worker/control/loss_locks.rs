@@ -1,5 +1,5 @@
-//! Losses that have been made close their account, or everything, until somebody lifts that: looked for with every
-//! renewed view of the day, and before an order is denied for one.
+//! Locks for losses: a loss beyond its limit closes its account, or everything, until the lock is lifted. Evaluated on
+//! every refresh of the day's profit and loss, and before an order is denied for a loss.
 
 use crate::domain::control::{ControlState, Lock, LockScope};
 use crate::domain::daily_pnl::DailyPnl;
@@ -9,17 +9,17 @@ use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 use crate::risk::rules::max_daily_loss;
 use crate::wire::risk_signal::SignalSubject;
-use crate::worker::control::{locks, signals};
+use crate::worker::control::locks;
 use crate::worker::router::Router;
 
-/// Latches what the day's figures call for; whoever latches first tells it.
+/// Sets the locks that the day's profit and loss requires. The worker that sets a lock publishes its signal.
 ///
 /// # Errors
-/// When the shared state does not take a latch: an order it would stop must not pass then.
+/// If the shared state does not confirm a lock: an order that it would stop must not pass.
 pub async fn lock_loss_breaches(router: &Router, control: &ControlState, day: &DailyPnl) -> Result<(), Fault> {
-    for latch in max_daily_loss::find_breaches(day, control, &router.limits, Timestamp::now()) {
-        if locks::set_rule_lock(router, latch.clone(), control.generation).await? {
-            publish_lock_signal(router, &latch);
+    for lock in max_daily_loss::find_breaches(day, control, &router.limits, Timestamp::now()) {
+        if locks::set_rule_lock(router, lock.clone(), control.generation).await? {
+            publish_lock_signal(router, &lock);
         }
     }
     Ok(())
@@ -31,7 +31,7 @@ fn publish_lock_signal(router: &Router, lock: &Lock) {
         level: SignalLevel::Lock,
         code: ReasonCode::DailyLossExceeded,
         message: format!(
-            "{}; {} is closed to all but reductions until the latch {} is lifted",
+            "{}; {} is closed to all but reductions until the lock {} is lifted",
             lock.message, lock.scope, lock.lock_id
         ),
         metadata: lock.metadata.clone().with("latch_id", &*lock.lock_id),
@@ -44,5 +44,5 @@ fn publish_lock_signal(router: &Router, lock: &Lock) {
         account_id,
         ..SignalSubject::default()
     };
-    signals::publish_signals(router, &[signal], about);
+    router.signals.publish(&[signal], about);
 }

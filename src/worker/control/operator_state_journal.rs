@@ -1,35 +1,29 @@
-//! The shared state and the journal: which of the two leads, and how one catches up with the other.
+//! The operator state and the journal: which of the two leads, and how the other one catches up.
 
 use bytes::Bytes;
 
-use crate::bus::headers::EXPECTED_LAST_SUBJECT_SEQUENCE;
-use crate::bus::journal::{AppendError, JournalEntry};
+use crate::bus::journal::JournalEntry;
 use crate::bus::subjects;
 use crate::domain::id::ContentHash;
 use crate::fault::{Fault, FaultCode};
 use crate::store::control::operator_state::{OperatorState, OperatorStateChange};
 use crate::wire::state::StateEvent;
-use crate::worker::control::operator_state::values_from_settings;
-use crate::worker::control::operator_state::{MAX_CHANGE_ATTEMPTS, encode_state_event};
+use crate::worker::faults::{bus_unavailable, store_unavailable};
+use crate::worker::reply::encode_json;
 use crate::worker::router::Router;
 use crate::worker::stop_point;
-use crate::worker::submission::claim::store_unavailable;
 
-/// What JetStream says of an append whose subject has moved on (its error 10071).
-const WRONG_LAST_SEQUENCE: &str = "wrong last sequence";
+/// How often a change is journaled because another change came first.
+const MAX_APPEND_ATTEMPTS: usize = 8;
 
-/// Brings the journal and the store to the same state: a change that works and is not journaled goes to the journal, and
-/// one that is journaled and does not work yet (its worker died in between) is put in force.
+/// Journals an active change that is not on the journal yet. If another change of its version was journaled first, this
+/// one gets a later version.
 ///
 /// # Errors
-/// When store or journal do not answer.
+/// If store or journal do not reply.
 pub async fn append_unjournaled_change(router: &Router) -> Result<(), Fault> {
-    for _ in 0..MAX_CHANGE_ATTEMPTS {
-        let state = router
-            .store
-            .read_operator_state()
-            .await
-            .map_err(|error| store_unavailable(&error))?;
+    for _ in 0..MAX_APPEND_ATTEMPTS {
+        let state = router.store.read_operator_state().await.map_err(store_unavailable)?;
         if state.journaled_version >= state.version {
             return Ok(());
         }
@@ -39,7 +33,7 @@ pub async fn append_unjournaled_change(router: &Router) -> Result<(), Fault> {
         if is_appended || is_ours {
             stop_point::reach("change_journaled");
             let marked = router.store.mark_operator_state_journaled(state.version).await;
-            return marked.map_err(|error| store_unavailable(&error));
+            return marked.map_err(store_unavailable);
         }
         if let Some((event, _)) = newest {
             renumber_change(router, &state, &event).await?;
@@ -51,83 +45,75 @@ pub async fn append_unjournaled_change(router: &Router) -> Result<(), Fault> {
     ))
 }
 
-/// Gives a change that works, and is not on the journal, a version after another change that is: a loosening that was
-/// journaled and never came into force must not take a tightening's place. What the other one tightened is kept.
+/// Renumbers an active, unjournaled change so that it follows another change that is journaled: a loosening that was
+/// journaled and never became active must not replace a tightening. What the other change tightened is kept.
 async fn renumber_change(router: &Router, state: &OperatorState, newest: &StateEvent) -> Result<(), Fault> {
     let unreadable = || {
         Fault::new(
             FaultCode::StoreUnavailable,
-            "the shared state holds a change that cannot be read",
+            "the shared state holds a change that cannot be decoded",
         )
     };
     let event = serde_json::from_slice::<StateEvent>(&state.document).map_err(|_| unreadable())?;
     let values = state.values.tightened_with(
         newest.to_operator_values().ok_or_else(unreadable)?,
-        values_from_settings(router),
+        router.values_from_settings(),
     );
     let version = newest.version + 1;
     let set = OperatorStateChange {
         base_version: state.version,
         version,
         values,
-        document: encode_state_event(&StateEvent { version, ..event }.with_operator_values(values))?,
+        document: encode_json(&StateEvent { version, ..event }.with_operator_values(values))?.into(),
         is_journaled: false,
     };
-    // Where another worker came first, the next look shows what it made of it.
+    // If another worker came first, the next attempt reads its result.
     let outcome = router.store.set_operator_state(&set).await;
-    outcome.map(|_| ()).map_err(|error| store_unavailable(&error))
+    outcome.map(|_| ()).map_err(store_unavailable)
 }
 
-/// Puts the newest journaled change in force where it is not.
+/// Applies the newest journaled change if it is not active yet: its worker may have died before.
 ///
 /// # Errors
-/// When store or journal do not answer.
+/// If store or journal do not reply.
 pub async fn activate_journaled_change(router: &Router) -> Result<(), Fault> {
     let Some((event, document)) = latest_state_event(router).await? else {
         return Ok(());
     };
-    let state = router
-        .store
-        .read_operator_state()
-        .await
-        .map_err(|error| store_unavailable(&error))?;
-    // A change that works and is not on the journal yet is not overwritten: it goes there first.
+    let state = router.store.read_operator_state().await.map_err(store_unavailable)?;
+    // An active change that is not journaled yet is not overwritten: it is journaled first.
     if event.version <= state.version || state.journaled_version < state.version {
         return Ok(());
     }
     let set = state_set_from_event(&event, &document, state.version)?;
-    router
-        .store
-        .set_operator_state(&set)
-        .await
-        .map_err(|error| store_unavailable(&error))?;
+    router.store.set_operator_state(&set).await.map_err(store_unavailable)?;
     Ok(())
 }
 
 /// Returns the newest change on the journal, with its document.
 ///
 /// # Errors
-/// When the journal does not answer, or holds something else.
+/// If the journal does not reply, or the event cannot be decoded.
 pub async fn latest_state_event(router: &Router) -> Result<Option<(StateEvent, Bytes)>, Fault> {
     let stored = router
         .journal_reader
         .read_last_for_subject(&subjects::event(subjects::STATE_EVENT_KIND, None))
         .await;
-    let stored = stored.map_err(|error| Fault::new(FaultCode::BusUnavailable, error.to_string()))?;
+    let stored = stored.map_err(|error| bus_unavailable(&error))?;
     let Some(stored) = stored else { return Ok(None) };
     let event = serde_json::from_slice(&stored.body)
         .map_err(|error| Fault::new(FaultCode::BusUnavailable, format!("the journal's state event: {error}")))?;
     Ok(Some((event, stored.body)))
 }
 
-/// Returns a journaled change as the store takes it.
+/// Returns the store's command for a journaled change.
 ///
 /// # Errors
-/// When one of its limits cannot be counted.
+/// If one of its limits is out of range.
 pub fn state_set_from_event(
     event: &StateEvent,
     document: &Bytes,
-    builds_on: u64,
+    base_version: u64,
 ) -> Result<OperatorStateChange, Fault> {
     let out_of_range = || {
         Fault::new(
@@ -136,7 +122,7 @@ pub fn state_set_from_event(
         )
     };
     Ok(OperatorStateChange {
-        base_version: builds_on,
+        base_version,
         version: event.version,
         values: event.to_operator_values().ok_or_else(out_of_range)?,
         document: document.clone(),
@@ -144,10 +130,10 @@ pub fn state_set_from_event(
     })
 }
 
-/// Journals a change if no change of its version, or a later one, has been journaled; tells whether it did.
+/// Journals a change unless a change of its version, or of a later one, is journaled. Reports whether it did.
 ///
 /// # Errors
-/// When the journal does not answer: it may be on it then.
+/// If the journal does not reply: the change may be on it.
 pub(in crate::worker) async fn append_if_latest_version(
     router: &Router,
     version: u64,
@@ -155,7 +141,7 @@ pub(in crate::worker) async fn append_if_latest_version(
 ) -> Result<bool, Fault> {
     let subject = subjects::event(subjects::STATE_EVENT_KIND, None);
     let last = router.journal_reader.read_last_for_subject(&subject).await;
-    let last = last.map_err(|error| Fault::new(FaultCode::BusUnavailable, error.to_string()))?;
+    let last = last.map_err(|error| bus_unavailable(&error))?;
     let newest: u64 = match &last {
         Some(stored) => serde_json::from_slice::<StateEvent>(&stored.body).map_or(0, |event| event.version),
         None => 0,
@@ -163,34 +149,13 @@ pub(in crate::worker) async fn append_if_latest_version(
     if newest >= version {
         return Ok(false);
     }
-    let message_id = format!("state:{version}:{}", ContentHash::of(&document).0);
-    let after = last.map_or(0, |stored| stored.sequence);
-    let appended = append_if_last_sequence(router, subject, message_id, document, after).await?;
-    Ok(appended.is_some())
-}
-
-/// Appends an event if nothing has been appended to its subject after a sequence; returns its own, or `None` where
-/// something has.
-///
-/// # Errors
-/// When the journal does not answer: it may be on it then.
-pub(in crate::worker) async fn append_if_last_sequence(
-    router: &Router,
-    subject: String,
-    message_id: String,
-    document: Bytes,
-    last_sequence: u64,
-) -> Result<Option<u64>, Fault> {
     let entry = JournalEntry {
-        message_id,
         subject,
+        message_id: format!("state:{version}:{}", ContentHash::of(&document).0),
         body: document,
-        headers: vec![(EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), last_sequence.to_string())],
+        headers: Vec::new(),
     };
-    match router.journal_writer.append(entry).await {
-        Ok(sequence) => Ok(Some(sequence)),
-        // Another change was journaled at the same moment.
-        Err(AppendError::Refused(reason)) if reason.contains(WRONG_LAST_SEQUENCE) => Ok(None),
-        Err(error) => Err(Fault::new(FaultCode::BusUnavailable, error.to_string())),
-    }
+    let last_sequence = last.map_or(0, |stored| stored.sequence);
+    let appended = router.journal_writer.append_if_last(entry, last_sequence).await;
+    Ok(appended.map_err(|error| bus_unavailable(&error))?.is_some())
 }

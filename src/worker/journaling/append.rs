@@ -1,16 +1,16 @@
-//! From a settled event to its answer: appended to the journal, acknowledged, then told, then out of the outbox.
+//! From a settled report to its outcome: the event is appended, acknowledged, returned, and then removed from the
+//! outbox.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::brokers::adapter::BookedEffect;
+use crate::bus::headers::TRACEPARENT;
 use crate::bus::journal::{AppendError, JournalEntry};
-use crate::bus::request::BusReply;
 use crate::bus::subjects;
-use crate::domain::intent::Intent;
 use crate::domain::order::Order;
-use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::reason::ReasonCode;
 use crate::domain::venue_report::OutboxEntry;
 use crate::fault::Fault;
 use crate::store::StoreError;
@@ -18,91 +18,38 @@ use crate::store::keys::OrderKey;
 use crate::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use crate::store::rebuild::orders::OrderReplay;
 use crate::telemetry::PipelineStage;
+use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::report::ExecutionReport;
-use crate::wire::settlement::{decode_journal_report, read_settlement_id};
-
-use crate::worker::control::signals;
-use crate::worker::rebuild::StoreRebuildError;
+use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::replay;
 use crate::worker::rebuild::replay::ReplayTarget;
 use crate::worker::router::Router;
 use crate::worker::stop_point;
+use crate::worker::submission::outcome::SubmissionOutcome;
+use crate::worker::trace;
 
-/// How often a mark is tried while the store is being rebuilt.
+/// How often an event is marked as journaled while the store is being rebuilt.
 const MAX_MARK_ATTEMPTS: usize = 60;
-/// The pause between two tries.
+/// The pause between two attempts.
 const MARK_RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// What a caller is told: a journaled report with its place in the journal, or a receipt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubmissionOutcome {
-    /// The report.
-    pub report: ExecutionReport,
-    /// Its sequence; none for a receipt.
-    pub journal_sequence: Option<u64>,
-    /// Whether it answers an id that was known.
-    pub is_replay: bool,
-}
-
-impl SubmissionOutcome {
-    /// Returns a receipt about an order of an intent.
-    pub fn receipt_for_intent(intent: &Intent, order: &Order, code: ReasonCode, message: &str) -> Self {
-        let report = ExecutionReport::receipt(intent, Some(&order.order_id), order.mode, Reason::new(code, message));
-        Self {
-            report,
-            journal_sequence: None,
-            is_replay: false,
-        }
-    }
-
-    /// Returns a receipt about an order that is known.
-    pub fn receipt_for_order(order: &Order, code: ReasonCode, message: &str) -> Self {
-        let report = ExecutionReport {
-            status: crate::domain::order_terms::OrderStatus::Unknown,
-            version: 0,
-            reason: Some(Reason::new(code, message)),
-            ..ExecutionReport::of(order)
-        };
-        Self {
-            report,
-            journal_sequence: None,
-            is_replay: false,
-        }
-    }
-
-    /// Whether it tells only that there is nothing journaled to tell.
-    pub fn is_receipt(&self) -> bool {
-        self.report.is_receipt()
-    }
-
-    /// Returns the answer on the bus.
-    pub fn to_reply(&self) -> BusReply {
-        BusReply {
-            body: self.report.encode(),
-            journal_sequence: self.journal_sequence,
-            is_replay: self.is_replay,
-        }
-    }
-}
-
-/// Journals an order's events and tells its report; a receipt where the journal does not answer.
+/// Journals a settled report and returns it; a receipt with `not_journaled` if the journal does not confirm it.
 ///
 /// # Errors
-/// None but those a later step may add: what has been settled is always told in some form.
+/// None: a settled report always has an outcome. The type is that of the pipeline's other steps.
 pub async fn journal_and_build_outcome(router: &Router, booked: &BookedEffect) -> Result<SubmissionOutcome, Fault> {
     let order = &booked.order;
     match append_booked_effect(router, booked).await {
         Ok(sequence) => {
             stop_point::reach("after_journal");
-            Ok(SubmissionOutcome {
-                report: ExecutionReport::of(order),
-                journal_sequence: Some(sequence),
-                is_replay: false,
-            })
+            Ok(SubmissionOutcome::journaled(ExecutionReport::of(order), sequence))
         }
         Err(error) => {
-            tracing::warn!(order_id = %order.order_id, %error, "a report is settled and not on the journal yet");
-            let message = "the order was settled, and its report is not on the journal yet; ask for it again";
+            tracing::warn!(
+                order_id = %order.order_id, %error,
+                "a settled report is not journaled yet; it waits in the outbox"
+            );
+            let message = "the order is settled, and its report is not journaled yet; read it again";
             Ok(SubmissionOutcome::receipt_for_order(
                 order,
                 ReasonCode::NotJournaled,
@@ -112,44 +59,46 @@ pub async fn journal_and_build_outcome(router: &Router, booked: &BookedEffect) -
     }
 }
 
-/// As [`record`], of an effect that was booked; what nobody expected of it is published.
+/// Appends the events of a booked effect, as [`append_and_mark`] does, and publishes its anomalies as signals.
 ///
 /// # Errors
-/// As [`record`].
+/// As [`append_and_mark`].
 pub async fn append_booked_effect(router: &Router, booked: &BookedEffect) -> Result<u64, AppendError> {
-    signals::publish_notices(router, &booked.order, &booked.notices);
+    router.signals.publish_anomalies(&booked.order, &booked.notices);
     append_and_mark(router, &booked.order, &booked.pending_events).await
 }
 
-/// Appends an order's events and returns the sequence of the last. They leave the outbox afterwards, outside of the
-/// caller's time.
+/// Appends an order's events and returns the sequence of the last, which is the caller's own: it carries the caller's
+/// `traceparent`. A deferred task removes the events from the outbox, so that the caller does not wait for it.
 ///
 /// # Errors
-/// When one of them is not known to be on the journal; it stays in the outbox.
+/// If the journal does not confirm one of them; it remains in the outbox.
 pub async fn append_and_mark(router: &Router, order: &Order, pending: &[OutboxEntry]) -> Result<u64, AppendError> {
     stop_point::reach("before_journal");
     router.telemetry.count_report(order);
-    let marks = append_events(router, order, pending).await?;
+    let marks = append_events(router, order, pending, trace::current_traceparent()).await?;
     let last = marks.last().map(|mark| mark.sequence);
     for (mark, event) in marks.into_iter().zip(pending) {
         let (marker, event) = (router.clone(), event.clone());
         router.deferred_tasks.spawn(async move {
             if let Err(error) = mark_or_replay(&marker, mark, &event).await {
-                tracing::debug!(%error, "an event stays in the outbox for now");
+                tracing::debug!(%error, "a journaled event remains in the outbox for now");
             }
         });
     }
-    last.ok_or_else(|| AppendError::Refused("there was no event to append".to_owned()))
+    last.ok_or_else(|| AppendError::Refused("the order has no event to append".to_owned()))
 }
 
-/// Appends an order's events in order, each acknowledged before the next, and returns the marks to set.
+/// Appends an order's events in order, each acknowledged before the next, and returns the marks to set in the store.
+/// The last event carries `traceparent`; the ones before it are other calls'.
 ///
 /// # Errors
-/// When one of them is not known to be on the journal.
+/// If the journal does not confirm one of them.
 pub async fn append_events(
     router: &Router,
     order: &Order,
     pending: &[OutboxEntry],
+    traceparent: Option<String>,
 ) -> Result<Vec<MarkJournaledRequest>, AppendError> {
     let subject = subjects::report(&order.broker, &order.account_id);
     let entry = |event: &OutboxEntry| JournalEntry {
@@ -158,14 +107,17 @@ pub async fn append_events(
         body: event.body.clone(),
         headers: Vec::new(),
     };
-    let begun = Instant::now();
-    let appended = router
-        .journal_writer
-        .append_in_order(pending.iter().map(entry).collect())
-        .await;
-    router.telemetry.observe_stage(PipelineStage::Journal, begun.elapsed());
+    let mut entries: Vec<JournalEntry> = pending.iter().map(entry).collect();
+    if let (Some(last), Some(traceparent)) = (entries.last_mut(), traceparent) {
+        last.headers.push((TRACEPARENT.to_owned(), traceparent));
+    }
+    let started_at = Instant::now();
+    let appended = router.journal_writer.append_in_order(entries).await;
+    router
+        .telemetry
+        .observe_stage(PipelineStage::Journal, started_at.elapsed());
     if matches!(appended, Err(AppendError::Behind { .. })) {
-        // Nothing more is taken until somebody has looked at the journal.
+        // No more orders are accepted until an operator has restored the journal.
         router.store.leave_epoch();
     }
     let sequences = appended?;
@@ -174,25 +126,26 @@ pub async fn append_events(
         key: key.clone(),
         order_id: order.order_id.clone(),
         version: event.version,
-        settlement_id: read_settlement_id(&event.body),
+        settlement_id: read_settlement_header(&event.body).and_then(|header| header.id),
         sequence,
     };
     Ok(pending.iter().zip(sequences).map(mark).collect())
 }
 
-/// Returns what tells a repetition of an event from another effect that claims the same version of the order.
+/// Returns the id by which JetStream detects a repeated append. It distinguishes a repetition from another effect of
+/// the same version.
 fn event_message_id(order: &Order, event: &OutboxEntry) -> String {
-    match read_settlement_id(&event.body) {
+    match read_settlement_header(&event.body).and_then(|header| header.id) {
         Some(id) => format!("{}:{}:{}", order.order_id, event.version, id.simple()),
         None => format!("{}:{}", order.order_id, event.version),
     }
 }
 
-/// Marks an event as journaled. One that the store has lost (a copy restored from before its settlement) is replayed into
-/// it: it is on the journal, so it happened.
+/// Marks an event as journaled. An event that the store has lost, restored from a copy older than the settlement, is
+/// replayed into it: it is on the journal, so it happened.
 ///
 /// # Errors
-/// When the store does not answer within the time an epoch takes to change.
+/// If the store does not reply within the time that a change of epoch takes.
 pub async fn mark_or_replay(
     router: &Router,
     mark: MarkJournaledRequest,
@@ -203,7 +156,7 @@ pub async fn mark_or_replay(
         match router.store.mark_journaled(mark.clone()).await {
             Ok(MarkJournaledOutcome::Marked) => return Ok(()),
             Ok(MarkJournaledOutcome::NeedsReplay) => break,
-            // The store is being rebuilt: what becomes of this event shows when it is whole.
+            // The store is being rebuilt: the next attempt shows whether the rebuild included this event.
             Err(StoreError::Stale(_)) => tokio::time::sleep(MARK_RETRY_DELAY).await,
             Err(error) => return Err(error),
         }
@@ -222,7 +175,7 @@ pub async fn mark_or_replay(
         other => StoreError::NotExecuted(other.to_string()),
     })?;
     if replayed > 0 {
-        tracing::warn!(order_id = %mark.order_id, version = mark.version, "an event the store had lost was replayed");
+        tracing::warn!(order_id = %mark.order_id, version = mark.version, "replayed an event that the store had lost");
     }
     Ok(())
 }

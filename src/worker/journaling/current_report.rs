@@ -1,33 +1,26 @@
-//! The current report of an order: from the journal, what is settled and not journaled yet brought there first.
+//! The current report of an order, read from the journal. A settled report that is not journaled yet is appended first.
 
-use crate::domain::order::Order;
 use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
-use crate::store::orders::reserve::RecordStage;
+use crate::store::orders::record::RecordStage;
 use crate::wire::report::ExecutionReport;
-use crate::wire::settlement::decode_journal_report;
+use crate::worker::faults::{bus_unavailable, store_unavailable};
 use crate::worker::journaling::append;
-use crate::worker::journaling::append::SubmissionOutcome;
+use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::router::Router;
-use crate::worker::submission::claim::store_unavailable;
+use crate::worker::submission::outcome::SubmissionOutcome;
 
-/// How often a record that changes while it is read is read again.
+/// How often a record is read that changes during the read.
 const MAX_READ_ATTEMPTS: usize = 5;
 
-/// Returns the order's current report; `None` for an order that is not known, or of which nothing has
-/// been told.
+/// Returns the order's current report; `None` for an order that is not known, or has no report yet.
 ///
 /// # Errors
-/// When store or journal cannot be read.
+/// If store or journal cannot be read.
 pub async fn current_report(router: &Router, key: &OrderKey) -> Result<Option<SubmissionOutcome>, Fault> {
     for _ in 0..MAX_READ_ATTEMPTS {
-        let Some(record) = router
-            .store
-            .read_order(key)
-            .await
-            .map_err(|error| store_unavailable(&error))?
-        else {
+        let Some(record) = router.store.read_order(key).await.map_err(store_unavailable)? else {
             return Ok(None);
         };
         if record.known.stage.is_in_flight() || record.known.stage == RecordStage::Released {
@@ -51,58 +44,44 @@ pub async fn current_report(router: &Router, key: &OrderKey) -> Result<Option<Su
         };
         let report = ExecutionReport::decode(&stored.body).map_err(|error| unreadable_report_fault(key, &error))?;
         if report.order_id != record.known.order_id.as_str() || report.version != record.known.version {
-            // The journal has lost entries and others have taken their places.
+            // The journal has lost entries, and others have their sequences now.
             return Err(unreadable_report_fault(
                 key,
-                &format!("the journal's entry {sequence} is another order's"),
+                &format!("the journal's entry {sequence} belongs to another order"),
             ));
         }
         let report = ExecutionReport {
             settlement: None,
             ..report
         };
-        return Ok(Some(SubmissionOutcome {
-            report,
-            journal_sequence: Some(sequence),
-            is_replay: false,
-        }));
+        return Ok(Some(SubmissionOutcome::journaled(report, sequence)));
     }
     Err(Fault::new(
         FaultCode::StoreUnavailable,
-        "the order changes faster than it can be read; ask again",
+        "the order changes faster than it can be read; read it again",
     ))
 }
 
-/// Appends what is settled and not on the journal, and marks it. Whoever settled it may be doing the same: an event
-/// that is appended twice is the same event.
+/// Appends and marks an order's settled events that are not journaled yet. The worker that settled them may do the same
+/// at the same time: an event that is appended twice is the same event.
 ///
 /// # Errors
-/// When journal or store do not take it.
+/// If journal or store do not confirm them.
 pub async fn append_outbox_events(router: &Router, record: &StoredOrder) -> Result<(), Fault> {
     let Some(last) = record.pending_events.last() else {
         return Err(Fault::new(
             FaultCode::StoreUnavailable,
-            "an event waits for the journal and is not in the outbox",
+            "the order has an unjournaled event that is not in the outbox",
         ));
     };
     let order = order_from_document(&last.body)?;
-    let sequence = append::append_events(router, &order, &record.pending_events).await;
-    let marks = sequence.map_err(|error| Fault::new(FaultCode::BusUnavailable, error.to_string()))?;
+    let appended = append::append_events(router, &order, &record.pending_events, None).await;
+    let marks = appended.map_err(|error| bus_unavailable(&error))?;
     for (mark, event) in marks.into_iter().zip(&record.pending_events) {
         let marked = append::mark_or_replay(router, mark, event).await;
-        marked.map_err(|error| store_unavailable(&error))?;
+        marked.map_err(store_unavailable)?;
     }
     Ok(())
-}
-
-/// Returns the order a document tells of.
-///
-/// # Errors
-/// When the document cannot be read; the store then holds what this version does not understand.
-pub fn order_from_document(document: &[u8]) -> Result<Order, Fault> {
-    decode_journal_report(document)
-        .map(|(order, _)| order)
-        .map_err(|error| Fault::new(FaultCode::StoreUnavailable, error.to_string()))
 }
 
 fn unreadable_report_fault(key: &OrderKey, error: &dyn std::fmt::Display) -> Fault {

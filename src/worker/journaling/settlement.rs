@@ -1,4 +1,5 @@
-//! The settlement of what venues say, and the book the paper venues keep in the store through it.
+//! Settlement of venue reports: fills are booked once, sums move, and the event enters the outbox. The paper venues
+//! keep their book through it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,21 +19,20 @@ use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::store::keys::OrderKey;
 use crate::store::orders::settle::{SettleOutcome, SettleRequest};
 use crate::store::{Store, StoreError};
-use crate::wire::settlement::{build_settled_report, decode_journal_report};
-
+use crate::wire::journal_report::{build_settled_report, decode_journal_report};
 use crate::worker::stop_point;
 
-/// How often a settlement is sent again whose answer was lost; it is known by its id and booked once.
+/// How often a settlement is sent if its reply is lost. The script recognizes it by its id and books it once.
 const MAX_SEND_ATTEMPTS: u32 = 5;
-/// The pause before it is sent again.
+/// The pause between two sends.
 const SEND_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// How often a venue's word is settled anew because the order changed or the store is being rebuilt.
+/// How often a venue report is settled because the order has changed or the store is being rebuilt.
 const MAX_SETTLE_ATTEMPTS: usize = 20;
-/// The pause before that.
+/// The pause while the store is being rebuilt.
 const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// The paper venues' book: their orders' records in the store.
+/// The paper venues' book: the records of their orders in the store.
 #[derive(Debug, Clone)]
 pub struct StorePaperBook {
     store: Store,
@@ -40,7 +40,7 @@ pub struct StorePaperBook {
 }
 
 impl StorePaperBook {
-    /// Returns the book in a store, with what fees' currencies are worth.
+    /// Returns the book in a store; `rates` values the currencies of fees.
     pub fn new(store: Store, rates: Arc<CurrencyRates>) -> Self {
         Self { store, rates }
     }
@@ -56,11 +56,11 @@ impl PaperBook for StorePaperBook {
     }
 }
 
-/// Settles a later effect of an order, if it is still at this version.
+/// Settles a later effect of an order, if the order is still at this version.
 ///
 /// # Errors
-/// Says whether nothing was booked, or may have been.
-pub async fn settle_amendment(
+/// A [`BookError`], which says whether the effect may have been booked.
+async fn settle_amendment(
     store: &Store,
     rates: &CurrencyRates,
     order: &Order,
@@ -77,11 +77,11 @@ pub async fn settle_amendment(
     .await
 }
 
-/// Settles what is said of an order in its venue's place, that nobody knows or that it was not placed: only for whoever
-/// holds this lease on it.
+/// Settles a report that the router makes in the venue's place: that the outcome is unknown, or that the order was not
+/// placed. Only the holder of this lease on the order may do so.
 ///
 /// # Errors
-/// Says whether nothing was booked, or may have been.
+/// A [`BookError`], which says whether the report may have been booked.
 pub async fn settle_with_lease(
     store: &Store,
     rates: &CurrencyRates,
@@ -98,11 +98,11 @@ pub async fn settle_with_lease(
     book_effect(store, applied, unjournaled_reservation(order), fence, readings).await
 }
 
-/// Settles a venue's own word: it counts whoever brings it, on the order as it stands by now. While the store is being
+/// Settles a venue's own report. It needs no lease and applies to the order's current version. While the store is being
 /// rebuilt it is tried again.
 ///
 /// # Errors
-/// Says whether nothing was booked, or may have been; the venue can be asked again.
+/// A [`BookError`], which says whether the report may have been booked; the venue can be asked again.
 pub async fn settle_venue_report(
     store: &Store,
     rates: &CurrencyRates,
@@ -111,12 +111,12 @@ pub async fn settle_venue_report(
     readings: Metadata,
 ) -> Result<BookedEffect, BookError> {
     let mut order = order.clone();
-    let mut outcome = BookError::Unknown("other effects came first again and again".to_owned());
+    let mut outcome = BookError::Unknown("other effects of the order were booked first, too often".to_owned());
     for _ in 0..MAX_SETTLE_ATTEMPTS {
         let applied = apply_report(&order, &report, rates)?;
         let fence = SettlementFence::default();
         match book_effect(store, applied, unjournaled_reservation(&order), fence, readings.clone()).await {
-            Err(BookError::Superseded(now)) => order = *now,
+            Err(BookError::Superseded(current)) => order = *current,
             Err(error @ (BookError::Unavailable(_) | BookError::OrderNotFound)) => {
                 outcome = error;
                 tokio::time::sleep(SETTLE_RETRY_DELAY).await;
@@ -127,7 +127,8 @@ pub async fn settle_venue_report(
     Err(outcome)
 }
 
-/// Returns what the journal's first event of an order tells beyond its own moves: what was reserved before it.
+/// Returns what an order's first event on the journal carries in addition to its own deltas: the reservations before
+/// it.
 fn unjournaled_reservation(order: &Order) -> SumDeltas {
     if order.version == 0 {
         order.reservation_deltas()
@@ -136,19 +137,19 @@ fn unjournaled_reservation(order: &Order) -> SumDeltas {
     }
 }
 
-/// What an effect needs to be booked beyond the order's version.
+/// The conditions for booking an effect, beside the order's version.
 #[derive(Debug, Default)]
 struct SettlementFence {
     lease: Option<LeaseToken>,
     deadline: Option<Timestamp>,
 }
 
-/// Settles the first thing said of a claimed order, fenced by its lease and, where the settlement is the sending, by
-/// its deadline.
+/// Settles the first report of a claimed order, fenced by its lease and, if the settlement is the sending, by its
+/// deadline.
 ///
 /// # Errors
-/// Says whether nothing was booked, or may have been.
-pub async fn settle_placement(
+/// A [`BookError`], which says whether the report may have been booked.
+async fn settle_placement(
     store: &Store,
     rates: &CurrencyRates,
     placement: &Placement,
@@ -178,8 +179,8 @@ fn apply_report(order: &Order, report: &VenueReport, rates: &CurrencyRates) -> R
         })
 }
 
-/// Books an effect. The journal's first event of an order tells its moves from nothing: what was reserved before, and
-/// what is settled now.
+/// Books an effect. An order's first event on the journal carries its deltas from zero: the reservations before it plus
+/// the deltas of this settlement.
 async fn book_effect(
     store: &Store,
     applied: OrderUpdate,
@@ -190,16 +191,18 @@ async fn book_effect(
     let OrderUpdate {
         order,
         deltas,
-        anomalies: notices,
+        anomalies,
     } = applied;
     let epoch = store
         .epoch()
         .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
-    let told = reserved.checked_add(&deltas);
-    let told = told.ok_or_else(|| BookError::Unavailable("its sums leave the exact range".to_owned()))?;
+    let journaled_deltas = reserved.checked_add(&deltas);
+    let journaled_deltas = journaled_deltas
+        .ok_or_else(|| BookError::Unavailable("its sums exceed the range of exact numbers".to_owned()))?;
     let settlement_id = Uuid::now_v7();
-    let body = Bytes::from(build_settled_report(&order, told, epoch, readings, Some(settlement_id)).encode());
-    let settle = Arc::new(SettleRequest {
+    let body =
+        Bytes::from(build_settled_report(&order, journaled_deltas, epoch, readings, Some(settlement_id)).encode());
+    let request = Arc::new(SettleRequest {
         order,
         deltas,
         event_document: body.clone(),
@@ -207,32 +210,32 @@ async fn book_effect(
         deadline: fence.deadline,
         settlement_id,
     });
-    let mut pending = send_settlement(store, &settle).await?;
+    let mut pending = send_settlement(store, &request).await?;
     pending.push(OutboxEntry {
-        version: settle.order.version,
+        version: request.order.version,
         body,
     });
     Ok(BookedEffect {
-        order: Arc::unwrap_or_clone(settle).order,
+        order: Arc::unwrap_or_clone(request).order,
         pending_events: pending,
-        notices,
+        notices: anomalies,
     })
 }
 
-/// Sends a settlement until its answer is known, a bounded number of times.
-async fn send_settlement(store: &Store, settle: &Arc<SettleRequest>) -> Result<Vec<OutboxEntry>, BookError> {
+/// Sends a settlement until its reply arrives, at most [`MAX_SEND_ATTEMPTS`] times.
+async fn send_settlement(store: &Store, request: &Arc<SettleRequest>) -> Result<Vec<OutboxEntry>, BookError> {
     let mut may_be_booked = false;
     let mut reason = String::new();
     for attempt in 0..MAX_SEND_ATTEMPTS {
         if attempt > 0 {
             tokio::time::sleep(SEND_RETRY_DELAY).await;
         }
-        let error = match store.settle(Arc::clone(settle)).await {
-            // An earlier try may have been booked in a store that has been rebuilt since.
+        let error = match store.settle(Arc::clone(request)).await {
+            // An earlier attempt may have been booked in a store that has been rebuilt since.
             Ok(SettleOutcome::OrderNotFound | SettleOutcome::LeaseLost) if may_be_booked => {
                 return Err(BookError::Unknown("the shared state was rebuilt meanwhile".to_owned()));
             }
-            Ok(settled) => return booking_from_settled(store, settle, settled).await,
+            Ok(outcome) => return booking_from_outcome(store, request, outcome).await,
             Err(error) => error,
         };
         may_be_booked |= error.may_have_executed();
@@ -249,31 +252,31 @@ async fn send_settlement(store: &Store, settle: &Arc<SettleRequest>) -> Result<V
     }
 }
 
-async fn booking_from_settled(
+async fn booking_from_outcome(
     store: &Store,
-    settle: &SettleRequest,
-    settled: SettleOutcome,
+    request: &SettleRequest,
+    outcome: SettleOutcome,
 ) -> Result<Vec<OutboxEntry>, BookError> {
-    match settled {
+    match outcome {
         SettleOutcome::Booked(pending) => Ok(pending),
         SettleOutcome::LeaseLost => Err(BookError::LeaseLost),
         SettleOutcome::DeadlinePassed => Err(BookError::DeadlinePassed),
         SettleOutcome::Halted => Err(BookError::Halted),
         SettleOutcome::OrderNotFound => Err(BookError::OrderNotFound),
         SettleOutcome::SumOutOfRange => Err(BookError::Unavailable(
-            "a shared sum would leave the exact range".to_owned(),
+            "a shared sum would exceed the range of exact numbers".to_owned(),
         )),
-        SettleOutcome::Superseded(document) => Err(load_superseding_order(store, settle, &document).await),
+        SettleOutcome::Superseded(document) => Err(load_superseding_order(store, request, &document).await),
     }
 }
 
-/// Returns the order as another effect left it.
-async fn load_superseding_order(store: &Store, settle: &SettleRequest, document: &[u8]) -> BookError {
+/// Returns the order after the effect that was booked first.
+async fn load_superseding_order(store: &Store, request: &SettleRequest, document: &[u8]) -> BookError {
     let order = match decode_journal_report(document) {
         Ok((order, _)) => return BookError::Superseded(Box::new(order)),
-        Err(_) => &settle.order,
+        Err(_) => &request.order,
     };
-    // Without a document it has ended and only the journal holds its report, or it changed while we looked.
+    // A record without a document has ended, and only the journal holds its report; or it changed during the read.
     let key = OrderKey::of(order);
     match store.read_order(&key).await {
         Ok(Some(record)) if record.document.is_empty() => BookError::Ended,

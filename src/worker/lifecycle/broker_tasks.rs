@@ -1,4 +1,4 @@
-//! Which brokers this worker routes to: each configured one with its adapter behind its task.
+//! The brokers of this worker: each configured one has its adapter behind a task.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,36 +15,39 @@ use crate::store::Store;
 use crate::worker::journaling::settlement::StorePaperBook;
 use crate::worker::submission::send_gate::JournaledSendGate;
 
-/// What an adapter for a venue that outlives us is given.
+/// What an adapter for an external venue needs.
 #[derive(Debug, Clone)]
 pub struct VenueAdapterPorts {
-    /// The leave to send.
+    /// The gate that every submission passes.
     pub send_gate: Arc<JournaledSendGate>,
-    /// What its task may hold.
+    /// The queues and timeouts of its task.
     pub task_settings: BrokerTaskSettings,
 }
 
-/// Starts brokers that the settings do not name.
+/// Starts the brokers that the settings do not name.
 pub type AdditionalBrokers = Box<dyn FnOnce(&VenueAdapterPorts) -> Vec<BrokerHandle> + Send>;
 
-/// Starts the task of each configured broker, and the further ones. A task ends when its handles are gone and what it
-/// took is done.
+/// Starts the task of each configured broker, and the additional ones. A task ends when its handles are dropped and its
+/// queue is empty.
+///
+/// # Errors
+/// A setting that the check of the settings excludes.
 pub(in crate::worker) fn start_brokers(
     settings: &BrokersSettings,
     store: &Store,
     rates: &Arc<CurrencyRates>,
     calendar: &TradingCalendar,
-    gate: JournaledSendGate,
+    send_gate: JournaledSendGate,
     additional_brokers: AdditionalBrokers,
 ) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
     let book = Arc::new(StorePaperBook::new(store.clone(), rates.clone()));
-    // The settings were checked for these.
+    // The check of the settings excludes these errors.
     let fees = PaperFees {
         fee_rate: settings.paper_fees.fee_rate().ok_or(IdError("a fee rate"))?,
         paid_in: settings
             .paper_fees
             .fee_asset()
-            .ok_or(IdError("what fees are paid in"))?,
+            .ok_or(IdError("the asset that fees are paid in"))?,
     };
     let mut handles = BTreeMap::new();
     for name in &settings.enabled {
@@ -61,13 +64,13 @@ pub(in crate::worker) fn start_brokers(
                     .with_fees(fees);
                 BrokerTask::spawn(venue, &settings.task)
             }
-            // The settings were checked against the same names.
+            // The check of the settings knows the same names.
             _ => return Err(IdError("a broker this router knows")),
         };
         handles.insert(BrokerId::new(name)?, handle);
     }
     let ports = VenueAdapterPorts {
-        send_gate: Arc::new(gate),
+        send_gate: Arc::new(send_gate),
         task_settings: settings.task.clone(),
     };
     for handle in additional_brokers(&ports) {

@@ -1,7 +1,7 @@
-//! Notes on orders: journaled, and told only then. The store knows nothing of them.
+//! Notes on orders: journaled, and returned only then. The store does not hold them.
 //!
-//! An order may have ended long ago and stand on the journal alone, so nobody looks here whether there is one: whoever
-//! follows the journal passes over a note on an order it does not know.
+//! An order may have ended long ago and be on the journal alone, so the worker does not check that it exists. A
+//! consumer of the journal ignores a note on an order that it does not know.
 
 use crate::bus::journal::{AppendError, JournalEntry};
 use crate::bus::request::{BusReply, BusRequest};
@@ -9,18 +9,18 @@ use crate::bus::subjects;
 use crate::domain::note::Note;
 use crate::fault::{Fault, FaultCode};
 use crate::wire::note::{NoteEvent, decode_note_request};
-use crate::worker::orders::AccountCaller;
+use crate::worker::orders::account_caller::AccountCaller;
 use crate::worker::router::Router;
 
-/// Journals a note and answers with its event.
+/// Journals a note and replies with its event. A repetition under the same id counts once.
 ///
 /// # Errors
-/// A request that is not whole, or what keeps the note from the journal. Sent again under the same id it counts once.
+/// An invalid request, or a journal that does not confirm the note.
 pub async fn add_note(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
     let note = decode_note_request(&call.body)?;
-    let answer = append_note(router, call, &note).await;
-    // An id that was assigned here has to be known for the next try.
-    answer.map_err(|mut fault| {
+    let result = append_note(router, call, &note).await;
+    // The caller needs an id that was assigned here for its next attempt.
+    result.map_err(|mut fault| {
         fault.metadata = fault.metadata.with("note_id", note.note_id.to_string());
         fault
     })
@@ -28,10 +28,7 @@ pub async fn add_note(router: &Router, call: &BusRequest) -> Result<BusReply, Fa
 
 async fn append_note(router: &Router, call: &BusRequest, note: &Note) -> Result<BusReply, Fault> {
     let caller = AccountCaller::from_call(router, call)?;
-    if !router.journal_capacity.has_room() {
-        let detail = "the journal is nearly full or out of reach and takes no note; nothing was noted";
-        return Err(Fault::new(FaultCode::PersistenceFailed, detail));
-    }
+    router.journal_capacity.check("notes", "nothing was noted")?;
     let content = note.content_hash(&caller.broker, &caller.account_id);
     let body = NoteEvent::of(note, &caller.broker, &caller.account_id).encode();
     let entry = JournalEntry {
@@ -45,16 +42,19 @@ async fn append_note(router: &Router, call: &BusRequest, note: &Note) -> Result<
         .append(entry)
         .await
         .map_err(|error| append_fault(&error))?;
-    tracing::info!(note_id = %note.note_id, order_id = %note.order_id, account_id = %caller.account_id, actor = note.actor, "noted");
-    // A repetition is given the first one's place, and that is what is told. Where it cannot be read just now, ours
-    // differs from it in its timestamp alone.
+    tracing::info!(
+        note_id = %note.note_id, order_id = %note.order_id, account_id = %caller.account_id, actor = note.actor,
+        "journaled a note"
+    );
+    // A repetition has the sequence of the first append, and the reply carries that entry. If it cannot be read now,
+    // this one differs from it in its timestamp alone.
     let first = router.journal_reader.read_entry(sequence).await.ok().flatten();
     let first = first.map(|stored| stored.body.to_vec()).filter(|first| *first != body);
-    let replayed = first.is_some();
+    let is_replay = first.is_some();
     Ok(BusReply {
         body: first.unwrap_or(body),
         journal_sequence: Some(sequence),
-        is_replay: replayed,
+        is_replay,
     })
 }
 

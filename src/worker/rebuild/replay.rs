@@ -1,4 +1,5 @@
-//! From the journal's entries to the store: reports, and the submissions and releases between them, in the journal's order.
+//! The replay of journal entries into the store: reports, submissions, releases and adjustments, in the journal's
+//! order.
 
 use futures_util::StreamExt;
 
@@ -7,48 +8,47 @@ use crate::bus::subjects;
 use crate::domain::order::Order;
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
-use crate::store::rebuild::epoch::StoreRebuild;
+use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
-use crate::wire::settlement::{decode_journal_report, read_epoch};
+use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode_submission};
-use crate::worker::adjustments;
-use crate::worker::journaling::current_report;
-use crate::worker::rebuild::StoreRebuildError;
+use crate::worker::adjustments::booking::booking_from_event;
+use crate::worker::journaling::order_document::order_from_document;
+use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::router::Router;
-use crate::worker::submission::announced;
 
-/// How often an event is tried to be put in the place of one that came later on the journal, while that one changes.
+/// How often an event replaces one that is later on the journal, while that one changes.
 const MAX_REPLACE_ATTEMPTS: usize = 20;
-/// The pause between two tries.
+/// The pause between two attempts.
 const REPLACE_RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(10);
 /// How many events one script call replays.
 const REPLAY_BATCH_SIZE: usize = 256;
 
-/// The store that is replayed into.
+/// The store that a replay writes to.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::worker) enum ReplayTarget<'a> {
-    /// One that is being healed.
+    /// A store that is being rebuilt.
     Rebuilding(&'a StoreRebuild),
-    /// One that is in use: late events of the epoch before.
+    /// A store in use: late events of the previous epoch.
     InUse,
 }
 
 impl<'a> ReplayTarget<'a> {
     fn rebuild(self) -> Option<&'a StoreRebuild> {
         match self {
-            Self::Rebuilding(healing) => Some(healing),
+            Self::Rebuilding(rebuild) => Some(rebuild),
             Self::InUse => None,
         }
     }
 }
 
-/// What a replay came to.
+/// The result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::worker) struct ReplaySummary {
-    /// The newest epoch it met.
+    /// The newest epoch among the events.
     pub newest_epoch: i64,
-    /// How many events changed something.
+    /// How many events changed the store.
     pub changed: u64,
 }
 
@@ -57,7 +57,7 @@ enum ReplayItem {
     Submission(SubmissionReplay),
 }
 
-/// Events of one kind that follow each other on the journal.
+/// Successive events of one kind, which one script call replays.
 #[derive(Default)]
 struct ReplayBatch {
     reports: Vec<OrderReplay>,
@@ -65,7 +65,7 @@ struct ReplayBatch {
 }
 
 impl ReplayBatch {
-    /// Whether an event has to wait until this run has been replayed.
+    /// Reports whether this batch has to be replayed before the event is added.
     fn must_flush_before(&self, event: &ReplayItem) -> bool {
         match event {
             ReplayItem::Report(_) => !self.submissions.is_empty() || self.reports.len() == REPLAY_BATCH_SIZE,
@@ -80,7 +80,7 @@ impl ReplayBatch {
         }
     }
 
-    /// Applies the run and empties it; returns how many events changed something.
+    /// Replays the batch and empties it. Returns how many events changed the store.
     async fn flush(&mut self, router: &Router, target: ReplayTarget<'_>) -> Result<u64, StoreRebuildError> {
         let mut changed = 0;
         if !self.reports.is_empty() {
@@ -89,8 +89,8 @@ impl ReplayBatch {
         }
         if !self.submissions.is_empty() {
             changed += match target {
-                ReplayTarget::Rebuilding(healing) => {
-                    router.store.replay_submissions(healing, &self.submissions).await?
+                ReplayTarget::Rebuilding(rebuild) => {
+                    router.store.replay_submissions(rebuild, &self.submissions).await?
                 }
                 ReplayTarget::InUse => router.store.replay_late_submissions(&self.submissions).await?,
             };
@@ -100,7 +100,8 @@ impl ReplayBatch {
     }
 }
 
-/// Replays reports. One that came first on the journal takes the place of what stands there instead.
+/// Replays reports. Returns how many changed the store. A report replaces one that is later on the journal and
+/// conflicts with it.
 pub(in crate::worker) async fn replay_reports(
     router: &Router,
     target: ReplayTarget<'_>,
@@ -116,8 +117,8 @@ pub(in crate::worker) async fn replay_reports(
     Ok(changed)
 }
 
-/// Puts an event in the place of what stands there and came later on the journal: another order of the same id, or
-/// another effect of the same version. A rebuild would come to the same.
+/// Replaces what is stored in an event's place and is later on the journal: another order of the same id, or another
+/// effect of the same version. A rebuild has the same result.
 async fn replace_with_earlier(
     router: &Router,
     target: ReplayTarget<'_>,
@@ -127,48 +128,51 @@ async fn replace_with_earlier(
         if let Some(changed) = try_replace_with_earlier(router, target, event).await? {
             return Ok(changed);
         }
-        // What stands there has changed since it was looked at: its owner is at work on it.
+        // The stored record has changed since it was read: its owner is still working on it.
         tokio::time::sleep(REPLACE_RETRY_DELAY).await;
     }
     Err(StoreRebuildError::Journal(format!(
-        "what stands in the place of order {} changes faster than it can be put there; it is tried again",
+        "the record in the place of order {} changes faster than it can be replaced; the replay is tried again",
         event.order.order_id
     )))
 }
 
-/// Returns how many events changed something; `None` where what stands there changed meanwhile.
+/// Replaces the stored record once. Returns how many events changed the store; `None` if the record changed in between.
 async fn try_replace_with_earlier(
     router: &Router,
     target: ReplayTarget<'_>,
     event: &OrderReplay,
 ) -> Result<Option<u64>, StoreRebuildError> {
-    let settled = |(changed, conflicts): (u64, Vec<usize>)| conflicts.is_empty().then_some(changed);
+    let without_conflict = |(changed, conflicts): (u64, Vec<usize>)| conflicts.is_empty().then_some(changed);
     let key = OrderKey::of(&event.order);
     let record = match target {
-        ReplayTarget::Rebuilding(healing) => router.store.read_order_for_rebuild(healing, &key).await?,
+        ReplayTarget::Rebuilding(rebuild) => router.store.read_order_for_rebuild(rebuild, &key).await?,
         ReplayTarget::InUse => router.store.read_order(&key).await?,
     };
     let events = std::slice::from_ref(event);
     let Some(record) = record else {
-        return Ok(settled(
+        return Ok(without_conflict(
             router
                 .store
                 .replay_orders_with_conflicts(target.rebuild(), events, None)
                 .await?,
         ));
     };
-    let (first, stands) = (&event.order.order_id, &record.known.order_id);
-    if first == stands && record.known.version < event.order.version {
-        // What it follows has just been put in its place.
-        return Ok(settled(
+    let (first, stored) = (&event.order.order_id, &record.known.order_id);
+    if first == stored && record.known.version < event.order.version {
+        // The event's predecessor has just been put in its place.
+        return Ok(without_conflict(
             router
                 .store
                 .replay_orders_with_conflicts(target.rebuild(), events, None)
                 .await?,
         ));
     }
-    if announced::places_at_venue(router, &event.order.broker) {
-        tracing::error!(%first, %stands, "two orders or effects of one id at a venue that outlives us: both stand there");
+    if router.places_at_venue(&event.order.broker) {
+        tracing::error!(
+            %first, %stored,
+            "two orders or effects have one id, and both may be at their venue: compare with the venue and adjust the account"
+        );
         return Ok(Some(0));
     }
     let order = load_stored_order(router, &record).await?;
@@ -176,66 +180,68 @@ async fn try_replace_with_earlier(
         deltas: event.order.total_deltas,
         ..event.clone()
     };
-    let supplanted = ConflictingOrder { order };
+    let conflicting = ConflictingOrder { order };
     let replayed = router
         .store
-        .replay_orders_with_conflicts(target.rebuild(), &[whole], Some(&supplanted))
+        .replay_orders_with_conflicts(target.rebuild(), &[whole], Some(&conflicting))
         .await?;
-    let replayed = settled(replayed);
+    let replayed = without_conflict(replayed);
     if replayed.is_some() {
         tracing::error!(
             %first,
-            %stands,
+            %stored,
             version = event.order.version,
-            "of two orders or effects of one id the first on the journal counts: the other is void, and its moves are undone"
+            "two orders or effects have one id: the first on the journal counts, the other is void and its deltas are undone"
         );
     }
     Ok(replayed)
 }
 
-/// Returns the order a record is of, from the journal where only that still has its document.
+/// Returns the order of a record; from the journal if only the journal still has its document.
 async fn load_stored_order(router: &Router, record: &StoredOrder) -> Result<Order, StoreRebuildError> {
     if !record.document.is_empty() {
-        return Ok(current_report::order_from_document(&record.document)?);
+        return Ok(order_from_document(&record.document)?);
     }
     let sequence = record.known.journal_sequence;
     let stored = router.journal_reader.read_entry(sequence).await?;
     let stored = stored.ok_or_else(|| StoreRebuildError::Journal(format!("the journal has no entry {sequence}")))?;
-    let order = current_report::order_from_document(&stored.body)?;
+    let order = order_from_document(&stored.body)?;
     if order.order_id == record.known.order_id && order.version == record.known.version {
         return Ok(order);
     }
     Err(StoreRebuildError::Journal(format!(
-        "the journal's entry {sequence} is another order's"
+        "the journal's entry {sequence} belongs to another order"
     )))
 }
 
-/// Replays a part of the journal.
+/// Replays the journal's entries from `first_sequence` to `last_sequence`, both included.
 pub(in crate::worker) async fn replay_range(
     router: &Router,
     target: ReplayTarget<'_>,
     first_sequence: u64,
     last_sequence: u64,
 ) -> Result<ReplaySummary, StoreRebuildError> {
-    // What was settled in the epoch in force is in the store: an event's epoch is read before the store settles it.
-    let in_force = match target {
+    // What was settled in the active epoch is in the store: an event's epoch is read before the store settles it.
+    let active_epoch = match target {
         ReplayTarget::Rebuilding(_) => None,
         ReplayTarget::InUse => router.store.epoch(),
     };
-    let is_known = |entry: &StoredEntry| in_force.is_some() && read_epoch(&entry.body) == in_force;
+    let is_known = |entry: &StoredEntry| {
+        active_epoch.is_some() && read_settlement_header(&entry.body).map(|header| header.epoch) == active_epoch
+    };
     let mut replayed = ReplaySummary::default();
     let mut entries = std::pin::pin!(router.journal_reader.replay(first_sequence, last_sequence));
-    let mut run = ReplayBatch::default();
+    let mut batch = ReplayBatch::default();
     while let Some(entry) = entries.next().await {
         let entry = entry?;
         if subjects::is_adjustment(&entry.subject) {
-            // What came before it goes first: the store's watermark must not pass an entry that is still to be applied.
-            replayed.changed += run.flush(router, target).await?;
-            let healing = match target {
-                ReplayTarget::Rebuilding(healing) => Some(healing),
-                ReplayTarget::InUse => None,
-            };
-            let (epoch, changed) = adjustments::replay_adjustment(router, healing, &entry).await?;
+            // The batch goes first: the store's watermark must not pass an entry that is not applied yet.
+            replayed.changed += batch.flush(router, target).await?;
+            let (booking, epoch) = booking_from_event(&entry.body)?;
+            let changed = router
+                .store
+                .replay_adjustment(target.rebuild(), &booking, entry.sequence)
+                .await?;
             replayed.newest_epoch = replayed.newest_epoch.max(epoch);
             replayed.changed += u64::from(changed);
             continue;
@@ -245,16 +251,16 @@ pub(in crate::worker) async fn replay_range(
             continue;
         };
         replayed.newest_epoch = replayed.newest_epoch.max(epoch);
-        if run.must_flush_before(&event) {
-            replayed.changed += run.flush(router, target).await?;
+        if batch.must_flush_before(&event) {
+            replayed.changed += batch.flush(router, target).await?;
         }
-        run.push(event);
+        batch.push(event);
     }
-    replayed.changed += run.flush(router, target).await?;
+    replayed.changed += batch.flush(router, target).await?;
     Ok(replayed)
 }
 
-/// Reads a journal entry, with the epoch it is of; `None` for events that are no order's.
+/// Decodes a journal entry. Returns it with its epoch; `None` for an event that is no order's.
 fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, StoreRebuildError> {
     let unreadable = |error| StoreRebuildError::Journal(format!("the journal's entry {}: {error}", entry.sequence));
     if subjects::is_report(&entry.subject) {

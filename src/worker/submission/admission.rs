@@ -1,29 +1,29 @@
-//! Before the rules: is the call who it says it is, can the intent be traded, and until when.
+//! Before the claim: whether the intent comes through its own subject, can be traded, and until when.
 //!
-//! Grammar and the caller's place in the subject are judged at once. Everything else is only prepared here and told
-//! after the id has been looked up: a known id is answered first, whatever is in force now.
+//! Grammar and subject are checked at once. Every other refusal is only prepared here and returned after the id has
+//! been looked up: a known id gets its current report, whatever the rules say now.
 
 use std::sync::Arc;
 
 use crate::bus::request::BusRequest;
 use crate::domain::control::ControlState;
 use crate::domain::daily_pnl::DailyPnl;
-use crate::domain::id::OrderId;
+use crate::domain::id::{OrderId, OrderIdPrefix};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Intent;
+use crate::domain::intent_lifetime::{DeadlineTooFarAhead, IntentLifetime};
 use crate::domain::money::{BASE_ASSET_FEE_SCALE, Rounding, round_to_units};
 use crate::domain::order::Order;
 use crate::domain::order_terms::Mode;
 use crate::domain::quantity::Price;
-use crate::domain::settlement::Reservation;
+use crate::domain::reservation::Reservation;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
-use crate::risk::rules::intent_age::{DeadlineTooFarAhead, IntentLifetime};
 use crate::risk::{Evaluation, RuleInput, evaluate};
 use crate::wire::intent::{MissingIdPolicy, decode_intent};
 use crate::worker::router::Router;
 
-/// What would become of an intent if its id is new.
+/// What happens to an intent if its id is new.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -32,40 +32,41 @@ use crate::worker::router::Router;
 pub enum AdmissionResult {
     /// It is refused, and its id stays free.
     Refused(Fault),
-    /// The rules have been asked.
+    /// The rules have evaluated it.
     Candidate(OrderCandidate),
 }
 
-/// An intent that can be traded, as the rules see it before the shared sums are looked at.
+/// An intent that can be traded, evaluated by the rules that need no shared sums.
 #[derive(Debug)]
 pub struct OrderCandidate {
-    /// What the rules say.
+    /// The rules' evaluation.
     pub evaluation: Evaluation,
-    /// The order it would become.
+    /// The order of the intent.
     pub order: Order,
     /// Its quantity in lots.
     pub lots: i64,
-    /// The lot in units of 1e-8, where fees may be paid in the base asset.
+    /// The lot size in units of 1e-8 of the base asset; `None` for an instrument without one, whose fees are never paid
+    /// in it.
     pub base_lot_units: Option<i64>,
-    /// The price its symbol is valued at.
+    /// The price that the symbol is valued at.
     pub reference_price: Price,
     /// The currency of its prices.
     pub quote_currency: String,
 }
 
-/// What an intent is judged by.
+/// The state that an intent is evaluated under.
 #[derive(Debug, Clone)]
 pub struct RiskContext {
-    /// What is in force beyond the settings.
+    /// The operators' overrides and the locks.
     pub control: Arc<ControlState>,
     /// The day's profit and loss.
     pub day_pnl: Arc<DailyPnl>,
 }
 
-/// Reads the call's intent and checks that it comes through its own subject.
+/// Decodes the call's intent and checks that it comes through its own subject.
 ///
 /// # Errors
-/// Whatever the grammar or the subject forbids.
+/// A body that breaks the grammar, or a subject of another broker or account.
 pub fn parse_intent(call: &BusRequest) -> Result<Intent, Fault> {
     let missing_id = if call.is_durable {
         MissingIdPolicy::Refuse
@@ -91,7 +92,7 @@ pub fn parse_intent(call: &BusRequest) -> Result<Intent, Fault> {
     Ok(intent)
 }
 
-/// Returns how long the intent counts.
+/// Returns how long the intent is valid.
 pub fn intent_lifetime(router: &Router, call: &BusRequest, intent: &Intent) -> IntentLifetime {
     let default = if call.is_durable {
         router.default_deadlines.durable_intent
@@ -101,7 +102,7 @@ pub fn intent_lifetime(router: &Router, call: &BusRequest, intent: &Intent) -> I
     IntentLifetime::new([call.deadline, intent.expires_at], call.received_at, default)
 }
 
-/// Returns what would become of the intent if its id is new.
+/// Returns what happens to the intent if its id is new.
 pub fn admit(router: &Router, intent: &Intent, lifetime: IntentLifetime, context: &RiskContext) -> AdmissionResult {
     build_candidate(router, intent, lifetime, context).map_or_else(
         |fault| AdmissionResult::Refused(fault.with_client_order_id(intent.client_order_id.as_str())),
@@ -117,11 +118,11 @@ fn build_candidate(
 ) -> Result<OrderCandidate, Fault> {
     let (now, mode) = (Timestamp::now(), context.control.mode);
     lifetime.validate(now).map_err(|DeadlineTooFarAhead| {
-        let rule = "(or the header Deadline) lies more than 24 hours ahead";
+        let rule = "(or the header Deadline) is more than 24 hours ahead";
         Fault::for_field(FaultCode::InvalidField, "expires_at", rule)
     })?;
     check_mode(intent, mode)?;
-    check_journal_capacity(router)?;
+    router.journal_capacity.check("new orders", "nothing was sent")?;
     let (instrument, prefix) = find_instrument(router, intent)?;
     let lots = whole_lots(instrument, intent)?;
     let (reference_price, has_reference) = resolve_reference_price(router, instrument, intent, context)?;
@@ -131,10 +132,10 @@ fn build_candidate(
         Fault::for_field(
             FaultCode::InvalidField,
             "quantity",
-            "makes a notional that is not below 9007199254.740991",
+            "makes a notional of 9007199254.740991 or more",
         )
     })?;
-    let assessment = evaluate(&RuleInput {
+    let evaluation = evaluate(&RuleInput {
         intent,
         instrument,
         quantity_lots: lots,
@@ -151,7 +152,7 @@ fn build_candidate(
     let base_lot =
         base_lot.and_then(|_| round_to_units(instrument.lot_size.decimal(), BASE_ASSET_FEE_SCALE, Rounding::Down));
     Ok(OrderCandidate {
-        evaluation: assessment,
+        evaluation,
         order: Order::from_intent(intent, OrderId::generate(prefix), mode, reservation, now),
         lots,
         base_lot_units: base_lot,
@@ -160,7 +161,10 @@ fn build_candidate(
     })
 }
 
-/// Returns the quantity in lots; quantity and price are whole numbers of their steps.
+/// Returns the quantity in lots.
+///
+/// # Errors
+/// A price that is no multiple of the tick size, or a quantity that is no multiple of the lot size.
 fn whole_lots(instrument: &Instrument, intent: &Intent) -> Result<i64, Fault> {
     if let Some(price) = intent.price.filter(|price| !instrument.is_on_tick(*price)) {
         let tick = instrument.tick_size;
@@ -174,8 +178,8 @@ fn whole_lots(instrument: &Instrument, intent: &Intent) -> Result<i64, Fault> {
     })
 }
 
-/// Returns the price an order is valued at, and whether it is the market's. Without one and without a limit price nothing
-/// can be judged: it is refused, never valued at zero.
+/// Returns the price that the order is valued at, and whether it is the market's. Without a market price, a limit order
+/// is valued at its limit, and a market order is refused: no order is valued at zero.
 fn resolve_reference_price(
     router: &Router,
     instrument: &Instrument,
@@ -186,50 +190,31 @@ fn resolve_reference_price(
     let price = market.or(intent.price).ok_or_else(|| {
         let (symbol, venue) = (&instrument.symbol, &instrument.venue);
         let detail = format!(
-            "there is no recent price of {symbol} at {venue} on market.quotes (risk.quote_max_age_ms says how recent), \
-             and a market order names none; nothing was sent"
+            "market.quotes has no price of {symbol} at {venue} within risk.quote_max_age_ms, and a market order names \
+             none; nothing was sent"
         );
         Fault::new(FaultCode::ReferencePriceMissing, detail)
     })?;
     Ok((price, market.is_some()))
 }
 
-/// Returns the fault of an intent whose deadline has passed.
-pub fn expired_fault(deadline: Timestamp) -> Fault {
-    let detail = format!("the intent's deadline was {deadline}; it was not sent. Send it again with a later one");
-    Fault::new(FaultCode::IntentExpired, detail)
-}
-
-fn check_journal_capacity(router: &Router) -> Result<(), Fault> {
-    if router.journal_capacity.has_room() {
-        return Ok(());
-    }
-    Err(Fault::new(
-        FaultCode::PersistenceFailed,
-        "the journal is nearly full or out of reach and takes no new orders; nothing was sent",
-    ))
-}
-
-fn check_mode(intent: &Intent, in_force: Mode) -> Result<(), Fault> {
+fn check_mode(intent: &Intent, active_mode: Mode) -> Result<(), Fault> {
     match intent.mode {
-        Some(mode) if mode != in_force => {
-            let detail = format!("the intent expects the mode {mode}, and {in_force} is in force");
+        Some(mode) if mode != active_mode => {
+            let detail = format!("the intent expects the mode {mode}; the active mode is {active_mode}");
             Err(Fault::new(FaultCode::ModeMismatch, detail))
         }
         _ => Ok(()),
     }
 }
 
-fn find_instrument<'a>(
-    router: &'a Router,
-    intent: &Intent,
-) -> Result<(&'a Instrument, crate::domain::id::OrderIdPrefix), Fault> {
+fn find_instrument<'a>(router: &'a Router, intent: &Intent) -> Result<(&'a Instrument, OrderIdPrefix), Fault> {
     let broker = router.brokers.get(&intent.broker).ok_or_else(|| {
-        let known: Vec<&str> = router.brokers.keys().map(|broker| broker.as_str()).collect();
+        let brokers: Vec<&str> = router.brokers.keys().map(|broker| broker.as_str()).collect();
         Fault::for_field(
             FaultCode::UnknownBroker,
             "broker",
-            format!("is {}; known are {}", intent.broker, known.join(", ")),
+            format!("is {}; the brokers are {}", intent.broker, brokers.join(", ")),
         )
     })?;
     let capabilities = broker.capabilities();
@@ -238,7 +223,7 @@ fn find_instrument<'a>(
         return Err(Fault::for_field(FaultCode::InvalidField, "venue", detail));
     }
     if !capabilities.times_in_force.contains(&intent.time_in_force) {
-        let detail = format!("is {}, which {} does not have", intent.time_in_force, intent.broker);
+        let detail = format!("is {}, which {} does not support", intent.time_in_force, intent.broker);
         return Err(Fault::for_field(FaultCode::InvalidField, "time_in_force", detail));
     }
     let instrument = router.instruments.get(&intent.venue, &intent.symbol).ok_or_else(|| {

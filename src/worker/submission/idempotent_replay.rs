@@ -1,4 +1,4 @@
-//! A known id: answered before any rule or deadline is looked at, and never sent again.
+//! A known id: its current report is returned before any rule or deadline is evaluated, and nothing is sent again.
 
 use std::time::Duration;
 
@@ -8,36 +8,32 @@ use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
-use crate::store::orders::reserve::{KnownOrder, RecordStage};
+use crate::store::orders::record::{KnownOrder, RecordStage};
 use crate::wire::report::ExecutionReport;
-use crate::worker::journaling::append::SubmissionOutcome;
+use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::current_report;
 use crate::worker::router::Router;
-use crate::worker::submission::claim::store_unavailable;
+use crate::worker::submission::outcome::SubmissionOutcome;
 
-/// How often an order that is under way is looked at again.
+/// How often an order in flight is read again.
 pub const IN_FLIGHT_POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// The longest a caller waits for another worker's order, whatever its own deadline.
+/// The longest that a caller waits for another worker's order, whatever the caller's deadline.
 pub const MAX_IN_FLIGHT_WAIT: Duration = Duration::from_secs(5);
 
-/// Returns what is known of an id.
+/// Returns the order that has a key; `None` if the id is new.
 ///
 /// # Errors
-/// When the store cannot be asked.
+/// If the store does not reply.
 pub async fn find_known_order(router: &Router, key: &OrderKey) -> Result<Option<KnownOrder>, Fault> {
-    let record = router
-        .store
-        .read_order(key)
-        .await
-        .map_err(|error| store_unavailable(&error))?;
+    let record = router.store.read_order(key).await.map_err(store_unavailable)?;
     Ok(record.map(|record| record.known))
 }
 
-/// Answers an id that is known: with its report, or the problem it was denied with; a conflict for other content.
-/// `None` when the order was released in the meantime, so that the id is free.
+/// Returns a known id's outcome: its current report, or a receipt if there is none yet. Returns `None` if the order was
+/// released in the meantime, so that the id is free.
 ///
 /// # Errors
-/// The problem the order was denied with, or a conflict, or a journal that cannot be read.
+/// The problem that the order was denied with, a conflict for other content, or a journal that cannot be read.
 pub async fn replay_outcome(
     router: &Router,
     intent: &Intent,
@@ -55,21 +51,21 @@ pub async fn replay_outcome(
     if known.stage.is_in_flight() {
         return Ok(Some(in_flight_receipt(router, intent, &known.order_id)));
     }
-    // The id may have been freed and taken by other content while we waited.
+    // The id may have been freed and taken by other content during the wait.
     check_same_content(intent, &known.content_hash)?;
-    let mut told = match current_report::current_report(router, &key).await {
-        Ok(Some(told)) => told,
+    let mut outcome = match current_report::current_report(router, &key).await {
+        Ok(Some(outcome)) => outcome,
         Ok(None) => return Ok(None),
         Err(fault) => return unreadable_journal_outcome(router, intent, &known, fault),
     };
-    if let Some(denial) = told.report.denial() {
+    if let Some(denial) = outcome.report.denial() {
         return Err(Fault {
-            journal_sequence: told.journal_sequence,
+            journal_sequence: outcome.journal_sequence,
             ..denial
         });
     }
-    told.is_replay = true;
-    Ok(Some(told))
+    outcome.is_replay = true;
+    Ok(Some(outcome))
 }
 
 fn check_same_content(intent: &Intent, content: &ContentHash) -> Result<(), Fault> {
@@ -77,13 +73,13 @@ fn check_same_content(intent: &Intent, content: &ContentHash) -> Result<(), Faul
         return Ok(());
     }
     let detail = format!(
-        "the client order id {} was used in account {} for another order; ids are single-use",
+        "the client order id {} was used in account {} for another order; use a new id",
         intent.client_order_id, intent.account_id
     );
     Err(Fault::new(FaultCode::ClientOrderIdConflict, detail))
 }
 
-/// Waits until an order is no longer under way; `None` when it was released and nothing is known of it any more.
+/// Waits until an order is no longer in flight; returns `None` if its record is gone: it was released.
 async fn wait_until_settled(
     router: &Router,
     key: &OrderKey,
@@ -94,7 +90,7 @@ async fn wait_until_settled(
     while known.stage.is_in_flight() && Timestamp::now() < end {
         tokio::time::sleep(IN_FLIGHT_POLL_INTERVAL).await;
         match find_known_order(router, key).await? {
-            Some(now) => known = now,
+            Some(current) => known = current,
             None => return Ok(None),
         }
     }
@@ -102,7 +98,7 @@ async fn wait_until_settled(
 }
 
 fn in_flight_receipt(router: &Router, intent: &Intent, order_id: &OrderId) -> SubmissionOutcome {
-    let reason = Reason::new(ReasonCode::InFlight, "the order is under way; ask for it again");
+    let reason = Reason::new(ReasonCode::InFlight, "the order is in flight; read it again");
     let report = ExecutionReport::receipt(intent, Some(order_id), router.control.mode(), reason);
     SubmissionOutcome {
         report,
@@ -111,7 +107,8 @@ fn in_flight_receipt(router: &Router, intent: &Intent, order_id: &OrderId) -> Su
     }
 }
 
-/// A journal that cannot be read leaves a receipt, but for a denial, of which it is known that nothing was sent.
+/// Returns a receipt for an order whose journaled report cannot be read. A denial returns the fault instead: it is
+/// certain that nothing was sent.
 fn unreadable_journal_outcome(
     router: &Router,
     intent: &Intent,
@@ -123,7 +120,7 @@ fn unreadable_journal_outcome(
     }
     let reason = Reason::new(
         ReasonCode::NotJournaled,
-        format!("the order is known: {}", fault.detail),
+        format!("the order is known, and its report cannot be read: {}", fault.detail),
     );
     let report = ExecutionReport::receipt(intent, Some(&known.order_id), router.control.mode(), reason);
     Ok(Some(SubmissionOutcome {

@@ -1,4 +1,4 @@
-//! What is measured of one intent: how long it waited and took, and what came of it.
+//! The metrics of one intent: its wait, its duration and its outcome.
 
 use std::time::Duration;
 
@@ -8,32 +8,32 @@ use crate::bus::request::BusRequest;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 use crate::telemetry::{self, MetricId, PipelineStage};
-use crate::worker::journaling::append::SubmissionOutcome;
 use crate::worker::router::Router;
+use crate::worker::submission::outcome::SubmissionOutcome;
 
-/// Where an intent's answer came from.
+/// Where an intent's outcome came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::worker) enum OutcomeSource {
-    /// It was judged, and refused or sent.
+    /// The intent was evaluated, and refused or sent.
     New,
-    /// It was decided on without being sent.
+    /// The order was decided and not sent: a denial or a dry run.
     Decided,
-    /// Its id was known.
+    /// The id was known.
     Known,
 }
 
-/// An intent under way.
+/// An intent in flight.
 pub(in crate::worker) struct IntentMeasurement<'a> {
     router: &'a Router,
     call: &'a BusRequest,
     started_at: Instant,
-    /// How long it had waited in this process before.
+    /// How long the intent had waited in this process before.
     queue_wait: Duration,
 }
 
 impl<'a> IntentMeasurement<'a> {
-    /// Counts how long the intent has waited. A request has done so in this process; a durable intent may have waited in
-    /// its stream for as long as no worker was there, and each of its deliveries begins anew.
+    /// Observes how long the intent has waited. A request has waited in this process. A durable intent may have waited
+    /// in its stream for as long as no worker was there; each of its deliveries starts a new measurement.
     pub(in crate::worker) fn start(router: &'a Router, call: &'a BusRequest) -> Self {
         let waited = Timestamp::now().saturating_duration_since(call.received_at);
         if call.is_durable {
@@ -49,14 +49,14 @@ impl<'a> IntentMeasurement<'a> {
         }
     }
 
-    /// Counts what came of the intent, and how long it took.
+    /// Observes the intent's outcome and duration.
     pub(in crate::worker) fn finish(self, source: OutcomeSource, outcome: &Result<SubmissionOutcome, Fault>) {
         let Self { router, call, .. } = self;
         router
             .telemetry
             .observe_stage(PipelineStage::Total, self.queue_wait + self.started_at.elapsed());
-        let named = call.broker.as_deref().unwrap_or(telemetry::NO_LABEL);
-        let broker = telemetry::broker_label(named, router.brokers.keys());
+        let broker = call.broker.as_deref().unwrap_or(telemetry::NO_LABEL);
+        let broker = telemetry::broker_label(broker, router.brokers.keys());
         let (outcome, code) = outcome_labels(source, outcome);
         router
             .telemetry
@@ -64,27 +64,24 @@ impl<'a> IntentMeasurement<'a> {
     }
 }
 
-/// Returns the label of the door a call came by.
+/// Returns the label of a call's door.
 pub(in crate::worker) fn door_label(call: &BusRequest) -> &'static str {
     if call.is_durable { "durable" } else { "request" }
 }
 
-fn outcome_labels(way: OutcomeSource, told: &Result<SubmissionOutcome, Fault>) -> (&'static str, &'static str) {
-    match (way, told) {
-        (_, Ok(told)) => {
-            let reason = told.report.reason.as_ref();
-            let outcome = if told.is_replay {
+fn outcome_labels(source: OutcomeSource, result: &Result<SubmissionOutcome, Fault>) -> (&'static str, &'static str) {
+    match (source, result) {
+        (_, Ok(outcome)) => {
+            let reason = outcome.report.reason.as_ref();
+            let label = if outcome.is_replay {
                 "replayed"
             } else {
-                told.report.status.as_str()
+                outcome.report.status.as_str()
             };
-            (
-                outcome,
-                reason.map_or(telemetry::NO_LABEL, |reason| reason.code.as_str()),
-            )
+            (label, reason.map_or(telemetry::NO_LABEL, |reason| reason.code.as_str()))
         }
         (OutcomeSource::Decided, Err(denial)) => ("denied", denial.code.as_str()),
-        // A denial told again names its rule; a conflict, or a journal that cannot be read, does not.
+        // A replayed denial names its rule; a conflict, or a journal that cannot be read, does not.
         (OutcomeSource::Known, Err(denial)) if denial.rule_id.is_some() => ("replayed", denial.code.as_str()),
         (_, Err(fault)) => ("refused", fault.code.as_str()),
     }

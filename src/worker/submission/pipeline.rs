@@ -1,9 +1,15 @@
-//! The way of one intent: parse, claim under the rules, hand to the broker, settle, journal, answer.
+//! The submission pipeline: what happens to one intent, step by step.
 //!
-//! Each step can be the last one this process takes. Before the claim nothing has happened. A claim that nobody
-//! finishes is released when its lease ends. What is settled is in the outbox, and any worker journals it. An answer is
-//! given only of what is on the journal; where that cannot be had it is a receipt or, on the durable door, the message
-//! comes again.
+//! 1. **Parse** the bytes into an [`Intent`] ([`admission`]).
+//! 2. **Claim** its id, evaluate the risk rules and reserve its share of every limit ([`claim`]). A known id is replied
+//!    to from the journal and never sent again ([`idempotent_replay`]).
+//! 3. **Send** the approved order to its broker.
+//! 4. **Settle** what the venue reported, in one script ([`settlement`]).
+//! 5. **Journal** the report ([`append`]), and only then **reply**.
+//!
+//! The process may die after any step. Before the claim nothing has happened. A claim whose worker died is released
+//! when its lease expires. A settled report is in the outbox, and any worker journals it. A reply carries only a
+//! journaled report; where there is none, the caller gets a receipt, and a durable intent is redelivered.
 
 use tokio::time::Instant;
 
@@ -11,73 +17,69 @@ use crate::brokers::adapter::{NotSentReason, PlaceOutcome, Placement, VenueAckno
 use crate::brokers::port::BookError;
 use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::intent::Intent;
+use crate::domain::intent_lifetime::IntentLifetime;
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
 use crate::domain::venue_report::{OutboxEntry, VenueOrderState, VenueReport};
 use crate::fault::{Fault, FaultCode};
 use crate::risk::Approved;
-use crate::risk::rules::intent_age::IntentLifetime;
-use crate::store::keys::OrderKey;
-use crate::store::orders::reserve::RecordStage;
-use crate::store::orders::submission::WithdrawalStage;
-use crate::telemetry;
+use crate::telemetry::PipelineStage;
 use crate::wire::report::ExecutionReport;
 use crate::worker::journaling::append;
-use crate::worker::journaling::append::SubmissionOutcome;
 use crate::worker::journaling::settlement;
 use crate::worker::router::Router;
 use crate::worker::stop_point;
 use crate::worker::submission::admission;
-use crate::worker::submission::announced;
 use crate::worker::submission::claim;
-use crate::worker::submission::claim::{ClaimOutcome, store_unavailable};
+use crate::worker::submission::claim::ClaimOutcome;
 use crate::worker::submission::idempotent_replay;
 use crate::worker::submission::measurement::{IntentMeasurement, OutcomeSource};
+use crate::worker::submission::not_sent;
+use crate::worker::submission::outcome::SubmissionOutcome;
+use crate::worker::submission::unknown_outcome;
 
-/// How often an id that was known a moment ago and is free again is judged anew within one call.
+/// How often one call evaluates an intent again because its id was known and has been released since.
 const MAX_EVALUATIONS: usize = 8;
-/// What a caller is told whose order was on its way when trading was halted.
-const HALTED_BEFORE_SENDING: &str = "trading was halted before the order was sent; nothing was sent";
 
-/// Takes one intent from its bytes to its answer.
+/// Submits one intent, from its bytes to its reply.
 ///
 /// # Errors
-/// The fault its caller is told: nothing was sent, or a rule denied it.
+/// The fault that the caller receives: nothing was sent, or a rule denied the order.
 pub async fn submit(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
-    let observed = IntentMeasurement::start(router, call);
+    let measurement = IntentMeasurement::start(router, call);
     let intent = match admission::parse_intent(call) {
         Ok(intent) => intent,
         Err(fault) => {
-            let refused = Err(fault);
-            observed.finish(OutcomeSource::New, &refused);
-            return refused.map(|told: SubmissionOutcome| told.to_reply());
+            measurement.finish(OutcomeSource::New, &Err(fault.clone()));
+            return Err(fault);
         }
     };
     let lifetime = admission::intent_lifetime(router, call, &intent);
-    let about = |fault: Fault| fault.with_client_order_id(intent.client_order_id.as_str());
-    let (way, executed) = claim_and_send(router, &intent, lifetime).await;
-    let told = executed.map_err(|fault| about(retry_durable_if_halted(call, fault)));
-    observed.finish(way, &told);
-    let told = told?;
-    if call.is_durable && told.is_receipt() {
-        // Only this message brings its caller an answer: it has to come again.
-        return Err(about(Fault::new(
+    let (source, result) = claim_and_send(router, &intent, lifetime).await;
+    let with_id = |fault: Fault| fault.with_client_order_id(intent.client_order_id.as_str());
+    let result = result.map_err(|fault| with_id(redeliver_if_halted(call, fault)));
+    measurement.finish(source, &result);
+    let outcome = result?;
+    if call.is_durable && outcome.is_receipt() {
+        // A durable intent's only reply is the one to its message: the message has to be redelivered.
+        return Err(with_id(Fault::new(
             FaultCode::StoreUnavailable,
-            "the order is still under way",
+            "the order is still in flight",
         )));
     }
-    Ok(told.to_reply())
+    Ok(outcome.to_reply())
 }
 
-/// Trading was halted between the claim and the sending: nothing is recorded. On the durable door the intent comes again,
-/// to be judged by what is in force then.
-fn retry_durable_if_halted(call: &BusRequest, fault: Fault) -> Fault {
+/// Makes a durable intent that trading was halted for, between its claim and its sending, be redelivered: nothing is
+/// recorded, and the redelivery is evaluated under the trading state of that moment.
+fn redeliver_if_halted(call: &BusRequest, fault: Fault) -> Fault {
     if call.is_durable && fault.code == FaultCode::TradingHalted && fault.rule_id.is_none() {
         return Fault::new(FaultCode::StoreUnavailable, fault.detail);
     }
     fault
 }
 
+/// Claims the intent's id and sends its order. Returns a known id's outcome without sending anything.
 async fn claim_and_send(
     router: &Router,
     intent: &Intent,
@@ -85,23 +87,18 @@ async fn claim_and_send(
 ) -> (OutcomeSource, Result<SubmissionOutcome, Fault>) {
     for _ in 0..MAX_EVALUATIONS {
         stop_point::reach("before_reserve");
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let claimed = claim::claim_order(router, intent, lifetime).await;
         router
             .telemetry
-            .observe_stage(telemetry::PipelineStage::Reserve, begun.elapsed());
+            .observe_stage(PipelineStage::Reserve, started_at.elapsed());
         match claimed {
             Err(fault) => return (OutcomeSource::New, Err(fault)),
-            Ok(ClaimOutcome::Known(order)) => {
-                let answer = Box::pin(idempotent_replay::replay_outcome(
-                    router,
-                    intent,
-                    order,
-                    lifetime.deadline,
-                ));
-                match answer.await.transpose() {
-                    Some(told) => return (OutcomeSource::Known, told),
-                    // It was released in the meantime: the id is free, and the intent is judged anew.
+            Ok(ClaimOutcome::Known(known)) => {
+                let replay = idempotent_replay::replay_outcome(router, intent, known, lifetime.deadline);
+                match Box::pin(replay).await.transpose() {
+                    Some(result) => return (OutcomeSource::Known, result),
+                    // The order was released in the meantime: its id is free, and the intent is evaluated again.
                     None => continue,
                 }
             }
@@ -115,37 +112,32 @@ async fn claim_and_send(
     }
     let fault = Fault::new(
         FaultCode::StoreUnavailable,
-        "the id was taken and given back too often; nothing was sent",
+        "other workers claimed and released the id too often; nothing was sent",
     );
     (OutcomeSource::New, Err(fault))
 }
 
-/// Journals a decision that sends nothing, and tells it: the problem of a denial, or a dry run's report.
+/// Journals a decision that sends nothing, and returns it: the problem of a denial, or the report of a dry run.
 async fn journal_decision(router: &Router, order: &Order, document: Vec<u8>) -> Result<SubmissionOutcome, Fault> {
     let pending = vec![OutboxEntry {
         version: order.version,
         body: document.into(),
     }];
-    let sequence = append::append_and_mark(router, order, &pending)
-        .await
-        .map_err(|error| {
-            let detail = format!("the order was decided on and not sent, but: {error}");
-            Fault::new(FaultCode::PersistenceFailed, detail)
-        })?;
-    match order.reason.as_ref().and_then(Fault::from_denial) {
+    let appended = append::append_and_mark(router, order, &pending).await;
+    let sequence = appended.map_err(|error| {
+        let detail = format!("the order was decided on and not sent, but the decision is not journaled yet: {error}");
+        Fault::new(FaultCode::PersistenceFailed, detail)
+    })?;
+    match order.reason.as_ref().and_then(Fault::from_risk_reason) {
         Some(denial) => Err(Fault {
             journal_sequence: Some(sequence),
             ..denial
         }),
-        None => Ok(SubmissionOutcome {
-            report: ExecutionReport::of(order),
-            journal_sequence: Some(sequence),
-            is_replay: false,
-        }),
+        None => Ok(SubmissionOutcome::journaled(ExecutionReport::of(order), sequence)),
     }
 }
 
-/// Hands an approved order to its broker and makes its answer the caller's.
+/// Sends an approved order to its broker, and settles and journals what the broker returns.
 async fn send_to_broker(
     router: &Router,
     intent: &Intent,
@@ -153,19 +145,14 @@ async fn send_to_broker(
 ) -> Result<SubmissionOutcome, Fault> {
     let placement = approved.inner().clone();
     let Some(broker) = router.brokers.get(&intent.broker) else {
-        return release_unsent(
-            router,
-            intent,
-            &placement,
-            NotSentReason::Unavailable("the broker is not configured".into()),
-        )
-        .await;
+        let reason = NotSentReason::Unavailable("the broker is not configured".into());
+        return not_sent::release_unsent(router, intent, &placement, reason).await;
     };
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let outcome = broker.place(approved).await;
     router
         .telemetry
-        .observe_stage(telemetry::PipelineStage::Broker, begun.elapsed());
+        .observe_stage(PipelineStage::Broker, started_at.elapsed());
     match outcome {
         PlaceOutcome::Acknowledged(VenueAcknowledgement::Booked(booked)) => {
             append::journal_and_build_outcome(router, &booked).await
@@ -174,159 +161,41 @@ async fn send_to_broker(
             settle_and_journal(router, intent, &placement, report).await
         }
         PlaceOutcome::Rejected(reason) => {
-            let state = VenueOrderState::Rejected(reason);
             let report = VenueReport {
                 broker_order_id: None,
                 fills: Vec::new(),
-                state,
+                state: VenueOrderState::Rejected(reason),
                 cumulative_quantity: None,
                 due: None,
             };
             settle_and_journal(router, intent, &placement, report).await
         }
-        PlaceOutcome::NotSent(why) => release_unsent(router, intent, &placement, why).await,
-        PlaceOutcome::OutcomeUnknown(why) if announced::places_at_venue(router, &intent.broker) => {
-            Box::pin(settle_outcome_unknown(router, intent, &placement, &why)).await
+        PlaceOutcome::NotSent(reason) => not_sent::release_unsent(router, intent, &placement, reason).await,
+        PlaceOutcome::OutcomeUnknown(reason) => {
+            Box::pin(unknown_outcome::settle_or_read(router, intent, &placement, &reason)).await
         }
-        PlaceOutcome::OutcomeUnknown(why) => Box::pin(resolve_unknown_outcome(router, intent, &placement, &why)).await,
     }
 }
 
-/// Settles that nobody knows what became of an order, and tells it: its venue is asked until it has said.
-async fn settle_outcome_unknown(
-    router: &Router,
-    intent: &Intent,
-    placement: &Placement,
-    reason: &str,
-) -> Result<SubmissionOutcome, Fault> {
-    let (order, lease) = (&placement.order, &placement.lease);
-    let report = announced::unknown_outcome_report(router, reason);
-    match settlement::settle_with_lease(
-        &router.store,
-        &router.rates,
-        order,
-        lease,
-        report,
-        placement.readings.clone(),
-    )
-    .await
-    {
-        Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
-        // Another worker has found it in the meantime, or the store is away: it stands as being sent.
-        Err(_) => resolve_unknown_outcome(router, intent, placement, reason).await,
-    }
-}
-
-/// Tells what the store knows of an order whose outcome the broker could not tell; a receipt where it knows no more.
-async fn resolve_unknown_outcome(
-    router: &Router,
-    intent: &Intent,
-    placement: &Placement,
-    reason: &str,
-) -> Result<SubmissionOutcome, Fault> {
-    let order = &placement.order;
-    let key = OrderKey::of(order);
-    if let Ok(Some(known)) = idempotent_replay::find_known_order(router, &key).await
-        && !known.stage.is_in_flight()
-        && known.stage != RecordStage::Released
-        && let Some(told) = idempotent_replay::replay_outcome(router, intent, known, placement.deadline).await?
-    {
-        let is_replay = told.report.order_id != order.order_id.as_str();
-        return Ok(SubmissionOutcome { is_replay, ..told });
-    }
-    Ok(SubmissionOutcome::receipt_for_intent(
-        intent,
-        order,
-        ReasonCode::OutcomeUnknown,
-        reason,
-    ))
-}
-
-/// Settles what a venue has said of an order.
+/// Settles a venue's report about a placed order, journals the result and returns it.
 async fn settle_and_journal(
     router: &Router,
     intent: &Intent,
     placement: &Placement,
     report: VenueReport,
 ) -> Result<SubmissionOutcome, Fault> {
-    let (order, figures) = (&placement.order, placement.readings.clone());
-    match settlement::settle_venue_report(&router.store, &router.rates, order, report, figures).await {
+    let (order, readings) = (&placement.order, placement.readings.clone());
+    match settlement::settle_venue_report(&router.store, &router.rates, order, report, readings).await {
         Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
-        // Another worker has heard the same of the venue.
+        // Another worker has settled the same report.
         Err(BookError::NothingNew | BookError::Ended) => {
-            resolve_unknown_outcome(router, intent, placement, "the venue has answered another worker").await
+            let message = "another worker settled the venue's report";
+            unknown_outcome::read_outcome(router, intent, placement, message).await
         }
         Err(error) => {
-            let why = format!("the venue has answered, and its answer could not be settled: {error}");
-            Ok(SubmissionOutcome::receipt_for_intent(
-                intent,
-                &placement.order,
-                ReasonCode::OutcomeUnknown,
-                &why,
-            ))
+            let message = format!("the venue has replied, and its report could not be settled: {error}");
+            let code = ReasonCode::OutcomeUnknown;
+            Ok(SubmissionOutcome::receipt_for_intent(intent, order, code, &message))
         }
     }
-}
-
-/// Gives back what the order holds. A release that cannot be confirmed is told as unknown, never as not sent.
-async fn release_unsent(
-    router: &Router,
-    intent: &Intent,
-    placement: &Placement,
-    why: NotSentReason,
-) -> Result<SubmissionOutcome, Fault> {
-    let fault = match why {
-        NotSentReason::DeadlinePassed => admission::expired_fault(placement.deadline),
-        NotSentReason::Halted => Fault::new(FaultCode::TradingHalted, HALTED_BEFORE_SENDING),
-        NotSentReason::LeaseLost => Fault::new(
-            FaultCode::StoreUnavailable,
-            "the order waited longer than its lease and was not sent; send it again",
-        ),
-        NotSentReason::Unavailable(reason) => Fault::new(
-            FaultCode::BrokerUnavailable,
-            format!("the order was not sent: {reason}"),
-        ),
-        NotSentReason::QueueFull => Fault::new(
-            FaultCode::QueueFull,
-            format!("{} has too many orders waiting; this one was not sent", intent.broker),
-        ),
-    };
-    // A full queue means that no adapter has seen the order: nothing of it is on the journal.
-    if fault.code != FaultCode::QueueFull && announced::places_at_venue(router, &intent.broker) {
-        return release_announced_order(router, intent, placement, fault).await;
-    }
-    match router.store.release_claim(&placement.order, &placement.lease).await {
-        Ok(_) => Err(fault),
-        Err(error) => {
-            tracing::warn!(order_id = %placement.order.order_id, %error, "a claim could not be given back; its lease will end");
-            let why = store_unavailable(&error).detail;
-            Ok(SubmissionOutcome::receipt_for_intent(
-                intent,
-                &placement.order,
-                ReasonCode::OutcomeUnknown,
-                &why,
-            ))
-        }
-    }
-}
-
-/// Gives back what an announced order holds, and tells the fault once that is on the journal. Where the order is another
-/// worker's by now, this one's word that it was not sent does not count any more.
-async fn release_announced_order(
-    router: &Router,
-    intent: &Intent,
-    placement: &Placement,
-    fault: Fault,
-) -> Result<SubmissionOutcome, Fault> {
-    let (order, lease) = (&placement.order, &placement.lease);
-    let why = match announced::release_announced(router, order, lease, WithdrawalStage::Sending).await {
-        Ok(true) => return Err(fault),
-        Ok(false) => "the order was taken over by another worker before it was given back".to_owned(),
-        Err(error) => format!(
-            "the order was not sent, and that is not on record yet: {}",
-            error.detail
-        ),
-    };
-    tracing::warn!(order_id = %order.order_id, why, "an order that was not sent is told as unknown");
-    resolve_unknown_outcome(router, intent, placement, &why).await
 }

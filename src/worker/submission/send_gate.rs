@@ -1,5 +1,6 @@
-//! The leave to send to a venue that outlives us: first the journal knows of the order, then the store, then the first
-//! byte goes. Whoever finds the order later asks its venue; nobody sends it again.
+//! The gate before an external venue: the submission is journaled, the record moves to `sending`, and only then the
+//! first byte leaves. A worker that finds the order later asks its venue and never sends it again (law 2 in
+//! docs/architecture.md).
 
 use std::time::Duration;
 
@@ -12,12 +13,13 @@ use crate::store::orders::submission::{StartSendingOutcome, StartSendingRequest}
 use crate::store::{Store, StoreError};
 use crate::wire::submission::{SUBMITTING_EVENT_KIND, SubmissionEvent};
 
-/// How often the step from claimed to being sent is tried whose answer was lost; it is known by its timestamp.
+/// How often the step from `claimed` to `sending` is sent if its reply is lost. The script recognizes a repetition by
+/// its timestamp.
 const MAX_START_ATTEMPTS: usize = 3;
-/// The pause between two tries.
+/// The pause between two attempts.
 const START_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The gate over journal and store.
+/// The gate, over journal and store.
 #[derive(Debug, Clone)]
 pub struct JournaledSendGate {
     store: Store,
@@ -35,11 +37,11 @@ impl SendGate for JournaledSendGate {
     async fn journal_submission(&self, placement: &Placement) -> Result<SubmissionReceipt, NotSentReason> {
         let epoch = self.store.epoch();
         let epoch = epoch.ok_or_else(|| NotSentReason::Unavailable("the shared state is being rebuilt".into()))?;
-        let (order, claim) = (&placement.order, &placement.lease);
+        let (order, lease) = (&placement.order, &placement.lease);
         let entry = JournalEntry {
             subject: subjects::event(SUBMITTING_EVENT_KIND, Some(&order.account_id)),
-            message_id: format!("{}:{SUBMITTING_EVENT_KIND}:{}", order.order_id, claim.as_str()),
-            body: SubmissionEvent::of(order, claim, epoch, placement.readings.clone())
+            message_id: format!("{}:{SUBMITTING_EVENT_KIND}:{}", order.order_id, lease.as_str()),
+            body: SubmissionEvent::of(order, lease, epoch, placement.readings.clone())
                 .encode()
                 .into(),
             headers: Vec::new(),
@@ -55,22 +57,22 @@ impl SendGate for JournaledSendGate {
     async fn start_sending(
         &self,
         placement: &Placement,
-        announced: SubmissionReceipt,
+        receipt: SubmissionReceipt,
         requested_at: Timestamp,
     ) -> Result<(), NotSentReason> {
-        let start = StartSendingRequest {
+        let request = StartSendingRequest {
             order: &placement.order,
             lease: &placement.lease,
             deadline: placement.deadline,
             requested_at,
-            submission_sequence: announced.sequence,
+            submission_sequence: receipt.sequence,
         };
         let mut reason = String::new();
         for attempt in 0..MAX_START_ATTEMPTS {
             if attempt > 0 {
                 tokio::time::sleep(START_RETRY_DELAY).await;
             }
-            match self.store.start_sending(&start).await {
+            match self.store.start_sending(&request).await {
                 Ok(StartSendingOutcome::Sending) => return Ok(()),
                 Ok(StartSendingOutcome::LeaseLost) => return Err(NotSentReason::LeaseLost),
                 Ok(StartSendingOutcome::Halted) => return Err(NotSentReason::Halted),
@@ -81,7 +83,7 @@ impl SendGate for JournaledSendGate {
                 Err(error) => reason = error.to_string(),
             }
         }
-        // It may stand as being sent by now; that nothing was sent is certain all the same.
+        // The record may be `sending` by now; it is still certain that nothing was sent.
         Err(NotSentReason::Unavailable(reason))
     }
 }

@@ -1,4 +1,4 @@
-//! Reference prices: what an order is valued at, and what positions are marked at.
+//! Reference prices value orders; mark prices value positions. Both come from the quotes on the bus.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,11 +19,11 @@ use crate::domain::quote::MAX_QUOTE_CLOCK_SKEW;
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError};
 use crate::wire::market_quote::decode_quote;
-use crate::worker::router::Instruments;
+use crate::worker::instruments::Instruments;
 
-/// How often the newest quotes are kept for workers to come.
+/// How often the newest quotes are saved for workers that start later.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often refused quotes are told of at most.
+/// The minimum pause between two log messages about refused quotes.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The newest price of each instrument of the settings, and of no other. Clones share it.
@@ -41,17 +41,17 @@ struct PriceTable {
 
 type PriceSlot = RwLock<Option<LatestQuote>>;
 
-/// What is known of an instrument's price.
+/// An instrument's newest quote.
 #[derive(Debug, Clone, Copy)]
 struct LatestQuote {
     price: Price,
     timestamp: Timestamp,
-    /// From when on its age counts: its timestamp, or its arrival where that was earlier.
+    /// The start of its age: its timestamp, or its arrival if that was earlier.
     age_counts_from: Timestamp,
 }
 
 impl ReferencePrices {
-    /// Returns prices that know nothing yet; a quote older than `max_age` is no reference.
+    /// Returns a table without quotes. A quote older than `max_age` is no reference price.
     pub fn new(instruments: &Instruments, max_age: Duration) -> Self {
         let mut shared = PriceTable {
             max_age,
@@ -67,8 +67,8 @@ impl ReferencePrices {
         Self(Arc::new(shared))
     }
 
-    /// Returns the price an order of an instrument is valued at now; `None` where the market's is missing or too old.
-    /// Until the first quote arrives, the price of the settings stands in, but never in live.
+    /// Returns the price that an order in an instrument is valued at now; `None` if the newest quote is missing or too
+    /// old. Until the first quote arrives, the price of the settings replaces it, but never in live.
     pub fn reference_price(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
         self.reference_price_at(instrument, mode, Timestamp::now())
     }
@@ -82,8 +82,8 @@ impl ReferencePrices {
         }
     }
 
-    /// Returns the price a position in an instrument is marked at: the newest that is known, whatever its age. Until the
-    /// first quote arrives, the price of the settings stands in, but never in live.
+    /// Returns the price that a position in an instrument is marked at: the newest quote's, whatever its age. Until the
+    /// first quote arrives, the price of the settings replaces it, but never in live.
     pub fn mark_price(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
         match self.latest_quote(instrument) {
             Some(newest) => Some(newest.price),
@@ -96,7 +96,7 @@ impl ReferencePrices {
         self.0.refused_count.load(Ordering::Relaxed)
     }
 
-    /// Returns the newest quote of each instrument that has had one, by its subject.
+    /// Returns the newest quote of each instrument that has one, as subject and JSON.
     fn latest_quotes(&self) -> Vec<(String, String)> {
         let quote = |(subject, slot): (&String, &Arc<PriceSlot>)| {
             let newest = (*slot.read().unwrap_or_else(PoisonError::into_inner))?;
@@ -115,22 +115,22 @@ impl ReferencePrices {
         *slot.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a message, or counts it as refused. One about an instrument nobody trades here is passed over.
+    /// Records a quote, or counts it as refused. A quote of an instrument that is not in the settings is ignored.
     fn record_quote(&self, message: &QuoteMessage, now: Timestamp) {
         let Some(slot) = self.0.by_subject.get(&message.subject) else {
             return;
         };
         if let Err(why) = update_slot(slot, &message.body, now) {
             let refused = self.0.refused_count.fetch_add(1, Ordering::Relaxed) + 1;
-            let mut told_at = self
+            let mut logged_at = self
                 .0
                 .last_refusal_logged_at
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            if told_at.is_none_or(|at| at.elapsed() >= REFUSAL_LOG_INTERVAL) {
-                *told_at = Some(Instant::now());
+            if logged_at.is_none_or(|at| at.elapsed() >= REFUSAL_LOG_INTERVAL) {
+                *logged_at = Some(Instant::now());
                 let subject = &message.subject;
-                tracing::warn!(subject, refused, "a quote is refused: {why}");
+                tracing::warn!(subject, refused, "a quote was refused: {why}");
             }
         }
     }
@@ -140,13 +140,13 @@ fn update_slot(slot: &PriceSlot, body: &[u8], now: Timestamp) -> Result<(), Stri
     let quote = decode_quote(body).map_err(|fault| fault.detail)?;
     if quote.timestamp > now.saturating_add(MAX_QUOTE_CLOCK_SKEW) {
         return Err(format!(
-            "its timestamp {} lies more than {MAX_QUOTE_CLOCK_SKEW:?} ahead of this machine's clock",
+            "its timestamp {} is more than {MAX_QUOTE_CLOCK_SKEW:?} ahead of this machine's clock",
             quote.timestamp
         ));
     }
     let mut newest = slot.write().unwrap_or_else(PoisonError::into_inner);
     if newest.is_some_and(|newest| newest.timestamp > quote.timestamp) {
-        // Overtaken on its way: nothing is wrong with it.
+        // A later quote arrived first: this one is valid and has no effect.
         return Ok(());
     }
     *newest = Some(LatestQuote {
@@ -161,15 +161,15 @@ fn settings_price(instrument: &Instrument, mode: Mode) -> Option<Price> {
     (mode != Mode::Live).then_some(instrument.reference_price)
 }
 
-/// Takes over what other workers have kept of the market: a worker that has just started must not mark positions by the
-/// prices of the settings where the market's are known.
+/// Loads the quotes that other workers have saved: a worker that has just started must not mark positions at the prices
+/// of the settings if the market's are known.
 ///
 /// # Errors
-/// When the shared state does not answer.
+/// If the shared state does not reply.
 pub async fn load_saved_quotes(prices: &ReferencePrices, store: &Store) -> Result<(), StoreError> {
     let subjects: Vec<String> = prices.0.by_subject.keys().cloned().collect();
-    let kept = store.read_cached_quotes(&subjects).await?;
-    for (subject, body) in subjects.into_iter().zip(kept) {
+    let saved = store.read_cached_quotes(&subjects).await?;
+    for (subject, body) in subjects.into_iter().zip(saved) {
         if let Some(body) = body {
             prices.record_quote(&QuoteMessage { subject, body }, Timestamp::now());
         }
@@ -177,24 +177,26 @@ pub async fn load_saved_quotes(prices: &ReferencePrices, store: &Store) -> Resul
     Ok(())
 }
 
-/// Takes note of quotes and keeps the newest for workers to come, until it is stopped.
+/// Records quotes and saves the newest for workers that start later, until the worker stops.
 pub async fn run(prices: ReferencePrices, mut quotes: QuoteSubscription, store: Store, stop: CancellationToken) {
-    let mut keep = tokio::time::interval(SAVE_INTERVAL);
-    keep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut save = tokio::time::interval(SAVE_INTERVAL);
+    save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
             () = stop.cancelled() => return,
-            _ = keep.tick() => {
-                // What is not kept now is kept in a moment: nobody waits for it.
+            _ = save.tick() => {
+                // What is not saved now is saved at the next tick.
                 if let Err(error) = store.cache_quotes(&prices.latest_quotes()).await {
-                    tracing::debug!(%error, "the newest quotes are kept later");
+                    tracing::debug!(%error, "the newest quotes could not be saved; retrying");
                 }
                 continue;
             }
             message = quotes.next() => message,
         };
         let Some(message) = message else {
-            tracing::error!("the subscription to quotes has ended: reference prices go stale");
+            tracing::error!(
+                "the subscription to quotes has ended: reference prices will be too old. Restart the worker"
+            );
             return;
         };
         prices.record_quote(&message, Timestamp::now());

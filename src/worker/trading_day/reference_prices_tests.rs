@@ -27,7 +27,7 @@ fn publish(prices: &ReferencePrices, body: &str, now: &str) {
 }
 
 #[test]
-fn the_newest_quote_is_the_reference_until_it_is_too_old() {
+fn newest_quote_is_the_reference_price_until_it_is_too_old() {
     let (prices, bitcoin) = bitcoin();
     let reference = |now| prices.reference_price_at(&bitcoin, Mode::Live, at(now));
     publish(
@@ -56,7 +56,7 @@ fn the_newest_quote_is_the_reference_until_it_is_too_old() {
 }
 
 #[test]
-fn the_price_of_the_settings_stands_in_until_the_first_quote_and_never_in_live() {
+fn price_of_the_settings_replaces_a_missing_quote_but_never_in_live() {
     let (prices, bitcoin) = bitcoin();
     for mode in [Mode::Paper, Mode::DryRun] {
         assert_eq!(prices.reference_price(&bitcoin, mode), price("30000"));
@@ -64,7 +64,7 @@ fn the_price_of_the_settings_stands_in_until_the_first_quote_and_never_in_live()
     }
     assert_eq!(prices.reference_price(&bitcoin, Mode::Live), None);
     assert_eq!(prices.mark_price(&bitcoin, Mode::Live), None);
-    // One that was too old when it came is a quote all the same: nothing stands in any more.
+    // A quote that was too old on arrival is a quote all the same: the price of the settings no longer applies.
     publish(
         &prices,
         r#"{"last": 1, "timestamp": "2026-03-01T12:00:00Z"}"#,
@@ -75,7 +75,7 @@ fn the_price_of_the_settings_stands_in_until_the_first_quote_and_never_in_live()
 }
 
 #[test]
-fn a_quote_from_ahead_counts_from_its_arrival_and_not_from_far_ahead() {
+fn quote_from_the_near_future_ages_from_its_arrival_and_one_from_the_far_future_is_refused() {
     let (prices, bitcoin) = bitcoin();
     publish(
         &prices,
@@ -99,7 +99,7 @@ fn a_quote_from_ahead_counts_from_its_arrival_and_not_from_far_ahead() {
 }
 
 #[test]
-fn what_is_no_quote_is_counted_and_changes_nothing() {
+fn invalid_quote_is_counted_and_changes_nothing() {
     let (prices, bitcoin) = bitcoin();
     for body in [
         "",
@@ -123,7 +123,7 @@ fn what_is_no_quote_is_counted_and_changes_nothing() {
         assert_eq!(prices.refused_count(), before + 1, "{body}");
         assert_eq!(prices.mark_price(&bitcoin, Mode::Live), None, "{body}");
     }
-    // Further fields are passed over, and so are instruments nobody trades here.
+    // Unknown fields are ignored, and so are instruments that are not in the settings.
     publish(
         &prices,
         r#"{"last": 29000, "volume": 3, "timestamp": "2026-03-02T12:00:00Z"}"#,

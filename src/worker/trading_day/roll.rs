@@ -1,31 +1,31 @@
-//! The beginning of a trading day. It is on the journal before it counts; of two workers that see the new date the first
-//! on the journal is taken by both, and one that died in between is finished by whoever looks next.
+//! The day roll: a new trading day is journaled before it becomes active. If two workers see the new date, both
+//! activate the day that is first on the journal. If a worker dies in between, the next worker to check activates the
+//! day.
 
-use crate::bus::headers::EXPECTED_LAST_SUBJECT_SEQUENCE;
-use crate::bus::journal::{AppendError, JournalEntry, JournalReader};
+use crate::bus::journal::{JournalEntry, JournalReader};
 use crate::bus::subjects;
 use crate::domain::daily_pnl::DayStartEquity;
 use crate::domain::id::ContentHash;
 use crate::domain::order_terms::Mode;
-use crate::domain::time::TradingDate;
+use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode};
-use crate::store::rebuild::epoch::StoreRebuild;
+use crate::store::Store;
+use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::sums::day::{DayRoll, DayRollOutcome};
 use crate::wire::day::{DayEvent, ModeDayStart};
-use crate::worker::Router;
-use crate::worker::rebuild::StoreRebuildError;
-use crate::worker::submission::claim::store_unavailable;
-use crate::worker::trading_day::{Timestamp, TradingDayDependencies};
+use crate::worker::faults::{bus_unavailable, store_unavailable};
+use crate::worker::rebuild::error::StoreRebuildError;
+use crate::worker::reply::encode_json;
+use crate::worker::trading_day::valuation::TradingDayDependencies;
 
-/// What JetStream says of an append whose subject has moved on (its error 10071).
-const WRONG_LAST_SEQUENCE: &str = "wrong last sequence";
-/// How often it is tried again where another worker came first.
+/// How often the roll is tried because another worker came first.
 const MAX_ROLL_ATTEMPTS: usize = 8;
 
-/// Begins the day `today`, or the day on the journal where that is as late: `in_force` is the day that counts now.
+/// Opens the day `today`, or the newest day on the journal if that is as late. `active_date` is the day that is active
+/// now.
 ///
 /// # Errors
-/// When store or journal do not answer, or the journal does not take it.
+/// If store or journal do not reply, or do not confirm the day.
 pub async fn roll_day(
     dependencies: &TradingDayDependencies,
     active_date: Option<TradingDate>,
@@ -41,23 +41,27 @@ pub async fn roll_day(
                 None => continue,
             },
         };
-        return activate_day(dependencies, active_date, &day_beginning_from_event(&event)?).await;
+        return activate_day(dependencies, active_date, &day_roll_from_event(&event)?).await;
     }
-    let detail = "nothing was sent: the trading day begins on several workers at once; try again";
+    let detail = "nothing was sent: several workers open the trading day at once; try again";
     Err(Fault::new(FaultCode::StoreUnavailable, detail))
 }
 
-/// Puts the newest day of the journal in force in a store that is being healed.
+/// Activates the newest day of the journal in a store that is being rebuilt.
 ///
 /// # Errors
-/// When store or journal do not answer, or the journal holds something that is no day.
-pub async fn restore_day(router: &Router, rebuild: &StoreRebuild) -> Result<(), StoreRebuildError> {
-    let Some((_, event)) = latest_day_event(&router.journal_reader).await? else {
+/// If store or journal do not reply, or the event cannot be decoded.
+pub async fn restore_day(
+    store: &Store,
+    reader: &JournalReader,
+    rebuild: &StoreRebuild,
+) -> Result<(), StoreRebuildError> {
+    let Some((_, event)) = latest_day_event(reader).await? else {
         return Ok(());
     };
-    let (day, mut previous) = (day_beginning_from_event(&event)?, None);
+    let (day, mut previous) = (day_roll_from_event(&event)?, None);
     for _ in 0..MAX_ROLL_ATTEMPTS {
-        match router.store.roll_day_for_rebuild(rebuild, previous, &day).await? {
+        match store.roll_day_for_rebuild(rebuild, previous, &day).await? {
             DayRollOutcome::Rolled | DayRollOutcome::AlreadyRolled(_) => return Ok(()),
             DayRollOutcome::Superseded(date) => previous = date,
         }
@@ -70,14 +74,14 @@ async fn latest_day_event(reader: &JournalReader) -> Result<Option<(u64, DayEven
     let stored = reader
         .read_last_for_subject(&subjects::event(subjects::DAY_EVENT_KIND, None))
         .await;
-    let stored = stored.map_err(|error| Fault::new(FaultCode::BusUnavailable, error.to_string()))?;
+    let stored = stored.map_err(|error| bus_unavailable(&error))?;
     let Some(stored) = stored else { return Ok(None) };
     let event = serde_json::from_slice(&stored.body)
         .map_err(|error| Fault::new(FaultCode::BusUnavailable, format!("the journal's day event: {error}")))?;
     Ok(Some((stored.sequence, event)))
 }
 
-/// Takes what accounts are worth and journals it as the day's start; `None` where another day came first.
+/// Computes the equity of every account and journals it as the day's start. Returns `None` if another day came first.
 async fn append_day_start(
     dependencies: &TradingDayDependencies,
     today: TradingDate,
@@ -85,12 +89,12 @@ async fn append_day_start(
 ) -> Result<Option<DayEvent>, Fault> {
     let mut starts = Vec::with_capacity(Mode::ALL.len());
     for mode in Mode::ALL {
-        let look = dependencies
+        let inputs = dependencies
             .store
             .read_day_inputs(*mode, today)
             .await
-            .map_err(|error| store_unavailable(&error))?;
-        let (equities, marks) = dependencies.value_holdings(&look.holdings, *mode);
+            .map_err(store_unavailable)?;
+        let (equities, marks) = dependencies.value_holdings(&inputs.holdings, *mode);
         starts.push(ModeDayStart::of(
             *mode,
             &DayStartEquity::from_equities(&equities),
@@ -102,22 +106,18 @@ async fn append_day_start(
         starts,
         timestamp: Timestamp::now(),
     };
-    let document =
-        serde_json::to_vec(&event).map_err(|error| Fault::new(FaultCode::PersistenceFailed, error.to_string()))?;
+    let document = encode_json(&event)?;
     let entry = JournalEntry {
         message_id: format!("day:{today}:{}", ContentHash::of(&document).0),
         subject: subjects::event(subjects::DAY_EVENT_KIND, None),
         body: document.into(),
-        headers: vec![(EXPECTED_LAST_SUBJECT_SEQUENCE.to_owned(), last_sequence.to_string())],
+        headers: Vec::new(),
     };
-    match dependencies.journal.append(entry).await {
-        Ok(_) => Ok(Some(event)),
-        Err(AppendError::Refused(reason)) if reason.contains(WRONG_LAST_SEQUENCE) => Ok(None),
-        Err(error) => Err(Fault::new(FaultCode::BusUnavailable, error.to_string())),
-    }
+    let appended = dependencies.journal.append_if_last(entry, last_sequence).await;
+    Ok(appended.map_err(|error| bus_unavailable(&error))?.map(|_| event))
 }
 
-/// Puts a journaled day in force, unless it is or a later one.
+/// Activates a journaled day unless the same or a later day is already active.
 async fn activate_day(
     dependencies: &TradingDayDependencies,
     active_date: Option<TradingDate>,
@@ -125,21 +125,21 @@ async fn activate_day(
 ) -> Result<(), Fault> {
     let mut previous = active_date;
     for _ in 0..MAX_ROLL_ATTEMPTS {
-        let begun = dependencies.store.roll_day(previous, day).await;
-        match begun.map_err(|error| store_unavailable(&error))? {
+        let rolled = dependencies.store.roll_day(previous, day).await;
+        match rolled.map_err(store_unavailable)? {
             DayRollOutcome::Rolled => {
-                tracing::info!(trading_date = %day.trading_date, "a trading day begins");
+                tracing::info!(trading_date = %day.trading_date, "opened a trading day");
                 return Ok(());
             }
             DayRollOutcome::AlreadyRolled(_) => return Ok(()),
             DayRollOutcome::Superseded(date) => previous = date,
         }
     }
-    let detail = "nothing was sent: the trading day changes faster than it can begin";
+    let detail = "nothing was sent: other workers changed the trading day first too often; try again";
     Err(Fault::new(FaultCode::StoreUnavailable, detail))
 }
 
-fn day_beginning_from_event(event: &DayEvent) -> Result<DayRoll, Fault> {
+fn day_roll_from_event(event: &DayEvent) -> Result<DayRoll, Fault> {
     let starts = event.to_day_starts();
     Ok(DayRoll {
         trading_date: event.trading_date,

@@ -1,4 +1,4 @@
-//! Child processes: started bound to our life, asked to end, and their last words.
+//! Child processes: started bound to this process, terminated, and the ends of their logs.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,39 +12,41 @@ use tokio::time::timeout;
 
 use crate::cli::commands::dev::program_path;
 
-/// How much of the end of a log is looked at.
+/// The most bytes that are read from the end of a log.
 const TAIL_BYTES: u64 = 8_192;
-/// How many lines of a log are shown.
+/// The most lines of a log that are shown.
 const TAIL_LINES: usize = 15;
 
-/// Starts programs so that they end when we do, also when we are killed.
+/// Starts programs that exit with this process, even if it is killed.
 #[derive(Debug, Clone)]
 pub(crate) struct ChildBinder {
     setpriv: Option<PathBuf>,
 }
 
 impl ChildBinder {
-    /// Looks for what binds a child's life to ours: `setpriv` of util-linux (others, such as BusyBox', cannot).
+    /// Finds the `setpriv` of util-linux, which can set a child's parent-death signal (others, such as BusyBox', cannot).
     pub(crate) async fn detect() -> Self {
         let Some(setpriv) = program_path::find_on_path("setpriv") else {
             return Self { setpriv: None };
         };
-        let tried = Command::new(&setpriv)
+        let attempt = Command::new(&setpriv)
             .args(["--pdeathsig", "TERM", "--", "true"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
-        let works = tried.await.is_ok_and(|status| status.success());
+        let works = attempt.await.is_ok_and(|status| status.success());
         if !works {
-            tracing::debug!("setpriv cannot bind children to this process: kill it with -9, and they go on");
+            tracing::debug!(
+                "setpriv cannot bind children to this process: they continue to run if it is killed with SIGKILL"
+            );
         }
         Self {
             setpriv: works.then_some(setpriv),
         }
     }
 
-    /// Returns a command that starts the program in a process group of its own, so that Ctrl-C does not reach it. Started
-    /// from the main thread it gets SIGTERM when this process ends: the kernel watches the thread that started it.
+    /// Returns a command that starts the program in a process group of its own, so that Ctrl-C does not reach it. A child
+    /// that the main thread starts gets SIGTERM when this process exits: the kernel watches the thread that started it.
     pub(crate) fn bound_command(&self, program: &Path) -> Command {
         let mut command = match &self.setpriv {
             Some(setpriv) => {
@@ -59,7 +61,7 @@ impl ChildBinder {
     }
 }
 
-/// Asks processes to end (SIGTERM). The shell's own `kill` does it: a small system has no other program for it.
+/// Sends SIGTERM to processes, by the shell's built-in `kill`: a small system may have no program of this name.
 pub(crate) async fn send_sigterm(processes: &[u32]) {
     if processes.is_empty() {
         return;
@@ -76,20 +78,20 @@ pub(crate) async fn send_sigterm(processes: &[u32]) {
     }
 }
 
-/// Waits for the end of a process that was asked to end, and kills it when it takes too long.
+/// Waits until a process that got SIGTERM has exited, and kills it after `limit`.
 pub(crate) async fn wait_or_kill(name: &str, child: &mut Child, limit: Duration) {
     if timeout(limit, child.wait()).await.is_err() {
-        tracing::warn!(child = name, "did not end within {limit:?} and is killed");
+        tracing::warn!(child = name, "the process did not exit within {limit:?} and is killed");
         if let Err(error) = child.kill().await {
-            tracing::error!(%error, child = name, "could not be killed");
+            tracing::error!(%error, child = name, "the process could not be killed");
         }
     }
 }
 
-/// Opens a child's log for it to write on, twice: for its output and its errors.
+/// Opens a child's log for appending and returns two handles: for its output and its errors.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When the file cannot be opened.
 pub(crate) fn open_log(path: &Path) -> anyhow::Result<(Stdio, Stdio)> {
     let open = || OpenOptions::new().create(true).append(true).open(path);
     let open = || open().with_context(|| format!("opening {}", path.display()));
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_is_the_last_lines() {
+    fn tail_is_the_last_lines() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let lines: Vec<String> = (1..=40).map(|number| number.to_string()).collect();
         std::fs::write(file.path(), lines.join("\n")).unwrap();
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bound_child_keeps_its_process_id_and_ends_when_asked() {
+    async fn bound_child_keeps_its_process_id_and_exits_on_sigterm() {
         let binder = ChildBinder::detect().await;
         let mut child = binder.bound_command(Path::new("sleep")).arg("60").spawn().unwrap();
         let id = child.id().unwrap();

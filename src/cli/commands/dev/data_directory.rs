@@ -1,4 +1,4 @@
-//! The data directory: one `dev` at a time, and where each thing lies in it.
+//! The data directory of `dev`: its lock, and the paths in it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -11,13 +11,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::cli::error::error_with_reason;
 
-/// How long servers that a killed `dev` left may take to end.
+/// How long the servers of a killed `dev` may take to exit.
 const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(15);
+/// The time between two attempts to take the lock.
 const LOCK_RETRY_DELAY: Duration = Duration::from_millis(50);
-/// How much of the lock file is read: a few lines name the processes.
+/// The most bytes of the lock file that are read: a few lines name the processes.
 const MAX_LOCK_FILE_BYTES: u64 = 4_096;
 
-/// A data directory that is ours as long as this, or a server started with it, lives.
+/// A locked data directory. This value and each server started with it hold the lock.
 #[derive(Debug)]
 pub(crate) struct DevDataDirectory {
     root: PathBuf,
@@ -25,10 +26,10 @@ pub(crate) struct DevDataDirectory {
 }
 
 impl DevDataDirectory {
-    /// Creates what is missing and takes the lock.
+    /// Creates missing directories and takes the lock.
     ///
     /// # Errors
-    /// When the directory cannot be written, or another `dev` has it.
+    /// When the directory cannot be written, or another `dev` holds the lock.
     pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
         let root = std::path::absolute(path).context("the data directory")?;
         for directory in ["nats", "redis", "log"] {
@@ -36,14 +37,14 @@ impl DevDataDirectory {
             std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
         }
         let path = root.join("lock");
-        let options = OpenOptions::new()
+        let opened = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&path);
-        let lock = options.with_context(|| format!("opening {}", path.display()))?;
-        let end = Instant::now() + LEFTOVERS_TIMEOUT;
+        let lock = opened.with_context(|| format!("opening {}", path.display()))?;
+        let deadline = Instant::now() + LEFTOVERS_TIMEOUT;
         loop {
             match lock.try_lock() {
                 Ok(()) => break,
@@ -53,12 +54,15 @@ impl DevDataDirectory {
                 Err(TryLockError::WouldBlock) => {}
             }
             let holder = read_lock_holder(&path);
-            // A killed `dev` is gone at once; its servers hold the lock until they have closed their files.
-            if holder.is_dev_alive || Instant::now() >= end {
-                let place = root.display();
-                let reason = format!("{}; end it, or choose another with --data-dir", holder.description);
+            // The servers of a killed `dev` hold the lock until they have closed their files.
+            if holder.is_dev_alive || Instant::now() >= deadline {
+                let root = root.display();
+                let reason = format!(
+                    "{}; stop it, or choose another directory with --data-dir",
+                    holder.description
+                );
                 return Err(error_with_reason(
-                    format!("the data directory {place} is in use"),
+                    format!("the data directory {root} is in use"),
                     reason,
                 ));
             }
@@ -69,7 +73,7 @@ impl DevDataDirectory {
         Ok(directory)
     }
 
-    /// Notes a server's process in the lock file, for messages.
+    /// Records a server's process id in the lock file, for error texts.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -84,20 +88,20 @@ impl DevDataDirectory {
         (&self.lock).write_all(text.as_bytes()).context("writing the lock file")
     }
 
-    /// Returns a standard input for a server: it holds the lock until the server has ended too.
+    /// Returns the lock file as a server's standard input: the lock is held until the server has exited, too.
     ///
     /// # Errors
-    /// When the system gives no further handle.
+    /// When the handle cannot be duplicated.
     pub(crate) fn lock_as_stdin(&self) -> anyhow::Result<Stdio> {
         Ok(self.lock.try_clone().context("sharing the lock")?.into())
     }
 
-    /// Returns a file or directory in it.
+    /// Returns the path of a file or directory in the data directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// Returns where a child's log goes.
+    /// Returns the path of a child's log.
     pub(crate) fn log_path(&self, name: &str) -> PathBuf {
         self.root.join("log").join(format!("{name}.log"))
     }
@@ -108,27 +112,27 @@ struct LockHolder {
     is_dev_alive: bool,
 }
 
-/// Tells who wrote the lock file.
+/// Returns the process that wrote the lock file.
 fn read_lock_holder(path: &Path) -> LockHolder {
     let mut text = String::new();
-    // What cannot be read is not told.
+    // A file that cannot be read names no process.
     let _ = File::open(path).map(|file| file.take(MAX_LOCK_FILE_BYTES).read_to_string(&mut text));
     let processes: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
-    let lives = |process: &str| Path::new("/proc").join(process).exists();
+    let is_alive = |process: &str| Path::new("/proc").join(process).exists();
     match processes.first() {
-        Some((_, process)) if lives(process) => LockHolder {
-            description: format!("another `order-router dev` (process {process}) has it"),
+        Some((_, process)) if is_alive(process) => LockHolder {
+            description: format!("another `order-router dev` (process {process}) holds it"),
             is_dev_alive: true,
         },
         _ => {
-            let left = processes.iter().skip(1).filter(|(_, process)| lives(process));
-            let left: Vec<String> = left
+            let leftovers = processes.iter().skip(1).filter(|(_, process)| is_alive(process));
+            let leftovers: Vec<String> = leftovers
                 .map(|(name, process)| format!("{name} (process {process})"))
                 .collect();
             LockHolder {
                 description: format!(
-                    "what an earlier `order-router dev` started still runs: {}",
-                    left.join(", ")
+                    "processes of an earlier `order-router dev` still run: {}",
+                    leftovers.join(", ")
                 ),
                 is_dev_alive: false,
             }
@@ -141,20 +145,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_second_dev_is_told_who_has_the_directory() {
-        let place = tempfile::tempdir().unwrap();
-        let first = DevDataDirectory::open(place.path()).await.unwrap();
+    async fn error_for_a_second_dev_names_the_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DevDataDirectory::open(directory.path()).await.unwrap();
         first.record_process("nats-server", 1).unwrap();
-        let error = DevDataDirectory::open(place.path()).await.unwrap_err().to_string();
+        let error = DevDataDirectory::open(directory.path()).await.unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
-        // A process that another test starts at this moment holds the lock's file until it runs its program.
-        let freed = async {
-            while DevDataDirectory::open(place.path()).await.is_err() {
+        // A process that another test starts meanwhile holds the lock file until it executes its program.
+        let reopened = async {
+            while DevDataDirectory::open(directory.path()).await.is_err() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(10), freed)
+        tokio::time::timeout(std::time::Duration::from_secs(10), reopened)
             .await
             .unwrap();
     }

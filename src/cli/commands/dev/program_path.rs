@@ -1,25 +1,25 @@
-//! Finding programs.
+//! Finds programs.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-/// Where `make setup` puts the pinned servers, below the top of the repository.
+/// Where `make setup` installs the pinned servers, relative to the top of the repository.
 const TOOLS_DIRECTORY: &str = ".tools/bin";
 
-/// Returns a server's program: the pinned one of the current directory or of the repository this binary was built in,
-/// else the one on the search path.
+/// Returns the path of a server's program: the pinned one of the current directory or of the repository that this binary
+/// was built in, else the one on the search path.
 ///
 /// # Errors
-/// Says what to do when there is none.
+/// When there is none; the text says how to install it.
 pub(in crate::cli) fn find_server(name: &str) -> anyhow::Result<PathBuf> {
-    let mut places: Vec<PathBuf> = std::env::current_dir().into_iter().collect();
-    if let Ok(own) = std::env::current_exe() {
-        places.extend(own.ancestors().skip(1).map(Path::to_path_buf));
+    let mut directories: Vec<PathBuf> = std::env::current_dir().into_iter().collect();
+    if let Ok(program) = std::env::current_exe() {
+        directories.extend(program.ancestors().skip(1).map(Path::to_path_buf));
     }
-    let pinned = places
+    let pinned = directories
         .into_iter()
-        .map(|place| place.join(TOOLS_DIRECTORY).join(name))
+        .map(|directory| directory.join(TOOLS_DIRECTORY).join(name))
         .find(|path| path.is_file());
     match pinned.or_else(|| find_on_path(name)) {
         Some(program) => Ok(program),
@@ -33,7 +33,7 @@ pub(in crate::cli) fn find_server(name: &str) -> anyhow::Result<PathBuf> {
 pub(in crate::cli) fn find_on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
-        .map(|place| place.join(name))
+        .map(|directory| directory.join(name))
         .find(|path| path.is_file())
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_program_is_told_with_what_to_do() {
+    fn error_for_a_missing_program_says_what_to_do() {
         let error = find_server("no-such-server").unwrap_err().to_string();
         assert!(error.contains("make setup"), "{error}");
         assert!(find_on_path("sh").is_some());

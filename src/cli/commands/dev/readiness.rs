@@ -1,4 +1,4 @@
-//! Whether a server answers.
+//! Readiness probes of the servers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long one answer may take.
+/// How long one reply may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much of an answer is read; NATS' greeting is some hundred bytes.
+/// The most bytes of a reply that are read; NATS' greeting has some hundred.
 const MAX_REPLY_BYTES: usize = 8_192;
 
-/// How a server shows that it is ready.
+/// The sign that a server is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum ReadinessProbe {
-    /// It greets whoever connects, once JetStream has recovered.
+    /// NATS greets each connection once JetStream has recovered.
     Nats,
-    /// It answers a ping, once it has read its append-only file.
+    /// Redis replies to a ping once it has loaded its append-only file.
     Redis,
 }
 
 impl ReadinessProbe {
-    /// Whether the server at this address is ready.
+    /// Reports whether the server at this address is ready.
     pub(in crate::cli) async fn is_ready(self, address: SocketAddr) -> bool {
         let request: &[u8] = match self {
             Self::Nats => b"",
@@ -41,13 +41,13 @@ impl ReadinessProbe {
 async fn read_first_line(address: SocketAddr, request: &[u8]) -> Option<String> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(request).await.ok()?;
-    let mut answer = Vec::new();
+    let mut reply = Vec::new();
     let mut chunk = [0; 1_024];
-    while answer.len() < MAX_REPLY_BYTES && !answer.contains(&b'\n') {
+    while reply.len() < MAX_REPLY_BYTES && !reply.contains(&b'\n') {
         match stream.read(&mut chunk).await.ok()? {
             0 => break,
-            length => answer.extend_from_slice(&chunk[..length]),
+            length => reply.extend_from_slice(&chunk[..length]),
         }
     }
-    String::from_utf8(answer).ok()
+    String::from_utf8(reply).ok()
 }

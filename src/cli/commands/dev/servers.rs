@@ -1,6 +1,6 @@
 //! The servers of `dev`: nats-server with JetStream and redis-server with its append-only file, on the loopback interface.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -10,54 +10,29 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use crate::cli::arguments::global::{SettingFlag, setting_flag};
+use crate::cli::commands::dev::addresses::ServerAddresses;
 use crate::cli::commands::dev::child_process;
 use crate::cli::commands::dev::child_process::ChildBinder;
 use crate::cli::commands::dev::data_directory::DevDataDirectory;
+use crate::cli::commands::dev::journal_sync::JournalSync;
+use crate::cli::commands::dev::program_path;
 use crate::cli::commands::dev::readiness::ReadinessProbe;
-use crate::cli::commands::dev::{JournalSync, ensure_address_free, loopback_address, program_path};
 
-/// How long a server may take to read its data and answer.
+/// How long a server may take to load its data and accept requests.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// How often it is asked whether it is ready.
+/// The time between two readiness probes.
 const READINESS_POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How long a server may take to close its files.
+/// How long a server may take to exit.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 const NATS: &str = "nats-server";
 const REDIS: &str = "redis-server";
 
-/// Where the servers listen.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ServerAddresses {
-    nats: SocketAddr,
-    redis: SocketAddr,
-}
-
-impl ServerAddresses {
-    /// Returns the ports that are asked for, a free one for each 0.
-    ///
-    /// # Errors
-    /// When one is taken.
-    pub(crate) fn resolve(nats: u16, redis: u16) -> anyhow::Result<Self> {
-        for (name, port, remedy) in [("NATS", nats, "--nats-port 0"), ("Redis", redis, "--redis-port 0")] {
-            ensure_address_free(name, loopback_address(port), remedy)?;
-        }
-        // Held until both are chosen, so that they differ.
-        let held = [nats, redis].map(|port| TcpListener::bind(loopback_address(port)));
-        let [nats, redis] = held.map(|listener| listener.and_then(|listener| Ok((listener.local_addr()?, listener))));
-        let taken = "choosing the servers' ports (they must differ)";
-        Ok(Self {
-            nats: nats.context(taken)?.0,
-            redis: redis.context(taken)?.0,
-        })
-    }
-}
-
 /// The two servers.
 #[derive(Debug)]
 pub(crate) struct DevServers {
     directory: DevDataDirectory,
-    ports: ServerAddresses,
+    addresses: ServerAddresses,
     sync: JournalSync,
     binder: ChildBinder,
     running: Vec<ServerProcess>,
@@ -71,13 +46,13 @@ struct ServerProcess {
 }
 
 impl DevServers {
-    /// Returns servers that are still to be started.
+    /// Returns the servers, not started yet.
     ///
     /// # Errors
     /// When a program is not installed.
     pub(crate) async fn new(
         directory: DevDataDirectory,
-        ports: ServerAddresses,
+        addresses: ServerAddresses,
         sync: JournalSync,
     ) -> anyhow::Result<Self> {
         for name in [NATS, REDIS] {
@@ -85,25 +60,26 @@ impl DevServers {
         }
         Ok(Self {
             directory,
-            ports,
+            addresses,
             sync,
             binder: ChildBinder::detect().await,
             running: Vec::new(),
         })
     }
 
-    /// Starts both and returns when both are ready. To be called from the main thread, see [`Binder::command`].
+    /// Starts both servers and returns when both are ready. It must be called from the main thread, see
+    /// [`ChildBinder::bound_command`].
     ///
     /// # Errors
-    /// When one does not start, with the end of its log.
+    /// When a server cannot start; the text holds the end of its log.
     pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
         let nats = self.nats_command()?;
         self.spawn(NATS, nats)?;
         let redis = self.redis_command()?;
         self.spawn(REDIS, redis)?;
         for (index, (probe, address)) in [
-            (ReadinessProbe::Nats, self.ports.nats),
-            (ReadinessProbe::Redis, self.ports.redis),
+            (ReadinessProbe::Nats, self.addresses.nats),
+            (ReadinessProbe::Redis, self.addresses.redis),
         ]
         .into_iter()
         .enumerate()
@@ -113,42 +89,45 @@ impl DevServers {
         Ok(())
     }
 
-    /// Returns where their data lie.
+    /// Returns the data directory.
     pub(crate) fn directory(&self) -> &DevDataDirectory {
         &self.directory
     }
 
-    /// Returns the settings that lead to them.
+    /// Returns the settings with the servers' URLs.
     pub(crate) fn setting_flags(&self) -> [SettingFlag; 2] {
         [
-            setting_flag("nats.url", format!("nats://{}", self.ports.nats)),
-            setting_flag("redis.url", format!("redis://{}", self.ports.redis)),
+            setting_flag("nats.url", format!("nats://{}", self.addresses.nats)),
+            setting_flag("redis.url", format!("redis://{}", self.addresses.redis)),
         ]
     }
 
-    /// Returns where they listen, as the ready line tells it.
+    /// Returns the servers' URLs as the ready line of `dev` prints them.
     pub(crate) fn ready_line_urls(&self) -> String {
-        format!("nats=nats://{} redis=redis://{}", self.ports.nats, self.ports.redis)
+        format!(
+            "nats=nats://{} redis=redis://{}",
+            self.addresses.nats, self.addresses.redis
+        )
     }
 
-    /// Waits until one of them ends by itself and returns what there is to say about it.
+    /// Waits until a server exits and returns its error.
     pub(crate) async fn wait_for_unexpected_exit(&mut self) -> anyhow::Error {
-        let ends = self.running.iter_mut().map(|server| Box::pin(server.wait_for_exit()));
-        futures_util::future::select_all(ends).await.0
+        let exits = self.running.iter_mut().map(|server| Box::pin(server.wait_for_exit()));
+        futures_util::future::select_all(exits).await.0
     }
 
-    /// Asks both to end, and does not wait.
+    /// Sends SIGTERM to both servers and does not wait.
     pub(crate) async fn request_stop(&self) {
         let processes: Vec<u32> = self.running.iter().filter_map(|server| server.child.id()).collect();
         child_process::send_sigterm(&processes).await;
     }
 
-    /// Asks both to end and waits for it.
+    /// Sends SIGTERM to both servers and waits until they have exited.
     pub(crate) async fn stop(&mut self) {
         self.request_stop().await;
-        let ends = self.running.iter_mut();
-        let ends = ends.map(|server| child_process::wait_or_kill(server.name, &mut server.child, STOP_TIMEOUT));
-        futures_util::future::join_all(ends).await;
+        let servers = self.running.iter_mut();
+        let exits = servers.map(|server| child_process::wait_or_kill(server.name, &mut server.child, STOP_TIMEOUT));
+        futures_util::future::join_all(exits).await;
     }
 
     fn spawn(&mut self, name: &'static str, mut command: Command) -> anyhow::Result<()> {
@@ -173,9 +152,9 @@ impl DevServers {
         };
         let store = self.directory.path("nats");
         let config = format!(
-            "# Written anew by each start of `order-router dev`.\nserver_name: order-router-dev\nlisten: \"{}\"\n\
+            "# Rewritten by each start of `order-router dev`.\nserver_name: order-router-dev\nlisten: \"{}\"\n\
              max_payload: 1MB\njetstream {{ store_dir: {:?}{sync_interval} }}\n",
-            self.ports.nats, store
+            self.addresses.nats, store
         );
         let path = self.directory.path("nats.conf");
         std::fs::write(&path, config).with_context(|| format!("writing {}", path.display()))?;
@@ -186,7 +165,7 @@ impl DevServers {
 
     fn redis_command(&self) -> anyhow::Result<Command> {
         let mut command = self.binder.bound_command(&program_path::find_server(REDIS)?);
-        let port = self.ports.redis.port().to_string();
+        let port = self.addresses.redis.port().to_string();
         // The settings of deploy/redis.conf.
         command.args(["--bind", "127.0.0.1", "--port", &port, "--daemonize", "no"]);
         command.args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]);
@@ -198,9 +177,9 @@ impl DevServers {
 }
 
 impl ServerProcess {
-    /// Waits for the server's first answer.
+    /// Waits until the server is ready.
     async fn wait_until_ready(&mut self, probe: ReadinessProbe, address: SocketAddr) -> anyhow::Result<()> {
-        let end = Instant::now() + START_TIMEOUT;
+        let deadline = Instant::now() + START_TIMEOUT;
         while !probe.is_ready(address).await {
             if let Some(status) = self
                 .child
@@ -209,9 +188,9 @@ impl ServerProcess {
             {
                 return Err(self.exit_error(status));
             }
-            if Instant::now() >= end {
+            if Instant::now() >= deadline {
                 bail!(
-                    "{} does not answer at {address} within {START_TIMEOUT:?}; the end of {}:{}",
+                    "{} is not ready at {address} within {START_TIMEOUT:?}; the end of {}:{}",
                     self.name,
                     self.log.display(),
                     child_process::read_tail(&self.log)
@@ -223,7 +202,7 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// Waits for its end and returns what there is to say about it.
+    /// Waits until the server exits and returns its error.
     async fn wait_for_exit(&mut self) -> anyhow::Error {
         match self.child.wait().await {
             Ok(status) => self.exit_error(status),
@@ -234,24 +213,8 @@ impl ServerProcess {
     fn exit_error(&self, status: ExitStatus) -> anyhow::Error {
         let (name, log) = (self.name, self.log.display());
         anyhow::anyhow!(
-            "{name} ended by itself ({status}); the end of {log}:{}",
+            "{name} exited unexpectedly ({status}); the end of {log}:{}",
             child_process::read_tail(&self.log)
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn free_ports_differ_and_a_taken_one_is_told() {
-        let ports = ServerAddresses::resolve(0, 0).unwrap();
-        assert_ne!(ports.nats, ports.redis);
-        let taken = TcpListener::bind(loopback_address(0)).unwrap();
-        let error = ServerAddresses::resolve(taken.local_addr().unwrap().port(), 0)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("--nats-port"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Further worker processes of `dev`: started, waited for, and started again when they die.
+//! Further worker processes of `dev`: started, awaited, and restarted when they exit.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,33 +20,35 @@ use crate::cli::arguments::global::{GlobalOptions, SettingFlag};
 use crate::cli::commands::dev::child_process;
 use crate::cli::commands::dev::child_process::ChildBinder;
 use crate::cli::commands::dev::data_directory::DevDataDirectory;
-use crate::cli::commands::worker::READY;
-use crate::cli::process::services::WORKER_GRACE;
+use crate::cli::process::services::{WORKER_GRACE, WORKER_READY_LINE};
 use crate::config::load::environment_name;
+
+/// The most worker processes on one machine.
+pub(crate) const MAX_WORKERS: i64 = 64;
 
 /// How long a worker may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// The pause before a dead worker is started again; each next one is twice as long.
+/// The first delay before a restart; each further one is twice as long.
 const MIN_RESTART_DELAY: Duration = Duration::from_millis(500);
-/// The longest pause.
+/// The longest delay before a restart.
 const MAX_RESTART_DELAY: Duration = Duration::from_secs(15);
-/// After so long a life the next pause is the first again.
+/// A worker that ran this long is restarted after the first delay again.
 const RESTART_DELAY_RESET_AFTER: Duration = Duration::from_secs(60);
-/// What a worker may take beyond its own grace period.
+/// How long a worker may take beyond its own grace period.
 const KILL_MARGIN: Duration = Duration::from_secs(5);
 
-/// The setting that names where a worker tells what it measures.
+/// The setting with the address of a worker's metrics.
 const METRICS_ADDRESS_SETTING: &str = "metrics.addr";
 
 type WorkerNumber = u16;
 
-/// The worker processes.
+/// Worker processes with consecutive numbers.
 pub(crate) struct WorkerProcesses {
     numbers: RangeInclusive<WorkerNumber>,
     program: PathBuf,
     binder: ChildBinder,
     environment: Vec<(String, String)>,
-    /// Where the first of all workers tells what it measures.
+    /// The metrics address of worker 1.
     first_metrics_address: Option<SocketAddr>,
     logs: HashMap<WorkerNumber, PathBuf>,
     restart_delays: HashMap<WorkerNumber, Duration>,
@@ -62,10 +64,10 @@ enum WorkerEvent {
 }
 
 impl WorkerProcesses {
-    /// Returns worker processes that are still to be started: this program with the same settings.
+    /// Returns worker processes, not started yet: this program with the same settings.
     ///
     /// # Errors
-    /// When this program cannot be found.
+    /// When the path of this program is unknown.
     pub(crate) async fn new(
         numbers: RangeInclusive<WorkerNumber>,
         options: &GlobalOptions,
@@ -97,10 +99,11 @@ impl WorkerProcesses {
         })
     }
 
-    /// Starts all and returns when all are ready. To be called from the main thread, see [`Binder::command`].
+    /// Starts all and returns when all are ready. It must be called from the main thread, see
+    /// [`ChildBinder::bound_command`].
     ///
     /// # Errors
-    /// When one does not become ready, with the end of its log.
+    /// When a worker is not ready in time; the text holds the end of its log.
     pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
         for number in self.numbers.clone() {
             self.spawn(number)?;
@@ -115,19 +118,19 @@ impl WorkerProcesses {
                 Some(WorkerEvent::NotReady(number) | WorkerEvent::Ended(number, ..)) => {
                     let log = &self.logs[&number];
                     bail!(
-                        "worker {number} does not start; the end of {}:{}",
+                        "worker {number} cannot start; the end of {}:{}",
                         log.display(),
                         child_process::read_tail(log)
                     );
                 }
                 Some(WorkerEvent::RestartDue(_)) => {}
-                None => bail!("the workers are gone"),
+                None => bail!("the worker processes ended before they were ready"),
             }
         }
         Ok(())
     }
 
-    /// Starts again whatever dies. To be called from the main thread.
+    /// Restarts each worker that exits. It must be called from the main thread.
     pub(crate) async fn supervise(&mut self) -> Infallible {
         loop {
             match self.events.next().await {
@@ -136,9 +139,9 @@ impl WorkerProcesses {
                     self.watch_exit(number, child);
                 }
                 Some(WorkerEvent::NotReady(number)) => {
-                    self.schedule_restart(number, "it was not ready in time", Duration::ZERO)
+                    self.schedule_restart(number, "not ready in time", Duration::ZERO)
                 }
-                Some(WorkerEvent::Ended(number, how, life)) => self.schedule_restart(number, &how, life),
+                Some(WorkerEvent::Ended(number, cause, uptime)) => self.schedule_restart(number, &cause, uptime),
                 Some(WorkerEvent::RestartDue(number)) => {
                     if let Err(error) = self.spawn(number) {
                         self.schedule_restart(number, &format!("{error:#}"), Duration::ZERO);
@@ -149,7 +152,7 @@ impl WorkerProcesses {
         }
     }
 
-    /// Asks all to end and waits until they have drained; what takes too long is killed.
+    /// Sends SIGTERM to all and waits until they have drained; those that take too long are killed.
     pub(crate) async fn drain(&mut self) {
         let processes: Vec<u32> = self.processes.values().copied().collect();
         child_process::send_sigterm(&processes).await;
@@ -166,7 +169,7 @@ impl WorkerProcesses {
             }
         };
         if timeout(WORKER_GRACE + KILL_MARGIN, all).await.is_err() {
-            tracing::warn!("some worker processes did not end in time and are killed");
+            tracing::warn!("some worker processes did not exit in time and are killed");
         }
         // A child is killed when its handle is dropped.
         self.events.clear();
@@ -193,7 +196,7 @@ impl WorkerProcesses {
         self.events.push(Box::pin(async move {
             let ready = async {
                 let mut lines = BufReader::new(output?).lines();
-                lines.next_line().await.ok()?.filter(|line| line == READY)
+                lines.next_line().await.ok()?.filter(|line| line == WORKER_READY_LINE)
             };
             match timeout(START_TIMEOUT, ready).await {
                 Ok(Some(_)) => WorkerEvent::Ready(number, child),
@@ -204,34 +207,34 @@ impl WorkerProcesses {
     }
 
     fn watch_exit(&mut self, number: WorkerNumber, mut child: Child) {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         self.events.push(Box::pin(async move {
-            let how = match child.wait().await {
+            let cause = match child.wait().await {
                 Ok(status) => status.to_string(),
                 Err(error) => error.to_string(),
             };
-            WorkerEvent::Ended(number, how, begun.elapsed())
+            WorkerEvent::Ended(number, cause, started_at.elapsed())
         }));
     }
 
     fn schedule_restart(&mut self, number: WorkerNumber, cause: &str, uptime: Duration) {
         self.processes.remove(&number);
-        let pause = self.restart_delays.entry(number).or_insert(MIN_RESTART_DELAY);
+        let delay = self.restart_delays.entry(number).or_insert(MIN_RESTART_DELAY);
         if uptime >= RESTART_DELAY_RESET_AFTER {
-            *pause = MIN_RESTART_DELAY;
+            *delay = MIN_RESTART_DELAY;
         }
-        let wait = *pause;
-        *pause = (wait * 2).min(MAX_RESTART_DELAY);
+        let current = *delay;
+        *delay = (current * 2).min(MAX_RESTART_DELAY);
         let log = self.logs[&number].display();
-        tracing::error!(worker = number, %log, "a worker process ended ({cause}); the next start is in {wait:?}");
+        tracing::error!(worker = number, %log, "a worker process exited ({cause}); it is restarted in {current:?}");
         self.events.push(Box::pin(async move {
-            sleep(wait).await;
+            sleep(current).await;
             WorkerEvent::RestartDue(number)
         }));
     }
 }
 
-/// Returns where a worker tells what it measures: each has the next port after the one before it; 0 takes a free one.
+/// Returns a worker's metrics address: its port is the first worker's plus its number minus one; 0 chooses a free one.
 fn metrics_address(first: SocketAddr, number: WorkerNumber) -> SocketAddr {
     let port = match first.port() {
         0 => 0,
@@ -245,10 +248,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_of_one_machine_tell_what_they_measure_at_ports_of_their_own() {
+    fn workers_of_one_machine_have_metrics_ports_of_their_own() {
         for (first, number, port) in [(9464, 1, 9464), (9464, 3, 9466), (0, 3, 0), (65535, 2, 0)] {
-            let told = metrics_address(([127, 0, 0, 1], first).into(), number);
-            assert_eq!((told.port(), told.ip().is_loopback()), (port, true));
+            let address = metrics_address(([127, 0, 0, 1], first).into(), number);
+            assert_eq!((address.port(), address.ip().is_loopback()), (port, true));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Many intents from a file, a bounded number of them under way at once.
+//! Submits many intents from a file, with a bounded number of them in flight.
 
 use std::path::Path;
 use std::time::Instant;
@@ -6,84 +6,75 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::bus::reply_inbox::ReplyInbox;
 use crate::bus::router_client::RequestError;
-use crate::bus::subjects;
+use crate::bus::submission_client::SubmissionClient;
 use crate::cli::commands::submit::input_lines;
 use crate::cli::commands::submit::input_lines::InputLine;
 use crate::cli::commands::submit::intent_route::parse_route;
 use crate::cli::commands::submit::summary::{SubmitResult, SubmitSummary, unanswered_receipt};
 use crate::cli::error::{CommandError, CommandResult, error_with_reason};
 use crate::cli::output;
-use crate::cli::output::table::strip_control_characters;
+use crate::cli::output::text::strip_control_characters;
 use crate::cli::requests::bus_client::CliClient;
 use crate::fault::{Fault, FaultCode};
 use crate::wire::problem;
 
-/// How many refused lines people are shown; the summary counts all.
+/// The most failed lines that are printed; the summary counts all.
 const MAX_PROBLEMS_SHOWN: u64 = 20;
 
-/// Submits every line and shows what became of them.
+/// Submits every line and prints a summary of the outcomes.
 ///
 /// # Errors
-/// When the file cannot be read, or an intent is refused, denied or not answered in time.
+/// When the file cannot be read, or an intent is refused, denied or gets no reply in time.
 pub(in crate::cli) async fn run(client: &CliClient, file: &Path, concurrency: u16, durable: bool) -> CommandResult {
     let (lines, length) = input_lines::open_input(file)?;
-    let replies = match durable {
-        true => Some(ReplyInbox::open(&client.caller).await?),
-        false => None,
-    };
-    let mut shown = ProgressDisplay::new(client.json, length);
-    let begun = Instant::now();
+    let submissions = SubmissionClient::open(&client.caller, durable).await?;
+    let mut progress = ProgressDisplay::new(client.json, length);
+    let started_at = Instant::now();
     let lines = stream::unfold(lines, |mut lines| async { Some((lines.recv().await?, lines)) });
-    let fates = lines.map(|line| async {
+    let results = lines.map(|line| async {
         match line {
-            Ok(line) => Ok((submit_line(client, replies.as_ref(), &line).await, line)),
+            Ok(line) => Ok((submit_line(client, &submissions, &line).await, line)),
             Err(error) => Err(error),
         }
     });
-    let mut fates = std::pin::pin!(fates.buffer_unordered(usize::from(concurrency)));
-    let mut broken = None;
-    while let Some(fate) = fates.next().await {
-        match fate {
-            Ok((fate, line)) => shown.show_result(&fate, &line)?,
-            Err(error) => broken = Some(error_with_reason(format!("reading {}", file.display()), error)),
+    let mut results = std::pin::pin!(results.buffer_unordered(usize::from(concurrency)));
+    let mut read_error = None;
+    while let Some(result) = results.next().await {
+        match result {
+            Ok((result, line)) => progress.show_result(&result, &line)?,
+            Err(error) => read_error = Some(error_with_reason(format!("cannot read {}", file.display()), error)),
         }
     }
-    shown.bar.finish_and_clear();
-    let text = shown.summary.with_elapsed(begun.elapsed()).to_string();
+    progress.bar.finish_and_clear();
+    let text = progress.summary.with_elapsed(started_at.elapsed()).to_string();
     if client.json {
         eprintln!("{text}");
     } else {
         output::print_line(text)?;
     }
-    match broken {
+    match read_error {
         Some(error) => Err(error.into()),
-        None if shown.summary.is_all_accepted() => Ok(()),
+        None if progress.summary.is_all_accepted() => Ok(()),
         None => Err(CommandError::Reported),
     }
 }
 
-async fn submit_line(client: &CliClient, replies: Option<&ReplyInbox>, line: &InputLine) -> SubmitResult {
+async fn submit_line(client: &CliClient, submissions: &SubmissionClient, line: &InputLine) -> SubmitResult {
     let Some(body) = line.body.clone() else {
-        return Err(Fault::new(FaultCode::PayloadTooLarge, "the line is longer than a message may be").into());
+        return Err(Fault::new(
+            FaultCode::PayloadTooLarge,
+            "the line is longer than 1 MiB, the longest message",
+        )
+        .into());
     };
     let route = parse_route(&body)?;
-    let deadline = client.deadline();
-    match replies {
-        None => {
-            let subject = subjects::submit(&route.broker, &route.account);
-            client.caller.request(&subject, body, deadline).await
-        }
-        Some(replies) => {
-            replies
-                .submit_and_wait(&route.broker, &route.account, body, deadline)
-                .await
-        }
-    }
+    submissions
+        .submit(&route.broker, &route.account, body, client.deadline())
+        .await
 }
 
-/// What is shown while they are under way.
+/// The progress bar, the lines that failed, and the counts.
 struct ProgressDisplay {
     summary: SubmitSummary,
     bar: ProgressBar,
@@ -93,7 +84,7 @@ struct ProgressDisplay {
 
 impl ProgressDisplay {
     fn new(json: bool, length: Option<u64>) -> Self {
-        // It draws on the standard error stream, and only where that is a terminal.
+        // The bar is drawn on standard error, and only where that is a terminal.
         let bar = match length {
             Some(length) => {
                 let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}, {elapsed}, {eta} left");
@@ -127,7 +118,7 @@ impl ProgressDisplay {
         self.problems_shown += 1;
         match self.problems_shown.cmp(&(MAX_PROBLEMS_SHOWN + 1)) {
             std::cmp::Ordering::Less => self.bar.suspend(|| eprintln!("line {}: {text}", line.number)),
-            std::cmp::Ordering::Equal => self.bar.suspend(|| eprintln!("… further ones are only counted")),
+            std::cmp::Ordering::Equal => self.bar.suspend(|| eprintln!("… further failures are only counted")),
             std::cmp::Ordering::Greater => {}
         }
         Ok(())
@@ -147,12 +138,12 @@ fn render_json(result: &SubmitResult, line: &InputLine) -> Vec<u8> {
     }
 }
 
-/// Returns the caller's id of an intent that was sent as it is.
+/// Returns the client order id in a line, where it has one.
 fn client_order_id_of(line: &InputLine) -> Option<String> {
     #[derive(serde::Deserialize)]
-    struct NamedIntent {
+    struct IntentId {
         client_order_id: Option<String>,
     }
-    let named: NamedIntent = serde_json::from_slice(line.body.as_ref()?).ok()?;
-    named.client_order_id
+    let intent: IntentId = serde_json::from_slice(line.body.as_ref()?).ok()?;
+    intent.client_order_id
 }

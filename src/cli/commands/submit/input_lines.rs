@@ -1,4 +1,4 @@
-//! Reading a file line by line, in a thread of its own: neither a file nor the standard input stream waits for nobody.
+//! Reads a file line by line in a thread of its own: reading a file or standard input blocks.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -8,26 +8,26 @@ use anyhow::Context;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// The longest line: a server takes no larger message by default.
+/// The longest line, in bytes: the default limit of a NATS message.
 const MAX_LINE_BYTES: usize = 1 << 20;
-/// How many lines are read ahead.
+/// How many lines are read ahead of their submission.
 const READ_AHEAD_LINES: usize = 256;
 
-/// A line that is not empty.
+/// A line that is not blank.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cli) struct InputLine {
-    /// Its number in the file, from 1.
+    /// The line's number in the file, from 1.
     pub(in crate::cli) number: u64,
-    /// How many bytes of the file it takes.
+    /// The line's length in the file, in bytes, with its line break.
     pub(in crate::cli) length_bytes: u64,
-    /// What it holds; `None` when it is longer than [`LINE_BYTES_MAX`].
+    /// The text without surrounding white space; `None` when it is longer than [`MAX_LINE_BYTES`].
     pub(in crate::cli) body: Option<Bytes>,
 }
 
-/// Where lines arrive.
+/// The lines in the order of the file.
 pub(in crate::cli) type InputLines = mpsc::Receiver<io::Result<InputLine>>;
 
-/// Opens a file, or the standard input stream for `-`; also returns the file's length, where it has one.
+/// Opens a file, or standard input for `-`, and returns its lines and its length in bytes, where it has one.
 ///
 /// # Errors
 /// When the file cannot be opened.
@@ -59,7 +59,7 @@ fn read_lines(mut reader: impl BufRead, sender: &mpsc::Sender<io::Result<InputLi
                 }
             }
             Err(error) => {
-                // Nobody may be there any more to tell it to.
+                // The receiver may be gone, and then the error is of no use.
                 let _ = sender.blocking_send(Err(error));
                 return;
             }
@@ -67,9 +67,10 @@ fn read_lines(mut reader: impl BufRead, sender: &mpsc::Sender<io::Result<InputLi
     }
 }
 
-/// Reads one line, without the white space around it; no more of it than the maximum is held in memory.
+/// Returns the length and the text of the next line; `None` at the end of the input. At most [`MAX_LINE_BYTES`] and one
+/// chunk of a line are held in memory.
 fn read_line(reader: &mut impl BufRead) -> io::Result<Option<(u64, Option<Bytes>)>> {
-    let (mut held, mut length) = (Vec::new(), 0_u64);
+    let (mut text, mut length) = (Vec::new(), 0_u64);
     loop {
         let chunk = reader.fill_buf()?;
         if chunk.is_empty() && length == 0 {
@@ -77,14 +78,14 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Option<(u64, Option<Bytes>
         }
         let end = chunk.iter().position(|&byte| byte == b'\n');
         let taken = end.map_or(chunk.len(), |end| end + 1);
-        if held.len() <= MAX_LINE_BYTES {
-            held.extend_from_slice(&chunk[..taken]);
+        if text.len() <= MAX_LINE_BYTES {
+            text.extend_from_slice(&chunk[..taken]);
         }
         let is_last = end.is_some() || chunk.is_empty();
         reader.consume(taken);
         length += taken as u64;
         if is_last {
-            let body = held.trim_ascii();
+            let body = text.trim_ascii();
             let fits = body.len() <= MAX_LINE_BYTES;
             return Ok(Some((length, fits.then(|| Bytes::copy_from_slice(body)))));
         }
@@ -98,20 +99,20 @@ mod tests {
     #[test]
     fn lines_are_numbered_and_bounded() {
         let long = "x".repeat(MAX_LINE_BYTES + 1);
-        let text = format!("{{\"a\":1}}\r\n\n  \n{long}\nlast");
+        let input = format!("{{\"a\":1}}\r\n\n  \n{long}\nlast");
         let (sender, mut lines) = mpsc::channel(READ_AHEAD_LINES);
-        read_lines(BufReader::with_capacity(16, text.as_bytes()), &sender);
+        read_lines(BufReader::with_capacity(16, input.as_bytes()), &sender);
         drop(sender);
-        let mut found = Vec::new();
+        let mut read = Vec::new();
         while let Ok(line) = lines.try_recv() {
             let line = line.unwrap();
-            found.push((line.number, line.body));
+            read.push((line.number, line.body));
         }
         let expected = [
             (1, Some(Bytes::from_static(b"{\"a\":1}"))),
             (4, None),
             (5, Some(Bytes::from_static(b"last"))),
         ];
-        assert_eq!(found, expected);
+        assert_eq!(read, expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Reading broker and account out of an intent that is sent as it is.
+//! Reads broker and account from an intent that is sent unchanged.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use serde_json::value::RawValue;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::fault::{Fault, FaultCode};
 
-/// What the subject needs; anything else about the intent is the router's to judge.
+/// The ids in an intent's subject. The router checks everything else.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cli) struct IntentRoute {
     pub(in crate::cli) broker: BrokerId,
     pub(in crate::cli) account: AccountId,
 }
 
-/// Returns where an intent goes.
+/// Returns the route of an intent.
 ///
 /// # Errors
-/// `malformed` when it is not a JSON object; `invalid_field` when broker or account cannot stand in a subject.
+/// `malformed` when the line is not a JSON object; `invalid_field` when broker or account is not valid in a subject.
 pub(in crate::cli) fn parse_route(line: &[u8]) -> Result<IntentRoute, Fault> {
     let fields: RouteFields<'_> = serde_json::from_slice(line)
         .map_err(|error| Fault::new(FaultCode::Malformed, format!("the line is not a JSON object: {error}")))?;
@@ -40,8 +40,8 @@ fn parse_text(field: &str, value: Option<&RawValue>) -> Result<Option<String>, F
     serde_json::from_str(value.get()).map_err(|_| Fault::for_field(FaultCode::InvalidField, field, "must be a string"))
 }
 
-/// The two fields. Unlike a derived reader it passes over duplicates and over numbers that fit nowhere: those are the
-/// router's to refuse.
+/// The two fields. Unlike a derived implementation, this one accepts duplicate fields and numbers out of range: the router
+/// refuses them.
 #[derive(Default)]
 struct RouteFields<'a> {
     broker: Option<&'a RawValue>,
@@ -96,11 +96,11 @@ mod tests {
             ("{", Err(FaultCode::Malformed)),
             ("hello", Err(FaultCode::Malformed)),
         ] {
-            let found = parse_route(line.as_bytes()).map_err(|fault| fault.code);
-            let found = found
+            let parsed = parse_route(line.as_bytes()).map_err(|fault| fault.code);
+            let parsed = parsed
                 .as_ref()
                 .map(|route| (route.broker.as_str(), route.account.as_str()));
-            assert_eq!(found, expected.as_ref().copied(), "{line}");
+            assert_eq!(parsed, expected.as_ref().copied(), "{line}");
         }
     }
 }

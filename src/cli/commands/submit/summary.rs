@@ -1,4 +1,4 @@
-//! What became of many intents.
+//! Counts the outcomes of many intents.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use crate::cli::output::table::{ColumnAlign, TextTable};
 use crate::domain::order_terms::OrderStatus;
 use crate::wire::report::ExecutionReport;
 
-/// What became of one intent.
+/// The outcome of one intent.
 pub(in crate::cli) type SubmitResult = Result<ReceivedReply, RequestError>;
 
-/// Counts by what became of them.
+/// Counts by outcome.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct SubmitSummary {
     reports_by_status: BTreeMap<OrderStatus, u64>,
@@ -26,7 +26,7 @@ pub(in crate::cli) struct SubmitSummary {
 }
 
 impl SubmitSummary {
-    /// Counts one.
+    /// Counts an outcome.
     pub(in crate::cli) fn record(&mut self, result: &SubmitResult) {
         match result {
             Ok(reply) => {
@@ -44,26 +44,26 @@ impl SubmitSummary {
         }
     }
 
-    /// Returns how many were counted.
+    /// Returns the number of counted intents.
     pub(in crate::cli) fn total(&self) -> u64 {
         self.report_count() + self.problem_count() + self.unanswered + self.unreadable
     }
 
-    /// Whether every intent was taken.
+    /// Reports whether every intent got a report.
     pub(in crate::cli) fn is_all_accepted(&self) -> bool {
         self.total() == self.report_count()
     }
 
-    /// Returns a few words for a progress bar.
+    /// Returns the text of the progress bar.
     pub(in crate::cli) fn progress_message(&self) -> String {
         format!(
-            "{} answered, {} refused",
+            "{} reports, {} failed",
             self.report_count(),
             self.problem_count() + self.unanswered + self.unreadable
         )
     }
 
-    /// Returns it with the time it took.
+    /// Returns the summary with the time that the submission took.
     pub(in crate::cli) fn with_elapsed(&self, elapsed: Duration) -> TimedSummary<'_> {
         TimedSummary { summary: self, elapsed }
     }
@@ -105,8 +105,8 @@ impl fmt::Display for TimedSummary<'_> {
             table.push_row(["problem".to_owned(), (*code).to_owned(), count.to_string()]);
         }
         for (kind, name, count) in [
-            ("no answer in time", "", summary.unanswered),
-            ("answer not read", "", summary.unreadable),
+            ("no reply in time", "", summary.unanswered),
+            ("cannot decode", "", summary.unreadable),
             ("among them", "replays", summary.replays),
             ("among them", "receipts", summary.receipts),
         ] {
@@ -118,7 +118,7 @@ impl fmt::Display for TimedSummary<'_> {
     }
 }
 
-/// Returns the JSON that stands for an answer that has not come: as much of a receipt as is known here.
+/// Returns the JSON for a reply that has not arrived: the fields of a receipt that are known here.
 pub(in crate::cli) fn unanswered_receipt(client_order_id: Option<&str>) -> String {
     #[derive(Serialize)]
     struct UnansweredReceipt<'a> {
@@ -139,10 +139,10 @@ pub(in crate::cli) fn unanswered_receipt(client_order_id: Option<&str>) -> Strin
         version: 0,
         reason: UnansweredReason {
             code: "outcome_unknown",
-            message: "nobody has answered in time; ask for it, or submit it again under the same id",
+            message: "no reply in time; get the order, or submit it again under the same id",
         },
     };
-    // Strings and numbers only: there is nothing in it that JSON cannot hold.
+    // A receipt holds strings and numbers only: encoding cannot fail.
     serde_json::to_string(&receipt).unwrap_or_default()
 }
 
@@ -163,31 +163,31 @@ mod tests {
                 "tags":[],"mode":"paper","version":{version},"reason":null}}"#
             )
         };
-        let reply = |status, version, replayed| {
+        let reply = |status, version, is_replay| {
             Ok(ReceivedReply {
                 body: report(status, version).into_bytes(),
                 journal_sequence: None,
-                is_replay: replayed,
+                is_replay,
             })
         };
-        for fate in [
+        for result in [
             reply("filled", 1, false),
             reply("filled", 1, true),
             reply("unknown", 0, false),
         ] {
-            summary.record(&fate);
+            summary.record(&result);
         }
         assert!(summary.is_all_accepted());
         summary.record(&Err(Fault::new(FaultCode::RiskLocked, "no").into()));
         summary.record(&Err(RequestError::Timeout));
         assert!(!summary.is_all_accepted());
         let expected = "5 intents in 2.500 s, 2 a second\n\
-                        report             filled       2\n\
-                        report             unknown      1\n\
-                        problem            risk_locked  1\n\
-                        no answer in time               1\n\
-                        among them         replays      1\n\
-                        among them         receipts     1";
+                        report            filled       2\n\
+                        report            unknown      1\n\
+                        problem           risk_locked  1\n\
+                        no reply in time               1\n\
+                        among them        replays      1\n\
+                        among them        receipts     1";
         assert_eq!(summary.with_elapsed(Duration::from_millis(2_500)).to_string(), expected);
     }
 }

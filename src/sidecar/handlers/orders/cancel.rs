@@ -2,59 +2,51 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use bytes::Bytes;
 
 use crate::bus::router_client::{ReceivedReply, RequestError};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::fault::{Fault, FaultCode, quoted};
 use crate::sidecar::bus_bridge;
-use crate::sidecar::bus_bridge::CallContext;
+use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::json_body::JsonBody;
+use crate::sidecar::extract::path_segment::PathSegment;
 use crate::sidecar::extract::query::QueryParameters;
 use crate::sidecar::handlers::orders::cancel_receipt::CancelReceipt;
-use crate::sidecar::middleware::auth::Principal;
+use crate::sidecar::handlers::orders::lookup::reference_to;
+use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem::ProblemResponse;
-use crate::wire::order_reference::{OrderReference, OrderSelector, take_order_selector};
+use crate::wire::order_reference::{OrderSelector, take_order_selector};
 use crate::wire::report::ExecutionReport;
 use crate::wire::strict_object::StrictObject;
 
-/// Cancels an order and tells what became of it.
+/// Cancels an order and returns its report, or a receipt if the outcome is unknown.
 pub(in crate::sidecar) async fn cancel_order(
     State(context): State<Arc<SidecarContext>>,
-    caller: Principal,
+    principal: Principal,
     call_context: CallContext,
     parameters: QueryParameters,
-    path: Result<Path<String>, PathRejection>,
+    PathSegment(broker): PathSegment,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ProblemResponse> {
     parameters.reject_remaining()?;
-    let broker = parse_path_broker(path)?;
-    let (name, account) = decode_cancel(&body)?;
-    caller.authorize_account(&account)?;
-    let reference = match &name {
-        OrderSelector::OrderId(id) => OrderReference {
-            order_id: Some(id.to_string()),
-            client_order_id: None,
-        },
-        OrderSelector::ClientOrderId(id) => OrderReference {
-            order_id: None,
-            client_order_id: Some(id.to_string()),
-        },
-    };
-    // Strings only: there is nothing in it that JSON cannot hold.
-    let body = Bytes::from(serde_json::to_vec(&reference).unwrap_or_default());
-    match bus_bridge::call(&context, &subjects::cancel(&broker, &account), body, &call_context).await {
-        Ok(reply) => Ok(respond_with_report(&context, &name, &broker, &account, reply)),
-        Err(RequestError::Timeout) => Ok(respond_outcome_unknown(&name, &broker, &account)),
+    let broker = parse_path_broker(&broker)?;
+    let (order, account) = decode_cancel(&body)?;
+    principal.authorize_account(&account)?;
+    let request = json::encode(&reference_to(&order));
+    match bus_bridge::call(&context, &subjects::cancel(&broker, &account), request, &call_context).await {
+        Ok(reply) => Ok(respond_with_report(&context, &order, &broker, &account, reply)),
+        Err(RequestError::Timeout) => {
+            tracing::warn!(%order, %broker, %account, "cancel timed out: outcome unknown");
+            Ok(respond_outcome_unknown(&order, &broker, &account))
+        }
         Err(RequestError::Fault(fault)) => {
-            tracing::info!(%name, %broker, %account, code = fault.code.as_str(), "a cancel was not taken");
+            tracing::info!(%order, %broker, %account, code = fault.code.as_str(), "cancel refused");
             Err(fault.into())
         }
     }
@@ -63,30 +55,27 @@ pub(in crate::sidecar) async fn cancel_order(
 /// Returns the broker of a path.
 ///
 /// # Errors
-/// `unknown_broker` when it cannot be one.
-pub(in crate::sidecar) fn parse_path_broker(path: Result<Path<String>, PathRejection>) -> Result<BrokerId, Fault> {
-    let text = path.map(|Path(text)| text).unwrap_or_default();
-    let no_broker = |_| {
-        Fault::new(
-            FaultCode::UnknownBroker,
-            format!("there is no broker {:?}", quoted(&text)),
-        )
-    };
-    BrokerId::new(&text).map_err(no_broker)
+/// `unknown_broker` if the text cannot be a broker's id.
+pub(super) fn parse_path_broker(text: &str) -> Result<BrokerId, Fault> {
+    BrokerId::new(text).map_err(|_| {
+        let detail = format!("unknown broker {:?}", quoted(text));
+        Fault::new(FaultCode::UnknownBroker, detail)
+    })
 }
 
 fn decode_cancel(body: &[u8]) -> Result<(OrderSelector, AccountId), Fault> {
     let mut object = StrictObject::from_body(body)?;
-    let name = take_order_selector(&mut object)?;
+    let order = take_order_selector(&mut object)?;
     let account = object.optional_text("account_id", AccountId::new)?;
     object.reject_unknown()?;
-    Ok((name, account.unwrap_or_else(AccountId::default_account)))
+    Ok((order, account.unwrap_or_else(AccountId::default_account)))
 }
 
-/// Makes a worker's report the answer: an order that has not ended is one whose venue has not answered.
+/// Returns the response with a worker's report: 200 for an order with a final status, 202 while the venue has not
+/// confirmed the cancel.
 fn respond_with_report(
     context: &SidecarContext,
-    name: &OrderSelector,
+    order: &OrderSelector,
     broker: &BrokerId,
     account: &AccountId,
     reply: ReceivedReply,
@@ -94,12 +83,12 @@ fn respond_with_report(
     let report = match ExecutionReport::decode(&reply.body) {
         Ok(report) => report,
         Err(error) => {
-            tracing::error!(%error, %name, "a worker's report cannot be read");
-            return respond_outcome_unknown(name, broker, account);
+            tracing::error!(%error, %order, %broker, %account, "invalid reply to a cancel: outcome unknown");
+            return respond_outcome_unknown(order, broker, account);
         }
     };
     context.last_mode.record(report.mode);
-    tracing::info!(%name, %broker, %account, status = report.status.as_str(), "a cancel was answered");
+    tracing::info!(%order, %broker, %account, status = report.status.as_str(), "cancel completed");
     let status = if report.status.is_terminal() {
         StatusCode::OK
     } else {
@@ -108,11 +97,10 @@ fn respond_with_report(
     json::raw_response(status, reply.body)
 }
 
-fn respond_outcome_unknown(name: &OrderSelector, broker: &BrokerId, account: &AccountId) -> Response {
-    tracing::warn!(%name, %broker, %account, "a cancel has no answer");
-    let why = "no worker has answered in time: the order may have been cancelled; ask for it, or cancel it again";
-    let receipt = CancelReceipt::for_order(name, broker, account, why);
-    json::raw_response(StatusCode::ACCEPTED, receipt.encode())
+fn respond_outcome_unknown(order: &OrderSelector, broker: &BrokerId, account: &AccountId) -> Response {
+    let message = "no worker replied in time: the order may have been cancelled; look it up, or cancel it again";
+    let receipt = CancelReceipt::for_order(order, broker, account, message);
+    json::encode_response(StatusCode::ACCEPTED, &receipt)
 }
 
 #[cfg(test)]
@@ -120,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cancel_names_one_order_of_one_account() {
+    fn cancel_names_one_order_of_one_account() {
         for (body, expected) in [
             (r#"{"order_id":"BN-1"}"#, Some(("order_id BN-1", "default"))),
             (r#"{"order_id":"BN-1","account_id":"a"}"#, Some(("order_id BN-1", "a"))),
@@ -134,10 +122,10 @@ mod tests {
             (r#"{"order_id":"BN-1","symbol":"BTCUSDT"}"#, None),
             ("[]", None),
         ] {
-            let read = decode_cancel(body.as_bytes()).ok();
-            let read = read.map(|(name, account)| (name.to_string(), account.to_string()));
-            let expected = expected.map(|(name, account)| (name.to_owned(), account.to_owned()));
-            assert_eq!(read, expected, "{body}");
+            let decoded = decode_cancel(body.as_bytes()).ok();
+            let decoded = decoded.map(|(order, account)| (order.to_string(), account.to_string()));
+            let expected = expected.map(|(order, account)| (order.to_owned(), account.to_owned()));
+            assert_eq!(decoded, expected, "{body}");
         }
     }
 }

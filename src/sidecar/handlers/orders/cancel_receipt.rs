@@ -1,4 +1,4 @@
-//! The receipt of a cancel: what can be told of orders that nobody has told us of.
+//! The receipt of a cancel whose outcome is unknown.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,13 +10,13 @@ use crate::domain::time::Timestamp;
 use crate::wire::order_reference::OrderSelector;
 use crate::wire::schema_patterns::UtcTimestamp;
 
-/// Those fields of an `ExecutionReport` that are known of an order by its name alone, or of all of an account.
+/// The fields of an execution report that are known without one: of one order, or of all orders of an account.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "CancelReceipt")]
 pub(in crate::sidecar) struct CancelReceipt<'a> {
-    /// The router's stable id of the order; empty where it is not known.
+    /// The order id assigned by the router; empty if not known.
     order_id: &'a str,
-    /// The caller's id; null where it is not known.
+    /// The client order id; null if not known.
     client_order_id: Option<&'a str>,
     /// The account.
     account_id: &'a str,
@@ -24,36 +24,36 @@ pub(in crate::sidecar) struct CancelReceipt<'a> {
     broker: &'a str,
     /// Always `unknown`.
     status: OrderStatus,
-    /// When it was written.
+    /// When the receipt was created.
     #[schemars(with = "UtcTimestamp")]
     updated_at: Timestamp,
-    /// Always 0: a receipt.
+    /// Always 0.
     version: u32,
-    /// Why there is no more to tell.
+    /// Why the outcome is unknown.
     reason: Reason,
 }
 
 impl<'a> CancelReceipt<'a> {
-    /// Returns the receipt of a request that was sent and not answered.
-    pub(in crate::sidecar) fn for_order(
-        name: &'a OrderSelector,
+    /// Returns the receipt for the cancel of one order.
+    pub(super) fn for_order(
+        order: &'a OrderSelector,
         broker: &'a BrokerId,
         account: &'a AccountId,
-        why: &str,
+        message: &str,
     ) -> Self {
-        let (order_id, client_order_id) = match name {
+        let (order_id, client_order_id) = match order {
             OrderSelector::OrderId(id) => (id.as_str(), None),
             OrderSelector::ClientOrderId(id) => ("", Some(id.as_str())),
         };
         Self {
             order_id,
             client_order_id,
-            ..Self::for_all_orders(broker, account, why)
+            ..Self::for_all_orders(broker, account, message)
         }
     }
 
-    /// Returns the receipt of a request about all orders of an account that was sent and not answered.
-    pub(in crate::sidecar) fn for_all_orders(broker: &'a BrokerId, account: &'a AccountId, why: &str) -> Self {
+    /// Returns the receipt for the cancel of all orders of an account.
+    pub(super) fn for_all_orders(broker: &'a BrokerId, account: &'a AccountId, message: &str) -> Self {
         Self {
             order_id: "",
             client_order_id: None,
@@ -62,13 +62,7 @@ impl<'a> CancelReceipt<'a> {
             status: OrderStatus::Unknown,
             updated_at: Timestamp::now(),
             version: 0,
-            reason: Reason::new(ReasonCode::OutcomeUnknown, why),
+            reason: Reason::new(ReasonCode::OutcomeUnknown, message),
         }
-    }
-
-    /// Returns the receipt's JSON.
-    pub(in crate::sidecar) fn encode(&self) -> Vec<u8> {
-        // Strings and whole numbers only: there is nothing in it that JSON cannot hold.
-        serde_json::to_vec(self).unwrap_or_default()
     }
 }

@@ -2,71 +2,64 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use bytes::Bytes;
 
-use crate::bus::router_client::ReceivedReply;
+use crate::bus::router_client::{ReceivedReply, RequestError};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
 use crate::fault::{Fault, FaultCode, quoted};
-use crate::sidecar::bus_bridge;
-use crate::sidecar::bus_bridge::CallContext;
+use crate::sidecar::bus_bridge::{self, READ_TIMEOUT_DETAIL};
+use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
+use crate::sidecar::extract::path_segment::PathSegment;
 use crate::sidecar::extract::query::QueryParameters;
 use crate::sidecar::handlers::service::brokers;
-use crate::sidecar::middleware::auth::Principal;
+use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
-use crate::sidecar::response::problem;
-use crate::sidecar::response::problem::ProblemResponse;
+use crate::sidecar::response::problem::{ProblemResponse, timeout_as_unavailable};
 use crate::wire::brokers::BrokerList;
-use crate::wire::order_reference::OrderReference;
+use crate::wire::order_reference::{OrderReference, OrderSelector};
 use crate::wire::report::ExecutionReport;
 
-/// The letters that open the order ids of each broker, before a hyphen. The adapters assign them.
+/// The prefix of each broker's order ids, before the hyphen. The adapters assign them.
 const ORDER_ID_PREFIXES: &[(&str, &str)] = &[("BN", "binance"), ("IB", "ibkr")];
-/// The most brokers that are asked for one order.
-const MAX_BROKERS_ASKED: usize = 16;
-const TIMEOUT_DETAIL: &str = "no worker has answered in time; ask again";
+/// The maximum number of brokers queried for one order.
+const MAX_BROKERS_QUERIED: usize = 16;
 
-/// Tells the current report of an order by the router's id.
+/// Returns an order's current report, by order id.
 pub(in crate::sidecar) async fn get_order(
     State(context): State<Arc<SidecarContext>>,
-    caller: Principal,
+    principal: Principal,
     call_context: CallContext,
     mut parameters: QueryParameters,
-    path: Result<Path<String>, PathRejection>,
+    PathSegment(text): PathSegment,
 ) -> Result<Response, ProblemResponse> {
     let account = parameters.take_account()?;
     parameters.reject_remaining()?;
-    caller.authorize_account(&account)?;
-    let text = path.map(|Path(text)| text).unwrap_or_default();
+    principal.authorize_account(&account)?;
     let (Some(broker), Ok(order_id)) = (broker_from_order_id(&text), OrderId::new(&text)) else {
         return Err(unknown_order_fault("order id", &text).into());
     };
-    let order = OrderReference {
-        order_id: Some(order_id.to_string()),
-        client_order_id: None,
-    };
-    let reply = request_order(&context, &call_context, &broker, &account, &order).await?;
+    let order = OrderSelector::OrderId(order_id);
+    let reply = request_order(&context, &call_context, &broker, &account, &order).await;
+    let reply = reply.map_err(|error| timeout_as_unavailable(error, READ_TIMEOUT_DETAIL))?;
     Ok(respond_with_report(&context, reply))
 }
 
-/// Tells the current report of an order by the caller's id; without a broker, each of them is asked.
+/// Returns an order's current report, by client order id. Queries all brokers if the request names none.
 pub(in crate::sidecar) async fn get_order_by_client_order_id(
     State(context): State<Arc<SidecarContext>>,
-    caller: Principal,
+    principal: Principal,
     call_context: CallContext,
     mut parameters: QueryParameters,
-    path: Result<Path<String>, PathRejection>,
+    PathSegment(text): PathSegment,
 ) -> Result<Response, ProblemResponse> {
     let account = parameters.take_account()?;
     let broker = parameters.take("broker", BrokerId::new)?;
     parameters.reject_remaining()?;
-    caller.authorize_account(&account)?;
-    let text = path.map(|Path(text)| text).unwrap_or_default();
+    principal.authorize_account(&account)?;
     let Ok(client_order_id) = ClientOrderId::new(&text) else {
         return Err(unknown_order_fault("client order id", &text).into());
     };
@@ -74,38 +67,46 @@ pub(in crate::sidecar) async fn get_order_by_client_order_id(
         Some(broker) => vec![broker],
         None => request_broker_ids(&context, &call_context).await?,
     };
-    let order = OrderReference {
-        order_id: None,
-        client_order_id: Some(client_order_id.to_string()),
-    };
-    let mut failed = None;
-    for broker in brokers.iter().take(MAX_BROKERS_ASKED) {
+    let unknown = unknown_order_fault("client order id", &text).with_client_order_id(client_order_id.as_str());
+    let order = OrderSelector::ClientOrderId(client_order_id);
+    let mut first_failure = None;
+    for broker in brokers.iter().take(MAX_BROKERS_QUERIED) {
         match request_order(&context, &call_context, broker, &account, &order).await {
             Ok(reply) => return Ok(respond_with_report(&context, reply)),
-            Err(ProblemResponse(fault)) if fault.code == FaultCode::UnknownOrder => {}
-            Err(failure) => failed = failed.or(Some(failure)),
+            Err(RequestError::Fault(fault)) if fault.code == FaultCode::UnknownOrder => {}
+            Err(error) => first_failure = first_failure.or(Some(error)),
         }
     }
-    // One that could not be asked may have it: only the word of all makes it unknown.
-    Err(failed.unwrap_or_else(|| {
-        unknown_order_fault("client order id", &text)
-            .with_client_order_id(client_order_id.as_str())
-            .into()
-    }))
+    // A broker that did not reply may have the order: it is unknown only if every broker says so.
+    Err(match first_failure {
+        Some(error) => timeout_as_unavailable(error, READ_TIMEOUT_DETAIL),
+        None => unknown.into(),
+    })
 }
 
-async fn request_order(
+/// Requests an order's current report from a worker.
+///
+/// # Errors
+/// `unknown_order`, and the errors of [`bus_bridge::call`].
+pub(in crate::sidecar) async fn request_order(
     context: &SidecarContext,
     call_context: &CallContext,
     broker: &BrokerId,
     account: &AccountId,
-    order: &OrderReference,
-) -> Result<ReceivedReply, ProblemResponse> {
-    // Strings only: there is nothing in it that JSON cannot hold.
-    let body = Bytes::from(serde_json::to_vec(order).unwrap_or_default());
-    bus_bridge::call(context, &subjects::get(broker, account), body, call_context)
-        .await
-        .map_err(|error| problem::timeout_as_unavailable(error, TIMEOUT_DETAIL))
+    order: &OrderSelector,
+) -> Result<ReceivedReply, RequestError> {
+    let request = json::encode(&reference_to(order));
+    bus_bridge::call(context, &subjects::get(broker, account), request, call_context).await
+}
+
+/// Returns the request on the bus that names an order.
+pub(super) fn reference_to(order: &OrderSelector) -> OrderReference {
+    let mut reference = OrderReference::default();
+    match order {
+        OrderSelector::OrderId(id) => reference.order_id = Some(id.to_string()),
+        OrderSelector::ClientOrderId(id) => reference.client_order_id = Some(id.to_string()),
+    }
+    reference
 }
 
 async fn request_broker_ids(
@@ -113,21 +114,21 @@ async fn request_broker_ids(
     call_context: &CallContext,
 ) -> Result<Vec<BrokerId>, ProblemResponse> {
     let reply = brokers::request_brokers(context, call_context).await?;
-    let answer: BrokerList = serde_json::from_slice(&reply.body).map_err(|error| {
-        tracing::error!(%error, "a worker's list of brokers cannot be read");
+    let list: BrokerList = serde_json::from_slice(&reply.body).map_err(|error| {
+        tracing::error!(%error, "invalid reply: a worker's list of brokers");
         Fault::new(
             FaultCode::NoWorker,
-            "the worker's list of brokers cannot be read; name the broker",
+            "the worker's list of brokers is invalid; specify `broker`",
         )
     })?;
-    Ok(answer
+    Ok(list
         .brokers
         .iter()
         .filter_map(|name| BrokerId::new(name).ok())
         .collect())
 }
 
-/// Makes a report the answer: a receipt says that there is none yet.
+/// Returns the response with a worker's report: 202 for a receipt, since no report is journaled yet.
 fn respond_with_report(context: &SidecarContext, reply: ReceivedReply) -> Response {
     let report = ExecutionReport::decode(&reply.body);
     let is_receipt = report.as_ref().is_ok_and(ExecutionReport::is_receipt);
@@ -149,10 +150,8 @@ fn broker_from_order_id(order_id: &str) -> Option<BrokerId> {
 }
 
 fn unknown_order_fault(kind: &str, text: &str) -> Fault {
-    Fault::new(
-        FaultCode::UnknownOrder,
-        format!("no order has the {kind} {:?}", quoted(text)),
-    )
+    let detail = format!("no order with {kind} {:?}", quoted(text));
+    Fault::new(FaultCode::UnknownOrder, detail)
 }
 
 #[cfg(test)]
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_id_names_its_broker() {
+    fn prefix_of_an_order_id_is_its_broker() {
         for (order_id, broker) in [
             ("BN-1", Some("binance")),
             ("IB-1", Some("ibkr")),

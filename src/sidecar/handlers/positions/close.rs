@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{HeaderMap, HeaderValue};
+use axum::http::header::HeaderMap;
 use axum::response::Response;
-use bytes::Bytes;
 
-use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{BrokerId, ClientOrderId};
@@ -18,14 +16,16 @@ use crate::domain::time::Timestamp;
 use crate::fault::{AckType, Fault, FaultCode, quoted};
 use crate::order_log::{OrderLogFilter, PageWindow, PositionRow};
 use crate::sidecar::bus_bridge;
-use crate::sidecar::bus_bridge::CallContext;
+use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::json_body::OptionalJsonBody;
+use crate::sidecar::extract::path_segment::PathSegment;
 use crate::sidecar::extract::query::QueryParameters;
+use crate::sidecar::handlers::orders::lookup::request_order;
 use crate::sidecar::handlers::orders::submit::{
-    IDEMPOTENT_REPLAY, idempotency_key, outcome_unknown_receipt, set_location,
+    idempotency_key, outcome_unknown_receipt, set_idempotent_replay, set_location,
 };
-use crate::sidecar::middleware::auth::Principal;
+use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::positions::closing_order;
 use crate::sidecar::positions::closing_order::{ClosingOrder, OPEN_STATUSES};
 use crate::sidecar::positions::valuation;
@@ -34,15 +34,15 @@ use crate::sidecar::response::problem;
 use crate::sidecar::response::problem::ProblemResponse;
 use crate::wire::holding_id::HoldingId;
 use crate::wire::intent::{MissingIdPolicy, decode_intent};
-use crate::wire::order_reference::OrderReference;
+use crate::wire::order_reference::OrderSelector;
 use crate::wire::positions::{ClosePositionResponse, decode_close_position};
 use crate::wire::report::ExecutionReport;
 
-/// How many open orders of each state are looked through for those that stand in the way.
+/// The page of open orders, of each status, that is searched for those that block the reduction.
 const OPEN_ORDERS_WINDOW: PageWindow = PageWindow { limit: 100, offset: 0 };
-const TIMEOUT_DETAIL: &str = "no worker has answered in time whether the order is known; nothing was sent, ask again";
+const TIMEOUT_DETAIL: &str = "no worker replied in time; nothing was sent, retry";
 
-/// A position that is to be closed.
+/// The position to close.
 struct PositionToClose<'a> {
     context: &'a SidecarContext,
     call_context: &'a CallContext,
@@ -52,52 +52,54 @@ struct PositionToClose<'a> {
     is_in_active_mode: bool,
 }
 
-/// Closes a position, or a part of it, by one order that can only reduce it, and tells what became of both.
+/// Closes a position, or part of it, with one reduce-only order, and returns the order's report and the positions.
 pub(in crate::sidecar) async fn close_position(
     State(context): State<Arc<SidecarContext>>,
-    caller: Principal,
+    principal: Principal,
     call_context: CallContext,
     parameters: QueryParameters,
-    path: Result<Path<String>, PathRejection>,
+    PathSegment(id): PathSegment,
     headers: HeaderMap,
     OptionalJsonBody(body): OptionalJsonBody,
 ) -> Result<Response, ProblemResponse> {
     parameters.reject_remaining()?;
     let target = decode_close_position(&body)?;
     let key = idempotency_key(&headers)?;
-    let text = path.map(|Path(text)| text).unwrap_or_default();
-    let held = load_position(&context, &caller, &call_context, &text).await?;
+    let position = load_position(&context, &principal, &call_context, &id).await?;
     let Some(key) = key else {
-        held.require_active_mode()?;
-        let closing = held.build_closing_order(target)?;
-        return held.send_closing_order(closing, &ClientOrderId::generate()).await;
+        position.require_active_mode()?;
+        let closing = position.build_closing_order(target)?;
+        return position.send_closing_order(closing, &ClientOrderId::generate()).await;
     };
-    // Its quantity was fixed when it was first sent: what is held by now must not make another order of it.
-    if let Some(known) = held.replay_known_order(&key, target).await? {
+    // The first request fixed the order's quantity: the quantity held now must not turn it into another order.
+    if let Some(known) = position.replay_known_order(&key, target).await? {
         return Ok(known);
     }
-    held.require_active_mode()?;
-    let closing = held.build_closing_order(target)?;
-    match held.send_closing_order(closing, &key).await {
+    position.require_active_mode()?;
+    let closing = position.build_closing_order(target)?;
+    match position.send_closing_order(closing, &key).await {
         Err(ProblemResponse(fault)) if fault.code == FaultCode::ClientOrderIdConflict => {
-            // The same request may have come first by another connection.
-            Ok(held.replay_known_order(&key, target).await?.ok_or(fault)?)
+            // The same request may have arrived first over another connection.
+            Ok(position.replay_known_order(&key, target).await?.ok_or(fault)?)
         }
-        answered => answered,
+        result => result,
     }
 }
 
-/// Returns the position that a path names, as the order log has it.
+/// Returns the position of an id, from the order log.
+///
+/// # Errors
+/// `not_found`, `account_mismatch`, and those of the order log.
 async fn load_position<'a>(
     context: &'a SidecarContext,
-    caller: &Principal,
+    principal: &Principal,
     call_context: &'a CallContext,
     text: &str,
 ) -> Result<PositionToClose<'a>, ProblemResponse> {
-    let no_such = || Fault::new(FaultCode::NotFound, format!("there is no position {:?}", quoted(text)));
+    let no_such = || Fault::new(FaultCode::NotFound, format!("no position {:?}", quoted(text)));
     let id = HoldingId::parse(text).ok_or_else(no_such)?;
-    caller.authorize_account(&id.account_id)?;
-    // How much is closed goes by what is held now, not by what was held when the log last kept up.
+    principal.authorize_account(&id.account_id)?;
+    // The quantity to close depends on what is held now, not when the order log was last current.
     context
         .order_log
         .wait_until_current(context.bus_client.bus(), context.read_deadline())
@@ -113,7 +115,7 @@ async fn load_position<'a>(
     let broker = BrokerId::new(&row.broker).map_err(|_| no_such())?;
     Ok(PositionToClose {
         context,
-        call_context: call_context,
+        call_context,
         id,
         is_in_active_mode: row.mode == positions.mode,
         position: row,
@@ -122,12 +124,15 @@ async fn load_position<'a>(
 }
 
 impl PositionToClose<'_> {
-    /// Checks that the position is one of the mode in force.
+    /// Checks that the position is in the active mode.
+    ///
+    /// # Errors
+    /// `not_found` if it is not.
     fn require_active_mode(&self) -> Result<(), Fault> {
         if self.is_in_active_mode {
             return Ok(());
         }
-        let detail = format!("the position {} is of another mode than the one in force", self.id);
+        let detail = format!("the position {} is not in the active mode", self.id);
         Err(Fault::new(FaultCode::NotFound, detail))
     }
 
@@ -140,29 +145,27 @@ impl PositionToClose<'_> {
         closing_order::build_closing_order(&self.position, lot_size, target_quantity)
     }
 
-    /// Asks a worker for an order by the caller's id, and answers with what became of it; `None` where it is not known.
+    /// Returns the response for a known order, or `None` if no order has the client order id.
+    ///
+    /// # Errors
+    /// `client_order_id_conflict` if the order does not close this position to this target; a denial; `no_worker`.
     async fn replay_known_order(
         &self,
         key: &ClientOrderId,
         target_quantity: Decimal,
     ) -> Result<Option<Response>, ProblemResponse> {
-        let reference = OrderReference {
-            order_id: None,
-            client_order_id: Some(key.to_string()),
-        };
-        // Strings only: there is nothing in it that JSON cannot hold.
-        let body = Bytes::from(serde_json::to_vec(&reference).unwrap_or_default());
-        let subject = subjects::get(&self.broker, &self.id.account_id);
-        let reply = match bus_bridge::call(self.context, &subject, body, self.call_context).await {
+        let order = OrderSelector::ClientOrderId(key.clone());
+        let account = &self.id.account_id;
+        let reply = match request_order(self.context, self.call_context, &self.broker, account, &order).await {
             Err(RequestError::Fault(fault)) if fault.code == FaultCode::UnknownOrder => return Ok(None),
-            answered => answered.map_err(|error| problem::timeout_as_unavailable(error, TIMEOUT_DETAIL))?,
+            result => result.map_err(|error| problem::timeout_as_unavailable(error, TIMEOUT_DETAIL))?,
         };
         let report = ExecutionReport::decode(&reply.body).map_err(|error| {
-            tracing::error!(%error, client_order_id = %key, "a worker's report cannot be read");
+            tracing::error!(%error, client_order_id = %key, "invalid reply: an order's report");
             Fault::new(FaultCode::NoWorker, TIMEOUT_DETAIL)
         })?;
         if !closing_order::is_closing_report(&report, &self.position, target_quantity) {
-            let detail = format!("the client order id {key} was used for something else; nothing was sent");
+            let detail = format!("the client order id {key} belongs to a different order; nothing was sent");
             return Err(Fault::new(FaultCode::ClientOrderIdConflict, detail)
                 .with_client_order_id(key.as_str())
                 .into());
@@ -173,44 +176,37 @@ impl PositionToClose<'_> {
         }
     }
 
-    /// Sends the order that closes the position.
+    /// Sends the closing order and returns its report with the account's positions.
     async fn send_closing_order(
         &self,
         closing: ClosingOrder,
         client_order_id: &ClientOrderId,
     ) -> Result<Response, ProblemResponse> {
-        let intent = closing.to_intent(&self.position, client_order_id);
-        // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
-        let body = Bytes::from(serde_json::to_vec(&intent).unwrap_or_default());
+        let intent = closing.build_intent(&self.position, client_order_id);
+        let body = json::encode(&intent);
         let intent = decode_intent(&body, MissingIdPolicy::Refuse)?;
         let subject = subjects::submit(&self.broker, &self.id.account_id);
         let reply = match bus_bridge::call(self.context, &subject, body, self.call_context).await {
             Ok(reply) => reply,
             Err(RequestError::Timeout) => {
-                return Ok(self
-                    .respond_with_positions(outcome_unknown_receipt(self.context, &intent), false)
-                    .await);
+                let receipt = outcome_unknown_receipt(self.context, &intent);
+                return Ok(self.respond_with_positions(receipt, false).await);
             }
             Err(RequestError::Fault(mut fault)) => {
                 let account_id = &self.id.account_id;
-                tracing::info!(%client_order_id, %account_id, code = fault.code.as_str(), "a position was not closed");
+                tracing::info!(%client_order_id, %account_id, code = fault.code.as_str(), "closing order refused or denied");
                 fault.client_order_id.get_or_insert_with(|| client_order_id.to_string());
                 return Err(self.add_blocking_orders(fault, closing.side).await.into());
             }
         };
-        let ReceivedReply {
-            body,
-            is_replay: replayed,
-            ..
-        } = reply;
-        let report = ExecutionReport::decode(&body).unwrap_or_else(|error| {
-            tracing::error!(%error, %client_order_id, "a worker's report cannot be read");
+        let report = ExecutionReport::decode(&reply.body).unwrap_or_else(|error| {
+            tracing::error!(%error, %client_order_id, "invalid reply to a closing order");
             outcome_unknown_receipt(self.context, &intent)
         });
-        Ok(self.respond_with_positions(report, replayed).await)
+        Ok(self.respond_with_positions(report, reply.is_replay).await)
     }
 
-    /// Returns a denial by a risk rule with the open orders that stand in the way; any other fault as it is.
+    /// Returns a risk rule's denial with the open orders that block the reduction. Returns any other fault unchanged.
     async fn add_blocking_orders(&self, fault: Fault, side: Side) -> Fault {
         if fault.code.ack_type() != AckType::Ack {
             return fault;
@@ -231,17 +227,19 @@ impl PositionToClose<'_> {
                 .await
             {
                 Ok(page) => open.extend(page.items),
-                Err(error) => tracing::warn!(%error, "open orders are not named: the order log does not tell them"),
+                Err(error) => {
+                    tracing::warn!(%error, "the denial does not list the open orders: the order log failed to return them")
+                }
             }
         }
         closing_order::with_blocking_orders(fault, &self.position, side, &open)
     }
 
-    /// Tells what became of the order, and of the account's positions with it.
-    async fn respond_with_positions(&self, report: ExecutionReport, replayed: bool) -> Response {
+    /// Returns the response with the order's report and the account's positions.
+    async fn respond_with_positions(&self, report: ExecutionReport, is_replay: bool) -> Response {
         self.context.last_mode.record(report.mode);
         let (order_id, status) = (&report.order_id, report.status.as_str());
-        tracing::info!(order_id, status, replayed, account_id = %self.id.account_id, "a position's order was answered");
+        tracing::info!(order_id, status, replayed = is_replay, account_id = %self.id.account_id, "closing order completed");
         let account = Some(self.id.account_id.clone());
         let positions = match self
             .context
@@ -255,30 +253,29 @@ impl PositionToClose<'_> {
                 Timestamp::now(),
             )),
             Err(fault) => {
-                // The order stands all the same: a failure would say that nothing was sent.
-                tracing::warn!(%fault, "an order is told without the positions it leaves");
+                // The order was sent, and a 5xx would claim that nothing was.
+                tracing::warn!(%fault, "the response to a closing order has no positions: the order log failed");
                 None
             }
         };
-        let code = if report.is_unknown() {
+        let status_code = if report.is_unknown() {
             StatusCode::ACCEPTED
         } else {
             StatusCode::OK
         };
-        let answer = ClosePositionResponse {
+        let closed = ClosePositionResponse {
             order: report,
             positions,
         };
-        let mut response = json::encode_response(code, &answer);
-        set_location(&mut response, &answer.order, &self.id.account_id);
-        if replayed {
-            let headers = response.headers_mut();
-            headers.insert(IDEMPOTENT_REPLAY, HeaderValue::from_static("true"));
+        let mut response = json::encode_response(status_code, &closed);
+        set_location(&mut response, &closed.order, &self.id.account_id);
+        if is_replay {
+            set_idempotent_replay(&mut response);
         }
         response
     }
 
-    /// Returns until when the order log may be waited for: the answer must leave in its time.
+    /// Returns the deadline of a read of the order log, within the time of the request.
     fn read_deadline(&self) -> tokio::time::Instant {
         self.context.read_deadline().min(self.call_context.reply_deadline())
     }

@@ -10,28 +10,28 @@ use crate::domain::id::AccountId;
 use crate::domain::time::Timestamp;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::query::QueryParameters;
-use crate::sidecar::middleware::auth::Principal;
+use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::positions::valuation;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem::ProblemResponse;
 
-/// Tells what the caller's accounts hold, or one of them.
+/// Returns the positions of the sender's accounts, or of one of them.
 pub(in crate::sidecar) async fn list_positions(
     State(context): State<Arc<SidecarContext>>,
-    caller: Principal,
+    principal: Principal,
     mut parameters: QueryParameters,
 ) -> Result<Response, ProblemResponse> {
     let account = parameters.take("account_id", AccountId::new)?;
     parameters.reject_remaining()?;
     if let Some(account) = &account {
-        caller.authorize_account(account)?;
+        principal.authorize_account(account)?;
     }
     let mut positions = context
         .order_log
         .list_positions(account, context.read_deadline())
         .await?;
-    let scope = caller.account_scope();
+    let scope = principal.account_scope();
     positions.rows.retain(|row| scope.includes(&row.account_id));
-    let answer = valuation::value_portfolios(&positions, &context.prices, Timestamp::now());
-    Ok(json::encode_response(StatusCode::OK, &answer))
+    let portfolios = valuation::value_portfolios(&positions, &context.prices, Timestamp::now());
+    Ok(json::encode_response(StatusCode::OK, &portfolios))
 }

@@ -10,49 +10,38 @@ use crate::domain::id::AccountId;
 use crate::domain::rule_signal::SignalLevel;
 use crate::order_log::AlertFilter;
 use crate::sidecar::context::SidecarContext;
+use crate::sidecar::extract::page::{DEFAULT_PAGE_LIMIT, parse_limit};
 use crate::sidecar::extract::query::QueryParameters;
-use crate::sidecar::middleware::auth::Principal;
+use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem::ProblemResponse;
 
-/// How many alerts are told unless a number is asked for.
-pub(in crate::sidecar) const DEFAULT_ALERT_LIMIT: u64 = 100;
-/// The most alerts one answer tells.
-pub(in crate::sidecar) const MAX_ALERT_LIMIT: u64 = 500;
-/// The longest name of a rule that is looked for, in characters.
+/// The maximum length of a rule id in a filter, in characters.
 pub(in crate::sidecar) const MAX_RULE_ID_CHARACTERS: usize = 64;
 
-/// Tells the newest alerts of the caller's accounts, and those that are of none.
+/// Returns the newest alerts of the sender's accounts, and those without an account.
 pub(in crate::sidecar) async fn list_alerts(
     State(context): State<Arc<SidecarContext>>,
-    caller: Principal,
+    principal: Principal,
     mut parameters: QueryParameters,
 ) -> Result<Response, ProblemResponse> {
-    let limit = parameters.take("limit", parse_limit)?.unwrap_or(DEFAULT_ALERT_LIMIT);
+    let limit = parameters.take("limit", parse_limit)?.unwrap_or(DEFAULT_PAGE_LIMIT);
     let account_id = parameters.take("account_id", AccountId::new)?;
     let filter = AlertFilter {
         level: parameters.take("level", parse_level)?,
         rule_id: parameters.take("rule_id", parse_rule_id)?,
         account_id,
-        visible_accounts: caller.account_scope(),
+        visible_accounts: principal.account_scope(),
     };
     parameters.reject_remaining()?;
     if let Some(account) = &filter.account_id {
-        caller.authorize_account(account)?;
+        principal.authorize_account(account)?;
     }
     let list = context
         .order_log
         .list_alerts(filter, limit, context.read_deadline())
         .await?;
     Ok(json::raw_response(StatusCode::OK, list))
-}
-
-fn parse_limit(text: &str) -> Result<u64, String> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| (1..=MAX_ALERT_LIMIT).contains(number));
-    number.ok_or_else(|| format!("must be a whole number from 1 to {MAX_ALERT_LIMIT}"))
 }
 
 fn parse_level(text: &str) -> Result<SignalLevel, &'static str> {
@@ -63,8 +52,8 @@ fn parse_level(text: &str) -> Result<SignalLevel, &'static str> {
 }
 
 fn parse_rule_id(text: &str) -> Result<String, String> {
-    let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    (is_name(text) && text.len() <= MAX_RULE_ID_CHARACTERS)
+    let is_rule_id = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    (is_rule_id(text) && text.len() <= MAX_RULE_ID_CHARACTERS)
         .then(|| text.to_owned())
         .ok_or_else(|| format!("must be 1-{MAX_RULE_ID_CHARACTERS} characters of [A-Za-z0-9_]"))
 }

@@ -5,22 +5,18 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use bytes::Bytes;
 
 use crate::bus::router_client::ReceivedReply;
 use crate::bus::subjects;
-use crate::sidecar::bus_bridge;
-use crate::sidecar::bus_bridge::CallContext;
+use crate::sidecar::bus_bridge::{self, EMPTY_OBJECT, READ_TIMEOUT_DETAIL};
+use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::query::QueryParameters;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem;
 use crate::sidecar::response::problem::ProblemResponse;
 
-const EMPTY_OBJECT: Bytes = Bytes::from_static(b"{}");
-const TIMEOUT_DETAIL: &str = "no worker has answered in time; ask again";
-
-/// Tells which brokers the router routes to.
+/// Returns the brokers and their capabilities.
 pub(in crate::sidecar) async fn list_brokers(
     State(context): State<Arc<SidecarContext>>,
     call_context: CallContext,
@@ -31,12 +27,15 @@ pub(in crate::sidecar) async fn list_brokers(
     Ok(json::raw_response(StatusCode::OK, reply.body))
 }
 
-/// Asks for the brokers.
+/// Requests the list of brokers from a worker.
+///
+/// # Errors
+/// `no_worker` if no worker replies in time, and the faults of [`bus_bridge::call`].
 pub(in crate::sidecar) async fn request_brokers(
     context: &SidecarContext,
     call_context: &CallContext,
 ) -> Result<ReceivedReply, ProblemResponse> {
     bus_bridge::call(context, subjects::BROKERS, EMPTY_OBJECT, call_context)
         .await
-        .map_err(|error| problem::timeout_as_unavailable(error, TIMEOUT_DETAIL))
+        .map_err(|error| problem::timeout_as_unavailable(error, READ_TIMEOUT_DETAIL))
 }

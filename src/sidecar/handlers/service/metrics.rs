@@ -1,4 +1,4 @@
-//! What this process measures.
+//! `GET /metrics`.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use crate::sidecar::context::SidecarContext;
 use crate::telemetry;
 
-/// Answers in the text format of Prometheus.
+/// Returns this process's metrics in the Prometheus text format.
 pub(in crate::sidecar) async fn get_metrics(State(context): State<Arc<SidecarContext>>) -> Response {
-    let head = [(CONTENT_TYPE, telemetry::CONTENT_TYPE)];
-    (head, context.metrics.render(&context.order_log.status())).into_response()
+    let headers = [(CONTENT_TYPE, telemetry::CONTENT_TYPE)];
+    (headers, context.metrics.render(&context.order_log.status())).into_response()
 }

@@ -1,28 +1,26 @@
-//! The router itself: its health, its brokers, and this description of it.
+//! The router itself: health, metrics, brokers, events, and the API's documentation.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::fault::FaultCode;
 use crate::sidecar::handlers::service::docs;
-use crate::sidecar::handlers::service::docs::TEXT_HTML;
-use crate::sidecar::handlers::service::events::TEXT_EVENT_STREAM;
 use crate::sidecar::handlers::service::health::{HealthChecks, HealthReport};
-use crate::sidecar::openapi::describe::published;
-use crate::sidecar::openapi::operation::{
-    OperationDescription, OperationTag, ResponseDescription, schema_of, text_schema,
-};
+use crate::sidecar::openapi::describe::published_example;
+use crate::sidecar::openapi::operation::{OperationDescription, ResponseDescription};
 use crate::sidecar::openapi::parameter::Parameter;
-use crate::sidecar::response::json::APPLICATION_JSON;
+use crate::sidecar::openapi::schema::{schema_of, text_schema};
+use crate::sidecar::openapi::tag::OperationTag;
+use crate::sidecar::response::media_type::{APPLICATION_JSON, TEXT_EVENT_STREAM, TEXT_HTML, media_type_of_file};
 use crate::telemetry;
 use crate::wire::brokers::BrokerList;
 
 /// `GET /health`.
 pub(in crate::sidecar) fn get_health() -> OperationDescription {
-    let text = "Tells whether orders can be taken. A problem names, in `checks`, the part that fails.";
-    OperationDescription::new("getHealth", OperationTag::Service, "Tell whether orders can be taken", text)
+    let text = "Reports whether the router accepts orders. If not, the problem's `checks` name the failing component.";
+    OperationDescription::new("getHealth", OperationTag::Service, "Get the router's health", text)
         .ignores_query()
         .response(
-            ResponseDescription::json::<HealthReport>(200, "They can.").example(
+            ResponseDescription::json::<HealthReport>(200, "The router accepts orders.").example(
                 "ok",
                 r#"{"status": "ok", "checks": {"bus": {"status": "ok"}, "worker": {"status": "ok"}, "redis": {"status": "ok"}, "order_log": {"status": "ok"}}}"#,
             ),
@@ -33,33 +31,36 @@ pub(in crate::sidecar) fn get_health() -> OperationDescription {
 
 /// `GET /health/live`.
 pub(in crate::sidecar) fn get_liveness() -> OperationDescription {
-    let text = "Tells that the process is there, however much is under way.";
-    OperationDescription::new(
-        "getLiveness",
-        OperationTag::Service,
-        "Tell that the process is there",
-        text,
-    )
-    .ignores_query()
-    .without_request_permit()
-    .response(
-        ResponseDescription::new(200, "It is.", APPLICATION_JSON, liveness_schema).example("ok", r#"{"status": "ok"}"#),
-    )
+    let text = "Reports that the process is running. Not subject to the limit of requests in flight.";
+    OperationDescription::new("getLiveness", OperationTag::Service, "Get liveness", text)
+        .ignores_query()
+        .without_request_permit()
+        .response(
+            ResponseDescription::new(200, "The process is running.", APPLICATION_JSON, liveness_schema)
+                .example("ok", r#"{"status": "ok"}"#),
+        )
 }
 
 /// `GET /events`.
 pub(in crate::sidecar) fn follow_events() -> OperationDescription {
-    let about = "Tells what happens, as server-sent events, as long as the client listens: `report`, `alert`, `state`, \
-        `lock`, `adjustment`, `note` and `day`; `reset` where what follows does not continue what was told before. Each \
-        `id` is a place in both streams: whoever sends the last one it has seen is told everything after it.";
-    let seen = "The id of the last event that was seen; what comes after it is told.";
-    OperationDescription::new("followEvents", OperationTag::Service, "Follow what happens", about)
-        .parameter(Parameter::account("Of this account and of none alone."))
-        .parameter(Parameter::query("last_event_id", seen, event_id_schema, r#""0-0""#))
-        .parameter(Parameter::header("Last-Event-ID", seen, event_id_schema))
+    let text = "Streams `report`, `alert`, `state`, `lock`, `adjustment`, `note` and `day` as server-sent events until the \
+        client disconnects. `reset` marks a gap: the next events do not continue the previous ones. Each `id` is a \
+        position in both the journal and the alerts; reconnect with the last one to receive everything after it.";
+    let last_event_id = "The last event id received; the stream continues after it.";
+    OperationDescription::new("followEvents", OperationTag::Service, "Stream events", text)
+        .parameter(Parameter::account(
+            "Return only events of this account and events without an account.",
+        ))
+        .parameter(Parameter::query(
+            "last_event_id",
+            last_event_id,
+            event_id_schema,
+            r#""0-0""#,
+        ))
+        .parameter(Parameter::header("Last-Event-ID", last_event_id, event_id_schema))
         .response(ResponseDescription::new(
             200,
-            "The events, until either side closes.",
+            "The events, until either side closes the connection.",
             TEXT_EVENT_STREAM,
             text_schema,
         ))
@@ -68,19 +69,20 @@ pub(in crate::sidecar) fn follow_events() -> OperationDescription {
 
 /// `GET /brokers`.
 pub(in crate::sidecar) fn list_brokers() -> OperationDescription {
-    let text = "Tells which brokers the router routes to, and what each of them can do.";
-    OperationDescription::new("listBrokers", OperationTag::Service, "List the brokers", text)
+    let text = "Lists the brokers and their capabilities.";
+    OperationDescription::new("listBrokers", OperationTag::Service, "List brokers", text)
         .calls_worker()
         .response(
             ResponseDescription::json::<BrokerList>(200, "The brokers.")
-                .example("default", published!("brokers.default")),
+                .example("default", published_example!("brokers.default")),
         )
 }
 
 /// `GET /metrics`.
 pub(in crate::sidecar) fn get_metrics() -> OperationDescription {
-    let about = "Tells what this process measures, in the text format of Prometheus.";
-    OperationDescription::new("getMetrics", OperationTag::Service, "Tell what is measured", about)
+    let text =
+        "Returns this process's metrics in the Prometheus text format. Not subject to the limit of requests in flight.";
+    OperationDescription::new("getMetrics", OperationTag::Service, "Get metrics", text)
         .ignores_query()
         .without_request_permit()
         .response(ResponseDescription::new(
@@ -96,13 +98,13 @@ pub(in crate::sidecar) fn get_openapi() -> OperationDescription {
     OperationDescription::new(
         "getOpenApi",
         OperationTag::Service,
-        "This document",
-        "The OpenAPI document of this API.",
+        "Get the OpenAPI document",
+        "Returns the OpenAPI document of this API.",
     )
     .ignores_query()
     .response(ResponseDescription::new(
         200,
-        "The document.",
+        "The OpenAPI document.",
         APPLICATION_JSON,
         openapi_schema,
     ))
@@ -110,26 +112,36 @@ pub(in crate::sidecar) fn get_openapi() -> OperationDescription {
 
 /// `GET /docs`.
 pub(in crate::sidecar) fn get_docs() -> OperationDescription {
-    let about = "A page that shows this document; it brings all it needs.";
-    OperationDescription::new("getDocs", OperationTag::Service, "This document as a page", about)
+    let text = "Serves Swagger UI for this document, without external resources.";
+    OperationDescription::new("getDocs", OperationTag::Service, "Show the API documentation", text)
         .ignores_query()
         .response(ResponseDescription::new(200, "The page.", TEXT_HTML, text_schema))
 }
 
 /// `GET /docs/{file}`.
 pub(in crate::sidecar) fn get_docs_file() -> OperationDescription {
-    let about = "The script and the style sheet of the page.";
-    let description = OperationDescription::new("getDocsFile", OperationTag::Service, "A file of the page", about)
-        .ignores_query()
-        .parameter(Parameter::path("file", "Its name.", page_file_schema, r#""page.js""#))
-        .problem_codes(&[FaultCode::NotFound]);
+    let text = "Serves the page's scripts, style sheet and icon.";
+    let description = OperationDescription::new(
+        "getDocsFile",
+        OperationTag::Service,
+        "Get a file of the documentation page",
+        text,
+    )
+    .ignores_query()
+    .parameter(Parameter::path(
+        "file",
+        "The file name.",
+        page_file_schema,
+        r#""page.js""#,
+    ))
+    .problem_codes(&[FaultCode::NotFound]);
     docs::page_file_names()
         .into_iter()
         .fold(description, |description, name| {
             description.response(ResponseDescription::new(
                 200,
                 "The file.",
-                docs::file_media_type(name),
+                media_type_of_file(name),
                 text_schema,
             ))
         })

@@ -1,4 +1,4 @@
-//! CORS: which pages of other origins may use the sidecar from a browser. Off unless the settings name some.
+//! CORS: the origins whose pages may use the sidecar from a browser. Off unless the settings name some.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,8 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::sidecar::extract::header::single_header;
 
 const ALLOWED_METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::PUT];
 /// The request headers that a page may send.
@@ -20,7 +22,7 @@ const ALLOWED_HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("last-event-id"),
     HeaderName::from_static("traceparent"),
 ];
-/// The response headers that a page may read beside those that every page may.
+/// The response headers that a page may read, besides those that the CORS protocol always allows.
 const EXPOSED_HEADERS: [HeaderName; 5] = [
     LOCATION,
     HeaderName::from_static("idempotent-replay"),
@@ -33,27 +35,26 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The origins whose pages may use the sidecar.
 #[derive(Debug, Clone, Default)]
-pub(super) struct CorsPolicy(Arc<[String]>);
+pub(in crate::sidecar) struct CorsPolicy(Arc<[String]>);
 
 impl CorsPolicy {
     /// Returns the origins of the settings.
-    pub(super) fn new(origins: &[String]) -> Self {
+    pub(in crate::sidecar) fn new(origins: &[String]) -> Self {
         Self(origins.into())
     }
 
-    /// Returns whether a request comes from a page of one of these origins. With two `Origin` headers it does not: the
+    /// Returns whether a request comes from a page of one of these origins. A request with two `Origin` headers does not: a
     /// browser sends one.
-    pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
-        let mut values = headers.get_all(ORIGIN).iter();
-        let (Some(only), None) = (values.next(), values.next()) else {
+    pub(in crate::sidecar) fn allows(&self, headers: &HeaderMap) -> bool {
+        let Ok(Some(value)) = single_header(headers, ORIGIN.as_str()) else {
             return false;
         };
-        self.0.iter().any(|origin| origin.as_bytes() == only.as_bytes())
+        self.0.iter().any(|origin| origin.as_bytes() == value.as_bytes())
     }
 
     /// Returns the layer that responds to preflights, which carry no key, and marks responses; `None` if there are no
     /// origins.
-    pub(super) fn layer(&self) -> Option<CorsLayer> {
+    pub(in crate::sidecar) fn layer(&self) -> Option<CorsLayer> {
         if self.0.is_empty() {
             return None;
         }
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_origin_of_the_settings_and_no_other_is_allowed() {
+    fn only_an_exact_origin_of_the_settings_is_allowed() {
         let cors = CorsPolicy::new(&["https://desk.example.com".to_owned()]);
         for (origins, is_allowed) in [
             (&["https://desk.example.com"][..], true),

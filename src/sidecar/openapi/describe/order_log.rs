@@ -1,14 +1,13 @@
-//! The order log: orders, executions, and notes on them.
+//! The order log: orders, executions and notes.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::domain::order_terms::OrderStatus;
 use crate::fault::FaultCode;
-use crate::sidecar::handlers::order_log::{DEFAULT_PAGE_LIMIT, MAX_PAGE_LIMIT};
-use crate::sidecar::openapi::operation::{
-    OperationDescription, OperationTag, RequestBodyDescription, ResponseDescription, schema_of,
-};
-use crate::sidecar::openapi::parameter::{Parameter, client_order_id_schema, token_schema};
+use crate::sidecar::openapi::operation::{OperationDescription, RequestBodyDescription, ResponseDescription};
+use crate::sidecar::openapi::parameter::Parameter;
+use crate::sidecar::openapi::schema::{client_order_id_schema, page_limit_schema, schema_of, token_schema};
+use crate::sidecar::openapi::tag::OperationTag;
 use crate::wire::note::NoteBody;
 use crate::wire::order_record::{ExecutionPage, OrderPage, OrderRecord};
 use crate::wire::schema_patterns;
@@ -18,49 +17,54 @@ const ORDER_EXAMPLE: &str = r#"{"id": 17, "external_order_id": "BN-0195561f2a007
     "mean-reversion-000001", "account_id": "default", "broker": "binance", "venue": "binance.spot", "symbol": "BTCUSDT",
     "side": "buy", "order_type": "limit", "quantity": 0.01, "filled_quantity": 0, "limit_price": 30000, "stop_price": null,
     "status": "accepted", "time_in_force": "GTC", "submitted_at": "2026-03-02T09:30:00.000000Z", "expires_at": null,
-    "notes": "looked at", "tags": ["strategy:mean-reversion"], "created_at": "2026-03-02T09:30:00.001000Z", "updated_at":
+    "notes": "reviewed", "tags": ["strategy:mean-reversion"], "created_at": "2026-03-02T09:30:00.001000Z", "updated_at":
     "2026-03-02T09:30:00.001000Z", "mode": "paper", "reason": null, "executions": [], "executions_total": 0}"#;
 
 /// `GET /orders/log`.
 pub(in crate::sidecar) fn list_orders() -> OperationDescription {
-    let text = "Tells the orders that every one of the filters takes, the newest first, and how many there are in all. \
-        Orders that a risk rule denied are in it, `rejected`. A read that follows a write answered by the same sidecar \
-        sees it.";
+    let text = "Lists the orders that match all filters, newest first, with the total count. Includes orders denied by a \
+        risk rule (status `rejected`). Reads include every write that the same sidecar has answered.";
     OperationDescription::new("listOrders", OperationTag::OrderLog, "List orders", text)
         .with_filter_parameters()
-        .response(ResponseDescription::json::<OrderPage>(200, "A page of the orders."))
+        .response(ResponseDescription::json::<OrderPage>(200, "One page of orders."))
         .problem_codes(&[FaultCode::StoreUnavailable, FaultCode::BusUnavailable])
 }
 
 /// `GET /executions`.
 pub(in crate::sidecar) fn list_executions() -> OperationDescription {
-    let text = "Tells the executions that every one of the filters takes, the newest first, and how many there are in \
-        all. `start` and `end` count for their own times, `status` and tags for their orders.";
+    let text = "Lists the executions that match all filters, newest first, with the total count. `start` and `end` apply \
+        to the execution's time, `status` and tags to its order. Reads include every write that the same sidecar has \
+        answered.";
     OperationDescription::new("listExecutions", OperationTag::OrderLog, "List executions", text)
         .with_filter_parameters()
         .parameter(Parameter::query(
             "order_id",
-            "Of the order with this number alone.",
+            "Return only executions of the order with this `id`.",
             order_number_schema,
             "17",
         ))
         .response(ResponseDescription::json::<ExecutionPage>(
             200,
-            "A page of the executions.",
+            "One page of executions.",
         ))
         .problem_codes(&[FaultCode::StoreUnavailable, FaultCode::BusUnavailable])
 }
 
 /// `POST /orders/{id}/notes`.
 pub(in crate::sidecar) fn add_order_note() -> OperationDescription {
-    let text = "Adds a note, tags or both to an order and its executions. Notes append, a line each; a tag that the order \
-        has in any case is not added again. A note is kept on the journal, so that every sidecar has it.";
-    OperationDescription::new("noteOrder", OperationTag::OrderLog, "Note something on an order", text)
+    let text = "Adds a note, tags, or both to an order and its executions. Each note is appended as a line; tags are \
+        compared without case, and duplicates are ignored. Notes are journaled, so all sidecars show them.";
+    OperationDescription::new("noteOrder", OperationTag::OrderLog, "Add a note to an order", text)
         .calls_worker()
-        .parameter(Parameter::path("id", "The order's number.", order_number_schema, "17"))
+        .parameter(Parameter::path(
+            "id",
+            "The `id` of the order in the order log.",
+            order_number_schema,
+            "17",
+        ))
         .body(
             RequestBodyDescription::new::<NoteBody>()
-                .example("reviewed", r#"{"notes": "looked at", "tags": ["reviewed"]}"#),
+                .example("reviewed", r#"{"notes": "reviewed", "tags": ["reviewed"]}"#),
         )
         .response(
             ResponseDescription::json::<OrderRecord>(200, "The order with the note.").example("noted", ORDER_EXAMPLE),
@@ -73,65 +77,61 @@ pub(in crate::sidecar) fn add_order_note() -> OperationDescription {
 }
 
 impl OperationDescription {
-    /// Adds what orders and executions are chosen by.
+    /// Adds the filters of orders and executions.
     fn with_filter_parameters(self) -> Self {
         let query = Parameter::query;
-        self.parameter(query("limit", "How many at most.", limit_schema, "10"))
-            .parameter(query(
-                "offset",
-                "How many newer ones are passed over.",
-                offset_schema,
-                "0",
-            ))
-            .parameter(Parameter::account("Of this account alone."))
+        self.parameter(query("limit", "Maximum number of items.", page_limit_schema, "10"))
+            .parameter(query("offset", "Number of newest items to skip.", offset_schema, "0"))
+            .parameter(Parameter::account("Return only this account."))
             .parameter(query(
                 "symbol",
-                "Of this symbol alone; it is normalised.",
+                "Return only this symbol (normalised: `btc/usdt` matches `BTCUSDT`).",
                 symbol_schema,
                 r#""BTCUSDT""#,
             ))
             .parameter(query(
                 "start",
-                "From then on, included.",
+                "Earliest time, inclusive.",
                 schema_of::<TimestampInput>,
                 r#""2026-03-02T09:30:00Z""#,
             ))
             .parameter(query(
                 "end",
-                "Until then, included.",
+                "Latest time, inclusive.",
                 schema_of::<TimestampInput>,
                 r#""2036-03-02T09:30:00Z""#,
             ))
             .parameter(query(
                 "tag",
-                "With this tag, in upper or lower case.",
+                "Return only items with this tag (case-insensitive).",
                 schema_of::<TagInput>,
                 r#""reviewed""#,
             ))
             .parameter(query(
                 "strategy",
-                "Of this strategy: with the tag `x` or `strategy:x`, in upper or lower case.",
+                "Return only this strategy: tag `x` or `strategy:x` (case-insensitive).",
                 schema_of::<TagInput>,
                 r#""mean-reversion""#,
             ))
-            .parameter(query("broker", "At this broker alone.", token_schema, r#""binance""#))
+            .parameter(query(
+                "broker",
+                "Return only this broker.",
+                token_schema,
+                r#""binance""#,
+            ))
             .parameter(query(
                 "status",
-                "In this state.",
+                "Return only this status.",
                 schema_of::<OrderStatus>,
                 r#""filled""#,
             ))
             .parameter(query(
                 "client_order_id",
-                "With this id of its caller.",
+                "Return only this client order id.",
                 client_order_id_schema,
                 r#""mean-reversion-000001""#,
             ))
     }
-}
-
-fn limit_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "minimum": 1, "maximum": MAX_PAGE_LIMIT, "default": DEFAULT_PAGE_LIMIT})
 }
 
 fn offset_schema(_: &mut SchemaGenerator) -> Schema {

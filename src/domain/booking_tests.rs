@@ -1,6 +1,12 @@
-use crate::domain::intent::RiskOverrides;
-use crate::domain::order::*;
 use proptest::prelude::*;
+
+use crate::domain::booking::*;
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, VenueId};
+use crate::domain::intent::{Intent, RiskOverrides};
+use crate::domain::order_terms::{Mode, OrderType, TimeInForce};
+use crate::domain::quantity::{Price, Quantity};
+use crate::domain::reservation::Reservation;
+use crate::domain::symbol::Symbol;
 
 fn number(text: &str) -> Decimal {
     text.parse().unwrap()
@@ -66,7 +72,7 @@ fn venue_report(fills: Vec<Fill>, state: VenueOrderState) -> VenueReport {
 }
 
 fn cancelled() -> VenueOrderState {
-    VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"))
+    VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "requested"))
 }
 
 fn apply_report(order: &Order, report: VenueReport) -> OrderUpdate {
@@ -75,7 +81,7 @@ fn apply_report(order: &Order, report: VenueReport) -> OrderUpdate {
         .unwrap()
 }
 
-/// L, S and position after a claim and the events, from nothing.
+/// Returns long exposure, short exposure and position after a claim and further events.
 fn exposure_sums(order: &Order, deltas: &[SumDeltas]) -> (i64, i64, i64) {
     let total = deltas.iter().fold(order.reservation_deltas(), |sum, deltas| {
         sum.checked_add(deltas).unwrap()
@@ -84,44 +90,47 @@ fn exposure_sums(order: &Order, deltas: &[SumDeltas]) -> (i64, i64, i64) {
 }
 
 #[test]
-fn a_filled_buy_is_a_position_and_nothing_open() {
+fn filled_buy_becomes_a_position_and_leaves_nothing_open() {
     let claimed = order(Side::Buy, "10");
     assert_eq!(exposure_sums(&claimed, &[]), (1_000, 0, 0));
-    let part = apply_report(
+    let partial = apply_report(
         &claimed,
         venue_report(vec![fill("1", "9.5", "180")], VenueOrderState::Working),
     );
-    assert_eq!(part.order.status, Some(OrderStatus::PartiallyFilled));
-    assert_eq!(part.order.leaves_quantity(), number("0.5"));
-    assert_eq!(exposure_sums(&claimed, &[part.deltas]), (1_000, -950, 950));
+    assert_eq!(partial.order.status, Some(OrderStatus::PartiallyFilled));
+    assert_eq!(partial.order.leaves_quantity(), number("0.5"));
+    assert_eq!(exposure_sums(&claimed, &[partial.deltas]), (1_000, -950, 950));
     let rest = apply_report(
-        &part.order,
+        &partial.order,
         venue_report(vec![fill("2", "0.5", "182")], VenueOrderState::Working),
     );
     assert_eq!(rest.order.status, Some(OrderStatus::Filled));
     assert_eq!(rest.order.version, 2);
     assert_eq!(rest.order.average_price(), Some(number("180.1")));
     assert_eq!(
-        exposure_sums(&claimed, &[part.deltas, rest.deltas]),
+        exposure_sums(&claimed, &[partial.deltas, rest.deltas]),
         (1_000, -1_000, 1_000)
     );
 }
 
 #[test]
-fn a_cancel_gives_the_rest_back_and_a_late_fill_is_booked_over_it() {
+fn cancel_releases_the_remainder_and_late_fill_is_booked_beyond_it() {
     let claimed = order(Side::Sell, "10");
-    let part = apply_report(
+    let partial = apply_report(
         &claimed,
         venue_report(vec![fill("1", "4", "180")], VenueOrderState::Working),
     );
-    let ended = apply_report(&part.order, venue_report(vec![], cancelled()));
+    let ended = apply_report(&partial.order, venue_report(vec![], cancelled()));
     assert_eq!(ended.order.status, Some(OrderStatus::Cancelled));
-    assert_eq!(exposure_sums(&claimed, &[part.deltas, ended.deltas]), (-400, 400, -400));
+    assert_eq!(
+        exposure_sums(&claimed, &[partial.deltas, ended.deltas]),
+        (-400, 400, -400)
+    );
     let late = apply_report(&ended.order, venue_report(vec![fill("2", "1", "180")], cancelled()));
     assert_eq!(late.order.status, Some(OrderStatus::Cancelled));
     assert_eq!(late.order.filled_quantity, number("5"));
     assert_eq!(
-        exposure_sums(&claimed, &[part.deltas, ended.deltas, late.deltas]),
+        exposure_sums(&claimed, &[partial.deltas, ended.deltas, late.deltas]),
         (-500, 500, -500)
     );
 }
@@ -156,7 +165,7 @@ fn fills_are_booked_once_and_beyond_the_quantity() {
 }
 
 #[test]
-fn only_a_rejection_before_any_fill_gives_the_days_notional_back() {
+fn only_a_rejection_before_any_fill_releases_the_days_notional() {
     let claimed = order(Side::Buy, "1");
     let rejected = VenueOrderState::Rejected(Reason::new(ReasonCode::BrokerRejected, "no"));
     assert_eq!(
@@ -180,13 +189,16 @@ fn only_a_rejection_before_any_fill_gives_the_days_notional_back() {
 }
 
 #[test]
-fn an_order_that_is_reopened_counts_in_full_until_it_ends() {
+fn reopened_order_counts_in_full_until_it_ends() {
     let claimed = order(Side::Buy, "10");
     let rejected = VenueOrderState::Rejected(Reason::new(ReasonCode::BrokerRejected, "no"));
-    let refused = apply_report(&claimed, venue_report(vec![], rejected));
-    assert_eq!((refused.deltas.open_orders, refused.deltas.open_loss), (-1, -70));
+    let ended_rejected = apply_report(&claimed, venue_report(vec![], rejected));
+    assert_eq!(
+        (ended_rejected.deltas.open_orders, ended_rejected.deltas.open_loss),
+        (-1, -70)
+    );
     let reopened = apply_report(
-        &refused.order,
+        &ended_rejected.order,
         venue_report(vec![fill("1", "4", "180")], VenueOrderState::Working),
     );
     let deltas = reopened.deltas;
@@ -198,15 +210,18 @@ fn an_order_that_is_reopened_counts_in_full_until_it_ends() {
     let ended = apply_report(&reopened.order, venue_report(vec![], cancelled()));
     assert_eq!((ended.deltas.open_orders, ended.deltas.open_loss), (-1, -70));
     assert_eq!(
-        apply_report(&refused.order, venue_report(vec![fill("1", "10", "180")], cancelled()))
-            .deltas
-            .open_loss,
+        apply_report(
+            &ended_rejected.order,
+            venue_report(vec![fill("1", "10", "180")], cancelled())
+        )
+        .deltas
+        .open_loss,
         0
     );
 }
 
 #[test]
-fn only_the_last_fills_are_shown_and_all_are_remembered() {
+fn report_lists_the_last_fills_and_the_order_knows_all() {
     let claimed = order(Side::Buy, "200");
     let fills = (0..150).map(|n| fill(&n.to_string(), "1", "180")).collect();
     let applied = apply_report(&claimed, venue_report(fills, VenueOrderState::Working));
@@ -219,7 +234,7 @@ fn only_the_last_fills_are_shown_and_all_are_remembered() {
     assert_eq!(again, Err(ApplyReportError::NoChange));
 }
 
-/// What a venue may say next: fills of these lots under these ids, then a state.
+/// Returns a report that a venue may send next: fills of some lots under some ids, and a state.
 fn any_venue_report() -> impl Strategy<Value = VenueReport> {
     let fills = proptest::collection::vec((0u8..12, 1i64..400), 0..3);
     let state = prop_oneof![
@@ -228,33 +243,33 @@ fn any_venue_report() -> impl Strategy<Value = VenueReport> {
         1 => Just(VenueOrderState::Expired(Reason::new(ReasonCode::EndOfDay, "over"))),
     ];
     (fills, state).prop_map(|(fills, state)| {
-        // One id is always the same fill: a venue tells a trade twice, it does not change it.
-        let told = |(id, _): (u8, i64)| fill(&id.to_string(), &format!("{}.{:02}", 1 + id % 3, id), "180");
-        venue_report(fills.into_iter().map(told).collect(), state)
+        // One id is always the same fill: a venue may repeat a trade, and never changes it.
+        let fill_of = |(id, _): (u8, i64)| fill(&id.to_string(), &format!("{}.{:02}", 1 + id % 3, id), "180");
+        venue_report(fills.into_iter().map(fill_of).collect(), state)
     })
 }
 
 proptest! {
-    /// Whatever a venue tells, twice, late, out of order or beyond the quantity: exposure is position + what is open,
-    /// each fill counts once, and nothing is held once the order has ended.
+    /// Reports may be repeated, late, out of order or beyond the quantity. Exposure is always position + open lots, each
+    /// fill counts once, and an ended order holds no reservation.
     #[test]
-    fn the_sums_hold_whatever_the_venue_tells(
-        messages in proptest::collection::vec(any_venue_report(), 1..12),
+    fn sums_stay_consistent_under_any_reports(
+        reports in proptest::collection::vec(any_venue_report(), 1..12),
         is_buy in any::<bool>(),
     ) {
         let claimed = order(if is_buy { Side::Buy } else { Side::Sell }, "10");
         let (mut now, mut sum) = (claimed.clone(), claimed.reservation_deltas());
-        let mut told = std::collections::BTreeMap::new();
-        for message in &messages {
-            for fill in &message.fills {
-                told.insert(fill.exec_id.clone(), fill.quantity.decimal().count_multiples_of(number("0.01")).unwrap());
+        let mut booked = std::collections::BTreeMap::new();
+        for report in &reports {
+            for fill in &report.fills {
+                booked.insert(fill.exec_id.clone(), fill.quantity.decimal().count_multiples_of(number("0.01")).unwrap());
             }
-            if let Ok(applied) = now.apply_report(message, &rates(), Timestamp::from_milliseconds(1)) {
+            if let Ok(applied) = now.apply_report(report, &rates(), Timestamp::from_milliseconds(1)) {
                 prop_assert_eq!(applied.order.version, now.version + 1);
                 sum = sum.checked_add(&applied.deltas).unwrap();
                 now = applied.order;
             }
-            let filled: i128 = told.values().sum();
+            let filled: i128 = booked.values().sum();
             let filled = i64::try_from(filled).unwrap();
             prop_assert_eq!(now.filled_quantity.count_multiples_of(number("0.01")), Some(i128::from(filled)));
             let (open, position) = (now.reservation.reserved_lots, if is_buy { filled } else { -filled });

@@ -1,17 +1,19 @@
-//! Positions: what accounts hold, and closing it.
+//! Positions: list, and close.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::fault::FaultCode;
-use crate::sidecar::openapi::describe::orders::{SUBMIT_CODES, idempotency_key_schema};
+use crate::sidecar::openapi::describe::orders::SUBMIT_CODES;
 use crate::sidecar::openapi::operation::{
-    OperationDescription, OperationTag, RequestBodyDescription, ResponseDescription, ResponseLink,
+    OperationDescription, RequestBodyDescription, ResponseDescription, ResponseLink,
 };
 use crate::sidecar::openapi::parameter::Parameter;
+use crate::sidecar::openapi::schema::idempotency_key_schema;
+use crate::sidecar::openapi::tag::OperationTag;
 use crate::wire::holding_id::MAX_HOLDING_ID_LENGTH;
 use crate::wire::positions::{ClosePositionRequest, ClosePositionResponse, PortfolioList};
 
-/// The bitcoin of the account `default` at `binance.spot`, in paper.
+/// The BTCUSDT position of the account `default` at `binance.spot`, in paper mode.
 const HOLDING_ID_EXAMPLE: &str = r#""0170617065720064656661756c740062696e616e63652e73706f740042544355534454""#;
 const POSITIONS_EXAMPLE: &str = r#"{"items": [{"id": "default", "name": "default", "owner": "default", "total_value": 600, "holdings": [{
     "id": "0170617065720064656661756c740062696e616e63652e73706f740042544355534454", "portfolio_id": "default",
@@ -21,13 +23,13 @@ const POSITIONS_EXAMPLE: &str = r#"{"items": [{"id": "default", "name": "default
 
 /// `GET /positions`.
 pub(in crate::sidecar) fn list_positions() -> OperationDescription {
-    let text = "Tells what each account holds in the mode in force: what it has cost on average, what closing has earned and \
-        what it is worth at the newest price of the market. Prices are in the quote currency, values and profits in the \
-        base currency. Flat positions are left out. A read that follows a write answered by the same sidecar sees it.";
+    let text = "Returns each account's open positions in the active mode, with average price, realized profit and value at \
+        the newest market price. Prices are in the quote currency, values and profits in the base currency. Flat positions \
+        are omitted. Reads include every write that the same sidecar has answered.";
     OperationDescription::new("listPositions", OperationTag::Positions, "List positions", text)
-        .parameter(Parameter::account("Of this account alone."))
+        .parameter(Parameter::account("Return only this account."))
         .response(
-            ResponseDescription::json::<PortfolioList>(200, "What is held.")
+            ResponseDescription::json::<PortfolioList>(200, "The accounts and their positions.")
                 .example("held", POSITIONS_EXAMPLE)
                 .link(ResponseLink {
                     name: "close",
@@ -41,18 +43,18 @@ pub(in crate::sidecar) fn list_positions() -> OperationDescription {
 
 /// `POST /positions/{id}/close`.
 pub(in crate::sidecar) fn close_position() -> OperationDescription {
-    let text = "Closes a position, or a part of it, by one market order that can do nothing but reduce it: `IOC`, \
-        `reduce_only`, tagged `close_position`. No part of a lot is traded, so that never too much is. Where open orders \
-        stand in the way, the problem's `metadata.open_orders` names the first 20 by their `client_order_id`, with spaces \
-        between. A repeated `Idempotency-Key` is answered with the order's current report and `Idempotent-Replay: true`, \
-        whatever is held by then, and with another target refused; nothing is sent.";
-    let key = "The `client_order_id` of the order, with or without quotation marks; a new one unless given.";
+    let text = "Closes a position, or part of it, with one reduce-only `IOC` market order, tagged `close_position`. The \
+        quantity is rounded down to whole lots. If open orders block the reduction, `metadata.open_orders` of the problem \
+        lists the first 20 by `client_order_id`, separated by spaces. A repeated `Idempotency-Key` returns the order's \
+        current report with `Idempotent-Replay: true` and sends nothing, whatever is held by then; with a different target \
+        it is refused.";
+    let key = "The order's `client_order_id`, optionally in double quotes; generated if omitted.";
     let location = "/orders/BN-0195561f2a007c3e9d1b2f4a6c8e0d12";
     OperationDescription::new("closePosition", OperationTag::Positions, "Close a position", text)
         .calls_worker()
         .parameter(Parameter::path(
             "id",
-            "The id of the holding.",
+            "The `id` of the position.",
             holding_id_schema,
             HOLDING_ID_EXAMPLE,
         ))
@@ -66,17 +68,17 @@ pub(in crate::sidecar) fn close_position() -> OperationDescription {
         .response(
             ResponseDescription::json::<ClosePositionResponse>(
                 200,
-                "The order was taken, or its key was known: its report, and what the account holds now.",
+                "The order was processed, or its key is known. Returns its report and the account's positions.",
             )
-            .header("Location", "Where the order is found.", location),
+            .header("Location", "URL of the order.", location),
         )
         .response(
             ResponseDescription::json::<ClosePositionResponse>(
                 202,
-                "The order was sent, or may have been, and nobody can tell yet what became of it: ask for it, or close \
-                 the position again under the same key.",
+                "The order's outcome is unknown: it may have been sent. Look it up, or repeat the request with the \
+                 same key.",
             )
-            .header("Location", "Where the order is found.", location),
+            .header("Location", "URL of the order.", location),
         )
         .problem_codes(SUBMIT_CODES)
         .problem_codes(&[FaultCode::NotFound])
@@ -92,7 +94,7 @@ mod tests {
     use crate::wire::holding_id::HoldingId;
 
     #[test]
-    fn the_example_is_a_holding() {
+    fn example_is_a_holding_id() {
         let id = HoldingId::parse(super::HOLDING_ID_EXAMPLE.trim_matches('"')).unwrap();
         assert_eq!(id.account_id, AccountId::default_account());
         assert!(super::POSITIONS_EXAMPLE.contains(&id.to_string()));

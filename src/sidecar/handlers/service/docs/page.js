@@ -1,5 +1,5 @@
-// Shows the document of the sidecar that serves this page. The address is relative: the page also works behind a proxy
-// that puts a path of its own in front.
+// Shows the document of the sidecar that serves this page. The URL is relative, so that the page also works behind a proxy
+// that adds a path prefix.
 SwaggerUIBundle({
     url: "openapi.json",
     dom_id: "#document",

@@ -1,0 +1,224 @@
+//! Booking: how a venue report changes an order and the shared sums. Pure: the same report applied to the same order
+//! gives the same result. Start at [`Order::apply_report`].
+//!
+//! Law 5 in docs/architecture.md: fills may arrive late, twice, out of order, before the acknowledgement, after a cancel
+//! or beyond the quantity. Each is booked exactly once.
+
+use crate::domain::currency_rates::CurrencyRates;
+use crate::domain::decimal::Decimal;
+use crate::domain::money::{BASE_ASSET_FEE_SCALE, Micros, Rounding, round_to_units};
+use crate::domain::order::{ApplyReportError, BookingAnomaly, MAX_FILLS, MAX_REPORTED_FILLS, Order, OrderUpdate};
+use crate::domain::order_terms::{OrderStatus, Side};
+use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::settlement::SumDeltas;
+use crate::domain::status_transition::{self, OrderEvent};
+use crate::domain::time::Timestamp;
+use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
+
+impl Order {
+    /// Returns the order after a venue report, with each new fill booked once.
+    ///
+    /// # Errors
+    /// When the report changes nothing, an amount cannot be counted exactly, or the order has too many fills.
+    pub fn apply_report(
+        &self,
+        report: &VenueReport,
+        rates: &CurrencyRates,
+        now: Timestamp,
+    ) -> Result<OrderUpdate, ApplyReportError> {
+        let mut order = self.clone();
+        let (mut deltas, mut anomalies, mut has_changed) = (SumDeltas::default(), Vec::new(), false);
+        for fill in &report.fills {
+            if order.has_booked_fill(&fill.exec_id) {
+                continue;
+            }
+            let booked = order.book_fill(fill, rates, &mut anomalies)?;
+            deltas = require_exact(deltas.checked_add(&booked))?;
+            has_changed = true;
+        }
+        let (event, reason) = event_and_reason(&report.state);
+        if let Some(status) = status_transition::next_status(order.status, event) {
+            order.status = Some(status);
+            order.reason = reason.cloned();
+            has_changed = true;
+        } else if event == OrderEvent::Acknowledged && order.is_presumed_not_placed() {
+            // The venue has the order after all (law 3 in docs/architecture.md).
+            order.status = Some(OrderStatus::Accepted);
+            anomalies.push(BookingAnomaly::Reopened);
+            deltas = require_exact(deltas.checked_add(&order.restore_reservation()?))?;
+            has_changed = true;
+        }
+        // A repeated end releases nothing a second time, unless the venue's cumulative quantity has changed.
+        if order.is_terminal() && (order.reservation.is_open || report.cumulative_quantity.is_some()) {
+            let released = order.release_reservation(report.cumulative_quantity)?;
+            has_changed |= released != SumDeltas::default();
+            deltas = require_exact(deltas.checked_add(&released))?;
+        }
+        if !has_changed {
+            return Err(ApplyReportError::NoChange);
+        }
+        if report.broker_order_id.is_some() {
+            order.broker_order_id.clone_from(&report.broker_order_id);
+        }
+        order.due = if order.is_terminal() { None } else { report.due };
+        order.total_deltas = require_exact(self.total_deltas.checked_add(&deltas))?;
+        order.version = require_exact(self.version.checked_add(1))?;
+        order.updated_at = now.max(self.updated_at);
+        Ok(OrderUpdate {
+            order,
+            deltas,
+            anomalies,
+        })
+    }
+
+    /// Reports whether the order was ended because its venue repeatedly did not find it.
+    fn is_presumed_not_placed(&self) -> bool {
+        let reason = self.reason.as_ref().map(|reason| reason.code);
+        self.status == Some(OrderStatus::Rejected) && reason == Some(ReasonCode::NotPlaced)
+    }
+
+    fn has_booked_fill(&self, exec_id: &str) -> bool {
+        self.fills.iter().any(|fill| fill.exec_id == exec_id) || self.older_exec_ids.iter().any(|id| id == exec_id)
+    }
+
+    /// Books a new fill of f lots. With r = min(f, reserved lots), a buy moves the long exposure by f − r and the short
+    /// exposure by −f; a sell is mirrored.
+    fn book_fill(
+        &mut self,
+        fill: &Fill,
+        rates: &CurrencyRates,
+        anomalies: &mut Vec<BookingAnomaly>,
+    ) -> Result<SumDeltas, ApplyReportError> {
+        if self.fill_count() >= MAX_FILLS {
+            return Err(ApplyReportError::TooManyFills);
+        }
+        let lots = require_exact(self.reservation.lots(fill.quantity.decimal()))?;
+        let reserved_part = lots.min(self.reservation.reserved_lots);
+        let excess = lots - reserved_part;
+        let cash_flow = self.fill_cash_flow(fill)?;
+        let cost = fill.price.decimal().checked_mul(fill.quantity.decimal());
+        self.filled_cost = require_exact(cost.and_then(|cost| self.filled_cost.checked_add(cost)))?;
+        self.filled_quantity = require_exact(self.filled_quantity.checked_add(fill.quantity.decimal()))?;
+        self.reservation.reserved_lots -= reserved_part;
+        if self.fills.len() >= MAX_REPORTED_FILLS {
+            let oldest = self.fills.remove(0);
+            self.older_exec_ids.push(oldest.exec_id);
+        }
+        self.fills.push(fill.clone());
+        let (long, short, position) = match self.side {
+            Side::Buy => (excess, -lots, lots),
+            Side::Sell => (-lots, excess, -lots),
+        };
+        let (fees, base_fees) = self.compute_fees(fill, rates, anomalies)?;
+        let booked = SumDeltas {
+            long,
+            short,
+            position,
+            cash_flow,
+            fees,
+            base_fees,
+            ..SumDeltas::default()
+        };
+        let previous_status = self.status;
+        let is_filled = self.filled_quantity >= self.quantity.decimal();
+        let event = if is_filled {
+            OrderEvent::Fill
+        } else {
+            OrderEvent::PartialFill
+        };
+        self.status = status_transition::next_status(self.status, event).or(self.status);
+        let restored = if previous_status == Some(OrderStatus::Rejected) {
+            anomalies.push(BookingAnomaly::Reopened);
+            self.restore_reservation()?
+        } else {
+            if excess > 0 {
+                anomalies.push(BookingAnomaly::Overfill(excess));
+            }
+            SumDeltas::default()
+        };
+        require_exact(booked.checked_add(&restored))
+    }
+
+    /// Returns the cash flow of a fill in millionths of the base currency, rounded against us: below zero for a buy.
+    fn fill_cash_flow(&self, fill: &Fill) -> Result<i64, ApplyReportError> {
+        let factors = [
+            fill.price.decimal(),
+            fill.quantity.decimal(),
+            self.reservation.base_rate,
+        ];
+        let (rounding, sign) = match self.side {
+            Side::Buy => (Rounding::Up, -1),
+            Side::Sell => (Rounding::Down, 1),
+        };
+        Ok(require_exact(Micros::from_product(factors, rounding))?.units() * sign)
+    }
+
+    /// Returns a fill's fee as two amounts: in millionths of the base currency, and in units of 1e-8 of the base asset.
+    /// One of them is zero. Both are rounded against us.
+    fn compute_fees(
+        &self,
+        fill: &Fill,
+        rates: &CurrencyRates,
+        anomalies: &mut Vec<BookingAnomaly>,
+    ) -> Result<(i64, i64), ApplyReportError> {
+        if fill.fee.is_zero() {
+            return Ok((0, 0));
+        }
+        if self.reservation.base_asset.as_deref() == Some(fill.fee_currency.as_str()) {
+            let fee = round_to_units(fill.fee, BASE_ASSET_FEE_SCALE, Rounding::Up);
+            return Ok((0, require_exact(fee)?));
+        }
+        let Some(rate) = rates.get(&fill.fee_currency) else {
+            anomalies.push(BookingAnomaly::FeeWithoutRate(fill.fee_currency.clone()));
+            return Ok((0, 0));
+        };
+        let fee = Micros::from_product([fill.fee, rate, Decimal::from(1)], Rounding::Up);
+        Ok((require_exact(fee)?.units(), 0))
+    }
+
+    /// Reserves again what the order released when it was recorded as rejected: its venue has it after all.
+    fn restore_reservation(&mut self) -> Result<SumDeltas, ApplyReportError> {
+        let restored = self.reservation.restore_notional();
+        self.reason = None;
+        if self.is_terminal() {
+            return Ok(restored);
+        }
+        let open = require_exact(self.quantity.decimal().checked_sub(self.filled_quantity))?;
+        let open_lots = require_exact(self.reservation.lots(open))?;
+        require_exact(restored.checked_add(&self.reservation.restore_lots(self.side, open_lots)))
+    }
+
+    /// Releases the reservation of an ended order, except what the venue counts as filled and has not reported as fills
+    /// yet. The day's notional is released only when the venue rejected the order before any fill.
+    fn release_reservation(
+        &mut self,
+        venue_cumulative_quantity: Option<Decimal>,
+    ) -> Result<SumDeltas, ApplyReportError> {
+        let unreported = venue_cumulative_quantity.and_then(|quantity| quantity.checked_sub(self.filled_quantity));
+        let unreported_lots = match unreported.filter(|unreported| unreported.is_positive()) {
+            Some(unreported) => require_exact(self.reservation.lots(unreported))?.min(self.reservation.reserved_lots),
+            None => 0,
+        };
+        let never_traded = self.status == Some(OrderStatus::Rejected) && self.fill_count() == 0 && unreported_lots == 0;
+        Ok(self.reservation.release(self.side, unreported_lots, never_traded))
+    }
+}
+
+fn event_and_reason(state: &VenueOrderState) -> (OrderEvent, Option<&Reason>) {
+    match state {
+        VenueOrderState::Working => (OrderEvent::Acknowledged, None),
+        VenueOrderState::Cancelled(reason) => (OrderEvent::Cancelled, Some(reason)),
+        VenueOrderState::Expired(reason) => (OrderEvent::Expired, Some(reason)),
+        VenueOrderState::Rejected(reason) => (OrderEvent::Rejected, Some(reason)),
+        VenueOrderState::Unknown(reason) => (OrderEvent::OutcomeUnknown, Some(reason)),
+    }
+}
+
+/// Turns a missing result of exact arithmetic into the error of a report.
+fn require_exact<T>(result: Option<T>) -> Result<T, ApplyReportError> {
+    result.ok_or(ApplyReportError::ExceedsExactRange)
+}
+
+#[cfg(test)]
+#[path = "booking_tests.rs"]
+mod tests;

@@ -1,0 +1,111 @@
+//! The handle through which workers use the store. Each operation is an `impl Store` in the file of its subject.
+
+use std::sync::Arc;
+
+use crate::config::redis::RedisSettings;
+use crate::store::connection::StoreConnection;
+use crate::store::connection::batcher::ScriptBatcher;
+use crate::store::error::StoreError;
+use crate::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest, run_mark_journaled_batch};
+use crate::store::orders::reserve::{ReserveOutcome, ReserveRequest};
+use crate::store::orders::reserve_batch::run_reserve_batch;
+use crate::store::orders::settle::{SettleOutcome, SettleRequest, run_settle_batch};
+
+/// The live state that all workers share. Clones share the connection and the batches.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) connection: StoreConnection,
+    reserve_batcher: ScriptBatcher<ReserveRequest, ReserveOutcome>,
+    settle_batcher: ScriptBatcher<Arc<SettleRequest>, SettleOutcome>,
+    journaled_batcher: ScriptBatcher<MarkJournaledRequest, MarkJournaledOutcome>,
+}
+
+impl Store {
+    /// Connects to Redis. The store refuses every call until [`Store::join_epoch`] or a rebuild activates an epoch.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
+        let connection = StoreConnection::connect(settings).await?;
+        let (queue, batch) = (settings.queue_max, settings.batch_max);
+        let (for_reserve, for_settle, for_journaled) = (connection.clone(), connection.clone(), connection.clone());
+        Ok(Self {
+            reserve_batcher: ScriptBatcher::spawn(queue, batch, move |requests| {
+                run_reserve_batch(for_reserve.clone(), requests)
+            }),
+            settle_batcher: ScriptBatcher::spawn(queue, batch, move |requests| {
+                run_settle_batch(for_settle.clone(), requests)
+            }),
+            journaled_batcher: ScriptBatcher::spawn(queue, batch, move |requests| {
+                run_mark_journaled_batch(for_journaled.clone(), requests)
+            }),
+            connection,
+        })
+    }
+
+    /// Returns what is known of an id; claims, evaluates or denies an unknown one, as the request says.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; after [`StoreError::OutcomeUnknown`] the order may be claimed, until its lease ends.
+    pub async fn reserve(&self, request: ReserveRequest) -> Result<ReserveOutcome, StoreError> {
+        self.reserve_batcher.call(request).await
+    }
+
+    /// Books one effect of an order. A caller that may have to send the request again passes an [`Arc`] of it.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; after [`StoreError::OutcomeUnknown`] the effect may be booked, and the same request may be sent
+    /// again.
+    pub async fn settle(&self, request: impl Into<Arc<SettleRequest>>) -> Result<SettleOutcome, StoreError> {
+        self.settle_batcher.call(request.into()).await
+    }
+
+    /// Marks an event as journaled; returns whether the store knows it.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the event then stays in the outbox until a later call marks it.
+    pub async fn mark_journaled(&self, request: MarkJournaledRequest) -> Result<MarkJournaledOutcome, StoreError> {
+        self.journaled_batcher.call(request).await
+    }
+
+    /// Returns the queue of each batched script: its name, how many calls wait in it, and how many may.
+    pub fn queue_levels(&self) -> [(&'static str, (usize, usize)); 3] {
+        [
+            ("reserve", self.reserve_batcher.queue_level()),
+            ("settle", self.settle_batcher.queue_level()),
+            ("journaled", self.journaled_batcher.queue_level()),
+        ]
+    }
+
+    /// Returns the active epoch, or `None` while this process has not checked the store against the journal.
+    pub fn epoch(&self) -> Option<i64> {
+        self.connection.epoch().ok()
+    }
+
+    /// Activates the epoch of a complete store for this process.
+    pub fn join_epoch(&self, epoch: i64) {
+        self.connection.set_epoch(epoch);
+    }
+
+    /// Clears the epoch of this process: every call fails until the store has been checked again.
+    pub fn leave_epoch(&self) {
+        self.connection.clear_epoch();
+    }
+
+    /// Checks that Redis replies.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.connection.query(redis::cmd("PING")).await.map(drop)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Store")
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! Decoding of script replies: a verdict, and the fields that follow it.
+
+use redis::Value;
+
+use crate::domain::money::Micros;
+use crate::store::error::StoreError;
+
+/// One reply of a script.
+#[derive(Debug)]
+pub(in crate::store) struct ScriptReply {
+    /// The reply's first element.
+    pub(in crate::store) verdict: String,
+    fields: std::vec::IntoIter<Value>,
+}
+
+impl ScriptReply {
+    /// Decodes a reply whose first element is its verdict; `stale` is an error for every script.
+    pub(in crate::store) fn from_value(value: Value) -> Result<Self, StoreError> {
+        let Value::Array(fields) = value else {
+            return Err(StoreError::corrupt("a script's reply is not a list"));
+        };
+        let mut fields = fields.into_iter();
+        let verdict = fields
+            .next()
+            .ok_or_else(|| StoreError::corrupt("a script's reply is empty"))?;
+        let mut reply = Self {
+            verdict: decode_text(verdict)?,
+            fields,
+        };
+        if reply.verdict == "stale" {
+            let epoch = reply.next_text()?;
+            return Err(StoreError::Stale(if epoch.is_empty() {
+                "the store is empty".to_owned()
+            } else {
+                format!("the store's epoch is {epoch}")
+            }));
+        }
+        Ok(reply)
+    }
+
+    /// Decodes the replies of a batch. A batch that found another epoch has one reply for all its commands.
+    pub(in crate::store) fn from_batch_value(value: Value) -> Result<Vec<Self>, StoreError> {
+        let Value::Array(replies) = value else {
+            return Err(StoreError::corrupt("a batch's reply is not a list"));
+        };
+        if !matches!(replies.first(), Some(Value::Array(_)) | None) {
+            Self::from_value(Value::Array(replies))?;
+            return Err(StoreError::corrupt("a batch's reply is not a list of replies"));
+        }
+        replies.into_iter().map(Self::from_value).collect()
+    }
+
+    pub(in crate::store) fn next_bytes(&mut self) -> Result<Vec<u8>, StoreError> {
+        let field = self.fields.next();
+        decode_bytes(field.ok_or_else(|| StoreError::corrupt("a script's reply is too short"))?)
+    }
+
+    pub(in crate::store) fn next_text(&mut self) -> Result<String, StoreError> {
+        String::from_utf8(self.next_bytes()?).map_err(|_| StoreError::corrupt("a script's reply is not UTF-8"))
+    }
+
+    pub(in crate::store) fn next_integer<T: std::str::FromStr>(&mut self) -> Result<T, StoreError> {
+        let text = self.next_text()?;
+        text.parse()
+            .map_err(|_| StoreError::corrupt(format!("a script's reply holds {text:?} in place of an integer")))
+    }
+
+    pub(in crate::store) fn has_more(&self) -> bool {
+        !self.fields.as_slice().is_empty()
+    }
+
+    /// Returns the error of a verdict that the caller does not know.
+    pub(in crate::store) fn unexpected_verdict(&self) -> StoreError {
+        StoreError::corrupt(format!("a script replied {:?}", self.verdict))
+    }
+}
+
+/// Decodes a field that is empty where there is no value.
+pub(in crate::store) fn decode_optional<T>(
+    reply: &mut ScriptReply,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
+    let text = reply.next_text()?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse(&text)
+        .map(Some)
+        .ok_or_else(|| StoreError::corrupt(format!("{text:?} is not a value of the operator state")))
+}
+
+/// Parses an amount in millionths of the base currency.
+pub(in crate::store) fn parse_micros(text: &str) -> Option<Micros> {
+    text.parse().ok().and_then(Micros::new)
+}
+
+fn decode_text(value: Value) -> Result<String, StoreError> {
+    String::from_utf8(decode_bytes(value)?).map_err(|_| StoreError::corrupt("a script's reply is not UTF-8"))
+}
+
+fn decode_bytes(value: Value) -> Result<Vec<u8>, StoreError> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        Value::SimpleString(text) => Ok(text.into_bytes()),
+        Value::Int(number) => Ok(number.to_string().into_bytes()),
+        Value::Okay => Ok(b"OK".to_vec()),
+        other => Err(StoreError::corrupt(format!("a script's reply holds {other:?}"))),
+    }
+}

@@ -1,0 +1,254 @@
+//! The journal's document of an order: its report with the settlement, and the order rebuilt from it.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
+use crate::domain::intent::Symbol;
+use crate::domain::metadata::Metadata;
+use crate::domain::money::Micros;
+use crate::domain::order::Order;
+use crate::domain::quantity::{Price, Quantity};
+use crate::domain::reservation::Reservation;
+use crate::domain::settlement::SumDeltas;
+use crate::domain::venue_report::{DueAction, DueTask};
+use crate::wire::report::ExecutionReport;
+use crate::wire::settlement::{ReportSettlement, SettlementDue};
+
+/// A journaled report that no order can be rebuilt from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the journaled report of order {order_id} is invalid: {problem}")]
+pub struct JournalReportError {
+    /// The order's id; `?` if the report has none that can be read.
+    pub order_id: String,
+    /// What is wrong with the report.
+    pub problem: String,
+}
+
+/// Returns an order's report with a settlement that has no id: of a submission or a denial.
+pub fn build_journal_report(order: &Order, deltas: SumDeltas, epoch: i64, readings: Metadata) -> ExecutionReport {
+    build_settled_report(order, deltas, epoch, readings, None)
+}
+
+/// Returns an order's report with its settlement, under the id of the effect that was settled, if it has one.
+pub fn build_settled_report(
+    order: &Order,
+    deltas: SumDeltas,
+    epoch: i64,
+    readings: Metadata,
+    settlement_id: Option<Uuid>,
+) -> ExecutionReport {
+    let reservation = &order.reservation;
+    let due = order.due.map(|due| SettlementDue {
+        at: due.at,
+        action: due.action.as_str().to_owned(),
+    });
+    ExecutionReport {
+        settlement: Some(Box::new(ReportSettlement {
+            id: settlement_id,
+            epoch,
+            content: order.content_hash.0.to_string(),
+            deltas: deltas.into(),
+            total: order.total_deltas.into(),
+            lot_size: reservation.lot_size,
+            base_rate: reservation.base_rate,
+            base_asset: reservation.base_asset.as_deref().map(str::to_owned),
+            rest_lots: reservation.reserved_lots,
+            notional: reservation.notional.units(),
+            daily_notional: reservation.daily_notional.units(),
+            open_loss: reservation.expected_loss.units(),
+            is_open: reservation.is_open,
+            trading_date: reservation.trading_date,
+            filled_cost: order.filled_cost,
+            earlier_exec_ids: order.older_exec_ids.clone(),
+            due,
+            figures: readings,
+        })),
+        ..ExecutionReport::of(order)
+    }
+}
+
+/// The part of a settlement that identifies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct SettlementHeader {
+    /// The id of the effect that was settled; none for a submission or a denial.
+    pub id: Option<Uuid>,
+    /// The epoch of the store that the report was settled in.
+    pub epoch: i64,
+}
+
+/// Returns the id and the epoch of a report's settlement without decoding the rest; `None` if the body is not a journaled
+/// report.
+pub fn read_settlement_header(body: &[u8]) -> Option<SettlementHeader> {
+    #[derive(Deserialize)]
+    struct HeaderOfReport {
+        settlement: SettlementHeader,
+    }
+    serde_json::from_slice(body)
+        .ok()
+        .map(|report: HeaderOfReport| report.settlement)
+}
+
+/// Returns the order that a journaled report describes, and its settlement.
+///
+/// # Errors
+/// When the body is not a report, or a part of the order is missing or invalid.
+pub fn decode_journal_report(body: &[u8]) -> Result<(Order, ReportSettlement), JournalReportError> {
+    let report = ExecutionReport::decode(body).map_err(|error| JournalReportError {
+        order_id: "?".to_owned(),
+        problem: error.to_string(),
+    })?;
+    restore_order(&report)
+}
+
+fn parse_due(settlement: &ReportSettlement) -> Result<Option<DueTask>, String> {
+    let Some(due) = &settlement.due else { return Ok(None) };
+    let known = [DueAction::FillRemainder, DueAction::Expire, DueAction::Inquire];
+    let action = known.into_iter().find(|action| action.as_str() == due.action);
+    let action = action.ok_or_else(|| format!("the due action {} is unknown", due.action))?;
+    Ok(Some(DueTask { at: due.at, action }))
+}
+
+/// Returns the order that a decoded journaled report describes, and its settlement.
+///
+/// # Errors
+/// When a part of the order is missing or invalid.
+pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlement), JournalReportError> {
+    let invalid = |problem: &dyn std::fmt::Display| JournalReportError {
+        order_id: report.order_id.clone(),
+        problem: problem.to_string(),
+    };
+    let settlement = report
+        .settlement
+        .as_deref()
+        .cloned()
+        .ok_or_else(|| invalid(&"it has no settlement"))?;
+    let micros = |units| Micros::new(units).ok_or_else(|| invalid(&"an amount is out of range"));
+    let due = parse_due(&settlement).map_err(|problem| invalid(&problem))?;
+    let order = Order {
+        order_id: OrderId::new(&report.order_id).map_err(|error| invalid(&error))?,
+        broker_order_id: report.broker_order_id.clone(),
+        client_order_id: ClientOrderId::new(&report.client_order_id).map_err(|error| invalid(&error))?,
+        account_id: AccountId::new(&report.account_id).map_err(|error| invalid(&error))?,
+        broker: BrokerId::new(&report.broker).map_err(|error| invalid(&error))?,
+        venue: VenueId::new(&report.venue).map_err(|error| invalid(&error))?,
+        symbol: Symbol::parse(&report.symbol).map_err(|error| invalid(&error))?,
+        side: report.side,
+        order_type: report.order_type,
+        time_in_force: report.time_in_force,
+        price: report
+            .price
+            .map(Price::new)
+            .transpose()
+            .map_err(|error| invalid(&error))?,
+        quantity: Quantity::new(report.quantity).map_err(|error| invalid(&error))?,
+        tags: report
+            .tags
+            .iter()
+            .map(|tag| Tag::new(tag))
+            .collect::<Result<_, _>>()
+            .map_err(|error| invalid(&error))?,
+        mode: report.mode,
+        content_hash: ContentHash(settlement.content.as_str().into()),
+        status: (report.version > 0).then_some(report.status),
+        version: report.version,
+        filled_quantity: report.filled_quantity,
+        filled_cost: settlement.filled_cost,
+        fills: report
+            .fills
+            .iter()
+            .map(|fill| fill.to_fill())
+            .collect::<Result<_, _>>()
+            .map_err(|error| invalid(&error))?,
+        older_exec_ids: settlement.earlier_exec_ids.clone(),
+        submitted_at: report.submitted_at,
+        updated_at: report.updated_at,
+        reason: report.reason.clone(),
+        reservation: Reservation {
+            lot_size: settlement.lot_size,
+            base_rate: settlement.base_rate,
+            base_asset: settlement.base_asset.as_deref().map(Into::into),
+            reserved_lots: settlement.rest_lots,
+            notional: micros(settlement.notional)?,
+            daily_notional: micros(settlement.daily_notional)?,
+            expected_loss: micros(settlement.open_loss)?,
+            is_open: settlement.is_open,
+            trading_date: settlement.trading_date,
+        },
+        due,
+        total_deltas: settlement.total.into(),
+    };
+    Ok((order, settlement))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::currency_rates::CurrencyRates;
+    use crate::domain::decimal::Decimal;
+    use crate::domain::instrument::Instrument;
+    use crate::domain::order_terms::Mode;
+    use crate::domain::time::Timestamp;
+    use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
+    use crate::wire::intent::{MissingIdPolicy, decode_intent};
+
+    #[test]
+    fn order_survives_the_journal() {
+        let number = |text: &str| text.parse::<Decimal>().unwrap();
+        let body = br#"{"broker":"ibkr","venue":"ibkr.paper","symbol":"AAPL","side":"sell","quantity":10,
+            "order_type":"limit","price":180.01,"client_order_id":"c","tags":["strategy:s"],"time_in_force":"DAY"}"#;
+        let intent = decode_intent(body, MissingIdPolicy::Refuse).unwrap();
+        let instrument = Instrument {
+            broker: intent.broker.clone(),
+            venue: intent.venue.clone(),
+            symbol: intent.symbol.clone(),
+            reference_price: Price::new(number("180")).unwrap(),
+            tick_size: Price::new(number("0.01")).unwrap(),
+            lot_size: Quantity::new(number("0.01")).unwrap(),
+            max_order_size: intent.quantity,
+            max_position: intent.quantity,
+            max_notional: number("900000"),
+            can_short: true,
+            base_asset: None,
+            quote: "USD".into(),
+            base_rate: number("1"),
+        };
+        let now = Timestamp::now();
+        let lots = instrument.lots(intent.quantity).unwrap();
+        let reservation =
+            Reservation::for_order(&instrument, &intent, lots, intent.price.unwrap(), now.utc_date()).unwrap();
+        let claimed = Order::from_intent(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now);
+        let fill = Fill {
+            exec_id: "IB-1-1".into(),
+            quantity: Quantity::new(number("9.5")).unwrap(),
+            price: intent.price.unwrap(),
+            timestamp: now,
+            fee: Decimal::ZERO,
+            fee_currency: "USD".into(),
+        };
+        let venue_report = VenueReport {
+            broker_order_id: Some("P1".into()),
+            fills: vec![fill],
+            state: VenueOrderState::Working,
+            cumulative_quantity: None,
+            due: Some(DueTask {
+                at: now,
+                action: DueAction::FillRemainder,
+            }),
+        };
+        let applied = claimed
+            .apply_report(&venue_report, &CurrencyRates::default(), now)
+            .unwrap();
+        let readings = Metadata::new().with("max_daily_notional", 5);
+        let body = build_journal_report(&applied.order, applied.deltas, 7, readings).encode();
+        let (order, settlement) = decode_journal_report(&body).unwrap();
+        assert_eq!(order, applied.order);
+        assert_eq!(SumDeltas::from(settlement.deltas), applied.deltas);
+        assert_eq!(settlement.epoch, 7);
+        assert_eq!(
+            read_settlement_header(&body),
+            Some(SettlementHeader { id: None, epoch: 7 })
+        );
+        assert_eq!(read_settlement_header(&ExecutionReport::of(&order).encode()), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! The caller of a request about an order: it sees the orders of its broker and account, and no others.
+
+use crate::bus::request::BusRequest;
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId};
+use crate::domain::order::Order;
+use crate::domain::order_terms::Mode;
+use crate::domain::time::Timestamp;
+use crate::fault::{Fault, FaultCode};
+use crate::store::keys::OrderKey;
+use crate::store::orders::read::StoredOrder;
+use crate::store::orders::record::RecordStage;
+use crate::wire::order_reference::OrderSelector;
+use crate::wire::submission::decode_submission;
+use crate::worker::faults::{deadline_passed, store_unavailable, unreadable_document};
+use crate::worker::journaling::order_document::order_from_document;
+use crate::worker::router::Router;
+
+/// The broker and the account of a call's subject, with the call's deadline.
+pub(in crate::worker) struct AccountCaller {
+    pub(in crate::worker) broker: BrokerId,
+    pub(in crate::worker) account_id: AccountId,
+    pub(in crate::worker) deadline: Timestamp,
+}
+
+impl AccountCaller {
+    /// Returns the caller of a request.
+    ///
+    /// # Errors
+    /// A broker that this router does not have, an id that breaks the grammar, or a deadline that has passed.
+    pub(in crate::worker) fn from_call(router: &Router, call: &BusRequest) -> Result<Self, Fault> {
+        let broker = BrokerId::new(call.broker.as_deref().unwrap_or_default());
+        let broker = broker.map_err(|rule| Fault::for_field(FaultCode::InvalidField, "broker", rule))?;
+        if !router.brokers.contains_key(&broker) {
+            return Err(Fault::for_field(
+                FaultCode::UnknownBroker,
+                "broker",
+                format!("is {broker}, which this router does not have"),
+            ));
+        }
+        let account_id = AccountId::new(call.account.as_deref().unwrap_or_default());
+        let account_id = account_id.map_err(|rule| Fault::for_field(FaultCode::InvalidField, "account_id", rule))?;
+        let deadline = router.default_deadlines.request_deadline(call);
+        if deadline <= Timestamp::now() {
+            return Err(deadline_passed(deadline));
+        }
+        Ok(Self {
+            broker,
+            account_id,
+            deadline,
+        })
+    }
+
+    /// Returns the key of an order of this account.
+    ///
+    /// # Errors
+    /// `unknown_order` for another account's order, too.
+    pub(in crate::worker) async fn find_order_key(
+        &self,
+        router: &Router,
+        selector: &OrderSelector,
+    ) -> Result<OrderKey, Fault> {
+        let key = match selector {
+            OrderSelector::ClientOrderId(id) => Some(self.key_for_client_order_id(router, id).await?),
+            OrderSelector::OrderId(id) => router.store.find_order_key(id).await.map_err(store_unavailable)?,
+        };
+        key.filter(|key| *key.account_id() == self.account_id)
+            .ok_or_else(|| unknown_order_fault(selector))
+    }
+
+    /// Returns the key of a client order id in the active mode. A dry run that does not know the id falls back to the
+    /// paper orders, which were routed before, are still open and can be cancelled.
+    async fn key_for_client_order_id(&self, router: &Router, id: &ClientOrderId) -> Result<OrderKey, Fault> {
+        let mode = router.control.mode();
+        let key = OrderKey::new(mode, &self.account_id, id);
+        if mode != Mode::DryRun {
+            return Ok(key);
+        }
+        let known = router.store.read_order(&key).await.map_err(store_unavailable)?;
+        Ok(known.map_or_else(|| OrderKey::new(Mode::Paper, &self.account_id, id), |record| record.key))
+    }
+
+    /// Returns the record of an order.
+    ///
+    /// # Errors
+    /// `unknown_order` if there is none.
+    pub(in crate::worker) async fn load_record(
+        &self,
+        router: &Router,
+        key: &OrderKey,
+        selector: &OrderSelector,
+    ) -> Result<StoredOrder, Fault> {
+        let record = router.store.read_order(key).await.map_err(store_unavailable)?;
+        record.ok_or_else(|| unknown_order_fault(selector))
+    }
+}
+
+/// Returns the fault of an order that this caller does not have.
+pub(in crate::worker) fn unknown_order_fault(selector: &OrderSelector) -> Fault {
+    Fault::new(
+        FaultCode::UnknownOrder,
+        format!("this account has no order with the {selector}"),
+    )
+}
+
+/// Returns an order that has no report yet, as its claim or its submission recorded it.
+///
+/// # Errors
+/// `unknown_order` for an order that was released.
+pub(in crate::worker) fn read_unreported_order(record: &StoredOrder, selector: &OrderSelector) -> Result<Order, Fault> {
+    match record.known.stage {
+        RecordStage::Released => Err(unknown_order_fault(selector)),
+        RecordStage::Releasing => decode_submission(&record.document)
+            .map(|submission| submission.order)
+            .map_err(|error| unreadable_document(&error)),
+        _ => order_from_document(&record.document),
+    }
+}

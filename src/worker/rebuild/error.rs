@@ -1,0 +1,64 @@
+//! Why a store could not be rebuilt or checked.
+
+use crate::bus::BusError;
+use crate::fault::Fault;
+use crate::store::StoreError;
+use crate::wire::adjustment::AdjustmentEventError;
+
+/// Why a store could not be rebuilt or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreRebuildError {
+    /// Redis did not reply, or refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal did not reply.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The journal holds something that cannot be replayed.
+    #[error("{0}")]
+    Journal(String),
+    /// The journal has lost entries that the store has seen.
+    #[error(
+        "the journal ends at sequence {last_sequence} (created {created}), but the shared state has seen sequence {seen} of \
+         the one created {seen_created}: the stream has been restored, cut or replaced. No order is accepted. Restore the \
+         stream or, if the loss is accepted, empty Redis so that it is rebuilt from the journal as it is"
+    )]
+    JournalBehind {
+        /// The journal's last sequence.
+        last_sequence: u64,
+        /// When the journal was created.
+        created: String,
+        /// The highest sequence that the store has seen.
+        seen: u64,
+        /// When the journal that the store has seen was created.
+        seen_created: String,
+    },
+    /// The journal has lost entries that it had acknowledged to this worker.
+    #[error(
+        "the journal ends at sequence {last_sequence}, but it has acknowledged sequence {seen} to this worker, or has \
+         given a new entry the sequence of an older one: the stream has been restored or cut. No order is accepted. \
+         Restore the stream or, if the loss is accepted, empty Redis so that it is rebuilt from the journal as it is; \
+         then restart the workers"
+    )]
+    JournalCut {
+        /// The journal's last sequence.
+        last_sequence: u64,
+        /// The highest sequence that this worker has seen.
+        seen: u64,
+    },
+    /// Another worker is rebuilding the store.
+    #[error("another worker is rebuilding the shared state")]
+    Busy,
+}
+
+impl From<AdjustmentEventError> for StoreRebuildError {
+    fn from(error: AdjustmentEventError) -> Self {
+        Self::Journal(error.to_string())
+    }
+}
+
+impl From<Fault> for StoreRebuildError {
+    fn from(fault: Fault) -> Self {
+        Self::Journal(fault.detail)
+    }
+}

@@ -1,0 +1,151 @@
+//! One rebuild of the store: release stale claims, replay the journal, restore state, locks and day, start a new epoch.
+
+use crate::bus::journal::JournalExtent;
+use crate::domain::time::Timestamp;
+use crate::store::control::operator_state::OperatorStateOutcome;
+use crate::store::orders::read::StoredOrder;
+use crate::store::orders::record::RecordStage;
+use crate::store::rebuild::epoch::{BeginRebuildOutcome, StoreStatus};
+use crate::store::rebuild::lease::StoreRebuild;
+use crate::worker::control::{locks_journal, operator_state_journal};
+use crate::worker::journaling::order_document::order_from_document;
+use crate::worker::rebuild::error::StoreRebuildError;
+use crate::worker::rebuild::late_events::LateEventFollowUp;
+use crate::worker::rebuild::replay;
+use crate::worker::rebuild::replay::ReplayTarget;
+use crate::worker::router::Router;
+use crate::worker::submission::announced;
+use crate::worker::trading_day::roll;
+
+/// Rebuilds the store from the journal: an empty one from the start, any other from its watermark on. Returns the late
+/// events to follow up.
+///
+/// # Errors
+/// Why the store could not be rebuilt; [`StoreRebuildError::Busy`] while another worker rebuilds it.
+pub(super) async fn rebuild_store(
+    router: &Router,
+    status: &StoreStatus,
+    extent: &JournalExtent,
+) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
+    let rebuild = match router.store.begin_rebuild(status).await? {
+        BeginRebuildOutcome::Acquired(rebuild) => rebuild,
+        BeginRebuildOutcome::Busy => return Err(StoreRebuildError::Busy),
+        BeginRebuildOutcome::AlreadyRebuilt => {
+            let status = router.store.read_status().await?;
+            router
+                .store
+                .join_epoch(status.active_epoch().ok_or(StoreRebuildError::Busy)?);
+            return Ok(LateEventFollowUp::from_status(&status));
+        }
+    };
+    if status.epoch.is_empty() && extent.last_sequence == 0 {
+        tracing::info!("setting up the shared state of a new router");
+    } else if rebuild.journal_sequence >= extent.last_sequence {
+        tracing::info!("Redis was restarted and holds everything that is on the journal");
+    } else {
+        tracing::warn!(
+            from = rebuild.journal_sequence + 1,
+            to = extent.last_sequence,
+            found = status.epoch,
+            "rebuilding the shared state from the journal"
+        );
+    }
+    match rebuild_from_journal(router, &rebuild, status).await {
+        Ok(late) => Ok(Some(late)),
+        Err(error) => {
+            router.store.abandon_rebuild(&rebuild).await;
+            Err(error)
+        }
+    }
+}
+
+/// Releases the claims of the previous epoch, replays the journal until nothing more arrives, and starts a new epoch.
+/// What workers of the previous epoch append after that is followed up as late events.
+async fn rebuild_from_journal(
+    router: &Router,
+    rebuild: &StoreRebuild,
+    status: &StoreStatus,
+) -> Result<LateEventFollowUp, StoreRebuildError> {
+    release_stale_claims(router, rebuild).await?;
+    let (mut next, mut newest_epoch) = (rebuild.journal_sequence + 1, 0);
+    let extent = loop {
+        let extent = router.journal_reader.read_extent().await?;
+        if extent.last_sequence < next {
+            break extent;
+        }
+        let replayed =
+            replay::replay_range(router, ReplayTarget::Rebuilding(rebuild), next, extent.last_sequence).await?;
+        newest_epoch = newest_epoch.max(replayed.newest_epoch);
+        next = extent.last_sequence + 1;
+    };
+    restore_router_state(router, rebuild).await?;
+    locks_journal::apply_journaled_locks(router, Some(rebuild), 0).await?;
+    roll::restore_day(&router.store, &router.journal_reader, rebuild).await?;
+    let epoch = Timestamp::now()
+        .as_milliseconds()
+        .max(newest_epoch + 1)
+        .max(status.epoch.parse().unwrap_or(0) + 1);
+    router
+        .store
+        .finish_rebuild(
+            rebuild,
+            epoch,
+            &extent.created_at.to_string(),
+            LateEventFollowUp::record(next),
+        )
+        .await?;
+    tracing::info!(epoch, "the shared state is rebuilt");
+    Ok(LateEventFollowUp::start(next))
+}
+
+/// Releases every claim of the previous epoch: none of them was sent, and none of them can be. An order that was being
+/// sent remains `sending`.
+async fn release_stale_claims(router: &Router, rebuild: &StoreRebuild) -> Result<(), StoreRebuildError> {
+    let mut kept = 0;
+    loop {
+        let claims = router.store.list_claims_for_rebuild(rebuild, kept).await?;
+        if claims.is_empty() {
+            return Ok(());
+        }
+        for claim in &claims {
+            kept += usize::from(!release_stale_claim(router, rebuild, claim).await?);
+        }
+    }
+}
+
+/// Releases one claim. Reports whether it did: a record that is no claim any more is kept.
+async fn release_stale_claim(
+    router: &Router,
+    rebuild: &StoreRebuild,
+    claim: &StoredOrder,
+) -> Result<bool, StoreRebuildError> {
+    let (RecordStage::Claimed, Some(lease)) = (claim.known.stage, &claim.lease) else {
+        return Ok(false);
+    };
+    let order = order_from_document(&claim.document)?;
+    if !router.places_at_venue(&order.broker) {
+        return Ok(router.store.release_claim_for_rebuild(rebuild, &order, lease).await?);
+    }
+    // Its submission may be journaled: the release is journaled, too, once the store is rebuilt.
+    let body = announced::encode_release_event(&order, lease, 0);
+    Ok(router
+        .store
+        .withdraw_submission_for_rebuild(rebuild, &order, lease, &body)
+        .await?)
+}
+
+/// Applies the newest journaled change of the operator state.
+async fn restore_router_state(router: &Router, rebuild: &StoreRebuild) -> Result<(), StoreRebuildError> {
+    let Some((event, document)) = operator_state_journal::latest_state_event(router).await? else {
+        return Ok(());
+    };
+    let state = router.store.read_operator_state_for_rebuild(rebuild).await?;
+    if event.version <= state.version {
+        return Ok(());
+    }
+    let set = operator_state_journal::state_set_from_event(&event, &document, state.version)?;
+    match router.store.set_operator_state_for_rebuild(rebuild, &set).await? {
+        OperatorStateOutcome::Changed(_) => Ok(()),
+        OperatorStateOutcome::Superseded(_) => Err(StoreRebuildError::Busy),
+    }
+}
