@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
-use crate::bus::drain::drain_calls;
 pub use crate::bus::drain::DrainReport;
+use crate::bus::drain::drain_calls;
 use crate::bus::durable_door::delivery::DeliveryProcessor;
 use crate::bus::durable_door::puller::IntentPuller;
 use crate::bus::request::RequestHandler;

@@ -47,15 +47,13 @@ impl<H: RequestHandler> DeliveryProcessor<H> {
             // After a lost acknowledgement the intent is redelivered, and its id is known by then.
             Disposition::Ack => self.send_ack(&delivery, AckKind::Ack).await,
             Disposition::Nak => self.nak_with_delay(&delivery).await,
-            Disposition::DeadLetter(problem) => {
-                match append_dead_letter(&self.bus, &delivery, &problem).await {
-                    Ok(_) => self.confirm_termination(&delivery).await,
-                    Err(error) => {
-                        tracing::error!(%error, subject = %delivery.message.subject, "a dead letter was not stored; the intent is redelivered");
-                        self.nak_with_delay(&delivery).await;
-                    }
+            Disposition::DeadLetter(problem) => match append_dead_letter(&self.bus, &delivery, &problem).await {
+                Ok(_) => self.confirm_termination(&delivery).await,
+                Err(error) => {
+                    tracing::error!(%error, subject = %delivery.message.subject, "a dead letter was not stored; the intent is redelivered");
+                    self.nak_with_delay(&delivery).await;
                 }
-            }
+            },
         }
     }
 

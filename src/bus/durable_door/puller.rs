@@ -136,7 +136,9 @@ impl<H: RequestHandler> IntentPuller<H> {
                     None => self.send_nak(message).await,
                 },
                 Some(StatusCode::IDLE_HEARTBEAT) => {}
-                Some(StatusCode::NO_RESPONDERS) => return PullOutcome::Lost("the consumer has no responders".to_owned()),
+                Some(StatusCode::NO_RESPONDERS) => {
+                    return PullOutcome::Lost("the consumer has no responders".to_owned());
+                }
                 Some(_) if message.description.as_deref() == Some(CONSUMER_DELETED_DESCRIPTION) => {
                     return PullOutcome::Lost("the consumer was deleted".to_owned());
                 }

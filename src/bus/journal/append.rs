@@ -241,7 +241,9 @@ async fn append_atomically(
     headers::set(&mut map, headers::BATCH_COMMIT, "1");
     let ack = match publish_and_await_ack(bus, limit, last, map).await {
         Ok(ack) => ack,
-        Err(AppendAttempt::Refused(cause) | AppendAttempt::Unavailable(cause) | AppendAttempt::OutcomeUnknown(cause)) => {
+        Err(
+            AppendAttempt::Refused(cause) | AppendAttempt::Unavailable(cause) | AppendAttempt::OutcomeUnknown(cause),
+        ) => {
             return Err(cause);
         }
         Err(AppendAttempt::Stored(_) | AppendAttempt::Behind(_)) => {

@@ -28,7 +28,9 @@ pub enum AppendError {
     #[error("the queue of the journal writer is full")]
     QueueFull,
     /// The journal has lost entries that it acknowledged. Nothing more is appended.
-    #[error("the journal is behind: it acknowledged entries up to sequence {seen} and assigns new ones lower sequences")]
+    #[error(
+        "the journal is behind: it acknowledged entries up to sequence {seen} and assigns new ones lower sequences"
+    )]
     Behind {
         /// The sequence that the entry was assigned; 0 for an entry that was not sent.
         sequence: u64,

@@ -46,7 +46,13 @@ impl JournalWriter {
         }
         let (queue, queued) = mpsc::channel(settings.queue_max);
         let watermark = Arc::<JournalWatermark>::default();
-        let task = tokio::spawn(run_writer(bus, Arc::new(settings), is_atomic, watermark.clone(), queued));
+        let task = tokio::spawn(run_writer(
+            bus,
+            Arc::new(settings),
+            is_atomic,
+            watermark.clone(),
+            queued,
+        ));
         (Self { queue, watermark }, JournalWriterTask(task))
     }
 

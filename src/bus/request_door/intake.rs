@@ -172,7 +172,10 @@ impl<H: RequestHandler> RequestProcessor<H> {
                 Ok(result) => result,
                 Err(_) => {
                     // Its effects are unknown, so no reply would be true: the caller times out.
-                    tracing::error!(endpoint = request.endpoint.name(), "the handler of a request panicked; the caller gets no reply");
+                    tracing::error!(
+                        endpoint = request.endpoint.name(),
+                        "the handler of a request panicked; the caller gets no reply"
+                    );
                     self.instance.record_request(
                         request.endpoint,
                         request.started_at.elapsed(),
