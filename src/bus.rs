@@ -1,18 +1,21 @@
-//! NATS: subjects, topology, the two doors, the journal, and the caller's side.
+//! NATS: subjects, streams and consumers, the two doors, the journal, and the client that calls workers.
 //!
-//! Nothing of `async-nats` is visible outside this room but [`connection::Bus`]'s own handle. Every wait for the network
-//! has a limit, and every queue a maximum.
+//! Start with [`subjects`] and [`request`]. Outside this room only the handle of [`connection::Bus`] shows that
+//! `async-nats` is used. Every wait for the network has a time limit, and every queue has a maximum.
 
 pub mod connection;
+mod drain;
 pub mod durable_door;
 pub mod headers;
 pub mod journal;
+mod pull_consumer;
 pub mod quote_subscription;
 pub(crate) mod reply_codec;
 pub mod reply_inbox;
 pub mod request;
 pub mod request_door;
 pub mod router_client;
+mod stream_entry;
 pub mod stream_follower;
 pub mod subjects;
 pub mod submission_client;

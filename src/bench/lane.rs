@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
 use crate::bench::{LoadMeasurements, LoadProfile};
-use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::router_client::{BusReply, RequestError};
 use crate::bus::submission_client::SubmissionClient;
 use crate::domain::id::AccountId;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side};
@@ -65,7 +65,7 @@ impl LoadLane {
         measured
     }
 
-    async fn submit_order(&self, order: u64) -> Result<ReceivedReply, RequestError> {
+    async fn submit_order(&self, order: u64) -> Result<BusReply, RequestError> {
         let (broker, account) = (&self.load.broker, &self.account);
         let body = self.encode_intent(order);
         let deadline = Timestamp::now().saturating_add(self.load.timeout);
@@ -104,7 +104,7 @@ fn due_offset(rate: u32, lanes: u16, lane: u16, order: u64) -> Duration {
 }
 
 /// Whether an answer tells what became of its order.
-fn has_known_outcome(reply: &ReceivedReply) -> bool {
+fn has_known_outcome(reply: &BusReply) -> bool {
     #[derive(Deserialize)]
     struct ReplyStatus {
         status: OrderStatus,

@@ -1,4 +1,7 @@
-//! The connection: made within bounds, watched, and checked for what its server can do.
+//! The connection to NATS: established within a time limit, observed, and checked for its server's version.
+
+mod error;
+mod server_version;
 
 use std::time::Duration;
 
@@ -9,90 +12,34 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
+pub use crate::bus::connection::error::BusError;
+pub use crate::bus::connection::server_version::ServerVersion;
 use crate::bus::subjects;
 use crate::config::nats::NatsSettings;
 
-/// The most messages one subscription holds before the library drops some.
+/// The maximum number of messages that one subscription buffers; the client library drops further ones.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
-/// The first pause between attempts to connect; each next one is twice as long.
+/// The delay before the second attempt to connect; each further delay is twice as long.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
-/// The longest pause between attempts to connect.
+/// The maximum delay between attempts to connect.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// How often a connection that is down is looked at.
+/// How often the state of a lost connection is polled.
 const STATE_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The count that ends a subscription at once on the server and never in the client library.
+/// The message count that ends a subscription immediately on the server and never in the client library.
 ///
-/// `UNSUB` with a count ends a subscription after so many messages; the server takes a count of more than nine digits
-/// for none and ends it at once (nats-server, `processUnsub` and `parseSize`). The library's own ways to stop drop what
-/// is on its way.
+/// `UNSUB` with a count ends a subscription after that many messages. The server reads a count of more than nine digits
+/// as no count and ends the subscription immediately (nats-server, `processUnsub` and `parseSize`). The client library's
+/// own methods drop the messages in transit.
 const UNSUBSCRIBE_AT_ONCE: u64 = u64::MAX;
 
-/// How long to go on trying for the first connection.
+/// How long the first connection is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectPolicy {
-    /// One attempt: for a command a person waits for.
+    /// One attempt: for a command that a person waits for.
     Once,
-    /// Attempts until this much time has passed: for a daemon that may be up before its server.
+    /// Retries until this much time has passed: for a daemon that may start before its server.
     RetryFor(Duration),
-}
-
-/// Why something on the bus failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BusError {
-    /// The server is out of reach.
-    #[error("the bus is out of reach: {0}")]
-    Unreachable(String),
-    /// The server does not know us, or does not let us.
-    #[error("the bus refuses us: {0}; check the NATS user, password or credentials file and its permissions")]
-    Unauthorized(String),
-    /// The settings cannot be used.
-    #[error("{0}")]
-    Settings(String),
-    /// The server is too old.
-    #[error("nats-server {0} is too old: 2.10 or newer is needed")]
-    ServerTooOld(String),
-    /// No answer in time.
-    #[error("no answer from the bus within {0:?}: {1}")]
-    TimedOut(Duration, &'static str),
-    /// The server answered with an error.
-    #[error("the bus answered with an error: {0}")]
-    Refused(String),
-    /// The journal lacks entries that it must have had.
-    #[error("the journal lacks the entries {from} to {to}")]
-    JournalGap {
-        /// The first sequence that is missing.
-        from: u64,
-        /// The last sequence that is missing.
-        to: u64,
-    },
-}
-
-/// The version of a NATS server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServerVersion {
-    /// The first number.
-    pub major: u32,
-    /// The second number.
-    pub minor: u32,
-}
-
-impl ServerVersion {
-    /// The oldest version that works at all.
-    pub const MINIMUM: Self = Self { major: 2, minor: 9 };
-    /// The oldest version that is supported: it can sync each append (`sync_interval`).
-    pub const SUPPORTED: Self = Self { major: 2, minor: 10 };
-    /// The oldest version with atomic batches.
-    pub const ATOMIC_BATCHES: Self = Self { major: 2, minor: 12 };
-
-    /// Reads the version a server tells, such as `2.12.1` or `v2.11.0-beta`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.trim_start_matches('v').split(['.', '-']);
-        Some(Self {
-            major: numbers.next()?.parse().ok()?,
-            minor: numbers.next()?.parse().ok()?,
-        })
-    }
 }
 
 /// A connection to NATS; clones share it.
@@ -104,23 +51,23 @@ pub struct Bus {
     server_version: ServerVersion,
 }
 
-/// Connects and checks the server's version.
+/// Connects to NATS and checks the server's version.
 ///
 /// # Errors
-/// When the server is out of reach for longer than `patience` allows, refuses us, or is too old.
+/// When the server is unreachable for longer than `policy` allows, rejects the credentials, or is too old.
 pub async fn connect(settings: &NatsSettings, connection_name: &str, policy: ConnectPolicy) -> Result<Bus, BusError> {
     let end = match policy {
         ConnectPolicy::Once => Instant::now(),
         ConnectPolicy::RetryFor(span) => Instant::now() + span,
     };
-    let mut pause = FIRST_RETRY_DELAY;
+    let mut delay = FIRST_RETRY_DELAY;
     loop {
         match connect_once(settings, connection_name).await {
             Ok(client) => return build_bus(client, settings),
-            Err(BusError::Unreachable(reason)) if Instant::now() + pause < end => {
-                tracing::warn!(reason, connection = connection_name, "no connection to NATS yet");
-                sleep(pause).await;
-                pause = (pause * 2).min(MAX_RETRY_DELAY);
+            Err(BusError::Unreachable(reason)) if Instant::now() + delay < end => {
+                tracing::warn!(reason, connection = connection_name, "NATS is unreachable; retrying");
+                sleep(delay).await;
+                delay = (delay * 2).min(MAX_RETRY_DELAY);
             }
             Err(error) => return Err(error),
         }
@@ -159,7 +106,7 @@ async fn connect_once(settings: &NatsSettings, connection_name: &str) -> Result<
             }
             _ => BusError::Unreachable(format!("{} ({error})", settings.url)),
         }),
-        Err(_) => Err(BusError::Unreachable(format!("{} (no answer)", settings.url))),
+        Err(_) => Err(BusError::Unreachable(format!("{} (no reply in time)", settings.url))),
     }
 }
 
@@ -172,7 +119,7 @@ fn build_bus(client: Client, settings: &NatsSettings) -> Result<Bus, BusError> {
     if version < ServerVersion::SUPPORTED {
         tracing::warn!(
             version = text,
-            "this nats-server is older than 2.10: it cannot sync each append, so a power cut loses acknowledged reports"
+            "this nats-server is older than 2.10 and cannot sync each append: a power failure loses acknowledged reports"
         );
     }
     let jetstream = ContextBuilder::new()
@@ -193,7 +140,7 @@ fn log_event(connection: &str, event: &Event) {
             tracing::error!(
                 connection,
                 subscription,
-                "a subscription is full: messages were dropped"
+                "a subscription's buffer is full: messages were dropped"
             );
         }
         Event::Draining | Event::Closed => tracing::debug!(connection, %event, "NATS connection"),
@@ -202,12 +149,12 @@ fn log_event(connection: &str, event: &Event) {
 }
 
 impl Bus {
-    /// Whether the connection stands, as far as is known.
+    /// Reports whether the connection is up, as far as the client library knows.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// Waits until the connection stands; false when it does not within `limit`.
+    /// Waits until the connection is up. Returns false if it is still down after `timeout`.
     pub async fn wait_until_connected(&self, timeout: Duration) -> bool {
         let end = Instant::now() + timeout;
         while !self.is_connected() {
@@ -219,20 +166,20 @@ impl Bus {
         true
     }
 
-    /// Returns the server's version as it was when the connection was made.
+    /// Returns the server's version at the time of the first connection.
     pub fn server_version(&self) -> ServerVersion {
         self.server_version
     }
 
-    /// Returns the longest time one exchange with the server takes.
+    /// Returns the time limit of one exchange with the server.
     pub fn request_timeout(&self) -> Duration {
         self.request_timeout
     }
 
-    /// Publishes without any acknowledgement: market data, alerts a stream need not keep, answers.
+    /// Publishes a message without an acknowledgement: market data, alerts that no stream needs to store, replies.
     ///
     /// # Errors
-    /// When the message is too large, or the connection has been away so long that its buffer is full.
+    /// When the message is too large, or the connection has been down for so long that its buffer is full.
     pub async fn publish(&self, subject: String, body: Bytes) -> Result<(), BusError> {
         self.publish_with_headers(subject, HeaderMap::new(), body).await
     }
@@ -253,15 +200,16 @@ impl Bus {
         with_timeout(self.request_timeout, "publishing", sent).await
     }
 
-    /// Waits until the server has handled what was sent before, and everything it sent before has arrived here.
+    /// Waits until the server has handled every earlier message from this connection, and every message that the server
+    /// sent before has arrived.
     ///
-    /// A message to ourselves: each side handles what the other sends in order. (The library's `flush` waits for the
-    /// socket only.)
+    /// It sends a message to itself: server and client handle each other's messages in order. (The client library's
+    /// `flush` waits for the socket only.)
     ///
     /// # Errors
-    /// When the message has not come back within the time limit of an exchange.
+    /// When the message does not return within the time limit of an exchange.
     pub async fn round_trip(&self) -> Result<(), BusError> {
-        let returned = async {
+        let echoed = async {
             let fence = subjects::fence();
             let mut echo = self
                 .client
@@ -272,19 +220,20 @@ impl Bus {
             sent.map_err(|error| error.to_string())?;
             echo.next().await.ok_or_else(|| "the connection was closed".to_owned())
         };
-        with_timeout(self.request_timeout, "a round trip", returned)
+        with_timeout(self.request_timeout, "a round trip", echoed)
             .await
             .map(drop)
     }
 }
 
-/// Ends a subscription on the server while what is on its way is still delivered; [`Bus::round_trip`] tells when all is.
+/// Ends a subscription on the server. Messages in transit are still delivered; all of them have arrived after a
+/// [`Bus::round_trip`].
 pub(crate) async fn unsubscribe_on_server(bus: &Bus, subscription: &mut Subscriber) {
-    // A connection that is gone has no subscription any more.
+    // A lost connection has no subscriptions on the server.
     let _ = timeout(bus.request_timeout, subscription.unsubscribe_after(UNSUBSCRIBE_AT_ONCE)).await;
 }
 
-/// Awaits an exchange with the server, but no longer than `limit`.
+/// Awaits an exchange with the server for at most `limit`.
 pub(crate) async fn with_timeout<T, E: std::fmt::Display>(
     limit: Duration,
     operation: &'static str,
@@ -293,17 +242,5 @@ pub(crate) async fn with_timeout<T, E: std::fmt::Display>(
     match timeout(limit, exchange).await {
         Ok(result) => result.map_err(|error| BusError::Refused(format!("{operation}: {error}"))),
         Err(_) => Err(BusError::TimedOut(limit, operation)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_compare_by_number() {
-        assert!(ServerVersion::parse("2.9.10").unwrap() < ServerVersion::SUPPORTED);
-        assert!(ServerVersion::parse("v2.12.0-beta.1").unwrap() >= ServerVersion::ATOMIC_BATCHES);
-        assert_eq!(ServerVersion::parse("main"), None);
     }
 }

@@ -1,17 +1,18 @@
-//! Header names, and how values get in and out of them.
+//! Header names, and reading and writing their values.
 
 use async_nats::HeaderMap;
 
+use crate::bus::subjects;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 
-/// Nothing happens for the sender after this moment (RFC 3339).
+/// The time after which the request has no effect (RFC 3339).
 pub const DEADLINE: &str = "Deadline";
-/// Where the answer to a durable intent goes.
+/// The subject for the reply to a durable intent.
 pub const REPLY_TO: &str = "Reply-To";
-/// Where in the journal an answer stands.
+/// The journal sequence of the report that a reply carries.
 pub const JOURNAL_SEQUENCE: &str = "Journal-Sequence";
-/// `true` when the answer repeats an earlier one.
+/// `true` when the reply repeats an earlier one.
 pub const IDEMPOTENT_REPLAY: &str = "Idempotent-Replay";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
@@ -19,26 +20,29 @@ pub const TRACEPARENT: &str = "traceparent";
 pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
 /// The text of an error (the NATS services protocol).
 pub const SERVICE_ERROR: &str = "Nats-Service-Error";
-/// What JetStream tells duplicates by.
+/// The id by which JetStream recognises duplicates.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
-/// The place the newest entry of the subject must have for an append to be taken.
+/// The sequence that the newest entry of the subject must have; otherwise JetStream refuses the append.
 pub const EXPECTED_LAST_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
-/// The atomic batch a message belongs to.
+/// The id of a message's atomic batch.
 pub const BATCH_ID: &str = "Nats-Batch-Id";
-/// A message's place in its atomic batch, from 1.
+/// The number of a message in its atomic batch, from 1.
 pub const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
-/// Ends an atomic batch.
+/// Commits an atomic batch.
 pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
-/// How many entries a pull request that has run out did not bring.
+/// How many messages an expired pull request did not deliver.
 pub const PENDING_MESSAGES: &str = "Nats-Pending-Messages";
-/// The subject a dead letter came in by.
+/// The subject on which a dead letter was received.
 pub const DEAD_SUBJECT: &str = "Dead-Subject";
 /// How often a dead letter was delivered.
 pub const DEAD_DELIVERIES: &str = "Dead-Deliveries";
-/// Headers under this prefix speak to the server.
+/// The prefix of headers that the server interprets.
 pub const SERVER_PREFIX: &str = "Nats-";
 
-/// Returns the only value of a header, whatever the case its name is written in; an error when there are several.
+/// Returns the only value of a header, whose name is compared without case.
+///
+/// # Errors
+/// When the header has several values.
 fn single_value<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Result<Option<&'a str>, RepeatedHeader> {
     let mut found = None;
     for (key, values) in headers.into_iter().flat_map(HeaderMap::iter) {
@@ -54,16 +58,16 @@ fn single_value<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Result<Option
 
 struct RepeatedHeader;
 
-/// Returns a header's text; `None` when there is none or more than one.
+/// Returns the value of a header; `None` when it is missing or repeated.
 pub fn single_text<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a str> {
     single_value(headers, name).ok().flatten()
 }
 
-/// Returns the moment after which nothing may happen, if the sender set one.
+/// Returns the deadline, if the sender set one.
 ///
 /// # Errors
-/// `invalid_field` when the header is no RFC 3339 timestamp or stands there twice: a deadline that is there and not
-/// understood must not count as none.
+/// `invalid_field` when the header is no RFC 3339 timestamp or is repeated: an unreadable deadline must not count as
+/// none.
 pub fn parse_deadline(headers: Option<&HeaderMap>) -> Result<Option<Timestamp>, Fault> {
     let fault = |rule: &str| Fault::for_field(FaultCode::InvalidField, DEADLINE, rule);
     match single_value(headers, DEADLINE) {
@@ -75,21 +79,38 @@ pub fn parse_deadline(headers: Option<&HeaderMap>) -> Result<Option<Timestamp>, 
     }
 }
 
-/// Returns where the answer to a durable intent goes, if the sender wants one.
+/// Returns the subject for the reply to a durable intent, if the sender wants one.
 ///
 /// # Errors
-/// `invalid_field` when the header stands there twice.
-pub fn parse_reply_to(headers: Option<&HeaderMap>) -> Result<Option<&str>, Fault> {
-    single_value(headers, REPLY_TO)
-        .map_err(|RepeatedHeader| Fault::for_field(FaultCode::InvalidField, REPLY_TO, "must be given once"))
+/// `invalid_field` when the header is repeated, or its subject is not allowed for the account.
+pub fn parse_reply_to<'a>(headers: Option<&'a HeaderMap>, account: Option<&str>) -> Result<Option<&'a str>, Fault> {
+    let reply_to = single_value(headers, REPLY_TO)
+        .map_err(|RepeatedHeader| Fault::for_field(FaultCode::InvalidField, REPLY_TO, "must be given once"))?;
+    if let Some(reply_to) = reply_to {
+        check_reply_to(reply_to, account)?;
+    }
+    Ok(reply_to)
 }
 
-/// Sets a header to a value made fit for one.
+/// Checks that the reply to an account's intent may be published on a subject (see [`subjects::is_allowed_reply`]).
+///
+/// # Errors
+/// `invalid_field` when it may not.
+pub fn check_reply_to(reply_to: &str, account: Option<&str>) -> Result<(), Fault> {
+    if subjects::is_allowed_reply(reply_to, account) {
+        return Ok(());
+    }
+    let rule = "must lie under _INBOX or the account's own orders.replies, without wildcards";
+    Err(Fault::for_field(FaultCode::InvalidField, REPLY_TO, rule))
+}
+
+/// Sets a header to a value, with control characters replaced.
 pub fn set(headers: &mut HeaderMap, name: &str, value: &str) {
     headers.insert(name, sanitise(value).as_str());
 }
 
-/// Returns a text without control characters: a line break in a value would panic in the client library.
+/// Returns the text with each control character replaced by a space: a line break in a value makes the client library
+/// panic.
 pub fn sanitise(value: &str) -> String {
     value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -99,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_that_is_there_is_understood_or_refused() {
+    fn present_deadline_is_parsed_or_refused() {
         assert_eq!(parse_deadline(None).unwrap(), None);
         let mut headers = HeaderMap::new();
         headers.insert("deadline", "2026-03-01T09:00:00Z");
@@ -121,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn values_lose_what_would_break_the_protocol() {
+    fn set_replaces_control_characters() {
         let mut headers = HeaderMap::new();
         set(&mut headers, SERVICE_ERROR, "a\r\nb\tc");
         assert_eq!(single_text(Some(&headers), SERVICE_ERROR), Some("a  b c"));

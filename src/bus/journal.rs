@@ -1,10 +1,15 @@
-//! The journal: one writer task per process behind a bounded queue, and a reader that notices what is missing.
+//! The journal: one writer task per process behind a bounded queue, and a reader that detects missing entries.
+//!
+//! Start with [`JournalWriter::append`] and [`JournalReader::replay`].
 
-pub(crate) mod append;
-pub(crate) mod reader;
+pub(super) mod append;
+mod entry;
+mod reader;
+mod replay;
 mod watermark;
 mod writer;
 
-pub use crate::bus::journal::append::{AppendError, JournalEntry};
-pub use crate::bus::journal::reader::{JournalExtent, JournalReader, StoredEntry};
+pub use crate::bus::journal::entry::{AppendError, JournalEntry};
+pub use crate::bus::journal::reader::{JournalExtent, JournalReader};
 pub use crate::bus::journal::writer::{JournalWriter, JournalWriterTask};
+pub use crate::bus::stream_entry::StoredEntry;

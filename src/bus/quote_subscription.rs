@@ -1,4 +1,4 @@
-//! Reference prices as they are published: core NATS, no acknowledgement, no history.
+//! Published reference prices: core NATS, without acknowledgements and without history.
 
 use async_nats::Subscriber;
 use bytes::Bytes;
@@ -8,37 +8,37 @@ use crate::bus::connection::{Bus, BusError, ConnectPolicy, connect, with_timeout
 use crate::bus::subjects;
 use crate::config::nats::NatsSettings;
 
-/// A subscription to every quote, on a connection of its own: a flood of quotes holds up no order and no append.
+/// A subscription to every quote, on a connection of its own: a flood of quotes delays no order and no append.
 #[derive(Debug)]
 pub struct QuoteSubscription {
     bus: Bus,
     subscription: Subscriber,
 }
 
-/// A message under a subject of quotes.
+/// A message on a quote subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuoteMessage {
-    /// Its subject, as [`subjects::quotes`] makes it.
+    /// Its subject, in the form of [`subjects::quote`].
     pub subject: String,
-    /// What it says; nobody has looked at it yet.
+    /// Its payload, not yet parsed.
     pub body: Bytes,
 }
 
 impl QuoteSubscription {
-    /// Connects and subscribes; when it returns, quotes that are published arrive here.
+    /// Connects and subscribes. Quotes that are published after it returns are received.
     ///
     /// # Errors
-    /// When there is no connection within `patience`.
+    /// When `policy` allows no further attempt to connect, or the server refuses the subscription.
     pub async fn open(settings: &NatsSettings, policy: ConnectPolicy) -> Result<Self, BusError> {
         let bus = connect(settings, "order-router quotes", policy).await?;
-        let asked = bus.client.subscribe(subjects::QUOTES_WILDCARD);
-        let subscription = with_timeout(bus.request_timeout(), "subscribing to quotes", asked).await?;
+        let subscribed = bus.client.subscribe(subjects::QUOTES_WILDCARD);
+        let subscription = with_timeout(bus.request_timeout(), "subscribing to quotes", subscribed).await?;
         bus.round_trip().await?;
         Ok(Self { bus, subscription })
     }
 
-    /// Returns the next message, or `None` once the connection is closed for good. While it is down nothing comes, and
-    /// what is published then is lost.
+    /// Returns the next message, or `None` once the connection is closed for good. While the connection is down no
+    /// message arrives, and quotes published then are lost.
     pub async fn next(&mut self) -> Option<QuoteMessage> {
         let message = self.subscription.next().await?;
         Some(QuoteMessage {
@@ -47,7 +47,7 @@ impl QuoteSubscription {
         })
     }
 
-    /// Whether the connection stands, as far as is known.
+    /// Reports whether the connection is up, as far as the client library knows.
     pub fn is_connected(&self) -> bool {
         self.bus.is_connected()
     }

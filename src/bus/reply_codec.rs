@@ -1,25 +1,29 @@
-//! Answers and faults as messages, in both directions.
+//! Replies and faults as messages, in both directions.
 
 use async_nats::{HeaderMap, StatusCode};
 use bytes::Bytes;
 
 use crate::bus::headers;
 use crate::bus::request::BusReply;
+use crate::domain::metadata::Metadata;
 use crate::fault::{Fault, FaultCode};
 use crate::wire::problem::{self, Problem};
 
-/// Returns the message that tells of an answer or a fault.
+/// The status of a fault whose status header is unreadable: a refusal of the request, which does not invite a retry.
+const UNREADABLE_STATUS: u16 = 400;
+
+/// Returns headers and payload of the message that carries a reply or a fault.
 pub(in crate::bus) fn encode_reply(result: &Result<BusReply, Fault>) -> (HeaderMap, Bytes) {
     let mut map = HeaderMap::new();
     match result {
-        Ok(answer) => {
-            if let Some(sequence) = answer.journal_sequence {
+        Ok(reply) => {
+            if let Some(sequence) = reply.journal_sequence {
                 headers::set(&mut map, headers::JOURNAL_SEQUENCE, &sequence.to_string());
             }
-            if answer.is_replay {
+            if reply.is_replay {
                 headers::set(&mut map, headers::IDEMPOTENT_REPLAY, "true");
             }
-            (map, Bytes::copy_from_slice(&answer.body))
+            (map, Bytes::copy_from_slice(&reply.body))
         }
         Err(fault) => {
             headers::set(&mut map, headers::SERVICE_ERROR_CODE, &fault.code.status().to_string());
@@ -32,32 +36,29 @@ pub(in crate::bus) fn encode_reply(result: &Result<BusReply, Fault>) -> (HeaderM
     }
 }
 
-/// Returns the answer or the fault that a received message tells of.
+/// Returns the reply that a received message carries, or its fault.
 pub(in crate::bus) fn decode_reply(message: async_nats::Message) -> Result<BusReply, Fault> {
     let map = message.headers.as_ref();
     if let Some(status) = headers::single_text(map, headers::SERVICE_ERROR_CODE) {
-        let mut fault = decode_fault(
-            status,
-            headers::single_text(map, headers::SERVICE_ERROR),
-            &message.payload,
-        );
-        fault.journal_sequence = read_journal_sequence(map);
+        let text = headers::single_text(map, headers::SERVICE_ERROR);
+        let mut fault = decode_fault(status, text, &message.payload);
+        fault.journal_sequence = parse_journal_sequence(map);
         return Err(fault);
     }
     if message.status.is_some_and(|status| status != StatusCode::OK) {
         return Err(Fault::new(
             FaultCode::BusUnavailable,
-            "the bus answered in the place of a worker",
+            "the NATS server replied instead of a worker",
         ));
     }
     Ok(BusReply {
-        journal_sequence: read_journal_sequence(map),
+        journal_sequence: parse_journal_sequence(map),
         is_replay: headers::single_text(map, headers::IDEMPOTENT_REPLAY) == Some("true"),
         body: message.payload.to_vec(),
     })
 }
 
-fn read_journal_sequence(map: Option<&HeaderMap>) -> Option<u64> {
+fn parse_journal_sequence(map: Option<&HeaderMap>) -> Option<u64> {
     headers::single_text(map, headers::JOURNAL_SEQUENCE)?.parse().ok()
 }
 
@@ -65,15 +66,14 @@ fn decode_fault(status: &str, text: Option<&str>, body: &[u8]) -> Fault {
     let problem = serde_json::from_slice(body).unwrap_or_else(|_| Problem {
         kind: String::new(),
         title: String::new(),
-        // A status nobody can read counts as a refusal of the request: it does not invite a retry.
-        status: status.trim().parse().unwrap_or(400),
+        status: status.trim().parse().unwrap_or(UNREADABLE_STATUS),
         detail: text
-            .unwrap_or("the worker told an error without a problem document")
+            .unwrap_or("the worker replied with an error without a problem document")
             .to_owned(),
         code: String::new(),
         field: None,
         rule_id: None,
-        metadata: crate::domain::metadata::Metadata::new(),
+        metadata: Metadata::new(),
         client_order_id: None,
     });
     problem.into_fault()

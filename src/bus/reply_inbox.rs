@@ -1,4 +1,4 @@
-//! Waiting for the answers to durable intents: one subscription, a token for each intent.
+//! The inbox for the replies to durable intents: one subscription, and one subject token per intent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,17 +11,21 @@ use tokio::time::timeout;
 
 use crate::bus::connection::{BusError, with_timeout};
 use crate::bus::reply_codec;
-use crate::bus::router_client::{REPLY_GRACE, ReceivedReply, RequestError, RouterClient};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::{REPLY_GRACE, RequestError, RouterClient};
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 
-/// The most intents whose answers are waited for at once.
+/// The maximum number of intents that wait for their replies at the same time.
 const MAX_PENDING_REPLIES: usize = 65_536;
 
-type PendingReplies = Arc<Mutex<HashMap<String, oneshot::Sender<Result<ReceivedReply, Fault>>>>>;
+/// Delivers the reply to one waiting intent.
+type ReplySender = oneshot::Sender<Result<BusReply, Fault>>;
+/// The waiting intents, by token.
+type PendingReplies = Arc<Mutex<HashMap<String, ReplySender>>>;
 
-/// A place where the answers to durable intents arrive.
+/// Receives the replies to durable intents.
 #[derive(Debug)]
 pub struct ReplyInbox {
     client: RouterClient,
@@ -31,67 +35,63 @@ pub struct ReplyInbox {
 }
 
 impl ReplyInbox {
-    /// Opens one.
+    /// Subscribes to a new inbox.
     ///
     /// # Errors
-    /// When the subscription cannot be made.
-    pub async fn open(caller: &RouterClient) -> Result<Self, BusError> {
-        let bus = caller.bus();
+    /// When the subscription fails.
+    pub async fn open(client: &RouterClient) -> Result<Self, BusError> {
+        let bus = client.bus();
         let inbox = bus.client.new_inbox();
         let subscribed = bus.client.subscribe(format!("{inbox}.*"));
         let mut messages = with_timeout(bus.request_timeout(), "subscribing", subscribed).await?;
-        // An answer may come before the acknowledgement of the intent.
+        // A reply may arrive before the acknowledgement of its intent.
         bus.round_trip().await?;
-        let waiting = PendingReplies::default();
-        let readers = Arc::clone(&waiting);
-        let reader = tokio::spawn(async move {
+        let pending = PendingReplies::default();
+        let waiting = Arc::clone(&pending);
+        let reader_task = tokio::spawn(async move {
             while let Some(message) = messages.next().await {
                 let token = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
-                // Nobody waits for an answer that comes twice, or too late.
-                if let Some(waiter) = remove_pending(&readers, &token) {
-                    let _ = waiter.send(reply_codec::decode_reply(message).map(ReceivedReply::from));
+                // A repeated or late reply has no waiter.
+                if let Some(waiter) = remove_pending(&waiting, &token) {
+                    let _ = waiter.send(reply_codec::decode_reply(message));
                 }
             }
         });
         Ok(Self {
-            client: caller.clone(),
+            client: client.clone(),
             inbox,
-            pending: waiting,
-            reader_task: reader,
+            pending,
+            reader_task,
         })
     }
 
-    /// Hands an intent to the durable door and waits for its answer until a little after the deadline.
+    /// Publishes an intent to the durable door and waits for its reply until shortly after the deadline.
     ///
     /// # Errors
-    /// See [`CallError`]. After [`CallError::Timeout`] the intent may still be executed before its deadline.
+    /// See [`RequestError`]. After [`RequestError::Timeout`] the intent may still be executed before its deadline.
     pub async fn submit_and_wait(
         &self,
         broker: &BrokerId,
         account: &AccountId,
         body: Bytes,
         deadline: Timestamp,
-    ) -> Result<ReceivedReply, RequestError> {
+    ) -> Result<BusReply, RequestError> {
         let token = uuid::Uuid::now_v7().simple().to_string();
         let reply_to = format!("{}.{token}", self.inbox);
-        let (waiter, answered) = oneshot::channel();
-        let _place = PendingReply::register(&self.pending, token, waiter)?;
-        let kept = self
+        let (waiter, reply) = oneshot::channel();
+        let _registration = PendingReply::register(&self.pending, token, waiter)?;
+        let published = self
             .client
             .publish_intent(broker, account, body, Some(deadline), Some(&reply_to))
             .await;
-        match kept {
-            // Without an acknowledgement it may be kept all the same: its answer tells.
+        match published {
+            // Without an acknowledgement the intent may still be stored: its reply shows it.
             Ok(_) | Err(RequestError::Timeout) => {}
             Err(refused) => return Err(refused),
         }
-        match timeout(
-            deadline.saturating_duration_since(Timestamp::now()) + REPLY_GRACE,
-            answered,
-        )
-        .await
-        {
-            Ok(Ok(answer)) => Ok(answer?),
+        let limit = deadline.saturating_duration_since(Timestamp::now()) + REPLY_GRACE;
+        match timeout(limit, reply).await {
+            Ok(Ok(reply)) => Ok(reply?),
             Ok(Err(_)) | Err(_) => Err(RequestError::Timeout),
         }
     }
@@ -103,29 +103,25 @@ impl Drop for ReplyInbox {
     }
 }
 
-/// A place among those who wait, given back when the wait is over, however it ends.
+/// The registration of a waiting intent; dropping it at the end of the wait removes it.
 struct PendingReply {
     pending: PendingReplies,
     token: String,
 }
 
 impl PendingReply {
-    fn register(
-        waiting: &PendingReplies,
-        token: String,
-        waiter: oneshot::Sender<Result<ReceivedReply, Fault>>,
-    ) -> Result<Self, Fault> {
-        let mut map = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    fn register(pending: &PendingReplies, token: String, waiter: ReplySender) -> Result<Self, Fault> {
+        let mut map = pending.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= MAX_PENDING_REPLIES {
             return Err(Fault::new(
                 FaultCode::QueueFull,
-                "too many intents wait for their answers; nothing was sent",
+                format!("{MAX_PENDING_REPLIES} intents wait for their replies already; nothing was sent"),
             ));
         }
         map.insert(token.clone(), waiter);
         drop(map);
         Ok(Self {
-            pending: Arc::clone(waiting),
+            pending: Arc::clone(pending),
             token,
         })
     }
@@ -137,6 +133,6 @@ impl Drop for PendingReply {
     }
 }
 
-fn remove_pending(waiting: &PendingReplies, token: &str) -> Option<oneshot::Sender<Result<ReceivedReply, Fault>>> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(token)
+fn remove_pending(pending: &PendingReplies, token: &str) -> Option<ReplySender> {
+    pending.lock().unwrap_or_else(PoisonError::into_inner).remove(token)
 }

@@ -1,31 +1,32 @@
-//! What both doors hand to the worker, and what they get back.
+//! A request as both doors pass it to the worker, and its reply.
 
+use async_nats::Message;
 use bytes::Bytes;
 
-use crate::bus::subjects;
+use crate::bus::{headers, subjects};
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 
-/// What a call asks for.
+/// The operation that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// Submits an order.
     Submit,
-    /// Asks for an order's current report.
+    /// Reads an order's current report.
     Get,
     /// Cancels an order.
     Cancel,
     /// Cancels every order of an account, or of one symbol of it.
     CancelAll,
-    /// Notes something on an order.
+    /// Adds a note to an order.
     Note,
     /// Reads mode, trading state and limits.
     StateGet,
     /// Changes mode, trading state and limits.
     StateSet,
-    /// Lists the locks in force.
+    /// Lists the active locks.
     LocksList,
-    /// Closes an account, a symbol, a broker or everything.
+    /// Locks an account, a symbol, a broker or everything.
     LocksSet,
     /// Lifts a lock.
     LocksLift,
@@ -52,7 +53,7 @@ impl Endpoint {
         Self::Brokers,
     ];
 
-    /// Returns the name the service lists it under.
+    /// Returns the name under which the service lists it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Submit => "submit",
@@ -70,7 +71,7 @@ impl Endpoint {
         }
     }
 
-    /// Returns the subject, or the pattern of subjects, it is called by.
+    /// Returns its request subject, or the wildcard of its request subjects.
     pub fn subject(self) -> &'static str {
         match self {
             Self::Submit => subjects::SUBMIT_WILDCARD,
@@ -89,47 +90,74 @@ impl Endpoint {
     }
 }
 
-/// One call, from either door.
+/// One request, from either door.
 #[derive(Debug, Clone)]
 pub struct BusRequest {
-    /// What is asked for.
+    /// The operation.
     pub endpoint: Endpoint,
-    /// The broker's token in the subject, where there is one.
+    /// The broker token of the subject, if it has one.
     pub broker: Option<String>,
-    /// The account's token in the subject, where there is one.
+    /// The account token of the subject, if it has one.
     pub account: Option<String>,
     /// The payload.
     pub body: Bytes,
-    /// After this moment nothing may happen, by the `Deadline` header.
+    /// The time after which nothing may happen, from the `Deadline` header.
     pub deadline: Option<Timestamp>,
-    /// When it reached this process; for a durable intent, when the stream took it.
+    /// When it arrived at this process; for a durable intent, when the stream stored it.
     pub received_at: Timestamp,
     /// The caller's trace context.
     pub traceparent: Option<String>,
-    /// Whether it came by the durable door.
+    /// Whether it came through the durable door.
     pub is_durable: bool,
 }
 
-/// What a call is answered with.
+impl BusRequest {
+    /// Builds the request for a message.
+    ///
+    /// # Errors
+    /// `invalid_field` for an invalid `Deadline` header.
+    pub(in crate::bus) fn from_message(
+        message: &Message,
+        endpoint: Endpoint,
+        received_at: Timestamp,
+        is_durable: bool,
+    ) -> Result<Self, Fault> {
+        let map = message.headers.as_ref();
+        let ids = subjects::parse_broker_and_account(&message.subject);
+        Ok(Self {
+            endpoint,
+            broker: ids.map(|(broker, _)| broker.to_owned()),
+            account: ids.map(|(_, account)| account.to_owned()),
+            body: message.payload.clone(),
+            deadline: headers::parse_deadline(map)?,
+            received_at,
+            traceparent: headers::single_text(map, headers::TRACEPARENT).map(str::to_owned),
+            is_durable,
+        })
+    }
+}
+
+/// The reply to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusReply {
     /// The JSON.
     pub body: Vec<u8>,
-    /// Where in the journal it stands.
+    /// The sequence of its report on the journal.
     pub journal_sequence: Option<u64>,
-    /// Whether it repeats an earlier answer.
+    /// Whether it repeats an earlier reply.
     pub is_replay: bool,
 }
 
-/// Whoever answers calls: the worker.
+/// Handles the requests of both doors: the worker.
 pub trait RequestHandler: Send + Sync + 'static {
-    /// Answers one call.
+    /// Handles one request.
     ///
     /// # Errors
-    /// The fault its caller is told; for a durable intent [`crate::fault::FaultCode::delivery`] says what becomes of it.
+    /// The fault that the caller receives. For a durable intent, [`crate::fault::FaultCode::ack_type`] of its code decides
+    /// whether it is redelivered.
     fn handle(&self, request: BusRequest) -> impl Future<Output = Result<BusReply, Fault>> + Send;
 
-    /// Called when the answer to a call has left, before a durable message is acknowledged. Does nothing unless a
-    /// handler wants to know.
+    /// Called after the reply to a request was sent, before a durable message is acknowledged. The default does
+    /// nothing.
     fn on_reply_sent(&self) {}
 }

@@ -1,4 +1,4 @@
-//! The caller's side: requests, durable intents, and following what happens.
+//! The client's side of the bus: requests, durable intents, and subscriptions to what workers publish.
 
 use std::time::Duration;
 
@@ -8,64 +8,43 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
-use crate::bus::request::BusReply;
+pub use crate::bus::request::BusReply;
 use crate::bus::{headers, reply_codec, subjects};
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 
-/// How long after the deadline a caller still listens: the worker's word that it was too late is worth having.
+/// How long a client waits after its deadline: a worker that refuses a late request says so.
 pub(in crate::bus) const REPLY_GRACE: Duration = Duration::from_millis(250);
 
-/// What a worker answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceivedReply {
-    /// The JSON.
-    pub body: Vec<u8>,
-    /// Where in the journal it stands.
-    pub journal_sequence: Option<u64>,
-    /// Whether it repeats an earlier answer.
-    pub is_replay: bool,
-}
-
-impl From<BusReply> for ReceivedReply {
-    fn from(answer: BusReply) -> Self {
-        Self {
-            body: answer.body,
-            journal_sequence: answer.journal_sequence,
-            is_replay: answer.is_replay,
-        }
-    }
-}
-
-/// Why there is no answer.
+/// Why a request has no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// A worker's fault, or one that shows that no worker has got the call.
+    /// A worker's fault, or a fault that shows that no worker received the request.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// It was sent and nobody has answered: what became of it is not known.
-    #[error("no answer in time: what became of the call is not known")]
+    /// The request was sent and no reply arrived in time: its outcome is unknown.
+    #[error("no reply in time: the outcome of the request is unknown")]
     Timeout,
 }
 
 /// A message of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionMessage {
-    /// The subject it was published on.
+    /// The subject of the publication.
     pub subject: String,
     /// The JSON.
     pub body: Bytes,
 }
 
-/// Calls workers.
+/// A client of the workers; clones share its connection.
 #[derive(Debug, Clone)]
 pub struct RouterClient {
     bus: Bus,
 }
 
 impl RouterClient {
-    /// Returns a caller on this connection.
+    /// Returns a client on a connection.
     pub fn new(bus: Bus) -> Self {
         Self { bus }
     }
@@ -75,35 +54,30 @@ impl RouterClient {
         &self.bus
     }
 
-    /// Sends a request under a new trace and waits for its answer.
+    /// Sends a request under a new trace and returns its reply.
     ///
     /// # Errors
-    /// See [`CallError`].
-    pub async fn request(
-        &self,
-        subject: &str,
-        body: Bytes,
-        deadline: Timestamp,
-    ) -> Result<ReceivedReply, RequestError> {
+    /// See [`RequestError`].
+    pub async fn request(&self, subject: &str, body: Bytes, deadline: Timestamp) -> Result<BusReply, RequestError> {
         self.request_traced(subject, body, deadline, &new_traceparent()).await
     }
 
-    /// Sends a request as part of a trace and waits for its answer until a little after the deadline.
+    /// Sends a request as part of a trace and returns its reply. Waits until a little after the deadline.
     ///
     /// # Errors
-    /// See [`CallError`].
+    /// See [`RequestError`].
     pub async fn request_traced(
         &self,
         subject: &str,
         body: Bytes,
         deadline: Timestamp,
         traceparent: &str,
-    ) -> Result<ReceivedReply, RequestError> {
+    ) -> Result<BusReply, RequestError> {
         let left = deadline.saturating_duration_since(Timestamp::now());
         if left.is_zero() {
             return Err(Fault::new(
                 FaultCode::IntentExpired,
-                "the deadline had passed before anything was sent",
+                "the deadline had passed before the request was sent",
             )
             .into());
         }
@@ -111,11 +85,11 @@ impl RouterClient {
             .await
     }
 
-    /// Sends a request as part of a trace, even one whose deadline has passed, and waits `patience` for its answer: of
-    /// an order that is known, a worker tells whatever the deadline says.
+    /// Sends a request as part of a trace, even one whose deadline has passed, and waits `timeout` for its reply: a worker
+    /// returns the report of a known order whatever the deadline is.
     ///
     /// # Errors
-    /// See [`CallError`].
+    /// See [`RequestError`].
     pub async fn request_with_timeout(
         &self,
         timeout: Duration,
@@ -123,17 +97,17 @@ impl RouterClient {
         body: Bytes,
         deadline: Timestamp,
         traceparent: &str,
-    ) -> Result<ReceivedReply, RequestError> {
+    ) -> Result<BusReply, RequestError> {
         let map = request_headers(Some(deadline), traceparent);
         let message = self.send_request(subject, map, body, timeout, no_worker_fault).await?;
-        Ok(reply_codec::decode_reply(message)?.into())
+        Ok(reply_codec::decode_reply(message)?)
     }
 
-    /// Hands an intent to the durable door and returns its place in the work queue: from then on it is kept. The report
-    /// follows on the journal's subject and, if given, on `reply_to`.
+    /// Publishes an intent to the durable door and returns its sequence in the work queue, which stores it from then on.
+    /// The report follows on the journal's subject and, if given, on `reply_to`.
     ///
     /// # Errors
-    /// See [`CallError`]; a broker that is not configured has no queue and is `unknown_broker`.
+    /// See [`RequestError`]. A broker that is not configured has no queue: `unknown_broker`.
     pub async fn publish_intent(
         &self,
         broker: &BrokerId,
@@ -145,7 +119,7 @@ impl RouterClient {
         if let Some(reply_to) = reply_to
             && !subjects::is_allowed_reply(reply_to, Some(account.as_str()))
         {
-            let rule = "must lie under _INBOX or the account's own orders.replies, without wildcards";
+            let rule = "must be below _INBOX or the account's own orders.replies, without wildcards";
             return Err(Fault::for_field(FaultCode::InvalidField, headers::REPLY_TO, rule).into());
         }
         let mut map = request_headers(deadline, &new_traceparent());
@@ -156,7 +130,7 @@ impl RouterClient {
         let unknown = || {
             Fault::new(
                 FaultCode::UnknownBroker,
-                format!("no queue takes intents for the broker {broker}"),
+                format!("no queue accepts intents for the broker {broker}"),
             )
         };
         let message = self.send_request(&subject, map, body, limit, unknown).await?;
@@ -172,8 +146,8 @@ impl RouterClient {
         on_no_responders: impl FnOnce() -> Fault,
     ) -> Result<async_nats::Message, RequestError> {
         if !self.bus.is_connected() {
-            // Sent now, it would be kept by the library and reach a worker after the outage.
-            return Err(Fault::new(FaultCode::BusUnavailable, "the bus is out of reach; nothing was sent").into());
+            // The client library would keep a message and send it after the outage.
+            return Err(Fault::new(FaultCode::BusUnavailable, "NATS is unreachable; nothing was sent").into());
         }
         let request = async_nats::Request::new()
             .headers(map)
@@ -196,11 +170,11 @@ impl RouterClient {
         }
     }
 
-    /// Follows the reports of one account, or of all, from now on. A follower that is too slow loses some: the journal
-    /// has them all.
+    /// Subscribes to the reports of one account, or of all. A subscriber that is too slow loses messages; the journal has
+    /// them all.
     ///
     /// # Errors
-    /// When the subscription cannot be made.
+    /// When the subscription fails.
     pub async fn subscribe_reports(
         &self,
         account: Option<&AccountId>,
@@ -212,10 +186,10 @@ impl RouterClient {
         self.subscribe(subject).await
     }
 
-    /// Follows the alerts of one account, or of all, from now on; see [`Caller::subscribe_reports`].
+    /// Subscribes to the alerts of one account, or of all, as [`Self::subscribe_reports`] does.
     ///
     /// # Errors
-    /// When the subscription cannot be made.
+    /// When the subscription fails.
     pub async fn subscribe_alerts(
         &self,
         account: Option<&AccountId>,
@@ -227,11 +201,11 @@ impl RouterClient {
         self.subscribe(subject).await
     }
 
-    /// Follows the events of one account and those that concern all of them, or everybody's, from now on; see
-    /// [`Caller::subscribe_reports`].
+    /// Subscribes to the events of one account and those without an account, or to all events, as
+    /// [`Self::subscribe_reports`] does.
     ///
     /// # Errors
-    /// When the subscriptions cannot be made.
+    /// When a subscription fails.
     pub async fn subscribe_events(
         &self,
         account: Option<&AccountId>,
@@ -256,7 +230,7 @@ impl RouterClient {
     ) -> Result<impl Stream<Item = SubscriptionMessage> + Send + Unpin + use<>, BusError> {
         let limit = self.bus.request_timeout();
         let messages = with_timeout(limit, "subscribing", self.bus.client.subscribe(subject)).await?;
-        // Whatever is published after this call is seen.
+        // Everything published after this call arrives.
         self.bus.round_trip().await?;
         Ok(messages.map(|message| SubscriptionMessage {
             subject: message.subject.to_string(),
@@ -266,13 +240,10 @@ impl RouterClient {
 }
 
 fn no_worker_fault() -> Fault {
-    Fault::new(
-        FaultCode::NoWorker,
-        "no worker is up to take the request; nothing was sent",
-    )
+    Fault::new(FaultCode::NoWorker, "no worker is running; nothing was sent")
 }
 
-/// Reads the work queue's acknowledgement.
+/// Returns the sequence of a publish acknowledgement.
 fn parse_publish_ack(body: &[u8]) -> Result<u64, RequestError> {
     #[derive(Deserialize)]
     struct WorkQueueAck {
@@ -289,7 +260,7 @@ fn parse_publish_ack(body: &[u8]) -> Result<u64, RequestError> {
         Ok(WorkQueueAck {
             error: Some(refusal), ..
         }) => {
-            let detail = format!("the work queue does not take the intent: {}", refusal.description);
+            let detail = format!("the work queue refused the intent: {}", refusal.description);
             Err(Fault::new(FaultCode::QueueFull, detail).into())
         }
         Ok(WorkQueueAck { seq, error: None }) if seq > 0 => Ok(seq),
@@ -306,7 +277,7 @@ fn request_headers(deadline: Option<Timestamp>, traceparent: &str) -> HeaderMap 
     map
 }
 
-/// Returns the header of a new trace (W3C Trace Context, version 00, sampled).
+/// Returns the `traceparent` header of a new trace (W3C Trace Context, version 00, sampled).
 pub fn new_traceparent() -> String {
     let (trace, span) = (
         uuid::Uuid::new_v4().simple().to_string(),

@@ -1,67 +1,59 @@
-//! Following a stream: from a place on, each entry once and in its order, and then each new one.
+//! Following a stream: each entry once and in order, from a position on, and then each new one.
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::{Message, StatusCode, Subscriber, jetstream};
 use futures_util::StreamExt;
-use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
-use crate::bus::journal::StoredEntry;
-use crate::bus::journal::reader::{read_delivery, timestamp_from_nanoseconds};
+use crate::bus::pull_consumer::{SILENCE_TIMEOUT, ephemeral_consumer, request_batch};
+use crate::bus::stream_entry::{StoredEntry, read_delivery, timestamp_from_nanoseconds};
 use crate::bus::{headers, subjects};
 use crate::domain::time::Timestamp;
 
-/// The entries of one pull request, unless it is told otherwise. Two may be under way.
+/// The default size of a pull request, in entries. Two requests may be in flight.
 const DEFAULT_BATCH_SIZE: usize = 512;
-/// How long the server keeps a pull request.
+/// How long the server holds a pull request.
 const PULL_EXPIRES: Duration = Duration::from_secs(10);
-/// How often the server says that it still has it.
-const PULL_HEARTBEAT: Duration = Duration::from_secs(1);
-/// Silence after which the request counts as lost.
-const SILENCE_TIMEOUT: Duration = Duration::from_millis(2_500);
-/// How long the server keeps an abandoned follower's consumer.
-const CONSUMER_INACTIVE_THRESHOLD: Duration = Duration::from_secs(30);
-/// The pause before a consumer that was lost is made anew.
+/// The pause before a lost consumer is created again.
 const RESTART_DELAY: Duration = Duration::from_millis(50);
 const OPERATION: &str = "following a stream";
 
-/// Where a follower begins.
+/// Where a follower starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartPosition {
-    /// With so many of the stream's last entries.
+    /// At that many entries before the stream's end.
     Last(u64),
-    /// With the entry at a sequence, or the first one after it. A stream that ends before the one just below it is not
-    /// the one that the sequence is of, and is told from its first entry on.
+    /// At the entry with this sequence, or the first one after it. A stream that ends before the sequence just below it is
+    /// another stream, and is followed from its first entry on.
     From(u64),
-    /// With what the stream takes from the first look at it on. One that was made in its place is new as a whole.
+    /// At the end that the stream has when it is first read. A stream that replaces it is followed from its first entry on.
     New,
 }
 
-/// A stream as it was looked at.
+/// The extent of a stream when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamExtent {
-    /// When it was created: another time means another stream.
+    /// When the stream was created: another time means another stream.
     pub created_at: Timestamp,
-    /// The sequence of its first entry, or of the one it will take first.
+    /// The sequence of its first entry, or the one that its first entry will have.
     pub first_sequence: u64,
     /// The sequence of its last entry; 0 when it never had one.
     pub last_sequence: u64,
-    /// The sequence from which on it is told.
+    /// The sequence of the next entry that the follower returns, or the lowest it can have.
     pub next_sequence: u64,
 }
 
-/// What a follower is told.
+/// What a follower returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowEvent {
-    /// The stream is told from here on. Where something was told before, that belongs to another stream, or to an end
-    /// that this one has lost.
+    /// The follower starts here. Entries returned before belong to another stream, or to an end that this stream has lost.
     Started(StreamExtent),
     /// The next entry.
     Entry(StoredEntry),
-    /// What the stream held when its reading began has been told; this is said once after each beginning.
+    /// All entries that the stream held at the start have been returned; once after each start.
     CaughtUp,
 }
 
@@ -73,33 +65,33 @@ pub struct StreamFollower {
     start: StartPosition,
     filters: Vec<String>,
     batch_size: usize,
-    /// When the stream was created, once it has been looked at.
+    /// When the stream was created, once it has been read.
     created_at: Option<Timestamp>,
-    /// The sequence that is told next at the earliest, and the highest one the stream is known to have.
+    /// The lowest sequence that the next entry can have, and the highest one the stream is known to have.
     next_sequence: u64,
     last_sequence: u64,
     is_caught_up: bool,
     active_pull: Option<ActivePull>,
 }
 
-/// A consumer with pull requests under way.
+/// A consumer with pull requests in flight.
 struct ActivePull {
     messages: Subscriber,
     inbox: String,
-    /// Where the consumer is asked.
+    /// The subject of pull requests to the consumer.
     pull_subject: String,
-    /// The place its next delivery must have.
+    /// The consumer sequence that its next delivery must have.
     expected_sequence: u64,
-    /// How many entries are asked for and have not come.
+    /// How many entries are requested and not delivered.
     requested: usize,
-    /// How many entries the server has for it beyond the last one that came.
+    /// How many entries the server has for it beyond the last delivery.
     pending: u64,
 }
 
 impl std::fmt::Debug for ActivePull {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("Open")
+            .debug_struct("ActivePull")
             .field("expected", &self.expected_sequence)
             .finish_non_exhaustive()
     }
@@ -122,14 +114,14 @@ impl StreamFollower {
         }
     }
 
-    /// Returns the follower of those entries alone whose subjects fit one of these patterns, none of which may cover
-    /// another; without any it is told all.
+    /// Returns the follower of only those entries whose subject matches one of the patterns, none of which may include
+    /// another. Without patterns it returns all entries.
     #[must_use]
     pub fn with_filters(self, filters: Vec<String>) -> Self {
         Self { filters, ..self }
     }
 
-    /// Returns the follower that asks for so many entries at a time; it holds twice as many at most.
+    /// Returns the follower with this many entries a pull request; it holds at most twice as many.
     #[must_use]
     pub fn with_batch_size(self, batch: usize) -> Self {
         Self {
@@ -138,52 +130,52 @@ impl StreamFollower {
         }
     }
 
-    /// Says where it begins again where the stream turns out to be another one, or to be cut. Until this is said, that is
-    /// where it began; for [`Start::From`], with the first entry.
+    /// Sets where the follower restarts when the stream turns out to be another one, or to be truncated. The default is its
+    /// start position; for [`StartPosition::From`], the first entry.
     pub fn set_restart_position(&mut self, start: StartPosition) {
         self.start = start;
     }
 
-    /// Returns the highest sequence the stream is known to have, whether its entry is told or not.
+    /// Returns the highest sequence that the stream is known to have, returned or not.
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence
     }
 
-    /// Waits for what happens next. After an error it goes on where it was, once the server answers again.
+    /// Waits for the next event. After an error, the next call continues at the same position.
     ///
     /// # Errors
-    /// When the stream is not there or does not answer.
+    /// When the stream does not exist, or the server does not reply.
     pub async fn next(&mut self) -> Result<FollowEvent, BusError> {
         loop {
-            let Some(mut open) = self.active_pull.take() else {
+            let Some(mut pull) = self.active_pull.take() else {
                 if let Some(extent) = self.refresh_extent().await? {
                     return Ok(FollowEvent::Started(extent));
                 }
                 self.active_pull = Some(self.open_pull().await?);
                 continue;
             };
-            if !self.is_caught_up && open.pending == 0 {
+            if !self.is_caught_up && pull.pending == 0 {
                 self.is_caught_up = true;
-                self.active_pull = Some(open);
+                self.active_pull = Some(pull);
                 return Ok(FollowEvent::CaughtUp);
             }
-            let taken = open.next_entry(&self.bus, self.batch_size).await?;
-            // One from before the place was told already: a stream that does that is looked at again.
-            let Some(entry) = taken.filter(|entry| entry.sequence >= self.next_sequence) else {
+            let entry = pull.next_entry(&self.bus, self.batch_size).await?;
+            // An entry before the position was returned already: the stream is read again.
+            let Some(entry) = entry.filter(|entry| entry.sequence >= self.next_sequence) else {
                 sleep(RESTART_DELAY).await;
                 continue;
             };
-            self.active_pull = Some(open);
+            self.active_pull = Some(pull);
             self.next_sequence = entry.sequence + 1;
             self.last_sequence = self.last_sequence.max(entry.sequence);
             return Ok(FollowEvent::Entry(entry));
         }
     }
 
-    /// Looks at the stream. Returns its extent where it is not the one that was read before.
+    /// Reads the stream. Returns its extent if it is not the one that was read before.
     async fn refresh_extent(&mut self) -> Result<Option<StreamExtent>, BusError> {
-        let asked = self.bus.jetstream.get_stream(self.stream);
-        let stream = with_timeout(self.bus.request_timeout(), "asking for a stream's extent", asked).await?;
+        let requested = self.bus.jetstream.get_stream(self.stream);
+        let stream = with_timeout(self.bus.request_timeout(), "reading the extent of a stream", requested).await?;
         let info = stream.cached_info();
         let created = timestamp_from_nanoseconds(info.created.unix_timestamp_nanos());
         let (first, last) = (info.state.first_sequence.max(1), info.state.last_sequence);
@@ -210,22 +202,12 @@ impl StreamFollower {
     }
 
     async fn open_pull(&self) -> Result<ActivePull, BusError> {
-        let config = pull::Config {
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: self.next_sequence,
-            },
-            filter_subjects: self.filters.clone(),
-            ack_policy: AckPolicy::None,
-            inactive_threshold: CONSUMER_INACTIVE_THRESHOLD,
-            num_replicas: 1,
-            memory_storage: true,
-            ..pull::Config::default()
-        };
+        let config = ephemeral_consumer(self.next_sequence, self.filters.clone());
         let (bus, limit) = (&self.bus, self.bus.request_timeout());
         let created = bus.jetstream.create_consumer_on_stream(config, self.stream);
         let consumer: PullConsumer = with_timeout(limit, OPERATION, created).await?;
         let info = consumer.cached_info();
-        // A server that does not know of several filters passes over them, and would tell one account of another.
+        // A server without support for several filters ignores them, and would deliver other accounts' entries.
         if info.config.filter_subjects.len() != self.filters.len() {
             return Err(BusError::ServerTooOld(bus.client.server_info().version));
         }
@@ -243,10 +225,10 @@ impl StreamFollower {
 }
 
 impl ActivePull {
-    /// Waits for the next entry; `None` where the consumer is gone, or an entry was lost on the way.
+    /// Waits for the next entry; `None` if the consumer is lost, or a delivery is missing.
     async fn next_entry(&mut self, bus: &Bus, batch: usize) -> Result<Option<StoredEntry>, BusError> {
         loop {
-            // The next request is on its way before this one is used up; a stream without more to tell needs none.
+            // The next request is sent before this one is used up; a stream without further entries needs none.
             while self.requested == 0 || (self.requested <= batch && self.pending > self.requested as u64) {
                 self.request_batch(bus, batch).await?;
             }
@@ -260,7 +242,7 @@ impl ActivePull {
                     Some(unserved) => self.requested = self.requested.saturating_sub(unserved),
                     None => return Ok(None),
                 },
-                // Deleted, restarted, or not there any more.
+                // The consumer was deleted, or the server restarted.
                 Some(_) => return Ok(None),
             }
         }
@@ -268,30 +250,25 @@ impl ActivePull {
 
     fn accept_delivery(&mut self, bus: &Bus, message: Message) -> Result<Option<StoredEntry>, BusError> {
         let context = bus.jetstream.clone();
-        let (placing, entry) = read_delivery(&jetstream::Message { message, context })?;
-        if placing.consumer_sequence != self.expected_sequence {
+        let (position, entry) = read_delivery(&jetstream::Message { message, context })?;
+        if position.consumer_sequence != self.expected_sequence {
             return Ok(None);
         }
         self.expected_sequence += 1;
         self.requested = self.requested.saturating_sub(1);
-        self.pending = placing.pending;
+        self.pending = position.pending;
         Ok(Some(entry))
     }
 
     async fn request_batch(&mut self, bus: &Bus, batch: usize) -> Result<(), BusError> {
-        let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        let wish = json!({
-            "batch": batch, "expires": nanoseconds(PULL_EXPIRES), "idle_heartbeat": nanoseconds(PULL_HEARTBEAT),
-        });
         let (subject, reply) = (self.pull_subject.clone(), self.inbox.clone());
-        let asked = bus.client.publish_with_reply(subject, reply, wish.to_string().into());
-        with_timeout(bus.request_timeout(), OPERATION, asked).await?;
+        request_batch(bus, OPERATION, subject, reply, batch, PULL_EXPIRES).await?;
         self.requested += batch;
         Ok(())
     }
 }
 
-/// Returns how many entries of a request that has run out did not come.
+/// Returns how many entries an expired request did not deliver.
 fn parse_undelivered(message: &Message) -> Option<usize> {
     let value = message.headers.as_ref()?.get(headers::PENDING_MESSAGES)?;
     value.as_str().parse().ok()

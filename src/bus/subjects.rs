@@ -1,4 +1,4 @@
-//! Every subject, stream, consumer and service name: a literal anywhere else is a mistake.
+//! Every subject, stream, consumer and service name. A test refuses a literal anywhere else.
 
 use crate::domain::id::{AccountId, BrokerId};
 
@@ -6,21 +6,21 @@ use crate::domain::id::{AccountId, BrokerId};
 pub const STREAM_INTENTS: &str = "ORDER_INTENTS";
 /// The journal.
 pub const STREAM_REPORTS: &str = "ORDER_REPORTS";
-/// What the durable door could not take.
+/// Intents that the durable door could not process.
 pub const STREAM_DEAD_LETTERS: &str = "ORDER_DEAD";
-/// Alerts and locks of the risk rules.
+/// Signals of the risk rules, of both levels.
 pub const STREAM_ALERTS: &str = "RISK_ALERTS";
 
 /// The name of the NATS service.
 pub const SERVICE_NAME: &str = "order-router";
 /// The queue group whose members share the requests.
 pub const QUEUE_GROUP: &str = "order-router";
-/// Where services answer who they are (the NATS services protocol).
-pub const SERVICE_DISCOVERY_PREFIX: &str = "$SRV";
+/// Where services reply to discovery (NATS ADR-32).
+const SERVICE_DISCOVERY_PREFIX: &str = "$SRV";
 
-/// The wildcard subjects of the journal's stream.
+/// Every report.
 pub const REPORTS_WILDCARD: &str = "orders.reports.>";
-/// The journal's subjects that carry no report.
+/// Every event of the journal that is no report.
 pub const EVENTS_WILDCARD: &str = "orders.events.>";
 /// Every dead letter.
 pub const DEAD_LETTERS_WILDCARD: &str = "orders.dead.>";
@@ -33,9 +33,9 @@ pub const QUOTES_WILDCARD: &str = "market.quotes.>";
 pub const STATE_GET: &str = "router.state.get";
 /// Changes mode, trading state and limits.
 pub const STATE_SET: &str = "router.state.set";
-/// Lists the locks in force.
+/// Lists the active locks.
 pub const LOCKS_LIST: &str = "router.locks.list";
-/// Closes an account, a symbol, a broker or everything.
+/// Sets a lock on an account, a symbol, a broker or everything.
 pub const LOCKS_SET: &str = "router.locks.set";
 /// Lifts a lock.
 pub const LOCKS_LIFT: &str = "router.locks.lift";
@@ -44,32 +44,32 @@ pub const ADJUST: &str = "router.adjust";
 /// Lists the brokers.
 pub const BROKERS: &str = "router.brokers";
 
-/// Request subjects of every broker and account.
+/// Submissions to every broker and of every account.
 pub const SUBMIT_WILDCARD: &str = "orders.submit.*.*";
-/// See [`SUBMIT_ALL`].
+/// Order queries, as [`SUBMIT_WILDCARD`].
 pub const GET_WILDCARD: &str = "orders.get.*.*";
-/// See [`SUBMIT_ALL`].
+/// Cancels, as [`SUBMIT_WILDCARD`].
 pub const CANCEL_WILDCARD: &str = "orders.cancel.*.*";
-/// See [`SUBMIT_ALL`].
+/// Cancels of all orders, as [`SUBMIT_WILDCARD`].
 pub const CANCEL_ALL_WILDCARD: &str = "orders.cancel_all.*.*";
-/// See [`SUBMIT_ALL`].
+/// Notes, as [`SUBMIT_WILDCARD`].
 pub const NOTE_WILDCARD: &str = "orders.note.*.*";
 
-/// The kind of event that tells of a change of the state.
+/// The kind of event that records a change of the operator state.
 pub const STATE_EVENT_KIND: &str = "state";
-/// The kind of event that tells of a lock that was closed or lifted.
+/// The kind of event that records a lock that was set or lifted.
 pub const LOCK_EVENT_KIND: &str = "lock";
-/// The kind of event that tells of a note on an order.
+/// The kind of event that records a note on an order.
 pub const NOTE_EVENT_KIND: &str = "note";
 
-/// Why an intent that was delivered too often is dead.
+/// The reason of a dead letter that was delivered too often.
 pub const DEAD_REASON_MAX_DELIVER: &str = "max_deliver";
-/// The account's place in an event that belongs to none.
+/// The account token of an event without an account.
 pub const NO_ACCOUNT: &str = "_";
 
-/// The kind of event that tells of an adjustment.
+/// The kind of event that records an adjustment.
 pub const ADJUSTMENT_EVENT_KIND: &str = "adjustment";
-/// The kind of event that tells of the beginning of a trading day.
+/// The kind of event that records a day roll.
 pub const DAY_EVENT_KIND: &str = "day";
 
 const INTENTS_PREFIX: &str = "orders.intents.";
@@ -91,7 +91,7 @@ pub fn broker_intents_wildcard(broker: &BrokerId) -> String {
     format!("{INTENTS_PREFIX}{broker}.*")
 }
 
-/// Returns the broker of a subject that [`intents_of`] made, or `None` when it is another kind of subject.
+/// Returns the broker of a subject made by [`broker_intents_wildcard`]; `None` for any other subject.
 pub fn parse_broker_intents_wildcard(subject: &str) -> Option<BrokerId> {
     let broker = subject.strip_prefix(INTENTS_PREFIX)?.strip_suffix(".*")?;
     BrokerId::new(broker).ok()
@@ -102,12 +102,22 @@ pub fn intents_consumer(broker: &BrokerId) -> String {
     format!("workers-{broker}")
 }
 
-/// Returns the server's subject for pulling from a consumer of a stream.
+/// Returns the subjects of service discovery for a verb such as `PING`: all services, those of this name, this instance.
+pub fn service_discovery(verb: &str, instance_id: &str) -> [String; 3] {
+    let all = format!("{SERVICE_DISCOVERY_PREFIX}.{verb}");
+    [
+        all.clone(),
+        format!("{all}.{SERVICE_NAME}"),
+        format!("{all}.{SERVICE_NAME}.{instance_id}"),
+    ]
+}
+
+/// Returns the server's subject for pull requests to a consumer of a stream.
 pub fn pull_request(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
-/// Returns the request subject that asks for an order.
+/// Returns the request subject of an order query.
 pub fn get(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.get.{broker}.{account}")
 }
@@ -117,12 +127,12 @@ pub fn cancel(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.cancel.{broker}.{account}")
 }
 
-/// Returns the request subject that cancels every order.
+/// Returns the request subject that cancels all orders.
 pub fn cancel_all(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.cancel_all.{broker}.{account}")
 }
 
-/// Returns the request subject that notes something on an order.
+/// Returns the request subject that adds a note to an order.
 pub fn note(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.note.{broker}.{account}")
 }
@@ -132,18 +142,18 @@ pub fn report(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.reports.{broker}.{account}")
 }
 
-/// Returns a subject for a message to oneself (see [`crate::bus::connection::Bus::round_trip`]): not an inbox, since
-/// nobody but a worker may publish to those.
+/// Returns a subject for a message to the connection itself (see [`crate::bus::connection::Bus::round_trip`]). It is no
+/// inbox: only workers may publish to inboxes.
 pub fn fence() -> String {
     format!("router.fence.{}", uuid::Uuid::new_v4().simple())
 }
 
-/// Whether a subject of the journal carries an order's report.
+/// Reports whether a journal subject carries an order's report.
 pub fn is_report(subject: &str) -> bool {
     subject.starts_with(REPORTS_WILDCARD.trim_end_matches('>'))
 }
 
-/// Returns the pattern of an account's reports from every broker.
+/// Returns the wildcard subject of an account's reports from every broker.
 pub fn account_reports_wildcard(account: &AccountId) -> String {
     format!("orders.reports.*.{account}")
 }
@@ -154,17 +164,17 @@ pub fn event(kind: &str, account: Option<&AccountId>) -> String {
     format!("orders.events.{}.{account}", encode_token(kind))
 }
 
-/// Returns the pattern of the events of a kind, of every account and of none.
+/// Returns the wildcard subject of all events of a kind.
 pub fn event_kind_wildcard(kind: &str) -> String {
     format!("orders.events.{}.*", encode_token(kind))
 }
 
-/// Returns the pattern of the events of every kind of an account; those of none for `None`.
+/// Returns the wildcard subject of an account's events of every kind; for `None`, of the events without an account.
 pub fn account_events_wildcard(account: Option<&AccountId>) -> String {
     format!("orders.events.*.{}", account.map_or(NO_ACCOUNT, AccountId::as_str))
 }
 
-/// Returns the kind of an event of the journal; `None` for a subject that carries a report.
+/// Returns the kind of a journal event; `None` for a subject that carries a report.
 pub fn parse_event_kind(subject: &str) -> Option<&str> {
     subject
         .strip_prefix(EVENTS_WILDCARD.trim_end_matches('>'))?
@@ -172,7 +182,7 @@ pub fn parse_event_kind(subject: &str) -> Option<&str> {
         .next()
 }
 
-/// Whether a subject ends with the name that stands for no account, which may be an account's, too.
+/// Reports whether a subject ends with the token for no account. An account may have that name, too.
 pub fn has_no_account(subject: &str) -> bool {
     subject.rsplit('.').next() == Some(NO_ACCOUNT)
 }
@@ -182,7 +192,7 @@ pub fn adjustment(account: &AccountId) -> String {
     event(ADJUSTMENT_EVENT_KIND, Some(account))
 }
 
-/// Whether a subject of the journal carries an adjustment.
+/// Reports whether a journal subject carries an adjustment.
 pub fn is_adjustment(subject: &str) -> bool {
     parse_event_kind(subject) == Some(ADJUSTMENT_EVENT_KIND)
 }
@@ -198,18 +208,18 @@ pub fn alert(level: &str, account: Option<&AccountId>) -> String {
     format!("risk.alerts.{}.{account}", encode_token(level))
 }
 
-/// Returns the pattern of an account's alerts of every level; those of none for `None`.
+/// Returns the wildcard subject of an account's alerts of every level; for `None`, of the alerts without an account.
 pub fn account_alerts_wildcard(account: Option<&AccountId>) -> String {
     format!("risk.alerts.*.{}", account.map_or(NO_ACCOUNT, AccountId::as_str))
 }
 
-/// Returns the subject of a reference price; the venue's own dots make further tokens.
+/// Returns the subject of a reference price. A dot in the venue separates tokens.
 pub fn quote(venue: &str, symbol: &str) -> String {
     let venue: Vec<String> = venue.split('.').map(encode_token).collect();
     format!("market.quotes.{}.{}", venue.join("."), encode_token(symbol))
 }
 
-/// Returns broker and account of a subject that ends with them, such as `orders.submit.{broker}.{account}`.
+/// Returns broker and account of a subject that ends with both, such as `orders.submit.{broker}.{account}`.
 pub fn parse_broker_and_account(subject: &str) -> Option<(&str, &str)> {
     let mut tokens = subject.split('.');
     match (
@@ -224,9 +234,10 @@ pub fn parse_broker_and_account(subject: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Whether an answer may go to `reply`: under `_INBOX.` or the account's own `orders.replies.`, without wildcards.
+/// Reports whether a worker may reply to `reply`: a subject below `_INBOX.` or the account's own `orders.replies.`, without
+/// wildcards.
 ///
-/// Anywhere else, a caller could make a worker publish what the caller itself may not.
+/// Any other subject would let a caller use a worker to publish where the caller itself may not.
 pub fn is_allowed_reply(reply: &str, account: Option<&str>) -> bool {
     let is_plain = |rest: &str| {
         rest.split('.').all(|token| {
@@ -251,7 +262,7 @@ pub fn is_allowed_reply(reply: &str, account: Option<&str>) -> bool {
         .is_some_and(is_plain)
 }
 
-/// Returns a text as one subject token: what is not a letter, a digit, `_` or `-` is percent-encoded.
+/// Returns a text as one subject token: every byte but letters, digits, `_` and `-` is percent-encoded.
 fn encode_token(text: &str) -> String {
     let mut token = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -269,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subjects_are_built_and_taken_apart() {
+    fn built_subjects_parse_back() {
         let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("fund-7").unwrap());
         assert_eq!(submit(&broker, &account), "orders.submit.binance.fund-7");
         assert_eq!(
@@ -296,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_go_nowhere_but_to_the_caller() {
+    fn replies_go_to_the_caller_alone() {
         for (reply, account, allowed) in [
             ("_INBOX.abc.1", None, true),
             ("orders.replies.a1.x", Some("a1"), true),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::bus::connection::BusError;
 use crate::bus::reply_inbox::ReplyInbox;
-use crate::bus::router_client::{ReceivedReply, RequestError, RouterClient};
+use crate::bus::router_client::{BusReply, RequestError, RouterClient};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::time::Timestamp;
@@ -42,7 +42,7 @@ impl SubmissionClient {
         account: &AccountId,
         body: Bytes,
         deadline: Timestamp,
-    ) -> Result<ReceivedReply, RequestError> {
+    ) -> Result<BusReply, RequestError> {
         match self {
             Self::Request(client) => client.request(&subjects::submit(broker, account), body, deadline).await,
             Self::Durable(inbox) => inbox.submit_and_wait(broker, account, body, deadline).await,

@@ -1,4 +1,4 @@
-//! Streams and consumers: creating them, checking them, and refusing to touch what somebody else made differently.
+//! Streams and consumers: creates and checks them, and refuses to change those that were made for another purpose.
 
 pub(crate) mod consumers;
 mod streams;
@@ -14,27 +14,27 @@ use crate::config::doors::DoorSettings;
 use crate::config::nats::NatsSettings;
 use crate::domain::id::BrokerId;
 
-/// Rounds of looking and acting on one stream: another process may do the same at the same moment.
+/// The maximum number of rounds of reading and changing one stream: another process may change it at the same time.
 const MAX_ATTEMPTS: u32 = 5;
 /// The pause between two rounds.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// What was done about a stream or consumer, or would have to be.
+/// What was done to a stream or consumer, or would have to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReconcileOutcome {
-    /// It was not there and is now.
+    /// It did not exist and does now.
     Created,
-    /// It was as wanted.
+    /// It was as required.
     Unchanged,
-    /// Its limits were others and are now as wanted.
+    /// Its limits differed and are now as required.
     Updated,
-    /// It is not there; only a check says so.
+    /// It does not exist. Only a check returns this.
     Missing,
-    /// Its limits are others; only a check says so.
+    /// Its limits differ. Only a check returns this.
     Differs,
 }
 
-/// One stream or consumer and what was done about it.
+/// One stream or consumer, and what was done to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconciledResource {
     /// The stream's name, or `stream/consumer`.
@@ -43,21 +43,21 @@ pub struct ReconciledResource {
     pub outcome: ReconcileOutcome,
 }
 
-/// Why the topology is not as wanted.
+/// Why the topology is not as required.
 #[derive(Debug, thiserror::Error)]
 pub enum TopologyError {
-    /// Something of that name stands there and cannot become what is wanted.
+    /// A stream or consumer of that name exists and cannot be changed to what is required.
     #[error("{name}: {what} is {found}, but {wanted} is needed; {remedy}")]
     Conflict {
         /// The stream's name, or `stream/consumer`.
         name: String,
         /// The setting that conflicts.
         what: &'static str,
-        /// What stands there.
+        /// The present value.
         found: String,
-        /// What is wanted.
+        /// The required value.
         wanted: String,
-        /// What a person can do.
+        /// What an operator can do.
         remedy: &'static str,
     },
     /// The server refused a change.
@@ -65,7 +65,7 @@ pub enum TopologyError {
     Refused {
         /// The stream's name, or `stream/consumer`.
         name: String,
-        /// The server's words.
+        /// The server's error.
         reason: String,
     },
     /// The exchange with the server failed.
@@ -73,17 +73,17 @@ pub enum TopologyError {
     Bus(#[from] BusError),
 }
 
-/// Whether to change anything.
+/// Whether differences are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReconcileMode {
     Apply,
     Check,
 }
 
-/// Creates what is missing and updates changed limits; tells what it did.
+/// Creates missing streams and consumers, updates changed limits, and returns what was done.
 ///
 /// # Errors
-/// When a stream or consumer stands there that cannot become what is wanted, or the server refuses.
+/// When a stream or consumer exists that cannot be changed to what is required, or the server refuses.
 pub async fn apply(
     bus: &Bus,
     settings: &NatsSettings,
@@ -93,7 +93,7 @@ pub async fn apply(
     reconcile(bus, settings, doors, brokers, ReconcileMode::Apply).await
 }
 
-/// Tells what [`apply`] would do, and changes nothing.
+/// Returns what [`apply`] would do, and changes nothing.
 ///
 /// # Errors
 /// As [`apply`].
@@ -161,7 +161,7 @@ async fn reconcile_stream(
 }
 
 async fn find_stream(bus: &Bus, name: &str) -> Result<Option<stream::Config>, TopologyError> {
-    let looked = async {
+    let read = async {
         match bus.jetstream.get_stream(name).await {
             Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
             Err(error) => match error.kind() {
@@ -170,10 +170,10 @@ async fn find_stream(bus: &Bus, name: &str) -> Result<Option<stream::Config>, To
             },
         }
     };
-    Ok(with_timeout(bus.request_timeout() * 2, "looking for a stream", looked).await?)
+    Ok(with_timeout(bus.request_timeout() * 2, "reading a stream", read).await?)
 }
 
-/// Somebody else may have been faster: only another look tells. Holds the server's words.
+/// Another process may have changed the stream first: it has to be read again. Holds the server's error.
 struct ConcurrentChange(String);
 
 async fn create_stream(

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::router_client::{BusReply, RequestError};
 use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 
@@ -25,7 +25,7 @@ pub(in crate::sidecar) async fn call(
     subject: &str,
     body: impl Into<Bytes>,
     call_context: &CallContext,
-) -> Result<ReceivedReply, RequestError> {
+) -> Result<BusReply, RequestError> {
     let timeout = call_context.reply_deadline().saturating_duration_since(Instant::now());
     let request = context.bus_client.request_with_timeout(
         timeout,

@@ -192,7 +192,7 @@ async fn without_a_stream_nothing_is_stored_and_without_a_server_nothing_is_sent
     server.kill9();
     until(SOON, "the end of the connection", async || !bus.is_connected()).await;
     let error = journal.append(entry("a")).await.unwrap_err();
-    assert_eq!(error, AppendError::Refused("the bus is out of reach".into()));
+    assert_eq!(error, AppendError::Refused("NATS is unreachable".into()));
 }
 
 #[tokio::test]

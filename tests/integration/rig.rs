@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use order_router::bus::connection::{Bus, ConnectPolicy, connect};
 use order_router::bus::journal::{JournalReader, StoredEntry};
-use order_router::bus::router_client::{ReceivedReply, RequestError, RouterClient};
+use order_router::bus::router_client::{BusReply, RequestError, RouterClient};
 use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::domain::id::{AccountId, BrokerId};
@@ -195,12 +195,12 @@ fn place(body: &str) -> (BrokerId, AccountId) {
 
 impl Client {
     /// Submits through the subject its body names.
-    pub async fn submit(&self, body: &str) -> Result<ReceivedReply, RequestError> {
+    pub async fn submit(&self, body: &str) -> Result<BusReply, RequestError> {
         self.submit_within(body, Duration::from_secs(10)).await
     }
 
     /// Submits with a deadline.
-    pub async fn submit_within(&self, body: &str, limit: Duration) -> Result<ReceivedReply, RequestError> {
+    pub async fn submit_within(&self, body: &str, limit: Duration) -> Result<BusReply, RequestError> {
         let (broker, account) = place(body);
         let subject = subjects::submit(&broker, &account);
         self.caller

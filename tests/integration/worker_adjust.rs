@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use order_router::bus::journal::StoredEntry;
-use order_router::bus::router_client::{ReceivedReply, RequestError};
+use order_router::bus::router_client::{BusReply, RequestError};
 use order_router::bus::subjects;
 use order_router::domain::id::AccountId;
 use order_router::domain::money::Micros;
@@ -38,7 +38,7 @@ fn cash(id: &str, amount: &str) -> Value {
     json!({"adjustment_id": id, "account_id": "fund", "cash": amount, "actor": "mira", "reason": "deposit"})
 }
 
-async fn adjust(client: &Client, body: &Value) -> Result<ReceivedReply, RequestError> {
+async fn adjust(client: &Client, body: &Value) -> Result<BusReply, RequestError> {
     let deadline = Timestamp::now().saturating_add(Duration::from_secs(10));
     client
         .caller
@@ -46,7 +46,7 @@ async fn adjust(client: &Client, body: &Value) -> Result<ReceivedReply, RequestE
         .await
 }
 
-async fn told(client: &Client, body: &Value) -> (Value, ReceivedReply) {
+async fn told(client: &Client, body: &Value) -> (Value, BusReply) {
     let reply = adjust(client, body)
         .await
         .unwrap_or_else(|error| panic!("{body}: {error}"));

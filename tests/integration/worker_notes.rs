@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use order_router::bus::journal::StoredEntry;
-use order_router::bus::router_client::{ReceivedReply, RequestError};
+use order_router::bus::router_client::{BusReply, RequestError};
 use order_router::bus::subjects;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
@@ -22,7 +22,7 @@ use crate::support::poll;
 
 const NOTE_ID: &str = "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d13";
 
-async fn noted(client: &Client, broker: &str, body: &Value) -> Result<ReceivedReply, RequestError> {
+async fn noted(client: &Client, broker: &str, body: &Value) -> Result<BusReply, RequestError> {
     let (broker, account) = (BrokerId::new(broker).unwrap(), AccountId::new("fund").unwrap());
     let deadline = Timestamp::now().saturating_add(Duration::from_secs(10));
     let body = body.to_string().into();

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use order_router::bus::router_client::{ReceivedReply, RequestError};
+use order_router::bus::router_client::{BusReply, RequestError};
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;
@@ -42,7 +42,7 @@ async fn rig() -> (Rig, Venue, Client) {
 }
 
 /// Submits from a task of its own: its worker may never answer.
-fn submit(rig: &Rig, body: String) -> JoinHandle<Result<ReceivedReply, RequestError>> {
+fn submit(rig: &Rig, body: String) -> JoinHandle<Result<BusReply, RequestError>> {
     let settings = rig.settings.clone();
     tokio::spawn(async move {
         let patience = order_router::bus::connection::ConnectPolicy::RetryFor(SOON);
@@ -63,7 +63,7 @@ fn submit(rig: &Rig, body: String) -> JoinHandle<Result<ReceivedReply, RequestEr
 }
 
 /// Submits, and waits until the order is held up.
-async fn held_at(point: Point, rig: &Rig, venue: &Venue, id: &str) -> JoinHandle<Result<ReceivedReply, RequestError>> {
+async fn held_at(point: Point, rig: &Rig, venue: &Venue, id: &str) -> JoinHandle<Result<BusReply, RequestError>> {
     venue.hold_at(point);
     let answer = submit(rig, intent(id, &[]));
     venue.holds_one().await;

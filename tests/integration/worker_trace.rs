@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use order_router::bus::headers::TRACEPARENT;
-use order_router::bus::router_client::{ReceivedReply, RequestError};
+use order_router::bus::router_client::{BusReply, RequestError};
 use order_router::bus::subjects;
 use order_router::bus::trace_context::TraceContext;
 use order_router::config::brokers::RestFill;
@@ -27,7 +27,7 @@ fn ids() -> (BrokerId, AccountId) {
     (BrokerId::new("binance").unwrap(), AccountId::new("default").unwrap())
 }
 
-async fn request(client: &Client, subject: &str, body: &str, traceparent: &str) -> Result<ReceivedReply, RequestError> {
+async fn request(client: &Client, subject: &str, body: &str, traceparent: &str) -> Result<BusReply, RequestError> {
     let deadline = Timestamp::now().saturating_add(Duration::from_secs(10));
     let body = Bytes::from(body.to_owned());
     client.caller.request_traced(subject, body, deadline, traceparent).await

@@ -1,11 +1,11 @@
-//! Dead letters: what the durable door could not take, kept with everything needed to look into it.
+//! Dead letters: intents that the durable door could not process, stored with everything needed to investigate them.
 
 use std::collections::BTreeMap;
 
 use async_nats::{HeaderMap, Message};
 
 use crate::bus::connection::Bus;
-use crate::bus::durable_door::delivery::IntentDelivery;
+use crate::bus::durable_door::intent_delivery::IntentDelivery;
 use crate::bus::journal::append::append_single;
 use crate::bus::journal::{AppendError, JournalEntry};
 use crate::bus::{headers, subjects};
@@ -13,12 +13,13 @@ use crate::config::journal::JournalSettings;
 use crate::wire::dead_letter::{BodyEncoding, DeadLetter};
 use crate::wire::problem::Problem;
 
-/// Room for the protocol and the headers of a dead letter, in bytes.
+/// The bytes of a message reserved for the protocol and the headers of a dead letter.
 const ENVELOPE_BYTES: usize = 16 * 1_024;
-/// A letter that is too large keeps this part of what fits: each byte of a body can take six as JSON.
+/// A letter that is too large keeps the first `1 / TRUNCATION_DIVISOR` of the room as its body: each byte of a body can
+/// take six bytes in JSON.
 const TRUNCATION_DIVISOR: usize = 8;
 
-/// Puts a delivery into the stream of dead letters, and returns its place when that is acknowledged.
+/// Appends a delivery to the stream of dead letters and returns the acknowledged sequence.
 pub(in crate::bus) async fn append_dead_letter(
     bus: &Bus,
     delivery: &IntentDelivery,
@@ -28,7 +29,7 @@ pub(in crate::bus) async fn append_dead_letter(
     let room = bus.client.max_payload().saturating_sub(ENVELOPE_BYTES);
     let whole = encode_dead_letter(delivery, problem, message.payload.len());
     let fits = whole.len() + message.headers.as_ref().map_or(0, headers_size) <= room;
-    let (body, copied) = if fits {
+    let (body, forwarded) = if fits {
         (whole, forwarded_headers(message))
     } else {
         (
@@ -38,10 +39,10 @@ pub(in crate::bus) async fn append_dead_letter(
     };
     let mut entry = JournalEntry {
         subject: subjects::dead_letter(&problem.code),
-        // An intent that comes again before its end was confirmed makes no second letter.
+        // An intent that is redelivered before its termination was confirmed creates no second letter.
         message_id: format!("{}-{}", subjects::STREAM_INTENTS, delivery.stream_sequence),
         body: body.into(),
-        headers: copied,
+        headers: forwarded,
     };
     let deliveries = delivery.deliveries.to_string();
     entry
@@ -54,27 +55,27 @@ pub(in crate::bus) async fn append_dead_letter(
 fn encode_dead_letter(delivery: &IntentDelivery, problem: &Problem, body_max: usize) -> Vec<u8> {
     let message = &delivery.message;
     let kept = &message.payload[..body_max.min(message.payload.len())];
-    let truncated = kept.len() < message.payload.len();
+    let is_truncated = kept.len() < message.payload.len();
     let (body, body_encoding) = match std::str::from_utf8(kept) {
         Ok(text) => (text.to_owned(), BodyEncoding::Utf8),
         Err(_) => (encode_base64(kept), BodyEncoding::Base64),
     };
     let letter = DeadLetter {
         subject: message.subject.to_string(),
-        headers: if truncated {
+        headers: if is_truncated {
             BTreeMap::new()
         } else {
             collect_headers(message)
         },
         body,
         body_encoding,
-        truncated_from: truncated.then_some(message.payload.len() as u64),
+        truncated_from: is_truncated.then_some(message.payload.len() as u64),
         deliveries: delivery.deliveries,
         stream_sequence: delivery.stream_sequence,
         published_at: delivery.published_at,
         problem: problem.clone(),
     };
-    // Strings and numbers only: there is nothing in it that JSON cannot hold.
+    // Strings and numbers only: encoding cannot fail.
     serde_json::to_vec(&letter).unwrap_or_default()
 }
 
@@ -84,7 +85,7 @@ fn collect_headers(message: &Message) -> BTreeMap<String, Vec<String>> {
     all.map(|(name, values)| (name.to_string(), texts(values))).collect()
 }
 
-/// Returns the headers a dead letter keeps as headers: those for the server would speak to it a second time.
+/// Returns the headers that a dead letter keeps as headers. The server would interpret its own ones a second time.
 fn forwarded_headers(message: &Message) -> Vec<(String, String)> {
     let all = message.headers.iter().flat_map(HeaderMap::iter);
     all.map(|(name, values)| (name.to_string(), values))
@@ -118,8 +119,8 @@ fn encode_base64(bytes: &[u8]) -> String {
         let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
         for place in 0..4 {
             let digit = (bits >> (18 - 6 * place)) & 63;
-            let shown = place <= group.len();
-            text.push(if shown {
+            let is_digit = place <= group.len();
+            text.push(if is_digit {
                 char::from(ALPHABET[digit as usize])
             } else {
                 '='
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_that_of_the_standard() {
+    fn base64_follows_rfc_4648() {
         for (bytes, text) in [
             (&b""[..], ""),
             (b"f", "Zg=="),
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_for_the_server_are_not_repeated() {
+    fn server_headers_are_not_forwarded() {
         assert!(is_server_header("Nats-Msg-Id") && is_server_header("nats-expected-stream"));
         assert!(!is_server_header("Reply-To") && !is_server_header("Näts"));
     }

@@ -1,9 +1,11 @@
-//! The highest sequence a journal is known to have acknowledged: a new entry that is given one at or below it shows that
-//! the stream has lost its newest entries (restored from a copy, or cut by a power failure).
+//! The highest journal sequence known to be acknowledged.
+//!
+//! A new entry that is assigned a sequence at or below it proves that the stream has lost its newest entries: it was
+//! restored from a copy, or truncated by a power failure.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::bus::journal::append::AppendError;
+use crate::bus::journal::entry::AppendError;
 
 /// The watermark of one stream.
 #[derive(Debug, Default)]
@@ -13,26 +15,26 @@ pub(super) struct JournalWatermark {
 }
 
 impl JournalWatermark {
-    /// Takes note of a sequence that somebody has seen.
+    /// Raises the watermark to a sequence that was observed.
     pub(super) fn raise_to(&self, sequence: u64) {
         self.highest_sequence.fetch_max(sequence, Ordering::AcqRel);
     }
 
-    /// Returns the highest sequence seen so far.
+    /// Returns the highest sequence observed so far.
     pub(super) fn highest_sequence(&self) -> u64 {
         self.highest_sequence.load(Ordering::Acquire)
     }
 
-    /// Whether an entry was given a sequence that had been another's. It stays so for the life of the process: entries
-    /// told of before are gone, and others stand in their places.
+    /// Reports whether an entry was assigned a sequence that an earlier entry had. It remains true for the life of the
+    /// process: acknowledged entries are lost, and others have their sequences.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind.load(Ordering::Acquire)
     }
 
-    /// Returns what every entry sent from now on must be given more than.
+    /// Returns the sequence that every entry sent from now on must exceed.
     ///
     /// # Errors
-    /// When the stream is known to be behind: nothing is sent any more.
+    /// When the stream is known to be behind: nothing more is sent.
     pub(super) fn floor(&self) -> Result<u64, AppendError> {
         let highest = self.highest_sequence();
         if self.is_behind() {
@@ -44,8 +46,9 @@ impl JournalWatermark {
         Ok(highest)
     }
 
-    /// Checks the first sequence an entry, or a batch of them, was newly given that was sent above a floor, and takes note
-    /// of the last. Entries travel side by side: one is not held against what was acknowledged after it was sent.
+    /// Checks the first new sequence of an entry, or of a batch, against the floor at the time it was sent, and raises the
+    /// watermark to the last one. Appends run concurrently: an entry is not compared with those acknowledged after it was
+    /// sent.
     ///
     /// # Errors
     /// When the stream is behind.
@@ -58,7 +61,7 @@ impl JournalWatermark {
         tracing::error!(
             sequence = first,
             seen = floor,
-            "the journal is behind: a new entry was given a sequence that had been another's"
+            "the journal is behind: a new entry was assigned the sequence of an acknowledged one; nothing more is appended"
         );
         Err(AppendError::Behind {
             sequence: first,
@@ -72,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sequence_that_was_anothers_ends_it_and_one_that_was_overtaken_does_not() {
+    fn reused_sequence_is_behind_and_overtaken_append_is_not() {
         let watermark = JournalWatermark::default();
         let (early, late) = (watermark.floor().unwrap(), watermark.floor().unwrap());
         assert_eq!(watermark.record_assigned(late, 2, 2), Ok(()));

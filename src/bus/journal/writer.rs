@@ -1,4 +1,4 @@
-//! The writer task and its handle. The task ends when every handle is gone and everything taken has been answered.
+//! The writer task and its handle. The task ends when every handle is dropped and every accepted entry has its result.
 
 use std::sync::Arc;
 
@@ -10,84 +10,91 @@ use tokio_util::task::TaskTracker;
 use crate::bus::connection::{Bus, ServerVersion};
 use crate::bus::headers::EXPECTED_LAST_SUBJECT_SEQUENCE;
 use crate::bus::journal::append;
-use crate::bus::journal::append::{AppendError, JournalEntry};
+use crate::bus::journal::entry::{AppendError, JournalEntry};
 use crate::bus::journal::watermark::JournalWatermark;
 use crate::config::journal::{AppendMode, JournalSettings};
 
-/// Batches on their way at once: while one waits for its acknowledgement the next ones travel.
+/// The maximum number of batches in flight: while one waits for its acknowledgement, the next ones are sent.
 const MAX_BATCHES_IN_FLIGHT: usize = 4;
 
 /// The description of JetStream's errors 10071 and 10164: the subject has a later entry than the one expected.
 const WRONG_LAST_SEQUENCE: &str = "wrong last sequence";
 
+/// An entry in the writer's queue.
 struct QueuedEntry {
     entry: JournalEntry,
     reply: oneshot::Sender<Result<u64, AppendError>>,
 }
 
-/// A handle on the journal's writer.
+/// A handle to the journal writer; clones share it.
 #[derive(Debug, Clone)]
 pub struct JournalWriter {
     queue: mpsc::Sender<QueuedEntry>,
     watermark: Arc<JournalWatermark>,
 }
 
-/// The writer task itself.
+/// The writer task.
 #[derive(Debug)]
 pub struct JournalWriterTask(JoinHandle<()>);
 
 impl JournalWriter {
     /// Starts the writer.
     pub fn start(bus: Bus, settings: JournalSettings) -> (Self, JournalWriterTask) {
-        let atomic = settings.append == AppendMode::Atomic && bus.server_version() >= ServerVersion::ATOMIC_BATCHES;
-        if settings.append == AppendMode::Atomic && !atomic {
-            tracing::warn!("this nats-server has no atomic batches (2.12 has): entries are pipelined");
+        let is_atomic = settings.append == AppendMode::Atomic && bus.server_version() >= ServerVersion::ATOMIC_BATCHES;
+        if settings.append == AppendMode::Atomic && !is_atomic {
+            tracing::warn!("this nats-server lacks atomic batches (2.12 has them): entries are pipelined");
         }
         let (queue, queued) = mpsc::channel(settings.queue_max);
         let watermark = Arc::<JournalWatermark>::default();
-        let task = tokio::spawn(run_writer(bus, Arc::new(settings), atomic, watermark.clone(), queued));
+        let task = tokio::spawn(run_writer(
+            bus,
+            Arc::new(settings),
+            is_atomic,
+            watermark.clone(),
+            queued,
+        ));
         (Self { queue, watermark }, JournalWriterTask(task))
     }
 
-    /// Returns how many entries wait for the writer, and how many may.
+    /// Returns the number of queued entries and the queue's capacity.
     pub fn queue_level(&self) -> (usize, usize) {
-        let most = self.queue.max_capacity();
-        (most - self.queue.capacity(), most)
+        let capacity = self.queue.max_capacity();
+        (capacity - self.queue.capacity(), capacity)
     }
 
-    /// Takes note of a sequence that somebody else has seen acknowledged: from here on a new entry that is given one at or
-    /// below it shows that the stream has lost entries.
+    /// Raises the watermark to a sequence that another process or an earlier run saw acknowledged. From then on a new entry
+    /// that is assigned a sequence at or below it proves that the stream has lost entries.
     pub fn observe_sequence(&self, sequence: u64) {
         self.watermark.raise_to(sequence);
     }
 
-    /// Returns the highest sequence that was acknowledged or seen.
+    /// Returns the highest sequence that was acknowledged or observed.
     pub fn highest_sequence(&self) -> u64 {
         self.watermark.highest_sequence()
     }
 
-    /// Whether an entry was given a sequence that had been another's. Nothing more is appended for the life of this
-    /// process.
+    /// Reports whether an entry was assigned the sequence of an acknowledged one. Nothing more is appended for the life of
+    /// this process.
     pub fn is_behind(&self) -> bool {
         self.watermark.is_behind()
     }
 
-    /// Appends an entry and returns its sequence once the stream has acknowledged it. A repetition of an entry the
-    /// stream still remembers returns the sequence of the first.
+    /// Appends an entry and returns its sequence once the stream has acknowledged it. A repeated append, within the
+    /// stream's duplicate window, returns the sequence of the first.
     ///
     /// # Errors
-    /// Says whether the entry may be on the journal; [`AppendError::Behind`] when the stream has lost entries.
+    /// The error says whether the entry may be on the journal; [`AppendError::Behind`] when the stream has lost entries.
     pub async fn append(&self, entry: JournalEntry) -> Result<u64, AppendError> {
-        let (answer, answered) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         self.queue
-            .try_send(QueuedEntry { entry, reply: answer })
+            .try_send(QueuedEntry { entry, reply })
             .map_err(|error| match error {
                 TrySendError::Full(_) => AppendError::QueueFull,
-                TrySendError::Closed(_) => AppendError::Refused("the journal's writer has ended".to_owned()),
+                TrySendError::Closed(_) => AppendError::Refused("the journal writer has ended".to_owned()),
             })?;
-        // The writer bounds the wait: it answers whatever it takes.
-        let lost = |_| Err(AppendError::OutcomeUnknown("the journal's writer was lost".to_owned()));
-        answered.await.unwrap_or_else(lost)
+        // The writer bounds the wait: every accepted entry gets a result.
+        let lost = |_| Err(AppendError::OutcomeUnknown("the journal writer failed".to_owned()));
+        result.await.unwrap_or_else(lost)
     }
 
     /// Appends an entry if `last_sequence` is the sequence of its subject's newest entry, 0 for a subject without one.
@@ -111,9 +118,11 @@ impl JournalWriter {
 
     /// Appends entries one after the other, each only when the one before it has been acknowledged; returns their
     /// sequences. After an error the entries before it are on the journal, and the ones after it are not.
+    /// Appends entries one after the other, each after the acknowledgement of the previous one. Returns their sequences.
+    /// After an error the entries before the failed one are on the journal, and the ones after it are not.
     ///
     /// # Errors
-    /// That of the first entry that was not acknowledged.
+    /// The error of the first entry that was not acknowledged.
     pub async fn append_in_order(&self, entries: Vec<JournalEntry>) -> Result<Vec<u64>, AppendError> {
         let mut sequences = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -124,10 +133,10 @@ impl JournalWriter {
 }
 
 impl JournalWriterTask {
-    /// Waits for the end of the writer: after the last handle is gone and everything taken has been answered.
+    /// Waits for the end of the writer, which follows the drop of the last handle and the result of every accepted entry.
     pub async fn wait(self) {
         if let Err(error) = self.0.await {
-            tracing::error!(%error, "the journal's writer failed");
+            tracing::error!(%error, "the task of the journal writer failed");
         }
     }
 }
@@ -139,23 +148,24 @@ async fn run_writer(
     watermark: Arc<JournalWatermark>,
     mut queued: mpsc::Receiver<QueuedEntry>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
+    let permits = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
     let batches = TaskTracker::new();
-    // The place comes first: entries that arrive while all are taken make the next batch larger.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let mut taken = Vec::new();
-        if queued.recv_many(&mut taken, settings.batch_max).await == 0 {
+    // The permit is acquired first: entries that arrive while every permit is taken enlarge the next batch.
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        let mut batch = Vec::new();
+        if queued.recv_many(&mut batch, settings.batch_max).await == 0 {
             break;
         }
         let (bus, settings, watermark) = (bus.clone(), Arc::clone(&settings), Arc::clone(&watermark));
         batches.spawn(async move {
-            let (entries, answers): (Vec<_>, Vec<_>) = taken.into_iter().map(|one| (one.entry, one.reply)).unzip();
+            let (entries, replies): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|queued| (queued.entry, queued.reply)).unzip();
             let results = append::append_batch(&bus, &settings, is_atomic, &watermark, &entries).await;
-            for (answer, result) in answers.into_iter().zip(results) {
-                // Whoever asked may have gone; the entry stands all the same.
-                let _ = answer.send(result);
+            for (reply, result) in replies.into_iter().zip(results) {
+                // The caller may no longer wait; the entry is stored all the same.
+                let _ = reply.send(result);
             }
-            drop(place);
+            drop(permit);
         });
     }
     batches.close();

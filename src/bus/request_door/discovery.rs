@@ -1,4 +1,4 @@
-//! Who the service is and what it has done: `$SRV.PING`, `$SRV.INFO`, `$SRV.STATS` (ADR-32 of the NATS project).
+//! Service discovery: replies to `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (ADR-32 of the NATS project).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
 use crate::bus::request::Endpoint;
-use crate::bus::subjects::{self, QUEUE_GROUP, SERVICE_DISCOVERY_PREFIX, SERVICE_NAME};
+use crate::bus::subjects::{self, QUEUE_GROUP, SERVICE_NAME};
 use crate::domain::time::Timestamp;
 
 const DESCRIPTION: &str = "Order execution router";
 
-/// One instance of the service and its counters.
+/// One instance of the service, with its statistics.
 #[derive(Debug)]
 pub(in crate::bus) struct ServiceInstance {
     id: String,
@@ -63,7 +63,7 @@ impl ServiceInstance {
         }
     }
 
-    /// Counts a request that has been dealt with.
+    /// Counts a handled request.
     pub(in crate::bus) fn record_request(&self, endpoint: Endpoint, processing: Duration, error: Option<String>) {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let counters = counters.entry(endpoint).or_default();
@@ -118,33 +118,30 @@ fn endpoint_info(endpoint: Endpoint) -> Value {
     })
 }
 
-/// Starts answering who the service is.
+/// Starts to reply to service discovery.
 ///
 /// # Errors
-/// When a subscription cannot be made.
+/// When a subscription fails.
 pub(in crate::bus) async fn spawn_discovery(
     bus: &Bus,
-    identity: Arc<ServiceInstance>,
+    instance: Arc<ServiceInstance>,
 ) -> Result<JoinHandle<()>, BusError> {
-    let mut questions = Vec::new();
+    let mut requests = Vec::new();
     for verb in DiscoveryVerb::ALL {
-        let all = format!("{SERVICE_DISCOVERY_PREFIX}.{}", verb.token());
-        let named = format!("{all}.{SERVICE_NAME}");
-        let this = format!("{named}.{}", identity.id);
-        for subject in [all, named, this] {
+        for subject in subjects::service_discovery(verb.token(), &instance.id) {
             let subscribed = with_timeout(bus.request_timeout(), "subscribing", bus.client.subscribe(subject)).await?;
-            questions.push(subscribed.map(move |question| (verb, question)));
+            requests.push(subscribed.map(move |request| (verb, request)));
         }
     }
-    let (bus, mut questions) = (bus.clone(), select_all(questions));
+    let (bus, mut requests) = (bus.clone(), select_all(requests));
     Ok(tokio::spawn(async move {
-        while let Some((verb, question)) = questions.next().await {
-            send_response(&bus, &identity, verb, &question).await;
+        while let Some((verb, request)) = requests.next().await {
+            send_response(&bus, &instance, verb, &request).await;
         }
     }))
 }
 
-async fn send_response(bus: &Bus, identity: &ServiceInstance, verb: DiscoveryVerb, request: &Message) {
+async fn send_response(bus: &Bus, instance: &ServiceInstance, verb: DiscoveryVerb, request: &Message) {
     let Some(reply) = request
         .reply
         .as_ref()
@@ -152,8 +149,8 @@ async fn send_response(bus: &Bus, identity: &ServiceInstance, verb: DiscoveryVer
     else {
         return;
     };
-    let body = identity.response_document(verb).to_string();
+    let body = instance.response_document(verb).to_string();
     if let Err(error) = bus.publish(reply.to_string(), body.into()).await {
-        tracing::warn!(%error, "a question who the service is could not be answered");
+        tracing::warn!(%error, "the reply to a service discovery request was not sent");
     }
 }

@@ -1,4 +1,4 @@
-//! Taking requests: one task reads, each request runs in a task of its own, and none is dropped silently.
+//! The intake of requests: one task receives them, each is handled in a task of its own, and none is dropped silently.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,33 +15,34 @@ use crate::bus::connection::{Bus, BusError, unsubscribe_on_server, with_timeout}
 use crate::bus::reply_codec;
 use crate::bus::request::{BusReply, BusRequest, Endpoint, RequestHandler};
 use crate::bus::request_door::discovery::ServiceInstance;
-use crate::bus::{headers, subjects};
+use crate::bus::subjects;
 use crate::config::doors::DoorSettings;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 
+/// Receives the requests of every endpoint.
 pub(in crate::bus) struct RequestIntake<H> {
     requests: SelectAll<Subscriber>,
     processor: Arc<RequestProcessor<H>>,
     in_flight: TaskTracker,
 }
 
-/// What every request needs.
+/// Handles requests and sends their replies.
 struct RequestProcessor<H> {
     bus: Bus,
     slots: Arc<Semaphore>,
-    identity: Arc<ServiceInstance>,
+    instance: Arc<ServiceInstance>,
     handler: Arc<H>,
 }
 
 impl<H: RequestHandler> RequestIntake<H> {
-    /// Subscribes every endpoint in the queue group.
+    /// Subscribes to every endpoint, as a member of the queue group.
     pub(in crate::bus) async fn subscribe(
         bus: &Bus,
         doors: &DoorSettings,
-        identity: Arc<ServiceInstance>,
+        instance: Arc<ServiceInstance>,
         handler: Arc<H>,
-        calls: TaskTracker,
+        in_flight: TaskTracker,
     ) -> Result<Self, BusError> {
         let mut requests = Vec::new();
         for endpoint in Endpoint::ALL {
@@ -49,20 +50,20 @@ impl<H: RequestHandler> RequestIntake<H> {
             let subscribed = bus.client.queue_subscribe(endpoint.subject(), group);
             requests.push(with_timeout(bus.request_timeout(), "subscribing", subscribed).await?);
         }
-        let door = RequestProcessor {
+        let processor = RequestProcessor {
             bus: bus.clone(),
             slots: Arc::new(Semaphore::new(doors.request_max_in_flight)),
-            identity,
+            instance,
             handler,
         };
         Ok(Self {
             requests: select_all(requests),
-            processor: Arc::new(door),
-            in_flight: calls,
+            processor: Arc::new(processor),
+            in_flight,
         })
     }
 
-    /// Takes requests until told to stop, and then those that are already on their way.
+    /// Takes requests until `stop` is cancelled, and then those that are already in transit.
     pub(in crate::bus) async fn run(mut self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -85,13 +86,13 @@ impl<H: RequestHandler> RequestIntake<H> {
                 Some(request) = self.requests.next() => self.accept(request).await,
                 passed = &mut fence => {
                     if let Err(error) = passed {
-                        tracing::warn!(%error, "the end of intake is not confirmed: a late request may be lost");
+                        tracing::warn!(%error, "the end of the subscriptions is not confirmed: a late request may be lost");
                     }
                     break;
                 }
             }
         }
-        // What came before the fence is in the queues by now.
+        // Requests that arrived before the fence are in the buffers by now.
         while let Some(Some(request)) = self.requests.next().now_or_never() {
             self.accept(request).await;
         }
@@ -103,17 +104,17 @@ impl<H: RequestHandler> RequestIntake<H> {
             return;
         };
         match Arc::clone(&self.processor.slots).try_acquire_owned() {
-            Ok(place) => {
-                let door = Arc::clone(&self.processor);
+            Ok(slot) => {
+                let processor = Arc::clone(&self.processor);
                 self.in_flight.spawn(async move {
-                    door.process(request).await;
-                    drop(place);
+                    processor.process(request).await;
+                    drop(slot);
                 });
             }
             Err(_) => {
                 let full = Fault::new(
                     FaultCode::QueueFull,
-                    "the worker has as many requests under way as it takes",
+                    "the worker has its maximum number of requests in flight; nothing was sent",
                 );
                 self.processor.send_reply(&request, &Err(full)).await;
             }
@@ -121,7 +122,7 @@ impl<H: RequestHandler> RequestIntake<H> {
     }
 }
 
-/// A request that may be answered.
+/// A request with an allowed reply subject.
 struct PendingRequest {
     endpoint: Endpoint,
     reply_to: String,
@@ -130,45 +131,37 @@ struct PendingRequest {
 }
 
 impl PendingRequest {
-    /// Returns the request, or `None` when there is nowhere to answer it: then it is not executed either.
+    /// Returns the request, or `None` if its reply subject is not allowed: then it is not executed either.
     fn from_message(message: Message, arrived_at: Timestamp) -> Option<Self> {
         let endpoint = endpoint_for_subject(&message.subject)?;
-        let ids = subjects::parse_broker_and_account(&message.subject);
-        let (broker, account) = (ids.map(|(broker, _)| broker), ids.map(|(_, account)| account));
+        let account = subjects::parse_broker_and_account(&message.subject).map(|(_, account)| account);
         let reply = message.reply.as_ref().map_or("", |reply| reply.as_str());
         if !subjects::is_allowed_reply(reply, account) {
-            tracing::warn!(subject = %message.subject, reply, "a request with no place to answer it to is dropped");
+            tracing::warn!(
+                subject = %message.subject,
+                reply,
+                "a request without an allowed reply subject is not executed"
+            );
             return None;
         }
-        let map = message.headers.as_ref();
-        let call = headers::parse_deadline(map).map(|deadline| BusRequest {
-            endpoint,
-            broker: broker.map(str::to_owned),
-            account: account.map(str::to_owned),
-            body: message.payload.clone(),
-            deadline,
-            received_at: arrived_at,
-            traceparent: headers::single_text(map, headers::TRACEPARENT).map(str::to_owned),
-            is_durable: false,
-        });
         Some(Self {
             endpoint,
             reply_to: reply.to_owned(),
             started_at: Instant::now(),
-            request: call,
+            request: BusRequest::from_message(&message, endpoint, arrived_at, false),
         })
     }
 }
 
 fn endpoint_for_subject(subject: &str) -> Option<Endpoint> {
-    let fits = |pattern: &str| {
+    let matches = |pattern: &str| {
         let mut tokens = subject.split('.');
         pattern
             .split('.')
-            .all(|wanted| tokens.next().is_some_and(|token| wanted == "*" || wanted == token))
+            .all(|expected| tokens.next().is_some_and(|token| expected == "*" || expected == token))
             && tokens.next().is_none()
     };
-    Endpoint::ALL.into_iter().find(|endpoint| fits(endpoint.subject()))
+    Endpoint::ALL.into_iter().find(|endpoint| matches(endpoint.subject()))
 }
 
 impl<H: RequestHandler> RequestProcessor<H> {
@@ -178,9 +171,12 @@ impl<H: RequestHandler> RequestProcessor<H> {
             Ok(call) => match AssertUnwindSafe(self.handler.handle(call)).catch_unwind().await {
                 Ok(result) => result,
                 Err(_) => {
-                    // Nobody knows how far it came, so there is nothing true to say: the caller's wait runs out.
-                    tracing::error!(endpoint = request.endpoint.name(), "a request's handler panicked");
-                    self.identity.record_request(
+                    // Its effects are unknown, so no reply would be true: the caller times out.
+                    tracing::error!(
+                        endpoint = request.endpoint.name(),
+                        "the handler of a request panicked; the caller gets no reply"
+                    );
+                    self.instance.record_request(
                         request.endpoint,
                         request.started_at.elapsed(),
                         Some("panicked".to_owned()),
@@ -196,12 +192,12 @@ impl<H: RequestHandler> RequestProcessor<H> {
     async fn send_reply(&self, request: &PendingRequest, result: &Result<BusReply, Fault>) {
         let error = result.as_ref().err();
         let error = error.map(|fault| format!("{}:{}", fault.code.status(), fault.code.as_str()));
-        // Counted first: whoever has an answer finds it counted.
-        self.identity
+        // Counted before the reply: a caller that has its reply finds it counted.
+        self.instance
             .record_request(request.endpoint, request.started_at.elapsed(), error);
         let (map, body) = reply_codec::encode_reply(result);
         if let Err(error) = self.bus.publish_with_headers(request.reply_to.clone(), map, body).await {
-            tracing::error!(%error, endpoint = request.endpoint.name(), "an answer could not be sent");
+            tracing::error!(%error, endpoint = request.endpoint.name(), "a reply was not sent");
         }
     }
 }
@@ -211,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_endpoint_knows_its_subjects() {
+    fn every_subject_belongs_to_its_endpoint() {
         for endpoint in Endpoint::ALL {
             assert_eq!(
                 endpoint_for_subject(&endpoint.subject().replace('*', "x")),

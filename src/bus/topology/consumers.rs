@@ -1,4 +1,4 @@
-//! The consumers of the work queue: one per broker, so that a stuck broker does not hold up another.
+//! The consumers of the work queue: one per broker, so that a slow broker does not delay another.
 
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
@@ -9,7 +9,7 @@ use crate::bus::topology::{ReconcileMode, ReconcileOutcome, ReconciledResource, 
 use crate::config::doors::DoorSettings;
 use crate::domain::id::BrokerId;
 
-/// The most intents of one broker that all workers together hold unacknowledged.
+/// The maximum number of unacknowledged intents of one broker, over all workers.
 const MAX_ACK_PENDING: i64 = 65_536;
 
 fn desired_consumer(doors: &DoorSettings, broker: &BrokerId) -> pull::Config {
@@ -19,7 +19,7 @@ fn desired_consumer(doors: &DoorSettings, broker: &BrokerId) -> pull::Config {
         ack_policy: AckPolicy::Explicit,
         deliver_policy: DeliverPolicy::All,
         ack_wait: doors.durable_ack_wait(),
-        // Counted by the door: beyond the server's own maximum a message would stay in the queue unseen.
+        // The durable door counts deliveries: beyond a maximum of the server, a message would stay in the queue undelivered.
         max_deliver: -1,
         max_ack_pending: MAX_ACK_PENDING,
         ..pull::Config::default()
@@ -29,7 +29,7 @@ fn desired_consumer(doors: &DoorSettings, broker: &BrokerId) -> pull::Config {
 /// Creates a broker's consumer or updates its limits.
 ///
 /// # Errors
-/// When a consumer of that name cannot become what is wanted, or the server refuses.
+/// When a consumer of that name cannot be changed to what is required, or the server refuses.
 pub(crate) async fn ensure_consumer(
     bus: &Bus,
     doors: &DoorSettings,
@@ -101,7 +101,7 @@ fn check_compatible_consumer(name: &str, found: &consumer::Config, wanted: &pull
 }
 
 async fn find_consumer(bus: &Bus, consumer_name: &str) -> Result<Option<consumer::Config>, TopologyError> {
-    let looked = async {
+    let read = async {
         let stream = bus.jetstream.get_stream_no_info(subjects::STREAM_INTENTS).await;
         match stream
             .map_err(|error| error.to_string())?
@@ -115,7 +115,7 @@ async fn find_consumer(bus: &Bus, consumer_name: &str) -> Result<Option<consumer
             },
         }
     };
-    Ok(with_timeout(bus.request_timeout() * 2, "looking for a consumer", looked).await?)
+    Ok(with_timeout(bus.request_timeout() * 2, "reading a consumer", read).await?)
 }
 
 async fn create_or_update_consumer(bus: &Bus, wanted: pull::Config, name: &str) -> Result<(), TopologyError> {

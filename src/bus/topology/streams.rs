@@ -1,4 +1,4 @@
-//! The streams as they are wanted, and how they compare with what stands there.
+//! The required streams, and the comparison with those that exist.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::bus::topology::TopologyError;
 use crate::config::nats::NatsSettings;
 use crate::domain::id::BrokerId;
 
-/// The work queue forgets message ids at once (the server's minimum): a client's id is ours to judge, not the stream's.
+/// The duplicate window of the work queue, the server's minimum: the router detects repeated ids, not the stream.
 const INTENTS_DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
-/// What streams that nobody retries into remember: the server's own default.
+/// The duplicate window of streams without retries: the server's default.
 const OTHER_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const SECONDS_PER_HOUR: u64 = 3_600;
 const UNLIMITED: i64 = -1;
@@ -69,12 +69,12 @@ pub(super) fn desired_streams(settings: &NatsSettings, brokers: &[BrokerId], ver
     ]
 }
 
-/// Refuses a stream that somebody made for another purpose: changing it could lose what it holds.
+/// Refuses a stream that was made for another purpose: changing it could lose its messages.
 ///
 /// # Errors
-/// Names the stream, the setting, what stands there, what is wanted, and what to do.
+/// The error names the stream, the setting, its present and its required value, and what to do.
 pub(super) fn check_compatible_stream(found: &Config, wanted: &Config) -> Result<(), TopologyError> {
-    const RECREATE: &str = "move what it holds elsewhere, delete the stream and apply the topology again, \
+    const RECREATE: &str = "move its messages elsewhere, delete the stream and apply the topology again, \
                             or use another NATS account";
     const EDIT: &str = "change it with an administrator's tools, or use another NATS account";
     let settings = [
@@ -129,8 +129,8 @@ fn conflict_error(
     }
 }
 
-/// Whether the subjects are the wanted ones; the work queue's may be those of other brokers too, since a broker can be
-/// added and taken away.
+/// Reports whether the subjects are the required ones. The work queue may have those of other brokers: brokers are added
+/// and removed.
 fn has_compatible_subjects(found: &Config, wanted: &Config) -> bool {
     if wanted.name == subjects::STREAM_INTENTS {
         return found
@@ -138,18 +138,18 @@ fn has_compatible_subjects(found: &Config, wanted: &Config) -> bool {
             .iter()
             .all(|subject| subjects::parse_broker_intents_wildcard(subject).is_some());
     }
-    let set = |config: &Config| config.subjects.iter().cloned().collect::<BTreeSet<_>>();
-    set(found) == set(wanted)
+    subject_set(found) == subject_set(wanted)
 }
 
-/// Returns what stands there with the wanted limits; whatever else an administrator has set stays.
+fn subject_set(config: &Config) -> BTreeSet<&str> {
+    config.subjects.iter().map(String::as_str).collect()
+}
+
+/// Returns the present configuration with the required limits. Other settings of an administrator stay.
 pub(super) fn merge_limits(found: &Config, wanted: &Config) -> Config {
-    let same_subjects = {
-        let set = |config: &Config| config.subjects.iter().cloned().collect::<BTreeSet<_>>();
-        set(found) == set(wanted)
-    };
+    let same_subjects = subject_set(found) == subject_set(wanted);
     Config {
-        // The order of subjects means nothing: it must not make an update.
+        // The order of subjects has no meaning and must not cause an update.
         subjects: if same_subjects {
             found.subjects.clone()
         } else {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn another_broker_is_no_conflict_and_anything_else_is() {
+    fn other_brokers_subjects_are_compatible_and_any_other_subject_conflicts() {
         let wanted = intents(&["orders.intents.binance.*"]);
         for (found, fits) in [
             (intents(&["orders.intents.binance.*"]), true),

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 
 use crate::bus::connection::{BusError, ConnectPolicy, connect};
-use crate::bus::router_client::{ReceivedReply, RequestError, RouterClient};
+use crate::bus::router_client::{BusReply, RequestError, RouterClient};
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
 use crate::cli::error::{CommandError, error_with_reason, undecodable_reply};
 use crate::cli::output;
@@ -79,7 +79,7 @@ impl CliClient {
         &self,
         subject: &str,
         body: Vec<u8>,
-    ) -> Result<ReceivedReply, CommandError> {
+    ) -> Result<BusReply, CommandError> {
         self.request(subject, body)
             .await
             .map_err(|failure| self.print_if_json(failure))
@@ -89,7 +89,7 @@ impl CliClient {
     ///
     /// # Errors
     /// The refusal, or that there is no reply.
-    pub(crate) async fn request(&self, subject: &str, body: Vec<u8>) -> Result<ReceivedReply, CommandError> {
+    pub(crate) async fn request(&self, subject: &str, body: Vec<u8>) -> Result<BusReply, CommandError> {
         let sent = self.caller.request(subject, Bytes::from(body), self.deadline()).await;
         sent.map_err(|error| match error {
             RequestError::Fault(fault) => fault.into(),
@@ -107,7 +107,7 @@ impl CliClient {
         &self,
         subject: &str,
         body: Vec<u8>,
-    ) -> Result<(ReceivedReply, T), CommandError> {
+    ) -> Result<(BusReply, T), CommandError> {
         let reply = self.request_or_print_refusal(subject, body).await?;
         let decoded = serde_json::from_slice(&reply.body).map_err(undecodable_reply)?;
         Ok((reply, decoded))

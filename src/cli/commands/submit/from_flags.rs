@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::router_client::{BusReply, RequestError};
 use crate::bus::submission_client::SubmissionClient;
 use crate::cli::commands::submit::arguments::SubmitArgs;
 use crate::cli::commands::submit::intent_from_flags::{DescribedIntent, build_intent};
@@ -31,7 +31,7 @@ async fn submit_intent(
     client: &CliClient,
     described: &DescribedIntent,
     durable: bool,
-) -> Result<ReceivedReply, RequestError> {
+) -> Result<BusReply, RequestError> {
     let (broker, account) = (&described.broker, &described.account);
     // An intent holds strings and exact numbers only: encoding cannot fail.
     let body = Bytes::from(serde_json::to_vec(&described.intent).unwrap_or_default());
@@ -41,7 +41,7 @@ async fn submit_intent(
     submissions.submit(broker, account, body, client.deadline()).await
 }
 
-fn print_report(client: &CliClient, reply: &ReceivedReply) -> CommandResult {
+fn print_report(client: &CliClient, reply: &BusReply) -> CommandResult {
     let decoded = ExecutionReport::decode(&reply.body).map_err(undecodable_reply)?;
     client.print_reply(&reply.body, || report::render_report(&decoded))?;
     if reply.is_replay && !client.json {

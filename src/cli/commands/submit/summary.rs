@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::router_client::{BusReply, RequestError};
 use crate::cli::output::table::{ColumnAlign, TextTable};
 use crate::domain::order_terms::OrderStatus;
 use crate::wire::report::ExecutionReport;
 
 /// The outcome of one intent.
-pub(in crate::cli) type SubmitResult = Result<ReceivedReply, RequestError>;
+pub(in crate::cli) type SubmitResult = Result<BusReply, RequestError>;
 
 /// Counts by outcome.
 #[derive(Debug, Default)]
@@ -164,7 +164,7 @@ mod tests {
             )
         };
         let reply = |status, version, is_replay| {
-            Ok(ReceivedReply {
+            Ok(BusReply {
                 body: report(status, version).into_bytes(),
                 journal_sequence: None,
                 is_replay,

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::router_client::{BusReply, RequestError};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::fault::{Fault, FaultCode, quoted};
@@ -78,7 +78,7 @@ fn respond_with_report(
     order: &OrderSelector,
     broker: &BrokerId,
     account: &AccountId,
-    reply: ReceivedReply,
+    reply: BusReply,
 ) -> Response {
     let report = match ExecutionReport::decode(&reply.body) {
         Ok(report) => report,

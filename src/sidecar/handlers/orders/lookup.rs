@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::router_client::{BusReply, RequestError};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
 use crate::fault::{Fault, FaultCode, quoted};
@@ -94,7 +94,7 @@ pub(in crate::sidecar) async fn request_order(
     broker: &BrokerId,
     account: &AccountId,
     order: &OrderSelector,
-) -> Result<ReceivedReply, RequestError> {
+) -> Result<BusReply, RequestError> {
     let request = json::encode(&reference_to(order));
     bus_bridge::call(context, &subjects::get(broker, account), request, call_context).await
 }
@@ -129,7 +129,7 @@ async fn request_broker_ids(
 }
 
 /// Returns the response with a worker's report: 202 for a receipt, since no report is journaled yet.
-fn respond_with_report(context: &SidecarContext, reply: ReceivedReply) -> Response {
+fn respond_with_report(context: &SidecarContext, reply: BusReply) -> Response {
     let report = ExecutionReport::decode(&reply.body);
     let is_receipt = report.as_ref().is_ok_and(ExecutionReport::is_receipt);
     if let Ok(report) = report {

@@ -8,7 +8,7 @@ use axum::http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use axum::response::Response;
 use bytes::Bytes;
 
-use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::router_client::{BusReply, RequestError};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, ClientOrderId};
 use crate::domain::intent::Intent;
@@ -88,7 +88,7 @@ pub(in crate::sidecar) fn idempotency_key(headers: &HeaderMap) -> Result<Option<
 }
 
 /// Returns the response with a worker's report: 201 for a new order, 200 for a known id, 202 for status `unknown`.
-fn respond_with_report(context: &SidecarContext, intent: &Intent, reply: ReceivedReply) -> Response {
+fn respond_with_report(context: &SidecarContext, intent: &Intent, reply: BusReply) -> Response {
     let report = match ExecutionReport::decode(&reply.body) {
         Ok(report) => report,
         Err(error) => {

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::bus::router_client::ReceivedReply;
+use crate::bus::router_client::BusReply;
 use crate::bus::subjects;
 use crate::sidecar::bus_bridge::{self, EMPTY_OBJECT, READ_TIMEOUT_DETAIL};
 use crate::sidecar::call_context::CallContext;
@@ -34,7 +34,7 @@ pub(in crate::sidecar) async fn list_brokers(
 pub(in crate::sidecar) async fn request_brokers(
     context: &SidecarContext,
     call_context: &CallContext,
-) -> Result<ReceivedReply, ProblemResponse> {
+) -> Result<BusReply, ProblemResponse> {
     bus_bridge::call(context, subjects::BROKERS, EMPTY_OBJECT, call_context)
         .await
         .map_err(|error| problem::timeout_as_unavailable(error, READ_TIMEOUT_DETAIL))

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::bus::router_client::{ReceivedReply, RequestError};
+use crate::bus::router_client::{BusReply, RequestError};
 use crate::bus::subjects;
 use crate::domain::order_terms::{OrderStatus, TradingState};
 use crate::domain::reason::{Reason, ReasonCode};
@@ -88,7 +88,7 @@ fn respond_halt_unknown(actor: &str) -> Response {
     json::encode_response(StatusCode::ACCEPTED, &receipt)
 }
 
-fn respond_with_state(context: &SidecarContext, reply: ReceivedReply) -> Response {
+fn respond_with_state(context: &SidecarContext, reply: BusReply) -> Response {
     if let Ok(state) = serde_json::from_slice::<RouterState>(&reply.body) {
         context.last_mode.record(state.mode);
     }
