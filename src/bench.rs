@@ -1,8 +1,8 @@
-//! Load: a closed loop of paper orders, and what it measures.
+//! Load on a router with paper orders, and its measurements.
 //!
-//! A closed loop sends the next order of a lane when the one before is answered: it shows what the router carries at a
-//! given number of orders under way. With a rate, latency counts from the moment an order was due, so that a stall is
-//! not hidden by the orders that were not sent meanwhile.
+//! A closed loop sends the next order of a lane after the reply to the one before: it measures throughput at a given number
+//! of orders in flight. With a rate, latency counts from the moment an order was due, so that a stall is not hidden by the
+//! orders that were not sent during it.
 
 mod lane;
 pub(crate) mod measurements;
@@ -21,7 +21,7 @@ use crate::bus::submission_client::SubmissionClient;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, VenueId};
 
-/// Which door the orders take.
+/// The door that orders take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LoadDoor {
@@ -31,18 +31,18 @@ pub enum LoadDoor {
     Durable,
 }
 
-/// What is sent, and how much of it.
+/// The load to send.
 #[derive(Debug, Clone)]
 pub struct LoadProfile {
     /// The door.
     pub door: LoadDoor,
-    /// Orders under way at once.
+    /// The number of orders in flight.
     pub concurrency: u16,
     /// How long orders are sent.
     pub duration: Duration,
-    /// Orders a second in all; `None` sends as many as are answered.
+    /// The rate over all lanes, in orders a second; `None` sends without pauses.
     pub rate: Option<u32>,
-    /// The accounts, taken in turns by the lanes; at least one.
+    /// The accounts, assigned to the lanes in turn; at least one.
     pub accounts: Vec<AccountId>,
     /// The broker.
     pub broker: BrokerId,
@@ -54,15 +54,15 @@ pub struct LoadProfile {
     pub quantity: Decimal,
     /// The limit price; `None` sends market orders.
     pub price: Option<Decimal>,
-    /// How long each order counts.
+    /// The deadline of an order, from its submission.
     pub timeout: Duration,
 }
 
-/// Sends the load and returns what was measured. Sides alternate in each lane, so that no position grows; orders are for
-/// paper only and refused in any other mode.
+/// Sends the load and returns the measurements. Sides alternate in each lane, so that no position grows. Orders name the
+/// mode `paper` and are refused in any other mode.
 ///
 /// # Errors
-/// When the place for the durable door's answers cannot be opened.
+/// When the reply inbox of the durable door cannot be opened.
 pub async fn run_load(caller: &RouterClient, load: &LoadProfile) -> Result<LoadMeasurements, BusError> {
     let door = Arc::new(SubmissionClient::open(caller, load.door == LoadDoor::Durable).await?);
     let load = Arc::new(load.clone());

@@ -1,11 +1,11 @@
-//! The brokers: one trait for what can be asked of a venue, one task per broker, and the paper venues.
+//! The brokers: one trait for every venue, one task per broker, and the paper venues.
 //!
-//! - [`adapter`]: what every venue can be asked, and the answers that are never merged.
+//! - [`adapter`]: the calls that every venue supports, and outcomes that are never merged.
 //! - [`task`] and [`handle`]: one task per broker behind bounded queues; callers hold a [`BrokerHandle`].
-//! - [`port`]: what adapters need from the worker: whoever keeps a paper venue's book, and the leave to send to a real
-//!   one. The room itself knows neither store nor journal.
-//! - [`paper`]: the paper venues of `binance` and `ibkr`. What fills is computed apart from the booking of it.
-//! - [`conformance`]: the one suite every adapter has to pass.
+//! - [`port`]: what adapters need from the worker: the book of a paper venue, and permission to send to a live one. The
+//!   room itself imports neither store nor journal.
+//! - [`paper`]: the paper venues of `binance` and `ibkr`. Fills are computed apart from their booking.
+//! - [`conformance`]: the suite that every adapter passes.
 
 pub mod adapter;
 pub mod conformance;

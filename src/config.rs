@@ -2,7 +2,7 @@
 //!
 //! They come from a TOML file, over it environment variables `ORDER_ROUTER_…` (the setting's path in capitals, dots as
 //! underscores: `nats.url` is `ORDER_ROUTER_NATS_URL`), over them command-line flags. Money and quantities are quoted
-//! strings. An unknown key is an error, and all errors are told at once.
+//! strings. An unknown key is an error, and all errors are reported at once.
 
 pub mod accounts;
 pub mod api_keys;
@@ -28,13 +28,13 @@ pub use crate::config::load::SettingsError;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where this process keeps files of its own: the sidecar its order log. Default `.data`.
+    /// The directory of this process's own files, such as the sidecar's order log. Default `.data`.
     pub data_dir: DataDirSetting,
-    /// The bus.
+    /// NATS.
     pub nats: nats::NatsSettings,
-    /// The shared state.
+    /// Redis.
     pub redis: redis::RedisSettings,
-    /// The journal's writer.
+    /// The journal writer.
     pub journal: journal::JournalSettings,
     /// The request door and the durable door.
     pub doors: doors::DoorSettings,
@@ -42,13 +42,13 @@ pub struct Settings {
     pub brokers: brokers::BrokersSettings,
     /// The risk rules.
     pub risk: risk::RiskSettings,
-    /// What can be traded.
+    /// The tradable instruments.
     pub instruments: instruments::InstrumentList,
-    /// Limits of single accounts.
+    /// Limits of individual accounts.
     pub accounts: accounts::AccountList,
     /// The sidecar.
     pub http: http::HttpSettings,
-    /// Who may use it.
+    /// The API keys of the sidecar.
     pub keys: api_keys::KeyList,
     /// The log.
     pub log: log::LogSettings,
@@ -56,7 +56,7 @@ pub struct Settings {
     pub metrics: metrics::MetricsSettings,
 }
 
-/// The directory that a process keeps files of its own in.
+/// The directory of a process's own files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DataDirSetting(pub PathBuf);
@@ -68,7 +68,7 @@ impl Default for DataDirSetting {
 }
 
 impl Settings {
-    /// Returns a sentence for each setting that cannot hold.
+    /// Returns a sentence for each invalid setting.
     pub fn validation_errors(&self) -> Vec<String> {
         let mut errors = Vec::new();
         if self.data_dir.0.as_os_str().is_empty() {

@@ -1,4 +1,4 @@
-//! One lane of the closed loop: the next order goes when the one before is answered.
+//! One lane of the closed loop: it sends the next order after the reply to the one before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) struct LoadLane {
 }
 
 impl LoadLane {
-    /// Returns a lane; `name` sets its run's ids apart from any other's.
+    /// Returns a lane; `name` makes the ids of a run unique.
     pub(super) fn new(door: Arc<SubmissionClient>, load: Arc<LoadProfile>, name: &str, number: u16) -> Self {
         let account = load.accounts.get(usize::from(number) % load.accounts.len().max(1));
         Self {
@@ -38,7 +38,7 @@ impl LoadLane {
         }
     }
 
-    /// Sends until the time is over.
+    /// Sends orders until the duration has passed.
     pub(super) async fn send_until_end(self, begun: Instant) -> LoadMeasurements {
         let mut measured = LoadMeasurements::default();
         let end = begun + self.load.duration;
@@ -50,8 +50,8 @@ impl LoadLane {
             if due >= end || Instant::now() >= end {
                 break;
             }
-            // A timer fires on the next whole millisecond at the earliest, even for a moment that has come: without a
-            // rate it would be most of what is measured.
+            // A timer fires at the next whole millisecond at the earliest, also for a moment that has passed: without a
+            // rate, it would dominate the measurement.
             if due > Instant::now() {
                 sleep_until(due).await;
             }
@@ -92,18 +92,18 @@ impl LoadLane {
             expires_at: None,
             risk: None,
         };
-        // Strings and exact numbers only: there is nothing in it that JSON cannot hold.
+        // The intent has only strings and exact numbers: it always serializes.
         Bytes::from(serde_json::to_vec(&intent).unwrap_or_default())
     }
 }
 
-/// Returns when after the beginning an order of a lane is due: the lanes take turns.
+/// Returns when an order of a lane is due after the start: the lanes take turns.
 fn due_offset(rate: u32, lanes: u16, lane: u16, order: u64) -> Duration {
     let place = order.saturating_mul(u64::from(lanes)) + u64::from(lane);
     Duration::from_micros(place.saturating_mul(1_000_000) / u64::from(rate.max(1)))
 }
 
-/// Whether an answer tells what became of its order.
+/// Reports whether a reply has a known outcome.
 fn has_known_outcome(reply: &BusReply) -> bool {
     #[derive(Deserialize)]
     struct ReplyStatus {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::domain::id::ClientOrderId;
 
-    /// No lane gets as far as this in a run.
+    /// An order number beyond any run.
     const LATE: u64 = 9_999_999_999;
 
     #[test]

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// The precision of the latencies: three digits.
+/// The precision of latencies, in significant digits.
 const SIGNIFICANT_DIGITS: u8 = 3;
-/// The longest latency that is told apart: an hour, longer than any order counts.
+/// The longest recorded latency, one hour: longer than any order's deadline.
 const MAX_LATENCY_US: u64 = 3_600_000_000;
 
-/// What was measured.
+/// The measurements of a load.
 #[derive(Debug)]
 pub struct LoadMeasurements {
-    /// Orders that were answered with a report.
+    /// Orders with a report.
     pub orders: u64,
-    /// What was not, by the error's code; `no_answer` and `unknown` are among them.
+    /// Orders without one, by error code; `no_answer` and `unknown` are among the codes.
     pub errors: BTreeMap<&'static str, u64>,
-    /// From the first order to the last answer.
+    /// The time from the first order to the last reply.
     pub elapsed: Duration,
-    /// Latencies of the orders, in microseconds.
+    /// The latencies of the orders, in microseconds.
     latencies: Option<Histogram<u64>>,
 }
 
@@ -29,14 +29,14 @@ impl Default for LoadMeasurements {
             orders: 0,
             errors: BTreeMap::new(),
             elapsed: Duration::ZERO,
-            // Precision and range are ones that the histogram has.
+            // The histogram supports this precision and range.
             latencies: Histogram::new_with_max(MAX_LATENCY_US, SIGNIFICANT_DIGITS).ok(),
         }
     }
 }
 
 impl LoadMeasurements {
-    /// Counts an order.
+    /// Counts an order with its latency.
     pub(in crate::bench) fn record_order(&mut self, latency: Duration) {
         self.orders += 1;
         if let Some(latencies) = &mut self.latencies {
@@ -49,30 +49,30 @@ impl LoadMeasurements {
         *self.errors.entry(code).or_default() += 1;
     }
 
-    /// Adds what another lane measured.
+    /// Adds the measurements of another lane.
     pub(in crate::bench) fn merge(&mut self, other: &Self) {
         self.orders += other.orders;
         for (code, count) in &other.errors {
             *self.errors.entry(code).or_default() += count;
         }
         if let (Some(latencies), Some(others)) = (&mut self.latencies, &other.latencies) {
-            // Both have the same range.
+            // Both histograms have the same range.
             let _ = latencies.add(others);
         }
     }
 
-    /// Returns how many orders were not answered with a report.
+    /// Returns how many orders have no report.
     pub fn errors_total(&self) -> u64 {
         self.errors.values().sum()
     }
 
-    /// Returns the orders a second, rounded down.
+    /// Returns the throughput in orders a second, rounded down.
     pub fn throughput_per_s(&self) -> u64 {
         let per_second = u128::from(self.orders) * 1_000_000 / self.elapsed.as_micros().max(1);
         u64::try_from(per_second).unwrap_or(u64::MAX)
     }
 
-    /// Returns the latency in microseconds that this share of the orders did not exceed; 0 without orders.
+    /// Returns the latency, in microseconds, that this share of the orders does not exceed; 0 without orders.
     pub fn latency_us(&self, share: f64) -> u64 {
         self.latencies
             .as_ref()

@@ -1,7 +1,7 @@
-//! What every venue can be asked, and how it answers.
+//! The calls that every venue supports, and their outcomes.
 //!
-//! The answers keep apart what must never be merged: the venue refused it, it was not sent, and nobody knows. Only the
-//! first two free what the order holds; the last keeps it reserved until the venue has spoken.
+//! Rejected, not sent and unknown are never merged. The first two release what the order reserves; an unknown outcome keeps
+//! it reserved until the venue has reported.
 
 use std::future::Future;
 
@@ -15,166 +15,166 @@ use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::risk::Approved;
 
-/// An order on its way to its venue.
+/// An approved order on its way to the venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     /// The claimed order.
     pub order: Order,
     /// The reference price it was valued at.
     pub reference_price: Price,
-    /// The currency of its prices.
+    /// The quote currency.
     pub quote_currency: String,
-    /// It is never sent after this moment.
+    /// The order is never sent after this moment.
     pub deadline: Timestamp,
-    /// The worker's claim to the order.
+    /// The lease of the worker's claim.
     pub lease: LeaseToken,
-    /// The figures of every limit it was held against, for the journal.
+    /// The measurements of every limit, for the journal.
     pub readings: Metadata,
 }
 
-/// What became of a placement.
+/// The outcome of a placement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "the large case is the usual one, and each answer is moved once"
 )]
 pub enum PlaceOutcome {
-    /// The venue has it.
+    /// The venue has the order.
     Acknowledged(VenueAcknowledgement),
-    /// The venue refused it: nothing of it stands there.
+    /// The venue rejected the order; it has nothing of it.
     Rejected(Reason),
-    /// Nothing was sent, for certain.
+    /// Nothing was sent, certainly.
     NotSent(NotSentReason),
-    /// It was sent, or may have been; why nobody knows.
+    /// The order was or may have been sent; the text says why the outcome is unknown.
     OutcomeUnknown(String),
 }
 
-/// A venue's word that it has the order.
+/// A venue's acknowledgement of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "the large case is the usual one, and each answer is moved once"
 )]
 pub enum VenueAcknowledgement {
-    /// The venue's book is the store: the effect is settled already.
+    /// The venue's book is the store: the effect is settled.
     Booked(BookedEffect),
-    /// A real venue's word, still to be settled.
+    /// A live venue's report, to be settled.
     Reported(VenueReport),
 }
 
 /// An effect that is settled in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookedEffect {
-    /// The order after it.
+    /// The order after the effect.
     pub order: Order,
-    /// The order's events that are not on the journal yet, in order; the last one is this effect's.
+    /// The order's events that are not journaled, in order; the last one is this effect's.
     pub pending_events: Vec<OutboxEntry>,
-    /// What a risk monitor should hear of.
+    /// The anomalies to publish as alerts.
     pub notices: Vec<BookingAnomaly>,
 }
 
 /// Why nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotSentReason {
-    /// Its deadline passed.
+    /// The deadline has passed.
     DeadlinePassed,
-    /// Trading was halted meanwhile.
+    /// Trading was halted in the meantime.
     Halted,
-    /// The order is another worker's by now, or nobody's.
+    /// Another worker has the lease, or the claim was released.
     LeaseLost,
-    /// The venue is out of reach, and why.
+    /// The venue is unreachable; the text says why.
     Unavailable(String),
-    /// Too many calls wait already. Only the broker's task says so, of what its adapter never saw.
+    /// Too many calls wait. Only the broker's task returns this: the adapter has not seen the order.
     QueueFull,
 }
 
-/// What became of a cancel.
+/// The outcome of a cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelOutcome {
-    /// It is cancelled, and that is settled.
+    /// The order is cancelled, and the cancel is settled.
     Booked(BookedEffect),
-    /// A real venue's word, still to be settled.
+    /// A live venue's report, to be settled.
     Reported(VenueReport),
-    /// It had ended before: the order as it is.
+    /// The order had ended before; its current state.
     AlreadyEnded(Order),
-    /// Nothing was sent, for certain.
+    /// Nothing was sent, certainly.
     NotSent(NotSentReason),
-    /// It may be cancelled; why nobody knows.
+    /// The order may be cancelled; the text says why the outcome is unknown.
     OutcomeUnknown(String),
 }
 
-/// What became of an effect that was due.
+/// The outcome of a due effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "the large case is the usual one, and each answer is moved once"
 )]
 pub enum DueOutcome {
-    /// It happened, and that is settled.
+    /// The effect is settled.
     Booked(BookedEffect),
-    /// Nothing is due: not yet, not any more, or never.
+    /// Nothing is due.
     NothingDue,
-    /// Nothing was booked, for certain.
+    /// Nothing was booked, certainly.
     NotSent(NotSentReason),
-    /// It may be booked; why nobody knows.
+    /// The effect may be booked; the text says why the outcome is unknown.
     OutcomeUnknown(String),
 }
 
-/// A venue's answer to the question what became of an order.
+/// A venue's reply to an inquiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InquiryOutcome {
-    /// It has the order: this is its word.
+    /// The venue has the order; its report.
     Reported(VenueReport),
-    /// The venue itself says that it does not have the order. Once is not its word: what it is asked may lag behind what
-    /// it has taken. No fault of the connection is ever told as this.
+    /// The venue replied that it does not have the order. One reply is not conclusive: what answers inquiries may lag behind
+    /// what accepts orders. A connection error is never reported as this.
     NotFound,
-    /// It has not answered, or not to this question; why.
+    /// The venue did not reply to the inquiry; the text says why.
     Unanswered(String),
 }
 
-/// What a broker can do.
+/// What a broker supports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerCapabilities {
     /// The broker.
     pub broker: BrokerId,
-    /// What opens its order ids.
+    /// The prefix of its order ids.
     pub order_id_prefix: OrderIdPrefix,
     /// Its venues.
     pub venues: Vec<VenueId>,
-    /// The times in force it takes; an order with another one is refused, never translated.
+    /// The supported times in force. An order with another one is rejected, never translated.
     pub times_in_force: Vec<TimeInForce>,
-    /// Where its effects land.
+    /// Where the effects of its orders take place.
     pub effects: Effects,
 }
 
-/// Where a venue's effects land.
+/// Where the effects of orders take place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effects {
-    /// In our store: booking is sending.
+    /// In the store: booking an order is sending it.
     InStore,
-    /// At a venue that outlives us: a submitting event must stand on the journal before the first byte.
+    /// At a venue outside the store: a `submitting` event is journaled before the first byte is sent.
     AtVenue,
 }
 
-/// A venue as the router speaks to it. Every implementation passes [`crate::brokers::conformance`].
+/// The adapter of a venue. Every implementation passes [`crate::brokers::conformance`].
 ///
-/// A call may be dropped at any await point when its time is over; what it had begun then counts as unknown.
+/// A call may be dropped at any await point when its time limit ends; its outcome is then unknown.
 pub trait BrokerAdapter: Send + Sync + 'static {
-    /// Returns what the venue can do.
+    /// Returns what the venue supports.
     fn capabilities(&self) -> &BrokerCapabilities;
 
     /// Places an order, once.
     ///
-    /// An adapter whose effects outlive us passes the [`crate::brokers::port::SendGate`] immediately before the first byte, and
-    /// never sends without its leave.
+    /// An adapter with effects at a venue passes the [`crate::brokers::port::SendGate`] immediately before the first byte, and
+    /// sends only if the gate permits it.
     fn place(&self, placement: Approved<Placement>) -> impl Future<Output = PlaceOutcome> + Send;
 
-    /// Cancels what is left of an order; `order` may be an older copy of it.
+    /// Cancels the open quantity of an order; `order` may be an older version.
     fn cancel(&self, order: Order) -> impl Future<Output = CancelOutcome> + Send;
 
-    /// Does what is due for an order whose book we keep; `order` may be an older copy of it.
+    /// Executes what is due for an order of a paper venue; `order` may be an older version.
     fn execute_due(&self, order: Order) -> impl Future<Output = DueOutcome> + Send;
 
-    /// Asks the venue what became of an order that may have been sent. It changes nothing there.
+    /// Asks the venue about an order that may have been sent. Changes nothing there.
     fn inquire(&self, order: Order) -> impl Future<Output = InquiryOutcome> + Send;
 }

@@ -1,8 +1,8 @@
-//! The suite every adapter has to pass, today's and later ones, over a double of its venue and over the real one.
+//! The suite that every adapter passes, against a test double of its venue and against the real venue.
 //!
-//! A [`Harness`] gives the suite an adapter, claimed orders and the power to break things; [`run`] makes a new one for
-//! every numbered case. Cases about the moment an order is booked hold for adapters whose effects land in our store
-//! ([`Effects::InStore`]); all others hold for every adapter.
+//! A [`ConformanceHarness`] provides the adapter, claimed orders, and faults; [`run_suite`] creates one for every numbered
+//! case. Cases about the moment of booking apply to adapters with effects in the store ([`Effects::InStore`]), all others to
+//! every adapter.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -15,16 +15,16 @@ use crate::domain::order_terms::{OrderType, Side, TimeInForce};
 use crate::domain::time::Timestamp;
 use crate::risk::Approved;
 
-mod cancelling;
-mod check;
+mod admission;
+mod assertions;
+mod cancel;
 mod due;
-mod placing;
-mod standing;
+mod placement;
 
-/// The suite is told by a harness that something could not be arranged; that fails the case.
+/// The error of a harness that could not arrange something; it fails the case.
 pub type HarnessResult<T> = Result<T, String>;
 
-/// What the suite needs of whoever runs it.
+/// What the suite needs from an adapter's tests.
 pub trait ConformanceHarness: Send + Sync {
     /// The adapter under test.
     type Adapter: BrokerAdapter;
@@ -32,93 +32,93 @@ pub trait ConformanceHarness: Send + Sync {
     /// Returns the adapter.
     fn adapter(&self) -> &Self::Adapter;
 
-    /// Claims a new order with these terms, as a worker does, of an instrument that the adapter trades. A limit price
-    /// is another one than the reference price, and one that fills where the venue looks at prices.
+    /// Claims a new order with these terms, as a worker does, of an instrument that the adapter trades. A limit price differs
+    /// from the reference price, and is one at which the venue fills.
     ///
     /// # Errors
     /// When it could not be claimed.
     fn claim_order(&self, terms: CaseTerms) -> impl Future<Output = HarnessResult<Approved<Placement>>> + Send;
 
-    /// Claims a new order and has it stand open at the venue, whether or not the venue would have filled it. What the
-    /// venue leaves open by itself stands as it left it, with what is due for it.
+    /// Claims a new order and leaves it open at the venue, whether or not the venue would have filled it. What the venue
+    /// leaves open by itself keeps its due effects.
     ///
     /// # Errors
     /// When it could not be arranged.
     fn open_order(&self, terms: CaseTerms) -> impl Future<Output = HarnessResult<Order>> + Send;
 
-    /// Returns an order as it stands now where its truth is: the store for paper, the venue otherwise.
+    /// Returns the current order from the store for a paper venue, else from the venue.
     ///
     /// # Errors
     /// When it could not be read.
     fn read_order(&self, order_id: &OrderId) -> impl Future<Output = HarnessResult<Order>> + Send;
 
-    /// Breaks the next call to the venue or its book.
+    /// Makes the next call to the venue or its book fail.
     ///
     /// # Errors
     /// When it could not be arranged.
     fn inject_fault(&self, fault: VenueFault) -> impl Future<Output = HarnessResult<()>> + Send;
 
-    /// Returns when the clocks of the adapter and of its venue have reached a moment.
+    /// Returns once the clocks of the adapter and of its venue have reached a moment.
     fn advance_clock_to(&self, at: Timestamp) -> impl Future<Output = ()> + Send;
 }
 
-/// The terms of an order the suite asks for.
+/// The terms of an order that a case needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CaseTerms {
     /// Buy or sell.
     pub side: Side,
     /// Market or limit.
     pub order_type: OrderType,
-    /// How long it stands.
+    /// The time in force.
     pub time_in_force: TimeInForce,
-    /// How much, in lots.
+    /// The quantity, in lots.
     pub lots: i64,
-    /// Whether its deadline is still ahead when it is placed.
+    /// Whether the deadline is ahead when the order is placed.
     pub deadline: PlacementDeadline,
     /// Whether the placement carries the order's lease.
     pub lease: PlacementLease,
 }
 
-/// Where a placement's deadline lies.
+/// Where a placement's deadline is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlacementDeadline {
     /// Ahead.
     Ahead,
-    /// Behind, by the store's clock.
+    /// Passed, by the store's clock.
     Passed,
 }
 
-/// Whose lease a placement carries.
+/// The lease that a placement carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlacementLease {
-    /// The order's.
+    /// The order's lease.
     Held,
-    /// One that is not the order's any more.
+    /// A lease that the order no longer has.
     Lost,
 }
 
-/// What goes wrong with a call.
+/// A fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VenueFault {
-    /// The venue or its book cannot be reached; nothing happens there.
+    /// The venue or its book is unreachable; nothing happens there.
     Unreachable,
-    /// It happens, and the answer is lost.
+    /// The call takes effect, and the reply is lost.
     ReplyLost,
 }
 
-/// A case that an adapter did not pass.
+/// A case that an adapter failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{case} ({title}): {detail}")]
 pub struct ConformanceFailure {
     /// The case's number.
     pub case: &'static str,
-    /// What the case asks for.
+    /// What the case requires.
     pub title: &'static str,
     /// What happened instead.
     pub detail: String,
 }
 
-/// A case's verdict: what happened instead, where it failed.
+/// A case's verdict; what happened instead if it failed.
 type CaseVerdict = Result<(), String>;
 type CaseFuture<'a> = Pin<Box<dyn Future<Output = CaseVerdict> + Send + 'a>>;
 
@@ -144,10 +144,10 @@ impl CaseTerms {
     }
 }
 
-/// Runs every case, each on a harness of its own, and returns the numbers of those that apply to the adapter.
+/// Runs every case, each with a harness of its own, and returns the numbers of those that apply to the adapter.
 ///
 /// # Errors
-/// The first case that is not passed.
+/// The first case that fails.
 pub async fn run_suite<F, G, H>(new_harness: F) -> Result<Vec<&'static str>, ConformanceFailure>
 where
     F: Fn() -> G,
@@ -171,7 +171,7 @@ where
 }
 
 fn cases<H: ConformanceHarness>() -> impl Iterator<Item = ConformanceCase<H>> {
-    let groups = [placing::cases(), standing::cases(), cancelling::cases(), due::cases()];
+    let groups = [placement::cases(), admission::cases(), cancel::cases(), due::cases()];
     groups.into_iter().flatten()
 }
 
@@ -187,9 +187,9 @@ fn supports_time_in_force(capabilities: &BrokerCapabilities, time_in_force: Time
     capabilities.times_in_force.contains(&time_in_force)
 }
 
-/// Returns what was answered in place of what the case asks for.
+/// Returns the actual outcome in place of the required one.
 fn unexpected_outcome<T>(expected: &str, actual: &impl Debug) -> Result<T, String> {
-    Err(format!("asked for {expected}, and got {actual:?}"))
+    Err(format!("expected {expected}, got {actual:?}"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What callers hold of a broker's task.
+//! A handle to a broker's task.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::brokers::adapter::{
 use crate::domain::order::Order;
 use crate::risk::Approved;
 
-/// A call that was taken and never answered: its adapter broke off, or the process is going down.
+/// The message for a call without reply: its adapter panicked, or the process stops.
 const CALL_ABORTED: &str = "the call to the broker broke off";
 
 /// A call in the queue of orders.
@@ -26,8 +26,8 @@ pub(super) struct CancelCall {
     pub(super) reply: oneshot::Sender<CancelOutcome>,
 }
 
-/// A broker, as the rest of the router speaks to it. The task behind it ends when the last handle is gone and what it
-/// took is finished.
+/// A broker as the rest of the router uses it. Its task ends when the last handle is dropped and accepted calls have
+/// finished.
 #[derive(Debug, Clone)]
 pub struct BrokerHandle {
     pub(super) capabilities: Arc<BrokerCapabilities>,
@@ -36,12 +36,12 @@ pub struct BrokerHandle {
 }
 
 impl BrokerHandle {
-    /// Returns what the broker can do.
+    /// Returns what the broker supports.
     pub fn capabilities(&self) -> &BrokerCapabilities {
         &self.capabilities
     }
 
-    /// Returns how many calls wait, and how many may, in each of the two queues.
+    /// Returns the length and the capacity of both queues.
     pub fn queue_levels(&self) -> [(&'static str, (usize, usize)); 2] {
         let (orders, cancels) = (self.orders.max_capacity(), self.cancels.max_capacity());
         [
@@ -50,7 +50,7 @@ impl BrokerHandle {
         ]
     }
 
-    /// Places an order. What is taken is carried through even if the caller stops waiting for the answer.
+    /// Places an order. An accepted call is executed even if the caller stops waiting.
     pub async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
         let (reply, answer) = oneshot::channel();
         match self.orders.try_send(OrderCall::Place(placement, reply)) {
@@ -61,7 +61,7 @@ impl BrokerHandle {
         }
     }
 
-    /// Cancels what is left of an order, past all orders that wait.
+    /// Cancels the open quantity of an order, ahead of all waiting orders.
     pub async fn cancel(&self, order: Order) -> CancelOutcome {
         let (reply, answer) = oneshot::channel();
         match self.cancels.try_send(CancelCall { order, reply }) {
@@ -72,7 +72,7 @@ impl BrokerHandle {
         }
     }
 
-    /// Does what is due for an order.
+    /// Executes what is due for an order.
     pub async fn execute_due(&self, order: Order) -> DueOutcome {
         let (reply, answer) = oneshot::channel();
         match self.orders.try_send(OrderCall::Due(order, reply)) {
@@ -83,14 +83,14 @@ impl BrokerHandle {
         }
     }
 
-    /// Asks the venue what became of an order.
+    /// Asks the venue about an order.
     pub async fn inquire(&self, order: Order) -> InquiryOutcome {
         let (reply, answer) = oneshot::channel();
         match self.orders.try_send(OrderCall::Inquire(order, reply)) {
             Ok(()) => answer
                 .await
                 .unwrap_or_else(|_| InquiryOutcome::Unanswered(CALL_ABORTED.into())),
-            Err(error) => InquiryOutcome::Unanswered(format!("it was not asked: {:?}", refusal_reason(&error))),
+            Err(error) => InquiryOutcome::Unanswered(format!("the inquiry was not sent: {:?}", refusal_reason(&error))),
         }
     }
 }

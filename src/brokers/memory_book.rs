@@ -1,4 +1,4 @@
-//! A paper book in memory, for tests: it keeps exactly the promises of the port, and breaks on demand.
+//! A paper book in memory, for tests: it keeps the guarantees of the port, and fails on demand.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -11,18 +11,18 @@ use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
 
-/// What goes wrong with the next booking.
+/// The failure of the next booking.
 #[derive(Debug, Clone)]
 pub enum BookFault {
-    /// It fails with this before anything is booked.
+    /// Fails with this error before anything is booked.
     FailBeforeBooking(BookError),
-    /// It is booked, and the answer is lost.
+    /// Books the effect and loses the reply.
     LoseReply,
-    /// Another effect is booked first.
+    /// Books another effect first.
     BookOtherFirst(VenueReport),
 }
 
-/// A promise of the port.
+/// A guarantee of the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BookGuarantee {
     /// A first effect needs the order's lease.
@@ -33,7 +33,7 @@ pub enum BookGuarantee {
     Version,
 }
 
-/// The book.
+/// A paper book in memory.
 #[derive(Default)]
 pub struct MemoryBook {
     state: Mutex<MemoryBookState>,
@@ -49,7 +49,7 @@ struct MemoryBookState {
 }
 
 impl MemoryBook {
-    /// Returns a book that does not keep one of its promises.
+    /// Returns a book that breaks one guarantee.
     pub fn without_guarantee(guarantee: Option<BookGuarantee>) -> Self {
         Self {
             broken_guarantee: guarantee,
@@ -66,7 +66,7 @@ impl MemoryBook {
         self.state.lock().unwrap().now_ms = now.as_milliseconds();
     }
 
-    /// The store's clock.
+    /// Returns the store's clock.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_milliseconds(self.state.lock().unwrap().now_ms)
     }
@@ -77,18 +77,18 @@ impl MemoryBook {
         state.records.insert(order.order_id.clone(), (order, lease));
     }
 
-    /// Returns the order as it is now.
+    /// Returns the current order.
     pub fn order(&self, order_id: &OrderId) -> Option<Order> {
         let state = self.state.lock().unwrap();
         state.records.get(order_id).map(|(order, _)| order.clone())
     }
 
-    /// How many effects were booked.
+    /// Returns how many effects are booked.
     pub fn booking_count(&self) -> usize {
         self.state.lock().unwrap().booking_count
     }
 
-    /// Breaks the next booking; several are broken in turn.
+    /// Makes the next booking fail; several failures take effect in turn.
     pub fn inject_fault(&self, fault: BookFault) {
         self.state.lock().unwrap().faults.push_back(fault);
     }
@@ -111,7 +111,7 @@ impl MemoryBook {
         guard(order, lease, now)?;
         let booked = state.settle(order_id, report)?;
         match breakage {
-            Some(BookFault::LoseReply) => Err(BookError::Unknown("the answer was lost".into())),
+            Some(BookFault::LoseReply) => Err(BookError::Unknown("the reply was lost".into())),
             _ => Ok(booked),
         }
     }
@@ -139,7 +139,7 @@ impl MemoryBookState {
 
 impl PaperBook for MemoryBook {
     async fn book_placement(&self, placement: &Placement, report: VenueReport) -> Result<BookedEffect, BookError> {
-        // As with a real store, others get their turn before and after the one step.
+        // As with a real store, other tasks run before and after the step.
         tokio::task::yield_now().await;
         let result = self.book(&placement.order.order_id, &report, |order, lease, now| {
             if order.version > 0 {
@@ -182,22 +182,22 @@ pub mod fixtures {
     use crate::domain::reservation::Reservation;
     use std::time::Duration;
 
-    /// Reads a number.
+    /// Parses a number.
     pub fn decimal(text: &str) -> Decimal {
         text.parse().unwrap()
     }
 
-    /// Reads a price.
+    /// Parses a price.
     pub fn price(text: &str) -> Price {
         Price::new(decimal(text)).unwrap()
     }
 
-    /// Reads a quantity.
+    /// Parses a quantity.
     pub fn quantity(text: &str) -> Quantity {
         Quantity::new(decimal(text)).unwrap()
     }
 
-    /// Returns a claimed buy of AAPL at `ibkr.paper` in lots of 0.01; without a limit price it is a market order.
+    /// Returns a claimed buy of AAPL at `ibkr.paper` in lots of 0.01; without a limit price, a market order.
     pub fn order(amount: &str, limit: Option<&str>, time_in_force: TimeInForce, now: Timestamp) -> Order {
         let intent = Intent {
             broker: BrokerId::new("ibkr").unwrap(),

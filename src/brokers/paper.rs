@@ -1,4 +1,4 @@
-//! The paper venues. Their book is the store, reached through a port: a worker's death changes nothing in it.
+//! The paper venues. Their book is the store, reached through a port: the death of a worker changes nothing in it.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ pub mod binance;
 pub mod fills;
 pub mod ibkr;
 
-/// How often an effect is tried anew because another one came first. A paper order has at most three effects in all,
-/// so that more tries than this mean a book that does not keep its promise.
+/// How often an effect is booked again because another one came first. A paper order has at most three effects, so more
+/// attempts mean that the book is faulty.
 pub const MAX_ATTEMPTS: usize = 4;
 
 const TOO_MANY_ATTEMPTS: &str = "other effects came first more often than an order can have any";
 
-/// A paper venue over its book.
+/// A paper venue and its book.
 pub struct PaperVenue<B> {
     capabilities: BrokerCapabilities,
     rules: PaperFillRules,
@@ -37,7 +37,7 @@ pub struct PaperVenue<B> {
 }
 
 impl<B: PaperBook> PaperVenue<B> {
-    /// Returns the venue, with this machine's clock and the days of UTC.
+    /// Returns the venue, with this machine's clock and trading days in UTC.
     pub fn new(capabilities: BrokerCapabilities, rules: PaperFillRules, book: Arc<B>) -> Self {
         Self {
             capabilities,
@@ -48,14 +48,14 @@ impl<B: PaperBook> PaperVenue<B> {
         }
     }
 
-    /// Returns the venue with other days: orders of the day expire at their end.
+    /// Returns the venue with another trading calendar: day orders expire at the end of their day.
     #[must_use]
     pub fn with_calendar(mut self, calendar: TradingCalendar) -> Self {
         self.calendar = calendar;
         self
     }
 
-    /// Returns the venue with what it charges.
+    /// Returns the venue with fees.
     #[must_use]
     pub fn with_fees(mut self, fees: PaperFees) -> Self {
         self.rules.fees = fees;
@@ -69,8 +69,8 @@ impl<B: PaperBook> PaperVenue<B> {
         self
     }
 
-    /// Returns why the venue refuses an order it cannot execute as ordered: nothing is translated silently, and an
-    /// order of another mode never has a paper effect.
+    /// Returns why the venue rejects an order that it cannot execute as ordered. Nothing is translated silently, and an order
+    /// of another mode never has a paper effect.
     fn rejection_of(&self, order: &Order) -> Option<Reason> {
         if order.mode != Mode::Paper {
             return Some(fills::rejection(format!(
@@ -79,7 +79,10 @@ impl<B: PaperBook> PaperVenue<B> {
             )));
         }
         if !self.capabilities.venues.contains(&order.venue) {
-            return Some(fills::rejection(format!("{} is no venue of this broker", order.venue)));
+            return Some(fills::rejection(format!(
+                "{} is not a venue of this broker",
+                order.venue
+            )));
         }
         if !self.capabilities.times_in_force.contains(&order.time_in_force) {
             return Some(fills::rejection(format!(
@@ -107,7 +110,7 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
         };
         match self.book.book_placement(&placement, report).await {
             Ok(booked) => PlaceOutcome::Acknowledged(VenueAcknowledgement::Booked(booked)),
-            // An order that has an effect already was placed by an earlier call: this one cannot tell what came of it.
+            // An order with an effect was placed by an earlier call; this call does not know its outcome.
             Err(error) => match classify_book_error(error) {
                 BookFailure::NotSent(why) => PlaceOutcome::NotSent(why),
                 BookFailure::Unknown(why) => PlaceOutcome::OutcomeUnknown(why),
@@ -121,8 +124,8 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
                 return CancelOutcome::AlreadyEnded(order);
             }
             if order.status.is_none() {
-                // Its placement may be on the way: a cancel that overtook it would be told of an order the venue
-                // has not seen.
+                // Its placement may be in flight: a cancel ahead of it would cancel an order that the venue has not
+                // seen.
                 return CancelOutcome::NotSent(NotSentReason::Unavailable(
                     "the venue does not have the order yet".into(),
                 ));
@@ -165,11 +168,11 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
     }
 
     async fn inquire(&self, _order: Order) -> InquiryOutcome {
-        InquiryOutcome::Unanswered("a paper venue's word is the store".into())
+        InquiryOutcome::Unanswered("a paper venue needs no inquiry: the store has the order".into())
     }
 }
 
-/// What a book's error says of the effect.
+/// Returns what a book error means for the effect.
 enum BookFailure {
     NotSent(NotSentReason),
     Unknown(String),

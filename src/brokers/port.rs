@@ -1,4 +1,4 @@
-//! What adapters need from the worker: a paper venue somebody who keeps its book, a real one the leave to send.
+//! What adapters need from the worker: the book of a paper venue, and permission to send to a live one.
 
 use std::future::Future;
 
@@ -7,24 +7,24 @@ use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
 
-/// The book of a paper venue. For it, booking is sending: there is no effect but in here.
+/// The book of a paper venue, for which booking an order is sending it: no effect exists outside of the book.
 pub trait PaperBook: Send + Sync + 'static {
-    /// Books the first effect of an order in one step, fenced by the placement's lease and refused after its deadline
-    /// (by the store's clock). An order that has an effect already is [`BookError::Superseded`], whoever asks: told as
-    /// a lost lease it would be "not sent".
+    /// Books the first effect of an order in one step, under the placement's lease and before its deadline (by the store's
+    /// clock). For an order that has an effect it returns [`BookError::Superseded`], also under a lost lease: a lost lease
+    /// would be reported as "not sent".
     ///
     /// # Errors
-    /// Says whether nothing was booked, or may have been.
+    /// The error says whether nothing was booked, or may have been.
     fn book_placement(
         &self,
         placement: &Placement,
         report: VenueReport,
     ) -> impl Future<Output = Result<BookedEffect, BookError>> + Send;
 
-    /// Books a later effect, if the order is still at the version of `order`.
+    /// Books a later effect if the order is still at the version of `order`.
     ///
     /// # Errors
-    /// Says whether nothing was booked, or may have been.
+    /// The error says whether nothing was booked, or may have been.
     fn book_effect(
         &self,
         order: &Order,
@@ -41,33 +41,34 @@ pub enum BookError {
     /// Trading is halted; nothing was booked.
     #[error("trading is halted")]
     Halted,
-    /// The lease is not the order's any more; nothing was booked.
+    /// The lease is lost; nothing was booked.
     #[error("the lease on the order is lost")]
     LeaseLost,
-    /// Another effect came first: the order as it is now. Nothing was booked by this call.
+    /// Another effect came first; the current order. This call booked nothing.
     #[error("another effect came first")]
     Superseded(Box<Order>),
-    /// Another effect came first and ended the order. Nothing was booked by this call.
+    /// Another effect came first and ended the order. This call booked nothing.
     #[error("the order has ended")]
     Ended,
-    /// There is no such order; nothing was booked.
+    /// The order does not exist; nothing was booked.
     #[error("the order is not in the book")]
     OrderNotFound,
-    /// The report tells nothing that is not booked already.
-    #[error("the report tells nothing new of the order")]
+    /// The report has nothing that is not booked already.
+    #[error("the report has nothing new about the order")]
     NothingNew,
-    /// The book is out of reach; nothing was booked.
-    #[error("the book is out of reach: {0}")]
+    /// The book is unreachable; nothing was booked.
+    #[error("the book is unreachable: {0}")]
     Unavailable(String),
-    /// It may have been booked.
-    #[error("it may have been booked: {0}")]
+    /// The effect may be booked.
+    #[error("the effect may be booked: {0}")]
     Unknown(String),
 }
 
-/// What stands before the first byte to a venue whose effects outlive us. Both steps are taken, in this order,
-/// immediately before it; an adapter that is refused by either sends nothing and answers with the refusal.
+/// What an adapter does before the first byte of an order to a venue: both steps, in this order, immediately before it.
+/// An adapter that either step refuses sends nothing and returns the refusal.
 pub trait SendGate: Send + Sync + 'static {
-    /// Puts the order on the journal as being submitted, acknowledged: whoever finds it later asks the venue.
+    /// Journals that the order is being submitted, and waits for the acknowledgement: a worker that finds the order later
+    /// asks the venue.
     ///
     /// # Errors
     /// Why nothing may be sent.
@@ -76,9 +77,9 @@ pub trait SendGate: Send + Sync + 'static {
         placement: &Placement,
     ) -> impl Future<Output = Result<SubmissionReceipt, NotSentReason>> + Send;
 
-    /// Turns the order from claimed to being sent, in one step for all workers: only under its lease, and not after its
-    /// deadline (by the store's clock). `requested_at` is the timestamp the request carries, read before this call, so
-    /// that whoever is held up between this step and the first byte sends what its venue finds too old.
+    /// Moves the order from claimed to sending, in one step for all workers: only under its lease, and before its deadline
+    /// (by the store's clock). `requested_at` is the timestamp of the request, read before this call: a worker that is delayed
+    /// between this step and the first byte sends a request that is too old for the venue.
     ///
     /// # Errors
     /// Why nothing may be sent.
@@ -90,9 +91,9 @@ pub trait SendGate: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), NotSentReason>> + Send;
 }
 
-/// That an order is on the journal as being submitted: without it nothing can be sent.
+/// Evidence that the order's submission is journaled; without it nothing can be sent.
 #[derive(Debug)]
 pub struct SubmissionReceipt {
-    /// The journal's sequence of it.
+    /// The journal sequence of the event.
     pub sequence: u64,
 }

@@ -1,4 +1,4 @@
-//! One task per broker: two bounded queues, a bound on the calls under way, a time limit on each.
+//! One task per broker: two bounded queues, a bound on calls in flight, and a time limit on each.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
 use crate::risk::Approved;
 
-/// A broker's task: it owns the adapter.
+/// A broker's task; it owns the adapter.
 pub struct BrokerTask<A> {
     adapter: Arc<A>,
     call_timeout: Duration,
 }
 
 impl<A: BrokerAdapter> BrokerTask<A> {
-    /// Starts the task and returns its handle. It ends when every handle is gone and what it took is finished; to wait
-    /// for that, drop the handles and await the [`JoinHandle`]. Aborting it instead leaves calls under way unknown.
+    /// Starts the task and returns its handle. The task ends when every handle is dropped and accepted calls have finished;
+    /// to wait for that, drop the handles and await the [`JoinHandle`]. Aborting the task leaves calls in flight unknown.
     pub fn spawn(adapter: A, settings: &BrokerTaskSettings) -> (BrokerHandle, JoinHandle<()>) {
-        // The settings are checked at start; a bound of zero would be a queue that nothing can enter.
+        // Settings are validated at start; a bound of zero would be a queue that accepts nothing.
         let (orders, order_calls) = mpsc::channel(settings.queue_max.max(1));
         let (cancels, cancel_calls) = mpsc::channel(settings.cancel_queue_max.max(1));
         let handle = BrokerHandle {
@@ -44,7 +44,7 @@ impl<A: BrokerAdapter> BrokerTask<A> {
         let max_in_flight = settings.max_in_flight.max(1);
         let joined = tokio::spawn(async move {
             let for_orders = Arc::clone(&task);
-            // Each lane has its own bound: a cancel must not wait until an order's call has run out of time.
+            // Each queue has its own bound: a cancel must not wait until an order's call times out.
             tokio::join!(
                 run_lane(&broker, order_calls, max_in_flight, move |call| {
                     Arc::clone(&for_orders).run_order_call(call)
@@ -58,7 +58,7 @@ impl<A: BrokerAdapter> BrokerTask<A> {
     }
 
     async fn run_order_call(self: Arc<Self>, call: OrderCall) {
-        // A caller that stopped waiting is no fault: what happened is told by the store or the venue.
+        // A caller that stopped waiting is no error: the store or the venue has the outcome.
         match call {
             OrderCall::Place(placement, reply) => drop(reply.send(self.place_before_deadline(placement).await)),
             OrderCall::Due(order, reply) => drop(reply.send(self.execute_due_with_timeout(order).await)),
@@ -74,12 +74,12 @@ impl<A: BrokerAdapter> BrokerTask<A> {
         if Timestamp::now() > placement.inner().deadline {
             return PlaceOutcome::NotSent(NotSentReason::DeadlinePassed);
         }
-        // Out of time is never "not sent": the first byte may have left long ago.
+        // A timeout is never "not sent": the first byte may have been sent.
         let outcome = timeout(self.call_timeout, self.adapter.place(placement)).await;
         match outcome.unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(self.timeout_message())) {
-            // A full queue of ours means that the adapter never saw the order, so that none of it is on the journal.
+            // A full queue means that the adapter has not seen the order, and that nothing of it is journaled.
             PlaceOutcome::NotSent(NotSentReason::QueueFull) => PlaceOutcome::NotSent(NotSentReason::Unavailable(
-                "the venue takes no more at the moment".into(),
+                "the venue accepts no further orders at the moment".into(),
             )),
             outcome => outcome,
         }
@@ -104,11 +104,11 @@ impl<A: BrokerAdapter> BrokerTask<A> {
     }
 
     fn timeout_message(&self) -> String {
-        format!("the broker did not answer within {} ms", self.call_timeout.as_millis())
+        format!("the broker did not reply within {} ms", self.call_timeout.as_millis())
     }
 }
 
-/// Runs the calls of one queue, at most `max_in_flight` at once, until every sender is gone; then finishes them.
+/// Runs the calls of one queue, at most `max_in_flight` at a time, until every sender is dropped; then finishes them.
 async fn run_lane<C, F>(broker: &BrokerId, mut queue: mpsc::Receiver<C>, max_in_flight: usize, run: impl Fn(C) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -128,7 +128,7 @@ where
     }
 }
 
-/// A call that panicked took its reply with it, which its caller reads as unknown; the task lives on.
+/// A call that panicked drops its reply, which its caller reads as unknown. The task continues.
 fn log_aborted_call(broker: &BrokerId, result: Result<(), JoinError>) {
     if let Err(error) = result {
         tracing::error!(%broker, %error, "a call to the broker broke off; its outcome is unknown");

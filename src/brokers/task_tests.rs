@@ -10,7 +10,7 @@ use crate::domain::order_terms::TimeInForce;
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::risk::approved::approve_unchecked;
 
-/// How long a test waits for what must happen.
+/// How long a test waits for an event.
 const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the stub does with a call, by the order's quantity.
@@ -145,12 +145,12 @@ async fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_full_queue_answers_at_once_and_a_cancel_passes_it() {
+async fn full_queue_refuses_at_once_and_cancels_pass() {
     let bench = spawn_bench(&small_queues());
     let mut taken = Vec::new();
     for calls in 1..=3 {
         taken.push(spawn_place(&bench.handle, approved_placement("1")));
-        wait_until("the call is under way", || {
+        wait_until("the call is in flight", || {
             bench.in_flight.load(Ordering::SeqCst) == calls
         })
         .await;
@@ -171,7 +171,7 @@ async fn a_full_queue_answers_at_once_and_a_cancel_passes_it() {
     assert_eq!(
         bench.place_count.load(Ordering::SeqCst),
         3,
-        "no more than the bound are under way"
+        "no more calls than the bound are in flight"
     );
     bench.gate.add_permits(1);
     for call in taken {
@@ -180,13 +180,13 @@ async fn a_full_queue_answers_at_once_and_a_cancel_passes_it() {
 }
 
 #[tokio::test]
-async fn an_order_that_waited_past_its_deadline_never_reaches_the_adapter() {
+async fn order_past_its_deadline_never_reaches_the_adapter() {
     let bench = spawn_bench(&BrokerTaskSettings {
         max_in_flight: 1,
         ..small_queues()
     });
     let first = spawn_place(&bench.handle, approved_placement("1"));
-    wait_until("one is under way", || bench.in_flight.load(Ordering::SeqCst) == 1).await;
+    wait_until("one is in flight", || bench.in_flight.load(Ordering::SeqCst) == 1).await;
     let mut late = fixtures::placement(order("1"), Timestamp::now());
     late.deadline = Timestamp::now().saturating_add(Duration::from_millis(5));
     let deadline = late.deadline;
@@ -202,7 +202,7 @@ async fn an_order_that_waited_past_its_deadline_never_reaches_the_adapter() {
 }
 
 #[tokio::test]
-async fn a_call_that_runs_out_of_time_is_unknown() {
+async fn timed_out_call_is_unknown() {
     let bench = spawn_bench(&BrokerTaskSettings {
         call_timeout_ms: 20,
         ..small_queues()
@@ -216,7 +216,7 @@ async fn a_call_that_runs_out_of_time_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_panic_is_unknown_for_its_order_and_the_task_lives_on() {
+async fn panic_is_unknown_for_its_order_and_the_task_continues() {
     let bench = spawn_bench(&small_queues());
     bench.gate.add_permits(1);
     for _ in 0..10 {
@@ -228,17 +228,17 @@ async fn a_panic_is_unknown_for_its_order_and_the_task_lives_on() {
 }
 
 #[tokio::test]
-async fn the_task_finishes_what_it_took_and_ends_with_its_last_handle() {
+async fn task_finishes_accepted_calls_and_ends_with_its_last_handle() {
     let bench = spawn_bench(&BrokerTaskSettings {
         max_in_flight: 2,
         queue_max: 8,
         ..small_queues()
     });
-    // Callers that stop waiting: what was taken is carried through all the same.
+    // Callers that stop waiting: accepted calls are executed all the same.
     let callers: Vec<_> = (0..5)
         .map(|_| spawn_place(&bench.handle, approved_placement("1")))
         .collect();
-    wait_until("two are under way and three wait", || {
+    wait_until("two are in flight and three wait", || {
         bench.in_flight.load(Ordering::SeqCst) == 2 && bench.handle.orders.capacity() == 5
     })
     .await;
@@ -255,7 +255,7 @@ async fn the_task_finishes_what_it_took_and_ends_with_its_last_handle() {
 }
 
 #[tokio::test]
-async fn a_task_that_has_ended_sends_nothing() {
+async fn ended_task_sends_nothing() {
     let bench = spawn_bench(&small_queues());
     bench.joined.abort();
     assert!(bench.joined.await.unwrap_err().is_cancelled());

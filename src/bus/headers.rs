@@ -75,7 +75,7 @@ pub fn parse_deadline(headers: Option<&HeaderMap>) -> Result<Option<Timestamp>, 
         Ok(Some(text)) => Timestamp::parse(text.trim())
             .map(Some)
             .map_err(|error| fault(&error.to_string())),
-        Err(RepeatedHeader) => Err(fault("must be given once")),
+        Err(RepeatedHeader) => Err(fault("must not be repeated")),
     }
 }
 
@@ -85,7 +85,7 @@ pub fn parse_deadline(headers: Option<&HeaderMap>) -> Result<Option<Timestamp>, 
 /// `invalid_field` when the header is repeated, or its subject is not allowed for the account.
 pub fn parse_reply_to<'a>(headers: Option<&'a HeaderMap>, account: Option<&str>) -> Result<Option<&'a str>, Fault> {
     let reply_to = single_value(headers, REPLY_TO)
-        .map_err(|RepeatedHeader| Fault::for_field(FaultCode::InvalidField, REPLY_TO, "must be given once"))?;
+        .map_err(|RepeatedHeader| Fault::for_field(FaultCode::InvalidField, REPLY_TO, "must not be repeated"))?;
     if let Some(reply_to) = reply_to {
         check_reply_to(reply_to, account)?;
     }
@@ -100,7 +100,7 @@ pub fn check_reply_to(reply_to: &str, account: Option<&str>) -> Result<(), Fault
     if subjects::is_allowed_reply(reply_to, account) {
         return Ok(());
     }
-    let rule = "must lie under _INBOX or the account's own orders.replies, without wildcards";
+    let rule = "must be below _INBOX or the account's own orders.replies, without wildcards";
     Err(Fault::for_field(FaultCode::InvalidField, REPLY_TO, rule))
 }
 

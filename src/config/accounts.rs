@@ -1,4 +1,4 @@
-//! Limits of single accounts (`[[accounts]]`); where one names nothing, the general limit counts.
+//! Limits of individual accounts (`[[accounts]]`). A limit that an account does not set is the general one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::domain::id::{AccountId, VenueId};
 use crate::domain::intent::Symbol;
 use crate::domain::quantity::Quantity;
 
-/// The most accounts with limits of their own.
+/// The maximum number of accounts with limits of their own.
 pub const MAX_ACCOUNTS: usize = 10_000;
 
 /// The accounts with limits of their own.
@@ -25,25 +25,25 @@ pub struct AccountList(pub Vec<AccountSettings>);
 pub struct AccountSettings {
     /// The account.
     pub account_id: String,
-    /// The cap of the notional it routes in one day.
+    /// The cap of the notional routed in one day, in addition to the cap over all accounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daily_notional_limit: Option<String>,
-    /// The loss of a day at which it is closed to all but reductions; it counts where it is tighter than the general one.
+    /// The daily loss at which the account is locked; the tighter of this and the general limit applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daily_loss_limit: Option<String>,
-    /// The loss at which it stops.
+    /// The loss of the day at which orders of the account are denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_loss: Option<String>,
-    /// Orders of one symbol that may be open at a time.
+    /// Maximum number of open orders of one symbol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_open_orders: Option<i64>,
-    /// The largest position, long or short, by `venue:SYMBOL`.
+    /// The maximum position, long or short, by `venue:SYMBOL`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub max_positions: BTreeMap<String, String>,
 }
 
 impl AccountList {
-    /// Adds a sentence for each account whose limits cannot hold.
+    /// Adds a sentence for each invalid limit.
     pub fn validate(&self, instruments: &InstrumentList, errors: &mut Vec<String>) {
         if self.0.len() > MAX_ACCOUNTS {
             let named = self.0.len();
@@ -55,10 +55,10 @@ impl AccountList {
         for account in &self.0 {
             let name = &account.account_id;
             if AccountId::new(name).is_err() {
-                errors.push(format!("the account {name:?} is no account id"));
+                errors.push(format!("the account {name:?} is not an account id"));
             }
             if !seen.insert(name) {
-                errors.push(format!("the account {name} stands twice"));
+                errors.push(format!("the account {name} is listed twice"));
             }
             account.validate(instruments, errors);
         }
@@ -66,7 +66,7 @@ impl AccountList {
 }
 
 impl AccountSettings {
-    /// Returns its largest positions, by instrument; those that cannot hold are left out.
+    /// Returns the account's maximum positions by instrument, without the invalid ones.
     pub fn max_position_limits(&self) -> impl Iterator<Item = ((VenueId, Symbol), Quantity)> {
         self.max_positions.iter().filter_map(|(name, text)| {
             let (venue, symbol) = name.split_once(':')?;
@@ -91,7 +91,7 @@ impl AccountSettings {
         }
         if let Some(most) = self.max_open_orders.filter(|most| !(1..=1_000_000).contains(most)) {
             errors.push(format!(
-                "max_open_orders of the account {name} is {most}; it must lie between 1 and 1000000"
+                "max_open_orders of the account {name} is {most}; it must be between 1 and 1000000"
             ));
         }
         for (instrument, text) in &self.max_positions {

@@ -1,7 +1,7 @@
-//! Who may use REST (`[[keys]]`): the hash of each key, what it allows, and at which rate.
+//! API keys (`[[keys]]`): the hash of each key, its capabilities, its accounts and its rate.
 //!
-//! A key is random from end to end: nobody finds one by trying, whatever a hash costs. So a plain SHA-256 keeps it as
-//! well as a slow one would, and costs every request a microsecond.
+//! A key has 244 random bits, so it cannot be guessed, however cheap the hash is. A plain SHA-256 protects it as well as a
+//! slow hash would, and costs a request one microsecond.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,37 +13,37 @@ use uuid::Uuid;
 use crate::config::nats::Secret;
 use crate::domain::id::AccountId;
 
-/// The most keys there may be: each request is held against all of them.
+/// The maximum number of keys. Each request is compared with all of them.
 pub const MAX_KEYS: usize = 1_000;
-/// The most accounts one key may name.
+/// The maximum number of accounts of one key.
 pub const MAX_KEY_ACCOUNTS: usize = 1_000;
-/// The longest name of a key, in characters.
+/// The maximum length of a key's id, in characters.
 const MAX_KEY_ID_CHARACTERS: usize = 32;
-/// The longest name of a customer, in characters.
+/// The maximum length of a customer's name, in characters.
 const MAX_CUSTOMER_CHARACTERS: usize = 64;
-/// The most requests a second, and the most at once, that a key may be given.
+/// The maximum rate and the maximum burst of a key, in requests a second and requests.
 const MAX_REQUESTS_PER_SECOND: u32 = 1_000_000;
-/// How many requests a second a key has unless its settings say otherwise.
+/// The default rate of a key, in requests a second.
 const DEFAULT_REQUESTS_PER_SECOND: u32 = 200;
-/// Stands for every account.
+/// The entry that means every account.
 const ALL_ACCOUNTS: &str = "*";
-/// Opens every key, so that people and scanners know one when they see it.
+/// The prefix of every key, by which people and secret scanners recognize it.
 const KEY_PREFIX: &str = "ork_";
-/// How many hex digits follow.
+/// The number of hex digits after the prefix.
 const KEY_DIGITS: usize = 64;
-/// The length of a SHA-256.
+/// The length of a SHA-256, in bytes.
 const HASH_BYTES: usize = 32;
 
-/// What a key may be allowed.
+/// What a key allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Capability {
-    /// To read.
+    /// Read everything of its accounts.
     #[serde(rename = "can.read")]
     Read,
-    /// To submit and cancel orders, and to read the reports of single ones.
+    /// Submit and cancel orders, and read the report of one order.
     #[serde(rename = "can.route_orders")]
     RouteOrders,
-    /// To change the router's state and to lift locks.
+    /// Change the router's state and lift locks.
     #[serde(rename = "can.manage_state")]
     ManageState,
 }
@@ -52,7 +52,7 @@ impl Capability {
     /// Every capability.
     pub const ALL: [Self; 3] = [Self::Read, Self::RouteOrders, Self::ManageState];
 
-    /// Returns its name.
+    /// Returns the name in the settings.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "can.read",
@@ -62,18 +62,18 @@ impl Capability {
     }
 }
 
-/// Which accounts somebody may speak for.
+/// The accounts that a caller may use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum AccountScope {
-    /// Every one.
+    /// Every account.
     #[default]
     All,
-    /// These alone.
+    /// Only these accounts.
     Only(Vec<AccountId>),
 }
 
 impl AccountScope {
-    /// Whether an account is among them.
+    /// Reports whether the scope includes an account.
     pub fn includes(&self, account: &str) -> bool {
         match self {
             Self::All => true,
@@ -82,10 +82,10 @@ impl AccountScope {
     }
 }
 
-/// The hash of a key.
+/// The SHA-256 of a key.
 pub type KeyHash = [u8; HASH_BYTES];
 
-/// A key, as its holder presents it.
+/// A key in plain text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
 
@@ -96,19 +96,19 @@ impl ApiKey {
         Self(format!("{KEY_PREFIX}{first}{second}"))
     }
 
-    /// Returns the key that a text holds, if it has the form of one.
+    /// Returns the key in a text; `None` if the text does not have the form of a key.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix(KEY_PREFIX)?;
         let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         (digits.len() == KEY_DIGITS && digits.bytes().all(is_digit)).then(|| Self(text.to_owned()))
     }
 
-    /// Returns the text, for whoever has to present it.
+    /// Returns the text, to show it once to its holder.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Returns its SHA-256.
+    /// Returns the SHA-256 of the whole key.
     pub fn hash(&self) -> KeyHash {
         Sha256::digest(self.0.as_bytes()).into()
     }
@@ -120,29 +120,29 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The keys.
+/// All keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyList(pub Vec<KeySettings>);
 
-/// One key: whose it is, what it allows, and at which rate.
+/// One key: its holder, its capabilities, its accounts and its rate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySettings {
-    /// A short name, for logs and the journal.
+    /// The key's id in logs and the journal: 1 to 32 characters of `[A-Za-z0-9_-]`.
     pub id: String,
-    /// Who holds it.
+    /// The holder: 1 to 64 characters.
     pub customer: String,
-    /// The SHA-256 of the whole key, in hex digits.
+    /// The SHA-256 of the whole key, 64 hex digits.
     pub sha256: Secret,
-    /// What it may be used for.
+    /// What the key allows; at least one.
     pub capabilities: Vec<Capability>,
-    /// The accounts it may be used for; `*` alone stands for every one.
+    /// The accounts that the key may use, 1 to 1000; `*` alone means every account.
     pub accounts: Vec<String>,
-    /// How many requests a second it may make in the long run; default 200.
+    /// The sustained rate, in requests a second, 1 to 1000000; default 200.
     #[serde(default = "default_rate")]
     pub requests_per_second: u32,
-    /// How many of them may come at once; default as many as in a second.
+    /// The burst, in requests, 1 to 1000000; default `requests_per_second`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
 }
@@ -152,7 +152,7 @@ fn default_rate() -> u32 {
 }
 
 impl KeyList {
-    /// Adds a sentence for each key that cannot hold. No sentence shows a hash: a key may stand there by mistake.
+    /// Adds a sentence for each invalid key. No sentence shows a hash: the field may contain a key by mistake.
     pub fn validate(&self, errors: &mut Vec<String>) {
         if self.0.len() > MAX_KEYS {
             let named = self.0.len();
@@ -162,7 +162,7 @@ impl KeyList {
         for key in &self.0 {
             key.validate(errors);
             if !ids.insert(&key.id) {
-                errors.push(format!("the key {:?} stands twice", key.id));
+                errors.push(format!("the key {:?} is listed twice", key.id));
             }
             if key.parse_hash().is_some_and(|hash| !hashes.insert(hash)) {
                 errors.push(format!("the key {:?} has the hash of another", key.id));
@@ -172,7 +172,7 @@ impl KeyList {
 }
 
 impl KeySettings {
-    /// Returns the settings of a key with the usual rate.
+    /// Returns the settings of a key with the default rate.
     pub fn new(key: &ApiKey, id: &str, customer: &str, capabilities: &[Capability], accounts: &[&str]) -> Self {
         let digits = key.hash().map(|byte| format!("{byte:02x}"));
         Self {
@@ -186,7 +186,7 @@ impl KeySettings {
         }
     }
 
-    /// Returns the hash, if it is one.
+    /// Returns the hash; `None` if the field is not 64 hex digits.
     pub fn parse_hash(&self) -> Option<KeyHash> {
         let digits = self.sha256.reveal().as_bytes();
         if digits.len() != 2 * HASH_BYTES {
@@ -201,7 +201,7 @@ impl KeySettings {
         Some(hash)
     }
 
-    /// Returns the accounts it may be used for.
+    /// Returns the accounts that the key may use.
     pub fn account_scope(&self) -> AccountScope {
         match self.accounts.as_slice() {
             [all] if all == ALL_ACCOUNTS => AccountScope::All,
@@ -209,7 +209,7 @@ impl KeySettings {
         }
     }
 
-    /// Returns how many of its requests may come at once.
+    /// Returns the burst, in requests.
     pub fn effective_burst(&self) -> u32 {
         self.burst.unwrap_or(self.requests_per_second)
     }
@@ -246,7 +246,7 @@ impl KeySettings {
         ] {
             if !(1..=MAX_REQUESTS_PER_SECOND).contains(&rate) {
                 errors.push(format!(
-                    "{what} of the key {id:?} is {rate}; it must lie between 1 and {MAX_REQUESTS_PER_SECOND}"
+                    "{what} of the key {id:?} is {rate}; it must be between 1 and {MAX_REQUESTS_PER_SECOND}"
                 ));
             }
         }
@@ -256,7 +256,7 @@ impl KeySettings {
         let (id, named) = (&self.id, self.accounts.len());
         if !(1..=MAX_KEY_ACCOUNTS).contains(&named) {
             errors.push(format!(
-                "accounts of the key {id:?} must name 1 to {MAX_KEY_ACCOUNTS} accounts, or \"{ALL_ACCOUNTS}\" for every one"
+                "accounts of the key {id:?} must name 1 to {MAX_KEY_ACCOUNTS} accounts, or \"{ALL_ACCOUNTS}\" for all"
             ));
         }
         for name in &self.accounts {
@@ -266,7 +266,7 @@ impl KeySettings {
                 ));
             } else if name != ALL_ACCOUNTS && AccountId::new(name).is_err() {
                 errors.push(format!(
-                    "accounts of the key {id:?} names {name:?}, which is no account id"
+                    "accounts of the key {id:?} names {name:?}, which is not an account id"
                 ));
             }
         }
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_new_each_time_and_known_by_its_form() {
+    fn generated_keys_differ_and_have_the_form_of_a_key() {
         let (one, other) = (ApiKey::generate(), ApiKey::generate());
         assert_ne!(one, other);
         assert_eq!(ApiKey::parse(one.reveal()), Some(one.clone()));
@@ -303,7 +303,7 @@ mod tests {
     fn the_hash_is_the_sha_256_of_the_whole_key() {
         let key = ApiKey::parse(&format!("ork_{}", "0".repeat(64))).unwrap();
         let settings = KeySettings::new(&key, "a", "b", &[Capability::Read], &["*"]);
-        // As `printf %s ork_000… | sha256sum` tells it.
+        // The output of `printf %s ork_000… | sha256sum`.
         let expected = "eaa3aa65f289c32ecf3325758d3e2987697b053b935ba3ef3ee584c8b8fd574d";
         assert_eq!(settings.sha256.reveal(), expected);
         assert_eq!(settings.parse_hash(), Some(key.hash()));
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_shows_a_key_or_its_hash() {
+    fn keys_and_hashes_are_hidden() {
         let key = ApiKey::generate();
         let mut one = KeySettings::new(&key, "a", "b", &[Capability::Read], &["*"]);
         let shown = format!("{key:?} {one:?}");
@@ -325,12 +325,15 @@ mod tests {
         );
         // The key itself where its hash belongs.
         one.sha256 = Secret::new(key.reveal());
-        let told = errors(&[one]);
-        assert!(told.len() == 1 && !told[0].contains(key.reveal()), "{told:?}");
+        let reported = errors(&[one]);
+        assert!(
+            reported.len() == 1 && !reported[0].contains(key.reveal()),
+            "{reported:?}"
+        );
     }
 
     #[test]
-    fn keys_that_cannot_hold_are_told_all_at_once() {
+    fn all_errors_of_keys_are_reported_at_once() {
         let good = settings("a");
         assert_eq!(errors(std::slice::from_ref(&good)), Vec::<String>::new());
         let twin = KeySettings {
@@ -338,7 +341,10 @@ mod tests {
             ..good.clone()
         };
         assert_eq!(errors(&[good.clone(), twin]), ["the key \"b\" has the hash of another"]);
-        assert_eq!(errors(&[good.clone(), settings("a")]), ["the key \"a\" stands twice"]);
+        assert_eq!(
+            errors(&[good.clone(), settings("a")]),
+            ["the key \"a\" is listed twice"]
+        );
         let bad = KeySettings {
             id: "a b".to_owned(),
             customer: "x\ny".to_owned(),
@@ -348,13 +354,13 @@ mod tests {
             requests_per_second: 0,
             burst: Some(1_000_001),
         };
-        let told = errors(&[bad]);
-        assert_eq!(told.len(), 8, "{told:?}");
-        let nobody = KeySettings {
+        let reported = errors(&[bad]);
+        assert_eq!(reported.len(), 8, "{reported:?}");
+        let without_accounts = KeySettings {
             accounts: Vec::new(),
             ..good
         };
-        assert_eq!(errors(&[nobody]).len(), 1);
+        assert_eq!(errors(&[without_accounts]).len(), 1);
         let many: Vec<KeySettings> = (0..=MAX_KEYS).map(|number| settings(&format!("k{number}"))).collect();
         assert_eq!(errors(&many), ["there are 1001 keys; at most 1000 are allowed"]);
     }

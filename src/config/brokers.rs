@@ -1,4 +1,4 @@
-//! Settings of the brokers: which are on, how much each may hold, and how the paper venues fill.
+//! Settings of the brokers (`[brokers]`): which are enabled, the bounds of their tasks, and how paper venues fill.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -19,22 +19,22 @@ const FIRST_FILL_PERCENT_BOUNDS: RangeInclusive<u8> = 1..=100;
 const RETRY_DELAY_MS_BOUNDS: RangeInclusive<u64> = 10..=600_000;
 const NOT_FOUND_MIN_BOUNDS: RangeInclusive<u32> = 2..=100;
 const NOT_FOUND_WINDOW_MS_BOUNDS: RangeInclusive<u64> = 100..=86_400_000;
-/// The longest a paper order's rest can take to fill, in milliseconds: a day, as no deadline lies further ahead.
+/// The longest delay of a paper order's remainder, in milliseconds: a day, as for deadlines.
 const MAX_REST_FILL_MS: u64 = 86_400_000;
 
 /// Settings of all brokers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrokersSettings {
-    /// The brokers that are on. Default: `binance` and `ibkr`.
+    /// The enabled brokers. Default: `binance` and `ibkr`.
     pub enabled: Vec<String>,
-    /// What each broker's task may hold.
+    /// The bounds of each broker's task.
     pub task: BrokerTaskSettings,
     /// How the paper venue of `ibkr` fills.
     pub paper_ibkr: PaperIbkrSettings,
-    /// What the paper venues charge.
+    /// The fees of the paper venues.
     pub paper_fees: PaperFeeSettings,
-    /// How venues are asked what became of an order.
+    /// The inquiries to venues about unknown orders.
     pub inquiry: InquirySettings,
 }
 
@@ -42,15 +42,14 @@ pub struct BrokersSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrokerTaskSettings {
-    /// Orders and due effects that wait, at most; one more is refused at once (1–1 000 000, default 4096).
+    /// Maximum number of waiting orders and due effects, 1 to 1000000; default 4096. Further ones are refused at once.
     pub queue_max: usize,
-    /// Cancels that wait, at most; they wait apart from the orders (1–1 000 000, default 1024).
+    /// Maximum number of waiting cancels, 1 to 1000000; default 1024. They have a queue of their own.
     pub cancel_queue_max: usize,
-    /// Calls to the adapter under way, at most: this many for orders, and as many again for cancels, which never wait
-    /// for an order's place (1–65 536, default 512).
+    /// Maximum number of adapter calls in flight for orders, and again for cancels, which never wait for orders; 1 to
+    /// 65536, default 512.
     pub max_in_flight: usize,
-    /// How long one call to the adapter may take, in milliseconds; what came of it is unknown after that (1–60 000,
-    /// default 5000).
+    /// Time limit of one adapter call, in milliseconds, 1 to 60000; default 5000. After it the outcome is unknown.
     pub call_timeout_ms: u64,
 }
 
@@ -58,57 +57,57 @@ pub struct BrokerTaskSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PaperIbkrSettings {
-    /// How much of an order fills at once, in per cent, rounded down to the lot (1–100, default 95).
+    /// The share of an order that fills at once, in percent, 1 to 100, rounded down to the lot; default 95.
     pub first_fill_percent: u8,
-    /// When the rest fills: a time such as `"3s"` or `"500ms"`, or `"never"` (at most a day, default `"3s"`).
+    /// When the remainder fills: a time of at most a day, such as `"3s"` or `"500ms"`, or `"never"`. Default `"3s"`.
     pub rest_fill: RestFill,
 }
 
-/// How a venue is asked what became of an order that may have been sent.
+/// The schedule of inquiries to a venue about an order whose outcome is unknown, and when "not found" is conclusive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InquirySettings {
-    /// The pause after the first question that was not answered, in milliseconds; it doubles with each further one
-    /// (10–600 000, default 500).
+    /// The delay after the first inconclusive inquiry, in milliseconds, 10 to 600000; default 500. It doubles with each
+    /// further inquiry.
     pub first_pause_ms: u64,
-    /// The longest pause between two questions, in milliseconds (10–600 000, default 30 000).
+    /// The longest delay between two inquiries, in milliseconds, 10 to 600000; default 30000.
     pub longest_pause_ms: u64,
-    /// How often a venue must say that it does not have an order before that is its word (2–100, default 3).
+    /// How many "not found" replies of a venue are conclusive, 2 to 100; default 3.
     pub not_found_min: u32,
-    /// How long after its sending an order that the venue does not have may still turn up there, in milliseconds: the
-    /// time a request is valid, the venue's own time limit, and a margin (100–86 400 000, default 30 000).
+    /// How long after its submission an order may still appear at the venue, in milliseconds, 100 to 86400000; default
+    /// 30000. It covers the validity of a request, the venue's own time limit, and a margin.
     pub not_found_window_ms: u64,
 }
 
-/// What the paper venues charge for a fill.
+/// The fees of the paper venues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PaperFeeSettings {
-    /// The share of a fill that is its fee, such as `"0.001"`; rounded up to eight decimals (0–1, default `"0"`).
+    /// The fee as a share of a fill, 0 to 1, such as `"0.001"`; fees are rounded up to eight decimals. Default `"0"`.
     pub rate: String,
-    /// What it is paid in: `quote`, or `base` where the instrument names its base asset. Default `quote`.
+    /// The asset that fees are paid in: `quote`, or `base` if the instrument names its base asset. Default `quote`.
     pub paid_in: String,
 }
 
-/// What a fee is paid in.
+/// The asset that a fee is paid in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeeAsset {
-    /// The currency of the price.
+    /// The quote currency.
     Quote,
-    /// What is bought or sold, where it is an asset that fees may be paid in.
+    /// The base asset, if the instrument names one.
     Base,
 }
 
-/// When the rest of a paper order fills.
+/// When the remainder of a paper order fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestFill {
     /// This long after the first fill.
     After(Duration),
-    /// It stands until it is cancelled or its day ends.
+    /// Never: it stays open until it is cancelled or its day ends.
     Never,
 }
 
-/// A text that is no [`RestFill`].
+/// The error of a text that is no [`RestFill`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a whole number with its unit, such as \"3s\" or \"500ms\", of at most a day, or \"never\"")]
 pub struct RestFillError;
@@ -160,14 +159,14 @@ impl Default for InquirySettings {
             first_pause_ms: 500,
             longest_pause_ms: 30_000,
             not_found_min: 3,
-            // Binance Spot: 5 s of recvWindow, 10 s until its engine gives up, and as much again.
+            // Binance Spot: a recvWindow of 5 s, 10 s until its engine gives up, and the same again as margin.
             not_found_window_ms: 30_000,
         }
     }
 }
 
 impl BrokersSettings {
-    /// Adds a sentence to `errors` for every setting that cannot hold.
+    /// Adds a sentence to `errors` for every invalid setting.
     pub fn validate(&self, errors: &mut Vec<String>) {
         if self.enabled.is_empty() {
             errors.push(format!(
@@ -194,7 +193,7 @@ impl BrokersSettings {
 }
 
 impl BrokerTaskSettings {
-    /// Adds a sentence to `errors` for every setting that cannot hold.
+    /// Adds a sentence to `errors` for every invalid setting.
     pub fn validate(&self, errors: &mut Vec<String>) {
         check_range(errors, "brokers.task.queue_max", self.queue_max, &QUEUE_BOUNDS);
         check_range(
@@ -217,20 +216,20 @@ impl BrokerTaskSettings {
         );
     }
 
-    /// Returns how long one call to the adapter may take.
+    /// Returns the time limit of one adapter call.
     pub fn call_timeout(&self) -> Duration {
         Duration::from_millis(self.call_timeout_ms)
     }
 }
 
 impl PaperFeeSettings {
-    /// Returns the share of a fill that is its fee, or `None` where the setting cannot hold.
+    /// Returns the fee as a share of a fill; `None` if the setting is invalid.
     pub fn fee_rate(&self) -> Option<Decimal> {
         let rate = self.rate.parse::<Decimal>().ok()?;
         (rate >= Decimal::ZERO && rate <= Decimal::from(1) && rate.scale() <= 8).then_some(rate)
     }
 
-    /// Returns what a fee is paid in, or `None` where the setting cannot hold.
+    /// Returns the asset that fees are paid in; `None` if the setting is invalid.
     pub fn fee_asset(&self) -> Option<FeeAsset> {
         match self.paid_in.as_str() {
             "quote" => Some(FeeAsset::Quote),
@@ -239,7 +238,7 @@ impl PaperFeeSettings {
         }
     }
 
-    /// Adds a sentence to `errors` for every setting that cannot hold.
+    /// Adds a sentence to `errors` for every invalid setting.
     pub fn validate(&self, errors: &mut Vec<String>) {
         if self.fee_rate().is_none() {
             errors.push(format!(
@@ -257,7 +256,7 @@ impl PaperFeeSettings {
 }
 
 impl PaperIbkrSettings {
-    /// Adds a sentence to `errors` for every setting that cannot hold.
+    /// Adds a sentence to `errors` for every invalid setting.
     pub fn validate(&self, errors: &mut Vec<String>) {
         check_range(
             errors,
@@ -269,7 +268,7 @@ impl PaperIbkrSettings {
 }
 
 impl InquirySettings {
-    /// Adds a sentence to `errors` for every setting that cannot hold.
+    /// Adds a sentence to `errors` for every invalid setting.
     pub fn validate(&self, errors: &mut Vec<String>) {
         let pauses = [
             ("brokers.inquiry.first_pause_ms", self.first_pause_ms),
@@ -288,7 +287,7 @@ impl InquirySettings {
         );
     }
 
-    /// Returns the pause after the first question.
+    /// Returns the delay after the first inquiry.
     pub fn first_retry_delay(&self) -> Duration {
         Duration::from_millis(self.first_pause_ms)
     }
@@ -302,7 +301,7 @@ fn check_range<T: PartialOrd + fmt::Display>(
 ) {
     if !bounds.contains(&value) {
         errors.push(format!(
-            "{name} is {value}; it must lie between {} and {}",
+            "{name} is {value}; it must be between {} and {}",
             bounds.start(),
             bounds.end()
         ));
@@ -321,7 +320,7 @@ impl FromStr for RestFill {
             (None, Some(digits)) => (digits, 1_000),
             (None, None) => return Err(RestFillError),
         };
-        // `parse` alone would take a plus sign.
+        // `parse` alone would accept a plus sign.
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(RestFillError);
         }
@@ -385,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_survive_a_round_trip_and_know_their_keys() {
+    fn settings_survive_a_round_trip_and_refuse_unknown_keys() {
         let read: BrokersSettings = toml::from_str("[paper_ibkr]\nrest_fill = \"1500ms\"\n").unwrap();
         assert_eq!(read.enabled, ["binance", "ibkr"]);
         assert_eq!(read.paper_ibkr.rest_fill, RestFill::After(Duration::from_millis(1_500)));
@@ -399,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_that_cannot_hold_is_told() {
+    fn every_invalid_setting_is_reported() {
         let mut errors = Vec::new();
         BrokersSettings::default().validate(&mut errors);
         assert_eq!(errors, Vec::<String>::new());

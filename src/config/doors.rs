@@ -1,29 +1,30 @@
-//! Settings of the two doors intents come in by.
+//! Settings of the request door and the durable door (`[doors]`).
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How much the doors take at once, and how long things count.
+/// Bounds and time limits of the doors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DoorSettings {
-    /// Requests under way at once; default 4096. Beyond it callers get `queue_full`.
+    /// Maximum number of requests in flight, 1 to 65536; default 4096. Further requests get `queue_full`.
     pub request_max_in_flight: usize,
-    /// Durable intents under way at once, per broker; default 512.
+    /// Maximum number of durable intents in flight per broker, 1 to 65536; default 512.
     pub durable_max_in_flight: usize,
-    /// How long the server waits for a sign of life before it delivers an intent again, in milliseconds; default 30000.
+    /// How long NATS waits for an acknowledgement or a progress message before it redelivers an intent, in milliseconds,
+    /// 100 to 3600000; default 30000.
     pub durable_ack_wait_ms: u64,
-    /// The time between two signs of life, in milliseconds; default 10000. Less than half of `durable_ack_wait_ms`.
+    /// The interval of progress messages, in milliseconds; default 10000. Less than half of `durable_ack_wait_ms`.
     pub durable_progress_ms: u64,
-    /// Deliveries after which an intent is dead-lettered; default 1000, which takes more than an hour of trouble.
+    /// Deliveries after which an intent becomes a dead letter, 1 to 1000; default 1000, which takes more than an hour.
     pub durable_max_deliver: u64,
-    /// How long an intent rests before it is delivered again, in milliseconds; default 500. Each further rest is longer by
-    /// as much, up to ten times.
+    /// The delay of the first redelivery, in milliseconds, 1 to 86400000; default 500. Each further delay is longer by the
+    /// same amount, up to ten times.
     pub nak_delay_ms: u64,
-    /// How long a request without a deadline counts from its arrival, in milliseconds; default 5000.
+    /// The deadline of a request that has none, in milliseconds from its arrival, 1 to 86400000; default 5000.
     pub default_request_deadline_ms: u64,
-    /// How long a durable intent without a deadline counts from its publication, in milliseconds; default 60000.
+    /// The deadline of a durable intent that has none, in milliseconds from its publication, 1 to 86400000; default 60000.
     pub default_intent_deadline_ms: u64,
 }
 
@@ -43,17 +44,17 @@ impl Default for DoorSettings {
 }
 
 impl DoorSettings {
-    /// Returns how long the server waits for a sign of life.
+    /// Returns how long NATS waits for an acknowledgement or a progress message.
     pub fn durable_ack_wait(&self) -> Duration {
         Duration::from_millis(self.durable_ack_wait_ms)
     }
 
-    /// Returns the time between two signs of life.
+    /// Returns the interval of progress messages.
     pub fn durable_progress_interval(&self) -> Duration {
         Duration::from_millis(self.durable_progress_ms)
     }
 
-    /// Returns how long an intent rests before it is delivered again.
+    /// Returns the delay of the first redelivery.
     pub fn nak_delay(&self) -> Duration {
         Duration::from_millis(self.nak_delay_ms)
     }

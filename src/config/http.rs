@@ -5,27 +5,28 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The most origins whose pages may use the sidecar.
+/// The maximum number of origins in `cors_origins`.
 const MAX_CORS_ORIGINS: usize = 64;
 
-/// Where the sidecar listens, and how long it waits.
+/// The sidecar's address, bounds and time limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Where it listens. Default `127.0.0.1:8100`; port 0 takes a free one.
+    /// The address that the sidecar listens on. Default `127.0.0.1:8100`; port 0 takes a free port.
     pub addr: SocketAddr,
-    /// How long a request may take in all, in milliseconds. Default 6000.
+    /// Time limit of a request, in milliseconds, 100 to 60000. Default 6000.
     pub request_timeout_ms: u64,
-    /// How many requests may be under way at a time; more are answered 503. Default 1024.
+    /// Maximum number of requests in flight, 1 to 65536; further requests get 503. Default 1024.
     pub max_in_flight: usize,
-    /// The origins whose pages may use it from a browser, such as `https://desk.example.com`. Default none: CORS is off.
+    /// Origins whose pages may use the sidecar from a browser, such as `https://desk.example.com`; at most 64. Default
+    /// none: CORS is off.
     pub cors_origins: Vec<String>,
-    /// How long a client may take nothing of what is written to it before its connection is closed, in milliseconds.
-    /// Default 20000.
+    /// How long a client may read nothing before its connection is closed, in milliseconds, 100 to 600000. Default 20000.
     pub write_timeout_ms: u64,
-    /// How many event streams (`GET /events`) may be open at a time; more are answered 503. Default 256.
+    /// Maximum number of open event streams (`GET /events`), 0 to 65536; further requests get 503. Default 256.
     pub max_event_streams: usize,
-    /// How long an event stream is silent before it says that it is still there, in milliseconds. Default 15000.
+    /// How long an event stream is silent before it sends a heartbeat comment, in milliseconds, 100 to 300000. Default
+    /// 15000.
     pub events_heartbeat_ms: u64,
 }
 
@@ -44,17 +45,17 @@ impl Default for HttpSettings {
 }
 
 impl HttpSettings {
-    /// Returns how long a request may take in all.
+    /// Returns the time limit of a request.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// Returns how long a client may take nothing of what is written to it.
+    /// Returns how long a client may read nothing before its connection is closed.
     pub fn write_timeout(&self) -> Duration {
         Duration::from_millis(self.write_timeout_ms)
     }
 
-    /// Returns how long an event stream may be silent.
+    /// Returns the heartbeat interval of an event stream.
     pub fn events_heartbeat_interval(&self) -> Duration {
         Duration::from_millis(self.events_heartbeat_ms)
     }
@@ -62,19 +63,19 @@ impl HttpSettings {
     /// Adds a sentence for each setting that is out of its range.
     pub fn validate(&self, errors: &mut Vec<String>) {
         if !(100..=60_000).contains(&self.request_timeout_ms) {
-            errors.push("http.request_timeout_ms must lie between 100 and 60000".to_owned());
+            errors.push("http.request_timeout_ms must be between 100 and 60000".to_owned());
         }
         if !(1..=65_536).contains(&self.max_in_flight) {
-            errors.push("http.max_in_flight must lie between 1 and 65536".to_owned());
+            errors.push("http.max_in_flight must be between 1 and 65536".to_owned());
         }
         if !(100..=600_000).contains(&self.write_timeout_ms) {
-            errors.push("http.write_timeout_ms must lie between 100 and 600000".to_owned());
+            errors.push("http.write_timeout_ms must be between 100 and 600000".to_owned());
         }
         if self.max_event_streams > 65_536 {
-            errors.push("http.max_event_streams must lie between 0 and 65536".to_owned());
+            errors.push("http.max_event_streams must be between 0 and 65536".to_owned());
         }
         if !(100..=300_000).contains(&self.events_heartbeat_ms) {
-            errors.push("http.events_heartbeat_ms must lie between 100 and 300000".to_owned());
+            errors.push("http.events_heartbeat_ms must be between 100 and 300000".to_owned());
         }
         if self.cors_origins.len() > MAX_CORS_ORIGINS {
             errors.push(format!(
@@ -83,14 +84,14 @@ impl HttpSettings {
         }
         for origin in self.cors_origins.iter().filter(|origin| !is_origin(origin)) {
             errors.push(format!(
-                "http.cors_origins names {origin:?}; it must be an origin as browsers write it: http:// or https://, a host \
-                 in lower case and a port where it is not the usual one, no path and no *"
+                "http.cors_origins names {origin:?}; use the form that browsers send: http:// or https://, the host in \
+                 lower case, the port unless it is the default, no path and no *"
             ));
         }
     }
 }
 
-/// Whether a text is an origin just as a browser sends it: another spelling would never match.
+/// Reports whether a text is an origin in the form that browsers send: any other spelling would never match.
 fn is_origin(text: &str) -> bool {
     let (host, usual_port) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
         (Some(host), _) => (host, ":443"),
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_spelled_as_browsers_do() {
+    fn origins_have_the_form_that_browsers_send() {
         for (text, expected) in [
             ("https://desk.example.com", true),
             ("http://localhost:3000", true),

@@ -1,4 +1,4 @@
-//! What can be traded (`[[instruments]]`). The default list is the sandbox.
+//! The tradable instruments (`[[instruments]]`). The default list is the sandbox.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +10,10 @@ use crate::domain::intent::Symbol;
 use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
 use crate::domain::quantity::{Price, Quantity};
 
-/// The most instruments.
+/// The maximum number of instruments.
 pub const MAX_INSTRUMENTS: usize = 10_000;
 
-/// The instruments; a file that names any replaces the whole list.
+/// The instruments. A settings file with any instrument replaces the whole default list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct InstrumentList(pub Vec<InstrumentSettings>);
@@ -28,24 +28,24 @@ pub struct InstrumentSettings {
     pub venue: String,
     /// The symbol.
     pub symbol: String,
-    /// The currency of its prices.
+    /// The quote currency, in which prices are.
     pub quote: String,
-    /// The price that stands in for the market's in paper mode.
+    /// The reference price in paper mode until a quote arrives.
     pub reference_price: String,
-    /// Prices are multiples of this.
+    /// The tick size: prices are multiples of it.
     pub tick_size: String,
-    /// Quantities are multiples of this.
+    /// The lot size: quantities are multiples of it.
     pub lot_size: String,
-    /// The largest quantity of one order.
+    /// The maximum quantity of one order.
     pub max_order_size: String,
-    /// The largest position of one account, long or short.
+    /// The maximum position of one account, long or short.
     pub max_position: String,
     /// The cap of the notional per account and symbol, in the base currency.
     pub max_notional: String,
-    /// The asset that is bought or sold, where fees may be paid in it.
+    /// The base asset, if fees may be paid in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
-    /// Whether a position may be below zero; true where it is not named.
+    /// Whether a position may be below zero; default true.
     #[serde(default = "allowed")]
     pub can_short: bool,
 }
@@ -67,7 +67,7 @@ impl Default for InstrumentList {
     }
 }
 
-/// Reads a row of the sandbox; the tick is 0.01 everywhere, and short positions are allowed.
+/// Parses a row of the sandbox. The tick size is 0.01 everywhere, and short positions are allowed.
 fn parse_sandbox_row(row: &str) -> InstrumentSettings {
     let mut words = row.split(' ').map(str::to_owned);
     let mut next = || words.next().unwrap_or_default();
@@ -88,7 +88,7 @@ fn parse_sandbox_row(row: &str) -> InstrumentSettings {
 }
 
 impl InstrumentList {
-    /// Returns the instruments that can be used.
+    /// Returns the valid instruments.
     pub fn to_instruments(&self, risk: &RiskSettings) -> Vec<Instrument> {
         self.0
             .iter()
@@ -96,7 +96,7 @@ impl InstrumentList {
             .collect()
     }
 
-    /// Adds a sentence for each instrument that cannot be used.
+    /// Adds a sentence for each invalid instrument.
     pub fn validate(&self, risk: &RiskSettings, errors: &mut Vec<String>) {
         if self.0.len() > MAX_INSTRUMENTS {
             errors.push(format!(
@@ -114,7 +114,7 @@ impl InstrumentList {
             }
             if !seen.insert((&settings.venue, &settings.symbol)) {
                 errors.push(format!(
-                    "the instrument {} at {} stands twice",
+                    "the instrument {} at {} is listed twice",
                     settings.symbol, settings.venue
                 ));
             }

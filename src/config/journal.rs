@@ -1,21 +1,21 @@
-//! Settings of the journal's writer.
+//! Settings of the journal writer (`[journal]`).
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// JetStream refuses atomic batches of more messages.
+/// JetStream's maximum number of messages in an atomic batch.
 const MAX_ATOMIC_BATCH: usize = 1_000;
 
-/// How entries that wait together are appended.
+/// How a batch of entries is appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AppendMode {
-    /// All are published, then all acknowledgements awaited: faster where the server does not sync each append.
+    /// Publishes all entries, then waits for all acknowledgements: faster if the server does not sync each append.
     #[default]
     Pipelined,
-    /// One JetStream atomic batch: faster where the server syncs each append (`sync_interval: always`). Needs server
-    /// 2.12; with an older one entries are pipelined.
+    /// Publishes one atomic batch: faster if the server syncs each append (`sync_interval: always`). Needs server 2.12;
+    /// with an older one entries are pipelined.
     Atomic,
 }
 
@@ -23,15 +23,15 @@ pub enum AppendMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JournalSettings {
-    /// `pipelined` (the default) or `atomic`.
+    /// How a batch is appended: `pipelined` (the default), or `atomic` for a server with `sync_interval: always`.
     pub append: AppendMode,
-    /// The most entries of one batch, 1 to 1000; default 256.
+    /// Maximum number of entries in one batch, 1 to 1000; default 256.
     pub batch_max: usize,
-    /// The most entries that wait for the writer; default 8192. Beyond it callers are refused at once.
+    /// Maximum number of entries that wait for the writer, 1 to 1000000; default 8192. Further entries are refused at once.
     pub queue_max: usize,
-    /// How long one attempt waits for its acknowledgement, in milliseconds; default 2000.
+    /// How long one attempt waits for its acknowledgement, in milliseconds, 10 to 60000; default 2000.
     pub ack_timeout_ms: u64,
-    /// Attempts per entry, the first included; default 3.
+    /// Attempts per entry, including the first, 1 to 20; default 3.
     pub attempts: u32,
 }
 

@@ -1,4 +1,7 @@
-//! Reading the settings: file, then environment, then flags; every error told at once.
+//! Loads the settings from file, environment and flags, in this order; reports all errors at once.
+//!
+//! Written here: the `config` crate holds TOML numbers as floats, stops at the first error, and knows no table that makes
+//! file, environment variables and flags of one list.
 
 use std::path::Path;
 
@@ -9,21 +12,21 @@ use crate::config::accounts::AccountSettings;
 use crate::config::api_keys::KeySettings;
 use crate::config::instruments::InstrumentSettings;
 
-/// The list of instruments, whose entries are read one by one.
+/// The list of instruments; each entry is parsed by itself.
 const INSTRUMENTS_KEY: &str = "instruments";
-/// The list of accounts with limits of their own, whose entries are read one by one.
+/// The list of accounts with limits of their own; each entry is parsed by itself.
 const ACCOUNTS_KEY: &str = "accounts";
-/// The list of REST's keys, whose entries are read one by one.
+/// The list of API keys; each entry is parsed by itself.
 const KEYS_KEY: &str = "keys";
-/// The lists that stand in a file only.
+/// Lists without environment variables and flags.
 const FILE_ONLY_LISTS: &[&str] = &[INSTRUMENTS_KEY, ACCOUNTS_KEY, KEYS_KEY];
-/// Opens every environment variable of the router.
+/// The prefix of every environment variable of the router.
 pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
-/// Variables that the command line reads itself.
+/// Variables that the command line reads, not this loader.
 const COMMAND_LINE_VARIABLES: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_API_KEY"];
 /// Settings without a default.
 const OPTIONAL_SETTINGS: &[&str] = &["nats.user", "nats.password", "nats.credentials_file", "metrics.addr"];
-/// Tables whose keys the user names.
+/// Tables with keys chosen by the user.
 const OPEN_TABLES: &[&str] = &["risk.rates"];
 
 /// Everything that is wrong with the settings.
@@ -40,10 +43,10 @@ impl std::fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 impl Settings {
-    /// Reads the settings from a file (if named), the given environment and the given flags (path and value).
+    /// Loads the settings from a file (if named), an environment and flags (path and value).
     ///
     /// # Errors
-    /// Everything that is wrong with them, at once.
+    /// All errors of the settings, at once.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -88,13 +91,13 @@ pub fn environment_name(path: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
-/// Returns the path of every single setting, in order.
+/// Returns the path of every setting, sorted.
 pub fn setting_paths() -> Vec<String> {
     leaf_paths(&default_table())
 }
 
 fn default_table() -> Table {
-    // The defaults hold only what TOML can hold; a test reads them back.
+    // The defaults contain only TOML values; a test parses them back.
     Table::try_from(Settings::default()).unwrap_or_default()
 }
 
@@ -167,8 +170,8 @@ fn set_from_text(settings: &mut Table, path: &str, text: &str, source: &str, err
     }
 }
 
-/// Reads each setting by itself over the defaults, so that an error names its setting and hides no other; one that
-/// cannot be read keeps its default while the rest is checked.
+/// Parses each setting by itself over the defaults, so that an error names its setting and hides no other. A setting that
+/// does not parse keeps its default while the others are checked.
 fn parse_each_setting(settings: &Table, errors: &mut Vec<String>) -> Settings {
     let mut good = default_table();
     for path in leaf_paths(settings) {
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_hold_and_survive_toml() {
+    fn defaults_are_valid_and_survive_toml() {
         assert_eq!(Settings::default().validation_errors(), Vec::<String>::new());
         assert_eq!(load("", &[], &[]).unwrap(), Settings::default());
         assert_eq!(
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_stand_over_environment_over_file() {
+    fn flags_override_environment_and_environment_overrides_file() {
         let text = "[redis]\nurl = \"redis://a\"\nbatch_max = 7\n[brokers]\nenabled = [\"ibkr\"]\n[nats]\nuser = \"u\"\npassword = \"p\"\n";
         let environment = [
             ("ORDER_ROUTER_REDIS_URL", "redis://b"),
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_is_told_at_once() {
+    fn all_errors_are_reported_at_once() {
         let text = "colour = 1\n[redis]\nbatch_maximum = 1\nlease_ms = 1\n[http]\naddr = \"nowhere\"\n[risk]\nalert_percent = 0\n";
         let environment = [
             ("ORDER_ROUTER_NATS_PORT", "1"),
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_stand_in_the_file_and_each_tells_its_own_errors() {
+    fn each_key_in_the_file_reports_its_own_errors() {
         let key = |id: &str, rest: &str| {
             let hash = id.repeat(64);
             format!("[[keys]]\nid = \"{id}\"\ncustomer = \"c\"\nsha256 = \"{hash}\"\naccounts = [\"*\"]\n{rest}\n")

@@ -1,19 +1,19 @@
-//! Settings of the log (`[log]`), which goes to the standard error stream.
+//! Settings of the log (`[log]`), which is written to the standard error stream.
 
 use serde::{Deserialize, Serialize};
 
-/// What is logged, and how.
+/// What is logged, and in which format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module such as
+    /// The filter of log lines: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module such as
     /// `info,order_router::worker=debug`. Default `info,async_nats=warn`.
     pub filter: String,
     /// `text` for people, `json` for machines. Default `text`.
     pub format: LogFormat,
 }
 
-/// How a line of the log is written.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -36,7 +36,7 @@ impl LogSettings {
     /// Adds a sentence for each setting that is out of its range.
     pub fn validate(&self, errors: &mut Vec<String>) {
         if let Err(error) = self.filter.parse::<tracing_subscriber::filter::EnvFilter>() {
-            errors.push(format!("log.filter cannot be read: {error}"));
+            errors.push(format!("log.filter is invalid: {error}"));
         }
     }
 }

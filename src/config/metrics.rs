@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a worker tells what it measures.
+/// Where a worker serves its metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetricsSettings {
-    /// Where a worker serves `/metrics` and `/health` over HTTP, such as `127.0.0.1:9464`; port 0 takes a free one. It
-    /// asks for no key and tells no secret: counts, durations, and the use of limits. Default none: it does not listen.
+    /// The address at which a worker serves `/metrics` and `/health` over HTTP, such as `127.0.0.1:9464`; port 0 takes a
+    /// free port. It asks for no key and serves no secret: counts, durations, and the use of limits. Default none: the
+    /// worker does not listen.
     pub addr: Option<SocketAddr>,
 }

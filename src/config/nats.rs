@@ -5,23 +5,23 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Streams have at most five replicas (JetStream's own limit).
+/// JetStream's maximum number of replicas.
 const MAX_REPLICAS: usize = 5;
-/// The longest time limit that makes sense for one exchange with the server.
+/// The longest time limit of one exchange with the server, in milliseconds.
 const MAX_TIMEOUT_MS: u64 = 60_000;
 
-/// A text that logs must not show.
+/// A text that is hidden in logs and `Debug` output.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Returns the secret of this text.
+    /// Returns a secret that holds a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Returns the text, for whoever has to present it.
+    /// Returns the text, for authentication.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -33,35 +33,35 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where NATS is, how long it may take, and how large its streams may grow.
+/// The connection to NATS, its time limits, and the bounds of the streams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsSettings {
     /// One or more server addresses, separated by commas; default `nats://127.0.0.1:4222`.
     pub url: String,
-    /// The user's name; default none.
+    /// The user name; default none.
     pub user: Option<String>,
     /// The user's password; default none.
     pub password: Option<Secret>,
     /// A file with a user's JWT and key (`.creds`); default none.
     pub credentials_file: Option<String>,
-    /// The longest time one attempt to connect takes, in milliseconds; default 2000.
+    /// Time limit of one connection attempt, in milliseconds, 1 to 60000; default 2000.
     pub connect_timeout_ms: u64,
-    /// The longest time one exchange with the server takes, in milliseconds; default 5000.
+    /// Time limit of one exchange with the server, in milliseconds, 1 to 60000; default 5000.
     pub request_timeout_ms: u64,
-    /// The time between two pings, in milliseconds; default 5000. Two unanswered pings end a connection.
+    /// The ping interval, in milliseconds, 1 to 60000; default 5000. Two unanswered pings end a connection.
     pub ping_interval_ms: u64,
-    /// Copies of each stream, 1 to 5; default 1. Production wants 3, in separate failure domains.
+    /// Replicas of each stream, 1 to 5; default 1. Use 3 in production, in separate failure domains.
     pub replicas: usize,
-    /// How long the journal remembers message ids, in seconds; default 120.
+    /// The journal's duplicate window for message ids, in seconds; default 120.
     pub duplicate_window_s: u64,
-    /// The most bytes of intents that wait; -1 (the default) sets no limit.
+    /// Maximum size of the work queue, in bytes; -1 (the default) sets no limit.
     pub intents_max_bytes: i64,
-    /// The most bytes of the journal; -1 (the default) sets no limit.
+    /// Maximum size of the journal, in bytes; -1 (the default) sets no limit.
     pub reports_max_bytes: i64,
-    /// How long alerts are kept, in hours; default 720.
+    /// Retention of alerts, in hours; default 720.
     pub alerts_max_age_h: u64,
-    /// How long dead letters are kept, in hours; default 2160.
+    /// Retention of dead letters, in hours; default 2160.
     pub dead_max_age_h: u64,
 }
 
@@ -86,17 +86,17 @@ impl Default for NatsSettings {
 }
 
 impl NatsSettings {
-    /// Returns the longest time one attempt to connect takes.
+    /// Returns the time limit of one connection attempt.
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }
 
-    /// Returns the longest time one exchange with the server takes.
+    /// Returns the time limit of one exchange with the server.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// Returns the time between two pings.
+    /// Returns the ping interval.
     pub fn ping_interval(&self) -> Duration {
         Duration::from_millis(self.ping_interval_ms)
     }
@@ -108,13 +108,13 @@ impl NatsSettings {
         }
         if self.url.contains('@') {
             // Addresses are logged.
-            errors.push("nats.url must not hold a password: use nats.user and nats.password".to_owned());
+            errors.push("nats.url must not contain a password: use nats.user and nats.password".to_owned());
         }
         if self.user.is_some() != self.password.is_some() {
-            errors.push("nats.user and nats.password belong together".to_owned());
+            errors.push("nats.user and nats.password must be set together".to_owned());
         }
         if self.user.is_some() && self.credentials_file.is_some() {
-            errors.push("nats.user and nats.credentials_file exclude each other".to_owned());
+            errors.push("set nats.user or nats.credentials_file, not both".to_owned());
         }
         for (name, value) in [
             ("connect_timeout_ms", self.connect_timeout_ms),
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_stay_out_of_logs_and_errors_come_all_at_once() {
+    fn secrets_are_hidden_and_all_errors_are_reported() {
         let settings = NatsSettings {
             url: "nats://u:p@h".into(),
             password: Some(Secret::new("hunter2")),

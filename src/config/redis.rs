@@ -1,28 +1,28 @@
-//! Settings of the shared state (`[redis]`).
+//! Settings of Redis, the shared state (`[redis]`).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How to reach Redis, and how much of it to use.
+/// The connection to Redis, and the bounds of its use.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSettings {
-    /// Where Redis listens: `redis://[user:password@]host:port[/database]`. Default `redis://127.0.0.1:6379`.
+    /// The URL of Redis: `redis://[user:password@]host:port[/database]`. Default `redis://127.0.0.1:6379`.
     pub url: String,
-    /// How long one connection attempt may take, in milliseconds. Default 1000.
+    /// Time limit of one connection attempt, in milliseconds, 10 to 60000. Default 1000.
     pub connect_timeout_ms: u64,
-    /// How long one answer may take, in milliseconds. Default 500.
+    /// Time limit of one reply, in milliseconds, 10 to 60000. Default 500.
     pub response_timeout_ms: u64,
-    /// The most keys the database may hold before new orders are refused. Default 20 000 000.
+    /// Maximum number of keys in the database; beyond it new orders are refused. Default 20000000.
     pub max_keys: u64,
-    /// How long ended orders are remembered, in hours: until then their ids are refused. Default 168 (7 days).
+    /// Retention of ended orders, in hours: until then their ids are refused for other orders. Default 168 (7 days).
     pub retention_h: u64,
-    /// How many orders one script call carries at most. Default 256.
+    /// Maximum number of orders in one script call, 1 to 1000. Default 256.
     pub batch_max: usize,
-    /// How many calls may wait in one process before it answers that it is full. Default 8192.
+    /// Maximum number of calls that wait in one process, 1 to 1000000; beyond it intents get `queue_full`. Default 8192.
     pub queue_max: usize,
-    /// How long a claimed order belongs to its worker, in milliseconds. Default 10000.
+    /// The lease of a claim, in milliseconds by Redis' clock, 100 to 600000. Default 10000.
     pub lease_ms: u64,
 }
 
@@ -46,7 +46,7 @@ impl RedisSettings {
     pub fn validate(&self, errors: &mut Vec<String>) {
         let mut range = |name: &str, value: u64, low: u64, high: u64| {
             if !(low..=high).contains(&value) {
-                errors.push(format!("redis.{name} is {value}; it must lie between {low} and {high}"));
+                errors.push(format!("redis.{name} is {value}; it must be between {low} and {high}"));
             }
         };
         range("connect_timeout_ms", self.connect_timeout_ms, 10, 60_000);

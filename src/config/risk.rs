@@ -1,4 +1,4 @@
-//! Settings of the risk rules (`[risk]`). Money in the base currency, as quoted strings.
+//! Settings of the risk rules (`[risk]`). Money is in the base currency, as quoted strings.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,49 +14,49 @@ use crate::domain::rule_signal::SignalLevel;
 const COUNT_BOUNDS: RangeInclusive<i64> = 1..=1_000_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// The limits that do not depend on the instrument.
+/// The limits that are independent of the instrument.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RiskSettings {
-    /// The currency that limits count in. Default `USD`.
+    /// The currency that limits and totals count in. Default `USD`.
     pub base_currency: String,
-    /// The cap of the notional routed in one day over all accounts, until an operator sets another. Default `1000000`.
+    /// The cap of the notional routed in one day over all accounts, unless an operator has set another. Default `1000000`.
     pub daily_notional_limit: String,
-    /// The loss of a day at which an account, and all accounts together, are closed to all but reductions, until an operator sets another. Default `50000`.
+    /// The daily loss at which an account, or all accounts together, are locked, unless an operator has set another. Default `50000`.
     pub daily_loss_limit: String,
-    /// The loss at which an account stops. Default `50000`.
+    /// The loss of the day at which orders of an account are denied. Default `50000`.
     pub account_stop_loss: String,
-    /// How far a limit price may lie beyond the reference price on the losing side, in per cent (1–10 000, default 20).
+    /// How far a limit price may be beyond the reference price on the losing side, in percent, 1 to 10000; default 20.
     pub price_collar_percent: i64,
-    /// New orders of one account in a second, over all workers (1–1 000 000, default 1000).
+    /// Maximum number of new orders of one account in a second, over all workers, 1 to 1000000; default 1000.
     pub orders_per_second_and_account: i64,
-    /// New orders at one broker in a second, over all workers (1–1 000 000, default 5000).
+    /// Maximum number of new orders at one broker in a second, over all workers, 1 to 1000000; default 5000.
     pub orders_per_second_and_broker: i64,
-    /// Cancels of one account in a second, over all workers (1–1 000 000, default 5000).
+    /// Maximum number of cancels of one account in a second, over all workers, 1 to 1000000; default 5000.
     pub cancels_per_second_and_account: i64,
-    /// Cancels at one broker in a second, over all workers (1–1 000 000, default 25000).
+    /// Maximum number of cancels at one broker in a second, over all workers, 1 to 1000000; default 25000.
     pub cancels_per_second_and_broker: i64,
-    /// Orders of one account and symbol that may be open at a time (1–1 000 000, default 10000).
+    /// Maximum number of open orders of one account and symbol, 1 to 1000000; default 10000.
     pub max_open_orders: i64,
-    /// How long an order like it under another id makes an order a duplicate, in milliseconds; 0 turns the rule off (0–86 400 000, default 0).
+    /// How long an equal order under another id makes an order a duplicate, in milliseconds, 0 to 86400000; default 0, which disables the rule.
     pub duplicate_window_ms: i64,
-    /// What a duplicate is: `alert` lets it pass, `lock` stops it. Default `alert`.
+    /// The signal for a duplicate: `alert` lets it pass, `lock` denies it. Default `alert`.
     pub duplicate_level: String,
-    /// From which share of a limit on a rule alerts, in per cent. Default 80.
+    /// The share of a limit from which a rule alerts, in percent, 1 to 100; default 80.
     pub alert_percent: i64,
-    /// How far below the share it alerts at a limit must be left before a rule alerts again, in per cent of the limit (0–100, default 5).
+    /// How far usage must fall below the alert share before the next crossing alerts again, in percent of the limit, 0 to 100; default 5.
     pub alert_hysteresis_percent: i64,
-    /// After how long a rule that still is above its share alerts again, in seconds (1–604 800, default 3600).
+    /// How long after an alert a rule that is still above its share alerts again, in seconds, 1 to 604800; default 3600.
     pub alert_repeat_s: u64,
-    /// Whether a new trading day lifts the latches that `max_daily_loss` has closed. Default false.
+    /// Whether a day roll lifts the locks of `max_daily_loss`. Default false.
     pub new_day_lifts_daily_loss: bool,
-    /// How old a reference price of the market may be, in milliseconds; orders are refused when it is older (1–86 400 000, default 10000).
+    /// The maximum age of a market quote as reference price, in milliseconds, 1 to 86400000; default 10000. With an older one, openings are refused.
     pub quote_max_age_ms: u64,
-    /// The time zone of the trading day, by its IANA name. Default `UTC`.
+    /// The time zone of the trading day, an IANA name. Default `UTC`.
     pub trading_day_time_zone: String,
-    /// When a trading day begins in that zone, as `HH:MM`; it has the date it begins on. Default `00:00`.
+    /// The start of a trading day in that zone, as `HH:MM`; the day has the date of its start. Default `00:00`.
     pub trading_day_begins: String,
-    /// What a unit of each currency is worth in the base currency. Default `USD = "1"`, `USDT = "1"`.
+    /// The value of one unit of each currency in the base currency. Default `USD = "1"`, `USDT = "1"`.
     pub rates: BTreeMap<String, String>,
 }
 
@@ -91,40 +91,40 @@ impl Default for RiskSettings {
 }
 
 impl RiskSettings {
-    /// Returns the cap of a day's routed notional, or `None` where the setting cannot hold.
+    /// Returns the cap of a day's routed notional; `None` if the setting is invalid.
     pub fn parse_daily_notional_limit(&self) -> Option<Micros> {
         parse_positive_money(&self.daily_notional_limit)
     }
 
-    /// Returns the loss of a day that closes what made it, or `None` where the setting cannot hold.
+    /// Returns the daily loss limit; `None` if the setting is invalid.
     pub fn parse_daily_loss_limit(&self) -> Option<Micros> {
         parse_positive_money(&self.daily_loss_limit)
     }
 
-    /// Returns the loss at which an account stops, or `None` where the setting cannot hold.
+    /// Returns the stop-loss of an account; `None` if the setting is invalid.
     pub fn parse_account_stop_loss(&self) -> Option<Micros> {
         parse_positive_money(&self.account_stop_loss)
     }
 
-    /// Returns what a duplicate order is, or `None` where the setting cannot hold.
+    /// Returns the signal level of a duplicate order; `None` if the setting is invalid.
     pub fn parse_duplicate_level(&self) -> Option<SignalLevel> {
         [SignalLevel::Alert, SignalLevel::Lock]
             .into_iter()
             .find(|level| level.as_str() == self.duplicate_level)
     }
 
-    /// Returns when trading days begin, or `None` where the settings cannot hold.
+    /// Returns the trading calendar; `None` if the settings are invalid.
     pub fn trading_calendar(&self) -> Option<TradingCalendar> {
         TradingCalendar::new(&self.trading_day_time_zone, &self.trading_day_begins).ok()
     }
 
-    /// Returns what currencies are worth in the base currency.
+    /// Returns the rates of all currencies into the base currency.
     pub fn rates(&self) -> CurrencyRates {
         let known = self.rates.keys().chain([&self.base_currency]);
         CurrencyRates::new(known.filter_map(|currency| Some((currency.clone(), self.base_rate(currency)?))))
     }
 
-    /// Returns what a unit of a currency is worth in the base currency, or `None` where no rate is known.
+    /// Returns the value of one unit of a currency in the base currency; `None` without a rate.
     pub fn base_rate(&self, currency: &str) -> Option<Decimal> {
         if currency == self.base_currency {
             return Some(Decimal::from(1));
@@ -217,7 +217,7 @@ impl RiskSettings {
         ] {
             if !bounds.contains(&value) {
                 let (from, to) = (bounds.start(), bounds.end());
-                errors.push(format!("risk.{name} is {value}; it must lie between {from} and {to}"));
+                errors.push(format!("risk.{name} is {value}; it must be between {from} and {to}"));
             }
         }
     }
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_zone_and_a_beginning_that_cannot_be_are_told_one_by_one() {
+    fn invalid_time_zone_and_day_start_are_two_errors() {
         let mut errors = Vec::new();
         let settings = RiskSettings {
             trading_day_time_zone: "Europe/Atlantis".to_owned(),

@@ -251,7 +251,7 @@ pub fn decode_adjustment(body: &[u8]) -> Result<Adjustment, Fault> {
                 ("price", price.is_some()),
             ];
             if let Some((name, _)) = position_fields.iter().find(|(_, is_present)| *is_present) {
-                return Err(object.invalid_field(name, "and cash exclude each other: make two adjustments"));
+                return Err(object.invalid_field(name, "and cash are both given: send two adjustments"));
             }
             AdjustmentEffect::Cash(cash)
         }

@@ -59,7 +59,7 @@ pub(super) fn parse_money(number: Decimal) -> Result<Decimal, &'static str> {
     Micros::from_decimal(number, Rounding::Down)
         .filter(|_| number.scale() <= MAX_AMOUNT_DECIMALS)
         .map(|_| number)
-        .ok_or("must lie within ±9007199254.740991 and have at most 8 decimals")
+        .ok_or("must be within ±9007199254.740991 and have at most 8 decimals")
 }
 
 /// Checks a limit in the base currency.
@@ -89,7 +89,7 @@ pub(super) fn parse_cash(number: Decimal) -> Result<Micros, &'static str> {
 pub(super) fn parse_signed_quantity(number: Decimal) -> Result<Decimal, &'static str> {
     is_signed_quantity(number)
         .then_some(number)
-        .ok_or("must lie within ±10^11 and have at most 8 decimals")
+        .ok_or("must be within ±10^11 and have at most 8 decimals")
 }
 
 /// Checks a change of a position: a quantity that may be below zero, but not zero.

@@ -130,7 +130,7 @@ pub fn take_order_selector(object: &mut StrictObject<'_>) -> Result<OrderSelecto
         (None, Some(id)) => Ok(OrderSelector::ClientOrderId(id)),
         (None, None) => Err(object.invalid_field("order_id", "or client_order_id is required")),
         (Some(_), Some(_)) => {
-            Err(object.invalid_field("client_order_id", "and order_id exclude each other: give one of them"))
+            Err(object.invalid_field("client_order_id", "and order_id are both given: send one of them"))
         }
     }
 }

@@ -10,6 +10,7 @@
 mod rules;
 mod samples;
 mod source;
+mod words;
 
 use std::fs::{read_dir, read_to_string};
 use std::path::Path;
@@ -70,6 +71,25 @@ fn the_sources_keep_the_rules() {
         "the sources have been found"
     );
     assert_none(&sources.iter().flat_map(rules::all).collect::<Vec<_>>());
+}
+
+#[test]
+fn sources_and_documents_use_plain_words() {
+    let mut paths = files("src", &[".rs"]);
+    for (directory, extensions) in [
+        ("docs", &[".md"][..]),
+        ("subjects", &[".md", ".yaml", ".schema.json"]),
+        ("examples", &[".md", ".py"]),
+    ] {
+        paths.extend(files(directory, extensions));
+    }
+    paths.push("README.md".to_owned());
+    assert_none(
+        &paths
+            .iter()
+            .flat_map(|path| words::translated(path, &text(path)))
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]

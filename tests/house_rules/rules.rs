@@ -148,7 +148,8 @@ impl fmt::Display for Violation {
     }
 }
 
-fn violation(path: &str, line: usize, message: String) -> Violation {
+/// Returns a violation at a line, counted from 1.
+pub fn violation(path: &str, line: usize, message: String) -> Violation {
     Violation {
         path: path.to_owned(),
         line,

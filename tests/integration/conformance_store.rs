@@ -69,7 +69,7 @@ impl Fragile {
 
 fn after(is_lost: bool, booked: Result<BookedEffect, BookError>) -> Result<BookedEffect, BookError> {
     if is_lost {
-        Err(BookError::Unknown("the answer was lost".into()))
+        Err(BookError::Unknown("the reply was lost".into()))
     } else {
         booked
     }

@@ -243,7 +243,7 @@ impl<G: SendGate> BrokerAdapter for VenueAdapter<G> {
         let report = self.venue.take(&placement);
         self.venue.pass(Point::Taken).await;
         if habits.answer_lost {
-            return PlaceOutcome::OutcomeUnknown("the answer was lost".into());
+            return PlaceOutcome::OutcomeUnknown("the reply was lost".into());
         }
         PlaceOutcome::Acknowledged(VenueAcknowledgement::Reported(report))
     }

@@ -58,11 +58,15 @@ impl CannedServer {
     }
 }
 
+/// The first byte of a TLS handshake: an HTTP server without TLS refuses it at once.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 async fn respond(mut stream: impl AsyncRead + AsyncWrite + Unpin, response: &str, requests: &mpsc::Sender<String>) {
     let mut request = Vec::new();
     while request.len() < MAX_REQUEST_BYTES && !request.ends_with(b"\r\n\r\n") {
         match stream.read_buf(&mut request).await {
             Ok(0) | Err(_) => break,
+            Ok(_) if request.first() == Some(&TLS_HANDSHAKE) => break,
             Ok(_) => {}
         }
     }
@@ -94,7 +98,7 @@ async fn alerts(args: &[&str], roots: Option<&Path>) -> (Option<i32>, String, St
         .env("HTTP_PROXY", "http://127.0.0.1:1")
         .env("HTTPS_PROXY", "http://127.0.0.1:1");
     if let Some(roots) = roots {
-        command.env("SSL_CERT_FILE", roots);
+        command.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", roots);
     }
     let ended = timeout(SOON, command.output()).await.unwrap().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -18,7 +18,7 @@ const ALL_CASES: &[&str] = &[
     "C04", "C05", "C06", "C07", "D01", "D02", "D03", "D04", "D05", "D06", "D07",
 ];
 
-/// What a faulty adapter gets wrong.
+/// A fault in an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AdapterFlaw {
     None,
@@ -32,7 +32,7 @@ enum AdapterFlaw {
     AcceptsEveryTimeInForce,
 }
 
-/// A paper venue, with a flaw where one is wanted.
+/// A paper venue, with a flaw if one is given.
 struct FlawedAdapter {
     venue: PaperVenue<MemoryBook>,
     flaw: AdapterFlaw,
@@ -92,7 +92,7 @@ impl BrokerAdapter for FlawedAdapter {
 }
 
 fn is_reply_lost(why: &str) -> bool {
-    why == BookError::Unknown("the answer was lost".into()).to_string()
+    why == BookError::Unknown("the reply was lost".into()).to_string()
 }
 
 struct PaperHarness {
@@ -192,7 +192,7 @@ async fn paper_binance_conforms() {
 }
 
 #[tokio::test]
-async fn paper_ibkr_conforms_however_it_is_set() {
+async fn paper_ibkr_conforms_with_any_settings() {
     let never = RestFill::Never;
     let rest_fill = PaperIbkrSettings::default().rest_fill;
     for (first_fill_percent, rest_fill) in [(95, rest_fill), (95, never), (1, rest_fill), (1, never)] {
@@ -206,7 +206,7 @@ async fn paper_ibkr_conforms_however_it_is_set() {
 }
 
 #[tokio::test]
-async fn every_flaw_fails_the_case_that_is_there_for_it() {
+async fn every_flaw_fails_its_case() {
     for (flaw, case) in [
         (AdapterFlaw::LostReplyIsRejected, "S06"),
         (AdapterFlaw::LostReplyIsNotSent, "S06"),
@@ -224,7 +224,7 @@ async fn every_flaw_fails_the_case_that_is_there_for_it() {
 }
 
 #[tokio::test]
-async fn a_book_that_breaks_one_promise_fails_the_case_that_is_there_for_it() {
+async fn a_book_that_breaks_one_guarantee_fails_its_case() {
     let settings = PaperIbkrSettings::default();
     for (promise, case) in [
         (BookGuarantee::Deadline, "S03"),

@@ -1,7 +1,9 @@
-//! Cases of what is due later, for venues whose book we keep. Others have nothing due, ever, and say so.
+//! Cases of due effects, for paper venues. Other venues never have anything due, and say so.
 
 use crate::brokers::adapter::{BrokerAdapter, DueOutcome, NotSentReason};
-use crate::brokers::conformance::check::{cancel_and_check, check_booked, check_quantities, check_unchanged, ensure};
+use crate::brokers::conformance::assertions::{
+    cancel_and_check, check_booked, check_quantities, check_unchanged, ensure,
+};
 use crate::brokers::conformance::{
     CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, HarnessResult, VenueFault, applies_always,
     supports_time_in_force, unexpected_outcome,
@@ -58,8 +60,8 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     ]
 }
 
-/// Returns open orders of every time in force that can stand, with the moment something is due where anything is. One
-/// with nothing due is checked here to have nothing due.
+/// Returns open orders of every time in force that can stay open, with the moment at which something is due, if anything is.
+/// For an order with nothing due it checks that nothing is due.
 async fn open_orders_with_due<H: ConformanceHarness>(harness: &H) -> HarnessResult<Vec<(Order, Timestamp)>> {
     let mut due = Vec::new();
     for time_in_force in [TimeInForce::Gtc, TimeInForce::Day] {
@@ -84,7 +86,7 @@ async fn check_nothing_due<H: ConformanceHarness>(harness: &H, order: &Order) ->
     }
 }
 
-/// Asks for what is due, and returns the order after it, or none where nothing was.
+/// Executes what is due and returns the order after it; `None` if nothing was due.
 async fn execute_due<H: ConformanceHarness>(harness: &H, order: &Order) -> HarnessResult<Option<Order>> {
     let after = match harness.adapter().execute_due(order.clone()).await {
         DueOutcome::Booked(booked) => check_booked(booked)?,

@@ -1,4 +1,4 @@
-//! The paper venue of `binance`: confirms at once and fills in full.
+//! The paper venue of `binance`: fills an order at once and in full.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::domain::order_terms::TimeInForce;
 
 /// The broker's name.
 pub const BROKER: &str = "binance";
-/// Its venue.
+/// The venue's name.
 pub const VENUE: &str = "binance.spot";
-/// What opens its order ids.
+/// The prefix of its order ids.
 pub const PREFIX: OrderIdPrefix = OrderIdPrefix("BN");
-/// The times in force it takes: a spot exchange never closes, so it has no day to be good for.
+/// The supported times in force: a spot exchange never closes, so it has no day orders.
 pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok];
 
 const RULES: PaperFillRules = PaperFillRules {
@@ -24,7 +24,7 @@ const RULES: PaperFillRules = PaperFillRules {
     fees: PaperFees::NONE,
 };
 
-/// Returns the venue over its book.
+/// Returns the venue with its book.
 ///
 /// # Errors
 /// When one of the names above is not a valid identifier.

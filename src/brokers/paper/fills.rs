@@ -1,4 +1,4 @@
-//! What a paper venue makes of an order: pure, so that the same order at the same moment always fills the same way.
+//! How a paper venue fills an order. Pure: the same order at the same moment always fills the same way.
 
 use crate::brokers::adapter::Placement;
 use crate::config::brokers::{FeeAsset, RestFill};
@@ -11,31 +11,31 @@ use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{DueAction, DueTask, Fill, VenueOrderState, VenueReport};
 
-/// The number of the fill an order gets at once. Trade ids are the order's id and this number, so that a fill that is
-/// computed twice is booked once.
+/// The number of an order's first fill. A trade id is the order id and this number, so that a fill that is computed twice is
+/// booked once.
 const FIRST_FILL: u8 = 1;
-/// Decimals of a fee.
+/// The decimals of a fee.
 const FEE_DECIMALS: u32 = 8;
-/// The number of the fill that takes the rest.
+/// The number of the fill of the remainder.
 const REST_FILL: u8 = 2;
 
 /// How a paper venue fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PaperFillRules {
-    /// How much fills at once, in per cent, rounded down to the lot; less than one lot means all of it.
+    /// The share that fills at once, in percent, rounded down to the lot; below one lot, the whole order.
     pub first_fill_percent: u8,
-    /// When the rest fills.
+    /// When the remainder fills.
     pub rest_fill: RestFill,
-    /// What it charges.
+    /// The fees.
     pub fees: PaperFees,
 }
 
-/// What a paper venue charges for a fill.
+/// The fees of a paper venue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PaperFees {
-    /// The share of the fill, from 0 to 1.
+    /// The fee as a share of the fill, 0 to 1.
     pub fee_rate: Decimal,
-    /// What it is paid in.
+    /// The asset that the fee is paid in.
     pub paid_in: FeeAsset,
 }
 
@@ -47,15 +47,15 @@ impl PaperFees {
     };
 }
 
-/// An order whose rest cannot be filled, for its first fill is not known.
+/// The error of an order whose remainder cannot be filled: its first fill is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the order has a rest to fill, and no first fill or no quantity to fill it by")]
+#[error("the order has a remainder to fill, but no first fill or no quantity left")]
 pub struct RestNotFillable;
 
-/// Returns the venue's first word on an order.
+/// Returns the venue's first report on an order.
 ///
 /// # Errors
-/// The reason the venue refuses it: a limit order without a price, or a quantity that is no whole number of lots.
+/// Why the venue rejects the order: a limit order without a price, or a quantity that is not a whole number of lots.
 pub fn initial_report(
     placement: &Placement,
     rules: PaperFillRules,
@@ -97,13 +97,13 @@ pub fn initial_report(
     Ok(report)
 }
 
-/// Returns what is due for an order by now, or `None` where nothing is.
+/// Returns what is due for an order by `now`; `None` if nothing is due.
 ///
-/// The rest fills as of the moment it was due, however late it is computed: a worker that was away changes neither a
-/// fill's time nor, for an order of the day, whether it still filled.
+/// The remainder fills as of the moment it was due, however late it is computed: a worker's absence changes neither the time
+/// of a fill nor whether a day order filled.
 ///
 /// # Errors
-/// When a rest is due and cannot be filled.
+/// When a remainder is due and cannot be filled.
 pub fn due_report(
     order: &Order,
     rules: PaperFillRules,
@@ -121,7 +121,7 @@ pub fn due_report(
             let reason = Reason::new(ReasonCode::EndOfDay, "the trading day ended");
             (Vec::new(), VenueOrderState::Expired(reason))
         }
-        // Nobody has to be asked: a paper venue's word is the store.
+        // No inquiry is needed: the store is the paper venue.
         DueAction::Inquire => return Ok(None),
     };
     Ok(Some(VenueReport {
@@ -133,7 +133,7 @@ pub fn due_report(
     }))
 }
 
-/// Returns the venue's word that an order is cancelled because somebody asked for it.
+/// Returns the venue's report of a requested cancel.
 pub fn cancel_report(order: &Order) -> VenueReport {
     let reason = Reason::new(ReasonCode::CancelRequested, "the order was cancelled on request");
     VenueReport {
@@ -145,12 +145,12 @@ pub fn cancel_report(order: &Order) -> VenueReport {
     }
 }
 
-/// Returns the reason of a paper venue that refuses an order.
+/// Returns the reason of a rejection by a paper venue.
 pub fn rejection(message: impl Into<String>) -> Reason {
     Reason::new(ReasonCode::BrokerRejected, message)
 }
 
-/// Returns how much fills at once, or `None` when it cannot be counted in lots.
+/// Returns the quantity that fills at once; `None` if it cannot be counted in lots.
 fn initial_fill_quantity(order: &Order, percent: u8) -> Option<Quantity> {
     let lot = order.reservation.lot_size;
     let lots = order.quantity.decimal().count_multiples_of(lot)?;
@@ -184,7 +184,7 @@ fn schedule_rest(
     Some(rest.filter(|rest| rest.at < day_end.at).unwrap_or(day_end))
 }
 
-/// Returns the fill of what is left, at the limit price or, for a market order, at the price of the first fill.
+/// Returns the fill of the remainder, at the limit price or, for a market order, at the price of the first fill.
 fn build_rest_fill(order: &Order, rules: PaperFillRules, at: Timestamp) -> Option<Fill> {
     let first = order.fills.first()?;
     let price = match order.order_type {
@@ -192,7 +192,7 @@ fn build_rest_fill(order: &Order, rules: PaperFillRules, at: Timestamp) -> Optio
         OrderType::Market => first.price,
     };
     let quantity = Quantity::new(order.leaves_quantity()).ok()?;
-    // In what the first fill's fee was paid, whatever the settings say by now.
+    // In the asset of the first fill's fee, whatever the settings are now.
     let fee = (rules.fees.fee_rate, first.fee_currency.as_str());
     build_fill(order, REST_FILL, quantity, price, at, fee)
 }
@@ -220,7 +220,7 @@ fn build_fill(
     })
 }
 
-/// Returns an amount with at most eight decimals, rounded up.
+/// Returns an amount rounded up to eight decimals.
 fn round_fee_up(amount: Decimal) -> Option<Decimal> {
     if amount.scale() <= FEE_DECIMALS {
         return Some(amount);

@@ -28,7 +28,7 @@ fn at(text: &str) -> Timestamp {
 
 #[test]
 fn what_fills_at_once_is_rounded_down_to_the_lot() {
-    // quantity (lots of 0.01), per cent, filled at once
+    // quantity (lots of 0.01), percent, filled at once
     for (ordered, percent, filled) in [
         ("10", 95, "9.5"),
         ("1", 95, "0.95"),
@@ -144,25 +144,25 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
             initial_report(&placing, IBKR, &TradingCalendar::utc(), at(NOON)).unwrap(),
             report
         );
-        let standing = claimed
+        let open_order = claimed
             .apply_report(&report, &CurrencyRates::default(), at(NOON))
             .unwrap()
             .order;
-        let rest = due_report(&standing, IBKR, at("2026-03-02T18:00:00Z"))
+        let rest = due_report(&open_order, IBKR, at("2026-03-02T18:00:00Z"))
             .unwrap()
             .unwrap();
-        let ended = standing
+        let ended = open_order
             .apply_report(&rest, &CurrencyRates::default(), at("2026-03-02T18:00:00Z"))
             .unwrap()
             .order;
-        let told: Vec<_> = ended
+        let executions: Vec<_> = ended
             .fills
             .iter()
             .map(|fill| (fill.exec_id.clone(), fill.price, fill.quantity, fill.timestamp))
             .collect();
         let id = |number: u8| format!("{}-{number}", claimed.order_id);
         assert_eq!(
-            told,
+            executions,
             [
                 (id(1), price(filled_at), quantity("9.5"), at(NOON)),
                 // As of the moment it was due, however late it was computed.
@@ -190,21 +190,24 @@ fn what_is_due_happens_at_its_moment_and_not_after_the_end() {
         at(NOON),
     )
     .unwrap();
-    let standing = claimed
+    let open_order = claimed
         .apply_report(&report, &CurrencyRates::default(), at(NOON))
         .unwrap()
         .order;
     assert_eq!(due_report(&claimed, IBKR, at("2027-01-01T00:00:00Z")), Ok(None));
-    assert_eq!(due_report(&standing, IBKR, at("2026-03-02T23:59:59.999999Z")), Ok(None));
-    let end = due_report(&standing, IBKR, at("2026-03-03T00:00:00Z"))
+    assert_eq!(
+        due_report(&open_order, IBKR, at("2026-03-02T23:59:59.999999Z")),
+        Ok(None)
+    );
+    let end = due_report(&open_order, IBKR, at("2026-03-03T00:00:00Z"))
         .unwrap()
         .unwrap();
     assert!(matches!(&end.state, VenueOrderState::Expired(reason) if reason.code == ReasonCode::EndOfDay));
-    let mut ended = standing
-        .apply_report(&cancel_report(&standing), &CurrencyRates::default(), at(NOON))
+    let mut ended = open_order
+        .apply_report(&cancel_report(&open_order), &CurrencyRates::default(), at(NOON))
         .unwrap()
         .order;
-    ended.due = standing.due;
+    ended.due = open_order.due;
     assert_eq!(due_report(&ended, IBKR, at("2026-03-03T00:00:00Z")), Ok(None));
 }
 
@@ -239,7 +242,7 @@ fn a_fee_is_its_share_of_the_fill_rounded_up() {
         (None, fees("0", FeeAsset::Quote), "0", "USD"),
         (None, fees("0.001", FeeAsset::Quote), "1.80001", "USD"),
         (None, fees("0.00000001", FeeAsset::Quote), "0.00001801", "USD"),
-        // An instrument that names no base asset is charged in money.
+        // The fee on an instrument without a base asset is in money.
         (None, fees("0.001", FeeAsset::Base), "1.80001", "USD"),
         (Some("AAPL"), fees("0.001", FeeAsset::Base), "0.01", "AAPL"),
         (Some("AAPL"), fees("0.001", FeeAsset::Quote), "1.80001", "USD"),

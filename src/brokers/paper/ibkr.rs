@@ -1,4 +1,4 @@
-//! The paper venue of `ibkr`: fills most of an order at once and the rest a little later.
+//! The paper venue of `ibkr`: fills most of an order at once and the remainder later.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::domain::order_terms::TimeInForce;
 
 /// The broker's name.
 pub const BROKER: &str = "ibkr";
-/// Its venue.
+/// The venue's name.
 pub const VENUE: &str = "ibkr.paper";
-/// What opens its order ids.
+/// The prefix of its order ids.
 pub const PREFIX: OrderIdPrefix = OrderIdPrefix("IB");
-/// The times in force it takes.
+/// The supported times in force.
 pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Day];
 
-/// Returns the venue over its book.
+/// Returns the venue with its book.
 ///
 /// # Errors
 /// When one of the names above is not a valid identifier.

@@ -15,7 +15,7 @@ fn venue(book: &Arc<MemoryBook>) -> PaperVenue<MemoryBook> {
         .with_clock(Arc::new(move || clock.now()))
 }
 
-/// A book at noon, a venue over it, and an order that is claimed.
+/// Returns a book at noon, a venue with it, and a claimed order.
 fn claimed_order(time_in_force: TimeInForce) -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Placement) {
     let book = Arc::new(MemoryBook::default());
     book.set_now(Timestamp::parse(NOON).unwrap());
@@ -25,7 +25,7 @@ fn claimed_order(time_in_force: TimeInForce) -> (Arc<MemoryBook>, PaperVenue<Mem
     (Arc::clone(&book), venue(&book), placement)
 }
 
-/// The same, with the order placed and most of it filled.
+/// Returns the same, with the order placed and most of it filled.
 async fn open_order() -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Order) {
     let (book, venue, placement) = claimed_order(TimeInForce::Gtc);
     let order_id = placement.order.order_id.clone();
@@ -35,7 +35,7 @@ async fn open_order() -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Order) {
     (book, venue, order)
 }
 
-/// A message that moves the version on and leaves the order standing.
+/// Returns a report that raises the version and leaves the order open.
 fn acknowledged_again(fill: u8, order: &Order) -> VenueReport {
     let mut report = fills::cancel_report(order);
     report.state = VenueOrderState::Working;
@@ -48,7 +48,7 @@ fn acknowledged_again(fill: u8, order: &Order) -> VenueReport {
 }
 
 #[tokio::test]
-async fn every_error_of_the_book_has_its_own_answer() {
+async fn every_book_error_has_its_own_outcome() {
     let lost = PlaceOutcome::NotSent(NotSentReason::LeaseLost);
     for (error, answer) in [
         (
@@ -78,7 +78,7 @@ async fn every_error_of_the_book_has_its_own_answer() {
 }
 
 #[tokio::test]
-async fn what_is_booked_already_is_due_no_more() {
+async fn booked_effect_is_not_due() {
     let (book, venue, order) = open_order().await;
     book.set_now(order.due.unwrap().at);
     book.inject_fault(BookFault::FailBeforeBooking(BookError::NothingNew));
@@ -86,7 +86,7 @@ async fn what_is_booked_already_is_due_no_more() {
 }
 
 #[tokio::test]
-async fn an_effect_that_was_overtaken_is_judged_anew_and_not_for_ever() {
+async fn superseded_effect_is_computed_again_a_bounded_number_of_times() {
     let (book, venue, order) = open_order().await;
     for fill in 1..MAX_ATTEMPTS {
         book.inject_fault(BookFault::BookOtherFirst(acknowledged_again(
@@ -113,7 +113,7 @@ async fn an_effect_that_was_overtaken_is_judged_anew_and_not_for_ever() {
 }
 
 #[tokio::test]
-async fn a_rest_that_was_overtaken_fills_what_is_left_now() {
+async fn superseded_remainder_fills_the_present_open_quantity() {
     let (book, venue, order) = open_order().await;
     book.set_now(order.due.unwrap().at);
     book.inject_fault(BookFault::BookOtherFirst(acknowledged_again(1, &order)));
@@ -125,7 +125,7 @@ async fn a_rest_that_was_overtaken_fills_what_is_left_now() {
 }
 
 #[tokio::test]
-async fn the_rest_fills_through_another_process() {
+async fn remainder_fills_in_another_process() {
     let (book, first, order) = open_order().await;
     drop(first);
     book.set_now(order.due.unwrap().at);
@@ -137,7 +137,7 @@ async fn the_rest_fills_through_another_process() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_not_for_this_venue_has_no_effect() {
+async fn order_of_another_venue_has_no_effect() {
     let (book, venue, placement) = claimed_order(TimeInForce::Gtc);
     let mut live = placement.clone();
     live.order.mode = Mode::Live;

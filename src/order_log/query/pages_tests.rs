@@ -281,7 +281,10 @@ fn position_reads_back_as_it_was_written() {
     let row = position_row();
     positions::replace(&file.connection, &row).unwrap();
     assert_columns_differ::<PositionColumn>(&file.connection);
-    assert_eq!(positions::list(&file.connection, None).unwrap(), [row.clone()]);
+    assert_eq!(
+        positions::list(&file.connection, None).unwrap(),
+        std::slice::from_ref(&row)
+    );
     let changed = PositionRow {
         lot_size: decimal("0.01"),
         ..row

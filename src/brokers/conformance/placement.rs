@@ -1,7 +1,7 @@
-//! Cases of what placing does.
+//! Cases of placements.
 
 use crate::brokers::adapter::{BrokerAdapter, PlaceOutcome};
-use crate::brokers::conformance::check::{check_quantities, check_reason, ensure, place_and_check};
+use crate::brokers::conformance::assertions::{check_quantities, check_reason, ensure, place_and_check};
 use crate::brokers::conformance::{
     CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, applies_always, has_effects_in_store,
     supports_time_in_force, unexpected_outcome,
@@ -9,14 +9,14 @@ use crate::brokers::conformance::{
 use crate::domain::order_terms::{OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::reason::ReasonCode;
 
-/// Quantities in lots about which rounding to the lot may go wrong.
+/// Quantities in lots for which rounding to the lot may fail.
 const ROUNDING_LOTS: &[i64] = &[1, 2, 3, 19, 20, 21, 99, 100, 101, 333];
 
 pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     vec![
         ConformanceCase {
             id: "P01",
-            title: "every order type and declared time in force is acknowledged with figures that agree",
+            title: "every order type and declared time in force is acknowledged with consistent quantities",
             applies: applies_always,
             check: |harness| Box::pin(check_every_term(harness)),
         },
@@ -74,12 +74,12 @@ async fn check_every_term<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
                 ensure(order.broker_order_id.is_some(), || {
                     format!("{terms:?}: no id of the venue's own")
                 })?;
-                let stands = matches!(time_in_force, TimeInForce::Gtc | TimeInForce::Day);
-                ensure(stands || order.is_terminal(), || {
+                let stays_open = matches!(time_in_force, TimeInForce::Gtc | TimeInForce::Day);
+                ensure(stays_open || order.is_terminal(), || {
                     format!("{terms:?}: still {:?}", order.status)
                 })?;
-                ensure(!stands || order.status != Some(OrderStatus::Cancelled), || {
-                    format!("{terms:?}: cancelled, and nobody asked for it")
+                ensure(!stays_open || order.status != Some(OrderStatus::Cancelled), || {
+                    format!("{terms:?}: cancelled without a request")
                 })?;
             }
         }

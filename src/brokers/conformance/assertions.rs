@@ -1,4 +1,4 @@
-//! What the cases check again and again.
+//! Checks that the cases share.
 
 use crate::brokers::adapter::{BookedEffect, BrokerAdapter, CancelOutcome, PlaceOutcome, VenueAcknowledgement};
 use crate::brokers::conformance::{CaseTerms, CaseVerdict, ConformanceHarness, HarnessResult, unexpected_outcome};
@@ -10,12 +10,12 @@ use crate::domain::reason::ReasonCode;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
 
-/// Fails with `what` unless `holds`.
+/// Fails with `what` unless `holds` is true.
 pub(super) fn ensure(holds: bool, detail: impl FnOnce() -> String) -> CaseVerdict {
     if holds { Ok(()) } else { Err(detail()) }
 }
 
-/// Claims an order, places it, and returns it as the answer and the venue both have it.
+/// Claims and places an order, and returns it as reply and venue both have it.
 pub(super) async fn place_and_check<H: ConformanceHarness>(harness: &H, terms: CaseTerms) -> HarnessResult<Order> {
     let placement = harness.claim_order(terms).await?;
     let before = placement.inner().order.clone();
@@ -30,7 +30,7 @@ pub(super) async fn place_and_check<H: ConformanceHarness>(harness: &H, terms: C
     Ok(order)
 }
 
-/// Cancels an order and returns it as the answer has it, with whether this call is what cancelled it.
+/// Cancels an order and returns it as in the reply, with whether this call cancelled it.
 pub(super) async fn cancel_and_check<H: ConformanceHarness>(
     harness: &H,
     order: &Order,
@@ -48,14 +48,12 @@ pub(super) async fn cancel_and_check<H: ConformanceHarness>(
         })?;
         check_reason(&after, ReasonCode::CancelRequested)?;
     } else {
-        ensure(after.is_terminal(), || {
-            "an order was told closed that has not ended".into()
-        })?;
+        ensure(after.is_terminal(), || "an open order was reported as closed".into())?;
     }
     Ok((after, cancelled))
 }
 
-/// Returns the order of a settled effect, after a look at its pending events.
+/// Returns the order of a settled effect after checking its pending events.
 pub(super) fn check_booked(booked: BookedEffect) -> HarnessResult<Order> {
     let versions: Vec<u32> = booked.pending_events.iter().map(|event| event.version).collect();
     ensure(versions.is_sorted_by(|earlier, later| earlier < later), || {
@@ -77,7 +75,7 @@ fn apply_report(before: &Order, report: &VenueReport) -> HarnessResult<Order> {
         .map_err(|error| format!("the report cannot be applied: {error}"))
 }
 
-/// The figures of an order agree with each other and with its state.
+/// Checks that an order's quantities agree with each other and with its status.
 pub(super) fn check_quantities(order: &Order) -> CaseVerdict {
     let quantity = order.quantity.decimal();
     let (mut filled, mut cost) = (Some(Decimal::ZERO), Some(Decimal::ZERO));
@@ -131,25 +129,25 @@ pub(super) fn check_quantities(order: &Order) -> CaseVerdict {
     })
 }
 
-/// The order has ended for this reason, or stands for it.
+/// Checks that the order ended, or is open, for this reason.
 pub(super) fn check_reason(order: &Order, code: ReasonCode) -> CaseVerdict {
     ensure(order.reason.as_ref().is_some_and(|reason| reason.code == code), || {
         format!("the reason is {:?} and should be {code:?}", order.reason)
     })
 }
 
-/// Both tell of the same executions and the same state.
+/// Checks that both have the same executions and the same state.
 pub(super) fn check_same_state(reported: &Order, current: &Order) -> CaseVerdict {
     let facts = |order: &Order| {
         let ids: Vec<String> = order.fills.iter().map(|fill| fill.exec_id.clone()).collect();
         (order.status, order.filled_quantity, order.filled_cost, ids)
     };
     ensure(facts(reported) == facts(current), || {
-        format!("told {:?}, and it stands at {:?}", facts(reported), facts(current))
+        format!("reported {:?}, and the venue has {:?}", facts(reported), facts(current))
     })
 }
 
-/// Nothing has happened to the order since.
+/// Checks that nothing has happened to the order since.
 pub(super) async fn check_unchanged<H: ConformanceHarness>(harness: &H, before: &Order) -> CaseVerdict {
     let now = harness.read_order(&before.order_id).await?;
     ensure(now.version == before.version, || {

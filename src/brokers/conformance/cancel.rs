@@ -1,7 +1,7 @@
-//! Cases of what a cancel does.
+//! Cases of cancels.
 
 use crate::brokers::adapter::{BrokerAdapter, CancelOutcome, NotSentReason};
-use crate::brokers::conformance::check::{
+use crate::brokers::conformance::assertions::{
     cancel_and_check, check_same_state, check_unchanged, ensure, place_and_check,
 };
 use crate::brokers::conformance::{
@@ -21,13 +21,13 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
         },
         ConformanceCase {
             id: "C02",
-            title: "a cancel of an ended order is told closed, never cancelled",
+            title: "a cancel of an ended order replies closed, never cancelled",
             applies: |capabilities| supports_time_in_force(capabilities, TimeInForce::Ioc),
             check: |harness| Box::pin(check_cancel_ended(harness)),
         },
         ConformanceCase {
             id: "C03",
-            title: "a second cancel is told closed, also with an old copy of the order",
+            title: "a second cancel replies closed, also with an old copy of the order",
             applies: applies_always,
             check: |harness| Box::pin(check_second_cancel(harness)),
         },
@@ -39,7 +39,7 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
         },
         ConformanceCase {
             id: "C05",
-            title: "a cancel whose answer is lost is unknown, and the next one is told closed",
+            title: "a cancel with a lost reply is unknown, and the next one replies closed",
             applies: applies_always,
             check: |harness| Box::pin(check_cancel_reply_lost(harness)),
         },
@@ -71,7 +71,7 @@ async fn open_checked_order<H: ConformanceHarness>(harness: &H) -> Result<Order,
 async fn check_cancel_open<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
     let before = open_checked_order(harness).await?;
     let (after, cancelled) = cancel_and_check(harness, &before).await?;
-    ensure(cancelled, || "an open order was told closed".into())?;
+    ensure(cancelled, || "an open order was reported as closed".into())?;
     ensure(after.filled_quantity == before.filled_quantity, || {
         format!("{} filled became {}", before.filled_quantity, after.filled_quantity)
     })?;

@@ -1,7 +1,7 @@
-//! Cases of when an order may be placed, and of how often.
+//! Cases of admission: when an order may be placed, and how often.
 
 use crate::brokers::adapter::{BrokerAdapter, NotSentReason, PlaceOutcome};
-use crate::brokers::conformance::check::{check_quantities, check_unchanged, ensure};
+use crate::brokers::conformance::assertions::{check_quantities, check_unchanged, ensure};
 use crate::brokers::conformance::{
     CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, PlacementDeadline, PlacementLease, VenueFault,
     applies_always, has_effects_in_store, unexpected_outcome,
@@ -61,7 +61,7 @@ async fn check_repeated_place<H: ConformanceHarness>(harness: &H) -> CaseVerdict
         other => return unexpected_outcome("an acknowledgement", &other),
     }
     let first = harness.read_order(&order_id).await?;
-    // "Not sent" would free what a standing order holds, and so would a refusal.
+    // "Not sent" would release what an open order reserves, and so would a rejection.
     match harness.adapter().place(placement).await {
         PlaceOutcome::Acknowledged(_) | PlaceOutcome::OutcomeUnknown(_) => {}
         other => return unexpected_outcome("an acknowledgement or unknown", &other),
