@@ -196,9 +196,7 @@ impl Order {
     ) -> Result<SumDeltas, ApplyReportError> {
         let unreported = venue_cumulative_quantity.and_then(|quantity| quantity.checked_sub(self.filled_quantity));
         let unreported_lots = match unreported.filter(|unreported| unreported.is_positive()) {
-            Some(unreported) => {
-                require_exact(self.reservation.lots(unreported))?.min(self.reservation.reserved_lots)
-            }
+            Some(unreported) => require_exact(self.reservation.lots(unreported))?.min(self.reservation.reserved_lots),
             None => 0,
         };
         let never_traded = self.status == Some(OrderStatus::Rejected) && self.fill_count() == 0 && unreported_lots == 0;

@@ -122,7 +122,10 @@ fn cancel_releases_the_remainder_and_late_fill_is_booked_beyond_it() {
     );
     let ended = apply_report(&partial.order, venue_report(vec![], cancelled()));
     assert_eq!(ended.order.status, Some(OrderStatus::Cancelled));
-    assert_eq!(exposure_sums(&claimed, &[partial.deltas, ended.deltas]), (-400, 400, -400));
+    assert_eq!(
+        exposure_sums(&claimed, &[partial.deltas, ended.deltas]),
+        (-400, 400, -400)
+    );
     let late = apply_report(&ended.order, venue_report(vec![fill("2", "1", "180")], cancelled()));
     assert_eq!(late.order.status, Some(OrderStatus::Cancelled));
     assert_eq!(late.order.filled_quantity, number("5"));
@@ -190,7 +193,10 @@ fn reopened_order_counts_in_full_until_it_ends() {
     let claimed = order(Side::Buy, "10");
     let rejected = VenueOrderState::Rejected(Reason::new(ReasonCode::BrokerRejected, "no"));
     let ended_rejected = apply_report(&claimed, venue_report(vec![], rejected));
-    assert_eq!((ended_rejected.deltas.open_orders, ended_rejected.deltas.open_loss), (-1, -70));
+    assert_eq!(
+        (ended_rejected.deltas.open_orders, ended_rejected.deltas.open_loss),
+        (-1, -70)
+    );
     let reopened = apply_report(
         &ended_rejected.order,
         venue_report(vec![fill("1", "4", "180")], VenueOrderState::Working),
@@ -204,9 +210,12 @@ fn reopened_order_counts_in_full_until_it_ends() {
     let ended = apply_report(&reopened.order, venue_report(vec![], cancelled()));
     assert_eq!((ended.deltas.open_orders, ended.deltas.open_loss), (-1, -70));
     assert_eq!(
-        apply_report(&ended_rejected.order, venue_report(vec![fill("1", "10", "180")], cancelled()))
-            .deltas
-            .open_loss,
+        apply_report(
+            &ended_rejected.order,
+            venue_report(vec![fill("1", "10", "180")], cancelled())
+        )
+        .deltas
+        .open_loss,
         0
     );
 }

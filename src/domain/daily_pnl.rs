@@ -123,7 +123,8 @@ mod tests {
             DayStartEquity::from_equities(&equities(Some(16), &[("a", Some(10)), ("b", Some(5)), ("c", Some(0))]));
         assert_eq!(start.total().map(Micros::units), Some(16));
         assert!(!start.accounts.contains_key(&account("c")));
-        let (total, accounts) = start.pnl_since_start(&equities(Some(9), &[("b", Some(7)), ("c", Some(2)), ("d", Some(-1))]));
+        let (total, accounts) =
+            start.pnl_since_start(&equities(Some(9), &[("b", Some(7)), ("c", Some(2)), ("d", Some(-1))]));
         assert_eq!(total.map(Micros::units), Some(-7));
         let accounts: Vec<_> = accounts.values().map(|profit| profit.map(Micros::units)).collect();
         assert_eq!(accounts, [Some(-10), Some(2), Some(2), Some(-1)]);
@@ -133,7 +134,8 @@ mod tests {
     fn unknown_equity_gives_an_unknown_profit() {
         let start = DayStartEquity::from_equities(&equities(None, &[("a", None), ("b", Some(5))]));
         assert_eq!(start.total(), None);
-        let (total, accounts) = start.pnl_since_start(&equities(Some(9), &[("a", Some(7)), ("b", None), ("c", Some(2))]));
+        let (total, accounts) =
+            start.pnl_since_start(&equities(Some(9), &[("a", Some(7)), ("b", None), ("c", Some(2))]));
         let accounts: Vec<_> = accounts.values().map(|profit| profit.map(Micros::units)).collect();
         assert_eq!((total, accounts), (None, vec![None, None, Some(2)]));
         // The total can be known where an account is not: another account may hold the opposite position.

@@ -1,8 +1,8 @@
 //! An order as the router records it. [`crate::domain::booking`] applies venue reports to it.
 
+use crate::domain::content_hash::ContentHash;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, Tag, VenueId};
-use crate::domain::content_hash::ContentHash;
 use crate::domain::intent::Intent;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::quantity::{AVERAGE_PRICE_DECIMALS, Price, Quantity};

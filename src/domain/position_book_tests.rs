@@ -233,7 +233,9 @@ impl FractionBook {
             return;
         }
         let gain = Fraction::new(price, 1).add(self.average.mul_ratio(-1, 1));
-        self.realized = self.realized.add(gain.mul_ratio(closed_quantity * self.quantity.signum(), 1));
+        self.realized = self
+            .realized
+            .add(gain.mul_ratio(closed_quantity * self.quantity.signum(), 1));
         self.quantity += quantity;
         if quantity.abs() > closed_quantity {
             self.average = Fraction::new(price, 1);

@@ -97,7 +97,12 @@ impl Cap {
     /// for a limit of zero, which has no shares.
     pub fn alert_and_rearm_levels(&self, thresholds: AlertThresholds) -> Option<(i64, i64)> {
         let measure_at = |percent: i64| clamp_to_exact_range(percent_of(self.limit, percent) - i128::from(self.offset));
-        (self.limit > 0).then(|| (measure_at(thresholds.alert_percent), measure_at(thresholds.rearm_percent)))
+        (self.limit > 0).then(|| {
+            (
+                measure_at(thresholds.alert_percent),
+                measure_at(thresholds.rearm_percent),
+            )
+        })
     }
 
     /// Returns the key under which the store records that the rule has alerted.

@@ -115,8 +115,5 @@ pub fn rule_ids() -> impl Iterator<Item = &'static str> {
 
 /// Returns a rule's place in the order, counted from 0.
 pub(in crate::risk) fn rule_precedence(rule_id: &str) -> usize {
-    RULES
-        .iter()
-        .position(|rule| rule.id == rule_id)
-        .unwrap_or(usize::MAX)
+    RULES.iter().position(|rule| rule.id == rule_id).unwrap_or(usize::MAX)
 }

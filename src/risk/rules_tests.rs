@@ -211,11 +211,7 @@ fn trading_lock(which: &str) -> Lock {
         _ => LockScope::All,
     };
     let rule_id = if which == "all" { max_daily_loss::ID } else { "operator" };
-    let mode = if which == "live" {
-        Mode::Live
-    } else {
-        Mode::Paper
-    };
+    let mode = if which == "live" { Mode::Live } else { Mode::Paper };
     Lock {
         lock_id: Lock::compose_id(mode, &scope, rule_id),
         scope,

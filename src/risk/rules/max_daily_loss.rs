@@ -35,14 +35,7 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let limit = global_loss_limit(input.control, input.limits);
     let description = "the loss of the day over all accounts with the expected losses of all open orders";
     match loss_from_pnl(input.daily_pnl.total) {
-        Some(loss) => evaluation.add_cap(daily_loss_cap(
-            input,
-            "",
-            SharedSum::OpenLoss,
-            loss,
-            limit,
-            description,
-        )),
+        Some(loss) => evaluation.add_cap(daily_loss_cap(input, "", SharedSum::OpenLoss, loss, limit, description)),
         None => evaluation.add_opening_lock(unknown_pnl_signal("all accounts'")),
     }
 }

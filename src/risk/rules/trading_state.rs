@@ -18,7 +18,8 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     match state {
         TradingState::Active => {}
         TradingState::ReduceOnly => {
-            let message = "the trading state is reduce_only: only orders that reduce a position are accepted".to_owned();
+            let message =
+                "the trading state is reduce_only: only orders that reduce a position are accepted".to_owned();
             evaluation.add_opening_lock(RuleSignal::lock(ID, ReasonCode::ReduceOnly, message, metadata()));
         }
         TradingState::Halted => {

@@ -4,6 +4,7 @@
 use crate::brokers::adapter::Placement;
 use crate::domain::id::LeaseToken;
 use crate::domain::intent::Intent;
+use crate::domain::intent_lifetime::IntentLifetime;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::order_terms::Mode;
@@ -11,7 +12,6 @@ use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
-use crate::domain::intent_lifetime::IntentLifetime;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::{Admissibility, Approved, CapReadings, RiskDecision};
 use crate::store::StoreError;

@@ -11,12 +11,12 @@ use crate::brokers::adapter::{NotSentReason, PlaceOutcome, Placement, VenueAckno
 use crate::brokers::port::BookError;
 use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::intent::Intent;
+use crate::domain::intent_lifetime::IntentLifetime;
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
 use crate::domain::venue_report::{OutboxEntry, VenueOrderState, VenueReport};
 use crate::fault::{Fault, FaultCode};
 use crate::risk::Approved;
-use crate::domain::intent_lifetime::IntentLifetime;
 use crate::store::keys::OrderKey;
 use crate::store::orders::reserve::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;
