@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::config::instruments::InstrumentList;
+use crate::config::range::check_range;
 use crate::config::risk::parse_positive_money;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, VenueId};
@@ -89,10 +90,9 @@ impl AccountSettings {
                 ));
             }
         }
-        if let Some(most) = self.max_open_orders.filter(|most| !(1..=1_000_000).contains(most)) {
-            errors.push(format!(
-                "max_open_orders of the account {name} is {most}; it must be between 1 and 1000000"
-            ));
+        if let Some(limit) = self.max_open_orders {
+            let setting = format!("max_open_orders of the account {name}");
+            check_range(errors, &setting, limit, &(1..=1_000_000));
         }
         for (instrument, text) in &self.max_positions {
             let known = |one: &&crate::config::instruments::InstrumentSettings| {

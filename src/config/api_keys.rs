@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::config::nats::Secret;
+use crate::config::range::check_range;
+use crate::domain::hex;
 use crate::domain::id::AccountId;
 
 /// The maximum number of keys. Each request is compared with all of them.
@@ -174,11 +176,10 @@ impl KeyList {
 impl KeySettings {
     /// Returns the settings of a key with the default rate.
     pub fn new(key: &ApiKey, id: &str, customer: &str, capabilities: &[Capability], accounts: &[&str]) -> Self {
-        let digits = key.hash().map(|byte| format!("{byte:02x}"));
         Self {
             id: id.to_owned(),
             customer: customer.to_owned(),
-            sha256: Secret::new(digits.concat()),
+            sha256: Secret::new(hex::encode(&key.hash())),
             capabilities: capabilities.to_vec(),
             accounts: accounts.iter().map(|&account| account.to_owned()).collect(),
             requests_per_second: DEFAULT_REQUESTS_PER_SECOND,
@@ -188,17 +189,7 @@ impl KeySettings {
 
     /// Returns the hash; `None` if the field is not 64 hex digits.
     pub fn parse_hash(&self) -> Option<KeyHash> {
-        let digits = self.sha256.reveal().as_bytes();
-        if digits.len() != 2 * HASH_BYTES {
-            return None;
-        }
-        let mut hash = [0; HASH_BYTES];
-        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-            let value = |digit: &u8| char::from(*digit).to_digit(16);
-            let [high, low] = pair else { return None };
-            *byte = u8::try_from(value(high)? * 16 + value(low)?).ok()?;
-        }
-        Some(hash)
+        hex::decode(self.sha256.reveal())?.try_into().ok()
     }
 
     /// Returns the accounts that the key may use.
@@ -244,11 +235,8 @@ impl KeySettings {
             ("requests_per_second", self.requests_per_second),
             ("burst", self.effective_burst()),
         ] {
-            if !(1..=MAX_REQUESTS_PER_SECOND).contains(&rate) {
-                errors.push(format!(
-                    "{what} of the key {id:?} is {rate}; it must be between 1 and {MAX_REQUESTS_PER_SECOND}"
-                ));
-            }
+            let setting = format!("{what} of the key {id:?}");
+            check_range(errors, &setting, rate, &(1..=MAX_REQUESTS_PER_SECOND));
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::config::range::check_range;
 use crate::domain::decimal::Decimal;
 
 /// The brokers this build has an adapter for.
@@ -290,21 +291,6 @@ impl InquirySettings {
     /// Returns the delay after the first inquiry.
     pub fn first_retry_delay(&self) -> Duration {
         Duration::from_millis(self.first_pause_ms)
-    }
-}
-
-fn check_range<T: PartialOrd + fmt::Display>(
-    errors: &mut Vec<String>,
-    name: &str,
-    value: T,
-    bounds: &RangeInclusive<T>,
-) {
-    if !bounds.contains(&value) {
-        errors.push(format!(
-            "{name} is {value}; it must be between {} and {}",
-            bounds.start(),
-            bounds.end()
-        ));
     }
 }
 

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::range::check_range;
+
+/// A day: no deadline may be further ahead.
+const MAX_DEADLINE_MS: u64 = 86_400_000;
+
 /// Bounds and time limits of the doors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,7 +20,8 @@ pub struct DoorSettings {
     /// How long NATS waits for an acknowledgement or a progress message before it redelivers an intent, in milliseconds,
     /// 100 to 3600000; default 30000.
     pub durable_ack_wait_ms: u64,
-    /// The interval of progress messages, in milliseconds; default 10000. Less than half of `durable_ack_wait_ms`.
+    /// The interval of progress messages, in milliseconds, above 0 and less than half of `durable_ack_wait_ms`; default
+    /// 10000.
     pub durable_progress_ms: u64,
     /// Deliveries after which an intent becomes a dead letter, 1 to 1000; default 1000, which takes more than an hour.
     pub durable_max_deliver: u64,
@@ -62,31 +68,31 @@ impl DoorSettings {
     /// Adds a sentence for every setting that is out of its range.
     pub fn validate(&self, errors: &mut Vec<String>) {
         for (name, value) in [
-            ("request_max_in_flight", self.request_max_in_flight),
-            ("durable_max_in_flight", self.durable_max_in_flight),
+            ("doors.request_max_in_flight", self.request_max_in_flight),
+            ("doors.durable_max_in_flight", self.durable_max_in_flight),
         ] {
-            if !(1..=65_536).contains(&value) {
-                errors.push(format!("doors.{name} must be between 1 and 65536"));
-            }
-        }
-        if !(100..=3_600_000).contains(&self.durable_ack_wait_ms) {
-            errors.push("doors.durable_ack_wait_ms must be between 100 and 3600000".to_owned());
+            check_range(errors, name, value, &(1..=65_536));
         }
         if self.durable_progress_ms == 0 || self.durable_progress_ms >= self.durable_ack_wait_ms.div_ceil(2) {
             errors
                 .push("doors.durable_progress_ms must be above 0 and less than half of durable_ack_wait_ms".to_owned());
         }
-        if !(1..=1_000).contains(&self.durable_max_deliver) {
-            errors.push("doors.durable_max_deliver must be between 1 and 1000".to_owned());
-        }
-        for (name, value) in [
-            ("nak_delay_ms", self.nak_delay_ms),
-            ("default_request_deadline_ms", self.default_request_deadline_ms),
-            ("default_intent_deadline_ms", self.default_intent_deadline_ms),
+        for (name, value, bounds) in [
+            ("doors.durable_ack_wait_ms", self.durable_ack_wait_ms, 100..=3_600_000),
+            ("doors.durable_max_deliver", self.durable_max_deliver, 1..=1_000),
+            ("doors.nak_delay_ms", self.nak_delay_ms, 1..=MAX_DEADLINE_MS),
+            (
+                "doors.default_request_deadline_ms",
+                self.default_request_deadline_ms,
+                1..=MAX_DEADLINE_MS,
+            ),
+            (
+                "doors.default_intent_deadline_ms",
+                self.default_intent_deadline_ms,
+                1..=MAX_DEADLINE_MS,
+            ),
         ] {
-            if !(1..=86_400_000).contains(&value) {
-                errors.push(format!("doors.{name} must be between 1 and 86400000"));
-            }
+            check_range(errors, name, value, &bounds);
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::range::check_range;
+
 /// The maximum number of origins in `cors_origins`.
 const MAX_CORS_ORIGINS: usize = 64;
 
@@ -12,7 +14,7 @@ const MAX_CORS_ORIGINS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// The address that the sidecar listens on. Default `127.0.0.1:8100`; port 0 takes a free port.
+    /// The address that the sidecar listens on; port 0 takes a free port. Default `127.0.0.1:8100`.
     pub addr: SocketAddr,
     /// Time limit of a request, in milliseconds, 100 to 60000. Default 6000.
     pub request_timeout_ms: u64,
@@ -62,21 +64,15 @@ impl HttpSettings {
 
     /// Adds a sentence for each setting that is out of its range.
     pub fn validate(&self, errors: &mut Vec<String>) {
-        if !(100..=60_000).contains(&self.request_timeout_ms) {
-            errors.push("http.request_timeout_ms must be between 100 and 60000".to_owned());
+        for (name, value, bounds) in [
+            ("http.request_timeout_ms", self.request_timeout_ms, 100..=60_000),
+            ("http.write_timeout_ms", self.write_timeout_ms, 100..=600_000),
+            ("http.events_heartbeat_ms", self.events_heartbeat_ms, 100..=300_000),
+        ] {
+            check_range(errors, name, value, &bounds);
         }
-        if !(1..=65_536).contains(&self.max_in_flight) {
-            errors.push("http.max_in_flight must be between 1 and 65536".to_owned());
-        }
-        if !(100..=600_000).contains(&self.write_timeout_ms) {
-            errors.push("http.write_timeout_ms must be between 100 and 600000".to_owned());
-        }
-        if self.max_event_streams > 65_536 {
-            errors.push("http.max_event_streams must be between 0 and 65536".to_owned());
-        }
-        if !(100..=300_000).contains(&self.events_heartbeat_ms) {
-            errors.push("http.events_heartbeat_ms must be between 100 and 300000".to_owned());
-        }
+        check_range(errors, "http.max_in_flight", self.max_in_flight, &(1..=65_536));
+        check_range(errors, "http.max_event_streams", self.max_event_streams, &(0..=65_536));
         if self.cors_origins.len() > MAX_CORS_ORIGINS {
             errors.push(format!(
                 "http.cors_origins must name at most {MAX_CORS_ORIGINS} origins"

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::range::check_range;
+
 /// JetStream's maximum number of messages in an atomic batch.
 const MAX_ATOMIC_BATCH: usize = 1_000;
 
@@ -55,17 +57,9 @@ impl JournalSettings {
 
     /// Adds a sentence for every setting that is out of its range.
     pub fn validate(&self, errors: &mut Vec<String>) {
-        if !(1..=MAX_ATOMIC_BATCH).contains(&self.batch_max) {
-            errors.push(format!("journal.batch_max must be between 1 and {MAX_ATOMIC_BATCH}"));
-        }
-        if !(1..=1_000_000).contains(&self.queue_max) {
-            errors.push("journal.queue_max must be between 1 and 1000000".to_owned());
-        }
-        if !(10..=60_000).contains(&self.ack_timeout_ms) {
-            errors.push("journal.ack_timeout_ms must be between 10 and 60000".to_owned());
-        }
-        if !(1..=20).contains(&self.attempts) {
-            errors.push("journal.attempts must be between 1 and 20".to_owned());
-        }
+        check_range(errors, "journal.batch_max", self.batch_max, &(1..=MAX_ATOMIC_BATCH));
+        check_range(errors, "journal.queue_max", self.queue_max, &(1..=1_000_000));
+        check_range(errors, "journal.ack_timeout_ms", self.ack_timeout_ms, &(10..=60_000));
+        check_range(errors, "journal.attempts", self.attempts, &(1..=20));
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::range::check_range;
+
 /// JetStream's maximum number of replicas.
 const MAX_REPLICAS: usize = 5;
 /// The longest time limit of one exchange with the server, in milliseconds.
@@ -53,15 +55,15 @@ pub struct NatsSettings {
     pub ping_interval_ms: u64,
     /// Replicas of each stream, 1 to 5; default 1. Use 3 in production, in separate failure domains.
     pub replicas: usize,
-    /// The journal's duplicate window for message ids, in seconds; default 120.
+    /// The journal's duplicate window for message ids, in seconds, 1 to 100000; default 120.
     pub duplicate_window_s: u64,
     /// Maximum size of the work queue, in bytes; -1 (the default) sets no limit.
     pub intents_max_bytes: i64,
     /// Maximum size of the journal, in bytes; -1 (the default) sets no limit.
     pub reports_max_bytes: i64,
-    /// Retention of alerts, in hours; default 720.
+    /// Retention of alerts, in hours, 1 to 100000; default 720.
     pub alerts_max_age_h: u64,
-    /// Retention of dead letters, in hours; default 2160.
+    /// Retention of dead letters, in hours, 1 to 100000; default 2160.
     pub dead_max_age_h: u64,
 }
 
@@ -117,25 +119,19 @@ impl NatsSettings {
             errors.push("set nats.user or nats.credentials_file, not both".to_owned());
         }
         for (name, value) in [
-            ("connect_timeout_ms", self.connect_timeout_ms),
-            ("request_timeout_ms", self.request_timeout_ms),
-            ("ping_interval_ms", self.ping_interval_ms),
+            ("nats.connect_timeout_ms", self.connect_timeout_ms),
+            ("nats.request_timeout_ms", self.request_timeout_ms),
+            ("nats.ping_interval_ms", self.ping_interval_ms),
         ] {
-            if !(1..=MAX_TIMEOUT_MS).contains(&value) {
-                errors.push(format!("nats.{name} must be between 1 and {MAX_TIMEOUT_MS}"));
-            }
+            check_range(errors, name, value, &(1..=MAX_TIMEOUT_MS));
         }
-        if !(1..=MAX_REPLICAS).contains(&self.replicas) {
-            errors.push(format!("nats.replicas must be between 1 and {MAX_REPLICAS}"));
-        }
+        check_range(errors, "nats.replicas", self.replicas, &(1..=MAX_REPLICAS));
         for (name, value) in [
-            ("duplicate_window_s", self.duplicate_window_s),
-            ("alerts_max_age_h", self.alerts_max_age_h),
-            ("dead_max_age_h", self.dead_max_age_h),
+            ("nats.duplicate_window_s", self.duplicate_window_s),
+            ("nats.alerts_max_age_h", self.alerts_max_age_h),
+            ("nats.dead_max_age_h", self.dead_max_age_h),
         ] {
-            if !(1..=100_000).contains(&value) {
-                errors.push(format!("nats.{name} must be between 1 and 100000"));
-            }
+            check_range(errors, name, value, &(1..=100_000));
         }
         for (name, value) in [
             ("intents_max_bytes", self.intents_max_bytes),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::range::check_range;
+
 /// The connection to Redis, and the bounds of its use.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -14,9 +16,9 @@ pub struct RedisSettings {
     pub connect_timeout_ms: u64,
     /// Time limit of one reply, in milliseconds, 10 to 60000. Default 500.
     pub response_timeout_ms: u64,
-    /// Maximum number of keys in the database; beyond it new orders are refused. Default 20000000.
+    /// Maximum number of keys in the database, 1 to 1000000000; beyond it new orders are refused. Default 20000000.
     pub max_keys: u64,
-    /// Retention of ended orders, in hours: until then their ids are refused for other orders. Default 168 (7 days).
+    /// Retention of ended orders, in hours, 1 to 8760: until then their ids are refused for other orders. Default 168 (7 days).
     pub retention_h: u64,
     /// Maximum number of orders in one script call, 1 to 1000. Default 256.
     pub batch_max: usize,
@@ -44,18 +46,17 @@ impl Default for RedisSettings {
 impl RedisSettings {
     /// Adds a sentence for each setting that is out of its range.
     pub fn validate(&self, errors: &mut Vec<String>) {
-        let mut range = |name: &str, value: u64, low: u64, high: u64| {
-            if !(low..=high).contains(&value) {
-                errors.push(format!("redis.{name} is {value}; it must be between {low} and {high}"));
-            }
-        };
-        range("connect_timeout_ms", self.connect_timeout_ms, 10, 60_000);
-        range("response_timeout_ms", self.response_timeout_ms, 10, 60_000);
-        range("max_keys", self.max_keys, 1, 1_000_000_000);
-        range("retention_h", self.retention_h, 1, 24 * 365);
-        range("batch_max", self.batch_max as u64, 1, 1_000);
-        range("queue_max", self.queue_max as u64, 1, 1_000_000);
-        range("lease_ms", self.lease_ms, 100, 600_000);
+        for (name, value, bounds) in [
+            ("redis.connect_timeout_ms", self.connect_timeout_ms, 10..=60_000),
+            ("redis.response_timeout_ms", self.response_timeout_ms, 10..=60_000),
+            ("redis.max_keys", self.max_keys, 1..=1_000_000_000),
+            ("redis.retention_h", self.retention_h, 1..=24 * 365),
+            ("redis.lease_ms", self.lease_ms, 100..=600_000),
+        ] {
+            check_range(errors, name, value, &bounds);
+        }
+        check_range(errors, "redis.batch_max", self.batch_max, &(1..=1_000));
+        check_range(errors, "redis.queue_max", self.queue_max, &(1..=1_000_000));
         if !self.url.starts_with("redis://") && !self.url.starts_with("unix://") {
             errors.push("redis.url must start with redis:// or unix://".to_owned());
         }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::range::check_range;
 use crate::domain::calendar::{self, TradingCalendar};
 use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::decimal::Decimal;
@@ -20,11 +21,11 @@ const DAY_MS: i64 = 86_400_000;
 pub struct RiskSettings {
     /// The currency that limits and totals count in. Default `USD`.
     pub base_currency: String,
-    /// The cap of the notional routed in one day over all accounts, unless an operator has set another. Default `1000000`.
+    /// The cap of the notional routed in one day over all accounts, unless an operator has set another: in the base currency, above zero, at most 9007199254.740991. Default `1000000`.
     pub daily_notional_limit: String,
-    /// The daily loss at which an account, or all accounts together, are locked, unless an operator has set another. Default `50000`.
+    /// The daily loss at which an account, or all accounts together, are locked, unless an operator has set another: in the base currency, above zero, at most 9007199254.740991. Default `50000`.
     pub daily_loss_limit: String,
-    /// The loss of the day at which orders of an account are denied. Default `50000`.
+    /// The loss of the day at which orders of an account are denied, in the base currency, above zero, at most 9007199254.740991. Default `50000`.
     pub account_stop_loss: String,
     /// How far a limit price may be beyond the reference price on the losing side, in percent, 1 to 10000; default 20.
     pub price_collar_percent: i64,
@@ -38,7 +39,7 @@ pub struct RiskSettings {
     pub cancels_per_second_and_broker: i64,
     /// Maximum number of open orders of one account and symbol, 1 to 1000000; default 10000.
     pub max_open_orders: i64,
-    /// How long an equal order under another id makes an order a duplicate, in milliseconds, 0 to 86400000; default 0, which disables the rule.
+    /// How long an equal order under another id makes an order a duplicate, in milliseconds, 0 to 86400000, where 0 disables the rule; default 0.
     pub duplicate_window_ms: i64,
     /// The signal for a duplicate: `alert` lets it pass, `lock` denies it. Default `alert`.
     pub duplicate_level: String,
@@ -215,10 +216,7 @@ impl RiskSettings {
             ("alert_repeat_s", repeat_s, 1..=604_800),
             ("quote_max_age_ms", quote_ms, 1..=DAY_MS),
         ] {
-            if !bounds.contains(&value) {
-                let (from, to) = (bounds.start(), bounds.end());
-                errors.push(format!("risk.{name} is {value}; it must be between {from} and {to}"));
-            }
+            check_range(errors, &format!("risk.{name}"), value, &bounds);
         }
     }
 }

@@ -40,7 +40,7 @@ fn default_of(defaults: &Table, path: &str) -> Option<String> {
     })
 }
 
-/// Returns what the comment at a setting's field says, its range and default left out.
+/// Returns the doc comment of a setting's field without the clause of its default, which has a column of its own.
 #[track_caller]
 fn meaning(path: &str) -> String {
     let mut parts = path.split('.');
@@ -62,15 +62,22 @@ fn meaning(path: &str) -> String {
     let mut words: Vec<&str> = comment.collect();
     words.reverse();
     let whole = words.join(" ");
-    let cuts = [" (1–", "; default", ". Default", ", default", ". Less than"];
-    let end = cuts
+    let start = ["; default", ". Default", ", default"]
         .iter()
         .filter_map(|cut| whole.find(cut))
         .min()
         .unwrap_or(whole.len());
-    let kept = whole[..end].trim_end_matches('.');
-    let is_open = kept.matches('(').count() > kept.matches(')').count();
-    format!("{kept}{}", if is_open { ")" } else { "" })
+    let (description, rest) = whole.split_at(start);
+    // The sentences after the default belong to the description.
+    let further = rest
+        .get(1..)
+        .and_then(|rest| rest.split_once(". "))
+        .map_or("", |(_, further)| further.trim_end_matches('.'));
+    let description = description.trim_end_matches('.');
+    match further {
+        "" => description.to_owned(),
+        _ => format!("{description}. {further}"),
+    }
 }
 
 #[test]
