@@ -27,7 +27,7 @@
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | `second` (Redis' clock) and `count` of cancels in it | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
 //! | `leases` | sorted set | names of orders that are claimed or being sent, by end of their lease | while claimed or being sent |
-//! | `outbox` | sorted set | names of orders with events that are not journaled, by moment of the first | until journaled |
+//! | `outbox` | sorted set | names of orders with events that are not journaled, by moment of the first of them | until journaled |
 //! | `due:<broker>` | sorted set | names of paper orders by moment of their next effect, and of unknown orders by moment of their next inquiry | while due |
 //! | `open:<broker>:<account>` | set | names of orders that have not ended | while one is open |
 //! | `open_sets` | set | the key of every `open:<broker>:<account>` | while one is open |
