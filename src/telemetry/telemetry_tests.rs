@@ -125,6 +125,8 @@ fn shares_are_exact_and_brokers_are_those_of_the_settings() {
 async fn the_port_serves_what_it_names_and_nothing_else() {
     let telemetry = Telemetry::new();
     let listener = Listener::open(([127, 0, 0, 1], 0).into(), telemetry.clone()).unwrap();
+    // reqwest has no TLS provider of its own; a second installation fails and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let ask = async |method: reqwest::Method, path: &str| {
         let request = client.request(method, format!("http://{}{path}", listener.address()));

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::bus_fixture::{self, broker, doors};
-use crate::rest_fixture::{SOON, Told, client};
+use crate::rest_fixture::{SOON, Told, client, client_builder};
 use crate::rig::{Rig, ibkr, intent};
 use crate::support::servers::NatsServer;
 
@@ -205,7 +205,7 @@ impl Listener {
 
 /// Asks for a stream with a client that has no time limit of its own.
 pub async fn ask(sidecar: &Sidecar, query: &str, headers: &[(&str, &str)]) -> reqwest::Response {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = client_builder().build().unwrap();
     let mut request = http.get(format!("http://{}/events{query}", sidecar.address()));
     for (name, value) in headers {
         request = request.header(*name, *value);

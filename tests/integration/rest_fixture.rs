@@ -259,7 +259,14 @@ impl Rest {
 
 /// A client that keeps to the sidecar.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap()
+    client_builder().timeout(SOON).build().unwrap()
+}
+
+/// A client's settings without a proxy. reqwest has no TLS provider of its own, so the process gets one first.
+pub fn client_builder() -> reqwest::ClientBuilder {
+    // A second installation fails and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy()
 }
 
 /// Returns what comes until the server closes.
