@@ -26,7 +26,10 @@ const FIRST_STEPS: &str = "Run `order-router dev` to try it on this machine, the
 /// Returns the command with its help in groups.
 pub(crate) fn group_commands(command: Command) -> Command {
     let text = grouped_commands(&command);
-    let template = format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{text}{{options}}\n\n{FIRST_STEPS}");
+    let heading = command.get_styles().get_header();
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{text}{heading}Options:{heading:#}\n{{options}}\n\n{FIRST_STEPS}"
+    );
     command.help_template(StyledStr::from(template))
 }
 

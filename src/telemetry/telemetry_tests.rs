@@ -25,7 +25,7 @@ fn every_metric_keeps_the_conventions() {
             let fits = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
             text.bytes().all(fits) && !text.contains("__")
         };
-        assert!(names.insert(*name), "{name} is listed twice");
+        assert!(names.insert(*name), "{name} stands twice");
         assert!(name.starts_with("order_router_") && is_word(name), "{name}");
         assert!(name.ends_with(ending(metric)), "{name}: {:?}", metric.unit);
         assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
@@ -81,7 +81,7 @@ fn what_is_rendered_is_what_was_counted() {
         "order_router_outbox_oldest_age_seconds 1.5",
         r#"order_router_requests_in_flight{door="request"} 1"#,
     ] {
-        assert!(text.lines().any(|response| response == line), "{line} in\n{text}");
+        assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
     }
     drop(held);
     telemetry.set_gauge(MetricId::OutboxAge, &[], None);
@@ -125,14 +125,14 @@ fn shares_are_exact_and_brokers_are_those_of_the_settings() {
 async fn the_port_serves_what_it_names_and_nothing_else() {
     let telemetry = Telemetry::new();
     let listener = Listener::open(([127, 0, 0, 1], 0).into(), telemetry.clone()).unwrap();
-    // The client's crate needs a process-wide provider of cryptography, also without TLS.
+    // reqwest has no TLS provider of its own; a second installation fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let ask = async |method: reqwest::Method, path: &str| {
         let request = client.request(method, format!("http://{}{path}", listener.address()));
-        let response = request.timeout(Duration::from_secs(20)).send().await.unwrap();
-        let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
-        (response.status().as_u16(), media_type, response.text().await.unwrap())
+        let told = request.timeout(Duration::from_secs(20)).send().await.unwrap();
+        let media_type = told.headers()["content-type"].to_str().unwrap().to_owned();
+        (told.status().as_u16(), media_type, told.text().await.unwrap())
     };
     let (status, media_type, text) = ask(reqwest::Method::GET, "/metrics").await;
     assert_eq!((status, media_type.as_str()), (200, CONTENT_TYPE));

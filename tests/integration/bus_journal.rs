@@ -188,7 +188,7 @@ async fn without_a_stream_nothing_is_stored_and_without_a_server_nothing_is_sent
     };
     let journal = JournalWriter::start(bus.clone(), settings).0;
     let error = journal.append(entry("a")).await.unwrap_err();
-    assert_eq!(error, AppendError::Refused("no stream takes the subject".into()));
+    assert_eq!(error, AppendError::Refused("no stream stores the subject".into()));
     server.kill9();
     until(SOON, "the end of the connection", async || !bus.is_connected()).await;
     let error = journal.append(entry("a")).await.unwrap_err();

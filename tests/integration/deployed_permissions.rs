@@ -20,6 +20,7 @@ use order_router::wire::state::RouterState;
 use order_router::worker::Worker;
 
 use crate::rest_events::Listener;
+use crate::rest_fixture::client;
 use crate::rig::{Rig, SOON, intent};
 use crate::support::poll;
 use crate::support::process::repository;
@@ -186,7 +187,7 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 
     // REST, its health included.
-    let http = crate::rest_fixture::client_builder().build().unwrap();
+    let http = client();
     let base = format!("http://{}", sidecar.address());
     poll::until(SOON, "the sidecar is healthy", async || {
         http.get(format!("{base}/health")).send().await.unwrap().status() == 200

@@ -257,14 +257,14 @@ impl Rest {
     }
 }
 
-/// Returns an HTTP client with a time limit on each request.
+/// A client that keeps to the sidecar.
 pub fn client() -> reqwest::Client {
     client_builder().timeout(SOON).build().unwrap()
 }
 
-/// Returns a builder of HTTP clients. Its crate needs a process-wide provider of cryptography, also without TLS.
+/// A client's settings without a proxy. reqwest has no TLS provider of its own, so the process gets one first.
 pub fn client_builder() -> reqwest::ClientBuilder {
-    // An error says that another test has installed it.
+    // A second installation fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy()
 }

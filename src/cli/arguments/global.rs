@@ -31,7 +31,7 @@ pub(crate) struct GlobalOptions {
     /// The URL of Redis [default: redis://127.0.0.1:6379, env: ORDER_ROUTER_REDIS_URL].
     #[arg(long, global = true, value_name = "URL", help_heading = HELP_HEADING)]
     redis_url: Option<String>,
-    /// What to log, such as `info,order_router::worker=debug` [env: ORDER_ROUTER_LOG_FILTER].
+    /// The log filter, such as `info,order_router::worker=debug` [env: ORDER_ROUTER_LOG_FILTER].
     #[arg(long, global = true, value_name = "FILTER", help_heading = HELP_HEADING)]
     log: Option<String>,
     /// The format of log lines: `text` or `json` [default: text, env: ORDER_ROUTER_LOG_FORMAT].

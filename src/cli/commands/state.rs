@@ -27,7 +27,7 @@ pub(crate) struct StateArgs {
     /// Resume trading: set the trading state to `active`.
     #[arg(long, conflicts_with = "trading_state")]
     resume: bool,
-    /// Set the trading state: `active`, `reduce_only` (only reductions and cancels pass) or `halted` (same as --halt).
+    /// Set the trading state: `active`, `reduce_only` or `halted` (same as --halt).
     #[arg(long, value_name = "STATE", value_parser = parse_trading_state)]
     trading_state: Option<TradingState>,
     /// Set the mode: `paper` (also `sandbox`), `dry_run` or `live`.

@@ -26,7 +26,7 @@ pub(crate) struct RequestArgs {
     /// Print JSON: the reply, or the problem document.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Wait this long for the reply, in milliseconds. It is also the request's deadline: nothing is executed later.
+    /// The timeout of the request, in milliseconds; nothing is executed after it.
     #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT_MS))]
     pub(crate) timeout_ms: u64,
 }

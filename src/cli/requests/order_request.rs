@@ -1,4 +1,4 @@
-//! A request about one order that is answered with its report: `get` and `cancel`.
+//! A request about one order whose reply is its report: `get` and `cancel`.
 
 use clap::Args;
 

@@ -23,8 +23,7 @@ const MAX_POLL_INTERVAL_S: u64 = 3_600;
 /// Whether and how often a reply is polled.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PollingArgs {
-    /// Refresh every SECONDS [1 to 3600, default: 2] until Ctrl-C. A terminal shows the newest reply; any other output
-    /// receives each reply that differs.
+    /// Refresh every SECONDS until Ctrl-C, 1 to 3600 [default without SECONDS: 2].
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = DEFAULT_POLL_INTERVAL_S,
         value_parser = clap::value_parser!(u64).range(1..=MAX_POLL_INTERVAL_S))]
     watch: Option<u64>,

@@ -27,14 +27,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The address of the sidecar, and the API key.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RestEndpointArgs {
-    /// The sidecar's URL, such as `https://router.example.com` [default: `http://` and the setting `http.addr`]. A path
-    /// in it is put before each request's path. Certificates are verified against the system's roots.
+    /// The sidecar's URL, such as `https://router.example.com` [default: `http://` and the setting http.addr].
     #[arg(long, value_name = "URL")]
     url: Option<SidecarUrl>,
     /// Same as `--url http://ADDRESS`, for an IP address and a port.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "url")]
     http_addr: Option<SocketAddr>,
-    /// The API key, where the sidecar requires one. Prefer the variable: other users can see a process's arguments.
+    /// The API key. Prefer the variable: other users can see arguments.
     #[arg(long, value_name = "KEY", env = "ORDER_ROUTER_API_KEY", hide_env_values = true, value_parser = parse_secret)]
     api_key: Option<Secret>,
 }
@@ -120,14 +119,23 @@ impl RestClient {
     }
 
     async fn read_body(&self, mut response: Response) -> anyhow::Result<Vec<u8>> {
+        let too_long = || {
+            let what = format!(
+                "the response from {} is longer than {MAX_RESPONSE_BYTES} bytes",
+                self.url
+            );
+            error_with_reason(what, "request less, with --limit or a filter")
+        };
+        if response
+            .content_length()
+            .is_some_and(|length| length > MAX_RESPONSE_BYTES as u64)
+        {
+            return Err(too_long());
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.describe_failure(&error))? {
             if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-                let what = format!(
-                    "the response from {} is longer than {MAX_RESPONSE_BYTES} bytes",
-                    self.url
-                );
-                return Err(error_with_reason(what, "request less, with --limit or a filter"));
+                return Err(too_long());
             }
             body.extend_from_slice(&chunk);
         }

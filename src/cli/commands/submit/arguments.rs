@@ -70,7 +70,7 @@ pub(crate) struct SubmitArgs {
         value_parser = clap::value_parser!(u16).range(1..=MAX_CONCURRENCY)
     )]
     pub(in crate::cli) concurrency: u16,
-    /// Submit through the durable door: the intent is queued, and executed before its deadline even if no worker is up now.
+    /// Queue the intent: a worker executes it before its deadline, even one that starts later.
     #[arg(long)]
     pub(in crate::cli) durable: bool,
     #[command(flatten)]
