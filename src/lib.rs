@@ -18,7 +18,7 @@
 //! | [`worker`] | the submission pipeline, and the background tasks |
 //! | [`order_log`] | the projection of the journal into SQLite, for lists with exact totals |
 //! | [`sidecar`] | the REST API: the same requests over HTTP, bridged to the bus |
-//! | [`bench`] | load generation and latency measurement |
+//! | [`bench`](mod@bench) | load generation and latency measurement |
 //! | [`cli`] | the command line, one file per command |
 //!
 //! `bus`, `store` and `brokers` never import each other; the worker connects them. tests/house_rules checks the imports.

@@ -5,9 +5,9 @@
 //! [`Evaluation::decide`] combines both. It keeps every signal; the first lock in the order of the rules is the outcome.
 //! Only it creates an [`Approved`] order, and brokers accept nothing else.
 //!
-//! A **reduction** is an order that moves a position towards zero, whatever else fills first: a sell where short exposure
-//! plus quantity is at most 0, or a buy where long exposure plus quantity is at most 0. The store evaluates this in the
-//! same step. Rules that only stop openings let reductions pass (law 8 in docs/architecture.md).
+//! A **reduction** is an order that moves a position towards zero, whatever else fills first: the sum of its quantity and
+//! the short exposure (for a sell) or the long exposure (for a buy) is at most zero. The store evaluates this in the same
+//! step. Rules that only stop openings let reductions pass (law 8 in docs/architecture.md).
 
 pub mod approved;
 pub mod cap;

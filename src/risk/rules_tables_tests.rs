@@ -37,13 +37,13 @@ fn trading_state_and_locks_let_reductions_pass_and_halted_nothing() {
         ("buy 0.1 @30000 reduce_only", "", &["trading_state lock"], "reduce_only"),
         ("buy 0.1 @30000 reduce_only", "exposure=-10000", &[], "approved"),
         ("buy 0.1 @30000 reduce_only", "exposure=-9999", &["trading_state lock"], "reduce_only"),
-        ("buy 0.1 @30000", "latch=account", &["trading_state lock"], "reduce_only"),
-        ("buy 0.1 @30000", "latch=symbol", &["trading_state lock"], "reduce_only"),
-        ("buy 0.1 @30000", "latch=broker", &["trading_state lock"], "reduce_only"),
-        ("buy 0.1 @30000", "latch=all", &["trading_state lock"], "daily_loss_exceeded"),
-        ("buy 0.1 @30000", "latch=all exposure=-10000", &[], "approved"),
-        ("buy 0.1 @30000", "latch=elsewhere", &[], "approved"),
-        ("buy 0.1 @30000", "latch=live", &[], "approved"),
+        ("buy 0.1 @30000", "lock=account", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000", "lock=symbol", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000", "lock=broker", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000", "lock=all", &["trading_state lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "lock=all exposure=-10000", &[], "approved"),
+        ("buy 0.1 @30000", "lock=elsewhere", &[], "approved"),
+        ("buy 0.1 @30000", "lock=live", &[], "approved"),
     ]);
 }
 

@@ -145,7 +145,7 @@ struct RuleFixture {
 }
 
 /// Parses `exposure=150000 routed=… own_routed=… pnl=-5 total=-5 expected=… own_expected=… open=3 rate=9 broker_rate=9
-/// state=halted latch=all,account,symbol,broker,live,operator late duplicate unread unrated no_short`.
+/// state=halted lock=all,account,symbol,broker,live,operator late duplicate unread unrated no_short`.
 fn parse_fixture(text: &str) -> RuleFixture {
     let date = TradingDate::parse("2026-03-02").unwrap();
     let mut before = RuleFixture {
@@ -173,7 +173,7 @@ fn parse_fixture(text: &str) -> RuleFixture {
             Some(("state", state)) => before.control.trading_state = TradingState::parse(state).unwrap(),
             Some(("rate", count)) => before.rates = Some([count.parse().unwrap(), 0]),
             Some(("broker_rate", count)) => before.rates = Some([0, count.parse().unwrap()]),
-            Some(("latch", which)) => before.control.locks.push(trading_lock(which)),
+            Some(("lock", which)) => before.control.locks.push(trading_lock(which)),
             Some(("limit", limit)) => before.control.daily_notional_limit = Some(micros(limit)),
             Some(("loss_limit", limit)) => before.control.daily_loss_limit = Some(micros(limit)),
             Some((name, sum)) => drop(
@@ -371,7 +371,7 @@ fn only_computed_losses_set_a_lock_and_each_scope_once() {
             "paper.account.tight.max_daily_loss"
         ]
     );
-    assert_eq!(breach_ids("total=-50000 latch=all"), [""; 0]);
+    assert_eq!(breach_ids("total=-50000 lock=all"), [""; 0]);
     assert_eq!(breach_ids("total=-10 loss_limit=10"), ["paper.all.max_daily_loss"]);
 }
 

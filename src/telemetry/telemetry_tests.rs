@@ -81,7 +81,7 @@ fn what_is_rendered_is_what_was_counted() {
         "order_router_outbox_oldest_age_seconds 1.5",
         r#"order_router_requests_in_flight{door="request"} 1"#,
     ] {
-        assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
+        assert!(text.lines().any(|response| response == line), "{line} in\n{text}");
     }
     drop(held);
     telemetry.set_gauge(MetricId::OutboxAge, &[], None);
@@ -130,9 +130,9 @@ async fn the_port_serves_what_it_names_and_nothing_else() {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let ask = async |method: reqwest::Method, path: &str| {
         let request = client.request(method, format!("http://{}{path}", listener.address()));
-        let told = request.timeout(Duration::from_secs(20)).send().await.unwrap();
-        let media_type = told.headers()["content-type"].to_str().unwrap().to_owned();
-        (told.status().as_u16(), media_type, told.text().await.unwrap())
+        let response = request.timeout(Duration::from_secs(20)).send().await.unwrap();
+        let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (response.status().as_u16(), media_type, response.text().await.unwrap())
     };
     let (status, media_type, text) = ask(reqwest::Method::GET, "/metrics").await;
     assert_eq!((status, media_type.as_str()), (200, CONTENT_TYPE));

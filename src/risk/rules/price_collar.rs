@@ -19,8 +19,8 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
             ID,
             ReasonCode::ReferencePriceMissing,
             format!(
-                "no recent quote of {symbol} at {venue} has arrived on market.quotes (risk.quote_max_age_ms sets the maximum \
-                 age); until one arrives, only reductions with a limit price pass"
+                "there is no recent price of {symbol} at {venue} on market.quotes (risk.quote_max_age_ms sets the \
+                 maximum age); until there is one, only reductions with a limit price pass"
             ),
             Metadata::new(),
         ));
