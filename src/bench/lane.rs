@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
-use crate::bench::{LoadMeasurements, LoadProfile};
+use crate::bench::measurements::LoadMeasurements;
+use crate::bench::profile::LoadProfile;
 use crate::bus::router_client::{BusReply, RequestError};
 use crate::bus::submission_client::SubmissionClient;
 use crate::domain::id::AccountId;

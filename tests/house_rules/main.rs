@@ -1,5 +1,6 @@
-//! The house rules as a test: who may import whom, how long files and functions may be, which words have a better
-//! replacement, and where subjects and Redis keys are spelled. A message names file, line and what to do instead.
+//! The house rules as a test: who may import whom, and never in a circle; how long files and functions may be; which calls
+//! and phrases have a better replacement; where subjects and Redis keys are spelled. A message names file, line and what to
+//! do instead.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +8,7 @@
     reason = "in a test a panic is the verdict"
 )]
 
+mod circles;
 mod rules;
 mod samples;
 mod source;
@@ -71,6 +73,11 @@ fn the_sources_keep_the_rules() {
         "the sources have been found"
     );
     assert_none(&sources.iter().flat_map(rules::all).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_file_imports_itself_through_others() {
+    assert_none(&circles::import_circles(&sources()));
 }
 
 #[test]
