@@ -48,7 +48,8 @@ fn is_import(source: &Source, offset: usize) -> bool {
     let before = source.code[..offset].trim_end();
     let statement = before.rsplit([';', '}', '{']).next().unwrap_or_default().trim();
     let is_visibility = before.ends_with("(in") || before.ends_with("pub(");
-    !is_visibility && !(statement.starts_with("pub") && statement.ends_with("use"))
+    let is_reexport = statement.starts_with("pub") && statement.ends_with("use");
+    !is_visibility && !is_reexport
 }
 
 /// Returns every path that `::a::{b, c::d}` stands for, joined by `::`.
