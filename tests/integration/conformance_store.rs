@@ -99,7 +99,7 @@ struct StoreHarness {
 }
 
 /// Returns a store that is whole, on servers of the test's own.
-pub async fn whole_store(rig: &Rig) -> Store {
+pub async fn ready_store(rig: &Rig) -> Store {
     let store = Store::connect(&rig.settings.redis).await.unwrap();
     let look = store.read_status().await.unwrap();
     match look.active_epoch() {
@@ -222,7 +222,7 @@ pub async fn claim(
 
 impl StoreHarness {
     async fn make(rig: &Rig, name: &str) -> Self {
-        let store = whole_store(rig).await;
+        let store = ready_store(rig).await;
         let book = Arc::new(Fragile {
             book: StorePaperBook::new(store.clone(), Arc::default()),
             trouble: Mutex::new(None),

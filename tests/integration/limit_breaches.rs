@@ -18,7 +18,7 @@ use order_router::wire::risk_signal::RiskSignal;
 
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
-use crate::worker_laws::essence;
+use crate::worker_laws::rebuildable_state;
 
 /// Publishes a price of BTCUSDT.
 async fn quote(client: &Client, last: &str) {
@@ -111,13 +111,13 @@ async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
     let part = [("quantity", "0.01"), ("side", "\"sell\""), ("reduce_only", "true")];
     assert_eq!(client.report(&of("a", "part", &part)).await.status, OrderStatus::Filled);
     rig.quiet().await;
-    let before = essence(&rig).await;
+    let before = rebuildable_state(&rig).await;
     tokio::join!(one.drain(SOON), two.drain(SOON));
     rig.redis.flushall().await;
     let worker = rig.worker().await;
     assert_eq!(latches(&client).await, ["paper.account.a.max_daily_loss"]);
     rig.quiet().await;
-    assert_eq!(essence(&rig).await, before);
+    assert_eq!(rebuildable_state(&rig).await, before);
     assert_eq!(
         client.fault(&of("a", "rebuilt", &[])).await.code,
         FaultCode::DailyLossExceeded

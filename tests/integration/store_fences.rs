@@ -28,7 +28,7 @@ use order_router::store::{Store, StoreError};
 use order_router::wire::journal_report::build_journal_report;
 use uuid::Uuid;
 
-use crate::conformance_store::{NOTHING_LATE, claim, intent_for, whole_store};
+use crate::conformance_store::{NOTHING_LATE, claim, intent_for, ready_store};
 use crate::rig::Rig;
 
 const POSITION: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "position");
@@ -87,7 +87,7 @@ fn settle(placement: &Placement) -> SettleRequest {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_is_booked_once_and_only_under_its_fences() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     assert_eq!(
         (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
@@ -125,7 +125,7 @@ async fn a_settlement_is_booked_once_and_only_under_its_fences() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_slept_through_its_lease_changes_nothing() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     // Another worker finds the lease ended and releases the claim.
     assert_eq!(store.release_claim(&placement.order, &placement.lease).await, Ok(true));
@@ -148,7 +148,7 @@ async fn a_worker_that_slept_through_its_lease_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_an_epoch_that_is_over_changes_nothing() {
     let rig = Rig::start().await;
-    let (old, other) = (whole_store(&rig).await, whole_store(&rig).await);
+    let (old, other) = (ready_store(&rig).await, ready_store(&rig).await);
     let placement = claimed(&rig, &old).await;
     let look = other.read_status().await.unwrap();
     let BeginRebuildOutcome::Acquired(healing) = other.begin_rebuild(&look).await.unwrap() else {
@@ -185,7 +185,7 @@ async fn a_worker_of_an_epoch_that_is_over_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_is_noticed_by_the_scripts_it_dropped() {
     let mut rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     rig.redis.kill9();
     rig.redis.restart().await;
@@ -203,7 +203,7 @@ async fn a_restart_is_noticed_by_the_scripts_it_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt_over_them() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     claimed(&rig, &store).await;
     let mut connection = rig.redis.connection().await;
     redis::cmd("DEL")
@@ -218,7 +218,7 @@ async fn a_store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt_over_them
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_was_not_healed_in_the_epoch_in_force_is_not_taken_for_whole() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let look = store.read_status().await.unwrap();
     assert!(look.active_epoch().is_some());
     // An older primary comes back: it has scripts, those of its own epoch, and is told of the newer epoch.
@@ -260,7 +260,7 @@ fn event(settle: &SettleRequest, sequence: u64) -> OrderReplay {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_of_what_the_store_has_lost_is_told_and_the_event_is_replayed_once() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     let effect = settle(&placement);
     store.settle(effect.clone()).await.unwrap();
@@ -309,7 +309,7 @@ async fn a_mark_of_what_the_store_has_lost_is_told_and_the_event_is_replayed_onc
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_stands_twice_on_the_journal_counts_once_however_old_it_is() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     let mut effect = settle(&placement);
     store.release_claim(&placement.order, &placement.lease).await.unwrap();
@@ -333,7 +333,7 @@ async fn an_event_that_stands_twice_on_the_journal_counts_once_however_old_it_is
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_or_a_settlement_of_another_order_under_the_same_id_changes_nothing() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     let effect = settle(&placement);
     store.settle(effect.clone()).await.unwrap();

@@ -12,7 +12,7 @@ use order_router::store::control::locks::{JournaledLockEvent, SetLockOutcome};
 use order_router::store::limits::MAX_LOCKS;
 use redis::AsyncCommands;
 
-use crate::conformance_store::whole_store;
+use crate::conformance_store::ready_store;
 use crate::rig::Rig;
 
 const ID: &str = "paper.all.operator";
@@ -43,7 +43,7 @@ async fn set(store: &Store, document: &'static str) -> SetLockOutcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_applied_once_and_only_on_what_they_build_on() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let apply =
         async |from_to, events: &[JournaledLockEvent]| store.apply_lock_events(None, from_to, events).await.unwrap();
     assert!(apply((0, 5), &[event(true, "a")]).await);
@@ -60,7 +60,7 @@ async fn events_are_applied_once_and_only_on_what_they_build_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_was_set_anew_stands_until_its_own_event_and_lift_have_come() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let apply =
         async |from_to, events: &[JournaledLockEvent]| store.apply_lock_events(None, from_to, events).await.unwrap();
     assert_eq!(set(&store, "b").await, SetLockOutcome::Set);
@@ -82,7 +82,7 @@ async fn one_that_was_set_anew_stands_until_its_own_event_and_lift_have_come() {
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_only_so_many() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let mut redis = rig.redis.connection().await;
     let many: Vec<(String, &str)> = (0..MAX_LOCKS).map(|n| (n.to_string(), "x")).collect();
     redis.hset_multiple::<_, _, _, ()>("{or}:latches", &many).await.unwrap();

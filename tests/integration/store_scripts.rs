@@ -45,7 +45,7 @@ use order_router::worker::control::limits;
 use redis::AsyncCommands;
 use uuid::Uuid;
 
-use crate::conformance_store::{NOTHING_LATE, intent_for, whole_store};
+use crate::conformance_store::{NOTHING_LATE, intent_for, ready_store};
 use crate::rig::Rig;
 
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
@@ -238,7 +238,7 @@ async fn taken_for_healing(store: &Store) -> StoreRebuild {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cap_is_reached_and_never_passed_and_one_without_room_changes_nothing() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let caps = |lots, limit| {
         vec![
             cap(SharedSum::DailyNotional, 5, 1_000),
@@ -265,7 +265,7 @@ async fn a_cap_is_reached_and_never_passed_and_one_without_room_changes_nothing(
 #[tokio::test(flavor = "multi_thread")]
 async fn no_sum_leaves_the_exact_range_and_what_would_is_refused_whole() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 10).await;
     set_sum(&rig, "long", MAX_EXACT_INTEGER - 5).await;
     let before = rig.store().await;
@@ -295,11 +295,11 @@ async fn no_sum_leaves_the_exact_range_and_what_would_is_refused_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_store_takes_no_new_id_and_lets_those_it_has_end() {
     let mut rig = Rig::start().await;
-    let roomy_store = whole_store(&rig).await;
+    let roomy_store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &roomy_store, 10).await;
     let (two, _) = claimed(&rig, &roomy_store, 10).await;
     rig.settings.redis.max_keys = 1;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let before = rig.store().await;
     let next = order(&rig, 10);
     assert_eq!(
@@ -324,7 +324,7 @@ async fn a_full_store_takes_no_new_id_and_lets_those_it_has_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_effect_of_another_order_or_of_a_denied_one_is_not_booked() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
     let denied = order(&rig, 10);
     let denial = ReserveAction::RecordDenial { document: vec![b'x'] };
@@ -352,7 +352,7 @@ async fn an_effect_of_another_order_or_of_a_denied_one_is_not_booked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_settlement_returns_the_events_before_it_that_are_not_journaled() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 30).await;
     let first = filled(&claim, 10);
     let second = filled(&first.order, 10);
@@ -391,7 +391,7 @@ async fn each_settlement_returns_the_events_before_it_that_are_not_journaled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_counts_for_its_own_order_and_version_and_the_watermark_passes_no_lost_event() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 20).await;
     let first = filled(&claim, 10);
     assert_eq!(
@@ -440,7 +440,7 @@ async fn a_mark_counts_for_its_own_order_and_version_and_the_watermark_passes_no
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_tombstone() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let healing = taken_for_healing(&store).await;
     let claim = order(&rig, 20);
     let (part, namesake) = (filled(&claim, 10), order(&rig, 20));
@@ -503,7 +503,7 @@ async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_to
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replayed_event_that_is_settled_already_only_counts_as_journaled() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 10).await;
     let whole = filled(&claim, 10);
     assert_eq!(
@@ -528,7 +528,7 @@ async fn a_replayed_event_that_is_settled_already_only_counts_as_journaled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_state_builds_on_the_version_it_saw() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let change = |builds_on: u64, limit: i64| OperatorStateChange {
         base_version: builds_on,
         version: builds_on + 1,
@@ -562,7 +562,7 @@ async fn a_change_of_the_state_builds_on_the_version_it_saw() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_released_by_its_own_token_only_and_an_effect_ends_the_claim() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 10).await;
     let before = rig.store().await;
     assert_eq!(store.release_claim(&one, &LeaseToken::generate()).await, Ok(false));
@@ -582,7 +582,7 @@ async fn a_claim_is_released_by_its_own_token_only_and_an_effect_ends_the_claim(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_effect_brings_an_ended_order_back_for_as_long_as_it_waits() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
     let cancelled = VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"));
     let ended = apply(&one, vec![], cancelled);

@@ -27,7 +27,7 @@ use order_router::store::rebuild::submissions::SubmissionReplay;
 use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::submission::announced::encode_release_event;
 
-use crate::conformance_store::whole_store;
+use crate::conformance_store::ready_store;
 use crate::rig::{Rig, SOON};
 use crate::store_scripts::{claim, claimed, event, filled, key, order, reserve, roomy, settlement};
 use crate::support::poll;
@@ -51,7 +51,7 @@ async fn stage(store: &Store, order: &Order) -> RecordStage {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_any_more_once_trading_is_halted_and_what_was_started_stays_so() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 100).await;
     let (started, its_lease) = claimed(&rig, &store, 100).await;
     let sending = store.start_sending(&start(&started, &its_lease)).await;
@@ -83,7 +83,7 @@ async fn nothing_is_sent_any_more_once_trading_is_halted_and_what_was_started_st
 #[tokio::test(flavor = "multi_thread")]
 async fn only_its_lease_starts_an_order_once_and_in_time() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
     let another = LeaseToken::generate();
     let late = StartSendingRequest {
@@ -146,7 +146,7 @@ async fn only_its_lease_starts_an_order_once_and_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawn_order_takes_no_effect_and_is_claimed_anew_by_itself_once_that_is_journaled() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
     let body = encode_release_event(&order, &lease, 1);
     assert_eq!(
@@ -233,7 +233,7 @@ async fn unknown(rig: &Rig, store: &Store) -> Order {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_not_found_counts_only_in_its_turn_and_the_pauses_grow() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let order = unknown(&rig, &store).await;
     let (one, two) = (LeaseToken::generate(), LeaseToken::generate());
     let hold = Duration::from_millis(300);
@@ -320,7 +320,7 @@ async fn replay(store: &Store, order: &Order, claims: &[LeaseToken; 2], places: 
 #[tokio::test(flavor = "multi_thread")]
 async fn submissions_replay_the_same_however_often_and_from_wherever() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let claims = [LeaseToken::generate(), LeaseToken::generate()];
     let expected = [
         (RecordStage::Sending, 100),
@@ -348,7 +348,7 @@ async fn submissions_replay_the_same_however_often_and_from_wherever() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_over_an_order_being_sent_counts_it_once() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
     store.start_sending(&start(&order, &lease)).await.unwrap();
     // Settled in a store that has lost it since, and replayed from the journal.
@@ -366,7 +366,7 @@ async fn a_report_over_an_order_being_sent_counts_it_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_of_this_store_is_not_undone_by_a_late_submission_of_one_it_has_lost() {
     let rig = Rig::start().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
     let lost = LeaseToken::generate();
     store

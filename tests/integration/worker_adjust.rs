@@ -1,4 +1,4 @@
-//! Adjustments: booked once whatever happens, on the journal before they are told, and found again in an emptied store.
+//! Adjustments: booked once through any failure, journaled before they are confirmed, and restored by a rebuild.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ async fn adjust(client: &Client, body: &Value) -> Result<BusReply, RequestError>
         .await
 }
 
-async fn told(client: &Client, body: &Value) -> (Value, BusReply) {
+async fn adjust_ok(client: &Client, body: &Value) -> (Value, BusReply) {
     let reply = adjust(client, body)
         .await
         .unwrap_or_else(|error| panic!("{body}: {error}"));
@@ -78,7 +78,7 @@ async fn cash_of(rig: &Rig) -> i64 {
     rig.sum(CASH, "cash_flow").await
 }
 
-async fn nothing_waits(rig: &Rig) {
+async fn wait_until_journaled(rig: &Rig) {
     poll::until(SOON, "no adjustment waits for the journal", async || {
         !rig.store_keys().await.iter().any(|key| key == "adjustments")
     })
@@ -86,12 +86,12 @@ async fn nothing_waits(rig: &Rig) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
+async fn adjustment_is_booked_once_and_its_reply_is_the_journaled_event() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
 
-    let (event, reply) = told(&client, &position("p1", "1.5", "180.01")).await;
+    let (event, reply) = adjust_ok(&client, &position("p1", "1.5", "180.01")).await;
     assert_eq!(event["deltas"]["cash_flow"], -270_015_000);
     assert_eq!(
         (event["actor"].as_str(), event["reason"].as_str()),
@@ -108,8 +108,8 @@ async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
     let names = rig.store().await["sums_names:paper"].clone();
     assert!(names.contains_key("fund:ibkr.paper:AAPL"), "{names:?}");
 
-    // The same again is the same answer; other content is a conflict, and neither books anything.
-    let (_, again) = told(&client, &position("p1", "1.50", "180.01")).await;
+    // A repeated request returns the same reply; other content is a conflict. Neither books anything.
+    let (_, again) = adjust_ok(&client, &position("p1", "1.50", "180.01")).await;
     assert_eq!((again.body, again.is_replay), (reply.body, true));
     let conflict = fault(&client, &position("p1", "2", "180.01")).await;
     assert_eq!(conflict.code, FaultCode::ClientOrderIdConflict);
@@ -119,18 +119,18 @@ async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
     );
     assert_eq!(sums(&rig).await, [150, 150, -150, -270_015_000]);
 
-    told(&client, &position("p2", "-2", "180")).await;
+    adjust_ok(&client, &position("p2", "-2", "180")).await;
     assert_eq!(sums(&rig).await, [-50, -50, 50, 89_985_000]);
-    told(&client, &cash("c1", "1000.000001")).await;
-    told(&client, &cash("c2", "-250")).await;
+    adjust_ok(&client, &cash("c1", "1000.000001")).await;
+    adjust_ok(&client, &cash("c2", "-250")).await;
     assert_eq!(cash_of(&rig).await, 750_000_001);
     assert_eq!(journaled(&client).await.len(), 4);
-    nothing_waits(&rig).await;
+    wait_until_journaled(&rig).await;
 
-    // What is missing is refused by name; an id that was assigned is told, in the answer and in a refusal.
+    // A refusal names the field. An assigned id is returned, in the reply and in a refusal.
     let mut without_id = cash("x", "1");
     without_id.as_object_mut().unwrap().remove("adjustment_id");
-    let (event, _) = told(&client, &without_id).await;
+    let (event, _) = adjust_ok(&client, &without_id).await;
     assert_eq!(event["adjustment_id"].as_str().unwrap().len(), 36);
     let mut unknown = position("u", "1", "1");
     unknown["symbol"] = json!("NOPE");
@@ -145,50 +145,50 @@ async fn a_position_and_cash_are_booked_once_and_told_from_the_journal() {
         (fraction.code, fraction.field.as_deref()),
         (FaultCode::InvalidField, Some("quantity"))
     );
-    // It is booked by no rule: far beyond the position and the notional an order may reach.
-    told(&client, &position("large", "1000000", "180")).await;
+    // No rule applies to an adjustment: this one far exceeds the position and notional limits of an order.
+    adjust_ok(&client, &position("large", "1000000", "180")).await;
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cash_is_no_profit_of_the_day_in_a_store_that_is_made_anew_either() {
+async fn cash_adjustment_does_not_change_daily_pnl_even_after_a_rebuild() {
     let rig = Rig::start().await;
     let days = Arc::new(AtomicU64::new(0));
     let ahead = days.clone();
     let clock = move || Timestamp::now().saturating_add(Duration::from_secs(ahead.load(Ordering::SeqCst) * 86_400));
     let worker = Worker::start_with_clock(&rig.settings, Arc::new(clock)).await.unwrap();
     let client = rig.caller().await;
-    let profit = async || {
+    let load_profit = async || {
         tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
-        let figures = poll::eventually(SOON, "the figures are known", async || {
+        let pnl = poll::eventually(SOON, "the profit and loss is known", async || {
             worker.router().trading_day.load_pnl().await.ok()
         });
-        let (_, figures) = figures.await;
-        (figures.account_pnl(&AccountId::new("fund").unwrap()), figures.total)
+        let (_, pnl) = pnl.await;
+        (pnl.account_pnl(&AccountId::new("fund").unwrap()), pnl.total)
     };
     let nothing = (Some(Micros::ZERO), Some(Micros::ZERO));
-    told(&client, &cash("in", "5")).await;
-    told(&client, &position("p", "1", "180")).await;
-    assert_eq!(profit().await, nothing);
-    // The next day begins with what came in the day before, and some of it goes out.
+    adjust_ok(&client, &cash("in", "5")).await;
+    adjust_ok(&client, &position("p", "1", "180")).await;
+    assert_eq!(load_profit().await, nothing);
+    // The next day starts with the cash of the day before; a withdrawal follows.
     days.store(1, Ordering::SeqCst);
-    assert_eq!(profit().await, nothing);
-    told(&client, &cash("out", "-2")).await;
-    assert_eq!(profit().await, nothing);
+    assert_eq!(load_profit().await, nothing);
+    adjust_ok(&client, &cash("out", "-2")).await;
+    assert_eq!(load_profit().await, nothing);
     rig.redis.flushall().await;
-    assert_eq!(profit().await, nothing);
+    assert_eq!(load_profit().await, nothing);
     assert_eq!(rig.sum("sums:paper:fund:_:CASH", "cash_flow").await, 3_000_000);
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_counted_is_refused_before_the_first_write() {
+async fn adjustment_beyond_the_exact_range_is_refused_before_any_write() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let most = 9_007_199_254_740_991_i64;
     let mut redis = rig.redis.connection().await;
-    // The cash flow is the last sum of a position that is looked at.
+    // The cash flow is the last sum of a position that is checked.
     let _: () = redis
         .hset(format!("{{or}}:{CASH}"), "cash_flow", most - 1)
         .await
@@ -210,15 +210,15 @@ async fn what_cannot_be_counted_is_refused_before_the_first_write() {
     assert_eq!(cash_of(&rig).await, most - 1);
     assert_eq!(sums(&rig).await, [0, 0, 0, 1 - most]);
     assert!(journaled(&client).await.is_empty());
-    // The ids are not used up.
-    told(&client, &cash("c", "0.000001")).await;
-    told(&client, &position("p", "-0.01", "180")).await;
+    // The refused ids remain free.
+    adjust_ok(&client, &cash("c", "0.000001")).await;
+    adjust_ok(&client, &position("p", "-0.01", "180")).await;
     assert_eq!(cash_of(&rig).await, most);
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_workers_book_one_id_once() {
+async fn two_workers_book_one_adjustment_id_once() {
     let rig = Rig::start().await;
     let workers = [rig.worker().await, rig.worker().await];
     let client = rig.caller().await;
@@ -234,7 +234,7 @@ async fn two_workers_book_one_id_once() {
         }
         let replies = futures_util::future::join_all(calls).await;
         let bodies: std::collections::BTreeSet<&Vec<u8>> = replies.iter().flatten().map(|reply| &reply.body).collect();
-        assert_eq!(bodies.len(), 1, "one answer for the id");
+        assert_eq!(bodies.len(), 1, "one reply for the id");
         assert_eq!(replies.iter().flatten().count(), 8);
         let conflicts = replies.iter().filter(
             |reply| matches!(reply, Err(RequestError::Fault(fault)) if fault.code == FaultCode::ClientOrderIdConflict),
@@ -257,18 +257,18 @@ async fn two_workers_book_one_id_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_emptied_store_is_healed_with_each_adjustment_once() {
+async fn rebuild_counts_each_adjustment_once() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     for n in 0..3 {
-        told(&client, &position(&format!("p{n}"), "1", "180")).await;
+        adjust_ok(&client, &position(&format!("p{n}"), "1", "180")).await;
         client
             .report(&intent(&format!("o{n}"), &[("account_id", "\"fund\"")]))
             .await;
-        told(&client, &cash(&format!("c{n}"), "10")).await;
+        adjust_ok(&client, &cash(&format!("c{n}"), "10")).await;
     }
-    nothing_waits(&rig).await;
+    wait_until_journaled(&rig).await;
     rig.quiet().await;
     let of_adjustments = async || {
         let mut store = rig.store().await;
@@ -276,7 +276,7 @@ async fn an_emptied_store_is_healed_with_each_adjustment_once() {
         store
     };
     let before = of_adjustments().await;
-    // The journal may hold one twice, and one of an id that was booked before it.
+    // The journal may contain an adjustment twice, and another one under an id that is already booked.
     let entries = journaled(&client).await;
     let mut other: Value = serde_json::from_slice(&entries[0].body).unwrap();
     other["deltas"]["position"] = json!(7_777);
@@ -286,7 +286,7 @@ async fn an_emptied_store_is_healed_with_each_adjustment_once() {
         jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
     }
     rig.redis.flushall().await;
-    poll::until(SOON, "the store is whole again", async || {
+    poll::until(SOON, "the store is rebuilt", async || {
         adjust(&client, &cash("c2", "10"))
             .await
             .is_ok_and(|reply| reply.is_replay)
@@ -296,7 +296,7 @@ async fn an_emptied_store_is_healed_with_each_adjustment_once() {
     assert!(rig.store().await["sums_names:paper"].contains_key("fund:ibkr.paper:AAPL"));
     assert_eq!(sums(&rig).await, [300, 300, -300, -540_000_000]);
     assert_eq!(cash_of(&rig).await, 30_000_000);
-    // The ids are known again, and live no longer than they are remembered.
+    // The ids are known again and expire after their retention.
     let ttl: i64 = rig.redis.connection().await.pttl("{or}:adjustment:p0").await.unwrap();
     assert!(ttl > 0, "{ttl}");
     assert_eq!(
@@ -307,12 +307,12 @@ async fn an_emptied_store_is_healed_with_each_adjustment_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_told_before_the_journal_has_it() {
+async fn adjustment_is_confirmed_only_after_it_is_journaled() {
     let mut rig = Rig::start().await;
     rig.settings.journal.attempts = 1;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    // A stream that takes nothing more: the booking waits, and its caller is not told that it is done.
+    // The stream accepts nothing more: the booking stays pending, and its caller gets no confirmation.
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     let stream = jetstream.get_stream(subjects::STREAM_REPORTS).await.unwrap();
     let config = stream.cached_info().config.clone();
@@ -323,30 +323,30 @@ async fn nothing_is_told_before_the_journal_has_it() {
     assert_eq!(refused.code, FaultCode::BusUnavailable);
     assert_eq!(cash_of(&rig).await, 1_000_000);
     assert!(journaled(&client).await.is_empty());
-    // Any worker brings it there once the journal takes it; asked again, it is told as it was booked.
+    // Any worker appends it once the journal accepts it; a repeated request returns the booking.
     jetstream.update_stream(&config).await.unwrap();
-    nothing_waits(&rig).await;
+    wait_until_journaled(&rig).await;
     assert_eq!(journaled(&client).await.len(), 1);
-    let (_, again) = told(&client, &cash("w", "1")).await;
+    let (_, again) = adjust_ok(&client, &cash("w", "1")).await;
     assert!(again.is_replay);
     assert_eq!(cash_of(&rig).await, 1_000_000);
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_comes_late_is_refused_and_one_that_is_known_is_not() {
+async fn expired_adjustment_is_refused_but_a_known_id_is_replayed() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let late = async |body: &Value| {
-        let (patience, trace) = (
+        let (timeout, trace) = (
             Duration::from_secs(10),
             order_router::bus::router_client::new_traceparent(),
         );
         let past = Timestamp::from_milliseconds(Timestamp::now().as_milliseconds() - 1_000);
         client
             .caller
-            .request_with_timeout(patience, subjects::ADJUST, body.to_string().into(), past, &trace)
+            .request_with_timeout(timeout, subjects::ADJUST, body.to_string().into(), past, &trace)
             .await
     };
     let RequestError::Fault(refused) = late(&cash("l", "1")).await.unwrap_err() else {
@@ -354,14 +354,14 @@ async fn one_that_comes_late_is_refused_and_one_that_is_known_is_not() {
     };
     assert_eq!(refused.code, FaultCode::IntentExpired);
     assert_eq!(cash_of(&rig).await, 0);
-    told(&client, &cash("l", "1")).await;
+    adjust_ok(&client, &cash("l", "1")).await;
     assert!(late(&cash("l", "1")).await.unwrap().is_replay);
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
-async fn a_worker_killed_between_any_two_steps_leaves_one_booking() {
+async fn adjustment_is_booked_once_wherever_its_worker_is_killed() {
     let rig = Rig::start().await;
     let client = rig.caller().await;
     for (n, stop_at) in (1..).zip(stop_point::ADJUSTMENT_POINTS) {
@@ -375,8 +375,8 @@ async fn a_worker_killed_between_any_two_steps_leaves_one_booking() {
         assert!(first.is_err(), "{stop_at}");
         assert!(!victim.process().wait(SOON).await.success(), "{stop_at}");
         let other = rig.worker().await;
-        nothing_waits(&rig).await;
-        let (_, reply) = told(&client, &body).await;
+        wait_until_journaled(&rig).await;
+        let (_, reply) = adjust_ok(&client, &body).await;
         assert!(reply.is_replay, "{stop_at}");
         assert_eq!(
             sums(&rig).await,
@@ -390,7 +390,7 @@ async fn a_worker_killed_between_any_two_steps_leaves_one_booking() {
         assert_eq!(of_id.count(), 1, "{stop_at}");
         other.drain(SOON).await;
     }
-    // All of it is on the journal: an emptied store has it again.
+    // Everything is journaled: an emptied store is rebuilt with it.
     let before = sums(&rig).await;
     rig.redis.flushall().await;
     let worker = rig.worker().await;

@@ -1,4 +1,5 @@
-//! Bad input at the request door: each gives its error, leaves counters and journal as they were, and the worker goes on.
+//! Invalid input at the request door: each request returns its error, leaves counters and journal unchanged, and the
+//! worker continues.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,14 +16,14 @@ use order_router::wire::problem::Problem;
 
 use crate::rig::{Client, Rig, SOON, intent};
 
-/// Returns the code and the field of the problem a raw body is answered with, and checks the headers beside it.
+/// Sends a raw body, checks the headers of the reply, and returns the code and the field of its problem.
 async fn problem(client: &Client, subject: &str, body: Vec<u8>, headers: HeaderMap) -> (String, Option<String>) {
     let request = client
         .raw
         .request_with_headers(subject.to_owned(), headers, body.into());
-    let answer = tokio::time::timeout(SOON, request).await.unwrap().unwrap();
-    let problem: Problem = serde_json::from_slice(&answer.payload).unwrap();
-    let headers = answer.headers.unwrap();
+    let reply = tokio::time::timeout(SOON, request).await.unwrap().unwrap();
+    let problem: Problem = serde_json::from_slice(&reply.payload).unwrap();
+    let headers = reply.headers.unwrap();
     assert_eq!(
         headers.get("Nats-Service-Error-Code").unwrap().as_str(),
         problem.status.to_string()
@@ -32,7 +33,7 @@ async fn problem(client: &Client, subject: &str, body: Vec<u8>, headers: HeaderM
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_intents_get_their_error_and_change_nothing() {
+async fn invalid_intent_returns_its_error_and_changes_nothing() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -124,8 +125,14 @@ async fn bad_intents_get_their_error_and_change_nothing() {
         let found = problem(&client, subject, body, HeaderMap::new()).await;
         assert_eq!(found, (code.to_owned(), field.map(str::to_owned)), "{shown}");
     }
-    let nobody = intent("x", &[("broker", "\"kraken\""), ("venue", "\"kraken.spot\"")]);
-    let found = problem(&client, "orders.submit.kraken.default", nobody.into(), HeaderMap::new()).await;
+    let unconfigured = intent("x", &[("broker", "\"kraken\""), ("venue", "\"kraken.spot\"")]);
+    let found = problem(
+        &client,
+        "orders.submit.kraken.default",
+        unconfigured.into(),
+        HeaderMap::new(),
+    )
+    .await;
     assert_eq!(found, ("unknown_broker".to_owned(), Some("broker".to_owned())));
     let mut late = HeaderMap::new();
     late.insert("Deadline", "2020-01-01T00:00:00Z");
@@ -147,17 +154,17 @@ async fn bad_intents_get_their_error_and_change_nothing() {
         .filter(|key| key != "meta" && key != "state" && !key.starts_with("day_start:"))
         .collect();
     assert_eq!(left, Vec::<String>::new());
-    // As large as the server lets through is an order like any other; and the worker goes on.
+    // An order of the largest size that the server accepts is executed; the worker continues.
     assert_eq!(client.report(&largest).await.status, OrderStatus::Filled);
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_aimed_at_another_subject_is_not_answered_and_not_executed() {
+async fn request_with_a_foreign_reply_subject_is_neither_executed_nor_answered() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    let mut spied = client.raw.subscribe("orders.>").await.unwrap();
+    let mut observed = client.raw.subscribe("orders.>").await.unwrap();
     for reply in [
         "orders.reports.binance.default",
         "orders.replies.other.x",
@@ -171,7 +178,7 @@ async fn a_reply_aimed_at_another_subject_is_not_answered_and_not_executed() {
             .await
             .unwrap();
     }
-    // A request that comes after them is answered: they have been seen.
+    // A later request is answered, so the worker has seen the earlier ones.
     assert_eq!(client.report(&intent("good", &[])).await.status, OrderStatus::Filled);
     rig.quiet().await;
     let reports = client.reports().await;
@@ -183,7 +190,7 @@ async fn a_reply_aimed_at_another_subject_is_not_answered_and_not_executed() {
         ["good"]
     );
     client.raw.flush().await.unwrap();
-    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_millis(100), spied.next()).await {
+    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_millis(100), observed.next()).await {
         assert!(
             message.subject.starts_with("orders.submit.") || message.payload.windows(6).any(|part| part == b"\"good\""),
             "{message:?}"

@@ -1,4 +1,5 @@
-//! The durable door, end to end: kept, executed once, answered; what can never succeed is dead-lettered.
+//! The durable door, end to end: an intent is queued, executed once and answered; one that can never succeed is
+//! dead-lettered.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,20 +28,20 @@ async fn publish(client: &Client, body: impl Into<Vec<u8>>, reply_to: Option<&st
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn intents_kept_while_no_worker_is_up_are_executed_once_and_answered() {
+async fn intents_queued_without_a_worker_are_executed_once() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     worker.drain(SOON).await;
     for n in 0..40 {
         let side = if n % 2 == 0 { "\"buy\"" } else { "\"sell\"" };
-        // Each is published twice: the second is a replay.
+        // Each intent is published twice: the second is a replay.
         for _ in 0..2 {
             publish(&client, intent(&format!("d{n}"), &[("side", side)]), None).await;
         }
     }
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
-    poll::until(SOON, "all are reported", async || {
+    poll::until(SOON, "all orders are reported", async || {
         client.reader.read_extent().await.unwrap().last_sequence >= 40
     })
     .await;
@@ -54,13 +55,13 @@ async fn intents_kept_while_no_worker_is_up_are_executed_once_and_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_answer_follows_on_reply_to_denials_and_problems_included() {
+async fn reply_to_receives_reports_denials_and_problems() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let mut inbox = client.raw.subscribe("orders.replies.default.t1").await.unwrap();
     client.raw.request(subjects::BROKERS, "".into()).await.unwrap();
-    let mut answer = async |body: Vec<u8>| {
+    let mut submit_durably = async |body: Vec<u8>| {
         publish(&client, body, Some("orders.replies.default.t1")).await;
         tokio::time::timeout(SOON, futures_util::StreamExt::next(&mut inbox))
             .await
@@ -68,9 +69,10 @@ async fn the_answer_follows_on_reply_to_denials_and_problems_included() {
             .unwrap()
             .payload
     };
-    let report = ExecutionReport::decode(&answer(intent("a1", &[]).into()).await).unwrap();
+    let report = ExecutionReport::decode(&submit_durably(intent("a1", &[]).into()).await).unwrap();
     assert_eq!(report.status, OrderStatus::Filled);
-    let denied: Problem = serde_json::from_slice(&answer(intent("a2", &[("quantity", "0.8")]).into()).await).unwrap();
+    let denied: Problem =
+        serde_json::from_slice(&submit_durably(intent("a2", &[("quantity", "0.8")]).into()).await).unwrap();
     assert_eq!(denied.code, "order_size_exceeded");
     for (body, code) in [
         (Vec::new(), "malformed"),
@@ -87,14 +89,14 @@ async fn the_answer_follows_on_reply_to_denials_and_problems_included() {
             "client_order_id_conflict",
         ),
     ] {
-        let problem: Problem = serde_json::from_slice(&answer(body).await).unwrap();
+        let problem: Problem = serde_json::from_slice(&submit_durably(body).await).unwrap();
         assert_eq!(problem.code, code);
     }
     poll::until(SOON, "seven dead letters, an empty queue", async || {
         client.dead_letters().await == 7 && client.queued().await == 0
     })
     .await;
-    // The worker goes on, nothing is left in the queue, and counters and journal know of two orders only.
+    // The worker continues, the queue is empty, and counters and journal contain the executed orders only.
     assert_eq!(client.report(&intent("a3", &[])).await.status, OrderStatus::Filled);
     assert_eq!(client.reports().await.len(), 3);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a worker does where another one, the store or the journal lets it down: each guard with nothing else behind it.
+//! What a worker does when another worker, the store or the journal fails: each guard is tested alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,15 +27,15 @@ use order_router::wire::report::ExecutionReport;
 use order_router::worker::journaling::settlement::StorePaperBook;
 use redis::AsyncCommands;
 
-use crate::conformance_store::whole_store;
+use crate::conformance_store::ready_store;
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::store_scripts::{claimed, filled, order, settlement};
 use crate::support::poll;
 use crate::support::proxy::{Direction, Proxy};
 
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
-/// How long something that must not happen is given to happen.
-const A_MOMENT: Duration = Duration::from_millis(300);
+/// How long a test waits for an event that must not happen.
+const SETTLE_TIME: Duration = Duration::from_millis(300);
 
 /// Returns the intent an order came from.
 fn intent_of(order: &Order) -> String {
@@ -49,8 +49,8 @@ fn intent_of(order: &Order) -> String {
     intent(order.client_order_id.as_str(), &over)
 }
 
-/// A rig whose leases outlast every test: nobody else takes a claim over.
-async fn patient_rig() -> Rig {
+/// A rig whose leases outlast every test: no worker takes over a claim.
+async fn rig_with_long_leases() -> Rig {
     let mut rig = Rig::start().await;
     rig.settings.redis.lease_ms = 60_000;
     rig
@@ -62,16 +62,16 @@ pub async fn delete_journal(client: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_durable_intent_that_is_under_way_elsewhere_comes_again_until_it_is_told() {
-    let rig = patient_rig().await;
+async fn durable_intent_claimed_elsewhere_is_redelivered_until_its_report_is_known() {
+    let rig = rig_with_long_leases().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (order, _) = claimed(&rig, &store, 100).await;
     let mut inbox = client.raw.subscribe("orders.replies.default.t1").await.unwrap();
     client.raw.flush().await.unwrap();
     let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("default").unwrap());
-    let deadline = Timestamp::now().saturating_add(A_MOMENT);
+    let deadline = Timestamp::now().saturating_add(SETTLE_TIME);
     let body = intent_of(&order).into();
     let reply_to = Some("orders.replies.default.t1");
     client
@@ -81,14 +81,14 @@ async fn a_durable_intent_that_is_under_way_elsewhere_comes_again_until_it_is_to
         .unwrap();
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     let intents = jetstream.get_stream(subjects::STREAM_INTENTS).await.unwrap();
-    poll::until(SOON, "it is delivered again", async || {
+    poll::until(SOON, "the intent is redelivered", async || {
         let name = subjects::intents_consumer(&broker);
         intents.consumer_info(name).await.unwrap().delivered.consumer_sequence >= 2
     })
     .await;
     store.settle(settlement(&filled(&order, 100))).await.unwrap();
-    let answer = tokio::time::timeout(SOON, inbox.next()).await.unwrap().unwrap();
-    let report = ExecutionReport::decode(&answer.payload).unwrap();
+    let reply = tokio::time::timeout(SOON, inbox.next()).await.unwrap().unwrap();
+    let report = ExecutionReport::decode(&reply.payload).unwrap();
     assert_eq!(
         (report.status, report.order_id),
         (OrderStatus::Filled, order.order_id.to_string())
@@ -97,27 +97,27 @@ async fn a_durable_intent_that_is_under_way_elsewhere_comes_again_until_it_is_to
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_waits_for_an_order_that_is_being_sent_and_never_overtakes_it() {
-    let rig = patient_rig().await;
+async fn cancel_waits_for_an_order_that_is_being_sent() {
+    let rig = rig_with_long_leases().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (order, _) = claimed(&rig, &store, 100).await;
     let name = format!(r#"{{"order_id":"{}"}}"#, order.order_id);
     let subject = "orders.cancel.binance.default";
-    // Its deadline comes first: a receipt, and the claim stands as it was.
+    // Its deadline comes first: the caller gets a receipt, and the claim is unchanged.
     let before = rig.store().await;
     let mut headers = HeaderMap::new();
-    let deadline = Timestamp::now().saturating_add(A_MOMENT);
+    let deadline = Timestamp::now().saturating_add(SETTLE_TIME);
     headers.insert("Deadline", deadline.to_string());
-    let answer = client.raw.request_with_headers(subject, headers, name.clone().into());
-    let answer = tokio::time::timeout(SOON, answer).await.unwrap().unwrap();
-    let receipt = ExecutionReport::decode(&answer.payload).unwrap();
+    let reply = client.raw.request_with_headers(subject, headers, name.clone().into());
+    let reply = tokio::time::timeout(SOON, reply).await.unwrap().unwrap();
+    let receipt = ExecutionReport::decode(&reply.payload).unwrap();
     assert_eq!(receipt.receipt_code(), Some(ReasonCode::InFlight));
     assert_eq!(rig.store().await, before);
-    // The order is sent first: the cancel ends it.
+    // The order is settled first: the cancel ends it.
     let mut cancel = std::pin::pin!(client.order("cancel", "binance", &name));
-    let early = tokio::time::timeout(A_MOMENT, &mut cancel).await;
+    let early = tokio::time::timeout(SETTLE_TIME, &mut cancel).await;
     assert!(early.is_err(), "{early:?}");
     store.settle(settlement(&filled(&order, 40))).await.unwrap();
     let cancelled = cancel.await.unwrap();
@@ -126,16 +126,16 @@ async fn a_cancel_waits_for_an_order_that_is_being_sent_and_never_overtakes_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_sent_holds_nothing_when_its_caller_is_told() {
-    let mut rig = patient_rig().await;
+async fn unsent_order_holds_no_reservation_when_its_fault_is_returned() {
+    let mut rig = rig_with_long_leases().await;
     let proxy = Proxy::start(rig.redis.address()).await;
     rig.settings.redis.url = proxy.url("redis");
     rig.settings.redis.response_timeout_ms = 10_000;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    // The claim alone takes longer than the intent counts: the paper venue finds it too late.
-    proxy.delay(A_MOMENT);
-    let end = Timestamp::now().saturating_add(A_MOMENT);
+    // The claim alone takes longer than the intent is valid: the paper venue finds it expired.
+    proxy.delay(SETTLE_TIME);
+    let end = Timestamp::now().saturating_add(SETTLE_TIME);
     let body = intent("late", &[("expires_at", &format!("\"{end}\""))]);
     let fault = client.fault(&body).await;
     assert_eq!(fault.code, FaultCode::IntentExpired, "{fault}");
@@ -147,7 +147,7 @@ async fn what_was_not_sent_holds_nothing_when_its_caller_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_behind_the_store_or_another_one_stops_a_running_worker() {
+async fn journal_behind_the_store_or_replaced_stops_a_running_worker() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -163,8 +163,8 @@ async fn a_journal_behind_the_store_or_another_one_stops_a_running_worker() {
         let mut n = 0;
         poll::until(SOON, format!("{field}: no order is taken"), async || {
             n += 1;
-            let answer = client.submit(&intent(&format!("{round}-{n}"), &[])).await;
-            matches!(answer, Err(RequestError::Fault(fault)) if fault.code == FaultCode::StoreUnavailable)
+            let reply = client.submit(&intent(&format!("{round}-{n}"), &[])).await;
+            matches!(reply, Err(RequestError::Fault(fault)) if fault.code == FaultCode::StoreUnavailable)
         })
         .await;
         redis.hset::<_, _, _, ()>("{or}:meta", field, known).await.unwrap();
@@ -177,10 +177,10 @@ async fn a_journal_behind_the_store_or_another_one_stops_a_running_worker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_of_an_epoch_that_is_over_are_released_by_the_healing() {
-    let rig = patient_rig().await;
+async fn rebuild_releases_claims_of_an_earlier_epoch() {
+    let rig = rig_with_long_leases().await;
     let worker = rig.worker().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     claimed(&rig, &store, 100).await;
     assert_eq!(rig.sum(SUMS, "long").await, 100);
     let mut redis = rig.redis.connection().await;
@@ -189,15 +189,12 @@ async fn claims_of_an_epoch_that_is_over_are_released_by_the_healing() {
         .query_async::<()>(&mut redis)
         .await
         .unwrap();
-    poll::until(SOON, "the claim is given back", async || {
-        rig.sum(SUMS, "long").await == 0
-    })
-    .await;
+    poll::until(SOON, "the claim is released", async || rig.sum(SUMS, "long").await == 0).await;
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_arrives_after_the_healing_is_replayed() {
+async fn event_appended_after_the_rebuild_is_replayed() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -208,13 +205,16 @@ async fn an_event_that_arrives_after_the_healing_is_replayed() {
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     let subject = subjects::report(&claim.broker, &claim.account_id);
     jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
-    poll::until(SOON, "it is replayed", async || rig.sum(SUMS, "position").await == 100).await;
+    poll::until(SOON, "the event is replayed", async || {
+        rig.sum(SUMS, "position").await == 100
+    })
+    .await;
     assert!(client.submit(&intent_of(&claim)).await.unwrap().is_replay);
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_journal_no_order_is_taken_nothing_loosens_and_what_tightens_holds() {
+async fn without_a_journal_orders_and_loosening_are_refused_and_tightening_applies() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -240,7 +240,7 @@ async fn without_a_journal_no_order_is_taken_nothing_loosens_and_what_tightens_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_is_journaled_and_not_in_force_is_put_in_force() {
+async fn journaled_change_that_is_not_in_force_is_activated() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -248,7 +248,7 @@ async fn a_change_that_is_journaled_and_not_in_force_is_put_in_force() {
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     let subject = subjects::event("state", None);
     jetstream.publish(subject, event.into()).await.unwrap().await.unwrap();
-    poll::until(SOON, "it is in force", async || {
+    poll::until(SOON, "the change is in force", async || {
         rig.sum("state", "daily_notional_limit").await == 5_000_000
     })
     .await;
@@ -259,11 +259,11 @@ async fn a_change_that_is_journaled_and_not_in_force_is_put_in_force() {
     worker.drain(SOON).await;
 }
 
-/// A book whose answers the proxy can hold back, and a placement for it with the report of a whole fill.
+/// A book whose replies the proxy can hold back, and a placement for it with the report of a complete fill.
 async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StorePaperBook, Placement, VenueReport) {
     rig.settings.redis.url = proxy.url("redis");
     rig.settings.redis.response_timeout_ms = 200;
-    let store = whole_store(rig).await;
+    let store = ready_store(rig).await;
     let (order, lease) = claimed(rig, &store, 100).await;
     let fills = filled(&order, 100).order.fills;
     let placement = Placement {
@@ -284,9 +284,9 @@ async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StorePaperBook, Placement
     (StorePaperBook::new(store, std::sync::Arc::default()), placement, report)
 }
 
-/// Throws away the answers a proxy holds back, and lets the next ones through: on another connection only, so that none
-/// of the first is among them.
-async fn answers_are_lost(proxy: &Proxy) {
+/// Drops the replies that a proxy holds back and forwards the next ones, on a new connection only, so that none of the
+/// dropped replies is among them.
+async fn drop_replies(proxy: &Proxy) {
     let connections = proxy.accepted();
     proxy.cut_once();
     poll::until(SOON, "another connection", async || proxy.accepted() > connections).await;
@@ -294,34 +294,40 @@ async fn answers_are_lost(proxy: &Proxy) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_settlement_whose_answer_was_lost_is_known_again_and_booked_once() {
+async fn settlement_with_a_lost_reply_is_recognised_and_booked_once() {
     let mut rig = Rig::start().await;
     let proxy = Proxy::start(rig.redis.address()).await;
     let (book, placement, report) = book_behind(&proxy, &mut rig).await;
     proxy.stall_direction(Direction::ToClient);
-    let heal = async {
-        poll::until(SOON, "it is settled", async || rig.sum(SUMS, "position").await == 100).await;
-        answers_are_lost(&proxy).await;
+    let lose_reply = async {
+        poll::until(SOON, "the order is settled", async || {
+            rig.sum(SUMS, "position").await == 100
+        })
+        .await;
+        drop_replies(&proxy).await;
     };
-    let (booked, ()) = tokio::join!(book.book_placement(&placement, report), heal);
+    let (booked, ()) = tokio::join!(book.book_placement(&placement, report), lose_reply);
     assert_eq!(booked.unwrap().order.version, 1);
     assert_eq!(rig.sum(SUMS, "position").await, 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_settlement_nobody_answers_for_is_unknown_and_so_is_one_the_store_has_lost() {
+async fn settlement_without_a_reply_or_lost_by_the_store_is_unknown() {
     let mut rig = Rig::start().await;
     let proxy = Proxy::start(rig.redis.address()).await;
     let (book, placement, report) = book_behind(&proxy, &mut rig).await;
     let record = format!("{{or}}:order:r:default:{}", placement.order.client_order_id);
     proxy.stall_direction(Direction::ToClient);
-    let lose = async {
-        poll::until(SOON, "it is settled", async || rig.sum(SUMS, "position").await == 100).await;
+    let lose_record = async {
+        poll::until(SOON, "the order is settled", async || {
+            rig.sum(SUMS, "position").await == 100
+        })
+        .await;
         let mut redis = rig.redis.connection().await;
         redis.del::<_, ()>(&record).await.unwrap();
-        answers_are_lost(&proxy).await;
+        drop_replies(&proxy).await;
     };
-    let (lost, ()) = tokio::join!(book.book_placement(&placement, report.clone()), lose);
+    let (lost, ()) = tokio::join!(book.book_placement(&placement, report.clone()), lose_record);
     assert!(matches!(lost, Err(BookError::Unknown(_))), "{lost:?}");
     proxy.stall_direction(Direction::ToClient);
     let unanswered = book.book_placement(&placement, report).await;

@@ -1,4 +1,4 @@
-//! The kill switch: nothing new takes effect, everything open is cancelled, and it stays so.
+//! The kill switch: no new order executes, every open order is cancelled, and the halt persists.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::state::RouterState;
 
-use crate::conformance_store::whole_store;
+use crate::conformance_store::ready_store;
 use crate::rig::{Client, Rig, SOON, ibkr, intent};
 use crate::store_scripts::{claimed, filled, settlement};
 use crate::support::poll;
@@ -35,8 +35,8 @@ async fn rig() -> Rig {
     rig
 }
 
-/// Leaves orders open in two accounts, and one filled; returns the ids of those that are open.
-async fn some_open(client: &Client) -> BTreeSet<String> {
+/// Submits orders that stay open in two accounts, and one that fills; returns the ids of the open orders.
+async fn open_orders(client: &Client) -> BTreeSet<String> {
     let bodies = (0..30).map(|n| {
         let account = if n % 2 == 0 { "\"fund-7\"" } else { "\"fund-8\"" };
         ibkr(&format!("o{n}"), &[("account_id", account)])
@@ -51,7 +51,7 @@ async fn some_open(client: &Client) -> BTreeSet<String> {
     reports.into_iter().map(|report| report.order_id).collect()
 }
 
-/// Returns the ids of orders whose last report on the journal says that they are cancelled.
+/// Returns the ids of orders with a cancelled report on the journal.
 async fn cancelled(client: &Client) -> BTreeSet<String> {
     let reports = client.reports().await;
     let cancelled = reports
@@ -61,11 +61,11 @@ async fn cancelled(client: &Client) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn halting_cancels_every_open_order_and_stops_every_new_one_on_all_workers() {
+async fn halt_cancels_every_open_order_and_refuses_new_ones_on_all_workers() {
     let rig = rig().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
-    let open = some_open(&client).await;
+    let open = open_orders(&client).await;
     assert_eq!(rig.store().await[OPEN_SETS].len(), 2);
     let state = client.set_state(HALT).await.unwrap();
     assert_eq!(
@@ -94,7 +94,7 @@ async fn halting_cancels_every_open_order_and_stops_every_new_one_on_all_workers
             FaultCode::TradingHalted
         );
     }
-    // A second time there is nothing left to do, and it is on the journal all the same.
+    // A second halt has nothing to cancel, and is journaled as well.
     let again = client.set_state(HALT).await.unwrap();
     assert_eq!(
         (again.version, again.cancelled, again.remaining_total),
@@ -110,11 +110,11 @@ async fn halting_cancels_every_open_order_and_stops_every_new_one_on_all_workers
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_halt_stays_through_restarts_and_the_loss_of_redis() {
+async fn halt_survives_restarts_and_the_loss_of_redis() {
     let mut rig = rig().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    some_open(&client).await;
+    open_orders(&client).await;
     client.set_state(HALT).await.unwrap();
     worker.drain(SOON).await;
     let worker = rig.worker().await;
@@ -136,12 +136,12 @@ async fn a_halt_stays_through_restarts_and_the_loss_of_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claimed_order_takes_no_effect_any_more_and_is_told_of_until_it_is_released() {
+async fn halt_stops_a_claimed_order_and_lists_it_as_remaining() {
     let mut rig = rig().await;
     rig.settings.redis.lease_ms = 60_000;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    let store = whole_store(&rig).await;
+    let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
     let deadline = Timestamp::now().saturating_add(Duration::from_secs(2));
     let body = format!(r#"{{{HALT},"actor":"ops","reason":"test"}}"#);
@@ -164,9 +164,9 @@ async fn a_claimed_order_takes_no_effect_any_more_and_is_told_of_until_it_is_rel
     let sending = first(Some(Timestamp::now().saturating_add(SOON)));
     assert_eq!(store.settle(sending).await, Ok(SettleOutcome::Halted));
     assert_eq!(rig.store().await, before);
-    // What a venue has done counts whatever is in force.
+    // A venue report counts whatever the trading state is.
     assert_eq!(store.settle(first(None)).await, Ok(SettleOutcome::Booked(vec![])));
-    poll::until(SOON, "the other workers' turn: it is cancelled", async || {
+    poll::until(SOON, "the order is cancelled", async || {
         cancelled(&client).await.contains(order.order_id.as_str())
     })
     .await;
@@ -174,11 +174,11 @@ async fn a_claimed_order_takes_no_effect_any_more_and_is_told_of_until_it_is_rel
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_is_given_back_when_trading_is_halted_under_way_and_its_id_is_free() {
+async fn halt_during_submissions_leaves_no_order_open() {
     let rig = rig().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    // Orders are on their way all the time: none of them is open when the halt is answered, or after it.
+    // Orders are in flight all the time: none of them is open when the halt is answered, or later.
     let load = async {
         let orders = (0..400).map(|n| {
             let body = ibkr(&format!("l{n}"), &[("quantity", "1")]);
@@ -188,13 +188,13 @@ async fn a_claim_is_given_back_when_trading_is_halted_under_way_and_its_id_is_fr
         join_all(orders).await
     };
     let halt = async {
-        poll::until(SOON, "orders are through", async || {
+        poll::until(SOON, "some orders are journaled", async || {
             client.reader.read_extent().await.unwrap().last_sequence >= 20
         })
         .await;
         client.set_state(HALT).await.unwrap()
     };
-    let (answers, state) = tokio::join!(load, halt);
+    let (replies, state) = tokio::join!(load, halt);
     assert_eq!(
         (state.remaining_total, state.trading_state),
         (Some(0), TradingState::Halted)
@@ -213,8 +213,8 @@ async fn a_claim_is_given_back_when_trading_is_halted_under_way_and_its_id_is_fr
         .filter(|report| report.status.is_terminal())
         .map(|report| report.order_id)
         .collect();
-    for answer in answers.into_iter().flatten() {
-        let report = ExecutionReport::decode(&answer.body).unwrap();
+    for reply in replies.into_iter().flatten() {
+        let report = ExecutionReport::decode(&reply.body).unwrap();
         assert!(report.is_receipt() || ended.contains(&report.order_id), "{report:?}");
     }
     worker.drain(SOON).await;
@@ -222,11 +222,11 @@ async fn a_claim_is_given_back_when_trading_is_halted_under_way_and_its_id_is_fr
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
-async fn what_a_worker_did_not_cancel_that_died_on_halting_the_others_cancel() {
+async fn other_workers_finish_the_cancellations_of_a_worker_killed_while_halting() {
     let rig = rig().await;
     let client = rig.caller().await;
     let first = rig.worker().await;
-    let open = some_open(&client).await;
+    let open = open_orders(&client).await;
     first.drain(SOON).await;
     let mut victim = rig.worker_process(Some("change_in_force")).await;
     let halting = tokio::time::timeout(Duration::from_secs(2), client.set_state(HALT));
@@ -243,11 +243,11 @@ async fn what_a_worker_did_not_cancel_that_died_on_halting_the_others_cancel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_set_of_open_sets_is_rebuilt_with_the_orders() {
+async fn rebuild_restores_the_set_of_open_order_sets() {
     let rig = rig().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    let open = some_open(&client).await;
+    let open = open_orders(&client).await;
     rig.quiet().await;
     let before = rig.store().await[OPEN_SETS].clone();
     rig.redis.flushall().await;

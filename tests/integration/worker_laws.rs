@@ -1,5 +1,5 @@
-//! The laws, each broken on purpose: races for the last unit, ids raced by many, a store that is emptied, restarted or
-//! away, a journal that is full, behind or replaced.
+//! The laws under failure: races for the last unit of a cap, many submissions of one id, a store that is emptied,
+//! restarted or unreachable, a journal that is full or replaced.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,20 +22,20 @@ use crate::rig::{Client, Rig, SOON, ibkr, intent, race};
 use crate::support::poll;
 use crate::support::proxy::Proxy;
 
-/// What must be the same before and after a healing: sums, days, orders and what is due; not the bookkeeping.
-pub async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
+/// Returns the store's contents that a rebuild must restore: sums, days, orders and due fills, without the bookkeeping.
+pub async fn rebuildable_state(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut store = rig.store().await;
     store.retain(|key, _| key != "meta" && key != "healing");
     for (key, fields) in &mut store {
         if key.starts_with("order:") {
             fields.remove("sid");
         }
-        // A sum that came back to nothing is no sum; and whoever has alerted may alert again.
+        // A sum of zero is the same as no sum, and an alert may repeat after a rebuild.
         fields.retain(|field, value| value != "0" && !field.starts_with("alert:"));
         fields.remove("generation");
     }
     store.retain(|_, fields| !fields.is_empty());
-    // A name without sums is a name that is looked up in vain, and nothing more.
+    // A name without sums has no effect.
     let sums: BTreeSet<String> = store
         .keys()
         .filter_map(|key| key.strip_prefix("sums:paper:"))
@@ -48,7 +48,7 @@ pub async fn essence(rig: &Rig) -> BTreeMap<String, BTreeMap<String, String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_race_for_the_room_of_fifty_on_two_workers() {
+async fn daily_notional_limit_holds_exactly_when_two_workers_race() {
     let mut rig = Rig::start().await;
     rig.settings.risk.daily_notional_limit = "1500".to_owned();
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
@@ -72,7 +72,7 @@ async fn two_hundred_race_for_the_room_of_fifty_on_two_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_notional_cap_of_a_symbol_holds_when_two_workers_race() {
+async fn symbol_notional_cap_holds_exactly_when_two_workers_race() {
     let rig = Rig::start().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
@@ -90,7 +90,7 @@ async fn the_notional_cap_of_a_symbol_holds_when_two_workers_race() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_id_raced_by_many_is_one_order() {
+async fn racing_submissions_of_one_id_create_one_order() {
     let rig = Rig::start().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
@@ -107,8 +107,8 @@ async fn one_id_raced_by_many_is_one_order() {
     tokio::join!(one.drain(SOON), two.drain(SOON));
 }
 
-/// Some of everything: filled, denied, cancelled, part-filled and still open.
-async fn some_of_everything(client: &Client) {
+/// Submits orders of every outcome: filled, denied, cancelled, and partially filled and open.
+async fn submit_every_outcome(client: &Client) {
     let bodies = (0..20).map(|n| intent(&format!("b{n}"), &[])).collect();
     assert_eq!(race(client, bodies).await.0.len(), 20);
     client.fault(&intent("denied", &[("quantity", "0.76")])).await;
@@ -122,7 +122,7 @@ async fn some_of_everything(client: &Client) {
     client.call("router.state.set", change).await.unwrap();
 }
 
-async fn still_the_same(rig: &Rig, client: &Client, before: &BTreeMap<String, BTreeMap<String, String>>) {
+async fn assert_restored(rig: &Rig, client: &Client, before: &BTreeMap<String, BTreeMap<String, String>>) {
     poll::until(SOON, "the router takes orders again", async || {
         client
             .order("get", "ibkr", r#"{"client_order_id":"open"}"#)
@@ -131,7 +131,7 @@ async fn still_the_same(rig: &Rig, client: &Client, before: &BTreeMap<String, BT
     })
     .await;
     rig.quiet().await;
-    let after = essence(rig).await;
+    let after = rebuildable_state(rig).await;
     for (key, fields) in before {
         assert_eq!(after.get(key), Some(fields), "{key}");
     }
@@ -151,37 +151,37 @@ async fn still_the_same(rig: &Rig, client: &Client, before: &BTreeMap<String, BT
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_emptied_store_is_rebuilt_from_the_journal() {
+async fn emptied_store_is_rebuilt_from_the_journal() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    some_of_everything(&client).await;
+    submit_every_outcome(&client).await;
     rig.quiet().await;
-    let before = essence(&rig).await;
+    let before = rebuildable_state(&rig).await;
     rig.redis.flushall().await;
-    still_the_same(&rig, &client, &before).await;
+    assert_restored(&rig, &client, &before).await;
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_store_goes_on_where_it_was() {
+async fn restarted_store_keeps_its_contents_or_is_rebuilt() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    some_of_everything(&client).await;
+    submit_every_outcome(&client).await;
     rig.quiet().await;
-    let before = essence(&rig).await;
+    let before = rebuildable_state(&rig).await;
     rig.redis.kill9();
     rig.redis.restart().await;
-    still_the_same(&rig, &client, &before).await;
-    // And one that comes back with nothing at all.
-    let before = essence(&rig).await;
+    assert_restored(&rig, &client, &before).await;
+    // A store that restarts empty is rebuilt.
+    let before = rebuildable_state(&rig).await;
     rig.redis.kill9();
     rig.redis.restart_empty().await;
     poll::until(SOON, "the store is rebuilt", async || {
-        let after = essence(&rig).await;
+        let after = rebuildable_state(&rig).await;
         before.iter().all(|(key, fields)| after.get(key) == Some(fields))
     })
     .await;
@@ -189,7 +189,7 @@ async fn a_restarted_store_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_go_on_through_an_emptied_store_and_none_is_sent_twice() {
+async fn orders_continue_through_an_emptied_store_and_none_executes_twice() {
     let rig = Rig::start().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
@@ -200,8 +200,8 @@ async fn orders_go_on_through_an_emptied_store_and_none_is_sent_twice() {
                 &[("side", if n.is_multiple_of(2) { "\"buy\"" } else { "\"sell\"" })],
             );
             poll::until(SOON, format!("order {n} is answered"), async || {
-                let answer = client.submit(&body).await;
-                answer.is_ok_and(|reply| !ExecutionReport::decode(&reply.body).unwrap().is_receipt())
+                let result = client.submit(&body).await;
+                result.is_ok_and(|reply| !ExecutionReport::decode(&reply.body).unwrap().is_receipt())
             })
             .await;
         };
@@ -209,16 +209,16 @@ async fn orders_go_on_through_an_emptied_store_and_none_is_sent_twice() {
             join_all((0..10).map(|n| until_known(chunk * 10 + n))).await;
         }
     };
-    let trouble = async {
+    let flush_twice = async {
         for answered in [60, 150] {
-            poll::until(SOON, "some orders are through", async || {
+            poll::until(SOON, "some orders are journaled", async || {
                 client.reader.read_extent().await.unwrap().last_sequence >= answered
             })
             .await;
             rig.redis.flushall().await;
         }
     };
-    tokio::join!(load, trouble);
+    tokio::join!(load, flush_twice);
     rig.quiet().await;
     let reports = client.reports().await;
     let orders: BTreeSet<&str> = reports.iter().map(|report| report.order_id.as_str()).collect();
@@ -230,7 +230,7 @@ async fn orders_go_on_through_an_emptied_store_and_none_is_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_away_refuses_and_comes_back() {
+async fn orders_are_refused_while_the_store_is_unreachable_and_accepted_afterwards() {
     let mut rig = Rig::start().await;
     let proxy = Proxy::start(rig.redis.address()).await;
     rig.settings.redis.url = proxy.url("redis");
@@ -246,13 +246,13 @@ async fn a_store_that_is_away_refuses_and_comes_back() {
     proxy.heal();
     for n in 0..3 {
         let body = intent(&format!("x{n}"), &[]);
-        let report = poll::eventually(SOON, "it is taken", async || client.submit(&body).await.ok()).await;
+        let report = poll::eventually(SOON, "the order is accepted", async || client.submit(&body).await.ok()).await;
         assert!(!report.is_replay);
     }
     proxy.stall();
     assert_eq!(client.fault(&intent("y", &[])).await.code, FaultCode::StoreUnavailable);
     proxy.heal();
-    poll::until(SOON, "it is taken or known", async || {
+    poll::until(SOON, "the order is accepted or known", async || {
         client.submit(&intent("y", &[])).await.is_ok()
     })
     .await;
@@ -265,7 +265,7 @@ async fn a_store_that_is_away_refuses_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_answers_at_once() {
+async fn full_queue_refuses_at_once() {
     let mut rig = Rig::start().await;
     rig.settings.redis.queue_max = 1;
     rig.settings.redis.batch_max = 1;
@@ -275,26 +275,26 @@ async fn a_full_queue_answers_at_once() {
     rig.redis.pause();
     let started = std::time::Instant::now();
     let bodies: Vec<String> = (0..40).map(|n| intent(&format!("q{n}"), &[])).collect();
-    let mut answers = Vec::new();
+    let mut replies = Vec::new();
     let mut waiting: futures_util::stream::FuturesUnordered<_> =
         bodies.iter().map(|body| client.submit(body)).collect();
     use futures_util::StreamExt;
-    while let Some(answer) = waiting.next().await {
-        if let Err(order_router::bus::router_client::RequestError::Fault(fault)) = answer {
-            answers.push((fault.code, started.elapsed()));
+    while let Some(reply) = waiting.next().await {
+        if let Err(order_router::bus::router_client::RequestError::Fault(fault)) = reply {
+            replies.push((fault.code, started.elapsed()));
         }
-        if answers.iter().filter(|(code, _)| *code == FaultCode::QueueFull).count() >= 20 {
+        if replies.iter().filter(|(code, _)| *code == FaultCode::QueueFull).count() >= 20 {
             break;
         }
     }
-    let full: Vec<_> = answers
+    let full: Vec<_> = replies
         .iter()
         .filter(|(code, _)| *code == FaultCode::QueueFull)
         .collect();
-    assert!(full.len() >= 20, "{answers:?}");
+    assert!(full.len() >= 20, "{replies:?}");
     assert!(
         full.iter().all(|(_, after)| *after < Duration::from_millis(1_900)),
-        "{answers:?}"
+        "{replies:?}"
     );
     rig.redis.resume();
     drop(waiting);
@@ -302,7 +302,7 @@ async fn a_full_queue_answers_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_is_full_leaves_a_receipt_and_the_outbox_brings_the_report_later() {
+async fn full_journal_returns_a_receipt_and_the_outbox_appends_the_report_later() {
     let mut rig = Rig::start().await;
     rig.settings.nats.reports_max_bytes = 16 * 1024;
     let worker = rig.worker().await;
@@ -320,7 +320,7 @@ async fn a_journal_that_is_full_leaves_a_receipt_and_the_outbox_brings_the_repor
         (receipt.status, receipt.receipt_code()),
         (OrderStatus::Unknown, Some(ReasonCode::NotJournaled))
     );
-    // Told again, it still is not told as a report: it is not on the journal.
+    // A repeated request returns a receipt again: the report is not journaled.
     assert!(client.report(&intent(&format!("a{n}"), &[])).await.is_receipt());
     worker.drain(SOON).await;
     rig.settings.nats.reports_max_bytes = -1;
@@ -336,7 +336,7 @@ async fn a_journal_that_is_full_leaves_a_receipt_and_the_outbox_brings_the_repor
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn intake_stops_while_the_journal_has_room_for_what_is_open() {
+async fn intake_stops_while_the_journal_has_room_for_open_orders() {
     let mut rig = Rig::start().await;
     rig.settings.nats.reports_max_bytes = 600_000;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
@@ -355,15 +355,15 @@ async fn intake_stops_while_the_journal_has_room_for_what_is_open() {
     }
     let fault = poll::eventually(SOON, "no new order is taken", async || {
         n += 1;
-        let answer = client.submit(&intent(&format!("a{n}"), &[("side", side(n))])).await;
-        answer.err().map(|error| error.to_string())
+        let reply = client.submit(&intent(&format!("a{n}"), &[("side", side(n))])).await;
+        reply.err().map(|error| error.to_string())
     })
     .await;
     assert!(
         fault.contains("persistence_failed") && fault.contains("nearly full"),
         "{fault}"
     );
-    // A known id is answered all the same, and what is open can end.
+    // A known id still returns its report, and an open order can still end.
     assert!(
         client
             .submit(&intent("a1", &[("side", side(1))]))
@@ -380,7 +380,7 @@ async fn intake_stops_while_the_journal_has_room_for_what_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_was_replaced_stops_the_intake() {
+async fn worker_refuses_to_start_over_a_replaced_journal() {
     let mut rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -391,7 +391,7 @@ async fn a_journal_that_was_replaced_stops_the_intake() {
     rig.nats.restart_empty().await;
     let error = order_router::worker::Worker::start(&rig.settings)
         .await
-        .expect_err("it refuses to start");
+        .expect_err("the worker refuses to start");
     assert!(
         error
             .to_string()
@@ -401,7 +401,7 @@ async fn a_journal_that_was_replaced_stops_the_intake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_tightens_and_what_loosens_is_in_force_for_the_next_order_of_every_worker() {
+async fn state_change_applies_to_the_next_order_of_every_worker() {
     let rig = Rig::start().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
@@ -439,11 +439,11 @@ async fn what_tightens_and_what_loosens_is_in_force_for_the_next_order_of_every_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tightening_outlives_a_loosening_that_was_journaled_and_never_in_force() {
+async fn tightening_overrides_a_journaled_loosening_that_never_took_effect() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    // A worker journaled a loosening and died before it put it in force; at that moment somebody tightens.
+    // A worker journals a loosening and dies before it activates it; then an operator tightens.
     let loosening = r#"{"version":1,"daily_notional_limit":2000000000,"actor":"ops","reason":"loosen",
         "timestamp":"2026-01-01T00:00:00Z"}"#;
     let jetstream = async_nats::jetstream::new(client.raw.clone());

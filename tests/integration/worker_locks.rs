@@ -1,4 +1,4 @@
-//! Latches: set at once, journaled, restored in the journal's order, and lifted for good.
+//! Locks: set at once, journaled, restored in journal order, and lifted for good.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,29 +34,29 @@ const OF_FUND: &str = "paper.account.fund-7.operator";
 const OF_ALL: &str = "paper.all.operator";
 
 impl Client {
-    /// Closes a scope.
+    /// Sets a lock on a scope.
     pub async fn lock(&self, scope: &str) -> Result<LockDocument, RequestError> {
         let body = format!(r#"{{"scope":{scope},"actor":"ops","reason":"news"}}"#);
-        let told = self.call(subjects::LOCKS_SET, &body).await?;
-        Ok(serde_json::from_slice(&told).unwrap())
+        let body = self.call(subjects::LOCKS_SET, &body).await?;
+        Ok(serde_json::from_slice(&body).unwrap())
     }
 
     /// Lifts a lock.
     pub async fn lift(&self, latch_id: &str) -> Result<LockDocument, RequestError> {
         let body = format!(r#"{{"latch_id":"{latch_id}","actor":"ops","reason":"over"}}"#);
-        let told = self.call(subjects::LOCKS_LIFT, &body).await?;
-        Ok(serde_json::from_slice(&told).unwrap())
+        let body = self.call(subjects::LOCKS_LIFT, &body).await?;
+        Ok(serde_json::from_slice(&body).unwrap())
     }
 
     /// Returns the ids of the locks in force.
     pub async fn locks(&self) -> BTreeSet<String> {
-        let told = poll::eventually(SOON, "the locks are told", async || {
+        let body = poll::eventually(SOON, "the locks are listed", async || {
             self.call(subjects::LOCKS_LIST, "").await.ok()
         })
         .await;
-        let told: LockList = serde_json::from_slice(&told).unwrap();
-        assert_eq!(told.total, told.items.len() as u64);
-        told.items.into_iter().map(|lock| lock.latch_id).collect()
+        let list: LockList = serde_json::from_slice(&body).unwrap();
+        assert_eq!(list.total, list.items.len() as u64);
+        list.items.into_iter().map(|lock| lock.latch_id).collect()
     }
 
     async fn lock_events(&self) -> Vec<(LockChange, String)> {
@@ -75,15 +75,15 @@ fn ids(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|&id| id.to_owned()).collect()
 }
 
-fn code<T: std::fmt::Debug>(told: Result<T, RequestError>) -> FaultCode {
-    match told {
+fn code<T: std::fmt::Debug>(result: Result<T, RequestError>) -> FaultCode {
+    match result {
         Err(RequestError::Fault(fault)) => fault.code,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_closes_lists_and_lifts_and_each_step_is_on_the_journal() {
+async fn operator_sets_lists_and_lifts_locks_and_each_change_is_journaled() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -95,7 +95,7 @@ async fn an_operator_closes_lists_and_lifts_and_each_step_is_on_the_journal() {
         (OF_FUND, "ops", "news")
     );
     assert!(rig.sum("state", "generation").await > before);
-    // A second time it is the same lock.
+    // Locking a second time returns the same lock.
     assert_eq!(client.lock(FUND).await.unwrap().since, lock.since);
     client
         .lock(r#"{"kind":"symbol","venue":"binance.spot","symbol":"eth/usdt"}"#)
@@ -138,14 +138,14 @@ async fn an_operator_closes_lists_and_lifts_and_each_step_is_on_the_journal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_stops_the_next_order_of_every_worker_and_a_lift_lets_it_pass() {
+async fn lock_stops_the_next_order_on_every_worker_until_it_is_lifted() {
     let rig = Rig::start().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
     let over = [("account_id", "\"fund-7\"")];
     client.report(&intent("a1", &over)).await;
     client.lock(FUND).await.unwrap();
-    // Both workers answer some of them.
+    // Both workers receive some of them.
     let stopped = join_all((0..20).map(|n| {
         let body = intent(&format!("b{n}"), &over);
         let client = &client;
@@ -162,7 +162,7 @@ async fn a_lock_stops_the_next_order_of_every_worker_and_a_lift_lets_it_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn locks_and_lifts_outlive_restarts_and_the_loss_of_redis() {
+async fn locks_and_lifts_survive_restarts_and_the_loss_of_redis() {
     let mut rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -192,8 +192,8 @@ async fn locks_and_lifts_outlive_restarts_and_the_loss_of_redis() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
-async fn a_lock_or_lift_whose_worker_dies_between_two_steps_is_finished_by_another() {
-    // What is in force and how many events are on the journal when it dies, and what is in force in the end.
+async fn lock_or_lift_of_a_killed_worker_is_finished_by_another_worker() {
+    // The locks in force and the journaled events when the worker dies, and the locks in force in the end.
     for (stop_at, at_death, in_the_end) in [
         ("latch_in_force", (1, 0), 1),
         ("latch_journaled", (1, 1), 1),
@@ -208,7 +208,7 @@ async fn a_lock_or_lift_whose_worker_dies_between_two_steps_is_finished_by_anoth
             first.drain(SOON).await;
         }
         let mut victim = rig.worker_process(Some(stop_at)).await;
-        let asked = async {
+        let call = async {
             if is_lift {
                 client.lift(OF_FUND).await
             } else {
@@ -216,7 +216,7 @@ async fn a_lock_or_lift_whose_worker_dies_between_two_steps_is_finished_by_anoth
             }
         };
         let (_, ended) = tokio::join!(
-            tokio::time::timeout(Duration::from_secs(3), asked),
+            tokio::time::timeout(Duration::from_secs(3), call),
             victim.process().wait(SOON)
         );
         assert!(!ended.success(), "{stop_at}");
@@ -240,7 +240,7 @@ async fn a_lock_or_lift_whose_worker_dies_between_two_steps_is_finished_by_anoth
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn locks_and_lifts_that_race_on_two_workers_leave_store_and_journal_the_same() {
+async fn racing_locks_and_lifts_leave_store_and_journal_consistent() {
     let rig = Rig::start().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
@@ -255,7 +255,7 @@ async fn locks_and_lifts_that_race_on_two_workers_leave_store_and_journal_the_sa
                 }
             }
         });
-        for told in join_all(tasks).await {
+        for result in join_all(tasks).await {
             let is_expected = |fault: &order_router::fault::Fault| {
                 matches!(
                     fault.code,
@@ -263,17 +263,17 @@ async fn locks_and_lifts_that_race_on_two_workers_leave_store_and_journal_the_sa
                 )
             };
             assert!(
-                matches!(&told, Ok(())) || matches!(&told, Err(RequestError::Fault(fault)) if is_expected(fault)),
-                "{told:?}"
+                matches!(&result, Ok(())) || matches!(&result, Err(RequestError::Fault(fault)) if is_expected(fault)),
+                "{result:?}"
             );
         }
     }
-    poll::until(SOON, "everything is on the journal", async || {
+    poll::until(SOON, "every event is journaled", async || {
         !rig.store_keys().await.iter().any(|key| key == "latches_waiting")
     })
     .await;
     let events = client.lock_events().await;
-    // Never two of a kind in a row: nothing was journaled unseen.
+    // Locks and lifts alternate: no event is journaled without a change.
     assert!(events.windows(2).all(|pair| pair[0].0 != pair[1].0), "{events:?}");
     let expected = events.last().is_some_and(|(what, _)| *what == LockChange::Locked);
     assert_eq!(client.locks().await.contains(OF_FUND), expected);
@@ -283,7 +283,7 @@ async fn locks_and_lifts_that_race_on_two_workers_leave_store_and_journal_the_sa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_journal_a_lock_works_and_nothing_is_lifted() {
+async fn without_a_journal_locking_works_and_lifting_is_refused() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -313,14 +313,14 @@ fn daily_loss(account: &str, date: &str) -> Lock {
     }
 }
 
-/// Latches by what is in force now.
-async fn set(router: &Router, latch: Lock) -> Result<bool, Fault> {
+/// Sets a rule's lock, evaluated against the current generation.
+async fn set(router: &Router, lock: Lock) -> Result<bool, Fault> {
     let generation = router.store.read_control().await.unwrap().control.generation;
-    locks::set_rule_lock(router, latch, generation).await
+    locks::set_rule_lock(router, lock, generation).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_judged_before_a_lift_does_not_close_again() {
+async fn rule_evaluated_before_a_lift_does_not_lock_again() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let (router, client) = (worker.router(), rig.caller().await);
@@ -336,7 +336,7 @@ async fn a_rule_that_judged_before_a_lift_does_not_close_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rules_latch_is_new_once_and_a_new_day_lifts_it_only_where_the_settings_say_so() {
+async fn daily_loss_lock_is_set_once_and_a_new_day_lifts_it_only_if_configured() {
     let mut rig = Rig::start().await;
     let (monday, tuesday) = ("2026-03-02", "2026-03-03");
     for lifts in [false, true] {
@@ -368,14 +368,14 @@ async fn a_rules_latch_is_new_once_and_a_new_day_lifts_it_only_where_the_setting
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_order_slips_through_while_an_emptied_store_is_rebuilt() {
+async fn no_order_passes_a_lock_during_a_rebuild() {
     let rig = Rig::start().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
     client.lock(ALL).await.unwrap();
     for round in 0..3 {
         let rebuilt = std::sync::atomic::AtomicBool::new(false);
-        let spam = join_all((0..40).map(|n| {
+        let submissions = join_all((0..40).map(|n| {
             let (client, rebuilt) = (&client, &rebuilt);
             async move {
                 let mut passed = 0;
@@ -393,7 +393,7 @@ async fn no_order_slips_through_while_an_emptied_store_is_rebuilt() {
             assert_eq!(client.locks().await, ids(&[OF_ALL]));
             rebuilt.store(true, std::sync::atomic::Ordering::SeqCst);
         };
-        let (passed, ()) = tokio::join!(spam, flush);
+        let (passed, ()) = tokio::join!(submissions, flush);
         assert_eq!(passed.iter().sum::<usize>(), 0);
     }
     tokio::join!(one.drain(SOON), two.drain(SOON));

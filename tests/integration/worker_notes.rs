@@ -1,4 +1,4 @@
-//! Notes on orders: on the journal before they are told, once per id, and nothing to the store.
+//! Notes on orders: journaled before they are confirmed, once per id, and without effect on the store.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use crate::support::poll;
 
 const NOTE_ID: &str = "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d13";
 
-async fn noted(client: &Client, broker: &str, body: &Value) -> Result<BusReply, RequestError> {
+async fn add_note(client: &Client, broker: &str, body: &Value) -> Result<BusReply, RequestError> {
     let (broker, account) = (BrokerId::new(broker).unwrap(), AccountId::new("fund").unwrap());
     let deadline = Timestamp::now().saturating_add(Duration::from_secs(10));
     let body = body.to_string().into();
@@ -33,7 +33,7 @@ async fn noted(client: &Client, broker: &str, body: &Value) -> Result<BusReply, 
 }
 
 async fn fault(client: &Client, broker: &str, body: &Value) -> Fault {
-    match noted(client, broker, body).await {
+    match add_note(client, broker, body).await {
         Err(RequestError::Fault(fault)) => fault,
         other => panic!("{body}: {other:?}"),
     }
@@ -46,7 +46,7 @@ async fn journaled(client: &Client) -> Vec<StoredEntry> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_note_is_on_the_journal_once_and_told_from_there() {
+async fn note_is_journaled_once_and_its_reply_is_the_journaled_event() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -56,7 +56,7 @@ async fn a_note_is_on_the_journal_once_and_told_from_there() {
 
     let body = json!({"note_id": NOTE_ID, "order_id": report.order_id, "notes": "two\nlines", "tags": ["Late"],
         "actor": "mira"});
-    let reply = noted(&client, "binance", &body).await.unwrap();
+    let reply = add_note(&client, "binance", &body).await.unwrap();
     let event = NoteEvent::decode(&reply.body).unwrap();
     assert_eq!(
         (
@@ -78,8 +78,8 @@ async fn a_note_is_on_the_journal_once_and_told_from_there() {
         (reply.body.clone(), reply.journal_sequence)
     );
 
-    // The same again is the same answer, the moment it was noted at included, and stands there once.
-    let again = noted(&client, "binance", &body).await.unwrap();
+    // A repeated request returns the same reply, its timestamp included, and is journaled once.
+    let again = add_note(&client, "binance", &body).await.unwrap();
     assert_eq!(
         (&again.body, again.journal_sequence),
         (&reply.body, reply.journal_sequence)
@@ -87,12 +87,12 @@ async fn a_note_is_on_the_journal_once_and_told_from_there() {
     assert!(again.is_replay);
     assert_eq!(journaled(&client).await.len(), 1);
 
-    // Something else under the id stands behind it: whoever reads the journal counts the first. An id is assigned where
-    // there is none, and of an order nobody knows a note is kept all the same.
+    // Other content under the id is appended after it: readers of the journal count the first. A missing id is assigned,
+    // and a note on an unknown order is kept as well.
     let other = json!({"note_id": NOTE_ID, "order_id": report.order_id, "tags": ["other"], "actor": "mira"});
-    assert!(noted(&client, "binance", &other).await.unwrap().journal_sequence > reply.journal_sequence);
+    assert!(add_note(&client, "binance", &other).await.unwrap().journal_sequence > reply.journal_sequence);
     let unknown = json!({"order_id": "IB-0", "tags": ["other"], "actor": "mira"});
-    let assigned = NoteEvent::decode(&noted(&client, "ibkr", &unknown).await.unwrap().body).unwrap();
+    let assigned = NoteEvent::decode(&add_note(&client, "ibkr", &unknown).await.unwrap().body).unwrap();
     assert_eq!((assigned.note_id.get_version_num(), assigned.notes), (7, None));
     assert_eq!(journaled(&client).await.len(), 3);
     assert_eq!(rig.store().await, store);
@@ -100,7 +100,7 @@ async fn a_note_is_on_the_journal_once_and_told_from_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_note_or_has_no_room_is_refused_by_name() {
+async fn invalid_or_unstorable_note_is_refused_with_its_cause() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -111,7 +111,7 @@ async fn what_is_no_note_or_has_no_room_is_refused_by_name() {
         (FaultCode::InvalidField, Some("notes"))
     );
     let whole = json!({"note_id": NOTE_ID, "order_id": "BN-1", "notes": "x", "actor": "mira"});
-    let refused = fault(&client, "nobody", &whole).await;
+    let refused = fault(&client, "kraken", &whole).await;
     assert_eq!(
         (refused.code, refused.field.as_deref()),
         (FaultCode::UnknownBroker, Some("broker"))
@@ -129,10 +129,10 @@ async fn what_is_no_note_or_has_no_room_is_refused_by_name() {
         "{late:?}"
     );
 
-    // The heartbeat looks at the journal again and again, and opens what it finds open.
-    let refused = poll::eventually(SOON, "the journal takes nothing more", async || {
+    // The heartbeat checks the journal repeatedly and reopens the intake while there is room.
+    let refused = poll::eventually(SOON, "the journal accepts nothing more", async || {
         worker.router().journal_capacity.mark_unavailable();
-        match noted(&client, "binance", &whole).await {
+        match add_note(&client, "binance", &whole).await {
             Err(RequestError::Fault(fault)) => Some(fault),
             _ => None,
         }
@@ -144,14 +144,14 @@ async fn what_is_no_note_or_has_no_room_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_made_anew_passes_over_notes() {
+async fn rebuild_skips_notes() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let body = intent("h1", &[("account_id", "\"fund\"")]);
     let report = client.report(&body).await;
     let note = json!({"order_id": report.order_id, "notes": "x", "actor": "mira"});
-    noted(&client, "binance", &note).await.unwrap();
+    add_note(&client, "binance", &note).await.unwrap();
     client.report(&intent("h2", &[("account_id", "\"fund\"")])).await;
     rig.quiet().await;
     let position = || rig.sum("sums:paper:fund:binance.spot:BTCUSDT", "position");

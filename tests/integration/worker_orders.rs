@@ -1,4 +1,4 @@
-//! The main way: an intent becomes a report, once; denials, replays, cancels and the rest of a paper order.
+//! The submission pipeline: an intent becomes a report, once; denials, replays, cancels and later fills of a paper order.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use crate::rig::{Rig, SOON, ibkr, intent};
 use crate::support::poll;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_intent_becomes_a_filled_report_that_is_journaled_first() {
+async fn intent_returns_a_filled_report_that_is_already_journaled() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -52,7 +52,7 @@ async fn an_intent_becomes_a_filled_report_that_is_journaled_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_known_id_is_answered_first_and_nothing_is_sent() {
+async fn known_id_returns_its_first_report_and_sends_nothing() {
     let mut rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -69,7 +69,7 @@ async fn a_known_id_is_answered_first_and_nothing_is_sent() {
     let conflict = client.fault(&intent("a1", &[("quantity", "0.002")])).await;
     assert_eq!(conflict.code, FaultCode::ClientOrderIdConflict);
     worker.drain(SOON).await;
-    // The same answer after limits have been lowered and deadlines have passed, from another worker.
+    // Another worker returns the same reply after limits are lowered and deadlines have passed.
     rig.settings.risk.daily_notional_limit = "1".to_owned();
     rig.settings.risk.account_stop_loss = "0.01".to_owned();
     let worker = rig.worker().await;
@@ -88,7 +88,7 @@ async fn a_known_id_is_answered_first_and_nothing_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_denial_is_final_and_everything_else_leaves_the_id_free() {
+async fn denial_is_final_and_any_other_refusal_leaves_the_id_free() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -125,7 +125,7 @@ async fn a_denial_is_final_and_everything_else_leaves_the_id_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rest_of_an_ibkr_order_fills_later_as_its_own_report_whichever_worker_lives() {
+async fn remainder_of_an_ibkr_order_fills_later_on_any_worker() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::After(Duration::from_millis(700));
     let worker = rig.worker().await;
@@ -135,7 +135,7 @@ async fn the_rest_of_an_ibkr_order_fills_later_as_its_own_report_whichever_worke
     assert_eq!(report.leaves_quantity.to_string(), "0.5");
     worker.drain(SOON).await;
     let other = rig.worker().await;
-    let filled = poll::eventually(SOON, "the rest is filled", async || {
+    let filled = poll::eventually(SOON, "the remainder is filled", async || {
         let now = client
             .order("get", "ibkr", r#"{"client_order_id":"a1"}"#)
             .await
@@ -162,7 +162,7 @@ async fn the_rest_of_an_ibkr_order_fills_later_as_its_own_report_whichever_worke
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_ends_what_is_open_and_an_ended_order_is_closed() {
+async fn cancel_ends_an_open_order_and_an_ended_order_is_closed() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let worker = rig.worker().await;
@@ -195,7 +195,7 @@ async fn a_cancel_ends_what_is_open_and_an_ended_order_is_closed() {
         .unwrap_err();
     assert_eq!(closed.code, FaultCode::OrderClosed);
     let unknown = client
-        .order("cancel", "ibkr", r#"{"client_order_id":"nobody"}"#)
+        .order("cancel", "ibkr", r#"{"client_order_id":"unknown"}"#)
         .await
         .unwrap_err();
     assert_eq!(unknown.code, FaultCode::UnknownOrder);
@@ -206,7 +206,7 @@ async fn a_cancel_ends_what_is_open_and_an_ended_order_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancel_all_tells_what_it_cancelled_and_what_remains() {
+async fn cancel_all_returns_the_cancelled_and_the_remaining_orders() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let worker = rig.worker().await;
@@ -221,19 +221,16 @@ async fn cancel_all_tells_what_it_cancelled_and_what_remains() {
         .call("orders.cancel_all.ibkr.default", r#"{"symbol":"aapl"}"#)
         .await
         .unwrap();
-    let answer: order_router::wire::order_reference::CancelAllReply = serde_json::from_slice(&body).unwrap();
-    assert_eq!((answer.cancelled.len(), answer.remaining.len()), (3, 0));
+    let reply: order_router::wire::order_reference::CancelAllReply = serde_json::from_slice(&body).unwrap();
+    assert_eq!((reply.cancelled.len(), reply.remaining.len()), (3, 0));
     let body = client.call("orders.cancel_all.ibkr.default", "").await.unwrap();
-    let answer: order_router::wire::order_reference::CancelAllReply = serde_json::from_slice(&body).unwrap();
-    assert_eq!(
-        (answer.cancelled.len(), answer.cancelled[0].symbol.as_str()),
-        (1, "MSFT")
-    );
+    let reply: order_router::wire::order_reference::CancelAllReply = serde_json::from_slice(&body).unwrap();
+    assert_eq!((reply.cancelled.len(), reply.cancelled[0].symbol.as_str()), (1, "MSFT"));
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_not_known_to_another_account() {
+async fn order_is_unknown_to_another_account() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let worker = rig.worker().await;
@@ -242,7 +239,7 @@ async fn an_order_is_not_known_to_another_account() {
     let by_id = format!(r#"{{"order_id":"{}"}}"#, open.order_id);
     for what in ["get", "cancel"] {
         for body in [by_id.as_str(), r#"{"client_order_id":"a1"}"#] {
-            // These calls speak for the account `default`.
+            // These calls are made for the account `default`.
             let fault = client.order(what, "ibkr", body).await.unwrap_err();
             assert_eq!(fault.code, FaultCode::UnknownOrder, "{what} {body}");
         }

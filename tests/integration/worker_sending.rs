@@ -1,5 +1,5 @@
-//! Orders to a venue that outlives the workers: whatever is killed, lost or delivered again, the venue sees each at most
-//! once, and the order ends with the venue's word.
+//! Orders to an external venue: whatever is killed, lost or redelivered, the venue sees each order at most once, and the
+//! order ends with the venue's report.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,12 +25,12 @@ use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
 
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
-/// How long a venue that does not have an order is not believed.
+/// How long a venue must report an order as not found before the router accepts it.
 const WINDOW: Duration = Duration::from_millis(1_500);
-/// How long something that must not happen is given to happen.
-const A_MOMENT: Duration = Duration::from_millis(700);
+/// How long a test waits for an event that must not happen.
+const SETTLE_TIME: Duration = Duration::from_millis(700);
 
-/// A router whose `binance` is the venue, asked often and believed soon.
+/// A router whose `binance` is the external venue, with frequent inquiries and a short not-found window.
 async fn rig() -> (Rig, Venue, Client) {
     let mut rig = Rig::start().await;
     rig.settings.brokers.task.call_timeout_ms = 30_000;
@@ -41,12 +41,12 @@ async fn rig() -> (Rig, Venue, Client) {
     (rig, Venue::new(), client)
 }
 
-/// Submits from a task of its own: its worker may never answer.
+/// Submits in a separate task: the worker may never reply.
 fn submit(rig: &Rig, body: String) -> JoinHandle<Result<BusReply, RequestError>> {
     let settings = rig.settings.clone();
     tokio::spawn(async move {
-        let patience = order_router::bus::connection::ConnectPolicy::RetryFor(SOON);
-        let bus = order_router::bus::connection::connect(&settings.nats, "caller", patience)
+        let policy = order_router::bus::connection::ConnectPolicy::RetryFor(SOON);
+        let bus = order_router::bus::connection::connect(&settings.nats, "caller", policy)
             .await
             .unwrap();
         let caller = order_router::bus::router_client::RouterClient::new(bus);
@@ -62,8 +62,13 @@ fn submit(rig: &Rig, body: String) -> JoinHandle<Result<BusReply, RequestError>>
     })
 }
 
-/// Submits, and waits until the order is held up.
-async fn held_at(point: Point, rig: &Rig, venue: &Venue, id: &str) -> JoinHandle<Result<BusReply, RequestError>> {
+/// Submits an order and waits until the venue holds it at a point.
+async fn submit_held_at(
+    point: Point,
+    rig: &Rig,
+    venue: &Venue,
+    id: &str,
+) -> JoinHandle<Result<BusReply, RequestError>> {
     venue.hold_at(point);
     let answer = submit(rig, intent(id, &[]));
     venue.holds_one().await;
@@ -71,7 +76,7 @@ async fn held_at(point: Point, rig: &Rig, venue: &Venue, id: &str) -> JoinHandle
 }
 
 /// Waits until the last report of the journal has this status, and returns the reports.
-async fn last_is(client: &Client, status: OrderStatus) -> Vec<ExecutionReport> {
+async fn wait_for_last_status(client: &Client, status: OrderStatus) -> Vec<ExecutionReport> {
     poll::eventually(SOON, format!("the last report is {status:?}"), async || {
         let reports = client.reports().await;
         (reports.last()?.status == status).then_some(reports)
@@ -92,8 +97,8 @@ async fn sums(rig: &Rig) -> (i64, i64) {
     (rig.sum(SUMS, "long").await, rig.sum(SUMS, "position").await)
 }
 
-/// Waits until the id is answered as one that is known: the store is whole again.
-async fn is_known(client: &Client, id: &str) {
+/// Waits until the id is known again: the store is rebuilt.
+async fn wait_until_known(client: &Client, id: &str) {
     poll::until(SOON, "the id is known", async || {
         client.submit(&intent(id, &[])).await.is_ok_and(|reply| reply.is_replay)
     })
@@ -105,7 +110,7 @@ fn reason(report: &ExecutionReport) -> Option<ReasonCode> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_announced_sent_once_and_told() {
+async fn order_is_announced_sent_once_and_reported() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
     let report = client.report(&intent("a1", &[])).await;
@@ -117,7 +122,7 @@ async fn an_order_is_announced_sent_once_and_told() {
         ["orders.events.submitting.default", "orders.reports.binance.default"]
     );
     assert_eq!(sums(&rig).await, (100, 100));
-    // Refused by the venue: its word, with nothing reserved any more.
+    // The venue rejects the order: its report releases the reservation.
     venue.set(|habits| habits.refuses = true);
     let refused = client.report(&intent("a2", &[])).await;
     assert_eq!(reason(&refused), Some(ReasonCode::BrokerRejected));
@@ -126,10 +131,10 @@ async fn an_order_is_announced_sent_once_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_before_the_start_it_is_released_and_the_same_order_goes_on_under_its_own_id() {
+async fn order_of_a_worker_killed_before_the_start_is_released_and_keeps_its_id() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
-    let _lost = held_at(Point::Announced, &rig, &venue, "a1").await;
+    let _lost = submit_held_at(Point::Announced, &rig, &venue, "a1").await;
     let announced = events(&client, "submitting").await.remove(0);
     assert_eq!(
         (announced.order.version, announced.order.quantity.to_string()),
@@ -148,7 +153,7 @@ async fn killed_before_the_start_it_is_released_and_the_same_order_goes_on_under
     );
     rig.quiet().await;
     assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
-    // Known from the journal alone it is the same: nothing is reserved, and nobody asks about it.
+    // After a rebuild it is the same: nothing is reserved, and no worker inquires about it.
     rig.redis.flushall().await;
     poll::until(SOON, "the store is rebuilt", async || {
         let store = rig.store().await;
@@ -157,7 +162,7 @@ async fn killed_before_the_start_it_is_released_and_the_same_order_goes_on_under
     })
     .await;
     assert_eq!((sums(&rig).await, venue.questions()), ((0, 0), 0));
-    poll::until(SOON, "the store is whole", async || {
+    poll::until(SOON, "the router accepts requests", async || {
         client
             .submit(&intent("whole", &[("quantity", "0.1234567")]))
             .await
@@ -173,30 +178,30 @@ async fn killed_before_the_start_it_is_released_and_the_same_order_goes_on_under
     // A rebuild counts the second submission, and neither the first nor its release.
     rig.redis.flushall().await;
     poll::until(SOON, "the store is rebuilt", async || sums(&rig).await == (100, 100)).await;
-    is_known(&client, "a1").await;
+    wait_until_known(&client, "a1").await;
     worker.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_before_the_first_byte_it_is_unknown_until_the_venue_is_believed_not_to_have_it() {
+async fn order_of_a_worker_killed_before_the_first_byte_is_unknown_until_the_not_found_window_ends() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
-    let _lost = held_at(Point::Started, &rig, &venue, "a1").await;
+    let _lost = submit_held_at(Point::Started, &rig, &venue, "a1").await;
     worker.kill();
     let started = std::time::Instant::now();
     let worker = Mortal::start(&rig.settings, &venue).await;
-    let unknown = last_is(&client, OrderStatus::Unknown).await.remove(0);
+    let unknown = wait_for_last_status(&client, OrderStatus::Unknown).await.remove(0);
     assert_eq!(
         (unknown.version, reason(&unknown)),
         (1, Some(ReasonCode::OutcomeUnknown))
     );
     assert_eq!(sums(&rig).await, (100, 0));
-    let told = client.submit(&intent("a1", &[])).await.unwrap();
-    assert!(told.is_replay && told.journal_sequence.is_some());
-    let reports = last_is(&client, OrderStatus::Rejected).await;
+    let reply = client.submit(&intent("a1", &[])).await.unwrap();
+    assert!(reply.is_replay && reply.journal_sequence.is_some());
+    let reports = wait_for_last_status(&client, OrderStatus::Rejected).await;
     assert!(
         started.elapsed() >= WINDOW - Duration::from_millis(500),
-        "believed too early"
+        "not found is accepted too early"
     );
     assert!(venue.questions() >= 3);
     assert_eq!((reports.len(), reason(&reports[1])), (2, Some(ReasonCode::NotPlaced)));
@@ -208,17 +213,17 @@ async fn killed_before_the_first_byte_it_is_unknown_until_the_venue_is_believed_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_before_the_answer_it_ends_with_the_venues_word() {
+async fn order_of_a_worker_killed_before_the_reply_ends_with_the_venue_report() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
-    let _lost = held_at(Point::Taken, &rig, &venue, "a1").await;
+    let _lost = submit_held_at(Point::Taken, &rig, &venue, "a1").await;
     worker.kill();
     venue.let_go();
     let (one, two) = tokio::join!(
         Mortal::start(&rig.settings, &venue),
         Mortal::start(&rig.settings, &venue)
     );
-    let reports = last_is(&client, OrderStatus::Filled).await;
+    let reports = wait_for_last_status(&client, OrderStatus::Filled).await;
     let statuses: Vec<OrderStatus> = reports.iter().map(|report| report.status).collect();
     assert_eq!(statuses, [OrderStatus::Unknown, OrderStatus::Filled]);
     assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
@@ -227,7 +232,7 @@ async fn killed_before_the_answer_it_ends_with_the_venues_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_told_as_unknown_and_a_venue_that_lags_or_is_mute_is_not_believed() {
+async fn lost_reply_is_reported_as_unknown_and_a_lagging_or_silent_venue_does_not_end_the_order() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
     venue.set(|habits| (habits.answer_lost, habits.mute) = (true, true));
@@ -239,21 +244,24 @@ async fn a_lost_answer_is_told_as_unknown_and_a_venue_that_lags_or_is_mute_is_no
     );
     assert!(reply.journal_sequence.is_some());
     assert_eq!(sums(&rig).await, (100, 0));
-    // Questions without an answer count for nothing, however many and however late.
-    tokio::time::sleep(WINDOW + A_MOMENT).await;
+    // Inquiries without a reply never count, however many and however late.
+    tokio::time::sleep(WINDOW + SETTLE_TIME).await;
     assert!(venue.questions() >= 4, "{}", venue.questions());
     venue.set(|habits| (habits.lags, habits.mute) = (true, false));
     let asked = venue.questions();
-    poll::until(SOON, "it has been asked", async || venue.questions() > asked).await;
+    poll::until(SOON, "the venue has received an inquiry", async || {
+        venue.questions() > asked
+    })
+    .await;
     venue.set(|habits| habits.lags = false);
-    let reports = last_is(&client, OrderStatus::Filled).await;
+    let reports = wait_for_last_status(&client, OrderStatus::Filled).await;
     assert_eq!(reports.len(), 2);
     assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
     worker.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_id_raced_and_redelivered_over_two_workers_arrives_once() {
+async fn one_id_raced_and_redelivered_over_two_workers_reaches_the_venue_once() {
     let (rig, venue, client) = rig().await;
     let (one, two) = tokio::join!(
         Mortal::start(&rig.settings, &venue),
@@ -272,14 +280,14 @@ async fn one_id_raced_and_redelivered_over_two_workers_arrives_once() {
     venue.holds_one().await;
     let answers = join_all((0..20).map(|_| client.submit(&body)));
     let (answers, ()) = tokio::join!(answers, async {
-        tokio::time::sleep(A_MOMENT).await;
+        tokio::time::sleep(SETTLE_TIME).await;
         venue.let_go();
     });
     for answer in answers {
         let report = ExecutionReport::decode(&answer.unwrap().body).unwrap();
         assert_eq!(Some(&report.order_id), venue.arrivals().first());
     }
-    last_is(&client, OrderStatus::Filled).await;
+    wait_for_last_status(&client, OrderStatus::Filled).await;
     poll::until(SOON, "the queue is empty", async || client.queued().await == 0).await;
     assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
     one.kill();
@@ -287,11 +295,11 @@ async fn one_id_raced_and_redelivered_over_two_workers_arrives_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_that_lost_its_lease_on_the_way_is_not_sent() {
+async fn claim_that_lost_its_lease_is_not_sent() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
-    let answer = held_at(Point::Announced, &rig, &venue, "a1").await;
-    poll::until(SOON, "it is released", async || {
+    let answer = submit_held_at(Point::Announced, &rig, &venue, "a1").await;
+    poll::until(SOON, "the order is released", async || {
         events(&client, "released").await.len() == 1
     })
     .await;
@@ -308,7 +316,7 @@ async fn a_claim_that_lost_its_lease_on_the_way_is_not_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_its_own_worker_knows_was_not_sent_is_given_back_also_after_the_start() {
+async fn unsent_order_is_released_by_its_own_worker_even_after_the_start() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
     venue.set(|habits| habits.unreachable = true);
@@ -325,79 +333,79 @@ async fn what_its_own_worker_knows_was_not_sent_is_given_back_also_after_the_sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_word_that_nothing_was_sent_does_not_count_once_the_order_was_taken_over() {
+async fn not_sent_result_does_not_count_after_a_takeover() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
     venue.set(|habits| (habits.unreachable, habits.mute) = (true, true));
-    let answer = held_at(Point::Started, &rig, &venue, "a1").await;
-    last_is(&client, OrderStatus::Unknown).await;
+    let answer = submit_held_at(Point::Started, &rig, &venue, "a1").await;
+    wait_for_last_status(&client, OrderStatus::Unknown).await;
     venue.let_go();
-    let told = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
-    assert_eq!((told.status, told.version), (OrderStatus::Unknown, 1));
+    let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+    assert_eq!((report.status, report.version), (OrderStatus::Unknown, 1));
     assert_eq!(
         (sums(&rig).await, events(&client, "released").await.len()),
         ((100, 0), 0)
     );
     venue.set(|habits| habits.mute = false);
-    let reports = last_is(&client, OrderStatus::Rejected).await;
+    let reports = wait_for_last_status(&client, OrderStatus::Rejected).await;
     assert_eq!(reason(&reports[1]), Some(ReasonCode::NotPlaced));
     worker.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_an_emptied_store_the_venues_word_counts_and_nothing_is_sent_again() {
+async fn venue_report_counts_through_an_emptied_store_and_nothing_is_sent_again() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
-    let answer = held_at(Point::Taken, &rig, &venue, "a1").await;
+    let answer = submit_held_at(Point::Taken, &rig, &venue, "a1").await;
     rig.redis.flushall().await;
-    // Known by its submission alone: it counts in full.
-    poll::until(SOON, "it is rebuilt", async || sums(&rig).await == (100, 0)).await;
+    // An order known only by its submission counts in full.
+    poll::until(SOON, "the store is rebuilt", async || sums(&rig).await == (100, 0)).await;
     let record = &rig.store().await["order:r:default:a1"];
     assert_eq!(record["st"], "sending");
     venue.let_go();
     let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
     assert_eq!(report.status, OrderStatus::Filled);
-    poll::until(SOON, "it is settled", async || sums(&rig).await == (100, 100)).await;
+    poll::until(SOON, "the order is settled", async || sums(&rig).await == (100, 100)).await;
     rig.redis.flushall().await;
-    poll::until(SOON, "it is rebuilt", async || sums(&rig).await == (100, 100)).await;
-    is_known(&client, "a1").await;
+    poll::until(SOON, "the store is rebuilt", async || sums(&rig).await == (100, 100)).await;
+    wait_until_known(&client, "a1").await;
     assert_eq!(venue.arrivals().len(), 1);
     worker.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_known_only_by_its_submission_is_asked_about_and_never_started() {
+async fn order_known_only_by_its_submission_is_inquired_about_and_never_started() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
-    let answer = held_at(Point::Announced, &rig, &venue, "a1").await;
+    let answer = submit_held_at(Point::Announced, &rig, &venue, "a1").await;
     rig.redis.flushall().await;
-    poll::until(SOON, "it is rebuilt", async || sums(&rig).await == (100, 0)).await;
-    last_is(&client, OrderStatus::Unknown).await;
+    poll::until(SOON, "the store is rebuilt", async || sums(&rig).await == (100, 0)).await;
+    wait_for_last_status(&client, OrderStatus::Unknown).await;
     venue.let_go();
-    // The worker that announced it may not start it any more, and its word does not end it.
-    let told = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
-    assert_eq!(told.status, OrderStatus::Unknown);
-    let reports = last_is(&client, OrderStatus::Rejected).await;
+    // The worker that announced the order may not start it any more, and its result does not end it.
+    let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+    assert_eq!(report.status, OrderStatus::Unknown);
+    let reports = wait_for_last_status(&client, OrderStatus::Rejected).await;
     assert_eq!(reason(&reports[1]), Some(ReasonCode::NotPlaced));
     assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
     worker.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_store_releases_what_was_only_announced_and_keeps_what_was_being_sent() {
+async fn restarted_store_releases_announced_orders_and_keeps_orders_being_sent() {
     let (mut rig, venue, client) = rig().await;
     rig.settings.redis.lease_ms = 60_000;
     let worker = Mortal::start(&rig.settings, &venue).await;
-    let _announced = held_at(Point::Announced, &rig, &venue, "a1").await;
+    let _announced = submit_held_at(Point::Announced, &rig, &venue, "a1").await;
     rig.redis.kill9();
     rig.redis.restart().await;
-    poll::until(SOON, "it is released", async || {
+    poll::until(SOON, "the order is released", async || {
         events(&client, "released").await.len() == 1
     })
     .await;
     venue.hold_at(Point::Started);
     let _sending = submit(&rig, intent("a2", &[]));
-    poll::until(SOON, "it is being sent", async || {
+    poll::until(SOON, "the order is being sent", async || {
         rig.store()
             .await
             .get("order:r:default:a2")
@@ -407,11 +415,11 @@ async fn a_restarted_store_releases_what_was_only_announced_and_keeps_what_was_b
     rig.quiet_outbox().await;
     let before = rig.store().await["order:r:default:a2"].clone();
     let epoch = rig.store().await["meta"]["epoch"].clone();
-    // Its last write is on the disk after a second.
+    // Redis writes to disk once a second.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     rig.redis.kill9();
     rig.redis.restart().await;
-    poll::until(SOON, "it is healed", async || {
+    poll::until(SOON, "the store is rebuilt", async || {
         let meta = rig.store().await.remove("meta").unwrap_or_default();
         meta.get("epoch")
             .is_some_and(|now| *now != epoch && !now.starts_with("healing"))
@@ -423,11 +431,11 @@ async fn a_restarted_store_releases_what_was_only_announced_and_keeps_what_was_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_waits_until_the_order_is_at_the_venue_and_is_sent_there_too_while_it_is_unknown() {
+async fn cancel_waits_for_the_venue_and_is_sent_there_while_the_order_is_unknown() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
     venue.set(|habits| habits.stands = true);
-    let answer = held_at(Point::Taken, &rig, &venue, "a1").await;
+    let answer = submit_held_at(Point::Taken, &rig, &venue, "a1").await;
     let mut cancel = std::pin::pin!(client.order("cancel", "binance", r#"{"client_order_id":"a1"}"#));
     assert!(
         tokio::time::timeout(Duration::from_millis(300), &mut cancel)
@@ -452,34 +460,34 @@ async fn a_cancel_waits_until_the_order_is_at_the_venue_and_is_sent_there_too_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_sent_that_the_journal_does_not_have() {
+async fn unjournaled_order_is_not_sent() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
     venue.hold_at(Point::Announced);
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     jetstream.delete_stream("ORDER_REPORTS").await.unwrap();
     let answer = client.submit(&intent("a1", &[])).await;
-    let told = match answer {
+    let is_refused = match answer {
         Ok(reply) => ExecutionReport::decode(&reply.body).unwrap().is_receipt(),
-        // The worker may have noticed before it took the intent.
+        // The worker may notice the loss before it accepts the intent.
         Err(RequestError::Fault(fault)) => fault.code == FaultCode::PersistenceFailed,
         Err(error) => panic!("{error}"),
     };
-    assert!(told);
+    assert!(is_refused);
     assert_eq!(venue.arrivals(), Vec::<String>::new());
     worker.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_venues_word_counts_whoever_brings_it_after_the_order_was_taken_over() {
+async fn venue_report_counts_from_any_worker_after_a_takeover() {
     let (rig, venue, client) = rig().await;
     let worker = Mortal::start(&rig.settings, &venue).await;
     venue.set(|habits| habits.mute = true);
-    let answer = held_at(Point::Taken, &rig, &venue, "a1").await;
-    last_is(&client, OrderStatus::Unknown).await;
+    let answer = submit_held_at(Point::Taken, &rig, &venue, "a1").await;
+    wait_for_last_status(&client, OrderStatus::Unknown).await;
     venue.let_go();
-    let told = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
-    assert_eq!((told.status, told.version), (OrderStatus::Filled, 2));
+    let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+    assert_eq!((report.status, report.version), (OrderStatus::Filled, 2));
     assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
     worker.kill();
 }

@@ -1,4 +1,4 @@
-//! The shared state: what tightens works at once, what loosens is journaled first, and nothing is forgotten.
+//! The shared state: a tightening applies at once, a loosening is journaled first, and both survive restarts.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,15 +28,15 @@ fn change(values: &str, reason: &str) -> String {
 impl Client {
     /// Sets values of the state.
     pub async fn set_state(&self, values: &str) -> Result<RouterState, RequestError> {
-        let told = self.call(subjects::STATE_SET, &change(values, "test")).await?;
-        Ok(serde_json::from_slice(&told).unwrap())
+        let body = self.call(subjects::STATE_SET, &change(values, "test")).await?;
+        Ok(serde_json::from_slice(&body).unwrap())
     }
 
     /// Returns the state in force.
     pub async fn state(&self) -> RouterState {
-        poll::eventually(SOON, "the state is told", async || {
-            let told = self.call(subjects::STATE_GET, "").await.ok()?;
-            Some(serde_json::from_slice(&told).unwrap())
+        poll::eventually(SOON, "the state is returned", async || {
+            let body = self.call(subjects::STATE_GET, "").await.ok()?;
+            Some(serde_json::from_slice(&body).unwrap())
         })
         .await
     }
@@ -50,15 +50,15 @@ impl Client {
     }
 }
 
-fn code(told: Result<RouterState, RequestError>) -> FaultCode {
-    match told {
+fn code(result: Result<RouterState, RequestError>) -> FaultCode {
+    match result {
         Err(RequestError::Fault(fault)) => fault.code,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_value_is_set_told_and_kept_through_restarts_and_the_loss_of_redis() {
+async fn every_value_is_set_returned_and_kept_through_restarts_and_the_loss_of_redis() {
     let mut rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -127,7 +127,7 @@ async fn every_value_is_set_told_and_kept_through_restarts_and_the_loss_of_redis
             rig.redis.restart().await;
         }
         assert_eq!(client.state().await, before);
-        // What a worker judged by before is never taken for what is in force now.
+        // A worker never mistakes an earlier generation for the current one.
         assert!(rig.sum("state", "generation").await > generation);
     }
     worker.drain(SOON).await;
@@ -156,7 +156,7 @@ async fn every_change_raises_the_generation_and_reading_does_not() {
     worker.drain(SOON).await;
 }
 
-/// What is in the store, and what is on the journal: the daily notional limit of each, 0 for none.
+/// Returns the daily notional limit in the store and on the journal, 0 for none.
 async fn limits(rig: &Rig, client: &Client) -> (i64, String) {
     let journaled = client
         .state_events()
@@ -169,7 +169,7 @@ async fn limits(rig: &Rig, client: &Client) -> (i64, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
-async fn a_change_whose_worker_dies_between_two_steps_is_finished_by_another() {
+async fn change_of_a_killed_worker_is_finished_by_another_worker() {
     for (values, stop_at, at_death, afterwards) in [
         (TIGHTER, "change_in_force", (1_000, "0"), (1_000, "1000")),
         (TIGHTER, "change_journaled", (1_000, "1000"), (1_000, "1000")),
@@ -210,7 +210,7 @@ async fn a_change_whose_worker_dies_between_two_steps_is_finished_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_that_race_on_two_workers_come_one_after_the_other() {
+async fn racing_changes_on_two_workers_are_serialised() {
     let rig = Rig::start().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
@@ -220,14 +220,14 @@ async fn changes_that_race_on_two_workers_come_one_after_the_other() {
         2 => r#""trading_state":"reduce_only""#.to_owned(),
         _ => r#""trading_state":"active""#.to_owned(),
     });
-    let asked = values.map(|values| {
+    let calls = values.map(|values| {
         let client = &client;
         async move { (client.set_state(&values).await, values) }
     });
-    let told = join_all(asked).await;
-    for (told, values) in &told {
-        // Whoever is not told that it is in force is told so.
-        if let Err(error) = told {
+    let results = join_all(calls).await;
+    for (result, values) in &results {
+        // A change without confirmation gets a fault.
+        if let Err(error) = result {
             assert!(
                 matches!(error, RequestError::Fault(fault) if fault.code == FaultCode::StoreUnavailable),
                 "{values}: {error}"
@@ -247,7 +247,7 @@ async fn changes_that_race_on_two_workers_come_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_journal_the_next_tightening_works_too_and_tells_of_the_one_before() {
+async fn without_a_journal_the_next_tightening_applies_and_lists_the_earlier_one() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
@@ -272,11 +272,11 @@ async fn without_a_journal_the_next_tightening_works_too_and_tells_of_the_one_be
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_change_that_never_came_into_force_tightened_is_kept_by_the_next_one() {
+async fn next_change_keeps_the_tightening_of_a_change_that_never_took_effect() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    // A change that does both is journaled first, and its worker died then; at that moment somebody tightens.
+    // A change that does both is journaled, and its worker dies before it activates it; then an operator tightens.
     let both = r#"{"version":1,"trading_state":"reduce_only","daily_notional_limit":2000000000,"actor":"ops",
         "reason":"both","timestamp":"2026-01-01T00:00:00Z"}"#;
     let jetstream = async_nats::jetstream::new(client.raw.clone());
