@@ -157,7 +157,7 @@ fn schema_of(file: &str) -> &str {
 }
 
 #[test]
-fn the_good_ones_are_read_and_answers_keep_every_digit() {
+fn good_examples_parse_and_keep_every_digit() {
     let files = files(GOOD);
     for (file, body) in &files {
         let schema = schema_of(file);
@@ -174,7 +174,7 @@ fn the_good_ones_are_read_and_answers_keep_every_digit() {
 }
 
 #[test]
-fn a_journaled_report_makes_its_order_again() {
+fn journaled_report_restores_its_order() {
     let body = std::fs::read(path(GOOD).join("execution-report.journaled.json")).expect("the example");
     let (order, settlement) = decode_journal_report(&body).expect("a whole document");
     assert_eq!(ExecutionReport::of(&order).order_id, order.order_id.as_str());
@@ -190,7 +190,7 @@ fn problems_are_those_of_the_fault_table() {
 }
 
 #[test]
-fn every_bad_one_gives_exactly_its_error() {
+fn every_bad_example_gives_exactly_its_error() {
     for bad in index() {
         let body = std::fs::read(path(BAD).join(&bad.file)).unwrap_or_else(|error| panic!("{}: {error}", bad.file));
         assert_eq!(schema_of(&bad.file), bad.code, "{} is named after its error", bad.file);
@@ -255,7 +255,7 @@ fn worker_has_cause(bad: &Bad, intent: &Intent) {
 }
 
 #[test]
-fn the_index_names_every_bad_one_once() {
+fn index_names_every_bad_example_once() {
     let mut named: Vec<String> = index().into_iter().map(|bad| bad.file).collect();
     named.sort();
     let there: Vec<String> = files(BAD).into_iter().map(|(file, _)| file).collect();

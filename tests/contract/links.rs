@@ -115,7 +115,7 @@ fn every_link_and_anchor_leads_somewhere() {
 }
 
 #[test]
-fn the_readme_is_an_entry_page() {
+fn readme_is_an_entry_page() {
     let lines = text("README.md").lines().count();
     assert!(
         lines <= README_LINES_MAX,
@@ -124,7 +124,7 @@ fn the_readme_is_an_entry_page() {
 }
 
 #[test]
-fn anchors_are_those_of_github() {
+fn anchors_match_github() {
     for (heading, expected) in [
         ("Law 1", "law-1"),
         ("`GET /orders/log`", "get-orderslog"),

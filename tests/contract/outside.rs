@@ -43,7 +43,7 @@ fn is_there(program: &str) -> bool {
 }
 
 #[test]
-fn schemas_and_examples_hold_for_python() {
+fn schemas_and_examples_validate_in_python() {
     let python = std::env::var_os(PYTHON_VARIABLE).map_or_else(|| path(".tools/venv/bin/python"), PathBuf::from);
     if !python.exists() {
         return skip("there is no .tools/venv (`make setup` makes it) to check the schemas with jsonschema");

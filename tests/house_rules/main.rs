@@ -66,7 +66,7 @@ fn assert_none(violations: &[Violation]) {
 }
 
 #[test]
-fn the_sources_keep_the_rules() {
+fn sources_keep_the_rules() {
     let sources = sources();
     assert!(
         sources.iter().any(|source| source.path == "src/lib.rs"),

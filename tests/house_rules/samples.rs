@@ -18,7 +18,7 @@ fn assert_marked(rule: impl Fn(&Source) -> Vec<Violation>, path: &str, text: &st
 }
 
 #[test]
-fn an_edge_that_the_map_lacks_is_found_wherever_it_stands() {
+fn forbidden_import_is_found_anywhere() {
     let text = r##"
 use crate::store::keys; //!!
 use crate::{domain::{Price, risk}, fault};
@@ -51,7 +51,7 @@ mod tests {
 }
 
 #[test]
-fn every_edge_of_the_map_is_judged() {
+fn every_import_edge_is_checked() {
     // Room, and what it may import.
     let table = [
         (
@@ -166,7 +166,7 @@ mod tests { const F: &str = "orders.submit.binance.a"; const G: &str = "{or}:x";
 }
 
 #[test]
-fn a_lua_script_with_a_key_of_its_own_is_found() {
+fn lua_script_with_a_spelled_key_is_found() {
     let script = "-- KEYS[1] {or}:epoch\nlocal a = redis.call('GET', '{or}:epoch') -- why\n";
     let found = rules::script_keys("src/store/lua/reserve.lua", script);
     assert_eq!(found.len(), 1);
@@ -215,7 +215,7 @@ fn files_are_named_after_their_module() {
 }
 
 #[test]
-fn a_file_of_tests_that_is_compiled_into_the_product_is_found() {
+fn test_file_compiled_into_the_product_is_found() {
     let judge = |declaration: &str| {
         let outer = Source::new("src/wire/intent.rs", declaration);
         rules::test_files(&[outer, Source::new("src/wire/intent_tests.rs", "fn f() {}")]).len()
@@ -228,7 +228,7 @@ fn a_file_of_tests_that_is_compiled_into_the_product_is_found() {
 }
 
 #[test]
-fn a_stranger_at_the_top_level_is_found() {
+fn unlisted_top_level_entry_is_found() {
     let entries = ["src", ".ci", "target", "LICENSE", "NOTES.md", "utils"].map(str::to_owned);
     let found = rules::top_level(&entries, "/target\n/.data\n");
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();

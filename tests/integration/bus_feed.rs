@@ -78,7 +78,7 @@ async fn recreate(server: &NatsServer, bus: &Bus) {
 }
 
 #[tokio::test]
-async fn each_start_tells_its_entries_and_then_each_new_one() {
+async fn each_start_returns_its_entries_and_then_new_ones() {
     let (_server, bus) = start().await;
     let from = |start| StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, start).with_batch_size(3);
     let mut early = from(StartPosition::New);
@@ -116,7 +116,7 @@ async fn each_start_tells_its_entries_and_then_each_new_one() {
 }
 
 #[tokio::test]
-async fn a_filter_tells_its_own_entries_and_is_caught_up_below_the_streams_end() {
+async fn filter_returns_only_its_entries_and_catches_up_below_the_end() {
     let (_server, bus) = start().await;
     let filtered = |names: &[&str], start| {
         let filters = names
@@ -151,7 +151,7 @@ async fn a_filter_tells_its_own_entries_and_is_caught_up_below_the_streams_end()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_restarts_costs_no_entry_and_doubles_none() {
+async fn server_restart_loses_and_doubles_no_entry() {
     let (mut server, bus) = start().await;
     publish(&bus, "a", 1..=1_000, 1_000).await;
     let mut feed =
@@ -178,7 +178,7 @@ async fn a_server_that_restarts_costs_no_entry_and_doubles_none() {
 }
 
 #[tokio::test]
-async fn another_stream_is_told_as_a_new_beginning() {
+async fn another_stream_restarts_the_follower() {
     let (server, bus) = start().await;
     publish(&bus, "a", 1..=5, 5).await;
     let mut feeds = Vec::new();
@@ -209,7 +209,7 @@ async fn another_stream_is_told_as_a_new_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_was_cut_below_the_place_is_told_again_from_where_its_follower_wants() {
+async fn truncated_stream_restarts_at_the_followers_position() {
     let (mut server, bus) = start().await;
     publish(&bus, "a", 1..=5, 5).await;
     let kept = keep(&mut server).await;
@@ -239,7 +239,7 @@ async fn a_stream_that_was_cut_below_the_place_is_told_again_from_where_its_foll
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_read_fast() {
+async fn stream_read_rate() {
     const ENTRIES: u32 = 100_000;
     let (_server, bus) = start().await;
     publish(&bus, "a", 1..=ENTRIES, u64::from(ENTRIES)).await;

@@ -46,7 +46,7 @@ async fn all(bus: &Bus) -> Vec<StoredEntry> {
 }
 
 #[tokio::test]
-async fn each_entry_learns_its_own_sequence() {
+async fn each_append_returns_its_own_sequence() {
     for append in BOTH {
         let (_server, bus) = start().await;
         let journal = journal(&bus, append);
@@ -68,7 +68,7 @@ async fn each_entry_learns_its_own_sequence() {
 }
 
 #[tokio::test]
-async fn a_repetition_is_told_the_sequence_of_the_first() {
+async fn repeated_append_returns_the_first_sequence() {
     for append in BOTH {
         let (_server, bus) = start().await;
         let journal = journal(&bus, append);
@@ -88,7 +88,7 @@ async fn a_repetition_is_told_the_sequence_of_the_first() {
 }
 
 #[tokio::test]
-async fn entries_in_order_stand_in_order() {
+async fn entries_are_stored_in_order() {
     let (_server, bus) = start().await;
     let journal = journal(&bus, AppendMode::Atomic);
     let orders = (0..20).map(|order| {
@@ -102,7 +102,7 @@ async fn entries_in_order_stand_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_restarts_in_the_middle_loses_nothing_that_was_acknowledged() {
+async fn server_restart_loses_no_acknowledged_entry() {
     for append in BOTH {
         let (mut server, bus) = start().await;
         let (journal, task) = JournalWriter::start(
@@ -143,7 +143,7 @@ async fn a_server_that_restarts_in_the_middle_loses_nothing_that_was_acknowledge
 }
 
 #[tokio::test]
-async fn a_full_journal_refuses_and_a_full_queue_says_so() {
+async fn full_journal_and_full_queue_are_distinct_errors() {
     let server = NatsServer::start().await;
     let bus = bare(&server).await;
     let small = NatsSettings {
@@ -178,7 +178,7 @@ async fn a_full_journal_refuses_and_a_full_queue_says_so() {
 }
 
 #[tokio::test]
-async fn without_a_stream_nothing_is_stored_and_without_a_server_nothing_is_sent() {
+async fn append_without_stream_or_server_is_refused() {
     let mut server = NatsServer::start().await;
     let bus = bare(&server).await;
     let settings = JournalSettings {
@@ -196,7 +196,7 @@ async fn without_a_stream_nothing_is_stored_and_without_a_server_nothing_is_sent
 }
 
 #[tokio::test]
-async fn what_a_silent_server_may_have_stored_is_unknown() {
+async fn append_without_reply_is_unknown() {
     let (mut server, bus) = start().await;
     for append in BOTH {
         let settings = JournalSettings {
@@ -263,7 +263,7 @@ async fn single_entries_and_the_newest_of_a_subject_are_found() {
 }
 
 #[tokio::test]
-async fn a_replay_tells_of_holes_and_of_an_end_that_is_missing() {
+async fn replay_reports_gaps_and_a_missing_end() {
     let (server, bus) = start().await;
     let journal = journal(&bus, AppendMode::Pipelined);
     for result in join_all((0..600).map(|id| journal.append(entry(id)))).await {
@@ -296,7 +296,7 @@ async fn a_replay_tells_of_holes_and_of_an_end_that_is_missing() {
 }
 
 #[tokio::test]
-async fn a_replay_goes_on_after_a_restart_of_the_server() {
+async fn replay_continues_after_a_server_restart() {
     let (mut server, bus) = start().await;
     let journal = journal(&bus, AppendMode::Pipelined);
     for result in join_all((0..1_000).map(|id| journal.append(entry(id)))).await {

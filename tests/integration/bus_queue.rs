@@ -88,7 +88,7 @@ async fn messages(jetstream: &jetstream::Context, stream: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn an_answer_goes_to_reply_to_and_the_intent_goes_away() {
+async fn reply_goes_to_reply_to_and_the_intent_is_acknowledged() {
     let it = open(doors()).await;
     let mut inbox = it.client.subscribe("orders.replies.a1.x").await.unwrap();
     it.client.flush().await.unwrap();
@@ -152,7 +152,7 @@ async fn each_fault_has_its_disposition() {
 }
 
 #[tokio::test]
-async fn a_fault_is_answered_unless_the_intent_comes_again() {
+async fn faults_are_replied_unless_the_intent_is_redelivered() {
     let it = open(DoorSettings {
         durable_max_deliver: 2,
         ..doors()
@@ -182,7 +182,7 @@ async fn a_fault_is_answered_unless_the_intent_comes_again() {
 }
 
 #[tokio::test]
-async fn a_reply_to_that_aims_elsewhere_and_a_deadline_nobody_can_read_are_dead() {
+async fn forbidden_reply_to_and_invalid_deadline_are_dead_letters() {
     let it = open(doors()).await;
     let mut victim = it.client.subscribe("orders.reports.>").await.unwrap();
     it.publish_with(
@@ -213,7 +213,7 @@ async fn a_reply_to_that_aims_elsewhere_and_a_deadline_nobody_can_read_are_dead(
 }
 
 #[tokio::test]
-async fn a_dead_letter_too_large_to_keep_keeps_its_beginning() {
+async fn oversized_dead_letter_keeps_its_beginning() {
     let it = open(doors()).await;
     let max = it.client.server_info().max_payload;
     it.publish_with(&[("Deadline", "tomorrow")], vec![1_u8; max - 200])
@@ -225,7 +225,7 @@ async fn a_dead_letter_too_large_to_keep_keeps_its_beginning() {
 }
 
 #[tokio::test]
-async fn a_panic_brings_the_intent_again_until_it_is_dead() {
+async fn panicked_intent_is_redelivered_until_it_is_a_dead_letter() {
     let it = open(DoorSettings {
         durable_max_deliver: 2,
         ..doors()
@@ -238,7 +238,7 @@ async fn a_panic_brings_the_intent_again_until_it_is_dead() {
 }
 
 #[tokio::test]
-async fn signs_of_life_keep_a_slow_intent_from_coming_again() {
+async fn progress_messages_prevent_redelivery_of_a_slow_intent() {
     let it = open(DoorSettings {
         durable_ack_wait_ms: 400,
         durable_progress_ms: 100,
@@ -258,7 +258,7 @@ async fn signs_of_life_keep_a_slow_intent_from_coming_again() {
 }
 
 #[tokio::test]
-async fn no_more_are_under_way_than_there_are_places() {
+async fn no_more_requests_in_flight_than_the_limit() {
     let it = open(DoorSettings {
         durable_max_in_flight: 3,
         ..doors()
@@ -278,7 +278,7 @@ async fn no_more_are_under_way_than_there_are_places() {
 }
 
 #[tokio::test]
-async fn it_goes_on_after_its_consumer_was_deleted_and_after_a_restart_of_the_server() {
+async fn durable_door_survives_a_deleted_consumer_and_a_server_restart() {
     let mut it = open(doors()).await;
     it.publish("{}").await;
     it.queue_is_empty().await;
@@ -296,7 +296,7 @@ async fn it_goes_on_after_its_consumer_was_deleted_and_after_a_restart_of_the_se
 }
 
 #[tokio::test]
-async fn a_drain_gives_back_what_has_not_begun_and_finishes_what_has() {
+async fn drain_returns_waiting_intents_and_finishes_started_ones() {
     let it = open(DoorSettings {
         durable_max_in_flight: 1,
         ..doors()

@@ -55,7 +55,7 @@ fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn answers_and_faults_carry_their_headers() {
+async fn replies_and_faults_have_their_headers() {
     let it = start(doors()).await;
     let answer = ask(&it.client, "{}").await;
     assert_eq!(&answer.payload[..], b"{}");
@@ -76,7 +76,7 @@ async fn answers_and_faults_carry_their_headers() {
 }
 
 #[tokio::test]
-async fn every_endpoint_gets_what_its_subject_says() {
+async fn every_endpoint_gets_its_requests() {
     let it = start(doors()).await;
     for endpoint in Endpoint::ALL {
         let subject = endpoint.subject().replacen('*', "ibkr", 1).replacen('*', "a2", 1);
@@ -95,7 +95,7 @@ async fn every_endpoint_gets_what_its_subject_says() {
 }
 
 #[tokio::test]
-async fn a_deadline_is_passed_on_and_a_bad_one_is_refused() {
+async fn deadline_is_forwarded_and_an_invalid_one_is_refused() {
     let it = start(doors()).await;
     let mut headers = HeaderMap::new();
     headers.insert("Deadline", "2026-03-01T09:00:00Z");
@@ -122,7 +122,7 @@ async fn a_deadline_is_passed_on_and_a_bad_one_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_that_aims_its_answer_elsewhere_is_neither_executed_nor_answered() {
+async fn request_with_a_forbidden_reply_subject_gets_no_reply() {
     let it = start(doors()).await;
     let mut victim = it.client.subscribe("orders.>").await.unwrap();
     for reply in [
@@ -155,7 +155,7 @@ async fn a_request_that_aims_its_answer_elsewhere_is_neither_executed_nor_answer
 }
 
 #[tokio::test]
-async fn a_full_door_says_so_at_once() {
+async fn full_door_refuses_at_once() {
     let it = start(DoorSettings {
         request_max_in_flight: 2,
         ..doors()
@@ -179,7 +179,7 @@ async fn a_full_door_says_so_at_once() {
 }
 
 #[tokio::test]
-async fn it_says_who_it_is_and_counts_what_it_has_done() {
+async fn service_replies_to_discovery_and_counts_requests() {
     let it = start(doors()).await;
     for body in ["{}", "{}", "risk_locked"] {
         ask(&it.client, body).await;
@@ -209,7 +209,7 @@ async fn it_says_who_it_is_and_counts_what_it_has_done() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_own_request_only() {
+async fn panic_ends_its_own_request_only() {
     let it = start(DoorSettings {
         request_max_in_flight: 1,
         ..doors()
@@ -226,7 +226,7 @@ async fn a_panic_ends_its_own_request_only() {
 }
 
 #[tokio::test]
-async fn it_survives_a_restart_of_the_server() {
+async fn service_survives_a_server_restart() {
     let mut it = start(doors()).await;
     it.server.restart().await;
     until(SOON, "an answer", async || {
@@ -236,7 +236,7 @@ async fn it_survives_a_restart_of_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_drain_under_load_leaves_no_request_without_an_answer() {
+async fn drain_under_load_replies_to_every_request() {
     let Fixture {
         handler,
         service,
@@ -311,7 +311,7 @@ async fn a_drain_under_load_leaves_no_request_without_an_answer() {
 }
 
 #[tokio::test]
-async fn a_drain_waits_for_what_is_under_way_but_no_longer_than_its_grace() {
+async fn drain_waits_for_requests_in_flight_within_its_grace_period() {
     let it = start(doors()).await;
     let held = {
         let client = it.client.clone();

@@ -16,7 +16,7 @@ fn outcomes(applied: &[ReconciledResource]) -> Vec<ReconcileOutcome> {
 }
 
 #[tokio::test]
-async fn it_is_created_once_and_changed_limits_are_updated() {
+async fn topology_is_created_once_and_changed_limits_are_updated() {
     let server = NatsServer::start().await;
     let (bus, settings) = (bare(&server).await, settings(&server));
     let check = topology::check(&bus, &settings, &doors(), &[broker()]).await.unwrap();
@@ -40,7 +40,7 @@ async fn it_is_created_once_and_changed_limits_are_updated() {
 }
 
 #[tokio::test]
-async fn brokers_come_and_go() {
+async fn brokers_can_be_added_and_removed() {
     let server = NatsServer::start().await;
     let (bus, settings) = (bare(&server).await, settings(&server));
     let both = [broker(), BrokerId::new("ibkr").unwrap()];
@@ -53,7 +53,7 @@ async fn brokers_come_and_go() {
 }
 
 #[tokio::test]
-async fn two_processes_may_apply_it_at_once() {
+async fn two_processes_can_apply_the_topology_at_once() {
     let server = NatsServer::start().await;
     let (one, other) = (bare(&server).await, bare(&server).await);
     let settings = settings(&server);
@@ -68,7 +68,7 @@ async fn two_processes_may_apply_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_stream_that_somebody_made_for_something_else_is_not_touched() {
+async fn stream_of_another_purpose_is_not_changed() {
     let wanted = Config {
         name: "ORDER_INTENTS".into(),
         subjects: vec!["orders.intents.binance.*".into()],
@@ -152,7 +152,7 @@ async fn subjects_that_belong_to_another_stream_are_not_taken() {
 }
 
 #[tokio::test]
-async fn whom_the_server_does_not_know_is_told_so_at_once() {
+async fn unknown_user_is_reported_at_once() {
     let extra_config = "authorization { user: worker, password: secret }".to_owned();
     let server = NatsServer::start_with(NatsOptions {
         extra_config,
@@ -177,7 +177,7 @@ async fn whom_the_server_does_not_know_is_told_so_at_once() {
 }
 
 #[tokio::test]
-async fn a_daemon_waits_for_its_server_and_a_command_does_not() {
+async fn daemons_wait_for_their_server_and_commands_do_not() {
     let mut server = NatsServer::start().await;
     server.kill9();
     let settings = settings(&server);

@@ -126,7 +126,7 @@ async fn notes_are_for_the_sidecar(nats: &NatsServer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_can_do_what_it_needs_and_not_more() {
+async fn every_user_has_the_permissions_it_needs_and_no_more() {
     let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
     rig.settings.nats.url = nats.url();
     let user = |name: &str| {

@@ -184,7 +184,7 @@ fn read_labels(text: &str) -> Labels {
 }
 
 #[test]
-fn the_reader_takes_nothing_that_is_not_in_the_format() {
+fn parser_accepts_only_the_exposition_format() {
     let telemetry = order_router::telemetry::Telemetry::new();
     let good = telemetry.render();
     assert!(Scrape::read(&good).has("order_router_stage_duration_seconds"));

@@ -88,7 +88,7 @@ async fn first_answer(journal: &JournalWriter, name: &str) -> Result<u64, Append
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_that_saw_what_the_stream_has_lost_appends_nothing_more() {
+async fn writer_appends_nothing_to_a_truncated_stream() {
     for mode in [AppendMode::Pipelined, AppendMode::Atomic] {
         let (mut nats, bus) = bus_fixture::start().await;
         let journal = writer(&bus, mode);
@@ -123,7 +123,7 @@ async fn a_writer_that_saw_what_the_stream_has_lost_appends_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_takes_no_order_over_a_stream_that_lost_what_it_has_told() {
+async fn worker_refuses_orders_over_a_truncated_journal() {
     let mut rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;

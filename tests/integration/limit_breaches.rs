@@ -81,7 +81,7 @@ async fn denied(client: &Client, account: &'static str, last: &str) -> FaultCode
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
+async fn loss_locks_its_account_until_an_operator_lifts_it() {
     let mut rig = Rig::start().await;
     rig.settings.risk.daily_loss_limit = "99".to_owned();
     rig.settings.risk.account_stop_loss = "1000000".to_owned();
@@ -135,7 +135,7 @@ async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_loss_over_all_is_latched_without_any_order() {
+async fn total_loss_locks_without_any_order() {
     let mut rig = Rig::start().await;
     rig.settings.risk.daily_loss_limit = "60".to_owned();
     let worker = rig.worker().await;
@@ -166,7 +166,7 @@ async fn a_loss_over_all_is_latched_without_any_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_alerts_once_for_a_crossing_and_again_after_it_was_calm() {
+async fn rule_alerts_once_per_crossing() {
     let mut rig = Rig::start().await;
     // The cap is 0.2 lots of room: 80 % are 0.16, and it is calm below 0.15.
     rig.settings.instruments.0[0].max_notional = "6000".to_owned();

@@ -138,7 +138,7 @@ async fn orders_are_counted_by_broker_status_and_reason_on_both_doors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_of_orders_queues_journal_and_limits_is_told() {
+async fn gauges_cover_orders_queues_journal_and_limits() {
     let (rig, client) = rig().await;
     let worker = rig.worker().await;
     let address = told_at(&worker);
@@ -223,7 +223,7 @@ async fn the_state_of_orders_queues_journal_and_limits_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() {
+async fn unknown_order_and_venue_rejection_are_counted() {
     let (mut rig, client) = rig().await;
     rig.settings.brokers.inquiry.first_pause_ms = 50;
     rig.settings.brokers.inquiry.longest_pause_ms = 200;
@@ -257,7 +257,7 @@ async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_not_told_and_the_worker_says_that_it_takes_no_orders() {
+async fn unreadable_gauges_are_absent_and_the_worker_reports_not_ready() {
     let (mut rig, client) = rig().await;
     let worker = rig.worker().await;
     let address = told_at(&worker);
@@ -305,7 +305,7 @@ async fn what_cannot_be_read_is_not_told_and_the_worker_says_that_it_takes_no_or
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_count_apart_and_a_taken_address_is_named() {
+async fn workers_count_separately_and_a_taken_address_is_named() {
     let (rig, client) = rig().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     for n in 0..20 {
@@ -362,7 +362,7 @@ async fn the_sidecar_counts_requests_by_the_pattern_of_their_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_are_told_however_many_requests_are_under_way() {
+async fn metrics_are_served_at_the_request_limit() {
     let rest = Rest::start_with(|settings| settings.http.max_in_flight = 1).await;
     let body = intent("wait", &[]);
     let (waiting, told) = tokio::join!(rest.submit(&body), async {
@@ -377,7 +377,7 @@ async fn metrics_are_told_however_many_requests_are_under_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_and_sidecar_of_one_process_tell_the_same() {
+async fn worker_and_sidecar_of_one_process_expose_the_same_metrics() {
     let rig = Rig::start().await;
     let port = PortLease::take();
     let metrics = SocketAddr::from(([127, 0, 0, 1], port.number()));

@@ -135,7 +135,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_venues_tell_the_moves_add_up_to_the_model_and_all_is_given_back(
+    fn any_venue_reports_add_up_to_the_model_and_release_everything(
         orders in any_orders(),
         messages in any_messages(),
     ) {
@@ -177,7 +177,7 @@ proptest! {
 
 /// The moves that undo an order's moves leave nothing: a release, or an order that is void.
 #[test]
-fn an_undone_claim_leaves_nothing() {
+fn released_claim_leaves_nothing() {
     let terms = Terms {
         account: 0,
         market: 1,

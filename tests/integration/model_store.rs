@@ -458,7 +458,7 @@ const WORTH_MEETING: &[&str] = &[
 ];
 
 #[test]
-fn the_stores_sums_are_the_models_after_every_step_no_cap_is_passed_and_a_rebuild_comes_to_the_same() {
+fn store_matches_the_model_after_every_step_and_after_a_rebuild() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -87,7 +87,7 @@ async fn same(one: &Sidecar, other: &Sidecar) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_sidecar_gives_the_same_answers_whatever_becomes_of_its_file() {
+async fn every_sidecar_gives_the_same_responses_whatever_happens_to_its_file() {
     let router = Router::start().await;
     let data = tempfile::tempdir().unwrap();
     router.trade(0, 8).await;
@@ -124,7 +124,7 @@ async fn other_broken(router: &Router, data: &tempfile::TempDir, at: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_breaks_while_it_is_read_is_made_anew() {
+async fn file_that_breaks_during_a_read_is_rebuilt() {
     let router = Router::start().await;
     router.trade(0, 8).await;
     let before = router.get("/orders/log?client_order_id=o0").await.text;
@@ -163,7 +163,7 @@ fn rows(path: &Path) -> Option<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_file_is_locked_orders_go_on_and_then_the_log_has_them() {
+async fn locked_file_stops_no_order_and_the_log_catches_up() {
     let router = Router::start().await;
     router.trade(0, 4).await;
     router.stands("ok").await;
@@ -188,7 +188,7 @@ async fn while_the_file_is_locked_orders_go_on_and_then_the_log_has_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_full_disk_orders_go_on_and_with_room_the_log_has_them() {
+async fn full_disk_stops_no_order_and_the_log_catches_up() {
     let mount = tempfile::tempdir().unwrap();
     let path = mount.path().to_str().unwrap();
     let size = |options: &str| {
@@ -231,7 +231,7 @@ async fn on_a_full_disk_orders_go_on_and_with_room_the_log_has_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_lost_entries_is_refused_until_somebody_decides() {
+async fn truncated_journal_is_refused_until_an_operator_decides() {
     let mut router = Router::start().await;
     router.trade(0, 4).await;
     let settings = router.rig.settings.clone();
@@ -255,7 +255,7 @@ async fn a_journal_that_lost_entries_is_refused_until_somebody_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sidecar_killed_at_any_moment_goes_on_where_it_was() {
+async fn killed_sidecar_continues() {
     let router = Router::start().await;
     let data = tempfile::tempdir().unwrap();
     let (nats, directory) = (router.rig.nats.url(), data.path().to_str().unwrap().to_owned());

@@ -77,7 +77,7 @@ impl Journal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_orders_for_one_id_the_first_counts_and_versions_only_rise() {
+async fn first_order_of_an_id_counts_and_versions_only_rise() {
     let journal = Journal::start().await;
     let first = json!({"order_id": "BN-first", "client_order_id": "twice", "status": "accepted", "fills": [],
         "fills_total": 0, "filled_quantity": 0});
@@ -110,7 +110,7 @@ async fn of_two_orders_for_one_id_the_first_counts_and_versions_only_rise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_known_by_its_submission_alone_is_unknown_and_one_taken_back_is_none() {
+async fn submission_alone_is_unknown_and_a_released_one_is_no_order() {
     let journal = Journal::start().await;
     let (_, before) = journal.router.list("/orders/log").await;
     let sent = json!({"order_id": "BN-sent", "client_order_id": "sent", "version": 0, "fills": [], "fills_total": 0,
@@ -136,7 +136,7 @@ async fn an_order_known_by_its_submission_alone_is_unknown_and_one_taken_back_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_or_is_missing_is_named_and_the_rest_is_told() {
+async fn unreadable_and_missing_entries_are_named_and_skipped() {
     let journal = Journal::start().await;
     journal
         .report(&json!({"order_id": "BN-odd", "client_order_id": "odd", "status": "suspended"}))
@@ -181,7 +181,7 @@ async fn what_cannot_be_read_or_is_missing_is_named_and_the_rest_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_stream_of_alerts_orders_are_told_all_the_same() {
+async fn orders_are_reported_without_the_alerts_stream() {
     let journal = Journal::start().await;
     journal.stream.delete_stream(subjects::STREAM_ALERTS).await.unwrap();
     poll::until(SOON, "the alerts are known to be away", async || {

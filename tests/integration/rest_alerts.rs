@@ -53,7 +53,7 @@ fn down(from: usize, to: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alerts_are_told_newest_first_across_starts_and_restarts() {
+async fn alerts_are_listed_newest_first_across_restarts() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     let sidecar = Sidecar::start(&rig.settings).await.unwrap();
@@ -133,7 +133,7 @@ async fn alerts_are_told_newest_first_across_starts_and_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parameter_that_is_none_is_named_and_the_command_line_shows_a_rule() {
+async fn unknown_parameter_is_named_and_the_command_line_filters_by_rule() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     rig.settings.risk.daily_notional_limit = "1000".to_owned();

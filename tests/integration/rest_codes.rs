@@ -63,7 +63,7 @@ async fn every_code_of_a_worker_becomes_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_halt_that_nobody_answers_is_unknown_and_any_other_change_is_asked_again() {
+async fn halt_without_reply_is_unknown_and_other_changes_are_retried() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 600).await;
     let told = rest
         .send("PUT", "/state", r#"{"trading_state":"halted","reason":"wait"}"#, &[])

@@ -91,7 +91,7 @@ async fn router_with_orders() -> (Router, [u64; 3]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_are_tables_for_people_and_the_answer_for_programs() {
+async fn lists_are_tables_or_json() {
     let (router, numbers) = router_with_orders().await;
     let address = router.sidecar.address().to_string();
     let shown = run("orders", &address, &[]).await;
@@ -212,7 +212,7 @@ async fn each_flag_is_the_filter_of_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_may_not_read_is_refused_and_not_asked_again() {
+async fn key_without_read_capability_is_refused_without_retry() {
     let (key, strange) = (ApiKey::generate(), ApiKey::generate());
     let settings = KeySettings::new(&key, "desk", "Fund 7", &[Capability::Read], &["fund-7"]);
     let router = Router::start_with(|rig| rig.settings.keys.0 = vec![settings]).await;
@@ -244,7 +244,7 @@ async fn a_key_that_may_not_read_is_refused_and_not_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_watched_is_printed_when_it_changes_also_after_an_outage() {
+async fn watched_list_is_printed_when_it_changes_also_after_an_outage() {
     let (router, _) = router_with_orders().await;
     let proxy = Proxy::start(router.sidecar.address()).await;
     let address = proxy.address().to_string();
@@ -317,7 +317,7 @@ async fn the_state_is_watched_over_the_bus() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_has_read_enough_ends_a_command_quietly() {
+async fn closed_pipe_ends_a_command_quietly() {
     let router = Router::start().await;
     submit(&router, &order("coin", &json!({}))).await;
     let address = router.sidecar.address().to_string();
@@ -365,7 +365,7 @@ async fn a_reader_that_has_read_enough_ends_a_command_quietly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_terminal_the_newest_answer_takes_the_place_of_the_one_before() {
+async fn terminal_shows_the_newest_response_in_place() {
     let router = Router::start().await;
     let address = router.sidecar.address();
     let program = env!("CARGO_BIN_EXE_order-router");

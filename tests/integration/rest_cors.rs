@@ -22,7 +22,7 @@ async fn preflight(rest: &Rest, origin: &str) -> Told {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_off_unless_origins_are_named() {
+async fn cors_is_off_without_origins() {
     let rest = Rest::start().await;
     for origin in [DESK, "http://localhost:3000"] {
         let told = preflight(&rest, origin).await;
@@ -33,7 +33,7 @@ async fn it_is_off_unless_origins_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_is_named_may_ask_with_a_key_and_read_the_answer() {
+async fn page_of_an_allowed_origin_can_use_a_key_and_read_the_response() {
     let key = ApiKey::generate();
     let bearer = format!("Bearer {}", key.reveal());
     let rest = Rest::start_with(|settings| {
@@ -91,7 +91,7 @@ async fn a_page_that_is_named_may_ask_with_a_key_and_read_the_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_keys_too_a_page_must_be_named() {
+async fn without_keys_an_origin_must_be_allowed_too() {
     let rest = Rest::start_with(|settings| settings.http.cors_origins = vec![DESK.to_owned()]).await;
     let submit = async |origin| {
         rest.send("POST", "/orders", &intent("a1", &[]), &[("Origin", origin)])

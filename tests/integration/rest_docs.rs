@@ -46,7 +46,7 @@ async fn routes_and_document_are_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_brings_all_it_needs() {
+async fn documentation_page_needs_no_other_host() {
     let rest = Rest::start().await;
     let page = rest.get("/docs").await;
     assert_eq!(

@@ -61,7 +61,7 @@ async fn delivered(events: &Events) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_takes_nothing_is_dropped_and_holds_nobody_up() {
+async fn client_that_reads_nothing_is_dropped_and_delays_no_other() {
     let events = Events::start_with(|settings| {
         settings.http.max_event_streams = 2;
         settings.http.write_timeout_ms = 3_000;
@@ -97,7 +97,7 @@ async fn a_client_that_takes_nothing_is_dropped_and_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_only_slow_is_told_all() {
+async fn slow_client_gets_every_event() {
     let events = Events::start_with(|settings| settings.http.write_timeout_ms = 3_000).await;
     let mut slow = idle_reader(&events).await;
     flood(&events).await;
@@ -120,7 +120,7 @@ async fn a_client_that_is_only_slow_is_told_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_so_many_streams_and_each_gives_its_place_back() {
+async fn event_streams_are_bounded_and_free_their_place() {
     let events = Events::start_with(|settings| {
         settings.http.max_event_streams = 2;
         settings.http.max_in_flight = 1;
@@ -148,7 +148,7 @@ async fn there_are_so_many_streams_and_each_gives_its_place_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_outlives_the_bus() {
+async fn event_stream_survives_a_bus_outage() {
     let mut events = Events::start_with(|settings| settings.http.events_heartbeat_ms = 200).await;
     let mut listener = events.listen("").await;
     events.report("a", 1).await;
@@ -166,7 +166,7 @@ async fn a_stream_outlives_the_bus() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_ends_the_streams_at_once() {
+async fn drain_ends_event_streams_at_once() {
     let events = Events::start().await;
     let mut silent = events.listen("").await;
     let mut told = events.listen("").await;
@@ -185,7 +185,7 @@ async fn a_drain_ends_the_streams_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_ended_goes_on_at_another_sidecar() {
+async fn event_stream_resumes_at_another_sidecar() {
     let mut events = Events::start().await;
     let mut listener = events.listen("").await;
     flood(&events).await;

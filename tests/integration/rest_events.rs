@@ -221,7 +221,7 @@ fn reports(numbers: impl IntoIterator<Item = u32>) -> Vec<(String, u32)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_told_is_the_journals_own_word_without_the_settlement() {
+async fn events_are_journal_entries_without_the_settlement() {
     let events = Events::start().await;
     events.report("a", 1).await;
     let mut listener = events.listen("").await;
@@ -259,7 +259,7 @@ async fn what_is_told_is_the_journals_own_word_without_the_settlement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_is_told_of_itself_and_of_what_is_nobodys() {
+async fn account_gets_its_events_and_those_without_account() {
     let events = Events::start().await;
     let mut own = events.listen("?account_id=a").await;
     for number in 1..=4 {
@@ -281,7 +281,7 @@ async fn an_account_is_told_of_itself_and_of_what_is_nobodys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_comes_back_misses_nothing_and_hears_nothing_twice() {
+async fn reconnected_client_gets_every_event_once() {
     let mut events = Events::start().await;
     let mut listener = events.listen("").await;
     // Nothing has been told, and still it is known from where on.
@@ -323,7 +323,7 @@ async fn a_client_that_comes_back_misses_nothing_and_hears_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_seen_of_another_stream_begins_anew_and_says_so() {
+async fn position_in_another_stream_restarts_with_a_reset() {
     let events = Events::start().await;
     for number in 1..=9 {
         events.report("a", number).await;
@@ -370,7 +370,7 @@ async fn what_was_seen_of_another_stream_begins_anew_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_place_or_a_parameter_that_is_none_is_named() {
+async fn invalid_position_or_parameter_is_named() {
     let events = Events::start().await;
     for (query, header, code, field) in [
         ("", Some("x"), "invalid_field", "Last-Event-ID"),
@@ -396,7 +396,7 @@ async fn a_place_or_a_parameter_that_is_none_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workers_orders_are_told_as_they_happen() {
+async fn reports_stream_as_they_happen() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     let worker = rig.worker().await;

@@ -36,7 +36,7 @@ fn problem(told: &str) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_bodies_are_refused_here() {
+async fn invalid_bodies_are_refused_by_the_sidecar() {
     let rest = Rest::start().await;
     let good = intent("a1", &[]);
     let nested = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
@@ -153,7 +153,7 @@ async fn bad_bodies_are_refused_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_never_ends_runs_into_the_time_limit() {
+async fn endless_body_hits_the_time_limit() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 300).await;
     let mut stream = TcpStream::connect(rest.address()).await.unwrap();
     let headers = "Content-Type: application/json\r\nContent-Length: 100\r\n";
@@ -164,7 +164,7 @@ async fn a_body_that_never_ends_runs_into_the_time_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_is_refused_as_soon_as_it_is_too_large() {
+async fn too_large_body_is_refused_at_once() {
     let rest = Rest::start().await;
     let mut stream = TcpStream::connect(rest.address()).await.unwrap();
     let headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
@@ -177,7 +177,7 @@ async fn a_body_is_refused_as_soon_as_it_is_too_large() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paths_and_methods_nobody_serves_are_told_as_such() {
+async fn unknown_paths_and_methods_are_problems() {
     let rest = Rest::start().await;
     for (method, path, status, allow) in [
         ("GET", "/", 404, ""),
@@ -213,7 +213,7 @@ async fn paths_and_methods_nobody_serves_are_told_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_carries_the_id_of_its_request() {
+async fn every_response_has_its_request_id() {
     let rest = Rest::start().await;
     for path in ["/health/live", "/state", "/nothing", "/orders"] {
         let told = rest.send("GET", path, "", &[("X-Request-Id", "abc-1")]).await;
@@ -224,7 +224,7 @@ async fn every_answer_carries_the_id_of_its_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_other_origins_are_kept_out() {
+async fn pages_of_other_origins_are_refused() {
     let rest = Rest::start().await;
     let foreign = [("Origin", "https://example.com")];
     let told = rest.send("POST", "/orders", &intent("a1", &[]), &foreign).await;
@@ -236,7 +236,7 @@ async fn pages_of_other_origins_are_kept_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_finds_no_place_is_told_at_once() {
+async fn request_beyond_the_limit_is_refused_at_once() {
     let rest = Rest::start_with(|settings| settings.http.max_in_flight = 2).await;
     let orders = futures_util::future::join_all((0..2).map(|_| async { rest.submit(&intent("wait", &[])).await }));
     let beyond = async {

@@ -40,7 +40,7 @@ async fn get(port: &str, path: &str, key: &str) -> Told {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_made_written_down_and_used() {
+async fn generated_key_works_from_the_settings() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let (key, block) = new_key(&["--can", "read,route_orders", "--account", "fund-7"]).await;
@@ -110,7 +110,7 @@ async fn a_key_is_made_written_down_and_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_could_not_stand_in_the_settings_is_not_made() {
+async fn key_new_refuses_invalid_settings() {
     let base = ["key", "new", "--customer", "c", "--can", "read"];
     let (code, stdout, stderr) = run(&[&base[..], &["--id", "a b", "--account", "x.y"]].concat(), &[]).await;
     assert_eq!((code, stdout.as_str()), (Some(2), ""));

@@ -86,7 +86,7 @@ fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_valid_key_nothing_is_told_and_nothing_happens() {
+async fn without_a_valid_key_nothing_is_returned_and_nothing_happens() {
     let (key, strange) = (Key::new(), Key::new());
     let rest = rest_with(vec![key.settings("desk", &ALL, &["*"])]).await;
     let bare = key.key.reveal();
@@ -178,7 +178,7 @@ async fn every_operation_takes_its_capability() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_speaks_for_its_accounts_alone() {
+async fn key_acts_for_its_accounts_only() {
     let key = Key::new();
     let rest = rest_with(vec![key.settings("desk", &ALL, &["fund-7", "fund-9"])]).await;
     let own = |id: &str| intent(id, &[("account_id", "\"fund-7\"")]);
@@ -234,7 +234,7 @@ async fn a_key_speaks_for_its_accounts_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_names_the_key_that_made_it() {
+async fn state_change_records_its_key() {
     let key = Key::new();
     let rest = rest_with(vec![key.settings("ops-1", &ALL, &["*"])]).await;
     let body = r#"{"trading_state":"halted","reason":"r"}"#;
@@ -252,7 +252,7 @@ async fn a_change_names_the_key_that_made_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_asks_too_often_is_told_when_to_come_again() {
+async fn rate_limited_key_gets_retry_after() {
     let (key, other) = (Key::new(), Key::new());
     let limited = KeySettings {
         requests_per_second: 1,
@@ -344,7 +344,7 @@ fn signal(id: &str, account: Option<&str>) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_tell_of_the_keys_accounts_and_of_what_is_nobodys() {
+async fn lists_show_the_keys_accounts_and_entries_without_account() {
     let (own, all) = (Key::new(), Key::new());
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);

@@ -33,7 +33,7 @@ async fn only_this_machine_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_names_what_is_out_of_reach() {
+async fn health_names_unreachable_components() {
     let mut rest = Rest::start().await;
     let told = rest.get("/health").await;
     assert_eq!((told.status, &told.json()["status"]), (200, &"ok".into()), "{told:?}");
@@ -69,7 +69,7 @@ async fn health_names_what_is_out_of_reach() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bus_that_is_away_is_a_fault_before_and_unknown_after_publishing() {
+async fn unreachable_bus_is_a_fault_before_publishing_and_unknown_after() {
     let mut rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 1_000).await;
     // Silent and still connected: nobody knows what became of it.
     rest.nats.pause();
@@ -91,7 +91,7 @@ async fn a_bus_that_is_away_is_a_fault_before_and_unknown_after_publishing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_finishes_what_is_under_way_and_takes_no_more() {
+async fn drain_finishes_requests_in_flight_and_accepts_no_more() {
     let rest = Rest::start().await;
     let address = rest.address();
     let mut resting = TcpStream::connect(address).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_drain_finishes_what_is_under_way_and_takes_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_ends_with_its_grace_period() {
+async fn drain_ends_after_its_grace_period() {
     let rest = Rest::start().await;
     let address = rest.address();
     let http = client();
@@ -175,7 +175,7 @@ async fn state_and_locks(base: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_is_listed_and_lifted_over_rest() {
+async fn locks_are_listed_and_lifted_over_rest() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     let worker = rig.worker().await;

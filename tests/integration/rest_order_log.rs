@@ -39,7 +39,7 @@ async fn six() -> Router {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_filter_alone_and_in_pairs_takes_what_it_names() {
+async fn filters_alone_and_in_pairs_return_what_they_name() {
     let router = six().await;
     let (all, total) = router.list("/orders/log").await;
     assert_eq!(total, 6);
@@ -116,7 +116,7 @@ async fn each_filter_alone_and_in_pairs_takes_what_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_tell_the_whole_order() {
+async fn records_have_the_whole_order() {
     let router = six().await;
     let (items, _) = router.list("/orders/log?client_order_id=three").await;
     let record = &items[0];
@@ -181,7 +181,7 @@ async fn records_tell_the_whole_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_follows_a_write_sees_it() {
+async fn reads_see_earlier_writes() {
     let router = Router::start_with(|rig| {
         rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     })
@@ -257,7 +257,7 @@ async fn notes_append_and_tags_merge_on_every_sidecar() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parameter_that_is_none_is_named() {
+async fn unknown_parameter_is_named() {
     let router = Router::start().await;
     for (path, field) in [
         ("/orders/log?limit=0", "limit"),

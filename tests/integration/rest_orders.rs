@@ -13,7 +13,7 @@ use crate::rig::intent;
 use crate::support::poll;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_created_replayed_or_accepted() {
+async fn order_is_created_replayed_or_accepted() {
     let rest = Rest::start().await;
     for (id, status, location, replay) in [
         ("a1", 201, "/orders/BN-a1", ""),
@@ -38,7 +38,7 @@ async fn an_order_is_created_replayed_or_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_intent_goes_on_unchanged_to_its_broker_and_account_with_a_deadline_and_a_trace() {
+async fn intent_is_forwarded_unchanged_with_deadline_and_trace() {
     let rest = Rest::start().await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let body = format!(
@@ -75,7 +75,7 @@ async fn the_intent_goes_on_unchanged_to_its_broker_and_account_with_a_deadline_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_that_has_passed_is_for_the_worker_to_judge() {
+async fn passed_deadline_is_forwarded_to_the_worker() {
     let rest = Rest::start().await;
     let passed = [("Deadline", "2020-01-01T00:00:00Z")];
     let told = rest.send("POST", "/orders", &intent("again", &[]), &passed).await;
@@ -91,7 +91,7 @@ async fn a_deadline_that_has_passed_is_for_the_worker_to_judge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_intent_without_an_id_gets_one_and_learns_it_even_from_a_fault() {
+async fn intent_without_id_gets_one_and_faults_name_it() {
     let mut rest = Rest::start().await;
     let bare = intent("x", &[]).replace(r#""client_order_id":"x","#, "");
     let told = rest.submit(&bare).await;
@@ -110,7 +110,7 @@ async fn an_intent_without_an_id_gets_one_and_learns_it_even_from_a_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_answers_is_unknown_and_never_a_fault() {
+async fn request_without_reply_is_unknown_and_never_a_fault() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 400).await;
     rest.get("/state").await;
     for id in ["wait", "panic", "garbage"] {
@@ -147,7 +147,7 @@ async fn what_nobody_answers_is_unknown_and_never_a_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_found_by_either_id_at_the_broker_that_has_it() {
+async fn order_is_found_by_either_id_at_its_broker() {
     let rest = Rest::start().await;
     for (path, status, broker, account) in [
         ("/orders/BN-1", 200, "binance", "default"),
@@ -183,7 +183,7 @@ async fn an_order_is_found_by_either_id_at_the_broker_that_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_is_done_when_the_order_has_ended() {
+async fn cancel_completes_once_the_order_has_ended() {
     let rest = Rest::start().await;
     let cancel = async |broker: &str, body: &str| {
         let path = format!("/orders/{broker}/cancel");
@@ -214,7 +214,7 @@ async fn a_cancel_is_done_when_the_order_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_of_all_orders_is_the_workers_word_or_unknown() {
+async fn cancel_all_returns_the_workers_reply_or_unknown() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 400).await;
     let path = "/orders/binance/cancel-all";
     for (path, body, status) in [
@@ -271,7 +271,7 @@ async fn a_cancel_of_all_orders_is_the_workers_word_or_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn state_and_brokers_are_the_workers_word_for_word() {
+async fn state_and_brokers_are_the_workers_replies() {
     let rest = Rest::start().await;
     let told = rest.get("/state").await;
     assert_eq!((told.status, told.text.as_str()), (200, crate::rest_fixture::STATE));
@@ -297,7 +297,7 @@ async fn state_and_brokers_are_the_workers_word_for_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_goes_away_leaves_its_order_to_be_finished() {
+async fn order_of_a_disconnected_client_is_finished() {
     let rest = Rest::start_with(|settings| settings.http.max_in_flight = 1).await;
     let mut stream = tokio::net::TcpStream::connect(rest.address()).await.unwrap();
     let body = intent("wait", &[]);

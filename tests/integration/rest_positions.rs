@@ -177,7 +177,7 @@ async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_worke
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn positions_are_marked_at_the_newest_quote_and_told_by_every_sidecar() {
+async fn positions_are_marked_at_the_newest_quote_on_every_sidecar() {
     let router = Router::start().await;
     trade(&router, "one", "buy", "0.02", "30000").await;
     let told = holding(&router, "default").await;
@@ -198,7 +198,7 @@ async fn positions_are_marked_at_the_newest_quote_and_told_by_every_sidecar() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_is_closed_by_one_order_whole_or_in_part() {
+async fn one_order_closes_a_position_wholly_or_partly() {
     let router = Router::start().await;
     trade(&router, "one", "sell", "0.02", "30000").await;
     let id = id_of(&holding(&router, "default").await);
@@ -280,7 +280,7 @@ fn hex(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_at_a_time_under_one_key_make_one_order() {
+async fn concurrent_requests_with_one_key_make_one_order() {
     let router = Router::start().await;
     trade(&router, "one", "buy", "0.05", "30000").await;
     let id = id_of(&holding(&router, "default").await);
@@ -298,7 +298,7 @@ async fn two_at_a_time_under_one_key_make_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_orders_that_stand_in_the_way_are_named() {
+async fn blocking_open_orders_are_named() {
     let router = Router::start_with(|rig| {
         rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     })
@@ -343,7 +343,7 @@ async fn open_orders_that_stand_in_the_way_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_told_of_its_accounts_alone_and_closes_no_others() {
+async fn key_sees_and_closes_positions_of_its_accounts_only() {
     let router = Router::start().await;
     for (id, account) in [("one", "default"), ("two", "fund")] {
         let over = json!({"account_id": account});
@@ -392,7 +392,7 @@ impl RequestHandler for Silent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_nobody_tells_of_is_no_failure() {
+async fn submit_without_reply_is_no_failure() {
     let router = Router::start_with(|rig| {
         rig.settings.http.request_timeout_ms = 1_500;
     })

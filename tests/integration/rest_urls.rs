@@ -136,7 +136,7 @@ async fn host_names_and_path_prefixes_reach_the_sidecar() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_counts_only_with_a_trusted_root() {
+async fn certificates_need_a_trusted_root() {
     let (pem, tls) = self_signed();
     let server = CannedServer::start(EMPTY_LIST, Some(tls)).await;
     let directory = tempfile::tempdir().unwrap();
@@ -203,7 +203,7 @@ async fn a_redirect_is_named_and_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_has_a_longest_length_and_a_response_a_deadline() {
+async fn bodies_are_bounded_and_responses_have_a_deadline() {
     let long = CannedServer::start("HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n[]", None).await;
     let (code, _, stderr) = alerts(&["--url", &long.url("http")], None).await;
     assert!(

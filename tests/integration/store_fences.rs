@@ -85,7 +85,7 @@ fn settle(placement: &Placement) -> SettleRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_settlement_is_booked_once_and_only_under_its_fences() {
+async fn settlement_is_booked_once_and_only_under_its_fences() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -123,7 +123,7 @@ async fn a_settlement_is_booked_once_and_only_under_its_fences() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_slept_through_its_lease_changes_nothing() {
+async fn worker_without_its_lease_changes_nothing() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -146,7 +146,7 @@ async fn a_worker_that_slept_through_its_lease_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_of_an_epoch_that_is_over_changes_nothing() {
+async fn worker_of_an_old_epoch_changes_nothing() {
     let rig = Rig::start().await;
     let (old, other) = (ready_store(&rig).await, ready_store(&rig).await);
     let placement = claimed(&rig, &old).await;
@@ -183,7 +183,7 @@ async fn a_worker_of_an_epoch_that_is_over_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_is_noticed_by_the_scripts_it_dropped() {
+async fn restart_is_detected_by_missing_scripts() {
     let mut rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -201,7 +201,7 @@ async fn a_restart_is_noticed_by_the_scripts_it_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt_over_them() {
+async fn store_with_orders_and_no_epoch_is_not_rebuilt() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     claimed(&rig, &store).await;
@@ -216,7 +216,7 @@ async fn a_store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt_over_them
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_was_not_healed_in_the_epoch_in_force_is_not_taken_for_whole() {
+async fn copy_from_before_the_present_epoch_is_not_ready() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let look = store.read_status().await.unwrap();
@@ -258,7 +258,7 @@ fn event(settle: &SettleRequest, sequence: u64) -> OrderReplay {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mark_of_what_the_store_has_lost_is_told_and_the_event_is_replayed_once() {
+async fn mark_of_a_lost_event_is_reported_and_the_event_replayed_once() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -307,7 +307,7 @@ async fn a_mark_of_what_the_store_has_lost_is_told_and_the_event_is_replayed_onc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_stands_twice_on_the_journal_counts_once_however_old_it_is() {
+async fn repeated_journal_event_counts_once() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -331,7 +331,7 @@ async fn an_event_that_stands_twice_on_the_journal_counts_once_however_old_it_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mark_or_a_settlement_of_another_order_under_the_same_id_changes_nothing() {
+async fn mark_or_settlement_of_another_order_with_the_id_changes_nothing() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;

@@ -41,7 +41,7 @@ async fn set(store: &Store, document: &'static str) -> SetLockOutcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_are_applied_once_and_only_on_what_they_build_on() {
+async fn events_are_applied_once_and_only_on_their_predecessor() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let apply =
@@ -58,7 +58,7 @@ async fn events_are_applied_once_and_only_on_what_they_build_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_was_set_anew_stands_until_its_own_event_and_lift_have_come() {
+async fn lock_set_again_stays_until_its_own_event_and_lift() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let apply =
@@ -80,7 +80,7 @@ async fn one_that_was_set_anew_stands_until_its_own_event_and_lift_have_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_only_so_many() {
+async fn connections_are_bounded() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let mut redis = rig.redis.connection().await;

@@ -236,7 +236,7 @@ async fn taken_for_healing(store: &Store) -> StoreRebuild {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cap_is_reached_and_never_passed_and_one_without_room_changes_nothing() {
+async fn caps_are_reached_and_never_passed_and_a_denied_order_reserves_nothing() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let caps = |lots, limit| {
@@ -293,7 +293,7 @@ async fn no_sum_leaves_the_exact_range_and_what_would_is_refused_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_store_takes_no_new_id_and_lets_those_it_has_end() {
+async fn full_store_refuses_new_ids_and_lets_known_orders_end() {
     let mut rig = Rig::start().await;
     let roomy_store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &roomy_store, 10).await;
@@ -322,7 +322,7 @@ async fn a_full_store_takes_no_new_id_and_lets_those_it_has_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_effect_of_another_order_or_of_a_denied_one_is_not_booked() {
+async fn effect_of_another_or_denied_order_is_not_booked() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
@@ -389,7 +389,7 @@ async fn each_settlement_returns_the_events_before_it_that_are_not_journaled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mark_counts_for_its_own_order_and_version_and_the_watermark_passes_no_lost_event() {
+async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_event() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 20).await;
@@ -438,7 +438,7 @@ async fn a_mark_counts_for_its_own_order_and_version_and_the_watermark_passes_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_tombstone() {
+async fn event_is_replayed_once_for_the_first_order_of_its_id() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let healing = taken_for_healing(&store).await;
@@ -501,7 +501,7 @@ async fn an_event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_to
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replayed_event_that_is_settled_already_only_counts_as_journaled() {
+async fn replay_of_a_settled_event_only_marks_it_as_journaled() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 10).await;
@@ -526,7 +526,7 @@ async fn a_replayed_event_that_is_settled_already_only_counts_as_journaled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_the_state_builds_on_the_version_it_saw() {
+async fn state_change_requires_the_version_it_read() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let change = |builds_on: u64, limit: i64| OperatorStateChange {
@@ -560,7 +560,7 @@ async fn a_change_of_the_state_builds_on_the_version_it_saw() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_is_released_by_its_own_token_only_and_an_effect_ends_the_claim() {
+async fn claim_is_released_by_its_own_token_only_and_ends_with_an_effect() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 10).await;
@@ -580,7 +580,7 @@ async fn a_claim_is_released_by_its_own_token_only_and_an_effect_ends_the_claim(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_effect_brings_an_ended_order_back_for_as_long_as_it_waits() {
+async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;

@@ -49,7 +49,7 @@ async fn stage(store: &Store, order: &Order) -> RecordStage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_sent_any_more_once_trading_is_halted_and_what_was_started_stays_so() {
+async fn nothing_is_sent_after_a_halt() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 100).await;
@@ -81,7 +81,7 @@ async fn nothing_is_sent_any_more_once_trading_is_halted_and_what_was_started_st
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_its_lease_starts_an_order_once_and_in_time() {
+async fn only_the_lease_starts_an_order_once_and_in_time() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
@@ -144,7 +144,7 @@ async fn only_its_lease_starts_an_order_once_and_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_withdrawn_order_takes_no_effect_and_is_claimed_anew_by_itself_once_that_is_journaled() {
+async fn withdrawn_order_takes_no_effect_and_is_claimable_once_journaled() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
@@ -231,7 +231,7 @@ async fn unknown(rig: &Rig, store: &Store) -> Order {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_not_found_counts_only_in_its_turn_and_the_pauses_grow() {
+async fn not_found_counts_only_in_its_turn_and_delays_grow() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let order = unknown(&rig, &store).await;
@@ -318,7 +318,7 @@ async fn replay(store: &Store, order: &Order, claims: &[LeaseToken; 2], places: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submissions_replay_the_same_however_often_and_from_wherever() {
+async fn submissions_replay_alike_from_any_start() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let claims = [LeaseToken::generate(), LeaseToken::generate()];
@@ -346,7 +346,7 @@ async fn submissions_replay_the_same_however_often_and_from_wherever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_over_an_order_being_sent_counts_it_once() {
+async fn report_of_an_order_in_flight_counts_it_once() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
@@ -364,7 +364,7 @@ async fn a_report_over_an_order_being_sent_counts_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_of_this_store_is_not_undone_by_a_late_submission_of_one_it_has_lost() {
+async fn late_submission_of_a_lost_store_does_not_undo_a_claim() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;

@@ -105,7 +105,7 @@ async fn quote(rig: &Rig, last: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn workers_that_see_a_new_date_at_once_begin_it_once() {
+async fn workers_roll_a_new_day_once() {
     let (rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     let (workers, client) = (
         [
@@ -140,7 +140,7 @@ async fn workers_that_see_a_new_date_at_once_begin_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_that_was_journaled_by_a_worker_that_died_is_taken_as_it_is() {
+async fn day_journaled_by_a_dead_worker_is_activated() {
     let (rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     let (worker, client) = (worker(&rig, &hand).await, rig.caller().await);
     buy(&client, "b1", "0.1", "30000").await;
@@ -164,7 +164,7 @@ async fn a_day_that_was_journaled_by_a_worker_that_died_is_taken_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn profit_follows_the_quote_and_starts_anew_each_day() {
+async fn profit_follows_the_quote_and_restarts_each_day() {
     let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     let (one, client) = (worker(&rig, &hand).await, rig.caller().await);
     stands(&one, ("2026-03-02", Some(0))).await;
@@ -223,7 +223,7 @@ async fn profit_follows_the_quote_and_starts_anew_each_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_date_never_goes_back_whatever_clocks_and_settings_say() {
+async fn trading_date_never_goes_back() {
     let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     rig.settings.risk.trading_day_time_zone = "Pacific/Kiritimati".to_owned();
     let (first, client) = (worker(&rig, &hand).await, rig.caller().await);
@@ -261,7 +261,7 @@ async fn a_date_never_goes_back_whatever_clocks_and_settings_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_of_new_york_begins_by_its_clock_also_where_that_is_set_forward() {
+async fn new_york_day_starts_by_local_time_also_across_daylight_saving() {
     let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-07T21:59:59Z"));
     rig.settings.risk.trading_day_time_zone = "America/New_York".to_owned();
     rig.settings.risk.trading_day_begins = "17:00".to_owned();
@@ -279,7 +279,7 @@ async fn a_day_of_new_york_begins_by_its_clock_also_where_that_is_set_forward() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn figures_are_fresh_and_of_the_control_in_force_or_refused() {
+async fn daily_pnl_is_fresh_and_of_the_active_control_or_refused() {
     let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     let worker = worker(&rig, &hand).await;
     let router = worker.router();
@@ -314,7 +314,7 @@ async fn figures_are_fresh_and_of_the_control_in_force_or_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_routed_counts_for_the_day_it_is_routed_on() {
+async fn notional_counts_on_the_day_it_is_routed() {
     // Counters of days that are long over are not made anew: these are today and tomorrow.
     let (today, tomorrow) = (
         Timestamp::now(),
@@ -351,7 +351,7 @@ const EPOCH_AND_DATE: &str =
     "return {redis.call('HGET', KEYS[1], 'epoch') or '', redis.call('HGET', KEYS[2], 'trading_date') or ''}";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_made_anew_has_its_day_before_it_is_used() {
+async fn rebuilt_store_has_its_day_before_use() {
     let (rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
     let worker = worker(&rig, &hand).await;
     let mut connection = rig.redis.connection().await;
