@@ -12,7 +12,7 @@ use order_router::domain::id::AccountId;
 use order_router::sidecar::Sidecar;
 use serde_json::{Value, json};
 
-use crate::rest_fixture::{Told, client};
+use crate::rest_fixture::{HttpResponse, client};
 use crate::rig::{Rig, SOON, intent};
 use crate::support::poll;
 
@@ -33,16 +33,16 @@ async fn publish(stream: &Context, signal: &Value) {
         .unwrap();
 }
 
-async fn get(sidecar: &Sidecar, query: &str) -> Told {
+async fn get(sidecar: &Sidecar, query: &str) -> HttpResponse {
     let url = format!("http://{}/risk/alerts{query}", sidecar.address());
-    Told::of(client().get(url).send().await.unwrap()).await
+    HttpResponse::of(client().get(url).send().await.unwrap()).await
 }
 
-/// Returns the callers' ids of the alerts that are told, in their order.
+/// Returns the client order ids of the listed alerts, in order.
 async fn ids(sidecar: &Sidecar, query: &str) -> Vec<String> {
-    let told = get(sidecar, query).await;
-    assert_eq!(told.status, 200, "{told:?}");
-    let list = told.json();
+    let response = get(sidecar, query).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let list = response.json();
     let id = |signal: &Value| signal["client_order_id"].as_str().unwrap().to_owned();
     list.as_array().unwrap().iter().map(id).collect()
 }
@@ -58,9 +58,9 @@ async fn alerts_are_listed_newest_first_across_restarts() {
     rig.settings.http.addr.set_port(0);
     let sidecar = Sidecar::start(&rig.settings).await.unwrap();
     // There is no stream yet: nothing can be said of it.
-    let told = get(&sidecar, "").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
-    assert_eq!(told.header("retry-after"), "1");
+    let response = get(&sidecar, "").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
+    assert_eq!(response.header("retry-after"), "1");
     let worker = rig.worker().await;
     poll::until(SOON, "the stream is read", async || {
         get(&sidecar, "").await.status == 200
@@ -73,7 +73,7 @@ async fn alerts_are_listed_newest_first_across_restarts() {
     for n in 1..=300 {
         publish(&stream, &signal(n, "alert", "default", "max_notional")).await;
     }
-    // What was there before the start is told as soon as it can be asked.
+    // Alerts from before the start are listed as soon as the sidecar serves.
     let sidecar = Sidecar::start(&rig.settings).await.unwrap();
     assert_eq!(ids(&sidecar, "?limit=500").await, down(300, 1));
     assert_eq!(ids(&sidecar, "").await, down(300, 201));
@@ -89,21 +89,21 @@ async fn alerts_are_listed_newest_first_across_restarts() {
         publish(&stream, &signal(n, level, account, rule)).await;
     }
     let newest = async |id: &str| {
-        poll::until(SOON, format!("{id} is told"), async || {
+        poll::until(SOON, format!("{id} is listed"), async || {
             ids(&sidecar, "?limit=1").await == [id.to_owned()]
         })
         .await;
     };
     newest("303").await;
-    for (query, told) in [
+    for (query, response) in [
         ("?level=lock", vec!["303", "301"]),
         ("?account_id=fund", vec!["303", "302"]),
         ("?rule_id=order_size", vec!["303", "301"]),
         ("?level=alert&account_id=fund&rule_id=max_notional", vec!["302"]),
         ("?level=lock&limit=1", vec!["303"]),
-        ("?account_id=nobody", vec![]),
+        ("?account_id=unknown", vec![]),
     ] {
-        assert_eq!(ids(&sidecar, query).await, told, "{query}");
+        assert_eq!(ids(&sidecar, query).await, response, "{query}");
     }
 
     // Over a restart of the server: no gap and no double, and the list stays to be had meanwhile.
@@ -117,14 +117,14 @@ async fn alerts_are_listed_newest_first_across_restarts() {
     newest("320").await;
     assert_eq!(ids(&sidecar, "?limit=500").await, down(320, 1));
 
-    // A stream that was made anew is another one.
+    // A recreated stream is another one.
     stream.delete_stream(subjects::STREAM_ALERTS).await.unwrap();
     worker.drain(SOON).await;
     let worker = rig.worker().await;
     for n in 1..=3 {
         publish(&stream, &signal(n, "alert", "default", "max_notional")).await;
     }
-    poll::until(SOON, "the new stream is told", async || {
+    poll::until(SOON, "the new stream is listed", async || {
         ids(&sidecar, "").await == down(3, 1)
     })
     .await;
@@ -151,10 +151,10 @@ async fn unknown_parameter_is_named_and_the_command_line_filters_by_rule() {
         ("?limit=1&limit=2", "invalid_field", "limit"),
         ("?offset=1", "unknown_field", "offset"),
     ] {
-        let told = get(&sidecar, query).await;
-        let named = told.json()["field"].as_str().unwrap_or_default().to_owned();
+        let response = get(&sidecar, query).await;
+        let named = response.json()["field"].as_str().unwrap_or_default().to_owned();
         assert_eq!(
-            (told.status, told.code().as_str(), named.as_str()),
+            (response.status, response.code().as_str(), named.as_str()),
             (400, code, field),
             "{query}"
         );
@@ -164,7 +164,7 @@ async fn unknown_parameter_is_named_and_the_command_line_filters_by_rule() {
     client
         .fault(&intent("big", &[("quantity", "0.1"), ("account_id", "\"fund\"")]))
         .await;
-    poll::until(SOON, "the lock is told", async || !ids(&sidecar, "").await.is_empty()).await;
+    poll::until(SOON, "the lock is listed", async || !ids(&sidecar, "").await.is_empty()).await;
     let address = sidecar.address().to_string();
     let alerts = async |args: &[&str]| {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));

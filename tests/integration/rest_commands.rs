@@ -1,5 +1,5 @@
 //! `order-router orders`, `executions`, `positions`, `alerts` and `state` as people and programs run them: tables, every
-//! filter, JSON, and looking again and again.
+//! filter, JSON, and polling.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,8 +24,8 @@ use crate::support::poll;
 use crate::support::process::RouterProcess;
 use crate::support::proxy::Proxy;
 
-/// How often the answer of a look is asked for before it counts as one that stays.
-const LOOKS: usize = 3;
+/// How many equal polls count as a stable list.
+const STABLE_POLLS: usize = 3;
 
 /// What a command has said at its end.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ async fn run(args: &str, address: &str, environment: &[(&str, &str)]) -> Said {
     }
 }
 
-/// Starts a command that goes on until it is told to end.
+/// Starts a command that runs until it is stopped.
 fn watch(args: &str, place: [&str; 2]) -> RouterProcess {
     let args: Vec<&str> = args.split(' ').chain(place).collect();
     RouterProcess::start(&args, [])
@@ -70,8 +70,8 @@ async fn ends_well(process: &mut RouterProcess, signal: &str) {
 
 /// Submits an order and returns its number in the order log.
 async fn submit(router: &Router, order: &Value) -> u64 {
-    let told = router.submit(order).await;
-    assert!([201, 400].contains(&told.status), "{told:?}");
+    let response = router.submit(order).await;
+    assert!([201, 400].contains(&response.status), "{response:?}");
     let id = order["client_order_id"].as_str().unwrap();
     let (items, _) = router.list(&format!("/orders/log?client_order_id={id}")).await;
     items[0]["id"].as_u64().unwrap()
@@ -141,18 +141,18 @@ async fn lists_are_tables_or_json() {
         router.get("/positions?account_id=fund-7").await.json()["items"]
     );
     for (args, expected) in [
-        ("orders --account nobody", "no orders match\n"),
+        ("orders --account unknown", "no orders match\n"),
         (
             "orders --offset 4711",
             "no orders from number 4 712 on; the total is 3\n",
         ),
         ("executions --symbol MSFT", "no executions match\n"),
-        ("alerts --account nobody", "no alerts\n"),
+        ("alerts --account unknown", "no alerts\n"),
     ] {
         let shown = run(args, &address, &[]).await;
         assert_eq!((shown.code, shown.stdout.as_str()), (Some(0), expected), "{shown:?}");
     }
-    let shown = run("positions --account nobody", &address, &[]).await;
+    let shown = run("positions --account unknown", &address, &[]).await;
     assert!(shown.stdout.starts_with("no positions at 20"), "{shown:?}");
 }
 
@@ -194,7 +194,7 @@ async fn each_flag_is_the_filter_of_its_name() {
             .clone();
         assert_eq!(texts(&items, "correlation_id"), expected, "{args}");
     }
-    // What the sidecar refuses is told as everywhere.
+    // A refusal of the sidecar is shown as everywhere.
     let refused = run("orders --limit 501", &address, &[]).await;
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
     assert!(
@@ -255,7 +255,7 @@ async fn watched_list_is_printed_when_it_changes_also_after_an_outage() {
         .into();
     lists.push(watch("positions --watch 1", place));
     for list in &lists {
-        poll::until(SOON, "nobody is there", async || {
+        poll::until(SOON, "the sidecar is unreachable", async || {
             list.stderr_text().contains("retrying")
         })
         .await;
@@ -268,9 +268,9 @@ async fn watched_list_is_printed_when_it_changes_also_after_an_outage() {
         poll::until(SOON, "the first answer", async || answers(list) == 1).await;
         assert!(list.stderr_text().contains("requests succeed again"));
     }
-    // Further looks find the same, and say nothing.
-    let looks = proxy.accepted() + LOOKS * lists.len();
-    poll::until(SOON, "further looks", async || proxy.accepted() >= looks).await;
+    // Further polls find the same, and print nothing.
+    let polls = proxy.accepted() + STABLE_POLLS * lists.len();
+    poll::until(SOON, "further polls", async || proxy.accepted() >= polls).await;
     assert_eq!(lists.iter().map(lines).collect::<Vec<_>>(), [1, 1, 1, 7]);
 
     submit(&router, &order("second", &json!({}))).await;
@@ -282,7 +282,7 @@ async fn watched_list_is_printed_when_it_changes_also_after_an_outage() {
     assert_eq!(newest["items"][0]["correlation_id"], "second");
     proxy.cut();
     for list in &lists {
-        poll::until(SOON, "the outage is told once more", async || {
+        poll::until(SOON, "the outage is printed once more", async || {
             list.stderr_text().matches("retrying").count() == 2
         })
         .await;
@@ -298,7 +298,7 @@ async fn the_state_is_watched_over_the_bus() {
     let url = router.rig.nats.url();
     router.rig.nats.kill9();
     let mut state = watch("state --watch 1", ["--nats-url", &url]);
-    poll::until(SOON, "nobody is there", async || {
+    poll::until(SOON, "the sidecar is unreachable", async || {
         state.stderr_text().contains("retrying")
     })
     .await;
@@ -355,7 +355,7 @@ async fn closed_pipe_ends_a_command_quietly() {
         drop(reader);
         ends(command, process).await;
     }
-    // One that has nothing more to write notices, too: the next look is an hour away.
+    // A command with nothing to write notices, too: the next poll is an hour away.
     let command = "orders --json --watch 3600";
     let (process, reader) = start(command);
     let first = spawn_blocking(|| BufReader::new(reader).lines().next().unwrap().unwrap());
@@ -383,8 +383,8 @@ async fn terminal_shows_the_newest_response_in_place() {
     let mut script = script.spawn().expect("script(1), of bsdutils");
     let mut keyboard = script.stdin.take().unwrap();
     let shown = || std::fs::read_to_string(&typescript).unwrap_or_default();
-    poll::until(SOON, "several looks", async || {
-        shown().matches("no orders").count() >= LOOKS
+    poll::until(SOON, "several polls", async || {
+        shown().matches("no orders").count() >= STABLE_POLLS
     })
     .await;
     submit(&router, &order("coin", &json!({}))).await;
@@ -404,8 +404,6 @@ async fn terminal_shows_the_newest_response_in_place() {
     let ended = timeout(SOON, script.wait()).await.expect("the end").unwrap();
     assert_eq!(ended.code(), Some(0));
     let text = shown();
-    let end = text
-        .rfind("\u{1b}[?7h\u{1b}[?1049l")
-        .expect("the terminal is given back");
+    let end = text.rfind("\u{1b}[?7h\u{1b}[?1049l").expect("the terminal is restored");
     assert!(end > text.rfind("as of 20").unwrap(), "{text:?}");
 }

@@ -6,12 +6,15 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::rest_fixture::{Rest, Told};
+use crate::rest_fixture::{HttpResponse, Rest};
 
 async fn document(rest: &Rest) -> Value {
-    let told = rest.get("/openapi.json").await;
-    assert_eq!((told.status, told.header("content-type")), (200, "application/json"));
-    serde_json::from_str(&told.text).unwrap()
+    let response = rest.get("/openapi.json").await;
+    assert_eq!(
+        (response.status, response.header("content-type")),
+        (200, "application/json")
+    );
+    serde_json::from_str(&response.text).unwrap()
 }
 
 /// Returns the addresses in attributes of a page.
@@ -28,9 +31,9 @@ async fn routes_and_document_are_the_same() {
     assert!(paths.len() >= 13, "{paths:?}");
     for (path, item) in paths {
         let one = path.replace(['{', '}'], "");
-        let told = rest.send("OPTIONS", &one, "", &[]).await;
-        assert_eq!(told.status, 204, "{path}: {told:?}");
-        let served: BTreeSet<&str> = told
+        let response = rest.send("OPTIONS", &one, "", &[]).await;
+        assert_eq!(response.status, 204, "{path}: {response:?}");
+        let served: BTreeSet<&str> = response
             .header("allow")
             .split(',')
             .filter(|method| *method != "HEAD")
@@ -64,16 +67,16 @@ async fn documentation_page_needs_no_other_host() {
         page.text
     );
     for address in addresses {
-        let told = rest.get(&format!("/{address}")).await;
-        assert_eq!(told.status, 200, "{address}");
-        assert_is_fenced(&told);
+        let response = rest.get(&format!("/{address}")).await;
+        assert_eq!(response.status, 200, "{address}");
+        assert_is_fenced(&response);
         let media_type = match address.rsplit('.').next() {
             Some("js") => "text/javascript; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
             Some("png") => "image/png",
             _ => "application/json",
         };
-        assert_eq!(told.header("content-type"), media_type, "{address}");
+        assert_eq!(response.header("content-type"), media_type, "{address}");
     }
     for file in [
         "nothing.js",
@@ -82,13 +85,17 @@ async fn documentation_page_needs_no_other_host() {
         "%2e%2e",
         "%ff",
     ] {
-        let told = rest.get(&format!("/docs/{file}")).await;
-        assert_eq!((told.status, told.code().as_str()), (404, "not_found"), "{file}");
+        let response = rest.get(&format!("/docs/{file}")).await;
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (404, "not_found"),
+            "{file}"
+        );
     }
 }
 
-fn assert_is_fenced(told: &Told) {
-    let policy = told.header("content-security-policy");
+fn assert_is_fenced(response: &HttpResponse) {
+    let policy = response.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
-    assert_eq!(told.header("x-content-type-options"), "nosniff");
+    assert_eq!(response.header("x-content-type-options"), "nosniff");
 }

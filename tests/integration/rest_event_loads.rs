@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::rest_events::{Event, Events, Listener, ask};
-use crate::rest_fixture::{SOON, Told};
+use crate::rest_fixture::{HttpResponse, SOON};
 use crate::support::poll;
 
 /// How many bytes an event of the flood has.
@@ -129,8 +129,8 @@ async fn event_streams_are_bounded_and_free_their_place() {
     .await;
     let first = events.listen("").await;
     let mut second = events.listen("").await;
-    let told = Told::of(ask(&events.sidecar, "", &[]).await).await;
-    assert_eq!((told.status, told.code().as_str()), (503, "queue_full"));
+    let received = HttpResponse::of(ask(&events.sidecar, "", &[]).await).await;
+    assert_eq!((received.status, received.code().as_str()), (503, "queue_full"));
     // They take no place of a request's.
     let live = crate::rest_fixture::client().get(format!("http://{}/risk/alerts", events.sidecar.address()));
     assert_eq!(live.send().await.unwrap().status(), 200);
@@ -139,7 +139,7 @@ async fn event_streams_are_bounded_and_free_their_place() {
         ask(&events.sidecar, "", &[]).await.status() == 200
     })
     .await;
-    // Silence is told of, and is no event.
+    // A heartbeat marks silence, and is no event.
     for _ in 0..3 {
         assert_eq!(second.block().await.unwrap(), ": heartbeat");
     }
@@ -169,14 +169,14 @@ async fn event_stream_survives_a_bus_outage() {
 async fn drain_ends_event_streams_at_once() {
     let events = Events::start().await;
     let mut silent = events.listen("").await;
-    let mut told = events.listen("").await;
+    let mut received = events.listen("").await;
     let blocked = idle_reader(&events).await;
     flood(&events).await;
-    assert_eq!(place_of(&told.next().await), 1);
+    assert_eq!(place_of(&received.next().await), 1);
     let begun = Instant::now();
     let draining = tokio::spawn(events.sidecar.drain(SOON));
     // Both end like answers that are complete, and not like connections that broke.
-    for listener in [&mut silent, &mut told] {
+    for listener in [&mut silent, &mut received] {
         while listener.block().await.is_some() {}
     }
     timeout(SOON, draining).await.unwrap().unwrap();

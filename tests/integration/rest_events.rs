@@ -1,4 +1,4 @@
-//! `GET /events`: what is told, to whom, and from where on.
+//! `GET /events`: which events a client gets, and from which position on.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::bus_fixture::{self, broker, doors};
-use crate::rest_fixture::{SOON, Told, client, client_builder};
+use crate::rest_fixture::{HttpResponse, SOON, client, client_builder};
 use crate::rig::{Rig, ibkr, intent};
 use crate::support::servers::NatsServer;
 
@@ -135,7 +135,7 @@ impl Event {
 pub struct Listener {
     response: reqwest::Response,
     unread: String,
-    /// The id told last, also by a block that is no event.
+    /// The last id received, also of a block that is no event.
     pub last_id: String,
 }
 
@@ -194,12 +194,12 @@ impl Listener {
 
     /// Returns the names and numbers of the next events.
     async fn next_numbers(&mut self, count: usize) -> Vec<(String, u32)> {
-        let mut told = Vec::new();
+        let mut received = Vec::new();
         for _ in 0..count {
             let event = self.next().await;
-            told.push((event.name.clone(), event.number()));
+            received.push((event.name.clone(), event.number()));
         }
-        told
+        received
     }
 }
 
@@ -231,14 +231,14 @@ async fn events_are_journal_entries_without_the_settlement() {
         events.event(kind, None, &body).await;
     }
     events.alert(Some("a"), 7).await;
-    let told = listener.next().await;
+    let received = listener.next().await;
     let mut bare = ExecutionReport::decode(report(2).as_bytes()).unwrap();
     bare.settlement = None;
     assert_eq!(
-        (told.name.as_str(), told.data.as_bytes()),
+        (received.name.as_str(), received.data.as_bytes()),
         ("report", &bare.encode()[..])
     );
-    assert!(!told.data.contains("settlement") && told.data.contains("\"fills\""));
+    assert!(!received.data.contains("settlement") && received.data.contains("\"fills\""));
     // The alert comes when it comes; the journal's own keep their order.
     let mut journal = Vec::new();
     for _ in 0..6 {
@@ -270,21 +270,21 @@ async fn account_gets_its_events_and_those_without_account() {
     events.event("lock", Some("b"), r#"{"version":50}"#).await;
     events.event("lock", Some("a"), r#"{"version":51}"#).await;
     events.event("lock", None, r#"{"version":52}"#).await;
-    let mut told = own.next_numbers(6).await;
+    let mut received = own.next_numbers(6).await;
     events.alert(Some("a"), 7).await;
     events.alert(None, 8).await;
-    told.extend(own.next_numbers(2).await);
+    received.extend(own.next_numbers(2).await);
     let lock = |number| ("lock".to_owned(), number);
     let alert = |number| ("alert".to_owned(), number);
     let expected = [reports([10, 20, 30, 40]), vec![lock(51), lock(52), alert(7), alert(8)]].concat();
-    assert_eq!(told, expected);
+    assert_eq!(received, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reconnected_client_gets_every_event_once() {
     let mut events = Events::start().await;
     let mut listener = events.listen("").await;
-    // Nothing has been told, and still it is known from where on.
+    // Without any event, the position is known.
     let first = listener.last_id.clone();
     for number in 1..=200 {
         events.report("a", number).await;
@@ -303,10 +303,10 @@ async fn reconnected_client_gets_every_event_once() {
     std::mem::replace(&mut events.sidecar, sidecar).drain(SOON).await;
     events.alert(None, 9).await;
     let mut resumed = events.listen(&format!("?last_event_id={id}")).await;
-    let mut told = resumed.next_numbers(71).await;
-    let alert = told.iter().position(|(name, _)| name == "alert").unwrap();
-    assert_eq!(told.remove(alert).1, 9);
-    assert_eq!(told, reports(131..=200));
+    let mut received = resumed.next_numbers(71).await;
+    let alert = received.iter().position(|(name, _)| name == "alert").unwrap();
+    assert_eq!(received.remove(alert).1, 9);
+    assert_eq!(received, reports(131..=200));
 
     // The header is newer than the address.
     let id = resumed.last_id.clone();
@@ -315,7 +315,7 @@ async fn reconnected_client_gets_every_event_once() {
     let mut resumed = Listener::open(&events.sidecar, &query, &[("Last-Event-ID", &id)]).await;
     events.report("a", 201).await;
     assert_eq!(resumed.next_numbers(1).await, reports([201]));
-    // By hand: from a place that was never told, and whole.
+    // By hand: from a position that was never sent, and from the start.
     let mut whole = Listener::resume(&events.sidecar, "0-1").await;
     assert_eq!(whole.next_numbers(201).await, reports(1..=201));
     let mut filtered = Listener::open(&events.sidecar, "?account_id=b", &[("Last-Event-ID", "0-0")]).await;
@@ -329,7 +329,7 @@ async fn position_in_another_stream_restarts_with_a_reset() {
         events.report("a", number).await;
     }
     events.alert(None, 1).await;
-    let told = |event: &Event| {
+    let received = |event: &Event| {
         let json = event.json();
         let text = |name: &str| json[name].as_str().unwrap().to_owned();
         (event.name.clone(), text("stream"), text("reason"))
@@ -341,8 +341,8 @@ async fn position_in_another_stream_restarts_with_a_reset() {
     // Beyond the end.
     let mut beyond = Listener::resume(&events.sidecar, "10-1").await;
     let mut far = Listener::resume(&events.sidecar, "9-9999999999999999999").await;
-    assert_eq!(told(&beyond.next().await), reset("journal", "another_stream"));
-    assert_eq!(told(&far.next().await), reset("alerts", "another_stream"));
+    assert_eq!(received(&beyond.next().await), reset("journal", "another_stream"));
+    assert_eq!(received(&far.next().await), reset("alerts", "another_stream"));
     events.report("a", 10).await;
     for listener in [&mut beyond, &mut far, &mut listener] {
         assert_eq!(listener.next_numbers(1).await, reports([10]));
@@ -351,20 +351,20 @@ async fn position_in_another_stream_restarts_with_a_reset() {
     // No longer there.
     events.purge_below(subjects::STREAM_REPORTS, 8).await;
     let mut expired = Listener::resume(&events.sidecar, "6-1").await;
-    assert_eq!(told(&expired.next().await), reset("journal", "expired"));
+    assert_eq!(received(&expired.next().await), reset("journal", "expired"));
     assert_eq!(expired.next_numbers(3).await, reports([8, 9, 10]));
     let mut whole = Listener::resume(&events.sidecar, "7-1").await;
     assert_eq!(whole.next_numbers(3).await, reports([8, 9, 10]));
 
-    // Made anew while a client listens, and with more entries than the client has seen.
+    // Recreated while a client listens, and with more entries than the client has seen.
     events.recreate(subjects::STREAM_REPORTS).await;
     for number in 21..=40 {
         events.report("a", number).await;
     }
-    assert_eq!(told(&listener.next().await), reset("journal", "another_stream"));
+    assert_eq!(received(&listener.next().await), reset("journal", "another_stream"));
     assert_eq!(listener.next_numbers(20).await, reports(21..=40));
     let mut other = Listener::resume(&events.sidecar, &id).await;
-    assert_eq!(told(&other.next().await), reset("journal", "another_stream"));
+    assert_eq!(received(&other.next().await), reset("journal", "another_stream"));
     events.alert(None, 2).await;
     assert_eq!(other.next_numbers(1).await, [("alert".to_owned(), 2)]);
 }
@@ -382,17 +382,21 @@ async fn invalid_position_or_parameter_is_named() {
         ("?symbol=BTCUSDT", None, "unknown_field", "symbol"),
     ] {
         let headers: Vec<_> = header.map(|value| ("Last-Event-ID", value)).into_iter().collect();
-        let told = Told::of(ask(&events.sidecar, query, &headers).await).await;
-        assert_eq!((told.status, told.code().as_str()), (400, code), "{query} {header:?}");
-        assert_eq!(told.json()["field"], field);
+        let received = HttpResponse::of(ask(&events.sidecar, query, &headers).await).await;
+        assert_eq!(
+            (received.status, received.code().as_str()),
+            (400, code),
+            "{query} {header:?}"
+        );
+        assert_eq!(received.json()["field"], field);
     }
-    // Without the streams there is nothing to be told.
+    // Without the streams there are no events.
     let bare = NatsServer::start().await;
     let mut settings = events.settings.clone();
     settings.nats.url = bare.url();
     let sidecar = Sidecar::start(&settings).await.unwrap();
-    let told = Told::of(ask(&sidecar, "", &[]).await).await;
-    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
+    let received = HttpResponse::of(ask(&sidecar, "", &[]).await).await;
+    assert_eq!((received.status, received.code().as_str()), (503, "bus_unavailable"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -407,33 +411,42 @@ async fn reports_stream_as_they_happen() {
     let post = async |path: &str, body: String| {
         let request = http.post(format!("http://{}{path}", sidecar.address()));
         let request = request.header("Content-Type", "application/json").body(body);
-        Told::of(request.send().await.unwrap()).await
+        HttpResponse::of(request.send().await.unwrap()).await
     };
     assert_eq!(post("/orders", intent("a1", &[])).await.status, 201);
     let open = ibkr("f1", &[("account_id", "\"fund\""), ("quantity", "100")]);
     assert_eq!(post("/orders", open).await.status, 201);
-    // The rest of it stands at the venue: for three seconds, unless everything is cancelled.
-    let told = post("/orders/ibkr/cancel-all", r#"{"account_id":"fund"}"#.to_owned()).await;
-    assert_eq!(told.status, 200, "{told:?}");
-    assert_eq!(told.json()["cancelled"][0]["client_order_id"], "f1");
-    assert_eq!(told.json()["cancelled"][0]["status"], "cancelled");
-    assert_eq!(told.json()["remaining"], serde_json::json!([]));
+    // The remainder is open at the venue for three seconds, unless everything is cancelled.
+    let received = post("/orders/ibkr/cancel-all", r#"{"account_id":"fund"}"#.to_owned()).await;
+    assert_eq!(received.status, 200, "{received:?}");
+    assert_eq!(received.json()["cancelled"][0]["client_order_id"], "f1");
+    assert_eq!(received.json()["cancelled"][0]["status"], "cancelled");
+    assert_eq!(received.json()["remaining"], serde_json::json!([]));
     let statuses = async |listener: &mut Listener, until: &str| {
-        let mut told = Vec::new();
-        while told.last().is_none_or(|(_, status): &(String, String)| status != until) {
+        let mut received = Vec::new();
+        while received
+            .last()
+            .is_none_or(|(_, status): &(String, String)| status != until)
+        {
             let event = listener.next().await;
             if event.name == "report" {
                 let json = event.json();
                 let text = |name: &str| json[name].as_str().unwrap().to_owned();
-                told.push((text("client_order_id"), text("status")));
+                received.push((text("client_order_id"), text("status")));
             }
         }
-        told
+        received
     };
-    let told = statuses(&mut own, "cancelled").await;
-    assert!(told.iter().all(|(id, _)| id == "f1") && told.len() >= 2, "{told:?}");
-    let told = statuses(&mut all, "cancelled").await;
-    assert!(told.contains(&("a1".to_owned(), "filled".to_owned())), "{told:?}");
+    let received = statuses(&mut own, "cancelled").await;
+    assert!(
+        received.iter().all(|(id, _)| id == "f1") && received.len() >= 2,
+        "{received:?}"
+    );
+    let received = statuses(&mut all, "cancelled").await;
+    assert!(
+        received.contains(&("a1".to_owned(), "filled".to_owned())),
+        "{received:?}"
+    );
     let change = http.put(format!("http://{}/state", sidecar.address()));
     let change = change.header("Content-Type", "application/json");
     let change = change.body(r#"{"trading_state":"halted","reason":"r"}"#);

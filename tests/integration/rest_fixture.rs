@@ -1,4 +1,4 @@
-//! What the tests of the sidecar stand on: a sidecar of this process, a worker that does as its request says, and a
+//! The fixture of the sidecar's tests: a sidecar of this process, a worker that does as its request says, and a
 //! client that can speak bad HTTP.
 
 #![allow(
@@ -83,7 +83,7 @@ impl Actor {
         let intent = decode_intent(intent.as_bytes(), MissingIdPolicy::Assign)?;
         let prefix = if intent.broker.as_str() == "ibkr" { "IB" } else { "BN" };
         let order_id = OrderId::new(&format!("{prefix}-{}", &id[..id.len().min(30)])).ok();
-        let reason = Reason::new(ReasonCode::InFlight, "under way");
+        let reason = Reason::new(ReasonCode::InFlight, "in flight");
         let mut report = ExecutionReport::receipt(&intent, order_id.as_ref(), Mode::Paper, reason);
         if id != "receipt" {
             report.version = 1;
@@ -141,7 +141,7 @@ impl Actor {
 impl RequestHandler for Actor {
     async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
         self.calls.lock().unwrap().push(call.clone());
-        let told = |body: &str| {
+        let received = |body: &str| {
             Ok(BusReply {
                 body: body.into(),
                 journal_sequence: None,
@@ -156,14 +156,14 @@ impl RequestHandler for Actor {
             }
             Endpoint::Get | Endpoint::Cancel => self.existing(&call).await,
             Endpoint::CancelAll => self.all_cancelled(&call).await,
-            Endpoint::Brokers => told(r#"{"brokers":["binance","ibkr"],"details":[]}"#),
+            Endpoint::Brokers => received(r#"{"brokers":["binance","ibkr"],"details":[]}"#),
             Endpoint::StateSet if call.body.windows(6).any(|text| text == b"\"wait\"") => {
                 self.gate.acquire().await.unwrap().forget();
-                told(STATE)
+                received(STATE)
             }
             _ => match *self.state_fault.lock().unwrap() {
                 Some(code) => Err(Fault::new(code, "as the test wants")),
-                None => told(STATE),
+                None => received(STATE),
             },
         }
     }
@@ -211,8 +211,8 @@ impl Rest {
     }
 
     async fn service(settings: &Settings, actor: &Arc<Actor>) -> RequestDoor {
-        let patience = ConnectPolicy::RetryFor(SOON);
-        RequestDoor::start(&settings.nats, &settings.doors, patience, "0.0.1", Arc::clone(actor))
+        let policy = ConnectPolicy::RetryFor(SOON);
+        RequestDoor::start(&settings.nats, &settings.doors, policy, "0.0.1", Arc::clone(actor))
             .await
             .unwrap()
     }
@@ -225,12 +225,12 @@ impl Rest {
         self.sidecar.address()
     }
 
-    pub async fn get(&self, path: &str) -> Told {
+    pub async fn get(&self, path: &str) -> HttpResponse {
         let request = self.http.get(format!("http://{}{path}", self.address()));
-        Told::of(request.send().await.unwrap()).await
+        HttpResponse::of(request.send().await.unwrap()).await
     }
 
-    pub async fn send(&self, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> Told {
+    pub async fn send(&self, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> HttpResponse {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.http.request(method, format!("http://{}{path}", self.address()));
         if !headers.iter().any(|(name, _)| *name == "Content-Type") {
@@ -239,11 +239,11 @@ impl Rest {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Told::of(request.body(body.to_owned()).send().await.unwrap()).await
+        HttpResponse::of(request.body(body.to_owned()).send().await.unwrap()).await
     }
 
     /// Submits an intent.
-    pub async fn submit(&self, body: &str) -> Told {
+    pub async fn submit(&self, body: &str) -> HttpResponse {
         self.send("POST", "/orders", body, &[]).await
     }
 
@@ -271,23 +271,23 @@ pub fn client_builder() -> reqwest::ClientBuilder {
 
 /// Returns what comes until the server closes.
 pub async fn read_all(stream: &mut TcpStream) -> String {
-    let mut told = Vec::new();
-    timeout(SOON, stream.read_to_end(&mut told))
+    let mut received = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut received))
         .await
         .expect("the end of an answer")
         .ok();
-    String::from_utf8_lossy(&told).into_owned()
+    String::from_utf8_lossy(&received).into_owned()
 }
 
 /// An answer over HTTP.
 #[derive(Debug)]
-pub struct Told {
+pub struct HttpResponse {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub text: String,
 }
 
-impl Told {
+impl HttpResponse {
     pub async fn of(response: reqwest::Response) -> Self {
         Self {
             status: response.status().as_u16(),

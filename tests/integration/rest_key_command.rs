@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::rest_fixture::{SOON, Told, client};
+use crate::rest_fixture::{HttpResponse, SOON, client};
 use crate::rig::Rig;
 use crate::support::poll;
 use crate::support::process::RouterProcess;
@@ -32,11 +32,11 @@ async fn new_key(args: &[&str]) -> (String, String) {
     (key.to_owned(), block.to_owned())
 }
 
-async fn get(port: &str, path: &str, key: &str) -> Told {
+async fn get(port: &str, path: &str, key: &str) -> HttpResponse {
     let asked = client()
         .get(format!("http://127.0.0.1:{port}{path}"))
         .header("Authorization", format!("Bearer {key}"));
-    Told::of(asked.send().await.unwrap()).await
+    HttpResponse::of(asked.send().await.unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +51,7 @@ async fn generated_key_works_from_the_settings() {
     let file = directory.path().join("router.toml");
     std::fs::write(&file, format!("[nats]\nurl = \"{}\"\n\n{block}", rig.nats.url())).unwrap();
     let file = Path::new(&file).to_str().unwrap();
-    // Not this machine's alone: that takes a key. The log tells everything it can.
+    // An address beyond loopback, which needs a key. The log is at its most verbose.
     let environment = [
         ("ORDER_ROUTER_HTTP_ADDR", "0.0.0.0:0"),
         ("ORDER_ROUTER_DATA_DIR", rig.settings.data_dir.0.to_str().unwrap()),
@@ -61,7 +61,7 @@ async fn generated_key_works_from_the_settings() {
     let ready = sidecar.wait_ready(SOON).await;
     let port = ready.rsplit(':').next().unwrap();
 
-    poll::until(SOON, "the alerts are told", async || {
+    poll::until(SOON, "the alerts are listed", async || {
         get(port, "/risk/alerts", &key).await.status == 200
     })
     .await;

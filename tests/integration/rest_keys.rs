@@ -15,7 +15,7 @@ use order_router::sidecar::{Sidecar, SidecarError};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::rest_fixture::{Rest, SOON, Told, client};
+use crate::rest_fixture::{HttpResponse, Rest, SOON, client};
 use crate::rig::{Rig, intent};
 use crate::support::poll;
 
@@ -95,7 +95,7 @@ async fn without_a_valid_key_nothing_is_returned_and_nothing_happens() {
     let beside = [key.header()[0], strange.header()[0]];
     let rows: Vec<(&str, Vec<(&str, String)>)> = vec![
         ("no key", vec![]),
-        ("a key nobody knows", owned(&strange.header())),
+        ("an unknown key", owned(&strange.header())),
         ("no scheme", vec![("Authorization", bare.to_owned())]),
         ("another scheme", vec![("Authorization", format!("Basic {bare}"))]),
         ("another header", vec![("X-Api-Key", bare.to_owned())]),
@@ -110,26 +110,26 @@ async fn without_a_valid_key_nothing_is_returned_and_nothing_happens() {
     for (what, headers) in &rows {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         for (method, path, body, _) in operations().into_iter().chain([nowhere.clone(), no_method.clone()]) {
-            let told = rest.send(method, path, &body, &headers).await;
+            let response = rest.send(method, path, &body, &headers).await;
             assert_eq!(
-                (told.status, told.code().as_str()),
+                (response.status, response.code().as_str()),
                 (401, "unauthenticated"),
                 "{what}: {method} {path}"
             );
-            assert_eq!(told.header("www-authenticate"), "Bearer", "{what}");
-            assert!(!told.text.contains(&bare[4..]) && !told.text.contains(&strange.key.reveal()[4..]));
+            assert_eq!(response.header("www-authenticate"), "Bearer", "{what}");
+            assert!(!response.text.contains(&bare[4..]) && !response.text.contains(&strange.key.reveal()[4..]));
         }
     }
     assert!(rest.actor.calls.lock().unwrap().is_empty());
-    let told = rest.send("POST", "/orders", &intent("a1", &[]), &key.header()).await;
-    assert_eq!(told.status, 201);
+    let response = rest.send("POST", "/orders", &intent("a1", &[]), &key.header()).await;
+    assert_eq!(response.status, 201);
     for (method, path, status) in [
         ("GET", "/nothing/here", 404),
         ("DELETE", "/orders", 405),
         ("OPTIONS", "/orders", 204),
     ] {
-        let told = rest.send(method, path, "", &key.header()).await;
-        assert_eq!(told.status, status, "{method} {path}");
+        let response = rest.send(method, path, "", &key.header()).await;
+        assert_eq!(response.status, status, "{method} {path}");
     }
 }
 
@@ -160,21 +160,25 @@ async fn every_operation_takes_its_capability() {
     for (method, path, body, needs) in operations() {
         for (key, capability) in &all {
             let before = rest.actor.calls.lock().unwrap().len();
-            let told = rest.send(method, path, &body, &key.header()).await;
-            let row = format!("{method} {path} with {}: {told:?}", capability.as_str());
+            let response = rest.send(method, path, &body, &key.header()).await;
+            let row = format!("{method} {path} with {}: {response:?}", capability.as_str());
             if needs.contains(capability) {
-                assert!(![401, 403, 404].contains(&told.status), "{row}");
+                assert!(![401, 403, 404].contains(&response.status), "{row}");
                 continue;
             }
-            assert_eq!((told.status, told.code().as_str()), (403, "not_entitled"), "{row}");
-            let detail = told.json()["detail"].as_str().unwrap().to_owned();
+            assert_eq!(
+                (response.status, response.code().as_str()),
+                (403, "not_entitled"),
+                "{row}"
+            );
+            let detail = response.json()["detail"].as_str().unwrap().to_owned();
             assert!(needs.iter().all(|need| detail.contains(need.as_str())), "{row}");
             assert_eq!(rest.actor.calls.lock().unwrap().len(), before, "{row}");
         }
     }
     // A body is not even read of those who may not.
-    let told = rest.send("POST", "/orders", "no JSON", &all[0].0.header()).await;
-    assert_eq!(told.code(), "not_entitled");
+    let response = rest.send("POST", "/orders", "no JSON", &all[0].0.header()).await;
+    assert_eq!(response.code(), "not_entitled");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +191,7 @@ async fn key_acts_for_its_accounts_only() {
     let reason = r#"{"reason":"r"}"#;
     for (method, path, body) in [
         ("POST", "/orders", foreign.as_str()),
-        // Nobody's account is the default one.
+        // Without an account, the account is the default one.
         ("POST", "/orders", &intent("a2", &[])),
         ("POST", "/orders/binance/cancel", &cancel(r#","account_id":"fund-8""#)),
         ("POST", "/orders/binance/cancel", &cancel("")),
@@ -201,13 +205,16 @@ async fn key_acts_for_its_accounts_only() {
         ("GET", "/risk/alerts?account_id=fund-8", ""),
         ("POST", "/risk/locks/paper.account.fund-8.operator/lift", reason),
     ] {
-        let told = rest.send(method, path, body, &key.header()).await;
+        let response = rest.send(method, path, body, &key.header()).await;
         assert_eq!(
-            (told.status, told.code().as_str()),
+            (response.status, response.code().as_str()),
             (403, "account_mismatch"),
             "{method} {path} {body}"
         );
-        assert!(told.json()["detail"].as_str().unwrap().contains("account"), "{told:?}");
+        assert!(
+            response.json()["detail"].as_str().unwrap().contains("account"),
+            "{response:?}"
+        );
     }
     assert!(rest.actor.calls.lock().unwrap().is_empty());
     for (method, path, body, status) in [
@@ -228,8 +235,8 @@ async fn key_acts_for_its_accounts_only() {
         ),
         ("POST", "/risk/locks/paper.all.operator/lift", reason.to_owned(), 200),
     ] {
-        let told = rest.send(method, path, &body, &key.header()).await;
-        assert_eq!(told.status, status, "{method} {path} {told:?}");
+        let response = rest.send(method, path, &body, &key.header()).await;
+        assert_eq!(response.status, status, "{method} {path} {response:?}");
     }
 }
 
@@ -263,13 +270,13 @@ async fn rate_limited_key_gets_retry_after() {
     let begun = Instant::now();
     let mut statuses = Vec::new();
     for _ in 0..5 {
-        let told = rest.send("GET", "/state", "", &key.header()).await;
-        if told.status == 429 {
-            assert_eq!(told.code(), "rate_limited");
+        let response = rest.send("GET", "/state", "", &key.header()).await;
+        if response.status == 429 {
+            assert_eq!(response.code(), "rate_limited");
         }
-        statuses.push(told.status);
+        statuses.push(response.status);
     }
-    // Where this machine was quick enough to tell: three at once, and one more a second.
+    // If this machine is quick enough to observe it: three at once, and one more a second.
     if begun.elapsed() < Duration::from_secs(1) {
         assert_eq!(statuses, [200, 200, 200, 429, 429]);
     }
@@ -292,15 +299,18 @@ async fn health_is_open_and_its_errors_are_not() {
     assert_eq!(rest.get("/health/live").await.status, 200);
     assert_eq!(rest.get("/health").await.status, 200);
     rest.stop_worker().await;
-    let told = rest.get("/health").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
-    let worker = &told.json()["checks"]["worker"];
+    let response = rest.get("/health").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "no_worker"));
+    let worker = &response.json()["checks"]["worker"];
     assert_eq!(
         (&worker["status"], &worker["detail"]),
         (&json!("failing"), &Value::Null)
     );
-    let told = rest.send("GET", "/health", "", &key.header()).await;
-    assert!(told.json()["checks"]["worker"]["detail"].is_string(), "{told:?}");
+    let response = rest.send("GET", "/health", "", &key.header()).await;
+    assert!(
+        response.json()["checks"]["worker"]["detail"].is_string(),
+        "{response:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,8 +322,8 @@ async fn other_addresses_are_served_with_keys_alone() {
     })
     .await;
     let url = format!("http://127.0.0.1:{}/state", rest.address().port());
-    let told = Told::of(client().get(&url).send().await.unwrap()).await;
-    assert_eq!(told.status, 401);
+    let response = HttpResponse::of(client().get(&url).send().await.unwrap()).await;
+    assert_eq!(response.status, 401);
     let asked = client().get(&url).header("Authorization", &key.bearer).send().await;
     assert_eq!(asked.unwrap().status(), 200);
     let settings = Settings {
@@ -322,16 +332,19 @@ async fn other_addresses_are_served_with_keys_alone() {
     };
     let refused = Sidecar::start(&settings).await;
     assert!(matches!(refused, Err(SidecarError::NotLoopback(_))), "{refused:?}");
-    let told = refused.unwrap_err().to_string();
-    assert!(told.contains("order-router key new"), "{told}");
+    let response = refused.unwrap_err().to_string();
+    assert!(response.contains("order-router key new"), "{response}");
     // With keys a page is no different from any other program.
     let page = [key.header()[0], ("Origin", "https://example.com")];
     let asked = client()
         .get(&url)
         .header(page[0].0, page[0].1)
         .header(page[1].0, page[1].1);
-    let told = Told::of(asked.send().await.unwrap()).await;
-    assert_eq!((told.status, told.header("access-control-allow-origin")), (200, ""));
+    let response = HttpResponse::of(asked.send().await.unwrap()).await;
+    assert_eq!(
+        (response.status, response.header("access-control-allow-origin")),
+        (200, "")
+    );
     assert!(!format!("{:?} {:?}", rest.settings, rest.sidecar).contains(&key.key.reveal()[4..]));
     let hash = rest.settings.keys.0[0].sha256.reveal();
     assert!(!format!("{:?} {:?}", rest.settings, rest.sidecar).contains(hash));
@@ -377,11 +390,15 @@ async fn lists_show_the_keys_accounts_and_entries_without_account() {
     let get = async |path: &str, key: &Key| {
         let url = format!("http://{}{path}", sidecar.address());
         let asked = client().get(url).header("Authorization", &key.bearer).send().await;
-        Told::of(asked.unwrap()).await
+        HttpResponse::of(asked.unwrap()).await
     };
     let alerts = async |key: &Key| {
-        let told = get("/risk/alerts", key).await;
-        let list = if told.status == 200 { told.json() } else { json!([]) };
+        let response = get("/risk/alerts", key).await;
+        let list = if response.status == 200 {
+            response.json()
+        } else {
+            json!([])
+        };
         let ids = list
             .as_array()
             .unwrap()
@@ -389,26 +406,26 @@ async fn lists_show_the_keys_accounts_and_entries_without_account() {
             .map(|signal| signal["client_order_id"].clone());
         ids.collect::<Vec<_>>()
     };
-    // A lock is an alert, too: those of the test are told apart by their ids.
+    // A lock is an alert, too: the test's alerts are identified by their ids.
     let ours = |mut ids: Vec<Value>| {
         ids.retain(Value::is_string);
         ids
     };
-    poll::until(SOON, "every alert is told", async || {
+    poll::until(SOON, "every alert is listed", async || {
         ours(alerts(&all).await) == ["3", "2", "1"]
     })
     .await;
     assert_eq!(ours(alerts(&own).await), ["3", "1"]);
     assert_eq!(get("/risk/alerts?account_id=fund-8", &own).await.status, 403);
     let locks = async |key: &Key| {
-        let told = get("/risk/locks", key).await.json();
-        let items = told["items"].as_array().unwrap();
+        let response = get("/risk/locks", key).await.json();
+        let items = response["items"].as_array().unwrap();
         let mut ids: Vec<String> = items
             .iter()
             .map(|lock| lock["latch_id"].as_str().unwrap().to_owned())
             .collect();
         ids.sort();
-        (ids, told["total"].clone())
+        (ids, response["total"].clone())
     };
     let fund = |n: u8| format!("paper.account.fund-{n}.operator");
     let broker = "paper.broker.ibkr.operator".to_owned();

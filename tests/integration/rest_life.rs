@@ -10,7 +10,7 @@ use order_router::sidecar::{Sidecar, SidecarError};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::rest_fixture::{Rest, SOON, Told, client, read_all};
+use crate::rest_fixture::{HttpResponse, Rest, SOON, client, read_all};
 use crate::rig::{Rig, ibkr, intent};
 use crate::support::poll;
 
@@ -35,54 +35,58 @@ async fn only_this_machine_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_names_unreachable_components() {
     let mut rest = Rest::start().await;
-    let told = rest.get("/health").await;
-    assert_eq!((told.status, &told.json()["status"]), (200, &"ok".into()), "{told:?}");
-    let statuses = |told: &Told| {
-        let checks = &told.json()["checks"];
+    let response = rest.get("/health").await;
+    assert_eq!(
+        (response.status, &response.json()["status"]),
+        (200, &"ok".into()),
+        "{response:?}"
+    );
+    let statuses = |response: &HttpResponse| {
+        let checks = &response.json()["checks"];
         ["bus", "worker", "redis"].map(|part| checks[part]["status"].as_str().unwrap().to_owned())
     };
-    assert_eq!(statuses(&told), ["ok", "ok", "ok"]);
+    assert_eq!(statuses(&response), ["ok", "ok", "ok"]);
 
     *rest.actor.state_fault.lock().unwrap() = Some(FaultCode::StoreUnavailable);
-    let told = rest.get("/health").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
-    assert_eq!(statuses(&told), ["ok", "ok", "failing"]);
+    let response = rest.get("/health").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));
+    assert_eq!(statuses(&response), ["ok", "ok", "failing"]);
 
     rest.stop_worker().await;
-    let told = rest.get("/health").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
-    assert_eq!(statuses(&told), ["ok", "failing", "unknown"]);
+    let response = rest.get("/health").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "no_worker"));
+    assert_eq!(statuses(&response), ["ok", "failing", "unknown"]);
 
     rest.nats.pause();
-    let told = rest.get("/health").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
+    let response = rest.get("/health").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
     rest.nats.resume();
     rest.nats.kill9();
-    let told = poll::eventually(SOON, "the loss of the bus is seen", async || {
-        let told = rest.get("/health").await;
-        told.text.contains("disconnected").then_some(told)
+    let response = poll::eventually(SOON, "the loss of the bus is seen", async || {
+        let response = rest.get("/health").await;
+        response.text.contains("disconnected").then_some(response)
     })
     .await;
-    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
-    assert_eq!(statuses(&told), ["failing", "unknown", "unknown"]);
+    assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
+    assert_eq!(statuses(&response), ["failing", "unknown", "unknown"]);
     assert_eq!(rest.get("/health/live").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unreachable_bus_is_a_fault_before_publishing_and_unknown_after() {
     let mut rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 1_000).await;
-    // Silent and still connected: nobody knows what became of it.
+    // Silent and still connected: the outcome is unknown.
     rest.nats.pause();
-    let told = rest.submit(&intent("a1", &[])).await;
-    assert_eq!(told.status, 202, "{told:?}");
+    let response = rest.submit(&intent("a1", &[])).await;
+    assert_eq!(response.status, 202, "{response:?}");
     rest.nats.resume();
     rest.nats.kill9();
-    let told = poll::eventually(SOON, "the loss of the bus is seen", async || {
-        let told = rest.submit(&intent("a1", &[])).await;
-        (told.status != 202).then_some(told)
+    let response = poll::eventually(SOON, "the loss of the bus is seen", async || {
+        let response = rest.submit(&intent("a1", &[])).await;
+        (response.status != 202).then_some(response)
     })
     .await;
-    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
+    assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
     rest.nats.restart().await;
     poll::until(SOON, "orders are taken again", async || {
         rest.submit(&intent("a2", &[])).await.status == 201
@@ -111,8 +115,8 @@ async fn drain_finishes_requests_in_flight_and_accepts_no_more() {
     assert_eq!(read_all(&mut resting).await, "");
     assert!(!draining.is_finished());
     rest.actor.gate.add_permits(1);
-    let told = Told::of(order.await.unwrap().unwrap()).await;
-    assert_eq!(told.status, 201, "{told:?}");
+    let response = HttpResponse::of(order.await.unwrap().unwrap()).await;
+    assert_eq!(response.status, 201, "{response:?}");
     draining.await.unwrap();
 }
 
@@ -136,10 +140,10 @@ async fn drain_ends_after_its_grace_period() {
 }
 
 /// Sends a request and returns status and body.
-async fn send(method: &str, url: String, body: &str) -> Told {
+async fn send(method: &str, url: String, body: &str) -> HttpResponse {
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
     let request = client().request(method, url).header("Content-Type", "application/json");
-    Told::of(request.body(body.to_owned()).send().await.unwrap()).await
+    HttpResponse::of(request.body(body.to_owned()).send().await.unwrap()).await
 }
 
 /// What an operator sees and changes over REST.
@@ -161,16 +165,16 @@ async fn state_and_locks(base: &str) {
     let live = send("PUT", url("/state"), r#"{"mode":"live","reason":"test"}"#).await;
     assert_eq!((live.status, live.code().as_str()), (409, "mode_unavailable"));
     let change = r#"{"trading_state":"active","daily_loss_limit":"7.5","reason":"test"}"#;
-    let told = send("PUT", url("/state"), change).await;
-    assert_eq!(told.status, 200, "{told:?}");
-    let told = told.json();
+    let response = send("PUT", url("/state"), change).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let response = response.json();
     assert_eq!(
-        (&told["trading_state"], &told["daily_loss_limit"]),
+        (&response["trading_state"], &response["daily_loss_limit"]),
         (&"active".into(), &7.5.into())
     );
     assert!(
-        told.get("cancelled").is_none() && told.get("daily_pnl").is_some(),
-        "{told}"
+        response.get("cancelled").is_none() && response.get("daily_pnl").is_some(),
+        "{response}"
     );
 }
 
@@ -227,20 +231,20 @@ async fn orders_over_rest_are_orders() {
     let url = |path: &str| format!("{base}{path}");
     assert_eq!(send("GET", url("/health"), "").await.status, 200);
 
-    let told = send("POST", url("/orders"), &intent("r1", &[])).await;
+    let response = send("POST", url("/orders"), &intent("r1", &[])).await;
     assert_eq!(
-        (told.status, &told.json()["status"]),
+        (response.status, &response.json()["status"]),
         (201, &"filled".into()),
-        "{told:?}"
+        "{response:?}"
     );
-    let found = send("GET", url(told.header("location")), "").await;
-    assert_eq!((found.status, &found.text), (200, &told.text));
+    let found = send("GET", url(response.header("location")), "").await;
+    assert_eq!((found.status, &found.text), (200, &response.text));
     let found = send("GET", url("/orders/by-client-id/r1"), "").await;
-    assert_eq!((found.status, &found.text), (200, &told.text));
+    assert_eq!((found.status, &found.text), (200, &response.text));
     let again = send("POST", url("/orders"), &intent("r1", &[])).await;
     assert_eq!(
         (again.status, again.header("idempotent-replay"), &again.text),
-        (200, "true", &told.text)
+        (200, "true", &response.text)
     );
     let other = send("POST", url("/orders"), &intent("r1", &[("quantity", "0.002")])).await;
     assert_eq!((other.status, other.code().as_str()), (409, "client_order_id_conflict"));
@@ -278,13 +282,13 @@ async fn orders_over_rest_are_orders() {
 
     state_and_locks(&base).await;
     rig.redis.kill9();
-    let told = send("POST", url("/orders"), &intent("r4", &[])).await;
-    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
-    let told = send("GET", url("/health"), "").await;
+    let response = send("POST", url("/orders"), &intent("r4", &[])).await;
+    assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));
+    let response = send("GET", url("/health"), "").await;
     assert_eq!(
-        (told.status, told.json()["checks"]["redis"]["status"].as_str()),
+        (response.status, response.json()["checks"]["redis"]["status"].as_str()),
         (503, Some("failing")),
-        "{told:?}"
+        "{response:?}"
     );
     sidecar.drain(SOON).await;
     worker.drain(Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! `GET /orders/log`, `GET /executions` and `POST /orders/{id}/notes`: what the journal holds, told with exact totals.
+//! `GET /orders/log`, `GET /executions` and `POST /orders/{id}/notes`: the journal's orders with exact totals.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use crate::rest_router::{Router, get, order, texts};
 use crate::rig::SOON;
 use crate::support::poll;
 
-/// Six orders that differ in everything a filter looks at.
+/// Six orders that differ in every filtered field.
 async fn six() -> Router {
     let router = Router::start_with(|rig| {
         rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
@@ -58,7 +58,7 @@ async fn filters_alone_and_in_pairs_return_what_they_name() {
         ("tag=mean", vec!["four"]),
         ("strategy=MEAN", vec!["four", "three", "one"]),
         ("client_order_id=five", vec!["five"]),
-        ("account_id=nobody", vec![]),
+        ("account_id=unknown", vec![]),
         ("tag=nothing", vec![]),
     ]
     .into_iter()
@@ -99,20 +99,20 @@ async fn filters_alone_and_in_pairs_return_what_they_name() {
         ("offset=6", vec![]),
     ];
     for (window, expected) in pages {
-        let told = router.get(&format!("/orders/log?{window}")).await;
-        let (items, total) = Router::page(&told);
+        let response = router.get(&format!("/orders/log?{window}")).await;
+        let (items, total) = Router::page(&response);
         assert_eq!(
             (texts(&items, "correlation_id"), total),
             (expected.into_iter().map(str::to_owned).collect(), 6)
         );
     }
-    let told = router
+    let response = router
         .get("/orders/log?limit=7&offset=1&symbol=btc/usdt&tag=X")
         .await
         .json();
     let expected = json!({"limit": 7, "offset": 1, "total": 0, "account_id": null, "symbol": "BTCUSDT", "start": null,
         "end": null, "tag": "x", "strategy": null, "broker": null, "status": null, "client_order_id": null});
-    assert_eq!(told["metadata"], expected);
+    assert_eq!(response["metadata"], expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,26 +187,26 @@ async fn reads_see_earlier_writes() {
     })
     .await;
     for n in 1..=100 {
-        let told = router
+        let response = router
             .submit(&order(&format!("o{n}"), &json!({"quantity": "0.00001"})))
             .await;
-        assert_eq!(told.status, 201, "{told:?}");
+        assert_eq!(response.status, 201, "{response:?}");
         let (items, total) = router.list("/orders/log?limit=1").await;
         assert_eq!((texts(&items, "correlation_id"), total), (vec![format!("o{n}")], n));
     }
     for n in 1..=50 {
-        let told = router
+        let response = router
             .submit(&order(&format!("d{n}"), &json!({"quantity": "0.8"})))
             .await;
-        assert_eq!(told.status, 400, "{told:?}");
+        assert_eq!(response.status, 400, "{response:?}");
         assert_eq!(router.list("/orders/log?status=rejected").await.1, n);
     }
     let resting = json!({"broker": "ibkr", "venue": "ibkr.paper", "symbol": "AAPL", "quantity": 10, "price": 180});
     for n in 1..=20 {
-        let told = router.submit(&order(&format!("r{n}"), &resting)).await;
-        assert_eq!(told.status, 201, "{told:?}");
-        let told = router.post("/orders/ibkr/cancel-all", &json!({})).await;
-        assert_eq!(told.status, 200, "{told:?}");
+        let response = router.submit(&order(&format!("r{n}"), &resting)).await;
+        assert_eq!(response.status, 201, "{response:?}");
+        let response = router.post("/orders/ibkr/cancel-all", &json!({})).await;
+        assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(router.list("/orders/log?status=cancelled").await.1, n);
     }
 }
@@ -220,27 +220,30 @@ async fn notes_append_and_tags_merge_on_every_sidecar() {
         .as_u64()
         .unwrap();
     let path = format!("/orders/{id}/notes");
-    let told = router
-        .post(&path, &json!({"notes": "looked at", "tags": ["momentum", "Checked"]}))
+    let response = router
+        .post(&path, &json!({"notes": "reviewed", "tags": ["momentum", "Checked"]}))
         .await;
-    assert_eq!(told.status, 200, "{told:?}");
-    assert_eq!(told.json()["tags"], json!(["Momentum", "strategy:Mean", "Checked"]));
-    let told = router.post(&path, &json!({"notes": "closed"})).await.json();
-    assert_eq!((&told["notes"], &told["id"]), (&json!("looked at\nclosed"), &json!(id)));
-    assert!(told["updated_at"].as_str() > told["created_at"].as_str());
-    assert_eq!(told["executions"][0]["notes"], "looked at\nclosed");
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.json()["tags"], json!(["Momentum", "strategy:Mean", "Checked"]));
+    let response = router.post(&path, &json!({"notes": "closed"})).await.json();
+    assert_eq!(
+        (&response["notes"], &response["id"]),
+        (&json!("reviewed\nclosed"), &json!(id))
+    );
+    assert!(response["updated_at"].as_str() > response["created_at"].as_str());
+    assert_eq!(response["executions"][0]["notes"], "reviewed\nclosed");
     // Noted again under the same id it counts once.
     let once = json!({"note_id": "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d12", "notes": "once"});
     for _ in 0..2 {
         assert_eq!(
             router.post(&path, &once).await.json()["notes"],
-            "looked at\nclosed\nonce"
+            "reviewed\nclosed\nonce"
         );
     }
     assert_eq!(router.list("/executions?tag=checked").await.1, 1);
     poll::until(SOON, "the other sidecar has it", async || {
-        let told = get(&other, "/orders/log?tag=CHECKED").await;
-        told.status == 200 && told.json()["items"][0]["notes"] == "looked at\nclosed\nonce"
+        let response = get(&other, "/orders/log?tag=CHECKED").await;
+        response.status == 200 && response.json()["items"][0]["notes"] == "reviewed\nclosed\nonce"
     })
     .await;
     for (path, body, code) in [
@@ -270,9 +273,13 @@ async fn unknown_parameter_is_named() {
         ("/orders/log?symbol=-", "symbol"),
         ("/executions?order_id=x", "order_id"),
     ] {
-        let told = router.get(path).await;
-        assert_eq!((told.status, told.code().as_str()), (400, "invalid_field"), "{path}");
-        assert_eq!(told.json()["field"], field, "{path}");
+        let response = router.get(path).await;
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (400, "invalid_field"),
+            "{path}"
+        );
+        assert_eq!(response.json()["field"], field, "{path}");
     }
     assert_eq!(router.get("/orders/log?order_id=1").await.code(), "unknown_field");
 }

@@ -22,16 +22,16 @@ use order_router::fault::{Fault, FaultCode};
 use order_router::sidecar::Sidecar;
 use serde_json::{Value, json};
 
-use crate::rest_fixture::{Told, client};
+use crate::rest_fixture::{HttpResponse, client};
 use crate::rest_router::{Router, order};
 use crate::rig::SOON;
 use crate::support::poll;
 
-/// Returns the portfolio of an account as it is told, and checks the answer around it.
+/// Returns the portfolio of an account, and checks the response around it.
 async fn portfolio(router: &Router, account: &str) -> Value {
-    let told = router.get(&format!("/positions?account_id={account}")).await;
-    assert_eq!(told.status, 200, "{told:?}");
-    let answer = told.json();
+    let response = router.get(&format!("/positions?account_id={account}")).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let answer = response.json();
     assert!(Timestamp::parse(answer["as_of"].as_str().unwrap()).is_ok());
     let [portfolio] = &answer["items"].as_array().unwrap()[..] else {
         panic!("{answer}")
@@ -53,7 +53,7 @@ async fn holding(router: &Router, account: &str) -> Value {
     holding.clone()
 }
 
-fn figures(holding: &Value) -> Vec<String> {
+fn values(holding: &Value) -> Vec<String> {
     [
         "quantity",
         "average_price",
@@ -71,7 +71,7 @@ fn number(value: &Value) -> Decimal {
     value.to_string().parse().unwrap()
 }
 
-/// Checks what is told of bitcoin against the sums that the workers share: what was earned and what is held is what came in
+/// Checks the bitcoin position against the sums that the workers share: what was earned and what is held is what came in
 /// and is worth.
 async fn as_the_workers_count(router: &Router, account: &str, holding: &Value) {
     let sums = format!("sums:paper:{account}:binance.spot:BTCUSDT");
@@ -91,11 +91,11 @@ async fn trade(router: &Router, id: &str, side: &str, quantity: &str, price: &st
     assert_eq!(router.submit(&order(id, &over)).await.status, 201, "{id}");
 }
 
-async fn close(router: &Router, id: &str, key: Option<&str>, body: &str) -> Told {
+async fn close(router: &Router, id: &str, key: Option<&str>, body: &str) -> HttpResponse {
     close_by(&router.sidecar, id, key, body).await
 }
 
-async fn close_by(sidecar: &Sidecar, id: &str, key: Option<&str>, body: &str) -> Told {
+async fn close_by(sidecar: &Sidecar, id: &str, key: Option<&str>, body: &str) -> HttpResponse {
     let url = format!("http://{}/positions/{id}/close", sidecar.address());
     let mut request = client().post(url);
     if !body.is_empty() {
@@ -104,7 +104,7 @@ async fn close_by(sidecar: &Sidecar, id: &str, key: Option<&str>, body: &str) ->
     if let Some(key) = key {
         request = request.header("Idempotency-Key", key);
     }
-    Told::of(request.send().await.unwrap()).await
+    HttpResponse::of(request.send().await.unwrap()).await
 }
 
 fn id_of(holding: &Value) -> String {
@@ -119,7 +119,7 @@ async fn journaled(router: &Router) -> usize {
 async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_workers() {
     let router = Router::start().await;
     assert_eq!(router.get("/positions").await.json()["items"], json!([]));
-    for (at, (side, quantity, price, told)) in [
+    for (at, (side, quantity, price, response)) in [
         ("buy", "0.02", "30000", ["0.02", "30000", "30000", "600", "0", "0"]),
         ("buy", "0.02", "29000", ["0.04", "29500", "30000", "1200", "0", "20"]),
         ("sell", "0.01", "31000", ["0.03", "29500", "30000", "900", "15", "15"]),
@@ -133,10 +133,10 @@ async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_worke
         // Each read sees the order before it.
         trade(&router, &format!("t{at}"), side, quantity, price).await;
         let holding = holding(&router, "default").await;
-        assert_eq!(figures(&holding), told, "{at}");
+        assert_eq!(values(&holding), response, "{at}");
         as_the_workers_count(&router, "default", &holding).await;
     }
-    let told = holding(&router, "default").await;
+    let response = holding(&router, "default").await;
     for (name, value) in [
         ("portfolio_id", "default"),
         ("portfolio", "default"),
@@ -147,7 +147,7 @@ async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_worke
         ("mode", "paper"),
         ("quote_currency", "USDT"),
     ] {
-        assert_eq!(told[name], value);
+        assert_eq!(response[name], value);
     }
 
     // An adjustment counts as a trade at its price; what is flat is left out, its account is not.
@@ -155,12 +155,12 @@ async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_worke
         "actor": "mira", "reason": "opening"});
     let bus = router.rig.caller().await;
     bus.call(subjects::ADJUST, &adjust.to_string()).await.unwrap();
-    poll::until(SOON, "the adjustment is told", async || {
+    poll::until(SOON, "the adjustment is listed", async || {
         router.get("/positions?account_id=fund").await.json()["items"] != json!([])
     })
     .await;
     assert_eq!(
-        figures(&holding(&router, "fund").await),
+        values(&holding(&router, "fund").await),
         ["-2", "200", "180", "-360", "0", "40"]
     );
     trade(&router, "flat", "sell", "0.03", "30000").await;
@@ -169,7 +169,7 @@ async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_worke
     let all = router.get("/positions").await.json();
     assert_eq!(all["items"].as_array().unwrap().len(), 2, "{all}");
     assert_eq!(
-        router.get("/positions?account_id=nobody").await.json()["items"],
+        router.get("/positions?account_id=unknown").await.json()["items"],
         json!([])
     );
     assert_eq!(router.get("/positions?colour=red").await.code(), "unknown_field");
@@ -180,21 +180,21 @@ async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_worke
 async fn positions_are_marked_at_the_newest_quote_on_every_sidecar() {
     let router = Router::start().await;
     trade(&router, "one", "buy", "0.02", "30000").await;
-    let told = holding(&router, "default").await;
+    let response = holding(&router, "default").await;
     let bus = router.rig.bus().await;
     let quote = format!(r#"{{"last": 31000, "timestamp": "{}"}}"#, Timestamp::now());
-    // Until the sidecar has subscribed, what is published reaches nobody.
+    // A quote published before the sidecar has subscribed is lost.
     poll::until(SOON, "the quote counts", async || {
         let subject = subjects::quote("binance.spot", "BTCUSDT");
         bus.publish(subject, quote.clone().into()).await.unwrap();
         bus.round_trip().await.unwrap();
-        figures(&holding(&router, "default").await) == ["0.02", "30000", "31000", "620", "0", "20"]
+        values(&holding(&router, "default").await) == ["0.02", "30000", "31000", "620", "0", "20"]
     })
     .await;
     let data = tempfile::tempdir().unwrap();
     let other = router.another_sidecar(&data).await;
     let seen = crate::rest_router::get(&other, "/positions").await.json();
-    assert_eq!(seen["items"][0]["holdings"][0]["id"], told["id"]);
+    assert_eq!(seen["items"][0]["holdings"][0]["id"], response["id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,9 +202,9 @@ async fn one_order_closes_a_position_wholly_or_partly() {
     let router = Router::start().await;
     trade(&router, "one", "sell", "0.02", "30000").await;
     let id = id_of(&holding(&router, "default").await);
-    let told = close(&router, &id, None, "").await;
-    assert_eq!(told.status, 200, "{told:?}");
-    let answer = told.json();
+    let response = close(&router, &id, None, "").await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let answer = response.json();
     let report = &answer["order"];
     for (name, value) in [
         ("side", json!("buy")),
@@ -220,7 +220,7 @@ async fn one_order_closes_a_position_wholly_or_partly() {
     }
     assert_eq!(report["client_order_id"].as_str().unwrap().len(), 36);
     let path = format!("/orders/{}", report["order_id"].as_str().unwrap());
-    assert_eq!(told.header("location"), path);
+    assert_eq!(response.header("location"), path);
     assert_eq!(answer["positions"]["items"][0]["holdings"], json!([]));
     // Now it is flat: that was reached.
     let again = close(&router, &id, None, "{}").await;
@@ -290,9 +290,9 @@ async fn concurrent_requests_with_one_key_make_one_order() {
         close(&router, &id, Some("k"), &one),
         close(&router, &id, Some("k"), &other)
     );
-    for told in [&one, &other] {
-        assert!([200, 202].contains(&told.status), "{told:?}");
-        assert_eq!(told.json()["order"]["order_id"], one.json()["order"]["order_id"]);
+    for response in [&one, &other] {
+        assert!([200, 202].contains(&response.status), "{response:?}");
+        assert_eq!(response.json()["order"]["order_id"], one.json()["order"]["order_id"]);
     }
     assert_eq!(holding(&router, "default").await["quantity"], json!(0.03));
 }
@@ -315,7 +315,7 @@ async fn blocking_open_orders_are_named() {
     };
     router.submit(&order("b1", &apple("buy", "20"))).await;
     cancel("b1").await;
-    // An open buy does not stand in the way of a sale, a sale does.
+    // An open buy does not block a sell, an open sell does.
     router.submit(&order("b2", &apple("buy", "1"))).await;
     router.submit(&order("s1", &apple("sell", "2"))).await;
     let held = holding(&router, "default").await;
@@ -359,10 +359,10 @@ async fn key_sees_and_closes_positions_of_its_accounts_only() {
     let call = async |method: &str, path: &str| {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let request = client().request(method, format!("http://{}{path}", sidecar.address()));
-        Told::of(request.bearer_auth(key.reveal()).send().await.unwrap()).await
+        HttpResponse::of(request.bearer_auth(key.reveal()).send().await.unwrap()).await
     };
-    let told = call("GET", "/positions").await.json();
-    let accounts: Vec<&Value> = told["items"]
+    let response = call("GET", "/positions").await.json();
+    let accounts: Vec<&Value> = response["items"]
         .as_array()
         .unwrap()
         .iter()
@@ -405,9 +405,9 @@ async fn submit_without_reply_is_no_failure() {
     let (nats, doors) = (&rig.settings.nats, &rig.settings.doors);
     let service = RequestDoor::start(nats, doors, ConnectPolicy::RetryFor(SOON), "0.0.1", Arc::new(Silent));
     let service = service.await.unwrap();
-    let told = close_by(&sidecar, &id, Some("k"), "").await;
-    assert_eq!(told.status, 202, "{told:?}");
-    let answer = told.json();
+    let response = close_by(&sidecar, &id, Some("k"), "").await;
+    assert_eq!(response.status, 202, "{response:?}");
+    let answer = response.json();
     assert_eq!(
         (&answer["order"]["status"], &answer["order"]["version"]),
         (&json!("unknown"), &json!(0))
@@ -416,8 +416,8 @@ async fn submit_without_reply_is_no_failure() {
     let held = &answer["positions"]["items"][0]["holdings"][0]["quantity"];
     assert!(held.is_null() || *held == json!(0.05), "{answer}");
     assert!(
-        told.header("location").starts_with("/orders/by-client-id/k?"),
-        "{told:?}"
+        response.header("location").starts_with("/orders/by-client-id/k?"),
+        "{response:?}"
     );
     service.drain(Duration::ZERO).await;
 }

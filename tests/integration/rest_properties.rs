@@ -23,7 +23,7 @@ fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
-/// Makes what the examples of the document name, and something of each kind to tell of.
+/// Creates what the document's examples name, and one entry of each kind.
 async fn begin(client: &Client) {
     client.report(&intent("mean-reversion-000001", &[])).await;
     client
@@ -60,9 +60,9 @@ async fn schemathesis_finds_nothing() {
     let sidecar = Sidecar::start(&rig.settings).await.unwrap();
     let url = format!("http://{}", sidecar.address());
     let http = client();
-    poll::until(SOON, "the sidecar tells of the alerts", async || {
-        let told = http.get(format!("{url}/risk/alerts")).send().await;
-        told.is_ok_and(|told| told.status().is_success())
+    poll::until(SOON, "the sidecar lists the alerts", async || {
+        let response = http.get(format!("{url}/risk/alerts")).send().await;
+        response.is_ok_and(|response| response.status().is_success())
     })
     .await;
     let begun = Instant::now();

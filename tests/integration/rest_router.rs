@@ -1,4 +1,4 @@
-//! What the tests of the order log stand on: real servers, a worker and a sidecar of this process, and a client.
+//! The fixture of the order log's tests: real servers, a worker and a sidecar of this process, and a client.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@ use order_router::sidecar::Sidecar;
 use order_router::worker::Worker;
 use serde_json::{Value, json};
 
-use crate::rest_fixture::{Told, client};
+use crate::rest_fixture::{HttpResponse, client};
 use crate::rig::{Rig, SOON};
 
 /// A whole router.
@@ -47,26 +47,26 @@ impl Router {
         (self.rig, self.sidecar)
     }
 
-    pub async fn get(&self, path: &str) -> Told {
+    pub async fn get(&self, path: &str) -> HttpResponse {
         get(&self.sidecar, path).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Told {
+    pub async fn post(&self, path: &str, body: &Value) -> HttpResponse {
         let url = format!("http://{}{path}", self.sidecar.address());
         let request = client().post(url).header("Content-Type", "application/json");
-        Told::of(request.body(body.to_string()).send().await.unwrap()).await
+        HttpResponse::of(request.body(body.to_string()).send().await.unwrap()).await
     }
 
     /// Submits an order and returns its report or its problem.
-    pub async fn submit(&self, order: &Value) -> Told {
+    pub async fn submit(&self, order: &Value) -> HttpResponse {
         self.post("/orders", order).await
     }
 
     /// Returns the items and the total of a page.
     #[track_caller]
-    pub fn page(told: &Told) -> (Vec<Value>, u64) {
-        assert_eq!(told.status, 200, "{told:?}");
-        let page = told.json();
+    pub fn page(response: &HttpResponse) -> (Vec<Value>, u64) {
+        assert_eq!(response.status, 200, "{response:?}");
+        let page = response.json();
         let items = page["items"].as_array().unwrap().clone();
         (items, page["metadata"]["total"].as_u64().unwrap())
     }
@@ -76,9 +76,9 @@ impl Router {
     }
 }
 
-pub async fn get(sidecar: &Sidecar, path: &str) -> Told {
+pub async fn get(sidecar: &Sidecar, path: &str) -> HttpResponse {
     let url = format!("http://{}{path}", sidecar.address());
-    Told::of(client().get(url).send().await.unwrap()).await
+    HttpResponse::of(client().get(url).send().await.unwrap()).await
 }
 
 /// Returns an order of one hundredth of a bitcoin, with fields put over it.
