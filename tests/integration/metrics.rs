@@ -20,7 +20,7 @@ use order_router::worker::{Worker, WorkerError};
 use redis::AsyncCommands;
 
 use crate::exposition::Scrape;
-use crate::outliving_venue::{Venue, further};
+use crate::outliving_venue::{Venue, additional_brokers};
 use crate::rest_fixture::{Rest, client};
 use crate::rig::{Client, Rig, SOON, ibkr, intent};
 use crate::support::poll;
@@ -228,16 +228,16 @@ async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() 
     rig.settings.brokers.inquiry.first_pause_ms = 50;
     rig.settings.brokers.inquiry.longest_pause_ms = 200;
     let venue = Venue::new();
-    let worker = Worker::start_with_brokers(&rig.settings, further(&venue))
+    let worker = Worker::start_with_brokers(&rig.settings, additional_brokers(&venue))
         .await
         .unwrap();
     let address = told_at(&worker);
-    venue.set(|habits| habits.refuses = true);
+    venue.set(|behaviour| behaviour.rejects = true);
     assert_eq!(client.report(&intent("r1", &[])).await.status, OrderStatus::Rejected);
-    venue.set(|habits| {
-        habits.refuses = false;
-        habits.answer_lost = true;
-        habits.mute = true;
+    venue.set(|behaviour| {
+        behaviour.rejects = false;
+        behaviour.drops_replies = true;
+        behaviour.ignores_inquiries = true;
     });
     assert_eq!(client.report(&intent("u1", &[])).await.status, OrderStatus::Unknown);
     let unknown = "order_router_unknown_orders";
@@ -249,7 +249,7 @@ async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() 
             (["binance", "request", "unknown", "outcome_unknown"], 1),
         ])
     );
-    venue.set(|habits| habits.mute = false);
+    venue.set(|behaviour| behaviour.ignores_inquiries = false);
     let filled = [("broker", "binance"), ("status", "filled"), ("reason", "none")];
     Scrape::once(address, REPORTS, &filled, Some("1")).await;
     Scrape::once(address, unknown, &[("broker", "binance")], Some("0")).await;
