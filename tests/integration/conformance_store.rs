@@ -45,21 +45,21 @@ use redis::AsyncCommands;
 
 use crate::rig::Rig;
 
-/// For a store that nobody else appends for.
-pub const NOTHING_LATE: LateEvents = LateEvents {
+/// The late-event window of a store without other writers.
+pub const NO_LATE_EVENTS: LateEvents = LateEvents {
     from_sequence: 1,
     window_ms: 0,
 };
 
-/// The real book, which breaks once when asked to.
-struct Fragile {
+/// The real book with an injected fault.
+struct FaultyBook {
     book: StorePaperBook,
-    trouble: Mutex<Option<VenueFault>>,
+    fault: Mutex<Option<VenueFault>>,
 }
 
-impl Fragile {
-    fn before(&self) -> Result<bool, BookError> {
-        match self.trouble.lock().unwrap().take() {
+impl FaultyBook {
+    fn take_fault(&self) -> Result<bool, BookError> {
+        match self.fault.lock().unwrap().take() {
             Some(VenueFault::Unreachable) => Err(BookError::Unavailable("cut off".into())),
             Some(VenueFault::ReplyLost) => Ok(true),
             None => Ok(false),
@@ -67,7 +67,7 @@ impl Fragile {
     }
 }
 
-fn after(is_lost: bool, booked: Result<BookedEffect, BookError>) -> Result<BookedEffect, BookError> {
+fn lose_reply_if(is_lost: bool, booked: Result<BookedEffect, BookError>) -> Result<BookedEffect, BookError> {
     if is_lost {
         Err(BookError::Unknown("the reply was lost".into()))
     } else {
@@ -75,22 +75,22 @@ fn after(is_lost: bool, booked: Result<BookedEffect, BookError>) -> Result<Booke
     }
 }
 
-impl PaperBook for Fragile {
+impl PaperBook for FaultyBook {
     async fn book_placement(&self, placement: &Placement, report: VenueReport) -> Result<BookedEffect, BookError> {
-        let is_lost = self.before()?;
-        after(is_lost, self.book.book_placement(placement, report).await)
+        let is_lost = self.take_fault()?;
+        lose_reply_if(is_lost, self.book.book_placement(placement, report).await)
     }
 
     async fn book_effect(&self, order: &Order, report: VenueReport) -> Result<BookedEffect, BookError> {
-        let is_lost = self.before()?;
-        after(is_lost, self.book.book_effect(order, report).await)
+        let is_lost = self.take_fault()?;
+        lose_reply_if(is_lost, self.book.book_effect(order, report).await)
     }
 }
 
 struct StoreHarness {
     store: Store,
-    book: Arc<Fragile>,
-    adapter: PaperVenue<Fragile>,
+    book: Arc<FaultyBook>,
+    adapter: PaperVenue<FaultyBook>,
     instrument: Instrument,
     prefix: OrderIdPrefix,
     clock_ms: Arc<AtomicI64>,
@@ -98,18 +98,18 @@ struct StoreHarness {
     redis: redis::aio::MultiplexedConnection,
 }
 
-/// Returns a store that is whole, on servers of the test's own.
+/// Returns a rebuilt store on the test's own servers.
 pub async fn ready_store(rig: &Rig) -> Store {
     let store = Store::connect(&rig.settings.redis).await.unwrap();
-    let look = store.read_status().await.unwrap();
-    match look.active_epoch() {
+    let status = store.read_status().await.unwrap();
+    match status.active_epoch() {
         Some(epoch) => store.join_epoch(epoch),
         None => {
-            let BeginRebuildOutcome::Acquired(healing) = store.begin_rebuild(&look).await.unwrap() else {
-                panic!("not ours to heal")
+            let BeginRebuildOutcome::Acquired(rebuild) = store.begin_rebuild(&status).await.unwrap() else {
+                panic!("the rebuild is not acquired")
             };
             store
-                .finish_rebuild(&healing, Timestamp::now().as_milliseconds(), "test", NOTHING_LATE)
+                .finish_rebuild(&rebuild, Timestamp::now().as_milliseconds(), "test", NO_LATE_EVENTS)
                 .await
                 .unwrap();
         }
@@ -147,7 +147,7 @@ pub fn intent_for(instrument: &Instrument, terms: CaseTerms) -> Intent {
     }
 }
 
-/// Claims an order in a store, as a worker does.
+/// Claims an order in a store like a worker.
 pub async fn claim(
     store: &Store,
     instrument: &Instrument,
@@ -160,7 +160,7 @@ pub async fn claim(
     let price = intent.price.unwrap_or(instrument.reference_price);
     let reservation = Reservation::for_order(instrument, intent, lots, price, now.utc_date()).unwrap();
     let limits = limits::limits_from_settings(&Settings::default()).unwrap();
-    let assessment = evaluate(&RuleInput {
+    let evaluation = evaluate(&RuleInput {
         intent,
         instrument,
         quantity_lots: lots,
@@ -189,7 +189,7 @@ pub async fn claim(
         base_lot: None,
         control_generation: store.read_control().await.unwrap().control.generation,
         evaluated_at_ms: i64::MAX / 2_000,
-        caps: assessment.caps().to_vec(),
+        caps: evaluation.caps().to_vec(),
         alert_levels: limits.alerts,
         rate_limits: limits.order_rates,
         duplicate_check: None,
@@ -214,18 +214,18 @@ pub async fn claim(
         lease,
         readings: Metadata::new(),
     };
-    match assessment.decide(placement, &observed) {
+    match evaluation.decide(placement, &observed) {
         RiskDecision::Approved(approved, _) => approved,
         RiskDecision::Denied(reason, _) | RiskDecision::Refused(reason, _) => panic!("{reason:?}"),
     }
 }
 
 impl StoreHarness {
-    async fn make(rig: &Rig, name: &str) -> Self {
+    async fn start(rig: &Rig, name: &str) -> Self {
         let store = ready_store(rig).await;
-        let book = Arc::new(Fragile {
+        let book = Arc::new(FaultyBook {
             book: StorePaperBook::new(store.clone(), Arc::default()),
-            trouble: Mutex::new(None),
+            fault: Mutex::new(None),
         });
         let clock_ms = Arc::new(AtomicI64::new(Timestamp::now().as_milliseconds()));
         let clock = clock_ms.clone();
@@ -255,7 +255,7 @@ impl StoreHarness {
 }
 
 impl ConformanceHarness for StoreHarness {
-    type Adapter = PaperVenue<Fragile>;
+    type Adapter = PaperVenue<FaultyBook>;
 
     fn adapter(&self) -> &Self::Adapter {
         &self.adapter
@@ -316,8 +316,8 @@ impl ConformanceHarness for StoreHarness {
         Err("no such order".into())
     }
 
-    async fn inject_fault(&self, trouble: VenueFault) -> HarnessResult<()> {
-        *self.book.trouble.lock().unwrap() = Some(trouble);
+    async fn inject_fault(&self, fault: VenueFault) -> HarnessResult<()> {
+        *self.book.fault.lock().unwrap() = Some(fault);
         Ok(())
     }
 
@@ -327,11 +327,11 @@ impl ConformanceHarness for StoreHarness {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_paper_venues_conform_over_redis() {
+async fn paper_venues_conform_over_redis() {
     let rig = Rig::start().await;
     for name in [binance::BROKER, ibkr::BROKER] {
         let rig = &rig;
-        let passed = run_suite(async || Ok(StoreHarness::make(rig, name).await)).await;
+        let passed = run_suite(async || Ok(StoreHarness::start(rig, name).await)).await;
         let passed = passed.unwrap_or_else(|failure| panic!("{name}: {failure}"));
         assert_eq!(passed.len(), 27, "{name}: {passed:?}");
     }

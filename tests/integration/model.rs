@@ -1,5 +1,5 @@
-//! The shared sums as the architecture's text has them, kept in exact decimals: every figure is added up anew from the
-//! orders and their trades, so nothing can drift. Nothing of the product's arithmetic is in use here.
+//! The shared sums as the architecture defines them, in exact decimals: every sum is recomputed from the orders and their
+//! trades, so nothing can drift. The model uses none of the product's arithmetic.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,18 +26,18 @@ pub enum Side {
     Sell,
 }
 
-/// What an order asks for.
+/// The terms of an order.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
     pub account: usize,
-    /// The place of its market in [`markets`].
+    /// The index of its market in [`markets`].
     pub market: usize,
     pub side: Side,
     pub lots: i64,
     /// None for a market order: it is valued at the reference price.
     pub limit: Option<Decimal>,
     pub expected_loss: Decimal,
-    /// The trading day it is routed on.
+    /// The trading day on which it is routed.
     pub day: usize,
 }
 
@@ -51,9 +51,9 @@ pub struct Trade {
     pub currency: &'static str,
 }
 
-/// What a venue says of an order, its trades aside.
+/// The state that a venue reports, apart from trades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum ReportedState {
     Working,
     Unknown,
     Cancelled,
@@ -61,17 +61,17 @@ pub enum Word {
     Rejected,
 }
 
-/// A venue's message.
+/// A venue report.
 #[derive(Debug, Clone)]
 pub struct Message {
     pub trades: Vec<Trade>,
-    pub word: Word,
-    /// What the venue counts as traded in all, in lots.
+    pub state: ReportedState,
+    /// The venue's cumulative traded quantity, in lots.
     pub counted: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
+enum OrderState {
     Claimed,
     Unknown,
     Working,
@@ -81,29 +81,29 @@ enum Life {
 
 /// An order that counts.
 #[derive(Debug, Clone)]
-pub struct Placed {
+pub struct ModelOrder {
     pub terms: Terms,
     pub trades: BTreeMap<u8, Trade>,
-    life: Life,
-    /// Of an ended order: what its venue counted at the end and has not told as a trade yet.
-    untold: i64,
+    state: OrderState,
+    /// Of an ended order: lots that its venue counted at the end and has not reported as trades yet.
+    unreported: i64,
 }
 
-/// What a message made of an order.
+/// The effect of a message on an order.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Heard {
-    /// Lots beyond what was reserved, those that a reopened order holds anew, and those of fees.
+pub struct MessageEffect {
+    /// Lots beyond the reservation, lots that a reopened order reserves again, and lots of fees.
     pub forced_lots: i64,
     pub is_reopened: bool,
 }
 
-impl Placed {
+impl ModelOrder {
     fn claimed(terms: Terms) -> Self {
         Self {
             terms,
             trades: BTreeMap::new(),
-            life: Life::Claimed,
-            untold: 0,
+            state: OrderState::Claimed,
+            unreported: 0,
         }
     }
 
@@ -116,81 +116,81 @@ impl Placed {
     }
 
     pub fn is_open(&self) -> bool {
-        !matches!(self.life, Life::Ended | Life::Rejected)
+        !matches!(self.state, OrderState::Ended | OrderState::Rejected)
     }
 
     pub fn is_claimed(&self) -> bool {
-        self.life == Life::Claimed
+        self.state == OrderState::Claimed
     }
 
-    /// Returns the lots the order still holds.
-    pub fn rest(&self) -> i64 {
+    /// Returns the lots that the order still reserves.
+    pub fn reserved_lots(&self) -> i64 {
         if self.is_open() {
             (self.terms.lots - self.booked()).max(0)
         } else {
-            self.untold
+            self.unreported
         }
     }
 
-    /// Whether it counts for its day: anything but an order that was refused before anything of it was traded.
+    /// Whether it counts for its day: every order except one that was rejected before its first trade.
     fn is_routed(&self) -> bool {
-        self.life != Life::Rejected || !self.trades.is_empty() || self.untold > 0
+        self.state != OrderState::Rejected || !self.trades.is_empty() || self.unreported > 0
     }
 
-    /// Takes a message in; `None` where it tells nothing new.
-    fn hear(&mut self, message: &Message) -> Option<Heard> {
-        let (mut heard, mut is_news) = (Heard::default(), false);
+    /// Applies a message; `None` when it changes nothing.
+    fn apply(&mut self, message: &Message) -> Option<MessageEffect> {
+        let (mut effect, mut has_changed) = (MessageEffect::default(), false);
         for trade in &message.trades {
             if !self.trades.contains_key(&trade.id) {
-                self.book(*trade, &mut heard);
-                is_news = true;
+                self.book(*trade, &mut effect);
+                has_changed = true;
             }
         }
-        let next = match (self.life, message.word) {
-            (Life::Claimed, Word::Unknown) => Some(Life::Unknown),
-            (Life::Claimed | Life::Unknown, Word::Working) => Some(Life::Working),
-            (Life::Ended | Life::Rejected, _) => None,
-            (_, Word::Cancelled | Word::Expired) => Some(Life::Ended),
-            // What has been traded was not refused: the venue does not go on with the rest.
-            (_, Word::Rejected) if self.trades.is_empty() => Some(Life::Rejected),
-            (_, Word::Rejected) => Some(Life::Ended),
+        let next = match (self.state, message.state) {
+            (OrderState::Claimed, ReportedState::Unknown) => Some(OrderState::Unknown),
+            (OrderState::Claimed | OrderState::Unknown, ReportedState::Working) => Some(OrderState::Working),
+            (OrderState::Ended | OrderState::Rejected, _) => None,
+            (_, ReportedState::Cancelled | ReportedState::Expired) => Some(OrderState::Ended),
+            // An order with trades cannot be rejected: the venue ends its remainder.
+            (_, ReportedState::Rejected) if self.trades.is_empty() => Some(OrderState::Rejected),
+            (_, ReportedState::Rejected) => Some(OrderState::Ended),
             _ => None,
         };
-        let rest = self.rest();
+        let reserved_lots = self.reserved_lots();
         if let Some(next) = next {
-            self.life = next;
-            is_news = true;
+            self.state = next;
+            has_changed = true;
         }
         if !self.is_open() && (next.is_some() || message.counted.is_some()) {
-            // What the venue counts and has not told stays held; what was given back once is not taken again.
-            let untold = message.counted.map_or(0, |counted| counted - self.booked());
-            let untold = untold.clamp(0, rest);
-            // Another count is news, where it gives something back.
-            is_news |= untold != rest;
-            self.untold = untold;
+            // Counted lots without a trade stay reserved; released lots are not reserved again.
+            let unreported = message.counted.map_or(0, |counted| counted - self.booked());
+            let unreported = unreported.clamp(0, reserved_lots);
+            // Another count is a change when it releases something.
+            has_changed |= unreported != reserved_lots;
+            self.unreported = unreported;
         }
-        is_news.then_some(heard)
+        has_changed.then_some(effect)
     }
 
-    fn book(&mut self, trade: Trade, heard: &mut Heard) {
-        let was_rejected = self.life == Life::Rejected;
-        let rest = self.rest();
-        heard.forced_lots += (trade.lots - rest).max(0);
-        self.untold = (self.untold - trade.lots).max(0);
+    fn book(&mut self, trade: Trade, effect: &mut MessageEffect) {
+        let was_rejected = self.state == OrderState::Rejected;
+        let reserved_lots = self.reserved_lots();
+        effect.forced_lots += (trade.lots - reserved_lots).max(0);
+        self.unreported = (self.unreported - trade.lots).max(0);
         self.trades.insert(trade.id, trade);
         if self.market().base == Some(trade.currency) {
             let lots = (trade.fee.abs() / self.market().lot).ceil();
-            heard.forced_lots += whole(lots) + 1;
+            effect.forced_lots += integer(lots) + 1;
         }
         if self.booked() >= self.terms.lots {
-            self.life = Life::Ended;
-        } else if self.life != Life::Ended {
-            self.life = Life::Working;
+            self.state = OrderState::Ended;
+        } else if self.state != OrderState::Ended {
+            self.state = OrderState::Working;
         }
         if was_rejected {
-            heard.is_reopened = true;
+            effect.is_reopened = true;
             if self.is_open() {
-                heard.forced_lots += self.rest();
+                effect.forced_lots += self.reserved_lots();
             }
         }
     }
@@ -209,7 +209,7 @@ impl Placed {
         up(self.terms.expected_loss, MONEY)
     }
 
-    /// Returns what the trades brought in, in millionths, each rounded against us.
+    /// Returns the cash flow of the trades in millionths, each rounded against us.
     fn cash_flow(&self) -> i64 {
         let market = self.market();
         let worth = market.lot * rate(market.quote).unwrap();
@@ -241,7 +241,7 @@ impl Terms {
     }
 }
 
-/// A shared sum: accounts, markets and days by their places.
+/// A shared sum: accounts, markets and days by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sum {
     Long(usize, usize),
@@ -260,12 +260,12 @@ pub enum Sum {
 /// The sums that are not zero: lots, millionths, units of 1e-8 of the base asset, orders.
 pub type Sums = BTreeMap<Sum, i64>;
 
-/// Returns a sum, zero where it is not named.
+/// Returns a sum, zero when absent.
 pub fn sum_of(sums: &Sums, sum: Sum) -> i64 {
     sums.get(&sum).copied().unwrap_or(0)
 }
 
-/// Adds to a sum; one that comes to zero is left out.
+/// Adds to a sum; a sum of zero is removed.
 pub fn add(sums: &mut Sums, sum: Sum, amount: i64) {
     let after = sum_of(sums, sum) + amount;
     if after == 0 {
@@ -275,18 +275,18 @@ pub fn add(sums: &mut Sums, sum: Sum, amount: i64) {
     }
 }
 
-/// What the account may hold of a market on a side, in lots, fees in the base asset against it.
+/// Returns the account's exposure to a market on a side, in lots, with fees in the base asset counted against it.
 pub fn exposure(sums: &Sums, account: usize, market: usize, side: Side) -> i64 {
     let fees = Decimal::new(sum_of(sums, Sum::BaseFees(account, market)), BASE_FEES) / markets()[market].lot;
     match side {
-        Side::Buy => whole((lots(sum_of(sums, Sum::Long(account, market))) - fees).ceil()),
-        Side::Sell => whole((lots(sum_of(sums, Sum::Short(account, market))) + fees).ceil()),
+        Side::Buy => integer((lots(sum_of(sums, Sum::Long(account, market))) - fees).ceil()),
+        Side::Sell => integer((lots(sum_of(sums, Sum::Short(account, market))) + fees).ceil()),
     }
 }
 
-/// Why an order does not fit.
+/// A limit that an order can exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bar {
+pub enum ModelLimit {
     Position,
     Notional,
     DailyNotional,
@@ -298,54 +298,58 @@ pub enum Bar {
 
 /// Whether an order may be claimed.
 #[derive(Debug, Clone)]
-pub struct Judgement {
+pub struct ModelVerdict {
     pub is_reduction: bool,
-    /// The limits it would pass, those that a reduction may pass included.
-    pub bars: Vec<Bar>,
+    /// The limits it would exceed, those that a reduction may exceed included.
+    pub exceeded: Vec<ModelLimit>,
 }
 
-impl Judgement {
+impl ModelVerdict {
     pub fn fits(&self) -> bool {
-        let spares = |bar: &Bar| self.is_reduction && *bar != Bar::OpenOrders;
-        self.bars.iter().all(spares)
+        let spares = |limit: &ModelLimit| self.is_reduction && *limit != ModelLimit::OpenOrders;
+        self.exceeded.iter().all(spares)
     }
 }
 
 /// Every order that counts, by its number.
 #[derive(Debug, Clone, Default)]
-pub struct Model(BTreeMap<usize, Placed>);
+pub struct Model(BTreeMap<usize, ModelOrder>);
 
 impl Model {
     pub fn place(&mut self, order: usize, terms: Terms) {
-        self.put(order, Placed::claimed(terms));
+        self.insert(order, ModelOrder::claimed(terms));
     }
 
-    /// Puts an order in as far as it has come.
-    pub fn put(&mut self, order: usize, placed: Placed) {
+    /// Inserts an order in its present state.
+    pub fn insert(&mut self, order: usize, placed: ModelOrder) {
         assert!(self.0.insert(order, placed).is_none(), "order {order} is placed twice");
     }
 
-    /// Takes an order out that was never sent.
+    /// Removes an order that was never sent.
     pub fn forget(&mut self, order: usize) {
         assert!(self.0.remove(&order).is_some_and(|placed| placed.is_claimed()));
     }
 
-    pub fn order(&self, order: usize) -> &Placed {
+    pub fn order(&self, order: usize) -> &ModelOrder {
         &self.0[&order]
     }
 
-    pub fn hear(&mut self, order: usize, message: &Message) -> Option<Heard> {
-        self.0.get_mut(&order).unwrap().hear(message)
+    pub fn apply(&mut self, order: usize, message: &Message) -> Option<MessageEffect> {
+        self.0.get_mut(&order).unwrap().apply(message)
     }
 
-    /// Adds every sum up from nothing.
+    /// Recomputes every sum.
     pub fn sums(&self) -> Sums {
         let mut sums = Sums::new();
         for placed in self.0.values() {
             let (account, market, day) = (placed.terms.account, placed.terms.market, placed.terms.day);
             let sign = if placed.terms.side == Side::Buy { 1 } else { -1 };
-            let (position, rest) = (sign * placed.booked(), placed.rest());
-            let (buys, sells) = if sign > 0 { (rest, 0) } else { (0, rest) };
+            let (position, reserved_lots) = (sign * placed.booked(), placed.reserved_lots());
+            let (buys, sells) = if sign > 0 {
+                (reserved_lots, 0)
+            } else {
+                (0, reserved_lots)
+            };
             add(&mut sums, Sum::Position(account, market), position);
             add(&mut sums, Sum::Long(account, market), position + buys);
             add(&mut sums, Sum::Short(account, market), -position + sells);
@@ -366,10 +370,10 @@ impl Model {
         sums
     }
 
-    /// Returns the terms with so many lots that the position's cap is just reached, or is passed by so many.
-    pub fn to_the_brim(&self, terms: Terms, beyond: i64) -> Terms {
+    /// Returns the terms with the lots that just reach the position cap, or exceed it by `beyond`.
+    pub fn fill_position_cap(&self, terms: Terms, beyond: i64) -> Terms {
         let market = &markets()[terms.market];
-        let most = whole((market.max_position / market.lot).floor());
+        let most = integer((market.max_position / market.lot).floor());
         let room = most - exposure(&self.sums(), terms.account, terms.market, terms.side);
         let lots = (room + beyond).clamp(1, most);
         Terms {
@@ -379,43 +383,47 @@ impl Model {
         }
     }
 
-    /// Returns whether an order of these terms fits what is held now.
-    pub fn judge(&self, terms: Terms) -> Judgement {
+    /// Evaluates an order of these terms against the current sums.
+    pub fn evaluate(&self, terms: Terms) -> ModelVerdict {
         let (sums, market) = (self.sums(), &markets()[terms.market]);
         let after_own = exposure(&sums, terms.account, terms.market, terms.side) + terms.lots;
-        let barred = terms.side == Side::Sell && !market.can_short;
-        let most = if barred { Decimal::ZERO } else { market.max_position };
+        let cannot_sell = terms.side == Side::Sell && !market.can_short;
+        let most = if cannot_sell {
+            Decimal::ZERO
+        } else {
+            market.max_position
+        };
         let lot_value = terms.price().max(market.reference) * rate(market.quote).unwrap() * market.lot;
         let most_lots = after_own.max(terms.lots);
-        let placed = Placed::claimed(terms);
+        let placed = ModelOrder::claimed(terms);
         let of = |sum, amount| sum_of(&sums, sum) + amount;
         let (notional, loss, account) = (placed.notional(), placed.expected_loss(), terms.account);
         let own_day = of(Sum::AccountDailyNotional(account, terms.day), notional);
         let own_loss = of(Sum::AccountOpenLoss(account), loss);
-        let bars = [
-            (Bar::Position, lots(after_own) * market.lot > most),
-            (Bar::Notional, lots(most_lots) * lot_value > market.max_notional),
+        let exceeded = [
+            (ModelLimit::Position, lots(after_own) * market.lot > most),
+            (ModelLimit::Notional, lots(most_lots) * lot_value > market.max_notional),
             (
-                Bar::DailyNotional,
+                ModelLimit::DailyNotional,
                 of(Sum::DailyNotional(terms.day), notional) > micros(DAILY_NOTIONAL),
             ),
             (
-                Bar::AccountDailyNotional,
+                ModelLimit::AccountDailyNotional,
                 account_notional(account).is_some_and(|limit| own_day > limit),
             ),
-            (Bar::DailyLoss, of(Sum::OpenLoss, loss) >= micros(DAILY_LOSS)),
-            (Bar::AccountDailyLoss, own_loss >= account_loss(account)),
+            (ModelLimit::DailyLoss, of(Sum::OpenLoss, loss) >= micros(DAILY_LOSS)),
+            (ModelLimit::AccountDailyLoss, own_loss >= account_loss(account)),
             (
-                Bar::OpenOrders,
+                ModelLimit::OpenOrders,
                 of(Sum::OpenOrders(account, terms.market), 1) > MAX_OPEN_ORDERS,
             ),
         ];
-        Judgement {
+        ModelVerdict {
             is_reduction: after_own <= 0,
-            bars: bars
+            exceeded: exceeded
                 .into_iter()
-                .filter(|(_, is_barred)| *is_barred)
-                .map(|(bar, _)| bar)
+                .filter(|(_, is_exceeded)| *is_exceeded)
+                .map(|(limit, _)| limit)
                 .collect(),
         }
     }
@@ -440,10 +448,10 @@ fn down(amount: Decimal, decimals: u32) -> i64 {
 }
 
 fn units(amount: Decimal, decimals: u32) -> i64 {
-    whole(amount * Decimal::from(10_i64.pow(decimals)))
+    integer(amount * Decimal::from(10_i64.pow(decimals)))
 }
 
-fn whole(number: Decimal) -> i64 {
-    assert!(number.is_integer(), "{number} is no whole number");
+fn integer(number: Decimal) -> i64 {
+    assert!(number.is_integer(), "{number} is not an integer");
     number.trunc().try_into().unwrap()
 }

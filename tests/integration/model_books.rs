@@ -1,4 +1,4 @@
-//! The product's books on a real Redis, with the journal of what was settled: the real scripts, and nothing else of a worker.
+//! The product's store on a real Redis, with a journal of its settlements: the real scripts, and nothing else of a worker.
 
 #![allow(
     clippy::unwrap_used,
@@ -38,7 +38,7 @@ use order_router::worker::control::limits;
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
 
-use crate::conformance_store::NOTHING_LATE;
+use crate::conformance_store::NO_LATE_EVENTS;
 use crate::model::{Sum, Sums, Terms, add};
 use crate::model_markets::{
     ACCOUNTS, DAILY_LOSS, DAILY_LOSS_OF_SECOND, DAILY_NOTIONAL, DAILY_NOTIONAL_OF_FIRST, MAX_OPEN_ORDERS, markets,
@@ -47,14 +47,14 @@ use crate::model_markets::{
 use crate::model_words::{account, claimed, date, instrument, intent};
 use crate::support::servers::RedisServer;
 
-/// More orders in a second than a test can make.
+/// More orders a second than a test can submit.
 const NO_RATE: RateLimits = RateLimits {
     per_account: 1_000_000,
     per_broker: 1_000_000,
 };
 
 /// The store, and the journal of its events.
-pub struct Books {
+pub struct StoreUnderTest {
     pub redis: RedisServer,
     pub store: Store,
     connection: MultiplexedConnection,
@@ -65,11 +65,11 @@ pub struct Books {
     pub day: usize,
 }
 
-/// An order that was judged: what the rules said, and what came of it.
-pub struct Asked {
+/// A claim attempt: the order, its evaluation by the rules and the outcome of the reservation.
+pub struct ClaimAttempt {
     pub order: Order,
     pub lease: LeaseToken,
-    pub assessment: Evaluation,
+    pub evaluation: Evaluation,
     pub reserved: ReserveOutcome,
 }
 
@@ -94,7 +94,7 @@ fn small_limits() -> RiskLimits {
     }
 }
 
-impl Books {
+impl StoreUnderTest {
     pub async fn open() -> Self {
         let redis = RedisServer::start().await;
         let mut settings = Settings::default();
@@ -111,35 +111,34 @@ impl Books {
         }
     }
 
-    /// Empties everything and begins the first day.
-    pub async fn begin(&mut self) {
+    /// Empties everything and starts the first day.
+    pub async fn reset(&mut self) {
         self.journal.clear();
         self.day = 0;
         self.rebuild(&[]).await;
     }
 
-    /// Loses Redis, and replays these places of the journal as if that were the journal's order: twice, the second time
-    /// for nothing.
+    /// Empties Redis and replays these journal positions in the given order, twice: the second replay has no effect.
     pub async fn rebuild(&mut self, order: &[usize]) {
         self.redis.flushall().await;
-        let look = self.store.read_status().await.unwrap();
-        let BeginRebuildOutcome::Acquired(healing) = self.store.begin_rebuild(&look).await.unwrap() else {
-            panic!("not ours to heal")
+        let status = self.store.read_status().await.unwrap();
+        let BeginRebuildOutcome::Acquired(rebuild) = self.store.begin_rebuild(&status).await.unwrap() else {
+            panic!("the rebuild is not acquired")
         };
         let events: Vec<_> = (1..)
             .zip(order)
-            .map(|(at, place)| replayed(at, &self.journal[*place]))
+            .map(|(at, place)| order_replay(at, &self.journal[*place]))
             .collect();
         let count = u64::try_from(events.len()).unwrap();
         assert_eq!(
             self.store
-                .replay_orders_with_conflicts(Some(&healing), &events, None)
+                .replay_orders_with_conflicts(Some(&rebuild), &events, None)
                 .await,
             Ok((count, Vec::new()))
         );
         assert_eq!(
             self.store
-                .replay_orders_with_conflicts(Some(&healing), &events, None)
+                .replay_orders_with_conflicts(Some(&rebuild), &events, None)
                 .await,
             Ok((0, Vec::new()))
         );
@@ -147,35 +146,34 @@ impl Books {
             trading_date: date(self.day),
             starts: vec![],
         };
-        let begun = self.store.roll_day_for_rebuild(&healing, None, &day).await;
-        assert_eq!(begun, Ok(DayRollOutcome::Rolled));
+        let rolled = self.store.roll_day_for_rebuild(&rebuild, None, &day).await;
+        assert_eq!(rolled, Ok(DayRollOutcome::Rolled));
         self.epoch += 1;
         let finished = self
             .store
-            .finish_rebuild(&healing, self.epoch, "test", NOTHING_LATE)
+            .finish_rebuild(&rebuild, self.epoch, "test", NO_LATE_EVENTS)
             .await;
         finished.unwrap();
     }
 
-    /// Begins the second day; what was judged by the first is judged anew.
-    pub async fn roll_over(&mut self) {
+    /// Starts the second day; pending evaluations of the first day are repeated.
+    pub async fn roll_day(&mut self) {
         self.day = 1;
         let day = DayRoll {
             trading_date: date(1),
             starts: vec![],
         };
-        let begun = self.store.roll_day(Some(date(0)), &day).await;
-        assert_eq!(begun, Ok(DayRollOutcome::Rolled));
+        let rolled = self.store.roll_day(Some(date(0)), &day).await;
+        assert_eq!(rolled, Ok(DayRollOutcome::Rolled));
     }
 
-    /// Asks for an order as a worker does: the rules first, then the store, once more where what it was judged by has
-    /// changed.
-    pub async fn ask(&mut self, terms: &Terms, id: ClientOrderId) -> Asked {
+    /// Attempts a claim like a worker: the rules first, then the store, again when the control generation has changed.
+    pub async fn attempt_claim(&mut self, terms: &Terms, id: ClientOrderId) -> ClaimAttempt {
         let intent = intent(terms, id);
         let order = claimed(terms, &intent);
         let instrument = instrument(&markets()[terms.market]);
         let now = Timestamp::now();
-        let assessment = evaluate(&RuleInput {
+        let evaluation = evaluate(&RuleInput {
             intent: &intent,
             instrument: &instrument,
             quantity_lots: terms.lots,
@@ -193,12 +191,12 @@ impl Books {
         let base_lot =
             base_lot.and_then(|_| round_to_units(instrument.lot_size.decimal(), BASE_ASSET_FEE_SCALE, Rounding::Down));
         let reserved = loop {
-            let question = self.question(&order, &assessment, &lease, base_lot);
+            let reservation_check = self.reservation_check(&order, &evaluation, &lease, base_lot);
             let command = ReserveRequest {
                 key: OrderKey::of(&order),
                 order_id: order.order_id.clone(),
                 content_hash: order.content_hash.clone(),
-                action: ReserveAction::Evaluate(Box::new(question)),
+                action: ReserveAction::Evaluate(Box::new(reservation_check)),
             };
             match self.store.reserve(command).await.unwrap() {
                 ReserveOutcome::GenerationChanged(generation) => {
@@ -208,23 +206,23 @@ impl Books {
                 reserved => break reserved,
             }
         };
-        Asked {
+        ClaimAttempt {
             order,
             lease,
-            assessment,
+            evaluation,
             reserved,
         }
     }
 
-    fn question(
+    fn reservation_check(
         &self,
         order: &Order,
-        assessment: &Evaluation,
+        evaluation: &Evaluation,
         lease: &LeaseToken,
         base_lot: Option<i64>,
     ) -> ReservationCheck {
         let claim = || ClaimRequest {
-            reductions_only: assessment.admissibility() == Admissibility::ReductionsOnly,
+            reductions_only: evaluation.admissibility() == Admissibility::ReductionsOnly,
             deltas: order.reservation_deltas(),
             lease: lease.clone(),
             document: build_journal_report(order, order.reservation_deltas(), self.epoch, Metadata::new()).encode(),
@@ -237,25 +235,25 @@ impl Books {
             base_lot,
             control_generation: self.generation,
             evaluated_at_ms: i64::MAX / 2_000,
-            caps: assessment.caps().to_vec(),
+            caps: evaluation.caps().to_vec(),
             alert_levels: self.limits.alerts,
             rate_limits: self.limits.order_rates,
             duplicate_check: None,
             is_counted: true,
-            claim: (assessment.admissibility() != Admissibility::Nothing).then(claim),
+            claim: (evaluation.admissibility() != Admissibility::Nothing).then(claim),
         }
     }
 
-    /// Returns the settlement of an effect; the first event of an order tells its moves from nothing.
+    /// Returns the settlement of an effect; the first event of an order includes its reservation.
     pub fn settlement(&self, before: &Order, applied: &OrderUpdate, lease: Option<LeaseToken>) -> Arc<SettleRequest> {
         let reserved = if before.version == 0 {
             before.reservation_deltas()
         } else {
             SumDeltas::default()
         };
-        let told = reserved.checked_add(&applied.deltas).unwrap();
+        let deltas = reserved.checked_add(&applied.deltas).unwrap();
         let id = Uuid::now_v7();
-        let document = build_settled_report(&applied.order, told, self.epoch, Metadata::new(), Some(id));
+        let document = build_settled_report(&applied.order, deltas, self.epoch, Metadata::new(), Some(id));
         Arc::new(SettleRequest {
             order: applied.order.clone(),
             deltas: applied.deltas,
@@ -270,13 +268,13 @@ impl Books {
         self.store.settle(settle.clone()).await.unwrap()
     }
 
-    /// Appends what was settled to the journal; returns the order as the journal tells it.
+    /// Appends a settlement to the journal; returns the order as journaled.
     pub fn append(&mut self, settle: &SettleRequest) -> Order {
         self.journal.push(settle.event_document.clone());
         decode_journal_report(&settle.event_document).unwrap().0
     }
 
-    /// Marks the latest event of an order, which stands at this place of the journal.
+    /// Marks the latest event of an order, which is at this journal position.
     pub async fn mark(&self, settle: &SettleRequest, place: usize) {
         let mark = MarkJournaledRequest {
             key: OrderKey::of(&settle.order),
@@ -290,17 +288,17 @@ impl Books {
 
     /// Replays an event that the store has settled.
     pub async fn replay_late(&self, place: usize) {
-        let event = replayed(u64::try_from(place).unwrap() + 1, &self.journal[place]);
+        let event = order_replay(u64::try_from(place).unwrap() + 1, &self.journal[place]);
         assert_eq!(
             self.store.replay_orders_with_conflicts(None, &[event], None).await,
             Ok((0, Vec::new()))
         );
     }
 
-    /// Reads every sum that may stand in the store.
+    /// Reads every sum of the store.
     pub async fn sums(&self) -> Sums {
-        type Place = (String, Vec<(&'static str, Sum)>);
-        let mut places: Vec<Place> = vec![("totals:paper".into(), vec![("open_loss", Sum::OpenLoss)])];
+        type KeySums = (String, Vec<(&'static str, Sum)>);
+        let mut places: Vec<KeySums> = vec![("totals:paper".into(), vec![("open_loss", Sum::OpenLoss)])];
         for (day, date) in [0, 1].map(|day| (day, date(day))) {
             let of = |account| vec![("daily_notional", Sum::AccountDailyNotional(account, day))];
             places.push((
@@ -342,23 +340,23 @@ impl Books {
         sums
     }
 
-    /// Returns how many keys there are of each kind.
-    pub async fn kinds(&self) -> BTreeMap<String, usize> {
+    /// Returns the number of keys of each kind.
+    pub async fn count_keys_by_kind(&self) -> BTreeMap<String, usize> {
         let keys: Vec<String> = redis::cmd("KEYS")
             .arg("{or}:*")
             .query_async(&mut self.connection.clone())
             .await
             .unwrap();
-        let mut kinds = BTreeMap::new();
+        let mut counts = BTreeMap::new();
         for key in keys {
             let kind = key.split(':').nth(1).unwrap_or_default().to_owned();
-            *kinds.entry(kind).or_default() += 1;
+            *counts.entry(kind).or_default() += 1;
         }
-        kinds
+        counts
     }
 }
 
-fn replayed(sequence: u64, document: &Bytes) -> OrderReplay {
+fn order_replay(sequence: u64, document: &Bytes) -> OrderReplay {
     let (order, settlement) = decode_journal_report(document).unwrap();
     OrderReplay {
         order,

@@ -1,4 +1,4 @@
-//! What the model trades, and the limits it is held against: caps so small that they are often reached.
+//! The markets of the model and its limits: caps so small that they are often reached.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,11 +12,11 @@ use std::sync::LazyLock;
 
 use rust_decimal::Decimal;
 
-/// How many accounts there are.
+/// The number of accounts.
 pub const ACCOUNTS: usize = 3;
-/// What currencies are worth; `XYZ` has no rate.
+/// Currency rates; `XYZ` has none.
 pub const RATES: [(&str, &str); 4] = [("USD", "1"), ("USDT", "1"), ("EUR", "1.0837"), ("BNB", "612.37")];
-/// Something that is traded.
+/// A traded instrument.
 #[derive(Debug, Clone, Copy)]
 pub struct Market {
     pub broker: &'static str,
@@ -76,8 +76,8 @@ fn small_markets() -> [Market; 3] {
     [btc, eth, aapl]
 }
 
-/// The limits beyond a market's, in the base currency. The first account has a day's notional of its own, the second a
-/// day's loss.
+/// The limits beyond those of a market, in the base currency. The first account has its own daily notional limit, the
+/// second its own daily loss limit.
 pub const DAILY_NOTIONAL: i64 = 2_500;
 pub const DAILY_NOTIONAL_OF_FIRST: i64 = 800;
 pub const DAILY_LOSS: i64 = 60;
@@ -88,19 +88,19 @@ pub fn number(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// Returns what a currency is worth in the base currency.
+/// Returns the rate of a currency in the base currency.
 pub fn rate(currency: &str) -> Option<Decimal> {
     static KNOWN: LazyLock<BTreeMap<&str, Decimal>> =
         LazyLock::new(|| RATES.map(|(currency, rate)| (currency, number(rate))).into());
     KNOWN.get(currency).copied()
 }
 
-/// Returns the account's own limit of a day's notional, in millionths.
+/// Returns the account's own daily notional limit, in millionths.
 pub fn account_notional(account: usize) -> Option<i64> {
     (account == 0).then(|| micros(DAILY_NOTIONAL_OF_FIRST))
 }
 
-/// Returns the account's limit of a day's loss, in millionths.
+/// Returns the account's daily loss limit, in millionths.
 pub fn account_loss(account: usize) -> i64 {
     micros(if account == 1 { DAILY_LOSS_OF_SECOND } else { DAILY_LOSS })
 }

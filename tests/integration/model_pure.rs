@@ -1,4 +1,4 @@
-//! The moves that orders make, against the model: no server, thousands of random sequences.
+//! The deltas of orders against the model: no server, thousands of random sequences.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,21 +15,23 @@ use order_router::domain::time::Timestamp;
 use proptest::prelude::*;
 
 use crate::model::{Message, Model, Sum, Sums, Terms, sum_of};
-use crate::model_words::{Told, add_moves, any_terms, any_told, claimed, intent, last_word, rates, report};
+use crate::model_words::{
+    GeneratedMessage, add_moves, any_message, any_terms, claimed, final_message, intent, rates, report,
+};
 
 const ORDERS: usize = 6;
 const MESSAGES: usize = 40;
 
-/// The product's orders beside the model, and the sums of all moves so far.
+/// The product's orders beside the model, and the sums of all deltas so far.
 #[derive(Default)]
-struct Books {
+struct OrdersUnderTest {
     model: Model,
     orders: BTreeMap<usize, Order>,
     sums: Sums,
 }
 
-impl Books {
-    /// Returns the books with every order claimed.
+impl OrdersUnderTest {
+    /// Claims every order.
     fn of(orders: &[Terms]) -> Self {
         let mut books = Self::default();
         for (at, terms) in orders.iter().enumerate() {
@@ -41,26 +43,26 @@ impl Books {
         books
     }
 
-    fn tell(&mut self, at: usize, told: &Told) -> Result<(), TestCaseError> {
-        let message = told.of(at, self.model.order(at));
-        self.hear(at, &message)
+    fn deliver(&mut self, at: usize, message: &GeneratedMessage) -> Result<(), TestCaseError> {
+        let message = message.to_message(at, self.model.order(at));
+        self.apply(at, &message)
     }
 
-    /// Tells both, and compares what they make of it.
-    fn hear(&mut self, at: usize, message: &Message) -> Result<(), TestCaseError> {
+    /// Applies a message to both, and compares the effects.
+    fn apply(&mut self, at: usize, message: &Message) -> Result<(), TestCaseError> {
         let terms = self.model.order(at).terms;
         let order = &self.orders[&at];
-        let heard = self.model.hear(at, message);
+        let effect = self.model.apply(at, message);
         match order.apply_report(&report(&terms, message), &rates(), Timestamp::now()) {
             Ok(applied) => {
-                prop_assert!(heard.is_some(), "{message:?} is no news: {order:?}");
+                prop_assert!(effect.is_some(), "{message:?} changes only the product: {order:?}");
                 prop_assert_eq!(applied.order.version, order.version + 1);
                 add_moves(&mut self.sums, &terms, &applied.deltas);
                 self.orders.insert(at, applied.order);
             }
             Err(error) => {
                 prop_assert_eq!(error, ApplyReportError::NoChange);
-                prop_assert!(heard.is_none(), "{message:?} is news: {order:?}");
+                prop_assert!(effect.is_none(), "{message:?} changes only the model: {order:?}");
             }
         }
         self.check(at)
@@ -70,21 +72,21 @@ impl Books {
         let (placed, order) = (self.model.order(at), &self.orders[&at]);
         prop_assert_eq!(&self.sums, &self.model.sums());
         prop_assert_eq!(order.is_terminal(), !placed.is_open());
-        prop_assert_eq!(order.reservation.reserved_lots, placed.rest());
-        // What an order has moved in all is what replaying it from nothing moves.
+        prop_assert_eq!(order.reservation.reserved_lots, placed.reserved_lots());
+        // The total deltas of an order equal those of its replay.
         let mut alone = Model::default();
-        alone.put(at, placed.clone());
+        alone.insert(at, placed.clone());
         let mut moved = Sums::new();
         add_moves(&mut moved, &placed.terms, &order.total_deltas);
         prop_assert_eq!(moved, alone.sums());
         Ok(())
     }
 
-    /// Ends every order, and checks that nothing is held any more.
-    fn wind_up(&mut self) -> Result<(), TestCaseError> {
+    /// Ends every order, and checks that nothing remains reserved.
+    fn end_all_orders(&mut self) -> Result<(), TestCaseError> {
         for at in 0..self.orders.len() {
-            if let Some(message) = last_word(self.model.order(at)) {
-                self.hear(at, &message)?;
+            if let Some(message) = final_message(self.model.order(at)) {
+                self.apply(at, &message)?;
             }
         }
         for order in self.orders.values() {
@@ -108,7 +110,7 @@ impl Books {
     }
 }
 
-/// What trades alone make: the same in whatever order they were told.
+/// Returns the sums of trades alone, which do not depend on the order of the reports.
 fn traded(sums: &Sums) -> Sums {
     let is_traded = |sum: &Sum| {
         matches!(
@@ -127,24 +129,24 @@ fn any_orders() -> impl Strategy<Value = Vec<Terms>> {
     proptest::collection::vec(routed, ORDERS)
 }
 
-fn any_messages() -> impl Strategy<Value = Vec<(usize, Told)>> {
-    proptest::collection::vec((0..ORDERS, any_told()), 1..MESSAGES)
+fn any_messages() -> impl Strategy<Value = Vec<(usize, GeneratedMessage)>> {
+    proptest::collection::vec((0..ORDERS, any_message()), 1..MESSAGES)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_venue_reports_add_up_to_the_model_and_release_everything(
+    fn order_deltas_match_the_model_for_any_reports_and_all_reservations_are_released(
         orders in any_orders(),
         messages in any_messages(),
     ) {
-        let mut books = Books::of(&orders);
+        let mut books = OrdersUnderTest::of(&orders);
         prop_assert_eq!(&books.sums, &books.model.sums());
-        for (at, told) in &messages {
-            books.tell(*at, told)?;
+        for (at, message) in &messages {
+            books.deliver(*at, message)?;
         }
-        books.wind_up()?;
+        books.end_all_orders()?;
     }
 }
 
@@ -152,32 +154,32 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_order_between_orders_does_not_matter_and_that_of_one_orders_trades_moves_no_money(
+    fn sums_do_not_depend_on_the_interleaving_and_traded_sums_not_on_the_report_order(
         orders in any_orders(),
         messages in any_messages(),
         shuffled in Just((0..ORDERS).collect::<Vec<_>>()).prop_shuffle(),
     ) {
-        let [mut told, mut grouped, mut backwards] = [(); 3].map(|()| Books::of(&orders));
+        let [mut sequential, mut grouped, mut backwards] = [(); 3].map(|()| OrdersUnderTest::of(&orders));
         for (at, message) in &messages {
-            told.tell(*at, message)?;
+            sequential.deliver(*at, message)?;
         }
-        // One order after the other, each order's messages in their order.
+        // One order after the other, each order's messages in sequence.
         for order in &shuffled {
             for (at, message) in messages.iter().filter(|(at, _)| at == order) {
-                grouped.tell(*at, message)?;
+                grouped.deliver(*at, message)?;
             }
         }
-        prop_assert_eq!(&grouped.sums, &told.sums);
+        prop_assert_eq!(&grouped.sums, &sequential.sums);
         for (at, message) in messages.iter().rev() {
-            backwards.tell(*at, message)?;
+            backwards.deliver(*at, message)?;
         }
-        prop_assert_eq!(traded(&backwards.sums), traded(&told.sums));
+        prop_assert_eq!(traded(&backwards.sums), traded(&sequential.sums));
     }
 }
 
-/// The moves that undo an order's moves leave nothing: a release, or an order that is void.
+/// The reversed deltas of an order cancel its deltas: a release, or a void order.
 #[test]
-fn released_claim_leaves_nothing() {
+fn reversed_claim_leaves_no_sums() {
     let terms = Terms {
         account: 0,
         market: 1,

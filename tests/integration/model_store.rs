@@ -1,5 +1,5 @@
-//! The real scripts on a real Redis against the model: random sequences of claims, venue's words, releases, repetitions,
-//! a roll-over and rebuilds, under caps so small that they are often reached.
+//! The real scripts on a real Redis against the model: random sequences of claims, venue reports, releases, repetitions,
+//! a day roll and rebuilds, under caps so small that they are often reached.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,52 +24,52 @@ use order_router::wire::journal_report::decode_journal_report;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::model::{Heard, Message, Model, Side, Sum, Sums, Terms, exposure, sum_of};
-use crate::model_books::{Asked, Books};
+use crate::model::{Message, MessageEffect, Model, Side, Sum, Sums, Terms, exposure, sum_of};
+use crate::model_books::{ClaimAttempt, StoreUnderTest};
 use crate::model_markets::{
     ACCOUNTS, DAILY_LOSS, DAILY_NOTIONAL, MAX_OPEN_ORDERS, account_loss, account_notional, markets, micros,
 };
-use crate::model_words::{Step, Told, any_step, last_word, rates, report};
+use crate::model_words::{GeneratedMessage, Step, any_step, final_message, rates, report};
 
 const CASES: u32 = 120;
 const STEPS: usize = 80;
 
-/// An order the store was asked to claim, and did.
-struct Routed {
+/// An order that the store has claimed.
+struct RoutedOrder {
     terms: Terms,
     claim: Order,
     lease: LeaseToken,
-    /// As the journal tells it.
+    /// The order as journaled.
     order: Order,
     before: Option<Order>,
-    /// The last settlement and its place in the journal.
+    /// The last settlement and its journal position.
     last: Option<(Arc<SettleRequest>, usize)>,
     marked: u32,
     /// It was never sent, and its id is free.
-    is_gone: bool,
+    is_released: bool,
 }
 
-/// What raises a sum beyond its cap all the same.
+/// What may raise a sum beyond its cap.
 #[derive(Default)]
-struct Forced {
+struct ForcedChange {
     is_reduction: bool,
-    heard: Heard,
+    effect: MessageEffect,
 }
 
-/// How often something worth meeting was met, over all cases.
-type Met = BTreeMap<String, u64>;
+/// How often each situation has occurred, over all cases.
+type Coverage = BTreeMap<String, u64>;
 
-struct Case<'a> {
-    books: &'a mut Books,
-    met: &'a mut Met,
+struct ModelCase<'a> {
+    books: &'a mut StoreUnderTest,
+    coverage: &'a mut Coverage,
     model: Model,
-    routed: Vec<Routed>,
+    routed: Vec<RoutedOrder>,
     seen: Sums,
 }
 
-impl Case<'_> {
-    fn meet(&mut self, what: impl Into<String>) {
-        *self.met.entry(what.into()).or_default() += 1;
+impl ModelCase<'_> {
+    fn record_occurrence(&mut self, what: impl Into<String>) {
+        *self.coverage.entry(what.into()).or_default() += 1;
     }
 
     async fn run(&mut self, steps: &[Step]) -> Result<(), TestCaseError> {
@@ -77,44 +77,46 @@ impl Case<'_> {
             let forced = self.step(step).await?;
             self.check(&forced).await?;
         }
-        self.wind_up().await?;
-        self.rebuilds().await
+        self.end_all_orders().await?;
+        self.check_rebuilds().await
     }
 
-    async fn step(&mut self, step: &Step) -> Result<Forced, TestCaseError> {
+    async fn step(&mut self, step: &Step) -> Result<ForcedChange, TestCaseError> {
         let of = |order: &usize| order.checked_rem(self.routed.len());
         let order = match step {
             Step::Claim(terms) => return self.claim(*terms, ClientOrderId::generate()).await,
-            Step::ClaimToTheBrim(terms, beyond) => {
-                let terms = self.model.to_the_brim(*terms, *beyond);
+            Step::ClaimUpToCap(terms, beyond) => {
+                let terms = self.model.fill_position_cap(*terms, *beyond);
                 return self.claim(terms, ClientOrderId::generate()).await;
             }
-            Step::RollOver if self.books.day == 0 => {
-                self.books.roll_over().await;
-                return Ok(Forced::default());
+            Step::RollDay if self.books.day == 0 => {
+                self.books.roll_day().await;
+                return Ok(ForcedChange::default());
             }
             Step::Rebuild => {
                 self.lose_redis().await;
-                return Ok(Forced::default());
+                return Ok(ForcedChange::default());
             }
-            Step::ClaimAgain(order) | Step::Tell(order, _) | Step::SettleAgain(order) => of(order),
-            Step::TellBehind(order, _) | Step::Release(order) | Step::Mark(order) | Step::ReplayLate(order) => {
+            Step::ClaimAgain(order) | Step::Deliver(order, _) | Step::SettleAgain(order) => of(order),
+            Step::SettleStale(order, _) | Step::Release(order) | Step::Mark(order) | Step::ReplayLate(order) => {
                 of(order)
             }
-            Step::RollOver => None,
+            Step::RollDay => None,
         };
-        let Some(at) = order else { return Ok(Forced::default()) };
-        if self.routed[at].is_gone && !matches!(step, Step::ClaimAgain(_)) {
-            return Ok(Forced::default());
+        let Some(at) = order else {
+            return Ok(ForcedChange::default());
+        };
+        if self.routed[at].is_released && !matches!(step, Step::ClaimAgain(_)) {
+            return Ok(ForcedChange::default());
         }
         match step {
             Step::ClaimAgain(_) => return self.claim_again(at).await,
-            Step::Tell(_, told) => {
-                let message = told.of(at, self.model.order(at));
-                return self.tell(at, &message).await;
+            Step::Deliver(_, message) => {
+                let message = message.to_message(at, self.model.order(at));
+                return self.deliver(at, &message).await;
             }
             Step::SettleAgain(_) => self.settle_again(at).await?,
-            Step::TellBehind(_, told) => self.tell_behind(at, told).await?,
+            Step::SettleStale(_, message) => self.settle_stale(at, message).await?,
             Step::Release(_) => self.release(at).await?,
             Step::Mark(_) => self.mark(at).await,
             _ => {
@@ -124,58 +126,51 @@ impl Case<'_> {
                 }
             }
         }
-        Ok(Forced::default())
+        Ok(ForcedChange::default())
     }
 
-    /// Claims an order if, and only if, it fits by the model.
-    async fn claim(&mut self, terms: Terms, id: ClientOrderId) -> Result<Forced, TestCaseError> {
+    /// Claims an order exactly when it fits the model.
+    async fn claim(&mut self, terms: Terms, id: ClientOrderId) -> Result<ForcedChange, TestCaseError> {
         let terms = Terms {
             day: self.books.day,
             ..terms
         };
-        let judgement = self.model.judge(terms);
-        let Asked {
+        let verdict = self.model.evaluate(terms);
+        let ClaimAttempt {
             order,
             lease,
-            assessment,
+            evaluation,
             reserved,
-        } = self.books.ask(&terms, id).await;
-        let (sight, is_claimed): (CapReadings, bool) = match reserved {
-            ReserveOutcome::Claimed(sight) => (sight, true),
-            ReserveOutcome::LimitExceeded(sight) | ReserveOutcome::Probed(sight) => (sight, false),
+        } = self.books.attempt_claim(&terms, id).await;
+        let (readings, is_claimed): (CapReadings, bool) = match reserved {
+            ReserveOutcome::Claimed(readings) => (readings, true),
+            ReserveOutcome::LimitExceeded(readings) | ReserveOutcome::Probed(readings) => (readings, false),
             other => return Err(TestCaseError::fail(format!("{other:?}"))),
         };
-        prop_assert_eq!(
-            is_claimed,
-            judgement.fits(),
-            "{:?}: {:?}, {:?}",
-            terms,
-            judgement,
-            sight
-        );
-        prop_assert_eq!(sight.is_reduction, judgement.is_reduction);
+        prop_assert_eq!(is_claimed, verdict.fits(), "{:?}: {:?}, {:?}", terms, verdict, readings);
+        prop_assert_eq!(readings.is_reduction, verdict.is_reduction);
         let held = exposure(&self.seen, terms.account, terms.market, terms.side);
-        for (cap, seen) in assessment.caps().iter().zip(&sight.caps) {
+        for (cap, seen) in evaluation.caps().iter().zip(&readings.caps) {
             prop_assert!(
                 cap.measure != CapMeasure::Exposure || seen.before == held,
                 "{cap:?}: {seen:?}, {held}"
             );
         }
-        let is_approved = matches!(assessment.decide((), &sight), RiskDecision::Approved(..));
-        prop_assert_eq!(is_approved, is_claimed, "rules and store differ");
+        let is_approved = matches!(evaluation.decide((), &readings), RiskDecision::Approved(..));
+        prop_assert_eq!(is_approved, is_claimed, "the rules and the store disagree");
         if !is_claimed {
-            for bar in &judgement.bars {
-                self.meet(format!("{bar:?}"));
+            for limit in &verdict.exceeded {
+                self.record_occurrence(format!("{limit:?}"));
             }
-            return Ok(Forced::default());
+            return Ok(ForcedChange::default());
         }
-        self.meet(if judgement.bars.is_empty() {
+        self.record_occurrence(if verdict.exceeded.is_empty() {
             "claimed"
         } else {
             "reduction over a cap"
         });
         self.model.place(self.routed.len(), terms);
-        self.routed.push(Routed {
+        self.routed.push(RoutedOrder {
             terms,
             claim: order.clone(),
             lease,
@@ -183,23 +178,23 @@ impl Case<'_> {
             before: None,
             last: None,
             marked: 0,
-            is_gone: false,
+            is_released: false,
         });
-        Ok(Forced {
-            is_reduction: judgement.is_reduction,
-            heard: Heard::default(),
+        Ok(ForcedChange {
+            is_reduction: verdict.is_reduction,
+            effect: MessageEffect::default(),
         })
     }
 
-    async fn claim_again(&mut self, at: usize) -> Result<Forced, TestCaseError> {
+    async fn claim_again(&mut self, at: usize) -> Result<ForcedChange, TestCaseError> {
         let id = self.routed[at].claim.client_order_id.clone();
-        let is_reused = |one: &Routed| !one.is_gone && one.claim.client_order_id == id;
+        let is_reused = |one: &RoutedOrder| !one.is_released && one.claim.client_order_id == id;
         let Some(owner) = self.routed.iter().position(is_reused) else {
-            self.meet("an id that is free again");
+            self.record_occurrence("released id");
             return self.claim(self.routed[at].terms, id).await;
         };
         let terms = self.model.order(owner).terms;
-        let Asked { reserved, .. } = self.books.ask(&terms, id).await;
+        let ClaimAttempt { reserved, .. } = self.books.attempt_claim(&terms, id).await;
         let order = &self.routed[owner].order;
         let (is_ended, is_first) = (order.is_terminal(), order.version == 0);
         let wanted = match (is_first, is_ended) {
@@ -217,19 +212,19 @@ impl Case<'_> {
             return Err(TestCaseError::fail(format!("{reserved:?}")));
         };
         prop_assert_eq!((stage, &order_id, version), (wanted, &order.order_id, order.version));
-        Ok(Forced::default())
+        Ok(ForcedChange::default())
     }
 
-    /// Takes a venue's message in, in the model and through the scripts.
-    async fn tell(&mut self, at: usize, message: &Message) -> Result<Forced, TestCaseError> {
-        let heard = self.model.hear(at, message);
+    /// Applies a venue's message to the model and through the scripts.
+    async fn deliver(&mut self, at: usize, message: &Message) -> Result<ForcedChange, TestCaseError> {
+        let effect = self.model.apply(at, message);
         let routed = &mut self.routed[at];
         let applied = routed
             .order
             .apply_report(&report(&routed.terms, message), &rates(), Timestamp::now());
-        prop_assert_eq!(applied.is_ok(), heard.is_some(), "{:?}", message);
-        let (Ok(applied), Some(heard)) = (applied, heard) else {
-            return Ok(Forced::default());
+        prop_assert_eq!(applied.is_ok(), effect.is_some(), "{:?}", message);
+        let (Ok(applied), Some(effect)) = (applied, effect) else {
+            return Ok(ForcedChange::default());
         };
         let lease = Some(routed.lease.clone()).filter(|_| routed.order.version == 0);
         let settle = self.books.settlement(&routed.order, &applied, lease);
@@ -239,23 +234,23 @@ impl Case<'_> {
         };
         let waiting: Vec<u32> = waiting.iter().map(|event| event.version).collect();
         prop_assert_eq!(waiting, (routed.marked + 1..settle.order.version).collect::<Vec<_>>());
-        let told = self.books.append(&settle);
-        prop_assert_eq!(&told, &settle.order, "the journal tells another order");
-        routed.before = Some(std::mem::replace(&mut routed.order, told));
+        let journaled = self.books.append(&settle);
+        prop_assert_eq!(&journaled, &settle.order, "the journal has another order");
+        routed.before = Some(std::mem::replace(&mut routed.order, journaled));
         routed.last = Some((settle, self.books.journal.len() - 1));
-        let is_kept = !self.model.order(at).is_open() && self.model.order(at).rest() > 0;
-        for (what, is_met) in [
-            ("reopened", heard.is_reopened),
-            ("forced", heard.forced_lots > 0),
-            ("held for what is untold", is_kept),
+        let is_kept = !self.model.order(at).is_open() && self.model.order(at).reserved_lots() > 0;
+        for (what, has_occurred) in [
+            ("reopened", effect.is_reopened),
+            ("forced", effect.forced_lots > 0),
+            ("held for unreported fills", is_kept),
         ] {
-            if is_met {
-                self.meet(what);
+            if has_occurred {
+                self.record_occurrence(what);
             }
         }
-        Ok(Forced {
+        Ok(ForcedChange {
             is_reduction: false,
-            heard,
+            effect,
         })
     }
 
@@ -267,19 +262,19 @@ impl Case<'_> {
                 matches!(again, SettleOutcome::Booked(_) | SettleOutcome::Superseded(_)),
                 "{again:?}"
             );
-            self.meet("settled twice");
+            self.record_occurrence("settled twice");
         }
         Ok(())
     }
 
-    async fn tell_behind(&mut self, at: usize, told: &Told) -> Result<(), TestCaseError> {
-        let message = told.of(at, self.model.order(at));
+    async fn settle_stale(&mut self, at: usize, message: &GeneratedMessage) -> Result<(), TestCaseError> {
+        let message = message.to_message(at, self.model.order(at));
         let routed = &self.routed[at];
         let Some(before) = &routed.before else { return Ok(()) };
         if let Ok(applied) = before.apply_report(&report(&routed.terms, &message), &rates(), Timestamp::now()) {
             let behind = self.books.settle(&self.books.settlement(before, &applied, None)).await;
             prop_assert!(matches!(behind, SettleOutcome::Superseded(_)), "{behind:?}");
-            self.meet("superseded");
+            self.record_occurrence("superseded");
         }
         Ok(())
     }
@@ -290,9 +285,9 @@ impl Case<'_> {
         let released = self.books.store.release_claim(&routed.claim, &routed.lease).await;
         prop_assert_eq!(released, Ok(is_claimed));
         if is_claimed {
-            routed.is_gone = true;
+            routed.is_released = true;
             self.model.forget(at);
-            self.meet("released");
+            self.record_occurrence("released");
         }
         Ok(())
     }
@@ -305,33 +300,38 @@ impl Case<'_> {
         }
     }
 
-    /// Rebuilds the store from the journal; claims that were never sent are gone.
+    /// Rebuilds the store from the journal; claims that were never sent are released.
     async fn lose_redis(&mut self) {
         let whole: Vec<usize> = (0..self.books.journal.len()).collect();
         self.books.rebuild(&whole).await;
-        for (at, routed) in self.routed.iter_mut().enumerate().filter(|(_, routed)| !routed.is_gone) {
+        for (at, routed) in self
+            .routed
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, routed)| !routed.is_released)
+        {
             routed.marked = routed.order.version;
             if routed.order.version == 0 {
-                routed.is_gone = true;
+                routed.is_released = true;
                 self.model.forget(at);
             }
         }
-        self.meet("rebuilt");
+        self.record_occurrence("rebuilt");
     }
 
-    /// The store's sums are the model's, and none has passed its cap but for what forced it.
-    async fn check(&mut self, forced: &Forced) -> Result<(), TestCaseError> {
+    /// Checks that the store's sums equal the model's, and that none exceeds its cap by more than the forced change.
+    async fn check(&mut self, forced: &ForcedChange) -> Result<(), TestCaseError> {
         let sums = self.books.sums().await;
         prop_assert_eq!(&sums, &self.model.sums());
         let before = std::mem::replace(&mut self.seen, sums);
         let passes = |before: i64, after: i64, cap: i64, forced: i64| after <= cap.max(before) + forced;
         let now = &self.seen;
-        let more = if forced.is_reduction || forced.heard.is_reopened {
+        let more = if forced.is_reduction || forced.effect.is_reopened {
             i64::MAX / 2
         } else {
             0
         };
-        let reopened = i64::from(forced.heard.is_reopened);
+        let reopened = i64::from(forced.effect.is_reopened);
         for account in 0..ACCOUNTS {
             for (market, terms) in markets().iter().enumerate() {
                 let most = i64::try_from((terms.max_position / terms.lot).trunc()).unwrap();
@@ -343,7 +343,7 @@ impl Case<'_> {
                     };
                     let [was, is] = [&before, now].map(|sums| exposure(sums, account, market, side));
                     prop_assert!(
-                        passes(was, is, cap, forced.heard.forced_lots),
+                        passes(was, is, cap, forced.effect.forced_lots),
                         "{side:?} {terms:?}: {was}, {is}"
                     );
                 }
@@ -365,22 +365,22 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Ends every order: half of the claims are released, all else gets its venue's last word. Then nothing is held.
-    async fn wind_up(&mut self) -> Result<(), TestCaseError> {
+    /// Ends every order: half of the claims are released, the others get a final message. Then nothing is reserved.
+    async fn end_all_orders(&mut self) -> Result<(), TestCaseError> {
         for at in 0..self.routed.len() {
-            if self.routed[at].is_gone {
+            if self.routed[at].is_released {
                 continue;
             }
             if self.model.order(at).is_claimed() && at % 2 == 0 {
                 self.release(at).await?;
-            } else if let Some(message) = last_word(self.model.order(at)) {
-                self.tell(at, &message).await?;
+            } else if let Some(message) = final_message(self.model.order(at)) {
+                self.deliver(at, &message).await?;
             }
             self.mark(at).await;
         }
-        self.check(&Forced {
+        self.check(&ForcedChange {
             is_reduction: true,
-            heard: Heard::default(),
+            effect: MessageEffect::default(),
         })
         .await?;
         for account in 0..ACCOUNTS {
@@ -395,32 +395,33 @@ impl Case<'_> {
         for day in 0..2 {
             prop_assert_eq!(sum_of(&self.seen, Sum::DailyNotional(day)), self.routed_on(day));
         }
-        self.nothing_waits().await
+        self.assert_nothing_pending().await
     }
 
-    /// What was routed on a day: all but the orders that were refused before anything of them was traded.
+    /// Returns the notional routed on a day: every order except those rejected before their first trade.
     fn routed_on(&self, day: usize) -> i64 {
         let sent = self
             .routed
             .iter()
-            .filter(|routed| !routed.is_gone && routed.terms.day == day);
+            .filter(|routed| !routed.is_released && routed.terms.day == day);
         let is_refused = |order: &Order| order.status == Some(OrderStatus::Rejected);
         let routed = sent.filter(|routed| !is_refused(&routed.order));
         routed.map(|routed| routed.order.reservation.notional.units()).sum()
     }
 
-    async fn nothing_waits(&self) -> Result<(), TestCaseError> {
-        let kinds = self.books.kinds().await;
+    async fn assert_nothing_pending(&self) -> Result<(), TestCaseError> {
+        let key_counts = self.books.count_keys_by_kind().await;
         for kind in ["leases", "outbox", "open", "open_sets", "due", "healing"] {
-            prop_assert!(!kinds.contains_key(kind), "{kind} is left: {kinds:?}");
+            prop_assert!(!key_counts.contains_key(kind), "{kind} is left: {key_counts:?}");
         }
-        let sent = self.routed.iter().filter(|routed| !routed.is_gone).count();
-        prop_assert_eq!(kinds.get("order").copied().unwrap_or(0), sent);
+        let sent = self.routed.iter().filter(|routed| !routed.is_released).count();
+        prop_assert_eq!(key_counts.get("order").copied().unwrap_or(0), sent);
         Ok(())
     }
 
-    /// The journal's events in their order, and in any that keeps each order's versions in theirs, come to the same.
-    async fn rebuilds(&mut self) -> Result<(), TestCaseError> {
+    /// Checks that a rebuild in journal order, and in an order that only keeps each order's versions in sequence, restores
+    /// the same sums.
+    async fn check_rebuilds(&mut self) -> Result<(), TestCaseError> {
         let whole: Vec<usize> = (0..self.books.journal.len()).collect();
         let mut by_order = whole.clone();
         let order_of = |place: &usize| {
@@ -431,13 +432,13 @@ impl Case<'_> {
         for order in [whole, by_order] {
             self.books.rebuild(&order).await;
             prop_assert_eq!(&self.books.sums().await, &self.model.sums());
-            self.nothing_waits().await?;
+            self.assert_nothing_pending().await?;
         }
         Ok(())
     }
 }
 
-const WORTH_MEETING: &[&str] = &[
+const REQUIRED_COVERAGE: &[&str] = &[
     "claimed",
     "reduction over a cap",
     "Position",
@@ -447,10 +448,10 @@ const WORTH_MEETING: &[&str] = &[
     "DailyLoss",
     "AccountDailyLoss",
     "OpenOrders",
-    "an id that is free again",
+    "released id",
     "forced",
     "reopened",
-    "held for what is untold",
+    "held for unreported fills",
     "settled twice",
     "superseded",
     "released",
@@ -458,12 +459,12 @@ const WORTH_MEETING: &[&str] = &[
 ];
 
 #[test]
-fn store_matches_the_model_after_every_step_and_after_a_rebuild() {
+fn store_sums_match_the_model_after_every_step_and_after_a_rebuild() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let shared = RefCell::new((runtime.block_on(Books::open()), Met::new()));
+    let shared = RefCell::new((runtime.block_on(StoreUnderTest::open()), Coverage::new()));
     let mut runner = TestRunner::new(Config {
         cases: CASES,
         failure_persistence: None,
@@ -472,13 +473,13 @@ fn store_matches_the_model_after_every_step_and_after_a_rebuild() {
     });
     let steps = proptest::collection::vec(any_step(), STEPS / 4..STEPS);
     let outcome = runner.run(&steps, |steps| {
-        let (books, met) = &mut *shared.borrow_mut();
+        let (books, coverage) = &mut *shared.borrow_mut();
         runtime.block_on(async {
-            books.begin().await;
+            books.reset().await;
             let (model, routed, seen) = (Model::default(), Vec::new(), Sums::new());
-            Case {
+            ModelCase {
                 books,
-                met,
+                coverage,
                 model,
                 routed,
                 seen,
@@ -488,11 +489,11 @@ fn store_matches_the_model_after_every_step_and_after_a_rebuild() {
         })
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
-    let (_, met) = shared.into_inner();
-    for what in WORTH_MEETING {
+    let (_, coverage) = shared.into_inner();
+    for what in REQUIRED_COVERAGE {
         assert!(
-            met.get(*what).is_some_and(|times| *times >= 3),
-            "{what} is hardly ever met: {met:?}"
+            coverage.get(*what).is_some_and(|times| *times >= 3),
+            "{what} occurs too rarely: {coverage:?}"
         );
     }
 }

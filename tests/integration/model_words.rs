@@ -1,4 +1,4 @@
-//! From the model's words to the product's, and what random sequences of them are made of.
+//! Converts the model's types to the product's, and generates random sequences of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,10 +24,10 @@ use order_router::domain::venue_report::{Fill, VenueOrderState, VenueReport};
 use proptest::prelude::*;
 use rust_decimal::Decimal as Number;
 
-use crate::model::{Message, Placed, Side, Sum, Sums, Terms, Trade, Word, add};
+use crate::model::{Message, ModelOrder, ReportedState, Side, Sum, Sums, Terms, Trade, add};
 use crate::model_markets::{ACCOUNTS, Market, RATES, markets, rate};
 
-/// The trades a venue may tell of one order.
+/// The trades a venue may report for one order.
 const TRADES: u8 = 9;
 
 fn exact(number: Number) -> Decimal {
@@ -93,7 +93,7 @@ pub fn intent(terms: &Terms, client_order_id: ClientOrderId) -> Intent {
     }
 }
 
-/// Returns the order an intent of these terms becomes, with nothing told of it yet.
+/// Returns the claimed order of an intent with these terms, without any venue report.
 pub fn claimed(terms: &Terms, intent: &Intent) -> Order {
     let instrument = instrument(&markets()[terms.market]);
     let price = intent.price.unwrap_or(instrument.reference_price);
@@ -102,10 +102,10 @@ pub fn claimed(terms: &Terms, intent: &Intent) -> Order {
     Order::from_intent(intent, id, Mode::Paper, reservation, Timestamp::now())
 }
 
-/// Returns the message in the product's words.
+/// Returns the message as the product's venue report.
 pub fn report(terms: &Terms, message: &Message) -> VenueReport {
     let lot = markets()[terms.market].lot;
-    let reason = |code| Reason::new(code, "the model says so");
+    let reason = |code| Reason::new(code, "set by the model");
     let fill = |trade: &Trade| Fill {
         exec_id: trade.id.to_string(),
         quantity: Quantity::new(exact(Number::from(trade.lots) * lot)).unwrap(),
@@ -117,19 +117,19 @@ pub fn report(terms: &Terms, message: &Message) -> VenueReport {
     VenueReport {
         broker_order_id: None,
         fills: message.trades.iter().map(fill).collect(),
-        state: match message.word {
-            Word::Working => VenueOrderState::Working,
-            Word::Unknown => VenueOrderState::Unknown(reason(ReasonCode::OutcomeUnknown)),
-            Word::Cancelled => VenueOrderState::Cancelled(reason(ReasonCode::CancelRequested)),
-            Word::Expired => VenueOrderState::Expired(reason(ReasonCode::EndOfDay)),
-            Word::Rejected => VenueOrderState::Rejected(reason(ReasonCode::BrokerRejected)),
+        state: match message.state {
+            ReportedState::Working => VenueOrderState::Working,
+            ReportedState::Unknown => VenueOrderState::Unknown(reason(ReasonCode::OutcomeUnknown)),
+            ReportedState::Cancelled => VenueOrderState::Cancelled(reason(ReasonCode::CancelRequested)),
+            ReportedState::Expired => VenueOrderState::Expired(reason(ReasonCode::EndOfDay)),
+            ReportedState::Rejected => VenueOrderState::Rejected(reason(ReasonCode::BrokerRejected)),
         },
         cumulative_quantity: message.counted.map(|lots| exact(Number::from(lots) * lot)),
         due: None,
     }
 }
 
-/// Adds the product's moves to sums, each to the sum of the order's account, market and own trading day.
+/// Adds the product's deltas to sums, each to the sum of the order's account, market and own trading day.
 pub fn add_moves(sums: &mut Sums, terms: &Terms, moves: &SumDeltas) {
     let (account, market, day) = (terms.account, terms.market, terms.day);
     for counter in SharedSum::ALL {
@@ -150,36 +150,36 @@ pub fn add_moves(sums: &mut Sums, terms: &Terms, moves: &SumDeltas) {
     }
 }
 
-/// What is said of an order, before it is known which one it is.
+/// A random message, not yet bound to an order.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct GeneratedMessage {
     trades: Vec<u8>,
-    word: Word,
-    /// What the venue counts, in eighths of the ordered quantity; `None` where it tells no count.
+    state: ReportedState,
+    /// The venue's count in eighths of the ordered quantity; `None` when it reports none.
     counted: Option<i64>,
 }
 
-impl Told {
-    /// Returns the message about this order. One trade's id always stands for the same trade.
-    pub fn of(&self, order: usize, placed: &Placed) -> Message {
+impl GeneratedMessage {
+    /// Returns the message for this order. A trade id always identifies the same trade.
+    pub fn to_message(&self, order: usize, placed: &ModelOrder) -> Message {
         let lots = placed.terms.lots;
         let trades = self.trades.iter().map(|id| trade(order, &placed.terms, *id)).collect();
         let counted = self.counted.map(|eighths| lots * eighths / 8);
         Message {
             trades,
-            word: self.word,
+            state: self.state,
             counted,
         }
     }
 }
 
-/// The message that ends an order for good: what was counted and never told is told, and the rest is cancelled.
-pub fn last_word(placed: &Placed) -> Option<Message> {
-    let untold = if placed.is_open() { 0 } else { placed.rest() };
+/// Returns the message that ends an order: counted lots without a trade are reported, and the remainder is cancelled.
+pub fn final_message(placed: &ModelOrder) -> Option<Message> {
+    let unreported = if placed.is_open() { 0 } else { placed.reserved_lots() };
     let price = markets()[placed.terms.market].reference;
     let trade = Trade {
         id: TRADES,
-        lots: untold,
+        lots: unreported,
         price,
         fee: Number::ZERO,
         currency: "USD",
@@ -188,13 +188,13 @@ pub fn last_word(placed: &Placed) -> Option<Message> {
     let is_needed = placed.is_open() || !trades.is_empty();
     is_needed.then_some(Message {
         trades,
-        word: Word::Cancelled,
+        state: ReportedState::Cancelled,
         counted: None,
     })
 }
 
-/// Returns a trade that follows from its order and its id: a share of the order, near the reference price, with a fee in
-/// one of the currencies, now and then a rebate.
+/// Returns the trade that its order and its id determine: a share of the order, near the reference price, with a fee in
+/// one of the currencies, sometimes a rebate.
 fn trade(order: usize, terms: &Terms, id: u8) -> Trade {
     let market = &markets()[terms.market];
     let mut mixed = mix((order as u64) << 8 | u64::from(id));
@@ -244,39 +244,39 @@ pub fn any_terms() -> impl Strategy<Value = Terms> {
     )
 }
 
-pub fn any_told() -> impl Strategy<Value = Told> {
-    let word = prop_oneof![
-        4 => Just(Word::Working),
-        1 => Just(Word::Unknown),
-        2 => Just(Word::Cancelled),
-        1 => Just(Word::Expired),
-        2 => Just(Word::Rejected),
+pub fn any_message() -> impl Strategy<Value = GeneratedMessage> {
+    let state = prop_oneof![
+        4 => Just(ReportedState::Working),
+        1 => Just(ReportedState::Unknown),
+        2 => Just(ReportedState::Cancelled),
+        1 => Just(ReportedState::Expired),
+        2 => Just(ReportedState::Rejected),
     ];
     let counted = prop_oneof![3 => Just(None), 2 => (0_i64..12).prop_map(Some)];
-    (proptest::collection::vec(0..TRADES, 0..3), word, counted).prop_map(|(trades, word, counted)| Told {
+    (proptest::collection::vec(0..TRADES, 0..3), state, counted).prop_map(|(trades, state, counted)| GeneratedMessage {
         trades,
-        word,
+        state,
         counted,
     })
 }
 
-/// What may happen next to a store; orders by their number.
+/// The next action on a store; orders by index.
 #[derive(Debug, Clone)]
 pub enum Step {
     Claim(Terms),
-    /// As many lots as the position's cap lets pass, or one more.
-    ClaimToTheBrim(Terms, i64),
-    /// The id of an order once more: known, or free again.
+    /// As many lots as the position cap allows, or one more.
+    ClaimUpToCap(Terms, i64),
+    /// The id of an order again: known, or free.
     ClaimAgain(usize),
-    Tell(usize, Told),
-    /// The last settlement once more.
+    Deliver(usize, GeneratedMessage),
+    /// The last settlement again.
     SettleAgain(usize),
-    /// An effect on the order as it was before its last one.
-    TellBehind(usize, Told),
+    /// An effect on the order as of its previous version.
+    SettleStale(usize, GeneratedMessage),
     Release(usize),
     Mark(usize),
     ReplayLate(usize),
-    RollOver,
+    RollDay,
     Rebuild,
 }
 
@@ -284,15 +284,15 @@ pub fn any_step() -> impl Strategy<Value = Step> {
     let order = || 0_usize..64;
     prop_oneof![
         20 => any_terms().prop_map(Step::Claim),
-        6 => (any_terms(), 0_i64..2).prop_map(|(terms, beyond)| Step::ClaimToTheBrim(terms, beyond)),
+        6 => (any_terms(), 0_i64..2).prop_map(|(terms, beyond)| Step::ClaimUpToCap(terms, beyond)),
         3 => order().prop_map(Step::ClaimAgain),
-        40 => (order(), any_told()).prop_map(|(order, told)| Step::Tell(order, told)),
+        40 => (order(), any_message()).prop_map(|(order, message)| Step::Deliver(order, message)),
         3 => order().prop_map(Step::SettleAgain),
-        3 => (order(), any_told()).prop_map(|(order, told)| Step::TellBehind(order, told)),
+        3 => (order(), any_message()).prop_map(|(order, message)| Step::SettleStale(order, message)),
         3 => order().prop_map(Step::Release),
         6 => order().prop_map(Step::Mark),
         2 => order().prop_map(Step::ReplayLate),
-        1 => Just(Step::RollOver),
+        1 => Just(Step::RollDay),
         1 => Just(Step::Rebuild),
     ]
 }

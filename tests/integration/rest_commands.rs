@@ -261,7 +261,7 @@ async fn watched_list_is_printed_when_it_changes_also_after_an_outage() {
         .await;
         assert_eq!(list.stdout_text(), "");
     }
-    proxy.heal();
+    proxy.restore();
     let answers = |list: &RouterProcess| list.stdout_text().matches("BTCUSDT").count().min(1);
     let lines = |list: &RouterProcess| list.stdout_text().lines().count();
     for list in &lists {

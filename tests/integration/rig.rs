@@ -1,4 +1,4 @@
-//! What the tests of the worker stand on: real servers, workers of this process, and a caller.
+//! The foundation of the worker tests: real servers, workers of this process, and a caller.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +30,7 @@ use crate::support::servers::{NatsServer, RedisServer};
 /// How long anything may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// Keys that live for a second or two, whatever becomes of the order.
+/// Keys that live for a second or two, independent of any order.
 const SHORT_LIVED: &[&str] = &["rate:", "cancels:"];
 
 /// Servers and settings of one router.
@@ -43,7 +43,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts the servers; the settings point at them and leave much room under every limit.
+    /// Starts the servers; the settings point at them and leave much room below every limit.
     pub async fn start() -> Self {
         let (nats, redis) = tokio::join!(NatsServer::start(), RedisServer::start());
         let mut settings = Settings::default();
@@ -81,7 +81,7 @@ impl Rig {
         }
     }
 
-    /// Returns every key of the store with its content, but for what is only bookkeeping.
+    /// Returns every key of the store with its content, bookkeeping excepted.
     pub async fn store(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let mut connection = self.redis.connection().await;
         let keys: Vec<String> = connection.keys("{or}:*").await.unwrap();
@@ -96,7 +96,7 @@ impl Rig {
                     members.into_iter().map(|member| (member, String::new())).collect()
                 }
                 "none" => continue,
-                // A key may go between two looks: then it is not there.
+                // A key may expire between two reads: then it is absent.
                 _ => match connection.get::<_, Option<String>>(&key).await.unwrap() {
                     Some(value) => [("value".to_owned(), value)].into(),
                     None => continue,
@@ -125,7 +125,7 @@ impl Rig {
         value.unwrap_or(0)
     }
 
-    /// Waits until nothing is in the outbox.
+    /// Waits until the outbox is empty.
     pub async fn quiet_outbox(&self) {
         poll::until(SOON, "nothing in the outbox", async || {
             !self.store_keys().await.iter().any(|key| key == "outbox")
@@ -133,7 +133,7 @@ impl Rig {
         .await;
     }
 
-    /// Waits until nothing is claimed, in the outbox or in flight.
+    /// Waits until no order is claimed, in the outbox or in flight.
     pub async fn quiet(&self) {
         poll::until(SOON, "nothing claimed and nothing in the outbox", async || {
             let keys = self.store_keys().await;
@@ -245,7 +245,7 @@ impl Client {
         }
     }
 
-    /// Returns every entry of the journal but the beginnings of trading days.
+    /// Returns every entry of the journal except the day rolls.
     pub async fn journal(&self) -> Vec<StoredEntry> {
         let mut entries = self.whole_journal().await;
         entries.retain(|entry| entry.subject != subjects::event("day", None));

@@ -1,4 +1,4 @@
-//! The fences of the store, one by one: epoch, lease, deadline, version; each change once, whatever is repeated.
+//! The fences of the store, one by one: epoch, lease, deadline, version; each change applies once under repetition.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ use order_router::store::{Store, StoreError};
 use order_router::wire::journal_report::build_journal_report;
 use uuid::Uuid;
 
-use crate::conformance_store::{NOTHING_LATE, claim, intent_for, ready_store};
+use crate::conformance_store::{NO_LATE_EVENTS, claim, intent_for, ready_store};
 use crate::rig::Rig;
 
 const POSITION: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "position");
@@ -47,7 +47,7 @@ async fn claimed(rig: &Rig, store: &Store) -> Placement {
         .into_inner()
 }
 
-/// The settlement of a whole fill.
+/// The settlement of a complete fill.
 fn settle(placement: &Placement) -> SettleRequest {
     let order = &placement.order;
     let fill = Fill {
@@ -118,12 +118,12 @@ async fn settlement_is_booked_once_and_only_under_its_fences() {
         (rig.sum(LONG.0, LONG.1).await, rig.sum(POSITION.0, POSITION.1).await),
         (100, 100)
     );
-    // What is settled is no claim any more: nobody can release it.
+    // A settled order is no claim any more and cannot be released.
     assert_eq!(store.release_claim(&placement.order, &placement.lease).await, Ok(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_without_its_lease_changes_nothing() {
+async fn worker_whose_lease_expired_changes_nothing() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -146,15 +146,15 @@ async fn worker_without_its_lease_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_of_an_old_epoch_changes_nothing() {
+async fn worker_of_an_earlier_epoch_changes_nothing() {
     let rig = Rig::start().await;
     let (old, other) = (ready_store(&rig).await, ready_store(&rig).await);
     let placement = claimed(&rig, &old).await;
-    let look = other.read_status().await.unwrap();
-    let BeginRebuildOutcome::Acquired(healing) = other.begin_rebuild(&look).await.unwrap() else {
-        panic!("not ours to heal")
+    let status = other.read_status().await.unwrap();
+    let BeginRebuildOutcome::Acquired(rebuild) = other.begin_rebuild(&status).await.unwrap() else {
+        panic!("the rebuild is not acquired")
     };
-    // While one heals nobody else does, and nobody's script passes.
+    // During a rebuild no other worker starts one, and every other script is refused.
     assert!(matches!(
         old.settle(settle(&placement)).await,
         Err(StoreError::Stale(_))
@@ -165,9 +165,9 @@ async fn worker_of_an_old_epoch_changes_nothing() {
         old.begin_rebuild(&during).await.unwrap(),
         BeginRebuildOutcome::Busy
     ));
-    let epoch = look.epoch.parse::<i64>().unwrap() + 1;
+    let epoch = status.epoch.parse::<i64>().unwrap() + 1;
     other
-        .finish_rebuild(&healing, epoch, "test", NOTHING_LATE)
+        .finish_rebuild(&rebuild, epoch, "test", NO_LATE_EVENTS)
         .await
         .unwrap();
     old.join_epoch(epoch - 1);
@@ -177,19 +177,19 @@ async fn worker_of_an_old_epoch_changes_nothing() {
     ));
     assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 0);
     assert!(matches!(
-        old.begin_rebuild(&look).await.unwrap(),
+        old.begin_rebuild(&status).await.unwrap(),
         BeginRebuildOutcome::AlreadyRebuilt
     ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restart_is_detected_by_missing_scripts() {
+async fn restart_is_detected_by_the_dropped_scripts() {
     let mut rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     rig.redis.kill9();
     rig.redis.restart().await;
-    let outcome = crate::support::poll::eventually(crate::rig::SOON, "Redis answers again", async || {
+    let outcome = crate::support::poll::eventually(crate::rig::SOON, "Redis replies again", async || {
         match store.settle(settle(&placement)).await {
             Err(StoreError::OutcomeUnknown(_)) => None,
             outcome => Some(outcome),
@@ -201,7 +201,7 @@ async fn restart_is_detected_by_missing_scripts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn store_with_orders_and_no_epoch_is_not_rebuilt() {
+async fn store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     claimed(&rig, &store).await;
@@ -211,18 +211,21 @@ async fn store_with_orders_and_no_epoch_is_not_rebuilt() {
         .query_async::<()>(&mut connection)
         .await
         .unwrap();
-    let look = store.read_status().await.unwrap();
-    assert!(matches!(store.begin_rebuild(&look).await, Err(StoreError::Corrupt(_))));
+    let status = store.read_status().await.unwrap();
+    assert!(matches!(
+        store.begin_rebuild(&status).await,
+        Err(StoreError::Corrupt(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copy_from_before_the_present_epoch_is_not_ready() {
+async fn copy_from_an_earlier_epoch_is_not_accepted() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
-    let look = store.read_status().await.unwrap();
-    assert!(look.active_epoch().is_some());
-    // An older primary comes back: it has scripts, those of its own epoch, and is told of the newer epoch.
-    let newer = look.epoch.parse::<i64>().unwrap() + 1;
+    let status = store.read_status().await.unwrap();
+    assert!(status.active_epoch().is_some());
+    // An older primary returns with the scripts of its own epoch and learns of the newer one.
+    let newer = status.epoch.parse::<i64>().unwrap() + 1;
     let mut connection = rig.redis.connection().await;
     redis::cmd("HSET")
         .arg("{or}:meta")
@@ -258,13 +261,13 @@ fn event(settle: &SettleRequest, sequence: u64) -> OrderReplay {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mark_of_a_lost_event_is_reported_and_the_event_replayed_once() {
+async fn mark_of_a_lost_event_is_reported_and_the_event_is_replayed_once() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
     let effect = settle(&placement);
     store.settle(effect.clone()).await.unwrap();
-    // The store loses its last writes: the order and what it moved.
+    // The store loses its last writes: the order and its deltas.
     let mut connection = rig.redis.connection().await;
     for key in rig.store_keys().await.into_iter().filter(|key| key != "meta") {
         redis::cmd("DEL")
@@ -307,7 +310,7 @@ async fn mark_of_a_lost_event_is_reported_and_the_event_replayed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn repeated_journal_event_counts_once() {
+async fn event_journaled_twice_counts_once_at_any_age() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -331,7 +334,7 @@ async fn repeated_journal_event_counts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mark_or_settlement_of_another_order_with_the_id_changes_nothing() {
+async fn mark_or_settlement_of_another_order_under_the_same_id_changes_nothing() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;

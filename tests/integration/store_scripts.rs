@@ -1,5 +1,5 @@
-//! The scripts' own checks, each at its edge: caps, the exact range, the ceiling of keys, marks and the journal's watermark,
-//! replays. The rules above judge some of them once more; here nothing stands behind the scripts.
+//! The scripts' own checks, each at its boundary: caps, the exact range, the limit on keys, marks, the journal watermark
+//! and replays. The risk rules repeat some of them; here each script is tested alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -45,12 +45,12 @@ use order_router::worker::control::limits;
 use redis::AsyncCommands;
 use uuid::Uuid;
 
-use crate::conformance_store::{NOTHING_LATE, intent_for, ready_store};
+use crate::conformance_store::{NO_LATE_EVENTS, intent_for, ready_store};
 use crate::rig::Rig;
 
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
 
-/// Returns an order of so many lots, with nothing told of it yet.
+/// Returns an order of this many lots, without any venue report.
 pub fn order(rig: &Rig, lots: i64) -> Order {
     let instrument = rig.settings.instruments.to_instruments(&rig.settings.risk).remove(0);
     let intent = intent_for(&instrument, CaseTerms::buy(OrderType::Limit, TimeInForce::Gtc, lots));
@@ -89,7 +89,7 @@ fn cap(counter: SharedSum, delta: i64, limit: i64) -> Cap {
     }
 }
 
-/// The caps of an order with all the room there is: what it reserves.
+/// Returns caps with ample room for an order.
 pub fn roomy(order: &Order) -> Vec<Cap> {
     let deltas = order.reservation_deltas();
     [SharedSum::Long, SharedSum::DailyNotional]
@@ -150,7 +150,7 @@ async fn claim_with(
     reserve(store, order, ReserveAction::Evaluate(Box::new(question))).await
 }
 
-/// Returns an order that is claimed, and its lease.
+/// Claims a new order; returns it and its lease.
 pub async fn claimed(rig: &Rig, store: &Store, lots: i64) -> (Order, LeaseToken) {
     let (order, lease) = (order(rig, lots), LeaseToken::generate());
     let answer = claim_with(store, &order, &lease, roomy(&order), order.reservation_deltas()).await;
@@ -158,7 +158,7 @@ pub async fn claimed(rig: &Rig, store: &Store, lots: i64) -> (Order, LeaseToken)
     (order, lease)
 }
 
-/// Returns the order after a fill of so many lots, its own id in the fill's.
+/// Returns the order after a fill of this many lots; the fill's id contains the order's id.
 pub fn filled(order: &Order, lots: i64) -> OrderUpdate {
     let quantity = Decimal::from(lots).checked_mul(order.reservation.lot_size).unwrap();
     let fill = Fill {
@@ -227,16 +227,16 @@ async fn set_sum(rig: &Rig, field: &str, value: i64) {
         .unwrap();
 }
 
-async fn taken_for_healing(store: &Store) -> StoreRebuild {
-    let look = store.read_status().await.unwrap();
-    match store.begin_rebuild(&look).await.unwrap() {
-        BeginRebuildOutcome::Acquired(healing) => healing,
-        other => panic!("not ours to heal: {other:?}"),
+async fn acquire_rebuild(store: &Store) -> StoreRebuild {
+    let status = store.read_status().await.unwrap();
+    match store.begin_rebuild(&status).await.unwrap() {
+        BeginRebuildOutcome::Acquired(rebuild) => rebuild,
+        other => panic!("the rebuild is not acquired: {other:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn caps_are_reached_and_never_passed_and_a_denied_order_reserves_nothing() {
+async fn cap_can_be_reached_but_not_exceeded_and_a_refused_claim_changes_nothing() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let caps = |lots, limit| {
@@ -250,7 +250,7 @@ async fn caps_are_reached_and_never_passed_and_a_denied_order_reserves_nothing()
     assert!(matches!(first, ReserveOutcome::Claimed(_)), "{first:?}");
     let before = rig.store().await;
     let second = order(&rig, 41);
-    // The first cap has room and the second lacks one unit; then the other way round.
+    // The first cap has room and the second lacks one unit; then the reverse.
     let over = claim(&store, &second, &lease, caps(41, 100)).await;
     assert!(matches!(over, ReserveOutcome::LimitExceeded(_)), "{over:?}");
     let reversed = caps(41, 100).into_iter().rev().collect();
@@ -263,7 +263,7 @@ async fn caps_are_reached_and_never_passed_and_a_denied_order_reserves_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_sum_leaves_the_exact_range_and_what_would_is_refused_whole() {
+async fn sums_stay_in_the_exact_range_and_a_change_beyond_it_is_refused_whole() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 10).await;
@@ -309,7 +309,7 @@ async fn full_store_refuses_new_ids_and_lets_known_orders_end() {
     let denial = ReserveAction::RecordDenial { document: vec![b'x'] };
     assert_eq!(reserve(&store, &next, denial).await, ReserveOutcome::StoreFull);
     assert_eq!(rig.store().await, before);
-    // A known id is still known, and what is claimed can end.
+    // A known id is still known, and a claimed order can end.
     assert!(matches!(
         claim(&store, &one, &lease, roomy(&one)).await,
         ReserveOutcome::AlreadyKnown(_)
@@ -322,7 +322,7 @@ async fn full_store_refuses_new_ids_and_lets_known_orders_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn effect_of_another_or_denied_order_is_not_booked() {
+async fn effect_of_another_order_or_of_a_denied_one_is_not_booked() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
@@ -350,7 +350,7 @@ async fn effect_of_another_or_denied_order_is_not_booked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_settlement_returns_the_events_before_it_that_are_not_journaled() {
+async fn settlement_returns_the_earlier_events_that_are_not_journaled() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 30).await;
@@ -363,11 +363,11 @@ async fn each_settlement_returns_the_events_before_it_that_are_not_journaled() {
         let body = before.event_document.clone();
         SettleOutcome::Booked(vec![OutboxEntry { version, body }])
     };
-    // Each twice: an answer that was lost is given again, whole.
+    // Each twice: a lost reply is repeated in full.
     for _ in 0..2 {
         assert_eq!(settled(&one).await, SettleOutcome::Booked(vec![]));
     }
-    // Its place in the outbox is that of its first waiting event, whatever comes after it.
+    // Its position in the outbox is that of its first waiting event, whatever follows.
     let mut redis = rig.redis.connection().await;
     let name = key(&claim).name();
     redis.zadd::<_, _, _, ()>("{or}:outbox", &name, 1).await.unwrap();
@@ -389,7 +389,7 @@ async fn each_settlement_returns_the_events_before_it_that_are_not_journaled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_event() {
+async fn mark_counts_for_its_own_order_and_version_and_the_watermark_skips_no_lost_event() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 20).await;
@@ -438,10 +438,10 @@ async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn event_is_replayed_once_for_the_first_order_of_its_id() {
+async fn event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_tombstone() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
-    let healing = taken_for_healing(&store).await;
+    let rebuild = acquire_rebuild(&store).await;
     let claim = order(&rig, 20);
     let (part, namesake) = (filled(&claim, 10), order(&rig, 20));
     let rest = filled(&part.order, 10);
@@ -462,18 +462,18 @@ async fn event_is_replayed_once_for_the_first_order_of_its_id() {
         event(&rest, rest.deltas, 6),
     ];
     assert_eq!(
-        store.replay_orders_with_conflicts(Some(&healing), &events, None).await,
+        store.replay_orders_with_conflicts(Some(&rebuild), &events, None).await,
         Ok((2, Vec::new()))
     );
     assert_eq!(
-        store.replay_orders_with_conflicts(Some(&healing), &events, None).await,
+        store.replay_orders_with_conflicts(Some(&rebuild), &events, None).await,
         Ok((0, Vec::new()))
     );
     assert_eq!((rig.sum(SUMS, "position").await, rig.sum(SUMS, "long").await), (20, 20));
     assert_eq!(watermark(&store).await, 6);
     let epoch = Timestamp::now().as_milliseconds() + 1;
     store
-        .finish_rebuild(&healing, epoch, "test", NOTHING_LATE)
+        .finish_rebuild(&rebuild, epoch, "test", NO_LATE_EVENTS)
         .await
         .unwrap();
     let record = store.read_order(&key(&claim)).await.unwrap().unwrap();
@@ -526,7 +526,7 @@ async fn replay_of_a_settled_event_only_marks_it_as_journaled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn state_change_requires_the_version_it_read() {
+async fn state_change_builds_on_the_version_it_read() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let change = |builds_on: u64, limit: i64| OperatorStateChange {
@@ -551,7 +551,7 @@ async fn state_change_requires_the_version_it_read() {
         store.set_operator_state(&change(1, 7)).await,
         Ok(OperatorStateOutcome::Changed(_))
     ));
-    // A late mark of an earlier change takes nothing back.
+    // A late mark of an earlier change reverts nothing.
     store.mark_operator_state_journaled(2).await.unwrap();
     store.mark_operator_state_journaled(1).await.unwrap();
     let state = store.read_operator_state().await.unwrap();
@@ -560,7 +560,7 @@ async fn state_change_requires_the_version_it_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn claim_is_released_by_its_own_token_only_and_ends_with_an_effect() {
+async fn claim_is_released_only_by_its_own_token_and_ends_with_an_effect() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 10).await;
@@ -569,7 +569,7 @@ async fn claim_is_released_by_its_own_token_only_and_ends_with_an_effect() {
     assert_eq!(rig.store().await, before);
     let part = filled(&one, 4);
     assert_eq!(store.settle(settlement(&part)).await, Ok(SettleOutcome::Booked(vec![])));
-    // Even a record that still bore the token is no claim any more.
+    // A record that still carries the token is no claim any more.
     let mut redis = rig.redis.connection().await;
     let record = format!("{{or}}:order:{}", key(&one).name());
     assert_eq!(redis.hget::<_, _, Option<String>>(&record, "tok").await, Ok(None));
@@ -580,7 +580,7 @@ async fn claim_is_released_by_its_own_token_only_and_ends_with_an_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
+async fn late_effect_restores_an_ended_order_while_it_waits() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
@@ -599,7 +599,7 @@ async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
     assert!(redis.pttl::<_, i64>(&record).await.unwrap() > 0);
     let late = filled(&ended.order, 3);
     assert_eq!(store.settle(settlement(&late)).await, Ok(SettleOutcome::Booked(vec![])));
-    // What waits for the journal does not go with the tombstone.
+    // An event that waits for the journal survives the tombstone.
     assert_eq!(redis.pttl::<_, i64>(&record).await, Ok(-1));
     let waiting = store
         .list_waiting_orders(&order_router::store::orders::read::WorkQueue::Outbox, Duration::ZERO)

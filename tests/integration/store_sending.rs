@@ -1,4 +1,4 @@
-//! The scripts of orders on their way to a venue that outlives us, each guard with nothing behind it.
+//! The scripts for orders in flight to an external venue: each guard is tested alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -49,7 +49,7 @@ async fn stage(store: &Store, order: &Order) -> RecordStage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_sent_after_a_halt() {
+async fn halt_stops_every_start_and_keeps_started_orders() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 100).await;
@@ -75,13 +75,13 @@ async fn nothing_is_sent_after_a_halt() {
         Ok(StartSendingOutcome::Halted)
     );
     assert_eq!(stage(&store, &one).await, RecordStage::Claimed);
-    // The answer to a step that was taken before is the same again.
+    // Repeating a completed step returns the same reply.
     let again = store.start_sending(&start(&started, &its_lease)).await;
     assert_eq!(again, Ok(StartSendingOutcome::Sending));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_lease_starts_an_order_once_and_in_time() {
+async fn order_is_started_once_and_in_time_by_its_own_lease() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
@@ -103,7 +103,7 @@ async fn only_the_lease_starts_an_order_once_and_in_time() {
         store.start_sending(&start(&order, &lease)).await,
         Ok(StartSendingOutcome::Sending)
     );
-    // The same step, whose answer may have been lost; another one would be a second sending.
+    // Repeating the same step succeeds, since its reply may be lost; a different step would send the order twice.
     assert_eq!(
         store.start_sending(&start(&order, &lease)).await,
         Ok(StartSendingOutcome::Sending)
@@ -118,7 +118,7 @@ async fn only_the_lease_starts_an_order_once_and_in_time() {
         rig.store().await[&format!("order:r:default:{}", order.client_order_id)]["sq"],
         "7"
     );
-    // Nobody who only finds it releases it, nor by the plain release of what was never announced.
+    // A worker without the lease cannot release it, and neither can the plain release of an unannounced claim.
     let body = encode_release_event(&order, &lease, 1);
     assert_eq!(
         store
@@ -144,7 +144,7 @@ async fn only_the_lease_starts_an_order_once_and_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn withdrawn_order_takes_no_effect_and_is_claimable_once_journaled() {
+async fn withdrawn_order_takes_no_effect_and_can_be_claimed_again_once_the_release_is_journaled() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
@@ -172,7 +172,7 @@ async fn withdrawn_order_takes_no_effect_and_is_claimable_once_journaled() {
         store.settle(settlement(&filled(&order, 100))).await,
         Ok(SettleOutcome::OrderNotFound)
     );
-    // Another order id, or other content, is not the same order.
+    // Another order id or other content is a different order.
     let mut other = order.clone();
     other.order_id = OrderId::new("BN-other").unwrap();
     let mut changed = order.clone();
@@ -203,10 +203,10 @@ async fn withdrawn_order_takes_no_effect_and_is_claimable_once_journaled() {
         .query_async(&mut rig.redis.connection().await)
         .await
         .unwrap();
-    assert_eq!(ttl, -1, "an order under way is not forgotten");
+    assert_eq!(ttl, -1, "an order in flight does not expire");
 }
 
-/// An order of which nobody knows anything, due to be asked about.
+/// Returns an order with an unknown outcome that is due for an inquiry.
 async fn unknown(rig: &Rig, store: &Store) -> Order {
     let (order, _) = claimed(rig, store, 100).await;
     let report = VenueReport {
@@ -231,7 +231,7 @@ async fn unknown(rig: &Rig, store: &Store) -> Order {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn not_found_counts_only_in_its_turn_and_delays_grow() {
+async fn not_found_counts_only_in_its_turn_and_the_pauses_grow() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let order = unknown(&rig, &store).await;
@@ -243,9 +243,9 @@ async fn not_found_counts_only_in_its_turn_and_delays_grow() {
     assert_eq!(
         store.acquire_inquiry_turn(&order, &two, hold).await,
         Ok(None),
-        "one at a time"
+        "one inquiry at a time"
     );
-    let turn = poll::eventually(SOON, "the turn is free again", async || {
+    let turn = poll::eventually(SOON, "the inquiry turn is free again", async || {
         store.acquire_inquiry_turn(&order, &two, hold).await.unwrap()
     })
     .await;
@@ -253,7 +253,7 @@ async fn not_found_counts_only_in_its_turn_and_delays_grow() {
     assert_eq!(
         store.record_not_found(&order, &one, pauses).await,
         Ok(None),
-        "its turn is over"
+        "the turn has expired"
     );
     assert_eq!(
         store
@@ -274,11 +274,11 @@ async fn not_found_counts_only_in_its_turn_and_delays_grow() {
         1
     );
     let due = WorkQueue::Due(order.broker.clone());
-    poll::until(SOON, "it is due again", async || {
+    poll::until(SOON, "the inquiry is due again", async || {
         store.list_waiting_orders(&due, Duration::ZERO).await.unwrap() == [key(&order)]
     })
     .await;
-    // Once its venue has spoken nobody is given a turn, and no not-found counts.
+    // After a venue report no worker gets a turn, and no not-found counts.
     store.settle(settlement(&filled(&order, 100))).await.unwrap();
     assert_eq!(store.acquire_inquiry_turn(&order, &one, hold).await, Ok(None));
     assert_eq!(store.record_not_found(&order, &two, pauses).await, Ok(None));
@@ -318,7 +318,7 @@ async fn replay(store: &Store, order: &Order, claims: &[LeaseToken; 2], places: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submissions_replay_alike_from_any_start() {
+async fn submissions_replay_identically_any_number_of_times_from_any_position() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let claims = [LeaseToken::generate(), LeaseToken::generate()];
@@ -333,7 +333,7 @@ async fn submissions_replay_alike_from_any_start() {
             let order = order(&rig, 100);
             let before = rig.sum(SUMS, "long").await;
             replay(&store, &order, &claims, 0..known).await;
-            // Nothing, then one event for itself (the journal may hold it twice), then all from it on.
+            // Start empty, replay one event alone (the journal may contain it twice), then all events from it on.
             for repeated in [0..0, again_from..again_from + 1, again_from..known] {
                 let (wanted, held) = expected[known - 1];
                 let what = format!("{known} known, {repeated:?} repeated");
@@ -346,12 +346,12 @@ async fn submissions_replay_alike_from_any_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn report_of_an_order_in_flight_counts_it_once() {
+async fn report_on_an_order_being_sent_counts_it_once() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
     store.start_sending(&start(&order, &lease)).await.unwrap();
-    // Settled in a store that has lost it since, and replayed from the journal.
+    // The order was settled in a store that has since lost it, and is replayed from the journal.
     replay(&store, &order, &[lease.clone(), lease], 3..4).await;
     assert_eq!(
         (rig.sum(SUMS, "long").await, rig.sum(SUMS, "position").await),
@@ -364,7 +364,7 @@ async fn report_of_an_order_in_flight_counts_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn late_submission_of_a_lost_store_does_not_undo_a_claim() {
+async fn late_submission_of_a_lost_claim_does_not_undo_a_claim_of_this_store() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;

@@ -141,7 +141,7 @@ async fn unsent_order_holds_no_reservation_when_its_fault_is_returned() {
     assert_eq!(fault.code, FaultCode::IntentExpired, "{fault}");
     assert_eq!(rig.sum(SUMS, "long").await, 0);
     assert!(!rig.store_keys().await.iter().any(|key| key.starts_with("order:")));
-    proxy.heal();
+    proxy.restore();
     assert_eq!(client.report(&intent("late", &[])).await.status, OrderStatus::Filled);
     worker.drain(SOON).await;
 }
@@ -290,7 +290,7 @@ async fn drop_replies(proxy: &Proxy) {
     let connections = proxy.accepted();
     proxy.cut_once();
     poll::until(SOON, "another connection", async || proxy.accepted() > connections).await;
-    proxy.heal();
+    proxy.restore();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -243,7 +243,7 @@ async fn orders_are_refused_while_the_store_is_unreachable_and_accepted_afterwar
         let fault = client.fault(&intent(&format!("x{n}"), &[])).await;
         assert_eq!(fault.code, FaultCode::StoreUnavailable, "{fault}");
     }
-    proxy.heal();
+    proxy.restore();
     for n in 0..3 {
         let body = intent(&format!("x{n}"), &[]);
         let report = poll::eventually(SOON, "the order is accepted", async || client.submit(&body).await.ok()).await;
@@ -251,7 +251,7 @@ async fn orders_are_refused_while_the_store_is_unreachable_and_accepted_afterwar
     }
     proxy.stall();
     assert_eq!(client.fault(&intent("y", &[])).await.code, FaultCode::StoreUnavailable);
-    proxy.heal();
+    proxy.restore();
     poll::until(SOON, "the order is accepted or known", async || {
         client.submit(&intent("y", &[])).await.is_ok()
     })

@@ -20,7 +20,7 @@ use order_router::wire::report::ExecutionReport;
 use order_router::wire::submission::SubmissionEvent;
 use tokio::task::JoinHandle;
 
-use crate::outliving_venue::{Mortal, Point, Venue};
+use crate::external_venue::{HoldPoint, KillableWorker, Venue};
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
 
@@ -64,14 +64,14 @@ fn submit(rig: &Rig, body: String) -> JoinHandle<Result<BusReply, RequestError>>
 
 /// Submits an order and waits until the venue holds it at a point.
 async fn submit_held_at(
-    point: Point,
+    point: HoldPoint,
     rig: &Rig,
     venue: &Venue,
     id: &str,
 ) -> JoinHandle<Result<BusReply, RequestError>> {
     venue.hold_at(point);
     let answer = submit(rig, intent(id, &[]));
-    venue.holds_one().await;
+    venue.wait_for_held_order().await;
     answer
 }
 
@@ -112,7 +112,7 @@ fn reason(report: &ExecutionReport) -> Option<ReasonCode> {
 #[tokio::test(flavor = "multi_thread")]
 async fn order_is_announced_sent_once_and_reported() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
     let report = client.report(&intent("a1", &[])).await;
     assert_eq!((report.status, report.version), (OrderStatus::Filled, 1));
     assert_eq!(venue.arrivals(), vec![report.order_id]);
@@ -123,7 +123,7 @@ async fn order_is_announced_sent_once_and_reported() {
     );
     assert_eq!(sums(&rig).await, (100, 100));
     // The venue rejects the order: its report releases the reservation.
-    venue.set(|habits| habits.refuses = true);
+    venue.set(|behaviour| behaviour.rejects = true);
     let refused = client.report(&intent("a2", &[])).await;
     assert_eq!(reason(&refused), Some(ReasonCode::BrokerRejected));
     assert_eq!(sums(&rig).await, (100, 100));
@@ -133,16 +133,16 @@ async fn order_is_announced_sent_once_and_reported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn order_of_a_worker_killed_before_the_start_is_released_and_keeps_its_id() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    let _lost = submit_held_at(Point::Announced, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    let _lost = submit_held_at(HoldPoint::Announced, &rig, &venue, "a1").await;
     let announced = events(&client, "submitting").await.remove(0);
     assert_eq!(
         (announced.order.version, announced.order.quantity.to_string()),
         (0, "0.001".into())
     );
     worker.kill();
-    venue.let_go();
-    let worker = Mortal::start(&rig.settings, &venue).await;
+    venue.resume();
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
     let released = poll::eventually(SOON, "the release is on the journal", async || {
         events(&client, "released").await.pop()
     })
@@ -161,7 +161,7 @@ async fn order_of_a_worker_killed_before_the_start_is_released_and_keeps_its_id(
         record.is_some_and(|record| record["st"] == "released")
     })
     .await;
-    assert_eq!((sums(&rig).await, venue.questions()), ((0, 0), 0));
+    assert_eq!((sums(&rig).await, venue.inquiries()), ((0, 0), 0));
     poll::until(SOON, "the router accepts requests", async || {
         client
             .submit(&intent("whole", &[("quantity", "0.1234567")]))
@@ -185,11 +185,11 @@ async fn order_of_a_worker_killed_before_the_start_is_released_and_keeps_its_id(
 #[tokio::test(flavor = "multi_thread")]
 async fn order_of_a_worker_killed_before_the_first_byte_is_unknown_until_the_not_found_window_ends() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    let _lost = submit_held_at(Point::Started, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    let _lost = submit_held_at(HoldPoint::Started, &rig, &venue, "a1").await;
     worker.kill();
     let started = std::time::Instant::now();
-    let worker = Mortal::start(&rig.settings, &venue).await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
     let unknown = wait_for_last_status(&client, OrderStatus::Unknown).await.remove(0);
     assert_eq!(
         (unknown.version, reason(&unknown)),
@@ -203,7 +203,7 @@ async fn order_of_a_worker_killed_before_the_first_byte_is_unknown_until_the_not
         started.elapsed() >= WINDOW - Duration::from_millis(500),
         "not found is accepted too early"
     );
-    assert!(venue.questions() >= 3);
+    assert!(venue.inquiries() >= 3);
     assert_eq!((reports.len(), reason(&reports[1])), (2, Some(ReasonCode::NotPlaced)));
     assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
     let day = rig.store().await;
@@ -215,13 +215,13 @@ async fn order_of_a_worker_killed_before_the_first_byte_is_unknown_until_the_not
 #[tokio::test(flavor = "multi_thread")]
 async fn order_of_a_worker_killed_before_the_reply_ends_with_the_venue_report() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    let _lost = submit_held_at(Point::Taken, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    let _lost = submit_held_at(HoldPoint::Received, &rig, &venue, "a1").await;
     worker.kill();
-    venue.let_go();
+    venue.resume();
     let (one, two) = tokio::join!(
-        Mortal::start(&rig.settings, &venue),
-        Mortal::start(&rig.settings, &venue)
+        KillableWorker::start(&rig.settings, &venue),
+        KillableWorker::start(&rig.settings, &venue)
     );
     let reports = wait_for_last_status(&client, OrderStatus::Filled).await;
     let statuses: Vec<OrderStatus> = reports.iter().map(|report| report.status).collect();
@@ -234,8 +234,8 @@ async fn order_of_a_worker_killed_before_the_reply_ends_with_the_venue_report() 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_reply_is_reported_as_unknown_and_a_lagging_or_silent_venue_does_not_end_the_order() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    venue.set(|habits| (habits.answer_lost, habits.mute) = (true, true));
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    venue.set(|behaviour| (behaviour.drops_replies, behaviour.ignores_inquiries) = (true, true));
     let reply = client.submit(&intent("a1", &[])).await.unwrap();
     let report = ExecutionReport::decode(&reply.body).unwrap();
     assert_eq!(
@@ -246,14 +246,14 @@ async fn lost_reply_is_reported_as_unknown_and_a_lagging_or_silent_venue_does_no
     assert_eq!(sums(&rig).await, (100, 0));
     // Inquiries without a reply never count, however many and however late.
     tokio::time::sleep(WINDOW + SETTLE_TIME).await;
-    assert!(venue.questions() >= 4, "{}", venue.questions());
-    venue.set(|habits| (habits.lags, habits.mute) = (true, false));
-    let asked = venue.questions();
+    assert!(venue.inquiries() >= 4, "{}", venue.inquiries());
+    venue.set(|behaviour| (behaviour.hides_orders, behaviour.ignores_inquiries) = (true, false));
+    let inquired = venue.inquiries();
     poll::until(SOON, "the venue has received an inquiry", async || {
-        venue.questions() > asked
+        venue.inquiries() > inquired
     })
     .await;
-    venue.set(|habits| habits.lags = false);
+    venue.set(|behaviour| behaviour.hides_orders = false);
     let reports = wait_for_last_status(&client, OrderStatus::Filled).await;
     assert_eq!(reports.len(), 2);
     assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));
@@ -264,10 +264,10 @@ async fn lost_reply_is_reported_as_unknown_and_a_lagging_or_silent_venue_does_no
 async fn one_id_raced_and_redelivered_over_two_workers_reaches_the_venue_once() {
     let (rig, venue, client) = rig().await;
     let (one, two) = tokio::join!(
-        Mortal::start(&rig.settings, &venue),
-        Mortal::start(&rig.settings, &venue)
+        KillableWorker::start(&rig.settings, &venue),
+        KillableWorker::start(&rig.settings, &venue)
     );
-    venue.hold_at(Point::Taken);
+    venue.hold_at(HoldPoint::Received);
     let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
     let deadline = Timestamp::now().saturating_add(SOON);
     let body = intent("a1", &[]);
@@ -277,11 +277,11 @@ async fn one_id_raced_and_redelivered_over_two_workers_reaches_the_venue_once() 
             .publish_intent(&broker, &account, body.clone().into(), Some(deadline), None);
         published.await.unwrap();
     }
-    venue.holds_one().await;
+    venue.wait_for_held_order().await;
     let answers = join_all((0..20).map(|_| client.submit(&body)));
     let (answers, ()) = tokio::join!(answers, async {
         tokio::time::sleep(SETTLE_TIME).await;
-        venue.let_go();
+        venue.resume();
     });
     for answer in answers {
         let report = ExecutionReport::decode(&answer.unwrap().body).unwrap();
@@ -297,13 +297,13 @@ async fn one_id_raced_and_redelivered_over_two_workers_reaches_the_venue_once() 
 #[tokio::test(flavor = "multi_thread")]
 async fn claim_that_lost_its_lease_is_not_sent() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    let answer = submit_held_at(Point::Announced, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    let answer = submit_held_at(HoldPoint::Announced, &rig, &venue, "a1").await;
     poll::until(SOON, "the order is released", async || {
         events(&client, "released").await.len() == 1
     })
     .await;
-    venue.let_go();
+    venue.resume();
     assert!(
         ExecutionReport::decode(&answer.await.unwrap().unwrap().body)
             .unwrap()
@@ -318,12 +318,12 @@ async fn claim_that_lost_its_lease_is_not_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unsent_order_is_released_by_its_own_worker_even_after_the_start() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    venue.set(|habits| habits.unreachable = true);
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    venue.set(|behaviour| behaviour.unreachable = true);
     let fault = client.fault(&intent("a1", &[])).await;
     assert_eq!(fault.code, FaultCode::BrokerUnavailable, "{fault}");
     assert_eq!((sums(&rig).await, events(&client, "released").await.len()), ((0, 0), 1));
-    venue.set(|habits| habits.unreachable = false);
+    venue.set(|behaviour| behaviour.unreachable = false);
     let report = client.report(&intent("a1", &[])).await;
     let announced = events(&client, "submitting").await;
     assert_eq!(announced.len(), 2);
@@ -335,18 +335,18 @@ async fn unsent_order_is_released_by_its_own_worker_even_after_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn not_sent_result_does_not_count_after_a_takeover() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    venue.set(|habits| (habits.unreachable, habits.mute) = (true, true));
-    let answer = submit_held_at(Point::Started, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    venue.set(|behaviour| (behaviour.unreachable, behaviour.ignores_inquiries) = (true, true));
+    let answer = submit_held_at(HoldPoint::Started, &rig, &venue, "a1").await;
     wait_for_last_status(&client, OrderStatus::Unknown).await;
-    venue.let_go();
+    venue.resume();
     let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
     assert_eq!((report.status, report.version), (OrderStatus::Unknown, 1));
     assert_eq!(
         (sums(&rig).await, events(&client, "released").await.len()),
         ((100, 0), 0)
     );
-    venue.set(|habits| habits.mute = false);
+    venue.set(|behaviour| behaviour.ignores_inquiries = false);
     let reports = wait_for_last_status(&client, OrderStatus::Rejected).await;
     assert_eq!(reason(&reports[1]), Some(ReasonCode::NotPlaced));
     worker.kill();
@@ -355,14 +355,14 @@ async fn not_sent_result_does_not_count_after_a_takeover() {
 #[tokio::test(flavor = "multi_thread")]
 async fn venue_report_counts_through_an_emptied_store_and_nothing_is_sent_again() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    let answer = submit_held_at(Point::Taken, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    let answer = submit_held_at(HoldPoint::Received, &rig, &venue, "a1").await;
     rig.redis.flushall().await;
     // An order known only by its submission counts in full.
     poll::until(SOON, "the store is rebuilt", async || sums(&rig).await == (100, 0)).await;
     let record = &rig.store().await["order:r:default:a1"];
     assert_eq!(record["st"], "sending");
-    venue.let_go();
+    venue.resume();
     let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
     assert_eq!(report.status, OrderStatus::Filled);
     poll::until(SOON, "the order is settled", async || sums(&rig).await == (100, 100)).await;
@@ -376,12 +376,12 @@ async fn venue_report_counts_through_an_emptied_store_and_nothing_is_sent_again(
 #[tokio::test(flavor = "multi_thread")]
 async fn order_known_only_by_its_submission_is_inquired_about_and_never_started() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    let answer = submit_held_at(Point::Announced, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    let answer = submit_held_at(HoldPoint::Announced, &rig, &venue, "a1").await;
     rig.redis.flushall().await;
     poll::until(SOON, "the store is rebuilt", async || sums(&rig).await == (100, 0)).await;
     wait_for_last_status(&client, OrderStatus::Unknown).await;
-    venue.let_go();
+    venue.resume();
     // The worker that announced the order may not start it any more, and its result does not end it.
     let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
     assert_eq!(report.status, OrderStatus::Unknown);
@@ -395,15 +395,15 @@ async fn order_known_only_by_its_submission_is_inquired_about_and_never_started(
 async fn restarted_store_releases_announced_orders_and_keeps_orders_being_sent() {
     let (mut rig, venue, client) = rig().await;
     rig.settings.redis.lease_ms = 60_000;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    let _announced = submit_held_at(Point::Announced, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    let _announced = submit_held_at(HoldPoint::Announced, &rig, &venue, "a1").await;
     rig.redis.kill9();
     rig.redis.restart().await;
     poll::until(SOON, "the order is released", async || {
         events(&client, "released").await.len() == 1
     })
     .await;
-    venue.hold_at(Point::Started);
+    venue.hold_at(HoldPoint::Started);
     let _sending = submit(&rig, intent("a2", &[]));
     poll::until(SOON, "the order is being sent", async || {
         rig.store()
@@ -433,22 +433,22 @@ async fn restarted_store_releases_announced_orders_and_keeps_orders_being_sent()
 #[tokio::test(flavor = "multi_thread")]
 async fn cancel_waits_for_the_venue_and_is_sent_there_while_the_order_is_unknown() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    venue.set(|habits| habits.stands = true);
-    let answer = submit_held_at(Point::Taken, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    venue.set(|behaviour| behaviour.keeps_open = true);
+    let answer = submit_held_at(HoldPoint::Received, &rig, &venue, "a1").await;
     let mut cancel = std::pin::pin!(client.order("cancel", "binance", r#"{"client_order_id":"a1"}"#));
     assert!(
         tokio::time::timeout(Duration::from_millis(300), &mut cancel)
             .await
             .is_err()
     );
-    venue.let_go();
+    venue.resume();
     let accepted = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
     assert_eq!(accepted.status, OrderStatus::Accepted);
     let cancelled = cancel.await.unwrap();
     assert_eq!((cancelled.status, cancelled.version), (OrderStatus::Cancelled, 2));
     assert_eq!(sums(&rig).await, (0, 0));
-    venue.set(|habits| (habits.answer_lost, habits.mute) = (true, true));
+    venue.set(|behaviour| (behaviour.drops_replies, behaviour.ignores_inquiries) = (true, true));
     assert_eq!(client.report(&intent("a2", &[])).await.status, OrderStatus::Unknown);
     let cancelled = client
         .order("cancel", "binance", r#"{"client_order_id":"a2"}"#)
@@ -462,8 +462,8 @@ async fn cancel_waits_for_the_venue_and_is_sent_there_while_the_order_is_unknown
 #[tokio::test(flavor = "multi_thread")]
 async fn unjournaled_order_is_not_sent() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    venue.hold_at(Point::Announced);
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    venue.hold_at(HoldPoint::Announced);
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     jetstream.delete_stream("ORDER_REPORTS").await.unwrap();
     let answer = client.submit(&intent("a1", &[])).await;
@@ -481,11 +481,11 @@ async fn unjournaled_order_is_not_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn venue_report_counts_from_any_worker_after_a_takeover() {
     let (rig, venue, client) = rig().await;
-    let worker = Mortal::start(&rig.settings, &venue).await;
-    venue.set(|habits| habits.mute = true);
-    let answer = submit_held_at(Point::Taken, &rig, &venue, "a1").await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    venue.set(|behaviour| behaviour.ignores_inquiries = true);
+    let answer = submit_held_at(HoldPoint::Received, &rig, &venue, "a1").await;
     wait_for_last_status(&client, OrderStatus::Unknown).await;
-    venue.let_go();
+    venue.resume();
     let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
     assert_eq!((report.status, report.version), (OrderStatus::Filled, 2));
     assert_eq!((sums(&rig).await, venue.arrivals().len()), ((100, 100), 1));

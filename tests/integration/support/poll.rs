@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Returns the first `Some` that `probe` gives.
+/// Returns the first `Some` that `probe` returns.
 ///
-/// `probe` is called again and again, at first every two milliseconds and then less often. One that hangs is cut off at
-/// the deadline too.
+/// `probe` is called repeatedly, at first every two milliseconds and then less often. A probe that hangs is cancelled at
+/// the deadline.
 ///
 /// # Panics
 /// When there is none within `deadline`; the message names `what` was awaited, and where.

@@ -1,4 +1,4 @@
-//! TCP ports that stay ours: a server can be killed and started again on the same one.
+//! TCP ports that stay reserved: a server can be killed and restarted on the same one.
 
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -28,7 +28,7 @@ impl PortLease {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         // Processes start at different places, so that they rarely try the same port.
         let offset = (std::process::id() % u32::from(COUNT)) as u16;
-        // One directory for all checkouts of a user; another user's would not let us in.
+        // One directory for all checkouts of a user; another user's directory is not writable.
         let user = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
         let directory = std::env::temp_dir().join(format!("order-router-test-ports-{user}"));
         std::fs::create_dir_all(&directory).expect("a directory for the ports' locks");
@@ -43,7 +43,7 @@ impl PortLease {
                 Err(TryLockError::WouldBlock) => continue,
                 Err(TryLockError::Error(error)) => panic!("locking port {number}: {error}"),
             }
-            // Somebody else's server may be there.
+            // Another program's server may use the port.
             if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
                 return Self { number, _lock: lock };
             }

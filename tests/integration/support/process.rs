@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::poll::eventually;
 
-/// How long the output of a process that has ended is read on when its pipes do not close.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the output of an ended process is still read when its pipes do not close.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 
 /// How long the kernel may take to stop every thread of a process.
-const FREEZE: Duration = Duration::from_secs(10);
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The top of the repository.
 pub fn repository() -> &'static Path {
@@ -30,12 +30,12 @@ pub struct Process {
     name: String,
     child: Child,
     ended: Option<ExitStatus>,
-    /// Children of a process that was killed on its own: nobody else will stop them.
+    /// Children of a process that was killed alone: nothing else stops them.
     orphans: Vec<u32>,
 }
 
 impl Process {
-    /// Starts `command`; `name` stands for it in messages.
+    /// Starts `command`; messages call it `name`.
     ///
     /// # Errors
     /// When the program cannot be started.
@@ -54,15 +54,15 @@ impl Process {
         self.child.id()
     }
 
-    /// How the process ended, or `None` while it runs.
+    /// The exit status of the process, or `None` while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
-            self.ended = self.child.try_wait().expect("asking for a child's status");
+            self.ended = self.child.try_wait().expect("reading a child's status");
         }
         self.ended
     }
 
-    /// Kills the process at once (SIGKILL) and reaps it. What it has started lives on until the drop.
+    /// Kills the process at once (SIGKILL) and reaps it. Its children keep running until the drop.
     pub fn kill9(&mut self) {
         if self.ended().is_none() {
             self.orphans.extend(descendants(self.id()));
@@ -71,7 +71,7 @@ impl Process {
         }
     }
 
-    /// Asks the process to end (SIGTERM) and returns how it did.
+    /// Asks the process to end (SIGTERM) and returns its exit status.
     ///
     /// # Panics
     /// When it has not ended within `deadline`.
@@ -80,7 +80,7 @@ impl Process {
         self.wait(deadline).await
     }
 
-    /// Returns how the process ended.
+    /// Waits for the process to end and returns its exit status.
     ///
     /// # Panics
     /// When it has not ended within `deadline`.
@@ -95,19 +95,23 @@ impl Process {
     /// When it has ended.
     pub fn pause(&mut self) {
         self.signal("STOP");
-        // The signal is only queued: on a busy machine, threads run on for a while.
+        // The signal is only queued: on a busy machine, threads keep running for a while.
         let begin = Instant::now();
         loop {
             assert!(self.ended().is_none(), "{} has ended and cannot be paused", self.name);
             if is_frozen(self.id()) {
                 break;
             }
-            assert!(begin.elapsed() < FREEZE, "{} is not frozen after {FREEZE:?}", self.name);
+            assert!(
+                begin.elapsed() < FREEZE_TIMEOUT,
+                "{} is not frozen after {FREEZE_TIMEOUT:?}",
+                self.name
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Lets a frozen process go on (SIGCONT).
+    /// Resumes a frozen process (SIGCONT).
     pub fn resume(&mut self) {
         self.signal("CONT");
     }
@@ -158,7 +162,7 @@ fn is_frozen(process: u32) -> bool {
         .flatten()
         .flatten();
     let mut states = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
-    // The state follows the program's name, which stands in parentheses and may hold some itself.
+    // The state follows the program's name, which is in parentheses and may itself contain some.
     states.all(|state| {
         state
             .rsplit(')')
@@ -167,7 +171,7 @@ fn is_frozen(process: u32) -> bool {
     })
 }
 
-/// The processes that `process` has started, and theirs, as far as they are still there.
+/// The running descendants of `process`.
 fn descendants(process: u32) -> Vec<u32> {
     let mut found = vec![process];
     let mut next = 0;
@@ -196,7 +200,7 @@ pub struct RouterProcess {
     process: Process,
     stdout: Captured,
     stderr: Captured,
-    /// Where it keeps its files, unless it is told otherwise.
+    /// The data directory, unless a setting names another.
     _data: tempfile::TempDir,
 }
 
@@ -239,7 +243,7 @@ impl RouterProcess {
     /// Returns the line on standard output that begins with "ready".
     ///
     /// # Panics
-    /// When the process ends before, or prints none within `deadline`; the message shows what it said on standard error.
+    /// When the process ends before, or prints none within `deadline`; the message shows its standard error.
     pub async fn wait_ready(&mut self, deadline: Duration) -> String {
         let (name, stderr) = (self.process.name.clone(), self.stderr.clone());
         let mut ended = None;
@@ -247,12 +251,12 @@ impl RouterProcess {
             if let Some(line) = self.stdout.line_that_starts_with("ready") {
                 return Some(Ok(line));
             }
-            // The threads may have more to read of a process that has ended; a child of its that lives on keeps the
-            // pipes open for good.
+            // The threads may have more to read of an ended process; a child that keeps running keeps the pipes
+            // open.
             let status = self.process.ended()?;
             let (status, since) = *ended.get_or_insert((status, Instant::now()));
             let is_read = self.stdout.finished() && self.stderr.finished();
-            (is_read || since.elapsed() > LAST_WORDS).then_some(Err(status))
+            (is_read || since.elapsed() > OUTPUT_GRACE).then_some(Err(status))
         });
         // Shown by the test runner only if the test fails.
         let shown = ShowOnPanic(&stderr);
@@ -292,7 +296,7 @@ impl RouterProcess {
     }
 }
 
-/// Prints a log when a deadline's panic passes by.
+/// Prints a log when a deadline panics.
 struct ShowOnPanic<'a>(&'a Captured);
 
 impl Drop for ShowOnPanic<'_> {
@@ -303,7 +307,7 @@ impl Drop for ShowOnPanic<'_> {
     }
 }
 
-/// Text that a thread reads from a pipe, so that the process never waits for us.
+/// Text that a thread reads from a pipe, so that the process never blocks on its output.
 #[derive(Debug, Clone, Default)]
 struct Captured(Arc<Mutex<(String, bool)>>);
 
@@ -332,7 +336,7 @@ impl Captured {
         self.0.lock().unwrap().1
     }
 
-    /// A complete line; one that is still being written is none.
+    /// Returns a complete line; a line that is still being written does not count.
     fn line_that_starts_with(&self, beginning: &str) -> Option<String> {
         let text = self.text();
         let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));

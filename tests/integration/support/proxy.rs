@@ -1,4 +1,4 @@
-//! A TCP proxy that behaves as badly as it is told to.
+//! A TCP proxy that injects faults on request.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-/// Pieces under way in one direction of a connection; then the sender has to wait, as with any full pipe.
-const PIECES_UNDER_WAY: usize = 1_024;
+/// Pieces in flight in one direction of a connection; beyond them the sender waits, as with any full pipe.
+const PIECES_IN_FLIGHT: usize = 1_024;
 const PIECE_BYTES: usize = 16 * 1_024;
 
-/// A way through the proxy.
+/// A direction through the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// What clients send: requests.
     ToServer,
-    /// What the server sends: answers.
+    /// What the server sends: replies.
     ToClient,
 }
 
@@ -30,24 +30,24 @@ pub enum Direction {
 enum Flow {
     #[default]
     Passes,
-    /// Kept back until the proxy is healed, then delivered.
+    /// Held back until the proxy is restored, then delivered.
     Stalls,
-    /// The receiver has been told that no more will come; what still does is thrown away.
+    /// The receiver has read an end of file; later bytes are dropped.
     Closed,
 }
 
-/// What the proxy has been told. Connections watch it.
+/// The faults in force. Connections watch them.
 #[derive(Debug, Clone, Copy, Default)]
-struct Orders {
+struct Faults {
     refuses: bool,
-    /// Grows with each cut; a connection ends when it is no longer the figure it began with.
+    /// Grows with each cut; a connection ends when the value differs from the one it started with.
     cuts: u64,
     delay: Duration,
     to_server: Flow,
     to_client: Flow,
 }
 
-impl Orders {
+impl Faults {
     fn flow(&self, direction: Direction) -> Flow {
         match direction {
             Direction::ToServer => self.to_server,
@@ -63,12 +63,12 @@ impl Orders {
     }
 }
 
-/// A proxy in front of one address, at a port of its own. It forwards faithfully until told otherwise; orders count for
-/// the connections there are and for those to come. Dropping it closes everything.
+/// A proxy in front of one address, at a port of its own. It forwards faithfully until a fault is set; faults
+/// apply to existing and to new connections. Dropping it closes everything.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    orders: watch::Sender<Orders>,
+    faults: watch::Sender<Faults>,
     accepted: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -80,18 +80,18 @@ impl Proxy {
             .await
             .expect("a port for the proxy");
         let address = listener.local_addr().expect("the proxy's address");
-        let (orders, _) = watch::channel(Orders::default());
+        let (faults, _) = watch::channel(Faults::default());
         let accepted = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(accept(listener, target, orders.clone(), Arc::clone(&accepted)));
+        let task = tokio::spawn(accept(listener, target, faults.clone(), Arc::clone(&accepted)));
         Self {
             address,
-            orders,
+            faults,
             accepted,
             task,
         }
     }
 
-    /// Where clients connect to.
+    /// The address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -101,55 +101,55 @@ impl Proxy {
         format!("{scheme}://{}", self.address)
     }
 
-    /// How many connections have been let through so far.
+    /// How many connections have been accepted so far.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// Closes every connection, and each new one at once, until healed.
+    /// Closes every connection, and each new one at once, until restored.
     pub fn cut(&self) {
-        self.orders.send_modify(|orders| {
-            orders.cuts += 1;
-            orders.refuses = true;
+        self.faults.send_modify(|faults| {
+            faults.cuts += 1;
+            faults.refuses = true;
         });
     }
 
-    /// Closes every connection; new ones are welcome.
+    /// Closes every connection; new ones are accepted.
     pub fn cut_once(&self) {
-        self.orders.send_modify(|orders| orders.cuts += 1);
+        self.faults.send_modify(|faults| faults.cuts += 1);
     }
 
-    /// Holds back what goes in both directions until healed: a network that has gone silent.
+    /// Holds back both directions until restored: a silent network.
     pub fn stall(&self) {
         self.stall_direction(Direction::ToServer);
         self.stall_direction(Direction::ToClient);
     }
 
-    /// Holds back what goes in one direction until healed: with [`Direction::ToClient`], requests arrive and have their
-    /// effect, and nobody hears of it.
+    /// Holds back one direction until restored: with [`Direction::ToClient`], requests arrive and are executed, and no
+    /// client receives a reply.
     pub fn stall_direction(&self, direction: Direction) {
-        self.orders
-            .send_modify(|orders| orders.set_flow(direction, Flow::Stalls));
+        self.faults
+            .send_modify(|faults| faults.set_flow(direction, Flow::Stalls));
     }
 
     /// Delivers everything this much later, in both directions.
     pub fn delay(&self, delay: Duration) {
-        self.orders.send_modify(|orders| orders.delay = delay);
+        self.faults.send_modify(|faults| faults.delay = delay);
     }
 
     /// Ends one direction of every connection: the receiver reads an end of file, while the other direction still
-    /// passes. A direction so ended stays so for its connection, also after healing.
+    /// passes. The direction stays closed for its connection, even after a restore.
     pub fn half_close(&self, direction: Direction) {
-        self.orders
-            .send_modify(|orders| orders.set_flow(direction, Flow::Closed));
+        self.faults
+            .send_modify(|faults| faults.set_flow(direction, Flow::Closed));
     }
 
     /// Forwards faithfully again: delivers what was held back and lets new connections through.
-    pub fn heal(&self) {
-        self.orders.send_modify(|orders| {
-            *orders = Orders {
-                cuts: orders.cuts,
-                ..Orders::default()
+    pub fn restore(&self) {
+        self.faults.send_modify(|faults| {
+            *faults = Faults {
+                cuts: faults.cuts,
+                ..Faults::default()
             }
         });
     }
@@ -161,11 +161,11 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, orders: watch::Sender<Orders>, accepted: Arc<AtomicUsize>) {
+async fn accept(listener: TcpListener, target: SocketAddr, faults: watch::Sender<Faults>, accepted: Arc<AtomicUsize>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let watched = orders.subscribe();
+        let watched = faults.subscribe();
         if !watched.borrow().refuses {
             accepted.fetch_add(1, Ordering::SeqCst);
             connections.spawn(connection(client, target, watched));
@@ -174,8 +174,8 @@ async fn accept(listener: TcpListener, target: SocketAddr, orders: watch::Sender
 }
 
 /// Carries one connection until both ends are done with it or it is cut.
-async fn connection(client: TcpStream, target: SocketAddr, mut orders: watch::Receiver<Orders>) {
-    let begun = orders.borrow_and_update().cuts;
+async fn connection(client: TcpStream, target: SocketAddr, mut faults: watch::Receiver<Faults>) {
+    let begun = faults.borrow_and_update().cuts;
     let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
@@ -184,28 +184,31 @@ async fn connection(client: TcpStream, target: SocketAddr, mut orders: watch::Re
     let (server_reads, server_writes) = server.into_split();
     let carried = async {
         tokio::join!(
-            carry(client_reads, server_writes, Direction::ToServer, orders.clone()),
-            carry(server_reads, client_writes, Direction::ToClient, orders.clone()),
+            forward(client_reads, server_writes, Direction::ToServer, faults.clone()),
+            forward(server_reads, client_writes, Direction::ToClient, faults.clone()),
         )
     };
-    let mut cut = orders.clone();
+    let mut cut = faults.clone();
     tokio::select! {
         _ = carried => {}
-        _ = cut.wait_for(|orders| orders.cuts != begun) => {}
+        _ = cut.wait_for(|faults| faults.cuts != begun) => {}
     }
 }
 
 /// Carries one direction: one half stamps each piece with the time it is due, the other delivers it then, so that a delay
 /// is latency and not a limit on throughput.
-async fn carry(from: OwnedReadHalf, to: OwnedWriteHalf, direction: Direction, orders: watch::Receiver<Orders>) {
-    let (due, pieces) = mpsc::channel(PIECES_UNDER_WAY);
-    tokio::join!(take(from, due, orders.clone()), deliver(to, pieces, direction, orders));
+async fn forward(from: OwnedReadHalf, to: OwnedWriteHalf, direction: Direction, faults: watch::Receiver<Faults>) {
+    let (due, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
+    tokio::join!(
+        read_pieces(from, due, faults.clone()),
+        deliver(to, pieces, direction, faults)
+    );
 }
 
-async fn take(mut from: OwnedReadHalf, due: mpsc::Sender<(Instant, Vec<u8>)>, orders: watch::Receiver<Orders>) {
+async fn read_pieces(mut from: OwnedReadHalf, due: mpsc::Sender<(Instant, Vec<u8>)>, faults: watch::Receiver<Faults>) {
     let mut buffer = vec![0; PIECE_BYTES];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        let at = Instant::now() + orders.borrow().delay;
+        let at = Instant::now() + faults.borrow().delay;
         if due.send((at, buffer[..length].to_vec())).await.is_err() {
             return;
         }
@@ -216,15 +219,15 @@ async fn deliver(
     mut to: OwnedWriteHalf,
     mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>,
     direction: Direction,
-    mut orders: watch::Receiver<Orders>,
+    mut faults: watch::Receiver<Faults>,
 ) {
-    let mut closing = orders.clone();
+    let mut closing = faults.clone();
     let mut open = true;
     loop {
-        // Biased: an order that has been given counts for every piece after it.
+        // Biased: a fault applies to every piece after it.
         tokio::select! {
             biased;
-            _ = flow_at_last(&mut closing, direction, |flow| flow == Flow::Closed), if open => {
+            _ = wait_for_flow(&mut closing, direction, |flow| flow == Flow::Closed), if open => {
                 open = false;
                 let _ = to.shutdown().await;
             }
@@ -232,7 +235,7 @@ async fn deliver(
                 let Some((at, bytes)) = piece else { break };
                 sleep_until(at).await;
                 // Closed while it was held back: the piece is lost.
-                let flow = flow_at_last(&mut orders, direction, |flow| flow != Flow::Stalls).await;
+                let flow = wait_for_flow(&mut faults, direction, |flow| flow != Flow::Stalls).await;
                 if open && flow == Flow::Passes && to.write_all(&bytes).await.is_err() {
                     break;
                 }
@@ -245,11 +248,11 @@ async fn deliver(
 }
 
 /// Waits until the flow of a direction is as `wanted`, and returns it; a proxy that is gone lets nothing pass.
-async fn flow_at_last(
-    orders: &mut watch::Receiver<Orders>,
+async fn wait_for_flow(
+    faults: &mut watch::Receiver<Faults>,
     direction: Direction,
     wanted: impl Fn(Flow) -> bool,
 ) -> Flow {
-    let found = orders.wait_for(|orders| wanted(orders.flow(direction))).await;
-    found.map_or(Flow::Closed, |orders| orders.flow(direction))
+    let found = faults.wait_for(|faults| wanted(faults.flow(direction))).await;
+    found.map_or(Flow::Closed, |faults| faults.flow(direction))
 }

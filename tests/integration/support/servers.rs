@@ -19,8 +19,8 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 /// Starts on other ports before giving up; more than one is needed only when something else takes the port in between.
 const START_ATTEMPTS: u32 = 5;
 
-/// What the two kinds of server differ in.
-trait Kind {
+/// What differs between the two servers.
+trait ServerKind {
     /// For messages.
     const NAME: &'static str;
 
@@ -31,7 +31,7 @@ trait Kind {
     async fn answers(address: SocketAddr) -> bool;
 }
 
-/// A server process with its port and its directory, which outlast its deaths.
+/// A server process with its port and its directory, which survive its restarts.
 #[derive(Debug)]
 struct Server<K> {
     kind: K,
@@ -40,7 +40,7 @@ struct Server<K> {
     directory: TempDir,
 }
 
-impl<K: Kind> Server<K> {
+impl<K: ServerKind> Server<K> {
     async fn start(kind: K) -> Self {
         let directory = tempfile::Builder::new()
             .prefix(K::NAME)
@@ -81,7 +81,7 @@ impl<K: Kind> Server<K> {
 }
 
 /// Starts the program; its output goes to a file.
-fn launch<K: Kind>(kind: &K, port: &PortLease, directory: &Path) -> Process {
+fn launch<K: ServerKind>(kind: &K, port: &PortLease, directory: &Path) -> Process {
     std::fs::create_dir_all(data_directory(directory)).expect("a directory for the server's data");
     let log = std::fs::OpenOptions::new()
         .create(true)
@@ -97,8 +97,8 @@ fn launch<K: Kind>(kind: &K, port: &PortLease, directory: &Path) -> Process {
         .unwrap_or_else(|error| panic!("starting {}: {error}. `make setup` installs it", K::NAME))
 }
 
-/// Waits for the server's first answer; false when it has ended instead.
-async fn ready<K: Kind>(process: &mut Process, port: &PortLease, directory: &Path) -> bool {
+/// Waits for the server's first reply; false when it has ended instead.
+async fn ready<K: ServerKind>(process: &mut Process, port: &PortLease, directory: &Path) -> bool {
     let what = format!(
         "{} answering at {}; its log: {}",
         K::NAME,
@@ -124,7 +124,7 @@ fn log_text(directory: &Path) -> String {
     std::fs::read_to_string(log_path(directory)).unwrap_or_default()
 }
 
-/// Sends `request` and returns the first line of the answer; `None` on any trouble, or none within a second.
+/// Sends `request` and returns the first line of the reply; `None` on any failure and after a second.
 async fn first_line(address: SocketAddr, request: &[u8]) -> Option<String> {
     tokio::time::timeout(Duration::from_secs(1), async {
         let mut stream = TcpStream::connect(address).await.ok()?;
@@ -146,7 +146,7 @@ pub struct NatsOptions {
     pub extra_config: String,
 }
 
-impl Kind for NatsOptions {
+impl ServerKind for NatsOptions {
     const NAME: &'static str = "nats-server";
 
     fn command(&self, port: u16, directory: &Path) -> Command {
@@ -169,7 +169,7 @@ impl Kind for NatsOptions {
     }
 
     async fn answers(address: SocketAddr) -> bool {
-        // The server greets whoever connects, and listens only after JetStream has recovered.
+        // The server greets every client, and listens only after JetStream has recovered.
         first_line(address, b"")
             .await
             .is_some_and(|line| line.starts_with("INFO ") && line.contains("\"jetstream\":true"))
@@ -201,7 +201,7 @@ impl NatsServer {
 #[derive(Debug, Default)]
 struct RedisOptions;
 
-impl Kind for RedisOptions {
+impl ServerKind for RedisOptions {
     const NAME: &'static str = "redis-server";
 
     fn command(&self, port: u16, directory: &Path) -> Command {
@@ -254,7 +254,7 @@ impl RedisServer {
     }
 }
 
-/// What both servers can be made to go through.
+/// The faults that a test can inject into both servers.
 macro_rules! hardships {
     ($server:ty) => {
         impl $server {
@@ -268,7 +268,7 @@ macro_rules! hardships {
                 data_directory(self.0.directory.path())
             }
 
-            /// What it has logged, over all its lives.
+            /// Its log, over all restarts.
             pub fn log_text(&self) -> String {
                 log_text(self.0.directory.path())
             }
@@ -295,7 +295,7 @@ macro_rules! hardships {
                 self.0.process.pause();
             }
 
-            /// Lets it go on (SIGCONT).
+            /// Resumes it (SIGCONT).
             pub fn resume(&mut self) {
                 self.0.process.resume();
             }

@@ -1,5 +1,4 @@
-//! A tiny venue that outlives the workers, its adapter, and workers that can be killed: what an order's way to a real
-//! venue is tested with.
+//! A small external venue, its adapter, and workers that can be killed: the test bench for orders at a real venue.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,47 +35,47 @@ use tokio::sync::watch;
 use crate::rig::SOON;
 use crate::support::poll;
 
-/// Where an order can be held up on its way.
+/// A point of the submission at which an order can be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Point {
-    /// It is on the journal as being submitted.
+pub enum HoldPoint {
+    /// The submission is journaled.
     Announced,
-    /// It is being sent, and no byte has left.
+    /// The order is started, and no byte has been sent.
     Started,
-    /// The venue has it, and has not answered.
-    Taken,
+    /// The venue has received the order, and has not replied.
+    Received,
 }
 
-/// What the venue does next, and from then on.
+/// How the venue behaves from now on.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Habits {
-    /// Orders stand open instead of being filled at once.
-    pub stands: bool,
-    /// Requests to place are lost on their way.
-    pub deaf: bool,
-    /// The adapter finds, after the start, that nothing can be sent.
+pub struct VenueBehaviour {
+    /// Orders stay open instead of filling at once.
+    pub keeps_open: bool,
+    /// Requests to place an order are lost.
+    pub drops_requests: bool,
+    /// The adapter cannot connect after the start.
     pub unreachable: bool,
-    /// Answers to placements are lost.
-    pub answer_lost: bool,
-    /// Orders are refused.
-    pub refuses: bool,
-    /// What it is asked about lags behind what it has.
-    pub lags: bool,
-    /// Questions are not answered.
-    pub mute: bool,
+    /// Replies to placements are lost.
+    pub drops_replies: bool,
+    /// Orders are rejected.
+    pub rejects: bool,
+    /// Inquiries do not find the orders that the venue has.
+    pub hides_orders: bool,
+    /// Inquiries get no reply.
+    pub ignores_inquiries: bool,
 }
 
-/// The venue; every clone is the same one.
+/// The venue; clones share their state.
 #[derive(Clone)]
 pub struct Venue(Arc<Inner>);
 
 struct Inner {
     held: Mutex<HashMap<OrderId, VenueReport>>,
     arrivals: Mutex<Vec<OrderId>>,
-    habits: Mutex<Habits>,
-    hold: watch::Sender<Option<Point>>,
+    behaviour: Mutex<VenueBehaviour>,
+    hold: watch::Sender<Option<HoldPoint>>,
     waiting: watch::Sender<usize>,
-    questions: watch::Sender<usize>,
+    inquiries: watch::Sender<usize>,
 }
 
 impl Venue {
@@ -84,48 +83,48 @@ impl Venue {
         Self(Arc::new(Inner {
             held: Mutex::default(),
             arrivals: Mutex::default(),
-            habits: Mutex::default(),
+            behaviour: Mutex::default(),
             hold: watch::Sender::new(None),
             waiting: watch::Sender::new(0),
-            questions: watch::Sender::new(0),
+            inquiries: watch::Sender::new(0),
         }))
     }
 
-    pub fn set(&self, change: impl FnOnce(&mut Habits)) {
-        change(&mut self.0.habits.lock().unwrap());
+    pub fn set(&self, change: impl FnOnce(&mut VenueBehaviour)) {
+        change(&mut self.0.behaviour.lock().unwrap());
     }
 
-    /// Holds up whatever reaches this point from now on.
-    pub fn hold_at(&self, point: Point) {
+    /// Holds every order that reaches this point from now on.
+    pub fn hold_at(&self, point: HoldPoint) {
         self.0.hold.send_replace(Some(point));
     }
 
-    /// Lets everything go on that is held up, and whatever comes after it.
-    pub fn let_go(&self) {
+    /// Resumes every held order and holds no more.
+    pub fn resume(&self) {
         self.0.hold.send_replace(None);
     }
 
-    /// Waits until an order is held up.
-    pub async fn holds_one(&self) {
-        poll::until(SOON, "an order is held up", async || *self.0.waiting.borrow() > 0).await;
+    /// Waits until an order is held.
+    pub async fn wait_for_held_order(&self) {
+        poll::until(SOON, "an order is held", async || *self.0.waiting.borrow() > 0).await;
     }
 
-    /// Returns every order that arrived here, as often as it did.
+    /// Returns the order id of every arrival, repeats included.
     pub fn arrivals(&self) -> Vec<String> {
         let arrivals = self.0.arrivals.lock().unwrap();
         arrivals.iter().map(ToString::to_string).collect()
     }
 
-    /// Returns how often it was asked about orders.
-    pub fn questions(&self) -> usize {
-        *self.0.questions.borrow()
+    /// Returns the number of inquiries received.
+    pub fn inquiries(&self) -> usize {
+        *self.0.inquiries.borrow()
     }
 
-    fn habits(&self) -> Habits {
-        *self.0.habits.lock().unwrap()
+    fn behaviour(&self) -> VenueBehaviour {
+        *self.0.behaviour.lock().unwrap()
     }
 
-    async fn pass(&self, point: Point) {
+    async fn wait_if_held(&self, point: HoldPoint) {
         let mut hold = self.0.hold.subscribe();
         if *hold.borrow() != Some(point) {
             return;
@@ -135,14 +134,18 @@ impl Venue {
         self.0.waiting.send_modify(|waiting| *waiting -= 1);
     }
 
-    fn take(&self, placement: &Placement) -> VenueReport {
+    fn receive(&self, placement: &Placement) -> VenueReport {
         let order = &placement.order;
         self.0.arrivals.lock().unwrap().push(order.order_id.clone());
         let price = order.price.unwrap_or(placement.reference_price);
-        let stands = self.habits().stands && order.time_in_force == TimeInForce::Gtc;
+        let keeps_open = self.behaviour().keeps_open && order.time_in_force == TimeInForce::Gtc;
         let report = VenueReport {
             broker_order_id: Some(format!("V-{}", order.order_id)),
-            fills: if stands { vec![] } else { vec![whole_fill(order, price)] },
+            fills: if keeps_open {
+                vec![]
+            } else {
+                vec![complete_fill(order, price)]
+            },
             state: VenueOrderState::Working,
             cumulative_quantity: None,
             due: None,
@@ -155,8 +158,8 @@ impl Venue {
         report
     }
 
-    /// Returns the venue's word on an order.
-    pub fn word(&self, order_id: &OrderId) -> Option<VenueReport> {
+    /// Returns the venue's report on an order.
+    pub fn report(&self, order_id: &OrderId) -> Option<VenueReport> {
         self.0.held.lock().unwrap().get(order_id).cloned()
     }
 
@@ -170,7 +173,7 @@ impl Venue {
     }
 }
 
-fn whole_fill(order: &Order, price: Price) -> Fill {
+fn complete_fill(order: &Order, price: Price) -> Fill {
     Fill {
         exec_id: format!("T-{}", order.order_id),
         quantity: order.quantity,
@@ -181,7 +184,7 @@ fn whole_fill(order: &Order, price: Price) -> Fill {
     }
 }
 
-/// The venue as the router speaks to it, in the place of `binance`.
+/// The venue's adapter, in place of `binance`.
 pub struct VenueAdapter<G> {
     pub venue: Venue,
     pub gate: Arc<G>,
@@ -204,11 +207,11 @@ impl<G: SendGate> VenueAdapter<G> {
         }
     }
 
-    async fn pass_the_gate(&self, placement: &Placement) -> Result<(), NotSentReason> {
+    async fn announce_and_start(&self, placement: &Placement) -> Result<(), NotSentReason> {
         let announced = self.gate.journal_submission(placement).await?;
-        self.venue.pass(Point::Announced).await;
+        self.venue.wait_if_held(HoldPoint::Announced).await;
         self.gate.start_sending(placement, announced, Timestamp::now()).await?;
-        self.venue.pass(Point::Started).await;
+        self.venue.wait_if_held(HoldPoint::Started).await;
         Ok(())
     }
 }
@@ -227,22 +230,22 @@ impl<G: SendGate> BrokerAdapter for VenueAdapter<G> {
         {
             return PlaceOutcome::Rejected(fills::rejection("a time in force it does not have"));
         }
-        if let Err(why) = self.pass_the_gate(&placement).await {
+        if let Err(why) = self.announce_and_start(&placement).await {
             return PlaceOutcome::NotSent(why);
         }
-        let habits = self.venue.habits();
-        if habits.unreachable {
+        let behaviour = self.venue.behaviour();
+        if behaviour.unreachable {
             return PlaceOutcome::NotSent(NotSentReason::Unavailable("no connection".into()));
         }
-        if habits.deaf {
+        if behaviour.drops_requests {
             return PlaceOutcome::OutcomeUnknown("the request was lost".into());
         }
-        if habits.refuses {
+        if behaviour.rejects {
             return PlaceOutcome::Rejected(fills::rejection("not today"));
         }
-        let report = self.venue.take(&placement);
-        self.venue.pass(Point::Taken).await;
-        if habits.answer_lost {
+        let report = self.venue.receive(&placement);
+        self.venue.wait_if_held(HoldPoint::Received).await;
+        if behaviour.drops_replies {
             return PlaceOutcome::OutcomeUnknown("the reply was lost".into());
         }
         PlaceOutcome::Acknowledged(VenueAcknowledgement::Reported(report))
@@ -261,18 +264,18 @@ impl<G: SendGate> BrokerAdapter for VenueAdapter<G> {
     }
 
     async fn inquire(&self, order: Order) -> InquiryOutcome {
-        self.venue.0.questions.send_modify(|questions| *questions += 1);
-        let habits = self.venue.habits();
-        match self.venue.word(&order.order_id) {
-            _ if habits.mute => InquiryOutcome::Unanswered("no answer in time".into()),
-            Some(report) if !habits.lags => InquiryOutcome::Reported(report),
+        self.venue.0.inquiries.send_modify(|inquiries| *inquiries += 1);
+        let behaviour = self.venue.behaviour();
+        match self.venue.report(&order.order_id) {
+            _ if behaviour.ignores_inquiries => InquiryOutcome::Unanswered("no reply in time".into()),
+            Some(report) if !behaviour.hides_orders => InquiryOutcome::Reported(report),
             _ => InquiryOutcome::NotFound,
         }
     }
 }
 
-/// Returns what starts a worker's adapter for the venue.
-pub fn further(venue: &Venue) -> AdditionalBrokers {
+/// Returns the factory of a worker's adapter for the venue.
+pub fn additional_brokers(venue: &Venue) -> AdditionalBrokers {
     let venue = venue.clone();
     Box::new(move |ports| {
         let adapter = VenueAdapter::new(venue, ports.send_gate.clone());
@@ -281,10 +284,10 @@ pub fn further(venue: &Venue) -> AdditionalBrokers {
     })
 }
 
-/// A worker on threads of its own, that ends as a killed process does: between two steps, and nothing is put in order.
-pub struct Mortal(Option<Runtime>);
+/// A worker on its own threads that ends like a killed process: between two steps, without a cleanup.
+pub struct KillableWorker(Option<Runtime>);
 
-impl Mortal {
+impl KillableWorker {
     pub async fn start(settings: &Settings, venue: &Venue) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -292,9 +295,9 @@ impl Mortal {
             .build()
             .unwrap();
         let (ready, is_ready) = tokio::sync::oneshot::channel();
-        let (settings, further) = (settings.clone(), further(venue));
+        let (settings, additional_brokers) = (settings.clone(), additional_brokers(venue));
         runtime.spawn(async move {
-            let _worker = Worker::start_with_brokers(&settings, further).await.unwrap();
+            let _worker = Worker::start_with_brokers(&settings, additional_brokers).await.unwrap();
             ready.send(()).unwrap();
             std::future::pending::<()>().await;
         });
@@ -303,18 +306,18 @@ impl Mortal {
     }
 
     pub fn kill(mut self) {
-        self.end();
+        self.shut_down();
     }
 
-    fn end(&mut self) {
+    fn shut_down(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-impl Drop for Mortal {
+impl Drop for KillableWorker {
     fn drop(&mut self) {
-        self.end();
+        self.shut_down();
     }
 }

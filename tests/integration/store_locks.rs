@@ -1,4 +1,4 @@
-//! The script of latches, each guard with nothing behind it.
+//! The lock scripts: each guard is tested alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,8 +25,8 @@ fn event(is_set: bool, document: &'static str) -> JournaledLockEvent {
     }
 }
 
-/// Returns the document in force, and whether it waits for the journal.
-async fn standing(store: &Store) -> Option<(String, bool)> {
+/// Returns the document in force, and whether it awaits the journal.
+async fn lock_in_force(store: &Store) -> Option<(String, bool)> {
     let mut latches = store.read_locks(None).await.unwrap().locks;
     let one = latches.pop()?;
     Some((
@@ -41,7 +41,7 @@ async fn set(store: &Store, document: &'static str) -> SetLockOutcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_are_applied_once_and_only_on_their_predecessor() {
+async fn lock_events_apply_once_and_only_to_the_watermark_they_follow() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let apply =
@@ -49,16 +49,16 @@ async fn events_are_applied_once_and_only_on_their_predecessor() {
     assert!(apply((0, 5), &[event(true, "a")]).await);
     assert!(apply((5, 9), &[event(false, "a")]).await);
     let before = rig.store().await;
-    // A worker that read the journal earlier, and was slower.
+    // A slower worker applies the events of an earlier read.
     assert!(!apply((0, 5), &[event(true, "a")]).await);
     assert!(!apply((0, 9), &[event(true, "a"), event(false, "a")]).await);
     assert_eq!(rig.store().await, before);
-    assert_eq!(standing(&store).await, None);
+    assert_eq!(lock_in_force(&store).await, None);
     assert_eq!(store.read_locks(None).await.unwrap().journal_watermark, 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lock_set_again_stays_until_its_own_event_and_lift() {
+async fn lock_set_again_stays_until_its_own_event_and_lift_are_applied() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let apply =
@@ -68,26 +68,26 @@ async fn lock_set_again_stays_until_its_own_event_and_lift() {
         set(&store, "c").await,
         SetLockOutcome::AlreadySet(Bytes::from_static(b"b"))
     );
-    // Another worker's, of a store that was lost.
+    // An event of another worker, from a store that was lost.
     assert!(apply((0, 5), &[event(true, "a")]).await);
-    assert_eq!(standing(&store).await, Some(("b".to_owned(), true)));
+    assert_eq!(lock_in_force(&store).await, Some(("b".to_owned(), true)));
     assert!(apply((5, 6), &[event(false, "a")]).await);
-    assert_eq!(standing(&store).await, Some(("b".to_owned(), true)));
+    assert_eq!(lock_in_force(&store).await, Some(("b".to_owned(), true)));
     assert!(apply((6, 7), &[event(true, "b")]).await);
-    assert_eq!(standing(&store).await, Some(("b".to_owned(), false)));
+    assert_eq!(lock_in_force(&store).await, Some(("b".to_owned(), false)));
     assert!(apply((7, 8), &[event(false, "b")]).await);
-    assert_eq!(standing(&store).await, None);
+    assert_eq!(lock_in_force(&store).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_bounded() {
+async fn number_of_locks_is_bounded() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let mut redis = rig.redis.connection().await;
     let many: Vec<(String, &str)> = (0..MAX_LOCKS).map(|n| (n.to_string(), "x")).collect();
     redis.hset_multiple::<_, _, _, ()>("{or}:latches", &many).await.unwrap();
     assert_eq!(set(&store, "a").await, SetLockOutcome::TooManyLocks);
-    // What is on the journal counts all the same.
+    // A journaled lock is applied beyond the bound.
     let applied = store.apply_lock_events(None, (0, 5), &[event(true, "a")]).await;
     assert_eq!(applied, Ok(true));
     assert_eq!(store.read_locks(None).await.unwrap().locks.len(), MAX_LOCKS + 1);
