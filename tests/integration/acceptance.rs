@@ -1,5 +1,5 @@
-//! The whole promise at once: thousands of intents through both doors, by four publishers over two worker processes;
-//! then the same files again. Small in `make test`, at full size in `make acceptance`.
+//! The end-to-end guarantee: thousands of intents through both doors, by four publishers over two worker processes, then
+//! the same files again. Small in `make test`, at full size in `make acceptance`.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,10 +20,10 @@ use crate::rig::{Client, Rig, intent};
 use crate::support::poll;
 
 const PUBLISHERS: usize = 4;
-/// How long a whole run may take on a busy machine.
-const LONG: Duration = Duration::from_secs(600);
+/// How long a run may take on a busy machine.
+const RUN_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Writes each publisher's file: sides alternate, so that no cap is met.
+/// Writes each publisher's file: sides alternate, so that no cap is reached.
 fn files(directory: &Path, door: &str, intents: usize, expires_at: Timestamp) -> Vec<PathBuf> {
     let expires_at = format!("\"{expires_at}\"");
     let part = intents / PUBLISHERS;
@@ -41,7 +41,7 @@ fn files(directory: &Path, door: &str, intents: usize, expires_at: Timestamp) ->
     (0..PUBLISHERS).map(file).collect()
 }
 
-/// Runs one `order-router submit` a file, all at once; returns each intent's report.
+/// Runs one `order-router submit` per file, concurrently; returns each intent's report.
 async fn submit(rig: &Rig, files: &[PathBuf], durable: bool) -> BTreeMap<String, ExecutionReport> {
     let url = rig.nats.url();
     let run = |file: &PathBuf| {
@@ -58,7 +58,12 @@ async fn submit(rig: &Rig, files: &[PathBuf], durable: bool) -> BTreeMap<String,
             ])
             .arg(file);
         command.args(durable.then_some("--durable")).kill_on_drop(true);
-        async move { tokio::time::timeout(LONG, command.output()).await.unwrap().unwrap() }
+        async move {
+            tokio::time::timeout(RUN_TIMEOUT, command.output())
+                .await
+                .unwrap()
+                .unwrap()
+        }
     };
     let outputs = futures_util::future::join_all(files.iter().map(run)).await;
     let mut reports = BTreeMap::new();
@@ -79,8 +84,8 @@ async fn submit(rig: &Rig, files: &[PathBuf], durable: bool) -> BTreeMap<String,
 }
 
 /// Checks journal, counters and leftovers after `orders` filled orders of 30 each.
-async fn whole(rig: &Rig, client: &Client, orders: usize) {
-    poll::until(LONG, "nothing is left in flight", async || {
+async fn assert_complete(rig: &Rig, client: &Client, orders: usize) {
+    poll::until(RUN_TIMEOUT, "no order is in flight", async || {
         let store = rig.store_keys().await;
         !store.iter().any(|key| ["leases", "outbox"].contains(&key.as_str())) && client.queued().await == 0
     })
@@ -125,34 +130,34 @@ async fn acceptance(intents: usize, expire_after: Duration) {
     let durable = files(directory.path(), "durable", intents, expires_at);
     let first = submit(&rig, &request, false).await;
     assert_eq!(first.len(), intents);
-    whole(&rig, &client, intents).await;
+    assert_complete(&rig, &client, intents).await;
     let kept = submit(&rig, &durable, true).await;
     assert_eq!(kept.len(), intents);
-    whole(&rig, &client, 2 * intents).await;
+    assert_complete(&rig, &client, 2 * intents).await;
 
-    // The same files again: no new order, the same answers; also when limits are lower and deadlines have passed.
+    // The same files again: no new order and the same reports, also with lower limits and passed deadlines.
     assert_eq!(submit(&rig, &request, false).await, first);
     let lower = r#"{"daily_notional_limit":1,"actor":"test","reason":"nothing new fits"}"#;
     client.call("router.state.set", lower).await.unwrap();
-    poll::until(LONG, "the deadlines have passed", async || {
+    poll::until(RUN_TIMEOUT, "the deadlines have passed", async || {
         Timestamp::now() > expires_at
     })
     .await;
     assert_eq!(submit(&rig, &request, false).await, first);
     assert_eq!(submit(&rig, &durable, true).await, kept);
-    whole(&rig, &client, 2 * intents).await;
+    assert_complete(&rig, &client, 2 * intents).await;
     for worker in [&mut one, &mut two] {
         assert!(worker.terminate(Duration::from_secs(30)).await.success());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_through_both_doors_are_executed_once_each() {
+async fn hundreds_of_intents_through_both_doors_execute_once_each() {
     acceptance(400, Duration::from_secs(15)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the full size: `make acceptance`"]
-async fn ten_thousand_through_both_doors_are_executed_once_each() {
+async fn ten_thousand_intents_through_both_doors_execute_once_each() {
     acceptance(10_000, Duration::from_secs(180)).await;
 }

@@ -1,4 +1,4 @@
-//! The caller's side: what it learns when nobody is there, when nobody answers, and when the bus is away.
+//! The caller's side: its results without a worker, without a reply and without a bus.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -14,7 +14,7 @@ use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Fault, FaultCode};
 
-use crate::bus_fixture::{Obedient, SOON, account, bare, broker, doors, settings, start};
+use crate::bus_fixture::{SOON, ScriptedHandler, account, bare, broker, doors, settings, start};
 use crate::support::poll::until;
 use crate::support::servers::NatsServer;
 
@@ -30,9 +30,9 @@ fn code(result: Result<impl std::fmt::Debug, RequestError>) -> FaultCode {
 }
 
 #[tokio::test]
-async fn answers_and_faults_come_back_whole() {
+async fn replies_and_faults_are_returned_complete() {
     let (server, bus) = start().await;
-    let (handler, caller) = (Arc::new(Obedient::default()), RouterClient::new(bus));
+    let (handler, caller) = (Arc::new(ScriptedHandler::default()), RouterClient::new(bus));
     let _service = RequestDoor::start(
         &settings(&server),
         &doors(),
@@ -64,7 +64,7 @@ async fn answers_and_faults_come_back_whole() {
 }
 
 #[tokio::test]
-async fn nobody_there_and_no_bus_are_told_at_once() {
+async fn missing_worker_and_missing_bus_are_reported_at_once() {
     let mut server = NatsServer::start().await;
     let caller = RouterClient::new(bare(&server).await);
     let subject = subjects::submit(&broker(), &account());
@@ -86,7 +86,7 @@ async fn nobody_there_and_no_bus_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn intents_are_kept_for_configured_brokers_only() {
+async fn durable_intents_are_accepted_for_configured_brokers_only() {
     let (server, bus) = start().await;
     let caller = RouterClient::new(bus);
     let sequence = caller
@@ -105,7 +105,7 @@ async fn intents_are_kept_for_configured_brokers_only() {
 }
 
 #[tokio::test]
-async fn followers_see_their_account() {
+async fn followers_receive_the_events_of_their_account() {
     let (_server, bus) = start().await;
     let caller = RouterClient::new(bus.clone());
     let other = AccountId::new("a2").unwrap();

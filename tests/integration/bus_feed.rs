@@ -1,4 +1,4 @@
-//! Following a stream: each entry once and in order, filtered or whole, across whatever happens to the stream.
+//! Following a stream: each next_entry once and in order, filtered or complete, through restarts and losses of the stream.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -10,7 +10,7 @@ use order_router::domain::id::AccountId;
 use tokio::time::{Instant, timeout};
 
 use crate::bus_fixture::{SOON, broker, doors, settings, start};
-use crate::journal_behind::{keep, restore};
+use crate::journal_behind::{restore, snapshot};
 use crate::support::poll::until;
 use crate::support::servers::NatsServer;
 
@@ -34,9 +34,9 @@ async fn publish(bus: &Bus, name: &str, numbers: std::ops::RangeInclusive<u32>, 
     .await;
 }
 
-/// Returns what is told next, over any error on the way.
+/// Returns the next event, skipping errors.
 async fn next(feed: &mut StreamFollower) -> FollowEvent {
-    let told = async {
+    let event = async {
         loop {
             if let Ok(followed) = feed.next().await {
                 return followed;
@@ -44,28 +44,31 @@ async fn next(feed: &mut StreamFollower) -> FollowEvent {
             tokio::task::yield_now().await;
         }
     };
-    timeout(SOON, told).await.unwrap()
+    timeout(SOON, event).await.unwrap()
 }
 
-async fn begun(feed: &mut StreamFollower) -> StreamExtent {
+async fn next_start(feed: &mut StreamFollower) -> StreamExtent {
     match next(feed).await {
         FollowEvent::Started(extent) => extent,
         other => panic!("{other:?}"),
     }
 }
 
-async fn entry(feed: &mut StreamFollower) -> (u64, String) {
+async fn next_entry(feed: &mut StreamFollower) -> (u64, String) {
     match next(feed).await {
-        FollowEvent::Entry(entry) => (entry.sequence, String::from_utf8(entry.body.to_vec()).unwrap()),
+        FollowEvent::Entry(next_entry) => (
+            next_entry.sequence,
+            String::from_utf8(next_entry.body.to_vec()).unwrap(),
+        ),
         other => panic!("{other:?}"),
     }
 }
 
-async fn caught_up(feed: &mut StreamFollower) {
+async fn expect_caught_up(feed: &mut StreamFollower) {
     assert_eq!(next(feed).await, FollowEvent::CaughtUp);
 }
 
-/// Puts an empty stream in the place of the journal's.
+/// Replaces the journal's stream with an empty one.
 async fn recreate(server: &NatsServer, bus: &Bus) {
     let client = async_nats::connect(server.url()).await.unwrap();
     async_nats::jetstream::new(client)
@@ -78,11 +81,11 @@ async fn recreate(server: &NatsServer, bus: &Bus) {
 }
 
 #[tokio::test]
-async fn each_start_tells_its_entries_and_then_each_new_one() {
+async fn every_start_position_delivers_its_entries_and_then_new_ones() {
     let (_server, bus) = start().await;
     let from = |start| StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, start).with_batch_size(3);
     let mut early = from(StartPosition::New);
-    assert_eq!(begun(&mut early).await.next_sequence, 1);
+    assert_eq!(next_start(&mut early).await.next_sequence, 1);
     publish(&bus, "a", 1..=20, 20).await;
     for (start, first) in [
         (StartPosition::Last(5), 16),
@@ -91,32 +94,32 @@ async fn each_start_tells_its_entries_and_then_each_new_one() {
         (StartPosition::From(7), 7),
         (StartPosition::From(21), 21),
         (StartPosition::New, 21),
-        // The stream it is of had more: this one is told from its beginning.
+        // The position belongs to a longer stream: this one is delivered from its start.
         (StartPosition::From(22), 1),
     ] {
         let mut feed = from(start);
-        let extent = begun(&mut feed).await;
-        let told = (extent.first_sequence, extent.last_sequence, extent.next_sequence);
-        assert_eq!(told, (1, 20, first), "{start:?}");
+        let extent = next_start(&mut feed).await;
+        let found = (extent.first_sequence, extent.last_sequence, extent.next_sequence);
+        assert_eq!(found, (1, 20, first), "{start:?}");
         for number in first..=20 {
-            assert_eq!(entry(&mut feed).await, (number, number.to_string()), "{start:?}");
+            assert_eq!(next_entry(&mut feed).await, (number, number.to_string()), "{start:?}");
         }
-        caught_up(&mut feed).await;
+        expect_caught_up(&mut feed).await;
         assert_eq!(feed.last_sequence(), 20);
     }
-    // What was published between the first look and the consumer is no exception.
+    // An next_entry published between the first read and the consumer's creation is delivered as well.
     for number in 1..=20 {
-        assert_eq!(entry(&mut early).await.0, number);
+        assert_eq!(next_entry(&mut early).await.0, number);
     }
-    caught_up(&mut early).await;
+    expect_caught_up(&mut early).await;
     publish(&bus, "a", 21..=30, 30).await;
     for number in 21..=30 {
-        assert_eq!(entry(&mut early).await, (number, number.to_string()));
+        assert_eq!(next_entry(&mut early).await, (number, number.to_string()));
     }
 }
 
 #[tokio::test]
-async fn a_filter_tells_its_own_entries_and_is_caught_up_below_the_streams_end() {
+async fn filtered_follower_gets_its_own_entries_and_catches_up_below_the_stream_end() {
     let (_server, bus) = start().await;
     let filtered = |names: &[&str], start| {
         let filters = names
@@ -136,83 +139,83 @@ async fn a_filter_tells_its_own_entries_and_is_caught_up_below_the_streams_end()
         (vec!["d", "e"], vec![]),
     ] {
         let mut feed = filtered(&names, StartPosition::From(1));
-        begun(&mut feed).await;
+        next_start(&mut feed).await;
         for sequence in sequences {
-            assert_eq!(entry(&mut feed).await.0, sequence, "{names:?}");
+            assert_eq!(next_entry(&mut feed).await.0, sequence, "{names:?}");
         }
-        caught_up(&mut feed).await;
+        expect_caught_up(&mut feed).await;
     }
     let mut feed = filtered(&["b", "d"], StartPosition::New);
-    begun(&mut feed).await;
-    caught_up(&mut feed).await;
+    next_start(&mut feed).await;
+    expect_caught_up(&mut feed).await;
     publish(&bus, "a", 7..=7, 7).await;
     publish(&bus, "d", 8..=8, 8).await;
-    assert_eq!(entry(&mut feed).await, (8, "8".to_owned()));
+    assert_eq!(next_entry(&mut feed).await, (8, "8".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_restarts_costs_no_entry_and_doubles_none() {
+async fn server_restart_neither_loses_nor_repeats_entries() {
     let (mut server, bus) = start().await;
     publish(&bus, "a", 1..=1_000, 1_000).await;
     let mut feed =
         StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, StartPosition::From(1)).with_batch_size(16);
-    begun(&mut feed).await;
+    next_start(&mut feed).await;
     for number in 1..=500 {
-        assert_eq!(entry(&mut feed).await.0, number);
+        assert_eq!(next_entry(&mut feed).await.0, number);
     }
     server.kill9();
     server.restart().await;
     assert!(bus.wait_until_connected(SOON).await);
     for number in 501..=1_000 {
-        assert_eq!(entry(&mut feed).await.0, number);
+        assert_eq!(next_entry(&mut feed).await.0, number);
     }
-    caught_up(&mut feed).await;
-    // Idle this time.
+    expect_caught_up(&mut feed).await;
+    // This time the stream is idle.
     server.kill9();
     server.restart().await;
     assert!(bus.wait_until_connected(SOON).await);
     publish(&bus, "a", 1_001..=1_010, 1_010).await;
     for number in 1_001..=1_010 {
-        assert_eq!(entry(&mut feed).await.0, number);
+        assert_eq!(next_entry(&mut feed).await.0, number);
     }
 }
 
 #[tokio::test]
-async fn another_stream_is_told_as_a_new_beginning() {
+async fn replaced_stream_is_delivered_as_a_new_start() {
     let (server, bus) = start().await;
     publish(&bus, "a", 1..=5, 5).await;
     let mut feeds = Vec::new();
-    for (start, told) in [
+    for (start, delivered) in [
         (StartPosition::From(1), 5),
         (StartPosition::New, 0),
         (StartPosition::Last(2), 2),
     ] {
         let mut feed = StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, start);
-        let created = begun(&mut feed).await.created_at;
-        for _ in 0..told {
-            entry(&mut feed).await;
+        let created = next_start(&mut feed).await.created_at;
+        for _ in 0..delivered {
+            next_entry(&mut feed).await;
         }
-        caught_up(&mut feed).await;
+        expect_caught_up(&mut feed).await;
         feeds.push((feed, created));
     }
     recreate(&server, &bus).await;
     publish(&bus, "b", 1..=3, 3).await;
-    // All of it is new, but for who wants the last ones only.
+    // Every next_entry is new, except for a follower of the last ones only.
     for ((mut feed, created), first) in feeds.into_iter().zip([1, 1, 2]) {
-        let extent = begun(&mut feed).await;
+        let extent = next_start(&mut feed).await;
         assert_ne!(extent.created_at, created);
         assert_eq!((extent.last_sequence, extent.next_sequence), (3, first));
         for sequence in first..=3 {
-            assert_eq!(entry(&mut feed).await.0, sequence);
+            assert_eq!(next_entry(&mut feed).await.0, sequence);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_was_cut_below_the_place_is_told_again_from_where_its_follower_wants() {
+async fn stream_truncated_below_the_position_restarts_at_the_chosen_position() {
     let (mut server, bus) = start().await;
     publish(&bus, "a", 1..=5, 5).await;
-    let kept = keep(&mut server).await;
+    let kept = snapshot(&mut server).await;
     assert!(bus.wait_until_connected(SOON).await);
     publish(&bus, "a", 6..=9, 9).await;
     let mut feeds = Vec::new();
@@ -223,7 +226,7 @@ async fn a_stream_that_was_cut_below_the_place_is_told_again_from_where_its_foll
         (StartPosition::Last(2), None, 4),
     ] {
         let mut feed = StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, begin);
-        begun(&mut feed).await;
+        next_start(&mut feed).await;
         while matches!(next(&mut feed).await, FollowEvent::Entry(_)) {}
         if let Some(start) = again {
             feed.set_restart_position(start);
@@ -233,24 +236,24 @@ async fn a_stream_that_was_cut_below_the_place_is_told_again_from_where_its_foll
     restore(&mut server, &kept).await;
     assert!(bus.wait_until_connected(SOON).await);
     for (mut feed, first) in feeds {
-        let extent = begun(&mut feed).await;
+        let extent = next_start(&mut feed).await;
         assert_eq!((extent.last_sequence, extent.next_sequence), (5, first));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_read_fast() {
+async fn stream_is_read_without_waiting_for_batch_expiry() {
     const ENTRIES: u32 = 100_000;
     let (_server, bus) = start().await;
     publish(&bus, "a", 1..=ENTRIES, u64::from(ENTRIES)).await;
     let mut feed = StreamFollower::new(bus, subjects::STREAM_REPORTS, StartPosition::From(1));
-    begun(&mut feed).await;
-    let begun = Instant::now();
+    next_start(&mut feed).await;
+    let next_start = Instant::now();
     for number in 1..=ENTRIES {
-        assert_eq!(entry(&mut feed).await.0, u64::from(number));
+        assert_eq!(next_entry(&mut feed).await.0, u64::from(number));
     }
-    let elapsed = begun.elapsed();
+    let elapsed = next_start.elapsed();
     println!("{ENTRIES} entries in {elapsed:?}");
-    // A small part of what an idle machine does: a feed that waits for each batch's time to run out takes longer.
+    // A small part of what an idle machine reaches: a follower that waits for each batch's expiry takes longer.
     assert!(elapsed.as_secs() < 20, "{elapsed:?}");
 }

@@ -1,4 +1,4 @@
-//! What the tests of the bus share: a server with the topology, and a handler that does as its request says.
+//! The shared fixture of the bus tests: a server with the topology, and a scripted handler.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -59,16 +59,16 @@ pub async fn start() -> (NatsServer, Bus) {
     (server, bus)
 }
 
-/// Answers with the request's body. A body that is the code of a fault makes that fault, `panic` panics, and `wait`
-/// waits until the gate opens.
+/// Replies with the request's body. A body that is a fault code returns that fault, `panic` panics, and `wait` waits
+/// until the gate opens.
 #[derive(Debug)]
-pub struct Obedient {
+pub struct ScriptedHandler {
     pub gate: Semaphore,
     pub waiting: AtomicUsize,
     pub calls: Mutex<Vec<BusRequest>>,
 }
 
-impl Default for Obedient {
+impl Default for ScriptedHandler {
     fn default() -> Self {
         Self {
             gate: Semaphore::new(0),
@@ -78,7 +78,7 @@ impl Default for Obedient {
     }
 }
 
-impl Obedient {
+impl ScriptedHandler {
     pub fn calls(&self) -> usize {
         self.calls.lock().unwrap().len()
     }
@@ -88,12 +88,12 @@ impl Obedient {
     }
 }
 
-impl RequestHandler for Obedient {
+impl RequestHandler for ScriptedHandler {
     async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
         self.calls.lock().unwrap().push(call.clone());
         let text = String::from_utf8_lossy(&call.body).into_owned();
         match text.as_str() {
-            "panic" => panic!("as the request wants"),
+            "panic" => panic!("requested by the test"),
             "wait" => {
                 self.waiting.fetch_add(1, Ordering::SeqCst);
                 self.gate.acquire().await.unwrap().forget();

@@ -1,4 +1,4 @@
-//! The journal: what is acknowledged is there, once, in order, and what is missing shows.
+//! The journal: acknowledged entries are stored once and in order, and missing ones are detected.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -46,13 +46,13 @@ async fn all(bus: &Bus) -> Vec<StoredEntry> {
 }
 
 #[tokio::test]
-async fn each_entry_learns_its_own_sequence() {
+async fn each_append_returns_its_own_sequence() {
     for append in BOTH {
         let (_server, bus) = start().await;
         let journal = journal(&bus, append);
         let ids: Vec<u32> = (0..3_000).collect();
         let sequences = join_all(ids.iter().map(|id| journal.append(entry(id)))).await;
-        let told: BTreeMap<u64, String> = sequences
+        let appended: BTreeMap<u64, String> = sequences
             .into_iter()
             .map(Result::unwrap)
             .zip(ids.iter().map(ToString::to_string))
@@ -62,19 +62,19 @@ async fn each_entry_learns_its_own_sequence() {
             .into_iter()
             .map(|one| (one.sequence, String::from_utf8(one.body.to_vec()).unwrap()))
             .collect();
-        assert_eq!(told, found, "{append:?}");
-        assert_eq!(told.len(), 3_000);
+        assert_eq!(appended, found, "{append:?}");
+        assert_eq!(appended.len(), 3_000);
     }
 }
 
 #[tokio::test]
-async fn a_repetition_is_told_the_sequence_of_the_first() {
+async fn repeated_append_returns_the_first_sequence() {
     for append in BOTH {
         let (_server, bus) = start().await;
         let journal = journal(&bus, append);
         assert_eq!(journal.append(entry("a")).await, Ok(1));
         assert_eq!(journal.append(entry("b")).await, Ok(2));
-        // The repetition is one of a batch with new ones, and one of them stands there twice.
+        // The repeated entry is in a batch with new ones, one of them repeated within the batch.
         let ids = ["c", "a", "d", "d", "b"];
         let sequences: Vec<u64> = join_all(ids.map(|id| journal.append(entry(id))))
             .await
@@ -88,7 +88,7 @@ async fn a_repetition_is_told_the_sequence_of_the_first() {
 }
 
 #[tokio::test]
-async fn entries_in_order_stand_in_order() {
+async fn sequential_appends_are_stored_in_order() {
     let (_server, bus) = start().await;
     let journal = journal(&bus, AppendMode::Atomic);
     let orders = (0..20).map(|order| {
@@ -102,7 +102,7 @@ async fn entries_in_order_stand_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_restarts_in_the_middle_loses_nothing_that_was_acknowledged() {
+async fn server_restart_loses_no_acknowledged_entry() {
     for append in BOTH {
         let (mut server, bus) = start().await;
         let (journal, task) = JournalWriter::start(
@@ -114,16 +114,16 @@ async fn a_server_that_restarts_in_the_middle_loses_nothing_that_was_acknowledge
             },
         );
         let appended = tokio::spawn(async move {
-            let mut told = Vec::new();
+            let mut outcomes = Vec::new();
             for round in 0..60 {
                 let ids = (0..50).map(|id| format!("{round}-{id}"));
                 let results = join_all(ids.map(|id| {
                     let journal = journal.clone();
                     async move { (journal.append(entry(&id)).await, id) }
                 }));
-                told.extend(results.await);
+                outcomes.extend(results.await);
             }
-            told
+            outcomes
         });
         let reader = JournalReader::new(bus.clone());
         until(SOON, "some entries", async || {
@@ -131,11 +131,11 @@ async fn a_server_that_restarts_in_the_middle_loses_nothing_that_was_acknowledge
         })
         .await;
         server.restart().await;
-        let told = appended.await.unwrap();
+        let outcomes = appended.await.unwrap();
         task.wait().await;
         let stored: BTreeMap<u64, StoredEntry> = all(&bus).await.into_iter().map(|one| (one.sequence, one)).collect();
-        assert!(stored.len() <= told.len(), "an entry stands there twice");
-        for (result, id) in told {
+        assert!(stored.len() <= outcomes.len(), "an entry is stored twice");
+        for (result, id) in outcomes {
             let sequence = result.unwrap();
             assert_eq!(stored[&sequence].body, id.as_bytes(), "{append:?}");
         }
@@ -143,7 +143,7 @@ async fn a_server_that_restarts_in_the_middle_loses_nothing_that_was_acknowledge
 }
 
 #[tokio::test]
-async fn a_full_journal_refuses_and_a_full_queue_says_so() {
+async fn full_journal_and_full_queue_refuse_appends() {
     let server = NatsServer::start().await;
     let bus = bare(&server).await;
     let small = NatsSettings {
@@ -178,7 +178,7 @@ async fn a_full_journal_refuses_and_a_full_queue_says_so() {
 }
 
 #[tokio::test]
-async fn without_a_stream_nothing_is_stored_and_without_a_server_nothing_is_sent() {
+async fn append_is_refused_without_a_stream_and_without_a_server() {
     let mut server = NatsServer::start().await;
     let bus = bare(&server).await;
     let settings = JournalSettings {
@@ -196,7 +196,7 @@ async fn without_a_stream_nothing_is_stored_and_without_a_server_nothing_is_sent
 }
 
 #[tokio::test]
-async fn what_a_silent_server_may_have_stored_is_unknown() {
+async fn append_to_a_silent_server_has_an_unknown_outcome() {
     let (mut server, bus) = start().await;
     for append in BOTH {
         let settings = JournalSettings {
@@ -222,7 +222,7 @@ async fn what_a_silent_server_may_have_stored_is_unknown() {
 }
 
 #[tokio::test]
-async fn the_writer_ends_when_its_handles_are_gone_and_everything_is_answered() {
+async fn writer_answers_every_append_and_ends_with_its_last_handle() {
     let (_server, bus) = start().await;
     let (journal, task) = JournalWriter::start(bus.clone(), JournalSettings::default());
     let appended: Vec<_> = (0..1_000)
@@ -240,7 +240,7 @@ async fn the_writer_ends_when_its_handles_are_gone_and_everything_is_answered() 
 }
 
 #[tokio::test]
-async fn single_entries_and_the_newest_of_a_subject_are_found() {
+async fn reader_finds_single_entries_and_the_latest_of_a_subject() {
     let (_server, bus) = start().await;
     let reader = JournalReader::new(bus.clone());
     assert_eq!(reader.read_entry(1).await.unwrap(), None);
@@ -263,7 +263,7 @@ async fn single_entries_and_the_newest_of_a_subject_are_found() {
 }
 
 #[tokio::test]
-async fn a_replay_tells_of_holes_and_of_an_end_that_is_missing() {
+async fn replay_reports_gaps_and_a_missing_end() {
     let (server, bus) = start().await;
     let journal = journal(&bus, AppendMode::Pipelined);
     for result in join_all((0..600).map(|id| journal.append(entry(id)))).await {
@@ -277,11 +277,11 @@ async fn a_replay_tells_of_holes_and_of_an_end_that_is_missing() {
     for sequence in [1, 2, 300, 301] {
         stream.delete_message(sequence).await.unwrap();
     }
-    let told: Vec<_> = JournalReader::new(bus.clone()).replay(1, 602).collect().await;
-    let errors: Vec<_> = told.iter().filter_map(|one| one.as_ref().err().cloned()).collect();
+    let results: Vec<_> = JournalReader::new(bus.clone()).replay(1, 602).collect().await;
+    let errors: Vec<_> = results.iter().filter_map(|one| one.as_ref().err().cloned()).collect();
     let gap = |from, to| BusError::JournalGap { from, to };
     assert_eq!(errors, [gap(1, 2), gap(300, 301), gap(601, 602)]);
-    let sequences: Vec<u64> = told
+    let sequences: Vec<u64> = results
         .iter()
         .filter_map(|one| Some(one.as_ref().ok()?.sequence))
         .collect();
@@ -296,7 +296,7 @@ async fn a_replay_tells_of_holes_and_of_an_end_that_is_missing() {
 }
 
 #[tokio::test]
-async fn a_replay_goes_on_after_a_restart_of_the_server() {
+async fn replay_continues_after_a_server_restart() {
     let (mut server, bus) = start().await;
     let journal = journal(&bus, AppendMode::Pipelined);
     for result in join_all((0..1_000).map(|id| journal.append(entry(id)))).await {

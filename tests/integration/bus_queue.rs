@@ -1,4 +1,4 @@
-//! The durable door: each intent is acknowledged, comes again, or is dead-lettered, as its outcome says.
+//! The durable door: each intent is acknowledged, redelivered or dead-lettered, depending on its outcome.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -15,7 +15,7 @@ use order_router::config::doors::DoorSettings;
 use order_router::fault::{AckType, FaultCode};
 use serde_json::Value;
 
-use crate::bus_fixture::{Obedient, SOON, account, bare, broker, doors, start};
+use crate::bus_fixture::{SOON, ScriptedHandler, account, bare, broker, doors, start};
 use crate::support::poll::{eventually, until};
 use crate::support::servers::NatsServer;
 
@@ -24,14 +24,14 @@ struct Fixture {
     bus: Bus,
     client: async_nats::Client,
     jetstream: jetstream::Context,
-    handler: Arc<Obedient>,
+    handler: Arc<ScriptedHandler>,
     door: DurableDoor,
 }
 
 async fn open(doors: DoorSettings) -> Fixture {
     let (server, bus) = start().await;
     let client = async_nats::connect(server.url()).await.unwrap();
-    let handler = Arc::new(Obedient::default());
+    let handler = Arc::new(ScriptedHandler::default());
     let door = DurableDoor::start(bare(&server).await, doors, broker(), Arc::clone(&handler));
     let jetstream = jetstream::new(client.clone());
     Fixture {
@@ -88,48 +88,54 @@ async fn messages(jetstream: &jetstream::Context, stream: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn an_answer_goes_to_reply_to_and_the_intent_goes_away() {
-    let it = open(doors()).await;
-    let mut inbox = it.client.subscribe("orders.replies.a1.x").await.unwrap();
-    it.client.flush().await.unwrap();
-    it.publish_with(
-        &[("Reply-To", "orders.replies.a1.x"), ("traceparent", "00-1-2-01")],
-        "{}",
-    )
-    .await;
-    let answer = tokio::time::timeout(SOON, inbox.next()).await.unwrap().unwrap();
-    assert_eq!(&answer.payload[..], b"{}");
-    assert_eq!(answer.headers.unwrap().get("Journal-Sequence").unwrap().as_str(), "7");
-    it.queue_is_empty().await;
-    let call = it.handler.calls.lock().unwrap()[0].clone();
+async fn reply_goes_to_reply_to_and_the_intent_is_acknowledged() {
+    let fixture = open(doors()).await;
+    let mut inbox = fixture.client.subscribe("orders.replies.a1.x").await.unwrap();
+    fixture.client.flush().await.unwrap();
+    fixture
+        .publish_with(
+            &[("Reply-To", "orders.replies.a1.x"), ("traceparent", "00-1-2-01")],
+            "{}",
+        )
+        .await;
+    let reply = tokio::time::timeout(SOON, inbox.next()).await.unwrap().unwrap();
+    assert_eq!(&reply.payload[..], b"{}");
+    assert_eq!(reply.headers.unwrap().get("Journal-Sequence").unwrap().as_str(), "7");
+    fixture.queue_is_empty().await;
+    let call = fixture.handler.calls.lock().unwrap()[0].clone();
     assert!(call.is_durable);
     assert_eq!(
         (call.broker.as_deref(), call.account.as_deref()),
         (Some("binance"), Some("a1"))
     );
     assert_eq!(call.traceparent.as_deref(), Some("00-1-2-01"));
-    assert_eq!(it.handler.calls(), 1);
+    assert_eq!(fixture.handler.calls(), 1);
 }
 
 #[tokio::test]
-async fn each_fault_has_its_disposition() {
-    let it = open(DoorSettings {
+async fn every_fault_has_its_acknowledgement() {
+    let fixture = open(DoorSettings {
         durable_max_deliver: 3,
         ..doors()
     })
     .await;
     let mut dead = 0;
     for code in FaultCode::ALL {
-        let before = it.handler.calls();
-        it.publish(code.as_str()).await;
-        it.queue_is_empty().await;
-        let deliveries = it.handler.calls() - before;
+        let before = fixture.handler.calls();
+        fixture.publish(code.as_str()).await;
+        fixture.queue_is_empty().await;
+        let deliveries = fixture.handler.calls() - before;
         dead += u64::from(code.ack_type() != AckType::Ack);
-        assert_eq!(messages(&it.jetstream, "ORDER_DEAD").await, dead, "{}", code.as_str());
+        assert_eq!(
+            messages(&fixture.jetstream, "ORDER_DEAD").await,
+            dead,
+            "{}",
+            code.as_str()
+        );
         match code.ack_type() {
             AckType::Ack => assert_eq!(deliveries, 1),
             AckType::Term => {
-                let (headers, letter) = it.dead_letter(code.as_str()).await;
+                let (headers, letter) = fixture.dead_letter(code.as_str()).await;
                 assert_eq!(deliveries, 1);
                 assert_eq!(letter["problem"]["code"], code.as_str());
                 assert_eq!(
@@ -144,7 +150,7 @@ async fn each_fault_has_its_disposition() {
             }
             AckType::Nak => {
                 assert_eq!(deliveries, 3);
-                let (_, letter) = it.dead_letter("max_deliver").await;
+                let (_, letter) = fixture.dead_letter("max_deliver").await;
                 assert_eq!(letter["body"], code.as_str());
             }
         }
@@ -152,23 +158,28 @@ async fn each_fault_has_its_disposition() {
 }
 
 #[tokio::test]
-async fn a_fault_is_answered_unless_the_intent_comes_again() {
-    let it = open(DoorSettings {
+async fn fault_is_answered_unless_the_intent_is_redelivered() {
+    let fixture = open(DoorSettings {
         durable_max_deliver: 2,
         ..doors()
     })
     .await;
-    let mut inbox = it.client.subscribe("_INBOX.mine.*").await.unwrap();
-    it.client.flush().await.unwrap();
-    it.publish_with(&[("Reply-To", "_INBOX.mine.1")], "store_unavailable")
+    let mut inbox = fixture.client.subscribe("_INBOX.mine.*").await.unwrap();
+    fixture.client.flush().await.unwrap();
+    fixture
+        .publish_with(&[("Reply-To", "_INBOX.mine.1")], "store_unavailable")
         .await;
-    it.queue_is_empty().await;
-    it.publish_with(&[("Reply-To", "_INBOX.mine.2")], "unknown_field").await;
-    it.publish_with(&[("Reply-To", "_INBOX.mine.3")], "risk_locked").await;
-    it.queue_is_empty().await;
-    let mut answered = Vec::new();
+    fixture.queue_is_empty().await;
+    fixture
+        .publish_with(&[("Reply-To", "_INBOX.mine.2")], "unknown_field")
+        .await;
+    fixture
+        .publish_with(&[("Reply-To", "_INBOX.mine.3")], "risk_locked")
+        .await;
+    fixture.queue_is_empty().await;
+    let mut replied = Vec::new();
     for _ in 0..2 {
-        answered.push(
+        replied.push(
             tokio::time::timeout(SOON, inbox.next())
                 .await
                 .unwrap()
@@ -177,153 +188,163 @@ async fn a_fault_is_answered_unless_the_intent_comes_again() {
                 .to_string(),
         );
     }
-    answered.sort();
-    assert_eq!(answered, ["_INBOX.mine.2", "_INBOX.mine.3"]);
+    replied.sort();
+    assert_eq!(replied, ["_INBOX.mine.2", "_INBOX.mine.3"]);
 }
 
 #[tokio::test]
-async fn a_reply_to_that_aims_elsewhere_and_a_deadline_nobody_can_read_are_dead() {
-    let it = open(doors()).await;
-    let mut victim = it.client.subscribe("orders.reports.>").await.unwrap();
-    it.publish_with(
-        &[
-            ("Reply-To", "orders.reports.binance.a1"),
-            ("Nats-Msg-Id", "one"),
-            ("Own", "x"),
-        ],
-        "{}",
-    )
-    .await;
-    let (headers, letter) = it.dead_letter("invalid_field").await;
+async fn foreign_reply_to_and_unreadable_deadline_are_dead_lettered() {
+    let fixture = open(doors()).await;
+    let mut victim = fixture.client.subscribe("orders.reports.>").await.unwrap();
+    fixture
+        .publish_with(
+            &[
+                ("Reply-To", "orders.reports.binance.a1"),
+                ("Nats-Msg-Id", "one"),
+                ("Own", "x"),
+            ],
+            "{}",
+        )
+        .await;
+    let (headers, letter) = fixture.dead_letter("invalid_field").await;
     assert_eq!(letter["problem"]["field"], "Reply-To");
     assert_eq!(letter["headers"]["Nats-Msg-Id"][0], "one");
     assert_eq!(headers.get("Own").unwrap().as_str(), "x");
     assert_eq!(headers.get("Nats-Msg-Id").unwrap().as_str(), "ORDER_INTENTS-1");
-    it.queue_is_empty().await;
-    it.publish_with(&[("Deadline", "tomorrow")], vec![0xff, 0xfe]).await;
-    it.queue_is_empty().await;
-    let (_, letter) = it.dead_letter("invalid_field").await;
+    fixture.queue_is_empty().await;
+    fixture
+        .publish_with(&[("Deadline", "tomorrow")], vec![0xff, 0xfe])
+        .await;
+    fixture.queue_is_empty().await;
+    let (_, letter) = fixture.dead_letter("invalid_field").await;
     assert_eq!(letter["problem"]["field"], "Deadline");
     assert_eq!(
         (letter["body"].as_str(), letter["body_encoding"].as_str()),
         (Some("//4="), Some("base64"))
     );
-    assert_eq!(it.handler.calls(), 0);
+    assert_eq!(fixture.handler.calls(), 0);
     assert!(futures_util::FutureExt::now_or_never(victim.next()).is_none());
 }
 
 #[tokio::test]
-async fn a_dead_letter_too_large_to_keep_keeps_its_beginning() {
-    let it = open(doors()).await;
-    let max = it.client.server_info().max_payload;
-    it.publish_with(&[("Deadline", "tomorrow")], vec![1_u8; max - 200])
+async fn oversized_dead_letter_keeps_the_start_of_its_body() {
+    let fixture = open(doors()).await;
+    let max = fixture.client.server_info().max_payload;
+    fixture
+        .publish_with(&[("Deadline", "tomorrow")], vec![1_u8; max - 200])
         .await;
-    let (_, letter) = it.dead_letter("invalid_field").await;
+    let (_, letter) = fixture.dead_letter("invalid_field").await;
     assert_eq!(letter["truncated_from"].as_u64(), Some((max - 200) as u64));
     assert!(letter["body"].as_str().unwrap().len() > max / 10);
-    it.queue_is_empty().await;
+    fixture.queue_is_empty().await;
 }
 
 #[tokio::test]
-async fn a_panic_brings_the_intent_again_until_it_is_dead() {
-    let it = open(DoorSettings {
+async fn panic_redelivers_the_intent_until_it_is_dead_lettered() {
+    let fixture = open(DoorSettings {
         durable_max_deliver: 2,
         ..doors()
     })
     .await;
-    it.publish("panic").await;
-    it.dead_letter("max_deliver").await;
-    it.queue_is_empty().await;
-    assert_eq!(it.handler.calls(), 2);
+    fixture.publish("panic").await;
+    fixture.dead_letter("max_deliver").await;
+    fixture.queue_is_empty().await;
+    assert_eq!(fixture.handler.calls(), 2);
 }
 
 #[tokio::test]
-async fn signs_of_life_keep_a_slow_intent_from_coming_again() {
-    let it = open(DoorSettings {
+async fn progress_acknowledgements_prevent_redelivery_of_a_slow_intent() {
+    let fixture = open(DoorSettings {
         durable_ack_wait_ms: 400,
         durable_progress_ms: 100,
         ..doors()
     })
     .await;
-    it.publish("wait").await;
-    until(SOON, "an intent under way", async || it.handler.waiting() == 1).await;
+    fixture.publish("wait").await;
+    until(SOON, "an intent in flight", async || fixture.handler.waiting() == 1).await;
     let begun = std::time::Instant::now();
-    until(SOON, "four times the wait", async || {
+    until(SOON, "four times the acknowledgement wait", async || {
         begun.elapsed() > Duration::from_millis(1_600)
     })
     .await;
-    it.handler.gate.add_permits(1);
-    it.queue_is_empty().await;
-    assert_eq!(it.handler.calls(), 1);
+    fixture.handler.gate.add_permits(1);
+    fixture.queue_is_empty().await;
+    assert_eq!(fixture.handler.calls(), 1);
 }
 
 #[tokio::test]
-async fn no_more_are_under_way_than_there_are_places() {
-    let it = open(DoorSettings {
+async fn intents_in_flight_never_exceed_the_limit() {
+    let fixture = open(DoorSettings {
         durable_max_in_flight: 3,
         ..doors()
     })
     .await;
     for _ in 0..10 {
-        it.publish("wait").await;
+        fixture.publish("wait").await;
     }
-    until(SOON, "three under way", async || it.handler.waiting() == 3).await;
+    until(SOON, "three intents in flight", async || fixture.handler.waiting() == 3).await;
     for taken in 4..=10 {
-        it.handler.gate.add_permits(1);
-        until(SOON, "the next one", async || it.handler.calls() == taken).await;
-        assert!(it.handler.waiting() <= 3);
+        fixture.handler.gate.add_permits(1);
+        until(SOON, "the next intent", async || fixture.handler.calls() == taken).await;
+        assert!(fixture.handler.waiting() <= 3);
     }
-    it.handler.gate.add_permits(3);
-    it.queue_is_empty().await;
+    fixture.handler.gate.add_permits(3);
+    fixture.queue_is_empty().await;
 }
 
 #[tokio::test]
-async fn it_goes_on_after_its_consumer_was_deleted_and_after_a_restart_of_the_server() {
-    let mut it = open(doors()).await;
-    it.publish("{}").await;
-    it.queue_is_empty().await;
-    let stream = it.jetstream.get_stream("ORDER_INTENTS").await.unwrap();
+async fn consumption_resumes_after_consumer_deletion_and_server_restart() {
+    let mut fixture = open(doors()).await;
+    fixture.publish("{}").await;
+    fixture.queue_is_empty().await;
+    let stream = fixture.jetstream.get_stream("ORDER_INTENTS").await.unwrap();
     stream.delete_consumer("workers-binance").await.unwrap();
-    it.publish("{}").await;
-    it.queue_is_empty().await;
-    it.server.restart().await;
+    fixture.publish("{}").await;
+    fixture.queue_is_empty().await;
+    fixture.server.restart().await;
     let published = async || {
-        let sent = it.jetstream.publish("orders.intents.binance.a1", "{}".into()).await;
+        let sent = fixture
+            .jetstream
+            .publish("orders.intents.binance.a1", "{}".into())
+            .await;
         sent.is_ok_and(|_| true)
     };
     until(SOON, "a publication", published).await;
-    until(SOON, "the third call", async || it.handler.calls() >= 3).await;
+    until(SOON, "the third call", async || fixture.handler.calls() >= 3).await;
 }
 
 #[tokio::test]
-async fn a_drain_gives_back_what_has_not_begun_and_finishes_what_has() {
-    let it = open(DoorSettings {
+async fn drain_releases_unstarted_intents_and_finishes_started_ones() {
+    let fixture = open(DoorSettings {
         durable_max_in_flight: 1,
         ..doors()
     })
     .await;
-    it.publish("wait").await;
-    it.publish("{}").await;
-    until(SOON, "the first under way", async || it.handler.waiting() == 1).await;
-    let handler = Arc::clone(&it.handler);
-    let drained = tokio::spawn(it.door.drain(SOON));
+    fixture.publish("wait").await;
+    fixture.publish("{}").await;
+    until(SOON, "the first intent in flight", async || {
+        fixture.handler.waiting() == 1
+    })
+    .await;
+    let handler = Arc::clone(&fixture.handler);
+    let drained = tokio::spawn(fixture.door.drain(SOON));
     handler.gate.add_permits(1);
     assert_eq!(drained.await.unwrap().unfinished, 0);
     assert_eq!(handler.calls(), 1);
-    let next = Arc::new(Obedient::default());
-    let _door = DurableDoor::start(bare(&it.server).await, doors(), broker(), Arc::clone(&next));
+    let next = Arc::new(ScriptedHandler::default());
+    let _door = DurableDoor::start(bare(&fixture.server).await, doors(), broker(), Arc::clone(&next));
     until(Duration::from_secs(5), "the second, at another worker", async || {
         next.calls() == 1
     })
     .await;
     until(SOON, "an empty queue", async || {
-        messages(&it.jetstream, "ORDER_INTENTS").await == 0
+        messages(&fixture.jetstream, "ORDER_INTENTS").await == 0
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drains_under_load_lose_nothing_and_delay_nothing() {
+async fn drains_under_load_neither_lose_nor_delay_intents() {
     let Fixture {
         server,
         bus,
@@ -350,7 +371,7 @@ async fn drains_under_load_lose_nothing_and_delay_nothing() {
         door = Some(next);
     }
     publisher.await.unwrap();
-    // Less than the time after which the server itself would deliver again.
+    // Less than the server's redelivery time.
     until(SOON, "an empty queue", async || {
         messages(&jetstream, "ORDER_INTENTS").await == 0
     })

@@ -1,4 +1,4 @@
-//! The request door: answers and faults, its bounds, who it says it is, and a drain that drops nothing.
+//! The request door: replies and faults, its limits, its service information, and a drain that drops no request.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -13,7 +13,7 @@ use order_router::bus::request_door::RequestDoor;
 use order_router::config::doors::DoorSettings;
 use serde_json::Value;
 
-use crate::bus_fixture::{Obedient, SOON, doors, settings};
+use crate::bus_fixture::{SOON, ScriptedHandler, doors, settings};
 use crate::support::poll::until;
 use crate::support::servers::NatsServer;
 
@@ -21,14 +21,14 @@ const SUBMIT: &str = "orders.submit.binance.a1";
 
 struct Fixture {
     client: Client,
-    handler: Arc<Obedient>,
+    handler: Arc<ScriptedHandler>,
     service: RequestDoor,
     server: NatsServer,
 }
 
 async fn start(doors: DoorSettings) -> Fixture {
     let server = NatsServer::start().await;
-    let handler = Arc::new(Obedient::default());
+    let handler = Arc::new(ScriptedHandler::default());
     let service = serve(&server, &doors, &handler).await;
     let client = async_nats::connect(server.url()).await.unwrap();
     Fixture {
@@ -39,14 +39,14 @@ async fn start(doors: DoorSettings) -> Fixture {
     }
 }
 
-async fn serve(server: &NatsServer, doors: &DoorSettings, handler: &Arc<Obedient>) -> RequestDoor {
+async fn serve(server: &NatsServer, doors: &DoorSettings, handler: &Arc<ScriptedHandler>) -> RequestDoor {
     let handler = Arc::clone(handler);
     RequestDoor::start(&settings(server), doors, ConnectPolicy::Once, "0.1.0", handler)
         .await
         .unwrap()
 }
 
-async fn ask(client: &Client, body: &'static str) -> Message {
+async fn request_submit(client: &Client, body: &'static str) -> Message {
     client.request(SUBMIT, body.into()).await.unwrap()
 }
 
@@ -55,17 +55,17 @@ fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn answers_and_faults_carry_their_headers() {
-    let it = start(doors()).await;
-    let answer = ask(&it.client, "{}").await;
-    assert_eq!(&answer.payload[..], b"{}");
-    assert_eq!(header(&answer, "Journal-Sequence"), Some("7"));
-    assert_eq!(header(&answer, "Idempotent-Replay"), None);
+async fn replies_and_faults_carry_their_headers() {
+    let fixture = start(doors()).await;
+    let reply = request_submit(&fixture.client, "{}").await;
+    assert_eq!(&reply.payload[..], b"{}");
+    assert_eq!(header(&reply, "Journal-Sequence"), Some("7"));
+    assert_eq!(header(&reply, "Idempotent-Replay"), None);
     assert_eq!(
-        header(&ask(&it.client, "again").await, "Idempotent-Replay"),
+        header(&request_submit(&fixture.client, "again").await, "Idempotent-Replay"),
         Some("true")
     );
-    let fault = ask(&it.client, "risk_locked").await;
+    let fault = request_submit(&fixture.client, "risk_locked").await;
     assert_eq!(header(&fault, "Nats-Service-Error-Code"), Some("400"));
     assert!(header(&fault, "Nats-Service-Error").unwrap().contains("line two"));
     let problem: Value = serde_json::from_slice(&fault.payload).unwrap();
@@ -76,12 +76,12 @@ async fn answers_and_faults_carry_their_headers() {
 }
 
 #[tokio::test]
-async fn every_endpoint_gets_what_its_subject_says() {
-    let it = start(doors()).await;
+async fn every_endpoint_receives_the_broker_and_account_of_its_subject() {
+    let fixture = start(doors()).await;
     for endpoint in Endpoint::ALL {
         let subject = endpoint.subject().replacen('*', "ibkr", 1).replacen('*', "a2", 1);
-        it.client.request(subject, "{}".into()).await.unwrap();
-        let call = it.handler.calls.lock().unwrap().last().unwrap().clone();
+        fixture.client.request(subject, "{}".into()).await.unwrap();
+        let call = fixture.handler.calls.lock().unwrap().last().unwrap().clone();
         assert_eq!(call.endpoint, endpoint);
         let ids = (call.broker.as_deref(), call.account.as_deref());
         let expected = if endpoint.subject().contains('*') {
@@ -95,20 +95,21 @@ async fn every_endpoint_gets_what_its_subject_says() {
 }
 
 #[tokio::test]
-async fn a_deadline_is_passed_on_and_a_bad_one_is_refused() {
-    let it = start(doors()).await;
+async fn deadline_is_forwarded_and_an_invalid_one_is_refused() {
+    let fixture = start(doors()).await;
     let mut headers = HeaderMap::new();
     headers.insert("Deadline", "2026-03-01T09:00:00Z");
     headers.insert("traceparent", "00-1-2-01");
-    it.client
+    fixture
+        .client
         .request_with_headers(SUBMIT, headers.clone(), "{}".into())
         .await
         .unwrap();
-    let call = it.handler.calls.lock().unwrap().last().unwrap().clone();
+    let call = fixture.handler.calls.lock().unwrap().last().unwrap().clone();
     assert_eq!(call.deadline.unwrap().to_string(), "2026-03-01T09:00:00.000000Z");
     assert_eq!(call.traceparent.as_deref(), Some("00-1-2-01"));
     headers.insert("Deadline", "soon");
-    let fault = it
+    let fault = fixture
         .client
         .request_with_headers(SUBMIT, headers, "{}".into())
         .await
@@ -118,33 +119,38 @@ async fn a_deadline_is_passed_on_and_a_bad_one_is_refused() {
         (problem["code"].as_str(), problem["field"].as_str()),
         (Some("invalid_field"), Some("Deadline"))
     );
-    assert_eq!(it.handler.calls(), 1);
+    assert_eq!(fixture.handler.calls(), 1);
 }
 
 #[tokio::test]
-async fn a_request_that_aims_its_answer_elsewhere_is_neither_executed_nor_answered() {
-    let it = start(doors()).await;
-    let mut victim = it.client.subscribe("orders.>").await.unwrap();
+async fn request_with_a_foreign_reply_subject_is_dropped() {
+    let fixture = start(doors()).await;
+    let mut victim = fixture.client.subscribe("orders.>").await.unwrap();
     for reply in [
         "orders.intents.binance.a1",
         "orders.replies.a2.x",
         "$JS.API.STREAM.DELETE.X",
     ] {
-        it.client.publish_with_reply(SUBMIT, reply, "{}".into()).await.unwrap();
+        fixture
+            .client
+            .publish_with_reply(SUBMIT, reply, "{}".into())
+            .await
+            .unwrap();
     }
-    it.client.publish(SUBMIT, "{}".into()).await.unwrap();
-    // Requests of one connection are taken in order: when this one is answered, the others have been dropped.
-    let mut own = it.client.subscribe("orders.replies.a1.x").await.unwrap();
-    it.client
+    fixture.client.publish(SUBMIT, "{}".into()).await.unwrap();
+    // Requests of one connection are handled in order: once this one is answered, the others have been dropped.
+    let mut own = fixture.client.subscribe("orders.replies.a1.x").await.unwrap();
+    fixture
+        .client
         .publish_with_reply(SUBMIT, "orders.replies.a1.x", "last".into())
         .await
         .unwrap();
-    let answer = tokio::time::timeout(SOON, futures_util::StreamExt::next(&mut own))
+    let reply = tokio::time::timeout(SOON, futures_util::StreamExt::next(&mut own))
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(&answer.payload[..], b"last");
-    assert_eq!(it.handler.calls(), 1);
+    assert_eq!(&reply.payload[..], b"last");
+    assert_eq!(fixture.handler.calls(), 1);
     while let Some(Some(seen)) = futures_util::FutureExt::now_or_never(futures_util::StreamExt::next(&mut victim)) {
         assert!(
             seen.subject.as_str() == SUBMIT || seen.subject.as_str() == "orders.replies.a1.x",
@@ -155,38 +161,38 @@ async fn a_request_that_aims_its_answer_elsewhere_is_neither_executed_nor_answer
 }
 
 #[tokio::test]
-async fn a_full_door_says_so_at_once() {
-    let it = start(DoorSettings {
+async fn full_door_refuses_at_once() {
+    let fixture = start(DoorSettings {
         request_max_in_flight: 2,
         ..doors()
     })
     .await;
     let held: Vec<_> = (0..2)
         .map(|_| {
-            let client = it.client.clone();
-            tokio::spawn(async move { ask(&client, "wait").await })
+            let client = fixture.client.clone();
+            tokio::spawn(async move { request_submit(&client, "wait").await })
         })
         .collect();
-    until(SOON, "two requests under way", async || it.handler.waiting() == 2).await;
-    let full = ask(&it.client, "{}").await;
+    until(SOON, "two requests in flight", async || fixture.handler.waiting() == 2).await;
+    let full = request_submit(&fixture.client, "{}").await;
     assert_eq!(header(&full, "Nats-Service-Error-Code"), Some("503"));
     assert!(String::from_utf8_lossy(&full.payload).contains("queue_full"));
-    it.handler.gate.add_permits(2);
+    fixture.handler.gate.add_permits(2);
     for one in held {
         assert_eq!(&one.await.unwrap().payload[..], b"wait");
     }
-    assert_eq!(&ask(&it.client, "{}").await.payload[..], b"{}");
+    assert_eq!(&request_submit(&fixture.client, "{}").await.payload[..], b"{}");
 }
 
 #[tokio::test]
-async fn it_says_who_it_is_and_counts_what_it_has_done() {
-    let it = start(doors()).await;
+async fn service_reports_its_identity_and_counts_its_requests() {
+    let fixture = start(doors()).await;
     for body in ["{}", "{}", "risk_locked"] {
-        ask(&it.client, body).await;
+        request_submit(&fixture.client, body).await;
     }
     let question = async |subject: &str| -> Value {
-        let answer = it.client.request(subject.to_owned(), "".into()).await.unwrap();
-        serde_json::from_slice(&answer.payload).unwrap()
+        let reply = fixture.client.request(subject.to_owned(), "".into()).await.unwrap();
+        serde_json::from_slice(&reply.payload).unwrap()
     };
     let ping = question("$SRV.PING").await;
     assert_eq!(ping["type"], "io.nats.micro.v1.ping_response");
@@ -209,34 +215,35 @@ async fn it_says_who_it_is_and_counts_what_it_has_done() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_own_request_only() {
-    let it = start(DoorSettings {
+async fn panic_fails_only_its_own_request() {
+    let fixture = start(DoorSettings {
         request_max_in_flight: 1,
         ..doors()
     })
     .await;
-    it.client
-        .publish_with_reply(SUBMIT, "_INBOX.nobody", "panic".into())
+    fixture
+        .client
+        .publish_with_reply(SUBMIT, "_INBOX.unused", "panic".into())
         .await
         .unwrap();
-    until(SOON, "the next answer", async || {
-        &ask(&it.client, "{}").await.payload[..] == b"{}"
+    until(SOON, "the next reply", async || {
+        &request_submit(&fixture.client, "{}").await.payload[..] == b"{}"
     })
     .await;
 }
 
 #[tokio::test]
-async fn it_survives_a_restart_of_the_server() {
-    let mut it = start(doors()).await;
-    it.server.restart().await;
-    until(SOON, "an answer", async || {
-        it.client.request(SUBMIT, "{}".into()).await.is_ok()
+async fn service_survives_a_server_restart() {
+    let mut fixture = start(doors()).await;
+    fixture.server.restart().await;
+    until(SOON, "a reply", async || {
+        fixture.client.request(SUBMIT, "{}".into()).await.is_ok()
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_drain_under_load_leaves_no_request_without_an_answer() {
+async fn drain_under_load_answers_every_request() {
     let Fixture {
         handler,
         service,
@@ -279,7 +286,7 @@ async fn a_drain_under_load_leaves_no_request_without_an_answer() {
             })
         })
         .collect();
-    // One worker after the other comes and goes, while another stays or none does.
+    // Workers start and drain one after the other, with and without another one beside them.
     let mut service = Some(service);
     for round in 0..6 {
         let before = answered.load(Ordering::SeqCst);
@@ -293,7 +300,7 @@ async fn a_drain_under_load_leaves_no_request_without_an_answer() {
         assert_eq!(drained.unfinished, 0);
         if next.is_none() {
             let before = unserved.load(Ordering::SeqCst);
-            until(SOON, "nobody there", async || {
+            until(SOON, "no worker is subscribed", async || {
                 unserved.load(Ordering::SeqCst) > before + 64
             })
             .await;
@@ -311,14 +318,14 @@ async fn a_drain_under_load_leaves_no_request_without_an_answer() {
 }
 
 #[tokio::test]
-async fn a_drain_waits_for_what_is_under_way_but_no_longer_than_its_grace() {
-    let it = start(doors()).await;
+async fn drain_waits_for_requests_in_flight_up_to_its_grace_period() {
+    let fixture = start(doors()).await;
     let held = {
-        let client = it.client.clone();
-        tokio::spawn(async move { ask(&client, "wait").await })
+        let client = fixture.client.clone();
+        tokio::spawn(async move { request_submit(&client, "wait").await })
     };
-    until(SOON, "a request under way", async || it.handler.waiting() == 1).await;
-    let drained = it.service.drain(Duration::from_millis(50)).await;
+    until(SOON, "a request in flight", async || fixture.handler.waiting() == 1).await;
+    let drained = fixture.service.drain(Duration::from_millis(50)).await;
     assert_eq!(drained.unfinished, 1);
     held.abort();
 }

@@ -1,4 +1,4 @@
-//! Streams and consumers: created once, updated in their limits, and left alone when somebody else made them.
+//! Streams and consumers: created once, updated in their limits, and unchanged when another program created them.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -16,7 +16,7 @@ fn outcomes(applied: &[ReconciledResource]) -> Vec<ReconcileOutcome> {
 }
 
 #[tokio::test]
-async fn it_is_created_once_and_changed_limits_are_updated() {
+async fn topology_is_created_once_and_changed_limits_are_updated() {
     let server = NatsServer::start().await;
     let (bus, settings) = (bare(&server).await, settings(&server));
     let check = topology::check(&bus, &settings, &doors(), &[broker()]).await.unwrap();
@@ -40,7 +40,7 @@ async fn it_is_created_once_and_changed_limits_are_updated() {
 }
 
 #[tokio::test]
-async fn brokers_come_and_go() {
+async fn consumers_follow_the_configured_brokers() {
     let server = NatsServer::start().await;
     let (bus, settings) = (bare(&server).await, settings(&server));
     let both = [broker(), BrokerId::new("ibkr").unwrap()];
@@ -53,7 +53,7 @@ async fn brokers_come_and_go() {
 }
 
 #[tokio::test]
-async fn two_processes_may_apply_it_at_once() {
+async fn two_processes_can_apply_the_topology_at_once() {
     let server = NatsServer::start().await;
     let (one, other) = (bare(&server).await, bare(&server).await);
     let settings = settings(&server);
@@ -68,7 +68,7 @@ async fn two_processes_may_apply_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_stream_that_somebody_made_for_something_else_is_not_touched() {
+async fn stream_with_another_purpose_is_not_changed() {
     let wanted = Config {
         name: "ORDER_INTENTS".into(),
         subjects: vec!["orders.intents.binance.*".into()],
@@ -132,7 +132,7 @@ async fn a_stream_that_somebody_made_for_something_else_is_not_touched() {
 }
 
 #[tokio::test]
-async fn subjects_that_belong_to_another_stream_are_not_taken() {
+async fn subjects_of_another_stream_are_not_taken_over() {
     let server = NatsServer::start().await;
     let bus = bare(&server).await;
     let other = Config {
@@ -152,7 +152,7 @@ async fn subjects_that_belong_to_another_stream_are_not_taken() {
 }
 
 #[tokio::test]
-async fn whom_the_server_does_not_know_is_told_so_at_once() {
+async fn invalid_credentials_are_reported_at_once() {
     let extra_config = "authorization { user: worker, password: secret }".to_owned();
     let server = NatsServer::start_with(NatsOptions {
         extra_config,
@@ -177,7 +177,7 @@ async fn whom_the_server_does_not_know_is_told_so_at_once() {
 }
 
 #[tokio::test]
-async fn a_daemon_waits_for_its_server_and_a_command_does_not() {
+async fn daemon_waits_for_its_server_and_a_command_does_not() {
     let mut server = NatsServer::start().await;
     server.kill9();
     let settings = settings(&server);

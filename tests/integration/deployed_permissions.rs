@@ -1,4 +1,4 @@
-//! The shipped NATS configuration: a worker, the sidecar and an algorithm can do what they need, and not more.
+//! The shipped NATS configuration: a worker, the sidecar and an algorithm have the permissions they need, and no more.
 
 #![allow(
     clippy::unwrap_used,
@@ -53,7 +53,7 @@ async fn command(nats: &NatsServer, user: &str, args: &[&str]) -> Output {
     tokio::time::timeout(SOON, command.output()).await.unwrap().unwrap()
 }
 
-/// Only an operator closes, lifts and halts; an algorithm is told that trading is halted.
+/// Only an operator locks, lifts and halts; an algorithm gets `trading_halted`.
 async fn locks_and_the_kill_switch(nats: &NatsServer) {
     let signed = ["--actor", "test", "--reason", "test"];
     let with = |words: &[&'static str]| [words, &signed].concat();
@@ -106,7 +106,7 @@ async fn locks_and_the_kill_switch(nats: &NatsServer) {
     );
 }
 
-/// The sidecar notes something on an order through a worker, and does not write the journal itself.
+/// The sidecar adds a note through a worker, and cannot write to the journal itself.
 async fn notes_are_for_the_sidecar(nats: &NatsServer) {
     let options = async_nats::ConnectOptions::with_user_and_password("sidecar".to_owned(), "sidecar-test".to_owned());
     let bus = options.connect(nats.url()).await.unwrap();
@@ -126,7 +126,7 @@ async fn notes_are_for_the_sidecar(nats: &NatsServer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_can_do_what_it_needs_and_not_more() {
+async fn every_user_has_the_permissions_it_needs_and_no_more() {
     let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
     rig.settings.nats.url = nats.url();
     let user = |name: &str| {
@@ -139,7 +139,7 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
     let worker = Worker::start(&user("worker")).await.unwrap();
     let sidecar = Sidecar::start(&user("sidecar")).await.unwrap();
 
-    // An algorithm, by both doors.
+    // An algorithm, through both doors.
     let file = tempfile::NamedTempFile::new().unwrap();
     for (id, door) in [("a1", None), ("a2", Some("--durable"))] {
         std::fs::write(file.path(), intent(id, &[])).unwrap();
@@ -166,7 +166,7 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
     assert!(!command(&nats, "client", &limit).await.status.success());
     let set = command(&nats, "operator", &limit).await;
     assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
-    // Nor can it book positions or cash, and no more can the sidecar.
+    // Neither the algorithm nor the sidecar can book positions or cash.
     let adjust: Vec<&str> = "adjust --account a --cash 5 --actor test --reason test --id d1"
         .split(' ')
         .collect();
@@ -205,7 +205,7 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
     while !listener.next().await.data.contains(r#""client_order_id":"a3""#) {}
     assert!(!nats.log_text().contains("STREAM.PURGE"));
 
-    // Reference prices come from the source of market data, and from no algorithm.
+    // Only the market data source publishes reference prices.
     let bitcoin = worker
         .router()
         .instruments
@@ -227,7 +227,7 @@ async fn everybody_can_do_what_it_needs_and_not_more() {
         publisher.publish(subject, quote.into()).await.unwrap();
         publisher.flush().await.unwrap();
     }
-    poll::until(SOON, "the quote of the market counts", async || {
+    poll::until(SOON, "the market quote is applied", async || {
         mark().as_deref() == Some("2")
     })
     .await;

@@ -1,4 +1,4 @@
-//! A strict reader of Prometheus' text format: whatever is not as the format and its conventions want fails the test.
+//! A strict parser of Prometheus' text format: any deviation from the format and its conventions fails the test.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use crate::support::poll;
 
 type Labels = BTreeMap<String, String>;
 
-/// What was told at one moment.
+/// The samples of one scrape.
 #[derive(Debug)]
 pub struct Scrape {
     samples: BTreeMap<(String, Labels), String>,
@@ -25,19 +25,19 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Asks an address for its metrics.
-    pub async fn of(address: SocketAddr) -> Self {
-        let told = client().get(format!("http://{address}/metrics")).send().await.unwrap();
-        assert_eq!(told.status(), 200);
-        assert_eq!(told.headers()["content-type"], CONTENT_TYPE);
-        Self::read(&told.text().await.unwrap())
+    /// Scrapes an address.
+    pub async fn fetch(address: SocketAddr) -> Self {
+        let response = client().get(format!("http://{address}/metrics")).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], CONTENT_TYPE);
+        Self::read(&response.text().await.unwrap())
     }
 
-    /// Asks until a sample has this value.
-    pub async fn once(address: SocketAddr, name: &str, labels: &[(&str, &str)], value: Option<&str>) -> Self {
+    /// Scrapes until a sample has this value, or is absent for `None`.
+    pub async fn wait_for(address: SocketAddr, name: &str, labels: &[(&str, &str)], value: Option<&str>) -> Self {
         let what = format!("{name}{labels:?} is {value:?}");
         poll::eventually(crate::rig::SOON, what, async || {
-            let scrape = Self::of(address).await;
+            let scrape = Self::fetch(address).await;
             (scrape.get(name, labels) == value).then_some(scrape)
         })
         .await
@@ -63,12 +63,12 @@ impl Scrape {
         counts.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Whether a metric is told at all.
+    /// Whether a metric has samples.
     pub fn has(&self, name: &str) -> bool {
         self.families.contains(name)
     }
 
-    /// Reads a text, and checks every line of it.
+    /// Parses a text, and checks every line.
     #[track_caller]
     pub fn read(text: &str) -> Self {
         assert!(text.ends_with('\n'), "the last line has no end");
@@ -116,12 +116,12 @@ impl Scrape {
             (MetricKind::Histogram(_), "_sum" | "_count") | (MetricKind::Counter | MetricKind::Gauge, "") => {}
             _ => panic!("{line} is no sample of {}", metric.name),
         }
-        // The format leaves open how a bound is written: 0.00005 and 5e-05 are the same.
+        // The format allows several spellings of a bound: 0.00005 and 5e-05 are equal.
         if let Some(bound) = labels.get_mut("le") {
             *bound = bound.parse::<f64>().expect(line).to_string();
         }
-        let told: BTreeSet<&str> = labels.keys().map(String::as_str).collect();
-        assert_eq!(told, names, "{line}");
+        let names_found: BTreeSet<&str> = labels.keys().map(String::as_str).collect();
+        assert_eq!(names_found, names, "{line}");
         let key = (name.to_owned(), labels);
         assert!(
             self.samples.insert(key, value.to_owned()).is_none(),
@@ -184,7 +184,7 @@ fn read_labels(text: &str) -> Labels {
 }
 
 #[test]
-fn the_reader_takes_nothing_that_is_not_in_the_format() {
+fn parser_rejects_text_that_violates_the_format() {
     let telemetry = order_router::telemetry::Telemetry::new();
     let good = telemetry.render();
     assert!(Scrape::read(&good).has("order_router_stage_duration_seconds"));

@@ -1,5 +1,5 @@
-//! A stream that lost its newest entries (restored from a copy, or cut by a power failure): noticed before anything more
-//! is appended, by the writer that lived through it and by one that starts after it.
+//! A stream that lost its newest entries (restored from a copy, or truncated by a power failure) is detected before the
+//! next append, by a running writer and by a new one.
 
 #![allow(
     clippy::unwrap_used,
@@ -59,8 +59,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Keeps a copy of the server's data; it starts again.
-pub async fn keep(nats: &mut NatsServer) -> tempfile::TempDir {
+/// Copies the server's data and restarts the server.
+pub async fn snapshot(nats: &mut NatsServer) -> tempfile::TempDir {
     let kept = tempfile::tempdir().unwrap();
     nats.kill9();
     copy(&nats.data_directory(), kept.path());
@@ -68,7 +68,7 @@ pub async fn keep(nats: &mut NatsServer) -> tempfile::TempDir {
     kept
 }
 
-/// Puts an earlier copy in the place of the server's data; it starts again.
+/// Replaces the server's data with an earlier copy and restarts the server.
 pub async fn restore(nats: &mut NatsServer, kept: &tempfile::TempDir) {
     nats.kill9();
     std::fs::remove_dir_all(nats.data_directory()).unwrap();
@@ -76,73 +76,73 @@ pub async fn restore(nats: &mut NatsServer, kept: &tempfile::TempDir) {
     nats.restart().await;
 }
 
-/// Appends until the server has been found again.
-async fn first_answer(journal: &JournalWriter, name: &str) -> Result<u64, AppendError> {
-    poll::eventually(SOON, "the server is found again", async || {
+/// Appends until the server is reachable again.
+async fn append_when_reachable(journal: &JournalWriter, name: &str) -> Result<u64, AppendError> {
+    poll::eventually(SOON, "the server is reachable again", async || {
         match journal.append(entry(name)).await {
             Err(AppendError::Refused(_) | AppendError::OutcomeUnknown(_)) => None,
-            answer => Some(answer),
+            result => Some(result),
         }
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_that_saw_what_the_stream_has_lost_appends_nothing_more() {
+async fn writer_that_saw_lost_entries_appends_nothing_more() {
     for mode in [AppendMode::Pipelined, AppendMode::Atomic] {
         let (mut nats, bus) = bus_fixture::start().await;
         let journal = writer(&bus, mode);
         assert!(append(&journal, "a", 3).await.iter().all(Result::is_ok));
-        let kept = keep(&mut nats).await;
-        assert!(first_answer(&journal, "b").await.is_ok());
+        let kept = snapshot(&mut nats).await;
+        assert!(append_when_reachable(&journal, "b").await.is_ok());
         assert!(append(&journal, "c", 20).await.iter().all(Result::is_ok));
-        // What is told again is told its own sequence, and is no sign of anything.
-        assert_eq!(first_answer(&journal, "b").await, Ok(4));
+        // A repeated append returns its first sequence and indicates no loss.
+        assert_eq!(append_when_reachable(&journal, "b").await, Ok(4));
         assert_eq!(journal.highest_sequence(), 24);
         restore(&mut nats, &kept).await;
-        let behind = first_answer(&journal, "d").await;
+        let behind = append_when_reachable(&journal, "d").await;
         assert_eq!(behind, Err(AppendError::Behind { sequence: 4, seen: 24 }), "{mode:?}");
-        for answer in append(&journal, "e", 5).await {
+        for result in append(&journal, "e", 5).await {
             assert!(
-                matches!(answer, Err(AppendError::Behind { .. })),
-                "{mode:?}: {answer:?}"
+                matches!(result, Err(AppendError::Behind { .. })),
+                "{mode:?}: {result:?}"
             );
         }
         let info = JournalReader::new(bus.clone()).read_extent().await.unwrap();
         assert_eq!(info.last_sequence, 4, "{mode:?}: nothing more was sent");
-        // One that starts after it knows by what the store has seen.
+        // A writer that starts later detects the loss by the store's watermark.
         let later = writer(&bus, mode);
         later.observe_sequence(24);
-        for answer in append(&later, "f", 3).await {
+        for result in append(&later, "f", 3).await {
             assert!(
-                matches!(answer, Err(AppendError::Behind { .. })),
-                "{mode:?}: {answer:?}"
+                matches!(result, Err(AppendError::Behind { .. })),
+                "{mode:?}: {result:?}"
             );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_takes_no_order_over_a_stream_that_lost_what_it_has_told() {
+async fn worker_accepts_no_order_over_a_stream_that_lost_reported_entries() {
     let mut rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     client.report(&intent("a1", &[])).await;
-    let kept = keep(&mut rig.nats).await;
+    let kept = snapshot(&mut rig.nats).await;
     for n in 0..5 {
-        poll::until(SOON, "it is taken", async || {
-            let answer = client.submit(&intent(&format!("b{n}"), &[])).await;
-            answer.is_ok_and(|reply| !ExecutionReport::decode(&reply.body).unwrap().is_receipt())
+        poll::until(SOON, "the order is accepted", async || {
+            let result = client.submit(&intent(&format!("b{n}"), &[])).await;
+            result.is_ok_and(|reply| !ExecutionReport::decode(&reply.body).unwrap().is_receipt())
         })
         .await;
     }
     rig.quiet().await;
     restore(&mut rig.nats, &kept).await;
-    poll::until(SOON, "no order is taken", async || {
+    poll::until(SOON, "no order is accepted", async || {
         match client.submit(&intent("c", &[])).await {
             Ok(reply) => {
                 let report = ExecutionReport::decode(&reply.body).unwrap();
-                assert!(report.is_receipt(), "told over a journal that was cut: {report:?}");
+                assert!(report.is_receipt(), "reported over a truncated journal: {report:?}");
                 false
             }
             Err(RequestError::Fault(fault)) => fault.code == FaultCode::StoreUnavailable,
@@ -158,6 +158,6 @@ async fn a_worker_takes_no_order_over_a_stream_that_lost_what_it_has_told() {
     worker.drain(SOON).await;
     let error = order_router::worker::Worker::start(&rig.settings)
         .await
-        .expect_err("it refuses to start");
+        .expect_err("the worker refuses to start");
     assert!(error.to_string().contains("restored, cut or replaced"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! A loss that has been made closes its account on every worker, whatever is restarted or lost, until somebody lifts it;
-//! reductions pass. And rules alert when their share is crossed, not with every order above it.
+//! A realised loss locks its account on every worker, through restarts and data loss, until an operator lifts the lock;
+//! reductions pass. Rules alert when their threshold is crossed, not with every order above it.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,15 +28,15 @@ async fn quote(client: &Client, last: &str) {
     client.raw.flush().await.unwrap();
 }
 
-async fn latches(client: &Client) -> Vec<String> {
-    let Ok(answer) = client.call("router.locks.list", "{}").await else {
+async fn lock_ids(client: &Client) -> Vec<String> {
+    let Ok(body) = client.call("router.locks.list", "{}").await else {
         return Vec::new();
     };
-    let answer: LockList = serde_json::from_slice(&answer).unwrap();
-    answer.items.into_iter().map(|lock| lock.latch_id).collect()
+    let list: LockList = serde_json::from_slice(&body).unwrap();
+    list.items.into_iter().map(|lock| lock.latch_id).collect()
 }
 
-/// Returns the alerts and locks that are kept, as `level rule account`.
+/// Returns the published alerts and locks, as `level rule account`.
 async fn signals(client: &Client) -> Vec<String> {
     use futures_util::StreamExt;
     let jetstream = async_nats::jetstream::new(client.raw.clone());
@@ -46,13 +46,13 @@ async fn signals(client: &Client) -> Vec<String> {
         .await
         .unwrap();
     let mut messages = consumer.fetch().max_messages(1_000).messages().await.unwrap();
-    let mut told = Vec::new();
+    let mut found = Vec::new();
     while let Some(message) = messages.next().await {
         let signal: RiskSignal = serde_json::from_slice(&message.unwrap().payload).unwrap();
         let account = signal.account_id.unwrap_or_else(|| "_".to_owned());
-        told.push(format!("{} {} {account}", signal.level.as_str(), signal.rule_id));
+        found.push(format!("{} {} {account}", signal.level.as_str(), signal.rule_id));
     }
-    told
+    found
 }
 
 fn of(account: &'static str, id: &str, over: &[(&str, &str)]) -> String {
@@ -65,14 +65,14 @@ fn of(account: &'static str, id: &str, over: &[(&str, &str)]) -> String {
     intent(id, &all)
 }
 
-/// A worker's view of prices is its own, and moves a moment after a quote.
+/// Publishes a quote until a worker denies an order: each worker applies a quote a moment after its publication.
 async fn denied(client: &Client, account: &'static str, last: &str) -> FaultCode {
     let mut n = 0;
-    poll::eventually(SOON, "the loss is seen", async || {
+    poll::eventually(SOON, "the loss is detected", async || {
         quote(client, last).await;
         n += 1;
-        let answer = client.submit(&of(account, &format!("probe-{last}-{n}"), &[])).await;
-        match answer {
+        let result = client.submit(&of(account, &format!("probe-{last}-{n}"), &[])).await;
+        match result {
             Err(order_router::bus::router_client::RequestError::Fault(fault)) => Some(fault.code),
             _ => None,
         }
@@ -81,23 +81,23 @@ async fn denied(client: &Client, account: &'static str, last: &str) -> FaultCode
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
+async fn loss_locks_its_account_until_an_operator_lifts_it_through_restarts_and_data_loss() {
     let mut rig = Rig::start().await;
     rig.settings.risk.daily_loss_limit = "99".to_owned();
     rig.settings.risk.account_stop_loss = "1000000".to_owned();
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
-    // Account b wins what a loses: nothing is lost over all.
+    // Account b gains what a loses: the total loss is zero.
     let large = [("quantity", "0.1")];
     let short = [("quantity", "0.1"), ("side", "\"sell\"")];
     client.report(&of("a", "long", &large)).await;
     client.report(&of("b", "short", &short)).await;
     assert_eq!(denied(&client, "a", "29000").await, FaultCode::DailyLossExceeded);
-    poll::until(SOON, "the account is latched", async || {
-        latches(&client).await == ["paper.account.a.max_daily_loss"]
+    poll::until(SOON, "the account is locked", async || {
+        lock_ids(&client).await == ["paper.account.a.max_daily_loss"]
     })
     .await;
-    // Even when the price is back: somebody has to lift it. The other account goes on, and what is held may be sold.
+    // The lock remains after the price recovers. The other account continues, and the held position may be sold.
     quote(&client, "30000").await;
     let still = client.fault(&of("a", "later", &[])).await;
     assert_eq!(
@@ -115,7 +115,7 @@ async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
     tokio::join!(one.drain(SOON), two.drain(SOON));
     rig.redis.flushall().await;
     let worker = rig.worker().await;
-    assert_eq!(latches(&client).await, ["paper.account.a.max_daily_loss"]);
+    assert_eq!(lock_ids(&client).await, ["paper.account.a.max_daily_loss"]);
     rig.quiet().await;
     assert_eq!(rebuildable_state(&rig).await, before);
     assert_eq!(
@@ -123,7 +123,7 @@ async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
         FaultCode::DailyLossExceeded
     );
     quote(&client, "30000").await;
-    let lift = r#"{"latch_id":"paper.account.a.max_daily_loss","actor":"ops","reason":"looked at"}"#;
+    let lift = r#"{"latch_id":"paper.account.a.max_daily_loss","actor":"ops","reason":"reviewed"}"#;
     client.call("router.locks.lift", lift).await.unwrap();
     poll::until(SOON, "the account is open again", async || {
         quote(&client, "30000").await;
@@ -135,22 +135,22 @@ async fn a_loss_closes_its_account_until_somebody_lifts_it_whatever_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_loss_over_all_is_latched_without_any_order() {
+async fn total_loss_sets_a_lock_without_any_order() {
     let mut rig = Rig::start().await;
     rig.settings.risk.daily_loss_limit = "60".to_owned();
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    // 50 each: no account reaches its limit, all together do.
+    // A loss of 50 each: no account reaches its limit, the total does.
     for account in ["a", "b"] {
         client.report(&of(account, account, &[("quantity", "0.05")])).await;
     }
-    poll::until(SOON, "everything is latched", async || {
+    poll::until(SOON, "everything is locked", async || {
         quote(&client, "29000").await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        latches(&client).await == ["paper.all.max_daily_loss"]
+        lock_ids(&client).await == ["paper.all.max_daily_loss"]
     })
     .await;
-    poll::until(SOON, "monitors are told once", async || {
+    poll::until(SOON, "the lock is published", async || {
         signals(&client).await.contains(&"lock max_daily_loss _".to_owned())
     })
     .await;
@@ -158,7 +158,7 @@ async fn a_loss_over_all_is_latched_without_any_order() {
         signals(&client)
             .await
             .iter()
-            .filter(|told| *told == "lock max_daily_loss _")
+            .filter(|signal| *signal == "lock max_daily_loss _")
             .count(),
         1
     );
@@ -166,9 +166,9 @@ async fn a_loss_over_all_is_latched_without_any_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_alerts_once_for_a_crossing_and_again_after_it_was_calm() {
+async fn rule_alerts_once_per_crossing_and_again_after_it_was_calm() {
     let mut rig = Rig::start().await;
-    // The cap is 0.2 lots of room: 80 % are 0.16, and it is calm below 0.15.
+    // The cap is 0.2: the alert threshold of 80 % is 0.16, and the rule is calm below 0.15.
     rig.settings.instruments.0[0].max_notional = "6000".to_owned();
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
@@ -177,12 +177,12 @@ async fn a_rule_alerts_once_for_a_crossing_and_again_after_it_was_calm() {
         let over = [("side", side.as_str()), ("quantity", quantity)];
         client.report(&intent(id, &over)).await;
     };
-    let told = async |crossings: usize| {
-        poll::until(SOON, "the alerts are there", async || {
+    let expect_alerts = async |crossings: usize| {
+        poll::until(SOON, "the alerts are published", async || {
             let signals = signals(&client).await;
             signals
                 .iter()
-                .filter(|told| *told == "alert max_notional default")
+                .filter(|signal| *signal == "alert max_notional default")
                 .count()
                 >= crossings
         })
@@ -192,25 +192,25 @@ async fn a_rule_alerts_once_for_a_crossing_and_again_after_it_was_calm() {
         assert_eq!(
             signals
                 .iter()
-                .filter(|told| *told == "alert max_notional default")
+                .filter(|signal| *signal == "alert max_notional default")
                 .count(),
             crossings
         );
     };
     order("up", "buy", "0.159").await;
-    told(0).await;
+    expect_alerts(0).await;
     for n in 0..5 {
         order(&format!("above-{n}"), "buy", "0.002").await;
     }
-    told(1).await;
-    // Down to 0.151 and up again: between the two shares nothing is new.
+    expect_alerts(1).await;
+    // Down to 0.151 and up again: between the two thresholds there is no new alert.
     order("between", "sell", "0.018").await;
     order("again", "buy", "0.012").await;
-    told(1).await;
-    // Down to 0.14: the next order looks calm, and the one after it crosses anew.
+    expect_alerts(1).await;
+    // Down to 0.14: the next order finds the rule calm, and the one after it crosses again.
     order("down", "sell", "0.023").await;
     order("calm", "buy", "0.005").await;
     order("crossing", "buy", "0.02").await;
-    told(2).await;
+    expect_alerts(2).await;
     tokio::join!(one.drain(SOON), two.drain(SOON));
 }

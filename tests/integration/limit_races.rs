@@ -1,4 +1,4 @@
-//! Every capped counter raced for by two worker processes: never above its cap, and never below what fits.
+//! Two worker processes race for every capped counter: it never exceeds its cap, and the cap is used in full.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use crate::rig::{Client, Rig, SOON, ibkr, intent, race};
 /// How many orders race.
 const ORDERS: usize = 120;
 
-/// One counter: what is set, what is sent, how many of it fit, and how the others are answered.
+/// One counter: its settings, the orders sent, how many fit, and the fault of the others.
 struct Race {
     name: &'static str,
     set: fn(&mut Settings),
@@ -141,43 +141,43 @@ async fn run(race_for: &Race) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_worker_processes_race_for_every_capped_counter_and_none_is_passed_or_left_unused() {
+async fn every_cap_is_used_in_full_and_never_exceeded_when_two_workers_race() {
     for race_for in RACES {
         run(race_for).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_orders_of_a_second_are_counted_by_all_workers_and_the_id_stays_free() {
+async fn order_rate_counts_across_workers_and_leaves_the_id_free() {
     let mut rig = Rig::start().await;
     rig.settings.risk.orders_per_second_and_account = 7;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     let client = rig.caller().await;
-    let begun = second(&rig).await;
+    let begun = redis_second(&rig).await;
     let (reports, codes) = race(&client, (0..ORDERS).map(plain).collect()).await;
-    let seconds = usize::try_from(second(&rig).await - begun + 1).unwrap();
+    let seconds = usize::try_from(redis_second(&rig).await - begun + 1).unwrap();
     assert!(
         (7..=7 * seconds).contains(&reports.len()),
         "{} in {seconds} s",
         reports.len()
     );
     assert_eq!(codes, vec![FaultCode::RateLimited; ORDERS - reports.len()]);
-    // Whoever was refused may come again under its id, and a denied order counts like any other.
-    crate::support::poll::until(SOON, "each is taken in its turn", async || {
+    // A refused order may be retried under its id, and a denied order counts like any other.
+    crate::support::poll::until(SOON, "every order is accepted eventually", async || {
         let (reports, _) = race(&client, (0..ORDERS).map(plain).collect()).await;
         reports.len() == ORDERS
     })
     .await;
-    assert_eq!(finals(&client).await, ORDERS);
+    assert_eq!(count_reports(&client).await, ORDERS);
     tokio::join!(one.drain(SOON), two.drain(SOON));
 }
 
-async fn finals(client: &Client) -> usize {
+async fn count_reports(client: &Client) -> usize {
     client.reports().await.len()
 }
 
-/// Returns Redis' second.
-async fn second(rig: &Rig) -> i64 {
+/// Returns the current second of Redis' clock.
+async fn redis_second(rig: &Rig) -> i64 {
     let (second, _): (i64, i64) = redis::cmd("TIME")
         .query_async(&mut rig.redis.connection().await)
         .await
@@ -186,7 +186,7 @@ async fn second(rig: &Rig) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fees_in_the_traded_asset_leave_less_to_sell_and_those_in_money_are_a_loss() {
+async fn fees_in_the_base_asset_reduce_the_sellable_position_and_fees_in_money_are_a_loss() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_fees.rate = "0.00101".to_owned();
     rig.settings.brokers.paper_fees.paid_in = "base".to_owned();
@@ -197,7 +197,7 @@ async fn fees_in_the_traded_asset_leave_less_to_sell_and_those_in_money_are_a_lo
         (bought.fills[0].fee.to_string(), bought.fills[0].fee_currency.as_str()),
         ("0.000101".to_owned(), "BTC")
     );
-    // 0.099899 is left, of which whole lots are 0.09989: one more would open a short position.
+    // 0.099899 remains, of which 0.09989 are whole lots: one more would open a short position.
     let reducing = |id: &str, quantity: &str| {
         let over = [("side", "\"sell\""), ("quantity", quantity), ("reduce_only", "true")];
         intent(id, &over)
@@ -230,7 +230,7 @@ async fn fees_in_the_traded_asset_leave_less_to_sell_and_those_in_money_are_a_lo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_beyond_its_own_rate_takes_nothing_of_its_brokers() {
+async fn account_over_its_own_rate_uses_none_of_the_broker_rate() {
     let mut rig = Rig::start().await;
     rig.settings.risk.orders_per_second_and_account = 2;
     rig.settings.risk.orders_per_second_and_broker = 20;
@@ -243,7 +243,7 @@ async fn an_account_beyond_its_own_rate_takes_nothing_of_its_brokers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_was_routed_can_be_cancelled_while_a_dry_run_is_in_force() {
+async fn routed_order_can_be_cancelled_during_a_dry_run() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let worker = rig.worker().await;
@@ -251,10 +251,10 @@ async fn an_order_that_was_routed_can_be_cancelled_while_a_dry_run_is_in_force()
     client.report(&ibkr("open", &[])).await;
     let rehearsal = r#"{"mode":"dry_run","actor":"test","reason":"a rehearsal"}"#;
     client.call("router.state.set", rehearsal).await.unwrap();
-    let told = client.report(&intent("dry", &[])).await;
-    let reason = told.reason.as_ref().map(|reason| reason.code);
+    let report = client.report(&intent("dry", &[])).await;
+    let reason = report.reason.as_ref().map(|reason| reason.code);
     assert_eq!(
-        (told.status, reason),
+        (report.status, reason),
         (OrderStatus::Cancelled, Some(ReasonCode::DryRun))
     );
     let open = r#"{"client_order_id":"open"}"#;

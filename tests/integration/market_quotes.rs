@@ -1,4 +1,4 @@
-//! Reference prices over a real NATS: a quote counts on every worker, goes stale, and nothing that is no quote does harm.
+//! Reference prices over a real NATS: a quote applies on every worker and goes stale, and an invalid quote has no effect.
 
 #![allow(
     clippy::unwrap_used,
@@ -38,16 +38,16 @@ fn quote(last: &str) -> String {
     format!(r#"{{"last": {last}, "timestamp": "{}"}}"#, Timestamp::now())
 }
 
-async fn marked(worker: &Worker, wanted: &str) {
+async fn wait_for_mark(worker: &Worker, wanted: &str) {
     let (prices, bitcoin) = (&worker.router().prices, bitcoin(worker.router()));
-    poll::until(SOON, "the quote counts", async || {
+    poll::until(SOON, "the quote is applied", async || {
         prices.mark_price(&bitcoin, Mode::Live) == price(wanted)
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_published_quote_is_the_reference_of_every_worker_until_it_is_stale() {
+async fn published_quote_is_the_reference_price_of_every_worker_until_it_is_stale() {
     let mut rig = Rig::start().await;
     rig.settings.risk.quote_max_age_ms = 1_000;
     let workers = [rig.worker().await, rig.worker().await];
@@ -58,18 +58,18 @@ async fn a_published_quote_is_the_reference_of_every_worker_until_it_is_stale() 
         assert_eq!(worker.router().prices.reference_price(&bitcoin, Mode::Live), None);
     }
 
-    // Quoted again and again, it is fresh on both at some moment.
-    poll::until(SOON, "both workers take the quote for their reference", async || {
+    // With repeated quotes, it is fresh on both workers at some moment.
+    poll::until(SOON, "both workers use the quote as reference price", async || {
         publish(&rig, quote("29000")).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         workers.iter().all(|worker| reference(worker) == price("29000"))
     })
     .await;
-    poll::until(SOON, "it goes stale, and nothing stands in", async || {
+    poll::until(SOON, "the quote is stale, and no price replaces it", async || {
         workers.iter().all(|worker| reference(worker).is_none())
     })
     .await;
-    // Positions keep the newest price that is known.
+    // Positions keep the last known price.
     for worker in &workers {
         assert_eq!(worker.router().prices.mark_price(&bitcoin, Mode::Paper), price("29000"));
     }
@@ -79,11 +79,11 @@ async fn a_published_quote_is_the_reference_of_every_worker_until_it_is_stale() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_quote_is_counted_and_harms_nobody() {
+async fn invalid_quote_is_counted_and_has_no_effect() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     publish(&rig, quote("29000")).await;
-    marked(&worker, "29000").await;
+    wait_for_mark(&worker, "29000").await;
     let ahead = Timestamp::now().saturating_add(Duration::from_secs(60));
     for body in [
         "no JSON".to_owned(),
@@ -93,23 +93,23 @@ async fn what_is_no_quote_is_counted_and_harms_nobody() {
     ] {
         publish(&rig, body).await;
     }
-    poll::until(SOON, "all four are counted", async || {
+    poll::until(SOON, "all four messages are counted", async || {
         worker.router().prices.refused_count() == 4
     })
     .await;
-    marked(&worker, "29000").await;
+    wait_for_mark(&worker, "29000").await;
     publish(&rig, quote("28000")).await;
-    marked(&worker, "28000").await;
+    wait_for_mark(&worker, "28000").await;
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_has_just_started_knows_the_prices_the_others_know() {
+async fn new_worker_loads_the_known_prices() {
     let rig = Rig::start().await;
     let first = rig.worker().await;
     let bitcoin = bitcoin(first.router());
     publish(&rig, quote("29000")).await;
-    marked(&first, "29000").await;
+    wait_for_mark(&first, "29000").await;
     let kept = async || {
         let mut redis = rig.redis.connection().await;
         let kept: Option<String> = redis::AsyncCommands::hget(
@@ -121,15 +121,15 @@ async fn a_worker_that_has_just_started_knows_the_prices_the_others_know() {
         .unwrap();
         kept.is_some()
     };
-    poll::until(SOON, "it is kept", kept).await;
+    poll::until(SOON, "the quote is stored", kept).await;
     let second = rig.worker().await;
     assert_eq!(second.router().prices.mark_price(&bitcoin, Mode::Paper), price("29000"));
-    // It is no part of what makes a store whole.
+    // A rebuild does not need it.
     rig.redis.flushall().await;
     poll::until(SOON, "the emptied store is rebuilt", async || {
         second.router().store.epoch().is_some() && first.router().store.epoch().is_some()
     })
     .await;
-    poll::until(SOON, "and kept anew", kept).await;
+    poll::until(SOON, "the quote is stored again", kept).await;
     tokio::join!(first.drain(SOON), second.drain(SOON));
 }

@@ -1,4 +1,4 @@
-//! What workers and the sidecar measure, over HTTP, on real servers.
+//! The metrics of workers and the sidecar, over HTTP, on real servers.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use order_router::worker::{Worker, WorkerError};
 use redis::AsyncCommands;
 
 use crate::exposition::Scrape;
-use crate::outliving_venue::{Venue, additional_brokers};
+use crate::external_venue::{Venue, additional_brokers};
 use crate::rest_fixture::{Rest, client};
 use crate::rig::{Client, Rig, SOON, ibkr, intent};
 use crate::support::poll;
@@ -35,7 +35,7 @@ const STAGE_COUNT: &str = "order_router_stage_duration_seconds_count";
 const CONNECTED: &str = "order_router_nats_connected";
 const USED: &str = "order_router_limit_used_ratio";
 
-/// A router that tells what it measures.
+/// A router that exports metrics.
 async fn rig() -> (Rig, Client) {
     let mut rig = Rig::start().await;
     rig.settings.metrics.addr = Some(([127, 0, 0, 1], 0).into());
@@ -45,13 +45,13 @@ async fn rig() -> (Rig, Client) {
     (rig, client)
 }
 
-fn told_at(worker: &Worker) -> SocketAddr {
+fn metrics_address(worker: &Worker) -> SocketAddr {
     worker.metrics_address().unwrap()
 }
 
 async fn health(address: SocketAddr, path: &str) -> u16 {
-    let asked = client().get(format!("http://{address}{path}")).send().await;
-    asked.unwrap().status().as_u16()
+    let response = client().get(format!("http://{address}{path}")).send().await;
+    response.unwrap().status().as_u16()
 }
 
 fn counts<const N: usize, const L: usize>(rows: [([&'static str; L], u64); N]) -> BTreeMap<Vec<&'static str>, u64> {
@@ -90,14 +90,14 @@ async fn orders_are_counted_by_broker_status_and_reason_on_both_doors() {
     let kept = client.caller.publish_intent(&broker, &account, durable, None, None);
     kept.await.unwrap();
 
-    let address = told_at(&worker);
+    let address = metrics_address(&worker);
     let label = [("broker", "ibkr")];
     let taken = ["binance", "durable", "filled", "none"];
     let labels: Vec<(&str, &str)> = ["broker", "door", "outcome", "code"].into_iter().zip(taken).collect();
-    Scrape::once(address, INTENTS, &labels, Some("1")).await;
-    let told = Scrape::once(address, OPEN, &label, Some("1")).await;
+    Scrape::wait_for(address, INTENTS, &labels, Some("1")).await;
+    let scrape = Scrape::wait_for(address, OPEN, &label, Some("1")).await;
     assert_eq!(
-        told.counts(INTENTS),
+        scrape.counts(INTENTS),
         counts([
             (["binance", "request", "filled", "none"], 2),
             (["binance", "request", "replayed", "none"], 1),
@@ -112,7 +112,7 @@ async fn orders_are_counted_by_broker_status_and_reason_on_both_doors() {
         ])
     );
     assert_eq!(
-        told.counts(REPORTS),
+        scrape.counts(REPORTS),
         counts([
             (["binance", "filled", "none"], 3),
             (["binance", "rejected", "order_size_exceeded"], 1),
@@ -120,38 +120,38 @@ async fn orders_are_counted_by_broker_status_and_reason_on_both_doors() {
             (["ibkr", "cancelled", "cancel_requested"], 1),
         ])
     );
-    assert_eq!(told.counts(REQUESTS)[&vec!["cancel", "ok"]], 1);
-    assert_eq!(told.counts(REQUESTS)[&vec!["submit", "ok"]], 6);
-    assert_eq!(told.counts(REQUESTS)[&vec!["submit", "order_size_exceeded"]], 2);
+    assert_eq!(scrape.counts(REQUESTS)[&vec!["cancel", "ok"]], 1);
+    assert_eq!(scrape.counts(REQUESTS)[&vec!["submit", "ok"]], 6);
+    assert_eq!(scrape.counts(REQUESTS)[&vec!["submit", "order_size_exceeded"]], 2);
     assert_eq!(
-        told.counts("order_router_risk_signals_total"),
+        scrape.counts("order_router_risk_signals_total"),
         counts([(["order_size", "lock"], 1)])
     );
-    // Twelve came by the request door and one by the other; one of the twelve could not be read.
+    // Twelve intents arrive at the request door and one at the durable door; one of the twelve is malformed.
     for (stage, count) in [("queue", "12"), ("reserve", "12"), ("broker", "5"), ("total", "13")] {
-        assert_eq!(told.get(STAGE_COUNT, &[("stage", stage)]), Some(count), "{stage}");
+        assert_eq!(scrape.get(STAGE_COUNT, &[("stage", stage)]), Some(count), "{stage}");
     }
-    assert_eq!(told.get("order_router_durable_wait_seconds_count", &[]), Some("1"));
+    assert_eq!(scrape.get("order_router_durable_wait_seconds_count", &[]), Some("1"));
     // Five placements, a denial, a cancel.
-    assert_eq!(told.get(STAGE_COUNT, &[("stage", "journal")]), Some("7"));
+    assert_eq!(scrape.get(STAGE_COUNT, &[("stage", "journal")]), Some("7"));
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_of_orders_queues_journal_and_limits_is_told() {
+async fn gauges_of_orders_queues_journal_and_limits_are_exported() {
     let (rig, client) = rig().await;
     let worker = rig.worker().await;
-    let address = told_at(&worker);
+    let address = metrics_address(&worker);
     for id in ["a1", "a2"] {
         client
             .report(&intent(id, &[("quantity", "0.1"), ("price", "30000")]))
             .await;
     }
     rig.quiet().await;
-    let told = Scrape::once(address, USED, &[("limit", "daily_notional")], Some("0.06")).await;
-    assert_eq!(told.get(OPEN, &[("broker", "binance")]), Some("0"));
+    let scrape = Scrape::wait_for(address, USED, &[("limit", "daily_notional")], Some("0.06")).await;
+    assert_eq!(scrape.get(OPEN, &[("broker", "binance")]), Some("0"));
     assert_eq!(
-        told.get("order_router_unknown_orders", &[("broker", "binance")]),
+        scrape.get("order_router_unknown_orders", &[("broker", "binance")]),
         Some("0")
     );
     for (name, value) in [
@@ -162,18 +162,18 @@ async fn the_state_of_orders_queues_journal_and_limits_is_told() {
         ("order_router_journal_behind", "0"),
         ("order_router_locks", "0"),
     ] {
-        assert_eq!(told.get(name, &[]), Some(value), "{name}");
+        assert_eq!(scrape.get(name, &[]), Some(value), "{name}");
     }
-    assert_eq!(told.get(CONNECTED, &[("part", "worker")]), Some("1"));
+    assert_eq!(scrape.get(CONNECTED, &[("part", "worker")]), Some("1"));
     assert_eq!(
-        told.get("order_router_trading_state", &[("state", "active")]),
+        scrape.get("order_router_trading_state", &[("state", "active")]),
         Some("1")
     );
     assert_eq!(
-        told.get("order_router_trading_state", &[("state", "halted")]),
+        scrape.get("order_router_trading_state", &[("state", "halted")]),
         Some("0")
     );
-    assert_eq!(told.get("order_router_mode", &[("mode", "paper")]), Some("1"));
+    assert_eq!(scrape.get("order_router_mode", &[("mode", "paper")]), Some("1"));
     let settings = &rig.settings;
     for (queue, capacity) in [
         ("journal", settings.journal.queue_max),
@@ -184,46 +184,49 @@ async fn the_state_of_orders_queues_journal_and_limits_is_told() {
     ] {
         let labels = [("queue", queue)];
         let capacity = capacity.to_string();
-        assert_eq!(told.get("order_router_queue_capacity", &labels), Some(&*capacity));
-        assert_eq!(told.get("order_router_queue_length", &labels), Some("0"));
+        assert_eq!(scrape.get("order_router_queue_capacity", &labels), Some(&*capacity));
+        assert_eq!(scrape.get("order_router_queue_length", &labels), Some("0"));
     }
     let labels = [("broker", "ibkr"), ("queue", "cancels")];
     let capacity = settings.brokers.task.cancel_queue_max.to_string();
     assert_eq!(
-        told.get("order_router_broker_queue_capacity", &labels),
+        scrape.get("order_router_broker_queue_capacity", &labels),
         Some(&*capacity)
     );
-    // The day's beginning and two reports.
+    // The day roll and two reports.
     let last = client.reader.read_extent().await.unwrap().last_sequence.to_string();
-    Scrape::once(address, "order_router_journal_last_sequence", &[], Some(&last)).await;
-    Scrape::once(address, "order_router_journal_marked_sequence", &[], Some(&last)).await;
-    Scrape::once(address, "order_router_journal_acknowledged_sequence", &[], Some(&last)).await;
-    Scrape::once(address, "order_router_outbox_orders", &[], Some("0")).await;
-    Scrape::once(address, "order_router_claimed_orders", &[], Some("0")).await;
-    // Bought at 30000 and worth 29000 now: 200 of 50000 is lost.
+    Scrape::wait_for(address, "order_router_journal_last_sequence", &[], Some(&last)).await;
+    Scrape::wait_for(address, "order_router_journal_marked_sequence", &[], Some(&last)).await;
+    Scrape::wait_for(address, "order_router_journal_acknowledged_sequence", &[], Some(&last)).await;
+    Scrape::wait_for(address, "order_router_outbox_orders", &[], Some("0")).await;
+    Scrape::wait_for(address, "order_router_claimed_orders", &[], Some("0")).await;
+    // Bought at 30000 and now worth 29000: a loss of 200 of 50000.
     let subject = "market.quotes.binance.spot.BTCUSDT";
     let labels = [("limit", "daily_loss")];
-    poll::until(SOON, "the loss shows", async || {
+    poll::until(SOON, "the loss is exported", async || {
         let quote = format!(r#"{{"last": 29000, "timestamp": "{}"}}"#, Timestamp::now());
         client.raw.publish(subject, quote.into()).await.unwrap();
-        Scrape::of(address).await.get(USED, &labels) == Some("0.004")
+        Scrape::fetch(address).await.get(USED, &labels) == Some("0.004")
     })
     .await;
-    let told = Scrape::of(address).await;
-    assert_eq!(told.get(USED, &[("limit", "daily_loss_of_an_account")]), Some("0.004"));
-    // More accounts than one look counts: that figure goes, and no other.
+    let scrape = Scrape::fetch(address).await;
+    assert_eq!(
+        scrape.get(USED, &[("limit", "daily_loss_of_an_account")]),
+        Some("0.004")
+    );
+    // With more open sets than one read counts, this gauge is omitted, and no other.
     let sets: Vec<String> = (0..=MAX_OPEN_SETS)
         .map(|n| format!("{{or}}:open:binance:a{n}"))
         .collect();
     let mut redis = rig.redis.connection().await;
     let _: i64 = redis.sadd("{or}:open_sets", sets).await.unwrap();
-    let told = Scrape::once(address, OPEN, &[("broker", "binance")], None).await;
-    assert_eq!(told.get("order_router_outbox_orders", &[]), Some("0"));
+    let scrape = Scrape::wait_for(address, OPEN, &[("broker", "binance")], None).await;
+    assert_eq!(scrape.get("order_router_outbox_orders", &[]), Some("0"));
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() {
+async fn unknown_orders_and_venue_rejections_are_exported() {
     let (mut rig, client) = rig().await;
     rig.settings.brokers.inquiry.first_pause_ms = 50;
     rig.settings.brokers.inquiry.longest_pause_ms = 200;
@@ -231,7 +234,7 @@ async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() 
     let worker = Worker::start_with_brokers(&rig.settings, additional_brokers(&venue))
         .await
         .unwrap();
-    let address = told_at(&worker);
+    let address = metrics_address(&worker);
     venue.set(|behaviour| behaviour.rejects = true);
     assert_eq!(client.report(&intent("r1", &[])).await.status, OrderStatus::Rejected);
     venue.set(|behaviour| {
@@ -241,9 +244,9 @@ async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() 
     });
     assert_eq!(client.report(&intent("u1", &[])).await.status, OrderStatus::Unknown);
     let unknown = "order_router_unknown_orders";
-    let told = Scrape::once(address, unknown, &[("broker", "binance")], Some("1")).await;
+    let scrape = Scrape::wait_for(address, unknown, &[("broker", "binance")], Some("1")).await;
     assert_eq!(
-        told.counts(INTENTS),
+        scrape.counts(INTENTS),
         counts([
             (["binance", "request", "rejected", "broker_rejected"], 1),
             (["binance", "request", "unknown", "outcome_unknown"], 1),
@@ -251,18 +254,18 @@ async fn an_order_nobody_knows_the_fate_of_shows_and_so_does_a_venues_refusal() 
     );
     venue.set(|behaviour| behaviour.ignores_inquiries = false);
     let filled = [("broker", "binance"), ("status", "filled"), ("reason", "none")];
-    Scrape::once(address, REPORTS, &filled, Some("1")).await;
-    Scrape::once(address, unknown, &[("broker", "binance")], Some("0")).await;
+    Scrape::wait_for(address, REPORTS, &filled, Some("1")).await;
+    Scrape::wait_for(address, unknown, &[("broker", "binance")], Some("0")).await;
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_not_told_and_the_worker_says_that_it_takes_no_orders() {
+async fn unreadable_gauges_are_omitted_and_health_reports_an_unavailable_worker() {
     let (mut rig, client) = rig().await;
     let worker = rig.worker().await;
-    let address = told_at(&worker);
+    let address = metrics_address(&worker);
     client.report(&ibkr("a1", &[])).await;
-    Scrape::once(address, OPEN, &[("broker", "ibkr")], Some("1")).await;
+    Scrape::wait_for(address, OPEN, &[("broker", "ibkr")], Some("1")).await;
     let health_is = async |wanted: u16| {
         poll::until(SOON, format!("/health is {wanted}"), async || {
             health(address, "/health").await == wanted
@@ -271,48 +274,51 @@ async fn what_cannot_be_read_is_not_told_and_the_worker_says_that_it_takes_no_or
     };
     health_is(200).await;
     rig.redis.kill9();
-    let told = Scrape::once(address, "order_router_redis_up", &[], Some("0")).await;
+    let scrape = Scrape::wait_for(address, "order_router_redis_up", &[], Some("0")).await;
     for name in [
         OPEN,
         "order_router_outbox_orders",
         "order_router_unknown_orders",
         "order_router_journal_marked_sequence",
     ] {
-        assert!(!told.has(name), "{name}");
+        assert!(!scrape.has(name), "{name}");
     }
-    assert_eq!(told.get(USED, &[("limit", "daily_notional")]), None);
+    assert_eq!(scrape.get(USED, &[("limit", "daily_notional")]), None);
     rig.redis.restart().await;
-    let told = Scrape::once(address, OPEN, &[("broker", "ibkr")], Some("1")).await;
-    assert_eq!(told.get("order_router_redis_up", &[]), Some("1"));
+    let scrape = Scrape::wait_for(address, OPEN, &[("broker", "ibkr")], Some("1")).await;
+    assert_eq!(scrape.get("order_router_redis_up", &[]), Some("1"));
     rig.nats.kill9();
-    let told = Scrape::once(address, CONNECTED, &[("part", "worker")], Some("0")).await;
-    assert!(told.has("order_router_stage_duration_seconds"));
-    Scrape::once(address, "order_router_journal_last_sequence", &[], None).await;
+    let scrape = Scrape::wait_for(address, CONNECTED, &[("part", "worker")], Some("0")).await;
+    assert!(scrape.has("order_router_stage_duration_seconds"));
+    Scrape::wait_for(address, "order_router_journal_last_sequence", &[], None).await;
     health_is(503).await;
     assert_eq!(health(address, "/health/live").await, 200);
     rig.nats.restart().await;
     health_is(200).await;
-    let told = Scrape::once(
+    let scrape = Scrape::wait_for(
         address,
         "order_router_durable_intents",
         &[("broker", "ibkr")],
         Some("0"),
     )
     .await;
-    assert!(told.has("order_router_journal_last_sequence"));
+    assert!(scrape.has("order_router_journal_last_sequence"));
     worker.drain(SOON).await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_count_apart_and_a_taken_address_is_named() {
+async fn workers_count_separately_and_an_address_in_use_is_refused() {
     let (rig, client) = rig().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     for n in 0..20 {
         client.report(&intent(&format!("a{n}"), &[])).await;
     }
-    let (first, second) = tokio::join!(Scrape::of(told_at(&one)), Scrape::of(told_at(&two)));
-    let of = |told: &Scrape| told.counts(INTENTS).values().sum::<u64>();
+    let (first, second) = tokio::join!(
+        Scrape::fetch(metrics_address(&one)),
+        Scrape::fetch(metrics_address(&two))
+    );
+    let of = |scrape: &Scrape| scrape.counts(INTENTS).values().sum::<u64>();
     assert_eq!(of(&first) + of(&second), 20);
     let mut settings = rig.settings.clone();
     settings.metrics.addr = one.metrics_address();
@@ -326,7 +332,7 @@ async fn workers_count_apart_and_a_taken_address_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sidecar_counts_requests_by_the_pattern_of_their_path() {
+async fn sidecar_counts_requests_by_path_pattern() {
     let mut rest = Rest::start().await;
     rest.submit(&intent("a1", &[])).await;
     rest.submit(&intent("again", &[])).await;
@@ -337,9 +343,9 @@ async fn the_sidecar_counts_requests_by_the_pattern_of_their_path() {
     rest.get("/no/such/path").await;
     rest.get("/another%0A\"one").await;
     rest.send("BREW", "/orders", "", &[]).await;
-    let told = Scrape::of(rest.address()).await;
-    let mut counted = told.counts("order_router_http_requests_total");
-    // What the worker of this test answers about orders is not the matter here.
+    let scrape = Scrape::fetch(rest.address()).await;
+    let mut counted = scrape.counts("order_router_http_requests_total");
+    // The replies of this test's worker do not matter here.
     counted.retain(|labels, _| labels[1] != "/orders/{order_id}");
     assert_eq!(
         counted,
@@ -352,32 +358,32 @@ async fn the_sidecar_counts_requests_by_the_pattern_of_their_path() {
         ])
     );
     let labels = [("method", "GET"), ("route", "/orders/{order_id}")];
-    let took = told.get("order_router_http_request_duration_seconds_count", &labels);
+    let took = scrape.get("order_router_http_request_duration_seconds_count", &labels);
     assert_eq!(took, Some("3"));
-    assert_eq!(told.get("order_router_http_requests_in_flight", &[]), Some("1"));
-    assert_eq!(told.get(CONNECTED, &[("part", "sidecar")]), Some("1"));
-    assert!(!told.has(INTENTS) && !told.has("order_router_redis_up"));
+    assert_eq!(scrape.get("order_router_http_requests_in_flight", &[]), Some("1"));
+    assert_eq!(scrape.get(CONNECTED, &[("part", "sidecar")]), Some("1"));
+    assert!(!scrape.has(INTENTS) && !scrape.has("order_router_redis_up"));
     rest.nats.kill9();
-    Scrape::once(rest.address(), CONNECTED, &[("part", "sidecar")], Some("0")).await;
+    Scrape::wait_for(rest.address(), CONNECTED, &[("part", "sidecar")], Some("0")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_are_told_however_many_requests_are_under_way() {
+async fn metrics_are_served_while_the_request_limit_is_reached() {
     let rest = Rest::start_with(|settings| settings.http.max_in_flight = 1).await;
     let body = intent("wait", &[]);
-    let (waiting, told) = tokio::join!(rest.submit(&body), async {
+    let (waiting, scrape) = tokio::join!(rest.submit(&body), async {
         poll::until(SOON, "a request waits", async || rest.actor.waiting() == 1).await;
         assert_eq!(rest.get("/brokers").await.code(), "queue_full");
-        let told = Scrape::of(rest.address()).await;
+        let scrape = Scrape::fetch(rest.address()).await;
         rest.actor.gate.add_permits(1);
-        told
+        scrape
     });
     assert_eq!(waiting.status, 201);
-    assert_eq!(told.get("order_router_http_requests_in_flight", &[]), Some("2"));
+    assert_eq!(scrape.get("order_router_http_requests_in_flight", &[]), Some("2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_and_sidecar_of_one_process_tell_the_same() {
+async fn worker_and_sidecar_of_one_process_export_the_same_metrics() {
     let rig = Rig::start().await;
     let port = PortLease::take();
     let metrics = SocketAddr::from(([127, 0, 0, 1], port.number()));
@@ -397,11 +403,11 @@ async fn worker_and_sidecar_of_one_process_tell_the_same() {
         .body(intent("a1", &[]));
     assert_eq!(posted.send().await.unwrap().status(), 201);
     for address in [http, metrics] {
-        let told = Scrape::of(address).await;
+        let scrape = Scrape::fetch(address).await;
         let filled = ["binance", "request", "filled", "none"];
-        assert_eq!(told.counts(INTENTS), counts([(filled, 1)]));
+        assert_eq!(scrape.counts(INTENTS), counts([(filled, 1)]));
         let posted = vec!["POST", "/orders", "201"];
-        assert_eq!(told.counts("order_router_http_requests_total")[&posted], 1);
+        assert_eq!(scrape.counts("order_router_http_requests_total")[&posted], 1);
     }
     let ended = router.terminate(Duration::from_secs(40)).await;
     assert!(ended.success(), "{}", router.stderr_text());

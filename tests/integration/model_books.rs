@@ -347,12 +347,12 @@ impl StoreUnderTest {
             .query_async(&mut self.connection.clone())
             .await
             .unwrap();
-        let mut count_keys_by_kind = BTreeMap::new();
+        let mut counts = BTreeMap::new();
         for key in keys {
             let kind = key.split(':').nth(1).unwrap_or_default().to_owned();
-            *count_keys_by_kind.entry(kind).or_default() += 1;
+            *counts.entry(kind).or_default() += 1;
         }
-        count_keys_by_kind
+        counts
     }
 }
 

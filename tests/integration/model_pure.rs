@@ -55,14 +55,14 @@ impl OrdersUnderTest {
         let effect = self.model.apply(at, message);
         match order.apply_report(&report(&terms, message), &rates(), Timestamp::now()) {
             Ok(applied) => {
-                prop_assert!(effect.is_some(), "{message:?} changes only the model: {order:?}");
+                prop_assert!(effect.is_some(), "{message:?} changes only the product: {order:?}");
                 prop_assert_eq!(applied.order.version, order.version + 1);
                 add_moves(&mut self.sums, &terms, &applied.deltas);
                 self.orders.insert(at, applied.order);
             }
             Err(error) => {
                 prop_assert_eq!(error, ApplyReportError::NoChange);
-                prop_assert!(effect.is_none(), "{message:?} changes only the product: {order:?}");
+                prop_assert!(effect.is_none(), "{message:?} changes only the model: {order:?}");
             }
         }
         self.check(at)

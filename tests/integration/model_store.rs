@@ -1,5 +1,5 @@
 //! The real scripts on a real Redis against the model: random sequences of claims, venue reports, releases, repetitions,
-//! a day roll and check_rebuilds, under caps so small that they are often reached.
+//! a day roll and rebuilds, under caps so small that they are often reached.
 
 #![allow(
     clippy::unwrap_used,
@@ -410,15 +410,12 @@ impl ModelCase<'_> {
     }
 
     async fn assert_nothing_pending(&self) -> Result<(), TestCaseError> {
-        let count_keys_by_kind = self.books.count_keys_by_kind().await;
+        let key_counts = self.books.count_keys_by_kind().await;
         for kind in ["leases", "outbox", "open", "open_sets", "due", "healing"] {
-            prop_assert!(
-                !count_keys_by_kind.contains_key(kind),
-                "{kind} is left: {count_keys_by_kind:?}"
-            );
+            prop_assert!(!key_counts.contains_key(kind), "{kind} is left: {key_counts:?}");
         }
         let sent = self.routed.iter().filter(|routed| !routed.is_released).count();
-        prop_assert_eq!(count_keys_by_kind.get("order").copied().unwrap_or(0), sent);
+        prop_assert_eq!(key_counts.get("order").copied().unwrap_or(0), sent);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The order log when things go wrong: orders go on, the log says that it is behind, and becomes what it was.
+//! The order log under failure: orders continue, the log reports that it is behind, and recovers.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,8 +17,8 @@ use crate::rig::{Rig, SOON};
 use crate::support::poll;
 use crate::support::process::RouterProcess;
 
-/// What every sidecar must answer with the same text.
-const QUESTIONS: &[&str] = &[
+/// Requests that every sidecar must response with the same text.
+const COMPARED_PATHS: &[&str] = &[
     "/orders/log?limit=500",
     "/orders/log?limit=2&offset=3",
     "/orders/log?tag=Odd",
@@ -33,7 +33,7 @@ fn file_below(data: &Path) -> PathBuf {
 }
 
 impl Router {
-    /// Submits some orders: filled, partly filled, denied and noted ones.
+    /// Submits filled, partially filled and denied orders, and adds a note.
     async fn trade(&self, from: usize, to: usize) {
         for n in from..to {
             let over = match n % 4 {
@@ -42,94 +42,94 @@ impl Router {
                 2 => json!({"broker": "ibkr", "venue": "ibkr.paper", "symbol": "AAPL", "price": 180, "quantity": 3}),
                 _ => json!({"tags": ["ODD"], "side": "sell", "quantity": "0.001", "account_id": "fund"}),
             };
-            let told = self.submit(&order(&format!("o{n}"), &over)).await;
-            assert_eq!(told.status, if n % 4 == 1 { 400 } else { 201 }, "{told:?}");
+            let response = self.submit(&order(&format!("o{n}"), &over)).await;
+            assert_eq!(response.status, if n % 4 == 1 { 400 } else { 201 }, "{response:?}");
         }
         let (items, _) = self.list("/orders/log?limit=1").await;
         let note = json!({"notes": format!("after {to}"), "tags": ["odd"]});
-        let told = self.post(&format!("/orders/{}/notes", items[0]["id"]), &note).await;
-        assert_eq!(told.status, 200, "{told:?}");
+        let response = self.post(&format!("/orders/{}/notes", items[0]["id"]), &note).await;
+        assert_eq!(response.status, 200, "{response:?}");
     }
 
-    async fn standing(&self) -> String {
-        let told = self.get("/health").await;
-        assert_eq!(told.status, 200, "{told:?}");
-        told.json()["checks"]["order_log"]["status"]
+    async fn log_status(&self) -> String {
+        let response = self.get("/health").await;
+        assert_eq!(response.status, 200, "{response:?}");
+        response.json()["checks"]["order_log"]["status"]
             .as_str()
             .unwrap()
             .to_owned()
     }
 
-    async fn stands(&self, standing: &str) {
-        poll::until(SOON, format!("the log is {standing}"), async || {
-            self.standing().await == standing
+    async fn wait_for_log_status(&self, status: &str) {
+        poll::until(SOON, format!("the log is {status}"), async || {
+            self.log_status().await == status
         })
         .await;
     }
 }
 
-async fn answers(sidecar: &Sidecar) -> Vec<String> {
-    let mut answers = Vec::new();
-    for question in QUESTIONS {
-        let told = get(sidecar, question).await;
-        answers.push(format!("{} {question} {}", told.status, told.text));
+async fn responses(sidecar: &Sidecar) -> Vec<String> {
+    let mut responses = Vec::new();
+    for path in COMPARED_PATHS {
+        let response = get(sidecar, path).await;
+        responses.push(format!("{} {path} {}", response.status, response.text));
     }
-    answers
+    responses
 }
 
-/// Waits until a sidecar answers everything as another one does.
-async fn same(one: &Sidecar, other: &Sidecar) {
-    poll::until(SOON, "both answer the same", async || {
-        let (one, other) = (answers(one).await, answers(other).await);
-        one.iter().all(|answer| answer.starts_with("200 ")) && one == other
+/// Waits until both sidecars return the same responses.
+async fn wait_until_equal(one: &Sidecar, other: &Sidecar) {
+    poll::until(SOON, "both sidecars return the same responses", async || {
+        let (one, other) = (responses(one).await, responses(other).await);
+        one.iter().all(|response| response.starts_with("200 ")) && one == other
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_sidecar_gives_the_same_answers_whatever_becomes_of_its_file() {
+async fn every_sidecar_returns_the_same_responses_after_any_damage_to_its_file() {
     let router = Router::start().await;
     let data = tempfile::tempdir().unwrap();
     router.trade(0, 8).await;
     let other = router.another_sidecar(&data).await;
     router.trade(8, 16).await;
-    same(&router.sidecar, &other).await;
-    // Its file goes while it runs.
+    wait_until_equal(&router.sidecar, &other).await;
+    // Its file is removed while it runs.
     std::fs::remove_file(file_below(data.path())).unwrap();
     router.trade(16, 20).await;
-    poll::until(SOON, "there is a file again", async || file_below(data.path()).exists()).await;
-    same(&router.sidecar, &other).await;
-    // It is gone at a start.
+    poll::until(SOON, "the file exists again", async || file_below(data.path()).exists()).await;
+    wait_until_equal(&router.sidecar, &other).await;
+    // The file is missing at a start.
     other.drain(SOON).await;
     std::fs::remove_dir_all(data.path().join("order-log")).unwrap();
     let other = router.another_sidecar(&data).await;
-    same(&router.sidecar, &other).await;
+    wait_until_equal(&router.sidecar, &other).await;
     other.drain(SOON).await;
-    // It is broken at a start, in the middle and at its head.
+    // The file is damaged at a start, in the middle and at its header.
     for at in [4_096, 0] {
-        other_broken(&router, &data, at).await;
+        check_damaged_file(&router, &data, at).await;
     }
 }
 
-/// Starts a sidecar on a file that is broken from a place on.
-async fn other_broken(router: &Router, data: &tempfile::TempDir, at: usize) {
+/// Starts a sidecar on a file that is damaged from an offset on.
+async fn check_damaged_file(router: &Router, data: &tempfile::TempDir, at: usize) {
     let path = file_below(data.path());
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[at..].fill(0x5a);
     std::fs::write(&path, bytes).unwrap();
     let _ = std::fs::remove_file(path.with_extension("sqlite-wal"));
     let other = router.another_sidecar(data).await;
-    same(&router.sidecar, &other).await;
+    wait_until_equal(&router.sidecar, &other).await;
     other.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_breaks_while_it_is_read_is_made_anew() {
+async fn file_damaged_while_open_is_rebuilt() {
     let router = Router::start().await;
     router.trade(0, 8).await;
     let before = router.get("/orders/log?client_order_id=o0").await.text;
     let path = file_below(&router.rig.settings.data_dir.0);
-    // A quiet log brings its pages to the file.
+    // An idle log writes its pages to the file.
     poll::until(SOON, "the pages are in the file", async || {
         std::fs::metadata(&path).unwrap().len() > 16 * 4_096
     })
@@ -141,20 +141,20 @@ async fn a_file_that_breaks_while_it_is_read_is_made_anew() {
             file.write_all_at(&[0x5a; 4_096], page * 4_096).unwrap();
         }
     }
-    poll::until(SOON, "the log is made anew", async || {
-        // Whatever is read meanwhile is right or refused.
-        let told = router.get("/orders/log?client_order_id=o0").await;
-        assert!(told.status == 503 || told.text == before, "{told:?}");
+    poll::until(SOON, "the log is rebuilt", async || {
+        // Every read in between is correct or refused.
+        let response = router.get("/orders/log?client_order_id=o0").await;
+        assert!(response.status == 503 || response.text == before, "{response:?}");
         router
             .submit(&order(&uuid::Uuid::now_v7().to_string(), &json!({"quantity": "0.8"})))
             .await;
-        router.get("/orders/log?limit=1").await.status == 200 && rows(&path) == Some(true)
+        router.get("/orders/log?limit=1").await.status == 200 && is_intact(&path) == Some(true)
     })
     .await;
 }
 
-/// Whether the file at a path is whole; `None` where it cannot be told.
-fn rows(path: &Path) -> Option<bool> {
+/// Whether the file at a path is intact; `None` if it cannot be opened.
+fn is_intact(path: &Path) -> Option<bool> {
     let connection = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
     let verdict: String = connection
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
@@ -163,32 +163,32 @@ fn rows(path: &Path) -> Option<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_file_is_locked_orders_go_on_and_then_the_log_has_them() {
+async fn orders_continue_while_the_file_is_locked_and_are_logged_afterwards() {
     let router = Router::start().await;
     router.trade(0, 4).await;
-    router.stands("ok").await;
+    router.wait_for_log_status("ok").await;
     let path = file_below(&router.rig.settings.data_dir.0);
     let other_program = rusqlite::Connection::open(&path).unwrap();
     other_program.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let told = router.submit(&order("while-locked", &json!({}))).await;
-    assert_eq!(told.status, 201, "{told:?}");
-    router.stands("behind").await;
-    // What was told is not there to be read: that is said, and nothing is left out.
-    let told = router.get("/orders/log").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
+    let response = router.submit(&order("while-locked", &json!({}))).await;
+    assert_eq!(response.status, 201, "{response:?}");
+    router.wait_for_log_status("behind").await;
+    // The log lacks a reported order: reads are refused instead of returning a partial list.
+    let response = router.get("/orders/log").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));
     other_program.execute_batch("ROLLBACK").unwrap();
-    router.stands("ok").await;
+    router.wait_for_log_status("ok").await;
     let (items, total) = router.list("/orders/log?client_order_id=while-locked").await;
     assert_eq!((&items[0]["status"], total), (&json!("filled"), 1));
-    // A second process keeps off the file.
+    // A second process does not open the file.
     let second = Sidecar::start(&router.rig.settings).await.unwrap();
-    let told = get(&second, "/orders/log").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
-    assert!(told.text.contains("another process"), "{told:?}");
+    let response = get(&second, "/orders/log").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));
+    assert!(response.text.contains("another process"), "{response:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_full_disk_orders_go_on_and_with_room_the_log_has_them() {
+async fn orders_continue_on_a_full_disk_and_are_logged_once_there_is_space() {
     let mount = tempfile::tempdir().unwrap();
     let path = mount.path().to_str().unwrap();
     let size = |options: &str| {
@@ -198,7 +198,7 @@ async fn on_a_full_disk_orders_go_on_and_with_room_the_log_has_them() {
         mounted.is_ok_and(|status| status.success())
     };
     if !size("size=384k") {
-        eprintln!("skipped: file systems of a size cannot be mounted here");
+        eprintln!("skipped: tmpfs cannot be mounted here");
         return;
     }
     let router = Router::start_with(|rig| rig.settings.data_dir.0 = mount.path().to_owned()).await;
@@ -210,7 +210,7 @@ async fn on_a_full_disk_orders_go_on_and_with_room_the_log_has_them() {
             let over = json!({"quantity": "0.00001", "tags": tags});
             assert_eq!(router.submit(&order(&format!("o{placed}"), &over)).await.status, 201);
         }
-        router.standing().await == "behind"
+        router.log_status().await == "behind"
     })
     .await;
     assert_eq!(
@@ -221,41 +221,41 @@ async fn on_a_full_disk_orders_go_on_and_with_room_the_log_has_them() {
         201
     );
     assert!(size("remount,size=64m"));
-    router.stands("ok").await;
+    router.wait_for_log_status("ok").await;
     assert_eq!(router.list("/orders/log").await.1, placed + 1);
     drop(router);
-    poll::until(SOON, "the file system can go", async || {
+    poll::until(SOON, "the file system is unmounted", async || {
         Command::new("umount").arg(path).status().unwrap().success()
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_lost_entries_is_refused_until_somebody_decides() {
+async fn journal_that_lost_entries_is_refused_until_the_file_is_removed() {
     let mut router = Router::start().await;
     router.trade(0, 4).await;
     let settings = router.rig.settings.clone();
     router.sidecar.drain(SOON).await;
-    // Another journal, with none of what the log has.
+    // Another journal, without the log's entries.
     let rig = Rig::start().await;
     let mut settings_of_other = settings.clone();
     settings_of_other.nats.url = rig.nats.url();
     settings_of_other.redis.url = rig.redis.url();
     let _worker = order_router::worker::Worker::start(&settings_of_other).await.unwrap();
     router.sidecar = Sidecar::start(&settings_of_other).await.unwrap();
-    router.stands("refused").await;
-    let told = router.get("/orders/log").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
-    assert!(told.text.contains("orders.sqlite"), "{told:?}");
+    router.wait_for_log_status("refused").await;
+    let response = router.get("/orders/log").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));
+    assert!(response.text.contains("orders.sqlite"), "{response:?}");
     assert_eq!(router.submit(&order("other", &json!({}))).await.status, 201);
-    // Removing the file is the decision; it works without a restart, too.
+    // Removing the file accepts the new journal, without a restart.
     std::fs::remove_file(file_below(&settings.data_dir.0)).unwrap();
-    router.stands("ok").await;
+    router.wait_for_log_status("ok").await;
     assert_eq!(router.list("/orders/log").await.1, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sidecar_killed_at_any_moment_goes_on_where_it_was() {
+async fn killed_sidecar_resumes_from_its_position() {
     let router = Router::start().await;
     let data = tempfile::tempdir().unwrap();
     let (nats, directory) = (router.rig.nats.url(), data.path().to_str().unwrap().to_owned());
@@ -271,13 +271,13 @@ async fn a_sidecar_killed_at_any_moment_goes_on_where_it_was() {
     };
     for round in 0..6 {
         let mut process = start().await;
-        // Each time a little later on its way.
+        // Each round kills the process a little later.
         router.trade(round * 8, round * 8 + 1 + round).await;
         process.kill9();
         router.trade(round * 8 + 1 + round, round * 8 + 8).await;
     }
     let other = router.another_sidecar(&data).await;
-    same(&router.sidecar, &other).await;
-    let told: Value = get(&other, "/orders/log?limit=1").await.json();
-    assert_eq!(told["metadata"]["total"], 48);
+    wait_until_equal(&router.sidecar, &other).await;
+    let body: Value = get(&other, "/orders/log?limit=1").await.json();
+    assert_eq!(body["metadata"]["total"], 48);
 }

@@ -1,11 +1,11 @@
-//! A million orders in the order log: how fast it is made from the journal, and how long each filter takes, alone and with
-//! each other one, its total counted beside it.
+//! A million orders in the order log: the speed of its rebuild from the journal, and the duration of each filter, alone
+//! and combined with each other one, total included.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a benchmark speaks to whoever started it, and a panic is its verdict"
+    reason = "a benchmark prints its results, and a panic fails it"
 )]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,17 +28,17 @@ use tokio::time::Instant;
 use crate::rest_fixture::client;
 use crate::rig::Rig;
 
-/// How many publishes may wait for their acknowledgement.
+/// How many published messages may await their acknowledgement.
 const PENDING_MAX: usize = 2_000;
-/// How long a filter that takes few may take at the 99th percentile, and one that takes more.
+/// The 99th percentile allowed for a filter that matches few orders, and for one that matches more.
 const FEW: (u64, Duration) = (10_000, Duration::from_millis(50));
 const MANY: Duration = Duration::from_millis(250);
-/// How often each filter is asked.
+/// How often each filter is queried.
 const ROUNDS: usize = 100;
 /// The slowest rebuild, in entries of the journal a second.
 const SLOWEST_REBUILD: u128 = 20_000;
 
-/// What makes one order differ from another.
+/// The fields in which orders differ.
 #[derive(Debug, Clone)]
 struct Facts {
     number: u64,
@@ -91,7 +91,7 @@ impl Facts {
         format!("order-{}", self.number)
     }
 
-    /// Returns the order's report, as a worker journals it.
+    /// Returns the order's report as a worker journals it.
     fn report(&self) -> ExecutionReport {
         let decimal = |text: &str| text.parse::<Decimal>().unwrap();
         let filled = self.status == OrderStatus::Filled;
@@ -166,7 +166,7 @@ impl Facts {
 
 type Takes = Box<dyn Fn(&Facts) -> bool>;
 
-/// Returns each documented filter with a value that takes few orders, and one that takes many, where there are both.
+/// Returns each documented filter with a value that matches few orders, and one that matches many, if both exist.
 fn filters(of: u64) -> Vec<(&'static str, String, Takes)> {
     let at = |number: u64| begin().saturating_add(Duration::from_millis(number * 50));
     let few = of.div_ceil(100);
@@ -242,7 +242,7 @@ fn filters(of: u64) -> Vec<(&'static str, String, Takes)> {
     ]
 }
 
-/// Brings the orders to the journal.
+/// Appends the orders to the journal.
 async fn journal(rig: &Rig, of: u64) -> Duration {
     let brokers = ["binance", "ibkr"].map(|name| BrokerId::new(name).unwrap());
     topology::apply(&rig.bus().await, &rig.settings.nats, &rig.settings.doors, &brokers)
@@ -278,8 +278,8 @@ fn bar(of: u64, what: &'static str) -> ProgressBar {
     ProgressBar::new(of).with_style(style).with_message(what)
 }
 
-/// Waits until the log is whole; returns how long that took.
-async fn whole(sidecar: &Sidecar, of: u64, begun: Instant) -> Duration {
+/// Waits until the log is complete; returns the duration.
+async fn wait_until_complete(sidecar: &Sidecar, of: u64, begun: Instant) -> Duration {
     let bar = bar(of, "projecting");
     let mut status = sidecar.order_log().watch_status();
     let is_whole = async {
@@ -305,15 +305,15 @@ async fn order_log_million() {
     println!("{of} orders journaled in {journaled:.1?}");
     let begun = Instant::now();
     let sidecar = Sidecar::start(&rig.settings).await.unwrap();
-    let took = whole(&sidecar, of, begun).await;
+    let took = wait_until_complete(&sidecar, of, begun).await;
     let rate = u128::from(of) * 1_000 / took.as_millis().max(1);
-    println!("the order log was made from the journal in {took:.1?}: {rate} entries a second");
+    println!("the order log was rebuilt from the journal in {took:.1?}: {rate} entries a second");
     let file = rig.settings.data_dir.0.join("order-log/orders.sqlite");
     println!("its file has {} MB", std::fs::metadata(file).unwrap().len() / 1_000_000);
     sidecar.drain(Duration::from_secs(10)).await;
     let begun = Instant::now();
     let sidecar = Sidecar::start(&rig.settings).await.unwrap();
-    println!("opened again in {:.1?}", whole(&sidecar, of, begun).await);
+    println!("opened again in {:.1?}", wait_until_complete(&sidecar, of, begun).await);
     assert!(rate > SLOWEST_REBUILD || of < 100_000, "{rate} entries a second");
     let facts: Vec<Facts> = (0..of).map(|number| Facts::new(number, of)).collect();
     let mut slow = Vec::new();
@@ -323,7 +323,7 @@ async fn order_log_million() {
     assert!(slow.is_empty(), "too slow: {slow:#?}");
 }
 
-/// Asks every filter alone and with every other one, holds the totals against counted ones, and returns what is too slow.
+/// Queries every filter alone and combined with every other one, checks the totals, and returns the slow ones.
 async fn measure(sidecar: &Sidecar, facts: &[Facts], path: &str) -> Vec<String> {
     let (filters, http) = (filters(facts.len() as u64), client());
     let (mut slow, mut worst) = (Vec::new(), BTreeMap::new());
@@ -337,17 +337,17 @@ async fn measure(sidecar: &Sidecar, facts: &[Facts], path: &str) -> Vec<String> 
             if !is_alone {
                 query.push((*other, other_value.as_str()));
             }
-            let is_told = |one: &&Facts| path == "/orders/log" || one.status == OrderStatus::Filled;
-            // Executions have a time of their own, two milliseconds after their order's.
+            let is_listed = |one: &&Facts| path == "/orders/log" || one.status == OrderStatus::Filled;
+            // An execution's timestamp is two milliseconds after that of its order.
             let is_shifted = path == "/executions" && query.iter().any(|(name, _)| *name == "end");
-            let taken = facts.iter().filter(is_told).filter(|one| takes(one) && also(one));
+            let taken = facts.iter().filter(is_listed).filter(|one| takes(one) && also(one));
             let expected = taken.count() as u64;
             let url = format!("http://{}{path}", sidecar.address());
             let mut took = Vec::with_capacity(ROUNDS);
             for _ in 0..ROUNDS {
                 let begun = Instant::now();
-                let told = http.get(&url).query(&query).send().await.unwrap();
-                let text = told.text().await.unwrap();
+                let response = http.get(&url).query(&query).send().await.unwrap();
+                let text = response.text().await.unwrap();
                 took.push(begun.elapsed());
                 let total = serde_json::from_str::<Value>(&text).unwrap()["metadata"]["total"].as_u64();
                 let is_right =

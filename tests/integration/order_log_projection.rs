@@ -1,5 +1,4 @@
-//! What the order log makes of a journal that workers do not write every day: orders that are void or taken back, entries
-//! that are missing or that it cannot read.
+//! The order log over unusual journals: void and released orders, and missing or unreadable entries.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,11 +16,11 @@ use crate::rest_router::{Router, order, texts};
 use crate::rig::SOON;
 use crate::support::poll;
 
-/// A router, and the journal as somebody else may write it.
+/// A router, and a journal that the test writes to directly.
 struct Journal {
     router: Router,
     stream: jetstream::Context,
-    /// A report as a worker has journaled it.
+    /// A report as journaled by a worker.
     report: Value,
 }
 
@@ -35,7 +34,7 @@ impl Journal {
         Self { router, stream, report }
     }
 
-    /// Returns the report with fields put over it.
+    /// Returns the report with some fields replaced.
     fn with(&self, over: &Value) -> Value {
         let mut report = self.report.clone();
         for (name, value) in over.as_object().unwrap() {
@@ -61,11 +60,11 @@ impl Journal {
             .await;
     }
 
-    /// Brings the log to the journal's end: an order of its own is seen by the read that follows it.
+    /// Waits until the log has reached the journal's end: a read sees the order submitted before it.
     async fn settle(&self) {
         let id = uuid::Uuid::now_v7().to_string();
-        let told = self.router.submit(&order(&id, &json!({"quantity": "0.8"}))).await;
-        assert_eq!(told.status, 400, "{told:?}");
+        let response = self.router.submit(&order(&id, &json!({"quantity": "0.8"}))).await;
+        assert_eq!(response.status, 400, "{response:?}");
         let (items, _) = self.router.list("/orders/log?limit=1").await;
         assert_eq!(texts(&items, "correlation_id"), [id]);
     }
@@ -77,7 +76,7 @@ impl Journal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_orders_for_one_id_the_first_counts_and_versions_only_rise() {
+async fn first_order_of_an_id_counts_and_versions_only_increase() {
     let journal = Journal::start().await;
     let first = json!({"order_id": "BN-first", "client_order_id": "twice", "status": "accepted", "fills": [],
         "fills_total": 0, "filled_quantity": 0});
@@ -85,7 +84,7 @@ async fn of_two_orders_for_one_id_the_first_counts_and_versions_only_rise() {
     journal
         .report(&json!({"order_id": "BN-later", "client_order_id": "twice"}))
         .await;
-    // Another effect of a version that stands there, and an older one.
+    // Another effect of a journaled version, and an older one.
     journal
         .report(&json!({"order_id": "BN-first", "client_order_id": "twice", "status": "cancelled"}))
         .await;
@@ -98,7 +97,7 @@ async fn of_two_orders_for_one_id_the_first_counts_and_versions_only_rise() {
     journal.settle().await;
     assert_eq!(journal.states("twice").await, ["cancelled"]);
     assert_eq!(journal.router.list("/executions?client_order_id=twice").await.1, 0);
-    // A dry run has ids of its own, and an id is free again long after its order's end.
+    // A dry run has its own ids, and an id is free again long after its order's end.
     journal
         .report(&json!({"order_id": "BN-dry", "client_order_id": "twice", "mode": "dry_run"}))
         .await;
@@ -110,7 +109,7 @@ async fn of_two_orders_for_one_id_the_first_counts_and_versions_only_rise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_known_by_its_submission_alone_is_unknown_and_one_taken_back_is_none() {
+async fn order_known_only_by_its_submission_is_unknown_and_a_released_one_is_absent() {
     let journal = Journal::start().await;
     let (_, before) = journal.router.list("/orders/log").await;
     let sent = json!({"order_id": "BN-sent", "client_order_id": "sent", "version": 0, "fills": [], "fills_total": 0,
@@ -118,7 +117,7 @@ async fn an_order_known_by_its_submission_alone_is_unknown_and_one_taken_back_is
     journal.submission(SUBMITTING_EVENT_KIND, "one", &sent).await;
     journal.settle().await;
     assert_eq!(journal.states("sent").await, ["unknown"]);
-    // A release of another claim takes nothing back.
+    // A release of another claim has no effect.
     journal.submission(RELEASED_EVENT_KIND, "other", &sent).await;
     journal.settle().await;
     assert_eq!(journal.states("sent").await, ["unknown"]);
@@ -126,7 +125,7 @@ async fn an_order_known_by_its_submission_alone_is_unknown_and_one_taken_back_is
     journal.settle().await;
     assert!(journal.states("sent").await.is_empty());
     let (_, now) = journal.router.list("/orders/log").await;
-    assert_eq!(now, before + 3, "the orders that brought the log to its end");
+    assert_eq!(now, before + 3, "the orders that the waits submitted");
     journal.submission(SUBMITTING_EVENT_KIND, "two", &sent).await;
     journal
         .report(&json!({"order_id": "BN-sent", "client_order_id": "sent"}))
@@ -136,7 +135,7 @@ async fn an_order_known_by_its_submission_alone_is_unknown_and_one_taken_back_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_or_is_missing_is_named_and_the_rest_is_told() {
+async fn unreadable_or_missing_entries_are_named_and_all_others_are_served() {
     let journal = Journal::start().await;
     journal
         .report(&json!({"order_id": "BN-odd", "client_order_id": "odd", "status": "suspended"}))
@@ -145,7 +144,7 @@ async fn what_cannot_be_read_or_is_missing_is_named_and_the_rest_is_told() {
     journal
         .report(&json!({"order_id": "BN-new", "client_order_id": "new", "reason": reason}))
         .await;
-    // More fills than the report tells one by one: the position is not to be relied on.
+    // The report lists only some of its fills: the position is marked as incomplete.
     journal
         .report(&json!({"order_id": "BN-many", "client_order_id": "many", "fills_total": 150, "filled_quantity": 1.5}))
         .await;
@@ -167,10 +166,10 @@ async fn what_cannot_be_read_or_is_missing_is_named_and_the_rest_is_told() {
         Value::Null,
         "{positions}"
     );
-    // An entry that somebody has removed is one of them, in a log that is made anew; the others are as they were.
+    // A rebuilt log also names a removed entry; the others are unchanged.
     stream.delete_message(last).await.unwrap();
     std::fs::remove_file(journal.router.rig.settings.data_dir.0.join("order-log/orders.sqlite")).unwrap();
-    poll::until(SOON, "both are named", async || {
+    poll::until(SOON, "both entries are named", async || {
         let health = journal.router.get("/health").await.json();
         let check = &health["checks"]["order_log"];
         check["status"] == "ok" && check["detail"].as_str().is_some_and(|text| text.contains("2 entries"))
@@ -181,10 +180,10 @@ async fn what_cannot_be_read_or_is_missing_is_named_and_the_rest_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_stream_of_alerts_orders_are_told_all_the_same() {
+async fn orders_are_served_without_the_alerts_stream() {
     let journal = Journal::start().await;
     journal.stream.delete_stream(subjects::STREAM_ALERTS).await.unwrap();
-    poll::until(SOON, "the alerts are known to be away", async || {
+    poll::until(SOON, "the missing alerts stream is detected", async || {
         journal.router.get("/health").await.json()["checks"]["order_log"]["status"] == "behind"
     })
     .await;

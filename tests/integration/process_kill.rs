@@ -1,4 +1,4 @@
-//! A worker that dies between any two steps: another one finishes or releases the order, and it is executed once.
+//! A worker killed between any two steps: another worker finishes or releases the order, and it executes once.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use crate::support::poll;
 use crate::support::process::RouterProcess;
 
 impl Rig {
-    /// Starts a worker in a process of its own, which ends at a stop point when one is named.
+    /// Starts a worker in its own process, which ends at a stop point when one is named.
     pub async fn worker_process(&self, stop_at: Option<&str>) -> RouterProcess {
         let (nats, redis) = (self.nats.url(), self.redis.url());
         let lease = self.settings.redis.lease_ms.to_string();
@@ -39,7 +39,7 @@ impl Rig {
         worker
     }
 
-    /// Starts a worker process with all the settings, which it reads from this file.
+    /// Starts a worker process that reads its settings from this file.
     pub async fn worker_process_of(&self, settings: &std::path::Path) -> RouterProcess {
         std::fs::write(settings, toml::to_string(&self.settings).unwrap()).unwrap();
         let mut worker = RouterProcess::start(&["worker", "--config", settings.to_str().unwrap()], Vec::new());
@@ -49,7 +49,7 @@ impl Rig {
 }
 
 /// Waits until an order has one final report on the journal, and checks that it was executed once.
-async fn executed_once(rig: &Rig, client: &Client, id: &str, orders: i64) {
+async fn assert_executed_once(rig: &Rig, client: &Client, id: &str, orders: i64) {
     poll::until(SOON, format!("{id} is on the journal"), async || {
         client.reports().await.iter().any(|report| report.client_order_id == id)
     })
@@ -78,7 +78,7 @@ async fn executed_once(rig: &Rig, client: &Client, id: &str, orders: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
-async fn a_worker_killed_between_any_two_steps_leaves_one_execution() {
+async fn order_executes_once_wherever_its_worker_is_killed() {
     let mut rig = Rig::start().await;
     rig.settings.doors.durable_ack_wait_ms = 1_000;
     rig.settings.doors.durable_progress_ms = 300;
@@ -106,18 +106,18 @@ async fn a_worker_killed_between_any_two_steps_leaves_one_execution() {
             let other = rig.worker().await;
             orders += 1;
             if door == "request" {
-                // The caller retries under the same id until it is told.
-                let told = poll::eventually(SOON, format!("{id} is answered"), async || {
+                // The caller retries under the same id until it gets the report.
+                let report = poll::eventually(SOON, format!("{id} is answered"), async || {
                     let reply = client.submit(&body).await.ok()?;
                     Some(ExecutionReport::decode(&reply.body).unwrap()).filter(|report| !report.is_receipt())
                 })
                 .await;
                 if let Some(first) = first {
                     let first = ExecutionReport::decode(&first.body).unwrap();
-                    assert_eq!(first.order_id, told.order_id, "{id}");
+                    assert_eq!(first.order_id, report.order_id, "{id}");
                 }
             }
-            executed_once(&rig, &client, &id, orders).await;
+            assert_executed_once(&rig, &client, &id, orders).await;
             poll::until(SOON, "the queue is empty", async || client.queued().await == 0).await;
             other.drain(SOON).await;
         }
@@ -126,7 +126,7 @@ async fn a_worker_killed_between_any_two_steps_leaves_one_execution() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
-async fn a_claim_nobody_finishes_is_released_within_the_lease() {
+async fn abandoned_claim_is_released_within_the_lease() {
     let rig = Rig::start().await;
     let client = rig.caller().await;
     let mut victim = rig.worker_process(Some("after_reserve")).await;
@@ -146,12 +146,12 @@ async fn a_claim_nobody_finishes_is_released_within_the_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_finishes_what_is_under_way_and_says_goodbye() {
+async fn sigterm_finishes_requests_in_flight_and_exits_cleanly() {
     let rig = Rig::start().await;
     let client = rig.caller().await;
     let mut leaving = rig.worker_process(None).await;
     let staying = rig.worker().await;
-    let answers = async {
+    let load = async {
         let mut answered = 0;
         for chunk in 0..20 {
             let bodies: Vec<String> = (0..20_usize)
@@ -165,16 +165,16 @@ async fn sigterm_finishes_what_is_under_way_and_says_goodbye() {
         }
         answered
     };
-    let goodbye = async {
-        poll::until(SOON, "orders are coming in", async || {
+    let shutdown = async {
+        poll::until(SOON, "some orders are journaled", async || {
             client.reader.read_extent().await.unwrap().last_sequence >= 40
         })
         .await;
         leaving.terminate(Duration::from_secs(15)).await
     };
-    let (answered, ended) = tokio::join!(answers, goodbye);
+    let (answered, ended) = tokio::join!(load, shutdown);
     assert!(ended.success(), "{ended}: {}", leaving.stderr_text());
-    // Every request was taken by somebody who answered it.
+    // The worker that accepts a request also load it.
     assert_eq!(answered, 400);
     rig.quiet().await;
     assert_eq!(client.reports().await.len(), 400);

@@ -1,4 +1,4 @@
-//! What `subjects/examples` and `examples/` show is what a running router does.
+//! A running router behaves as `subjects/examples` and `examples/` show.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::rig::Rig;
 
 #[derive(Debug, Deserialize)]
-struct Bad {
+struct BadExample {
     file: String,
     schema: String,
     code: String,
@@ -34,25 +34,25 @@ fn subject_of(body: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_bad_intent_gets_the_error_it_is_named_after() {
+async fn every_bad_intent_returns_the_error_of_its_index_entry() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let index = std::fs::read(path("subjects/examples/bad/index.json")).unwrap();
-    let index: Vec<Bad> = serde_json::from_slice(&index).unwrap();
+    let index: Vec<BadExample> = serde_json::from_slice(&index).unwrap();
     let intents = index
         .iter()
         .filter(|bad| bad.schema == "execution-intent" && bad.door.is_none());
     for bad in intents {
         let body = std::fs::read(path("subjects/examples/bad").join(&bad.file)).unwrap();
         let deadline = Timestamp::now().saturating_add(Duration::from_secs(10));
-        let answer = client.caller.request(&subject_of(&body), body.into(), deadline).await;
-        let Err(RequestError::Fault(fault)) = answer else {
-            panic!("{}: {answer:?}", bad.file)
+        let result = client.caller.request(&subject_of(&body), body.into(), deadline).await;
+        let Err(RequestError::Fault(fault)) = result else {
+            panic!("{}: {result:?}", bad.file)
         };
-        let told = (fault.code.as_str(), fault.field.as_deref());
+        let found = (fault.code.as_str(), fault.field.as_deref());
         assert_eq!(
-            told,
+            found,
             (bad.code.as_str(), bad.field.as_deref()),
             "{}: {}",
             bad.file,
@@ -63,14 +63,14 @@ async fn every_bad_intent_gets_the_error_it_is_named_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_python_examples_print_their_reports() {
+async fn python_examples_print_their_reports() {
     let python = std::env::var_os("CONTRACT_PYTHON").map_or_else(|| path(".tools/venv/bin/python"), PathBuf::from);
     if !python.exists() {
         assert!(
             std::env::var("CI").as_deref() != Ok("true"),
-            "there is no .tools/venv; `make setup` makes it"
+            "there is no .tools/venv; `make setup` creates it"
         );
-        eprintln!("SKIPPED: there is no .tools/venv (`make setup` makes it) to run the Python examples with");
+        eprintln!("SKIPPED: there is no .tools/venv (`make setup` creates it) to run the Python examples with");
         return;
     }
     let rig = Rig::start().await;

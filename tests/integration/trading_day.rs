@@ -1,4 +1,4 @@
-//! The trading day over real servers: it begins once, never goes back, survives the loss of Redis, and its profit and
+//! The trading day over real servers: it rolls once, never moves back, survives the loss of Redis, and its profit and
 //! loss are exact.
 
 #![allow(
@@ -27,15 +27,15 @@ use redis::AsyncCommands;
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
 
-/// A clock that is set by hand.
+/// A clock that the test sets.
 #[derive(Clone)]
-struct Hand(Arc<AtomicI64>);
+struct ManualClock(Arc<AtomicI64>);
 
-impl Hand {
+impl ManualClock {
     fn at(text: &str) -> Self {
-        let hand = Self(Arc::default());
-        hand.set(text);
-        hand
+        let manual_clock = Self(Arc::default());
+        manual_clock.set(text);
+        manual_clock
     }
 
     fn set(&self, text: &str) {
@@ -44,16 +44,18 @@ impl Hand {
     }
 
     fn clock(&self) -> Clock {
-        let hand = self.0.clone();
-        Arc::new(move || Timestamp::from_milliseconds(hand.load(Ordering::SeqCst)))
+        let manual_clock = self.0.clone();
+        Arc::new(move || Timestamp::from_milliseconds(manual_clock.load(Ordering::SeqCst)))
     }
 }
 
-async fn worker(rig: &Rig, hand: &Hand) -> Worker {
-    Worker::start_with_clock(&rig.settings, hand.clock()).await.unwrap()
+async fn worker(rig: &Rig, manual_clock: &ManualClock) -> Worker {
+    Worker::start_with_clock(&rig.settings, manual_clock.clock())
+        .await
+        .unwrap()
 }
 
-/// Returns the days of the journal, in its order.
+/// Returns the day rolls of the journal, in order.
 async fn days(client: &Client) -> Vec<DayEvent> {
     let entries = client.whole_journal().await;
     let days = entries
@@ -67,23 +69,23 @@ async fn dates(client: &Client) -> Vec<String> {
     days.iter().map(|day| day.trading_date.to_string()).collect()
 }
 
-/// Returns the day, the profit over all, and that of the default account, as a worker sees them.
-async fn figures(worker: &Worker) -> (String, Option<i64>, Option<i64>) {
-    let figures = poll::eventually(SOON, "the figures are known", async || {
+/// Returns a worker's trading day, total profit and loss, and that of the default account.
+async fn read_daily_pnl(worker: &Worker) -> (String, Option<i64>, Option<i64>) {
+    let pnl = poll::eventually(SOON, "the profit and loss is known", async || {
         worker.router().trading_day.load_pnl().await.ok()
     });
-    let (control, figures) = figures.await;
-    assert_eq!(control.trading_date, Some(figures.trading_date));
-    let account = figures.account_pnl(&AccountId::new("default").unwrap());
+    let (control, pnl) = pnl.await;
+    assert_eq!(control.trading_date, Some(pnl.trading_date));
+    let account = pnl.account_pnl(&AccountId::new("default").unwrap());
     let units = |micros: Option<Micros>| micros.map(Micros::units);
-    (figures.trading_date.to_string(), units(figures.total), units(account))
+    (pnl.trading_date.to_string(), units(pnl.total), units(account))
 }
 
-async fn stands(worker: &Worker, wanted: (&str, Option<i64>)) {
+async fn wait_for_daily_pnl(worker: &Worker, wanted: (&str, Option<i64>)) {
     let wanted = (wanted.0.to_owned(), wanted.1, wanted.1);
     let mut last = None;
-    let reached = poll::eventually(SOON, "the figures are these", async || {
-        let now = figures(worker).await;
+    let reached = poll::eventually(SOON, "the profit and loss has the expected value", async || {
+        let now = read_daily_pnl(worker).await;
         let is_reached = now == wanted;
         last = Some(now);
         is_reached.then_some(())
@@ -105,21 +107,21 @@ async fn quote(rig: &Rig, last: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn workers_that_see_a_new_date_at_once_begin_it_once() {
-    let (rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
+async fn workers_that_see_a_new_date_at_once_roll_the_day_once() {
+    let (rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
     let (workers, client) = (
         [
-            worker(&rig, &hand).await,
-            worker(&rig, &hand).await,
-            worker(&rig, &hand).await,
+            worker(&rig, &manual_clock).await,
+            worker(&rig, &manual_clock).await,
+            worker(&rig, &manual_clock).await,
         ],
         rig.caller().await,
     );
     assert_eq!(dates(&client).await, ["2026-03-02"]);
     let first = rig.sum("state", "generation").await;
     for day in 3..=9 {
-        hand.set(&format!("2026-03-{day:02}T00:00:00Z"));
-        for (date, ..) in join_all(workers.iter().map(figures)).await {
+        manual_clock.set(&format!("2026-03-{day:02}T00:00:00Z"));
+        for (date, ..) in join_all(workers.iter().map(read_daily_pnl)).await {
             assert_eq!(date, format!("2026-03-{day:02}"));
         }
     }
@@ -127,10 +129,10 @@ async fn workers_that_see_a_new_date_at_once_begin_it_once() {
     assert_eq!(dates(&client).await, wanted);
     assert_eq!(rig.sum("state", "generation").await, first + 7, "each day counts once");
 
-    // Nobody asks for figures: the day begins all the same.
+    // Without any read of the profit and loss, the day still rolls.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    hand.set("2026-03-10T00:00:00Z");
-    poll::until(SOON, "an idle router begins the day", async || {
+    manual_clock.set("2026-03-10T00:00:00Z");
+    poll::until(SOON, "an idle router rolls the day", async || {
         dates(&client).await.len() == 9
     })
     .await;
@@ -140,9 +142,9 @@ async fn workers_that_see_a_new_date_at_once_begin_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_that_was_journaled_by_a_worker_that_died_is_taken_as_it_is() {
-    let (rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
-    let (worker, client) = (worker(&rig, &hand).await, rig.caller().await);
+async fn day_journaled_by_a_dead_worker_is_adopted_unchanged() {
+    let (rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
+    let (worker, client) = (worker(&rig, &manual_clock).await, rig.caller().await);
     buy(&client, "b1", "0.1", "30000").await;
     let (journal, _task) = JournalWriter::start(rig.bus().await, rig.settings.journal.clone());
     let body = r#"{"trading_date":"2026-03-03","starts":[{"mode":"paper","total":12.5,"accounts":{"default":12.5},
@@ -154,29 +156,29 @@ async fn a_day_that_was_journaled_by_a_worker_that_died_is_taken_as_it_is() {
         headers: Vec::new(),
     };
     journal.append(entry).await.unwrap();
-    stands(&worker, ("2026-03-02", Some(0))).await;
+    wait_for_daily_pnl(&worker, ("2026-03-02", Some(0))).await;
 
-    hand.set("2026-03-03T00:00:00Z");
-    // The position is worth what it cost: equity is 0, and was 12.5 by the day's start.
-    stands(&worker, ("2026-03-03", Some(-12_500_000))).await;
+    manual_clock.set("2026-03-03T00:00:00Z");
+    // The position is worth its cost: equity is 0, and the day start says 12.5.
+    wait_for_daily_pnl(&worker, ("2026-03-03", Some(-12_500_000))).await;
     assert_eq!(dates(&client).await, ["2026-03-02", "2026-03-03"]);
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn profit_follows_the_quote_and_starts_anew_each_day() {
-    let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
-    let (one, client) = (worker(&rig, &hand).await, rig.caller().await);
-    stands(&one, ("2026-03-02", Some(0))).await;
+async fn pnl_follows_the_quote_and_restarts_each_day() {
+    let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
+    let (one, client) = (worker(&rig, &manual_clock).await, rig.caller().await);
+    wait_for_daily_pnl(&one, ("2026-03-02", Some(0))).await;
     buy(&client, "b1", "0.1", "30000").await;
-    stands(&one, ("2026-03-02", Some(0))).await;
+    wait_for_daily_pnl(&one, ("2026-03-02", Some(0))).await;
     quote(&rig, "29000").await;
-    stands(&one, ("2026-03-02", Some(-100_000_000))).await;
+    wait_for_daily_pnl(&one, ("2026-03-02", Some(-100_000_000))).await;
 
-    hand.set("2026-03-03T00:00:00Z");
-    stands(&one, ("2026-03-03", Some(0))).await;
+    manual_clock.set("2026-03-03T00:00:00Z");
+    wait_for_daily_pnl(&one, ("2026-03-03", Some(0))).await;
     quote(&rig, "29500").await;
-    stands(&one, ("2026-03-03", Some(50_000_000))).await;
+    wait_for_daily_pnl(&one, ("2026-03-03", Some(50_000_000))).await;
     let starts = async |rig: &Rig| {
         let of = async |date| rig.sum(&format!("day_start:paper:{date}"), "default").await;
         (of("2026-03-02").await, of("2026-03-03").await)
@@ -190,7 +192,7 @@ async fn profit_follows_the_quote_and_starts_anew_each_day() {
         (1, "29000".to_owned())
     );
 
-    // The store of the day before is gone in a week, that of the day in force stays.
+    // The start of the previous day expires in a week, that of the current day does not.
     let mut connection = rig.redis.connection().await;
     let ttl = async |connection: &mut redis::aio::MultiplexedConnection, date: &str| -> i64 {
         connection.pttl(format!("{{or}}:day_start:paper:{date}")).await.unwrap()
@@ -198,131 +200,131 @@ async fn profit_follows_the_quote_and_starts_anew_each_day() {
     assert!(ttl(&mut connection, "2026-03-02").await > 0);
     assert_eq!(ttl(&mut connection, "2026-03-03").await, -1);
 
-    // A deposit shifts the start: it is no profit.
+    // A deposit shifts the day start: it is no profit.
     let _: i64 = connection
         .hincr("{or}:day_start:paper:2026-03-03", "default", 20_000_000)
         .await
         .unwrap();
-    stands(&one, ("2026-03-03", Some(30_000_000))).await;
+    wait_for_daily_pnl(&one, ("2026-03-03", Some(30_000_000))).await;
     let _: i64 = connection
         .hincr("{or}:day_start:paper:2026-03-03", "default", -20_000_000)
         .await
         .unwrap();
 
-    // Redis restarts, then loses everything: date, start and position are what they were.
+    // Redis restarts, then loses everything: date, day start and position are unchanged.
     rig.redis.restart().await;
     tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
-    stands(&one, ("2026-03-03", Some(50_000_000))).await;
+    wait_for_daily_pnl(&one, ("2026-03-03", Some(50_000_000))).await;
     rig.quiet().await;
     rig.redis.flushall().await;
     tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
-    stands(&one, ("2026-03-03", Some(50_000_000))).await;
+    wait_for_daily_pnl(&one, ("2026-03-03", Some(50_000_000))).await;
     assert_eq!(starts(&rig).await, (0, -100_000_000));
     assert_eq!(dates(&client).await, ["2026-03-02", "2026-03-03"]);
     one.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_date_never_goes_back_whatever_clocks_and_settings_say() {
-    let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
+async fn trading_date_never_moves_back_for_any_clock_or_setting() {
+    let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
     rig.settings.risk.trading_day_time_zone = "Pacific/Kiritimati".to_owned();
-    let (first, client) = (worker(&rig, &hand).await, rig.caller().await);
-    assert_eq!(figures(&first).await.0, "2026-03-03");
-    hand.set("2026-02-01T12:00:00Z");
-    assert_eq!(figures(&first).await.0, "2026-03-03");
+    let (first, client) = (worker(&rig, &manual_clock).await, rig.caller().await);
+    assert_eq!(read_daily_pnl(&first).await.0, "2026-03-03");
+    manual_clock.set("2026-02-01T12:00:00Z");
+    assert_eq!(read_daily_pnl(&first).await.0, "2026-03-03");
     first.drain(SOON).await;
 
-    hand.set("2026-03-02T12:00:00Z");
+    manual_clock.set("2026-03-02T12:00:00Z");
     rig.settings.risk.trading_day_time_zone = "Pacific/Pago_Pago".to_owned();
-    let second = worker(&rig, &hand).await;
+    let second = worker(&rig, &manual_clock).await;
     assert_eq!(
         second.router().trading_day.clock_trading_date().to_string(),
         "2026-03-02"
     );
-    assert_eq!(figures(&second).await.0, "2026-03-03");
-    // Neither does it after a loss of the store.
+    assert_eq!(read_daily_pnl(&second).await.0, "2026-03-03");
+    // It does not move back after a loss of the store.
     rig.redis.flushall().await;
     tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
-    assert_eq!(figures(&second).await.0, "2026-03-03");
+    assert_eq!(read_daily_pnl(&second).await.0, "2026-03-03");
     assert_eq!(dates(&client).await, ["2026-03-03"]);
-    // Nor does it for a worker that was slow, and looks what the day in force is before it begins an earlier one.
+    // Nor for a slow worker that reads the current day before it rolls to an earlier one.
     let store = &second.router().store;
     let in_force = TradingDate::parse("2026-03-03");
     let earlier = DayRoll {
         trading_date: TradingDate::parse("2026-03-01").unwrap(),
         starts: Vec::new(),
     };
-    let begun = store.roll_day(in_force, &earlier).await.unwrap();
-    assert_eq!(Some(begun), in_force.map(DayRollOutcome::AlreadyRolled));
-    // It goes on from there.
-    hand.set("2026-03-04T11:00:00Z");
-    assert_eq!(figures(&second).await.0, "2026-03-04");
+    let outcome = store.roll_day(in_force, &earlier).await.unwrap();
+    assert_eq!(Some(outcome), in_force.map(DayRollOutcome::AlreadyRolled));
+    // The next day rolls from there.
+    manual_clock.set("2026-03-04T11:00:00Z");
+    assert_eq!(read_daily_pnl(&second).await.0, "2026-03-04");
     second.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_of_new_york_begins_by_its_clock_also_where_that_is_set_forward() {
-    let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-07T21:59:59Z"));
+async fn new_york_day_rolls_by_local_time_across_daylight_saving() {
+    let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-07T21:59:59Z"));
     rig.settings.risk.trading_day_time_zone = "America/New_York".to_owned();
     rig.settings.risk.trading_day_begins = "17:00".to_owned();
-    let worker = worker(&rig, &hand).await;
+    let worker = worker(&rig, &manual_clock).await;
     for (moment, date) in [
         ("2026-03-07T21:59:59Z", "2026-03-06"),
         ("2026-03-07T22:00:00Z", "2026-03-07"),
         ("2026-03-08T20:59:59Z", "2026-03-07"),
         ("2026-03-08T21:00:00Z", "2026-03-08"),
     ] {
-        hand.set(moment);
-        assert_eq!(figures(&worker).await.0, date, "{moment}");
+        manual_clock.set(moment);
+        assert_eq!(read_daily_pnl(&worker).await.0, date, "{moment}");
     }
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn figures_are_fresh_and_of_the_control_in_force_or_refused() {
-    let (mut rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
-    let worker = worker(&rig, &hand).await;
+async fn pnl_is_fresh_and_of_the_current_generation_or_refused() {
+    let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
+    let worker = worker(&rig, &manual_clock).await;
     let router = worker.router();
     let (control, _) = router.trading_day.load_pnl().await.unwrap();
 
-    // Another generation that this worker knows of is in its figures at once.
+    // The profit and loss uses a newer control generation at once.
     let mut connection = rig.redis.connection().await;
     let _: i64 = connection.hincr("{or}:state", "generation", 1).await.unwrap();
     router.control.refresh().await.unwrap();
     let (newer, _) = router.trading_day.load_pnl().await.unwrap();
     assert_eq!(newer.generation, control.generation + 1);
 
-    // A store that does not answer gives no figures once the last ones are too old.
+    // Without a store the profit and loss is refused once the last snapshot is too old.
     rig.redis.pause();
     tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
     let fault = router.trading_day.load_pnl().await.unwrap_err();
     assert_eq!(fault.code, FaultCode::StoreUnavailable);
     rig.redis.resume();
-    poll::until(SOON, "figures come again", async || {
+    poll::until(SOON, "the profit and loss is available again", async || {
         router.trading_day.load_pnl().await.is_ok()
     })
     .await;
 
-    // Neither does one that has lost the day's start.
+    // It is refused as well when the store has lost the day start.
     let _: i64 = connection.del("{or}:day_start:paper:2026-03-02").await.unwrap();
-    poll::until(SOON, "the start is missed", async || {
-        let told = router.trading_day.load_pnl().await;
-        told.is_err_and(|fault| fault.detail.contains("start of 2026-03-02"))
+    poll::until(SOON, "the missing day start is reported", async || {
+        let result = router.trading_day.load_pnl().await;
+        result.is_err_and(|fault| fault.detail.contains("start of 2026-03-02"))
     })
     .await;
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_routed_counts_for_the_day_it_is_routed_on() {
-    // Counters of days that are long over are not made anew: these are today and tomorrow.
+async fn routed_notional_counts_for_the_day_of_routing() {
+    // Counters of past days are not rebuilt: these are today and tomorrow.
     let (today, tomorrow) = (
         Timestamp::now(),
         Timestamp::now().saturating_add(Duration::from_secs(86_400)),
     );
-    let (mut rig, hand) = (Rig::start().await, Hand::at(&today.to_string()));
+    let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at(&today.to_string()));
     rig.settings.risk.daily_notional_limit = "60".to_owned();
-    let (worker, client) = (worker(&rig, &hand).await, rig.caller().await);
+    let (worker, client) = (worker(&rig, &manual_clock).await, rig.caller().await);
     let routed = async || {
         let of = async |date: TradingDate| rig.sum(&format!("day:paper:{date}"), "daily_notional").await;
         (of(today.utc_date()).await, of(tomorrow.utc_date()).await)
@@ -333,40 +335,40 @@ async fn what_is_routed_counts_for_the_day_it_is_routed_on() {
     let full = client.fault(&intent("a3", &[])).await;
     assert_eq!(full.code, FaultCode::DailyNotionalExceeded);
     assert_eq!(routed().await, (60_000_000, 0));
-    // The new day has its own room from its first moment on, and the day before keeps what it had.
-    hand.set(&tomorrow.to_string());
+    // The new day has its full limit from its first moment, and the previous day keeps its counter.
+    manual_clock.set(&tomorrow.to_string());
     buy(&client, "b1", "0.001", "30000").await;
     assert_eq!(routed().await, (60_000_000, 30_000_000));
-    // So it is in a store that is made anew.
+    // A rebuilt store has the same counters.
     rig.quiet().await;
     rig.redis.flushall().await;
     tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
-    assert_eq!(figures(&worker).await.0, tomorrow.utc_date().to_string());
+    assert_eq!(read_daily_pnl(&worker).await.0, tomorrow.utc_date().to_string());
     assert_eq!(routed().await, (60_000_000, 30_000_000));
     worker.drain(SOON).await;
 }
 
-/// Reads the epoch and the trading date at one moment.
+/// Reads the epoch and the trading date atomically.
 const EPOCH_AND_DATE: &str =
     "return {redis.call('HGET', KEYS[1], 'epoch') or '', redis.call('HGET', KEYS[2], 'trading_date') or ''}";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_made_anew_has_its_day_before_it_is_used() {
-    let (rig, hand) = (Rig::start().await, Hand::at("2026-03-02T12:00:00Z"));
-    let worker = worker(&rig, &hand).await;
+async fn rebuilt_store_has_its_trading_date_before_it_is_used() {
+    let (rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
+    let worker = worker(&rig, &manual_clock).await;
     let mut connection = rig.redis.connection().await;
     for _ in 0..5 {
         rig.redis.flushall().await;
         let end = tokio::time::Instant::now() + SOON;
         loop {
-            let mut look = redis::cmd("EVAL");
-            look.arg(EPOCH_AND_DATE).arg(2).arg("{or}:meta").arg("{or}:state");
-            let (epoch, date): (String, String) = look.query_async(&mut connection).await.unwrap();
+            let mut query = redis::cmd("EVAL");
+            query.arg(EPOCH_AND_DATE).arg(2).arg("{or}:meta").arg("{or}:state");
+            let (epoch, date): (String, String) = query.query_async(&mut connection).await.unwrap();
             if epoch.parse::<i64>().is_ok() {
                 assert_eq!(date, "2026-03-02");
                 break;
             }
-            assert!(tokio::time::Instant::now() < end, "it is not healed: {epoch:?}");
+            assert!(tokio::time::Instant::now() < end, "the store is not rebuilt: {epoch:?}");
         }
     }
     worker.drain(SOON).await;

@@ -20,7 +20,7 @@ use order_router::wire::report::ExecutionReport;
 use order_router::wire::submission::SubmissionEvent;
 use tokio::task::JoinHandle;
 
-use crate::outliving_venue::{HoldPoint, KillableWorker, Venue};
+use crate::external_venue::{HoldPoint, KillableWorker, Venue};
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
 
