@@ -94,7 +94,7 @@ pub fn bind_listener(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 impl ConnectionServer {
-    /// Accepts connections from now on, and serves them by the router.
+    /// Starts accepting connections, whose requests the router answers.
     pub fn start(listener: TcpListener, router: Router, limits: ConnectionLimits) -> Self {
         let acceptor = ConnectionAcceptor {
             router,
@@ -138,7 +138,7 @@ impl ConnectionAcceptor {
             match accepted {
                 Ok((stream, peer, Some(permit))) => self.spawn(stream, peer, permit),
                 Ok((stream, peer, None)) => {
-                    tracing::warn!(%peer, "a connection is refused: the server has its maximum");
+                    tracing::warn!(%peer, "connection refused: the server has its maximum number of connections");
                     // Best effort: a socket that does not accept it at once is closed without it.
                     let _ = stream.try_write(self.limits.full_response.unwrap_or_default());
                 }
@@ -169,7 +169,7 @@ impl ConnectionAcceptor {
         self.tasks.spawn(async move {
             let limit = acceptor.limits.one_request_within.unwrap_or(Duration::MAX);
             if timeout(limit, acceptor.serve_connection(stream, peer)).await.is_err() {
-                tracing::debug!(%peer, "a connection exceeded its time limit");
+                tracing::debug!(%peer, "connection closed: it exceeded its time limit");
             }
             drop(permit);
         });
@@ -199,7 +199,7 @@ impl ConnectionAcceptor {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(%peer, %error, "a connection ended");
+                        tracing::debug!(%peer, %error, "connection ended with an error");
                     }
                     return;
                 }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_beyond_the_maximum_is_refused_and_its_permit_is_released() {
+    async fn connection_beyond_the_maximum_is_refused_and_its_permit_is_released() {
         let (address, server) = start(Some(FULL));
         // Connections are accepted in the order they arrive.
         let first = TcpStream::connect(address).await.unwrap();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_response_for_it_a_connection_beyond_the_maximum_waits() {
+    async fn connection_beyond_the_maximum_waits_without_a_full_response() {
         let (address, server) = start(None);
         let first = TcpStream::connect(address).await.unwrap();
         let second = tokio::spawn(request(TcpStream::connect(address).await.unwrap()));
