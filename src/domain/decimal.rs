@@ -1,4 +1,7 @@
 //! Exact decimal numbers: parsed from JSON without an intermediate float, formatted without exponent or trailing zeros.
+//!
+//! Written here, over `rust_decimal`: its own deserializer reads a JSON number through a binary float, and its parsers accept
+//! texts that JSON's grammar forbids or round silently beyond 28 digits.
 
 use std::fmt;
 use std::str::FromStr;

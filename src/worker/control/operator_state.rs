@@ -150,7 +150,7 @@ async fn try_change(
         // A loosening is never tried again over a state that its caller has not seen.
         OperatorStateOutcome::Superseded(current) => return resolve_superseded(&current, &set.document),
     };
-    stop_point::reach("change_in_force");
+    stop_point::reach("change_active");
     Ok(Some(changed))
 }
 
