@@ -1,4 +1,4 @@
-//! The status of every code of the contract, over REST.
+//! The HTTP status of every fault code.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -7,7 +7,7 @@ use order_router::fault::FaultCode;
 use crate::rest_fixture::Rest;
 use crate::rig::intent;
 
-/// Contract §5: each code with its status, whoever says it.
+/// Each fault code with its HTTP status.
 const STATUS_OF_CODES: &[(&str, u16)] = &[
     ("malformed", 400),
     ("invalid_field", 400),
@@ -44,17 +44,17 @@ const STATUS_OF_CODES: &[(&str, u16)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_code_of_a_worker_becomes_its_status() {
+async fn each_worker_fault_code_maps_to_its_http_status() {
     let rest = Rest::start().await;
     for (code, status) in STATUS_OF_CODES {
-        let told = rest.submit(&intent(code, &[])).await;
-        assert_eq!((told.status, told.code().as_str()), (*status, *code));
-        assert_eq!(told.json()["client_order_id"], *code);
-        let told = rest.get(&format!("/orders/BN-{code}")).await;
-        assert_eq!((told.status, told.code().as_str()), (*status, *code));
+        let response = rest.submit(&intent(code, &[])).await;
+        assert_eq!((response.status, response.code().as_str()), (*status, *code));
+        assert_eq!(response.json()["client_order_id"], *code);
+        let response = rest.get(&format!("/orders/BN-{code}")).await;
+        assert_eq!((response.status, response.code().as_str()), (*status, *code));
         let body = format!(r#"{{"order_id":"BN-{code}"}}"#);
-        let told = rest.send("POST", "/orders/binance/cancel", &body, &[]).await;
-        assert_eq!((told.status, told.code().as_str()), (*status, *code));
+        let response = rest.send("POST", "/orders/binance/cancel", &body, &[]).await;
+        assert_eq!((response.status, response.code().as_str()), (*status, *code));
     }
     for code in FaultCode::ALL {
         let row = (code.as_str(), code.status());
@@ -63,16 +63,16 @@ async fn every_code_of_a_worker_becomes_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_halt_that_nobody_answers_is_unknown_and_any_other_change_is_asked_again() {
+async fn unanswered_halt_returns_unknown_and_other_changes_return_no_worker() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 600).await;
-    let told = rest
+    let response = rest
         .send("PUT", "/state", r#"{"trading_state":"halted","reason":"wait"}"#, &[])
         .await;
-    assert_eq!(told.status, 202, "{told:?}");
-    assert_eq!(told.json()["status"], "unknown");
-    assert_eq!(told.json()["reason"]["code"], "outcome_unknown");
-    let told = rest
+    assert_eq!(response.status, 202, "{response:?}");
+    assert_eq!(response.json()["status"], "unknown");
+    assert_eq!(response.json()["reason"]["code"], "outcome_unknown");
+    let response = rest
         .send("PUT", "/state", r#"{"trading_state":"active","reason":"wait"}"#, &[])
         .await;
-    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
+    assert_eq!((response.status, response.code().as_str()), (503, "no_worker"));
 }

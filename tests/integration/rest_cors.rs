@@ -1,18 +1,18 @@
-//! CORS: off unless origins are named, and then for those alone.
+//! CORS: off by default; once origins are configured, only those are allowed.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
 use order_router::bus::request::Endpoint;
 use order_router::config::api_keys::{ApiKey, Capability, KeySettings};
 
-use crate::rest_fixture::{Rest, Told};
+use crate::rest_fixture::{Rest, RestResponse};
 use crate::rig::intent;
 
 const DESK: &str = "https://desk.example.com";
 const OTHER: &str = "https://other.example.com";
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
-async fn preflight(rest: &Rest, origin: &str) -> Told {
+async fn preflight(rest: &Rest, origin: &str) -> RestResponse {
     let headers = [
         ("Origin", origin),
         ("Access-Control-Request-Method", "POST"),
@@ -22,18 +22,26 @@ async fn preflight(rest: &Rest, origin: &str) -> Told {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_off_unless_origins_are_named() {
+async fn cors_is_off_unless_origins_are_configured() {
     let rest = Rest::start().await;
     for origin in [DESK, "http://localhost:3000"] {
-        let told = preflight(&rest, origin).await;
-        assert_eq!((told.header(ALLOW_ORIGIN), told.header("vary")), ("", ""), "{told:?}");
-        let told = rest.send("GET", "/state", "", &[("Origin", origin)]).await;
-        assert_eq!((told.header(ALLOW_ORIGIN), told.header("vary")), ("", ""), "{told:?}");
+        let response = preflight(&rest, origin).await;
+        assert_eq!(
+            (response.header(ALLOW_ORIGIN), response.header("vary")),
+            ("", ""),
+            "{response:?}"
+        );
+        let response = rest.send("GET", "/state", "", &[("Origin", origin)]).await;
+        assert_eq!(
+            (response.header(ALLOW_ORIGIN), response.header("vary")),
+            ("", ""),
+            "{response:?}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_is_named_may_ask_with_a_key_and_read_the_answer() {
+async fn configured_origin_can_send_a_key_and_read_the_response() {
     let key = ApiKey::generate();
     let bearer = format!("Bearer {}", key.reveal());
     let rest = Rest::start_with(|settings| {
@@ -41,14 +49,14 @@ async fn a_page_that_is_named_may_ask_with_a_key_and_read_the_answer() {
         settings.keys.0 = vec![KeySettings::new(&key, "page", "Desk", &Capability::ALL, &["*"])];
     })
     .await;
-    let told = preflight(&rest, DESK).await;
+    let response = preflight(&rest, DESK).await;
     assert_eq!(
-        (told.status, told.header(ALLOW_ORIGIN), told.header("vary")),
+        (response.status, response.header(ALLOW_ORIGIN), response.header("vary")),
         (200, DESK, "origin")
     );
-    assert!(told.header("access-control-allow-methods").contains("PUT"));
-    assert_eq!(told.header("access-control-allow-credentials"), "");
-    let allowed = told.header("access-control-allow-headers").to_lowercase();
+    assert!(response.header("access-control-allow-methods").contains("PUT"));
+    assert_eq!(response.header("access-control-allow-credentials"), "");
+    let allowed = response.header("access-control-allow-headers").to_lowercase();
     for name in [
         "authorization",
         "content-type",
@@ -59,8 +67,8 @@ async fn a_page_that_is_named_may_ask_with_a_key_and_read_the_answer() {
     ] {
         assert!(allowed.contains(name), "{name}");
     }
-    assert_ne!(told.header("x-request-id"), "");
-    // The answer, whatever it is, can be read by the page.
+    assert_ne!(response.header("x-request-id"), "");
+    // The page can read every response, errors included.
     let order = intent("a1", &[]);
     for (origin, authorization, status, allowed) in [
         (DESK, bearer.as_str(), 201, DESK),
@@ -70,36 +78,40 @@ async fn a_page_that_is_named_may_ask_with_a_key_and_read_the_answer() {
         ("null", &bearer, 201, ""),
     ] {
         let headers = [("Origin", origin), ("Authorization", authorization)];
-        let told = rest.send("POST", "/orders", &order, &headers).await;
-        assert_eq!((told.status, told.header(ALLOW_ORIGIN)), (status, allowed), "{origin}");
-        assert_eq!(told.header("vary"), "origin", "{origin}");
-        let exposed = told.header("access-control-expose-headers");
+        let response = rest.send("POST", "/orders", &order, &headers).await;
+        assert_eq!(
+            (response.status, response.header(ALLOW_ORIGIN)),
+            (status, allowed),
+            "{origin}"
+        );
+        assert_eq!(response.header("vary"), "origin", "{origin}");
+        let exposed = response.header("access-control-expose-headers");
         for name in ["location", "idempotent-replay", "retry-after", "x-request-id"] {
             assert!(exposed.contains(name), "{origin}: {name}");
         }
     }
     for origin in [OTHER, "null"] {
-        let told = preflight(&rest, origin).await;
-        assert_eq!((told.status, told.header(ALLOW_ORIGIN)), (200, ""), "{origin}");
+        let response = preflight(&rest, origin).await;
+        assert_eq!((response.status, response.header(ALLOW_ORIGIN)), (200, ""), "{origin}");
     }
-    // A browser sends one origin; two of them are none.
+    // A browser sends one origin; a request with two matches none.
     for second in [DESK, OTHER] {
         let headers = [("Origin", DESK), ("Origin", second), ("Authorization", &bearer)];
-        let told = rest.send("GET", "/state", "", &headers).await;
-        assert_eq!(told.header(ALLOW_ORIGIN), "", "{second}");
+        let response = rest.send("GET", "/state", "", &headers).await;
+        assert_eq!(response.header(ALLOW_ORIGIN), "", "{second}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_keys_too_a_page_must_be_named() {
+async fn origin_must_be_configured_even_without_keys() {
     let rest = Rest::start_with(|settings| settings.http.cors_origins = vec![DESK.to_owned()]).await;
     let submit = async |origin| {
         rest.send("POST", "/orders", &intent("a1", &[]), &[("Origin", origin)])
             .await
     };
-    let told = submit(OTHER).await;
-    assert_eq!((told.status, told.code().as_str()), (403, "not_entitled"));
+    let response = submit(OTHER).await;
+    assert_eq!((response.status, response.code().as_str()), (403, "not_entitled"));
     assert!(rest.actor.calls(Endpoint::Submit).is_empty());
-    let told = submit(DESK).await;
-    assert_eq!((told.status, told.header(ALLOW_ORIGIN)), (201, DESK));
+    let response = submit(DESK).await;
+    assert_eq!((response.status, response.header(ALLOW_ORIGIN)), (201, DESK));
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document, and the page that shows it.
+//! The OpenAPI document and the documentation page.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -6,31 +6,34 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::rest_fixture::{Rest, Told};
+use crate::rest_fixture::{Rest, RestResponse};
 
 async fn document(rest: &Rest) -> Value {
-    let told = rest.get("/openapi.json").await;
-    assert_eq!((told.status, told.header("content-type")), (200, "application/json"));
-    serde_json::from_str(&told.text).unwrap()
+    let response = rest.get("/openapi.json").await;
+    assert_eq!(
+        (response.status, response.header("content-type")),
+        (200, "application/json")
+    );
+    serde_json::from_str(&response.text).unwrap()
 }
 
-/// Returns the addresses in attributes of a page.
+/// Returns the URLs in the `href` and `src` attributes of a page.
 fn addresses(page: &str) -> Vec<&str> {
     let of = |attribute: &'static str| page.split(attribute).skip(1).filter_map(|rest| rest.split('"').next());
     of("href=\"").chain(of("src=\"")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn routes_and_document_are_the_same() {
+async fn routes_match_the_openapi_document() {
     let rest = Rest::start().await;
     let document = document(&rest).await;
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 13, "{paths:?}");
     for (path, item) in paths {
         let one = path.replace(['{', '}'], "");
-        let told = rest.send("OPTIONS", &one, "", &[]).await;
-        assert_eq!(told.status, 204, "{path}: {told:?}");
-        let served: BTreeSet<&str> = told
+        let response = rest.send("OPTIONS", &one, "", &[]).await;
+        assert_eq!(response.status, 204, "{path}: {response:?}");
+        let served: BTreeSet<&str> = response
             .header("allow")
             .split(',')
             .filter(|method| *method != "HEAD")
@@ -46,34 +49,38 @@ async fn routes_and_document_are_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_brings_all_it_needs() {
+async fn docs_page_loads_only_files_of_the_sidecar() {
     let rest = Rest::start().await;
     let page = rest.get("/docs").await;
     assert_eq!(
         (page.status, page.header("content-type")),
         (200, "text/html; charset=utf-8")
     );
-    assert_is_fenced(&page);
+    assert_has_content_security_policy(&page);
     let addresses = addresses(&page.text);
     assert_eq!(addresses.len(), 5, "{addresses:?}");
-    assert!(!page.text.contains("://"), "the page asks another host: {}", page.text);
-    // A script in the page itself would need a looser policy.
+    assert!(
+        !page.text.contains("://"),
+        "the page requests another host: {}",
+        page.text
+    );
+    // An inline script would need a looser content security policy.
     assert!(
         !page.text.contains("<script>") && !page.text.contains("style="),
         "{}",
         page.text
     );
     for address in addresses {
-        let told = rest.get(&format!("/{address}")).await;
-        assert_eq!(told.status, 200, "{address}");
-        assert_is_fenced(&told);
+        let response = rest.get(&format!("/{address}")).await;
+        assert_eq!(response.status, 200, "{address}");
+        assert_has_content_security_policy(&response);
         let media_type = match address.rsplit('.').next() {
             Some("js") => "text/javascript; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
             Some("png") => "image/png",
             _ => "application/json",
         };
-        assert_eq!(told.header("content-type"), media_type, "{address}");
+        assert_eq!(response.header("content-type"), media_type, "{address}");
     }
     for file in [
         "nothing.js",
@@ -82,13 +89,17 @@ async fn the_page_brings_all_it_needs() {
         "%2e%2e",
         "%ff",
     ] {
-        let told = rest.get(&format!("/docs/{file}")).await;
-        assert_eq!((told.status, told.code().as_str()), (404, "not_found"), "{file}");
+        let response = rest.get(&format!("/docs/{file}")).await;
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (404, "not_found"),
+            "{file}"
+        );
     }
 }
 
-fn assert_is_fenced(told: &Told) {
-    let policy = told.header("content-security-policy");
+fn assert_has_content_security_policy(response: &RestResponse) {
+    let policy = response.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
-    assert_eq!(told.header("x-content-type-options"), "nosniff");
+    assert_eq!(response.header("x-content-type-options"), "nosniff");
 }

@@ -1,4 +1,4 @@
-//! HTTP as it should not be: each gives a problem document, reaches no worker, and the sidecar goes on.
+//! Invalid HTTP: each request returns a problem document and reaches no worker, and the sidecar continues.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -21,22 +21,22 @@ fn post(body: &[u8]) -> Vec<u8> {
     request("POST /orders", &headers, body)
 }
 
-/// Returns status and problem code of a raw answer.
+/// Returns the status and the problem code of a raw response.
 #[track_caller]
-fn problem(told: &str) -> (u16, String) {
-    let (head, body) = told
+fn problem(response: &str) -> (u16, String) {
+    let (head, body) = response
         .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no answer: {told:?}"));
-    assert!(head.contains("content-type: application/problem+json"), "{told}");
-    assert!(head.contains("x-request-id: "), "{told}");
-    let problem: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {told}"));
-    let status: u16 = told[9..12].parse().unwrap();
+        .unwrap_or_else(|| panic!("no response: {response:?}"));
+    assert!(head.contains("content-type: application/problem+json"), "{response}");
+    assert!(head.contains("x-request-id: "), "{response}");
+    let problem: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {response}"));
+    let status: u16 = response[9..12].parse().unwrap();
     assert_eq!(problem["status"], status);
     (status, problem["code"].as_str().unwrap().to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_bodies_are_refused_here() {
+async fn bad_bodies_are_refused_by_the_sidecar() {
     let rest = Rest::start().await;
     let good = intent("a1", &[]);
     let nested = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
@@ -144,40 +144,40 @@ async fn bad_bodies_are_refused_here() {
         ),
     ];
     for (what, bytes, status, code) in rows {
-        let told = rest.raw(&bytes).await;
-        assert_eq!(problem(&told), (status, code.to_owned()), "{what}: {told}");
+        let response = rest.raw(&bytes).await;
+        assert_eq!(problem(&response), (status, code.to_owned()), "{what}: {response}");
     }
     assert!(rest.actor.calls(Endpoint::Submit).is_empty());
-    let told = rest.raw(&unsized_body(&good)).await;
-    assert!(told.starts_with("HTTP/1.1 201 "), "{told}");
+    let response = rest.raw(&unsized_body(&good)).await;
+    assert!(response.starts_with("HTTP/1.1 201 "), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_never_ends_runs_into_the_time_limit() {
+async fn incomplete_body_times_out() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 300).await;
     let mut stream = TcpStream::connect(rest.address()).await.unwrap();
     let headers = "Content-Type: application/json\r\nContent-Length: 100\r\n";
     stream.write_all(&request("POST /orders", headers, b"{")).await.unwrap();
-    let told = read_all(&mut stream).await;
-    assert_eq!(problem(&told), (400, "malformed".to_owned()));
+    let response = read_all(&mut stream).await;
+    assert_eq!(problem(&response), (400, "malformed".to_owned()));
     assert!(rest.actor.calls(Endpoint::Submit).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_is_refused_as_soon_as_it_is_too_large() {
+async fn oversized_body_is_refused_before_its_end() {
     let rest = Rest::start().await;
     let mut stream = TcpStream::connect(rest.address()).await.unwrap();
     let headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
     stream.write_all(&request("POST /orders", headers, b"")).await.unwrap();
     let piece = [b"200000\r\n", vec![b' '; 0x20_0000].as_slice(), b"\r\n"].concat();
-    // The end of the body never comes.
+    // The end of the body is never sent.
     stream.write_all(&piece).await.unwrap();
-    let told = read_all(&mut stream).await;
-    assert_eq!(problem(&told), (413, "payload_too_large".to_owned()));
+    let response = read_all(&mut stream).await;
+    assert_eq!(problem(&response), (413, "payload_too_large".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paths_and_methods_nobody_serves_are_told_as_such() {
+async fn unknown_paths_and_methods_return_404_and_405() {
     let rest = Rest::start().await;
     for (method, path, status, allow) in [
         ("GET", "/", 404, ""),
@@ -194,61 +194,65 @@ async fn paths_and_methods_nobody_serves_are_told_as_such() {
         ("POST", "/orders?dry_run=true", 400, ""),
         ("GET", "/state?x=1", 400, ""),
     ] {
-        let told = rest.send(method, path, "{}", &[]).await;
-        assert_eq!(told.status, status, "{method} {path}: {told:?}");
-        let mut allowed: Vec<&str> = told.header("allow").split(',').collect();
+        let response = rest.send(method, path, "{}", &[]).await;
+        assert_eq!(response.status, status, "{method} {path}: {response:?}");
+        let mut allowed: Vec<&str> = response.header("allow").split(',').collect();
         allowed.sort_unstable();
         assert_eq!(allowed.join(","), allow, "{method} {path}");
         match status {
-            204 => assert_eq!(told.text, ""),
-            404 => assert_eq!(told.code(), "not_found"),
-            405 => assert_eq!(told.code(), "method_not_allowed"),
-            _ => assert_eq!(told.code(), "unknown_field"),
+            204 => assert_eq!(response.text, ""),
+            404 => assert_eq!(response.code(), "not_found"),
+            405 => assert_eq!(response.code(), "method_not_allowed"),
+            _ => assert_eq!(response.code(), "unknown_field"),
         }
     }
     for (path, status) in [("/health", 200), ("/state", 200), ("/nothing", 404), ("/orders", 405)] {
-        let told = rest.send("HEAD", path, "", &[]).await;
-        assert_eq!((told.status, told.text.as_str()), (status, ""), "{path}");
+        let response = rest.send("HEAD", path, "", &[]).await;
+        assert_eq!((response.status, response.text.as_str()), (status, ""), "{path}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_carries_the_id_of_its_request() {
+async fn every_response_carries_its_request_id() {
     let rest = Rest::start().await;
     for path in ["/health/live", "/state", "/nothing", "/orders"] {
-        let told = rest.send("GET", path, "", &[("X-Request-Id", "abc-1")]).await;
-        assert_eq!(told.header("x-request-id"), "abc-1", "{path}");
-        let told = rest.send("GET", path, "", &[("X-Request-Id", "a b")]).await;
-        assert_eq!(told.header("x-request-id").len(), 32, "{path}");
+        let response = rest.send("GET", path, "", &[("X-Request-Id", "abc-1")]).await;
+        assert_eq!(response.header("x-request-id"), "abc-1", "{path}");
+        let response = rest.send("GET", path, "", &[("X-Request-Id", "a b")]).await;
+        assert_eq!(response.header("x-request-id").len(), 32, "{path}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_other_origins_are_kept_out() {
+async fn pages_of_other_origins_are_refused() {
     let rest = Rest::start().await;
     let foreign = [("Origin", "https://example.com")];
-    let told = rest.send("POST", "/orders", &intent("a1", &[]), &foreign).await;
-    assert_eq!((told.status, told.code().as_str()), (403, "not_entitled"));
+    let response = rest.send("POST", "/orders", &intent("a1", &[]), &foreign).await;
+    assert_eq!((response.status, response.code().as_str()), (403, "not_entitled"));
     assert!(rest.actor.calls(Endpoint::Submit).is_empty());
     let own = [("Origin", "http://localhost:3000")];
-    let told = rest.send("POST", "/orders", &intent("a1", &[]), &own).await;
-    assert_eq!(told.status, 201);
+    let response = rest.send("POST", "/orders", &intent("a1", &[]), &own).await;
+    assert_eq!(response.status, 201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_finds_no_place_is_told_at_once() {
+async fn requests_beyond_the_limit_return_queue_full_at_once() {
     let rest = Rest::start_with(|settings| settings.http.max_in_flight = 2).await;
     let orders = futures_util::future::join_all((0..2).map(|_| async { rest.submit(&intent("wait", &[])).await }));
     let beyond = async {
-        poll::until(SOON, "both places are taken", async || rest.actor.waiting() == 2).await;
+        poll::until(SOON, "both requests are in flight", async || rest.actor.waiting() == 2).await;
         for path in ["/state", "/health", "/orders/BN-1"] {
-            let told = rest.get(path).await;
-            assert_eq!((told.status, told.code().as_str()), (503, "queue_full"), "{path}");
+            let response = rest.get(path).await;
+            assert_eq!(
+                (response.status, response.code().as_str()),
+                (503, "queue_full"),
+                "{path}"
+            );
         }
         assert_eq!(rest.get("/health/live").await.status, 200);
         rest.actor.gate.add_permits(2);
     };
-    let (told, ()) = tokio::join!(orders, beyond);
-    assert!(told.iter().all(|told| told.status == 201), "{told:?}");
+    let (responses, ()) = tokio::join!(orders, beyond);
+    assert!(responses.iter().all(|response| response.status == 201), "{responses:?}");
     assert_eq!(rest.get("/state").await.status, 200);
 }

@@ -1,4 +1,4 @@
-//! The sidecar's own life: start, health, a bus that goes away, drain; and a real worker behind it.
+//! The life of a sidecar: start, health, loss of the bus, drain; and requests to a real worker.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -10,12 +10,12 @@ use order_router::sidecar::{Sidecar, SidecarError};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::rest_fixture::{Rest, SOON, Told, client, read_all};
+use crate::rest_fixture::{Rest, RestResponse, SOON, client, read_all};
 use crate::rig::{Rig, ibkr, intent};
 use crate::support::poll;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_this_machine_is_served() {
+async fn without_keys_only_loopback_is_served() {
     for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
         let mut settings = Settings::default();
         settings.http.addr = address.parse().unwrap();
@@ -33,68 +33,72 @@ async fn only_this_machine_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_names_what_is_out_of_reach() {
+async fn health_reports_each_unreachable_part() {
     let mut rest = Rest::start().await;
-    let told = rest.get("/health").await;
-    assert_eq!((told.status, &told.json()["status"]), (200, &"ok".into()), "{told:?}");
-    let statuses = |told: &Told| {
-        let checks = &told.json()["checks"];
+    let response = rest.get("/health").await;
+    assert_eq!(
+        (response.status, &response.json()["status"]),
+        (200, &"ok".into()),
+        "{response:?}"
+    );
+    let statuses = |response: &RestResponse| {
+        let checks = &response.json()["checks"];
         ["bus", "worker", "redis"].map(|part| checks[part]["status"].as_str().unwrap().to_owned())
     };
-    assert_eq!(statuses(&told), ["ok", "ok", "ok"]);
+    assert_eq!(statuses(&response), ["ok", "ok", "ok"]);
 
     *rest.actor.state_fault.lock().unwrap() = Some(FaultCode::StoreUnavailable);
-    let told = rest.get("/health").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
-    assert_eq!(statuses(&told), ["ok", "ok", "failing"]);
+    let response = rest.get("/health").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));
+    assert_eq!(statuses(&response), ["ok", "ok", "failing"]);
 
     rest.stop_worker().await;
-    let told = rest.get("/health").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
-    assert_eq!(statuses(&told), ["ok", "failing", "unknown"]);
+    let response = rest.get("/health").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "no_worker"));
+    assert_eq!(statuses(&response), ["ok", "failing", "unknown"]);
 
     rest.nats.pause();
-    let told = rest.get("/health").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
+    let response = rest.get("/health").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
     rest.nats.resume();
     rest.nats.kill9();
-    let told = poll::eventually(SOON, "the loss of the bus is seen", async || {
-        let told = rest.get("/health").await;
-        told.text.contains("disconnected").then_some(told)
+    let response = poll::eventually(SOON, "the loss of the bus is noticed", async || {
+        let response = rest.get("/health").await;
+        response.text.contains("disconnected").then_some(response)
     })
     .await;
-    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
-    assert_eq!(statuses(&told), ["failing", "unknown", "unknown"]);
+    assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
+    assert_eq!(statuses(&response), ["failing", "unknown", "unknown"]);
     assert_eq!(rest.get("/health/live").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bus_that_is_away_is_a_fault_before_and_unknown_after_publishing() {
+async fn bus_loss_is_a_fault_before_publishing_and_unknown_after() {
     let mut rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 1_000).await;
-    // Silent and still connected: nobody knows what became of it.
+    // NATS is silent but still connected: the outcome is unknown.
     rest.nats.pause();
-    let told = rest.submit(&intent("a1", &[])).await;
-    assert_eq!(told.status, 202, "{told:?}");
+    let response = rest.submit(&intent("a1", &[])).await;
+    assert_eq!(response.status, 202, "{response:?}");
     rest.nats.resume();
     rest.nats.kill9();
-    let told = poll::eventually(SOON, "the loss of the bus is seen", async || {
-        let told = rest.submit(&intent("a1", &[])).await;
-        (told.status != 202).then_some(told)
+    let response = poll::eventually(SOON, "the loss of the bus is noticed", async || {
+        let response = rest.submit(&intent("a1", &[])).await;
+        (response.status != 202).then_some(response)
     })
     .await;
-    assert_eq!((told.status, told.code().as_str()), (503, "bus_unavailable"));
+    assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
     rest.nats.restart().await;
-    poll::until(SOON, "orders are taken again", async || {
+    poll::until(SOON, "orders are accepted again", async || {
         rest.submit(&intent("a2", &[])).await.status == 201
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_finishes_what_is_under_way_and_takes_no_more() {
+async fn drain_finishes_requests_in_flight_and_accepts_no_more() {
     let rest = Rest::start().await;
     let address = rest.address();
-    let mut resting = TcpStream::connect(address).await.unwrap();
+    let mut idle = TcpStream::connect(address).await.unwrap();
     let http = client();
     let order = tokio::spawn(
         http.post(format!("http://{address}/orders"))
@@ -104,20 +108,20 @@ async fn a_drain_finishes_what_is_under_way_and_takes_no_more() {
     );
     poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
     let draining = tokio::spawn(rest.sidecar.drain(SOON));
-    poll::until(SOON, "no more connections are taken", async || {
+    poll::until(SOON, "no more connections are accepted", async || {
         TcpStream::connect(address).await.is_err()
     })
     .await;
-    assert_eq!(read_all(&mut resting).await, "");
+    assert_eq!(read_all(&mut idle).await, "");
     assert!(!draining.is_finished());
     rest.actor.gate.add_permits(1);
-    let told = Told::of(order.await.unwrap().unwrap()).await;
-    assert_eq!(told.status, 201, "{told:?}");
+    let response = RestResponse::read(order.await.unwrap().unwrap()).await;
+    assert_eq!(response.status, 201, "{response:?}");
     draining.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_ends_with_its_grace_period() {
+async fn drain_ends_after_its_grace_period() {
     let rest = Rest::start().await;
     let address = rest.address();
     let http = client();
@@ -128,22 +132,22 @@ async fn a_drain_ends_with_its_grace_period() {
             .send(),
     );
     poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     rest.sidecar.drain(Duration::from_millis(50)).await;
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(3));
     assert!(order.await.unwrap().is_err());
     rest.actor.gate.add_permits(1);
 }
 
-/// Sends a request and returns status and body.
-async fn send(method: &str, url: String, body: &str) -> Told {
+/// Sends a request and returns its response.
+async fn send(method: &str, url: String, body: &str) -> RestResponse {
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
     let request = client().request(method, url).header("Content-Type", "application/json");
-    Told::of(request.body(body.to_owned()).send().await.unwrap()).await
+    RestResponse::read(request.body(body.to_owned()).send().await.unwrap()).await
 }
 
-/// What an operator sees and changes over REST.
-async fn state_and_locks(base: &str) {
+/// Checks the state changes of an operator over REST.
+async fn check_state_changes(base: &str) {
     let url = |path: &str| format!("{base}{path}");
     let more = r#"{"daily_notional_limit":9000000,"reason":"test"}"#;
     assert_eq!(send("PUT", url("/state"), more).await.status, 200);
@@ -161,21 +165,21 @@ async fn state_and_locks(base: &str) {
     let live = send("PUT", url("/state"), r#"{"mode":"live","reason":"test"}"#).await;
     assert_eq!((live.status, live.code().as_str()), (409, "mode_unavailable"));
     let change = r#"{"trading_state":"active","daily_loss_limit":"7.5","reason":"test"}"#;
-    let told = send("PUT", url("/state"), change).await;
-    assert_eq!(told.status, 200, "{told:?}");
-    let told = told.json();
+    let response = send("PUT", url("/state"), change).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let response = response.json();
     assert_eq!(
-        (&told["trading_state"], &told["daily_loss_limit"]),
+        (&response["trading_state"], &response["daily_loss_limit"]),
         (&"active".into(), &7.5.into())
     );
     assert!(
-        told.get("cancelled").is_none() && told.get("daily_pnl").is_some(),
-        "{told}"
+        response.get("cancelled").is_none() && response.get("daily_pnl").is_some(),
+        "{response}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_is_listed_and_lifted_over_rest() {
+async fn lock_is_listed_and_lifted_over_rest() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     let worker = rig.worker().await;
@@ -218,7 +222,7 @@ async fn a_lock_is_listed_and_lifted_over_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_over_rest_are_orders() {
+async fn orders_complete_their_lifecycle_over_rest() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     let worker = rig.worker().await;
@@ -227,20 +231,20 @@ async fn orders_over_rest_are_orders() {
     let url = |path: &str| format!("{base}{path}");
     assert_eq!(send("GET", url("/health"), "").await.status, 200);
 
-    let told = send("POST", url("/orders"), &intent("r1", &[])).await;
+    let response = send("POST", url("/orders"), &intent("r1", &[])).await;
     assert_eq!(
-        (told.status, &told.json()["status"]),
+        (response.status, &response.json()["status"]),
         (201, &"filled".into()),
-        "{told:?}"
+        "{response:?}"
     );
-    let found = send("GET", url(told.header("location")), "").await;
-    assert_eq!((found.status, &found.text), (200, &told.text));
+    let found = send("GET", url(response.header("location")), "").await;
+    assert_eq!((found.status, &found.text), (200, &response.text));
     let found = send("GET", url("/orders/by-client-id/r1"), "").await;
-    assert_eq!((found.status, &found.text), (200, &told.text));
+    assert_eq!((found.status, &found.text), (200, &response.text));
     let again = send("POST", url("/orders"), &intent("r1", &[])).await;
     assert_eq!(
         (again.status, again.header("idempotent-replay"), &again.text),
-        (200, "true", &told.text)
+        (200, "true", &response.text)
     );
     let other = send("POST", url("/orders"), &intent("r1", &[("quantity", "0.002")])).await;
     assert_eq!((other.status, other.code().as_str()), (409, "client_order_id_conflict"));
@@ -276,15 +280,15 @@ async fn orders_over_rest_are_orders() {
         (403, "daily_notional_exceeded")
     );
 
-    state_and_locks(&base).await;
+    check_state_changes(&base).await;
     rig.redis.kill9();
-    let told = send("POST", url("/orders"), &intent("r4", &[])).await;
-    assert_eq!((told.status, told.code().as_str()), (503, "store_unavailable"));
-    let told = send("GET", url("/health"), "").await;
+    let response = send("POST", url("/orders"), &intent("r4", &[])).await;
+    assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));
+    let response = send("GET", url("/health"), "").await;
     assert_eq!(
-        (told.status, told.json()["checks"]["redis"]["status"].as_str()),
+        (response.status, response.json()["checks"]["redis"]["status"].as_str()),
         (503, Some("failing")),
-        "{told:?}"
+        "{response:?}"
     );
     sidecar.drain(SOON).await;
     worker.drain(Duration::from_secs(1)).await;

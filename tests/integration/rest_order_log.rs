@@ -1,4 +1,4 @@
-//! `GET /orders/log`, `GET /executions` and `POST /orders/{id}/notes`: what the journal holds, told with exact totals.
+//! `GET /orders/log`, `GET /executions` and `POST /orders/{id}/notes`: journaled orders and executions with exact totals.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,8 +13,8 @@ use crate::rest_router::{Router, get, order, texts};
 use crate::rig::SOON;
 use crate::support::poll;
 
-/// Six orders that differ in everything a filter looks at.
-async fn six() -> Router {
+/// Starts a router with six orders that differ in every filtered field.
+async fn router_with_six_orders() -> Router {
     let router = Router::start_with(|rig| {
         rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     })
@@ -39,8 +39,8 @@ async fn six() -> Router {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_filter_alone_and_in_pairs_takes_what_it_names() {
-    let router = six().await;
+async fn each_filter_matches_alone_and_in_pairs() {
+    let router = router_with_six_orders().await;
     let (all, total) = router.list("/orders/log").await;
     assert_eq!(total, 6);
     assert_eq!(
@@ -58,7 +58,7 @@ async fn each_filter_alone_and_in_pairs_takes_what_it_names() {
         ("tag=mean", vec!["four"]),
         ("strategy=MEAN", vec!["four", "three", "one"]),
         ("client_order_id=five", vec!["five"]),
-        ("account_id=nobody", vec![]),
+        ("account_id=unknown", vec![]),
         ("tag=nothing", vec![]),
     ]
     .into_iter()
@@ -86,7 +86,7 @@ async fn each_filter_alone_and_in_pairs_takes_what_it_names() {
             assert_eq!(total, expected.len() as u64, "{query}");
             let (items, total) = router.list(&format!("/executions?{query}")).await;
             let executed: Vec<&str> = expected.into_iter().filter(|id| *id != "four").collect();
-            // An execution has a time of its own, after its order's submission.
+            // An execution has its own time, later than the submission of its order.
             if !query.contains("start=") && !query.contains("end=") {
                 assert_eq!(texts(&items, "correlation_id"), executed, "{query}");
                 assert_eq!(total, executed.len() as u64, "{query}");
@@ -99,25 +99,25 @@ async fn each_filter_alone_and_in_pairs_takes_what_it_names() {
         ("offset=6", vec![]),
     ];
     for (window, expected) in pages {
-        let told = router.get(&format!("/orders/log?{window}")).await;
-        let (items, total) = Router::page(&told);
+        let response = router.get(&format!("/orders/log?{window}")).await;
+        let (items, total) = Router::page(&response);
         assert_eq!(
             (texts(&items, "correlation_id"), total),
             (expected.into_iter().map(str::to_owned).collect(), 6)
         );
     }
-    let told = router
+    let response = router
         .get("/orders/log?limit=7&offset=1&symbol=btc/usdt&tag=X")
         .await
         .json();
     let expected = json!({"limit": 7, "offset": 1, "total": 0, "account_id": null, "symbol": "BTCUSDT", "start": null,
         "end": null, "tag": "x", "strategy": null, "broker": null, "status": null, "client_order_id": null});
-    assert_eq!(told["metadata"], expected);
+    assert_eq!(response["metadata"], expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_tell_the_whole_order() {
-    let router = six().await;
+async fn records_contain_the_whole_order() {
+    let router = router_with_six_orders().await;
     let (items, _) = router.list("/orders/log?client_order_id=three").await;
     let record = &items[0];
     let report = router
@@ -166,7 +166,7 @@ async fn records_tell_the_whole_order() {
     }
     let (items, total) = router.list(&format!("/executions?order_id={id}")).await;
     assert_eq!((&items[0], total), (execution, 1));
-    // A denial is in the log, with its reason; a cancel is seen by the read that follows it.
+    // A denial is logged with its reason; the next read returns a cancel.
     let (items, _) = router.list("/orders/log?client_order_id=four").await;
     assert_eq!(items[0]["status"], "rejected");
     assert_eq!(items[0]["reason"]["code"], "order_size_exceeded");
@@ -181,66 +181,69 @@ async fn records_tell_the_whole_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_follows_a_write_sees_it() {
+async fn read_after_a_write_returns_the_write() {
     let router = Router::start_with(|rig| {
         rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     })
     .await;
     for n in 1..=100 {
-        let told = router
+        let response = router
             .submit(&order(&format!("o{n}"), &json!({"quantity": "0.00001"})))
             .await;
-        assert_eq!(told.status, 201, "{told:?}");
+        assert_eq!(response.status, 201, "{response:?}");
         let (items, total) = router.list("/orders/log?limit=1").await;
         assert_eq!((texts(&items, "correlation_id"), total), (vec![format!("o{n}")], n));
     }
     for n in 1..=50 {
-        let told = router
+        let response = router
             .submit(&order(&format!("d{n}"), &json!({"quantity": "0.8"})))
             .await;
-        assert_eq!(told.status, 400, "{told:?}");
+        assert_eq!(response.status, 400, "{response:?}");
         assert_eq!(router.list("/orders/log?status=rejected").await.1, n);
     }
     let resting = json!({"broker": "ibkr", "venue": "ibkr.paper", "symbol": "AAPL", "quantity": 10, "price": 180});
     for n in 1..=20 {
-        let told = router.submit(&order(&format!("r{n}"), &resting)).await;
-        assert_eq!(told.status, 201, "{told:?}");
-        let told = router.post("/orders/ibkr/cancel-all", &json!({})).await;
-        assert_eq!(told.status, 200, "{told:?}");
+        let response = router.submit(&order(&format!("r{n}"), &resting)).await;
+        assert_eq!(response.status, 201, "{response:?}");
+        let response = router.post("/orders/ibkr/cancel-all", &json!({})).await;
+        assert_eq!(response.status, 200, "{response:?}");
         assert_eq!(router.list("/orders/log?status=cancelled").await.1, n);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn notes_append_and_tags_merge_on_every_sidecar() {
-    let router = six().await;
+    let router = router_with_six_orders().await;
     let data = tempfile::tempdir().unwrap();
     let other = router.another_sidecar(&data).await;
     let id = router.list("/orders/log?client_order_id=three").await.0[0]["id"]
         .as_u64()
         .unwrap();
     let path = format!("/orders/{id}/notes");
-    let told = router
-        .post(&path, &json!({"notes": "looked at", "tags": ["momentum", "Checked"]}))
+    let response = router
+        .post(&path, &json!({"notes": "reviewed", "tags": ["momentum", "Checked"]}))
         .await;
-    assert_eq!(told.status, 200, "{told:?}");
-    assert_eq!(told.json()["tags"], json!(["Momentum", "strategy:Mean", "Checked"]));
-    let told = router.post(&path, &json!({"notes": "closed"})).await.json();
-    assert_eq!((&told["notes"], &told["id"]), (&json!("looked at\nclosed"), &json!(id)));
-    assert!(told["updated_at"].as_str() > told["created_at"].as_str());
-    assert_eq!(told["executions"][0]["notes"], "looked at\nclosed");
-    // Noted again under the same id it counts once.
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.json()["tags"], json!(["Momentum", "strategy:Mean", "Checked"]));
+    let response = router.post(&path, &json!({"notes": "closed"})).await.json();
+    assert_eq!(
+        (&response["notes"], &response["id"]),
+        (&json!("reviewed\nclosed"), &json!(id))
+    );
+    assert!(response["updated_at"].as_str() > response["created_at"].as_str());
+    assert_eq!(response["executions"][0]["notes"], "reviewed\nclosed");
+    // A note repeated under the same id is recorded once.
     let once = json!({"note_id": "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d12", "notes": "once"});
     for _ in 0..2 {
         assert_eq!(
             router.post(&path, &once).await.json()["notes"],
-            "looked at\nclosed\nonce"
+            "reviewed\nclosed\nonce"
         );
     }
     assert_eq!(router.list("/executions?tag=checked").await.1, 1);
-    poll::until(SOON, "the other sidecar has it", async || {
-        let told = get(&other, "/orders/log?tag=CHECKED").await;
-        told.status == 200 && told.json()["items"][0]["notes"] == "looked at\nclosed\nonce"
+    poll::until(SOON, "the other sidecar has the note", async || {
+        let response = get(&other, "/orders/log?tag=CHECKED").await;
+        response.status == 200 && response.json()["items"][0]["notes"] == "reviewed\nclosed\nonce"
     })
     .await;
     for (path, body, code) in [
@@ -257,7 +260,7 @@ async fn notes_append_and_tags_merge_on_every_sidecar() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parameter_that_is_none_is_named() {
+async fn invalid_parameter_is_named() {
     let router = Router::start().await;
     for (path, field) in [
         ("/orders/log?limit=0", "limit"),
@@ -270,9 +273,13 @@ async fn a_parameter_that_is_none_is_named() {
         ("/orders/log?symbol=-", "symbol"),
         ("/executions?order_id=x", "order_id"),
     ] {
-        let told = router.get(path).await;
-        assert_eq!((told.status, told.code().as_str()), (400, "invalid_field"), "{path}");
-        assert_eq!(told.json()["field"], field, "{path}");
+        let response = router.get(path).await;
+        assert_eq!(
+            (response.status, response.code().as_str()),
+            (400, "invalid_field"),
+            "{path}"
+        );
+        assert_eq!(response.json()["field"], field, "{path}");
     }
     assert_eq!(router.get("/orders/log?order_id=1").await.code(), "unknown_field");
 }

@@ -1,4 +1,4 @@
-//! Orders over REST: what goes onto the bus, and what its answers become.
+//! Orders over REST: requests forwarded to the bus, and the HTTP responses to its replies.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -8,12 +8,12 @@ use order_router::bus::request::Endpoint;
 use order_router::domain::time::Timestamp;
 use serde_json::Value;
 
-use crate::rest_fixture::{Rest, SOON, Told};
+use crate::rest_fixture::{Rest, RestResponse, SOON};
 use crate::rig::intent;
 use crate::support::poll;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_created_replayed_or_accepted() {
+async fn submit_returns_created_replayed_or_accepted() {
     let rest = Rest::start().await;
     for (id, status, location, replay) in [
         ("a1", 201, "/orders/BN-a1", ""),
@@ -21,34 +21,34 @@ async fn an_order_is_created_replayed_or_accepted() {
         ("unknown", 202, "/orders/BN-unknown", ""),
         ("receipt", 202, "/orders/BN-receipt", ""),
     ] {
-        let told = rest.submit(&intent(id, &[])).await;
-        assert_eq!(told.status, status, "{told:?}");
-        assert_eq!(told.header("location"), location);
-        assert_eq!(told.header("idempotent-replay"), replay);
-        assert_eq!(told.header("content-type"), "application/json");
-        assert_eq!(told.json()["client_order_id"], id);
-        // Where the answer points, the order is.
+        let response = rest.submit(&intent(id, &[])).await;
+        assert_eq!(response.status, status, "{response:?}");
+        assert_eq!(response.header("location"), location);
+        assert_eq!(response.header("idempotent-replay"), replay);
+        assert_eq!(response.header("content-type"), "application/json");
+        assert_eq!(response.json()["client_order_id"], id);
+        // The location of the response leads to the order.
         let found = rest.get(location).await;
         assert_eq!(found.status, if id == "receipt" { 202 } else { 200 }, "{found:?}");
     }
-    let told = rest.submit(&intent("a2", &[("account_id", "\"f-7\"")])).await;
-    assert_eq!(told.header("location"), "/orders/BN-a2?account_id=f-7");
+    let response = rest.submit(&intent("a2", &[("account_id", "\"f-7\"")])).await;
+    assert_eq!(response.header("location"), "/orders/BN-a2?account_id=f-7");
     let found = rest.get("/orders/BN-a2?account_id=f-7").await;
     assert_eq!(found.json()["account_id"], "f-7");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_intent_goes_on_unchanged_to_its_broker_and_account_with_a_deadline_and_a_trace() {
+async fn intent_is_forwarded_unchanged_to_its_broker_and_account_with_deadline_and_trace() {
     let rest = Rest::start().await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let body = format!(
         " \t{}\n",
         crate::rig::ibkr("a1", &[("account_id", "\"f-7\""), ("quantity", "\"0.30e1\"")])
     );
-    let told = rest.send("POST", "/orders", &body, &[("traceparent", trace)]).await;
-    assert_eq!(told.status, 201, "{told:?}");
+    let response = rest.send("POST", "/orders", &body, &[("traceparent", trace)]).await;
+    assert_eq!(response.status, 201, "{response:?}");
     let soon = Timestamp::now().saturating_add(Duration::from_secs(3));
-    let told = rest
+    let response = rest
         .send(
             "POST",
             "/orders",
@@ -56,7 +56,7 @@ async fn the_intent_goes_on_unchanged_to_its_broker_and_account_with_a_deadline_
             &[("Deadline", &soon.to_string())],
         )
         .await;
-    assert_eq!(told.status, 201, "{told:?}");
+    assert_eq!(response.status, 201, "{response:?}");
     let calls = rest.actor.calls(Endpoint::Submit);
     assert_eq!(calls[0].body, body.as_bytes());
     assert_eq!(calls[0].broker.as_deref(), Some("ibkr"));
@@ -75,48 +75,51 @@ async fn the_intent_goes_on_unchanged_to_its_broker_and_account_with_a_deadline_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_that_has_passed_is_for_the_worker_to_judge() {
+async fn expired_deadline_is_evaluated_by_the_worker() {
     let rest = Rest::start().await;
     let passed = [("Deadline", "2020-01-01T00:00:00Z")];
-    let told = rest.send("POST", "/orders", &intent("again", &[]), &passed).await;
+    let response = rest.send("POST", "/orders", &intent("again", &[]), &passed).await;
     assert_eq!(
-        (told.status, told.header("idempotent-replay")),
+        (response.status, response.header("idempotent-replay")),
         (200, "true"),
-        "{told:?}"
+        "{response:?}"
     );
-    let told = rest
+    let response = rest
         .send("POST", "/orders", &intent("a1", &[]), &[("Deadline", "soon")])
         .await;
-    assert_eq!((told.status, told.json()["field"].as_str()), (400, Some("Deadline")));
+    assert_eq!(
+        (response.status, response.json()["field"].as_str()),
+        (400, Some("Deadline"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_intent_without_an_id_gets_one_and_learns_it_even_from_a_fault() {
+async fn missing_id_is_assigned_and_returned_even_with_a_fault() {
     let mut rest = Rest::start().await;
     let bare = intent("x", &[]).replace(r#""client_order_id":"x","#, "");
-    let told = rest.submit(&bare).await;
-    assert_eq!(told.status, 201, "{told:?}");
-    let id = told.json()["client_order_id"].as_str().unwrap().to_owned();
+    let response = rest.submit(&bare).await;
+    assert_eq!(response.status, 201, "{response:?}");
+    let id = response.json()["client_order_id"].as_str().unwrap().to_owned();
     assert!(
         uuid::Uuid::parse_str(&id).is_ok_and(|id| id.get_version_num() == 7),
         "{id}"
     );
-    let told = rest.send("POST", "/orders", &bare, &[("Idempotency-Key", "k-1")]).await;
-    assert_eq!(told.json()["client_order_id"], "k-1");
+    let response = rest.send("POST", "/orders", &bare, &[("Idempotency-Key", "k-1")]).await;
+    assert_eq!(response.json()["client_order_id"], "k-1");
     rest.stop_worker().await;
-    let told = rest.submit(&bare).await;
-    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
-    assert_eq!(told.json()["client_order_id"].as_str().unwrap().len(), 36);
+    let response = rest.submit(&bare).await;
+    assert_eq!((response.status, response.code().as_str()), (503, "no_worker"));
+    assert_eq!(response.json()["client_order_id"].as_str().unwrap().len(), 36);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_answers_is_unknown_and_never_a_fault() {
+async fn unanswered_write_is_unknown_and_never_a_fault() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 400).await;
     rest.get("/state").await;
     for id in ["wait", "panic", "garbage"] {
-        let told = rest.submit(&intent(id, &[])).await;
-        assert_eq!(told.status, 202, "{told:?}");
-        let receipt = told.json();
+        let response = rest.submit(&intent(id, &[])).await;
+        assert_eq!(response.status, 202, "{response:?}");
+        let receipt = response.json();
         assert_eq!(
             (&receipt["status"], &receipt["version"]),
             (&"unknown".into(), &0.into())
@@ -126,28 +129,28 @@ async fn what_nobody_answers_is_unknown_and_never_a_fault() {
             (&receipt["client_order_id"], &receipt["order_id"]),
             (&id.into(), &"".into())
         );
-        // The mode in force, as the state told it.
+        // The active mode, as last read from the state.
         assert_eq!(receipt["mode"], "dry_run");
         let by_client_id = format!("/orders/by-client-id/{id}?account_id=default&broker=binance");
-        assert_eq!(told.header("location"), by_client_id);
+        assert_eq!(response.header("location"), by_client_id);
 
         let body = format!(r#"{{"client_order_id":"{id}"}}"#);
-        let told = rest.send("POST", "/orders/binance/cancel", &body, &[]).await;
+        let response = rest.send("POST", "/orders/binance/cancel", &body, &[]).await;
         assert_eq!(
-            (told.status, &told.json()["status"]),
+            (response.status, &response.json()["status"]),
             (202, &"unknown".into()),
-            "{told:?}"
+            "{response:?}"
         );
-        assert_eq!(told.json()["client_order_id"], id);
+        assert_eq!(response.json()["client_order_id"], id);
     }
-    // What changes nothing may be told as a fault.
-    let told = rest.get("/orders/BN-wait").await;
-    assert_eq!((told.status, told.code().as_str()), (503, "no_worker"));
+    // A request that changes nothing returns a fault.
+    let response = rest.get("/orders/BN-wait").await;
+    assert_eq!((response.status, response.code().as_str()), (503, "no_worker"));
     rest.actor.gate.add_permits(100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_found_by_either_id_at_the_broker_that_has_it() {
+async fn order_is_found_by_either_id_at_its_broker() {
     let rest = Rest::start().await;
     for (path, status, broker, account) in [
         ("/orders/BN-1", 200, "binance", "default"),
@@ -169,21 +172,21 @@ async fn an_order_is_found_by_either_id_at_the_broker_that_has_it() {
         ("/orders/by-client-id/a%20b", 404, "", ""),
         ("/orders/by-client-id/a?broker=a.b", 400, "", ""),
     ] {
-        let told = rest.get(path).await;
-        assert_eq!(told.status, status, "{path}: {told:?}");
+        let response = rest.get(path).await;
+        assert_eq!(response.status, status, "{path}: {response:?}");
         if status == 200 {
             assert_eq!(
-                (&told.json()["broker"], &told.json()["account_id"]),
+                (&response.json()["broker"], &response.json()["account_id"]),
                 (&broker.into(), &account.into())
             );
         } else {
-            told.code();
+            response.code();
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_is_done_when_the_order_has_ended() {
+async fn cancel_returns_200_once_the_order_has_ended() {
     let rest = Rest::start().await;
     let cancel = async |broker: &str, body: &str| {
         let path = format!("/orders/{broker}/cancel");
@@ -204,17 +207,17 @@ async fn a_cancel_is_done_when_the_order_has_ended() {
         ("binance", "{}", 400),
         ("binance", "", 400),
     ] {
-        let told = cancel(broker, body).await;
-        assert_eq!(told.status, status, "{broker} {body}: {told:?}");
+        let response = cancel(broker, body).await;
+        assert_eq!(response.status, status, "{broker} {body}: {response:?}");
         if status >= 400 {
-            told.code();
+            response.code();
         }
     }
     assert_eq!(rest.actor.calls(Endpoint::Cancel)[1].account.as_deref(), Some("f-7"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_of_all_orders_is_the_workers_word_or_unknown() {
+async fn cancel_all_returns_the_worker_reply_or_unknown() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 400).await;
     let path = "/orders/binance/cancel-all";
     for (path, body, status) in [
@@ -230,12 +233,12 @@ async fn a_cancel_of_all_orders_is_the_workers_word_or_unknown() {
         ("/orders/a.b/cancel-all", "{}", 404),
         ("/orders/binance/cancel-all?symbol=BTCUSDT", "{}", 400),
     ] {
-        let told = rest.send("POST", path, body, &[]).await;
-        assert_eq!(told.status, status, "{path} {body}: {told:?}");
+        let response = rest.send("POST", path, body, &[]).await;
+        assert_eq!(response.status, status, "{path} {body}: {response:?}");
         if status == 200 {
-            assert_eq!(told.json()["cancelled"][0]["version"], 1);
+            assert_eq!(response.json()["cancelled"][0]["version"], 1);
         } else {
-            told.code();
+            response.code();
         }
     }
     let calls = rest.actor.calls(Endpoint::CancelAll);
@@ -246,22 +249,22 @@ async fn a_cancel_of_all_orders_is_the_workers_word_or_unknown() {
     assert_eq!(calls[1].account.as_deref(), Some("f-7"));
     assert_eq!(calls[1].body, r#"{"symbol":"BTCUSDT"}"#);
     assert!(calls[1].deadline.is_some() && calls[1].traceparent.is_some());
-    // In an emergency nobody looks up how to say "all": no body says it too, and a body that is no JSON says nothing.
+    // A request without a body also cancels all orders, for emergencies; a body that is not JSON is refused.
     let request = rest.http.post(format!("http://{}{path}", rest.address()));
-    let told = Told::of(request.send().await.unwrap()).await;
-    assert_eq!(told.status, 200, "{told:?}");
-    let told = rest.send("POST", path, "{}", &[("Content-Type", "text/plain")]).await;
-    assert_eq!(told.code(), "unsupported_media_type");
-    // What nobody answers may have been done.
+    let response = RestResponse::read(request.send().await.unwrap()).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let response = rest.send("POST", path, "{}", &[("Content-Type", "text/plain")]).await;
+    assert_eq!(response.code(), "unsupported_media_type");
+    // Without a reply the cancels may have been executed.
     for account in ["wait", "panic", "garbage"] {
         let body = format!(r#"{{"account_id":"{account}"}}"#);
-        let told = rest.send("POST", path, &body, &[]).await;
+        let response = rest.send("POST", path, &body, &[]).await;
         assert_eq!(
-            (told.status, &told.json()["status"]),
+            (response.status, &response.json()["status"]),
             (202, &"unknown".into()),
-            "{told:?}"
+            "{response:?}"
         );
-        let receipt = told.json();
+        let receipt = response.json();
         assert_eq!(
             (&receipt["version"], &receipt["account_id"]),
             (&0.into(), &account.into())
@@ -271,15 +274,18 @@ async fn a_cancel_of_all_orders_is_the_workers_word_or_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn state_and_brokers_are_the_workers_word_for_word() {
+async fn state_and_brokers_return_the_worker_reply_verbatim() {
     let rest = Rest::start().await;
-    let told = rest.get("/state").await;
-    assert_eq!((told.status, told.text.as_str()), (200, crate::rest_fixture::STATE));
-    let told = rest.get("/brokers").await;
-    assert_eq!((told.status, &told.json()["brokers"][1]), (200, &"ibkr".into()));
+    let response = rest.get("/state").await;
+    assert_eq!(
+        (response.status, response.text.as_str()),
+        (200, crate::rest_fixture::STATE)
+    );
+    let response = rest.get("/brokers").await;
+    assert_eq!((response.status, &response.json()["brokers"][1]), (200, &"ibkr".into()));
     let change = r#"{"daily_notional_limit":"2000.50","reason":"less"}"#;
-    let told = rest.send("PUT", "/state", change, &[]).await;
-    assert_eq!(told.status, 200, "{told:?}");
+    let response = rest.send("PUT", "/state", change, &[]).await;
+    assert_eq!(response.status, 200, "{response:?}");
     let body: Value = serde_json::from_slice(&rest.actor.calls(Endpoint::StateSet)[0].body).unwrap();
     assert!(body["actor"].as_str().unwrap().starts_with("rest 127.0.0.1:"), "{body}");
     for bad in [
@@ -289,15 +295,15 @@ async fn state_and_brokers_are_the_workers_word_for_word() {
         r#"{"daily_notional_limit":1,"daily_notional_limit":2,"reason":"r"}"#,
         "{}",
     ] {
-        let told = rest.send("PUT", "/state", bad, &[]).await;
-        assert_eq!(told.status, 400, "{bad}: {told:?}");
-        told.code();
+        let response = rest.send("PUT", "/state", bad, &[]).await;
+        assert_eq!(response.status, 400, "{bad}: {response:?}");
+        response.code();
     }
     assert_eq!(rest.actor.calls(Endpoint::StateSet).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_goes_away_leaves_its_order_to_be_finished() {
+async fn order_of_a_disconnected_client_is_finished() {
     let rest = Rest::start_with(|settings| settings.http.max_in_flight = 1).await;
     let mut stream = tokio::net::TcpStream::connect(rest.address()).await.unwrap();
     let body = intent("wait", &[]);
@@ -309,13 +315,13 @@ async fn a_client_that_goes_away_leaves_its_order_to_be_finished() {
         .await
         .unwrap();
     poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
-    // Reset, not merely closed: nobody will read an answer.
+    // Resets the connection instead of closing it: the client cannot read a response.
     stream.set_zero_linger().unwrap();
     drop(stream);
-    // Its place stays taken until it is answered: what is under way is counted, whoever waits for it.
+    // The request counts as in flight until the worker replies, even without its client.
     assert_eq!(rest.get("/brokers").await.code(), "queue_full");
     rest.actor.gate.add_permits(1);
-    poll::until(SOON, "the place is free again", async || {
+    poll::until(SOON, "the slot is free again", async || {
         rest.get("/brokers").await.status == 200
     })
     .await;
