@@ -56,8 +56,8 @@ async fn run(args: &str, address: &str, environment: &[(&str, &str)]) -> Command
 }
 
 /// Starts a command that runs until it receives a signal.
-fn watch(args: &str, place: [&str; 2]) -> RouterProcess {
-    let args: Vec<&str> = args.split(' ').chain(place).collect();
+fn watch(args: &str, address_args: [&str; 2]) -> RouterProcess {
+    let args: Vec<&str> = args.split(' ').chain(address_args).collect();
     RouterProcess::start(&args, [])
 }
 
@@ -251,11 +251,11 @@ async fn watch_prints_only_changes_and_resumes_after_an_outage() {
     let proxy = Proxy::start(router.sidecar.address()).await;
     let address = proxy.address().to_string();
     proxy.cut();
-    let place = ["--http-addr", address.as_str()];
+    let address_args = ["--http-addr", address.as_str()];
     let mut lists: Vec<RouterProcess> = ["orders", "executions", "positions"]
-        .map(|command| watch(&format!("{command} --watch 1 --json"), place))
+        .map(|command| watch(&format!("{command} --watch 1 --json"), address_args))
         .into();
-    lists.push(watch("positions --watch 1", place));
+    lists.push(watch("positions --watch 1", address_args));
     for list in &lists {
         poll::until(SOON, "the command retries", async || {
             list.stderr_text().contains("retrying")

@@ -195,9 +195,9 @@ async fn ended_event_stream_resumes_at_another_sidecar() {
     let other = order_router::sidecar::Sidecar::start(&events.settings).await.unwrap();
     std::mem::replace(&mut events.sidecar, other).drain(SOON).await;
     while listener.block().await.is_some() {}
-    let seen: u64 = listener.last_id.split('-').next().unwrap().parse().unwrap();
+    let last_sequence: u64 = listener.last_id.split('-').next().unwrap().parse().unwrap();
     let mut resumed = Listener::resume(&events.sidecar, &listener.last_id).await;
-    for sequence in seen + 1..=FLOOD {
+    for sequence in last_sequence + 1..=FLOOD {
         assert_eq!(journal_sequence(&resumed.next().await), sequence);
     }
 }

@@ -191,7 +191,7 @@ async fn key_is_limited_to_its_accounts() {
     let reason = r#"{"reason":"r"}"#;
     for (method, path, body) in [
         ("POST", "/orders", foreign.as_str()),
-        // The default account is not one of the key.
+        // The key does not cover the default account.
         ("POST", "/orders", &intent("a2", &[])),
         ("POST", "/orders/binance/cancel", &cancel(r#","account_id":"fund-8""#)),
         ("POST", "/orders/binance/cancel", &cancel("")),

@@ -143,7 +143,7 @@ async fn unanswered_write_is_unknown_and_never_a_fault() {
         );
         assert_eq!(response.json()["client_order_id"], id);
     }
-    // A request that changes nothing returns a fault.
+    // An unanswered read returns a fault.
     let response = rest.get("/orders/BN-wait").await;
     assert_eq!((response.status, response.code().as_str()), (503, "no_worker"));
     rest.actor.gate.add_permits(100);

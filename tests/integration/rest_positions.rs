@@ -71,8 +71,8 @@ fn number(value: &Value) -> Decimal {
     value.to_string().parse().unwrap()
 }
 
-/// Checks the BTCUSDT holding against the sums that the workers share: the profit less the market value is the cash flow less
-/// the fees.
+/// Checks the BTCUSDT holding against the sums that the workers share: the profit less the market value equals the cash flow
+/// less the fees.
 async fn assert_equals_worker_sums(router: &Router, account: &str, holding: &Value) {
     let sums = format!("sums:paper:{account}:binance.spot:BTCUSDT");
     let lots = router.rig.sum(&sums, "position").await;
@@ -130,7 +130,7 @@ async fn positions_have_average_cost_and_profit_and_equal_worker_sums() {
     .into_iter()
     .enumerate()
     {
-        // Each read sees the order before it.
+        // Each read includes the previous order.
         trade(&router, &format!("t{at}"), side, quantity, price).await;
         let holding = holding(&router, "default").await;
         assert_eq!(holding_values(&holding), expected, "{at}");
@@ -193,8 +193,8 @@ async fn positions_are_marked_at_the_newest_quote_on_every_sidecar() {
     .await;
     let data = tempfile::tempdir().unwrap();
     let other = router.another_sidecar(&data).await;
-    let seen = crate::rest_router::get(&other, "/positions").await.json();
-    assert_eq!(seen["items"][0]["holdings"][0]["id"], held["id"]);
+    let listed = crate::rest_router::get(&other, "/positions").await.json();
+    assert_eq!(listed["items"][0]["holdings"][0]["id"], held["id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,8 @@
     .tools/venv/bin/python tests/integration/rest_properties.py http://127.0.0.1:8100 [--examples 30] [--seed 1]
 
 1. The document is valid OpenAPI 3.1, and every example in it matches its schema.
-2. schemathesis sends valid and invalid requests, alone and in sequences, and finds no 5xx, no undocumented status, header or
-   field, and no invalid request that is accepted.
+2. schemathesis sends valid and invalid requests, alone and in sequences, and finds no 5xx, no undocumented status, header
+   or field, and no invalid request that is accepted.
 
 The script submits orders and changes the state: run it against a router without other users. `SIDECAR_KEY` may hold an API
 key. The script connects only to the given address. Exit status: 0 nothing found, 1 findings (on standard output).
@@ -51,11 +51,11 @@ def examples(document):
                 yield f"{parameter['name']} of {name}", [*at, "parameters", str(index), "schema"], parameter["example"]
         contents = [([*at, "requestBody"], operation.get("requestBody", {}))]
         contents += [([*at, "responses", status], response) for status, response in operation["responses"].items()]
-        for place, holder in contents:
+        for base, holder in contents:
             for media_type, content in holder.get("content", {}).items():
                 for title, example in content.get("examples", {}).items():
-                    schema = [*place, "content", media_type, "schema"]
-                    yield f"{title} of {' '.join(place[3:])} of {name}", schema, example["value"]
+                    schema = [*base, "content", media_type, "schema"]
+                    yield f"{title} of {' '.join(base[3:])} of {name}", schema, example["value"]
 
 
 def pointer(parts):
