@@ -83,7 +83,7 @@ struct TelemetryState {
     /// The histograms of the stages, since every order passes them.
     stages: Vec<MetricSeries>,
     is_ready: AtomicBool,
-    is_ending: AtomicBool,
+    is_stopping: AtomicBool,
 }
 
 /// Something in flight; it is counted until this is dropped.
@@ -115,7 +115,7 @@ impl Default for Telemetry {
             registry,
             stages,
             is_ready: AtomicBool::new(false),
-            is_ending: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
         }));
         telemetry.set_gauge(MetricId::Build, &[env!("CARGO_PKG_VERSION")], Some(1));
         let began = Timestamp::now().saturating_duration_since(Timestamp::from_milliseconds(0));
@@ -194,14 +194,14 @@ impl Telemetry {
         self.0.is_ready.store(is_ready, Ordering::Release);
     }
 
-    /// Records that the process accepts no more orders, regardless of later calls of [`Telemetry::note_ready`].
+    /// Records that the process accepts no more orders, regardless of later calls of [`Telemetry::set_ready`].
     pub fn set_stopping(&self) {
-        self.0.is_ending.store(true, Ordering::Release);
+        self.0.is_stopping.store(true, Ordering::Release);
     }
 
     /// Returns whether the process accepts orders, as last recorded.
     pub fn is_ready(&self) -> bool {
-        self.0.is_ready.load(Ordering::Acquire) && !self.0.is_ending.load(Ordering::Acquire)
+        self.0.is_ready.load(Ordering::Acquire) && !self.0.is_stopping.load(Ordering::Acquire)
     }
 
     /// Returns every metric in the text format of Prometheus ([`CONTENT_TYPE`]).

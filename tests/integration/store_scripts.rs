@@ -306,7 +306,7 @@ async fn full_store_refuses_new_ids_and_lets_known_orders_end() {
         claim(&store, &next, &lease, roomy(&next)).await,
         ReserveOutcome::StoreFull
     );
-    let denial = ReserveAction::RecordDenial { document: vec![b'x'] };
+    let denial = ReserveAction::RecordDecision { document: vec![b'x'] };
     assert_eq!(reserve(&store, &next, denial).await, ReserveOutcome::StoreFull);
     assert_eq!(rig.store().await, before);
     // A known id is still known, and a claimed order can end.
@@ -327,7 +327,7 @@ async fn effect_of_another_or_denied_order_is_not_booked() {
     let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
     let denied = order(&rig, 10);
-    let denial = ReserveAction::RecordDenial { document: vec![b'x'] };
+    let denial = ReserveAction::RecordDecision { document: vec![b'x'] };
     assert_eq!(reserve(&store, &denied, denial).await, ReserveOutcome::DenialRecorded);
     let before = rig.store().await;
     let namesake = Order {

@@ -133,7 +133,7 @@ async fn check_place_reply_lost<H: ConformanceHarness>(harness: &H) -> CaseVerdi
     }
     let first = harness.read_order(&order_id).await?;
     ensure(first.version == 1, || {
-        "the harness lost the answer of nothing: the case would show nothing".into()
+        "the harness dropped no reply, so the case proves nothing".into()
     })?;
     check_quantities(&first)?;
     match harness.adapter().place(placement).await {

@@ -126,7 +126,7 @@ async fn check_cancel_reply_lost<H: ConformanceHarness>(harness: &H) -> CaseVerd
     let (after, cancelled) = cancel_and_check(harness, &before).await?;
     ensure(!cancelled, || "it was cancelled twice".into())?;
     ensure(after.status == Some(OrderStatus::Cancelled), || {
-        format!("it is {:?}: the harness lost the answer of nothing", after.status)
+        format!("it is {:?}: the harness dropped no reply", after.status)
     })?;
     check_unchanged(harness, &after).await
 }

@@ -195,6 +195,6 @@ fn unreadable_lock_fault() -> Fault {
 pub(super) fn contention_fault() -> Fault {
     Fault::new(
         FaultCode::StoreUnavailable,
-        "other changes of the lock came first too often; read it and try again",
+        "the lock kept changing while this change was applied; read it and try again",
     )
 }

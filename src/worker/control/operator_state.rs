@@ -99,7 +99,7 @@ async fn apply_change(router: &Router, change: &StateChange, deadline: Timestamp
     }
     Err(Fault::new(
         FaultCode::StoreUnavailable,
-        "other changes of the state came first too often; try again",
+        "the state kept changing while this change was applied; try again",
     ))
 }
 
