@@ -52,8 +52,8 @@ async def submit(client, intent):
     try:
         reply = await replies.next_msg(timeout=REPLY_TIMEOUT.total_seconds() + 1)
     except TimeoutError:
-        # The order is not lost: follow the journal (orders.reports...), or ask under the same id.
-        return None, "no report in time; ask orders.get with the same client_order_id"
+        # The order is not lost: follow the journal (orders.reports...), or query it by the same id.
+        return None, "no report in time; query orders.get with the same client_order_id"
     document = json.loads(reply.data, parse_float=Decimal)
     if "Nats-Service-Error-Code" in (reply.headers or {}):
         return None, f"{document['code']}: {document['detail']}"

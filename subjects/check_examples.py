@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks schemas and examples with a JSON Schema implementation independent of the router.
 
-Every schema must be valid draft 2020-12, every good example must fit the schema it is named after, and every bad one
-must get the verdict of examples/bad/index.json (`json_schema`: refuses, accepts, not_json).
+Every schema must be valid draft 2020-12, every good example must match the schema in its name, and every bad one
+must have the verdict in examples/bad/index.json (`json_schema`: refuses, accepts, not_json).
 
 Needs jsonschema: `make setup`, then `.tools/venv/bin/python subjects/check_examples.py`. Exit status: 0 all pass,
 1 something fails (errors on stderr).
@@ -18,16 +18,16 @@ HERE = pathlib.Path(__file__).parent
 SUFFIX = ".schema.json"
 
 
-def validators():
-    found = {}
+def load_validators():
+    by_name = {}
     for path in sorted((HERE / "schemas").glob("*" + SUFFIX)):
         schema = json.loads(path.read_text("utf-8"))
         Draft202012Validator.check_schema(schema)
-        found[path.name.removesuffix(SUFFIX)] = Draft202012Validator(schema)
-    return found
+        by_name[path.name.removesuffix(SUFFIX)] = Draft202012Validator(schema)
+    return by_name
 
 
-def verdict(validator, body):
+def evaluate(validator, body):
     """Returns the schema's verdict on a body, and the errors."""
     try:
         document = json.loads(body.decode("utf-8"))
@@ -38,22 +38,22 @@ def verdict(validator, body):
 
 
 def main():
-    by_name, wrong, count = validators(), [], 0
+    by_name, failures, count = load_validators(), [], 0
     for path in sorted((HERE / "examples/good").glob("*.json")):
-        said, why = verdict(by_name[path.name.split(".")[0]], path.read_bytes())
+        verdict, detail = evaluate(by_name[path.name.split(".")[0]], path.read_bytes())
         count += 1
-        if said != "accepts":
-            wrong.append(f"good/{path.name}: {said}: {why}")
+        if verdict != "accepts":
+            failures.append(f"good/{path.name}: {verdict}: {detail}")
     for bad in json.loads((HERE / "examples/bad/index.json").read_text("utf-8")):
         body = (HERE / "examples/bad" / bad["file"]).read_bytes()
-        said, why = verdict(by_name[bad["schema"]], body)
+        verdict, detail = evaluate(by_name[bad["schema"]], body)
         count += 1
-        if said != bad["json_schema"]:
-            wrong.append(f"bad/{bad['file']}: {said}, not {bad['json_schema']}: {why}")
-    for line in wrong:
+        if verdict != bad["json_schema"]:
+            failures.append(f"bad/{bad['file']}: {verdict}, not {bad['json_schema']}: {detail}")
+    for line in failures:
         print(line, file=sys.stderr)
-    print(f"{len(by_name)} schemas and {count} examples, {len(wrong)} of them wrong")
-    return 1 if wrong else 0
+    print(f"{len(by_name)} schemas and {count} examples, {len(failures)} failures")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ if [[ ! -f $stamp || $(<"$stamp") != "$PARSER as of $AS_OF" ]]; then
         echo "validate: 'npm install $PARSER' failed (see its messages above)" >&2
         exit 75
     fi
-    echo "$PARSER as of $AS_OF" >"$stamp" # last: an incomplete installation has no stamp and is repeated
+    echo "$PARSER as of $AS_OF" >"$stamp" # written last: an incomplete installation has no stamp and is repeated
 fi
 
 exec node "$root/subjects/validate.mjs" "$node_dir" "$root/subjects/asyncapi.yaml"

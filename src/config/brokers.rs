@@ -47,8 +47,8 @@ pub struct BrokerTaskSettings {
     pub queue_max: usize,
     /// Maximum number of waiting cancels, 1 to 1000000; default 1024. They have a queue of their own.
     pub cancel_queue_max: usize,
-    /// Maximum number of adapter calls in flight for orders, and again for cancels, which never wait for orders; 1 to
-    /// 65536, default 512.
+    /// Maximum number of adapter calls in flight, counted separately for orders and for cancels, which never wait for
+    /// orders; 1 to 65536, default 512.
     pub max_in_flight: usize,
     /// Time limit of one adapter call, in milliseconds, 1 to 60000; default 5000. After it the outcome is unknown.
     pub call_timeout_ms: u64,

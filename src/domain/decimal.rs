@@ -1,4 +1,7 @@
 //! Exact decimal numbers: parsed from JSON without an intermediate float, formatted without exponent or trailing zeros.
+//!
+//! Written here, over `rust_decimal`: its own deserializer reads a JSON number through a binary float, and its parsers accept
+//! texts that JSON's grammar forbids or round silently beyond 28 digits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -194,6 +197,7 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Returns an exponent, clamped to ±10 000: beyond every range, so that the caller refuses it without overflow.
 fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
     let (negative, digits) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -203,7 +207,6 @@ fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
     if !is_digits(digits) {
         return Err(DecimalError::InvalidGrammar);
     }
-    // An exponent of ten thousand is beyond every range: the caller refuses it without overflow.
     let value = digits.parse::<i64>().unwrap_or(10_000).min(10_000);
     Ok(if negative { -value } else { value })
 }

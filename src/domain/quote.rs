@@ -23,7 +23,7 @@ pub struct Quote {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuoteError {
     /// There is neither a last price nor both bid and ask.
-    #[error("is required where there are not both bid and ask")]
+    #[error("is required unless bid and ask are both given")]
     MissingPrice,
     /// The bid is above the ask.
     #[error("must not be above ask")]

@@ -138,7 +138,7 @@ impl ConnectionAcceptor {
             match accepted {
                 Ok((stream, peer, Some(permit))) => self.spawn(stream, peer, permit),
                 Ok((stream, peer, None)) => {
-                    tracing::warn!(%peer, "connection refused: the server has its maximum number of connections");
+                    tracing::warn!(%peer, "a connection is refused: the server has its maximum of connections");
                     // Best effort: a socket that does not accept it at once is closed without it.
                     let _ = stream.try_write(self.limits.full_response.unwrap_or_default());
                 }
@@ -150,7 +150,8 @@ impl ConnectionAcceptor {
         }
     }
 
-    /// Returns the next connection, with a permit unless the server has its maximum of connections.
+    /// Returns the next connection, with a permit unless the server has its maximum of connections. Without a
+    /// `full_response` it waits for a permit first.
     async fn accept(
         &self,
         listener: &TcpListener,
@@ -164,6 +165,7 @@ impl ConnectionAcceptor {
         Ok((stream, peer, waited.or_else(|| permits().try_acquire_owned().ok())))
     }
 
+    /// Serves a connection in a task of its own, at most for `one_request_within`; the permit is held until its end.
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         let acceptor = self.clone();
         self.tasks.spawn(async move {
@@ -175,6 +177,8 @@ impl ConnectionAcceptor {
         });
     }
 
+    /// Serves requests until the client or a time limit ends the connection, the server aborts, or a graceful shutdown has
+    /// finished the request in flight.
     async fn serve_connection(self, stream: TcpStream, peer: SocketAddr) {
         // A response is small and complete: delaying its packets gains nothing.
         let _ = stream.set_nodelay(true);

@@ -155,7 +155,7 @@ metrics! {
     OpenOrders = "order_router_open_orders", MetricKind::Gauge, One, ["broker"],
         "Open orders, claimed ones included; the same on all workers";
     UnknownOrders = "order_router_unknown_orders", MetricKind::Gauge, One, ["broker"],
-        "Orders whose outcome is unknown and being inquired at the venue; the same on all workers";
+        "Orders whose outcome is unknown, which their venue is being asked about; the same on all workers";
     ClaimedOrders = "order_router_claimed_orders", MetricKind::Gauge, One, [],
         "Orders claimed or being sent; the same on all workers";
     OutboxOrders = "order_router_outbox_orders", MetricKind::Gauge, One, [],

@@ -16,10 +16,10 @@ pub const PIPELINE_POINTS: &[&str] = &[
 
 /// Every point of a change to the operator state or to locks.
 pub const CHANGE_POINTS: &[&str] = &[
-    "change_in_force",
+    "change_active",
     "change_journaled",
-    "latch_in_force",
-    "latch_journaled",
+    "lock_active",
+    "lock_journaled",
     "lift_journaled",
 ];
 /// Every point of an adjustment, in their order.

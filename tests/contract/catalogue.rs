@@ -1,5 +1,5 @@
-//! `subjects/README.md` and `subjects/asyncapi.yaml` name every subject, stream and header there is, and no other; the
-//! table of errors is that of the code.
+//! `subjects/README.md` and `subjects/asyncapi.yaml` name exactly the subjects, streams and headers of the code; the
+//! table of errors matches the code.
 
 use order_router::bus::request::Endpoint;
 use order_router::bus::{headers, subjects};
@@ -17,11 +17,11 @@ const CATALOGUE: &str = "subjects/README.md";
 const ASYNCAPI: &str = "subjects/asyncapi.yaml";
 const NAMES: &str = "src/bus/subjects.rs";
 
-/// What opens a subject.
+/// The prefixes of subjects.
 const SUBJECTS: &[&str] = &["orders.", "router.", "risk.", "market."];
 /// Names in [`NAMES`] that open or bound other subjects, or that nothing serves.
 const NO_SUBJECTS: &[&str] = &[
-    // Messages of a connection to itself: nobody else sends or reads them.
+    // Messages that a connection sends to itself.
     "router.fence.{}",
     "orders.intents.",
     "orders.replies.",
@@ -45,7 +45,7 @@ const HEADERS: &[&str] = &[
     headers::DEAD_DELIVERIES,
 ];
 
-/// Every subject as the documents write it, made by the functions that make it.
+/// Every subject as the documents write it, built by the functions of the code.
 fn addresses() -> Vec<String> {
     let (broker, account) = (BrokerId::new("BROKER").unwrap(), AccountId::new("ACCOUNT").unwrap());
     let made = [
@@ -90,7 +90,7 @@ fn addresses() -> Vec<String> {
     made.into_iter().map(written).collect()
 }
 
-/// Whether a subject, or a pattern of subjects, is one that the documents name.
+/// Whether the documents name a subject or a pattern of subjects.
 fn is_named(pattern: &str) -> bool {
     let fits = |address: &String| {
         let (mut wanted, mut tokens) = (pattern.split('.'), address.split('.'));
@@ -113,7 +113,7 @@ fn literals(source: &str) -> Vec<&str> {
 }
 
 #[test]
-fn both_documents_name_every_subject_and_no_other() {
+fn documents_name_exactly_the_subjects_of_the_code() {
     let (catalogue, asyncapi) = (text(CATALOGUE), text(ASYNCAPI));
     let mut in_asyncapi: Vec<&str> = asyncapi
         .lines()
@@ -134,7 +134,7 @@ fn both_documents_name_every_subject_and_no_other() {
 }
 
 #[test]
-fn every_name_in_the_code_is_in_the_documents() {
+fn documents_name_every_subject_stream_and_header() {
     let (catalogue, asyncapi, source) = (text(CATALOGUE), text(ASYNCAPI), text(NAMES));
     for literal in literals(&source) {
         let is_subject = SUBJECTS.iter().any(|start| literal.starts_with(start));
@@ -164,7 +164,7 @@ fn every_name_in_the_code_is_in_the_documents() {
 }
 
 #[test]
-fn every_schema_and_every_word_is_in_the_documents() {
+fn documents_name_every_schema_status_level_and_reason() {
     let (catalogue, asyncapi) = (text(CATALOGUE), text(ASYNCAPI));
     for (name, _) in schemas::all() {
         assert!(
@@ -178,10 +178,10 @@ fn every_schema_and_every_word_is_in_the_documents() {
     }
     let levels = [SignalLevel::Alert, SignalLevel::Lock].map(SignalLevel::as_str);
     let statuses = OrderStatus::ALL.iter().map(|status| status.as_str());
-    for word in statuses.chain(levels) {
+    for name in statuses.chain(levels) {
         assert!(
-            catalogue.contains(&format!("`{word}`")),
-            "{CATALOGUE} does not explain {word}"
+            catalogue.contains(&format!("`{name}`")),
+            "{CATALOGUE} does not explain {name}"
         );
     }
     for code in [
@@ -194,17 +194,17 @@ fn every_schema_and_every_word_is_in_the_documents() {
         ReasonCode::OutcomeUnknown,
         ReasonCode::NotJournaled,
     ] {
-        let word = serde_json::to_value(code).expect("a word");
-        let word = word.as_str().expect("a word");
+        let name = serde_json::to_value(code).expect("a name");
+        let name = name.as_str().expect("a name");
         assert!(
-            catalogue.contains(&format!("`{word}`")),
-            "{CATALOGUE} does not explain {word}"
+            catalogue.contains(&format!("`{name}`")),
+            "{CATALOGUE} does not explain {name}"
         );
     }
 }
 
 #[test]
-fn the_table_of_errors_is_that_of_the_code() {
+fn error_table_matches_the_code() {
     let rows = FaultCode::ALL.iter().map(|code| {
         let delivery = match code.ack_type() {
             AckType::Ack => "acknowledged: the denial is recorded",

@@ -17,12 +17,12 @@ const RISK: &str = "docs/risk.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
 
 #[test]
-fn the_table_of_settings_is_that_of_the_code() {
+fn settings_table_matches_the_code() {
     let defaults = Table::try_from(Settings::default()).expect("the defaults are TOML");
     let rows = setting_paths().into_iter().map(|path| {
         let default = default_of(&defaults, &path).map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
-        let (name, meaning) = (environment_name(&path), meaning(&path));
-        vec![format!("`{path}`"), format!("`{name}`"), default, meaning]
+        let (name, description) = (environment_name(&path), description(&path));
+        vec![format!("`{path}`"), format!("`{name}`"), default, description]
     });
     let head = ["setting", "environment variable", "default", "description"];
     assert_part(SETTINGS, "settings", &table(&head, rows));
@@ -40,15 +40,15 @@ fn default_of(defaults: &Table, path: &str) -> Option<String> {
     })
 }
 
-/// Returns the doc comment of a setting's field without the clause of its default, which has a column of its own.
+/// Returns the doc comment of a setting's field without the clause of its default, which has its own column.
 #[track_caller]
-fn meaning(path: &str) -> String {
+fn description(path: &str) -> String {
     let mut parts = path.split('.');
     let (section, field) = (
         parts.next().unwrap_or_default(),
         path.rsplit('.').next().unwrap_or_default(),
     );
-    // A setting beside the tables stands where the tables do.
+    // A setting outside of a section is a field of the top-level settings.
     let file = match path.contains('.') {
         true => format!("src/config/{section}.rs"),
         false => "src/config.rs".to_owned(),
@@ -81,7 +81,7 @@ fn meaning(path: &str) -> String {
 }
 
 #[test]
-fn the_table_of_instruments_is_that_of_the_code() {
+fn instrument_table_matches_the_code() {
     let rows = Settings::default().instruments.0.into_iter().map(|one| {
         vec![
             format!("`{}`", one.venue),
@@ -110,7 +110,7 @@ fn the_table_of_instruments_is_that_of_the_code() {
 }
 
 #[test]
-fn the_rules_are_those_of_the_code() {
+fn rule_table_matches_the_code() {
     let settings = Settings::default().risk;
     let documented: BTreeMap<&str, (&str, String, &str)> = documented_rules(&settings);
     let rows = risk::rule_ids().map(|id| {
@@ -159,7 +159,7 @@ fn documented_rules(settings: &RiskSettings) -> BTreeMap<&'static str, (&'static
 }
 
 #[test]
-fn the_table_of_metrics_is_that_of_the_code() {
+fn metrics_table_matches_the_code() {
     let rows = METRICS.iter().map(|metric| {
         let labels = metric.labels.iter().map(|label| format!("`{label}`"));
         let labels = labels.collect::<Vec<_>>().join(", ");

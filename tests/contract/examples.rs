@@ -1,5 +1,5 @@
-//! The examples under `subjects/examples`: the good ones are read, and answers written again byte for byte; each bad one
-//! gives exactly the error it is named after.
+//! The examples under `subjects/examples`: the good ones are decoded, and replies encoded again byte for byte; each bad
+//! one returns exactly the error it is named after.
 
 use order_router::config::Settings;
 use order_router::domain::instrument::Instrument;
@@ -34,26 +34,26 @@ const INDEX: &str = "index.json";
 /// One line of the index of bad examples.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Bad {
+struct BadExample {
     file: String,
     /// The schema's name.
     schema: String,
     code: String,
     field: Option<String>,
-    judged_by: Judge,
+    judged_by: DecidedBy,
     json_schema: Verdict,
     #[serde(default)]
     door: Door,
-    /// Where schema and router differ, why.
+    /// Why schema and router differ, if they do.
     note: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Judge {
+enum DecidedBy {
     /// The body alone is enough.
     Decoder,
-    /// It takes the instruments, the clock, or the rules.
+    /// The check needs the instruments, the clock or the rules.
     Worker,
 }
 
@@ -85,12 +85,12 @@ fn files(directory: &str) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-fn index() -> Vec<Bad> {
+fn index() -> Vec<BadExample> {
     let bytes = std::fs::read(path(BAD).join(INDEX)).expect("the index");
     serde_json::from_slice(&bytes).expect("an index of bad examples")
 }
 
-/// Reads a request the way its endpoint does.
+/// Decodes a request like its endpoint.
 fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Fault>> {
     let missing_id = match door {
         Door::Request => MissingIdPolicy::Assign,
@@ -110,33 +110,33 @@ fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Faul
     })
 }
 
-/// Reads an answer and writes it again.
-fn written_again(schema: &str, body: &[u8]) -> Option<String> {
-    fn again<T: Serialize + DeserializeOwned>(body: &[u8]) -> String {
-        let value: T = serde_json::from_slice(body).expect("an answer of its type");
+/// Decodes a reply and encodes it again.
+fn encode_again(schema: &str, body: &[u8]) -> Option<String> {
+    fn round_trip<T: Serialize + DeserializeOwned>(body: &[u8]) -> String {
+        let value: T = serde_json::from_slice(body).expect("a reply of its type");
         serde_json::to_string(&value).expect("JSON")
     }
     Some(match schema {
-        "adjustment-event" => again::<AdjustmentEvent>(body),
-        "brokers" => again::<BrokerList>(body),
-        "cancel-all-answer" => again::<CancelAllReply>(body),
-        "day-event" => again::<DayEvent>(body),
-        "dead-letter" => again::<DeadLetter>(body),
-        "execution-report" => again::<ExecutionReport>(body),
-        "lock" => again::<LockDocument>(body),
-        "lock-event" => again::<LockEvent>(body),
-        "locks" => again::<LockList>(body),
-        "note-event" => again::<NoteEvent>(body),
-        "problem" => again::<Problem>(body),
-        "risk-signal" => again::<RiskSignal>(body),
-        "router-state" => again::<RouterState>(body),
-        "state-event" => again::<StateEvent>(body),
-        "submission-event" => again::<SubmissionEvent>(body),
+        "adjustment-event" => round_trip::<AdjustmentEvent>(body),
+        "brokers" => round_trip::<BrokerList>(body),
+        "cancel-all-answer" => round_trip::<CancelAllReply>(body),
+        "day-event" => round_trip::<DayEvent>(body),
+        "dead-letter" => round_trip::<DeadLetter>(body),
+        "execution-report" => round_trip::<ExecutionReport>(body),
+        "lock" => round_trip::<LockDocument>(body),
+        "lock-event" => round_trip::<LockEvent>(body),
+        "locks" => round_trip::<LockList>(body),
+        "note-event" => round_trip::<NoteEvent>(body),
+        "problem" => round_trip::<Problem>(body),
+        "risk-signal" => round_trip::<RiskSignal>(body),
+        "router-state" => round_trip::<RouterState>(body),
+        "state-event" => round_trip::<StateEvent>(body),
+        "submission-event" => round_trip::<SubmissionEvent>(body),
         _ => return None,
     })
 }
 
-/// Returns JSON without the white space between its tokens, every digit as it stands.
+/// Returns JSON without the white space between its tokens, and with every digit unchanged.
 fn minified(body: &[u8]) -> String {
     let (mut in_text, mut escaped) = (false, false);
     let kept = std::str::from_utf8(body).expect("UTF-8").chars().filter(|&c| {
@@ -161,7 +161,7 @@ fn good_examples_parse_and_keep_every_digit() {
     let files = files(GOOD);
     for (file, body) in &files {
         let schema = schema_of(file);
-        match (read_request(schema, body, Door::Request), written_again(schema, body)) {
+        match (read_request(schema, body, Door::Request), encode_again(schema, body)) {
             (Some(read), None) => assert!(read.is_ok(), "{file}: {read:?}"),
             (None, Some(again)) => assert_eq!(again, minified(body), "{file}"),
             _ => panic!("{file} is named after no schema"),
@@ -176,13 +176,13 @@ fn good_examples_parse_and_keep_every_digit() {
 #[test]
 fn journaled_report_restores_its_order() {
     let body = std::fs::read(path(GOOD).join("execution-report.journaled.json")).expect("the example");
-    let (order, settlement) = decode_journal_report(&body).expect("a whole document");
+    let (order, settlement) = decode_journal_report(&body).expect("a complete document");
     assert_eq!(ExecutionReport::of(&order).order_id, order.order_id.as_str());
     assert_eq!(settlement.deltas.position, 1_000);
 }
 
 #[test]
-fn problems_are_those_of_the_fault_table() {
+fn problems_match_the_fault_table() {
     for (file, body) in files(GOOD).iter().filter(|(file, _)| schema_of(file) == "problem") {
         let problem: Problem = serde_json::from_slice(body).expect("a problem");
         assert_eq!(Problem::from(&problem.clone().into_fault()), problem, "{file}");
@@ -194,21 +194,25 @@ fn every_bad_example_gives_exactly_its_error() {
     for bad in index() {
         let body = std::fs::read(path(BAD).join(&bad.file)).unwrap_or_else(|error| panic!("{}: {error}", bad.file));
         assert_eq!(schema_of(&bad.file), bad.code, "{} is named after its error", bad.file);
-        assert!(FaultCode::parse(&bad.code).is_some(), "{} is no code", bad.code);
+        assert!(
+            FaultCode::parse(&bad.code).is_some(),
+            "{} is not a fault code",
+            bad.code
+        );
         let read = read_request(&bad.schema, &body, bad.door).expect("the schema of a request");
         match bad.judged_by {
-            Judge::Decoder => {
+            DecidedBy::Decoder => {
                 let fault = read.expect_err(&bad.file);
-                let told = (fault.code.as_str(), fault.field.as_deref());
-                assert_eq!(told, (bad.code.as_str(), bad.field.as_deref()), "{}", bad.file);
+                let found = (fault.code.as_str(), fault.field.as_deref());
+                assert_eq!(found, (bad.code.as_str(), bad.field.as_deref()), "{}", bad.file);
             }
-            Judge::Worker => {
+            DecidedBy::Worker => {
                 assert!(read.is_ok(), "{}: {read:?}", bad.file);
                 assert_eq!(bad.json_schema, Verdict::Accepts, "{}", bad.file);
-                worker_has_cause(&bad, &decode_intent(&body, MissingIdPolicy::Refuse).expect("an intent"));
+                assert_cause_applies(&bad, &decode_intent(&body, MissingIdPolicy::Refuse).expect("an intent"));
             }
         }
-        let differs = bad.judged_by == Judge::Decoder && bad.json_schema == Verdict::Accepts;
+        let differs = bad.judged_by == DecidedBy::Decoder && bad.json_schema == Verdict::Accepts;
         assert!(
             !differs || bad.note.is_some(),
             "{} does not say why a schema accepts it",
@@ -217,9 +221,8 @@ fn every_bad_example_gives_exactly_its_error() {
     }
 }
 
-/// Checks against the default settings that a worker has the cause it is to name; that it does so is for the tests with
-/// a worker.
-fn worker_has_cause(bad: &Bad, intent: &Intent) {
+/// Checks against the default settings that the error's cause applies; the tests with a worker check the error itself.
+fn assert_cause_applies(bad: &BadExample, intent: &Intent) {
     let settings = Settings::default();
     let instruments = settings.instruments.to_instruments(&settings.risk);
     let named = |one: &&Instrument| one.venue == intent.venue && one.symbol == intent.symbol;

@@ -1,10 +1,10 @@
-//! Files, and parts of files, that are written from the code: compared, or with `UPDATE_SCHEMAS=1` written anew.
+//! Files, and parts of files, that are generated from the code: compared, or rewritten with `UPDATE_SCHEMAS=1`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What writes everything anew.
-const REMEDY: &str = "if the change is meant, write it anew with `UPDATE_SCHEMAS=1 cargo test --test contract`";
+/// How to regenerate the files.
+const REMEDY: &str = "if the change is intended, regenerate it with `UPDATE_SCHEMAS=1 cargo test --test contract`";
 
 /// Returns a path below the top of the repository.
 pub fn path(relative: &str) -> PathBuf {
@@ -17,7 +17,7 @@ pub fn text(relative: &str) -> String {
     fs::read_to_string(path(relative)).unwrap_or_else(|error| panic!("reading {relative}: {error}"))
 }
 
-/// Compares a file with what it should hold.
+/// Compares a file with its expected content.
 #[track_caller]
 pub fn assert_file(relative: &str, wanted: &str) {
     if fs::read_to_string(path(relative)).ok().as_deref() == Some(wanted) {
@@ -27,7 +27,7 @@ pub fn assert_file(relative: &str, wanted: &str) {
     fs::write(path(relative), wanted).unwrap_or_else(|error| panic!("writing {relative}: {error}"));
 }
 
-/// Compares the part of a file between the markers `<!-- name -->` and `<!-- /name -->` with what it should hold.
+/// Compares the part of a file between the markers `<!-- name -->` and `<!-- /name -->` with its expected content.
 #[track_caller]
 pub fn assert_part(relative: &str, name: &str, wanted: &str) {
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));

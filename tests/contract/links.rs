@@ -10,7 +10,7 @@ use crate::generated::{path, text};
 const DOCUMENTS: &[&str] = &["README.md", "CHANGELOG.md"];
 /// Folders whose Markdown files are checked.
 const FOLDERS: &[&str] = &["docs", "subjects", "examples"];
-/// README.md is an entry page; details belong into `docs/`.
+/// README.md is an entry page; details belong in `docs/`.
 const README_LINES_MAX: usize = 170;
 
 /// Returns the path of every document, relative to the top of the repository.
@@ -38,7 +38,7 @@ fn prose(document: &str) -> Vec<&str> {
     document.lines().filter(is_prose).collect()
 }
 
-/// Returns a heading's anchor as GitHub makes it: lower case, spaces as hyphens, punctuation dropped.
+/// Returns a heading's anchor as GitHub builds it: lower case, spaces as hyphens, punctuation dropped.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter_map(|character| match character {
         ' ' | '-' => Some('-'),
@@ -75,7 +75,7 @@ fn relative_links(document: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Resolves `..` and `.` without asking the file system.
+/// Resolves `..` and `.` without reading the file system.
 fn normalised(path: &Path) -> PathBuf {
     let mut whole = PathBuf::new();
     for part in path.components() {
@@ -91,7 +91,7 @@ fn normalised(path: &Path) -> PathBuf {
 }
 
 #[test]
-fn every_link_and_anchor_leads_somewhere() {
+fn every_link_and_anchor_has_a_target() {
     for document in documents() {
         let source = text(&document);
         let folder = Path::new(&document).parent().expect("a folder");

@@ -1,14 +1,14 @@
-//! Checks by other people's programs: Python's `jsonschema` on schemas and examples, AsyncAPI's own parser on the
-//! document of the bus. Without them the checks are skipped with a word on standard error; with `CI=true` that fails.
+//! Checks by third-party programs: Python's `jsonschema` on schemas and examples, AsyncAPI's own parser on the bus
+//! document. Without them the checks are skipped with a message on standard error; with `CI=true` they fail.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::generated::path;
 
-/// What `validate.sh` ends with when the parser cannot be installed (EX_TEMPFAIL).
+/// The exit status of `validate.sh` when the parser cannot be installed (EX_TEMPFAIL).
 const NOT_INSTALLED: i32 = 75;
-/// Names another Python than that of the environment `make setup` makes.
+/// The variable that names another Python than that of `make setup`.
 const PYTHON_VARIABLE: &str = "CONTRACT_PYTHON";
 
 fn skip(why: &str) {
@@ -17,7 +17,10 @@ fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
-/// Runs a program and returns its exit status; what it wrote is told where it ends with neither 0 nor `allowed`.
+/// Runs a program and returns its exit status.
+///
+/// # Panics
+/// When it ends with neither 0 nor `allowed`; the message shows its output.
 fn run(command: &mut Command, allowed: Option<i32>) -> i32 {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let status = output.status.code().unwrap_or(-1);
@@ -27,7 +30,7 @@ fn run(command: &mut Command, allowed: Option<i32>) -> i32 {
     );
     assert!(
         status == 0 || Some(status) == allowed,
-        "{command:?} ends with {status}\n{out}{err}"
+        "{command:?} exits with {status}\n{out}{err}"
     );
     if status != 0 {
         eprint!("{err}");
@@ -35,7 +38,7 @@ fn run(command: &mut Command, allowed: Option<i32>) -> i32 {
     status
 }
 
-fn is_there(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     Command::new(program)
         .arg("--version")
         .output()
@@ -46,14 +49,14 @@ fn is_there(program: &str) -> bool {
 fn schemas_and_examples_validate_in_python() {
     let python = std::env::var_os(PYTHON_VARIABLE).map_or_else(|| path(".tools/venv/bin/python"), PathBuf::from);
     if !python.exists() {
-        return skip("there is no .tools/venv (`make setup` makes it) to check the schemas with jsonschema");
+        return skip("there is no .tools/venv (`make setup` creates it) to check the schemas with jsonschema");
     }
     run(Command::new(python).arg(path("subjects/check_examples.py")), None);
 }
 
 #[test]
-fn the_asyncapi_document_is_valid() {
-    if !is_there("node") || !is_there("npm") {
+fn asyncapi_document_is_valid() {
+    if !is_installed("node") || !is_installed("npm") {
         return skip("there is no node and npm to check subjects/asyncapi.yaml with");
     }
     if run(&mut Command::new(path("subjects/validate.sh")), Some(NOT_INSTALLED)) == NOT_INSTALLED {

@@ -20,9 +20,9 @@ use serde_json::{Map, Value};
 
 use crate::generated::{assert_file, path};
 
-/// A schema as it stands in its file: what names it comes first.
+/// A schema as written to its file: its identifying fields come first.
 #[derive(Serialize)]
-struct Document {
+struct SchemaDocument {
     #[serde(rename = "$schema")]
     dialect: &'static str,
     #[serde(rename = "$id")]
@@ -32,47 +32,47 @@ struct Document {
     rest: Map<String, Value>,
 }
 
-/// Every published schema: its file's name, and the type it is made from.
+/// Every published schema: its file's name, and the type it is generated from.
 pub fn all() -> Vec<(&'static str, String)> {
     vec![
-        one::<AdjustmentEvent>("adjustment-event"),
-        one::<AdjustmentRequest>("adjustment-request"),
-        one::<BrokerList>("brokers"),
-        one::<CancelAllReply>("cancel-all-answer"),
-        one::<CancelAllRequest>("cancel-all-request"),
-        one::<DayEvent>("day-event"),
-        one::<DeadLetter>("dead-letter"),
-        one::<ExecutionIntent>("execution-intent"),
-        one::<ExecutionReport>("execution-report"),
-        one::<LockDocument>("lock"),
-        one::<LockEvent>("lock-event"),
-        one::<LockLiftRequest>("lock-lift-request"),
-        one::<LockSetRequest>("lock-set-request"),
-        one::<LockList>("locks"),
-        one::<MarketQuote>("market-quote"),
-        one::<NoteEvent>("note-event"),
-        one::<NoteRequest>("note-request"),
-        one::<OrderReference>("order-reference"),
-        one::<Problem>("problem"),
-        one::<RiskSignal>("risk-signal"),
-        one::<RouterState>("router-state"),
-        one::<StateChangeRequest>("state-change-request"),
-        one::<StateEvent>("state-event"),
-        one::<SubmissionEvent>("submission-event"),
+        schema_of::<AdjustmentEvent>("adjustment-event"),
+        schema_of::<AdjustmentRequest>("adjustment-request"),
+        schema_of::<BrokerList>("brokers"),
+        schema_of::<CancelAllReply>("cancel-all-answer"),
+        schema_of::<CancelAllRequest>("cancel-all-request"),
+        schema_of::<DayEvent>("day-event"),
+        schema_of::<DeadLetter>("dead-letter"),
+        schema_of::<ExecutionIntent>("execution-intent"),
+        schema_of::<ExecutionReport>("execution-report"),
+        schema_of::<LockDocument>("lock"),
+        schema_of::<LockEvent>("lock-event"),
+        schema_of::<LockLiftRequest>("lock-lift-request"),
+        schema_of::<LockSetRequest>("lock-set-request"),
+        schema_of::<LockList>("locks"),
+        schema_of::<MarketQuote>("market-quote"),
+        schema_of::<NoteEvent>("note-event"),
+        schema_of::<NoteRequest>("note-request"),
+        schema_of::<OrderReference>("order-reference"),
+        schema_of::<Problem>("problem"),
+        schema_of::<RiskSignal>("risk-signal"),
+        schema_of::<RouterState>("router-state"),
+        schema_of::<StateChangeRequest>("state-change-request"),
+        schema_of::<StateEvent>("state-event"),
+        schema_of::<SubmissionEvent>("submission-event"),
     ]
 }
 
-fn one<T: JsonSchema>(name: &'static str) -> (&'static str, String) {
+fn schema_of<T: JsonSchema>(name: &'static str) -> (&'static str, String) {
     let schema: Schema = schema_for!(T);
     let mut value = schema.to_value();
-    // The order of keys must not depend on how some other crate has serde_json built.
+    // The order of keys must not depend on the serde_json features that another crate enables.
     value.sort_all_objects();
     let Value::Object(mut rest) = value else {
         panic!("{name} has no object for a schema")
     };
     rest.remove("$schema");
     rest.remove("title");
-    let document = Document {
+    let document = SchemaDocument {
         dialect: "https://json-schema.org/draft/2020-12/schema",
         id: format!("urn:order-router:v1:{name}"),
         title: format!("order-router.v1.{}", T::schema_name()),
@@ -85,7 +85,7 @@ fn one<T: JsonSchema>(name: &'static str) -> (&'static str, String) {
 }
 
 #[test]
-fn the_schemas_are_those_of_the_types() {
+fn schemas_match_the_types() {
     for (name, schema) in all() {
         assert_file(&format!("subjects/schemas/{name}.schema.json"), &schema);
     }
@@ -98,7 +98,7 @@ fn every_schema_file_has_a_type() {
         let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
         assert!(
             names.contains(&name),
-            "subjects/schemas/{name} is made from no type: delete it"
+            "subjects/schemas/{name} is not generated from any type: delete it"
         );
     }
 }

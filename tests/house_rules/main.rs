@@ -100,12 +100,12 @@ fn sources_and_documents_use_plain_words() {
 }
 
 #[test]
-fn files_of_tests_are_compiled_for_tests_only() {
+fn test_files_are_compiled_for_tests_only() {
     assert_none(&rules::test_files(&sources()));
 }
 
 #[test]
-fn lua_scripts_spell_no_key() {
+fn lua_scripts_contain_no_redis_key() {
     let scripts = files("src", &[".lua"]);
     assert_none(
         &scripts
@@ -116,14 +116,14 @@ fn lua_scripts_spell_no_key() {
 }
 
 #[test]
-fn modules_have_files_of_their_own_name() {
+fn module_files_are_named_after_their_module() {
     let directories = ["src", "tests", "benches", "examples"];
     let files = directories.iter().flat_map(|directory| files(directory, &[".rs"]));
     assert_none(&files.flat_map(|path| rules::file_name(&path)).collect::<Vec<_>>());
 }
 
 #[test]
-fn the_top_level_holds_what_its_list_says() {
+fn top_level_contains_only_listed_entries() {
     let entries = read_dir(root())
         .expect("the top level")
         .map(|entry| entry.expect("an entry").file_name());

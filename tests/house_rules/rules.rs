@@ -1,4 +1,4 @@
-//! The rules. Each looks at sources and returns what offends it, with what to do instead.
+//! The rules. Each checks sources and returns its violations, with what to do instead.
 
 use std::fmt;
 
@@ -49,7 +49,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 const ANY: &[&str] = &["*"];
 
-/// A word that has no place in the product's code: the word, where it may stand all the same, and its replacement.
+/// A word that is banned in the product's code: the word, the directories exempt from the ban, and its replacement.
 const BANNED: &[(&str, &[&str], &str)] = &[
     (
         "println!",
@@ -170,22 +170,22 @@ fn is_below(path: &str, directory: &str) -> bool {
 pub fn imports(source: &Source) -> Vec<Violation> {
     let Some(room) = source.room() else { return Vec::new() };
     let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
-        let rooms = names();
+        let rooms = room_names();
         return vec![at(
             source,
             0,
-            format!("`{room}` is no room of the crate; move this into one of {rooms}"),
+            format!("`{room}` is not a room of the crate; move this into one of {rooms}"),
         )];
     };
     let mut found = Vec::new();
-    for (offset, name) in from_root(source) {
+    for (offset, name) in names_from_root(source) {
         let is_room = ROOMS.iter().any(|(known, _)| *known == name);
         if !is_room {
             let hint = "name its room (`crate::<room>::…`), so that the edge shows";
             found.push(at(
                 source,
                 offset,
-                format!("`{name}` is taken from the crate's root: {hint}"),
+                format!("`{name}` is imported from the crate's root: {hint}"),
             ));
         } else if name != room && *allowed != ANY && !allowed.contains(&name.as_str()) {
             let may = if allowed.is_empty() {
@@ -204,16 +204,16 @@ pub fn imports(source: &Source) -> Vec<Violation> {
     found
 }
 
-fn names() -> String {
+fn room_names() -> String {
     ROOMS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// What a source takes from the crate's root, by `crate::…` in any position or by enough `super::`.
-fn from_root(source: &Source) -> Vec<(usize, String)> {
+/// Returns the names that a source imports from the crate's root, by `crate::…` in any position or by enough `super::`.
+fn names_from_root(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for offset in source.words("crate") {
-        match behind_colons(source, offset + "crate".len()) {
-            Some(next) => heads(source, next, &mut found),
+        match after_colons(source, offset + "crate".len()) {
+            Some(next) => collect_first_names(source, next, &mut found),
             // `use crate as root` would hide every edge behind it; `pub(crate)` is none.
             None if source.word_at(offset + "crate".len()) == "as" => found.push((offset, "crate".to_owned())),
             None => {}
@@ -227,17 +227,17 @@ fn from_root(source: &Source) -> Vec<(usize, String)> {
         while source.word_at(next) == "super" {
             count += 1;
             let end = next + source.code[next..].find("super").unwrap_or(0) + "super".len();
-            match behind_colons(source, end) {
+            match after_colons(source, end) {
                 Some(behind) => next = behind,
                 None => break,
             }
         }
         if count == source.depth(offset) {
-            let mut taken = Vec::new();
-            heads(source, next, &mut taken);
+            let mut imported = Vec::new();
+            collect_first_names(source, next, &mut imported);
             // Other names are the crate's root itself, as seen from a room's first file: `super::domain` counts.
             found.extend(
-                taken
+                imported
                     .into_iter()
                     .filter(|(_, name)| ROOMS.iter().any(|(room, _)| room == name)),
             );
@@ -246,13 +246,13 @@ fn from_root(source: &Source) -> Vec<(usize, String)> {
     found
 }
 
-fn behind_colons(source: &Source, offset: usize) -> Option<usize> {
+fn after_colons(source: &Source, offset: usize) -> Option<usize> {
     let rest = source.code[offset..].trim_start();
     rest.starts_with("::").then(|| source.code.len() - rest.len() + 2)
 }
 
 /// Collects the first name of a path, or of every path of a group.
-fn heads(source: &Source, offset: usize, found: &mut Vec<(usize, String)>) {
+fn collect_first_names(source: &Source, offset: usize, found: &mut Vec<(usize, String)>) {
     let rest = source.code[offset..].trim_start();
     let begin = source.code.len() - rest.len();
     let Some(group) = rest.strip_prefix('{') else {
@@ -276,7 +276,7 @@ fn heads(source: &Source, offset: usize, found: &mut Vec<(usize, String)>) {
             b'}' if depth > 0 => depth -= 1,
             b',' | b'}' if depth == 0 => {
                 if !source.code[item..here].trim().is_empty() {
-                    heads(source, item, found);
+                    collect_first_names(source, item, found);
                 }
                 item = here + 1;
                 if byte == b'}' {
@@ -288,7 +288,7 @@ fn heads(source: &Source, offset: usize, found: &mut Vec<(usize, String)>) {
     }
 }
 
-/// Words that have a better replacement do not stand in the product's code.
+/// Banned words do not occur in the product's code.
 pub fn banned_words(source: &Source) -> Vec<Violation> {
     let mut found = Vec::new();
     for (word, exempt, replacement) in BANNED {
@@ -366,7 +366,7 @@ pub fn file_name(path: &str) -> Vec<Violation> {
         .collect()
 }
 
-/// A file that is called a file of tests is compiled for tests only; the other rules go by its name.
+/// A file named as a test file is compiled for tests only; the other rules rely on its name.
 pub fn test_files(sources: &[Source]) -> Vec<Violation> {
     let names_it = |source: &Source, file: &str| {
         let stem = file.trim_end_matches(".rs");
@@ -385,21 +385,21 @@ pub fn test_files(sources: &[Source]) -> Vec<Violation> {
         let file = tests.path.rsplit('/').next().unwrap_or_default();
         let outer = || sources.iter().filter(|source| source.path != tests.path);
         if !outer().any(|source| names_it(source, file)) {
-            let message = "no `#[cfg(test)]` stands at its `mod`: put it there, or give the file another name";
+            let message = "its `mod` has no `#[cfg(test)]`: add it, or rename the file";
             found.push(violation(&tests.path, 1, message.to_owned()));
         }
     }
     found
 }
 
-/// The top level holds what its list says, dotfiles, and what git ignores.
+/// The top level contains only listed entries, dotfiles and ignored files.
 pub fn top_level(entries: &[String], ignored: &str) -> Vec<Violation> {
     let ignored: Vec<&str> = ignored.lines().map(|line| line.trim().trim_matches('/')).collect();
     let is_fine = |name: &str| name.starts_with('.') || TOP_LEVEL.contains(&name) || ignored.contains(&name);
-    let strangers = entries.iter().filter(|name| !is_fine(name));
+    let unlisted = entries.iter().filter(|name| !is_fine(name));
     let message = "does not belong at the top level: programs go to examples/, set-up to deploy/, settings of tools into \
                    dotfiles";
-    strangers.map(|name| violation(name, 1, message.to_owned())).collect()
+    unlisted.map(|name| violation(name, 1, message.to_owned())).collect()
 }
 
 /// Every rule on one Rust source.

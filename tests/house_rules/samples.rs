@@ -1,4 +1,4 @@
-//! Bad samples, to prove that each rule can fail, and good ones that look bad.
+//! Bad samples that prove each rule can fail, and good ones that resemble them.
 
 use crate::rules::{self, Violation};
 use crate::source::Source;
@@ -7,7 +7,7 @@ fn check(rule: impl Fn(&Source) -> Vec<Violation>, path: &str, text: &str) -> Ve
     rule(&Source::new(path, text)).iter().map(ToString::to_string).collect()
 }
 
-/// Asserts that exactly the marked lines offend: those with `//!!` behind them.
+/// Asserts that exactly the lines marked with `//!!` violate the rule.
 #[track_caller]
 fn assert_marked(rule: impl Fn(&Source) -> Vec<Violation>, path: &str, text: &str) {
     let found = check(rule, path, text);
@@ -136,7 +136,7 @@ fn banned_words_have_their_exceptions() {
 }
 
 #[test]
-fn names_are_spelled_in_one_place() {
+fn subjects_and_keys_are_spelled_in_one_file() {
     let text = r##"
 const A: &str = "orders.submit.*.*"; //!!
 const B: &str = r#"risk.alerts.>"#; //!!
@@ -216,15 +216,18 @@ fn files_are_named_after_their_module() {
 
 #[test]
 fn test_file_compiled_into_the_product_is_found() {
-    let judge = |declaration: &str| {
+    let count_violations = |declaration: &str| {
         let outer = Source::new("src/wire/intent.rs", declaration);
         rules::test_files(&[outer, Source::new("src/wire/intent_tests.rs", "fn f() {}")]).len()
     };
-    assert_eq!(judge("#[cfg(test)]\n#[path = \"intent_tests.rs\"]\nmod tests;"), 0);
-    assert_eq!(judge("#[cfg(test)]\nmod intent_tests;"), 0);
-    assert_eq!(judge("#[path = \"intent_tests.rs\"]\nmod tests;"), 1);
-    assert_eq!(judge("mod intent_tests;"), 1);
-    assert_eq!(judge(""), 1);
+    assert_eq!(
+        count_violations("#[cfg(test)]\n#[path = \"intent_tests.rs\"]\nmod tests;"),
+        0
+    );
+    assert_eq!(count_violations("#[cfg(test)]\nmod intent_tests;"), 0);
+    assert_eq!(count_violations("#[path = \"intent_tests.rs\"]\nmod tests;"), 1);
+    assert_eq!(count_violations("mod intent_tests;"), 1);
+    assert_eq!(count_violations(""), 1);
 }
 
 #[test]

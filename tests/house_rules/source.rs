@@ -1,8 +1,8 @@
-//! A source file, taken apart as far as the rules need it: no parser, but neither fooled by comments and strings.
+//! A source file, tokenised as far as the rules need: not a parser, but comments and strings do not confuse it.
 
 use std::ops::Range;
 
-/// A string literal, without its quotes; escapes stand as they are written.
+/// A string literal without its quotes; escapes are unchanged.
 pub struct Literal {
     pub offset: usize,
     pub text: String,
@@ -46,7 +46,7 @@ impl Source {
         self.is_test_file() || self.tests.iter().any(|item| item.contains(&offset))
     }
 
-    /// A file of tests by its name. The rule on test modules sees to it that the name does not lie.
+    /// A file of tests by its name. The rule on test files ensures that the name is correct.
     pub fn is_test_file(&self) -> bool {
         self.path.ends_with("_tests.rs") || self.path.ends_with("/tests.rs")
     }
@@ -66,7 +66,7 @@ impl Source {
         self.path.matches('/').count() + inline.count()
     }
 
-    /// The offsets of a word in the code: "f64" is not in "as_f64". What stands around the word may be part of it
+    /// The offsets of a word in the code: "f64" is not in "as_f64". Punctuation may be part of the word
     /// ("println!").
     pub fn words<'a>(&'a self, word: &'a str) -> impl Iterator<Item = usize> + 'a {
         let is_alone = move |&at: &usize| {
@@ -84,7 +84,7 @@ impl Source {
         &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())]
     }
 
-    /// The end of the item that begins at an offset: behind its body, or behind its semicolon.
+    /// The end of the item that begins at an offset: after its body or its semicolon.
     pub fn item_end(&self, offset: usize) -> usize {
         let mut depth = 0_usize;
         for (at, byte) in self.code.bytes().enumerate().skip(offset) {

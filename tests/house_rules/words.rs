@@ -26,7 +26,7 @@ const TRANSLATED: &[(&str, &str)] = &[
     ("healing", "rebuild"),
 ];
 
-/// Texts that hold one of the phrases for a reason: names in Redis and Lua, which scripts and stores share.
+/// Texts that contain a phrase for a reason: names in Redis and Lua, which scripts and stores share.
 const EXEMPT: &[(&str, &str)] = &[
     ("src/store/keys.rs", "healing"),
     ("src/store/rebuild/epoch.rs", "healing"),

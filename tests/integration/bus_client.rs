@@ -30,7 +30,7 @@ fn code(result: Result<impl std::fmt::Debug, RequestError>) -> FaultCode {
 }
 
 #[tokio::test]
-async fn replies_and_faults_are_returned_complete() {
+async fn replies_and_faults_arrive_whole() {
     let (server, bus) = start().await;
     let (handler, caller) = (Arc::new(ScriptedHandler::default()), RouterClient::new(bus));
     let _service = RequestDoor::start(
@@ -64,7 +64,7 @@ async fn replies_and_faults_are_returned_complete() {
 }
 
 #[tokio::test]
-async fn missing_worker_and_missing_bus_are_reported_at_once() {
+async fn no_worker_and_no_bus_are_reported_at_once() {
     let mut server = NatsServer::start().await;
     let caller = RouterClient::new(bare(&server).await);
     let subject = subjects::submit(&broker(), &account());
@@ -86,7 +86,7 @@ async fn missing_worker_and_missing_bus_are_reported_at_once() {
 }
 
 #[tokio::test]
-async fn durable_intents_are_accepted_for_configured_brokers_only() {
+async fn intents_are_stored_for_configured_brokers_only() {
     let (server, bus) = start().await;
     let caller = RouterClient::new(bus);
     let sequence = caller

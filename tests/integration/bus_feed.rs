@@ -81,7 +81,7 @@ async fn recreate(server: &NatsServer, bus: &Bus) {
 }
 
 #[tokio::test]
-async fn every_start_position_delivers_its_entries_and_then_new_ones() {
+async fn each_start_returns_its_entries_and_then_new_ones() {
     let (_server, bus) = start().await;
     let from = |start| StreamFollower::new(bus.clone(), subjects::STREAM_REPORTS, start).with_batch_size(3);
     let mut early = from(StartPosition::New);
@@ -119,7 +119,7 @@ async fn every_start_position_delivers_its_entries_and_then_new_ones() {
 }
 
 #[tokio::test]
-async fn filtered_follower_gets_its_own_entries_and_catches_up_below_the_stream_end() {
+async fn filter_returns_only_its_entries_and_catches_up_below_the_end() {
     let (_server, bus) = start().await;
     let filtered = |names: &[&str], start| {
         let filters = names
@@ -154,7 +154,7 @@ async fn filtered_follower_gets_its_own_entries_and_catches_up_below_the_stream_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_restart_neither_loses_nor_repeats_entries() {
+async fn server_restart_loses_and_doubles_no_entry() {
     let (mut server, bus) = start().await;
     publish(&bus, "a", 1..=1_000, 1_000).await;
     let mut feed =
@@ -181,7 +181,7 @@ async fn server_restart_neither_loses_nor_repeats_entries() {
 }
 
 #[tokio::test]
-async fn replaced_stream_is_delivered_as_a_new_start() {
+async fn another_stream_restarts_the_follower() {
     let (server, bus) = start().await;
     publish(&bus, "a", 1..=5, 5).await;
     let mut feeds = Vec::new();
@@ -212,7 +212,7 @@ async fn replaced_stream_is_delivered_as_a_new_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stream_truncated_below_the_position_restarts_at_the_chosen_position() {
+async fn truncated_stream_restarts_at_the_followers_position() {
     let (mut server, bus) = start().await;
     publish(&bus, "a", 1..=5, 5).await;
     let kept = snapshot(&mut server).await;
@@ -242,7 +242,7 @@ async fn stream_truncated_below_the_position_restarts_at_the_chosen_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stream_is_read_without_waiting_for_batch_expiry() {
+async fn stream_read_rate() {
     const ENTRIES: u32 = 100_000;
     let (_server, bus) = start().await;
     publish(&bus, "a", 1..=ENTRIES, u64::from(ENTRIES)).await;

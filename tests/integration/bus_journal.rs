@@ -88,7 +88,7 @@ async fn repeated_append_returns_the_first_sequence() {
 }
 
 #[tokio::test]
-async fn sequential_appends_are_stored_in_order() {
+async fn entries_are_stored_in_order() {
     let (_server, bus) = start().await;
     let journal = journal(&bus, AppendMode::Atomic);
     let orders = (0..20).map(|order| {
@@ -143,7 +143,7 @@ async fn server_restart_loses_no_acknowledged_entry() {
 }
 
 #[tokio::test]
-async fn full_journal_and_full_queue_refuse_appends() {
+async fn full_journal_and_full_queue_are_distinct_errors() {
     let server = NatsServer::start().await;
     let bus = bare(&server).await;
     let small = NatsSettings {
@@ -178,7 +178,7 @@ async fn full_journal_and_full_queue_refuse_appends() {
 }
 
 #[tokio::test]
-async fn append_is_refused_without_a_stream_and_without_a_server() {
+async fn append_without_stream_or_server_is_refused() {
     let mut server = NatsServer::start().await;
     let bus = bare(&server).await;
     let settings = JournalSettings {
@@ -196,7 +196,7 @@ async fn append_is_refused_without_a_stream_and_without_a_server() {
 }
 
 #[tokio::test]
-async fn append_to_a_silent_server_has_an_unknown_outcome() {
+async fn append_without_reply_is_unknown() {
     let (mut server, bus) = start().await;
     for append in BOTH {
         let settings = JournalSettings {

@@ -158,7 +158,7 @@ async fn every_fault_has_its_acknowledgement() {
 }
 
 #[tokio::test]
-async fn fault_is_answered_unless_the_intent_is_redelivered() {
+async fn faults_are_replied_unless_the_intent_is_redelivered() {
     let fixture = open(DoorSettings {
         durable_max_deliver: 2,
         ..doors()
@@ -193,7 +193,7 @@ async fn fault_is_answered_unless_the_intent_is_redelivered() {
 }
 
 #[tokio::test]
-async fn foreign_reply_to_and_unreadable_deadline_are_dead_lettered() {
+async fn forbidden_reply_to_and_invalid_deadline_are_dead_letters() {
     let fixture = open(doors()).await;
     let mut victim = fixture.client.subscribe("orders.reports.>").await.unwrap();
     fixture
@@ -227,7 +227,7 @@ async fn foreign_reply_to_and_unreadable_deadline_are_dead_lettered() {
 }
 
 #[tokio::test]
-async fn oversized_dead_letter_keeps_the_start_of_its_body() {
+async fn oversized_dead_letter_keeps_its_beginning() {
     let fixture = open(doors()).await;
     let max = fixture.client.server_info().max_payload;
     fixture
@@ -240,7 +240,7 @@ async fn oversized_dead_letter_keeps_the_start_of_its_body() {
 }
 
 #[tokio::test]
-async fn panic_redelivers_the_intent_until_it_is_dead_lettered() {
+async fn panicked_intent_is_redelivered_until_it_is_a_dead_letter() {
     let fixture = open(DoorSettings {
         durable_max_deliver: 2,
         ..doors()
@@ -253,7 +253,7 @@ async fn panic_redelivers_the_intent_until_it_is_dead_lettered() {
 }
 
 #[tokio::test]
-async fn progress_acknowledgements_prevent_redelivery_of_a_slow_intent() {
+async fn progress_messages_prevent_redelivery_of_a_slow_intent() {
     let fixture = open(DoorSettings {
         durable_ack_wait_ms: 400,
         durable_progress_ms: 100,
@@ -273,7 +273,7 @@ async fn progress_acknowledgements_prevent_redelivery_of_a_slow_intent() {
 }
 
 #[tokio::test]
-async fn intents_in_flight_never_exceed_the_limit() {
+async fn no_more_requests_in_flight_than_the_limit() {
     let fixture = open(DoorSettings {
         durable_max_in_flight: 3,
         ..doors()
@@ -293,7 +293,7 @@ async fn intents_in_flight_never_exceed_the_limit() {
 }
 
 #[tokio::test]
-async fn consumption_resumes_after_consumer_deletion_and_server_restart() {
+async fn durable_door_survives_a_deleted_consumer_and_a_server_restart() {
     let mut fixture = open(doors()).await;
     fixture.publish("{}").await;
     fixture.queue_is_empty().await;
@@ -314,7 +314,7 @@ async fn consumption_resumes_after_consumer_deletion_and_server_restart() {
 }
 
 #[tokio::test]
-async fn drain_releases_unstarted_intents_and_finishes_started_ones() {
+async fn drain_returns_waiting_intents_and_finishes_started_ones() {
     let fixture = open(DoorSettings {
         durable_max_in_flight: 1,
         ..doors()

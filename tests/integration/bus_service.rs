@@ -55,7 +55,7 @@ fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn replies_and_faults_carry_their_headers() {
+async fn replies_and_faults_have_their_headers() {
     let fixture = start(doors()).await;
     let reply = request_submit(&fixture.client, "{}").await;
     assert_eq!(&reply.payload[..], b"{}");
@@ -76,7 +76,7 @@ async fn replies_and_faults_carry_their_headers() {
 }
 
 #[tokio::test]
-async fn every_endpoint_receives_the_broker_and_account_of_its_subject() {
+async fn every_endpoint_gets_its_requests() {
     let fixture = start(doors()).await;
     for endpoint in Endpoint::ALL {
         let subject = endpoint.subject().replacen('*', "ibkr", 1).replacen('*', "a2", 1);
@@ -123,7 +123,7 @@ async fn deadline_is_forwarded_and_an_invalid_one_is_refused() {
 }
 
 #[tokio::test]
-async fn request_with_a_foreign_reply_subject_is_dropped() {
+async fn request_with_a_forbidden_reply_subject_gets_no_reply() {
     let fixture = start(doors()).await;
     let mut victim = fixture.client.subscribe("orders.>").await.unwrap();
     for reply in [
@@ -185,7 +185,7 @@ async fn full_door_refuses_at_once() {
 }
 
 #[tokio::test]
-async fn service_reports_its_identity_and_counts_its_requests() {
+async fn service_replies_to_discovery_and_counts_requests() {
     let fixture = start(doors()).await;
     for body in ["{}", "{}", "risk_locked"] {
         request_submit(&fixture.client, body).await;
@@ -215,7 +215,7 @@ async fn service_reports_its_identity_and_counts_its_requests() {
 }
 
 #[tokio::test]
-async fn panic_fails_only_its_own_request() {
+async fn panic_ends_its_own_request_only() {
     let fixture = start(DoorSettings {
         request_max_in_flight: 1,
         ..doors()
@@ -243,7 +243,7 @@ async fn service_survives_a_server_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn drain_under_load_answers_every_request() {
+async fn drain_under_load_replies_to_every_request() {
     let Fixture {
         handler,
         service,
@@ -318,7 +318,7 @@ async fn drain_under_load_answers_every_request() {
 }
 
 #[tokio::test]
-async fn drain_waits_for_requests_in_flight_up_to_its_grace_period() {
+async fn drain_waits_for_requests_in_flight_within_its_grace_period() {
     let fixture = start(doors()).await;
     let held = {
         let client = fixture.client.clone();

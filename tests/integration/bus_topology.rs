@@ -40,7 +40,7 @@ async fn topology_is_created_once_and_changed_limits_are_updated() {
 }
 
 #[tokio::test]
-async fn consumers_follow_the_configured_brokers() {
+async fn brokers_can_be_added_and_removed() {
     let server = NatsServer::start().await;
     let (bus, settings) = (bare(&server).await, settings(&server));
     let both = [broker(), BrokerId::new("ibkr").unwrap()];
@@ -68,7 +68,7 @@ async fn two_processes_can_apply_the_topology_at_once() {
 }
 
 #[tokio::test]
-async fn stream_with_another_purpose_is_not_changed() {
+async fn stream_of_another_purpose_is_not_changed() {
     let wanted = Config {
         name: "ORDER_INTENTS".into(),
         subjects: vec!["orders.intents.binance.*".into()],
@@ -152,7 +152,7 @@ async fn subjects_of_another_stream_are_not_taken_over() {
 }
 
 #[tokio::test]
-async fn invalid_credentials_are_reported_at_once() {
+async fn unknown_user_is_reported_at_once() {
     let extra_config = "authorization { user: worker, password: secret }".to_owned();
     let server = NatsServer::start_with(NatsOptions {
         extra_config,
@@ -177,7 +177,7 @@ async fn invalid_credentials_are_reported_at_once() {
 }
 
 #[tokio::test]
-async fn daemon_waits_for_its_server_and_a_command_does_not() {
+async fn daemons_wait_for_their_server_and_commands_do_not() {
     let mut server = NatsServer::start().await;
     server.kill9();
     let settings = settings(&server);

@@ -88,7 +88,7 @@ async fn append_when_reachable(journal: &JournalWriter, name: &str) -> Result<u6
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writer_that_saw_lost_entries_appends_nothing_more() {
+async fn writer_appends_nothing_to_a_truncated_stream() {
     for mode in [AppendMode::Pipelined, AppendMode::Atomic] {
         let (mut nats, bus) = bus_fixture::start().await;
         let journal = writer(&bus, mode);
@@ -123,7 +123,7 @@ async fn writer_that_saw_lost_entries_appends_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_accepts_no_order_over_a_stream_that_lost_reported_entries() {
+async fn worker_refuses_orders_over_a_truncated_journal() {
     let mut rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;

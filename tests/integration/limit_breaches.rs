@@ -81,7 +81,7 @@ async fn denied(client: &Client, account: &'static str, last: &str) -> FaultCode
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn loss_locks_its_account_until_an_operator_lifts_it_through_restarts_and_data_loss() {
+async fn loss_locks_its_account_until_an_operator_lifts_it() {
     let mut rig = Rig::start().await;
     rig.settings.risk.daily_loss_limit = "99".to_owned();
     rig.settings.risk.account_stop_loss = "1000000".to_owned();
@@ -135,7 +135,7 @@ async fn loss_locks_its_account_until_an_operator_lifts_it_through_restarts_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn total_loss_sets_a_lock_without_any_order() {
+async fn total_loss_locks_without_any_order() {
     let mut rig = Rig::start().await;
     rig.settings.risk.daily_loss_limit = "60".to_owned();
     let worker = rig.worker().await;
@@ -166,7 +166,7 @@ async fn total_loss_sets_a_lock_without_any_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rule_alerts_once_per_crossing_and_again_after_it_was_calm() {
+async fn rule_alerts_once_per_crossing() {
     let mut rig = Rig::start().await;
     // The cap is 0.2: the alert threshold of 80 % is 0.16, and the rule is calm below 0.15.
     rig.settings.instruments.0[0].max_notional = "6000".to_owned();

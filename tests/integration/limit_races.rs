@@ -186,7 +186,7 @@ async fn redis_second(rig: &Rig) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fees_in_the_base_asset_reduce_the_sellable_position_and_fees_in_money_are_a_loss() {
+async fn base_asset_fees_reduce_the_position_and_money_fees_are_a_loss() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_fees.rate = "0.00101".to_owned();
     rig.settings.brokers.paper_fees.paid_in = "base".to_owned();
@@ -230,7 +230,7 @@ async fn fees_in_the_base_asset_reduce_the_sellable_position_and_fees_in_money_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn account_over_its_own_rate_uses_none_of_the_broker_rate() {
+async fn account_beyond_its_rate_uses_none_of_the_brokers_rate() {
     let mut rig = Rig::start().await;
     rig.settings.risk.orders_per_second_and_account = 2;
     rig.settings.risk.orders_per_second_and_broker = 20;
@@ -243,7 +243,7 @@ async fn account_over_its_own_rate_uses_none_of_the_broker_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn routed_order_can_be_cancelled_during_a_dry_run() {
+async fn routed_order_can_be_cancelled_in_dry_run_mode() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let worker = rig.worker().await;

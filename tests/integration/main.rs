@@ -1,4 +1,4 @@
-//! The integration tests: one program, real servers.
+//! The integration tests: one binary, real servers.
 
 mod acceptance;
 mod bus_client;

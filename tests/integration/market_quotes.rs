@@ -47,7 +47,7 @@ async fn wait_for_mark(worker: &Worker, wanted: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn published_quote_is_the_reference_price_of_every_worker_until_it_is_stale() {
+async fn quote_is_the_reference_price_of_every_worker_until_it_is_stale() {
     let mut rig = Rig::start().await;
     rig.settings.risk.quote_max_age_ms = 1_000;
     let workers = [rig.worker().await, rig.worker().await];
@@ -79,7 +79,7 @@ async fn published_quote_is_the_reference_price_of_every_worker_until_it_is_stal
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invalid_quote_is_counted_and_has_no_effect() {
+async fn invalid_quote_is_counted_and_ignored() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     publish(&rig, quote("29000")).await;
@@ -104,7 +104,7 @@ async fn invalid_quote_is_counted_and_has_no_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_worker_loads_the_known_prices() {
+async fn new_worker_knows_the_shared_prices() {
     let rig = Rig::start().await;
     let first = rig.worker().await;
     let bitcoin = bitcoin(first.router());

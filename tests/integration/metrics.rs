@@ -76,7 +76,7 @@ async fn orders_are_counted_by_broker_status_and_reason_on_both_doors() {
         client.fault(&intent("x", &[("stop_price", "1")])).await.code,
         FaultCode::UnknownField
     );
-    for broker in ["nobody", "nowhere"] {
+    for broker in ["kraken", "bitfinex"] {
         let elsewhere = intent("elsewhere", &[("broker", &format!("{broker:?}"))]);
         assert_eq!(client.fault(&elsewhere).await.code, FaultCode::UnknownBroker);
     }
@@ -138,7 +138,7 @@ async fn orders_are_counted_by_broker_status_and_reason_on_both_doors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn gauges_of_orders_queues_journal_and_limits_are_exported() {
+async fn gauges_cover_orders_queues_journal_and_limits() {
     let (rig, client) = rig().await;
     let worker = rig.worker().await;
     let address = metrics_address(&worker);
@@ -226,7 +226,7 @@ async fn gauges_of_orders_queues_journal_and_limits_are_exported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_orders_and_venue_rejections_are_exported() {
+async fn unknown_order_and_venue_rejection_are_counted() {
     let (mut rig, client) = rig().await;
     rig.settings.brokers.inquiry.first_pause_ms = 50;
     rig.settings.brokers.inquiry.longest_pause_ms = 200;
@@ -260,7 +260,7 @@ async fn unknown_orders_and_venue_rejections_are_exported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unreadable_gauges_are_omitted_and_health_reports_an_unavailable_worker() {
+async fn unreadable_gauges_are_absent_and_the_worker_reports_not_ready() {
     let (mut rig, client) = rig().await;
     let worker = rig.worker().await;
     let address = metrics_address(&worker);
@@ -308,7 +308,7 @@ async fn unreadable_gauges_are_omitted_and_health_reports_an_unavailable_worker(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_count_separately_and_an_address_in_use_is_refused() {
+async fn workers_count_separately_and_a_taken_address_is_named() {
     let (rig, client) = rig().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     for n in 0..20 {
@@ -368,7 +368,7 @@ async fn sidecar_counts_requests_by_path_pattern() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_are_served_while_the_request_limit_is_reached() {
+async fn metrics_are_served_at_the_request_limit() {
     let rest = Rest::start_with(|settings| settings.http.max_in_flight = 1).await;
     let body = intent("wait", &[]);
     let (waiting, scrape) = tokio::join!(rest.submit(&body), async {
@@ -383,7 +383,7 @@ async fn metrics_are_served_while_the_request_limit_is_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_and_sidecar_of_one_process_export_the_same_metrics() {
+async fn worker_and_sidecar_of_one_process_expose_the_same_metrics() {
     let rig = Rig::start().await;
     let port = PortLease::take();
     let metrics = SocketAddr::from(([127, 0, 0, 1], port.number()));

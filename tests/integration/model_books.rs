@@ -1,4 +1,4 @@
-//! The product's store on a real Redis, with a journal of its settlements: the real scripts, and nothing else of a worker.
+//! The product's store on a real Redis, with a journal of its settlements: the real scripts, without a worker.
 
 #![allow(
     clippy::unwrap_used,

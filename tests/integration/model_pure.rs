@@ -137,7 +137,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn order_deltas_match_the_model_for_any_reports_and_all_reservations_are_released(
+    fn any_venue_reports_add_up_to_the_model_and_release_everything(
         orders in any_orders(),
         messages in any_messages(),
     ) {
@@ -179,7 +179,7 @@ proptest! {
 
 /// The reversed deltas of an order cancel its deltas: a release, or a void order.
 #[test]
-fn reversed_claim_leaves_no_sums() {
+fn released_claim_leaves_nothing() {
     let terms = Terms {
         account: 0,
         market: 1,

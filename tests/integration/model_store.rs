@@ -459,7 +459,7 @@ const REQUIRED_COVERAGE: &[&str] = &[
 ];
 
 #[test]
-fn store_sums_match_the_model_after_every_step_and_after_a_rebuild() {
+fn store_matches_the_model_after_every_step_and_after_a_rebuild() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

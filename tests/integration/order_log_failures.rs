@@ -87,7 +87,7 @@ async fn wait_until_equal(one: &Sidecar, other: &Sidecar) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_sidecar_returns_the_same_responses_after_any_damage_to_its_file() {
+async fn every_sidecar_gives_the_same_responses_whatever_happens_to_its_file() {
     let router = Router::start().await;
     let data = tempfile::tempdir().unwrap();
     router.trade(0, 8).await;
@@ -124,7 +124,7 @@ async fn check_damaged_file(router: &Router, data: &tempfile::TempDir, at: usize
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn file_damaged_while_open_is_rebuilt() {
+async fn file_that_breaks_during_a_read_is_rebuilt() {
     let router = Router::start().await;
     router.trade(0, 8).await;
     let before = router.get("/orders/log?client_order_id=o0").await.text;
@@ -163,7 +163,7 @@ fn is_intact(path: &Path) -> Option<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_continue_while_the_file_is_locked_and_are_logged_afterwards() {
+async fn locked_file_stops_no_order_and_the_log_catches_up() {
     let router = Router::start().await;
     router.trade(0, 4).await;
     router.wait_for_log_status("ok").await;
@@ -188,7 +188,7 @@ async fn orders_continue_while_the_file_is_locked_and_are_logged_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_continue_on_a_full_disk_and_are_logged_once_there_is_space() {
+async fn full_disk_stops_no_order_and_the_log_catches_up() {
     let mount = tempfile::tempdir().unwrap();
     let path = mount.path().to_str().unwrap();
     let size = |options: &str| {
@@ -231,7 +231,7 @@ async fn orders_continue_on_a_full_disk_and_are_logged_once_there_is_space() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn journal_that_lost_entries_is_refused_until_the_file_is_removed() {
+async fn truncated_journal_is_refused_until_an_operator_decides() {
     let mut router = Router::start().await;
     router.trade(0, 4).await;
     let settings = router.rig.settings.clone();
@@ -255,7 +255,7 @@ async fn journal_that_lost_entries_is_refused_until_the_file_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_sidecar_resumes_from_its_position() {
+async fn killed_sidecar_continues() {
     let router = Router::start().await;
     let data = tempfile::tempdir().unwrap();
     let (nats, directory) = (router.rig.nats.url(), data.path().to_str().unwrap().to_owned());

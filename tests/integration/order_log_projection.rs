@@ -76,7 +76,7 @@ impl Journal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn first_order_of_an_id_counts_and_versions_only_increase() {
+async fn first_order_of_an_id_counts_and_versions_only_rise() {
     let journal = Journal::start().await;
     let first = json!({"order_id": "BN-first", "client_order_id": "twice", "status": "accepted", "fills": [],
         "fills_total": 0, "filled_quantity": 0});
@@ -109,7 +109,7 @@ async fn first_order_of_an_id_counts_and_versions_only_increase() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn order_known_only_by_its_submission_is_unknown_and_a_released_one_is_absent() {
+async fn submission_alone_is_unknown_and_a_released_one_is_no_order() {
     let journal = Journal::start().await;
     let (_, before) = journal.router.list("/orders/log").await;
     let sent = json!({"order_id": "BN-sent", "client_order_id": "sent", "version": 0, "fills": [], "fills_total": 0,
@@ -135,7 +135,7 @@ async fn order_known_only_by_its_submission_is_unknown_and_a_released_one_is_abs
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unreadable_or_missing_entries_are_named_and_all_others_are_served() {
+async fn unreadable_and_missing_entries_are_named_and_skipped() {
     let journal = Journal::start().await;
     journal
         .report(&json!({"order_id": "BN-odd", "client_order_id": "odd", "status": "suspended"}))
@@ -180,7 +180,7 @@ async fn unreadable_or_missing_entries_are_named_and_all_others_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_served_without_the_alerts_stream() {
+async fn orders_are_reported_without_the_alerts_stream() {
     let journal = Journal::start().await;
     journal.stream.delete_stream(subjects::STREAM_ALERTS).await.unwrap();
     poll::until(SOON, "the missing alerts stream is detected", async || {

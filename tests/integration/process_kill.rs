@@ -78,7 +78,7 @@ async fn assert_executed_once(rig: &Rig, client: &Client, id: &str, orders: i64)
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
-async fn order_executes_once_wherever_its_worker_is_killed() {
+async fn killed_worker_leaves_one_execution() {
     let mut rig = Rig::start().await;
     rig.settings.doors.durable_ack_wait_ms = 1_000;
     rig.settings.doors.durable_progress_ms = 300;
@@ -126,7 +126,7 @@ async fn order_executes_once_wherever_its_worker_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
-async fn abandoned_claim_is_released_within_the_lease() {
+async fn abandoned_claim_is_released_at_the_end_of_its_lease() {
     let rig = Rig::start().await;
     let client = rig.caller().await;
     let mut victim = rig.worker_process(Some("after_reserve")).await;
@@ -146,7 +146,7 @@ async fn abandoned_claim_is_released_within_the_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_finishes_requests_in_flight_and_exits_cleanly() {
+async fn sigterm_drains_and_logs_the_end() {
     let rig = Rig::start().await;
     let client = rig.caller().await;
     let mut leaving = rig.worker_process(None).await;

@@ -34,7 +34,7 @@ fn subject_of(body: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_bad_intent_returns_the_error_of_its_index_entry() {
+async fn every_bad_example_gets_the_error_of_its_name() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let client = rig.caller().await;

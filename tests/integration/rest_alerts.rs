@@ -1,4 +1,4 @@
-//! `GET /risk/alerts` and `order-router alerts`: what the stream of alerts holds, before and after the sidecar's start.
+//! `GET /risk/alerts` and `order-router alerts`: alerts published before and after the sidecar starts.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,43 +12,43 @@ use order_router::domain::id::AccountId;
 use order_router::sidecar::Sidecar;
 use serde_json::{Value, json};
 
-use crate::rest_fixture::{HttpResponse, client};
+use crate::rest_fixture::{RestResponse, client};
 use crate::rig::{Rig, SOON, intent};
 use crate::support::poll;
 
-fn signal(n: usize, level: &str, account: &str, rule: &str) -> Value {
+fn alert(n: usize, level: &str, account: &str, rule: &str) -> Value {
     json!({"alert_id": format!("0195561f-2a00-7c3e-9d1b-{n:012}"), "rule_id": rule, "level": level, "message": "m",
         "metadata": {"limit": 0.5}, "account_id": account, "symbol": "BTCUSDT", "client_order_id": n.to_string(),
         "order_id": null, "timestamp": "2026-03-02T09:00:00.000000Z"})
 }
 
-async fn publish(stream: &Context, signal: &Value) {
-    let account = AccountId::new(signal["account_id"].as_str().unwrap()).unwrap();
-    let subject = subjects::alert(signal["level"].as_str().unwrap(), Some(&account));
+async fn publish(stream: &Context, alert: &Value) {
+    let account = AccountId::new(alert["account_id"].as_str().unwrap()).unwrap();
+    let subject = subjects::alert(alert["level"].as_str().unwrap(), Some(&account));
     stream
-        .publish(subject, signal.to_string().into())
+        .publish(subject, alert.to_string().into())
         .await
         .unwrap()
         .await
         .unwrap();
 }
 
-async fn get(sidecar: &Sidecar, query: &str) -> HttpResponse {
+async fn get(sidecar: &Sidecar, query: &str) -> RestResponse {
     let url = format!("http://{}/risk/alerts{query}", sidecar.address());
-    HttpResponse::of(client().get(url).send().await.unwrap()).await
+    RestResponse::read(client().get(url).send().await.unwrap()).await
 }
 
-/// Returns the client order ids of the listed alerts, in order.
-async fn ids(sidecar: &Sidecar, query: &str) -> Vec<String> {
+/// Returns the client order ids of the listed alerts, in list order.
+async fn client_order_ids(sidecar: &Sidecar, query: &str) -> Vec<String> {
     let response = get(sidecar, query).await;
     assert_eq!(response.status, 200, "{response:?}");
     let list = response.json();
-    let id = |signal: &Value| signal["client_order_id"].as_str().unwrap().to_owned();
+    let id = |alert: &Value| alert["client_order_id"].as_str().unwrap().to_owned();
     list.as_array().unwrap().iter().map(id).collect()
 }
 
-/// Returns numbers as ids, the highest first.
-fn down(from: usize, to: usize) -> Vec<String> {
+/// Returns the ids from `from` down to `to`.
+fn descending_ids(from: usize, to: usize) -> Vec<String> {
     (to..=from).rev().map(|n| n.to_string()).collect()
 }
 
@@ -57,7 +57,7 @@ async fn alerts_are_listed_newest_first_across_restarts() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     let sidecar = Sidecar::start(&rig.settings).await.unwrap();
-    // There is no stream yet: nothing can be said of it.
+    // The stream does not exist yet.
     let response = get(&sidecar, "").await;
     assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
     assert_eq!(response.header("retry-after"), "1");
@@ -66,36 +66,36 @@ async fn alerts_are_listed_newest_first_across_restarts() {
         get(&sidecar, "").await.status == 200
     })
     .await;
-    assert!(ids(&sidecar, "").await.is_empty());
+    assert!(client_order_ids(&sidecar, "").await.is_empty());
     sidecar.drain(SOON).await;
 
     let stream = jetstream::new(async_nats::connect(rig.nats.url()).await.unwrap());
     for n in 1..=300 {
-        publish(&stream, &signal(n, "alert", "default", "max_notional")).await;
+        publish(&stream, &alert(n, "alert", "default", "max_notional")).await;
     }
-    // Alerts from before the start are listed as soon as the sidecar serves.
+    // Alerts published before the start are in the first response.
     let sidecar = Sidecar::start(&rig.settings).await.unwrap();
-    assert_eq!(ids(&sidecar, "?limit=500").await, down(300, 1));
-    assert_eq!(ids(&sidecar, "").await, down(300, 201));
-    assert_eq!(ids(&sidecar, "?limit=1").await, ["300"]);
-    let lone = get(&sidecar, "?limit=1").await;
-    assert_eq!(lone.json()[0], signal(300, "alert", "default", "max_notional"));
+    assert_eq!(client_order_ids(&sidecar, "?limit=500").await, descending_ids(300, 1));
+    assert_eq!(client_order_ids(&sidecar, "").await, descending_ids(300, 201));
+    assert_eq!(client_order_ids(&sidecar, "?limit=1").await, ["300"]);
+    let newest = get(&sidecar, "?limit=1").await;
+    assert_eq!(newest.json()[0], alert(300, "alert", "default", "max_notional"));
 
     for (n, level, account, rule) in [
         (301, "lock", "default", "order_size"),
         (302, "alert", "fund", "max_notional"),
         (303, "lock", "fund", "order_size"),
     ] {
-        publish(&stream, &signal(n, level, account, rule)).await;
+        publish(&stream, &alert(n, level, account, rule)).await;
     }
-    let newest = async |id: &str| {
-        poll::until(SOON, format!("{id} is listed"), async || {
-            ids(&sidecar, "?limit=1").await == [id.to_owned()]
+    let wait_for_newest = async |id: &str| {
+        poll::until(SOON, format!("alert {id} is listed"), async || {
+            client_order_ids(&sidecar, "?limit=1").await == [id.to_owned()]
         })
         .await;
     };
-    newest("303").await;
-    for (query, response) in [
+    wait_for_newest("303").await;
+    for (query, expected) in [
         ("?level=lock", vec!["303", "301"]),
         ("?account_id=fund", vec!["303", "302"]),
         ("?rule_id=order_size", vec!["303", "301"]),
@@ -103,29 +103,29 @@ async fn alerts_are_listed_newest_first_across_restarts() {
         ("?level=lock&limit=1", vec!["303"]),
         ("?account_id=unknown", vec![]),
     ] {
-        assert_eq!(ids(&sidecar, query).await, response, "{query}");
+        assert_eq!(client_order_ids(&sidecar, query).await, expected, "{query}");
     }
 
-    // Over a restart of the server: no gap and no double, and the list stays to be had meanwhile.
+    // Across a restart of NATS: no gap, no duplicate, and the list remains readable meanwhile.
     rig.nats.kill9();
-    assert_eq!(ids(&sidecar, "?limit=2").await, down(303, 302));
+    assert_eq!(client_order_ids(&sidecar, "?limit=2").await, descending_ids(303, 302));
     rig.nats.restart().await;
     let stream = jetstream::new(async_nats::connect(rig.nats.url()).await.unwrap());
     for n in 304..=320 {
-        publish(&stream, &signal(n, "alert", "default", "max_notional")).await;
+        publish(&stream, &alert(n, "alert", "default", "max_notional")).await;
     }
-    newest("320").await;
-    assert_eq!(ids(&sidecar, "?limit=500").await, down(320, 1));
+    wait_for_newest("320").await;
+    assert_eq!(client_order_ids(&sidecar, "?limit=500").await, descending_ids(320, 1));
 
-    // A recreated stream is another one.
+    // A recreated stream replaces the list.
     stream.delete_stream(subjects::STREAM_ALERTS).await.unwrap();
     worker.drain(SOON).await;
     let worker = rig.worker().await;
     for n in 1..=3 {
-        publish(&stream, &signal(n, "alert", "default", "max_notional")).await;
+        publish(&stream, &alert(n, "alert", "default", "max_notional")).await;
     }
-    poll::until(SOON, "the new stream is listed", async || {
-        ids(&sidecar, "").await == down(3, 1)
+    poll::until(SOON, "the alerts of the recreated stream are listed", async || {
+        client_order_ids(&sidecar, "").await == descending_ids(3, 1)
     })
     .await;
     worker.drain(SOON).await;
@@ -133,7 +133,7 @@ async fn alerts_are_listed_newest_first_across_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_parameter_is_named_and_the_command_line_filters_by_rule() {
+async fn invalid_parameter_is_named_and_the_command_shows_the_rule() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     rig.settings.risk.daily_notional_limit = "1000".to_owned();
@@ -159,12 +159,15 @@ async fn unknown_parameter_is_named_and_the_command_line_filters_by_rule() {
             "{query}"
         );
     }
-    // A rule's own word, from the worker to the terminal.
+    // The rule's name travels from the worker to the terminal.
     let client = rig.caller().await;
     client
         .fault(&intent("big", &[("quantity", "0.1"), ("account_id", "\"fund\"")]))
         .await;
-    poll::until(SOON, "the lock is listed", async || !ids(&sidecar, "").await.is_empty()).await;
+    poll::until(SOON, "the lock is listed", async || {
+        !client_order_ids(&sidecar, "").await.is_empty()
+    })
+    .await;
     let address = sidecar.address().to_string();
     let alerts = async |args: &[&str]| {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));

@@ -1,4 +1,4 @@
-//! The status of every code of the contract, over REST.
+//! The HTTP status of every fault code.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -7,7 +7,7 @@ use order_router::fault::FaultCode;
 use crate::rest_fixture::Rest;
 use crate::rig::intent;
 
-/// Contract §5: each code with its status, from worker or sidecar.
+/// Each fault code with its HTTP status.
 const STATUS_OF_CODES: &[(&str, u16)] = &[
     ("malformed", 400),
     ("invalid_field", 400),
@@ -44,7 +44,7 @@ const STATUS_OF_CODES: &[(&str, u16)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_code_of_a_worker_becomes_its_status() {
+async fn each_worker_fault_code_maps_to_its_http_status() {
     let rest = Rest::start().await;
     for (code, status) in STATUS_OF_CODES {
         let response = rest.submit(&intent(code, &[])).await;
@@ -63,7 +63,7 @@ async fn every_code_of_a_worker_becomes_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn halt_without_reply_is_unknown_and_other_changes_are_retried() {
+async fn unanswered_halt_returns_unknown_and_other_changes_return_no_worker() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 600).await;
     let response = rest
         .send("PUT", "/state", r#"{"trading_state":"halted","reason":"wait"}"#, &[])

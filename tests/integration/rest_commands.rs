@@ -1,5 +1,4 @@
-//! `order-router orders`, `executions`, `positions`, `alerts` and `state` as people and programs run them: tables, every
-//! filter, JSON, and polling.
+//! `order-router orders`, `executions`, `positions`, `alerts` and `state`: tables, filters, `--json` and `--watch`.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,18 +23,18 @@ use crate::support::poll;
 use crate::support::process::RouterProcess;
 use crate::support::proxy::Proxy;
 
-/// How many equal polls count as a stable list.
+/// How many polls must return the same response before it counts as stable.
 const STABLE_POLLS: usize = 3;
 
-/// What a command has said at its end.
+/// The exit code and the output of a command.
 #[derive(Debug)]
-struct Said {
+struct CommandOutput {
     code: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
-impl Said {
+impl CommandOutput {
     #[track_caller]
     fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -43,26 +42,26 @@ impl Said {
 }
 
 /// Runs a command to its end.
-async fn run(args: &str, address: &str, environment: &[(&str, &str)]) -> Said {
+async fn run(args: &str, address: &str, environment: &[(&str, &str)]) -> CommandOutput {
     let args: Vec<&str> = args.split(' ').chain(["--http-addr", address]).collect();
     let mut process = RouterProcess::start(&args, environment.iter().copied());
     let ended = process.process().wait(SOON).await;
     // The threads that read the output end with it.
     poll::until(SOON, "all the output", async || process.is_read()).await;
-    Said {
+    CommandOutput {
         code: ended.code(),
         stdout: process.stdout_text(),
         stderr: process.stderr_text(),
     }
 }
 
-/// Starts a command that runs until it is stopped.
-fn watch(args: &str, place: [&str; 2]) -> RouterProcess {
-    let args: Vec<&str> = args.split(' ').chain(place).collect();
+/// Starts a command that runs until it receives a signal.
+fn watch(args: &str, address_args: [&str; 2]) -> RouterProcess {
+    let args: Vec<&str> = args.split(' ').chain(address_args).collect();
     RouterProcess::start(&args, [])
 }
 
-async fn ends_well(process: &mut RouterProcess, signal: &str) {
+async fn assert_exits_cleanly(process: &mut RouterProcess, signal: &str) {
     process.process().signal(signal);
     let ended = process.process().wait(SOON).await;
     assert_eq!(ended.code(), Some(0), "{}", process.stderr_text());
@@ -77,7 +76,7 @@ async fn submit(router: &Router, order: &Value) -> u64 {
     items[0]["id"].as_u64().unwrap()
 }
 
-/// A router with a filled order at each broker, of two accounts, and one that was denied.
+/// Starts a router with a filled order at each broker, of two accounts, and a denied order.
 async fn router_with_orders() -> (Router, [u64; 3]) {
     let router = Router::start_with(|rig| rig.settings.brokers.paper_ibkr.first_fill_percent = 100).await;
     let share = json!({"broker": "ibkr", "venue": "ibkr.paper", "symbol": "AAPL", "quantity": "2", "price": "180",
@@ -91,7 +90,7 @@ async fn router_with_orders() -> (Router, [u64; 3]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_are_tables_or_json() {
+async fn list_commands_print_tables_and_the_response_as_json() {
     let (router, numbers) = router_with_orders().await;
     let address = router.sidecar.address().to_string();
     let shown = run("orders", &address, &[]).await;
@@ -157,7 +156,7 @@ async fn lists_are_tables_or_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_flag_is_the_filter_of_its_name() {
+async fn each_flag_sets_the_filter_of_its_name() {
     let (router, _) = router_with_orders().await;
     let address = router.sidecar.address().to_string();
     let (items, _) = router.list("/orders/log?client_order_id=share").await;
@@ -194,7 +193,7 @@ async fn each_flag_is_the_filter_of_its_name() {
             .clone();
         assert_eq!(texts(&items, "correlation_id"), expected, "{args}");
     }
-    // A refusal of the sidecar is shown as everywhere.
+    // Refusals of the sidecar print its problem document.
     let refused = run("orders --limit 501", &address, &[]).await;
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
     assert!(
@@ -212,29 +211,32 @@ async fn each_flag_is_the_filter_of_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn key_without_read_capability_is_refused_without_retry() {
-    let (key, strange) = (ApiKey::generate(), ApiKey::generate());
+async fn key_without_access_is_refused_without_retry() {
+    let (key, unknown) = (ApiKey::generate(), ApiKey::generate());
     let settings = KeySettings::new(&key, "desk", "Fund 7", &[Capability::Read], &["fund-7"]);
     let router = Router::start_with(|rig| rig.settings.keys.0 = vec![settings]).await;
     let address = router.sidecar.address().to_string();
-    let (with_key, with_strange) = (
+    let (with_key, with_unknown) = (
         [("ORDER_ROUTER_API_KEY", key.reveal())],
-        [("ORDER_ROUTER_API_KEY", strange.reveal())],
+        [("ORDER_ROUTER_API_KEY", unknown.reveal())],
     );
     for command in ["orders", "executions", "positions", "alerts"] {
         for (watch, environment, args, code) in [
             ("", &[][..], "", "unauthenticated"),
-            ("", &with_strange, "", "unauthenticated"),
-            (" --watch", &with_strange, "", "unauthenticated"),
+            ("", &with_unknown, "", "unauthenticated"),
+            (" --watch", &with_unknown, "", "unauthenticated"),
             (" --watch --json", &with_key, " --account fund-8", "account_mismatch"),
         ] {
             let args = format!("{command}{watch}{args}");
             let refused = run(&args, &address, environment).await;
-            let said = format!("{}{}", refused.stdout, refused.stderr);
+            let output = format!("{}{}", refused.stdout, refused.stderr);
             assert_eq!(refused.code, Some(1), "{args}: {refused:?}");
-            assert!(said.contains(code) && !said.contains("retrying"), "{args}: {refused:?}");
             assert!(
-                !said.contains(key.reveal()) && !said.contains(strange.reveal()),
+                output.contains(code) && !output.contains("retrying"),
+                "{args}: {refused:?}"
+            );
+            assert!(
+                !output.contains(key.reveal()) && !output.contains(unknown.reveal()),
                 "{args}"
             );
         }
@@ -244,31 +246,31 @@ async fn key_without_read_capability_is_refused_without_retry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watched_list_is_printed_when_it_changes_also_after_an_outage() {
+async fn watch_prints_only_changes_and_resumes_after_an_outage() {
     let (router, _) = router_with_orders().await;
     let proxy = Proxy::start(router.sidecar.address()).await;
     let address = proxy.address().to_string();
     proxy.cut();
-    let place = ["--http-addr", address.as_str()];
+    let address_args = ["--http-addr", address.as_str()];
     let mut lists: Vec<RouterProcess> = ["orders", "executions", "positions"]
-        .map(|command| watch(&format!("{command} --watch 1 --json"), place))
+        .map(|command| watch(&format!("{command} --watch 1 --json"), address_args))
         .into();
-    lists.push(watch("positions --watch 1", place));
+    lists.push(watch("positions --watch 1", address_args));
     for list in &lists {
-        poll::until(SOON, "the sidecar is unreachable", async || {
+        poll::until(SOON, "the command retries", async || {
             list.stderr_text().contains("retrying")
         })
         .await;
         assert_eq!(list.stdout_text(), "");
     }
     proxy.restore();
-    let answers = |list: &RouterProcess| list.stdout_text().matches("BTCUSDT").count().min(1);
+    let responses = |list: &RouterProcess| list.stdout_text().matches("BTCUSDT").count().min(1);
     let lines = |list: &RouterProcess| list.stdout_text().lines().count();
     for list in &lists {
-        poll::until(SOON, "the first answer", async || answers(list) == 1).await;
+        poll::until(SOON, "the first response", async || responses(list) == 1).await;
         assert!(list.stderr_text().contains("requests succeed again"));
     }
-    // Further polls find the same, and print nothing.
+    // Further polls return the same response and print nothing.
     let polls = proxy.accepted() + STABLE_POLLS * lists.len();
     poll::until(SOON, "further polls", async || proxy.accepted() >= polls).await;
     assert_eq!(lists.iter().map(lines).collect::<Vec<_>>(), [1, 1, 1, 7]);
@@ -282,23 +284,23 @@ async fn watched_list_is_printed_when_it_changes_also_after_an_outage() {
     assert_eq!(newest["items"][0]["correlation_id"], "second");
     proxy.cut();
     for list in &lists {
-        poll::until(SOON, "the outage is printed once more", async || {
+        poll::until(SOON, "the second outage is reported", async || {
             list.stderr_text().matches("retrying").count() == 2
         })
         .await;
     }
     for (list, signal) in lists.iter_mut().zip(["INT", "TERM", "INT", "INT"]) {
-        ends_well(list, signal).await;
+        assert_exits_cleanly(list, signal).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_is_watched_over_the_bus() {
+async fn state_is_watched_over_the_bus() {
     let mut router = Router::start().await;
     let url = router.rig.nats.url();
     router.rig.nats.kill9();
     let mut state = watch("state --watch 1", ["--nats-url", &url]);
-    poll::until(SOON, "the sidecar is unreachable", async || {
+    poll::until(SOON, "the command retries", async || {
         state.stderr_text().contains("retrying")
     })
     .await;
@@ -306,18 +308,18 @@ async fn the_state_is_watched_over_the_bus() {
     poll::until(SOON, "the state", async || state.stdout_text().contains("active")).await;
     let client = router.rig.caller().await;
     let change = r#"{"trading_state":"reduce_only","actor":"mira","reason":"test"}"#;
-    poll::until(SOON, "the change is taken", async || {
+    poll::until(SOON, "the change is accepted", async || {
         client.call(subjects::STATE_SET, change).await.is_ok()
     })
     .await;
     poll::until(SOON, "the change", async || state.stdout_text().contains("reduce_only")).await;
     let shown = state.stdout_text();
     assert_eq!(shown.matches("trading state").count(), 2, "{shown}");
-    ends_well(&mut state, "INT").await;
+    assert_exits_cleanly(&mut state, "INT").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closed_pipe_ends_a_command_quietly() {
+async fn closed_output_pipe_ends_a_command_without_an_error() {
     let router = Router::start().await;
     submit(&router, &order("coin", &json!({}))).await;
     let address = router.sidecar.address().to_string();
@@ -355,7 +357,7 @@ async fn closed_pipe_ends_a_command_quietly() {
         drop(reader);
         ends(command, process).await;
     }
-    // A command with nothing to write notices, too: the next poll is an hour away.
+    // A command with nothing to write also notices: its next poll is an hour away.
     let command = "orders --json --watch 3600";
     let (process, reader) = start(command);
     let first = spawn_blocking(|| BufReader::new(reader).lines().next().unwrap().unwrap());
@@ -365,11 +367,11 @@ async fn closed_pipe_ends_a_command_quietly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn terminal_shows_the_newest_response_in_place() {
+async fn on_a_terminal_each_response_replaces_the_previous_one() {
     let router = Router::start().await;
     let address = router.sidecar.address();
     let program = env!("CARGO_BIN_EXE_order-router");
-    // script(1) gives the program a terminal and writes down what it shows.
+    // script(1) runs the program in a terminal and records its output.
     let directory = tempfile::tempdir().unwrap();
     let typescript = directory.path().join("typescript");
     let command = format!("exec {program} orders --watch 1 --http-addr {address}");
@@ -393,10 +395,10 @@ async fn terminal_shows_the_newest_response_in_place() {
     assert!(text.contains("\u{1b}[?1049h\u{1b}[?7l\u{1b}[1;1H20"), "{text:?}");
     assert!(text.contains("every 1 s until Ctrl-C\u{1b}[K\u{1b}[2;1H"), "{text:?}");
     router.sidecar.drain(SOON).await;
-    poll::until(SOON, "trouble above the last answer", async || {
+    poll::until(SOON, "the error above the last response", async || {
         let text = shown();
-        let trouble = text.rfind("is the sidecar running?");
-        trouble.is_some_and(|at| text[at..].contains("as of 20") && text[at..].contains("coin"))
+        let error = text.rfind("is the sidecar running?");
+        error.is_some_and(|at| text[at..].contains("as of 20") && text[at..].contains("coin"))
     })
     .await;
     // Ctrl-C, as the keyboard sends it.

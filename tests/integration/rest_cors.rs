@@ -1,18 +1,18 @@
-//! CORS: off unless origins are named, and then for those alone.
+//! CORS: off by default; once origins are configured, only those are allowed.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
 use order_router::bus::request::Endpoint;
 use order_router::config::api_keys::{ApiKey, Capability, KeySettings};
 
-use crate::rest_fixture::{HttpResponse, Rest};
+use crate::rest_fixture::{Rest, RestResponse};
 use crate::rig::intent;
 
 const DESK: &str = "https://desk.example.com";
 const OTHER: &str = "https://other.example.com";
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
-async fn preflight(rest: &Rest, origin: &str) -> HttpResponse {
+async fn preflight(rest: &Rest, origin: &str) -> RestResponse {
     let headers = [
         ("Origin", origin),
         ("Access-Control-Request-Method", "POST"),
@@ -22,7 +22,7 @@ async fn preflight(rest: &Rest, origin: &str) -> HttpResponse {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cors_is_off_without_origins() {
+async fn cors_is_off_unless_origins_are_configured() {
     let rest = Rest::start().await;
     for origin in [DESK, "http://localhost:3000"] {
         let response = preflight(&rest, origin).await;
@@ -41,7 +41,7 @@ async fn cors_is_off_without_origins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn page_of_an_allowed_origin_can_use_a_key_and_read_the_response() {
+async fn configured_origin_can_send_a_key_and_read_the_response() {
     let key = ApiKey::generate();
     let bearer = format!("Bearer {}", key.reveal());
     let rest = Rest::start_with(|settings| {
@@ -68,7 +68,7 @@ async fn page_of_an_allowed_origin_can_use_a_key_and_read_the_response() {
         assert!(allowed.contains(name), "{name}");
     }
     assert_ne!(response.header("x-request-id"), "");
-    // The answer, whatever it is, can be read by the page.
+    // The page can read every response, errors included.
     let order = intent("a1", &[]);
     for (origin, authorization, status, allowed) in [
         (DESK, bearer.as_str(), 201, DESK),
@@ -94,7 +94,7 @@ async fn page_of_an_allowed_origin_can_use_a_key_and_read_the_response() {
         let response = preflight(&rest, origin).await;
         assert_eq!((response.status, response.header(ALLOW_ORIGIN)), (200, ""), "{origin}");
     }
-    // A browser sends one origin; two of them are none.
+    // A browser sends one origin; a request with two matches none.
     for second in [DESK, OTHER] {
         let headers = [("Origin", DESK), ("Origin", second), ("Authorization", &bearer)];
         let response = rest.send("GET", "/state", "", &headers).await;
@@ -103,7 +103,7 @@ async fn page_of_an_allowed_origin_can_use_a_key_and_read_the_response() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_keys_an_origin_must_be_allowed_too() {
+async fn origin_must_be_configured_even_without_keys() {
     let rest = Rest::start_with(|settings| settings.http.cors_origins = vec![DESK.to_owned()]).await;
     let submit = async |origin| {
         rest.send("POST", "/orders", &intent("a1", &[]), &[("Origin", origin)])

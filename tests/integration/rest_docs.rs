@@ -1,4 +1,4 @@
-//! The OpenAPI document, and the page that shows it.
+//! The OpenAPI document and the documentation page.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::rest_fixture::{HttpResponse, Rest};
+use crate::rest_fixture::{Rest, RestResponse};
 
 async fn document(rest: &Rest) -> Value {
     let response = rest.get("/openapi.json").await;
@@ -17,14 +17,14 @@ async fn document(rest: &Rest) -> Value {
     serde_json::from_str(&response.text).unwrap()
 }
 
-/// Returns the addresses in attributes of a page.
+/// Returns the URLs in the `href` and `src` attributes of a page.
 fn addresses(page: &str) -> Vec<&str> {
     let of = |attribute: &'static str| page.split(attribute).skip(1).filter_map(|rest| rest.split('"').next());
     of("href=\"").chain(of("src=\"")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn routes_and_document_are_the_same() {
+async fn routes_match_the_openapi_document() {
     let rest = Rest::start().await;
     let document = document(&rest).await;
     let paths = document["paths"].as_object().unwrap();
@@ -49,18 +49,22 @@ async fn routes_and_document_are_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn documentation_page_needs_no_other_host() {
+async fn docs_page_loads_only_files_of_the_sidecar() {
     let rest = Rest::start().await;
     let page = rest.get("/docs").await;
     assert_eq!(
         (page.status, page.header("content-type")),
         (200, "text/html; charset=utf-8")
     );
-    assert_is_fenced(&page);
+    assert_has_content_security_policy(&page);
     let addresses = addresses(&page.text);
     assert_eq!(addresses.len(), 5, "{addresses:?}");
-    assert!(!page.text.contains("://"), "the page asks another host: {}", page.text);
-    // A script in the page itself would need a looser policy.
+    assert!(
+        !page.text.contains("://"),
+        "the page requests another host: {}",
+        page.text
+    );
+    // An inline script would need a looser content security policy.
     assert!(
         !page.text.contains("<script>") && !page.text.contains("style="),
         "{}",
@@ -69,7 +73,7 @@ async fn documentation_page_needs_no_other_host() {
     for address in addresses {
         let response = rest.get(&format!("/{address}")).await;
         assert_eq!(response.status, 200, "{address}");
-        assert_is_fenced(&response);
+        assert_has_content_security_policy(&response);
         let media_type = match address.rsplit('.').next() {
             Some("js") => "text/javascript; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
@@ -94,7 +98,7 @@ async fn documentation_page_needs_no_other_host() {
     }
 }
 
-fn assert_is_fenced(response: &HttpResponse) {
+fn assert_has_content_security_policy(response: &RestResponse) {
     let policy = response.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
     assert_eq!(response.header("x-content-type-options"), "nosniff");

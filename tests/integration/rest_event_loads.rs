@@ -1,4 +1,4 @@
-//! Event streams that are silent, many, slow, or at their end.
+//! Event streams under load: idle, numerous, slow, or ending.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,21 +17,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::rest_events::{Event, Events, Listener, ask};
-use crate::rest_fixture::{HttpResponse, SOON};
+use crate::rest_events::{Event, Events, Listener, request_events};
+use crate::rest_fixture::{RestResponse, SOON};
 use crate::support::poll;
 
-/// How many bytes an event of the flood has.
+/// The size of each event of the flood.
 const EVENT_BYTES: usize = 32 * 1024;
-/// How many events the flood has: far more than the buffers between two ends of a connection hold.
+/// The number of events of the flood: far more than the socket buffers of a connection hold.
 const FLOOD: u64 = 2_000;
 
-/// Returns the journal's sequence in an event's id.
-fn place_of(event: &Event) -> u64 {
+/// Returns the journal sequence in an event's id.
+fn journal_sequence(event: &Event) -> u64 {
     event.id.split('-').next().unwrap().parse().unwrap()
 }
 
-/// Opens a stream and takes no more of it than the beginning of its head.
+/// Opens a stream and reads only the status line.
 async fn idle_reader(events: &Events) -> TcpStream {
     let mut stream = TcpStream::connect(events.sidecar.address()).await.unwrap();
     stream
@@ -52,8 +52,8 @@ async fn flood(events: &Events) {
     }
 }
 
-/// Returns how far the server has delivered to each consumer of the journal.
-async fn delivered(events: &Events) -> Vec<u64> {
+/// Returns the last stream sequence delivered to each consumer of the journal.
+async fn delivered_sequences(events: &Events) -> Vec<u64> {
     let context = jetstream::new(async_nats::connect(events.nats.url()).await.unwrap());
     let stream = context.get_stream(subjects::STREAM_REPORTS).await.unwrap();
     let consumers: Vec<_> = stream.consumers().try_collect().await.unwrap();
@@ -61,47 +61,47 @@ async fn delivered(events: &Events) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_that_reads_nothing_is_dropped_and_delays_no_other() {
+async fn stalled_client_is_dropped_without_delaying_others() {
     let events = Events::start_with(|settings| {
         settings.http.max_event_streams = 2;
         settings.http.write_timeout_ms = 3_000;
     })
     .await;
     let mut slow = idle_reader(&events).await;
-    let mut quick = events.listen("").await;
+    let mut fast = events.listen("").await;
     flood(&events).await;
     for sequence in 1..=FLOOD {
-        assert_eq!(place_of(&quick.next().await), sequence);
+        assert_eq!(journal_sequence(&fast.next().await), sequence);
     }
-    // What the slow one has not taken was not even asked for.
-    let delivered = delivered(&events).await;
-    // The order log is the third.
+    // Events that the slow client has not read are not fetched either.
+    let delivered = delivered_sequences(&events).await;
+    // The third consumer is the order log.
     assert_eq!(delivered.len(), 3, "{delivered:?}");
     assert!(delivered.contains(&FLOOD), "{delivered:?}");
     assert!(delivered.iter().any(|&sequence| sequence < FLOOD / 2), "{delivered:?}");
-    // Its place comes back, so it is gone; and it sees that itself.
-    poll::until(SOON, "the place is free again", async || {
-        ask(&events.sidecar, "", &[]).await.status() == 200
+    // The sidecar drops the slow client, which frees its slot; the client sees its connection end.
+    poll::until(SOON, "the slot is free again", async || {
+        request_events(&events.sidecar, "", &[]).await.status() == 200
     })
     .await;
-    let mut taken = Vec::new();
-    let ended = timeout(SOON, slow.read_to_end(&mut taken)).await.unwrap();
+    let mut received = Vec::new();
+    let ended = timeout(SOON, slow.read_to_end(&mut received)).await.unwrap();
     let whole = FLOOD as usize * EVENT_BYTES;
     assert!(
-        taken.len() < whole / 2,
+        received.len() < whole / 2,
         "{ended:?} after {} of {whole} bytes",
-        taken.len()
+        received.len()
     );
     events.report("a", 1).await;
-    assert_eq!(quick.next().await.name, "report");
+    assert_eq!(fast.next().await.name, "report");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_client_gets_every_event() {
+async fn slow_client_receives_every_event() {
     let events = Events::start_with(|settings| settings.http.write_timeout_ms = 3_000).await;
     let mut slow = idle_reader(&events).await;
     flood(&events).await;
-    // It takes a little at a time, for longer than it may take nothing, and then the rest.
+    // It reads a little at a time for longer than the write timeout, then the rest.
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     let mut buffer = vec![0; 1 << 16];
     for _ in 0..10 {
@@ -120,7 +120,7 @@ async fn slow_client_gets_every_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn event_streams_are_bounded_and_free_their_place() {
+async fn event_streams_are_limited_and_a_closed_stream_frees_its_slot() {
     let events = Events::start_with(|settings| {
         settings.http.max_event_streams = 2;
         settings.http.max_in_flight = 1;
@@ -129,17 +129,17 @@ async fn event_streams_are_bounded_and_free_their_place() {
     .await;
     let first = events.listen("").await;
     let mut second = events.listen("").await;
-    let received = HttpResponse::of(ask(&events.sidecar, "", &[]).await).await;
-    assert_eq!((received.status, received.code().as_str()), (503, "queue_full"));
-    // They take no place of a request's.
+    let response = RestResponse::read(request_events(&events.sidecar, "", &[]).await).await;
+    assert_eq!((response.status, response.code().as_str()), (503, "queue_full"));
+    // Streams do not count as requests in flight.
     let live = crate::rest_fixture::client().get(format!("http://{}/risk/alerts", events.sidecar.address()));
     assert_eq!(live.send().await.unwrap().status(), 200);
     drop(first);
-    poll::until(SOON, "the place of a client that has gone is free", async || {
-        ask(&events.sidecar, "", &[]).await.status() == 200
+    poll::until(SOON, "the slot of the closed stream is free", async || {
+        request_events(&events.sidecar, "", &[]).await.status() == 200
     })
     .await;
-    // A heartbeat marks silence, and is no event.
+    // A heartbeat is not an event.
     for _ in 0..3 {
         assert_eq!(second.block().await.unwrap(), ": heartbeat");
     }
@@ -148,13 +148,13 @@ async fn event_streams_are_bounded_and_free_their_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn event_stream_survives_a_bus_outage() {
+async fn event_stream_survives_a_bus_restart() {
     let mut events = Events::start_with(|settings| settings.http.events_heartbeat_ms = 200).await;
     let mut listener = events.listen("").await;
     events.report("a", 1).await;
     assert_eq!(listener.next().await.number(), 1);
     events.nats.kill9();
-    // Meanwhile it is silent, and not ended.
+    // Meanwhile the stream stays open and sends heartbeats.
     assert_eq!(listener.block().await.unwrap(), ": heartbeat");
     events.nats.restart().await;
     for number in 2..=50 {
@@ -168,36 +168,36 @@ async fn event_stream_survives_a_bus_outage() {
 #[tokio::test(flavor = "multi_thread")]
 async fn drain_ends_event_streams_at_once() {
     let events = Events::start().await;
-    let mut silent = events.listen("").await;
-    let mut received = events.listen("").await;
+    let mut idle = events.listen("").await;
+    let mut active = events.listen("").await;
     let blocked = idle_reader(&events).await;
     flood(&events).await;
-    assert_eq!(place_of(&received.next().await), 1);
-    let begun = Instant::now();
+    assert_eq!(journal_sequence(&active.next().await), 1);
+    let started = Instant::now();
     let draining = tokio::spawn(events.sidecar.drain(SOON));
-    // Both end like answers that are complete, and not like connections that broke.
-    for listener in [&mut silent, &mut received] {
+    // Both streams end as complete responses, not as broken connections.
+    for listener in [&mut idle, &mut active] {
         while listener.block().await.is_some() {}
     }
     timeout(SOON, draining).await.unwrap().unwrap();
-    assert!(begun.elapsed() < SOON / 2, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < SOON / 2, "{:?}", started.elapsed());
     drop(blocked);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn event_stream_resumes_at_another_sidecar() {
+async fn ended_event_stream_resumes_at_another_sidecar() {
     let mut events = Events::start().await;
     let mut listener = events.listen("").await;
     flood(&events).await;
     for sequence in 1..=10 {
-        assert_eq!(place_of(&listener.next().await), sequence);
+        assert_eq!(journal_sequence(&listener.next().await), sequence);
     }
     let other = order_router::sidecar::Sidecar::start(&events.settings).await.unwrap();
     std::mem::replace(&mut events.sidecar, other).drain(SOON).await;
     while listener.block().await.is_some() {}
-    let seen: u64 = listener.last_id.split('-').next().unwrap().parse().unwrap();
+    let last_sequence: u64 = listener.last_id.split('-').next().unwrap().parse().unwrap();
     let mut resumed = Listener::resume(&events.sidecar, &listener.last_id).await;
-    for sequence in seen + 1..=FLOOD {
-        assert_eq!(place_of(&resumed.next().await), sequence);
+    for sequence in last_sequence + 1..=FLOOD {
+        assert_eq!(journal_sequence(&resumed.next().await), sequence);
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /events`: which events a client gets, and from which position on.
+//! `GET /events`: which events a client receives, and from which position.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,19 +17,19 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::bus_fixture::{self, broker, doors};
-use crate::rest_fixture::{HttpResponse, SOON, client, client_builder};
+use crate::rest_fixture::{RestResponse, SOON, client, client_builder};
 use crate::rig::{Rig, ibkr, intent};
 use crate::support::servers::NatsServer;
 
 const JOURNALED: &str = include_str!("../../subjects/examples/good/execution-report.journaled.json");
 
-/// A server with the streams, and a sidecar.
+/// NATS with the streams, and a sidecar.
 pub struct Events {
     pub nats: NatsServer,
     pub bus: Bus,
     pub settings: Settings,
     pub sidecar: Sidecar,
-    /// Where the sidecar keeps its order log.
+    /// The directory of the sidecar's order log.
     _data: tempfile::TempDir,
 }
 
@@ -60,7 +60,7 @@ impl Events {
         Listener::open(&self.sidecar, query, &[]).await
     }
 
-    /// Publishes the numbered report of an account, at another broker each time.
+    /// Publishes the numbered report of an account; the brokers alternate.
     pub async fn report(&self, account: &str, number: u32) {
         let brokers = ["binance", "ibkr"];
         let broker = BrokerId::new(brokers[number as usize % brokers.len()]).unwrap();
@@ -79,14 +79,14 @@ impl Events {
         self.publish(subjects::event(kind, account.as_ref()), body).await;
     }
 
-    /// Publishes, and waits until it is kept.
+    /// Publishes a message and waits for the acknowledgement of JetStream.
     async fn publish(&self, subject: String, body: &str) {
         let stream = async_nats::jetstream::new(async_nats::connect(self.nats.url()).await.unwrap());
         let sent = stream.publish(subject, Bytes::copy_from_slice(body.as_bytes())).await;
         sent.unwrap().await.unwrap();
     }
 
-    /// Puts an empty stream in the place of one.
+    /// Replaces a stream with an empty one.
     async fn recreate(&self, stream: &str) {
         let jetstream = async_nats::jetstream::new(async_nats::connect(self.nats.url()).await.unwrap());
         jetstream.delete_stream(stream).await.unwrap();
@@ -102,7 +102,7 @@ impl Events {
     }
 }
 
-/// Returns the numbered report as the journal keeps it.
+/// Returns the numbered report as the journal stores it.
 pub fn report(number: u32) -> String {
     let mut report = ExecutionReport::decode(JOURNALED.as_bytes()).unwrap();
     assert!(report.settlement.is_some());
@@ -110,7 +110,7 @@ pub fn report(number: u32) -> String {
     String::from_utf8(report.encode()).unwrap()
 }
 
-/// One event as a client gets it.
+/// One event as a client receives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub name: String,
@@ -131,17 +131,17 @@ impl Event {
     }
 }
 
-/// A client of the stream.
+/// A client of the event stream.
 pub struct Listener {
     response: reqwest::Response,
     unread: String,
-    /// The last id received, also of a block that is no event.
+    /// The last id received, also in a block that is not an event.
     pub last_id: String,
 }
 
 impl Listener {
     pub async fn open(sidecar: &Sidecar, query: &str, headers: &[(&str, &str)]) -> Self {
-        let response = ask(sidecar, query, headers).await;
+        let response = request_events(sidecar, query, headers).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-store");
@@ -167,7 +167,7 @@ impl Listener {
                 self.unread = rest;
                 break block;
             }
-            let chunk = timeout(SOON, self.response.chunk()).await.expect("something to come");
+            let chunk = timeout(SOON, self.response.chunk()).await.expect("another chunk");
             self.unread.push_str(std::str::from_utf8(&chunk.unwrap()?).unwrap());
         };
         if let Some(id) = block.lines().find_map(|line| line.strip_prefix("id: ")) {
@@ -194,17 +194,17 @@ impl Listener {
 
     /// Returns the names and numbers of the next events.
     async fn next_numbers(&mut self, count: usize) -> Vec<(String, u32)> {
-        let mut received = Vec::new();
+        let mut numbers = Vec::new();
         for _ in 0..count {
             let event = self.next().await;
-            received.push((event.name.clone(), event.number()));
+            numbers.push((event.name.clone(), event.number()));
         }
-        received
+        numbers
     }
 }
 
-/// Asks for a stream with a client that has no time limit of its own.
-pub async fn ask(sidecar: &Sidecar, query: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+/// Requests an event stream with a client that has no timeout.
+pub async fn request_events(sidecar: &Sidecar, query: &str, headers: &[(&str, &str)]) -> reqwest::Response {
     let http = client_builder().build().unwrap();
     let mut request = http.get(format!("http://{}/events{query}", sidecar.address()));
     for (name, value) in headers {
@@ -221,7 +221,7 @@ fn reports(numbers: impl IntoIterator<Item = u32>) -> Vec<(String, u32)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_are_journal_entries_without_the_settlement() {
+async fn events_carry_journal_bytes_without_the_settlement() {
     let events = Events::start().await;
     events.report("a", 1).await;
     let mut listener = events.listen("").await;
@@ -231,15 +231,15 @@ async fn events_are_journal_entries_without_the_settlement() {
         events.event(kind, None, &body).await;
     }
     events.alert(Some("a"), 7).await;
-    let received = listener.next().await;
+    let event = listener.next().await;
     let mut bare = ExecutionReport::decode(report(2).as_bytes()).unwrap();
     bare.settlement = None;
     assert_eq!(
-        (received.name.as_str(), received.data.as_bytes()),
+        (event.name.as_str(), event.data.as_bytes()),
         ("report", &bare.encode()[..])
     );
-    assert!(!received.data.contains("settlement") && received.data.contains("\"fills\""));
-    // The alert comes when it comes; the journal's own keep their order.
+    assert!(!event.data.contains("settlement") && event.data.contains("\"fills\""));
+    // The alert may arrive at any time; journal events keep their order.
     let mut journal = Vec::new();
     for _ in 0..6 {
         let event = listener.next().await;
@@ -259,7 +259,7 @@ async fn events_are_journal_entries_without_the_settlement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn account_gets_its_events_and_those_without_account() {
+async fn account_filter_passes_its_events_and_events_without_an_account() {
     let events = Events::start().await;
     let mut own = events.listen("?account_id=a").await;
     for number in 1..=4 {
@@ -281,10 +281,10 @@ async fn account_gets_its_events_and_those_without_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reconnected_client_gets_every_event_once() {
+async fn resumed_client_receives_each_event_once() {
     let mut events = Events::start().await;
     let mut listener = events.listen("").await;
-    // Without any event, the position is known.
+    // A client that has received no event already has a position.
     let first = listener.last_id.clone();
     for number in 1..=200 {
         events.report("a", number).await;
@@ -298,7 +298,7 @@ async fn reconnected_client_gets_every_event_once() {
     assert_eq!(resumed.next_numbers(60).await, reports(71..=130));
     let id = resumed.last_id.clone();
 
-    // Another sidecar, an alert in between, and the id in the address.
+    // Another sidecar, an alert in between, and the id in the query.
     let sidecar = Sidecar::start(&events.settings).await.unwrap();
     std::mem::replace(&mut events.sidecar, sidecar).drain(SOON).await;
     events.alert(None, 9).await;
@@ -308,14 +308,14 @@ async fn reconnected_client_gets_every_event_once() {
     assert_eq!(received.remove(alert).1, 9);
     assert_eq!(received, reports(131..=200));
 
-    // The header is newer than the address.
+    // The header takes precedence over the query.
     let id = resumed.last_id.clone();
     assert!(id.starts_with("200-1-"), "{id}");
     let query = format!("?last_event_id={first}");
     let mut resumed = Listener::open(&events.sidecar, &query, &[("Last-Event-ID", &id)]).await;
     events.report("a", 201).await;
     assert_eq!(resumed.next_numbers(1).await, reports([201]));
-    // By hand: from a position that was never sent, and from the start.
+    // By hand: a position that the sidecar never sent, and the whole stream.
     let mut whole = Listener::resume(&events.sidecar, "0-1").await;
     assert_eq!(whole.next_numbers(201).await, reports(1..=201));
     let mut filtered = Listener::open(&events.sidecar, "?account_id=b", &[("Last-Event-ID", "0-0")]).await;
@@ -323,13 +323,13 @@ async fn reconnected_client_gets_every_event_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn position_in_another_stream_restarts_with_a_reset() {
+async fn position_of_another_stream_restarts_with_a_reset_event() {
     let events = Events::start().await;
     for number in 1..=9 {
         events.report("a", number).await;
     }
     events.alert(None, 1).await;
-    let received = |event: &Event| {
+    let reset_fields = |event: &Event| {
         let json = event.json();
         let text = |name: &str| json[name].as_str().unwrap().to_owned();
         (event.name.clone(), text("stream"), text("reason"))
@@ -338,33 +338,33 @@ async fn position_in_another_stream_restarts_with_a_reset() {
     let mut listener = Listener::resume(&events.sidecar, "9-1").await;
     let id = listener.last_id.clone();
 
-    // Beyond the end.
+    // Positions beyond the end.
     let mut beyond = Listener::resume(&events.sidecar, "10-1").await;
     let mut far = Listener::resume(&events.sidecar, "9-9999999999999999999").await;
-    assert_eq!(received(&beyond.next().await), reset("journal", "another_stream"));
-    assert_eq!(received(&far.next().await), reset("alerts", "another_stream"));
+    assert_eq!(reset_fields(&beyond.next().await), reset("journal", "another_stream"));
+    assert_eq!(reset_fields(&far.next().await), reset("alerts", "another_stream"));
     events.report("a", 10).await;
     for listener in [&mut beyond, &mut far, &mut listener] {
         assert_eq!(listener.next_numbers(1).await, reports([10]));
     }
 
-    // No longer there.
+    // The position has been purged.
     events.purge_below(subjects::STREAM_REPORTS, 8).await;
     let mut expired = Listener::resume(&events.sidecar, "6-1").await;
-    assert_eq!(received(&expired.next().await), reset("journal", "expired"));
+    assert_eq!(reset_fields(&expired.next().await), reset("journal", "expired"));
     assert_eq!(expired.next_numbers(3).await, reports([8, 9, 10]));
     let mut whole = Listener::resume(&events.sidecar, "7-1").await;
     assert_eq!(whole.next_numbers(3).await, reports([8, 9, 10]));
 
-    // Recreated while a client listens, and with more entries than the client has seen.
+    // The stream is recreated while a client listens, and has more entries than the client has received.
     events.recreate(subjects::STREAM_REPORTS).await;
     for number in 21..=40 {
         events.report("a", number).await;
     }
-    assert_eq!(received(&listener.next().await), reset("journal", "another_stream"));
+    assert_eq!(reset_fields(&listener.next().await), reset("journal", "another_stream"));
     assert_eq!(listener.next_numbers(20).await, reports(21..=40));
     let mut other = Listener::resume(&events.sidecar, &id).await;
-    assert_eq!(received(&other.next().await), reset("journal", "another_stream"));
+    assert_eq!(reset_fields(&other.next().await), reset("journal", "another_stream"));
     events.alert(None, 2).await;
     assert_eq!(other.next_numbers(1).await, [("alert".to_owned(), 2)]);
 }
@@ -382,25 +382,25 @@ async fn invalid_position_or_parameter_is_named() {
         ("?symbol=BTCUSDT", None, "unknown_field", "symbol"),
     ] {
         let headers: Vec<_> = header.map(|value| ("Last-Event-ID", value)).into_iter().collect();
-        let received = HttpResponse::of(ask(&events.sidecar, query, &headers).await).await;
+        let response = RestResponse::read(request_events(&events.sidecar, query, &headers).await).await;
         assert_eq!(
-            (received.status, received.code().as_str()),
+            (response.status, response.code().as_str()),
             (400, code),
             "{query} {header:?}"
         );
-        assert_eq!(received.json()["field"], field);
+        assert_eq!(response.json()["field"], field);
     }
-    // Without the streams there are no events.
+    // Without the streams there are no events to send.
     let bare = NatsServer::start().await;
     let mut settings = events.settings.clone();
     settings.nats.url = bare.url();
     let sidecar = Sidecar::start(&settings).await.unwrap();
-    let received = HttpResponse::of(ask(&sidecar, "", &[]).await).await;
-    assert_eq!((received.status, received.code().as_str()), (503, "bus_unavailable"));
+    let response = RestResponse::read(request_events(&sidecar, "", &[]).await).await;
+    assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reports_stream_as_they_happen() {
+async fn worker_orders_are_streamed_as_they_happen() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     let worker = rig.worker().await;
@@ -411,17 +411,17 @@ async fn reports_stream_as_they_happen() {
     let post = async |path: &str, body: String| {
         let request = http.post(format!("http://{}{path}", sidecar.address()));
         let request = request.header("Content-Type", "application/json").body(body);
-        HttpResponse::of(request.send().await.unwrap()).await
+        RestResponse::read(request.send().await.unwrap()).await
     };
     assert_eq!(post("/orders", intent("a1", &[])).await.status, 201);
     let open = ibkr("f1", &[("account_id", "\"fund\""), ("quantity", "100")]);
     assert_eq!(post("/orders", open).await.status, 201);
-    // The remainder is open at the venue for three seconds, unless everything is cancelled.
-    let received = post("/orders/ibkr/cancel-all", r#"{"account_id":"fund"}"#.to_owned()).await;
-    assert_eq!(received.status, 200, "{received:?}");
-    assert_eq!(received.json()["cancelled"][0]["client_order_id"], "f1");
-    assert_eq!(received.json()["cancelled"][0]["status"], "cancelled");
-    assert_eq!(received.json()["remaining"], serde_json::json!([]));
+    // The remainder is open at the venue for three seconds, unless it is cancelled.
+    let response = post("/orders/ibkr/cancel-all", r#"{"account_id":"fund"}"#.to_owned()).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.json()["cancelled"][0]["client_order_id"], "f1");
+    assert_eq!(response.json()["cancelled"][0]["status"], "cancelled");
+    assert_eq!(response.json()["remaining"], serde_json::json!([]));
     let statuses = async |listener: &mut Listener, until: &str| {
         let mut received = Vec::new();
         while received

@@ -1,5 +1,5 @@
-//! The fixture of the sidecar's tests: a sidecar of this process, a worker that does as its request says, and a
-//! client that can speak bad HTTP.
+//! The fixture of the sidecar's tests: a sidecar in this process, a worker scripted by its requests, and a client that can
+//! send invalid HTTP.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,22 +31,24 @@ use tokio::time::timeout;
 
 use crate::support::servers::NatsServer;
 
-/// How long anything may take on a busy machine.
+/// The time limit of every wait, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// A worker that decides by the ids it is given (a change of the state waits where its reason is `wait`): the code of a fault makes that fault, `wait` waits for the gate, `panic`
-/// panics, `again` is a replay, `unknown` is unknown, `receipt` has no report yet, `garbage` is answered with no JSON,
-/// `open` is still open. At `ibkr` it knows only `known`. Where all orders are to be cancelled it decides by the account.
+/// A worker whose reply depends on the order id; for cancel-all on the account id, and for a state change on the reason.
+///
+/// A fault code returns that fault, `wait` waits for the gate, `panic` panics, `again` returns a replay, `unknown` an
+/// unknown order, `receipt` a receipt without a report, `garbage` a reply that is not JSON, and `open` an open order. At
+/// `ibkr` only `known` exists.
 #[derive(Debug)]
-pub struct Actor {
+pub struct ScriptedWorker {
     pub gate: Semaphore,
     pub waiting: AtomicUsize,
     pub calls: Mutex<Vec<BusRequest>>,
-    /// What the state answers with, if not with the state.
+    /// The fault that a state request returns instead of the state.
     pub state_fault: Mutex<Option<FaultCode>>,
 }
 
-impl Default for Actor {
+impl Default for ScriptedWorker {
     fn default() -> Self {
         Self {
             gate: Semaphore::new(0),
@@ -57,7 +59,7 @@ impl Default for Actor {
     }
 }
 
-impl Actor {
+impl ScriptedWorker {
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
@@ -69,10 +71,10 @@ impl Actor {
 
     async fn report(&self, intent: &str, id: &str) -> Result<BusReply, Fault> {
         if let Some(code) = FaultCode::parse(id) {
-            return Err(Fault::new(code, "as the request wants"));
+            return Err(Fault::new(code, "requested by the test"));
         }
         match id {
-            "panic" => panic!("as the request wants"),
+            "panic" => panic!("requested by the test"),
             "wait" => {
                 self.waiting.fetch_add(1, Ordering::SeqCst);
                 self.gate.acquire().await.unwrap().forget();
@@ -105,17 +107,17 @@ impl Actor {
         })
     }
 
-    async fn all_cancelled(&self, call: &BusRequest) -> Result<BusReply, Fault> {
+    async fn cancel_all(&self, call: &BusRequest) -> Result<BusReply, Fault> {
         let account = call.account.clone().unwrap();
-        let mut answer = self.report(&crate::rig::intent("c", &[]), &account).await?;
+        let mut reply = self.report(&crate::rig::intent("c", &[]), &account).await?;
         if account != "garbage" {
-            let report = String::from_utf8(answer.body).unwrap();
-            answer.body = format!(r#"{{"cancelled":[{report}],"remaining":[]}}"#).into();
+            let report = String::from_utf8(reply.body).unwrap();
+            reply.body = format!(r#"{{"cancelled":[{report}],"remaining":[]}}"#).into();
         }
-        Ok(answer)
+        Ok(reply)
     }
 
-    async fn existing(&self, call: &BusRequest) -> Result<BusReply, Fault> {
+    async fn existing_order(&self, call: &BusRequest) -> Result<BusReply, Fault> {
         let value: Value = serde_json::from_slice(&call.body).unwrap();
         let (name, id) = value.as_object().unwrap().iter().next().unwrap();
         let id = id.as_str().unwrap();
@@ -128,20 +130,20 @@ impl Actor {
             return Err(Fault::new(FaultCode::UnknownOrder, "not at binance"));
         }
         let account = call.account.as_deref().unwrap();
-        let over = [
+        let overrides = [
             ("broker", format!("{broker:?}")),
             ("account_id", format!("{account:?}")),
             ("venue", r#""x""#.to_owned()),
         ];
-        let over: Vec<(&str, &str)> = over.iter().map(|(name, raw)| (*name, raw.as_str())).collect();
-        self.report(&crate::rig::intent(bare, &over), bare).await
+        let overrides: Vec<(&str, &str)> = overrides.iter().map(|(name, raw)| (*name, raw.as_str())).collect();
+        self.report(&crate::rig::intent(bare, &overrides), bare).await
     }
 }
 
-impl RequestHandler for Actor {
+impl RequestHandler for ScriptedWorker {
     async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
         self.calls.lock().unwrap().push(call.clone());
-        let received = |body: &str| {
+        let reply = |body: &str| {
             Ok(BusReply {
                 body: body.into(),
                 journal_sequence: None,
@@ -154,16 +156,16 @@ impl RequestHandler for Actor {
                 let intent = decode_intent(&call.body, MissingIdPolicy::Refuse)?;
                 self.report(text, intent.client_order_id.as_str()).await
             }
-            Endpoint::Get | Endpoint::Cancel => self.existing(&call).await,
-            Endpoint::CancelAll => self.all_cancelled(&call).await,
-            Endpoint::Brokers => received(r#"{"brokers":["binance","ibkr"],"details":[]}"#),
+            Endpoint::Get | Endpoint::Cancel => self.existing_order(&call).await,
+            Endpoint::CancelAll => self.cancel_all(&call).await,
+            Endpoint::Brokers => reply(r#"{"brokers":["binance","ibkr"],"details":[]}"#),
             Endpoint::StateSet if call.body.windows(6).any(|text| text == b"\"wait\"") => {
                 self.gate.acquire().await.unwrap().forget();
-                received(STATE)
+                reply(STATE)
             }
             _ => match *self.state_fault.lock().unwrap() {
-                Some(code) => Err(Fault::new(code, "as the test wants")),
-                None => received(STATE),
+                Some(code) => Err(Fault::new(code, "requested by the test")),
+                None => reply(STATE),
             },
         }
     }
@@ -174,12 +176,12 @@ pub const STATE: &str = r#"{"mode":"dry_run","trading_state":"active","daily_not
 /// A bus, a worker and a sidecar.
 pub struct Rest {
     pub nats: NatsServer,
-    pub actor: Arc<Actor>,
+    pub actor: Arc<ScriptedWorker>,
     pub settings: Settings,
     pub service: Option<RequestDoor>,
     pub sidecar: Sidecar,
     pub http: reqwest::Client,
-    /// Where the sidecar keeps its order log.
+    /// The directory of the sidecar's order log.
     _data: tempfile::TempDir,
 }
 
@@ -196,7 +198,7 @@ impl Rest {
         let data = tempfile::tempdir().unwrap();
         settings.data_dir.0 = data.path().to_owned();
         set(&mut settings);
-        let actor = Arc::new(Actor::default());
+        let actor = Arc::new(ScriptedWorker::default());
         let service = Self::service(&settings, &actor).await;
         let sidecar = Sidecar::start(&settings).await.unwrap();
         Self {
@@ -210,11 +212,17 @@ impl Rest {
         }
     }
 
-    async fn service(settings: &Settings, actor: &Arc<Actor>) -> RequestDoor {
-        let policy = ConnectPolicy::RetryFor(SOON);
-        RequestDoor::start(&settings.nats, &settings.doors, policy, "0.0.1", Arc::clone(actor))
-            .await
-            .unwrap()
+    async fn service(settings: &Settings, actor: &Arc<ScriptedWorker>) -> RequestDoor {
+        let connect_policy = ConnectPolicy::RetryFor(SOON);
+        RequestDoor::start(
+            &settings.nats,
+            &settings.doors,
+            connect_policy,
+            "0.0.1",
+            Arc::clone(actor),
+        )
+        .await
+        .unwrap()
     }
 
     pub async fn stop_worker(&mut self) {
@@ -225,12 +233,12 @@ impl Rest {
         self.sidecar.address()
     }
 
-    pub async fn get(&self, path: &str) -> HttpResponse {
+    pub async fn get(&self, path: &str) -> RestResponse {
         let request = self.http.get(format!("http://{}{path}", self.address()));
-        HttpResponse::of(request.send().await.unwrap()).await
+        RestResponse::read(request.send().await.unwrap()).await
     }
 
-    pub async fn send(&self, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> HttpResponse {
+    pub async fn send(&self, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> RestResponse {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.http.request(method, format!("http://{}{path}", self.address()));
         if !headers.iter().any(|(name, _)| *name == "Content-Type") {
@@ -239,56 +247,56 @@ impl Rest {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        HttpResponse::of(request.body(body.to_owned()).send().await.unwrap()).await
+        RestResponse::read(request.body(body.to_owned()).send().await.unwrap()).await
     }
 
     /// Submits an intent.
-    pub async fn submit(&self, body: &str) -> HttpResponse {
+    pub async fn submit(&self, body: &str) -> RestResponse {
         self.send("POST", "/orders", body, &[]).await
     }
 
-    /// Sends bytes on a connection of their own, says no more, and returns what comes back until the end.
+    /// Sends bytes on a new connection, closes the sending half, and returns the whole response.
     pub async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address()).await.unwrap();
-        // The server may have had enough before the end.
+        // The server may close before it has read everything.
         let _ = stream.write_all(bytes).await;
         let _ = stream.shutdown().await;
         read_all(&mut stream).await
     }
 }
 
-/// A client that keeps to the sidecar.
+/// Returns an HTTP client without a proxy.
 pub fn client() -> reqwest::Client {
     client_builder().timeout(SOON).build().unwrap()
 }
 
-/// A client's settings without a proxy. reqwest has no TLS provider of its own, so the process gets one first.
+/// Returns a client builder without a proxy. reqwest has no default TLS provider, so the process installs one first.
 pub fn client_builder() -> reqwest::ClientBuilder {
-    // A second installation fails and changes nothing.
+    // A second installation fails without effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy()
 }
 
-/// Returns what comes until the server closes.
+/// Reads until the server closes the connection.
 pub async fn read_all(stream: &mut TcpStream) -> String {
     let mut received = Vec::new();
     timeout(SOON, stream.read_to_end(&mut received))
         .await
-        .expect("the end of an answer")
+        .expect("the end of the response")
         .ok();
     String::from_utf8_lossy(&received).into_owned()
 }
 
-/// An answer over HTTP.
+/// An HTTP response with its whole body.
 #[derive(Debug)]
-pub struct HttpResponse {
+pub struct RestResponse {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub text: String,
 }
 
-impl HttpResponse {
-    pub async fn of(response: reqwest::Response) -> Self {
+impl RestResponse {
+    pub async fn read(response: reqwest::Response) -> Self {
         Self {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
@@ -304,7 +312,7 @@ impl HttpResponse {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Returns the code of a problem document, after checking that it is one.
+    /// Returns the code of a problem document, and checks the document.
     #[track_caller]
     pub fn code(&self) -> String {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
@@ -316,8 +324,8 @@ impl HttpResponse {
                 "{self:?}"
             );
         }
-        let may_help = matches!(self.status, 429 | 503);
-        assert_eq!(self.header("retry-after"), if may_help { "1" } else { "" }, "{self:?}");
+        let can_retry = matches!(self.status, 429 | 503);
+        assert_eq!(self.header("retry-after"), if can_retry { "1" } else { "" }, "{self:?}");
         problem["code"].as_str().unwrap().to_owned()
     }
 }

@@ -1,4 +1,4 @@
-//! Invalid HTTP: each request gets a problem document and reaches no worker, and the sidecar continues.
+//! Invalid HTTP: each request returns a problem document and reaches no worker, and the sidecar continues.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -21,12 +21,12 @@ fn post(body: &[u8]) -> Vec<u8> {
     request("POST /orders", &headers, body)
 }
 
-/// Returns status and problem code of a raw answer.
+/// Returns the status and the problem code of a raw response.
 #[track_caller]
 fn problem(response: &str) -> (u16, String) {
     let (head, body) = response
         .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no answer: {response:?}"));
+        .unwrap_or_else(|| panic!("no response: {response:?}"));
     assert!(head.contains("content-type: application/problem+json"), "{response}");
     assert!(head.contains("x-request-id: "), "{response}");
     let problem: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {response}"));
@@ -36,7 +36,7 @@ fn problem(response: &str) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invalid_bodies_are_refused_by_the_sidecar() {
+async fn bad_bodies_are_refused_by_the_sidecar() {
     let rest = Rest::start().await;
     let good = intent("a1", &[]);
     let nested = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
@@ -153,7 +153,7 @@ async fn invalid_bodies_are_refused_by_the_sidecar() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn endless_body_hits_the_time_limit() {
+async fn incomplete_body_times_out() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 300).await;
     let mut stream = TcpStream::connect(rest.address()).await.unwrap();
     let headers = "Content-Type: application/json\r\nContent-Length: 100\r\n";
@@ -164,20 +164,20 @@ async fn endless_body_hits_the_time_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_large_body_is_refused_at_once() {
+async fn oversized_body_is_refused_before_its_end() {
     let rest = Rest::start().await;
     let mut stream = TcpStream::connect(rest.address()).await.unwrap();
     let headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
     stream.write_all(&request("POST /orders", headers, b"")).await.unwrap();
     let piece = [b"200000\r\n", vec![b' '; 0x20_0000].as_slice(), b"\r\n"].concat();
-    // The end of the body never comes.
+    // The end of the body is never sent.
     stream.write_all(&piece).await.unwrap();
     let response = read_all(&mut stream).await;
     assert_eq!(problem(&response), (413, "payload_too_large".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_paths_and_methods_are_problems() {
+async fn unknown_paths_and_methods_return_404_and_405() {
     let rest = Rest::start().await;
     for (method, path, status, allow) in [
         ("GET", "/", 404, ""),
@@ -213,7 +213,7 @@ async fn unknown_paths_and_methods_are_problems() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_response_has_its_request_id() {
+async fn every_response_carries_its_request_id() {
     let rest = Rest::start().await;
     for path in ["/health/live", "/state", "/nothing", "/orders"] {
         let response = rest.send("GET", path, "", &[("X-Request-Id", "abc-1")]).await;
@@ -236,11 +236,11 @@ async fn pages_of_other_origins_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn request_beyond_the_limit_is_refused_at_once() {
+async fn requests_beyond_the_limit_return_queue_full_at_once() {
     let rest = Rest::start_with(|settings| settings.http.max_in_flight = 2).await;
     let orders = futures_util::future::join_all((0..2).map(|_| async { rest.submit(&intent("wait", &[])).await }));
     let beyond = async {
-        poll::until(SOON, "both places are taken", async || rest.actor.waiting() == 2).await;
+        poll::until(SOON, "both requests are in flight", async || rest.actor.waiting() == 2).await;
         for path in ["/state", "/health", "/orders/BN-1"] {
             let response = rest.get(path).await;
             assert_eq!(
@@ -252,7 +252,7 @@ async fn request_beyond_the_limit_is_refused_at_once() {
         assert_eq!(rest.get("/health/live").await.status, 200);
         rest.actor.gate.add_permits(2);
     };
-    let (response, ()) = tokio::join!(orders, beyond);
-    assert!(response.iter().all(|one| one.status == 201), "{response:?}");
+    let (responses, ()) = tokio::join!(orders, beyond);
+    assert!(responses.iter().all(|response| response.status == 201), "{responses:?}");
     assert_eq!(rest.get("/state").await.status, 200);
 }

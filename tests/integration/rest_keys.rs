@@ -1,4 +1,4 @@
-//! Keys of REST: who is let in, to what, for which accounts, how often; and that no key is shown anywhere.
+//! API keys over REST: authentication, capabilities, accounts and rate limits; no key is ever shown.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -15,19 +15,19 @@ use order_router::sidecar::{Sidecar, SidecarError};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::rest_fixture::{HttpResponse, Rest, SOON, client};
+use crate::rest_fixture::{Rest, RestResponse, SOON, client};
 use crate::rig::{Rig, intent};
 use crate::support::poll;
 
 const ALL: [Capability; 3] = Capability::ALL;
 
-/// A key and what is presented of it.
-struct Key {
+/// An API key and its `Authorization` header.
+struct TestKey {
     key: ApiKey,
     bearer: String,
 }
 
-impl Key {
+impl TestKey {
     fn new() -> Self {
         let key = ApiKey::generate();
         let bearer = format!("Bearer {}", key.reveal());
@@ -47,10 +47,10 @@ async fn rest_with(keys: Vec<KeySettings>) -> Rest {
     Rest::start_with(|settings| settings.keys.0 = keys).await
 }
 
-/// Bitcoins of the account `default`, in paper.
-const HOLDING: &str = "/positions/0170617065720064656661756c740062696e616e63652e73706f740042544355534454/close";
+/// The close path of the BTCUSDT position of account `default` in paper mode.
+const CLOSE_PATH: &str = "/positions/0170617065720064656661756c740062696e616e63652e73706f740042544355534454/close";
 
-/// Every operation that takes a key: method, path, body, and the capabilities one of which it takes.
+/// Returns every operation that requires a key: method, path, body, and the capabilities of which it requires one.
 fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
     use Capability::{ManageState, Read, RouteOrders};
     let order = r#"{"order_id":"BN-known"}"#.to_owned();
@@ -74,7 +74,7 @@ fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
         ),
         ("GET", "/executions", none(), vec![Read]),
         ("GET", "/positions", none(), vec![Read]),
-        ("POST", HOLDING, "{}".to_owned(), vec![RouteOrders]),
+        ("POST", CLOSE_PATH, "{}".to_owned(), vec![RouteOrders]),
         ("GET", "/events", none(), vec![Read]),
         ("GET", "/metrics", none(), vec![Read]),
         ("GET", "/risk/alerts", none(), vec![Read]),
@@ -86,21 +86,21 @@ fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_valid_key_nothing_is_returned_and_nothing_happens() {
-    let (key, strange) = (Key::new(), Key::new());
+async fn without_a_valid_key_every_request_is_unauthenticated() {
+    let (key, unknown) = (TestKey::new(), TestKey::new());
     let rest = rest_with(vec![key.settings("desk", &ALL, &["*"])]).await;
     let bare = key.key.reveal();
     let hash = key.settings("desk", &ALL, &["*"]).sha256.reveal().to_owned();
     let twice = [key.header()[0], key.header()[0]];
-    let beside = [key.header()[0], strange.header()[0]];
+    let beside = [key.header()[0], unknown.header()[0]];
     let rows: Vec<(&str, Vec<(&str, String)>)> = vec![
         ("no key", vec![]),
-        ("an unknown key", owned(&strange.header())),
+        ("an unknown key", to_owned_headers(&unknown.header())),
         ("no scheme", vec![("Authorization", bare.to_owned())]),
         ("another scheme", vec![("Authorization", format!("Basic {bare}"))]),
         ("another header", vec![("X-Api-Key", bare.to_owned())]),
-        ("two headers", owned(&twice)),
-        ("two keys", owned(&beside)),
+        ("two headers", to_owned_headers(&twice)),
+        ("two keys", to_owned_headers(&beside)),
         ("its hash", vec![("Authorization", format!("Bearer {hash}"))]),
         ("cut off", vec![("Authorization", key.bearer[..70].to_owned())]),
         ("empty", vec![("Authorization", "Bearer ".to_owned())]),
@@ -117,7 +117,7 @@ async fn without_a_valid_key_nothing_is_returned_and_nothing_happens() {
                 "{what}: {method} {path}"
             );
             assert_eq!(response.header("www-authenticate"), "Bearer", "{what}");
-            assert!(!response.text.contains(&bare[4..]) && !response.text.contains(&strange.key.reveal()[4..]));
+            assert!(!response.text.contains(&bare[4..]) && !response.text.contains(&unknown.key.reveal()[4..]));
         }
     }
     assert!(rest.actor.calls.lock().unwrap().is_empty());
@@ -133,30 +133,30 @@ async fn without_a_valid_key_nothing_is_returned_and_nothing_happens() {
     }
 }
 
-fn owned<'a>(headers: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
+fn to_owned_headers<'a>(headers: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
     headers
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()))
         .collect()
 }
 
-/// Returns how many operations of the served document take a key.
-async fn guarded(rest: &Rest) -> usize {
+/// Returns how many operations of the served document require a key.
+async fn count_guarded_operations(rest: &Rest) -> usize {
     let document = rest.get("/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap().values();
     let operations = paths.flat_map(|path| path.as_object().unwrap().values());
-    let takes_key = |operation: &&serde_json::Value| operation["security"] != serde_json::json!([]);
-    operations.filter(takes_key).count()
+    let requires_key = |operation: &&serde_json::Value| operation["security"] != serde_json::json!([]);
+    operations.filter(requires_key).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_operation_takes_its_capability() {
-    let all: Vec<(Key, Capability)> = ALL.map(|capability| (Key::new(), capability)).into();
+async fn every_operation_requires_its_capability() {
+    let all: Vec<(TestKey, Capability)> = ALL.map(|capability| (TestKey::new(), capability)).into();
     let settings = all
         .iter()
         .map(|(key, capability)| key.settings(&capability.as_str().replace('.', "-"), &[*capability], &["*"]));
     let rest = rest_with(settings.collect()).await;
-    assert_eq!(operations().len(), guarded(&rest).await);
+    assert_eq!(operations().len(), count_guarded_operations(&rest).await);
     for (method, path, body, needs) in operations() {
         for (key, capability) in &all {
             let before = rest.actor.calls.lock().unwrap().len();
@@ -176,14 +176,14 @@ async fn every_operation_takes_its_capability() {
             assert_eq!(rest.actor.calls.lock().unwrap().len(), before, "{row}");
         }
     }
-    // A body is not even read of those who may not.
-    let response = rest.send("POST", "/orders", "no JSON", &all[0].0.header()).await;
+    // The body of a request without the capability is not read.
+    let response = rest.send("POST", "/orders", "not JSON", &all[0].0.header()).await;
     assert_eq!(response.code(), "not_entitled");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn key_acts_for_its_accounts_only() {
-    let key = Key::new();
+async fn key_is_limited_to_its_accounts() {
+    let key = TestKey::new();
     let rest = rest_with(vec![key.settings("desk", &ALL, &["fund-7", "fund-9"])]).await;
     let own = |id: &str| intent(id, &[("account_id", "\"fund-7\"")]);
     let foreign = intent("a2", &[("account_id", "\"fund-8\"")]);
@@ -191,11 +191,11 @@ async fn key_acts_for_its_accounts_only() {
     let reason = r#"{"reason":"r"}"#;
     for (method, path, body) in [
         ("POST", "/orders", foreign.as_str()),
-        // Without an account, the account is the default one.
+        // The key does not cover the default account.
         ("POST", "/orders", &intent("a2", &[])),
         ("POST", "/orders/binance/cancel", &cancel(r#","account_id":"fund-8""#)),
         ("POST", "/orders/binance/cancel", &cancel("")),
-        // One that there is, and one that there is not: the same answer.
+        // An existing and a missing order give the same response.
         ("GET", "/orders/BN-known?account_id=fund-8", ""),
         ("GET", "/orders/BN-unknown_order?account_id=fund-8", ""),
         ("GET", "/orders/XX-1?account_id=fund-8", ""),
@@ -241,8 +241,8 @@ async fn key_acts_for_its_accounts_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn state_change_records_its_key() {
-    let key = Key::new();
+async fn change_records_the_key_that_made_it() {
+    let key = TestKey::new();
     let rest = rest_with(vec![key.settings("ops-1", &ALL, &["*"])]).await;
     let body = r#"{"trading_state":"halted","reason":"r"}"#;
     assert_eq!(rest.send("PUT", "/state", body, &key.header()).await.status, 200);
@@ -259,15 +259,15 @@ async fn state_change_records_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rate_limited_key_gets_retry_after() {
-    let (key, other) = (Key::new(), Key::new());
+async fn key_above_its_rate_is_limited_with_retry_after() {
+    let (key, other) = (TestKey::new(), TestKey::new());
     let limited = KeySettings {
         requests_per_second: 1,
         burst: Some(3),
         ..key.settings("busy", &[Capability::Read], &["*"])
     };
     let rest = rest_with(vec![limited, other.settings("calm", &[Capability::Read], &["*"])]).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut statuses = Vec::new();
     for _ in 0..5 {
         let response = rest.send("GET", "/state", "", &key.header()).await;
@@ -276,25 +276,25 @@ async fn rate_limited_key_gets_retry_after() {
         }
         statuses.push(response.status);
     }
-    // If this machine is quick enough to observe it: three at once, and one more a second.
-    if begun.elapsed() < Duration::from_secs(1) {
+    // If the machine was fast enough to show it: a burst of three, then one per second.
+    if started.elapsed() < Duration::from_secs(1) {
         assert_eq!(statuses, [200, 200, 200, 429, 429]);
     }
     assert!(
-        statuses.contains(&429) || begun.elapsed() > Duration::from_secs(1),
+        statuses.contains(&429) || started.elapsed() > Duration::from_secs(1),
         "{statuses:?}"
     );
-    // Another key has a rate of its own; signs of life have none, and a stranger cannot use up anybody's.
+    // Another key has its own rate, health checks have none, and a request without a key uses up no rate.
     assert_eq!(rest.send("GET", "/state", "", &other.header()).await.status, 200);
     assert_eq!(rest.send("GET", "/health/live", "", &key.header()).await.status, 200);
     assert_eq!(rest.send("GET", "/state", "", &[]).await.status, 401);
     let again = async || rest.send("GET", "/state", "", &key.header()).await.status == 200;
-    poll::until(SOON, "the key may ask again", again).await;
+    poll::until(SOON, "the key is accepted again", again).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_open_and_its_errors_are_not() {
-    let key = Key::new();
+async fn health_requires_no_key_and_its_details_do() {
+    let key = TestKey::new();
     let mut rest = rest_with(vec![key.settings("ops", &[Capability::Read], &["*"])]).await;
     assert_eq!(rest.get("/health/live").await.status, 200);
     assert_eq!(rest.get("/health").await.status, 200);
@@ -314,33 +314,33 @@ async fn health_is_open_and_its_errors_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_addresses_are_served_with_keys_alone() {
-    let key = Key::new();
+async fn non_loopback_address_requires_keys() {
+    let key = TestKey::new();
     let rest = Rest::start_with(|settings| {
         settings.http.addr = "0.0.0.0:0".parse().unwrap();
         settings.keys.0 = vec![key.settings("desk", &[Capability::Read], &["*"])];
     })
     .await;
     let url = format!("http://127.0.0.1:{}/state", rest.address().port());
-    let response = HttpResponse::of(client().get(&url).send().await.unwrap()).await;
+    let response = RestResponse::read(client().get(&url).send().await.unwrap()).await;
     assert_eq!(response.status, 401);
-    let asked = client().get(&url).header("Authorization", &key.bearer).send().await;
-    assert_eq!(asked.unwrap().status(), 200);
+    let response = client().get(&url).header("Authorization", &key.bearer).send().await;
+    assert_eq!(response.unwrap().status(), 200);
     let settings = Settings {
         keys: Settings::default().keys,
         ..rest.settings.clone()
     };
     let refused = Sidecar::start(&settings).await;
     assert!(matches!(refused, Err(SidecarError::NotLoopback(_))), "{refused:?}");
-    let response = refused.unwrap_err().to_string();
-    assert!(response.contains("order-router key new"), "{response}");
-    // With keys a page is no different from any other program.
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("order-router key new"), "{error}");
+    // With keys, a page is treated like any other client.
     let page = [key.header()[0], ("Origin", "https://example.com")];
-    let asked = client()
+    let request = client()
         .get(&url)
         .header(page[0].0, page[0].1)
         .header(page[1].0, page[1].1);
-    let response = HttpResponse::of(asked.send().await.unwrap()).await;
+    let response = RestResponse::read(request.send().await.unwrap()).await;
     assert_eq!(
         (response.status, response.header("access-control-allow-origin")),
         (200, "")
@@ -350,15 +350,15 @@ async fn other_addresses_are_served_with_keys_alone() {
     assert!(!format!("{:?} {:?}", rest.settings, rest.sidecar).contains(hash));
 }
 
-fn signal(id: &str, account: Option<&str>) -> Value {
+fn alert(id: &str, account: Option<&str>) -> Value {
     json!({"alert_id": "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d12", "rule_id": "max_notional", "level": "alert", "message": "m",
         "metadata": {}, "account_id": account, "symbol": null, "client_order_id": id, "order_id": null,
         "timestamp": "2026-03-02T09:00:00.000000Z"})
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_show_the_keys_accounts_and_entries_without_account() {
-    let (own, all) = (Key::new(), Key::new());
+async fn lists_show_the_accounts_of_the_key_and_entries_without_an_account() {
+    let (own, all) = (TestKey::new(), TestKey::new());
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     rig.settings.keys.0 = vec![
@@ -371,7 +371,7 @@ async fn lists_show_the_keys_accounts_and_entries_without_account() {
     for (id, account) in [("1", Some("fund-7")), ("2", Some("fund-8")), ("3", None)] {
         let account_id = account.map(|name| AccountId::new(name).unwrap());
         let subject = subjects::alert("alert", account_id.as_ref());
-        let body = signal(id, account).to_string().into();
+        let body = alert(id, account).to_string().into();
         stream.publish(subject, body).await.unwrap().await.unwrap();
     }
     let caller = rig.caller().await.caller;
@@ -387,12 +387,12 @@ async fn lists_show_the_keys_accounts_and_entries_without_account() {
             .await
             .unwrap();
     }
-    let get = async |path: &str, key: &Key| {
+    let get = async |path: &str, key: &TestKey| {
         let url = format!("http://{}{path}", sidecar.address());
-        let asked = client().get(url).header("Authorization", &key.bearer).send().await;
-        HttpResponse::of(asked.unwrap()).await
+        let response = client().get(url).header("Authorization", &key.bearer).send().await;
+        RestResponse::read(response.unwrap()).await
     };
-    let alerts = async |key: &Key| {
+    let alerts = async |key: &TestKey| {
         let response = get("/risk/alerts", key).await;
         let list = if response.status == 200 {
             response.json()
@@ -403,21 +403,21 @@ async fn lists_show_the_keys_accounts_and_entries_without_account() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|signal| signal["client_order_id"].clone());
+            .map(|alert| alert["client_order_id"].clone());
         ids.collect::<Vec<_>>()
     };
-    // A lock is an alert, too: the test's alerts are identified by their ids.
-    let ours = |mut ids: Vec<Value>| {
+    // A lock also publishes an alert: the alerts of the test are the ones with a client order id.
+    let of_this_test = |mut ids: Vec<Value>| {
         ids.retain(Value::is_string);
         ids
     };
     poll::until(SOON, "every alert is listed", async || {
-        ours(alerts(&all).await) == ["3", "2", "1"]
+        of_this_test(alerts(&all).await) == ["3", "2", "1"]
     })
     .await;
-    assert_eq!(ours(alerts(&own).await), ["3", "1"]);
+    assert_eq!(of_this_test(alerts(&own).await), ["3", "1"]);
     assert_eq!(get("/risk/alerts?account_id=fund-8", &own).await.status, 403);
-    let locks = async |key: &Key| {
+    let locks = async |key: &TestKey| {
         let response = get("/risk/locks", key).await.json();
         let items = response["items"].as_array().unwrap();
         let mut ids: Vec<String> = items

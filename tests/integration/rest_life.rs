@@ -1,4 +1,4 @@
-//! The sidecar's own life: start, health, a bus that goes away, drain; and a real worker behind it.
+//! The life of a sidecar: start, health, loss of the bus, drain; and requests to a real worker.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -10,12 +10,12 @@ use order_router::sidecar::{Sidecar, SidecarError};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::rest_fixture::{HttpResponse, Rest, SOON, client, read_all};
+use crate::rest_fixture::{Rest, RestResponse, SOON, client, read_all};
 use crate::rig::{Rig, ibkr, intent};
 use crate::support::poll;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_this_machine_is_served() {
+async fn without_keys_only_loopback_is_served() {
     for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
         let mut settings = Settings::default();
         settings.http.addr = address.parse().unwrap();
@@ -33,7 +33,7 @@ async fn only_this_machine_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_names_unreachable_components() {
+async fn health_reports_each_unreachable_part() {
     let mut rest = Rest::start().await;
     let response = rest.get("/health").await;
     assert_eq!(
@@ -41,7 +41,7 @@ async fn health_names_unreachable_components() {
         (200, &"ok".into()),
         "{response:?}"
     );
-    let statuses = |response: &HttpResponse| {
+    let statuses = |response: &RestResponse| {
         let checks = &response.json()["checks"];
         ["bus", "worker", "redis"].map(|part| checks[part]["status"].as_str().unwrap().to_owned())
     };
@@ -62,7 +62,7 @@ async fn health_names_unreachable_components() {
     assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
     rest.nats.resume();
     rest.nats.kill9();
-    let response = poll::eventually(SOON, "the loss of the bus is seen", async || {
+    let response = poll::eventually(SOON, "the loss of the bus is noticed", async || {
         let response = rest.get("/health").await;
         response.text.contains("disconnected").then_some(response)
     })
@@ -73,22 +73,22 @@ async fn health_names_unreachable_components() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unreachable_bus_is_a_fault_before_publishing_and_unknown_after() {
+async fn bus_loss_is_a_fault_before_publishing_and_unknown_after() {
     let mut rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 1_000).await;
-    // Silent and still connected: the outcome is unknown.
+    // NATS is silent but still connected: the outcome is unknown.
     rest.nats.pause();
     let response = rest.submit(&intent("a1", &[])).await;
     assert_eq!(response.status, 202, "{response:?}");
     rest.nats.resume();
     rest.nats.kill9();
-    let response = poll::eventually(SOON, "the loss of the bus is seen", async || {
+    let response = poll::eventually(SOON, "the loss of the bus is noticed", async || {
         let response = rest.submit(&intent("a1", &[])).await;
         (response.status != 202).then_some(response)
     })
     .await;
     assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
     rest.nats.restart().await;
-    poll::until(SOON, "orders are taken again", async || {
+    poll::until(SOON, "orders are accepted again", async || {
         rest.submit(&intent("a2", &[])).await.status == 201
     })
     .await;
@@ -98,7 +98,7 @@ async fn unreachable_bus_is_a_fault_before_publishing_and_unknown_after() {
 async fn drain_finishes_requests_in_flight_and_accepts_no_more() {
     let rest = Rest::start().await;
     let address = rest.address();
-    let mut resting = TcpStream::connect(address).await.unwrap();
+    let mut idle = TcpStream::connect(address).await.unwrap();
     let http = client();
     let order = tokio::spawn(
         http.post(format!("http://{address}/orders"))
@@ -108,14 +108,14 @@ async fn drain_finishes_requests_in_flight_and_accepts_no_more() {
     );
     poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
     let draining = tokio::spawn(rest.sidecar.drain(SOON));
-    poll::until(SOON, "no more connections are taken", async || {
+    poll::until(SOON, "no more connections are accepted", async || {
         TcpStream::connect(address).await.is_err()
     })
     .await;
-    assert_eq!(read_all(&mut resting).await, "");
+    assert_eq!(read_all(&mut idle).await, "");
     assert!(!draining.is_finished());
     rest.actor.gate.add_permits(1);
-    let response = HttpResponse::of(order.await.unwrap().unwrap()).await;
+    let response = RestResponse::read(order.await.unwrap().unwrap()).await;
     assert_eq!(response.status, 201, "{response:?}");
     draining.await.unwrap();
 }
@@ -132,22 +132,22 @@ async fn drain_ends_after_its_grace_period() {
             .send(),
     );
     poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     rest.sidecar.drain(Duration::from_millis(50)).await;
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(3));
     assert!(order.await.unwrap().is_err());
     rest.actor.gate.add_permits(1);
 }
 
-/// Sends a request and returns status and body.
-async fn send(method: &str, url: String, body: &str) -> HttpResponse {
+/// Sends a request and returns its response.
+async fn send(method: &str, url: String, body: &str) -> RestResponse {
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
     let request = client().request(method, url).header("Content-Type", "application/json");
-    HttpResponse::of(request.body(body.to_owned()).send().await.unwrap()).await
+    RestResponse::read(request.body(body.to_owned()).send().await.unwrap()).await
 }
 
-/// What an operator sees and changes over REST.
-async fn state_and_locks(base: &str) {
+/// Checks the state changes of an operator over REST.
+async fn check_state_changes(base: &str) {
     let url = |path: &str| format!("{base}{path}");
     let more = r#"{"daily_notional_limit":9000000,"reason":"test"}"#;
     assert_eq!(send("PUT", url("/state"), more).await.status, 200);
@@ -179,7 +179,7 @@ async fn state_and_locks(base: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn locks_are_listed_and_lifted_over_rest() {
+async fn lock_is_listed_and_lifted_over_rest() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     let worker = rig.worker().await;
@@ -222,7 +222,7 @@ async fn locks_are_listed_and_lifted_over_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_over_rest_are_orders() {
+async fn orders_complete_their_lifecycle_over_rest() {
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
     let worker = rig.worker().await;
@@ -280,7 +280,7 @@ async fn orders_over_rest_are_orders() {
         (403, "daily_notional_exceeded")
     );
 
-    state_and_locks(&base).await;
+    check_state_changes(&base).await;
     rig.redis.kill9();
     let response = send("POST", url("/orders"), &intent("r4", &[])).await;
     assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));

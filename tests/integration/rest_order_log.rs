@@ -1,4 +1,4 @@
-//! `GET /orders/log`, `GET /executions` and `POST /orders/{id}/notes`: the journal's orders with exact totals.
+//! `GET /orders/log`, `GET /executions` and `POST /orders/{id}/notes`: journaled orders and executions with exact totals.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,8 +13,8 @@ use crate::rest_router::{Router, get, order, texts};
 use crate::rig::SOON;
 use crate::support::poll;
 
-/// Six orders that differ in every filtered field.
-async fn six() -> Router {
+/// Starts a router with six orders that differ in every filtered field.
+async fn router_with_six_orders() -> Router {
     let router = Router::start_with(|rig| {
         rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     })
@@ -39,8 +39,8 @@ async fn six() -> Router {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_alone_and_in_pairs_return_what_they_name() {
-    let router = six().await;
+async fn each_filter_matches_alone_and_in_pairs() {
+    let router = router_with_six_orders().await;
     let (all, total) = router.list("/orders/log").await;
     assert_eq!(total, 6);
     assert_eq!(
@@ -86,7 +86,7 @@ async fn filters_alone_and_in_pairs_return_what_they_name() {
             assert_eq!(total, expected.len() as u64, "{query}");
             let (items, total) = router.list(&format!("/executions?{query}")).await;
             let executed: Vec<&str> = expected.into_iter().filter(|id| *id != "four").collect();
-            // An execution has a time of its own, after its order's submission.
+            // An execution has its own time, later than the submission of its order.
             if !query.contains("start=") && !query.contains("end=") {
                 assert_eq!(texts(&items, "correlation_id"), executed, "{query}");
                 assert_eq!(total, executed.len() as u64, "{query}");
@@ -116,8 +116,8 @@ async fn filters_alone_and_in_pairs_return_what_they_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_have_the_whole_order() {
-    let router = six().await;
+async fn records_contain_the_whole_order() {
+    let router = router_with_six_orders().await;
     let (items, _) = router.list("/orders/log?client_order_id=three").await;
     let record = &items[0];
     let report = router
@@ -166,7 +166,7 @@ async fn records_have_the_whole_order() {
     }
     let (items, total) = router.list(&format!("/executions?order_id={id}")).await;
     assert_eq!((&items[0], total), (execution, 1));
-    // A denial is in the log, with its reason; a cancel is seen by the read that follows it.
+    // A denial is logged with its reason; the next read returns a cancel.
     let (items, _) = router.list("/orders/log?client_order_id=four").await;
     assert_eq!(items[0]["status"], "rejected");
     assert_eq!(items[0]["reason"]["code"], "order_size_exceeded");
@@ -181,7 +181,7 @@ async fn records_have_the_whole_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reads_see_earlier_writes() {
+async fn read_after_a_write_returns_the_write() {
     let router = Router::start_with(|rig| {
         rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     })
@@ -213,7 +213,7 @@ async fn reads_see_earlier_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn notes_append_and_tags_merge_on_every_sidecar() {
-    let router = six().await;
+    let router = router_with_six_orders().await;
     let data = tempfile::tempdir().unwrap();
     let other = router.another_sidecar(&data).await;
     let id = router.list("/orders/log?client_order_id=three").await.0[0]["id"]
@@ -232,7 +232,7 @@ async fn notes_append_and_tags_merge_on_every_sidecar() {
     );
     assert!(response["updated_at"].as_str() > response["created_at"].as_str());
     assert_eq!(response["executions"][0]["notes"], "reviewed\nclosed");
-    // Noted again under the same id it counts once.
+    // A note repeated under the same id is recorded once.
     let once = json!({"note_id": "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d12", "notes": "once"});
     for _ in 0..2 {
         assert_eq!(
@@ -241,7 +241,7 @@ async fn notes_append_and_tags_merge_on_every_sidecar() {
         );
     }
     assert_eq!(router.list("/executions?tag=checked").await.1, 1);
-    poll::until(SOON, "the other sidecar has it", async || {
+    poll::until(SOON, "the other sidecar has the note", async || {
         let response = get(&other, "/orders/log?tag=CHECKED").await;
         response.status == 200 && response.json()["items"][0]["notes"] == "reviewed\nclosed\nonce"
     })
@@ -260,7 +260,7 @@ async fn notes_append_and_tags_merge_on_every_sidecar() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_parameter_is_named() {
+async fn invalid_parameter_is_named() {
     let router = Router::start().await;
     for (path, field) in [
         ("/orders/log?limit=0", "limit"),

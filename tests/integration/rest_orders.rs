@@ -1,4 +1,4 @@
-//! Orders over REST: what goes onto the bus, and what its answers become.
+//! Orders over REST: requests forwarded to the bus, and the HTTP responses to its replies.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -8,12 +8,12 @@ use order_router::bus::request::Endpoint;
 use order_router::domain::time::Timestamp;
 use serde_json::Value;
 
-use crate::rest_fixture::{HttpResponse, Rest, SOON};
+use crate::rest_fixture::{Rest, RestResponse, SOON};
 use crate::rig::intent;
 use crate::support::poll;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn order_is_created_replayed_or_accepted() {
+async fn submit_returns_created_replayed_or_accepted() {
     let rest = Rest::start().await;
     for (id, status, location, replay) in [
         ("a1", 201, "/orders/BN-a1", ""),
@@ -27,7 +27,7 @@ async fn order_is_created_replayed_or_accepted() {
         assert_eq!(response.header("idempotent-replay"), replay);
         assert_eq!(response.header("content-type"), "application/json");
         assert_eq!(response.json()["client_order_id"], id);
-        // Where the answer points, the order is.
+        // The location of the response leads to the order.
         let found = rest.get(location).await;
         assert_eq!(found.status, if id == "receipt" { 202 } else { 200 }, "{found:?}");
     }
@@ -38,7 +38,7 @@ async fn order_is_created_replayed_or_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn intent_is_forwarded_unchanged_with_deadline_and_trace() {
+async fn intent_is_forwarded_unchanged_to_its_broker_and_account_with_deadline_and_trace() {
     let rest = Rest::start().await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let body = format!(
@@ -75,7 +75,7 @@ async fn intent_is_forwarded_unchanged_with_deadline_and_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passed_deadline_is_forwarded_to_the_worker() {
+async fn expired_deadline_is_evaluated_by_the_worker() {
     let rest = Rest::start().await;
     let passed = [("Deadline", "2020-01-01T00:00:00Z")];
     let response = rest.send("POST", "/orders", &intent("again", &[]), &passed).await;
@@ -94,7 +94,7 @@ async fn passed_deadline_is_forwarded_to_the_worker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn intent_without_id_gets_one_and_faults_name_it() {
+async fn missing_id_is_assigned_and_returned_even_with_a_fault() {
     let mut rest = Rest::start().await;
     let bare = intent("x", &[]).replace(r#""client_order_id":"x","#, "");
     let response = rest.submit(&bare).await;
@@ -113,7 +113,7 @@ async fn intent_without_id_gets_one_and_faults_name_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn request_without_reply_is_unknown_and_never_a_fault() {
+async fn unanswered_write_is_unknown_and_never_a_fault() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 400).await;
     rest.get("/state").await;
     for id in ["wait", "panic", "garbage"] {
@@ -129,7 +129,7 @@ async fn request_without_reply_is_unknown_and_never_a_fault() {
             (&receipt["client_order_id"], &receipt["order_id"]),
             (&id.into(), &"".into())
         );
-        // The active mode, from the state.
+        // The active mode, as last read from the state.
         assert_eq!(receipt["mode"], "dry_run");
         let by_client_id = format!("/orders/by-client-id/{id}?account_id=default&broker=binance");
         assert_eq!(response.header("location"), by_client_id);
@@ -143,7 +143,7 @@ async fn request_without_reply_is_unknown_and_never_a_fault() {
         );
         assert_eq!(response.json()["client_order_id"], id);
     }
-    // A request that changes nothing may end as a fault.
+    // An unanswered read returns a fault.
     let response = rest.get("/orders/BN-wait").await;
     assert_eq!((response.status, response.code().as_str()), (503, "no_worker"));
     rest.actor.gate.add_permits(100);
@@ -186,7 +186,7 @@ async fn order_is_found_by_either_id_at_its_broker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancel_completes_once_the_order_has_ended() {
+async fn cancel_returns_200_once_the_order_has_ended() {
     let rest = Rest::start().await;
     let cancel = async |broker: &str, body: &str| {
         let path = format!("/orders/{broker}/cancel");
@@ -217,7 +217,7 @@ async fn cancel_completes_once_the_order_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancel_all_returns_the_workers_reply_or_unknown() {
+async fn cancel_all_returns_the_worker_reply_or_unknown() {
     let rest = Rest::start_with(|settings| settings.http.request_timeout_ms = 400).await;
     let path = "/orders/binance/cancel-all";
     for (path, body, status) in [
@@ -249,13 +249,13 @@ async fn cancel_all_returns_the_workers_reply_or_unknown() {
     assert_eq!(calls[1].account.as_deref(), Some("f-7"));
     assert_eq!(calls[1].body, r#"{"symbol":"BTCUSDT"}"#);
     assert!(calls[1].deadline.is_some() && calls[1].traceparent.is_some());
-    // An empty body means "all", which is quick to type in an emergency; a body that is no JSON is refused.
+    // A request without a body also cancels all orders, for emergencies; a body that is not JSON is refused.
     let request = rest.http.post(format!("http://{}{path}", rest.address()));
-    let response = HttpResponse::of(request.send().await.unwrap()).await;
+    let response = RestResponse::read(request.send().await.unwrap()).await;
     assert_eq!(response.status, 200, "{response:?}");
     let response = rest.send("POST", path, "{}", &[("Content-Type", "text/plain")]).await;
     assert_eq!(response.code(), "unsupported_media_type");
-    // A request without reply may have been executed.
+    // Without a reply the cancels may have been executed.
     for account in ["wait", "panic", "garbage"] {
         let body = format!(r#"{{"account_id":"{account}"}}"#);
         let response = rest.send("POST", path, &body, &[]).await;
@@ -274,7 +274,7 @@ async fn cancel_all_returns_the_workers_reply_or_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn state_and_brokers_are_the_workers_replies() {
+async fn state_and_brokers_return_the_worker_reply_verbatim() {
     let rest = Rest::start().await;
     let response = rest.get("/state").await;
     assert_eq!(
@@ -315,13 +315,13 @@ async fn order_of_a_disconnected_client_is_finished() {
         .await
         .unwrap();
     poll::until(SOON, "the order at the worker", async || rest.actor.waiting() == 1).await;
-    // Reset, not merely closed: no client reads the response.
+    // Resets the connection instead of closing it: the client cannot read a response.
     stream.set_zero_linger().unwrap();
     drop(stream);
-    // Its place stays taken until the reply: requests in flight count whether or not the client waits.
+    // The request counts as in flight until the worker replies, even without its client.
     assert_eq!(rest.get("/brokers").await.code(), "queue_full");
     rest.actor.gate.add_permits(1);
-    poll::until(SOON, "the place is free again", async || {
+    poll::until(SOON, "the slot is free again", async || {
         rest.get("/brokers").await.status == 200
     })
     .await;

@@ -1,5 +1,5 @@
-//! `GET /positions` and `POST /positions/{id}/close`: what is held by the journal's order, equal to the workers' sums, and
-//! closed by orders that can do nothing else.
+//! `GET /positions` and `POST /positions/{id}/close`: positions in journal order, equal to the workers' sums, and closed by
+//! reduce-only orders.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use order_router::fault::{Fault, FaultCode};
 use order_router::sidecar::Sidecar;
 use serde_json::{Value, json};
 
-use crate::rest_fixture::{HttpResponse, client};
+use crate::rest_fixture::{RestResponse, client};
 use crate::rest_router::{Router, order};
 use crate::rig::SOON;
 use crate::support::poll;
@@ -31,10 +31,10 @@ use crate::support::poll;
 async fn portfolio(router: &Router, account: &str) -> Value {
     let response = router.get(&format!("/positions?account_id={account}")).await;
     assert_eq!(response.status, 200, "{response:?}");
-    let answer = response.json();
-    assert!(Timestamp::parse(answer["as_of"].as_str().unwrap()).is_ok());
-    let [portfolio] = &answer["items"].as_array().unwrap()[..] else {
-        panic!("{answer}")
+    let body = response.json();
+    assert!(Timestamp::parse(body["as_of"].as_str().unwrap()).is_ok());
+    let [portfolio] = &body["items"].as_array().unwrap()[..] else {
+        panic!("{body}")
     };
     assert_eq!(
         [&portfolio["id"], &portfolio["name"], &portfolio["owner"]],
@@ -53,7 +53,7 @@ async fn holding(router: &Router, account: &str) -> Value {
     holding.clone()
 }
 
-fn values(holding: &Value) -> Vec<String> {
+fn holding_values(holding: &Value) -> Vec<String> {
     [
         "quantity",
         "average_price",
@@ -71,9 +71,9 @@ fn number(value: &Value) -> Decimal {
     value.to_string().parse().unwrap()
 }
 
-/// Checks the bitcoin position against the sums that the workers share: what was earned and what is held is what came in
-/// and is worth.
-async fn as_the_workers_count(router: &Router, account: &str, holding: &Value) {
+/// Checks the BTCUSDT holding against the sums that the workers share: the profit less the market value equals the cash flow
+/// less the fees.
+async fn assert_equals_worker_sums(router: &Router, account: &str, holding: &Value) {
     let sums = format!("sums:paper:{account}:binance.spot:BTCUSDT");
     let lots = router.rig.sum(&sums, "position").await;
     assert_eq!(
@@ -91,11 +91,11 @@ async fn trade(router: &Router, id: &str, side: &str, quantity: &str, price: &st
     assert_eq!(router.submit(&order(id, &over)).await.status, 201, "{id}");
 }
 
-async fn close(router: &Router, id: &str, key: Option<&str>, body: &str) -> HttpResponse {
-    close_by(&router.sidecar, id, key, body).await
+async fn close(router: &Router, id: &str, key: Option<&str>, body: &str) -> RestResponse {
+    close_at(&router.sidecar, id, key, body).await
 }
 
-async fn close_by(sidecar: &Sidecar, id: &str, key: Option<&str>, body: &str) -> HttpResponse {
+async fn close_at(sidecar: &Sidecar, id: &str, key: Option<&str>, body: &str) -> RestResponse {
     let url = format!("http://{}/positions/{id}/close", sidecar.address());
     let mut request = client().post(url);
     if !body.is_empty() {
@@ -104,39 +104,39 @@ async fn close_by(sidecar: &Sidecar, id: &str, key: Option<&str>, body: &str) ->
     if let Some(key) = key {
         request = request.header("Idempotency-Key", key);
     }
-    HttpResponse::of(request.send().await.unwrap()).await
+    RestResponse::read(request.send().await.unwrap()).await
 }
 
 fn id_of(holding: &Value) -> String {
     holding["id"].as_str().unwrap().to_owned()
 }
 
-async fn journaled(router: &Router) -> usize {
+async fn journal_length(router: &Router) -> usize {
     router.rig.caller().await.journal().await.len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_workers() {
+async fn positions_have_average_cost_and_profit_and_equal_worker_sums() {
     let router = Router::start().await;
     assert_eq!(router.get("/positions").await.json()["items"], json!([]));
-    for (at, (side, quantity, price, response)) in [
+    for (at, (side, quantity, price, expected)) in [
         ("buy", "0.02", "30000", ["0.02", "30000", "30000", "600", "0", "0"]),
         ("buy", "0.02", "29000", ["0.04", "29500", "30000", "1200", "0", "20"]),
         ("sell", "0.01", "31000", ["0.03", "29500", "30000", "900", "15", "15"]),
-        // Through zero.
+        // From long to short.
         ("sell", "0.05", "30500", ["-0.02", "30500", "30000", "-600", "45", "10"]),
         ("buy", "0.05", "30000", ["0.03", "30000", "30000", "900", "55", "0"]),
     ]
     .into_iter()
     .enumerate()
     {
-        // Each read sees the order before it.
+        // Each read includes the previous order.
         trade(&router, &format!("t{at}"), side, quantity, price).await;
         let holding = holding(&router, "default").await;
-        assert_eq!(values(&holding), response, "{at}");
-        as_the_workers_count(&router, "default", &holding).await;
+        assert_eq!(holding_values(&holding), expected, "{at}");
+        assert_equals_worker_sums(&router, "default", &holding).await;
     }
-    let response = holding(&router, "default").await;
+    let held = holding(&router, "default").await;
     for (name, value) in [
         ("portfolio_id", "default"),
         ("portfolio", "default"),
@@ -147,10 +147,10 @@ async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_worke
         ("mode", "paper"),
         ("quote_currency", "USDT"),
     ] {
-        assert_eq!(response[name], value);
+        assert_eq!(held[name], value);
     }
 
-    // An adjustment counts as a trade at its price; what is flat is left out, its account is not.
+    // An adjustment counts as a trade at its price; a flat position is omitted, its account is not.
     let adjust = json!({"account_id": "fund", "venue": "ibkr.paper", "symbol": "AAPL", "quantity": "-2", "price": "200",
         "actor": "mira", "reason": "opening"});
     let bus = router.rig.caller().await;
@@ -160,7 +160,7 @@ async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_worke
     })
     .await;
     assert_eq!(
-        values(&holding(&router, "fund").await),
+        holding_values(&holding(&router, "fund").await),
         ["-2", "200", "180", "-360", "0", "40"]
     );
     trade(&router, "flat", "sell", "0.03", "30000").await;
@@ -180,32 +180,32 @@ async fn positions_have_their_average_cost_and_profit_and_are_those_of_the_worke
 async fn positions_are_marked_at_the_newest_quote_on_every_sidecar() {
     let router = Router::start().await;
     trade(&router, "one", "buy", "0.02", "30000").await;
-    let response = holding(&router, "default").await;
+    let held = holding(&router, "default").await;
     let bus = router.rig.bus().await;
     let quote = format!(r#"{{"last": 31000, "timestamp": "{}"}}"#, Timestamp::now());
-    // A quote published before the sidecar has subscribed is lost.
-    poll::until(SOON, "the quote counts", async || {
+    // A quote published before the sidecar subscribes is lost.
+    poll::until(SOON, "the position is marked at the quote", async || {
         let subject = subjects::quote("binance.spot", "BTCUSDT");
         bus.publish(subject, quote.clone().into()).await.unwrap();
         bus.round_trip().await.unwrap();
-        values(&holding(&router, "default").await) == ["0.02", "30000", "31000", "620", "0", "20"]
+        holding_values(&holding(&router, "default").await) == ["0.02", "30000", "31000", "620", "0", "20"]
     })
     .await;
     let data = tempfile::tempdir().unwrap();
     let other = router.another_sidecar(&data).await;
-    let seen = crate::rest_router::get(&other, "/positions").await.json();
-    assert_eq!(seen["items"][0]["holdings"][0]["id"], response["id"]);
+    let listed = crate::rest_router::get(&other, "/positions").await.json();
+    assert_eq!(listed["items"][0]["holdings"][0]["id"], held["id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_order_closes_a_position_wholly_or_partly() {
+async fn position_is_closed_by_one_order_fully_or_partly() {
     let router = Router::start().await;
     trade(&router, "one", "sell", "0.02", "30000").await;
     let id = id_of(&holding(&router, "default").await);
     let response = close(&router, &id, None, "").await;
     assert_eq!(response.status, 200, "{response:?}");
-    let answer = response.json();
-    let report = &answer["order"];
+    let body = response.json();
+    let report = &body["order"];
     for (name, value) in [
         ("side", json!("buy")),
         ("quantity", json!(0.02)),
@@ -221,8 +221,8 @@ async fn one_order_closes_a_position_wholly_or_partly() {
     assert_eq!(report["client_order_id"].as_str().unwrap().len(), 36);
     let path = format!("/orders/{}", report["order_id"].as_str().unwrap());
     assert_eq!(response.header("location"), path);
-    assert_eq!(answer["positions"]["items"][0]["holdings"], json!([]));
-    // Now it is flat: that was reached.
+    assert_eq!(body["positions"]["items"][0]["holdings"], json!([]));
+    // The position is already flat.
     let again = close(&router, &id, None, "{}").await;
     assert_eq!(again.code(), "invalid_field");
     assert_eq!(again.json()["field"], "target_quantity");
@@ -243,15 +243,15 @@ async fn one_order_closes_a_position_wholly_or_partly() {
     assert_eq!(
         part.json()["order"]["quantity"],
         json!(0.02999),
-        "a part of a lot stays"
+        "a fraction of a lot remains"
     );
     assert_eq!(
         part.json()["positions"]["items"][0]["holdings"][0]["quantity"],
         json!(0.02001)
     );
 
-    // The same key with the same target is the same order, whatever is held by now; with another one it is no order.
-    let before = journaled(&router).await;
+    // The same key with the same target replays the order, whatever the position is now; with another target it is refused.
+    let before = journal_length(&router).await;
     for body in [r#"{"target_quantity": 0.020001}"#, r#"{"target_quantity": "0.020001"}"#] {
         let replay = close(&router, &id, Some("k1"), body).await;
         assert_eq!((replay.status, replay.header("idempotent-replay")), (200, "true"));
@@ -265,8 +265,8 @@ async fn one_order_closes_a_position_wholly_or_partly() {
         close(&router, &id, Some("two"), "").await.code(),
         "client_order_id_conflict"
     );
-    assert_eq!(journaled(&router).await, before);
-    as_the_workers_count(&router, "default", &holding(&router, "default").await).await;
+    assert_eq!(journal_length(&router).await, before);
+    assert_equals_worker_sums(&router, "default", &holding(&router, "default").await).await;
 
     let live = id.replace(&hex("paper"), &hex("live"));
     let other = id.replace(&hex("BTCUSDT"), &hex("ETHUSDT"));
@@ -280,7 +280,7 @@ fn hex(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_requests_with_one_key_make_one_order() {
+async fn concurrent_closes_under_one_key_submit_one_order() {
     let router = Router::start().await;
     trade(&router, "one", "buy", "0.05", "30000").await;
     let id = id_of(&holding(&router, "default").await);
@@ -298,7 +298,7 @@ async fn concurrent_requests_with_one_key_make_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocking_open_orders_are_named() {
+async fn open_orders_that_block_a_close_are_named() {
     let router = Router::start_with(|rig| {
         rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     })
@@ -315,7 +315,7 @@ async fn blocking_open_orders_are_named() {
     };
     router.submit(&order("b1", &apple("buy", "20"))).await;
     cancel("b1").await;
-    // An open buy does not block a sell, an open sell does.
+    // An open buy does not block a sell; an open sell does.
     router.submit(&order("b2", &apple("buy", "1"))).await;
     router.submit(&order("s1", &apple("sell", "2"))).await;
     let held = holding(&router, "default").await;
@@ -331,19 +331,19 @@ async fn blocking_open_orders_are_named() {
         assert_eq!(denied.json()["metadata"]["open_orders"], "s1");
         assert_eq!(denied.json()["client_order_id"], "k1");
     }
-    // With room for them, a part can be closed all the same.
+    // A part that leaves room for the open orders can still be closed.
     let part = close(&router, &id, None, r#"{"target_quantity": 8.05}"#).await;
     assert_eq!(part.status, 200, "{part:?}");
     cancel("s1").await;
     let closed = close(&router, &id, Some("k2"), "").await;
     assert_eq!(closed.status, 200, "{closed:?}");
-    // The venue fills 95 % at once, and an IOC does not wait for the rest.
+    // The venue fills 95 % at once; an IOC order cancels the remainder.
     assert_eq!(closed.json()["order"]["status"], "cancelled");
     assert_eq!(closed.json()["order"]["quantity"], json!(8.55));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn key_sees_and_closes_positions_of_its_accounts_only() {
+async fn key_lists_and_closes_only_positions_of_its_accounts() {
     let router = Router::start().await;
     for (id, account) in [("one", "default"), ("two", "fund")] {
         let over = json!({"account_id": account});
@@ -359,7 +359,7 @@ async fn key_sees_and_closes_positions_of_its_accounts_only() {
     let call = async |method: &str, path: &str| {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let request = client().request(method, format!("http://{}{path}", sidecar.address()));
-        HttpResponse::of(request.bearer_auth(key.reveal()).send().await.unwrap()).await
+        RestResponse::read(request.bearer_auth(key.reveal()).send().await.unwrap()).await
     };
     let response = call("GET", "/positions").await.json();
     let accounts: Vec<&Value> = response["items"]
@@ -369,30 +369,30 @@ async fn key_sees_and_closes_positions_of_its_accounts_only() {
         .map(|item| &item["id"])
         .collect();
     assert_eq!(accounts, ["fund"]);
-    let asked = call("GET", "/positions?account_id=default").await;
-    assert_eq!(asked.code(), "account_mismatch");
-    let before = journaled(&router).await;
+    let refused = call("GET", "/positions?account_id=default").await;
+    assert_eq!(refused.code(), "account_mismatch");
+    let before = journal_length(&router).await;
     let refused = call("POST", &format!("/positions/{theirs}/close")).await;
     assert_eq!(refused.code(), "account_mismatch");
-    assert_eq!(journaled(&router).await, before);
+    assert_eq!(journal_length(&router).await, before);
     assert_eq!(call("POST", &format!("/positions/{own}/close")).await.status, 200);
 }
 
-/// A worker that takes every call and answers none but questions about orders, of which it knows none.
+/// A worker that knows no orders and replies only to reads of orders.
 #[derive(Debug)]
-struct Silent;
+struct UnresponsiveWorker;
 
-impl RequestHandler for Silent {
+impl RequestHandler for UnresponsiveWorker {
     async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
         match call.endpoint {
-            Endpoint::Get => Err(Fault::new(FaultCode::UnknownOrder, "as the test wants")),
+            Endpoint::Get => Err(Fault::new(FaultCode::UnknownOrder, "requested by the test")),
             _ => std::future::pending().await,
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submit_without_reply_is_no_failure() {
+async fn unanswered_close_is_unknown_and_not_a_failure() {
     let router = Router::start_with(|rig| {
         rig.settings.http.request_timeout_ms = 1_500;
     })
@@ -400,21 +400,27 @@ async fn submit_without_reply_is_no_failure() {
     trade(&router, "one", "buy", "0.05", "30000").await;
     let id = id_of(&holding(&router, "default").await);
     let (rig, sidecar) = router.without_worker().await;
-    let unsent = close_by(&sidecar, &id, None, "").await;
+    let unsent = close_at(&sidecar, &id, None, "").await;
     assert_eq!(unsent.code(), "no_worker");
     let (nats, doors) = (&rig.settings.nats, &rig.settings.doors);
-    let service = RequestDoor::start(nats, doors, ConnectPolicy::RetryFor(SOON), "0.0.1", Arc::new(Silent));
+    let service = RequestDoor::start(
+        nats,
+        doors,
+        ConnectPolicy::RetryFor(SOON),
+        "0.0.1",
+        Arc::new(UnresponsiveWorker),
+    );
     let service = service.await.unwrap();
-    let response = close_by(&sidecar, &id, Some("k"), "").await;
+    let response = close_at(&sidecar, &id, Some("k"), "").await;
     assert_eq!(response.status, 202, "{response:?}");
-    let answer = response.json();
+    let body = response.json();
     assert_eq!(
-        (&answer["order"]["status"], &answer["order"]["version"]),
+        (&body["order"]["status"], &body["order"]["version"]),
         (&json!("unknown"), &json!(0))
     );
-    assert_eq!(answer["order"]["client_order_id"], "k");
-    let held = &answer["positions"]["items"][0]["holdings"][0]["quantity"];
-    assert!(held.is_null() || *held == json!(0.05), "{answer}");
+    assert_eq!(body["order"]["client_order_id"], "k");
+    let held = &body["positions"]["items"][0]["holdings"][0]["quantity"];
+    assert!(held.is_null() || *held == json!(0.05), "{body}");
     assert!(
         response.header("location").starts_with("/orders/by-client-id/k?"),
         "{response:?}"

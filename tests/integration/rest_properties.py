@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Holds a running sidecar against the OpenAPI document it serves.
+"""Checks a running sidecar against the OpenAPI document it serves.
 
     .tools/venv/bin/python tests/integration/rest_properties.py http://127.0.0.1:8100 [--examples 30] [--seed 1]
 
-1. The document is valid OpenAPI 3.1, and every example in it holds against its schema.
-2. schemathesis sends what the document allows and what it forbids, alone and in sequences, and finds no 5xx, no status,
-   header or field that is not documented, and nothing forbidden that is let pass.
+1. The document is valid OpenAPI 3.1, and every example in it matches its schema.
+2. schemathesis sends valid and invalid requests, alone and in sequences, and finds no 5xx, no undocumented status, header
+   or field, and no invalid request that is accepted.
 
-It submits orders and changes the state: let it loose on a router of its own. `SIDECAR_KEY` may hold an API key. It talks to
-the address it is given and to nobody else. Exit status: 0 nothing found, 1 findings (on standard output).
+The script submits orders and changes the state: run it against a router without other users. `SIDECAR_KEY` may hold an API
+key. The script connects only to the given address. Exit status: 0 nothing found, 1 findings (on standard output).
 """
 
 import argparse
@@ -26,13 +26,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-# A well-formed intent may well be refused: by a rule, or since there is no such symbol.
+# A well-formed intent can be denied by a rule, or refused because its symbol does not exist.
 CHECKS = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
-# What changes the state comes last, and not between the others: in a halted router no order goes through.
+# The operation that changes the state runs last: a halted router accepts no orders.
 STATE_CHANGE = "changeState"
-# It leads to no other operation.
+# The operation has no links to other operations.
 WITHOUT_SEQUENCES = "examples,coverage,fuzzing"
-# A stream does not end: there is nothing to wait for.
+# Event streams do not end, so schemathesis skips them.
 STREAM = "text/event-stream"
 DOCUMENT_URI = "urn:document"
 
@@ -44,22 +44,22 @@ def operations(document):
 
 
 def examples(document):
-    """Yields every example: what it is of, where its schema stands, and its value."""
+    """Yields the name, the path of the schema and the value of every example."""
     for name, at, operation in operations(document):
         for index, parameter in enumerate(operation["parameters"]):
             if "example" in parameter:
                 yield f"{parameter['name']} of {name}", [*at, "parameters", str(index), "schema"], parameter["example"]
         contents = [([*at, "requestBody"], operation.get("requestBody", {}))]
-        contents += [([*at, "responses", status], answer) for status, answer in operation["responses"].items()]
-        for place, holder in contents:
+        contents += [([*at, "responses", status], response) for status, response in operation["responses"].items()]
+        for base, holder in contents:
             for media_type, content in holder.get("content", {}).items():
                 for title, example in content.get("examples", {}).items():
-                    schema = [*place, "content", media_type, "schema"]
-                    yield f"{title} of {' '.join(place[3:])} of {name}", schema, example["value"]
+                    schema = [*base, "content", media_type, "schema"]
+                    yield f"{title} of {' '.join(base[3:])} of {name}", schema, example["value"]
 
 
 def pointer(parts):
-    """Returns a JSON pointer as the fragment of a reference."""
+    """Returns a JSON pointer as a URI fragment."""
     escaped = (part.replace("~", "~0").replace("/", "~1") for part in parts)
     return "#/" + "/".join(urllib.parse.quote(part, safe="~") for part in escaped)
 
@@ -72,7 +72,7 @@ def check_document(document):
         validator = Draft202012Validator({"$ref": DOCUMENT_URI + pointer(schema)}, registry=registry)
         findings += [f"the example {name}: {error.message}" for error in validator.iter_errors(value)]
         count += 1
-    print(f"{count} examples are held against their schemas", flush=True)
+    print(f"{count} examples are checked against their schemas", flush=True)
     if count == 0:
         findings.append("the document has no example")
     return findings
@@ -80,17 +80,17 @@ def check_document(document):
 
 def streams(document):
     for _, _, operation in operations(document):
-        if any(STREAM in answer.get("content", {}) for answer in operation["responses"].values()):
+        if any(STREAM in response.get("content", {}) for response in operation["responses"].values()):
             yield operation["operationId"]
 
 
-def schemathesis(url, key, arguments, which):
+def run_schemathesis(url, key, arguments, which):
     command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{url}/openapi.json", *CHECKS, *which]
     command += ["--max-examples", str(arguments.examples), "--seed", str(arguments.seed), "--request-timeout", "20"]
     command += ["--generation-database", "none", "--continue-on-failure", "--no-color", "--warnings", "off"]
     if key:
         command += ["--header", f"Authorization: Bearer {key}"]
-    # A directory of its own: what may lie around elsewhere, such as its settings, does not count.
+    # An empty working directory: no schemathesis settings of another directory apply.
     with tempfile.TemporaryDirectory() as directory:
         return subprocess.run(command, cwd=directory).returncode == 0
 
@@ -103,16 +103,16 @@ def main():
     arguments = parser.parse_args()
     url, key = arguments.url.rstrip("/"), os.environ.get("SIDECAR_KEY")
 
-    with urllib.request.urlopen(f"{url}/openapi.json", timeout=10) as answer:
-        document = json.load(answer)
+    with urllib.request.urlopen(f"{url}/openapi.json", timeout=10) as response:
+        document = json.load(response)
     findings = check_document(document)
     for finding in findings:
-        print(f"FOUND: {finding}", flush=True)
-    left_out = [f"--exclude-operation-id={name}" for name in [STATE_CHANGE, *streams(document)]]
-    # Both in any case: what one finds does not hide what the other would.
+        print(f"finding: {finding}", flush=True)
+    excluded = [f"--exclude-operation-id={name}" for name in [STATE_CHANGE, *streams(document)]]
+    # Both runs always execute, so findings of the first do not hide those of the second.
     is_clean = [
-        schemathesis(url, key, arguments, left_out),
-        schemathesis(url, key, arguments, [f"--include-operation-id={STATE_CHANGE}", "--phases", WITHOUT_SEQUENCES]),
+        run_schemathesis(url, key, arguments, excluded),
+        run_schemathesis(url, key, arguments, [f"--include-operation-id={STATE_CHANGE}", "--phases", WITHOUT_SEQUENCES]),
     ]
     return 0 if not findings and all(is_clean) else 1
 

@@ -1,5 +1,5 @@
-//! REST against its own OpenAPI document: `rest_properties.py` has schemathesis send what the document allows and what it
-//! forbids, to a sidecar with a worker, NATS and Redis behind it.
+//! REST against its own OpenAPI document: `rest_properties.py` runs schemathesis with valid and invalid requests against a
+//! sidecar with a worker, NATS and Redis.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
@@ -16,15 +16,15 @@ use crate::rest_fixture::client;
 use crate::rig::{Client, Rig, SOON, ibkr, intent};
 use crate::support::poll;
 
-/// How long all of it may take on a busy machine.
+/// The time limit of the whole run on a busy machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
-/// Creates what the document's examples name, and one entry of each kind.
-async fn begin(client: &Client) {
+/// Creates the orders and locks that the examples of the document name, and one record of each kind.
+async fn create_sample_data(client: &Client) {
     client.report(&intent("mean-reversion-000001", &[])).await;
     client
         .report(&ibkr("open", &[("tags", r#"["strategy:rebalance"]"#)]))
@@ -41,7 +41,7 @@ async fn begin(client: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn schemathesis_finds_nothing() {
+async fn rest_conforms_to_its_openapi_document() {
     let python = path(".tools/venv/bin/python");
     if !path(".tools/venv/bin/schemathesis").exists() {
         let must_run = std::env::var("CI").is_ok_and(|value| value == "true");
@@ -52,20 +52,20 @@ async fn schemathesis_finds_nothing() {
     }
     let mut rig = Rig::start().await;
     rig.settings.http.addr.set_port(0);
-    // A machine that is busy with other tests is no finding.
+    // A timeout on a busy machine is not a finding.
     rig.settings.http.request_timeout_ms = 15_000;
     rig.settings.redis.response_timeout_ms = 5_000;
     let worker = rig.worker().await;
-    begin(&rig.caller().await).await;
+    create_sample_data(&rig.caller().await).await;
     let sidecar = Sidecar::start(&rig.settings).await.unwrap();
     let url = format!("http://{}", sidecar.address());
     let http = client();
-    poll::until(SOON, "the sidecar lists the alerts", async || {
+    poll::until(SOON, "the sidecar serves the alerts", async || {
         let response = http.get(format!("{url}/risk/alerts")).send().await;
         response.is_ok_and(|response| response.status().is_success())
     })
     .await;
-    let begun = Instant::now();
+    let started = Instant::now();
     let run = Command::new(python)
         .arg(path("tests/integration/rest_properties.py"))
         .arg(&url)
@@ -82,7 +82,7 @@ async fn schemathesis_finds_nothing() {
         String::from_utf8_lossy(&output.stderr),
     );
     assert!(output.status.success(), "{out}\n{err}");
-    eprintln!("schemathesis took {:?}", begun.elapsed());
+    eprintln!("schemathesis took {:?}", started.elapsed());
     sidecar.drain(LIMIT).await;
     worker.drain(LIMIT).await;
 }

@@ -1,4 +1,4 @@
-//! The fixture of the order log's tests: real servers, a worker and a sidecar of this process, and a client.
+//! The fixture of the order log tests: real servers, a worker and a sidecar in this process, and a client.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,10 +10,10 @@ use order_router::sidecar::Sidecar;
 use order_router::worker::Worker;
 use serde_json::{Value, json};
 
-use crate::rest_fixture::{HttpResponse, client};
+use crate::rest_fixture::{RestResponse, client};
 use crate::rig::{Rig, SOON};
 
-/// A whole router.
+/// A complete router.
 pub struct Router {
     pub rig: Rig,
     worker: Worker,
@@ -34,37 +34,37 @@ impl Router {
         Self { rig, worker, sidecar }
     }
 
-    /// Starts another sidecar on the same bus, with an order log of its own.
+    /// Starts another sidecar on the same bus, with its own order log.
     pub async fn another_sidecar(&self, data: &tempfile::TempDir) -> Sidecar {
         let mut settings = self.rig.settings.clone();
         settings.data_dir.0 = data.path().to_owned();
         Sidecar::start(&settings).await.unwrap()
     }
 
-    /// Ends the worker; the servers and the sidecar stay.
+    /// Stops the worker and keeps the servers and the sidecar.
     pub async fn without_worker(self) -> (Rig, Sidecar) {
         self.worker.drain(SOON).await;
         (self.rig, self.sidecar)
     }
 
-    pub async fn get(&self, path: &str) -> HttpResponse {
+    pub async fn get(&self, path: &str) -> RestResponse {
         get(&self.sidecar, path).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> HttpResponse {
+    pub async fn post(&self, path: &str, body: &Value) -> RestResponse {
         let url = format!("http://{}{path}", self.sidecar.address());
         let request = client().post(url).header("Content-Type", "application/json");
-        HttpResponse::of(request.body(body.to_string()).send().await.unwrap()).await
+        RestResponse::read(request.body(body.to_string()).send().await.unwrap()).await
     }
 
-    /// Submits an order and returns its report or its problem.
-    pub async fn submit(&self, order: &Value) -> HttpResponse {
+    /// Submits an order and returns the response.
+    pub async fn submit(&self, order: &Value) -> RestResponse {
         self.post("/orders", order).await
     }
 
     /// Returns the items and the total of a page.
     #[track_caller]
-    pub fn page(response: &HttpResponse) -> (Vec<Value>, u64) {
+    pub fn page(response: &RestResponse) -> (Vec<Value>, u64) {
         assert_eq!(response.status, 200, "{response:?}");
         let page = response.json();
         let items = page["items"].as_array().unwrap().clone();
@@ -76,22 +76,22 @@ impl Router {
     }
 }
 
-pub async fn get(sidecar: &Sidecar, path: &str) -> HttpResponse {
+pub async fn get(sidecar: &Sidecar, path: &str) -> RestResponse {
     let url = format!("http://{}{path}", sidecar.address());
-    HttpResponse::of(client().get(url).send().await.unwrap()).await
+    RestResponse::read(client().get(url).send().await.unwrap()).await
 }
 
-/// Returns an order of one hundredth of a bitcoin, with fields put over it.
-pub fn order(client_order_id: &str, over: &Value) -> Value {
+/// Returns an order for 0.01 BTCUSDT, with some fields overridden.
+pub fn order(client_order_id: &str, overrides: &Value) -> Value {
     let mut order = json!({"broker": "binance", "venue": "binance.spot", "symbol": "BTCUSDT", "side": "buy",
         "quantity": "0.01", "order_type": "limit", "price": "30000", "client_order_id": client_order_id});
-    for (name, value) in over.as_object().unwrap() {
+    for (name, value) in overrides.as_object().unwrap() {
         order[name] = value.clone();
     }
     order
 }
 
-/// Returns a text of every item.
+/// Returns one text field of every item.
 pub fn texts(items: &[Value], field: &str) -> Vec<String> {
     items
         .iter()

@@ -1,4 +1,4 @@
-//! `--url`: host names, prefixes, TLS, and what a person reads when the address is wrong.
+//! `--url`: host names, path prefixes, TLS, and the errors of a wrong URL.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ const NO_ALERTS: &str = "no alerts\n";
 const EMPTY_LIST: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
 const MAX_REQUEST_BYTES: usize = 8_192;
 
-/// A server that sends one canned response to each request, and keeps the requests.
+/// A server that sends one canned response to every request and records the requests.
 struct CannedServer {
     address: SocketAddr,
     requests: mpsc::Receiver<String>,
@@ -73,7 +73,7 @@ async fn respond(mut stream: impl AsyncRead + AsyncWrite + Unpin, response: &str
     let _ = requests.send(String::from_utf8_lossy(&request).into_owned()).await;
 }
 
-/// A certificate for `localhost` that signs itself, and a server's side of it.
+/// Returns a self-signed certificate for `localhost` and an acceptor that uses it.
 fn self_signed() -> (String, TlsAcceptor) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
@@ -87,11 +87,11 @@ fn self_signed() -> (String, TlsAcceptor) {
     (cert.pem(), TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Runs `alerts` with further arguments; returns exit code, output and errors.
+/// Runs `order-router alerts` and returns its exit code, stdout and stderr.
 async fn alerts(args: &[&str], roots: Option<&Path>) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_order-router"));
     command.arg("alerts").args(args).kill_on_drop(true);
-    // A proxy of the environment is not used.
+    // The command ignores the proxies in the environment.
     command
         .env("HTTP_PROXY", "http://127.0.0.1:1")
         .env("HTTPS_PROXY", "http://127.0.0.1:1");
@@ -136,7 +136,7 @@ async fn host_names_and_path_prefixes_reach_the_sidecar() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_need_a_trusted_root() {
+async fn certificate_requires_a_trusted_root() {
     let (pem, tls) = self_signed();
     let server = CannedServer::start(EMPTY_LIST, Some(tls)).await;
     let directory = tempfile::tempdir().unwrap();
@@ -161,7 +161,7 @@ async fn certificates_need_a_trusted_root() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_scheme_is_named() {
+async fn wrong_scheme_is_reported() {
     let plain = CannedServer::start(EMPTY_LIST, None).await;
     let (code, _, stderr) = alerts(&["--url", &plain.url("https")], None).await;
     assert!(code == Some(1) && stderr.contains("does not serve TLS"), "{stderr}");
@@ -183,7 +183,7 @@ async fn a_wrong_scheme_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_is_named_and_not_followed() {
+async fn redirect_is_reported_and_not_followed() {
     let mut target = CannedServer::start(EMPTY_LIST, None).await;
     let response: &'static str = Box::leak(
         format!(
@@ -203,7 +203,7 @@ async fn a_redirect_is_named_and_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_are_bounded_and_responses_have_a_deadline() {
+async fn response_has_a_length_limit_and_a_deadline() {
     let long = CannedServer::start("HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n[]", None).await;
     let (code, _, stderr) = alerts(&["--url", &long.url("http")], None).await;
     assert!(
@@ -217,7 +217,7 @@ async fn bodies_are_bounded_and_responses_have_a_deadline() {
         code == Some(1) && stderr.contains("no complete HTTP response"),
         "{stderr}"
     );
-    // It accepts connections in the kernel and never reads.
+    // The kernel accepts connections, and the server never reads.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let (code, _, stderr) = alerts(&["--url", &url, "--timeout-ms", "100"], None).await;

@@ -127,7 +127,7 @@ impl Rig {
 
     /// Waits until the outbox is empty.
     pub async fn quiet_outbox(&self) {
-        poll::until(SOON, "nothing in the outbox", async || {
+        poll::until(SOON, "an empty outbox", async || {
             !self.store_keys().await.iter().any(|key| key == "outbox")
         })
         .await;
@@ -135,7 +135,7 @@ impl Rig {
 
     /// Waits until no order is claimed, in the outbox or in flight.
     pub async fn quiet(&self) {
-        poll::until(SOON, "nothing claimed and nothing in the outbox", async || {
+        poll::until(SOON, "no claims and an empty outbox", async || {
             let keys = self.store_keys().await;
             !keys.iter().any(|key| key == "leases" || key == "outbox")
         })

@@ -123,7 +123,7 @@ async fn settlement_is_booked_once_and_only_under_its_fences() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_whose_lease_expired_changes_nothing() {
+async fn worker_without_its_lease_changes_nothing() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -146,7 +146,7 @@ async fn worker_whose_lease_expired_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_of_an_earlier_epoch_changes_nothing() {
+async fn worker_of_an_old_epoch_changes_nothing() {
     let rig = Rig::start().await;
     let (old, other) = (ready_store(&rig).await, ready_store(&rig).await);
     let placement = claimed(&rig, &old).await;
@@ -183,7 +183,7 @@ async fn worker_of_an_earlier_epoch_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restart_is_detected_by_the_dropped_scripts() {
+async fn restart_is_detected_by_missing_scripts() {
     let mut rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -201,7 +201,7 @@ async fn restart_is_detected_by_the_dropped_scripts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt() {
+async fn store_with_orders_and_no_epoch_is_not_rebuilt() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     claimed(&rig, &store).await;
@@ -219,7 +219,7 @@ async fn store_that_lost_its_epoch_but_not_its_orders_is_not_rebuilt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copy_from_an_earlier_epoch_is_not_accepted() {
+async fn copy_from_before_the_present_epoch_is_not_ready() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let status = store.read_status().await.unwrap();
@@ -261,7 +261,7 @@ fn event(settle: &SettleRequest, sequence: u64) -> OrderReplay {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mark_of_a_lost_event_is_reported_and_the_event_is_replayed_once() {
+async fn mark_of_a_lost_event_is_reported_and_the_event_replayed_once() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -310,7 +310,7 @@ async fn mark_of_a_lost_event_is_reported_and_the_event_is_replayed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn event_journaled_twice_counts_once_at_any_age() {
+async fn repeated_journal_event_counts_once() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;
@@ -334,7 +334,7 @@ async fn event_journaled_twice_counts_once_at_any_age() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mark_or_settlement_of_another_order_under_the_same_id_changes_nothing() {
+async fn mark_or_settlement_of_another_order_with_the_id_changes_nothing() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let placement = claimed(&rig, &store).await;

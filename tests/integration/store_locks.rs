@@ -41,7 +41,7 @@ async fn set(store: &Store, document: &'static str) -> SetLockOutcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lock_events_apply_once_and_only_to_the_watermark_they_follow() {
+async fn events_are_applied_once_and_only_on_their_predecessor() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let apply =
@@ -58,7 +58,7 @@ async fn lock_events_apply_once_and_only_to_the_watermark_they_follow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lock_set_again_stays_until_its_own_event_and_lift_are_applied() {
+async fn lock_set_again_stays_until_its_own_event_and_lift() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let apply =

@@ -236,7 +236,7 @@ async fn acquire_rebuild(store: &Store) -> StoreRebuild {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cap_can_be_reached_but_not_exceeded_and_a_refused_claim_changes_nothing() {
+async fn caps_are_reached_and_never_passed_and_a_denied_order_reserves_nothing() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let caps = |lots, limit| {
@@ -306,7 +306,7 @@ async fn full_store_refuses_new_ids_and_lets_known_orders_end() {
         claim(&store, &next, &lease, roomy(&next)).await,
         ReserveOutcome::StoreFull
     );
-    let denial = ReserveAction::RecordDenial { document: vec![b'x'] };
+    let denial = ReserveAction::RecordDecision { document: vec![b'x'] };
     assert_eq!(reserve(&store, &next, denial).await, ReserveOutcome::StoreFull);
     assert_eq!(rig.store().await, before);
     // A known id is still known, and a claimed order can end.
@@ -322,12 +322,12 @@ async fn full_store_refuses_new_ids_and_lets_known_orders_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn effect_of_another_order_or_of_a_denied_one_is_not_booked() {
+async fn effect_of_another_or_denied_order_is_not_booked() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
     let denied = order(&rig, 10);
-    let denial = ReserveAction::RecordDenial { document: vec![b'x'] };
+    let denial = ReserveAction::RecordDecision { document: vec![b'x'] };
     assert_eq!(reserve(&store, &denied, denial).await, ReserveOutcome::DenialRecorded);
     let before = rig.store().await;
     let namesake = Order {
@@ -389,7 +389,7 @@ async fn settlement_returns_the_earlier_events_that_are_not_journaled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mark_counts_for_its_own_order_and_version_and_the_watermark_skips_no_lost_event() {
+async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_event() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 20).await;
@@ -438,7 +438,7 @@ async fn mark_counts_for_its_own_order_and_version_and_the_watermark_skips_no_lo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn event_is_replayed_once_for_the_first_order_of_its_id_and_leaves_a_tombstone() {
+async fn event_is_replayed_once_for_the_first_order_of_its_id() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let rebuild = acquire_rebuild(&store).await;
@@ -526,7 +526,7 @@ async fn replay_of_a_settled_event_only_marks_it_as_journaled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn state_change_builds_on_the_version_it_read() {
+async fn state_change_requires_the_version_it_read() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let change = |builds_on: u64, limit: i64| OperatorStateChange {
@@ -560,7 +560,7 @@ async fn state_change_builds_on_the_version_it_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn claim_is_released_only_by_its_own_token_and_ends_with_an_effect() {
+async fn claim_is_released_by_its_own_token_only_and_ends_with_an_effect() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 10).await;
@@ -580,7 +580,7 @@ async fn claim_is_released_only_by_its_own_token_and_ends_with_an_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn late_effect_restores_an_ended_order_while_it_waits() {
+async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;

@@ -49,7 +49,7 @@ async fn stage(store: &Store, order: &Order) -> RecordStage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn halt_stops_every_start_and_keeps_started_orders() {
+async fn nothing_is_sent_after_a_halt() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 100).await;
@@ -81,7 +81,7 @@ async fn halt_stops_every_start_and_keeps_started_orders() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn order_is_started_once_and_in_time_by_its_own_lease() {
+async fn only_the_lease_starts_an_order_once_and_in_time() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
@@ -144,7 +144,7 @@ async fn order_is_started_once_and_in_time_by_its_own_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn withdrawn_order_takes_no_effect_and_can_be_claimed_again_once_the_release_is_journaled() {
+async fn withdrawn_order_takes_no_effect_and_is_claimable_once_journaled() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
@@ -231,7 +231,7 @@ async fn unknown(rig: &Rig, store: &Store) -> Order {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn not_found_counts_only_in_its_turn_and_the_pauses_grow() {
+async fn not_found_counts_only_in_its_turn_and_delays_grow() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let order = unknown(&rig, &store).await;
@@ -318,7 +318,7 @@ async fn replay(store: &Store, order: &Order, claims: &[LeaseToken; 2], places: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submissions_replay_identically_any_number_of_times_from_any_position() {
+async fn submissions_replay_alike_from_any_start() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let claims = [LeaseToken::generate(), LeaseToken::generate()];
@@ -346,7 +346,7 @@ async fn submissions_replay_identically_any_number_of_times_from_any_position() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn report_on_an_order_being_sent_counts_it_once() {
+async fn report_of_an_order_in_flight_counts_it_once() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;
@@ -364,7 +364,7 @@ async fn report_on_an_order_being_sent_counts_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn late_submission_of_a_lost_claim_does_not_undo_a_claim_of_this_store() {
+async fn late_submission_of_a_lost_store_does_not_undo_a_claim() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (order, lease) = claimed(&rig, &store, 100).await;

@@ -107,7 +107,7 @@ async fn quote(rig: &Rig, last: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn workers_that_see_a_new_date_at_once_roll_the_day_once() {
+async fn workers_roll_a_new_day_once() {
     let (rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
     let (workers, client) = (
         [
@@ -142,7 +142,7 @@ async fn workers_that_see_a_new_date_at_once_roll_the_day_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn day_journaled_by_a_dead_worker_is_adopted_unchanged() {
+async fn day_journaled_by_a_dead_worker_is_activated() {
     let (rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
     let (worker, client) = (worker(&rig, &manual_clock).await, rig.caller().await);
     buy(&client, "b1", "0.1", "30000").await;
@@ -166,7 +166,7 @@ async fn day_journaled_by_a_dead_worker_is_adopted_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pnl_follows_the_quote_and_restarts_each_day() {
+async fn profit_follows_the_quote_and_restarts_each_day() {
     let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
     let (one, client) = (worker(&rig, &manual_clock).await, rig.caller().await);
     wait_for_daily_pnl(&one, ("2026-03-02", Some(0))).await;
@@ -225,7 +225,7 @@ async fn pnl_follows_the_quote_and_restarts_each_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trading_date_never_moves_back_for_any_clock_or_setting() {
+async fn trading_date_never_goes_back() {
     let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
     rig.settings.risk.trading_day_time_zone = "Pacific/Kiritimati".to_owned();
     let (first, client) = (worker(&rig, &manual_clock).await, rig.caller().await);
@@ -263,7 +263,7 @@ async fn trading_date_never_moves_back_for_any_clock_or_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_york_day_rolls_by_local_time_across_daylight_saving() {
+async fn new_york_day_starts_by_local_time_also_across_daylight_saving() {
     let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-07T21:59:59Z"));
     rig.settings.risk.trading_day_time_zone = "America/New_York".to_owned();
     rig.settings.risk.trading_day_begins = "17:00".to_owned();
@@ -281,7 +281,7 @@ async fn new_york_day_rolls_by_local_time_across_daylight_saving() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pnl_is_fresh_and_of_the_current_generation_or_refused() {
+async fn daily_pnl_is_fresh_and_of_the_active_control_or_refused() {
     let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
     let worker = worker(&rig, &manual_clock).await;
     let router = worker.router();
@@ -316,7 +316,7 @@ async fn pnl_is_fresh_and_of_the_current_generation_or_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn routed_notional_counts_for_the_day_of_routing() {
+async fn notional_counts_on_the_day_it_is_routed() {
     // Counters of past days are not rebuilt: these are today and tomorrow.
     let (today, tomorrow) = (
         Timestamp::now(),
@@ -353,7 +353,7 @@ const EPOCH_AND_DATE: &str =
     "return {redis.call('HGET', KEYS[1], 'epoch') or '', redis.call('HGET', KEYS[2], 'trading_date') or ''}";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rebuilt_store_has_its_trading_date_before_it_is_used() {
+async fn rebuilt_store_has_its_day_before_use() {
     let (rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
     let worker = worker(&rig, &manual_clock).await;
     let mut connection = rig.redis.connection().await;

@@ -161,14 +161,14 @@ async fn journal_behind_the_store_or_replaced_stops_a_running_worker() {
         let known: String = redis.hget("{or}:meta", field).await.unwrap();
         redis.hset::<_, _, _, ()>("{or}:meta", field, value).await.unwrap();
         let mut n = 0;
-        poll::until(SOON, format!("{field}: no order is taken"), async || {
+        poll::until(SOON, format!("{field}: no order is accepted"), async || {
             n += 1;
             let reply = client.submit(&intent(&format!("{round}-{n}"), &[])).await;
             matches!(reply, Err(RequestError::Fault(fault)) if fault.code == FaultCode::StoreUnavailable)
         })
         .await;
         redis.hset::<_, _, _, ()>("{or}:meta", field, known).await.unwrap();
-        poll::until(SOON, "orders are taken again", async || {
+        poll::until(SOON, "orders are accepted again", async || {
             client.submit(&intent(&format!("{round}-again"), &[])).await.is_ok()
         })
         .await;
@@ -230,7 +230,7 @@ async fn without_a_journal_orders_and_loosening_are_refused_and_tightening_appli
     assert!(set(500).await.is_err());
     assert_eq!(limit().await, 500_000_000);
     let mut n = 0;
-    poll::until(SOON, "no order is taken", async || {
+    poll::until(SOON, "no order is accepted", async || {
         n += 1;
         let body = intent(&format!("a{n}"), &[("quantity", "0.00001")]);
         matches!(client.submit(&body).await, Err(RequestError::Fault(fault)) if fault.code == FaultCode::PersistenceFailed)

@@ -228,7 +228,7 @@ async fn other_workers_finish_the_cancellations_of_a_worker_killed_while_halting
     let first = rig.worker().await;
     let open = open_orders(&client).await;
     first.drain(SOON).await;
-    let mut victim = rig.worker_process(Some("change_in_force")).await;
+    let mut victim = rig.worker_process(Some("change_active")).await;
     let halting = tokio::time::timeout(Duration::from_secs(2), client.set_state(HALT));
     let (_, ended) = tokio::join!(halting, victim.process().wait(SOON));
     assert!(!ended.success());

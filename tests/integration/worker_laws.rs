@@ -123,7 +123,7 @@ async fn submit_every_outcome(client: &Client) {
 }
 
 async fn assert_restored(rig: &Rig, client: &Client, before: &BTreeMap<String, BTreeMap<String, String>>) {
-    poll::until(SOON, "the router takes orders again", async || {
+    poll::until(SOON, "the router accepts orders again", async || {
         client
             .order("get", "ibkr", r#"{"client_order_id":"open"}"#)
             .await
@@ -353,7 +353,7 @@ async fn intake_stops_while_the_journal_has_room_for_open_orders() {
         let bodies = (0..10).map(|_| next()).collect();
         race(&client, bodies).await;
     }
-    let fault = poll::eventually(SOON, "no new order is taken", async || {
+    let fault = poll::eventually(SOON, "no new order is accepted", async || {
         n += 1;
         let reply = client.submit(&intent(&format!("a{n}"), &[("side", side(n))])).await;
         reply.err().map(|error| error.to_string())

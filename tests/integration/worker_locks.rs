@@ -195,8 +195,8 @@ async fn locks_and_lifts_survive_restarts_and_the_loss_of_redis() {
 async fn lock_or_lift_of_a_killed_worker_is_finished_by_another_worker() {
     // The locks in force and the journaled events when the worker dies, and the locks in force in the end.
     for (stop_at, at_death, in_the_end) in [
-        ("latch_in_force", (1, 0), 1),
-        ("latch_journaled", (1, 1), 1),
+        ("lock_active", (1, 0), 1),
+        ("lock_journaled", (1, 1), 1),
         ("lift_journaled", (1, 2), 0),
     ] {
         let rig = Rig::start().await;

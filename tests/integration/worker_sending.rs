@@ -466,8 +466,8 @@ async fn unjournaled_order_is_not_sent() {
     venue.hold_at(HoldPoint::Announced);
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     jetstream.delete_stream("ORDER_REPORTS").await.unwrap();
-    let answer = client.submit(&intent("a1", &[])).await;
-    let is_refused = match answer {
+    let result = client.submit(&intent("a1", &[])).await;
+    let is_refused = match result {
         Ok(reply) => ExecutionReport::decode(&reply.body).unwrap().is_receipt(),
         // The worker may notice the loss before it accepts the intent.
         Err(RequestError::Fault(fault)) => fault.code == FaultCode::PersistenceFailed,

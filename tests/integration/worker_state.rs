@@ -171,7 +171,7 @@ async fn limits(rig: &Rig, client: &Client) -> (i64, String) {
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
 async fn change_of_a_killed_worker_is_finished_by_another_worker() {
     for (values, stop_at, at_death, afterwards) in [
-        (TIGHTER, "change_in_force", (1_000, "0"), (1_000, "1000")),
+        (TIGHTER, "change_active", (1_000, "0"), (1_000, "1000")),
         (TIGHTER, "change_journaled", (1_000, "1000"), (1_000, "1000")),
         (
             LOOSER,
@@ -181,7 +181,7 @@ async fn change_of_a_killed_worker_is_finished_by_another_worker() {
         ),
         (
             LOOSER,
-            "change_in_force",
+            "change_active",
             (2_000_000_000, "2000000000"),
             (2_000_000_000, "2000000000"),
         ),

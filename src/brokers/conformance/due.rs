@@ -53,7 +53,7 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
         },
         ConformanceCase {
             id: "D07",
-            title: "a due effect that does not reach the book remains due",
+            title: "a due effect that does not reach the book is still due",
             applies: applies_always,
             check: |harness| Box::pin(check_due_unreachable(harness)),
         },

@@ -16,10 +16,7 @@ pub(crate) fn render_page(noun: &str, table: &TextTable, shown: usize, metadata:
         };
     let all = group_digits(*total);
     match u64::try_from(shown).unwrap_or(u64::MAX) {
-        0 if *total > 0 => format!(
-            "no {noun} from number {} on; the total is {all}",
-            group_digits(offset.saturating_add(1))
-        ),
+        0 if *total > 0 => format!("offset {} is beyond the last of {all} {noun}", group_digits(*offset)),
         0 if is_filtered => format!("no {noun} match"),
         0 => format!("no {noun}"),
         1 => format!("{table}\n\n{} of {all}", group_digits(offset.saturating_add(1))),
@@ -45,13 +42,7 @@ mod tests {
             (1, 0, 1, Some("AAPL"), "id\n7\n\n1 of 1"),
             (0, 0, 0, None, "no orders"),
             (0, 0, 0, Some("AAPL"), "no orders match"),
-            (
-                0,
-                5_000,
-                4_711,
-                None,
-                "no orders from number 5 001 on; the total is 4 711",
-            ),
+            (0, 5_000, 4_711, None, "offset 5 000 is beyond the last of 4 711 orders"),
         ] {
             let metadata = PageMetadata {
                 limit: 100,

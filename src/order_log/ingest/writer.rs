@@ -144,6 +144,8 @@ impl OrderLogWriter {
         Ok(())
     }
 
+    /// Applies entries in one transaction: rows, tags, positions, gaps and watermarks. The commit and the changes of the index
+    /// are one step for readers.
     fn apply_in_transaction(
         &mut self,
         shared: &OrderLogShared,

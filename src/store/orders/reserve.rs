@@ -33,8 +33,8 @@ pub enum ReserveAction {
     Evaluate(Box<ReservationCheck>),
     /// Only report whether the id is known.
     Lookup,
-    /// Record the denial as the id's final outcome.
-    RecordDenial {
+    /// Record a denial or a dry run as the id's final outcome.
+    RecordDecision {
         /// Its journal document.
         document: Vec<u8>,
     },

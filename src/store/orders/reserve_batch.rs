@@ -153,7 +153,7 @@ fn encode_reserve<'a>(
     };
     match &request.action {
         ReserveAction::Lookup => (command, &[]),
-        ReserveAction::RecordDenial { document } => {
+        ReserveAction::RecordDecision { document } => {
             command.action = "deny";
             (command, document)
         }

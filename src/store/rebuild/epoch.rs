@@ -140,8 +140,7 @@ impl Store {
         Ok(BeginRebuildOutcome::Acquired(rebuild))
     }
 
-    /// Returns the orders that were claimed or being sent when the rebuild began, without the first `offset`, at most
-    /// 1 000.
+    /// Returns orders that are still claimed or being sent, at most 1 000, after skipping the first `offset`.
     ///
     /// # Errors
     /// Any [`StoreError`].

@@ -147,6 +147,7 @@ fn encode_undo(order: &Order, keys: &mut KeyTable, now: Timestamp) -> UndoArgume
     }
 }
 
+/// Returns the command that restores an order and its sums, without counters of days that have expired.
 fn encode_replay(event: &OrderReplay, keys: &mut KeyTable, now: Timestamp, retention_ms: u64) -> ReplayCommand {
     let order = &event.order;
     let key = OrderKey::of(order);

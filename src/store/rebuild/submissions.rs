@@ -110,6 +110,7 @@ impl Store {
     }
 }
 
+/// Returns the command that restores an order known by its submission: in stage sending or released, with what it reserves.
 fn encode_submission<'a>(
     event: &'a SubmissionReplay,
     keys: &mut KeyTable,

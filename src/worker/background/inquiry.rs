@@ -104,7 +104,7 @@ fn is_not_found_conclusive(settings: &InquirySettings, inquired: InquiryTurn) ->
 
 fn not_placed_report(inquired: InquiryTurn) -> VenueReport {
     let message = format!(
-        "the venue does not have the order: it was asked {} times, the last time {} ms after the sending",
+        "the venue does not have the order: it was asked {} times, the last time {} ms after it was sent",
         inquired.not_found_count,
         inquired.time_since_sending.as_millis()
     );

@@ -185,7 +185,7 @@ async fn store_lock(router: &Router, event: &LockEvent, generation: Option<u64>)
             return Err(Fault::new(FaultCode::StoreUnavailable, detail));
         }
     }
-    stop_point::reach("latch_in_force");
+    stop_point::reach("lock_active");
     let LockEvent { actor, reason, .. } = event;
     tracing::warn!(lock_id, actor, reason, "locked");
     refresh_control(router).await;

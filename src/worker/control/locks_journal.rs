@@ -58,7 +58,7 @@ pub(super) async fn append_unjournaled_lock(router: &Router, lock_id: &str, docu
         let message_id = format!("lock:{}", ContentHash::of(document).0);
         let appended = append_lock_event(router, &subject, message_id, document.clone(), newest).await?;
         if let Some(sequence) = appended {
-            stop_point::reach("latch_journaled");
+            stop_point::reach("lock_journaled");
             return apply_journaled_locks(router, None, sequence).await;
         }
     }
@@ -195,6 +195,6 @@ fn unreadable_lock_fault() -> Fault {
 pub(super) fn contention_fault() -> Fault {
     Fault::new(
         FaultCode::StoreUnavailable,
-        "other changes of the lock came first too often; read it and try again",
+        "the lock kept changing while this change was applied; read it and try again",
     )
 }

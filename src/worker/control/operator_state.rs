@@ -99,7 +99,7 @@ async fn apply_change(router: &Router, change: &StateChange, deadline: Timestamp
     }
     Err(Fault::new(
         FaultCode::StoreUnavailable,
-        "other changes of the state came first too often; try again",
+        "the state kept changing while this change was applied; try again",
     ))
 }
 
@@ -150,7 +150,7 @@ async fn try_change(
         // A loosening is never tried again over a state that its caller has not seen.
         OperatorStateOutcome::Superseded(current) => return resolve_superseded(&current, &set.document),
     };
-    stop_point::reach("change_in_force");
+    stop_point::reach("change_active");
     Ok(Some(changed))
 }
 

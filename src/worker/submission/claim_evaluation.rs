@@ -209,7 +209,7 @@ impl<'a> ClaimEvaluation<'a> {
 async fn record_decision(router: &Router, order: Order, readings: Metadata) -> Result<ClaimOutcome, Fault> {
     let epoch = router.store.epoch().unwrap_or_default();
     let document = build_journal_report(&order, SumDeltas::default(), epoch, readings).encode();
-    let action = ReserveAction::RecordDenial {
+    let action = ReserveAction::RecordDecision {
         document: document.clone(),
     };
     match call_reserve_script(router, &order, action).await? {

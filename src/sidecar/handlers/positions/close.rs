@@ -52,7 +52,8 @@ struct PositionToClose<'a> {
     is_in_active_mode: bool,
 }
 
-/// Closes a position, or part of it, with one reduce-only order, and returns the order's report and the positions.
+/// Closes a position, or part of it, with one reduce-only order, and returns the order's report and the positions. A
+/// repeated `Idempotency-Key` returns the report of its order and sends nothing.
 pub(in crate::sidecar) async fn close_position(
     State(context): State<Arc<SidecarContext>>,
     principal: Principal,

@@ -1,0 +1,107 @@
+//! The floor under a routed order, and the router beside it.
+//!
+//! `cargo bench --bench floor` starts nats-server and redis-server, measures what the messages of one order cost on them
+//! alone (no parsing, no rules, no broker), then the router on the same servers, and prints ratios. Load, worker and
+//! servers are processes of their own, as they are for users. The ways:
+//!
+//! | way | messages of one order |
+//! |---|---|
+//! | direct | request, reserve script, settle script, journal append acknowledged, reply |
+//! | group | the same; the orders that wait together share a script call and a burst of appends |
+//! | durable | publish to a work queue acknowledged, delivery, the messages of direct, acknowledgement |
+//!
+//! `make bench` runs it with the figures of `docs/performance.md`.
+
+mod compare;
+mod floor_worker;
+mod load;
+mod servers;
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+/// An intent as callers send it: 230 bytes.
+const INTENT: &str = r#"{"broker":"binance","venue":"binance.spot","symbol":"ETHUSDT","side":"buy","quantity":"0.01","order_type":"limit","price":"2000","time_in_force":"GTC","account_id":"floor","client_order_id":"floor-000000001","tags":["strategy:floor"]}"#;
+
+/// Where the servers listen.
+#[derive(Debug, Clone)]
+struct Addresses {
+    nats: String,
+    redis: String,
+}
+
+/// How the messages of an order travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Group,
+    Durable,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Direct, Self::Group, Self::Durable];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Group => "group",
+            Self::Durable => "durable",
+        }
+    }
+
+    fn subject(self) -> &'static str {
+        match self {
+            Self::Direct => "floor.direct",
+            Self::Group => "floor.group",
+            Self::Durable => "floor.durable",
+        }
+    }
+
+    fn parse(name: &str) -> anyhow::Result<Self> {
+        let found = Self::ALL.into_iter().find(|way| way.name() == name);
+        found.with_context(|| format!("{name} is no way: use direct, group or durable"))
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    // Cargo adds `--bench` to the arguments of a bench target.
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["worker", nats, redis, appends] => {
+            let addresses = addresses(nats, redis);
+            floor_worker::serve(&addresses, *appends == "atomic").await
+        }
+        ["load", nats, way, concurrency, seconds] => {
+            let seconds = Duration::from_secs(seconds.parse().context("seconds")?);
+            let figures = load::measure(
+                nats,
+                Way::parse(way)?,
+                concurrency.parse().context("concurrency")?,
+                seconds,
+            )
+            .await?;
+            println!("{}", figures.to_json());
+            Ok(())
+        }
+        [] => compare::run(&compare::Options::default()).await,
+        ["--seconds", seconds, "--runs", runs] => {
+            let seconds = seconds.parse().context("--seconds")?;
+            let runs = runs.parse().context("--runs")?;
+            compare::run(&compare::Options { seconds, runs }).await
+        }
+        _ => bail!("usage: cargo bench --bench floor [-- --seconds N --runs N]"),
+    }
+}
+
+fn addresses(nats: &str, redis: &str) -> Addresses {
+    Addresses {
+        nats: nats.to_owned(),
+        redis: redis.to_owned(),
+    }
+}
