@@ -29,19 +29,19 @@ pub async fn run_load(caller: &RouterClient, load: &LoadProfile) -> Result<LoadM
     let door = Arc::new(SubmissionClient::open(caller, load.door == LoadDoor::Durable).await?);
     let load = Arc::new(load.clone());
     let name = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let mut lanes = JoinSet::new();
     for number in 0..load.concurrency {
         let lane = LoadLane::new(Arc::clone(&door), Arc::clone(&load), &name, number);
-        lanes.spawn(lane.send_until_end(begun));
+        lanes.spawn(lane.send_until_end(started_at));
     }
-    let mut measured = LoadMeasurements::default();
+    let mut measurements = LoadMeasurements::default();
     while let Some(lane) = lanes.join_next().await {
         match lane {
-            Ok(lane) => measured.merge(&lane),
+            Ok(lane) => measurements.merge(&lane),
             Err(error) => tracing::error!(%error, "a lane failed: its orders are not counted"),
         }
     }
-    measured.elapsed = begun.elapsed();
-    Ok(measured)
+    measurements.elapsed = started_at.elapsed();
+    Ok(measurements)
 }

@@ -28,7 +28,7 @@ use crate::domain::time::Timestamp;
 use crate::telemetry::family::{MetricFamily, MetricSeries};
 
 pub use crate::telemetry::family::MAX_SERIES;
-pub use crate::telemetry::listener::Listener;
+pub use crate::telemetry::listener::MetricsListener;
 pub use crate::telemetry::table::{METRICS, Metric, MetricId, MetricKind, MetricUnit};
 /// The media type of the exposition.
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
@@ -118,8 +118,8 @@ impl Default for Telemetry {
             is_stopping: AtomicBool::new(false),
         }));
         telemetry.set_gauge(MetricId::Build, &[env!("CARGO_PKG_VERSION")], Some(1));
-        let began = Timestamp::now().saturating_duration_since(Timestamp::from_milliseconds(0));
-        telemetry.set_gauge(MetricId::StartTime, &[], Some(duration_micros(began)));
+        let start_time = Timestamp::now().saturating_duration_since(Timestamp::from_milliseconds(0));
+        telemetry.set_gauge(MetricId::StartTime, &[], Some(duration_micros(start_time)));
         telemetry
     }
 }

@@ -40,12 +40,12 @@ impl LoadLane {
     }
 
     /// Sends orders until the duration has passed.
-    pub(super) async fn send_until_end(self, begun: Instant) -> LoadMeasurements {
-        let mut measured = LoadMeasurements::default();
-        let end = begun + self.load.duration;
+    pub(super) async fn send_until_end(self, started_at: Instant) -> LoadMeasurements {
+        let mut measurements = LoadMeasurements::default();
+        let end = started_at + self.load.duration;
         for order in 0.. {
             let due = match self.load.rate {
-                Some(rate) => begun + due_offset(rate, self.load.concurrency, self.number, order),
+                Some(rate) => started_at + due_offset(rate, self.load.concurrency, self.number, order),
                 None => Instant::now(),
             };
             if due >= end || Instant::now() >= end {
@@ -57,13 +57,13 @@ impl LoadLane {
                 sleep_until(due).await;
             }
             match self.submit_order(order).await {
-                Ok(reply) if has_known_outcome(&reply) => measured.record_order(due.elapsed()),
-                Ok(_) => measured.record_error("unknown"),
-                Err(RequestError::Fault(fault)) => measured.record_error(fault.code.as_str()),
-                Err(RequestError::Timeout) => measured.record_error("no_answer"),
+                Ok(reply) if has_known_outcome(&reply) => measurements.record_order(due.elapsed()),
+                Ok(_) => measurements.record_error("unknown"),
+                Err(RequestError::Fault(fault)) => measurements.record_error(fault.code.as_str()),
+                Err(RequestError::Timeout) => measurements.record_error("no_answer"),
             }
         }
-        measured
+        measurements
     }
 
     async fn submit_order(&self, order: u64) -> Result<BusReply, RequestError> {
@@ -119,15 +119,15 @@ mod tests {
     use crate::domain::id::ClientOrderId;
 
     /// An order number beyond any run.
-    const LATE: u64 = 9_999_999_999;
+    const LATE_ORDER: u64 = 9_999_999_999;
 
     #[test]
-    fn ids_stay_valid_however_long_a_run_is() {
-        assert!(ClientOrderId::new(&format!("bench-{}-{}-{LATE}", "0".repeat(8), 4_096)).is_ok());
+    fn client_order_ids_stay_valid_in_long_runs() {
+        assert!(ClientOrderId::new(&format!("bench-{}-{}-{LATE_ORDER}", "0".repeat(8), 4_096)).is_ok());
     }
 
     #[test]
-    fn the_lanes_keep_the_rate_together() {
+    fn lanes_share_the_rate() {
         for (lane, order, milliseconds) in [(0, 0, 0), (3, 0, 3), (0, 1, 4), (2, 250, 1_002)] {
             assert_eq!(due_offset(1_000, 4, lane, order), Duration::from_millis(milliseconds));
         }

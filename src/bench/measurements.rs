@@ -1,4 +1,4 @@
-//! Counts and latencies.
+//! Counts and latencies of a load.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lanes_add_up() {
+    fn measurements_of_lanes_are_merged() {
         let (mut all, mut lane) = (LoadMeasurements::default(), LoadMeasurements::default());
         for latency in 1..=1_000 {
             lane.record_order(Duration::from_millis(latency));

@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::risk::Approved;
 
-/// An approved order on its way to the venue.
+/// An order to be sent to its venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     /// The claimed order.
@@ -36,12 +36,12 @@ pub struct Placement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "the large case is the usual one, and each answer is moved once"
+    reason = "the large case is the usual one, and each outcome is moved once"
 )]
 pub enum PlaceOutcome {
     /// The venue has the order.
     Acknowledged(VenueAcknowledgement),
-    /// The venue rejected the order; it has nothing of it.
+    /// The venue rejected the order and keeps no part of it.
     Rejected(Reason),
     /// Nothing was sent, certainly.
     NotSent(NotSentReason),
@@ -53,7 +53,7 @@ pub enum PlaceOutcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "the large case is the usual one, and each answer is moved once"
+    reason = "the large case is the usual one, and each outcome is moved once"
 )]
 pub enum VenueAcknowledgement {
     /// The venue's book is the store: the effect is settled.
@@ -107,7 +107,7 @@ pub enum CancelOutcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "the large case is the usual one, and each answer is moved once"
+    reason = "the large case is the usual one, and each outcome is moved once"
 )]
 pub enum DueOutcome {
     /// The effect is settled.
@@ -125,8 +125,8 @@ pub enum DueOutcome {
 pub enum InquiryOutcome {
     /// The venue has the order; its report.
     Reported(VenueReport),
-    /// The venue replied that it does not have the order. One reply is not conclusive: what answers inquiries may lag behind
-    /// what accepts orders. A connection error is never reported as this.
+    /// The venue replied that it does not have the order. One such reply is not conclusive: a venue's
+    /// query service may lag behind its order service. A connection error is never reported as this.
     NotFound,
     /// The venue did not reply to the inquiry; the text says why.
     Unanswered(String),

@@ -24,7 +24,7 @@ mod placement;
 /// The error of a harness that could not arrange something; it fails the case.
 pub type HarnessResult<T> = Result<T, String>;
 
-/// What the suite needs from an adapter's tests.
+/// The test bench of an adapter, which the suite runs against.
 pub trait ConformanceHarness: Send + Sync {
     /// The adapter under test.
     type Adapter: BrokerAdapter;
@@ -52,7 +52,7 @@ pub trait ConformanceHarness: Send + Sync {
     /// When it could not be read.
     fn read_order(&self, order_id: &OrderId) -> impl Future<Output = HarnessResult<Order>> + Send;
 
-    /// Makes the next call to the venue or its book fail.
+    /// Injects a fault into the next call to the venue or its book.
     ///
     /// # Errors
     /// When it could not be arranged.
@@ -118,7 +118,7 @@ pub struct ConformanceFailure {
     pub detail: String,
 }
 
-/// A case's verdict; what happened instead if it failed.
+/// A case's verdict; the error says what happened instead.
 type CaseVerdict = Result<(), String>;
 type CaseFuture<'a> = Pin<Box<dyn Future<Output = CaseVerdict> + Send + 'a>>;
 
@@ -156,10 +156,10 @@ where
 {
     let mut passed = Vec::new();
     for case in cases::<H>() {
-        let failure = |what| ConformanceFailure {
+        let failure = |detail| ConformanceFailure {
             case: case.id,
             title: case.title,
-            detail: what,
+            detail,
         };
         let harness = new_harness().await.map_err(failure)?;
         if (case.applies)(harness.adapter().capabilities()) {
@@ -187,7 +187,7 @@ fn supports_time_in_force(capabilities: &BrokerCapabilities, time_in_force: Time
     capabilities.times_in_force.contains(&time_in_force)
 }
 
-/// Returns the actual outcome in place of the required one.
+/// Returns the error of an outcome other than the expected one.
 fn unexpected_outcome<T>(expected: &str, actual: &impl Debug) -> Result<T, String> {
     Err(format!("expected {expected}, got {actual:?}"))
 }

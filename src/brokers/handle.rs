@@ -10,8 +10,8 @@ use crate::brokers::adapter::{
 use crate::domain::order::Order;
 use crate::risk::Approved;
 
-/// The message for a call without reply: its adapter panicked, or the process stops.
-const CALL_ABORTED: &str = "the call to the broker broke off";
+/// The message for a call that ends without a reply: its adapter panicked, or the process stops.
+const CALL_ABORTED: &str = "the call to the broker ended without a reply";
 
 /// A call in the queue of orders.
 pub(super) enum OrderCall {
@@ -52,46 +52,48 @@ impl BrokerHandle {
 
     /// Places an order. An accepted call is executed even if the caller stops waiting.
     pub async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
-        let (reply, answer) = oneshot::channel();
-        match self.orders.try_send(OrderCall::Place(placement, reply)) {
-            Ok(()) => answer
-                .await
-                .unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(CALL_ABORTED.into())),
-            Err(error) => PlaceOutcome::NotSent(refusal_reason(&error)),
-        }
+        let call = |reply| OrderCall::Place(placement, reply);
+        queue_call(&self.orders, call, PlaceOutcome::NotSent, PlaceOutcome::OutcomeUnknown).await
     }
 
     /// Cancels the open quantity of an order, ahead of all waiting orders.
     pub async fn cancel(&self, order: Order) -> CancelOutcome {
-        let (reply, answer) = oneshot::channel();
-        match self.cancels.try_send(CancelCall { order, reply }) {
-            Ok(()) => answer
-                .await
-                .unwrap_or_else(|_| CancelOutcome::OutcomeUnknown(CALL_ABORTED.into())),
-            Err(error) => CancelOutcome::NotSent(refusal_reason(&error)),
-        }
+        let call = |reply| CancelCall { order, reply };
+        queue_call(
+            &self.cancels,
+            call,
+            CancelOutcome::NotSent,
+            CancelOutcome::OutcomeUnknown,
+        )
+        .await
     }
 
     /// Executes what is due for an order.
     pub async fn execute_due(&self, order: Order) -> DueOutcome {
-        let (reply, answer) = oneshot::channel();
-        match self.orders.try_send(OrderCall::Due(order, reply)) {
-            Ok(()) => answer
-                .await
-                .unwrap_or_else(|_| DueOutcome::OutcomeUnknown(CALL_ABORTED.into())),
-            Err(error) => DueOutcome::NotSent(refusal_reason(&error)),
-        }
+        let call = |reply| OrderCall::Due(order, reply);
+        queue_call(&self.orders, call, DueOutcome::NotSent, DueOutcome::OutcomeUnknown).await
     }
 
     /// Asks the venue about an order.
     pub async fn inquire(&self, order: Order) -> InquiryOutcome {
-        let (reply, answer) = oneshot::channel();
-        match self.orders.try_send(OrderCall::Inquire(order, reply)) {
-            Ok(()) => answer
-                .await
-                .unwrap_or_else(|_| InquiryOutcome::Unanswered(CALL_ABORTED.into())),
-            Err(error) => InquiryOutcome::Unanswered(format!("the inquiry was not sent: {:?}", refusal_reason(&error))),
-        }
+        let call = |reply| OrderCall::Inquire(order, reply);
+        let not_sent = |reason| InquiryOutcome::Unanswered(format!("the inquiry was not sent: {reason:?}"));
+        queue_call(&self.orders, call, not_sent, InquiryOutcome::Unanswered).await
+    }
+}
+
+/// Queues a call and returns its outcome: `not_sent` if the queue refuses the call, `unknown` if the call ends without a
+/// reply.
+async fn queue_call<C, O>(
+    queue: &mpsc::Sender<C>,
+    call: impl FnOnce(oneshot::Sender<O>) -> C,
+    not_sent: fn(NotSentReason) -> O,
+    unknown: fn(String) -> O,
+) -> O {
+    let (reply, outcome) = oneshot::channel();
+    match queue.try_send(call(reply)) {
+        Ok(()) => outcome.await.unwrap_or_else(|_| unknown(CALL_ABORTED.into())),
+        Err(error) => not_sent(refusal_reason(&error)),
     }
 }
 

@@ -100,8 +100,8 @@ impl MemoryBook {
         guard: impl FnOnce(&Order, &LeaseToken, Timestamp) -> Result<(), BookError>,
     ) -> Result<BookedEffect, BookError> {
         let mut state = self.state.lock().unwrap();
-        let breakage = state.faults.pop_front();
-        match &breakage {
+        let fault = state.faults.pop_front();
+        match &fault {
             Some(BookFault::FailBeforeBooking(error)) => return Err(error.clone()),
             Some(BookFault::BookOtherFirst(first)) => drop(state.settle(order_id, first)?),
             Some(BookFault::LoseReply) | None => {}
@@ -110,7 +110,7 @@ impl MemoryBook {
         let (order, lease) = state.records.get(order_id).ok_or(BookError::OrderNotFound)?;
         guard(order, lease, now)?;
         let booked = state.settle(order_id, report)?;
-        match breakage {
+        match fault {
             Some(BookFault::LoseReply) => Err(BookError::Unknown("the reply was lost".into())),
             _ => Ok(booked),
         }

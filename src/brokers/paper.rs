@@ -21,11 +21,12 @@ pub mod binance;
 pub mod fills;
 pub mod ibkr;
 
-/// How often an effect is booked again because another one came first. A paper order has at most three effects, so more
-/// attempts mean that the book is faulty.
+/// The maximum number of attempts to book an effect while other effects come first. A paper order has at most three
+/// effects, so more attempts mean that the book is faulty.
 pub const MAX_ATTEMPTS: usize = 4;
 
-const TOO_MANY_ATTEMPTS: &str = "other effects came first more often than an order can have any";
+const TOO_MANY_ATTEMPTS: &str =
+    "other effects were booked first in every attempt, more often than an order has effects";
 
 /// A paper venue and its book.
 pub struct PaperVenue<B> {
@@ -74,7 +75,7 @@ impl<B: PaperBook> PaperVenue<B> {
     fn rejection_of(&self, order: &Order) -> Option<Reason> {
         if order.mode != Mode::Paper {
             return Some(fills::rejection(format!(
-                "a paper venue takes no {} orders",
+                "a paper venue accepts no {} orders",
                 order.mode
             )));
         }
@@ -86,7 +87,7 @@ impl<B: PaperBook> PaperVenue<B> {
         }
         if !self.capabilities.times_in_force.contains(&order.time_in_force) {
             return Some(fills::rejection(format!(
-                "the venue does not take {} orders",
+                "the venue does not support {} orders",
                 order.time_in_force
             )));
         }
@@ -111,10 +112,7 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
         match self.book.book_placement(&placement, report).await {
             Ok(booked) => PlaceOutcome::Acknowledged(VenueAcknowledgement::Booked(booked)),
             // An order with an effect was placed by an earlier call; this call does not know its outcome.
-            Err(error) => match classify_book_error(error) {
-                BookFailure::NotSent(why) => PlaceOutcome::NotSent(why),
-                BookFailure::Unknown(why) => PlaceOutcome::OutcomeUnknown(why),
-            },
+            Err(error) => failed_booking(error, PlaceOutcome::NotSent, PlaceOutcome::OutcomeUnknown),
         }
     }
 
@@ -134,12 +132,7 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
                 Ok(booked) => return CancelOutcome::Booked(booked),
                 Err(BookError::Superseded(now)) => order = *now,
                 Err(BookError::Ended) => return CancelOutcome::AlreadyEnded(order),
-                Err(error) => {
-                    return match classify_book_error(error) {
-                        BookFailure::NotSent(why) => CancelOutcome::NotSent(why),
-                        BookFailure::Unknown(why) => CancelOutcome::OutcomeUnknown(why),
-                    };
-                }
+                Err(error) => return failed_booking(error, CancelOutcome::NotSent, CancelOutcome::OutcomeUnknown),
             }
         }
         CancelOutcome::OutcomeUnknown(TOO_MANY_ATTEMPTS.into())
@@ -156,12 +149,7 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
                 Ok(booked) => return DueOutcome::Booked(booked),
                 Err(BookError::Superseded(now)) => order = *now,
                 Err(BookError::NothingNew | BookError::Ended) => return DueOutcome::NothingDue,
-                Err(error) => {
-                    return match classify_book_error(error) {
-                        BookFailure::NotSent(why) => DueOutcome::NotSent(why),
-                        BookFailure::Unknown(why) => DueOutcome::OutcomeUnknown(why),
-                    };
-                }
+                Err(error) => return failed_booking(error, DueOutcome::NotSent, DueOutcome::OutcomeUnknown),
             }
         }
         DueOutcome::OutcomeUnknown(TOO_MANY_ATTEMPTS.into())
@@ -172,20 +160,15 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
     }
 }
 
-/// Returns what a book error means for the effect.
-enum BookFailure {
-    NotSent(NotSentReason),
-    Unknown(String),
-}
-
-fn classify_book_error(error: BookError) -> BookFailure {
+/// Returns the outcome of a booking that failed: not sent if certainly nothing was booked, else unknown.
+fn failed_booking<O>(error: BookError, not_sent: fn(NotSentReason) -> O, unknown: fn(String) -> O) -> O {
     match error {
-        BookError::DeadlinePassed => BookFailure::NotSent(NotSentReason::DeadlinePassed),
-        BookError::Halted => BookFailure::NotSent(NotSentReason::Halted),
-        BookError::LeaseLost | BookError::OrderNotFound => BookFailure::NotSent(NotSentReason::LeaseLost),
-        BookError::Unavailable(why) => BookFailure::NotSent(NotSentReason::Unavailable(why)),
+        BookError::DeadlinePassed => not_sent(NotSentReason::DeadlinePassed),
+        BookError::Halted => not_sent(NotSentReason::Halted),
+        BookError::LeaseLost | BookError::OrderNotFound => not_sent(NotSentReason::LeaseLost),
+        BookError::Unavailable(why) => not_sent(NotSentReason::Unavailable(why)),
         BookError::Superseded(_) | BookError::Ended | BookError::NothingNew | BookError::Unknown(_) => {
-            BookFailure::Unknown(error.to_string())
+            unknown(error.to_string())
         }
     }
 }

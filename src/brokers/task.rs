@@ -14,7 +14,6 @@ use crate::brokers::adapter::{
 use crate::brokers::handle::{BrokerHandle, CancelCall, OrderCall};
 use crate::config::brokers::BrokerTaskSettings;
 use crate::domain::id::BrokerId;
-use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
 use crate::risk::Approved;
 
@@ -58,16 +57,27 @@ impl<A: BrokerAdapter> BrokerTask<A> {
     }
 
     async fn run_order_call(self: Arc<Self>, call: OrderCall) {
+        let adapter = &self.adapter;
         // A caller that stopped waiting is no error: the store or the venue has the outcome.
         match call {
             OrderCall::Place(placement, reply) => drop(reply.send(self.place_before_deadline(placement).await)),
-            OrderCall::Due(order, reply) => drop(reply.send(self.execute_due_with_timeout(order).await)),
-            OrderCall::Inquire(order, reply) => drop(reply.send(self.inquire_with_timeout(order).await)),
+            OrderCall::Due(order, reply) => {
+                let due = adapter.execute_due(order);
+                drop(reply.send(self.limit_time(due, DueOutcome::OutcomeUnknown).await));
+            }
+            OrderCall::Inquire(order, reply) => {
+                let inquiry = adapter.inquire(order);
+                drop(reply.send(self.limit_time(inquiry, InquiryOutcome::Unanswered).await));
+            }
         }
     }
 
     async fn run_cancel_call(self: Arc<Self>, call: CancelCall) {
-        drop(call.reply.send(self.cancel_with_timeout(call.order).await));
+        let cancel = self.adapter.cancel(call.order);
+        drop(
+            call.reply
+                .send(self.limit_time(cancel, CancelOutcome::OutcomeUnknown).await),
+        );
     }
 
     async fn place_before_deadline(&self, placement: Approved<Placement>) -> PlaceOutcome {
@@ -75,9 +85,10 @@ impl<A: BrokerAdapter> BrokerTask<A> {
             return PlaceOutcome::NotSent(NotSentReason::DeadlinePassed);
         }
         // A timeout is never "not sent": the first byte may have been sent.
-        let outcome = timeout(self.call_timeout, self.adapter.place(placement)).await;
-        match outcome.unwrap_or_else(|_| PlaceOutcome::OutcomeUnknown(self.timeout_message())) {
-            // A full queue means that the adapter has not seen the order, and that nothing of it is journaled.
+        let placing = self.adapter.place(placement);
+        match self.limit_time(placing, PlaceOutcome::OutcomeUnknown).await {
+            // `QueueFull` means that the adapter has not seen the order and that nothing of it is journaled, so only this
+            // task returns it.
             PlaceOutcome::NotSent(NotSentReason::QueueFull) => PlaceOutcome::NotSent(NotSentReason::Unavailable(
                 "the venue accepts no further orders at the moment".into(),
             )),
@@ -85,26 +96,12 @@ impl<A: BrokerAdapter> BrokerTask<A> {
         }
     }
 
-    async fn inquire_with_timeout(&self, order: Order) -> InquiryOutcome {
-        timeout(self.call_timeout, self.adapter.inquire(order))
-            .await
-            .unwrap_or_else(|_| InquiryOutcome::Unanswered(self.timeout_message()))
-    }
-
-    async fn cancel_with_timeout(&self, order: Order) -> CancelOutcome {
-        timeout(self.call_timeout, self.adapter.cancel(order))
-            .await
-            .unwrap_or_else(|_| CancelOutcome::OutcomeUnknown(self.timeout_message()))
-    }
-
-    async fn execute_due_with_timeout(&self, order: Order) -> DueOutcome {
-        timeout(self.call_timeout, self.adapter.execute_due(order))
-            .await
-            .unwrap_or_else(|_| DueOutcome::OutcomeUnknown(self.timeout_message()))
-    }
-
-    fn timeout_message(&self) -> String {
-        format!("the broker did not reply within {} ms", self.call_timeout.as_millis())
+    /// Returns a call's outcome, or `unknown` with a message if the call exceeds the time limit.
+    async fn limit_time<O>(&self, call: impl Future<Output = O>, unknown: fn(String) -> O) -> O {
+        timeout(self.call_timeout, call).await.unwrap_or_else(|_| {
+            let limit_ms = self.call_timeout.as_millis();
+            unknown(format!("the broker did not reply within {limit_ms} ms"))
+        })
     }
 }
 
@@ -128,10 +125,10 @@ where
     }
 }
 
-/// A call that panicked drops its reply, which its caller reads as unknown. The task continues.
+/// Logs a call that panicked. It drops its reply, which its caller reads as unknown; the task continues.
 fn log_aborted_call(broker: &BrokerId, result: Result<(), JoinError>) {
     if let Err(error) = result {
-        tracing::error!(%broker, %error, "a call to the broker broke off; its outcome is unknown");
+        tracing::error!(%broker, %error, "a call to the broker ended without a reply; its outcome is unknown");
     }
 }
 

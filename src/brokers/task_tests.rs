@@ -6,6 +6,7 @@ use crate::brokers::adapter::{BrokerCapabilities, Effects, VenueAcknowledgement}
 use crate::brokers::memory_book::fixtures;
 use crate::brokers::task::*;
 use crate::domain::id::OrderIdPrefix;
+use crate::domain::order::Order;
 use crate::domain::order_terms::TimeInForce;
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::risk::approved::approve_unchecked;
@@ -13,7 +14,7 @@ use crate::risk::approved::approve_unchecked;
 /// How long a test waits for an event.
 const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the stub does with a call, by the order's quantity.
+/// The quantities for which a call to the stub hangs or panics.
 const HANGING_QUANTITY: &str = "404";
 const PANICKING_QUANTITY: &str = "13";
 
@@ -87,7 +88,7 @@ struct TaskBench {
 
 fn spawn_bench(settings: &BrokerTaskSettings) -> TaskBench {
     let gate = Arc::new(Semaphore::new(0));
-    let (places, under_way) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (place_count, in_flight) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let adapter = GatedAdapter {
         capabilities: BrokerCapabilities {
             broker: BrokerId::new("stub").unwrap(),
@@ -97,16 +98,16 @@ fn spawn_bench(settings: &BrokerTaskSettings) -> TaskBench {
             effects: Effects::AtVenue,
         },
         gate: Arc::clone(&gate),
-        place_count: Arc::clone(&places),
-        in_flight: Arc::clone(&under_way),
+        place_count: Arc::clone(&place_count),
+        in_flight: Arc::clone(&in_flight),
     };
     let (handle, joined) = BrokerTask::spawn(adapter, settings);
     TaskBench {
         handle,
         joined,
         gate,
-        place_count: places,
-        in_flight: under_way,
+        place_count,
+        in_flight,
     }
 }
 
@@ -133,7 +134,7 @@ fn spawn_place(handle: &BrokerHandle, placement: Approved<Placement>) -> JoinHan
 }
 
 /// Polls until the condition holds.
-async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+async fn wait_until(event: &str, condition: impl Fn() -> bool) {
     let polled = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -141,7 +142,7 @@ async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     };
     timeout(TEST_TIMEOUT, polled)
         .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
+        .unwrap_or_else(|_| panic!("never: {event}"));
 }
 
 #[tokio::test]
@@ -251,7 +252,7 @@ async fn task_finishes_accepted_calls_and_ends_with_its_last_handle() {
     bench.gate.add_permits(1);
     timeout(TEST_TIMEOUT, bench.joined).await.unwrap().unwrap();
     assert_eq!(bench.place_count.load(Ordering::SeqCst), 5);
-    assert_eq!(bench.in_flight.load(Ordering::SeqCst), 0, "none was cut off");
+    assert_eq!(bench.in_flight.load(Ordering::SeqCst), 0, "every call has finished");
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ pub fn bind_listener(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 impl ConnectionServer {
-    /// Accepts connections from now on, and serves them by the router.
+    /// Starts accepting connections, whose requests the router answers.
     pub fn start(listener: TcpListener, router: Router, limits: ConnectionLimits) -> Self {
         let acceptor = ConnectionAcceptor {
             router,
@@ -171,7 +171,7 @@ impl ConnectionAcceptor {
         self.tasks.spawn(async move {
             let limit = acceptor.limits.one_request_within.unwrap_or(Duration::MAX);
             if timeout(limit, acceptor.serve_connection(stream, peer)).await.is_err() {
-                tracing::debug!(%peer, "a connection exceeded its time limit");
+                tracing::debug!(%peer, "connection closed: it exceeded its time limit");
             }
             drop(permit);
         });
@@ -203,7 +203,7 @@ impl ConnectionAcceptor {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(%peer, %error, "a connection ended");
+                        tracing::debug!(%peer, %error, "connection ended with an error");
                     }
                     return;
                 }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_beyond_the_maximum_is_refused_and_its_permit_is_released() {
+    async fn connection_beyond_the_maximum_is_refused_and_its_permit_is_released() {
         let (address, server) = start(Some(FULL));
         // Connections are accepted in the order they arrive.
         let first = TcpStream::connect(address).await.unwrap();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_response_for_it_a_connection_beyond_the_maximum_waits() {
+    async fn connection_beyond_the_maximum_waits_without_a_full_response() {
         let (address, server) = start(None);
         let first = TcpStream::connect(address).await.unwrap();
         let second = tokio::spawn(request(TcpStream::connect(address).await.unwrap()));

@@ -1,4 +1,4 @@
-//! A limit on how long a client may read nothing of what is written to it.
+//! A limit on how long a client may leave written bytes unread.
 //!
 //! It sits below HTTP, since such a client is invisible above it: while its buffer is full, hyper neither polls for the
 //! rest of a response nor gives up.
@@ -21,36 +21,38 @@ pub(super) struct WriteLimited<S> {
     stream: S,
     limit: Duration,
     /// Cancelled when the server drains.
-    drains: CancellationToken,
-    /// The end of the current stall.
-    stalled: Option<Pin<Box<Sleep>>>,
+    drain: CancellationToken,
+    /// The timer of the current stall; `None` while the client reads.
+    stall_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteLimited<S> {
     /// Returns the stream under a limit.
-    pub(super) fn new(stream: S, limit: Duration, drains: CancellationToken) -> Self {
+    pub(super) fn new(stream: S, limit: Duration, drain: CancellationToken) -> Self {
         Self {
             stream,
             limit,
-            drains,
-            stalled: None,
+            drain,
+            stall_timer: None,
         }
     }
 
     /// Returns the result of a write; a pending one fails at the end of its limit.
-    fn watched(&mut self, written: Poll<Result<usize>>, context: &mut Context<'_>) -> Poll<Result<usize>> {
+    fn limit_stall(&mut self, written: Poll<Result<usize>>, context: &mut Context<'_>) -> Poll<Result<usize>> {
         if written.is_ready() {
-            self.stalled = None;
+            self.stall_timer = None;
             return written;
         }
         let now = Instant::now();
         let limit = self.limit;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(now + limit)));
-        if self.drains.is_cancelled() && stalled.deadline() > now + DRAIN_LIMIT {
-            stalled.as_mut().reset(now + DRAIN_LIMIT);
+        let stall_timer = self
+            .stall_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(now + limit)));
+        if self.drain.is_cancelled() && stall_timer.deadline() > now + DRAIN_LIMIT {
+            stall_timer.as_mut().reset(now + DRAIN_LIMIT);
         }
-        ready!(stalled.as_mut().poll(context));
-        let message = "the client reads nothing of what is written to it";
+        ready!(stall_timer.as_mut().poll(context));
+        let message = "the client reads none of the written bytes";
         Poll::Ready(Err(Error::new(ErrorKind::TimedOut, message)))
     }
 }
@@ -64,7 +66,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteLimited<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimited<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watched(written, context)
+        self.limit_stall(written, context)
     }
 
     fn poll_write_vectored(
@@ -73,7 +75,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimited<S> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.watched(written, context)
+        self.limit_stall(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -99,10 +101,10 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(2);
 
     #[tokio::test]
-    async fn only_a_client_that_takes_nothing_for_the_whole_time_is_given_up() {
+    async fn only_a_client_that_reads_nothing_for_the_whole_limit_times_out() {
         let (ours, mut theirs) = duplex(4);
-        let drains = CancellationToken::new();
-        let mut limited = WriteLimited::new(ours, LIMIT, drains.clone());
+        let drain = CancellationToken::new();
+        let mut limited = WriteLimited::new(ours, LIMIT, drain.clone());
         let writing = tokio::spawn(async move {
             let failed = limited.write_all(&[7; 12]).await.unwrap_err();
             (failed.kind(), limited)
@@ -119,8 +121,8 @@ mod tests {
         assert!(begun.elapsed() >= LIMIT / 4 * 5 + LIMIT);
 
         // A drain waits less, also if the stall began before it.
-        limited.stalled = Some(Box::pin(sleep_until(Instant::now() + LIMIT * 100)));
-        drains.cancel();
+        limited.stall_timer = Some(Box::pin(sleep_until(Instant::now() + LIMIT * 100)));
+        drain.cancel();
         let begun = Instant::now();
         let failed = limited.write_all(&[7; 12]).await.unwrap_err();
         assert_eq!(failed.kind(), ErrorKind::TimedOut);

@@ -16,7 +16,7 @@ use crate::telemetry::Telemetry;
 
 /// The maximum number of open connections; further ones wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 16;
-/// How long one connection may take in all; it is for one request.
+/// The maximum time of a connection, which serves one request.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum size of a request's head.
 const MAX_HEAD_BYTES: usize = 16 * 1_024;
@@ -30,15 +30,15 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     one_request_within: Some(CONNECTION_TIMEOUT),
 };
 
-/// The open port. Dropping it closes it.
+/// The open metrics port. Dropping the listener closes it.
 #[derive(Debug)]
-pub struct Listener {
+pub struct MetricsListener {
     address: SocketAddr,
     server: ConnectionServer,
 }
 
-impl Listener {
-    /// Listens, and serves `/metrics`, `/health` and `/health/live` from then on.
+impl MetricsListener {
+    /// Opens the port and serves `/metrics`, `/health` and `/health/live`.
     ///
     /// # Errors
     /// When the system refuses the address.
@@ -50,7 +50,7 @@ impl Listener {
         })
     }
 
-    /// Returns the address it listens at.
+    /// Returns the address that the listener is bound to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -6,19 +6,19 @@
 
 use std::time::Duration;
 
-/// How a metric behaves.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Only grows, from zero at the start of the process.
+    /// A value that only grows, from zero at the start of the process.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// Counts durations by the bucket they fall into; the buckets' upper bounds, in ascending order.
+    /// Counts of durations by bucket; holds the buckets' upper bounds, in ascending order.
     Histogram(&'static [Duration]),
 }
 
 impl MetricKind {
-    /// Returns the word of the text format.
+    /// Returns the name in the text format.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -31,7 +31,7 @@ impl MetricKind {
 /// The unit of a metric's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricUnit {
-    /// Things.
+    /// A count, without a unit.
     One,
     /// Seconds; a gauge is set in microseconds.
     Seconds,
@@ -42,7 +42,7 @@ pub enum MetricUnit {
 }
 
 impl MetricUnit {
-    /// Returns the word.
+    /// Returns the name of the unit.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::One => "1",
@@ -63,7 +63,7 @@ impl MetricUnit {
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// How it behaves.
+    /// Its kind.
     pub kind: MetricKind,
     /// The unit of its values.
     pub unit: MetricUnit,
@@ -77,12 +77,12 @@ macro_rules! bounds {
     ($($micros:literal),+ $(,)?) => { MetricKind::Histogram(&[$(Duration::from_micros($micros)),+]) };
 }
 
-/// For what takes microseconds to seconds.
+/// Buckets for durations of microseconds to seconds.
 const LATENCY_BUCKETS: MetricKind = bounds![
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000
 ];
-/// For what may wait for minutes.
+/// Buckets for durations of up to an hour.
 const WAIT_BUCKETS: MetricKind = bounds![
     1_000,
     5_000,

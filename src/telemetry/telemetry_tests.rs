@@ -1,12 +1,12 @@
-//! The table keeps the conventions, and what is rendered is what was counted.
+//! The table follows the conventions of Prometheus, and the exposition has the recorded values.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::telemetry::*;
 
-/// What a name ends in, by its unit; what is counted ends in `_total` besides.
-fn ending(metric: &Metric) -> &'static str {
+/// Returns the suffix that a metric's name needs for its kind and unit.
+fn required_suffix(metric: &Metric) -> &'static str {
     match (metric.kind, metric.unit) {
         (MetricKind::Counter, MetricUnit::One) => "_total",
         (_, MetricUnit::One) => "",
@@ -17,7 +17,7 @@ fn ending(metric: &Metric) -> &'static str {
 }
 
 #[test]
-fn every_metric_keeps_the_conventions() {
+fn every_metric_follows_the_conventions() {
     let mut names = BTreeSet::new();
     for metric in METRICS {
         let Metric { name, labels, help, .. } = metric;
@@ -25,9 +25,9 @@ fn every_metric_keeps_the_conventions() {
             let fits = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
             text.bytes().all(fits) && !text.contains("__")
         };
-        assert!(names.insert(*name), "{name} stands twice");
+        assert!(names.insert(*name), "{name} is listed twice");
         assert!(name.starts_with("order_router_") && is_word(name), "{name}");
-        assert!(name.ends_with(ending(metric)), "{name}: {:?}", metric.unit);
+        assert!(name.ends_with(required_suffix(metric)), "{name}: {:?}", metric.unit);
         assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
         for suffix in ["_sum", "_count", "_bucket", "_ms", "_percent", "_minutes"] {
             assert!(!name.ends_with(suffix), "{name}");
@@ -37,7 +37,7 @@ fn every_metric_keeps_the_conventions() {
         assert_eq!(
             labels.iter().find(reveals),
             None,
-            "{name} would have a series per caller"
+            "{name} has a label with a series per caller"
         );
         assert!(help.len() > 10 && !help.ends_with('.'), "{name}: {help}");
         if let MetricKind::Histogram(bounds) = metric.kind {
@@ -48,7 +48,7 @@ fn every_metric_keeps_the_conventions() {
 }
 
 #[test]
-fn what_is_rendered_is_what_was_counted() {
+fn exposition_has_the_recorded_values() {
     let telemetry = Telemetry::new();
     telemetry.increment(MetricId::Requests, &["submit", "ok"]);
     telemetry.increment(MetricId::Requests, &["submit", "ok"]);
@@ -81,7 +81,7 @@ fn what_is_rendered_is_what_was_counted() {
         "order_router_outbox_oldest_age_seconds 1.5",
         r#"order_router_requests_in_flight{door="request"} 1"#,
     ] {
-        assert!(text.lines().any(|response| response == line), "{line} in\n{text}");
+        assert!(text.lines().any(|rendered| rendered == line), "{line} in\n{text}");
     }
     drop(held);
     telemetry.set_gauge(MetricId::OutboxAge, &[], None);
@@ -91,7 +91,7 @@ fn what_is_rendered_is_what_was_counted() {
 }
 
 #[test]
-fn a_metric_has_no_more_series_than_it_may() {
+fn series_of_a_metric_are_bounded() {
     let telemetry = Telemetry::new();
     for code in 0..=MAX_SERIES {
         telemetry.increment(MetricId::Requests, &["submit", &code.to_string()]);
@@ -107,7 +107,7 @@ fn a_metric_has_no_more_series_than_it_may() {
 }
 
 #[test]
-fn shares_are_exact_and_brokers_are_those_of_the_settings() {
+fn limit_ratios_are_exact_and_unknown_brokers_share_a_label() {
     for (used, limit, held) in [
         (1, 3, Some(333_333)),
         (-5, 3, Some(0)),
@@ -122,30 +122,30 @@ fn shares_are_exact_and_brokers_are_those_of_the_settings() {
 }
 
 #[tokio::test]
-async fn the_port_serves_what_it_names_and_nothing_else() {
+async fn listener_serves_metrics_and_health_only() {
     let telemetry = Telemetry::new();
-    let listener = Listener::open(([127, 0, 0, 1], 0).into(), telemetry.clone()).unwrap();
+    let listener = MetricsListener::open(([127, 0, 0, 1], 0).into(), telemetry.clone()).unwrap();
     // reqwest has no TLS provider of its own; a second installation fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let ask = async |method: reqwest::Method, path: &str| {
+    let send = async |method: reqwest::Method, path: &str| {
         let request = client.request(method, format!("http://{}{path}", listener.address()));
         let response = request.timeout(Duration::from_secs(20)).send().await.unwrap();
         let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
         (response.status().as_u16(), media_type, response.text().await.unwrap())
     };
-    let (status, media_type, text) = ask(reqwest::Method::GET, "/metrics").await;
+    let (status, media_type, text) = send(reqwest::Method::GET, "/metrics").await;
     assert_eq!((status, media_type.as_str()), (200, CONTENT_TYPE));
     assert!(text.contains("order_router_build_info{version="), "{text}");
-    assert_eq!(ask(reqwest::Method::GET, "/health/live").await.0, 200);
-    assert_eq!(ask(reqwest::Method::GET, "/health").await.0, 503);
+    assert_eq!(send(reqwest::Method::GET, "/health/live").await.0, 200);
+    assert_eq!(send(reqwest::Method::GET, "/health").await.0, 503);
     telemetry.set_ready(true);
-    assert_eq!(ask(reqwest::Method::GET, "/health").await.0, 200);
+    assert_eq!(send(reqwest::Method::GET, "/health").await.0, 200);
     telemetry.set_stopping();
     telemetry.set_ready(true);
-    assert_eq!(ask(reqwest::Method::GET, "/health").await.0, 503);
-    assert_eq!(ask(reqwest::Method::GET, "/orders").await.0, 404);
-    assert_eq!(ask(reqwest::Method::POST, "/metrics").await.0, 405);
+    assert_eq!(send(reqwest::Method::GET, "/health").await.0, 503);
+    assert_eq!(send(reqwest::Method::GET, "/orders").await.0, 404);
+    assert_eq!(send(reqwest::Method::POST, "/metrics").await.0, 405);
     let address = listener.address();
     listener.close().await;
     assert!(tokio::net::TcpStream::connect(address).await.is_err());

@@ -23,7 +23,7 @@ use crate::domain::id::{BrokerId, IdError};
 use crate::domain::time::Clock;
 use crate::fault::Fault;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Listener, Telemetry};
+use crate::telemetry::{MetricsListener, Telemetry};
 use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery};
 use crate::worker::control::kill_switch;
 use crate::worker::lifecycle::assembly::{TradingClock, build_router};
@@ -52,7 +52,7 @@ pub struct Worker {
     router: Router,
     journal_writers: [JournalWriterTask; 2],
     bus: Bus,
-    metrics: Option<Listener>,
+    metrics: Option<MetricsListener>,
 }
 
 impl Worker {
@@ -168,7 +168,7 @@ impl Worker {
 
     /// Returns the address of the metrics listener, if there is one.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().map(Listener::address)
+        self.metrics.as_ref().map(MetricsListener::address)
     }
 
     /// Stops accepting orders, finishes the calls in flight within `grace`, journals what is settled, and closes.
@@ -217,11 +217,11 @@ async fn close_within_timeout(what: &str, closing: impl Future<Output = ()>) {
 }
 
 /// Opens the metrics listener if the settings name its address.
-fn open_metrics_listener(settings: &Settings, telemetry: &Telemetry) -> Result<Option<Listener>, WorkerError> {
+fn open_metrics_listener(settings: &Settings, telemetry: &Telemetry) -> Result<Option<MetricsListener>, WorkerError> {
     let Some(address) = settings.metrics.addr else {
         return Ok(None);
     };
-    let opened = Listener::open(address, telemetry.clone());
+    let opened = MetricsListener::open(address, telemetry.clone());
     let listener = opened.map_err(|error| WorkerError::Metrics { address, error })?;
     tracing::info!(address = %listener.address(), "serving metrics at this address, without authentication");
     Ok(Some(listener))

@@ -12,37 +12,37 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     vec![
         ConformanceCase {
             id: "S01",
-            title: "a repeated place is no second execution",
+            title: "a repeated placement is not executed again",
             applies: applies_always,
             check: |harness| Box::pin(check_repeated_place(harness)),
         },
         ConformanceCase {
             id: "S02",
-            title: "two placements of one order at once are one execution",
+            title: "two concurrent placements of one order execute it once",
             applies: has_effects_in_store,
             check: |harness| Box::pin(check_concurrent_places(harness)),
         },
         ConformanceCase {
             id: "S03",
-            title: "after its deadline an order is not sent",
+            title: "an order is not sent after its deadline",
             applies: applies_always,
             check: |harness| Box::pin(check_deadline_passed(harness)),
         },
         ConformanceCase {
             id: "S04",
-            title: "without its lease an order is not sent",
+            title: "an order is not sent without its lease",
             applies: has_effects_in_store,
             check: |harness| Box::pin(check_lease_lost(harness)),
         },
         ConformanceCase {
             id: "S05",
-            title: "a venue out of reach means not sent, and a later attempt succeeds",
+            title: "an unreachable venue means not sent, and a later attempt succeeds",
             applies: applies_always,
             check: |harness| Box::pin(check_place_unreachable(harness)),
         },
         ConformanceCase {
             id: "S06",
-            title: "a lost answer is unknown, never a refusal, and the order is executed once",
+            title: "a lost reply is unknown, never a rejection, and the order is executed once",
             applies: applies_always,
             check: |harness| Box::pin(check_place_reply_lost(harness)),
         },
@@ -100,12 +100,12 @@ async fn check_lease_lost<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
     check_not_sent(harness, lost, &NotSentReason::LeaseLost).await
 }
 
-async fn check_not_sent<H: ConformanceHarness>(harness: &H, terms: CaseTerms, why: &NotSentReason) -> CaseVerdict {
+async fn check_not_sent<H: ConformanceHarness>(harness: &H, terms: CaseTerms, expected: &NotSentReason) -> CaseVerdict {
     let placement = harness.claim_order(terms).await?;
     let before = placement.inner().order.clone();
     match harness.adapter().place(placement).await {
-        PlaceOutcome::NotSent(said) if said == *why => check_unchanged(harness, &before).await,
-        other => unexpected_outcome(&format!("not sent, {why:?}"), &other),
+        PlaceOutcome::NotSent(reason) if reason == *expected => check_unchanged(harness, &before).await,
+        other => unexpected_outcome(&format!("not sent, {expected:?}"), &other),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::reason::ReasonCode;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
 
-/// Fails with `what` unless `holds` is true.
+/// Fails with `detail` unless `holds` is true.
 pub(super) fn ensure(holds: bool, detail: impl FnOnce() -> String) -> CaseVerdict {
     if holds { Ok(()) } else { Err(detail()) }
 }
@@ -39,16 +39,16 @@ pub(super) async fn cancel_and_check<H: ConformanceHarness>(
         CancelOutcome::Booked(booked) => (check_booked(booked)?, true),
         CancelOutcome::Reported(report) => (apply_report(order, &report)?, true),
         CancelOutcome::AlreadyEnded(order) => (order, false),
-        other => return unexpected_outcome("a cancelled or closed order", &other),
+        other => return unexpected_outcome("a cancelled or an ended order", &other),
     };
     check_quantities(&after)?;
     if cancelled {
         ensure(after.status == Some(OrderStatus::Cancelled), || {
-            format!("the cancel was acknowledged, and the order is {:?}", after.status)
+            format!("the cancel was acknowledged, but the order is {:?}", after.status)
         })?;
         check_reason(&after, ReasonCode::CancelRequested)?;
     } else {
-        ensure(after.is_terminal(), || "an open order was reported as closed".into())?;
+        ensure(after.is_terminal(), || "an open order was reported as ended".into())?;
     }
     Ok((after, cancelled))
 }
@@ -83,12 +83,12 @@ pub(super) fn check_quantities(order: &Order) -> CaseVerdict {
         let value = fill.price.decimal().checked_mul(fill.quantity.decimal());
         filled = filled.and_then(|sum| sum.checked_add(fill.quantity.decimal()));
         cost = cost.and_then(|sum| sum.checked_add(value?));
-        let better = match (order.price, order.side) {
+        let is_within_limit = match (order.price, order.side) {
             (None, _) => true,
             (Some(limit), Side::Buy) => fill.price <= limit,
             (Some(limit), Side::Sell) => fill.price >= limit,
         };
-        ensure(order.order_type == OrderType::Market || better, || {
+        ensure(order.order_type == OrderType::Market || is_within_limit, || {
             format!("filled at {} beyond the limit {:?}", fill.price, order.price)
         })?;
         ensure(
@@ -96,7 +96,7 @@ pub(super) fn check_quantities(order: &Order) -> CaseVerdict {
                 .decimal()
                 .count_multiples_of(order.reservation.lot_size)
                 .is_some(),
-            || format!("a fill of {} is no whole number of lots", fill.quantity),
+            || format!("a fill of {} is not a whole number of lots", fill.quantity),
         )?;
     }
     let mut ids: Vec<&str> = order.fills.iter().map(|fill| fill.exec_id.as_str()).collect();
@@ -104,16 +104,21 @@ pub(super) fn check_quantities(order: &Order) -> CaseVerdict {
     ids.dedup();
     ensure(ids.len() == order.fills.len(), || "a trade was booked twice".into())?;
     ensure(filled == Some(order.filled_quantity), || {
-        format!("the fills make {filled:?}, the order says {}", order.filled_quantity)
+        format!(
+            "the fills sum to {filled:?}, the order has {} filled",
+            order.filled_quantity
+        )
     })?;
     ensure(cost == Some(order.filled_cost), || {
-        format!("the fills cost {cost:?}, the order says {}", order.filled_cost)
+        format!("the fills cost {cost:?}, the order has a cost of {}", order.filled_cost)
     })?;
     let total = order.filled_quantity.checked_add(order.leaves_quantity());
-    let whole = total == Some(quantity);
+    let is_complete = total == Some(quantity);
     let holds = match order.status {
-        Some(OrderStatus::Accepted) => whole && order.filled_quantity.is_zero(),
-        Some(OrderStatus::PartiallyFilled) => whole && order.filled_quantity.is_positive() && !order.is_terminal(),
+        Some(OrderStatus::Accepted) => is_complete && order.filled_quantity.is_zero(),
+        Some(OrderStatus::PartiallyFilled) => {
+            is_complete && order.filled_quantity.is_positive() && !order.is_terminal()
+        }
         Some(OrderStatus::Filled) => order.filled_quantity == quantity && order.leaves_quantity().is_zero(),
         Some(OrderStatus::Cancelled | OrderStatus::Expired) => {
             order.filled_quantity < quantity && order.leaves_quantity().is_zero() && order.due.is_none()
@@ -132,7 +137,7 @@ pub(super) fn check_quantities(order: &Order) -> CaseVerdict {
 /// Checks that the order ended, or is open, for this reason.
 pub(super) fn check_reason(order: &Order, code: ReasonCode) -> CaseVerdict {
     ensure(order.reason.as_ref().is_some_and(|reason| reason.code == code), || {
-        format!("the reason is {:?} and should be {code:?}", order.reason)
+        format!("the reason is {:?}, expected {code:?}", order.reason)
     })
 }
 

@@ -15,31 +15,31 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     vec![
         ConformanceCase {
             id: "C01",
-            title: "a cancel of an open order ends it and keeps what was filled",
+            title: "a cancel of an open order ends it and keeps the fills",
             applies: applies_always,
             check: |harness| Box::pin(check_cancel_open(harness)),
         },
         ConformanceCase {
             id: "C02",
-            title: "a cancel of an ended order replies closed, never cancelled",
+            title: "a cancel of an ended order returns the ended order, never a cancel",
             applies: |capabilities| supports_time_in_force(capabilities, TimeInForce::Ioc),
             check: |harness| Box::pin(check_cancel_ended(harness)),
         },
         ConformanceCase {
             id: "C03",
-            title: "a second cancel replies closed, also with an old copy of the order",
+            title: "a second cancel returns the ended order, also for an older version of the order",
             applies: applies_always,
             check: |harness| Box::pin(check_second_cancel(harness)),
         },
         ConformanceCase {
             id: "C04",
-            title: "of two cancels at once exactly one cancels",
+            title: "of two concurrent cancels exactly one cancels",
             applies: applies_always,
             check: |harness| Box::pin(check_concurrent_cancels(harness)),
         },
         ConformanceCase {
             id: "C05",
-            title: "a cancel with a lost reply is unknown, and the next one replies closed",
+            title: "a cancel with a lost reply is unknown, and the next one returns the ended order",
             applies: applies_always,
             check: |harness| Box::pin(check_cancel_reply_lost(harness)),
         },
@@ -63,7 +63,7 @@ async fn open_checked_order<H: ConformanceHarness>(harness: &H) -> Result<Order,
         .open_order(CaseTerms::buy(OrderType::Limit, TimeInForce::Gtc, 100))
         .await?;
     ensure(order.status.is_some() && !order.is_terminal(), || {
-        format!("the harness' open order is {:?}", order.status)
+        format!("the harness opened an order that is {:?}", order.status)
     })?;
     Ok(order)
 }
@@ -71,9 +71,12 @@ async fn open_checked_order<H: ConformanceHarness>(harness: &H) -> Result<Order,
 async fn check_cancel_open<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
     let before = open_checked_order(harness).await?;
     let (after, cancelled) = cancel_and_check(harness, &before).await?;
-    ensure(cancelled, || "an open order was reported as closed".into())?;
+    ensure(cancelled, || "an open order was reported as ended".into())?;
     ensure(after.filled_quantity == before.filled_quantity, || {
-        format!("{} filled became {}", before.filled_quantity, after.filled_quantity)
+        format!(
+            "the filled quantity changed from {} to {}",
+            before.filled_quantity, after.filled_quantity
+        )
     })?;
     ensure(after.reservation.reserved_lots == 0, || {
         format!("{} lots are still reserved", after.reservation.reserved_lots)
@@ -95,9 +98,9 @@ async fn check_second_cancel<H: ConformanceHarness>(harness: &H) -> CaseVerdict 
     let before = open_checked_order(harness).await?;
     let (ended, _) = cancel_and_check(harness, &before).await?;
     for copy in [&ended, &before] {
-        let (again, cancelled) = cancel_and_check(harness, copy).await?;
+        let (current, cancelled) = cancel_and_check(harness, copy).await?;
         ensure(!cancelled, || "a second cancel was acknowledged".into())?;
-        check_same_state(&ended, &again)?;
+        check_same_state(&ended, &current)?;
     }
     check_unchanged(harness, &ended).await
 }
@@ -107,7 +110,7 @@ async fn check_concurrent_cancels<H: ConformanceHarness>(harness: &H) -> CaseVer
     let (one, other) = tokio::join!(cancel_and_check(harness, &before), cancel_and_check(harness, &before));
     let ((one, first), (other, second)) = (one?, other?);
     ensure(first != second, || {
-        format!("{} of the two cancelled it", if first { "both" } else { "none" })
+        format!("{} of the two cancels succeeded", if first { "both" } else { "none" })
     })?;
     check_same_state(&one, &other)?;
     let now = harness.read_order(&before.order_id).await?;
@@ -124,7 +127,7 @@ async fn check_cancel_reply_lost<H: ConformanceHarness>(harness: &H) -> CaseVerd
         other => return unexpected_outcome("unknown", &other),
     }
     let (after, cancelled) = cancel_and_check(harness, &before).await?;
-    ensure(!cancelled, || "it was cancelled twice".into())?;
+    ensure(!cancelled, || "the order was cancelled twice".into())?;
     ensure(after.status == Some(OrderStatus::Cancelled), || {
         format!("it is {:?}: the harness dropped no reply", after.status)
     })?;
@@ -139,7 +142,7 @@ async fn check_cancel_unreachable<H: ConformanceHarness>(harness: &H) -> CaseVer
         other => return unexpected_outcome("not sent, unavailable", &other),
     }
     let (_, cancelled) = cancel_and_check(harness, &before).await?;
-    ensure(cancelled, || "the second attempt found it closed".into())
+    ensure(cancelled, || "the second attempt found the order ended".into())
 }
 
 async fn check_cancel_never_placed<H: ConformanceHarness>(harness: &H) -> CaseVerdict {

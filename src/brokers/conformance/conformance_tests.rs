@@ -164,8 +164,8 @@ impl ConformanceHarness for PaperHarness {
         self.book.order(order_id).ok_or_else(|| "no such order".into())
     }
 
-    async fn inject_fault(&self, trouble: VenueFault) -> HarnessResult<()> {
-        self.book.inject_fault(match trouble {
+    async fn inject_fault(&self, fault: VenueFault) -> HarnessResult<()> {
+        self.book.inject_fault(match fault {
             VenueFault::Unreachable => BookFault::FailBeforeBooking(BookError::Unavailable("cut off".into())),
             VenueFault::ReplyLost => BookFault::LoseReply,
         });
@@ -224,26 +224,26 @@ async fn every_flaw_fails_its_case() {
 }
 
 #[tokio::test]
-async fn a_book_that_breaks_one_guarantee_fails_its_case() {
+async fn book_without_a_guarantee_fails_its_case() {
     let settings = PaperIbkrSettings::default();
-    for (promise, case) in [
+    for (guarantee, case) in [
         (BookGuarantee::Deadline, "S03"),
         (BookGuarantee::Lease, "S04"),
         (BookGuarantee::Version, "C03"),
     ] {
-        let book = || MemoryBook::without_guarantee(Some(promise));
+        let book = || MemoryBook::without_guarantee(Some(guarantee));
         let failure = run_suite(async || {
             Ok(paper_harness(AdapterFlaw::None, book(), |book| {
                 ibkr::venue(book, &settings).unwrap()
             }))
         })
         .await;
-        assert_eq!(failure.map_err(|failure| failure.case), Err(case), "{promise:?}");
+        assert_eq!(failure.map_err(|failure| failure.case), Err(case), "{guarantee:?}");
     }
 }
 
 #[test]
-fn the_numbers_of_the_cases_are_unique_and_in_order() {
+fn case_numbers_are_unique_and_in_order() {
     let numbers: Vec<_> = cases::<PaperHarness>().map(|case| case.id).collect();
     assert_eq!(numbers, ALL_CASES);
 }

@@ -17,37 +17,37 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     vec![
         ConformanceCase {
             id: "D01",
-            title: "before its moment nothing is due",
+            title: "nothing is due before its moment",
             applies: applies_always,
             check: |harness| Box::pin(check_before_due(harness)),
         },
         ConformanceCase {
             id: "D02",
-            title: "at its moment the rest fills or expires, once, also when asked again with an old copy",
+            title: "at its moment the remainder fills or expires, once, also for an older version of the order",
             applies: applies_always,
             check: |harness| Box::pin(check_executes_once(harness)),
         },
         ConformanceCase {
             id: "D03",
-            title: "of two at once exactly one books",
+            title: "of two concurrent executions exactly one books",
             applies: applies_always,
             check: |harness| Box::pin(check_concurrent_due(harness)),
         },
         ConformanceCase {
             id: "D04",
-            title: "of a cancel and a due effect at once exactly one wins",
+            title: "of a concurrent cancel and due effect exactly one is booked",
             applies: applies_always,
             check: |harness| Box::pin(check_due_races_cancel(harness)),
         },
         ConformanceCase {
             id: "D05",
-            title: "a cancelled order has nothing due, also with an old copy of it",
+            title: "a cancelled order has nothing due, also for an older version of it",
             applies: applies_always,
             check: |harness| Box::pin(check_due_after_cancel(harness)),
         },
         ConformanceCase {
             id: "D06",
-            title: "a due effect whose answer is lost is unknown, and happened once",
+            title: "a due effect with a lost reply is unknown, and is booked once",
             applies: applies_always,
             check: |harness| Box::pin(check_due_reply_lost(harness)),
         },
@@ -100,7 +100,7 @@ async fn execute_due<H: ConformanceHarness>(harness: &H, order: &Order) -> Harne
         Some(DueAction::Inquire) | None => None,
     };
     ensure(after.status == expected, || {
-        format!("{:?} made it {:?}", order.due, after.status)
+        format!("after {:?} the order is {:?}", order.due, after.status)
     })?;
     Ok(Some(after))
 }
@@ -149,13 +149,13 @@ async fn check_due_races_cancel<H: ConformanceHarness>(harness: &H) -> CaseVerdi
                 let (due, cancelled) = tokio::join!(execute_due(harness, &order), cancel_and_check(harness, &order));
                 (cancelled, due)
             };
-            let ((closed, cancelled), due) = (cancelled?, due?);
+            let ((ended, cancelled), due) = (cancelled?, due?);
             ensure(cancelled != due.is_some(), || {
-                format!("cancelled: {cancelled}, and what was due gave {due:?}")
+                format!("cancelled: {cancelled}, and the due effect returned {due:?}")
             })?;
-            check_unchanged(harness, &closed).await?;
-            ensure(closed.version == order.version + 1, || {
-                format!("version {} became {}", order.version, closed.version)
+            check_unchanged(harness, &ended).await?;
+            ensure(ended.version == order.version + 1, || {
+                format!("version {} became {}", order.version, ended.version)
             })?;
         }
     }
@@ -202,7 +202,7 @@ async fn check_due_unreachable<H: ConformanceHarness>(harness: &H) -> CaseVerdic
             other => return unexpected_outcome("not sent, unavailable", &other),
         }
         ensure(execute_due(harness, &order).await?.is_some(), || {
-            "nothing was due any more".into()
+            "nothing was due at the second attempt".into()
         })?;
     }
     Ok(())

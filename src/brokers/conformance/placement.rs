@@ -22,7 +22,7 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
         },
         ConformanceCase {
             id: "P02",
-            title: "a time in force that is not declared has no effect",
+            title: "an order with an undeclared time in force has no effect",
             applies: applies_always,
             check: |harness| Box::pin(check_undeclared_time_in_force(harness)),
         },
@@ -34,19 +34,19 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
         },
         ConformanceCase {
             id: "P04",
-            title: "trade ids are the order's id and a number",
+            title: "a trade id is the order id and a number",
             applies: has_effects_in_store,
             check: |harness| Box::pin(check_trade_ids(harness)),
         },
         ConformanceCase {
             id: "P05",
-            title: "whatever the quantity, fills are whole lots",
+            title: "fills are whole lots for every quantity",
             applies: applies_always,
             check: |harness| Box::pin(check_whole_lots(harness)),
         },
         ConformanceCase {
             id: "P06",
-            title: "an IOC order ends at once: filled, or its rest cancelled for its time in force",
+            title: "an IOC order ends at once: filled, or its remainder cancelled for its time in force",
             applies: |capabilities| supports_time_in_force(capabilities, TimeInForce::Ioc),
             check: |harness| Box::pin(check_immediate_or_cancel(harness)),
         },
@@ -69,10 +69,10 @@ async fn check_every_term<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
                 };
                 let order = place_and_check(harness, terms)
                     .await
-                    .map_err(|what| format!("{terms:?}: {what}"))?;
+                    .map_err(|detail| format!("{terms:?}: {detail}"))?;
                 ensure(order.version == 1, || format!("{terms:?}: version {}", order.version))?;
                 ensure(order.broker_order_id.is_some(), || {
-                    format!("{terms:?}: no id of the venue's own")
+                    format!("{terms:?}: the order has no id of the venue")
                 })?;
                 let stays_open = matches!(time_in_force, TimeInForce::Gtc | TimeInForce::Day);
                 ensure(stays_open || order.is_terminal(), || {
@@ -99,7 +99,7 @@ async fn check_undeclared_time_in_force<H: ConformanceHarness>(harness: &H) -> C
         let order_id = placement.inner().order.order_id.clone();
         match harness.adapter().place(placement).await {
             PlaceOutcome::Rejected(_) | PlaceOutcome::NotSent(_) => {}
-            other => return unexpected_outcome("a refusal", &other),
+            other => return unexpected_outcome("a rejection or not sent", &other),
         }
         let now = harness.read_order(&order_id).await?;
         ensure(now.version == 0, || {
@@ -118,7 +118,7 @@ async fn check_fill_prices<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
         let price = approved.order.price.unwrap_or(approved.reference_price);
         ensure(
             order_type == OrderType::Market || price != approved.reference_price,
-            || "the harness' limit price is the reference price: the case would show nothing".into(),
+            || "the harness gave a limit price equal to the reference price: the case would prove nothing".into(),
         )?;
         harness.adapter().place(placement).await;
         let order = harness.read_order(&approved.order.order_id).await?;
@@ -140,7 +140,9 @@ async fn check_trade_ids<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
     ensure(!order.fills.is_empty(), || "the order did not fill".into())?;
     for (at, fill) in order.fills.iter().enumerate() {
         let id = format!("{}-{}", order.order_id, at + 1);
-        ensure(fill.exec_id == id, || format!("trade {} should be {id}", fill.exec_id))?;
+        ensure(fill.exec_id == id, || {
+            format!("the trade id is {}, expected {id}", fill.exec_id)
+        })?;
     }
     Ok(())
 }
@@ -148,7 +150,7 @@ async fn check_trade_ids<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
 async fn check_whole_lots<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
     for &lots in ROUNDING_LOTS {
         let order = place_and_check(harness, CaseTerms::buy(OrderType::Limit, TimeInForce::Gtc, lots)).await;
-        check_quantities(&order.map_err(|what| format!("{lots} lots: {what}"))?)?;
+        check_quantities(&order.map_err(|detail| format!("{lots} lots: {detail}"))?)?;
     }
     Ok(())
 }
@@ -159,7 +161,7 @@ async fn check_immediate_or_cancel<H: ConformanceHarness>(harness: &H) -> CaseVe
         match order.status {
             Some(OrderStatus::Filled) => {}
             Some(OrderStatus::Cancelled) => check_reason(&order, ReasonCode::TimeInForce)?,
-            other => return unexpected_outcome("an end", &other),
+            other => return unexpected_outcome("a filled or cancelled order", &other),
         }
     }
     Ok(())
@@ -176,7 +178,7 @@ async fn check_fill_or_kill<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
                     format!("{} of a killed order filled", order.filled_quantity)
                 })?;
             }
-            other => return unexpected_outcome("an end", &other),
+            other => return unexpected_outcome("a filled or cancelled order", &other),
         }
     }
     Ok(())

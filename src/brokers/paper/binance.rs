@@ -20,7 +20,7 @@ pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc,
 
 const RULES: PaperFillRules = PaperFillRules {
     first_fill_percent: 100,
-    rest_fill: RestFill::Never,
+    remainder_fill: RestFill::Never,
     fees: PaperFees::NONE,
 };
 

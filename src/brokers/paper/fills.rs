@@ -13,19 +13,19 @@ use crate::domain::venue_report::{DueAction, DueTask, Fill, VenueOrderState, Ven
 
 /// The number of an order's first fill. A trade id is the order id and this number, so that a fill that is computed twice is
 /// booked once.
-const FIRST_FILL: u8 = 1;
+const FIRST_FILL_NUMBER: u8 = 1;
 /// The decimals of a fee.
 const FEE_DECIMALS: u32 = 8;
 /// The number of the fill of the remainder.
-const REST_FILL: u8 = 2;
+const REMAINDER_FILL_NUMBER: u8 = 2;
 
-/// How a paper venue fills.
+/// How a paper venue fills orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PaperFillRules {
     /// The share that fills at once, in percent, rounded down to the lot; below one lot, the whole order.
     pub first_fill_percent: u8,
     /// When the remainder fills.
-    pub rest_fill: RestFill,
+    pub remainder_fill: RestFill,
     /// The fees.
     pub fees: PaperFees,
 }
@@ -36,26 +36,27 @@ pub struct PaperFees {
     /// The fee as a share of the fill, 0 to 1.
     pub fee_rate: Decimal,
     /// The asset that the fee is paid in.
-    pub paid_in: FeeAsset,
+    pub fee_asset: FeeAsset,
 }
 
 impl PaperFees {
     /// No fee.
     pub const NONE: Self = Self {
         fee_rate: Decimal::ZERO,
-        paid_in: FeeAsset::Quote,
+        fee_asset: FeeAsset::Quote,
     };
 }
 
 /// The error of an order whose remainder cannot be filled: its first fill is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the order has a remainder to fill, but no first fill or no quantity left")]
-pub struct RestNotFillable;
+pub struct RemainderNotFillable;
 
 /// Returns the venue's first report on an order.
 ///
 /// # Errors
-/// Why the venue rejects the order: a limit order without a price, or a quantity that is not a whole number of lots.
+/// Why the venue rejects the order: a limit order without a price, a quantity that is not a whole number of lots,
+/// or a fee that cannot be represented exactly.
 pub fn initial_report(
     placement: &Placement,
     rules: PaperFillRules,
@@ -70,7 +71,7 @@ pub fn initial_report(
     };
     let quantity = initial_fill_quantity(order, rules.first_fill_percent)
         .ok_or_else(|| rejection("the quantity is not a whole number of lots that can be counted exactly"))?;
-    let in_full = quantity == order.quantity;
+    let is_full = quantity == order.quantity;
     let mut report = VenueReport {
         broker_order_id: Some(broker_order_id(order)),
         fills: Vec::new(),
@@ -78,21 +79,28 @@ pub fn initial_report(
         cumulative_quantity: None,
         due: None,
     };
-    if !in_full && order.time_in_force == TimeInForce::Fok {
+    if !is_full && order.time_in_force == TimeInForce::Fok {
         report.state = time_in_force_cancellation("the order could not be filled at once in full");
         return Ok(report);
     }
-    let is_in_base = rules.fees.paid_in == FeeAsset::Base;
+    let is_in_base = rules.fees.fee_asset == FeeAsset::Base;
     let fee_currency = order.reservation.base_asset.as_deref().filter(|_| is_in_base);
     let currency = fee_currency.unwrap_or(&placement.quote_currency);
-    let filled = build_fill(order, FIRST_FILL, quantity, price, now, (rules.fees.fee_rate, currency));
+    let fill = build_fill(
+        order,
+        FIRST_FILL_NUMBER,
+        quantity,
+        price,
+        now,
+        (rules.fees.fee_rate, currency),
+    );
     report
         .fills
-        .push(filled.ok_or_else(|| rejection("the fee cannot be counted exactly"))?);
-    if !in_full && order.time_in_force == TimeInForce::Ioc {
-        report.state = time_in_force_cancellation("what did not fill at once was cancelled");
-    } else if !in_full {
-        report.due = schedule_rest(order.time_in_force, rules.rest_fill, calendar, now);
+        .push(fill.ok_or_else(|| rejection("the fee cannot be represented exactly"))?);
+    if !is_full && order.time_in_force == TimeInForce::Ioc {
+        report.state = time_in_force_cancellation("the quantity that did not fill at once was cancelled");
+    } else if !is_full {
+        report.due = schedule_remainder(order.time_in_force, rules.remainder_fill, calendar, now);
     }
     Ok(report)
 }
@@ -108,13 +116,13 @@ pub fn due_report(
     order: &Order,
     rules: PaperFillRules,
     now: Timestamp,
-) -> Result<Option<VenueReport>, RestNotFillable> {
+) -> Result<Option<VenueReport>, RemainderNotFillable> {
     let Some(due) = order.due.filter(|due| due.at <= now && !order.is_terminal()) else {
         return Ok(None);
     };
     let (fills, state) = match due.action {
         DueAction::FillRemainder => (
-            vec![build_rest_fill(order, rules, due.at).ok_or(RestNotFillable)?],
+            vec![build_remainder_fill(order, rules, due.at).ok_or(RemainderNotFillable)?],
             VenueOrderState::Working,
         ),
         DueAction::Expire => {
@@ -161,13 +169,13 @@ fn initial_fill_quantity(order: &Order, percent: u8) -> Option<Quantity> {
     Quantity::new(Decimal::from_parts(first, 0)?.checked_mul(lot)?).ok()
 }
 
-fn schedule_rest(
+fn schedule_remainder(
     time_in_force: TimeInForce,
-    rest_fill: RestFill,
+    remainder_fill: RestFill,
     calendar: &TradingCalendar,
     now: Timestamp,
 ) -> Option<DueTask> {
-    let rest = match rest_fill {
+    let remainder = match remainder_fill {
         RestFill::After(span) => Some(DueTask {
             at: now.saturating_add(span),
             action: DueAction::FillRemainder,
@@ -175,17 +183,21 @@ fn schedule_rest(
         RestFill::Never => None,
     };
     if time_in_force != TimeInForce::Day {
-        return rest;
+        return remainder;
     }
     let day_end = DueTask {
         at: calendar.end_of(calendar.trading_date_at(now)),
         action: DueAction::Expire,
     };
-    Some(rest.filter(|rest| rest.at < day_end.at).unwrap_or(day_end))
+    Some(
+        remainder
+            .filter(|remainder| remainder.at < day_end.at)
+            .unwrap_or(day_end),
+    )
 }
 
-/// Returns the fill of the remainder, at the limit price or, for a market order, at the price of the first fill.
-fn build_rest_fill(order: &Order, rules: PaperFillRules, at: Timestamp) -> Option<Fill> {
+/// Returns the fill of the remainder: at the limit price or, for a market order, at the price of the first fill.
+fn build_remainder_fill(order: &Order, rules: PaperFillRules, at: Timestamp) -> Option<Fill> {
     let first = order.fills.first()?;
     let price = match order.order_type {
         OrderType::Limit => order.price?,
@@ -194,7 +206,7 @@ fn build_rest_fill(order: &Order, rules: PaperFillRules, at: Timestamp) -> Optio
     let quantity = Quantity::new(order.leaves_quantity()).ok()?;
     // In the asset of the first fill's fee, whatever the settings are now.
     let fee = (rules.fees.fee_rate, first.fee_currency.as_str());
-    build_fill(order, REST_FILL, quantity, price, at, fee)
+    build_fill(order, REMAINDER_FILL_NUMBER, quantity, price, at, fee)
 }
 
 fn build_fill(
@@ -205,7 +217,7 @@ fn build_fill(
     at: Timestamp,
     (rate, fee_currency): (Decimal, &str),
 ) -> Option<Fill> {
-    let of = if order.reservation.base_asset.as_deref() == Some(fee_currency) {
+    let fee_base = if order.reservation.base_asset.as_deref() == Some(fee_currency) {
         quantity.decimal()
     } else {
         round_fee_up(price.decimal().checked_mul(quantity.decimal())?)?
@@ -215,7 +227,7 @@ fn build_fill(
         quantity,
         price,
         timestamp: at,
-        fee: round_fee_up(of.checked_mul(rate)?)?,
+        fee: round_fee_up(fee_base.checked_mul(rate)?)?,
         fee_currency: fee_currency.to_owned(),
     })
 }

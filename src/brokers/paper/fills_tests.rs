@@ -9,16 +9,16 @@ use crate::domain::order_terms::TimeInForce::{Day, Fok, Gtc, Ioc};
 const NOON: &str = "2026-03-02T12:00:00Z";
 const IBKR: PaperFillRules = PaperFillRules {
     first_fill_percent: 95,
-    rest_fill: RestFill::After(Duration::from_secs(3)),
+    remainder_fill: RestFill::After(Duration::from_secs(3)),
     fees: PaperFees::NONE,
 };
 const NEVER: PaperFillRules = PaperFillRules {
-    rest_fill: RestFill::Never,
+    remainder_fill: RestFill::Never,
     ..IBKR
 };
 const IN_FULL: PaperFillRules = PaperFillRules {
     first_fill_percent: 100,
-    rest_fill: RestFill::Never,
+    remainder_fill: RestFill::Never,
     fees: PaperFees::NONE,
 };
 
@@ -27,7 +27,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 #[test]
-fn what_fills_at_once_is_rounded_down_to_the_lot() {
+fn first_fill_is_rounded_down_to_the_lot() {
     // quantity (lots of 0.01), percent, filled at once
     for (ordered, percent, filled) in [
         ("10", 95, "9.5"),
@@ -57,16 +57,16 @@ fn what_fills_at_once_is_rounded_down_to_the_lot() {
 }
 
 #[test]
-fn each_time_in_force_leaves_what_it_should() {
-    let rest_due = Some((at("2026-03-02T12:00:03Z"), DueAction::FillRemainder));
+fn each_time_in_force_has_its_first_fill_status_and_due_task() {
+    let remainder_due = Some((at("2026-03-02T12:00:03Z"), DueAction::FillRemainder));
     let day_end = Some((at("2026-03-03T00:00:00Z"), DueAction::Expire));
     // rules, time in force, quantity → filled at once, status, due
     let rows = [
         (IN_FULL, Gtc, "10", "10", OrderStatus::Filled, None),
         (IN_FULL, Ioc, "10", "10", OrderStatus::Filled, None),
         (IN_FULL, Fok, "10", "10", OrderStatus::Filled, None),
-        (IBKR, Gtc, "10", "9.5", OrderStatus::PartiallyFilled, rest_due),
-        (IBKR, Day, "10", "9.5", OrderStatus::PartiallyFilled, rest_due),
+        (IBKR, Gtc, "10", "9.5", OrderStatus::PartiallyFilled, remainder_due),
+        (IBKR, Day, "10", "9.5", OrderStatus::PartiallyFilled, remainder_due),
         (IBKR, Ioc, "10", "9.5", OrderStatus::Cancelled, None),
         (IBKR, Fok, "10", "0", OrderStatus::Cancelled, None),
         (IBKR, Gtc, "0.01", "0.01", OrderStatus::Filled, None),
@@ -101,7 +101,7 @@ fn each_time_in_force_leaves_what_it_should() {
 }
 
 #[test]
-fn an_order_of_the_day_is_due_no_later_than_its_end() {
+fn day_order_is_due_at_the_end_of_its_day_at_the_latest() {
     let midnight = at("2026-03-03T00:00:00Z");
     for (placed, due_at, action) in [
         (
@@ -113,15 +113,21 @@ fn an_order_of_the_day_is_due_no_later_than_its_end() {
         ("2026-03-02T23:59:59.999999Z", "2026-03-03T00:00:00Z", DueAction::Expire),
         ("2026-03-03T00:00:00Z", "2026-03-03T00:00:03Z", DueAction::FillRemainder),
     ] {
-        let due = schedule_rest(Day, IBKR.rest_fill, &TradingCalendar::utc(), at(placed)).unwrap();
+        let due = schedule_remainder(Day, IBKR.remainder_fill, &TradingCalendar::utc(), at(placed)).unwrap();
         assert_eq!((due.at, due.action), (at(due_at), action), "{placed}");
     }
-    let late = schedule_rest(Gtc, IBKR.rest_fill, &TradingCalendar::utc(), at("2026-03-02T23:59:59Z")).unwrap();
+    let late = schedule_remainder(
+        Gtc,
+        IBKR.remainder_fill,
+        &TradingCalendar::utc(),
+        at("2026-03-02T23:59:59Z"),
+    )
+    .unwrap();
     assert!(late.at > midnight && late.action == DueAction::FillRemainder);
 }
 
 #[test]
-fn the_day_of_an_order_is_that_of_the_trading_calendar() {
+fn day_of_an_order_follows_the_trading_calendar() {
     let new_york = TradingCalendar::new("America/New_York", "17:00").unwrap();
     // The clock in New York is set forward on 8 March.
     for (placed, day_end) in [
@@ -129,13 +135,13 @@ fn the_day_of_an_order_is_that_of_the_trading_calendar() {
         ("2026-03-06T22:00:00Z", "2026-03-07T22:00:00Z"),
         ("2026-03-07T22:00:00Z", "2026-03-08T21:00:00Z"),
     ] {
-        let due = schedule_rest(Day, RestFill::Never, &new_york, at(placed)).unwrap();
+        let due = schedule_remainder(Day, RestFill::Never, &new_york, at(placed)).unwrap();
         assert_eq!((due.at, due.action), (at(day_end), DueAction::Expire), "{placed}");
     }
 }
 
 #[test]
-fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
+fn fills_have_their_price_and_a_deterministic_trade_id() {
     for (limit, filled_at) in [(None, "180"), (Some("179.5"), "179.5")] {
         let claimed = order("10", limit, Gtc, at(NOON));
         let placing = placement(claimed.clone(), at(NOON));
@@ -148,11 +154,11 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
             .apply_report(&report, &CurrencyRates::default(), at(NOON))
             .unwrap()
             .order;
-        let rest = due_report(&open_order, IBKR, at("2026-03-02T18:00:00Z"))
+        let remainder = due_report(&open_order, IBKR, at("2026-03-02T18:00:00Z"))
             .unwrap()
             .unwrap();
         let ended = open_order
-            .apply_report(&rest, &CurrencyRates::default(), at("2026-03-02T18:00:00Z"))
+            .apply_report(&remainder, &CurrencyRates::default(), at("2026-03-02T18:00:00Z"))
             .unwrap()
             .order;
         let executions: Vec<_> = ended
@@ -181,7 +187,7 @@ fn fills_carry_their_price_and_a_trade_id_that_is_always_the_same() {
 }
 
 #[test]
-fn what_is_due_happens_at_its_moment_and_not_after_the_end() {
+fn due_task_executes_at_its_moment_and_never_after_the_end() {
     let claimed = order("10", Some("180"), Day, at(NOON));
     let report = initial_report(
         &placement(claimed.clone(), at(NOON)),
@@ -212,7 +218,7 @@ fn what_is_due_happens_at_its_moment_and_not_after_the_end() {
 }
 
 #[test]
-fn what_cannot_be_filled_is_refused_and_never_guessed() {
+fn unfillable_order_is_rejected() {
     let mut unpriced = order("10", Some("180"), Gtc, at(NOON));
     unpriced.price = None;
     let odd = order("0.015", Some("180"), Gtc, at(NOON));
@@ -226,15 +232,18 @@ fn what_cannot_be_filled_is_refused_and_never_guessed() {
         at: at(NOON),
         action: DueAction::FillRemainder,
     });
-    assert_eq!(due_report(&without_first_fill, IBKR, at(NOON)), Err(RestNotFillable));
+    assert_eq!(
+        due_report(&without_first_fill, IBKR, at(NOON)),
+        Err(RemainderNotFillable)
+    );
 }
 
 #[test]
-fn a_fee_is_its_share_of_the_fill_rounded_up() {
-    let fees = |rate: &str, paid_in| PaperFillRules {
+fn fee_is_its_share_of_the_fill_rounded_up() {
+    let fees = |rate: &str, fee_asset| PaperFillRules {
         fees: PaperFees {
             fee_rate: decimal(rate),
-            paid_in,
+            fee_asset,
         },
         ..IN_FULL
     };

@@ -25,7 +25,7 @@ pub const TIMES_IN_FORCE: &[TimeInForce] = &[TimeInForce::Gtc, TimeInForce::Ioc,
 pub fn venue<B: PaperBook>(book: Arc<B>, settings: &PaperIbkrSettings) -> Result<PaperVenue<B>, IdError> {
     let rules = PaperFillRules {
         first_fill_percent: settings.first_fill_percent,
-        rest_fill: settings.rest_fill,
+        remainder_fill: settings.rest_fill,
         fees: PaperFees::NONE,
     };
     Ok(PaperVenue::new(

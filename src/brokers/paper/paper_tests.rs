@@ -35,8 +35,8 @@ async fn open_order() -> (Arc<MemoryBook>, PaperVenue<MemoryBook>, Order) {
     (book, venue, order)
 }
 
-/// Returns a report that raises the version and leaves the order open.
-fn acknowledged_again(fill: u8, order: &Order) -> VenueReport {
+/// Returns a report of one more fill: it raises the version and leaves the order open.
+fn report_of_another_fill(fill: u8, order: &Order) -> VenueReport {
     let mut report = fills::cancel_report(order);
     report.state = VenueOrderState::Working;
     report.due = order.due;
@@ -50,7 +50,7 @@ fn acknowledged_again(fill: u8, order: &Order) -> VenueReport {
 #[tokio::test]
 async fn every_book_error_has_its_own_outcome() {
     let lost = PlaceOutcome::NotSent(NotSentReason::LeaseLost);
-    for (error, answer) in [
+    for (error, expected) in [
         (
             BookError::DeadlinePassed,
             Some(PlaceOutcome::NotSent(NotSentReason::DeadlinePassed)),
@@ -67,8 +67,8 @@ async fn every_book_error_has_its_own_outcome() {
         let (book, venue, placement) = claimed_order(TimeInForce::Gtc);
         book.inject_fault(BookFault::FailBeforeBooking(error.clone()));
         let outcome = venue.place(approve_unchecked(placement)).await;
-        match answer {
-            Some(answer) => assert_eq!(outcome, answer),
+        match expected {
+            Some(expected) => assert_eq!(outcome, expected),
             None => assert!(
                 matches!(outcome, PlaceOutcome::OutcomeUnknown(_)),
                 "{error:?}: {outcome:?}"
@@ -89,7 +89,7 @@ async fn booked_effect_is_not_due() {
 async fn superseded_effect_is_computed_again_a_bounded_number_of_times() {
     let (book, venue, order) = open_order().await;
     for fill in 1..MAX_ATTEMPTS {
-        book.inject_fault(BookFault::BookOtherFirst(acknowledged_again(
+        book.inject_fault(BookFault::BookOtherFirst(report_of_another_fill(
             u8::try_from(fill).unwrap(),
             &order,
         )));
@@ -102,7 +102,7 @@ async fn superseded_effect_is_computed_again_a_bounded_number_of_times() {
 
     let (book, venue, order) = open_order().await;
     for fill in 0..MAX_ATTEMPTS {
-        book.inject_fault(BookFault::BookOtherFirst(acknowledged_again(
+        book.inject_fault(BookFault::BookOtherFirst(report_of_another_fill(
             u8::try_from(fill).unwrap(),
             &order,
         )));
@@ -113,10 +113,10 @@ async fn superseded_effect_is_computed_again_a_bounded_number_of_times() {
 }
 
 #[tokio::test]
-async fn superseded_remainder_fills_the_present_open_quantity() {
+async fn superseded_remainder_fills_the_current_open_quantity() {
     let (book, venue, order) = open_order().await;
     book.set_now(order.due.unwrap().at);
-    book.inject_fault(BookFault::BookOtherFirst(acknowledged_again(1, &order)));
+    book.inject_fault(BookFault::BookOtherFirst(report_of_another_fill(1, &order)));
     let outcome = venue.execute_due(order.clone()).await;
     let DueOutcome::Booked(booked) = outcome else {
         panic!("{outcome:?}");

@@ -44,7 +44,7 @@ pub(in crate::worker) fn start_brokers(
     // The check of the settings excludes these errors.
     let fees = PaperFees {
         fee_rate: settings.paper_fees.fee_rate().ok_or(IdError("a fee rate"))?,
-        paid_in: settings
+        fee_asset: settings
             .paper_fees
             .fee_asset()
             .ok_or(IdError("the asset that fees are paid in"))?,
