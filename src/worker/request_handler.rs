@@ -19,7 +19,9 @@ impl RequestHandler for Router {
     async fn handle(&self, call: BusRequest) -> Result<BusReply, Fault> {
         let started_at = Instant::now();
         let _in_flight = self.telemetry.track_in_flight(MetricId::InFlight, &[door_label(&call)]);
-        let result = trace::in_call_span(&call, dispatch(self, &call)).await;
+        // Boxed, since the future of a call is large and each wrapper around it would move it once more.
+        let work = Box::pin(dispatch(self, &call));
+        let result = trace::in_call_span(&call, work).await;
         let (endpoint, code) = (call.endpoint.name(), result.as_ref().err().map(|fault| fault.code));
         let code = code.map_or(OK_LABEL, FaultCode::as_str);
         self.telemetry.increment(MetricId::Requests, &[endpoint, code]);
@@ -33,19 +35,20 @@ impl RequestHandler for Router {
     }
 }
 
+/// Boxes every call but a submission, so that the future of a submission is no larger than its own.
 async fn dispatch(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
     match call.endpoint {
         Endpoint::Submit => pipeline::submit(router, call).await,
-        Endpoint::Get => orders::get_order(router, call).await,
-        Endpoint::Cancel => cancel::cancel_order(router, call).await,
-        Endpoint::CancelAll => cancel::cancel_all_orders(router, call).await,
-        Endpoint::Note => notes::add_note(router, call).await,
-        Endpoint::StateGet => operator_state::get_state(router).await,
-        Endpoint::StateSet => operator_state::set_state(router, call).await,
-        Endpoint::LocksList => locks::list_locks(router).await,
-        Endpoint::LocksSet => locks::set_operator_lock(router, call).await,
-        Endpoint::LocksLift => locks::lift_lock(router, call).await,
-        Endpoint::Adjust => adjustments::submit_adjustment(router, call).await,
+        Endpoint::Get => Box::pin(orders::get_order(router, call)).await,
+        Endpoint::Cancel => Box::pin(cancel::cancel_order(router, call)).await,
+        Endpoint::CancelAll => Box::pin(cancel::cancel_all_orders(router, call)).await,
+        Endpoint::Note => Box::pin(notes::add_note(router, call)).await,
+        Endpoint::StateGet => Box::pin(operator_state::get_state(router)).await,
+        Endpoint::StateSet => Box::pin(operator_state::set_state(router, call)).await,
+        Endpoint::LocksList => Box::pin(locks::list_locks(router)).await,
+        Endpoint::LocksSet => Box::pin(locks::set_operator_lock(router, call)).await,
+        Endpoint::LocksLift => Box::pin(locks::lift_lock(router, call)).await,
+        Endpoint::Adjust => Box::pin(adjustments::submit_adjustment(router, call)).await,
         Endpoint::Brokers => broker_list::list_brokers(router),
     }
 }
