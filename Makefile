@@ -13,7 +13,7 @@ ARGS ?=
 # The sidecar that make property-test tests. It submits orders and changes the state.
 URL ?= http://127.0.0.1:8100
 
-.PHONY: help setup run test acceptance bench-order-log property-test fmt lint
+.PHONY: help setup run test acceptance bench bench-order-log property-test fmt lint
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -30,6 +30,9 @@ test: setup ## run every test against servers of its own: make test ARGS=name_of
 
 acceptance: setup ## run the long checks in release: ten thousand intents through each door
 	cargo test --release --locked --test integration -- --ignored --nocapture acceptance
+
+bench: setup ## measure the floor under an order and the router beside it: make bench ARGS='--seconds 3 --runs 3'
+	cargo bench --locked --bench floor -- $(ARGS)
 
 bench-order-log: setup ## measure the order log with a million orders: rebuild and every filter; ORDERS=100000 for fewer
 	cargo test --release --locked --test integration -- --ignored --nocapture order_log_million

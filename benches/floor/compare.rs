@@ -262,6 +262,6 @@ async fn read_measured(mut command: Command) -> anyhow::Result<Measured> {
     let line = text
         .lines()
         .rfind(|line| line.starts_with('{'))
-        .context("a load printed no figures")?;
-    serde_json::from_str(line).with_context(|| format!("a load's figures: {line}"))
+        .context("a load printed no measurements")?;
+    serde_json::from_str(line).with_context(|| format!("a load's measurements: {line}"))
 }

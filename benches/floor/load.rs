@@ -15,13 +15,13 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 const WARM_UP_SHARE: u32 = 4;
 
 /// What a run measured.
-pub struct Figures {
+pub struct LoadResult {
     pub orders_per_s: u64,
     pub p50_us: u64,
     pub p99_us: u64,
 }
 
-impl Figures {
+impl LoadResult {
     pub fn to_json(&self) -> String {
         format!(
             r#"{{"throughput_per_s":{},"p50_us":{},"p99_us":{}}}"#,
@@ -31,13 +31,13 @@ impl Figures {
 }
 
 /// Sends load for a quarter of `duration`, then measures for `duration`.
-pub async fn measure(nats: &str, way: Way, concurrency: usize, duration: Duration) -> anyhow::Result<Figures> {
+pub async fn measure(nats: &str, way: Way, concurrency: usize, duration: Duration) -> anyhow::Result<LoadResult> {
     let client = async_nats::connect(nats).await.context("NATS")?;
     run_lanes(&client, way, concurrency, duration / WARM_UP_SHARE).await?;
     let begin = Instant::now();
     let latencies = run_lanes(&client, way, concurrency, duration).await?;
     let elapsed_us = u64::try_from(begin.elapsed().as_micros())?.max(1);
-    Ok(Figures {
+    Ok(LoadResult {
         orders_per_s: latencies.len().saturating_mul(1_000_000) / elapsed_us,
         p50_us: latencies.value_at_quantile(0.5),
         p99_us: latencies.value_at_quantile(0.99),

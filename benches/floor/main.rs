@@ -10,7 +10,7 @@
 //! | group | the same; the orders that wait together share a script call and a burst of appends |
 //! | durable | publish to a work queue acknowledged, delivery, the messages of direct, acknowledgement |
 //!
-//! `make bench` runs it with the figures of `docs/performance.md`.
+//! `make bench` runs it; `docs/performance.md` has the method and measured ratios.
 
 mod compare;
 mod floor_worker;
@@ -79,14 +79,14 @@ async fn main() -> anyhow::Result<()> {
         }
         ["load", nats, way, concurrency, seconds] => {
             let seconds = Duration::from_secs(seconds.parse().context("seconds")?);
-            let figures = load::measure(
+            let measured = load::measure(
                 nats,
                 Way::parse(way)?,
                 concurrency.parse().context("concurrency")?,
                 seconds,
             )
             .await?;
-            println!("{}", figures.to_json());
+            println!("{}", measured.to_json());
             Ok(())
         }
         [] => compare::run(&compare::Options::default()).await,
