@@ -141,10 +141,7 @@ async fn list_commands_print_tables_and_the_response_as_json() {
     );
     for (args, expected) in [
         ("orders --account unknown", "no orders match\n"),
-        (
-            "orders --offset 4711",
-            "no orders from number 4 712 on; the total is 3\n",
-        ),
+        ("orders --offset 4711", "offset 4 711 is beyond the last of 3 orders\n"),
         ("executions --symbol MSFT", "no executions match\n"),
         ("alerts --account unknown", "no alerts\n"),
     ] {
