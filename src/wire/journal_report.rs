@@ -1,6 +1,7 @@
 //! The journal's document of an order: its report with the settlement, and the order rebuilt from it.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
@@ -69,24 +70,39 @@ pub fn build_settled_report(
 }
 
 /// The part of a settlement that identifies it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SettlementHeader {
     /// The id of the effect that was settled; none for a submission or a denial.
     pub id: Option<Uuid>,
     /// The epoch of the store that the report was settled in.
-    pub epoch: i64,
+    pub epoch: Option<i64>,
 }
 
-/// Returns the id and the epoch of a report's settlement without decoding the rest; `None` if the body is not a journaled
-/// report.
-pub fn read_settlement_header(body: &[u8]) -> Option<SettlementHeader> {
+/// Returns the id and the epoch of a report's settlement without decoding the rest. A part that is absent or invalid is
+/// `None`, and does not hide the other.
+pub fn read_settlement_header(body: &[u8]) -> SettlementHeader {
     #[derive(Deserialize)]
-    struct HeaderOfReport {
-        settlement: SettlementHeader,
+    struct HeaderOfReport<'a> {
+        #[serde(borrow)]
+        settlement: RawHeader<'a>,
     }
-    serde_json::from_slice(body)
-        .ok()
-        .map(|report: HeaderOfReport| report.settlement)
+    #[derive(Deserialize)]
+    struct RawHeader<'a> {
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        epoch: Option<&'a RawValue>,
+    }
+    let Ok(report) = serde_json::from_slice::<HeaderOfReport<'_>>(body) else {
+        return SettlementHeader::default();
+    };
+    SettlementHeader {
+        id: report.settlement.id.and_then(|id| serde_json::from_str(id.get()).ok()),
+        epoch: report
+            .settlement
+            .epoch
+            .and_then(|epoch| serde_json::from_str(epoch.get()).ok()),
+    }
 }
 
 /// Returns the order that a journaled report describes, and its settlement.
@@ -247,8 +263,22 @@ mod tests {
         assert_eq!(settlement.epoch, 7);
         assert_eq!(
             read_settlement_header(&body),
-            Some(SettlementHeader { id: None, epoch: 7 })
+            SettlementHeader {
+                id: None,
+                epoch: Some(7)
+            }
         );
-        assert_eq!(read_settlement_header(&ExecutionReport::of(&order).encode()), None);
+        let without_settlement = ExecutionReport::of(&order).encode();
+        assert_eq!(read_settlement_header(&without_settlement), SettlementHeader::default());
+        let id = Uuid::from_u128(1);
+        for (settlement, expected) in [
+            (format!(r#"{{"id":"{id}"}}"#), (Some(id), None)),
+            (format!(r#"{{"id":"{id}","epoch":"x"}}"#), (Some(id), None)),
+            (r#"{"id":"x","epoch":7}"#.to_owned(), (None, Some(7))),
+            (r#"{"id":null,"epoch":7}"#.to_owned(), (None, Some(7))),
+        ] {
+            let header = read_settlement_header(format!(r#"{{"settlement":{settlement}}}"#).as_bytes());
+            assert_eq!((header.id, header.epoch), expected, "{settlement}");
+        }
     }
 }

@@ -38,7 +38,7 @@ pub struct RiskSignal {
     pub timestamp: Timestamp,
 }
 
-/// The account, symbol and order that a signal is subject.
+/// The account, symbol and order that a signal is about.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SignalSubject<'a> {
     /// The account; none for all accounts.

@@ -85,7 +85,7 @@ impl<H: RequestHandler> DeliveryProcessor<H> {
         if let Some(reply_to) = reply_to {
             let (map, body) = reply_codec::encode_reply(&result);
             if let Err(error) = self.bus.publish_with_headers(reply_to, map, body).await {
-                tracing::warn!(%error, "the reply to a durable intent was not sent; its report is on the journal");
+                tracing::warn!(%error, "the reply to a durable intent was not sent; a report, if there is one, is on the journal");
             }
         }
         self.handler.on_reply_sent();

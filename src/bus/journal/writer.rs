@@ -116,8 +116,6 @@ impl JournalWriter {
         }
     }
 
-    /// Appends entries one after the other, each only when the one before it has been acknowledged; returns their
-    /// sequences. After an error the entries before it are on the journal, and the ones after it are not.
     /// Appends entries one after the other, each after the acknowledgement of the previous one. Returns their sequences.
     /// After an error the entries before the failed one are on the journal, and the ones after it are not.
     ///

@@ -126,7 +126,7 @@ pub async fn append_events(
         key: key.clone(),
         order_id: order.order_id.clone(),
         version: event.version,
-        settlement_id: read_settlement_header(&event.body).and_then(|header| header.id),
+        settlement_id: read_settlement_header(&event.body).id,
         sequence,
     };
     Ok(pending.iter().zip(sequences).map(mark).collect())
@@ -135,7 +135,7 @@ pub async fn append_events(
 /// Returns the id by which JetStream detects a repeated append. It distinguishes a repetition from another effect of
 /// the same version.
 fn event_message_id(order: &Order, event: &OutboxEntry) -> String {
-    match read_settlement_header(&event.body).and_then(|header| header.id) {
+    match read_settlement_header(&event.body).id {
         Some(id) => format!("{}:{}:{}", order.order_id, event.version, id.simple()),
         None => format!("{}:{}", order.order_id, event.version),
     }

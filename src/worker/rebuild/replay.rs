@@ -226,9 +226,8 @@ pub(in crate::worker) async fn replay_range(
         ReplayTarget::Rebuilding(_) => None,
         ReplayTarget::InUse => router.store.epoch(),
     };
-    let is_known = |entry: &StoredEntry| {
-        active_epoch.is_some() && read_settlement_header(&entry.body).map(|header| header.epoch) == active_epoch
-    };
+    let is_known =
+        |entry: &StoredEntry| active_epoch.is_some() && read_settlement_header(&entry.body).epoch == active_epoch;
     let mut replayed = ReplaySummary::default();
     let mut entries = std::pin::pin!(router.journal_reader.replay(first_sequence, last_sequence));
     let mut batch = ReplayBatch::default();
