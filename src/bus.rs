@@ -4,7 +4,7 @@
 //! `async-nats` is used. Every wait for the network has a time limit, and every queue has a maximum.
 
 pub mod connection;
-mod drain;
+pub mod drain;
 pub mod durable_door;
 pub mod headers;
 pub mod journal;
@@ -15,7 +15,7 @@ pub mod reply_inbox;
 pub mod request;
 pub mod request_door;
 pub mod router_client;
-mod stream_entry;
+pub mod stream_entry;
 pub mod stream_follower;
 pub mod subjects;
 pub mod submission_client;

@@ -46,168 +46,133 @@ struct Measured {
     errors: u64,
 }
 
-/// A row of the table.
-struct Row {
+/// A load on the router, and the ways of the floor to compare it with.
+struct Comparison {
     title: &'static str,
     syncs_always: bool,
     door: &'static str,
     concurrency: &'static str,
-    floor: Way,
-    compares_latency: bool,
-    target: &'static str,
+    /// Compares the median latency instead of the throughput.
+    by_latency: bool,
+    /// The ways, each with the ratio to reach.
+    floors: &'static [(Way, &'static str)],
 }
 
-const ROWS: &[Row] = &[
-    row(
-        "request door, 1 at a time, p50",
-        false,
-        "request",
-        "1",
-        Way::Direct,
-        true,
-        "<= 1.25",
-    ),
-    row(
-        "request door, 256 at a time, against group",
-        false,
-        "request",
-        "256",
-        Way::Group,
-        false,
-        ">= 0.55",
-    ),
-    row(
-        "request door, 256 at a time, against direct",
-        false,
-        "request",
-        "256",
-        Way::Direct,
-        false,
-        "> 1.0",
-    ),
-    row(
-        "durable door, 256 at a time",
-        false,
-        "durable",
-        "256",
-        Way::Durable,
-        false,
-        ">= 1.0",
-    ),
-    row(
-        "sync always, 256 at a time, against group",
-        true,
-        "request",
-        "256",
-        Way::Group,
-        false,
-        ">= 0.6",
-    ),
-    row(
-        "sync always, 256 at a time, against direct",
-        true,
-        "request",
-        "256",
-        Way::Direct,
-        false,
-        "> 1.5",
-    ),
+const COMPARISONS: &[Comparison] = &[
+    Comparison {
+        title: "request door, 1 at a time, p50",
+        syncs_always: false,
+        door: "request",
+        concurrency: "1",
+        by_latency: true,
+        floors: &[(Way::Direct, "<= 1.25")],
+    },
+    Comparison {
+        title: "request door, 256 at a time",
+        syncs_always: false,
+        door: "request",
+        concurrency: "256",
+        by_latency: false,
+        floors: &[(Way::Group, ">= 0.55"), (Way::Direct, "> 1.0")],
+    },
+    Comparison {
+        title: "durable door, 256 at a time",
+        syncs_always: false,
+        door: "durable",
+        concurrency: "256",
+        by_latency: false,
+        floors: &[(Way::Durable, ">= 1.0")],
+    },
+    Comparison {
+        title: "request door, sync always, 256 at a time",
+        syncs_always: true,
+        door: "request",
+        concurrency: "256",
+        by_latency: false,
+        floors: &[(Way::Group, ">= 0.6"), (Way::Direct, "> 1.5")],
+    },
 ];
 
-const fn row(
-    title: &'static str,
-    syncs_always: bool,
-    door: &'static str,
-    concurrency: &'static str,
-    floor: Way,
-    compares_latency: bool,
-    target: &'static str,
-) -> Row {
-    Row {
-        title,
-        syncs_always,
-        door,
-        concurrency,
-        floor,
-        compares_latency,
-        target,
-    }
+/// The floors of a comparison, in its order, and the router beside them.
+struct Run {
+    floors: Vec<Measured>,
+    router: Measured,
 }
 
-/// Measures every row and prints the table.
+/// Measures every comparison and prints the table.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     println!(
-        "{:<46} {:>12} {:>12} {:>7}  target",
-        "measure", "floor", "router", "ratio"
+        "{:<42} {:<8} {:>12} {:>12} {:>7}  target",
+        "measure", "floor", "floor", "router", "ratio"
     );
-    for row in ROWS {
-        let mut pairs = Vec::new();
+    for comparison in COMPARISONS {
+        let mut runs = Vec::new();
         for _ in 0..options.runs.max(1) {
-            pairs.push(measure_pair(row, options.seconds).await?);
+            runs.push(measure(comparison, options.seconds).await?);
         }
-        let value = |measured: &Measured| {
-            if row.compares_latency {
-                measured.p50_us
-            } else {
-                measured.throughput_per_s
-            }
-        };
-        let unit = if row.compares_latency { "us" } else { "/s" };
-        let floor = median(pairs.iter().map(|(floor, _)| value(floor)).collect());
-        let router = median(pairs.iter().map(|(_, router)| value(router)).collect());
-        let ratio = median(
-            pairs
-                .iter()
-                .map(|(floor, router)| value(router) * 1_000 / value(floor).max(1))
-                .collect(),
-        );
-        println!(
-            "{:<46} {floor:>10}{unit} {router:>10}{unit} {:>3}.{:03}  {}",
-            row.title,
-            ratio / 1_000,
-            ratio % 1_000,
-            row.target
-        );
+        for (index, (way, target)) in comparison.floors.iter().enumerate() {
+            print_row(comparison, &runs, index, *way, target);
+        }
     }
     Ok(())
 }
 
-fn median(mut values: Vec<u64>) -> u64 {
+fn print_row(comparison: &Comparison, runs: &[Run], index: usize, way: Way, target: &str) {
+    let (by_latency, unit) = (comparison.by_latency, if comparison.by_latency { "us" } else { "/s" });
+    let value = |measured: &Measured| {
+        if by_latency {
+            measured.p50_us
+        } else {
+            measured.throughput_per_s
+        }
+    };
+    let floor = |run: &Run| run.floors.get(index).map_or(0, value);
+    let ratio = median(runs.iter().map(|run| value(&run.router) * 1_000 / floor(run).max(1)));
+    println!(
+        "{:<42} {:<8} {:>10}{unit} {:>10}{unit} {:>3}.{:03}  {target}",
+        comparison.title,
+        way.name(),
+        median(runs.iter().map(floor)),
+        median(runs.iter().map(|run| value(&run.router))),
+        ratio / 1_000,
+        ratio % 1_000,
+    );
+}
+
+fn median(values: impl Iterator<Item = u64>) -> u64 {
+    let mut values: Vec<u64> = values.collect();
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// Measures the floor, then the router, on servers of their own.
-async fn measure_pair(row: &Row, seconds: u64) -> anyhow::Result<(Measured, Measured)> {
-    let servers = Servers::start(row.syncs_always).await?;
+/// Measures the ways of the floor, then the router, on the same servers.
+async fn measure(comparison: &Comparison, seconds: u64) -> anyhow::Result<Run> {
+    let servers = Servers::start(comparison.syncs_always).await?;
     let (addresses, seconds) = (&servers.addresses, seconds.to_string());
-    let floor_worker = start_floor_worker(addresses, row.syncs_always && row.floor == Way::Group).await?;
-    let mut load = Command::new(std::env::current_exe()?);
-    load.args(["load", &addresses.nats, row.floor.name(), row.concurrency, &seconds]);
-    let floor = read_measured(load).await?;
-    drop(floor_worker);
-    let router_worker = start_router_worker(addresses, row.syncs_always).await?;
+    let (concurrency, mut floors) = (comparison.concurrency, Vec::new());
+    for (way, _) in comparison.floors {
+        let worker = start_floor_worker(addresses, comparison.syncs_always && *way == Way::Group).await?;
+        let mut load = Command::new(std::env::current_exe()?);
+        load.args(["load", &addresses.nats, way.name(), concurrency, &seconds]);
+        floors.push(read_measured(load).await?);
+        drop(worker);
+    }
+    let worker = start_router_worker(addresses, comparison.syncs_always).await?;
     let mut load = router_command(addresses);
     load.args([
         "bench",
         "--json",
         "--door",
-        row.door,
+        comparison.door,
         "--concurrency",
-        row.concurrency,
-        "--seconds",
-        &seconds,
+        concurrency,
     ]);
-    load.args(["--accounts", ACCOUNTS]);
+    load.args(["--seconds", &seconds, "--accounts", ACCOUNTS]);
     let router = read_measured(load).await?;
-    drop(router_worker);
-    ensure!(
-        router.errors == 0,
-        "{}: {} orders were not executed",
-        row.title,
-        router.errors
-    );
-    Ok((floor, router))
+    drop(worker);
+    let (title, errors) = (comparison.title, router.errors);
+    ensure!(errors == 0, "{title}: {errors} orders were not executed");
+    Ok(Run { floors, router })
 }
 
 fn router_command(addresses: &Addresses) -> Command {

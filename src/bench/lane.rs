@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::bench::measurements::LoadMeasurements;
 use crate::bench::profile::LoadProfile;
-use crate::bus::router_client::{BusReply, RequestError};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::RequestError;
 use crate::bus::submission_client::SubmissionClient;
 use crate::domain::id::AccountId;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side};

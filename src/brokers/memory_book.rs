@@ -175,11 +175,12 @@ pub mod fixtures {
     use super::*;
     use crate::domain::decimal::Decimal;
     use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderIdPrefix, VenueId};
-    use crate::domain::intent::{Intent, RiskOverrides, Symbol};
+    use crate::domain::intent::{Intent, RiskOverrides};
     use crate::domain::money::Micros;
     use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
     use crate::domain::quantity::{Price, Quantity};
     use crate::domain::reservation::Reservation;
+    use crate::domain::symbol::Symbol;
     use std::time::Duration;
 
     /// Parses a number.

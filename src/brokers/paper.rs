@@ -13,7 +13,7 @@ use crate::domain::id::{BrokerId, IdError, OrderIdPrefix, VenueId};
 use crate::domain::order::Order;
 use crate::domain::order_terms::{Mode, TimeInForce};
 use crate::domain::reason::Reason;
-pub use crate::domain::time::Clock;
+use crate::domain::time::Clock;
 use crate::domain::time::Timestamp;
 use crate::risk::Approved;
 

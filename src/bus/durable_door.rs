@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
-pub use crate::bus::drain::DrainReport;
+use crate::bus::drain::DrainReport;
 use crate::bus::drain::drain_calls;
 use crate::bus::durable_door::delivery::DeliveryProcessor;
 use crate::bus::durable_door::puller::IntentPuller;

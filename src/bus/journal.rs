@@ -12,4 +12,3 @@ mod writer;
 pub use crate::bus::journal::entry::{AppendError, JournalEntry};
 pub use crate::bus::journal::reader::{JournalExtent, JournalReader};
 pub use crate::bus::journal::writer::{JournalWriter, JournalWriterTask};
-pub use crate::bus::stream_entry::StoredEntry;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::connection::{Bus, BusError, ConnectPolicy, connect};
-pub use crate::bus::drain::DrainReport;
+use crate::bus::drain::DrainReport;
 use crate::bus::drain::drain_calls;
 use crate::bus::request::RequestHandler;
 use crate::bus::request_door::discovery::ServiceInstance;

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
-pub use crate::bus::request::BusReply;
+use crate::bus::request::BusReply;
 use crate::bus::{headers, reply_codec, subjects};
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::time::Timestamp;

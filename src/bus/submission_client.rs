@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::bus::connection::BusError;
 use crate::bus::reply_inbox::ReplyInbox;
-use crate::bus::router_client::{BusReply, RequestError, RouterClient};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::{RequestError, RouterClient};
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::time::Timestamp;

@@ -9,8 +9,8 @@ use crate::config::range::check_range;
 use crate::config::risk::parse_positive_money;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, VenueId};
-use crate::domain::intent::Symbol;
 use crate::domain::quantity::Quantity;
+use crate::domain::symbol::Symbol;
 
 /// The maximum number of accounts with limits of their own.
 pub const MAX_ACCOUNTS: usize = 10_000;

@@ -6,9 +6,9 @@ use crate::config::risk::RiskSettings;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
-use crate::domain::intent::Symbol;
 use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
 use crate::domain::quantity::{Price, Quantity};
+use crate::domain::symbol::Symbol;
 
 /// The maximum number of instruments.
 pub const MAX_INSTRUMENTS: usize = 10_000;

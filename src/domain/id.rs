@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub use crate::domain::content_hash::ContentHash;
-
 /// The error of a text that is not a valid identifier. It states the identifier's grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be {0}")]

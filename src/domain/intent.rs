@@ -5,7 +5,7 @@ use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag, VenueId};
 use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
-pub use crate::domain::symbol::Symbol;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 
 /// The most tags of an intent.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use crate::bus::router_client::{BusReply, RequestError};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::RequestError;
 use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 

@@ -4,13 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::adjustment::{Adjustment, AdjustmentEffect};
+use crate::domain::content_hash::ContentHash;
 use crate::domain::decimal::Decimal;
-use crate::domain::id::{AccountId, AdjustmentId, ContentHash, VenueId};
+use crate::domain::id::{AccountId, AdjustmentId, VenueId};
 use crate::domain::instrument::Instrument;
-use crate::domain::intent::Symbol;
 use crate::domain::order_terms::Mode;
 use crate::domain::quantity::Price;
 use crate::domain::settlement::SumDeltas;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
 use crate::wire::field_checks::{MAX_OPERATOR_TEXT_CHARACTERS, parse_cash, parse_operator_text, parse_quantity_change};

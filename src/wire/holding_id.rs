@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::domain::hex;
 use crate::domain::id::{AccountId, VenueId};
-use crate::domain::intent::Symbol;
 use crate::domain::order_terms::Mode;
+use crate::domain::symbol::Symbol;
 
 /// The first byte of an id, its version: another encoding gets another one.
 const HOLDING_ID_VERSION: u8 = 1;

@@ -5,9 +5,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, VenueId};
-use crate::domain::intent::{Intent, MAX_TAGS, RiskOverrides, Symbol};
+use crate::domain::intent::{Intent, MAX_TAGS, RiskOverrides};
 use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::wire::field_checks::{decode_tags, parse_money};

@@ -4,14 +4,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::id::{AccountId, BrokerId, ClientOrderId, ContentHash, OrderId, Tag, VenueId};
-use crate::domain::intent::Symbol;
+use crate::domain::content_hash::ContentHash;
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, Tag, VenueId};
 use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
 use crate::domain::order::Order;
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::reservation::Reservation;
 use crate::domain::settlement::SumDeltas;
+use crate::domain::symbol::Symbol;
 use crate::domain::venue_report::{DueAction, DueTask};
 use crate::wire::report::ExecutionReport;
 use crate::wire::settlement::{ReportSettlement, SettlementDue};

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::control::{Lock, LockScope};
 use crate::domain::id::{AccountId, BrokerId, VenueId};
-use crate::domain::intent::Symbol;
 use crate::domain::metadata::Metadata;
 use crate::domain::order_terms::Mode;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
 use crate::wire::field_checks::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text, parse_plain_text};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::domain::id::{ClientOrderId, OrderId};
-use crate::domain::intent::Symbol;
+use crate::domain::symbol::Symbol;
 use crate::fault::Fault;
 use crate::wire::report::ExecutionReport;
 use crate::wire::schema_patterns;

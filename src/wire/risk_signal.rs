@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::id::{AccountId, ClientOrderId, OrderId};
-use crate::domain::intent::{Intent, Symbol};
+use crate::domain::intent::Intent;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::wire::schema_patterns::UtcTimestamp;
 

@@ -9,7 +9,8 @@ use crate::bus::journal::JournalEntry;
 use crate::bus::request::{BusReply, BusRequest};
 use crate::bus::subjects;
 use crate::domain::adjustment::{Adjustment, AdjustmentEffect};
-use crate::domain::id::{AdjustmentId, ContentHash};
+use crate::domain::content_hash::ContentHash;
+use crate::domain::id::AdjustmentId;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::store::sums::adjustment::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::Settings;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
-use crate::domain::intent::Symbol;
+use crate::domain::symbol::Symbol;
 
 /// Every instrument, by venue and symbol.
 #[derive(Debug, Default)]

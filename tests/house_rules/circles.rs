@@ -33,7 +33,7 @@ fn import_edges(sources: &[Source]) -> Edges {
             if !is_import(source, offset) {
                 continue;
             }
-            for path in paths_below(&source.code[offset + "crate".len()..], "") {
+            for path in paths_behind(source, offset + "crate".len(), "") {
                 let target = longest_module(&files, &path);
                 let is_same_room = |target: &&str| room(target) == room(&source.path) && **target != source.path;
                 targets.extend(target.filter(is_same_room).map(str::to_owned));
@@ -52,44 +52,23 @@ fn is_import(source: &Source, offset: usize) -> bool {
     !is_visibility && !is_reexport
 }
 
-/// Returns every path that `::a::{b, c::d}` stands for, joined by `::`.
-fn paths_below(code: &str, prefix: &str) -> Vec<String> {
-    let Some(rest) = code.trim_start().strip_prefix("::") else {
+/// Returns every path that begins behind an offset, joined by `::`: `a::b` and `a::c::d` for `::a::{b, c::d}`.
+fn paths_behind(source: &Source, offset: usize, prefix: &str) -> Vec<String> {
+    let Some(next) = source.after_colons(offset) else {
         return vec![prefix.to_owned()];
     };
-    let rest = rest.trim_start();
-    let Some(group) = rest.strip_prefix('{') else {
-        let name: String = rest
-            .chars()
-            .take_while(|&c| c.is_ascii_alphanumeric() || c == '_')
-            .collect();
-        let joined = [prefix, &name]
-            .iter()
-            .filter(|part| !part.is_empty())
-            .copied()
-            .collect::<Vec<_>>()
-            .join("::");
-        return paths_below(&rest[name.len()..], &joined);
-    };
-    let (mut depth, mut begin, mut paths) = (0_usize, 0, Vec::new());
-    for (at, byte) in group.bytes().enumerate() {
-        match byte {
-            b'{' => depth += 1,
-            b'}' if depth > 0 => depth -= 1,
-            b',' | b'}' if depth == 0 => {
-                let item = group[begin..at].trim();
-                if !item.is_empty() {
-                    paths.extend(paths_below(&format!("::{item}"), prefix));
-                }
-                begin = at + 1;
-                if byte == b'}' {
-                    return paths;
-                }
-            }
-            _ => {}
-        }
-    }
-    paths
+    let heads = source.path_heads(next).into_iter();
+    heads
+        .flat_map(|head| {
+            let name = source.word_at(head);
+            let path = if prefix.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{prefix}::{name}")
+            };
+            paths_behind(source, head + name.len(), &path)
+        })
+        .collect()
 }
 
 fn longest_module<'a>(files: &BTreeMap<String, &'a str>, path: &str) -> Option<&'a str> {

@@ -212,7 +212,7 @@ fn room_names() -> String {
 fn names_from_root(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for offset in source.words("crate") {
-        match after_colons(source, offset + "crate".len()) {
+        match source.after_colons(offset + "crate".len()) {
             Some(next) => collect_first_names(source, next, &mut found),
             // `use crate as root` would hide every edge behind it; `pub(crate)` is none.
             None if source.word_at(offset + "crate".len()) == "as" => found.push((offset, "crate".to_owned())),
@@ -227,7 +227,7 @@ fn names_from_root(source: &Source) -> Vec<(usize, String)> {
         while source.word_at(next) == "super" {
             count += 1;
             let end = next + source.code[next..].find("super").unwrap_or(0) + "super".len();
-            match after_colons(source, end) {
+            match source.after_colons(end) {
                 Some(behind) => next = behind,
                 None => break,
             }
@@ -246,46 +246,13 @@ fn names_from_root(source: &Source) -> Vec<(usize, String)> {
     found
 }
 
-fn after_colons(source: &Source, offset: usize) -> Option<usize> {
-    let rest = source.code[offset..].trim_start();
-    rest.starts_with("::").then(|| source.code.len() - rest.len() + 2)
-}
-
 /// Collects the first name of a path, or of every path of a group.
 fn collect_first_names(source: &Source, offset: usize, found: &mut Vec<(usize, String)>) {
-    let rest = source.code[offset..].trim_start();
-    let begin = source.code.len() - rest.len();
-    let Some(group) = rest.strip_prefix('{') else {
-        let name = source.word_at(begin);
-        found.push((
-            begin,
-            if name.is_empty() {
-                rest.chars().take(1).collect()
-            } else {
-                name.to_owned()
-            },
-        ));
-        return;
-    };
-    let mut depth = 0_usize;
-    let mut item = begin + 1;
-    for (length, byte) in group.bytes().enumerate() {
-        let here = begin + 1 + length;
-        match byte {
-            b'{' => depth += 1,
-            b'}' if depth > 0 => depth -= 1,
-            b',' | b'}' if depth == 0 => {
-                if !source.code[item..here].trim().is_empty() {
-                    collect_first_names(source, item, found);
-                }
-                item = here + 1;
-                if byte == b'}' {
-                    return;
-                }
-            }
-            _ => {}
-        }
-    }
+    found.extend(source.path_heads(offset).into_iter().map(|head| {
+        let name = source.word_at(head);
+        let symbol = || source.code[head..].chars().take(1).collect();
+        (head, if name.is_empty() { symbol() } else { name.to_owned() })
+    }));
 }
 
 /// Banned words do not occur in the product's code.

@@ -84,6 +84,40 @@ impl Source {
         &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())]
     }
 
+    /// The offset behind the `::` that follows an offset, if one does.
+    pub fn after_colons(&self, offset: usize) -> Option<usize> {
+        let rest = self.code[offset..].trim_start();
+        rest.starts_with("::").then(|| self.code.len() - rest.len() + 2)
+    }
+
+    /// The offsets at which the paths of an import begin: that of a path, or those of all paths of a group.
+    pub fn path_heads(&self, offset: usize) -> Vec<usize> {
+        let rest = self.code[offset..].trim_start();
+        let begin = self.code.len() - rest.len();
+        let Some(group) = rest.strip_prefix('{') else {
+            return vec![begin];
+        };
+        let (mut depth, mut item, mut heads) = (0_usize, begin + 1, Vec::new());
+        for (length, byte) in group.bytes().enumerate() {
+            let here = begin + 1 + length;
+            match byte {
+                b'{' => depth += 1,
+                b'}' if depth > 0 => depth -= 1,
+                b',' | b'}' if depth == 0 => {
+                    if !self.code[item..here].trim().is_empty() {
+                        heads.extend(self.path_heads(item));
+                    }
+                    item = here + 1;
+                    if byte == b'}' {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        heads
+    }
+
     /// The end of the item that begins at an offset: after its body or its semicolon.
     pub fn item_end(&self, offset: usize) -> usize {
         let mut depth = 0_usize;

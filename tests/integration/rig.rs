@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use order_router::bus::connection::{Bus, ConnectPolicy, connect};
-use order_router::bus::journal::{JournalReader, StoredEntry};
-use order_router::bus::router_client::{BusReply, RequestError, RouterClient};
+use order_router::bus::journal::JournalReader;
+use order_router::bus::request::BusReply;
+use order_router::bus::router_client::{RequestError, RouterClient};
+use order_router::bus::stream_entry::StoredEntry;
 use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::domain::id::{AccountId, BrokerId};

@@ -176,7 +176,7 @@ async fn withdrawn_order_takes_no_effect_and_is_claimable_once_journaled() {
     let mut other = order.clone();
     other.order_id = OrderId::new("BN-other").unwrap();
     let mut changed = order.clone();
-    changed.content_hash = order_router::domain::id::ContentHash::of(b"other");
+    changed.content_hash = order_router::domain::content_hash::ContentHash::of(b"other");
     for not_it in [&other, &changed] {
         let answer = reserve(&store, not_it, ReserveAction::Lookup).await;
         assert!(

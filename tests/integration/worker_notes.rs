@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
-use order_router::bus::journal::StoredEntry;
-use order_router::bus::router_client::{BusReply, RequestError};
+use order_router::bus::request::BusReply;
+use order_router::bus::router_client::RequestError;
+use order_router::bus::stream_entry::StoredEntry;
 use order_router::bus::subjects;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;

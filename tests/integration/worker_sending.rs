@@ -10,7 +10,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use order_router::bus::router_client::{BusReply, RequestError};
+use order_router::bus::request::BusReply;
+use order_router::bus::router_client::RequestError;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;

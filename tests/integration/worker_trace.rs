@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use order_router::bus::headers::TRACEPARENT;
-use order_router::bus::router_client::{BusReply, RequestError};
+use order_router::bus::request::BusReply;
+use order_router::bus::router_client::RequestError;
 use order_router::bus::subjects;
 use order_router::bus::trace_context::TraceContext;
 use order_router::config::brokers::RestFill;

@@ -5,8 +5,8 @@ use clap::Args;
 use crate::cli::arguments::term::term_parser;
 use crate::cli::requests::query_string;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag};
-use crate::domain::intent::Symbol;
 use crate::domain::order_terms::OrderStatus;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 
 /// Filters that all apply, and the page.

@@ -7,7 +7,8 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 
 use crate::bus::connection::{BusError, ConnectPolicy, connect};
-use crate::bus::router_client::{BusReply, RequestError, RouterClient};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::{RequestError, RouterClient};
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
 use crate::cli::error::{CommandError, error_with_reason, undecodable_reply};
 use crate::cli::output;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::bus::journal::StoredEntry;
+use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::decimal::Decimal;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};

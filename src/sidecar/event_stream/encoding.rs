@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::bus::journal::StoredEntry;
+use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::id::AccountId;
 use crate::sidecar::event_stream::cursor::EventCursor;

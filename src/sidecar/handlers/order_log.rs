@@ -7,8 +7,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag};
-use crate::domain::intent::Symbol;
 use crate::domain::order_terms::OrderStatus;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::order_log::{OrderLogFilter, PageWindow};
 use crate::sidecar::context::SidecarContext;

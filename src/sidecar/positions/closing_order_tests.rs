@@ -91,7 +91,7 @@ fn position_is_found_by_every_part_of_its_id() {
             mode,
             account_id: crate::domain::id::AccountId::new(account).unwrap(),
             venue: crate::domain::id::VenueId::new("binance.spot").unwrap(),
-            symbol: crate::domain::intent::Symbol::parse(symbol).unwrap(),
+            symbol: crate::domain::symbol::Symbol::parse(symbol).unwrap(),
         };
         HoldingId::parse(&text.to_string()).unwrap()
     };

@@ -2,10 +2,10 @@
 
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, VenueId};
-use crate::domain::intent::Symbol;
 use crate::domain::money::{MICROS_SCALE, Micros};
 use crate::domain::position_book::PositionBook;
 use crate::domain::quantity::Price;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::order_log::{PositionRow, PositionsSnapshot};
 use crate::sidecar::positions::market_prices::{MarketPrices, QuotedInstrument};

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::domain::id::{ContentHash, OrderId};
+use crate::domain::content_hash::ContentHash;
+use crate::domain::id::OrderId;
 use crate::domain::venue_report::OutboxEntry;
 use crate::store::error::StoreError;
 use crate::store::script::ScriptReply;

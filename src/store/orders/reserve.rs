@@ -1,6 +1,7 @@
 //! Claiming an order id and reserving the shared sums: the request and its outcome.
 
-use crate::domain::id::{BrokerId, ContentHash, LeaseToken, OrderId};
+use crate::domain::content_hash::ContentHash;
+use crate::domain::id::{BrokerId, LeaseToken, OrderId};
 use crate::domain::order_terms::Side;
 use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::risk::limits::{AlertThresholds, DuplicateOrderRule, RateLimits};

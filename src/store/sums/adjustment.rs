@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::id::{AccountId, AdjustmentId, ContentHash, VenueId};
-use crate::domain::intent::Symbol;
+use crate::domain::content_hash::ContentHash;
+use crate::domain::id::{AccountId, AdjustmentId, VenueId};
 use crate::domain::order_terms::Mode;
 use crate::domain::settlement::{SumDeltas, SumScope};
+use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::store::client::Store;
 use crate::store::error::StoreError;

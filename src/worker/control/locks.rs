@@ -5,8 +5,8 @@
 use bytes::Bytes;
 
 use crate::bus::request::{BusReply, BusRequest};
+use crate::domain::content_hash::ContentHash;
 use crate::domain::control::{Lock, LockScope};
-use crate::domain::id::ContentHash;
 use crate::domain::metadata::Metadata;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode, quoted};

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::bus::journal::{JournalEntry, StoredEntry};
+use crate::bus::journal::JournalEntry;
+use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
+use crate::domain::content_hash::ContentHash;
 use crate::domain::control::LockScope;
-use crate::domain::id::ContentHash;
 use crate::fault::{Fault, FaultCode};
 use crate::store::control::locks::JournaledLockEvent;
 use crate::store::rebuild::lease::StoreRebuild;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::bus::journal::JournalEntry;
 use crate::bus::subjects;
-use crate::domain::id::ContentHash;
+use crate::domain::content_hash::ContentHash;
 use crate::fault::{Fault, FaultCode};
 use crate::store::control::operator_state::{OperatorState, OperatorStateChange};
 use crate::wire::state::StateEvent;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::brokers::adapter::BookedEffect;
 use crate::bus::headers::TRACEPARENT;
@@ -101,13 +102,17 @@ pub async fn append_events(
     traceparent: Option<String>,
 ) -> Result<Vec<MarkJournaledRequest>, AppendError> {
     let subject = subjects::report(&order.broker, &order.account_id);
-    let entry = |event: &OutboxEntry| JournalEntry {
+    let settlement_ids: Vec<Option<Uuid>> = pending
+        .iter()
+        .map(|event| read_settlement_header(&event.body).id)
+        .collect();
+    let entry = |(event, settlement_id): (&OutboxEntry, &Option<Uuid>)| JournalEntry {
         subject: subject.clone(),
-        message_id: event_message_id(order, event),
+        message_id: event_message_id(order, event.version, *settlement_id),
         body: event.body.clone(),
         headers: Vec::new(),
     };
-    let mut entries: Vec<JournalEntry> = pending.iter().map(entry).collect();
+    let mut entries: Vec<JournalEntry> = pending.iter().zip(&settlement_ids).map(entry).collect();
     if let (Some(last), Some(traceparent)) = (entries.last_mut(), traceparent) {
         last.headers.push((TRACEPARENT.to_owned(), traceparent));
     }
@@ -122,22 +127,22 @@ pub async fn append_events(
     }
     let sequences = appended?;
     let key = OrderKey::of(order);
-    let mark = |(event, sequence): (&OutboxEntry, u64)| MarkJournaledRequest {
+    let mark = |((event, settlement_id), sequence): ((&OutboxEntry, Option<Uuid>), u64)| MarkJournaledRequest {
         key: key.clone(),
         order_id: order.order_id.clone(),
         version: event.version,
-        settlement_id: read_settlement_header(&event.body).id,
+        settlement_id,
         sequence,
     };
-    Ok(pending.iter().zip(sequences).map(mark).collect())
+    Ok(pending.iter().zip(settlement_ids).zip(sequences).map(mark).collect())
 }
 
 /// Returns the id by which JetStream detects a repeated append. It distinguishes a repetition from another effect of
 /// the same version.
-fn event_message_id(order: &Order, event: &OutboxEntry) -> String {
-    match read_settlement_header(&event.body).id {
-        Some(id) => format!("{}:{}:{}", order.order_id, event.version, id.simple()),
-        None => format!("{}:{}", order.order_id, event.version),
+fn event_message_id(order: &Order, version: u32, settlement_id: Option<Uuid>) -> String {
+    match settlement_id {
+        Some(id) => format!("{}:{version}:{}", order.order_id, id.simple()),
+        None => format!("{}:{version}", order.order_id),
     }
 }
 

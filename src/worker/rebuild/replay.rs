@@ -3,7 +3,7 @@
 
 use futures_util::StreamExt;
 
-use crate::bus::journal::StoredEntry;
+use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::order::Order;
 use crate::store::keys::OrderKey;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::domain::id::{ContentHash, OrderId};
+use crate::domain::content_hash::ContentHash;
+use crate::domain::id::OrderId;
 use crate::domain::intent::Intent;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::time::Timestamp;

@@ -4,8 +4,8 @@
 
 use crate::bus::journal::{JournalEntry, JournalReader};
 use crate::bus::subjects;
+use crate::domain::content_hash::ContentHash;
 use crate::domain::daily_pnl::DayStartEquity;
-use crate::domain::id::ContentHash;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode};

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::bus::router_client::{BusReply, RequestError};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::RequestError;
 use crate::bus::submission_client::SubmissionClient;
 use crate::cli::commands::submit::arguments::SubmitArgs;
 use crate::cli::commands::submit::intent_from_flags::{DescribedIntent, build_intent};

@@ -4,8 +4,8 @@ use crate::cli::commands::submit::arguments::SubmitArgs;
 use crate::cli::error::CommandError;
 use crate::config::instruments::InstrumentSettings;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId};
-use crate::domain::intent::Symbol;
 use crate::domain::order_terms::OrderType;
+use crate::domain::symbol::Symbol;
 use crate::wire::intent::ExecutionIntent;
 use crate::wire::schema_numbers::NumberInput;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bus::router_client::{BusReply, RequestError};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::RequestError;
 use crate::cli::output::table::{ColumnAlign, TextTable};
 use crate::domain::order_terms::OrderStatus;
 use crate::wire::report::ExecutionReport;

@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::bus::router_client::{BusReply, RequestError};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::fault::{Fault, FaultCode, quoted};

@@ -9,7 +9,7 @@ use axum::response::Response;
 use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
-use crate::domain::intent::Symbol;
+use crate::domain::symbol::Symbol;
 use crate::fault::Fault;
 use crate::sidecar::bus_bridge;
 use crate::sidecar::call_context::CallContext;

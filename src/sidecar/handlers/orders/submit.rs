@@ -8,7 +8,8 @@ use axum::http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use axum::response::Response;
 use bytes::Bytes;
 
-use crate::bus::router_client::{BusReply, RequestError};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, ClientOrderId};
 use crate::domain::intent::Intent;

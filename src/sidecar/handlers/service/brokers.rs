@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::bus::router_client::BusReply;
+use crate::bus::request::BusReply;
 use crate::bus::subjects;
 use crate::sidecar::bus_bridge::{self, EMPTY_OBJECT, READ_TIMEOUT_DETAIL};
 use crate::sidecar::call_context::CallContext;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::bus::router_client::{BusReply, RequestError};
+use crate::bus::request::BusReply;
+use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
 use crate::domain::order_terms::{OrderStatus, TradingState};
 use crate::domain::reason::{Reason, ReasonCode};
