@@ -8,7 +8,7 @@ pub mod adjustment;
 pub mod brokers;
 pub mod day;
 pub mod dead_letter;
-mod field_checks;
+pub(crate) mod field_checks;
 pub mod holding_id;
 pub mod intent;
 pub mod journal_report;

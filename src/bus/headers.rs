@@ -30,6 +30,10 @@ pub const BATCH_ID: &str = "Nats-Batch-Id";
 pub const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
 /// Commits an atomic batch.
 pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+/// The sequence that the stream's newest message must have; otherwise JetStream refuses the publication.
+pub const EXPECTED_LAST_SEQUENCE: &str = "Nats-Expected-Last-Sequence";
+/// What a segment of the journal's archive holds, as JSON.
+pub const ARCHIVE_MANIFEST: &str = "Archive-Manifest";
 /// How many messages an expired pull request did not deliver.
 pub const PENDING_MESSAGES: &str = "Nats-Pending-Messages";
 /// The subject on which a dead letter was received.

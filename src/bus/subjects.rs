@@ -6,6 +6,8 @@ use crate::domain::id::{AccountId, BrokerId};
 pub const STREAM_INTENTS: &str = "ORDER_INTENTS";
 /// The journal.
 pub const STREAM_REPORTS: &str = "ORDER_REPORTS";
+/// The journal's archive: segments of entries that the journal may have dropped.
+pub const STREAM_ARCHIVE: &str = "ORDER_ARCHIVE";
 /// Intents that the durable door could not process.
 pub const STREAM_DEAD_LETTERS: &str = "ORDER_DEAD";
 /// Signals of the risk rules, of both levels.
@@ -24,6 +26,8 @@ pub const REPORTS_WILDCARD: &str = "orders.reports.>";
 pub const EVENTS_WILDCARD: &str = "orders.events.>";
 /// Every dead letter.
 pub const DEAD_LETTERS_WILDCARD: &str = "orders.dead.>";
+/// The segments of the journal's archive.
+pub const ARCHIVE_SEGMENTS: &str = "orders.archive.segments";
 /// Every alert.
 pub const ALERTS_WILDCARD: &str = "risk.alerts.>";
 /// Every reference price.
@@ -182,6 +186,20 @@ pub fn parse_event_kind(subject: &str) -> Option<&str> {
         .next()
 }
 
+/// Reports whether a subject matches a pattern, in which `*` stands for one token and a last `>` for one or more.
+pub fn matches_pattern(pattern: &str, subject: &str) -> bool {
+    let (mut wanted, mut tokens) = (pattern.split('.'), subject.split('.'));
+    loop {
+        match (wanted.next(), tokens.next()) {
+            (None, None) => return true,
+            (Some(">"), Some(_)) => return true,
+            (Some("*"), Some(_)) => {}
+            (Some(one), Some(other)) if one == other => {}
+            _ => return false,
+        }
+    }
+}
+
 /// Reports whether a subject ends with the token for no account. An account may have that name, too.
 pub fn has_no_account(subject: &str) -> bool {
     subject.rsplit('.').next() == Some(NO_ACCOUNT)
@@ -304,6 +322,24 @@ mod tests {
             quote("binance.spot", "BTC/USDT"),
             "market.quotes.binance.spot.BTC%2FUSDT"
         );
+    }
+
+    #[test]
+    fn patterns_match_whole_tokens() {
+        for (pattern, subject, is_match) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.b.c", false),
+            ("a.b.c", "a.b", false),
+            ("a.*", "a.b", true),
+            ("a.*", "a", false),
+            ("a.*", "a.b.c", false),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            ("*.b", "a.b", true),
+            ("*.b", "a.c", false),
+        ] {
+            assert_eq!(matches_pattern(pattern, subject), is_match, "{pattern} {subject}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) const MAX_OPERATOR_TEXT_CHARACTERS: usize = 256;
 ///
 /// # Errors
 /// The rule that the text breaks.
-pub(super) fn parse_operator_text(text: &str) -> Result<String, String> {
+pub(crate) fn parse_operator_text(text: &str) -> Result<String, String> {
     parse_plain_text(text, MAX_OPERATOR_TEXT_CHARACTERS)
 }
 

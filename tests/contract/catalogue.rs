@@ -43,6 +43,7 @@ const HEADERS: &[&str] = &[
     headers::MESSAGE_ID,
     headers::DEAD_SUBJECT,
     headers::DEAD_DELIVERIES,
+    headers::ARCHIVE_MANIFEST,
 ];
 
 /// Every subject as the documents write it, built by the functions of the code.
@@ -71,6 +72,7 @@ fn addresses() -> Vec<String> {
         subjects::adjustment(&account),
         subjects::event("day", None),
         subjects::dead_letter("REASON"),
+        subjects::ARCHIVE_SEGMENTS.to_owned(),
         subjects::alert("LEVEL", Some(&account)),
         subjects::quote("VENUE", "SYMBOL"),
     ];

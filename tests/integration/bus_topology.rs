@@ -20,11 +20,11 @@ async fn topology_is_created_once_and_changed_limits_are_updated() {
     let server = NatsServer::start().await;
     let (bus, settings) = (bare(&server).await, settings(&server));
     let check = topology::check(&bus, &settings, &doors(), &[broker()]).await.unwrap();
-    assert_eq!(outcomes(&check), [ReconcileOutcome::Missing; 5]);
+    assert_eq!(outcomes(&check), [ReconcileOutcome::Missing; 6]);
     let first = topology::apply(&bus, &settings, &doors(), &[broker()]).await.unwrap();
-    assert_eq!(outcomes(&first), [ReconcileOutcome::Created; 5]);
+    assert_eq!(outcomes(&first), [ReconcileOutcome::Created; 6]);
     let second = topology::apply(&bus, &settings, &doors(), &[broker()]).await.unwrap();
-    assert_eq!(outcomes(&second), [ReconcileOutcome::Unchanged; 5]);
+    assert_eq!(outcomes(&second), [ReconcileOutcome::Unchanged; 6]);
 
     let larger = NatsSettings {
         reports_max_bytes: 1 << 20,
@@ -35,8 +35,14 @@ async fn topology_is_created_once_and_changed_limits_are_updated() {
     let check = topology::check(&bus, &larger, &slower, &[broker()]).await.unwrap();
     let third = topology::apply(&bus, &larger, &slower, &[broker()]).await.unwrap();
     use ReconcileOutcome::{Differs, Unchanged, Updated};
-    assert_eq!(outcomes(&check), [Unchanged, Differs, Unchanged, Unchanged, Differs]);
-    assert_eq!(outcomes(&third), [Unchanged, Updated, Unchanged, Unchanged, Updated]);
+    assert_eq!(
+        outcomes(&check),
+        [Unchanged, Differs, Unchanged, Unchanged, Unchanged, Differs]
+    );
+    assert_eq!(
+        outcomes(&third),
+        [Unchanged, Updated, Unchanged, Unchanged, Unchanged, Updated]
+    );
 }
 
 #[tokio::test]
@@ -47,7 +53,7 @@ async fn brokers_can_be_added_and_removed() {
     topology::apply(&bus, &settings, &doors(), &both[..1]).await.unwrap();
     let added = topology::apply(&bus, &settings, &doors(), &both).await.unwrap();
     assert_eq!(added[0].outcome, ReconcileOutcome::Updated);
-    assert_eq!(added[5].outcome, ReconcileOutcome::Created);
+    assert_eq!(added[6].outcome, ReconcileOutcome::Created);
     let removed = topology::apply(&bus, &settings, &doors(), &both[..1]).await.unwrap();
     assert_eq!(removed[0].outcome, ReconcileOutcome::Updated);
 }
@@ -63,7 +69,7 @@ async fn two_processes_can_apply_the_topology_at_once() {
             topology::apply(&one, &settings, &doors, &brokers),
             topology::apply(&other, &settings, &doors, &brokers),
         );
-        assert_eq!(a.unwrap().len() + b.unwrap().len(), 10);
+        assert_eq!(a.unwrap().len() + b.unwrap().len(), 12);
     }
 }
 

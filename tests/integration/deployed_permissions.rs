@@ -30,7 +30,7 @@ use crate::support::servers::{NatsOptions, NatsServer};
 async fn shipped() -> NatsServer {
     let config = std::fs::read_to_string(repository().join("deploy/nats.conf")).unwrap();
     let mut accounts = config[config.find("\naccounts {").unwrap()..].to_owned();
-    for user in ["worker", "sidecar", "client", "market", "operator"] {
+    for user in ["worker", "sidecar", "client", "market", "archive", "operator"] {
         let variable = format!("$ORDER_ROUTER_NATS_{}_PASSWORD", user.to_uppercase());
         assert!(accounts.contains(&variable));
         accounts = accounts.replace(&variable, &format!("{user}-test"));
@@ -125,10 +125,44 @@ async fn notes_are_for_the_sidecar(nats: &NatsServer) {
     .await;
 }
 
+/// The archive's user archives; a worker's and the sidecar's cannot purge the journal, and no one else's can write to the
+/// archive.
+async fn archiving_has_a_user_of_its_own(nats: &NatsServer) {
+    let archive = "journal archive --json --actor a --reason r --before 1s";
+    let archived = command(nats, "archive", &archive.split(' ').collect::<Vec<_>>()).await;
+    let said = String::from_utf8_lossy(&archived.stderr);
+    assert!(archived.status.success(), "{said}");
+    let archived: serde_json::Value = serde_json::from_slice(&archived.stdout).unwrap();
+    let count = archived["archived"]["entries"].as_u64().unwrap();
+    assert!(count > 0 && archived["dropped"]["entries"] == count, "{archived}");
+    for (user, subject) in [
+        ("worker", "$JS.API.STREAM.PURGE.ORDER_REPORTS"),
+        ("sidecar", "$JS.API.STREAM.PURGE.ORDER_REPORTS"),
+        ("worker", subjects::ARCHIVE_SEGMENTS),
+        ("sidecar", subjects::ARCHIVE_SEGMENTS),
+        ("client", subjects::ARCHIVE_SEGMENTS),
+        ("archive", "$JS.API.STREAM.PURGE.ORDER_ARCHIVE"),
+        ("archive", "$JS.API.STREAM.DELETE.ORDER_REPORTS"),
+        ("archive", "orders.reports.binance.default"),
+    ] {
+        let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), format!("{user}-test"));
+        let bus = options.connect(nats.url()).await.unwrap();
+        bus.publish(subject, "x".into()).await.unwrap();
+        bus.flush().await.unwrap();
+        poll::until(SOON, "the server refuses the message", async || {
+            nats.log_text()
+                .lines()
+                .any(|line| line.contains("Violation") && line.contains(user) && line.contains(subject))
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_user_has_the_permissions_it_needs_and_no_more() {
     let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
     rig.settings.nats.url = nats.url();
+    rig.settings.nats.duplicate_window_s = 1;
     let user = |name: &str| {
         let mut settings = rig.settings.clone();
         settings.nats.user = Some(name.to_owned());
@@ -183,7 +217,8 @@ async fn every_user_has_the_permissions_it_needs_and_no_more() {
     );
     notes_are_for_the_sidecar(&nats).await;
     locks_and_the_kill_switch(&nats).await;
-    let checked = command(&nats, "operator", &["topology", "--check"]).await;
+    let window = "nats.duplicate_window_s=1";
+    let checked = command(&nats, "operator", &["--set", window, "topology", "--check"]).await;
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 
     // REST, its health included.
@@ -203,7 +238,9 @@ async fn every_user_has_the_permissions_it_needs_and_no_more() {
     assert_eq!(posted.status(), 201);
     let mut listener = Listener::resume(&sidecar, "0-0").await;
     while !listener.next().await.data.contains(r#""client_order_id":"a3""#) {}
+
     assert!(!nats.log_text().contains("STREAM.PURGE"));
+    archiving_has_a_user_of_its_own(&nats).await;
 
     // Only the market data source publishes reference prices.
     let bitcoin = worker

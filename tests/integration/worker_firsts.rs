@@ -32,7 +32,8 @@ async fn append(client: &Client, claim: &Order, effect: &OrderUpdate, id: Uuid) 
     jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
 }
 
-async fn assert_rebuild_is_equal(rig: &Rig) {
+/// Empties Redis and waits until it is rebuilt: what can be rebuilt is as before.
+pub async fn assert_rebuild_is_equal(rig: &Rig) {
     rig.quiet().await;
     let live = rebuildable_state(rig).await;
     rig.redis.flushall().await;

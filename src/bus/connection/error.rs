@@ -31,4 +31,16 @@ pub enum BusError {
         /// The last missing sequence.
         to: u64,
     },
+    /// A segment of the journal's archive does not hold what its manifest says.
+    #[error(
+        "the segment {segment} of the journal's archive is damaged: {reason}. Restore the stream {stream} from its backup"
+    )]
+    ArchiveDamaged {
+        /// The segment's first and last sequence.
+        segment: String,
+        /// What does not match.
+        reason: String,
+        /// The stream that stores the archive.
+        stream: &'static str,
+    },
 }

@@ -1,4 +1,5 @@
-//! Reading the journal: single entries, its extent, and a range of it in order.
+//! Reading the journal: single entries, its extent, and a range of it in order. What the journal has dropped is read from
+//! its archive.
 
 use async_nats::error::Error;
 use async_nats::jetstream::message::StreamMessage;
@@ -6,7 +7,8 @@ use async_nats::jetstream::stream::{DirectGetErrorKind, Stream as JetStream};
 use futures_util::{Stream, stream};
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
-use crate::bus::journal::replay::JournalReplay;
+use crate::bus::journal::archive::JournalArchive;
+use crate::bus::journal::replay::StreamReplay;
 use crate::bus::stream_entry::{StoredEntry, timestamp_from_nanoseconds};
 use crate::bus::subjects;
 use crate::domain::time::Timestamp;
@@ -30,44 +32,78 @@ pub struct JournalExtent {
 #[derive(Debug, Clone)]
 pub struct JournalReader {
     bus: Bus,
+    archive: JournalArchive,
+}
+
+/// A replay of the journal and its archive.
+struct JournalReplay {
+    journal: StreamReplay,
+    archive: JournalArchive,
+    /// The first and last sequence that the journal lacks and the archive may have.
+    missing: Option<(u64, u64)>,
+    has_failed: bool,
 }
 
 impl JournalReader {
     /// Returns a reader on this connection.
     pub fn new(bus: Bus) -> Self {
-        Self { bus }
+        Self {
+            archive: JournalArchive::new(bus.clone()),
+            bus,
+        }
     }
 
-    /// Returns the entry at a sequence, or `None` if the journal has none there.
+    /// Returns the entry at a sequence, or `None` if neither the journal nor its archive has one there.
     ///
     /// # Errors
-    /// When the stream does not reply.
+    /// When a stream does not reply, or the entry's segment of the archive is damaged.
     pub async fn read_entry(&self, sequence: u64) -> Result<Option<StoredEntry>, BusError> {
         let journal = self.stream_handle().await?;
-        self.direct_get(journal.direct_get(sequence)).await
+        match self.direct_get(journal.direct_get(sequence)).await? {
+            None => self.archive.read_first(sequence, sequence).await,
+            found => Ok(found),
+        }
     }
 
-    /// Returns the newest entry of a subject, or `None` if the journal has none.
+    /// Returns the newest entry of a subject, or `None` if neither the journal nor its archive has one.
     ///
     /// # Errors
-    /// When the stream does not reply.
+    /// As [`JournalReader::read_entry`].
     pub async fn read_last_for_subject(&self, subject: &str) -> Result<Option<StoredEntry>, BusError> {
         let journal = self.stream_handle().await?;
-        self.direct_get(journal.direct_get_last_for_subject(subject)).await
+        match self.direct_get(journal.direct_get_last_for_subject(subject)).await? {
+            None => self.archive.read_last_for_subject(subject).await,
+            found => Ok(found),
+        }
     }
 
-    /// Returns the first entry at or after a sequence whose subject matches a pattern, or `None` if the journal has none.
+    /// Returns the first entry at or after a sequence whose subject matches a pattern, or `None` if neither the journal nor
+    /// its archive has one.
     ///
     /// # Errors
-    /// When the stream does not reply.
+    /// As [`JournalReader::read_entry`].
     pub async fn read_next_for_subject(
         &self,
         pattern: &str,
         from_sequence: u64,
     ) -> Result<Option<StoredEntry>, BusError> {
         let journal = self.stream_handle().await?;
-        self.direct_get(journal.direct_get_next_for_subject(pattern, Some(from_sequence.max(1))))
-            .await
+        let in_journal = journal.direct_get_next_for_subject(pattern, Some(from_sequence.max(1)));
+        let in_journal = self.direct_get(in_journal).await?;
+        // The archive is read second: an entry that the journal has dropped in between is found there.
+        let archived = self.archive.read_next_for_subject(pattern, from_sequence).await?;
+        let found = [archived, in_journal].into_iter().flatten();
+        Ok(found.min_by_key(|entry| entry.sequence))
+    }
+
+    /// Returns the first sequence from which on archive and journal together have every entry that the journal had at its
+    /// start, or 0 for a journal that never had an entry. A journal that was archived has not lost its beginning: this is 1.
+    ///
+    /// # Errors
+    /// When a stream does not reply.
+    pub async fn first_covered_sequence(&self) -> Result<u64, BusError> {
+        let first = self.read_extent().await?.first_sequence;
+        self.archive.first_covered_before(first).await
     }
 
     /// Returns the extent of the journal.
@@ -89,14 +125,19 @@ impl JournalReader {
 
     /// Returns every entry from one sequence to another, both included, in order.
     ///
-    /// A gap in the journal is returned as [`BusError::JournalGap`], once and in its position; the entries after it follow.
+    /// An entry that the journal has dropped is read from the archive. A gap in both is returned as [`BusError::JournalGap`], once and in its position; the entries after it follow.
     /// Any other error ends the replay: the stream did not deliver the entries up to `to_sequence` within a bounded time.
     pub fn replay(
         &self,
         from_sequence: u64,
         to_sequence: u64,
     ) -> impl Stream<Item = Result<StoredEntry, BusError>> + Send + use<> {
-        let replay = JournalReplay::new(self.bus.clone(), from_sequence, to_sequence);
+        let replay = JournalReplay {
+            journal: StreamReplay::new(self.bus.clone(), subjects::STREAM_REPORTS, from_sequence, to_sequence),
+            archive: self.archive.clone(),
+            missing: None,
+            has_failed: false,
+        };
         stream::unfold(replay, |mut replay| async move {
             let item = replay.next().await?;
             Some((item, replay))
@@ -121,5 +162,44 @@ impl JournalReader {
             }
         };
         with_timeout(self.bus.request_timeout(), "reading the journal", found).await
+    }
+}
+
+impl JournalReplay {
+    /// Returns the next entry or gap; `None` at the end of the range and after any other error.
+    async fn next(&mut self) -> Option<Result<StoredEntry, BusError>> {
+        if self.has_failed {
+            return None;
+        }
+        if self.missing.is_none() {
+            match self.journal.next().await? {
+                Ok(replayed) => return Some(Ok(replayed.entry)),
+                Err(BusError::JournalGap { from, to }) => self.missing = Some((from, to)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let (from, to) = self.missing?;
+        let archived = match self.archive.read_first(from, to).await {
+            Ok(archived) => archived,
+            Err(error) => {
+                self.has_failed = true;
+                return Some(Err(error));
+            }
+        };
+        match archived {
+            None => {
+                self.missing = None;
+                Some(Err(BusError::JournalGap { from, to }))
+            }
+            Some(entry) if entry.sequence > from => {
+                self.missing = Some((entry.sequence, to));
+                let to = entry.sequence - 1;
+                Some(Err(BusError::JournalGap { from, to }))
+            }
+            Some(entry) => {
+                self.missing = (from < to).then_some((from + 1, to));
+                Some(Ok(entry))
+            }
+        }
     }
 }

@@ -1,16 +1,16 @@
-//! Replaying the journal: every entry of a range in order, with missing entries reported.
+//! Replaying a stream: every entry of a range in order, with missing entries reported.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
 use crate::bus::pull_consumer::ephemeral_consumer;
 use crate::bus::stream_entry::{StoredEntry, read_delivery};
-use crate::bus::subjects;
 
 /// The maximum number of entries that a replay buffers.
 const REPLAY_BATCH: usize = 256;
@@ -20,23 +20,35 @@ const MAX_EMPTY_FETCHES: u32 = 5;
 const EMPTY_FETCH_DELAY: Duration = Duration::from_millis(200);
 const OPERATION: &str = "replaying the journal";
 
+/// An entry, and the headers that it was appended with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReplayedEntry {
+    pub(super) entry: StoredEntry,
+    pub(super) headers: BTreeMap<String, Vec<String>>,
+}
+
 /// A replay in progress.
-pub(super) struct JournalReplay {
+pub(super) struct StreamReplay {
     bus: Bus,
+    stream: &'static str,
+    /// Whether the entries come without their bodies.
+    is_headers_only: bool,
     /// The consumer on the server, and the number that its next delivery must have.
     consumer: Option<(PullConsumer, u64)>,
     /// The sequence of the next entry to return.
     next_sequence: u64,
     to_sequence: u64,
-    buffered: VecDeque<StoredEntry>,
+    buffered: VecDeque<ReplayedEntry>,
     has_failed: bool,
 }
 
-impl JournalReplay {
-    /// Returns the replay of the entries from one sequence to another, both included.
-    pub(super) fn new(bus: Bus, from_sequence: u64, to_sequence: u64) -> Self {
+impl StreamReplay {
+    /// Returns the replay of a stream's entries from one sequence to another, both included.
+    pub(super) fn new(bus: Bus, stream: &'static str, from_sequence: u64, to_sequence: u64) -> Self {
         Self {
             bus,
+            stream,
+            is_headers_only: false,
             consumer: None,
             next_sequence: from_sequence.max(1),
             to_sequence,
@@ -45,8 +57,16 @@ impl JournalReplay {
         }
     }
 
+    /// Returns the replay of the entries without their bodies.
+    pub(super) fn headers_only(self) -> Self {
+        Self {
+            is_headers_only: true,
+            ..self
+        }
+    }
+
     /// Returns the next entry or gap; `None` at the end of the range and after any other error.
-    pub(super) async fn next(&mut self) -> Option<Result<StoredEntry, BusError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<ReplayedEntry, BusError>> {
         if self.has_failed || self.next_sequence > self.to_sequence {
             return None;
         }
@@ -69,7 +89,7 @@ impl JournalReplay {
                 Err(error) => return self.fail(error),
             }
         }
-        let sequence = self.buffered.front()?.sequence;
+        let sequence = self.buffered.front()?.entry.sequence;
         if sequence > self.next_sequence {
             let gap = BusError::JournalGap {
                 from: self.next_sequence,
@@ -82,7 +102,7 @@ impl JournalReplay {
         self.buffered.pop_front().map(Ok)
     }
 
-    fn fail(&mut self, error: BusError) -> Option<Result<StoredEntry, BusError>> {
+    fn fail(&mut self, error: BusError) -> Option<Result<ReplayedEntry, BusError>> {
         self.has_failed = true;
         Some(Err(error))
     }
@@ -112,18 +132,27 @@ impl JournalReplay {
                 return Ok(());
             }
             expected = position.consumer_sequence + 1;
-            self.buffered.push_back(entry);
+            let headers = message.message.headers.as_ref().map(header_values).unwrap_or_default();
+            self.buffered.push_back(ReplayedEntry { entry, headers });
         }
         self.consumer = Some((consumer, expected));
         Ok(())
     }
 
     async fn create_consumer(&self) -> Result<PullConsumer, BusError> {
-        let config = ephemeral_consumer(self.next_sequence, Vec::new());
-        let bus = &self.bus;
-        let created = bus
-            .jetstream
-            .create_consumer_on_stream(config, subjects::STREAM_REPORTS);
-        with_timeout(bus.request_timeout(), OPERATION, created).await
+        let config = pull::Config {
+            headers_only: self.is_headers_only,
+            ..ephemeral_consumer(self.next_sequence, Vec::new())
+        };
+        let created = self.bus.jetstream.create_consumer_on_stream(config, self.stream);
+        with_timeout(self.bus.request_timeout(), OPERATION, created).await
     }
+}
+
+fn header_values(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
+    let text = |value: &async_nats::HeaderValue| value.as_str().to_owned();
+    let values = headers.iter();
+    values
+        .map(|(name, values)| (name.to_string(), values.iter().map(text).collect()))
+        .collect()
 }

@@ -98,11 +98,20 @@ impl JournalWriter {
     }
 
     /// Appends an entry if `last_sequence` is the sequence of its subject's newest entry, 0 for a subject without one.
-    /// Returns the entry's sequence, or `None` if the subject has a later entry.
+    /// Returns the entry's sequence, or `None` if the subject has a later entry. The newest entry may be archived.
     ///
     /// # Errors
     /// As [`JournalWriter::append`].
-    pub async fn append_if_last(
+    pub async fn append_if_last(&self, entry: JournalEntry, last_sequence: u64) -> Result<Option<u64>, AppendError> {
+        match self.append_if_newest_stored(entry.clone(), last_sequence).await? {
+            // For the server, a subject has no entry whose entries are all archived. A later one would not be.
+            None if last_sequence > 0 => self.append_if_newest_stored(entry, 0).await,
+            appended => Ok(appended),
+        }
+    }
+
+    /// Appends an entry if `last_sequence` is the sequence of its subject's newest entry in the stream, 0 for none.
+    async fn append_if_newest_stored(
         &self,
         mut entry: JournalEntry,
         last_sequence: u64,

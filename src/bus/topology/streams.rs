@@ -18,7 +18,7 @@ const OTHER_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const SECONDS_PER_HOUR: u64 = 3_600;
 const UNLIMITED: i64 = -1;
 
-/// Returns the four streams.
+/// Returns the five streams.
 pub(super) fn desired_streams(settings: &NatsSettings, brokers: &[BrokerId], version: ServerVersion) -> Vec<Config> {
     let stream = |name: &str, subjects: Vec<String>| Config {
         name: name.to_owned(),
@@ -66,6 +66,7 @@ pub(super) fn desired_streams(settings: &NatsSettings, brokers: &[BrokerId], ver
             max_age: hours(settings.alerts_max_age_h),
             ..stream(subjects::STREAM_ALERTS, all(&[subjects::ALERTS_WILDCARD]))
         },
+        stream(subjects::STREAM_ARCHIVE, all(&[subjects::ARCHIVE_SEGMENTS])),
     ]
 }
 
