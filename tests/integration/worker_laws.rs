@@ -32,7 +32,9 @@ pub async fn rebuildable_state(rig: &Rig) -> BTreeMap<String, BTreeMap<String, S
         }
         // A sum of zero is the same as no sum, and an alert may repeat after a rebuild.
         // Whether a flat holding is named, and for which day, is no sum either.
-        fields.retain(|field, value| value != "0" && field != "alerts" && !field.ends_with(".day"));
+        fields.retain(|field, value| {
+            !["", "0"].contains(&value.as_str()) && field != "alerts" && !field.ends_with(".day")
+        });
         fields.remove("generation");
     }
     store.retain(|_, fields| !fields.is_empty());
