@@ -28,6 +28,7 @@ use order_router::domain::venue_report::{Fill, OutboxEntry, VenueOrderState, Ven
 use order_router::risk::cap::{CapBound, CapUnit};
 use order_router::risk::{Cap, CapMeasure};
 use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
+use order_router::store::keys::OrderKey;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{
