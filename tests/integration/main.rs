@@ -36,6 +36,7 @@ mod rest_docs;
 mod rest_event_loads;
 mod rest_events;
 mod rest_fixture;
+mod rest_flood;
 mod rest_http;
 mod rest_key_command;
 mod rest_keys;
