@@ -28,6 +28,16 @@ pub enum RequestError {
     Timeout,
 }
 
+impl From<BusError> for RequestError {
+    fn from(error: BusError) -> Self {
+        let code = match error {
+            BusError::Denied(_) => FaultCode::NotEntitled,
+            _ => FaultCode::BusUnavailable,
+        };
+        Self::Fault(Fault::new(code, error.to_string()))
+    }
+}
+
 /// A message of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionMessage {
@@ -153,21 +163,24 @@ impl RouterClient {
             .headers(map)
             .payload(body)
             .timeout(Some(timeout));
-        let sent = self.bus.client.send_request(subject.to_owned(), request);
-        match tokio::time::timeout(timeout, sent).await {
-            Err(_) => Err(RequestError::Timeout),
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(error)) => Err(match error.kind() {
-                RequestErrorKind::NoResponders => on_no_responders().into(),
-                RequestErrorKind::InvalidSubject => {
-                    Fault::for_field(FaultCode::InvalidField, "subject", "is not valid").into()
-                }
-                RequestErrorKind::MaxPayloadExceeded => {
-                    Fault::new(FaultCode::PayloadTooLarge, error.to_string()).into()
-                }
-                _ => RequestError::Timeout,
-            }),
-        }
+        let exchange = async {
+            let sent = self.bus.client.send_request(subject.to_owned(), request);
+            match tokio::time::timeout(timeout, sent).await {
+                Err(_) => Err(RequestError::Timeout),
+                Ok(Ok(message)) => Ok(message),
+                Ok(Err(error)) => Err(match error.kind() {
+                    RequestErrorKind::NoResponders => on_no_responders().into(),
+                    RequestErrorKind::InvalidSubject => {
+                        Fault::for_field(FaultCode::InvalidField, "subject", "is not valid").into()
+                    }
+                    RequestErrorKind::MaxPayloadExceeded => {
+                        Fault::new(FaultCode::PayloadTooLarge, error.to_string()).into()
+                    }
+                    _ => RequestError::Timeout,
+                }),
+            }
+        };
+        self.bus.unless_denied(subject, exchange).await
     }
 
     /// Subscribes to the reports of one account, or of all. A subscriber that is too slow loses messages; the journal has

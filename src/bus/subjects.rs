@@ -18,6 +18,9 @@ pub const QUEUE_GROUP: &str = "order-router";
 /// Where services reply to discovery (NATS ADR-32).
 const SERVICE_DISCOVERY_PREFIX: &str = "$SRV";
 
+/// What the subjects of requests to the JetStream server begin with.
+pub const SERVER_API_PREFIX: &str = "$JS.API.";
+
 /// Every report.
 pub const REPORTS_WILDCARD: &str = "orders.reports.>";
 /// Every event of the journal that is no report.

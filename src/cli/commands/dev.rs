@@ -24,6 +24,7 @@ use crate::cli::commands::dev::data_directory::DevDataDirectory;
 use crate::cli::commands::dev::journal_sync::JournalSync;
 use crate::cli::commands::dev::servers::DevServers;
 use crate::cli::commands::dev::workers::{MAX_WORKERS, WorkerProcesses};
+use crate::cli::commands::topology;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::output;
 use crate::cli::process::services;
@@ -165,7 +166,8 @@ async fn serve_until_stopped(
 }
 
 async fn start_services(settings: &Settings, workers: &mut WorkerProcesses) -> anyhow::Result<(Worker, Sidecar)> {
-    // The first worker applies the topology and rebuilds the store; the others find both done.
+    // The first worker rebuilds the store; the others find it complete.
+    topology::apply_settings(settings, "order-router dev").await?;
     let telemetry = Telemetry::new();
     let worker = services::start_worker(settings, &telemetry).await?;
     let sidecar = services::start_sidecar(settings, &telemetry).await?;

@@ -18,7 +18,7 @@ pub(crate) const WORKER_GRACE: Duration = Duration::from_secs(10);
 /// How long the sidecar may take to respond to the requests in flight.
 pub(crate) const SIDECAR_GRACE: Duration = Duration::from_secs(8);
 
-/// Starts a worker: it is connected, the topology is applied, the store is rebuilt where that was due, both doors are open.
+/// Starts a worker: it is connected, missing streams are created, the store is rebuilt where that was due, both doors are open.
 ///
 /// # Errors
 /// When a server is unreachable or refuses the connection, or an existing stream differs.
