@@ -15,6 +15,7 @@ pub mod load;
 pub mod log;
 pub mod metrics;
 pub mod nats;
+pub mod private_files;
 mod range;
 pub mod redis;
 pub mod risk;

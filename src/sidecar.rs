@@ -32,6 +32,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::connection::{BusError, ConnectPolicy, connect};
 use crate::config::Settings;
+use crate::config::api_keys::KeyList;
 use crate::http::{self, ConnectionServer};
 use crate::order_log::OrderLog;
 use crate::sidecar::context::SidecarContext;
@@ -135,6 +136,11 @@ impl Sidecar {
     /// Returns the address that the sidecar listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Replaces the API keys. Requests in flight are completed; the event streams of removed and changed keys end.
+    pub fn replace_keys(&self, keys: &KeyList) {
+        self.context.keys.replace(keys);
     }
 
     /// Returns the order log.

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::domain::order_terms::Mode;
 use crate::order_log::OrderLog;
 use crate::sidecar::event_stream::EventStreams;
-use crate::sidecar::middleware::auth::key_ring::KeyRing;
+use crate::sidecar::middleware::auth::key_ring::ActiveKeys;
 use crate::sidecar::middleware::auth::refusals::RefusedCallers;
 use crate::sidecar::middleware::cors::CorsPolicy;
 use crate::sidecar::middleware::http_metrics::HttpMetrics;
@@ -42,7 +42,7 @@ pub(super) struct SidecarContext {
     pub(super) last_mode: LastMode,
     pub(super) order_log: OrderLog,
     pub(super) prices: Arc<MarketPrices>,
-    pub(super) key_ring: KeyRing,
+    pub(super) keys: ActiveKeys,
     pub(super) cors: CorsPolicy,
     pub(super) event_streams: EventStreams,
     /// The OpenAPI document, as JSON.
@@ -70,7 +70,7 @@ impl SidecarContext {
             last_mode: LastMode::default(),
             order_log,
             prices,
-            key_ring: KeyRing::new(&settings.keys),
+            keys: ActiveKeys::new(&settings.keys),
             cors: CorsPolicy::new(&http.cors_origins),
             event_streams: EventStreams::new(http),
             openapi_document,

@@ -26,6 +26,7 @@ mod model_words;
 mod order_log_failures;
 mod order_log_million;
 mod order_log_projection;
+mod process_hangup;
 mod process_kill;
 mod published_examples;
 mod rest_alerts;

@@ -106,7 +106,7 @@ async fn guessed_keys_are_limited_per_peer_and_a_valid_key_is_not() {
         assert!(started.elapsed() < SOON, "never limited: {statuses:?}");
     }
     assert_eq!(statuses.last().unwrap(), "429", "{statuses:?}");
-    assert!(statuses.len() > 20, "{statuses:?}");
+    assert!(statuses.len() > 100, "{statuses:?}");
     assert_eq!(status([127, 0, 0, 9], &key).await, "200");
     assert_eq!(status([127, 0, 0, 1], &guess()).await, "401");
 }

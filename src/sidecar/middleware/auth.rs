@@ -119,8 +119,8 @@ pub(in crate::sidecar) fn authorize(
 }
 
 fn authenticate(context: &SidecarContext, access: RequiredAccess, request: &Request) -> Result<Principal, Fault> {
-    let keys = &context.key_ring;
-    if keys.is_empty() {
+    let keys = context.keys.current();
+    if keys.is_open() {
         return Ok(Principal::Unrestricted);
     }
     let key = match (keys.presented_key(request.headers()), access) {

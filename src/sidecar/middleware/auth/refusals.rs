@@ -13,7 +13,7 @@ use crate::http::{IntervalLog, Peer, peer_network};
 /// The period in which the refused requests of a peer are counted.
 const PERIOD: Duration = Duration::from_secs(1);
 /// The refused requests of one peer in a period that are answered with the reason; further ones get `rate_limited`.
-const MAX_REFUSALS_IN_PERIOD: u32 = 20;
+const MAX_REFUSALS_IN_PERIOD: u32 = 100;
 /// The maximum number of peers that are counted; further ones share one count.
 const MAX_PEERS: usize = 4_096;
 
