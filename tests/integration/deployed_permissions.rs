@@ -65,7 +65,16 @@ async fn locks_and_the_kill_switch(nats: &NatsServer) {
     let halt = with(&["state", "--halt", "--json"]);
     let resume = with(&["state", "--resume"]);
     for change in [&close, &lift, &halt] {
-        assert!(!command(nats, "client", change).await.status.success(), "{change:?}");
+        let started = Instant::now();
+        let refused = command(nats, "client", change).await;
+        let said = [refused.stdout, refused.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(
+            !refused.status.success() && said.contains("may not publish to router."),
+            "{change:?}: {said}"
+        );
+        // The usual timeout of a request is 5 s.
+        assert!(started.elapsed() < Duration::from_secs(4), "{change:?}");
     }
     let said = async |words: &[&str]| {
         let output = command(nats, "operator", words).await;

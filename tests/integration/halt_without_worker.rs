@@ -1,0 +1,121 @@
+//! The kill switch without a worker: the halt is kept on the journal and holds before the first order.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+use std::process::Output;
+
+use order_router::bus::subjects;
+use order_router::bus::topology;
+use order_router::config::brokers::RestFill;
+use order_router::domain::id::BrokerId;
+use order_router::domain::order_terms::{OrderStatus, TradingState};
+use order_router::fault::FaultCode;
+use order_router::wire::state::{RouterState, StateEvent};
+
+use crate::rig::{Client, Rig, SOON, ibkr, intent};
+use crate::support::poll;
+
+async fn halt(rig: &Rig, extra: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));
+    command
+        .args(["state", "--halt", "--actor", "ann", "--reason", "prices look wrong"])
+        .args(["--nats-url", &rig.nats.url()])
+        .args(extra)
+        .kill_on_drop(true);
+    tokio::time::timeout(SOON, command.output()).await.unwrap().unwrap()
+}
+
+async fn state(client: &Client) -> RouterState {
+    serde_json::from_slice(&client.call(subjects::STATE_GET, "{}").await.unwrap()).unwrap()
+}
+
+async fn apply_topology(rig: &Rig) {
+    let brokers: Vec<BrokerId> = rig
+        .settings
+        .brokers
+        .enabled
+        .iter()
+        .map(|name| BrokerId::new(name).unwrap())
+        .collect();
+    let (nats, doors) = (&rig.settings.nats, &rig.settings.doors);
+    topology::apply(&rig.bus().await, nats, doors, &brokers).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn halt_without_a_worker_holds_from_the_next_worker_on() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let client = rig.caller().await;
+    let worker = rig.worker().await;
+    let open = client.report(&ibkr("open", &[])).await;
+    let limit = r#"{"daily_notional_limit":900000,"actor":"t","reason":"t"}"#;
+    client.call(subjects::STATE_SET, limit).await.unwrap();
+    worker.drain(SOON).await;
+
+    let halted = halt(&rig, &[]).await;
+    let said = String::from_utf8_lossy(&halted.stdout).into_owned();
+    assert!(
+        halted.status.success() && said.contains("no worker is running"),
+        "{halted:?}"
+    );
+    assert!(said.contains("as version 2"), "{said}");
+    // More than a halt is not kept.
+    let more = halt(&rig, &["--daily-loss-limit", "5"]).await;
+    assert!(!more.status.success());
+
+    let worker = rig.worker().await;
+    assert_eq!(client.fault(&intent("first", &[])).await.code, FaultCode::TradingHalted);
+    let active = state(&client).await;
+    assert_eq!((active.trading_state, active.version), (TradingState::Halted, 2));
+    assert_eq!(active.daily_notional_limit.to_string(), "900000");
+    poll::until(SOON, "the open order is cancelled", async || {
+        let reports = client.reports().await;
+        reports
+            .iter()
+            .any(|report| report.order_id == open.order_id && report.status == OrderStatus::Cancelled)
+    })
+    .await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn halt_before_the_first_worker_is_kept_where_there_is_a_journal() {
+    let rig = Rig::start().await;
+    let nowhere = halt(&rig, &[]).await;
+    let said = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    assert!(
+        !nowhere.status.success() && said.contains("could not be journaled"),
+        "{said}"
+    );
+    apply_topology(&rig).await;
+    let halted = halt(&rig, &["--json"]).await;
+    let event: StateEvent = serde_json::from_slice(&halted.stdout).unwrap();
+    assert_eq!((event.version, event.trading_state), (1, Some(TradingState::Halted)));
+    assert_eq!(
+        (event.actor.as_str(), event.reason.as_str()),
+        ("ann", "prices look wrong")
+    );
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    assert_eq!(client.fault(&intent("first", &[])).await.code, FaultCode::TradingHalted);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
+async fn halt_holds_beside_a_change_that_its_worker_did_not_journal() {
+    let rig = Rig::start().await;
+    let client = rig.caller().await;
+    let mut victim = rig.worker_process(Some("change_active")).await;
+    let limit = r#"{"daily_notional_limit":900000,"actor":"bob","reason":"t"}"#;
+    client.call(subjects::STATE_SET, limit).await.ok();
+    victim.process().wait(SOON).await;
+    let halted = halt(&rig, &["--timeout-ms", "1000"]).await;
+    assert!(halted.status.success(), "{halted:?}");
+    let worker = rig.worker().await;
+    assert_eq!(client.fault(&intent("first", &[])).await.code, FaultCode::TradingHalted);
+    let active = state(&client).await;
+    assert_eq!(active.trading_state, TradingState::Halted);
+    assert_eq!(active.daily_notional_limit.to_string(), "900000");
+    worker.drain(SOON).await;
+}
