@@ -229,6 +229,8 @@ mod tests {
             ),
             ("alerts --url https://router.example.com:8443/desk", None),
             ("alerts --url router.example.com", Some(ErrorKind::ValueValidation)),
+            ("alerts --http-addr localhost:8100", None),
+            ("alerts --http-addr localhost", Some(ErrorKind::ValueValidation)),
             (
                 "alerts --url http://localhost:1 --http-addr 127.0.0.1:1",
                 Some(ErrorKind::ArgumentConflict),

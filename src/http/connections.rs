@@ -83,6 +83,22 @@ struct ConnectionAcceptor {
     tasks: TaskTracker,
 }
 
+/// Returns the addresses of a host, IPv4 before IPv6.
+///
+/// # Errors
+/// When the host has no address.
+pub async fn resolve_host(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    if addresses.is_empty() {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            "the host has no address",
+        ));
+    }
+    Ok(addresses)
+}
+
 /// Listens at an address.
 ///
 /// # Errors

@@ -100,7 +100,7 @@ mod tests {
             FaultCode::RateLimited,
             "peers beyond the bound share a count"
         );
-        callers.refuse_at(start + PERIOD, peer(1), "unknown API key");
+        callers.refuse_at(start + PERIOD, peer(u32::MAX), "unknown API key");
         assert_eq!(callers.peers.lock().unwrap().len(), 1);
     }
 }
