@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
+pub(crate) use crate::bus::connection::denials::AwaitedSubjects;
 use crate::bus::connection::denials::Denials;
 pub use crate::bus::connection::error::BusError;
 pub use crate::bus::connection::server_version::ServerVersion;
@@ -182,20 +183,20 @@ impl Bus {
         self.request_timeout
     }
 
-    /// Awaits an exchange unless the server denies a publication to a subject below `prefix` meanwhile.
+    /// Awaits an exchange unless the server denies a publication to one of its subjects meanwhile.
     ///
     /// # Errors
     /// [`BusError::Denied`], and the exchange's own.
     pub(crate) async fn unless_denied<T, E: From<BusError>>(
         &self,
-        prefix: &str,
+        subjects: AwaitedSubjects<'_>,
         exchange: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let mut denials = self.denials.watch();
         tokio::select! {
             biased;
             done = exchange => done,
-            subject = denials.next_below(prefix) => Err(BusError::Denied(subject).into()),
+            subject = denials.next(subjects) => Err(BusError::Denied(subject).into()),
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 
-use crate::bus::connection::{Bus, BusError, with_timeout};
+use crate::bus::connection::{AwaitedSubjects, Bus, BusError, with_timeout};
 use crate::bus::request::BusReply;
 use crate::bus::{headers, reply_codec, subjects};
 use crate::domain::id::{AccountId, BrokerId};
@@ -180,7 +180,7 @@ impl RouterClient {
                 }),
             }
         };
-        self.bus.unless_denied(subject, exchange).await
+        self.bus.unless_denied(AwaitedSubjects::One(subject), exchange).await
     }
 
     /// Subscribes to the reports of one account, or of all. A subscriber that is too slow loses messages; the journal has

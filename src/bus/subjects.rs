@@ -120,6 +120,11 @@ pub fn pull_request(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
+/// Returns the server's subject for a request about a stream, such as `STREAM.INFO`.
+pub fn server_request(verb: &str, stream: &str) -> String {
+    format!("{SERVER_API_PREFIX}{verb}.{stream}")
+}
+
 /// Returns the request subject of an order query.
 pub fn get(broker: &BrokerId, account: &AccountId) -> String {
     format!("orders.get.{broker}.{account}")

@@ -9,7 +9,7 @@ use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::{ErrorCode, stream};
 use tokio::time::sleep;
 
-use crate::bus::connection::{Bus, BusError, with_timeout};
+use crate::bus::connection::{AwaitedSubjects, Bus, BusError, with_timeout};
 use crate::bus::subjects;
 use crate::config::doors::DoorSettings;
 use crate::config::nats::NatsSettings;
@@ -177,7 +177,8 @@ async fn reconcile(
         }
         Ok(applied)
     };
-    bus.unless_denied(subjects::SERVER_API_PREFIX, reconciled).await
+    let requests = AwaitedSubjects::Below(subjects::SERVER_API_PREFIX);
+    bus.unless_denied(requests, reconciled).await
 }
 
 /// Checks that the journal exists if the router has had one: the shared state knows of it, or the work queue exists,

@@ -22,30 +22,30 @@ pub struct InstrumentList(pub Vec<InstrumentSettings>);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstrumentSettings {
-    /// The broker.
+    /// The broker: one of `brokers.enabled`.
     pub broker: String,
-    /// The venue.
+    /// The venue at the broker.
     pub venue: String,
-    /// The symbol.
+    /// The symbol, in capitals without separators.
     pub symbol: String,
-    /// The quote currency, in which prices are.
+    /// The quote currency, in which prices are; `[risk.rates]` needs its rate.
     pub quote: String,
-    /// The reference price in paper mode until a quote arrives.
+    /// The reference price in paper mode until a quote arrives, a multiple of `tick_size`.
     pub reference_price: String,
     /// The tick size: prices are multiples of it.
     pub tick_size: String,
     /// The lot size: quantities are multiples of it.
     pub lot_size: String,
-    /// The maximum quantity of one order.
+    /// The maximum quantity of one order, a multiple of `lot_size`.
     pub max_order_size: String,
-    /// The maximum position of one account, long or short.
+    /// The maximum position of one account, long or short, a multiple of `lot_size`.
     pub max_position: String,
     /// The cap of the notional per account and symbol, in the base currency.
     pub max_notional: String,
     /// The base asset, if fees may be paid in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
-    /// Whether a position may be below zero; default true.
+    /// Whether a position may be below zero, true unless it is set.
     #[serde(default = "allowed")]
     pub can_short: bool,
 }

@@ -16,7 +16,7 @@ use crate::config::load::environment::COMMAND_LINE_VARIABLES;
 use crate::config::load::list_entries::parse_entries;
 use crate::config::load::source_map::SourceMap;
 
-pub use crate::config::load::environment::{ENVIRONMENT_PREFIX, environment_name, unknown_variable_warnings};
+pub use crate::config::load::environment::{ENVIRONMENT_PREFIX, environment_name};
 
 /// The list of instruments; each entry is parsed by itself.
 const INSTRUMENTS_KEY: &str = "instruments";
@@ -86,6 +86,12 @@ impl Settings {
             Err(SettingsError(errors))
         }
     }
+}
+
+/// Returns a warning for each variable with the prefix that names no setting. It may belong to another program: it stops
+/// no command, and least of all a halt.
+pub fn unknown_variable_warnings<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    environment::unknown_variable_warnings(&setting_paths(), names)
 }
 
 /// Returns the path of every setting, sorted.

@@ -81,6 +81,29 @@ fn description(path: &str) -> String {
 }
 
 #[test]
+fn instrument_fields_match_the_code() {
+    let source = text("src/config/instruments.rs");
+    let start = source.find("pub struct InstrumentSettings").expect("the struct");
+    let body = &source[start..start + source[start..].find("\n}").expect("its end")];
+    let mut rows = Vec::new();
+    let mut is_optional = false;
+    for line in body.lines().map(str::trim) {
+        is_optional |= line.starts_with("#[serde(default");
+        if let Some((field, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
+            let needed = if is_optional { "no" } else { "yes" };
+            let field_path = format!("instruments.{field}");
+            rows.push(vec![format!("`{field}`"), needed.to_owned(), description(&field_path)]);
+            is_optional = false;
+        }
+    }
+    assert_part(
+        SETTINGS,
+        "instrument-fields",
+        &table(&["field", "required", "description"], rows),
+    );
+}
+
+#[test]
 fn instrument_table_matches_the_code() {
     let rows = Settings::default().instruments.0.into_iter().map(|one| {
         vec![

@@ -271,6 +271,84 @@ async fn topology_has_a_user_of_its_own_and_workers_change_no_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn check_names_what_is_missing_and_changes_nothing() {
+    let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
+    rig.settings.nats.url = nats.url();
+    let redis = format!("redis.url={}", rig.redis.url());
+    let check = async |user: &str, role: &str, redis: &str| {
+        let output = command(&nats, user, &["--set", redis, "check", "--role", role]).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text)
+    };
+    let line = |text: &str, check: &str| {
+        let found = text.lines().find(|line| line.split_whitespace().nth(1) == Some(check));
+        found.unwrap_or_else(|| panic!("no line of {check}: {text}")).to_owned()
+    };
+    // Before the topology.
+    let (code, text) = check("worker", "worker", &redis).await;
+    let streams = line(&text, "streams");
+    assert!(
+        code == Some(1) && streams.contains("missing") && streams.contains("order-router topology"),
+        "{text}"
+    );
+    assert!(command(&nats, "topology", &["topology"]).await.status.success());
+    let worker = Worker::start(&user_settings(&rig, "worker")).await.unwrap();
+    let operator = async_nats::jetstream::new(raw_connection(&nats, "operator").await);
+    let messages = async || {
+        let mut count = 0;
+        for stream in [
+            subjects::STREAM_REPORTS,
+            subjects::STREAM_INTENTS,
+            subjects::STREAM_ALERTS,
+        ] {
+            count += operator.get_stream(stream).await.unwrap().cached_info().state.messages;
+        }
+        count
+    };
+    let before = messages().await;
+    for role in ["worker", "topology", "sidecar", "client", "operator"] {
+        let (code, text) = check(role, role, &redis).await;
+        assert_eq!(code, Some(0), "{role}: {text}");
+        for line in text.lines() {
+            assert!(
+                line.starts_with("ok ") || line.starts_with("warning  keys "),
+                "{role}: {line}"
+            );
+        }
+        assert!(line(&text, "permissions").starts_with("ok"), "{text}");
+        if role == "worker" {
+            assert!(line(&text, "clock").contains(" ms from Redis' clock"), "{text}");
+        }
+    }
+    for (user, role, subject) in [
+        ("client", "operator", "router.state.set"),
+        ("worker", "topology", "$JS.API.STREAM.UPDATE.ORDER_REPORTS"),
+        ("sidecar", "worker", "orders.events.state._"),
+    ] {
+        let (code, text) = check(user, role, &redis).await;
+        assert!(
+            code == Some(1) && line(&text, "permissions").contains(subject),
+            "{user}: {text}"
+        );
+    }
+    assert_eq!(messages().await, before, "nothing is stored");
+    let (code, text) = check("worker", "worker", "redis.url=redis://127.0.0.1:1").await;
+    assert!(code == Some(1) && line(&text, "redis").starts_with("failed"), "{text}");
+    let (code, text) = check("worker", "worker", "redis.batch_max=0").await;
+    assert!(
+        code == Some(2) && line(&text, "settings").starts_with("failed"),
+        "{text}"
+    );
+    let open = ["--set", "http.addr=0.0.0.0:8100", "check", "--role", "sidecar"];
+    let open = command(&nats, "sidecar", &open).await;
+    assert!(
+        line(&String::from_utf8_lossy(&open.stdout), "keys").starts_with("failed"),
+        "{open:?}"
+    );
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_user_has_the_permissions_it_needs_and_no_more() {
     let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
     rig.settings.nats.url = nats.url();

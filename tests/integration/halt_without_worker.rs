@@ -16,11 +16,17 @@ use crate::rig::{Client, Rig, SOON, ibkr, intent};
 use crate::support::poll;
 
 async fn halt(rig: &Rig, extra: &[&str]) -> Output {
+    halt_with(rig, extra, []).await
+}
+
+/// Halts by the command line, with further arguments and environment variables.
+pub async fn halt_with<const N: usize>(rig: &Rig, extra: &[&str], variables: [(&str, &str); N]) -> Output {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));
     command
         .args(["state", "--halt", "--actor", "ann", "--reason", "prices look wrong"])
         .args(["--nats-url", &rig.nats.url()])
         .args(extra)
+        .envs(variables)
         .kill_on_drop(true);
     tokio::time::timeout(SOON, command.output()).await.unwrap().unwrap()
 }

@@ -50,6 +50,7 @@ mod rest_properties;
 mod rest_router;
 mod rest_urls;
 mod rig;
+mod settings_sources;
 mod store_fences;
 mod store_locks;
 mod store_scripts;

@@ -11,6 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
 use crate::rest_fixture::{Rest, SOON, read_all};
+use crate::support::poll;
 
 /// More connections than the sidecar has places for.
 const FLOOD: usize = 2_600;
@@ -109,4 +110,36 @@ async fn guessed_keys_are_limited_per_peer_and_a_valid_key_is_not() {
     assert!(statuses.len() > 100, "{statuses:?}");
     assert_eq!(status([127, 0, 0, 9], &key).await, "200");
     assert_eq!(status([127, 0, 0, 1], &guess()).await, "401");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_requests_without_a_key_leave_places_for_those_with_one() {
+    let key = ApiKey::generate();
+    let settings = KeySettings::new(&key, "desk", "Desk", &Capability::ALL, &["*"]);
+    let mut rest = Rest::start_with(|all| {
+        all.keys.0 = vec![settings];
+        all.http.max_in_flight = 4;
+    })
+    .await;
+    let key = format!("Authorization: Bearer {}\r\n", key.reveal());
+    let peer = [127, 0, 0, 1];
+    // Health asks the bus, which is silent: one request in four may be without a key.
+    rest.nats.pause();
+    let address = rest.address();
+    let mut waiting = connect(peer, address).await;
+    waiting
+        .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    poll::until(SOON, "further requests without a key are refused", async || {
+        request(&rest, peer, "GET /openapi.json", "", "")
+            .await
+            .contains("queue_full")
+    })
+    .await;
+    let with_key = request(&rest, peer, "GET /openapi.json", &key, "").await;
+    assert!(with_key.starts_with("HTTP/1.1 200"), "{with_key}");
+    let live = request(&rest, peer, "GET /health/live", "", "").await;
+    assert!(live.starts_with("HTTP/1.1 200"), "{live}");
+    rest.nats.resume();
 }

@@ -17,6 +17,17 @@ pub(super) struct Denials(broadcast::Sender<String>);
 #[derive(Debug)]
 pub(super) struct DenialWatch(broadcast::Receiver<String>);
 
+/// The subjects to which an exchange publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AwaitedSubjects<'a> {
+    /// Every subject: the connection serves one exchange alone.
+    Any,
+    /// One subject.
+    One(&'a str),
+    /// Subjects that begin with this text.
+    Below(&'a str),
+}
+
 impl Default for Denials {
     fn default() -> Self {
         Self(broadcast::Sender::new(CAPACITY))
@@ -41,14 +52,24 @@ impl Denials {
 }
 
 impl DenialWatch {
-    /// Returns the subject of the next denied publication below a prefix.
-    pub(super) async fn next_below(&mut self, prefix: &str) -> String {
+    /// Returns the subject of the next denied publication among those awaited.
+    pub(super) async fn next(&mut self, awaited: AwaitedSubjects<'_>) -> String {
         loop {
             match self.0.recv().await {
-                Ok(subject) if subject.starts_with(prefix) => return subject,
+                Ok(subject) if awaited.include(&subject) => return subject,
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
+        }
+    }
+}
+
+impl AwaitedSubjects<'_> {
+    fn include(self, subject: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::One(awaited) => subject == awaited,
+            Self::Below(prefix) => subject.starts_with(prefix),
         }
     }
 }

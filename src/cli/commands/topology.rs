@@ -86,7 +86,11 @@ async fn check_settings(settings: &Settings, connection_name: &str) -> anyhow::R
     Ok(topology::check(&bus, &settings.nats, &settings.doors, &brokers).await?)
 }
 
-fn enabled_brokers(settings: &Settings) -> anyhow::Result<Vec<BrokerId>> {
+/// Returns the brokers of the settings.
+///
+/// # Errors
+/// When a name is no broker's.
+pub(crate) fn enabled_brokers(settings: &Settings) -> anyhow::Result<Vec<BrokerId>> {
     let names = settings.brokers.enabled.iter();
     Ok(names.map(|name| BrokerId::new(name)).collect::<Result<_, _>>()?)
 }

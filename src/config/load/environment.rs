@@ -1,7 +1,5 @@
 //! Environment variables: their names, and those with the prefix that name no setting.
 
-use crate::config::load::setting_paths;
-
 /// The prefix of every environment variable of the router.
 pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
 /// Variables that the command line reads, not the loader of the settings.
@@ -12,10 +10,12 @@ pub fn environment_name(path: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
-/// Returns a warning for each variable with the prefix that names no setting. It may belong to another program: it stops
-/// no command, and least of all a halt.
-pub fn unknown_variable_warnings<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let settings = setting_paths().into_iter().map(|path| environment_name(&path));
+/// Returns a warning for each variable with the prefix that names none of these settings.
+pub(super) fn unknown_variable_warnings<'a>(
+    setting_paths: &[String],
+    names: impl IntoIterator<Item = &'a str>,
+) -> Vec<String> {
+    let settings = setting_paths.iter().map(|path| environment_name(path));
     let known: Vec<String> = settings
         .chain(COMMAND_LINE_VARIABLES.iter().map(|&name| name.to_owned()))
         .collect();
@@ -36,14 +36,16 @@ mod tests {
 
     #[test]
     fn unknown_variables_are_named_with_the_nearest_one() {
-        let warnings = unknown_variable_warnings([
+        let paths = ["nats.url", "nats.password", "redis.url", "risk.daily_notional_limit"].map(str::to_owned);
+        let names = [
             "HOME",
             "ORDER_ROUTER_NATS_URL",
             "ORDER_ROUTER_API_KEY",
             "ORDER_ROUTER_NATS_OPERATOR_PASSWORD",
             "ORDER_ROUTER_URL",
             "ORDER_ROUTER_RISK_DAILY_NOTIONAL_LIMTI",
-        ]);
+        ];
+        let warnings = unknown_variable_warnings(&paths, names);
         assert_eq!(warnings.len(), 3, "{warnings:?}");
         for (warning, parts) in warnings.iter().zip([
             [

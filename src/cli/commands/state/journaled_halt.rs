@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 
+use crate::bus::connection::AwaitedSubjects;
 use crate::bus::journal::{JournalEntry, JournalReader, JournalWriter};
 use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
@@ -40,7 +41,11 @@ pub(super) async fn append_and_print(
     change: &StateChangeRequest,
     reason: &str,
 ) -> Result<(), CommandError> {
-    let appended = client.caller.bus().unless_denied("", append_halt(client, change)).await;
+    let appended = client
+        .caller
+        .bus()
+        .unless_denied(AwaitedSubjects::Any, append_halt(client, change))
+        .await;
     let event = appended.with_context(|| format!("{reason}; the halt could not be journaled either"))?;
     let version = event.version;
     Ok(client.print_reply(&serde_json::to_vec(&event).map_err(anyhow::Error::from)?, || {

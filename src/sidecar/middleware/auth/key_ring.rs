@@ -15,6 +15,8 @@ use crate::sidecar::extract::header::single_header;
 
 /// The authentication scheme of RFC 6750.
 const BEARER_SCHEME: &str = "Bearer";
+/// The refusal of a key that is not configured.
+pub(super) const UNKNOWN_KEY: &str = "unknown API key";
 
 /// The keys in force. They are replaced as a whole.
 #[derive(Debug)]
@@ -127,11 +129,10 @@ impl KeyRing {
         if !scheme.eq_ignore_ascii_case(BEARER_SCHEME) {
             return Err("the header Authorization must be `Bearer <key>`");
         }
-        let unknown = "unknown API key";
-        let hash = ApiKey::parse(text.trim()).ok_or(unknown)?.hash();
+        let hash = ApiKey::parse(text.trim()).ok_or(UNKNOWN_KEY)?.hash();
         // Every key is compared to its last byte, so that the duration reveals nothing about the keys.
         let matching = self.keys.iter().filter(|key| bool::from(key.hash.ct_eq(&hash)));
-        matching.fold(None, |_, key| Some(key.as_ref())).ok_or(unknown)
+        matching.fold(None, |_, key| Some(key.as_ref())).ok_or(UNKNOWN_KEY)
     }
 }
 

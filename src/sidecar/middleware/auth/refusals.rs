@@ -1,4 +1,5 @@
-//! Callers without a valid key: counted per peer, so that guessing keys is slow and cannot fill the log.
+//! Callers without a valid key: unknown keys are counted per peer, so that guessing them is slow, and no refusal fills the
+//! log.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,11 +10,12 @@ use tokio::time::Instant;
 
 use crate::fault::{Fault, FaultCode};
 use crate::http::{IntervalLog, Peer, peer_network};
+use crate::sidecar::middleware::auth::key_ring::UNKNOWN_KEY;
 
-/// The period in which the refused requests of a peer are counted.
+/// The period in which the unknown keys of a peer are counted.
 const PERIOD: Duration = Duration::from_secs(1);
-/// The refused requests of one peer in a period that are answered with the reason; further ones get `rate_limited`.
-const MAX_REFUSALS_IN_PERIOD: u32 = 100;
+/// The unknown keys of one peer in a period that are answered with the reason; further ones get `rate_limited`.
+const MAX_UNKNOWN_KEYS_IN_PERIOD: u32 = 100;
 /// The maximum number of peers that are counted; further ones share one count.
 const MAX_PEERS: usize = 4_096;
 
@@ -52,15 +54,17 @@ impl RefusedCallers {
         if now.duration_since(refusals.period_start) >= PERIOD {
             (refusals.period_start, refusals.count) = (now, 0);
         }
-        refusals.count = refusals.count.saturating_add(1);
+        if reason == UNKNOWN_KEY {
+            refusals.count = refusals.count.saturating_add(1);
+        }
         if let Some(refused) = refusals.log.count() {
             tracing::warn!(?network, refused, reason, "requests are refused: no valid API key");
         }
-        if refusals.count <= MAX_REFUSALS_IN_PERIOD {
+        if reason != UNKNOWN_KEY || refusals.count <= MAX_UNKNOWN_KEYS_IN_PERIOD {
             return Fault::new(FaultCode::Unauthenticated, reason);
         }
         let detail = format!(
-            "more than {MAX_REFUSALS_IN_PERIOD} requests without a valid API key came from this address within a second"
+            "more than {MAX_UNKNOWN_KEYS_IN_PERIOD} requests with an unknown API key came from this address within a second"
         );
         Fault::new(FaultCode::RateLimited, detail)
     }
@@ -78,12 +82,14 @@ mod tests {
     #[test]
     fn peer_with_many_unknown_keys_is_limited_and_others_are_not() {
         let (callers, start) = (RefusedCallers::default(), Instant::now());
-        let code = |now, number| callers.refuse_at(now, peer(number), "unknown API key").code;
-        for _ in 0..MAX_REFUSALS_IN_PERIOD {
+        let code = |now, number| callers.refuse_at(now, peer(number), UNKNOWN_KEY).code;
+        for _ in 0..MAX_UNKNOWN_KEYS_IN_PERIOD {
             assert_eq!(code(start, 1), FaultCode::Unauthenticated);
         }
         assert_eq!(code(start, 1), FaultCode::RateLimited);
         assert_eq!(code(start, 2), FaultCode::Unauthenticated);
+        let missing = callers.refuse_at(start, peer(1), "missing API key").code;
+        assert_eq!(missing, FaultCode::Unauthenticated);
         assert_eq!(code(start + PERIOD, 1), FaultCode::Unauthenticated);
     }
 
@@ -91,16 +97,16 @@ mod tests {
     fn number_of_counted_peers_is_bounded() {
         let (callers, start) = (RefusedCallers::default(), Instant::now());
         for number in 0..2 * u32::try_from(MAX_PEERS).unwrap() {
-            callers.refuse_at(start, peer(number), "unknown API key");
+            callers.refuse_at(start, peer(number), UNKNOWN_KEY);
         }
         assert!(callers.peers.lock().unwrap().len() <= MAX_PEERS + 1);
-        let fault = callers.refuse_at(start, peer(u32::MAX), "unknown API key");
+        let fault = callers.refuse_at(start, peer(u32::MAX), UNKNOWN_KEY);
         assert_eq!(
             fault.code,
             FaultCode::RateLimited,
             "peers beyond the bound share a count"
         );
-        callers.refuse_at(start + PERIOD, peer(u32::MAX), "unknown API key");
+        callers.refuse_at(start + PERIOD, peer(u32::MAX), UNKNOWN_KEY);
         assert_eq!(callers.peers.lock().unwrap().len(), 1);
     }
 }
