@@ -58,7 +58,8 @@ fn description(path: &str) -> String {
     let begin = format!("pub {field}: ");
     let at: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].starts_with(&begin)).collect();
     assert_eq!(at.len(), 1, "{path} is one field of {file}");
-    let comment = lines[..at[0]].iter().rev().map_while(|line| line.strip_prefix("/// "));
+    let above = lines[..at[0]].iter().rev().skip_while(|line| line.starts_with("#["));
+    let comment = above.map_while(|line| line.strip_prefix("/// "));
     let mut words: Vec<&str> = comment.collect();
     words.reverse();
     let whole = words.join(" ");

@@ -5,9 +5,7 @@
 use std::process::Output;
 
 use order_router::bus::subjects;
-use order_router::bus::topology;
 use order_router::config::brokers::RestFill;
-use order_router::domain::id::BrokerId;
 use order_router::domain::order_terms::{OrderStatus, TradingState};
 use order_router::fault::FaultCode;
 use order_router::wire::state::{RouterState, StateEvent};
@@ -33,18 +31,6 @@ pub async fn halt_with<const N: usize>(rig: &Rig, extra: &[&str], variables: [(&
 
 async fn state(client: &Client) -> RouterState {
     serde_json::from_slice(&client.call(subjects::STATE_GET, "{}").await.unwrap()).unwrap()
-}
-
-async fn apply_topology(rig: &Rig) {
-    let brokers: Vec<BrokerId> = rig
-        .settings
-        .brokers
-        .enabled
-        .iter()
-        .map(|name| BrokerId::new(name).unwrap())
-        .collect();
-    let (nats, doors) = (&rig.settings.nats, &rig.settings.doors);
-    topology::apply(&rig.bus().await, nats, doors, &brokers).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +79,7 @@ async fn halt_before_the_first_worker_is_kept_where_there_is_a_journal() {
         !nowhere.status.success() && said.contains("could not be journaled"),
         "{said}"
     );
-    apply_topology(&rig).await;
+    rig.apply_topology().await;
     let halted = halt(&rig, &["--json"]).await;
     let event: StateEvent = serde_json::from_slice(&halted.stdout).unwrap();
     assert_eq!((event.version, event.trading_state), (1, Some(TradingState::Halted)));

@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use order_router::config::api_keys::{ApiKey, Capability, KeyList, KeySettings};
 use serde::Serialize;
@@ -12,6 +13,9 @@ use crate::rest_fixture::{SOON, client};
 use crate::rig::{Rig, intent};
 use crate::support::poll;
 use crate::support::process::RouterProcess;
+
+/// The time limit of a drain with every server, on a busy machine.
+const DRAINED: Duration = Duration::from_secs(60);
 
 #[derive(Serialize)]
 struct KeysFile<'a> {
@@ -130,7 +134,7 @@ async fn worker_continues_after_sighup_and_dev_drains() {
     dev.wait_ready(SOON).await;
     assert_private(&data);
     dev.process().signal("HUP");
-    let status = dev.process().wait(SOON).await;
+    let status = dev.process().wait(DRAINED).await;
     assert!(
         status.success() && dev.stderr_text().contains("the worker has stopped"),
         "{}",
