@@ -6,9 +6,14 @@ use std::process::Output;
 
 use order_router::bus::subjects;
 use order_router::config::brokers::RestFill;
+use order_router::domain::control::OperatorOverrides;
+use order_router::domain::money::Micros;
 use order_router::domain::order_terms::{OrderStatus, TradingState};
+use order_router::domain::time::Timestamp;
 use order_router::fault::FaultCode;
+use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
 use order_router::wire::state::{RouterState, StateEvent};
+use order_router::worker::control::operator_state_journal::activate_journaled_change;
 
 use crate::rig::{Client, Rig, SOON, ibkr, intent};
 use crate::support::poll;
@@ -109,5 +114,58 @@ async fn halt_holds_beside_a_change_that_its_worker_did_not_journal() {
     let active = state(&client).await;
     assert_eq!(active.trading_state, TradingState::Halted);
     assert_eq!(active.daily_notional_limit.to_string(), "900000");
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn journaled_halt_and_an_unjournaled_change_of_its_version_both_hold() {
+    let rig = Rig::start().await;
+    let client = rig.caller().await;
+    let worker = rig.worker().await;
+    let router = worker.router();
+    let event = |version: u64| StateEvent {
+        version,
+        mode: None,
+        trading_state: None,
+        daily_notional_limit: None,
+        daily_loss_limit: None,
+        actor: "ann".to_owned(),
+        reason: "test".to_owned(),
+        timestamp: Timestamp::now(),
+        earlier: Vec::new(),
+    };
+    let halt = OperatorOverrides {
+        trading_state: Some(TradingState::Halted),
+        ..OperatorOverrides::default()
+    };
+    let limit = OperatorOverrides {
+        daily_notional_limit: Micros::new(900_000_000_000),
+        ..OperatorOverrides::default()
+    };
+    let mut version = 1;
+    // The worker may apply the journaled event first: then the next version is tried.
+    loop {
+        let subject = subjects::event(subjects::STATE_EVENT_KIND, None);
+        let body = serde_json::to_vec(&event(version).with_operator_values(halt)).unwrap();
+        client.raw.request(subject, body.into()).await.unwrap();
+        let change = OperatorStateChange {
+            base_version: version - 1,
+            version,
+            values: limit,
+            document: serde_json::to_vec(&event(version).with_operator_values(limit))
+                .unwrap()
+                .into(),
+            is_journaled: false,
+        };
+        match router.store.set_operator_state(&change).await.unwrap() {
+            OperatorStateOutcome::Changed(_) => break,
+            OperatorStateOutcome::Superseded(_) => version += 1,
+        }
+    }
+    activate_journaled_change(router).await.unwrap();
+    let active = router.store.read_operator_state().await.unwrap();
+    assert_eq!(active.values.trading_state, Some(TradingState::Halted));
+    assert_eq!(active.values.daily_notional_limit, limit.daily_notional_limit);
+    assert!(active.journaled_version > version);
     worker.drain(SOON).await;
 }

@@ -86,7 +86,12 @@ pub(crate) async fn run(args: &CheckArgs, options: &GlobalOptions) -> CommandRes
     let settings = match options.load_settings_and_start_log(CommandKind::Client) {
         Ok(settings) => settings,
         Err(error) => {
-            report.add("settings", Verdict::Failed, error.message().unwrap_or_default())?;
+            // The text of the error follows on standard error.
+            let detail = match args.json {
+                true => error.message().unwrap_or_default(),
+                false => "they cannot be used".to_owned(),
+            };
+            report.add("settings", Verdict::Failed, detail)?;
             return Err(error);
         }
     };
