@@ -9,7 +9,16 @@ use clap::builder::StyledStr;
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "Run the router",
-        &["dev", "run", "worker", "sidecar", "topology", "journal", "order-log"],
+        &[
+            "dev",
+            "run",
+            "worker",
+            "sidecar",
+            "check",
+            "topology",
+            "journal",
+            "order-log",
+        ],
     ),
     ("Orders", &["submit", "get", "cancel", "cancel-all"]),
     (

@@ -21,6 +21,7 @@ use order_router::bus::{subjects, topology};
 use order_router::config::brokers::RestFill;
 use order_router::config::journal::JournalSettings;
 use order_router::config::nats::NatsSettings;
+use order_router::domain::id::BrokerId;
 use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::time::Timestamp;
 use serde_json::{Value, json};
@@ -63,6 +64,14 @@ async fn archive_all(bus: &Bus) -> u64 {
     let archiver = archiver(bus, old_enough(bus).await.stored_at).await.unwrap();
     archiver.write_segments().await.unwrap();
     archiver.drop_archived().await.unwrap().entries
+}
+
+/// Creates the archive, which workers do not.
+async fn create_archive(rig: &Rig) {
+    let brokers = ["binance", "ibkr"].map(|name| BrokerId::new(name).unwrap());
+    topology::apply(&rig.bus().await, &rig.settings.nats, &rig.settings.doors, &brokers)
+        .await
+        .unwrap();
 }
 
 /// A journal of bare entries.
@@ -346,12 +355,16 @@ async fn store_is_rebuilt_from_archive_and_journal() {
     for id in ["a0", "a1", "a2"] {
         assert_eq!(client.report(&intent(id, &[])).await.status, OrderStatus::Filled);
     }
-    assert_eq!(client.report(&ibkr("r1", &[])).await.status, OrderStatus::Accepted);
+    assert_eq!(
+        client.report(&ibkr("r1", &[])).await.status,
+        OrderStatus::PartiallyFilled
+    );
     let adjustment = r#"{"account_id":"default","cash":5,"actor":"ops","reason":"deposit","adjustment_id":"d1"}"#;
     client.call(subjects::ADJUST, adjustment).await.unwrap();
     client.report(&intent("a3", &[])).await;
     rig.quiet().await;
     let before = client.whole_journal().await;
+    create_archive(&rig).await;
     archive_all(&rig.bus().await).await;
     let extent = client.reader.read_extent().await.unwrap();
     assert_eq!(extent.first_sequence, extent.last_sequence);
@@ -361,7 +374,7 @@ async fn store_is_rebuilt_from_archive_and_journal() {
     // Orders, the state, the lock and the day are read from the archive.
     for (broker, id, status) in [
         ("binance", "a0", OrderStatus::Filled),
-        ("ibkr", "r1", OrderStatus::Accepted),
+        ("ibkr", "r1", OrderStatus::PartiallyFilled),
     ] {
         let query = format!(r#"{{"client_order_id":{id:?}}}"#);
         assert_eq!(client.order("get", broker, &query).await.unwrap().status, status);
@@ -396,9 +409,10 @@ async fn order_logs_are_built_from_archive_and_journal() {
     .await;
     stopped.drain(SOON).await;
     submit(3..8).await;
+    create_archive(&router.rig).await;
     archive_all(&router.rig.bus().await).await;
     let archived = get(&router.sidecar, "/orders/log").await.json()["items"][7].clone();
-    assert_eq!(archived["client_order_id"], "o0");
+    assert_eq!(archived["correlation_id"], "o0");
     // A log that is behind what the journal has dropped, and an empty one.
     let continued = router.another_sidecar(&early).await;
     let rebuilt = router.another_sidecar(&fresh).await;
@@ -412,7 +426,7 @@ async fn order_logs_are_built_from_archive_and_journal() {
             .await;
         }
         let (items, total) = Router::page(&get(sidecar, "/orders/log").await);
-        assert_eq!((total, texts(&items, "client_order_id")[8].as_str()), (9, "o0"));
+        assert_eq!((total, texts(&items, "correlation_id")[8].as_str()), (9, "o0"));
     }
     let path = format!("/orders/{}", archived["order_id"].as_str().unwrap());
     assert_eq!(router.get(&path).await.json()["client_order_id"], "o0");
