@@ -13,6 +13,9 @@ use crate::bus::stream_entry::{StoredEntry, timestamp_from_nanoseconds};
 use crate::bus::subjects;
 use crate::domain::time::Timestamp;
 
+/// The sequence of the first entry of every stream.
+const FIRST_SEQUENCE: u64 = 1;
+
 /// The extent of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalExtent {
@@ -60,7 +63,7 @@ impl JournalReader {
     pub async fn read_entry(&self, sequence: u64) -> Result<Option<StoredEntry>, BusError> {
         let journal = self.stream_handle().await?;
         match self.direct_get(journal.direct_get(sequence)).await? {
-            None => self.archive.read_first(sequence, sequence).await,
+            None if self.has_dropped_entries().await? => self.archive.read_first(sequence, sequence).await,
             found => Ok(found),
         }
     }
@@ -72,7 +75,7 @@ impl JournalReader {
     pub async fn read_last_for_subject(&self, subject: &str) -> Result<Option<StoredEntry>, BusError> {
         let journal = self.stream_handle().await?;
         match self.direct_get(journal.direct_get_last_for_subject(subject)).await? {
-            None => self.archive.read_last_for_subject(subject).await,
+            None if self.has_dropped_entries().await? => self.archive.read_last_for_subject(subject).await,
             found => Ok(found),
         }
     }
@@ -91,6 +94,9 @@ impl JournalReader {
         let in_journal = journal.direct_get_next_for_subject(pattern, Some(from_sequence.max(1)));
         let in_journal = self.direct_get(in_journal).await?;
         // The archive is read second: an entry that the journal has dropped in between is found there.
+        if !self.has_dropped_entries().await? {
+            return Ok(in_journal);
+        }
         let archived = self.archive.read_next_for_subject(pattern, from_sequence).await?;
         let found = [archived, in_journal].into_iter().flatten();
         Ok(found.min_by_key(|entry| entry.sequence))
@@ -102,8 +108,15 @@ impl JournalReader {
     /// # Errors
     /// When a stream does not reply.
     pub async fn first_covered_sequence(&self) -> Result<u64, BusError> {
-        let first = self.read_extent().await?.first_sequence;
-        self.archive.first_covered_before(first).await
+        match self.read_extent().await?.first_sequence {
+            first @ 0..=FIRST_SEQUENCE => Ok(first),
+            first => self.archive.first_covered_before(first).await,
+        }
+    }
+
+    /// Reports whether the journal has dropped or lost its first entries. While it has not, no archive is read.
+    async fn has_dropped_entries(&self) -> Result<bool, BusError> {
+        Ok(self.read_extent().await?.first_sequence > FIRST_SEQUENCE)
     }
 
     /// Returns the extent of the journal.
