@@ -59,9 +59,17 @@ fn split_filter_time<'a>(text: &'a str, clock_of_date: &str) -> Option<(&'a str,
     };
     let offset = match offset {
         "" | "Z" | "z" => "Z".to_owned(),
-        _ if has_layout(offset, " 00:00") => offset.replacen(' ', "+", 1),
-        _ if has_layout(offset, "+00:00") || has_layout(offset, "-00:00") => offset.to_owned(),
-        _ => return None,
+        _ => {
+            let (sign, distance) = offset.split_at(1);
+            if !has_layout(distance, "00:00") || distance >= "24:00" {
+                return None;
+            }
+            match sign {
+                "+" | " " => format!("+{distance}"),
+                "-" => format!("-{distance}"),
+                _ => return None,
+            }
+        }
     };
     Some((date, clock, offset))
 }
@@ -146,7 +154,9 @@ mod tests {
             "2026-03-02T24:00:00Z",
             "2026-03-02T09:30:00.Z",
             "2026-03-02T09:30.5Z",
-            "2026-03-02T09:30:00+25:00",
+            "2026-03-02T09:30:00+24:00",
+            "2026-03-02T09:30:00+01:60",
+            "2026-03-02T09:30:00Z01:00",
             "2026-03-02T09:30:00+0100",
             "2026-03-02T09:30:00Z[America/New_York]",
             "2026-03-02T09:30:00Z ",
