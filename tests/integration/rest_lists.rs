@@ -20,8 +20,8 @@ use crate::support::poll;
 
 /// How many orders a list has before the first page is read.
 const ORDERS_BEFORE: usize = 30;
-/// How many orders arrive while the pages are read, at least.
-const ORDERS_MEANWHILE: usize = 30;
+/// How many orders arrive while the pages of a list are read.
+const ORDERS_MEANWHILE: usize = 20;
 
 /// Returns the id of every item.
 fn ids(items: &[Value]) -> Vec<u64> {
@@ -33,28 +33,34 @@ async fn submit_small(router: &Router, id: &str) {
     assert_eq!(response.status, 201, "{response:?}");
 }
 
-/// Reads page after page by cursor until no item follows. Returns the ids as listed and the number of pages.
-async fn read_by_cursor(router: &Router, path: &str, is_finished: impl Fn() -> bool) -> (Vec<u64>, usize) {
-    let (mut listed, mut pages, mut after) = (Vec::new(), 0, String::new());
+/// Reads page after page by cursor, at least one item arriving between two of them while the load runs. Returns the ids as
+/// listed: those of the last page when no item follows, and with `sort=asc` when the load has ended, too.
+async fn read_by_cursor(router: &Router, path: &str, is_finished: impl Fn() -> bool) -> Vec<u64> {
+    let (mut listed, mut after) = (Vec::new(), String::new());
+    let is_ascending = path.contains("sort=asc");
     loop {
+        let was_finished = is_finished();
         let response = router.get(&format!("{path}{after}")).await;
         let (items, total) = Router::page(&response);
         let metadata = &response.json()["metadata"];
-        if path.contains("sort=asc") {
+        if is_ascending {
             assert_eq!(metadata["offset"], listed.len(), "{path}");
         } else {
             // The items before the page, those that arrived meanwhile included.
             assert!(metadata["offset"].as_u64().unwrap() + items.len() as u64 <= total);
         }
         listed.extend(ids(&items));
-        pages += 1;
         let last = listed.last().unwrap().to_string();
         match metadata["next"].as_str() {
             Some(next) => assert_eq!(next, last),
-            None if is_finished() => return (listed, pages),
+            None if was_finished || !is_ascending => return listed,
             None => {}
         }
         after = format!("&after={last}");
+        poll::until(SOON, "another item arrives", async || {
+            is_finished() || router.list(path).await.1 > total
+        })
+        .await;
     }
 }
 
@@ -64,38 +70,42 @@ async fn pages_by_cursor_neither_repeat_nor_miss_while_orders_arrive() {
     for number in 0..ORDERS_BEFORE {
         submit_small(&router, &format!("before-{number}")).await;
     }
-    for (list, prefix) in [("/orders/log", "o"), ("/executions", "e")] {
-        let (_, total_before) = router.list(&format!("{list}?limit=1")).await;
+    for (round, (list, query)) in [
+        ("/orders/log", "sort=desc&limit=4"),
+        ("/orders/log", "sort=asc&limit=7&symbol=BTCUSDT"),
+        ("/executions", "limit=4"),
+        ("/executions", "sort=asc&limit=7&symbol=BTCUSDT"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let is_finished = Arc::new(AtomicBool::new(false));
         let load = {
             let (router, is_finished) = (Arc::clone(&router), Arc::clone(&is_finished));
             tokio::spawn(async move {
                 for number in 0..ORDERS_MEANWHILE {
-                    submit_small(&router, &format!("{prefix}-{number}")).await;
+                    submit_small(&router, &format!("{round}-{number}")).await;
                 }
                 is_finished.store(true, Ordering::SeqCst);
             })
         };
-        // By offset, each order that arrives between two pages would repeat an item of the first on the second.
-        let newest_first = format!("{list}?sort=desc&limit=4");
-        let (down, pages) = read_by_cursor(&router, &newest_first, || true).await;
-        // From the oldest, beyond the last item that was there at the first page, to the last that arrived.
-        let oldest_first = format!("{list}?sort=asc&limit=7&symbol=BTCUSDT");
-        let (up, _) = read_by_cursor(&router, &oldest_first, || is_finished.load(Ordering::SeqCst)).await;
+        let path = format!("{list}?{query}");
+        let listed = read_by_cursor(&router, &path, || is_finished.load(Ordering::SeqCst)).await;
         load.await.unwrap();
-
         let (all, total) = router.list(&format!("{list}?limit=500")).await;
-        let all = ids(&all);
-        assert_eq!(total, total_before + ORDERS_MEANWHILE as u64);
-        assert!(pages > 5);
-        let seen_first = all.iter().position(|id| *id == down[0]).unwrap();
-        assert_eq!(down, all[seen_first..], "{list}");
-        let tail = router
-            .list(&format!("{list}?sort=asc&after={}", up.last().unwrap()))
-            .await
-            .0;
-        let up: Vec<u64> = up.into_iter().chain(ids(&tail)).collect();
-        assert_eq!(up, all.iter().rev().copied().collect::<Vec<_>>(), "{list}");
+        let (mut all, orders) = (ids(&all), ORDERS_BEFORE + (round + 1) * ORDERS_MEANWHILE);
+        assert_eq!(total, orders as u64);
+        let first = listed[0];
+        if query.contains("sort=asc") {
+            // From the oldest to the last that had arrived when no item followed: all of them.
+            all.reverse();
+            assert_eq!(listed, all, "{path}");
+        } else {
+            // From the newest of the first page to the oldest: what arrived later is not in the way.
+            let place = all.iter().position(|id| *id == first).unwrap();
+            assert!(place > 0, "orders arrived after the first page");
+            assert_eq!(listed, all[place..], "{path}");
+        }
     }
 }
 
