@@ -79,7 +79,11 @@ impl OrderLogPageArgs {
             ("limit", Some(self.limit.to_string())),
             ("offset", Some(self.offset.to_string())),
             ("after", query_string::parameter_value(self.after)),
-            ("sort", Some(self.sort.to_string())),
+            // A sidecar of an older version has no direction: its lists are the default.
+            (
+                "sort",
+                (self.sort != SortDirection::default()).then(|| self.sort.to_string()),
+            ),
             ("account_id", query_string::parameter_value(self.account.as_ref())),
             ("symbol", query_string::parameter_value(self.symbol.as_ref())),
             ("start", query_string::parameter_value(self.start)),
