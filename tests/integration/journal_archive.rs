@@ -428,7 +428,7 @@ async fn order_logs_are_built_from_archive_and_journal() {
         let (items, total) = Router::page(&get(sidecar, "/orders/log").await);
         assert_eq!((total, texts(&items, "correlation_id")[8].as_str()), (9, "o0"));
     }
-    let path = format!("/orders/{}", archived["id"].as_str().unwrap());
+    let path = format!("/orders/{}", archived["external_order_id"].as_str().unwrap());
     assert_eq!(router.get(&path).await.json()["client_order_id"], "o0");
     continued.drain(SOON).await;
     rebuilt.drain(SOON).await;
