@@ -11,8 +11,9 @@ use crate::bus::journal::{ArchiveAudit, ArchivedEntries, DroppedEntries, Journal
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
 use crate::cli::error::{CommandResult, error_with_reason};
 use crate::cli::output;
-use crate::domain::time::{Timestamp, TradingDate};
+use crate::domain::time::Timestamp;
 use crate::wire::field_checks::parse_operator_text;
+use crate::wire::filter_time::parse_filter_start;
 
 /// The end of `journal archive --help`.
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -98,10 +99,7 @@ fn dropped_line(dropped: DroppedEntries) -> String {
 
 /// Parses a date, a time, or a duration before now.
 fn parse_before(text: &str) -> Result<Timestamp, String> {
-    if TradingDate::parse(text).is_some_and(|date| date.to_string() == text) {
-        return Timestamp::parse(&format!("{text}T00:00:00Z")).map_err(|error| error.to_string());
-    }
-    if let Ok(at) = Timestamp::parse(text) {
+    if let Ok(at) = parse_filter_start(text) {
         return Ok(at);
     }
     let span = text.parse::<Span>().ok();
@@ -127,7 +125,8 @@ mod tests {
             assert_eq!(parse_before(text).unwrap().to_string(), at);
         }
         for (text, hours) in [("90d", 90 * 24), ("36h", 36), ("2w", 14 * 24), ("PT1H", 1)] {
-            let age = Timestamp::now().saturating_duration_since(parse_before(text).unwrap());
+            let at = parse_before(text).unwrap();
+            let age = Timestamp::now().saturating_duration_since(at);
             assert_eq!(age.as_secs() / 3_600, hours, "{text}");
         }
         for text in ["", "yesterday", "90", "-1d", "3 months", "2026-13-01"] {
