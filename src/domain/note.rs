@@ -12,10 +12,10 @@ pub const MAX_NOTE_TEXT_CHARACTERS: usize = 2_000;
 
 /// The error of a text that is not a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1-{MAX_NOTE_TEXT_CHARACTERS} characters without control characters other than line feeds")]
+#[error("must be 1-{MAX_NOTE_TEXT_CHARACTERS} characters without control characters other than line feeds and tabs")]
 pub struct NoteTextError;
 
-/// The text of a note: 1–2000 characters, without control characters other than line feeds.
+/// The text of a note: 1–2000 characters, without control characters other than line feeds and tabs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteText(String);
 
@@ -23,12 +23,12 @@ impl NoteText {
     /// Returns the text of a note after checking it.
     ///
     /// # Errors
-    /// When the text is empty, too long, or contains a control character other than a line feed.
+    /// When the text is empty, too long, or contains a control character other than a line feed or a tab.
     pub fn new(text: &str) -> Result<Self, NoteTextError> {
         let has_valid_length = (1..=MAX_NOTE_TEXT_CHARACTERS).contains(&text.chars().count());
         let is_plain = !text
             .chars()
-            .any(|character| character.is_control() && character != '\n');
+            .any(|character| character.is_control() && !matches!(character, '\n' | '\t'));
         if has_valid_length && is_plain {
             Ok(Self(text.to_owned()))
         } else {
@@ -85,11 +85,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_allows_line_feeds_and_no_other_control_character() {
-        for text in ["x", "two\nlines", "ümlaut 漢字", &"x".repeat(2_000), &"ü".repeat(2_000)] {
+    fn text_allows_line_feeds_and_tabs_and_no_other_control_character() {
+        for text in [
+            "x",
+            "two\nlines",
+            "a\ttab",
+            "ümlaut 漢字",
+            &"x".repeat(2_000),
+            &"ü".repeat(2_000),
+        ] {
             assert!(NoteText::new(text).is_ok(), "{text:?}");
         }
-        for text in ["", "tab\t", "return\r\n", "\u{7f}", "\u{85}", "\0", &"x".repeat(2_001)] {
+        for text in ["", "return\r\n", "\u{b}", "\u{7f}", "\u{85}", "\0", &"x".repeat(2_001)] {
             assert!(NoteText::new(text).is_err(), "{text:?}");
         }
     }

@@ -16,6 +16,7 @@ use crate::order_log::OrderLog;
 use crate::sidecar::event_stream::EventStreams;
 use crate::sidecar::middleware::auth::key_ring::KeyRing;
 use crate::sidecar::middleware::cors::CorsPolicy;
+use crate::sidecar::middleware::host::HostPolicy;
 use crate::sidecar::middleware::http_metrics::HttpMetrics;
 use crate::sidecar::positions::market_prices::MarketPrices;
 use crate::telemetry::Telemetry;
@@ -37,6 +38,7 @@ pub(super) struct SidecarContext {
     pub(super) prices: Arc<MarketPrices>,
     pub(super) key_ring: KeyRing,
     pub(super) cors: CorsPolicy,
+    pub(super) hosts: HostPolicy,
     pub(super) event_streams: EventStreams,
     /// The OpenAPI document, as JSON.
     pub(super) openapi_document: Bytes,
@@ -63,6 +65,7 @@ impl SidecarContext {
             prices,
             key_ring: KeyRing::new(&settings.keys),
             cors: CorsPolicy::new(&http.cors_origins),
+            hosts: HostPolicy::new(&http.allowed_hosts),
             event_streams: EventStreams::new(http),
             openapi_document,
         }

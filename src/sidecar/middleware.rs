@@ -3,4 +3,5 @@
 pub(in crate::sidecar) mod admission;
 pub(in crate::sidecar) mod auth;
 pub(in crate::sidecar) mod cors;
+pub(in crate::sidecar) mod host;
 pub(in crate::sidecar) mod http_metrics;

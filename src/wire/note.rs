@@ -26,7 +26,7 @@ pub struct NoteRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = schema_patterns::ORDER_ID))]
     pub order_id: Option<String>,
-    /// The text to add to the order's notes, 1-2000 characters. The line feed is the only control character allowed.
+    /// The text to add to the order's notes, 1-2000 characters. Line feeds and tabs are the only control characters allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
     pub notes: Option<String>,
@@ -48,7 +48,7 @@ pub struct NoteBody {
     /// The idempotency key, a UUID: a repeated note under the same id counts once. Assigned if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note_id: Option<Uuid>,
-    /// The text to add to the order's notes, 1-2000 characters. The line feed is the only control character allowed.
+    /// The text to add to the order's notes, 1-2000 characters. Line feeds and tabs are the only control characters allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
     pub notes: Option<String>,
@@ -151,11 +151,11 @@ mod tests {
     #[test]
     fn request_adds_text_or_tags() {
         let both = decode(
-            r#","notes":"two\nlines","tags":["Late","desk:7"],"note_id":"0195561F-2A00-7C3E-9D1B-2F4A6C8E0D12""#,
+            r#","notes":"two\nlines\tand a tab","tags":["Late","desk:7"],"note_id":"0195561F-2A00-7C3E-9D1B-2F4A6C8E0D12""#,
         );
         let both = both.unwrap();
         assert_eq!(both.note_id.to_string(), "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d12");
-        assert_eq!(both.text.unwrap().as_str(), "two\nlines");
+        assert_eq!(both.text.unwrap().as_str(), "two\nlines\tand a tab");
         assert_eq!(both.tags, [Tag::new("Late").unwrap(), Tag::new("desk:7").unwrap()]);
         assert!(decode(r#","notes":"x""#).unwrap().tags.is_empty());
         assert!(decode(r#","tags":["x"]"#).unwrap().text.is_none());
@@ -173,7 +173,7 @@ mod tests {
             (r#","tags":[]"#.to_owned(), "notes"),
             (r#","notes":null,"tags":null"#.to_owned(), "notes"),
             (r#","notes":"""#.to_owned(), "notes"),
-            (r#","notes":"a\tb""#.to_owned(), "notes"),
+            (r#","notes":"a\rb""#.to_owned(), "notes"),
             (r#","notes":7"#.to_owned(), "notes"),
             (format!(r#","notes":"{}""#, "x".repeat(2_001)), "notes"),
             (r#","tags":[""]"#.to_owned(), "tags"),

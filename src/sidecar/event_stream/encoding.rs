@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
@@ -41,7 +40,6 @@ pub(in crate::sidecar) fn journal_filters(accounts: Option<&[AccountId]>) -> Vec
             filters.extend(accounts.iter().map(subjects::account_reports_wildcard));
             for kind in PUBLISHED_EVENT_KINDS {
                 filters.insert(subjects::event(kind, None));
-                // An account may have the name that means no account: the set removes the duplicate.
                 filters.extend(accounts.iter().map(|account| subjects::event(kind, Some(account))));
             }
         }
@@ -70,9 +68,6 @@ pub(in crate::sidecar) fn encode_journal_entry(
     accounts: Option<&[AccountId]>,
     cursor: &EventCursor,
 ) -> Option<Bytes> {
-    if is_of_other_account(entry, accounts) {
-        return None;
-    }
     let Some(kind) = subjects::parse_event_kind(&entry.subject) else {
         let mut report = match ExecutionReport::decode(&entry.body) {
             Ok(report) => report,
@@ -112,30 +107,9 @@ fn restrict_day_to_accounts(body: &[u8], accounts: &[AccountId]) -> Option<Vec<u
     serde_json::to_vec(&day).ok()
 }
 
-/// Returns the event for an alert, or `None` for an alert that the client does not receive.
-pub(in crate::sidecar) fn encode_alert(
-    entry: &StoredEntry,
-    accounts: Option<&[AccountId]>,
-    cursor: &EventCursor,
-) -> Option<Bytes> {
-    (!is_of_other_account(entry, accounts)).then(|| encode_event("alert", &entry.body, cursor))
-}
-
-/// Returns whether an entry under the name that means no account belongs to an account of that name, and to none of
-/// `accounts`.
-fn is_of_other_account(entry: &StoredEntry, accounts: Option<&[AccountId]>) -> bool {
-    #[derive(Deserialize)]
-    struct EntryOwner {
-        #[serde(default)]
-        account_id: Option<String>,
-    }
-    let Some(accounts) = accounts.filter(|_| subjects::has_no_account(&entry.subject)) else {
-        return false;
-    };
-    let owner = serde_json::from_slice::<EntryOwner>(&entry.body)
-        .ok()
-        .and_then(|entry| entry.account_id);
-    owner.is_some_and(|owner| accounts.iter().all(|account| account.as_str() != owner))
+/// Returns the event for an alert.
+pub(in crate::sidecar) fn encode_alert(entry: &StoredEntry, cursor: &EventCursor) -> Bytes {
+    encode_event("alert", &entry.body, cursor)
 }
 
 /// Returns the event that marks a gap: the next event does not continue what the client received of a stream.
@@ -181,7 +155,7 @@ mod tests {
     #[test]
     fn no_two_filters_match_the_same_subject() {
         assert_eq!(
-            journal_filters(Some(&accounts(&["a", "_"]))),
+            journal_filters(Some(&accounts(&["a"]))),
             [
                 "orders.events.adjustment._",
                 "orders.events.adjustment.a",
@@ -193,13 +167,12 @@ mod tests {
                 "orders.events.note.a",
                 "orders.events.state._",
                 "orders.events.state.a",
-                "orders.reports.*._",
                 "orders.reports.*.a",
             ]
         );
         assert_eq!(journal_filters(None).len(), 6);
         assert_eq!(
-            alert_filters(Some(&accounts(&["a", "_"]))),
+            alert_filters(Some(&accounts(&["a"]))),
             ["risk.alerts.*._", "risk.alerts.*.a"]
         );
         assert_eq!(alert_filters(Some(&[])), ["risk.alerts.*._"]);

@@ -258,7 +258,7 @@ impl EventStreamState {
                     SourceStream::Journal => {
                         encoding::encode_journal_entry(&entry, self.accounts.as_deref(), &self.cursor)
                     }
-                    SourceStream::Alerts => encoding::encode_alert(&entry, self.accounts.as_deref(), &self.cursor),
+                    SourceStream::Alerts => Some(encoding::encode_alert(&entry, &self.cursor)),
                 }
             }
         }
