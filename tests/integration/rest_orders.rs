@@ -307,7 +307,7 @@ async fn state_and_brokers_return_the_worker_reply_verbatim() {
     assert!(body["actor"].as_str().unwrap().starts_with("rest 127.0.0.1:"), "{body}");
     for bad in [
         r#"{"daily_notional_limit":0,"reason":"r"}"#,
-        r#"{"daily_notional_limit":1}"#,
+        r#"{"daily_notional_limit":1,"reason":""}"#,
         r#"{"daily_notional_limit":1,"reason":"r","actor":"me"}"#,
         r#"{"daily_notional_limit":1,"daily_notional_limit":2,"reason":"r"}"#,
         "{}",

@@ -276,6 +276,47 @@ async fn cancel_all_returns_the_cancelled_and_the_remaining_orders() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cancel_all_reaches_open_orders_in_a_symbol_that_is_not_traded_any_more() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client
+        .report(&ibkr("m1", &[("symbol", "\"MSFT\""), ("price", "320")]))
+        .await;
+    worker.drain(SOON).await;
+    rig.settings
+        .instruments
+        .0
+        .retain(|instrument| instrument.symbol != "MSFT");
+    let worker = rig.worker().await;
+    let cancel = async || {
+        client
+            .call("orders.cancel_all.ibkr.default", r#"{"symbol":"MSFT"}"#)
+            .await
+    };
+    let reply: order_router::wire::order_reference::CancelAllReply =
+        serde_json::from_slice(&cancel().await.unwrap()).unwrap();
+    assert_eq!((reply.cancelled.len(), reply.remaining.len()), (1, 0));
+    let Err(RequestError::Fault(fault)) = cancel().await else {
+        panic!("the symbol is neither traded nor held by an open order");
+    };
+    assert_eq!(fault.code, FaultCode::UnsupportedPair);
+    worker.drain(SOON).await;
+}
+
+/// Runs a command and returns what it prints.
+async fn command(rig: &Rig, args: &[&str]) -> Vec<u8> {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));
+    command
+        .args(["--nats-url", &rig.nats.url()])
+        .args(args)
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(SOON, command.output()).await;
+    output.expect("the end of the command").unwrap().stdout
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn order_id_alone_names_an_order_of_any_account() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
@@ -307,15 +348,27 @@ async fn order_id_alone_names_an_order_of_any_account() {
             }
         }
     }
+    // On the bus, and on the command line without `--account`.
+    let other = client.report(&ibkr("a2", &[("account_id", "\"fund\"")])).await;
     for (what, status) in [("get", "partially_filled"), ("cancel", "cancelled")] {
         let body = client.call(&format!("orders.{what}.ibkr._"), &by_id).await.unwrap();
-        let report = order_router::wire::report::ExecutionReport::decode(&body).unwrap();
-        assert_eq!(
-            (report.account_id.as_str(), report.status.as_str()),
-            ("fund", status),
-            "{what}"
-        );
+        let args = [what, "--broker", "ibkr", "--order-id", &other.order_id, "--json"];
+        for body in [body, command(&rig, &args).await] {
+            let report = order_router::wire::report::ExecutionReport::decode(body.trim_ascii()).unwrap();
+            assert_eq!(
+                (report.account_id.as_str(), report.status.as_str()),
+                ("fund", status),
+                "{what}"
+            );
+        }
     }
+    // A client order id belongs to an account, `default` unless it is named.
+    let own = ["get", "--broker", "ibkr", "--id", "a1", "--json"];
+    let problem: serde_json::Value = serde_json::from_slice(&command(&rig, &own).await).unwrap();
+    assert_eq!(problem["code"], "unknown_order");
+    let named = [&own[..], &["--account", "fund"]].concat();
+    let report = order_router::wire::report::ExecutionReport::decode(command(&rig, &named).await.trim_ascii());
+    assert_eq!(report.unwrap().order_id, open.order_id);
     // Any other request needs an account.
     let all = client.call("orders.cancel_all.ibkr._", "").await;
     let Err(RequestError::Fault(fault)) = all else {
