@@ -9,7 +9,8 @@ use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::{ErrorCode, stream};
 use tokio::time::sleep;
 
-use crate::bus::connection::{Bus, BusError, with_timeout};
+use crate::bus::connection::{AwaitedSubjects, Bus, BusError, with_timeout};
+use crate::bus::subjects;
 use crate::config::doors::DoorSettings;
 use crate::config::nats::NatsSettings;
 use crate::domain::id::BrokerId;
@@ -30,7 +31,7 @@ pub enum ReconcileOutcome {
     Updated,
     /// It does not exist. Only a check returns this.
     Missing,
-    /// Its limits differ. Only a check returns this.
+    /// Its limits differ and were not changed.
     Differs,
 }
 
@@ -60,6 +61,14 @@ pub enum TopologyError {
         /// What an operator can do.
         remedy: &'static str,
     },
+    /// The journal does not exist although the router has had one.
+    #[error(
+        "{}: the stream does not exist, but the router has had a journal. No order is accepted. Restore the stream from \
+         its newest copy or, if the loss is accepted, create an empty one with `order-router topology` and empty Redis; \
+         then restart the workers",
+        crate::bus::subjects::STREAM_REPORTS
+    )]
+    JournalMissing,
     /// The server refused a change.
     #[error("{name}: {reason}")]
     Refused {
@@ -73,11 +82,24 @@ pub enum TopologyError {
     Bus(#[from] BusError),
 }
 
-/// Whether differences are applied.
+/// What is done about differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReconcileMode {
+    /// Streams and consumers are created and updated.
     Apply,
+    /// Streams are created, consumers are created and updated.
+    Create(JournalHistory),
+    /// Nothing.
     Check,
+}
+
+/// Whether the router has had a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalHistory {
+    /// The shared state knows of none.
+    Unknown,
+    /// The shared state knows of one.
+    Known,
 }
 
 /// Creates missing streams and consumers, updates changed limits, and returns what was done.
@@ -106,6 +128,31 @@ pub async fn check(
     reconcile(bus, settings, doors, brokers, ReconcileMode::Check).await
 }
 
+/// Creates missing streams and consumers, updates changed limits of consumers, and returns what was done. It updates no
+/// stream, and creates no journal where there has been one: a worker needs no permission for either.
+///
+/// # Errors
+/// As [`apply`]; also when the journal is missing, or the work queue lacks a broker.
+pub async fn create_missing(
+    bus: &Bus,
+    settings: &NatsSettings,
+    doors: &DoorSettings,
+    brokers: &[BrokerId],
+    history: JournalHistory,
+) -> Result<Vec<ReconciledResource>, TopologyError> {
+    let resources = reconcile(bus, settings, doors, brokers, ReconcileMode::Create(history)).await?;
+    for resource in resources
+        .iter()
+        .filter(|resource| resource.outcome == ReconcileOutcome::Differs)
+    {
+        tracing::warn!(
+            stream = resource.name,
+            "the stream's limits differ from the settings: apply them with `order-router topology`"
+        );
+    }
+    Ok(resources)
+}
+
 async fn reconcile(
     bus: &Bus,
     settings: &NatsSettings,
@@ -113,18 +160,36 @@ async fn reconcile(
     brokers: &[BrokerId],
     mode: ReconcileMode,
 ) -> Result<Vec<ReconciledResource>, TopologyError> {
-    let mut applied = Vec::new();
-    for wanted in streams::desired_streams(settings, brokers, bus.server_version()) {
-        let outcome = reconcile_stream(bus, &wanted, mode).await?;
-        applied.push(ReconciledResource {
-            name: wanted.name,
-            outcome,
-        });
+    if let ReconcileMode::Create(history) = mode {
+        ensure_journal_not_lost(bus, history).await?;
     }
-    for broker in brokers {
-        applied.push(consumers::ensure_consumer(bus, doors, broker, mode).await?);
+    let reconciled = async {
+        let mut applied = Vec::new();
+        for wanted in streams::desired_streams(settings, brokers, bus.server_version()) {
+            let outcome = reconcile_stream(bus, &wanted, mode).await?;
+            applied.push(ReconciledResource {
+                name: wanted.name,
+                outcome,
+            });
+        }
+        for broker in brokers {
+            applied.push(consumers::ensure_consumer(bus, doors, broker, mode).await?);
+        }
+        Ok(applied)
+    };
+    let requests = AwaitedSubjects::Below(subjects::SERVER_API_PREFIX);
+    bus.unless_denied(requests, reconciled).await
+}
+
+/// Checks that the journal exists if the router has had one: the shared state knows of it, or the work queue exists,
+/// which is created after it.
+async fn ensure_journal_not_lost(bus: &Bus, history: JournalHistory) -> Result<(), TopologyError> {
+    // The order matters: another process may be creating both.
+    let has_had_one = history == JournalHistory::Known || find_stream(bus, subjects::STREAM_INTENTS).await?.is_some();
+    if has_had_one && find_stream(bus, subjects::STREAM_REPORTS).await?.is_none() {
+        return Err(TopologyError::JournalMissing);
     }
-    Ok(applied)
+    Ok(())
 }
 
 async fn reconcile_stream(
@@ -146,10 +211,14 @@ async fn reconcile_stream(
                 if merged == found {
                     return Ok(ReconcileOutcome::Unchanged);
                 }
-                if mode == ReconcileMode::Check {
-                    return Ok(ReconcileOutcome::Differs);
+                match mode {
+                    ReconcileMode::Apply => update_stream(bus, merged).await?,
+                    ReconcileMode::Check => return Ok(ReconcileOutcome::Differs),
+                    ReconcileMode::Create(_) => {
+                        streams::check_subjects_included(&found, wanted)?;
+                        return Ok(ReconcileOutcome::Differs);
+                    }
                 }
-                update_stream(bus, merged).await?
             }
         };
         match done {

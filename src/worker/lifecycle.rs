@@ -1,4 +1,4 @@
-//! The life of a worker. The start connects, applies the topology, checks or rebuilds the store, opens the trading day
+//! The life of a worker. The start connects, creates missing streams, checks or rebuilds the store, opens the trading day
 //! and then the doors. The drain closes them in reverse order.
 
 pub(in crate::worker) mod assembly;
@@ -17,6 +17,7 @@ use crate::bus::durable_door::DurableDoor;
 use crate::bus::journal::JournalWriterTask;
 use crate::bus::quote_subscription::QuoteSubscription;
 use crate::bus::request_door::RequestDoor;
+use crate::bus::topology::JournalHistory;
 use crate::bus::{subjects, topology};
 use crate::config::Settings;
 use crate::domain::id::{BrokerId, IdError};
@@ -108,8 +109,8 @@ impl Worker {
             .map(|name| BrokerId::new(name))
             .collect();
         let broker_ids = ids?;
-        topology::apply(&bus, &settings.nats, &settings.doors, &broker_ids).await?;
         let store = connect_store(settings).await?;
+        create_streams(settings, &bus, &broker_ids, &store).await?;
         let (router, writers) = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         // If the start fails, the tasks that are already running end.
@@ -243,6 +244,21 @@ async fn connect_store(settings: &Settings) -> Result<Store, StoreError> {
             result => return result,
         }
     }
+}
+
+/// Creates missing streams and consumers. Only the shared state knows whether a missing journal was lost.
+async fn create_streams(
+    settings: &Settings,
+    bus: &Bus,
+    brokers: &[BrokerId],
+    store: &Store,
+) -> Result<(), WorkerError> {
+    let history = match store.read_status().await?.journal_created.as_str() {
+        "" => JournalHistory::Unknown,
+        _ => JournalHistory::Known,
+    };
+    topology::create_missing(bus, &settings.nats, &settings.doors, brokers, history).await?;
+    Ok(())
 }
 
 /// Checks or rebuilds the store before the first order; waits for another worker that is rebuilding it.

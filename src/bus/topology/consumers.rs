@@ -42,7 +42,7 @@ pub(crate) async fn ensure_consumer(
     let found = find_consumer(bus, &consumer_name).await?;
     let outcome = match (found, mode) {
         (None, ReconcileMode::Check) => ReconcileOutcome::Missing,
-        (None, ReconcileMode::Apply) => create_or_update_consumer(bus, wanted, &name)
+        (None, _) => create_or_update_consumer(bus, wanted, &name)
             .await
             .map(|()| ReconcileOutcome::Created)?,
         (Some(found), intent) => {
@@ -54,7 +54,7 @@ pub(crate) async fn ensure_consumer(
             match intent {
                 _ if same => ReconcileOutcome::Unchanged,
                 ReconcileMode::Check => ReconcileOutcome::Differs,
-                ReconcileMode::Apply => create_or_update_consumer(bus, wanted, &name)
+                _ => create_or_update_consumer(bus, wanted, &name)
                     .await
                     .map(|()| ReconcileOutcome::Updated)?,
             }

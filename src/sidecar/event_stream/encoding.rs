@@ -62,11 +62,7 @@ pub(in crate::sidecar) fn encode_preamble(cursor: &EventCursor) -> Bytes {
 }
 
 /// Returns the event for a journal entry, or `None` for an entry that the client does not receive.
-pub(in crate::sidecar) fn encode_journal_entry(
-    entry: &StoredEntry,
-    accounts: Option<&[AccountId]>,
-    cursor: &EventCursor,
-) -> Option<Bytes> {
+pub(in crate::sidecar) fn encode_journal_entry(entry: &StoredEntry, cursor: &EventCursor) -> Option<Bytes> {
     let Some(kind) = subjects::parse_event_kind(&entry.subject) else {
         let mut report = match ExecutionReport::decode(&entry.body) {
             Ok(report) => report,
@@ -116,16 +112,15 @@ mod tests {
         names.iter().map(|name| AccountId::new(name).unwrap()).collect()
     }
 
-    fn encode_test_entry(subject: String, body: &str, account_names: Option<&[&str]>) -> Option<String> {
+    fn encode_test_entry(subject: String, body: &str) -> Option<String> {
         let entry = StoredEntry {
             subject,
             sequence: 7,
             body: Bytes::copy_from_slice(body.as_bytes()),
             stored_at: Timestamp::from_milliseconds(0),
         };
-        let accounts = account_names.map(accounts);
         let cursor = EventCursor::parse("7-2").unwrap();
-        let bytes = encode_journal_entry(&entry, accounts.as_deref(), &cursor)?;
+        let bytes = encode_journal_entry(&entry, &cursor)?;
         Some(String::from_utf8(bytes.to_vec()).unwrap())
     }
 
@@ -160,18 +155,18 @@ mod tests {
     fn event_is_one_line_of_json_with_unchanged_numbers() {
         let state = subjects::event(subjects::STATE_EVENT_KIND, None);
         let body = "{\"daily_loss_limit\":\r\n0.10}";
-        let event = encode_test_entry(state, body, None).unwrap();
+        let event = encode_test_entry(state, body).unwrap();
         assert_eq!(event, "event: state\nid: 7-2\ndata: {\"daily_loss_limit\":  0.10}\n\n");
         for (kind, is_published) in [("submitting", false), ("released", false), ("note", true)] {
             assert_eq!(
-                encode_test_entry(subjects::event(kind, None), "{}", None).is_some(),
+                encode_test_entry(subjects::event(kind, None), "{}").is_some(),
                 is_published,
                 "{kind}"
             );
         }
         let account = AccountId::new("a").unwrap();
         let report = subjects::report(&crate::domain::id::BrokerId::new("binance").unwrap(), &account);
-        assert_eq!(encode_test_entry(report, "not a report", None), None);
+        assert_eq!(encode_test_entry(report, "not a report"), None);
     }
 
     #[test]
@@ -192,9 +187,13 @@ mod tests {
         let body = serde_json::to_string(&event).unwrap();
         assert!(!body.contains("account"), "{body}");
         let day = || subjects::event(subjects::DAY_EVENT_KIND, None);
-        for client in [None, Some(&["a"][..]), Some(&[])] {
-            let sent = encode_test_entry(day(), &body, client).unwrap();
-            assert_eq!(sent, format!("event: day\nid: 7-2\ndata: {body}\n\n"));
+        let sent = encode_test_entry(day(), &body).unwrap();
+        assert_eq!(sent, format!("event: day\nid: 7-2\ndata: {body}\n\n"));
+        for accounts in [None, Some(accounts(&["a"])), Some(vec![])] {
+            let filters = journal_filters(accounts.as_deref());
+            let is_day =
+                |filter: &String| [day(), subjects::event_kind_wildcard(subjects::DAY_EVENT_KIND)].contains(filter);
+            assert!(filters.iter().any(is_day), "{filters:?}");
         }
     }
 }

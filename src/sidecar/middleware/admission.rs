@@ -103,7 +103,7 @@ fn admit_request(
 ) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
     // With keys, a page needs one as any client does. Without keys, a browser that reaches the sidecar would be enough.
     let headers = request.headers();
-    if context.key_ring.is_empty() && !context.cors.allows(headers) {
+    if context.keys.current().is_open() && !context.cors.allows(headers) {
         context.hosts.check(headers)?;
     }
     if [LIVENESS_PATH, METRICS_PATH].contains(&request.uri().path()) {
