@@ -54,7 +54,7 @@ impl Timestamp {
     }
 
     /// Parses an RFC 3339 timestamp with any offset, strictly: ISO 8601 has more forms, and two readers of such a form may
-    /// understand two deadlines. A time beyond the end of the calendar, in the year 9999, counts as that end.
+    /// understand two deadlines. A time beyond the end of the calendar, in the year 9999, is [`Timestamp::MAX`].
     ///
     /// # Errors
     /// When the text is not an RFC 3339 timestamp.
@@ -63,12 +63,7 @@ impl Timestamp {
         let local_time: jiff::civil::DateTime = local_time.parse().map_err(|_| TimestampError)?;
         let offset = jiff::tz::Offset::from_seconds(offset_minutes * 60).map_err(|_| TimestampError)?;
         let at = offset.to_timestamp(local_time);
-        Ok(at.map_or(Self::calendar_end(), |at| Self(at.as_microsecond())))
-    }
-
-    /// Returns the last whole second of the calendar, in the year 9999.
-    fn calendar_end() -> Self {
-        Self(jiff::Timestamp::MAX.as_second() * 1_000_000)
+        Ok(at.map_or(Self::MAX, |at| Self(at.as_microsecond())))
     }
 
     /// Returns the point in time `span` later, at most [`Timestamp::MAX`].
@@ -94,7 +89,13 @@ impl Timestamp {
     }
 
     pub(super) fn to_jiff(self) -> jiff::Timestamp {
-        jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        // Beyond the calendar, the nearest point within it.
+        let nearest = if self.0 < 0 {
+            jiff::Timestamp::MIN
+        } else {
+            jiff::Timestamp::MAX
+        };
+        jiff::Timestamp::from_microsecond(self.0).unwrap_or(nearest)
     }
 }
 
@@ -238,7 +239,7 @@ mod tests {
             ("2026-11-29T00:51:30-00:00", "2026-11-29T00:51:30.000000Z"),
             ("2026-11-29T00:51:30+23:59", "2026-11-28T00:52:30.000000Z"),
             ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.000000Z"),
-            ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00.000000Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00.999999Z"),
         ] {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), expected, "{text}");
         }
