@@ -136,7 +136,13 @@ mod tests {
             parse_deadline(Some(&headers)).unwrap_err().field.as_deref(),
             Some(DEADLINE)
         );
-        for text in ["", "soon", "2026-03-01"] {
+        for text in [
+            "",
+            "soon",
+            "2026-03-01",
+            "20260301T090000Z",
+            "2026-03-01T09:00:00Z[America/New_York]",
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert(DEADLINE, text);
             assert_eq!(

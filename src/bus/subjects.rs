@@ -71,7 +71,7 @@ pub const NOTE_EVENT_KIND: &str = "note";
 
 /// The reason of a dead letter that was delivered too often.
 pub const DEAD_REASON_MAX_DELIVER: &str = "max_deliver";
-/// The account token of an event without an account.
+/// The account token of an event without an account, and of a request that names its order by order id alone.
 pub const NO_ACCOUNT: &str = "_";
 
 /// The kind of event that records an adjustment.
@@ -129,14 +129,14 @@ pub fn server_request(verb: &str, stream: &str) -> String {
     format!("{SERVER_API_PREFIX}{verb}.{stream}")
 }
 
-/// Returns the request subject of an order query.
-pub fn get(broker: &BrokerId, account: &AccountId) -> String {
-    format!("orders.get.{broker}.{account}")
+/// Returns the request subject of an order query; for `None`, of an order of any account.
+pub fn get(broker: &BrokerId, account: Option<&AccountId>) -> String {
+    format!("orders.get.{broker}.{}", account_token(account))
 }
 
-/// Returns the request subject that cancels an order.
-pub fn cancel(broker: &BrokerId, account: &AccountId) -> String {
-    format!("orders.cancel.{broker}.{account}")
+/// Returns the request subject that cancels an order; for `None`, an order of any account.
+pub fn cancel(broker: &BrokerId, account: Option<&AccountId>) -> String {
+    format!("orders.cancel.{broker}.{}", account_token(account))
 }
 
 /// Returns the request subject that cancels all orders.
@@ -172,8 +172,7 @@ pub fn account_reports_wildcard(account: &AccountId) -> String {
 
 /// Returns the journal's subject of an event; `kind` is one token.
 pub fn event(kind: &str, account: Option<&AccountId>) -> String {
-    let account = account.map_or(NO_ACCOUNT, AccountId::as_str);
-    format!("orders.events.{}.{account}", encode_token(kind))
+    format!("orders.events.{}.{}", encode_token(kind), account_token(account))
 }
 
 /// Returns the wildcard subject of all events of a kind.
@@ -183,7 +182,7 @@ pub fn event_kind_wildcard(kind: &str) -> String {
 
 /// Returns the wildcard subject of an account's events of every kind; for `None`, of the events without an account.
 pub fn account_events_wildcard(account: Option<&AccountId>) -> String {
-    format!("orders.events.*.{}", account.map_or(NO_ACCOUNT, AccountId::as_str))
+    format!("orders.events.*.{}", account_token(account))
 }
 
 /// Returns the kind of a journal event; `None` for a subject that carries a report.
@@ -208,11 +207,6 @@ pub fn matches_pattern(pattern: &str, subject: &str) -> bool {
     }
 }
 
-/// Reports whether a subject ends with the token for no account. An account may have that name, too.
-pub fn has_no_account(subject: &str) -> bool {
-    subject.rsplit('.').next() == Some(NO_ACCOUNT)
-}
-
 /// Returns the journal's subject of an account's adjustments.
 pub fn adjustment(account: &AccountId) -> String {
     event(ADJUSTMENT_EVENT_KIND, Some(account))
@@ -230,13 +224,12 @@ pub fn dead_letter(reason: &str) -> String {
 
 /// Returns the subject of an alert; `level` is `alert` or `lock`.
 pub fn alert(level: &str, account: Option<&AccountId>) -> String {
-    let account = account.map_or(NO_ACCOUNT, AccountId::as_str);
-    format!("risk.alerts.{}.{account}", encode_token(level))
+    format!("risk.alerts.{}.{}", encode_token(level), account_token(account))
 }
 
 /// Returns the wildcard subject of an account's alerts of every level; for `None`, of the alerts without an account.
 pub fn account_alerts_wildcard(account: Option<&AccountId>) -> String {
-    format!("risk.alerts.*.{}", account.map_or(NO_ACCOUNT, AccountId::as_str))
+    format!("risk.alerts.*.{}", account_token(account))
 }
 
 /// Returns the subject of a reference price. A dot in the venue separates tokens.
@@ -288,6 +281,10 @@ pub fn is_allowed_reply(reply: &str, account: Option<&str>) -> bool {
         .is_some_and(is_plain)
 }
 
+fn account_token(account: Option<&AccountId>) -> &str {
+    account.map_or(NO_ACCOUNT, AccountId::as_str)
+}
+
 /// Returns a text as one subject token: every byte but letters, digits, `_` and `-` is percent-encoded.
 fn encode_token(text: &str) -> String {
     let mut token = String::with_capacity(text.len());
@@ -313,6 +310,8 @@ mod tests {
             parse_broker_and_account(&submit(&broker, &account)),
             Some(("binance", "fund-7"))
         );
+        assert_eq!(get(&broker, Some(&account)), "orders.get.binance.fund-7");
+        assert_eq!(cancel(&broker, None), "orders.cancel.binance._");
         assert_eq!(parse_broker_and_account("orders.submit.binance"), None);
         assert_eq!(parse_broker_and_account("orders.submit.binance.a.b"), None);
         assert_eq!(

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::listen_address::ListenAddress;
 use crate::config::range::check_range;
 
+/// The maximum number of names in `allowed_hosts`.
+const MAX_ALLOWED_HOSTS: usize = 64;
+/// The maximum length of a host name (RFC 1035), in bytes.
+const MAX_HOST_LENGTH: usize = 253;
 /// The maximum number of origins in `cors_origins`.
 const MAX_CORS_ORIGINS: usize = 64;
 
@@ -18,13 +22,17 @@ pub struct HttpSettings {
     /// The address that the sidecar listens on: an IP address or a host name, and a port; port 0 takes a free port. Of
     /// several addresses of a name, the first is taken, IPv4 before IPv6. Default `127.0.0.1:8100`.
     pub addr: ListenAddress,
-    /// Time limit of a request, in milliseconds, 100 to 60000. Default 6000.
+    /// Time limit of a request, in milliseconds, 100 to 60000. Default 4500: many clients give up after 5 s, and the response
+    /// must arrive before.
     pub request_timeout_ms: u64,
     /// Maximum number of requests in flight, 1 to 65536; further requests get 503. Default 1024.
     pub max_in_flight: usize,
     /// Origins whose pages may use the sidecar from a browser, such as `https://desk.example.com`; at most 64. Default
     /// none: CORS is off.
     pub cors_origins: Vec<String>,
+    /// Host names or addresses, without a port, under which the sidecar serves clients without API keys, besides loopback
+    /// addresses; at most 64. Default none.
+    pub allowed_hosts: Vec<String>,
     /// How long a client may read nothing before its connection is closed, in milliseconds, 100 to 600000. Default 20000.
     pub write_timeout_ms: u64,
     /// Maximum number of open event streams (`GET /events`), 0 to 65536; further requests get 503. Default 256.
@@ -38,9 +46,10 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             addr: ListenAddress::from((Ipv4Addr::LOCALHOST, 8100)),
-            request_timeout_ms: 6_000,
+            request_timeout_ms: 4_500,
             max_in_flight: 1_024,
             cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             write_timeout_ms: 20_000,
             max_event_streams: 256,
             events_heartbeat_ms: 15_000,
@@ -80,6 +89,16 @@ impl HttpSettings {
                 "http.cors_origins must name at most {MAX_CORS_ORIGINS} origins"
             ));
         }
+        if self.allowed_hosts.len() > MAX_ALLOWED_HOSTS {
+            errors.push(format!(
+                "http.allowed_hosts must name at most {MAX_ALLOWED_HOSTS} hosts"
+            ));
+        }
+        for host in self.allowed_hosts.iter().filter(|host| !is_host(host)) {
+            errors.push(format!(
+                "http.allowed_hosts names {host:?}; use a host name or an address, without scheme, port, brackets, path and *"
+            ));
+        }
         for origin in self.cors_origins.iter().filter(|origin| !is_origin(origin)) {
             errors.push(format!(
                 "http.cors_origins names {origin:?}; use the form that browsers send: http:// or https://, the host in \
@@ -87,6 +106,13 @@ impl HttpSettings {
             ));
         }
     }
+}
+
+/// Reports whether a text is a host name or an address without brackets, as the header `Host` names it before the port.
+fn is_host(text: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let is_plain_name = (1..=MAX_HOST_LENGTH).contains(&text.len()) && text.bytes().all(is_name);
+    is_plain_name || text.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 /// Reports whether a text is an origin in the form that browsers send: any other spelling would never match.
@@ -103,6 +129,33 @@ fn is_origin(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn allowed_hosts_are_names_without_a_port() {
+        for (text, expected) in [
+            ("desk.local", true),
+            ("Desk-7.example.com", true),
+            ("10.0.0.7", true),
+            ("::2", true),
+            ("desk.local:8100", false),
+            ("[::2]", false),
+            ("http://desk.local", false),
+            ("desk.local/x", false),
+            ("*", false),
+            ("*.local", false),
+            ("", false),
+            (&"x".repeat(MAX_HOST_LENGTH + 1), false),
+        ] {
+            assert_eq!(is_host(text), expected, "{text}");
+        }
+        let settings = HttpSettings {
+            allowed_hosts: vec!["*".to_owned(); MAX_ALLOWED_HOSTS + 1],
+            ..HttpSettings::default()
+        };
+        let mut errors = Vec::new();
+        settings.validate(&mut errors);
+        assert_eq!(errors.len(), MAX_ALLOWED_HOSTS + 2);
+    }
 
     #[test]
     fn origins_have_the_form_that_browsers_send() {

@@ -50,8 +50,9 @@ text_id!(
     BrokerId, is_token, "1-64 characters of [A-Za-z0-9_-]"
 );
 text_id!(
-    /// An account: one token of a NATS subject, so that subjects and permissions can name it.
-    AccountId, is_token, "1-64 characters of [A-Za-z0-9_-]"
+    /// An account: one token of a NATS subject, so that subjects and permissions can name it. The token `_` alone means no
+    /// account there.
+    AccountId, is_account_id, "1-64 characters of [A-Za-z0-9_-], and not _ alone"
 );
 text_id!(
     /// A venue of a broker, such as `binance.spot`.
@@ -131,6 +132,10 @@ fn is_token(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
+fn is_account_id(text: &str) -> bool {
+    is_token(text) && text != "_"
+}
+
 fn is_venue_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text
@@ -161,8 +166,11 @@ mod tests {
     #[test]
     fn identifiers_follow_their_grammar() {
         assert!(AccountId::new("fund_7-a").is_ok());
-        for text in ["", "a.b", "a b", "a*", "ä", &"x".repeat(65)] {
+        for text in ["", "_", "a.b", "a b", "a*", "ä", &"x".repeat(65)] {
             assert!(AccountId::new(text).is_err(), "{text:?}");
+        }
+        for text in ["__", "-", "_a"] {
+            assert!(AccountId::new(text).is_ok(), "{text:?}");
         }
         assert!(ClientOrderId::new("algo:7/{x}|#1").is_ok());
         for text in ["", "with space", "tab\t", "ümlaut", &"x".repeat(37)] {

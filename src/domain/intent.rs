@@ -1,5 +1,7 @@
 //! The normalised execution intent: a caller's request to submit one order.
 
+use std::collections::BTreeSet;
+
 use crate::domain::content_hash::{ContentHash, ContentHasher};
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag, VenueId};
@@ -61,7 +63,7 @@ pub struct Intent {
 
 impl Intent {
     /// Returns the hash that identifies a repetition under the same id. It covers every field except the id itself,
-    /// `expires_at`, `mode`, `risk` and `estimated_loss`.
+    /// `expires_at`, `mode`, `risk` and `estimated_loss`; the tags count as a set.
     pub fn content_hash(&self) -> ContentHash {
         let mut hasher = ContentHasher::default();
         hasher.add(self.broker.as_str());
@@ -73,8 +75,9 @@ impl Intent {
         hasher.add(&self.price.map(|price| price.to_string()).unwrap_or_default());
         hasher.add(self.time_in_force.as_str());
         hasher.add(if self.reduce_only { "reduce_only" } else { "" });
-        for tag in &self.tags {
-            hasher.add(tag.as_str());
+        let tags: BTreeSet<&str> = self.tags.iter().map(Tag::as_str).collect();
+        for tag in tags {
+            hasher.add(tag);
         }
         hasher.finish()
     }

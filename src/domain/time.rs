@@ -14,6 +14,11 @@ pub struct Timestamp(i64);
 /// Returns the present moment.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// The length of a date and a time in RFC 3339, up to the second.
+const SECONDS_LENGTH: usize = "2026-01-31T09:30:00".len();
+/// The number of decimals of a second that are read; further ones are ignored.
+const MAX_READ_DECIMALS: usize = 9;
+
 /// The error of a text that is not an RFC 3339 timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be an RFC 3339 timestamp such as 2026-01-31T09:30:00Z")]
@@ -48,13 +53,17 @@ impl Timestamp {
         self.0
     }
 
-    /// Parses an RFC 3339 timestamp with any offset.
+    /// Parses an RFC 3339 timestamp with any offset, strictly: ISO 8601 has more forms, and two readers of such a form may
+    /// understand two deadlines. A time beyond the end of the calendar, in the year 9999, is [`Timestamp::MAX`].
     ///
     /// # Errors
     /// When the text is not an RFC 3339 timestamp.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
-        let at: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
-        Ok(Self(at.as_microsecond()))
+        let (local_time, offset_minutes) = split_offset(text).ok_or(TimestampError)?;
+        let local_time: jiff::civil::DateTime = local_time.parse().map_err(|_| TimestampError)?;
+        let offset = jiff::tz::Offset::from_seconds(offset_minutes * 60).map_err(|_| TimestampError)?;
+        let at = offset.to_timestamp(local_time);
+        Ok(at.map_or(Self::MAX, |at| Self(at.as_microsecond())))
     }
 
     /// Returns the point in time `span` later, at most [`Timestamp::MAX`].
@@ -88,6 +97,52 @@ impl Timestamp {
         };
         jiff::Timestamp::from_microsecond(self.0).unwrap_or(nearest)
     }
+}
+
+/// Splits an RFC 3339 timestamp into its local date and time, with at most [`MAX_READ_DECIMALS`] decimals, and its offset
+/// from UTC in minutes. Returns `None` for any other text; ranges of date and time are not checked.
+fn split_offset(text: &str) -> Option<(&str, i32)> {
+    let (seconds, rest) = text.split_at_checked(SECONDS_LENGTH)?;
+    let has_shape = seconds.bytes().enumerate().all(|(at, byte)| match at {
+        4 | 7 => byte == b'-',
+        10 => matches!(byte, b'T' | b't'),
+        13 | 16 => byte == b':',
+        _ => byte.is_ascii_digit(),
+    });
+    if !has_shape {
+        return None;
+    }
+    let (decimals, offset) = match rest.strip_prefix('.') {
+        None => (0, rest),
+        Some(fraction) => {
+            let decimals = fraction.bytes().take_while(u8::is_ascii_digit).count();
+            (Some(decimals).filter(|count| *count > 0)?, fraction.get(decimals..)?)
+        }
+    };
+    let local_length = match decimals.min(MAX_READ_DECIMALS) {
+        0 => SECONDS_LENGTH,
+        read => SECONDS_LENGTH + ".".len() + read,
+    };
+    Some((text.get(..local_length)?, parse_offset(offset)?))
+}
+
+/// Returns the minutes of an RFC 3339 offset: `Z`, or a sign, two digits of hours, a colon, two digits of minutes.
+fn parse_offset(text: &str) -> Option<i32> {
+    if matches!(text, "Z" | "z") {
+        return Some(0);
+    }
+    let (sign, digits) = match text.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let two_digits = |text: &str, bound: i32| {
+        let is_plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number: i32 = text.parse().ok().filter(|_| is_plain)?;
+        (number < bound).then_some(number)
+    };
+    let (hours, minutes) = digits.split_once(':')?;
+    Some(sign * (two_digits(hours, 24)? * 60 + two_digits(minutes, 60)?))
 }
 
 impl fmt::Display for Timestamp {
@@ -170,6 +225,47 @@ mod tests {
             "2026-03-01",
             "2026-03-01T10:00:00",
             "2026-13-01T00:00:00Z",
+        ] {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_rfc_3339_is_a_timestamp() {
+        for (text, expected) in [
+            ("2026-11-29t00:51:30z", "2026-11-29T00:51:30.000000Z"),
+            ("2026-11-29T00:51:30.5Z", "2026-11-29T00:51:30.500000Z"),
+            ("2026-11-29T00:51:30.1234567891234Z", "2026-11-29T00:51:30.123456Z"),
+            ("2026-11-29T00:51:30-00:00", "2026-11-29T00:51:30.000000Z"),
+            ("2026-11-29T00:51:30+23:59", "2026-11-28T00:52:30.000000Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.000000Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00.999999Z"),
+        ] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), expected, "{text}");
+        }
+        for text in [
+            "20261129T005130Z",
+            "2026-11-29T00:51:30+25:00",
+            "2026-11-29T00:51:30+24:00",
+            "2026-11-29T00:51:30+01:60",
+            "2026-11-29T00:51:30+01",
+            "2026-11-29T00:51:30+0100",
+            "2026-11-29T00:51:30+1:00",
+            "2026-11-29T00:51:30+01:00:00",
+            "2026-11-29T00:51:30Z[America/New_York]",
+            "+002026-11-29T00:51:30Z",
+            "-002026-11-29T00:51:30Z",
+            "2026-11-29 00:51:30Z",
+            "2026-11-29T00:51:30,5Z",
+            "2026-11-29T00:51:30.Z",
+            "2026-11-29T00:51Z",
+            "2026-11-29T00:51:30",
+            "2026-11-29T00:51:30 Z",
+            " 2026-11-29T00:51:30Z",
+            "2026-11-29T24:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-11-29T00:51:3\u{660}Z",
+            "2026-W48-7T00:51:30Z",
         ] {
             assert!(Timestamp::parse(text).is_err(), "{text}");
         }

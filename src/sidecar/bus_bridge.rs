@@ -56,9 +56,9 @@ pub(in crate::sidecar) async fn call(
 }
 
 /// Makes this sidecar's later reads include everything that is on the journal now. For replies that do not report their
-/// own journal sequence.
-pub(in crate::sidecar) async fn raise_read_watermark(context: &SidecarContext) {
-    let until = context.read_deadline();
+/// own journal sequence. Ends with the time of the request.
+pub(in crate::sidecar) async fn raise_read_watermark(context: &SidecarContext, call_context: &CallContext) {
+    let until = context.read_deadline().min(call_context.reply_deadline());
     if let Err(fault) = context
         .order_log
         .raise_read_floor_to_journal_end(context.bus_client.bus(), until)

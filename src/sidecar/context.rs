@@ -17,6 +17,7 @@ use crate::sidecar::event_stream::EventStreams;
 use crate::sidecar::middleware::auth::key_ring::ActiveKeys;
 use crate::sidecar::middleware::auth::refusals::RefusedCallers;
 use crate::sidecar::middleware::cors::CorsPolicy;
+use crate::sidecar::middleware::host::HostPolicy;
 use crate::sidecar::middleware::http_metrics::HttpMetrics;
 use crate::sidecar::positions::market_prices::MarketPrices;
 use crate::telemetry::Telemetry;
@@ -44,6 +45,7 @@ pub(super) struct SidecarContext {
     pub(super) prices: Arc<MarketPrices>,
     pub(super) keys: ActiveKeys,
     pub(super) cors: CorsPolicy,
+    pub(super) hosts: HostPolicy,
     pub(super) event_streams: EventStreams,
     /// The OpenAPI document, as JSON.
     pub(super) openapi_document: Bytes,
@@ -72,6 +74,7 @@ impl SidecarContext {
             prices,
             keys: ActiveKeys::new(&settings.keys),
             cors: CorsPolicy::new(&http.cors_origins),
+            hosts: HostPolicy::new(&http.allowed_hosts),
             event_streams: EventStreams::new(http),
             openapi_document,
         }

@@ -15,7 +15,7 @@ use crate::sidecar::handlers::order_log;
 use crate::sidecar::handlers::orders::{cancel, cancel_all, lookup, notes, submit};
 use crate::sidecar::handlers::positions::{close, list};
 use crate::sidecar::handlers::risk::{alerts, locks};
-use crate::sidecar::handlers::service::{brokers, docs, events, health, metrics, state};
+use crate::sidecar::handlers::service::{brokers, docs, events, health, metrics, mode, state};
 use crate::sidecar::middleware::admission;
 use crate::sidecar::middleware::auth;
 use crate::sidecar::middleware::auth::RequiredAccess;
@@ -51,6 +51,8 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/events", Read, events::follow_events, service::follow_events()),
         get("/state", Read, state::get_state, describe::state::get_state()),
         put("/state", ManageState, state::change_state, describe::state::change_state()),
+        get("/mode", Read, mode::get_mode, describe::state::get_mode()),
+        post("/mode", ManageState, mode::change_mode, describe::state::change_mode()),
         get("/brokers", Read, brokers::list_brokers, service::list_brokers()),
         get("/health", Open, health::get_health, service::get_health()),
         get(LIVENESS_PATH, Open, health::get_liveness, service::get_liveness()),

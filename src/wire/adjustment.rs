@@ -30,9 +30,9 @@ pub struct AdjustmentRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::ADJUSTMENT_ID))]
     pub adjustment_id: Option<String>,
-    /// The account to adjust, 1-64 characters of `[A-Za-z0-9_-]`.
+    /// The account to adjust, 1-64 characters of `[A-Za-z0-9_-]`, not `_` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required, regex(pattern = schema_patterns::TOKEN))]
+    #[schemars(required, regex(pattern = schema_patterns::ACCOUNT))]
     pub account_id: Option<String>,
     /// The venue of the position to adjust, 1-64 characters of `[A-Za-z0-9_.-]`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,13 +30,7 @@ pub fn parse_filter_end(text: &str) -> Result<Timestamp, FilterTimeError> {
 
 fn parse_filter_time(text: &str, clock_of_date: &str) -> Result<Timestamp, FilterTimeError> {
     let (date, clock, offset) = split_filter_time(text, clock_of_date).ok_or(FilterTimeError)?;
-    let parse = |date: &str| Timestamp::parse(&format!("{date}T{clock}{offset}"));
-    match date {
-        // The calendar ends on this day in some time zones: every valid time of it means no limit.
-        "9999-12-30" | "9999-12-31" => parse(date).or_else(|_| parse("9999-12-29").map(|_| Timestamp::MAX)),
-        _ => parse(date),
-    }
-    .map_err(|_| FilterTimeError)
+    Timestamp::parse(&format!("{date}T{clock}{offset}")).map_err(|_| FilterTimeError)
 }
 
 /// Returns the date, the clock time with seconds, and the offset, each as RFC 3339 writes it. The values may be out of range.

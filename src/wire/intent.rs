@@ -1,6 +1,6 @@
 //! The `ExecutionIntent` (FIX 35=D): the request to submit one order, decoded strictly.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
-use crate::fault::{Fault, FaultCode};
+use crate::fault::Fault;
 use crate::wire::field_checks::{decode_tags, parse_money};
 use crate::wire::schema_numbers::{MoneyInput, NumberInput, PositiveMoneyInput, PriceInput, QuantityInput};
 use crate::wire::schema_patterns;
@@ -21,7 +21,7 @@ use crate::wire::strict_object::StrictObject;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[schemars(extend("if" = json!({"properties": {"order_type": {"const": "limit"}}, "required": ["order_type"]})))]
-#[schemars(extend("then" = json!({"properties": {"price": {"not": {"type": "null"}}}, "required": ["price"]})))]
+#[schemars(extend("then" = json!({"properties": {"price": price_input_schema()}, "required": ["price"]})))]
 pub struct ExecutionIntent {
     /// The broker to route the order to, such as `binance` or `ibkr`: 1-64 characters of `[A-Za-z0-9_-]`.
     #[schemars(regex(pattern = schema_patterns::TOKEN))]
@@ -43,9 +43,9 @@ pub struct ExecutionIntent {
     /// The order type (FIX 40): `market`, or `limit` with a `price`.
     pub order_type: OrderType,
     /// The limit price (FIX 44), in the quote currency: above zero, below 10^9, at most 8 decimals, a multiple of the
-    /// instrument's tick. Required for `limit`, ignored for `market`.
+    /// instrument's tick. Required for `limit`; ignored for `market`, whatever it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<PriceInput>")]
+    #[schemars(with = "Option<serde_json::Value>")]
     pub price: Option<NumberInput>,
     /// How long the order stays open (FIX 59): `GTC`, `IOC`, `FOK` or `DAY`. Default `GTC`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,9 +60,10 @@ pub struct ExecutionIntent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<TagInput>>", length(max = MAX_TAGS))]
     pub tags: Option<Vec<String>>,
-    /// The account that the order belongs to, 1-64 characters of `[A-Za-z0-9_-]`. Default `default`.
+    /// The account that the order belongs to, 1-64 characters of `[A-Za-z0-9_-]`, not `_` alone. Default:
+    /// `risk.account_id` if given, else `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = schema_patterns::TOKEN))]
+    #[schemars(regex(pattern = schema_patterns::ACCOUNT))]
     pub account_id: Option<String>,
     /// The loss that the caller expects of the order, in the base currency: within ±9007199254.740991, at most 8 decimals.
     /// Its absolute value counts against the daily loss limits while the order is open.
@@ -75,7 +76,7 @@ pub struct ExecutionIntent {
     /// The mode that the caller expects. The intent is refused (`mode_mismatch`) if another mode is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// The deadline after which the order is never sent to a broker, RFC 3339, at most 24 hours ahead.
+    /// The deadline after which the order is never sent to a broker, strict RFC 3339, at most 24 hours ahead.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TimestampInput>")]
     pub expires_at: Option<Timestamp>,
@@ -84,13 +85,18 @@ pub struct ExecutionIntent {
     pub risk: Option<IntentRisk>,
 }
 
+/// Returns the schema of a limit order's price. A market order's price is not checked.
+fn price_input_schema() -> Schema {
+    PriceInput::json_schema(&mut SchemaGenerator::default())
+}
+
 /// The caller's own risk values of the account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct IntentRisk {
-    /// The account that the values belong to. If given, it must equal the intent's `account_id`.
+    /// The account of an intent without an `account_id` of its own; beside one it has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = schema_patterns::TOKEN))]
+    #[schemars(regex(pattern = schema_patterns::ACCOUNT))]
     pub account_id: Option<String>,
     /// The profit (below zero: loss) realised in the trading day, in the base currency: within ±9007199254.740991, at most 8
     /// decimals.
@@ -123,8 +129,8 @@ pub enum MissingIdPolicy<'a> {
 /// Decodes an intent. Only its grammar is checked: whether the broker, the venue and the symbol exist is not.
 ///
 /// # Errors
-/// `payload_too_large`, `malformed`, `invalid_field`, `unknown_field` or `account_mismatch`. The fault names the field and
-/// the `client_order_id` where they are known.
+/// `payload_too_large`, `malformed`, `invalid_field` or `unknown_field`. The fault names the field and the
+/// `client_order_id` where they are known.
 pub fn decode_intent(body: &[u8], missing_id_policy: MissingIdPolicy<'_>) -> Result<Intent, Fault> {
     let mut object = StrictObject::from_body(body)?;
     let client_order_id = object.optional_text("client_order_id", ClientOrderId::new)?;
@@ -149,18 +155,21 @@ fn decode_intent_fields(
         "order_type",
         parse_one_of(OrderType::parse, "must be `market` or `limit`"),
     )?;
-    let price = object.optional_amount("price", Price::new)?;
     let price = match order_type {
-        OrderType::Market => None,
-        OrderType::Limit => Some(price.ok_or_else(|| object.invalid_field("price", "is required for a limit order"))?),
+        OrderType::Market => {
+            object.ignore("price");
+            None
+        }
+        OrderType::Limit => {
+            let price = object.optional_amount("price", Price::new)?;
+            Some(price.ok_or_else(|| object.invalid_field("price", "is required for a limit order"))?)
+        }
     };
     let time_in_force = object.optional_text(
         "time_in_force",
         parse_one_of(TimeInForce::parse, "must be `GTC`, `IOC`, `FOK` or `DAY`"),
     )?;
-    let account_id = object
-        .optional_text("account_id", AccountId::new)?
-        .unwrap_or_else(AccountId::default_account);
+    let account_id = object.optional_text("account_id", AccountId::new)?;
     let tags = decode_tags(&mut object)?;
     let reduce_only = object
         .optional::<bool>("reduce_only", "must be true or false")?
@@ -173,10 +182,11 @@ fn decode_intent_fields(
         parse_one_of(Mode::parse, "must be `paper`, `live` or `dry_run`"),
     )?;
     let expires_at = object.optional_timestamp("expires_at")?;
-    let risk = match object.optional_object("risk.")? {
-        Some(risk) => decode_risk_overrides(risk, &account_id)?,
-        None => RiskOverrides::default(),
+    let (risk_account, risk) = match object.optional_object("risk.")? {
+        Some(risk) => decode_risk(risk)?,
+        None => (None, RiskOverrides::default()),
     };
+    let account_id = account_id.or(risk_account);
     let client_order_id = match (client_order_id, missing_id_policy) {
         (Some(id), _) => id,
         (None, MissingIdPolicy::Use(id)) => id.clone(),
@@ -196,7 +206,7 @@ fn decode_intent_fields(
         price,
         time_in_force: time_in_force.unwrap_or(TimeInForce::Gtc),
         client_order_id,
-        account_id,
+        account_id: account_id.unwrap_or_else(AccountId::default_account),
         tags,
         reduce_only,
         estimated_loss,
@@ -206,15 +216,9 @@ fn decode_intent_fields(
     })
 }
 
-fn decode_risk_overrides(mut risk: StrictObject<'_>, account_id: &AccountId) -> Result<RiskOverrides, Fault> {
-    let risk_account = risk.optional_text("account_id", AccountId::new)?;
-    if risk_account.is_some_and(|risk_account| risk_account != *account_id) {
-        return Err(Fault::for_field(
-            FaultCode::AccountMismatch,
-            "risk.account_id",
-            "must equal the intent's account_id",
-        ));
-    }
+/// Decodes the caller's risk values, and the account that they name.
+fn decode_risk(mut risk: StrictObject<'_>) -> Result<(Option<AccountId>, RiskOverrides), Fault> {
+    let account_id = risk.optional_text("account_id", AccountId::new)?;
     let overrides = RiskOverrides {
         realized_pnl: risk.optional_amount("realized_pnl", parse_money)?,
         unrealized_pnl: risk.optional_amount("unrealized_pnl", parse_money)?,
@@ -224,7 +228,7 @@ fn decode_risk_overrides(mut risk: StrictObject<'_>, account_id: &AccountId) -> 
         return Err(risk.invalid_field("stop_loss", "must be above zero"));
     }
     risk.reject_unknown()?;
-    Ok(overrides)
+    Ok((account_id, overrides))
 }
 
 fn parse_one_of<T>(

@@ -1,3 +1,4 @@
+use crate::fault::FaultCode;
 use crate::wire::intent::*;
 
 const GOOD: &str = r#"{"broker":"binance","venue":"binance.spot","symbol":"btc/usdt","side":"buy","quantity":"0.001",
@@ -36,6 +37,47 @@ fn intent_is_normalised() {
     )
     .unwrap();
     assert_eq!(market.price, None);
+}
+
+#[test]
+fn market_order_ignores_its_price() {
+    for price in ["0", "-1", "\"30000\"", "\"free\"", "{}", "[1]", "true", "null", "1e400"] {
+        let body = with("order_type", Some("\"market\"")).replace("0.30e5", price);
+        let intent = decode_intent(body.as_bytes(), MissingIdPolicy::Refuse).unwrap();
+        assert_eq!(intent.price, None, "{price}");
+    }
+}
+
+#[test]
+fn account_is_the_intents_own_or_that_of_its_risk_values() {
+    for (own, risk, expected) in [
+        (Some("\"fund\""), Some(r#"{"account_id":"other"}"#), "fund"),
+        (None, Some(r#"{"account_id":"other"}"#), "other"),
+        (Some("null"), Some(r#"{"account_id":"other"}"#), "other"),
+        (None, Some("{}"), "default"),
+        (None, None, "default"),
+    ] {
+        let body = with("account_id", own);
+        let risk = risk.map(|risk| format!("{{\"risk\":{risk},")).unwrap_or("{".to_owned());
+        let body = body.replacen('{', &risk, 1);
+        let intent = decode_intent(body.as_bytes(), MissingIdPolicy::Refuse).unwrap();
+        assert_eq!(intent.account_id.as_str(), expected, "{body}");
+    }
+}
+
+#[test]
+fn content_hash_takes_tags_as_a_set() {
+    let hash = |tags: &str| {
+        let body = with("tags", Some(tags));
+        decode_intent(body.as_bytes(), MissingIdPolicy::Refuse)
+            .unwrap()
+            .content_hash()
+    };
+    let first = hash(r#"["a","b"]"#);
+    assert_eq!(hash(r#"["b","a"]"#), first);
+    assert_eq!(hash(r#"["b","a","b"]"#), first);
+    assert_ne!(hash(r#"["a"]"#), first);
+    assert_ne!(hash(r#"["ab"]"#), first);
 }
 
 #[test]
@@ -133,12 +175,15 @@ fn error_names_its_field() {
         ("client_order_id", Some("\"with space\"")),
         ("client_order_id", Some("12")),
         ("account_id", Some("\"a.b\"")),
+        ("account_id", Some("\"_\"")),
         ("tags", Some("\"strategy:x\"")),
         ("tags", Some("[\"\"]")),
         ("tags", Some(&long_tags)),
         ("reduce_only", Some("\"yes\"")),
         ("mode", Some("\"sandbox\"")),
         ("expires_at", Some("\"soon\"")),
+        ("expires_at", Some("\"20261129T005130Z\"")),
+        ("expires_at", Some("\"2026-11-29T00:51:30+25:00\"")),
         ("estimated_loss", Some("99999999999")),
         ("risk", Some("[]")),
     ] {
@@ -160,8 +205,8 @@ fn error_names_its_field() {
         fault(&with("risk", Some(r#"{"stop_loss":0}"#))),
         (FaultCode::InvalidField, Some("risk.stop_loss".into()))
     );
-    let foreign = fault(&with("risk", Some(r#"{"account_id":"other"}"#)));
-    assert_eq!(foreign, (FaultCode::AccountMismatch, Some("risk.account_id".into())));
+    let invalid = fault(&with("risk", Some(r#"{"account_id":"_"}"#)));
+    assert_eq!(invalid, (FaultCode::InvalidField, Some("risk.account_id".into())));
     let repeated = GOOD.replacen('{', r#"{"broker":"binance","#, 1);
     assert_eq!(fault(&repeated), (FaultCode::InvalidField, Some("broker".into())));
     let escaped = GOOD.replacen('{', r#"{"\u0062roker":"binance","#, 1);

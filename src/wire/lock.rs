@@ -31,8 +31,8 @@ pub enum LockScopeDocument {
     All,
     /// The orders of one account.
     Account {
-        /// The account, 1-64 characters of `[A-Za-z0-9_-]`.
-        #[schemars(regex(pattern = schema_patterns::TOKEN))]
+        /// The account, 1-64 characters of `[A-Za-z0-9_-]`, not `_` alone.
+        #[schemars(regex(pattern = schema_patterns::ACCOUNT))]
         account_id: String,
     },
     /// The orders in one symbol at one venue, of all accounts.

@@ -197,11 +197,11 @@ mod tests {
     #[test]
     fn request_adds_text_or_tags() {
         let both = decode(
-            r#","notes":"two\nlines","tags":["Late","desk:7"],"note_id":"0195561F-2A00-7C3E-9D1B-2F4A6C8E0D12""#,
+            r#","notes":"two\nlines\tand a tab","tags":["Late","desk:7"],"note_id":"0195561F-2A00-7C3E-9D1B-2F4A6C8E0D12""#,
         );
         let both = both.unwrap();
         assert_eq!(both.note_id.to_string(), "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d12");
-        assert_eq!(both.text.unwrap().as_str(), "two\nlines");
+        assert_eq!(both.text.unwrap().as_str(), "two\nlines\tand a tab");
         assert_eq!(both.tags, [Tag::new("Late").unwrap(), Tag::new("desk:7").unwrap()]);
         assert!(decode(r#","notes":"x""#).unwrap().tags.is_empty());
         assert!(decode(r#","tags":["x"]"#).unwrap().text.is_none());

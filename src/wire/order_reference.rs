@@ -39,9 +39,10 @@ pub struct CancelBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::CLIENT_ORDER_ID))]
     pub client_order_id: Option<String>,
-    /// The account that the order belongs to, 1-64 characters of `[A-Za-z0-9_-]`. Default `default`.
+    /// The account that the order belongs to, 1-64 characters of `[A-Za-z0-9_-]`, not `_` alone. Without it, an `order_id`
+    /// names an order of any account that the key may use, a `client_order_id` one of `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = schema_patterns::TOKEN))]
+    #[schemars(regex(pattern = schema_patterns::ACCOUNT))]
     pub account_id: Option<String>,
 }
 
@@ -49,9 +50,9 @@ pub struct CancelBody {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct CancelAllBody {
-    /// The account whose orders to cancel, 1-64 characters of `[A-Za-z0-9_-]`. Default `default`.
+    /// The account whose orders to cancel, 1-64 characters of `[A-Za-z0-9_-]`, not `_` alone. Default `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = schema_patterns::TOKEN))]
+    #[schemars(regex(pattern = schema_patterns::ACCOUNT))]
     pub account_id: Option<String>,
     /// The symbol whose orders to cancel, at most 128 characters before it is normalised. Without it, the orders of every
     /// symbol are cancelled.

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-/// One token of a subject: a broker or an account, 1-64 characters.
+/// One token of a subject, such as a broker, 1-64 characters.
 pub const TOKEN: &str = "^[A-Za-z0-9_-]{1,64}$";
+/// An account, 1-64 characters: a token of a subject other than `_` alone.
+pub const ACCOUNT: &str = "^([A-Za-z0-9-]|[A-Za-z0-9_-]{2,64})$";
 /// A venue, 1-64 characters.
 pub const VENUE: &str = "^[A-Za-z0-9_.-]{1,64}$";
 /// A symbol before it is normalised: 1-32 printable characters, and any number of `/`, `-` and spaces.
@@ -37,7 +39,7 @@ pub const FILTER_TIME: &str = concat!(
 );
 /// RFC 3339 with any offset, as the router accepts it.
 const TIMESTAMP: &str =
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 /// RFC 3339 as the router writes it.
 const TIMESTAMP_WRITTEN: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$";
 /// A calendar date.

@@ -99,7 +99,7 @@ pub struct StateChangeRequest {
     pub reason: Option<String>,
 }
 
-/// A change of the state over REST: at least one new value, and the reason. The sidecar adds the actor.
+/// A change of the state over REST: at least one new value, and optionally the reason. The sidecar adds the actor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[schemars(extend("anyOf" = at_least_one_value()))]
@@ -121,9 +121,10 @@ pub struct StateChangeBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PositiveMoneyInput>")]
     pub daily_loss_limit: Option<NumberInput>,
-    /// The reason for the change, 1-256 characters without control characters.
+    /// The reason for the change, 1-256 characters without control characters. Recorded as `not given` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::PLAIN_TEXT), length(min = 1, max = MAX_OPERATOR_TEXT_CHARACTERS))]
-    pub reason: String,
+    pub reason: Option<String>,
 }
 
 /// Returns the schema's rule that a change has at least one value.

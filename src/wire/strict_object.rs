@@ -41,6 +41,12 @@ impl<'a> StrictObject<'a> {
                 "the body is empty; it must be a JSON object",
             ));
         }
+        if let Some(mark) = byte_order_mark(body) {
+            return Err(Fault::new(
+                FaultCode::Malformed,
+                format!("the body begins with a byte order mark (BOM, {mark}); send UTF-8 without one"),
+            ));
+        }
         let text =
             std::str::from_utf8(body).map_err(|_| Fault::new(FaultCode::Malformed, "the body is not valid UTF-8"))?;
         Self::parse(text, "")
@@ -84,6 +90,11 @@ impl<'a> StrictObject<'a> {
         let at = self.fields.iter().position(|(field, _)| field == name)?;
         let raw = self.fields.swap_remove(at).1.get();
         (raw != "null").then_some(raw)
+    }
+
+    /// Drops a field, whatever it holds.
+    pub fn ignore(&mut self, name: &str) {
+        self.take_raw(name);
     }
 
     /// Takes a field of any type.
@@ -160,7 +171,7 @@ impl<'a> StrictObject<'a> {
     /// Takes a timestamp.
     ///
     /// # Errors
-    /// `invalid_field` when the field is not an RFC 3339 timestamp.
+    /// `invalid_field` when the field is not a strict RFC 3339 timestamp.
     pub fn optional_timestamp(&mut self, name: &str) -> Result<Option<Timestamp>, Fault> {
         self.optional_text(name, Timestamp::parse)
     }
@@ -194,6 +205,17 @@ impl<'a> StrictObject<'a> {
     }
 }
 
+/// Returns the name of the encoding whose byte order mark the body begins with. Some editors and libraries write one.
+fn byte_order_mark(body: &[u8]) -> Option<&'static str> {
+    let marks: [(&[u8], &str); 3] = [
+        (b"\xEF\xBB\xBF", "UTF-8"),
+        (b"\xFF\xFE", "UTF-16 little endian"),
+        (b"\xFE\xFF", "UTF-16 big endian"),
+    ];
+    let known = marks.into_iter().find(|(mark, _)| body.starts_with(mark));
+    known.map(|(_, encoding)| encoding)
+}
+
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
@@ -212,5 +234,28 @@ impl<'de> Visitor<'de> for FieldsVisitor {
             }
         }
         Ok(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_order_mark_is_named() {
+        for (body, name) in [
+            (&b"\xEF\xBB\xBF{}"[..], "UTF-8"),
+            (b"\xEF\xBB\xBF", "UTF-8"),
+            (b"\xFF\xFE{\0}\0", "UTF-16 little endian"),
+            (b"\xFE\xFF\0{\0}", "UTF-16 big endian"),
+        ] {
+            let fault = StrictObject::from_body(body).unwrap_err();
+            assert_eq!(fault.code, FaultCode::Malformed);
+            assert!(
+                fault.detail.contains(&format!("byte order mark (BOM, {name})")),
+                "{}",
+                fault.detail
+            );
+        }
     }
 }

@@ -18,8 +18,8 @@ use crate::worker::submission::outcome::SubmissionOutcome;
 /// # Errors
 /// `unknown_order`, or a store or journal that cannot be read.
 pub async fn get_order(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
-    let caller = AccountCaller::from_call(router, call)?;
     let selector = decode_order_selector(&call.body)?;
+    let caller = AccountCaller::from_order_call(router, call, &selector).await?;
     let key = caller.find_order_key(router, &selector).await?;
     if let Some(outcome) = current_report::current_report(router, &key).await? {
         return if outcome.report.broker == caller.broker.as_str() {

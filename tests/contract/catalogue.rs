@@ -27,6 +27,8 @@ const NO_SUBJECTS: &[&str] = &[
     "orders.replies.",
     "market.quotes.>",
     "orders.events.>",
+    // The account, or `_`.
+    "orders.events.{}.{}",
     // Patterns to subscribe to, and to read the journal by.
     "orders.events.{}.*",
     "orders.events.*.{}",
@@ -52,8 +54,8 @@ fn addresses() -> Vec<String> {
     let made = [
         subjects::submit(&broker, &account),
         subjects::intent(&broker, &account),
-        subjects::get(&broker, &account),
-        subjects::cancel(&broker, &account),
+        subjects::get(&broker, Some(&account)),
+        subjects::cancel(&broker, Some(&account)),
         subjects::cancel_all(&broker, &account),
         subjects::note(&broker, &account),
         subjects::STATE_GET.to_owned(),

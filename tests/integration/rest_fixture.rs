@@ -15,6 +15,7 @@ use std::time::Duration;
 use order_router::bus::connection::ConnectPolicy;
 use order_router::bus::request::{BusReply, BusRequest, Endpoint, RequestHandler};
 use order_router::bus::request_door::RequestDoor;
+use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::domain::id::OrderId;
 use order_router::domain::order_terms::{Mode, OrderStatus};
@@ -38,7 +39,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 ///
 /// A fault code returns that fault, `wait` waits for the gate, `panic` panics, `again` returns a replay, `unknown` an
 /// unknown order, `receipt` a receipt without a report, `garbage` a reply that is not JSON, and `open` an open order. At
-/// `ibkr` only `known` exists.
+/// `ibkr` only `known` exists. An order that is named by its order id alone belongs to `default`.
 #[derive(Debug)]
 pub struct ScriptedWorker {
     pub gate: Semaphore,
@@ -129,7 +130,11 @@ impl ScriptedWorker {
         if bare == "known" && broker == "binance" && name == "client_order_id" {
             return Err(Fault::new(FaultCode::UnknownOrder, "not at binance"));
         }
-        let account = call.account.as_deref().unwrap();
+        let account = call
+            .account
+            .as_deref()
+            .filter(|account| *account != subjects::NO_ACCOUNT);
+        let account = account.unwrap_or("default");
         let overrides = [
             ("broker", format!("{broker:?}")),
             ("account_id", format!("{account:?}")),

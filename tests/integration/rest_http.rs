@@ -94,10 +94,10 @@ async fn bad_bodies_are_refused_by_the_sidecar() {
             "invalid_field",
         ),
         (
-            "a foreign account",
-            post(intent("a", &[("risk", "{\"account_id\":\"b\"}")]).as_bytes()),
-            403,
-            "account_mismatch",
+            "the account that means none",
+            post(intent("a", &[("account_id", "\"_\"")]).as_bytes()),
+            400,
+            "invalid_field",
         ),
         ("too large", post(padded.as_bytes()), 413, "payload_too_large"),
         (
@@ -147,6 +147,9 @@ async fn bad_bodies_are_refused_by_the_sidecar() {
         let response = rest.raw(&bytes).await;
         assert_eq!(problem(&response), (status, code.to_owned()), "{what}: {response}");
     }
+    let marked = rest.raw(&post(format!("\u{feff}{good}").as_bytes())).await;
+    assert_eq!(problem(&marked), (400, "malformed".to_owned()));
+    assert!(marked.contains("byte order mark"), "{marked}");
     assert!(rest.actor.calls(Endpoint::Submit).is_empty());
     let response = rest.raw(&unsized_body(&good)).await;
     assert!(response.starts_with("HTTP/1.1 201 "), "{response}");

@@ -70,7 +70,8 @@ async fn generated_key_is_configured_and_accepted() {
         ("/state", &unknown, 401),
         ("/state", &format!("{key}0"), 401),
         (&format!("/state?key={key}"), &key, 400),
-        ("/orders/BN-1", &key, 403),
+        ("/orders/BN-1", &key, 404),
+        ("/orders/BN-1?account_id=other", &key, 403),
         ("/orders/BN-1?account_id=fund-7", &key, 404),
     ] {
         assert_eq!(get(port, path, presented).await.status, status, "{path}");

@@ -80,6 +80,8 @@ fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
         ("GET", "/risk/alerts", none(), vec![Read]),
         ("GET", "/state", none(), vec![Read]),
         ("PUT", "/state", change, vec![ManageState]),
+        ("GET", "/mode", none(), vec![Read]),
+        ("POST", "/mode", r#"{"mode":"dry_run"}"#.to_owned(), vec![ManageState]),
         ("GET", "/risk/locks", none(), vec![Read]),
         ("POST", "/risk/locks/paper.all.operator/lift", reason, vec![ManageState]),
     ]
@@ -194,12 +196,12 @@ async fn key_is_limited_to_its_accounts() {
         // The key does not cover the default account.
         ("POST", "/orders", &intent("a2", &[])),
         ("POST", "/orders/binance/cancel", &cancel(r#","account_id":"fund-8""#)),
-        ("POST", "/orders/binance/cancel", &cancel("")),
         // An existing and a missing order give the same response.
         ("GET", "/orders/BN-known?account_id=fund-8", ""),
         ("GET", "/orders/BN-unknown_order?account_id=fund-8", ""),
         ("GET", "/orders/XX-1?account_id=fund-8", ""),
-        ("GET", "/orders/BN-known", ""),
+        ("POST", "/orders/binance/cancel", r#"{"client_order_id":"known"}"#),
+        ("GET", "/orders/by-client-id/known", ""),
         ("GET", "/orders/by-client-id/known?account_id=fund-8", ""),
         ("GET", "/orders/by-client-id/unknown_order?account_id=fund-8", ""),
         ("GET", "/risk/alerts?account_id=fund-8", ""),
@@ -217,6 +219,23 @@ async fn key_is_limited_to_its_accounts() {
         );
     }
     assert!(rest.actor.calls.lock().unwrap().is_empty());
+    // By its order id alone, an order of another account looks like one that does not exist.
+    for (method, path, body) in [
+        ("GET", "/orders/{id}", ""),
+        ("POST", "/orders/binance/cancel", r#"{"order_id":"{id}"}"#),
+    ] {
+        let [foreign, missing] = ["BN-known", "BN-unknown_order"].map(|id| {
+            let (path, body) = (path.replace("{id}", id), body.replace("{id}", id));
+            let (rest, key) = (&rest, &key);
+            async move {
+                let response = rest.send(method, &path, &body, &key.header()).await;
+                assert_eq!((response.status, response.code().as_str()), (404, "unknown_order"));
+                response.text.replace(id, "")
+            }
+        });
+        assert_eq!(foreign.await, missing.await, "{method} {path}");
+    }
+    assert!(rest.actor.calls(Endpoint::Cancel).is_empty());
     for (method, path, body, status) in [
         ("POST", "/orders", own("a1"), 201),
         (

@@ -28,9 +28,9 @@ from referencing.jsonschema import DRAFT202012
 
 # A well-formed intent can be denied by a rule, or refused because its symbol does not exist.
 CHECKS = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
-# The operation that changes the state runs last: a halted router accepts no orders.
-STATE_CHANGE = "changeState"
-# The operation has no links to other operations.
+# The operations that change the state run last: a halted router accepts no orders.
+STATE_CHANGES = ["changeState", "changeMode"]
+# They have no links to other operations.
 WITHOUT_SEQUENCES = "examples,coverage,fuzzing"
 # Event streams do not end, so schemathesis skips them.
 STREAM = "text/event-stream"
@@ -108,11 +108,12 @@ def main():
     findings = check_document(document)
     for finding in findings:
         print(f"finding: {finding}", flush=True)
-    excluded = [f"--exclude-operation-id={name}" for name in [STATE_CHANGE, *streams(document)]]
+    excluded = [f"--exclude-operation-id={name}" for name in [*STATE_CHANGES, *streams(document)]]
+    changes = [f"--include-operation-id={name}" for name in STATE_CHANGES]
     # Both runs always execute, so findings of the first do not hide those of the second.
     is_clean = [
         run_schemathesis(url, key, arguments, excluded),
-        run_schemathesis(url, key, arguments, [f"--include-operation-id={STATE_CHANGE}", "--phases", WITHOUT_SEQUENCES]),
+        run_schemathesis(url, key, arguments, [*changes, "--phases", WITHOUT_SEQUENCES]),
     ]
     return 0 if not findings and all(is_clean) else 1
 

@@ -275,8 +275,8 @@ impl Client {
     pub async fn order(&self, what: &str, broker: &str, body: &str) -> Result<ExecutionReport, Fault> {
         let (broker, account) = (BrokerId::new(broker).unwrap(), AccountId::new("default").unwrap());
         let subject = match what {
-            "get" => subjects::get(&broker, &account),
-            _ => subjects::cancel(&broker, &account),
+            "get" => subjects::get(&broker, Some(&account)),
+            _ => subjects::cancel(&broker, Some(&account)),
         };
         match self.call(&subject, body).await {
             Ok(body) => Ok(ExecutionReport::decode(&body).unwrap()),

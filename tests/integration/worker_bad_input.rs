@@ -96,10 +96,22 @@ async fn invalid_intent_returns_its_error_and_changes_nothing() {
             Some("account_id"),
         ),
         (
+            // The account of the risk values is the intent's, and not that of the subject.
             intent("x", &[("risk", r#"{"account_id":"other"}"#)]).into(),
             "account_mismatch",
-            Some("risk.account_id"),
+            Some("account_id"),
         ),
+        (
+            intent("x", &[("account_id", "\"_\"")]).into(),
+            "invalid_field",
+            Some("account_id"),
+        ),
+        (
+            intent("x", &[("expires_at", "\"20261129T005130Z\"")]).into(),
+            "invalid_field",
+            Some("expires_at"),
+        ),
+        (format!("\u{feff}{good}").into(), "malformed", None),
         (
             intent("x", &[("broker", "\"ibkr\"")]).into(),
             "invalid_field",
@@ -141,12 +153,16 @@ async fn invalid_intent_returns_its_error_and_changes_nothing() {
         problem(&client, subject, good.clone().into(), late).await.0,
         "intent_expired"
     );
-    let mut bad = HeaderMap::new();
-    bad.insert("Deadline", "soon");
-    assert_eq!(
-        problem(&client, subject, good.clone().into(), bad).await.0,
-        "invalid_field"
-    );
+    for text in ["soon", "20261129T005130Z", "2026-11-29T00:51:30Z[America/New_York]"] {
+        let mut bad = HeaderMap::new();
+        bad.insert("Deadline", text);
+        let found = problem(&client, subject, good.clone().into(), bad).await;
+        assert_eq!(
+            found,
+            ("invalid_field".to_owned(), Some("Deadline".to_owned())),
+            "{text}"
+        );
+    }
     assert_eq!(client.journal().await.len(), 0);
     let left: Vec<String> = rig
         .store()

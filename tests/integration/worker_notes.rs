@@ -55,7 +55,7 @@ async fn note_is_journaled_once_and_its_reply_is_the_journaled_event() {
     rig.quiet().await;
     let store = rig.store().await;
 
-    let body = json!({"note_id": NOTE_ID, "order_id": report.order_id, "notes": "two\nlines", "tags": ["Late"],
+    let body = json!({"note_id": NOTE_ID, "order_id": report.order_id, "notes": "two\nlines\tand a tab", "tags": ["Late"],
         "actor": "mira"});
     let reply = add_note(&client, "binance", &body).await.unwrap();
     let event = NoteEvent::decode(&reply.body).unwrap();
@@ -69,7 +69,7 @@ async fn note_is_journaled_once_and_its_reply_is_the_journaled_event() {
     );
     assert_eq!(
         (event.notes.as_deref(), event.tags.as_slice(), event.actor.as_str()),
-        (Some("two\nlines"), ["Late".to_owned()].as_slice(), "mira")
+        (Some("two\nlines\tand a tab"), ["Late".to_owned()].as_slice(), "mira")
     );
     assert!(!reply.is_replay);
     let [entry] = journaled(&client).await.try_into().unwrap();

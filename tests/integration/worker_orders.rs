@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use order_router::bus::router_client::RequestError;
 use order_router::config::brokers::RestFill;
 use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;
@@ -68,6 +69,12 @@ async fn known_id_returns_its_first_report_and_sends_nothing() {
     );
     let conflict = client.fault(&intent("a1", &[("quantity", "0.002")])).await;
     assert_eq!(conflict.code, FaultCode::ClientOrderIdConflict);
+    // Tags are a set: their sequence is not content.
+    client.report(&intent("t1", &[("tags", r#"["b","a"]"#)])).await;
+    let again = client.submit(&intent("t1", &[("tags", r#"["a","b","a"]"#)])).await;
+    assert!(again.unwrap().is_replay);
+    let conflict = client.fault(&intent("t1", &[("tags", r#"["a"]"#)])).await;
+    assert_eq!(conflict.code, FaultCode::ClientOrderIdConflict);
     worker.drain(SOON).await;
     // Another worker returns the same reply after limits are lowered and deadlines have passed.
     rig.settings.risk.daily_notional_limit = "1".to_owned();
@@ -83,7 +90,28 @@ async fn known_id_returns_its_first_report_and_sends_nothing() {
         client.fault(&intent("a2", &[])).await.code,
         FaultCode::DailyNotionalExceeded
     );
-    assert_eq!(client.reports().await.len(), 2);
+    assert_eq!(client.reports().await.len(), 3);
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn market_order_ignores_its_price_and_risk_values_name_the_account() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let market = [("order_type", "\"market\""), ("price", "0")];
+    let report = client.report(&intent("m1", &market)).await;
+    assert_eq!((report.status, report.price), (OrderStatus::Filled, None));
+    let of_fund = intent("m2", &[("risk", r#"{"account_id":"fund"}"#)]);
+    let subject = "orders.submit.binance.fund";
+    let reply = client.call(subject, &of_fund).await.unwrap();
+    let report = order_router::wire::report::ExecutionReport::decode(&reply).unwrap();
+    assert_eq!(report.account_id, "fund");
+    // The account of the intent itself takes precedence.
+    let own = [("account_id", "\"fund\""), ("risk", r#"{"account_id":"other"}"#)];
+    let reply = client.call(subject, &intent("m3", &own)).await.unwrap();
+    let report = order_router::wire::report::ExecutionReport::decode(&reply).unwrap();
+    assert_eq!(report.account_id, "fund");
     worker.drain(SOON).await;
 }
 
@@ -226,6 +254,130 @@ async fn cancel_all_returns_the_cancelled_and_the_remaining_orders() {
     let body = client.call("orders.cancel_all.ibkr.default", "").await.unwrap();
     let reply: order_router::wire::order_reference::CancelAllReply = serde_json::from_slice(&body).unwrap();
     assert_eq!((reply.cancelled.len(), reply.cancelled[0].symbol.as_str()), (1, "MSFT"));
+    // A symbol that the broker trades and that has no open order is no error; any other symbol is one.
+    for (subject, symbol, expected) in [
+        ("orders.cancel_all.ibkr.default", "AAPL", None),
+        ("orders.cancel_all.ibkr.default", "BTCUSDT", Some("unsupported_pair")),
+        ("orders.cancel_all.ibkr.default", "APPL", Some("unsupported_pair")),
+        ("orders.cancel_all.binance.default", "BTCUSDT", None),
+    ] {
+        let body = format!(r#"{{"symbol":"{symbol}"}}"#);
+        let fault = match client.call(subject, &body).await {
+            Ok(_) => None,
+            Err(RequestError::Fault(fault)) => Some(fault),
+            Err(error) => panic!("{error}"),
+        };
+        let code = fault.as_ref().map(|fault| fault.code.as_str());
+        assert_eq!(code, expected, "{subject} {symbol}");
+        let field = fault.and_then(|fault| fault.field);
+        assert_eq!(field.as_deref(), expected.map(|_| "symbol"));
+    }
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_all_reaches_open_orders_in_a_symbol_that_is_not_traded_any_more() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    client
+        .report(&ibkr("m1", &[("symbol", "\"MSFT\""), ("price", "320")]))
+        .await;
+    worker.drain(SOON).await;
+    rig.settings
+        .instruments
+        .0
+        .retain(|instrument| instrument.symbol != "MSFT");
+    let worker = rig.worker().await;
+    let cancel = async || {
+        client
+            .call("orders.cancel_all.ibkr.default", r#"{"symbol":"MSFT"}"#)
+            .await
+    };
+    let reply: order_router::wire::order_reference::CancelAllReply =
+        serde_json::from_slice(&cancel().await.unwrap()).unwrap();
+    assert_eq!((reply.cancelled.len(), reply.remaining.len()), (1, 0));
+    let Err(RequestError::Fault(fault)) = cancel().await else {
+        panic!("the symbol is neither traded nor held by an open order");
+    };
+    assert_eq!(fault.code, FaultCode::UnsupportedPair);
+    worker.drain(SOON).await;
+}
+
+/// Runs a command and returns what it prints.
+async fn command(rig: &Rig, args: &[&str]) -> Vec<u8> {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));
+    command
+        .args(["--nats-url", &rig.nats.url()])
+        .args(args)
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(SOON, command.output()).await;
+    output.expect("the end of the command").unwrap().stdout
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_id_alone_names_an_order_of_any_account() {
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let open = client.report(&ibkr("a1", &[("account_id", "\"fund\"")])).await;
+    let by_id = format!(r#"{{"order_id":"{}"}}"#, open.order_id);
+    for what in ["get", "cancel"] {
+        for (broker, body, code, field) in [
+            ("binance", by_id.as_str(), FaultCode::UnknownOrder, None),
+            ("ibkr", r#"{"order_id":"IB-0"}"#, FaultCode::UnknownOrder, None),
+            ("kraken", &by_id, FaultCode::UnknownBroker, Some("broker")),
+            (
+                "ibkr",
+                r#"{"client_order_id":"a1"}"#,
+                FaultCode::InvalidField,
+                Some("order_id"),
+            ),
+        ] {
+            match client.call(&format!("orders.{what}.{broker}._"), body).await {
+                Err(RequestError::Fault(fault)) => {
+                    assert_eq!(
+                        (fault.code, fault.field.as_deref()),
+                        (code, field),
+                        "{what} {broker} {body}"
+                    );
+                }
+                other => panic!("{what} {broker} {body}: {other:?}"),
+            }
+        }
+    }
+    // On the bus, and on the command line without `--account`.
+    let other = client.report(&ibkr("a2", &[("account_id", "\"fund\"")])).await;
+    for (what, status) in [("get", "partially_filled"), ("cancel", "cancelled")] {
+        let body = client.call(&format!("orders.{what}.ibkr._"), &by_id).await.unwrap();
+        let args = [what, "--broker", "ibkr", "--order-id", &other.order_id, "--json"];
+        for body in [body, command(&rig, &args).await] {
+            let report = order_router::wire::report::ExecutionReport::decode(body.trim_ascii()).unwrap();
+            assert_eq!(
+                (report.account_id.as_str(), report.status.as_str()),
+                ("fund", status),
+                "{what}"
+            );
+        }
+    }
+    // A client order id belongs to an account, `default` unless it is named.
+    let own = ["get", "--broker", "ibkr", "--id", "a1", "--json"];
+    let problem: serde_json::Value = serde_json::from_slice(&command(&rig, &own).await).unwrap();
+    assert_eq!(problem["code"], "unknown_order");
+    let named = [&own[..], &["--account", "fund"]].concat();
+    let report = order_router::wire::report::ExecutionReport::decode(command(&rig, &named).await.trim_ascii());
+    assert_eq!(report.unwrap().order_id, open.order_id);
+    // Any other request needs an account.
+    let all = client.call("orders.cancel_all.ibkr._", "").await;
+    let Err(RequestError::Fault(fault)) = all else {
+        panic!("{all:?}");
+    };
+    assert_eq!(
+        (fault.code, fault.field.as_deref()),
+        (FaultCode::InvalidField, Some("account_id"))
+    );
     worker.drain(SOON).await;
 }
 

@@ -80,7 +80,7 @@ async fn journaled_report_carries_the_trace_of_its_request() {
         .await
         .unwrap();
     assert_traced(&client, reply.journal_sequence.unwrap(), REQUEST_TRACE).await;
-    let cancel = subjects::cancel(&broker, &account);
+    let cancel = subjects::cancel(&broker, Some(&account));
     let body = r#"{"client_order_id":"open"}"#;
     let reply = request(&client, &cancel, body, INTENT_TRACE).await.unwrap();
     assert_traced(&client, reply.journal_sequence.unwrap(), INTENT_TRACE).await;

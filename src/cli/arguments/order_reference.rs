@@ -11,9 +11,9 @@ pub(crate) struct OrderReferenceArgs {
     /// The broker of the order, such as `binance` or `ibkr`.
     #[arg(long, value_parser = BrokerId::new)]
     pub(crate) broker: BrokerId,
-    /// The account of the order.
-    #[arg(long, value_parser = AccountId::new, default_value = "default")]
-    pub(crate) account: AccountId,
+    /// The account of the order [default: with --order-id any account, with --id `default`].
+    #[arg(long, value_parser = AccountId::new)]
+    account: Option<AccountId>,
     /// The router's order id; this or `--id` is required.
     #[arg(long, value_parser = OrderId::new, required_unless_present = "id", conflicts_with = "id")]
     order_id: Option<OrderId>,
@@ -23,6 +23,14 @@ pub(crate) struct OrderReferenceArgs {
 }
 
 impl OrderReferenceArgs {
+    /// Returns the account of the order; `None` for an order of any account, which its order id names.
+    pub(crate) fn account(&self) -> Option<AccountId> {
+        match (&self.account, &self.order_id) {
+            (None, None) => Some(AccountId::default_account()),
+            (account, _) => account.clone(),
+        }
+    }
+
     /// Returns the request's body.
     ///
     /// # Errors

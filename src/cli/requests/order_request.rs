@@ -20,8 +20,8 @@ pub(crate) struct OrderRequestArgs {
 }
 
 impl OrderRequestArgs {
-    /// Sends the request to the subject of the order's broker and account, and prints the report in the reply. `name`
-    /// names the connection.
+    /// Sends the request to the subject of the order's broker and account, if it has one, and prints the report in the reply.
+    /// `name` names the connection.
     ///
     /// # Errors
     /// When the request is refused, or there is no reply.
@@ -29,10 +29,10 @@ impl OrderRequestArgs {
         &self,
         options: &GlobalOptions,
         name: &str,
-        subject: fn(&BrokerId, &AccountId) -> String,
+        subject: fn(&BrokerId, Option<&AccountId>) -> String,
     ) -> CommandResult {
         let client = CliClient::connect(options, &self.client, name).await?;
-        let subject = subject(&self.order.broker, &self.order.account);
+        let subject = subject(&self.order.broker, self.order.account().as_ref());
         let (reply, read) = client
             .request_decoded::<ExecutionReport>(&subject, self.order.encode()?)
             .await?;

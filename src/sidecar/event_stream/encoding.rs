@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
@@ -40,7 +39,6 @@ pub(in crate::sidecar) fn journal_filters(accounts: Option<&[AccountId]>) -> Vec
             filters.extend(accounts.iter().map(subjects::account_reports_wildcard));
             for kind in PUBLISHED_EVENT_KINDS {
                 filters.insert(subjects::event(kind, None));
-                // An account may have the name that means no account: the set removes the duplicate.
                 filters.extend(accounts.iter().map(|account| subjects::event(kind, Some(account))));
             }
         }
@@ -64,14 +62,7 @@ pub(in crate::sidecar) fn encode_preamble(cursor: &EventCursor) -> Bytes {
 }
 
 /// Returns the event for a journal entry, or `None` for an entry that the client does not receive.
-pub(in crate::sidecar) fn encode_journal_entry(
-    entry: &StoredEntry,
-    accounts: Option<&[AccountId]>,
-    cursor: &EventCursor,
-) -> Option<Bytes> {
-    if is_of_other_account(entry, accounts) {
-        return None;
-    }
+pub(in crate::sidecar) fn encode_journal_entry(entry: &StoredEntry, cursor: &EventCursor) -> Option<Bytes> {
     let Some(kind) = subjects::parse_event_kind(&entry.subject) else {
         let mut report = match ExecutionReport::decode(&entry.body) {
             Ok(report) => report,
@@ -87,30 +78,9 @@ pub(in crate::sidecar) fn encode_journal_entry(
     Some(encode_event(kind, &entry.body, cursor))
 }
 
-/// Returns the event for an alert, or `None` for an alert that the client does not receive.
-pub(in crate::sidecar) fn encode_alert(
-    entry: &StoredEntry,
-    accounts: Option<&[AccountId]>,
-    cursor: &EventCursor,
-) -> Option<Bytes> {
-    (!is_of_other_account(entry, accounts)).then(|| encode_event("alert", &entry.body, cursor))
-}
-
-/// Returns whether an entry under the name that means no account belongs to an account of that name, and to none of
-/// `accounts`.
-fn is_of_other_account(entry: &StoredEntry, accounts: Option<&[AccountId]>) -> bool {
-    #[derive(Deserialize)]
-    struct EntryOwner {
-        #[serde(default)]
-        account_id: Option<String>,
-    }
-    let Some(accounts) = accounts.filter(|_| subjects::has_no_account(&entry.subject)) else {
-        return false;
-    };
-    let owner = serde_json::from_slice::<EntryOwner>(&entry.body)
-        .ok()
-        .and_then(|entry| entry.account_id);
-    owner.is_some_and(|owner| accounts.iter().all(|account| account.as_str() != owner))
+/// Returns the event for an alert.
+pub(in crate::sidecar) fn encode_alert(entry: &StoredEntry, cursor: &EventCursor) -> Bytes {
+    encode_event("alert", &entry.body, cursor)
 }
 
 /// Returns the event that marks a gap: the next event does not continue what the client received of a stream.
@@ -142,23 +112,22 @@ mod tests {
         names.iter().map(|name| AccountId::new(name).unwrap()).collect()
     }
 
-    fn encode_test_entry(subject: String, body: &str, account_names: Option<&[&str]>) -> Option<String> {
+    fn encode_test_entry(subject: String, body: &str) -> Option<String> {
         let entry = StoredEntry {
             subject,
             sequence: 7,
             body: Bytes::copy_from_slice(body.as_bytes()),
             stored_at: Timestamp::from_milliseconds(0),
         };
-        let accounts = account_names.map(accounts);
         let cursor = EventCursor::parse("7-2").unwrap();
-        let bytes = encode_journal_entry(&entry, accounts.as_deref(), &cursor)?;
+        let bytes = encode_journal_entry(&entry, &cursor)?;
         Some(String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     #[test]
     fn no_two_filters_match_the_same_subject() {
         assert_eq!(
-            journal_filters(Some(&accounts(&["a", "_"]))),
+            journal_filters(Some(&accounts(&["a"]))),
             [
                 "orders.events.adjustment._",
                 "orders.events.adjustment.a",
@@ -170,13 +139,12 @@ mod tests {
                 "orders.events.note.a",
                 "orders.events.state._",
                 "orders.events.state.a",
-                "orders.reports.*._",
                 "orders.reports.*.a",
             ]
         );
         assert_eq!(journal_filters(None).len(), 6);
         assert_eq!(
-            alert_filters(Some(&accounts(&["a", "_"]))),
+            alert_filters(Some(&accounts(&["a"]))),
             ["risk.alerts.*._", "risk.alerts.*.a"]
         );
         assert_eq!(alert_filters(Some(&[])), ["risk.alerts.*._"]);
@@ -187,18 +155,18 @@ mod tests {
     fn event_is_one_line_of_json_with_unchanged_numbers() {
         let state = subjects::event(subjects::STATE_EVENT_KIND, None);
         let body = "{\"daily_loss_limit\":\r\n0.10}";
-        let event = encode_test_entry(state, body, None).unwrap();
+        let event = encode_test_entry(state, body).unwrap();
         assert_eq!(event, "event: state\nid: 7-2\ndata: {\"daily_loss_limit\":  0.10}\n\n");
         for (kind, is_published) in [("submitting", false), ("released", false), ("note", true)] {
             assert_eq!(
-                encode_test_entry(subjects::event(kind, None), "{}", None).is_some(),
+                encode_test_entry(subjects::event(kind, None), "{}").is_some(),
                 is_published,
                 "{kind}"
             );
         }
         let account = AccountId::new("a").unwrap();
         let report = subjects::report(&crate::domain::id::BrokerId::new("binance").unwrap(), &account);
-        assert_eq!(encode_test_entry(report, "not a report", None), None);
+        assert_eq!(encode_test_entry(report, "not a report"), None);
     }
 
     #[test]
@@ -219,9 +187,13 @@ mod tests {
         let body = serde_json::to_string(&event).unwrap();
         assert!(!body.contains("account"), "{body}");
         let day = || subjects::event(subjects::DAY_EVENT_KIND, None);
-        for client in [None, Some(&["a"][..]), Some(&[])] {
-            let sent = encode_test_entry(day(), &body, client).unwrap();
-            assert_eq!(sent, format!("event: day\nid: 7-2\ndata: {body}\n\n"));
+        let sent = encode_test_entry(day(), &body).unwrap();
+        assert_eq!(sent, format!("event: day\nid: 7-2\ndata: {body}\n\n"));
+        for accounts in [None, Some(accounts(&["a"])), Some(vec![])] {
+            let filters = journal_filters(accounts.as_deref());
+            let is_day =
+                |filter: &String| [day(), subjects::event_kind_wildcard(subjects::DAY_EVENT_KIND)].contains(filter);
+            assert!(filters.iter().any(is_day), "{filters:?}");
         }
     }
 }

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::connection::{Bus, BusError};
 use crate::bus::stream_follower::{FollowEvent, StartPosition, StreamExtent, StreamFollower};
 use crate::bus::subjects;
-use crate::domain::id::AccountId;
 use crate::sidecar::event_stream::cursor::{EventCursor, StreamCursor, stream_tag};
 use crate::sidecar::event_stream::encoding;
 use crate::sidecar::event_stream::subscription::EventSubscription;
@@ -60,7 +59,6 @@ impl SourceStream {
 /// Both streams, opened.
 #[derive(Debug)]
 pub(in crate::sidecar) struct EventFollower {
-    accounts: Option<Vec<AccountId>>,
     journal: StreamFollower,
     alerts: StreamFollower,
     cursor: EventCursor,
@@ -94,7 +92,6 @@ impl EventFollower {
             (SourceStream::Alerts, alerts.reset_reason),
         ];
         Ok(Self {
-            accounts,
             cursor: EventCursor {
                 journal: journal.cursor,
                 alerts: alerts.cursor,
@@ -121,7 +118,6 @@ impl EventFollower {
         }
         let journal = follow_feed(self.journal, SourceStream::Journal);
         let state = EventStreamState {
-            accounts: self.accounts,
             // Polling one of the streams does not cancel the other.
             entries: Box::pin(stream::select(journal, follow_feed(self.alerts, SourceStream::Alerts))),
             cursor: self.cursor,
@@ -215,7 +211,6 @@ fn follow_feed(feed: StreamFollower, source: SourceStream) -> impl Stream<Item =
 
 /// The state of a client's event stream.
 struct EventStreamState {
-    accounts: Option<Vec<AccountId>>,
     entries: Pin<Box<dyn Stream<Item = (SourceStream, FollowEvent)> + Send>>,
     /// The last delivered entries.
     cursor: EventCursor,
@@ -255,10 +250,8 @@ impl EventStreamState {
             FollowEvent::Entry(entry) => {
                 source.cursor_mut(&mut self.cursor).sequence = entry.sequence;
                 match source {
-                    SourceStream::Journal => {
-                        encoding::encode_journal_entry(&entry, self.accounts.as_deref(), &self.cursor)
-                    }
-                    SourceStream::Alerts => encoding::encode_alert(&entry, self.accounts.as_deref(), &self.cursor),
+                    SourceStream::Journal => encoding::encode_journal_entry(&entry, &self.cursor),
+                    SourceStream::Alerts => Some(encoding::encode_alert(&entry, &self.cursor)),
                 }
             }
         }

@@ -5,4 +5,5 @@ pub(in crate::sidecar) mod docs;
 pub(in crate::sidecar) mod events;
 pub(in crate::sidecar) mod health;
 pub(in crate::sidecar) mod metrics;
+pub(in crate::sidecar) mod mode;
 pub(in crate::sidecar) mod state;

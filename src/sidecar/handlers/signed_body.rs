@@ -8,12 +8,12 @@ use crate::wire::strict_object::StrictObject;
 
 const ACTOR_FIELD: &str = "actor";
 
-/// Returns the request with its actor.
+/// Returns the request with its actor, and with `default` unless the body has it.
 ///
 /// # Errors
 /// `malformed` if the body is not an object, `unknown_field` if it names an actor.
-pub(super) fn sign(body: &[u8], actor: &str) -> Result<Bytes, Fault> {
-    sign_fields(body, &[(ACTOR_FIELD, actor)], &[])
+pub(super) fn sign(body: &[u8], actor: &str, default: (&str, &str)) -> Result<Bytes, Fault> {
+    sign_fields(body, &[(ACTOR_FIELD, actor)], &[default])
 }
 
 /// Returns the request with its actor, with the id in its path as a field, and with `default` unless the body has it.

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
+use axum::http::header::{HeaderMap, HeaderValue};
 use axum::http::{HeaderName, Method};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -96,16 +96,15 @@ async fn catch_panic(handler: impl Future<Output = Response>) -> Response {
 /// Returns a request's permit, or `None` for the liveness check and the metrics, which need none.
 ///
 /// # Errors
-/// `not_entitled` for a page of a foreign origin, `queue_full` at the limit of requests in flight.
+/// `not_entitled` for a page of a foreign origin or another name of the host, `queue_full` at the limit of requests in flight.
 fn admit_request(
     context: &SidecarContext,
     request: &Request,
 ) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
     // With keys, a page needs one as any client does. Without keys, a browser that reaches the sidecar would be enough.
     let headers = request.headers();
-    if context.keys.current().is_open() && is_from_foreign_origin(headers) && !context.cors.allows(headers) {
-        let detail = "cross-origin requests are refused: without API keys, add the origin to http.cors_origins";
-        return Err(Fault::new(FaultCode::NotEntitled, detail));
+    if context.keys.current().is_open() && !context.cors.allows(headers) {
+        context.hosts.check(headers)?;
     }
     if [LIVENESS_PATH, METRICS_PATH].contains(&request.uri().path()) {
         return Ok(None);
@@ -134,33 +133,6 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         // Hex digits are a valid header value.
         None => generate().unwrap_or(HeaderValue::from_static("-")),
     }
-}
-
-/// Returns whether a browser sends the request for a page of another host. Any page can reach the loopback address
-/// through its visitor's browser; with a DNS name that resolves to loopback, even past the same-origin policy.
-fn is_from_foreign_origin(headers: &HeaderMap) -> bool {
-    // A same-origin request carries no `Origin`: there, the `Host` reveals the DNS name.
-    let is_loopback_host = headers
-        .get(HOST)
-        .map(|host| host.to_str().is_ok_and(is_loopback_authority));
-    if is_loopback_host == Some(false) {
-        return true;
-    }
-    let Some(origin) = headers.get(ORIGIN) else {
-        return false;
-    };
-    let authority = origin.to_str().ok().and_then(|text| text.split_once("://"));
-    !authority.is_some_and(|(_, authority)| is_loopback_authority(authority))
-}
-
-/// Returns whether a host, with or without a port, is a loopback address or `localhost`.
-fn is_loopback_authority(authority: &str) -> bool {
-    let authority: Option<axum::http::uri::Authority> = authority.parse().ok();
-    authority.is_some_and(|authority| {
-        let host = authority.host().trim_matches(['[', ']']);
-        let is_loopback = |ip: std::net::IpAddr| ip.to_canonical().is_loopback();
-        host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
-    })
 }
 
 #[cfg(test)]
@@ -194,36 +166,5 @@ mod tests {
             assert!((1..=MAX_REQUEST_ID_LENGTH).contains(&id.len()));
         }
         assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn foreign_origins_and_hosts_are_recognised() {
-        for (origin, foreign) in [
-            ("http://localhost:3000", false),
-            ("http://127.0.0.1:8100", false),
-            ("http://[::1]:8100", false),
-            ("https://example.com", true),
-            ("http://localhost.example.com", true),
-            ("http://localhost@example.com", true),
-            ("null", true),
-            ("", true),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ORIGIN, HeaderValue::from_static(origin));
-            assert_eq!(is_from_foreign_origin(&headers), foreign, "{origin}");
-        }
-        // A DNS name that resolves to loopback: a same-origin request has no `Origin`.
-        for (host, foreign) in [
-            ("127.0.0.1:8100", false),
-            ("localhost", false),
-            ("[::1]:8100", false),
-            ("evil.example:8100", true),
-            ("", true),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, HeaderValue::from_static(host));
-            assert_eq!(is_from_foreign_origin(&headers), foreign, "{host}");
-        }
-        assert!(!is_from_foreign_origin(&HeaderMap::new()));
     }
 }

@@ -117,6 +117,9 @@ fn describe_operation(operation: &Operation, generator: &mut SchemaGenerator) ->
         "responses": responses,
         "security": security_requirements(operation.access),
     });
+    if description.is_deprecated {
+        value["deprecated"] = json!(true);
+    }
     if let Some(body) = &description.body {
         value["requestBody"] = describe_request_body(body, generator);
     }

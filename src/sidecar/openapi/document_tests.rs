@@ -22,6 +22,8 @@ const PROMISED_OPERATIONS: &[(&str, &str)] = &[
     ("post", "/positions/{id}/close"),
     ("get", "/state"),
     ("put", "/state"),
+    ("get", "/mode"),
+    ("post", "/mode"),
     ("get", "/risk/alerts"),
     ("get", "/risk/locks"),
     ("post", "/risk/locks/{latch_id}/lift"),
@@ -98,6 +100,18 @@ fn every_operation_has_a_unique_id_and_texts() {
             "{method} {path}"
         );
     }
+}
+
+#[test]
+fn only_the_operations_of_old_clients_are_deprecated() {
+    let document = full_document();
+    let mut deprecated: Vec<(&str, &str)> = all_operations(&document)
+        .into_iter()
+        .filter(|(.., operation)| operation["deprecated"] == true)
+        .map(|(method, path, _)| (method, path))
+        .collect();
+    deprecated.sort_unstable();
+    assert_eq!(deprecated, [("get", "/mode"), ("post", "/mode")]);
 }
 
 #[test]

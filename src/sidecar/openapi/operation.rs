@@ -99,6 +99,7 @@ pub(in crate::sidecar) struct OperationDescription {
     pub(in crate::sidecar) calls_worker: bool,
     pub(in crate::sidecar) reads_query: bool,
     pub(in crate::sidecar) needs_request_permit: bool,
+    pub(in crate::sidecar) is_deprecated: bool,
 }
 
 impl OperationDescription {
@@ -122,6 +123,7 @@ impl OperationDescription {
             calls_worker: false,
             reads_query: true,
             needs_request_permit: true,
+            is_deprecated: false,
         }
     }
 
@@ -164,6 +166,12 @@ impl OperationDescription {
     /// Marks the operation as one that ignores its query.
     pub(in crate::sidecar) fn ignores_query(mut self) -> Self {
         self.reads_query = false;
+        self
+    }
+
+    /// Marks the operation as deprecated.
+    pub(in crate::sidecar) fn deprecated(mut self) -> Self {
+        self.is_deprecated = true;
         self
     }
 

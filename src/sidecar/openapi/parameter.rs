@@ -1,7 +1,7 @@
 //! The parameters of operations, and those that several operations share.
 
 use crate::bus::headers::{DEADLINE, TRACEPARENT};
-use crate::sidecar::openapi::schema::{SchemaFn, schema_of, text_schema, token_schema};
+use crate::sidecar::openapi::schema::{SchemaFn, account_schema, schema_of, text_schema, token_schema};
 use crate::wire::schema_patterns::TimestampInput;
 
 /// The location of a parameter.
@@ -80,7 +80,7 @@ impl Parameter {
 
     /// Returns the query parameter `account_id`.
     pub(in crate::sidecar) fn account(description: &'static str) -> Self {
-        Self::query("account_id", description, token_schema, r#""default""#)
+        Self::query("account_id", description, account_schema, r#""default""#)
     }
 
     /// Returns the path parameter `broker`.
@@ -90,7 +90,7 @@ impl Parameter {
 
     /// Returns the header with the deadline of a request.
     pub(in crate::sidecar) fn deadline() -> Self {
-        let text = "The time at which the request expires (RFC 3339, e.g. `2026-03-02T09:30:05Z`). A worker that receives it \
+        let text = "The time at which the request expires (strict RFC 3339, e.g. `2026-03-02T09:30:05Z`). A worker that receives it \
                     later refuses it with `intent_expired`. It can shorten the sidecar's own timeout, not extend it.";
         Self::header(DEADLINE, text, schema_of::<TimestampInput>)
     }

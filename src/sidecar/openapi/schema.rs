@@ -18,7 +18,12 @@ pub(in crate::sidecar) fn text_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string"})
 }
 
-/// Returns the schema of a broker or an account.
+/// Returns the schema of an account.
+pub(in crate::sidecar) fn account_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": schema_patterns::ACCOUNT})
+}
+
+/// Returns the schema of a broker.
 pub(in crate::sidecar) fn token_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": schema_patterns::TOKEN})
 }

@@ -1,6 +1,7 @@
 //! The caller of a request about an order: it sees the orders of its broker and account, and no others.
 
 use crate::bus::request::BusRequest;
+use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId};
 use crate::domain::order::Order;
 use crate::domain::order_terms::Mode;
@@ -28,6 +29,40 @@ impl AccountCaller {
     /// # Errors
     /// A broker that this router does not have, an id that breaks the grammar, or a deadline that has passed.
     pub(in crate::worker) fn from_call(router: &Router, call: &BusRequest) -> Result<Self, Fault> {
+        let account_id = AccountId::new(call.account.as_deref().unwrap_or_default());
+        let account_id = account_id.map_err(|rule| Fault::for_field(FaultCode::InvalidField, "account_id", rule))?;
+        Self::for_account(router, call, account_id)
+    }
+
+    /// Returns the caller of a request about one order. On a subject without an account it is the order's own account: an
+    /// order id is unique, and NATS permissions decide who may publish there.
+    ///
+    /// # Errors
+    /// As [`Self::from_call`]. On a subject without an account also `invalid_field` without an order id, and
+    /// `unknown_order`.
+    pub(in crate::worker) async fn from_order_call(
+        router: &Router,
+        call: &BusRequest,
+        selector: &OrderSelector,
+    ) -> Result<Self, Fault> {
+        if call.account.as_deref() != Some(subjects::NO_ACCOUNT) {
+            return Self::from_call(router, call);
+        }
+        let OrderSelector::OrderId(order_id) = selector else {
+            let rule = "is required where the subject names no account: only an order id is unique";
+            return Err(Fault::for_field(FaultCode::InvalidField, "order_id", rule));
+        };
+        let key = router.store.find_order_key(order_id).await.map_err(store_unavailable)?;
+        let key = key.ok_or_else(|| {
+            Fault::new(
+                FaultCode::UnknownOrder,
+                format!("no account has an order with the {selector}"),
+            )
+        })?;
+        Self::for_account(router, call, key.account_id().clone())
+    }
+
+    fn for_account(router: &Router, call: &BusRequest, account_id: AccountId) -> Result<Self, Fault> {
         let broker = BrokerId::new(call.broker.as_deref().unwrap_or_default());
         let broker = broker.map_err(|rule| Fault::for_field(FaultCode::InvalidField, "broker", rule))?;
         if !router.brokers.contains_key(&broker) {
@@ -37,8 +72,6 @@ impl AccountCaller {
                 format!("is {broker}, which this router does not have"),
             ));
         }
-        let account_id = AccountId::new(call.account.as_deref().unwrap_or_default());
-        let account_id = account_id.map_err(|rule| Fault::for_field(FaultCode::InvalidField, "account_id", rule))?;
         let deadline = router.default_deadlines.request_deadline(call);
         if deadline <= Timestamp::now() {
             return Err(deadline_passed(deadline));

@@ -5,9 +5,11 @@ use futures_util::stream;
 
 use crate::brokers::adapter::{CancelOutcome, NotSentReason};
 use crate::bus::request::{BusReply, BusRequest};
+use crate::domain::id::BrokerId;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
 use crate::fault::{Fault, FaultCode};
@@ -57,8 +59,8 @@ async fn check_cancel_rate(router: &Router, caller: &AccountCaller) -> Result<()
 /// # Errors
 /// `unknown_order`; `order_closed` for an order that has ended in any way.
 pub async fn cancel_order(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
-    let caller = AccountCaller::from_call(router, call)?;
     let selector = decode_order_selector(&call.body)?;
+    let caller = AccountCaller::from_order_call(router, call, &selector).await?;
     check_cancel_rate(router, &caller).await?;
     let key = caller.find_order_key(router, &selector).await?;
     cancel_selected_order(router, &caller, &key, &selector)
@@ -70,7 +72,8 @@ pub async fn cancel_order(router: &Router, call: &BusRequest) -> Result<BusReply
 /// with those that remain open.
 ///
 /// # Errors
-/// If the open orders cannot be read before anything was sent.
+/// `unsupported_pair` for a symbol that the broker does not trade, unless an order in it is open. If the open orders cannot
+/// be read before anything was sent.
 pub async fn cancel_all_orders(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
     let caller = AccountCaller::from_call(router, call)?;
     let symbol = decode_cancel_all(&call.body)?;
@@ -78,6 +81,9 @@ pub async fn cancel_all_orders(router: &Router, call: &BusRequest) -> Result<Bus
     let is_requested = |order: &Order| symbol.as_ref().is_none_or(|symbol| order.symbol == *symbol);
     let mut requested = list_open_orders(router, &caller).await?;
     requested.retain(|(_, order)| is_requested(order));
+    if let Some(symbol) = symbol.as_ref().filter(|_| requested.is_empty()) {
+        check_is_traded(router, &caller.broker, symbol)?;
+    }
     requested.truncate(MAX_CANCELS_PER_REQUEST);
     let cancels = stream::iter(requested.clone()).map(|(key, order)| {
         let caller = &caller;
@@ -115,6 +121,19 @@ pub async fn cancel_all_orders(router: &Router, call: &BusRequest) -> Result<Bus
     };
     let remaining = report_remaining(router, still_open).await;
     encode_reply(&CancelAllReply { cancelled, remaining })
+}
+
+/// Checks that a broker trades a symbol. A cancel of all orders in a misspelt symbol must not look as if it had worked.
+///
+/// # Errors
+/// `unsupported_pair`.
+fn check_is_traded(router: &Router, broker: &BrokerId, symbol: &Symbol) -> Result<(), Fault> {
+    let mut instruments = router.instruments.for_broker(broker);
+    if instruments.any(|instrument| instrument.symbol == *symbol) {
+        return Ok(());
+    }
+    let rule = format!("is {symbol}, which {broker} does not trade, and no order in it is open");
+    Err(Fault::for_field(FaultCode::UnsupportedPair, "symbol", rule))
 }
 
 /// Returns the current reports of orders that a cancel-all left open, at most [`MAX_CANCELS_PER_REQUEST`]; a receipt

@@ -48,8 +48,8 @@ impl Role {
         let orders = || {
             vec![
                 subjects::submit(broker, account),
-                subjects::get(broker, account),
-                subjects::cancel(broker, account),
+                subjects::get(broker, Some(account)),
+                subjects::cancel(broker, Some(account)),
                 subjects::cancel_all(broker, account),
             ]
         };

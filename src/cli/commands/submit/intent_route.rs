@@ -26,13 +26,27 @@ pub(in crate::cli) fn parse_route(line: &[u8]) -> Result<IntentRoute, Fault> {
     let broker = parse_text("broker", fields.broker)?;
     let broker = broker.ok_or_else(|| Fault::for_field(FaultCode::InvalidField, "broker", "is required"))?;
     let broker = BrokerId::new(&broker).map_err(|rule| Fault::for_field(FaultCode::InvalidField, "broker", rule))?;
-    let account = match parse_text("account_id", fields.account)? {
-        Some(account) => {
-            AccountId::new(&account).map_err(|rule| Fault::for_field(FaultCode::InvalidField, "account_id", rule))?
-        }
-        None => AccountId::default_account(),
+    let account = match parse_account("account_id", fields.account)? {
+        Some(account) => Some(account),
+        None => parse_risk_account(fields.risk)?,
     };
+    let account = account.unwrap_or_else(AccountId::default_account);
     Ok(IntentRoute { broker, account })
+}
+
+/// Returns the account of the caller's risk values, which is the account of an intent without one of its own.
+fn parse_risk_account(risk: Option<&RawValue>) -> Result<Option<AccountId>, Fault> {
+    let Some(risk) = risk else { return Ok(None) };
+    let fields: Option<RouteFields<'_>> = serde_json::from_str(risk.get())
+        .map_err(|_| Fault::for_field(FaultCode::InvalidField, "risk", "must be an object"))?;
+    parse_account("risk.account_id", fields.and_then(|fields| fields.account))
+}
+
+fn parse_account(field: &str, value: Option<&RawValue>) -> Result<Option<AccountId>, Fault> {
+    let account = parse_text(field, value)?.map(|text| AccountId::new(&text));
+    account
+        .transpose()
+        .map_err(|rule| Fault::for_field(FaultCode::InvalidField, field, rule))
 }
 
 fn parse_text(field: &str, value: Option<&RawValue>) -> Result<Option<String>, Fault> {
@@ -40,12 +54,13 @@ fn parse_text(field: &str, value: Option<&RawValue>) -> Result<Option<String>, F
     serde_json::from_str(value.get()).map_err(|_| Fault::for_field(FaultCode::InvalidField, field, "must be a string"))
 }
 
-/// The two fields. Unlike a derived implementation, this one accepts duplicate fields and numbers out of range: the router
+/// The fields. Unlike a derived implementation, this one accepts duplicate fields and numbers out of range: the router
 /// refuses them.
 #[derive(Default)]
 struct RouteFields<'a> {
     broker: Option<&'a RawValue>,
     account: Option<&'a RawValue>,
+    risk: Option<&'a RawValue>,
 }
 
 impl<'de> Deserialize<'de> for RouteFields<'de> {
@@ -64,6 +79,7 @@ impl<'de> Deserialize<'de> for RouteFields<'de> {
                     match key.as_str() {
                         "broker" => fields.broker = map.next_value()?,
                         "account_id" => fields.account = map.next_value()?,
+                        "risk" => fields.risk = map.next_value()?,
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }
@@ -88,6 +104,15 @@ mod tests {
             ),
             (r#"{"broker":"a","broker":"ibkr","x":1,"x":2}"#, Ok(("ibkr", "default"))),
             (r#"{"broker":"a","account_id":null}"#, Ok(("a", "default"))),
+            (r#"{"broker":"a","risk":{"account_id":"f-2"}}"#, Ok(("a", "f-2"))),
+            (
+                r#"{"broker":"a","risk":{"account_id":"f-2"},"account_id":"f-1"}"#,
+                Ok(("a", "f-1")),
+            ),
+            (r#"{"broker":"a","risk":null}"#, Ok(("a", "default"))),
+            (r#"{"broker":"a","risk":{"stop_loss":1}}"#, Ok(("a", "default"))),
+            (r#"{"broker":"a","risk":7}"#, Err(FaultCode::InvalidField)),
+            (r#"{"broker":"a","account_id":"_"}"#, Err(FaultCode::InvalidField)),
             (r#"{}"#, Err(FaultCode::InvalidField)),
             (r#"{"broker":7}"#, Err(FaultCode::InvalidField)),
             (r#"{"broker":"a.b"}"#, Err(FaultCode::InvalidField)),

@@ -18,7 +18,7 @@ use crate::sidecar::extract::json_body::JsonBody;
 use crate::sidecar::extract::path_segment::PathSegment;
 use crate::sidecar::extract::query::QueryParameters;
 use crate::sidecar::handlers::orders::cancel_receipt::CancelReceipt;
-use crate::sidecar::handlers::orders::lookup::reference_to;
+use crate::sidecar::handlers::orders::lookup;
 use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem::ProblemResponse;
@@ -38,9 +38,20 @@ pub(in crate::sidecar) async fn cancel_order(
     parameters.reject_remaining()?;
     let broker = parse_path_broker(&broker)?;
     let (order, account) = decode_cancel(&body)?;
-    principal.authorize_account(&account)?;
-    let request = json::encode(&reference_to(&order));
-    match bus_bridge::call(&context, &subjects::cancel(&broker, &account), request, &call_context).await {
+    let account = match (account, &order) {
+        (None, OrderSelector::OrderId(id)) => {
+            let found = lookup::find_order(&context, &call_context, &principal, &broker, id.clone()).await;
+            found?.1
+        }
+        (account, _) => {
+            let account = account.unwrap_or_else(AccountId::default_account);
+            principal.authorize_account(&account)?;
+            account
+        }
+    };
+    let request = json::encode(&lookup::reference_to(&order));
+    let subject = subjects::cancel(&broker, Some(&account));
+    match bus_bridge::call(&context, &subject, request, &call_context).await {
         Ok(reply) => Ok(respond_with_report(&context, &order, &broker, &account, reply)),
         Err(RequestError::Timeout) => {
             tracing::warn!(%order, %broker, %account, "cancel timed out: outcome unknown");
@@ -64,12 +75,12 @@ pub(super) fn parse_path_broker(text: &str) -> Result<BrokerId, Fault> {
     })
 }
 
-fn decode_cancel(body: &[u8]) -> Result<(OrderSelector, AccountId), Fault> {
+fn decode_cancel(body: &[u8]) -> Result<(OrderSelector, Option<AccountId>), Fault> {
     let mut object = StrictObject::from_body(body)?;
     let order = take_order_selector(&mut object)?;
     let account = object.optional_text("account_id", AccountId::new)?;
     object.reject_unknown()?;
-    Ok((order, account.unwrap_or_else(AccountId::default_account)))
+    Ok((order, account))
 }
 
 /// Returns the response with a worker's report: 200 for an order with a final status, 202 while the venue has not
@@ -109,14 +120,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cancel_names_one_order_of_one_account() {
+    fn cancel_names_one_order_and_at_most_one_account() {
         for (body, expected) in [
-            (r#"{"order_id":"BN-1"}"#, Some(("order_id BN-1", "default"))),
-            (r#"{"order_id":"BN-1","account_id":"a"}"#, Some(("order_id BN-1", "a"))),
+            (r#"{"order_id":"BN-1"}"#, Some(("order_id BN-1", None))),
+            (
+                r#"{"order_id":"BN-1","account_id":"a"}"#,
+                Some(("order_id BN-1", Some("a"))),
+            ),
             (
                 r#"{"client_order_id":"c","account_id":"a"}"#,
-                Some(("client_order_id c", "a")),
+                Some(("client_order_id c", Some("a"))),
             ),
+            (r#"{"order_id":"BN-1","account_id":"_"}"#, None),
             (r#"{"client_order_id":"c","order_id":"BN-1"}"#, None),
             (r#"{"account_id":"a"}"#, None),
             (r#"{"order_id":"BN-1","order_id":"BN-1"}"#, None),
@@ -124,8 +139,9 @@ mod tests {
             ("[]", None),
         ] {
             let decoded = decode_cancel(body.as_bytes()).ok();
-            let decoded = decoded.map(|(order, account)| (order.to_string(), account.to_string()));
-            let expected = expected.map(|(order, account)| (order.to_owned(), account.to_owned()));
+            let decoded =
+                decoded.map(|(order, account)| (order.to_string(), account.map(|account| account.to_string())));
+            let expected = expected.map(|(order, account)| (order.to_owned(), account.map(str::to_owned)));
             assert_eq!(decoded, expected, "{body}");
         }
     }

@@ -44,7 +44,7 @@ pub(in crate::sidecar) async fn cancel_all_orders(
     let (subject, body) = (subjects::cancel_all(&broker, &account), json::encode(&request));
     match bus_bridge::call(&context, &subject, body, &call_context).await {
         Ok(reply) => {
-            bus_bridge::raise_read_watermark(&context).await;
+            bus_bridge::raise_read_watermark(&context, &call_context).await;
             Ok(respond_with_cancel_result(&broker, &account, reply.body))
         }
         Err(RequestError::Timeout) => {

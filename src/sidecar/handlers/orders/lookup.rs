@@ -37,16 +37,59 @@ pub(in crate::sidecar) async fn get_order(
     mut parameters: QueryParameters,
     PathSegment(text): PathSegment,
 ) -> Result<Response, ProblemResponse> {
-    let account = parameters.take_account()?;
+    let account = parameters.take("account_id", AccountId::new)?;
     parameters.reject_remaining()?;
-    principal.authorize_account(&account)?;
+    if let Some(account) = &account {
+        principal.authorize_account(account)?;
+    }
     let (Some(broker), Ok(order_id)) = (broker_from_order_id(&text), OrderId::new(&text)) else {
         return Err(unknown_order_fault("order id", &text).into());
     };
-    let order = OrderSelector::OrderId(order_id);
-    let reply = request_order(&context, &call_context, &broker, &account, &order).await;
-    let reply = reply.map_err(|error| timeout_as_unavailable(error, READ_TIMEOUT_DETAIL))?;
+    let reply = match account {
+        Some(account) => {
+            let order = OrderSelector::OrderId(order_id);
+            let reply = request_order(&context, &call_context, &broker, Some(&account), &order).await;
+            reply.map_err(|error| timeout_as_unavailable(error, READ_TIMEOUT_DETAIL))?
+        }
+        None => {
+            find_order(&context, &call_context, &principal, &broker, order_id)
+                .await?
+                .0
+        }
+    };
     Ok(respond_with_report(&context, reply))
+}
+
+/// Finds an order by its order id alone, and returns its current report and its account. An order of an account that the
+/// sender may not use counts as unknown, so that the reply does not reveal that it exists.
+///
+/// # Errors
+/// `unknown_order`, `no_worker` if no worker replies in time, and the faults of [`bus_bridge::call`].
+pub(super) async fn find_order(
+    context: &SidecarContext,
+    call_context: &CallContext,
+    principal: &Principal,
+    broker: &BrokerId,
+    order_id: OrderId,
+) -> Result<(BusReply, AccountId), ProblemResponse> {
+    let unknown = || unknown_order_fault("order id", order_id.as_str());
+    let order = OrderSelector::OrderId(order_id.clone());
+    let reply = match request_order(context, call_context, broker, None, &order).await {
+        Err(RequestError::Fault(fault)) if fault.code == FaultCode::UnknownOrder => return Err(unknown().into()),
+        reply => reply.map_err(|error| timeout_as_unavailable(error, READ_TIMEOUT_DETAIL))?,
+    };
+    let account = ExecutionReport::decode(&reply.body)
+        .map_err(|error| error.to_string())
+        .and_then(|report| AccountId::new(&report.account_id).map_err(|error| error.to_string()));
+    let account = account.map_err(|error| {
+        tracing::error!(error, %order, "invalid reply: a worker's report of an order");
+        Fault::new(
+            FaultCode::NoWorker,
+            "the worker's report is invalid; specify `account_id`",
+        )
+    })?;
+    principal.authorize_account(&account).map_err(|_| unknown())?;
+    Ok((reply, account))
 }
 
 /// Returns an order's current report, by client order id. Queries all brokers if the request names none.
@@ -72,7 +115,7 @@ pub(in crate::sidecar) async fn get_order_by_client_order_id(
     let order = OrderSelector::ClientOrderId(client_order_id);
     let mut first_failure = None;
     for broker in brokers.iter().take(MAX_BROKERS_QUERIED) {
-        match request_order(&context, &call_context, broker, &account, &order).await {
+        match request_order(&context, &call_context, broker, Some(&account), &order).await {
             Ok(reply) => return Ok(respond_with_report(&context, reply)),
             Err(RequestError::Fault(fault)) if fault.code == FaultCode::UnknownOrder => {}
             Err(error) => first_failure = first_failure.or(Some(error)),
@@ -85,7 +128,7 @@ pub(in crate::sidecar) async fn get_order_by_client_order_id(
     })
 }
 
-/// Requests an order's current report from a worker.
+/// Requests an order's current report from a worker; without an account, that of an order of any account.
 ///
 /// # Errors
 /// `unknown_order`, and the errors of [`bus_bridge::call`].
@@ -93,7 +136,7 @@ pub(in crate::sidecar) async fn request_order(
     context: &SidecarContext,
     call_context: &CallContext,
     broker: &BrokerId,
-    account: &AccountId,
+    account: Option<&AccountId>,
     order: &OrderSelector,
 ) -> Result<BusReply, RequestError> {
     let request = json::encode(&reference_to(order));

@@ -14,7 +14,7 @@ use crate::bus::subjects;
 use crate::domain::id::{AccountId, ClientOrderId};
 use crate::domain::intent::Intent;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultCode};
 use crate::sidecar::bus_bridge;
 use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
@@ -64,16 +64,32 @@ pub(in crate::sidecar) async fn submit_order(
 }
 
 /// Decodes the intent and returns it with the request on the bus: the client's own bytes, with a client order id if the
-/// client gave none. An id in the body has precedence over `Idempotency-Key`.
+/// client gave none.
+///
+/// # Errors
+/// A body that breaks the grammar; `client_order_id_conflict` for an `Idempotency-Key` and a client order id that differ:
+/// under an ignored key, a retry with another id would be a second order.
 fn decode_with_client_order_id(headers: &HeaderMap, body: Bytes) -> Result<(Intent, Bytes), Fault> {
-    let assigned = idempotency_key(headers)?.unwrap_or_else(ClientOrderId::generate);
+    let key = idempotency_key(headers)?;
+    let assigned = key.clone().unwrap_or_else(ClientOrderId::generate);
     let intent = decode_intent(&body, MissingIdPolicy::Use(&assigned))?;
     if intent.client_order_id != assigned {
-        return Ok((intent, body));
+        return match key {
+            Some(key) => Err(key_conflict_fault(&key, &intent.client_order_id)),
+            None => Ok((intent, body)),
+        };
     }
     // Either the body has no id and gets this one, or it has the header's id and stays as it is.
     let identified = with_text_fields(&body, &[(CLIENT_ORDER_ID_FIELD, assigned.as_str())], &[]);
     Ok((intent, identified.unwrap_or(body)))
+}
+
+fn key_conflict_fault(key: &ClientOrderId, client_order_id: &ClientOrderId) -> Fault {
+    let detail = format!(
+        "the header Idempotency-Key is {key} and client_order_id is {client_order_id}; nothing was sent: send one of them, or \
+         the same id in both"
+    );
+    Fault::new(FaultCode::ClientOrderIdConflict, detail).with_client_order_id(client_order_id.as_str())
 }
 
 /// Returns the client order id of the header `Idempotency-Key`, or `None` without it.

@@ -16,7 +16,7 @@ fn decode(fields: &str, key: Option<&'static str>) -> Result<(Intent, String), F
 #[test]
 fn intent_with_an_id_is_forwarded_byte_for_byte() {
     let id = r#","client_order_id":"a1""#;
-    for key in [None, Some("k1"), Some("a1")] {
+    for key in [None, Some("a1"), Some("\"a1\"")] {
         let (intent, body) = decode(id, key).unwrap();
         assert_eq!(intent.client_order_id.as_str(), "a1");
         assert_eq!(body, format!("{INTENT}{id}}}"));
@@ -37,6 +37,14 @@ fn intent_without_an_id_is_forwarded_with_one() {
             assert_eq!((forwarded.client_order_id.as_str(), &forwarded), ("k-1", &intent));
         }
     }
+}
+
+#[test]
+fn idempotency_key_beside_another_id_is_a_conflict() {
+    let fault = decode(r#","client_order_id":"a1""#, Some("k1")).unwrap_err();
+    assert_eq!(fault.code, FaultCode::ClientOrderIdConflict);
+    assert_eq!(fault.client_order_id.as_deref(), Some("a1"));
+    assert!(fault.detail.contains("k1"), "{}", fault.detail);
 }
 
 #[test]

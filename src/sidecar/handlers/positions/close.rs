@@ -160,7 +160,7 @@ impl PositionToClose<'_> {
     ) -> Result<Option<Response>, ProblemResponse> {
         let order = OrderSelector::ClientOrderId(key.clone());
         let account = &self.id.account_id;
-        let reply = match request_order(self.context, self.call_context, &self.broker, account, &order).await {
+        let reply = match request_order(self.context, self.call_context, &self.broker, Some(account), &order).await {
             Err(RequestError::Fault(fault)) if fault.code == FaultCode::UnknownOrder => return Ok(None),
             result => result.map_err(|error| problem::timeout_as_unavailable(error, TIMEOUT_DETAIL))?,
         };

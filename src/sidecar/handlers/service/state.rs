@@ -26,6 +26,9 @@ use crate::sidecar::response::problem;
 use crate::sidecar::response::problem::ProblemResponse;
 use crate::wire::state::{RouterState, decode_state_change};
 
+/// What a change without a reason records as its reason.
+pub(super) const REASON_NOT_GIVEN: &str = "not given";
+const REASON_FIELD: &str = "reason";
 const CHANGE_TIMEOUT_DETAIL: &str =
     "no worker replied in time: the change may be active; read the state, or repeat the change";
 
@@ -36,9 +39,20 @@ pub(in crate::sidecar) async fn get_state(
     parameters: QueryParameters,
 ) -> Result<Response, ProblemResponse> {
     parameters.reject_remaining()?;
-    let reply = bus_bridge::call(&context, subjects::STATE_GET, EMPTY_OBJECT, &call_context).await;
-    let reply = reply.map_err(|error| problem::timeout_as_unavailable(error, READ_TIMEOUT_DETAIL))?;
+    let reply = request_state(&context, &call_context).await?;
     Ok(respond_with_state(&context, reply))
+}
+
+/// Requests the state from a worker.
+///
+/// # Errors
+/// `no_worker` if no worker replies in time, and the faults of [`bus_bridge::call`].
+pub(super) async fn request_state(
+    context: &SidecarContext,
+    call_context: &CallContext,
+) -> Result<BusReply, ProblemResponse> {
+    let reply = bus_bridge::call(context, subjects::STATE_GET, EMPTY_OBJECT, call_context).await;
+    reply.map_err(|error| problem::timeout_as_unavailable(error, READ_TIMEOUT_DETAIL))
 }
 
 /// Changes the router's state and returns the new state.
@@ -50,20 +64,36 @@ pub(in crate::sidecar) async fn change_state(
 ) -> Result<Response, ProblemResponse> {
     parameters.reject_remaining()?;
     let (body, is_halt) = build_change_request(&body, call_context.actor())?;
-    let reply = match bus_bridge::call(&context, subjects::STATE_SET, body, &call_context).await {
+    match request_change(&context, &call_context, body).await {
         // Orders may have been cancelled, and a 5xx would claim that nothing was sent to a broker.
-        Err(RequestError::Timeout) if is_halt => return Ok(respond_halt_unknown(call_context.actor())),
-        // Other changes send nothing to a broker, and repeating a change has no further effect.
-        reply => reply.map_err(|error| problem::timeout_as_unavailable(error, CHANGE_TIMEOUT_DETAIL))?,
-    };
+        Err(RequestError::Timeout) if is_halt => Ok(respond_halt_unknown(call_context.actor())),
+        reply => Ok(respond_with_state(&context, reply.map_err(change_problem)?)),
+    }
+}
+
+/// Requests a change of the state from a worker. Later reads of this sidecar's order log include the change.
+///
+/// # Errors
+/// As [`bus_bridge::call`].
+pub(super) async fn request_change(
+    context: &SidecarContext,
+    call_context: &CallContext,
+    body: Bytes,
+) -> Result<BusReply, RequestError> {
+    let reply = bus_bridge::call(context, subjects::STATE_SET, body, call_context).await?;
     tracing::info!(actor = call_context.actor(), "state changed");
-    bus_bridge::raise_read_watermark(&context).await;
-    Ok(respond_with_state(&context, reply))
+    bus_bridge::raise_read_watermark(context, call_context).await;
+    Ok(reply)
+}
+
+/// Returns the failure of a change other than a halt: it sends nothing to a broker, and repeating it has no further effect.
+pub(super) fn change_problem(error: RequestError) -> ProblemResponse {
+    problem::timeout_as_unavailable(error, CHANGE_TIMEOUT_DETAIL)
 }
 
 /// Returns the request on the bus, and whether it halts trading.
 fn build_change_request(body: &[u8], actor: &str) -> Result<(Bytes, bool), Fault> {
-    let signed = sign(body, actor)?;
+    let signed = sign(body, actor, (REASON_FIELD, REASON_NOT_GIVEN))?;
     let change = decode_state_change(&signed)?;
     Ok((signed, change.values.trading_state == Some(TradingState::Halted)))
 }
@@ -111,14 +141,21 @@ mod tests {
             r#"{"actor":"rest 127.0.0.1:1","daily_notional_limit":1.50,"reason":"r"}"#
         );
         assert_eq!(decode_state_change(&body).unwrap().actor, "rest 127.0.0.1:1");
+        for text in [
+            r#"{"daily_notional_limit":1}"#,
+            r#"{"daily_notional_limit":1,"reason":null}"#,
+        ] {
+            let change = decode_state_change(&request(text).unwrap().0).unwrap();
+            assert_eq!(change.reason, REASON_NOT_GIVEN, "{text}");
+        }
         for (text, field) in [
             (r#"{"daily_notional_limit":1,"reason":"r","actor":"me"}"#, "actor"),
-            (r#"{"daily_notional_limit":1}"#, "reason"),
+            (r#"{"daily_notional_limit":1,"reason":""}"#, "reason"),
             (r#"{"reason":"r"}"#, "daily_notional_limit"),
             (r#"{"daily_notional_limit":0,"reason":"r"}"#, "daily_notional_limit"),
             (r#"{"daily_notional_limit":1,"reason":"r","reason":"s"}"#, "reason"),
             (r#"{"daily_notional_limit":1,"reason":"r","colour":1}"#, "colour"),
-            ("{}", "reason"),
+            ("{}", "daily_notional_limit"),
         ] {
             assert_eq!(request(text).unwrap_err().field.as_deref(), Some(field), "{text}");
         }

@@ -45,15 +45,17 @@ pub(in crate::sidecar) const SUBMIT_CODES: &[FaultCode] = &[
     FaultCode::ReferencePriceMissing,
 ];
 const ACCOUNT_DESCRIPTION: &str = "The order's account. Default: `default`.";
+const ANY_ACCOUNT_DESCRIPTION: &str = "The order's account. Default: any account that the key may use, because an order id is \
+    unique.";
 
 /// `POST /orders`.
 pub(in crate::sidecar) fn submit_order() -> OperationDescription {
     let text = "Evaluates the order against the risk rules and sends it to its broker, at most once per account and \
         `client_order_id`. A known id with the same content returns the order's current report and sends nothing; with \
         different content it is refused (`client_order_id_conflict`). An order without an id gets the `Idempotency-Key`, \
-        or a generated id.";
+        or a generated id. Send an id, and retry under the same id: a retry without one is a second order.";
     let key = "The order's `client_order_id` if the body has none: 1-36 printable ASCII characters without spaces, \
-        optionally in double quotes.";
+        optionally in double quotes. Beside another `client_order_id` it is refused (`client_order_id_conflict`).";
     OperationDescription::new("submitOrder", OperationTag::Orders, "Submit an order", text)
         .calls_worker()
         .parameter(Parameter::header("Idempotency-Key", key, idempotency_key_schema))
@@ -106,7 +108,7 @@ pub(in crate::sidecar) fn get_order() -> OperationDescription {
             order_id_schema,
             r#""BN-0195561f2a007c3e9d1b2f4a6c8e0d12""#,
         ))
-        .parameter(Parameter::account(ACCOUNT_DESCRIPTION))
+        .parameter(Parameter::account(ANY_ACCOUNT_DESCRIPTION))
         .with_lookup_responses()
 }
 
@@ -138,7 +140,8 @@ pub(in crate::sidecar) fn get_order_by_client_order_id() -> OperationDescription
 
 /// `POST /orders/{broker}/cancel`.
 pub(in crate::sidecar) fn cancel_order() -> OperationDescription {
-    let text = "Cancels an order by `order_id` or `client_order_id`. Cancels are not subject to risk rules.";
+    let text = "Cancels an order by `order_id` or `client_order_id`. An `order_id` is enough: without `account_id` it names an \
+        order of any account that the key may use. Cancels are not subject to risk rules.";
     OperationDescription::new("cancelOrder", OperationTag::Orders, "Cancel an order", text)
         .calls_worker()
         .parameter(Parameter::broker())
@@ -207,6 +210,7 @@ pub(in crate::sidecar) fn cancel_all_orders() -> OperationDescription {
         ))
         .problem_codes(&[
             FaultCode::UnknownBroker,
+            FaultCode::UnsupportedPair,
             FaultCode::RateLimited,
             FaultCode::BrokerUnavailable,
         ])

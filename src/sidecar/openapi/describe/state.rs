@@ -1,6 +1,7 @@
 //! The router's state: mode, trading state, limits.
 
 use crate::fault::FaultCode;
+use crate::sidecar::handlers::service::mode::{ExecutionMode, ExecutionModeUpdate};
 use crate::sidecar::handlers::service::state::HaltReceipt;
 use crate::sidecar::openapi::describe::published_example;
 use crate::sidecar::openapi::operation::{OperationDescription, RequestBodyDescription, ResponseDescription};
@@ -18,7 +19,7 @@ pub(in crate::sidecar) fn get_state() -> OperationDescription {
 /// `PUT /state`.
 pub(in crate::sidecar) fn change_state() -> OperationDescription {
     let text = "Changes the given fields. All workers apply them from their next order; `halted` also cancels all open orders. \
-        The actor and the reason are journaled.";
+        The actor and the reason are journaled; a reason that is absent as `not given`.";
     OperationDescription::new("changeState", OperationTag::State, "Change the router's state", text)
         .calls_worker()
         .body(
@@ -32,6 +33,33 @@ pub(in crate::sidecar) fn change_state() -> OperationDescription {
             "No worker replied to the halt in time. Orders may have been cancelled; read the state, or halt again.",
         ))
         .problem_codes(&[FaultCode::ModeUnavailable])
+}
+
+/// `GET /mode`.
+pub(in crate::sidecar) fn get_mode() -> OperationDescription {
+    let text =
+        "Returns the mode in the words of older clients: `sandbox` is the mode `paper`. Use `GET /state` instead.";
+    OperationDescription::new("getMode", OperationTag::State, "Get the mode", text)
+        .deprecated()
+        .calls_worker()
+        .response(mode_response("The mode in force."))
+}
+
+/// `POST /mode`.
+pub(in crate::sidecar) fn change_mode() -> OperationDescription {
+    let text = "Sets the mode to `sandbox`, which is the mode `paper`, or to `dry_run`. The actor is journaled. Use \
+        `PUT /state` instead.";
+    OperationDescription::new("changeMode", OperationTag::State, "Change the mode", text)
+        .deprecated()
+        .calls_worker()
+        .body(RequestBodyDescription::new::<ExecutionModeUpdate>().example("dry_run", r#"{"mode": "dry_run"}"#))
+        .response(mode_response("The new mode."))
+        .problem_codes(&[FaultCode::ModeUnavailable])
+}
+
+fn mode_response(text: &'static str) -> ResponseDescription {
+    let example = r#"{"mode": "sandbox", "allowed_modes": ["sandbox", "dry_run"]}"#;
+    ResponseDescription::json::<ExecutionMode>(200, text).example("sandbox", example)
 }
 
 fn state_response(text: &'static str) -> ResponseDescription {
