@@ -24,7 +24,7 @@ use crate::domain::time::Clock;
 use crate::fault::Fault;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{MetricsListener, Telemetry};
-use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery};
+use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery, server_checks};
 use crate::worker::control::kill_switch;
 use crate::worker::lifecycle::assembly::{TradingClock, build_router};
 use crate::worker::rebuild;
@@ -131,6 +131,7 @@ impl Worker {
         background.spawn(due_paper_orders::run(router.clone(), stop.clone()));
         background.spawn(kill_switch::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
+        server_checks::check_servers(&router, &bus).await;
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");
         let service = RequestDoor::start(
@@ -144,6 +145,7 @@ impl Worker {
         let door = |broker| DurableDoor::start(bus.clone(), settings.doors.clone(), broker, handler.clone());
         let doors = broker_ids.into_iter().map(door).collect();
         background.spawn(gauges::run(router.clone(), bus.clone(), stop.clone()));
+        background.spawn(server_checks::run(router.clone(), bus.clone(), stop.clone()));
         stop_unless_started.disarm();
         tracing::info!(
             brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME,

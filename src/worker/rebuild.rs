@@ -35,7 +35,9 @@ pub(in crate::worker) async fn watch_store(
 ) {
     let mut logged_error = String::new();
     while !stop.is_cancelled() {
-        let pause = match check_store(&router).await {
+        let checked = check_store(&router).await;
+        router.readiness.record_store_check(checked.as_ref().err());
+        let pause = match checked {
             Ok(rebuilt) => {
                 logged_error.clear();
                 late = rebuilt.or(late);
@@ -85,12 +87,12 @@ async fn wait_for_next_check(router: &Router, stop: &CancellationToken, pause: D
 pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
     let status = router.store.read_status().await?;
     let seen = router.journal_writer.highest_sequence();
-    let extent = match router.journal_reader.read_extent().await {
-        Ok(extent) => extent,
-        Err(error) => {
-            // A journal that is away accepts no reports: no new order is accepted until it is back.
+    let extent = match router.journal_reader.find_extent().await {
+        Ok(Some(extent)) => extent,
+        // A journal that is away accepts no reports: no new order is accepted until it is back.
+        missing => {
             router.journal_capacity.mark_unavailable();
-            return Err(error.into());
+            return Err(missing.err().map_or(StoreRebuildError::JournalMissing, Into::into));
         }
     };
     router.journal_capacity.update(&extent);

@@ -12,6 +12,7 @@ mod conformance_store;
 mod deployed_permissions;
 mod exposition;
 mod external_venue;
+mod health;
 mod journal_behind;
 mod limit_breaches;
 mod limit_races;

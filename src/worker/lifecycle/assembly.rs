@@ -19,6 +19,7 @@ use crate::worker::instruments::Instruments;
 use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::lifecycle::broker_tasks;
 use crate::worker::lifecycle::error::WorkerError;
+use crate::worker::readiness::Readiness;
 use crate::worker::router::{DefaultDeadlines, Router};
 use crate::worker::submission::send_gate::JournaledSendGate;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
@@ -110,6 +111,7 @@ pub(super) fn build_router(
         inquiry_settings: settings.brokers.inquiry.clone(),
         broker_call_timeout: settings.brokers.task.call_timeout(),
         journal_capacity: JournalCapacity::default(),
+        readiness: Readiness::default(),
         telemetry,
         deferred_tasks,
         store,
