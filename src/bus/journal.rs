@@ -11,6 +11,6 @@ mod watermark;
 mod writer;
 
 pub use crate::bus::journal::entry::{AppendError, JournalEntry};
-pub use crate::bus::journal::loss::JournalLoss;
+pub use crate::bus::journal::loss::{AcceptLossError, JournalLoss, accept_loss};
 pub use crate::bus::journal::reader::{JournalExtent, JournalReader};
 pub use crate::bus::journal::writer::{JournalWriter, JournalWriterTask};

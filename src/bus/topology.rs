@@ -10,6 +10,7 @@ use async_nats::jetstream::{ErrorCode, stream};
 use tokio::time::sleep;
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
+use crate::bus::subjects;
 use crate::config::doors::DoorSettings;
 use crate::config::nats::NatsSettings;
 use crate::domain::id::BrokerId;
@@ -28,7 +29,7 @@ pub enum ReconcileOutcome {
     Unchanged,
     /// Its limits differed and are now as required.
     Updated,
-    /// It does not exist. Only a check returns this.
+    /// It does not exist. Only a check returns this, and a change that leaves the journal out.
     Missing,
     /// Its limits differ. Only a check returns this.
     Differs,
@@ -73,11 +74,27 @@ pub enum TopologyError {
     Bus(#[from] BusError),
 }
 
-/// Whether differences are applied.
+/// What is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReconcileMode {
+    /// What is missing is created, and limits are updated.
     Apply,
+    /// As `Apply`, but for a missing journal: it had entries, and an empty one would hide that they are lost.
+    ApplyExceptJournal,
+    /// What is missing is created, except the journal. What exists is not compared.
+    CreateMissing,
+    /// Nothing.
     Check,
+}
+
+impl ReconcileMode {
+    fn creates_stream(self, name: &str) -> bool {
+        match self {
+            Self::Apply => true,
+            Self::ApplyExceptJournal | Self::CreateMissing => name != subjects::STREAM_REPORTS,
+            Self::Check => false,
+        }
+    }
 }
 
 /// Creates missing streams and consumers, updates changed limits, and returns what was done.
@@ -91,6 +108,32 @@ pub async fn apply(
     brokers: &[BrokerId],
 ) -> Result<Vec<ReconciledResource>, TopologyError> {
     reconcile(bus, settings, doors, brokers, ReconcileMode::Apply).await
+}
+
+/// As [`apply`], for a router whose journal has been in use: a missing journal is returned as `Missing` and not created.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn apply_except_journal(
+    bus: &Bus,
+    settings: &NatsSettings,
+    doors: &DoorSettings,
+    brokers: &[BrokerId],
+) -> Result<Vec<ReconciledResource>, TopologyError> {
+    reconcile(bus, settings, doors, brokers, ReconcileMode::ApplyExceptJournal).await
+}
+
+/// Creates streams and consumers that were deleted, except the journal. What exists stays as it is.
+///
+/// # Errors
+/// When the server refuses or does not reply.
+pub async fn create_missing(
+    bus: &Bus,
+    settings: &NatsSettings,
+    doors: &DoorSettings,
+    brokers: &[BrokerId],
+) -> Result<Vec<ReconciledResource>, TopologyError> {
+    reconcile(bus, settings, doors, brokers, ReconcileMode::CreateMissing).await
 }
 
 /// Returns what [`apply`] would do, and changes nothing.
@@ -138,8 +181,9 @@ async fn reconcile_stream(
             sleep(RETRY_DELAY).await;
         }
         let done = match find_stream(bus, &wanted.name).await? {
-            None if mode == ReconcileMode::Check => return Ok(ReconcileOutcome::Missing),
+            None if !mode.creates_stream(&wanted.name) => return Ok(ReconcileOutcome::Missing),
             None => create_stream(bus, wanted).await?,
+            Some(_) if mode == ReconcileMode::CreateMissing => return Ok(ReconcileOutcome::Unchanged),
             Some(found) => {
                 streams::check_compatible_stream(&found, wanted)?;
                 let merged = streams::merge_limits(&found, wanted);

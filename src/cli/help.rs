@@ -9,7 +9,7 @@ use clap::builder::StyledStr;
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "Run the router",
-        &["dev", "run", "worker", "sidecar", "topology", "order-log"],
+        &["dev", "run", "worker", "sidecar", "topology", "order-log", "journal"],
     ),
     ("Orders", &["submit", "get", "cancel", "cancel-all"]),
     (

@@ -22,6 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::http::write_limit::WriteLimited;
+use crate::repeated_log::log_at_intervals;
 
 /// The requested size of a connection's send buffer. The system reports progress only when about a third of the buffer is
 /// free: with the usual buffer, which grows to megabytes, a slow but live client would be taken for one that reads
@@ -138,12 +139,12 @@ impl ConnectionAcceptor {
             match accepted {
                 Ok((stream, peer, Some(permit))) => self.spawn(stream, peer, permit),
                 Ok((stream, peer, None)) => {
-                    tracing::warn!(%peer, "a connection is refused: the server has its maximum of connections");
+                    log_at_intervals!(warn, %peer, "a connection is refused: the server has its maximum of connections");
                     // Best effort: a socket that does not accept it at once is closed without it.
                     let _ = stream.try_write(self.limits.full_response.unwrap_or_default());
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
+                    log_at_intervals!(warn, %error, "accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -6,3 +6,4 @@ pub mod inquiry;
 mod open_order;
 pub mod recovery;
 pub(in crate::worker) mod server_checks;
+pub(in crate::worker) mod topology_watch;

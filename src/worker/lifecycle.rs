@@ -17,6 +17,7 @@ use crate::bus::durable_door::DurableDoor;
 use crate::bus::journal::JournalWriterTask;
 use crate::bus::quote_subscription::QuoteSubscription;
 use crate::bus::request_door::RequestDoor;
+use crate::bus::topology::ReconcileOutcome;
 use crate::bus::{subjects, topology};
 use crate::config::Settings;
 use crate::domain::id::{BrokerId, IdError};
@@ -24,7 +25,7 @@ use crate::domain::time::Clock;
 use crate::fault::Fault;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{MetricsListener, Telemetry};
-use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery, server_checks};
+use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery, server_checks, topology_watch};
 use crate::worker::control::kill_switch;
 use crate::worker::lifecycle::assembly::{TradingClock, build_router};
 use crate::worker::rebuild;
@@ -108,8 +109,8 @@ impl Worker {
             .map(|name| BrokerId::new(name))
             .collect();
         let broker_ids = ids?;
-        topology::apply(&bus, &settings.nats, &settings.doors, &broker_ids).await?;
         let store = connect_store(settings).await?;
+        apply_topology(settings, &bus, &store, &broker_ids).await?;
         let (router, writers) = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         // If the start fails, the tasks that are already running end.
@@ -131,6 +132,12 @@ impl Worker {
         background.spawn(due_paper_orders::run(router.clone(), stop.clone()));
         background.spawn(kill_switch::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
+        background.spawn(topology_watch::run(
+            settings.clone(),
+            bus.clone(),
+            broker_ids.clone(),
+            stop.clone(),
+        ));
         server_checks::check_servers(&router, &bus).await;
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");
@@ -247,12 +254,40 @@ async fn connect_store(settings: &Settings) -> Result<Store, StoreError> {
     }
 }
 
+/// Creates missing streams and consumers, and updates changed limits. A journal that the store has seen is not created: an
+/// empty one would hide that its entries are lost.
+async fn apply_topology(
+    settings: &Settings,
+    bus: &Bus,
+    store: &Store,
+    brokers: &[BrokerId],
+) -> Result<(), WorkerError> {
+    let (nats, doors) = (&settings.nats, &settings.doors);
+    if !store.read_status().await?.has_seen_journal() {
+        topology::apply(bus, nats, doors, brokers).await?;
+        return Ok(());
+    }
+    let applied = topology::apply_except_journal(bus, nats, doors, brokers).await?;
+    let is_missing = applied
+        .iter()
+        .any(|resource| resource.outcome == ReconcileOutcome::Missing);
+    if is_missing {
+        return Err(StoreRebuildError::JournalMissing.into());
+    }
+    Ok(())
+}
+
 /// Checks or rebuilds the store before the first order; waits for another worker that is rebuilding it.
 async fn ensure_store_ready(router: &Router) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
     let end = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
         match rebuild::check_store(router).await {
-            Err(error @ StoreRebuildError::JournalBehind { .. }) => return Err(error),
+            // Only an operator can end these.
+            Err(
+                error @ (StoreRebuildError::JournalBehind { .. }
+                | StoreRebuildError::JournalMissing
+                | StoreRebuildError::JournalIncomplete(_)),
+            ) => return Err(error),
             Err(error) if tokio::time::Instant::now() < end => {
                 tracing::debug!(%error, "the shared state is not ready yet");
                 tokio::time::sleep(START_RETRY_DELAY).await;

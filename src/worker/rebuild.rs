@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod late_events;
+mod lost_entries;
 pub(in crate::worker) mod replay;
 pub(in crate::worker) mod run;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::journal::JournalExtent;
+use crate::repeated_log::log_at_intervals;
 use crate::store::rebuild::epoch::StoreStatus;
 use crate::worker::control::{locks_journal, operator_state_journal};
 use crate::worker::rebuild::error::StoreRebuildError;
@@ -45,7 +47,7 @@ pub(in crate::worker) async fn watch_store(
                     Ok(true) => LATE_EVENT_INTERVAL,
                     Ok(false) => COMPARE_INTERVAL,
                     Err(error) => {
-                        tracing::warn!(%error, "late events of the journal could not be replayed; retrying");
+                        log_at_intervals!(warn, %error, "late events of the journal could not be replayed; retrying");
                         LATE_EVENT_INTERVAL
                     }
                 }

@@ -173,7 +173,9 @@ async fn redis_at_its_memory_limit_is_reported_and_passes() {
 async fn redis_that_became_a_replica_is_reported_and_passes() {
     let mut watched = Watched::start(|_| {}).await;
     watched.redis(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    watched.expect_refused("redis", "failing", "read only replica", ("0", "1")).await;
+    watched
+        .expect_refused("redis", "failing", "read only replica", ("0", "1"))
+        .await;
     watched.redis(&["REPLICAOF", "NO", "ONE"]).await;
     watched.expect_taken().await;
     watched.stop().await;

@@ -42,19 +42,20 @@ pub(crate) async fn ensure_consumer(
     let found = find_consumer(bus, &consumer_name).await?;
     let outcome = match (found, mode) {
         (None, ReconcileMode::Check) => ReconcileOutcome::Missing,
-        (None, ReconcileMode::Apply) => create_or_update_consumer(bus, wanted, &name)
+        (None, _) => create_or_update_consumer(bus, wanted, &name)
             .await
             .map(|()| ReconcileOutcome::Created)?,
-        (Some(found), intent) => {
+        (Some(_), ReconcileMode::CreateMissing) => ReconcileOutcome::Unchanged,
+        (Some(found), mode) => {
             check_compatible_consumer(&name, &found, &wanted)?;
             let same = found.ack_wait == wanted.ack_wait
                 && found.max_deliver == wanted.max_deliver
                 && found.max_ack_pending == wanted.max_ack_pending
                 && found.filter_subject == wanted.filter_subject;
-            match intent {
+            match mode {
                 _ if same => ReconcileOutcome::Unchanged,
                 ReconcileMode::Check => ReconcileOutcome::Differs,
-                ReconcileMode::Apply => create_or_update_consumer(bus, wanted, &name)
+                _ => create_or_update_consumer(bus, wanted, &name)
                     .await
                     .map(|()| ReconcileOutcome::Updated)?,
             }

@@ -3,6 +3,7 @@
 
 use futures_util::StreamExt;
 
+use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::order::Order;
@@ -16,6 +17,7 @@ use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode
 use crate::worker::adjustments::booking::booking_from_event;
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::rebuild::error::StoreRebuildError;
+use crate::worker::rebuild::lost_entries;
 use crate::worker::router::Router;
 
 /// How often an event replaces one that is later on the journal, while that one changes.
@@ -35,7 +37,7 @@ pub(in crate::worker) enum ReplayTarget<'a> {
 }
 
 impl<'a> ReplayTarget<'a> {
-    fn rebuild(self) -> Option<&'a StoreRebuild> {
+    pub(super) fn rebuild(self) -> Option<&'a StoreRebuild> {
         match self {
             Self::Rebuilding(rebuild) => Some(rebuild),
             Self::InUse => None,
@@ -198,7 +200,7 @@ async fn try_replace_with_earlier(
 }
 
 /// Returns the order of a record; from the journal if only the journal still has its document.
-async fn load_stored_order(router: &Router, record: &StoredOrder) -> Result<Order, StoreRebuildError> {
+pub(super) async fn load_stored_order(router: &Router, record: &StoredOrder) -> Result<Order, StoreRebuildError> {
     if !record.document.is_empty() {
         return Ok(order_from_document(&record.document)?);
     }
@@ -231,8 +233,17 @@ pub(in crate::worker) async fn replay_range(
     let mut replayed = ReplaySummary::default();
     let mut entries = std::pin::pin!(router.journal_reader.replay(first_sequence, last_sequence));
     let mut batch = ReplayBatch::default();
+    // Whether entries are missing whose loss an operator accepted.
+    let mut has_lost_entries = false;
     while let Some(entry) = entries.next().await {
-        let entry = entry?;
+        let entry = match entry {
+            Err(BusError::JournalGap { from, to }) => {
+                lost_entries::check_accepted(router, from, to).await?;
+                has_lost_entries = true;
+                continue;
+            }
+            entry => entry?,
+        };
         if subjects::is_adjustment(&entry.subject) {
             // The batch goes first: the store's watermark must not pass an entry that is not applied yet.
             replayed.changed += batch.flush(router, target).await?;
@@ -246,10 +257,19 @@ pub(in crate::worker) async fn replay_range(
             continue;
         }
         let unknown = Some(entry).filter(|entry| !is_known(entry));
-        let Some((event, epoch)) = unknown.map(item_from_entry).transpose()?.flatten() else {
+        let Some((mut event, epoch)) = unknown.map(item_from_entry).transpose()?.flatten() else {
             continue;
         };
         replayed.newest_epoch = replayed.newest_epoch.max(epoch);
+        if let (true, ReplayItem::Report(report)) = (has_lost_entries, &mut event)
+            && report.order.version > 1
+        {
+            replayed.changed += batch.flush(router, target).await?;
+            if lost_entries::include_lost_versions(router, target, report).await? {
+                replayed.changed += 1;
+                continue;
+            }
+        }
         if batch.must_flush_before(&event) {
             replayed.changed += batch.flush(router, target).await?;
         }
