@@ -14,6 +14,7 @@ mod exposition;
 mod external_venue;
 mod health;
 mod journal_behind;
+mod journal_loss;
 mod limit_breaches;
 mod limit_races;
 mod market_quotes;
