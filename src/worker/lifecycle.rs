@@ -23,6 +23,7 @@ use crate::config::Settings;
 use crate::domain::id::{BrokerId, IdError};
 use crate::domain::time::Clock;
 use crate::fault::Fault;
+use crate::store::rebuild::epoch::StoreStatus;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{MetricsListener, Telemetry};
 use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery, server_checks, topology_watch};
@@ -263,7 +264,7 @@ async fn apply_topology(
     brokers: &[BrokerId],
 ) -> Result<(), WorkerError> {
     let (nats, doors) = (&settings.nats, &settings.doors);
-    if !store.read_status().await?.has_seen_journal() {
+    if !read_store_status(store).await?.has_seen_journal() {
         topology::apply(bus, nats, doors, brokers).await?;
         return Ok(());
     }
@@ -275,6 +276,20 @@ async fn apply_topology(
         return Err(StoreRebuildError::JournalMissing.into());
     }
     Ok(())
+}
+
+/// Reads the store's status; retries for [`START_TIMEOUT`], since a Redis that has just started may still read its data.
+async fn read_store_status(store: &Store) -> Result<StoreStatus, StoreError> {
+    let end = tokio::time::Instant::now() + START_TIMEOUT;
+    loop {
+        match store.read_status().await {
+            Err(error) if tokio::time::Instant::now() < end => {
+                tracing::debug!(%error, "the status of the shared state cannot be read yet");
+                tokio::time::sleep(START_RETRY_DELAY).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Checks or rebuilds the store before the first order; waits for another worker that is rebuilding it.

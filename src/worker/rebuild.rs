@@ -6,6 +6,7 @@ pub mod error;
 pub mod late_events;
 mod lost_entries;
 pub(in crate::worker) mod replay;
+pub(in crate::worker) mod replay_target;
 pub(in crate::worker) mod run;
 
 use std::time::Duration;

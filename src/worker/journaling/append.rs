@@ -24,7 +24,7 @@ use crate::wire::journal_report::{decode_journal_report, read_settlement_header}
 use crate::wire::report::ExecutionReport;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::replay;
-use crate::worker::rebuild::replay::ReplayTarget;
+use crate::worker::rebuild::replay_target::ReplayTarget;
 use crate::worker::router::Router;
 use crate::worker::stop_point;
 use crate::worker::submission::outcome::SubmissionOutcome;

@@ -5,7 +5,7 @@ use crate::bus::connection::BusError;
 use crate::store::keys::OrderKey;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::worker::rebuild::error::StoreRebuildError;
-use crate::worker::rebuild::replay::{ReplayTarget, load_stored_order};
+use crate::worker::rebuild::replay_target::{ReplayTarget, load_stored_order};
 use crate::worker::router::Router;
 
 /// Checks that an operator accepted the loss of the entries from one sequence to another, both included.
@@ -41,10 +41,7 @@ pub(super) async fn include_lost_versions(
     report: &mut OrderReplay,
 ) -> Result<bool, StoreRebuildError> {
     let (store, key) = (&router.store, OrderKey::of(&report.order));
-    let record = match target {
-        ReplayTarget::Rebuilding(rebuild) => store.read_order_for_rebuild(rebuild, &key).await?,
-        ReplayTarget::InUse => store.read_order(&key).await?,
-    };
+    let record = target.read_order(router, &key).await?;
     let record = record.filter(|record| record.known.order_id == report.order.order_id);
     // Version 0 is a submission: the first report counts from nothing.
     let Some(record) = record.filter(|record| record.known.version > 0) else {

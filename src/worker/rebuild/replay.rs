@@ -6,18 +6,15 @@ use futures_util::StreamExt;
 use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
-use crate::domain::order::Order;
 use crate::store::keys::OrderKey;
-use crate::store::orders::read::StoredOrder;
-use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
 use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode_submission};
 use crate::worker::adjustments::booking::booking_from_event;
-use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::lost_entries;
+use crate::worker::rebuild::replay_target::{ReplayTarget, load_stored_order};
 use crate::worker::router::Router;
 
 /// How often an event replaces one that is later on the journal, while that one changes.
@@ -26,24 +23,6 @@ const MAX_REPLACE_ATTEMPTS: usize = 20;
 const REPLACE_RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(10);
 /// How many events one script call replays.
 const REPLAY_BATCH_SIZE: usize = 256;
-
-/// The store that a replay writes to.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::worker) enum ReplayTarget<'a> {
-    /// A store that is being rebuilt.
-    Rebuilding(&'a StoreRebuild),
-    /// A store in use: late events of the previous epoch.
-    InUse,
-}
-
-impl<'a> ReplayTarget<'a> {
-    pub(super) fn rebuild(self) -> Option<&'a StoreRebuild> {
-        match self {
-            Self::Rebuilding(rebuild) => Some(rebuild),
-            Self::InUse => None,
-        }
-    }
-}
 
 /// The result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -147,10 +126,7 @@ async fn try_replace_with_earlier(
 ) -> Result<Option<u64>, StoreRebuildError> {
     let without_conflict = |(changed, conflicts): (u64, Vec<usize>)| conflicts.is_empty().then_some(changed);
     let key = OrderKey::of(&event.order);
-    let record = match target {
-        ReplayTarget::Rebuilding(rebuild) => router.store.read_order_for_rebuild(rebuild, &key).await?,
-        ReplayTarget::InUse => router.store.read_order(&key).await?,
-    };
+    let record = target.read_order(router, &key).await?;
     let events = std::slice::from_ref(event);
     let Some(record) = record else {
         return Ok(without_conflict(
@@ -197,23 +173,6 @@ async fn try_replace_with_earlier(
         );
     }
     Ok(replayed)
-}
-
-/// Returns the order of a record; from the journal if only the journal still has its document.
-pub(super) async fn load_stored_order(router: &Router, record: &StoredOrder) -> Result<Order, StoreRebuildError> {
-    if !record.document.is_empty() {
-        return Ok(order_from_document(&record.document)?);
-    }
-    let sequence = record.known.journal_sequence;
-    let stored = router.journal_reader.read_entry(sequence).await?;
-    let stored = stored.ok_or_else(|| StoreRebuildError::Journal(format!("the journal has no entry {sequence}")))?;
-    let order = order_from_document(&stored.body)?;
-    if order.order_id == record.known.order_id && order.version == record.known.version {
-        return Ok(order);
-    }
-    Err(StoreRebuildError::Journal(format!(
-        "the journal's entry {sequence} belongs to another order"
-    )))
 }
 
 /// Replays the journal's entries from `first_sequence` to `last_sequence`, both included.

@@ -12,7 +12,7 @@ use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::late_events::LateEventFollowUp;
 use crate::worker::rebuild::replay;
-use crate::worker::rebuild::replay::ReplayTarget;
+use crate::worker::rebuild::replay_target::ReplayTarget;
 use crate::worker::router::Router;
 use crate::worker::submission::announced;
 use crate::worker::trading_day::roll;
