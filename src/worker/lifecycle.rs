@@ -297,12 +297,7 @@ async fn ensure_store_ready(router: &Router) -> Result<Option<LateEventFollowUp>
     let end = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
         match rebuild::check_store(router).await {
-            // Only an operator can end these.
-            Err(
-                error @ (StoreRebuildError::JournalBehind { .. }
-                | StoreRebuildError::JournalMissing
-                | StoreRebuildError::JournalIncomplete(_)),
-            ) => return Err(error),
+            Err(error) if error.requires_operator() => return Err(error),
             Err(error) if tokio::time::Instant::now() < end => {
                 tracing::debug!(%error, "the shared state is not ready yet");
                 tokio::time::sleep(START_RETRY_DELAY).await;

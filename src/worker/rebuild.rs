@@ -25,6 +25,8 @@ use crate::worker::router::Router;
 
 /// How often a store that is out of use is checked.
 const UNAVAILABLE_POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How often a store is checked that is out of use until an operator acts.
+const OPERATOR_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a store in use is compared with the journal.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often late events are read.
@@ -61,6 +63,12 @@ pub(in crate::worker) async fn watch_store(
                         "no order is accepted until the shared state is rebuilt and consistent with the journal"
                     );
                     logged_error = text;
+                }
+                if error.requires_operator() {
+                    let _ = stop
+                        .run_until_cancelled(tokio::time::sleep(OPERATOR_POLL_INTERVAL))
+                        .await;
+                    continue;
                 }
                 UNAVAILABLE_POLL_INTERVAL
             }

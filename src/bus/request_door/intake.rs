@@ -138,7 +138,8 @@ impl PendingRequest {
         let account = subjects::parse_broker_and_account(&message.subject).map(|(_, account)| account);
         let reply = message.reply.as_ref().map_or("", |reply| reply.as_str());
         if !subjects::is_allowed_reply(reply, account) {
-            log_at_intervals!(warn,
+            log_at_intervals!(
+                warn,
                 subject = %message.subject,
                 reply,
                 "a request without an allowed reply subject is not executed"

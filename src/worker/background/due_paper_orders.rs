@@ -44,7 +44,8 @@ async fn process_due_order(router: &Router, key: OrderKey) {
     match broker.execute_due(order).await {
         DueOutcome::Booked(booked) => {
             if let Err(error) = append::append_booked_effect(router, &booked).await {
-                log_at_intervals!(warn,
+                log_at_intervals!(
+                    warn,
                     order = key.name(), %error,
                     "a settled fill is not journaled yet; it waits in the outbox"
                 );

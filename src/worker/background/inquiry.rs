@@ -86,7 +86,8 @@ async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) {
             _ => return,
         },
         InquiryOutcome::Unanswered(reason) => {
-            log_at_intervals!(warn,
+            log_at_intervals!(
+                warn,
                 order_id = %order.order_id, reason,
                 "the venue has not reported the outcome of an order; it is asked again"
             );
@@ -126,14 +127,16 @@ async fn journal_inquiry_result(router: &Router, order: &Order, settled: Result<
                 "the venue has reported the outcome of an order"
             );
             if let Err(error) = append::append_booked_effect(router, &booked).await {
-                log_at_intervals!(warn,
+                log_at_intervals!(
+                    warn,
                     order_id = %order.order_id, %error,
                     "the venue's report is settled and not journaled yet; it waits in the outbox"
                 );
             }
         }
         Err(error) => {
-            log_at_intervals!(warn,
+            log_at_intervals!(
+                warn,
                 order_id = %order.order_id, %error,
                 "the venue's report could not be settled; the venue is asked again"
             )

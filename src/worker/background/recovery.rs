@@ -87,7 +87,8 @@ async fn recover_expired_lease(router: &Router, key: OrderKey) {
         },
         RecordStage::Sending => {
             if let Err(fault) = announced::presume_outcome_unknown(router, &record, lease).await {
-                log_at_intervals!(warn,
+                log_at_intervals!(
+                    warn,
                     %order_id, %fault,
                     "an order that may have been sent could not be settled as unknown yet; retrying"
                 );
@@ -119,7 +120,8 @@ async fn append_order_events(router: &Router, key: OrderKey) {
     match appended {
         Ok(()) => tracing::info!(order_id = %record.known.order_id, "journaled a waiting event"),
         Err(fault) => {
-            log_at_intervals!(warn,
+            log_at_intervals!(
+                warn,
                 order_id = %record.known.order_id, %fault,
                 "a waiting event could not be journaled yet; retrying"
             )

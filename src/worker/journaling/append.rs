@@ -47,7 +47,8 @@ pub async fn journal_and_build_outcome(router: &Router, booked: &BookedEffect) -
             Ok(SubmissionOutcome::journaled(ExecutionReport::of(order), sequence))
         }
         Err(error) => {
-            log_at_intervals!(warn,
+            log_at_intervals!(
+                warn,
                 order_id = %order.order_id, %error,
                 "a settled report is not journaled yet; it waits in the outbox"
             );

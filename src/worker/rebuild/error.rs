@@ -65,6 +65,19 @@ pub enum StoreRebuildError {
     Busy,
 }
 
+impl StoreRebuildError {
+    /// Reports whether it passes only when an operator acts.
+    pub fn requires_operator(&self) -> bool {
+        match self {
+            Self::JournalBehind { .. }
+            | Self::JournalCut { .. }
+            | Self::JournalMissing
+            | Self::JournalIncomplete(_) => true,
+            Self::Store(_) | Self::Bus(_) | Self::Journal(_) | Self::Busy => false,
+        }
+    }
+}
+
 impl From<AdjustmentEventError> for StoreRebuildError {
     fn from(error: AdjustmentEventError) -> Self {
         Self::Journal(error.to_string())

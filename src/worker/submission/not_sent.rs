@@ -34,7 +34,8 @@ pub(in crate::worker) async fn release_unsent(
     match router.store.release_claim(&placement.order, &placement.lease).await {
         Ok(_) => Err(fault),
         Err(error) => {
-            log_at_intervals!(warn,
+            log_at_intervals!(
+                warn,
                 order_id = %placement.order.order_id, %error,
                 "a claim could not be released; recovery releases it when its lease expires"
             );
