@@ -14,6 +14,7 @@ use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::risk::Approved;
+use crate::risk::rules::max_daily_loss::DayLoss;
 
 /// An order to be sent to its venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub struct BookedEffect {
     pub pending_events: Vec<OutboxEntry>,
     /// The anomalies to publish as alerts.
     pub notices: Vec<BookingAnomaly>,
+    /// The losses that have reached their limits by the effect.
+    pub breaches: Vec<DayLoss>,
 }
 
 /// Why nothing was sent.

@@ -6,8 +6,10 @@ use std::sync::Mutex;
 use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::brokers::port::{BookError, PaperBook};
 use crate::domain::currency_rates::CurrencyRates;
-use crate::domain::id::{LeaseToken, OrderId};
+use crate::domain::id::{AccountId, LeaseToken, OrderId, VenueId};
 use crate::domain::order::Order;
+use crate::domain::quantity::QuantityUnits;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
 
@@ -43,6 +45,7 @@ pub struct MemoryBook {
 #[derive(Default)]
 struct MemoryBookState {
     records: HashMap<OrderId, (Order, LeaseToken)>,
+    positions: HashMap<(AccountId, VenueId, Symbol), QuantityUnits>,
     faults: VecDeque<BookFault>,
     now_ms: i64,
     booking_count: usize,
@@ -83,6 +86,17 @@ impl MemoryBook {
         state.records.get(order_id).map(|(order, _)| order.clone())
     }
 
+    /// Returns the position of an order's account in its instrument, in units of 1e-8.
+    pub fn position(&self, order: &Order) -> QuantityUnits {
+        self.state.lock().unwrap().position(order)
+    }
+
+    /// Sets the position of an order's account in its instrument, in units of 1e-8.
+    pub fn set_position(&self, order: &Order, position: QuantityUnits) {
+        let mut state = self.state.lock().unwrap();
+        state.positions.insert(position_key(order), position);
+    }
+
     /// Returns how many effects are booked.
     pub fn booking_count(&self) -> usize {
         self.state.lock().unwrap().booking_count
@@ -119,22 +133,41 @@ impl MemoryBook {
 
 impl MemoryBookState {
     fn settle(&mut self, order_id: &OrderId, report: &VenueReport) -> Result<BookedEffect, BookError> {
-        let (order, _) = self.records.get_mut(order_id).ok_or(BookError::OrderNotFound)?;
+        let (order, lease) = self.records.get(order_id).ok_or(BookError::OrderNotFound)?;
         let now = Timestamp::from_milliseconds(self.now_ms);
-        *order = order
-            .apply_report(report, &CurrencyRates::default(), now)
-            .map_err(|_| BookError::NothingNew)?
-            .order;
+        let update = order.apply_report(report, &CurrencyRates::default(), now);
+        let update = update.map_err(|_| BookError::NothingNew)?;
+        let (before, moved) = (self.position(order), update.deltas.position);
+        if order.reduce_only && crosses_zero(before, moved) {
+            return Err(BookError::CrossesZero(before));
+        }
+        let (order, lease) = (update.order, lease.clone());
+        self.positions.insert(position_key(&order), before + moved);
+        self.records.insert(order_id.clone(), (order.clone(), lease));
         self.booking_count += 1;
         Ok(BookedEffect {
-            order: order.clone(),
             pending_events: vec![OutboxEntry {
                 version: order.version,
                 body: bytes::Bytes::new(),
             }],
+            order,
             notices: Vec::new(),
+            breaches: Vec::new(),
         })
     }
+
+    fn position(&self, order: &Order) -> QuantityUnits {
+        self.positions.get(&position_key(order)).copied().unwrap_or(0)
+    }
+}
+
+fn position_key(order: &Order) -> (AccountId, VenueId, Symbol) {
+    (order.account_id.clone(), order.venue.clone(), order.symbol.clone())
+}
+
+/// Reports whether a move takes a position through zero, or away from it.
+fn crosses_zero(position: QuantityUnits, moved: QuantityUnits) -> bool {
+    moved != 0 && (moved.signum() == position.signum() || moved.abs() > position.abs())
 }
 
 impl PaperBook for MemoryBook {
@@ -178,7 +211,7 @@ pub mod fixtures {
     use crate::domain::intent::{Intent, RiskOverrides};
     use crate::domain::money::Micros;
     use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce};
-    use crate::domain::quantity::{Price, Quantity};
+    use crate::domain::quantity::{Price, Quantity, to_quantity_units};
     use crate::domain::reservation::Reservation;
     use crate::domain::symbol::Symbol;
     use std::time::Duration;
@@ -222,19 +255,17 @@ pub mod fixtures {
             expires_at: None,
             risk: RiskOverrides::default(),
         };
-        let lots = intent
-            .quantity
-            .decimal()
-            .count_multiples_of(decimal("0.01"))
-            .unwrap_or(0);
         let reservation = Reservation {
             lot_size: decimal("0.01"),
             base_rate: decimal("1"),
             base_asset: None,
-            reserved_lots: i64::try_from(lots).unwrap(),
+            mark: limit.map_or_else(|| price("180"), price),
+            reserved: to_quantity_units(intent.quantity.decimal()).unwrap(),
             notional: Micros::new(1_000).unwrap(),
             daily_notional: Micros::new(1_000).unwrap(),
             expected_loss: Micros::ZERO,
+            price_loss: Micros::ZERO,
+            open_price_loss: Micros::ZERO,
             is_open: true,
             trading_date: now.utc_date(),
         };

@@ -109,11 +109,19 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
             Ok(report) => report,
             Err(reason) => return PlaceOutcome::Rejected(reason),
         };
-        match self.book.book_placement(&placement, report).await {
-            Ok(booked) => PlaceOutcome::Acknowledged(VenueAcknowledgement::Booked(booked)),
-            // An order with an effect was placed by an earlier call; this call does not know its outcome.
-            Err(error) => failed_booking(error, PlaceOutcome::NotSent, PlaceOutcome::OutcomeUnknown),
+        let mut report = report;
+        for _ in 0..MAX_ATTEMPTS {
+            match self.book.book_placement(&placement, report.clone()).await {
+                Ok(booked) => return PlaceOutcome::Acknowledged(VenueAcknowledgement::Booked(booked)),
+                // What the position leaves of the fill is filled, and the rest is cancelled.
+                Err(BookError::CrossesZero(position)) => {
+                    report = fills::cap_report(&placement.order, &report, position, self.rules);
+                }
+                // An order with an effect was placed by an earlier call; this call does not know its outcome.
+                Err(error) => return failed_booking(error, PlaceOutcome::NotSent, PlaceOutcome::OutcomeUnknown),
+            }
         }
+        PlaceOutcome::NotSent(NotSentReason::Unavailable(TOO_MANY_ATTEMPTS.into()))
     }
 
     async fn cancel(&self, mut order: Order) -> CancelOutcome {
@@ -139,14 +147,20 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
     }
 
     async fn execute_due(&self, mut order: Order) -> DueOutcome {
+        let mut position_seen = None;
         for _ in 0..MAX_ATTEMPTS {
             let report = match fills::due_report(&order, self.rules, (self.clock)()) {
                 Ok(Some(report)) => report,
                 Ok(None) => return DueOutcome::NothingDue,
                 Err(error) => return DueOutcome::NotSent(NotSentReason::Unavailable(error.to_string())),
             };
+            let report = position_seen.map_or_else(
+                || report.clone(),
+                |position| fills::cap_report(&order, &report, position, self.rules),
+            );
             match self.book.book_effect(&order, report).await {
                 Ok(booked) => return DueOutcome::Booked(booked),
+                Err(BookError::CrossesZero(position)) => position_seen = Some(position),
                 Err(BookError::Superseded(now)) => order = *now,
                 Err(BookError::NothingNew | BookError::Ended) => return DueOutcome::NothingDue,
                 Err(error) => return failed_booking(error, DueOutcome::NotSent, DueOutcome::OutcomeUnknown),
@@ -165,6 +179,7 @@ fn failed_booking<O>(error: BookError, not_sent: fn(NotSentReason) -> O, unknown
     match error {
         BookError::DeadlinePassed => not_sent(NotSentReason::DeadlinePassed),
         BookError::Halted => not_sent(NotSentReason::Halted),
+        BookError::CrossesZero(_) => not_sent(NotSentReason::Unavailable(TOO_MANY_ATTEMPTS.into())),
         BookError::LeaseLost | BookError::OrderNotFound => not_sent(NotSentReason::LeaseLost),
         BookError::Unavailable(why) => not_sent(NotSentReason::Unavailable(why)),
         BookError::Superseded(_) | BookError::Ended | BookError::NothingNew | BookError::Unknown(_) => {

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use crate::brokers::adapter::{BookedEffect, NotSentReason, Placement};
 use crate::domain::order::Order;
+use crate::domain::quantity::QuantityUnits;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
 
@@ -50,6 +51,10 @@ pub enum BookError {
     /// Another effect came first and ended the order. This call booked nothing.
     #[error("the order has ended")]
     Ended,
+    /// A fill of an order that only reduces a position would take it through zero; holds the position, in units of 1e-8.
+    /// Nothing was booked.
+    #[error("the fill would take the position through zero")]
+    CrossesZero(QuantityUnits),
     /// The order does not exist; nothing was booked.
     #[error("the order is not in the book")]
     OrderNotFound,

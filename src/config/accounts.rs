@@ -9,7 +9,7 @@ use crate::config::range::check_range;
 use crate::config::risk::parse_positive_money;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, VenueId};
-use crate::domain::quantity::Quantity;
+use crate::domain::quantity::{Quantity, to_quantity_units};
 use crate::domain::symbol::Symbol;
 
 /// The maximum number of accounts with limits of their own.
@@ -98,19 +98,12 @@ impl AccountSettings {
             let known = |one: &&crate::config::instruments::InstrumentSettings| {
                 instrument.split_once(':') == Some((one.venue.as_str(), one.symbol.as_str()))
             };
-            let lot = instruments
-                .0
-                .iter()
-                .find(known)
-                .and_then(|one| one.lot_size.parse::<Decimal>().ok());
+            let is_known = instruments.0.iter().any(|one| known(&one));
             let quantity = text.parse::<Decimal>().ok().filter(|quantity| quantity.is_positive());
-            let lots = lot
-                .zip(quantity)
-                .and_then(|(lot, quantity)| quantity.count_multiples_of(lot));
-            if lots.is_none() {
+            if !is_known || quantity.and_then(to_quantity_units).is_none() {
                 errors.push(format!(
                     "max_positions of the account {name} names {instrument:?} = {text:?}; it must be an instrument as \
-                     `venue:SYMBOL` and a whole number of its lots above zero"
+                     `venue:SYMBOL` and a quantity above zero with at most 8 decimals"
                 ));
             }
         }
@@ -130,7 +123,7 @@ mod tests {
         );
         let bad = read(
             "account_id = \"b.c\"\nstop_loss = \"0\"\nmax_open_orders = 0\n\
-             [max_positions]\n\"binance.spot:BTCUSDT\" = \"0.000001\"\n\"BTCUSDT\" = \"1\"\n",
+             [max_positions]\n\"binance.spot:BTCUSDT\" = \"0.000000001\"\n\"BTCUSDT\" = \"1\"\n",
         );
         assert_eq!(good.max_position_limits().count(), 1);
         let mut errors = Vec::new();

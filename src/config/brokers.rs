@@ -86,7 +86,8 @@ pub struct InquirySettings {
 pub struct PaperFeeSettings {
     /// The fee as a share of a fill, 0 to 1, such as `"0.001"`; fees are rounded up to eight decimals. Default `"0"`.
     pub rate: String,
-    /// The asset that fees are paid in: `quote`, or `base` if the instrument names its base asset. Default `quote`.
+    /// The asset that fees are paid in: `quote`, or `received`, as spot venues do: a buy pays in the traded asset if the
+    /// instrument names it as `base_asset`, a sell in the quote currency. Default `quote`.
     pub paid_in: String,
 }
 
@@ -95,8 +96,8 @@ pub struct PaperFeeSettings {
 pub enum FeeAsset {
     /// The quote currency.
     Quote,
-    /// The base asset, if the instrument names one.
-    Base,
+    /// What the order receives: the traded asset for a buy of an instrument that names it, else the quote currency.
+    Received,
 }
 
 /// When the remainder of a paper order fills.
@@ -234,7 +235,7 @@ impl PaperFeeSettings {
     pub fn fee_asset(&self) -> Option<FeeAsset> {
         match self.paid_in.as_str() {
             "quote" => Some(FeeAsset::Quote),
-            "base" => Some(FeeAsset::Base),
+            "received" => Some(FeeAsset::Received),
             _ => None,
         }
     }
@@ -249,7 +250,7 @@ impl PaperFeeSettings {
         }
         if self.fee_asset().is_none() {
             errors.push(format!(
-                "brokers.paper_fees.paid_in is {:?}; it must be \"quote\" or \"base\"",
+                "brokers.paper_fees.paid_in is {:?}; it must be \"quote\" or \"received\"",
                 self.paid_in
             ));
         }

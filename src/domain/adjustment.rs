@@ -5,8 +5,8 @@ use crate::domain::content_hash::{ContentHash, ContentHasher};
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, AdjustmentId, VenueId};
 use crate::domain::instrument::Instrument;
-use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
-use crate::domain::quantity::Price;
+use crate::domain::money::{Micros, Rounding};
+use crate::domain::quantity::{Price, to_quantity_units};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::symbol::Symbol;
 
@@ -75,38 +75,28 @@ impl Adjustment {
 /// Why a position cannot be adjusted by a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AdjustmentError {
-    /// The quantity is not a whole number of lots.
-    #[error("must be a multiple of the lot size {0}")]
-    NotLotMultiple(Decimal),
-    /// Its lots or its value exceed the range of exact integers.
+    /// Its quantity or its value exceeds the range of exact numbers.
     #[error("is worth more than can be counted exactly (9007199254.740991 of the base currency)")]
     ExceedsExactRange,
 }
 
-/// Returns how far a position adjustment moves the shared sums. It raises position and long exposure by its lots, lowers
-/// the short exposure by them, and lowers the cash flow by its value in the base currency, rounded against us.
+/// Returns how far a position adjustment moves the shared sums. It raises position and long exposure by its quantity, lowers
+/// the short exposure by it, and lowers the cash flow by its value in the base currency, rounded against us.
 ///
 /// # Errors
-/// When the quantity is not a whole number of lots, or an amount cannot be counted exactly.
+/// When an amount cannot be counted exactly.
 pub fn position_adjustment_deltas(
     instrument: &Instrument,
     quantity: Decimal,
     price: Price,
 ) -> Result<SumDeltas, AdjustmentError> {
-    let lot_size = instrument.lot_size.decimal();
-    let lots = quantity
-        .count_multiples_of(lot_size)
-        .ok_or(AdjustmentError::NotLotMultiple(lot_size))?;
-    let lots = i64::try_from(lots).map_err(|_| AdjustmentError::ExceedsExactRange)?;
-    if lots.abs() > MAX_EXACT_INTEGER {
-        return Err(AdjustmentError::ExceedsExactRange);
-    }
+    let moved = to_quantity_units(quantity).ok_or(AdjustmentError::ExceedsExactRange)?;
     let paid = [quantity.negated(), price.decimal(), instrument.base_rate];
     let cash_flow = Micros::from_product(paid, Rounding::Down).ok_or(AdjustmentError::ExceedsExactRange)?;
     Ok(SumDeltas {
-        long: lots,
-        short: -lots,
-        position: lots,
+        long: moved,
+        short: -moved,
+        position: moved,
         cash_flow: cash_flow.units(),
         ..SumDeltas::default()
     })
@@ -151,22 +141,43 @@ mod tests {
             )
             .map(|deltas| (deltas.position, deltas.long, deltas.short, deltas.cash_flow))
         };
-        assert_eq!(deltas("0.01", "1", "1.5", "180"), Ok((150, 150, -150, -270_000_000)));
-        assert_eq!(deltas("0.01", "1", "-1.5", "180"), Ok((-150, -150, 150, 270_000_000)));
+        let (one, half) = (100_000_000, 50_000_000);
+        assert_eq!(
+            deltas("0.01", "1", "1.5", "180"),
+            Ok((one + half, one + half, -one - half, -270_000_000))
+        );
+        assert_eq!(
+            deltas("0.01", "1", "-1.5", "180"),
+            Ok((-one - half, -one - half, one + half, 270_000_000))
+        );
         // 1e-8 × 10 = 1e-7 of the base currency: a payment rounds to one millionth, a receipt to zero.
         assert_eq!(deltas("0.00000001", "1", "0.00000001", "10"), Ok((1, 1, -1, -1)));
         assert_eq!(deltas("0.00000001", "1", "-0.00000001", "10"), Ok((-1, -1, 1, 0)));
-        assert_eq!(deltas("1", "0.5", "3", "2.000001"), Ok((3, 3, -3, -3_000_002)));
         assert_eq!(
-            deltas("0.01", "1", "0.001", "1"),
-            Err(AdjustmentError::NotLotMultiple(number("0.01")))
+            deltas("1", "0.5", "3", "2.000001"),
+            Ok((3 * one, 3 * one, -3 * one, -3_000_002))
+        );
+        // A holding is corrected by any quantity of 8 decimals, whatever the lot is.
+        assert_eq!(
+            deltas("0.01", "1", "0.00100001", "1"),
+            Ok((100_001, 100_001, -100_001, -1_001))
+        );
+        assert_eq!(
+            deltas("0.01", "1", "0.000000001", "1"),
+            Err(AdjustmentError::ExceedsExactRange)
         );
         assert_eq!(
             deltas("1", "1", "99999999999", "999999999"),
             Err(AdjustmentError::ExceedsExactRange)
         );
+        // The sums count a quantity beyond the range of the lots of an order.
+        let most = 99_999_999_999 * one;
         assert_eq!(
             deltas("0.00000001", "1", "99999999999", "0.00000001"),
+            Ok((most, most, -most, -1_000_000_000))
+        );
+        assert_eq!(
+            deltas("1", "1", "9007199254740992", "0.00000001"),
             Err(AdjustmentError::ExceedsExactRange)
         );
     }

@@ -6,9 +6,10 @@
 
 use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::decimal::Decimal;
-use crate::domain::money::{BASE_ASSET_FEE_SCALE, Micros, Rounding, round_to_units};
+use crate::domain::money::{Micros, Rounding, round_to_units};
 use crate::domain::order::{ApplyReportError, BookingAnomaly, MAX_FILLS, MAX_REPORTED_FILLS, Order, OrderUpdate};
 use crate::domain::order_terms::{OrderStatus, Side};
+use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, QuantityUnits, from_quantity_units, to_quantity_units};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::status_transition::{self, OrderEvent};
@@ -81,8 +82,8 @@ impl Order {
         self.fills.iter().any(|fill| fill.exec_id == exec_id) || self.older_exec_ids.iter().any(|id| id == exec_id)
     }
 
-    /// Books a new fill of f lots. With r = min(f, reserved lots), a buy moves the long exposure by f − r and the short
-    /// exposure by −f; a sell is mirrored.
+    /// Books a new fill of f. With r = min(f, what is reserved), a buy moves the long exposure by f − r and the short
+    /// exposure by −f; a sell is mirrored. A fee of c in the traded asset then moves long and position by −c, short by +c.
     fn book_fill(
         &mut self,
         fill: &Fill,
@@ -92,31 +93,34 @@ impl Order {
         if self.fill_count() >= MAX_FILLS {
             return Err(ApplyReportError::TooManyFills);
         }
-        let lots = require_exact(self.reservation.lots(fill.quantity.decimal()))?;
-        let reserved_part = lots.min(self.reservation.reserved_lots);
-        let excess = lots - reserved_part;
+        let filled = require_exact(to_quantity_units(fill.quantity.decimal()))?;
+        let reserved_part = filled.min(self.reservation.reserved);
+        let excess = filled - reserved_part;
         let cash_flow = self.fill_cash_flow(fill)?;
         let cost = fill.price.decimal().checked_mul(fill.quantity.decimal());
         self.filled_cost = require_exact(cost.and_then(|cost| self.filled_cost.checked_add(cost)))?;
         self.filled_quantity = require_exact(self.filled_quantity.checked_add(fill.quantity.decimal()))?;
-        self.reservation.reserved_lots -= reserved_part;
+        self.reservation.reserved -= reserved_part;
+        let open_loss = require_exact(self.reservation.release_price_loss(self.quantity.decimal()))?;
         if self.fills.len() >= MAX_REPORTED_FILLS {
             let oldest = self.fills.remove(0);
             self.older_exec_ids.push(oldest.exec_id);
         }
         self.fills.push(fill.clone());
         let (long, short, position) = match self.side {
-            Side::Buy => (excess, -lots, lots),
-            Side::Sell => (-lots, excess, -lots),
+            Side::Buy => (excess, -filled, filled),
+            Side::Sell => (-filled, excess, -filled),
         };
-        let (fees, base_fees) = self.compute_fees(fill, rates, anomalies)?;
+        let (fees, asset_fee) = self.compute_fees(fill, rates, anomalies)?;
+        let position = position - asset_fee;
         let booked = SumDeltas {
-            long,
-            short,
+            long: long - asset_fee,
+            short: short + asset_fee,
             position,
             cash_flow,
             fees,
-            base_fees,
+            open_loss,
+            fill_result: self.fill_result(position, cash_flow, fees)?,
             ..SumDeltas::default()
         };
         let previous_status = self.status;
@@ -153,20 +157,32 @@ impl Order {
         Ok(require_exact(Micros::from_product(factors, rounding))?.units() * sign)
     }
 
-    /// Returns a fill's fee as two amounts: in millionths of the base currency, and in units of 1e-8 of the base asset.
+    /// Returns what a fill makes at the mark of the reservation, in millionths of the base currency, rounded against us:
+    /// the change of equity while the mark stays.
+    fn fill_result(&self, position: QuantityUnits, cash_flow: i64, fees: i64) -> Result<i64, ApplyReportError> {
+        let factors = [
+            from_quantity_units(position),
+            self.reservation.mark.decimal(),
+            self.reservation.base_rate,
+        ];
+        let value = require_exact(Micros::from_product(factors, Rounding::Down))?;
+        Ok(value.units() + cash_flow - fees)
+    }
+
+    /// Returns a fill's fee as two amounts: in millionths of the base currency, and in units of 1e-8 of the traded asset.
     /// One of them is zero. Both are rounded against us.
     fn compute_fees(
         &self,
         fill: &Fill,
         rates: &CurrencyRates,
         anomalies: &mut Vec<BookingAnomaly>,
-    ) -> Result<(i64, i64), ApplyReportError> {
+    ) -> Result<(i64, QuantityUnits), ApplyReportError> {
         if fill.fee.is_zero() {
             return Ok((0, 0));
         }
         if self.reservation.base_asset.as_deref() == Some(fill.fee_currency.as_str()) {
-            let fee = round_to_units(fill.fee, BASE_ASSET_FEE_SCALE, Rounding::Up);
-            return Ok((0, require_exact(fee)?));
+            let fee = round_to_units(fill.fee, MAX_AMOUNT_DECIMALS, Rounding::Up);
+            return Ok((0, require_exact(fee)?.into()));
         }
         let Some(rate) = rates.get(&fill.fee_currency) else {
             anomalies.push(BookingAnomaly::FeeWithoutRate(fill.fee_currency.clone()));
@@ -184,8 +200,11 @@ impl Order {
             return Ok(restored);
         }
         let open = require_exact(self.quantity.decimal().checked_sub(self.filled_quantity))?;
-        let open_lots = require_exact(self.reservation.lots(open))?;
-        require_exact(restored.checked_add(&self.reservation.restore_lots(self.side, open_lots)))
+        let open = require_exact(to_quantity_units(open))?;
+        let reopened = self
+            .reservation
+            .restore_quantity(self.side, open, self.quantity.decimal());
+        require_exact(restored.checked_add(&require_exact(reopened)?))
     }
 
     /// Releases the reservation of an ended order, except what the venue counts as filled and has not reported as fills
@@ -195,12 +214,12 @@ impl Order {
         venue_cumulative_quantity: Option<Decimal>,
     ) -> Result<SumDeltas, ApplyReportError> {
         let unreported = venue_cumulative_quantity.and_then(|quantity| quantity.checked_sub(self.filled_quantity));
-        let unreported_lots = match unreported.filter(|unreported| unreported.is_positive()) {
-            Some(unreported) => require_exact(self.reservation.lots(unreported))?.min(self.reservation.reserved_lots),
+        let unreported = match unreported.filter(|unreported| unreported.is_positive()) {
+            Some(unreported) => require_exact(to_quantity_units(unreported))?.min(self.reservation.reserved),
             None => 0,
         };
-        let never_traded = self.status == Some(OrderStatus::Rejected) && self.fill_count() == 0 && unreported_lots == 0;
-        Ok(self.reservation.release(self.side, unreported_lots, never_traded))
+        let never_traded = self.status == Some(OrderStatus::Rejected) && self.fill_count() == 0 && unreported == 0;
+        Ok(self.reservation.release(self.side, unreported, never_traded))
     }
 }
 

@@ -8,8 +8,6 @@ use crate::domain::decimal::Decimal;
 pub const MAX_EXACT_INTEGER: i64 = 9_007_199_254_740_991;
 /// Decimals of [`Micros`].
 pub const MICROS_SCALE: u32 = 6;
-/// Decimals of fees in the base asset.
-pub const BASE_ASSET_FEE_SCALE: u32 = 8;
 
 /// An amount of the base currency in units of 1e-6, at most ±(2^53 − 1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

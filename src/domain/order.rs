@@ -5,7 +5,7 @@ use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, Tag, VenueId};
 use crate::domain::intent::Intent;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
-use crate::domain::quantity::{AVERAGE_PRICE_DECIMALS, Price, Quantity};
+use crate::domain::quantity::{AVERAGE_PRICE_DECIMALS, Price, Quantity, QuantityUnits};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::reservation::Reservation;
 use crate::domain::settlement::{SumDeltas, SumScope};
@@ -46,6 +46,8 @@ pub struct Order {
     pub price: Option<Price>,
     /// The ordered quantity.
     pub quantity: Quantity,
+    /// Whether every fill may only reduce a position.
+    pub reduce_only: bool,
     /// The intent's tags.
     pub tags: Vec<Tag>,
     /// The mode the order was submitted in.
@@ -92,8 +94,8 @@ pub struct OrderUpdate {
 /// An unexpected booking. It is booked in full, and published as a risk alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BookingAnomaly {
-    /// The fill exceeds the reservation by this many lots.
-    Overfill(i64),
+    /// The fill exceeds the reservation by this quantity, in units of 1e-8.
+    Overfill(QuantityUnits),
     /// The venue filled or acknowledged an order recorded as rejected; the order is reopened.
     Reopened,
     /// The fee is in this currency, which has no rate: the report lists the fee, and no sum includes it.
@@ -136,6 +138,7 @@ impl Order {
             time_in_force: intent.time_in_force,
             price: intent.price,
             quantity: intent.quantity,
+            reduce_only: intent.reduce_only,
             tags: intent.tags.clone(),
             mode,
             content_hash: intent.content_hash(),

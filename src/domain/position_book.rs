@@ -5,7 +5,7 @@
 //! for display only: the order log computes it, and no risk rule uses it.
 
 use crate::domain::decimal::Decimal;
-use crate::domain::money::{BASE_ASSET_FEE_SCALE, MICROS_SCALE, Micros};
+use crate::domain::money::{MICROS_SCALE, Micros};
 use crate::domain::quantity::{AVERAGE_PRICE_DECIMALS, MAX_AMOUNT_DECIMALS, Price};
 
 /// Decimals of a book's quantity.
@@ -18,11 +18,6 @@ const QUANTITY_UNITS_BOUND: i128 = 10_i128.pow(27);
 const PRICE_TO_COST_FACTOR: i128 = 10_i128.pow(COST_SCALE - QUANTITY_SCALE - MAX_AMOUNT_DECIMALS);
 /// The bound of the divisors of [`mul_div`], exclusive: twice a remainder must fit.
 const MUL_DIV_DIVISOR_BOUND: u128 = 1 << 127;
-
-const _: () = assert!(
-    BASE_ASSET_FEE_SCALE == QUANTITY_SCALE,
-    "a fee in the base asset is a quantity"
-);
 
 /// Why a book cannot be created or updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

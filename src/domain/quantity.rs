@@ -5,9 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::domain::decimal::Decimal;
+use crate::domain::money::MAX_EXACT_INTEGER;
 
 /// The most decimals of a price or a quantity.
 pub const MAX_AMOUNT_DECIMALS: u32 = 8;
+/// A signed quantity in units of 1e-8 of the asset: what the shared sums count in, whatever an instrument's lot is.
+pub type QuantityUnits = i128;
+/// The greatest sum of a quantity, either way, in units of 1e-8: its whole part is exact in a script.
+pub const MAX_QUANTITY_UNITS: QuantityUnits = MAX_EXACT_INTEGER as QuantityUnits * 100_000_000;
 /// Decimals of an average price.
 pub const AVERAGE_PRICE_DECIMALS: u32 = 12;
 /// The upper bound of prices, exclusive.
@@ -27,6 +32,19 @@ pub enum AmountError {
     /// The number has more than eight decimals.
     #[error("must have at most 8 decimals")]
     TooManyDecimals,
+}
+
+/// Returns a quantity in units of 1e-8; `None` where it has more decimals, or is out of the range of the sums.
+pub fn to_quantity_units(quantity: Decimal) -> Option<QuantityUnits> {
+    let units = quantity.to_scaled_integer(MAX_AMOUNT_DECIMALS)?;
+    (-MAX_QUANTITY_UNITS..=MAX_QUANTITY_UNITS)
+        .contains(&units)
+        .then_some(units)
+}
+
+/// Returns a sum of quantities as a number of the asset. A sum out of range is shown as zero: no script books one.
+pub fn from_quantity_units(units: QuantityUnits) -> Decimal {
+    Decimal::from_parts(units, MAX_AMOUNT_DECIMALS).unwrap_or(Decimal::ZERO)
 }
 
 fn check_range(number: Decimal, bound: i64) -> Result<Decimal, AmountError> {
@@ -112,5 +130,29 @@ mod tests {
             Quantity::new(number("100000000000")),
             Err(AmountError::TooLarge(QUANTITY_BOUND))
         );
+    }
+
+    #[test]
+    fn quantities_count_in_units_of_1e_8_up_to_the_range_of_the_sums() {
+        let number = |text: &str| text.parse::<Decimal>().unwrap();
+        for (quantity, units) in [
+            ("0", Some(0)),
+            ("0.00000001", Some(1)),
+            ("-0.00000001", Some(-1)),
+            ("1.5", Some(150_000_000)),
+            ("-99999999999.99999999", Some(-9_999_999_999_999_999_999)),
+            ("9007199254740991", Some(MAX_QUANTITY_UNITS)),
+            ("-9007199254740991", Some(-MAX_QUANTITY_UNITS)),
+            // More than a sum can hold, or than its unit can express.
+            ("9007199254740991.00000001", None),
+            ("-9007199254740991.00000001", None),
+            ("0.000000001", None),
+        ] {
+            assert_eq!(to_quantity_units(number(quantity)), units, "{quantity}");
+            if let Some(units) = units {
+                assert_eq!(from_quantity_units(units), number(quantity), "{quantity}");
+            }
+        }
+        assert_eq!(from_quantity_units(i128::MAX), Decimal::ZERO);
     }
 }

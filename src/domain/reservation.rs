@@ -7,7 +7,7 @@ use crate::domain::instrument::Instrument;
 use crate::domain::intent::Intent;
 use crate::domain::money::{Micros, Rounding};
 use crate::domain::order_terms::Side;
-use crate::domain::quantity::Price;
+use crate::domain::quantity::{Price, QuantityUnits, to_quantity_units};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::TradingDate;
 
@@ -15,20 +15,26 @@ use crate::domain::time::TradingDate;
 /// with fills and with the order's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
-    /// The lot that the quantities below count in.
+    /// The instrument's lot when the order was reserved: a paper venue fills whole lots.
     pub lot_size: Decimal,
     /// The value of one unit of the quote currency in the base currency.
     pub base_rate: Decimal,
     /// The traded asset, where fees may be paid in it.
     pub base_asset: Option<Arc<str>>,
-    /// Lots still reserved: neither filled nor released.
-    pub reserved_lots: i64,
+    /// The mark that the order was reserved at.
+    pub mark: Price,
+    /// The quantity still reserved, neither filled nor released, in units of 1e-8.
+    pub reserved: QuantityUnits,
     /// The order's value when it was reserved.
     pub notional: Micros,
     /// The part of it that counts towards the day's routed notional: all of it, or zero after its release.
     pub daily_notional: Micros,
     /// The loss that the caller expects of the order: reserved while the order is open, and again when it is reopened.
     pub expected_loss: Micros,
+    /// The loss that the whole order makes against the mark if it fills at the price it is valued at.
+    pub price_loss: Micros,
+    /// The part of `price_loss` that is still reserved.
+    pub open_price_loss: Micros,
     /// Whether the order counts as an open order.
     pub is_open: bool,
     /// The trading day that the order counts towards.
@@ -36,13 +42,13 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Returns the reservation of an order of `lots` at `valuation_price` on a trading day, or `None` when an amount
-    /// cannot be counted exactly.
+    /// Returns the reservation of an order at `valuation_price` on a trading day, or `None` when an amount cannot be
+    /// counted exactly.
     pub fn for_order(
         instrument: &Instrument,
         intent: &Intent,
-        lots: i64,
         valuation_price: Price,
+        mark: Price,
         trading_date: TradingDate,
     ) -> Option<Self> {
         let factors = [
@@ -51,15 +57,36 @@ impl Reservation {
             instrument.base_rate,
         ];
         let notional = Micros::from_product(factors, Rounding::Up)?;
+        let value_at_mark = [mark.decimal(), intent.quantity.decimal(), instrument.base_rate];
+        let price_loss = match intent.side {
+            Side::Buy => notional.units() - Micros::from_product(value_at_mark, Rounding::Down)?.units(),
+            Side::Sell => {
+                Micros::from_product(value_at_mark, Rounding::Up)?.units()
+                    - Micros::from_product(factors, Rounding::Down)?.units()
+            }
+        };
+        // A difference that only rounding makes is no loss of the price.
+        let is_loss = match intent.side {
+            Side::Buy => valuation_price > mark,
+            Side::Sell => valuation_price < mark,
+        };
+        let price_loss = if is_loss {
+            Micros::new(price_loss)?
+        } else {
+            Micros::ZERO
+        };
         let expected_loss = intent.estimated_loss.unwrap_or(Decimal::ZERO);
         Some(Self {
             lot_size: instrument.lot_size.decimal(),
             base_rate: instrument.base_rate,
             base_asset: instrument.base_asset.clone(),
-            reserved_lots: lots,
+            mark,
+            reserved: to_quantity_units(intent.quantity.decimal())?,
             notional,
             daily_notional: notional,
             expected_loss: Micros::from_decimal(expected_loss, Rounding::Up)?,
+            price_loss,
+            open_price_loss: price_loss,
             is_open: true,
             trading_date,
         })
@@ -69,45 +96,60 @@ impl Reservation {
     pub(super) fn claim_deltas(&self, side: Side) -> SumDeltas {
         SumDeltas {
             open_orders: 1,
-            open_loss: self.expected_loss.units(),
+            open_loss: self.expected_loss.units() + self.open_price_loss.units(),
             daily_notional: self.daily_notional.units(),
-            ..side_deltas(side, self.reserved_lots)
+            ..side_deltas(side, self.reserved)
         }
     }
 
-    /// Returns a quantity in lots, or `None` when it is not a whole number of lots.
-    pub(super) fn lots(&self, quantity: Decimal) -> Option<i64> {
-        let lots = quantity.count_multiples_of(self.lot_size)?;
-        i64::try_from(lots).ok()
+    /// Releases the part of the price's loss that fills have made real: what is still reserved belongs to the rest of an
+    /// order of `ordered`. Returns how far that moves the open loss.
+    pub(super) fn release_price_loss(&mut self, ordered: Decimal) -> Option<i64> {
+        let kept = self.price_loss_of(self.reserved, ordered)?.min(self.open_price_loss);
+        let released = std::mem::replace(&mut self.open_price_loss, kept).units() - kept.units();
+        Some(-released)
+    }
+
+    /// Returns the price's loss of a part of an order of `ordered`, rounded up.
+    fn price_loss_of(&self, part: QuantityUnits, ordered: Decimal) -> Option<Micros> {
+        let ordered = to_quantity_units(ordered)?;
+        let share = i128::from(self.price_loss.units()).checked_mul(part)?;
+        let share = share.div_euclid(ordered) + i128::from(share.rem_euclid(ordered) != 0);
+        Micros::new(i64::try_from(share).ok()?)
     }
 
     /// Drops everything an order holds that was never sent, and never counted in the shared sums.
     pub(super) fn clear(&mut self) {
-        self.reserved_lots = 0;
+        self.reserved = 0;
         self.daily_notional = Micros::ZERO;
         self.expected_loss = Micros::ZERO;
+        self.price_loss = Micros::ZERO;
+        self.open_price_loss = Micros::ZERO;
         self.is_open = false;
     }
 
-    /// Releases what an ended order holds, except `kept_lots`; the day's notional only where the order never traded.
+    /// Releases what an ended order holds, except `kept`; the day's notional only where the order never traded.
     /// Returns how far that moves the shared sums.
-    pub(super) fn release(&mut self, side: Side, kept_lots: i64, never_traded: bool) -> SumDeltas {
-        let released_lots = std::mem::replace(&mut self.reserved_lots, kept_lots) - kept_lots;
+    pub(super) fn release(&mut self, side: Side, kept: QuantityUnits, never_traded: bool) -> SumDeltas {
+        let released = std::mem::replace(&mut self.reserved, kept) - kept;
         let notional = if never_traded {
             std::mem::take(&mut self.daily_notional)
         } else {
             Micros::ZERO
         };
-        // The amount of the expected loss is kept: an order that is reopened reserves it again.
+        // The amounts of the losses are kept: an order that is reopened reserves them again.
         let (open_orders, open_loss) = match std::mem::take(&mut self.is_open) {
-            true => (-1, -self.expected_loss.units()),
+            true => (
+                -1,
+                -self.expected_loss.units() - std::mem::take(&mut self.open_price_loss).units(),
+            ),
             false => (0, 0),
         };
         SumDeltas {
             open_orders,
             open_loss,
             daily_notional: -notional.units(),
-            ..side_deltas(side, -released_lots)
+            ..side_deltas(side, -released)
         }
     }
 
@@ -121,26 +163,30 @@ impl Reservation {
         }
     }
 
-    /// Reserves `open_lots` in all, and counts the order as open again. Returns how far that moves the shared sums.
-    pub(super) fn restore_lots(&mut self, side: Side, open_lots: i64) -> SumDeltas {
-        let missing = open_lots - std::mem::replace(&mut self.reserved_lots, open_lots);
+    /// Reserves `open` in all of an order of `ordered`, and counts the order as open again. Returns how far that moves the
+    /// shared sums, or `None` when an amount cannot be counted exactly.
+    pub(super) fn restore_quantity(&mut self, side: Side, open: QuantityUnits, ordered: Decimal) -> Option<SumDeltas> {
+        let missing = open - std::mem::replace(&mut self.reserved, open);
         let (open_orders, open_loss) = match std::mem::replace(&mut self.is_open, true) {
             true => (0, 0),
-            false => (1, self.expected_loss.units()),
+            false => {
+                self.open_price_loss = self.price_loss_of(open, ordered)?;
+                (1, self.expected_loss.units() + self.open_price_loss.units())
+            }
         };
-        SumDeltas {
+        Some(SumDeltas {
             open_orders,
             open_loss,
             ..side_deltas(side, missing)
-        }
+        })
     }
 }
 
 /// Returns a move of the exposure on one side.
-fn side_deltas(side: Side, lots: i64) -> SumDeltas {
+fn side_deltas(side: Side, quantity: QuantityUnits) -> SumDeltas {
     let (long, short) = match side {
-        Side::Buy => (lots, 0),
-        Side::Sell => (0, lots),
+        Side::Buy => (quantity, 0),
+        Side::Sell => (0, quantity),
     };
     SumDeltas {
         long,
@@ -148,3 +194,7 @@ fn side_deltas(side: Side, lots: i64) -> SumDeltas {
         ..SumDeltas::default()
     }
 }
+
+#[cfg(test)]
+#[path = "reservation_tests.rs"]
+mod tests;

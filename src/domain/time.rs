@@ -125,6 +125,11 @@ impl TradingDate {
         Self(self.0.yesterday().unwrap_or(self.0))
     }
 
+    /// Returns the number of days from 1970-01-01 to this date.
+    pub fn days_since_1970(self) -> i64 {
+        Self(jiff::civil::date(1970, 1, 1)).days_until(self)
+    }
+
     /// Returns the number of days from this date to `other`; negative when `other` is earlier.
     pub fn days_until(self, other: Self) -> i64 {
         self.0

@@ -2,21 +2,31 @@
 
 use std::borrow::Cow;
 
-use crate::domain::decimal::Decimal;
 use crate::domain::metadata::MetadataValue;
-use crate::domain::money::{MAX_EXACT_INTEGER, Micros};
+use crate::domain::money::Micros;
+use crate::domain::quantity::{MAX_QUANTITY_UNITS, from_quantity_units};
 use crate::domain::reason::ReasonCode;
-use crate::domain::settlement::SharedSum;
 use crate::risk::limits::AlertThresholds;
 
 /// The value that a cap limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CapMeasure {
-    /// A shared sum.
-    SharedSum(SharedSum),
-    /// The account's exposure on the order's side: [`SharedSum::Long`] for buys and [`SharedSum::Short`] for sells, each
-    /// adjusted by the fees paid in the base asset.
+    /// The account's exposure on the order's side: long for buys and short for sells.
     Exposure,
+    /// The account's open orders of the instrument.
+    OpenOrders,
+    /// Notional that the account has routed on the trading day.
+    AccountNotional,
+    /// Notional that all accounts have routed on the trading day.
+    TotalNotional,
+    /// The loss that the account's open orders expect, less what its fills of the day have made.
+    AccountLoss,
+    /// The loss that all open orders expect, less what all fills of the day have made.
+    TotalLoss,
+    /// The opposite of what the account's fills of the day have made.
+    AccountFillLoss,
+    /// The loss that the account's open orders expect.
+    AccountOpenLoss,
     /// A value known before the shared sums are read, in the cap's offset.
     OffsetOnly,
 }
@@ -24,8 +34,8 @@ pub enum CapMeasure {
 /// The unit of a sum, for display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CapUnit {
-    /// Lots of this size.
-    Lots(Decimal),
+    /// Units of 1e-8 of the traded asset.
+    Quantity,
     /// Millionths of the base currency.
     Micros,
     /// Orders.
@@ -34,13 +44,12 @@ pub enum CapUnit {
 
 impl CapUnit {
     /// Returns a sum as a quantity of the asset, an amount of the base currency, or a number of orders.
-    pub fn to_metadata_value(self, sum: i64) -> MetadataValue {
+    pub fn to_metadata_value(self, sum: i128) -> MetadataValue {
+        let small = || i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX });
         match self {
-            Self::Lots(lot) => Decimal::from(sum)
-                .checked_mul(lot)
-                .map_or_else(|| sum.into(), MetadataValue::from),
-            Self::Micros => Micros::new(sum).map_or_else(|| sum.into(), MetadataValue::from),
-            Self::Orders => sum.into(),
+            Self::Quantity => from_quantity_units(sum).into(),
+            Self::Micros => Micros::new(small()).map_or_else(|| small().into(), MetadataValue::from),
+            Self::Orders => small().into(),
         }
     }
 }
@@ -57,11 +66,11 @@ pub struct Cap {
     /// The limited value.
     pub measure: CapMeasure,
     /// How far the order moves the value.
-    pub delta: i64,
+    pub delta: i128,
     /// The amount that is added to the measure.
-    pub offset: i64,
+    pub offset: i128,
     /// The limit.
-    pub limit: i64,
+    pub limit: i128,
     /// Whether the value may reach the limit.
     pub bound: CapBound,
     /// The unit of the value.
@@ -83,20 +92,20 @@ pub enum CapBound {
 
 impl Cap {
     /// Returns the largest measure after the order, without the offset.
-    pub fn max_measure(&self) -> i64 {
+    pub fn max_measure(&self) -> i128 {
         let margin = i128::from(self.bound == CapBound::Exclusive);
-        clamp_to_exact_range(i128::from(self.limit) - i128::from(self.offset) - margin)
+        clamp_to_exact_range(self.limit - self.offset - margin)
     }
 
     /// Returns the value to compare with the limit, for a measure before the order.
-    pub fn value_after(&self, before: i64) -> i128 {
-        i128::from(before) + i128::from(self.delta) + i128::from(self.offset)
+    pub fn value_after(&self, before: i128) -> i128 {
+        before + self.delta + self.offset
     }
 
     /// Returns the measure after the order at which the rule alerts, and the measure below which it is rearmed; `None`
     /// for a limit of zero, which has no shares.
-    pub fn alert_and_rearm_levels(&self, thresholds: AlertThresholds) -> Option<(i64, i64)> {
-        let measure_at = |percent: i64| clamp_to_exact_range(percent_of(self.limit, percent) - i128::from(self.offset));
+    pub fn alert_and_rearm_levels(&self, thresholds: AlertThresholds) -> Option<(i128, i128)> {
+        let measure_at = |percent: i64| clamp_to_exact_range(percent_of(self.limit, percent) - self.offset);
         (self.limit > 0).then(|| {
             (
                 measure_at(thresholds.alert_percent),
@@ -105,9 +114,9 @@ impl Cap {
         })
     }
 
-    /// Returns the key under which the store records that the rule has alerted.
-    pub fn alert_key(&self) -> String {
-        format!("alert:{}", self.name())
+    /// Returns the name under which the store records that the rule has alerted.
+    pub fn alert_name(&self) -> Cow<'static, str> {
+        self.name()
     }
 
     /// Returns the name of one of the cap's measurements on the journal.
@@ -127,23 +136,22 @@ impl Cap {
 
 /// Returns a percentage of a limit, rounded up to a whole unit. [`crate::risk::decision`] compares the same share without
 /// rounding: the two agree because values are whole units.
-fn percent_of(limit: i64, percent: i64) -> i128 {
-    let hundredfold = i128::from(limit) * i128::from(percent);
+fn percent_of(limit: i128, percent: i64) -> i128 {
+    let hundredfold = limit * i128::from(percent);
     hundredfold.div_euclid(100) + i128::from(hundredfold.rem_euclid(100) != 0)
 }
 
 /// Returns a number clamped to the range that scripts compare exactly. Every sum lies in that range, so that a comparison
 /// with the clamped number has the same result.
-fn clamp_to_exact_range(number: i128) -> i64 {
-    let bound = i128::from(MAX_EXACT_INTEGER);
-    i64::try_from(number.clamp(-bound, bound)).unwrap_or(0)
+fn clamp_to_exact_range(number: i128) -> i128 {
+    number.clamp(-MAX_QUANTITY_UNITS, MAX_QUANTITY_UNITS)
 }
 
 /// The store's reading of one cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CapReading {
     /// The measure before the order.
-    pub before: i64,
+    pub before: i128,
     /// Whether this order is the first above the alert threshold, or the first since the alert may repeat.
     pub crosses_alert_threshold: bool,
 }
@@ -159,4 +167,8 @@ pub struct CapReadings {
     pub order_counts: Option<[i64; 2]>,
     /// The reading of each cap, in the order of the caps.
     pub caps: Vec<CapReading>,
+    /// A loss of the account, in millionths of the base currency, that has reached its limit and is not locked yet.
+    pub account_breach: Option<i64>,
+    /// A loss of all accounts, in millionths of the base currency, that has reached its limit and is not locked yet.
+    pub total_breach: Option<i64>,
 }

@@ -7,6 +7,7 @@ use crate::risk::approved::Approved;
 use crate::risk::cap::{Cap, CapBound, CapReading, CapReadings};
 use crate::risk::evaluation::Evaluation;
 use crate::risk::rules;
+use crate::risk::rules::max_daily_loss;
 
 /// The decision on an intent.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl Evaluation {
                 signals.push(signal);
             }
         }
+        signals.extend(max_daily_loss::breach_signals(readings));
         for signal in rules::check_readings(&self.limits, readings) {
             if !signal.is_lock() {
                 new_alerts.push(signal.clone());
@@ -58,7 +60,7 @@ impl Evaluation {
     }
 
     fn evaluate_cap(&self, cap: &Cap, reading: CapReading, is_reduction: bool) -> Option<RuleSignal> {
-        let (value, limit) = (cap.value_after(reading.before), i128::from(cap.limit));
+        let (value, limit) = (cap.value_after(reading.before), cap.limit);
         let is_over = match cap.bound {
             CapBound::Inclusive => value > limit,
             CapBound::Exclusive => value >= limit,
@@ -71,7 +73,7 @@ impl Evaluation {
         } else {
             return None;
         };
-        let value = cap.unit.to_metadata_value(i64::try_from(value).unwrap_or(i64::MAX));
+        let value = cap.unit.to_metadata_value(value);
         let limit = cap.unit.to_metadata_value(cap.limit);
         let before = reading.before.saturating_add(cap.offset);
         let name = cap.description;

@@ -100,7 +100,7 @@ impl Evaluation {
         };
         let caps = self.caps.iter().zip(&readings.caps);
         caps.fold(start, |measurements, (cap, reading)| {
-            let value = i64::try_from(cap.value_after(reading.before)).unwrap_or(i64::MAX);
+            let value = cap.value_after(reading.before);
             measurements
                 .with(cap.measurement_name("value"), cap.unit.to_metadata_value(value))
                 .with(cap.measurement_name("limit"), cap.unit.to_metadata_value(cap.limit))

@@ -30,18 +30,18 @@ fn trading_state_and_locks_let_reductions_pass_and_halted_nothing() {
     assert_cases(&[
         ("buy 0.1 @30000", "", &[], "approved"),
         ("buy 0.1 @30000", "state=reduce_only", &["trading_state lock"], "reduce_only"),
-        ("sell 0.1 @30000", "state=reduce_only exposure=-10000", &[], "approved"),
-        ("sell 0.1 @30000", "state=reduce_only exposure=-9999", &["trading_state lock"], "reduce_only"),
-        ("sell 0.1 @30000", "state=halted exposure=-10000", &["trading_state lock"], "trading_halted"),
+        ("sell 0.1 @30000", "state=reduce_only exposure=-0.1", &[], "approved"),
+        ("sell 0.1 @30000", "state=reduce_only exposure=-0.09999999", &["trading_state lock"], "reduce_only"),
+        ("sell 0.1 @30000", "state=halted exposure=-0.1", &["trading_state lock"], "trading_halted"),
         ("buy 0.1 @30000", "state=halted", &["trading_state lock"], "trading_halted"),
         ("buy 0.1 @30000 reduce_only", "", &["trading_state lock"], "reduce_only"),
-        ("buy 0.1 @30000 reduce_only", "exposure=-10000", &[], "approved"),
-        ("buy 0.1 @30000 reduce_only", "exposure=-9999", &["trading_state lock"], "reduce_only"),
+        ("buy 0.1 @30000 reduce_only", "exposure=-0.1", &[], "approved"),
+        ("buy 0.1 @30000 reduce_only", "exposure=-0.09999999", &["trading_state lock"], "reduce_only"),
         ("buy 0.1 @30000", "lock=account", &["trading_state lock"], "reduce_only"),
         ("buy 0.1 @30000", "lock=symbol", &["trading_state lock"], "reduce_only"),
         ("buy 0.1 @30000", "lock=broker", &["trading_state lock"], "reduce_only"),
         ("buy 0.1 @30000", "lock=all", &["trading_state lock"], "daily_loss_exceeded"),
-        ("buy 0.1 @30000", "lock=all exposure=-10000", &[], "approved"),
+        ("buy 0.1 @30000", "lock=all exposure=-0.1", &[], "approved"),
         ("buy 0.1 @30000", "lock=elsewhere", &[], "approved"),
         ("buy 0.1 @30000", "lock=live", &[], "approved"),
     ]);
@@ -52,7 +52,7 @@ fn trading_state_and_locks_let_reductions_pass_and_halted_nothing() {
 fn intent_expires_at_its_deadline_and_its_id_stays_free() {
     assert_cases(&[
         ("buy 0.1 @30000", "late", &["intent_age lock"], "(intent_expired)"),
-        ("sell 0.1 @30000", "late exposure=-10000", &["intent_age lock"], "(intent_expired)"),
+        ("sell 0.1 @30000", "late exposure=-0.1", &["intent_age lock"], "(intent_expired)"),
         // An earlier rule decides.
         ("buy 0.1 @30000", "late state=halted", &["trading_state lock", "intent_age lock"], "trading_halted"),
         ("buy 0.8 @30000", "late", &["intent_age lock", "order_size lock"], "(intent_expired)"),
@@ -66,14 +66,14 @@ fn order_size_and_notional_have_a_maximum() {
         ("buy 0.74999 @30000", "", &[], "approved"),
         ("buy 0.75 @30000", "", &[], "approved"),
         ("buy 0.75001 @30000", "", &["order_size lock"], "order_size_exceeded"),
-        ("buy 0.75001 @30000", "exposure=-75001", &[], "approved"),
-        // max_notional: 60 000 at 40 000 is 1.5, valued at the higher of limit and reference price
-        ("buy 0.5 @36000", "exposure=116665", &["max_notional alert", "position_limit alert"], "approved"),
-        ("buy 0.5 @36000", "exposure=116666", &["max_notional alert", "position_limit alert"], "approved"),
-        ("buy 0.5 @36000", "exposure=116667", &["max_notional lock", "position_limit alert"], "risk_locked"),
-        ("buy 0.5 @36000", "exposure=83332", &[], "approved"),
-        ("buy 0.5 @36000", "exposure=83333", &["max_notional alert"], "approved"),
-        ("sell 0.5 @30000", "exposure=-50000", &[], "approved"),
+        ("buy 0.75001 @30000", "exposure=-0.75001", &[], "approved"),
+        // max_notional: 60 000 at 36 000 is 1.66666666, valued at the higher of limit and reference price
+        ("buy 0.5 @36000", "exposure=1.16665", &["max_notional alert", "position_limit alert"], "approved"),
+        ("buy 0.5 @36000", "exposure=1.16666666", &["max_notional alert", "position_limit alert"], "approved"),
+        ("buy 0.5 @36000", "exposure=1.16666667", &["max_notional lock", "position_limit alert"], "risk_locked"),
+        ("buy 0.5 @36000", "exposure=0.83333332", &[], "approved"),
+        ("buy 0.5 @36000", "exposure=0.83333333", &["max_notional alert"], "approved"),
+        ("sell 0.5 @30000", "exposure=-0.5", &[], "approved"),
     ]);
 }
 
@@ -81,18 +81,18 @@ fn order_size_and_notional_have_a_maximum() {
 #[rustfmt::skip]
 fn position_has_a_limit_on_both_sides() {
     assert_cases(&[
-        // the limit is 1.8, of which 80 % is 1.44; max_notional allows 2.00000
-        ("buy 0.5 @30000", "exposure=93999", &[], "approved"),
-        ("buy 0.5 @30000", "exposure=94000", &["position_limit alert"], "approved"),
-        ("buy 0.5 @30000", "exposure=129999", &["max_notional alert", "position_limit alert"], "approved"),
-        ("buy 0.5 @30000", "exposure=130000", &["max_notional alert", "position_limit alert"], "approved"),
-        ("sell 0.5 @30000", "exposure=130001", &["max_notional alert", "position_limit lock"], "risk_locked"),
+        // the limit is 1.8, of which 80 % is 1.44; max_notional allows 2
+        ("buy 0.5 @30000", "exposure=0.93999999", &[], "approved"),
+        ("buy 0.5 @30000", "exposure=0.94", &["position_limit alert"], "approved"),
+        ("buy 0.5 @30000", "exposure=1.29999999", &["max_notional alert", "position_limit alert"], "approved"),
+        ("buy 0.5 @30000", "exposure=1.3", &["max_notional alert", "position_limit alert"], "approved"),
+        ("sell 0.5 @30000", "exposure=1.30000001", &["max_notional alert", "position_limit lock"], "risk_locked"),
         // an account's own limit
         ("buy 0.1 @30000 account=tight", "", &["position_limit alert"], "approved"),
-        ("buy 0.1 @30000 account=tight", "exposure=1", &["position_limit lock"], "risk_locked"),
+        ("buy 0.1 @30000 account=tight", "exposure=0.00000001", &["position_limit lock"], "risk_locked"),
         // where short positions are not allowed, a position may be sold to the last lot
-        ("sell 0.1 @30000", "no_short exposure=-10000", &[], "approved"),
-        ("sell 0.1 @30000", "no_short exposure=-9999", &["position_limit lock"], "risk_locked"),
+        ("sell 0.1 @30000", "no_short exposure=-0.1", &[], "approved"),
+        ("sell 0.1 @30000", "no_short exposure=-0.09999999", &["position_limit lock"], "risk_locked"),
         ("buy 0.1 @30000", "no_short", &[], "approved"),
     ]);
 }
@@ -104,10 +104,10 @@ fn limit_price_has_a_collar_on_the_losing_side() {
         ("buy 0.1 @35999.99", "", &[], "approved"),
         ("buy 0.1 @36000", "", &[], "approved"),
         ("buy 0.1 @36000.01", "", &["price_collar lock"], "risk_locked"),
-        ("buy 0.1 @36000.01", "exposure=-10000", &[], "approved"),
+        ("buy 0.1 @36000.01", "exposure=-0.1", &[], "approved"),
         // without a market price no position is opened
         ("buy 0.1 @30000", "no_price", &["price_collar lock"], "(reference_price_missing)"),
-        ("buy 0.1 @30000", "no_price exposure=-10000", &[], "approved"),
+        ("buy 0.1 @30000", "no_price exposure=-0.1", &[], "approved"),
         ("sell 0.1 @24000.01", "", &[], "approved"),
         ("sell 0.1 @24000", "", &[], "approved"),
         ("sell 0.1 @23999.99", "", &["price_collar lock"], "risk_locked"),
@@ -126,7 +126,7 @@ fn daily_notional_has_a_limit_over_all_accounts_and_per_account() {
         ("buy 0.1 @30000", "routed=996999999999", &["max_daily_notional alert"], "approved"),
         ("buy 0.1 @30000", "routed=997000000000", &["max_daily_notional alert"], "approved"),
         ("buy 0.1 @30000", "routed=997000000001", &["max_daily_notional lock"], "daily_notional_exceeded"),
-        ("buy 0.1 @30000", "routed=997000000001 exposure=-10000", &["max_daily_notional alert"], "approved"),
+        ("buy 0.1 @30000", "routed=997000000001 exposure=-0.1", &["max_daily_notional alert"], "approved"),
         // an operator's limit takes precedence
         ("buy 0.1 @30000", "limit=3000", &["max_daily_notional alert"], "approved"),
         ("buy 0.1 @30000", "limit=2999.999999", &["max_daily_notional lock"], "daily_notional_exceeded"),
@@ -146,7 +146,7 @@ fn daily_loss_must_stay_below_its_limit() {
         ("buy 0.1 @30000", "pnl=-50000", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
         ("buy 0.1 @30000", "total=-49999.999999", &["max_daily_loss alert"], "approved"),
         ("buy 0.1 @30000", "total=-50000", &["max_daily_loss lock"], "daily_loss_exceeded"),
-        ("buy 0.1 @30000", "total=-50000 exposure=-10000", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000", "total=-50000 exposure=-0.1", &["max_daily_loss alert"], "approved"),
         // expected losses of open orders, and of this one
         ("buy 0.1 @30000 loss=9999.999999", "pnl=-40000", &["max_daily_loss alert"], "approved"),
         ("buy 0.1 @30000 loss=10000", "pnl=-40000", &["max_daily_loss lock"], "daily_loss_exceeded"),
@@ -160,11 +160,88 @@ fn daily_loss_must_stay_below_its_limit() {
         // the caller's values where they are worse
         ("buy 0.1 @30000 realized=-20000 unrealized=-30000", "", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
         ("buy 0.1 @30000 realized=90000", "pnl=-50000", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
-        // an unknown profit does not count as one
-        ("buy 0.1 @30000", "unknown_pnl", &["max_daily_loss lock"], "(reference_price_missing)"),
-        ("buy 0.1 @30000", "unknown_pnl exposure=-10000", &[], "approved"),
-        ("buy 0.1 @30000", "unknown_total", &["max_daily_loss lock"], "(reference_price_missing)"),
-        ("buy 0.1 @30000 realized=-90", "unknown_total exposure=-10000", &[], "approved"),
+        // a position without a price locks the openings of its account, and of no other
+        ("buy 0.1 @30000", "unpriced", &["max_daily_loss lock"], "(reference_price_missing)"),
+        ("buy 0.1 @30000", "unpriced exposure=-0.1", &[], "approved"),
+        ("buy 0.1 @30000", "unpriced pnl=-50000", &["max_daily_loss lock", "max_daily_loss lock", "stop_loss alert"], "(reference_price_missing)"),
+        ("buy 0.1 @30000", "unpriced_total", &[], "approved"),
+        ("buy 0.1 @30000", "unpriced_total total=-50000", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000 realized=-90", "unpriced_total exposure=-0.1", &[], "approved"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn computed_loss_and_the_callers_have_a_cap_each() {
+    assert_cases(&[
+        ("buy 0.1 @30000 realized=-40000", "pnl=-40000", &["max_daily_loss alert", "max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000 realized=-39999.999999", "pnl=-40000", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000 realized=-40000", "pnl=-39999.999999", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000 realized=-50000", "pnl=-50000", &["max_daily_loss lock", "max_daily_loss lock", "stop_loss alert", "stop_loss alert"], "daily_loss_exceeded"),
+        // the caller's own loss takes the open orders' expected losses, and not the computed fills
+        ("buy 0.1 @30000 realized=-49998 loss=1", "own_expected=999999", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+        ("buy 0.1 @30000 realized=-49998 loss=1", "own_expected=1000000", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000 realized=-49999.999999", "result=90000000000", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+        ("buy 0.1 @30000 realized=-49999.999999", "result=-39999999999", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+        // a value too large to be counted reaches every limit, or none
+        ("buy 0.1 @30000 realized=-99999999999", "", &["max_daily_loss lock", "stop_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000 realized=99999999999", "", &[], "approved"),
+        ("buy 0.1 @30000 realized=-99999999999", "exposure=-0.1", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn fills_since_the_view_count_and_those_before_it_only_once() {
+    assert_cases(&[
+        // the view has a profit of −39 999.999999, of which its fills made nothing: one more millionth alerts
+        ("buy 0.1 @30000", "pnl=-39999.999999 result=0", &[], "approved"),
+        ("buy 0.1 @30000", "pnl=-39999.999999 result=-1", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000", "pnl=-39999.999999 result=-10000000001", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "pnl=-50000 result=1", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+        // the view has seen the fills: they are in its profit
+        ("buy 0.1 @30000", "pnl=-39999.999999 seen=-20000000000 result=-20000000000", &[], "approved"),
+        ("buy 0.1 @30000", "pnl=-39999.999999 seen=-20000000000 result=-20000000001", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000", "pnl=-39999.999999 seen=20000000000 result=19999999999", &["max_daily_loss alert"], "approved"),
+        // the same over all accounts
+        ("buy 0.1 @30000", "total=-39999.999999 total_seen=-7 total_result=-7", &[], "approved"),
+        ("buy 0.1 @30000", "total=-39999.999999 total_seen=-7 total_result=-8", &["max_daily_loss alert"], "approved"),
+        ("buy 0.1 @30000", "total=-49999.999999 total_result=-1", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        // the stop follows the account's fills, and not what its open orders expect
+        ("buy 0.1 @30000 stop=100", "pnl=-99.999999 result=-1", &["stop_loss lock"], "risk_locked"),
+        ("buy 0.1 @30000 stop=100", "pnl=-100 result=1", &["stop_loss alert"], "approved"),
+        ("buy 0.1 @30000 stop=100", "own_expected=100000000", &[], "approved"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn price_worse_than_the_mark_counts_as_a_loss_before_it_fills() {
+    assert_cases(&[
+        // 0.1 at 36 000 against a mark of 30 000 loses 600
+        ("buy 0.1 @36000", "pnl=-49399.999999", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+        ("buy 0.1 @36000", "pnl=-49400", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        ("sell 0.1 @24000", "pnl=-49399.999999", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+        ("sell 0.1 @24000", "pnl=-49400", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        ("buy 0.1 @36000", "total=-49400", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @36000 loss=1", "pnl=-49399", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        ("buy 0.1 @36000 realized=-49400", "", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        // a better price is no profit until it fills
+        ("buy 0.1 @24000", "pnl=-50000", &["max_daily_loss lock", "stop_loss alert"], "daily_loss_exceeded"),
+        ("sell 0.1 @36000", "pnl=-49999.999999", &["max_daily_loss alert", "stop_loss alert"], "approved"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn loss_that_fills_have_brought_to_its_limit_stops_openings_before_its_lock_is_set() {
+    assert_cases(&[
+        ("buy 0.1 @30000", "breach=50000000000", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "total_breach=50000000000", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "breach=1 total_breach=1", &["max_daily_loss lock", "max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "breach=1 total_breach=1 exposure=-0.1", &[], "approved"),
+        ("buy 0.1 @30000", "breach=1 exposure=-0.09999999", &["max_daily_loss lock"], "daily_loss_exceeded"),
+        ("buy 0.1 @30000", "breach=1 rate=1000", &["max_daily_loss lock", "order_rate lock"], "daily_loss_exceeded"),
     ]);
 }
 
@@ -176,7 +253,7 @@ fn account_stops_at_its_loss_limit() {
         ("buy 0.1 @30000 realized=-48000", "", &["max_daily_loss alert", "stop_loss alert"], "approved"),
         ("buy 0.1 @30000 realized=-99.999999 stop=100", "", &["stop_loss alert"], "approved"),
         ("buy 0.1 @30000 realized=-100 stop=100", "", &["stop_loss lock"], "risk_locked"),
-        ("buy 0.1 @30000 realized=-100 stop=100", "exposure=-10000", &["stop_loss alert"], "approved"),
+        ("buy 0.1 @30000 realized=-100 stop=100", "exposure=-0.1", &["stop_loss alert"], "approved"),
         ("buy 0.1 @30000 stop=100", "pnl=-100", &["stop_loss lock"], "risk_locked"),
         // a caller's threshold never loosens the limit
         ("buy 0.1 @30000 realized=-60000 stop=900000", "", &["max_daily_loss lock", "stop_loss lock"], "daily_loss_exceeded"),
@@ -192,7 +269,7 @@ fn orders_beyond_the_rate_are_refused_and_may_be_retried() {
         ("buy 0.1 @30000", "rate=1000", &["order_rate lock"], "(rate_limited)"),
         ("buy 0.1 @30000", "broker_rate=4999", &[], "approved"),
         ("buy 0.1 @30000", "broker_rate=5000", &["order_rate lock"], "(rate_limited)"),
-        ("sell 0.1 @30000", "rate=1000 exposure=-10000", &["order_rate lock"], "(rate_limited)"),
+        ("sell 0.1 @30000", "rate=1000 exposure=-0.1", &["order_rate lock"], "(rate_limited)"),
         ("buy 0.1 @30000", "unrated", &["order_rate lock"], "(rate_limited)"),
     ]);
 }
@@ -205,9 +282,9 @@ fn open_orders_and_duplicates_are_limited() {
         ("buy 0.1 @30000", "open=79", &["max_open_orders alert"], "approved"),
         ("buy 0.1 @30000", "open=99", &["max_open_orders alert"], "approved"),
         ("buy 0.1 @30000", "open=100", &["max_open_orders lock"], "risk_locked"),
-        ("sell 0.1 @30000", "open=100 exposure=-10000", &["max_open_orders lock"], "risk_locked"),
+        ("sell 0.1 @30000", "open=100 exposure=-0.1", &["max_open_orders lock"], "risk_locked"),
         ("buy 0.01 @30000 account=tight", "open=2", &["max_open_orders lock"], "risk_locked"),
         ("buy 0.1 @30000", "duplicate", &["duplicate_order lock"], "risk_locked"),
-        ("sell 0.1 @30000", "duplicate exposure=-10000", &["duplicate_order lock"], "risk_locked"),
+        ("sell 0.1 @30000", "duplicate exposure=-0.1", &["duplicate_order lock"], "risk_locked"),
     ]);
 }

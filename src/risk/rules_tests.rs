@@ -11,16 +11,16 @@ use crate::domain::intent::{Intent, RiskOverrides};
 use crate::domain::metadata::Metadata;
 use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
 use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce, TradingState};
-use crate::domain::quantity::{Price, Quantity};
+use crate::domain::quantity::{MAX_QUANTITY_UNITS, Price, Quantity, QuantityUnits, to_quantity_units};
 use crate::domain::reason::ReasonCode;
 use crate::domain::reservation::Reservation;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
-use crate::domain::settlement::SharedSum;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::risk::cap::{CapBound, CapUnit};
 use crate::risk::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits};
 use crate::risk::rules::max_daily_loss;
+use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::risk::*;
 
 fn number(text: &str) -> Decimal {
@@ -129,10 +129,24 @@ fn intent(text: &str) -> Intent {
     intent
 }
 
-/// The state before the order: sums in lots and millionths, the day's profit and loss, and the operators' values.
+/// The names of the sums that a fixture sets, in millionths or orders: `own_` is the account's. `result` is what the
+/// account's fills have made, `total_result` what all have.
+const SUMS: &[&str] = &[
+    "routed",
+    "own_routed",
+    "expected",
+    "own_expected",
+    "open",
+    "result",
+    "total_result",
+    "breach",
+    "total_breach",
+];
+
+/// The state before the order: sums in millionths, the exposure, the day's profit and loss, and the operators' values.
 struct RuleFixture {
     sums: BTreeMap<&'static str, i64>,
-    exposure: i64,
+    exposure: QuantityUnits,
     day: DailyPnl,
     control: ControlState,
     is_late: bool,
@@ -144,8 +158,32 @@ struct RuleFixture {
     has_readings: bool,
 }
 
-/// Parses `exposure=150000 routed=… own_routed=… pnl=-5 total=-5 expected=… own_expected=… open=3 rate=9 broker_rate=9
-/// state=halted lock=all,account,symbol,broker,live,operator late duplicate unread unrated no_short`.
+impl RuleFixture {
+    fn sum(&self, name: &str) -> i64 {
+        assert!(SUMS.contains(&name), "{name}");
+        self.sums.get(name).copied().unwrap_or(0)
+    }
+
+    /// Returns what the store reads of a measure.
+    fn measure(&self, measure: CapMeasure) -> i128 {
+        let sum = |name| i128::from(self.sum(name));
+        match measure {
+            CapMeasure::Exposure => self.exposure,
+            CapMeasure::OpenOrders => sum("open"),
+            CapMeasure::AccountNotional => sum("own_routed"),
+            CapMeasure::TotalNotional => sum("routed"),
+            CapMeasure::AccountLoss => sum("own_expected") - sum("result"),
+            CapMeasure::TotalLoss => sum("expected") - sum("total_result"),
+            CapMeasure::AccountFillLoss => -sum("result"),
+            CapMeasure::AccountOpenLoss => sum("own_expected"),
+            CapMeasure::OffsetOnly => 0,
+        }
+    }
+}
+
+/// Parses `exposure=1.5 routed=… own_routed=… pnl=-5 total=-5 expected=… own_expected=… open=3 rate=9 broker_rate=9
+/// state=halted lock=all,account,symbol,broker,live,operator late duplicate unread unrated no_short unpriced`. `pnl` and
+/// `seen` are the account's profit and fill result of the view, `total` and `total_seen` those of all accounts.
 fn parse_fixture(text: &str) -> RuleFixture {
     let date = TradingDate::parse("2026-03-02").unwrap();
     let mut before = RuleFixture {
@@ -160,31 +198,24 @@ fn parse_fixture(text: &str) -> RuleFixture {
         has_market_price: true,
         has_readings: true,
     };
+    let unpriced = (VenueId::new("binance.spot").unwrap(), Symbol::parse("ETHUSDT").unwrap());
     for word in text.split(' ').filter(|word| !word.is_empty()) {
         match word.split_once('=') {
-            Some(("exposure", lots)) => before.exposure = lots.parse().unwrap(),
-            Some(("pnl", pnl)) => {
-                for account in ["default", "tight"] {
-                    let account = AccountId::new(account).unwrap();
-                    before.day.accounts.insert(account, Some(micros(pnl)));
-                }
-            }
-            Some(("total", pnl)) => before.day.total = Some(micros(pnl)),
+            Some(("exposure", quantity)) => before.exposure = to_quantity_units(number(quantity)).unwrap(),
+            Some(("pnl", pnl)) => before.day.account.day.profit = micros(pnl),
+            Some(("total", pnl)) => before.day.total.day.profit = micros(pnl),
+            Some(("seen", sum)) => before.day.account.fill_result = sum.parse().unwrap(),
+            Some(("total_seen", sum)) => before.day.total.fill_result = sum.parse().unwrap(),
             Some(("state", state)) => before.control.trading_state = TradingState::parse(state).unwrap(),
             Some(("rate", count)) => before.rates = Some([count.parse().unwrap(), 0]),
             Some(("broker_rate", count)) => before.rates = Some([0, count.parse().unwrap()]),
             Some(("lock", which)) => before.control.locks.push(trading_lock(which)),
             Some(("limit", limit)) => before.control.daily_notional_limit = Some(micros(limit)),
             Some(("loss_limit", limit)) => before.control.daily_loss_limit = Some(micros(limit)),
-            Some((name, sum)) => drop(
-                before.sums.insert(
-                    ["routed", "own_routed", "expected", "own_expected", "open"]
-                        .into_iter()
-                        .find(|known| *known == name)
-                        .unwrap(),
-                    sum.parse().unwrap(),
-                ),
-            ),
+            Some((name, sum)) => {
+                let name = SUMS.iter().find(|known| **known == name).unwrap();
+                before.sums.insert(name, sum.parse().unwrap());
+            }
             None => match word {
                 "late" => before.is_late = true,
                 "duplicate" => before.is_duplicate = true,
@@ -192,8 +223,8 @@ fn parse_fixture(text: &str) -> RuleFixture {
                 "unrated" => before.rates = None,
                 "no_price" => before.has_market_price = false,
                 "no_short" => before.can_short = false,
-                "unknown_total" => before.day.total = None,
-                "unknown_pnl" => drop(before.day.accounts.insert(AccountId::default_account(), None)),
+                "unpriced" => before.day.account.day.unpriced.push(unpriced.clone()),
+                "unpriced_total" => before.day.total.day.unpriced.push(unpriced.clone()),
                 other => panic!("{other}"),
             },
         }
@@ -227,14 +258,15 @@ fn trading_lock(which: &str) -> Lock {
 fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
     let (intent, before) = (intent(text), parse_fixture(fixture));
     let (instrument, limits) = (instrument(before.can_short), limits());
-    let lots = instrument.lots(intent.quantity).unwrap();
-    let price = intent.price.unwrap_or(instrument.reference_price);
-    let reservation = Reservation::for_order(&instrument, &intent, lots, price, before.day.trading_date).unwrap();
+    let quantity_units = to_quantity_units(intent.quantity.decimal()).unwrap();
+    let mark = instrument.reference_price;
+    let price = intent.price.unwrap_or(mark);
+    let reservation = Reservation::for_order(&instrument, &intent, price, mark, before.day.trading_date).unwrap();
     let now = Timestamp::from_milliseconds(1_000);
     let evaluation = evaluate(&RuleInput {
         intent: &intent,
         instrument: &instrument,
-        quantity_lots: lots,
+        quantity_units,
         reference_price: instrument.reference_price,
         has_market_price: before.has_market_price,
         reservation: &reservation,
@@ -245,21 +277,7 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         now,
     });
     let read_cap = |cap: &Cap| CapReading {
-        before: match cap.measure {
-            CapMeasure::Exposure => before.exposure,
-            CapMeasure::OffsetOnly => 0,
-            CapMeasure::SharedSum(sum) => {
-                let name = match sum {
-                    SharedSum::DailyNotional => "routed",
-                    SharedSum::AccountDailyNotional => "own_routed",
-                    SharedSum::OpenLoss => "expected",
-                    SharedSum::AccountOpenLoss => "own_expected",
-                    SharedSum::OpenOrders => "open",
-                    other => panic!("{other:?}"),
-                };
-                before.sums.get(name).copied().unwrap_or(0)
-            }
-        },
+        before: before.measure(cap.measure),
         crosses_alert_threshold: true,
     };
     let caps = evaluation
@@ -268,7 +286,7 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         .filter(|_| before.has_readings)
         .map(read_cap)
         .collect();
-    let is_reduction = before.exposure + lots <= 0;
+    let is_reduction = before.exposure + quantity_units <= 0;
     let is_admissible = match evaluation.admissibility() {
         Admissibility::All => true,
         Admissibility::ReductionsOnly => is_reduction,
@@ -279,6 +297,8 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         is_duplicate: before.is_duplicate,
         order_counts: before.rates,
         caps,
+        account_breach: before.sums.get("breach").copied(),
+        total_breach: before.sums.get("total_breach").copied(),
     };
     let decision = evaluation.decide((), &readings);
     assert!(
@@ -322,7 +342,7 @@ fn every_signal_is_kept_and_the_first_lock_in_order_is_the_outcome() {
         "max_open_orders lock",
         "duplicate_order lock",
     ];
-    let fixture = "state=reduce_only late exposure=200000 routed=1000000000000 pnl=-60000 rate=1000 open=100 duplicate";
+    let fixture = "state=reduce_only late exposure=2 routed=1000000000000 pnl=-60000 rate=1000 open=100 duplicate";
     let (found, outcome) = decide_and_format("buy 1 @40000", fixture);
     assert_eq!(
         (found.as_slice(), outcome.as_str()),
@@ -353,9 +373,14 @@ fn missing_reading_denies_the_order() {
 #[test]
 fn only_computed_losses_set_a_lock_and_each_scope_once() {
     let now = Timestamp::from_milliseconds(5);
-    let breach_ids = |fixture: &str| {
+    let breach_locks = |fixture: &str| {
         let before = parse_fixture(fixture);
-        let locks = max_daily_loss::find_breaches(&before.day, &before.control, &limits(), now);
+        let account = |name: &str| DayLoss::of_account(AccountId::new(name).unwrap(), &before.day.account);
+        let losses = [DayLoss::of_all(&before.day.total), account("default"), account("tight")];
+        max_daily_loss::find_breaches(&losses, before.day.trading_date, &before.control, &limits(), now)
+    };
+    let breach_ids = |fixture: &str| {
+        let locks = breach_locks(fixture);
         locks
             .into_iter()
             .map(|lock| lock.lock_id.to_string())
@@ -373,6 +398,56 @@ fn only_computed_losses_set_a_lock_and_each_scope_once() {
     );
     assert_eq!(breach_ids("total=-50000 lock=all"), [""; 0]);
     assert_eq!(breach_ids("total=-10 loss_limit=10"), ["paper.all.max_daily_loss"]);
+    // The view's profit includes its fills: they count once.
+    assert_eq!(breach_ids("total=-49999.999999 total_seen=-5"), [""; 0]);
+    let lock = &breach_locks("total=-50000.5")[0];
+    assert_eq!(
+        (lock.trading_date, lock.locked_at),
+        (Some(TradingDate::parse("2026-03-02").unwrap()), now)
+    );
+    assert_eq!(
+        (lock.metadata.get("value"), lock.metadata.get("limit")),
+        (Some(&micros("50000.5").into()), Some(&micros("50000").into()))
+    );
+}
+
+#[test]
+fn account_has_its_own_loss_limit_where_it_is_tighter() {
+    let limits_of = |account: &str, fixture: &str| {
+        let (control, account) = (parse_fixture(fixture).control, AccountId::new(account).unwrap());
+        max_daily_loss::loss_limits(&control, &limits(), &account)
+    };
+    assert_eq!(limits_of("default", ""), (micros("50000"), micros("50000")));
+    assert_eq!(limits_of("tight", ""), (micros("100"), micros("50000")));
+    assert_eq!(limits_of("tight", "loss_limit=10"), (micros("10"), micros("10")));
+}
+
+#[test]
+fn signals_of_a_loss_name_it_and_what_has_no_price() {
+    let lock_of = |fixture: &str| {
+        let (RiskDecision::Denied(_, signals) | RiskDecision::Refused(_, signals)) = decide("buy 0.1 @30000", fixture)
+        else {
+            panic!("approved: {fixture}")
+        };
+        signals
+            .into_iter()
+            .find(|signal| signal.rule_id == max_daily_loss::ID)
+            .unwrap()
+    };
+    let unpriced = lock_of("unpriced");
+    assert_eq!(unpriced.metadata.text("unpriced"), Some("ETHUSDT at binance.spot"));
+    for (fixture, owner) in [
+        ("breach=50000000001", "the account's"),
+        ("total_breach=50000000001", "the total"),
+    ] {
+        let breach = lock_of(fixture);
+        assert!(breach.message.starts_with(owner), "{}", breach.message);
+        assert_eq!(breach.metadata.get("value"), Some(&micros("50000.000001").into()));
+    }
+    let cap = lock_of("pnl=-50000 seen=-3 result=-5");
+    let value = |name: &str| cap.metadata.get(name).cloned();
+    assert_eq!(value("value"), Some(micros("50000.000002").into()));
+    assert_eq!(value("before"), Some(micros("50000.000002").into()));
 }
 
 #[test]
@@ -391,24 +466,21 @@ fn rule_alerts_at_its_share_rounded_up_and_is_rearmed_below_another() {
         description: "the value",
         allows_reductions: false,
     };
+    let (most, micros_most) = (MAX_QUANTITY_UNITS, i128::from(MAX_EXACT_INTEGER));
     for (limit, offset, bound, max_measure, levels) in [
         (100, 0, CapBound::Inclusive, 100, Some((80, 75))),
         (101, 0, CapBound::Inclusive, 101, Some((81, 76))),
         (100, 30, CapBound::Exclusive, 69, Some((50, 45))),
         (0, 0, CapBound::Inclusive, 0, None),
+        // No sum is beyond the range of a quantity: the comparison with a clamped number has the same result.
+        (most, -most, CapBound::Inclusive, most, Some((most, most))),
+        (1, most, CapBound::Exclusive, -most, Some((1 - most, 1 - most))),
         (
-            MAX_EXACT_INTEGER,
-            -MAX_EXACT_INTEGER,
+            micros_most,
+            -micros_most,
             CapBound::Inclusive,
-            MAX_EXACT_INTEGER,
-            Some((MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)),
-        ),
-        (
-            1,
-            MAX_EXACT_INTEGER,
-            CapBound::Exclusive,
-            -MAX_EXACT_INTEGER,
-            Some((1 - MAX_EXACT_INTEGER, 1 - MAX_EXACT_INTEGER)),
+            2 * micros_most,
+            Some((micros_most + 7_205_759_403_792_793, micros_most + 6_755_399_441_055_744)),
         ),
     ] {
         let cap = cap(limit, offset, bound);

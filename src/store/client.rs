@@ -6,10 +6,12 @@ use crate::config::redis::RedisSettings;
 use crate::store::connection::StoreConnection;
 use crate::store::connection::batcher::ScriptBatcher;
 use crate::store::error::StoreError;
+use crate::store::limits::MAX_LEDGERS_PER_READ;
 use crate::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest, run_mark_journaled_batch};
 use crate::store::orders::reserve::{ReserveOutcome, ReserveRequest};
 use crate::store::orders::reserve_batch::run_reserve_batch;
 use crate::store::orders::settle::{SettleOutcome, SettleRequest, run_settle_batch};
+use crate::store::sums::ledgers::{Ledger, LedgerOwner, run_ledger_batch};
 
 /// The live state that all workers share. Clones share the connection and the batches.
 #[derive(Clone)]
@@ -18,6 +20,7 @@ pub struct Store {
     reserve_batcher: ScriptBatcher<ReserveRequest, ReserveOutcome>,
     settle_batcher: ScriptBatcher<Arc<SettleRequest>, SettleOutcome>,
     journaled_batcher: ScriptBatcher<MarkJournaledRequest, MarkJournaledOutcome>,
+    ledger_batcher: ScriptBatcher<LedgerOwner, Ledger>,
 }
 
 impl Store {
@@ -29,6 +32,7 @@ impl Store {
         let connection = StoreConnection::connect(settings).await?;
         let (queue, batch) = (settings.queue_max, settings.batch_max);
         let (for_reserve, for_settle, for_journaled) = (connection.clone(), connection.clone(), connection.clone());
+        let for_ledgers = connection.clone();
         Ok(Self {
             reserve_batcher: ScriptBatcher::spawn(queue, batch, move |requests| {
                 run_reserve_batch(for_reserve.clone(), requests)
@@ -38,6 +42,9 @@ impl Store {
             }),
             journaled_batcher: ScriptBatcher::spawn(queue, batch, move |requests| {
                 run_mark_journaled_batch(for_journaled.clone(), requests)
+            }),
+            ledger_batcher: ScriptBatcher::spawn(queue, batch.min(MAX_LEDGERS_PER_READ), move |owners| {
+                run_ledger_batch(for_ledgers.clone(), owners)
             }),
             connection,
         })
@@ -68,12 +75,21 @@ impl Store {
         self.journaled_batcher.call(request).await
     }
 
+    /// Returns a ledger. Calls that wait together share one script call.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn read_ledger(&self, owner: LedgerOwner) -> Result<Ledger, StoreError> {
+        self.ledger_batcher.call(owner).await
+    }
+
     /// Returns the queue of each batched script: its name, how many calls wait in it, and how many may.
-    pub fn queue_levels(&self) -> [(&'static str, (usize, usize)); 3] {
+    pub fn queue_levels(&self) -> [(&'static str, (usize, usize)); 4] {
         [
             ("reserve", self.reserve_batcher.queue_level()),
             ("settle", self.settle_batcher.queue_level()),
             ("journaled", self.journaled_batcher.queue_level()),
+            ("ledgers", self.ledger_batcher.queue_level()),
         ]
     }
 

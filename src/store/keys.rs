@@ -10,20 +10,17 @@
 //! | `state` | hash | `generation` of the control state; what operators set: `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit`, `doc` (journal event), `journaled` (the journaled version); `trading_date` | none |
 //! | `order:<name>` | hash | the order record: `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once ended or released: the retention |
 //! | `index:<order id>` | string | the order's name | once ended: the retention |
-//! | `sums:<mode>:<account>:<venue>:<symbol>` | hash | `long`, `short`, `position` (lots), `cash_flow`, `fees` (1e-6), `base_fees` (1e-8 of the base asset), `open_orders` (count); `alert:<rule>` (moment of the last alert) | none |
-//! | `sums:<mode>:<account>:_:CASH` | hash | `cash_flow`: deposits less withdrawals (1e-6); an instrument without a position | none |
-//! | `sums_names:<mode>` | set | `<account>:<venue>:<symbol>` of every hash of position sums | none |
-//! | `account:<mode>:<account>` | hash | `open_loss` (1e-6); `alert:<rule>` | none |
-//! | `totals:<mode>` | hash | `open_loss` (1e-6); `alert:<rule>` | none |
+//! | `account:<mode>:<account>` | hash | the account's ledger: `sums`: trading day (days since 1970) of the daily sums, notional routed on it, expected loss of open orders, what its fills have made on that day (1e-6), second and count of its new orders, number of holdings that are not flat; `<venue>:<symbol>`: a holding: long, short, position, position at the start of its day (1e-8), its day, cash flow and fees of that day (1e-6), open orders; `alerts`: when each rule last alerted (JSON); `breach`: a loss that has reached its limit and whose lock is not set yet | while flat: 30 h |
+//! | `totals:<mode>` | hash | the ledger of all accounts, with the same fields; its holdings are net | none |
+//! | `holding_accounts:<mode>` | set | the key of every account's ledger that is not flat | while one is not flat |
+//! | `sweep:<mode>`, `sweep_turn:<mode>` | string | where the next look at those accounts begins, and whether it is a worker's turn | none; the turn |
 //! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | once journaled: the retention |
 //! | `adjustments` | sorted set | ids of adjustments whose event is not journaled, by moment of booking | until journaled |
-//! | `day:<mode>:<date>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
-//! | `day:<mode>:<date>:<account>` | hash | `daily_notional` (1e-6); `alert:<rule>` | 8 days |
-//! | `day_start:<mode>:<date>` | hash | the equity of each account at the start of the day (1e-6), by account id; `~`: the equity of all accounts together beyond the sum of these, or `?` where it was not known; `?<account>`: an account whose equity was not known. Deposits and withdrawals are not included | 8 days beyond its day |
+//! | `day_marks:<mode>:<date>` | hash | the mark of each instrument at the start of the day, by `<venue>:<symbol>` | 8 days beyond its day |
 //! | `latches` | hash | the document (journal event) of each lock in force, by lock id | until lifted |
 //! | `latches_waiting` | hash | those of the documents that are not journaled, by lock id | until journaled |
 //! | `{or-cache}:quotes` | hash | the newest quote (JSON) of each subject; a cache | none |
-//! | `rate:<mode>:account:<account>`, `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock) and `count` of new orders in it | 2 s |
+//! | `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock) and `count` of new orders in it | 2 s |
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | `second` (Redis' clock) and `count` of cancels in it | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
 //! | `leases` | sorted set | names of orders that are claimed or being sent, by end of their lease | while claimed or being sent |
@@ -36,9 +33,9 @@
 
 mod order_key;
 
-use crate::domain::id::{AccountId, AdjustmentId, BrokerId, OrderId};
+use crate::domain::id::{AccountId, AdjustmentId, BrokerId, OrderId, VenueId};
 use crate::domain::order_terms::Mode;
-use crate::domain::settlement::{SharedSum, SumScope};
+use crate::domain::symbol::Symbol;
 use crate::domain::time::TradingDate;
 use crate::store::error::StoreError;
 
@@ -48,9 +45,8 @@ macro_rules! key {
     ($($part:tt)+) => { format!("{{or}}:{}", format_args!($($part)+)) };
 }
 
-/// How long the counters of a day are kept after it, in days. A release of an older order's reservation does not recreate
-/// them.
-pub const DAY_COUNTER_RETENTION_DAYS: i64 = 8;
+/// How long the marks of a day's start are kept after it, in days.
+pub const DAY_MARKS_RETENTION_DAYS: i64 = 8;
 
 pub(super) fn meta() -> String {
     key!("meta")
@@ -60,9 +56,9 @@ pub(super) fn operator_state() -> String {
     key!("state")
 }
 
-/// Returns the key of a day's start; the table above lists its fields.
-pub(super) fn day_start(mode: Mode, date: TradingDate) -> String {
-    key!("day_start:{mode}:{date}")
+/// Returns the key of the marks at a day's start.
+pub(super) fn day_marks(mode: Mode, date: TradingDate) -> String {
+    key!("day_marks:{mode}:{date}")
 }
 
 pub(super) fn locks() -> String {
@@ -142,25 +138,51 @@ pub(super) fn parse_open_orders(key: &str) -> Result<(BrokerId, AccountId), Stor
     owner().ok_or_else(|| StoreError::corrupt(format!("{key:?} is not the key of a set of open orders")))
 }
 
-pub(super) fn daily_totals(mode: Mode, date: TradingDate) -> String {
-    key!("day:{mode}:{date}")
-}
-
-fn account_daily_totals(mode: Mode, date: TradingDate, account_id: &AccountId) -> String {
-    key!("day:{mode}:{date}:{account_id}")
-}
-
-pub(super) fn account_totals(mode: Mode, account_id: &AccountId) -> String {
+/// Returns the key of an account's ledger.
+pub(super) fn account_ledger(mode: Mode, account_id: &AccountId) -> String {
     key!("account:{mode}:{account_id}")
 }
 
-fn mode_totals(mode: Mode) -> String {
+/// Parses the key of an account's ledger of a mode into the account.
+pub(super) fn parse_account_ledger(mode: Mode, key: &str) -> Result<AccountId, StoreError> {
+    let account = key.strip_prefix(&key!("account:{mode}:")).map(AccountId::new);
+    match account {
+        Some(Ok(account_id)) => Ok(account_id),
+        _ => Err(StoreError::corrupt(format!(
+            "{key:?} is not the key of an account's ledger"
+        ))),
+    }
+}
+
+/// Returns the key of the ledger of all accounts.
+pub(super) fn total_ledger(mode: Mode) -> String {
     key!("totals:{mode}")
 }
 
-/// Returns the key that counts an account's new orders in a second.
-pub(super) fn account_order_rate(mode: Mode, account_id: &AccountId) -> String {
-    key!("rate:{mode}:account:{account_id}")
+/// Returns the key of the accounts that hold something.
+pub(super) fn holding_accounts(mode: Mode) -> String {
+    key!("holding_accounts:{mode}")
+}
+
+/// Returns the key of the turn to look at accounts that hold something.
+pub(super) fn sweep_turn(mode: Mode) -> String {
+    key!("sweep_turn:{mode}")
+}
+
+/// Returns the key of where the next look at them begins.
+pub(super) fn sweep_position(mode: Mode) -> String {
+    key!("sweep:{mode}")
+}
+
+/// Returns the name of a holding, a field of a ledger.
+pub(super) fn holding_name(venue: &VenueId, symbol: &Symbol) -> String {
+    format!("{venue}:{symbol}")
+}
+
+/// Parses the name of a holding; returns `None` for another field.
+pub(super) fn parse_holding_name(name: &str) -> Option<(VenueId, Symbol)> {
+    let (venue, symbol) = name.split_once(':')?;
+    Some((VenueId::new(venue).ok()?, Symbol::parse(symbol).ok()?))
 }
 
 /// Returns the key that counts a broker's new orders in a second.
@@ -182,55 +204,6 @@ pub(super) fn broker_cancel_rate(broker: &BrokerId) -> String {
 pub(super) fn last_duplicate(mode: Mode, terms: &str) -> String {
     key!("duplicate:{mode}:{terms}")
 }
-
-/// Returns the key of the set that holds every [`sums_name`] of a mode.
-pub(super) fn sums_names(mode: Mode) -> String {
-    key!("sums_names:{mode}")
-}
-
-/// Returns the name of an account's sums in one instrument: `<account>:<venue>:<symbol>`.
-pub(super) fn sums_name(scope: &SumScope) -> String {
-    format!("{}:{}:{}", scope.account_id, scope.venue, scope.symbol)
-}
-
-/// Returns the prefix of the keys of a mode's position sums; the [`sums_name`] follows it.
-pub(super) fn sums_prefix(mode: Mode) -> String {
-    key!("sums:{mode}:")
-}
-
-/// The venue and the symbol under which cash is booked. Nothing is traded there, and the day's profit leaves it out.
-pub(super) const CASH_INSTRUMENT: (&str, &str) = ("_", "CASH");
-
-fn instrument_sums(scope: &SumScope) -> String {
-    sums_prefix(scope.mode) + &sums_name(scope)
-}
-
-/// Returns the key and the field of a shared sum.
-pub(super) fn counter_location(scope: &SumScope, sum: SharedSum) -> (String, &'static str) {
-    match sum {
-        SharedSum::Long => (instrument_sums(scope), "long"),
-        SharedSum::Short => (instrument_sums(scope), "short"),
-        SharedSum::Position => (instrument_sums(scope), "position"),
-        SharedSum::CashFlow => (instrument_sums(scope), "cash_flow"),
-        SharedSum::Fees => (instrument_sums(scope), "fees"),
-        SharedSum::BaseFees => (instrument_sums(scope), "base_fees"),
-        SharedSum::OpenOrders => (instrument_sums(scope), "open_orders"),
-        SharedSum::AccountOpenLoss => (account_totals(scope.mode, &scope.account_id), "open_loss"),
-        SharedSum::OpenLoss => (mode_totals(scope.mode), "open_loss"),
-        SharedSum::AccountDailyNotional => (
-            account_daily_totals(scope.mode, scope.trading_date, &scope.account_id),
-            DAILY_NOTIONAL_FIELD,
-        ),
-        SharedSum::DailyNotional => (daily_totals(scope.mode, scope.trading_date), DAILY_NOTIONAL_FIELD),
-    }
-}
-
-/// The field of a day's start that holds the equity of all accounts beyond the sum of each; no account has this id.
-pub(super) const UNATTRIBUTED_EQUITY_FIELD: &str = "~";
-/// The prefix of the field of an account whose equity at a day's start was not known.
-pub(super) const UNKNOWN_EQUITY_PREFIX: char = '?';
-/// The field of a day's routed notional.
-pub(super) const DAILY_NOTIONAL_FIELD: &str = "daily_notional";
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,10 @@
 //! How many entries the store may hold or a call may return: every collection has a named maximum.
 
-/// The most hashes of position sums of one mode. The daily measurements read them all in one script call, during which
-/// Redis serves no other client: some ten milliseconds at this bound.
-pub const MAX_HOLDINGS: usize = 10_000;
+/// The most ledgers that one call reads: Redis serves no other client meanwhile.
+pub const MAX_LEDGERS_PER_READ: usize = 64;
+
+/// About how many accounts one look at the accounts that hold something covers: some tenths of a millisecond of Redis.
+pub const SWEEP_ACCOUNTS: usize = 64;
 
 /// The most orders in the outbox: beyond it no new order is claimed.
 pub const MAX_OUTBOX_ORDERS: usize = 100_000;

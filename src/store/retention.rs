@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::domain::order::Order;
-use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::store::keys;
 
@@ -18,21 +16,13 @@ pub(super) fn retention_ms(hours: u64) -> u64 {
 
 /// Returns how long the counters of a day live, in milliseconds.
 pub(super) fn day_ttl_ms() -> i64 {
-    keys::DAY_COUNTER_RETENTION_DAYS * 24 * 60 * 60 * 1_000
+    keys::DAY_MARKS_RETENTION_DAYS * 24 * 60 * 60 * 1_000
 }
 
 /// Returns how long the tombstone of an order or an adjustment still lives, in milliseconds; `since` is when it ended.
 pub(super) fn remaining_tombstone_ms(since: Timestamp, retention_ms: u64) -> u64 {
     let age_ms = saturating_ms(Timestamp::now().saturating_duration_since(since));
     retention_ms.saturating_sub(age_ms).max(MIN_TOMBSTONE_MS)
-}
-
-/// Returns an order's moves without those of a day whose counters have expired: they are never recreated.
-pub(super) fn drop_expired_counters(order: &Order, mut deltas: SumDeltas, now: Timestamp) -> SumDeltas {
-    if order.reservation.trading_date.days_until(now.utc_date()) > keys::DAY_COUNTER_RETENTION_DAYS {
-        deltas.daily_notional = 0;
-    }
-    deltas
 }
 
 /// Returns a duration in whole milliseconds, clipped to the range of `u64`.

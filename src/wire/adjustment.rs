@@ -18,7 +18,7 @@ use crate::wire::field_checks::{MAX_OPERATOR_TEXT_CHARACTERS, parse_cash, parse_
 use crate::wire::schema_numbers::{MoneyInput, NumberInput, PlainNumber, PriceInput, SignedQuantityInput};
 use crate::wire::schema_patterns;
 use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
-use crate::wire::settlement::SettlementDeltas;
+use crate::wire::settlement::{InvalidSettledQuantity, SettlementDeltas};
 use crate::wire::strict_object::StrictObject;
 
 /// An adjustment of an account that no order made: of a position (`venue`, `symbol`, `quantity`, `price`) or of `cash`.
@@ -42,8 +42,8 @@ pub struct AdjustmentRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::SYMBOL))]
     pub symbol: Option<String>,
-    /// The quantity to add to the position (below zero: to take away), in units of the instrument: a whole number of lots,
-    /// within ±10^11, not zero, at most 8 decimals.
+    /// The quantity to add to the position (below zero: to take away), in units of the instrument: within ±10^11,
+    /// not zero, at most 8 decimals. It need be no multiple of the lot.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<SignedQuantityInput>")]
     pub quantity: Option<NumberInput>,
@@ -114,7 +114,7 @@ pub struct PositionAdjustment {
     /// The price that the quantity was valued at, in the quote currency.
     #[schemars(with = "PlainNumber")]
     pub price: Decimal,
-    /// The size of one lot, in units of the instrument: the unit of the lots in `deltas`.
+    /// The instrument's lot.
     #[schemars(with = "PlainNumber")]
     pub lot_size: Decimal,
     /// The value of one unit of the quote currency, in the base currency.
@@ -218,7 +218,10 @@ pub fn decode_adjustment_event(body: &[u8]) -> Result<DecodedAdjustment, Adjustm
         content: ContentHash(event.content.as_str().into()),
         account_id: AccountId::new(&event.account_id).map_err(|error| invalid(&error))?,
         instrument: instrument.transpose()?,
-        deltas: event.deltas.into(),
+        deltas: event
+            .deltas
+            .try_into()
+            .map_err(|error: InvalidSettledQuantity| invalid(&error))?,
         context: BookingContext {
             mode: event.mode,
             trading_date: event.trading_date,

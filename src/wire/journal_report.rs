@@ -9,13 +9,14 @@ use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, Tag, VenueI
 use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
 use crate::domain::order::Order;
-use crate::domain::quantity::{Price, Quantity};
+use crate::domain::quantity::{Price, Quantity, from_quantity_units};
 use crate::domain::reservation::Reservation;
 use crate::domain::settlement::SumDeltas;
 use crate::domain::symbol::Symbol;
+use crate::domain::time::TradingDate;
 use crate::domain::venue_report::{DueAction, DueTask};
 use crate::wire::report::ExecutionReport;
-use crate::wire::settlement::{ReportSettlement, SettlementDue};
+use crate::wire::settlement::{InvalidSettledQuantity, ReportSettlement, SettlementDue, settled_units};
 
 /// A journaled report that no order can be rebuilt from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,13 +30,14 @@ pub struct JournalReportError {
 
 /// Returns an order's report with a settlement that has no id: of a submission or a denial.
 pub fn build_journal_report(order: &Order, deltas: SumDeltas, epoch: i64, readings: Metadata) -> ExecutionReport {
-    build_settled_report(order, deltas, epoch, readings, None)
+    build_settled_report(order, deltas, order.reservation.trading_date, epoch, readings, None)
 }
 
 /// Returns an order's report with its settlement, under the id of the effect that was settled, if it has one.
 pub fn build_settled_report(
     order: &Order,
     deltas: SumDeltas,
+    booked_on: TradingDate,
     epoch: i64,
     readings: Metadata,
     settlement_id: Option<Uuid>,
@@ -55,11 +57,16 @@ pub fn build_settled_report(
             lot_size: reservation.lot_size,
             base_rate: reservation.base_rate,
             base_asset: reservation.base_asset.as_deref().map(str::to_owned),
-            rest_lots: reservation.reserved_lots,
+            mark: reservation.mark.decimal(),
+            reserved_quantity: from_quantity_units(reservation.reserved),
             notional: reservation.notional.units(),
             daily_notional: reservation.daily_notional.units(),
             open_loss: reservation.expected_loss.units(),
+            price_loss: reservation.price_loss.units(),
+            open_price_loss: reservation.open_price_loss.units(),
+            reduce_only: order.reduce_only,
             is_open: reservation.is_open,
+            booked_on,
             trading_date: reservation.trading_date,
             filled_cost: order.filled_cost,
             earlier_exec_ids: order.older_exec_ids.clone(),
@@ -185,15 +192,22 @@ pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlemen
             lot_size: settlement.lot_size,
             base_rate: settlement.base_rate,
             base_asset: settlement.base_asset.as_deref().map(Into::into),
-            reserved_lots: settlement.rest_lots,
+            mark: Price::new(settlement.mark).map_err(|error| invalid(&error))?,
+            reserved: settled_units(settlement.reserved_quantity).map_err(|error| invalid(&error))?,
             notional: micros(settlement.notional)?,
             daily_notional: micros(settlement.daily_notional)?,
             expected_loss: micros(settlement.open_loss)?,
+            price_loss: micros(settlement.price_loss)?,
+            open_price_loss: micros(settlement.open_price_loss)?,
             is_open: settlement.is_open,
             trading_date: settlement.trading_date,
         },
         due,
-        total_deltas: settlement.total.into(),
+        total_deltas: settlement
+            .total
+            .try_into()
+            .map_err(|error: InvalidSettledQuantity| invalid(&error))?,
+        reduce_only: settlement.reduce_only,
     };
     Ok((order, settlement))
 }
@@ -208,12 +222,13 @@ mod tests {
     use crate::domain::time::Timestamp;
     use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
     use crate::wire::intent::{MissingIdPolicy, decode_intent};
+    use crate::wire::settlement::SettlementDeltas;
 
     #[test]
     fn order_survives_the_journal() {
         let number = |text: &str| text.parse::<Decimal>().unwrap();
         let body = br#"{"broker":"ibkr","venue":"ibkr.paper","symbol":"AAPL","side":"sell","quantity":10,
-            "order_type":"limit","price":180.01,"client_order_id":"c","tags":["strategy:s"],"time_in_force":"DAY"}"#;
+            "order_type":"limit","price":180.01,"client_order_id":"c","estimated_loss":7,"reduce_only":true,"tags":["strategy:s"],"time_in_force":"DAY"}"#;
         let intent = decode_intent(body, MissingIdPolicy::Refuse).unwrap();
         let instrument = Instrument {
             broker: intent.broker.clone(),
@@ -226,22 +241,23 @@ mod tests {
             max_position: intent.quantity,
             max_notional: number("900000"),
             can_short: true,
-            base_asset: None,
+            base_asset: Some("AAPL".into()),
             quote: "USD".into(),
             base_rate: number("1"),
         };
         let now = Timestamp::now();
-        let lots = instrument.lots(intent.quantity).unwrap();
+        // Sold below its mark: the order reserves the loss.
+        let mark = Price::new(number("180.02")).unwrap();
         let reservation =
-            Reservation::for_order(&instrument, &intent, lots, intent.price.unwrap(), now.utc_date()).unwrap();
+            Reservation::for_order(&instrument, &intent, intent.price.unwrap(), mark, now.utc_date()).unwrap();
         let claimed = Order::from_intent(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now);
         let fill = Fill {
             exec_id: "IB-1-1".into(),
             quantity: Quantity::new(number("9.5")).unwrap(),
             price: intent.price.unwrap(),
             timestamp: now,
-            fee: Decimal::ZERO,
-            fee_currency: "USD".into(),
+            fee: number("0.00000003"),
+            fee_currency: "AAPL".into(),
         };
         let venue_report = VenueReport {
             broker_order_id: Some("P1".into()),
@@ -260,7 +276,9 @@ mod tests {
         let body = build_journal_report(&applied.order, applied.deltas, 7, readings).encode();
         let (order, settlement) = decode_journal_report(&body).unwrap();
         assert_eq!(order, applied.order);
-        assert_eq!(SumDeltas::from(settlement.deltas), applied.deltas);
+        assert!(order.reduce_only && order.reservation.open_price_loss.units() == 5_000);
+        assert_eq!(SumDeltas::try_from(settlement.deltas), Ok(applied.deltas));
+        assert_eq!(settlement.deltas.position, number("-9.50000003"));
         assert_eq!(settlement.epoch, 7);
         assert_eq!(
             read_settlement_header(&body),
@@ -280,6 +298,22 @@ mod tests {
         ] {
             let header = read_settlement_header(format!(r#"{{"settlement":{settlement}}}"#).as_bytes());
             assert_eq!((header.id, header.epoch), expected, "{settlement}");
+        }
+    }
+
+    #[test]
+    fn quantity_that_the_sums_cannot_count_is_refused() {
+        let number = |text: &str| text.parse::<Decimal>().unwrap();
+        let deltas = |position: &str| SettlementDeltas {
+            position: number(position),
+            ..SettlementDeltas::default()
+        };
+        assert_eq!(
+            SumDeltas::try_from(deltas("-0.00000001")).map(|deltas| deltas.position),
+            Ok(-1)
+        );
+        for position in ["0.000000001", "9007199254740991.00000001"] {
+            assert_eq!(SumDeltas::try_from(deltas(position)), Err(InvalidSettledQuantity));
         }
     }
 }

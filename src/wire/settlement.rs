@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::decimal::Decimal;
 use crate::domain::metadata::Metadata;
+use crate::domain::quantity::{QuantityUnits, from_quantity_units, to_quantity_units};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::wire::schema_numbers::PlainNumber;
@@ -28,7 +29,7 @@ pub struct ReportSettlement {
     /// The moves of the shared sums over all versions of the order.
     #[serde(default)]
     pub total: SettlementDeltas,
-    /// The size of one lot, in units of the instrument: the unit of every count of lots in this settlement.
+    /// The instrument's lot when the order was reserved.
     #[schemars(with = "PlainNumber")]
     pub lot_size: Decimal,
     /// The value of one unit of the quote currency, in the base currency.
@@ -37,8 +38,12 @@ pub struct ReportSettlement {
     /// The asset that is bought or sold, if fees may be paid in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_asset: Option<String>,
-    /// The quantity still reserved after this event, in lots.
-    pub rest_lots: i64,
+    /// The mark that the order was reserved at, in the quote currency.
+    #[schemars(with = "PlainNumber")]
+    pub mark: Decimal,
+    /// The quantity still reserved after this event.
+    #[schemars(with = "PlainNumber")]
+    pub reserved_quantity: Decimal,
     /// The order's notional when it was reserved, in millionths of the base currency.
     pub notional: i64,
     /// The order's share of the day's routed notional, in millionths of the base currency.
@@ -46,9 +51,22 @@ pub struct ReportSettlement {
     /// The loss that the caller expects of the order, in millionths of the base currency: reserved while the order is open.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub open_loss: i64,
+    /// The loss that the whole order makes against the mark if it fills at the price it is valued at, in millionths of the
+    /// base currency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub price_loss: i64,
+    /// The part of `price_loss` that is still reserved, in millionths of the base currency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub open_price_loss: i64,
+    /// Whether every fill of the order only reduces a position.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reduce_only: bool,
     /// Whether the order counts against the limit of open orders.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_open: bool,
+    /// The trading date that the fills of this event count for: cash flow, fees and fill result.
+    #[schemars(with = "CivilDate")]
+    pub booked_on: TradingDate,
     /// The trading date that the order's notional counts against.
     #[schemars(with = "CivilDate")]
     pub trading_date: TradingDate,
@@ -66,54 +84,92 @@ pub struct ReportSettlement {
     pub figures: Metadata,
 }
 
-macro_rules! settlement_deltas {
-    ($($(#[$doc:meta])* $field:ident;)+) => {
-        /// The moves of the shared sums. A sum that does not move is absent.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-        pub struct SettlementDeltas {
-            $($(#[$doc])* #[serde(default, skip_serializing_if = "is_zero")] pub $field: i64,)+
-        }
-
-        impl From<SumDeltas> for SettlementDeltas {
-            fn from(deltas: SumDeltas) -> Self {
-                let SumDeltas { $($field),+ } = deltas;
-                Self { $($field),+ }
-            }
-        }
-
-        impl From<SettlementDeltas> for SumDeltas {
-            fn from(deltas: SettlementDeltas) -> Self {
-                let SettlementDeltas { $($field),+ } = deltas;
-                Self { $($field),+ }
-            }
-        }
-    };
+/// The moves of the shared sums. A sum that does not move is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct SettlementDeltas {
+    /// The move of the long exposure (position plus open buys).
+    #[serde(default, skip_serializing_if = "is_zero_quantity")]
+    #[schemars(with = "PlainNumber")]
+    pub long: Decimal,
+    /// The move of the short exposure (open sells minus position).
+    #[serde(default, skip_serializing_if = "is_zero_quantity")]
+    #[schemars(with = "PlainNumber")]
+    pub short: Decimal,
+    /// The move of the position, fees in the traded asset deducted.
+    #[serde(default, skip_serializing_if = "is_zero_quantity")]
+    #[schemars(with = "PlainNumber")]
+    pub position: Decimal,
+    /// The move of the cash flow, in millionths of the base currency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cash_flow: i64,
+    /// The move of the fees that are not paid in the traded asset, in millionths of the base currency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fees: i64,
+    /// The move of the number of open orders.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub open_orders: i64,
+    /// The move of the loss that open orders expect, in millionths of the base currency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub open_loss: i64,
+    /// The move of the day's routed notional, in millionths of the base currency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub daily_notional: i64,
+    /// What fills made against the mark that the order was reserved at, in millionths of the base currency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fill_result: i64,
 }
 
-settlement_deltas! {
-    /// The move of the long exposure (position plus open buys), in lots.
-    long;
-    /// The move of the short exposure (open sells minus position), in lots.
-    short;
-    /// The move of the position, in lots.
-    position;
-    /// The move of the cash flow, in millionths of the base currency.
-    cash_flow;
-    /// The move of the fees that are not paid in the base asset, in millionths of the base currency.
-    fees;
-    /// The move of the fees that are paid in the base asset, in units of 1e-8 of that asset.
-    base_fees;
-    /// The move of the number of open orders.
-    open_orders;
-    /// The move of the expected loss of open orders, in millionths of the base currency.
-    open_loss;
-    /// The move of the day's routed notional, in millionths of the base currency.
-    daily_notional;
+/// The error of a journaled quantity that the sums cannot count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a quantity of its settlement has more than 8 decimals or is out of range")]
+pub struct InvalidSettledQuantity;
+
+impl From<SumDeltas> for SettlementDeltas {
+    fn from(deltas: SumDeltas) -> Self {
+        Self {
+            long: from_quantity_units(deltas.long),
+            short: from_quantity_units(deltas.short),
+            position: from_quantity_units(deltas.position),
+            cash_flow: deltas.cash_flow,
+            fees: deltas.fees,
+            open_orders: deltas.open_orders,
+            open_loss: deltas.open_loss,
+            daily_notional: deltas.daily_notional,
+            fill_result: deltas.fill_result,
+        }
+    }
+}
+
+impl TryFrom<SettlementDeltas> for SumDeltas {
+    type Error = InvalidSettledQuantity;
+
+    fn try_from(deltas: SettlementDeltas) -> Result<Self, InvalidSettledQuantity> {
+        Ok(Self {
+            long: settled_units(deltas.long)?,
+            short: settled_units(deltas.short)?,
+            position: settled_units(deltas.position)?,
+            cash_flow: deltas.cash_flow,
+            fees: deltas.fees,
+            open_orders: deltas.open_orders,
+            open_loss: deltas.open_loss,
+            daily_notional: deltas.daily_notional,
+            fill_result: deltas.fill_result,
+        })
+    }
+}
+
+/// Returns a journaled quantity in units of 1e-8.
+pub(super) fn settled_units(quantity: Decimal) -> Result<QuantityUnits, InvalidSettledQuantity> {
+    to_quantity_units(quantity).ok_or(InvalidSettledQuantity)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+fn is_zero_quantity(quantity: &Decimal) -> bool {
+    quantity.is_zero()
 }
 
 /// A step that the router takes for an order by itself.

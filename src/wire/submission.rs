@@ -10,6 +10,7 @@ use crate::domain::order::Order;
 use crate::domain::settlement::SumDeltas;
 use crate::wire::journal_report::{JournalReportError, build_journal_report, restore_order};
 use crate::wire::report::ExecutionReport;
+use crate::wire::settlement::InvalidSettledQuantity;
 
 /// The kind of the event of an order that is about to be sent (`orders.events.submitting.{account}`).
 pub const SUBMITTING_EVENT_KIND: &str = "submitting";
@@ -67,10 +68,15 @@ pub fn decode_submission(body: &[u8]) -> Result<JournaledSubmission, JournalRepo
         problem: error.to_string(),
     })?;
     let (order, settlement) = restore_order(&event.order)?;
+    let deltas = settlement.deltas.try_into();
+    let deltas = deltas.map_err(|error: InvalidSettledQuantity| JournalReportError {
+        order_id: order.order_id.to_string(),
+        problem: error.to_string(),
+    })?;
     Ok(JournaledSubmission {
         order,
         claim: LeaseToken(event.claim.as_str().into()),
-        deltas: settlement.deltas.into(),
+        deltas,
         epoch: settlement.epoch,
         report_json: event.order.encode(),
     })

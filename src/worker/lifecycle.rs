@@ -316,7 +316,7 @@ async fn ensure_day_open(router: &Router) -> Result<(), Fault> {
                 tracing::debug!(%error, "the trading day is not open yet");
                 tokio::time::sleep(START_RETRY_DELAY).await;
             }
-            result => return result,
+            opened => return opened.map(drop),
         }
     }
 }

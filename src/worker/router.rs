@@ -12,7 +12,6 @@ use crate::bus::journal::{JournalReader, JournalWriter};
 use crate::bus::request::BusRequest;
 use crate::config::brokers::InquirySettings;
 use crate::domain::control::EffectiveControls;
-use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::id::BrokerId;
 use crate::domain::order_terms::{Mode, TradingState};
 use crate::domain::time::Timestamp;
@@ -23,6 +22,7 @@ use crate::worker::control::cache::ControlCache;
 use crate::worker::control::signals::SignalPublisher;
 use crate::worker::instruments::Instruments;
 use crate::worker::journal_capacity::JournalCapacity;
+use crate::worker::journaling::settlement::Settler;
 use crate::worker::readiness::Readiness;
 use crate::worker::trading_day::TradingDayCache;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
@@ -50,8 +50,8 @@ pub struct Router {
     pub trading_day: TradingDayCache,
     /// Reference prices and mark prices.
     pub prices: ReferencePrices,
-    /// The rates of currencies in the base currency.
-    pub rates: Arc<CurrencyRates>,
+    /// What settlements are computed with.
+    pub settler: Settler,
     /// The deadlines of calls that name none.
     pub default_deadlines: DefaultDeadlines,
     /// Whether a new trading day lifts the locks of the daily loss rule.

@@ -1,18 +1,24 @@
-//! The trading day: when it starts, and its profit and loss.
+//! The trading day: when it starts, and the profit and loss that orders are evaluated on.
 //!
-//! The first worker to see a new trading date opens the day ([`roll`]). Orders are evaluated on a snapshot of the
-//! profit and loss that is at most [`SNAPSHOT_MAX_AGE`] old. While there is demand, `refresh_task.rs` refreshes it in
-//! the background, so that no order waits for it.
+//! The first worker to see a new trading date opens the day ([`roll`]). An order is evaluated on a view of its account's
+//! ledger and of the ledger of all accounts; a view is used for [`VIEW_REUSE`], and the reserve script refuses one that is
+//! older than its own limit. What fills make after a view counts in the step that books them, so that only what the
+//! market's prices move may be that old. `refresh_task.rs` opens days and looks at accounts that send no orders.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use crate::domain::control::ControlState;
-use crate::domain::daily_pnl::DailyPnl;
+use crate::domain::daily_pnl::{DailyPnl, ProfitView};
+use crate::domain::id::AccountId;
+use crate::domain::order_terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode};
+use crate::store::sums::day::StoredMarks;
+use crate::store::sums::ledgers::{Ledger, LedgerOwner};
 use crate::worker::faults::store_unavailable;
 use crate::worker::trading_day::valuation::TradingDayDependencies;
 
@@ -21,86 +27,150 @@ pub(in crate::worker) mod refresh_task;
 pub mod roll;
 pub mod valuation;
 
-/// The maximum age of the profit and loss that an order is evaluated under.
-pub const SNAPSHOT_MAX_AGE: Duration = Duration::from_millis(250);
-/// How long after the last request the snapshot is kept fresh.
-const DEMAND_WINDOW: Duration = Duration::from_secs(2);
-/// How often the snapshot is refreshed without demand: prices move losses without any order.
+/// How long a view of a ledger is used. The reserve script refuses one of 250 ms: the rest is for the call to reach it.
+pub const VIEW_REUSE: Duration = Duration::from_millis(150);
+/// The most views that a worker keeps; beyond it, those too old to be used are dropped.
+const MAX_CACHED_VIEWS: usize = 4_096;
+/// How often the day and the ledger of all accounts are read without orders: prices move losses without any order.
 const IDLE_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest that a caller waits for the profit and loss; opening a day takes an append to the journal.
 const PNL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most by which this machine's clock may differ from Redis' when a day opens.
 pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5);
-/// How often a snapshot is read because mode or day have changed, or because the read was too slow.
-const MAX_SNAPSHOT_ATTEMPTS: usize = 4;
+/// How often the profit is read because mode or day have changed, or a day had to open.
+const MAX_READ_ATTEMPTS: usize = 4;
 
-/// This worker's snapshot of the day's profit and loss. Clones share it.
+/// This worker's views of the day's profit and loss. Clones share them.
 #[derive(Clone)]
 pub struct TradingDayCache(Arc<TradingDayInner>);
 
 struct TradingDayInner {
     dependencies: TradingDayDependencies,
-    snapshot: RwLock<Option<Arc<PnlSnapshot>>>,
-    refresh_lock: tokio::sync::Mutex<()>,
-    last_requested_at: Mutex<Option<Instant>>,
+    open_day: RwLock<Option<Arc<OpenDay>>>,
+    views: Mutex<HashMap<LedgerOwner, LedgerView>>,
+    open_lock: tokio::sync::Mutex<()>,
+    refreshed_at: Mutex<Option<Instant>>,
 }
 
-/// The profit and loss, and the conditions under which it is valid.
+/// The active day in a mode, with the marks at its start.
 #[derive(Debug)]
-struct PnlSnapshot {
-    control: Arc<ControlState>,
-    pnl: Arc<DailyPnl>,
+struct OpenDay {
+    mode: Mode,
+    date: TradingDate,
     epoch: Option<i64>,
-    /// The moment before the store was read.
-    read_at: Instant,
     /// The end of the day.
     ends_at: Timestamp,
+    start_marks: StoredMarks,
+}
+
+/// The profit of one ledger, and when it was read.
+#[derive(Debug, Clone)]
+struct LedgerView {
+    day: Arc<OpenDay>,
+    profit: Arc<ProfitView>,
+    /// The moment before the ledger was read.
+    read_at: Instant,
+    measured_at_ms: i64,
+}
+
+/// The profits of ledgers that were read lately.
+#[derive(Debug, Default)]
+pub(in crate::worker) struct RecentProfits {
+    /// The profit of all accounts.
+    pub(in crate::worker) total: Option<Arc<ProfitView>>,
+    /// The profit of each account.
+    pub(in crate::worker) accounts: Vec<(AccountId, Arc<ProfitView>)>,
 }
 
 impl std::fmt::Debug for TradingDayCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let snapshot = self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner);
+        let day = self.0.open_day.read().unwrap_or_else(PoisonError::into_inner);
         formatter
             .debug_struct("TradingDayCache")
-            .field("snapshot", &*snapshot)
+            .field("open_day", &*day)
             .finish_non_exhaustive()
     }
 }
 
 impl TradingDayCache {
-    /// Returns a cache without a snapshot.
+    /// Returns a cache without views.
     pub fn new(dependencies: TradingDayDependencies) -> Self {
         Self(Arc::new(TradingDayInner {
             dependencies,
-            snapshot: RwLock::default(),
-            refresh_lock: tokio::sync::Mutex::default(),
-            last_requested_at: Mutex::default(),
+            open_day: RwLock::default(),
+            views: Mutex::default(),
+            open_lock: tokio::sync::Mutex::default(),
+            refreshed_at: Mutex::default(),
         }))
     }
 
-    /// Returns the profit and loss of the active day and mode, and the control state it was read with, at most
-    /// [`SNAPSHOT_MAX_AGE`] old. Opens the day if no worker has.
+    /// Returns the control state and the profit and loss of an account and of all accounts, on views of the active day
+    /// and mode. Opens the day if no worker has.
     ///
     /// # Errors
     /// `store_unavailable` if they cannot be read in time; `bus_unavailable` if a new day cannot be journaled.
-    pub async fn load_pnl(&self) -> Result<(Arc<ControlState>, Arc<DailyPnl>), Fault> {
-        *self.0.last_requested_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        if let Some(snapshot) = self.0.valid_snapshot() {
-            return Ok((snapshot.control.clone(), snapshot.pnl.clone()));
-        }
-        let snapshot = timeout(PNL_TIMEOUT, self.0.refresh_snapshot(false))
+    pub async fn load_pnl(&self, account_id: &AccountId) -> Result<(Arc<ControlState>, Arc<DailyPnl>), Fault> {
+        let load = async {
+            for _ in 0..MAX_READ_ATTEMPTS {
+                let (control, day) = self.0.load_day().await?;
+                let account = LedgerOwner::Account(day.mode, account_id.clone());
+                let (account, total) = tokio::try_join!(
+                    self.0.view(&day, account),
+                    self.0.view(&day, LedgerOwner::Total(day.mode))
+                )?;
+                let (Some(account), Some(total)) = (account, total) else {
+                    continue;
+                };
+                let pnl = DailyPnl {
+                    trading_date: day.date,
+                    account: ProfitView::clone(&account.profit),
+                    total: ProfitView::clone(&total.profit),
+                    measured_at_ms: account.measured_at_ms.min(total.measured_at_ms),
+                };
+                return Ok((control, Arc::new(pnl)));
+            }
+            Err(pnl_timeout_fault())
+        };
+        timeout(PNL_TIMEOUT, load)
             .await
-            .unwrap_or_else(|_| Err(pnl_timeout_fault()))?;
-        Ok((snapshot.control.clone(), snapshot.pnl.clone()))
+            .unwrap_or_else(|_| Err(pnl_timeout_fault()))
     }
 
-    /// Refreshes the snapshot, and opens the day if no worker has.
+    /// Returns the profit of all accounts, on a new view of the active day. Opens the day if no worker has.
     ///
     /// # Errors
     /// As [`TradingDayCache::load_pnl`].
-    pub async fn refresh(&self) -> Result<(), Fault> {
-        let refreshed = timeout(PNL_TIMEOUT, self.0.refresh_snapshot(true)).await;
-        refreshed.unwrap_or_else(|_| Err(pnl_timeout_fault())).map(|_| ())
+    pub async fn refresh(&self) -> Result<(Arc<ControlState>, TradingDate, Arc<ProfitView>), Fault> {
+        let load = async {
+            for _ in 0..MAX_READ_ATTEMPTS {
+                let (control, day) = self.0.load_day().await?;
+                if let Some(view) = self.0.read_view(&day, LedgerOwner::Total(day.mode)).await? {
+                    *self.0.refreshed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                    return Ok((control, day.date, view.profit));
+                }
+            }
+            Err(pnl_timeout_fault())
+        };
+        timeout(PNL_TIMEOUT, load)
+            .await
+            .unwrap_or_else(|_| Err(pnl_timeout_fault()))
+    }
+
+    /// Returns the profit of an account on a new view of the active day; `None` where another day or mode has become
+    /// active meanwhile.
+    ///
+    /// # Errors
+    /// As [`TradingDayCache::load_pnl`].
+    pub(in crate::worker) async fn read_account(
+        &self,
+        account_id: AccountId,
+    ) -> Result<Option<Arc<ProfitView>>, Fault> {
+        let (_, day) = self.0.load_day().await?;
+        let view = self
+            .0
+            .read_view(&day, LedgerOwner::Account(day.mode, account_id))
+            .await?;
+        Ok(view.map(|view| view.profit))
     }
 
     /// Returns the trading date by this worker's clock; the active day may be a later one.
@@ -109,121 +179,149 @@ impl TradingDayCache {
         dependencies.calendar.trading_date_at((dependencies.clock)())
     }
 
-    /// Reports whether the snapshot needs a refresh: there is demand, it is too old, or a day has to open.
+    /// Returns the trading date that a fill counts for now: the active one, or that of the clock before a day has opened.
+    pub fn booking_date(&self) -> TradingDate {
+        let active = self.0.dependencies.control.current().trading_date;
+        active.unwrap_or_else(|| self.clock_trading_date())
+    }
+
+    /// Reports whether a refresh is due: a day has to open, or the last refresh is too long ago.
     fn needs_refresh(&self) -> bool {
-        let requested_at = *self.0.last_requested_at.lock().unwrap_or_else(PoisonError::into_inner);
         let active_date = self.0.dependencies.control.current().trading_date;
-        let snapshot = self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone();
-        requested_at.is_some_and(|at| at.elapsed() < DEMAND_WINDOW)
-            || active_date.is_none_or(|date| date < self.clock_trading_date())
-            || snapshot.is_none_or(|snapshot| snapshot.read_at.elapsed() >= IDLE_REFRESH_INTERVAL)
+        let refreshed_at = *self.0.refreshed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        active_date.is_none_or(|date| date < self.clock_trading_date())
+            || refreshed_at.is_none_or(|at| at.elapsed() >= IDLE_REFRESH_INTERVAL)
     }
 
-    /// Returns the profit and loss of the last snapshot unless it is older than `max_age`. This counts as no demand.
-    pub(in crate::worker) fn pnl_within(&self, max_age: Duration) -> Option<Arc<DailyPnl>> {
-        let snapshot = self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        (snapshot.read_at.elapsed() <= max_age).then(|| snapshot.pnl.clone())
-    }
-
-    /// Returns the snapshot's profit and loss and control state if it is valid. This counts as no demand.
-    fn valid_pnl(&self) -> Option<(Arc<ControlState>, Arc<DailyPnl>)> {
-        let snapshot = self.0.valid_snapshot()?;
-        Some((snapshot.control.clone(), snapshot.pnl.clone()))
+    /// Returns the profits on the views of the active mode that are not older than `max_age`.
+    pub(in crate::worker) fn profits_within(&self, max_age: Duration) -> RecentProfits {
+        let mode = self.0.dependencies.control.mode();
+        let views = self.0.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = RecentProfits::default();
+        for (owner, view) in views.iter().filter(|(_, view)| view.read_at.elapsed() <= max_age) {
+            match owner {
+                LedgerOwner::Total(of) if *of == mode => recent.total = Some(view.profit.clone()),
+                LedgerOwner::Account(of, account_id) if *of == mode => {
+                    recent.accounts.push((account_id.clone(), view.profit.clone()));
+                }
+                _ => {}
+            }
+        }
+        recent
     }
 }
 
 impl TradingDayInner {
-    /// Returns the snapshot unless it is too old or its conditions have changed.
-    fn valid_snapshot(&self) -> Option<Arc<PnlSnapshot>> {
-        let snapshot = self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let dependencies = &self.dependencies;
-        let is_valid = snapshot.read_at.elapsed() <= SNAPSHOT_MAX_AGE
-            && snapshot.epoch == dependencies.store.epoch()
-            && snapshot.control.generation == dependencies.control.current().generation
-            && (dependencies.clock)() < snapshot.ends_at;
-        is_valid.then_some(snapshot)
+    /// Returns the active day and the control state it is active in, from this worker's copies while they agree.
+    async fn load_day(&self) -> Result<(Arc<ControlState>, Arc<OpenDay>), Fault> {
+        let control = self.dependencies.control.current();
+        let day = self.open_day.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match day.filter(|day| self.is_active(day, &control)) {
+            Some(day) => Ok((control, day)),
+            None => self.open_day().await,
+        }
     }
 
-    /// Reads a new snapshot, one caller at a time. The other callers then use it, unless they `force` a read of their
-    /// own.
-    async fn refresh_snapshot(&self, force: bool) -> Result<Arc<PnlSnapshot>, Fault> {
-        let _one_at_a_time = self.refresh_lock.lock().await;
-        if let Some(snapshot) = self.valid_snapshot().filter(|_| !force) {
-            return Ok(snapshot);
-        }
-        for _ in 0..MAX_SNAPSHOT_ATTEMPTS {
-            let Some(snapshot) = self.read_snapshot().await? else {
+    fn is_active(&self, day: &OpenDay, control: &ControlState) -> bool {
+        control.mode == day.mode
+            && control.trading_date == Some(day.date)
+            && day.epoch == self.dependencies.store.epoch()
+            && (self.dependencies.clock)() < day.ends_at
+    }
+
+    /// Reads the active day, and opens a new one that is due; one caller at a time.
+    async fn open_day(&self) -> Result<(Arc<ControlState>, Arc<OpenDay>), Fault> {
+        let _one_at_a_time = self.open_lock.lock().await;
+        let dependencies = &self.dependencies;
+        for _ in 0..MAX_READ_ATTEMPTS {
+            let epoch = dependencies.store.epoch();
+            let control = dependencies.control.refresh().await.map_err(store_unavailable)?;
+            let today = dependencies.calendar.trading_date_at((dependencies.clock)());
+            let Some(date) = control.trading_date.filter(|date| *date >= today) else {
+                self.check_clock_skew().await?;
+                roll::roll_day(dependencies, control.trading_date, today).await?;
                 continue;
             };
-            let snapshot = Arc::new(snapshot);
-            *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
-            if snapshot.read_at.elapsed() <= SNAPSHOT_MAX_AGE {
-                return Ok(snapshot);
-            }
+            let marks = dependencies.store.read_day_marks(control.mode, date).await;
+            let Some(start_marks) = marks.map_err(store_unavailable)? else {
+                continue;
+            };
+            let day = Arc::new(OpenDay {
+                mode: control.mode,
+                date,
+                epoch,
+                ends_at: dependencies.calendar.end_of(date),
+                start_marks,
+            });
+            *self.open_day.write().unwrap_or_else(PoisonError::into_inner) = Some(day.clone());
+            return Ok((control, day));
         }
         Err(pnl_timeout_fault())
     }
 
-    /// Reads a snapshot once. Returns `None` if mode or day have changed, or a day had to open: the caller reads again.
-    async fn read_snapshot(&self) -> Result<Option<PnlSnapshot>, Fault> {
-        let dependencies = &self.dependencies;
-        let (known, read_at, epoch) = (
-            dependencies.control.current(),
-            Instant::now(),
-            dependencies.store.epoch(),
-        );
-        let today = dependencies.calendar.trading_date_at((dependencies.clock)());
-        let (mode, date) = (known.mode, known.trading_date.unwrap_or(today));
-        let inputs = dependencies
-            .store
-            .read_day_inputs(mode, date)
-            .await
-            .map_err(store_unavailable)?;
-        let control = dependencies
-            .control
-            .update_from(inputs.stored_control)
-            .map_err(store_unavailable)?;
-        if control.trading_date.is_none_or(|date| date < today) {
-            self.check_clock_skew(inputs.taken_at_ms)?;
-            roll::roll_day(dependencies, control.trading_date, today).await?;
-            let control = dependencies.control.refresh().await;
-            control.map_err(store_unavailable)?;
+    /// Returns a view of a ledger on a day, from this worker's copy while it may be used.
+    async fn view(&self, day: &Arc<OpenDay>, owner: LedgerOwner) -> Result<Option<LedgerView>, Fault> {
+        let known = {
+            let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+            views.get(&owner).cloned()
+        };
+        let usable = known.filter(|view| Arc::ptr_eq(&view.day, day) && view.read_at.elapsed() <= VIEW_REUSE);
+        match usable {
+            Some(view) => Ok(Some(view)),
+            None => self.read_view(day, owner).await,
+        }
+    }
+
+    /// Reads a ledger and values it. Returns `None` where the store has been rebuilt since the day was read.
+    async fn read_view(&self, day: &Arc<OpenDay>, owner: LedgerOwner) -> Result<Option<LedgerView>, Fault> {
+        let read_at = Instant::now();
+        let ledger = self.dependencies.store.read_ledger(owner.clone()).await;
+        let ledger = ledger.map_err(store_unavailable)?;
+        if day.epoch != self.dependencies.store.epoch() {
             return Ok(None);
         }
-        if (control.mode, control.trading_date) != (mode, Some(date)) {
-            return Ok(None);
+        let view = LedgerView {
+            profit: Arc::new(self.value_ledger(day, &ledger)?),
+            day: day.clone(),
+            read_at,
+            measured_at_ms: ledger.read_at_ms,
+        };
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if views.len() >= MAX_CACHED_VIEWS {
+            views.retain(|_, view| view.read_at.elapsed() <= VIEW_REUSE);
         }
-        let day_start = inputs.day_start.ok_or_else(|| {
-            let detail = format!("nothing was sent: the accounts' equity at the start of {date} is missing");
+        if views.len() < MAX_CACHED_VIEWS {
+            views.insert(owner, view.clone());
+        }
+        Ok(Some(view))
+    }
+
+    fn value_ledger(&self, day: &OpenDay, ledger: &Ledger) -> Result<ProfitView, Fault> {
+        let profit = self
+            .dependencies
+            .day_profit(&ledger.holdings, day.mode, day.date, &day.start_marks);
+        let day_profit = profit.ok_or_else(|| {
+            let detail = "nothing was sent: the day's profit and loss exceeds the range of exact numbers";
             Fault::new(FaultCode::StoreUnavailable, detail)
         })?;
-        let (equities, marks) = dependencies.value_holdings(&inputs.holdings, mode);
-        let (total, accounts) = day_start.pnl_since_start(&equities);
-        let pnl = DailyPnl {
-            trading_date: date,
-            total,
-            accounts,
-            measured_at_ms: inputs.taken_at_ms,
-            marks: Arc::new(marks),
-        };
-        Ok(Some(PnlSnapshot {
-            control,
-            pnl: Arc::new(pnl),
-            epoch,
-            read_at,
-            ends_at: dependencies.calendar.end_of(date),
-        }))
+        Ok(ProfitView {
+            day: day_profit,
+            fill_result: ledger.fill_result_on(day.date),
+        })
     }
 
     /// Checks this machine's clock against Redis' before a day opens. A day that has opened cannot be closed before its
     /// end: one wrong clock must not open it for all workers.
     ///
     /// # Errors
-    /// If the clocks differ by more than the maximum.
-    fn check_clock_skew(&self, redis_ms: i64) -> Result<(), Fault> {
+    /// If the clocks differ by more than the maximum, or Redis does not reply.
+    async fn check_clock_skew(&self) -> Result<(), Fault> {
         let Some(max_skew) = self.dependencies.max_clock_skew else {
             return Ok(());
         };
+        let owner = LedgerOwner::Total(self.dependencies.control.mode());
+        let ledger = self.dependencies.store.read_ledger(owner).await;
+        let redis_ms = ledger.map_err(store_unavailable)?.read_at_ms;
         let difference_ms = (self.dependencies.clock)().as_milliseconds().abs_diff(redis_ms);
         if u128::from(difference_ms) <= max_skew.as_millis() {
             return Ok(());

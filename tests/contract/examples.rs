@@ -182,7 +182,7 @@ fn journaled_report_restores_its_order() {
     let body = std::fs::read(path(GOOD).join("execution-report.journaled.json")).expect("the example");
     let (order, settlement) = decode_journal_report(&body).expect("a complete document");
     assert_eq!(ExecutionReport::of(&order).order_id, order.order_id.as_str());
-    assert_eq!(settlement.deltas.position, 1_000);
+    assert_eq!(settlement.deltas.position, "0.01".parse().unwrap());
 }
 
 #[test]

@@ -40,7 +40,7 @@ use order_router::store::orders::reserve::{
 use order_router::store::rebuild::epoch::{BeginRebuildOutcome, LateEvents};
 use order_router::wire::journal_report::{build_journal_report, decode_journal_report};
 use order_router::worker::control::limits;
-use order_router::worker::journaling::settlement::StorePaperBook;
+use order_router::worker::journaling::settlement::{Settler, StorePaperBook};
 use redis::AsyncCommands;
 
 use crate::rig::Rig;
@@ -156,14 +156,13 @@ pub async fn claim(
     deadline: Timestamp,
 ) -> Approved<Placement> {
     let now = Timestamp::now();
-    let lots = instrument.lots(intent.quantity).unwrap();
     let price = intent.price.unwrap_or(instrument.reference_price);
-    let reservation = Reservation::for_order(instrument, intent, lots, price, now.utc_date()).unwrap();
+    let reservation = Reservation::for_order(instrument, intent, price, price, now.utc_date()).unwrap();
     let limits = limits::limits_from_settings(&Settings::default()).unwrap();
     let evaluation = evaluate(&RuleInput {
         intent,
         instrument,
-        quantity_lots: lots,
+        quantity_units: reservation.reserved,
         reference_price: instrument.reference_price,
         has_market_price: true,
         reservation: &reservation,
@@ -185,8 +184,7 @@ pub async fn claim(
         scope: order.sum_scope(),
         broker: order.broker.clone(),
         side: order.side,
-        lots,
-        base_lot: None,
+        quantity: order.reservation.reserved,
         control_generation: store.read_control().await.unwrap().control.generation,
         evaluated_at_ms: i64::MAX / 2_000,
         caps: evaluation.caps().to_vec(),
@@ -224,7 +222,7 @@ impl StoreHarness {
     async fn start(rig: &Rig, name: &str) -> Self {
         let store = ready_store(rig).await;
         let book = Arc::new(FaultyBook {
-            book: StorePaperBook::new(store.clone(), Arc::default()),
+            book: StorePaperBook::new(Settler::new(store.clone(), Arc::default())),
             fault: Mutex::new(None),
         });
         let clock_ms = Arc::new(AtomicI64::new(Timestamp::now().as_milliseconds()));

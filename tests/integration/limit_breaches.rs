@@ -28,7 +28,7 @@ async fn quote(client: &Client, last: &str) {
     client.raw.flush().await.unwrap();
 }
 
-async fn lock_ids(client: &Client) -> Vec<String> {
+pub async fn lock_ids(client: &Client) -> Vec<String> {
     let Ok(body) = client.call("router.locks.list", "{}").await else {
         return Vec::new();
     };
@@ -37,7 +37,7 @@ async fn lock_ids(client: &Client) -> Vec<String> {
 }
 
 /// Returns the published alerts and locks, as `level rule account`.
-async fn signals(client: &Client) -> Vec<String> {
+pub async fn signals(client: &Client) -> Vec<String> {
     use futures_util::StreamExt;
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     let stream = jetstream.get_stream(subjects::STREAM_ALERTS).await.unwrap();

@@ -189,7 +189,7 @@ async fn redis_second(rig: &Rig) -> i64 {
 async fn base_asset_fees_reduce_the_position_and_money_fees_are_a_loss() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_fees.rate = "0.00101".to_owned();
-    rig.settings.brokers.paper_fees.paid_in = "base".to_owned();
+    rig.settings.brokers.paper_fees.paid_in = "received".to_owned();
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let bought = client.report(&intent("bought", &[("quantity", "0.1")])).await;
@@ -213,13 +213,14 @@ async fn base_asset_fees_reduce_the_position_and_money_fees_are_a_loss() {
         ("1.7271".to_owned(), "USD")
     );
     rig.quiet().await;
-    let sums = "sums:paper:default:binance.spot:BTCUSDT";
-    assert_eq!(rig.sum(sums, "base_fees").await, 10_100);
+    // In units of 1e-8: 0.1 bought, less the fee.
+    let held = &rig.store().await["account:paper:default"]["binance.spot:BTCUSDT.position"];
+    assert_eq!(held, "9989900");
     assert_eq!(rig.sum("sums:paper:default:ibkr.paper:AAPL", "fees").await, 1_727_100);
     // 0.000101 BTC at 30 000 and 1.7271 USD.
     crate::support::poll::until(SOON, "the fees are a loss", async || {
-        let (_, day) = worker.router().trading_day.load_pnl().await.unwrap();
-        day.total.is_some_and(|pnl| pnl.units() == -3_030_000 - 1_727_100)
+        let (_, _, total) = worker.router().trading_day.refresh().await.unwrap();
+        total.day.profit.units() == -3_030_000 - 1_727_100
     })
     .await;
     assert_eq!(

@@ -1,5 +1,5 @@
-//! The shared sums as the architecture defines them, in exact decimals: every sum is recomputed from the orders and their
-//! trades, so nothing can drift. The model uses none of the product's arithmetic.
+//! The shared sums as the architecture defines them, in exact decimals: every sum is recomputed from the orders, their
+//! trades and the adjustments, so nothing can drift. The model uses none of the product's arithmetic.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,263 +10,45 @@
 
 use std::collections::BTreeMap;
 
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 
 use crate::model_markets::{
-    DAILY_LOSS, DAILY_NOTIONAL, MAX_OPEN_ORDERS, Market, account_loss, account_notional, markets, micros, rate,
+    ACCOUNTS, DAILY_NOTIONAL, MARKETS, MAX_OPEN_ORDERS, STOP_LOSS, account_notional, in_asset, in_units, loss_limit,
+    markets, micros, rate,
 };
+use crate::model_orders::{MONEY, Message, MessageEffect, ModelOrder, Side, Terms, TradeMoves, down, up};
 
-/// Decimals of money and of fees in the base asset.
-const MONEY: u32 = 6;
-const BASE_FEES: u32 = 8;
+/// The owner of the sums of all accounts, beside the accounts by index.
+pub const ALL: usize = ACCOUNTS;
+/// The number of owners.
+pub const OWNERS: usize = ACCOUNTS + 1;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Buy,
-    Sell,
-}
-
-/// The terms of an order.
-#[derive(Debug, Clone, Copy)]
-pub struct Terms {
-    pub account: usize,
-    /// The index of its market in [`markets`].
-    pub market: usize,
-    pub side: Side,
-    pub lots: i64,
-    /// None for a market order: it is valued at the reference price.
-    pub limit: Option<Decimal>,
-    pub expected_loss: Decimal,
-    /// The trading day on which it is routed.
-    pub day: usize,
-}
-
-/// One trade of an order.
-#[derive(Debug, Clone, Copy)]
-pub struct Trade {
-    pub id: u8,
-    pub lots: i64,
-    pub price: Decimal,
-    pub fee: Decimal,
-    pub currency: &'static str,
-}
-
-/// The state that a venue reports, apart from trades.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReportedState {
-    Working,
-    Unknown,
-    Cancelled,
-    Expired,
-    Rejected,
-}
-
-/// A venue report.
-#[derive(Debug, Clone)]
-pub struct Message {
-    pub trades: Vec<Trade>,
-    pub state: ReportedState,
-    /// The venue's cumulative traded quantity, in lots.
-    pub counted: Option<i64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OrderState {
-    Claimed,
-    Unknown,
-    Working,
-    Ended,
-    Rejected,
-}
-
-/// An order that counts.
-#[derive(Debug, Clone)]
-pub struct ModelOrder {
-    pub terms: Terms,
-    pub trades: BTreeMap<u8, Trade>,
-    state: OrderState,
-    /// Of an ended order: lots that its venue counted at the end and has not reported as trades yet.
-    unreported: i64,
-}
-
-/// The effect of a message on an order.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct MessageEffect {
-    /// Lots beyond the reservation, lots that a reopened order reserves again, and lots of fees.
-    pub forced_lots: i64,
-    pub is_reopened: bool,
-}
-
-impl ModelOrder {
-    fn claimed(terms: Terms) -> Self {
-        Self {
-            terms,
-            trades: BTreeMap::new(),
-            state: OrderState::Claimed,
-            unreported: 0,
-        }
-    }
-
-    fn market(&self) -> &'static Market {
-        &markets()[self.terms.market]
-    }
-
-    pub fn booked(&self) -> i64 {
-        self.trades.values().map(|trade| trade.lots).sum()
-    }
-
-    pub fn is_open(&self) -> bool {
-        !matches!(self.state, OrderState::Ended | OrderState::Rejected)
-    }
-
-    pub fn is_claimed(&self) -> bool {
-        self.state == OrderState::Claimed
-    }
-
-    /// Returns the lots that the order still reserves.
-    pub fn reserved_lots(&self) -> i64 {
-        if self.is_open() {
-            (self.terms.lots - self.booked()).max(0)
-        } else {
-            self.unreported
-        }
-    }
-
-    /// Whether it counts for its day: every order except one that was rejected before its first trade.
-    fn is_routed(&self) -> bool {
-        self.state != OrderState::Rejected || !self.trades.is_empty() || self.unreported > 0
-    }
-
-    /// Applies a message; `None` when it changes nothing.
-    fn apply(&mut self, message: &Message) -> Option<MessageEffect> {
-        let (mut effect, mut has_changed) = (MessageEffect::default(), false);
-        for trade in &message.trades {
-            if !self.trades.contains_key(&trade.id) {
-                self.book(*trade, &mut effect);
-                has_changed = true;
-            }
-        }
-        let next = match (self.state, message.state) {
-            (OrderState::Claimed, ReportedState::Unknown) => Some(OrderState::Unknown),
-            (OrderState::Claimed | OrderState::Unknown, ReportedState::Working) => Some(OrderState::Working),
-            (OrderState::Ended | OrderState::Rejected, _) => None,
-            (_, ReportedState::Cancelled | ReportedState::Expired) => Some(OrderState::Ended),
-            // An order with trades cannot be rejected: the venue ends its remainder.
-            (_, ReportedState::Rejected) if self.trades.is_empty() => Some(OrderState::Rejected),
-            (_, ReportedState::Rejected) => Some(OrderState::Ended),
-            _ => None,
-        };
-        let reserved_lots = self.reserved_lots();
-        if let Some(next) = next {
-            self.state = next;
-            has_changed = true;
-        }
-        if !self.is_open() && (next.is_some() || message.counted.is_some()) {
-            // Counted lots without a trade stay reserved; released lots are not reserved again.
-            let unreported = message.counted.map_or(0, |counted| counted - self.booked());
-            let unreported = unreported.clamp(0, reserved_lots);
-            // Another count is a change when it releases something.
-            has_changed |= unreported != reserved_lots;
-            self.unreported = unreported;
-        }
-        has_changed.then_some(effect)
-    }
-
-    fn book(&mut self, trade: Trade, effect: &mut MessageEffect) {
-        let was_rejected = self.state == OrderState::Rejected;
-        let reserved_lots = self.reserved_lots();
-        effect.forced_lots += (trade.lots - reserved_lots).max(0);
-        self.unreported = (self.unreported - trade.lots).max(0);
-        self.trades.insert(trade.id, trade);
-        if self.market().base == Some(trade.currency) {
-            let lots = (trade.fee.abs() / self.market().lot).ceil();
-            effect.forced_lots += integer(lots) + 1;
-        }
-        if self.booked() >= self.terms.lots {
-            self.state = OrderState::Ended;
-        } else if self.state != OrderState::Ended {
-            self.state = OrderState::Working;
-        }
-        if was_rejected {
-            effect.is_reopened = true;
-            if self.is_open() {
-                effect.forced_lots += self.reserved_lots();
-            }
-        }
-    }
-
-    fn price(&self) -> Decimal {
-        self.terms.price()
-    }
-
-    fn notional(&self) -> i64 {
-        let market = self.market();
-        let value = self.price() * lots(self.terms.lots) * market.lot * rate(market.quote).unwrap();
-        up(value, MONEY)
-    }
-
-    fn expected_loss(&self) -> i64 {
-        up(self.terms.expected_loss, MONEY)
-    }
-
-    /// Returns the cash flow of the trades in millionths, each rounded against us.
-    fn cash_flow(&self) -> i64 {
-        let market = self.market();
-        let worth = market.lot * rate(market.quote).unwrap();
-        let trades = self.trades.values();
-        let flows = trades.map(|trade| match self.terms.side {
-            Side::Buy => -up(trade.price * lots(trade.lots) * worth, MONEY),
-            Side::Sell => down(trade.price * lots(trade.lots) * worth, MONEY),
-        });
-        flows.sum()
-    }
-
-    /// Returns the fees in the base currency and those in the base asset.
-    fn fees(&self) -> (i64, i64) {
-        let (mut fees, mut base_fees) = (0, 0);
-        for trade in self.trades.values() {
-            if self.market().base == Some(trade.currency) {
-                base_fees += up(trade.fee, BASE_FEES);
-            } else if let Some(rate) = rate(trade.currency) {
-                fees += up(trade.fee * rate, MONEY);
-            }
-        }
-        (fees, base_fees)
-    }
-}
-
-impl Terms {
-    fn price(&self) -> Decimal {
-        self.limit.unwrap_or(markets()[self.market].reference)
-    }
-}
-
-/// A shared sum: accounts, markets and days by index.
+/// A shared sum: owners and markets by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sum {
     Long(usize, usize),
     Short(usize, usize),
     Position(usize, usize),
+    /// The position at the start of the day.
+    Start(usize, usize),
     CashFlow(usize, usize),
     Fees(usize, usize),
-    BaseFees(usize, usize),
     OpenOrders(usize, usize),
-    AccountOpenLoss(usize),
-    OpenLoss,
-    AccountDailyNotional(usize, usize),
+    OpenLoss(usize),
     DailyNotional(usize),
+    FillResult(usize),
 }
 
-/// The sums that are not zero: lots, millionths, units of 1e-8 of the base asset, orders.
-pub type Sums = BTreeMap<Sum, i64>;
+/// The sums that are not zero: units of 1e-8 of the asset, millionths of the base currency, orders.
+pub type Sums = BTreeMap<Sum, i128>;
 
 /// Returns a sum, zero when absent.
-pub fn sum_of(sums: &Sums, sum: Sum) -> i64 {
+pub fn sum_of(sums: &Sums, sum: Sum) -> i128 {
     sums.get(&sum).copied().unwrap_or(0)
 }
 
 /// Adds to a sum; a sum of zero is removed.
-pub fn add(sums: &mut Sums, sum: Sum, amount: i64) {
+pub fn add(sums: &mut Sums, sum: Sum, amount: i128) {
     let after = sum_of(sums, sum) + amount;
     if after == 0 {
         sums.remove(&sum);
@@ -275,12 +57,34 @@ pub fn add(sums: &mut Sums, sum: Sum, amount: i64) {
     }
 }
 
-/// Returns the account's exposure to a market on a side, in lots, with fees in the base asset counted against it.
-pub fn exposure(sums: &Sums, account: usize, market: usize, side: Side) -> i64 {
-    let fees = Decimal::new(sum_of(sums, Sum::BaseFees(account, market)), BASE_FEES) / markets()[market].lot;
+/// Returns the exposure to a market on a side.
+pub fn exposure(sums: &Sums, owner: usize, market: usize, side: Side) -> i128 {
     match side {
-        Side::Buy => integer((lots(sum_of(sums, Sum::Long(account, market))) - fees).ceil()),
-        Side::Sell => integer((lots(sum_of(sums, Sum::Short(account, market))) + fees).ceil()),
+        Side::Buy => sum_of(sums, Sum::Long(owner, market)),
+        Side::Sell => sum_of(sums, Sum::Short(owner, market)),
+    }
+}
+
+/// A quantity that was not traded here.
+#[derive(Debug, Clone, Copy)]
+pub struct Adjusted {
+    pub account: usize,
+    pub market: usize,
+    pub quantity: i128,
+    pub price: Decimal,
+    pub day: usize,
+}
+
+impl Adjusted {
+    fn moves(&self) -> TradeMoves {
+        let paid = self.price * in_asset(self.quantity) * rate(markets()[self.market].quote).unwrap();
+        TradeMoves {
+            position: self.quantity,
+            cash_flow: down(-paid, MONEY),
+            fees: 0,
+            result: 0,
+            day: self.day,
+        }
     }
 }
 
@@ -293,6 +97,9 @@ pub enum ModelLimit {
     AccountDailyNotional,
     DailyLoss,
     AccountDailyLoss,
+    StopLoss,
+    Breach,
+    ReduceOnly,
     OpenOrders,
 }
 
@@ -311,9 +118,25 @@ impl ModelVerdict {
     }
 }
 
-/// Every order that counts, by its number.
+/// The profit of each owner when it was last computed, and what fills had made by then: what they make later is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct View {
+    pub profit: [i128; OWNERS],
+    pub fill_result: [i128; OWNERS],
+}
+
+/// Everything that counts.
 #[derive(Debug, Clone, Default)]
-pub struct Model(BTreeMap<usize, ModelOrder>);
+pub struct Model {
+    /// Every order, by its number.
+    orders: BTreeMap<usize, ModelOrder>,
+    adjusted: Vec<Adjusted>,
+    /// The trading day.
+    pub today: usize,
+    pub view: View,
+    /// The losses that have reached their limits and are not locked yet.
+    pub breaches: [Option<i128>; OWNERS],
+}
 
 impl Model {
     pub fn place(&mut self, order: usize, terms: Terms) {
@@ -322,136 +145,199 @@ impl Model {
 
     /// Inserts an order in its present state.
     pub fn insert(&mut self, order: usize, placed: ModelOrder) {
-        assert!(self.0.insert(order, placed).is_none(), "order {order} is placed twice");
+        assert!(
+            self.orders.insert(order, placed).is_none(),
+            "order {order} is placed twice"
+        );
     }
 
     /// Removes an order that was never sent.
     pub fn forget(&mut self, order: usize) {
-        assert!(self.0.remove(&order).is_some_and(|placed| placed.is_claimed()));
+        assert!(self.orders.remove(&order).is_some_and(|placed| placed.is_claimed()));
     }
 
     pub fn order(&self, order: usize) -> &ModelOrder {
-        &self.0[&order]
+        &self.orders[&order]
     }
 
     pub fn apply(&mut self, order: usize, message: &Message) -> Option<MessageEffect> {
-        self.0.get_mut(&order).unwrap().apply(message)
+        self.orders.get_mut(&order).unwrap().apply(message)
     }
 
-    /// Recomputes every sum.
-    pub fn sums(&self) -> Sums {
+    pub fn adjust(&mut self, adjusted: Adjusted) {
+        self.adjusted.push(adjusted);
+    }
+
+    /// Returns the position that a message's trades would take through zero, or away from it, where they may only reduce
+    /// it.
+    pub fn crossed_position(&self, order: usize, message: &Message) -> Option<i128> {
+        let placed = self.order(order);
+        let mut after = placed.clone();
+        after.apply(message);
+        let moved = after.position() - placed.position();
+        let position = sum_of(
+            &self.sums(None),
+            Sum::Position(placed.terms.account, placed.terms.market),
+        );
+        let is_nearer_zero = match position.signum() {
+            1 => (0..position).contains(&(position + moved)),
+            -1 => (position + 1..=0).contains(&(position + moved)),
+            _ => false,
+        };
+        (placed.terms.reduce_only && moved != 0 && !is_nearer_zero).then_some(position)
+    }
+
+    /// Recomputes every sum: the daily ones of a trading day, or over all days.
+    pub fn sums(&self, today: Option<usize>) -> Sums {
         let mut sums = Sums::new();
-        for placed in self.0.values() {
-            let (account, market, day) = (placed.terms.account, placed.terms.market, placed.terms.day);
-            let sign = if placed.terms.side == Side::Buy { 1 } else { -1 };
-            let (position, reserved_lots) = (sign * placed.booked(), placed.reserved_lots());
-            let (buys, sells) = if sign > 0 {
-                (reserved_lots, 0)
-            } else {
-                (0, reserved_lots)
+        for placed in self.orders.values() {
+            let terms = placed.terms;
+            for moves in placed.trade_moves() {
+                add_traded(&mut sums, (terms.account, terms.market), moves, today);
+            }
+            let reserved = match terms.side {
+                Side::Buy => Sum::Long as fn(usize, usize) -> Sum,
+                Side::Sell => Sum::Short,
             };
-            add(&mut sums, Sum::Position(account, market), position);
-            add(&mut sums, Sum::Long(account, market), position + buys);
-            add(&mut sums, Sum::Short(account, market), -position + sells);
-            add(&mut sums, Sum::CashFlow(account, market), placed.cash_flow());
-            let (fees, base_fees) = placed.fees();
-            add(&mut sums, Sum::Fees(account, market), fees);
-            add(&mut sums, Sum::BaseFees(account, market), base_fees);
-            if placed.is_open() {
-                add(&mut sums, Sum::OpenOrders(account, market), 1);
-                add(&mut sums, Sum::AccountOpenLoss(account), placed.expected_loss());
-                add(&mut sums, Sum::OpenLoss, placed.expected_loss());
+            let counts_today = placed.is_routed() && today.is_none_or(|today| terms.day == today);
+            for owner in [terms.account, ALL] {
+                add(&mut sums, reserved(owner, terms.market), placed.reserved());
+                add(&mut sums, Sum::OpenOrders(owner, terms.market), placed.is_open().into());
+                add(&mut sums, Sum::OpenLoss(owner), placed.open_loss());
+                if counts_today {
+                    add(&mut sums, Sum::DailyNotional(owner), placed.notional());
+                }
             }
-            if placed.is_routed() {
-                add(&mut sums, Sum::AccountDailyNotional(account, day), placed.notional());
-                add(&mut sums, Sum::DailyNotional(day), placed.notional());
-            }
+        }
+        for adjusted in &self.adjusted {
+            add_traded(&mut sums, (adjusted.account, adjusted.market), adjusted.moves(), today);
         }
         sums
     }
 
-    /// Returns the terms with the lots that just reach the position cap, or exceed it by `beyond`.
-    pub fn fill_position_cap(&self, terms: Terms, beyond: i64) -> Terms {
-        let market = &markets()[terms.market];
-        let most = integer((market.max_position / market.lot).floor());
-        let room = most - exposure(&self.sums(), terms.account, terms.market, terms.side);
-        let lots = (room + beyond).clamp(1, most);
+    /// Returns the sums of the trading day.
+    pub fn sums_today(&self) -> Sums {
+        self.sums(Some(self.today))
+    }
+
+    /// Returns the profit of the day of each owner at these marks, from positions at their references at its start.
+    pub fn view_at(&self, marks: &[Decimal; MARKETS]) -> View {
+        let sums = self.sums_today();
+        let mut view = View::default();
+        for owner in 0..OWNERS {
+            let mut profit = Decimal::ZERO;
+            for (at, market) in markets().iter().enumerate() {
+                let of = |sum: fn(usize, usize) -> Sum| sum_of(&sums, sum(owner, at));
+                let value = |units, mark: Decimal| in_asset(units) * mark * rate(market.quote).unwrap();
+                profit += Decimal::from_i128_with_scale(of(Sum::CashFlow) - of(Sum::Fees), MONEY);
+                profit += value(of(Sum::Position), marks[at]) - value(of(Sum::Start), market.reference);
+            }
+            view.profit[owner] = down(profit, MONEY);
+            view.fill_result[owner] = sum_of(&sums, Sum::FillResult(owner));
+        }
+        view
+    }
+
+    /// Returns an owner's loss of the day: of the view, with what fills have made since.
+    pub fn loss(&self, sums: &Sums, owner: usize) -> i128 {
+        let made = sum_of(sums, Sum::FillResult(owner)) - self.view.fill_result[owner];
+        -self.view.profit[owner] - made
+    }
+
+    /// Returns an owner's loss where it has reached its limit, and remembers the first.
+    pub fn find_breach(&mut self, owner: usize) -> Option<i128> {
+        let loss = self.loss(&self.sums_today(), owner);
+        (loss >= loss_limit(owner)).then(|| *self.breaches[owner].get_or_insert(loss))
+    }
+
+    /// Returns the terms with the quantity that just reaches the position cap, or exceeds it by lots.
+    pub fn fill_position_cap(&self, terms: Terms, lots_beyond: i128) -> Terms {
+        let most = in_units(markets()[terms.market].max_position);
+        let room = most - exposure(&self.sums_today(), terms.account, terms.market, terms.side);
+        let lots = (room.div_euclid(terms.lot) + lots_beyond).clamp(1, most / terms.lot);
         Terms {
-            lots,
+            quantity: lots * terms.lot,
             limit: None,
+            ..terms
+        }
+    }
+
+    /// Returns terms that close the account's position, as far as its lots can, and may only reduce it.
+    pub fn close_position(&self, terms: Terms) -> Terms {
+        let position = sum_of(&self.sums_today(), Sum::Position(terms.account, terms.market));
+        Terms {
+            side: if position > 0 { Side::Sell } else { Side::Buy },
+            quantity: (position.abs() / terms.lot).max(1) * terms.lot,
+            reduce_only: true,
             ..terms
         }
     }
 
     /// Evaluates an order of these terms against the current sums.
     pub fn evaluate(&self, terms: Terms) -> ModelVerdict {
-        let (sums, market) = (self.sums(), &markets()[terms.market]);
-        let after_own = exposure(&sums, terms.account, terms.market, terms.side) + terms.lots;
+        let (sums, market, account) = (self.sums_today(), &markets()[terms.market], terms.account);
+        let after_own = exposure(&sums, account, terms.market, terms.side) + terms.quantity;
         let cannot_sell = terms.side == Side::Sell && !market.can_short;
         let most = if cannot_sell {
             Decimal::ZERO
         } else {
             market.max_position
         };
-        let lot_value = terms.price().max(market.reference) * rate(market.quote).unwrap() * market.lot;
-        let most_lots = after_own.max(terms.lots);
+        let value = terms.price().max(terms.mark) * rate(market.quote).unwrap();
         let placed = ModelOrder::claimed(terms);
         let of = |sum, amount| sum_of(&sums, sum) + amount;
-        let (notional, loss, account) = (placed.notional(), placed.expected_loss(), terms.account);
-        let own_day = of(Sum::AccountDailyNotional(account, terms.day), notional);
-        let own_loss = of(Sum::AccountOpenLoss(account), loss);
+        let notional = placed.notional();
+        let own_loss = up(terms.expected_loss, MONEY) + placed.price_loss();
+        let loss = |owner| self.loss(&sums, owner) + of(Sum::OpenLoss(owner), own_loss);
         let exceeded = [
-            (ModelLimit::Position, lots(after_own) * market.lot > most),
-            (ModelLimit::Notional, lots(most_lots) * lot_value > market.max_notional),
+            (ModelLimit::Position, in_asset(after_own) > most),
+            (
+                ModelLimit::Notional,
+                in_asset(after_own.max(terms.quantity)) * value > market.max_notional,
+            ),
             (
                 ModelLimit::DailyNotional,
-                of(Sum::DailyNotional(terms.day), notional) > micros(DAILY_NOTIONAL),
+                of(Sum::DailyNotional(ALL), notional) > micros(DAILY_NOTIONAL),
             ),
             (
                 ModelLimit::AccountDailyNotional,
-                account_notional(account).is_some_and(|limit| own_day > limit),
+                account_notional(account).is_some_and(|limit| of(Sum::DailyNotional(account), notional) > limit),
             ),
-            (ModelLimit::DailyLoss, of(Sum::OpenLoss, loss) >= micros(DAILY_LOSS)),
-            (ModelLimit::AccountDailyLoss, own_loss >= account_loss(account)),
+            (ModelLimit::DailyLoss, loss(ALL) >= loss_limit(ALL)),
+            (ModelLimit::AccountDailyLoss, loss(account) >= loss_limit(account)),
+            (ModelLimit::StopLoss, self.loss(&sums, account) >= micros(STOP_LOSS)),
+            (
+                ModelLimit::Breach,
+                self.breaches[account].or(self.breaches[ALL]).is_some(),
+            ),
+            (ModelLimit::ReduceOnly, terms.reduce_only),
             (
                 ModelLimit::OpenOrders,
-                of(Sum::OpenOrders(account, terms.market), 1) > MAX_OPEN_ORDERS,
+                of(Sum::OpenOrders(account, terms.market), 1) > MAX_OPEN_ORDERS.into(),
             ),
         ];
+        let exceeded = exceeded.into_iter().filter(|(_, is_exceeded)| *is_exceeded);
         ModelVerdict {
             is_reduction: after_own <= 0,
-            exceeded: exceeded
-                .into_iter()
-                .filter(|(_, is_exceeded)| *is_exceeded)
-                .map(|(limit, _)| limit)
-                .collect(),
+            exceeded: exceeded.map(|(limit, _)| limit).collect(),
         }
     }
 }
 
-fn lots(lots: i64) -> Decimal {
-    Decimal::from(lots)
-}
-
-fn up(amount: Decimal, decimals: u32) -> i64 {
-    units(
-        amount.round_dp_with_strategy(decimals, RoundingStrategy::ToPositiveInfinity),
-        decimals,
-    )
-}
-
-fn down(amount: Decimal, decimals: u32) -> i64 {
-    units(
-        amount.round_dp_with_strategy(decimals, RoundingStrategy::ToNegativeInfinity),
-        decimals,
-    )
-}
-
-fn units(amount: Decimal, decimals: u32) -> i64 {
-    integer(amount * Decimal::from(10_i64.pow(decimals)))
-}
-
-fn integer(number: Decimal) -> i64 {
-    assert!(number.is_integer(), "{number} is not an integer");
-    number.trunc().try_into().unwrap()
+/// Adds what a trade or an adjustment moves, for its account and for all. Money counts on its own day, and a day starts
+/// with every position of the days before it.
+fn add_traded(sums: &mut Sums, (account, market): (usize, usize), moves: TradeMoves, today: Option<usize>) {
+    for owner in [account, ALL] {
+        add(sums, Sum::Position(owner, market), moves.position);
+        add(sums, Sum::Long(owner, market), moves.position);
+        add(sums, Sum::Short(owner, market), -moves.position);
+        if today.is_none_or(|today| moves.day == today) {
+            add(sums, Sum::CashFlow(owner, market), moves.cash_flow);
+            add(sums, Sum::Fees(owner, market), moves.fees);
+            add(sums, Sum::FillResult(owner), moves.result);
+        }
+        if today.is_some_and(|today| moves.day < today) {
+            add(sums, Sum::Start(owner, market), moves.position);
+        }
+    }
 }

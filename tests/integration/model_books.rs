@@ -7,44 +7,56 @@
     reason = "in a test a panic is the verdict"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use order_router::config::Settings;
-use order_router::domain::control::ControlState;
-use order_router::domain::daily_pnl::DailyPnl;
-use order_router::domain::id::{ClientOrderId, LeaseToken};
+use order_router::domain::adjustment::position_adjustment_deltas;
+use order_router::domain::content_hash::ContentHash;
+use order_router::domain::control::{ControlState, LockScope};
+use order_router::domain::daily_pnl::{DailyPnl, ProfitView};
+use order_router::domain::day_profit::{ValuationInputs, compute_day_profit};
+use order_router::domain::id::{AdjustmentId, ClientOrderId, LeaseToken, VenueId};
 use order_router::domain::metadata::Metadata;
-use order_router::domain::money::{BASE_ASSET_FEE_SCALE, Micros, Rounding, round_to_units};
+use order_router::domain::money::Micros;
 use order_router::domain::order::{Order, OrderUpdate};
+use order_router::domain::order_terms::Mode;
+use order_router::domain::quantity::Price;
 use order_router::domain::settlement::SumDeltas;
+use order_router::domain::symbol::Symbol;
 use order_router::domain::time::Timestamp;
 use order_router::risk::limits::{AccountLimits, RateLimits, RiskLimits};
 use order_router::risk::{Admissibility, Evaluation, RuleInput, evaluate};
 use order_router::store::Store;
+use order_router::store::control::locks::SetLockOutcome;
 use order_router::store::keys::OrderKey;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::reserve::{
     ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
-use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
+use order_router::store::orders::settle::{LossWatch, SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
+use order_router::store::rebuild::lease::StoreRebuild;
 use order_router::store::rebuild::orders::OrderReplay;
+use order_router::store::sums::adjustment::{AdjustmentBooking, BookAdjustmentOutcome, MarkAdjustmentOutcome};
 use order_router::store::sums::day::{DayRoll, DayRollOutcome};
+use order_router::store::sums::ledgers::LedgerOwner;
 use order_router::wire::journal_report::{build_journal_report, build_settled_report, decode_journal_report};
 use order_router::worker::control::limits;
 use redis::aio::MultiplexedConnection;
+use rust_decimal::Decimal as Number;
 use uuid::Uuid;
 
 use crate::conformance_store::NO_LATE_EVENTS;
-use crate::model::{Sum, Sums, Terms, add};
+use crate::model::{ALL, Adjusted, OWNERS};
 use crate::model_markets::{
-    ACCOUNTS, DAILY_LOSS, DAILY_LOSS_OF_SECOND, DAILY_NOTIONAL, DAILY_NOTIONAL_OF_FIRST, MAX_OPEN_ORDERS, markets,
-    micros,
+    DAILY_LOSS, DAILY_LOSS_OF_SECOND, DAILY_NOTIONAL, DAILY_NOTIONAL_OF_FIRST, MARKETS, MAX_OPEN_ORDERS, STOP_LOSS,
+    in_asset, loss_limit, markets, micros, rate,
 };
-use crate::model_words::{account, claimed, date, instrument, intent};
+use crate::model_orders::{Side, Terms};
+use crate::model_words::{account, claimed, date, exact, instrument, intent};
 use crate::support::servers::RedisServer;
 
 /// More orders a second than a test can submit.
@@ -53,16 +65,27 @@ const NO_RATE: RateLimits = RateLimits {
     per_broker: 1_000_000,
 };
 
+/// An event of the journal.
+#[derive(Debug, Clone)]
+pub enum JournalEvent {
+    /// An order's report.
+    Report(Bytes),
+    /// An adjustment.
+    Adjustment(AdjustmentBooking),
+}
+
 /// The store, and the journal of its events.
 pub struct StoreUnderTest {
     pub redis: RedisServer,
     pub store: Store,
-    connection: MultiplexedConnection,
+    pub(crate) connection: MultiplexedConnection,
     limits: RiskLimits,
     epoch: i64,
     generation: u64,
-    pub journal: Vec<Bytes>,
+    pub journal: Vec<JournalEvent>,
     pub day: usize,
+    /// The profit of each owner that orders are evaluated with.
+    pub views: Vec<ProfitView>,
 }
 
 /// A claim attempt: the order, its evaluation by the rules and the outcome of the reservation.
@@ -78,7 +101,8 @@ fn small_limits() -> RiskLimits {
     settings.risk.daily_notional_limit = DAILY_NOTIONAL.to_string();
     settings.risk.daily_loss_limit = DAILY_LOSS.to_string();
     settings.risk.max_open_orders = MAX_OPEN_ORDERS;
-    let money = |units| Micros::new(micros(units));
+    settings.risk.account_stop_loss = STOP_LOSS.to_string();
+    let money = |units| Micros::new(i64::try_from(micros(units)).unwrap());
     let first = AccountLimits {
         daily_notional: money(DAILY_NOTIONAL_OF_FIRST),
         ..AccountLimits::default()
@@ -99,6 +123,8 @@ impl StoreUnderTest {
         let redis = RedisServer::start().await;
         let mut settings = Settings::default();
         settings.redis.url = redis.url();
+        // A busy machine may not fail a sequence.
+        settings.redis.response_timeout_ms = 30_000;
         Self {
             store: Store::connect(&settings.redis).await.unwrap(),
             connection: redis.connection().await,
@@ -108,6 +134,7 @@ impl StoreUnderTest {
             generation: 0,
             journal: Vec::new(),
             day: 0,
+            views: Vec::new(),
         }
     }
 
@@ -115,6 +142,7 @@ impl StoreUnderTest {
     pub async fn reset(&mut self) {
         self.journal.clear();
         self.day = 0;
+        self.views = vec![ProfitView::default(); OWNERS];
         self.rebuild(&[]).await;
     }
 
@@ -125,26 +153,12 @@ impl StoreUnderTest {
         let BeginRebuildOutcome::Acquired(rebuild) = self.store.begin_rebuild(&status).await.unwrap() else {
             panic!("the rebuild is not acquired")
         };
-        let events: Vec<_> = (1..)
-            .zip(order)
-            .map(|(at, place)| order_replay(at, &self.journal[*place]))
-            .collect();
-        let count = u64::try_from(events.len()).unwrap();
-        assert_eq!(
-            self.store
-                .replay_orders_with_conflicts(Some(&rebuild), &events, None)
-                .await,
-            Ok((count, Vec::new()))
-        );
-        assert_eq!(
-            self.store
-                .replay_orders_with_conflicts(Some(&rebuild), &events, None)
-                .await,
-            Ok((0, Vec::new()))
-        );
+        let events: Vec<_> = order.iter().map(|place| self.journal[*place].clone()).collect();
+        assert_eq!(self.replay(&rebuild, &events).await, events.len());
+        assert_eq!(self.replay(&rebuild, &events).await, 0);
         let day = DayRoll {
             trading_date: date(self.day),
-            starts: vec![],
+            marks: vec![],
         };
         let rolled = self.store.roll_day_for_rebuild(&rebuild, None, &day).await;
         assert_eq!(rolled, Ok(DayRollOutcome::Rolled));
@@ -156,42 +170,183 @@ impl StoreUnderTest {
         finished.unwrap();
     }
 
-    /// Starts the second day; pending evaluations of the first day are repeated.
-    pub async fn roll_day(&mut self) {
-        self.day = 1;
-        let day = DayRoll {
-            trading_date: date(1),
-            starts: vec![],
+    /// Replays events in this order; returns how many changed something.
+    async fn replay(&self, rebuild: &StoreRebuild, events: &[JournalEvent]) -> usize {
+        let mut changed = 0;
+        let both_are_reports = |one: &JournalEvent, next: &JournalEvent| {
+            matches!((one, next), (JournalEvent::Report(_), JournalEvent::Report(_)))
         };
-        let rolled = self.store.roll_day(Some(date(0)), &day).await;
+        let mut sequence = 0;
+        for batch in events.chunk_by(both_are_reports) {
+            let next = sequence + 1;
+            sequence += u64::try_from(batch.len()).unwrap();
+            if let [JournalEvent::Adjustment(booking)] = batch {
+                let is_new = self
+                    .store
+                    .replay_adjustment(Some(rebuild), booking, next)
+                    .await
+                    .unwrap();
+                changed += usize::from(is_new);
+                continue;
+            }
+            let reports: Vec<_> = (next..)
+                .zip(batch)
+                .filter_map(|(at, event)| order_replay(at, event))
+                .collect();
+            let replayed = self
+                .store
+                .replay_orders_with_conflicts(Some(rebuild), &reports, None)
+                .await;
+            let (count, conflicts) = replayed.unwrap();
+            assert_eq!(conflicts, Vec::<usize>::new());
+            changed += usize::try_from(count).unwrap();
+        }
+        changed
+    }
+
+    /// Starts the next day; pending evaluations of the day before are repeated.
+    pub async fn roll_day(&mut self) {
+        self.day += 1;
+        let day = DayRoll {
+            trading_date: date(self.day),
+            marks: vec![],
+        };
+        let rolled = self.store.roll_day(Some(date(self.day - 1)), &day).await;
         assert_eq!(rolled, Ok(DayRollOutcome::Rolled));
+    }
+
+    /// Computes the profits of the day like a worker, at these marks, from positions at their references at its start.
+    pub async fn compute_views(&mut self, marks: &[Number; MARKETS]) {
+        let valuations: BTreeMap<(VenueId, Symbol), ValuationInputs> = markets()
+            .iter()
+            .zip(marks)
+            .map(|(market, mark)| {
+                let key = (
+                    VenueId::new(market.venue).unwrap(),
+                    Symbol::parse(market.symbol).unwrap(),
+                );
+                let [mark, start_mark] = [*mark, market.reference].map(|price| Price::new(exact(price)).ok());
+                let base_rate = exact(rate(market.quote).unwrap());
+                (
+                    key,
+                    ValuationInputs {
+                        base_rate,
+                        mark,
+                        start_mark,
+                    },
+                )
+            })
+            .collect();
+        self.views.clear();
+        for owner in 0..OWNERS {
+            let ledger = if owner == ALL {
+                LedgerOwner::Total(Mode::Paper)
+            } else {
+                LedgerOwner::Account(Mode::Paper, account(owner))
+            };
+            let ledger = self.store.read_ledger(ledger).await.unwrap();
+            let today = date(self.day);
+            let day = compute_day_profit(&ledger.holdings, today, &valuations).unwrap();
+            assert_eq!(day.unpriced, []);
+            self.views.push(ProfitView {
+                day,
+                fill_result: ledger.fill_result_on(today),
+            });
+        }
+    }
+
+    /// Sets the lock of a loss that has reached its limit.
+    pub async fn lock(&self, owner: usize) {
+        let scope = if owner == ALL {
+            LockScope::All
+        } else {
+            LockScope::Account(account(owner))
+        };
+        let id = format!("model_{owner}");
+        let set = self
+            .store
+            .set_lock(&id, &Bytes::from_static(b"{}"), None, Some((Mode::Paper, &scope)))
+            .await;
+        assert!(
+            matches!(set, Ok(SetLockOutcome::Set | SetLockOutcome::AlreadySet(_))),
+            "{set:?}"
+        );
+    }
+
+    /// Books an adjustment, and appends it to the journal.
+    pub async fn adjust(&mut self, adjusted: &Adjusted) {
+        let market = &markets()[adjusted.market];
+        let terms = Terms {
+            account: adjusted.account,
+            market: adjusted.market,
+            side: Side::Buy,
+            quantity: 1,
+            lot: 1,
+            limit: None,
+            mark: market.reference,
+            expected_loss: Number::ZERO,
+            reduce_only: false,
+            day: adjusted.day,
+        };
+        let price = Price::new(exact(adjusted.price)).unwrap();
+        let quantity = exact(in_asset(adjusted.quantity));
+        let id = Uuid::now_v7().simple().to_string();
+        let booking = AdjustmentBooking {
+            adjustment_id: AdjustmentId::new(&id).unwrap(),
+            content_hash: ContentHash::of(id.as_bytes()),
+            event_document: id.into(),
+            mode: Mode::Paper,
+            trading_date: Some(date(adjusted.day)),
+            account_id: account(adjusted.account),
+            instrument: Some((
+                VenueId::new(market.venue).unwrap(),
+                Symbol::parse(market.symbol).unwrap(),
+            )),
+            deltas: position_adjustment_deltas(&instrument(&terms), quantity, price).unwrap(),
+            created_at: Timestamp::now(),
+        };
+        let deadline = Timestamp::now().saturating_add(Duration::from_secs(60));
+        let booked = self.store.book_adjustment(&booking, deadline).await;
+        assert_eq!(booked, Ok(BookAdjustmentOutcome::Booked));
+        let again = self.store.book_adjustment(&booking, deadline).await;
+        assert!(matches!(again, Ok(BookAdjustmentOutcome::AlreadyKnown(_))), "{again:?}");
+        self.journal.push(JournalEvent::Adjustment(booking.clone()));
+        let sequence = u64::try_from(self.journal.len()).unwrap();
+        let marked = self
+            .store
+            .mark_adjustment_journaled(&booking.adjustment_id, &booking.event_document, sequence)
+            .await;
+        assert_eq!(marked, Ok(MarkAdjustmentOutcome::Marked));
     }
 
     /// Attempts a claim like a worker: the rules first, then the store, again when the control generation has changed.
     pub async fn attempt_claim(&mut self, terms: &Terms, id: ClientOrderId) -> ClaimAttempt {
         let intent = intent(terms, id);
         let order = claimed(terms, &intent);
-        let instrument = instrument(&markets()[terms.market]);
+        let instrument = instrument(terms);
+        let reference_price = Price::new(exact(terms.mark)).unwrap();
         let now = Timestamp::now();
         let evaluation = evaluate(&RuleInput {
             intent: &intent,
             instrument: &instrument,
-            quantity_lots: terms.lots,
-            reference_price: instrument.reference_price,
+            quantity_units: terms.quantity,
+            reference_price,
             has_market_price: true,
             reservation: &order.reservation,
             limits: &self.limits,
             control: &ControlState::without_overrides(),
-            daily_pnl: &DailyPnl::zero(date(terms.day)),
+            daily_pnl: &DailyPnl {
+                trading_date: date(terms.day),
+                account: self.views[terms.account].clone(),
+                total: self.views[ALL].clone(),
+                measured_at_ms: i64::MAX / 2_000,
+            },
             deadline: now.saturating_add(Duration::from_secs(60)),
             now,
         });
         let lease = LeaseToken::generate();
-        let base_lot = instrument.base_asset.as_ref();
-        let base_lot =
-            base_lot.and_then(|_| round_to_units(instrument.lot_size.decimal(), BASE_ASSET_FEE_SCALE, Rounding::Down));
         let reserved = loop {
-            let reservation_check = self.reservation_check(&order, &evaluation, &lease, base_lot);
+            let reservation_check = self.reservation_check(&order, &evaluation, &lease);
             let command = ReserveRequest {
                 key: OrderKey::of(&order),
                 order_id: order.order_id.clone(),
@@ -214,13 +369,7 @@ impl StoreUnderTest {
         }
     }
 
-    fn reservation_check(
-        &self,
-        order: &Order,
-        evaluation: &Evaluation,
-        lease: &LeaseToken,
-        base_lot: Option<i64>,
-    ) -> ReservationCheck {
+    fn reservation_check(&self, order: &Order, evaluation: &Evaluation, lease: &LeaseToken) -> ReservationCheck {
         let claim = || ClaimRequest {
             reductions_only: evaluation.admissibility() == Admissibility::ReductionsOnly,
             deltas: order.reservation_deltas(),
@@ -231,8 +380,7 @@ impl StoreUnderTest {
             scope: order.sum_scope(),
             broker: order.broker.clone(),
             side: order.side,
-            lots: order.reservation.reserved_lots,
-            base_lot,
+            quantity: order.reservation.reserved,
             control_generation: self.generation,
             evaluated_at_ms: i64::MAX / 2_000,
             caps: evaluation.caps().to_vec(),
@@ -244,8 +392,15 @@ impl StoreUnderTest {
         }
     }
 
-    /// Returns the settlement of an effect; the first event of an order includes its reservation.
-    pub fn settlement(&self, before: &Order, applied: &OrderUpdate, lease: Option<LeaseToken>) -> Arc<SettleRequest> {
+    /// Returns the settlement of an effect that is booked on a day; the first event of an order includes its reservation.
+    /// On the trading day the losses are compared with their limits where a fill has made something.
+    pub fn settlement(
+        &self,
+        before: &Order,
+        applied: &OrderUpdate,
+        lease: Option<LeaseToken>,
+        day: usize,
+    ) -> Arc<SettleRequest> {
         let reserved = if before.version == 0 {
             before.reservation_deltas()
         } else {
@@ -253,11 +408,22 @@ impl StoreUnderTest {
         };
         let deltas = reserved.checked_add(&applied.deltas).unwrap();
         let id = Uuid::now_v7();
-        let document = build_settled_report(&applied.order, deltas, self.epoch, Metadata::new(), Some(id));
+        let document = build_settled_report(&applied.order, deltas, date(day), self.epoch, Metadata::new(), Some(id));
+        let owner = (0..ALL).find(|at| account(*at) == before.account_id).unwrap();
+        let limit = |owner| i64::try_from(loss_limit(owner)).unwrap();
+        let watch = LossWatch {
+            account_loss: self.views[owner].loss_before_fills(),
+            account_limit: limit(owner),
+            total_loss: self.views[ALL].loss_before_fills(),
+            total_limit: limit(ALL),
+        };
         Arc::new(SettleRequest {
             order: applied.order.clone(),
             deltas: applied.deltas,
             event_document: document.encode().into(),
+            booked_on: date(day),
+            watch: Some(watch).filter(|_| day == self.day && applied.deltas.fill_result != 0),
+            only_reduces: applied.order.reduce_only,
             lease,
             deadline: None,
             settlement_id: id,
@@ -270,7 +436,7 @@ impl StoreUnderTest {
 
     /// Appends a settlement to the journal; returns the order as journaled.
     pub fn append(&mut self, settle: &SettleRequest) -> Order {
-        self.journal.push(settle.event_document.clone());
+        self.journal.push(JournalEvent::Report(settle.event_document.clone()));
         decode_journal_report(&settle.event_document).unwrap().0
     }
 
@@ -288,56 +454,11 @@ impl StoreUnderTest {
 
     /// Replays an event that the store has settled.
     pub async fn replay_late(&self, place: usize) {
-        let event = order_replay(u64::try_from(place).unwrap() + 1, &self.journal[place]);
+        let event = order_replay(u64::try_from(place).unwrap() + 1, &self.journal[place]).unwrap();
         assert_eq!(
             self.store.replay_orders_with_conflicts(None, &[event], None).await,
             Ok((0, Vec::new()))
         );
-    }
-
-    /// Reads every sum of the store.
-    pub async fn sums(&self) -> Sums {
-        type KeySums = (String, Vec<(&'static str, Sum)>);
-        let mut places: Vec<KeySums> = vec![("totals:paper".into(), vec![("open_loss", Sum::OpenLoss)])];
-        for (day, date) in [0, 1].map(|day| (day, date(day))) {
-            let of = |account| vec![("daily_notional", Sum::AccountDailyNotional(account, day))];
-            places.push((
-                format!("day:paper:{date}"),
-                vec![("daily_notional", Sum::DailyNotional(day))],
-            ));
-            places.extend((0..ACCOUNTS).map(|at| (format!("day:paper:{date}:{}", account(at)), of(at))));
-        }
-        for at in 0..ACCOUNTS {
-            let loss = vec![("open_loss", Sum::AccountOpenLoss(at))];
-            places.push((format!("account:paper:{}", account(at)), loss));
-            for (place, market) in markets().iter().enumerate() {
-                let fields = vec![
-                    ("long", Sum::Long(at, place)),
-                    ("short", Sum::Short(at, place)),
-                    ("position", Sum::Position(at, place)),
-                    ("cash_flow", Sum::CashFlow(at, place)),
-                    ("fees", Sum::Fees(at, place)),
-                    ("base_fees", Sum::BaseFees(at, place)),
-                    ("open_orders", Sum::OpenOrders(at, place)),
-                ];
-                places.push((
-                    format!("sums:paper:{}:{}:{}", account(at), market.venue, market.symbol),
-                    fields,
-                ));
-            }
-        }
-        let mut pipe = redis::pipe();
-        for (key, _) in &places {
-            pipe.hgetall(format!("{{or}}:{key}"));
-        }
-        let found: Vec<HashMap<String, i64>> = pipe.query_async(&mut self.connection.clone()).await.unwrap();
-        let mut sums = Sums::new();
-        for ((_, fields), values) in places.iter().zip(&found) {
-            for (field, sum) in fields {
-                add(&mut sums, *sum, values.get(*field).copied().unwrap_or(0));
-            }
-        }
-        sums
     }
 
     /// Returns the number of keys of each kind.
@@ -356,12 +477,16 @@ impl StoreUnderTest {
     }
 }
 
-fn order_replay(sequence: u64, document: &Bytes) -> OrderReplay {
+fn order_replay(sequence: u64, event: &JournalEvent) -> Option<OrderReplay> {
+    let JournalEvent::Report(document) = event else {
+        return None;
+    };
     let (order, settlement) = decode_journal_report(document).unwrap();
-    OrderReplay {
+    Some(OrderReplay {
         order,
-        deltas: settlement.deltas.into(),
+        deltas: settlement.deltas.try_into().unwrap(),
+        booked_on: settlement.booked_on,
         sequence,
         document: document.clone(),
-    }
+    })
 }

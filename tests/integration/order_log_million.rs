@@ -104,8 +104,8 @@ impl Facts {
             fee_currency: "USDT".to_owned(),
         };
         let deltas = SettlementDeltas {
-            long: i64::from(filled),
-            position: 1_000 * i64::from(filled),
+            long: Decimal::from(i64::from(filled)),
+            position: Decimal::from(i64::from(filled)),
             cash_flow: -300_000_000 * i64::from(filled),
             daily_notional: 300_000_000,
             ..SettlementDeltas::default()
@@ -119,7 +119,12 @@ impl Facts {
             lot_size: decimal("0.00001"),
             base_rate: Decimal::from(1),
             base_asset: Some("BTC".to_owned()),
-            rest_lots: 0,
+            mark: decimal("30000"),
+            reserved_quantity: Decimal::ZERO,
+            price_loss: 0,
+            open_price_loss: 0,
+            reduce_only: false,
+            booked_on: TradingDate::parse("2026-03-02").unwrap(),
             notional: 300_000_000,
             daily_notional: 300_000_000,
             open_loss: 0,

@@ -66,14 +66,11 @@ async fn assert_executed_once(rig: &Rig, client: &Client, id: &str, orders: i64)
     for (field, value) in [("position", lots), ("long", lots), ("short", -lots)] {
         assert_eq!(rig.sum(sums, field).await, value, "{id}: {field}");
     }
-    let day = rig
-        .store()
-        .await
-        .keys()
-        .find(|key| key.starts_with("day:"))
-        .unwrap()
-        .clone();
-    assert_eq!(rig.sum(&day, "daily_notional").await, orders * 30_000_000, "{id}");
+    assert_eq!(
+        rig.sum("totals:paper", "daily_notional").await,
+        orders * 30_000_000,
+        "{id}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

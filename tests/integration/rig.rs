@@ -26,6 +26,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use redis::AsyncCommands;
 
+use crate::ledger_view;
 use crate::support::poll;
 use crate::support::servers::{NatsServer, RedisServer};
 
@@ -33,7 +34,7 @@ use crate::support::servers::{NatsServer, RedisServer};
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Keys that live for a second or two, independent of any order.
-const SHORT_LIVED: &[&str] = &["rate:", "cancels:"];
+const SHORT_LIVED: &[&str] = &["rate:", "cancels:", "sweep"];
 
 /// Servers and settings of one router.
 pub struct Rig {
@@ -106,6 +107,11 @@ impl Rig {
             };
             let name = key.trim_start_matches("{or}:");
             if !SHORT_LIVED.iter().any(|kind| name.starts_with(kind)) {
+                let content = if ledger_view::is_ledger(name) {
+                    ledger_view::unpack(content)
+                } else {
+                    content
+                };
                 store.insert(name.to_owned(), content);
             }
         }
@@ -120,11 +126,34 @@ impl Rig {
             .collect()
     }
 
-    /// Returns a counter of the store; zero where there is none.
+    /// Returns a counter of the store; zero where there is none. Quantities of a holding are in lots of its instrument.
     pub async fn sum(&self, key: &str, field: &str) -> i64 {
         let mut connection = self.redis.connection().await;
+        if let Some((ledger, field, day)) = ledger_view::locate(key, field) {
+            let fields: BTreeMap<String, String> = connection.hgetall(format!("{{or}}:{ledger}")).await.unwrap();
+            let fields = ledger_view::unpack(fields);
+            let number = |field: &str| fields.get(field).map_or(0, |text| text.parse::<i128>().unwrap());
+            if day.is_some_and(|day| number("day") != i128::from(day)) {
+                return 0;
+            }
+            let is_quantity = ["long", "short", "position"]
+                .iter()
+                .any(|sum| field.ends_with(&format!(".{sum}")));
+            let unit = if is_quantity { self.lot_units(&field) } else { 1 };
+            assert_eq!(number(&field) % unit, 0, "{field} has no whole number of lots");
+            return i64::try_from(number(&field) / unit).unwrap();
+        }
         let value: Option<i64> = connection.hget(format!("{{or}}:{key}"), field).await.unwrap();
         value.unwrap_or(0)
+    }
+
+    /// Returns the lot, in units of 1e-8, of the instrument of a holding's field.
+    fn lot_units(&self, field: &str) -> i128 {
+        let instruments = self.settings.instruments.to_instruments(&self.settings.risk);
+        let of = instruments
+            .iter()
+            .find(|one| field.starts_with(&format!("{}:{}.", one.venue, one.symbol)));
+        of.unwrap().lot_size.decimal().to_scaled_integer(8).unwrap()
     }
 
     /// Waits until the outbox is empty.

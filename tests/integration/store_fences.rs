@@ -16,6 +16,7 @@ use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
+use order_router::domain::quantity::to_quantity_units;
 use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{Fill, VenueOrderState, VenueReport};
@@ -30,6 +31,7 @@ use uuid::Uuid;
 
 use crate::conformance_store::{NO_LATE_EVENTS, claim, intent_for, ready_store};
 use crate::rig::Rig;
+use crate::store_scripts::booked;
 
 const POSITION: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "position");
 const LONG: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "long");
@@ -78,6 +80,9 @@ fn settle(placement: &Placement) -> SettleRequest {
             .into(),
         order: applied.order,
         deltas: applied.deltas,
+        booked_on: Timestamp::now().utc_date(),
+        watch: None,
+        only_reduces: false,
         lease: Some(placement.lease.clone()),
         deadline: Some(placement.deadline),
         settlement_id: Uuid::now_v7(),
@@ -108,7 +113,7 @@ async fn settlement_is_booked_once_and_only_under_its_fences() {
 
     let effect = settle(&placement);
     for _ in 0..3 {
-        assert_eq!(store.settle(effect.clone()).await, Ok(SettleOutcome::Booked(vec![])));
+        assert_eq!(store.settle(effect.clone()).await, Ok(booked(vec![])));
     }
     assert!(matches!(
         store.settle(settle(&placement)).await,
@@ -242,19 +247,14 @@ async fn copy_from_before_the_present_epoch_is_not_ready() {
 }
 
 fn event(settle: &SettleRequest, sequence: u64) -> OrderReplay {
-    let lots = settle
-        .order
-        .quantity
-        .decimal()
-        .count_multiples_of(settle.order.reservation.lot_size)
-        .unwrap();
     let claimed = SumDeltas {
-        long: i64::try_from(lots).unwrap(),
+        long: to_quantity_units(settle.order.quantity.decimal()).unwrap(),
         ..SumDeltas::default()
     };
     OrderReplay {
         order: settle.order.clone(),
         deltas: claimed.checked_add(&settle.deltas).unwrap(),
+        booked_on: settle.booked_on,
         sequence,
         document: settle.event_document.clone(),
     }

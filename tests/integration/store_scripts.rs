@@ -17,13 +17,12 @@ use order_router::domain::currency_rates::CurrencyRates;
 use order_router::domain::decimal::Decimal;
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
-use order_router::domain::money::MAX_EXACT_INTEGER;
 use order_router::domain::order::{Order, OrderUpdate};
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
-use order_router::domain::quantity::Quantity;
+use order_router::domain::quantity::{MAX_QUANTITY_UNITS, Quantity};
 use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::reservation::Reservation;
-use order_router::domain::settlement::{SharedSum, SumDeltas};
+use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{Fill, OutboxEntry, VenueOrderState, VenueReport};
 use order_router::risk::cap::{CapBound, CapUnit};
@@ -36,7 +35,7 @@ use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{
     ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
-use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
+use order_router::store::orders::settle::{BookedSettlement, SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::lease::StoreRebuild;
 use order_router::store::rebuild::orders::OrderReplay;
@@ -48,6 +47,8 @@ use uuid::Uuid;
 use crate::conformance_store::{NO_LATE_EVENTS, intent_for, ready_store};
 use crate::rig::Rig;
 
+/// The lot of BTCUSDT in units of 1e-8.
+const LOT: i128 = 1_000;
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
 
 /// Returns an order of this many lots, without any venue report.
@@ -55,7 +56,7 @@ pub fn order(rig: &Rig, lots: i64) -> Order {
     let instrument = rig.settings.instruments.to_instruments(&rig.settings.risk).remove(0);
     let intent = intent_for(&instrument, CaseTerms::buy(OrderType::Limit, TimeInForce::Gtc, lots));
     let (now, price) = (Timestamp::now(), intent.price.unwrap());
-    let reservation = Reservation::for_order(&instrument, &intent, lots, price, now.utc_date()).unwrap();
+    let reservation = Reservation::for_order(&instrument, &intent, price, price, now.utc_date()).unwrap();
     Order::from_intent(
         &intent,
         OrderId::generate(binance::PREFIX),
@@ -73,12 +74,12 @@ fn body(order: &Order, deltas: SumDeltas) -> Vec<u8> {
     build_journal_report(order, deltas, 1, Metadata::new()).encode()
 }
 
-fn cap(counter: SharedSum, delta: i64, limit: i64) -> Cap {
+fn cap(measure: CapMeasure, delta: i128, limit: i128) -> Cap {
     Cap {
         rule_id: "test",
         code: ReasonCode::RiskLocked,
         label: "",
-        measure: CapMeasure::SharedSum(counter),
+        measure,
         delta,
         offset: 0,
         limit,
@@ -92,9 +93,14 @@ fn cap(counter: SharedSum, delta: i64, limit: i64) -> Cap {
 /// Returns caps with ample room for an order.
 pub fn roomy(order: &Order) -> Vec<Cap> {
     let deltas = order.reservation_deltas();
-    [SharedSum::Long, SharedSum::DailyNotional]
-        .map(|counter| cap(counter, deltas.get(counter), MAX_EXACT_INTEGER))
-        .into()
+    vec![
+        cap(CapMeasure::Exposure, deltas.long, MAX_QUANTITY_UNITS),
+        cap(
+            CapMeasure::TotalNotional,
+            deltas.daily_notional.into(),
+            MAX_QUANTITY_UNITS,
+        ),
+    ]
 }
 
 pub async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> ReserveOutcome {
@@ -111,8 +117,8 @@ pub async fn claim(store: &Store, order: &Order, lease: &LeaseToken, caps: Vec<C
     let mut deltas = SumDeltas::default();
     for cap in &caps {
         match cap.measure {
-            CapMeasure::SharedSum(SharedSum::Long) => deltas.long += cap.delta,
-            CapMeasure::SharedSum(SharedSum::DailyNotional) => deltas.daily_notional += cap.delta,
+            CapMeasure::Exposure => deltas.long += cap.delta,
+            CapMeasure::TotalNotional => deltas.daily_notional += i64::try_from(cap.delta).unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -136,8 +142,7 @@ async fn claim_with(
         scope: order.sum_scope(),
         broker: order.broker.clone(),
         side: order.side,
-        lots: order.reservation.reserved_lots,
-        base_lot: None,
+        quantity: order.reservation.reserved,
         control_generation: store.read_control().await.unwrap().control.generation,
         evaluated_at_ms: i64::MAX / 2_000,
         caps,
@@ -190,10 +195,20 @@ pub fn settlement(applied: &OrderUpdate) -> SettleRequest {
         event_document: body(&applied.order, applied.deltas).into(),
         order: applied.order.clone(),
         deltas: applied.deltas,
+        booked_on: applied.order.reservation.trading_date,
+        watch: None,
+        only_reduces: false,
         lease: None,
         deadline: None,
         settlement_id: Uuid::now_v7(),
     }
+}
+
+pub fn booked(pending_events: Vec<OutboxEntry>) -> SettleOutcome {
+    SettleOutcome::Booked(BookedSettlement {
+        pending_events,
+        ..BookedSettlement::default()
+    })
 }
 
 fn mark(order: &Order, version: u32, sequence: u64) -> MarkJournaledRequest {
@@ -211,6 +226,7 @@ pub fn event(applied: &OrderUpdate, moved: SumDeltas, sequence: u64) -> OrderRep
         document: body(&applied.order, moved).into(),
         order: applied.order.clone(),
         deltas: moved,
+        booked_on: applied.order.reservation.trading_date,
         sequence,
     }
 }
@@ -219,10 +235,16 @@ async fn watermark(store: &Store) -> u64 {
     store.read_status().await.unwrap().journal_sequence
 }
 
-async fn set_sum(rig: &Rig, field: &str, value: i64) {
+/// Replaces one number of the account's holding.
+async fn set_sum(rig: &Rig, sum: &str, value: i128) {
+    let (ledger, field) = ("{or}:account:paper:default", "binance.spot:BTCUSDT");
     let mut redis = rig.redis.connection().await;
+    let packed: String = redis.hget(ledger, field).await.unwrap();
+    let mut numbers: Vec<String> = packed.split(' ').map(str::to_owned).collect();
+    let at = ["long", "short", "position"].iter().position(|name| *name == sum);
+    numbers[at.unwrap()] = value.to_string();
     redis
-        .hset::<_, _, _, ()>(format!("{{or}}:{SUMS}"), field, value)
+        .hset::<_, _, _, ()>(ledger, field, numbers.join(" "))
         .await
         .unwrap();
 }
@@ -241,8 +263,8 @@ async fn caps_are_reached_and_never_passed_and_a_denied_order_reserves_nothing()
     let store = ready_store(&rig).await;
     let caps = |lots, limit| {
         vec![
-            cap(SharedSum::DailyNotional, 5, 1_000),
-            cap(SharedSum::Long, lots, limit),
+            cap(CapMeasure::TotalNotional, 5, 1_000),
+            cap(CapMeasure::Exposure, lots * LOT, limit * LOT),
         ]
     };
     let lease = LeaseToken::generate();
@@ -267,11 +289,11 @@ async fn sums_stay_in_the_exact_range_and_a_change_beyond_it_is_refused_whole() 
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &store, 10).await;
-    set_sum(&rig, "long", MAX_EXACT_INTEGER - 5).await;
+    set_sum(&rig, "long", MAX_QUANTITY_UNITS - 5).await;
     let before = rig.store().await;
     let other = order(&rig, 10);
     let beyond = SumDeltas {
-        long: 6,
+        long: 100_000_000,
         daily_notional: 1,
         ..SumDeltas::default()
     };
@@ -280,13 +302,13 @@ async fn sums_stay_in_the_exact_range_and_a_change_beyond_it_is_refused_whole() 
         ReserveOutcome::SumOutOfRange
     );
     assert_eq!(rig.store().await, before);
-    set_sum(&rig, "long", 10).await;
-    set_sum(&rig, "short", 5 - MAX_EXACT_INTEGER).await;
+    set_sum(&rig, "long", 10 * LOT).await;
+    set_sum(&rig, "short", 5 - MAX_QUANTITY_UNITS).await;
     let before = rig.store().await;
     let whole = filled(&one, 10);
     assert_eq!(store.settle(settlement(&whole)).await, Ok(SettleOutcome::SumOutOfRange));
     assert_eq!(rig.store().await, before);
-    set_sum(&rig, "long", 5 - MAX_EXACT_INTEGER).await;
+    set_sum(&rig, "long", 5 - MAX_QUANTITY_UNITS).await;
     let before = rig.store().await;
     assert_eq!(store.release_claim(&one, &lease).await, Ok(false));
     assert_eq!(rig.store().await, before);
@@ -315,10 +337,7 @@ async fn full_store_refuses_new_ids_and_lets_known_orders_end() {
         ReserveOutcome::AlreadyKnown(_)
     ));
     assert_eq!(store.release_claim(&one, &lease).await, Ok(true));
-    assert_eq!(
-        store.settle(settlement(&filled(&two, 10))).await,
-        Ok(SettleOutcome::Booked(vec![]))
-    );
+    assert_eq!(store.settle(settlement(&filled(&two, 10))).await, Ok(booked(vec![])));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,11 +380,11 @@ async fn settlement_returns_the_earlier_events_that_are_not_journaled() {
     let (one, two, three) = (settlement(&first), settlement(&second), settlement(&third));
     let after = |version, before: &SettleRequest| {
         let body = before.event_document.clone();
-        SettleOutcome::Booked(vec![OutboxEntry { version, body }])
+        booked(vec![OutboxEntry { version, body }])
     };
     // Each twice: a lost reply is repeated in full.
     for _ in 0..2 {
-        assert_eq!(settled(&one).await, SettleOutcome::Booked(vec![]));
+        assert_eq!(settled(&one).await, booked(vec![]));
     }
     // Its position in the outbox is that of its first waiting event, whatever follows.
     let mut redis = rig.redis.connection().await;
@@ -394,10 +413,7 @@ async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_
     let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 20).await;
     let first = filled(&claim, 10);
-    assert_eq!(
-        store.settle(settlement(&first)).await,
-        Ok(SettleOutcome::Booked(vec![]))
-    );
+    assert_eq!(store.settle(settlement(&first)).await, Ok(booked(vec![])));
     let before = rig.store().await;
     let namesake = Order {
         order_id: OrderId::generate(binance::PREFIX),
@@ -506,10 +522,7 @@ async fn replay_of_a_settled_event_only_marks_it_as_journaled() {
     let store = ready_store(&rig).await;
     let (claim, _) = claimed(&rig, &store, 10).await;
     let whole = filled(&claim, 10);
-    assert_eq!(
-        store.settle(settlement(&whole)).await,
-        Ok(SettleOutcome::Booked(vec![]))
-    );
+    assert_eq!(store.settle(settlement(&whole)).await, Ok(booked(vec![])));
     let moved = claim.reservation_deltas().checked_add(&whole.deltas).unwrap();
     assert_eq!(
         store
@@ -568,7 +581,7 @@ async fn claim_is_released_by_its_own_token_only_and_ends_with_an_effect() {
     assert_eq!(store.release_claim(&one, &LeaseToken::generate()).await, Ok(false));
     assert_eq!(rig.store().await, before);
     let part = filled(&one, 4);
-    assert_eq!(store.settle(settlement(&part)).await, Ok(SettleOutcome::Booked(vec![])));
+    assert_eq!(store.settle(settlement(&part)).await, Ok(booked(vec![])));
     // A record that still carries the token is no claim any more.
     let mut redis = rig.redis.connection().await;
     let record = format!("{{or}}:order:{}", key(&one).name());
@@ -586,10 +599,7 @@ async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
     let (one, _) = claimed(&rig, &store, 10).await;
     let cancelled = VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"));
     let ended = apply(&one, vec![], cancelled);
-    assert_eq!(
-        store.settle(settlement(&ended)).await,
-        Ok(SettleOutcome::Booked(vec![]))
-    );
+    assert_eq!(store.settle(settlement(&ended)).await, Ok(booked(vec![])));
     assert_eq!(
         store.mark_journaled(mark(&one, 1, 1)).await,
         Ok(MarkJournaledOutcome::Marked)
@@ -598,7 +608,7 @@ async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
     let record = format!("{{or}}:order:{}", key(&one).name());
     assert!(redis.pttl::<_, i64>(&record).await.unwrap() > 0);
     let late = filled(&ended.order, 3);
-    assert_eq!(store.settle(settlement(&late)).await, Ok(SettleOutcome::Booked(vec![])));
+    assert_eq!(store.settle(settlement(&late)).await, Ok(booked(vec![])));
     // An event that waits for the journal survives the tombstone.
     assert_eq!(redis.pttl::<_, i64>(&record).await, Ok(-1));
     let waiting = store

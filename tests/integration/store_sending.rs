@@ -358,9 +358,9 @@ async fn report_of_an_order_in_flight_counts_it_once() {
         (100, 60)
     );
     let day = rig.store().await;
-    let day = day.iter().find(|(key, _)| key.starts_with("day:paper:")).unwrap();
+    let day = &day["totals:paper"];
     let notional = order.reservation.daily_notional.units().to_string();
-    assert_eq!(day.1["daily_notional"], notional);
+    assert_eq!(day["daily_notional"], notional);
 }
 
 #[tokio::test(flavor = "multi_thread")]

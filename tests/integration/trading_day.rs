@@ -14,14 +14,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use order_router::bus::journal::{JournalEntry, JournalWriter};
 use order_router::bus::subjects;
+use order_router::domain::daily_pnl::ProfitView;
 use order_router::domain::id::AccountId;
-use order_router::domain::money::Micros;
 use order_router::domain::time::{Clock, Timestamp, TradingDate};
 use order_router::fault::FaultCode;
 use order_router::store::sums::day::{DayRoll, DayRollOutcome};
 use order_router::wire::day::DayEvent;
 use order_router::worker::Worker;
-use order_router::worker::trading_day::SNAPSHOT_MAX_AGE;
+use order_router::worker::trading_day::VIEW_REUSE;
 use redis::AsyncCommands;
 
 use crate::rig::{Client, Rig, SOON, intent};
@@ -72,13 +72,17 @@ async fn dates(client: &Client) -> Vec<String> {
 /// Returns a worker's trading day, total profit and loss, and that of the default account.
 async fn read_daily_pnl(worker: &Worker) -> (String, Option<i64>, Option<i64>) {
     let pnl = poll::eventually(SOON, "the profit and loss is known", async || {
-        worker.router().trading_day.load_pnl().await.ok()
+        worker
+            .router()
+            .trading_day
+            .load_pnl(&AccountId::default_account())
+            .await
+            .ok()
     });
     let (control, pnl) = pnl.await;
     assert_eq!(control.trading_date, Some(pnl.trading_date));
-    let account = pnl.account_pnl(&AccountId::new("default").unwrap());
-    let units = |micros: Option<Micros>| micros.map(Micros::units);
-    (pnl.trading_date.to_string(), units(pnl.total), units(account))
+    let units = |view: &ProfitView| view.day.unpriced.is_empty().then_some(view.day.profit.units());
+    (pnl.trading_date.to_string(), units(&pnl.total), units(&pnl.account))
 }
 
 async fn wait_for_daily_pnl(worker: &Worker, wanted: (&str, Option<i64>)) {
@@ -147,8 +151,8 @@ async fn day_journaled_by_a_dead_worker_is_activated() {
     let (worker, client) = (worker(&rig, &manual_clock).await, rig.caller().await);
     buy(&client, "b1", "0.1", "30000").await;
     let (journal, _task) = JournalWriter::start(rig.bus().await, rig.settings.journal.clone());
-    let body = r#"{"trading_date":"2026-03-03","starts":[{"mode":"paper","total":12.5,"accounts":{"default":12.5},
-        "marks":[]}],"timestamp":"2026-03-03T00:00:00.000000Z"}"#;
+    let body = r#"{"trading_date":"2026-03-03","starts":[{"mode":"paper",
+        "marks":[{"venue":"binance.spot","symbol":"BTCUSDT","price":30125}]}],"timestamp":"2026-03-03T00:00:00.000000Z"}"#;
     let entry = JournalEntry {
         message_id: "day:of-another".to_owned(),
         subject: subjects::event("day", None),
@@ -159,7 +163,7 @@ async fn day_journaled_by_a_dead_worker_is_activated() {
     wait_for_daily_pnl(&worker, ("2026-03-02", Some(0))).await;
 
     manual_clock.set("2026-03-03T00:00:00Z");
-    // The position is worth its cost: equity is 0, and the day start says 12.5.
+    // The position is worth its cost of 30000, and the day starts at 30125.
     wait_for_daily_pnl(&worker, ("2026-03-03", Some(-12_500_000))).await;
     assert_eq!(dates(&client).await, ["2026-03-02", "2026-03-03"]);
     worker.drain(SOON).await;
@@ -179,47 +183,33 @@ async fn profit_follows_the_quote_and_restarts_each_day() {
     wait_for_daily_pnl(&one, ("2026-03-03", Some(0))).await;
     quote(&rig, "29500").await;
     wait_for_daily_pnl(&one, ("2026-03-03", Some(50_000_000))).await;
-    let starts = async |rig: &Rig| {
-        let of = async |date| rig.sum(&format!("day_start:paper:{date}"), "default").await;
-        (of("2026-03-02").await, of("2026-03-03").await)
+    let start_mark = async |rig: &Rig, date: &str| {
+        let marks = &rig.store().await[&format!("day_marks:paper:{date}")];
+        marks["binance.spot:BTCUSDT"].clone()
     };
-    assert_eq!(starts(&rig).await, (0, -100_000_000));
+    assert_eq!(start_mark(&rig, "2026-03-03").await, "29000");
     let days = days(&client).await;
-    let journaled = &days[1].starts[0];
-    assert_eq!(journaled.accounts["default"].unwrap().to_string(), "-100");
-    assert_eq!(
-        (journaled.marks.len(), journaled.marks[0].price.to_string()),
-        (1, "29000".to_owned())
-    );
+    let journaled = &days[1].starts[0].marks;
+    let bitcoin = journaled.iter().find(|mark| mark.symbol == "BTCUSDT").unwrap();
+    assert_eq!(bitcoin.price.to_string(), "29000");
 
-    // The start of the previous day expires in a week, that of the current day does not.
+    // The marks of the previous day expire in a week, those of the current day do not.
     let mut connection = rig.redis.connection().await;
     let ttl = async |connection: &mut redis::aio::MultiplexedConnection, date: &str| -> i64 {
-        connection.pttl(format!("{{or}}:day_start:paper:{date}")).await.unwrap()
+        connection.pttl(format!("{{or}}:day_marks:paper:{date}")).await.unwrap()
     };
     assert!(ttl(&mut connection, "2026-03-02").await > 0);
     assert_eq!(ttl(&mut connection, "2026-03-03").await, -1);
 
-    // A deposit shifts the day start: it is no profit.
-    let _: i64 = connection
-        .hincr("{or}:day_start:paper:2026-03-03", "default", 20_000_000)
-        .await
-        .unwrap();
-    wait_for_daily_pnl(&one, ("2026-03-03", Some(30_000_000))).await;
-    let _: i64 = connection
-        .hincr("{or}:day_start:paper:2026-03-03", "default", -20_000_000)
-        .await
-        .unwrap();
-
     // Redis restarts, then loses everything: date, day start and position are unchanged.
     rig.redis.restart().await;
-    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
+    tokio::time::sleep(VIEW_REUSE).await;
     wait_for_daily_pnl(&one, ("2026-03-03", Some(50_000_000))).await;
     rig.quiet().await;
     rig.redis.flushall().await;
-    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
+    tokio::time::sleep(VIEW_REUSE).await;
     wait_for_daily_pnl(&one, ("2026-03-03", Some(50_000_000))).await;
-    assert_eq!(starts(&rig).await, (0, -100_000_000));
+    assert_eq!(start_mark(&rig, "2026-03-03").await, "29000");
     assert_eq!(dates(&client).await, ["2026-03-02", "2026-03-03"]);
     one.drain(SOON).await;
 }
@@ -244,7 +234,7 @@ async fn trading_date_never_goes_back() {
     assert_eq!(read_daily_pnl(&second).await.0, "2026-03-03");
     // It does not move back after a loss of the store.
     rig.redis.flushall().await;
-    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
+    tokio::time::sleep(VIEW_REUSE).await;
     assert_eq!(read_daily_pnl(&second).await.0, "2026-03-03");
     assert_eq!(dates(&client).await, ["2026-03-03"]);
     // Nor for a slow worker that reads the current day before it rolls to an earlier one.
@@ -252,7 +242,7 @@ async fn trading_date_never_goes_back() {
     let in_force = TradingDate::parse("2026-03-03");
     let earlier = DayRoll {
         trading_date: TradingDate::parse("2026-03-01").unwrap(),
-        starts: Vec::new(),
+        marks: Vec::new(),
     };
     let outcome = store.roll_day(in_force, &earlier).await.unwrap();
     assert_eq!(Some(outcome), in_force.map(DayRollOutcome::AlreadyRolled));
@@ -285,39 +275,43 @@ async fn daily_pnl_is_fresh_and_of_the_active_control_or_refused() {
     let (mut rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
     let worker = worker(&rig, &manual_clock).await;
     let router = worker.router();
-    let (control, _) = router.trading_day.load_pnl().await.unwrap();
+    let (control, _) = router
+        .trading_day
+        .load_pnl(&AccountId::default_account())
+        .await
+        .unwrap();
 
     // The profit and loss uses a newer control generation at once.
     let mut connection = rig.redis.connection().await;
     let _: i64 = connection.hincr("{or}:state", "generation", 1).await.unwrap();
     router.control.refresh().await.unwrap();
-    let (newer, _) = router.trading_day.load_pnl().await.unwrap();
+    let (newer, _) = router
+        .trading_day
+        .load_pnl(&AccountId::default_account())
+        .await
+        .unwrap();
     assert_eq!(newer.generation, control.generation + 1);
 
     // Without a store the profit and loss is refused once the last snapshot is too old.
     rig.redis.pause();
-    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
-    let fault = router.trading_day.load_pnl().await.unwrap_err();
+    tokio::time::sleep(VIEW_REUSE).await;
+    let fault = router
+        .trading_day
+        .load_pnl(&AccountId::default_account())
+        .await
+        .unwrap_err();
     assert_eq!(fault.code, FaultCode::StoreUnavailable);
     rig.redis.resume();
     poll::until(SOON, "the profit and loss is available again", async || {
-        router.trading_day.load_pnl().await.is_ok()
+        router.trading_day.load_pnl(&AccountId::default_account()).await.is_ok()
     })
     .await;
 
-    // It is refused as well when the store has lost the day start.
-    let _: i64 = connection.del("{or}:day_start:paper:2026-03-02").await.unwrap();
-    poll::until(SOON, "the missing day start is reported", async || {
-        let result = router.trading_day.load_pnl().await;
-        result.is_err_and(|fault| fault.detail.contains("start of 2026-03-02"))
-    })
-    .await;
     worker.drain(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn notional_counts_on_the_day_it_is_routed() {
-    // Counters of past days are not rebuilt: these are today and tomorrow.
     let (today, tomorrow) = (
         Timestamp::now(),
         Timestamp::now().saturating_add(Duration::from_secs(86_400)),
@@ -335,16 +329,16 @@ async fn notional_counts_on_the_day_it_is_routed() {
     let full = client.fault(&intent("a3", &[])).await;
     assert_eq!(full.code, FaultCode::DailyNotionalExceeded);
     assert_eq!(routed().await, (60_000_000, 0));
-    // The new day has its full limit from its first moment, and the previous day keeps its counter.
+    // The new day has its full limit from its first moment.
     manual_clock.set(&tomorrow.to_string());
     buy(&client, "b1", "0.001", "30000").await;
-    assert_eq!(routed().await, (60_000_000, 30_000_000));
-    // A rebuilt store has the same counters.
+    assert_eq!(routed().await, (0, 30_000_000));
+    // A rebuilt store has the same sums.
     rig.quiet().await;
     rig.redis.flushall().await;
-    tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
+    tokio::time::sleep(VIEW_REUSE).await;
     assert_eq!(read_daily_pnl(&worker).await.0, tomorrow.utc_date().to_string());
-    assert_eq!(routed().await, (60_000_000, 30_000_000));
+    assert_eq!(routed().await, (0, 30_000_000));
     worker.drain(SOON).await;
 }
 

@@ -15,12 +15,13 @@ use order_router::bus::router_client::RequestError;
 use order_router::bus::stream_entry::StoredEntry;
 use order_router::bus::subjects;
 use order_router::domain::id::AccountId;
-use order_router::domain::money::Micros;
+use order_router::domain::money::{Micros, Rounding};
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Fault, FaultCode};
+use order_router::wire::adjustment::AdjustmentEvent;
 use order_router::worker::Worker;
 use order_router::worker::stop_point;
-use order_router::worker::trading_day::SNAPSHOT_MAX_AGE;
+use order_router::worker::trading_day::VIEW_REUSE;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -28,7 +29,6 @@ use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
 
 const SUMS: &str = "sums:paper:fund:ibkr.paper:AAPL";
-const CASH: &str = "sums:paper:fund:_:CASH";
 
 fn position(id: &str, quantity: &str, price: &str) -> Value {
     json!({"adjustment_id": id, "account_id": "fund", "venue": "ibkr.paper", "symbol": "AAPL",
@@ -75,8 +75,15 @@ async fn sums(rig: &Rig) -> [i64; 4] {
     sums
 }
 
+/// Returns the cash of every booked adjustment, in millionths.
 async fn cash_of(rig: &Rig) -> i64 {
-    rig.sum(CASH, "cash_flow").await
+    let store = rig.store().await;
+    let booked = store.iter().filter(|(key, _)| key.starts_with("adjustment:"));
+    let cash = booked.filter_map(|(_, record)| {
+        let event: AdjustmentEvent = serde_json::from_str(&record["doc"]).unwrap();
+        Micros::from_decimal(event.cash?, Rounding::Down).map(Micros::units)
+    });
+    cash.sum()
 }
 
 async fn wait_until_journaled(rig: &Rig) {
@@ -106,8 +113,8 @@ async fn adjustment_is_booked_once_and_its_reply_is_the_journaled_event() {
         (reply.body.clone(), reply.journal_sequence)
     );
     assert_eq!(sums(&rig).await, [150, 150, -150, -270_015_000]);
-    let names = rig.store().await["sums_names:paper"].clone();
-    assert!(names.contains_key("fund:ibkr.paper:AAPL"), "{names:?}");
+    let holding = rig.store().await["holding_accounts:paper"].clone();
+    assert!(holding.contains_key("{or}:account:paper:fund"), "{holding:?}");
 
     // A repeated request returns the same reply; other content is a conflict. Neither books anything.
     let (_, again) = adjust_ok(&client, &position("p1", "1.50", "180.01")).await;
@@ -141,7 +148,7 @@ async fn adjustment_is_booked_once_and_its_reply_is_the_journaled_event() {
         (FaultCode::UnsupportedPair, Some("symbol"))
     );
     assert_eq!(refused.metadata.text("adjustment_id"), Some("u"));
-    let fraction = fault(&client, &position("f", "0.001", "1")).await;
+    let fraction = fault(&client, &position("f", "0.000000001", "1")).await;
     assert_eq!(
         (fraction.code, fraction.field.as_deref()),
         (FaultCode::InvalidField, Some("quantity"))
@@ -160,14 +167,15 @@ async fn cash_adjustment_does_not_change_daily_pnl_even_after_a_rebuild() {
     let worker = Worker::start_with_clock(&rig.settings, Arc::new(clock)).await.unwrap();
     let client = rig.caller().await;
     let load_profit = async || {
-        tokio::time::sleep(SNAPSHOT_MAX_AGE).await;
+        tokio::time::sleep(VIEW_REUSE).await;
+        let fund = AccountId::new("fund").unwrap();
         let pnl = poll::eventually(SOON, "the profit and loss is known", async || {
-            worker.router().trading_day.load_pnl().await.ok()
+            worker.router().trading_day.load_pnl(&fund).await.ok()
         });
         let (_, pnl) = pnl.await;
-        (pnl.account_pnl(&AccountId::new("fund").unwrap()), pnl.total)
+        (pnl.account.day.profit, pnl.total.day.profit)
     };
-    let nothing = (Some(Micros::ZERO), Some(Micros::ZERO));
+    let nothing = (Micros::ZERO, Micros::ZERO);
     adjust_ok(&client, &cash("in", "5")).await;
     adjust_ok(&client, &position("p", "1", "180")).await;
     assert_eq!(load_profit().await, nothing);
@@ -178,7 +186,6 @@ async fn cash_adjustment_does_not_change_daily_pnl_even_after_a_rebuild() {
     assert_eq!(load_profit().await, nothing);
     rig.redis.flushall().await;
     assert_eq!(load_profit().await, nothing);
-    assert_eq!(rig.sum("sums:paper:fund:_:CASH", "cash_flow").await, 3_000_000);
     worker.drain(SOON).await;
 }
 
@@ -188,33 +195,38 @@ async fn adjustment_beyond_the_exact_range_is_refused_before_any_write() {
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let most = 9_007_199_254_740_991_i64;
-    let mut redis = rig.redis.connection().await;
+    adjust_ok(&client, &position("first", "0.01", "180")).await;
     // The cash flow is the last sum of a position that is checked.
-    let _: () = redis
-        .hset(format!("{{or}}:{CASH}"), "cash_flow", most - 1)
+    let mut redis = rig.redis.connection().await;
+    let (ledger, holding) = ("{or}:account:paper:fund", "ibkr.paper:AAPL");
+    let packed: String = redis.hget(ledger, holding).await.unwrap();
+    let mut numbers: Vec<String> = packed.split(' ').map(str::to_owned).collect();
+    numbers[5] = (1 - most).to_string();
+    redis
+        .hset::<_, _, _, ()>(ledger, holding, numbers.join(" "))
         .await
         .unwrap();
-    let _: () = redis
-        .hset(format!("{{or}}:{SUMS}"), "cash_flow", 1 - most)
-        .await
-        .unwrap();
-    for (body, field) in [
-        (cash("c", "0.000002"), "cash"),
-        (position("p", "0.01", "180"), "quantity"),
-    ] {
-        let refused = fault(&client, &body).await;
-        assert_eq!(
-            (refused.code, refused.field.as_deref()),
-            (FaultCode::InvalidField, Some(field))
-        );
-    }
-    assert_eq!(cash_of(&rig).await, most - 1);
-    assert_eq!(sums(&rig).await, [0, 0, 0, 1 - most]);
-    assert!(journaled(&client).await.is_empty());
-    // The refused ids remain free.
-    adjust_ok(&client, &cash("c", "0.000001")).await;
-    adjust_ok(&client, &position("p", "-0.01", "180")).await;
-    assert_eq!(cash_of(&rig).await, most);
+    let refused = fault(&client, &position("p", "0.01", "180")).await;
+    assert_eq!(
+        (refused.code, refused.field.as_deref()),
+        (FaultCode::InvalidField, Some("quantity"))
+    );
+    assert_eq!(sums(&rig).await, [1, 1, -1, 1 - most]);
+    assert_eq!(journaled(&client).await.len(), 1);
+    worker.drain(SOON).await;
+}
+
+/// Positions below a lot are adjusted, too: nothing else could clear them.
+#[tokio::test(flavor = "multi_thread")]
+async fn adjustment_takes_any_quantity_of_eight_decimals() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    adjust_ok(&client, &position("in", "0.12345678", "180")).await;
+    let held = async || rig.store().await["account:paper:fund"]["ibkr.paper:AAPL.position"].clone();
+    assert_eq!(held().await, "12345678");
+    adjust_ok(&client, &position("out", "-0.12345678", "180")).await;
+    assert_eq!(held().await, "0");
     worker.drain(SOON).await;
 }
 
@@ -243,7 +255,7 @@ async fn two_workers_book_one_adjustment_id_once() {
         assert_eq!(conflicts.count(), 8);
     }
     let entries = journaled(&client).await;
-    let lots: i64 = entries
+    let shares: i64 = entries
         .iter()
         .map(|entry| {
             serde_json::from_slice::<Value>(&entry.body).unwrap()["deltas"]["position"]
@@ -251,7 +263,8 @@ async fn two_workers_book_one_adjustment_id_once() {
                 .unwrap()
         })
         .sum();
-    assert_eq!((entries.len(), sums(&rig).await[0]), (5, lots));
+    // Lots of 0.01.
+    assert_eq!((entries.len(), sums(&rig).await[0]), (5, 100 * shares));
     for worker in workers {
         worker.drain(SOON).await;
     }
@@ -273,7 +286,11 @@ async fn rebuild_counts_each_adjustment_once() {
     rig.quiet().await;
     let of_adjustments = async || {
         let mut store = rig.store().await;
-        store.retain(|key, _| ["adjustment", SUMS, CASH].iter().any(|start| key.starts_with(start)));
+        store.retain(|key, _| {
+            ["adjustment", "account:paper:fund"]
+                .iter()
+                .any(|start| key.starts_with(start))
+        });
         store
     };
     let before = of_adjustments().await;
@@ -294,9 +311,8 @@ async fn rebuild_counts_each_adjustment_once() {
     })
     .await;
     assert_eq!(of_adjustments().await, before);
-    assert!(rig.store().await["sums_names:paper"].contains_key("fund:ibkr.paper:AAPL"));
+    assert!(rig.store().await["holding_accounts:paper"].contains_key("{or}:account:paper:fund"));
     assert_eq!(sums(&rig).await, [300, 300, -300, -540_000_000]);
-    assert_eq!(cash_of(&rig).await, 30_000_000);
     // The ids are known again and expire after their retention.
     let ttl: i64 = rig.redis.connection().await.pttl("{or}:adjustment:p0").await.unwrap();
     assert!(ttl > 0, "{ttl}");

@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use order_router::domain::order_terms::OrderStatus;
 use order_router::wire::problem::Problem;
 
+use crate::ledger_view;
 use crate::rig::{Client, Rig, SOON, intent};
 
 /// Sends a raw body, checks the headers of the reply, and returns the code and the field of its problem.
@@ -150,8 +151,11 @@ async fn invalid_intent_returns_its_error_and_changes_nothing() {
     let left: Vec<String> = rig
         .store()
         .await
-        .into_keys()
-        .filter(|key| key != "meta" && key != "state" && !key.starts_with("day_start:"))
+        .into_iter()
+        // What counts the orders of a second moves no sum.
+        .filter(|(key, fields)| !ledger_view::is_ledger(key) || fields.values().any(|number| number != "0"))
+        .map(|(key, _)| key)
+        .filter(|key| key != "meta" && key != "state" && !key.starts_with("day_marks:"))
         .collect();
     assert_eq!(left, Vec::<String>::new());
     // An order of the largest size that the server accepts is executed; the worker continues.

@@ -26,7 +26,15 @@ const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
 /// Appends an effect without booking it in the store, as a worker of an earlier epoch does.
 async fn append(client: &Client, claim: &Order, effect: &OrderUpdate, id: Uuid) {
     let moved = claim.reservation_deltas().checked_add(&effect.deltas).unwrap();
-    let body = build_settled_report(&effect.order, moved, 1, Metadata::new(), Some(id)).encode();
+    let body = build_settled_report(
+        &effect.order,
+        moved,
+        claim.reservation.trading_date,
+        1,
+        Metadata::new(),
+        Some(id),
+    )
+    .encode();
     let jetstream = async_nats::jetstream::new(client.raw.clone());
     let subject = subjects::report(&claim.broker, &claim.account_id);
     jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
@@ -96,7 +104,7 @@ async fn first_journaled_effect_of_a_version_replaces_the_one_in_the_store() {
         let mut other = settlement(&filled(&claim, 60));
         let moved = claim.reservation_deltas().checked_add(&other.deltas).unwrap();
         let id = Some(other.settlement_id);
-        other.event_document = build_settled_report(&other.order, moved, 1, Metadata::new(), id)
+        other.event_document = build_settled_report(&other.order, moved, other.booked_on, 1, Metadata::new(), id)
             .encode()
             .into();
         store.settle(other).await.unwrap();

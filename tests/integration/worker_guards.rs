@@ -24,7 +24,7 @@ use order_router::domain::venue_report::{VenueOrderState, VenueReport};
 use order_router::fault::FaultCode;
 use order_router::wire::journal_report::build_journal_report;
 use order_router::wire::report::ExecutionReport;
-use order_router::worker::journaling::settlement::StorePaperBook;
+use order_router::worker::journaling::settlement::{Settler, StorePaperBook};
 use redis::AsyncCommands;
 
 use crate::conformance_store::ready_store;
@@ -281,7 +281,11 @@ async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StorePaperBook, Placement
         cumulative_quantity: None,
         due: None,
     };
-    (StorePaperBook::new(store, std::sync::Arc::default()), placement, report)
+    (
+        StorePaperBook::new(Settler::new(store, std::sync::Arc::default())),
+        placement,
+        report,
+    )
 }
 
 /// Drops the replies that a proxy holds back and forwards the next ones, on a new connection only, so that none of the

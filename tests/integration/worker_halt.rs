@@ -21,7 +21,7 @@ use order_router::wire::state::RouterState;
 
 use crate::conformance_store::ready_store;
 use crate::rig::{Client, Rig, SOON, ibkr, intent};
-use crate::store_scripts::{claimed, filled, settlement};
+use crate::store_scripts::{booked, claimed, filled, settlement};
 use crate::support::poll;
 
 const HALT: &str = r#""trading_state":"halted""#;
@@ -165,7 +165,7 @@ async fn halt_stops_a_claimed_order_and_lists_it_as_remaining() {
     assert_eq!(store.settle(sending).await, Ok(SettleOutcome::Halted));
     assert_eq!(rig.store().await, before);
     // A venue report counts whatever the trading state is.
-    assert_eq!(store.settle(first(None)).await, Ok(SettleOutcome::Booked(vec![])));
+    assert_eq!(store.settle(first(None)).await, Ok(booked(vec![])));
     poll::until(SOON, "the order is cancelled", async || {
         cancelled(&client).await.contains(order.order_id.as_str())
     })

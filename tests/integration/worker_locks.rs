@@ -316,7 +316,7 @@ fn daily_loss(account: &str, date: &str) -> Lock {
 /// Sets a rule's lock, evaluated against the current generation.
 async fn set(router: &Router, lock: Lock) -> Result<bool, Fault> {
     let generation = router.store.read_control().await.unwrap().control.generation;
-    locks::set_rule_lock(router, lock, generation).await
+    locks::set_rule_lock(router, lock, Some(generation)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,7 +328,7 @@ async fn rule_evaluated_before_a_lift_does_not_lock_again() {
     assert_eq!(set(router, daily_loss("a", "2026-03-02")).await, Ok(true));
     client.lift("paper.account.a.max_daily_loss").await.unwrap();
     assert_eq!(
-        locks::set_rule_lock(router, daily_loss("a", "2026-03-02"), before).await,
+        locks::set_rule_lock(router, daily_loss("a", "2026-03-02"), Some(before)).await,
         Ok(false)
     );
     assert!(client.locks().await.is_empty());

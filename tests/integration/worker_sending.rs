@@ -208,8 +208,8 @@ async fn order_of_a_worker_killed_before_the_first_byte_is_unknown_until_the_not
     assert_eq!((reports.len(), reason(&reports[1])), (2, Some(ReasonCode::NotPlaced)));
     assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
     let day = rig.store().await;
-    let day = day.iter().find(|(key, _)| key.starts_with("day:paper:")).unwrap();
-    assert_eq!(day.1["daily_notional"], "0");
+    let day = &day["totals:paper"];
+    assert_eq!(day["daily_notional"], "0");
     worker.kill();
 }
 

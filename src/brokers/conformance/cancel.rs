@@ -78,8 +78,8 @@ async fn check_cancel_open<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
             before.filled_quantity, after.filled_quantity
         )
     })?;
-    ensure(after.reservation.reserved_lots == 0, || {
-        format!("{} lots are still reserved", after.reservation.reserved_lots)
+    ensure(after.reservation.reserved == 0, || {
+        format!("{} units of 1e-8 are still reserved", after.reservation.reserved)
     })?;
     check_same_state(&after, &harness.read_order(&before.order_id).await?)
 }

@@ -5,8 +5,8 @@ use crate::config::brokers::{FeeAsset, RestFill};
 use crate::domain::calendar::TradingCalendar;
 use crate::domain::decimal::Decimal;
 use crate::domain::order::Order;
-use crate::domain::order_terms::{OrderType, TimeInForce};
-use crate::domain::quantity::{Price, Quantity};
+use crate::domain::order_terms::{OrderType, Side, TimeInForce};
+use crate::domain::quantity::{Price, Quantity, QuantityUnits, from_quantity_units, to_quantity_units};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{DueAction, DueTask, Fill, VenueOrderState, VenueReport};
@@ -83,8 +83,8 @@ pub fn initial_report(
         report.state = time_in_force_cancellation("the order could not be filled at once in full");
         return Ok(report);
     }
-    let is_in_base = rules.fees.fee_asset == FeeAsset::Base;
-    let fee_currency = order.reservation.base_asset.as_deref().filter(|_| is_in_base);
+    let is_in_traded_asset = rules.fees.fee_asset == FeeAsset::Received && order.side == Side::Buy;
+    let fee_currency = order.reservation.base_asset.as_deref().filter(|_| is_in_traded_asset);
     let currency = fee_currency.unwrap_or(&placement.quote_currency);
     let fill = build_fill(
         order,
@@ -139,6 +139,38 @@ pub fn due_report(
         cumulative_quantity: None,
         due: None,
     }))
+}
+
+/// Returns a report whose fill only reduces a position of `position` (1e-8): as many whole lots of it as the position has
+/// on the side that the order reduces. What cannot fill is cancelled; of a fill-or-kill order, everything.
+pub fn cap_report(order: &Order, report: &VenueReport, position: QuantityUnits, rules: PaperFillRules) -> VenueReport {
+    let held = match order.side {
+        Side::Buy => -position,
+        Side::Sell => position,
+    };
+    let capped = |fill: &Fill| {
+        let lot = to_quantity_units(order.reservation.lot_size)?;
+        let wanted = to_quantity_units(fill.quantity.decimal())?;
+        let units = held.min(wanted).checked_div(lot)?.checked_mul(lot)?;
+        if units < wanted && order.time_in_force == TimeInForce::Fok {
+            return None;
+        }
+        let quantity = Quantity::new(from_quantity_units(units)).ok()?;
+        let number = if order.fills.is_empty() {
+            FIRST_FILL_NUMBER
+        } else {
+            REMAINDER_FILL_NUMBER
+        };
+        let fee = (rules.fees.fee_rate, fill.fee_currency.as_str());
+        build_fill(order, number, quantity, fill.price, fill.timestamp, fee)
+    };
+    let message = "the position is smaller than the order, which only reduces it; what could not fill was cancelled";
+    VenueReport {
+        fills: report.fills.iter().filter_map(capped).collect(),
+        state: VenueOrderState::Cancelled(Reason::new(ReasonCode::ReduceOnly, message)),
+        due: None,
+        ..report.clone()
+    }
 }
 
 /// Returns the venue's report of a requested cancel.

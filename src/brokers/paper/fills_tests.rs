@@ -252,8 +252,14 @@ fn fee_is_its_share_of_the_fill_rounded_up() {
         (None, fees("0.001", FeeAsset::Quote), "1.80001", "USD"),
         (None, fees("0.00000001", FeeAsset::Quote), "0.00001801", "USD"),
         // The fee on an instrument without a base asset is in money.
-        (None, fees("0.001", FeeAsset::Base), "1.80001", "USD"),
-        (Some("AAPL"), fees("0.001", FeeAsset::Base), "0.01", "AAPL"),
+        (None, fees("0.001", FeeAsset::Received), "1.80001", "USD"),
+        (Some("AAPL"), fees("0.001", FeeAsset::Received), "0.01", "AAPL"),
+        (
+            Some("AAPL"),
+            fees("0.000000001", FeeAsset::Received),
+            "0.00000001",
+            "AAPL",
+        ),
         (Some("AAPL"), fees("0.001", FeeAsset::Quote), "1.80001", "USD"),
     ] {
         let mut placed = placement(order("10", Some("180.001"), Gtc, at(NOON)), at(NOON));
@@ -265,5 +271,120 @@ fn fee_is_its_share_of_the_fill_rounded_up() {
             (decimal(fee), currency),
             "{rules:?}"
         );
+    }
+}
+
+#[test]
+fn fee_is_paid_in_what_the_order_receives() {
+    let received = PaperFillRules {
+        fees: PaperFees {
+            fee_rate: decimal("0.001"),
+            fee_asset: FeeAsset::Received,
+        },
+        ..IBKR
+    };
+    let calendar = TradingCalendar::utc();
+    // side, traded asset → currency, fee of 9.5, fee of the remaining 0.5
+    for (side, base_asset, currency, first, rest) in [
+        (Side::Buy, Some("AAPL"), "AAPL", "0.0095", "0.0005"),
+        (Side::Sell, Some("AAPL"), "USD", "1.71", "0.09"),
+        (Side::Buy, None, "USD", "1.71", "0.09"),
+        (Side::Sell, None, "USD", "1.71", "0.09"),
+    ] {
+        let mut claimed = order("10", Some("180"), Gtc, at(NOON));
+        claimed.side = side;
+        claimed.reservation.base_asset = base_asset.map(Into::into);
+        let report = initial_report(&placement(claimed.clone(), at(NOON)), received, &calendar, at(NOON)).unwrap();
+        let rates = CurrencyRates::default();
+        let open_order = claimed.apply_report(&report, &rates, at(NOON)).unwrap().order;
+        let later = open_order.due.unwrap().at;
+        let remainder = due_report(&open_order, received, later).unwrap().unwrap();
+        let fees = [&report, &remainder].map(|report| (report.fills[0].fee, report.fills[0].fee_currency.clone()));
+        let expected = [first, rest].map(|fee| (decimal(fee), currency.to_owned()));
+        assert_eq!(fees, expected, "{side} {base_asset:?}");
+    }
+}
+
+#[test]
+fn fill_that_only_reduces_is_capped_at_the_position() {
+    let report_of = |placed: &Placement| initial_report(placed, IN_FULL, &TradingCalendar::utc(), at(NOON)).unwrap();
+    // side, position (1e-8), time in force → filled of 10, in lots of 0.01
+    for (side, position, time_in_force, filled) in [
+        (Side::Sell, 400_000_000, Gtc, Some("4")),
+        (Side::Buy, -400_000_000, Gtc, Some("4")),
+        (Side::Sell, 400_999_999, Gtc, Some("4")),
+        (Side::Buy, -401_000_000, Gtc, Some("4.01")),
+        (Side::Sell, 1_000_000, Ioc, Some("0.01")),
+        (Side::Sell, 999_999, Gtc, None),
+        (Side::Buy, -999_999, Gtc, None),
+        (Side::Sell, 0, Gtc, None),
+        (Side::Buy, 0, Gtc, None),
+        // The position is on the order's own side: nothing of it is a reduction.
+        (Side::Sell, -400_000_000, Gtc, None),
+        (Side::Buy, 400_000_000, Gtc, None),
+        // Never more than the fill that was to be capped.
+        (Side::Sell, 4_000_000_000, Gtc, Some("10")),
+        // In full or not at all.
+        (Side::Sell, 999_000_000, Fok, None),
+        (Side::Sell, 1_000_000_000, Fok, Some("10")),
+    ] {
+        let row = format!("{side} {position} {time_in_force}");
+        let mut placed = placement(order("10", Some("180"), time_in_force, at(NOON)), at(NOON));
+        placed.order.side = side;
+        let capped = cap_report(&placed.order, &report_of(&placed), position, IN_FULL);
+        let quantities: Vec<_> = capped.fills.iter().map(|fill| fill.quantity).collect();
+        assert_eq!(
+            quantities,
+            filled.map(quantity).into_iter().collect::<Vec<_>>(),
+            "{row}"
+        );
+        assert!(
+            matches!(&capped.state, VenueOrderState::Cancelled(reason) if reason.code == ReasonCode::ReduceOnly),
+            "{row}"
+        );
+        assert_eq!(
+            (capped.due, capped.broker_order_id),
+            (None, Some(broker_order_id(&placed.order))),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn capped_fill_keeps_its_price_moment_and_number_and_pays_the_fee_of_its_quantity() {
+    for (fee_asset, base_asset, first_fee, rest_fee, currency) in [
+        (FeeAsset::Quote, None, "0.72", "0.036", "USD"),
+        (FeeAsset::Received, Some("AAPL"), "0.004", "0.0002", "AAPL"),
+    ] {
+        let rules = PaperFillRules {
+            fees: PaperFees {
+                fee_rate: decimal("0.001"),
+                fee_asset,
+            },
+            ..IBKR
+        };
+        let mut placed = placement(order("10", Some("180"), Gtc, at(NOON)), at(NOON));
+        placed.order.reservation.base_asset = base_asset.map(Into::into);
+        let report = initial_report(&placed, rules, &TradingCalendar::utc(), at(NOON)).unwrap();
+        let capped = cap_report(&placed.order, &report, -400_000_000, rules);
+        let expected = |uncapped: &Fill, amount: &str, fee: &str| Fill {
+            quantity: quantity(amount),
+            fee: decimal(fee),
+            fee_currency: currency.to_owned(),
+            ..uncapped.clone()
+        };
+        assert_eq!(capped.fills, [expected(&report.fills[0], "4", first_fee)]);
+
+        let rates = CurrencyRates::default();
+        let open_order = placed.order.apply_report(&report, &rates, at(NOON)).unwrap().order;
+        let remainder = due_report(&open_order, rules, open_order.due.unwrap().at)
+            .unwrap()
+            .unwrap();
+        let capped = cap_report(&open_order, &remainder, -20_000_000, rules);
+        assert_eq!(capped.fills, [expected(&remainder.fills[0], "0.2", rest_fee)]);
+        assert_eq!(capped.fills[0].exec_id, format!("{}-2", open_order.order_id));
+        let ended = open_order.apply_report(&capped, &rates, at(NOON)).unwrap().order;
+        assert_eq!(ended.status, Some(OrderStatus::Cancelled));
+        assert_eq!(ended.filled_quantity, decimal("9.7"));
     }
 }

@@ -3,15 +3,16 @@
 //! until an operator lifts it.
 
 use crate::domain::control::{ControlState, Lock, LockScope};
-use crate::domain::daily_pnl::DailyPnl;
-use crate::domain::id::AccountId;
+use crate::domain::daily_pnl::ProfitView;
+use crate::domain::id::{AccountId, VenueId};
 use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
+use crate::domain::order_terms::Mode;
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::RuleSignal;
-use crate::domain::settlement::SharedSum;
-use crate::domain::time::Timestamp;
-use crate::risk::cap::{Cap, CapBound, CapMeasure, CapUnit};
+use crate::domain::symbol::Symbol;
+use crate::domain::time::{Timestamp, TradingDate};
+use crate::risk::cap::{Cap, CapBound, CapMeasure, CapReadings, CapUnit};
 use crate::risk::evaluation::Evaluation;
 use crate::risk::limits::RiskLimits;
 use crate::risk::rule_input::RuleInput;
@@ -21,42 +22,56 @@ pub const ID: &str = "max_daily_loss";
 
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let limit = account_loss_limit(input.control, input.limits, &input.intent.account_id);
-    let description = "the account's loss of the day with its open orders' expected losses";
-    match input.account_loss() {
-        Some(loss) => {
-            let (label, sum) = (
-                loss.select_label("account", "account_by_caller"),
-                SharedSum::AccountOpenLoss,
-            );
-            evaluation.add_cap(daily_loss_cap(input, label, sum, loss.units(), limit, description));
-        }
-        None => evaluation.add_opening_lock(unknown_pnl_signal("the account's")),
+    let view = &input.daily_pnl.account;
+    if !view.day.unpriced.is_empty() {
+        evaluation.add_opening_lock(unpriced_signal(&view.day.unpriced));
     }
-    let limit = global_loss_limit(input.control, input.limits);
-    let description = "the loss of the day over all accounts with the expected losses of all open orders";
-    match loss_from_pnl(input.daily_pnl.total) {
-        Some(loss) => evaluation.add_cap(daily_loss_cap(input, "", SharedSum::OpenLoss, loss, limit, description)),
-        None => evaluation.add_opening_lock(unknown_pnl_signal("all accounts'")),
+    evaluation.add_cap(daily_loss_cap(
+        input,
+        (
+            "account",
+            "the account's loss of the day with its open orders' expected losses",
+        ),
+        CapMeasure::AccountLoss,
+        view.loss_before_fills(),
+        limit,
+    ));
+    if let Some(loss) = input.caller_reported_loss() {
+        let name = (
+            "account_by_caller",
+            "the account's loss as the caller reports it, with its open orders' expected losses",
+        );
+        evaluation.add_cap(daily_loss_cap(input, name, CapMeasure::AccountOpenLoss, loss, limit));
     }
+    evaluation.add_cap(daily_loss_cap(
+        input,
+        (
+            "",
+            "the loss of the day over all accounts with the expected losses of all open orders",
+        ),
+        CapMeasure::TotalLoss,
+        input.daily_pnl.total.loss_before_fills(),
+        global_loss_limit(input.control, input.limits),
+    ));
 }
 
 /// Returns a cap on the sum of a loss and the expected losses of open orders.
 fn daily_loss_cap(
     input: &RuleInput<'_>,
-    label: &'static str,
-    sum: SharedSum,
+    (label, description): (&'static str, &'static str),
+    measure: CapMeasure,
     loss: i64,
     limit: Micros,
-    description: &'static str,
 ) -> Cap {
+    let reservation = input.reservation;
     Cap {
         rule_id: ID,
         label,
         code: ReasonCode::DailyLossExceeded,
-        measure: CapMeasure::SharedSum(sum),
-        delta: input.reservation.expected_loss.units(),
-        offset: loss,
-        limit: limit.units(),
+        measure,
+        delta: i128::from(reservation.expected_loss.units()) + i128::from(reservation.price_loss.units()),
+        offset: loss.into(),
+        limit: limit.units().into(),
         bound: CapBound::Exclusive,
         unit: CapUnit::Micros,
         description,
@@ -64,49 +79,108 @@ fn daily_loss_cap(
     }
 }
 
-/// Returns the lock of an unknown profit. It is a refusal, not a denial: the profit may be known again a moment later.
-fn unknown_pnl_signal(owner: &str) -> RuleSignal {
+/// Returns the lock of positions without a price. It is a refusal, not a denial: they may have a price a moment later.
+fn unpriced_signal(unpriced: &[(VenueId, Symbol)]) -> RuleSignal {
+    let names: Vec<String> = unpriced
+        .iter()
+        .map(|(venue, symbol)| format!("{symbol} at {venue}"))
+        .collect();
+    let names = names.join(", ");
     RuleSignal::lock(
         ID,
         ReasonCode::ReferencePriceMissing,
-        format!("{owner} profit of the day is unknown: a position has no price to be marked at; only reductions pass"),
-        Metadata::new(),
+        format!("the account's profit of the day is unknown: there is no price of {names}; only reductions pass"),
+        Metadata::new().with("unpriced", names),
     )
 }
 
-/// Returns the locks to set for the day's losses, without those already in force. Only realised and marked losses that
-/// the router computes set a lock; a loss that a caller reports stops that caller's order and sets none.
-pub fn find_breaches(day: &DailyPnl, control: &ControlState, limits: &RiskLimits, now: Timestamp) -> Vec<Lock> {
-    let mut breaches = Vec::new();
-    let mut check_scope = |scope: LockScope, pnl: Option<Micros>, limit: Micros| {
-        let Some(loss) = loss_from_pnl(pnl).filter(|loss| *loss >= limit.units()) else {
-            return;
-        };
-        let lock_id = Lock::compose_id(control.mode, &scope, ID);
-        if control.locks.iter().any(|lock| lock.lock_id == lock_id) {
-            return;
+/// Returns the locks of losses that have reached their limits by fills and are not locked yet. A reduction passes.
+pub(in crate::risk) fn breach_signals(readings: &CapReadings) -> impl Iterator<Item = RuleSignal> {
+    let breaches = [
+        ("the account's", readings.account_breach),
+        ("the total", readings.total_breach),
+    ];
+    let is_reduction = readings.is_reduction;
+    let found = breaches.into_iter().filter_map(|(owner, loss)| Some((owner, loss?)));
+    found.filter(move |_| !is_reduction).map(|(owner, loss)| {
+        let value = CapUnit::Micros.to_metadata_value(loss.into());
+        let message = format!("{owner} loss of the day has reached its limit; only reductions pass");
+        RuleSignal::lock(
+            ID,
+            ReasonCode::DailyLossExceeded,
+            message,
+            Metadata::new().with("value", value),
+        )
+    })
+}
+
+/// A loss of the trading day, of an account or of everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayLoss {
+    /// Whose loss it is.
+    pub scope: LockScope,
+    /// The loss, in millionths of the base currency.
+    pub loss: i64,
+}
+
+impl DayLoss {
+    /// Returns the loss of an account on a view.
+    pub fn of_account(account_id: AccountId, view: &ProfitView) -> Self {
+        Self {
+            scope: LockScope::Account(account_id),
+            loss: -view.day.profit.units(),
         }
-        let loss = CapUnit::Micros.to_metadata_value(loss);
-        breaches.push(Lock {
-            lock_id,
-            message: format!(
-                "the loss of {} has reached the daily loss limit of {limit}",
-                day.trading_date
-            ),
-            metadata: Metadata::new().with("value", loss).with("limit", limit),
-            scope,
-            mode: control.mode,
-            rule_id: ID.into(),
-            locked_at: now,
-            trading_date: Some(day.trading_date),
-        });
-    };
-    check_scope(LockScope::All, day.total, global_loss_limit(control, limits));
-    for (account_id, pnl) in &day.accounts {
-        let limit = account_loss_limit(control, limits, account_id);
-        check_scope(LockScope::Account(account_id.clone()), *pnl, limit);
     }
-    breaches
+
+    /// Returns the loss of all accounts on a view.
+    pub fn of_all(view: &ProfitView) -> Self {
+        Self {
+            scope: LockScope::All,
+            loss: -view.day.profit.units(),
+        }
+    }
+}
+
+/// Returns the limits of the losses of a day: an account's, and that of all accounts.
+pub fn loss_limits(control: &ControlState, limits: &RiskLimits, account_id: &AccountId) -> (Micros, Micros) {
+    (
+        account_loss_limit(control, limits, account_id),
+        global_loss_limit(control, limits),
+    )
+}
+
+/// Returns the locks to set for losses of a day that have reached their limits, without those already in force. Only losses
+/// that the router computes set a lock; a loss that a caller reports stops that caller's order and sets none.
+pub fn find_breaches(
+    losses: &[DayLoss],
+    date: TradingDate,
+    control: &ControlState,
+    limits: &RiskLimits,
+    now: Timestamp,
+) -> Vec<Lock> {
+    let limit_of = |scope: &LockScope| match scope {
+        LockScope::Account(account_id) => account_loss_limit(control, limits, account_id),
+        _ => global_loss_limit(control, limits),
+    };
+    let reached = losses.iter().filter(|one| one.loss >= limit_of(&one.scope).units());
+    let locks = reached.map(|one| breach_lock(one, limit_of(&one.scope), date, control.mode, now));
+    let is_new = |lock: &Lock| control.locks.iter().all(|known| known.lock_id != lock.lock_id);
+    locks.filter(is_new).collect()
+}
+
+/// Returns the lock of a loss that has reached its limit.
+pub fn breach_lock(loss: &DayLoss, limit: Micros, date: TradingDate, mode: Mode, now: Timestamp) -> Lock {
+    let value = CapUnit::Micros.to_metadata_value(loss.loss.into());
+    Lock {
+        lock_id: Lock::compose_id(mode, &loss.scope, ID),
+        message: format!("the loss of {date} has reached the daily loss limit of {limit}"),
+        metadata: Metadata::new().with("value", value).with("limit", limit),
+        scope: loss.scope.clone(),
+        mode,
+        rule_id: ID.into(),
+        locked_at: now,
+        trading_date: Some(date),
+    }
 }
 
 fn global_loss_limit(control: &ControlState, limits: &RiskLimits) -> Micros {
@@ -118,8 +192,4 @@ fn account_loss_limit(control: &ControlState, limits: &RiskLimits, account_id: &
     let general = global_loss_limit(control, limits);
     let own = limits.accounts.get(account_id).and_then(|account| account.daily_loss);
     own.map_or(general, |own| own.min(general))
-}
-
-fn loss_from_pnl(pnl: Option<Micros>) -> Option<i64> {
-    pnl.map(|pnl| -pnl.units())
 }

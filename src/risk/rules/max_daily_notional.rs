@@ -3,7 +3,6 @@
 
 use crate::domain::money::Micros;
 use crate::domain::reason::ReasonCode;
-use crate::domain::settlement::SharedSum;
 use crate::risk::cap::{Cap, CapBound, CapMeasure, CapUnit};
 use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
@@ -19,23 +18,20 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     evaluation.add_cap(daily_notional_cap(
         input,
         "",
-        SharedSum::DailyNotional,
+        CapMeasure::TotalNotional,
         total_limit,
         description,
     ));
     if let Some(limit) = input.account_limits().and_then(|account| account.daily_notional) {
-        let (sum, description) = (
-            SharedSum::AccountDailyNotional,
-            "the account's routed notional of the day",
-        );
-        evaluation.add_cap(daily_notional_cap(input, "account", sum, limit, description));
+        let (measure, description) = (CapMeasure::AccountNotional, "the account's routed notional of the day");
+        evaluation.add_cap(daily_notional_cap(input, "account", measure, limit, description));
     }
 }
 
 fn daily_notional_cap(
     input: &RuleInput<'_>,
     label: &'static str,
-    sum: SharedSum,
+    measure: CapMeasure,
     limit: Micros,
     description: &'static str,
 ) -> Cap {
@@ -43,10 +39,10 @@ fn daily_notional_cap(
         rule_id: ID,
         label,
         code: ReasonCode::DailyNotionalExceeded,
-        measure: CapMeasure::SharedSum(sum),
-        delta: input.reservation.daily_notional.units(),
+        measure,
+        delta: input.reservation.daily_notional.units().into(),
         offset: 0,
-        limit: limit.units(),
+        limit: limit.units().into(),
         bound: CapBound::Inclusive,
         unit: CapUnit::Micros,
         description,

@@ -4,7 +4,7 @@
 
 use crate::domain::decimal::Decimal;
 use crate::domain::metadata::Metadata;
-use crate::domain::money::MAX_EXACT_INTEGER;
+use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, MAX_QUANTITY_UNITS, QuantityUnits};
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::RuleSignal;
 use crate::risk::cap::CapUnit;
@@ -15,9 +15,9 @@ use crate::risk::rules::exposure_cap::exposure_cap;
 pub(super) const ID: &str = "max_notional";
 
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
-    let unit = CapUnit::Lots(input.instrument.lot_size.decimal());
-    let limit_lots = notional_limit_lots(input).unwrap_or(0);
-    if input.quantity_lots > limit_lots {
+    let unit = CapUnit::Quantity;
+    let limit = notional_limit_units(input).unwrap_or(0);
+    if input.quantity_units > limit {
         let (cap, price) = (input.instrument.max_notional, input.exposure_price());
         let symbol = &input.intent.symbol;
         evaluation.add_opening_lock(RuleSignal::lock(
@@ -25,23 +25,23 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
             ReasonCode::RiskLocked,
             format!("the order alone exceeds the notional cap of {cap} for {symbol}"),
             Metadata::new()
-                .with("value", unit.to_metadata_value(input.quantity_lots))
-                .with("limit", unit.to_metadata_value(limit_lots))
+                .with("value", unit.to_metadata_value(input.quantity_units))
+                .with("limit", unit.to_metadata_value(limit))
                 .with("max_notional", cap)
                 .with("price", price.decimal()),
         ));
     }
-    evaluation.add_cap(exposure_cap(ID, input, limit_lots));
+    evaluation.add_cap(exposure_cap(ID, input, limit));
 }
 
-/// Returns the cap in lots, rounded down; `None` when it cannot be counted, which leaves no room.
-fn notional_limit_lots(input: &RuleInput<'_>) -> Option<i64> {
+/// Returns the cap in units of 1e-8, rounded down; `None` when it cannot be counted, which leaves no room.
+fn notional_limit_units(input: &RuleInput<'_>) -> Option<QuantityUnits> {
     let price = input.exposure_price().decimal();
-    let lot_value = price
+    let unit_value = price
         .checked_mul(input.instrument.base_rate)?
-        .checked_mul(input.instrument.lot_size.decimal())?;
-    let lots = floor_div(input.instrument.max_notional, lot_value)?;
-    Some(i64::try_from(lots).unwrap_or(MAX_EXACT_INTEGER).min(MAX_EXACT_INTEGER))
+        .checked_mul(Decimal::from_parts(1, MAX_AMOUNT_DECIMALS)?)?;
+    let units = floor_div(input.instrument.max_notional, unit_value)?;
+    Some(units.min(MAX_QUANTITY_UNITS))
 }
 
 /// Returns the whole part of a quotient of two positive numbers.

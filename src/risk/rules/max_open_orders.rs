@@ -1,7 +1,6 @@
 //! `max_open_orders`: the most open orders per account and symbol.
 
 use crate::domain::reason::ReasonCode;
-use crate::domain::settlement::SharedSum;
 use crate::risk::cap::{Cap, CapBound, CapMeasure, CapUnit};
 use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
@@ -14,10 +13,10 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
         rule_id: ID,
         label: "",
         code: ReasonCode::RiskLocked,
-        measure: CapMeasure::SharedSum(SharedSum::OpenOrders),
+        measure: CapMeasure::OpenOrders,
         delta: 1,
         offset: 0,
-        limit: account_limit.unwrap_or(input.limits.max_open_orders),
+        limit: account_limit.unwrap_or(input.limits.max_open_orders).into(),
         bound: CapBound::Inclusive,
         unit: CapUnit::Orders,
         description: "the account's open orders of the symbol",

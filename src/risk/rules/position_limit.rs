@@ -2,6 +2,7 @@
 //! order of the order's side fills. Where short positions are not allowed, the short side's limit is zero.
 
 use crate::domain::order_terms::Side;
+use crate::domain::quantity::to_quantity_units;
 use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
 use crate::risk::rules::exposure_cap::exposure_cap;
@@ -15,11 +16,11 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
         .account_limits()
         .and_then(|account| account.max_positions.get(&key));
     let limit = *account_limit.unwrap_or(&instrument.max_position);
-    let limit_lots = if input.intent.side == Side::Sell && !instrument.can_short {
+    let limit = if input.intent.side == Side::Sell && !instrument.can_short {
         0
     } else {
-        // The settings refuse a limit that is not a whole number of lots; one would leave no room.
-        instrument.lots(limit).unwrap_or(0)
+        // The settings refuse a limit beyond the range of the sums; one would leave no room.
+        to_quantity_units(limit.decimal()).unwrap_or(0)
     };
-    evaluation.add_cap(exposure_cap(ID, input, limit_lots));
+    evaluation.add_cap(exposure_cap(ID, input, limit));
 }

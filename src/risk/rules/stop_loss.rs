@@ -20,19 +20,22 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
         .stop_loss
         .map(|limit| Micros::from_decimal(limit, Rounding::Down).unwrap_or(general_limit));
     let limit = caller_limit.map_or(general_limit, |limit| limit.min(general_limit));
-    // An unknown loss is `max_daily_loss`'s to report.
-    let Some(loss) = input.account_loss() else { return };
-    evaluation.add_cap(Cap {
+    let cap = |label, measure, loss: i64| Cap {
         rule_id: ID,
-        label: loss.select_label("", "by_caller"),
+        label,
         code: ReasonCode::RiskLocked,
-        measure: CapMeasure::OffsetOnly,
+        measure,
         delta: 0,
-        offset: loss.units(),
-        limit: limit.units(),
+        offset: loss.into(),
+        limit: limit.units().into(),
         bound: CapBound::Exclusive,
         unit: CapUnit::Micros,
         description: "the account's loss",
         allows_reductions: true,
-    });
+    };
+    let computed = input.daily_pnl.account.loss_before_fills();
+    evaluation.add_cap(cap("", CapMeasure::AccountFillLoss, computed));
+    if let Some(reported) = input.caller_reported_loss() {
+        evaluation.add_cap(cap("by_caller", CapMeasure::OffsetOnly, reported));
+    }
 }

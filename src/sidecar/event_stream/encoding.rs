@@ -9,7 +9,6 @@ use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::id::AccountId;
 use crate::sidecar::event_stream::cursor::EventCursor;
-use crate::wire::day::DayEvent;
 use crate::wire::report::ExecutionReport;
 
 /// The kinds of journal events that clients receive. The others are internal.
@@ -85,31 +84,7 @@ pub(in crate::sidecar) fn encode_journal_entry(
         return Some(encode_event("report", &report.encode(), cursor));
     };
     let kind = PUBLISHED_EVENT_KINDS.iter().find(|known| **known == kind)?;
-    match accounts {
-        Some(accounts) if *kind == subjects::DAY_EVENT_KIND => {
-            let body = restrict_day_to_accounts(&entry.body, accounts);
-            if body.is_none() {
-                tracing::warn!(
-                    sequence = entry.sequence,
-                    "invalid journal entry: the event stream omits a day event"
-                );
-            }
-            body.map(|body| encode_event(kind, &body, cursor))
-        }
-        _ => Some(encode_event(kind, &entry.body, cursor)),
-    }
-}
-
-/// Returns a day event with the start values of these accounts only.
-fn restrict_day_to_accounts(body: &[u8], accounts: &[AccountId]) -> Option<Vec<u8>> {
-    let mut day: DayEvent = serde_json::from_slice(body).ok()?;
-    for start in &mut day.starts {
-        let is_visible = |name: &String| accounts.iter().any(|account| account.as_str() == name);
-        start.accounts.retain(|name, _| is_visible(name));
-        // One account must not learn the value of all accounts.
-        start.total = None;
-    }
-    serde_json::to_vec(&day).ok()
+    Some(encode_event(kind, &entry.body, cursor))
 }
 
 /// Returns the event for an alert, or `None` for an alert that the client does not receive.
@@ -159,7 +134,9 @@ fn encode_event(name: &str, body: &[u8], cursor: &EventCursor) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::time::Timestamp;
+    use crate::domain::order_terms::Mode;
+    use crate::domain::time::{Timestamp, TradingDate};
+    use crate::wire::day::{DayEvent, DayMark, ModeDayStart};
 
     fn accounts(names: &[&str]) -> Vec<AccountId> {
         names.iter().map(|name| AccountId::new(name).unwrap()).collect()
@@ -225,15 +202,26 @@ mod tests {
     }
 
     #[test]
-    fn day_event_has_only_the_clients_accounts() {
-        let body = r#"{"trading_date":"2026-03-02","starts":[{"mode":"paper","total":1.5,"accounts":{"a":1.25,"b":0.25},"marks":[]}],"timestamp":"2026-03-02T00:00:00.000000Z"}"#;
+    fn day_event_has_no_account_and_goes_to_every_client() {
+        let mark = DayMark {
+            venue: "binance.spot".into(),
+            symbol: "BTCUSDT".into(),
+            price: "30000.5".parse().unwrap(),
+        };
+        let event = DayEvent {
+            trading_date: TradingDate::parse("2026-03-02").unwrap(),
+            starts: vec![ModeDayStart {
+                mode: Mode::Paper,
+                marks: vec![mark],
+            }],
+            timestamp: Timestamp::from_milliseconds(0),
+        };
+        let body = serde_json::to_string(&event).unwrap();
+        assert!(!body.contains("account"), "{body}");
         let day = || subjects::event(subjects::DAY_EVENT_KIND, None);
-        assert!(encode_test_entry(day(), body, None).unwrap().contains(body));
-        let own = encode_test_entry(day(), body, Some(&["a"])).unwrap();
-        assert!(
-            own.contains(&body.replace(r#","b":0.25"#, "").replace("1.5,", "null,")),
-            "{own}"
-        );
-        assert_eq!(encode_test_entry(day(), "{}", Some(&["a"])), None);
+        for client in [None, Some(&["a"][..]), Some(&[])] {
+            let sent = encode_test_entry(day(), &body, client).unwrap();
+            assert_eq!(sent, format!("event: day\nid: 7-2\ndata: {body}\n\n"));
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::domain::control::LockScope;
+use crate::domain::order_terms::Mode;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
@@ -55,7 +57,8 @@ pub struct JournaledLockEvent {
 
 impl Store {
     /// Sets a lock, unless it is set already. `generation` is the control generation of the evaluation that calls for the
-    /// lock; `None` for a lock that no evaluation calls for.
+    /// lock; `None` for a lock that no evaluation calls for. `breach` is the scope of a loss that has reached its limit: the
+    /// lock then stands in its place.
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::OutcomeUnknown`] it may be set.
@@ -64,7 +67,13 @@ impl Store {
         lock_id: &str,
         document: &Bytes,
         generation: Option<u64>,
+        breach: Option<(Mode, &LockScope)>,
     ) -> Result<SetLockOutcome, StoreError> {
+        let breached_ledger = breach.and_then(|(mode, scope)| match scope {
+            LockScope::All => Some(keys::total_ledger(mode)),
+            LockScope::Account(account_id) => Some(keys::account_ledger(mode, account_id)),
+            LockScope::Symbol(..) | LockScope::Broker(_) => None,
+        });
         let generation = generation.map_or_else(String::new, |generation| generation.to_string());
         let arguments = [
             "set".into(),
@@ -73,7 +82,7 @@ impl Store {
             MAX_LOCKS.to_string().into(),
             generation.into(),
         ];
-        let mut reply = self.call_lock_script(None, &arguments).await?;
+        let mut reply = self.call_lock_script(None, breached_ledger, &arguments).await?;
         match reply.verdict.as_str() {
             "set" => Ok(SetLockOutcome::Set),
             "standing" => Ok(SetLockOutcome::AlreadySet(reply.next_bytes()?.into())),
@@ -115,7 +124,7 @@ impl Store {
             let kind = if event.is_set { "locked" } else { "lifted" };
             arguments.extend([kind.into(), event.lock_id.clone().into(), event.document.clone()]);
         }
-        let reply = self.call_lock_script(rebuild, &arguments).await?;
+        let reply = self.call_lock_script(rebuild, None, &arguments).await?;
         match reply.verdict.as_str() {
             "applied" => Ok(true),
             "moved" => Ok(false),
@@ -124,7 +133,7 @@ impl Store {
     }
 
     async fn list_locks(&self, rebuild: Option<&StoreRebuild>, which: &'static str) -> Result<StoredLocks, StoreError> {
-        let mut reply = self.call_lock_script(rebuild, &[which.into()]).await?;
+        let mut reply = self.call_lock_script(rebuild, None, &[which.into()]).await?;
         let mut stored = StoredLocks {
             journal_watermark: reply.next_integer()?,
             locks: Vec::new(),
@@ -142,14 +151,16 @@ impl Store {
     async fn call_lock_script(
         &self,
         rebuild: Option<&StoreRebuild>,
+        breached_ledger: Option<String>,
         arguments: &[Bytes],
     ) -> Result<ScriptReply, StoreError> {
-        let keys = [
+        let mut keys = vec![
             keys::meta(),
             keys::operator_state(),
             keys::locks(),
             keys::unjournaled_locks(),
         ];
+        keys.extend(breached_ledger);
         let mut call = self.connection.script_call(&LOCKS, rebuild, &keys)?;
         for argument in arguments {
             call.arg(&argument[..]);

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use crate::domain::control::OperatorOverrides;
 use crate::domain::money::Micros;
 use crate::domain::order_terms::{Mode, TradingState};
-use crate::domain::time::TradingDate;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
@@ -94,26 +93,6 @@ impl Store {
     pub async fn mark_operator_state_journaled(&self, version: u64) -> Result<(), StoreError> {
         let arguments = ["mark".into(), version.to_string().into()];
         decode_current(self.call_operator_state_script(None, &arguments).await?).map(drop)
-    }
-
-    /// Returns the notional routed on a day in a mode, over all accounts.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
-    pub async fn read_notional_routed(&self, mode: Mode, date: TradingDate) -> Result<Micros, StoreError> {
-        self.connection.epoch()?;
-        let mut command = redis::cmd("HGET");
-        command
-            .arg(keys::daily_totals(mode, date))
-            .arg(keys::DAILY_NOTIONAL_FIELD);
-        let units = match self.connection.query(command).await? {
-            redis::Value::BulkString(text) => String::from_utf8_lossy(&text).parse::<i64>().ok(),
-            redis::Value::Nil => Some(0),
-            _ => None,
-        };
-        units
-            .and_then(Micros::new)
-            .ok_or_else(|| StoreError::corrupt("a day's routed notional is not an amount"))
     }
 
     async fn call_operator_state_script(

@@ -1,11 +1,9 @@
 -- Books one adjustment under its id, once: its moves, its record, and its event as waiting for the journal.
 --
--- KEYS  1 meta, 2 state, 3 adjustments that wait for the journal, 4 the adjustment's record, 5 names of sums,
---       then those of the moves
+-- KEYS  1 meta, 2 state, 3 adjustments that wait for the journal, 4 the adjustment's record, then those of the owner
 -- ARGV  1 epoch, 2 adjustment id, 3 content hash, 4 hash of the event, 5 event (the journal's document), 6 mode,
 --       7 trading date or '', 8 deadline (ms, Redis' clock), 9 most keys the database may hold,
---       10 most adjustments that may wait, 11 name of the sums,
---       12 moves (JSON: {key index, field, delta, daily}), 13 most names of sums
+--       10 most adjustments that may wait, 11 owner and moves (MessagePack), or '' where no sum moves
 -- Returns {'known', content hash, event, journal sequence or '0'} · {'booked'}
 --         {'moved_on'}: another mode or trading date is in force · {'late'} past the deadline
 --         {'full'} · {'inexact'}: a sum would leave the exact range
@@ -18,15 +16,14 @@ local now = now_ms()
 if now >= tonumber(ARGV[8]) then return {'late'} end
 local state = redis.call('HMGET', KEYS[2], 'mode', 'trading_date')
 if (state[1] or 'paper') ~= ARGV[6] or (state[2] or '') ~= ARGV[7] then return {'moved_on'} end
-local is_new = redis.call('SISMEMBER', KEYS[5], ARGV[11]) == 0
-if redis.call('DBSIZE') > tonumber(ARGV[9]) or redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[10])
-  or is_new and redis.call('SCARD', KEYS[5]) >= tonumber(ARGV[13]) then
+if redis.call('DBSIZE') > tonumber(ARGV[9]) or redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[10]) then
   return {'full'}
 end
-local moves = cjson.decode(ARGV[12])
-if not moves_fit(moves) then return {'inexact'} end
-move_sums(moves, 0)
-redis.call('SADD', KEYS[5], ARGV[11])
+if ARGV[11] ~= '' then
+  local booked = cmsgpack.unpack(ARGV[11])
+  if not move_both(booked[1], booked[2]) then return {'inexact'} end
+  write_ledgers()
+end
 redis.call('HSET', KEYS[4], 'h', ARGV[3], 'e', ARGV[4], 'doc', ARGV[5], 'seq', '0')
 redis.call('ZADD', KEYS[3], now, ARGV[2])
 return {'booked'}

@@ -1,10 +1,9 @@
 -- Applies an adjustment of the journal to a store that is being healed, or a late one after it: each id once.
 --
--- KEYS  1 meta, 2 healing lock, 3 adjustments that wait for the journal, 4 the adjustment's record, 5 names of sums,
---       then those of the moves
+-- KEYS  1 meta, 2 healing lock, 3 adjustments that wait for the journal, 4 the adjustment's record, then those of the owner
 -- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 adjustment id, 4 content hash, 5 hash of the event,
 --       6 event, 7 journal sequence, 8 time to live of the record (ms), never 0: a repeated event must find that the
---       first has been counted, 9 name of the sums, 10 moves (JSON: {key index, field, delta, daily})
+--       first has been counted, 9 owner and moves (MessagePack), or '' where no sum moves
 -- Returns {'replayed', 1 where it changed the sums, else 0}. Of two events for one id the first counts; one that is
 -- booked already only counts as journaled.
 local bad = stale()
@@ -13,8 +12,11 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local changed = 0
 local known = redis.call('HMGET', KEYS[4], 'e', 'seq')
 if not known[1] then
-  move_sums(cjson.decode(ARGV[10]), 0)
-  redis.call('SADD', KEYS[5], ARGV[9])
+  if ARGV[9] ~= '' then
+    local booked = cmsgpack.unpack(ARGV[9])
+    force_both(booked[1], booked[2])
+    write_ledgers()
+  end
   redis.call('HSET', KEYS[4], 'h', ARGV[4], 'e', ARGV[5], 'doc', ARGV[6], 'seq', ARGV[7])
   redis.call('PEXPIRE', KEYS[4], ARGV[8])
   changed = 1

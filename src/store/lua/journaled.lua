@@ -1,7 +1,7 @@
 -- Marks events as being on the journal: they leave the outbox, and an ended order shrinks to a tombstone.
 --
 -- KEYS  1 meta, 2 outbox, then those the commands name by their index
--- ARGV  1 epoch, then for each event a command (JSON):
+-- ARGV  1 epoch, then for each event a command (MessagePack, by name):
 --         k order record, i index key (key indices), n name, o order id, v version, q journal sequence, s id of
 --         its settlement or '', ttl of a tombstone (ms)
 -- Returns {'marked' or 'lost', …} one for each event: 'lost' where the store does not know the order its version or
@@ -12,7 +12,7 @@ if bad then return bad end
 local highest, lowest_lost = 0, math.huge
 local answer = {}
 for at = 2, #ARGV do
-  local c = cjson.decode(ARGV[at])
+  local c = cmsgpack.unpack(ARGV[at])
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o')
   local is_known = known[1] and known[4] == c.o and c.v <= tonumber(known[2])

@@ -1,6 +1,6 @@
 -- Sets a latch, applies what the journal holds of latches, or reads them.
 --
--- KEYS  1 meta, 2 state, 3 latches, 4 latches that are not on the journal
+-- KEYS  1 meta, 2 state, 3 latches, 4 latches that are not on the journal, 5 `set` of a loss: the ledger whose loss it is
 -- ARGV  1 epoch, 2 `set`, id, document, the most latches there may be, generation it was judged by or ''
 --                · `apply`, the journal sequence it builds on, the one it brings the store to, then for each event in the
 --                  journal's order: `locked` or `lifted`, id, document of the latch
@@ -20,11 +20,15 @@ end
 
 if ARGV[2] == 'set' then
   local standing = redis.call('HGET', KEYS[3], ARGV[3])
-  if standing then return {'standing', standing} end
+  if standing then
+    if KEYS[5] then redis.call('HDEL', KEYS[5], 'breach') end
+    return {'standing', standing}
+  end
   if ARGV[6] ~= '' and (redis.call('HGET', KEYS[2], 'generation') or '0') ~= ARGV[6] then return {'outdated'} end
   if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[5]) then return {'full'} end
   redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
   redis.call('HSET', KEYS[4], ARGV[3], ARGV[4])
+  if KEYS[5] then redis.call('HDEL', KEYS[5], 'breach') end
   changed()
   return {'set'}
 elseif ARGV[2] == 'apply' then

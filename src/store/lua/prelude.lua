@@ -1,5 +1,9 @@
 -- Stands before every script. KEYS[1] is always `meta`, ARGV[1] always the epoch the caller knows.
+--
+-- A number is a pair: whole units of 1e8 and the rest, 0 to 99999999. Lua counts in doubles, which are exact up to 2^53;
+-- a pair is exact far beyond the greatest quantity in units of 1e-8.
 local MAX_EXACT = 9007199254740991
+local REST = 100000000
 
 -- The answer to a caller whose epoch is not the store's, or nil.
 local function stale()
@@ -19,16 +23,6 @@ local function sum(key, field)
   return tonumber(redis.call('HGET', key, field) or '0')
 end
 
--- Whether every move {key index, field, delta, only where the key exists} leaves its sum exact. Nothing is written.
-local function moves_fit(moves)
-  for _, move in ipairs(moves) do
-    if math.abs(sum(KEYS[move[1]], move[2]) + move[3]) > MAX_EXACT then
-      return false
-    end
-  end
-  return true
-end
-
 -- Adds an order to a set of open orders, or takes it out; `all` holds the keys of the sets that are not empty.
 local function enter_open(set, name, all)
   redis.call('SADD', set, name)
@@ -40,25 +34,236 @@ local function leave_open(set, name, all)
   if redis.call('EXISTS', set) == 0 then redis.call('SREM', all, set) end
 end
 
-local function move_sums(moves, day_ttl_ms)
-  for _, move in ipairs(moves) do
-    local key = KEYS[move[1]]
-    local daily = move[4]
-    if not daily or move[3] > 0 or redis.call('EXISTS', key) == 1 then
-      redis.call('HINCRBY', key, move[2], string.format('%.0f', move[3]))
-      if daily and redis.call('PTTL', key) < 0 then
-        redis.call('PEXPIRE', key, day_ttl_ms)
-      end
-    end
-  end
+-- The pair of a whole number of at most 2^53.
+local function pair_of(number)
+  local rest = number % REST
+  return (number - rest) / REST, rest
 end
 
--- Gives back what an order holds that is being sent, by the record's own word: {key, field, delta, daily}.
-local function undo_reserved(record)
-  local net = redis.call('HGET', record, 'net')
-  for _, move in ipairs(net and cjson.decode(net) or {}) do
-    if not move[4] or redis.call('EXISTS', move[1]) == 1 then
-      redis.call('HINCRBY', move[1], move[2], string.format('%.0f', -move[3]))
+-- The pair of a whole number as text.
+local function read_pair(text)
+  if #text <= 15 then return pair_of(tonumber(text)) end
+  local is_negative = string.byte(text) == 45
+  local whole = tonumber(string.sub(text, is_negative and 2 or 1, -9))
+  local rest = tonumber(string.sub(text, -8))
+  if not is_negative then return whole, rest end
+  if rest == 0 then return -whole, 0 end
+  return -whole - 1, REST - rest
+end
+
+local function write_pair(whole, rest)
+  if whole > -10000000 and whole < 10000000 then return string.format('%.0f', whole * REST + rest) end
+  if whole >= 0 then return string.format('%.0f%08.0f', whole, rest) end
+  if rest == 0 then return string.format('-%.0f00000000', -whole) end
+  return string.format('-%.0f%08.0f', -whole - 1, REST - rest)
+end
+
+local function add_pairs(whole, rest, more_whole, more_rest)
+  rest = rest + more_rest
+  if rest >= REST then return whole + more_whole + 1, rest - REST end
+  return whole + more_whole, rest
+end
+
+local function negate_pair(whole, rest)
+  if rest == 0 then return -whole, 0 end
+  return -whole - 1, REST - rest
+end
+
+local function is_at_most(whole, rest, most_whole, most_rest)
+  return whole < most_whole or whole == most_whole and rest <= most_rest
+end
+
+-- A ledger is the hash of an account's sums, or of the sums of all accounts. A call reads each once and writes it once.
+-- Its field `sums` is seven numbers: the day its daily sums count for (days since 1970), that day's routed notional, the
+-- expected loss of open orders, what that day's fills have made (1e-6), the second and the count of its new orders, and
+-- how many of its holdings are not flat. A field `<venue>:<symbol>` is a holding, eight numbers: long, short, position,
+-- position at the start of its day (1e-8), its day, that day's cash flow and fees (1e-6), open orders.
+local FLAT_TTL_MS = 30 * 60 * 60 * 1000
+local ledgers, opened = {}, {}
+
+local function read_sums(ledger, text)
+  local day, notional, open_loss, result, second, count, held = 0, 0, 0, 0, 0, 0, 0
+  if text then
+    day, notional, open_loss, result, second, count, held =
+      string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+  end
+  ledger.day, ledger.notional, ledger.open_loss = tonumber(day), tonumber(notional), tonumber(open_loss)
+  ledger.result, ledger.second, ledger.count = tonumber(result), tonumber(second), tonumber(count)
+  ledger.held = tonumber(held)
+end
+
+local function read_holding(text)
+  local h = {}
+  if not text then
+    h.long, h.long_rest, h.short, h.short_rest, h.position, h.position_rest = 0, 0, 0, 0, 0, 0
+    h.start, h.start_rest, h.day, h.cash_flow, h.fees, h.open_orders = 0, 0, 0, 0, 0, 0
+    return h
+  end
+  local long, short, position, start, day, cash_flow, fees, open_orders =
+    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+  h.long, h.long_rest = read_pair(long)
+  h.short, h.short_rest = read_pair(short)
+  h.position, h.position_rest = read_pair(position)
+  h.start, h.start_rest = read_pair(start)
+  h.day, h.cash_flow, h.fees, h.open_orders = tonumber(day), tonumber(cash_flow), tonumber(fees), tonumber(open_orders)
+  h.is_held = true
+  return h
+end
+
+local function is_flat(h)
+  return h.position == 0 and h.position_rest == 0 and h.open_orders == 0 and h.long == 0 and h.long_rest == 0
+    and h.short == 0 and h.short_rest == 0
+end
+
+-- Returns a ledger with one of its holdings.
+local function open_ledger(key, name)
+  local ledger = ledgers[key]
+  if not ledger then
+    local known = redis.call('HMGET', key, 'sums', 'alerts', 'breach', name)
+    ledger = {key = key, holdings = {}, changed = {}, breach = known[3]}
+    read_sums(ledger, known[1])
+    ledger.alerts = known[2] and cjson.decode(known[2])
+    local holding = read_holding(known[4])
+    holding.was_held = known[4] and not is_flat(holding)
+    ledger.holdings[name] = holding
+    ledgers[key] = ledger
+    opened[#opened + 1] = ledger
+  elseif not ledger.holdings[name] then
+    local text = redis.call('HGET', key, name)
+    local holding = read_holding(text)
+    holding.was_held = text and not is_flat(holding)
+    ledger.holdings[name] = holding
+  end
+  return ledger, ledger.holdings[name]
+end
+
+-- The positions of a list of moves: three pairs, then whole numbers. `notional_day` is the day that the notional counts
+-- for, `day` the one that fills count for.
+local LONG, SHORT, POSITION, OPEN_ORDERS, CASH_FLOW, FEES, OPEN_LOSS, NOTIONAL, RESULT, NOTIONAL_DAY, DAY =
+  1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14
+
+-- Whether moves leave every sum of a ledger exact. Nothing is changed.
+local function moves_fit(ledger, h, m)
+  local largest = math.max(math.abs(h.long + m[LONG]), math.abs(h.short + m[SHORT]),
+    math.abs(h.position + m[POSITION]), math.abs(h.start), math.abs(h.cash_flow) + math.abs(m[CASH_FLOW]),
+    math.abs(h.fees) + math.abs(m[FEES]), math.abs(ledger.open_loss + m[OPEN_LOSS]),
+    math.abs(ledger.notional) + math.abs(m[NOTIONAL]), math.abs(ledger.result) + math.abs(m[RESULT]))
+  return largest < MAX_EXACT
+end
+
+-- Moves the sums of a ledger. Daily sums are those of its latest day: a later day begins them anew, an earlier day's
+-- moves count in what that day left to the next.
+local function move(ledger, name, h, m)
+  -- A fill may be booked on the day before its order's, by a worker that has not seen that day begin.
+  local latest = math.max(m[DAY], m[NOTIONAL_DAY])
+  if latest > ledger.day then
+    ledger.day, ledger.notional, ledger.result = latest, 0, 0
+  end
+  if m[NOTIONAL_DAY] == ledger.day then ledger.notional = ledger.notional + m[NOTIONAL] end
+  if m[DAY] == ledger.day then ledger.result = ledger.result + m[RESULT] end
+  ledger.open_loss = ledger.open_loss + m[OPEN_LOSS]
+  if m[DAY] > h.day then
+    h.day, h.start, h.start_rest, h.cash_flow, h.fees = m[DAY], h.position, h.position_rest, 0, 0
+  end
+  h.long, h.long_rest = add_pairs(h.long, h.long_rest, m[LONG], m[LONG + 1])
+  h.short, h.short_rest = add_pairs(h.short, h.short_rest, m[SHORT], m[SHORT + 1])
+  h.position, h.position_rest = add_pairs(h.position, h.position_rest, m[POSITION], m[POSITION + 1])
+  if m[DAY] == h.day then
+    h.cash_flow, h.fees = h.cash_flow + m[CASH_FLOW], h.fees + m[FEES]
+  else
+    h.start, h.start_rest = add_pairs(h.start, h.start_rest, m[POSITION], m[POSITION + 1])
+  end
+  h.open_orders = h.open_orders + m[OPEN_ORDERS]
+  ledger.changed[name] = h
+  ledger.is_changed = true
+end
+
+local function undo_of(m)
+  local undone = {}
+  for at = LONG, POSITION, 2 do undone[at], undone[at + 1] = negate_pair(m[at], m[at + 1]) end
+  for at = OPEN_ORDERS, RESULT do undone[at] = -m[at] end
+  undone[NOTIONAL_DAY], undone[DAY] = m[NOTIONAL_DAY], m[DAY]
+  return undone
+end
+
+-- The positions of an owner: key indices of the account's ledger, of that of all accounts, and of the set of accounts
+-- that hold something; the name of the holding.
+local ACCOUNT_KEY, TOTAL_KEY, ACCOUNTS_KEY, HOLDING = 1, 2, 3, 4
+
+-- Opens the ledgers of an owner: the account's and its holding, that of all accounts and its net holding.
+local function open_both(owner)
+  local account, holding = open_ledger(KEYS[owner[ACCOUNT_KEY]], owner[HOLDING])
+  local total, net = open_ledger(KEYS[owner[TOTAL_KEY]], owner[HOLDING])
+  account.accounts, total.is_total = KEYS[owner[ACCOUNTS_KEY]], true
+  return account, holding, total, net
+end
+
+-- Moves the sums of an owner. Returns false, with nothing moved, where a sum would not be exact.
+local function move_both(owner, m)
+  local account, holding, total, net = open_both(owner)
+  if not moves_fit(account, holding, m) or not moves_fit(total, net, m) then return false end
+  move(account, owner[HOLDING], holding, m)
+  move(total, owner[HOLDING], net, m)
+  return true
+end
+
+-- As `move_both`, for what has happened already: the journal's moves are never refused.
+local function force_both(owner, m)
+  local account, holding, total, net = open_both(owner)
+  move(account, owner[HOLDING], holding, m)
+  move(total, owner[HOLDING], net, m)
+end
+
+-- Gives back what an order holds that is being sent, by the record's own word.
+local function undo_reserved(record, owner)
+  local reserved = redis.call('HGET', record, 'net')
+  if not reserved then return end
+  local moves = {}
+  for number in string.gmatch(reserved, '%S+') do moves[#moves + 1] = tonumber(number) end
+  force_both(owner, undo_of(moves))
+end
+
+local function write_holding(h)
+  return write_pair(h.long, h.long_rest) .. ' ' .. write_pair(h.short, h.short_rest) .. ' '
+    .. write_pair(h.position, h.position_rest) .. ' ' .. write_pair(h.start, h.start_rest) .. ' '
+    .. string.format('%.0f %.0f %.0f %.0f', h.day, h.cash_flow, h.fees, h.open_orders)
+end
+
+-- Writes every ledger that has changed. An account that holds something is in the set of those, by its ledger's key; one
+-- that holds nothing lives as long as its day counts.
+local function write_ledgers()
+  for _, ledger in ipairs(opened) do
+    if ledger.is_changed then
+      local was_held = ledger.held > 0
+      local fields = {'', ''}
+      for name, h in pairs(ledger.changed) do
+        local held = not is_flat(h)
+        if held and not h.was_held then ledger.held = ledger.held + 1 end
+        if h.was_held and not held then ledger.held = ledger.held - 1 end
+        fields[#fields + 1] = name
+        fields[#fields + 1] = write_holding(h)
+      end
+      fields[1] = 'sums'
+      fields[2] = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', ledger.day, ledger.notional, ledger.open_loss,
+        ledger.result, ledger.second, ledger.count, ledger.held)
+      if ledger.alerts_changed then
+        fields[#fields + 1] = 'alerts'
+        fields[#fields + 1] = cjson.encode(ledger.alerts)
+      end
+      if ledger.breach_changed then
+        fields[#fields + 1] = 'breach'
+        fields[#fields + 1] = ledger.breach
+      end
+      redis.call('HSET', ledger.key, unpack(fields))
+      if ledger.is_total then
+        -- The sums of all accounts are never dropped.
+      elseif ledger.held > 0 and not was_held then
+        redis.call('PERSIST', ledger.key)
+        redis.call('SADD', ledger.accounts, ledger.key)
+      elseif ledger.held == 0 then
+        redis.call('PEXPIRE', ledger.key, FLAT_TTL_MS)
+        if was_held then redis.call('SREM', ledger.accounts, ledger.key) end
+      end
     end
   end
 end

@@ -2,14 +2,15 @@
 -- journal's order.
 --
 -- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
--- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 ttl of a day's counters (ms), then for each event a command (JSON) and a
+-- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), then for each event a command (MessagePack, by name) and a
 --       document:
 --         k order record, i index key, op open set, du due set (key indices), n name, o order id, h content hash
 --         v version, st stage after it ('open', 'ended' or 'denied'), q journal sequence, at next due moment (ms) or 0
---         ttl of a tombstone (ms), never 0: a repeated event must find its order while this replay lasts; d moves since the version before (from nothing for 1)
---         sn names of sums (key index), sm the name of those the moves belong to
+--         ttl of a tombstone (ms), never 0: a repeated event must find its order while this replay lasts
+--         w owner, d moves since the version before (from nothing for 1), or false
 --         u where it came first and something else stands in its place: that order's id o and version v, index key i, open
---         set op, due set du, and the moves d that undo everything it moved; d above then counts from nothing
+--         set op, due set du, its owner w and the moves d that undo everything it moved; d above then counts from
+--         nothing
 -- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, from
 --         0}. An event the store has settled already only counts as journaled.
 local bad = stale()
@@ -22,15 +23,15 @@ local function settlement_in(doc)
   return settlement and settlement.id
 end
 
-for at = 4, #ARGV, 2 do
-  local c, doc = cjson.decode(ARGV[at]), ARGV[at + 1]
+for at = 3, #ARGV, 2 do
+  local c, doc = cmsgpack.unpack(ARGV[at]), ARGV[at + 1]
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o')
   local version = tonumber(known[2] or '0')
   local first = redis.call('HGET', record, 'fs')
   if c.u and known[1] and known[4] == c.u.o and version == c.u.v then
     -- What stands here came later, and is void: its moves are undone, and the first takes its place.
-    move_sums(c.u.d, ARGV[3])
+    force_both(c.u.w, c.u.d)
     redis.call('DEL', record, KEYS[c.u.i])
     leave_open(KEYS[c.u.op], c.n, KEYS[5])
     redis.call('ZREM', KEYS[c.u.du], c.n)
@@ -41,7 +42,7 @@ for at = 4, #ARGV, 2 do
   if known[1] and known[4] ~= c.o and known[1] ~= 'released' then
     -- Of two orders for one id the first on the journal counts; the later is void.
     if tonumber(known[3]) == 0 or first and c.q < tonumber(first) then
-      conflicts[#conflicts + 1] = tostring((at - 4) / 2)
+      conflicts[#conflicts + 1] = tostring((at - 3) / 2)
     end
   elseif known[1] and c.v <= version then
     local other = c.v > tonumber(known[3]) and settlement_of(record, c.v, version)
@@ -50,7 +51,7 @@ for at = 4, #ARGV, 2 do
     local own = settlement_in(doc)
     if other and own and other ~= own then
       -- Another effect of this version came first on the journal.
-      conflicts[#conflicts + 1] = tostring((at - 4) / 2)
+      conflicts[#conflicts + 1] = tostring((at - 3) / 2)
     elseif c.v > tonumber(known[3]) then
       redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
       redis.call('HDEL', record, 'p:' .. c.v)
@@ -65,9 +66,8 @@ for at = 4, #ARGV, 2 do
     end
   else
     -- The first report tells its moves from nothing; what the order holds by its submission is given back.
-    if version == 0 then undo_reserved(record) end
-    move_sums(c.d, ARGV[3])
-    if #c.d > 0 then redis.call('SADD', KEYS[c.sn], c.sm) end
+    if version == 0 then undo_reserved(record, c.w) end
+    if c.d then force_both(c.w, c.d) end
     changed = changed + 1
     redis.call('DEL', record)
     if c.st == 'open' then
@@ -91,4 +91,5 @@ for at = 4, #ARGV, 2 do
     redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', c.q))
   end
 end
+write_ledgers()
 return {'replayed', changed, unpack(conflicts)}

@@ -2,11 +2,11 @@
 -- journal's order. An order known only by its submission counts as being sent: reserved in full, and asked about.
 --
 -- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
--- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 ttl of a day's counters (ms), 4 lease (ms), then for each
---       event a command (JSON) and the order's document:
+-- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 lease (ms), then for each event a command (MessagePack,
+--       by name) and the order's document:
 --         k order record, i index key, op open set (key indices), n name, o order id, h content hash
 --         st `sending` or `released`, t the claim's token, q journal sequence, ttl of a released order (ms)
---         d what it reserves {key index, field, delta, daily}, w the same as JSON with the keys' names
+--         w owner, d what it reserves (moves)
 -- Returns {'replayed', how many changed something}.
 -- Idempotent: an event of a claim that is known, or that stands before what is known, changes nothing.
 local bad = stale()
@@ -29,23 +29,23 @@ local function is_released(known, c)
   return known[1] == 'sending' or known[1] == 'releasing'
 end
 
-for at = 5, #ARGV, 2 do
-  local c, doc = cjson.decode(ARGV[at]), ARGV[at + 1]
+for at = 4, #ARGV, 2 do
+  local c, doc = cmsgpack.unpack(ARGV[at]), ARGV[at + 1]
   local record, sequence = KEYS[c.k], string.format('%.0f', c.q)
   local known = redis.call('HMGET', record, 'st', 'v', 'o', 'tok', 'sq')
   local is_sending = c.st == 'sending'
   if is_sending and is_submitted(known, c) or not is_sending and is_released(known, c) then
     changed = changed + 1
-    undo_reserved(record)
+    undo_reserved(record, c.w)
     redis.call('DEL', record)
     redis.call('HSET', record, 'st', c.st, 'h', c.h, 'o', c.o, 'v', 0, 'jv', 0, 'tok', c.t, 'sq', sequence)
     redis.call('ZREM', KEYS[3], c.n)
     if is_sending then
-      move_sums(c.d, ARGV[3])
-      redis.call('HSET', record, 'doc', doc, 'net', c.w)
+      force_both(c.w, c.d)
+      redis.call('HSET', record, 'doc', doc, 'net', table.concat(c.d, ' '))
       redis.call('SET', KEYS[c.i], c.n)
       enter_open(KEYS[c.op], c.n, KEYS[5])
-      redis.call('ZADD', KEYS[4], now + tonumber(ARGV[4]), c.n)
+      redis.call('ZADD', KEYS[4], now + tonumber(ARGV[3]), c.n)
     else
       redis.call('PEXPIRE', record, c.ttl)
       redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
@@ -57,4 +57,5 @@ for at = 5, #ARGV, 2 do
     redis.call('HSET', KEYS[1], 'journal_sequence', sequence)
   end
 end
+write_ledgers()
 return {'replayed', changed}

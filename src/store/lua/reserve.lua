@@ -1,153 +1,181 @@
 -- Answers a known id, or claims the order with everything it reserves: all caps hold, or nothing is reserved.
 --
--- KEYS  1 meta, 2 state, 3 leases, 4 outbox, then those the commands name by their index
--- ARGV  1 epoch, 2 most keys the database may hold, 3 time to live of a day's counters (ms),
---       4 most orders that may wait in the outbox, 5 how long a rule stays silent after an alert (ms),
---       6 most names of sums, 7 how old the figures may be that an order was judged by (ms),
---       then for each order a command (JSON) and a document:
---         k order record, i index key (key indices), n name, o order id, h content hash
---         a `look`: only whether it is known · `probe`: and what the caps see · `claim`: reserve and claim ·
---           `reduce`: claim if it is a reduction · `deny`: record the document as the id's final outcome
---       and for `probe`, `claim` and `reduce`
---         g generation of the control it was judged by, v when the figures were taken (ms, Redis' clock)
---         x exposure {key index, field, lots, 1 for short or -1 for long, lot (1e-8) where fees are paid in the base asset, else 0}
---         c caps {key index, field, '@' for the exposure or '' for nothing, delta, most after the order, from where it
---           alerts or false, below where it is calm, whether a reduction passes it, name of the alert}
---         w orders of this second {key index, most}; they count here, whatever becomes of the order · m whether they do
---         u duplicates {key index, window (ms), whether one is stopped} or false
---       and for `claim` and `reduce`
---         op open set, oa keys of the open sets (key indices), t lease token, l lease (ms), d moves {key index, field, delta, daily}
---         s the set of names of sums (key index), sn the name of these
+-- KEYS  1 meta, 2 state, 3 leases, 4 outbox, 5 keys of the open sets, then those the commands name by their index
+-- ARGV  1 epoch, 2 most keys the database may hold, 3 most orders that may wait in the outbox,
+--       4 how long a rule stays silent after an alert (ms), 5 how old the view may be that an order was judged by (ms),
+--       then for each order a command (MessagePack, the fields below) and a document
 -- Returns for each order
 --         {'known', stage, hash, order id, version, journaled version, journal sequence}
 --         {'generation', generation}: it has to be judged anew
---         {'claimed' | 'over' | 'probed', reduction (0 or 1), duplicate (0 or 1), how many rates, orders of this second
---          before it for each, then for each cap the measure before it and whether it is the first to alert (0 or 1)}
+--         {'claimed' | 'over' | 'probed', readings, loss of the breach of the account or '', of all accounts or ''}
 --         {'denied'} · {'full'} · {'inexact'}: a sum would leave the exact range
+-- The readings are numbers in one text: reduction (0 or 1), duplicate (0 or 1), the account's and the broker's orders of
+-- this second before it, then for each cap the measure before it and whether it is the first to alert (0 or 1).
 -- A released order of the same order id and content counts as unknown.
 -- Idempotent: a second claim or denial of the same id is answered 'known'.
+local ACTION, NAME, ORDER_ID, HASH, RECORD, INDEX, CHECK, CLAIM = 1, 2, 3, 4, 5, 6, 7, 8
+-- A check: generation of the control and moment of the view it was judged by (ms, Redis' clock), owner, side (1 buy, 2
+-- sell), quantity (pair), trading date, caps, key index of the broker's rate, most orders a second of the account and of
+-- the broker, whether it counts among them, duplicate, whether only a reduction may pass.
+local GENERATION, VIEW_AT, OWNER, SIDE, QUANTITY, DATE, CAPS, RATE_KEY, ACCOUNT_RATE, BROKER_RATE, COUNTS, DUPLICATE,
+  ONLY_REDUCES = 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14
+-- A cap: what it measures, delta, most after the order, from where it alerts, below where it is calm (pairs), whether it
+-- alerts, whether a reduction passes it, name of its alert.
+local MEASURE, DELTA, MOST, ALERT_FROM, CALM_BELOW, ALERTS, PASSES_REDUCTION, ALERT_NAME = 1, 2, 4, 6, 8, 10, 11, 12
+-- A duplicate: key index (0 where duplicates are not looked for), window (ms), whether one is stopped.
+local DUPLICATE_KEY, WINDOW, STOPS = 1, 2, 3
+-- A claim: moves, key index of the open set, lease token, lease (ms).
+local MOVES, OPEN_SET, TOKEN, LEASE = 1, 2, 3, 4
+
 local bad = stale()
 if bad then return bad end
 local now = now_ms()
 local generation = redis.call('HGET', KEYS[2], 'generation') or '0'
-local full = redis.call('DBSIZE') > tonumber(ARGV[2]) or redis.call('ZCARD', KEYS[4]) > tonumber(ARGV[4])
+local full = redis.call('DBSIZE') > tonumber(ARGV[2]) or redis.call('ZCARD', KEYS[4]) > tonumber(ARGV[3])
+local second = math.floor(now / 1000)
+local broker_counts = {}
 
--- The exposure before the order: fees paid in the base asset have made the position smaller, by whole lots against us.
-local function exposure(x)
-  local value = sum(KEYS[x[1]], x[2])
-  if x[5] == 0 then return value end
-  local fees = sum(KEYS[x[1]], 'base_fees')
-  local rest = math.fmod(fees, x[5])
-  if rest < 0 then rest = rest + x[5] end
-  local lots = (fees - rest) / x[5]
-  if x[4] < 0 then return value - lots end
-  return value + lots + (rest > 0 and 1 or 0)
+-- What a cap limits, before the order. A loss is what open orders expect to lose less what the day's fills have made.
+local measures = {
+  account_notional = function(c) return c.account.day == c.date and c.account.notional or 0 end,
+  total_notional = function(c) return c.total.day == c.date and c.total.notional or 0 end,
+  account_loss = function(c) return c.account.open_loss - (c.account.day == c.date and c.account.result or 0) end,
+  total_loss = function(c) return c.total.open_loss - (c.total.day == c.date and c.total.result or 0) end,
+  account_result = function(c) return c.account.day == c.date and -c.account.result or 0 end,
+  account_open_loss = function(c) return c.account.open_loss end,
+  open_orders = function(c) return c.holding.open_orders end,
+  nothing = function() return 0 end,
+}
+
+local function measure(cap, c)
+  if cap[MEASURE] == 'exposure' then return c.exposure, c.exposure_rest end
+  return pair_of(measures[cap[MEASURE]](c))
 end
 
--- Counts the order in this second, and returns how many there were before it, and whether that leaves no room.
-local function rates(c, answer)
-  local over = false
-  local second = math.floor(now / 1000)
-  local counts = {}
-  for at, rate in ipairs(c.w) do
-    local known = redis.call('HMGET', KEYS[rate[1]], 'second', 'count')
-    counts[at] = tonumber(known[1]) == second and tonumber(known[2]) or 0
-    answer[#answer + 1] = tostring(counts[at])
-    over = over or counts[at] >= rate[2]
+-- Counts the order in this second where both rates have room; an account beyond its own takes nothing of its broker's.
+local function count_rates(check, account)
+  local rate_key = KEYS[check[RATE_KEY]]
+  local broker = broker_counts[rate_key]
+  if not broker then
+    local known = redis.call('HMGET', rate_key, 'second', 'count')
+    broker = {count = tonumber(known[1]) == second and tonumber(known[2]) or 0}
+    broker_counts[rate_key] = broker
   end
-  -- What one rate has no room for counts at none: an account beyond its own takes nothing of its broker's.
-  if c.m and not over then
-    for at, rate in ipairs(c.w) do
-      redis.call('HSET', KEYS[rate[1]], 'second', second, 'count', counts[at] + 1)
-      redis.call('PEXPIRE', KEYS[rate[1]], 2000)
-    end
+  local before = account.second == second and account.count or 0
+  local over = before >= check[ACCOUNT_RATE] or broker.count >= check[BROKER_RATE]
+  local broker_before = broker.count
+  if check[COUNTS] and not over then
+    account.second, account.count, account.is_changed = second, before + 1, true
+    broker.count, broker.changed = broker.count + 1, true
   end
-  return over
+  return over, before, broker_before
 end
 
--- Looks at one cap: the measure before the order, whether it has room, and whether it alerts anew.
-local function look(cap, exposed, reduction)
-  local known = redis.call('HMGET', KEYS[cap[1]], cap[8], cap[2])
-  local before = 0
-  if cap[2] == '@' then before = exposed elseif cap[2] ~= '' then before = tonumber(known[2] or '0') end
-  local after = before + cap[3]
-  local fits = after <= cap[4] or (cap[7] and reduction)
-  local told = known[1] and tonumber(known[1])
-  local change = false
-  if cap[5] and after >= cap[5] then
-    if not told or now - told >= tonumber(ARGV[5]) then change = 'alert' end
-  elseif told and (not cap[5] or after < cap[6]) then
+-- Looks at one cap: whether it has room, the measure before the order, and whether it alerts anew.
+local function look(cap, c, reduction)
+  local whole, rest = measure(cap, c)
+  local after, after_rest = add_pairs(whole, rest, cap[DELTA], cap[DELTA + 1])
+  local fits = is_at_most(after, after_rest, cap[MOST], cap[MOST + 1]) or (cap[PASSES_REDUCTION] and reduction)
+  local ledger = (cap[MEASURE] == 'total_notional' or cap[MEASURE] == 'total_loss') and c.total or c.account
+  local told = ledger.alerts and ledger.alerts[cap[ALERT_NAME]]
+  local change
+  if cap[ALERTS] and is_at_most(cap[ALERT_FROM], cap[ALERT_FROM + 1], after, after_rest) then
+    if not told or now - told >= tonumber(ARGV[4]) then change = 'alert' end
+  elseif told and not (cap[ALERTS] and is_at_most(cap[CALM_BELOW], cap[CALM_BELOW + 1], after, after_rest)) then
     change = 'calm'
   end
-  return before, fits, change
+  return fits, write_pair(whole, rest), change, ledger
 end
 
-local function claim(c, doc)
-  local record = KEYS[c.k]
-  for _, cap in ipairs(c.c) do
-    if cap.change == 'alert' then
-      redis.call('HSET', KEYS[cap[1]], cap[8], now)
-    elseif cap.change == 'calm' then
-      redis.call('HDEL', KEYS[cap[1]], cap[8])
-    end
+local function claim(c, check, command, doc, changes)
+  local order, record = command[CLAIM], KEYS[command[RECORD]]
+  for _, change in ipairs(changes) do
+    local ledger = change.ledger
+    ledger.alerts = ledger.alerts or {}
+    ledger.alerts[change.name] = change.what == 'alert' and now or nil
+    ledger.alerts_changed = true
   end
-  move_sums(c.d, ARGV[3])
-  if c.u then redis.call('SET', KEYS[c.u[1]], c.n, 'PX', c.u[2]) end
-  redis.call('SADD', KEYS[c.s], c.sn)
-  redis.call('HSET', record, 'st', 'claimed', 'h', c.h, 'o', c.o, 'v', 0, 'jv', 0, 'tok', c.t, 'doc', doc)
+  move(c.account, check[OWNER][HOLDING], c.holding, order[MOVES])
+  move(c.total, check[OWNER][HOLDING], c.net, order[MOVES])
+  local duplicate = check[DUPLICATE]
+  if duplicate[DUPLICATE_KEY] > 0 then
+    redis.call('SET', KEYS[duplicate[DUPLICATE_KEY]], command[NAME], 'PX', duplicate[WINDOW])
+  end
+  redis.call('HSET', record, 'st', 'claimed', 'h', command[HASH], 'o', command[ORDER_ID], 'v', 0, 'jv', 0,
+    'tok', order[TOKEN], 'doc', doc)
   redis.call('PERSIST', record)
-  redis.call('SET', KEYS[c.i], c.n)
-  redis.call('ZADD', KEYS[3], now + c.l, c.n)
-  enter_open(KEYS[c.op], c.n, KEYS[c.oa])
+  redis.call('SET', KEYS[command[INDEX]], command[NAME])
+  redis.call('ZADD', KEYS[3], now + order[LEASE], command[NAME])
+  enter_open(KEYS[order[OPEN_SET]], command[NAME], KEYS[5])
 end
 
-local function judge(c, doc)
-  if string.format('%.0f', c.g) ~= generation or now - c.v > tonumber(ARGV[7]) then return {'generation', generation} end
-  local claims = c.a == 'claim' or c.a == 'reduce'
-  local exposed = exposure(c.x)
-  local reduction = exposed + c.x[3] <= 0
-  local known = c.u and redis.call('GET', KEYS[c.u[1]])
-  local duplicate = known and known ~= c.n
-  local answer = {'', reduction and '1' or '0', duplicate and '1' or '0', tostring(#c.w)}
-  local over = rates(c, answer) or (duplicate and c.u[3]) or (c.a == 'reduce' and not reduction)
-  for _, cap in ipairs(c.c) do
-    local before, fits
-    before, fits, cap.change = look(cap, exposed, reduction)
-    answer[#answer + 1] = string.format('%.0f', before)
-    answer[#answer + 1] = cap.change == 'alert' and '1' or '0'
+local function judge(command, doc)
+  local check = command[CHECK]
+  if string.format('%.0f', check[GENERATION]) ~= generation or now - check[VIEW_AT] > tonumber(ARGV[5]) then
+    return {'generation', generation}
+  end
+  local c = {date = check[DATE]}
+  c.account, c.holding, c.total, c.net = open_both(check[OWNER])
+  if check[SIDE] == 1 then
+    c.exposure, c.exposure_rest = c.holding.long, c.holding.long_rest
+  else
+    c.exposure, c.exposure_rest = c.holding.short, c.holding.short_rest
+  end
+  local after, after_rest = add_pairs(c.exposure, c.exposure_rest, check[QUANTITY], check[QUANTITY + 1])
+  local reduction = is_at_most(after, after_rest, 0, 0)
+  local duplicate = check[DUPLICATE]
+  local last = duplicate[DUPLICATE_KEY] > 0 and redis.call('GET', KEYS[duplicate[DUPLICATE_KEY]])
+  local is_duplicate = last and last ~= command[NAME]
+  local over, account_before, broker_before = count_rates(check, c.account)
+  over = over or (is_duplicate and duplicate[STOPS]) or (check[ONLY_REDUCES] and not reduction)
+    or ((c.account.breach or c.total.breach) and not reduction)
+  local readings = {reduction and '1' or '0', is_duplicate and '1' or '0', account_before, broker_before}
+  local changes = {}
+  for _, cap in ipairs(check[CAPS]) do
+    local fits, before, change, ledger = look(cap, c, reduction)
+    readings[#readings + 1] = before
+    readings[#readings + 1] = change == 'alert' and '1' or '0'
+    if change then changes[#changes + 1] = {what = change, ledger = ledger, name = cap[ALERT_NAME]} end
     over = over or not fits
   end
-  answer[1] = not claims and 'probed' or over and 'over' or 'claimed'
-  if answer[1] == 'claimed' then
-    local is_new = redis.call('SISMEMBER', KEYS[c.s], c.sn) == 0
-    if full or is_new and redis.call('SCARD', KEYS[c.s]) >= tonumber(ARGV[6]) then return {'full'} end
-    if not moves_fit(c.d) then return {'inexact'} end
-    claim(c, doc)
+  local verdict = command[ACTION] == 'probe' and 'probed' or over and 'over' or 'claimed'
+  if verdict == 'claimed' then
+    if full then return {'full'} end
+    local moves = command[CLAIM][MOVES]
+    if not moves_fit(c.account, c.holding, moves) or not moves_fit(c.total, c.net, moves) then return {'inexact'} end
+    claim(c, check, command, doc, changes)
   end
-  return answer
+  return {verdict, table.concat(readings, ' '), c.account.breach or '', c.total.breach or ''}
 end
 
-local function one(c, doc)
-  local record = KEYS[c.k]
+local function one(command, doc)
+  local record = KEYS[command[RECORD]]
   local known = redis.call('HMGET', record, 'st', 'h', 'o', 'v', 'jv', 'seq')
   -- A released order is claimed anew under its own id, by whoever knows it.
-  if known[1] and not (known[1] == 'released' and known[3] == c.o and known[2] == c.h) then
+  if known[1] and not (known[1] == 'released' and known[3] == command[ORDER_ID] and known[2] == command[HASH]) then
     return {'known', known[1], known[2], known[3], known[4], known[5], known[6] or '0'}
   end
-  if c.a == 'look' then return {'probed', '0', '0', '0'} end
-  if c.a == 'deny' then
+  if command[ACTION] == 'look' then return {'probed', '0 0 0 0', '', ''} end
+  if command[ACTION] == 'deny' then
     if full then return {'full'} end
-    redis.call('HSET', record, 'st', 'denied', 'h', c.h, 'o', c.o, 'v', 1, 'jv', 0, 'doc', doc)
+    redis.call('HSET', record, 'st', 'denied', 'h', command[HASH], 'o', command[ORDER_ID], 'v', 1, 'jv', 0, 'doc', doc)
     redis.call('PERSIST', record)
-    redis.call('SET', KEYS[c.i], c.n)
-    redis.call('ZADD', KEYS[4], now, c.n)
+    redis.call('SET', KEYS[command[INDEX]], command[NAME])
+    redis.call('ZADD', KEYS[4], now, command[NAME])
     return {'denied'}
   end
-  return judge(c, doc)
+  return judge(command, doc)
 end
 
 local answers = {}
-for at = 8, #ARGV, 2 do
-  answers[#answers + 1] = one(cjson.decode(ARGV[at]), ARGV[at + 1])
+for at = 6, #ARGV, 2 do
+  answers[#answers + 1] = one(cmsgpack.unpack(ARGV[at]), ARGV[at + 1])
 end
+for key, broker in pairs(broker_counts) do
+  if broker.changed then
+    redis.call('HSET', key, 'second', second, 'count', broker.count)
+    redis.call('PEXPIRE', key, 2000)
+  end
+end
+write_ledgers()
 return answers

@@ -1,22 +1,29 @@
 -- Books one effect of an order: its next version, the moves of the sums, and the event in the outbox, all or nothing.
 --
 -- KEYS  1 meta, 2 leases, 3 outbox, 4 state, 5 keys of the open sets, then those the commands name by their index
--- ARGV  1 epoch, 2 time to live of a day's counters (ms), then for each order a command (JSON) and a document:
---         k order record, i index key, op open set, du due set (key indices), n name, o order id
---         v the version this builds on, t the lease it needs or '', s the settlement's own id
---         dl deadline (ms, Redis' clock) or 0, st stage after it ('open' or 'ended'), at next due moment (ms) or 0
---         d moves {key index, field, delta, daily}
+-- ARGV  1 epoch, then for each order a command (MessagePack, the fields below) and a document
 -- Returns for each order
---         {'booked', version, document, …}: the events before this one that are not on the journal, in order
+--         {'booked', loss of the account or '', of all accounts or '', then version and document of each event before this
+--         one that is not on the journal, in order}: a loss is told where it has reached its limit
 --         {'superseded', document}: another effect came first; the order's latest document ('' once journaled and ended)
---         {'lease'} the lease is another's · {'late'} past the deadline · {'halted'} nothing new takes effect · {'missing'} or another order's id · {'inexact'}
+--         {'lease'} the lease is another's · {'late'} past the deadline · {'halted'} nothing new takes effect
+--         {'crosses', position (1e-8)}: a reducing fill would cross zero · {'missing'} or another order's id
+--         {'inexact'}: a sum would leave the exact range
 -- Idempotent: the same settlement a second time is answered 'booked' and changes nothing.
+--
+-- A command: key indices of record, index, open set and due set, name, order id, the version this builds on, the lease
+-- it needs or '', the settlement's own id, deadline (ms, Redis' clock) or 0, stage after it ('open' or 'ended'), next due
+-- moment (ms) or 0, owner, moves, watches, whether its fills only reduce a position.
+local RECORD, INDEX, OPEN_SET, DUE_SET, NAME, ORDER_ID, VERSION, TOKEN, SETTLEMENT, DEADLINE, STAGE, DUE_AT, OWNER, MOVES,
+  WATCHES, ONLY_REDUCES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+-- The watches: for the account, then for all accounts, the loss of the view without its fills, and the limit (1e-6).
+local ACCOUNT_BASE, ACCOUNT_LIMIT, TOTAL_BASE, TOTAL_LIMIT = 1, 2, 3, 4
+
 local bad = stale()
 if bad then return bad end
 local now = now_ms()
 
-local function pending(record, journaled, version, latest)
-  local answer = {'booked'}
+local function pending(answer, record, journaled, version, latest)
   for v = journaled + 1, version do
     local doc = v == version and latest or redis.call('HGET', record, 'p:' .. v)
     if doc then
@@ -27,43 +34,76 @@ local function pending(record, journaled, version, latest)
   return answer
 end
 
+-- The loss of a ledger where what this settlement's fills made has brought it to its limit; it stands until its lock does.
+local function watch(ledger, day, base, limit)
+  if not base or ledger.day ~= day then return '' end
+  local loss = base - ledger.result
+  if loss < limit then return '' end
+  if not ledger.breach then
+    ledger.breach, ledger.breach_changed, ledger.is_changed = string.format('%.0f', loss), true, true
+  end
+  return ledger.breach
+end
+
+-- Whether moves take a position through zero, or away from it.
+local function crosses(h, m)
+  local position, rest = add_pairs(h.position, h.position_rest, m[POSITION], m[POSITION + 1])
+  if h.position < 0 then return not is_at_most(position, rest, 0, 0) or is_at_most(position, rest, h.position, h.position_rest) end
+  return position < 0 or is_at_most(h.position, h.position_rest, position, rest)
+end
+
 local function one(c, doc)
-  local record = KEYS[c.k]
+  local record = KEYS[c[RECORD]]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'o')
-  if not known[1] or known[6] ~= c.o then return {'missing'} end
+  if not known[1] or known[6] ~= c[ORDER_ID] then return {'missing'} end
   -- It was given back, and nothing of it was sent.
   if known[1] == 'releasing' or known[1] == 'released' then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
-  if known[5] == c.s then
+  if known[5] == c[SETTLEMENT] then
     local before = redis.call('HGET', record, 'p:' .. (version - 1))
-    return pending(record, journaled, version - 1, before or nil)
+    return pending({'booked', '', ''}, record, journaled, version - 1, before or nil)
   end
-  if version ~= c.v or known[1] == 'denied' then return {'superseded', redis.call('HGET', record, 'doc') or ''} end
-  if c.t ~= '' and known[4] ~= c.t then return {'lease'} end
-  if c.dl > 0 and now >= c.dl then return {'late'} end
+  if version ~= c[VERSION] or known[1] == 'denied' then
+    return {'superseded', redis.call('HGET', record, 'doc') or ''}
+  end
+  if c[TOKEN] ~= '' and known[4] ~= c[TOKEN] then return {'lease'} end
+  if c[DEADLINE] > 0 and now >= c[DEADLINE] then return {'late'} end
   -- A deadline stands where this settlement is the sending: a paper venue's effect may not begin while trading is halted.
-  if c.dl > 0 and redis.call('HGET', KEYS[4], 'trading_state') == 'halted' then return {'halted'} end
-  if not moves_fit(c.d) then return {'inexact'} end
+  if c[DEADLINE] > 0 and redis.call('HGET', KEYS[4], 'trading_state') == 'halted' then return {'halted'} end
+  local moves = c[MOVES]
+  local account, holding, total, net = open_both(c[OWNER])
+  if c[ONLY_REDUCES] and (moves[POSITION] ~= 0 or moves[POSITION + 1] ~= 0) and crosses(holding, moves) then
+    return {'crosses', write_pair(holding.position, holding.position_rest)}
+  end
+  if not moves_fit(account, holding, moves) or not moves_fit(total, net, moves) then return {'inexact'} end
   -- The document before this one is read only where it still waits for the journal: Lua hashes every byte it is given.
   local latest = version > journaled and redis.call('HGET', record, 'doc')
-  local answer = pending(record, journaled, version, latest)
+  move(account, c[OWNER][HOLDING], holding, moves)
+  move(total, c[OWNER][HOLDING], net, moves)
+  local watches = c[WATCHES]
+  local answer = {
+    'booked', watch(account, moves[DAY], watches[ACCOUNT_BASE], watches[ACCOUNT_LIMIT]),
+    watch(total, moves[DAY], watches[TOTAL_BASE], watches[TOTAL_LIMIT]),
+  }
+  pending(answer, record, journaled, version, latest)
   if latest then
     redis.call('HSET', record, 'p:' .. version, latest)
   end
-  move_sums(c.d, ARGV[2])
-  redis.call('HSET', record, 'st', c.st, 'v', version + 1, 'sid', c.s, 'doc', doc)
+  redis.call('HSET', record, 'st', c[STAGE], 'v', version + 1, 'sid', c[SETTLEMENT], 'doc', doc)
   redis.call('HDEL', record, 'tok')
   redis.call('PERSIST', record)
-  if known[1] == 'ended' then redis.call('PERSIST', KEYS[c.i]) end
-  redis.call('ZREM', KEYS[2], c.n)
-  redis.call('ZADD', KEYS[3], 'NX', now, c.n)
-  if c.st == 'ended' then leave_open(KEYS[c.op], c.n, KEYS[5]) else enter_open(KEYS[c.op], c.n, KEYS[5]) end
-  if c.at > 0 then redis.call('ZADD', KEYS[c.du], c.at, c.n) else redis.call('ZREM', KEYS[c.du], c.n) end
+  if known[1] == 'ended' then redis.call('PERSIST', KEYS[c[INDEX]]) end
+  redis.call('ZREM', KEYS[2], c[NAME])
+  redis.call('ZADD', KEYS[3], 'NX', now, c[NAME])
+  local open_set, due_set = KEYS[c[OPEN_SET]], KEYS[c[DUE_SET]]
+  if c[STAGE] == 'ended' then leave_open(open_set, c[NAME], KEYS[5]) else enter_open(open_set, c[NAME], KEYS[5]) end
+  if c[DUE_AT] > 0 then redis.call('ZADD', due_set, c[DUE_AT], c[NAME]) else redis.call('ZREM', due_set, c[NAME]) end
   return answer
 end
 
 local answers = {}
-for at = 3, #ARGV, 2 do
-  answers[#answers + 1] = one(cjson.decode(ARGV[at]), ARGV[at + 1])
+for at = 2, #ARGV, 2 do
+  answers[#answers + 1] = one(cmsgpack.unpack(ARGV[at]), ARGV[at + 1])
 end
+write_ledgers()
 return answers

@@ -2,19 +2,19 @@
 -- the same order once the release is on the journal, too.
 --
 -- KEYS  1 meta, 2 leases, 3 outbox, 4 order record, 5 open set, 6 keys of the open sets,
---       7 what makes another order its duplicate, then those of the moves
--- ARGV  1 epoch, 2 name, 3 lease token, 4 moves (JSON: {key index, field, delta, daily}), 5 ttl of a day's counters (ms)
---       6 document of the release, 7 `claimed`, or `sending` where the holder of the lease knows that nothing was sent
+--       7 what makes another order its duplicate, then those of the owner
+-- ARGV  1 epoch, 2 name, 3 lease token, 4 owner and moves (MessagePack), 5 document of the release,
+--       6 `claimed`, or `sending` where the holder of the lease knows that nothing was sent
 -- Returns {'released'}, or {'kept'} where the order is not so under this lease (any more).
 local bad = stale()
 if bad then return bad end
 local known = redis.call('HMGET', KEYS[4], 'st', 'tok')
 if known[2] ~= ARGV[3] then return {'kept'} end
-if known[1] ~= 'claimed' and not (known[1] == 'sending' and ARGV[7] == 'sending') then return {'kept'} end
-local moves = cjson.decode(ARGV[4])
-if not moves_fit(moves) then return {'kept'} end
-move_sums(moves, ARGV[5])
-redis.call('HSET', KEYS[4], 'st', 'releasing', 'doc', ARGV[6])
+if known[1] ~= 'claimed' and not (known[1] == 'sending' and ARGV[6] == 'sending') then return {'kept'} end
+local reserved = cmsgpack.unpack(ARGV[4])
+if not move_both(reserved[1], reserved[2]) then return {'kept'} end
+write_ledgers()
+redis.call('HSET', KEYS[4], 'st', 'releasing', 'doc', ARGV[5])
 redis.call('HDEL', KEYS[4], 'net', 'sent', 'req')
 redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZADD', KEYS[3], 'NX', now_ms(), ARGV[2])

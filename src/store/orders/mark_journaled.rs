@@ -8,7 +8,7 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
 use crate::store::retention::retention_ms;
-use crate::store::script::{KeyTable, MARK_JOURNALED, ScriptReply, to_json};
+use crate::store::script::{KeyTable, MARK_JOURNALED, ScriptReply, to_named_message_pack};
 
 /// A journaled event of an order.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ pub(in crate::store) async fn run_mark_journaled_batch(
     let tombstone_ms = retention_ms(connection.settings.retention_h);
     let mut commands = Vec::with_capacity(requests.len());
     for request in &requests {
-        commands.push(to_json(&MarkJournaledCommand {
+        commands.push(to_named_message_pack(&MarkJournaledCommand {
             record_key: keys.add_unshared(keys::order_record(&request.key)),
             index_key: keys.add_unshared(keys::order_index(&request.order_id)),
             name: request.key.name(),
@@ -76,7 +76,9 @@ pub(in crate::store) async fn run_mark_journaled_batch(
         })?);
     }
     let mut call = connection.script_call(&MARK_JOURNALED, None, keys.keys())?;
-    call.arg(&commands);
+    for command in &commands {
+        call.arg(&command[..]);
+    }
     decode_mark_outcomes(connection.run(call).await?)
 }
 

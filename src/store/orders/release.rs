@@ -7,8 +7,7 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
 use crate::store::rebuild::lease::StoreRebuild;
-use crate::store::retention::day_ttl_ms;
-use crate::store::script::{KeyTable, RELEASE_CLAIM, ScriptReply, to_json};
+use crate::store::script::{EncodedMoves, KeyTable, RELEASE_CLAIM, ScriptReply, to_message_pack};
 
 impl Store {
     /// Releases everything that a claimed order reserved and frees its id, if it is still claimed under this lease.
@@ -49,14 +48,18 @@ impl Store {
             keys::last_duplicate(order.mode, &order.duplicate_key()),
             keys::open_order_sets(),
         ]);
-        let moves = keys.encode_moves(&order.sum_scope(), &order.reservation_deltas().reversed());
+        let returned = encode_return(order, &mut keys)?;
         let mut call = self.connection.script_call(&RELEASE_CLAIM, rebuild, keys.keys())?;
-        call.arg(key.name())
-            .arg(lease.as_str())
-            .arg(to_json(&moves)?)
-            .arg(day_ttl_ms());
+        call.arg(key.name()).arg(lease.as_str()).arg(returned);
         decode_is_released(&self.connection.run(call).await?)
     }
+}
+
+/// Returns whose sums an order reserves, and the moves that release it.
+pub(in crate::store) fn encode_return(order: &Order, keys: &mut KeyTable) -> Result<Vec<u8>, StoreError> {
+    let scope = order.sum_scope();
+    let moves = EncodedMoves::new(&scope, &order.reservation_deltas().reversed(), scope.trading_date);
+    to_message_pack(&(keys.owner(&scope), moves))
 }
 
 /// Decodes whether an order was released, or kept because it is not held under the lease.

@@ -3,16 +3,16 @@
 use crate::domain::content_hash::ContentHash;
 use crate::domain::id::{BrokerId, LeaseToken, OrderId};
 use crate::domain::order_terms::Side;
+use crate::domain::quantity::QuantityUnits;
 use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::risk::limits::{AlertThresholds, DuplicateOrderRule, RateLimits};
 use crate::risk::{Cap, CapReadings};
 use crate::store::keys::OrderKey;
 use crate::store::orders::record::KnownOrder;
 
-/// The greatest age, when an order is claimed, of the measurements that it was evaluated by, in milliseconds: their age
-/// when it was evaluated, and the time that the call takes to reach Redis. A worker that was suspended in between
-/// evaluates the order again.
-pub const MAX_EVALUATION_AGE_MS: i64 = 1_000;
+/// The greatest age, when an order is claimed, of the view that it was evaluated by, in milliseconds by Redis' clock. A
+/// worker that was suspended in between evaluates the order again.
+pub const MAX_EVALUATION_AGE_MS: i64 = 250;
 
 /// Reads what is known of an id and, where nothing is, evaluates, claims or denies its order.
 #[derive(Debug, Clone)]
@@ -50,10 +50,8 @@ pub struct ReservationCheck {
     pub broker: BrokerId,
     /// Its side.
     pub side: Side,
-    /// Its quantity in lots.
-    pub lots: i64,
-    /// The lot in units of 1e-8, where fees may be paid in the base asset.
-    pub base_lot: Option<i64>,
+    /// Its quantity in units of 1e-8.
+    pub quantity: QuantityUnits,
     /// The generation of the control state that it was evaluated by.
     pub control_generation: u64,
     /// When the measurements were taken that it was evaluated by, in milliseconds since 1970 by Redis' clock.

@@ -4,101 +4,74 @@ use serde::Serialize;
 
 use crate::domain::order_terms::Side;
 use crate::domain::rule_signal::SignalLevel;
-use crate::domain::settlement::SharedSum;
 use crate::risk::{Cap, CapMeasure, CapReading, CapReadings};
 use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::limits::{MAX_HOLDINGS, MAX_OUTBOX_ORDERS};
+use crate::store::limits::MAX_OUTBOX_ORDERS;
 use crate::store::orders::record::decode_known_order;
 use crate::store::orders::reserve::{
     MAX_EVALUATION_AGE_MS, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
-use crate::store::retention::day_ttl_ms;
-use crate::store::script::{CounterMove, KeyTable, RESERVE, ScriptReply, to_json};
+use crate::store::script::{EncodedMoves, KeyTable, Pair, RESERVE, ScriptReply, SumOwner, to_message_pack};
 
+/// A command of `lua/reserve.lua`: the list of its fields.
 #[derive(Serialize)]
 struct ReserveCommand<'a> {
-    #[serde(rename = "k")]
-    record_key: usize,
-    #[serde(rename = "i")]
-    index_key: usize,
-    #[serde(rename = "n")]
-    name: String,
-    #[serde(rename = "o")]
-    order_id: &'a str,
-    #[serde(rename = "h")]
-    content_hash: &'a str,
-    #[serde(rename = "a")]
     action: &'static str,
-    #[serde(flatten)]
-    evaluation: Option<EvaluationArguments>,
-    #[serde(flatten)]
+    name: String,
+    order_id: &'a str,
+    content_hash: &'a str,
+    record_key: usize,
+    index_key: usize,
+    check: Option<CheckArguments>,
     claim: Option<ClaimArguments<'a>>,
 }
 
 #[derive(Serialize)]
-struct EvaluationArguments {
-    #[serde(rename = "g")]
+struct CheckArguments {
     control_generation: u64,
-    #[serde(rename = "v")]
     evaluated_at_ms: i64,
-    #[serde(rename = "x")]
-    exposure: ExposureArguments,
-    #[serde(rename = "c")]
+    owner: SumOwner,
+    side: u8,
+    quantity_whole: i64,
+    quantity_rest: i64,
+    trading_date: i64,
     caps: Vec<CapArguments>,
-    #[serde(rename = "w")]
-    rates: Vec<RateArguments>,
-    #[serde(rename = "m")]
+    broker_rate_key: usize,
+    account_rate_limit: i64,
+    broker_rate_limit: i64,
     is_counted: bool,
-    #[serde(rename = "u")]
     duplicate: DuplicateArguments,
+    reductions_only: bool,
 }
 
-/// Key index, field, lots, 1 for short or -1 for long, lot (1e-8) or 0.
 #[derive(Serialize)]
-struct ExposureArguments(usize, &'static str, i64, i64, i64);
-
-/// Key index, the most orders of a second.
-#[derive(Serialize)]
-struct RateArguments(usize, i64);
-
-/// Key index, field, delta, the most after the order, alert threshold, rearm level, whether reductions pass, name of the
-/// alert.
-#[derive(Serialize)]
-struct CapArguments(usize, &'static str, i64, i64, AlertThresholdArgument, i64, bool, String);
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum AlertThresholdArgument {
-    At(i64),
-    Never(bool),
+struct CapArguments {
+    measure: &'static str,
+    delta_whole: i64,
+    delta_rest: i64,
+    most_whole: i64,
+    most_rest: i64,
+    alert_from_whole: i64,
+    alert_from_rest: i64,
+    calm_below_whole: i64,
+    calm_below_rest: i64,
+    alerts: bool,
+    passes_reductions: bool,
+    alert_name: String,
 }
 
-/// Key index, window in milliseconds, whether a duplicate is stopped; or `false`.
+/// Key index (0 where duplicates are not looked for), window in milliseconds, whether a duplicate is stopped.
 #[derive(Serialize)]
-#[serde(untagged)]
-enum DuplicateArguments {
-    Checked(usize, i64, bool),
-    Off(bool),
-}
+struct DuplicateArguments(usize, i64, bool);
 
 #[derive(Serialize)]
 struct ClaimArguments<'a> {
-    #[serde(rename = "op")]
+    moves: EncodedMoves,
     open_orders_key: usize,
-    #[serde(rename = "oa")]
-    open_sets_key: usize,
-    #[serde(rename = "t")]
     lease_token: &'a str,
-    #[serde(rename = "l")]
     lease_ms: u64,
-    #[serde(rename = "d")]
-    deltas: Vec<CounterMove>,
-    #[serde(rename = "s")]
-    sums_names_key: usize,
-    #[serde(rename = "sn")]
-    sums_name: String,
 }
 
 /// Runs a batch of requests in one script call; returns an outcome for each, in order.
@@ -111,6 +84,7 @@ pub(in crate::store) async fn run_reserve_batch(
         keys::operator_state(),
         keys::leases(),
         keys::outbox(),
+        keys::open_order_sets(),
     ]);
     let mut arguments = Vec::with_capacity(requests.len());
     let mut alert_repeat_ms = 0;
@@ -120,17 +94,15 @@ pub(in crate::store) async fn run_reserve_batch(
             alert_repeat_ms = check.alert_levels.repeat_after_ms;
         }
         let (command, document) = encode_reserve(request, &mut keys, connection.settings.lease_ms);
-        arguments.push((to_json(&command)?, document));
+        arguments.push((to_message_pack(&command)?, document));
     }
     let mut call = connection.script_call(&RESERVE, None, keys.keys())?;
     call.arg(connection.settings.max_keys)
-        .arg(day_ttl_ms())
         .arg(MAX_OUTBOX_ORDERS)
         .arg(alert_repeat_ms)
-        .arg(MAX_HOLDINGS)
         .arg(MAX_EVALUATION_AGE_MS);
-    for (json, document) in &arguments {
-        call.arg(json).arg(*document);
+    for (command, document) in &arguments {
+        call.arg(&command[..]).arg(*document);
     }
     let replies = connection.run_batch(call).await?;
     replies.into_iter().map(decode_reserve_outcome).collect()
@@ -142,13 +114,13 @@ fn encode_reserve<'a>(
     lease_ms: u64,
 ) -> (ReserveCommand<'a>, &'a [u8]) {
     let mut command = ReserveCommand {
-        record_key: keys.add_unshared(keys::order_record(&request.key)),
-        index_key: keys.add_unshared(keys::order_index(&request.order_id)),
+        action: "look",
         name: request.key.name(),
         order_id: request.order_id.as_str(),
         content_hash: &request.content_hash.0,
-        action: "look",
-        evaluation: None,
+        record_key: keys.add_unshared(keys::order_record(&request.key)),
+        index_key: keys.add_unshared(keys::order_index(&request.order_id)),
+        check: None,
         claim: None,
     };
     match &request.action {
@@ -158,86 +130,95 @@ fn encode_reserve<'a>(
             (command, document)
         }
         ReserveAction::Evaluate(check) => {
-            command.evaluation = Some(encode_check(check, keys));
+            command.check = Some(encode_check(check, keys));
             let Some(claim) = &check.claim else {
                 command.action = "probe";
                 return (command, &[]);
             };
-            command.action = if claim.reductions_only { "reduce" } else { "claim" };
+            command.action = "claim";
             command.claim = Some(ClaimArguments {
+                moves: EncodedMoves::new(&check.scope, &claim.deltas, check.scope.trading_date),
                 open_orders_key: keys.intern(keys::open_orders(&check.broker, request.key.account_id())),
-                open_sets_key: keys.intern(keys::open_order_sets()),
                 lease_token: claim.lease.as_str(),
                 lease_ms,
-                deltas: keys.encode_moves(&check.scope, &claim.deltas),
-                sums_names_key: keys.intern(keys::sums_names(check.scope.mode)),
-                sums_name: keys::sums_name(&check.scope),
             });
             (command, &claim.document)
         }
     }
 }
 
-fn encode_check(check: &ReservationCheck, keys: &mut KeyTable) -> EvaluationArguments {
+fn encode_check(check: &ReservationCheck, keys: &mut KeyTable) -> CheckArguments {
     let scope = &check.scope;
-    let (sum, sign) = match check.side {
-        Side::Buy => (SharedSum::Long, -1),
-        Side::Sell => (SharedSum::Short, 1),
-    };
-    let (key, field) = keys::counter_location(scope, sum);
-    let exposure = keys.intern(key);
-    let caps = check.caps.iter();
-    EvaluationArguments {
+    let quantity = Pair::of(check.quantity);
+    CheckArguments {
         control_generation: check.control_generation,
         evaluated_at_ms: check.evaluated_at_ms,
-        exposure: ExposureArguments(exposure, field, check.lots, sign, check.base_lot.unwrap_or(0)),
-        caps: caps.map(|cap| encode_cap(cap, check, exposure, keys)).collect(),
-        rates: vec![
-            RateArguments(
-                keys.intern(keys::account_order_rate(scope.mode, &scope.account_id)),
-                check.rate_limits.per_account,
-            ),
-            RateArguments(
-                keys.intern(keys::broker_order_rate(scope.mode, &check.broker)),
-                check.rate_limits.per_broker,
-            ),
-        ],
+        owner: keys.owner(scope),
+        side: match check.side {
+            Side::Buy => 1,
+            Side::Sell => 2,
+        },
+        quantity_whole: quantity.whole,
+        quantity_rest: quantity.rest,
+        trading_date: scope.trading_date.days_since_1970(),
+        caps: check.caps.iter().map(|cap| encode_cap(cap, check)).collect(),
+        broker_rate_key: keys.intern(keys::broker_order_rate(scope.mode, &check.broker)),
+        account_rate_limit: check.rate_limits.per_account,
+        broker_rate_limit: check.rate_limits.per_broker,
         is_counted: check.is_counted,
         duplicate: match &check.duplicate_check {
-            None => DuplicateArguments::Off(false),
-            Some((rule, terms)) => DuplicateArguments::Checked(
+            None => DuplicateArguments(0, 0, false),
+            Some((rule, terms)) => DuplicateArguments(
                 keys.intern(keys::last_duplicate(scope.mode, terms)),
                 rule.window_ms,
                 rule.level == SignalLevel::Lock,
             ),
         },
+        reductions_only: check.claim.as_ref().is_some_and(|claim| claim.reductions_only),
     }
 }
 
-fn encode_cap(cap: &Cap, check: &ReservationCheck, exposure: usize, keys: &mut KeyTable) -> CapArguments {
-    let scope = &check.scope;
-    let (key, field) = match cap.measure {
-        CapMeasure::SharedSum(sum) => {
-            let (key, field) = keys::counter_location(scope, sum);
-            (keys.intern(key), field)
-        }
-        CapMeasure::Exposure => (exposure, "@"),
-        CapMeasure::OffsetOnly => (keys.intern(keys::account_totals(scope.mode, &scope.account_id)), ""),
-    };
-    let (threshold, rearm_level) = match cap.alert_and_rearm_levels(check.alert_levels) {
-        Some((threshold, rearm_level)) => (AlertThresholdArgument::At(threshold), rearm_level),
-        None => (AlertThresholdArgument::Never(false), 0),
-    };
-    CapArguments(
-        key,
-        field,
-        cap.delta,
-        cap.max_measure(),
-        threshold,
-        rearm_level,
-        cap.allows_reductions,
-        cap.alert_key(),
-    )
+fn encode_cap(cap: &Cap, check: &ReservationCheck) -> CapArguments {
+    let levels = cap.alert_and_rearm_levels(check.alert_levels);
+    let (alert_from, calm_below) = levels.unwrap_or_default();
+    let (delta, most) = (Pair::of(cap.delta), Pair::of(cap.max_measure()));
+    let (alert_from, calm_below) = (Pair::of(alert_from), Pair::of(calm_below));
+    let name = cap.alert_name();
+    CapArguments {
+        measure: measure_word(cap.measure),
+        delta_whole: delta.whole,
+        delta_rest: delta.rest,
+        most_whole: most.whole,
+        most_rest: most.rest,
+        alert_from_whole: alert_from.whole,
+        alert_from_rest: alert_from.rest,
+        calm_below_whole: calm_below.whole,
+        calm_below_rest: calm_below.rest,
+        alerts: levels.is_some(),
+        passes_reductions: cap.allows_reductions,
+        // Exposure and open orders are counted per instrument, and so are their alerts.
+        alert_name: match cap.measure {
+            CapMeasure::Exposure | CapMeasure::OpenOrders => {
+                format!("{}:{name}", keys::holding_name(&check.scope.venue, &check.scope.symbol))
+            }
+            _ => name.into_owned(),
+        },
+    }
+}
+
+/// Returns the word by which the script knows a measure.
+fn measure_word(measure: CapMeasure) -> &'static str {
+    match measure {
+        CapMeasure::Exposure => "exposure",
+        CapMeasure::OpenOrders => "open_orders",
+        CapMeasure::AccountNotional => "account_notional",
+        CapMeasure::TotalNotional => "total_notional",
+        CapMeasure::AccountLoss => "account_loss",
+        CapMeasure::TotalLoss => "total_loss",
+        CapMeasure::AccountFillLoss => "account_result",
+        CapMeasure::AccountOpenLoss => "account_open_loss",
+        CapMeasure::OffsetOnly => "nothing",
+    }
 }
 
 fn decode_reserve_outcome(mut reply: ScriptReply) -> Result<ReserveOutcome, StoreError> {
@@ -254,24 +235,32 @@ fn decode_reserve_outcome(mut reply: ScriptReply) -> Result<ReserveOutcome, Stor
     })
 }
 
+/// Decodes the readings: numbers in one text, then the losses of breaches whose locks are not set yet.
 fn decode_cap_readings(reply: &mut ScriptReply) -> Result<CapReadings, StoreError> {
-    let is_reduction = reply.next_text()? == "1";
-    let is_duplicate = reply.next_text()? == "1";
-    let order_counts = match reply.next_integer::<usize>()? {
-        2 => Some([reply.next_integer()?, reply.next_integer()?]),
-        _ => None,
+    let text = reply.next_text()?;
+    let unreadable = || StoreError::corrupt(format!("{text:?} are no readings"));
+    let numbers: Option<Vec<i128>> = text.split(' ').map(|number| number.parse().ok()).collect();
+    let numbers = numbers.ok_or_else(unreadable)?;
+    let [is_reduction, is_duplicate, account_orders, broker_orders, caps @ ..] = &numbers[..] else {
+        return Err(unreadable());
     };
-    let mut caps = Vec::new();
-    while reply.has_more() {
-        caps.push(CapReading {
-            before: reply.next_integer()?,
-            crosses_alert_threshold: reply.next_text()? == "1",
-        });
-    }
+    let count = |number: &i128| i64::try_from(*number).map_err(|_| unreadable());
+    let breach = |text: String| match text.as_str() {
+        "" => Ok(None),
+        loss => loss.parse().map(Some).map_err(|_| unreadable()),
+    };
     Ok(CapReadings {
-        is_reduction,
-        is_duplicate,
-        order_counts,
-        caps,
+        is_reduction: *is_reduction == 1,
+        is_duplicate: *is_duplicate == 1,
+        order_counts: Some([count(account_orders)?, count(broker_orders)?]),
+        caps: caps
+            .chunks_exact(2)
+            .map(|cap| CapReading {
+                before: cap[0],
+                crosses_alert_threshold: cap[1] == 1,
+            })
+            .collect(),
+        account_breach: breach(reply.next_text()?)?,
+        total_breach: breach(reply.next_text()?)?,
     })
 }

@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
+use crate::domain::quantity::QuantityUnits;
 use crate::domain::settlement::SumDeltas;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, TradingDate};
 use crate::domain::venue_report::OutboxEntry;
 use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
 use crate::store::orders::record::{RecordStage, decode_pending_events};
-use crate::store::retention::day_ttl_ms;
-use crate::store::script::{CounterMove, KeyTable, SETTLE, ScriptReply, to_json};
+use crate::store::script::{EncodedMoves, KeyTable, SETTLE, ScriptReply, SumOwner, to_message_pack};
 
 /// One effect of an order, ready to be booked.
 #[derive(Debug, Clone)]
@@ -27,6 +27,13 @@ pub struct SettleRequest {
     pub deltas: SumDeltas,
     /// The event's journal document.
     pub event_document: Bytes,
+    /// The trading day that its fills count for.
+    pub booked_on: TradingDate,
+    /// The losses to compare with their limits; `None` where the view of them cannot be read.
+    pub watch: Option<LossWatch>,
+    /// Whether a fill may only reduce the position: one that would take it through zero is refused. Only a paper venue's
+    /// own fill is, which takes place here; what another venue has filled is booked whatever it does.
+    pub only_reduces: bool,
     /// The lease that the effect requires; `None` for an effect that requires none.
     pub lease: Option<LeaseToken>,
     /// The moment from which the effect is no longer booked, by Redis' clock.
@@ -35,11 +42,36 @@ pub struct SettleRequest {
     pub settlement_id: uuid::Uuid,
 }
 
+/// The losses that a settlement is compared with, in millionths of the base currency: each is the loss of a view without
+/// what fills had made, and its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LossWatch {
+    /// The account's loss before fills.
+    pub account_loss: i64,
+    /// The account's limit.
+    pub account_limit: i64,
+    /// The loss of all accounts before fills.
+    pub total_loss: i64,
+    /// The limit of all accounts.
+    pub total_limit: i64,
+}
+
+/// What a booked settlement answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BookedSettlement {
+    /// The order's earlier events that are not journaled yet.
+    pub pending_events: Vec<OutboxEntry>,
+    /// The account's loss, where it has reached its limit by this settlement.
+    pub account_breach: Option<i64>,
+    /// The loss of all accounts, where it has reached its limit by this settlement.
+    pub total_breach: Option<i64>,
+}
+
 /// The result of a [`SettleRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettleOutcome {
-    /// The effect is booked; these earlier events of the order are not journaled yet.
-    Booked(Vec<OutboxEntry>),
+    /// The effect is booked.
+    Booked(BookedSettlement),
     /// Another effect came first. Holds the order's latest document, which is empty where it is only on the journal.
     Superseded(Bytes),
     /// Another worker holds the lease.
@@ -48,40 +80,33 @@ pub enum SettleOutcome {
     DeadlinePassed,
     /// Trading is halted, and this is the order's first effect.
     Halted,
+    /// A fill of an order that only reduces would take the position through zero; holds the position, in units of 1e-8.
+    CrossesZero(QuantityUnits),
     /// The order is unknown.
     OrderNotFound,
     /// A sum would leave the range that is counted exactly.
     SumOutOfRange,
 }
 
+/// A command of `lua/settle.lua`: the list of its fields.
 #[derive(Serialize)]
 struct SettleCommand<'a> {
-    #[serde(rename = "k")]
     record_key: usize,
-    #[serde(rename = "i")]
     index_key: usize,
-    #[serde(rename = "op")]
     open_orders_key: usize,
-    #[serde(rename = "du")]
     due_key: usize,
-    #[serde(rename = "n")]
     name: String,
-    #[serde(rename = "o")]
     order_id: &'a str,
-    #[serde(rename = "v")]
     base_version: u32,
-    #[serde(rename = "t")]
     lease_token: &'a str,
-    #[serde(rename = "s")]
-    settlement_id: uuid::Uuid,
-    #[serde(rename = "dl")]
+    settlement_id: String,
     deadline_ms: i64,
-    #[serde(rename = "st")]
     stage: &'static str,
-    #[serde(rename = "at")]
     due_at_ms: i64,
-    #[serde(rename = "d")]
-    deltas: Vec<CounterMove>,
+    owner: SumOwner,
+    moves: EncodedMoves,
+    watches: [Option<i64>; 4],
+    only_reduces: bool,
 }
 
 /// Runs a batch of requests in one script call; returns an outcome for each, in order.
@@ -98,12 +123,11 @@ pub(in crate::store) async fn run_settle_batch(
     ]);
     let mut commands = Vec::with_capacity(requests.len());
     for request in &requests {
-        commands.push(to_json(&encode_settle(request, &mut keys))?);
+        commands.push(to_message_pack(&encode_settle(request, &mut keys))?);
     }
     let mut call = connection.script_call(&SETTLE, None, keys.keys())?;
-    call.arg(day_ttl_ms());
-    for (json, request) in commands.iter().zip(&requests) {
-        call.arg(json).arg(&request.event_document[..]);
+    for (command, request) in commands.iter().zip(&requests) {
+        call.arg(&command[..]).arg(&request.event_document[..]);
     }
     let replies = connection.run_batch(call).await?;
     replies.into_iter().map(decode_settle_outcome).collect()
@@ -126,17 +150,33 @@ fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleC
         order_id: order.order_id.as_str(),
         base_version: order.version.saturating_sub(1),
         lease_token: request.lease.as_ref().map_or("", LeaseToken::as_str),
-        settlement_id: request.settlement_id,
+        settlement_id: request.settlement_id.to_string(),
         deadline_ms: request.deadline.map_or(0, Timestamp::as_milliseconds),
         stage: stage.as_str(),
         due_at_ms: order.due.map_or(0, |due| due.at.as_milliseconds()),
-        deltas: keys.encode_moves(&order.sum_scope(), &request.deltas),
+        owner: keys.owner(&order.sum_scope()),
+        moves: EncodedMoves::new(&order.sum_scope(), &request.deltas, request.booked_on),
+        watches: request.watch.map_or([None; 4], |watch| {
+            [
+                watch.account_loss,
+                watch.account_limit,
+                watch.total_loss,
+                watch.total_limit,
+            ]
+            .map(Some)
+        }),
+        only_reduces: request.only_reduces,
     }
 }
 
 fn decode_settle_outcome(mut reply: ScriptReply) -> Result<SettleOutcome, StoreError> {
     Ok(match reply.verdict.as_str() {
-        "booked" => SettleOutcome::Booked(decode_pending_events(&mut reply)?),
+        "booked" => SettleOutcome::Booked(BookedSettlement {
+            account_breach: decode_breach(&mut reply)?,
+            total_breach: decode_breach(&mut reply)?,
+            pending_events: decode_pending_events(&mut reply)?,
+        }),
+        "crosses" => SettleOutcome::CrossesZero(reply.next_integer()?),
         "superseded" => SettleOutcome::Superseded(Bytes::from(reply.next_bytes()?)),
         "lease" => SettleOutcome::LeaseLost,
         "late" => SettleOutcome::DeadlinePassed,
@@ -145,4 +185,16 @@ fn decode_settle_outcome(mut reply: ScriptReply) -> Result<SettleOutcome, StoreE
         "inexact" => SettleOutcome::SumOutOfRange,
         _ => return Err(reply.unexpected_verdict()),
     })
+}
+
+/// Decodes a loss that has reached its limit; the field is empty where none has.
+fn decode_breach(reply: &mut ScriptReply) -> Result<Option<i64>, StoreError> {
+    let text = reply.next_text()?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let loss = text
+        .parse()
+        .map_err(|_| StoreError::corrupt(format!("{text:?} is no loss")));
+    loss.map(Some)
 }

@@ -8,10 +8,10 @@ use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
-use crate::store::orders::release::decode_is_released;
+use crate::store::orders::release::{decode_is_released, encode_return};
 use crate::store::rebuild::lease::StoreRebuild;
-use crate::store::retention::{day_ttl_ms, retention_ms};
-use crate::store::script::{KeyTable, MARK_WITHDRAWAL_JOURNALED, START_SENDING, WITHDRAW_SUBMISSION, to_json};
+use crate::store::retention::retention_ms;
+use crate::store::script::{EncodedMoves, KeyTable, MARK_WITHDRAWAL_JOURNALED, START_SENDING, WITHDRAW_SUBMISSION};
 
 /// The step before an order's first byte.
 #[derive(Debug, Clone)]
@@ -72,7 +72,8 @@ impl Store {
             keys::order_record(&key),
             keys::operator_state(),
         ];
-        let reserved = KeyTable::encode_named_moves(&order.sum_scope(), &order.reservation_deltas())?;
+        let scope = order.sum_scope();
+        let reserved = EncodedMoves::new(&scope, &order.reservation_deltas(), scope.trading_date);
         let mut call = self.connection.script_call(&START_SENDING, None, &keys)?;
         call.arg(key.name())
             .arg(order.order_id.as_str())
@@ -81,7 +82,7 @@ impl Store {
             .arg(request.deadline.as_milliseconds())
             .arg(request.requested_at.to_string())
             .arg(request.submission_sequence)
-            .arg(reserved);
+            .arg(reserved.to_string());
         let reply = self.connection.run(call).await?;
         match reply.verdict.as_str() {
             "sending" => Ok(StartSendingOutcome::Sending),
@@ -141,14 +142,13 @@ impl Store {
             keys::open_order_sets(),
             keys::last_duplicate(order.mode, &order.duplicate_key()),
         ]);
-        let moves = keys.encode_moves(&order.sum_scope(), &order.reservation_deltas().reversed());
+        let returned = encode_return(order, &mut keys)?;
         let mut call = self
             .connection
             .script_call(&WITHDRAW_SUBMISSION, rebuild, keys.keys())?;
         call.arg(key.name())
             .arg(lease.as_str())
-            .arg(to_json(&moves)?)
-            .arg(day_ttl_ms())
+            .arg(returned)
             .arg(document)
             .arg(stage.as_str());
         decode_is_released(&self.connection.run(call).await?)

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
 use crate::domain::settlement::SumDeltas;
-use crate::domain::time::Timestamp;
+use crate::domain::time::TradingDate;
 use crate::fault::FaultCode;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
@@ -13,8 +13,8 @@ use crate::store::keys;
 use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::retention::{day_ttl_ms, drop_expired_counters, remaining_tombstone_ms, retention_ms};
-use crate::store::script::{CounterMove, KeyTable, REPLAY_ORDERS, to_json};
+use crate::store::retention::{remaining_tombstone_ms, retention_ms};
+use crate::store::script::{EncodedMoves, KeyTable, REPLAY_ORDERS, SumOwner, to_named_message_pack};
 
 /// One journal event of an order.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct OrderReplay {
     pub order: Order,
     /// How far the event moved the sums since the version before; since nothing for version 1.
     pub deltas: SumDeltas,
+    /// The trading day that its fills count for.
+    pub booked_on: TradingDate,
     /// Its journal sequence.
     pub sequence: u64,
     /// Its document.
@@ -48,8 +50,10 @@ struct UndoArguments {
     open_orders_key: usize,
     #[serde(rename = "du")]
     due_key: usize,
+    #[serde(rename = "w")]
+    owner: SumOwner,
     #[serde(rename = "d")]
-    deltas: Vec<CounterMove>,
+    deltas: EncodedMoves,
 }
 
 #[derive(Serialize)]
@@ -78,14 +82,20 @@ struct ReplayCommand {
     due_at_ms: i64,
     #[serde(rename = "ttl")]
     tombstone_ms: u64,
+    #[serde(rename = "w")]
+    owner: SumOwner,
     #[serde(rename = "d")]
-    deltas: Vec<CounterMove>,
+    deltas: MovesArgument,
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     undo: Option<UndoArguments>,
-    #[serde(rename = "sn")]
-    sums_names_key: usize,
-    #[serde(rename = "sm")]
-    sums_name: String,
+}
+
+/// The moves of an event; `false` where it moves nothing.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum MovesArgument {
+    Moves(EncodedMoves),
+    Nothing(bool),
 }
 
 impl Store {
@@ -111,18 +121,17 @@ impl Store {
             keys::leases(),
             keys::open_order_sets(),
         ]);
-        let now = Timestamp::now();
         let retention = retention_ms(self.connection.settings.retention_h);
         let mut commands = Vec::with_capacity(events.len());
         for event in events {
-            let mut command = encode_replay(event, &mut keys, now, retention);
-            command.undo = conflicting.map(|other| encode_undo(&other.order, &mut keys, now));
-            commands.push(to_json(&command)?);
+            let mut command = encode_replay(event, &mut keys, retention);
+            command.undo = conflicting.map(|other| encode_undo(&other.order, &mut keys));
+            commands.push(to_named_message_pack(&command)?);
         }
         let mut call = self.connection.script_call(&REPLAY_ORDERS, rebuild, keys.keys())?;
-        call.arg(REBUILD_LEASE_MS).arg(day_ttl_ms());
-        for (json, event) in commands.iter().zip(events) {
-            call.arg(json).arg(&event.document[..]);
+        call.arg(REBUILD_LEASE_MS);
+        for (command, event) in commands.iter().zip(events) {
+            call.arg(&command[..]).arg(&event.document[..]);
         }
         let mut reply = self.connection.run(call).await?;
         let changed = reply.next_integer()?;
@@ -135,23 +144,29 @@ impl Store {
 }
 
 /// Returns what removes an order that came later on the journal than the event that replaces it.
-fn encode_undo(order: &Order, keys: &mut KeyTable, now: Timestamp) -> UndoArguments {
-    let deltas = drop_expired_counters(order, order.total_deltas.reversed(), now);
+fn encode_undo(order: &Order, keys: &mut KeyTable) -> UndoArguments {
+    let scope = order.sum_scope();
     UndoArguments {
         order_id: order.order_id.to_string(),
         version: order.version,
         index_key: keys.intern(keys::order_index(&order.order_id)),
         open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
         due_key: keys.intern(keys::due_orders(&order.broker)),
-        deltas: keys.encode_moves(&order.sum_scope(), &deltas),
+        owner: keys.owner(&scope),
+        deltas: EncodedMoves::new(&scope, &order.total_deltas.reversed(), scope.trading_date),
     }
 }
 
-/// Returns the command that restores an order and its sums, without counters of days that have expired.
-fn encode_replay(event: &OrderReplay, keys: &mut KeyTable, now: Timestamp, retention_ms: u64) -> ReplayCommand {
+/// Returns the command that restores an order and its sums.
+fn encode_replay(event: &OrderReplay, keys: &mut KeyTable, retention_ms: u64) -> ReplayCommand {
     let order = &event.order;
     let key = OrderKey::of(order);
-    let deltas = drop_expired_counters(order, event.deltas, now);
+    let scope = order.sum_scope();
+    let deltas = if event.deltas == SumDeltas::default() {
+        MovesArgument::Nothing(false)
+    } else {
+        MovesArgument::Moves(EncodedMoves::new(&scope, &event.deltas, event.booked_on))
+    };
     ReplayCommand {
         record_key: keys.intern(keys::order_record(&key)),
         index_key: keys.intern(keys::order_index(&order.order_id)),
@@ -165,10 +180,9 @@ fn encode_replay(event: &OrderReplay, keys: &mut KeyTable, now: Timestamp, reten
         sequence: event.sequence,
         due_at_ms: order.due.map_or(0, |due| due.at.as_milliseconds()),
         tombstone_ms: remaining_tombstone_ms(order.updated_at, retention_ms),
-        deltas: keys.encode_moves(&order.sum_scope(), &deltas),
+        owner: keys.owner(&scope),
+        deltas,
         undo: None,
-        sums_names_key: keys.intern(keys::sums_names(order.mode)),
-        sums_name: keys::sums_name(&order.sum_scope()),
     }
 }
 

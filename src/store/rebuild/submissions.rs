@@ -6,15 +6,14 @@ use serde::Serialize;
 use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
 use crate::domain::settlement::SumDeltas;
-use crate::domain::time::Timestamp;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::retention::{day_ttl_ms, drop_expired_counters, remaining_tombstone_ms, retention_ms};
-use crate::store::script::{CounterMove, KeyTable, REPLAY_SUBMISSIONS, to_json};
+use crate::store::retention::{remaining_tombstone_ms, retention_ms};
+use crate::store::script::{EncodedMoves, KeyTable, REPLAY_SUBMISSIONS, SumOwner, to_named_message_pack};
 
 /// A submission on the journal, or the release that undoes one.
 #[derive(Debug, Clone)]
@@ -55,10 +54,10 @@ struct ReplaySubmissionCommand<'a> {
     sequence: u64,
     #[serde(rename = "ttl")]
     tombstone_ms: u64,
-    #[serde(rename = "d")]
-    deltas: Vec<CounterMove>,
     #[serde(rename = "w")]
-    named_deltas: String,
+    owner: SumOwner,
+    #[serde(rename = "d")]
+    deltas: EncodedMoves,
 }
 
 impl Store {
@@ -97,14 +96,12 @@ impl Store {
         let retention = retention_ms(self.connection.settings.retention_h);
         let mut commands = Vec::with_capacity(events.len());
         for event in events {
-            commands.push(to_json(&encode_submission(event, &mut keys, retention)?)?);
+            commands.push(to_named_message_pack(&encode_submission(event, &mut keys, retention))?);
         }
         let mut call = self.connection.script_call(&REPLAY_SUBMISSIONS, rebuild, keys.keys())?;
-        call.arg(REBUILD_LEASE_MS)
-            .arg(day_ttl_ms())
-            .arg(self.connection.settings.lease_ms);
-        for (json, event) in commands.iter().zip(events) {
-            call.arg(json).arg(&event.document[..]);
+        call.arg(REBUILD_LEASE_MS).arg(self.connection.settings.lease_ms);
+        for (command, event) in commands.iter().zip(events) {
+            call.arg(&command[..]).arg(&event.document[..]);
         }
         self.connection.run(call).await?.next_integer()
     }
@@ -115,16 +112,17 @@ fn encode_submission<'a>(
     event: &'a SubmissionReplay,
     keys: &mut KeyTable,
     retention_ms: u64,
-) -> Result<ReplaySubmissionCommand<'a>, StoreError> {
+) -> ReplaySubmissionCommand<'a> {
     let order = &event.order;
     let key = OrderKey::of(order);
-    let reserved = drop_expired_counters(order, event.reserved, Timestamp::now());
+    let scope = order.sum_scope();
+    let moves = EncodedMoves::new(&scope, &event.reserved, scope.trading_date);
     let stage = if event.is_released {
         RecordStage::Released
     } else {
         RecordStage::Sending
     };
-    Ok(ReplaySubmissionCommand {
+    ReplaySubmissionCommand {
         record_key: keys.intern(keys::order_record(&key)),
         index_key: keys.intern(keys::order_index(&order.order_id)),
         open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
@@ -135,7 +133,7 @@ fn encode_submission<'a>(
         claim_token: event.claim_token.as_str(),
         sequence: event.sequence,
         tombstone_ms: remaining_tombstone_ms(order.updated_at, retention_ms),
-        deltas: keys.encode_moves(&order.sum_scope(), &reserved),
-        named_deltas: KeyTable::encode_named_moves(&order.sum_scope(), &reserved)?,
-    })
+        owner: keys.owner(&scope),
+        deltas: moves,
+    }
 }

@@ -40,7 +40,9 @@ scripts! {
     READ_MEMBERS = "names.lua", "#!lua flags=no-writes\n";
     MEASURE = "figures.lua", "#!lua flags=no-writes\n";
     READ_CONTROL = "control.lua", "#!lua flags=no-writes\n";
-    READ_DAY_INPUTS = "day_look.lua", "#!lua flags=no-writes\n";
+    READ_LEDGERS = "ledgers.lua", "#!lua flags=no-writes\n";
+    SWEEP = "sweep.lua", "#!lua flags=allow-oom\n";
+    READ_DAY_MARKS = "day_marks.lua", "#!lua flags=no-writes\n";
     ROLL_DAY = "begin_day.lua", "#!lua flags=allow-oom\n";
     OPERATOR_STATE = "state.lua", "#!lua flags=allow-oom\n";
     LOCKS = "latch.lua", "#!lua flags=allow-oom\n";

@@ -1,12 +1,17 @@
-//! The keys of one script call, and the moves of shared sums that refer to them.
+//! The keys of one script call, and the parts of commands that refer to them.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::domain::settlement::{SharedSum, SumDeltas, SumScope};
+use crate::domain::quantity::QuantityUnits;
+use crate::domain::settlement::{SumDeltas, SumScope};
+use crate::domain::time::TradingDate;
 use crate::store::error::StoreError;
 use crate::store::keys;
+
+/// Whole units of 1e8 and the rest: the pair that scripts count a number as (`lua/prelude.lua`).
+const PAIR_REST: i128 = 100_000_000;
 
 /// The keys of one call, each listed once. Commands refer to a key by its index, counted from 1 as in Lua.
 #[derive(Debug)]
@@ -47,33 +52,84 @@ impl KeyTable {
         &self.keys
     }
 
-    /// Returns the moves of an order's sums as scripts read them; deltas of zero are left out.
-    pub(in crate::store) fn encode_moves(&mut self, scope: &SumScope, deltas: &SumDeltas) -> Vec<CounterMove> {
-        nonzero_moves(scope, deltas)
-            .map(|(key, field, delta, is_daily)| CounterMove(self.intern(key), field, delta, is_daily))
-            .collect()
-    }
-
-    /// Returns the moves of an order's sums as JSON with the names of their keys, as an order record stores them.
-    pub(in crate::store) fn encode_named_moves(scope: &SumScope, deltas: &SumDeltas) -> Result<String, StoreError> {
-        to_json(&nonzero_moves(scope, deltas).collect::<Vec<_>>())
+    /// Returns whose sums a command moves.
+    pub(in crate::store) fn owner(&mut self, scope: &SumScope) -> SumOwner {
+        SumOwner(
+            self.intern(keys::account_ledger(scope.mode, &scope.account_id)),
+            self.intern(keys::total_ledger(scope.mode)),
+            self.intern(keys::holding_accounts(scope.mode)),
+            keys::holding_name(&scope.venue, &scope.symbol),
+        )
     }
 }
 
-/// Key index, field, delta, whether the counter is a day's.
+/// Key indices of the account's ledger, of that of all accounts, and of the accounts that hold something; the holding.
 #[derive(Debug, Serialize)]
-pub(in crate::store) struct CounterMove(usize, &'static str, i64, bool);
+pub(in crate::store) struct SumOwner(usize, usize, usize, String);
 
-/// Returns key, field, delta and whether the counter is a day's, for every sum that changes.
-fn nonzero_moves(scope: &SumScope, deltas: &SumDeltas) -> impl Iterator<Item = (String, &'static str, i64, bool)> {
-    let moved = SharedSum::ALL.into_iter().filter(|sum| deltas.get(*sum) != 0);
-    moved.map(|sum| {
-        let (key, field) = keys::counter_location(scope, sum);
-        (key, field, deltas.get(sum), sum.is_daily())
-    })
+/// A number as scripts count it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Pair {
+    /// Whole units of 1e8.
+    pub(in crate::store) whole: i64,
+    /// The rest, 0 to 99 999 999.
+    pub(in crate::store) rest: i64,
 }
 
-/// Returns a command as JSON, as scripts read it.
-pub(in crate::store) fn to_json<T: Serialize>(command: &T) -> Result<String, StoreError> {
-    serde_json::to_string(command).map_err(|error| StoreError::NotExecuted(error.to_string()))
+impl Pair {
+    /// Returns the pair of a number. A number out of range is the greatest pair: every script refuses it.
+    pub(in crate::store) fn of(number: QuantityUnits) -> Self {
+        let whole = number.div_euclid(PAIR_REST);
+        let bound = if whole < 0 { i64::MIN } else { i64::MAX };
+        let rest = i64::try_from(number.rem_euclid(PAIR_REST)).unwrap_or(0);
+        Self {
+            whole: i64::try_from(whole).unwrap_or(bound),
+            rest,
+        }
+    }
+}
+
+/// The moves of one event: long, short and position as pairs, then whole numbers, then the days.
+#[derive(Debug, Serialize)]
+pub(in crate::store) struct EncodedMoves([i64; 14]);
+
+impl EncodedMoves {
+    /// Returns the moves of an event whose fills count for `booked_on`.
+    pub(in crate::store) fn new(scope: &SumScope, deltas: &SumDeltas, booked_on: TradingDate) -> Self {
+        let (long, short, position) = (Pair::of(deltas.long), Pair::of(deltas.short), Pair::of(deltas.position));
+        Self([
+            long.whole,
+            long.rest,
+            short.whole,
+            short.rest,
+            position.whole,
+            position.rest,
+            deltas.open_orders,
+            deltas.cash_flow,
+            deltas.fees,
+            deltas.open_loss,
+            deltas.daily_notional,
+            deltas.fill_result,
+            scope.trading_date.days_since_1970(),
+            booked_on.days_since_1970(),
+        ])
+    }
+}
+
+impl std::fmt::Display for EncodedMoves {
+    /// Writes the numbers in one text, as an order record stores them.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let numbers: Vec<String> = self.0.iter().map(i64::to_string).collect();
+        formatter.write_str(&numbers.join(" "))
+    }
+}
+
+/// Returns a command as MessagePack, as scripts read it: a struct is the list of its fields.
+pub(in crate::store) fn to_message_pack<T: Serialize>(command: &T) -> Result<Vec<u8>, StoreError> {
+    rmp_serde::to_vec(command).map_err(|error| StoreError::NotExecuted(error.to_string()))
+}
+
+/// Returns a command as MessagePack with the names of its fields.
+pub(in crate::store) fn to_named_message_pack<T: Serialize>(command: &T) -> Result<Vec<u8>, StoreError> {
+    rmp_serde::to_vec_named(command).map_err(|error| StoreError::NotExecuted(error.to_string()))
 }

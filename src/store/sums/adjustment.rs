@@ -13,12 +13,12 @@ use crate::domain::time::{Timestamp, TradingDate};
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::limits::{MAX_HOLDINGS, MAX_UNJOURNALED_ADJUSTMENTS};
+use crate::store::limits::MAX_UNJOURNALED_ADJUSTMENTS;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
 use crate::store::retention::{remaining_tombstone_ms, retention_ms, saturating_ms};
 use crate::store::script::{
-    BOOK_ADJUSTMENT, KeyTable, MARK_ADJUSTMENT_JOURNALED, READ_ADJUSTMENT, READ_WAITING, REPLAY_ADJUSTMENT,
-    ScriptReply, to_json,
+    BOOK_ADJUSTMENT, EncodedMoves, KeyTable, MARK_ADJUSTMENT_JOURNALED, READ_ADJUSTMENT, READ_WAITING,
+    REPLAY_ADJUSTMENT, ScriptReply, to_message_pack,
 };
 
 /// The most adjustments that one read of the waiting ones returns.
@@ -86,47 +86,26 @@ pub enum MarkAdjustmentOutcome {
     IdTaken,
 }
 
-/// The keys and the moves of one booking, as scripts read them.
-struct EncodedBooking {
-    keys: KeyTable,
-    sums_name: String,
-    moves: String,
-}
-
 impl AdjustmentBooking {
-    /// Returns the hash that distinguishes this event from any other of its id.
     fn event_hash(&self) -> ContentHash {
         ContentHash::of(&self.event_document)
     }
 
-    fn encode(&self, mut keys: KeyTable) -> Result<EncodedBooking, StoreError> {
-        let (venue, symbol) = match &self.instrument {
-            Some(instrument) => instrument.clone(),
-            None => cash_instrument()?,
+    /// Returns whose sums the adjustment moves and how far; empty for cash, which no limit counts.
+    fn encode(&self, keys: &mut KeyTable) -> Result<Vec<u8>, StoreError> {
+        let Some((venue, symbol)) = self.instrument.clone() else {
+            return Ok(Vec::new());
         };
+        let booked_on = self.trading_date.unwrap_or_else(|| self.created_at.utc_date());
         let scope = SumScope {
             mode: self.mode,
             account_id: self.account_id.clone(),
             venue,
             symbol,
-            // An adjustment moves no daily sum, so any date will do.
-            trading_date: self.trading_date.unwrap_or_else(|| Timestamp::now().utc_date()),
+            trading_date: booked_on,
         };
-        let moves = to_json(&keys.encode_moves(&scope, &self.deltas))?;
-        Ok(EncodedBooking {
-            keys,
-            sums_name: keys::sums_name(&scope),
-            moves,
-        })
+        to_message_pack(&(keys.owner(&scope), EncodedMoves::new(&scope, &self.deltas, booked_on)))
     }
-}
-
-/// Returns the instrument that cash is booked as.
-fn cash_instrument() -> Result<(VenueId, Symbol), StoreError> {
-    let (venue, symbol) = keys::CASH_INSTRUMENT;
-    let venue = VenueId::new(venue).map_err(|rule| StoreError::corrupt(format!("the venue of cash {rule}")))?;
-    let symbol = Symbol::parse(symbol).map_err(|rule| StoreError::corrupt(format!("the symbol of cash {rule}")))?;
-    Ok((venue, symbol))
 }
 
 impl Store {
@@ -139,17 +118,15 @@ impl Store {
         booking: &AdjustmentBooking,
         deadline: Timestamp,
     ) -> Result<BookAdjustmentOutcome, StoreError> {
-        let encoded = booking.encode(KeyTable::new(vec![
+        let mut keys = KeyTable::new(vec![
             keys::meta(),
             keys::operator_state(),
             keys::unjournaled_adjustments(),
             keys::adjustment(&booking.adjustment_id),
-            keys::sums_names(booking.mode),
-        ]))?;
+        ]);
+        let moves = booking.encode(&mut keys)?;
         let date = booking.trading_date.map(|date| date.to_string()).unwrap_or_default();
-        let mut call = self
-            .connection
-            .script_call(&BOOK_ADJUSTMENT, None, encoded.keys.keys())?;
+        let mut call = self.connection.script_call(&BOOK_ADJUSTMENT, None, keys.keys())?;
         call.arg(booking.adjustment_id.as_str())
             .arg(&*booking.content_hash.0)
             .arg(&*booking.event_hash().0)
@@ -159,9 +136,7 @@ impl Store {
             .arg(deadline.as_milliseconds())
             .arg(self.connection.settings.max_keys)
             .arg(MAX_UNJOURNALED_ADJUSTMENTS)
-            .arg(encoded.sums_name)
-            .arg(encoded.moves)
-            .arg(MAX_HOLDINGS);
+            .arg(moves);
         let mut reply = self.connection.run(call).await?;
         Ok(match reply.verdict.as_str() {
             "booked" => BookAdjustmentOutcome::Booked,
@@ -246,17 +221,15 @@ impl Store {
         booking: &AdjustmentBooking,
         sequence: u64,
     ) -> Result<bool, StoreError> {
-        let encoded = booking.encode(KeyTable::new(vec![
+        let mut keys = KeyTable::new(vec![
             keys::meta(),
             keys::rebuild_lease(),
             keys::unjournaled_adjustments(),
             keys::adjustment(&booking.adjustment_id),
-            keys::sums_names(booking.mode),
-        ]))?;
+        ]);
+        let moves = booking.encode(&mut keys)?;
         let retention = retention_ms(self.connection.settings.retention_h);
-        let mut call = self
-            .connection
-            .script_call(&REPLAY_ADJUSTMENT, rebuild, encoded.keys.keys())?;
+        let mut call = self.connection.script_call(&REPLAY_ADJUSTMENT, rebuild, keys.keys())?;
         call.arg(REBUILD_LEASE_MS)
             .arg(booking.adjustment_id.as_str())
             .arg(&*booking.content_hash.0)
@@ -264,8 +237,7 @@ impl Store {
             .arg(&booking.event_document[..])
             .arg(sequence)
             .arg(remaining_tombstone_ms(booking.created_at, retention))
-            .arg(encoded.sums_name)
-            .arg(encoded.moves);
+            .arg(moves);
         let changed: u64 = self.connection.run(call).await?.next_integer()?;
         Ok(changed > 0)
     }

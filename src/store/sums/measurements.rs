@@ -51,11 +51,11 @@ impl Store {
             keys::outbox(),
             keys::leases(),
             keys::open_order_sets(),
-            keys::daily_totals(mode, date),
+            keys::total_ledger(mode),
         ];
         keys.extend(brokers.iter().map(keys::due_orders));
         let mut call = self.connection.script_call(&MEASURE, None, &keys)?;
-        call.arg(keys::DAILY_NOTIONAL_FIELD).arg(MAX_OPEN_SETS);
+        call.arg(date.days_since_1970()).arg(MAX_OPEN_SETS);
         decode_measurements(self.connection.run(call).await?, brokers)
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::connection::Bus;
 use crate::bus::durable_door;
 use crate::domain::control::ControlState;
-use crate::domain::daily_pnl::DailyPnl;
+use crate::domain::daily_pnl::ProfitView;
 use crate::domain::id::BrokerId;
 use crate::domain::money::Micros;
 use crate::domain::order_terms::{Mode, TradingState};
@@ -20,12 +20,11 @@ use crate::store::sums::measurements::StoreMeasurements;
 use crate::telemetry::{MetricId, duration_micros, limit_ratio};
 use crate::worker::periodic::repeat_every;
 use crate::worker::router::Router;
-use crate::worker::trading_day::SNAPSHOT_MAX_AGE;
 
 /// The pause between two samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum age of the day's profit and loss: without demand it is refreshed every second.
-const DAY_PNL_MAX_AGE: Duration = SNAPSHOT_MAX_AGE.saturating_add(Duration::from_secs(4));
+const DAY_PNL_MAX_AGE: Duration = Duration::from_secs(4);
 
 /// Samples every gauge until the worker stops.
 pub(in crate::worker) async fn run(router: Router, bus: Bus, stop: CancellationToken) {
@@ -133,25 +132,17 @@ fn sample_limit_use(router: &Router, control: &ControlState, measurements: Optio
     let loss_limit = control.daily_loss_limit.unwrap_or(router.limits.daily_loss);
     let notional = measurements.and_then(|store| limit_ratio(store.notional_routed.units(), notional_limit.units()));
     telemetry.set_gauge(MetricId::LimitUsed, &["daily_notional"], notional);
-    let day = router.trading_day.pnl_within(DAY_PNL_MAX_AGE);
-    let used = |pnl: Option<Micros>| limit_ratio(pnl?.units().saturating_neg(), loss_limit.units());
-    let total = day.as_ref().and_then(|day| used(day.total));
+    let recent = router.trading_day.profits_within(DAY_PNL_MAX_AGE);
+    let used = |view: &ProfitView, limit: Micros| limit_ratio(view.day.profit.units().saturating_neg(), limit.units());
+    let total = recent.total.and_then(|view| used(&view, loss_limit));
     telemetry.set_gauge(MetricId::LimitUsed, &["daily_loss"], total);
-    let nearest = day
-        .as_ref()
-        .and_then(|day| highest_account_loss_use(router, day, loss_limit));
-    telemetry.set_gauge(MetricId::LimitUsed, &["daily_loss_of_an_account"], nearest);
-}
-
-/// Returns the use of the daily loss limit by the account that is nearest to its limit. Accounts with an unknown profit
-/// and loss are left out.
-fn highest_account_loss_use(router: &Router, day: &DailyPnl, limit: Micros) -> Option<u64> {
-    let known = day.accounts.iter().filter_map(|(account, pnl)| {
+    // Of the accounts that were read lately: those that sent orders, and those whose turn it was.
+    let by_account = recent.accounts.iter().filter_map(|(account, view)| {
         let own = router.limits.accounts.get(account).and_then(|own| own.daily_loss);
-        let tighter = own.map_or(limit, |own| own.min(limit));
-        limit_ratio((*pnl)?.units().saturating_neg(), tighter.units())
+        used(view, own.map_or(loss_limit, |own| own.min(loss_limit)))
     });
-    known.max().or(Some(0))
+    let nearest = by_account.max().or(total.map(|_| 0));
+    telemetry.set_gauge(MetricId::LimitUsed, &["daily_loss_of_an_account"], nearest);
 }
 
 /// Samples how many durable intents wait for a worker.

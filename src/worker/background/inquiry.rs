@@ -69,13 +69,12 @@ async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) {
     let retry_delays = [settings.first_pause_ms, settings.longest_pause_ms].map(Duration::from_millis);
     let settled = match broker.inquire(order.clone()).await {
         InquiryOutcome::Reported(report) => {
-            settlement::settle_venue_report(store, &router.rates, order, report, Metadata::new()).await
+            settlement::settle_venue_report(&router.settler, order, report, Metadata::new()).await
         }
         InquiryOutcome::NotFound => match store.record_not_found(order, &turn, retry_delays).await {
             Ok(Some(inquired)) if is_not_found_conclusive(settings, inquired) => {
                 settlement::settle_with_lease(
-                    store,
-                    &router.rates,
+                    &router.settler,
                     order,
                     &turn,
                     not_placed_report(inquired),

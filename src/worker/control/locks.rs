@@ -8,6 +8,7 @@ use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::content_hash::ContentHash;
 use crate::domain::control::{Lock, LockScope};
 use crate::domain::metadata::Metadata;
+use crate::domain::order_terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode, quoted};
 use crate::repeated_log::log_at_intervals;
@@ -37,9 +38,9 @@ pub const OPERATOR_RULE_ID: &str = "operator";
 ///
 /// # Errors
 /// If the store does not confirm the lock: the orders that it would stop must not pass.
-pub async fn set_rule_lock(router: &Router, lock: Lock, generation: u64) -> Result<bool, Fault> {
+pub async fn set_rule_lock(router: &Router, lock: Lock, generation: Option<u64>) -> Result<bool, Fault> {
     let event = locked_event(&lock, ROUTER_ACTOR, &lock.message);
-    let Some(document) = store_lock(router, &event, Some(generation)).await? else {
+    let Some(document) = store_lock(router, &event, generation, Some((lock.mode, &lock.scope))).await? else {
         return Ok(false);
     };
     let (router, lock_id) = (router.clone(), event.lock.latch_id);
@@ -110,7 +111,7 @@ pub async fn set_operator_lock(router: &Router, call: &BusRequest) -> Result<Bus
         trading_date: control.trading_date,
     };
     let event = locked_event(&lock, &request.actor, &request.reason);
-    match store_lock(router, &event, None).await? {
+    match store_lock(router, &event, None, None).await? {
         Some(document) => {
             let appended = append_unjournaled_lock(router, &event.lock.latch_id, &document).await;
             appended.map_err(|fault| Fault {
@@ -173,9 +174,14 @@ fn locked_event(lock: &Lock, actor: &str, reason: &str) -> LockEvent {
 }
 
 /// Sets a lock in the store. Returns the document to journal, or `None` if a lock of its id is already active.
-async fn store_lock(router: &Router, event: &LockEvent, generation: Option<u64>) -> Result<Option<Bytes>, Fault> {
+async fn store_lock(
+    router: &Router,
+    event: &LockEvent,
+    generation: Option<u64>,
+    breach: Option<(Mode, &LockScope)>,
+) -> Result<Option<Bytes>, Fault> {
     let (document, lock_id) = (encode_lock_event(event)?, &event.lock.latch_id);
-    let outcome = router.store.set_lock(lock_id, &document, generation).await;
+    let outcome = router.store.set_lock(lock_id, &document, generation, breach).await;
     match outcome.map_err(store_unavailable)? {
         SetLockOutcome::Set => {}
         // The reply to an earlier attempt of this very call may have been lost.

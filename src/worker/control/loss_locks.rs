@@ -2,23 +2,50 @@
 //! every refresh of the day's profit and loss, and before an order is denied for a loss.
 
 use crate::domain::control::{ControlState, Lock, LockScope};
-use crate::domain::daily_pnl::DailyPnl;
+use crate::domain::id::AccountId;
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
 use crate::risk::rules::max_daily_loss;
+use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::wire::risk_signal::SignalSubject;
 use crate::worker::control::locks;
 use crate::worker::router::Router;
 
-/// Sets the locks that the day's profit and loss requires. The worker that sets a lock publishes its signal.
+/// Sets the locks of losses that have reached their limits. The worker that sets a lock publishes its signal.
 ///
 /// # Errors
 /// If the shared state does not confirm a lock: an order that it would stop must not pass.
-pub async fn lock_loss_breaches(router: &Router, control: &ControlState, day: &DailyPnl) -> Result<(), Fault> {
-    for lock in max_daily_loss::find_breaches(day, control, &router.limits, Timestamp::now()) {
-        if locks::set_rule_lock(router, lock.clone(), control.generation).await? {
+pub async fn lock_breaches(
+    router: &Router,
+    control: &ControlState,
+    date: TradingDate,
+    losses: Vec<DayLoss>,
+) -> Result<(), Fault> {
+    for lock in max_daily_loss::find_breaches(&losses, date, control, &router.limits, Timestamp::now()) {
+        if locks::set_rule_lock(router, lock.clone(), Some(control.generation)).await? {
+            publish_lock_signal(router, &lock);
+        }
+    }
+    Ok(())
+}
+
+/// Sets the locks of losses that have reached their limits by fills: the store has refused openings since the step that
+/// booked the fill, and does until these locks stand.
+///
+/// # Errors
+/// If the shared state does not confirm a lock. It is then set when the next order meets the loss.
+pub async fn lock_filled_breaches(router: &Router, losses: Vec<DayLoss>) -> Result<(), Fault> {
+    let control = router.control.current();
+    let date = router.trading_day.booking_date();
+    for loss in losses {
+        let limits = match &loss.scope {
+            LockScope::Account(account_id) => max_daily_loss::loss_limits(&control, &router.limits, account_id).0,
+            _ => max_daily_loss::loss_limits(&control, &router.limits, &AccountId::default_account()).1,
+        };
+        let lock = max_daily_loss::breach_lock(&loss, limits, date, control.mode, Timestamp::now());
+        if locks::set_rule_lock(router, lock.clone(), None).await? {
             publish_lock_signal(router, &lock);
         }
     }

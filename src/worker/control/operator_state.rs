@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::control::{EffectiveControls, OperatorOverrides};
-use crate::domain::money::Micros;
 use crate::domain::order_terms::{Mode, TradingState};
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::store::control::operator_state::{OperatorState, OperatorStateChange, OperatorStateOutcome};
+use crate::store::sums::ledgers::LedgerOwner;
 use crate::wire::state::{EarlierChange, RouterState, StateChange, StateEvent, decode_state_change};
 use crate::worker::control::kill_switch;
 use crate::worker::control::kill_switch::HaltResult;
@@ -193,8 +193,8 @@ fn effective_values(router: &Router, values: &OperatorOverrides) -> EffectiveCon
 
 async fn load_router_state(router: &Router) -> Result<RouterState, Fault> {
     let control = router.control.refresh().await.map_err(store_unavailable)?;
-    let day_pnl = match router.trading_day.load_pnl().await {
-        Ok((_, day_pnl)) => Some(day_pnl),
+    let day = match router.trading_day.refresh().await {
+        Ok((_, date, total)) => Some((date, total)),
         Err(fault) => {
             tracing::debug!(%fault, "the day's profit and loss could not be read");
             None
@@ -207,19 +207,20 @@ async fn load_router_state(router: &Router) -> Result<RouterState, Fault> {
         daily_loss_limit: control.daily_loss_limit,
     };
     let effective = effective_values(router, &values);
-    let pnl_date = day_pnl.as_ref().map(|day_pnl| day_pnl.trading_date);
+    let pnl_date = day.as_ref().map(|(date, _)| *date);
     let trading_date = control
         .trading_date
         .or(pnl_date)
         .unwrap_or_else(|| Timestamp::now().utc_date());
-    let routed = router.store.read_notional_routed(control.mode, trading_date).await;
+    let ledger = router.store.read_ledger(LedgerOwner::Total(control.mode)).await;
+    let routed = ledger.map_err(store_unavailable)?.notional_on(trading_date);
     Ok(RouterState {
         mode: effective.mode,
         trading_state: effective.trading_state,
         daily_notional_limit: effective.daily_notional_limit.decimal(),
-        notional_routed: routed.map_err(store_unavailable)?.decimal(),
+        notional_routed: routed.decimal(),
         daily_loss_limit: effective.daily_loss_limit.decimal(),
-        daily_pnl: day_pnl.and_then(|day_pnl| day_pnl.total).map(Micros::decimal),
+        daily_pnl: day.map(|(_, total)| total.day.profit.decimal()),
         trading_date,
         version: control.version,
         cancelled: None,

@@ -78,14 +78,11 @@ impl SignalPublisher {
 
 fn signal_from_anomaly(order: &Order, anomaly: &BookingAnomaly) -> RuleSignal {
     let (rule_id, message, metadata) = match anomaly {
-        BookingAnomaly::Overfill(lots) => (
+        BookingAnomaly::Overfill(excess) => (
             "excess_fill",
             "the venue has filled more than was reserved; the fill is booked".to_owned(),
             Metadata::new()
-                .with(
-                    "value",
-                    CapUnit::Lots(order.reservation.lot_size).to_metadata_value(*lots),
-                )
+                .with("value", CapUnit::Quantity.to_metadata_value(*excess))
                 .with("quantity", order.quantity.decimal()),
         ),
         BookingAnomaly::Reopened => (

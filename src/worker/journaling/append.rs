@@ -22,6 +22,8 @@ use crate::store::rebuild::orders::OrderReplay;
 use crate::telemetry::PipelineStage;
 use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::report::ExecutionReport;
+use crate::wire::settlement::InvalidSettledQuantity;
+use crate::worker::control::loss_locks;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::replay;
 use crate::worker::rebuild::replay_target::ReplayTarget;
@@ -68,6 +70,11 @@ pub async fn journal_and_build_outcome(router: &Router, booked: &BookedEffect) -
 /// As [`append_and_mark`].
 pub async fn append_booked_effect(router: &Router, booked: &BookedEffect) -> Result<u64, AppendError> {
     router.signals.publish_anomalies(&booked.order, &booked.notices);
+    if !booked.breaches.is_empty()
+        && let Err(fault) = loss_locks::lock_filled_breaches(router, booked.breaches.clone()).await
+    {
+        tracing::warn!(order_id = %booked.order.order_id, %fault, "a loss has reached its limit; its lock is set with the next order");
+    }
     append_and_mark(router, &booked.order, &booked.pending_events).await
 }
 
@@ -172,7 +179,11 @@ pub async fn mark_or_replay(
         decode_journal_report(&event.body).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let replay = OrderReplay {
         order,
-        deltas: settlement.deltas.into(),
+        deltas: settlement
+            .deltas
+            .try_into()
+            .map_err(|error: InvalidSettledQuantity| StoreError::Corrupt(error.to_string()))?,
+        booked_on: settlement.booked_on,
         sequence,
         document: event.body.clone(),
     };

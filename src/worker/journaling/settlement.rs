@@ -9,18 +9,23 @@ use uuid::Uuid;
 
 use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::brokers::port::{BookError, PaperBook};
+use crate::domain::control::LockScope;
 use crate::domain::currency_rates::CurrencyRates;
-use crate::domain::id::LeaseToken;
+use crate::domain::id::{AccountId, LeaseToken};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{ApplyReportError, Order, OrderUpdate};
 use crate::domain::settlement::SumDeltas;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, TradingDate};
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
+use crate::risk::RiskLimits;
+use crate::risk::rules::max_daily_loss;
+use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::store::keys::OrderKey;
-use crate::store::orders::settle::{SettleOutcome, SettleRequest};
+use crate::store::orders::settle::{BookedSettlement, LossWatch, SettleOutcome, SettleRequest};
 use crate::store::{Store, StoreError};
 use crate::wire::journal_report::{build_settled_report, decode_journal_report};
 use crate::worker::stop_point;
+use crate::worker::trading_day::TradingDayCache;
 
 /// How often a settlement is sent if its reply is lost. The script recognizes it by its id and books it once.
 const MAX_SEND_ATTEMPTS: u32 = 5;
@@ -32,27 +37,80 @@ const MAX_SETTLE_ATTEMPTS: usize = 20;
 /// The pause while the store is being rebuilt.
 const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// The paper venues' book: the records of their orders in the store.
+/// What a settlement is computed with: the store, the rates of fees, and the losses that it may bring to their limits.
 #[derive(Debug, Clone)]
-pub struct StorePaperBook {
+pub struct Settler {
     store: Store,
     rates: Arc<CurrencyRates>,
+    losses: Option<LossWatcher>,
 }
 
-impl StorePaperBook {
-    /// Returns the book in a store; `rates` values the currencies of fees.
+/// The views of losses, and their limits.
+#[derive(Debug, Clone)]
+struct LossWatcher {
+    trading_day: TradingDayCache,
+    limits: Arc<RiskLimits>,
+}
+
+impl Settler {
+    /// Returns a settler that compares no losses; `rates` values the currencies of fees.
     pub fn new(store: Store, rates: Arc<CurrencyRates>) -> Self {
-        Self { store, rates }
+        Self {
+            store,
+            rates,
+            losses: None,
+        }
+    }
+
+    /// Returns the settler with losses to compare with their limits in the step that books a fill.
+    #[must_use]
+    pub fn watching(mut self, trading_day: TradingDayCache, limits: Arc<RiskLimits>) -> Self {
+        self.losses = Some(LossWatcher { trading_day, limits });
+        self
+    }
+
+    /// Returns the trading date that a fill counts for now.
+    fn booking_date(&self) -> TradingDate {
+        let active = self.losses.as_ref().map(|losses| losses.trading_day.booking_date());
+        active.unwrap_or_else(|| Timestamp::now().utc_date())
+    }
+
+    /// Returns the losses to compare an order's fills with; `None` where the views cannot be read, or the order is of
+    /// another mode. The next order then meets the loss.
+    async fn watch(&self, order: &Order) -> Option<LossWatch> {
+        let losses = self.losses.as_ref()?;
+        let (control, pnl) = losses.trading_day.load_pnl(&order.account_id).await.ok()?;
+        if control.mode != order.mode {
+            return None;
+        }
+        let (account_limit, total_limit) = max_daily_loss::loss_limits(&control, &losses.limits, &order.account_id);
+        Some(LossWatch {
+            account_loss: pnl.account.loss_before_fills(),
+            account_limit: account_limit.units(),
+            total_loss: pnl.total.loss_before_fills(),
+            total_limit: total_limit.units(),
+        })
+    }
+}
+
+/// The paper venues' book: the records of their orders in the store.
+#[derive(Debug, Clone)]
+pub struct StorePaperBook(Settler);
+
+impl StorePaperBook {
+    /// Returns the book in the store of a settler.
+    pub fn new(settler: Settler) -> Self {
+        Self(settler)
     }
 }
 
 impl PaperBook for StorePaperBook {
     async fn book_placement(&self, placement: &Placement, report: VenueReport) -> Result<BookedEffect, BookError> {
-        settle_placement(&self.store, &self.rates, placement, report, Some(placement.deadline)).await
+        settle_placement(&self.0, placement, report, Some(placement.deadline)).await
     }
 
     async fn book_effect(&self, order: &Order, report: VenueReport) -> Result<BookedEffect, BookError> {
-        settle_amendment(&self.store, &self.rates, order, report).await
+        settle_amendment(&self.0, order, report).await
     }
 }
 
@@ -60,21 +118,13 @@ impl PaperBook for StorePaperBook {
 ///
 /// # Errors
 /// A [`BookError`], which says whether the effect may have been booked.
-async fn settle_amendment(
-    store: &Store,
-    rates: &CurrencyRates,
-    order: &Order,
-    report: VenueReport,
-) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(order, &report, rates)?;
-    book_effect(
-        store,
-        applied,
-        SumDeltas::default(),
-        SettlementFence::default(),
-        Metadata::new(),
-    )
-    .await
+async fn settle_amendment(settler: &Settler, order: &Order, report: VenueReport) -> Result<BookedEffect, BookError> {
+    let applied = apply_report(order, &report, &settler.rates)?;
+    let fence = SettlementFence {
+        only_reduces: order.reduce_only,
+        ..SettlementFence::default()
+    };
+    book_effect(settler, applied, SumDeltas::default(), fence, Metadata::new()).await
 }
 
 /// Settles a report that the router makes in the venue's place: that the outcome is unknown, or that the order was not
@@ -83,19 +133,18 @@ async fn settle_amendment(
 /// # Errors
 /// A [`BookError`], which says whether the report may have been booked.
 pub async fn settle_with_lease(
-    store: &Store,
-    rates: &CurrencyRates,
+    settler: &Settler,
     order: &Order,
     lease: &LeaseToken,
     report: VenueReport,
     readings: Metadata,
 ) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(order, &report, rates)?;
+    let applied = apply_report(order, &report, &settler.rates)?;
     let fence = SettlementFence {
         lease: Some(lease.clone()),
-        deadline: None,
+        ..SettlementFence::default()
     };
-    book_effect(store, applied, unjournaled_reservation(order), fence, readings).await
+    book_effect(settler, applied, unjournaled_reservation(order), fence, readings).await
 }
 
 /// Settles a venue's own report. It needs no lease and applies to the order's current version. While the store is being
@@ -104,8 +153,7 @@ pub async fn settle_with_lease(
 /// # Errors
 /// A [`BookError`], which says whether the report may have been booked; the venue can be asked again.
 pub async fn settle_venue_report(
-    store: &Store,
-    rates: &CurrencyRates,
+    settler: &Settler,
     order: &Order,
     report: VenueReport,
     readings: Metadata,
@@ -113,9 +161,17 @@ pub async fn settle_venue_report(
     let mut order = order.clone();
     let mut outcome = BookError::Unknown("other effects of the order were booked first, too often".to_owned());
     for _ in 0..MAX_SETTLE_ATTEMPTS {
-        let applied = apply_report(&order, &report, rates)?;
+        let applied = apply_report(&order, &report, &settler.rates)?;
         let fence = SettlementFence::default();
-        match book_effect(store, applied, unjournaled_reservation(&order), fence, readings.clone()).await {
+        match book_effect(
+            settler,
+            applied,
+            unjournaled_reservation(&order),
+            fence,
+            readings.clone(),
+        )
+        .await
+        {
             Err(BookError::Superseded(current)) => order = *current,
             Err(error @ (BookError::Unavailable(_) | BookError::OrderNotFound)) => {
                 outcome = error;
@@ -142,6 +198,8 @@ fn unjournaled_reservation(order: &Order) -> SumDeltas {
 struct SettlementFence {
     lease: Option<LeaseToken>,
     deadline: Option<Timestamp>,
+    /// Whether fills may only reduce the position.
+    only_reduces: bool,
 }
 
 /// Settles the first report of a claimed order, fenced by its lease and, if the settlement is the sending, by its
@@ -150,20 +208,20 @@ struct SettlementFence {
 /// # Errors
 /// A [`BookError`], which says whether the report may have been booked.
 async fn settle_placement(
-    store: &Store,
-    rates: &CurrencyRates,
+    settler: &Settler,
     placement: &Placement,
     report: VenueReport,
     deadline: Option<Timestamp>,
 ) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(&placement.order, &report, rates)?;
+    let applied = apply_report(&placement.order, &report, &settler.rates)?;
     let fence = SettlementFence {
         lease: Some(placement.lease.clone()),
         deadline,
+        only_reduces: placement.order.reduce_only,
     };
     stop_point::reach("before_settle");
     let reserved = placement.order.reservation_deltas();
-    let booked = book_effect(store, applied, reserved, fence, placement.readings.clone()).await;
+    let booked = book_effect(settler, applied, reserved, fence, placement.readings.clone()).await;
     stop_point::reach("after_settle");
     booked
 }
@@ -182,7 +240,7 @@ fn apply_report(order: &Order, report: &VenueReport, rates: &CurrencyRates) -> R
 /// Books an effect. An order's first event on the journal carries its deltas from zero: the reservations before it plus
 /// the deltas of this settlement.
 async fn book_effect(
-    store: &Store,
+    settler: &Settler,
     applied: OrderUpdate,
     reserved: SumDeltas,
     fence: SettlementFence,
@@ -193,6 +251,7 @@ async fn book_effect(
         deltas,
         anomalies,
     } = applied;
+    let (store, booked_on) = (&settler.store, settler.booking_date());
     let epoch = store
         .epoch()
         .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
@@ -200,30 +259,68 @@ async fn book_effect(
     let journaled_deltas = journaled_deltas
         .ok_or_else(|| BookError::Unavailable("its sums exceed the range of exact numbers".to_owned()))?;
     let settlement_id = Uuid::now_v7();
-    let body =
-        Bytes::from(build_settled_report(&order, journaled_deltas, epoch, readings, Some(settlement_id)).encode());
+    let watch = if deltas.fill_result == 0 {
+        None
+    } else {
+        settler.watch(&order).await
+    };
+    let report = build_settled_report(
+        &order,
+        journaled_deltas,
+        booked_on,
+        epoch,
+        readings,
+        Some(settlement_id),
+    );
+    let body = Bytes::from(report.encode());
     let request = Arc::new(SettleRequest {
         order,
         deltas,
+        booked_on,
+        watch,
+        only_reduces: fence.only_reduces,
         event_document: body.clone(),
         lease: fence.lease,
         deadline: fence.deadline,
         settlement_id,
     });
-    let mut pending = send_settlement(store, &request).await?;
-    pending.push(OutboxEntry {
+    let BookedSettlement {
+        mut pending_events,
+        account_breach,
+        total_breach,
+    } = send_settlement(store, &request).await?;
+    pending_events.push(OutboxEntry {
         version: request.order.version,
         body,
     });
+    let account = request.order.account_id.clone();
     Ok(BookedEffect {
         order: Arc::unwrap_or_clone(request).order,
-        pending_events: pending,
+        pending_events,
         notices: anomalies,
+        breaches: losses_at_limit(&account, account_breach, total_breach),
     })
 }
 
+/// Returns the losses that have reached their limits, in the order of their scopes.
+pub(in crate::worker) fn losses_at_limit(
+    account_id: &AccountId,
+    account_breach: Option<i64>,
+    total_breach: Option<i64>,
+) -> Vec<DayLoss> {
+    let account = account_breach.map(|loss| DayLoss {
+        scope: LockScope::Account(account_id.clone()),
+        loss,
+    });
+    let total = total_breach.map(|loss| DayLoss {
+        scope: LockScope::All,
+        loss,
+    });
+    account.into_iter().chain(total).collect()
+}
+
 /// Sends a settlement until its reply arrives, at most [`MAX_SEND_ATTEMPTS`] times.
-async fn send_settlement(store: &Store, request: &Arc<SettleRequest>) -> Result<Vec<OutboxEntry>, BookError> {
+async fn send_settlement(store: &Store, request: &Arc<SettleRequest>) -> Result<BookedSettlement, BookError> {
     let mut may_be_booked = false;
     let mut reason = String::new();
     for attempt in 0..MAX_SEND_ATTEMPTS {
@@ -256,9 +353,10 @@ async fn booking_from_outcome(
     store: &Store,
     request: &SettleRequest,
     outcome: SettleOutcome,
-) -> Result<Vec<OutboxEntry>, BookError> {
+) -> Result<BookedSettlement, BookError> {
     match outcome {
-        SettleOutcome::Booked(pending) => Ok(pending),
+        SettleOutcome::Booked(booked) => Ok(booked),
+        SettleOutcome::CrossesZero(position) => Err(BookError::CrossesZero(position)),
         SettleOutcome::LeaseLost => Err(BookError::LeaseLost),
         SettleOutcome::DeadlinePassed => Err(BookError::DeadlinePassed),
         SettleOutcome::Halted => Err(BookError::Halted),

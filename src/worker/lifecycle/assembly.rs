@@ -17,6 +17,7 @@ use crate::worker::control::limits;
 use crate::worker::control::signals::SignalPublisher;
 use crate::worker::instruments::Instruments;
 use crate::worker::journal_capacity::JournalCapacity;
+use crate::worker::journaling::settlement::Settler;
 use crate::worker::lifecycle::broker_tasks;
 use crate::worker::lifecycle::error::WorkerError;
 use crate::worker::readiness::Readiness;
@@ -68,14 +69,6 @@ pub(super) fn build_router(
         .risk
         .trading_calendar()
         .ok_or_else(|| invalid("the start of the trading day"))?;
-    let brokers = broker_tasks::start_brokers(
-        &settings.brokers,
-        &store,
-        &rates,
-        &calendar,
-        send_gate,
-        additional_brokers,
-    )?;
     let control = ControlCache::new(store.clone());
     let instruments = Arc::new(Instruments::from_settings(settings));
     let quote_max_age = Duration::from_millis(settings.risk.quote_max_age_ms);
@@ -88,20 +81,23 @@ pub(super) fn build_router(
         journal_reader: journal_reader.clone(),
         prices: prices.clone(),
         instruments: instruments.clone(),
-        calendar,
+        calendar: calendar.clone(),
         clock: trading_clock.clock,
         max_clock_skew: trading_clock.max_skew,
     });
+    let limits = Arc::new(limits::limits_from_settings(settings).ok_or_else(|| invalid("a limit of `risk`"))?);
+    let settler = Settler::new(store.clone(), rates).watching(trading_day.clone(), limits.clone());
+    let brokers = broker_tasks::start_brokers(&settings.brokers, &settler, &calendar, send_gate, additional_brokers)?;
     let router = Router {
         journal_writer,
         journal_reader,
         signals: SignalPublisher::new(alert_writer, telemetry.clone(), deferred_tasks.clone()),
         brokers: Arc::new(brokers),
-        limits: Arc::new(limits::limits_from_settings(settings).ok_or_else(|| invalid("a limit of `risk`"))?),
+        limits,
+        settler,
         trading_day,
         prices,
         instruments,
-        rates,
         control,
         default_deadlines: DefaultDeadlines {
             request: Duration::from_millis(settings.doors.default_request_deadline_ms),

@@ -9,10 +9,8 @@ use crate::brokers::paper::{binance, ibkr};
 use crate::brokers::task::BrokerTask;
 use crate::config::brokers::{BrokerTaskSettings, BrokersSettings};
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::id::{BrokerId, IdError};
-use crate::store::Store;
-use crate::worker::journaling::settlement::StorePaperBook;
+use crate::worker::journaling::settlement::{Settler, StorePaperBook};
 use crate::worker::submission::send_gate::JournaledSendGate;
 
 /// What an adapter for an external venue needs.
@@ -34,13 +32,12 @@ pub type AdditionalBrokers = Box<dyn FnOnce(&VenueAdapterPorts) -> Vec<BrokerHan
 /// A setting that the check of the settings excludes.
 pub(in crate::worker) fn start_brokers(
     settings: &BrokersSettings,
-    store: &Store,
-    rates: &Arc<CurrencyRates>,
+    settler: &Settler,
     calendar: &TradingCalendar,
     send_gate: JournaledSendGate,
     additional_brokers: AdditionalBrokers,
 ) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
-    let book = Arc::new(StorePaperBook::new(store.clone(), rates.clone()));
+    let book = Arc::new(StorePaperBook::new(settler.clone()));
     // The check of the settings excludes these errors.
     let fees = PaperFees {
         fee_rate: settings.paper_fees.fee_rate().ok_or(IdError("a fee rate"))?,

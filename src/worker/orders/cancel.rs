@@ -226,7 +226,7 @@ async fn cancel_selected_order(
 
 /// Settles a venue's reply to a cancel, journals the result and returns it.
 async fn settle_cancel_report(router: &Router, order: &Order, report: VenueReport) -> Result<SubmissionOutcome, Fault> {
-    let settled = settlement::settle_venue_report(&router.store, &router.rates, order, report, Metadata::new());
+    let settled = settlement::settle_venue_report(&router.settler, order, report, Metadata::new());
     match settled.await {
         Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
         Err(error) => {

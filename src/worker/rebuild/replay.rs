@@ -10,6 +10,7 @@ use crate::store::keys::OrderKey;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
 use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
+use crate::wire::settlement::InvalidSettledQuantity;
 use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode_submission};
 use crate::worker::adjustments::booking::booking_from_event;
 use crate::worker::rebuild::error::StoreRebuildError;
@@ -245,7 +246,10 @@ fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, Stor
         let (order, settlement) = decode_journal_report(&entry.body).map_err(unreadable)?;
         let event = OrderReplay {
             order,
-            deltas: settlement.deltas.into(),
+            deltas: settlement.deltas.try_into().map_err(|error: InvalidSettledQuantity| {
+                StoreRebuildError::Journal(format!("the journal's entry {}: {error}", entry.sequence))
+            })?,
+            booked_on: settlement.booked_on,
             sequence: entry.sequence,
             document: entry.body,
         };

@@ -12,10 +12,9 @@ use crate::domain::id::{OrderId, OrderIdPrefix};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Intent;
 use crate::domain::intent_lifetime::{DeadlineTooFarAhead, IntentLifetime};
-use crate::domain::money::{BASE_ASSET_FEE_SCALE, Rounding, round_to_units};
 use crate::domain::order::Order;
 use crate::domain::order_terms::Mode;
-use crate::domain::quantity::Price;
+use crate::domain::quantity::{Price, QuantityUnits};
 use crate::domain::reservation::Reservation;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
@@ -43,11 +42,8 @@ pub struct OrderCandidate {
     pub evaluation: Evaluation,
     /// The order of the intent.
     pub order: Order,
-    /// Its quantity in lots.
-    pub lots: i64,
-    /// The lot size in units of 1e-8 of the base asset; `None` for an instrument without one, whose fees are never paid
-    /// in it.
-    pub base_lot_units: Option<i64>,
+    /// Its quantity in units of 1e-8.
+    pub quantity: QuantityUnits,
     /// The price that the symbol is valued at.
     pub reference_price: Price,
     /// The currency of its prices.
@@ -124,10 +120,13 @@ fn build_candidate(
     check_mode(intent, mode)?;
     router.journal_capacity.check("new orders", "nothing was sent")?;
     let (instrument, prefix) = find_instrument(router, intent)?;
-    let lots = whole_lots(instrument, intent)?;
+    check_steps(instrument, intent)?;
     let (reference_price, has_reference) = resolve_reference_price(router, instrument, intent, context)?;
     let valuation_price = intent.price.unwrap_or(reference_price);
-    let reservation = Reservation::for_order(instrument, intent, lots, valuation_price, context.day_pnl.trading_date);
+    // Without a mark the order is marked at its own price: it makes nothing against it.
+    let mark = router.prices.mark_price(instrument, mode).unwrap_or(valuation_price);
+    let date = context.day_pnl.trading_date;
+    let reservation = Reservation::for_order(instrument, intent, valuation_price, mark, date);
     let reservation = reservation.ok_or_else(|| {
         Fault::for_field(
             FaultCode::InvalidField,
@@ -138,7 +137,7 @@ fn build_candidate(
     let evaluation = evaluate(&RuleInput {
         intent,
         instrument,
-        quantity_lots: lots,
+        quantity_units: reservation.reserved,
         reference_price,
         has_market_price: has_reference,
         reservation: &reservation,
@@ -148,30 +147,26 @@ fn build_candidate(
         deadline: lifetime.deadline,
         now,
     });
-    let base_lot = instrument.base_asset.as_ref();
-    let base_lot =
-        base_lot.and_then(|_| round_to_units(instrument.lot_size.decimal(), BASE_ASSET_FEE_SCALE, Rounding::Down));
     Ok(OrderCandidate {
         evaluation,
+        quantity: reservation.reserved,
         order: Order::from_intent(intent, OrderId::generate(prefix), mode, reservation, now),
-        lots,
-        base_lot_units: base_lot,
         reference_price,
         quote_currency: instrument.quote.clone(),
     })
 }
 
-/// Returns the quantity in lots.
+/// Checks that price and quantity are whole steps of the instrument.
 ///
 /// # Errors
 /// A price that is no multiple of the tick size, or a quantity that is no multiple of the lot size.
-fn whole_lots(instrument: &Instrument, intent: &Intent) -> Result<i64, Fault> {
+fn check_steps(instrument: &Instrument, intent: &Intent) -> Result<(), Fault> {
     if let Some(price) = intent.price.filter(|price| !instrument.is_on_tick(*price)) {
         let tick = instrument.tick_size;
         let rule = format!("is {price}, not a multiple of {tick}");
         return Err(Fault::for_field(FaultCode::InvalidField, "price", rule));
     }
-    instrument.lots(intent.quantity).ok_or_else(|| {
+    instrument.lots(intent.quantity).map(drop).ok_or_else(|| {
         let lot = instrument.lot_size;
         let rule = format!("must be a whole number of lots of {lot}");
         Fault::for_field(FaultCode::InvalidField, "quantity", rule)

@@ -96,8 +96,7 @@ pub async fn presume_outcome_unknown(router: &Router, record: &StoredOrder, leas
         router,
         "the worker that sent the order was lost before it settled the venue's reply",
     );
-    let settled =
-        settlement::settle_with_lease(&router.store, &router.rates, &order, lease, report, Metadata::new()).await;
+    let settled = settlement::settle_with_lease(&router.settler, &order, lease, report, Metadata::new()).await;
     let booked = settled.map_err(|error| Fault::new(FaultCode::StoreUnavailable, error.to_string()))?;
     tracing::warn!(
         order_id = %booked.order.order_id,

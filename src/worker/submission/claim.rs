@@ -3,10 +3,11 @@
 
 use crate::domain::intent::Intent;
 use crate::domain::intent_lifetime::IntentLifetime;
+use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::store::keys::OrderKey;
 use crate::store::orders::record::KnownOrder;
-use crate::worker::faults::store_unavailable;
+use crate::worker::faults::{deadline_passed, store_unavailable};
 use crate::worker::router::Router;
 use crate::worker::submission::admission;
 use crate::worker::submission::admission::{AdmissionResult, RiskContext};
@@ -24,7 +25,7 @@ const MAX_CONTEXT_CHANGES: usize = 8;
 /// What uses up no id: a refusal, or a store that does not reply.
 pub async fn claim_order(router: &Router, intent: &Intent, lifetime: IntentLifetime) -> Result<ClaimOutcome, Fault> {
     for _ in 0..MAX_CONTEXT_CHANGES {
-        let attempt = match load_risk_context(router).await {
+        let attempt = match load_risk_context(router, intent).await {
             Ok(context) => match admission::admit(router, intent, lifetime, &context) {
                 AdmissionResult::Refused(fault) => confirm_refusal(router, intent, &context, fault).await?,
                 AdmissionResult::Candidate(candidate) => {
@@ -32,6 +33,8 @@ pub async fn claim_order(router: &Router, intent: &Intent, lifetime: IntentLifet
                     evaluation.evaluate(router).await?
                 }
             },
+            // A full queue answers at once: the id cannot be looked up either.
+            Err(fault) if fault.code == FaultCode::QueueFull => return Err(fault),
             // The state to evaluate the order under is unavailable; its id may be known all the same.
             Err(fault) => {
                 let known = find_unavailable_id(router, intent).await?;
@@ -40,6 +43,9 @@ pub async fn claim_order(router: &Router, intent: &Intent, lifetime: IntentLifet
         };
         match attempt {
             ClaimAttempt::Completed(outcome) => return Ok(outcome),
+            ClaimAttempt::ContextOutdated if lifetime.deadline <= Timestamp::now() => {
+                return Err(deadline_passed(lifetime.deadline));
+            }
             ClaimAttempt::ContextOutdated => router.control.refresh().await.map_err(store_unavailable)?,
         };
     }
@@ -49,8 +55,8 @@ pub async fn claim_order(router: &Router, intent: &Intent, lifetime: IntentLifet
     ))
 }
 
-async fn load_risk_context(router: &Router) -> Result<RiskContext, Fault> {
-    let (control, day_pnl) = router.trading_day.load_pnl().await?;
+async fn load_risk_context(router: &Router, intent: &Intent) -> Result<RiskContext, Fault> {
+    let (control, day_pnl) = router.trading_day.load_pnl(&intent.account_id).await?;
     Ok(RiskContext { control, day_pnl })
 }
 

@@ -12,6 +12,7 @@ use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::risk::rules::max_daily_loss;
+use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::risk::{Admissibility, Approved, CapReadings, RiskDecision};
 use crate::store::keys::OrderKey;
 use crate::store::orders::record::{KnownOrder, RecordStage};
@@ -20,6 +21,7 @@ use crate::wire::journal_report::build_journal_report;
 use crate::wire::risk_signal::SignalSubject;
 use crate::worker::control::loss_locks;
 use crate::worker::faults::store_unavailable;
+use crate::worker::journaling::settlement::losses_at_limit;
 use crate::worker::router::Router;
 use crate::worker::stop_point;
 use crate::worker::submission::admission::{OrderCandidate, RiskContext};
@@ -123,8 +125,7 @@ impl<'a> ClaimEvaluation<'a> {
             scope: order.sum_scope(),
             broker: order.broker.clone(),
             side: order.side,
-            lots: self.candidate.lots,
-            base_lot: self.candidate.base_lot_units,
+            quantity: self.candidate.quantity,
             control_generation: self.context.control.generation,
             evaluated_at_ms: self.context.day_pnl.measured_at_ms,
             caps: evaluation.caps().to_vec(),
@@ -192,7 +193,7 @@ impl<'a> ClaimEvaluation<'a> {
                     .iter()
                     .any(|signal| signal.rule_id == max_daily_loss::ID && signal.level == SignalLevel::Lock)
                 {
-                    loss_locks::lock_loss_breaches(router, &self.context.control, &self.context.day_pnl).await?;
+                    lock_breaches(router, &self.context, self.intent, cap_readings).await?;
                 }
                 record_decision(router, order.into_denied(reason, Timestamp::now()), readings).await
             }
@@ -203,6 +204,23 @@ impl<'a> ClaimEvaluation<'a> {
             }
         }
     }
+}
+
+/// Sets the locks of the losses that an order has met: those of its view, and those that fills have made since.
+async fn lock_breaches(
+    router: &Router,
+    context: &RiskContext,
+    intent: &Intent,
+    readings: &CapReadings,
+) -> Result<(), Fault> {
+    let (control, pnl, account_id) = (&context.control, &context.day_pnl, &intent.account_id);
+    let seen = vec![
+        DayLoss::of_account(account_id.clone(), &pnl.account),
+        DayLoss::of_all(&pnl.total),
+    ];
+    loss_locks::lock_breaches(router, control, pnl.trading_date, seen).await?;
+    let filled = losses_at_limit(account_id, readings.account_breach, readings.total_breach);
+    loss_locks::lock_filled_breaches(router, filled).await
 }
 
 /// Records a decision as the id's final outcome, unless another worker has decided the id in the meantime.

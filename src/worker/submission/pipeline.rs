@@ -186,7 +186,7 @@ async fn settle_and_journal(
     report: VenueReport,
 ) -> Result<SubmissionOutcome, Fault> {
     let (order, readings) = (&placement.order, placement.readings.clone());
-    match settlement::settle_venue_report(&router.store, &router.rates, order, report, readings).await {
+    match settlement::settle_venue_report(&router.settler, order, report, readings).await {
         Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
         // Another worker has settled the same report.
         Err(BookError::NothingNew | BookError::Ended) => {

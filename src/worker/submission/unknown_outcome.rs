@@ -28,8 +28,7 @@ pub(in crate::worker) async fn settle_or_read(
         return read_outcome(router, intent, placement, reason).await;
     }
     let settled = settlement::settle_with_lease(
-        &router.store,
-        &router.rates,
+        &router.settler,
         &placement.order,
         &placement.lease,
         announced::unknown_outcome_report(router, reason),

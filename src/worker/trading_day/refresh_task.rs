@@ -1,5 +1,5 @@
-//! The background task of the trading day: refreshes the snapshot, opens days, and sets and lifts the locks they
-//! require.
+//! The background task of the trading day: opens days, looks at accounts that send no orders, and sets and lifts the locks
+//! that losses require.
 
 use std::time::Duration;
 
@@ -8,14 +8,18 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::time::TradingDate;
 use crate::fault::Fault;
 use crate::repeated_log::log_at_intervals;
+use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::worker::control::{locks, loss_locks};
+use crate::worker::faults::store_unavailable;
 use crate::worker::periodic::repeat_every;
 use crate::worker::router::Router;
 
-/// The pause between two checks whether the snapshot needs a refresh.
+/// The pause between two checks whether a refresh is due.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
+/// The pause between two looks at accounts that hold something, of all workers together.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Keeps the snapshot fresh and opens trading days, until the worker stops.
+/// Opens trading days and looks at losses, until the worker stops.
 pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
     let (mut logged_error, mut date_with_lifts) = (String::new(), None);
     let mut runs = repeat_every(REFRESH_INTERVAL, &stop);
@@ -25,12 +29,19 @@ pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
     }
 }
 
-/// Refreshes the snapshot if it needs to be. Logs an error once, until it changes.
+/// Looks at the losses of all accounts and of some that hold something. Logs an error once, until it changes.
 async fn refresh_if_needed(router: &Router, logged_error: &mut String) {
-    if !router.trading_day.needs_refresh() || router.store.epoch().is_none() {
+    if router.store.epoch().is_none() {
         return;
     }
-    match refresh_and_lock_breaches(router).await {
+    let refreshed = async {
+        if router.trading_day.needs_refresh() {
+            let (control, date, total) = router.trading_day.refresh().await?;
+            loss_locks::lock_breaches(router, &control, date, vec![DayLoss::of_all(&total)]).await?;
+        }
+        sweep_accounts(router).await
+    };
+    match refreshed.await {
         Ok(()) => logged_error.clear(),
         Err(fault) if fault.detail != *logged_error => {
             tracing::warn!(
@@ -41,6 +52,25 @@ async fn refresh_if_needed(router: &Router, logged_error: &mut String) {
         }
         Err(_) => {}
     }
+}
+
+/// Looks at some of the accounts that hold something, where it is this worker's turn: prices move their losses without any
+/// order of theirs.
+async fn sweep_accounts(router: &Router) -> Result<(), Fault> {
+    let control = router.control.current();
+    let Some(date) = control.trading_date else {
+        return Ok(());
+    };
+    let turn = router.store.take_sweep_turn(control.mode, SWEEP_INTERVAL).await;
+    let Some(accounts) = turn.map_err(store_unavailable)? else {
+        return Ok(());
+    };
+    let read = accounts.into_iter().map(|account_id| async move {
+        let view = router.trading_day.read_account(account_id.clone()).await?;
+        Ok::<_, Fault>(view.map(|view| DayLoss::of_account(account_id, &view)))
+    });
+    let losses = futures_util::future::try_join_all(read).await?;
+    loss_locks::lock_breaches(router, &control, date, losses.into_iter().flatten().collect()).await
 }
 
 /// Lifts the locks that a new day lifts. Runs at a worker's start, too, and on every worker: the one that opened the
@@ -55,14 +85,5 @@ async fn lift_locks_of_new_day(router: &Router, date_with_lifts: &mut Option<Tra
         Err(fault) => {
             log_at_intervals!(warn, %fault, "the locks that the new day lifts could not be lifted yet; retrying")
         }
-    }
-}
-
-/// Refreshes the snapshot and sets the locks that it requires.
-async fn refresh_and_lock_breaches(router: &Router) -> Result<(), Fault> {
-    router.trading_day.refresh().await?;
-    match router.trading_day.valid_pnl() {
-        Some((control, day_pnl)) => loss_locks::lock_loss_breaches(router, &control, &day_pnl).await,
-        None => Ok(()),
     }
 }

@@ -5,7 +5,6 @@
 use crate::bus::journal::{JournalEntry, JournalReader};
 use crate::bus::subjects;
 use crate::domain::content_hash::ContentHash;
-use crate::domain::daily_pnl::DayStartEquity;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode};
@@ -81,29 +80,18 @@ async fn latest_day_event(reader: &JournalReader) -> Result<Option<(u64, DayEven
     Ok(Some((stored.sequence, event)))
 }
 
-/// Computes the equity of every account and journals it as the day's start. Returns `None` if another day came first.
+/// Journals the marks of the day's start. Returns `None` if another day came first.
 async fn append_day_start(
     dependencies: &TradingDayDependencies,
     today: TradingDate,
     last_sequence: u64,
 ) -> Result<Option<DayEvent>, Fault> {
-    let mut starts = Vec::with_capacity(Mode::ALL.len());
-    for mode in Mode::ALL {
-        let inputs = dependencies
-            .store
-            .read_day_inputs(*mode, today)
-            .await
-            .map_err(store_unavailable)?;
-        let (equities, marks) = dependencies.value_holdings(&inputs.holdings, *mode);
-        starts.push(ModeDayStart::of(
-            *mode,
-            &DayStartEquity::from_equities(&equities),
-            &marks,
-        ));
-    }
+    let starts = Mode::ALL
+        .iter()
+        .map(|mode| ModeDayStart::of(*mode, &dependencies.mark_prices(*mode)));
     let event = DayEvent {
         trading_date: today,
-        starts,
+        starts: starts.collect(),
         timestamp: Timestamp::now(),
     };
     let document = encode_json(&event)?;
@@ -140,9 +128,9 @@ async fn activate_day(
 }
 
 fn day_roll_from_event(event: &DayEvent) -> Result<DayRoll, Fault> {
-    let starts = event.to_day_starts();
+    let marks = event.to_marks();
     Ok(DayRoll {
         trading_date: event.trading_date,
-        starts: starts.map_err(|error| Fault::new(FaultCode::StoreUnavailable, error.to_string()))?,
+        marks: marks.map_err(|error| Fault::new(FaultCode::StoreUnavailable, error.to_string()))?,
     })
 }

@@ -1,18 +1,15 @@
 //! What the trading day is computed from, and the value of positions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::journal::{JournalReader, JournalWriter};
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::equity::{Equities, PositionSums, ValuationInputs, compute_equities};
-use crate::domain::id::VenueId;
+use crate::domain::day_profit::{DayProfit, PositionSums, ValuationInputs, compute_day_profit};
 use crate::domain::order_terms::Mode;
-use crate::domain::quantity::Price;
-use crate::domain::symbol::Symbol;
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, TradingDate};
 use crate::store::Store;
+use crate::store::sums::day::StoredMarks;
 use crate::worker::control::cache::ControlCache;
 use crate::worker::instruments::Instruments;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
@@ -40,33 +37,35 @@ pub struct TradingDayDependencies {
     pub max_clock_skew: Option<Duration>,
 }
 
-/// The mark price of each instrument.
-pub(super) type MarkPrices = BTreeMap<(VenueId, Symbol), Price>;
-
 impl TradingDayDependencies {
-    /// Returns the equity of every account now, and the mark prices it is computed from.
-    pub(super) fn value_holdings(&self, holdings: &[PositionSums], mode: Mode) -> (Equities, MarkPrices) {
-        let (mut marks, mut valuations) = (MarkPrices::new(), BTreeMap::new());
-        for holding in holdings {
+    /// Returns the profit of a trading day: positions at their marks now, less positions at its start at the marks then.
+    /// `None` where it exceeds the exact range.
+    pub(super) fn day_profit(
+        &self,
+        holdings: &[PositionSums],
+        mode: Mode,
+        date: TradingDate,
+        start_marks: &StoredMarks,
+    ) -> Option<DayProfit> {
+        let valuation = |holding: &PositionSums| {
             let key = (holding.venue.clone(), holding.symbol.clone());
-            let Some(instrument) = self
-                .instruments
-                .get(&key.0, &key.1)
-                .filter(|_| !marks.contains_key(&key))
-            else {
-                continue;
-            };
-            let Some(mark) = self.prices.mark_price(instrument, mode) else {
-                continue;
-            };
+            let instrument = self.instruments.get(&key.0, &key.1)?;
             let valuation = ValuationInputs {
-                lot_size: instrument.lot_size.decimal(),
                 base_rate: instrument.base_rate,
-                mark,
+                mark: self.prices.mark_price(instrument, mode),
+                start_mark: start_marks.get(&key).copied(),
             };
-            valuations.insert(key.clone(), valuation);
-            marks.insert(key, mark);
-        }
-        (compute_equities(holdings, &valuations), marks)
+            Some((key, valuation))
+        };
+        compute_day_profit(holdings, date, &holdings.iter().filter_map(valuation).collect())
+    }
+
+    /// Returns the mark price of every instrument that has one.
+    pub(super) fn mark_prices(&self, mode: Mode) -> StoredMarks {
+        let marks = self.instruments.all().filter_map(|instrument| {
+            let mark = self.prices.mark_price(instrument, mode)?;
+            Some(((instrument.venue.clone(), instrument.symbol.clone()), mark))
+        });
+        marks.collect()
     }
 }

@@ -1,0 +1,121 @@
+//! Ledgers: the sums of one account or of all accounts, each read at one moment (`lua/ledgers.lua`).
+
+use crate::domain::day_profit::PositionSums;
+use crate::domain::id::AccountId;
+use crate::domain::money::Micros;
+use crate::domain::order_terms::Mode;
+use crate::domain::time::TradingDate;
+use crate::store::connection::StoreConnection;
+use crate::store::error::StoreError;
+use crate::store::keys;
+use crate::store::script::{READ_LEDGERS, ScriptReply};
+
+/// The field of a ledger that holds its own sums.
+const SUMS_FIELD: &str = "sums";
+
+/// Whose ledger it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LedgerOwner {
+    /// One account's, in a mode.
+    Account(Mode, AccountId),
+    /// That of all accounts, in a mode. Its holdings are net.
+    Total(Mode),
+}
+
+/// A ledger at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ledger {
+    /// When it was read, in milliseconds since 1970 by Redis' clock.
+    pub read_at_ms: i64,
+    /// The day of its daily sums, in days since 1970-01-01; 0 in a ledger that does not exist.
+    pub day: i64,
+    /// Notional routed on that day, in millionths of the base currency.
+    pub notional: i64,
+    /// What that day's fills have made, in millionths of the base currency.
+    pub fill_result: i64,
+    /// The holdings.
+    pub holdings: Vec<PositionSums>,
+}
+
+impl Ledger {
+    /// Returns the notional routed on a trading day.
+    pub fn notional_on(&self, date: TradingDate) -> Micros {
+        let is_today = self.day == date.days_since_1970();
+        Micros::new(self.notional).filter(|_| is_today).unwrap_or(Micros::ZERO)
+    }
+
+    /// Returns what fills have made on a trading day.
+    pub fn fill_result_on(&self, date: TradingDate) -> i64 {
+        if self.day == date.days_since_1970() {
+            self.fill_result
+        } else {
+            0
+        }
+    }
+}
+
+/// Reads a batch of ledgers in one script call; returns each, in order.
+pub(in crate::store) async fn run_ledger_batch(
+    connection: StoreConnection,
+    owners: Vec<LedgerOwner>,
+) -> Result<Vec<Ledger>, StoreError> {
+    let mut keys = vec![keys::meta()];
+    keys.extend(owners.iter().map(|owner| match owner {
+        LedgerOwner::Account(mode, account_id) => keys::account_ledger(*mode, account_id),
+        LedgerOwner::Total(mode) => keys::total_ledger(*mode),
+    }));
+    let call = connection.script_call(&READ_LEDGERS, None, &keys)?;
+    let replies = connection.run_batch(call).await?;
+    replies.into_iter().map(decode_ledger).collect()
+}
+
+fn decode_ledger(mut reply: ScriptReply) -> Result<Ledger, StoreError> {
+    if reply.verdict != "ledger" {
+        return Err(reply.unexpected_verdict());
+    }
+    let mut ledger = Ledger {
+        read_at_ms: reply.next_integer()?,
+        ..Ledger::default()
+    };
+    while reply.has_more() {
+        let field = reply.next_text()?;
+        if field == SUMS_FIELD {
+            let [day, notional, _, fill_result, ..] = parse_numbers(&reply.next_text()?)?[..] else {
+                return Err(StoreError::corrupt("a ledger's sums are too short"));
+            };
+            ledger.day = small(day)?;
+            ledger.notional = small(notional)?;
+            ledger.fill_result = small(fill_result)?;
+        } else if let Some((venue, symbol)) = keys::parse_holding_name(&field) {
+            let [_, _, position, start, day, cash_flow, fees, open_orders] = parse_numbers(&reply.next_text()?)?[..]
+            else {
+                return Err(StoreError::corrupt(format!(
+                    "the holding {field} has not eight numbers"
+                )));
+            };
+            ledger.holdings.push(PositionSums {
+                venue,
+                symbol,
+                position,
+                start,
+                day: small(day)?,
+                cash_flow: small(cash_flow)?,
+                fees: small(fees)?,
+                open_orders: small(open_orders)?,
+            });
+        } else {
+            // What rules remember of their alerts is no sum.
+            reply.next_bytes()?;
+        }
+    }
+    Ok(ledger)
+}
+
+fn parse_numbers(text: &str) -> Result<Vec<i128>, StoreError> {
+    let numbers: Option<Vec<i128>> = text.split(' ').map(|number| number.parse().ok()).collect();
+    numbers.ok_or_else(|| StoreError::corrupt(format!("{text:?} are no sums")))
+}
+
+fn small(number: i128) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| StoreError::corrupt(format!("{number} is no sum of money")))
+}
