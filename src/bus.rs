@@ -8,6 +8,7 @@ pub mod drain;
 pub mod durable_door;
 pub mod headers;
 pub mod journal;
+pub mod permission_probe;
 mod pull_consumer;
 pub mod quote_subscription;
 pub(crate) mod reply_codec;

@@ -17,6 +17,7 @@ use crate::cli::commands::bench;
 use crate::cli::commands::brokers;
 use crate::cli::commands::cancel;
 use crate::cli::commands::cancel_all;
+use crate::cli::commands::check;
 use crate::cli::commands::dev;
 use crate::cli::commands::executions;
 use crate::cli::commands::get;
@@ -61,6 +62,8 @@ enum Command {
     Worker,
     /// Start the sidecar (REST) against an existing NATS.
     Sidecar,
+    /// Check settings, keys, connections, streams, clock and permissions; trade nothing.
+    Check(check::CheckArgs),
     /// Create or check the streams and consumers.
     Topology(topology::TopologyArgs),
     /// Submit one order by flags, or many from a file.
@@ -128,6 +131,7 @@ async fn dispatch(cli: Cli) -> CommandResult {
         Command::Run => run::run(&options).await,
         Command::Worker => worker::run(&options).await,
         Command::Sidecar => sidecar::run(&options).await,
+        Command::Check(args) => check::run(&args, &options).await,
         Command::Topology(args) => topology::run(&args, &options).await,
         Command::Submit(args) => submit::run(*args, &options).await,
         Command::Get(args) => get::run(&args, &options).await,
@@ -233,6 +237,8 @@ mod tests {
             ),
             ("alerts --url https://router.example.com:8443/desk", None),
             ("alerts --url router.example.com", Some(ErrorKind::ValueValidation)),
+            ("alerts --http-addr localhost:8100", None),
+            ("alerts --http-addr localhost", Some(ErrorKind::ValueValidation)),
             (
                 "alerts --url http://localhost:1 --http-addr 127.0.0.1:1",
                 Some(ErrorKind::ArgumentConflict),
@@ -299,6 +305,8 @@ mod tests {
             ("watch --account a --json --nats-url nats://127.0.0.1:1", None),
             ("--set risk.alert_percent=70 worker", None),
             ("--set risk worker", Some(ErrorKind::ValueValidation)),
+            ("check --role worker --json", None),
+            ("check --role admin", Some(ErrorKind::InvalidValue)),
             ("rebuild", Some(ErrorKind::InvalidSubcommand)),
             ("", Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)),
         ] {

@@ -65,7 +65,7 @@ fault_codes! {
     /// The request has no valid API key.
     Unauthenticated = "unauthenticated", 401, Term, "The API key is missing or invalid";
     /// The API key does not permit the operation.
-    NotEntitled = "not_entitled", 403, Term, "The API key does not permit the operation";
+    NotEntitled = "not_entitled", 403, Term, "The API key, or the NATS user, does not permit the operation";
     /// The account in the payload differs from that of the subject or the API key.
     AccountMismatch = "account_mismatch", 403, Term, "The account differs from the caller's";
     /// The order exceeds the limit of the day's routed notional.

@@ -1,59 +1,57 @@
-//! Log lines that repeat, such as the warning of a loop that retries: the first is logged at once, further ones are counted
-//! and logged at intervals.
+//! Repeated events in the log: the first is logged at once, the others are counted and logged at intervals.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long after a logged line further ones of the same place are only counted.
-pub const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
+/// The shortest time between two lines about the same kind of event.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The log lines of one place in the code.
-#[derive(Debug)]
-pub struct RepeatedLog(Mutex<RepeatState>);
+/// Counts the events of one kind between two lines of the log.
+#[derive(Debug, Default)]
+pub struct IntervalLog(Mutex<Interval>);
 
-#[derive(Debug)]
-struct RepeatState {
-    logged_at: Option<Instant>,
-    suppressed: u64,
+#[derive(Debug, Default)]
+struct Interval {
+    last_line: Option<Instant>,
+    count: u64,
 }
 
-impl RepeatedLog {
-    /// Returns a place that has not logged yet.
+impl IntervalLog {
+    /// Returns a kind of event that has not occurred yet.
     pub const fn new() -> Self {
-        Self(Mutex::new(RepeatState {
-            logged_at: None,
-            suppressed: 0,
+        Self(Mutex::new(Interval {
+            last_line: None,
+            count: 0,
         }))
     }
 
-    /// Counts one line. Returns how many were suppressed since the last logged one if this one is to be logged; `None` if
-    /// it is suppressed.
-    pub fn admit(&self) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.logged_at.is_some_and(|at| at.elapsed() < REPEAT_INTERVAL) {
-            state.suppressed += 1;
-            return None;
-        }
-        state.logged_at = Some(Instant::now());
-        Some(std::mem::take(&mut state.suppressed))
+    /// Counts an event. Returns how many have occurred since the last line if a line is due now.
+    pub fn count(&self) -> Option<u64> {
+        self.count_at(Instant::now())
     }
-}
 
-impl Default for RepeatedLog {
-    fn default() -> Self {
-        Self::new()
+    fn count_at(&self, now: Instant) -> Option<u64> {
+        let mut interval = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        interval.count += 1;
+        let is_due = interval
+            .last_line
+            .is_none_or(|last| now.duration_since(last) >= LOG_INTERVAL);
+        is_due.then(|| {
+            interval.last_line = Some(now);
+            std::mem::take(&mut interval.count)
+        })
     }
 }
 
 /// Logs at a level, with the fields and the message of `tracing`'s macros: the first line of this place at once, further
-/// ones once in [`REPEAT_INTERVAL`], with the number of those that were `suppressed` in between.
+/// ones at intervals, each with the `count` of events since the last line.
 macro_rules! log_at_intervals {
     ($level:ident, $($fields:tt)+) => {{
-        static PLACE: $crate::repeated_log::RepeatedLog = $crate::repeated_log::RepeatedLog::new();
-        if let Some(suppressed) = PLACE.admit() {
-            tracing::$level!(suppressed, $($fields)+);
+        static PLACE: $crate::repeated_log::IntervalLog = $crate::repeated_log::IntervalLog::new();
+        if let Some(count) = PLACE.count() {
+            tracing::$level!(count, $($fields)+);
         }
     }};
 }
@@ -64,15 +62,10 @@ pub(crate) use log_at_intervals;
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn first_is_admitted_and_the_next_one_counts_those_between() {
-        let place = RepeatedLog::new();
-        assert_eq!(place.admit(), Some(0));
-        for _ in 0..280 {
-            assert_eq!(place.admit(), None);
-        }
-        tokio::time::advance(REPEAT_INTERVAL).await;
-        assert_eq!(place.admit(), Some(280));
-        assert_eq!(place.admit(), None);
+    #[test]
+    fn repeated_events_are_counted_between_two_lines() {
+        let (log, start) = (IntervalLog::default(), Instant::now());
+        assert_eq!([start; 3].map(|now| log.count_at(now)), [Some(1), None, None]);
+        assert_eq!([start + LOG_INTERVAL; 2].map(|now| log.count_at(now)), [Some(3), None]);
     }
 }

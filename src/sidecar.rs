@@ -32,6 +32,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::connection::{BusError, ConnectPolicy, connect};
 use crate::config::Settings;
+use crate::config::api_keys::KeyList;
+use crate::config::listen_address::ListenAddress;
 use crate::http::{self, ConnectionServer};
 use crate::order_log::OrderLog;
 use crate::sidecar::context::SidecarContext;
@@ -53,7 +55,7 @@ pub enum SidecarError {
         "http.addr {0} is not a loopback address: without API keys ([[keys]] in the settings file) the sidecar accepts \
          loopback connections only; create one with `order-router key new`"
     )]
-    NotLoopback(SocketAddr),
+    NotLoopback(ListenAddress),
     /// NATS is unreachable.
     #[error(transparent)]
     Bus(#[from] BusError),
@@ -61,7 +63,7 @@ pub enum SidecarError {
     #[error("the sidecar cannot listen on {address}: {error}")]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The operating system's error.
         error: std::io::Error,
     },
@@ -91,10 +93,17 @@ impl Sidecar {
     /// # Errors
     /// As [`Sidecar::start`].
     pub async fn start_with_telemetry(settings: &Settings, telemetry: Telemetry) -> Result<Self, SidecarError> {
-        let address = settings.http.addr;
-        let is_loopback = address.ip().to_canonical().is_loopback();
-        if settings.keys.0.is_empty() && !is_loopback {
-            return Err(SidecarError::NotLoopback(address));
+        let address = &settings.http.addr;
+        let unbound = |error| SidecarError::Bind {
+            address: address.clone(),
+            error,
+        };
+        let resolved = http::resolve_host(address.host(), address.port())
+            .await
+            .map_err(unbound)?;
+        let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        if settings.keys.0.is_empty() && !resolved.iter().all(is_loopback) {
+            return Err(SidecarError::NotLoopback(address.clone()));
         }
         let bus = connect(
             &settings.nats,
@@ -102,8 +111,7 @@ impl Sidecar {
             ConnectPolicy::RetryFor(CONNECT_TIMEOUT),
         )
         .await?;
-        let unbound = |error| SidecarError::Bind { address, error };
-        let listener = http::bind_listener(address).map_err(unbound)?;
+        let listener = http::bind_listener(resolved[0]).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
         let stop = CancellationToken::new();
         let order_log = OrderLog::start(&settings.data_dir.0, bus.clone(), stop.clone());
@@ -135,6 +143,11 @@ impl Sidecar {
     /// Returns the address that the sidecar listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Replaces the API keys. Requests in flight are completed; the event streams of removed and changed keys end.
+    pub fn replace_keys(&self, keys: &KeyList) {
+        self.context.keys.replace(keys);
     }
 
     /// Returns the order log.

@@ -1,5 +1,6 @@
 //! The connection to NATS: established within a time limit, observed, and checked for its server's version.
 
+mod denials;
 mod error;
 mod server_version;
 
@@ -12,6 +13,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
+pub(crate) use crate::bus::connection::denials::AwaitedSubjects;
+use crate::bus::connection::denials::Denials;
 pub use crate::bus::connection::error::BusError;
 pub use crate::bus::connection::server_version::ServerVersion;
 use crate::bus::subjects;
@@ -50,6 +53,7 @@ pub struct Bus {
     pub(crate) jetstream: jetstream::Context,
     request_timeout: Duration,
     server_version: ServerVersion,
+    denials: Denials,
 }
 
 /// Connects to NATS and checks the server's version.
@@ -64,7 +68,7 @@ pub async fn connect(settings: &NatsSettings, connection_name: &str, policy: Con
     let mut delay = FIRST_RETRY_DELAY;
     loop {
         match connect_once(settings, connection_name).await {
-            Ok(client) => return build_bus(client, settings),
+            Ok((client, denials)) => return build_bus(client, denials, settings),
             Err(BusError::Unreachable(reason)) if Instant::now() + delay < end => {
                 log_at_intervals!(
                     warn,
@@ -80,8 +84,9 @@ pub async fn connect(settings: &NatsSettings, connection_name: &str, policy: Con
     }
 }
 
-async fn connect_once(settings: &NatsSettings, connection_name: &str) -> Result<Client, BusError> {
-    let name = connection_name.to_owned();
+async fn connect_once(settings: &NatsSettings, connection_name: &str) -> Result<(Client, Denials), BusError> {
+    let (name, denials) = (connection_name.to_owned(), Denials::default());
+    let recorded = denials.clone();
     let mut options = ConnectOptions::new()
         .name(connection_name)
         .connection_timeout(settings.connect_timeout())
@@ -91,6 +96,7 @@ async fn connect_once(settings: &NatsSettings, connection_name: &str) -> Result<
         .max_reconnects(None)
         .event_callback(move |event| {
             log_event(&name, &event);
+            recorded.record(&event);
             async {}
         });
     if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
@@ -104,7 +110,7 @@ async fn connect_once(settings: &NatsSettings, connection_name: &str) -> Result<
     let addresses: Vec<&str> = settings.url.split(',').map(str::trim).collect();
     let limit = settings.connect_timeout() * u32::try_from(addresses.len()).unwrap_or(1) + settings.connect_timeout();
     match timeout(limit, options.connect(addresses.as_slice())).await {
-        Ok(Ok(client)) => Ok(client),
+        Ok(Ok(client)) => Ok((client, denials)),
         Ok(Err(error)) => Err(match error.kind() {
             ConnectErrorKind::ServerParse => BusError::Settings(format!("nats.url: {error}")),
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
@@ -116,7 +122,7 @@ async fn connect_once(settings: &NatsSettings, connection_name: &str) -> Result<
     }
 }
 
-fn build_bus(client: Client, settings: &NatsSettings) -> Result<Bus, BusError> {
+fn build_bus(client: Client, denials: Denials, settings: &NatsSettings) -> Result<Bus, BusError> {
     let text = client.server_info().version;
     let version = ServerVersion::parse(&text).ok_or_else(|| BusError::ServerTooOld(text.clone()))?;
     if version < ServerVersion::MINIMUM {
@@ -136,6 +142,7 @@ fn build_bus(client: Client, settings: &NatsSettings) -> Result<Bus, BusError> {
         jetstream,
         request_timeout: settings.request_timeout(),
         server_version: version,
+        denials,
     })
 }
 
@@ -181,6 +188,23 @@ impl Bus {
     /// Returns the time limit of one exchange with the server.
     pub fn request_timeout(&self) -> Duration {
         self.request_timeout
+    }
+
+    /// Awaits an exchange unless the server denies a publication to one of its subjects meanwhile.
+    ///
+    /// # Errors
+    /// [`BusError::Denied`], and the exchange's own.
+    pub(crate) async fn unless_denied<T, E: From<BusError>>(
+        &self,
+        subjects: AwaitedSubjects<'_>,
+        exchange: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut denials = self.denials.watch();
+        tokio::select! {
+            biased;
+            done = exchange => done,
+            subject = denials.next(subjects) => Err(BusError::Denied(subject).into()),
+        }
     }
 
     /// Publishes a message without an acknowledgement: market data, alerts that no stream needs to store, replies.

@@ -24,6 +24,8 @@ pub const SERVICE_ERROR: &str = "Nats-Service-Error";
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// The sequence that the newest entry of the subject must have; otherwise JetStream refuses the append.
 pub const EXPECTED_LAST_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
+/// The stream that has to store the message; otherwise JetStream refuses it.
+pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
 /// The id of a message's atomic batch.
 pub const BATCH_ID: &str = "Nats-Batch-Id";
 /// The number of a message in its atomic batch, from 1.

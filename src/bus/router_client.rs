@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 
-use crate::bus::connection::{Bus, BusError, with_timeout};
+use crate::bus::connection::{AwaitedSubjects, Bus, BusError, with_timeout};
 use crate::bus::request::BusReply;
 use crate::bus::{headers, reply_codec, subjects};
 use crate::domain::id::{AccountId, BrokerId};
@@ -26,6 +26,16 @@ pub enum RequestError {
     /// The request was sent and no reply arrived in time: its outcome is unknown.
     #[error("no reply in time: the outcome of the request is unknown")]
     Timeout,
+}
+
+impl From<BusError> for RequestError {
+    fn from(error: BusError) -> Self {
+        let code = match error {
+            BusError::Denied(_) => FaultCode::NotEntitled,
+            _ => FaultCode::BusUnavailable,
+        };
+        Self::Fault(Fault::new(code, error.to_string()))
+    }
 }
 
 /// A message of a subscription.
@@ -153,21 +163,24 @@ impl RouterClient {
             .headers(map)
             .payload(body)
             .timeout(Some(timeout));
-        let sent = self.bus.client.send_request(subject.to_owned(), request);
-        match tokio::time::timeout(timeout, sent).await {
-            Err(_) => Err(RequestError::Timeout),
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(error)) => Err(match error.kind() {
-                RequestErrorKind::NoResponders => on_no_responders().into(),
-                RequestErrorKind::InvalidSubject => {
-                    Fault::for_field(FaultCode::InvalidField, "subject", "is not valid").into()
-                }
-                RequestErrorKind::MaxPayloadExceeded => {
-                    Fault::new(FaultCode::PayloadTooLarge, error.to_string()).into()
-                }
-                _ => RequestError::Timeout,
-            }),
-        }
+        let exchange = async {
+            let sent = self.bus.client.send_request(subject.to_owned(), request);
+            match tokio::time::timeout(timeout, sent).await {
+                Err(_) => Err(RequestError::Timeout),
+                Ok(Ok(message)) => Ok(message),
+                Ok(Err(error)) => Err(match error.kind() {
+                    RequestErrorKind::NoResponders => on_no_responders().into(),
+                    RequestErrorKind::InvalidSubject => {
+                        Fault::for_field(FaultCode::InvalidField, "subject", "is not valid").into()
+                    }
+                    RequestErrorKind::MaxPayloadExceeded => {
+                        Fault::new(FaultCode::PayloadTooLarge, error.to_string()).into()
+                    }
+                    _ => RequestError::Timeout,
+                }),
+            }
+        };
+        self.bus.unless_denied(AwaitedSubjects::One(subject), exchange).await
     }
 
     /// Subscribes to the reports of one account, or of all. A subscriber that is too slow loses messages; the journal has

@@ -18,6 +18,9 @@ pub const QUEUE_GROUP: &str = "order-router";
 /// Where services reply to discovery (NATS ADR-32).
 const SERVICE_DISCOVERY_PREFIX: &str = "$SRV";
 
+/// What the subjects of requests to the JetStream server begin with.
+pub const SERVER_API_PREFIX: &str = "$JS.API.";
+
 /// Every report.
 pub const REPORTS_WILDCARD: &str = "orders.reports.>";
 /// Every event of the journal that is no report.
@@ -119,6 +122,11 @@ pub fn service_discovery(verb: &str, instance_id: &str) -> [String; 3] {
 /// Returns the server's subject for pull requests to a consumer of a stream.
 pub fn pull_request(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
+}
+
+/// Returns the server's subject for a request about a stream, such as `STREAM.INFO`.
+pub fn server_request(verb: &str, stream: &str) -> String {
+    format!("{SERVER_API_PREFIX}{verb}.{stream}")
 }
 
 /// Returns the request subject of an order query.

@@ -9,7 +9,7 @@ use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::{ErrorCode, stream};
 use tokio::time::sleep;
 
-use crate::bus::connection::{Bus, BusError, with_timeout};
+use crate::bus::connection::{AwaitedSubjects, Bus, BusError, with_timeout};
 use crate::bus::subjects;
 use crate::config::doors::DoorSettings;
 use crate::config::nats::NatsSettings;
@@ -29,9 +29,9 @@ pub enum ReconcileOutcome {
     Unchanged,
     /// Its limits differed and are now as required.
     Updated,
-    /// It does not exist. Only a check returns this, and a change that leaves the journal out.
+    /// It does not exist and was not created.
     Missing,
-    /// Its limits differ. Only a check returns this.
+    /// Its limits differ and were not changed.
     Differs,
 }
 
@@ -61,6 +61,14 @@ pub enum TopologyError {
         /// What an operator can do.
         remedy: &'static str,
     },
+    /// The journal does not exist although the router has had one.
+    #[error(
+        "{}: the stream does not exist, but the router has had a journal. No order is accepted. Restore the stream from \
+         its newest copy or, if the loss is accepted, create an empty one with `order-router topology` and empty Redis; \
+         then restart the workers",
+        crate::bus::subjects::STREAM_REPORTS
+    )]
+    JournalMissing,
     /// The server refused a change.
     #[error("{name}: {reason}")]
     Refused {
@@ -74,27 +82,26 @@ pub enum TopologyError {
     Bus(#[from] BusError),
 }
 
-/// What is changed.
+/// What is done about differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReconcileMode {
-    /// What is missing is created, and limits are updated.
+    /// Streams and consumers are created and updated.
     Apply,
-    /// As `Apply`, but for a missing journal: it had entries, and an empty one would hide that they are lost.
-    ApplyExceptJournal,
-    /// What is missing is created, except the journal. What exists is not compared.
-    CreateMissing,
+    /// Streams are created, consumers are created and updated.
+    Create(JournalHistory),
+    /// Streams and consumers are created, except the journal; what exists is not compared.
+    Recreate,
     /// Nothing.
     Check,
 }
 
-impl ReconcileMode {
-    fn creates_stream(self, name: &str) -> bool {
-        match self {
-            Self::Apply => true,
-            Self::ApplyExceptJournal | Self::CreateMissing => name != subjects::STREAM_REPORTS,
-            Self::Check => false,
-        }
-    }
+/// Whether the router has had a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalHistory {
+    /// The shared state knows of none.
+    Unknown,
+    /// The shared state knows of one.
+    Known,
 }
 
 /// Creates missing streams and consumers, updates changed limits, and returns what was done.
@@ -110,32 +117,6 @@ pub async fn apply(
     reconcile(bus, settings, doors, brokers, ReconcileMode::Apply).await
 }
 
-/// As [`apply`], for a router whose journal has been in use: a missing journal is returned as `Missing` and not created.
-///
-/// # Errors
-/// As [`apply`].
-pub async fn apply_except_journal(
-    bus: &Bus,
-    settings: &NatsSettings,
-    doors: &DoorSettings,
-    brokers: &[BrokerId],
-) -> Result<Vec<ReconciledResource>, TopologyError> {
-    reconcile(bus, settings, doors, brokers, ReconcileMode::ApplyExceptJournal).await
-}
-
-/// Creates streams and consumers that were deleted, except the journal. What exists stays as it is.
-///
-/// # Errors
-/// When the server refuses or does not reply.
-pub async fn create_missing(
-    bus: &Bus,
-    settings: &NatsSettings,
-    doors: &DoorSettings,
-    brokers: &[BrokerId],
-) -> Result<Vec<ReconciledResource>, TopologyError> {
-    reconcile(bus, settings, doors, brokers, ReconcileMode::CreateMissing).await
-}
-
 /// Returns what [`apply`] would do, and changes nothing.
 ///
 /// # Errors
@@ -149,6 +130,45 @@ pub async fn check(
     reconcile(bus, settings, doors, brokers, ReconcileMode::Check).await
 }
 
+/// Creates missing streams and consumers, updates changed limits of consumers, and returns what was done. It updates no
+/// stream, and creates no journal where there has been one: a worker needs no permission for either.
+///
+/// # Errors
+/// As [`apply`]; also when the journal is missing, or the work queue lacks a broker.
+pub async fn create_missing(
+    bus: &Bus,
+    settings: &NatsSettings,
+    doors: &DoorSettings,
+    brokers: &[BrokerId],
+    history: JournalHistory,
+) -> Result<Vec<ReconciledResource>, TopologyError> {
+    let resources = reconcile(bus, settings, doors, brokers, ReconcileMode::Create(history)).await?;
+    for resource in resources
+        .iter()
+        .filter(|resource| resource.outcome == ReconcileOutcome::Differs)
+    {
+        tracing::warn!(
+            stream = resource.name,
+            "the stream's limits differ from the settings: apply them with `order-router topology`"
+        );
+    }
+    Ok(resources)
+}
+
+/// Creates streams and consumers that were deleted, except the journal, and returns what was done. What exists stays as it
+/// is.
+///
+/// # Errors
+/// When the server refuses or does not reply.
+pub async fn recreate_missing(
+    bus: &Bus,
+    settings: &NatsSettings,
+    doors: &DoorSettings,
+    brokers: &[BrokerId],
+) -> Result<Vec<ReconciledResource>, TopologyError> {
+    reconcile(bus, settings, doors, brokers, ReconcileMode::Recreate).await
+}
+
 async fn reconcile(
     bus: &Bus,
     settings: &NatsSettings,
@@ -156,18 +176,36 @@ async fn reconcile(
     brokers: &[BrokerId],
     mode: ReconcileMode,
 ) -> Result<Vec<ReconciledResource>, TopologyError> {
-    let mut applied = Vec::new();
-    for wanted in streams::desired_streams(settings, brokers, bus.server_version()) {
-        let outcome = reconcile_stream(bus, &wanted, mode).await?;
-        applied.push(ReconciledResource {
-            name: wanted.name,
-            outcome,
-        });
+    if let ReconcileMode::Create(history) = mode {
+        ensure_journal_not_lost(bus, history).await?;
     }
-    for broker in brokers {
-        applied.push(consumers::ensure_consumer(bus, doors, broker, mode).await?);
+    let reconciled = async {
+        let mut applied = Vec::new();
+        for wanted in streams::desired_streams(settings, brokers, bus.server_version()) {
+            let outcome = reconcile_stream(bus, &wanted, mode).await?;
+            applied.push(ReconciledResource {
+                name: wanted.name,
+                outcome,
+            });
+        }
+        for broker in brokers {
+            applied.push(consumers::ensure_consumer(bus, doors, broker, mode).await?);
+        }
+        Ok(applied)
+    };
+    let requests = AwaitedSubjects::Below(subjects::SERVER_API_PREFIX);
+    bus.unless_denied(requests, reconciled).await
+}
+
+/// Checks that the journal exists if the router has had one: the shared state knows of it, or the work queue exists,
+/// which is created after it.
+async fn ensure_journal_not_lost(bus: &Bus, history: JournalHistory) -> Result<(), TopologyError> {
+    // The order matters: another process may be creating both.
+    let has_had_one = history == JournalHistory::Known || find_stream(bus, subjects::STREAM_INTENTS).await?.is_some();
+    if has_had_one && find_stream(bus, subjects::STREAM_REPORTS).await?.is_none() {
+        return Err(TopologyError::JournalMissing);
     }
-    Ok(applied)
+    Ok(())
 }
 
 async fn reconcile_stream(
@@ -181,19 +219,26 @@ async fn reconcile_stream(
             sleep(RETRY_DELAY).await;
         }
         let done = match find_stream(bus, &wanted.name).await? {
-            None if !mode.creates_stream(&wanted.name) => return Ok(ReconcileOutcome::Missing),
+            None if mode == ReconcileMode::Check => return Ok(ReconcileOutcome::Missing),
+            None if mode == ReconcileMode::Recreate && wanted.name == subjects::STREAM_REPORTS => {
+                return Ok(ReconcileOutcome::Missing);
+            }
             None => create_stream(bus, wanted).await?,
-            Some(_) if mode == ReconcileMode::CreateMissing => return Ok(ReconcileOutcome::Unchanged),
+            Some(_) if mode == ReconcileMode::Recreate => return Ok(ReconcileOutcome::Unchanged),
             Some(found) => {
                 streams::check_compatible_stream(&found, wanted)?;
                 let merged = streams::merge_limits(&found, wanted);
                 if merged == found {
                     return Ok(ReconcileOutcome::Unchanged);
                 }
-                if mode == ReconcileMode::Check {
-                    return Ok(ReconcileOutcome::Differs);
+                match mode {
+                    ReconcileMode::Apply => update_stream(bus, merged).await?,
+                    ReconcileMode::Check => return Ok(ReconcileOutcome::Differs),
+                    ReconcileMode::Create(_) | ReconcileMode::Recreate => {
+                        streams::check_subjects_included(&found, wanted)?;
+                        return Ok(ReconcileOutcome::Differs);
+                    }
                 }
-                update_stream(bus, merged).await?
             }
         };
         match done {

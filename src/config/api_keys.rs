@@ -187,6 +187,20 @@ impl KeySettings {
         }
     }
 
+    /// Returns a valid entry, to parse the fields of others with.
+    pub(in crate::config) fn sample() -> Self {
+        Self {
+            sha256: Secret::new("0".repeat(2 * HASH_BYTES)),
+            ..Self::new(
+                &ApiKey(String::new()),
+                "sample",
+                "sample",
+                &[Capability::Read],
+                &[ALL_ACCOUNTS],
+            )
+        }
+    }
+
     /// Returns the hash; `None` if the field is not 64 hex digits.
     pub fn parse_hash(&self) -> Option<KeyHash> {
         hex::decode(self.sha256.reveal())?.try_into().ok()
@@ -205,7 +219,8 @@ impl KeySettings {
         self.burst.unwrap_or(self.requests_per_second)
     }
 
-    fn validate(&self, errors: &mut Vec<String>) {
+    /// Adds a sentence for each invalid field.
+    pub(in crate::config) fn validate(&self, errors: &mut Vec<String>) {
         let id = &self.id;
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         if !(1..=MAX_KEY_ID_CHARACTERS).contains(&id.len()) || !id.bytes().all(is_name) {

@@ -1,10 +1,11 @@
 //! Settings of the sidecar (`[http]`).
 
-use std::net::SocketAddr;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::listen_address::ListenAddress;
 use crate::config::range::check_range;
 
 /// The maximum number of origins in `cors_origins`.
@@ -14,8 +15,9 @@ const MAX_CORS_ORIGINS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// The address that the sidecar listens on; port 0 takes a free port. Default `127.0.0.1:8100`.
-    pub addr: SocketAddr,
+    /// The address that the sidecar listens on: an IP address or a host name, and a port; port 0 takes a free port. Of
+    /// several addresses of a name, the first is taken, IPv4 before IPv6. Default `127.0.0.1:8100`.
+    pub addr: ListenAddress,
     /// Time limit of a request, in milliseconds, 100 to 60000. Default 6000.
     pub request_timeout_ms: u64,
     /// Maximum number of requests in flight, 1 to 65536; further requests get 503. Default 1024.
@@ -35,7 +37,7 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
-            addr: SocketAddr::from(([127, 0, 0, 1], 8100)),
+            addr: ListenAddress::from((Ipv4Addr::LOCALHOST, 8100)),
             request_timeout_ms: 6_000,
             max_in_flight: 1_024,
             cors_origins: Vec::new(),

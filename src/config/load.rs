@@ -3,14 +3,20 @@
 //! Written here: the `config` crate holds TOML numbers as floats, stops at the first error, and knows no table that makes
 //! file, environment variables and flags of one list.
 
+mod environment;
+mod list_entries;
+mod source_map;
+
 use std::path::Path;
 
 use toml::{Table, Value};
 
 use crate::config::Settings;
-use crate::config::accounts::AccountSettings;
-use crate::config::api_keys::KeySettings;
-use crate::config::instruments::InstrumentSettings;
+use crate::config::load::environment::COMMAND_LINE_VARIABLES;
+use crate::config::load::list_entries::parse_entries;
+use crate::config::load::source_map::SourceMap;
+
+pub use crate::config::load::environment::{ENVIRONMENT_PREFIX, environment_name};
 
 /// The list of instruments; each entry is parsed by itself.
 const INSTRUMENTS_KEY: &str = "instruments";
@@ -20,10 +26,6 @@ const ACCOUNTS_KEY: &str = "accounts";
 const KEYS_KEY: &str = "keys";
 /// Lists without environment variables and flags.
 const FILE_ONLY_LISTS: &[&str] = &[INSTRUMENTS_KEY, ACCOUNTS_KEY, KEYS_KEY];
-/// The prefix of every environment variable of the router.
-pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
-/// Variables that the command line reads, not this loader.
-const COMMAND_LINE_VARIABLES: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_API_KEY"];
 /// Settings without a default.
 const OPTIONAL_SETTINGS: &[&str] = &["nats.user", "nats.password", "nats.credentials_file", "metrics.addr"];
 /// Tables with keys chosen by the user.
@@ -54,30 +56,30 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut errors = Vec::new();
         let mut settings = default_table();
+        let mut source = SourceMap::default();
         if let Some(path) = file {
-            match std::fs::read_to_string(path).map_err(|error| error.to_string()) {
-                Ok(text) => match text.parse::<Table>() {
-                    Ok(table) => merge_table(&mut settings, table, "", &mut errors),
-                    Err(error) => errors.push(format!("{} is not TOML: {}", path.display(), error.message())),
-                },
-                Err(error) => errors.push(format!("{} cannot be read: {error}", path.display())),
-            }
+            let (table, map) = SourceMap::read(path, &mut errors);
+            source = map;
+            merge_table(&mut settings, table, "", &source, &mut errors);
         }
         let known = leaf_paths(&settings);
         for (name, text) in environment {
             if !name.starts_with(ENVIRONMENT_PREFIX) || COMMAND_LINE_VARIABLES.contains(&name.as_str()) {
                 continue;
             }
-            match known.iter().find(|path| environment_name(path) == name) {
-                Some(path) => set_from_text(&mut settings, path, &text, &name, &mut errors),
-                None => errors.push(format!("the environment variable {name} names no setting")),
+            // Another one with the prefix is a warning: see `unknown_variable_warnings`.
+            if let Some(path) = known.iter().find(|path| environment_name(path) == name) {
+                set_from_text(&mut settings, path, &text, &name, &mut errors);
+                source.forget(path);
             }
         }
         for (path, text) in flags {
             set_from_text(&mut settings, path, text, path, &mut errors);
+            source.forget(path);
         }
-        let read = parse_each_setting(&settings, &mut errors);
-        errors.extend(read.validation_errors());
+        let read = parse_each_setting(&settings, &source, &mut errors);
+        let invalid = read.validation_errors().into_iter();
+        errors.extend(invalid.map(|error| add_place(error, &settings, &source)));
         if errors.is_empty() {
             Ok(read)
         } else {
@@ -86,9 +88,10 @@ impl Settings {
     }
 }
 
-/// Returns the environment variable of a setting.
-pub fn environment_name(path: &str) -> String {
-    format!("{ENVIRONMENT_PREFIX}{}", path.replace('.', "_").to_uppercase())
+/// Returns a warning for each variable with the prefix that names no setting. It may belong to another program: it stops
+/// no command, and least of all a halt.
+pub fn unknown_variable_warnings<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    environment::unknown_variable_warnings(&setting_paths(), names)
 }
 
 /// Returns the path of every setting, sorted.
@@ -124,7 +127,7 @@ fn leaf_paths(settings: &Table) -> Vec<String> {
     paths
 }
 
-fn merge_table(settings: &mut Table, overrides: Table, prefix: &str, errors: &mut Vec<String>) {
+fn merge_table(settings: &mut Table, overrides: Table, prefix: &str, source: &SourceMap, errors: &mut Vec<String>) {
     for (key, value) in overrides {
         let path = if prefix.is_empty() {
             key.clone()
@@ -133,8 +136,8 @@ fn merge_table(settings: &mut Table, overrides: Table, prefix: &str, errors: &mu
         };
         let is_free = OPEN_TABLES.contains(&prefix) || OPTIONAL_SETTINGS.contains(&path.as_str());
         match (settings.get_mut(&key), value) {
-            (Some(Value::Table(table)), Value::Table(over)) => merge_table(table, over, &path, errors),
-            (None, _) if !is_free => errors.push(format!("{path} is not a setting")),
+            (Some(Value::Table(table)), Value::Table(over)) => merge_table(table, over, &path, source, errors),
+            (None, _) if !is_free => errors.push(format!("{path} is not a setting{}", source.place(&path))),
             (_, value) => {
                 settings.insert(key, value);
             }
@@ -172,43 +175,74 @@ fn set_from_text(settings: &mut Table, path: &str, text: &str, source: &str, err
 
 /// Parses each setting by itself over the defaults, so that an error names its setting and hides no other. A setting that
 /// does not parse keeps its default while the others are checked.
-fn parse_each_setting(settings: &Table, errors: &mut Vec<String>) -> Settings {
+fn parse_each_setting(settings: &Table, source: &SourceMap, errors: &mut Vec<String>) -> Settings {
     let mut good = default_table();
-    for path in leaf_paths(settings) {
+    let lists = FILE_ONLY_LISTS.iter().map(|&path| path.to_owned());
+    let open_tables = OPEN_TABLES.iter().map(|&path| path.to_owned());
+    let mut failed_lists = Vec::new();
+    for path in leaf_paths(settings).into_iter().chain(open_tables).chain(lists) {
         let Some(value) = value_at(settings, &path) else {
             continue;
         };
         let mut tried = good.clone();
         set_value(&mut tried, &path, value.clone());
-        match tried.clone().try_into::<Settings>() {
-            Ok(_) => good = tried,
-            Err(error) => errors.push(format!("{path}: {}", error.message())),
-        }
-    }
-    for path in OPEN_TABLES.iter().chain(FILE_ONLY_LISTS).copied() {
-        let Some(value) = value_at(settings, path) else {
-            continue;
-        };
-        let mut tried = good.clone();
-        set_value(&mut tried, path, value.clone());
         match (tried.clone().try_into::<Settings>(), value) {
             (Ok(_), _) => good = tried,
-            (Err(_), Value::Array(entries)) => {
-                for (place, entry) in entries.iter().enumerate() {
-                    let read = match path {
-                        ACCOUNTS_KEY => entry.clone().try_into::<AccountSettings>().map(drop),
-                        KEYS_KEY => entry.clone().try_into::<KeySettings>().map(drop),
-                        _ => entry.clone().try_into::<InstrumentSettings>().map(drop),
-                    };
-                    if let Err(error) = read {
-                        errors.push(format!("{path}, entry {}: {}", place + 1, error.message()));
-                    }
-                }
+            (Err(_), Value::Array(entries)) if FILE_ONLY_LISTS.contains(&path.as_str()) => {
+                failed_lists.push((path, entries));
             }
-            (Err(error), _) => errors.push(format!("{path}: {}", error.message())),
+            (Err(error), _) => errors.push(format!("{path}: {}{}", error.message().trim(), source.place(&path))),
         }
     }
-    good.try_into().unwrap_or_default()
+    let mut read: Settings = good.try_into().unwrap_or_default();
+    for (path, entries) in failed_lists {
+        let risk = &read.risk;
+        match path.as_str() {
+            KEYS_KEY => read.keys.0 = parse_entries(&path, entries, risk, source, errors),
+            ACCOUNTS_KEY => read.accounts.0 = parse_entries(&path, entries, risk, source, errors),
+            _ => {
+                read.instruments.0 = parse_entries(&path, entries, risk, source, errors);
+                // Accounts may name the instruments that are missing now.
+                read.accounts
+                    .0
+                    .iter_mut()
+                    .for_each(|account| account.max_positions.clear());
+            }
+        }
+    }
+    read
+}
+
+/// Adds the place in the file to an error that names a setting or an entry of a list.
+fn add_place(error: String, settings: &Table, source: &SourceMap) -> String {
+    let is_named = |label: &str| {
+        let rest = error.split_once(label).map(|(_, rest)| rest);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ':', ',']))
+    };
+    let mut named = Vec::new();
+    for list in FILE_ONLY_LISTS {
+        let entries = settings.get(*list).and_then(Value::as_array);
+        for (place, entry) in entries.into_iter().flatten().enumerate() {
+            if entry_label(list, entry).is_some_and(|label| is_named(&label)) {
+                named.push(format!("{list}[{place}]"));
+            }
+        }
+    }
+    let place = match named.is_empty() {
+        true => source.place(error.split([' ', ':', ',']).next().unwrap_or_default()),
+        false => source.places(&named),
+    };
+    error + &place
+}
+
+/// Returns how errors name an entry of a list.
+fn entry_label(list: &str, entry: &Value) -> Option<String> {
+    let text = |field: &str| entry.get(field).and_then(Value::as_str);
+    match list {
+        KEYS_KEY => Some(format!("the key {:?}", text("id")?)),
+        ACCOUNTS_KEY => Some(format!("the account {}", text("account_id")?)),
+        _ => Some(format!("the instrument {} at {}", text("symbol")?, text("venue")?)),
+    }
 }
 
 fn value_at<'a>(settings: &'a Table, path: &str) -> Option<&'a Value> {
@@ -293,12 +327,12 @@ mod tests {
             "redis.lease_ms",
             "http",
             "alert_percent",
-            "NATS_PORT",
             "QUEUE_MAX",
         ] {
             assert!(errors.iter().any(|error| error.contains(part)), "{part} in {errors:?}");
         }
-        assert_eq!(errors.len(), 7, "{errors:?}");
+        // A variable that names no setting is a warning.
+        assert_eq!(errors.len(), 6, "{errors:?}");
     }
 
     #[test]
@@ -339,5 +373,74 @@ max_notional = "5000"
         assert!(errors[0].contains("no rate for EUR"), "{errors:?}");
         let settings = load(&format!("{text}[risk.rates]\nEUR = \"1.08\"\n"), &[], &[]).unwrap();
         assert_eq!(settings.instruments.0.len(), 1);
+    }
+
+    #[test]
+    fn errors_of_the_file_have_their_place() {
+        let place = |text: &str| {
+            let SettingsError(errors) = load(text, &[], &[]).unwrap_err();
+            let places: Vec<String> = errors.iter().map(|error| error.replace("\n", " ")).collect();
+            places
+        };
+        let errors = place("[nats]\nurl = \"nats://a\"\nreplicas = = 3\n\n[redis]\nurl = 'x\n");
+        assert!(errors.len() >= 2, "{errors:?}");
+        assert!(errors[0].contains("line 3, column 12 is not TOML"), "{errors:?}");
+        let errors = place("[nats]\nreplicas = 1\nreplicas = 2\n");
+        assert!(
+            errors[0].contains("line 3, column 1 ") && errors[0].contains("duplicate key"),
+            "{errors:?}"
+        );
+        for (text, line) in [
+            ("\n[nats]\nreplicas = \"three\"\n", "line 3)"),
+            ("[nats]\nreplicas = 9\n", "line 2)"),
+            ("[nats]\n\nport = 4222\n", "line 3)"),
+            ("[nats]\nurl = \"http://a\"\n", "line 2)"),
+        ] {
+            let errors = place(text);
+            assert!(errors.len() == 1 && errors[0].ends_with(line), "{text}: {errors:?}");
+        }
+        // A value of another source has no line.
+        let environment = [("ORDER_ROUTER_NATS_REPLICAS", "9")];
+        let SettingsError(errors) = load("[nats]\nreplicas = 1\n", &environment, &[]).unwrap_err();
+        assert!(!errors[0].contains("line"), "{errors:?}");
+    }
+
+    #[test]
+    fn every_field_of_an_entry_reports_its_error() {
+        let hash = "0".repeat(64);
+        let text = format!(
+            "[[keys]]\nid = \"a b\"\ncustomer = 7\nsha256 = \"12\"\ncapabilities = [\"can.fly\"]\ncolour = 1\n\n\
+             [[keys]]\nid = \"c\"\ncustomer = \"C\"\nsha256 = \"{hash}\"\ncapabilities = [\"can.read\"]\naccounts = [\"*\"]\n\n\
+             [[keys]]\nid = \"c\"\ncustomer = \"C\"\nsha256 = \"{}\"\ncapabilities = [\"can.read\"]\naccounts = [\"*\"]\n",
+            "1".repeat(64)
+        );
+        let SettingsError(errors) = load(&text, &[], &[]).unwrap_err();
+        for part in [
+            "entry 1: customer: ",
+            "entry 1: capabilities: ",
+            "entry 1: colour: ",
+            "entry 1: accounts is missing",
+            "entry 1: the key \"a b\" needs an id",
+            "entry 1: sha256 of the key",
+            "the key \"c\" is listed twice",
+        ] {
+            assert!(errors.iter().any(|error| error.contains(part)), "{part} in {errors:?}");
+        }
+        assert_eq!(errors.len(), 7, "{errors:?}");
+        assert!(errors[6].ends_with("lines 8 and 15)"), "{errors:?}");
+        let text = "[[instruments]]\nbroker = \"b.c\"\nvenue = \"v\"\nsymbol = \"S\"\nquote = \"USD\"\n\
+                    reference_price = \"x\"\ntick_size = \"0\"\nlot_size = 1\nmax_order_size = \"1\"\nmax_position = \"-1\"\n";
+        let SettingsError(errors) = load(text, &[], &[]).unwrap_err();
+        for part in [
+            "broker",
+            "reference_price",
+            "tick_size",
+            "lot_size",
+            "max_position",
+            "max_notional is missing",
+        ] {
+            assert!(errors.iter().any(|error| error.contains(part)), "{part} in {errors:?}");
+        }
+        assert_eq!(errors.len(), 6, "{errors:?}");
     }
 }

@@ -9,6 +9,8 @@ use crate::config::range::check_range;
 
 /// JetStream's maximum number of replicas.
 const MAX_REPLICAS: usize = 5;
+/// The schemes of a server's address.
+const URL_SCHEMES: [&str; 2] = ["nats", "tls"];
 /// The longest time limit of one exchange with the server, in milliseconds.
 const MAX_TIMEOUT_MS: u64 = 60_000;
 
@@ -105,8 +107,19 @@ impl NatsSettings {
 
     /// Adds a sentence for every setting that is out of its range.
     pub fn validate(&self, errors: &mut Vec<String>) {
-        if self.url.trim().is_empty() {
-            errors.push("nats.url must name a server".to_owned());
+        // An address with a password is not shown: it has an error of its own.
+        for address in self
+            .url
+            .split(',')
+            .map(str::trim)
+            .filter(|address| !address.contains('@'))
+        {
+            let (scheme, host) = address.split_once("://").unwrap_or(("nats", address));
+            if !URL_SCHEMES.contains(&scheme) || host.is_empty() || host.contains('/') {
+                errors.push(format!(
+                    "nats.url names {address:?}, which is no address of NATS: use nats://HOST:PORT, or tls:// for TLS"
+                ));
+            }
         }
         if self.url.contains('@') {
             // Addresses are logged.
@@ -161,6 +174,23 @@ mod tests {
         let mut errors = Vec::new();
         settings.validate(&mut errors);
         assert_eq!(errors.len(), 4, "{errors:?}");
+        for (url, expected) in [
+            ("nats://a:4222, tls://b", 0),
+            ("a:4222", 0),
+            ("nats://[::1]:4222/", 1),
+            ("http://127.0.0.1:8222", 1),
+            ("nats://a,redis://b", 1),
+            ("", 1),
+            ("nats://a,", 1),
+        ] {
+            errors.clear();
+            let settings = NatsSettings {
+                url: url.into(),
+                ..NatsSettings::default()
+            };
+            settings.validate(&mut errors);
+            assert_eq!(errors.len(), expected, "{url}: {errors:?}");
+        }
         errors.clear();
         NatsSettings::default().validate(&mut errors);
         assert!(errors.is_empty());

@@ -9,20 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::http::places::{ConnectionPlace, ConnectionPlaces, PlaceLimits};
 use crate::http::write_limit::WriteLimited;
-use crate::repeated_log::log_at_intervals;
+use crate::repeated_log::{IntervalLog, log_at_intervals};
 
 /// The requested size of a connection's send buffer. The system reports progress only when about a third of the buffer is
 /// free: with the usual buffer, which grows to megabytes, a slow but live client would be taken for one that reads
@@ -36,11 +37,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many connections a server accepts, and how long each may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// The maximum number of open connections.
-    pub max_connections: usize,
-    /// The response to a connection beyond the maximum, written if the socket accepts it at once; `None` leaves the
-    /// connection in the listener's backlog until another one is closed.
-    pub full_response: Option<&'static [u8]>,
+    /// The places of connections.
+    pub places: PlaceLimits,
+    /// The response to a connection that gets no place, written if the socket accepts it at once.
+    pub full_response: &'static [u8],
     /// The maximum size of a request's head, which is that of the connection's read buffer; at least 8 KiB.
     pub max_head_bytes: usize,
     /// The maximum time for a request's head, and for a connection to be idle.
@@ -55,6 +55,11 @@ pub struct ConnectionLimits {
 /// The client's end of a connection: an extension of every request.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
+
+/// A request that arrived while its connection was making room for another one: it is not handled.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection made room for another one")]
+struct Evicted;
 
 /// The listener and every open connection. Dropping it closes them.
 #[derive(Debug)]
@@ -71,10 +76,27 @@ pub struct ConnectionServer {
 struct ConnectionAcceptor {
     router: Router,
     limits: ConnectionLimits,
-    permits: Arc<Semaphore>,
+    places: ConnectionPlaces,
+    refusals: Arc<IntervalLog>,
     shutdown: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// Returns the addresses of a host, IPv4 before IPv6.
+///
+/// # Errors
+/// When the host has no address.
+pub async fn resolve_host(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    if addresses.is_empty() {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            "the host has no address",
+        ));
+    }
+    Ok(addresses)
 }
 
 /// Listens at an address.
@@ -100,7 +122,8 @@ impl ConnectionServer {
         let acceptor = ConnectionAcceptor {
             router,
             limits,
-            permits: Arc::new(Semaphore::new(limits.max_connections)),
+            places: ConnectionPlaces::new(limits.places),
+            refusals: Arc::default(),
             shutdown: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -134,15 +157,13 @@ impl ConnectionAcceptor {
                 biased;
                 () = self.shutdown.cancelled() => return,
                 () = self.abort.cancelled() => return,
-                accepted = self.accept(&listener) => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer, Some(permit))) => self.spawn(stream, peer, permit),
-                Ok((stream, peer, None)) => {
-                    log_at_intervals!(warn, %peer, "a connection is refused: the server has its maximum of connections");
-                    // Best effort: a socket that does not accept it at once is closed without it.
-                    let _ = stream.try_write(self.limits.full_response.unwrap_or_default());
-                }
+                Ok((stream, peer)) => match self.places.take(peer) {
+                    Some(place) => self.spawn(stream, peer, place),
+                    None => self.refuse(&stream, peer),
+                },
                 Err(error) => {
                     log_at_intervals!(warn, %error, "accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -151,43 +172,53 @@ impl ConnectionAcceptor {
         }
     }
 
-    /// Returns the next connection, with a permit unless the server has its maximum of connections. Without a
-    /// `full_response` it waits for a permit first.
-    async fn accept(
-        &self,
-        listener: &TcpListener,
-    ) -> std::io::Result<(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>)> {
-        let permits = || Arc::clone(&self.permits);
-        let waited = match self.limits.full_response {
-            None => permits().acquire_owned().await.ok(),
-            Some(_) => None,
-        };
-        let (stream, peer) = listener.accept().await?;
-        Ok((stream, peer, waited.or_else(|| permits().try_acquire_owned().ok())))
+    fn refuse(&self, stream: &TcpStream, peer: SocketAddr) {
+        if let Some(refused) = self.refusals.count() {
+            tracing::warn!(%peer, refused, "connections are refused: the server has its maximum of connections");
+        }
+        // Best effort: a socket that does not accept it at once is closed without it.
+        let _ = stream.try_write(self.limits.full_response);
     }
 
-    /// Serves a connection in a task of its own, at most for `one_request_within`; the permit is held until its end.
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    /// Serves a connection in a task of its own, at most for `one_request_within`; the place is held until its end.
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: ConnectionPlace) {
         let acceptor = self.clone();
         self.tasks.spawn(async move {
             let limit = acceptor.limits.one_request_within.unwrap_or(Duration::MAX);
-            if timeout(limit, acceptor.serve_connection(stream, peer)).await.is_err() {
+            if timeout(limit, acceptor.serve_connection(stream, peer, place))
+                .await
+                .is_err()
+            {
                 tracing::debug!(%peer, "connection closed: it exceeded its time limit");
             }
-            drop(permit);
         });
     }
 
     /// Serves requests until the client or a time limit ends the connection, the server aborts, or a graceful shutdown has
     /// finished the request in flight.
-    async fn serve_connection(self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve_connection(self, stream: TcpStream, peer: SocketAddr, place: ConnectionPlace) {
         // A response is small and complete: delaying its packets gains nothing.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(self.router);
+        let caller = place.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let place = caller.clone();
+            let has_place = place.begin_request();
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(place.clone());
             let response = service.call(request);
-            async move { response.await.map_err(|never: Infallible| never) }
+            async move {
+                if !has_place {
+                    return Err(Evicted);
+                }
+                let mut response = response.await.unwrap_or_else(|never: Infallible| match never {});
+                if place.is_reserved() {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok(response)
+            }
         });
         let stream = WriteLimited::new(stream, self.limits.write_timeout, self.shutdown.clone());
         let connection = http1::Builder::new()
@@ -209,6 +240,10 @@ impl ConnectionAcceptor {
                     return;
                 }
                 () = self.abort.cancelled() => return,
+                () = place.wait_until_evicted() => {
+                    tracing::debug!(%peer, "connection closed: it sent no request and made room for another one");
+                    return;
+                }
                 () = self.shutdown.cancelled(), if !is_finishing => {
                     is_finishing = true;
                     connection.as_mut().graceful_shutdown();
@@ -228,13 +263,13 @@ mod tests {
     const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
     const LIMIT: Duration = Duration::from_secs(60);
 
-    fn start(full_response: Option<&'static [u8]>) -> (SocketAddr, ConnectionServer) {
+    fn start(places: PlaceLimits) -> (SocketAddr, ConnectionServer) {
         let listener = bind_listener(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "served" }));
         let limits = ConnectionLimits {
-            max_connections: 1,
-            full_response,
+            places,
+            full_response: FULL,
             max_head_bytes: 64 * 1_024,
             head_timeout: LIMIT,
             write_timeout: LIMIT,
@@ -255,7 +290,11 @@ mod tests {
 
     #[tokio::test]
     async fn connection_beyond_the_maximum_is_refused_and_its_permit_is_released() {
-        let (address, server) = start(Some(FULL));
+        let (address, server) = start(PlaceLimits {
+            max_connections: 1,
+            max_unidentified: 1,
+            max_unidentified_per_peer: 1,
+        });
         // Connections are accepted in the order they arrive.
         let first = TcpStream::connect(address).await.unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();
@@ -279,12 +318,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connection_beyond_the_maximum_waits_without_a_full_response() {
-        let (address, server) = start(None);
-        let first = TcpStream::connect(address).await.unwrap();
-        let second = tokio::spawn(request(TcpStream::connect(address).await.unwrap()));
-        assert!(request(first).await.ends_with("served"));
-        assert!(second.await.unwrap().ends_with("served"));
+    async fn silent_connection_of_the_reserved_share_makes_room() {
+        let (address, server) = start(PlaceLimits {
+            max_connections: 1,
+            max_unidentified: 0,
+            max_unidentified_per_peer: 0,
+        });
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let served = request(TcpStream::connect(address).await.unwrap()).await;
+        assert!(
+            served.ends_with("served") && served.contains("connection: close"),
+            "{served}"
+        );
+        assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0, "it is closed");
         server.drain().await;
     }
 }

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use crate::config::http::HttpSettings;
 use crate::fault::{Fault, FaultCode};
-use crate::http::ConnectionLimits;
+use crate::http::{ConnectionLimits, PlaceLimits};
 use crate::sidecar::response::media_type::PROBLEM_JSON;
 use crate::sidecar::response::problem::retry_after_seconds;
 use crate::wire::problem::encode_problem;
 
 /// Connections beyond the requests that may be in flight: for those that are idle between two requests.
 const IDLE_CONNECTIONS: usize = 1_024;
+/// The part of the connections that only callers with a key, and the liveness check, can use: one in this many.
+const RESERVED_PART: usize = 4;
+/// The part of the connections that one peer may hold before it has sent a valid key: one in this many. Further ones get
+/// reserved places.
+const PEER_PART: usize = 8;
 /// The maximum time for a request's head, and for a connection to be idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum size of a request's head.
 const MAX_HEAD_BYTES: usize = 64 * 1_024;
 
@@ -34,9 +39,14 @@ static FULL_RESPONSE: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 /// Returns the limits of the settings.
 pub(super) fn limits(settings: &HttpSettings) -> ConnectionLimits {
+    let max_connections = settings.max_in_flight + settings.max_event_streams + IDLE_CONNECTIONS;
     ConnectionLimits {
-        max_connections: settings.max_in_flight + settings.max_event_streams + IDLE_CONNECTIONS,
-        full_response: Some(FULL_RESPONSE.as_slice()),
+        places: PlaceLimits {
+            max_connections,
+            max_unidentified: max_connections - max_connections / RESERVED_PART,
+            max_unidentified_per_peer: max_connections / PEER_PART,
+        },
+        full_response: FULL_RESPONSE.as_slice(),
         max_head_bytes: MAX_HEAD_BYTES,
         head_timeout: HEAD_TIMEOUT,
         write_timeout: settings.write_timeout(),

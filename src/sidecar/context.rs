@@ -14,7 +14,8 @@ use crate::config::Settings;
 use crate::domain::order_terms::Mode;
 use crate::order_log::OrderLog;
 use crate::sidecar::event_stream::EventStreams;
-use crate::sidecar::middleware::auth::key_ring::KeyRing;
+use crate::sidecar::middleware::auth::key_ring::ActiveKeys;
+use crate::sidecar::middleware::auth::refusals::RefusedCallers;
 use crate::sidecar::middleware::cors::CorsPolicy;
 use crate::sidecar::middleware::http_metrics::HttpMetrics;
 use crate::sidecar::positions::market_prices::MarketPrices;
@@ -24,6 +25,9 @@ use crate::telemetry::Telemetry;
 /// turn.
 const ORDER_LOG_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The part of the requests in flight that may be without a key, where keys are configured: one in this many.
+const ANONYMOUS_PART: usize = 4;
+
 /// The bus, the order log, the prices, the keys, and the limits.
 #[derive(Debug)]
 pub(super) struct SidecarContext {
@@ -31,11 +35,14 @@ pub(super) struct SidecarContext {
     pub(super) metrics: HttpMetrics,
     pub(super) request_timeout: Duration,
     pub(super) request_permits: Arc<Semaphore>,
+    /// The permits of requests without a key.
+    pub(super) anonymous_permits: Semaphore,
+    pub(super) refused_callers: RefusedCallers,
     pub(super) request_tasks: TaskTracker,
     pub(super) last_mode: LastMode,
     pub(super) order_log: OrderLog,
     pub(super) prices: Arc<MarketPrices>,
-    pub(super) key_ring: KeyRing,
+    pub(super) keys: ActiveKeys,
     pub(super) cors: CorsPolicy,
     pub(super) event_streams: EventStreams,
     /// The OpenAPI document, as JSON.
@@ -57,11 +64,13 @@ impl SidecarContext {
             metrics: HttpMetrics::new(telemetry, bus),
             request_timeout: http.request_timeout(),
             request_permits: Arc::new(Semaphore::new(http.max_in_flight)),
+            anonymous_permits: Semaphore::new((http.max_in_flight / ANONYMOUS_PART).max(1)),
+            refused_callers: RefusedCallers::default(),
             request_tasks: TaskTracker::new(),
             last_mode: LastMode::default(),
             order_log,
             prices,
-            key_ring: KeyRing::new(&settings.keys),
+            keys: ActiveKeys::new(&settings.keys),
             cors: CorsPolicy::new(&http.cors_origins),
             event_streams: EventStreams::new(http),
             openapi_document,

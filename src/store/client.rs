@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::redis::RedisSettings;
+use crate::domain::time::Timestamp;
 use crate::store::connection::StoreConnection;
 use crate::store::connection::batcher::ScriptBatcher;
 use crate::store::error::StoreError;
@@ -12,6 +13,8 @@ use crate::store::orders::reserve::{ReserveOutcome, ReserveRequest};
 use crate::store::orders::reserve_batch::run_reserve_batch;
 use crate::store::orders::settle::{SettleOutcome, SettleRequest, run_settle_batch};
 use crate::store::sums::ledgers::{Ledger, LedgerOwner, run_ledger_batch};
+
+const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
 
 /// The live state that all workers share. Clones share the connection and the batches.
 #[derive(Clone)]
@@ -106,6 +109,19 @@ impl Store {
     /// Clears the epoch of this process: every call fails until the store has been checked again.
     pub fn leave_epoch(&self) {
         self.connection.clear_epoch();
+    }
+
+    /// Returns Redis' clock.
+    ///
+    /// # Errors
+    /// When Redis does not reply.
+    pub async fn read_clock(&self) -> Result<Timestamp, StoreError> {
+        let reply = self.connection.query(redis::cmd("TIME")).await?;
+        let (seconds, microseconds): (i64, i64) = redis::from_redis_value(reply)
+            .map_err(|error| StoreError::corrupt(format!("the reply to TIME is not a time: {error}")))?;
+        Ok(Timestamp::from_microseconds(
+            seconds * MICROSECONDS_PER_SECOND + microseconds,
+        ))
     }
 
     /// Checks that Redis replies.

@@ -133,7 +133,7 @@ impl StoreConnection {
     ///
     /// # Errors
     /// As [`StoreConnection::run`].
-    pub(super) async fn run_batch(&self, call: ScriptCall) -> Result<Vec<ScriptReply>, StoreError> {
+    pub(super) async fn run_batch(&self, call: ScriptCall) -> Result<Vec<Result<ScriptReply, StoreError>>, StoreError> {
         self.run_and_decode(call, ScriptReply::from_batch_value).await
     }
 

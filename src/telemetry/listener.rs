@@ -11,19 +11,23 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::http::{ConnectionLimits, ConnectionServer, bind_listener};
+use crate::http::{ConnectionLimits, ConnectionServer, PlaceLimits, bind_listener};
 use crate::telemetry::Telemetry;
 
-/// The maximum number of open connections; further ones wait in the listener's backlog.
-const MAX_CONNECTIONS: usize = 16;
+/// The maximum number of open connections. A connection without a request makes room for a further one.
+const MAX_CONNECTIONS: usize = 64;
 /// The maximum time of a connection, which serves one request.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum size of a request's head.
 const MAX_HEAD_BYTES: usize = 16 * 1_024;
 
 const LIMITS: ConnectionLimits = ConnectionLimits {
-    max_connections: MAX_CONNECTIONS,
-    full_response: None,
+    places: PlaceLimits {
+        max_connections: MAX_CONNECTIONS,
+        max_unidentified: 0,
+        max_unidentified_per_peer: 0,
+    },
+    full_response: b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
     max_head_bytes: MAX_HEAD_BYTES,
     head_timeout: CONNECTION_TIMEOUT,
     write_timeout: CONNECTION_TIMEOUT,

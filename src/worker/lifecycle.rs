@@ -1,4 +1,4 @@
-//! The life of a worker. The start connects, applies the topology, checks or rebuilds the store, opens the trading day
+//! The life of a worker. The start connects, creates missing streams, checks or rebuilds the store, opens the trading day
 //! and then the doors. The drain closes them in reverse order.
 
 pub(in crate::worker) mod assembly;
@@ -17,7 +17,7 @@ use crate::bus::durable_door::DurableDoor;
 use crate::bus::journal::JournalWriterTask;
 use crate::bus::quote_subscription::QuoteSubscription;
 use crate::bus::request_door::RequestDoor;
-use crate::bus::topology::ReconcileOutcome;
+use crate::bus::topology::JournalHistory;
 use crate::bus::{subjects, topology};
 use crate::config::Settings;
 use crate::domain::id::{BrokerId, IdError};
@@ -111,7 +111,7 @@ impl Worker {
             .collect();
         let broker_ids = ids?;
         let store = connect_store(settings).await?;
-        apply_topology(settings, &bus, &store, &broker_ids).await?;
+        create_streams(settings, &bus, &broker_ids, &store).await?;
         let (router, writers) = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         // If the start fails, the tasks that are already running end.
@@ -255,26 +255,18 @@ async fn connect_store(settings: &Settings) -> Result<Store, StoreError> {
     }
 }
 
-/// Creates missing streams and consumers, and updates changed limits. A journal that the store has seen is not created: an
-/// empty one would hide that its entries are lost.
-async fn apply_topology(
+/// Creates missing streams and consumers. Only the shared state knows whether a missing journal was lost.
+async fn create_streams(
     settings: &Settings,
     bus: &Bus,
-    store: &Store,
     brokers: &[BrokerId],
+    store: &Store,
 ) -> Result<(), WorkerError> {
-    let (nats, doors) = (&settings.nats, &settings.doors);
-    if !read_store_status(store).await?.has_seen_journal() {
-        topology::apply(bus, nats, doors, brokers).await?;
-        return Ok(());
-    }
-    let applied = topology::apply_except_journal(bus, nats, doors, brokers).await?;
-    let is_missing = applied
-        .iter()
-        .any(|resource| resource.outcome == ReconcileOutcome::Missing);
-    if is_missing {
-        return Err(StoreRebuildError::JournalMissing.into());
-    }
+    let history = match read_store_status(store).await?.has_seen_journal() {
+        false => JournalHistory::Unknown,
+        true => JournalHistory::Known,
+    };
+    topology::create_missing(bus, &settings.nats, &settings.doors, brokers, history).await?;
     Ok(())
 }
 

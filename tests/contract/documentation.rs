@@ -58,7 +58,8 @@ fn description(path: &str) -> String {
     let begin = format!("pub {field}: ");
     let at: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].starts_with(&begin)).collect();
     assert_eq!(at.len(), 1, "{path} is one field of {file}");
-    let comment = lines[..at[0]].iter().rev().map_while(|line| line.strip_prefix("/// "));
+    let above = lines[..at[0]].iter().rev().skip_while(|line| line.starts_with("#["));
+    let comment = above.map_while(|line| line.strip_prefix("/// "));
     let mut words: Vec<&str> = comment.collect();
     words.reverse();
     let whole = words.join(" ");
@@ -78,6 +79,29 @@ fn description(path: &str) -> String {
         "" => description.to_owned(),
         _ => format!("{description}. {further}"),
     }
+}
+
+#[test]
+fn instrument_fields_match_the_code() {
+    let source = text("src/config/instruments.rs");
+    let start = source.find("pub struct InstrumentSettings").expect("the struct");
+    let body = &source[start..start + source[start..].find("\n}").expect("its end")];
+    let mut rows = Vec::new();
+    let mut is_optional = false;
+    for line in body.lines().map(str::trim) {
+        is_optional |= line.starts_with("#[serde(default");
+        if let Some((field, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
+            let needed = if is_optional { "no" } else { "yes" };
+            let field_path = format!("instruments.{field}");
+            rows.push(vec![format!("`{field}`"), needed.to_owned(), description(&field_path)]);
+            is_optional = false;
+        }
+    }
+    assert_part(
+        SETTINGS,
+        "instrument-fields",
+        &table(&["field", "required", "description"], rows),
+    );
 }
 
 #[test]

@@ -45,13 +45,25 @@ fn is_installed(program: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-#[test]
-fn schemas_and_examples_validate_in_python() {
+/// Runs a script with the packages of `.tools/venv`.
+fn run_python(script: &str) {
     let python = std::env::var_os(PYTHON_VARIABLE).map_or_else(|| path(".tools/venv/bin/python"), PathBuf::from);
     if !python.exists() {
-        return skip("there is no .tools/venv (`make setup` creates it) to check the schemas with jsonschema");
+        return skip(&format!(
+            "there is no .tools/venv (`make setup` creates it) to run {script}"
+        ));
     }
-    run(Command::new(python).arg(path("subjects/check_examples.py")), None);
+    run(Command::new(python).arg(path(script)), None);
+}
+
+#[test]
+fn schemas_and_examples_validate_in_python() {
+    run_python("subjects/check_examples.py");
+}
+
+#[test]
+fn compose_file_has_the_structure_that_the_documentation_promises() {
+    run_python("tests/contract/compose.py");
 }
 
 #[test]

@@ -7,8 +7,11 @@
 )]
 
 use std::process::Output;
+use std::time::{Duration, Instant};
 
+use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy};
 use order_router::bus::subjects;
+use order_router::config::Settings;
 use order_router::config::nats::Secret;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::order_terms::{Mode, OrderStatus, TradingState};
@@ -30,8 +33,8 @@ use crate::support::servers::{NatsOptions, NatsServer};
 async fn shipped() -> NatsServer {
     let config = std::fs::read_to_string(repository().join("deploy/nats.conf")).unwrap();
     let mut accounts = config[config.find("\naccounts {").unwrap()..].to_owned();
-    for user in ["worker", "sidecar", "client", "market", "operator"] {
-        let variable = format!("$ORDER_ROUTER_NATS_{}_PASSWORD", user.to_uppercase());
+    for user in ["worker", "topology", "sidecar", "client", "market", "operator"] {
+        let variable = format!("$DEPLOY_NATS_{}_PASSWORD", user.to_uppercase());
         assert!(accounts.contains(&variable));
         accounts = accounts.replace(&variable, &format!("{user}-test"));
     }
@@ -62,7 +65,16 @@ async fn locks_and_the_kill_switch(nats: &NatsServer) {
     let halt = with(&["state", "--halt", "--json"]);
     let resume = with(&["state", "--resume"]);
     for change in [&close, &lift, &halt] {
-        assert!(!command(nats, "client", change).await.status.success(), "{change:?}");
+        let started = Instant::now();
+        let refused = command(nats, "client", change).await;
+        let said = [refused.stdout, refused.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(
+            !refused.status.success() && said.contains("may not publish to router."),
+            "{change:?}: {said}"
+        );
+        // The usual timeout of a request is 5 s.
+        assert!(started.elapsed() < Duration::from_secs(4), "{change:?}");
     }
     let said = async |words: &[&str]| {
         let output = command(nats, "operator", words).await;
@@ -125,19 +137,223 @@ async fn notes_are_for_the_sidecar(nats: &NatsServer) {
     .await;
 }
 
+/// Connects as one of the shipped users.
+async fn raw_connection(nats: &NatsServer, user: &str) -> async_nats::Client {
+    async_nats::ConnectOptions::with_user_and_password(user.to_owned(), format!("{user}-test"))
+        .request_timeout(Some(Duration::from_millis(500)))
+        .connect(nats.url())
+        .await
+        .unwrap()
+}
+
+/// Returns a worker's settings for the shipped server.
+fn user_settings(rig: &Rig, name: &str) -> Settings {
+    let mut settings = rig.settings.clone();
+    settings.nats.user = Some(name.to_owned());
+    settings.nats.password = Some(Secret::new(format!("{name}-test")));
+    settings.http.addr = "127.0.0.1:0".parse().unwrap();
+    settings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_and_topology_cannot_empty_the_journal() {
+    let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
+    rig.settings.nats.url = nats.url();
+    let worker = Worker::start(&user_settings(&rig, "worker")).await.unwrap();
+    let halt = ["state", "--halt", "--actor", "test", "--reason", "test"];
+    assert!(command(&nats, "operator", &halt).await.status.success());
+    let operator = async_nats::jetstream::new(raw_connection(&nats, "operator").await);
+    let journal = async || {
+        let mut stream = operator.get_stream(subjects::STREAM_REPORTS).await.unwrap();
+        let info = stream.info().await.unwrap().clone();
+        (info.config, info.state.messages, info.state.first_sequence)
+    };
+    let before = journal().await;
+    assert!(before.1 > 0);
+    let with = |change: fn(&mut StreamConfig)| {
+        let mut config = before.0.clone();
+        change(&mut config);
+        serde_json::to_string(&config).unwrap()
+    };
+    let aged = with(|config| config.max_age = Duration::from_secs(1));
+    let emptied = with(|config| config.max_messages_per_subject = 1);
+    let old = with(|config| (config.max_messages, config.discard) = (1, DiscardPolicy::Old));
+    let ways = [
+        ("STREAM.UPDATE", aged.as_str()),
+        ("STREAM.UPDATE", &emptied),
+        ("STREAM.UPDATE", &old),
+        // A request to create a stream that exists with other settings.
+        ("STREAM.CREATE", &aged),
+        ("STREAM.CREATE", &old),
+        ("STREAM.PURGE", "{}"),
+        ("STREAM.DELETE", "{}"),
+        ("STREAM.MSG.DELETE", r#"{"seq":1}"#),
+        ("STREAM.RESTORE", &aged),
+        ("STREAM.PEER.REMOVE", r#"{"peer":"x"}"#),
+    ];
+    for (user, allowed) in [("worker", &ways[3..5]), ("topology", &ways[..5])] {
+        let bus = raw_connection(&nats, user).await;
+        for (verb, body) in &ways {
+            // What the topology's user changes, an operator changes: it may update streams, and never removes entries.
+            if user == "topology" && allowed.contains(&(*verb, *body)) {
+                continue;
+            }
+            let subject = format!("$JS.API.{verb}.{}", subjects::STREAM_REPORTS);
+            match bus.request(subject, (*body).to_owned().into()).await {
+                Ok(reply) => {
+                    let reply: serde_json::Value = serde_json::from_slice(&reply.payload).unwrap();
+                    assert!(reply["error"].is_object(), "{user} {verb}: {reply}");
+                }
+                Err(error) => assert!(!allowed.contains(&(*verb, *body)), "{user} {verb}: {error}"),
+            }
+        }
+        // A message that replaces all earlier ones of the stream.
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Rollup", "all");
+        let subject = subjects::event(subjects::STATE_EVENT_KIND, None);
+        let rollup = bus.request_with_headers(subject, headers, "{}".into()).await;
+        let is_refused = rollup.map_or(true, |reply| reply.payload.starts_with(br#"{"error""#));
+        assert!(is_refused, "{user}");
+    }
+    assert_eq!(journal().await, before);
+
+    // A worker never creates a journal again: with the work queue left, and with the shared state left.
+    worker.drain(SOON).await;
+    for stream in [subjects::STREAM_REPORTS, subjects::STREAM_INTENTS] {
+        operator.delete_stream(stream).await.unwrap();
+        let error = Worker::start(&user_settings(&rig, "worker"))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("order-router topology"), "{error}");
+        assert!(operator.get_stream(subjects::STREAM_REPORTS).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topology_has_a_user_of_its_own_and_workers_change_no_stream() {
+    let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
+    rig.settings.nats.url = nats.url();
+    let operator = async_nats::jetstream::new(raw_connection(&nats, "operator").await);
+    let limit = async || {
+        let stream = operator.get_stream(subjects::STREAM_REPORTS).await.unwrap();
+        stream.cached_info().config.max_bytes
+    };
+    for bytes in [1 << 30, 1 << 31] {
+        let setting = format!("nats.reports_max_bytes={bytes}");
+        let applied = command(&nats, "topology", &["--set", &setting, "topology"]).await;
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+        assert_eq!(limit().await, bytes);
+    }
+    // A worker with other settings starts, and a broker without a queue is named.
+    let mut settings = user_settings(&rig, "worker");
+    settings.nats.reports_max_bytes = 1 << 29;
+    let worker = Worker::start(&settings).await.unwrap();
+    assert_eq!(limit().await, 1 << 31);
+    worker.drain(SOON).await;
+    settings.brokers.enabled.retain(|name| name == "ibkr");
+    let only = command(&nats, "topology", &["--set", "brokers.enabled=binance", "topology"]).await;
+    assert!(only.status.success(), "{}", String::from_utf8_lossy(&only.stderr));
+    let error = Worker::start(&settings).await.unwrap_err().to_string();
+    assert!(
+        error.contains("orders.intents.ibkr.*") && error.contains("order-router topology"),
+        "{error}"
+    );
+    // Without the permission, the command says so at once.
+    let started = Instant::now();
+    let denied = command(&nats, "worker", &["--set", "nats.request_timeout_ms=30000", "topology"]).await;
+    let text = String::from_utf8_lossy(&denied.stderr).into_owned();
+    assert!(
+        !denied.status.success() && text.contains("may not publish to $JS.API.STREAM.UPDATE"),
+        "{text}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_what_is_missing_and_changes_nothing() {
+    let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
+    rig.settings.nats.url = nats.url();
+    let redis = format!("redis.url={}", rig.redis.url());
+    let check = async |user: &str, role: &str, redis: &str| {
+        let output = command(&nats, user, &["--set", redis, "check", "--role", role]).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text)
+    };
+    let line = |text: &str, check: &str| {
+        let found = text.lines().find(|line| line.split_whitespace().nth(1) == Some(check));
+        found.unwrap_or_else(|| panic!("no line of {check}: {text}")).to_owned()
+    };
+    // Before the topology.
+    let (code, text) = check("worker", "worker", &redis).await;
+    let streams = line(&text, "streams");
+    assert!(
+        code == Some(1) && streams.contains("missing") && streams.contains("order-router topology"),
+        "{text}"
+    );
+    assert!(command(&nats, "topology", &["topology"]).await.status.success());
+    let worker = Worker::start(&user_settings(&rig, "worker")).await.unwrap();
+    let operator = async_nats::jetstream::new(raw_connection(&nats, "operator").await);
+    let messages = async || {
+        let mut count = 0;
+        for stream in [
+            subjects::STREAM_REPORTS,
+            subjects::STREAM_INTENTS,
+            subjects::STREAM_ALERTS,
+        ] {
+            count += operator.get_stream(stream).await.unwrap().cached_info().state.messages;
+        }
+        count
+    };
+    let before = messages().await;
+    for role in ["worker", "topology", "sidecar", "client", "operator"] {
+        let (code, text) = check(role, role, &redis).await;
+        assert_eq!(code, Some(0), "{role}: {text}");
+        for line in text.lines() {
+            assert!(
+                line.starts_with("ok ") || line.starts_with("warning  keys "),
+                "{role}: {line}"
+            );
+        }
+        assert!(line(&text, "permissions").starts_with("ok"), "{text}");
+        if role == "worker" {
+            assert!(line(&text, "clock").contains(" ms from Redis' clock"), "{text}");
+        }
+    }
+    for (user, role, subject) in [
+        ("client", "operator", "router.state.set"),
+        ("worker", "topology", "$JS.API.STREAM.UPDATE.ORDER_REPORTS"),
+        ("sidecar", "worker", "orders.events.state._"),
+    ] {
+        let (code, text) = check(user, role, &redis).await;
+        assert!(
+            code == Some(1) && line(&text, "permissions").contains(subject),
+            "{user}: {text}"
+        );
+    }
+    assert_eq!(messages().await, before, "nothing is stored");
+    let (code, text) = check("worker", "worker", "redis.url=redis://127.0.0.1:1").await;
+    assert!(code == Some(1) && line(&text, "redis").starts_with("failed"), "{text}");
+    let (code, text) = check("worker", "worker", "redis.batch_max=0").await;
+    assert!(
+        code == Some(2) && line(&text, "settings").starts_with("failed"),
+        "{text}"
+    );
+    let open = ["--set", "http.addr=0.0.0.0:8100", "check", "--role", "sidecar"];
+    let open = command(&nats, "sidecar", &open).await;
+    assert!(
+        line(&String::from_utf8_lossy(&open.stdout), "keys").starts_with("failed"),
+        "{open:?}"
+    );
+    worker.drain(SOON).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_user_has_the_permissions_it_needs_and_no_more() {
     let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
     rig.settings.nats.url = nats.url();
-    let user = |name: &str| {
-        let mut settings = rig.settings.clone();
-        settings.nats.user = Some(name.to_owned());
-        settings.nats.password = Some(Secret::new(format!("{name}-test")));
-        settings.http.addr = "127.0.0.1:0".parse().unwrap();
-        settings
-    };
-    let worker = Worker::start(&user("worker")).await.unwrap();
-    let sidecar = Sidecar::start(&user("sidecar")).await.unwrap();
+    let worker = Worker::start(&user_settings(&rig, "worker")).await.unwrap();
+    let sidecar = Sidecar::start(&user_settings(&rig, "sidecar")).await.unwrap();
 
     // An algorithm, through both doors.
     let file = tempfile::NamedTempFile::new().unwrap();

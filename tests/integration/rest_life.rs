@@ -27,7 +27,7 @@ async fn without_keys_only_loopback_is_served() {
     }
     let rest = Rest::start().await;
     let mut settings = rest.settings.clone();
-    settings.http.addr = rest.address();
+    settings.http.addr = rest.address().into();
     let refused = Sidecar::start(&settings).await;
     assert!(matches!(refused, Err(SidecarError::Bind { .. })), "{refused:?}");
 }

@@ -15,6 +15,7 @@ use order_router::bus::request::BusReply;
 use order_router::bus::router_client::{RequestError, RouterClient};
 use order_router::bus::stream_entry::StoredEntry;
 use order_router::bus::subjects;
+use order_router::bus::topology;
 use order_router::config::Settings;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
@@ -67,6 +68,14 @@ impl Rig {
 
     pub async fn worker(&self) -> Worker {
         Worker::start(&self.settings).await.unwrap()
+    }
+
+    /// Applies the topology of the settings, as `order-router topology` does.
+    pub async fn apply_topology(&self) {
+        let brokers = self.settings.brokers.enabled.iter();
+        let brokers: Vec<BrokerId> = brokers.map(|name| BrokerId::new(name).unwrap()).collect();
+        let (nats, doors) = (&self.settings.nats, &self.settings.doors);
+        topology::apply(&self.bus().await, nats, doors, &brokers).await.unwrap();
     }
 
     pub async fn bus(&self) -> Bus {

@@ -27,7 +27,6 @@ use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{Fill, OutboxEntry, VenueOrderState, VenueReport};
 use order_router::risk::cap::{CapBound, CapUnit};
 use order_router::risk::{Cap, CapMeasure};
-use order_router::store::Store;
 use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
 use order_router::store::keys::OrderKey;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
@@ -39,6 +38,7 @@ use order_router::store::orders::settle::{BookedSettlement, SettleOutcome, Settl
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::lease::StoreRebuild;
 use order_router::store::rebuild::orders::OrderReplay;
+use order_router::store::{Store, StoreError};
 use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::control::limits;
 use redis::AsyncCommands;
@@ -585,7 +585,7 @@ async fn claim_is_released_by_its_own_token_only_and_ends_with_an_effect() {
     // A record that still carries the token is no claim any more.
     let mut redis = rig.redis.connection().await;
     let record = format!("{{or}}:order:{}", key(&one).name());
-    assert_eq!(redis.hget::<_, _, Option<String>>(&record, "tok").await, Ok(None));
+    assert_eq!(redis.hget::<_, _, String>(&record, "tok").await, Ok(String::new()));
     redis.hset::<_, _, _, ()>(&record, "tok", lease.as_str()).await.unwrap();
     let before = rig.store().await;
     assert_eq!(store.release_claim(&one, &lease).await, Ok(false));
@@ -615,4 +615,31 @@ async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
         .list_waiting_orders(&order_router::store::orders::read::WorkQueue::Outbox, Duration::ZERO)
         .await;
     assert_eq!(waiting, Ok(vec![key(&one)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn error_in_one_command_of_a_batch_leaves_the_others_their_answers() {
+    let mut rig = Rig::start().await;
+    rig.settings.redis.batch_max = 64;
+    let store = ready_store(&rig).await;
+    let (good, bad) = (order(&rig, 10), order(&rig, 10));
+    // A key of another type makes Redis refuse the first command that reads it.
+    let mut redis = rig.redis.connection().await;
+    let record = format!("{{or}}:order:{}", key(&bad).name());
+    redis.set::<_, _, ()>(&record, "no hash").await.unwrap();
+    let requests = [&bad, &good, &bad].map(|order| ReserveRequest {
+        key: key(order),
+        order_id: order.order_id.clone(),
+        content_hash: order.content_hash.clone(),
+        action: ReserveAction::RecordDecision {
+            document: body(order, SumDeltas::default()),
+        },
+    });
+    let replies = futures_util::future::join_all(requests.map(|request| store.reserve(request))).await;
+    assert!(
+        matches!(&replies[0], Err(StoreError::OutcomeUnknown(why)) if why.contains("WRONGTYPE")),
+        "{replies:?}"
+    );
+    assert_eq!(replies[1], Ok(ReserveOutcome::DenialRecorded));
+    assert!(matches!(replies[2], Err(StoreError::OutcomeUnknown(_))), "{replies:?}");
 }

@@ -11,6 +11,9 @@ pub enum BusError {
     /// The server rejects the credentials or the permissions.
     #[error("NATS rejects the credentials: {0}; check the NATS user, password or credentials file and its permissions")]
     Unauthorized(String),
+    /// The server denies a publication.
+    #[error("the NATS user may not publish to {0}; nothing was changed")]
+    Denied(String),
     /// The settings are unusable.
     #[error("{0}")]
     Settings(String),

@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::bus::subjects;
+use crate::domain::content_hash::ContentHash;
+
 /// An entry to append.
 #[derive(Debug, Clone)]
 pub struct JournalEntry {
@@ -13,6 +16,18 @@ pub struct JournalEntry {
     pub body: Bytes,
     /// Further headers.
     pub headers: Vec<(String, String)>,
+}
+
+impl JournalEntry {
+    /// Returns the entry of a change of the operator state.
+    pub fn state_change(version: u64, document: Bytes) -> Self {
+        Self {
+            subject: subjects::event(subjects::STATE_EVENT_KIND, None),
+            message_id: format!("state:{version}:{}", ContentHash::of(&document).0),
+            body: document,
+            headers: Vec::new(),
+        }
+    }
 }
 
 /// Why an entry has no sequence.

@@ -45,14 +45,14 @@ pub(crate) async fn ensure_consumer(
         (None, _) => create_or_update_consumer(bus, wanted, &name)
             .await
             .map(|()| ReconcileOutcome::Created)?,
-        (Some(_), ReconcileMode::CreateMissing) => ReconcileOutcome::Unchanged,
-        (Some(found), mode) => {
+        (Some(_), ReconcileMode::Recreate) => ReconcileOutcome::Unchanged,
+        (Some(found), intent) => {
             check_compatible_consumer(&name, &found, &wanted)?;
             let same = found.ack_wait == wanted.ack_wait
                 && found.max_deliver == wanted.max_deliver
                 && found.max_ack_pending == wanted.max_ack_pending
                 && found.filter_subject == wanted.filter_subject;
-            match mode {
+            match intent {
                 _ if same => ReconcileOutcome::Unchanged,
                 ReconcileMode::Check => ReconcileOutcome::Differs,
                 _ => create_or_update_consumer(bus, wanted, &name)

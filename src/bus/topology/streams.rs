@@ -39,6 +39,16 @@ pub(super) fn desired_streams(settings: &NatsSettings, brokers: &[BrokerId], ver
     let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(SECONDS_PER_HOUR));
     let all = |subjects: &[&str]| subjects.iter().map(|&subject| subject.to_owned()).collect();
     vec![
+        // The first, so that a work queue without a journal means that the journal was lost.
+        Config {
+            max_bytes: settings.reports_max_bytes,
+            duplicate_window: Duration::from_secs(settings.duplicate_window_s),
+            allow_atomic_publish: version >= ServerVersion::ATOMIC_BATCHES,
+            ..stream(
+                subjects::STREAM_REPORTS,
+                all(&[subjects::REPORTS_WILDCARD, subjects::EVENTS_WILDCARD]),
+            )
+        },
         Config {
             retention: RetentionPolicy::WorkQueue,
             max_bytes: settings.intents_max_bytes,
@@ -47,15 +57,6 @@ pub(super) fn desired_streams(settings: &NatsSettings, brokers: &[BrokerId], ver
             ..stream(
                 subjects::STREAM_INTENTS,
                 brokers.iter().map(subjects::broker_intents_wildcard).collect(),
-            )
-        },
-        Config {
-            max_bytes: settings.reports_max_bytes,
-            duplicate_window: Duration::from_secs(settings.duplicate_window_s),
-            allow_atomic_publish: version >= ServerVersion::ATOMIC_BATCHES,
-            ..stream(
-                subjects::STREAM_REPORTS,
-                all(&[subjects::REPORTS_WILDCARD, subjects::EVENTS_WILDCARD]),
             )
         },
         Config {
@@ -111,6 +112,19 @@ pub(super) fn check_compatible_stream(found: &Config, wanted: &Config) -> Result
         return Err(conflict_error(wanted, "the set of subjects", found, needed, EDIT));
     }
     Ok(())
+}
+
+/// Refuses a work queue that lacks the subjects of a broker.
+///
+/// # Errors
+/// The error names the subjects and what to do.
+pub(super) fn check_subjects_included(found: &Config, wanted: &Config) -> Result<(), TopologyError> {
+    const APPLY: &str = "apply the topology with `order-router topology`, as a user who may update streams";
+    if subject_set(found).is_superset(&subject_set(wanted)) {
+        return Ok(());
+    }
+    let (found, needed) = (found.subjects.join(", "), wanted.subjects.join(", "));
+    Err(conflict_error(wanted, "the set of subjects", found, needed, APPLY))
 }
 
 fn conflict_error(
@@ -174,7 +188,7 @@ mod tests {
         let mut all = desired_streams(&NatsSettings::default(), &brokers, ServerVersion::SUPPORTED);
         Config {
             subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
-            ..all.remove(0)
+            ..all.remove(1)
         }
     }
 

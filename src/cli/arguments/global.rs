@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::error::CommandError;
 use crate::cli::process::logging;
 use crate::config::Settings;
+use crate::config::load::unknown_variable_warnings;
 
 const HELP_HEADING: &str = "Global options";
 
@@ -107,6 +108,10 @@ impl GlobalOptions {
         let is_filter_set =
             std::env::var_os(name).is_some() || self.setting_flags().iter().any(|(path, _)| path == "log.filter");
         logging::start_log(&settings.log, kind == CommandKind::Client && !is_filter_set);
+        let environment = read_environment();
+        for warning in unknown_variable_warnings(environment.iter().map(|(name, _)| name.as_str())) {
+            tracing::warn!("{warning}");
+        }
     }
 }
 

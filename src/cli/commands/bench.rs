@@ -22,6 +22,7 @@ use crate::cli::output::table::{ColumnAlign, TextTable};
 use crate::cli::process::shutdown_signals::ShutdownSignals;
 use crate::cli::requests::bus_client::MAX_CONCURRENCY;
 use crate::config::Settings;
+use crate::config::private_files::create_private_directory;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, VenueId};
 
@@ -235,7 +236,7 @@ impl TemporaryDirectory {
     fn create() -> anyhow::Result<Self> {
         let name = format!("order-router-bench-{}", uuid::Uuid::new_v4().simple());
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
+        create_private_directory(&path).with_context(|| format!("creating {}", path.display()))?;
         Ok(Self(path))
     }
 }

@@ -12,23 +12,24 @@ pub(in crate::cli) mod readiness;
 pub(crate) mod servers;
 pub(crate) mod workers;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::cli::arguments::global::{CommandKind, GlobalOptions, SettingFlag, setting_flag};
-use crate::cli::commands::dev::addresses::{ServerAddresses, ensure_address_free};
+use crate::cli::commands::dev::addresses::{ServerAddresses, ensure_host_free};
 use crate::cli::commands::dev::data_directory::DevDataDirectory;
 use crate::cli::commands::dev::journal_sync::JournalSync;
 use crate::cli::commands::dev::servers::DevServers;
 use crate::cli::commands::dev::workers::{MAX_WORKERS, WorkerProcesses};
+use crate::cli::commands::topology;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::output;
 use crate::cli::process::services;
 use crate::cli::process::shutdown_signals::ShutdownSignals;
 use crate::config::Settings;
+use crate::config::listen_address::ListenAddress;
 use crate::sidecar::Sidecar;
 use crate::telemetry::Telemetry;
 use crate::worker::Worker;
@@ -44,7 +45,7 @@ pub(crate) struct DevArgs {
     data_dir: PathBuf,
     /// Serve REST on this address; port 0 chooses a free one [default: 127.0.0.1:8100, env: ORDER_ROUTER_HTTP_ADDR].
     #[arg(long, value_name = "ADDRESS")]
-    http_addr: Option<SocketAddr>,
+    http_addr: Option<ListenAddress>,
     /// The port of NATS on 127.0.0.1; 0 chooses a free one.
     #[arg(long, value_name = "PORT", default_value_t = 4222)]
     nats_port: u16,
@@ -75,7 +76,7 @@ pub(crate) async fn run(args: DevArgs, options: &GlobalOptions) -> CommandResult
     let directory = signals
         .unless_interrupted(DevDataDirectory::open(&args.data_dir))
         .await??;
-    ensure_address_free("REST", settings.http.addr, "--http-addr 127.0.0.1:0")?;
+    ensure_host_free("REST", &settings.http.addr, "--http-addr 127.0.0.1:0").await?;
     let addresses = ServerAddresses::resolve(args.nats_port, args.redis_port)?;
     let mut servers = DevServers::new(directory, addresses, args.sync).await?;
     let started = signals
@@ -165,7 +166,8 @@ async fn serve_until_stopped(
 }
 
 async fn start_services(settings: &Settings, workers: &mut WorkerProcesses) -> anyhow::Result<(Worker, Sidecar)> {
-    // The first worker applies the topology and rebuilds the store; the others find both done.
+    // The first worker rebuilds the store; the others find it complete.
+    topology::apply_settings(settings, "order-router dev").await?;
     let telemetry = Telemetry::new();
     let worker = services::start_worker(settings, &telemetry).await?;
     let sidecar = services::start_sidecar(settings, &telemetry).await?;

@@ -12,7 +12,7 @@ const EXAMPLES: &str = "Example:
   order-router key new --id desk --customer 'Trading desk' --can read,route_orders --account fund-7
 
 The first line is the key, for its holder: it is printed once and stored nowhere. The rest belongs in the settings file
-of each sidecar, which reads it at its next start.";
+of each sidecar, which reads it at its next start or on SIGHUP.";
 
 /// Arguments of `key`.
 #[derive(Debug, Args)]

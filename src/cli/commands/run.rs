@@ -13,7 +13,7 @@ use crate::telemetry::Telemetry;
 /// When one of them cannot start; on a second signal.
 pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
-    let mut signals = ShutdownSignals::listen()?;
+    let (mut signals, hangup) = ShutdownSignals::listen_for_service()?;
     let telemetry = Telemetry::new();
     let worker = signals
         .unless_interrupted(services::start_worker(&settings, &telemetry))
@@ -30,6 +30,9 @@ pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     };
     output::print_line(format!("ready http=http://{}", sidecar.address()))?;
     signals
-        .wait_then_drain(services::drain_worker_then_sidecar(worker, sidecar))
+        .wait_beside(hangup.handle_each(|| services::reload_keys(options, &sidecar)))
+        .await;
+    signals
+        .unless_interrupted(services::drain_worker_then_sidecar(worker, sidecar))
         .await
 }

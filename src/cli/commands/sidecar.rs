@@ -13,10 +13,13 @@ use crate::telemetry::Telemetry;
 /// When the sidecar cannot start; on a second signal.
 pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
-    let mut signals = ShutdownSignals::listen()?;
+    let (mut signals, hangup) = ShutdownSignals::listen_for_service()?;
     let sidecar = signals
         .unless_interrupted(services::start_sidecar(&settings, &Telemetry::new()))
         .await??;
     output::print_line(format!("ready http=http://{}", sidecar.address()))?;
-    signals.wait_then_drain(sidecar.drain(services::SIDECAR_GRACE)).await
+    signals
+        .wait_beside(hangup.handle_each(|| services::reload_keys(options, &sidecar)))
+        .await;
+    signals.unless_interrupted(sidecar.drain(services::SIDECAR_GRACE)).await
 }

@@ -1,5 +1,7 @@
 //! `state`: shows and changes mode, trading state and daily limits; the kill switch.
 
+mod journaled_halt;
+
 use clap::{ArgGroup, Args};
 
 use crate::bus::subjects;
@@ -13,7 +15,7 @@ use crate::cli::requests::polling::{PollingArgs, RenderReply};
 use crate::domain::decimal::Decimal;
 use crate::domain::order_terms::TradingState;
 use crate::wire::schema_numbers::NumberInput;
-use crate::wire::state::{RouterState, StateChangeRequest};
+use crate::wire::state::{RouterState, StateChangeRequest, decode_state_change};
 
 /// Arguments of `state`.
 #[derive(Debug, Args)]
@@ -21,7 +23,8 @@ use crate::wire::state::{RouterState, StateChangeRequest};
     .args(["mode", "trading_state", "halt", "resume", "daily_notional_limit", "daily_loss_limit"])
     .conflicts_with("watch")))]
 pub(crate) struct StateArgs {
-    /// Halt trading on all workers at once and cancel every open order; only cancels pass.
+    /// Halt trading on all workers at once and cancel every open order; only cancels pass. Without a worker the halt is
+    /// journaled and holds from the first one on.
     #[arg(long, conflicts_with_all = ["resume", "trading_state"])]
     halt: bool,
     /// Resume trading: set the trading state to `active`.
@@ -84,7 +87,18 @@ pub(crate) async fn run(args: &StateArgs, options: &GlobalOptions) -> CommandRes
     if let Some(change) = args.change_request() {
         let client = CliClient::connect(options, &args.client, NAME).await?;
         let body = serde_json::to_vec(&change).map_err(anyhow::Error::from)?;
-        let (reply, state) = client.request_decoded::<RouterState>(subjects::STATE_SET, body).await?;
+        let sent = client
+            .caller
+            .request(subjects::STATE_SET, body.clone().into(), client.deadline())
+            .await;
+        if let Err(error) = &sent
+            && let Some(reason) = journaled_halt::reason_to_journal(&change, error)
+        {
+            // A worker would refuse what it cannot read, and so must the journal.
+            decode_state_change(&body)?;
+            return journaled_halt::append_and_print(&client, &change, &reason).await;
+        }
+        let (reply, state) = client.decode_reply::<RouterState>(sent)?;
         output::print_line_while_read(if client.json {
             reply.body
         } else {

@@ -12,6 +12,9 @@ use crate::cli::output::table::{ColumnAlign, TextTable};
 use crate::config::Settings;
 use crate::domain::id::BrokerId;
 
+/// The name of the connection on the NATS server.
+const CONNECTION_NAME: &str = "order-router topology";
+
 /// Arguments of `topology`.
 #[derive(Debug, Args)]
 pub(crate) struct TopologyArgs {
@@ -35,14 +38,11 @@ struct TopologyRow<'a> {
 /// When an existing stream cannot be changed as required; for a check, when a stream or consumer is missing or differs.
 pub(crate) async fn run(args: &TopologyArgs, options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Client)?;
-    let bus = connect(&settings.nats, "order-router topology", ConnectPolicy::Once).await?;
-    let brokers = enabled_brokers(&settings)?;
-    let reconciled = if args.check {
-        topology::check(&bus, &settings.nats, &settings.doors, &brokers).await
+    let resources = if args.check {
+        check_settings(&settings, CONNECTION_NAME).await?
     } else {
-        topology::apply(&bus, &settings.nats, &settings.doors, &brokers).await
+        apply_settings(&settings, CONNECTION_NAME).await?
     };
-    let resources = reconciled.map_err(anyhow::Error::from)?;
     if args.json {
         let rows: Vec<TopologyRow<'_>> = resources.iter().map(topology_row).collect();
         output::print_line(output::to_json_line(&rows)?)?;
@@ -67,7 +67,30 @@ pub(crate) async fn run(args: &TopologyArgs, options: &GlobalOptions) -> Command
     }
 }
 
-fn enabled_brokers(settings: &Settings) -> anyhow::Result<Vec<BrokerId>> {
+/// Applies the topology of the settings.
+///
+/// # Errors
+/// When NATS is unreachable, or an existing stream cannot be changed as required.
+pub(crate) async fn apply_settings(
+    settings: &Settings,
+    connection_name: &str,
+) -> anyhow::Result<Vec<ReconciledResource>> {
+    let bus = connect(&settings.nats, connection_name, ConnectPolicy::Once).await?;
+    let brokers = enabled_brokers(settings)?;
+    Ok(topology::apply(&bus, &settings.nats, &settings.doors, &brokers).await?)
+}
+
+async fn check_settings(settings: &Settings, connection_name: &str) -> anyhow::Result<Vec<ReconciledResource>> {
+    let bus = connect(&settings.nats, connection_name, ConnectPolicy::Once).await?;
+    let brokers = enabled_brokers(settings)?;
+    Ok(topology::check(&bus, &settings.nats, &settings.doors, &brokers).await?)
+}
+
+/// Returns the brokers of the settings.
+///
+/// # Errors
+/// When a name is no broker's.
+pub(crate) fn enabled_brokers(settings: &Settings) -> anyhow::Result<Vec<BrokerId>> {
     let names = settings.brokers.enabled.iter();
     Ok(names.map(|name| BrokerId::new(name)).collect::<Result<_, _>>()?)
 }

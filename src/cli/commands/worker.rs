@@ -13,10 +13,12 @@ use crate::telemetry::Telemetry;
 /// When the worker cannot start; on a second signal.
 pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
-    let mut signals = ShutdownSignals::listen()?;
+    let (mut signals, hangup) = ShutdownSignals::listen_for_service()?;
     let worker = signals
         .unless_interrupted(services::start_worker(&settings, &Telemetry::new()))
         .await??;
     output::print_line(services::WORKER_READY_LINE)?;
-    signals.wait_then_drain(worker.drain(services::WORKER_GRACE)).await
+    let log_hangup = || tracing::info!("SIGHUP: a worker reads nothing again; restart it to change its settings");
+    signals.wait_beside(hangup.handle_each(log_hangup)).await;
+    signals.unless_interrupted(worker.drain(services::WORKER_GRACE)).await
 }

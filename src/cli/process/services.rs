@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::output::order_log_progress;
 use crate::config::Settings;
 use crate::sidecar::Sidecar;
@@ -18,7 +19,7 @@ pub(crate) const WORKER_GRACE: Duration = Duration::from_secs(10);
 /// How long the sidecar may take to respond to the requests in flight.
 pub(crate) const SIDECAR_GRACE: Duration = Duration::from_secs(8);
 
-/// Starts a worker: it is connected, the topology is applied, the store is rebuilt where that was due, both doors are open.
+/// Starts a worker: it is connected, missing streams are created, the store is rebuilt where that was due, both doors are open.
 ///
 /// # Errors
 /// When a server is unreachable or refuses the connection, or an existing stream differs.
@@ -36,6 +37,26 @@ pub(crate) async fn start_sidecar(settings: &Settings, telemetry: &Telemetry) ->
     let sidecar = started.context("the sidecar cannot start")?;
     tokio::spawn(order_log_progress::show_progress(sidecar.order_log().watch_status()));
     Ok(sidecar)
+}
+
+/// Reads the API keys of the settings again. With an error anywhere in the settings, the present keys stay.
+pub(crate) fn reload_keys(options: &GlobalOptions, sidecar: &Sidecar) {
+    match options.load_settings(&options.setting_flags()) {
+        Ok(settings) => {
+            sidecar.replace_keys(&settings.keys);
+            tracing::info!(
+                key_count = settings.keys.0.len(),
+                "SIGHUP: the API keys are read again; other settings take effect at the next start"
+            );
+        }
+        Err(error) => {
+            let error = error.message().unwrap_or_default();
+            tracing::error!(
+                error,
+                "SIGHUP: the settings cannot be read again; the API keys are unchanged"
+            );
+        }
+    }
 }
 
 /// Drains the worker, then the sidecar, which still has to respond to callers of the worker.

@@ -1,27 +1,54 @@
-//! SIGINT and SIGTERM: the first drains, a second exits at once.
+//! SIGINT, SIGTERM and SIGHUP: the first drains, a second exits at once. A service reads its API keys again on SIGHUP.
+
+use std::convert::Infallible;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::error::{CommandError, CommandResult};
+use crate::cli::error::CommandError;
 
-/// SIGINT and SIGTERM of this process.
+/// The file in which Linux lists the signals that this process ignores.
+const PROCESS_STATUS_FILE: &str = "/proc/self/status";
+/// The bit of SIGHUP in that list.
+const HANGUP_BIT: u64 = 1;
+
+/// The signals that end this process in order.
 #[derive(Debug)]
 pub(crate) struct ShutdownSignals {
     interrupt: Signal,
     terminate: Signal,
+    /// SIGHUP, unless it is ignored or has another meaning.
+    hangup: Option<Signal>,
 }
 
 impl ShutdownSignals {
-    /// Handles both signals from now on; their default action, which ends the process, is off.
+    /// Handles SIGINT, SIGTERM and SIGHUP from now on; their default action, which ends the process, is off. SIGHUP stays
+    /// ignored where the process was started so, as `nohup` does.
     ///
     /// # Errors
     /// When the system refuses a handler.
     pub(crate) fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("installing a signal handler");
+        let hangup = match is_hangup_ignored() {
+            true => None,
+            false => Some(install(SignalKind::hangup())?),
+        };
+        Self::listen_with(hangup)
+    }
+
+    /// Handles SIGINT and SIGTERM as [`Self::listen`] does, and returns SIGHUP apart: a service does not end on it.
+    ///
+    /// # Errors
+    /// When the system refuses a handler.
+    pub(crate) fn listen_for_service() -> anyhow::Result<(Self, HangupSignal)> {
+        let hangup = HangupSignal(install(SignalKind::hangup())?);
+        Ok((Self::listen_with(None)?, hangup))
+    }
+
+    fn listen_with(hangup: Option<Signal>) -> anyhow::Result<Self> {
         Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+            terminate: install(SignalKind::terminate())?,
+            hangup,
         })
     }
 
@@ -30,6 +57,7 @@ impl ShutdownSignals {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            () = receive(self.hangup.as_mut()) => "SIGHUP",
         }
     }
 
@@ -47,13 +75,45 @@ impl ShutdownSignals {
         }
     }
 
-    /// Waits for the first signal, then drains; a second signal ends the drain.
-    ///
-    /// # Errors
-    /// [`CommandError::Interrupted`] on a second signal.
-    pub(crate) async fn wait_then_drain(&mut self, drain: impl Future<Output = ()>) -> CommandResult {
-        let name = self.next_signal().await;
-        tracing::info!(signal = name, "draining; a second signal exits at once");
-        self.unless_interrupted(drain).await
+    /// Waits for the first signal beside work that never ends.
+    pub(crate) async fn wait_beside(&mut self, work: impl Future<Output = Infallible>) {
+        tokio::select! {
+            name = self.next_signal() => tracing::info!(signal = name, "draining; a second signal exits at once"),
+            never = work => match never {},
+        }
     }
+}
+
+/// SIGHUP of a service.
+#[derive(Debug)]
+pub(crate) struct HangupSignal(Signal);
+
+impl HangupSignal {
+    /// Calls `handle` for each SIGHUP.
+    pub(crate) async fn handle_each(mut self, mut handle: impl FnMut()) -> Infallible {
+        loop {
+            receive(Some(&mut self.0)).await;
+            handle();
+        }
+    }
+}
+
+fn install(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("installing a signal handler")
+}
+
+/// Waits for a signal; without a handler, for ever.
+async fn receive(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Reports whether this process was started with SIGHUP ignored. Where the system does not say, it was not.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string(PROCESS_STATUS_FILE).unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & HANGUP_BIT != 0)
 }

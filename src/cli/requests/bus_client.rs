@@ -72,44 +72,37 @@ impl CliClient {
         Timestamp::now().saturating_add(self.timeout)
     }
 
-    /// Sends a request; with `--json`, a refusal is printed at once.
-    ///
-    /// # Errors
-    /// The refusal, or that there is no reply.
-    pub(crate) async fn request_or_print_refusal(
-        &self,
-        subject: &str,
-        body: Vec<u8>,
-    ) -> Result<BusReply, CommandError> {
-        self.request(subject, body)
-            .await
-            .map_err(|failure| self.print_if_json(failure))
-    }
-
     /// Sends a request; the caller prints a refusal.
     ///
     /// # Errors
     /// The refusal, or that there is no reply.
     pub(crate) async fn request(&self, subject: &str, body: Vec<u8>) -> Result<BusReply, CommandError> {
         let sent = self.caller.request(subject, Bytes::from(body), self.deadline()).await;
-        sent.map_err(|error| match error {
-            RequestError::Fault(fault) => fault.into(),
-            RequestError::Timeout => {
-                error_with_reason(error, "check that a worker is running, then send it again").into()
-            }
-        })
+        sent.map_err(describe_request_error)
     }
 
-    /// Sends a request and decodes the reply.
+    /// Sends a request and decodes the reply; with `--json`, a refusal is printed at once.
     ///
     /// # Errors
-    /// As [`Self::request_or_print_refusal`]; also when this version cannot decode the reply.
+    /// As [`Self::request`]; also when this version cannot decode the reply.
     pub(crate) async fn request_decoded<T: DeserializeOwned>(
         &self,
         subject: &str,
         body: Vec<u8>,
     ) -> Result<(BusReply, T), CommandError> {
-        let reply = self.request_or_print_refusal(subject, body).await?;
+        let sent = self.caller.request(subject, Bytes::from(body), self.deadline()).await;
+        self.decode_reply(sent)
+    }
+
+    /// Decodes the reply to a request; with `--json`, a refusal is printed at once.
+    ///
+    /// # Errors
+    /// As [`Self::request_decoded`].
+    pub(crate) fn decode_reply<T: DeserializeOwned>(
+        &self,
+        sent: Result<BusReply, RequestError>,
+    ) -> Result<(BusReply, T), CommandError> {
+        let reply = sent.map_err(|error| self.print_if_json(describe_request_error(error)))?;
         let decoded = serde_json::from_slice(&reply.body).map_err(undecodable_reply)?;
         Ok((reply, decoded))
     }
@@ -137,5 +130,13 @@ impl CliClient {
         } else {
             output::print_line(render_text())
         }
+    }
+}
+
+/// Returns the error of a request that got no reply, with what to do about it.
+fn describe_request_error(error: RequestError) -> CommandError {
+    match error {
+        RequestError::Fault(fault) => fault.into(),
+        RequestError::Timeout => error_with_reason(error, "check that a worker is running, then send it again").into(),
     }
 }

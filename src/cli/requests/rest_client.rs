@@ -3,7 +3,6 @@
 //! One request is one connection: no redirect is followed, no request is repeated, no proxy is used.
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::cli::error::{CommandError, error_with_reason};
 use crate::cli::requests::sidecar_url::SidecarUrl;
 use crate::config::api_keys::ApiKey;
+use crate::config::listen_address::ListenAddress;
 use crate::config::nats::Secret;
 use crate::wire::problem::Problem;
 
@@ -30,9 +30,9 @@ pub(crate) struct RestEndpointArgs {
     /// The sidecar's URL, such as `https://router.example.com` [default: `http://` and the setting http.addr].
     #[arg(long, value_name = "URL")]
     url: Option<SidecarUrl>,
-    /// Same as `--url http://ADDRESS`, for an IP address and a port.
+    /// Same as `--url http://ADDRESS`, for a host and a port.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "url")]
-    http_addr: Option<SocketAddr>,
+    http_addr: Option<ListenAddress>,
     /// The API key. Prefer the variable: other users can see arguments.
     #[arg(long, value_name = "KEY", env = "ORDER_ROUTER_API_KEY", hide_env_values = true, value_parser = parse_secret)]
     api_key: Option<Secret>,
@@ -49,11 +49,11 @@ impl RestEndpointArgs {
     ///
     /// # Errors
     /// When the API key is malformed (the message does not contain it), or the system has no root certificates.
-    pub(crate) fn client(&self, configured: SocketAddr, timeout: Duration) -> Result<RestClient, CommandError> {
+    pub(crate) fn client(&self, configured: &ListenAddress, timeout: Duration) -> Result<RestClient, CommandError> {
         let key = self.api_key.as_ref().map(parse_api_key).transpose()?;
         let url = match &self.url {
             Some(url) => url.clone(),
-            None => SidecarUrl::from(self.http_addr.unwrap_or(configured)),
+            None => SidecarUrl::from(self.http_addr.as_ref().unwrap_or(configured)),
         };
         Ok(RestClient::new(url, key.as_ref(), timeout)?)
     }

@@ -30,7 +30,7 @@ impl RestListArgs {
     pub(crate) async fn fetch_and_show<A: RenderReply>(&self, options: &GlobalOptions, path: &str) -> CommandResult {
         let settings = options.load_settings_and_start_log(CommandKind::Client)?;
         let timeout = Duration::from_millis(self.client.timeout_ms);
-        let client = self.rest.client(settings.http.addr, timeout)?;
+        let client = self.rest.client(&settings.http.addr, timeout)?;
         polling::show_reply::<A>(&self.polling, self.client.json, async || client.fetch(path).await).await
     }
 }

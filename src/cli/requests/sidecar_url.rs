@@ -1,10 +1,11 @@
 //! The address of a sidecar, as `--url` takes it.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 
 use reqwest::Url;
+
+use crate::config::listen_address::ListenAddress;
 
 /// The URL that all paths of a sidecar begin with.
 ///
@@ -32,9 +33,9 @@ impl SidecarUrl {
     }
 }
 
-impl From<SocketAddr> for SidecarUrl {
+impl From<&ListenAddress> for SidecarUrl {
     /// Returns the unencrypted URL of an address.
-    fn from(address: SocketAddr) -> Self {
+    fn from(address: &ListenAddress) -> Self {
         Self {
             base: format!("http://{address}"),
             is_https: false,

@@ -1,7 +1,9 @@
 //! The database file among others: the lock that keeps other processes away, and its removal.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+
+use crate::config::private_files;
 
 /// Why the order log cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -30,13 +32,10 @@ impl OrderLogWriteError {
 /// `InUse` when another process holds the lock; `File` when the file system refuses.
 pub(in crate::order_log) fn acquire_file_lock(path: &Path) -> Result<File, OrderLogWriteError> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory).map_err(|error| OrderLogWriteError::from_io_error(directory, error))?;
+    private_files::create_private_directory(directory)
+        .map_err(|error| OrderLogWriteError::from_io_error(directory, error))?;
     let lock_path = path.with_extension("lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path);
+    let lock = private_files::open_private_file(&lock_path);
     let lock = lock.map_err(|error| OrderLogWriteError::from_io_error(&lock_path, error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

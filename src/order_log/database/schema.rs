@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use crate::config::private_files;
 use crate::order_log::database::columns::create_table;
 use crate::order_log::tables::executions::ExecutionColumn;
 use crate::order_log::tables::orders::OrderColumn;
@@ -79,6 +80,8 @@ CREATE INDEX alerts_by_all ON alerts (account_id, rule_id, level);
 /// # Errors
 /// Any error of SQLite; `SQLITE_NOTADB` also for a file of another schema version: it must be rebuilt.
 pub(in crate::order_log) fn open_read_write(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite gives its other files the mode of this one. It reports itself what prevents the file's creation.
+    let _ = private_files::open_private_file(path);
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(MAX_CACHED_STATEMENTS);

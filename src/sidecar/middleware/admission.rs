@@ -103,7 +103,7 @@ fn admit_request(
 ) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Fault> {
     // With keys, a page needs one as any client does. Without keys, a browser that reaches the sidecar would be enough.
     let headers = request.headers();
-    if context.key_ring.is_empty() && is_from_foreign_origin(headers) && !context.cors.allows(headers) {
+    if context.keys.current().is_open() && is_from_foreign_origin(headers) && !context.cors.allows(headers) {
         let detail = "cross-origin requests are refused: without API keys, add the origin to http.cors_origins";
         return Err(Fault::new(FaultCode::NotEntitled, detail));
     }

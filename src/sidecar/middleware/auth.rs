@@ -5,6 +5,7 @@
 
 pub(in crate::sidecar) mod key_ring;
 pub(in crate::sidecar) mod principal;
+pub(in crate::sidecar) mod refusals;
 
 use std::sync::Arc;
 
@@ -16,10 +17,11 @@ use axum::routing::MethodRouter;
 
 use crate::config::api_keys::Capability;
 use crate::fault::{Fault, FaultCode};
+use crate::http::ConnectionPlace;
 use crate::sidecar::arrival::RequestArrival;
 use crate::sidecar::context::SidecarContext;
-use crate::sidecar::middleware::auth::key_ring::KeyRing;
 use crate::sidecar::middleware::auth::principal::Principal;
+use crate::sidecar::paths::LIVENESS_PATH;
 use crate::sidecar::response::problem;
 
 /// What a path and method require of the sender.
@@ -67,10 +69,23 @@ async fn require_access(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match authorize(&context, access, &mut request) {
-        Ok(()) => next.run(request).await,
-        Err(fault) => problem::fault_response(&fault),
+    if let Err(fault) = authorize(&context, access, &mut request) {
+        return problem::fault_response(&fault);
     }
+    let is_anonymous = matches!(request.extensions().get(), Some(Principal::Anonymous));
+    if is_anonymous && request.uri().path() != LIVENESS_PATH {
+        let Ok(_permit) = context.anonymous_permits.try_acquire() else {
+            return problem::fault_response(&reserved_fault());
+        };
+        return next.run(request).await;
+    }
+    next.run(request).await
+}
+
+/// Returns the fault of a request without a key while only places for callers with a key are free.
+fn reserved_fault() -> Fault {
+    let detail = "the places for requests without an API key are taken; send a key, or retry";
+    Fault::new(FaultCode::QueueFull, detail)
 }
 
 /// Authenticates the sender, checks its access, and adds its [`Principal`] to the request. Removes the key.
@@ -82,7 +97,15 @@ pub(in crate::sidecar) fn authorize(
     access: RequiredAccess,
     request: &mut Request,
 ) -> Result<(), Fault> {
-    let principal = authenticate(&context.key_ring, access, request)?;
+    let principal = authenticate(context, access, request)?;
+    let place = request.extensions().get::<ConnectionPlace>();
+    match (&principal, place) {
+        (Principal::Anonymous, Some(place)) if place.is_reserved() && request.uri().path() != LIVENESS_PATH => {
+            return Err(reserved_fault());
+        }
+        (Principal::Anonymous, _) | (_, None) => {}
+        (Principal::KeyHolder(_) | Principal::Unrestricted, Some(place)) => place.identify(),
+    }
     let needed = access.required_capabilities();
     if !needed.is_empty() && !needed.iter().any(|&capability| principal.has_capability(capability)) {
         let names: Vec<&str> = needed.iter().map(|capability| capability.as_str()).collect();
@@ -95,20 +118,19 @@ pub(in crate::sidecar) fn authorize(
     Ok(())
 }
 
-fn authenticate(keys: &KeyRing, access: RequiredAccess, request: &Request) -> Result<Principal, Fault> {
-    if keys.is_empty() {
+fn authenticate(context: &SidecarContext, access: RequiredAccess, request: &Request) -> Result<Principal, Fault> {
+    let keys = context.keys.current();
+    if keys.is_open() {
         return Ok(Principal::Unrestricted);
     }
     let key = match (keys.presented_key(request.headers()), access) {
         (Ok(key), _) => key,
         (Err(_), RequiredAccess::Open) => return Ok(Principal::Anonymous),
         (Err(reason), _) => {
-            let peer = request
-                .extensions()
-                .get::<RequestArrival>()
-                .map(|arrival| arrival.peer.0);
-            tracing::info!(?peer, reason, "request refused: no valid API key");
-            return Err(Fault::new(FaultCode::Unauthenticated, reason));
+            let arrival = request.extensions().get::<RequestArrival>();
+            return Err(context
+                .refused_callers
+                .refuse(arrival.map(|arrival| arrival.peer), reason));
         }
     };
     let holder = &key.holder;

@@ -27,12 +27,13 @@ impl<C, R> Clone for ScriptBatcher<C, R> {
 }
 
 impl<C: Send + 'static, R: Send + 'static> ScriptBatcher<C, R> {
-    /// Starts the queue. `run` takes 1 to `batch_max` commands and returns a result for each, in order. The task ends when
+    /// Starts the queue. `run` takes 1 to `batch_max` commands and returns a result for each, in order, or one error for
+    /// all of them. The task ends when
     /// every handle is dropped and the queue is empty.
     pub fn spawn<F, Fut>(queue_max: usize, batch_max: usize, run: F) -> Self
     where
         F: Fn(Vec<C>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Vec<R>, StoreError>> + Send + 'static,
+        Fut: Future<Output = Result<Vec<Result<R, StoreError>>, StoreError>> + Send + 'static,
     {
         let (queue, mut waiting) = mpsc::channel::<QueuedCall<C, R>>(queue_max);
         let run = Arc::new(run);
@@ -80,7 +81,7 @@ impl<C: Send + 'static, R: Send + 'static> ScriptBatcher<C, R> {
 async fn run_batch<C, R, F, Fut>(batch: Vec<QueuedCall<C, R>>, run: &F)
 where
     F: Fn(Vec<C>) -> Fut,
-    Fut: Future<Output = Result<Vec<R>, StoreError>>,
+    Fut: Future<Output = Result<Vec<Result<R, StoreError>>, StoreError>>,
 {
     let (commands, callers): (Vec<C>, Vec<_>) = batch.into_iter().unzip();
     let expected = commands.len();
@@ -94,7 +95,7 @@ where
         Ok(results) => {
             for (caller, result) in callers.into_iter().zip(results) {
                 // A caller that stopped waiting needs no result.
-                let _ = caller.send(Ok(result));
+                let _ = caller.send(result);
             }
         }
         Err(error) => {
@@ -120,7 +121,7 @@ mod tests {
             let open = open.clone();
             async move {
                 open.acquire().await.unwrap().forget();
-                Ok(commands.iter().map(|n| n * 2).collect())
+                Ok(commands.iter().map(|n| Ok(n * 2)).collect())
             }
         });
         let spawn_call = |n: usize| {

@@ -10,27 +10,27 @@
 local bad = stale()
 if bad then return bad end
 local highest, lowest_lost = 0, math.huge
-local answer = {}
+local answer, journaled = {}, {}
 for at = 2, #ARGV do
   local c = cmsgpack.unpack(ARGV[at])
   local record = KEYS[c.k]
-  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o')
+  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o', 'fs', 'sid')
   local is_known = known[1] and known[4] == c.o and c.v <= tonumber(known[2])
   if is_known and c.v > tonumber(known[3]) and c.s ~= '' then
-    local id = settlement_of(record, c.v, tonumber(known[2]))
+    local id = c.v == tonumber(known[2]) and known[6] or settlement_of(record, c.v, tonumber(known[2]))
     is_known = not id or id == c.s
   end
   answer[#answer + 1] = is_known and 'marked' or 'lost'
   if not is_known then lowest_lost = math.min(lowest_lost, c.q) end
   if is_known and c.v > tonumber(known[3]) then
-    redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
-    redis.call('HSETNX', record, 'fs', string.format('%.0f', c.q))
+    local sequence = string.format('%.0f', c.q)
+    redis.call('HSET', record, 'jv', c.v, 'seq', sequence, 'fs', known[5] or sequence)
     -- The latest version is never among the superseded ones.
     for v = tonumber(known[3]) + 1, math.min(c.v, tonumber(known[2]) - 1) do
       redis.call('HDEL', record, 'p:' .. v)
     end
     if c.v == tonumber(known[2]) then
-      redis.call('ZREM', KEYS[2], c.n)
+      journaled[#journaled + 1] = c.n
       if known[1] == 'ended' or known[1] == 'denied' then
         redis.call('HDEL', record, 'doc')
         redis.call('PEXPIRE', record, c.ttl)
@@ -40,6 +40,7 @@ for at = 2, #ARGV do
   end
   if c.q > highest then highest = c.q end
 end
+if #journaled > 0 then redis.call('ZREM', KEYS[2], unpack(journaled)) end
 if highest > sum(KEYS[1], 'journal_sequence') and lowest_lost == math.huge then
   redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', highest))
 end

@@ -19,19 +19,34 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Runs one command of a batch. An error in it is its own answer: the commands beside it stand.
+local function answer_for(run, packed, document)
+  local ok, answer = pcall(function() return run(cmsgpack.unpack(packed), document) end)
+  if ok then return answer end
+  return {'failed', type(answer) == 'table' and answer.err or tostring(answer)}
+end
+
 local function sum(key, field)
   return tonumber(redis.call('HGET', key, field) or '0')
 end
 
--- Adds an order to a set of open orders, or takes it out; `all` holds the keys of the sets that are not empty.
+-- Adds an order to a set of open orders, or takes it out; `all` holds the keys of the sets that are not empty. This call
+-- knows the sets that it has listed there.
+local listed = {}
+
 local function enter_open(set, name, all)
   redis.call('SADD', set, name)
+  if listed[set] then return end
   redis.call('SADD', all, set)
+  listed[set] = true
 end
 
 local function leave_open(set, name, all)
   redis.call('SREM', set, name)
-  if redis.call('EXISTS', set) == 0 then redis.call('SREM', all, set) end
+  if redis.call('EXISTS', set) == 0 then
+    redis.call('SREM', all, set)
+    listed[set] = nil
+  end
 end
 
 -- The pair of a whole number of at most 2^53.

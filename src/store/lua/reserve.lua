@@ -11,6 +11,7 @@
 --         {'denied'} · {'full'} · {'inexact'}: a sum would leave the exact range
 -- The readings are numbers in one text: reduction (0 or 1), duplicate (0 or 1), the account's and the broker's orders of
 -- this second before it, then for each cap the measure before it and whether it is the first to alert (0 or 1).
+--         {'failed', error}: it may have taken effect
 -- A released order of the same order id and content counts as unknown.
 -- Idempotent: a second claim or denial of the same id is answered 'known'.
 local ACTION, NAME, ORDER_ID, HASH, RECORD, INDEX, CHECK, CLAIM = 1, 2, 3, 4, 5, 6, 7, 8
@@ -103,18 +104,18 @@ local function claim(c, check, command, doc, changes)
   end
   redis.call('HSET', record, 'st', 'claimed', 'h', command[HASH], 'o', command[ORDER_ID], 'v', 0, 'jv', 0,
     'tok', order[TOKEN], 'doc', doc)
-  redis.call('PERSIST', record)
+  if c.was_released then redis.call('PERSIST', record) end
   redis.call('SET', KEYS[command[INDEX]], command[NAME])
   redis.call('ZADD', KEYS[3], now + order[LEASE], command[NAME])
   enter_open(KEYS[order[OPEN_SET]], command[NAME], KEYS[5])
 end
 
-local function judge(command, doc)
+local function judge(command, doc, was_released)
   local check = command[CHECK]
   if string.format('%.0f', check[GENERATION]) ~= generation or now - check[VIEW_AT] > tonumber(ARGV[5]) then
     return {'generation', generation}
   end
-  local c = {date = check[DATE]}
+  local c = {date = check[DATE], was_released = was_released}
   c.account, c.holding, c.total, c.net = open_both(check[OWNER])
   if check[SIDE] == 1 then
     c.exposure, c.exposure_rest = c.holding.long, c.holding.long_rest
@@ -159,17 +160,17 @@ local function one(command, doc)
   if command[ACTION] == 'deny' then
     if full then return {'full'} end
     redis.call('HSET', record, 'st', 'denied', 'h', command[HASH], 'o', command[ORDER_ID], 'v', 1, 'jv', 0, 'doc', doc)
-    redis.call('PERSIST', record)
+    if known[1] then redis.call('PERSIST', record) end
     redis.call('SET', KEYS[command[INDEX]], command[NAME])
     redis.call('ZADD', KEYS[4], now, command[NAME])
     return {'denied'}
   end
-  return judge(command, doc)
+  return judge(command, doc, known[1])
 end
 
 local answers = {}
 for at = 6, #ARGV, 2 do
-  answers[#answers + 1] = one(cmsgpack.unpack(ARGV[at]), ARGV[at + 1])
+  answers[#answers + 1] = answer_for(one, ARGV[at], ARGV[at + 1])
 end
 for key, broker in pairs(broker_counts) do
   if broker.changed then

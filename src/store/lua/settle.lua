@@ -8,7 +8,7 @@
 --         {'superseded', document}: another effect came first; the order's latest document ('' once journaled and ended)
 --         {'lease'} the lease is another's · {'late'} past the deadline · {'halted'} nothing new takes effect
 --         {'crosses', position (1e-8)}: a reducing fill would cross zero · {'missing'} or another order's id
---         {'inexact'}: a sum would leave the exact range
+--         {'inexact'}: a sum would leave the exact range · {'failed', error}: it may be booked
 -- Idempotent: the same settlement a second time is answered 'booked' and changes nothing.
 --
 -- A command: key indices of record, index, open set and due set, name, order id, the version this builds on, the lease
@@ -22,6 +22,13 @@ local ACCOUNT_BASE, ACCOUNT_LIMIT, TOTAL_BASE, TOTAL_LIMIT = 1, 2, 3, 4
 local bad = stale()
 if bad then return bad end
 local now = now_ms()
+
+local trading_state
+
+local function is_halted()
+  trading_state = trading_state or redis.call('HGET', KEYS[4], 'trading_state') or 'active'
+  return trading_state == 'halted'
+end
 
 local function pending(answer, record, journaled, version, latest)
   for v = journaled + 1, version do
@@ -69,7 +76,7 @@ local function one(c, doc)
   if c[TOKEN] ~= '' and known[4] ~= c[TOKEN] then return {'lease'} end
   if c[DEADLINE] > 0 and now >= c[DEADLINE] then return {'late'} end
   -- A deadline stands where this settlement is the sending: a paper venue's effect may not begin while trading is halted.
-  if c[DEADLINE] > 0 and redis.call('HGET', KEYS[4], 'trading_state') == 'halted' then return {'halted'} end
+  if c[DEADLINE] > 0 and is_halted() then return {'halted'} end
   local moves = c[MOVES]
   local account, holding, total, net = open_both(c[OWNER])
   if c[ONLY_REDUCES] and (moves[POSITION] ~= 0 or moves[POSITION + 1] ~= 0) and crosses(holding, moves) then
@@ -89,21 +96,28 @@ local function one(c, doc)
   if latest then
     redis.call('HSET', record, 'p:' .. version, latest)
   end
-  redis.call('HSET', record, 'st', c[STAGE], 'v', version + 1, 'sid', c[SETTLEMENT], 'doc', doc)
-  redis.call('HDEL', record, 'tok')
-  redis.call('PERSIST', record)
-  if known[1] == 'ended' then redis.call('PERSIST', KEYS[c[INDEX]]) end
-  redis.call('ZREM', KEYS[2], c[NAME])
+  redis.call('HSET', record, 'st', c[STAGE], 'v', version + 1, 'sid', c[SETTLEMENT], 'doc', doc, 'tok', '')
+  -- Only a record that has ended has a time to live, and only one without a lease is in no set of leases.
+  if known[1] == 'ended' then
+    redis.call('PERSIST', record)
+    redis.call('PERSIST', KEYS[c[INDEX]])
+  end
+  if known[4] and known[4] ~= '' then redis.call('ZREM', KEYS[2], c[NAME]) end
   redis.call('ZADD', KEYS[3], 'NX', now, c[NAME])
   local open_set, due_set = KEYS[c[OPEN_SET]], KEYS[c[DUE_SET]]
   if c[STAGE] == 'ended' then leave_open(open_set, c[NAME], KEYS[5]) else enter_open(open_set, c[NAME], KEYS[5]) end
-  if c[DUE_AT] > 0 then redis.call('ZADD', due_set, c[DUE_AT], c[NAME]) else redis.call('ZREM', due_set, c[NAME]) end
+  if c[DUE_AT] > 0 then
+    redis.call('ZADD', due_set, c[DUE_AT], c[NAME])
+  elseif version > 0 then
+    -- A claimed order has nothing due.
+    redis.call('ZREM', due_set, c[NAME])
+  end
   return answer
 end
 
 local answers = {}
 for at = 2, #ARGV, 2 do
-  answers[#answers + 1] = one(cmsgpack.unpack(ARGV[at]), ARGV[at + 1])
+  answers[#answers + 1] = answer_for(one, ARGV[at], ARGV[at + 1])
 end
 write_ledgers()
 return answers

@@ -59,7 +59,7 @@ struct MarkJournaledCommand {
 pub(in crate::store) async fn run_mark_journaled_batch(
     connection: StoreConnection,
     requests: Vec<MarkJournaledRequest>,
-) -> Result<Vec<MarkJournaledOutcome>, StoreError> {
+) -> Result<Vec<Result<MarkJournaledOutcome, StoreError>>, StoreError> {
     let mut keys = KeyTable::new(vec![keys::meta(), keys::outbox()]);
     let tombstone_ms = retention_ms(connection.settings.retention_h);
     let mut commands = Vec::with_capacity(requests.len());
@@ -79,7 +79,8 @@ pub(in crate::store) async fn run_mark_journaled_batch(
     for command in &commands {
         call.arg(&command[..]);
     }
-    decode_mark_outcomes(connection.run(call).await?)
+    let outcomes = decode_mark_outcomes(connection.run(call).await?)?;
+    Ok(outcomes.into_iter().map(Ok).collect())
 }
 
 /// Decodes a reply that is a list of verdicts.

@@ -78,7 +78,7 @@ struct ClaimArguments<'a> {
 pub(in crate::store) async fn run_reserve_batch(
     connection: StoreConnection,
     requests: Vec<ReserveRequest>,
-) -> Result<Vec<ReserveOutcome>, StoreError> {
+) -> Result<Vec<Result<ReserveOutcome, StoreError>>, StoreError> {
     let mut keys = KeyTable::new(vec![
         keys::meta(),
         keys::operator_state(),
@@ -105,7 +105,10 @@ pub(in crate::store) async fn run_reserve_batch(
         call.arg(&command[..]).arg(*document);
     }
     let replies = connection.run_batch(call).await?;
-    replies.into_iter().map(decode_reserve_outcome).collect()
+    Ok(replies
+        .into_iter()
+        .map(|reply| reply.and_then(decode_reserve_outcome))
+        .collect())
 }
 
 fn encode_reserve<'a>(

@@ -113,7 +113,7 @@ struct SettleCommand<'a> {
 pub(in crate::store) async fn run_settle_batch(
     connection: StoreConnection,
     requests: Vec<Arc<SettleRequest>>,
-) -> Result<Vec<SettleOutcome>, StoreError> {
+) -> Result<Vec<Result<SettleOutcome, StoreError>>, StoreError> {
     let mut keys = KeyTable::new(vec![
         keys::meta(),
         keys::leases(),
@@ -130,7 +130,10 @@ pub(in crate::store) async fn run_settle_batch(
         call.arg(&command[..]).arg(&request.event_document[..]);
     }
     let replies = connection.run_batch(call).await?;
-    replies.into_iter().map(decode_settle_outcome).collect()
+    Ok(replies
+        .into_iter()
+        .map(|reply| reply.and_then(decode_settle_outcome))
+        .collect())
 }
 
 fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleCommand<'a> {

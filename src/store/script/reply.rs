@@ -38,8 +38,9 @@ impl ScriptReply {
         Ok(reply)
     }
 
-    /// Decodes the replies of a batch. A batch that found another epoch has one reply for all its commands.
-    pub(in crate::store) fn from_batch_value(value: Value) -> Result<Vec<Self>, StoreError> {
+    /// Decodes the replies of a batch, each by itself: an error in one command says nothing of the others. A batch that
+    /// found another epoch has one reply for all its commands.
+    pub(in crate::store) fn from_batch_value(value: Value) -> Result<Vec<Result<Self, StoreError>>, StoreError> {
         let Value::Array(replies) = value else {
             return Err(StoreError::corrupt("a batch's reply is not a list"));
         };
@@ -47,7 +48,16 @@ impl ScriptReply {
             Self::from_value(Value::Array(replies))?;
             return Err(StoreError::corrupt("a batch's reply is not a list of replies"));
         }
-        replies.into_iter().map(Self::from_value).collect()
+        Ok(replies.into_iter().map(Self::from_command_value).collect())
+    }
+
+    /// Decodes the reply of one command of a batch; `failed` is an error after which the command may have taken effect.
+    fn from_command_value(value: Value) -> Result<Self, StoreError> {
+        let mut reply = Self::from_value(value)?;
+        if reply.verdict == "failed" {
+            return Err(StoreError::OutcomeUnknown(reply.next_text()?));
+        }
+        Ok(reply)
     }
 
     pub(in crate::store) fn next_bytes(&mut self) -> Result<Vec<u8>, StoreError> {

@@ -58,7 +58,7 @@ impl Ledger {
 pub(in crate::store) async fn run_ledger_batch(
     connection: StoreConnection,
     owners: Vec<LedgerOwner>,
-) -> Result<Vec<Ledger>, StoreError> {
+) -> Result<Vec<Result<Ledger, StoreError>>, StoreError> {
     let mut keys = vec![keys::meta()];
     keys.extend(owners.iter().map(|owner| match owner {
         LedgerOwner::Account(mode, account_id) => keys::account_ledger(*mode, account_id),
@@ -66,7 +66,7 @@ pub(in crate::store) async fn run_ledger_batch(
     }));
     let call = connection.script_call(&READ_LEDGERS, None, &keys)?;
     let replies = connection.run_batch(call).await?;
-    replies.into_iter().map(decode_ledger).collect()
+    Ok(replies.into_iter().map(|reply| reply.and_then(decode_ledger)).collect())
 }
 
 fn decode_ledger(mut reply: ScriptReply) -> Result<Ledger, StoreError> {

@@ -25,7 +25,7 @@ pub(in crate::worker) async fn run(settings: Settings, bus: Bus, brokers: Vec<Br
         }
         let created = tokio::select! {
             () = stop.cancelled() => return,
-            created = topology::create_missing(&bus, &settings.nats, &settings.doors, &brokers) => created,
+            created = topology::recreate_missing(&bus, &settings.nats, &settings.doors, &brokers) => created,
         };
         match created {
             Ok(resources) => {

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use crate::bus::journal::JournalEntry;
 use crate::bus::subjects;
-use crate::domain::content_hash::ContentHash;
 use crate::fault::{Fault, FaultCode};
 use crate::store::control::operator_state::{OperatorState, OperatorStateChange};
 use crate::wire::state::StateEvent;
@@ -72,7 +71,8 @@ async fn renumber_change(router: &Router, state: &OperatorState, newest: &StateE
     outcome.map(|_| ()).map_err(store_unavailable)
 }
 
-/// Applies the newest journaled change if it is not active yet: its worker may have died before.
+/// Applies the newest journaled change if it is not active yet: its worker may have died before, or it was journaled
+/// without a worker.
 ///
 /// # Errors
 /// If store or journal do not reply.
@@ -81,8 +81,16 @@ pub async fn activate_journaled_change(router: &Router) -> Result<(), Fault> {
         return Ok(());
     };
     let state = router.store.read_operator_state().await.map_err(store_unavailable)?;
-    // An active change that is not journaled yet is not overwritten: it is journaled first.
-    if event.version <= state.version || state.journaled_version < state.version {
+    if state.journaled_version < state.version {
+        // An active change that is not journaled yet is not overwritten: it follows the journaled one, and keeps what that
+        // tightened.
+        let has_conflict = event.version >= state.version && document != state.document;
+        return match has_conflict {
+            true => append_unjournaled_change(router).await,
+            false => Ok(()),
+        };
+    }
+    if event.version <= state.version {
         return Ok(());
     }
     let set = state_set_from_event(&event, &document, state.version)?;
@@ -149,12 +157,7 @@ pub(in crate::worker) async fn append_if_latest_version(
     if newest >= version {
         return Ok(false);
     }
-    let entry = JournalEntry {
-        subject,
-        message_id: format!("state:{version}:{}", ContentHash::of(&document).0),
-        body: document,
-        headers: Vec::new(),
-    };
+    let entry = JournalEntry::state_change(version, document);
     let last_sequence = last.map_or(0, |stored| stored.sequence);
     let appended = router.journal_writer.append_if_last(entry, last_sequence).await;
     Ok(appended.map_err(|error| bus_unavailable(&error))?.is_some())

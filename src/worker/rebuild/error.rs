@@ -51,7 +51,7 @@ pub enum StoreRebuildError {
     #[error(
         "the journal (stream ORDER_REPORTS) does not exist, and it had entries: it was deleted. No order is accepted. \
          Restore the stream (`nats stream restore`), and the workers continue by themselves. If the loss is accepted, \
-         stop the workers, empty Redis (`FLUSHDB`) and start them: they create an empty journal"
+         stop the workers, create an empty stream with `order-router topology`, empty Redis (`FLUSHDB`) and start them"
     )]
     JournalMissing,
     /// The store cannot be rebuilt: the journal has lost entries that a rebuild needs.

@@ -5,6 +5,7 @@ use crate::domain::intent::Intent;
 use crate::domain::reason::ReasonCode;
 use crate::fault::{Fault, FaultCode};
 use crate::repeated_log::log_at_intervals;
+use crate::store::keys::OrderKey;
 use crate::store::orders::submission::WithdrawalStage;
 use crate::worker::faults::{deadline_passed, store_unavailable};
 use crate::worker::router::Router;
@@ -32,7 +33,8 @@ pub(in crate::worker) async fn release_unsent(
         return release_announced_order(router, intent, placement, fault).await;
     }
     match router.store.release_claim(&placement.order, &placement.lease).await {
-        Ok(_) => Err(fault),
+        Ok(true) => Err(fault),
+        Ok(false) => confirm_unsent(router, intent, placement, fault).await,
         Err(error) => {
             log_at_intervals!(
                 warn,
@@ -46,6 +48,24 @@ pub(in crate::worker) async fn release_unsent(
                 ReasonCode::OutcomeUnknown,
                 &message,
             ))
+        }
+    }
+}
+
+/// Returns the fault of an order whose claim is not this worker's any more, if nothing of the order is left: then its claim
+/// was released in the meantime. What is left of it may have been sent by another.
+async fn confirm_unsent(
+    router: &Router,
+    intent: &Intent,
+    placement: &Placement,
+    fault: Fault,
+) -> Result<SubmissionOutcome, Fault> {
+    match router.store.read_order(&OrderKey::of(&placement.order)).await {
+        Ok(None) => Err(fault),
+        Ok(Some(record)) if record.known.order_id != placement.order.order_id => Err(fault),
+        _ => {
+            let message = "the order was not sent by this worker, and another has taken it over";
+            unknown_outcome::read_outcome(router, intent, placement, message).await
         }
     }
 }

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::Context;
 
 use crate::cli::error::error_with_reason;
+use crate::config::listen_address::ListenAddress;
+use crate::http;
 
 /// The addresses of the two servers.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,16 @@ impl ServerAddresses {
             redis: redis.context(failed)?.0,
         })
     }
+}
+
+/// Checks that the address of a setting can be listened on, as [`ensure_address_free`] does.
+///
+/// # Errors
+/// When it cannot, or its host has no address.
+pub(crate) async fn ensure_host_free(name: &str, address: &ListenAddress, remedy: &str) -> anyhow::Result<()> {
+    let resolved = http::resolve_host(address.host(), address.port()).await;
+    let resolved = resolved.with_context(|| format!("{name} cannot listen on {address}"))?;
+    ensure_address_free(name, resolved[0], remedy)
 }
 
 /// Checks that an address can be listened on; `name` is what will listen there.

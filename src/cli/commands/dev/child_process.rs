@@ -1,6 +1,5 @@
 //! Child processes: started bound to this process, terminated, and the ends of their logs.
 
-use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,11 +10,15 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::cli::commands::dev::program_path;
+use crate::config::private_files::append_to_private_file;
 
 /// The most bytes that are read from the end of a log.
 const TAIL_BYTES: u64 = 8_192;
 /// The most lines of a log that are shown.
 const TAIL_LINES: usize = 15;
+
+/// The shell's command that starts a program whose files only their owner may read.
+const WITH_PRIVATE_FILES: [&str; 3] = ["-c", "umask 077; exec \"$@\"", "sh"];
 
 /// Starts programs that exit with this process, even if it is killed.
 #[derive(Debug, Clone)]
@@ -48,15 +51,12 @@ impl ChildBinder {
     /// Returns a command that starts the program in a process group of its own, so that Ctrl-C does not reach it. A child
     /// that the main thread starts gets SIGTERM when this process exits: the kernel watches the thread that started it.
     pub(crate) fn bound_command(&self, program: &Path) -> Command {
-        let mut command = match &self.setpriv {
-            Some(setpriv) => {
-                let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "TERM", "--"]).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        command.process_group(0).kill_on_drop(true);
+        let mut command = Command::new("sh");
+        command.args(WITH_PRIVATE_FILES);
+        if let Some(setpriv) = &self.setpriv {
+            command.arg(setpriv).args(["--pdeathsig", "TERM", "--"]);
+        }
+        command.arg(program).process_group(0).kill_on_drop(true);
         command
     }
 }
@@ -93,8 +93,7 @@ pub(crate) async fn wait_or_kill(name: &str, child: &mut Child, limit: Duration)
 /// # Errors
 /// When the file cannot be opened.
 pub(crate) fn open_log(path: &Path) -> anyhow::Result<(Stdio, Stdio)> {
-    let open = || OpenOptions::new().create(true).append(true).open(path);
-    let open = || open().with_context(|| format!("opening {}", path.display()));
+    let open = || append_to_private_file(path).with_context(|| format!("opening {}", path.display()));
     Ok((open()?.into(), open()?.into()))
 }
 

@@ -1,6 +1,6 @@
 //! The data directory of `dev`: its lock, and the paths in it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,6 +10,7 @@ use anyhow::Context;
 use tokio::time::{Instant, sleep};
 
 use crate::cli::error::error_with_reason;
+use crate::config::private_files::{create_private_directory, open_private_file};
 
 /// How long the servers of a killed `dev` may take to exit.
 const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(15);
@@ -34,16 +35,10 @@ impl DevDataDirectory {
         let root = std::path::absolute(path).context("the data directory")?;
         for directory in ["nats", "redis", "log"] {
             let directory = root.join(directory);
-            std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+            create_private_directory(&directory).with_context(|| format!("creating {}", directory.display()))?;
         }
         let path = root.join("lock");
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
-        let lock = opened.with_context(|| format!("opening {}", path.display()))?;
+        let lock = open_private_file(&path).with_context(|| format!("opening {}", path.display()))?;
         let deadline = Instant::now() + LEFTOVERS_TIMEOUT;
         loop {
             match lock.try_lock() {

@@ -17,6 +17,7 @@ use crate::cli::commands::dev::data_directory::DevDataDirectory;
 use crate::cli::commands::dev::journal_sync::JournalSync;
 use crate::cli::commands::dev::program_path;
 use crate::cli::commands::dev::readiness::ReadinessProbe;
+use crate::config::private_files;
 
 /// How long a server may take to load its data and accept requests.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -157,7 +158,9 @@ impl DevServers {
             self.addresses.nats, store
         );
         let path = self.directory.path("nats.conf");
-        std::fs::write(&path, config).with_context(|| format!("writing {}", path.display()))?;
+        private_files::open_private_file(&path)
+            .and_then(|_| std::fs::write(&path, config))
+            .with_context(|| format!("writing {}", path.display()))?;
         let mut command = self.binder.bound_command(&program_path::find_server(NATS)?);
         command.arg("--config").arg(path);
         Ok(command)

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
+use futures_util::StreamExt;
 
 use crate::config::api_keys::AccountScope;
 use crate::domain::id::AccountId;
@@ -27,7 +28,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// The maximum time to open both streams.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Streams events until the client disconnects.
+/// Streams events until the client disconnects or its key is revoked.
 pub(in crate::sidecar) async fn follow_events(
     State(context): State<Arc<SidecarContext>>,
     principal: Principal,
@@ -56,6 +57,7 @@ pub(in crate::sidecar) async fn follow_events(
         .event_streams
         .open(context.bus_client.bus(), subscription, timeout)
         .await?;
+    let events = events.take_until(Box::pin(principal.wait_until_revoked()));
     let mut response = Response::new(Body::from_stream(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT_EVENT_STREAM));

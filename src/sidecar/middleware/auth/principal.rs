@@ -73,6 +73,14 @@ impl Principal {
         }
     }
 
+    /// Returns once the sender may no longer act: its key was removed or changed.
+    pub(in crate::sidecar) async fn wait_until_revoked(self) {
+        match self {
+            Self::KeyHolder(holder) => holder.revoked.cancelled().await,
+            Self::Unrestricted | Self::Anonymous => std::future::pending().await,
+        }
+    }
+
     /// Returns the actor that a journal entry names for the sender.
     pub(in crate::sidecar) fn actor(&self, arrival: RequestArrival) -> String {
         match self {
@@ -84,6 +92,8 @@ impl Principal {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::http::Peer;
 
@@ -96,6 +106,7 @@ mod tests {
             capabilities: vec![Capability::Read],
             scope: AccountScope::Only(vec![own.clone()]),
             requests_per_second: 1,
+            revoked: CancellationToken::new(),
         }));
         assert_eq!(sender.authorize_account(&own), Ok(()));
         assert_eq!(
