@@ -29,6 +29,7 @@ pub mod reason;
 pub mod reservation;
 pub mod rule_signal;
 pub mod settlement;
+pub mod sort_direction;
 pub mod status_transition;
 pub mod symbol;
 pub mod time;

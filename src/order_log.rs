@@ -109,7 +109,12 @@ impl OrderLog {
         }
     }
 
-    /// Returns a page of the orders that match a filter, the newest first.
+    /// Returns whether the log has an order at a broker, of any account.
+    pub fn has_broker(&self, broker: &str) -> bool {
+        self.shared.has_broker(broker)
+    }
+
+    /// Returns a page of the orders that match a filter.
     ///
     /// # Errors
     /// `store_unavailable` or `bus_unavailable` while the log is incomplete, is below the read floor, or cannot be read;
@@ -130,7 +135,7 @@ impl OrderLog {
         page.ok_or_else(page_too_large)
     }
 
-    /// Returns a page of the executions that match a filter, the newest first.
+    /// Returns a page of the executions that match a filter.
     ///
     /// # Errors
     /// See [`OrderLog::list_orders`].

@@ -9,6 +9,7 @@ pub mod brokers;
 pub mod day;
 pub mod dead_letter;
 mod field_checks;
+pub mod filter_time;
 pub mod health;
 pub mod holding_id;
 pub mod intent;

@@ -12,25 +12,30 @@ pub const MAX_NOTE_TEXT_CHARACTERS: usize = 2_000;
 
 /// The error of a text that is not a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1-{MAX_NOTE_TEXT_CHARACTERS} characters without control characters other than line feeds")]
+#[error(
+    "must be 1-{MAX_NOTE_TEXT_CHARACTERS} characters, not only white space, without control characters other than line feeds \
+     and tabs"
+)]
 pub struct NoteTextError;
 
-/// The text of a note: 1–2000 characters, without control characters other than line feeds.
+/// The text of a note: 1–2000 characters, without control characters other than line feeds and tabs, and without white
+/// space around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteText(String);
 
 impl NoteText {
-    /// Returns the text of a note after checking it.
+    /// Returns the text of a note, trimmed, after checking it.
     ///
     /// # Errors
-    /// When the text is empty, too long, or contains a control character other than a line feed.
+    /// When the text is empty or only white space, too long, or contains a control character other than a line feed or a tab.
     pub fn new(text: &str) -> Result<Self, NoteTextError> {
-        let has_valid_length = (1..=MAX_NOTE_TEXT_CHARACTERS).contains(&text.chars().count());
+        let is_short = text.chars().count() <= MAX_NOTE_TEXT_CHARACTERS;
         let is_plain = !text
             .chars()
-            .any(|character| character.is_control() && character != '\n');
-        if has_valid_length && is_plain {
-            Ok(Self(text.to_owned()))
+            .any(|character| character.is_control() && !['\n', '\t'].contains(&character));
+        let trimmed = text.trim();
+        if is_short && is_plain && !trimmed.is_empty() {
+            Ok(Self(trimmed.to_owned()))
         } else {
             Err(NoteTextError)
         }
@@ -64,8 +69,8 @@ pub struct Note {
 }
 
 impl Note {
-    /// Returns the hash that identifies a repetition under the same id. It covers every field except the id, and the
-    /// broker and account of the order.
+    /// Returns the hash that identifies a repetition under the same id. It covers every field except the id, the tags in any
+    /// order, and the broker and account of the order.
     pub fn content_hash(&self, broker: &BrokerId, account_id: &AccountId) -> ContentHash {
         let mut hasher = ContentHasher::default();
         hasher.add(broker.as_str());
@@ -73,8 +78,10 @@ impl Note {
         hasher.add(self.order_id.as_str());
         hasher.add(self.text.as_ref().map_or("", NoteText::as_str));
         hasher.add(&self.actor);
-        for tag in &self.tags {
-            hasher.add(tag.as_str());
+        let mut tags: Vec<&str> = self.tags.iter().map(Tag::as_str).collect();
+        tags.sort_unstable();
+        for tag in tags {
+            hasher.add(tag);
         }
         hasher.finish()
     }
@@ -85,11 +92,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_allows_line_feeds_and_no_other_control_character() {
-        for text in ["x", "two\nlines", "ümlaut 漢字", &"x".repeat(2_000), &"ü".repeat(2_000)] {
-            assert!(NoteText::new(text).is_ok(), "{text:?}");
+    fn text_allows_line_feeds_and_tabs_and_no_other_control_character() {
+        for text in [
+            "x",
+            "two\nlines",
+            "a\ttab",
+            "ümlaut 漢字",
+            &"x".repeat(2_000),
+            &"ü".repeat(2_000),
+        ] {
+            assert_eq!(NoteText::new(text).unwrap().as_str(), text);
         }
-        for text in ["", "tab\t", "return\r\n", "\u{7f}", "\u{85}", "\0", &"x".repeat(2_001)] {
+        assert_eq!(NoteText::new(" \n\ta b\u{3000}\n").unwrap().as_str(), "a b");
+        let long = format!("{} ", "x".repeat(2_000));
+        for text in ["", " ", "\n\t\u{a0}", "return\r\n", "\u{7f}", "\u{85}", "\0", &long] {
             assert!(NoteText::new(text).is_err(), "{text:?}");
         }
     }
@@ -109,6 +125,11 @@ mod tests {
         };
         let first = note("BN-1", Some("x"), &["t"], "mira");
         assert_eq!(note("BN-1", Some("x"), &["t"], "mira"), first);
+        assert_eq!(
+            note("BN-1", Some("x"), &["t", "u"], "mira"),
+            note("BN-1", Some("x"), &["u", "t"], "mira"),
+            "tags are a set"
+        );
         for other in [
             note("BN-2", Some("x"), &["t"], "mira"),
             note("BN-1", Some("y"), &["t"], "mira"),

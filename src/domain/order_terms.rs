@@ -81,8 +81,23 @@ word_enum! {
 }
 
 impl OrderStatus {
+    /// The statuses of an order that may still fill: all but the terminal ones.
+    pub const OPEN: &'static [Self] = &[Self::Accepted, Self::PartiallyFilled, Self::Unknown];
+
     /// Reports whether the status is terminal: only late fills change it.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Filled | Self::Cancelled | Self::Rejected | Self::Expired)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_statuses_are_those_that_are_not_terminal() {
+        for status in OrderStatus::ALL {
+            assert_eq!(OrderStatus::OPEN.contains(status), !status.is_terminal(), "{status}");
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! The index in memory: which orders have which account, symbol, broker, status and tag, and when they were submitted. It
-//! makes totals exact and fast for any combination of filters, and is loaded from the file at each start.
+//! The index in memory: which orders have which account, symbol, broker, side, status and tag, when they were submitted,
+//! and when they last changed. It makes totals exact and fast for any combination of filters, and is loaded from the file at each start.
 //!
-//! It takes about 60 bytes per order. There may be as many tags as orders: the index holds only frequent tags, the others
+//! It takes about 70 bytes per order. There may be as many tags as orders: the index holds only frequent tags, the others
 //! are read from the file.
 
 pub(in crate::order_log) mod load;
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
 
-use crate::domain::order_terms::OrderStatus;
+use crate::domain::order_terms::{OrderStatus, Side};
 use crate::order_log::index::times::TimeIndex;
 
 /// The number of orders from which on a tag is frequent and held in memory.
@@ -33,11 +33,14 @@ pub(in crate::order_log) struct OrderIndex {
     ids: Vec<u64>,
     /// The times of submission.
     pub(in crate::order_log) times: TimeIndex,
+    /// The times of the last change.
+    pub(in crate::order_log) update_times: TimeIndex,
     /// The listed orders: all but those whose submission was released.
     listed: RoaringBitmap,
     accounts: HashMap<String, RoaringBitmap>,
     symbols: HashMap<String, RoaringBitmap>,
     brokers: HashMap<String, RoaringBitmap>,
+    sides: HashMap<Side, RoaringBitmap>,
     statuses: HashMap<OrderStatus, RoaringBitmap>,
     tags: HashMap<String, RoaringBitmap>,
 }
@@ -64,8 +67,12 @@ pub(in crate::order_log) enum IndexChange {
         symbol: String,
         /// The broker.
         broker: String,
+        /// The side.
+        side: Side,
         /// The time of submission, in µs since 1970.
         submitted_at: i64,
+        /// The time of the last change, in µs since 1970.
+        updated_at: i64,
         /// The status; `None` while the order is not listed.
         status: Option<OrderStatus>,
     },
@@ -75,6 +82,8 @@ pub(in crate::order_log) enum IndexChange {
         from: Option<OrderStatus>,
         to: Option<OrderStatus>,
     },
+    /// An order changed at a time, in µs since 1970: by a report or a note.
+    OrderUpdated { ordinal: u32, updated_at: i64 },
     /// An execution was added; it gets the next ordinal.
     ExecutionAdded {
         order_ordinal: u32,
@@ -97,18 +106,23 @@ impl OrderLogIndex {
                 account_id,
                 symbol,
                 broker,
+                side,
                 submitted_at,
+                updated_at,
                 status,
             } => {
                 let ordinal = orders.len();
                 orders.ids.push(id);
                 orders.times.push(submitted_at);
+                orders.update_times.push(updated_at);
                 insert_ordinal(&mut orders.accounts, account_id, ordinal);
                 insert_ordinal(&mut orders.symbols, symbol, ordinal);
                 insert_ordinal(&mut orders.brokers, broker, ordinal);
+                orders.sides.entry(side).or_default().insert(ordinal);
                 orders.set_status(ordinal, None, status);
             }
             IndexChange::StatusChanged { ordinal, from, to } => orders.set_status(ordinal, from, to),
+            IndexChange::OrderUpdated { ordinal, updated_at } => orders.update_times.set(ordinal, updated_at),
             IndexChange::ExecutionAdded {
                 order_ordinal: order,
                 executed_at,
@@ -144,6 +158,11 @@ impl OrderIndex {
         u32::try_from(ordinal).ok()
     }
 
+    /// Returns how many orders, the oldest ones, have an id up to this one.
+    pub(in crate::order_log) fn count_up_to(&self, id: u64) -> u32 {
+        u32::try_from(self.ids.partition_point(|&known| known <= id)).unwrap_or(MAX_ROWS)
+    }
+
     /// Returns the listed orders.
     pub(in crate::order_log) fn listed(&self) -> &RoaringBitmap {
         &self.listed
@@ -162,6 +181,11 @@ impl OrderIndex {
     /// Returns the orders at a broker.
     pub(in crate::order_log) fn of_broker(&self, broker: &str) -> Option<&RoaringBitmap> {
         self.brokers.get(broker)
+    }
+
+    /// Returns the orders of a side.
+    pub(in crate::order_log) fn of_side(&self, side: Side) -> Option<&RoaringBitmap> {
+        self.sides.get(&side)
     }
 
     /// Returns the listed orders with a status.

@@ -131,6 +131,12 @@ impl OrderLogShared {
         (index.orders.len(), index.executions.len())
     }
 
+    /// Returns whether the log has an order at a broker.
+    pub(in crate::order_log) fn has_broker(&self, broker: &str) -> bool {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.orders.of_broker(broker).is_some()
+    }
+
     /// Commits and changes the index, both while no read selects rows.
     ///
     /// # Errors

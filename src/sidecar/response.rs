@@ -2,4 +2,5 @@
 
 pub(in crate::sidecar) mod json;
 pub(in crate::sidecar) mod media_type;
+pub(in crate::sidecar) mod number_strings;
 pub(in crate::sidecar) mod problem;

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
@@ -19,11 +19,12 @@ use crate::sidecar::handlers::service::{brokers, docs, events, health, metrics, 
 use crate::sidecar::middleware::admission;
 use crate::sidecar::middleware::auth;
 use crate::sidecar::middleware::auth::RequiredAccess;
+use crate::sidecar::middleware::number_format;
 use crate::sidecar::openapi::describe;
 use crate::sidecar::openapi::describe::{orders, positions, risk, service};
 use crate::sidecar::openapi::document::build_document;
 use crate::sidecar::openapi::operation::{Operation, get, post, put};
-use crate::sidecar::paths::{LIVENESS_PATH, METRICS_PATH};
+use crate::sidecar::paths::{LIVENESS_PATH, METRICS_PATH, OPENAPI_PATH};
 use crate::sidecar::response::{json, problem};
 
 /// The OpenAPI document, as JSON. It is the same for every sidecar of the process.
@@ -54,7 +55,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/health", Open, health::get_health, service::get_health()),
         get(LIVENESS_PATH, Open, health::get_liveness, service::get_liveness()),
         get(METRICS_PATH, Read, metrics::get_metrics, service::get_metrics()),
-        get("/openapi.json", Open, docs::get_openapi, service::get_openapi()),
+        get(OPENAPI_PATH, Open, docs::get_openapi, service::get_openapi()),
         get("/docs", Open, docs::get_docs, service::get_docs()),
         get("/docs/{file}", Open, docs::get_docs_file, service::get_docs_file()),
     ]
@@ -82,6 +83,7 @@ pub(super) fn build_router(context: Arc<SidecarContext>) -> Router {
     };
     router
         .layer(from_fn_with_state(Arc::clone(&context), admission::handle_in_task))
+        .layer(from_fn(number_format::write_numbers_as_accepted))
         .with_state(context)
 }
 

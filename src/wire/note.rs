@@ -10,10 +10,15 @@ use crate::domain::intent::MAX_TAGS;
 use crate::domain::note::{MAX_NOTE_TEXT_CHARACTERS, Note, NoteText};
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
-use crate::wire::field_checks::{MAX_OPERATOR_TEXT_CHARACTERS, decode_tags, parse_operator_text};
+use crate::wire::field_checks::{MAX_OPERATOR_TEXT_CHARACTERS, parse_operator_text, parse_plain_text};
 use crate::wire::schema_patterns;
-use crate::wire::schema_patterns::{TagInput, UtcTimestamp};
+use crate::wire::schema_patterns::{NoteTagsInput, UtcTimestamp};
 use crate::wire::strict_object::StrictObject;
+
+/// The maximum length of the tags of a note in one text, in characters.
+const MAX_TAG_LIST_CHARACTERS: usize = 2_048;
+/// The maximum length of one entry of a list of tags, in characters.
+const MAX_TAG_ENTRY_CHARACTERS: usize = 64;
 
 /// A note on an order: a text, tags, or both.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -26,13 +31,15 @@ pub struct NoteRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, regex(pattern = schema_patterns::ORDER_ID))]
     pub order_id: Option<String>,
-    /// The text to add to the order's notes, 1-2000 characters. The line feed is the only control character allowed.
+    /// The text to add to the order's notes, 1-2000 characters, not only white space. White space around it is removed. The
+    /// line feed and the tab are the only control characters allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
     pub notes: Option<String>,
-    /// The tags to add to the order, at most 32, each of 1-64 characters without control characters.
+    /// The tags to add to the order, at most 32, each of 1-64 characters without control characters. Commas separate tags
+    /// within a text: `"a, b"` is two.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<TagInput>>", length(max = MAX_TAGS))]
+    #[schemars(with = "Option<NoteTagsInput>")]
     pub tags: Option<Vec<String>>,
     /// The person or system that adds the note, 1-256 characters without control characters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,18 +50,20 @@ pub struct NoteRequest {
 /// A note on an order over REST: a text, tags, or both. The path names the order, and the sidecar adds the actor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[schemars(extend("anyOf" = json!([{"required": ["notes"]}, {"required": ["tags"], "properties": {"tags": {"minItems": 1}}}])))]
+#[schemars(extend("anyOf" = json!([{"required": ["notes"]}, {"required": ["tags"], "properties": {"tags": {"minItems": 1, "type": ["array", "string"]}}}])))]
 pub struct NoteBody {
     /// The idempotency key, a UUID: a repeated note under the same id counts once. Assigned if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note_id: Option<Uuid>,
-    /// The text to add to the order's notes, 1-2000 characters. The line feed is the only control character allowed.
+    /// The text to add to the order's notes, 1-2000 characters, not only white space. White space around it is removed. The
+    /// line feed and the tab are the only control characters allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema_patterns::NOTE), length(min = 1, max = MAX_NOTE_TEXT_CHARACTERS))]
     pub notes: Option<String>,
-    /// The tags to add to the order, at most 32, each of 1-64 characters without control characters.
+    /// The tags to add to the order, at most 32, each of 1-64 characters without control characters. Commas separate tags
+    /// within a text: `"a, b"` is two.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<TagInput>>", length(max = MAX_TAGS))]
+    #[schemars(with = "Option<NoteTagsInput>")]
     pub tags: Option<Vec<String>>,
 }
 
@@ -124,7 +133,7 @@ pub fn decode_note_request(body: &[u8]) -> Result<Note, Fault> {
     })?;
     let order_id = object.required_text("order_id", OrderId::new)?;
     let text = object.optional_text("notes", NoteText::new)?;
-    let tags = decode_tags(&mut object)?;
+    let tags = decode_note_tags(&mut object)?;
     let actor = object.required_text("actor", parse_operator_text)?;
     if text.is_none() && tags.is_empty() {
         return Err(object.invalid_field("notes", "is required unless tags is given"));
@@ -137,6 +146,43 @@ pub fn decode_note_request(body: &[u8]) -> Result<Note, Fault> {
         tags,
         actor,
     })
+}
+
+/// The tags of a note in a request: a list, or one text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NoteTags {
+    List(Vec<String>),
+    Text(String),
+}
+
+/// Takes the tags of a note. Commas separate tags within a text, and white space around a tag is removed.
+///
+/// # Errors
+/// `invalid_field` when there are more than 32 tags, one of them is invalid, or a text has none.
+fn decode_note_tags(object: &mut StrictObject<'_>) -> Result<Vec<Tag>, Fault> {
+    let given = object.optional::<NoteTags>("tags", "must be an array of strings, or a string")?;
+    let (texts, max_characters) = match given {
+        None => return Ok(Vec::new()),
+        Some(NoteTags::List(texts)) => (texts, MAX_TAG_ENTRY_CHARACTERS),
+        Some(NoteTags::Text(text)) => (vec![text], MAX_TAG_LIST_CHARACTERS),
+    };
+    let invalid = |rule: &dyn std::fmt::Display| object.invalid_field("tags", format!("each {rule}"));
+    let mut tags = Vec::new();
+    for text in &texts {
+        parse_plain_text(text, max_characters).map_err(|rule| invalid(&rule))?;
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let split: Result<Vec<Tag>, _> = words.map(Tag::new).collect();
+        let split = split.map_err(|rule| invalid(&rule))?;
+        if split.is_empty() {
+            return Err(invalid(&"must name a tag"));
+        }
+        tags.extend(split);
+    }
+    if tags.len() > MAX_TAGS || texts.len() > MAX_TAGS {
+        return Err(object.invalid_field("tags", format!("must be at most {MAX_TAGS}")));
+    }
+    Ok(tags)
 }
 
 #[cfg(test)]
@@ -166,6 +212,24 @@ mod tests {
     }
 
     #[test]
+    fn text_is_trimmed_and_commas_separate_tags() {
+        assert_eq!(
+            decode(r#","notes":" two\n\tlines \n""#).unwrap().text.unwrap().as_str(),
+            "two\n\tlines"
+        );
+        for tags in [
+            r#"["a, b"]"#,
+            r#"["a","b"]"#,
+            r#"[" a ","b,"]"#,
+            r#""a, b""#,
+            r#""a,,b""#,
+        ] {
+            let note = decode(&format!(r#","tags":{tags}"#)).unwrap();
+            assert_eq!(note.tags, [Tag::new("a").unwrap(), Tag::new("b").unwrap()], "{tags}");
+        }
+    }
+
+    #[test]
     fn error_names_its_field() {
         let many: Vec<String> = (0..=MAX_TAGS).map(|number| format!("\"t{number}\"")).collect();
         for (fields, field) in [
@@ -173,11 +237,15 @@ mod tests {
             (r#","tags":[]"#.to_owned(), "notes"),
             (r#","notes":null,"tags":null"#.to_owned(), "notes"),
             (r#","notes":"""#.to_owned(), "notes"),
-            (r#","notes":"a\tb""#.to_owned(), "notes"),
+            (r#","notes":" \t\n""#.to_owned(), "notes"),
+            (r#","notes":"a\rb""#.to_owned(), "notes"),
+            (r#","tags":[" , "]"#.to_owned(), "tags"),
+            (r#","tags":"""#.to_owned(), "tags"),
+            (r#","tags":7"#.to_owned(), "tags"),
+            (format!(r#","tags":"{}""#, "x,".repeat(33)), "tags"),
             (r#","notes":7"#.to_owned(), "notes"),
             (format!(r#","notes":"{}""#, "x".repeat(2_001)), "notes"),
             (r#","tags":[""]"#.to_owned(), "tags"),
-            (r#","tags":"x""#.to_owned(), "tags"),
             (format!(r#","tags":[{}]"#, many.join(",")), "tags"),
             (r#","notes":"x","note_id":"n1""#.to_owned(), "note_id"),
             (r#","notes":"x","colour":1"#.to_owned(), "colour"),

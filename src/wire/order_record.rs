@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::domain::decimal::Decimal;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::reason::Reason;
+use crate::domain::sort_direction::SortDirection;
 use crate::domain::time::Timestamp;
 use crate::wire::schema_numbers::PlainNumber;
 use crate::wire::schema_patterns::UtcTimestamp;
+
+/// The word that stands for every open status in the filter by status.
+pub const OPEN_STATUS: &str = "open";
 
 /// One order of the order log. An order that a risk rule denied has the status `rejected`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -116,7 +120,7 @@ pub struct ExecutionRecord {
     pub tags: Vec<String>,
 }
 
-/// One page of orders, the newest first.
+/// One page of orders, the newest first unless `sort` is `asc`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderPage {
     /// The orders of the page.
@@ -125,7 +129,7 @@ pub struct OrderPage {
     pub metadata: PageMetadata,
 }
 
-/// One page of executions, the newest first.
+/// One page of executions, the newest first unless `sort` is `asc`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionPage {
     /// The executions of the page.
@@ -139,10 +143,20 @@ pub struct ExecutionPage {
 pub struct PageMetadata {
     /// The maximum number of items on the page.
     pub limit: u64,
-    /// The number of items before the page.
+    /// The number of matching items before the page.
     pub offset: u64,
     /// The exact number of items that match the filters, over all pages.
     pub total: u64,
+    /// The direction of the list: `desc` (the newest first) or `asc`.
+    #[serde(default)]
+    pub sort: SortDirection,
+    /// The cursor of the request; null without one.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// The cursor of the next page, the value of `after` in its request; null when no item follows. It is the `id` of the
+    /// page's last item.
+    #[serde(default)]
+    pub next: Option<String>,
     /// The account filter; null without one.
     pub account_id: Option<String>,
     /// The symbol filter, normalised; null without one.
@@ -159,11 +173,18 @@ pub struct PageMetadata {
     pub strategy: Option<String>,
     /// The broker filter; null without one.
     pub broker: Option<String>,
-    /// The filter by the order's status; null without one.
-    pub status: Option<OrderStatus>,
+    /// The filter by the order's status, several separated by commas; null without one. `open` is resolved.
+    pub status: Option<String>,
+    /// The filter by the order's side; null without one.
+    #[serde(default)]
+    pub side: Option<Side>,
+    /// The filter by the order's last change, exclusive; null without one.
+    #[serde(default)]
+    #[schemars(with = "Option<UtcTimestamp>")]
+    pub updated_after: Option<Timestamp>,
     /// The filter by the caller's id of the order; null without one.
     pub client_order_id: Option<String>,
-    /// The filter by the order's number; on pages of executions only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The filter by the order's number, which only `GET /executions` has; null without one.
+    #[serde(default)]
     pub order_id: Option<u64>,
 }

@@ -20,7 +20,7 @@ use crate::wire::strict_object::StrictObject;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "PositionsAnswer")]
 pub struct PortfolioList {
-    /// One portfolio per account that has had a position, sorted by account id.
+    /// One portfolio per account that holds a position, sorted by account id.
     pub items: Vec<Portfolio>,
     /// When the holdings were valued.
     #[schemars(with = "UtcTimestamp")]
@@ -94,10 +94,23 @@ pub struct PortfolioHolding {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct ClosePositionRequest {
-    /// The position to keep, in units of the instrument: between zero and the quantity that is held. Default 0. The quantity
-    /// to close is rounded down to whole lots, so that the order never closes too much.
+    /// The position to keep, in units of the instrument: between zero and the quantity that is held, unless `allow_increase`
+    /// is true. Default 0. The quantity of the order is rounded down to whole lots, so that it never trades too much.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_quantity: Option<NumberInput>,
+    /// Whether the target may lie beyond the quantity that is held, or on the other side of zero. The order to such a target
+    /// is an ordinary one, which every limit applies to. Default false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_increase: Option<bool>,
+}
+
+/// A decoded [`ClosePositionRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PositionTarget {
+    /// The position to keep, below zero for a short one.
+    pub quantity: Decimal,
+    /// Whether the target may lie beyond the held quantity, or on the other side of zero.
+    pub allow_increase: bool,
 }
 
 /// The outcome of a request to close a position.
@@ -106,22 +119,34 @@ pub struct ClosePositionRequest {
 pub struct ClosePositionResponse {
     /// The report of the closing order; a receipt while its outcome is unknown.
     pub order: ExecutionReport,
-    /// The account's portfolio after that order; null while the order log has not applied it yet.
+    /// The part of the order that is not filled, in units of the instrument: `quantity` − `filled_quantity`, at least 0. If it
+    /// is above zero and `order.leaves_quantity` is 0, the order has ended short of the target: close the position again,
+    /// with another key.
+    #[schemars(with = "PlainNumber")]
+    pub remaining_quantity: Decimal,
+    /// The portfolios that the caller may see, after that order, as `GET /positions` lists them; null while the order log has
+    /// not applied the order yet.
     pub positions: Option<PortfolioList>,
 }
 
-/// Decodes a [`ClosePositionRequest`] and returns the quantity to keep. An empty body closes the whole position.
+/// Decodes a [`ClosePositionRequest`]. An empty body closes the whole position.
 ///
 /// # Errors
 /// `malformed`, `invalid_field` or `unknown_field`.
-pub fn decode_close_position(body: &[u8]) -> Result<Decimal, Fault> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Decimal::ZERO);
-    }
+pub fn decode_close_position(body: &[u8]) -> Result<PositionTarget, Fault> {
+    let body: &[u8] = if body.iter().all(u8::is_ascii_whitespace) {
+        b"{}"
+    } else {
+        body
+    };
     let mut object = StrictObject::from_body(body)?;
-    let target = object.optional_amount("target_quantity", parse_signed_quantity)?;
+    let quantity = object.optional_amount("target_quantity", parse_signed_quantity)?;
+    let allow_increase = object.optional("allow_increase", "must be true or false")?;
     object.reject_unknown()?;
-    Ok(target.unwrap_or(Decimal::ZERO))
+    Ok(PositionTarget {
+        quantity: quantity.unwrap_or(Decimal::ZERO),
+        allow_increase: allow_increase.unwrap_or(false),
+    })
 }
 
 #[cfg(test)]
@@ -131,19 +156,19 @@ mod tests {
 
     #[test]
     fn position_is_closed_whole_without_a_target() {
-        for (body, target) in [
-            ("", "0"),
-            (" \n", "0"),
-            ("{}", "0"),
-            (r#"{"target_quantity":null}"#, "0"),
-            (r#"{"target_quantity":"0.50"}"#, "0.5"),
-            (r#"{"target_quantity":-2}"#, "-2"),
+        for (body, target, allow_increase) in [
+            ("", "0", false),
+            (" \n", "0", false),
+            ("{}", "0", false),
+            (r#"{"target_quantity":null,"allow_increase":null}"#, "0", false),
+            (r#"{"target_quantity":"0.50","allow_increase":false}"#, "0.5", false),
+            (r#"{"target_quantity":-2,"allow_increase":true}"#, "-2", true),
         ] {
-            assert_eq!(
-                decode_close_position(body.as_bytes()),
-                Ok(target.parse().unwrap()),
-                "{body}"
-            );
+            let expected = PositionTarget {
+                quantity: target.parse().unwrap(),
+                allow_increase,
+            };
+            assert_eq!(decode_close_position(body.as_bytes()), Ok(expected), "{body}");
         }
         for (body, code, field) in [
             ("[]", FaultCode::Malformed, None),
@@ -166,6 +191,11 @@ mod tests {
                 r#"{"target_quantity":0,"target_quantity":0}"#,
                 FaultCode::InvalidField,
                 Some("target_quantity"),
+            ),
+            (
+                r#"{"allow_increase":"true"}"#,
+                FaultCode::InvalidField,
+                Some("allow_increase"),
             ),
             (r#"{"target":0}"#, FaultCode::UnknownField, Some("target")),
         ] {

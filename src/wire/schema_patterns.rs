@@ -18,8 +18,23 @@ pub const ADJUSTMENT_ID: &str = "^[!-~]{1,64}$";
 pub const ORDER_ID: &str = "^[A-Za-z0-9_-]{1,36}$";
 /// A tag or an operator's text: no control characters.
 pub const PLAIN_TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
-/// A note on an order: the line feed is the only control character allowed.
-pub const NOTE: &str = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$";
+/// A note on an order: not only white space; the line feed and the tab are the only control characters allowed.
+pub const NOTE: &str = concat!(
+    r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*",
+    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
+    r"[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"
+);
+/// Tags of a note, separated by commas: at least one character that is neither a comma nor white space.
+const NOTE_TAGS: &str = concat!(
+    r"^[^\u0000-\u001f\u007f-\u009f]*",
+    r"[^\u0000-\u0020,\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
+    r"[^\u0000-\u001f\u007f-\u009f]*$"
+);
+/// A time in a filter: RFC 3339, also without seconds, without an offset, with a space in the place of `T` or `+`; or a date.
+pub const FILTER_TIME: &str = concat!(
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    r"([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?([Zz]|[-+ ][0-9]{2}:[0-9]{2})?)?$"
+);
 /// RFC 3339 with any offset, as the router accepts it.
 const TIMESTAMP: &str =
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
@@ -59,4 +74,11 @@ schema_types! {
     CivilDate: {"type": "string", "format": "date", "pattern": DATE};
     /// The schema of a tag in a request.
     TagInput: {"type": "string", "minLength": 1, "maxLength": 64, "pattern": PLAIN_TEXT};
+    /// The schema of the tags of a note: a list, or one text. Commas separate tags in either.
+    NoteTagsInput: {"anyOf": [
+        {"type": "array", "maxItems": 32, "items": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": NOTE_TAGS}},
+        {"type": "string", "minLength": 1, "maxLength": 2048, "pattern": NOTE_TAGS}
+    ]};
+    /// The schema of a time in a filter.
+    FilterTimeInput: {"type": "string", "pattern": FILTER_TIME};
 }

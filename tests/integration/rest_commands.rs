@@ -126,6 +126,9 @@ async fn list_commands_print_tables_and_the_response_as_json() {
     assert_eq!(lines[2][..4], ["fund-7", "ibkr.paper", "AAPL", "2"], "{shown:?}");
     assert_eq!(lines[4][..4], ["2", "positions", "in", "paper"], "{shown:?}");
 
+    let shown = run("orders --limit 2", &address, &[]).await;
+    let footer = format!("\n1–2 of 3; next: --after {}\n", numbers[1]);
+    assert!(shown.stdout.ends_with(&footer), "{shown:?}");
     let executions = format!("executions --order-id {}", numbers[1]);
     for (args, path) in [
         ("orders", "/orders/log".to_owned()),
@@ -142,6 +145,7 @@ async fn list_commands_print_tables_and_the_response_as_json() {
     for (args, expected) in [
         ("orders --account unknown", "no orders match\n"),
         ("orders --offset 4711", "offset 4 711 is beyond the last of 3 orders\n"),
+        (&format!("orders --after {}", numbers[0]), "no more orders\n"),
         ("executions --symbol MSFT", "no executions match\n"),
         ("alerts --account unknown", "no alerts\n"),
     ] {
@@ -154,10 +158,13 @@ async fn list_commands_print_tables_and_the_response_as_json() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_flag_sets_the_filter_of_its_name() {
-    let (router, _) = router_with_orders().await;
+    let (router, numbers) = router_with_orders().await;
     let address = router.sidecar.address().to_string();
     let (items, _) = router.list("/orders/log?client_order_id=share").await;
-    let at = items[0]["submitted_at"].as_str().unwrap();
+    let (at, updated_at) = (
+        items[0]["submitted_at"].as_str().unwrap(),
+        items[0]["updated_at"].as_str().unwrap(),
+    );
     let all = ["large", "share", "coin"];
     for (args, expected) in [
         ("", &all[..]),
@@ -173,6 +180,14 @@ async fn each_flag_sets_the_filter_of_its_name() {
         ("--broker ibkr", &["share"]),
         ("--status filled", &["share", "coin"]),
         ("--status filled --broker binance", &["coin"]),
+        ("--status open,rejected", &["large"]),
+        ("--side buy --sort asc", &["coin", "share", "large"]),
+        ("--side sell", &[]),
+        (&format!("--after {}", numbers[2]), &["share", "coin"]),
+        (&format!("--after {} --sort asc", numbers[0]), &["share", "large"]),
+        (&format!("--updated-after {updated_at}"), &["large"]),
+        (&format!("--start {}", at.trim_end_matches('Z')), &["large", "share"]),
+        (&format!("--start {0} --end {0}", &at[..10]), &all),
         ("--client-order-id large", &["large"]),
     ] {
         let args = format!("orders --json {args}");

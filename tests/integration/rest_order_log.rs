@@ -111,7 +111,8 @@ async fn each_filter_matches_alone_and_in_pairs() {
         .await
         .json();
     let expected = json!({"limit": 7, "offset": 1, "total": 0, "account_id": null, "symbol": "BTCUSDT", "start": null,
-        "end": null, "tag": "x", "strategy": null, "broker": null, "status": null, "client_order_id": null});
+        "end": null, "tag": "x", "strategy": null, "broker": null, "status": null, "client_order_id": null,
+        "sort": "desc", "after": null, "next": null, "side": null, "updated_after": null, "order_id": null});
     assert_eq!(response["metadata"], expected);
 }
 
@@ -241,15 +242,30 @@ async fn notes_append_and_tags_merge_on_every_sidecar() {
         );
     }
     assert_eq!(router.list("/executions?tag=checked").await.1, 1);
+    // Text is trimmed, and commas separate tags.
+    let response = router
+        .post(&path, &json!({"notes": " \tsplit\tlines\n", "tags": ["a, b", "A"]}))
+        .await
+        .json();
+    assert_eq!(response["notes"], "reviewed\nclosed\nonce\nsplit\tlines");
+    assert_eq!(
+        response["tags"],
+        json!(["Momentum", "strategy:Mean", "Checked", "a", "b"])
+    );
+    assert_eq!(router.list("/orders/log?tag=b").await.1, 1);
+    let response = router.post(&path, &json!({"tags": "c , b"})).await.json();
+    assert_eq!(response["tags"][5], "c");
     poll::until(SOON, "the other sidecar has the note", async || {
         let response = get(&other, "/orders/log?tag=CHECKED").await;
-        response.status == 200 && response.json()["items"][0]["notes"] == "reviewed\nclosed\nonce"
+        response.status == 200 && response.json()["items"][0]["notes"] == "reviewed\nclosed\nonce\nsplit\tlines"
     })
     .await;
     for (path, body, code) in [
         ("/orders/999999/notes", json!({"notes": "x"}), "unknown_order"),
         ("/orders/x/notes", json!({"notes": "x"}), "unknown_order"),
         (&path, json!({}), "invalid_field"),
+        (&path, json!({"notes": " \n"}), "invalid_field"),
+        (&path, json!({"tags": [", "]}), "invalid_field"),
         (&path, json!({"notes": "x", "actor": "me"}), "unknown_field"),
         (&path, json!({"notes": "x", "order_id": "BN-1"}), "unknown_field"),
         (&path, json!({"notes": "x", "colour": 1}), "unknown_field"),
@@ -268,7 +284,7 @@ async fn invalid_parameter_is_named() {
         ("/orders/log?limit=+5", "limit"),
         ("/orders/log?offset=-1", "offset"),
         ("/orders/log?start=yesterday", "start"),
-        ("/orders/log?status=open", "status"),
+        ("/orders/log?status=ended", "status"),
         ("/orders/log?tag=", "tag"),
         ("/orders/log?symbol=-", "symbol"),
         ("/executions?order_id=x", "order_id"),

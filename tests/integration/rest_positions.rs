@@ -44,7 +44,7 @@ async fn portfolio(router: &Router, account: &str) -> Value {
 }
 
 /// Returns the only holding of an account.
-async fn holding(router: &Router, account: &str) -> Value {
+pub async fn holding(router: &Router, account: &str) -> Value {
     let portfolio = portfolio(router, account).await;
     let [holding] = &portfolio["holdings"].as_array().unwrap()[..] else {
         panic!("{portfolio}")
@@ -67,7 +67,7 @@ fn holding_values(holding: &Value) -> Vec<String> {
     .collect()
 }
 
-fn number(value: &Value) -> Decimal {
+pub fn number(value: &Value) -> Decimal {
     value.to_string().parse().unwrap()
 }
 
@@ -86,12 +86,12 @@ async fn assert_equals_worker_sums(router: &Router, account: &str, holding: &Val
     assert_eq!(cash, Decimal::from_parts(cash_flow.into(), 6).unwrap());
 }
 
-async fn trade(router: &Router, id: &str, side: &str, quantity: &str, price: &str) {
+pub async fn trade(router: &Router, id: &str, side: &str, quantity: &str, price: &str) {
     let over = json!({"side": side, "quantity": quantity, "price": price});
     assert_eq!(router.submit(&order(id, &over)).await.status, 201, "{id}");
 }
 
-async fn close(router: &Router, id: &str, key: Option<&str>, body: &str) -> RestResponse {
+pub async fn close(router: &Router, id: &str, key: Option<&str>, body: &str) -> RestResponse {
     close_at(&router.sidecar, id, key, body).await
 }
 
@@ -107,11 +107,11 @@ async fn close_at(sidecar: &Sidecar, id: &str, key: Option<&str>, body: &str) ->
     RestResponse::read(request.send().await.unwrap()).await
 }
 
-fn id_of(holding: &Value) -> String {
+pub fn id_of(holding: &Value) -> String {
     holding["id"].as_str().unwrap().to_owned()
 }
 
-async fn journal_length(router: &Router) -> usize {
+pub async fn journal_length(router: &Router) -> usize {
     router.rig.caller().await.journal().await.len()
 }
 
@@ -150,7 +150,7 @@ async fn positions_have_average_cost_and_profit_and_equal_worker_sums() {
         assert_eq!(held[name], value);
     }
 
-    // An adjustment counts as a trade at its price; a flat position is omitted, its account is not.
+    // An adjustment counts as a trade at its price; a flat position is omitted, and so is an account without others.
     let adjust = json!({"account_id": "fund", "venue": "ibkr.paper", "symbol": "AAPL", "quantity": "-2", "price": "200",
         "actor": "mira", "reason": "opening"});
     let bus = router.rig.caller().await;
@@ -164,14 +164,13 @@ async fn positions_have_average_cost_and_profit_and_equal_worker_sums() {
         ["-2", "200", "180", "-360", "0", "40"]
     );
     trade(&router, "flat", "sell", "0.03", "30000").await;
-    let flat = portfolio(&router, "default").await;
-    assert_eq!((&flat["holdings"], &flat["total_value"]), (&json!([]), &json!(0)));
     let all = router.get("/positions").await.json();
-    assert_eq!(all["items"].as_array().unwrap().len(), 2, "{all}");
-    assert_eq!(
-        router.get("/positions?account_id=unknown").await.json()["items"],
-        json!([])
-    );
+    assert_eq!(all["items"].as_array().unwrap().len(), 1, "{all}");
+    assert_eq!(all["items"][0]["id"], "fund");
+    for account in ["default", "unknown"] {
+        let listed = router.get(&format!("/positions?account_id={account}")).await.json();
+        assert_eq!(listed["items"], json!([]), "{account}");
+    }
     assert_eq!(router.get("/positions?colour=red").await.code(), "unknown_field");
     assert_eq!(router.get("/positions?account_id=a.b").await.code(), "invalid_field");
 }
@@ -221,7 +220,8 @@ async fn position_is_closed_by_one_order_fully_or_partly() {
     assert_eq!(report["client_order_id"].as_str().unwrap().len(), 36);
     let path = format!("/orders/{}", report["order_id"].as_str().unwrap());
     assert_eq!(response.header("location"), path);
-    assert_eq!(body["positions"]["items"][0]["holdings"], json!([]));
+    assert_eq!(body["positions"]["items"], json!([]));
+    assert_eq!(body["remaining_quantity"], json!(0));
     // The position is already flat.
     let again = close(&router, &id, None, "{}").await;
     assert_eq!(again.code(), "invalid_field");
@@ -230,6 +230,7 @@ async fn position_is_closed_by_one_order_fully_or_partly() {
     trade(&router, "two", "buy", "0.05", "30000").await;
     for (body, code) in [
         (r#"{"target_quantity": 0.05}"#, "invalid_field"),
+        (r#"{"target_quantity": 0.06}"#, "invalid_field"),
         (r#"{"target_quantity": "-0.01"}"#, "invalid_field"),
         (r#"{"target_quantity": 0.049999}"#, "invalid_field"),
         (r#"{"target": 0}"#, "unknown_field"),
@@ -340,12 +341,21 @@ async fn open_orders_that_block_a_close_are_named() {
     // The venue fills 95 % at once; an IOC order cancels the remainder.
     assert_eq!(closed.json()["order"]["status"], "cancelled");
     assert_eq!(closed.json()["order"]["quantity"], json!(8.55));
+    // The response says what rests, and the position has it.
+    let rest = closed.json()["remaining_quantity"].clone();
+    assert_eq!(
+        number(&rest),
+        number(&closed.json()["order"]["quantity"])
+            .checked_sub(number(&closed.json()["order"]["filled_quantity"]))
+            .unwrap()
+    );
+    assert!(number(&rest).is_positive(), "{closed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn key_lists_and_closes_only_positions_of_its_accounts() {
     let router = Router::start().await;
-    for (id, account) in [("one", "default"), ("two", "fund")] {
+    for (id, account) in [("one", "default"), ("two", "fund"), ("three", "pension")] {
         let over = json!({"account_id": account});
         assert_eq!(router.submit(&order(id, &over)).await.status, 201);
     }
@@ -354,7 +364,13 @@ async fn key_lists_and_closes_only_positions_of_its_accounts() {
     let (key, data) = (ApiKey::generate(), tempfile::tempdir().unwrap());
     let mut settings = router.rig.settings.clone();
     settings.data_dir.0 = data.path().to_owned();
-    settings.keys.0 = vec![KeySettings::new(&key, "desk", "Fund", &Capability::ALL, &["fund"])];
+    settings.keys.0 = vec![KeySettings::new(
+        &key,
+        "desk",
+        "Fund",
+        &Capability::ALL,
+        &["fund", "pension"],
+    )];
     let sidecar = Sidecar::start(&settings).await.unwrap();
     let call = async |method: &str, path: &str| {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
@@ -368,14 +384,23 @@ async fn key_lists_and_closes_only_positions_of_its_accounts() {
         .iter()
         .map(|item| &item["id"])
         .collect();
-    assert_eq!(accounts, ["fund"]);
+    assert_eq!(accounts, ["fund", "pension"]);
     let refused = call("GET", "/positions?account_id=default").await;
     assert_eq!(refused.code(), "account_mismatch");
     let before = journal_length(&router).await;
     let refused = call("POST", &format!("/positions/{theirs}/close")).await;
     assert_eq!(refused.code(), "account_mismatch");
     assert_eq!(journal_length(&router).await, before);
-    assert_eq!(call("POST", &format!("/positions/{own}/close")).await.status, 200);
+    let other = holding(&router, "pension").await;
+    let closed = call("POST", &format!("/positions/{own}/close")).await;
+    assert_eq!(closed.status, 200);
+    let items = closed.json()["positions"]["items"].clone();
+    assert_eq!(
+        items.as_array().unwrap().len(),
+        1,
+        "the other account of the key, and no other: {items}"
+    );
+    assert_eq!(items[0]["holdings"][0]["id"], other["id"]);
 }
 
 /// A worker that knows no orders and replies only to reads of orders.

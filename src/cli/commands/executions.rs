@@ -1,4 +1,4 @@
-//! `executions`: lists the executions of the order log, the newest first.
+//! `executions`: lists the executions of the order log.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! `orders`: lists the orders of the order log, the newest first.
+//! `orders`: lists the orders of the order log.
 
 use clap::Args;
 

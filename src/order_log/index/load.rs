@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::order_log::database::columns::Selection;
 use crate::order_log::index::{FREQUENT_TAG_MIN_ORDERS, IndexChange, OrderLogIndex};
 use crate::order_log::tables::executions::ExecutionColumn;
-use crate::order_log::tables::orders::OrderColumn;
+use crate::order_log::tables::orders::{OrderColumn, updated_at};
 use crate::order_log::tables::tags::load_orders_with_tag;
 
 const INDEXED_ORDER: Selection<OrderColumn> = Selection::new(&[
@@ -15,7 +15,10 @@ const INDEXED_ORDER: Selection<OrderColumn> = Selection::new(&[
     OrderColumn::AccountId,
     OrderColumn::Symbol,
     OrderColumn::Broker,
+    OrderColumn::Side,
     OrderColumn::SubmittedAt,
+    OrderColumn::ReportedAt,
+    OrderColumn::NotedAt,
     OrderColumn::Status,
     OrderColumn::IsReleased,
 ]);
@@ -45,7 +48,10 @@ pub(in crate::order_log) fn load_index(connection: &Connection) -> rusqlite::Res
             account_id: order.get(OrderColumn::AccountId)?,
             symbol: order.get(OrderColumn::Symbol)?,
             broker: order.get(OrderColumn::Broker)?,
+            side: order.get(OrderColumn::Side)?,
             submitted_at: order.get(OrderColumn::SubmittedAt)?,
+            updated_at: updated_at(order.get(OrderColumn::ReportedAt)?, order.get(OrderColumn::NotedAt)?)
+                .as_microseconds(),
             status: (!is_released).then_some(status),
         });
     }

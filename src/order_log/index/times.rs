@@ -9,7 +9,7 @@ const BLOCK_LENGTH: usize = 4_096;
 #[derive(Debug, Default)]
 pub(in crate::order_log) struct TimeIndex {
     timestamps: Vec<i64>,
-    /// The earliest and the latest time of each block.
+    /// Bounds of the times of each block: none is earlier or later.
     block_ranges: Vec<(i64, i64)>,
 }
 
@@ -24,6 +24,19 @@ impl TimeIndex {
             *latest = at.max(*latest);
         }
         self.timestamps.push(at);
+    }
+
+    /// Replaces the time of an ordinal. The bounds of its block only widen.
+    pub(in crate::order_log) fn set(&mut self, ordinal: u32, at: i64) {
+        let place = ordinal as usize;
+        if let (Some(known), Some((earliest, latest))) = (
+            self.timestamps.get_mut(place),
+            self.block_ranges.get_mut(place / BLOCK_LENGTH),
+        ) {
+            *known = at;
+            *earliest = at.min(*earliest);
+            *latest = at.max(*latest);
+        }
     }
 
     /// Returns the ordinals whose times are from `start` to `end`, both included; `None` is no limit.
@@ -60,10 +73,17 @@ mod tests {
             jitter in proptest::collection::vec(0_i64..5_000, 0..12_000),
             start in proptest::option::of(-10_i64..20_000),
             end in proptest::option::of(-10_i64..20_000),
+            later in proptest::collection::vec((0_u32..12_000, 0_i64..25_000), 0..50),
         ) {
-            let times: Vec<i64> = (0_i64..).zip(&jitter).map(|(at, jitter)| at + jitter).collect();
+            let mut times: Vec<i64> = (0_i64..).zip(&jitter).map(|(at, jitter)| at + jitter).collect();
             let mut index = TimeIndex::default();
             times.iter().for_each(|&at| index.push(at));
+            for (ordinal, at) in later {
+                index.set(ordinal, at);
+                if let Some(time) = times.get_mut(ordinal as usize) {
+                    *time = at;
+                }
+            }
             let expected: Vec<u32> = (0..)
                 .zip(&times)
                 .filter(|&(_, &at)| start.is_none_or(|start| start <= at) && end.is_none_or(|end| at <= end))

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::domain::decimal::Decimal;
 use crate::domain::order_terms::{Mode, OrderStatus};
+use crate::domain::time::Timestamp;
 use crate::order_log::index::{IndexChange, MAX_ROWS};
 use crate::order_log::ingest::entry::{LoggedReport, LoggedSubmission, OrderLogEvent, StreamEntry};
 use crate::order_log::ingest::position_ledger::PositionLedger;
@@ -155,7 +156,9 @@ impl Projection<'_> {
             account_id: report.account_id.clone(),
             symbol: report.symbol.clone(),
             broker: report.broker.clone(),
+            side: report.side,
             submitted_at: report.submitted_at.as_microseconds(),
+            updated_at: report.updated_at.as_microseconds(),
             status: Some(status),
         });
         for tag in &report.tags {
@@ -169,6 +172,7 @@ impl Projection<'_> {
             claim: None,
             fills_total: 0,
             filled_quantity: "0".to_owned(),
+            noted_at: None,
         }))
     }
 
@@ -198,7 +202,15 @@ impl Projection<'_> {
         };
         orders::update(self.connection, &row)?;
         self.record_status_change(known.ordinal, known.listed_status(), Some(report.status));
+        self.record_update(known.ordinal, orders::updated_at(report.updated_at, known.noted_at));
         Ok(())
+    }
+
+    fn record_update(&mut self, ordinal: u32, updated_at: Timestamp) {
+        self.index_changes.push(IndexChange::OrderUpdated {
+            ordinal,
+            updated_at: updated_at.as_microseconds(),
+        });
     }
 
     fn record_status_change(&mut self, ordinal: u32, from: Option<OrderStatus>, to: Option<OrderStatus>) {
@@ -289,7 +301,10 @@ impl Projection<'_> {
             order.tags.push(tag.clone());
             self.add_tag(order.ordinal, tag)?;
         }
-        orders::update_annotations(self.connection, &order, event.timestamp)
+        // An older note does not set the time back.
+        order.noted_at = order.noted_at.max(Some(event.timestamp));
+        self.record_update(order.ordinal, orders::updated_at(order.reported_at, order.noted_at));
+        orders::update_annotations(self.connection, &order)
     }
 
     /// Books an adjustment of a position; of two events with one id the first counts.

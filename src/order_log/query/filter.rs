@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use crate::config::api_keys::AccountScope;
 use crate::domain::id::AccountId;
-use crate::domain::order_terms::OrderStatus;
+use crate::domain::order_terms::{OrderStatus, Side};
 use crate::domain::time::Timestamp;
 use crate::order_log::index::OrderLogIndex;
 use crate::order_log::tables::orders::load_ordinals_by_client_order_id;
@@ -33,8 +33,12 @@ pub struct OrderLogFilter {
     pub strategy: Option<String>,
     /// The broker.
     pub broker: Option<String>,
-    /// The status of the order.
-    pub status: Option<OrderStatus>,
+    /// The statuses of the order, of which it has one; empty for any.
+    pub statuses: Vec<OrderStatus>,
+    /// The side of the order.
+    pub side: Option<Side>,
+    /// The order last changed after this time, by a report or a note.
+    pub updated_after: Option<Timestamp>,
     /// The client order id of the order.
     pub client_order_id: Option<String>,
     /// The id of the order in the order log.
@@ -106,8 +110,16 @@ impl OrderLogFilter {
         if let Some(broker) = &self.broker {
             sets.intersect(orders.of_broker(broker));
         }
-        if let Some(status) = self.status {
-            sets.intersect(orders.of_status(status));
+        if !self.statuses.is_empty() {
+            let with_status = self.statuses.iter().filter_map(|&status| orders.of_status(status));
+            sets.intersect_owned(with_status.fold(RoaringBitmap::new(), |all, one| all | one));
+        }
+        if let Some(side) = self.side {
+            sets.intersect(orders.of_side(side));
+        }
+        if let Some(updated_after) = self.updated_after {
+            let first = updated_after.as_microseconds().saturating_add(1);
+            sets.intersect_owned(orders.update_times.within(Some(first), None));
         }
         if let Some(tag) = &self.tag {
             sets.intersect_owned(orders_with_tag(index, connection, tag)?);

@@ -5,13 +5,14 @@ use std::sync::LazyLock;
 use roaring::RoaringBitmap;
 use rusqlite::{Connection, Row};
 
+use crate::domain::sort_direction::SortDirection;
 use crate::domain::time::Timestamp;
 use crate::order_log::database::columns::Selection;
 use crate::order_log::database::sql_types::JsonColumn;
 use crate::order_log::index::OrderLogIndex;
 use crate::order_log::query::filter::OrderLogFilter;
-use crate::order_log::tables::executions::ExecutionColumn;
-use crate::order_log::tables::orders::OrderColumn;
+use crate::order_log::tables::executions::{self, ExecutionColumn};
+use crate::order_log::tables::orders::{OrderColumn, updated_at};
 use crate::wire::order_record::{ExecutionRecord, OrderRecord};
 
 /// The most executions that an order's record shows.
@@ -50,32 +51,84 @@ fn select_executions_where(condition: &str) -> String {
 /// A page of the rows that match a filter, and how many match in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPage<T> {
-    /// The newest first.
+    /// The rows, in the direction of the window.
     pub items: Vec<T>,
+    /// How many matching rows come before the page.
+    pub offset: u64,
     /// How many rows match the filter.
     pub total: u64,
+    /// The id after which the next page begins; `None` when no row follows.
+    pub next: Option<u64>,
 }
 
-/// The part of the matching rows that a page shows, the newest first.
+/// The part of the matching rows that a page shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageWindow {
+    /// The direction of the rows.
+    pub sort: SortDirection,
     /// The most rows of the page.
     pub limit: u64,
-    /// How many newer rows come before the page.
+    /// How many rows to skip, from the beginning or from the cursor.
     pub offset: u64,
+    /// The cursor: the id of a row. The page begins after it, whatever was added since.
+    pub after: Option<u64>,
 }
 
-/// Returns how many rows match, and the ordinals of those in a window, the newest first.
-fn select_window(matched: &RoaringBitmap, window: PageWindow) -> (u64, Vec<u32>) {
+impl PageWindow {
+    /// Returns the highest id on the older side of the cursor.
+    fn last_older_id(self) -> Option<u64> {
+        let after = self.after?;
+        Some(match self.sort {
+            SortDirection::Asc => after,
+            SortDirection::Desc => after.saturating_sub(1),
+        })
+    }
+
+    /// Returns the window of the newest rows.
+    pub fn newest(limit: u64) -> Self {
+        Self {
+            sort: SortDirection::Desc,
+            limit,
+            offset: 0,
+            after: None,
+        }
+    }
+}
+
+/// The rows that a window selects.
+pub(in crate::order_log) struct SelectedRows {
+    ordinals: Vec<u32>,
+    offset: u64,
+    total: u64,
+}
+
+/// Returns the matching rows in a window. `boundary` is the first ordinal on the newer side of the cursor; the cursor
+/// itself is on the side that the page leaves behind.
+fn select_window(matched: &RoaringBitmap, window: PageWindow, boundary: Option<u32>) -> SelectedRows {
     let total = matched.len();
-    let length = window.limit.min(total.saturating_sub(window.offset));
-    let from_end = window.offset..window.offset.saturating_add(length);
-    let place = |newer: u64| u32::try_from(total.checked_sub(1)?.checked_sub(newer)?).ok();
-    let ordinals = from_end.filter_map(|newer| matched.select(place(newer)?)).collect();
-    (total, ordinals)
+    let passed = match (boundary, window.sort) {
+        (None, _) => 0,
+        (Some(boundary), SortDirection::Asc) => matched.range_cardinality(..boundary),
+        (Some(boundary), SortDirection::Desc) => matched.range_cardinality(boundary..),
+    };
+    let offset = passed.saturating_add(window.offset);
+    let length = window.limit.min(total.saturating_sub(offset));
+    let place = |passed: u64| {
+        let place = match window.sort {
+            SortDirection::Asc => passed,
+            SortDirection::Desc => total.checked_sub(1)?.checked_sub(passed)?,
+        };
+        u32::try_from(place).ok()
+    };
+    let places = offset..offset.saturating_add(length);
+    SelectedRows {
+        ordinals: places.filter_map(|passed| matched.select(place(passed)?)).collect(),
+        offset,
+        total,
+    }
 }
 
-/// Returns how many orders match a filter, and the ordinals of those in a window.
+/// Returns the orders that match a filter, in a window.
 ///
 /// # Errors
 /// Any error of SQLite.
@@ -84,11 +137,16 @@ pub(in crate::order_log) fn select_orders(
     window: PageWindow,
     index: &OrderLogIndex,
     connection: &Connection,
-) -> rusqlite::Result<(u64, Vec<u32>)> {
-    Ok(select_window(&filter.match_orders(index, connection)?, window))
+) -> rusqlite::Result<SelectedRows> {
+    let boundary = window.last_older_id().map(|id| index.orders.count_up_to(id));
+    Ok(select_window(
+        &filter.match_orders(index, connection)?,
+        window,
+        boundary,
+    ))
 }
 
-/// Returns how many executions match a filter, and the ordinals of those in a window.
+/// Returns the executions that match a filter, in a window.
 ///
 /// # Errors
 /// Any error of SQLite.
@@ -97,20 +155,23 @@ pub(in crate::order_log) fn select_executions(
     window: PageWindow,
     index: &OrderLogIndex,
     connection: &Connection,
-) -> rusqlite::Result<(u64, Vec<u32>)> {
-    Ok(select_window(&filter.match_executions(index, connection)?, window))
+) -> rusqlite::Result<SelectedRows> {
+    let count_up_to = |id| executions::count_up_to(connection, id, index.executions.len());
+    let boundary = window.last_older_id().map(count_up_to).transpose()?;
+    let matched = filter.match_executions(index, connection)?;
+    Ok(select_window(&matched, window, boundary))
 }
 
 /// Returns a page of the selected rows; `None` when their notes and tags would exceed the limit.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub(in crate::order_log) fn load_page<T: ClientTextSize>(
-    (total, ordinals): (u64, Vec<u32>),
+pub(in crate::order_log) fn load_page<T: LogRecord>(
+    selected: SelectedRows,
     mut load_one: impl FnMut(u32) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Option<LogPage<T>>> {
-    let (mut items, mut bytes) = (Vec::with_capacity(ordinals.len()), 0);
-    for ordinal in ordinals {
+    let (mut items, mut bytes) = (Vec::with_capacity(selected.ordinals.len()), 0);
+    for ordinal in selected.ordinals {
         let item = load_one(ordinal)?;
         bytes += item.client_text_bytes();
         if bytes > MAX_PAGE_TEXT_BYTES {
@@ -118,11 +179,20 @@ pub(in crate::order_log) fn load_page<T: ClientTextSize>(
         }
         items.push(item);
     }
-    Ok(Some(LogPage { items, total }))
+    let passed = selected.offset.saturating_add(items.len() as u64);
+    Ok(Some(LogPage {
+        next: items.last().map(T::id).filter(|_| passed < selected.total),
+        items,
+        offset: selected.offset,
+        total: selected.total,
+    }))
 }
 
-/// A record whose size clients decide: by notes and tags.
-pub(in crate::order_log) trait ClientTextSize {
+/// A record of a page. Clients decide its size: by notes and tags.
+pub(in crate::order_log) trait LogRecord {
+    /// Returns the record's id, which rises from row to row.
+    fn id(&self) -> u64;
+
     /// Returns about how many bytes of notes and tags the record has.
     fn client_text_bytes(&self) -> usize;
 }
@@ -131,13 +201,21 @@ fn note_and_tag_bytes(notes: Option<&String>, tags: &[String]) -> usize {
     notes.map_or(0, String::len) + tags.iter().map(String::len).sum::<usize>()
 }
 
-impl ClientTextSize for OrderRecord {
+impl LogRecord for OrderRecord {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
     fn client_text_bytes(&self) -> usize {
         (1 + self.executions.len()) * note_and_tag_bytes(self.notes.as_ref(), &self.tags)
     }
 }
 
-impl ClientTextSize for ExecutionRecord {
+impl LogRecord for ExecutionRecord {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
     fn client_text_bytes(&self) -> usize {
         note_and_tag_bytes(self.notes.as_ref(), &self.tags)
     }
@@ -193,7 +271,7 @@ fn order_from_row(row: &Row<'_>) -> rusqlite::Result<OrderRecord> {
         notes: order.get(OrderColumn::Notes)?,
         tags: order.get::<JsonColumn<_>>(OrderColumn::Tags)?.0,
         created_at: order.get(OrderColumn::CreatedAt)?,
-        updated_at: noted_at.map_or(reported_at, |noted_at| noted_at.max(reported_at)),
+        updated_at: updated_at(reported_at, noted_at),
         mode: order.get(OrderColumn::Mode)?,
         // A reason whose code only newer versions know reads as none.
         reason: reason.and_then(|text| serde_json::from_str(&text).ok()),

@@ -232,9 +232,9 @@ fn annotations_read_back_and_count_as_an_update() {
         .unwrap();
     annotations.notes = Some("note-35".to_owned());
     annotations.tags.push("tag-36".to_owned());
-    orders::update_annotations(&file.connection, &annotations, second(37)).unwrap();
-    // An older note does not set the time back.
-    orders::update_annotations(&file.connection, &annotations, second(1)).unwrap();
+    assert_eq!((annotations.reported_at, annotations.noted_at), (second(10), None));
+    annotations.noted_at = Some(second(37));
+    orders::update_annotations(&file.connection, &annotations).unwrap();
     assert_columns_differ::<OrderColumn>(&file.connection);
     let expected = OrderRecord {
         notes: Some("note-35".to_owned()),
@@ -317,4 +317,39 @@ fn column_outside_a_selection_is_an_error() {
         .unwrap();
     assert_eq!(broker, "broker-4");
     assert!(matches!(venue, Err(rusqlite::Error::InvalidColumnName(name)) if name == "venue"));
+}
+
+#[test]
+fn cursor_continues_where_the_last_page_ended_in_either_direction() {
+    let matched: RoaringBitmap = [1, 2, 5, 7, 8].into_iter().collect();
+    let window = |sort, limit, offset| PageWindow {
+        sort,
+        limit,
+        offset,
+        after: None,
+    };
+    let (asc, desc) = (SortDirection::Asc, SortDirection::Desc);
+    for (window, boundary, ordinals, offset) in [
+        (window(desc, 2, 0), None, vec![8, 7], 0),
+        (window(desc, 2, 4), None, vec![1], 4),
+        (window(desc, 2, 9), None, vec![], 9),
+        (window(asc, 2, 1), None, vec![2, 5], 1),
+        (window(desc, 2, 0), Some(7), vec![5, 2], 2),
+        (window(desc, 2, 1), Some(7), vec![2, 1], 3),
+        (window(asc, 2, 0), Some(8), vec![8], 4),
+        // A row that does not match any more is a cursor, too.
+        (window(desc, 2, 0), Some(6), vec![5, 2], 2),
+        (window(asc, 9, 0), Some(6), vec![7, 8], 3),
+        // Before the first and after the last row.
+        (window(desc, 2, 0), Some(0), vec![], 5),
+        (window(asc, 2, 0), Some(0), vec![1, 2], 0),
+        (window(asc, 2, 0), Some(9), vec![], 5),
+    ] {
+        let selected = select_window(&matched, window, boundary);
+        assert_eq!(
+            (selected.ordinals, selected.offset, selected.total),
+            (ordinals, offset, 5),
+            "{window:?} {boundary:?}"
+        );
+    }
 }

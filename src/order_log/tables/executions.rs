@@ -49,6 +49,25 @@ pub(in crate::order_log) fn insert(connection: &Connection, execution: &Executio
     ExecutionColumn::write(connection, &INSERT, execution)
 }
 
+/// Returns how many executions, the oldest ones of `total`, have an id up to this one: ids rise with the ordinals.
+///
+/// # Errors
+/// Any error of SQLite.
+pub(in crate::order_log) fn count_up_to(connection: &Connection, id: u64, total: u32) -> rusqlite::Result<u32> {
+    let mut statement = connection.prepare_cached("SELECT id FROM executions WHERE ordinal = ?1")?;
+    let (mut low, mut high) = (0, total);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: u64 = statement.query_row([middle], |row| row.get(0))?;
+        if found <= id {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
 /// Returns the fills of a report that the order has no execution of.
 ///
 /// # Errors

@@ -85,6 +85,11 @@ pub(in crate::order_log) fn update(connection: &Connection, order: &OrderRow<'_>
     OrderColumn::write(connection, &UPDATE, order)
 }
 
+/// Returns when an order last changed, by a report or by a note.
+pub(in crate::order_log) fn updated_at(reported_at: Timestamp, noted_at: Option<Timestamp>) -> Timestamp {
+    noted_at.map_or(reported_at, |noted_at| noted_at.max(reported_at))
+}
+
 /// The part of an order's row that the next entry is compared with.
 #[derive(Debug)]
 pub(in crate::order_log) struct ProjectedOrder {
@@ -102,6 +107,8 @@ pub(in crate::order_log) struct ProjectedOrder {
     pub(in crate::order_log) fills_total: u32,
     /// The filled quantity, as stored.
     pub(in crate::order_log) filled_quantity: String,
+    /// The time of the last note.
+    pub(in crate::order_log) noted_at: Option<Timestamp>,
 }
 
 impl ProjectedOrder {
@@ -119,6 +126,7 @@ const PROJECTED: Selection<OrderColumn> = Selection::new(&[
     OrderColumn::Claim,
     OrderColumn::FillsTotal,
     OrderColumn::FilledQuantity,
+    OrderColumn::NotedAt,
 ]);
 static SELECT_PROJECTED: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM orders o WHERE o.order_id = ?1", PROJECTED.list("o")));
@@ -139,6 +147,7 @@ pub(in crate::order_log) fn find(connection: &Connection, order_id: &str) -> rus
             claim: order.get(OrderColumn::Claim)?,
             fills_total: order.get(OrderColumn::FillsTotal)?,
             filled_quantity: order.get(OrderColumn::FilledQuantity)?,
+            noted_at: order.get(OrderColumn::NotedAt)?,
         })
     });
     found.optional()
@@ -223,6 +232,10 @@ pub(in crate::order_log) struct OrderAnnotations {
     pub(in crate::order_log) notes: Option<String>,
     /// The tags, as they were given.
     pub(in crate::order_log) tags: Vec<String>,
+    /// The time of the last report.
+    pub(in crate::order_log) reported_at: Timestamp,
+    /// The time of the last note.
+    pub(in crate::order_log) noted_at: Option<Timestamp>,
 }
 
 /// Returns the notes and tags of an account's order.
@@ -234,30 +247,37 @@ pub(in crate::order_log) fn find_annotations(
     order_id: &str,
     account_id: &str,
 ) -> rusqlite::Result<Option<OrderAnnotations>> {
-    let sql = "SELECT ordinal, notes, tags FROM orders WHERE order_id = ?1 AND account_id = ?2";
+    let sql = "SELECT ordinal, notes, tags, reported_at, noted_at FROM orders WHERE order_id = ?1 AND account_id = ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let found = statement.query_row([order_id, account_id], |row| {
         Ok(OrderAnnotations {
             ordinal: row.get(0)?,
             notes: row.get(1)?,
             tags: row.get::<_, JsonColumn<_>>(2)?.0,
+            reported_at: row.get(3)?,
+            noted_at: row.get(4)?,
         })
     });
     found.optional()
 }
 
-/// Stores the notes and tags of an order; `noted_at` only ever rises.
+/// Stores the notes and tags of an order, and the time of its last note.
 ///
 /// # Errors
 /// Any error of SQLite.
 pub(in crate::order_log) fn update_annotations(
     connection: &Connection,
     annotations: &OrderAnnotations,
-    noted_at: Timestamp,
 ) -> rusqlite::Result<()> {
-    let sql = "UPDATE orders SET notes = ?2, tags = ?3, noted_at = max(coalesce(noted_at, 0), ?4) WHERE ordinal = ?1";
+    let sql = "UPDATE orders SET notes = ?2, tags = ?3, noted_at = ?4 WHERE ordinal = ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    let OrderAnnotations { ordinal, notes, tags } = annotations;
+    let OrderAnnotations {
+        ordinal,
+        notes,
+        tags,
+        noted_at,
+        ..
+    } = annotations;
     statement
         .execute(params![ordinal, notes, JsonColumn(tags), noted_at])
         .map(drop)

@@ -26,11 +26,6 @@ impl<S: Send + Sync> FromRequestParts<S> for QueryParameters {
                 "the query has more than {MAX_PARAMETERS} parameters"
             )));
         }
-        for (at, (name, _)) in pairs.iter().enumerate() {
-            if pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
-                return Err(Fault::for_field(FaultCode::InvalidField, name, "must not be repeated").into());
-            }
-        }
         Ok(Self(pairs))
     }
 }
@@ -39,7 +34,7 @@ impl QueryParameters {
     /// Takes a parameter and returns it as `parse` reads it, or `None` without the parameter.
     ///
     /// # Errors
-    /// `invalid_field` if `parse` refuses it.
+    /// `invalid_field` if it is repeated or `parse` refuses it.
     pub(in crate::sidecar) fn take<T, E: std::fmt::Display>(
         &mut self,
         name: &str,
@@ -49,9 +44,30 @@ impl QueryParameters {
             return Ok(None);
         };
         let (_, text) = self.0.swap_remove(at);
+        if self.0.iter().any(|(known, _)| known == name) {
+            return Err(Fault::for_field(FaultCode::InvalidField, name, "must not be repeated"));
+        }
         parse(&text)
             .map(Some)
             .map_err(|rule| Fault::for_field(FaultCode::InvalidField, name, rule))
+    }
+
+    /// Takes a parameter with several values, which are separated by commas or each in a parameter of its own. Returns each
+    /// value as `parse` reads it.
+    ///
+    /// # Errors
+    /// `invalid_field` if `parse` refuses a value.
+    pub(in crate::sidecar) fn take_list<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, Fault> {
+        let given = self.0.extract_if(.., |(known, _)| known == name);
+        let texts: Vec<String> = given.map(|(_, text)| text).collect();
+        let values = texts.iter().flat_map(|text| text.split(','));
+        values
+            .map(|value| parse(value).map_err(|rule| Fault::for_field(FaultCode::InvalidField, name, rule)))
+            .collect()
     }
 
     /// Takes `account_id`. Returns the default account without it.
@@ -78,6 +94,32 @@ impl QueryParameters {
                     "is not a parameter of this request",
                 ))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(pairs: &[(&str, &str)]) -> QueryParameters {
+        let own = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        QueryParameters(pairs.iter().map(own).collect())
+    }
+
+    #[test]
+    fn only_a_list_may_be_repeated() {
+        let pairs = [("n", "1"), ("list", "2,3"), ("list", "4")];
+        let mut query = parameters(&pairs);
+        assert_eq!(query.take_list("list", str::parse::<u8>), Ok(vec![2, 3, 4]));
+        assert_eq!(query.take_list("list", str::parse::<u8>), Ok(vec![]));
+        assert_eq!(query.take("n", str::parse::<u8>), Ok(Some(1)));
+        assert_eq!(query.reject_remaining(), Ok(()));
+        let refused = parameters(&pairs).take("list", str::parse::<u8>).unwrap_err();
+        assert_eq!(refused.detail, "list must not be repeated");
+        for text in ["", "1,", "1,,2", "1, 2"] {
+            let refused = parameters(&[("list", text)]).take_list("list", str::parse::<u8>);
+            assert_eq!(refused.unwrap_err().field.as_deref(), Some("list"), "{text:?}");
         }
     }
 }

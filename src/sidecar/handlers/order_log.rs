@@ -7,19 +7,21 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag};
-use crate::domain::order_terms::OrderStatus;
+use crate::domain::order_terms::{OrderStatus, Side};
+use crate::domain::sort_direction::SortDirection;
 use crate::domain::symbol::Symbol;
-use crate::domain::time::Timestamp;
-use crate::order_log::{OrderLogFilter, PageWindow};
+use crate::fault::{Fault, FaultCode};
+use crate::order_log::{LogPage, OrderLogFilter, PageWindow};
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::page::{DEFAULT_PAGE_LIMIT, parse_limit, parse_whole_number};
 use crate::sidecar::extract::query::QueryParameters;
 use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem::ProblemResponse;
-use crate::wire::order_record::{ExecutionPage, OrderPage, PageMetadata};
+use crate::wire::filter_time::{parse_filter_end, parse_filter_start};
+use crate::wire::order_record::{ExecutionPage, OPEN_STATUS, OrderPage, PageMetadata};
 
-/// Returns a page of the orders that match the filters, newest first.
+/// Returns a page of the orders that match the filters.
 pub(in crate::sidecar) async fn list_orders(
     State(context): State<Arc<SidecarContext>>,
     principal: Principal,
@@ -31,7 +33,8 @@ pub(in crate::sidecar) async fn list_orders(
         .order_log
         .list_orders(filter.clone(), window, context.read_deadline())
         .await?;
-    let metadata = page_metadata(filter, window, page.total);
+    reject_unknown_broker(&context, &filter, page.total)?;
+    let metadata = page_metadata(filter, window, &page);
     Ok(json::encode_response(
         StatusCode::OK,
         &OrderPage {
@@ -41,7 +44,7 @@ pub(in crate::sidecar) async fn list_orders(
     ))
 }
 
-/// Returns a page of the executions that match the filters, newest first.
+/// Returns a page of the executions that match the filters.
 pub(in crate::sidecar) async fn list_executions(
     State(context): State<Arc<SidecarContext>>,
     principal: Principal,
@@ -54,7 +57,8 @@ pub(in crate::sidecar) async fn list_executions(
         .order_log
         .list_executions(filter.clone(), window, context.read_deadline())
         .await?;
-    let metadata = page_metadata(filter, window, page.total);
+    reject_unknown_broker(&context, &filter, page.total)?;
+    let metadata = page_metadata(filter, window, &page);
     Ok(json::encode_response(
         StatusCode::OK,
         &ExecutionPage {
@@ -69,8 +73,10 @@ fn take_filter_and_window(
     principal: &Principal,
 ) -> Result<(OrderLogFilter, PageWindow), ProblemResponse> {
     let window = PageWindow {
+        sort: parameters.take("sort", parse_sort)?.unwrap_or_default(),
         limit: parameters.take("limit", parse_limit)?.unwrap_or(DEFAULT_PAGE_LIMIT),
         offset: parameters.take("offset", parse_offset)?.unwrap_or(0),
+        after: parameters.take("after", parse_cursor)?,
     };
     let broker = parameters.take("broker", BrokerId::new)?;
     let client_order_id = parameters.take("client_order_id", ClientOrderId::new)?;
@@ -80,12 +86,14 @@ fn take_filter_and_window(
         symbol: parameters
             .take("symbol", Symbol::parse)?
             .map(|symbol| symbol.to_string()),
-        start: parameters.take("start", Timestamp::parse)?,
-        end: parameters.take("end", Timestamp::parse)?,
+        start: parameters.take("start", parse_filter_start)?,
+        end: parameters.take("end", parse_filter_end)?,
         tag: parameters.take("tag", parse_tag)?,
         strategy: parameters.take("strategy", parse_tag)?,
         broker: broker.map(|broker| broker.to_string()),
-        status: parameters.take("status", parse_status)?,
+        statuses: take_statuses(parameters)?,
+        side: parameters.take("side", parse_side)?,
+        updated_after: parameters.take("updated_after", parse_filter_start)?,
         client_order_id: client_order_id.map(|id| id.to_string()),
         order_id: None,
     };
@@ -95,11 +103,33 @@ fn take_filter_and_window(
     Ok((filter, window))
 }
 
-fn page_metadata(filter: OrderLogFilter, window: PageWindow, total: u64) -> PageMetadata {
+/// Refuses the filter by a broker that neither the settings nor the order log know: an empty list would look like a broker
+/// without orders.
+///
+/// # Errors
+/// `invalid_field` with the known brokers.
+fn reject_unknown_broker(context: &SidecarContext, filter: &OrderLogFilter, total: u64) -> Result<(), Fault> {
+    let Some(broker) = filter.broker.as_ref().filter(|_| total == 0) else {
+        return Ok(());
+    };
+    let known = context.prices.brokers();
+    if known.contains(broker.as_str()) || context.order_log.has_broker(broker) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.into_iter().collect();
+    let rule = format!("is not a broker of this router: {}", known.join(", "));
+    Err(Fault::for_field(FaultCode::InvalidField, "broker", rule))
+}
+
+fn page_metadata<T>(filter: OrderLogFilter, window: PageWindow, page: &LogPage<T>) -> PageMetadata {
+    let statuses: Vec<&str> = filter.statuses.iter().map(|status| status.as_str()).collect();
     PageMetadata {
         limit: window.limit,
-        offset: window.offset,
-        total,
+        offset: page.offset,
+        total: page.total,
+        sort: window.sort,
+        after: window.after.map(|id| id.to_string()),
+        next: page.next.map(|id| id.to_string()),
         account_id: filter.account_id.map(|account| account.to_string()),
         symbol: filter.symbol,
         start: filter.start,
@@ -107,7 +137,9 @@ fn page_metadata(filter: OrderLogFilter, window: PageWindow, total: u64) -> Page
         tag: filter.tag,
         strategy: filter.strategy,
         broker: filter.broker,
-        status: filter.status,
+        status: (!statuses.is_empty()).then(|| statuses.join(",")),
+        side: filter.side,
+        updated_after: filter.updated_after,
         client_order_id: filter.client_order_id,
         order_id: filter.order_id,
     }
@@ -132,9 +164,36 @@ fn parse_tag(text: &str) -> Result<String, String> {
     Ok(tag.as_str().to_lowercase())
 }
 
-fn parse_status(text: &str) -> Result<OrderStatus, String> {
-    OrderStatus::parse(text).ok_or_else(|| {
+/// Takes the statuses of the filter, each once.
+fn take_statuses(parameters: &mut QueryParameters) -> Result<Vec<OrderStatus>, Fault> {
+    let mut statuses = parameters.take_list("status", parse_statuses)?.concat();
+    statuses.sort_unstable();
+    statuses.dedup();
+    Ok(statuses)
+}
+
+/// Returns the statuses of a word: one, or all that are open.
+fn parse_statuses(text: &str) -> Result<Vec<OrderStatus>, String> {
+    if text == OPEN_STATUS {
+        return Ok(OrderStatus::OPEN.to_vec());
+    }
+    OrderStatus::parse(text).map(|status| vec![status]).ok_or_else(|| {
         let names: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
-        format!("must be one of {}", names.join(", "))
+        format!(
+            "must be one or more of {OPEN_STATUS}, {}, separated by commas",
+            names.join(", ")
+        )
     })
+}
+
+fn parse_side(text: &str) -> Result<Side, &'static str> {
+    Side::parse(text).ok_or("must be buy or sell")
+}
+
+fn parse_sort(text: &str) -> Result<SortDirection, &'static str> {
+    SortDirection::parse(text).ok_or("must be asc or desc")
+}
+
+fn parse_cursor(text: &str) -> Result<u64, &'static str> {
+    parse_order_number(text).map_err(|_| "must be the metadata.next of another page, or the id of an item")
 }

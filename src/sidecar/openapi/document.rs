@@ -22,7 +22,8 @@ const SCHEMAS_POINTER: &str = "/components/schemas";
 const KEY_SCHEME: &str = "key";
 const API_DESCRIPTION: &str = "Routes orders from trading algorithms to brokers, at most once per account and client order \
     id.\n\nNumbers are exact decimals: requests accept a JSON number or a string in JSON number grammar; responses contain \
-    plain JSON numbers. Unknown and duplicate fields or parameters are refused.\n\n**A 5xx means that this call sent nothing \
+    plain JSON numbers, or strings if the request has the header `Accept: application/json; numbers=string` (the content \
+    type then has the same parameter). Unknown and duplicate fields or parameters are refused.\n\n**A 5xx means that this call sent nothing \
     to a broker**: retry it with the same `client_order_id`; the order cannot be duplicated. An unknown outcome is a 202 \
     with status `unknown`. Errors are problem documents (RFC 9457); programs should branch on `code`.";
 

@@ -9,28 +9,25 @@ use crate::order_log::{PositionRow, PositionsSnapshot};
 use crate::wire::holding_id::HoldingId;
 use crate::wire::intent::ExecutionIntent;
 use crate::wire::order_record::OrderRecord;
+use crate::wire::positions::PositionTarget;
 use crate::wire::report::ExecutionReport;
 use crate::wire::schema_numbers::NumberInput;
 
 /// The tag of a closing order.
 pub(in crate::sidecar) const CLOSE_TAG: &str = "close_position";
-/// The statuses of an order that may block a reduction.
-pub(in crate::sidecar) const OPEN_STATUSES: [OrderStatus; 3] = [
-    OrderStatus::Accepted,
-    OrderStatus::PartiallyFilled,
-    OrderStatus::Unknown,
-];
 /// The maximum number of open orders that a problem lists.
 const MAX_NAMED_ORDERS: usize = 20;
 /// The metadata field with their client order ids, which contain no space, separated by spaces.
 const OPEN_ORDERS_FIELD: &str = "open_orders";
 const TARGET_FIELD: &str = "target_quantity";
 
-/// The order that closes a position, or part of it.
+/// The order that brings a position to its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sidecar) struct ClosingOrder {
     pub(in crate::sidecar) side: Side,
     pub(in crate::sidecar) quantity: Quantity,
+    /// Whether the order only reduces the position. An ordinary order goes beyond it or through zero.
+    pub(in crate::sidecar) is_reduction: bool,
     /// The signed quantity to leave. It is part of the order's content, so that an idempotency key is valid for one target.
     pub(in crate::sidecar) target_quantity: Decimal,
 }
@@ -51,51 +48,59 @@ pub(in crate::sidecar) fn find_position<'a>(
     positions.rows.iter().find(|row| key_of_row(row) == key)
 }
 
-/// Returns the order that reduces a position to `target_quantity`, rounded down to whole lots, so that it never closes more.
+/// Returns the order that brings a position to a target, rounded down to whole lots, so that it never trades more: a
+/// reduction, or an ordinary order where the request allows one.
 ///
 /// # Errors
-/// `invalid_field` if the target is not between zero and the held quantity, or nothing is left to close;
+/// `invalid_field` if the target is reached, less than a lot away, or neither between zero and the held quantity nor allowed;
 /// `store_unavailable` if the held quantity is not known exactly.
 pub(in crate::sidecar) fn build_closing_order(
     row: &PositionRow,
     lot_size: Decimal,
-    target_quantity: Decimal,
+    target: PositionTarget,
 ) -> Result<ClosingOrder, Fault> {
     if !row.is_exact {
         let detail = "the order log has no exact quantity for this position; close it with a regular order";
         return Err(Fault::new(FaultCode::StoreUnavailable, detail));
     }
-    let held = row.book.quantity();
+    let (held, target_quantity) = (row.book.quantity(), target.quantity);
     let invalid = |rule: String| Fault::for_field(FaultCode::InvalidField, TARGET_FIELD, rule);
-    if held.is_zero() {
-        return Err(invalid("is reached: the position is already flat".to_owned()));
+    if target_quantity == held {
+        return Err(invalid(format!("is reached: the position is {held} already")));
     }
-    let is_long = held.is_positive();
-    let (remaining, held_size) = if is_long {
-        (target_quantity, held)
-    } else {
-        (target_quantity.negated(), held.negated())
-    };
-    if remaining < Decimal::ZERO {
-        return Err(invalid(format!("must be between 0 and the held quantity {held}")));
+    let is_reduction = is_between_zero_and(held, target_quantity);
+    if !is_reduction && !target.allow_increase {
+        let rule = match held.is_zero() {
+            true => "cannot be reached by closing: the position is flat".to_owned(),
+            false => format!("must be between 0 and the held quantity {held}"),
+        };
+        return Err(invalid(format!(
+            "{rule}; with allow_increase: true an ordinary order is sent for {target_quantity}"
+        )));
     }
-    if remaining >= held_size {
-        return Err(invalid(format!("must be closer to 0 than the held quantity {held}")));
-    }
-    let quantity = held_size
-        .checked_sub(remaining)
-        .and_then(|distance| round_down_to_lot(distance, lot_size));
+    let distance = held.checked_sub(target_quantity).map(Decimal::abs);
+    let quantity = distance.and_then(|distance| round_down_to_lot(distance, lot_size));
     let quantity = quantity.ok_or_else(|| invalid("cannot be represented exactly".to_owned()))?;
     if quantity.is_zero() {
-        let rule = format!("leaves less than one lot ({lot_size}) to close of the held quantity {held}");
+        let rule = format!("is less than one lot ({lot_size}) away from the held quantity {held}");
         return Err(invalid(rule));
     }
     let too_large = |rule| invalid(format!("requires an order that is too large: its quantity {rule}"));
     Ok(ClosingOrder {
-        side: if is_long { Side::Sell } else { Side::Buy },
+        side: if target_quantity < held { Side::Sell } else { Side::Buy },
         quantity: Quantity::new(quantity).map_err(too_large)?,
+        is_reduction,
         target_quantity,
     })
+}
+
+/// Reports whether a quantity other than the held one lies between zero and it.
+fn is_between_zero_and(held: Decimal, quantity: Decimal) -> bool {
+    if held.is_positive() {
+        Decimal::ZERO <= quantity && quantity < held
+    } else {
+        held < quantity && quantity <= Decimal::ZERO
+    }
 }
 
 /// Returns a quantity rounded down to the lot.
@@ -106,7 +111,7 @@ fn round_down_to_lot(quantity: Decimal, lot_size: Decimal) -> Option<Decimal> {
 }
 
 impl ClosingOrder {
-    /// Returns the intent of the order: reduce-only, in the position's mode.
+    /// Returns the intent of the order, in the position's mode: reduce-only if it is a reduction.
     pub(in crate::sidecar) fn build_intent(
         &self,
         row: &PositionRow,
@@ -125,7 +130,7 @@ impl ClosingOrder {
             tags: Some(closing_tags(self.target_quantity)),
             account_id: Some(row.account_id.clone()),
             estimated_loss: None,
-            reduce_only: Some(true),
+            reduce_only: Some(self.is_reduction),
             mode: Some(row.mode),
             expires_at: None,
             risk: None,
@@ -133,12 +138,12 @@ impl ClosingOrder {
     }
 }
 
-/// Returns the tags of an order that reduces a position to a target.
+/// Returns the tags of an order that brings a position to a target.
 fn closing_tags(target_quantity: Decimal) -> Vec<String> {
     vec![CLOSE_TAG.to_owned(), format!("{TARGET_FIELD}:{target_quantity}")]
 }
 
-/// Returns whether a report is of an order that reduces this position to this target.
+/// Returns whether a report is of an order that brings this position to this target.
 pub(in crate::sidecar) fn is_closing_report(
     report: &ExecutionReport,
     row: &PositionRow,
@@ -158,7 +163,7 @@ pub(in crate::sidecar) fn with_blocking_orders(
 ) -> Fault {
     let is_blocking = |order: &&OrderRecord| {
         let key: PositionKey = (order.mode, &order.account_id, &order.venue, &order.symbol);
-        key == key_of_row(row) && order.side == side && OPEN_STATUSES.contains(&order.status)
+        key == key_of_row(row) && order.side == side && OrderStatus::OPEN.contains(&order.status)
     };
     let orders = open_orders.iter().filter(is_blocking).take(MAX_NAMED_ORDERS);
     let ids: Vec<&str> = orders.map(|order| order.correlation_id.as_str()).collect();

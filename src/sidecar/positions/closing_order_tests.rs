@@ -12,56 +12,57 @@ fn held(quantity: &str) -> PositionRow {
     position_row(Mode::Paper, "a", "BTCUSDT", &[(quantity, "30000")])
 }
 
+fn target(quantity: &str, allow_increase: bool) -> PositionTarget {
+    PositionTarget {
+        quantity: number(quantity),
+        allow_increase,
+    }
+}
+
+fn refusal(held_quantity: &str, lot: &str, target_quantity: &str, allow_increase: bool) -> String {
+    let row = position_row(Mode::Paper, "a", "BTCUSDT", &[(held_quantity, "0.01")]);
+    let fault = build_closing_order(&row, number(lot), target(target_quantity, allow_increase)).unwrap_err();
+    assert_eq!(
+        (fault.code, fault.field.as_deref()),
+        (FaultCode::InvalidField, Some(TARGET_FIELD)),
+        "{held_quantity} to {target_quantity}"
+    );
+    fault.detail
+}
+
 #[test]
 fn position_is_reduced_to_its_target_and_never_beyond() {
-    for (held_quantity, lot, target, expected) in [
-        ("2", "0.00001", "0", Some((Side::Sell, "2"))),
-        ("2", "0.00001", "0.5", Some((Side::Sell, "1.5"))),
-        ("2", "0.00001", "1.99999", Some((Side::Sell, "0.00001"))),
-        ("2", "0.00001", "2", None),
-        ("2", "0.00001", "3", None),
-        ("2", "0.00001", "-0.00001", None),
-        ("-2", "0.00001", "0", Some((Side::Buy, "2"))),
-        ("-2", "0.00001", "-0.5", Some((Side::Buy, "1.5"))),
-        ("-2", "0.00001", "-2", None),
-        ("-2", "0.00001", "-3", None),
-        ("-2", "0.00001", "0.5", None),
+    for (held_quantity, lot, target_quantity, side, quantity) in [
+        ("2", "0.00001", "0", Side::Sell, "2"),
+        ("2", "0.00001", "0.5", Side::Sell, "1.5"),
+        ("2", "0.00001", "1.99999", Side::Sell, "0.00001"),
+        ("-2", "0.00001", "0", Side::Buy, "2"),
+        ("-2", "0.00001", "-0.5", Side::Buy, "1.5"),
         // A fee in the base asset leaves no whole number of lots: part of a lot remains.
-        ("0.99912345", "0.00001", "0", Some((Side::Sell, "0.99912"))),
-        ("0.99912345", "0.00001", "0.1", Some((Side::Sell, "0.89912"))),
-        ("-0.99912345", "0.3", "0", Some((Side::Buy, "0.9"))),
-        ("0.00000999", "0.00001", "0", None),
-        ("2", "0.00001", "1.99999001", None),
-        ("100000000001", "1", "0", None),
-        ("100000000001", "1", "2", Some((Side::Sell, "99999999999"))),
+        ("0.99912345", "0.00001", "0", Side::Sell, "0.99912"),
+        ("0.99912345", "0.00001", "0.1", Side::Sell, "0.89912"),
+        ("-0.99912345", "0.3", "0", Side::Buy, "0.9"),
+        ("100000000001", "1", "2", Side::Sell, "99999999999"),
     ] {
         let row = position_row(Mode::Paper, "a", "BTCUSDT", &[(held_quantity, "0.01")]);
-        let closing = build_closing_order(&row, number(lot), number(target));
-        match expected {
-            Some((side, quantity)) => {
-                let closing = closing.unwrap_or_else(|fault| panic!("{held_quantity} to {target}: {fault}"));
-                assert_eq!((closing.side, closing.quantity.decimal()), (side, number(quantity)));
-            }
-            None => {
-                let fault = closing.unwrap_err();
-                let refusal = (fault.code, fault.field.as_deref());
-                assert_eq!(
-                    refusal,
-                    (FaultCode::InvalidField, Some(TARGET_FIELD)),
-                    "{held_quantity} to {target}"
-                );
-            }
+        for allow_increase in [false, true] {
+            let closing = build_closing_order(&row, number(lot), target(target_quantity, allow_increase));
+            let closing = closing.unwrap_or_else(|fault| panic!("{held_quantity} to {target_quantity}: {fault}"));
+            assert_eq!((closing.side, closing.quantity.decimal()), (side, number(quantity)));
+            assert!(closing.is_reduction);
         }
     }
-    let flat = position_row(Mode::Paper, "a", "BTCUSDT", &[("1", "2"), ("-1", "2")]);
-    assert_eq!(
-        build_closing_order(&flat, number("1"), Decimal::ZERO).unwrap_err().code,
-        FaultCode::InvalidField
-    );
+    for (held_quantity, lot, target_quantity) in [
+        ("0.00000999", "0.00001", "0"),
+        ("2", "0.00001", "1.99999001"),
+        ("100000000001", "1", "0"),
+    ] {
+        refusal(held_quantity, lot, target_quantity, true);
+    }
     let mut inexact = held("1");
     inexact.is_exact = false;
     assert_eq!(
-        build_closing_order(&inexact, number("1"), Decimal::ZERO)
+        build_closing_order(&inexact, number("1"), target("0", true))
             .unwrap_err()
             .code,
         FaultCode::StoreUnavailable
@@ -69,9 +70,58 @@ fn position_is_reduced_to_its_target_and_never_beyond() {
 }
 
 #[test]
+fn target_beyond_the_position_or_through_zero_is_an_ordinary_order_if_it_is_allowed() {
+    for (held_quantity, target_quantity, side, quantity) in [
+        ("2", "3", Side::Buy, "1"),
+        ("2", "-1", Side::Sell, "3"),
+        ("-2", "-3.000019", Side::Sell, "1.00001"),
+        ("-2", "0.5", Side::Buy, "2.5"),
+    ] {
+        let row = position_row(Mode::Paper, "a", "BTCUSDT", &[(held_quantity, "0.01")]);
+        let order = build_closing_order(&row, number("0.00001"), target(target_quantity, true)).unwrap();
+        assert_eq!((order.side, order.quantity.decimal()), (side, number(quantity)));
+        assert!(!order.is_reduction);
+        let intent = order.build_intent(&row, &ClientOrderId::new("k").unwrap());
+        assert_eq!(intent.reduce_only, Some(false));
+        let detail = refusal(held_quantity, "0.00001", target_quantity, false);
+        let expected = format!(
+            "target_quantity must be between 0 and the held quantity {held_quantity}; with allow_increase: true an ordinary \
+             order is sent for {target_quantity}"
+        );
+        assert_eq!(detail, expected);
+    }
+    let flat = position_row(Mode::Paper, "a", "BTCUSDT", &[("1", "2"), ("-1", "2")]);
+    let refused = build_closing_order(&flat, number("1"), target("2", false)).unwrap_err();
+    assert!(
+        refused.detail.contains("the position is flat; with allow_increase"),
+        "{refused}"
+    );
+    assert_eq!(
+        build_closing_order(&flat, number("1"), target("2", true)).unwrap().side,
+        Side::Buy
+    );
+}
+
+#[test]
+fn only_the_held_quantity_itself_is_reached() {
+    for held_quantity in ["2", "-2"] {
+        for allow_increase in [false, true] {
+            let detail = refusal(held_quantity, "0.00001", held_quantity, allow_increase);
+            assert_eq!(
+                detail,
+                format!("target_quantity is reached: the position is {held_quantity} already")
+            );
+        }
+    }
+    let flat = position_row(Mode::Paper, "a", "BTCUSDT", &[("1", "2"), ("-1", "2")]);
+    let refused = build_closing_order(&flat, number("1"), target("0", false)).unwrap_err();
+    assert_eq!(refused.detail, "target_quantity is reached: the position is 0 already");
+}
+
+#[test]
 fn closing_order_is_reduce_only() {
     let row = held("-1.5");
-    let closing = build_closing_order(&row, number("0.00001"), Decimal::ZERO).unwrap();
+    let closing = build_closing_order(&row, number("0.00001"), target("0", false)).unwrap();
     let intent = closing.build_intent(&row, &ClientOrderId::new("k").unwrap());
     let intent = decode_intent(&serde_json::to_vec(&intent).unwrap(), MissingIdPolicy::Refuse).unwrap();
     assert_eq!((intent.side, intent.quantity.decimal()), (Side::Buy, number("1.5")));

@@ -1,6 +1,6 @@
 //! Market prices for valuation: the newest quote of each instrument in the settings.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -60,6 +60,12 @@ impl MarketPrices {
     pub(in crate::sidecar) fn quoted_instrument(&self, venue: &str, symbol: &str) -> Option<&QuotedInstrument> {
         let key = (venue.to_owned(), symbol.to_owned());
         self.by_instrument.get(&key).map(Arc::as_ref)
+    }
+
+    /// Returns the brokers of the instruments, sorted.
+    pub(in crate::sidecar) fn brokers(&self) -> BTreeSet<&str> {
+        let markets = self.by_instrument.values();
+        markets.map(|market| market.instrument.broker.as_str()).collect()
     }
 
     /// Records a quote. Ignores a message that is not a quote, an older quote, and an instrument that is not in the settings.

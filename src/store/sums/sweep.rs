@@ -13,11 +13,17 @@ use crate::store::script::SWEEP;
 
 impl Store {
     /// Takes the turn to read some of the accounts that hold something, each turn where the one before ended. Returns
-    /// `None` where another worker has had a turn within `pause`.
+    /// `None` where another worker has had a turn within `pause`, or within `round` where a turn reads all of them, and
+    /// where no account holds anything.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn take_sweep_turn(&self, mode: Mode, pause: Duration) -> Result<Option<Vec<AccountId>>, StoreError> {
+    pub async fn take_sweep_turn(
+        &self,
+        mode: Mode,
+        pause: Duration,
+        round: Duration,
+    ) -> Result<Option<Vec<AccountId>>, StoreError> {
         let keys = [
             keys::meta(),
             keys::holding_accounts(mode),
@@ -25,7 +31,9 @@ impl Store {
             keys::sweep_position(mode),
         ];
         let mut call = self.connection.script_call(&SWEEP, None, &keys)?;
-        call.arg(saturating_ms(pause)).arg(SWEEP_ACCOUNTS);
+        call.arg(saturating_ms(pause))
+            .arg(SWEEP_ACCOUNTS)
+            .arg(saturating_ms(round));
         let mut reply = self.connection.run(call).await?;
         match reply.verdict.as_str() {
             "not" => return Ok(None),

@@ -18,6 +18,8 @@ use crate::worker::router::Router;
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 /// The pause between two looks at accounts that hold something, of all workers together.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+/// The pause between two turns where each reads all accounts that hold something.
+const SWEEP_ROUND: Duration = Duration::from_secs(1);
 
 /// Opens trading days and looks at losses, until the worker stops.
 pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
@@ -61,7 +63,10 @@ async fn sweep_accounts(router: &Router) -> Result<(), Fault> {
     let Some(date) = control.trading_date else {
         return Ok(());
     };
-    let turn = router.store.take_sweep_turn(control.mode, SWEEP_INTERVAL).await;
+    let turn = router
+        .store
+        .take_sweep_turn(control.mode, SWEEP_INTERVAL, SWEEP_ROUND)
+        .await;
     let Some(accounts) = turn.map_err(store_unavailable)? else {
         return Ok(());
     };

@@ -80,10 +80,9 @@ async fn load_order(
         order_id: Some(parse_order_number(number).map_err(|_| unknown())?),
         ..OrderLogFilter::default()
     };
-    let one = PageWindow { limit: 1, offset: 0 };
     let page = context
         .order_log
-        .list_orders(filter, one, context.read_deadline())
+        .list_orders(filter, PageWindow::newest(1), context.read_deadline())
         .await?;
     Ok(page.items.into_iter().next().ok_or_else(unknown)?)
 }

@@ -9,10 +9,10 @@ use axum::response::Response;
 
 use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
+use crate::config::api_keys::AccountScope;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{BrokerId, ClientOrderId};
-use crate::domain::order_terms::Side;
-use crate::domain::time::Timestamp;
+use crate::domain::order_terms::{OrderStatus, Side};
 use crate::fault::{AckType, Fault, FaultCode, quoted};
 use crate::order_log::{OrderLogFilter, PageWindow, PositionRow};
 use crate::sidecar::bus_bridge;
@@ -25,21 +25,21 @@ use crate::sidecar::handlers::orders::lookup::request_order;
 use crate::sidecar::handlers::orders::submit::{
     idempotency_key, outcome_unknown_receipt, set_idempotent_replay, set_location,
 };
+use crate::sidecar::handlers::positions::list::load_portfolios;
 use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::positions::closing_order;
-use crate::sidecar::positions::closing_order::{ClosingOrder, OPEN_STATUSES};
-use crate::sidecar::positions::valuation;
+use crate::sidecar::positions::closing_order::ClosingOrder;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem;
 use crate::sidecar::response::problem::ProblemResponse;
 use crate::wire::holding_id::HoldingId;
 use crate::wire::intent::{MissingIdPolicy, decode_intent};
 use crate::wire::order_reference::OrderSelector;
-use crate::wire::positions::{ClosePositionResponse, decode_close_position};
+use crate::wire::positions::{ClosePositionResponse, PositionTarget, decode_close_position};
 use crate::wire::report::ExecutionReport;
 
-/// The page of open orders, of each status, that is searched for those that block the reduction.
-const OPEN_ORDERS_WINDOW: PageWindow = PageWindow { limit: 100, offset: 0 };
+/// The number of open orders, the newest ones, that are searched for those that block the reduction.
+const MAX_OPEN_ORDERS_READ: u64 = 300;
 const TIMEOUT_DETAIL: &str = "no worker replied in time; nothing was sent, retry";
 
 /// The position to close.
@@ -50,10 +50,12 @@ struct PositionToClose<'a> {
     position: PositionRow,
     broker: BrokerId,
     is_in_active_mode: bool,
+    /// The accounts whose portfolios the sender may see.
+    visible_accounts: AccountScope,
 }
 
-/// Closes a position, or part of it, with one reduce-only order, and returns the order's report and the positions. A
-/// repeated `Idempotency-Key` returns the report of its order and sends nothing.
+/// Brings a position to a target with one order, reduce-only unless the request allows an increase, and returns the order's
+/// report and the positions. A repeated `Idempotency-Key` returns the report of its order and sends nothing.
 pub(in crate::sidecar) async fn close_position(
     State(context): State<Arc<SidecarContext>>,
     principal: Principal,
@@ -73,7 +75,7 @@ pub(in crate::sidecar) async fn close_position(
         return position.send_closing_order(closing, &ClientOrderId::generate()).await;
     };
     // The first request fixed the order's quantity: the quantity held now must not turn it into another order.
-    if let Some(known) = position.replay_known_order(&key, target).await? {
+    if let Some(known) = position.replay_known_order(&key, target.quantity).await? {
         return Ok(known);
     }
     position.require_active_mode()?;
@@ -81,7 +83,7 @@ pub(in crate::sidecar) async fn close_position(
     match position.send_closing_order(closing, &key).await {
         Err(ProblemResponse(fault)) if fault.code == FaultCode::ClientOrderIdConflict => {
             // The same request may have arrived first over another connection.
-            Ok(position.replay_known_order(&key, target).await?.ok_or(fault)?)
+            Ok(position.replay_known_order(&key, target.quantity).await?.ok_or(fault)?)
         }
         result => result,
     }
@@ -119,6 +121,7 @@ async fn load_position<'a>(
         call_context,
         id,
         is_in_active_mode: row.mode == positions.mode,
+        visible_accounts: principal.account_scope(),
         position: row,
         broker,
     })
@@ -137,13 +140,13 @@ impl PositionToClose<'_> {
         Err(Fault::new(FaultCode::NotFound, detail))
     }
 
-    fn build_closing_order(&self, target_quantity: Decimal) -> Result<ClosingOrder, Fault> {
+    fn build_closing_order(&self, target: PositionTarget) -> Result<ClosingOrder, Fault> {
         let market = self
             .context
             .prices
             .quoted_instrument(&self.position.venue, &self.position.symbol);
         let lot_size = market.map_or(self.position.lot_size, |market| market.instrument.lot_size.decimal());
-        closing_order::build_closing_order(&self.position, lot_size, target_quantity)
+        closing_order::build_closing_order(&self.position, lot_size, target)
     }
 
     /// Returns the response for a known order, or `None` if no order has the client order id.
@@ -177,7 +180,7 @@ impl PositionToClose<'_> {
         }
     }
 
-    /// Sends the closing order and returns its report with the account's positions.
+    /// Sends the closing order and returns its report with the positions.
     async fn send_closing_order(
         &self,
         closing: ClosingOrder,
@@ -212,59 +215,48 @@ impl PositionToClose<'_> {
         if fault.code.ack_type() != AckType::Ack {
             return fault;
         }
-        let mut open = Vec::new();
-        for status in OPEN_STATUSES {
-            let filter = OrderLogFilter {
-                account_id: Some(self.id.account_id.clone()),
-                symbol: Some(self.position.symbol.clone()),
-                broker: Some(self.position.broker.clone()),
-                status: Some(status),
-                ..OrderLogFilter::default()
-            };
-            match self
-                .context
-                .order_log
-                .list_orders(filter, OPEN_ORDERS_WINDOW, self.read_deadline())
-                .await
-            {
-                Ok(page) => open.extend(page.items),
-                Err(error) => {
-                    tracing::warn!(%error, "the denial does not list the open orders: the order log failed to return them")
-                }
+        let filter = OrderLogFilter {
+            account_id: Some(self.id.account_id.clone()),
+            symbol: Some(self.position.symbol.clone()),
+            broker: Some(self.position.broker.clone()),
+            statuses: OrderStatus::OPEN.to_vec(),
+            side: Some(side),
+            ..OrderLogFilter::default()
+        };
+        let window = PageWindow::newest(MAX_OPEN_ORDERS_READ);
+        match self
+            .context
+            .order_log
+            .list_orders(filter, window, self.read_deadline())
+            .await
+        {
+            Ok(open) => closing_order::with_blocking_orders(fault, &self.position, side, &open.items),
+            Err(error) => {
+                tracing::warn!(%error, "the denial does not list the open orders: the order log failed to return them");
+                fault
             }
         }
-        closing_order::with_blocking_orders(fault, &self.position, side, &open)
     }
 
-    /// Returns the response with the order's report and the account's positions.
+    /// Returns the response with the order's report and the positions that the sender may see.
     async fn respond_with_positions(&self, report: ExecutionReport, is_replay: bool) -> Response {
         self.context.last_mode.record(report.mode);
         let (order_id, status) = (&report.order_id, report.status.as_str());
         tracing::info!(order_id, status, replayed = is_replay, account_id = %self.id.account_id, "closing order completed");
-        let account = Some(self.id.account_id.clone());
-        let positions = match self
-            .context
-            .order_log
-            .list_positions(account, self.read_deadline())
-            .await
-        {
-            Ok(positions) => Some(valuation::value_portfolios(
-                &positions,
-                &self.context.prices,
-                Timestamp::now(),
-            )),
-            Err(fault) => {
-                // The order was sent, and a 5xx would claim that nothing was.
-                tracing::warn!(%fault, "the response to a closing order has no positions: the order log failed");
-                None
-            }
-        };
+        let positions = load_portfolios(self.context, None, &self.visible_accounts, self.read_deadline()).await;
+        // The order was sent, and a 5xx would claim that nothing was.
+        let positions = positions
+            .inspect_err(|fault| tracing::warn!(%fault, "the response to a closing order has no positions"))
+            .ok();
         let status_code = if report.is_unknown() {
             StatusCode::ACCEPTED
         } else {
             StatusCode::OK
         };
+        let remaining = report.quantity.checked_sub(report.filled_quantity);
         let closed = ClosePositionResponse {
+            // A venue may fill beyond the quantity.
+            remaining_quantity: remaining.unwrap_or(Decimal::ZERO).max(Decimal::ZERO),
             order: report,
             positions,
         };

@@ -2,16 +2,17 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use crate::domain::order_terms::OrderStatus;
+use crate::domain::order_terms::{OrderStatus, Side};
+use crate::domain::sort_direction::SortDirection;
 use crate::fault::FaultCode;
 use crate::sidecar::openapi::operation::{OperationDescription, RequestBodyDescription, ResponseDescription};
 use crate::sidecar::openapi::parameter::Parameter;
 use crate::sidecar::openapi::schema::{client_order_id_schema, page_limit_schema, schema_of, token_schema};
 use crate::sidecar::openapi::tag::OperationTag;
 use crate::wire::note::NoteBody;
-use crate::wire::order_record::{ExecutionPage, OrderPage, OrderRecord};
+use crate::wire::order_record::{ExecutionPage, OPEN_STATUS, OrderPage, OrderRecord};
 use crate::wire::schema_patterns;
-use crate::wire::schema_patterns::{TagInput, TimestampInput};
+use crate::wire::schema_patterns::{FilterTimeInput, TagInput};
 
 const ORDER_EXAMPLE: &str = r#"{"id": 17, "external_order_id": "BN-0195561f2a007c3e9d1b2f4a6c8e0d12", "correlation_id":
     "mean-reversion-000001", "account_id": "default", "broker": "binance", "venue": "binance.spot", "symbol": "BTCUSDT",
@@ -22,9 +23,11 @@ const ORDER_EXAMPLE: &str = r#"{"id": 17, "external_order_id": "BN-0195561f2a007
 
 /// `GET /orders/log`.
 pub(in crate::sidecar) fn list_orders() -> OperationDescription {
-    let text = "Lists the orders that match all filters, newest first, with the total count. Includes orders denied by a \
-        risk rule (status `rejected`). Reads include every write that the same sidecar has answered.";
+    let text = "Lists the orders that match all filters, newest first unless `sort` is `asc`, with the total count. To read \
+        page after page, send `metadata.next` as `after`: pages by cursor neither repeat nor miss an item while others are \
+        added. Includes orders denied by a risk rule (status `rejected`). Reads include every write that the same sidecar has answered.";
     OperationDescription::new("listOrders", OperationTag::OrderLog, "List orders", text)
+        .with_page_parameters()
         .with_filter_parameters()
         .response(ResponseDescription::json::<OrderPage>(200, "One page of orders."))
         .problem_codes(&[FaultCode::StoreUnavailable, FaultCode::BusUnavailable])
@@ -32,10 +35,12 @@ pub(in crate::sidecar) fn list_orders() -> OperationDescription {
 
 /// `GET /executions`.
 pub(in crate::sidecar) fn list_executions() -> OperationDescription {
-    let text = "Lists the executions that match all filters, newest first, with the total count. `start` and `end` apply \
-        to the execution's time, `status` and tags to its order. Reads include every write that the same sidecar has \
+    let text = "Lists the executions that match all filters, newest first unless `sort` is `asc`, with the total count. To \
+        read page after page, send `metadata.next` as `after`: pages by cursor neither repeat nor miss an item while others \
+        are added. `start` and `end` apply to the execution's time, `status`, `updated_after` and tags to its order. Reads include every write that the same sidecar has \
         answered.";
     OperationDescription::new("listExecutions", OperationTag::OrderLog, "List executions", text)
+        .with_page_parameters()
         .with_filter_parameters()
         .parameter(Parameter::query(
             "order_id",
@@ -52,8 +57,8 @@ pub(in crate::sidecar) fn list_executions() -> OperationDescription {
 
 /// `POST /orders/{id}/notes`.
 pub(in crate::sidecar) fn add_order_note() -> OperationDescription {
-    let text = "Adds a note, tags, or both to an order and its executions. Each note is appended as a line; tags are \
-        compared without case, and duplicates are ignored. Notes are journaled, so all sidecars show them.";
+    let text = "Adds a note, tags, or both to an order and its executions. Each note is trimmed and appended as a line. \
+        Commas separate tags; tags are compared without case, and duplicates are ignored. Notes are journaled, so all sidecars show them.";
     OperationDescription::new("noteOrder", OperationTag::OrderLog, "Add a note to an order", text)
         .calls_worker()
         .parameter(Parameter::path(
@@ -77,12 +82,30 @@ pub(in crate::sidecar) fn add_order_note() -> OperationDescription {
 }
 
 impl OperationDescription {
+    /// Adds the size, the position and the direction of a page.
+    fn with_page_parameters(self) -> Self {
+        let query = Parameter::query;
+        self.parameter(query("limit", "Maximum number of items.", page_limit_schema, "10"))
+            .parameter(query("offset", "Number of items to skip, from the beginning or from `after`.", offset_schema, "0"))
+            .parameter(query(
+                "after",
+                "Return the items after this one, in the direction of `sort`: `metadata.next` of the page before, or the `id` \
+                 of any item.",
+                order_number_schema,
+                "17",
+            ))
+            .parameter(query(
+                "sort",
+                "`desc`: the newest item first; `asc`: the oldest.",
+                sort_schema,
+                r#""desc""#,
+            ))
+    }
+
     /// Adds the filters of orders and executions.
     fn with_filter_parameters(self) -> Self {
         let query = Parameter::query;
-        self.parameter(query("limit", "Maximum number of items.", page_limit_schema, "10"))
-            .parameter(query("offset", "Number of newest items to skip.", offset_schema, "0"))
-            .parameter(Parameter::account("Return only this account."))
+        self.parameter(Parameter::account("Return only this account."))
             .parameter(query(
                 "symbol",
                 "Return only this symbol (normalised: `btc/usdt` matches `BTCUSDT`).",
@@ -91,15 +114,16 @@ impl OperationDescription {
             ))
             .parameter(query(
                 "start",
-                "Earliest time, inclusive.",
-                schema_of::<TimestampInput>,
+                "Earliest time, inclusive. RFC 3339; also a date, or a time without an offset, which is UTC. A `+` may arrive as \
+                 a space.",
+                schema_of::<FilterTimeInput>,
                 r#""2026-03-02T09:30:00Z""#,
             ))
             .parameter(query(
                 "end",
-                "Latest time, inclusive.",
-                schema_of::<TimestampInput>,
-                r#""2036-03-02T09:30:00Z""#,
+                "Latest time, inclusive, in the same forms. A date is the whole day.",
+                schema_of::<FilterTimeInput>,
+                r#""2036-03-02""#,
             ))
             .parameter(query(
                 "tag",
@@ -115,15 +139,28 @@ impl OperationDescription {
             ))
             .parameter(query(
                 "broker",
-                "Return only this broker.",
+                "Return only this broker. A broker that is neither in the settings nor in the order log is refused.",
                 token_schema,
                 r#""binance""#,
             ))
             .parameter(query(
                 "status",
-                "Return only this status.",
-                schema_of::<OrderStatus>,
-                r#""filled""#,
+                "Return only these statuses, separated by commas or each in a parameter of its own. `open` stands for \
+                 `accepted`, `partially_filled` and `unknown`.",
+                statuses_schema,
+                r#""open,filled""#,
+            ))
+            .parameter(query(
+                "side",
+                "Return only this side.",
+                schema_of::<Side>,
+                r#""buy""#,
+            ))
+            .parameter(query(
+                "updated_after",
+                "Return only orders that changed after this time, by a report or a note. The same forms as `start`.",
+                schema_of::<FilterTimeInput>,
+                r#""2026-03-02T09:30:00Z""#,
             ))
             .parameter(query(
                 "client_order_id",
@@ -132,6 +169,18 @@ impl OperationDescription {
                 r#""mean-reversion-000001""#,
             ))
     }
+}
+
+fn sort_schema(_: &mut SchemaGenerator) -> Schema {
+    let words: Vec<&str> = SortDirection::ALL.iter().map(|direction| direction.as_str()).collect();
+    json_schema!({"type": "string", "enum": words, "default": SortDirection::default().as_str()})
+}
+
+fn statuses_schema(_: &mut SchemaGenerator) -> Schema {
+    let statuses = OrderStatus::ALL.iter().map(|status| status.as_str());
+    let words: Vec<&str> = std::iter::once(OPEN_STATUS).chain(statuses).collect();
+    let word = format!("({})", words.join("|"));
+    json_schema!({"type": "string", "pattern": format!("^{word}(,{word})*$")})
 }
 
 fn offset_schema(_: &mut SchemaGenerator) -> Schema {

@@ -25,7 +25,7 @@ const POSITIONS_EXAMPLE: &str = r#"{"items": [{"id": "default", "name": "default
 pub(in crate::sidecar) fn list_positions() -> OperationDescription {
     let text = "Returns each account's open positions in the active mode, with average price, realized profit and value at \
         the newest market price. Prices are in the quote currency, values and profits in the base currency. Flat positions \
-        are omitted. Reads include every write that the same sidecar has answered.";
+        and accounts without open positions are omitted. Reads include every write that the same sidecar has answered.";
     OperationDescription::new("listPositions", OperationTag::Positions, "List positions", text)
         .parameter(Parameter::account("Return only this account."))
         .response(
@@ -44,10 +44,11 @@ pub(in crate::sidecar) fn list_positions() -> OperationDescription {
 /// `POST /positions/{id}/close`.
 pub(in crate::sidecar) fn close_position() -> OperationDescription {
     let text = "Closes a position, or part of it, with one reduce-only `IOC` market order, tagged `close_position`. The \
-        quantity is rounded down to whole lots. If open orders block the reduction, `metadata.open_orders` of the problem \
-        lists the first 20 by `client_order_id`, separated by spaces. A repeated `Idempotency-Key` returns the order's \
-        current report with `Idempotent-Replay: true` and sends nothing, whatever is held by then; with a different target \
-        it is refused.";
+        quantity is rounded down to whole lots. With `allow_increase`, the target may lie beyond the position or on the other \
+        side of zero; the order to such a target is not reduce-only. If open orders block the reduction, \
+        `metadata.open_orders` of the problem lists the newest 20 by `client_order_id`, separated by spaces. A \
+        repeated `Idempotency-Key` returns the order's current report with `Idempotent-Replay: true` and sends nothing, \
+        whatever is held by then; with a different target it is refused.";
     let key = "The order's `client_order_id`, optionally in double quotes; generated if omitted.";
     let location = "/orders/BN-0195561f2a007c3e9d1b2f4a6c8e0d12";
     OperationDescription::new("closePosition", OperationTag::Positions, "Close a position", text)
@@ -63,12 +64,14 @@ pub(in crate::sidecar) fn close_position() -> OperationDescription {
             RequestBodyDescription::new::<ClosePositionRequest>()
                 .optional()
                 .example("whole", "{}")
-                .example("half", r#"{"target_quantity": "0.01"}"#),
+                .example("half", r#"{"target_quantity": "0.01"}"#)
+                .example("turn", r#"{"target_quantity": "-0.01", "allow_increase": true}"#),
         )
         .response(
             ResponseDescription::json::<ClosePositionResponse>(
                 200,
-                "The order was processed, or its key is known. Returns its report and the account's positions.",
+                "The order was processed, or its key is known. Returns its report, what is not filled, and the positions that \
+                 the key may see.",
             )
             .header("Location", "URL of the order.", location),
         )
