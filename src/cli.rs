@@ -21,6 +21,7 @@ use crate::cli::commands::check;
 use crate::cli::commands::dev;
 use crate::cli::commands::executions;
 use crate::cli::commands::get;
+use crate::cli::commands::journal;
 use crate::cli::commands::key;
 use crate::cli::commands::locks;
 use crate::cli::commands::order_log;
@@ -93,6 +94,8 @@ enum Command {
     Alerts(alerts::AlertsArgs),
     /// Rebuild the sidecar's order log from the journal.
     OrderLog(order_log::OrderLogArgs),
+    /// Accept that the journal has lost entries.
+    Journal(journal::JournalArgs),
     /// Create API keys for REST.
     Key(key::KeyArgs),
     /// Follow reports, alerts and changes until Ctrl-C.
@@ -143,6 +146,7 @@ async fn dispatch(cli: Cli) -> CommandResult {
         Command::Positions(args) => positions::run(&args, &options).await,
         Command::Alerts(args) => alerts::run(&args, &options).await,
         Command::OrderLog(args) => order_log::run(&args, &options).await,
+        Command::Journal(args) => journal::run(&args, &options).await,
         Command::Key(args) => key::run(&args),
         Command::Watch(args) => watch::run(&args, &options).await,
         Command::Bench(args) => bench::run(args, &options).await,
@@ -288,6 +292,11 @@ mod tests {
                 Some(ErrorKind::MissingRequiredArgument),
             ),
             ("key", Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)),
+            ("journal accept-loss --actor ann --reason purged --json", None),
+            (
+                "journal accept-loss --actor ann",
+                Some(ErrorKind::MissingRequiredArgument),
+            ),
             ("dev --nats-port 0 --workers 2 --sync default", None),
             ("dev --workers 0", Some(ErrorKind::ValueValidation)),
             ("dev --sync never", Some(ErrorKind::InvalidValue)),

@@ -4,11 +4,13 @@
 
 pub(super) mod append;
 mod entry;
+mod loss;
 mod reader;
 mod replay;
 mod watermark;
 mod writer;
 
 pub use crate::bus::journal::entry::{AppendError, JournalEntry};
+pub use crate::bus::journal::loss::{AcceptLossError, JournalLoss, accept_loss};
 pub use crate::bus::journal::reader::{JournalExtent, JournalReader};
 pub use crate::bus::journal::writer::{JournalWriter, JournalWriterTask};

@@ -10,6 +10,7 @@ pub(in crate::cli) mod check;
 pub(in crate::cli) mod dev;
 pub(in crate::cli) mod executions;
 pub(in crate::cli) mod get;
+pub(in crate::cli) mod journal;
 pub(in crate::cli) mod key;
 pub(in crate::cli) mod locks;
 pub(in crate::cli) mod order_log;
