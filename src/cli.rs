@@ -94,7 +94,7 @@ enum Command {
     Alerts(alerts::AlertsArgs),
     /// Rebuild the sidecar's order log from the journal.
     OrderLog(order_log::OrderLogArgs),
-    /// Archive the journal.
+    /// Archive the journal, or accept that it has lost entries.
     Journal(journal::JournalArgs),
     /// Create API keys for REST.
     Key(key::KeyArgs),
@@ -298,6 +298,11 @@ mod tests {
                 Some(ErrorKind::ValueValidation),
             ),
             ("key", Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)),
+            ("journal accept-loss --actor ann --reason purged --json", None),
+            (
+                "journal accept-loss --actor ann",
+                Some(ErrorKind::MissingRequiredArgument),
+            ),
             ("dev --nats-port 0 --workers 2 --sync default", None),
             ("dev --workers 0", Some(ErrorKind::ValueValidation)),
             ("dev --sync never", Some(ErrorKind::InvalidValue)),

@@ -4,10 +4,8 @@
 //! [`ConnectionServer`] with [`ConnectionLimits`] of their own.
 
 mod connections;
-mod interval_log;
 mod places;
 mod write_limit;
 
 pub use crate::http::connections::{ConnectionLimits, ConnectionServer, Peer, bind_listener, resolve_host};
-pub use crate::http::interval_log::IntervalLog;
 pub use crate::http::places::{ConnectionPlace, PlaceLimits, peer_network};

@@ -11,6 +11,7 @@
 //! | [`wire`] | the JSON documents of the contract. Pure |
 //! | [`config`] | the settings, one file per area |
 //! | [`telemetry`] | the table of metrics, and the worker's metrics port |
+//! | `repeated_log` | log lines that repeat are counted and logged at intervals |
 //! | [`http`] | the HTTP server below a router: bounded connections, timeouts, graceful shutdown |
 //! | [`store`] | Redis: the live state that all workers share, one script per change |
 //! | [`bus`] | NATS: subjects, streams, the request door, the durable door, the journal |
@@ -32,6 +33,7 @@ pub mod domain;
 pub mod fault;
 pub mod http;
 pub mod order_log;
+mod repeated_log;
 pub mod risk;
 pub mod sidecar;
 pub mod store;

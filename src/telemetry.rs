@@ -13,8 +13,8 @@ mod family;
 mod listener;
 mod table;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::prometheus_text::encode;
@@ -82,7 +82,8 @@ struct TelemetryState {
     registry: Registry,
     /// The histograms of the stages, since every order passes them.
     stages: Vec<MetricSeries>,
-    is_ready: AtomicBool,
+    /// Why the process accepts no orders; `None` while it does.
+    obstacle: Mutex<Option<String>>,
     is_stopping: AtomicBool,
 }
 
@@ -114,7 +115,7 @@ impl Default for Telemetry {
             families,
             registry,
             stages,
-            is_ready: AtomicBool::new(false),
+            obstacle: Mutex::new(Some("it is starting".to_owned())),
             is_stopping: AtomicBool::new(false),
         }));
         telemetry.set_gauge(MetricId::Build, &[env!("CARGO_PKG_VERSION")], Some(1));
@@ -189,9 +190,9 @@ impl Telemetry {
         InFlightGuard(series)
     }
 
-    /// Records whether the process accepts orders.
-    pub fn set_ready(&self, is_ready: bool) {
-        self.0.is_ready.store(is_ready, Ordering::Release);
+    /// Records that the process accepts orders, or why it does not.
+    pub fn set_ready(&self, ready: Result<(), String>) {
+        *self.0.obstacle.lock().unwrap_or_else(PoisonError::into_inner) = ready.err();
     }
 
     /// Records that the process accepts no more orders, regardless of later calls of [`Telemetry::set_ready`].
@@ -199,9 +200,12 @@ impl Telemetry {
         self.0.is_stopping.store(true, Ordering::Release);
     }
 
-    /// Returns whether the process accepts orders, as last recorded.
-    pub fn is_ready(&self) -> bool {
-        self.0.is_ready.load(Ordering::Acquire) && !self.0.is_stopping.load(Ordering::Acquire)
+    /// Returns why the process accepts no orders, as last recorded; `None` while it does.
+    pub fn obstacle(&self) -> Option<String> {
+        if self.0.is_stopping.load(Ordering::Acquire) {
+            return Some("it is stopping".to_owned());
+        }
+        self.0.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns every metric in the text format of Prometheus ([`CONTENT_TYPE`]).

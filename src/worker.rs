@@ -7,7 +7,8 @@
 //! - [`control`]: trading state, locks, signals, the kill switch.
 //! - [`trading_day`]: the day roll, profit and loss, reference prices.
 //! - [`rebuild`]: rebuilds a lost or outdated store from the journal.
-//! - [`background`]: recovery, inquiries, due paper orders, gauges.
+//! - [`background`]: recovery, inquiries, due paper orders, gauges, the checks of the servers.
+//! - [`readiness`]: whether an order would be taken now.
 //! - [`lifecycle`]: start and drain.
 
 pub mod adjustments;
@@ -21,6 +22,7 @@ pub mod journaling;
 pub mod lifecycle;
 pub mod orders;
 pub(in crate::worker) mod periodic;
+pub mod readiness;
 pub mod rebuild;
 pub(in crate::worker) mod reply;
 pub mod request_handler;

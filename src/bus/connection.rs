@@ -19,6 +19,7 @@ pub use crate::bus::connection::error::BusError;
 pub use crate::bus::connection::server_version::ServerVersion;
 use crate::bus::subjects;
 use crate::config::nats::NatsSettings;
+use crate::repeated_log::log_at_intervals;
 
 /// The maximum number of messages that one subscription buffers; the client library drops further ones.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
@@ -69,7 +70,12 @@ pub async fn connect(settings: &NatsSettings, connection_name: &str, policy: Con
         match connect_once(settings, connection_name).await {
             Ok((client, denials)) => return build_bus(client, denials, settings),
             Err(BusError::Unreachable(reason)) if Instant::now() + delay < end => {
-                tracing::warn!(reason, connection = connection_name, "NATS is unreachable; retrying");
+                log_at_intervals!(
+                    warn,
+                    reason,
+                    connection = connection_name,
+                    "NATS is unreachable; retrying"
+                );
                 sleep(delay).await;
                 delay = (delay * 2).min(MAX_RETRY_DELAY);
             }
@@ -144,7 +150,8 @@ fn log_event(connection: &str, event: &Event) {
     match event {
         Event::Connected => tracing::info!(connection, "connected to NATS"),
         Event::SlowConsumer(subscription) => {
-            tracing::error!(
+            log_at_intervals!(
+                error,
                 connection,
                 subscription,
                 "a subscription's buffer is full: messages were dropped"

@@ -7,6 +7,7 @@
 pub(super) mod append;
 mod archive;
 mod entry;
+mod loss;
 mod reader;
 mod replay;
 mod watermark;
@@ -16,5 +17,6 @@ pub use crate::bus::journal::archive::archiver::{
     ArchiveAudit, ArchiveError, ArchivedEntries, DroppedEntries, JournalArchiver,
 };
 pub use crate::bus::journal::entry::{AppendError, JournalEntry};
+pub use crate::bus::journal::loss::{AcceptLossError, JournalLoss, accept_loss};
 pub use crate::bus::journal::reader::{JournalExtent, JournalReader};
 pub use crate::bus::journal::writer::{JournalWriter, JournalWriterTask};

@@ -34,11 +34,13 @@ pub enum Endpoint {
     Adjust,
     /// Lists the brokers.
     Brokers,
+    /// Reads whether the worker takes orders.
+    Health,
 }
 
 impl Endpoint {
     /// Every endpoint of the service.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Submit,
         Self::Get,
         Self::Cancel,
@@ -51,6 +53,7 @@ impl Endpoint {
         Self::LocksLift,
         Self::Adjust,
         Self::Brokers,
+        Self::Health,
     ];
 
     /// Returns the name under which the service lists it.
@@ -68,6 +71,7 @@ impl Endpoint {
             Self::LocksLift => "locks_lift",
             Self::Adjust => "adjust",
             Self::Brokers => "brokers",
+            Self::Health => "health",
         }
     }
 
@@ -86,6 +90,7 @@ impl Endpoint {
             Self::LocksLift => subjects::LOCKS_LIFT,
             Self::Adjust => subjects::ADJUST,
             Self::Brokers => subjects::BROKERS,
+            Self::Health => subjects::HEALTH,
         }
     }
 }

@@ -50,6 +50,8 @@ pub const LOCKS_LIFT: &str = "router.locks.lift";
 pub const ADJUST: &str = "router.adjust";
 /// Lists the brokers.
 pub const BROKERS: &str = "router.brokers";
+/// Reads whether the worker that replies takes orders.
+pub const HEALTH: &str = "router.health";
 
 /// Submissions to every broker and of every account.
 pub const SUBMIT_WILDCARD: &str = "orders.submit.*.*";
@@ -78,6 +80,8 @@ pub const NO_ACCOUNT: &str = "_";
 pub const ADJUSTMENT_EVENT_KIND: &str = "adjustment";
 /// The kind of event that records a day roll.
 pub const DAY_EVENT_KIND: &str = "day";
+/// The kind of event that records what became of the journal itself: an accepted loss.
+pub const JOURNAL_EVENT_KIND: &str = "journal";
 
 const INTENTS_PREFIX: &str = "orders.intents.";
 const INBOX_PREFIX: &str = "_INBOX.";

@@ -29,7 +29,7 @@ pub enum ReconcileOutcome {
     Unchanged,
     /// Its limits differed and are now as required.
     Updated,
-    /// It does not exist. Only a check returns this.
+    /// It does not exist and was not created.
     Missing,
     /// Its limits differ and were not changed.
     Differs,
@@ -89,6 +89,8 @@ pub(crate) enum ReconcileMode {
     Apply,
     /// Streams are created except the journal's archive, consumers are created and updated.
     Create(JournalHistory),
+    /// Streams and consumers are created, except the journal; what exists is not compared.
+    Recreate,
     /// Nothing.
     Check,
 }
@@ -153,6 +155,20 @@ pub async fn create_missing(
     Ok(resources)
 }
 
+/// Creates streams and consumers that were deleted, except the journal, and returns what was done. What exists stays as it
+/// is.
+///
+/// # Errors
+/// When the server refuses or does not reply.
+pub async fn recreate_missing(
+    bus: &Bus,
+    settings: &NatsSettings,
+    doors: &DoorSettings,
+    brokers: &[BrokerId],
+) -> Result<Vec<ReconciledResource>, TopologyError> {
+    reconcile(bus, settings, doors, brokers, ReconcileMode::Recreate).await
+}
+
 async fn reconcile(
     bus: &Bus,
     settings: &NatsSettings,
@@ -208,7 +224,11 @@ async fn reconcile_stream(
         }
         let done = match find_stream(bus, &wanted.name).await? {
             None if mode == ReconcileMode::Check => return Ok(ReconcileOutcome::Missing),
+            None if mode == ReconcileMode::Recreate && wanted.name == subjects::STREAM_REPORTS => {
+                return Ok(ReconcileOutcome::Missing);
+            }
             None => create_stream(bus, wanted).await?,
+            Some(_) if mode == ReconcileMode::Recreate => return Ok(ReconcileOutcome::Unchanged),
             Some(found) => {
                 streams::check_compatible_stream(&found, wanted)?;
                 let merged = streams::merge_limits(&found, wanted);
@@ -218,7 +238,7 @@ async fn reconcile_stream(
                 match mode {
                     ReconcileMode::Apply => update_stream(bus, merged).await?,
                     ReconcileMode::Check => return Ok(ReconcileOutcome::Differs),
-                    ReconcileMode::Create(_) => {
+                    ReconcileMode::Create(_) | ReconcileMode::Recreate => {
                         streams::check_subjects_included(&found, wanted)?;
                         return Ok(ReconcileOutcome::Differs);
                     }

@@ -21,9 +21,9 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::http::interval_log::IntervalLog;
 use crate::http::places::{ConnectionPlace, ConnectionPlaces, PlaceLimits};
 use crate::http::write_limit::WriteLimited;
+use crate::repeated_log::{IntervalLog, log_at_intervals};
 
 /// The requested size of a connection's send buffer. The system reports progress only when about a third of the buffer is
 /// free: with the usual buffer, which grows to megabytes, a slow but live client would be taken for one that reads
@@ -165,7 +165,7 @@ impl ConnectionAcceptor {
                     None => self.refuse(&stream, peer),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
+                    log_at_intervals!(warn, %error, "accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::bus::request::BusReply;
 use crate::bus::router_client::RequestError;
+use crate::repeated_log::log_at_intervals;
 use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 
@@ -64,6 +65,6 @@ pub(in crate::sidecar) async fn raise_read_watermark(context: &SidecarContext, c
         .raise_read_floor_to_journal_end(context.bus_client.bus(), until)
         .await
     {
-        tracing::warn!(%fault, "the next reads may miss this change: the end of the journal is unknown");
+        log_at_intervals!(warn, %fault, "the next reads may miss this change: the end of the journal is unknown");
     }
 }

@@ -29,6 +29,7 @@
 //! | `open:<broker>:<account>` | set | names of orders that have not ended | while one is open |
 //! | `open_sets` | set | the key of every `open:<broker>:<account>` | while one is open |
 //! | `healing` | string | the token of the worker that rebuilds the store | 30 s, extended by every replayed batch |
+//! | `{or}probe` | string | what a worker writes to see that Redis takes writes | 60 s |
 
 mod order_key;
 
@@ -93,6 +94,12 @@ pub(super) fn adjustment(adjustment_id: &AdjustmentId) -> String {
 
 pub(super) fn rebuild_lease() -> String {
     key!("healing")
+}
+
+/// Returns the key of the write probe: on the shard of all other keys, and outside of [`all_keys_pattern`], since it must
+/// not make an emptied store appear to hold orders.
+pub(super) fn write_probe() -> String {
+    "{or}probe".to_owned()
 }
 
 /// Returns the pattern of every key but the cached quotes, which distinguishes an empty store from one that lost only its

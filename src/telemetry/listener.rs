@@ -86,12 +86,12 @@ async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
     ([(CONTENT_TYPE, crate::telemetry::CONTENT_TYPE)], telemetry.render())
 }
 
-async fn health(State(telemetry): State<Telemetry>) -> (StatusCode, &'static str) {
-    if telemetry.is_ready() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        let body = "this worker accepts no orders: it is starting or stopping, or NATS, Redis or the shared state is \
-                    unavailable\n";
-        (StatusCode::SERVICE_UNAVAILABLE, body)
+async fn health(State(telemetry): State<Telemetry>) -> (StatusCode, String) {
+    match telemetry.obstacle() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(obstacle) => {
+            let body = format!("this worker accepts no orders: {obstacle}\n");
+            (StatusCode::SERVICE_UNAVAILABLE, body)
+        }
     }
 }

@@ -171,16 +171,18 @@ metrics! {
     JournalSize = "order_router_journal_size_bytes", MetricKind::Gauge, Bytes, [],
         "Size of the journal";
     JournalRoom = "order_router_journal_has_room", MetricKind::Gauge, One, [],
-        "1 while the journal has room for new orders";
+        "1 while the journal exists, has room and takes the reports of new orders";
     JournalBehind = "order_router_journal_behind", MetricKind::Gauge, One, [],
-        "1 once the journal has lost entries that it had acknowledged; nothing more is appended";
+        "1 while the journal lacks its last acknowledged entries, was replaced or was deleted; no order is accepted";
+    JournalIncomplete = "order_router_journal_incomplete", MetricKind::Gauge, One, [],
+        "1 while the journal has lost old entries and no operator has accepted the loss; orders are accepted";
 
     NatsConnected = "order_router_nats_connected", MetricKind::Gauge, One, ["part"],
         "1 while the part is connected to NATS";
     RedisUp = "order_router_redis_up", MetricKind::Gauge, One, [],
         "1 while Redis answers";
     StoreReady = "order_router_store_ready", MetricKind::Gauge, One, [],
-        "1 while the shared state is complete; 0 while it is being rebuilt";
+        "1 while the shared state is complete and Redis takes the writes of new orders";
     TradingState = "order_router_trading_state", MetricKind::Gauge, One, ["state"],
         "1 for the current trading state, 0 for the others";
     Mode = "order_router_mode", MetricKind::Gauge, One, ["mode"],

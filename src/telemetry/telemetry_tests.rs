@@ -139,10 +139,16 @@ async fn listener_serves_metrics_and_health_only() {
     assert!(text.contains("order_router_build_info{version="), "{text}");
     assert_eq!(send(reqwest::Method::GET, "/health/live").await.0, 200);
     assert_eq!(send(reqwest::Method::GET, "/health").await.0, 503);
-    telemetry.set_ready(true);
+    telemetry.set_ready(Ok(()));
     assert_eq!(send(reqwest::Method::GET, "/health").await.0, 200);
+    telemetry.set_ready(Err("a reason".to_owned()));
+    let (status, _, text) = send(reqwest::Method::GET, "/health").await;
+    assert_eq!(
+        (status, text.as_str()),
+        (503, "this worker accepts no orders: a reason\n")
+    );
     telemetry.set_stopping();
-    telemetry.set_ready(true);
+    telemetry.set_ready(Ok(()));
     assert_eq!(send(reqwest::Method::GET, "/health").await.0, 503);
     assert_eq!(send(reqwest::Method::GET, "/orders").await.0, 404);
     assert_eq!(send(reqwest::Method::POST, "/metrics").await.0, 405);

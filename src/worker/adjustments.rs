@@ -13,6 +13,7 @@ use crate::domain::content_hash::ContentHash;
 use crate::domain::id::AdjustmentId;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
+use crate::repeated_log::log_at_intervals;
 use crate::store::sums::adjustment::{
     AdjustmentBooking, BookAdjustmentOutcome, KnownAdjustment, MarkAdjustmentOutcome,
 };
@@ -216,7 +217,7 @@ pub(in crate::worker) async fn append_waiting_adjustments(router: &Router, grace
         };
         match appended {
             Ok(_) => tracing::warn!(%adjustment_id, "journaled a waiting adjustment"),
-            Err(fault) => tracing::warn!(%adjustment_id, %fault, "an adjustment could not be journaled yet"),
+            Err(fault) => log_at_intervals!(warn, %adjustment_id, %fault, "an adjustment could not be journaled yet"),
         }
     }
 }

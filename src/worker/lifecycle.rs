@@ -23,9 +23,10 @@ use crate::config::Settings;
 use crate::domain::id::{BrokerId, IdError};
 use crate::domain::time::Clock;
 use crate::fault::Fault;
+use crate::store::rebuild::epoch::StoreStatus;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{MetricsListener, Telemetry};
-use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery};
+use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery, server_checks, topology_watch};
 use crate::worker::control::kill_switch;
 use crate::worker::lifecycle::assembly::{TradingClock, build_router};
 use crate::worker::rebuild;
@@ -132,6 +133,13 @@ impl Worker {
         background.spawn(due_paper_orders::run(router.clone(), stop.clone()));
         background.spawn(kill_switch::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
+        background.spawn(topology_watch::run(
+            settings.clone(),
+            bus.clone(),
+            broker_ids.clone(),
+            stop.clone(),
+        ));
+        server_checks::check_servers(&router, &bus).await;
         let handler = Arc::new(router.clone());
         let version = env!("CARGO_PKG_VERSION");
         let service = RequestDoor::start(
@@ -145,6 +153,7 @@ impl Worker {
         let door = |broker| DurableDoor::start(bus.clone(), settings.doors.clone(), broker, handler.clone());
         let doors = broker_ids.into_iter().map(door).collect();
         background.spawn(gauges::run(router.clone(), bus.clone(), stop.clone()));
+        background.spawn(server_checks::run(router.clone(), bus.clone(), stop.clone()));
         stop_unless_started.disarm();
         tracing::info!(
             brokers = ?settings.brokers.enabled, service = subjects::SERVICE_NAME,
@@ -253,12 +262,26 @@ async fn create_streams(
     brokers: &[BrokerId],
     store: &Store,
 ) -> Result<(), WorkerError> {
-    let history = match store.read_status().await?.journal_created.as_str() {
-        "" => JournalHistory::Unknown,
-        _ => JournalHistory::Known,
+    let history = match read_store_status(store).await?.has_seen_journal() {
+        false => JournalHistory::Unknown,
+        true => JournalHistory::Known,
     };
     topology::create_missing(bus, &settings.nats, &settings.doors, brokers, history).await?;
     Ok(())
+}
+
+/// Reads the store's status; retries for [`START_TIMEOUT`], since a Redis that has just started may still read its data.
+async fn read_store_status(store: &Store) -> Result<StoreStatus, StoreError> {
+    let end = tokio::time::Instant::now() + START_TIMEOUT;
+    loop {
+        match store.read_status().await {
+            Err(error) if tokio::time::Instant::now() < end => {
+                tracing::debug!(%error, "the status of the shared state cannot be read yet");
+                tokio::time::sleep(START_RETRY_DELAY).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Checks or rebuilds the store before the first order; waits for another worker that is rebuilding it.
@@ -266,7 +289,7 @@ async fn ensure_store_ready(router: &Router) -> Result<Option<LateEventFollowUp>
     let end = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
         match rebuild::check_store(router).await {
-            Err(error @ StoreRebuildError::JournalBehind { .. }) => return Err(error),
+            Err(error) if error.requires_operator() => return Err(error),
             Err(error) if tokio::time::Instant::now() < end => {
                 tracing::debug!(%error, "the shared state is not ready yet");
                 tokio::time::sleep(START_RETRY_DELAY).await;

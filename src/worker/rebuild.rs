@@ -4,7 +4,9 @@
 
 pub mod error;
 pub mod late_events;
+mod lost_entries;
 pub(in crate::worker) mod replay;
+pub(in crate::worker) mod replay_target;
 pub(in crate::worker) mod run;
 
 use std::time::Duration;
@@ -13,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::journal::JournalExtent;
+use crate::repeated_log::log_at_intervals;
 use crate::store::rebuild::epoch::StoreStatus;
 use crate::worker::control::{locks_journal, operator_state_journal};
 use crate::worker::rebuild::error::StoreRebuildError;
@@ -22,6 +25,8 @@ use crate::worker::router::Router;
 
 /// How often a store that is out of use is checked.
 const UNAVAILABLE_POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How often a store is checked that is out of use until an operator acts.
+const OPERATOR_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a store in use is compared with the journal.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often late events are read.
@@ -35,7 +40,9 @@ pub(in crate::worker) async fn watch_store(
 ) {
     let mut logged_error = String::new();
     while !stop.is_cancelled() {
-        let pause = match check_store(&router).await {
+        let checked = check_store(&router).await;
+        router.readiness.record_store_check(checked.as_ref().err());
+        let pause = match checked {
             Ok(rebuilt) => {
                 logged_error.clear();
                 late = rebuilt.or(late);
@@ -43,7 +50,7 @@ pub(in crate::worker) async fn watch_store(
                     Ok(true) => LATE_EVENT_INTERVAL,
                     Ok(false) => COMPARE_INTERVAL,
                     Err(error) => {
-                        tracing::warn!(%error, "late events of the journal could not be replayed; retrying");
+                        log_at_intervals!(warn, %error, "late events of the journal could not be replayed; retrying");
                         LATE_EVENT_INTERVAL
                     }
                 }
@@ -56,6 +63,12 @@ pub(in crate::worker) async fn watch_store(
                         "no order is accepted until the shared state is rebuilt and consistent with the journal"
                     );
                     logged_error = text;
+                }
+                if error.requires_operator() {
+                    let _ = stop
+                        .run_until_cancelled(tokio::time::sleep(OPERATOR_POLL_INTERVAL))
+                        .await;
+                    continue;
                 }
                 UNAVAILABLE_POLL_INTERVAL
             }
@@ -85,12 +98,12 @@ async fn wait_for_next_check(router: &Router, stop: &CancellationToken, pause: D
 pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
     let status = router.store.read_status().await?;
     let seen = router.journal_writer.highest_sequence();
-    let extent = match router.journal_reader.read_extent().await {
-        Ok(extent) => extent,
-        Err(error) => {
-            // A journal that is away accepts no reports: no new order is accepted until it is back.
+    let extent = match router.journal_reader.find_extent().await {
+        Ok(Some(extent)) => extent,
+        // A journal that is away accepts no reports: no new order is accepted until it is back.
+        missing => {
             router.journal_capacity.mark_unavailable();
-            return Err(error.into());
+            return Err(missing.err().map_or(StoreRebuildError::JournalMissing, Into::into));
         }
     };
     router.journal_capacity.update(&extent);

@@ -7,6 +7,7 @@ use crate::fault::{Fault, FaultCode};
 use crate::telemetry::MetricId;
 use crate::worker::control::{locks, operator_state};
 use crate::worker::orders::{cancel, notes};
+use crate::worker::reply::encode_reply;
 use crate::worker::router::Router;
 use crate::worker::submission::measurement::door_label;
 use crate::worker::submission::pipeline;
@@ -50,5 +51,6 @@ async fn dispatch(router: &Router, call: &BusRequest) -> Result<BusReply, Fault>
         Endpoint::LocksLift => Box::pin(locks::lift_lock(router, call)).await,
         Endpoint::Adjust => Box::pin(adjustments::submit_adjustment(router, call)).await,
         Endpoint::Brokers => broker_list::list_brokers(router),
+        Endpoint::Health => encode_reply(&router.readiness.health()),
     }
 }

@@ -23,6 +23,7 @@ use crate::worker::control::signals::SignalPublisher;
 use crate::worker::instruments::Instruments;
 use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::journaling::settlement::Settler;
+use crate::worker::readiness::Readiness;
 use crate::worker::trading_day::TradingDayCache;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
 
@@ -61,6 +62,8 @@ pub struct Router {
     pub broker_call_timeout: Duration,
     /// Whether the journal has space for new orders.
     pub journal_capacity: JournalCapacity,
+    /// Whether a new order would be taken now.
+    pub readiness: Readiness,
     /// The metrics.
     pub telemetry: Telemetry,
     /// Tasks that outlive the call that spawned them; a drain waits for them.

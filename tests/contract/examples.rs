@@ -10,7 +10,9 @@ use order_router::wire::adjustment::{AdjustmentEvent, decode_adjustment};
 use order_router::wire::brokers::BrokerList;
 use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
+use order_router::wire::health::WorkerHealth;
 use order_router::wire::intent::{MissingIdPolicy, decode_intent};
+use order_router::wire::journal_loss::JournalLossEvent;
 use order_router::wire::journal_report::decode_journal_report;
 use order_router::wire::lock::{LockDocument, LockEvent, LockList, decode_lift_request, decode_lock_request};
 use order_router::wire::market_quote::decode_quote;
@@ -121,6 +123,8 @@ fn encode_again(schema: &str, body: &[u8]) -> Option<String> {
         "brokers" => round_trip::<BrokerList>(body),
         "cancel-all-answer" => round_trip::<CancelAllReply>(body),
         "day-event" => round_trip::<DayEvent>(body),
+        "health" => round_trip::<WorkerHealth>(body),
+        "journal-loss-event" => round_trip::<JournalLossEvent>(body),
         "dead-letter" => round_trip::<DeadLetter>(body),
         "execution-report" => round_trip::<ExecutionReport>(body),
         "lock" => round_trip::<LockDocument>(body),

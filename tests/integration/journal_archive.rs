@@ -368,6 +368,7 @@ async fn store_is_rebuilt_from_archive_and_journal() {
     archive_all(&rig.bus().await).await;
     let extent = client.reader.read_extent().await.unwrap();
     assert_eq!(extent.first_sequence, extent.last_sequence);
+    assert_eq!(client.reader.find_unaccepted_loss(&extent).await.unwrap(), None);
     assert_eq!(client.whole_journal().await, before);
     assert_rebuild_is_equal(&rig).await;
 

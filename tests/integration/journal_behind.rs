@@ -16,6 +16,7 @@ use order_router::bus::journal::{AppendError, JournalEntry, JournalReader, Journ
 use order_router::bus::router_client::RequestError;
 use order_router::config::journal::{AppendMode, JournalSettings};
 use order_router::fault::FaultCode;
+use order_router::wire::health::ComponentStatus;
 use order_router::wire::report::ExecutionReport;
 
 use crate::bus_fixture;
@@ -148,6 +149,11 @@ async fn worker_refuses_orders_over_a_truncated_journal() {
             Err(RequestError::Fault(fault)) => fault.code == FaultCode::StoreUnavailable,
             Err(_) => false,
         }
+    })
+    .await;
+    poll::until(SOON, "the journal is behind", async || {
+        let health = worker.router().readiness.health();
+        !health.accepts_orders && health.journal.status == ComponentStatus::Behind
     })
     .await;
     for n in 0..10 {

@@ -22,6 +22,7 @@ use order_router::domain::order_terms::{Mode, OrderStatus};
 use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::fault::{Fault, FaultCode};
 use order_router::sidecar::Sidecar;
+use order_router::wire::health::{ComponentHealth, WorkerHealth};
 use order_router::wire::intent::{MissingIdPolicy, decode_intent};
 use order_router::wire::report::ExecutionReport;
 use serde_json::Value;
@@ -45,8 +46,8 @@ pub struct ScriptedWorker {
     pub gate: Semaphore,
     pub waiting: AtomicUsize,
     pub calls: Mutex<Vec<BusRequest>>,
-    /// The fault that a state request returns instead of the state.
-    pub state_fault: Mutex<Option<FaultCode>>,
+    /// The health that the worker reports.
+    pub health: Mutex<WorkerHealth>,
 }
 
 impl Default for ScriptedWorker {
@@ -55,7 +56,11 @@ impl Default for ScriptedWorker {
             gate: Semaphore::new(0),
             waiting: AtomicUsize::new(0),
             calls: Mutex::default(),
-            state_fault: Mutex::default(),
+            health: Mutex::new(WorkerHealth::of(
+                ComponentHealth::ok(),
+                ComponentHealth::ok(),
+                ComponentHealth::ok(),
+            )),
         }
     }
 }
@@ -168,10 +173,11 @@ impl RequestHandler for ScriptedWorker {
                 self.gate.acquire().await.unwrap().forget();
                 reply(STATE)
             }
-            _ => match *self.state_fault.lock().unwrap() {
-                Some(code) => Err(Fault::new(code, "requested by the test")),
-                None => reply(STATE),
-            },
+            Endpoint::Health => {
+                let health = serde_json::to_string(&*self.health.lock().unwrap()).unwrap();
+                reply(&health)
+            }
+            _ => reply(STATE),
         }
     }
 }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use order_router::config::Settings;
-use order_router::fault::FaultCode;
 use order_router::sidecar::{Sidecar, SidecarError};
+use order_router::wire::health::{ComponentHealth, ComponentStatus, WorkerHealth};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -43,19 +43,39 @@ async fn health_reports_each_unreachable_part() {
     );
     let statuses = |response: &RestResponse| {
         let checks = &response.json()["checks"];
-        ["bus", "worker", "redis"].map(|part| checks[part]["status"].as_str().unwrap().to_owned())
+        ["bus", "worker", "redis", "journal"].map(|part| checks[part]["status"].as_str().unwrap().to_owned())
     };
-    assert_eq!(statuses(&response), ["ok", "ok", "ok"]);
+    assert_eq!(statuses(&response), ["ok", "ok", "ok", "ok"]);
 
-    *rest.actor.state_fault.lock().unwrap() = Some(FaultCode::StoreUnavailable);
-    let response = rest.get("/health").await;
-    assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));
-    assert_eq!(statuses(&response), ["ok", "ok", "failing"]);
+    let failing = || ComponentHealth::new(ComponentStatus::Failing, "requested by the test");
+    let ok = ComponentHealth::ok;
+    for (health, code, expected) in [
+        (
+            WorkerHealth::of(failing(), ok(), ok()),
+            "store_unavailable",
+            ["ok", "ok", "failing", "ok"],
+        ),
+        (
+            WorkerHealth::of(ok(), failing(), ok()),
+            "bus_unavailable",
+            ["ok", "ok", "ok", "failing"],
+        ),
+        (
+            WorkerHealth::of(ok(), ok(), failing()),
+            "store_unavailable",
+            ["ok", "failing", "ok", "ok"],
+        ),
+    ] {
+        *rest.actor.health.lock().unwrap() = health;
+        let response = rest.get("/health").await;
+        assert_eq!((response.status, response.code().as_str()), (503, code));
+        assert_eq!(statuses(&response), expected);
+    }
 
     rest.stop_worker().await;
     let response = rest.get("/health").await;
     assert_eq!((response.status, response.code().as_str()), (503, "no_worker"));
-    assert_eq!(statuses(&response), ["ok", "failing", "unknown"]);
+    assert_eq!(statuses(&response), ["ok", "failing", "unknown", "unknown"]);
 
     rest.nats.pause();
     let response = rest.get("/health").await;
@@ -68,7 +88,7 @@ async fn health_reports_each_unreachable_part() {
     })
     .await;
     assert_eq!((response.status, response.code().as_str()), (503, "bus_unavailable"));
-    assert_eq!(statuses(&response), ["failing", "unknown", "unknown"]);
+    assert_eq!(statuses(&response), ["failing", "unknown", "unknown", "unknown"]);
     assert_eq!(rest.get("/health/live").await.status, 200);
 }
 
@@ -284,12 +304,11 @@ async fn orders_complete_their_lifecycle_over_rest() {
     rig.redis.kill9();
     let response = send("POST", url("/orders"), &intent("r4", &[])).await;
     assert_eq!((response.status, response.code().as_str()), (503, "store_unavailable"));
-    let response = send("GET", url("/health"), "").await;
-    assert_eq!(
-        (response.status, response.json()["checks"]["redis"]["status"].as_str()),
-        (503, Some("failing")),
-        "{response:?}"
-    );
+    poll::until(SOON, "the health reports the loss of Redis", async || {
+        let response = send("GET", url("/health"), "").await;
+        response.status == 503 && response.json()["checks"]["redis"]["status"] == "failing"
+    })
+    .await;
     sidecar.drain(SOON).await;
     worker.drain(Duration::from_secs(1)).await;
 }

@@ -17,6 +17,7 @@ use order_router::wire::report::ExecutionReport;
 
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
+use crate::support::process::RouterProcess;
 
 async fn publish(client: &Client, body: impl Into<Vec<u8>>, reply_to: Option<&str>) {
     let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::new("default").unwrap());
@@ -104,4 +105,88 @@ async fn reply_to_receives_reports_denials_and_problems() {
         200
     );
     worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_streams_are_created_again_except_the_journal() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    publish(&client, intent("before", &[]), None).await;
+    rig.quiet().await;
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    for name in [
+        subjects::STREAM_INTENTS,
+        subjects::STREAM_ALERTS,
+        subjects::STREAM_DEAD_LETTERS,
+    ] {
+        jetstream.delete_stream(name).await.unwrap();
+    }
+    let (broker, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
+    let body = || intent("after", &[]).into_bytes().into();
+    poll::until(SOON, "the work queue takes an intent", async || {
+        let kept = client.caller.publish_intent(&broker, &account, body(), None, None);
+        kept.await.is_ok()
+    })
+    .await;
+    poll::until(SOON, "the intent is executed", async || {
+        let reports = client.reports().await;
+        reports.iter().any(|report| report.client_order_id == "after")
+    })
+    .await;
+    // Everything but the journal is there again.
+    jetstream.delete_stream(subjects::STREAM_REPORTS).await.unwrap();
+    jetstream.delete_stream(subjects::STREAM_INTENTS).await.unwrap();
+    for name in [
+        subjects::STREAM_INTENTS,
+        subjects::STREAM_ALERTS,
+        subjects::STREAM_DEAD_LETTERS,
+    ] {
+        poll::until(SOON, format!("{name} exists"), async || {
+            jetstream.get_stream(name).await.is_ok()
+        })
+        .await;
+    }
+    assert!(jetstream.get_stream(subjects::STREAM_REPORTS).await.is_err());
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_queue_that_cannot_be_created_warns_once_and_recovers() {
+    let rig = Rig::start().await;
+    let mut process = RouterProcess::start(
+        &["worker", "--nats-url", &rig.nats.url(), "--redis-url", &rig.redis.url()],
+        [],
+    );
+    poll::until(SOON, "the worker accepts orders", async || {
+        process.stderr_text().contains("the worker accepts orders")
+    })
+    .await;
+    let client = rig.caller().await;
+    let jetstream = async_nats::jetstream::new(client.raw.clone());
+    jetstream.delete_stream(subjects::STREAM_INTENTS).await.unwrap();
+    let other = async_nats::jetstream::stream::Config {
+        name: "OTHER".to_owned(),
+        subjects: vec!["orders.intents.>".to_owned()],
+        ..async_nats::jetstream::stream::Config::default()
+    };
+    jetstream.create_stream(other).await.unwrap();
+    // Meanwhile the door of each broker tries five times a second.
+    poll::until(SOON, "the worker cannot create the queue", async || {
+        process.stderr_text().contains("could not be created; retrying")
+    })
+    .await;
+    let lines = process.stderr_text().matches("lost its consumer").count();
+    assert!((1..=2).contains(&lines), "{}", process.stderr_text());
+    jetstream.delete_stream("OTHER").await.unwrap();
+    poll::until(SOON, "the work queue exists", async || {
+        jetstream.get_stream(subjects::STREAM_INTENTS).await.is_ok()
+    })
+    .await;
+    publish(&client, intent("after", &[]), None).await;
+    poll::until(SOON, "the intent is executed", async || {
+        !client.reports().await.is_empty()
+    })
+    .await;
+    process.terminate(SOON).await;
 }

@@ -17,6 +17,7 @@ use crate::bus::request::{BusReply, BusRequest, RequestHandler};
 use crate::bus::subjects;
 use crate::config::doors::DoorSettings;
 use crate::fault::{AckType, Fault, FaultCode};
+use crate::repeated_log::log_at_intervals;
 use crate::wire::problem::Problem;
 
 /// The delay before a redelivery grows with each delivery, up to this multiple of the setting. By default the deliveries
@@ -50,7 +51,7 @@ impl<H: RequestHandler> DeliveryProcessor<H> {
             Disposition::DeadLetter(problem) => match append_dead_letter(&self.bus, &delivery, &problem).await {
                 Ok(_) => self.confirm_termination(&delivery).await,
                 Err(error) => {
-                    tracing::error!(%error, subject = %delivery.message.subject, "a dead letter was not stored; the intent is redelivered");
+                    log_at_intervals!(error, %error, subject = %delivery.message.subject, "a dead letter was not stored; the intent is redelivered");
                     self.nak_with_delay(&delivery).await;
                 }
             },
@@ -85,7 +86,7 @@ impl<H: RequestHandler> DeliveryProcessor<H> {
         if let Some(reply_to) = reply_to {
             let (map, body) = reply_codec::encode_reply(&result);
             if let Err(error) = self.bus.publish_with_headers(reply_to, map, body).await {
-                tracing::warn!(%error, "the reply to a durable intent was not sent; a report, if there is one, is on the journal");
+                log_at_intervals!(warn, %error, "the reply to a durable intent was not sent; a report, if there is one, is on the journal");
             }
         }
         self.handler.on_reply_sent();
@@ -125,7 +126,7 @@ impl<H: RequestHandler> DeliveryProcessor<H> {
     async fn send_ack(&self, delivery: &IntentDelivery, kind: AckKind) {
         let payload: Bytes = kind.into();
         if let Err(error) = self.bus.publish(delivery.ack_subject.clone(), payload).await {
-            tracing::warn!(%error, "an acknowledgement was not sent; the intent is redelivered");
+            log_at_intervals!(warn, %error, "an acknowledgement was not sent; the intent is redelivered");
         }
     }
 
@@ -136,7 +137,7 @@ impl<H: RequestHandler> DeliveryProcessor<H> {
         let limit = self.bus.request_timeout();
         let confirmed = self.bus.client.request(delivery.ack_subject.clone(), payload);
         if let Err(error) = with_timeout(limit, "terminating a delivery", confirmed).await {
-            tracing::warn!(%error, "the termination of a dead-lettered intent is not confirmed; it may be redelivered");
+            log_at_intervals!(warn, %error, "the termination of a dead-lettered intent is not confirmed; it may be redelivered");
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::bus::request::RequestHandler;
 use crate::bus::subjects;
 use crate::bus::topology::{ReconcileMode, consumers};
 use crate::domain::id::BrokerId;
+use crate::repeated_log::log_at_intervals;
 
 /// How long the server holds a pull request.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
@@ -53,7 +54,7 @@ impl<H: RequestHandler> IntentPuller<H> {
             let Err(reason) = self.run_session().await else {
                 return;
             };
-            tracing::warn!(broker = %self.broker, reason, "the durable door lost its consumer and starts a new session");
+            log_at_intervals!(warn, broker = %self.broker, reason, "the durable door lost its consumer and starts a new session");
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = sleep(RESTART_DELAY) => {}
@@ -179,7 +180,7 @@ impl<H: RequestHandler> IntentPuller<H> {
         if let Some(reply) = message.reply {
             let nak: Bytes = jetstream::AckKind::Nak(None).into();
             if let Err(error) = self.processor.bus.publish(reply.to_string(), nak).await {
-                tracing::warn!(%error, "an intent was not returned to the queue; it is redelivered after the acknowledgement wait");
+                log_at_intervals!(warn, %error, "an intent was not returned to the queue; it is redelivered after the acknowledgement wait");
             }
         }
     }

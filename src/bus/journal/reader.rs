@@ -2,6 +2,8 @@
 //! its archive.
 
 use async_nats::error::Error;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream as JetStream};
 use futures_util::{Stream, stream};
@@ -23,6 +25,8 @@ pub struct JournalExtent {
     pub first_sequence: u64,
     /// The sequence of its last entry; 0 if it never had one.
     pub last_sequence: u64,
+    /// How many entries are missing between its first and its last one.
+    pub missing_entries: u64,
     /// When the stream was created: another time means another journal.
     pub created_at: Timestamp,
     /// Its size in bytes.
@@ -108,7 +112,16 @@ impl JournalReader {
     /// # Errors
     /// When a stream does not reply.
     pub async fn first_covered_sequence(&self) -> Result<u64, BusError> {
-        match self.read_extent().await?.first_sequence {
+        let extent = self.read_extent().await?;
+        self.first_covered_of(&extent).await
+    }
+
+    /// Returns [`JournalReader::first_covered_sequence`] for a journal of this extent.
+    ///
+    /// # Errors
+    /// When a stream does not reply.
+    pub(super) async fn first_covered_of(&self, extent: &JournalExtent) -> Result<u64, BusError> {
+        match extent.first_sequence {
             first @ 0..=FIRST_SEQUENCE => Ok(first),
             first => self.archive.first_covered_before(first).await,
         }
@@ -124,21 +137,46 @@ impl JournalReader {
     /// # Errors
     /// When the stream does not exist or does not reply.
     pub async fn read_extent(&self) -> Result<JournalExtent, BusError> {
-        let queried = self.bus.jetstream.get_stream(subjects::STREAM_REPORTS);
-        let journal = with_timeout(self.bus.request_timeout(), "reading the journal's extent", queried).await?;
+        let missing = || BusError::Refused(format!("the stream {} does not exist", subjects::STREAM_REPORTS));
+        self.find_extent().await?.ok_or_else(missing)
+    }
+
+    /// Returns the extent of the journal; `None` if the stream does not exist.
+    ///
+    /// # Errors
+    /// When the server does not reply.
+    pub async fn find_extent(&self) -> Result<Option<JournalExtent>, BusError> {
+        let queried = async {
+            match self.bus.jetstream.get_stream(subjects::STREAM_REPORTS).await {
+                Ok(journal) => Ok(Some(journal)),
+                Err(error) => match error.kind() {
+                    GetStreamErrorKind::JetStream(reason) if reason.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                        Ok(None)
+                    }
+                    _ => Err(error),
+                },
+            }
+        };
+        let found = with_timeout(self.bus.request_timeout(), "reading the journal's extent", queried).await?;
+        let Some(journal) = found else { return Ok(None) };
         let info = journal.cached_info();
-        Ok(JournalExtent {
-            first_sequence: info.state.first_sequence,
-            last_sequence: info.state.last_sequence,
+        let (first, last) = (info.state.first_sequence, info.state.last_sequence);
+        Ok(Some(JournalExtent {
+            first_sequence: first,
+            last_sequence: last,
+            missing_entries: (last + 1)
+                .saturating_sub(first.max(1))
+                .saturating_sub(info.state.messages),
             created_at: timestamp_from_nanoseconds(info.created.unix_timestamp_nanos()),
             bytes: info.state.bytes,
             max_bytes: info.config.max_bytes,
-        })
+        }))
     }
 
     /// Returns every entry from one sequence to another, both included, in order.
     ///
-    /// An entry that the journal has dropped is read from the archive. A gap in both is returned as [`BusError::JournalGap`], once and in its position; the entries after it follow.
+    /// An entry that the journal has dropped is read from the archive. A gap in both is returned as
+    /// [`BusError::JournalGap`], once and in its position; the entries after it follow.
     /// Any other error ends the replay: the stream did not deliver the entries up to `to_sequence` within a bounded time.
     pub fn replay(
         &self,

@@ -14,6 +14,7 @@ use crate::bus::connection::{Bus, BusError, with_timeout};
 use crate::bus::request::Endpoint;
 use crate::bus::subjects::{self, QUEUE_GROUP, SERVICE_NAME};
 use crate::domain::time::Timestamp;
+use crate::repeated_log::log_at_intervals;
 
 const DESCRIPTION: &str = "Order execution router";
 
@@ -151,6 +152,6 @@ async fn send_response(bus: &Bus, instance: &ServiceInstance, verb: DiscoveryVer
     };
     let body = instance.response_document(verb).to_string();
     if let Err(error) = bus.publish(reply.to_string(), body.into()).await {
-        tracing::warn!(%error, "the reply to a service discovery request was not sent");
+        log_at_intervals!(warn, %error, "the reply to a service discovery request was not sent");
     }
 }

@@ -19,6 +19,7 @@ use crate::bus::subjects;
 use crate::config::doors::DoorSettings;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
+use crate::repeated_log::log_at_intervals;
 
 /// Receives the requests of every endpoint.
 pub(in crate::bus) struct RequestIntake<H> {
@@ -137,7 +138,8 @@ impl PendingRequest {
         let account = subjects::parse_broker_and_account(&message.subject).map(|(_, account)| account);
         let reply = message.reply.as_ref().map_or("", |reply| reply.as_str());
         if !subjects::is_allowed_reply(reply, account) {
-            tracing::warn!(
+            log_at_intervals!(
+                warn,
                 subject = %message.subject,
                 reply,
                 "a request without an allowed reply subject is not executed"
@@ -197,7 +199,7 @@ impl<H: RequestHandler> RequestProcessor<H> {
             .record_request(request.endpoint, request.started_at.elapsed(), error);
         let (map, body) = reply_codec::encode_reply(result);
         if let Err(error) = self.bus.publish_with_headers(request.reply_to.clone(), map, body).await {
-            tracing::error!(%error, endpoint = request.endpoint.name(), "a reply was not sent");
+            log_at_intervals!(error, %error, endpoint = request.endpoint.name(), "a reply was not sent");
         }
     }
 }

@@ -45,6 +45,7 @@ pub(crate) async fn ensure_consumer(
         (None, _) => create_or_update_consumer(bus, wanted, &name)
             .await
             .map(|()| ReconcileOutcome::Created)?,
+        (Some(_), ReconcileMode::Recreate) => ReconcileOutcome::Unchanged,
         (Some(found), intent) => {
             check_compatible_consumer(&name, &found, &wanted)?;
             let same = found.ack_wait == wanted.ack_wait

@@ -225,6 +225,15 @@ impl OrderLogFollower {
         };
         if stream == LogStream::Journal {
             if let Some(watermark) = watermark.filter(|_| !continues) {
+                if is_accepted_loss(&self.bus, watermark, extent).await? {
+                    tracing::warn!(
+                        applied = watermark.sequence,
+                        first = extent.first_sequence,
+                        "the journal has lost entries, as an operator accepted: the order log continues without them"
+                    );
+                    self.shared.set_journal_end(extent.last_sequence);
+                    return Ok(());
+                }
                 let reason = describe_mismatch(watermark, extent, &self.shared.path);
                 return Err(FollowInterruption::JournalMismatch(reason));
             }
@@ -316,6 +325,21 @@ async fn is_continuation(
     }
 }
 
+/// Reports whether the journal differs from the applied one only in entries whose loss an operator accepted.
+async fn is_accepted_loss(
+    bus: &Bus,
+    watermark: StreamWatermark,
+    extent: StreamExtent,
+) -> Result<bool, FollowInterruption> {
+    let next = watermark.sequence + 1;
+    if watermark.stream_created_at != extent.created_at || next >= extent.first_sequence {
+        return Ok(false);
+    }
+    let accepted = JournalReader::new(bus.clone()).read_accepted_loss().await;
+    let accepted = accepted.map_err(FollowInterruption::BusUnavailable)?;
+    Ok(accepted.is_some_and(|(event, _)| event.covers_gap(next, extent.first_sequence - 1)))
+}
+
 /// Returns why a journal does not continue the applied one, and what an operator can do.
 fn describe_mismatch(watermark: StreamWatermark, extent: StreamExtent, path: &Path) -> String {
     let (applied, first, last) = (watermark.sequence, extent.first_sequence, extent.last_sequence);
@@ -331,10 +355,13 @@ fn describe_mismatch(watermark: StreamWatermark, extent: StreamExtent, path: &Pa
     } else {
         format!("its entry {applied} is not the one that the log has applied")
     };
-    format!(
-        "{reason}. Restore the stream, or accept the journal as it is: stop the sidecar, remove {} and start it again",
-        path.display()
-    )
+    let is_beginning_lost = watermark.stream_created_at == extent.created_at && applied + 1 < first;
+    let remedy = if is_beginning_lost {
+        "run `order-router journal accept-loss --actor NAME --reason TEXT`, and the order log continues".to_owned()
+    } else {
+        format!("stop the sidecar, remove {} and start it again", path.display())
+    };
+    format!("{reason}. Restore the stream, or accept the journal as it is: {remedy}")
 }
 
 /// Runs a job that may wait for the disk on a blocking thread.

@@ -16,6 +16,7 @@ use crate::domain::order_terms::Mode;
 use crate::domain::quantity::Price;
 use crate::domain::quote::{MAX_QUOTE_CLOCK_SKEW, Quote};
 use crate::domain::time::Timestamp;
+use crate::repeated_log::log_at_intervals;
 use crate::wire::market_quote::decode_quote;
 
 /// The maximum time for one attempt to subscribe.
@@ -120,14 +121,14 @@ async fn follow_quotes_once(prices: &MarketPrices, settings: &NatsSettings) {
     let mut quotes = match QuoteSubscription::open(settings, ConnectPolicy::RetryFor(SUBSCRIBE_TIMEOUT)).await {
         Ok(quotes) => quotes,
         Err(error) => {
-            tracing::warn!(%error, "subscribing to quotes failed; retrying");
+            log_at_intervals!(warn, %error, "subscribing to quotes failed; retrying");
             return;
         }
     };
     while let Some(message) = quotes.next().await {
         prices.record_quote(&message, Timestamp::now());
     }
-    tracing::warn!("the subscription to quotes ended; resubscribing");
+    log_at_intervals!(warn, "the subscription to quotes ended; resubscribing");
 }
 
 #[cfg(test)]

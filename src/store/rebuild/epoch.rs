@@ -36,6 +36,11 @@ pub struct StoreStatus {
 }
 
 impl StoreStatus {
+    /// Reports whether the store belongs to a journal, or knows entries of one.
+    pub fn has_seen_journal(&self) -> bool {
+        !self.journal_created.is_empty() || self.journal_sequence.max(self.lock_watermark) > 0
+    }
+
     /// Returns the epoch, where the store is complete and Redis has not been restarted since.
     pub fn active_epoch(&self) -> Option<i64> {
         self.epoch.parse().ok().filter(|_| self.has_scripts)

@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::brokers::adapter::DueOutcome;
+use crate::repeated_log::log_at_intervals;
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::WorkQueue;
 use crate::worker::background::open_order::load_open_order;
@@ -43,7 +44,8 @@ async fn process_due_order(router: &Router, key: OrderKey) {
     match broker.execute_due(order).await {
         DueOutcome::Booked(booked) => {
             if let Err(error) = append::append_booked_effect(router, &booked).await {
-                tracing::warn!(
+                log_at_intervals!(
+                    warn,
                     order = key.name(), %error,
                     "a settled fill is not journaled yet; it waits in the outbox"
                 );
@@ -52,7 +54,8 @@ async fn process_due_order(router: &Router, key: OrderKey) {
         DueOutcome::NothingDue => {}
         DueOutcome::NotSent(reason) => tracing::debug!(order = key.name(), ?reason, "a due order is tried again"),
         DueOutcome::OutcomeUnknown(reason) => {
-            tracing::warn!(
+            log_at_intervals!(
+                warn,
                 order = key.name(),
                 reason,
                 "the outcome of a due order is unknown; it is read again"

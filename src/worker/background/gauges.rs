@@ -1,4 +1,4 @@
-//! The worker's gauges: queues, open orders, the journal, the servers, the use of limits. One sample a second takes one
+//! The worker's gauges: queues, open orders, the connections, the use of limits. One sample a second takes one
 //! call to Redis and a few requests to NATS, whatever the load.
 //!
 //! A gauge whose value cannot be read is removed, so that no old value passes for the current one.
@@ -31,13 +31,7 @@ pub(in crate::worker) async fn run(router: Router, bus: Bus, stop: CancellationT
     let mut runs = repeat_every(SAMPLE_INTERVAL, &stop);
     while runs.next().await {
         sample_process(&router, &bus);
-        let sample_servers = async {
-            tokio::join!(
-                sample_store(&router),
-                sample_journal(&router, &bus),
-                sample_durable_backlog(&router, &bus)
-            )
-        };
+        let sample_servers = async { tokio::join!(sample_store(&router), sample_durable_backlog(&router, &bus)) };
         tokio::select! {
             () = stop.cancelled() => {}
             _ = sample_servers => {}
@@ -71,19 +65,7 @@ fn sample_process(router: &Router, bus: &Bus) {
             );
         }
     }
-    let (is_connected, is_store_ready) = (bus.is_connected(), router.store.epoch().is_some());
-    telemetry.set_gauge(MetricId::NatsConnected, &["worker"], bool_gauge(is_connected));
-    telemetry.set_gauge(MetricId::StoreReady, &[], bool_gauge(is_store_ready));
-    telemetry.set_gauge(
-        MetricId::JournalRoom,
-        &[],
-        bool_gauge(router.journal_capacity.has_room()),
-    );
-    telemetry.set_gauge(
-        MetricId::JournalBehind,
-        &[],
-        bool_gauge(router.journal_writer.is_behind()),
-    );
+    telemetry.set_gauge(MetricId::NatsConnected, &["worker"], bool_gauge(bus.is_connected()));
     telemetry.set_gauge(
         MetricId::JournalSeen,
         &[],
@@ -101,7 +83,6 @@ fn sample_process(router: &Router, bus: &Bus) {
         telemetry.set_gauge(MetricId::Mode, &[mode.as_str()], bool_gauge(*mode == control.mode));
     }
     telemetry.set_gauge(MetricId::Locks, &[], count_gauge(control.locks.len()));
-    telemetry.set_ready(is_connected && is_store_ready);
 }
 
 /// Samples what Redis holds for all workers.
@@ -164,22 +145,6 @@ fn sample_limit_use(router: &Router, control: &ControlState, measurements: Optio
     telemetry.set_gauge(MetricId::LimitUsed, &["daily_loss_of_an_account"], nearest);
 }
 
-/// Samples the journal's last sequence and size.
-async fn sample_journal(router: &Router, bus: &Bus) {
-    let extent = if bus.is_connected() {
-        router.journal_reader.read_extent().await.ok()
-    } else {
-        None
-    };
-    let telemetry = &router.telemetry;
-    telemetry.set_gauge(
-        MetricId::JournalLast,
-        &[],
-        extent.as_ref().map(|extent| extent.last_sequence),
-    );
-    telemetry.set_gauge(MetricId::JournalSize, &[], extent.as_ref().map(|extent| extent.bytes));
-}
-
 /// Samples how many durable intents wait for a worker.
 async fn sample_durable_backlog(router: &Router, bus: &Bus) {
     for broker in router.brokers.keys() {
@@ -194,8 +159,9 @@ async fn sample_durable_backlog(router: &Router, bus: &Bus) {
     }
 }
 
+/// Returns the gauge of a condition: 1 or 0.
 #[expect(clippy::unnecessary_wraps, reason = "a gauge takes an optional value")]
-fn bool_gauge(is_so: bool) -> Option<u64> {
+pub(in crate::worker) fn bool_gauge(is_so: bool) -> Option<u64> {
     Some(u64::from(is_so))
 }
 

@@ -19,6 +19,7 @@ use crate::domain::order::Order;
 use crate::domain::order_terms::OrderStatus;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
+use crate::repeated_log::log_at_intervals;
 use crate::store::keys::OrderKey;
 use crate::store::orders::inquiry::InquiryTurn;
 use crate::store::orders::read::WorkQueue;
@@ -84,7 +85,8 @@ async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) {
             _ => return,
         },
         InquiryOutcome::Unanswered(reason) => {
-            tracing::warn!(
+            log_at_intervals!(
+                warn,
                 order_id = %order.order_id, reason,
                 "the venue has not reported the outcome of an order; it is asked again"
             );
@@ -124,14 +126,16 @@ async fn journal_inquiry_result(router: &Router, order: &Order, settled: Result<
                 "the venue has reported the outcome of an order"
             );
             if let Err(error) = append::append_booked_effect(router, &booked).await {
-                tracing::warn!(
+                log_at_intervals!(
+                    warn,
                     order_id = %order.order_id, %error,
                     "the venue's report is settled and not journaled yet; it waits in the outbox"
                 );
             }
         }
         Err(error) => {
-            tracing::warn!(
+            log_at_intervals!(
+                warn,
                 order_id = %order.order_id, %error,
                 "the venue's report could not be settled; the venue is asked again"
             )

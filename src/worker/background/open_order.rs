@@ -2,6 +2,7 @@
 
 use crate::brokers::handle::BrokerHandle;
 use crate::domain::order::Order;
+use crate::repeated_log::log_at_intervals;
 use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::worker::journaling::order_document::order_from_document;
@@ -20,7 +21,7 @@ pub(super) async fn load_open_order<'a>(router: &'a Router, key: &OrderKey) -> O
             Some((order, broker))
         }
         Err(fault) => {
-            tracing::error!(order = key.name(), %fault, "an open order cannot be decoded");
+            log_at_intervals!(error, order = key.name(), %fault, "an open order cannot be decoded");
             None
         }
     }

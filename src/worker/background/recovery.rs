@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::LeaseToken;
 use crate::fault::Fault;
+use crate::repeated_log::log_at_intervals;
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::{StoredOrder, WorkQueue};
 use crate::store::orders::record::RecordStage;
@@ -80,11 +81,14 @@ async fn recover_expired_lease(router: &Router, key: OrderKey) {
         RecordStage::Claimed => match release_expired_claim(router, &record, lease).await {
             Ok(true) => tracing::warn!(%order_id, "released an expired claim; the order was not sent"),
             Ok(false) => {}
-            Err(fault) => tracing::warn!(%order_id, %fault, "an expired claim could not be released yet; retrying"),
+            Err(fault) => {
+                log_at_intervals!(warn, %order_id, %fault, "an expired claim could not be released yet; retrying")
+            }
         },
         RecordStage::Sending => {
             if let Err(fault) = announced::presume_outcome_unknown(router, &record, lease).await {
-                tracing::warn!(
+                log_at_intervals!(
+                    warn,
                     %order_id, %fault,
                     "an order that may have been sent could not be settled as unknown yet; retrying"
                 );
@@ -116,7 +120,8 @@ async fn append_order_events(router: &Router, key: OrderKey) {
     match appended {
         Ok(()) => tracing::info!(order_id = %record.known.order_id, "journaled a waiting event"),
         Err(fault) => {
-            tracing::warn!(
+            log_at_intervals!(
+                warn,
                 order_id = %record.known.order_id, %fault,
                 "a waiting event could not be journaled yet; retrying"
             )

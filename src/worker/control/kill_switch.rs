@@ -13,6 +13,7 @@ use crate::domain::order_terms::{OrderStatus, TradingState};
 use crate::domain::reason::ReasonCode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
+use crate::repeated_log::log_at_intervals;
 use crate::store::keys::OrderKey;
 use crate::wire::state::MAX_REMAINING_ORDERS;
 use crate::worker::faults::store_unavailable;
@@ -76,7 +77,9 @@ async fn sweep_if_halted(router: &Router) {
                 "cancelled orders that were open while trading is halted"
             );
         }
-        Err(fault) => tracing::warn!(%fault, "open orders could not be cancelled while trading is halted; retrying"),
+        Err(fault) => {
+            log_at_intervals!(warn, %fault, "open orders could not be cancelled while trading is halted; retrying")
+        }
     }
 }
 
@@ -140,7 +143,7 @@ async fn cancel_open_order(router: &Router, caller: &AccountCaller, key: &OrderK
         // The order was released: it never took effect.
         Err(fault) if fault.code == FaultCode::UnknownOrder => None,
         Err(fault) => {
-            tracing::warn!(order = key.name(), %fault, "an order could not be cancelled; retrying");
+            log_at_intervals!(warn, order = key.name(), %fault, "an order could not be cancelled; retrying");
             None
         }
     };

@@ -11,6 +11,7 @@ use crate::domain::metadata::Metadata;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode, quoted};
+use crate::repeated_log::log_at_intervals;
 use crate::risk::rules::max_daily_loss;
 use crate::store::control::locks::{SetLockOutcome, StoredLock};
 use crate::wire::lock::{
@@ -45,7 +46,7 @@ pub async fn set_rule_lock(router: &Router, lock: Lock, generation: Option<u64>)
     let (router, lock_id) = (router.clone(), event.lock.latch_id);
     router.deferred_tasks.clone().spawn(async move {
         if let Err(fault) = append_unjournaled_lock(&router, &lock_id, &document).await {
-            tracing::warn!(lock_id, %fault, "a lock is active and not journaled yet; recovery journals it");
+            log_at_intervals!(warn, lock_id, %fault, "a lock is active and not journaled yet; recovery journals it");
         }
     });
     Ok(true)

@@ -9,6 +9,7 @@ use crate::domain::metadata::Metadata;
 use crate::domain::order::{BookingAnomaly, Order};
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
+use crate::repeated_log::log_at_intervals;
 use crate::risk::cap::CapUnit;
 use crate::telemetry::Telemetry;
 use crate::wire::risk_signal::{RiskSignal, SignalSubject};
@@ -59,7 +60,7 @@ impl SignalPublisher {
             let writer = self.writer.clone();
             self.deferred_tasks.spawn(async move {
                 if let Err(error) = writer.append(entry).await {
-                    tracing::error!(%error, "a risk signal could not be published; it is in this log only");
+                    log_at_intervals!(error, %error, "a risk signal could not be published; it is in this log only");
                 }
             });
         }

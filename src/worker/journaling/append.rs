@@ -14,6 +14,7 @@ use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
 use crate::domain::venue_report::OutboxEntry;
 use crate::fault::Fault;
+use crate::repeated_log::log_at_intervals;
 use crate::store::StoreError;
 use crate::store::keys::OrderKey;
 use crate::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
@@ -25,7 +26,7 @@ use crate::wire::settlement::InvalidSettledQuantity;
 use crate::worker::control::loss_locks;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::replay;
-use crate::worker::rebuild::replay::ReplayTarget;
+use crate::worker::rebuild::replay_target::ReplayTarget;
 use crate::worker::router::Router;
 use crate::worker::stop_point;
 use crate::worker::submission::outcome::SubmissionOutcome;
@@ -48,7 +49,8 @@ pub async fn journal_and_build_outcome(router: &Router, booked: &BookedEffect) -
             Ok(SubmissionOutcome::journaled(ExecutionReport::of(order), sequence))
         }
         Err(error) => {
-            tracing::warn!(
+            log_at_intervals!(
+                warn,
                 order_id = %order.order_id, %error,
                 "a settled report is not journaled yet; it waits in the outbox"
             );

@@ -20,6 +20,7 @@ use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::journaling::settlement::Settler;
 use crate::worker::lifecycle::broker_tasks;
 use crate::worker::lifecycle::error::WorkerError;
+use crate::worker::readiness::Readiness;
 use crate::worker::router::{DefaultDeadlines, Router};
 use crate::worker::submission::send_gate::JournaledSendGate;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
@@ -106,6 +107,7 @@ pub(super) fn build_router(
         inquiry_settings: settings.brokers.inquiry.clone(),
         broker_call_timeout: settings.brokers.task.call_timeout(),
         journal_capacity: JournalCapacity::default(),
+        readiness: Readiness::default(),
         telemetry,
         deferred_tasks,
         store,

@@ -13,6 +13,7 @@ use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
 use crate::fault::{Fault, FaultCode};
+use crate::repeated_log::log_at_intervals;
 use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
@@ -169,7 +170,7 @@ async fn list_open_orders(router: &Router, caller: &AccountCaller) -> Result<Vec
                 Ok(order) => orders.push((key, order)),
                 // One that cannot be read must not keep the others from being cancelled.
                 Err(fault) => {
-                    tracing::error!(order = key.name(), %fault, "an open order cannot be read and is not cancelled")
+                    log_at_intervals!(error, order = key.name(), %fault, "an open order cannot be read and is not cancelled")
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Why a store could not be rebuilt or checked.
 
 use crate::bus::BusError;
+use crate::bus::journal::JournalLoss;
 use crate::fault::Fault;
 use crate::store::StoreError;
 use crate::wire::adjustment::AdjustmentEventError;
@@ -46,9 +47,35 @@ pub enum StoreRebuildError {
         /// The highest sequence that this worker has seen.
         seen: u64,
     },
+    /// The journal does not exist any more.
+    #[error(
+        "the journal (stream ORDER_REPORTS) does not exist, and it had entries: it was deleted. No order is accepted. \
+         Restore the stream (`nats stream restore`), and the workers continue by themselves. If the loss is accepted, \
+         stop the workers, create an empty stream with `order-router topology`, empty Redis (`FLUSHDB`) and start them"
+    )]
+    JournalMissing,
+    /// The store cannot be rebuilt: the journal has lost entries that a rebuild needs.
+    #[error(
+        "{0}. The shared state cannot be rebuilt without them, and no order is accepted. Restore the stream or, if the \
+         loss is accepted, run `order-router journal accept-loss --actor NAME --reason TEXT`"
+    )]
+    JournalIncomplete(JournalLoss),
     /// Another worker is rebuilding the store.
     #[error("another worker is rebuilding the shared state")]
     Busy,
+}
+
+impl StoreRebuildError {
+    /// Reports whether it passes only when an operator acts.
+    pub fn requires_operator(&self) -> bool {
+        match self {
+            Self::JournalBehind { .. }
+            | Self::JournalCut { .. }
+            | Self::JournalMissing
+            | Self::JournalIncomplete(_) => true,
+            Self::Store(_) | Self::Bus(_) | Self::Journal(_) | Self::Busy => false,
+        }
+    }
 }
 
 impl From<AdjustmentEventError> for StoreRebuildError {

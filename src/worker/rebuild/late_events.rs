@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::store::rebuild::epoch::{LateEvents, StoreStatus};
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::replay;
-use crate::worker::rebuild::replay::ReplayTarget;
+use crate::worker::rebuild::replay_target::ReplayTarget;
 use crate::worker::router::Router;
 
 /// How long after a rebuild late events may still arrive: longer than any append is tried.

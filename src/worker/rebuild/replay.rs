@@ -3,20 +3,19 @@
 
 use futures_util::StreamExt;
 
+use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
-use crate::domain::order::Order;
 use crate::store::keys::OrderKey;
-use crate::store::orders::read::StoredOrder;
-use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
 use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::settlement::InvalidSettledQuantity;
 use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode_submission};
 use crate::worker::adjustments::booking::booking_from_event;
-use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::rebuild::error::StoreRebuildError;
+use crate::worker::rebuild::lost_entries;
+use crate::worker::rebuild::replay_target::{ReplayTarget, load_stored_order};
 use crate::worker::router::Router;
 
 /// How often an event replaces one that is later on the journal, while that one changes.
@@ -25,24 +24,6 @@ const MAX_REPLACE_ATTEMPTS: usize = 20;
 const REPLACE_RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(10);
 /// How many events one script call replays.
 const REPLAY_BATCH_SIZE: usize = 256;
-
-/// The store that a replay writes to.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::worker) enum ReplayTarget<'a> {
-    /// A store that is being rebuilt.
-    Rebuilding(&'a StoreRebuild),
-    /// A store in use: late events of the previous epoch.
-    InUse,
-}
-
-impl<'a> ReplayTarget<'a> {
-    fn rebuild(self) -> Option<&'a StoreRebuild> {
-        match self {
-            Self::Rebuilding(rebuild) => Some(rebuild),
-            Self::InUse => None,
-        }
-    }
-}
 
 /// The result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -146,10 +127,7 @@ async fn try_replace_with_earlier(
 ) -> Result<Option<u64>, StoreRebuildError> {
     let without_conflict = |(changed, conflicts): (u64, Vec<usize>)| conflicts.is_empty().then_some(changed);
     let key = OrderKey::of(&event.order);
-    let record = match target {
-        ReplayTarget::Rebuilding(rebuild) => router.store.read_order_for_rebuild(rebuild, &key).await?,
-        ReplayTarget::InUse => router.store.read_order(&key).await?,
-    };
+    let record = target.read_order(router, &key).await?;
     let events = std::slice::from_ref(event);
     let Some(record) = record else {
         return Ok(without_conflict(
@@ -198,23 +176,6 @@ async fn try_replace_with_earlier(
     Ok(replayed)
 }
 
-/// Returns the order of a record; from the journal if only the journal still has its document.
-async fn load_stored_order(router: &Router, record: &StoredOrder) -> Result<Order, StoreRebuildError> {
-    if !record.document.is_empty() {
-        return Ok(order_from_document(&record.document)?);
-    }
-    let sequence = record.known.journal_sequence;
-    let stored = router.journal_reader.read_entry(sequence).await?;
-    let stored = stored.ok_or_else(|| StoreRebuildError::Journal(format!("the journal has no entry {sequence}")))?;
-    let order = order_from_document(&stored.body)?;
-    if order.order_id == record.known.order_id && order.version == record.known.version {
-        return Ok(order);
-    }
-    Err(StoreRebuildError::Journal(format!(
-        "the journal's entry {sequence} belongs to another order"
-    )))
-}
-
 /// Replays the journal's entries from `first_sequence` to `last_sequence`, both included.
 pub(in crate::worker) async fn replay_range(
     router: &Router,
@@ -232,8 +193,17 @@ pub(in crate::worker) async fn replay_range(
     let mut replayed = ReplaySummary::default();
     let mut entries = std::pin::pin!(router.journal_reader.replay(first_sequence, last_sequence));
     let mut batch = ReplayBatch::default();
+    // Whether entries are missing whose loss an operator accepted.
+    let mut has_lost_entries = false;
     while let Some(entry) = entries.next().await {
-        let entry = entry?;
+        let entry = match entry {
+            Err(BusError::JournalGap { from, to }) => {
+                lost_entries::check_accepted(router, from, to).await?;
+                has_lost_entries = true;
+                continue;
+            }
+            entry => entry?,
+        };
         if subjects::is_adjustment(&entry.subject) {
             // The batch goes first: the store's watermark must not pass an entry that is not applied yet.
             replayed.changed += batch.flush(router, target).await?;
@@ -247,10 +217,19 @@ pub(in crate::worker) async fn replay_range(
             continue;
         }
         let unknown = Some(entry).filter(|entry| !is_known(entry));
-        let Some((event, epoch)) = unknown.map(item_from_entry).transpose()?.flatten() else {
+        let Some((mut event, epoch)) = unknown.map(item_from_entry).transpose()?.flatten() else {
             continue;
         };
         replayed.newest_epoch = replayed.newest_epoch.max(epoch);
+        if let (true, ReplayItem::Report(report)) = (has_lost_entries, &mut event)
+            && report.order.version > 1
+        {
+            replayed.changed += batch.flush(router, target).await?;
+            if lost_entries::include_lost_versions(router, target, report).await? {
+                replayed.changed += 1;
+                continue;
+            }
+        }
         if batch.must_flush_before(&event) {
             replayed.changed += batch.flush(router, target).await?;
         }

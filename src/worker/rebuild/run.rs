@@ -2,6 +2,7 @@
 
 use crate::bus::journal::JournalExtent;
 use crate::domain::time::Timestamp;
+use crate::repeated_log::log_at_intervals;
 use crate::store::control::operator_state::OperatorStateOutcome;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
@@ -12,7 +13,7 @@ use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::late_events::LateEventFollowUp;
 use crate::worker::rebuild::replay;
-use crate::worker::rebuild::replay::ReplayTarget;
+use crate::worker::rebuild::replay_target::ReplayTarget;
 use crate::worker::router::Router;
 use crate::worker::submission::announced;
 use crate::worker::trading_day::roll;
@@ -27,6 +28,11 @@ pub(super) async fn rebuild_store(
     status: &StoreStatus,
     extent: &JournalExtent,
 ) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
+    if extent.first_sequence > status.journal_sequence + 1
+        && let Some(loss) = router.journal_reader.find_unaccepted_loss(extent).await?
+    {
+        return Err(StoreRebuildError::JournalIncomplete(loss));
+    }
     let rebuild = match router.store.begin_rebuild(status).await? {
         BeginRebuildOutcome::Acquired(rebuild) => rebuild,
         BeginRebuildOutcome::Busy => return Err(StoreRebuildError::Busy),
@@ -43,7 +49,8 @@ pub(super) async fn rebuild_store(
     } else if rebuild.journal_sequence >= extent.last_sequence {
         tracing::info!("Redis was restarted and holds everything that is on the journal");
     } else {
-        tracing::warn!(
+        log_at_intervals!(
+            warn,
             from = rebuild.journal_sequence + 1,
             to = extent.last_sequence,
             found = status.epoch,

@@ -4,6 +4,7 @@ use crate::brokers::adapter::{NotSentReason, Placement};
 use crate::domain::intent::Intent;
 use crate::domain::reason::ReasonCode;
 use crate::fault::{Fault, FaultCode};
+use crate::repeated_log::log_at_intervals;
 use crate::store::keys::OrderKey;
 use crate::store::orders::submission::WithdrawalStage;
 use crate::worker::faults::{deadline_passed, store_unavailable};
@@ -35,7 +36,8 @@ pub(in crate::worker) async fn release_unsent(
         Ok(true) => Err(fault),
         Ok(false) => confirm_unsent(router, intent, placement, fault).await,
         Err(error) => {
-            tracing::warn!(
+            log_at_intervals!(
+                warn,
                 order_id = %placement.order.order_id, %error,
                 "a claim could not be released; recovery releases it when its lease expires"
             );

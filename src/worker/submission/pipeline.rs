@@ -56,6 +56,7 @@ pub async fn submit(router: &Router, call: &BusRequest) -> Result<BusReply, Faul
     };
     let lifetime = admission::intent_lifetime(router, call, &intent);
     let (source, result) = claim_and_send(router, &intent, lifetime).await;
+    router.readiness.record_order(&result);
     let with_id = |fault: Fault| fault.with_client_order_id(intent.client_order_id.as_str());
     let result = result.map_err(|fault| with_id(redeliver_if_halted(call, fault)));
     measurement.finish(source, &result);

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::quote_subscription::{QuoteMessage, QuoteSubscription};
@@ -17,14 +16,13 @@ use crate::domain::quantity::Price;
 use crate::domain::quote::MAX_QUOTE_CLOCK_SKEW;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
+use crate::repeated_log::log_at_intervals;
 use crate::store::{Store, StoreError};
 use crate::wire::market_quote::decode_quote;
 use crate::worker::instruments::Instruments;
 
 /// How often the newest quotes are saved for workers that start later.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
-/// The minimum pause between two log messages about refused quotes.
-const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The newest price of each instrument of the settings, and of no other. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +34,6 @@ struct PriceTable {
     by_subject: HashMap<String, Arc<PriceSlot>>,
     by_instrument: HashMap<(VenueId, Symbol), Arc<PriceSlot>>,
     refused_count: AtomicU64,
-    last_refusal_logged_at: Mutex<Option<Instant>>,
 }
 
 type PriceSlot = RwLock<Option<LatestQuote>>;
@@ -122,16 +119,8 @@ impl ReferencePrices {
         };
         if let Err(why) = update_slot(slot, &message.body, now) {
             let refused = self.0.refused_count.fetch_add(1, Ordering::Relaxed) + 1;
-            let mut logged_at = self
-                .0
-                .last_refusal_logged_at
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if logged_at.is_none_or(|at| at.elapsed() >= REFUSAL_LOG_INTERVAL) {
-                *logged_at = Some(Instant::now());
-                let subject = &message.subject;
-                tracing::warn!(subject, refused, "a quote was refused: {why}");
-            }
+            let subject = &message.subject;
+            log_at_intervals!(warn, subject, refused, "a quote was refused: {why}");
         }
     }
 }

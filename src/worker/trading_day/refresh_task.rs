@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::time::TradingDate;
 use crate::fault::Fault;
+use crate::repeated_log::log_at_intervals;
 use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::worker::control::{locks, loss_locks};
 use crate::worker::faults::store_unavailable;
@@ -86,6 +87,8 @@ async fn lift_locks_of_new_day(router: &Router, date_with_lifts: &mut Option<Tra
     };
     match locks::lift_daily_loss_locks(router, date).await {
         Ok(_) => *date_with_lifts = active_date,
-        Err(fault) => tracing::warn!(%fault, "the locks that the new day lifts could not be lifted yet; retrying"),
+        Err(fault) => {
+            log_at_intervals!(warn, %fault, "the locks that the new day lifts could not be lifted yet; retrying")
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::sidecar::bus_bridge::EMPTY_OBJECT;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::{json, problem};
+use crate::wire::health::{ComponentHealth, ComponentStatus, WorkerHealth};
 use crate::wire::problem::Problem;
 
 /// The maximum time for a check.
@@ -33,6 +34,20 @@ struct HealthCheck {
     #[schemars(extend("enum" = ["ok", "failing", "unknown"]))]
     status: &'static str,
     /// Why it fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// The status of the journal.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "JournalCheck")]
+struct JournalCheck {
+    /// `incomplete`: it takes orders and has lost old entries, which an operator has to restore or to accept as lost.
+    /// `behind`: it lacks entries that it acknowledged, was replaced or was deleted; an operator has to act. `failing`: it
+    /// is nearly full or out of reach. `unknown`: the check depends on a component that fails.
+    #[schemars(extend("enum" = ["ok", "incomplete", "behind", "failing", "unknown"]))]
+    status: &'static str,
+    /// Why it is not `ok`, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
@@ -57,10 +72,12 @@ struct OrderLogCheck {
 pub(in crate::sidecar) struct HealthChecks {
     /// The connection to NATS.
     bus: HealthCheck,
-    /// Whether a worker replies.
+    /// Whether a worker replies, and took the last orders.
     worker: HealthCheck,
-    /// Redis, as a worker reports it.
+    /// Redis, as a worker reports it: whether it takes the writes of a new order, and the shared state is complete.
     redis: HealthCheck,
+    /// The journal, as a worker reports it.
+    journal: JournalCheck,
     /// The order log. It never fails the health check, since orders do not depend on it.
     order_log: OrderLogCheck,
 }
@@ -71,6 +88,7 @@ impl HealthChecks {
         for check in [&mut self.bus, &mut self.worker, &mut self.redis] {
             check.detail = None;
         }
+        self.journal.detail = None;
         self.order_log.detail = None;
     }
 }
@@ -132,74 +150,92 @@ async fn check_bus(context: &SidecarContext, limit: Duration) -> Result<(), Stri
     }
 }
 
-async fn check_worker(context: &SidecarContext, limit: Duration) -> Result<(), RequestError> {
-    let request = context.bus_client.request(
-        subjects::STATE_GET,
-        EMPTY_OBJECT,
-        Timestamp::now().saturating_add(limit),
-    );
-    match timeout(limit, request).await {
-        Ok(result) => result.map(drop),
-        Err(_) => Err(RequestError::Timeout),
-    }
+async fn check_worker(context: &SidecarContext, limit: Duration) -> Result<WorkerHealth, String> {
+    let request = context
+        .bus_client
+        .request(subjects::HEALTH, EMPTY_OBJECT, Timestamp::now().saturating_add(limit));
+    let reply = timeout(limit, request).await.unwrap_or(Err(RequestError::Timeout));
+    let reply = reply.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&reply.body).map_err(|error| format!("its reply is unreadable: {error}"))
 }
 
 /// Returns every check, and the root cause as a fault: a component's failure precedes those that depend on it.
 fn evaluate_health(
     bus: Result<(), String>,
-    worker: Result<(), RequestError>,
+    worker: Result<WorkerHealth, String>,
     order_log_status: &OrderLogStatus,
 ) -> (HealthChecks, Option<Fault>) {
-    let order_log = OrderLogCheck {
-        status: order_log_status.sync_state.as_str(),
-        detail: (order_log_status.sync_state != SyncState::Current || order_log_status.skipped_entries > 0)
-            .then(|| order_log_status.to_string()),
-    };
-    let ok = || HealthCheck {
-        status: "ok",
-        detail: None,
-    };
-    let failing = |detail: &str| HealthCheck {
-        status: "failing",
-        detail: Some(detail.to_owned()),
-    };
-    let unknown = || HealthCheck {
-        status: "unknown",
-        detail: None,
-    };
-    if let Err(reason) = bus {
-        let checks = HealthChecks {
-            bus: failing(&reason),
-            worker: unknown(),
-            redis: unknown(),
-            order_log,
-        };
-        let detail = format!("NATS is unreachable: {reason}");
-        return (checks, Some(Fault::new(FaultCode::BusUnavailable, detail)));
-    }
-    let (worker, redis, fault) = match worker {
-        Ok(()) => (ok(), ok(), None),
-        Err(RequestError::Fault(fault)) if fault.code == FaultCode::StoreUnavailable => {
-            (ok(), failing(&fault.detail), Some(fault))
+    let unknown = || component(ComponentStatus::Unknown, None);
+    let failing = |detail: String| component(ComponentStatus::Failing, Some(detail));
+    let (bus, worker, redis, journal, fault) = match (bus, worker) {
+        (Err(reason), _) => {
+            let detail = format!("NATS is unreachable: {reason}");
+            let fault = Fault::new(FaultCode::BusUnavailable, detail);
+            (failing(reason), unknown(), unknown(), unknown(), Some(fault))
         }
-        Err(error) => {
-            let reason = error.to_string();
-            let detail = format!("no worker replies correctly: {reason}");
+        (Ok(()), Err(reason)) => {
+            let fault = Fault::new(FaultCode::NoWorker, format!("no worker replies correctly: {reason}"));
             (
-                failing(&reason),
+                ComponentHealth::ok(),
+                failing(reason),
                 unknown(),
-                Some(Fault::new(FaultCode::NoWorker, detail)),
+                unknown(),
+                Some(fault),
+            )
+        }
+        (Ok(()), Ok(health)) => {
+            let fault = worker_fault(&health);
+            (
+                ComponentHealth::ok(),
+                health.orders,
+                health.redis,
+                health.journal,
+                fault,
             )
         }
     };
-    let bus = ok();
     let checks = HealthChecks {
-        bus,
-        worker,
-        redis,
-        order_log,
+        bus: bus.into(),
+        worker: worker.into(),
+        redis: redis.into(),
+        journal: JournalCheck {
+            status: journal.status.as_str(),
+            detail: journal.detail,
+        },
+        order_log: OrderLogCheck {
+            status: order_log_status.sync_state.as_str(),
+            detail: (order_log_status.sync_state != SyncState::Current || order_log_status.skipped_entries > 0)
+                .then(|| order_log_status.to_string()),
+        },
     };
     (checks, fault)
+}
+
+/// Returns why a worker takes no orders; `None` if it does.
+fn worker_fault(health: &WorkerHealth) -> Option<Fault> {
+    let is_failing = |component: &ComponentHealth| {
+        let status = component.status;
+        !status.accepts_orders() && status != ComponentStatus::Unknown
+    };
+    let code = match health {
+        health if health.accepts_orders => return None,
+        health if is_failing(&health.journal) => FaultCode::BusUnavailable,
+        _ => FaultCode::StoreUnavailable,
+    };
+    Some(Fault::new(code, health.obstacle().unwrap_or_default()))
+}
+
+fn component(status: ComponentStatus, detail: Option<String>) -> ComponentHealth {
+    ComponentHealth { status, detail }
+}
+
+impl From<ComponentHealth> for HealthCheck {
+    fn from(component: ComponentHealth) -> Self {
+        Self {
+            status: component.status.as_str(),
+            detail: component.detail,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -228,32 +264,55 @@ mod tests {
 
     #[test]
     fn health_names_the_root_cause() {
-        let worker_fault = |code| Err(RequestError::Fault(Fault::new(code, "a reason")));
+        let ok = ComponentHealth::ok;
+        let with = |status| component(status, Some("a reason".to_owned()));
+        let healthy = || WorkerHealth::of(ok(), ok(), ok());
+        let unknown = || with(ComponentStatus::Unknown);
+        let failing = || with(ComponentStatus::Failing);
         for (bus, worker, code, statuses) in [
-            (Ok(()), Ok(()), None, ["ok", "ok", "ok"]),
+            (Ok(()), Ok(healthy()), None, ["ok", "ok", "ok", "ok"]),
             (
                 Err("disconnected".to_owned()),
-                Ok(()),
+                Ok(healthy()),
                 Some(FaultCode::BusUnavailable),
-                ["failing", "unknown", "unknown"],
+                ["failing", "unknown", "unknown", "unknown"],
             ),
             (
                 Ok(()),
-                worker_fault(FaultCode::StoreUnavailable),
-                Some(FaultCode::StoreUnavailable),
-                ["ok", "ok", "failing"],
-            ),
-            (
-                Ok(()),
-                Err(RequestError::Timeout),
+                Err("no reply".to_owned()),
                 Some(FaultCode::NoWorker),
-                ["ok", "failing", "unknown"],
+                ["ok", "failing", "unknown", "unknown"],
+            ),
+            (
+                Ok(()),
+                Ok(WorkerHealth::of(failing(), ok(), ok())),
+                Some(FaultCode::StoreUnavailable),
+                ["ok", "ok", "failing", "ok"],
+            ),
+            (
+                Ok(()),
+                Ok(WorkerHealth::of(unknown(), with(ComponentStatus::Behind), ok())),
+                Some(FaultCode::BusUnavailable),
+                ["ok", "ok", "unknown", "behind"],
+            ),
+            (
+                Ok(()),
+                Ok(WorkerHealth::of(ok(), with(ComponentStatus::Incomplete), ok())),
+                None,
+                ["ok", "ok", "ok", "incomplete"],
+            ),
+            (
+                Ok(()),
+                Ok(WorkerHealth::of(ok(), ok(), failing())),
+                Some(FaultCode::StoreUnavailable),
+                ["ok", "failing", "ok", "ok"],
             ),
         ] {
             let (checks, fault) = evaluate_health(bus, worker, &OrderLogStatus::default());
-            assert_eq!(fault.map(|fault| fault.code), code);
+            assert_eq!(fault.as_ref().map(|fault| fault.code), code, "{fault:?}");
+            let journal = checks.journal.status;
             assert_eq!(
-                [&checks.bus, &checks.worker, &checks.redis].map(|check| check.status),
+                [checks.bus.status, checks.worker.status, checks.redis.status, journal],
                 statuses
             );
             assert_eq!(checks.order_log.status, "opening");

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::fault::{Fault, FaultCode};
-use crate::http::{IntervalLog, Peer, peer_network};
+use crate::http::{Peer, peer_network};
+use crate::repeated_log::IntervalLog;
 use crate::sidecar::middleware::auth::key_ring::UNKNOWN_KEY;
 
 /// The period in which the unknown keys of a peer are counted.

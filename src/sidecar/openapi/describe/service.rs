@@ -16,13 +16,14 @@ use crate::wire::brokers::BrokerList;
 
 /// `GET /health`.
 pub(in crate::sidecar) fn get_health() -> OperationDescription {
-    let text = "Reports whether the router accepts orders. If not, the problem's `checks` name the failing component.";
+    let text = "Reports whether the router would accept an order now. If not, the problem's `checks` name the failing \
+        component. A worker checks Redis with a write, and the journal's existence and room, once a second.";
     OperationDescription::new("getHealth", OperationTag::Service, "Get the router's health", text)
         .ignores_query()
         .response(
             ResponseDescription::json::<HealthReport>(200, "The router accepts orders.").example(
                 "ok",
-                r#"{"status": "ok", "checks": {"bus": {"status": "ok"}, "worker": {"status": "ok"}, "redis": {"status": "ok"}, "order_log": {"status": "ok"}}}"#,
+                r#"{"status": "ok", "checks": {"bus": {"status": "ok"}, "worker": {"status": "ok"}, "redis": {"status": "ok"}, "journal": {"status": "ok"}, "order_log": {"status": "ok"}}}"#,
             ),
         )
         .problem_codes(&[FaultCode::NoWorker, FaultCode::BusUnavailable, FaultCode::StoreUnavailable])

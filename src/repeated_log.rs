@@ -19,6 +19,14 @@ struct Interval {
 }
 
 impl IntervalLog {
+    /// Returns a kind of event that has not occurred yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Interval {
+            last_line: None,
+            count: 0,
+        }))
+    }
+
     /// Counts an event. Returns how many have occurred since the last line if a line is due now.
     pub fn count(&self) -> Option<u64> {
         self.count_at(Instant::now())
@@ -36,6 +44,19 @@ impl IntervalLog {
         })
     }
 }
+
+/// Logs at a level, with the fields and the message of `tracing`'s macros: the first line of this place at once, further
+/// ones at intervals, each with the `count` of events since the last line.
+macro_rules! log_at_intervals {
+    ($level:ident, $($fields:tt)+) => {{
+        static PLACE: $crate::repeated_log::IntervalLog = $crate::repeated_log::IntervalLog::new();
+        if let Some(count) = PLACE.count() {
+            tracing::$level!(count, $($fields)+);
+        }
+    }};
+}
+
+pub(crate) use log_at_intervals;
 
 #[cfg(test)]
 mod tests {
