@@ -21,6 +21,7 @@ mod ledger_view;
 mod limit_breaches;
 mod limit_races;
 mod loss_limits;
+mod many_accounts;
 mod market_quotes;
 mod metrics;
 mod model;

@@ -29,16 +29,16 @@ use crate::support::poll;
 
 /// A clock that the test sets.
 #[derive(Clone)]
-struct ManualClock(Arc<AtomicI64>);
+pub struct ManualClock(Arc<AtomicI64>);
 
 impl ManualClock {
-    fn at(text: &str) -> Self {
+    pub fn at(text: &str) -> Self {
         let manual_clock = Self(Arc::default());
         manual_clock.set(text);
         manual_clock
     }
 
-    fn set(&self, text: &str) {
+    pub fn set(&self, text: &str) {
         let at = Timestamp::parse(text).unwrap();
         self.0.store(at.as_milliseconds(), Ordering::SeqCst);
     }
@@ -49,7 +49,7 @@ impl ManualClock {
     }
 }
 
-async fn worker(rig: &Rig, manual_clock: &ManualClock) -> Worker {
+pub async fn worker(rig: &Rig, manual_clock: &ManualClock) -> Worker {
     Worker::start_with_clock(&rig.settings, manual_clock.clock())
         .await
         .unwrap()
@@ -64,7 +64,7 @@ async fn days(client: &Client) -> Vec<DayEvent> {
     days.map(|entry| serde_json::from_slice(&entry.body).unwrap()).collect()
 }
 
-async fn dates(client: &Client) -> Vec<String> {
+pub async fn dates(client: &Client) -> Vec<String> {
     let days = days(client).await;
     days.iter().map(|day| day.trading_date.to_string()).collect()
 }
@@ -102,7 +102,7 @@ async fn buy(client: &Client, id: &str, quantity: &str, price: &str) {
     client.report(&order).await;
 }
 
-async fn quote(rig: &Rig, last: &str) {
+pub async fn quote(rig: &Rig, last: &str) {
     let bus = rig.bus().await;
     let body = format!(r#"{{"last": {last}, "timestamp": "{}"}}"#, Timestamp::now());
     let subject = subjects::quote("binance.spot", "BTCUSDT");

@@ -220,7 +220,9 @@ async fn load_router_state(router: &Router) -> Result<RouterState, Fault> {
         daily_notional_limit: effective.daily_notional_limit.decimal(),
         notional_routed: routed.decimal(),
         daily_loss_limit: effective.daily_loss_limit.decimal(),
-        daily_pnl: day.map(|(_, total)| total.day.profit.decimal()),
+        daily_pnl: day
+            .filter(|(_, total)| total.day.unpriced.is_empty())
+            .map(|(_, total)| total.day.profit.decimal()),
         trading_date,
         version: control.version,
         cancelled: None,
