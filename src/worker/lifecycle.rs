@@ -71,7 +71,13 @@ impl Worker {
     /// # Errors
     /// As [`Worker::start`].
     pub async fn start_with_telemetry(settings: &Settings, telemetry: Telemetry) -> Result<Self, WorkerError> {
-        Self::launch(settings, telemetry, Box::new(|_| Vec::new()), TradingClock::system()).await
+        Box::pin(Self::launch(
+            settings,
+            telemetry,
+            Box::new(|_| Vec::new()),
+            TradingClock::system(),
+        ))
+        .await
     }
 
     /// Starts a worker with additional brokers. One with the name of a broker of the settings replaces it.
@@ -82,7 +88,13 @@ impl Worker {
         settings: &Settings,
         additional_brokers: broker_tasks::AdditionalBrokers,
     ) -> Result<Self, WorkerError> {
-        Self::launch(settings, Telemetry::new(), additional_brokers, TradingClock::system()).await
+        Box::pin(Self::launch(
+            settings,
+            Telemetry::new(),
+            additional_brokers,
+            TradingClock::system(),
+        ))
+        .await
     }
 
     /// Starts a worker whose trading days follow a clock other than this machine's.
@@ -91,7 +103,7 @@ impl Worker {
     /// As [`Worker::start`].
     pub async fn start_with_clock(settings: &Settings, clock: Clock) -> Result<Self, WorkerError> {
         let time = TradingClock { clock, max_skew: None };
-        Self::launch(settings, Telemetry::new(), Box::new(|_| Vec::new()), time).await
+        Box::pin(Self::launch(settings, Telemetry::new(), Box::new(|_| Vec::new()), time)).await
     }
 
     async fn launch(
@@ -111,7 +123,7 @@ impl Worker {
             .collect();
         let broker_ids = ids?;
         let store = connect_store(settings).await?;
-        create_streams(settings, &bus, &broker_ids, &store).await?;
+        Box::pin(create_streams(settings, &bus, &broker_ids, &store)).await?;
         let (router, writers) = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         // If the start fails, the tasks that are already running end.
@@ -124,8 +136,8 @@ impl Worker {
             router.store.clone(),
             stop.clone(),
         ));
-        let late = ensure_store_ready(&router).await?;
-        ensure_day_open(&router).await?;
+        let late = Box::pin(ensure_store_ready(&router)).await?;
+        Box::pin(ensure_day_open(&router)).await?;
         background.spawn(refresh_task::run(router.clone(), stop.clone()));
         background.spawn(rebuild::watch_store(router.clone(), late, stop.clone()));
         background.spawn(recovery::recover_expired_leases(router.clone(), stop.clone()));
@@ -288,7 +300,7 @@ async fn read_store_status(store: &Store) -> Result<StoreStatus, StoreError> {
 async fn ensure_store_ready(router: &Router) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
     let end = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
-        match rebuild::check_store(router).await {
+        match Box::pin(rebuild::check_store(router)).await {
             Err(error) if error.requires_operator() => return Err(error),
             Err(error) if tokio::time::Instant::now() < end => {
                 tracing::debug!(%error, "the shared state is not ready yet");

@@ -63,6 +63,17 @@ struct OpenDay {
     start_marks: StoredMarks,
 }
 
+impl OpenDay {
+    fn pnl(&self, account: &LedgerView, total: &LedgerView) -> DailyPnl {
+        DailyPnl {
+            trading_date: self.date,
+            account: ProfitView::clone(&account.profit),
+            total: ProfitView::clone(&total.profit),
+            measured_at_ms: account.measured_at_ms.min(total.measured_at_ms),
+        }
+    }
+}
+
 /// The profit of one ledger, and when it was read.
 #[derive(Debug, Clone)]
 struct LedgerView {
@@ -110,6 +121,14 @@ impl TradingDayCache {
     /// # Errors
     /// `store_unavailable` if they cannot be read in time; `bus_unavailable` if a new day cannot be journaled.
     pub async fn load_pnl(&self, account_id: &AccountId) -> Result<(Arc<ControlState>, Arc<DailyPnl>), Fault> {
+        match self.0.cached_pnl(account_id) {
+            Some(pnl) => Ok(pnl),
+            // Boxed: most callers find usable views, and need not hold the future of reading them.
+            None => Box::pin(self.read_pnl(account_id)).await,
+        }
+    }
+
+    async fn read_pnl(&self, account_id: &AccountId) -> Result<(Arc<ControlState>, Arc<DailyPnl>), Fault> {
         let load = async {
             for _ in 0..MAX_READ_ATTEMPTS {
                 let (control, day) = self.0.load_day().await?;
@@ -121,13 +140,7 @@ impl TradingDayCache {
                 let (Some(account), Some(total)) = (account, total) else {
                     continue;
                 };
-                let pnl = DailyPnl {
-                    trading_date: day.date,
-                    account: ProfitView::clone(&account.profit),
-                    total: ProfitView::clone(&total.profit),
-                    measured_at_ms: account.measured_at_ms.min(total.measured_at_ms),
-                };
-                return Ok((control, Arc::new(pnl)));
+                return Ok((control, Arc::new(day.pnl(&account, &total))));
             }
             Err(pnl_timeout_fault())
         };
@@ -218,8 +231,25 @@ impl TradingDayInner {
         let day = self.open_day.read().unwrap_or_else(PoisonError::into_inner).clone();
         match day.filter(|day| self.is_active(day, &control)) {
             Some(day) => Ok((control, day)),
-            None => self.open_day().await,
+            None => Box::pin(self.open_day()).await,
         }
+    }
+
+    /// Returns what [`TradingDayCache::load_pnl`] does, if this worker has views that may be used.
+    fn cached_pnl(&self, account_id: &AccountId) -> Option<(Arc<ControlState>, Arc<DailyPnl>)> {
+        let control = self.dependencies.control.current();
+        let day = self.open_day.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let day = day.filter(|day| self.is_active(day, &control))?;
+        let account = self.cached_view(&day, &LedgerOwner::Account(day.mode, account_id.clone()))?;
+        let total = self.cached_view(&day, &LedgerOwner::Total(day.mode))?;
+        Some((control, Arc::new(day.pnl(&account, &total))))
+    }
+
+    /// Returns this worker's view of a ledger on a day while it may be used.
+    fn cached_view(&self, day: &Arc<OpenDay>, owner: &LedgerOwner) -> Option<LedgerView> {
+        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = views.get(owner)?;
+        (Arc::ptr_eq(&view.day, day) && view.read_at.elapsed() <= VIEW_REUSE).then(|| view.clone())
     }
 
     fn is_active(&self, day: &OpenDay, control: &ControlState) -> bool {
@@ -261,12 +291,7 @@ impl TradingDayInner {
 
     /// Returns a view of a ledger on a day, from this worker's copy while it may be used.
     async fn view(&self, day: &Arc<OpenDay>, owner: LedgerOwner) -> Result<Option<LedgerView>, Fault> {
-        let known = {
-            let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-            views.get(&owner).cloned()
-        };
-        let usable = known.filter(|view| Arc::ptr_eq(&view.day, day) && view.read_at.elapsed() <= VIEW_REUSE);
-        match usable {
+        match self.cached_view(day, &owner) {
             Some(view) => Ok(Some(view)),
             None => self.read_view(day, owner).await,
         }
