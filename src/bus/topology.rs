@@ -199,7 +199,7 @@ async fn reconcile(
     };
     let requests = AwaitedSubjects::Below(subjects::SERVER_API_PREFIX);
     // Boxed, as its caller's stack is that of a starting worker, which holds every step of the start.
-    Box::pin(bus.unless_denied(requests, Box::pin(reconciled))).await
+    bus.unless_denied(requests, Box::pin(reconciled)).await
 }
 
 /// Checks that the journal exists if the router has had one: the shared state knows of it, or the work queue exists,

@@ -415,7 +415,8 @@ fn only_computed_losses_set_a_lock_and_each_scope_once() {
 fn account_has_its_own_loss_limit_where_it_is_tighter() {
     let limits_of = |account: &str, fixture: &str| {
         let (control, account) = (parse_fixture(fixture).control, AccountId::new(account).unwrap());
-        max_daily_loss::loss_limits(&control, &limits(), &account)
+        let limit = |scope| max_daily_loss::loss_limit(&control, &limits(), &scope);
+        (limit(LockScope::Account(account)), limit(LockScope::All))
     };
     assert_eq!(limits_of("default", ""), (micros("50000"), micros("50000")));
     assert_eq!(limits_of("tight", ""), (micros("100"), micros("50000")));

@@ -1,10 +1,9 @@
 //! The `DayEvent`: the journal's record of the start of a trading day.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::day_profit::MarkPrices;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::VenueId;
 use crate::domain::order_terms::Mode;
@@ -13,9 +12,6 @@ use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::wire::schema_numbers::PlainNumber;
 use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
-
-/// The mark price of each instrument.
-pub type MarkPrices = BTreeMap<(VenueId, Symbol), Price>;
 
 /// The start of a trading day (`orders.events.day._`): the prices that positions are valued at then. The day's profit or
 /// loss of an account is its change in value since. The first event of a date counts.

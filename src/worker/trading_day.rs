@@ -13,11 +13,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::control::ControlState;
 use crate::domain::daily_pnl::{DailyPnl, ProfitView};
+use crate::domain::day_profit::MarkPrices;
 use crate::domain::id::AccountId;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode};
-use crate::store::sums::day::StoredMarks;
 use crate::store::sums::ledgers::{Ledger, LedgerOwner};
 use crate::worker::faults::store_unavailable;
 use crate::worker::trading_day::valuation::TradingDayDependencies;
@@ -60,7 +60,7 @@ struct OpenDay {
     epoch: Option<i64>,
     /// The end of the day.
     ends_at: Timestamp,
-    start_marks: StoredMarks,
+    start_marks: MarkPrices,
 }
 
 impl OpenDay {
@@ -144,9 +144,7 @@ impl TradingDayCache {
             }
             Err(pnl_timeout_fault())
         };
-        timeout(PNL_TIMEOUT, load)
-            .await
-            .unwrap_or_else(|_| Err(pnl_timeout_fault()))
+        within_time_limit(load).await
     }
 
     /// Returns the profit of all accounts, on a new view of the active day. Opens the day if no worker has.
@@ -164,9 +162,7 @@ impl TradingDayCache {
             }
             Err(pnl_timeout_fault())
         };
-        timeout(PNL_TIMEOUT, load)
-            .await
-            .unwrap_or_else(|_| Err(pnl_timeout_fault()))
+        within_time_limit(load).await
     }
 
     /// Returns the profit of an account on a new view of the active day; `None` where another day or mode has become
@@ -227,19 +223,23 @@ impl TradingDayCache {
 impl TradingDayInner {
     /// Returns the active day and the control state it is active in, from this worker's copies while they agree.
     async fn load_day(&self) -> Result<(Arc<ControlState>, Arc<OpenDay>), Fault> {
-        let control = self.dependencies.control.current();
-        let day = self.open_day.read().unwrap_or_else(PoisonError::into_inner).clone();
-        match day.filter(|day| self.is_active(day, &control)) {
-            Some(day) => Ok((control, day)),
+        match self.active_day() {
+            Some(active) => Ok(active),
             None => Box::pin(self.open_day()).await,
         }
     }
 
-    /// Returns what [`TradingDayCache::load_pnl`] does, if this worker has views that may be used.
-    fn cached_pnl(&self, account_id: &AccountId) -> Option<(Arc<ControlState>, Arc<DailyPnl>)> {
+    /// Returns this worker's copy of the active day, and the control state that it agrees with.
+    fn active_day(&self) -> Option<(Arc<ControlState>, Arc<OpenDay>)> {
         let control = self.dependencies.control.current();
         let day = self.open_day.read().unwrap_or_else(PoisonError::into_inner).clone();
         let day = day.filter(|day| self.is_active(day, &control))?;
+        Some((control, day))
+    }
+
+    /// Returns what [`TradingDayCache::load_pnl`] does, if this worker has views that may be used.
+    fn cached_pnl(&self, account_id: &AccountId) -> Option<(Arc<ControlState>, Arc<DailyPnl>)> {
+        let (control, day) = self.active_day()?;
         let account = self.cached_view(&day, &LedgerOwner::Account(day.mode, account_id.clone()))?;
         let total = self.cached_view(&day, &LedgerOwner::Total(day.mode))?;
         Some((control, Arc::new(day.pnl(&account, &total))))
@@ -262,6 +262,10 @@ impl TradingDayInner {
     /// Reads the active day, and opens a new one that is due; one caller at a time.
     async fn open_day(&self) -> Result<(Arc<ControlState>, Arc<OpenDay>), Fault> {
         let _one_at_a_time = self.open_lock.lock().await;
+        // The caller before this one may have opened it.
+        if let Some(active) = self.active_day() {
+            return Ok(active);
+        }
         let dependencies = &self.dependencies;
         for _ in 0..MAX_READ_ATTEMPTS {
             let epoch = dependencies.store.epoch();
@@ -358,6 +362,13 @@ impl TradingDayInner {
         );
         Err(Fault::new(FaultCode::StoreUnavailable, detail))
     }
+}
+
+/// Returns the result of a reading of the profit and loss, or the fault of one that takes longer than its limit.
+async fn within_time_limit<T>(reading: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(PNL_TIMEOUT, reading)
+        .await
+        .unwrap_or_else(|_| Err(pnl_timeout_fault()))
 }
 
 fn pnl_timeout_fault() -> Fault {

@@ -7,7 +7,6 @@ use crate::domain::daily_pnl::ProfitView;
 use crate::domain::id::{AccountId, VenueId};
 use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
-use crate::domain::order_terms::Mode;
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::RuleSignal;
 use crate::domain::symbol::Symbol;
@@ -141,12 +140,12 @@ impl DayLoss {
     }
 }
 
-/// Returns the limits of the losses of a day: an account's, and that of all accounts.
-pub fn loss_limits(control: &ControlState, limits: &RiskLimits, account_id: &AccountId) -> (Micros, Micros) {
-    (
-        account_loss_limit(control, limits, account_id),
-        global_loss_limit(control, limits),
-    )
+/// Returns the limit of the loss of a scope.
+pub fn loss_limit(control: &ControlState, limits: &RiskLimits, scope: &LockScope) -> Micros {
+    match scope {
+        LockScope::Account(account_id) => account_loss_limit(control, limits, account_id),
+        _ => global_loss_limit(control, limits),
+    }
 }
 
 /// Returns the locks to set for losses of a day that have reached their limits, without those already in force. Only losses
@@ -158,25 +157,30 @@ pub fn find_breaches(
     limits: &RiskLimits,
     now: Timestamp,
 ) -> Vec<Lock> {
-    let limit_of = |scope: &LockScope| match scope {
-        LockScope::Account(account_id) => account_loss_limit(control, limits, account_id),
-        _ => global_loss_limit(control, limits),
-    };
-    let reached = losses.iter().filter(|one| one.loss >= limit_of(&one.scope).units());
-    let locks = reached.map(|one| breach_lock(one, limit_of(&one.scope), date, control.mode, now));
+    let reached = losses
+        .iter()
+        .filter(|one| one.loss >= loss_limit(control, limits, &one.scope).units());
+    let locks = reached.map(|one| breach_lock(one, date, control, limits, now));
     let is_new = |lock: &Lock| control.locks.iter().all(|known| known.lock_id != lock.lock_id);
     locks.filter(is_new).collect()
 }
 
 /// Returns the lock of a loss that has reached its limit.
-pub fn breach_lock(loss: &DayLoss, limit: Micros, date: TradingDate, mode: Mode, now: Timestamp) -> Lock {
+pub fn breach_lock(
+    loss: &DayLoss,
+    date: TradingDate,
+    control: &ControlState,
+    limits: &RiskLimits,
+    now: Timestamp,
+) -> Lock {
+    let limit = loss_limit(control, limits, &loss.scope);
     let value = CapUnit::Micros.to_metadata_value(loss.loss.into());
     Lock {
-        lock_id: Lock::compose_id(mode, &loss.scope, ID),
+        lock_id: Lock::compose_id(control.mode, &loss.scope, ID),
         message: format!("the loss of {date} has reached the daily loss limit of {limit}"),
         metadata: Metadata::new().with("value", value).with("limit", limit),
         scope: loss.scope.clone(),
-        mode,
+        mode: control.mode,
         rule_id: ID.into(),
         locked_at: now,
         trading_date: Some(date),

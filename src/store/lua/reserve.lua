@@ -96,8 +96,6 @@ local function claim(c, check, command, doc, changes)
     ledger.alerts[change.name] = change.what == 'alert' and now or nil
     ledger.alerts_changed = true
   end
-  move(c.account, check[OWNER][HOLDING], c.holding, order[MOVES])
-  move(c.total, check[OWNER][HOLDING], c.net, order[MOVES])
   local duplicate = check[DUPLICATE]
   if duplicate[DUPLICATE_KEY] > 0 then
     redis.call('SET', KEYS[duplicate[DUPLICATE_KEY]], command[NAME], 'PX', duplicate[WINDOW])
@@ -116,7 +114,7 @@ local function judge(command, doc, was_released)
     return {'generation', generation}
   end
   local c = {date = check[DATE], was_released = was_released}
-  c.account, c.holding, c.total, c.net = open_both(check[OWNER])
+  c.account, c.holding, c.total = open_both(check[OWNER])
   if check[SIDE] == 1 then
     c.exposure, c.exposure_rest = c.holding.long, c.holding.long_rest
   else
@@ -142,8 +140,7 @@ local function judge(command, doc, was_released)
   local verdict = command[ACTION] == 'probe' and 'probed' or over and 'over' or 'claimed'
   if verdict == 'claimed' then
     if full then return {'full'} end
-    local moves = command[CLAIM][MOVES]
-    if not moves_fit(c.account, c.holding, moves) or not moves_fit(c.total, c.net, moves) then return {'inexact'} end
+    if not move_both(check[OWNER], command[CLAIM][MOVES]) then return {'inexact'} end
     claim(c, check, command, doc, changes)
   end
   return {verdict, table.concat(readings, ' '), c.account.breach or '', c.total.breach or ''}

@@ -78,15 +78,13 @@ local function one(c, doc)
   -- A deadline stands where this settlement is the sending: a paper venue's effect may not begin while trading is halted.
   if c[DEADLINE] > 0 and is_halted() then return {'halted'} end
   local moves = c[MOVES]
-  local account, holding, total, net = open_both(c[OWNER])
+  local account, holding, total = open_both(c[OWNER])
   if c[ONLY_REDUCES] and (moves[POSITION] ~= 0 or moves[POSITION + 1] ~= 0) and crosses(holding, moves) then
     return {'crosses', write_pair(holding.position, holding.position_rest)}
   end
-  if not moves_fit(account, holding, moves) or not moves_fit(total, net, moves) then return {'inexact'} end
+  if not move_both(c[OWNER], moves) then return {'inexact'} end
   -- The document before this one is read only where it still waits for the journal: Lua hashes every byte it is given.
   local latest = version > journaled and redis.call('HGET', record, 'doc')
-  move(account, c[OWNER][HOLDING], holding, moves)
-  move(total, c[OWNER][HOLDING], net, moves)
   local watches = c[WATCHES]
   local answer = {
     'booked', watch(account, moves[DAY], watches[ACCOUNT_BASE], watches[ACCOUNT_LIMIT]),

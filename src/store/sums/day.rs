@@ -1,11 +1,8 @@
 //! The trading day: its roll (`lua/begin_day.lua`), and the marks at its start (`lua/day_marks.lua`).
 
-use std::collections::BTreeMap;
-
-use crate::domain::id::VenueId;
+use crate::domain::day_profit::MarkPrices;
 use crate::domain::order_terms::Mode;
 use crate::domain::quantity::Price;
-use crate::domain::symbol::Symbol;
 use crate::domain::time::TradingDate;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
@@ -14,16 +11,13 @@ use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::retention::day_ttl_ms;
 use crate::store::script::{READ_DAY_MARKS, ROLL_DAY};
 
-/// The mark of each instrument at the start of a day.
-pub type StoredMarks = BTreeMap<(VenueId, Symbol), Price>;
-
 /// The start of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayRoll {
     /// The day.
     pub trading_date: TradingDate,
     /// The marks at its start, by mode.
-    pub marks: Vec<(Mode, StoredMarks)>,
+    pub marks: Vec<(Mode, MarkPrices)>,
 }
 
 /// The result of a day roll.
@@ -42,7 +36,7 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn read_day_marks(&self, mode: Mode, date: TradingDate) -> Result<Option<StoredMarks>, StoreError> {
+    pub async fn read_day_marks(&self, mode: Mode, date: TradingDate) -> Result<Option<MarkPrices>, StoreError> {
         let keys = [keys::meta(), keys::operator_state(), keys::day_marks(mode, date)];
         let mut call = self.connection.script_call(&READ_DAY_MARKS, None, &keys)?;
         call.arg(date.to_string());
@@ -52,7 +46,7 @@ impl Store {
             "marks" => {}
             _ => return Err(reply.unexpected_verdict()),
         }
-        let mut marks = StoredMarks::new();
+        let mut marks = MarkPrices::new();
         while reply.has_more() {
             let (name, price) = (reply.next_text()?, reply.next_text()?);
             let mark = || Some((keys::parse_holding_name(&name)?, Price::new(price.parse().ok()?).ok()?));

@@ -2,7 +2,6 @@
 //! every refresh of the day's profit and loss, and before an order is denied for a loss.
 
 use crate::domain::control::{ControlState, Lock, LockScope};
-use crate::domain::id::AccountId;
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::time::{Timestamp, TradingDate};
@@ -21,12 +20,10 @@ pub async fn lock_breaches(
     router: &Router,
     control: &ControlState,
     date: TradingDate,
-    losses: Vec<DayLoss>,
+    losses: &[DayLoss],
 ) -> Result<(), Fault> {
-    for lock in max_daily_loss::find_breaches(&losses, date, control, &router.limits, Timestamp::now()) {
-        if locks::set_rule_lock(router, lock.clone(), Some(control.generation)).await? {
-            publish_lock_signal(router, &lock);
-        }
+    for lock in max_daily_loss::find_breaches(losses, date, control, &router.limits, Timestamp::now()) {
+        set_and_publish(router, lock, Some(control.generation)).await?;
     }
     Ok(())
 }
@@ -36,18 +33,19 @@ pub async fn lock_breaches(
 ///
 /// # Errors
 /// If the shared state does not confirm a lock. It is then set when the next order meets the loss.
-pub async fn lock_filled_breaches(router: &Router, losses: Vec<DayLoss>) -> Result<(), Fault> {
+pub async fn lock_filled_breaches(router: &Router, losses: &[DayLoss]) -> Result<(), Fault> {
     let control = router.control.current();
     let date = router.trading_day.booking_date();
     for loss in losses {
-        let limits = match &loss.scope {
-            LockScope::Account(account_id) => max_daily_loss::loss_limits(&control, &router.limits, account_id).0,
-            _ => max_daily_loss::loss_limits(&control, &router.limits, &AccountId::default_account()).1,
-        };
-        let lock = max_daily_loss::breach_lock(&loss, limits, date, control.mode, Timestamp::now());
-        if locks::set_rule_lock(router, lock.clone(), None).await? {
-            publish_lock_signal(router, &lock);
-        }
+        let lock = max_daily_loss::breach_lock(loss, date, &control, &router.limits, Timestamp::now());
+        set_and_publish(router, lock, None).await?;
+    }
+    Ok(())
+}
+
+async fn set_and_publish(router: &Router, lock: Lock, generation: Option<u64>) -> Result<(), Fault> {
+    if locks::set_rule_lock(router, lock.clone(), generation).await? {
+        publish_lock_signal(router, &lock);
     }
     Ok(())
 }

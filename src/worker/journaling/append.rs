@@ -71,7 +71,7 @@ pub async fn journal_and_build_outcome(router: &Router, booked: &BookedEffect) -
 pub async fn append_booked_effect(router: &Router, booked: &BookedEffect) -> Result<u64, AppendError> {
     router.signals.publish_anomalies(&booked.order, &booked.notices);
     if !booked.breaches.is_empty()
-        && let Err(fault) = loss_locks::lock_filled_breaches(router, booked.breaches.clone()).await
+        && let Err(fault) = loss_locks::lock_filled_breaches(router, &booked.breaches).await
     {
         tracing::warn!(order_id = %booked.order.order_id, %fault, "a loss has reached its limit; its lock is set with the next order");
     }

@@ -83,12 +83,12 @@ impl Settler {
         if control.mode != order.mode {
             return None;
         }
-        let (account_limit, total_limit) = max_daily_loss::loss_limits(&control, &losses.limits, &order.account_id);
+        let limit = |scope| max_daily_loss::loss_limit(&control, &losses.limits, &scope).units();
         Some(LossWatch {
             account_loss: pnl.account.loss_before_fills(),
-            account_limit: account_limit.units(),
+            account_limit: limit(LockScope::Account(order.account_id.clone())),
             total_loss: pnl.total.loss_before_fills(),
-            total_limit: total_limit.units(),
+            total_limit: limit(LockScope::All),
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::intent::Intent;
 use crate::domain::intent_lifetime::{DeadlineTooFarAhead, IntentLifetime};
 use crate::domain::order::Order;
 use crate::domain::order_terms::Mode;
-use crate::domain::quantity::{Price, QuantityUnits};
+use crate::domain::quantity::Price;
 use crate::domain::reservation::Reservation;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
@@ -42,8 +42,6 @@ pub struct OrderCandidate {
     pub evaluation: Evaluation,
     /// The order of the intent.
     pub order: Order,
-    /// Its quantity in units of 1e-8.
-    pub quantity: QuantityUnits,
     /// The price that the symbol is valued at.
     pub reference_price: Price,
     /// The currency of its prices.
@@ -149,7 +147,6 @@ fn build_candidate(
     });
     Ok(OrderCandidate {
         evaluation,
-        quantity: reservation.reserved,
         order: Order::from_intent(intent, OrderId::generate(prefix), mode, reservation, now),
         reference_price,
         quote_currency: instrument.quote.clone(),

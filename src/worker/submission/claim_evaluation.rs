@@ -125,7 +125,7 @@ impl<'a> ClaimEvaluation<'a> {
             scope: order.sum_scope(),
             broker: order.broker.clone(),
             side: order.side,
-            quantity: self.candidate.quantity,
+            quantity: order.reservation.reserved,
             control_generation: self.context.control.generation,
             evaluated_at_ms: self.context.day_pnl.measured_at_ms,
             caps: evaluation.caps().to_vec(),
@@ -214,13 +214,13 @@ async fn lock_breaches(
     readings: &CapReadings,
 ) -> Result<(), Fault> {
     let (control, pnl, account_id) = (&context.control, &context.day_pnl, &intent.account_id);
-    let seen = vec![
+    let seen = [
         DayLoss::of_account(account_id.clone(), &pnl.account),
         DayLoss::of_all(&pnl.total),
     ];
-    loss_locks::lock_breaches(router, control, pnl.trading_date, seen).await?;
+    loss_locks::lock_breaches(router, control, pnl.trading_date, &seen).await?;
     let filled = losses_at_limit(account_id, readings.account_breach, readings.total_breach);
-    loss_locks::lock_filled_breaches(router, filled).await
+    loss_locks::lock_filled_breaches(router, &filled).await
 }
 
 /// Records a decision as the id's final outcome, unless another worker has decided the id in the meantime.

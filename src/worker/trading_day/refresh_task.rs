@@ -39,7 +39,7 @@ async fn refresh_if_needed(router: &Router, logged_error: &mut String) {
     let refreshed = async {
         if router.trading_day.needs_refresh() {
             let (control, date, total) = router.trading_day.refresh().await?;
-            loss_locks::lock_breaches(router, &control, date, vec![DayLoss::of_all(&total)]).await?;
+            loss_locks::lock_breaches(router, &control, date, &[DayLoss::of_all(&total)]).await?;
         }
         sweep_accounts(router).await
     };
@@ -75,7 +75,13 @@ async fn sweep_accounts(router: &Router) -> Result<(), Fault> {
         Ok::<_, Fault>(view.map(|view| DayLoss::of_account(account_id, &view)))
     });
     let losses = futures_util::future::try_join_all(read).await?;
-    loss_locks::lock_breaches(router, &control, date, losses.into_iter().flatten().collect()).await
+    loss_locks::lock_breaches(
+        router,
+        &control,
+        date,
+        &losses.into_iter().flatten().collect::<Vec<_>>(),
+    )
+    .await
 }
 
 /// Lifts the locks that a new day lifts. Runs at a worker's start, too, and on every worker: the one that opened the

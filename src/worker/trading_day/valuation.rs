@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use crate::bus::journal::{JournalReader, JournalWriter};
 use crate::domain::calendar::TradingCalendar;
-use crate::domain::day_profit::{DayProfit, PositionSums, ValuationInputs, compute_day_profit};
+use crate::domain::day_profit::{DayProfit, MarkPrices, PositionSums, ValuationInputs, compute_day_profit};
 use crate::domain::order_terms::Mode;
 use crate::domain::time::{Clock, TradingDate};
 use crate::store::Store;
-use crate::store::sums::day::StoredMarks;
 use crate::worker::control::cache::ControlCache;
 use crate::worker::instruments::Instruments;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
@@ -45,7 +44,7 @@ impl TradingDayDependencies {
         holdings: &[PositionSums],
         mode: Mode,
         date: TradingDate,
-        start_marks: &StoredMarks,
+        start_marks: &MarkPrices,
     ) -> Option<DayProfit> {
         let valuation = |holding: &PositionSums| {
             let key = (holding.venue.clone(), holding.symbol.clone());
@@ -61,7 +60,7 @@ impl TradingDayDependencies {
     }
 
     /// Returns the mark price of every instrument that has one.
-    pub(super) fn mark_prices(&self, mode: Mode) -> StoredMarks {
+    pub(super) fn mark_prices(&self, mode: Mode) -> MarkPrices {
         let marks = self.instruments.all().filter_map(|instrument| {
             let mark = self.prices.mark_price(instrument, mode)?;
             Some(((instrument.venue.clone(), instrument.symbol.clone()), mark))
