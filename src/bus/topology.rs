@@ -66,7 +66,7 @@ pub enum TopologyError {
         "{}: the stream does not exist, but the router has had a journal. No order is accepted. Restore the stream from \
          its newest copy or, if the loss is accepted, create an empty one with `order-router topology` and empty Redis; \
          then restart the workers",
-        crate::bus::subjects::STREAM_REPORTS
+        subjects::STREAM_REPORTS
     )]
     JournalMissing,
     /// The server refused a change.
@@ -89,7 +89,7 @@ pub(crate) enum ReconcileMode {
     Apply,
     /// Streams are created except the journal's archive, consumers are created and updated.
     Create(JournalHistory),
-    /// Streams and consumers are created, except the journal; what exists is not compared.
+    /// Streams and consumers are created, except the journal and its archive; what exists is not compared.
     Recreate,
     /// Nothing.
     Check,
@@ -155,7 +155,7 @@ pub async fn create_missing(
     Ok(resources)
 }
 
-/// Creates streams and consumers that were deleted, except the journal, and returns what was done. What exists stays as it
+/// Creates streams and consumers that were deleted, except the journal and its archive, and returns what was done. What exists stays as it
 /// is.
 ///
 /// # Errors
@@ -183,7 +183,9 @@ async fn reconcile(
         let mut applied = Vec::new();
         for wanted in streams::desired_streams(settings, brokers, bus.server_version()) {
             // An archive that was lost must not be replaced by an empty one. Without an archive a worker has nothing to read.
-            if wanted.name == subjects::STREAM_ARCHIVE && matches!(mode, ReconcileMode::Create(_)) {
+            if wanted.name == subjects::STREAM_ARCHIVE
+                && matches!(mode, ReconcileMode::Create(_) | ReconcileMode::Recreate)
+            {
                 continue;
             }
             let outcome = reconcile_stream(bus, &wanted, mode).await?;

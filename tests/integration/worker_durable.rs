@@ -148,6 +148,8 @@ async fn deleted_streams_are_created_again_except_the_journal() {
         .await;
     }
     assert!(jetstream.get_stream(subjects::STREAM_REPORTS).await.is_err());
+    // An archive that was lost must not be replaced by an empty one.
+    assert!(jetstream.get_stream(subjects::STREAM_ARCHIVE).await.is_err());
     worker.drain(SOON).await;
 }
 
