@@ -125,7 +125,7 @@ pub fn service_discovery(verb: &str, instance_id: &str) -> [String; 3] {
 
 /// Returns the server's subject for pull requests to a consumer of a stream.
 pub fn pull_request(stream: &str, consumer: &str) -> String {
-    format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
+    format!("{SERVER_API_PREFIX}CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
 /// Returns the server's subject for a request about a stream, such as `STREAM.INFO`.

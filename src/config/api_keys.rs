@@ -189,16 +189,13 @@ impl KeySettings {
 
     /// Returns a valid entry, to parse the fields of others with.
     pub(in crate::config) fn sample() -> Self {
-        Self {
-            sha256: Secret::new("0".repeat(2 * HASH_BYTES)),
-            ..Self::new(
-                &ApiKey(String::new()),
-                "sample",
-                "sample",
-                &[Capability::Read],
-                &[ALL_ACCOUNTS],
-            )
-        }
+        Self::new(
+            &ApiKey(String::new()),
+            "sample",
+            "sample",
+            &[Capability::Read],
+            &[ALL_ACCOUNTS],
+        )
     }
 
     /// Returns the hash; `None` if the field is not 64 hex digits.

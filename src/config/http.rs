@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::listen_address::ListenAddress;
+use crate::config::listen_address::{ListenAddress, is_host_name};
 use crate::config::range::check_range;
 
 /// The maximum number of names in `allowed_hosts`.
 const MAX_ALLOWED_HOSTS: usize = 64;
-/// The maximum length of a host name (RFC 1035), in bytes.
-const MAX_HOST_LENGTH: usize = 253;
 /// The maximum number of origins in `cors_origins`.
 const MAX_CORS_ORIGINS: usize = 64;
 
@@ -110,9 +108,7 @@ impl HttpSettings {
 
 /// Reports whether a text is a host name or an address without brackets, as the header `Host` names it before the port.
 fn is_host(text: &str) -> bool {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_plain_name = (1..=MAX_HOST_LENGTH).contains(&text.len()) && text.bytes().all(is_name);
-    is_plain_name || text.parse::<std::net::Ipv6Addr>().is_ok()
+    is_host_name(text) || text.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 /// Reports whether a text is an origin in the form that browsers send: any other spelling would never match.
@@ -129,6 +125,7 @@ fn is_origin(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::listen_address::MAX_HOST_CHARACTERS;
 
     #[test]
     fn allowed_hosts_are_names_without_a_port() {
@@ -144,7 +141,7 @@ mod tests {
             ("*", false),
             ("*.local", false),
             ("", false),
-            (&"x".repeat(MAX_HOST_LENGTH + 1), false),
+            (&"x".repeat(MAX_HOST_CHARACTERS + 1), false),
         ] {
             assert_eq!(is_host(text), expected, "{text}");
         }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// The maximum length of a host name, in characters (RFC 1035).
-const MAX_HOST_CHARACTERS: usize = 253;
+pub(in crate::config) const MAX_HOST_CHARACTERS: usize = 253;
 
 /// A host and a port, such as `127.0.0.1:8100`, `[::1]:8100` or `localhost:8100`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,10 +44,9 @@ impl FromStr for ListenAddress {
             return Ok(address.into());
         }
         let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         // What looks like an IP address and is none would be looked up as a name.
         let is_number = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        if !(1..=MAX_HOST_CHARACTERS).contains(&host.len()) || !host.bytes().all(is_name) || is_number {
+        if !is_host_name(host) || is_number {
             return Err(FORM);
         }
         Ok(Self {
@@ -55,6 +54,12 @@ impl FromStr for ListenAddress {
             port: port.parse().map_err(|_| FORM)?,
         })
     }
+}
+
+/// Reports whether a text has the form of a host name or an IPv4 address.
+pub(in crate::config) fn is_host_name(text: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=MAX_HOST_CHARACTERS).contains(&text.len()) && text.bytes().all(is_name)
 }
 
 impl From<SocketAddr> for ListenAddress {

@@ -12,7 +12,6 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use crate::config::Settings;
-use crate::config::load::environment::COMMAND_LINE_VARIABLES;
 use crate::config::load::list_entries::parse_entries;
 use crate::config::load::source_map::SourceMap;
 
@@ -64,7 +63,7 @@ impl Settings {
         }
         let known = leaf_paths(&settings);
         for (name, text) in environment {
-            if !name.starts_with(ENVIRONMENT_PREFIX) || COMMAND_LINE_VARIABLES.contains(&name.as_str()) {
+            if !name.starts_with(ENVIRONMENT_PREFIX) {
                 continue;
             }
             // Another one with the prefix is a warning: see `unknown_variable_warnings`.

@@ -34,7 +34,7 @@ pub(super) fn parse_plain_text(text: &str, max_characters: usize) -> Result<Stri
     }
 }
 
-/// Takes the tags of an intent or of a note.
+/// Takes the tags of an intent.
 ///
 /// # Errors
 /// `invalid_field` when there are more than 32 tags, or one of them is invalid.

@@ -28,57 +28,25 @@ pub fn parse_filter_end(text: &str) -> Result<Timestamp, FilterTimeError> {
     parse_filter_time(text, "23:59:59.999999")
 }
 
+/// Completes a time to RFC 3339, which checks it.
 fn parse_filter_time(text: &str, clock_of_date: &str) -> Result<Timestamp, FilterTimeError> {
-    let (date, clock, offset) = split_filter_time(text, clock_of_date).ok_or(FilterTimeError)?;
-    Timestamp::parse(&format!("{date}T{clock}{offset}")).map_err(|_| FilterTimeError)
-}
-
-/// Returns the date, the clock time with seconds, and the offset, each as RFC 3339 writes it. The values may be out of range.
-fn split_filter_time<'a>(text: &'a str, clock_of_date: &str) -> Option<(&'a str, String, String)> {
-    let (date, rest) = text.split_at_checked("0000-00-00".len())?;
-    if !has_layout(date, "0000-00-00") {
-        return None;
+    let (date, rest) = text.split_at_checked("0000-00-00".len()).ok_or(FilterTimeError)?;
+    let rest = match rest {
+        "" => clock_of_date,
+        _ => rest.strip_prefix(['T', 't', ' ']).ok_or(FilterTimeError)?,
+    };
+    let (clock, offset) = rest.split_at(rest.find(['Z', 'z', '+', '-', ' ']).unwrap_or(rest.len()));
+    if clock.len() > "00:00:00.000000000".len() {
+        return Err(FilterTimeError);
     }
-    if rest.is_empty() {
-        return Some((date, clock_of_date.to_owned(), "Z".to_owned()));
-    }
-    let rest = rest.strip_prefix(['T', 't', ' '])?;
-    let offset_at = rest.find(['Z', 'z', '+', '-', ' ']).unwrap_or(rest.len());
-    let (clock, offset) = rest.split_at(offset_at);
-    let clock = match clock.split_once('.') {
-        _ if has_layout(clock, "00:00") => format!("{clock}:00"),
-        None if has_layout(clock, "00:00:00") => clock.to_owned(),
-        Some((seconds, fraction)) if has_layout(seconds, "00:00:00") && is_fraction(fraction) => clock.to_owned(),
-        _ => return None,
+    let seconds = if clock.len() == "00:00".len() { ":00" } else { "" };
+    let (sign, distance) = match offset {
+        "" => ("Z", ""),
+        _ => offset
+            .strip_prefix(' ')
+            .map_or(("", offset), |distance| ("+", distance)),
     };
-    let offset = match offset {
-        "" | "Z" | "z" => "Z".to_owned(),
-        _ => {
-            let (sign, distance) = offset.split_at(1);
-            if !has_layout(distance, "00:00") || distance >= "24:00" {
-                return None;
-            }
-            match sign {
-                "+" | " " => format!("+{distance}"),
-                "-" => format!("-{distance}"),
-                _ => return None,
-            }
-        }
-    };
-    Some((date, clock, offset))
-}
-
-/// Reports whether a text has the length of a layout, a digit where the layout has `0`, and its other characters.
-fn has_layout(text: &str, layout: &str) -> bool {
-    let is_same = |(byte, expected): (u8, u8)| match expected {
-        b'0' => byte.is_ascii_digit(),
-        _ => byte == expected,
-    };
-    text.len() == layout.len() && text.bytes().zip(layout.bytes()).all(is_same)
-}
-
-fn is_fraction(text: &str) -> bool {
-    (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    Timestamp::parse(&format!("{date}T{clock}{seconds}{sign}{distance}")).map_err(|_| FilterTimeError)
 }
 
 #[cfg(test)]

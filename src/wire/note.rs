@@ -179,7 +179,7 @@ fn decode_note_tags(object: &mut StrictObject<'_>) -> Result<Vec<Tag>, Fault> {
         }
         tags.extend(split);
     }
-    if tags.len() > MAX_TAGS || texts.len() > MAX_TAGS {
+    if tags.len() > MAX_TAGS {
         return Err(object.invalid_field("tags", format!("must be at most {MAX_TAGS}")));
     }
     Ok(tags)

@@ -14,6 +14,12 @@ use crate::wire::schema_patterns::UtcTimestamp;
 /// The word that stands for every open status in the filter by status.
 pub const OPEN_STATUS: &str = "open";
 
+/// Returns the words of the filter by status.
+pub fn status_words() -> impl Iterator<Item = &'static str> {
+    let statuses = OrderStatus::ALL.iter().map(|status| status.as_str());
+    std::iter::once(OPEN_STATUS).chain(statuses)
+}
+
 /// One order of the order log. An order that a risk rule denied has the status `rejected`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderRecord {

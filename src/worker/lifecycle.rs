@@ -282,13 +282,21 @@ async fn create_streams(
     Ok(())
 }
 
-/// Reads the store's status; retries for [`START_TIMEOUT`], since a Redis that has just started may still read its data.
+/// Reads the store's status; a Redis that has just started may still read its data.
 async fn read_store_status(store: &Store) -> Result<StoreStatus, StoreError> {
+    retry_at_start("the status of the shared state", || store.read_status()).await
+}
+
+/// Tries a step of the start until it succeeds; retries for [`START_TIMEOUT`].
+async fn retry_at_start<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+    step: &'static str,
+    attempt: impl Fn() -> F,
+) -> Result<T, E> {
     let end = tokio::time::Instant::now() + START_TIMEOUT;
     loop {
-        match store.read_status().await {
+        match attempt().await {
             Err(error) if tokio::time::Instant::now() < end => {
-                tracing::debug!(%error, "the status of the shared state cannot be read yet");
+                tracing::debug!(step, %error, "a step of the start is not possible yet");
                 tokio::time::sleep(START_RETRY_DELAY).await;
             }
             result => return result,
@@ -313,14 +321,8 @@ async fn ensure_store_ready(router: &Router) -> Result<Option<LateEventFollowUp>
 
 /// Opens the trading day before the first order if no worker has.
 async fn ensure_day_open(router: &Router) -> Result<(), Fault> {
-    let end = tokio::time::Instant::now() + START_TIMEOUT;
-    loop {
-        match router.trading_day.refresh().await {
-            Err(error) if tokio::time::Instant::now() < end => {
-                tracing::debug!(%error, "the trading day is not open yet");
-                tokio::time::sleep(START_RETRY_DELAY).await;
-            }
-            opened => return opened.map(drop),
-        }
-    }
+    retry_at_start("the trading day", || async {
+        router.trading_day.refresh().await.map(drop)
+    })
+    .await
 }

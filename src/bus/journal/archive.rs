@@ -83,8 +83,9 @@ impl JournalArchive {
         };
         let segment = segment.clone();
         let entries = self.load(&mut index, &segment).await?;
-        let found = entries.iter().find(|one| one.entry.sequence >= from);
-        Ok(found.map(|one| one.entry.clone()))
+        // A segment has no gap.
+        let offset = usize::try_from(from.saturating_sub(segment.manifest.first_sequence)).unwrap_or(usize::MAX);
+        Ok(entries.get(offset).map(|one| one.entry.clone()))
     }
 
     /// Returns the newest entry of a subject; `None` if the archive has none.
@@ -158,12 +159,12 @@ impl JournalArchive {
 
     /// Reads the manifests of the segments that were written since the last time.
     async fn refresh(&self, index: &mut ArchiveIndex) -> Result<(), BusError> {
-        let archive = read_stream_info(&self.bus, subjects::STREAM_ARCHIVE).await?;
+        let archive = read_stream_info(&self.bus, subjects::STREAM_ARCHIVE, OPERATION).await?;
         let Some(archive) = archive.filter(|info| info.state.last_sequence > 0) else {
             *index = ArchiveIndex::default();
             return Ok(());
         };
-        let Some(journal) = read_stream_info(&self.bus, subjects::STREAM_REPORTS).await? else {
+        let Some(journal) = read_stream_info(&self.bus, subjects::STREAM_REPORTS, OPERATION).await? else {
             return Err(BusError::Refused(format!("{OPERATION}: there is no journal")));
         };
         let created = [&archive, &journal].map(|info| timestamp_from_nanoseconds(info.created.unix_timestamp_nanos()));
@@ -260,7 +261,11 @@ async fn read_segment(bus: &Bus, segment: &ArchivedSegment) -> Result<Vec<Replay
 }
 
 /// Returns what the server knows of a stream; `None` if there is no such stream.
-async fn read_stream_info(bus: &Bus, stream: &str) -> Result<Option<Info>, BusError> {
+pub(super) async fn read_stream_info(
+    bus: &Bus,
+    stream: &str,
+    operation: &'static str,
+) -> Result<Option<Info>, BusError> {
     let read = async {
         match bus.jetstream.get_stream(stream).await {
             Ok(stream) => Ok(Some(stream.cached_info().clone())),
@@ -270,5 +275,5 @@ async fn read_stream_info(bus: &Bus, stream: &str) -> Result<Option<Info>, BusEr
             },
         }
     };
-    with_timeout(bus.request_timeout(), OPERATION, read).await
+    with_timeout(bus.request_timeout(), operation, read).await
 }

@@ -2,14 +2,12 @@
 //! its archive.
 
 use async_nats::error::Error;
-use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream as JetStream};
 use futures_util::{Stream, stream};
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
-use crate::bus::journal::archive::JournalArchive;
+use crate::bus::journal::archive::{JournalArchive, read_stream_info};
 use crate::bus::journal::replay::StreamReplay;
 use crate::bus::stream_entry::{StoredEntry, timestamp_from_nanoseconds};
 use crate::bus::subjects;
@@ -146,20 +144,8 @@ impl JournalReader {
     /// # Errors
     /// When the server does not reply.
     pub async fn find_extent(&self) -> Result<Option<JournalExtent>, BusError> {
-        let queried = async {
-            match self.bus.jetstream.get_stream(subjects::STREAM_REPORTS).await {
-                Ok(journal) => Ok(Some(journal)),
-                Err(error) => match error.kind() {
-                    GetStreamErrorKind::JetStream(reason) if reason.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                        Ok(None)
-                    }
-                    _ => Err(error),
-                },
-            }
-        };
-        let found = with_timeout(self.bus.request_timeout(), "reading the journal's extent", queried).await?;
-        let Some(journal) = found else { return Ok(None) };
-        let info = journal.cached_info();
+        let found = read_stream_info(&self.bus, subjects::STREAM_REPORTS, "reading the journal's extent").await?;
+        let Some(info) = found else { return Ok(None) };
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);
         Ok(Some(JournalExtent {
             first_sequence: first,
@@ -223,8 +209,8 @@ impl JournalReplay {
             return None;
         }
         if self.missing.is_none() {
-            match self.journal.next().await? {
-                Ok(replayed) => return Some(Ok(replayed.entry)),
+            match self.journal.next_entry().await? {
+                Ok(entry) => return Some(Ok(entry)),
                 Err(BusError::JournalGap { from, to }) => self.missing = Some((from, to)),
                 Err(error) => return Some(Err(error)),
             }

@@ -27,6 +27,9 @@ pub(super) struct ReplayedEntry {
     pub(super) headers: BTreeMap<String, Vec<String>>,
 }
 
+/// An entry, and its headers as they were delivered.
+type DeliveredEntry = (StoredEntry, Option<HeaderMap>);
+
 /// A replay in progress.
 pub(super) struct StreamReplay {
     bus: Bus,
@@ -38,7 +41,7 @@ pub(super) struct StreamReplay {
     /// The sequence of the next entry to return.
     next_sequence: u64,
     to_sequence: u64,
-    buffered: VecDeque<ReplayedEntry>,
+    buffered: VecDeque<DeliveredEntry>,
     has_failed: bool,
 }
 
@@ -65,8 +68,23 @@ impl StreamReplay {
         }
     }
 
-    /// Returns the next entry or gap; `None` at the end of the range and after any other error.
+    /// Returns the next entry with its headers, or gap; `None` at the end of the range and after any other error.
     pub(super) async fn next(&mut self) -> Option<Result<ReplayedEntry, BusError>> {
+        let next = self.next_delivered().await?;
+        Some(next.map(|(entry, headers)| ReplayedEntry {
+            entry,
+            headers: headers.as_ref().map(header_values).unwrap_or_default(),
+        }))
+    }
+
+    /// As [`StreamReplay::next`], without the headers.
+    pub(super) async fn next_entry(&mut self) -> Option<Result<StoredEntry, BusError>> {
+        let next = self.next_delivered().await?;
+        Some(next.map(|(entry, _)| entry))
+    }
+
+    /// Returns what both do, with the headers as they were delivered: most readers need none.
+    async fn next_delivered(&mut self) -> Option<Result<DeliveredEntry, BusError>> {
         if self.has_failed || self.next_sequence > self.to_sequence {
             return None;
         }
@@ -89,7 +107,7 @@ impl StreamReplay {
                 Err(error) => return self.fail(error),
             }
         }
-        let sequence = self.buffered.front()?.entry.sequence;
+        let sequence = self.buffered.front()?.0.sequence;
         if sequence > self.next_sequence {
             let gap = BusError::JournalGap {
                 from: self.next_sequence,
@@ -102,7 +120,7 @@ impl StreamReplay {
         self.buffered.pop_front().map(Ok)
     }
 
-    fn fail(&mut self, error: BusError) -> Option<Result<ReplayedEntry, BusError>> {
+    fn fail(&mut self, error: BusError) -> Option<Result<DeliveredEntry, BusError>> {
         self.has_failed = true;
         Some(Err(error))
     }
@@ -132,8 +150,7 @@ impl StreamReplay {
                 return Ok(());
             }
             expected = position.consumer_sequence + 1;
-            let headers = message.message.headers.as_ref().map(header_values).unwrap_or_default();
-            self.buffered.push_back(ReplayedEntry { entry, headers });
+            self.buffered.push_back((entry, message.message.headers.clone()));
         }
         self.consumer = Some((consumer, expected));
         Ok(())

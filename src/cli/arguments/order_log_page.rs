@@ -6,12 +6,12 @@ use clap::builder::PossibleValuesParser;
 use crate::cli::arguments::term::term_parser;
 use crate::cli::requests::query_string;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, Tag};
-use crate::domain::order_terms::{OrderStatus, Side};
+use crate::domain::order_terms::Side;
 use crate::domain::sort_direction::SortDirection;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::wire::filter_time::{parse_filter_end, parse_filter_start};
-use crate::wire::order_record::OPEN_STATUS;
+use crate::wire::order_record::status_words;
 
 /// Filters that all apply, and the page.
 #[derive(Debug, Args)]
@@ -64,12 +64,6 @@ pub(crate) struct OrderLogPageArgs {
     /// Show the newest item first (`desc`) or the oldest (`asc`).
     #[arg(long, default_value = "desc", value_parser = term_parser(SortDirection::ALL, SortDirection::as_str))]
     sort: SortDirection,
-}
-
-/// Returns the words of the filter by status.
-fn status_words() -> impl Iterator<Item = &'static str> {
-    let statuses = OrderStatus::ALL.iter().map(|status| status.as_str());
-    std::iter::once(OPEN_STATUS).chain(statuses)
 }
 
 impl OrderLogPageArgs {

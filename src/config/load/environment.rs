@@ -3,7 +3,7 @@
 /// The prefix of every environment variable of the router.
 pub const ENVIRONMENT_PREFIX: &str = "ORDER_ROUTER_";
 /// Variables that the command line reads, not the loader of the settings.
-pub(super) const COMMAND_LINE_VARIABLES: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_API_KEY"];
+const COMMAND_LINE_VARIABLES: &[&str] = &["ORDER_ROUTER_CONFIG", "ORDER_ROUTER_API_KEY"];
 
 /// Returns the environment variable of a setting.
 pub fn environment_name(path: &str) -> String {

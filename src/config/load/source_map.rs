@@ -1,9 +1,9 @@
 //! The settings file as TOML: its syntax errors with line and column, and the line of every key.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 
+use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table};
 
@@ -11,8 +11,9 @@ use toml::{Spanned, Table};
 #[derive(Debug, Default)]
 pub(super) struct SourceMap {
     file: String,
-    /// Line and column by path, such as `nats.url`, `keys` and `keys[0].id`.
-    lines: BTreeMap<String, usize>,
+    text: String,
+    /// Byte offset in the text by path, such as `nats.url`, `keys` and `keys[0].id`.
+    starts: BTreeMap<String, usize>,
 }
 
 impl SourceMap {
@@ -29,44 +30,47 @@ impl SourceMap {
         let (document, faults) = DeTable::parse_recoverable(&text);
         if !faults.is_empty() {
             errors.extend(faults.iter().map(|fault| {
-                let (line, column) = position(&text, &fault.span().unwrap_or_default());
+                let (line, column) = position(&text, fault.span().unwrap_or_default().start);
                 format!("{file}, line {line}, column {column} is not TOML: {}", fault.message())
             }));
             return Default::default();
         }
         let mut map = Self {
-            file: file.clone(),
-            lines: BTreeMap::new(),
+            file,
+            ..Self::default()
         };
-        map.add_table(&text, "", document.get_ref());
-        match text.parse() {
-            Ok(table) => (table, map),
+        map.add_table("", document.get_ref());
+        match Table::deserialize(toml::Deserializer::from(document)) {
+            Ok(table) => {
+                map.text = text;
+                (table, map)
+            }
             Err(error) => {
-                errors.push(format!("{file} is not TOML: {}", error.message()));
+                errors.push(format!("{} is not TOML: {}", map.file, error.message()));
                 Default::default()
             }
         }
     }
 
-    fn add_table(&mut self, text: &str, prefix: &str, table: &DeTable<'_>) {
+    fn add_table(&mut self, prefix: &str, table: &DeTable<'_>) {
         for (key, value) in table {
             let path = match prefix {
                 "" => key.get_ref().to_string(),
                 prefix => format!("{prefix}.{}", key.get_ref()),
             };
-            self.lines.insert(path.clone(), position(text, &key.span()).0);
-            self.add_value(text, &path, value);
+            self.starts.insert(path.clone(), key.span().start);
+            self.add_value(&path, value);
         }
     }
 
-    fn add_value(&mut self, text: &str, path: &str, value: &Spanned<DeValue<'_>>) {
+    fn add_value(&mut self, path: &str, value: &Spanned<DeValue<'_>>) {
         match value.get_ref() {
-            DeValue::Table(table) => self.add_table(text, path, table),
+            DeValue::Table(table) => self.add_table(path, table),
             DeValue::Array(entries) => {
                 for (place, entry) in entries.iter().enumerate() {
                     let path = format!("{path}[{place}]");
-                    self.lines.insert(path.clone(), position(text, &entry.span()).0);
-                    self.add_value(text, &path, entry);
+                    self.starts.insert(path.clone(), entry.span().start);
+                    self.add_value(&path, entry);
                 }
             }
             _ => {}
@@ -75,7 +79,7 @@ impl SourceMap {
 
     /// Forgets a setting: another source overrides it.
     pub(super) fn forget(&mut self, path: &str) {
-        self.lines.remove(path);
+        self.starts.remove(path);
     }
 
     /// Returns the place of a setting for the end of an error, such as ` (router.toml, line 7)`; nothing if the setting is
@@ -88,8 +92,8 @@ impl SourceMap {
     pub(super) fn places(&self, paths: &[String]) -> String {
         let lines: Vec<String> = paths
             .iter()
-            .filter_map(|path| self.lines.get(path))
-            .map(ToString::to_string)
+            .filter_map(|path| self.starts.get(path))
+            .map(|start| position(&self.text, *start).0.to_string())
             .collect();
         match lines.as_slice() {
             [] => String::new(),
@@ -99,9 +103,9 @@ impl SourceMap {
     }
 }
 
-/// Returns line and column of the beginning of a span, both from 1; the column counts characters.
-fn position(text: &str, span: &Range<usize>) -> (usize, usize) {
-    let before = text.get(..span.start).unwrap_or(text);
+/// Returns line and column of a byte offset, both from 1; the column counts characters.
+fn position(text: &str, start: usize) -> (usize, usize) {
+    let before = text.get(..start).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let column = before[line_start..].chars().count() + 1;
     (before.matches('\n').count() + 1, column)

@@ -343,23 +343,28 @@ async fn is_accepted_loss(
 /// Returns why a journal does not continue the applied one, and what an operator can do.
 fn describe_mismatch(watermark: StreamWatermark, extent: StreamExtent, path: &Path) -> String {
     let (applied, first, last) = (watermark.sequence, extent.first_sequence, extent.last_sequence);
-    let reason = if watermark.stream_created_at != extent.created_at {
-        format!(
+    let restart = || format!("stop the sidecar, remove {} and start it again", path.display());
+    let (reason, remedy) = if watermark.stream_created_at != extent.created_at {
+        let reason = format!(
             "it was created at {}, and the one that the log was built from at {}",
             extent.created_at, watermark.stream_created_at
-        )
+        );
+        (reason, restart())
     } else if applied > last {
-        format!("its last entry is {last}, and the log has applied entry {applied}: the journal has lost entries")
+        let reason =
+            format!("its last entry is {last}, and the log has applied entry {applied}: the journal has lost entries");
+        (reason, restart())
     } else if applied + 1 < first {
-        format!("its first entry is {first}, and the log has applied entry {applied}: the journal has lost entries")
+        let reason = format!(
+            "its first entry is {first}, and the log has applied entry {applied}: the journal has lost entries"
+        );
+        let accept = "run `order-router journal accept-loss --actor NAME --reason TEXT`, and the order log continues";
+        (reason, accept.to_owned())
     } else {
-        format!("its entry {applied} is not the one that the log has applied")
-    };
-    let is_beginning_lost = watermark.stream_created_at == extent.created_at && applied + 1 < first;
-    let remedy = if is_beginning_lost {
-        "run `order-router journal accept-loss --actor NAME --reason TEXT`, and the order log continues".to_owned()
-    } else {
-        format!("stop the sidecar, remove {} and start it again", path.display())
+        (
+            format!("its entry {applied} is not the one that the log has applied"),
+            restart(),
+        )
     };
     format!("{reason}. Restore the stream, or accept the journal as it is: {remedy}")
 }

@@ -19,7 +19,7 @@ use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem::ProblemResponse;
 use crate::wire::filter_time::{parse_filter_end, parse_filter_start};
-use crate::wire::order_record::{ExecutionPage, OPEN_STATUS, OrderPage, PageMetadata};
+use crate::wire::order_record::{ExecutionPage, OPEN_STATUS, OrderPage, PageMetadata, status_words};
 
 /// Returns a page of the orders that match the filters.
 pub(in crate::sidecar) async fn list_orders(
@@ -178,11 +178,8 @@ fn parse_statuses(text: &str) -> Result<Vec<OrderStatus>, String> {
         return Ok(OrderStatus::OPEN.to_vec());
     }
     OrderStatus::parse(text).map(|status| vec![status]).ok_or_else(|| {
-        let names: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
-        format!(
-            "must be one or more of {OPEN_STATUS}, {}, separated by commas",
-            names.join(", ")
-        )
+        let words: Vec<&str> = status_words().collect();
+        format!("must be one or more of {}, separated by commas", words.join(", "))
     })
 }
 

@@ -50,17 +50,19 @@ impl HostPolicy {
 
     /// Returns whether a host, with or without a port, is this sidecar.
     fn is_own_name(&self, authority: &str) -> bool {
-        let host = host_of(authority);
-        is_loopback(authority) || host.is_some_and(|host| self.0.iter().any(|name| name.eq_ignore_ascii_case(&host)))
+        host_of(authority)
+            .is_some_and(|host| is_loopback_host(&host) || self.0.iter().any(|name| name.eq_ignore_ascii_case(&host)))
     }
 }
 
 /// Returns whether a host, with or without a port, is a loopback address or `localhost`.
 fn is_loopback(authority: &str) -> bool {
-    host_of(authority).is_some_and(|host| {
-        let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
-        host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
-    })
+    host_of(authority).is_some_and(|host| is_loopback_host(&host))
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
 }
 
 /// Returns the host of an authority without port and brackets.

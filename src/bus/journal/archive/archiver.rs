@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use crate::bus::connection::{Bus, BusError, with_timeout};
 use crate::bus::headers;
-use crate::bus::journal::archive::manifest::{SegmentManifest, kind_of};
+use crate::bus::journal::archive::manifest::{SegmentManifest, kind_of, segment_name};
 use crate::bus::journal::archive::{
-    ArchivedSegment, JournalArchive, MAX_SEGMENTS, read_segment, read_stream_info, segment,
+    ArchivedSegment, JournalArchive, MAX_SEGMENTS, OPERATION, read_segment, read_stream_info, segment,
 };
 use crate::bus::journal::replay::{ReplayedEntry, StreamReplay};
 use crate::bus::stream_entry::timestamp_from_nanoseconds;
@@ -247,7 +247,7 @@ impl JournalArchiver {
             let (Some(first), Some(last)) = (part.first(), part.last()) else {
                 continue;
             };
-            let name = format!("{}-{}", first.entry.sequence, last.entry.sequence);
+            let name = segment_name(first.entry.sequence, last.entry.sequence);
             let unwritable = |error: String| ArchiveError::Unwritable(name.clone(), error);
             let (manifest, body) = self
                 .encode(journal, part)
@@ -331,7 +331,7 @@ impl JournalArchiver {
     }
 
     async fn stream_info(&self, stream: &'static str) -> Result<Info, ArchiveError> {
-        let info = read_stream_info(&self.bus, stream).await?;
+        let info = read_stream_info(&self.bus, stream, OPERATION).await?;
         info.ok_or(ArchiveError::NoStream(stream))
     }
 }

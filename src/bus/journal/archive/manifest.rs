@@ -39,7 +39,7 @@ pub(super) struct SegmentManifest {
 impl SegmentManifest {
     /// Returns the segment's name, as errors and log lines have it.
     pub(super) fn name(&self) -> String {
-        format!("{}-{}", self.first_sequence, self.last_sequence)
+        segment_name(self.first_sequence, self.last_sequence)
     }
 
     /// Returns the highest sequence at which an entry of the segment can match a subject or a pattern.
@@ -61,6 +61,11 @@ impl SegmentManifest {
         let text = headers.get(headers::ARCHIVE_MANIFEST)?.first()?;
         serde_json::from_str(text).ok()
     }
+}
+
+/// Returns the name of a segment with these entries.
+pub(super) fn segment_name(first_sequence: u64, last_sequence: u64) -> String {
+    format!("{first_sequence}-{last_sequence}")
 }
 
 /// Returns the kind of a subject or a pattern: the event's, or one for all reports.

@@ -165,8 +165,11 @@ fn evaluate_health(
     worker: Result<WorkerHealth, String>,
     order_log_status: &OrderLogStatus,
 ) -> (HealthChecks, Option<Fault>) {
-    let unknown = || component(ComponentStatus::Unknown, None);
-    let failing = |detail: String| component(ComponentStatus::Failing, Some(detail));
+    let unknown = || ComponentHealth {
+        status: ComponentStatus::Unknown,
+        detail: None,
+    };
+    let failing = |detail: String| ComponentHealth::new(ComponentStatus::Failing, detail);
     let (bus, worker, redis, journal, fault) = match (bus, worker) {
         (Err(reason), _) => {
             let detail = format!("NATS is unreachable: {reason}");
@@ -225,10 +228,6 @@ fn worker_fault(health: &WorkerHealth) -> Option<Fault> {
     Some(Fault::new(code, health.obstacle().unwrap_or_default()))
 }
 
-fn component(status: ComponentStatus, detail: Option<String>) -> ComponentHealth {
-    ComponentHealth { status, detail }
-}
-
 impl From<ComponentHealth> for HealthCheck {
     fn from(component: ComponentHealth) -> Self {
         Self {
@@ -265,7 +264,7 @@ mod tests {
     #[test]
     fn health_names_the_root_cause() {
         let ok = ComponentHealth::ok;
-        let with = |status| component(status, Some("a reason".to_owned()));
+        let with = |status| ComponentHealth::new(status, "a reason");
         let healthy = || WorkerHealth::of(ok(), ok(), ok());
         let unknown = || with(ComponentStatus::Unknown);
         let failing = || with(ComponentStatus::Failing);

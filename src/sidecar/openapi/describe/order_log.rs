@@ -2,7 +2,7 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use crate::domain::order_terms::{OrderStatus, Side};
+use crate::domain::order_terms::Side;
 use crate::domain::sort_direction::SortDirection;
 use crate::fault::FaultCode;
 use crate::sidecar::openapi::operation::{OperationDescription, RequestBodyDescription, ResponseDescription};
@@ -10,7 +10,7 @@ use crate::sidecar::openapi::parameter::Parameter;
 use crate::sidecar::openapi::schema::{client_order_id_schema, page_limit_schema, schema_of, token_schema};
 use crate::sidecar::openapi::tag::OperationTag;
 use crate::wire::note::NoteBody;
-use crate::wire::order_record::{ExecutionPage, OPEN_STATUS, OrderPage, OrderRecord};
+use crate::wire::order_record::{ExecutionPage, OrderPage, OrderRecord, status_words};
 use crate::wire::schema_patterns;
 use crate::wire::schema_patterns::{FilterTimeInput, TagInput};
 
@@ -177,8 +177,7 @@ fn sort_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn statuses_schema(_: &mut SchemaGenerator) -> Schema {
-    let statuses = OrderStatus::ALL.iter().map(|status| status.as_str());
-    let words: Vec<&str> = std::iter::once(OPEN_STATUS).chain(statuses).collect();
+    let words: Vec<&str> = status_words().collect();
     let word = format!("({})", words.join("|"));
     json_schema!({"type": "string", "pattern": format!("^{word}(,{word})*$")})
 }
