@@ -98,14 +98,48 @@ pub struct CancelAllRequest {
     pub symbol: Option<String>,
 }
 
+/// The most orders that each list of a reply to a cancel of all orders has.
+pub const MAX_LISTED_ORDERS: usize = 500;
+/// The maximum size of the two lists together, in bytes: a reply has to fit into one message of 1 MB.
+const MAX_LISTED_BYTES: usize = 900_000;
+
 /// The outcome of a request to cancel all orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "CancelAllAnswer")]
 pub struct CancelAllReply {
-    /// The reports of the orders that the request cancelled.
+    /// The reports of orders that the request cancelled: at most 500, and as many as fit into the reply.
+    #[schemars(length(max = MAX_LISTED_ORDERS))]
     pub cancelled: Vec<ExecutionReport>,
-    /// The reports of the orders that are still open, or whose outcome is unknown.
+    /// The number of orders that the request cancelled, those that `cancelled` leaves out included.
+    pub cancelled_total: u64,
+    /// The reports of orders that are still open, or receipts where the outcome is unknown or not journaled: at most 500,
+    /// and as many as fit into the reply.
+    #[schemars(length(max = MAX_LISTED_ORDERS))]
     pub remaining: Vec<ExecutionReport>,
+    /// The number of orders that are still open or whose outcome is unknown or not journaled, those that `remaining`
+    /// leaves out included.
+    pub remaining_total: u64,
+}
+
+impl CancelAllReply {
+    /// Returns the reply with lists that fit into one message. The remaining orders are listed first.
+    #[must_use]
+    pub fn fitting_one_message(mut self) -> Self {
+        let mut room = MAX_LISTED_BYTES;
+        for list in [&mut self.remaining, &mut self.cancelled] {
+            let mut count = 0;
+            while let Some(report) = list.get(count).filter(|_| count < MAX_LISTED_ORDERS) {
+                let size = report.encode().len() + 1;
+                if size > room {
+                    break;
+                }
+                room -= size;
+                count += 1;
+            }
+            list.truncate(count);
+        }
+        self
+    }
 }
 
 /// Decodes an [`OrderReference`].

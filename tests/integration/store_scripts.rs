@@ -612,9 +612,13 @@ async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
     // An event that waits for the journal survives the tombstone.
     assert_eq!(redis.pttl::<_, i64>(&record).await, Ok(-1));
     let waiting = store
-        .list_waiting_orders(&order_router::store::orders::read::WorkQueue::Outbox, Duration::ZERO)
+        .list_waiting_orders(
+            &order_router::store::orders::waiting::WorkQueue::Outbox,
+            Duration::ZERO,
+            0,
+        )
         .await;
-    assert_eq!(waiting, Ok(vec![key(&one)]));
+    assert_eq!(waiting.unwrap().members, [key(&one)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,9 @@ scripts! {
     REPLAY_ADJUSTMENT = "adjustment_replay.lua", "#!lua flags=allow-oom\n";
     READ_ORDER = "read.lua", "#!lua flags=no-writes\n";
     READ_WAITING = "ready.lua", "#!lua flags=no-writes\n";
+    READ_OPEN_PAGE = "open_page.lua", "#!lua flags=no-writes\n";
+    READ_OPEN_RECORDS = "open_records.lua", "#!lua flags=no-writes\n";
+    COUNT_OPEN_ORDERS = "open_counts.lua", "#!lua flags=no-writes\n";
     READ_MEMBERS = "names.lua", "#!lua flags=no-writes\n";
     MEASURE = "figures.lua", "#!lua flags=no-writes\n";
     READ_CONTROL = "control.lua", "#!lua flags=no-writes\n";
