@@ -7,6 +7,7 @@
     reason = "in a test a panic is the verdict"
 )]
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use order_router::brokers::conformance::CaseTerms;
@@ -15,7 +16,7 @@ use order_router::config::Settings;
 use order_router::domain::control::OperatorOverrides;
 use order_router::domain::currency_rates::CurrencyRates;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::id::{LeaseToken, OrderId};
+use order_router::domain::id::{AccountId, BrokerId, ClientOrderId, LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::{Order, OrderUpdate};
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
@@ -30,6 +31,7 @@ use order_router::risk::{Cap, CapMeasure};
 use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
 use order_router::store::keys::OrderKey;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use order_router::store::orders::open::ScanCursor;
 use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{
     ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
@@ -423,7 +425,9 @@ async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_
     for lost in [mark(&namesake, 1, 7), mark(&claim, 2, 8), mark(&stranger, 1, 9)] {
         assert_eq!(store.mark_journaled(lost).await, Ok(MarkJournaledOutcome::NeedsReplay));
     }
-    assert_eq!(rig.store().await, before);
+    let mut after = rig.store().await;
+    let lost = after.get_mut("meta").unwrap().remove("lost");
+    assert_eq!((after, lost.as_deref()), (before, Some("7 8 9")));
     assert_eq!(
         store.mark_journaled(mark(&claim, 1, 5)).await,
         Ok(MarkJournaledOutcome::Marked)
@@ -450,7 +454,99 @@ async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_
         Ok(MarkJournaledOutcome::Marked)
     );
     assert!(!rig.store().await.contains_key("outbox"));
-    assert_eq!(watermark(&store).await, 10);
+    // The events before 7 are in the store. Those that it has lost are not, whatever is marked after them, until they are
+    // replayed.
+    assert_eq!(watermark(&store).await, 6);
+    let (void, strange) = (filled(&namesake, 10), filled(&stranger, 10));
+    let from_nothing = |applied: &OrderUpdate| applied.order.total_deltas;
+    let replay = async |events: &[OrderReplay]| {
+        let replayed = store.replay_orders_with_conflicts(None, events, None).await;
+        assert_eq!(replayed.unwrap().1, Vec::<usize>::new());
+    };
+    replay(&[
+        event(&second, second.deltas, 8),
+        event(&strange, from_nothing(&strange), 9),
+    ])
+    .await;
+    assert_eq!(watermark(&store).await, 6);
+    replay(&[event(&void, from_nothing(&void), 7)]).await;
+    assert_eq!(watermark(&store).await, 7);
+    store.mark_journaled(mark(&claim, 3, 11)).await.unwrap();
+    assert_eq!(watermark(&store).await, 11);
+    assert!(!rig.store().await["meta"].contains_key("lost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watermark_passes_no_lost_event_however_many_there_are_until_a_rebuild() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (claim, _) = claimed(&rig, &store, 20).await;
+    store.settle(settlement(&filled(&claim, 10))).await.unwrap();
+    let stranger = order(&rig, 10);
+    for sequence in (10..400).rev() {
+        store.mark_journaled(mark(&stranger, 1, sequence)).await.unwrap();
+    }
+    let strange = filled(&stranger, 10);
+    let events: Vec<OrderReplay> = (100..300)
+        .map(|at| event(&strange, strange.order.total_deltas, at))
+        .collect();
+    store.replay_orders_with_conflicts(None, &events, None).await.unwrap();
+    store.mark_journaled(mark(&claim, 1, 500)).await.unwrap();
+    assert_eq!(watermark(&store).await, 9);
+    assert!(rig.store().await["meta"]["lost"].len() < 2_000);
+    rig.redis
+        .connection()
+        .await
+        .hset::<_, _, _, ()>("{or}:meta", "epoch", "1")
+        .await
+        .unwrap();
+    let rebuild = acquire_rebuild(&store).await;
+    assert_eq!(rebuild.journal_sequence, 9);
+    let epoch = Timestamp::now().as_milliseconds() + 1;
+    store
+        .finish_rebuild(&rebuild, epoch, "test", NO_LATE_EVENTS)
+        .await
+        .unwrap();
+    assert!(!rig.store().await["meta"].contains_key("lost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_orders_are_listed_and_counted_completely_whatever_their_number() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (binance, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
+    let set = "{or}:open:binance:default";
+    let mut redis = rig.redis.connection().await;
+    let keys: Vec<OrderKey> = (0..15_000)
+        .map(|n| OrderKey::new(Mode::Paper, &account, &ClientOrderId::new(&format!("o{n}")).unwrap()))
+        .collect();
+    for chunk in keys.chunks(1_000) {
+        let names: Vec<String> = chunk.iter().map(OrderKey::name).collect();
+        redis.sadd::<_, _, ()>(set, names).await.unwrap();
+    }
+    redis.sadd::<_, _, ()>(set, "no order").await.unwrap();
+    let (mut found, mut unreadable, mut cursor) = (HashSet::new(), Vec::new(), Some(ScanCursor::start()));
+    while let Some(at) = cursor {
+        let page = store.scan_open_orders(&binance, &account, &at).await.unwrap();
+        assert!(page.members.len() < 1_000);
+        found.extend(page.members);
+        unreadable.extend(page.unreadable);
+        cursor = page.next;
+    }
+    assert_eq!(
+        (found, unreadable),
+        (keys.into_iter().collect(), vec!["no order".to_owned()])
+    );
+    let (claim, _) = claimed(&rig, &store, 10).await;
+    let accounts = [(binance.clone(), account), (binance, AccountId::new("none").unwrap())];
+    assert_eq!(store.count_open_orders(&accounts).await, Ok(vec![15_002, 0]));
+    let stranger = order(&rig, 10);
+    let read = store.read_open_orders(&[key(&stranger), key(&claim)]).await.unwrap();
+    let stages: Vec<_> = read
+        .into_iter()
+        .map(|record| record.map(|record| (record.stage, record.order_id)))
+        .collect();
+    assert_eq!(stages, [None, Some((RecordStage::Claimed, claim.order_id))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

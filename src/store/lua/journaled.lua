@@ -5,11 +5,11 @@
 --         k order record, i index key (key indices), n name, o order id, v version, q journal sequence, s id of
 --         its settlement or '', ttl of a tombstone (ms)
 -- Returns {'marked' or 'lost', …} one for each event: 'lost' where the store does not know the order its version or
--- this effect, as after a loss of its last writes; the journal's watermark does not pass such an event.
+-- this effect, as after a loss of its last writes; the watermark does not pass such an event until it is replayed.
 -- Idempotent: a version that is marked already is passed over.
 local bad = stale()
 if bad then return bad end
-local highest, lowest_lost = 0, math.huge
+local highest = 0
 local answer, journaled = {}, {}
 for at = 2, #ARGV do
   local c = cmsgpack.unpack(ARGV[at])
@@ -21,7 +21,7 @@ for at = 2, #ARGV do
     is_known = not id or id == c.s
   end
   answer[#answer + 1] = is_known and 'marked' or 'lost'
-  if not is_known then lowest_lost = math.min(lowest_lost, c.q) end
+  if not is_known then note_lost(c.q) end
   if is_known and c.v > tonumber(known[3]) then
     local sequence = string.format('%.0f', c.q)
     redis.call('HSET', record, 'jv', c.v, 'seq', sequence, 'fs', known[5] or sequence)
@@ -41,7 +41,5 @@ for at = 2, #ARGV do
   if c.q > highest then highest = c.q end
 end
 if #journaled > 0 then redis.call('ZREM', KEYS[2], unpack(journaled)) end
-if highest > sum(KEYS[1], 'journal_sequence') and lowest_lost == math.huge then
-  redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', highest))
-end
+raise_watermark(highest)
 return answer

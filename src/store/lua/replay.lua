@@ -16,7 +16,7 @@
 local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-local changed, conflicts = 0, {}
+local changed, conflicts, highest = 0, {}, 0
 
 local function settlement_in(doc)
   local settlement = cjson.decode(doc).settlement
@@ -87,9 +87,10 @@ for at = 3, #ARGV, 2 do
     redis.call('ZREM', KEYS[4], c.n)
     if c.at > 0 then redis.call('ZADD', KEYS[c.du], c.at, c.n) else redis.call('ZREM', KEYS[c.du], c.n) end
   end
-  if c.q > sum(KEYS[1], 'journal_sequence') then
-    redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', c.q))
-  end
+  local is_conflict = conflicts[#conflicts] == tostring((at - 3) / 2)
+  if is_conflict then note_lost(c.q) else note_replayed(c.q) end
+  highest = math.max(highest, c.q)
 end
+raise_watermark(highest)
 write_ledgers()
 return {'replayed', changed, unpack(conflicts)}

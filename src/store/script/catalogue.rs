@@ -55,6 +55,7 @@ scripts! {
     MARK_WITHDRAWAL_JOURNALED = "withdrawn.lua", "#!lua flags=allow-oom\n";
     INQUIRE = "inquire.lua", "#!lua flags=allow-oom\n";
     REPLAY_SUBMISSIONS = "replay_submission.lua", "#!lua flags=allow-oom\n";
+    EXTEND_REBUILD = "extend_healing.lua", "#!lua flags=allow-oom\n";
     FINISH_REBUILD = "finish_healing.lua", "#!lua flags=allow-oom\n";
     ABANDON_REBUILD = "abandon_healing.lua", "#!lua flags=allow-oom\n";
 }
