@@ -54,6 +54,7 @@ pub fn build_settled_report(
             content: order.content_hash.0.to_string(),
             deltas: deltas.into(),
             total: order.total_deltas.into(),
+            earlier_days: order.earlier_days.iter().map(Into::into).collect(),
             lot_size: reservation.lot_size,
             base_rate: reservation.base_rate,
             base_asset: reservation.base_asset.as_deref().map(str::to_owned),
@@ -207,6 +208,14 @@ pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlemen
             .total
             .try_into()
             .map_err(|error: InvalidSettledQuantity| invalid(&error))?,
+        // A submission or a denial settles nothing.
+        booked_on: settlement.id.map(|_| settlement.booked_on),
+        earlier_days: settlement
+            .earlier_days
+            .iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, InvalidSettledQuantity>>()
+            .map_err(|error| invalid(&error))?,
         reduce_only: settlement.reduce_only,
     };
     Ok((order, settlement))

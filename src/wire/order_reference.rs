@@ -189,6 +189,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn reply_lists_as_many_reports_as_fit_into_one_message_the_remaining_first() {
+        let example = include_str!("../../subjects/examples/good/cancel-all-answer.one.json");
+        let example: CancelAllReply = serde_json::from_str(example).unwrap();
+        for (tags, remaining) in [(1, 500), (32, 300)] {
+            let mut report = example.cancelled[0].clone();
+            report.tags = vec!["t".repeat(64); tags];
+            let reply = CancelAllReply {
+                cancelled: vec![report.clone(); 600],
+                cancelled_total: 600,
+                remaining: vec![report; remaining + 100],
+                remaining_total: 7_000,
+            };
+            let fitting = reply.fitting_one_message();
+            let size = serde_json::to_vec(&fitting).unwrap().len();
+            assert!((600_000..1_000_000).contains(&size), "{size}");
+            assert!(fitting.remaining.len() >= remaining && fitting.remaining.len() <= MAX_LISTED_ORDERS);
+            assert!(fitting.cancelled.len() <= MAX_LISTED_ORDERS);
+            assert_eq!((fitting.cancelled_total, fitting.remaining_total), (600, 7_000));
+        }
+    }
+
+    #[test]
     fn order_is_named_by_exactly_one_id() {
         assert!(matches!(
             decode_order_selector(br#"{"order_id":"BN-1"}"#),

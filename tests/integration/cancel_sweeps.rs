@@ -167,3 +167,30 @@ async fn full_queue_of_cancels_delays_a_cancel_of_all_and_loses_none() {
     assert!(!matches!(again, Err(RequestError::Timeout)));
     worker.drain(SOON).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a benchmark of some minutes: `make bench-cancel`"]
+async fn cancel_of_ten_thousand_open_orders() {
+    let orders: u64 = std::env::var("ORDERS").map_or(10_000, |orders| orders.parse().unwrap());
+    let mut rig = Rig::start().await;
+    rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    rig.settings.risk.max_open_orders = 1_000_000;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    for what in ["cancel-all", "halt"] {
+        let bodies = (0..orders).map(|n| ibkr(&format!("{what}-{n}"), &[("quantity", "1")]));
+        submit_all(&client, bodies.collect()).await;
+        rig.quiet().await;
+        let begun = tokio::time::Instant::now();
+        let cancelled = match what {
+            "halt" => halt(&client, 4 * SOON).await.cancelled.unwrap(),
+            _ => cancel_all(&client, "ibkr", "", 4 * SOON).await.0.cancelled_total,
+        };
+        println!(
+            "{what}: {cancelled} of {orders} open orders cancelled in {:.2?}",
+            begun.elapsed()
+        );
+        assert_eq!(cancelled, orders);
+    }
+    worker.drain(SOON).await;
+}

@@ -486,6 +486,7 @@ fn order_replay(sequence: u64, event: &JournalEvent) -> Option<OrderReplay> {
         order,
         deltas: settlement.deltas.try_into().unwrap(),
         booked_on: settlement.booked_on,
+        earlier_days: Vec::new(),
         sequence,
         document: document.clone(),
     })

@@ -24,7 +24,7 @@ use order_router::domain::quantity::{MAX_QUANTITY_UNITS, Quantity};
 use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::reservation::Reservation;
 use order_router::domain::settlement::SumDeltas;
-use order_router::domain::time::Timestamp;
+use order_router::domain::time::{Timestamp, TradingDate};
 use order_router::domain::venue_report::{Fill, OutboxEntry, VenueOrderState, VenueReport};
 use order_router::risk::cap::{CapBound, CapUnit};
 use order_router::risk::{Cap, CapMeasure};
@@ -39,7 +39,7 @@ use order_router::store::orders::reserve::{
 use order_router::store::orders::settle::{BookedSettlement, SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::lease::StoreRebuild;
-use order_router::store::rebuild::orders::OrderReplay;
+use order_router::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use order_router::store::{Store, StoreError};
 use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::control::limits;
@@ -229,6 +229,7 @@ pub fn event(applied: &OrderUpdate, moved: SumDeltas, sequence: u64) -> OrderRep
         order: applied.order.clone(),
         deltas: moved,
         booked_on: applied.order.reservation.trading_date,
+        earlier_days: Vec::new(),
         sequence,
     }
 }
@@ -610,6 +611,62 @@ async fn event_is_replayed_once_for_the_first_order_of_its_id() {
         reserve(&store, &claim, ReserveAction::Lookup).await,
         ReserveOutcome::AlreadyKnown(_)
     ));
+}
+
+/// Returns an order after a fill that is booked on a day.
+fn filled_on(order: &Order, lots: i64, date: TradingDate) -> OrderUpdate {
+    let mut applied = filled(order, lots);
+    applied.order.book_on(date, &applied.deltas).unwrap();
+    applied
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn void_order_is_undone_on_each_day_that_it_was_booked_on() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (claim, _) = claimed(&rig, &store, 30).await;
+    let today = claim.reservation.trading_date;
+    let tomorrow = TradingDate::parse("2100-01-02").unwrap();
+    let settle = async |applied: &OrderUpdate, booked_on: TradingDate| {
+        let settled = store
+            .settle(SettleRequest {
+                booked_on,
+                ..settlement(applied)
+            })
+            .await;
+        assert!(matches!(settled, Ok(SettleOutcome::Booked(_))), "{settled:?}");
+    };
+    // The void order fills on two days, the second more than the first.
+    let one = filled_on(&claim, 10, today);
+    settle(&one, today).await;
+    let two = filled_on(&one.order, 20, tomorrow);
+    settle(&two, tomorrow).await;
+    assert_eq!(two.order.earlier_days.len(), 1);
+    // The order that came first on the journal filled on both days, too; its second event is replayed.
+    let other = order(&rig, 30);
+    let namesake = Order {
+        client_order_id: claim.client_order_id.clone(),
+        ..other
+    };
+    let first = filled_on(&namesake, 7, today);
+    let second = filled_on(&first.order, 5, tomorrow);
+    let whole = OrderReplay {
+        booked_on: tomorrow,
+        ..event(&second, second.deltas, 3)
+    };
+    let whole = whole.from_nothing().unwrap();
+    let (conflicting, events) = (ConflictingOrder { order: two.order }, [whole]);
+    let found = store.replay_orders_with_conflicts(None, &events, None).await;
+    assert_eq!(found, Ok((0, vec![0])));
+    let replaced = store
+        .replay_orders_with_conflicts(None, &events, Some(&conflicting))
+        .await;
+    assert_eq!(replaced, Ok((1, Vec::new())));
+    let ledger = rig.store().await["account:paper:default"].clone();
+    let sum = |name: &str| ledger[&format!("binance.spot:BTCUSDT.{name}")].parse::<i128>().unwrap();
+    assert_eq!((sum("position"), sum("start")), (12 * LOT, 7 * LOT));
+    assert_eq!((sum("cash_flow"), sum("fees")), (second.deltas.cash_flow.into(), 0));
+    assert_eq!((sum("long"), sum("open_orders")), (30 * LOT, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,10 +7,11 @@
 --         k order record, i index key, op open set, du due set (key indices), n name, o order id, h content hash
 --         v version, st stage after it ('open', 'ended' or 'denied'), q journal sequence, at next due moment (ms) or 0
 --         ttl of a tombstone (ms), never 0: a repeated event must find its order while this replay lasts
---         w owner, d moves since the version before (from nothing for 1), or false
+--         w owner, d moves since the version before (from nothing for 1), or false; e where d counts from nothing: the
+--         list of moves that the order's earlier events made on other days
 --         u where it came first and something else stands in its place: that order's id o and version v, index key i, open
---         set op, due set du, its owner w and the moves d that undo everything it moved; d above then counts from
---         nothing
+--         set op, due set du, its owner w and d, the list of moves that undo on each day what it moved then; d and
+--         e above then count from nothing
 -- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, from
 --         0}. An event the store has settled already only counts as journaled.
 local bad = stale()
@@ -31,7 +32,7 @@ for at = 3, #ARGV, 2 do
   local first = redis.call('HGET', record, 'fs')
   if c.u and known[1] and known[4] == c.u.o and version == c.u.v then
     -- What stands here came later, and is void: its moves are undone, and the first takes its place.
-    force_both(c.u.w, c.u.d)
+    for _, moves in ipairs(c.u.d) do force_both(c.u.w, moves) end
     redis.call('DEL', record, KEYS[c.u.i])
     leave_open(KEYS[c.u.op], c.n, KEYS[5])
     redis.call('ZREM', KEYS[c.u.du], c.n)
@@ -67,6 +68,7 @@ for at = 3, #ARGV, 2 do
   else
     -- The first report tells its moves from nothing; what the order holds by its submission is given back.
     if version == 0 then undo_reserved(record, c.w) end
+    for _, moves in ipairs(c.e or {}) do force_both(c.w, moves) end
     if c.d then force_both(c.w, c.d) end
     changed = changed + 1
     redis.call('DEL', record)

@@ -140,22 +140,9 @@ pub async fn apply_journaled_locks(
 
 /// Returns the lock events after a sequence, at most [`APPLY_BATCH_SIZE`].
 async fn read_next_events(router: &Router, pattern: &str, after: u64) -> Result<Vec<StoredEntry>, Fault> {
-    let (mut events, mut from) = (Vec::new(), after + 1);
-    while events.len() < APPLY_BATCH_SIZE {
-        match router
-            .journal_reader
-            .read_next_for_subject(pattern, from)
-            .await
-            .map_err(|error| bus_unavailable(&error))?
-        {
-            Some(event) => {
-                from = event.sequence + 1;
-                events.push(event);
-            }
-            None => break,
-        }
-    }
-    Ok(events)
+    let reader = &router.journal_reader;
+    let events = reader.read_next_for_subject(pattern, after + 1, APPLY_BATCH_SIZE).await;
+    events.map_err(|error| bus_unavailable(&error))
 }
 
 fn lock_update_from_entry(stored: &StoredEntry) -> Result<JournaledLockEvent, Fault> {

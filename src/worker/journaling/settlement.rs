@@ -247,17 +247,18 @@ async fn book_effect(
     readings: Metadata,
 ) -> Result<BookedEffect, BookError> {
     let OrderUpdate {
-        order,
+        mut order,
         deltas,
         anomalies,
     } = applied;
     let (store, booked_on) = (&settler.store, settler.booking_date());
+    let inexact = || BookError::Unavailable("its sums exceed the range of exact numbers".to_owned());
+    order.book_on(booked_on, &deltas).ok_or_else(inexact)?;
     let epoch = store
         .epoch()
         .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
     let journaled_deltas = reserved.checked_add(&deltas);
-    let journaled_deltas = journaled_deltas
-        .ok_or_else(|| BookError::Unavailable("its sums exceed the range of exact numbers".to_owned()))?;
+    let journaled_deltas = journaled_deltas.ok_or_else(inexact)?;
     let settlement_id = Uuid::now_v7();
     let watch = if deltas.fill_result == 0 {
         None

@@ -124,7 +124,7 @@ fn check_is_traded(router: &Router, broker: &BrokerId, symbol: &Symbol) -> Resul
     Err(Fault::for_field(FaultCode::UnsupportedPair, "symbol", rule))
 }
 
-/// Reads what became of the orders whose cancels were not answered before the end: one that is not open any more is told
+/// Reads what became of the orders whose cancels were not answered before the end: one that is not open any more is recorded
 /// here, and those that are open are among the remaining ones.
 async fn resolve_unanswered(router: &Router, end: Instant, tally: &mut SweepTally) {
     let unanswered: Vec<_> = tally.take_unanswered().into_iter().collect();

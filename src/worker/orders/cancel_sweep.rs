@@ -176,10 +176,11 @@ pub(in crate::worker) async fn cancel_orders(
     let mut cancels = FuturesUnordered::new();
     let mut result = Ok(());
     let mut has_more = true;
+    let mut at_end = pin!(tokio::time::sleep_until(end));
     while has_more || !cancels.is_empty() {
         tokio::select! {
             biased;
-            () = tokio::time::sleep_until(end) => return result,
+            () = &mut at_end => return result,
             Some((key, swept)) = cancels.next(), if !cancels.is_empty() => tally.finish(key, swept),
             next = orders.next(), if has_more && cancels.len() < max_in_flight => match next {
                 Some(Ok(order)) if order.order.broker == *broker && tally.start(&order) => {
