@@ -473,6 +473,14 @@ impl StoreUnderTest {
             let kind = key.split(':').nth(1).unwrap_or_default().to_owned();
             *counts.entry(kind).or_default() += 1;
         }
+        // An order that has ended is an entry of a bucket.
+        let remembered: Option<usize> = redis::cmd("HGET")
+            .arg("{or}:ids")
+            .arg("count")
+            .query_async(&mut self.connection.clone())
+            .await
+            .unwrap();
+        *counts.entry("order".to_owned()).or_default() += remembered.unwrap_or(0);
         counts
     }
 }
