@@ -289,7 +289,7 @@ async fn account_beyond_its_budget_of_denials_is_refused_and_nothing_is_journale
     rig.settings.risk.max_denials_per_hour = 1;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    let too_large = |id: &str| intent(id, &[("quantity", "1000000")]);
+    let too_large = |id: &str| intent(id, &[("quantity", "0.75001")]);
     let denied = client.fault(&too_large("a1")).await;
     assert_eq!(denied.code, FaultCode::OrderSizeExceeded);
     let journaled = client.journal().await.len();
