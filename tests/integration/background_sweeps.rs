@@ -9,7 +9,9 @@
 
 use std::time::Duration;
 
-use order_router::domain::order_terms::OrderStatus;
+use order_router::domain::id::{AccountId, ClientOrderId};
+use order_router::domain::order_key::OrderKey;
+use order_router::domain::order_terms::{Mode, OrderStatus};
 use order_router::worker::Worker;
 use redis::AsyncCommands;
 use tokio::time::Instant;
@@ -17,12 +19,18 @@ use tokio::time::Instant;
 use crate::conformance_store::ready_store;
 use crate::external_venue::{KillableWorker, Venue, two_venues};
 use crate::rig::{Client, Rig, SOON, ibkr, intent};
-use crate::store_scripts::{claimed, filled, settlement};
+use crate::store_scripts::{claimed, filled, key, settlement};
 use crate::support::poll;
 use crate::support::proxy::Proxy;
 
 /// More than one page of a queue, of each kind of entry that cannot be processed.
 const STUCK: usize = 300;
+
+/// Returns the name of an order that the store does not have.
+fn gone_name(n: usize) -> String {
+    let id = ClientOrderId::new(&format!("gone{n}")).unwrap();
+    OrderKey::new(Mode::Paper, &AccountId::default_account(), &id).name()
+}
 
 /// Puts entries at the front of a queue: names that nobody can read, and names without a record.
 async fn block(rig: &Rig, queue: &str) {
@@ -31,9 +39,7 @@ async fn block(rig: &Rig, queue: &str) {
         pipeline
             .zadd(format!("{{or}}:{queue}"), format!("\u{1f4a5} {n}"), 1)
             .ignore();
-        pipeline
-            .zadd(format!("{{or}}:{queue}"), format!("r:default:gone{n}"), 2)
-            .ignore();
+        pipeline.zadd(format!("{{or}}:{queue}"), gone_name(n), 2).ignore();
     }
     pipeline.exec_async(&mut rig.redis.connection().await).await.unwrap();
 }
@@ -60,7 +66,7 @@ async fn expired_claims_and_waiting_events_are_found_behind_entries_that_fail() 
     store.settle(settlement(&filled(&waits, 10))).await.unwrap();
     let (expires, _) = claimed(&rig, &store, 10).await;
     wait_for_status(&client, waits.order_id.as_str(), OrderStatus::Filled).await;
-    let record = format!("order:r:default:{}", expires.client_order_id);
+    let record = format!("order:{}", key(&expires).name());
     poll::until(SOON, "the expired claim is released", async || {
         !rig.store_keys().await.contains(&record)
     })

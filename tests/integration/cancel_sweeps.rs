@@ -23,7 +23,7 @@ use crate::external_venue::{KillableWorker, Venue, additional_brokers};
 use crate::rig::{Client, Rig, SOON, ibkr, intent};
 
 /// How many orders are submitted at a time.
-const SUBMIT_CONCURRENCY: usize = 64;
+const SUBMIT_CONCURRENCY: usize = 32;
 
 /// Submits orders that stay open.
 async fn submit_all(client: &Client, bodies: Vec<String>) {
@@ -44,6 +44,7 @@ async fn cancel_all(client: &Client, broker: &str, body: &str, limit: Duration) 
 async fn one_request_cancels_more_orders_than_its_reply_lists() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
+    rig.settings.redis.response_timeout_ms = 10_000;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     let msft = [("symbol", "\"MSFT\""), ("price", "320")];

@@ -4,10 +4,10 @@
 use bytes::Bytes;
 
 use crate::domain::id::{AccountId, BrokerId, OrderId};
+use crate::domain::order_key::OrderKey;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::limits::{OPEN_ORDERS_PAGE, OPEN_SETS_PAGE};
 use crate::store::orders::record::RecordStage;
 use crate::store::script::{COUNT_OPEN_ORDERS, READ_OPEN_PAGE, READ_OPEN_RECORDS, ScriptReply};
@@ -168,7 +168,7 @@ fn decode_record(key: &OrderKey, reply: &mut ScriptReply) -> Result<Option<OpenO
         return Ok(None);
     };
     Ok(Some(OpenOrderRecord {
-        key: key.clone(),
+        key: *key,
         stage,
         order_id,
         version,

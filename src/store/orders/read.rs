@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 
-use crate::domain::id::{LeaseToken, OrderId};
+use crate::domain::id::LeaseToken;
+use crate::domain::order_key::OrderKey;
 use crate::domain::venue_report::OutboxEntry;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::{KnownOrder, decode_known_order, decode_pending_events};
+use crate::store::orders::remembered::decode_entry;
 use crate::store::rebuild::lease::StoreRebuild;
-use crate::store::script::{READ_MEMBERS, READ_ORDER, ScriptReply};
+use crate::store::script::{READ_ORDER, ScriptReply};
 
 /// Everything the store holds of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,30 +55,21 @@ impl Store {
         key: &OrderKey,
     ) -> Result<Option<StoredOrder>, StoreError> {
         let keys = [keys::meta(), keys::order_record(key)];
-        let call = self.connection.script_call(&READ_ORDER, rebuild, &keys)?;
+        let mut call = self.connection.script_call(&READ_ORDER, rebuild, &keys)?;
+        call.arg(key.name());
         let mut reply = self.connection.run(call).await?;
         match reply.verdict.as_str() {
             "missing" => Ok(None),
+            "remembered" => Ok(Some(StoredOrder {
+                key: *key,
+                known: decode_entry(*key, &reply.next_bytes()?)?,
+                lease: None,
+                document: Bytes::new(),
+                pending_events: Vec::new(),
+            })),
             "found" => decode_stored_order(key, &mut reply).map(Some),
             _ => Err(reply.unexpected_verdict()),
         }
-    }
-
-    /// Returns the idempotency key of the order with this router id.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
-    pub async fn find_order_key(&self, order_id: &OrderId) -> Result<Option<OrderKey>, StoreError> {
-        let keys = [keys::meta(), keys::order_index(order_id)];
-        let call = self.connection.script_call(&READ_MEMBERS, None, &keys)?;
-        let mut reply = self.connection.run(call).await?;
-        if !reply.has_more() {
-            return Ok(None);
-        }
-        let name = reply.next_text()?;
-        let key = OrderKey::parse(&name);
-        key.map(Some)
-            .ok_or_else(|| StoreError::corrupt(format!("{name:?} is not the name of an order")))
     }
 }
 
@@ -85,7 +77,7 @@ fn decode_stored_order(key: &OrderKey, reply: &mut ScriptReply) -> Result<Stored
     let known = decode_known_order(reply)?;
     let lease = Some(reply.next_text()?).filter(|token| !token.is_empty());
     Ok(StoredOrder {
-        key: key.clone(),
+        key: *key,
         known,
         lease: lease.map(|token| LeaseToken(token.into())),
         document: Bytes::from(reply.next_bytes()?),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::domain::id::BrokerId;
+use crate::domain::order_key::OrderKey;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::limits::MAX_WAITING_ORDERS;
 use crate::store::retention::saturating_ms;
 use crate::store::script::READ_WAITING;

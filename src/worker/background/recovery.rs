@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::LeaseToken;
+use crate::domain::order_key::OrderKey;
 use crate::fault::Fault;
 use crate::repeated_log::log_at_intervals;
-use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;

@@ -5,12 +5,12 @@ use crate::brokers::port::BookError;
 use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::OrderStatus;
 use crate::domain::reason::ReasonCode;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
 use crate::fault::{Fault, FaultCode};
-use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::store::sums::cancel_rate::ExceededRate;
@@ -135,7 +135,7 @@ async fn settle_cancel_report(
         Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
         // What the venue reported is settled already: the order's own report says what it is.
         Err(error @ (BookError::NothingNew | BookError::Ended)) => {
-            match current_report::current_report(router, &OrderKey::of(order)).await {
+            match current_report::current_report(router, &order.key()).await {
                 Ok(Some(outcome)) => settled_before(outcome, selector),
                 Ok(None) => Err(unknown_order_fault(selector)),
                 Err(fault) => {

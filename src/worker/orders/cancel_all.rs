@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::id::BrokerId;
+use crate::domain::order_key::OrderKey;
 use crate::domain::reason::ReasonCode;
 use crate::domain::symbol::Symbol;
 use crate::fault::{Fault, FaultCode};
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::wire::order_reference::{CancelAllReply, MAX_LISTED_ORDERS, decode_cancel_all};
 use crate::wire::report::ExecutionReport;
@@ -128,7 +128,7 @@ fn check_is_traded(router: &Router, broker: &BrokerId, symbol: &Symbol) -> Resul
 /// here, and those that are open are among the remaining ones.
 async fn resolve_unanswered(router: &Router, end: Instant, tally: &mut SweepTally) {
     let unanswered: Vec<_> = tally.take_unanswered().into_iter().collect();
-    let keys: Vec<OrderKey> = unanswered.iter().map(|(key, _)| key.clone()).collect();
+    let keys: Vec<OrderKey> = unanswered.iter().map(|(key, _)| *key).collect();
     let records = tokio::time::timeout_at(end, router.store.read_open_orders(&keys)).await;
     // Where the store does not reply, all of them count as open.
     let Ok(Ok(records)) = records else { return };
@@ -172,7 +172,7 @@ async fn read_remaining(router: &Router, requested: &RequestedOrders) -> Result<
     while counted.len() < most
         && let Some(order) = open.try_next().await?
     {
-        if counted.insert(order.record.key.clone()) && listed.len() < MAX_LISTED_ORDERS {
+        if counted.insert(order.record.key) && listed.len() < MAX_LISTED_ORDERS {
             listed.push(order);
         }
     }

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use crate::brokers::handle::BrokerHandle;
 use crate::domain::id::BrokerId;
 use crate::domain::order::Order;
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::OrderStatus;
 use crate::domain::reason::ReasonCode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::repeated_log::log_at_intervals;
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::wire::order_reference::{MAX_LISTED_ORDERS, OrderSelector};
 use crate::wire::report::ExecutionReport;
@@ -118,8 +118,8 @@ impl SweepTally {
         if self.met.len() >= MAX_ORDERS_PER_SWEEP && !self.met.contains_key(key) {
             return false;
         }
-        self.met.insert(key.clone(), true);
-        self.unanswered.insert(key.clone(), order.order.clone());
+        self.met.insert(*key, true);
+        self.unanswered.insert(*key, order.order.clone());
         true
     }
 
@@ -207,12 +207,12 @@ pub(in crate::worker) async fn retry_until_sent(
 ) -> Result<(), Fault> {
     while !tally.not_yet.is_empty() && Instant::now() + IN_FLIGHT_POLL_INTERVAL < end {
         tokio::time::sleep(IN_FLIGHT_POLL_INTERVAL).await;
-        let keys: Vec<OrderKey> = tally.not_yet.iter().cloned().collect();
+        let keys: Vec<OrderKey> = tally.not_yet.iter().copied().collect();
         let found = read_open_orders(router, &keys).await?;
         let open: HashSet<&OrderKey> = found.iter().map(|order| &order.record.key).collect();
         for key in keys.iter().filter(|key| !open.contains(key)) {
             // Its record has no document any more: it was released, or has ended.
-            tally.finish(key.clone(), SweptOrder::Ended);
+            tally.finish(*key, SweptOrder::Ended);
         }
         let orders = stream::iter(found.into_iter().map(Ok));
         cancel_orders(router, broker, orders, end, tally).await?;

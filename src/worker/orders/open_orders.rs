@@ -4,9 +4,9 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::order::Order;
+use crate::domain::order_key::OrderKey;
 use crate::fault::Fault;
 use crate::repeated_log::log_at_intervals;
-use crate::store::keys::OrderKey;
 use crate::store::orders::open::{OpenOrderRecord, ScanCursor, ScanPage};
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::order_document::order_from_document;
