@@ -45,12 +45,14 @@ async fn one_request_cancels_more_orders_than_its_reply_lists() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     rig.settings.redis.response_timeout_ms = 10_000;
+    rig.settings.redis.lease_ms = 60_000;
     let worker = rig.worker().await;
     let client = rig.caller().await;
-    let msft = [("symbol", "\"MSFT\""), ("price", "320")];
+    let small = ("quantity", "1");
+    let msft = [("symbol", "\"MSFT\""), ("price", "320"), small];
     let bodies = (0..1_300).map(|n| match n % 13 {
         0 => ibkr(&format!("o{n}"), &msft),
-        _ => ibkr(&format!("o{n}"), &[]),
+        _ => ibkr(&format!("o{n}"), &[small]),
     });
     submit_all(&client, bodies.collect()).await;
     let (reply, size) = cancel_all(&client, "ibkr", r#"{"symbol":"MSFT"}"#, SOON).await;
@@ -72,7 +74,7 @@ async fn one_request_cancels_more_orders_than_its_reply_lists() {
         .filter(|report| report.status == OrderStatus::Cancelled);
     assert_eq!(cancelled.count(), 1_300);
     // A halt cancels as many.
-    submit_all(&client, (0..700).map(|n| ibkr(&format!("h{n}"), &[])).collect()).await;
+    submit_all(&client, (0..700).map(|n| ibkr(&format!("h{n}"), &[small])).collect()).await;
     let state = halt(&client, SOON).await;
     assert_eq!((state.cancelled, state.remaining_total), (Some(700), Some(0)));
     worker.drain(SOON).await;
@@ -155,6 +157,8 @@ async fn full_queue_of_cancels_delays_a_cancel_of_all_and_loses_none() {
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     rig.settings.brokers.task.cancel_queue_max = 4;
     rig.settings.brokers.task.max_in_flight = 1;
+    rig.settings.redis.response_timeout_ms = 10_000;
+    rig.settings.redis.lease_ms = 60_000;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     submit_all(&client, (0..100).map(|n| ibkr(&format!("o{n}"), &[])).collect()).await;
@@ -176,10 +180,12 @@ async fn cancel_of_ten_thousand_open_orders() {
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     rig.settings.risk.max_open_orders = 1_000_000;
+    rig.settings.redis.response_timeout_ms = 10_000;
+    rig.settings.redis.lease_ms = 60_000;
     let worker = rig.worker().await;
     let client = rig.caller().await;
     for what in ["cancel-all", "halt"] {
-        let bodies = (0..orders).map(|n| ibkr(&format!("{what}-{n}"), &[("quantity", "1")]));
+        let bodies = (0..orders).map(|n| ibkr(&format!("{what}-{n}"), &[("quantity", "0.1")]));
         submit_all(&client, bodies.collect()).await;
         rig.quiet().await;
         let begun = tokio::time::Instant::now();
