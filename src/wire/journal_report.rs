@@ -11,7 +11,7 @@ use crate::domain::money::Micros;
 use crate::domain::order::Order;
 use crate::domain::quantity::{Price, Quantity, from_quantity_units};
 use crate::domain::reservation::Reservation;
-use crate::domain::settlement::SumDeltas;
+use crate::domain::settlement::{DayDeltas, SumDeltas};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::TradingDate;
 use crate::domain::venue_report::{DueAction, DueTask};
@@ -134,6 +134,10 @@ fn parse_due(settlement: &ReportSettlement) -> Result<Option<DueTask>, String> {
     Ok(Some(DueTask { at: due.at, action }))
 }
 
+fn restore_earlier_days(settlement: &ReportSettlement) -> Result<Vec<DayDeltas>, InvalidSettledQuantity> {
+    settlement.earlier_days.iter().map(TryInto::try_into).collect()
+}
+
 /// Returns the order that a decoded journaled report describes, and its settlement.
 ///
 /// # Errors
@@ -210,12 +214,7 @@ pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlemen
             .map_err(|error: InvalidSettledQuantity| invalid(&error))?,
         // A submission or a denial settles nothing.
         booked_on: settlement.id.map(|_| settlement.booked_on),
-        earlier_days: settlement
-            .earlier_days
-            .iter()
-            .map(TryInto::try_into)
-            .collect::<Result<_, InvalidSettledQuantity>>()
-            .map_err(|error| invalid(&error))?,
+        earlier_days: restore_earlier_days(&settlement).map_err(|error| invalid(&error))?,
         reduce_only: settlement.reduce_only,
     };
     Ok((order, settlement))

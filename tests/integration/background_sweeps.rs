@@ -7,6 +7,7 @@
     reason = "in a test a panic is the verdict"
 )]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use order_router::domain::id::{AccountId, ClientOrderId};
@@ -103,6 +104,40 @@ async fn waiting_adjustments_are_found_behind_entries_that_fail() {
     redis.zadd::<_, _, _, ()>("{or}:adjustments", "d1", 3).await.unwrap();
     poll::until(SOON, "the adjustment is journaled", async || {
         redis.hget::<_, _, String>("{or}:adjustment:d1", "seq").await.unwrap() != "0"
+    })
+    .await;
+    worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_locks_are_journaled_beside_one_that_cannot_be_read() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let set = r#"{"scope":{"kind":"account","account_id":"fund"},"actor":"mira","reason":"before"}"#;
+    client.call(order_router::bus::subjects::LOCKS_SET, set).await.unwrap();
+    let mut redis = rig.redis.connection().await;
+    let locks: BTreeMap<String, String> = redis.hgetall("{or}:latches").await.unwrap();
+    let [(id, document)] = locks.into_iter().collect::<Vec<_>>().try_into().unwrap();
+    // As a worker leaves them that dies after it has set locks.
+    let document = document.replace("before", "after");
+    let unreadable: Vec<(String, &str)> = (0..20).map(|n| (format!("unreadable{n}"), "x")).collect();
+    redis
+        .hset_multiple::<_, _, _, ()>("{or}:latches_waiting", &unreadable)
+        .await
+        .unwrap();
+    redis.hset::<_, _, _, ()>("{or}:latches", &id, &document).await.unwrap();
+    redis
+        .hset::<_, _, _, ()>("{or}:latches_waiting", &id, &document)
+        .await
+        .unwrap();
+    poll::until(SOON, "the lock is journaled", async || {
+        let journal = client.journal().await;
+        journal.iter().any(|entry| entry.body == document.as_bytes())
+    })
+    .await;
+    poll::until(SOON, "the lock waits no more", async || {
+        !redis.hexists::<_, _, bool>("{or}:latches_waiting", &id).await.unwrap()
     })
     .await;
     worker.drain(SOON).await;

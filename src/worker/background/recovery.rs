@@ -47,26 +47,32 @@ pub(in crate::worker) async fn recover_expired_leases(router: Router, stop: Canc
 }
 
 /// Journals what other workers settled and did not journal, until the worker stops. A task of its own: a journal that
-/// is away must not delay the release of claims.
+/// is away must not delay the release of claims. Orders, adjustments, the operator state and locks do not wait for each
+/// other.
 pub(in crate::worker) async fn drain_outbox(router: Router, stop: CancellationToken) {
-    let mut runs = repeat_every(SWEEP_INTERVAL, &stop);
     let (mut orders, mut adjustments) = (QueueCursor::default(), QueueCursor::default());
+    tokio::join!(
+        sweep(&stop, async || append_waiting_orders(&router, &mut orders).await),
+        sweep(&stop, async || {
+            adjustments::append_waiting_adjustments(&router, OUTBOX_GRACE_PERIOD, &mut adjustments).await;
+        }),
+        sweep(&stop, async || {
+            if let Err(fault) = operator_state_journal::append_unjournaled_change(&router).await {
+                tracing::debug!(%fault, "the operator state could not be journaled yet; retrying");
+            }
+        }),
+        sweep(&stop, async || {
+            if let Err(fault) = locks_journal::append_unjournaled_locks(&router).await {
+                tracing::debug!(%fault, "locks could not be journaled yet; retrying");
+            }
+        }),
+    );
+}
+
+async fn sweep(stop: &CancellationToken, mut run: impl AsyncFnMut()) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
     while runs.next().await {
-        // None of them waits for another: an order whose event is slow to append must not hold up a lock's.
-        tokio::join!(
-            append_waiting_orders(&router, &mut orders),
-            adjustments::append_waiting_adjustments(&router, OUTBOX_GRACE_PERIOD, &mut adjustments),
-            async {
-                if let Err(fault) = operator_state_journal::append_unjournaled_change(&router).await {
-                    tracing::debug!(%fault, "the operator state could not be journaled yet; retrying");
-                }
-            },
-            async {
-                if let Err(fault) = locks_journal::append_unjournaled_locks(&router).await {
-                    tracing::debug!(%fault, "locks could not be journaled yet; retrying");
-                }
-            },
-        );
+        run().await;
     }
 }
 
