@@ -50,40 +50,52 @@ pub(in crate::worker) async fn recover_expired_leases(router: Router, stop: Canc
 /// is away must not delay the release of claims. Orders, adjustments, the operator state and locks do not wait for each
 /// other.
 pub(in crate::worker) async fn drain_outbox(router: Router, stop: CancellationToken) {
-    let (mut orders, mut adjustments) = (QueueCursor::default(), QueueCursor::default());
     tokio::join!(
-        sweep(&stop, async || append_waiting_orders(&router, &mut orders).await),
-        sweep(&stop, async || {
-            adjustments::append_waiting_adjustments(&router, OUTBOX_GRACE_PERIOD, &mut adjustments).await;
-        }),
-        sweep(&stop, async || {
-            if let Err(fault) = operator_state_journal::append_unjournaled_change(&router).await {
-                tracing::debug!(%fault, "the operator state could not be journaled yet; retrying");
-            }
-        }),
-        sweep(&stop, async || {
-            if let Err(fault) = locks_journal::append_unjournaled_locks(&router).await {
-                tracing::debug!(%fault, "locks could not be journaled yet; retrying");
-            }
-        }),
+        append_waiting_orders(&router, &stop),
+        append_waiting_adjustments(&router, &stop),
+        append_waiting_changes(&router, &stop),
+        append_waiting_locks(&router, &stop),
     );
 }
 
-async fn sweep(stop: &CancellationToken, mut run: impl AsyncFnMut()) {
+async fn append_waiting_orders(router: &Router, stop: &CancellationToken) {
     let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    let mut cursor = QueueCursor::default();
     while runs.next().await {
-        run().await;
+        let waiting = router
+            .store
+            .list_waiting_orders(&WorkQueue::Outbox, OUTBOX_GRACE_PERIOD, cursor.skip())
+            .await;
+        if let Ok(page) = waiting {
+            let append = |key| append_order_events(router, key);
+            cursor.process_page(page, RECOVERY_CONCURRENCY, append).await;
+        }
     }
 }
 
-async fn append_waiting_orders(router: &Router, cursor: &mut QueueCursor) {
-    let waiting = router
-        .store
-        .list_waiting_orders(&WorkQueue::Outbox, OUTBOX_GRACE_PERIOD, cursor.skip())
-        .await;
-    if let Ok(page) = waiting {
-        let append = |key| append_order_events(router, key);
-        cursor.process_page(page, RECOVERY_CONCURRENCY, append).await;
+async fn append_waiting_adjustments(router: &Router, stop: &CancellationToken) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    let mut cursor = QueueCursor::default();
+    while runs.next().await {
+        adjustments::append_waiting_adjustments(router, OUTBOX_GRACE_PERIOD, &mut cursor).await;
+    }
+}
+
+async fn append_waiting_changes(router: &Router, stop: &CancellationToken) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    while runs.next().await {
+        if let Err(fault) = operator_state_journal::append_unjournaled_change(router).await {
+            tracing::debug!(%fault, "the operator state could not be journaled yet; retrying");
+        }
+    }
+}
+
+async fn append_waiting_locks(router: &Router, stop: &CancellationToken) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    while runs.next().await {
+        if let Err(fault) = locks_journal::append_unjournaled_locks(router).await {
+            tracing::debug!(%fault, "locks could not be journaled yet; retrying");
+        }
     }
 }
 

@@ -18,8 +18,10 @@ use crate::fault::{Fault, FaultCode};
 use crate::repeated_log::log_at_intervals;
 use crate::wire::state::MAX_REMAINING_ORDERS;
 use crate::worker::faults::store_unavailable;
-use crate::worker::orders::cancel_sweep::{SweepTally, SweepTimes, cancel_orders, retry_until_sent};
-use crate::worker::orders::open_orders::{stream_open_accounts, stream_open_orders};
+use crate::worker::orders::cancel_sweep::{
+    MAX_ORDERS_PER_SWEEP, SweepTally, SweepTimes, cancel_orders, count_cancelled, retry_until_sent,
+};
+use crate::worker::orders::open_orders::{list_open_keys, stream_open_accounts, stream_open_orders};
 use crate::worker::periodic::repeat_every;
 use crate::worker::router::Router;
 use crate::worker::submission::idempotent_replay::IN_FLIGHT_POLL_INTERVAL;
@@ -95,11 +97,16 @@ pub(in crate::worker) async fn cancel_all_open_orders(
     let times = SweepTimes::before(deadline);
     let sweeps = router.brokers.keys().map(async |broker| {
         let mut tally = SweepTally::default();
+        let listed = list_open_keys(router, broker, MAX_ORDERS_PER_SWEEP).await;
         let swept = cancel_at(router, broker, times.cancel_until, &mut tally).await;
         if let Err(fault) = swept {
             log_at_intervals!(warn, %broker, %fault, "not every open order could be read; retrying");
         }
-        tally.cancelled_total + tally.not_journaled_total
+        // Other workers cancel as well: what they came to first was open when trading was halted, and counts.
+        let elsewhere = listed.unwrap_or_default().into_iter();
+        let elsewhere = elsewhere.filter(|key| !tally.has_met(key)).collect();
+        let elsewhere = count_cancelled(router, elsewhere, times.count_until).await;
+        tally.cancelled_total + tally.not_journaled_total + elsewhere
     });
     let cancelled = join_all(sweeps).await.into_iter().sum();
     let remaining = tokio::time::timeout_at(times.read_until, read_remaining(router));

@@ -21,7 +21,7 @@ use crate::worker::journaling::current_report::current_report;
 use crate::worker::orders::account_caller::AccountCaller;
 use crate::worker::orders::cancel::check_cancel_rate;
 use crate::worker::orders::cancel_sweep::{
-    SweepTally, SweepTimes, SweptOrder, cancel_orders, retry_until_sent, swept_order,
+    READ_CONCURRENCY, SweepTally, SweepTimes, SweptOrder, cancel_orders, retry_until_sent, swept_order,
 };
 use crate::worker::orders::open_orders::{OpenOrder, stream_open_orders};
 use crate::worker::reply::encode_reply;
@@ -29,8 +29,6 @@ use crate::worker::router::Router;
 use crate::worker::submission::idempotent_replay::MAX_IN_FLIGHT_WAIT;
 use crate::worker::submission::outcome::SubmissionOutcome;
 
-/// How many reports of remaining orders are read at a time.
-const READ_CONCURRENCY: usize = 32;
 /// The most open orders of one symbol that are counted for a reply.
 const MAX_COUNTED_ORDERS: usize = 1_000_000;
 

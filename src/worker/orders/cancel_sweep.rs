@@ -1,6 +1,7 @@
 //! Cancels of many open orders: a bounded number at a time, until a moment, with an exact account of what became of each.
 
 use std::collections::{HashMap, HashSet};
+use std::future::ready;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -32,7 +33,9 @@ const MAX_CANCEL_CONCURRENCY: usize = 256;
 /// The share of the broker's queue of cancels that a sweep may take.
 const QUEUE_SHARE: usize = 4;
 /// The most orders that one sweep handles; those beyond it remain open for the next.
-const MAX_ORDERS_PER_SWEEP: usize = 1_000_000;
+pub(in crate::worker) const MAX_ORDERS_PER_SWEEP: usize = 1_000_000;
+/// How many reports are read at a time.
+pub(in crate::worker) const READ_CONCURRENCY: usize = 32;
 /// The share of a call's time that is reserved for its reply, and the most of it.
 const REPLY_SHARE: u32 = 4;
 const MAX_REPLY_MARGIN: Duration = Duration::from_millis(600);
@@ -42,6 +45,8 @@ const MAX_REPLY_MARGIN: Duration = Duration::from_millis(600);
 pub(in crate::worker) struct SweepTimes {
     /// No cancel is sent or awaited after this moment.
     pub(in crate::worker) cancel_until: Instant,
+    /// Orders that other workers have cancelled are counted until this moment.
+    pub(in crate::worker) count_until: Instant,
     /// The remaining orders are read until this moment; then the reply is sent.
     pub(in crate::worker) read_until: Instant,
 }
@@ -53,6 +58,7 @@ impl SweepTimes {
         let margin = MAX_REPLY_MARGIN.min(left / REPLY_SHARE);
         Self {
             cancel_until: now + (left - margin),
+            count_until: now + (left - margin * 2 / 3),
             read_until: now + (left - margin / 3),
         }
     }
@@ -96,6 +102,11 @@ impl SweepTally {
     /// Reports whether the sweep met no order.
     pub(in crate::worker) fn is_empty(&self) -> bool {
         self.met.is_empty()
+    }
+
+    /// Reports whether the sweep met an order.
+    pub(in crate::worker) fn has_met(&self, key: &OrderKey) -> bool {
+        self.met.contains_key(key)
     }
 
     /// Returns how many orders the sweep met that are not known to have ended.
@@ -234,6 +245,17 @@ async fn cancel_open_order(router: &Router, open: OpenOrder) -> (OrderKey, Swept
         }
     };
     (record.key, swept)
+}
+
+/// Returns how many of some orders are cancelled, as far as that can be read until `end`.
+pub(in crate::worker) async fn count_cancelled(router: &Router, keys: Vec<OrderKey>, end: Instant) -> u64 {
+    let cancelled = stream::iter(keys).map(|key| async move {
+        let report = tokio::time::timeout_at(end, current_report(router, &key)).await;
+        matches!(report, Ok(Ok(Some(outcome))) if outcome.report.status == OrderStatus::Cancelled)
+    });
+    let cancelled = cancelled.buffer_unordered(READ_CONCURRENCY);
+    let count = cancelled.filter(|is_cancelled| ready(*is_cancelled)).count().await;
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Returns what a report or receipt says of an order.

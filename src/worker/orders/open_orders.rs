@@ -1,5 +1,8 @@
 //! Streams of open orders, read from the store in pages while their reader works on those before.
 
+use std::collections::HashSet;
+use std::pin::pin;
+
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use crate::domain::id::{AccountId, BrokerId};
@@ -45,6 +48,31 @@ pub(in crate::worker) fn stream_open_orders<'a>(
         Ok(Some((stream::iter(orders.into_iter().map(Ok)), next)))
     });
     pages.try_flatten().boxed()
+}
+
+/// Returns the keys of the orders that are open at a broker, at most `limit`.
+///
+/// # Errors
+/// If the store does not reply.
+pub(in crate::worker) async fn list_open_keys(
+    router: &Router,
+    broker: &BrokerId,
+    limit: usize,
+) -> Result<HashSet<OrderKey>, Fault> {
+    let mut keys = HashSet::new();
+    let mut pages = pin!(stream_open_accounts(router));
+    while let Some(page) = pages.try_next().await? {
+        for (_, account_id) in page.into_iter().filter(|(at, _)| at == broker) {
+            let mut cursor = Some(ScanCursor::start());
+            while let Some(at) = cursor.filter(|_| keys.len() < limit) {
+                let page = router.store.scan_open_orders(broker, &account_id, &at).await;
+                let page = page.map_err(store_unavailable)?;
+                keys.extend(page.members);
+                cursor = page.next;
+            }
+        }
+    }
+    Ok(keys)
 }
 
 /// Returns those of some orders that have a readable record.
