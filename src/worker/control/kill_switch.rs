@@ -136,7 +136,7 @@ async fn cancel_at(router: &Router, broker: &BrokerId, end: Instant, tally: &mut
             .try_flatten_unordered(LIST_CONCURRENCY)
             .inspect_ok(|_| has_open = true);
         cancel_orders(router, broker, orders, end, tally).await?;
-        retry_until_sent(router, broker, end, tally).await?;
+        retry_until_sent(router, broker, (end, end), tally).await?;
         // A venue that has refused a cancel is not asked again at once.
         let pause = match tally.left() {
             0 => IN_FLIGHT_POLL_INTERVAL,

@@ -73,8 +73,8 @@ pub async fn cancel_all_orders(router: &Router, call: &BusRequest) -> Result<Bus
     let open = requested.stream(router);
     let mut swept = cancel_orders(router, broker, open, times.cancel_until, &mut tally).await;
     if swept.is_ok() {
-        let retry_until = times.cancel_until.min(Instant::now() + MAX_IN_FLIGHT_WAIT);
-        swept = retry_until_sent(router, broker, retry_until, &mut tally).await;
+        let until = (times.cancel_until, Instant::now() + MAX_IN_FLIGHT_WAIT);
+        swept = retry_until_sent(router, broker, until, &mut tally).await;
     }
     match swept {
         Err(fault) if tally.is_empty() => return Err(fault),

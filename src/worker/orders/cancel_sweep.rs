@@ -73,10 +73,19 @@ pub(in crate::worker) enum SweptOrder {
     NotJournaled(Box<ExecutionReport>),
     /// It has ended in another way.
     Ended,
-    /// Nothing was sent: it is in flight, or its broker's queue is full. A later attempt may succeed.
-    NotYet,
+    /// Nothing was sent: a later attempt may succeed.
+    NotYet(SendObstacle),
     /// It is open, or its outcome is unknown.
     Open,
+}
+
+/// Why nothing was sent to an order yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::worker) enum SendObstacle {
+    /// The order is in flight.
+    InFlight,
+    /// The broker's queue of cancels is full.
+    QueueFull,
 }
 
 /// An account of a sweep.
@@ -93,7 +102,7 @@ pub(in crate::worker) struct SweepTally {
     /// Every order that the sweep met, and whether it is still to be cancelled.
     met: HashMap<OrderKey, bool>,
     /// Orders to which nothing was sent yet.
-    not_yet: HashSet<OrderKey>,
+    not_yet: HashMap<OrderKey, SendObstacle>,
     /// Orders whose cancel was sent and not answered before the end.
     unanswered: HashMap<OrderKey, Order>,
 }
@@ -154,8 +163,8 @@ impl SweepTally {
             }
             SweptOrder::Ended => {}
             SweptOrder::Open => return,
-            SweptOrder::NotYet => {
-                self.not_yet.insert(key);
+            SweptOrder::NotYet(obstacle) => {
+                self.not_yet.insert(key, obstacle);
                 return;
             }
         }
@@ -206,19 +215,26 @@ pub(in crate::worker) async fn cancel_orders(
     result
 }
 
-/// Cancels the orders to which nothing was sent yet, again and again until none is left or the end.
+/// Cancels the orders to which nothing was sent yet, again and again until none is left or the end; those in flight until
+/// `in_flight_until`.
 ///
 /// # Errors
 /// If the orders cannot be read.
 pub(in crate::worker) async fn retry_until_sent(
     router: &Router,
     broker: &BrokerId,
-    end: Instant,
+    (end, in_flight_until): (Instant, Instant),
     tally: &mut SweepTally,
 ) -> Result<(), Fault> {
-    while !tally.not_yet.is_empty() && Instant::now() + IN_FLIGHT_POLL_INTERVAL < end {
+    while Instant::now() + IN_FLIGHT_POLL_INTERVAL < end {
+        let is_awaited =
+            |obstacle: &SendObstacle| *obstacle == SendObstacle::QueueFull || Instant::now() < in_flight_until;
+        let awaited = tally.not_yet.iter().filter(|(_, obstacle)| is_awaited(obstacle));
+        let keys: Vec<OrderKey> = awaited.map(|(key, _)| *key).collect();
+        if keys.is_empty() {
+            break;
+        }
         tokio::time::sleep(IN_FLIGHT_POLL_INTERVAL).await;
-        let keys: Vec<OrderKey> = tally.not_yet.iter().copied().collect();
         let found = read_open_orders(router, &keys).await?;
         let open: HashSet<&OrderKey> = found.iter().map(|order| &order.record.key).collect();
         for key in keys.iter().filter(|key| !open.contains(key)) {
@@ -234,7 +250,9 @@ pub(in crate::worker) async fn retry_until_sent(
 async fn cancel_open_order(router: &Router, open: OpenOrder) -> (OrderKey, SweptOrder) {
     let OpenOrder { record, order } = open;
     let swept = match record.stage {
-        RecordStage::Claimed | RecordStage::Sending | RecordStage::Releasing => SweptOrder::NotYet,
+        RecordStage::Claimed | RecordStage::Sending | RecordStage::Releasing => {
+            SweptOrder::NotYet(SendObstacle::InFlight)
+        }
         RecordStage::Ended | RecordStage::Denied | RecordStage::Released => SweptOrder::Ended,
         RecordStage::Open => {
             let selector = OrderSelector::OrderId(order.order_id.clone());
@@ -276,7 +294,7 @@ async fn swept_after_fault(router: &Router, key: &OrderKey, fault: &Fault) -> Sw
             Ok(Some(outcome)) => swept_order(outcome.report),
             _ => SweptOrder::Ended,
         },
-        FaultCode::QueueFull => SweptOrder::NotYet,
+        FaultCode::QueueFull => SweptOrder::NotYet(SendObstacle::QueueFull),
         _ => {
             log_at_intervals!(warn, order = key.name(), %fault, "an order could not be cancelled");
             SweptOrder::Open
