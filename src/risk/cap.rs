@@ -167,6 +167,8 @@ pub struct CapReadings {
     pub order_counts: Option<[i64; 2]>,
     /// The reading of each cap, in the order of the caps.
     pub caps: Vec<CapReading>,
+    /// All readings as the store wrote them, for the journal.
+    pub text: String,
     /// A loss of the account, in millionths of the base currency, that has reached its limit and is not locked yet.
     pub account_breach: Option<i64>,
     /// A loss of all accounts, in millionths of the base currency, that has reached its limit and is not locked yet.

@@ -294,6 +294,7 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         Admissibility::Nothing => false,
     };
     let readings = CapReadings {
+        text: String::new(),
         is_reduction,
         is_duplicate: before.is_duplicate,
         order_counts: before.rates,

@@ -79,7 +79,10 @@ pub struct ReportSettlement {
     /// The next step that the router takes for the order by itself. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<SettlementDue>,
-    /// The measured value of every limit that the order was evaluated against, by rule id.
+    /// What the order was judged by: for every limit, by rule id, what the order adds (`.order`) and the limit (`.limit`),
+    /// and in `readings` the numbers that the store read in the same step: whether it is a reduction, whether a duplicate,
+    /// the orders of this second of the account and of the broker, then for each limit, in their order, the measure before
+    /// the order (in 1e-8 of the asset, 1e-6 of the base currency, or orders) and whether its alert is new.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub figures: Metadata,
 }

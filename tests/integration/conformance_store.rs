@@ -35,7 +35,7 @@ use order_router::domain::venue_report::{VenueOrderState, VenueReport};
 use order_router::risk::{Approved, RiskDecision, RuleInput, evaluate};
 use order_router::store::Store;
 use order_router::store::orders::reserve::{
-    ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+    ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use order_router::store::rebuild::epoch::{BeginRebuildOutcome, LateEvents};
 use order_router::wire::journal_report::{build_journal_report, decode_journal_report};
@@ -177,8 +177,10 @@ pub async fn claim(
     let claim = ClaimRequest {
         reductions_only: false,
         deltas: order.reservation_deltas(),
-        lease: lease.clone(),
-        document: build_journal_report(&order, SumDeltas::default(), 1, Metadata::new()).encode(),
+        step: ClaimStep::Lease {
+            lease: lease.clone(),
+            document: build_journal_report(&order, SumDeltas::default(), 1, Metadata::new()).encode(),
+        },
     };
     let action = ReserveAction::Evaluate(Box::new(ReservationCheck {
         scope: order.sum_scope(),
@@ -211,7 +213,7 @@ pub async fn claim(
         quote_currency: instrument.quote.clone(),
         deadline,
         lease,
-        readings: Metadata::new(),
+        figures: Metadata::new(),
     };
     match evaluation.decide(placement, &observed) {
         RiskDecision::Approved(approved, _) => approved,

@@ -33,7 +33,7 @@ use order_router::store::Store;
 use order_router::store::control::locks::SetLockOutcome;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::reserve::{
-    ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+    ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use order_router::store::orders::settle::{LossWatch, SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
@@ -373,8 +373,10 @@ impl StoreUnderTest {
         let claim = || ClaimRequest {
             reductions_only: evaluation.admissibility() == Admissibility::ReductionsOnly,
             deltas: order.reservation_deltas(),
-            lease: lease.clone(),
-            document: build_journal_report(order, order.reservation_deltas(), self.epoch, Metadata::new()).encode(),
+            step: ClaimStep::Lease {
+                lease: lease.clone(),
+                document: build_journal_report(order, order.reservation_deltas(), self.epoch, Metadata::new()).encode(),
+            },
         };
         ReservationCheck {
             scope: order.sum_scope(),

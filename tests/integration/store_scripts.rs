@@ -32,7 +32,7 @@ use order_router::store::control::operator_state::{OperatorStateChange, Operator
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{
-    ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+    ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use order_router::store::orders::settle::{BookedSettlement, SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
@@ -136,8 +136,10 @@ async fn claim_with(
     let claim = ClaimRequest {
         reductions_only: false,
         deltas,
-        lease: lease.clone(),
-        document: body(order, order.reservation_deltas()),
+        step: ClaimStep::Lease {
+            lease: lease.clone(),
+            document: body(order, order.reservation_deltas()),
+        },
     };
     let question = ReservationCheck {
         scope: order.sum_scope(),

@@ -335,20 +335,45 @@ local function open_both(owner)
   return account, holding, total, net
 end
 
--- Moves the sums of an owner. Returns false, with nothing moved, where a sum would not be exact.
-local function move_both(owner, m)
+-- Whether moves leave every sum of an owner exact.
+local function both_fit(owner, m)
   local account, holding, total, net = open_both(owner)
-  if not moves_fit(account, holding, m) or not moves_fit(total, net, m) then return false end
-  move(account, owner[HOLDING], holding, m)
-  move(total, owner[HOLDING], net, m)
-  return true
+  return moves_fit(account, holding, m) and moves_fit(total, net, m)
 end
 
--- As `move_both`, for what has happened already: the journal's moves are never refused.
+-- Moves the sums of an owner, whatever they become: what has happened already is never refused.
 local function force_both(owner, m)
   local account, holding, total, net = open_both(owner)
   move(account, owner[HOLDING], holding, m)
   move(total, owner[HOLDING], net, m)
+end
+
+-- Moves the sums of an owner. Returns false, with nothing moved, where a sum would not be exact.
+local function move_both(owner, m)
+  if not both_fit(owner, m) then return false end
+  force_both(owner, m)
+  return true
+end
+
+-- The watches: for the account, then for all accounts, the loss of the view without its fills, and the limit (1e-6).
+local ACCOUNT_BASE, ACCOUNT_LIMIT, TOTAL_BASE, TOTAL_LIMIT = 1, 2, 3, 4
+
+-- The loss of a ledger where what this settlement's fills made has brought it to its limit; it stands until its lock does.
+local function watch(ledger, day, base, limit)
+  if not base or ledger.day ~= day then return '' end
+  local loss = base - ledger.result
+  if loss < limit then return '' end
+  if not ledger.breach then
+    ledger.breach, ledger.breach_changed, ledger.is_changed = string.format('%.0f', loss), true, true
+  end
+  return ledger.breach
+end
+
+-- Whether moves take a position through zero, or away from it.
+local function crosses(h, m)
+  local position, rest = add_pairs(h.position, h.position_rest, m[POSITION], m[POSITION + 1])
+  if h.position < 0 then return not is_at_most(position, rest, 0, 0) or is_at_most(position, rest, h.position, h.position_rest) end
+  return position < 0 or is_at_most(h.position, h.position_rest, position, rest)
 end
 
 -- Gives back what an order holds that is being sent, by the record's own word.

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::brokers::port::{BookError, PaperBook};
-use crate::domain::control::LockScope;
+use crate::domain::control::{ControlState, LockScope};
 use crate::domain::currency_rates::CurrencyRates;
+use crate::domain::daily_pnl::DailyPnl;
 use crate::domain::id::{AccountId, LeaseToken};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{ApplyReportError, Order, OrderUpdate};
@@ -40,7 +41,7 @@ const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone)]
 pub struct Settler {
     store: Store,
-    rates: Arc<CurrencyRates>,
+    pub(super) rates: Arc<CurrencyRates>,
     losses: Option<LossWatcher>,
 }
 
@@ -68,8 +69,14 @@ impl Settler {
         self
     }
 
+    /// Returns the epoch that effects are booked in.
+    pub(super) fn active_epoch(&self) -> Result<i64, BookError> {
+        let epoch = self.store.epoch();
+        epoch.ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))
+    }
+
     /// Returns the trading date that a fill counts for now.
-    fn booking_date(&self) -> TradingDate {
+    pub(super) fn booking_date(&self) -> TradingDate {
         let active = self.losses.as_ref().map(|losses| losses.trading_day.booking_date());
         active.unwrap_or_else(|| Timestamp::now().utc_date())
     }
@@ -79,16 +86,23 @@ impl Settler {
     async fn watch(&self, order: &Order) -> Option<LossWatch> {
         let losses = self.losses.as_ref()?;
         let (control, pnl) = losses.trading_day.load_pnl(&order.account_id).await.ok()?;
-        if control.mode != order.mode {
-            return None;
-        }
-        let limit = |scope| max_daily_loss::loss_limit(&control, &losses.limits, &scope).units();
-        Some(LossWatch {
-            account_loss: pnl.account.loss_before_fills(),
-            account_limit: limit(LockScope::Account(order.account_id.clone())),
-            total_loss: pnl.total.loss_before_fills(),
-            total_limit: limit(LockScope::All),
-        })
+        (control.mode == order.mode).then(|| losses_to_watch(&control, &pnl, &losses.limits, &order.account_id))
+    }
+}
+
+/// Returns the losses of an account and of all accounts before fills, and their limits.
+pub(in crate::worker) fn losses_to_watch(
+    control: &ControlState,
+    pnl: &DailyPnl,
+    limits: &RiskLimits,
+    account_id: &AccountId,
+) -> LossWatch {
+    let limit = |scope| max_daily_loss::loss_limit(control, limits, &scope).units();
+    LossWatch {
+        account_loss: pnl.account.loss_before_fills(),
+        account_limit: limit(LockScope::Account(account_id.clone())),
+        total_loss: pnl.total.loss_before_fills(),
+        total_limit: limit(LockScope::All),
     }
 }
 
@@ -136,14 +150,14 @@ pub async fn settle_with_lease(
     order: &Order,
     lease: &LeaseToken,
     report: VenueReport,
-    readings: Metadata,
+    figures: Metadata,
 ) -> Result<BookedEffect, BookError> {
     let applied = apply_report(order, &report, &settler.rates)?;
     let fence = SettlementFence {
         lease: Some(lease.clone()),
         ..SettlementFence::default()
     };
-    book_effect(settler, applied, unjournaled_reservation(order), fence, readings).await
+    book_effect(settler, applied, unjournaled_reservation(order), fence, figures).await
 }
 
 /// Settles a venue's own report. It needs no lease and applies to the order's current version. While the store is being
@@ -155,7 +169,7 @@ pub async fn settle_venue_report(
     settler: &Settler,
     order: &Order,
     report: VenueReport,
-    readings: Metadata,
+    figures: Metadata,
 ) -> Result<BookedEffect, BookError> {
     let mut order = order.clone();
     let mut outcome = BookError::Unknown("other effects of the order were booked first, too often".to_owned());
@@ -167,7 +181,7 @@ pub async fn settle_venue_report(
             applied,
             unjournaled_reservation(&order),
             fence,
-            readings.clone(),
+            figures.clone(),
         )
         .await
         {
@@ -220,12 +234,16 @@ async fn settle_placement(
     };
     stop_point::reach("before_settle");
     let reserved = placement.order.reservation_deltas();
-    let booked = book_effect(settler, applied, reserved, fence, placement.readings.clone()).await;
+    let booked = book_effect(settler, applied, reserved, fence, placement.figures.clone()).await;
     stop_point::reach("after_settle");
     booked
 }
 
-fn apply_report(order: &Order, report: &VenueReport, rates: &CurrencyRates) -> Result<OrderUpdate, BookError> {
+pub(super) fn apply_report(
+    order: &Order,
+    report: &VenueReport,
+    rates: &CurrencyRates,
+) -> Result<OrderUpdate, BookError> {
     order
         .apply_report(report, rates, Timestamp::now())
         .map_err(|error| match error {
@@ -236,6 +254,12 @@ fn apply_report(order: &Order, report: &VenueReport, rates: &CurrencyRates) -> R
         })
 }
 
+/// Returns what an order's first event carries: the reservations before it plus the deltas of its effect.
+pub(super) fn sum_deltas(reserved: SumDeltas, deltas: &SumDeltas) -> Result<SumDeltas, BookError> {
+    let sum = reserved.checked_add(deltas);
+    sum.ok_or_else(|| BookError::Unavailable("its sums exceed the range of exact numbers".to_owned()))
+}
+
 /// Books an effect. An order's first event on the journal carries its deltas from zero: the reservations before it plus
 /// the deltas of this settlement.
 async fn book_effect(
@@ -243,7 +267,7 @@ async fn book_effect(
     applied: OrderUpdate,
     reserved: SumDeltas,
     fence: SettlementFence,
-    readings: Metadata,
+    figures: Metadata,
 ) -> Result<BookedEffect, BookError> {
     let OrderUpdate {
         order,
@@ -251,26 +275,15 @@ async fn book_effect(
         anomalies,
     } = applied;
     let (store, booked_on) = (&settler.store, settler.booking_date());
-    let epoch = store
-        .epoch()
-        .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
-    let journaled_deltas = reserved.checked_add(&deltas);
-    let journaled_deltas = journaled_deltas
-        .ok_or_else(|| BookError::Unavailable("its sums exceed the range of exact numbers".to_owned()))?;
+    let epoch = settler.active_epoch()?;
+    let journaled_deltas = sum_deltas(reserved, &deltas)?;
     let settlement_id = Uuid::now_v7();
     let watch = if deltas.fill_result == 0 {
         None
     } else {
         settler.watch(&order).await
     };
-    let report = build_settled_report(
-        &order,
-        journaled_deltas,
-        booked_on,
-        epoch,
-        readings,
-        Some(settlement_id),
-    );
+    let report = build_settled_report(&order, journaled_deltas, booked_on, epoch, figures, Some(settlement_id));
     let body = Bytes::from(report.encode());
     let request = Arc::new(SettleRequest {
         order,
