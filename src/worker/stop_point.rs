@@ -6,7 +6,6 @@ pub const ENVIRONMENT_VARIABLE: &str = "STOP_POINT";
 /// Every point of an order, in the order of the pipeline.
 pub const PIPELINE_POINTS: &[&str] = &[
     "before_reserve",
-    "after_reserve",
     "before_settle",
     "after_settle",
     "before_journal",

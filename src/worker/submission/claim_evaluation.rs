@@ -24,7 +24,6 @@ use crate::worker::control::loss_locks;
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::settlement::losses_at_limit;
 use crate::worker::router::Router;
-use crate::worker::stop_point;
 use crate::worker::submission::admission::{OrderCandidate, RiskContext};
 use crate::worker::submission::claim_in_store;
 
@@ -110,7 +109,6 @@ impl<'a> ClaimEvaluation<'a> {
             ReserveOutcome::LimitExceeded(readings) | ReserveOutcome::Probed(readings) => (readings, false),
             other => return Err(reserve_fault(&other)),
         };
-        stop_point::reach("after_reserve");
         self.apply_decision(router, &cap_readings, is_claimed)
             .await
             .map(ClaimAttempt::Completed)
