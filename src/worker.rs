@@ -22,6 +22,7 @@ pub mod journaling;
 pub mod lifecycle;
 pub mod orders;
 pub(in crate::worker) mod periodic;
+pub(in crate::worker) mod queue_cursor;
 pub mod readiness;
 pub mod rebuild;
 pub(in crate::worker) mod reply;

@@ -80,6 +80,11 @@ impl BrokerHandle {
         (self.planner.0)(placement, position)
     }
 
+    /// Returns how many cancels the queue of cancels holds at most.
+    pub fn cancel_queue_capacity(&self) -> usize {
+        self.cancels.max_capacity()
+    }
+
     /// Places an order. An accepted call is executed even if the caller stops waiting.
     pub async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
         let call = |reply| OrderCall::Place(placement, reply);

@@ -9,9 +9,9 @@ use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce
 use crate::domain::quantity::{AVERAGE_PRICE_DECIMALS, Price, Quantity, QuantityUnits};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::reservation::Reservation;
-use crate::domain::settlement::{SumDeltas, SumScope};
+use crate::domain::settlement::{DayDeltas, SumDeltas, SumScope};
 use crate::domain::symbol::Symbol;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, TradingDate};
 use crate::domain::venue_report::{DueTask, Fill};
 
 /// The most fills that a report lists; `fills_total` counts all of them.
@@ -79,6 +79,10 @@ pub struct Order {
     pub due: Option<DueTask>,
     /// How far the order has moved the shared sums since its claim, the claim included.
     pub total_deltas: SumDeltas,
+    /// The trading day that its latest event is booked on; `None` before the first.
+    pub booked_on: Option<TradingDate>,
+    /// The part of `total_deltas` that is booked on earlier days, the oldest first; empty where all of it is booked on one.
+    pub earlier_days: Vec<DayDeltas>,
 }
 
 /// The result of a venue report that was applied to an order.
@@ -161,6 +165,8 @@ impl Order {
             reservation,
             due: None,
             total_deltas: SumDeltas::default(),
+            booked_on: None,
+            earlier_days: Vec::new(),
         };
         order.total_deltas = order.reservation_deltas();
         order
@@ -184,6 +190,29 @@ impl Order {
             .map_or_else(|| "market".to_owned(), |price| price.to_string());
         let (account, venue, symbol) = (&self.account_id, &self.venue, &self.symbol);
         format!("{account}:{venue}:{symbol}:{}:{}:{price}", self.side, self.quantity)
+    }
+
+    /// Books the order's latest event on a trading day. `deltas` are the event's moves, which `total_deltas` includes.
+    /// Returns `None` where a sum leaves the exact range.
+    pub fn book_on(&mut self, date: TradingDate, deltas: &SumDeltas) -> Option<()> {
+        if let Some(booked_on) = self.booked_on.filter(|booked_on| *booked_on != date) {
+            let earlier = self.latest_day_deltas()?.checked_add(&deltas.reversed())?;
+            if earlier != SumDeltas::default() {
+                self.earlier_days.push(DayDeltas {
+                    booked_on,
+                    deltas: earlier,
+                });
+            }
+        }
+        self.booked_on = Some(date);
+        Some(())
+    }
+
+    /// Returns the part of `total_deltas` that is booked on the latest event's day, or `None` where a sum leaves the exact
+    /// range.
+    pub fn latest_day_deltas(&self) -> Option<SumDeltas> {
+        let mut earlier = self.earlier_days.iter();
+        earlier.try_fold(self.total_deltas, |left, day| left.checked_add(&day.deltas.reversed()))
     }
 
     /// Returns how far the order's claim moves the shared sums.

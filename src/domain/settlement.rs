@@ -22,6 +22,15 @@ pub struct SumScope {
     pub trading_date: TradingDate,
 }
 
+/// What an order's events moved on one trading day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayDeltas {
+    /// The trading day that they are booked on.
+    pub booked_on: TradingDate,
+    /// How far they moved the sums.
+    pub deltas: SumDeltas,
+}
+
 macro_rules! deltas {
     ($($(#[$doc:meta])* $field:ident: $type:ty;)+) => {
         /// How far one event moves each shared sum, of its account and of all accounts.

@@ -39,6 +39,28 @@ pub struct RuleInput<'a> {
     pub now: Timestamp,
 }
 
+/// The loss that a caller reports, in the base currency; `None` where it is too large for a decimal.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::risk) struct ReportedLoss(Option<Decimal>);
+
+impl ReportedLoss {
+    /// Returns the loss in whole millionths. One too large to be counted is the greatest exact integer: it reaches every
+    /// limit.
+    pub(in crate::risk) fn to_micros(self, rounding: Rounding) -> i64 {
+        let Some(loss) = self.0 else { return MAX_EXACT_INTEGER };
+        match Micros::from_decimal(loss, rounding) {
+            Some(loss) => loss.units(),
+            None if loss.is_positive() => MAX_EXACT_INTEGER,
+            None => -MAX_EXACT_INTEGER,
+        }
+    }
+
+    /// Reports whether the loss is below a limit, without rounding.
+    pub(in crate::risk) fn is_below(self, limit: Decimal) -> bool {
+        self.0.is_some_and(|loss| loss < limit)
+    }
+}
+
 impl<'a> RuleInput<'a> {
     /// Returns the price that exposure is valued at: the higher of limit price and reference price.
     pub fn exposure_price(&self) -> Price {
@@ -60,22 +82,14 @@ impl<'a> RuleInput<'a> {
         }
     }
 
-    /// Returns the loss that the caller reports, in millionths of the base currency, rounded up; `None` where it reports
-    /// none. A loss too large to be counted is the greatest exact integer: it reaches every limit.
-    pub(in crate::risk) fn caller_reported_loss(&self) -> Option<i64> {
+    /// Returns the loss that the caller reports; `None` where it reports none.
+    pub(in crate::risk) fn caller_reported_loss(&self) -> Option<ReportedLoss> {
         let risk = &self.intent.risk;
         if risk.realized_pnl.is_none() && risk.unrealized_pnl.is_none() {
             return None;
         }
         let realized = risk.realized_pnl.unwrap_or(Decimal::ZERO);
         let profit = realized.checked_add(risk.unrealized_pnl.unwrap_or(Decimal::ZERO));
-        let Some(loss) = profit.map(Decimal::negated) else {
-            return Some(MAX_EXACT_INTEGER);
-        };
-        match Micros::from_decimal(loss, Rounding::Up) {
-            Some(loss) => Some(loss.units()),
-            None if loss.is_positive() => Some(MAX_EXACT_INTEGER),
-            None => Some(-MAX_EXACT_INTEGER),
-        }
+        Some(ReportedLoss(profit.map(Decimal::negated)))
     }
 }

@@ -211,6 +211,14 @@ fn fills_since_the_view_count_and_those_before_it_only_once() {
         ("buy 0.1 @30000 stop=100", "pnl=-99.999999 result=-1", &["stop_loss lock"], "risk_locked"),
         ("buy 0.1 @30000 stop=100", "pnl=-100 result=1", &["stop_loss alert"], "approved"),
         ("buy 0.1 @30000 stop=100", "own_expected=100000000", &[], "approved"),
+        // a threshold finer than a millionth is compared exactly
+        ("buy 0.1 @30000 stop=0.0000001", "", &[], "approved"),
+        ("buy 0.1 @30000 stop=0.0000001", "pnl=-0.000001", &["stop_loss lock"], "risk_locked"),
+        ("buy 0.1 @30000 stop=0.0000015", "pnl=-0.000001", &[], "approved"),
+        ("buy 0.1 @30000 stop=0.0000015", "pnl=-0.000002", &["stop_loss lock"], "risk_locked"),
+        ("buy 0.1 @30000 stop=0.0000015 realized=-0.0000014", "", &[], "approved"),
+        ("buy 0.1 @30000 stop=0.0000015 realized=-0.0000015", "", &["stop_loss lock"], "risk_locked"),
+        ("buy 0.1 @30000 stop=0.0000015 realized=-0.00000151", "", &["stop_loss lock"], "risk_locked"),
     ]);
 }
 

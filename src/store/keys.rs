@@ -6,7 +6,7 @@
 //!
 //! | key | type | content | time to live |
 //! |---|---|---|---|
-//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied | none |
+//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `lost`: sequences of journaled events that the store is known to lack, which the highest sequence does not pass; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied | none |
 //! | `state` | hash | `generation` of the control state; what operators set: `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit`, `doc` (journal event), `journaled` (the journaled version); `trading_date` | none |
 //! | `order:<name>` | hash | the order record: `st` stage, `h` content (12 bytes), `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once released: the retention; once ended and journaled it is an entry of `ids` |
 //! | `ids` | hash | of the remembered ids: `buckets` how many there are, `count` of the ids, `swept_at` up to when the sweep has come, `next_bucket` | none |
@@ -30,7 +30,7 @@
 //! | `due:<broker>` | sorted set | names of paper orders by moment of their next effect, and of unknown orders by moment of their next inquiry | while due |
 //! | `open:<broker>:<account>` | set | names of orders that have not ended | while one is open |
 //! | `open_sets` | set | the key of every `open:<broker>:<account>` | while one is open |
-//! | `healing` | string | the token of the worker that rebuilds the store | 30 s, extended by every replayed batch |
+//! | `healing` | string | the token of the worker that rebuilds the store | 30 s, extended every second |
 //! | `{or}probe` | string | what a worker writes to see that Redis takes writes | 60 s |
 
 use crate::domain::id::{AccountId, AdjustmentId, BrokerId, VenueId};

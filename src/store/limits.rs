@@ -15,9 +15,11 @@ pub const MAX_OUTBOX_ORDERS: usize = 100_000;
 /// The most orders that one read of a work queue returns.
 pub const MAX_WAITING_ORDERS: usize = 256;
 
-/// The most open orders of one account at a broker that one read returns; a cancel of all of them handles the rest in
-/// further calls.
-pub const MAX_OPEN_ORDERS: usize = 10_000;
+/// About how many open orders one call lists or reads: some tenths of a millisecond of Redis.
+pub const OPEN_ORDERS_PAGE: usize = 64;
+
+/// About how many pairs of broker and account with open orders one call lists or counts.
+pub const OPEN_SETS_PAGE: usize = 256;
 
 /// The most pairs of broker and account whose open orders one measurement counts: Redis serves no other client meanwhile.
 pub const MAX_OPEN_SETS: usize = 1_000;

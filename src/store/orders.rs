@@ -2,6 +2,7 @@
 
 pub mod inquiry;
 pub mod mark_journaled;
+pub mod open;
 pub mod read;
 pub mod record;
 pub mod release;
@@ -11,3 +12,4 @@ pub(in crate::store) mod reserve_batch;
 pub mod settle;
 pub mod submission;
 pub mod sweep_ids;
+pub mod waiting;

@@ -11,7 +11,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::http::{ConnectionLimits, ConnectionServer, PlaceLimits, bind_listener};
+use crate::config::listen_address::ListenAddress;
+use crate::http::{ConnectionLimits, ConnectionServer, PlaceLimits, bind_listener, resolve_host};
 use crate::telemetry::Telemetry;
 
 /// The maximum number of open connections. A connection without a request makes room for a further one.
@@ -42,12 +43,13 @@ pub struct MetricsListener {
 }
 
 impl MetricsListener {
-    /// Opens the port and serves `/metrics`, `/health` and `/health/live`.
+    /// Opens the port at the first address of the host and serves `/metrics`, `/health` and `/health/live`.
     ///
     /// # Errors
-    /// When the system refuses the address.
-    pub fn open(address: SocketAddr, telemetry: Telemetry) -> std::io::Result<Self> {
-        let listener = bind_listener(address)?;
+    /// When the host has no address, or the system refuses it.
+    pub async fn open(address: &ListenAddress, telemetry: Telemetry) -> std::io::Result<Self> {
+        let resolved = resolve_host(address.host(), address.port()).await?;
+        let listener = bind_listener(resolved[0])?;
         Ok(Self {
             address: listener.local_addr()?,
             server: ConnectionServer::start(listener, router(telemetry), LIMITS),

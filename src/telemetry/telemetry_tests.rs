@@ -124,7 +124,8 @@ fn limit_ratios_are_exact_and_unknown_brokers_share_a_label() {
 #[tokio::test]
 async fn listener_serves_metrics_and_health_only() {
     let telemetry = Telemetry::new();
-    let listener = MetricsListener::open(([127, 0, 0, 1], 0).into(), telemetry.clone()).unwrap();
+    let address = "localhost:0".parse().unwrap();
+    let listener = MetricsListener::open(&address, telemetry.clone()).await.unwrap();
     // reqwest has no TLS provider of its own; a second installation fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -11,7 +11,7 @@ use crate::domain::money::Micros;
 use crate::domain::order::Order;
 use crate::domain::quantity::{Price, Quantity, from_quantity_units};
 use crate::domain::reservation::Reservation;
-use crate::domain::settlement::SumDeltas;
+use crate::domain::settlement::{DayDeltas, SumDeltas};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::TradingDate;
 use crate::domain::venue_report::{DueAction, DueTask};
@@ -54,6 +54,7 @@ pub fn build_settled_report(
             content: order.content_hash.0.to_string(),
             deltas: deltas.into(),
             total: order.total_deltas.into(),
+            earlier_days: order.earlier_days.iter().map(Into::into).collect(),
             lot_size: reservation.lot_size,
             base_rate: reservation.base_rate,
             base_asset: reservation.base_asset.as_deref().map(str::to_owned),
@@ -153,6 +154,10 @@ fn parse_due(settlement: &ReportSettlement) -> Result<Option<DueTask>, String> {
     Ok(Some(DueTask { at: due.at, action }))
 }
 
+fn restore_earlier_days(settlement: &ReportSettlement) -> Result<Vec<DayDeltas>, InvalidSettledQuantity> {
+    settlement.earlier_days.iter().map(TryInto::try_into).collect()
+}
+
 /// Returns the order that a decoded journaled report describes, and its settlement.
 ///
 /// # Errors
@@ -227,6 +232,9 @@ pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlemen
             .total
             .try_into()
             .map_err(|error: InvalidSettledQuantity| invalid(&error))?,
+        // A submission or a denial settles nothing.
+        booked_on: settlement.id.map(|_| settlement.booked_on),
+        earlier_days: restore_earlier_days(&settlement).map_err(|error| invalid(&error))?,
         reduce_only: settlement.reduce_only,
     };
     Ok((order, settlement))

@@ -98,14 +98,48 @@ pub struct CancelAllRequest {
     pub symbol: Option<String>,
 }
 
+/// The most orders that each list of a reply to a cancel of all orders has.
+pub const MAX_LISTED_ORDERS: usize = 500;
+/// The maximum size of the two lists together, in bytes: a reply has to fit into one message of 1 MB.
+const MAX_LISTED_BYTES: usize = 900_000;
+
 /// The outcome of a request to cancel all orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "CancelAllAnswer")]
 pub struct CancelAllReply {
-    /// The reports of the orders that the request cancelled.
+    /// The reports of orders that the request cancelled: at most 500, and as many as fit into the reply.
+    #[schemars(length(max = MAX_LISTED_ORDERS))]
     pub cancelled: Vec<ExecutionReport>,
-    /// The reports of the orders that are still open, or whose outcome is unknown.
+    /// The number of orders that the request cancelled, those that `cancelled` leaves out included.
+    pub cancelled_total: u64,
+    /// The reports of orders that are still open, or receipts where the outcome is unknown or not journaled: at most 500,
+    /// and as many as fit into the reply.
+    #[schemars(length(max = MAX_LISTED_ORDERS))]
     pub remaining: Vec<ExecutionReport>,
+    /// The number of orders that are still open or whose outcome is unknown or not journaled, those that `remaining`
+    /// leaves out included.
+    pub remaining_total: u64,
+}
+
+impl CancelAllReply {
+    /// Returns the reply with lists that fit into one message. The remaining orders are listed first.
+    #[must_use]
+    pub fn fitting_one_message(mut self) -> Self {
+        let mut room = MAX_LISTED_BYTES;
+        for list in [&mut self.remaining, &mut self.cancelled] {
+            let mut count = 0;
+            while let Some(report) = list.get(count).filter(|_| count < MAX_LISTED_ORDERS) {
+                let size = report.encode().len() + 1;
+                if size > room {
+                    break;
+                }
+                room -= size;
+                count += 1;
+            }
+            list.truncate(count);
+        }
+        self
+    }
 }
 
 /// Decodes an [`OrderReference`].
@@ -153,6 +187,28 @@ pub fn decode_cancel_all(body: &[u8]) -> Result<Option<Symbol>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reply_lists_as_many_reports_as_fit_into_one_message_the_remaining_first() {
+        let example = include_str!("../../subjects/examples/good/cancel-all-answer.one.json");
+        let example: CancelAllReply = serde_json::from_str(example).unwrap();
+        for (tags, remaining) in [(1, 500), (32, 300)] {
+            let mut report = example.cancelled[0].clone();
+            report.tags = vec!["t".repeat(64); tags];
+            let reply = CancelAllReply {
+                cancelled: vec![report.clone(); 600],
+                cancelled_total: 600,
+                remaining: vec![report; remaining + 100],
+                remaining_total: 7_000,
+            };
+            let fitting = reply.fitting_one_message();
+            let size = serde_json::to_vec(&fitting).unwrap().len();
+            assert!((600_000..1_000_000).contains(&size), "{size}");
+            assert!(fitting.remaining.len() >= remaining && fitting.remaining.len() <= MAX_LISTED_ORDERS);
+            assert!(fitting.cancelled.len() <= MAX_LISTED_ORDERS);
+            assert_eq!((fitting.cancelled_total, fitting.remaining_total), (600, 7_000));
+        }
+    }
 
     #[test]
     fn order_is_named_by_exactly_one_id() {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::domain::decimal::Decimal;
 use crate::domain::metadata::Metadata;
 use crate::domain::quantity::{QuantityUnits, from_quantity_units, to_quantity_units};
-use crate::domain::settlement::SumDeltas;
+use crate::domain::settlement::{DayDeltas, SumDeltas};
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::wire::schema_numbers::PlainNumber;
 use crate::wire::schema_patterns::{CivilDate, UtcTimestamp};
@@ -29,6 +29,10 @@ pub struct ReportSettlement {
     /// The moves of the shared sums over all versions of the order.
     #[serde(default)]
     pub total: SettlementDeltas,
+    /// The part of `total` that is booked on earlier trading dates than this event, the oldest first. Absent where all of it
+    /// is booked on `booked_on`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_days: Vec<SettlementDay>,
     /// The instrument's lot when the order was reserved.
     #[schemars(with = "PlainNumber")]
     pub lot_size: Decimal,
@@ -122,6 +126,16 @@ pub struct SettlementDeltas {
     pub fill_result: i64,
 }
 
+/// The moves of the shared sums that an order's events made on one trading date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SettlementDay {
+    /// The trading date.
+    #[schemars(with = "CivilDate")]
+    pub booked_on: TradingDate,
+    /// The moves.
+    pub deltas: SettlementDeltas,
+}
+
 /// The error of a journaled quantity that the sums cannot count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a quantity of its settlement has more than 8 decimals or is out of range")]
@@ -140,6 +154,26 @@ impl From<SumDeltas> for SettlementDeltas {
             daily_notional: deltas.daily_notional,
             fill_result: deltas.fill_result,
         }
+    }
+}
+
+impl From<&DayDeltas> for SettlementDay {
+    fn from(day: &DayDeltas) -> Self {
+        Self {
+            booked_on: day.booked_on,
+            deltas: day.deltas.into(),
+        }
+    }
+}
+
+impl TryFrom<&SettlementDay> for DayDeltas {
+    type Error = InvalidSettledQuantity;
+
+    fn try_from(day: &SettlementDay) -> Result<Self, InvalidSettledQuantity> {
+        Ok(Self {
+            booked_on: day.booked_on,
+            deltas: day.deltas.try_into()?,
+        })
     }
 }
 

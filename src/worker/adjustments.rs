@@ -20,6 +20,7 @@ use crate::store::sums::adjustment::{
 use crate::wire::adjustment::decode_adjustment;
 use crate::worker::adjustments::booking::{booking_from_event, build_booking};
 use crate::worker::faults::{deadline_passed, store_unavailable, unreadable_document};
+use crate::worker::queue_cursor::QueueCursor;
 use crate::worker::router::Router;
 use crate::worker::stop_point;
 
@@ -27,6 +28,8 @@ use crate::worker::stop_point;
 const MAX_BOOKING_ATTEMPTS: usize = 8;
 /// The pause between two attempts.
 const BOOKING_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How many waiting adjustments are journaled at a time.
+const APPEND_CONCURRENCY: usize = 16;
 
 /// Books and journals an adjustment and replies with its event. An id is booked at most once, however often the request
 /// is repeated.
@@ -203,21 +206,38 @@ async fn is_booked_in_store(router: &Router, booking: &AdjustmentBooking) -> Res
 }
 
 /// Journals the adjustments that have waited for the journal longer than `grace_period`: their workers may have died.
-pub(in crate::worker) async fn append_waiting_adjustments(router: &Router, grace_period: Duration) {
-    let Ok(waiting) = router.store.list_unjournaled_adjustments(grace_period).await else {
-        return;
+pub(in crate::worker) async fn append_waiting_adjustments(
+    router: &Router,
+    grace_period: Duration,
+    cursor: &mut QueueCursor,
+) {
+    let waiting = router
+        .store
+        .list_unjournaled_adjustments(grace_period, cursor.skip())
+        .await;
+    if let Ok(page) = waiting {
+        let append = |adjustment_id| append_waiting_adjustment(router, adjustment_id);
+        cursor.process_page(page, APPEND_CONCURRENCY, append).await;
+    }
+}
+
+/// Journals one adjustment. Reports whether it waits no more.
+async fn append_waiting_adjustment(router: &Router, adjustment_id: AdjustmentId) -> bool {
+    let Ok(Some(known)) = router.store.read_adjustment(&adjustment_id).await else {
+        return false;
     };
-    for adjustment_id in waiting {
-        let Ok(Some(known)) = router.store.read_adjustment(&adjustment_id).await else {
-            continue;
-        };
-        let appended = match booking_from_event(&known.event_document) {
-            Ok((booking, _)) => append_and_mark(router, &booking).await,
-            Err(error) => Err(unreadable_document(&error)),
-        };
-        match appended {
-            Ok(_) => tracing::warn!(%adjustment_id, "journaled a waiting adjustment"),
-            Err(fault) => log_at_intervals!(warn, %adjustment_id, %fault, "an adjustment could not be journaled yet"),
+    let appended = match booking_from_event(&known.event_document) {
+        Ok((booking, _)) => append_and_mark(router, &booking).await,
+        Err(error) => Err(unreadable_document(&error)),
+    };
+    match appended {
+        Ok(_) => {
+            tracing::warn!(%adjustment_id, "journaled a waiting adjustment");
+            true
+        }
+        Err(fault) => {
+            log_at_intervals!(warn, %adjustment_id, %fault, "an adjustment could not be journaled yet");
+            false
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the journal has space for new orders.
+//! Whether the journal has space for new orders. The check of the store records it, once a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +15,26 @@ impl JournalCapacity {
     /// The share of the stream's maximum size from which intake stops, in per cent.
     pub const FULL_AT_PERCENT: u64 = 90;
 
+    /// Reports whether a journal of this size is nearly full.
+    pub fn is_nearly_full(extent: &JournalExtent) -> bool {
+        let limit = u64::try_from(extent.max_bytes).ok().filter(|limit| *limit > 0);
+        limit.is_some_and(|limit| extent.bytes >= limit / 100 * Self::FULL_AT_PERCENT)
+    }
+
     /// Records the size of the journal.
     pub fn update(&self, extent: &JournalExtent) {
-        let limit = u64::try_from(extent.max_bytes).ok().filter(|limit| *limit > 0);
-        let is_full = limit.is_some_and(|limit| extent.bytes >= limit / 100 * Self::FULL_AT_PERCENT);
+        let (limit, is_full) = (extent.max_bytes, Self::is_nearly_full(extent));
         if self.0.swap(is_full, Ordering::AcqRel) != is_full {
             if is_full {
                 tracing::error!(
                     bytes = extent.bytes,
-                    ?limit,
+                    limit,
                     "the journal is nearly full: no new order is accepted. Raise nats.reports_max_bytes or free disk space"
                 );
             } else {
                 tracing::warn!(
                     bytes = extent.bytes,
-                    ?limit,
+                    limit,
                     "the journal has space again: new orders are accepted"
                 );
             }

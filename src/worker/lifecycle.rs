@@ -114,7 +114,7 @@ impl Worker {
         additional_brokers: broker_tasks::AdditionalBrokers,
         trading_clock: TradingClock,
     ) -> Result<Self, WorkerError> {
-        let metrics = open_metrics_listener(settings, &telemetry)?;
+        let metrics = open_metrics_listener(settings, &telemetry).await?;
         let connect_policy = connection::ConnectPolicy::RetryFor(START_TIMEOUT);
         let bus = connection::connect(&settings.nats, "order-router worker", connect_policy).await?;
         let ids: Result<Vec<BrokerId>, IdError> = settings
@@ -242,12 +242,18 @@ async fn close_within_timeout(what: &str, closing: impl Future<Output = ()>) {
 }
 
 /// Opens the metrics listener if the settings name its address.
-fn open_metrics_listener(settings: &Settings, telemetry: &Telemetry) -> Result<Option<MetricsListener>, WorkerError> {
-    let Some(address) = settings.metrics.addr else {
+async fn open_metrics_listener(
+    settings: &Settings,
+    telemetry: &Telemetry,
+) -> Result<Option<MetricsListener>, WorkerError> {
+    let Some(address) = &settings.metrics.addr else {
         return Ok(None);
     };
-    let opened = MetricsListener::open(address, telemetry.clone());
-    let listener = opened.map_err(|error| WorkerError::Metrics { address, error })?;
+    let opened = MetricsListener::open(address, telemetry.clone()).await;
+    let listener = opened.map_err(|error| WorkerError::Metrics {
+        address: address.clone(),
+        error,
+    })?;
     tracing::info!(address = %listener.address(), "serving metrics at this address, without authentication");
     Ok(Some(listener))
 }

@@ -1,8 +1,11 @@
-//! Requests about existing orders: get, [`cancel`], [`notes`].
+//! Requests about existing orders: get, [`cancel`], [`cancel_all`], [`notes`].
 
 pub(in crate::worker) mod account_caller;
 pub mod cancel;
+pub mod cancel_all;
+pub(in crate::worker) mod cancel_sweep;
 pub mod notes;
+pub(in crate::worker) mod open_orders;
 
 use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::reason::ReasonCode;

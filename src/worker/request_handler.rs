@@ -6,7 +6,7 @@ use crate::bus::request::{BusReply, BusRequest, Endpoint, RequestHandler};
 use crate::fault::{Fault, FaultCode};
 use crate::telemetry::MetricId;
 use crate::worker::control::{locks, operator_state};
-use crate::worker::orders::{cancel, notes};
+use crate::worker::orders::{cancel, cancel_all, notes};
 use crate::worker::reply::encode_reply;
 use crate::worker::router::Router;
 use crate::worker::submission::measurement::door_label;
@@ -42,7 +42,7 @@ async fn dispatch(router: &Router, call: &BusRequest) -> Result<BusReply, Fault>
         Endpoint::Submit => pipeline::submit(router, call).await,
         Endpoint::Get => Box::pin(orders::get_order(router, call)).await,
         Endpoint::Cancel => Box::pin(cancel::cancel_order(router, call)).await,
-        Endpoint::CancelAll => Box::pin(cancel::cancel_all_orders(router, call)).await,
+        Endpoint::CancelAll => Box::pin(cancel_all::cancel_all_orders(router, call)).await,
         Endpoint::Note => Box::pin(notes::add_note(router, call)).await,
         Endpoint::StateGet => Box::pin(operator_state::get_state(router)).await,
         Endpoint::StateSet => Box::pin(operator_state::set_state(router, call)).await,

@@ -8,13 +8,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use order_router::brokers::adapter::{
     BrokerAdapter, BrokerCapabilities, CancelOutcome, DueOutcome, Effects, InquiryOutcome, NotSentReason, PlaceOutcome,
     Placement, VenueAcknowledgement,
 };
 use order_router::brokers::handle::BrokerHandle;
-use order_router::brokers::paper::{binance, fills};
+use order_router::brokers::paper::{binance, fills, ibkr};
 use order_router::brokers::port::SendGate;
 use order_router::brokers::task::BrokerTask;
 use order_router::config::Settings;
@@ -63,6 +64,12 @@ pub struct VenueBehaviour {
     pub hides_orders: bool,
     /// Inquiries get no reply.
     pub ignores_inquiries: bool,
+    /// Inquiries are answered this much later.
+    pub inquiry_delay: Duration,
+    /// Cancels are answered this much later.
+    pub cancel_delay: Duration,
+    /// Cancels change nothing, and are answered with the order as it is.
+    pub refuses_cancels: bool,
 }
 
 /// The venue; clones share their state.
@@ -164,9 +171,10 @@ impl Venue {
     }
 
     fn cancel(&self, order: &Order) -> Option<VenueReport> {
+        let refuses = self.behaviour().refuses_cancels;
         let mut held = self.0.held.lock().unwrap();
         let report = held.get_mut(&order.order_id)?;
-        if report.fills.is_empty() && report.state == VenueOrderState::Working {
+        if !refuses && report.fills.is_empty() && report.state == VenueOrderState::Working {
             report.state = VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "cancelled on request"));
         }
         Some(report.clone())
@@ -205,6 +213,15 @@ impl<G: SendGate> VenueAdapter<G> {
             gate,
             capabilities,
         }
+    }
+
+    /// Returns the adapter in place of `ibkr`.
+    pub fn at_ibkr(venue: Venue, gate: Arc<G>) -> Self {
+        let mut adapter = Self::new(venue, gate);
+        adapter.capabilities.broker = BrokerId::new(ibkr::BROKER).unwrap();
+        adapter.capabilities.order_id_prefix = ibkr::PREFIX;
+        adapter.capabilities.venues = vec![VenueId::new("ibkr.paper").unwrap()];
+        adapter
     }
 
     async fn announce_and_start(&self, placement: &Placement) -> Result<(), NotSentReason> {
@@ -252,6 +269,7 @@ impl<G: SendGate> BrokerAdapter for VenueAdapter<G> {
     }
 
     async fn cancel(&self, order: Order) -> CancelOutcome {
+        tokio::time::sleep(self.venue.behaviour().cancel_delay).await;
         match self.venue.cancel(&order) {
             Some(report) if report.fills.is_empty() => CancelOutcome::Reported(report),
             Some(_) => CancelOutcome::AlreadyEnded(order),
@@ -266,6 +284,7 @@ impl<G: SendGate> BrokerAdapter for VenueAdapter<G> {
     async fn inquire(&self, order: Order) -> InquiryOutcome {
         self.venue.0.inquiries.send_modify(|inquiries| *inquiries += 1);
         let behaviour = self.venue.behaviour();
+        tokio::time::sleep(behaviour.inquiry_delay).await;
         match self.venue.report(&order.order_id) {
             _ if behaviour.ignores_inquiries => InquiryOutcome::Unanswered("no reply in time".into()),
             Some(report) if !behaviour.hides_orders => InquiryOutcome::Reported(report),
@@ -281,6 +300,17 @@ pub fn additional_brokers(venue: &Venue) -> AdditionalBrokers {
         let adapter = VenueAdapter::new(venue, ports.send_gate.clone());
         let (handle, _task): (BrokerHandle, _) = BrokerTask::spawn(adapter, &ports.task_settings);
         vec![handle]
+    })
+}
+
+/// Returns the factory of a worker's adapters for two venues: one in place of `binance`, one in place of `ibkr`.
+pub fn two_venues(binance: &Venue, ibkr: &Venue) -> AdditionalBrokers {
+    let (binance, ibkr) = (binance.clone(), ibkr.clone());
+    Box::new(move |ports| {
+        let (gate, settings) = (&ports.send_gate, &ports.task_settings);
+        let (binance, _) = BrokerTask::spawn(VenueAdapter::new(binance, gate.clone()), settings);
+        let (ibkr, _) = BrokerTask::spawn(VenueAdapter::at_ibkr(ibkr, gate.clone()), settings);
+        vec![binance, ibkr]
     })
 }
 

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, real servers.
 
 mod acceptance;
+mod background_sweeps;
 mod bus_client;
 mod bus_feed;
 mod bus_fixture;
@@ -8,6 +9,7 @@ mod bus_journal;
 mod bus_queue;
 mod bus_service;
 mod bus_topology;
+mod cancel_sweeps;
 mod conformance_store;
 mod deployed_permissions;
 mod exposition;

@@ -321,7 +321,7 @@ async fn workers_count_separately_and_a_taken_address_is_named() {
     let of = |scrape: &Scrape| scrape.counts(INTENTS).values().sum::<u64>();
     assert_eq!(of(&first) + of(&second), 20);
     let mut settings = rig.settings.clone();
-    settings.metrics.addr = one.metrics_address();
+    settings.metrics.addr = one.metrics_address().map(Into::into);
     let refused = Worker::start(&settings).await.unwrap_err();
     assert!(matches!(refused, WorkerError::Metrics { .. }));
     assert!(refused.to_string().contains("metrics.addr"), "{refused}");

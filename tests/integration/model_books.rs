@@ -410,7 +410,9 @@ impl StoreUnderTest {
         };
         let deltas = reserved.checked_add(&applied.deltas).unwrap();
         let id = Uuid::now_v7();
-        let document = build_settled_report(&applied.order, deltas, date(day), self.epoch, Metadata::new(), Some(id));
+        let mut order = applied.order.clone();
+        order.book_on(date(day), &applied.deltas).unwrap();
+        let document = build_settled_report(&order, deltas, date(day), self.epoch, Metadata::new(), Some(id));
         let owner = (0..ALL).find(|at| account(*at) == before.account_id).unwrap();
         let limit = |owner| i64::try_from(loss_limit(owner)).unwrap();
         let watch = LossWatch {
@@ -420,7 +422,7 @@ impl StoreUnderTest {
             total_limit: limit(ALL),
         };
         Arc::new(SettleRequest {
-            order: applied.order.clone(),
+            order,
             deltas: applied.deltas,
             event_document: document.encode().into(),
             booked_on: date(day),
@@ -496,6 +498,7 @@ fn order_replay(sequence: u64, event: &JournalEvent) -> Option<OrderReplay> {
         order,
         deltas: settlement.deltas.try_into().unwrap(),
         booked_on: settlement.booked_on,
+        earlier_days: Vec::new(),
         sequence,
         document: document.clone(),
     })

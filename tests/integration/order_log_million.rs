@@ -116,6 +116,7 @@ impl Facts {
             content: "0".repeat(64),
             deltas,
             total: deltas,
+            earlier_days: Vec::new(),
             lot_size: decimal("0.00001"),
             base_rate: Decimal::from(1),
             base_asset: Some("BTC".to_owned()),

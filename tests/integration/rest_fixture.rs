@@ -118,7 +118,8 @@ impl ScriptedWorker {
         let mut reply = self.report(&crate::rig::intent("c", &[]), &account).await?;
         if account != "garbage" {
             let report = String::from_utf8(reply.body).unwrap();
-            reply.body = format!(r#"{{"cancelled":[{report}],"remaining":[]}}"#).into();
+            reply.body =
+                format!(r#"{{"cancelled":[{report}],"cancelled_total":1,"remaining":[],"remaining_total":0}}"#).into();
         }
         Ok(reply)
     }

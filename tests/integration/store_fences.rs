@@ -255,6 +255,7 @@ fn event(settle: &SettleRequest, sequence: u64) -> OrderReplay {
         order: settle.order.clone(),
         deltas: claimed.checked_add(&settle.deltas).unwrap(),
         booked_on: settle.booked_on,
+        earlier_days: Vec::new(),
         sequence,
         document: settle.event_document.clone(),
     }

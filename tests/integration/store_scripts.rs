@@ -7,6 +7,7 @@
     reason = "in a test a panic is the verdict"
 )]
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use order_router::brokers::conformance::CaseTerms;
@@ -15,7 +16,7 @@ use order_router::config::Settings;
 use order_router::domain::control::OperatorOverrides;
 use order_router::domain::currency_rates::CurrencyRates;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::id::{LeaseToken, OrderId};
+use order_router::domain::id::{AccountId, BrokerId, ClientOrderId, LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::{Order, OrderUpdate};
 use order_router::domain::order_key::OrderKey;
@@ -24,12 +25,13 @@ use order_router::domain::quantity::{MAX_QUANTITY_UNITS, Quantity};
 use order_router::domain::reason::{Reason, ReasonCode};
 use order_router::domain::reservation::Reservation;
 use order_router::domain::settlement::SumDeltas;
-use order_router::domain::time::Timestamp;
+use order_router::domain::time::{Timestamp, TradingDate};
 use order_router::domain::venue_report::{Fill, OutboxEntry, VenueOrderState, VenueReport};
 use order_router::risk::cap::{CapBound, CapUnit};
 use order_router::risk::{Cap, CapMeasure};
 use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use order_router::store::orders::open::ScanCursor;
 use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{
     ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
@@ -37,7 +39,7 @@ use order_router::store::orders::reserve::{
 use order_router::store::orders::settle::{BookedSettlement, SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::lease::StoreRebuild;
-use order_router::store::rebuild::orders::OrderReplay;
+use order_router::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use order_router::store::{Store, StoreError};
 use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::control::limits;
@@ -230,6 +232,7 @@ pub fn event(applied: &OrderUpdate, moved: SumDeltas, sequence: u64) -> OrderRep
         order: applied.order.clone(),
         deltas: moved,
         booked_on: applied.order.reservation.trading_date,
+        earlier_days: Vec::new(),
         sequence,
     }
 }
@@ -434,7 +437,9 @@ async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_
     for lost in [mark(&namesake, 1, 7), mark(&claim, 2, 8), mark(&stranger, 1, 9)] {
         assert_eq!(store.mark_journaled(lost).await, Ok(MarkJournaledOutcome::NeedsReplay));
     }
-    assert_eq!(rig.store().await, before);
+    let mut after = rig.store().await;
+    let lost = after.get_mut("meta").unwrap().remove("lost");
+    assert_eq!((after, lost.as_deref()), (before, Some("7 8 9")));
     assert_eq!(
         store.mark_journaled(mark(&claim, 1, 5)).await,
         Ok(MarkJournaledOutcome::Marked)
@@ -461,7 +466,99 @@ async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_
         Ok(MarkJournaledOutcome::Marked)
     );
     assert!(!rig.store().await.contains_key("outbox"));
-    assert_eq!(watermark(&store).await, 10);
+    // The events before 7 are in the store. Those that it has lost are not, whatever is marked after them, until they are
+    // replayed.
+    assert_eq!(watermark(&store).await, 6);
+    let (void, strange) = (filled(&namesake, 10), filled(&stranger, 10));
+    let from_nothing = |applied: &OrderUpdate| applied.order.total_deltas;
+    let replay = async |events: &[OrderReplay]| {
+        let replayed = store.replay_orders_with_conflicts(None, events, None).await;
+        assert_eq!(replayed.unwrap().1, Vec::<usize>::new());
+    };
+    replay(&[
+        event(&second, second.deltas, 8),
+        event(&strange, from_nothing(&strange), 9),
+    ])
+    .await;
+    assert_eq!(watermark(&store).await, 6);
+    replay(&[event(&void, from_nothing(&void), 7)]).await;
+    assert_eq!(watermark(&store).await, 7);
+    store.mark_journaled(mark(&claim, 3, 11)).await.unwrap();
+    assert_eq!(watermark(&store).await, 11);
+    assert!(!rig.store().await["meta"].contains_key("lost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watermark_passes_no_lost_event_however_many_there_are_until_a_rebuild() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (claim, _) = claimed(&rig, &store, 20).await;
+    store.settle(settlement(&filled(&claim, 10))).await.unwrap();
+    let stranger = order(&rig, 10);
+    for sequence in (10..400).rev() {
+        store.mark_journaled(mark(&stranger, 1, sequence)).await.unwrap();
+    }
+    let strange = filled(&stranger, 10);
+    let events: Vec<OrderReplay> = (100..300)
+        .map(|at| event(&strange, strange.order.total_deltas, at))
+        .collect();
+    store.replay_orders_with_conflicts(None, &events, None).await.unwrap();
+    store.mark_journaled(mark(&claim, 1, 500)).await.unwrap();
+    assert_eq!(watermark(&store).await, 9);
+    assert!(rig.store().await["meta"]["lost"].len() < 2_000);
+    rig.redis
+        .connection()
+        .await
+        .hset::<_, _, _, ()>("{or}:meta", "epoch", "1")
+        .await
+        .unwrap();
+    let rebuild = acquire_rebuild(&store).await;
+    assert_eq!(rebuild.journal_sequence, 9);
+    let epoch = Timestamp::now().as_milliseconds() + 1;
+    store
+        .finish_rebuild(&rebuild, epoch, "test", NO_LATE_EVENTS)
+        .await
+        .unwrap();
+    assert!(!rig.store().await["meta"].contains_key("lost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_orders_are_listed_and_counted_completely_whatever_their_number() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (binance, account) = (BrokerId::new("binance").unwrap(), AccountId::default_account());
+    let set = "{or}:open:binance:default";
+    let mut redis = rig.redis.connection().await;
+    let keys: Vec<OrderKey> = (0..15_000)
+        .map(|n| OrderKey::new(Mode::Paper, &account, &ClientOrderId::new(&format!("o{n}")).unwrap()))
+        .collect();
+    for chunk in keys.chunks(1_000) {
+        let names: Vec<String> = chunk.iter().map(|key| key.name()).collect();
+        redis.sadd::<_, _, ()>(set, names).await.unwrap();
+    }
+    redis.sadd::<_, _, ()>(set, "no order").await.unwrap();
+    let (mut found, mut unreadable, mut cursor) = (HashSet::new(), Vec::new(), Some(ScanCursor::start()));
+    while let Some(at) = cursor {
+        let page = store.scan_open_orders(&binance, &account, &at).await.unwrap();
+        assert!(page.members.len() < 1_000);
+        found.extend(page.members);
+        unreadable.extend(page.unreadable);
+        cursor = page.next;
+    }
+    assert_eq!(
+        (found, unreadable),
+        (keys.into_iter().collect(), vec!["no order".to_owned()])
+    );
+    let (claim, _) = claimed(&rig, &store, 10).await;
+    let accounts = [(binance.clone(), account), (binance, AccountId::new("none").unwrap())];
+    assert_eq!(store.count_open_orders(&accounts).await, Ok(vec![15_002, 0]));
+    let stranger = order(&rig, 10);
+    let read = store.read_open_orders(&[key(&stranger), key(&claim)]).await.unwrap();
+    let stages: Vec<_> = read
+        .into_iter()
+        .map(|record| record.map(|record| (record.stage, record.order_id)))
+        .collect();
+    assert_eq!(stages, [None, Some((RecordStage::Claimed, claim.order_id))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -520,6 +617,62 @@ async fn event_is_replayed_once_for_the_first_order_of_its_id() {
         reserve(&store, &claim, ReserveAction::Lookup).await,
         ReserveOutcome::AlreadyKnown(_)
     ));
+}
+
+/// Returns an order after a fill that is booked on a day.
+fn filled_on(order: &Order, lots: i64, date: TradingDate) -> OrderUpdate {
+    let mut applied = filled(order, lots);
+    applied.order.book_on(date, &applied.deltas).unwrap();
+    applied
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn void_order_is_undone_on_each_day_that_it_was_booked_on() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (claim, _) = claimed(&rig, &store, 30).await;
+    let today = claim.reservation.trading_date;
+    let tomorrow = TradingDate::parse("2100-01-02").unwrap();
+    let settle = async |applied: &OrderUpdate, booked_on: TradingDate| {
+        let settled = store
+            .settle(SettleRequest {
+                booked_on,
+                ..settlement(applied)
+            })
+            .await;
+        assert!(matches!(settled, Ok(SettleOutcome::Booked(_))), "{settled:?}");
+    };
+    // The void order fills on two days, the second more than the first.
+    let one = filled_on(&claim, 10, today);
+    settle(&one, today).await;
+    let two = filled_on(&one.order, 20, tomorrow);
+    settle(&two, tomorrow).await;
+    assert_eq!(two.order.earlier_days.len(), 1);
+    // The order that came first on the journal filled on both days, too; its second event is replayed.
+    let other = order(&rig, 30);
+    let namesake = Order {
+        client_order_id: claim.client_order_id.clone(),
+        ..other
+    };
+    let first = filled_on(&namesake, 7, today);
+    let second = filled_on(&first.order, 5, tomorrow);
+    let whole = OrderReplay {
+        booked_on: tomorrow,
+        ..event(&second, second.deltas, 3)
+    };
+    let whole = whole.from_nothing().unwrap();
+    let (conflicting, events) = (ConflictingOrder { order: two.order }, [whole]);
+    let found = store.replay_orders_with_conflicts(None, &events, None).await;
+    assert_eq!(found, Ok((0, vec![0])));
+    let replaced = store
+        .replay_orders_with_conflicts(None, &events, Some(&conflicting))
+        .await;
+    assert_eq!(replaced, Ok((1, Vec::new())));
+    let ledger = rig.store().await["account:paper:default"].clone();
+    let sum = |name: &str| ledger[&format!("binance.spot:BTCUSDT.{name}")].parse::<i128>().unwrap();
+    assert_eq!((sum("position"), sum("start")), (12 * LOT, 7 * LOT));
+    assert_eq!((sum("cash_flow"), sum("fees")), (second.deltas.cash_flow.into(), 0));
+    assert_eq!((sum("long"), sum("open_orders")), (30 * LOT, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -618,9 +771,13 @@ async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
     // An event that waits for the journal has a record that does not expire.
     assert_eq!(redis.pttl::<_, i64>(&record).await, Ok(-1));
     let waiting = store
-        .list_waiting_orders(&order_router::store::orders::read::WorkQueue::Outbox, Duration::ZERO)
+        .list_waiting_orders(
+            &order_router::store::orders::waiting::WorkQueue::Outbox,
+            Duration::ZERO,
+            0,
+        )
         .await;
-    assert_eq!(waiting, Ok(vec![key(&one)]));
+    assert_eq!(waiting.unwrap().members, [key(&one)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

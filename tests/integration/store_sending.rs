@@ -18,11 +18,11 @@ use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{DueAction, DueTask, VenueOrderState, VenueReport};
 use order_router::store::Store;
 use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
-use order_router::store::orders::read::WorkQueue;
 use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{ReserveAction, ReserveOutcome};
 use order_router::store::orders::settle::SettleOutcome;
 use order_router::store::orders::submission::{StartSendingOutcome, StartSendingRequest, WithdrawalStage};
+use order_router::store::orders::waiting::WorkQueue;
 use order_router::store::rebuild::submissions::SubmissionReplay;
 use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::submission::announced::encode_release_event;
@@ -279,7 +279,12 @@ async fn not_found_counts_only_in_its_turn_and_delays_grow() {
     );
     let due = WorkQueue::Due(order.broker.clone());
     poll::until(SOON, "the inquiry is due again", async || {
-        store.list_waiting_orders(&due, Duration::ZERO).await.unwrap() == [key(&order)]
+        store
+            .list_waiting_orders(&due, Duration::ZERO, 0)
+            .await
+            .unwrap()
+            .members
+            == [key(&order)]
     })
     .await;
     // After a venue report no worker gets a turn, and no not-found counts.

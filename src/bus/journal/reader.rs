@@ -82,8 +82,8 @@ impl JournalReader {
         }
     }
 
-    /// Returns the first entry at or after a sequence whose subject matches a pattern, or `None` if neither the journal nor
-    /// its archive has one.
+    /// Returns the first entries at or after a sequence whose subjects match a pattern, at most `limit`, in their order.
+    /// Neither the journal nor its archive has another one between them.
     ///
     /// # Errors
     /// As [`JournalReader::read_entry`].
@@ -91,17 +91,34 @@ impl JournalReader {
         &self,
         pattern: &str,
         from_sequence: u64,
-    ) -> Result<Option<StoredEntry>, BusError> {
+        limit: usize,
+    ) -> Result<Vec<StoredEntry>, BusError> {
         let journal = self.stream_handle().await?;
-        let in_journal = journal.direct_get_next_for_subject(pattern, Some(from_sequence.max(1)));
-        let in_journal = self.direct_get(in_journal).await?;
+        let mut entries: Vec<StoredEntry> = Vec::new();
+        let next = |entries: &[StoredEntry]| entries.last().map_or(from_sequence.max(1), |last| last.sequence + 1);
+        while entries.len() < limit {
+            let in_journal = journal.direct_get_next_for_subject(pattern, Some(next(&entries)));
+            match self.direct_get(in_journal).await? {
+                Some(entry) => entries.push(entry),
+                None => break,
+            }
+        }
         // The archive is read second: an entry that the journal has dropped in between is found there.
         if !self.has_dropped_entries().await? {
-            return Ok(in_journal);
+            return Ok(entries);
         }
-        let archived = self.archive.read_next_for_subject(pattern, from_sequence).await?;
-        let found = [archived, in_journal].into_iter().flatten();
-        Ok(found.min_by_key(|entry| entry.sequence))
+        let in_journal = std::mem::take(&mut entries);
+        while entries.len() < limit {
+            let from = next(&entries);
+            let archived = self.archive.read_next_for_subject(pattern, from).await?;
+            let in_journal = in_journal.iter().find(|entry| entry.sequence >= from);
+            let found = archived.into_iter().chain(in_journal.cloned());
+            match found.min_by_key(|entry| entry.sequence) {
+                Some(entry) => entries.push(entry),
+                None => break,
+            }
+        }
+        Ok(entries)
     }
 
     /// Returns the first sequence from which on archive and journal together have every entry that the journal had at its

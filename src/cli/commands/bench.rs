@@ -145,7 +145,7 @@ async fn run_against_own_router(
     let settings = options.load_settings(&flags)?;
     options.start_log(&settings, CommandKind::Client);
     servers.start().await?;
-    let metrics = settings.metrics.addr;
+    let metrics = settings.metrics.addr.clone();
     let mut workers = WorkerProcesses::new(1..=args.workers, options, &flags, metrics, servers.directory()).await?;
     let measured = match workers.start().await {
         Ok(()) => tokio::select! {

@@ -44,8 +44,7 @@ pub(crate) async fn run(args: &CancelAllArgs, options: &GlobalOptions) -> Comman
 fn render_cancel_all(outcome: &CancelAllReply) -> String {
     let mut text = format!(
         "cancelled {}, remaining {}",
-        outcome.cancelled.len(),
-        outcome.remaining.len()
+        outcome.cancelled_total, outcome.remaining_total
     );
     let all: Vec<_> = outcome.cancelled.iter().chain(&outcome.remaining).collect();
     if !all.is_empty() {

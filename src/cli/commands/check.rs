@@ -15,7 +15,7 @@ use crate::cli::commands::topology::enabled_brokers;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::output;
 use crate::config::Settings;
-use crate::domain::id::AccountId;
+use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::time::Timestamp;
 use crate::http;
 use crate::store::Store;
@@ -112,10 +112,11 @@ pub(crate) async fn run(args: &CheckArgs, options: &GlobalOptions) -> CommandRes
                 Verdict::Ok,
                 format!("{}, version {version}, as {user}", settings.nats.url),
             )?;
+            let brokers = enabled_brokers(&settings)?;
             if args.role.reads_streams() {
-                check_streams(&bus, &settings, &mut report).await?;
+                check_streams(&bus, &settings, &brokers, &mut report).await?;
             }
-            check_permissions(&bus, args.role, &settings, &mut report).await?;
+            check_permissions(&bus, args.role, &brokers, &mut report).await?;
         }
     }
     if args.role.uses_redis() {
@@ -171,9 +172,13 @@ fn report_remembered_ids(settings: &Settings, report: &mut CheckReport) -> anyho
     report.add("ids", Verdict::Ok, detail)
 }
 
-async fn check_streams(bus: &Bus, settings: &Settings, report: &mut CheckReport) -> anyhow::Result<()> {
-    let brokers = enabled_brokers(settings)?;
-    let resources = match topology::check(bus, &settings.nats, &settings.doors, &brokers).await {
+async fn check_streams(
+    bus: &Bus,
+    settings: &Settings,
+    brokers: &[BrokerId],
+    report: &mut CheckReport,
+) -> anyhow::Result<()> {
+    let resources = match topology::check(bus, &settings.nats, &settings.doors, brokers).await {
         Ok(resources) => resources,
         Err(error) => return report.add("streams", Verdict::Failed, error.to_string()),
     };
@@ -201,8 +206,12 @@ async fn check_streams(bus: &Bus, settings: &Settings, report: &mut CheckReport)
     report.add("streams", Verdict::Failed, detail)
 }
 
-async fn check_permissions(bus: &Bus, role: Role, settings: &Settings, report: &mut CheckReport) -> anyhow::Result<()> {
-    let brokers = enabled_brokers(settings)?;
+async fn check_permissions(
+    bus: &Bus,
+    role: Role,
+    brokers: &[BrokerId],
+    report: &mut CheckReport,
+) -> anyhow::Result<()> {
     let Some(broker) = brokers.first() else {
         return report.add("permissions", Verdict::Failed, "brokers.enabled names no broker");
     };

@@ -90,7 +90,7 @@ pub(crate) async fn run(args: DevArgs, options: &GlobalOptions) -> CommandResult
                 2..=args.workers,
                 options,
                 &flags,
-                settings.metrics.addr,
+                settings.metrics.addr.clone(),
                 servers.directory(),
             )
             .await?;

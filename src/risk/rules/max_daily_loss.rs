@@ -6,7 +6,7 @@ use crate::domain::control::{ControlState, Lock, LockScope};
 use crate::domain::daily_pnl::ProfitView;
 use crate::domain::id::{AccountId, VenueId};
 use crate::domain::metadata::Metadata;
-use crate::domain::money::Micros;
+use crate::domain::money::{Micros, Rounding};
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::RuleSignal;
 use crate::domain::symbol::Symbol;
@@ -40,6 +40,7 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
             "account_by_caller",
             "the account's loss as the caller reports it, with its open orders' expected losses",
         );
+        let loss = loss.to_micros(Rounding::Up);
         evaluation.add_cap(daily_loss_cap(input, name, CapMeasure::AccountOpenLoss, loss, limit));
     }
     evaluation.add_cap(daily_loss_cap(

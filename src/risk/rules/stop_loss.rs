@@ -12,14 +12,10 @@ pub(super) const ID: &str = "stop_loss";
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let account_limit = input.account_limits().and_then(|account| account.stop_loss);
     let general_limit = account_limit.unwrap_or(input.limits.account_stop_loss);
-    // A caller's threshold too large to be counted is not tighter than ours. One below a millionth rounds down to zero:
-    // an account without a profit has reached it.
-    let caller_limit = input
-        .intent
-        .risk
-        .stop_loss
-        .map(|limit| Micros::from_decimal(limit, Rounding::Down).unwrap_or(general_limit));
-    let limit = caller_limit.map_or(general_limit, |limit| limit.min(general_limit));
+    let caller_limit = input.intent.risk.stop_loss;
+    let exact_limit = caller_limit.map_or(general_limit.decimal(), |limit| limit.min(general_limit.decimal()));
+    // A computed loss is a whole number of millionths: it is below the limit where it is below the limit rounded up.
+    let limit = Micros::from_decimal(exact_limit, Rounding::Up).unwrap_or(general_limit);
     let cap = |label, measure, loss: i64| Cap {
         rule_id: ID,
         label,
@@ -36,6 +32,11 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let computed = input.daily_pnl.account.loss_before_fills();
     evaluation.add_cap(cap("", CapMeasure::AccountFillLoss, computed));
     if let Some(reported) = input.caller_reported_loss() {
-        evaluation.add_cap(cap("by_caller", CapMeasure::OffsetOnly, reported));
+        // Rounded so that it is below the rounded limit where the exact loss is below the exact limit, and only there.
+        let rounding = match reported.is_below(exact_limit) {
+            true => Rounding::Down,
+            false => Rounding::Up,
+        };
+        evaluation.add_cap(cap("by_caller", CapMeasure::OffsetOnly, reported.to_micros(rounding)));
     }
 }

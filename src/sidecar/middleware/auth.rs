@@ -72,14 +72,22 @@ async fn require_access(
     if let Err(fault) = authorize(&context, access, &mut request) {
         return problem::fault_response(&fault);
     }
-    let is_anonymous = matches!(request.extensions().get(), Some(Principal::Anonymous));
-    if is_anonymous && request.uri().path() != LIVENESS_PATH {
+    if request
+        .extensions()
+        .get()
+        .is_some_and(|sender| has_limited_places(sender, &request))
+    {
         let Ok(_permit) = context.anonymous_permits.try_acquire() else {
             return problem::fault_response(&reserved_fault());
         };
         return next.run(request).await;
     }
     next.run(request).await
+}
+
+/// Reports whether a sender's requests share a part of the places: those without a key, but for the check of liveness.
+fn has_limited_places(sender: &Principal, request: &Request) -> bool {
+    matches!(sender, Principal::Anonymous) && request.uri().path() != LIVENESS_PATH
 }
 
 /// Returns the fault of a request without a key while only places for callers with a key are free.
@@ -100,7 +108,7 @@ pub(in crate::sidecar) fn authorize(
     let principal = authenticate(context, access, request)?;
     let place = request.extensions().get::<ConnectionPlace>();
     match (&principal, place) {
-        (Principal::Anonymous, Some(place)) if place.is_reserved() && request.uri().path() != LIVENESS_PATH => {
+        (sender, Some(place)) if place.is_reserved() && has_limited_places(sender, request) => {
             return Err(reserved_fault());
         }
         (Principal::Anonymous, _) | (_, None) => {}

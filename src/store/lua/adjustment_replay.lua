@@ -25,7 +25,6 @@ elseif known[1] == ARGV[5] and known[2] == '0' then
   redis.call('PEXPIRE', KEYS[4], ARGV[8])
   redis.call('ZREM', KEYS[3], ARGV[3])
 end
-if tonumber(ARGV[7]) > sum(KEYS[1], 'journal_sequence') then
-  redis.call('HSET', KEYS[1], 'journal_sequence', ARGV[7])
-end
+note_replayed(tonumber(ARGV[7]))
+raise_watermark(tonumber(ARGV[7]))
 return {'replayed', changed}

@@ -5,11 +5,11 @@
 --         k order record (key index), n name, o order id, t the same where the key is no part of it, else '',
 --         v version, q journal sequence, s id of its settlement or '', ttl of a remembered id (ms)
 -- Returns {'marked' or 'lost', …} one for each event: 'lost' where the store does not know the order its version or
--- this effect, as after a loss of its last writes; the journal's watermark does not pass such an event.
+-- this effect, as after a loss of its last writes; the watermark does not pass such an event until it is replayed.
 -- Idempotent: a version that is marked already is passed over.
 local bad = stale()
 if bad then return bad end
-local highest, lowest_lost = 0, math.huge
+local highest = 0
 local answer, journaled = {}, {}
 for at = 2, #ARGV do
   local c = cmsgpack.unpack(ARGV[at])
@@ -26,7 +26,7 @@ for at = 2, #ARGV do
     is_known = not id or id == c.s
   end
   answer[#answer + 1] = is_known and 'marked' or 'lost'
-  if not is_known then lowest_lost = math.min(lowest_lost, c.q) end
+  if is_known then highest = math.max(highest, c.q) else note_lost(c.q) end
   if is_known and c.v > tonumber(known[3]) then
     local sequence = string.format('%.0f', c.q)
     local is_latest = c.v == tonumber(known[2])
@@ -42,11 +42,8 @@ for at = 2, #ARGV do
       end
     end
   end
-  if c.q > highest then highest = c.q end
 end
 write_ids()
 if #journaled > 0 then redis.call('ZREM', KEYS[2], unpack(journaled)) end
-if highest > sum(KEYS[1], 'journal_sequence') and lowest_lost == math.huge then
-  redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', highest))
-end
+raise_watermark(highest)
 return answer

@@ -152,6 +152,55 @@ local function sum(key, field)
   return tonumber(redis.call('HGET', key, field) or '0')
 end
 
+-- The watermark is the journal sequence up to which the store holds every event: a rebuild begins behind it. It stays below
+-- every event that the store is known to lack, until that one has been replayed. `lost` in `meta` lists these; a list that
+-- is full holds the first of them and stays until the store has been rebuilt.
+local MAX_LOST, FULL = 256, ' full'
+local lost
+
+local function lost_events()
+  lost = lost or redis.call('HGET', KEYS[1], 'lost') or ''
+  return lost
+end
+
+local function write_lost(sequences)
+  lost = table.concat(sequences, ' ')
+  if lost == '' then redis.call('HDEL', KEYS[1], 'lost') else redis.call('HSET', KEYS[1], 'lost', lost) end
+end
+
+-- Takes note of an event that is on the journal and not in the store.
+local function note_lost(sequence)
+  local sequences, first = {}, sequence
+  for one in string.gmatch(lost_events(), '%d+') do
+    if tonumber(one) == sequence then return end
+    sequences[#sequences + 1] = one
+    first = math.min(first, tonumber(one))
+  end
+  if string.sub(lost_events(), -#FULL) == FULL or #sequences >= MAX_LOST then
+    sequences = {string.format('%.0f', first) .. FULL}
+  else
+    sequences[#sequences + 1] = string.format('%.0f', sequence)
+  end
+  write_lost(sequences)
+end
+
+-- Takes note that an event is in the store, or void.
+local function note_replayed(sequence)
+  if lost_events() == '' or string.sub(lost_events(), -#FULL) == FULL then return end
+  local sequences = {}
+  for one in string.gmatch(lost_events(), '%d+') do
+    if tonumber(one) ~= sequence then sequences[#sequences + 1] = one end
+  end
+  write_lost(sequences)
+end
+
+local function raise_watermark(sequence)
+  for one in string.gmatch(lost_events(), '%d+') do sequence = math.min(sequence, tonumber(one) - 1) end
+  if sequence > sum(KEYS[1], 'journal_sequence') then
+    redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', sequence))
+  end
+end
+
 -- Adds an order to a set of open orders, or takes it out; `all` holds the keys of the sets that are not empty. This call
 -- knows the sets that it has listed there.
 local listed = {}

@@ -8,16 +8,17 @@
 --         part of it, else '', h content
 --         v version, st stage after it ('open', 'ended' or 'denied'), q journal sequence, at next due moment (ms) or 0
 --         ttl of a remembered id (ms), never 0: a repeated event must find its order while this replay lasts
---         w owner, d moves since the version before (from nothing for 1), or false
---         u where it came first and something else stands in its place: that order's id o and version v, open
---         set op, due set du, its owner w and the moves d that undo everything it moved; d above then counts from
---         nothing
+--         w owner, d moves since the version before (from nothing for 1), or false; e where d counts from nothing: the
+--         list of moves that the order's earlier events made on other days
+--         u where it came first and something else stands in its place: that order's id o and version v, open set op,
+--         due set du, its owner w and d, the list of moves that undo on each day what it moved then; d and e above then
+--         count from nothing
 -- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, from
 --         0}. An event the store has settled already only counts as journaled.
 local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-local changed, conflicts = 0, {}
+local changed, conflicts, highest = 0, {}, 0
 
 local function settlement_in(doc)
   local settlement = cjson.decode(doc).settlement
@@ -38,7 +39,7 @@ for at = 3, #ARGV, 2 do
   local first = known[5]
   if c.u and known[1] and known[4] == c.u.o and version == c.u.v then
     -- What stands here came later, and is void: its moves are undone, and the first takes its place.
-    force_both(c.u.w, c.u.d)
+    for _, moves in ipairs(c.u.d) do force_both(c.u.w, moves) end
     redis.call('DEL', record)
     if e then forget(c.n) end
     leave_open(KEYS[c.u.op], c.n, KEYS[5])
@@ -74,6 +75,7 @@ for at = 3, #ARGV, 2 do
   else
     -- The first report tells its moves from nothing; what the order holds by its submission is given back.
     if version == 0 then undo_reserved(record, c.w) end
+    for _, moves in ipairs(c.e or {}) do force_both(c.w, moves) end
     if c.d then force_both(c.w, c.d) end
     changed = changed + 1
     redis.call('DEL', record)
@@ -89,10 +91,11 @@ for at = 3, #ARGV, 2 do
     redis.call('ZREM', KEYS[4], c.n)
     if c.at > 0 then redis.call('ZADD', KEYS[c.du], c.at, c.n) else redis.call('ZREM', KEYS[c.du], c.n) end
   end
-  if c.q > sum(KEYS[1], 'journal_sequence') then
-    redis.call('HSET', KEYS[1], 'journal_sequence', string.format('%.0f', c.q))
-  end
+  local is_conflict = conflicts[#conflicts] == tostring((at - 3) / 2)
+  if is_conflict then note_lost(c.q) else note_replayed(c.q) end
+  highest = math.max(highest, c.q)
 end
+raise_watermark(highest)
 write_ledgers()
 write_ids()
 return {'replayed', changed, unpack(conflicts)}

@@ -12,7 +12,7 @@
 local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-local now, changed = now_ms(), 0
+local now, changed, highest = now_ms(), 0, 0
 
 -- A report of the order, or an order that came first, says more than its submission. A claim of this store's own goes
 -- before one that it has lost: whoever held that cannot send any more.
@@ -51,9 +51,8 @@ for at = 4, #ARGV, 2 do
       redis.call('ZREM', KEYS[4], c.n)
     end
   end
-  if c.q > sum(KEYS[1], 'journal_sequence') then
-    redis.call('HSET', KEYS[1], 'journal_sequence', sequence)
-  end
+  highest = math.max(highest, c.q)
 end
+raise_watermark(highest)
 write_ledgers()
 return {'replayed', changed}

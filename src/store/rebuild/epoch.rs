@@ -9,7 +9,9 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::orders::read::StoredOrder;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::script::{ABANDON_REBUILD, BEGIN_REBUILD, FINISH_REBUILD, LOADED_SCRIPTS, ScriptReply};
+use crate::store::script::{
+    ABANDON_REBUILD, BEGIN_REBUILD, EXTEND_REBUILD, FINISH_REBUILD, LOADED_SCRIPTS, ScriptReply,
+};
 
 /// The most claims that one call returns.
 const CLAIMS_PAGE: usize = 1_000;
@@ -65,6 +67,15 @@ pub enum BeginRebuildOutcome {
     Busy,
     /// Another worker has just rebuilt it.
     AlreadyRebuilt,
+}
+
+/// A page of leases.
+#[derive(Debug)]
+pub struct ClaimsPage {
+    /// How many leases it has.
+    pub leases: usize,
+    /// Their orders, as far as they can be read.
+    pub orders: Vec<StoredOrder>,
 }
 
 impl Store {
@@ -145,30 +156,48 @@ impl Store {
         Ok(BeginRebuildOutcome::Acquired(rebuild))
     }
 
-    /// Returns orders that are still claimed or being sent, at most 1 000, after skipping the first `offset`.
+    /// Extends the right to rebuild by its whole lease.
     ///
     /// # Errors
-    /// Any [`StoreError`].
+    /// Any [`StoreError`]; [`StoreError::Stale`] when another worker has taken over the rebuild.
+    pub async fn extend_rebuild(&self, rebuild: &StoreRebuild) -> Result<(), StoreError> {
+        let keys = [keys::meta(), keys::rebuild_lease()];
+        let mut call = self.connection.script_call(&EXTEND_REBUILD, Some(rebuild), &keys)?;
+        call.arg(REBUILD_LEASE_MS);
+        self.connection.run(call).await.map(drop)
+    }
+
+    /// Returns orders that are still claimed or being sent, at most 1 000, after skipping the first `offset`; `None` where
+    /// there are no more. A lease without a readable order is left out, and counts as skipped.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] but that of an unreadable record.
     pub async fn list_claims_for_rebuild(
         &self,
         rebuild: &StoreRebuild,
         offset: usize,
-    ) -> Result<Vec<StoredOrder>, StoreError> {
+    ) -> Result<Option<ClaimsPage>, StoreError> {
         let mut command = redis::cmd("ZRANGE");
         command.arg(keys::leases()).arg(offset).arg(offset + CLAIMS_PAGE - 1);
         let Value::Array(names) = self.connection.query(command).await? else {
             return Err(StoreError::corrupt("leases are not a sorted set"));
         };
-        let not_a_name = || StoreError::corrupt("a lease has no name of an order");
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let leases = names.len();
         let mut orders = Vec::new();
         for name in names {
-            let Value::BulkString(name) = name else {
-                return Err(not_a_name());
+            let Value::BulkString(name) = name else { continue };
+            let Some(key) = OrderKey::parse(&String::from_utf8_lossy(&name)) else {
+                continue;
             };
-            let key = OrderKey::parse(&String::from_utf8_lossy(&name)).ok_or_else(not_a_name)?;
-            orders.extend(self.read_order_for_rebuild(rebuild, &key).await?);
+            match self.read_order_for_rebuild(rebuild, &key).await {
+                Err(StoreError::Corrupt(_)) => {}
+                read => orders.extend(read?),
+            }
         }
-        Ok(orders)
+        Ok(Some(ClaimsPage { leases, orders }))
     }
 
     /// Finishes the rebuild: `epoch` is active for the store and for this process.

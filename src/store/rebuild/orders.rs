@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
-use crate::domain::settlement::SumDeltas;
+use crate::domain::settlement::{DayDeltas, SumDeltas, SumScope};
 use crate::domain::time::TradingDate;
 use crate::fault::FaultCode;
 use crate::store::client::Store;
@@ -25,10 +25,24 @@ pub struct OrderReplay {
     pub deltas: SumDeltas,
     /// The trading day that its fills count for.
     pub booked_on: TradingDate,
+    /// What the order's earlier events moved on other days, where `deltas` does not count from the version before.
+    pub earlier_days: Vec<DayDeltas>,
     /// Its journal sequence.
     pub sequence: u64,
     /// Its document.
     pub document: bytes::Bytes,
+}
+
+impl OrderReplay {
+    /// Returns the event with everything that its order has moved so far, each part on its day: for an order of which the
+    /// store has nothing. Returns `None` where a sum leaves the exact range.
+    pub fn from_nothing(&self) -> Option<Self> {
+        Some(Self {
+            deltas: self.order.latest_day_deltas()?,
+            earlier_days: self.order.earlier_days.clone(),
+            ..self.clone()
+        })
+    }
 }
 
 /// The order in the store that an event of an earlier journal sequence replaces.
@@ -51,7 +65,7 @@ struct UndoArguments {
     #[serde(rename = "w")]
     owner: SumOwner,
     #[serde(rename = "d")]
-    deltas: EncodedMoves,
+    deltas_by_day: Vec<EncodedMoves>,
 }
 
 #[derive(Serialize)]
@@ -84,6 +98,8 @@ struct ReplayCommand<'a> {
     owner: SumOwner,
     #[serde(rename = "d")]
     deltas: MovesArgument,
+    #[serde(rename = "e", skip_serializing_if = "Vec::is_empty")]
+    earlier_days: Vec<EncodedMoves>,
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     undo: Option<UndoArguments>,
 }
@@ -123,7 +139,10 @@ impl Store {
         let mut commands = Vec::with_capacity(events.len());
         for event in events {
             let mut command = encode_replay(event, &mut keys, retention);
-            command.undo = conflicting.map(|other| encode_undo(&other.order, &mut keys));
+            command.undo = match conflicting {
+                Some(other) => Some(encode_undo(&other.order, &mut keys)?),
+                None => None,
+            };
             commands.push(to_named_message_pack(&command)?);
         }
         let mut call = self.connection.script_call(&REPLAY_ORDERS, rebuild, keys.keys())?;
@@ -142,16 +161,32 @@ impl Store {
 }
 
 /// Returns what removes an order that came later on the journal than the event that replaces it.
-fn encode_undo(order: &Order, keys: &mut KeyTable) -> UndoArguments {
+fn encode_undo(order: &Order, keys: &mut KeyTable) -> Result<UndoArguments, StoreError> {
     let scope = order.sum_scope();
-    UndoArguments {
+    let latest = DayDeltas {
+        booked_on: order.booked_on.unwrap_or(scope.trading_date),
+        deltas: order
+            .latest_day_deltas()
+            .ok_or_else(|| StoreError::corrupt("the sums of an order leave the exact range"))?,
+    };
+    let undone = order.earlier_days.iter().chain([&latest]).map(|day| DayDeltas {
+        booked_on: day.booked_on,
+        deltas: day.deltas.reversed(),
+    });
+    let undone: Vec<DayDeltas> = undone.collect();
+    Ok(UndoArguments {
         order_id: order.order_id.to_string(),
         version: order.version,
         open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
         due_key: keys.intern(keys::due_orders(&order.broker)),
         owner: keys.owner(&scope),
-        deltas: EncodedMoves::new(&scope, &order.total_deltas.reversed(), scope.trading_date),
-    }
+        deltas_by_day: encode_days(&scope, &undone),
+    })
+}
+
+fn encode_days(scope: &SumScope, days: &[DayDeltas]) -> Vec<EncodedMoves> {
+    let encode = |day: &DayDeltas| EncodedMoves::new(scope, &day.deltas, day.booked_on);
+    days.iter().map(encode).collect()
 }
 
 /// Returns the command that restores an order and its sums.
@@ -179,6 +214,7 @@ fn encode_replay<'a>(event: &'a OrderReplay, keys: &mut KeyTable, retention_ms: 
         remembered_for_ms: remaining_retention_ms(order.updated_at, retention_ms),
         owner: keys.owner(&scope),
         deltas,
+        earlier_days: encode_days(&scope, &event.earlier_days),
         undo: None,
     }
 }

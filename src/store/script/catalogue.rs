@@ -39,7 +39,9 @@ scripts! {
     REPLAY_ADJUSTMENT = "adjustment_replay.lua", "#!lua flags=allow-oom\n";
     READ_ORDER = "read.lua", "#!lua flags=no-writes\n";
     READ_WAITING = "ready.lua", "#!lua flags=no-writes\n";
-    READ_MEMBERS = "names.lua", "#!lua flags=no-writes\n";
+    READ_OPEN_PAGE = "open_page.lua", "#!lua flags=no-writes\n";
+    READ_OPEN_RECORDS = "open_records.lua", "#!lua flags=no-writes\n";
+    COUNT_OPEN_ORDERS = "open_counts.lua", "#!lua flags=no-writes\n";
     MEASURE = "figures.lua", "#!lua flags=no-writes\n";
     READ_CONTROL = "control.lua", "#!lua flags=no-writes\n";
     READ_LEDGERS = "ledgers.lua", "#!lua flags=no-writes\n";
@@ -55,6 +57,7 @@ scripts! {
     MARK_WITHDRAWAL_JOURNALED = "withdrawn.lua", "#!lua flags=allow-oom\n";
     INQUIRE = "inquire.lua", "#!lua flags=allow-oom\n";
     REPLAY_SUBMISSIONS = "replay_submission.lua", "#!lua flags=allow-oom\n";
+    EXTEND_REBUILD = "extend_healing.lua", "#!lua flags=allow-oom\n";
     FINISH_REBUILD = "finish_healing.lua", "#!lua flags=allow-oom\n";
     ABANDON_REBUILD = "abandon_healing.lua", "#!lua flags=allow-oom\n";
 }

@@ -14,15 +14,16 @@ use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::limits::MAX_UNJOURNALED_ADJUSTMENTS;
+use crate::store::orders::waiting::Waiting;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::retention::{remaining_retention_ms, retention_ms, saturating_ms};
+use crate::store::retention::{remaining_retention_ms, retention_ms};
 use crate::store::script::{
-    BOOK_ADJUSTMENT, EncodedMoves, KeyTable, MARK_ADJUSTMENT_JOURNALED, READ_ADJUSTMENT, READ_WAITING,
-    REPLAY_ADJUSTMENT, ScriptReply, to_message_pack,
+    BOOK_ADJUSTMENT, EncodedMoves, KeyTable, MARK_ADJUSTMENT_JOURNALED, READ_ADJUSTMENT, REPLAY_ADJUSTMENT,
+    ScriptReply, to_message_pack,
 };
 
 /// The most adjustments that one read of the waiting ones returns.
-const ADJUSTMENTS_PAGE: usize = 64;
+pub const ADJUSTMENTS_PAGE: usize = 64;
 
 /// One adjustment, ready to be booked.
 #[derive(Debug, Clone)]
@@ -164,21 +165,24 @@ impl Store {
         }
     }
 
-    /// Returns the adjustments that have waited for the journal for at least `min_wait`, the longest waiting first.
+    /// Returns the adjustments that have waited for the journal for at least `min_wait`, the longest waiting first, at most
+    /// [`ADJUSTMENTS_PAGE`] after the first `skip`.
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub async fn list_unjournaled_adjustments(&self, min_wait: Duration) -> Result<Vec<AdjustmentId>, StoreError> {
-        let keys = [keys::meta(), keys::unjournaled_adjustments()];
-        let mut call = self.connection.script_call(&READ_WAITING, None, &keys)?;
-        call.arg(saturating_ms(min_wait)).arg(ADJUSTMENTS_PAGE);
-        let mut reply = self.connection.run(call).await?;
-        let mut ids = Vec::new();
-        while reply.has_more() {
-            let id = AdjustmentId::new(&reply.next_text()?);
-            ids.push(id.map_err(|rule| StoreError::corrupt(format!("an adjustment id {rule}")))?);
-        }
-        Ok(ids)
+    pub async fn list_unjournaled_adjustments(
+        &self,
+        min_wait: Duration,
+        skip: usize,
+    ) -> Result<Waiting<AdjustmentId>, StoreError> {
+        let parse = |id: &str| AdjustmentId::new(id).ok();
+        self.read_waiting(
+            keys::unjournaled_adjustments(),
+            min_wait,
+            (skip, ADJUSTMENTS_PAGE),
+            parse,
+        )
+        .await
     }
 
     /// Marks an adjustment's event as journaled; returns whether it is the event that counts for its id.

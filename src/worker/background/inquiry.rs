@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::brokers::adapter::{BookedEffect, InquiryOutcome};
@@ -22,10 +22,11 @@ use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::repeated_log::log_at_intervals;
 use crate::store::orders::inquiry::InquiryTurn;
-use crate::store::orders::read::WorkQueue;
+use crate::store::orders::waiting::WorkQueue;
 use crate::worker::background::open_order::load_open_order;
 use crate::worker::journaling::{append, settlement};
 use crate::worker::periodic::repeat_every;
+use crate::worker::queue_cursor::QueueCursor;
 use crate::worker::router::Router;
 
 /// How often orders with a due inquiry are read.
@@ -35,36 +36,42 @@ const INQUIRY_CONCURRENCY: usize = 16;
 /// How much longer than a call to the broker a turn lasts: a turn must not end before its inquiry.
 const INQUIRY_LEASE_MARGIN: Duration = Duration::from_secs(1);
 
-/// Asks each venue about its unknown orders, until the worker stops.
+/// Asks each venue about its unknown orders, until the worker stops. No venue waits for another.
 pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
-    let queues: Vec<WorkQueue> = router.brokers_at_venue().into_iter().map(WorkQueue::Due).collect();
-    let mut runs = repeat_every(POLL_INTERVAL, &stop);
+    let brokers = router.brokers_at_venue().into_iter();
+    join_all(brokers.map(|broker| run_broker(&router, WorkQueue::Due(broker), &stop))).await;
+}
+
+async fn run_broker(router: &Router, queue: WorkQueue, stop: &CancellationToken) {
+    let mut runs = repeat_every(POLL_INTERVAL, stop);
+    let mut cursor = QueueCursor::default();
     while runs.next().await {
-        for queue in &queues {
-            // A store that does not reply is read again at the next poll.
-            if let Ok(keys) = router.store.list_waiting_orders(queue, Duration::ZERO).await {
-                stream::iter(keys)
-                    .for_each_concurrent(INQUIRY_CONCURRENCY, |key| inquire_if_unknown(&router, key))
-                    .await;
-            }
+        // A store that does not reply is read again at the next poll.
+        let waiting = router.store.list_waiting_orders(&queue, Duration::ZERO, cursor.skip());
+        if let Ok(page) = waiting.await {
+            let process = |key| inquire_if_unknown(router, key);
+            cursor.process_page(page, INQUIRY_CONCURRENCY, process).await;
         }
     }
 }
 
-async fn inquire_if_unknown(router: &Router, key: OrderKey) {
+/// Asks the venue about an order of unknown outcome. Reports whether it was such an order: its next inquiry is due later
+/// then, whatever the venue replied.
+async fn inquire_if_unknown(router: &Router, key: OrderKey) -> bool {
     if let Some((order, broker)) = load_open_order(router, &key).await
         && order.status == Some(OrderStatus::Unknown)
     {
-        inquire(router, broker, &order).await;
+        return inquire(router, broker, &order).await;
     }
+    false
 }
 
-/// Asks the venue about one order, if this worker acquires the turn.
-async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) {
+/// Asks the venue about one order. Reports whether this worker acquired the turn to do so.
+async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) -> bool {
     let (store, settings, turn) = (&router.store, &router.inquiry_settings, LeaseToken::generate());
     let lease_time = router.broker_call_timeout + INQUIRY_LEASE_MARGIN;
     if !matches!(store.acquire_inquiry_turn(order, &turn, lease_time).await, Ok(Some(_))) {
-        return;
+        return false;
     }
     let retry_delays = [settings.first_pause_ms, settings.longest_pause_ms].map(Duration::from_millis);
     let settled = match broker.inquire(order.clone()).await {
@@ -82,7 +89,7 @@ async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) {
                 )
                 .await
             }
-            _ => return,
+            _ => return true,
         },
         InquiryOutcome::Unanswered(reason) => {
             log_at_intervals!(
@@ -91,10 +98,11 @@ async fn inquire(router: &Router, broker: &BrokerHandle, order: &Order) {
                 "the venue has not reported the outcome of an order; it is asked again"
             );
             let _ = store.record_unanswered(order, &turn, retry_delays).await;
-            return;
+            return true;
         }
     };
     journal_inquiry_result(router, order, settled).await;
+    true
 }
 
 /// Reports whether a venue that does not have an order can no longer receive it.

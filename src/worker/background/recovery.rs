@@ -3,22 +3,23 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::LeaseToken;
 use crate::domain::order_key::OrderKey;
 use crate::fault::Fault;
 use crate::repeated_log::log_at_intervals;
-use crate::store::orders::read::{StoredOrder, WorkQueue};
+use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;
+use crate::store::orders::waiting::WorkQueue;
 use crate::worker::adjustments;
 use crate::worker::control::{locks_journal, operator_state_journal};
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::current_report;
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::periodic::repeat_every;
+use crate::worker::queue_cursor::QueueCursor;
 use crate::worker::router::Router;
 use crate::worker::submission::announced;
 
@@ -32,69 +33,105 @@ const RECOVERY_CONCURRENCY: usize = 32;
 /// Releases expired claims and settles expired sends as unknown, until the worker stops.
 pub(in crate::worker) async fn recover_expired_leases(router: Router, stop: CancellationToken) {
     let mut runs = repeat_every(SWEEP_INTERVAL, &stop);
+    let mut cursor = QueueCursor::default();
     while runs.next().await {
         let expired = router
             .store
-            .list_waiting_orders(&WorkQueue::ExpiredLeases, Duration::ZERO)
+            .list_waiting_orders(&WorkQueue::ExpiredLeases, Duration::ZERO, cursor.skip())
             .await;
-        if let Ok(keys) = expired {
-            stream::iter(keys)
-                .for_each_concurrent(RECOVERY_CONCURRENCY, |key| recover_expired_lease(&router, key))
-                .await;
+        if let Ok(page) = expired {
+            let recover = |key| recover_expired_lease(&router, key);
+            cursor.process_page(page, RECOVERY_CONCURRENCY, recover).await;
         }
     }
 }
 
 /// Journals what other workers settled and did not journal, until the worker stops. A task of its own: a journal that
-/// is away must not delay the release of claims.
+/// is away must not delay the release of claims. Orders, adjustments, the operator state and locks do not wait for each
+/// other.
 pub(in crate::worker) async fn drain_outbox(router: Router, stop: CancellationToken) {
-    let mut runs = repeat_every(SWEEP_INTERVAL, &stop);
+    tokio::join!(
+        append_waiting_orders(&router, &stop),
+        append_waiting_adjustments(&router, &stop),
+        append_waiting_changes(&router, &stop),
+        append_waiting_locks(&router, &stop),
+    );
+}
+
+async fn append_waiting_orders(router: &Router, stop: &CancellationToken) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    let mut cursor = QueueCursor::default();
     while runs.next().await {
         let waiting = router
             .store
-            .list_waiting_orders(&WorkQueue::Outbox, OUTBOX_GRACE_PERIOD)
+            .list_waiting_orders(&WorkQueue::Outbox, OUTBOX_GRACE_PERIOD, cursor.skip())
             .await;
-        if let Ok(keys) = waiting {
-            stream::iter(keys)
-                .for_each_concurrent(RECOVERY_CONCURRENCY, |key| append_order_events(&router, key))
-                .await;
+        if let Ok(page) = waiting {
+            let append = |key| append_order_events(router, key);
+            cursor.process_page(page, RECOVERY_CONCURRENCY, append).await;
         }
-        adjustments::append_waiting_adjustments(&router, OUTBOX_GRACE_PERIOD).await;
-        if let Err(fault) = operator_state_journal::append_unjournaled_change(&router).await {
+    }
+}
+
+async fn append_waiting_adjustments(router: &Router, stop: &CancellationToken) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    let mut cursor = QueueCursor::default();
+    while runs.next().await {
+        adjustments::append_waiting_adjustments(router, OUTBOX_GRACE_PERIOD, &mut cursor).await;
+    }
+}
+
+async fn append_waiting_changes(router: &Router, stop: &CancellationToken) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    while runs.next().await {
+        if let Err(fault) = operator_state_journal::append_unjournaled_change(router).await {
             tracing::debug!(%fault, "the operator state could not be journaled yet; retrying");
         }
-        if let Err(fault) = locks_journal::append_unjournaled_locks(&router).await {
+    }
+}
+
+async fn append_waiting_locks(router: &Router, stop: &CancellationToken) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    while runs.next().await {
+        if let Err(fault) = locks_journal::append_unjournaled_locks(router).await {
             tracing::debug!(%fault, "locks could not be journaled yet; retrying");
         }
     }
 }
 
 /// Releases a claim whose lease has expired: it was not sent, and its owner may no longer send it. An order that was
-/// being sent is never released, since only its venue knows the outcome: it is settled as unknown.
-async fn recover_expired_lease(router: &Router, key: OrderKey) {
+/// being sent is never released, since only its venue knows the outcome: it is settled as unknown. Reports whether the
+/// order is claimed no more.
+async fn recover_expired_lease(router: &Router, key: OrderKey) -> bool {
     let Ok(Some(record)) = router.store.read_order(&key).await else {
-        return;
+        return false;
     };
-    let Some(lease) = &record.lease else { return };
+    let Some(lease) = &record.lease else { return false };
     let order_id = &record.known.order_id;
     match record.known.stage {
         RecordStage::Claimed => match release_expired_claim(router, &record, lease).await {
-            Ok(true) => tracing::warn!(%order_id, "released an expired claim; the order was not sent"),
-            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!(%order_id, "released an expired claim; the order was not sent");
+                true
+            }
+            Ok(false) => false,
             Err(fault) => {
-                log_at_intervals!(warn, %order_id, %fault, "an expired claim could not be released yet; retrying")
+                log_at_intervals!(warn, %order_id, %fault, "an expired claim could not be released yet; retrying");
+                false
             }
         },
-        RecordStage::Sending => {
-            if let Err(fault) = announced::presume_outcome_unknown(router, &record, lease).await {
+        RecordStage::Sending => match announced::presume_outcome_unknown(router, &record, lease).await {
+            Ok(()) => true,
+            Err(fault) => {
                 log_at_intervals!(
                     warn,
                     %order_id, %fault,
                     "an order that may have been sent could not be settled as unknown yet; retrying"
                 );
+                false
             }
-        }
-        _ => {}
+        },
+        _ => false,
     }
 }
 
@@ -107,14 +144,14 @@ async fn release_expired_claim(router: &Router, record: &StoredOrder, lease: &Le
     released.map_err(store_unavailable)
 }
 
-/// Journals the waiting events of an order.
-async fn append_order_events(router: &Router, key: OrderKey) {
+/// Journals the waiting events of an order. Reports whether none waits any more.
+async fn append_order_events(router: &Router, key: OrderKey) -> bool {
     let Ok(Some(record)) = router.store.read_order(&key).await else {
-        return;
+        return false;
     };
     let appended = match record.known.stage {
         RecordStage::Releasing => announced::append_waiting_release(router, &record).await,
-        _ if record.known.journaled_version >= record.known.version => return,
+        _ if record.known.journaled_version >= record.known.version => return false,
         _ => current_report::append_outbox_events(router, &record).await,
     };
     match appended {
@@ -124,7 +161,9 @@ async fn append_order_events(router: &Router, key: OrderKey) {
                 warn,
                 order_id = %record.known.order_id, %fault,
                 "a waiting event could not be journaled yet; retrying"
-            )
+            );
+            return false;
         }
     }
+    true
 }

@@ -10,6 +10,7 @@ use crate::bus::journal::JournalExtent;
 use crate::telemetry::MetricId;
 use crate::wire::health::{ComponentHealth, ComponentStatus, WorkerHealth};
 use crate::worker::background::gauges::bool_gauge;
+use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::periodic::repeat_every;
 use crate::worker::readiness::StoreObstacle;
 use crate::worker::rebuild::error::StoreRebuildError;
@@ -111,13 +112,11 @@ async fn check_journal(
         Err(_) => return (failing(format!("NATS did not reply within {CHECK_TIMEOUT:?}")), None),
         Ok(Err(error)) => return (failing(error.to_string()), None),
         Ok(Ok(None)) => {
-            router.journal_capacity.mark_unavailable();
             let detail = StoreRebuildError::JournalMissing.to_string();
             return (ComponentHealth::new(ComponentStatus::Behind, detail), None);
         }
         Ok(Ok(Some(extent))) => extent,
     };
-    router.journal_capacity.update(&extent);
     (check_extent(router, &extent, obstacle).await, Some(extent))
 }
 
@@ -125,7 +124,7 @@ async fn check_extent(router: &Router, extent: &JournalExtent, obstacle: Option<
     if let Some(StoreObstacle::Journal(health)) = obstacle {
         return health.clone();
     }
-    if !router.journal_capacity.has_room() {
+    if JournalCapacity::is_nearly_full(extent) {
         let detail = format!(
             "the journal is nearly full: it has {} of {} bytes. Raise nats.reports_max_bytes or free disk space",
             extent.bytes, extent.max_bytes

@@ -2,38 +2,40 @@
 //! cancelled. A claimed order cannot take effect any more (`store/lua/settle.lua`), so that it is released or
 //! cancelled. If a worker dies during the sweep, the other workers cancel the remaining orders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::future::join_all;
+use futures_util::{TryStreamExt, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::order_key::OrderKey;
-use crate::domain::order_terms::{OrderStatus, TradingState};
-use crate::domain::reason::ReasonCode;
+use crate::domain::id::{AccountId, BrokerId};
+use crate::domain::order_terms::TradingState;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::repeated_log::log_at_intervals;
 use crate::wire::state::MAX_REMAINING_ORDERS;
 use crate::worker::faults::store_unavailable;
-use crate::worker::journaling::current_report::current_report;
-use crate::worker::orders::account_caller::AccountCaller;
-use crate::worker::orders::cancel::cancel_by_key;
+use crate::worker::orders::cancel_sweep::{
+    MAX_ORDERS_PER_SWEEP, SweepTally, SweepTimes, cancel_orders, count_cancelled, retry_until_sent,
+};
+use crate::worker::orders::open_orders::{list_open_keys, stream_open_accounts, stream_open_orders};
 use crate::worker::periodic::repeat_every;
 use crate::worker::router::Router;
 use crate::worker::submission::idempotent_replay::IN_FLIGHT_POLL_INTERVAL;
-use crate::worker::submission::outcome::SubmissionOutcome;
 
-/// How many orders are cancelled at a time.
-const CANCEL_CONCURRENCY: usize = 32;
+/// How many accounts' open orders are listed at a time.
+const LIST_CONCURRENCY: usize = 16;
+/// The most accounts with open orders that are counted for the reply to a halt.
+const MAX_COUNTED_ACCOUNTS: usize = 1_000_000;
 /// The pause between two sweeps for open orders while trading is halted.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause before cancels are sent again that a broker has refused or not answered.
+const REFUSED_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// The longest that one sweep cancels orders.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The part of a call's time that is reserved for its reply.
-const REPLY_MARGIN: Duration = Duration::from_millis(300);
 
 /// The effect of a halt on the open orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,7 +85,8 @@ async fn sweep_if_halted(router: &Router) {
     }
 }
 
-/// Cancels every open order of every broker and account, and repeats until none is left or the deadline is near.
+/// Cancels every open order of every broker and account, and repeats until none is left or the deadline is near. No broker
+/// waits for another.
 ///
 /// # Errors
 /// If the remaining orders cannot be read.
@@ -91,81 +94,90 @@ pub(in crate::worker) async fn cancel_all_open_orders(
     router: &Router,
     deadline: Timestamp,
 ) -> Result<HaltResult, Fault> {
-    let left = deadline.saturating_duration_since(Timestamp::now());
-    let end = Instant::now() + left.saturating_sub(REPLY_MARGIN.min(left / 4));
-    let mut cancelled = BTreeSet::new();
-    loop {
-        let open = list_open_orders(router, deadline).await?;
-        if open.is_empty() || Instant::now() >= end {
-            break;
+    let times = SweepTimes::before(deadline);
+    let sweeps = router.brokers.keys().map(async |broker| {
+        let mut tally = SweepTally::default();
+        let listed = list_open_keys(router, broker, MAX_ORDERS_PER_SWEEP).await;
+        let swept = cancel_at(router, broker, times.cancel_until, &mut tally).await;
+        if let Err(fault) = swept {
+            log_at_intervals!(warn, %broker, %fault, "not every open order could be read; retrying");
         }
-        let cancels = stream::iter(open)
-            .map(|(caller, key)| async move { cancel_open_order(router, &caller, &key).await.then(|| key.name()) })
-            .buffer_unordered(CANCEL_CONCURRENCY);
-        let mut cancels = std::pin::pin!(cancels);
-        // A cancel that the end cuts off takes effect all the same, or its order is listed as remaining.
-        while let Ok(Some(name)) = tokio::time::timeout_at(end, cancels.next()).await {
-            cancelled.extend(name);
-        }
-        tokio::time::sleep(IN_FLIGHT_POLL_INTERVAL).await;
-    }
-    let remaining = list_remaining_order_ids(router, deadline).await?;
+        // Other workers cancel as well: what they came to first was open when trading was halted, and counts.
+        let elsewhere = listed.unwrap_or_default().into_iter();
+        let elsewhere = elsewhere.filter(|key| !tally.has_met(key)).collect();
+        let elsewhere = count_cancelled(router, elsewhere, times.count_until).await;
+        tally.cancelled_total + tally.not_journaled_total + elsewhere
+    });
+    let cancelled = join_all(sweeps).await.into_iter().sum();
+    let remaining = tokio::time::timeout_at(times.read_until, read_remaining(router));
+    let (remaining, remaining_total) = remaining.await.unwrap_or_else(|_| {
+        let detail = "the open orders could not be counted before the deadline; they are still being cancelled";
+        Err(Fault::new(FaultCode::StoreUnavailable, detail))
+    })?;
     Ok(HaltResult {
-        cancelled: u64::try_from(cancelled.len()).unwrap_or(u64::MAX),
-        remaining_total: u64::try_from(remaining.len()).unwrap_or(u64::MAX),
-        remaining: remaining.into_iter().take(MAX_REMAINING_ORDERS).collect(),
+        cancelled,
+        remaining,
+        remaining_total,
     })
 }
 
-/// Returns every order that has not ended, with the caller to cancel it as.
-async fn list_open_orders(router: &Router, deadline: Timestamp) -> Result<Vec<(AccountCaller, OrderKey)>, Fault> {
-    let mut open = Vec::new();
-    let open_accounts = router.store.list_open_accounts().await;
-    for (broker, account_id) in open_accounts.map_err(store_unavailable)? {
-        let keys = router.store.list_open_orders(&broker, &account_id).await;
-        for key in keys.map_err(store_unavailable)? {
-            let caller = AccountCaller {
-                broker: broker.clone(),
-                account_id: account_id.clone(),
-                deadline,
-            };
-            open.push((caller, key));
+/// Cancels every open order at one broker, and repeats until none is open or the end.
+///
+/// # Errors
+/// If the open orders cannot be read.
+async fn cancel_at(router: &Router, broker: &BrokerId, end: Instant, tally: &mut SweepTally) -> Result<(), Fault> {
+    loop {
+        let mut has_open = false;
+        let accounts = stream_open_accounts(router)
+            .map_ok(|page| stream::iter(page.into_iter().filter(|(at, _)| at == broker).map(Ok)))
+            .try_flatten();
+        let orders = accounts
+            .map_ok(|(_, account_id)| stream_open_orders(router, broker, &account_id))
+            .try_flatten_unordered(LIST_CONCURRENCY)
+            .inspect_ok(|_| has_open = true);
+        cancel_orders(router, broker, orders, end, tally).await?;
+        retry_until_sent(router, broker, end, tally).await?;
+        // A venue that has refused a cancel is not asked again at once.
+        let pause = match tally.left() {
+            0 => IN_FLIGHT_POLL_INTERVAL,
+            _ => REFUSED_RETRY_DELAY,
+        };
+        if !has_open || Instant::now() + pause >= end {
+            return Ok(());
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Returns the ids of the orders that have not ended, at most [`MAX_REMAINING_ORDERS`], and how many there are.
+///
+/// # Errors
+/// If the store does not reply.
+async fn read_remaining(router: &Router) -> Result<(Vec<String>, u64), Fault> {
+    let mut accounts = HashSet::new();
+    let mut pages = pin!(stream_open_accounts(router));
+    while let Some(page) = pages.try_next().await? {
+        accounts.extend(page);
+        if accounts.len() > MAX_COUNTED_ACCOUNTS {
+            let detail = format!(
+                "more than {MAX_COUNTED_ACCOUNTS} accounts have open orders: they are not counted, and are still being \
+                 cancelled"
+            );
+            return Err(Fault::new(FaultCode::StoreUnavailable, detail));
         }
     }
-    Ok(open)
-}
-
-/// Cancels one order. Reports whether it is cancelled, by this call or by another one.
-async fn cancel_open_order(router: &Router, caller: &AccountCaller, key: &OrderKey) -> bool {
-    let outcome = match cancel_by_key(router, caller, key).await {
-        Ok(outcome) => Some(outcome),
-        Err(fault) if fault.code == FaultCode::OrderClosed => current_report(router, key).await.ok().flatten(),
-        // The order was released: it never took effect.
-        Err(fault) if fault.code == FaultCode::UnknownOrder => None,
-        Err(fault) => {
-            log_at_intervals!(warn, order = key.name(), %fault, "an order could not be cancelled; retrying");
-            None
+    let accounts: Vec<(BrokerId, AccountId)> = accounts.into_iter().collect();
+    let counts = router.store.count_open_orders(&accounts).await;
+    let total = counts.map_err(store_unavailable)?.into_iter().sum();
+    let mut ids = BTreeSet::new();
+    for (broker, account_id) in &accounts {
+        let mut orders = pin!(stream_open_orders(router, broker, account_id));
+        while let Some(open) = orders.try_next().await? {
+            if ids.len() >= MAX_REMAINING_ORDERS {
+                return Ok((ids.into_iter().collect(), total));
+            }
+            ids.insert(open.order.order_id.to_string());
         }
-    };
-    // A receipt with `not_journaled` means that the cancel is settled.
-    let is_cancelled = |outcome: &SubmissionOutcome| {
-        let report = &outcome.report;
-        report.status == OrderStatus::Cancelled || report.receipt_code() == Some(ReasonCode::NotJournaled)
-    };
-    outcome.as_ref().is_some_and(is_cancelled)
-}
-
-/// Returns the ids of the orders that have not ended; the key's name for an order whose record cannot be read.
-async fn list_remaining_order_ids(router: &Router, deadline: Timestamp) -> Result<Vec<String>, Fault> {
-    let ids = stream::iter(list_open_orders(router, deadline).await?).map(|(_, key)| async move {
-        match router.store.read_order(&key).await {
-            Ok(Some(record)) => Some(record.known.order_id.to_string()),
-            Ok(None) => None,
-            Err(_) => Some(key.name()),
-        }
-    });
-    let ids = ids
-        .buffer_unordered(CANCEL_CONCURRENCY)
-        .filter_map(|id| async move { id });
-    Ok(ids.collect().await)
+    }
+    Ok((ids.into_iter().collect(), total))
 }

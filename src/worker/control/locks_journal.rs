@@ -11,6 +11,7 @@ use crate::bus::subjects;
 use crate::domain::content_hash::ContentHash;
 use crate::domain::control::LockScope;
 use crate::fault::{Fault, FaultCode};
+use crate::repeated_log::log_at_intervals;
 use crate::store::control::locks::JournaledLockEvent;
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::wire::lock::{LockChange, LockDocument, LockEvent};
@@ -26,16 +27,21 @@ const APPLY_BATCH_SIZE: usize = 256;
 /// The pause before an event is read again that a replica of the journal does not have yet.
 const REPLICA_LAG_DELAY: Duration = Duration::from_millis(20);
 
-/// Journals every active lock that is not on the journal.
+/// Journals every active lock that is not on the journal. One that cannot be journaled does not hold up the others.
 ///
 /// # Errors
-/// If store or journal do not reply.
+/// If the store does not reply; the first lock that could not be journaled, after all others have been tried.
 pub async fn append_unjournaled_locks(router: &Router) -> Result<(), Fault> {
     let waiting = router.store.read_unjournaled_locks(None).await;
+    let mut result = Ok(());
     for stored in waiting.map_err(store_unavailable)?.locks {
-        append_unjournaled_lock(router, &stored.lock_id, &stored.document).await?;
+        let appended = append_unjournaled_lock(router, &stored.lock_id, &stored.document).await;
+        if let Err(fault) = &appended {
+            log_at_intervals!(warn, lock = stored.lock_id, %fault, "a lock could not be journaled yet; retrying");
+        }
+        result = result.and(appended);
     }
-    Ok(())
+    result
 }
 
 /// Journals one lock if it is still unjournaled. The append is conditional: it fails if another event of the lock's
@@ -134,22 +140,9 @@ pub async fn apply_journaled_locks(
 
 /// Returns the lock events after a sequence, at most [`APPLY_BATCH_SIZE`].
 async fn read_next_events(router: &Router, pattern: &str, after: u64) -> Result<Vec<StoredEntry>, Fault> {
-    let (mut events, mut from) = (Vec::new(), after + 1);
-    while events.len() < APPLY_BATCH_SIZE {
-        match router
-            .journal_reader
-            .read_next_for_subject(pattern, from)
-            .await
-            .map_err(|error| bus_unavailable(&error))?
-        {
-            Some(event) => {
-                from = event.sequence + 1;
-                events.push(event);
-            }
-            None => break,
-        }
-    }
-    Ok(events)
+    let reader = &router.journal_reader;
+    let events = reader.read_next_for_subject(pattern, after + 1, APPLY_BATCH_SIZE).await;
+    events.map_err(|error| bus_unavailable(&error))
 }
 
 fn lock_update_from_entry(stored: &StoredEntry) -> Result<JournaledLockEvent, Fault> {

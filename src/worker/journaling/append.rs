@@ -183,6 +183,7 @@ pub async fn mark_or_replay(
             .try_into()
             .map_err(|error: InvalidSettledQuantity| StoreError::Corrupt(error.to_string()))?,
         booked_on: settlement.booked_on,
+        earlier_days: Vec::new(),
         sequence,
         document: event.body.clone(),
     };

@@ -10,7 +10,7 @@ use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::store::orders::reserve::ImmediateEffect;
 use crate::store::orders::settle::{BookedSettlement, LossWatch};
 use crate::wire::journal_report::{build_settled_report, cut_readings_placeholder, insert_readings};
-use crate::worker::journaling::settlement::{Settler, apply_report, losses_at_limit, sum_deltas};
+use crate::worker::journaling::settlement::{Settler, apply_report, inexact, losses_at_limit, sum_deltas};
 
 /// The first effect of an order whose venue is the store, ready for the step that claims the order.
 #[derive(Debug)]
@@ -35,14 +35,15 @@ impl PreparedEffect {
         losses: LossWatch,
     ) -> Result<Self, BookError> {
         let OrderUpdate {
-            order,
+            mut order,
             deltas,
             anomalies,
         } = apply_report(&placement.order, report, &settler.rates)?;
         let epoch = settler.active_epoch()?;
         let watch = (deltas.fill_result != 0).then_some(losses);
-        let deltas = sum_deltas(placement.order.reservation_deltas(), &deltas)?;
         let (booked_on, settlement_id) = (settler.booking_date(), Uuid::now_v7());
+        order.book_on(booked_on, &deltas).ok_or_else(inexact)?;
+        let deltas = sum_deltas(placement.order.reservation_deltas(), &deltas)?;
         let figures = placement.figures.clone();
         let report = build_settled_report(&order, deltas, booked_on, epoch, figures, Some(settlement_id));
         let mut document = report.encode();

@@ -256,8 +256,11 @@ pub(super) fn apply_report(
 
 /// Returns what an order's first event carries: the reservations before it plus the deltas of its effect.
 pub(super) fn sum_deltas(reserved: SumDeltas, deltas: &SumDeltas) -> Result<SumDeltas, BookError> {
-    let sum = reserved.checked_add(deltas);
-    sum.ok_or_else(|| BookError::Unavailable("its sums exceed the range of exact numbers".to_owned()))
+    reserved.checked_add(deltas).ok_or_else(inexact)
+}
+
+pub(super) fn inexact() -> BookError {
+    BookError::Unavailable("its sums exceed the range of exact numbers".to_owned())
 }
 
 /// Books an effect. An order's first event on the journal carries its deltas from zero: the reservations before it plus
@@ -270,11 +273,12 @@ async fn book_effect(
     figures: Metadata,
 ) -> Result<BookedEffect, BookError> {
     let OrderUpdate {
-        order,
+        mut order,
         deltas,
         anomalies,
     } = applied;
     let (store, booked_on) = (&settler.store, settler.booking_date());
+    order.book_on(booked_on, &deltas).ok_or_else(inexact)?;
     let epoch = settler.active_epoch()?;
     let journaled_deltas = sum_deltas(reserved, &deltas)?;
     let settlement_id = Uuid::now_v7();

@@ -1,9 +1,8 @@
 //! Why a worker could not start.
 
-use std::net::SocketAddr;
-
 use crate::bus::BusError;
 use crate::bus::topology::TopologyError;
+use crate::config::listen_address::ListenAddress;
 use crate::domain::id::IdError;
 use crate::fault::Fault;
 use crate::store::StoreError;
@@ -34,7 +33,7 @@ pub enum WorkerError {
     #[error("the worker cannot listen at metrics.addr {address}: {error}")]
     Metrics {
         /// The address of `metrics.addr`.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The error of the operating system.
         error: std::io::Error,
     },

@@ -45,16 +45,13 @@ pub(super) async fn include_lost_versions(
     let record = record.filter(|record| record.known.order_id == report.order.order_id);
     // Version 0 is a submission: the first report counts from nothing.
     let Some(record) = record.filter(|record| record.known.version > 0) else {
-        report.deltas = report.order.total_deltas;
+        *report = from_nothing(report)?;
         return Ok(false);
     };
     if record.known.version + 1 >= report.order.version {
         return Ok(false);
     }
-    let whole = OrderReplay {
-        deltas: report.order.total_deltas,
-        ..report.clone()
-    };
+    let whole = from_nothing(report)?;
     let earlier = ConflictingOrder {
         order: load_stored_order(router, &record).await?,
     };
@@ -62,4 +59,15 @@ pub(super) async fn include_lost_versions(
         .replay_orders_with_conflicts(target.rebuild(), &[whole], Some(&earlier))
         .await?;
     Ok(true)
+}
+
+/// Returns an event with everything that its order has moved so far.
+///
+/// # Errors
+/// If its sums leave the exact range.
+pub(super) fn from_nothing(event: &OrderReplay) -> Result<OrderReplay, StoreRebuildError> {
+    event.from_nothing().ok_or_else(|| {
+        let order_id = &event.order.order_id;
+        StoreRebuildError::Journal(format!("the sums of order {order_id} leave the exact range"))
+    })
 }

@@ -155,10 +155,7 @@ async fn try_replace_with_earlier(
         return Ok(Some(0));
     }
     let order = load_stored_order(router, &record).await?;
-    let whole = OrderReplay {
-        deltas: event.order.total_deltas,
-        ..event.clone()
-    };
+    let whole = lost_entries::from_nothing(event)?;
     let conflicting = ConflictingOrder { order };
     let replayed = router
         .store
@@ -250,6 +247,7 @@ fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, Stor
                 StoreRebuildError::Journal(format!("the journal's entry {}: {error}", entry.sequence))
             })?,
             booked_on: settlement.booked_on,
+            earlier_days: Vec::new(),
             sequence: entry.sequence,
             document: entry.body,
         };

@@ -1,8 +1,11 @@
 //! One rebuild of the store: release stale claims, replay the journal, restore state, locks and day, start a new epoch.
 
+use std::time::Duration;
+
 use crate::bus::journal::JournalExtent;
 use crate::domain::time::Timestamp;
 use crate::repeated_log::log_at_intervals;
+use crate::store::StoreError;
 use crate::store::control::operator_state::OperatorStateOutcome;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
@@ -17,6 +20,9 @@ use crate::worker::rebuild::replay_target::ReplayTarget;
 use crate::worker::router::Router;
 use crate::worker::submission::announced;
 use crate::worker::trading_day::roll;
+
+/// How often the lease of a rebuild is extended.
+const LEASE_EXTENSION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Rebuilds the store from the journal: an empty one from the start, any other from its watermark on. Returns the late
 /// events to follow up.
@@ -57,11 +63,28 @@ pub(super) async fn rebuild_store(
             "rebuilding the shared state from the journal"
         );
     }
-    match rebuild_from_journal(router, &rebuild, status).await {
+    let rebuilt = tokio::select! {
+        rebuilt = rebuild_from_journal(router, &rebuild, status) => rebuilt,
+        error = keep_lease(router, &rebuild) => Err(error),
+    };
+    match rebuilt {
         Ok(late) => Ok(Some(late)),
         Err(error) => {
             router.store.abandon_rebuild(&rebuild).await;
             Err(error)
+        }
+    }
+}
+
+/// Extends the lease of a rebuild for as long as it runs, whatever it reads or writes: each of its steps has a time limit
+/// of its own. Returns once another worker has taken over.
+async fn keep_lease(router: &Router, rebuild: &StoreRebuild) -> StoreRebuildError {
+    loop {
+        tokio::time::sleep(LEASE_EXTENSION_INTERVAL).await;
+        match router.store.extend_rebuild(rebuild).await {
+            Ok(()) => {}
+            Err(error @ StoreError::Stale(_)) => return error.into(),
+            Err(error) => tracing::debug!(%error, "the lease of the rebuild was not extended; retrying"),
         }
     }
 }
@@ -109,18 +132,17 @@ async fn rebuild_from_journal(
 /// sent remains `sending`.
 async fn release_stale_claims(router: &Router, rebuild: &StoreRebuild) -> Result<(), StoreRebuildError> {
     let mut kept = 0;
-    loop {
-        let claims = router.store.list_claims_for_rebuild(rebuild, kept).await?;
-        if claims.is_empty() {
-            return Ok(());
+    while let Some(page) = router.store.list_claims_for_rebuild(rebuild, kept).await? {
+        let mut released = 0;
+        for claim in &page.orders {
+            released += usize::from(release_stale_claim(router, rebuild, claim).await?);
         }
-        for claim in &claims {
-            kept += usize::from(!release_stale_claim(router, rebuild, claim).await?);
-        }
+        kept += page.leases - released;
     }
+    Ok(())
 }
 
-/// Releases one claim. Reports whether it did: a record that is no claim any more is kept.
+/// Releases one claim. Reports whether it did: a record that is no claim any more, or cannot be read, is kept.
 async fn release_stale_claim(
     router: &Router,
     rebuild: &StoreRebuild,
@@ -129,7 +151,14 @@ async fn release_stale_claim(
     let (RecordStage::Claimed, Some(lease)) = (claim.known.stage, &claim.lease) else {
         return Ok(false);
     };
-    let order = order_from_document(&claim.document)?;
+    // A claim that cannot be read keeps what it reserves, and stays claimed: an operator sees it in the log.
+    let order = match order_from_document(&claim.document) {
+        Ok(order) => order,
+        Err(fault) => {
+            tracing::error!(order_id = %claim.known.order_id, %fault, "a claim cannot be read and is not released");
+            return Ok(false);
+        }
+    };
     if !router.places_at_venue(&order.broker) {
         return Ok(router.store.release_claim_for_rebuild(rebuild, &order, lease).await?);
     }

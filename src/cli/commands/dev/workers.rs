@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -21,6 +20,7 @@ use crate::cli::commands::dev::child_process;
 use crate::cli::commands::dev::child_process::ChildBinder;
 use crate::cli::commands::dev::data_directory::DevDataDirectory;
 use crate::cli::process::services::{WORKER_GRACE, WORKER_READY_LINE};
+use crate::config::listen_address::ListenAddress;
 use crate::config::load::environment_name;
 
 /// The most worker processes on one machine.
@@ -49,7 +49,7 @@ pub(crate) struct WorkerProcesses {
     binder: ChildBinder,
     environment: Vec<(String, String)>,
     /// The metrics address of worker 1.
-    first_metrics_address: Option<SocketAddr>,
+    first_metrics_address: Option<ListenAddress>,
     logs: HashMap<WorkerNumber, PathBuf>,
     restart_delays: HashMap<WorkerNumber, Duration>,
     processes: HashMap<WorkerNumber, u32>,
@@ -72,7 +72,7 @@ impl WorkerProcesses {
         numbers: RangeInclusive<WorkerNumber>,
         options: &GlobalOptions,
         flags: &[SettingFlag],
-        metrics: Option<SocketAddr>,
+        metrics: Option<ListenAddress>,
         directory: &DevDataDirectory,
     ) -> anyhow::Result<Self> {
         let mut environment: Vec<_> = flags
@@ -179,7 +179,7 @@ impl WorkerProcesses {
         let (_, errors) = child_process::open_log(&self.logs[&number])?;
         let mut command = self.binder.bound_command(&self.program);
         command.arg("worker").envs(self.environment.iter().cloned());
-        if let Some(address) = self.first_metrics_address {
+        if let Some(address) = &self.first_metrics_address {
             command.env(
                 environment_name(METRICS_ADDRESS_SETTING),
                 metrics_address(address, number).to_string(),
@@ -235,12 +235,13 @@ impl WorkerProcesses {
 }
 
 /// Returns a worker's metrics address: its port is the first worker's plus its number minus one; 0 chooses a free one.
-fn metrics_address(first: SocketAddr, number: WorkerNumber) -> SocketAddr {
-    let port = match first.port() {
+fn metrics_address(first: &ListenAddress, number: WorkerNumber) -> ListenAddress {
+    let mut address = first.clone();
+    address.set_port(match first.port() {
         0 => 0,
         port => port.checked_add(number.saturating_sub(1)).unwrap_or(0),
-    };
-    SocketAddr::new(first.ip(), port)
+    });
+    address
 }
 
 #[cfg(test)]
@@ -250,8 +251,9 @@ mod tests {
     #[test]
     fn workers_of_one_machine_have_metrics_ports_of_their_own() {
         for (first, number, port) in [(9464, 1, 9464), (9464, 3, 9466), (0, 3, 0), (65535, 2, 0)] {
-            let address = metrics_address(([127, 0, 0, 1], first).into(), number);
-            assert_eq!((address.port(), address.ip().is_loopback()), (port, true));
+            let first: ListenAddress = format!("localhost:{first}").parse().unwrap();
+            let address = metrics_address(&first, number);
+            assert_eq!((address.port(), address.host()), (port, "localhost"));
         }
     }
 }

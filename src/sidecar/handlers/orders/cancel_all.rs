@@ -69,11 +69,11 @@ fn decode_cancel_all(body: &[u8]) -> Result<(AccountId, Option<Symbol>), Fault> 
     Ok((account.unwrap_or_else(AccountId::default_account), symbol))
 }
 
-/// Returns the response with a worker's reply. The reply names the orders that remain open, the first 500 of them.
+/// Returns the response with a worker's reply. The reply counts the orders that remain open and lists the first of them.
 fn respond_with_cancel_result(broker: &BrokerId, account: &AccountId, body: Vec<u8>) -> Response {
     match serde_json::from_slice::<CancelAllReply>(&body) {
         Ok(result) => {
-            let (cancelled, remaining) = (result.cancelled.len(), result.remaining.len());
+            let (cancelled, remaining) = (result.cancelled_total, result.remaining_total);
             tracing::info!(%broker, %account, cancelled, remaining, "cancel of all orders completed");
             json::raw_response(StatusCode::OK, body)
         }

@@ -187,8 +187,9 @@ pub(in crate::sidecar) fn cancel_order() -> OperationDescription {
 
 /// `POST /orders/{broker}/cancel-all`.
 pub(in crate::sidecar) fn cancel_all_orders() -> OperationDescription {
-    let text = "Cancels all open orders of an account at a broker, optionally of one symbol, and returns those that remain \
-        open. Cancels are not subject to risk rules.";
+    let text = "Cancels all open orders of an account at a broker, optionally of one symbol, until the request's deadline \
+        is near. Returns the cancelled orders and those that remain open: their exact numbers, and the first reports of \
+        each. Cancels are not subject to risk rules.";
     OperationDescription::new("cancelAllOrders", OperationTag::Orders, "Cancel all orders", text)
         .calls_worker()
         .parameter(Parameter::broker())
