@@ -39,6 +39,7 @@ mod order_log_projection;
 mod process_hangup;
 mod process_kill;
 mod published_examples;
+mod rebuild_fold;
 mod rest_alerts;
 mod rest_clients;
 mod rest_codes;
