@@ -1,6 +1,7 @@
 //! Settings of Redis, the shared state (`[redis]`).
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,11 @@ impl Default for RedisSettings {
 }
 
 impl RedisSettings {
+    /// Returns for how long ended orders are remembered.
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(self.retention_h.saturating_mul(60 * 60))
+    }
+
     /// Adds a sentence for each setting that is out of its range.
     pub fn validate(&self, errors: &mut Vec<String>) {
         for (name, value, bounds) in [

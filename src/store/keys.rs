@@ -14,6 +14,7 @@
 //! | `totals:<mode>` | hash | the ledger of all accounts, with the same fields; its holdings are net | none |
 //! | `holding_accounts:<mode>` | set | the key of every account's ledger that is not flat | while one is not flat |
 //! | `sweep:<mode>`, `sweep_turn:<mode>` | string | where the next look at those accounts begins, and whether it is a worker's turn | none; the turn |
+//! | `snapshot_turn` | string | the token of the worker that makes a snapshot | the turn |
 //! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | once journaled: the retention |
 //! | `adjustments` | sorted set | ids of adjustments whose event is not journaled, by moment of booking | until journaled |
 //! | `day_marks:<mode>:<date>` | hash | the mark of each instrument at the start of the day, by `<venue>:<symbol>` | 8 days beyond its day |
@@ -94,6 +95,11 @@ pub(super) fn adjustment(adjustment_id: &AdjustmentId) -> String {
 
 pub(super) fn rebuild_lease() -> String {
     key!("healing")
+}
+
+/// Returns the key of the turn to make a snapshot.
+pub(super) fn snapshot_turn() -> String {
+    key!("snapshot_turn")
 }
 
 /// Returns the key of the write probe: on the shard of all other keys, and outside of [`all_keys_pattern`], since it must

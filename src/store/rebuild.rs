@@ -7,4 +7,5 @@ pub mod fold;
 pub mod lease;
 pub mod load;
 pub mod orders;
+mod snapshot_turn;
 pub mod submissions;

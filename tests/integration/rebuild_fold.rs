@@ -39,7 +39,7 @@ use crate::model_orders::{Message, ReportedState, Side, Terms, Trade};
 use crate::model_words::{account, claimed, date, exact, instrument, intent, rates, report};
 use crate::support::servers::RedisServer;
 
-const JOURNALS: u64 = 150;
+const JOURNALS: u64 = 60;
 const EVENTS: usize = 60;
 const ACCOUNTS: usize = 3;
 /// Few ids, so that events meet.

@@ -2,6 +2,7 @@
 //! store (`lua/replay.lua`, `lua/replay_submission.lua`, `lua/adjustment_replay.lua`): entries come once, in the journal's
 //! order; of two orders for one id the first counts, each version counts once.
 
+pub mod encoding;
 pub mod record;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::id::{AdjustmentId, BrokerId};
+use crate::domain::id::{AdjustmentId, BrokerId, OrderId};
 use crate::domain::order::Order;
 use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::domain::sum_ledger::{SumLedger, SumMoves};
@@ -60,6 +61,19 @@ pub struct FoldProgress {
     pub has_lost_entries: bool,
 }
 
+/// What became of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoldedReport {
+    /// It counts.
+    Applied,
+    /// It was folded before, or another order of its id came first.
+    Ignored,
+    /// It counts in place of this order of the same id, which was only submitted.
+    ReplacesSubmission(OrderId),
+    /// This order of the same id was submitted to a venue, and both may be there: the report does not count.
+    ConflictsWithSubmission(OrderId),
+}
+
 /// What a report has to count from where the versions before it are lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LostVersions {
@@ -78,24 +92,33 @@ pub enum LostVersions {
 
 impl FoldedState {
     /// Folds a report that the stream stored at `stored_at`. `in_store` are the brokers whose orders live in the store.
-    /// Returns whether it changed anything.
-    pub fn apply_report(&mut self, event: &OrderReplay, stored_at: Timestamp, in_store: &BTreeSet<BrokerId>) -> bool {
+    pub fn apply_report(
+        &mut self,
+        event: &OrderReplay,
+        stored_at: Timestamp,
+        in_store: &BTreeSet<BrokerId>,
+    ) -> FoldedReport {
         self.pass(event.sequence);
         let order = &event.order;
         let key = OrderKey::of(order);
         let (mut deltas, mut first_sequence, mut version) = (event.deltas, 0, 0);
+        let mut outcome = FoldedReport::Applied;
         if let Some(known) = self.orders.get(&key) {
             let is_same = known.order_id == order.order_id;
             let is_released = matches!(known.stage, FoldedStage::Released(_));
             if !is_same && !is_released {
-                if known.version > 0 || !in_store.contains(&order.broker) {
-                    return false;
+                if known.version > 0 {
+                    return FoldedReport::Ignored;
                 }
+                if !in_store.contains(&order.broker) {
+                    return FoldedReport::ConflictsWithSubmission(known.order_id.clone());
+                }
+                outcome = FoldedReport::ReplacesSubmission(known.order_id.clone());
                 // Only submitted, and an order that has a report stands in its place: it counts from nothing.
                 self.undo_reservation(&key, None);
                 deltas = order.total_deltas;
             } else if order.version <= known.version {
-                return false;
+                return FoldedReport::Ignored;
             } else {
                 (first_sequence, version) = (known.first_sequence, known.version);
             }
@@ -109,7 +132,7 @@ impl FoldedState {
             self.move_sums(&scope, deltas, event.booked_on.days_since_1970());
         }
         self.insert_report(key, event, stored_at, first_sequence);
-        true
+        outcome
     }
 
     fn insert_report(&mut self, key: OrderKey, event: &OrderReplay, stored_at: Timestamp, first_sequence: u64) {

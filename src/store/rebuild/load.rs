@@ -1,7 +1,8 @@
 //! Loading a folded state into an empty store, and clearing what a load that did not finish has left (`lua/load.lua`,
 //! `lua/clear.lua`). Each call takes Redis about a millisecond at most.
 
-use futures_util::{TryStreamExt, stream};
+use futures_util::TryStreamExt;
+use futures_util::stream::FuturesUnordered;
 use redis::Value;
 
 use crate::store::client::Store;
@@ -100,9 +101,15 @@ impl Store {
         let batches = LoadBatches {
             groups: groups_of(state, &context).peekable(),
         };
-        let calls = batches.map(|batch| self.load_call(rebuild, &batch).map(|call| self.connection.run(call)));
-        let runs = stream::iter(calls).map_ok(|run| async { run.await.map(drop) });
-        runs.try_buffer_unordered(MAX_CALLS_IN_FLIGHT).try_collect::<()>().await?;
+        let mut calls = FuturesUnordered::new();
+        for batch in batches {
+            if calls.len() == MAX_CALLS_IN_FLIGHT {
+                calls.try_next().await?;
+            }
+            calls.push(self.connection.run(self.load_call(rebuild, &batch)?));
+        }
+        while calls.try_next().await?.is_some() {}
+        drop(calls);
         let mut last = LoadCommands::default();
         last.add_watermarks(&state.progress);
         let last = LoadBatch {
@@ -110,6 +117,15 @@ impl Store {
             cost: 0,
         };
         let call = self.load_call(rebuild, &last)?;
+        self.connection.run(call).await.map(drop)
+    }
+
+    /// Extends the lease of a rebuild from nothing, which folds the journal and writes nothing meanwhile.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; [`StoreError::Stale`] when another worker has taken over the rebuild.
+    pub async fn extend_rebuild(&self, rebuild: &StoreRebuild) -> Result<(), StoreError> {
+        let call = self.load_call(rebuild, &LoadBatch::default())?;
         self.connection.run(call).await.map(drop)
     }
 
@@ -175,7 +191,10 @@ impl Store {
 }
 
 /// Returns the commands that write a state, but for its watermarks.
-fn groups_of<'a>(state: &'a FoldedState, context: &'a LoadContext) -> impl Iterator<Item = CommandGroup> + 'a {
+fn groups_of<'a>(
+    state: &'a FoldedState,
+    context: &'a LoadContext,
+) -> Box<dyn Iterator<Item = CommandGroup> + Send + 'a> {
     let group = |fill: &dyn Fn(&mut LoadCommands)| {
         let mut commands = LoadCommands::default();
         fill(&mut commands);
@@ -190,5 +209,5 @@ fn groups_of<'a>(state: &'a FoldedState, context: &'a LoadContext) -> impl Itera
         .flat_map(move |(id, adjustment)| group(&|commands| commands.add_adjustment(id, adjustment, context)));
     let locks = state.locks.iter();
     let locks = locks.flat_map(move |(id, document)| group(&|commands| commands.add_lock(id, document)));
-    orders.chain(ledgers).chain(adjustments).chain(locks)
+    Box::new(orders.chain(ledgers).chain(adjustments).chain(locks))
 }

@@ -54,6 +54,7 @@ scripts! {
     REPLAY_SUBMISSIONS = "replay_submission.lua", "#!lua flags=allow-oom\n";
     LOAD_STATE = "load.lua", "#!lua flags=allow-oom\n";
     CLEAR_LOADED = "clear.lua", "#!lua flags=allow-oom\n";
+    SNAPSHOT_TURN = "snapshot_turn.lua", "#!lua flags=allow-oom\n";
     FINISH_REBUILD = "finish_healing.lua", "#!lua flags=allow-oom\n";
     ABANDON_REBUILD = "abandon_healing.lua", "#!lua flags=allow-oom\n";
 }

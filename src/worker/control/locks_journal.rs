@@ -152,7 +152,7 @@ async fn read_next_events(router: &Router, pattern: &str, after: u64) -> Result<
     Ok(events)
 }
 
-fn lock_update_from_entry(stored: &StoredEntry) -> Result<JournaledLockEvent, Fault> {
+pub(in crate::worker) fn lock_update_from_entry(stored: &StoredEntry) -> Result<JournaledLockEvent, Fault> {
     let event = decode_lock_event(&stored.body)?;
     Ok(JournaledLockEvent {
         lock_id: event.lock.latch_id,

@@ -34,7 +34,7 @@ pub(in crate::worker) struct ReplaySummary {
     pub changed: u64,
 }
 
-enum ReplayItem {
+pub(super) enum ReplayItem {
     Report(OrderReplay),
     Submission(SubmissionReplay),
 }
@@ -240,7 +240,7 @@ pub(in crate::worker) async fn replay_range(
 }
 
 /// Decodes a journal entry. Returns it with its epoch; `None` for an event that is no order's.
-fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, StoreRebuildError> {
+pub(super) fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, StoreRebuildError> {
     let unreadable = |error| StoreRebuildError::Journal(format!("the journal's entry {}: {error}", entry.sequence));
     if subjects::is_report(&entry.subject) {
         let (order, settlement) = decode_journal_report(&entry.body).map_err(unreadable)?;
