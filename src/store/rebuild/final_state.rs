@@ -4,15 +4,15 @@ use bytes::Bytes;
 
 use crate::domain::content_hash::ContentHash;
 use crate::domain::id::AdjustmentId;
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Mode;
 use crate::domain::sum_ledger::{SumHolding, SumLedger};
 use crate::domain::time::Timestamp;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::store::rebuild::fold::FoldProgress;
 use crate::store::rebuild::fold::record::{FoldedAdjustment, FoldedOrder, FoldedStage};
-use crate::store::retention::remaining_tombstone_ms;
+use crate::store::retention::remaining_retention_ms;
 use crate::store::script::EncodedMoves;
 use crate::store::sums::ledgers::LedgerOwner;
 
@@ -58,27 +58,27 @@ impl LoadCommands {
         self.push(EXPIRE, key, vec![text(ttl_ms)]);
     }
 
-    /// Adds what the store holds of an order.
+    /// Adds the record of an order, and the sets that it is in.
     pub(super) fn add_order(&mut self, key: &OrderKey, order: &FoldedOrder, context: &LoadContext) {
         if order.is_open() {
             self.add_open_order(key, order, context);
         } else {
-            self.add_remembered_id(key, order, context);
-        }
-        if let Some((at, broker)) = order.due.as_deref() {
-            let due = vec![text(at.as_milliseconds()), key.name().into()];
-            self.push("ZADD", keys::due_orders(broker), due);
+            let record = keys::order_record(key);
+            self.push("HSET", record.clone(), record_fields(order));
+            self.expire(record, remaining_retention_ms(order.since, context.retention_ms));
         }
     }
 
-    /// Adds the record of an order that has ended or was released.
-    fn add_remembered_id(&mut self, key: &OrderKey, order: &FoldedOrder, context: &LoadContext) {
-        let ttl_ms = remaining_tombstone_ms(order.since, context.retention_ms);
-        let record = keys::order_record(key);
-        self.push("HSET", record.clone(), record_fields(order));
-        self.expire(record, ttl_ms);
-        let index = vec![key.name().into(), "PX".into(), text(ttl_ms)];
-        self.push("SET", keys::order_index(&order.order_id), index);
+    /// Adds remembered ids: a bucket after another, `entries` by the number of their bucket among so many.
+    pub(super) fn add_bucket(&mut self, number: u64, entries: Vec<Bytes>) {
+        let key = format!("{}{number}", keys::remembered_ids_bucket());
+        self.push("HSET", key, entries);
+    }
+
+    /// Adds how many ids are remembered, in how many buckets.
+    pub(super) fn add_bucket_count(&mut self, buckets: u64, count: usize) {
+        let fields: [(&str, Bytes); 2] = [("buckets", text(buckets)), ("count", text(count))];
+        self.push("HSET", keys::remembered_ids(), flatten(fields));
     }
 
     /// Adds the record of an order that is open or being sent, and the sets that it is in.
@@ -94,7 +94,10 @@ impl LoadCommands {
             self.push("ZADD", keys::leases(), vec![text(lease_ends), name.clone()]);
         }
         self.push("HSET", keys::order_record(key), fields);
-        self.push("SET", keys::order_index(&order.order_id), vec![name.clone()]);
+        if let Some(at) = open.due_at {
+            let due = vec![text(at.as_milliseconds()), name.clone()];
+            self.push("ZADD", keys::due_orders(&open.broker), due);
+        }
         let set = keys::open_orders(&open.broker, &open.account_id);
         self.push("SADD", keys::open_order_sets(), vec![set.clone().into()]);
         self.push("SADD", set, vec![name]);
@@ -134,7 +137,7 @@ impl LoadCommands {
         ];
         let key = keys::adjustment(id);
         self.push("HSET", key.clone(), flatten(fields));
-        self.expire(key, remaining_tombstone_ms(adjustment.since, context.retention_ms));
+        self.expire(key, remaining_retention_ms(adjustment.since, context.retention_ms));
     }
 
     /// Adds a lock.
@@ -169,12 +172,10 @@ fn record_fields(order: &FoldedOrder) -> Vec<Bytes> {
         FoldedStage::Open(_) => RecordStage::Open,
         FoldedStage::Sending(_) => RecordStage::Sending,
         FoldedStage::Released(_) => RecordStage::Released,
-        FoldedStage::Ended => RecordStage::Ended,
-        FoldedStage::Denied => RecordStage::Denied,
     };
     let mut fields: Vec<Bytes> = flatten([
         ("st", stage.as_str().into()),
-        ("h", text(&order.content_hash.0)),
+        ("h", Bytes::copy_from_slice(&order.content.0)),
         ("o", text(&order.order_id)),
         ("v", text(order.version)),
         ("jv", text(order.version)),

@@ -4,21 +4,24 @@
 
 pub mod encoding;
 pub mod record;
+pub mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::domain::id::{AdjustmentId, BrokerId, OrderId};
 use crate::domain::order::Order;
+use crate::domain::order_key::OrderKey;
 use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::domain::sum_ledger::{SumLedger, SumMoves};
 use crate::domain::time::Timestamp;
 use crate::store::control::locks::JournaledLockEvent;
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::store::rebuild::fold::record::{FoldedAdjustment, FoldedOrder, FoldedStage, OpenPart, SendingPart};
+use crate::store::rebuild::fold::remembered::{RememberedFields, RememberedId};
 use crate::store::rebuild::orders::{OrderReplay, record_stage};
 use crate::store::rebuild::submissions::SubmissionReplay;
 use crate::store::sums::adjustment::AdjustmentBooking;
@@ -36,8 +39,12 @@ const RETENTION_MARGIN: Duration = Duration::from_secs(60 * 60);
 pub struct FoldedState {
     /// The ledgers of accounts and of all accounts.
     pub ledgers: HashMap<LedgerOwner, SumLedger>,
-    /// The orders that are open, being sent or remembered.
+    /// The orders that are open or being sent, and those that were released.
     pub orders: HashMap<OrderKey, FoldedOrder>,
+    /// The orders that have ended. No key is in both.
+    pub remembered: HashMap<OrderKey, RememberedId>,
+    /// The ids of those whose key is no part of their order id.
+    pub foreign_ids: HashMap<OrderKey, OrderId>,
     /// The adjustments that are remembered.
     pub adjustments: HashMap<AdjustmentId, FoldedAdjustment>,
     /// The locks in force: the journal's event by lock id.
@@ -59,6 +66,29 @@ pub struct FoldProgress {
     pub newest_epoch: i64,
     /// Whether entries were missing whose loss an operator accepted.
     pub has_lost_entries: bool,
+}
+
+/// What is known of a report beside its event.
+#[derive(Debug, Clone, Copy)]
+pub struct ReportContext<'a> {
+    /// When the stream stored it.
+    pub stored_at: Timestamp,
+    /// The id of the settlement that it reports.
+    pub settlement_id: Option<Uuid>,
+    /// For how long its order is remembered once it has ended.
+    pub retention: Duration,
+    /// The brokers whose orders live in the store.
+    pub in_store: &'a BTreeSet<BrokerId>,
+}
+
+/// What is known of a key.
+struct KnownEvents {
+    order_id: OrderId,
+    /// The version of its latest report; 0 before the first.
+    version: u32,
+    sequence: u64,
+    first_sequence: u64,
+    is_released: bool,
 }
 
 /// What became of a report.
@@ -91,29 +121,22 @@ pub enum LostVersions {
 }
 
 impl FoldedState {
-    /// Folds a report that the stream stored at `stored_at`. `in_store` are the brokers whose orders live in the store.
-    pub fn apply_report(
-        &mut self,
-        event: &OrderReplay,
-        stored_at: Timestamp,
-        in_store: &BTreeSet<BrokerId>,
-    ) -> FoldedReport {
+    /// Folds a report.
+    pub fn apply_report(&mut self, event: &OrderReplay, context: &ReportContext<'_>) -> FoldedReport {
         self.pass(event.sequence);
         let order = &event.order;
-        let key = OrderKey::of(order);
+        let key = order.key();
         let (mut deltas, mut first_sequence, mut version) = (event.deltas, 0, 0);
         let mut outcome = FoldedReport::Applied;
-        if let Some(known) = self.orders.get(&key) {
-            let is_same = known.order_id == order.order_id;
-            let is_released = matches!(known.stage, FoldedStage::Released(_));
-            if !is_same && !is_released {
+        if let Some(known) = self.find(&key) {
+            if known.order_id != order.order_id && !known.is_released {
                 if known.version > 0 {
                     return FoldedReport::Ignored;
                 }
-                if !in_store.contains(&order.broker) {
-                    return FoldedReport::ConflictsWithSubmission(known.order_id.clone());
+                if !context.in_store.contains(&order.broker) {
+                    return FoldedReport::ConflictsWithSubmission(known.order_id);
                 }
-                outcome = FoldedReport::ReplacesSubmission(known.order_id.clone());
+                outcome = FoldedReport::ReplacesSubmission(known.order_id);
                 // Only submitted, and an order that has a report stands in its place: it counts from nothing.
                 self.undo_reservation(&key, None);
                 deltas = order.total_deltas;
@@ -131,32 +154,80 @@ impl FoldedState {
         if deltas != SumDeltas::default() {
             self.move_sums(&scope, deltas, event.booked_on.days_since_1970());
         }
-        self.insert_report(key, event, stored_at, first_sequence);
+        let first_sequence = if first_sequence == 0 { event.sequence } else { first_sequence };
+        self.insert_report(key, event, context, first_sequence);
         outcome
     }
 
-    fn insert_report(&mut self, key: OrderKey, event: &OrderReplay, stored_at: Timestamp, first_sequence: u64) {
+    fn insert_report(
+        &mut self,
+        key: OrderKey,
+        event: &OrderReplay,
+        context: &ReportContext<'_>,
+        first_sequence: u64,
+    ) {
         let order = &event.order;
-        let stage = match record_stage(order) {
-            RecordStage::Open => FoldedStage::Open(Box::new(OpenPart {
+        let stage = record_stage(order);
+        if stage == RecordStage::Open {
+            let open = OpenPart {
                 document: event.document.clone(),
                 broker: order.broker.clone(),
                 account_id: order.account_id.clone(),
-            })),
-            RecordStage::Denied => FoldedStage::Denied,
-            _ => FoldedStage::Ended,
-        };
-        let folded = FoldedOrder {
-            order_id: order.order_id.clone(),
-            content_hash: order.content_hash.clone(),
+                due_at: order.due.map(|due| due.at),
+            };
+            let folded = FoldedOrder {
+                order_id: order.order_id.clone(),
+                content: order.content_hash.digest(),
+                version: order.version,
+                sequence: event.sequence,
+                first_sequence,
+                since: order.updated_at.max(context.stored_at),
+                stage: FoldedStage::Open(Box::new(open)),
+            };
+            self.remembered.remove(&key);
+            self.foreign_ids.remove(&key);
+            self.orders.insert(key, folded);
+            return;
+        }
+        let remembered = RememberedId::new(&RememberedFields {
+            remembered_until: order.updated_at.max(context.stored_at).saturating_add(context.retention),
+            is_denied: stage == RecordStage::Denied,
+            order_id: Some(&order.order_id).filter(|id| OrderKey::of_order_id(id) == Some(key)),
+            content: order.content_hash.digest(),
             version: order.version,
             sequence: event.sequence,
-            first_sequence: if first_sequence == 0 { event.sequence } else { first_sequence },
-            since: order.updated_at.max(stored_at),
-            due: order.due.map(|due| Box::new((due.at, order.broker.clone()))),
-            stage,
-        };
-        self.orders.insert(key, folded);
+            first_sequence,
+            settlement_id: context.settlement_id,
+        });
+        if OrderKey::of_order_id(&order.order_id) == Some(key) {
+            self.foreign_ids.remove(&key);
+        } else {
+            self.foreign_ids.insert(key, order.order_id.clone());
+        }
+        self.orders.remove(&key);
+        self.remembered.insert(key, remembered);
+    }
+
+    /// Returns what is known of a key.
+    fn find(&self, key: &OrderKey) -> Option<KnownEvents> {
+        if let Some(order) = self.orders.get(key) {
+            return Some(KnownEvents {
+                order_id: order.order_id.clone(),
+                version: order.version,
+                sequence: order.sequence,
+                first_sequence: order.first_sequence,
+                is_released: matches!(order.stage, FoldedStage::Released(_)),
+            });
+        }
+        let remembered = self.remembered.get(key)?;
+        let foreign = self.foreign_ids.get(key).cloned();
+        Some(KnownEvents {
+            order_id: foreign.or_else(|| remembered.order_id(*key))?,
+            version: remembered.version(),
+            sequence: remembered.sequence(),
+            first_sequence: remembered.first_sequence(),
+            is_released: false,
+        })
     }
 
     /// Returns what a report has to count from, where entries of the journal are lost.
@@ -164,13 +235,14 @@ impl FoldedState {
         if !self.progress.has_lost_entries || order.version <= 1 {
             return LostVersions::None;
         }
-        let known = self.orders.get(&OrderKey::of(order));
+        let key = order.key();
+        let known = self.find(&key);
         match known.filter(|known| known.order_id == order.order_id && known.version > 0) {
             None => LostVersions::All,
             Some(known) if known.version + 1 >= order.version => LostVersions::None,
             Some(known) => LostVersions::After {
                 sequence: known.sequence,
-                document: known.open_part().map(|open| open.document.clone()),
+                document: self.orders.get(&key).and_then(FoldedOrder::document),
             },
         }
     }
@@ -186,10 +258,9 @@ impl FoldedState {
     pub fn apply_submission(&mut self, event: &SubmissionReplay, stored_at: Timestamp) -> bool {
         self.pass(event.sequence);
         let order = &event.order;
-        let key = OrderKey::of(order);
-        let known = self.orders.get(&key);
-        let is_new = match (known, event.is_released) {
-            (None, _) => true,
+        let key = order.key();
+        let is_new = match (self.orders.get(&key), event.is_released) {
+            (None, _) => !self.remembered.contains_key(&key),
             (Some(known), true) => is_release_of(known, event),
             (Some(known), false) => is_submission_after(known, event),
         };
@@ -207,6 +278,7 @@ impl FoldedState {
                     document: event.document.clone().into(),
                     broker: order.broker.clone(),
                     account_id: order.account_id.clone(),
+                    due_at: None,
                 },
                 claim_token: event.claim_token.clone(),
                 scope,
@@ -215,12 +287,11 @@ impl FoldedState {
         };
         let folded = FoldedOrder {
             order_id: order.order_id.clone(),
-            content_hash: order.content_hash.clone(),
+            content: order.content_hash.digest(),
             version: 0,
             sequence: event.sequence,
             first_sequence: 0,
             since: order.updated_at.max(stored_at),
-            due: None,
             stage,
         };
         self.orders.insert(key, folded);
@@ -262,6 +333,9 @@ impl FoldedState {
         let kept_for = retention.saturating_add(RETENTION_MARGIN);
         let is_kept = |since: Timestamp| since.saturating_add(kept_for) > now;
         self.orders.retain(|_, order| order.is_open() || is_kept(order.since));
+        let remembered = &mut self.remembered;
+        remembered.retain(|_, id| id.remembered_until().saturating_add(RETENTION_MARGIN) > now);
+        self.foreign_ids.retain(|key, _| remembered.contains_key(key));
         self.adjustments.retain(|_, adjustment| is_kept(adjustment.since));
         let today = now.utc_date().days_since_1970();
         self.ledgers.retain(|owner, ledger| {

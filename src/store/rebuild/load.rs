@@ -1,10 +1,12 @@
 //! Loading a folded state into an empty store, and clearing what a load that did not finish has left (`lua/load.lua`,
 //! `lua/clear.lua`). Each call takes Redis about a millisecond at most.
 
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::Value;
 
+use crate::domain::order_key::OrderKey;
 use crate::store::client::Store;
 use crate::store::connection::ScriptCall;
 use crate::store::error::StoreError;
@@ -12,7 +14,8 @@ use crate::store::keys;
 use crate::store::rebuild::final_state::{EXPIRE, LoadCommand, LoadCommands, LoadContext};
 use crate::store::rebuild::fold::FoldedState;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::retention::retention_ms;
+use crate::store::rebuild::fold::remembered::bucket_of;
+use crate::store::retention::{MIN_RETENTION, retention_ms};
 use crate::store::script::{CLEAR_LOADED, LOAD_STATE};
 
 /// The most cost of one call. A command costs [`COMMAND_COST`], and each byte of its arguments 1.
@@ -21,6 +24,8 @@ const MAX_CALL_COST: usize = 96 * 1_024;
 const COMMAND_COST: usize = 300;
 /// The most arguments of one command: a script cannot unpack more than some thousands. Even, so that no pair is split.
 const MAX_ARGUMENTS: usize = 1_000;
+/// How many remembered ids a bucket has on the average, as in `lua/prelude.lua`.
+const IDS_PER_BUCKET: u64 = 32;
 /// The most calls in flight.
 const MAX_CALLS_IN_FLIGHT: usize = 4;
 /// The number of keys that one `SCAN` visits, and the most that one call drops.
@@ -57,7 +62,7 @@ impl<I: Iterator<Item = CommandGroup>> Iterator for LoadBatches<I> {
 }
 
 fn cost_of(group: &[LoadCommand]) -> usize {
-    let bytes = |command: &LoadCommand| command.arguments.iter().map(bytes::Bytes::len).sum::<usize>();
+    let bytes = |command: &LoadCommand| command.arguments.iter().map(Bytes::len).sum::<usize>();
     let cost = |command: &LoadCommand| COMMAND_COST + command.key.len() + bytes(command);
     group.iter().map(cost).sum()
 }
@@ -209,5 +214,40 @@ fn groups_of<'a>(
         .flat_map(move |(id, adjustment)| group(&|commands| commands.add_adjustment(id, adjustment, context)));
     let locks = state.locks.iter();
     let locks = locks.flat_map(move |(id, document)| group(&|commands| commands.add_lock(id, document)));
-    Box::new(orders.chain(ledgers).chain(adjustments).chain(locks))
+    let ids = remembered_buckets(state, context);
+    Box::new(orders.chain(ledgers).chain(adjustments).chain(locks).chain(ids))
+}
+
+/// Returns the commands that write the remembered ids, bucket by bucket.
+fn remembered_buckets<'a>(
+    state: &'a FoldedState,
+    context: &'a LoadContext,
+) -> Box<dyn Iterator<Item = CommandGroup> + Send + 'a> {
+    let count = state.remembered.len();
+    if count == 0 {
+        return Box::new(std::iter::empty());
+    }
+    // As many as the scripts split to while ids are added one by one.
+    let buckets = (count as u64).div_ceil(IDS_PER_BUCKET);
+    let mut by_bucket: Vec<(u64, &OrderKey)> = state.remembered.keys().map(|key| (bucket_of(*key, buckets), key)).collect();
+    by_bucket.sort_unstable();
+    let mut by_bucket = by_bucket.into_iter().peekable();
+    let groups = std::iter::from_fn(move || {
+        let number = by_bucket.peek()?.0;
+        let mut entries = Vec::new();
+        while let Some((_, key)) = by_bucket.next_if(|(bucket, _)| *bucket == number) {
+            let Some(id) = state.remembered.get(key) else { continue };
+            let mut entry = id.bytes_living(context.now, MIN_RETENTION);
+            if let Some(foreign) = state.foreign_ids.get(key) {
+                entry.extend_from_slice(foreign.as_str().as_bytes());
+            }
+            entries.extend([Bytes::from(key.name()), entry.into()]);
+        }
+        let mut commands = LoadCommands::default();
+        commands.add_bucket(number, entries);
+        Some(commands.0)
+    });
+    let mut counted = LoadCommands::default();
+    counted.add_bucket_count(buckets, count);
+    Box::new(groups.chain(std::iter::once(counted.0)))
 }

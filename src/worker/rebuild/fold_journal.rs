@@ -16,7 +16,7 @@ use crate::domain::id::{BrokerId, LeaseToken};
 use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
 use crate::store::control::locks::JournaledLockEvent;
-use crate::store::rebuild::fold::{FoldedReport, FoldedState, LostVersions};
+use crate::store::rebuild::fold::{FoldedReport, FoldedState, LostVersions, ReportContext};
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::rebuild::orders::OrderReplay;
 use crate::store::sums::adjustment::AdjustmentBooking;
@@ -164,9 +164,15 @@ async fn apply_entry(
         DecodedEvent::Order(item, epoch) => {
             state.progress.newest_epoch = state.progress.newest_epoch.max(epoch);
             match *item {
-                ReplayItem::Report(mut report) => {
+                ReplayItem::Report(mut report, settlement_id) => {
                     include_lost_versions(router, state, &mut report).await?;
-                    log_conflict(&report.order, state.apply_report(&report, stored_at, in_store));
+                    let context = ReportContext {
+                        stored_at,
+                        settlement_id,
+                        retention: router.snapshots.retention,
+                        in_store,
+                    };
+                    log_conflict(&report.order, state.apply_report(&report, &context));
                 }
                 ReplayItem::Submission(submission) => {
                     state.apply_submission(&submission, stored_at);

@@ -48,6 +48,7 @@ pub(super) async fn load_from_journal(
         snapshot = from,
         entries = state.progress.sequence.saturating_sub(from),
         orders = state.orders.len(),
+        remembered = state.remembered.len(),
         folded_ms = u64::try_from(folded.as_millis()).unwrap_or(u64::MAX),
         loaded_ms = u64::try_from((started.elapsed() - folded).as_millis()).unwrap_or(u64::MAX),
         "folded the journal and loaded the shared state"

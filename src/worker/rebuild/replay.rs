@@ -2,20 +2,21 @@
 //! order.
 
 use futures_util::StreamExt;
+use uuid::Uuid;
 
 use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
-use crate::store::keys::OrderKey;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
 use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::settlement::InvalidSettledQuantity;
 use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode_submission};
 use crate::worker::adjustments::booking::booking_from_event;
+use crate::worker::journaling::order_document::load_stored_order;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::lost_entries;
-use crate::worker::rebuild::replay_target::{ReplayTarget, load_stored_order};
+use crate::worker::rebuild::replay_target::ReplayTarget;
 use crate::worker::router::Router;
 
 /// How often an event replaces one that is later on the journal, while that one changes.
@@ -35,7 +36,8 @@ pub(in crate::worker) struct ReplaySummary {
 }
 
 pub(super) enum ReplayItem {
-    Report(OrderReplay),
+    /// A report, and the id of its settlement.
+    Report(OrderReplay, Option<Uuid>),
     Submission(SubmissionReplay),
 }
 
@@ -50,14 +52,14 @@ impl ReplayBatch {
     /// Reports whether this batch has to be replayed before the event is added.
     fn must_flush_before(&self, event: &ReplayItem) -> bool {
         match event {
-            ReplayItem::Report(_) => !self.submissions.is_empty() || self.reports.len() == REPLAY_BATCH_SIZE,
+            ReplayItem::Report(..) => !self.submissions.is_empty() || self.reports.len() == REPLAY_BATCH_SIZE,
             ReplayItem::Submission(_) => !self.reports.is_empty() || self.submissions.len() == REPLAY_BATCH_SIZE,
         }
     }
 
     fn push(&mut self, event: ReplayItem) {
         match event {
-            ReplayItem::Report(event) => self.reports.push(event),
+            ReplayItem::Report(event, _) => self.reports.push(event),
             ReplayItem::Submission(event) => self.submissions.push(event),
         }
     }
@@ -126,7 +128,7 @@ async fn try_replace_with_earlier(
     event: &OrderReplay,
 ) -> Result<Option<u64>, StoreRebuildError> {
     let without_conflict = |(changed, conflicts): (u64, Vec<usize>)| conflicts.is_empty().then_some(changed);
-    let key = OrderKey::of(&event.order);
+    let key = event.order.key();
     let record = target.read_order(router, &key).await?;
     let events = std::slice::from_ref(event);
     let Some(record) = record else {
@@ -221,7 +223,7 @@ pub(in crate::worker) async fn replay_range(
             continue;
         };
         replayed.newest_epoch = replayed.newest_epoch.max(epoch);
-        if let (true, ReplayItem::Report(report)) = (has_lost_entries, &mut event)
+        if let (true, ReplayItem::Report(report, _)) = (has_lost_entries, &mut event)
             && report.order.version > 1
         {
             replayed.changed += batch.flush(router, target).await?;
@@ -253,7 +255,7 @@ pub(super) fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, 
             sequence: entry.sequence,
             document: entry.body,
         };
-        return Ok(Some((ReplayItem::Report(event), settlement.epoch)));
+        return Ok(Some((ReplayItem::Report(event, settlement.id), settlement.epoch)));
     }
     let is_released = match subjects::parse_event_kind(&entry.subject) {
         Some(SUBMITTING_EVENT_KIND) => false,

@@ -135,8 +135,7 @@ async fn write_snapshot(
         Some(base) if base.ids.len() < MAX_ID_SEGMENTS => (base.journal_sequence, base.ids),
         _ => (0, Vec::new()),
     };
-    let kept_for = router.snapshots.retention.saturating_add(ID_MARGIN);
-    ids.retain(|segment| segment.newest_since.saturating_add(kept_for) > draft.made_at);
+    ids.retain(|segment| segment.remembered_until.saturating_add(ID_MARGIN) > draft.made_at);
     ids.extend(write_ids(&mut writer, state, after_sequence).await?);
     stop_point::reach("snapshot_part");
     let manifest = SnapshotManifest {
@@ -154,13 +153,13 @@ async fn write_ids(
     state: &FoldedState,
     after_sequence: u64,
 ) -> Result<Option<IdSegment>, SnapshotFailure> {
-    let mut newest_since = Timestamp::from_milliseconds(0);
-    for (since, item) in state.id_items(after_sequence) {
-        newest_since = newest_since.max(since);
+    let mut remembered_until = Timestamp::from_milliseconds(0);
+    for (until, item) in state.id_items(after_sequence) {
+        remembered_until = remembered_until.max(until);
         writer.push(item?).await?;
     }
     let parts = writer.end_section().await?;
-    Ok((!parts.is_empty()).then_some(IdSegment { newest_since, parts }))
+    Ok((!parts.is_empty()).then_some(IdSegment { remembered_until, parts }))
 }
 
 async fn write_state(writer: &mut SnapshotWriter, state: &FoldedState) -> Result<Vec<SnapshotPart>, SnapshotFailure> {

@@ -29,8 +29,8 @@ pub struct SnapshotManifest {
 /// Remembered ids that one snapshot added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdSegment {
-    /// When the retention of its newest id begins.
-    pub newest_since: Timestamp,
+    /// When none of its ids is remembered any more.
+    pub remembered_until: Timestamp,
     /// Its parts.
     pub parts: Vec<SnapshotPart>,
 }

@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::domain::content_hash::ContentHash;
+use crate::domain::content_hash::{ContentDigest, ContentHash};
 use crate::domain::id::{AccountId, AdjustmentId, BrokerId, LeaseToken, OrderId, VenueId};
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Mode;
 use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::domain::sum_ledger::{SumHolding, SumLedger};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
-use crate::store::keys::OrderKey;
 use crate::store::rebuild::fold::record::{FoldedAdjustment, FoldedOrder, FoldedStage, OpenPart, SendingPart};
+use crate::store::rebuild::fold::remembered::RememberedId;
 use crate::store::rebuild::fold::{FoldProgress, FoldedState};
 use crate::store::sums::ledgers::LedgerOwner;
 
@@ -72,13 +73,18 @@ enum SnapshotItem {
     Order {
         name: String,
         order_id: String,
-        content_hash: String,
+        content: [u8; ContentDigest::LENGTH],
         version: u32,
         sequence: u64,
         first_sequence: u64,
         since_us: i64,
-        due: Option<(i64, String)>,
         stage: StageItem,
+    },
+    Remembered {
+        name: String,
+        entry: Document,
+        /// Where the key is no part of it.
+        order_id: Option<String>,
     },
     Adjustment {
         adjustment_id: String,
@@ -107,8 +113,6 @@ enum StageItem {
     Open(OpenItem),
     Sending(OpenItem, String, ScopeItem, DeltasItem),
     Released(String),
-    Ended,
-    Denied,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -116,6 +120,7 @@ struct OpenItem {
     document: Document,
     broker: String,
     account_id: String,
+    due_at_us: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,8 +141,7 @@ impl FoldedState {
     pub fn state_items(&self) -> Box<dyn Iterator<Item = EncodedItem> + Send + '_> {
         let progress = std::iter::once(progress_item(&self.progress));
         let ledgers = self.ledgers.iter().map(|(owner, ledger)| ledger_item(owner, ledger));
-        let open = self.orders.iter().filter(|(_, order)| order.is_open());
-        let open = open.map(|(key, order)| order_item(key, order));
+        let open = self.orders.iter().map(|(key, order)| order_item(key, order));
         let adjustments = self.adjustments.iter().map(|(id, adjustment)| SnapshotItem::Adjustment {
             adjustment_id: id.to_string(),
             content_hash: adjustment.content_hash.0.to_string(),
@@ -153,12 +157,19 @@ impl FoldedState {
         Box::new(items.map(|item| encode(&item)))
     }
 
-    /// Returns the items of the remembered ids whose last event is after a sequence, each with the moment its retention
-    /// begins.
+    /// Returns the items of the remembered ids whose last event is after a sequence, each with the moment until which it is
+    /// remembered.
     pub fn id_items(&self, after_sequence: u64) -> Box<dyn Iterator<Item = (Timestamp, EncodedItem)> + Send + '_> {
-        let remembered = self.orders.iter();
-        let remembered = remembered.filter(move |(_, order)| !order.is_open() && order.sequence > after_sequence);
-        Box::new(remembered.map(|(key, order)| (order.since, encode(&order_item(key, order)))))
+        let remembered = self.remembered.iter();
+        let remembered = remembered.filter(move |(_, id)| id.sequence() > after_sequence);
+        Box::new(remembered.map(|(key, id)| {
+            let item = SnapshotItem::Remembered {
+                name: key.name(),
+                entry: Document(Bytes::copy_from_slice(id.as_bytes())),
+                order_id: self.foreign_ids.get(key).map(OrderId::to_string),
+            };
+            (id.remembered_until(), encode(&item))
+        }))
     }
 
     /// Adds the items of a part. Items that are read later replace those of the same id.
@@ -224,7 +235,17 @@ impl FoldedState {
             SnapshotItem::Lock { lock_id, document } => _ = self.locks.insert(lock_id, document.0),
             order @ SnapshotItem::Order { .. } => {
                 let (key, order) = parse_order(order)?;
+                self.remembered.remove(&key);
+                self.foreign_ids.remove(&key);
                 self.orders.insert(key, order);
+            }
+            SnapshotItem::Remembered { name, entry, order_id } => {
+                let key = OrderKey::parse(&name)?;
+                match order_id {
+                    Some(order_id) => _ = self.foreign_ids.insert(key, OrderId::new(&order_id).ok()?),
+                    None => _ = self.foreign_ids.remove(&key),
+                }
+                self.remembered.insert(key, RememberedId::from_bytes(&entry.0)?);
             }
         }
         Some(())
@@ -279,6 +300,7 @@ fn order_item(key: &OrderKey, order: &FoldedOrder) -> SnapshotItem {
         document: Document(open.document.clone()),
         broker: open.broker.to_string(),
         account_id: open.account_id.to_string(),
+        due_at_us: open.due_at.map(Timestamp::as_microseconds),
     };
     let stage = match &order.stage {
         FoldedStage::Open(open) => StageItem::Open(open_item(open)),
@@ -289,19 +311,15 @@ fn order_item(key: &OrderKey, order: &FoldedOrder) -> SnapshotItem {
             deltas_item(&sending.reserved),
         ),
         FoldedStage::Released(token) => StageItem::Released(token.as_str().to_owned()),
-        FoldedStage::Ended => StageItem::Ended,
-        FoldedStage::Denied => StageItem::Denied,
     };
-    let due = order.due.as_deref();
     SnapshotItem::Order {
         name: key.name(),
         order_id: order.order_id.to_string(),
-        content_hash: order.content_hash.0.to_string(),
+        content: order.content.0,
         version: order.version,
         sequence: order.sequence,
         first_sequence: order.first_sequence,
         since_us: order.since.as_microseconds(),
-        due: due.map(|(at, broker)| (at.as_microseconds(), broker.to_string())),
         stage,
     }
 }
@@ -373,32 +391,23 @@ fn parse_order(item: SnapshotItem) -> Option<(OrderKey, FoldedOrder)> {
     let SnapshotItem::Order {
         name,
         order_id,
-        content_hash,
+        content,
         version,
         sequence,
         first_sequence,
         since_us,
-        due,
         stage,
     } = item
     else {
         return None;
     };
-    let due = match due {
-        Some((at, broker)) => Some(Box::new((
-            Timestamp::from_microseconds(at),
-            BrokerId::new(&broker).ok()?,
-        ))),
-        None => None,
-    };
     let order = FoldedOrder {
         order_id: OrderId::new(&order_id).ok()?,
-        content_hash: ContentHash(content_hash.into()),
+        content: ContentDigest(content),
         version,
         sequence,
         first_sequence,
         since: Timestamp::from_microseconds(since_us),
-        due,
         stage: parse_stage(stage)?,
     };
     Some((OrderKey::parse(&name)?, order))
@@ -420,8 +429,6 @@ fn parse_stage(item: StageItem) -> Option<FoldedStage> {
             reserved: parse_deltas(&deltas)?,
         })),
         StageItem::Released(token) => FoldedStage::Released(LeaseToken(token.into())),
-        StageItem::Ended => FoldedStage::Ended,
-        StageItem::Denied => FoldedStage::Denied,
     })
 }
 
@@ -430,6 +437,7 @@ fn parse_open(item: OpenItem) -> Option<OpenPart> {
         document: item.document.0,
         broker: BrokerId::new(&item.broker).ok()?,
         account_id: AccountId::new(&item.account_id).ok()?,
+        due_at: item.due_at_us.map(Timestamp::from_microseconds),
     })
 }
 

@@ -2,18 +2,18 @@
 
 use bytes::Bytes;
 
-use crate::domain::content_hash::ContentHash;
+use crate::domain::content_hash::{ContentDigest, ContentHash};
 use crate::domain::id::{AccountId, BrokerId, LeaseToken, OrderId};
 use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::domain::time::Timestamp;
 
-/// An order as its journaled events leave it.
+/// An order that is open, being sent or released, as its journaled events leave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoldedOrder {
     /// The router's id.
     pub order_id: OrderId,
-    /// The hash of the order's content.
-    pub content_hash: ContentHash,
+    /// What the order's content is recognised by.
+    pub content: ContentDigest,
     /// The version of its latest report; 0 before the first.
     pub version: u32,
     /// The journal sequence of its latest event.
@@ -22,8 +22,6 @@ pub struct FoldedOrder {
     pub first_sequence: u64,
     /// When it last changed, or its last event was stored, whichever is later: its retention begins there.
     pub since: Timestamp,
-    /// When the worker acts on it by itself, and at which broker.
-    pub due: Option<Box<(Timestamp, BrokerId)>>,
     /// Its stage.
     pub stage: FoldedStage,
 }
@@ -37,10 +35,6 @@ pub enum FoldedStage {
     Sending(Box<SendingPart>),
     /// Released without having been sent, under this claim.
     Released(LeaseToken),
-    /// Ended.
-    Ended,
-    /// Denied by a risk rule, or a dry run.
-    Denied,
 }
 
 /// What only an open order has.
@@ -52,6 +46,8 @@ pub struct OpenPart {
     pub broker: BrokerId,
     /// Its account.
     pub account_id: AccountId,
+    /// When the worker acts on it by itself.
+    pub due_at: Option<Timestamp>,
 }
 
 /// What only an order has that is being sent.
@@ -68,7 +64,7 @@ pub struct SendingPart {
 }
 
 impl FoldedOrder {
-    /// Reports whether the order has neither ended nor been released.
+    /// Reports whether the order has not been released.
     pub fn is_open(&self) -> bool {
         matches!(self.stage, FoldedStage::Open(_) | FoldedStage::Sending(_))
     }
@@ -78,7 +74,7 @@ impl FoldedOrder {
         match &self.stage {
             FoldedStage::Sending(sending) => Some(&sending.claim_token),
             FoldedStage::Released(token) => Some(token),
-            FoldedStage::Open(_) | FoldedStage::Ended | FoldedStage::Denied => None,
+            FoldedStage::Open(_) => None,
         }
     }
 
@@ -87,8 +83,13 @@ impl FoldedOrder {
         match &self.stage {
             FoldedStage::Open(open) => Some(open),
             FoldedStage::Sending(sending) => Some(&sending.open),
-            FoldedStage::Released(_) | FoldedStage::Ended | FoldedStage::Denied => None,
+            FoldedStage::Released(_) => None,
         }
+    }
+
+    /// Returns its latest document while it is open or being sent.
+    pub(super) fn document(&self) -> Option<Bytes> {
+        self.open_part().map(|open| open.document.clone())
     }
 }
 
