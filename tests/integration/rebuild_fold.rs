@@ -9,11 +9,12 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use order_router::config::Settings;
 use order_router::domain::adjustment::position_adjustment_deltas;
 use order_router::domain::content_hash::ContentHash;
-use order_router::domain::id::{AdjustmentId, ClientOrderId, LeaseToken};
+use order_router::domain::id::{AdjustmentId, BrokerId, ClientOrderId, LeaseToken, OrderId, OrderIdPrefix};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::order_terms::Mode;
@@ -24,18 +25,19 @@ use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{DueAction, DueTask};
 use order_router::store::Store;
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
-use order_router::store::rebuild::fold::FoldedState;
+use order_router::store::rebuild::fold::{FoldedState, ReportContext};
 use order_router::store::rebuild::lease::StoreRebuild;
 use order_router::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use order_router::store::rebuild::submissions::SubmissionReplay;
 use order_router::store::sums::adjustment::AdjustmentBooking;
-use order_router::wire::journal_report::build_settled_report;
+use order_router::wire::journal_report::{build_settled_report, read_settlement_header};
 use redis::aio::MultiplexedConnection;
 use rust_decimal::Decimal as Number;
 use uuid::Uuid;
 
 use crate::model_markets::{MARKETS, in_units, markets};
 use crate::model_orders::{Message, ReportedState, Side, Terms, Trade};
+use crate::remembered_view::text_of;
 use crate::model_words::{account, claimed, date, exact, instrument, intent, rates, report};
 use crate::support::servers::RedisServer;
 
@@ -72,6 +74,10 @@ pub struct JournalMaker {
     terms: Vec<Terms>,
     tokens: Vec<LeaseToken>,
     pub events: Vec<FoldEvent>,
+    /// How many client order ids the orders share.
+    pub ids: usize,
+    /// Whether there are events that a running worker goes on from: submissions, moments at which orders expire.
+    pub has_pending: bool,
 }
 
 impl JournalMaker {
@@ -82,6 +88,8 @@ impl JournalMaker {
             terms: Vec::new(),
             tokens: Vec::new(),
             events: Vec::new(),
+            ids: IDS,
+            has_pending: true,
         }
     }
 
@@ -90,9 +98,9 @@ impl JournalMaker {
         while self.events.len() < count {
             match self.dice.roll(20) {
                 0..5 => self.claim(),
-                5..8 => self.submit(),
-                8..10 => self.release(),
-                10 => self.adjust(),
+                5..8 if self.has_pending => self.submit(),
+                8..10 if self.has_pending => self.release(),
+                10 if self.has_pending => self.adjust(),
                 11 if !self.events.is_empty() => {
                     let again = self.dice.roll(self.events.len());
                     self.events.push(self.events[again].clone());
@@ -121,8 +129,15 @@ impl JournalMaker {
             reduce_only: false,
             day: self.dice.roll(3),
         };
-        let id = ClientOrderId::new(&format!("id_{}", self.dice.roll(IDS))).unwrap();
-        self.orders.push(claimed(&terms, &intent(&terms, id)));
+        let id = ClientOrderId::new(&format!("id_{}", self.dice.roll(self.ids))).unwrap();
+        let mut order = claimed(&terms, &intent(&terms, id));
+        // Claims of one millisecond differ, too.
+        let at = Timestamp::now().saturating_add(Duration::from_millis(self.orders.len() as u64));
+        order.order_id = match self.dice.roll(8) {
+            0 => OrderId::new(&format!("FOREIGN-{}", self.orders.len())).unwrap(),
+            _ => order.key().order_id(OrderIdPrefix("MO"), at),
+        };
+        self.orders.push(order);
         self.terms.push(terms);
         self.tokens.push(LeaseToken::generate());
     }
@@ -205,7 +220,7 @@ impl JournalMaker {
             SumDeltas::default()
         };
         let mut order = applied.order;
-        if order.reservation.is_open && self.dice.roll(3) == 0 {
+        if self.has_pending && order.reservation.is_open && self.dice.roll(3) == 0 {
             let at = Timestamp::now();
             let action = DueAction::Expire;
             order.due = Some(DueTask { at, action });
@@ -311,7 +326,7 @@ async fn replay(store: &Store, rebuild: &StoreRebuild, events: &[(u64, FoldEvent
                 if conflicts.is_empty() || !is_in_store {
                     continue;
                 }
-                let key = order_router::store::keys::OrderKey::of(&event.order);
+                let key = event.order.key();
                 let stored = store.read_order_for_rebuild(rebuild, &key).await.unwrap().unwrap();
                 let order = submitted[stored.known.order_id.as_str()].clone();
                 let whole = OrderReplay {
@@ -328,26 +343,24 @@ async fn replay(store: &Store, rebuild: &StoreRebuild, events: &[(u64, FoldEvent
 
 /// Folds events.
 pub fn fold(state: &mut FoldedState, events: &[(u64, FoldEvent)], is_in_store: bool) {
-    let brokers = markets().iter().map(|market| market.broker.parse_broker());
+    let brokers = markets().iter().map(|market| BrokerId::new(market.broker).unwrap());
     let in_store: BTreeSet<_> = brokers.filter(|_| is_in_store).collect();
     let stored_at = Timestamp::now();
     for (sequence, event) in events {
         match event {
-            FoldEvent::Report(event) => _ = state.apply_report(event, stored_at, &in_store),
+            FoldEvent::Report(event) => {
+                let context = ReportContext {
+                    stored_at,
+                    settlement_id: read_settlement_header(&event.document).id,
+                    retention: Settings::default().redis.retention(),
+                    in_store: &in_store,
+                };
+                state.apply_report(event, &context);
+            }
             FoldEvent::Submission(event) => _ = state.apply_submission(event, stored_at),
             FoldEvent::Adjustment(booking) => _ = state.apply_adjustment(booking, *sequence, stored_at),
         }
         state.progress.sequence = *sequence;
-    }
-}
-
-trait ParseBroker {
-    fn parse_broker(&self) -> order_router::domain::id::BrokerId;
-}
-
-impl ParseBroker for str {
-    fn parse_broker(&self) -> order_router::domain::id::BrokerId {
-        order_router::domain::id::BrokerId::new(self).unwrap()
     }
 }
 
@@ -371,8 +384,8 @@ pub async fn dump(connection: &mut MultiplexedConnection) -> BTreeMap<String, (V
             "string" => vec![redis::from_redis_value(values).unwrap()],
             "set" => redis::from_redis_value(values).unwrap(),
             "hash" => {
-                let fields: BTreeMap<String, String> = redis::from_redis_value(values).unwrap();
-                fields.iter().map(|(name, value)| format!("{name}={value}")).collect()
+                let fields: BTreeMap<String, Vec<u8>> = redis::from_redis_value(values).unwrap();
+                fields.iter().map(|(name, value)| format!("{name}={}", text_of(value))).collect()
             }
             _ => {
                 let members: Vec<(String, String)> = redis::from_redis_value(values).unwrap();
@@ -388,17 +401,33 @@ pub async fn dump(connection: &mut MultiplexedConnection) -> BTreeMap<String, (V
         }
         values.sort();
         let ttl: i64 = redis::cmd("TTL").arg(&key).query_async(connection).await.unwrap();
-        if !key.ends_with(":healing") {
+        if ![":healing", ":state"].iter().any(|own| key.ends_with(own)) {
             found.insert(key, (values, (ttl + 1800) / 3600));
         }
     }
-    // An id that another order has taken keeps no index of its own.
-    let records: Vec<String> = found.values().flat_map(|(values, _)| values.clone()).collect();
-    found.retain(|key, _| {
-        let id = key.strip_prefix("{or}:index:");
-        id.is_none_or(|id| records.contains(&format!("o={id}")))
-    });
     found
+}
+
+/// Returns the stages of the remembered ids.
+fn remembered_stages(dump: &BTreeMap<String, (Vec<String>, i64)>) -> Vec<String> {
+    let buckets = dump.iter().filter(|(key, _)| key.starts_with("{or}:ids:"));
+    let entries = buckets.flat_map(|(_, (values, _))| values);
+    let stage = |entry: &String| match entry.split_once('=').map(|(_, hex)| &hex[6..8]) {
+        Some("01") => "ended".to_owned(),
+        Some("02") => "denied".to_owned(),
+        other => panic!("{other:?}"),
+    };
+    entries.map(stage).collect()
+}
+
+/// Returns a state as a snapshot gives it back: what had ended up to a sequence in an earlier segment than the rest.
+fn through_snapshot(state: &FoldedState, first_segment_to: u64) -> FoldedState {
+    let mut read = FoldedState::default();
+    let items = state.id_items(0).chain(state.id_items(first_segment_to)).map(|(_, item)| item);
+    for item in items.chain(state.state_items()) {
+        read.absorb(&item.unwrap()).unwrap();
+    }
+    read
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -419,7 +448,11 @@ async fn fold_and_scripts_leave_equal_keys_and_values() {
         let replayed = dump(&mut connection).await;
         let rebuild = begin(&redis, &store).await;
         let mut state = FoldedState::default();
-        fold(&mut state, &events, is_in_store);
+        let (before, after) = events.split_at(EVENTS / 2);
+        fold(&mut state, before, is_in_store);
+        state = through_snapshot(&state, EVENTS as u64 / 4);
+        fold(&mut state, after, is_in_store);
+        assert_eq!(through_snapshot(&state, EVENTS as u64 / 2), state);
         store.load_folded_state(&rebuild, &state).await.unwrap();
         let loaded = dump(&mut connection).await;
         for (key, values) in &replayed {
@@ -428,10 +461,11 @@ async fn fold_and_scripts_leave_equal_keys_and_values() {
         assert_eq!(replayed.len(), loaded.len(), "{seed}: {replayed:?} {loaded:?}");
         let stages = replayed.values().flat_map(|(values, _)| values.iter());
         kinds.extend(stages.filter(|value| value.starts_with("st=")).cloned());
+        kinds.extend(remembered_stages(&replayed));
         kinds.extend(replayed.keys().filter_map(|key| key.split(':').nth(1)).map(str::to_owned));
     }
     for kind in [
-        "st=open", "st=ended", "st=denied", "st=sending", "st=released", "account", "totals", "adjustment", "due", "open",
+        "st=open", "ended", "denied", "st=sending", "st=released", "ids", "account", "totals", "adjustment", "due", "open",
         "leases",
     ] {
         assert!(kinds.contains(kind), "{kind} never occurs: {kinds:?}");
