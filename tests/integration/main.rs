@@ -68,6 +68,7 @@ mod rest_time_limit;
 mod rest_urls;
 mod rig;
 mod settings_sources;
+mod snapshots;
 mod store_fences;
 mod store_locks;
 mod store_scripts;

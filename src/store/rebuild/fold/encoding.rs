@@ -179,7 +179,7 @@ impl FoldedState {
     pub fn absorb(&mut self, part: &[u8]) -> Result<(), SnapshotItemError> {
         let mut rest = part;
         while !rest.is_empty() {
-            let item = SnapshotItem::deserialize(&mut rmp_serde::Deserializer::from_read_ref(&mut rest));
+            let item = SnapshotItem::deserialize(&mut rmp_serde::Deserializer::new(&mut rest));
             let item = item.map_err(|error| SnapshotItemError(format!("cannot be decoded: {error}")))?;
             self.absorb_item(item).ok_or_else(|| SnapshotItemError("has an invalid value".to_owned()))?;
         }
