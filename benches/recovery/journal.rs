@@ -6,7 +6,7 @@ use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::domain::currency_rates::CurrencyRates;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::id::{AccountId, ClientOrderId, OrderId, OrderIdPrefix};
+use order_router::domain::id::{AccountId, ClientOrderId, OrderIdPrefix};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
@@ -40,7 +40,9 @@ impl JournalFiller {
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let instruments = settings.instruments.to_instruments(&settings.risk);
         let mut instruments = instruments.iter();
-        let instrument = instruments.find(|one| one.symbol.as_str() == "BTCUSDT").context("BTCUSDT")?;
+        let instrument = instruments
+            .find(|one| one.symbol.as_str() == "BTCUSDT")
+            .context("BTCUSDT")?;
         Ok(Self {
             instrument: instrument.clone(),
             orders: 0,
@@ -71,15 +73,15 @@ impl JournalFiller {
     /// Returns subject and document of each report of the next order.
     fn next_order(&mut self) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         self.orders += 1;
-        let mut intent = decode_intent(INTENT, MissingIdPolicy::Refuse).map_err(|fault| anyhow::anyhow!(fault.detail))?;
+        let mut intent =
+            decode_intent(INTENT, MissingIdPolicy::Refuse).map_err(|fault| anyhow::anyhow!(fault.detail))?;
         intent.client_order_id = ClientOrderId::new(&format!("recovery-{}", self.orders))?;
         intent.account_id = AccountId::new(&format!("account-{}", self.orders % ACCOUNTS))?;
         let now = Timestamp::now();
         let price = intent.price.context("a price")?;
         let reservation = Reservation::for_order(&self.instrument, &intent, price, price, now.utc_date());
         let reservation = reservation.context("the reservation")?;
-        let order_id = OrderId::generate(OrderIdPrefix("BN"));
-        let mut order = Order::from_intent(&intent, order_id, Mode::Paper, reservation, now);
+        let mut order = Order::from_intent(&intent, OrderIdPrefix("BN"), Mode::Paper, reservation, now);
         let half: Decimal = "0.001".parse().map_err(|_| anyhow::anyhow!("a number"))?;
         let fills: u8 = if self.orders.is_multiple_of(OPEN_SHARE) { 1 } else { 2 };
         let mut events = Vec::new();

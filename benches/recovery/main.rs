@@ -51,14 +51,22 @@ async fn measure(events: u64) -> anyhow::Result<()> {
     settings.nats.url.clone_from(&servers.addresses.nats);
     settings.redis.url.clone_from(&servers.addresses.redis);
     settings.journal.snapshot_entries = 0;
-    let bus = connect(&settings.nats, "recovery", ConnectPolicy::RetryFor(Duration::from_secs(10))).await?;
+    let bus = connect(
+        &settings.nats,
+        "recovery",
+        ConnectPolicy::RetryFor(Duration::from_secs(10)),
+    )
+    .await?;
     let brokers = settings.brokers.enabled.iter().map(|name| BrokerId::new(name));
     let brokers: Vec<BrokerId> = brokers.collect::<Result<_, _>>()?;
     topology::apply(&bus, &settings.nats, &settings.doors, &brokers).await?;
     let mut filler = journal::JournalFiller::new(&settings)?;
     let started = Instant::now();
     filler.append(&servers.addresses.nats, events).await?;
-    println!("filled a journal with {events} events in {}", seconds(started.elapsed()));
+    println!(
+        "filled a journal with {events} events in {}",
+        seconds(started.elapsed())
+    );
 
     let reading = read_all(&bus, events).await?;
     show("a consumer that only reads", events, reading, reading);
@@ -69,7 +77,12 @@ async fn measure(events: u64) -> anyhow::Result<()> {
     let rest = events * REST_PERCENT / 100;
     filler.append(&servers.addresses.nats, rest).await?;
     let from_snapshot = rebuild(&settings).await?;
-    show("rebuild from a snapshot and 10 % more", events + rest, from_snapshot, reading);
+    show(
+        "rebuild from a snapshot and 10 % more",
+        events + rest,
+        from_snapshot,
+        reading,
+    );
     let reading = read_all(&bus, events + rest).await?;
     show("a consumer that only reads, again", events + rest, reading, reading);
     Ok(())
@@ -90,8 +103,16 @@ async fn rebuild(settings: &Settings) -> anyhow::Result<Duration> {
     let client = redis::Client::open(settings.redis.url.as_str())?;
     let mut connection = client.get_multiplexed_async_connection().await?;
     redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await?;
-    redis::cmd("CONFIG").arg("SET").arg("slowlog-log-slower-than").arg(1_000).query_async::<()>(&mut connection).await?;
-    redis::cmd("SLOWLOG").arg("RESET").query_async::<()>(&mut connection).await?;
+    redis::cmd("CONFIG")
+        .arg("SET")
+        .arg("slowlog-log-slower-than")
+        .arg(1_000)
+        .query_async::<()>(&mut connection)
+        .await?;
+    redis::cmd("SLOWLOG")
+        .arg("RESET")
+        .query_async::<()>(&mut connection)
+        .await?;
     let started = Instant::now();
     let worker = Worker::start(settings).await?;
     let elapsed = started.elapsed();
@@ -114,7 +135,13 @@ async fn make_snapshot(settings: &Settings, bus: &Bus, events: u64) -> anyhow::R
         sleep(SNAPSHOT_POLL).await;
     }
     worker.drain(Duration::from_secs(5)).await;
-    let newest = snapshots.read_manifests().await?.into_iter().next().context("a snapshot")?.manifest?;
+    let newest = snapshots
+        .read_manifests()
+        .await?
+        .into_iter()
+        .next()
+        .context("a snapshot")?
+        .manifest?;
     println!(
         "made a snapshot up to sequence {} of {} parts in {}, in the background",
         newest.journal_sequence,

@@ -144,7 +144,10 @@ mod tests {
 
     #[test]
     fn later_day_begins_daily_sums_and_earlier_day_shifts_the_start() {
-        let instrument = (VenueId::new("binance.paper").unwrap(), Symbol::parse("BTCUSDT").unwrap());
+        let instrument = (
+            VenueId::new("binance.paper").unwrap(),
+            Symbol::parse("BTCUSDT").unwrap(),
+        );
         let mut ledger = SumLedger::default();
         ledger.apply(instrument.clone(), &moves(100, -5, 10, 10));
         ledger.apply(instrument.clone(), &moves(20, -1, 11, 11));

@@ -37,9 +37,12 @@ use uuid::Uuid;
 
 use crate::model_markets::{MARKETS, in_units, markets};
 use crate::model_orders::{Message, ReportedState, Side, Terms, Trade};
-use crate::remembered_view::text_of;
 use crate::model_words::{account, claimed, date, exact, instrument, intent, rates, report};
+use crate::remembered_view::text_of;
 use crate::support::servers::RedisServer;
+
+/// Every key of a store, with its values and the hours it lives.
+pub type Dump = BTreeMap<String, (Vec<String>, i64)>;
 
 const JOURNALS: u64 = 60;
 const EVENTS: usize = 60;
@@ -61,7 +64,10 @@ pub struct Dice(pub u64);
 impl Dice {
     /// Returns a number below `most`.
     pub fn roll(&mut self, most: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % most
     }
 }
@@ -317,7 +323,10 @@ async fn replay(store: &Store, rebuild: &StoreRebuild, events: &[(u64, FoldEvent
                 store.replay_submissions(rebuild, events).await.unwrap();
             }
             FoldEvent::Adjustment(booking) => {
-                store.replay_adjustment(Some(rebuild), booking, *sequence).await.unwrap();
+                store
+                    .replay_adjustment(Some(rebuild), booking, *sequence)
+                    .await
+                    .unwrap();
             }
             FoldEvent::Report(event) => {
                 let events = std::slice::from_ref(&**event);
@@ -334,7 +343,9 @@ async fn replay(store: &Store, rebuild: &StoreRebuild, events: &[(u64, FoldEvent
                     ..(**event).clone()
                 };
                 let conflicting = ConflictingOrder { order };
-                let replayed = store.replay_orders_with_conflicts(Some(rebuild), &[whole], Some(&conflicting)).await;
+                let replayed = store
+                    .replay_orders_with_conflicts(Some(rebuild), &[whole], Some(&conflicting))
+                    .await;
                 assert!(replayed.unwrap().1.is_empty());
             }
         }
@@ -366,7 +377,7 @@ pub fn fold(state: &mut FoldedState, events: &[(u64, FoldEvent)], is_in_store: b
 
 /// Returns every key with its values, and the hours it lives. The moments at which leases end, and keys of the rebuild
 /// itself, differ by nature.
-pub async fn dump(connection: &mut MultiplexedConnection) -> BTreeMap<String, (Vec<String>, i64)> {
+pub async fn dump(connection: &mut MultiplexedConnection) -> Dump {
     let keys: Vec<String> = redis::cmd("KEYS").arg("{or}:*").query_async(connection).await.unwrap();
     let mut found = BTreeMap::new();
     for key in keys {
@@ -385,13 +396,20 @@ pub async fn dump(connection: &mut MultiplexedConnection) -> BTreeMap<String, (V
             "set" => redis::from_redis_value(values).unwrap(),
             "hash" => {
                 let fields: BTreeMap<String, Vec<u8>> = redis::from_redis_value(values).unwrap();
-                fields.iter().map(|(name, value)| format!("{name}={}", text_of(value))).collect()
+                fields
+                    .iter()
+                    .map(|(name, value)| format!("{name}={}", text_of(value)))
+                    .collect()
             }
             _ => {
                 let members: Vec<(String, String)> = redis::from_redis_value(values).unwrap();
                 let shows_score = !key.ends_with(":leases");
                 let text = |(name, score): &(String, String)| {
-                    if shows_score { format!("{name}@{score}") } else { name.clone() }
+                    if shows_score {
+                        format!("{name}@{score}")
+                    } else {
+                        name.clone()
+                    }
                 };
                 members.iter().map(text).collect()
             }
@@ -399,17 +417,32 @@ pub async fn dump(connection: &mut MultiplexedConnection) -> BTreeMap<String, (V
         if key.ends_with(":meta") {
             values.retain(|field| field.starts_with("journal_sequence="));
         }
+        if key.ends_with(":ids") {
+            values.retain(|field| field.starts_with("buckets=") || field.starts_with("count="));
+        }
         values.sort();
         let ttl: i64 = redis::cmd("TTL").arg(&key).query_async(connection).await.unwrap();
-        if ![":healing", ":state"].iter().any(|own| key.ends_with(own)) {
+        let is_passing = key.contains("sweep")
+            || [":healing", ":state", ":snapshot_turn"]
+                .iter()
+                .any(|own| key.ends_with(own));
+        if !is_passing {
             found.insert(key, (values, (ttl + 1800) / 3600));
         }
     }
     found
 }
 
+/// Checks that two stores are equal; names the first key that differs.
+pub fn assert_same(one: &Dump, other: &Dump, what: &str) {
+    let keys: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+    for key in keys {
+        assert_eq!(one.get(key), other.get(key), "{key} of {what}");
+    }
+}
+
 /// Returns the stages of the remembered ids.
-fn remembered_stages(dump: &BTreeMap<String, (Vec<String>, i64)>) -> Vec<String> {
+fn remembered_stages(dump: &Dump) -> Vec<String> {
     let buckets = dump.iter().filter(|(key, _)| key.starts_with("{or}:ids:"));
     let entries = buckets.flat_map(|(_, (values, _))| values);
     let stage = |entry: &String| match entry.split_once('=').map(|(_, hex)| &hex[6..8]) {
@@ -423,7 +456,10 @@ fn remembered_stages(dump: &BTreeMap<String, (Vec<String>, i64)>) -> Vec<String>
 /// Returns a state as a snapshot gives it back: what had ended up to a sequence in an earlier segment than the rest.
 fn through_snapshot(state: &FoldedState, first_segment_to: u64) -> FoldedState {
     let mut read = FoldedState::default();
-    let items = state.id_items(0).chain(state.id_items(first_segment_to)).map(|(_, item)| item);
+    let items = state
+        .id_items(0)
+        .chain(state.id_items(first_segment_to))
+        .map(|(_, item)| item);
     for item in items.chain(state.state_items()) {
         read.absorb(&item.unwrap()).unwrap();
     }
@@ -455,17 +491,29 @@ async fn fold_and_scripts_leave_equal_keys_and_values() {
         assert_eq!(through_snapshot(&state, EVENTS as u64 / 2), state);
         store.load_folded_state(&rebuild, &state).await.unwrap();
         let loaded = dump(&mut connection).await;
-        for (key, values) in &replayed {
-            assert_eq!(Some(values), loaded.get(key), "{key} of journal {seed}");
-        }
-        assert_eq!(replayed.len(), loaded.len(), "{seed}: {replayed:?} {loaded:?}");
+        assert_same(&replayed, &loaded, &format!("journal {seed}"));
         let stages = replayed.values().flat_map(|(values, _)| values.iter());
         kinds.extend(stages.filter(|value| value.starts_with("st=")).cloned());
         kinds.extend(remembered_stages(&replayed));
-        kinds.extend(replayed.keys().filter_map(|key| key.split(':').nth(1)).map(str::to_owned));
+        kinds.extend(
+            replayed
+                .keys()
+                .filter_map(|key| key.split(':').nth(1))
+                .map(str::to_owned),
+        );
     }
     for kind in [
-        "st=open", "ended", "denied", "st=sending", "st=released", "ids", "account", "totals", "adjustment", "due", "open",
+        "st=open",
+        "ended",
+        "denied",
+        "st=sending",
+        "st=released",
+        "ids",
+        "account",
+        "totals",
+        "adjustment",
+        "due",
+        "open",
         "leases",
     ] {
         assert!(kinds.contains(kind), "{kind} never occurs: {kinds:?}");

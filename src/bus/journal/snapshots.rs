@@ -61,7 +61,10 @@ impl JournalSnapshots {
         let mut found = Vec::new();
         for slot in 0..KEPT_SNAPSHOTS {
             let read = async {
-                match stream.direct_get_last_for_subject(subjects::snapshot_manifest(slot)).await {
+                match stream
+                    .direct_get_last_for_subject(subjects::snapshot_manifest(slot))
+                    .await
+                {
                     Ok(message) => Ok(Some(message)),
                     Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
                     Err(error) => Err(error),

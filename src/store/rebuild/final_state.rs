@@ -156,7 +156,10 @@ impl LoadCommands {
 }
 
 fn flatten<const N: usize>(fields: [(&'static str, Bytes); N]) -> Vec<Bytes> {
-    fields.into_iter().flat_map(|(name, value)| [name.into(), value]).collect()
+    fields
+        .into_iter()
+        .flat_map(|(name, value)| [name.into(), value])
+        .collect()
 }
 
 fn ledger_key(owner: &LedgerOwner) -> String {

@@ -41,7 +41,7 @@ pub struct FoldedState {
     pub ledgers: HashMap<LedgerOwner, SumLedger>,
     /// The orders that are open or being sent, and those that were released.
     pub orders: HashMap<OrderKey, FoldedOrder>,
-    /// The orders that have ended. No key is in both.
+    /// The orders that have ended. Of one that was reopened the entry stays, and its record goes before it.
     pub remembered: HashMap<OrderKey, RememberedId>,
     /// The ids of those whose key is no part of their order id.
     pub foreign_ids: HashMap<OrderKey, OrderId>,
@@ -154,18 +154,16 @@ impl FoldedState {
         if deltas != SumDeltas::default() {
             self.move_sums(&scope, deltas, event.booked_on.days_since_1970());
         }
-        let first_sequence = if first_sequence == 0 { event.sequence } else { first_sequence };
+        let first_sequence = if first_sequence == 0 {
+            event.sequence
+        } else {
+            first_sequence
+        };
         self.insert_report(key, event, context, first_sequence);
         outcome
     }
 
-    fn insert_report(
-        &mut self,
-        key: OrderKey,
-        event: &OrderReplay,
-        context: &ReportContext<'_>,
-        first_sequence: u64,
-    ) {
+    fn insert_report(&mut self, key: OrderKey, event: &OrderReplay, context: &ReportContext<'_>, first_sequence: u64) {
         let order = &event.order;
         let stage = record_stage(order);
         if stage == RecordStage::Open {
@@ -184,13 +182,14 @@ impl FoldedState {
                 since: order.updated_at.max(context.stored_at),
                 stage: FoldedStage::Open(Box::new(open)),
             };
-            self.remembered.remove(&key);
-            self.foreign_ids.remove(&key);
             self.orders.insert(key, folded);
             return;
         }
         let remembered = RememberedId::new(&RememberedFields {
-            remembered_until: order.updated_at.max(context.stored_at).saturating_add(context.retention),
+            remembered_until: order
+                .updated_at
+                .max(context.stored_at)
+                .saturating_add(context.retention),
             is_denied: stage == RecordStage::Denied,
             order_id: Some(&order.order_id).filter(|id| OrderKey::of_order_id(id) == Some(key)),
             content: order.content_hash.digest(),

@@ -4,7 +4,7 @@
 pub const REBUILD_LEASE_MS: u64 = 30_000;
 
 /// The right to rebuild the store, until the rebuild is finished or its lease ends.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct StoreRebuild {
     pub(in crate::store) epoch: String,
     /// The highest journal sequence up to which the store knows every event.

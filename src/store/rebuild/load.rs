@@ -13,8 +13,8 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::rebuild::final_state::{EXPIRE, LoadCommand, LoadCommands, LoadContext};
 use crate::store::rebuild::fold::FoldedState;
-use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
 use crate::store::rebuild::fold::remembered::bucket_of;
+use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
 use crate::store::retention::{MIN_RETENTION, retention_ms};
 use crate::store::script::{CLEAR_LOADED, LOAD_STATE};
 
@@ -229,7 +229,11 @@ fn remembered_buckets<'a>(
     }
     // As many as the scripts split to while ids are added one by one.
     let buckets = (count as u64).div_ceil(IDS_PER_BUCKET);
-    let mut by_bucket: Vec<(u64, &OrderKey)> = state.remembered.keys().map(|key| (bucket_of(*key, buckets), key)).collect();
+    let mut by_bucket: Vec<(u64, &OrderKey)> = state
+        .remembered
+        .keys()
+        .map(|key| (bucket_of(*key, buckets), key))
+        .collect();
     by_bucket.sort_unstable();
     let mut by_bucket = by_bucket.into_iter().peekable();
     let groups = std::iter::from_fn(move || {

@@ -109,7 +109,10 @@ impl AdjustmentBooking {
         let Some((scope, deltas)) = self.moves() else {
             return Ok(Vec::new());
         };
-        to_message_pack(&(keys.owner(&scope), EncodedMoves::new(&scope, &deltas, scope.trading_date)))
+        to_message_pack(&(
+            keys.owner(&scope),
+            EncodedMoves::new(&scope, &deltas, scope.trading_date),
+        ))
     }
 }
 

@@ -6,18 +6,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::content_hash::ContentHash;
-use crate::domain::id::{BrokerId, LeaseToken};
+use crate::domain::id::BrokerId;
 use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
 use crate::store::control::locks::JournaledLockEvent;
 use crate::store::rebuild::fold::{FoldedReport, FoldedState, LostVersions, ReportContext};
-use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::rebuild::orders::OrderReplay;
 use crate::store::sums::adjustment::AdjustmentBooking;
 use crate::worker::adjustments::booking::booking_from_event;
@@ -32,18 +30,16 @@ use crate::worker::router::Router;
 const CHUNK_SIZE: usize = 256;
 /// How many chunks are decoded at a time.
 const CHUNKS_IN_FLIGHT: usize = 4;
-/// How often the lease of a rebuild, or the turn to make a snapshot, is extended.
-const LEASE_INTERVAL: Duration = Duration::from_secs(5);
-/// The most entries that a snapshot folds in a second, so that it leaves the machine to the orders.
-const SNAPSHOT_ENTRIES_PER_SECOND: u32 = 20_000;
+/// The most entries that are folded in a second beside the orders, so that the machine is left to these.
+const BACKGROUND_ENTRIES_PER_SECOND: u32 = 20_000;
 
-/// What the journal is folded for.
-#[derive(Debug, Clone)]
-pub(in crate::worker) enum FoldPurpose {
-    /// A rebuild from nothing: as fast as possible.
-    Rebuild(StoreRebuild),
-    /// A snapshot, by the worker that has the turn: beside the orders, at a bounded rate.
-    Snapshot(LeaseToken, CancellationToken),
+/// The pace of a fold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::worker) enum FoldPace {
+    /// As fast as possible: no order is accepted meanwhile.
+    Full,
+    /// Beside the orders, at a bounded rate.
+    Background,
 }
 
 /// The end of a fold.
@@ -70,19 +66,20 @@ enum DecodedEvent {
     /// No part of the sums.
     Other,
     /// Entries that the journal has lost, to this sequence.
-    Gap { to: u64 },
+    Gap {
+        to: u64,
+    },
 }
 
 /// Folds the journal's entries after those that a state holds, up to `last_sequence`.
 ///
 /// # Errors
-/// When the journal does not reply, has lost entries that no operator has accepted, or an entry cannot be decoded; or when
-/// another worker has taken over.
+/// When the journal does not reply, has lost entries that no operator has accepted, or an entry cannot be decoded.
 pub(in crate::worker) async fn fold_journal(
     router: &Router,
     mut state: FoldedState,
     last_sequence: u64,
-    purpose: FoldPurpose,
+    pace: FoldPace,
 ) -> Result<FoldedJournal, StoreRebuildError> {
     let in_store: BTreeSet<BrokerId> = router.brokers_in_store().into_iter().collect();
     let entries = router.journal_reader.replay(state.progress.sequence + 1, last_sequence);
@@ -91,16 +88,19 @@ pub(in crate::worker) async fn fold_journal(
         .map(|chunk| tokio::task::spawn_blocking(move || decode_chunk(chunk)))
         .buffered(CHUNKS_IN_FLIGHT);
     let mut decoded = std::pin::pin!(decoded);
-    let mut pace = FoldPace::start(purpose);
+    let (started_at, mut entries) = (Instant::now(), 0_u32);
     let mut last_entry_sha256 = None;
     while let Some(chunk) = decoded.next().await {
         let (chunk, sha256) = chunk.map_err(|error| StoreRebuildError::Journal(error.to_string()))??;
-        let count = chunk.len();
+        entries = entries.saturating_add(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
         for entry in chunk {
             apply_entry(router, &mut state, entry, &in_store).await?;
         }
         last_entry_sha256 = sha256.or(last_entry_sha256);
-        pace.after(router, count).await?;
+        if pace == FoldPace::Background {
+            let due = Duration::from_secs(1) * entries / BACKGROUND_ENTRIES_PER_SECOND;
+            tokio::time::sleep_until(started_at + due).await;
+        }
     }
     Ok(FoldedJournal {
         state,
@@ -226,47 +226,5 @@ fn log_conflict(order: &Order, folded: FoldedReport) {
             first = %order.order_id, %stored,
             "two orders have one id, and both may be at their venue: compare with the venue and adjust the account"
         ),
-    }
-}
-
-/// The pace of a fold, and the lease that it extends.
-struct FoldPace {
-    purpose: FoldPurpose,
-    started_at: Instant,
-    entries: u32,
-    extended_at: Instant,
-}
-
-impl FoldPace {
-    fn start(purpose: FoldPurpose) -> Self {
-        let now = Instant::now();
-        Self {
-            purpose,
-            started_at: now,
-            entries: 0,
-            extended_at: now,
-        }
-    }
-
-    /// Extends the lease when it is time, and holds a snapshot to its rate.
-    async fn after(&mut self, router: &Router, entries: usize) -> Result<(), StoreRebuildError> {
-        self.entries = self.entries.saturating_add(u32::try_from(entries).unwrap_or(u32::MAX));
-        let must_extend = self.extended_at.elapsed() >= LEASE_INTERVAL;
-        if must_extend {
-            self.extended_at = Instant::now();
-        }
-        match &self.purpose {
-            FoldPurpose::Rebuild(rebuild) if must_extend => router.store.extend_rebuild(rebuild).await?,
-            FoldPurpose::Rebuild(_) => {}
-            FoldPurpose::Snapshot(turn, stop) => {
-                let has_turn = !must_extend || router.store.take_snapshot_turn(turn).await?;
-                if stop.is_cancelled() || !has_turn {
-                    return Err(StoreRebuildError::Busy);
-                }
-                let due = Duration::from_secs(1) * self.entries / SNAPSHOT_ENTRIES_PER_SECOND;
-                tokio::time::sleep_until(self.started_at + due).await;
-            }
-        }
-        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::store::rebuild::fold::FoldedState;
 use crate::telemetry::{MetricId, duration_micros};
 use crate::worker::periodic::repeat_every;
 use crate::worker::rebuild::error::StoreRebuildError;
-use crate::worker::rebuild::fold_journal::{FoldPurpose, fold_journal};
+use crate::worker::rebuild::fold_journal::{FoldPace, fold_journal};
 use crate::worker::router::Router;
 use crate::worker::snapshots::failure::SnapshotFailure;
 use crate::worker::snapshots::read::read_newest_valid;
@@ -22,6 +22,8 @@ use crate::worker::stop_point;
 
 /// The pause between two checks whether a snapshot is due.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the turn is extended.
+const TURN_INTERVAL: Duration = Duration::from_secs(5);
 /// The most entries that one snapshot folds, in multiples of the setting: a long journal is folded in several, so that a
 /// kill loses little work.
 const MAX_INTERVALS_PER_SNAPSHOT: u64 = 8;
@@ -42,13 +44,11 @@ pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
             continue;
         }
         let made = tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            made = make_due_snapshot(&router, &token, &stop) => made,
+            () = stop.cancelled() => return,
+            made = make_due_snapshot(&router, &token) => made,
         };
-        // The turn ends by itself where this fails.
-        let _ = router.store.end_snapshot_turn(&token).await;
         match made {
-            Ok(()) | Err(SnapshotFailure::Fold(StoreRebuildError::Busy)) => {}
+            Ok(()) => {}
             Err(error) => {
                 router.telemetry.increment(MetricId::SnapshotFailures, &["make"]);
                 tracing::warn!(%error, "no snapshot of the shared state was made; trying again");
@@ -58,35 +58,55 @@ pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
 }
 
 /// Makes a snapshot if the journal has grown by enough entries since the newest one, and no other worker makes one.
-async fn make_due_snapshot(
-    router: &Router,
-    token: &LeaseToken,
-    stop: &CancellationToken,
-) -> Result<(), SnapshotFailure> {
+async fn make_due_snapshot(router: &Router, token: &LeaseToken) -> Result<(), SnapshotFailure> {
     let extent = router.journal_reader.read_extent().await;
     let extent = extent.map_err(StoreRebuildError::from)?;
     let stored = router.snapshots.stream.read_manifests().await?;
     let newest = newest_of(&stored, &extent);
     sample(router, newest);
     let covered = newest.map_or(0, |manifest| manifest.journal_sequence);
-    if extent.last_sequence < covered.saturating_add(router.snapshots.every_entries) {
-        return Ok(());
-    }
-    let has_turn = router.store.take_snapshot_turn(token).await;
-    if !has_turn.map_err(StoreRebuildError::from)? {
+    let has_turn = extent.last_sequence >= covered.saturating_add(router.snapshots.every_entries)
+        && take_turn(router, token).await?;
+    if !has_turn {
         return Ok(());
     }
     stop_point::reach("snapshot_turn");
-    // Another worker may have made one before this one got the turn.
+    let mut making = Box::pin(make_snapshot(router, &extent, covered));
+    let made = loop {
+        tokio::select! {
+            made = &mut making => break made,
+            () = tokio::time::sleep(TURN_INTERVAL) => {
+                // Another worker has taken the turn: it makes the snapshot.
+                if !take_turn(router, token).await? {
+                    return Ok(());
+                }
+            }
+        }
+    };
+    // The turn ends by itself where this fails.
+    let _ = router.store.end_snapshot_turn(token).await;
+    made
+}
+
+/// Takes the turn, or extends it.
+async fn take_turn(router: &Router, token: &LeaseToken) -> Result<bool, SnapshotFailure> {
+    let taken = router.store.take_snapshot_turn(token).await;
+    Ok(taken.map_err(StoreRebuildError::from)?)
+}
+
+/// Makes a snapshot, unless another worker has made one beyond `covered` before this one got the turn.
+async fn make_snapshot(router: &Router, extent: &JournalExtent, covered: u64) -> Result<(), SnapshotFailure> {
     let stored = router.snapshots.stream.read_manifests().await?;
-    if newest_of(&stored, &extent).map_or(0, |manifest| manifest.journal_sequence) > covered {
+    if newest_of(&stored, extent).map_or(0, |manifest| manifest.journal_sequence) > covered {
         return Ok(());
     }
-    let (base, base_manifest) = Box::pin(read_newest_valid(router, &stored, &extent)).await;
-    let most = router.snapshots.every_entries.saturating_mul(MAX_INTERVALS_PER_SNAPSHOT);
+    let (base, base_manifest) = Box::pin(read_newest_valid(router, &stored, extent)).await;
+    let most = router
+        .snapshots
+        .every_entries
+        .saturating_mul(MAX_INTERVALS_PER_SNAPSHOT);
     let last = extent.last_sequence.min(base.progress.sequence.saturating_add(most));
-    let purpose = FoldPurpose::Snapshot(token.clone(), stop.clone());
-    let folded = Box::pin(fold_journal(router, base, last, purpose)).await?;
+    let folded = Box::pin(fold_journal(router, base, last, FoldPace::Background)).await?;
     let Some(journal_entry_sha256) = folded.last_entry_sha256 else {
         return Ok(());
     };
@@ -119,7 +139,9 @@ fn newest_of<'a>(stored: &'a [StoredManifest], extent: &JournalExtent) -> Option
     let of_journal = |manifest: &&SnapshotManifest| {
         manifest.journal_created == extent.created_at && manifest.journal_sequence <= extent.last_sequence
     };
-    manifests.filter(of_journal).max_by_key(|manifest| manifest.journal_sequence)
+    manifests
+        .filter(of_journal)
+        .max_by_key(|manifest| manifest.journal_sequence)
 }
 
 /// Writes the parts and then the manifest. Remembered ids of the snapshot before stay in their segments.
@@ -159,7 +181,10 @@ async fn write_ids(
         writer.push(item?).await?;
     }
     let parts = writer.end_section().await?;
-    Ok((!parts.is_empty()).then_some(IdSegment { remembered_until, parts }))
+    Ok((!parts.is_empty()).then_some(IdSegment {
+        remembered_until,
+        parts,
+    }))
 }
 
 async fn write_state(writer: &mut SnapshotWriter, state: &FoldedState) -> Result<Vec<SnapshotPart>, SnapshotFailure> {
@@ -172,7 +197,11 @@ async fn write_state(writer: &mut SnapshotWriter, state: &FoldedState) -> Result
 /// Samples the sequence and the age of the newest snapshot.
 fn sample(router: &Router, newest: Option<&SnapshotManifest>) {
     let sequence = newest.map_or(0, |manifest| manifest.journal_sequence);
-    router.telemetry.set_gauge(MetricId::SnapshotSequence, &[], Some(sequence));
+    router
+        .telemetry
+        .set_gauge(MetricId::SnapshotSequence, &[], Some(sequence));
     let age = newest.map(|manifest| Timestamp::now().saturating_duration_since(manifest.made_at));
-    router.telemetry.set_gauge(MetricId::SnapshotAge, &[], age.map(duration_micros));
+    router
+        .telemetry
+        .set_gauge(MetricId::SnapshotAge, &[], age.map(duration_micros));
 }

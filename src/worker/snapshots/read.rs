@@ -4,9 +4,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::bus::journal::JournalExtent;
-use crate::bus::journal::snapshots::{
-    JournalSnapshots, SnapshotError, SnapshotManifest, SnapshotPart, StoredManifest,
-};
+use crate::bus::journal::snapshots::{JournalSnapshots, SnapshotError, SnapshotManifest, SnapshotPart, StoredManifest};
 use crate::domain::content_hash::ContentHash;
 use crate::store::rebuild::fold::FoldedState;
 use crate::telemetry::MetricId;
@@ -85,7 +83,10 @@ async fn check_journal(
     extent: &JournalExtent,
 ) -> Result<(), SnapshotFailure> {
     if manifest.journal_created != extent.created_at {
-        return Err(other_journal(manifest, "is of a journal that was created at another time"));
+        return Err(other_journal(
+            manifest,
+            "is of a journal that was created at another time",
+        ));
     }
     if manifest.journal_sequence > extent.last_sequence {
         return Err(other_journal(manifest, "is beyond the end of the journal"));
@@ -96,7 +97,10 @@ async fn check_journal(
     if is_same {
         return Ok(());
     }
-    Err(other_journal(manifest, "ends with an entry that the journal does not have"))
+    Err(other_journal(
+        manifest,
+        "ends with an entry that the journal does not have",
+    ))
 }
 
 fn other_journal(manifest: &SnapshotManifest, reason: &'static str) -> SnapshotFailure {

@@ -10,7 +10,10 @@ pub enum SnapshotError {
     #[error(transparent)]
     Bus(#[from] BusError),
     /// The stream is missing.
-    #[error("the stream {} does not exist: run `order-router topology`", subjects::STREAM_SNAPSHOTS)]
+    #[error(
+        "the stream {} does not exist: run `order-router topology`",
+        subjects::STREAM_SNAPSHOTS
+    )]
     NoStream,
     /// A message is missing, or is not what its checksum says.
     #[error("message {position} of the stream {} {reason}", subjects::STREAM_SNAPSHOTS)]

@@ -142,13 +142,16 @@ impl FoldedState {
         let progress = std::iter::once(progress_item(&self.progress));
         let ledgers = self.ledgers.iter().map(|(owner, ledger)| ledger_item(owner, ledger));
         let open = self.orders.iter().map(|(key, order)| order_item(key, order));
-        let adjustments = self.adjustments.iter().map(|(id, adjustment)| SnapshotItem::Adjustment {
-            adjustment_id: id.to_string(),
-            content_hash: adjustment.content_hash.0.to_string(),
-            document: Document(adjustment.document.clone()),
-            sequence: adjustment.sequence,
-            since_us: adjustment.since.as_microseconds(),
-        });
+        let adjustments = self
+            .adjustments
+            .iter()
+            .map(|(id, adjustment)| SnapshotItem::Adjustment {
+                adjustment_id: id.to_string(),
+                content_hash: adjustment.content_hash.0.to_string(),
+                document: Document(adjustment.document.clone()),
+                sequence: adjustment.sequence,
+                since_us: adjustment.since.as_microseconds(),
+            });
         let locks = self.locks.iter().map(|(id, document)| SnapshotItem::Lock {
             lock_id: id.clone(),
             document: Document(document.clone()),
@@ -181,7 +184,8 @@ impl FoldedState {
         while !rest.is_empty() {
             let item = SnapshotItem::deserialize(&mut rmp_serde::Deserializer::new(&mut rest));
             let item = item.map_err(|error| SnapshotItemError(format!("cannot be decoded: {error}")))?;
-            self.absorb_item(item).ok_or_else(|| SnapshotItemError("has an invalid value".to_owned()))?;
+            self.absorb_item(item)
+                .ok_or_else(|| SnapshotItemError("has an invalid value".to_owned()))?;
         }
         Ok(())
     }
@@ -235,8 +239,6 @@ impl FoldedState {
             SnapshotItem::Lock { lock_id, document } => _ = self.locks.insert(lock_id, document.0),
             order @ SnapshotItem::Order { .. } => {
                 let (key, order) = parse_order(order)?;
-                self.remembered.remove(&key);
-                self.foreign_ids.remove(&key);
                 self.orders.insert(key, order);
             }
             SnapshotItem::Remembered { name, entry, order_id } => {

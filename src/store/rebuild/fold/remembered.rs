@@ -44,7 +44,10 @@ impl RememberedId {
     /// Returns the entry of an order.
     pub fn new(fields: &RememberedFields<'_>) -> Self {
         let (prefix, time) = fields.order_id.and_then(split_order_id).unwrap_or((*b"  ", 0));
-        let before = fields.sequence.saturating_sub(fields.first_sequence).min(u64::from(u32::MAX));
+        let before = fields
+            .sequence
+            .saturating_sub(fields.first_sequence)
+            .min(u64::from(u32::MAX));
         let settlement = fields.settlement_id.map_or(0, |id| id.as_u128() & u128::from(u32::MAX));
         let stage = if fields.is_denied { DENIED } else { ENDED };
         let mut entry = [0; ENTRY_BYTES];
