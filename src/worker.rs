@@ -28,6 +28,7 @@ pub mod rebuild;
 pub(in crate::worker) mod reply;
 pub mod request_handler;
 pub mod router;
+pub mod snapshots;
 pub mod stop_point;
 pub mod submission;
 pub(in crate::worker) mod trace;

@@ -10,6 +10,7 @@ mod entry;
 mod loss;
 mod reader;
 mod replay;
+pub mod snapshots;
 mod watermark;
 mod writer;
 

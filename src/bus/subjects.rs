@@ -8,6 +8,8 @@ pub const STREAM_INTENTS: &str = "ORDER_INTENTS";
 pub const STREAM_REPORTS: &str = "ORDER_REPORTS";
 /// The journal's archive: segments of entries that the journal may have dropped.
 pub const STREAM_ARCHIVE: &str = "ORDER_ARCHIVE";
+/// Snapshots of the shared state.
+pub const STREAM_SNAPSHOTS: &str = "ORDER_SNAPSHOTS";
 /// Intents that the durable door could not process.
 pub const STREAM_DEAD_LETTERS: &str = "ORDER_DEAD";
 /// Signals of the risk rules, of both levels.
@@ -31,6 +33,8 @@ pub const EVENTS_WILDCARD: &str = "orders.events.>";
 pub const DEAD_LETTERS_WILDCARD: &str = "orders.dead.>";
 /// The segments of the journal's archive.
 pub const ARCHIVE_SEGMENTS: &str = "orders.archive.segments";
+/// The parts and manifests of snapshots of the shared state.
+pub const SNAPSHOTS_WILDCARD: &str = "orders.snapshots.>";
 /// Every alert.
 pub const ALERTS_WILDCARD: &str = "risk.alerts.>";
 /// Every reference price.
@@ -86,6 +90,16 @@ pub const JOURNAL_EVENT_KIND: &str = "journal";
 const INTENTS_PREFIX: &str = "orders.intents.";
 const INBOX_PREFIX: &str = "_INBOX.";
 const REPLIES_PREFIX: &str = "orders.replies.";
+
+/// Returns the subject of the manifest of one of the kept snapshots.
+pub fn snapshot_manifest(slot: u32) -> String {
+    format!("orders.snapshots.manifest.{slot}")
+}
+
+/// Returns the subject of a part of a snapshot.
+pub fn snapshot_part(slot: u32) -> String {
+    format!("orders.snapshots.part.{slot}")
+}
 
 /// Returns the request subject of a submission.
 pub fn submit(broker: &BrokerId, account: &AccountId) -> String {
@@ -219,6 +233,11 @@ pub fn adjustment(account: &AccountId) -> String {
 /// Reports whether a journal subject carries an adjustment.
 pub fn is_adjustment(subject: &str) -> bool {
     parse_event_kind(subject) == Some(ADJUSTMENT_EVENT_KIND)
+}
+
+/// Reports whether a journal subject carries the event of a lock.
+pub fn is_lock(subject: &str) -> bool {
+    parse_event_kind(subject) == Some(LOCK_EVENT_KIND)
 }
 
 /// Returns the subject of a dead letter.

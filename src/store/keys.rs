@@ -6,7 +6,7 @@
 //!
 //! | key | type | content | time to live |
 //! |---|---|---|---|
-//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `lost`: sequences of journaled events that the store is known to lack, which the highest sequence does not pass; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied | none |
+//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `lost`: sequences of journaled events that the store is known to lack, which the highest sequence does not pass; `loading`: 1 while a rebuild from nothing has not finished; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied | none |
 //! | `state` | hash | `generation` of the control state; what operators set: `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit`, `doc` (journal event), `journaled` (the journaled version); `trading_date` | none |
 //! | `order:<name>` | hash | the order record: `st` stage, `h` content (12 bytes), `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once released: the retention; once ended and journaled it is an entry of `ids` |
 //! | `ids` | hash | of the remembered ids: `buckets` how many there are, `count` of the ids, `swept_at` up to when the sweep has come, `next_bucket` | none |
@@ -16,6 +16,7 @@
 //! | `totals:<mode>` | hash | the ledger of all accounts, with the same fields; its holdings are net | none |
 //! | `holding_accounts:<mode>` | set | the key of every account's ledger that is not flat | while one is not flat |
 //! | `sweep:<mode>`, `sweep_turn:<mode>` | string | where the next look at those accounts begins, and whether it is a worker's turn | none; the turn |
+//! | `snapshot_turn` | string | the token of the worker that makes a snapshot | the turn |
 //! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | once journaled: the retention |
 //! | `adjustments` | sorted set | ids of adjustments whose event is not journaled, by moment of booking | until journaled |
 //! | `day_marks:<mode>:<date>` | hash | the mark of each instrument at the start of the day, by `<venue>:<symbol>` | 8 days beyond its day |
@@ -93,6 +94,11 @@ pub(super) fn adjustment(adjustment_id: &AdjustmentId) -> String {
 
 pub(super) fn rebuild_lease() -> String {
     key!("healing")
+}
+
+/// Returns the key of the turn to make a snapshot.
+pub(super) fn snapshot_turn() -> String {
+    key!("snapshot_turn")
 }
 
 /// Returns the key of the write probe: on the shard of all other keys, and outside of [`all_keys_pattern`], since it must

@@ -35,6 +35,7 @@ use crate::worker::rebuild;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::late_events::LateEventFollowUp;
 use crate::worker::router::Router;
+use crate::worker::snapshots::make;
 use crate::worker::trading_day::{reference_prices, refresh_task};
 
 pub use crate::worker::lifecycle::error::WorkerError;
@@ -147,6 +148,7 @@ impl Worker {
         background.spawn(due_paper_orders::run(router.clone(), stop.clone()));
         background.spawn(kill_switch::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
+        background.spawn(make::run(router.clone(), stop.clone()));
         background.spawn(store_use::run(router.clone(), stop.clone()));
         background.spawn(topology_watch::run(
             settings.clone(),

@@ -3,6 +3,8 @@
 //! epoch becomes active.
 
 pub mod error;
+pub(in crate::worker) mod fold_journal;
+pub(in crate::worker) mod from_nothing;
 pub mod late_events;
 mod lost_entries;
 pub(in crate::worker) mod replay;

@@ -24,6 +24,7 @@ use crate::worker::instruments::Instruments;
 use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::journaling::settlement::Settler;
 use crate::worker::readiness::Readiness;
+use crate::worker::snapshots::tools::SnapshotTools;
 use crate::worker::trading_day::TradingDayCache;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
 
@@ -64,6 +65,8 @@ pub struct Router {
     pub journal_capacity: JournalCapacity,
     /// Whether a new order would be taken now.
     pub readiness: Readiness,
+    /// What snapshots of the shared state are made with.
+    pub snapshots: SnapshotTools,
     /// The metrics.
     pub telemetry: Telemetry,
     /// Tasks that outlive the call that spawned them; a drain waits for them.

@@ -24,12 +24,23 @@ pub const CHANGE_POINTS: &[&str] = &[
 /// Every point of an adjustment, in their order.
 pub const ADJUSTMENT_POINTS: &[&str] = &["after_adjust", "after_adjust_journal", "after_adjust_mark"];
 
+/// Every point of a snapshot, and of a rebuild from nothing, in their order.
+pub const SNAPSHOT_POINTS: &[&str] = &[
+    "snapshot_turn",
+    "snapshot_folded",
+    "snapshot_part",
+    "snapshot_parts",
+    "snapshot_written",
+    "rebuild_folded",
+    "rebuild_loaded",
+];
+
 /// Ends the process here if the environment variable names this point.
 #[cfg(debug_assertions)]
 pub fn reach(name: &'static str) {
     static REQUESTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     debug_assert!(
-        [PIPELINE_POINTS, CHANGE_POINTS, ADJUSTMENT_POINTS]
+        [PIPELINE_POINTS, CHANGE_POINTS, ADJUSTMENT_POINTS, SNAPSHOT_POINTS]
             .iter()
             .any(|names| names.contains(&name))
     );

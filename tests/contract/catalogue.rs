@@ -46,6 +46,7 @@ const HEADERS: &[&str] = &[
     headers::DEAD_SUBJECT,
     headers::DEAD_DELIVERIES,
     headers::ARCHIVE_MANIFEST,
+    headers::SNAPSHOT_CHECKSUM,
 ];
 
 /// Every subject as the documents write it, built by the functions of the code.
@@ -77,6 +78,8 @@ fn addresses() -> Vec<String> {
         subjects::event(subjects::JOURNAL_EVENT_KIND, None),
         subjects::dead_letter("REASON"),
         subjects::ARCHIVE_SEGMENTS.to_owned(),
+        subjects::snapshot_part(0).replace(".0", ".{slot}"),
+        subjects::snapshot_manifest(0).replace(".0", ".{slot}"),
         subjects::alert("LEVEL", Some(&account)),
         subjects::quote("VENUE", "SYMBOL"),
     ];

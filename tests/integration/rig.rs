@@ -36,7 +36,7 @@ use crate::support::servers::{NatsServer, RedisServer};
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Keys that live for a second or two, independent of any order.
-const SHORT_LIVED: &[&str] = &["rate:", "cancels:", "sweep", "ids", "denials:"];
+const SHORT_LIVED: &[&str] = &["rate:", "cancels:", "sweep", "snapshot_turn", "ids", "denials:"];
 
 /// Servers and settings of one router.
 pub struct Rig {

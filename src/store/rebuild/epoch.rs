@@ -151,6 +151,7 @@ impl Store {
             epoch: token,
             journal_sequence: reply.next_integer()?,
             journal_created: reply.next_text()?,
+            is_from_nothing: reply.next_text()? == "1",
         };
         self.load_scripts(&rebuild.epoch).await?;
         Ok(BeginRebuildOutcome::Acquired(rebuild))
@@ -251,24 +252,11 @@ impl Store {
         let own = [keys::meta(), keys::rebuild_lease()];
         let mut cursor = "0".to_owned();
         loop {
-            let mut command = redis::cmd("SCAN");
-            command
-                .arg(&cursor)
-                .arg("MATCH")
-                .arg(keys::all_keys_pattern())
-                .arg("COUNT")
-                .arg(SCAN_PAGE);
-            let Value::Array(page) = self.connection.query(command).await? else {
-                return Err(StoreError::corrupt("the reply to SCAN is not a list"));
-            };
-            let [Value::BulkString(next), Value::Array(found)] = page.as_slice() else {
-                return Err(StoreError::corrupt("the reply to SCAN is not a cursor and a page"));
-            };
-            let is_other = |key: &Value| matches!(key, Value::BulkString(key) if !own.iter().any(|own| own.as_bytes() == key.as_slice()));
-            if found.iter().any(is_other) {
+            let (next, found) = self.scan_page(&cursor, SCAN_PAGE).await?;
+            if found.iter().any(|key| !own.contains(key)) {
                 return Ok(true);
             }
-            cursor = String::from_utf8_lossy(next).into_owned();
+            cursor = next;
             if cursor == "0" {
                 return Ok(false);
             }

@@ -220,7 +220,7 @@ fn encode_replay<'a>(event: &'a OrderReplay, keys: &mut KeyTable, retention_ms: 
 }
 
 /// Returns the record stage of a journaled order.
-fn record_stage(order: &Order) -> RecordStage {
+pub(super) fn record_stage(order: &Order) -> RecordStage {
     let is_unsent = |code| code == ReasonCode::DryRun || FaultCode::from_risk_reason(code).is_some();
     match order.status {
         Some(status) if status.is_terminal() && order.reason.as_ref().is_some_and(|reason| is_unsent(reason.code)) => {

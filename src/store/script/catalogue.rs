@@ -58,6 +58,9 @@ scripts! {
     INQUIRE = "inquire.lua", "#!lua flags=allow-oom\n";
     REPLAY_SUBMISSIONS = "replay_submission.lua", "#!lua flags=allow-oom\n";
     EXTEND_REBUILD = "extend_healing.lua", "#!lua flags=allow-oom\n";
+    LOAD_STATE = "load.lua", "#!lua flags=allow-oom\n";
+    CLEAR_LOADED = "clear.lua", "#!lua flags=allow-oom\n";
+    SNAPSHOT_TURN = "snapshot_turn.lua", "#!lua flags=allow-oom\n";
     FINISH_REBUILD = "finish_healing.lua", "#!lua flags=allow-oom\n";
     ABANDON_REBUILD = "abandon_healing.lua", "#!lua flags=allow-oom\n";
 }

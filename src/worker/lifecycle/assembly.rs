@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::connection::Bus;
+use crate::bus::journal::snapshots::JournalSnapshots;
 use crate::bus::journal::{JournalReader, JournalWriter, JournalWriterTask};
 use crate::config::Settings;
 use crate::config::journal::{AppendMode, JournalSettings};
@@ -22,6 +23,7 @@ use crate::worker::lifecycle::broker_tasks;
 use crate::worker::lifecycle::error::WorkerError;
 use crate::worker::readiness::Readiness;
 use crate::worker::router::{DefaultDeadlines, Router};
+use crate::worker::snapshots::tools::SnapshotTools;
 use crate::worker::submission::send_gate::JournaledSendGate;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
 use crate::worker::trading_day::valuation::TradingDayDependencies;
@@ -108,6 +110,11 @@ pub(super) fn build_router(
         broker_call_timeout: settings.brokers.task.call_timeout(),
         journal_capacity: JournalCapacity::default(),
         readiness: Readiness::default(),
+        snapshots: SnapshotTools {
+            stream: JournalSnapshots::new(bus.clone()),
+            every_entries: settings.journal.snapshot_entries,
+            retention: settings.redis.retention(),
+        },
         telemetry,
         deferred_tasks,
         store,

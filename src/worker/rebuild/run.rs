@@ -14,6 +14,7 @@ use crate::store::rebuild::lease::StoreRebuild;
 use crate::worker::control::{locks_journal, operator_state_journal};
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::rebuild::error::StoreRebuildError;
+use crate::worker::rebuild::from_nothing;
 use crate::worker::rebuild::late_events::LateEventFollowUp;
 use crate::worker::rebuild::replay;
 use crate::worker::rebuild::replay_target::ReplayTarget;
@@ -96,8 +97,13 @@ async fn rebuild_from_journal(
     rebuild: &StoreRebuild,
     status: &StoreStatus,
 ) -> Result<LateEventFollowUp, StoreRebuildError> {
-    release_stale_claims(router, rebuild).await?;
-    let (mut next, mut newest_epoch) = (rebuild.journal_sequence + 1, 0);
+    let (mut next, mut newest_epoch) = if rebuild.is_from_nothing {
+        let loaded = Box::pin(from_nothing::load_from_journal(router, rebuild)).await?;
+        (loaded.sequence + 1, loaded.newest_epoch)
+    } else {
+        release_stale_claims(router, rebuild).await?;
+        (rebuild.journal_sequence + 1, 0)
+    };
     let extent = loop {
         let extent = router.journal_reader.read_extent().await?;
         if extent.last_sequence < next {
