@@ -6,8 +6,9 @@
 //!
 //! | key | type | content | time to live |
 //! |---|---|---|---|
-//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied | none |
+//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied; `schema`: the number of the schema that keys, values and scripts follow; `limits_hash`, `limits_sequence`: hash of the limits in force and sequence of their journal event | none |
 //! | `state` | hash | `generation` of the control state; what operators set: `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit`, `doc` (journal event), `journaled` (the journaled version); `trading_date` | none |
+//! | `limits` | string | the journal event of the limits in force | none |
 //! | `order:<name>` | hash | the order record: `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once ended or released: the retention |
 //! | `index:<order id>` | string | the order's name | once ended: the retention |
 //! | `account:<mode>:<account>` | hash | the account's ledger: `sums`: trading day (days since 1970) of the daily sums, notional routed on it, expected loss of open orders, what its fills have made on that day (1e-6), second and count of its new orders, number of holdings that are not flat; `<venue>:<symbol>`: a holding: long, short, position, position at the start of its day (1e-8), its day, cash flow and fees of that day (1e-6), open orders; `alerts`: when each rule last alerted (JSON); `breach`: a loss that has reached its limit and whose lock is not set yet | while flat: 30 h |
@@ -54,6 +55,11 @@ pub(super) fn meta() -> String {
 
 pub(super) fn operator_state() -> String {
     key!("state")
+}
+
+/// Returns the key of the limits in force.
+pub(super) fn limits() -> String {
+    key!("limits")
 }
 
 /// Returns the key of the marks at a day's start.

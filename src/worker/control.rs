@@ -3,6 +3,8 @@
 pub mod cache;
 pub mod kill_switch;
 pub mod limits;
+pub mod limits_change;
+pub mod limits_journal;
 pub mod locks;
 pub mod locks_journal;
 pub mod loss_locks;

@@ -24,13 +24,15 @@ pub const CHANGE_POINTS: &[&str] = &[
 ];
 /// Every point of an adjustment, in their order.
 pub const ADJUSTMENT_POINTS: &[&str] = &["after_adjust", "after_adjust_journal", "after_adjust_mark"];
+/// Every point of a change of the limits, in their order.
+pub const LIMITS_POINTS: &[&str] = &["limits_journaled", "limits_enforced"];
 
 /// Ends the process here if the environment variable names this point.
 #[cfg(debug_assertions)]
 pub fn reach(name: &'static str) {
     static REQUESTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     debug_assert!(
-        [PIPELINE_POINTS, CHANGE_POINTS, ADJUSTMENT_POINTS]
+        [PIPELINE_POINTS, CHANGE_POINTS, ADJUSTMENT_POINTS, LIMITS_POINTS]
             .iter()
             .any(|names| names.contains(&name))
     );

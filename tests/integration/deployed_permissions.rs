@@ -474,11 +474,8 @@ async fn every_user_has_the_permissions_it_needs_and_no_more() {
     archiving_has_a_user_of_its_own(&nats).await;
 
     // Only the market data source publishes reference prices.
-    let bitcoin = worker
-        .router()
-        .instruments
-        .all()
-        .find(|one| one.symbol.as_str() == "BTCUSDT");
+    let limits = worker.router().limits();
+    let bitcoin = limits.instruments.all().find(|one| one.symbol.as_str() == "BTCUSDT");
     let bitcoin = bitcoin.unwrap();
     let mark = || {
         worker

@@ -56,6 +56,8 @@ impl Rig {
         settings.redis.lease_ms = 1_000;
         settings.doors.nak_delay_ms = 50;
         settings.risk.daily_notional_limit = "1000000000".to_owned();
+        settings.risk.orders_per_second_and_account = 1_000_000;
+        settings.risk.orders_per_second_and_broker = 1_000_000;
         let data = tempfile::tempdir().unwrap();
         settings.data_dir.0 = data.path().to_owned();
         Self {
@@ -285,10 +287,11 @@ impl Client {
         }
     }
 
-    /// Returns every entry of the journal except the day rolls.
+    /// Returns every entry of the journal except the limits and the day rolls.
     pub async fn journal(&self) -> Vec<StoredEntry> {
         let mut entries = self.whole_journal().await;
-        entries.retain(|entry| entry.subject != subjects::event("day", None));
+        let of_a_start = ["day", subjects::LIMITS_EVENT_KIND].map(|kind| subjects::event(kind, None));
+        entries.retain(|entry| !of_a_start.contains(&entry.subject));
         entries
     }
 

@@ -315,7 +315,7 @@ fn daily_loss(account: &str, date: &str) -> Lock {
 
 /// Sets a rule's lock, evaluated against the current generation.
 async fn set(router: &Router, lock: Lock) -> Result<bool, Fault> {
-    let generation = router.store.read_control().await.unwrap().control.generation;
+    let generation = router.store.read_control("").await.unwrap().control.generation;
     locks::set_rule_lock(router, lock, Some(generation)).await
 }
 
@@ -324,7 +324,7 @@ async fn rule_evaluated_before_a_lift_does_not_lock_again() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let (router, client) = (worker.router(), rig.caller().await);
-    let before = router.store.read_control().await.unwrap().control.generation;
+    let before = router.store.read_control("").await.unwrap().control.generation;
     assert_eq!(set(router, daily_loss("a", "2026-03-02")).await, Ok(true));
     client.lift("paper.account.a.max_daily_loss").await.unwrap();
     assert_eq!(

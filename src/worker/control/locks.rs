@@ -58,7 +58,7 @@ pub async fn set_rule_lock(router: &Router, lock: Lock, generation: Option<u64>)
 /// # Errors
 /// If store or journal do not reply. The remaining locks stay active, and a repetition continues with them.
 pub async fn lift_daily_loss_locks(router: &Router, date: TradingDate) -> Result<usize, Fault> {
-    if !router.new_day_lifts_daily_loss {
+    if !router.limits().new_day_lifts_daily_loss {
         return Ok(0);
     }
     let mut lifted = 0;
@@ -154,11 +154,13 @@ fn check_scope_exists(router: &Router, scope: &LockScope) -> Result<(), Fault> {
             "scope.broker",
             format!("is {broker}, which this router does not have"),
         )),
-        LockScope::Symbol(venue, symbol) if router.instruments.get(venue, symbol).is_none() => Err(Fault::for_field(
-            FaultCode::UnsupportedPair,
-            "scope.symbol",
-            format!("is {symbol}, which {venue} does not trade"),
-        )),
+        LockScope::Symbol(venue, symbol) if router.limits().instruments.get(venue, symbol).is_none() => {
+            Err(Fault::for_field(
+                FaultCode::UnsupportedPair,
+                "scope.symbol",
+                format!("is {symbol}, which {venue} does not trade"),
+            ))
+        }
         _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! Locks for losses: a loss beyond its limit closes its account, or everything, until the lock is lifted. Evaluated on
 //! every refresh of the day's profit and loss, and before an order is denied for a loss.
 
-use crate::domain::control::{ControlState, Lock, LockScope};
+use crate::domain::control::{Lock, LockScope};
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::time::{Timestamp, TradingDate};
@@ -9,6 +9,7 @@ use crate::fault::Fault;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::wire::risk_signal::SignalSubject;
+use crate::worker::control::cache::ControlSnapshot;
 use crate::worker::control::locks;
 use crate::worker::router::Router;
 
@@ -18,11 +19,11 @@ use crate::worker::router::Router;
 /// If the shared state does not confirm a lock: an order that it would stop must not pass.
 pub async fn lock_breaches(
     router: &Router,
-    control: &ControlState,
+    control: &ControlSnapshot,
     date: TradingDate,
     losses: &[DayLoss],
 ) -> Result<(), Fault> {
-    for lock in max_daily_loss::find_breaches(losses, date, control, &router.limits, Timestamp::now()) {
+    for lock in max_daily_loss::find_breaches(losses, date, control, &control.limits.risk, Timestamp::now()) {
         set_and_publish(router, lock, Some(control.generation)).await?;
     }
     Ok(())
@@ -37,7 +38,7 @@ pub async fn lock_filled_breaches(router: &Router, losses: &[DayLoss]) -> Result
     let control = router.control.current();
     let date = router.trading_day.booking_date();
     for loss in losses {
-        let lock = max_daily_loss::breach_lock(loss, date, &control, &router.limits, Timestamp::now());
+        let lock = max_daily_loss::breach_lock(loss, date, &control, &control.limits.risk, Timestamp::now());
         set_and_publish(router, lock, None).await?;
     }
     Ok(())

@@ -17,7 +17,6 @@ use crate::domain::order::{ApplyReportError, Order, OrderUpdate};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
-use crate::risk::RiskLimits;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::store::keys::OrderKey;
@@ -42,14 +41,7 @@ const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(250);
 pub struct Settler {
     store: Store,
     rates: Arc<CurrencyRates>,
-    losses: Option<LossWatcher>,
-}
-
-/// The views of losses, and their limits.
-#[derive(Debug, Clone)]
-struct LossWatcher {
-    trading_day: TradingDayCache,
-    limits: Arc<RiskLimits>,
+    losses: Option<TradingDayCache>,
 }
 
 impl Settler {
@@ -62,28 +54,39 @@ impl Settler {
         }
     }
 
-    /// Returns the settler with losses to compare with their limits in the step that books a fill.
-    #[must_use]
-    pub fn watching(mut self, trading_day: TradingDayCache, limits: Arc<RiskLimits>) -> Self {
-        self.losses = Some(LossWatcher { trading_day, limits });
-        self
+    /// Returns a settler that values fees at the rates in force, and compares losses with the limits in force in the step
+    /// that books a fill.
+    pub fn watching(store: Store, trading_day: TradingDayCache) -> Self {
+        Self {
+            store,
+            rates: Arc::default(),
+            losses: Some(trading_day),
+        }
+    }
+
+    /// Returns the order after a report.
+    fn apply_report(&self, order: &Order, report: &VenueReport) -> Result<OrderUpdate, BookError> {
+        match &self.losses {
+            Some(trading_day) => apply_report(order, report, &trading_day.limits().rates),
+            None => apply_report(order, report, &self.rates),
+        }
     }
 
     /// Returns the trading date that a fill counts for now.
     fn booking_date(&self) -> TradingDate {
-        let active = self.losses.as_ref().map(|losses| losses.trading_day.booking_date());
+        let active = self.losses.as_ref().map(TradingDayCache::booking_date);
         active.unwrap_or_else(|| Timestamp::now().utc_date())
     }
 
     /// Returns the losses to compare an order's fills with; `None` where the views cannot be read, or the order is of
     /// another mode. The next order then meets the loss.
     async fn watch(&self, order: &Order) -> Option<LossWatch> {
-        let losses = self.losses.as_ref()?;
-        let (control, pnl) = losses.trading_day.load_pnl(&order.account_id).await.ok()?;
+        let trading_day = self.losses.as_ref()?;
+        let (control, pnl) = trading_day.load_pnl(&order.account_id).await.ok()?;
         if control.mode != order.mode {
             return None;
         }
-        let limit = |scope| max_daily_loss::loss_limit(&control, &losses.limits, &scope).units();
+        let limit = |scope| max_daily_loss::loss_limit(&control, &control.limits.risk, &scope).units();
         Some(LossWatch {
             account_loss: pnl.account.loss_before_fills(),
             account_limit: limit(LockScope::Account(order.account_id.clone())),
@@ -119,7 +122,7 @@ impl PaperBook for StorePaperBook {
 /// # Errors
 /// A [`BookError`], which says whether the effect may have been booked.
 async fn settle_amendment(settler: &Settler, order: &Order, report: VenueReport) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(order, &report, &settler.rates)?;
+    let applied = settler.apply_report(order, &report)?;
     let fence = SettlementFence {
         only_reduces: order.reduce_only,
         ..SettlementFence::default()
@@ -139,7 +142,7 @@ pub async fn settle_with_lease(
     report: VenueReport,
     readings: Metadata,
 ) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(order, &report, &settler.rates)?;
+    let applied = settler.apply_report(order, &report)?;
     let fence = SettlementFence {
         lease: Some(lease.clone()),
         ..SettlementFence::default()
@@ -161,7 +164,7 @@ pub async fn settle_venue_report(
     let mut order = order.clone();
     let mut outcome = BookError::Unknown("other effects of the order were booked first, too often".to_owned());
     for _ in 0..MAX_SETTLE_ATTEMPTS {
-        let applied = apply_report(&order, &report, &settler.rates)?;
+        let applied = settler.apply_report(&order, &report)?;
         let fence = SettlementFence::default();
         match book_effect(
             settler,
@@ -213,7 +216,7 @@ async fn settle_placement(
     report: VenueReport,
     deadline: Option<Timestamp>,
 ) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(&placement.order, &report, &settler.rates)?;
+    let applied = settler.apply_report(&placement.order, &report)?;
     let fence = SettlementFence {
         lease: Some(placement.lease.clone()),
         deadline,

@@ -41,7 +41,7 @@ const CANCEL_CONCURRENCY: usize = 32;
 /// # Errors
 /// `rate_limited` beyond a limit.
 async fn check_cancel_rate(router: &Router, caller: &AccountCaller) -> Result<(), Fault> {
-    let limits = router.limits.cancel_rates;
+    let limits = router.limits().risk.cancel_rates;
     let counted = router
         .store
         .count_cancel(&caller.broker, &caller.account_id, limits)
@@ -129,7 +129,8 @@ pub async fn cancel_all_orders(router: &Router, call: &BusRequest) -> Result<Bus
 /// # Errors
 /// `unsupported_pair`.
 fn check_is_traded(router: &Router, broker: &BrokerId, symbol: &Symbol) -> Result<(), Fault> {
-    let mut instruments = router.instruments.for_broker(broker);
+    let limits = router.limits();
+    let mut instruments = limits.instruments.for_broker(broker);
     if instruments.any(|instrument| instrument.symbol == *symbol) {
         return Ok(());
     }

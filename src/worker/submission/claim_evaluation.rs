@@ -110,6 +110,7 @@ impl<'a> ClaimEvaluation<'a> {
 
     fn reserve_request(&self, router: &Router) -> ReservationCheck {
         let (order, evaluation) = (&self.candidate.order, &self.candidate.evaluation);
+        let limits = &self.context.control.limits.risk;
         let is_dry_run = order.mode == Mode::DryRun;
         let epoch = router.store.epoch().unwrap_or_default();
         let claim = || {
@@ -129,9 +130,9 @@ impl<'a> ClaimEvaluation<'a> {
             control_generation: self.context.control.generation,
             evaluated_at_ms: self.context.day_pnl.measured_at_ms,
             caps: evaluation.caps().to_vec(),
-            alert_levels: router.limits.alerts,
-            rate_limits: router.limits.order_rates,
-            duplicate_check: router.limits.duplicate_order.map(|rule| (rule, order.duplicate_key())),
+            alert_levels: limits.alerts,
+            rate_limits: limits.order_rates,
+            duplicate_check: limits.duplicate_order.map(|rule| (rule, order.duplicate_key())),
             is_counted: !is_dry_run,
             claim: (!is_dry_run && evaluation.admissibility() != Admissibility::Nothing).then(claim),
         }
