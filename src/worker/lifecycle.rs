@@ -27,7 +27,9 @@ use crate::fault::Fault;
 use crate::store::rebuild::epoch::StoreStatus;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{MetricsListener, Telemetry};
-use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery, server_checks, topology_watch};
+use crate::worker::background::{
+    due_paper_orders, gauges, inquiry, recovery, server_checks, store_use, topology_watch,
+};
 use crate::worker::control::limits_change::OwnLimits;
 use crate::worker::control::{kill_switch, limits_change};
 use crate::worker::lifecycle::assembly::{TradingClock, build_router};
@@ -173,6 +175,7 @@ impl Worker {
         background.spawn(due_paper_orders::run(router.clone(), stop.clone()));
         background.spawn(kill_switch::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
+        background.spawn(store_use::run(router.clone(), stop.clone()));
         background.spawn(topology_watch::run(
             settings.clone(),
             bus.clone(),

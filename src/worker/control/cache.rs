@@ -37,6 +37,7 @@ pub struct ControlCache {
     store: Store,
     current: Arc<RwLock<Arc<ControlSnapshot>>>,
     limits: Arc<watch::Sender<Arc<EnforcedLimits>>>,
+    decoded_limits: Arc<tokio::sync::Mutex<Option<Arc<EnforcedLimits>>>>,
 }
 
 impl ControlCache {
@@ -51,6 +52,7 @@ impl ControlCache {
             store,
             current: Arc::new(RwLock::new(Arc::new(snapshot))),
             limits: Arc::new(watch::Sender::new(own_limits)),
+            decoded_limits: Arc::default(),
         }
     }
 
@@ -80,24 +82,38 @@ impl ControlCache {
     /// Any [`StoreError`].
     pub async fn refresh(&self) -> Result<Arc<ControlSnapshot>, StoreError> {
         let known = self.limits();
-        self.update_from(self.store.read_control(&known.hash).await?, &known)
+        let stored = self.store.read_control(&known.hash).await?;
+        let limits = match stored.limits_hash == known.hash {
+            true => known,
+            // Boxed: limits change seldom.
+            false => Box::pin(self.decode_limits(&stored)).await?,
+        };
+        self.update_from(stored, limits)
     }
 
-    /// Replaces the copy by what was read from the store, unless the copy is newer. Returns what was read. `known` are the
-    /// limits whose document was not read again.
+    /// Returns the limits of a document that was read. Of the orders that meet a change together, one decodes it.
+    async fn decode_limits(&self, stored: &StoredControl) -> Result<Arc<EnforcedLimits>, StoreError> {
+        if stored.limits_hash.is_empty() {
+            let detail = "no limits are in force: a worker puts those of the journal in force at its next check";
+            return Err(StoreError::NotExecuted(detail.to_owned()));
+        }
+        let mut decoded = self.decoded_limits.lock().await;
+        if let Some(limits) = decoded.as_ref().filter(|limits| limits.hash == stored.limits_hash) {
+            return Ok(limits.clone());
+        }
+        let document = stored.limits_document.clone();
+        // The limits of ten thousand instruments take some time, in which other calls must go on.
+        let limits = tokio::task::spawn_blocking(move || decode_limits(&document)).await;
+        let limits = limits.map_err(|error| StoreError::NotExecuted(error.to_string()))??;
+        Ok(decoded.insert(Arc::new(limits)).clone())
+    }
+
+    /// Replaces the copy by what was read from the store, unless the copy is newer. Returns what was read.
     fn update_from(
         &self,
         stored: StoredControl,
-        known: &Arc<EnforcedLimits>,
+        limits: Arc<EnforcedLimits>,
     ) -> Result<Arc<ControlSnapshot>, StoreError> {
-        let limits = if stored.limits_hash.is_empty() {
-            let detail = "no limits are in force: a worker puts those of the journal in force at its next check";
-            return Err(StoreError::NotExecuted(detail.to_owned()));
-        } else if stored.limits_hash == known.hash {
-            known.clone()
-        } else {
-            Arc::new(decode_limits(&stored.limits_document)?)
-        };
         let mut state = stored.control;
         for document in &stored.lock_documents {
             let event: Option<LockEvent> = serde_json::from_slice(document).ok();
