@@ -26,6 +26,8 @@
 //! | `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock) and `count` of new orders in it | 2 s |
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | `second` (Redis' clock) and `count` of cancels in it | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
+//! | `alerts` | hash | of each alert that is not published: its document, or the facts of a crossing (JSON), by the alert's name | until published |
+//! | `alerts_waiting` | sorted set | the names of those alerts, by moment in microseconds | until published |
 //! | `leases` | sorted set | names of orders that are claimed or being sent, by end of their lease | while claimed or being sent |
 //! | `outbox` | sorted set | names of orders with events that are not journaled, by moment of the first of them | until journaled |
 //! | `due:<broker>` | sorted set | names of paper orders by moment of their next effect, and of unknown orders by moment of their next inquiry | while due |
@@ -178,6 +180,16 @@ pub(super) fn total_ledger(mode: Mode) -> String {
 /// Returns the key of the accounts that hold something.
 pub(super) fn holding_accounts(mode: Mode) -> String {
     key!("holding_accounts:{mode}")
+}
+
+/// Returns the key of the alerts that are not published.
+pub(super) fn waiting_alerts() -> String {
+    key!("alerts")
+}
+
+/// Returns the key of their names by moment.
+pub(super) fn waiting_alert_names() -> String {
+    key!("alerts_waiting")
 }
 
 /// Returns the key of the turn to look at accounts that hold something.

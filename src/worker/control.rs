@@ -1,5 +1,6 @@
 //! What operators and rules set for all workers: trading state, mode, limits, locks, signals, the kill switch.
 
+pub mod alert_outbox;
 pub mod cache;
 pub mod kill_switch;
 pub mod limits;

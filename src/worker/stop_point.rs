@@ -27,14 +27,23 @@ pub const ADJUSTMENT_POINTS: &[&str] = &["after_adjust", "after_adjust_journal",
 /// Every point of a change of the limits, in their order.
 pub const LIMITS_POINTS: &[&str] = &["limits_journaled", "limits_enforced"];
 
+/// Every point of an alert, in their order.
+pub const ALERT_POINTS: &[&str] = &["alert_marked", "alert_published"];
+
 /// Ends the process here if the environment variable names this point.
 #[cfg(debug_assertions)]
 pub fn reach(name: &'static str) {
     static REQUESTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     debug_assert!(
-        [PIPELINE_POINTS, CHANGE_POINTS, ADJUSTMENT_POINTS, LIMITS_POINTS]
-            .iter()
-            .any(|names| names.contains(&name))
+        [
+            PIPELINE_POINTS,
+            CHANGE_POINTS,
+            ADJUSTMENT_POINTS,
+            LIMITS_POINTS,
+            ALERT_POINTS
+        ]
+        .iter()
+        .any(|names| names.contains(&name))
     );
     if REQUESTED
         .get_or_init(|| std::env::var(ENVIRONMENT_VARIABLE).ok())

@@ -13,6 +13,7 @@ use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy};
 use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::config::nats::Secret;
+use order_router::config::risk::RiskSettings;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::order_terms::{Mode, OrderStatus, TradingState};
 use order_router::domain::time::Timestamp;
@@ -316,6 +317,8 @@ async fn topology_has_a_user_of_its_own_and_workers_change_no_stream() {
 async fn check_names_what_is_missing_and_changes_nothing() {
     let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
     rig.settings.nats.url = nats.url();
+    // The limits that `check` compares: those without a file.
+    rig.settings.risk = RiskSettings::default();
     let redis = format!("redis.url={}", rig.redis.url());
     let check = async |user: &str, role: &str, redis: &str| {
         let output = command(&nats, user, &["--set", redis, "check", "--role", role]).await;

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, real servers.
 
 mod acceptance;
+mod alert_outbox;
 mod bus_client;
 mod bus_feed;
 mod bus_fixture;
@@ -16,6 +17,7 @@ mod halt_without_worker;
 mod health;
 mod journal_archive;
 mod journal_behind;
+mod journal_fixtures;
 mod journal_loss;
 mod ledger_view;
 mod limit_breaches;

@@ -265,7 +265,7 @@ impl StoreUnderTest {
         let id = format!("model_{owner}");
         let set = self
             .store
-            .set_lock(&id, &Bytes::from_static(b"{}"), None, Some((Mode::Paper, &scope)))
+            .set_lock(&id, &Bytes::from_static(b"{}"), None, Some((Mode::Paper, &scope)), None)
             .await;
         assert!(
             matches!(set, Ok(SetLockOutcome::Set | SetLockOutcome::AlreadySet(_))),

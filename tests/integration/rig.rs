@@ -10,13 +10,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use order_router::bus::connection::{Bus, ConnectPolicy, connect};
-use order_router::bus::journal::JournalReader;
+use order_router::bus::journal::limits::change_limits;
+use order_router::bus::journal::{JournalReader, JournalWriter};
 use order_router::bus::request::BusReply;
 use order_router::bus::router_client::{RequestError, RouterClient};
 use order_router::bus::stream_entry::StoredEntry;
 use order_router::bus::subjects;
 use order_router::bus::topology;
 use order_router::config::Settings;
+use order_router::config::limits::LimitSettings;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Fault, FaultCode};
@@ -36,7 +38,7 @@ use crate::support::servers::{NatsServer, RedisServer};
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Keys that live for a second or two, independent of any order.
-const SHORT_LIVED: &[&str] = &["rate:", "cancels:", "sweep", "ids", "denials:"];
+const SHORT_LIVED: &[&str] = &["rate:", "cancels:", "sweep", "alerts", "ids", "denials:"];
 
 /// Servers and settings of one router.
 pub struct Rig {
@@ -71,6 +73,19 @@ impl Rig {
 
     pub async fn worker(&self) -> Worker {
         Worker::start(&self.settings).await.unwrap()
+    }
+
+    /// Puts the limits of the settings in force on a journal that has others, as `order-router limits apply` does without a
+    /// worker.
+    pub async fn apply_limits(&self) {
+        let bus = self.bus().await;
+        let reader = JournalReader::new(bus.clone());
+        let (writer, _task) = JournalWriter::start(bus, self.settings.journal.clone());
+        let base = reader.read_limits().await.unwrap().map(|newest| newest.event.hash);
+        let limits = LimitSettings::of(&self.settings);
+        change_limits(&reader, &writer, &limits, base.as_deref(), ("test", "a test"))
+            .await
+            .unwrap();
     }
 
     /// Applies the topology of the settings, as `order-router topology` does.

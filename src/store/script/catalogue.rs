@@ -49,6 +49,7 @@ scripts! {
     ROLL_DAY = "begin_day.lua", "#!lua flags=allow-oom\n";
     OPERATOR_STATE = "state.lua", "#!lua flags=allow-oom\n";
     LIMITS = "limits.lua", "#!lua flags=allow-oom\n";
+    ALERTS = "alerts.lua", "#!lua flags=allow-oom\n";
     LOCKS = "latch.lua", "#!lua flags=allow-oom\n";
     REPLAY_ORDERS = "replay.lua", "#!lua flags=allow-oom\n";
     START_SENDING = "start.lua", "#!lua flags=allow-oom\n";

@@ -14,7 +14,7 @@ use crate::store::orders::read::{StoredOrder, WorkQueue};
 use crate::store::orders::record::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;
 use crate::worker::adjustments;
-use crate::worker::control::{locks_journal, operator_state_journal};
+use crate::worker::control::{alert_outbox, locks_journal, operator_state_journal};
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::current_report;
 use crate::worker::journaling::order_document::order_from_document;
@@ -60,6 +60,9 @@ pub(in crate::worker) async fn drain_outbox(router: Router, stop: CancellationTo
                 .await;
         }
         adjustments::append_waiting_adjustments(&router, OUTBOX_GRACE_PERIOD).await;
+        if let Err(fault) = alert_outbox::publish_waiting_alerts(&router, OUTBOX_GRACE_PERIOD).await {
+            tracing::debug!(%fault, "alerts in the outbox could not be published yet; retrying");
+        }
         if let Err(fault) = operator_state_journal::append_unjournaled_change(&router).await {
             tracing::debug!(%fault, "the operator state could not be journaled yet; retrying");
         }

@@ -18,7 +18,7 @@ use crate::store::orders::record::{KnownOrder, RecordStage};
 use crate::store::orders::reserve::{ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest};
 use crate::wire::journal_report::build_journal_report;
 use crate::wire::risk_signal::SignalSubject;
-use crate::worker::control::loss_locks;
+use crate::worker::control::{alert_outbox, loss_locks};
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::settlement::losses_at_limit;
 use crate::worker::router::Router;
@@ -175,12 +175,12 @@ impl<'a> ClaimEvaluation<'a> {
             publish(&locks.collect::<Vec<_>>());
         };
         match decision {
-            RiskDecision::Approved(approved, found) if is_claimed => {
-                publish(&found);
+            RiskDecision::Approved(approved, alerts) if is_claimed => {
+                alert_outbox::publish_new_alerts(router, &order, alerts);
                 Ok(ClaimOutcome::Approved(approved))
             }
-            RiskDecision::Approved(_, found) if order.mode == Mode::DryRun => {
-                publish(&found);
+            RiskDecision::Approved(_, alerts) if order.mode == Mode::DryRun => {
+                publish(&alerts.into_iter().map(|alert| alert.signal).collect::<Vec<_>>());
                 record_decision(router, order.into_dry_run(Timestamp::now()), readings).await
             }
             RiskDecision::Approved(..) => Err(Fault::new(
