@@ -73,7 +73,11 @@ async fn alert_of_a_worker_that_died_is_published_once_with_its_facts() {
             "{stop_at}"
         );
         let metadata = serde_json::to_value(&alert.metadata).unwrap();
-        assert_eq!(metadata.to_string(), r#"{"before":60,"limit":100,"value":90}"#, "{stop_at}");
+        assert_eq!(
+            metadata.to_string(),
+            r#"{"before":60,"limit":100,"value":90}"#,
+            "{stop_at}"
+        );
         survivor.drain(SOON).await;
     }
 }
@@ -86,7 +90,9 @@ async fn alert_of_a_lock_survives_the_worker_that_set_it() {
     let client = rig.caller().await;
     let mut victim = rig.worker_process(Some("lock_active")).await;
     client.report(&losing("l1", "buy")).await;
-    let _ = client.submit_within(&losing("l2", "sell"), Duration::from_secs(2)).await;
+    let _ = client
+        .submit_within(&losing("l2", "sell"), Duration::from_secs(2))
+        .await;
     victim.process().wait(SOON).await;
     let survivor = rig.worker().await;
     poll::until(SOON, "the lock's alert is published", async || {
@@ -117,7 +123,10 @@ fn assert_alerts_come_before_locks(alerts: &[RiskSignal]) {
     ids.sort_unstable();
     ids.dedup();
     assert!(count > 0 && ids.len() == count, "{of_locks:?}");
-    let first_lock = alerts.iter().position(|alert| alert.level == SignalLevel::Lock).unwrap();
+    let first_lock = alerts
+        .iter()
+        .position(|alert| alert.level == SignalLevel::Lock)
+        .unwrap();
     let is_loss_alert = |alert: &RiskSignal| alert.level == SignalLevel::Alert && alert.rule_id == "max_daily_loss";
     assert!(alerts[..first_lock].iter().any(is_loss_alert), "{alerts:?}");
     assert!(!alerts[first_lock..].iter().any(is_loss_alert), "{alerts:?}");

@@ -259,8 +259,9 @@ async fn record_paper_orders(client: &Client) {
     cancelled.unwrap();
     client.fault(&ibkr("denied", &[("quantity", "100000")])).await;
     let tagged = [("tags", r#"["strategy:trend"]"#)];
-    client.report(&ibkr("tagged", &tagged)).await;
-    let note = json!({"note_id": "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d13", "client_order_id": "open", "notes": "a note"});
+    let report = client.report(&ibkr("tagged", &tagged)).await;
+    let note = json!({"note_id": "0195561f-2a00-7c3e-9d1b-2f4a6c8e0d13", "order_id": report.order_id, "notes": "a note",
+        "actor": "ann"});
     let (broker, account) = (BrokerId::new("ibkr").unwrap(), AccountId::new("default").unwrap());
     client
         .call(&subjects::note(&broker, &account), &note.to_string())
