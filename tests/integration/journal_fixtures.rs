@@ -229,7 +229,9 @@ async fn record() -> Vec<FixtureEntry> {
         entries.push(FixtureEntry {
             sequence,
             subject: message.subject.to_string(),
-            stored_at: Timestamp::parse(&message.time.to_string()).unwrap(),
+            stored_at: Timestamp::from_microseconds(
+                i64::try_from(message.time.unix_timestamp_nanos() / 1_000).unwrap(),
+            ),
             headers: headers.filter(|(name, _)| is_kept(name)).collect(),
             body: String::from_utf8(message.payload.to_vec()).unwrap(),
         });
