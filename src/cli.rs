@@ -23,6 +23,7 @@ use crate::cli::commands::executions;
 use crate::cli::commands::get;
 use crate::cli::commands::journal;
 use crate::cli::commands::key;
+use crate::cli::commands::limits;
 use crate::cli::commands::locks;
 use crate::cli::commands::order_log;
 use crate::cli::commands::orders;
@@ -77,6 +78,9 @@ enum Command {
     CancelAll(cancel_all::CancelAllArgs),
     /// Show or change mode, trading state and daily limits; halt trading.
     State(state::StateArgs),
+    /// Show the limits that all workers enforce, or put those of the settings in force.
+    #[command(after_help = limits::EXAMPLES)]
+    Limits(limits::LimitsArgs),
     /// List, set and lift locks.
     Locks(locks::LocksArgs),
     /// Book an opening position, a deposit, a withdrawal or a correction.
@@ -138,6 +142,7 @@ async fn dispatch(cli: Cli) -> CommandResult {
         Command::Cancel(args) => cancel::run(&args, &options).await,
         Command::CancelAll(args) => cancel_all::run(&args, &options).await,
         Command::State(args) => state::run(&args, &options).await,
+        Command::Limits(args) => limits::run(&args, &options).await,
         Command::Locks(args) => locks::run(&args, &options).await,
         Command::Adjust(args) => adjust::run(&args, &options).await,
         Command::Brokers(args) => brokers::run(&args, &options).await,

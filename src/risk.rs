@@ -10,6 +10,7 @@
 //! the short exposure (for a sell) or the long exposure (for a buy) is at most zero. The store evaluates this in the same
 //! step. Rules that only stop openings let reductions pass (law 8 in docs/architecture.md).
 
+pub mod alerts;
 pub mod approved;
 pub mod cap;
 pub mod decision;

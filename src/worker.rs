@@ -34,5 +34,6 @@ pub mod submission;
 pub(in crate::worker) mod trace;
 pub mod trading_day;
 
-pub use crate::worker::lifecycle::{Worker, WorkerError};
+pub use crate::worker::control::limits_change::OwnLimits;
+pub use crate::worker::lifecycle::{OtherLimitsError, Worker, WorkerError};
 pub use crate::worker::router::Router;

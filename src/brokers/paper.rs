@@ -8,7 +8,7 @@ use crate::brokers::adapter::{
 };
 use crate::brokers::paper::fills::{PaperFees, PaperFillRules};
 use crate::brokers::port::{BookError, PaperBook};
-use crate::domain::calendar::TradingCalendar;
+use crate::domain::calendar::{CalendarSource, TradingCalendar};
 use crate::domain::id::{BrokerId, IdError, OrderIdPrefix, VenueId};
 use crate::domain::order::Order;
 use crate::domain::order_terms::{Mode, TimeInForce};
@@ -35,7 +35,7 @@ pub struct PaperVenue<B> {
     capabilities: BrokerCapabilities,
     rules: PaperFillRules,
     book: Arc<B>,
-    calendar: TradingCalendar,
+    calendar: CalendarSource,
     clock: Clock,
 }
 
@@ -46,14 +46,14 @@ impl<B: PaperBook> PaperVenue<B> {
             capabilities,
             rules,
             book,
-            calendar: TradingCalendar::utc(),
+            calendar: Arc::new(TradingCalendar::utc),
             clock: Arc::new(Timestamp::now),
         }
     }
 
     /// Returns the venue with another trading calendar: day orders expire at the end of their day.
     #[must_use]
-    pub fn with_calendar(mut self, calendar: TradingCalendar) -> Self {
+    pub fn with_calendar(mut self, calendar: CalendarSource) -> Self {
         self.calendar = calendar;
         self
     }
@@ -79,7 +79,7 @@ impl<B: PaperBook> PaperVenue<B> {
     fn first_report(&self, placement: &Placement) -> Result<VenueReport, Reason> {
         match self.rejection_of(&placement.order) {
             Some(reason) => Err(reason),
-            None => fills::initial_report(placement, self.rules, &self.calendar, (self.clock)()),
+            None => fills::initial_report(placement, self.rules, &(self.calendar)(), (self.clock)()),
         }
     }
 

@@ -7,6 +7,7 @@
 pub(super) mod append;
 mod archive;
 mod entry;
+pub mod limits;
 mod loss;
 mod reader;
 mod replay;

@@ -44,6 +44,10 @@ pub const QUOTES_WILDCARD: &str = "market.quotes.>";
 pub const STATE_GET: &str = "router.state.get";
 /// Changes mode, trading state and limits.
 pub const STATE_SET: &str = "router.state.set";
+/// Reads the limits in force.
+pub const LIMITS_GET: &str = "router.limits.get";
+/// Changes the limits in force.
+pub const LIMITS_SET: &str = "router.limits.set";
 /// Lists the active locks.
 pub const LOCKS_LIST: &str = "router.locks.list";
 /// Sets a lock on an account, a symbol, a broker or everything.
@@ -70,6 +74,8 @@ pub const NOTE_WILDCARD: &str = "orders.note.*.*";
 
 /// The kind of event that records a change of the operator state.
 pub const STATE_EVENT_KIND: &str = "state";
+/// The kind of event that records the limits in force.
+pub const LIMITS_EVENT_KIND: &str = "limits";
 /// The kind of event that records a lock that was set or lifted.
 pub const LOCK_EVENT_KIND: &str = "lock";
 /// The kind of event that records a note on an order.

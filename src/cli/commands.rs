@@ -13,6 +13,7 @@ pub(in crate::cli) mod get;
 pub(in crate::cli) mod journal;
 pub(in crate::cli) mod journal_archive;
 pub(in crate::cli) mod key;
+pub(in crate::cli) mod limits;
 pub(in crate::cli) mod locks;
 pub(in crate::cli) mod order_log;
 pub(in crate::cli) mod orders;

@@ -25,7 +25,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Lists",
         &["orders", "executions", "positions", "alerts", "brokers", "watch"],
     ),
-    ("Control", &["state", "locks", "adjust", "key"]),
+    ("Control", &["state", "limits", "locks", "adjust", "key"]),
     ("Measure", &["bench"]),
 ];
 

@@ -215,6 +215,15 @@ impl Order {
         earlier.try_fold(self.total_deltas, |left, day| left.checked_add(&day.deltas.reversed()))
     }
 
+    /// Returns what the order has moved on each day, or `None` where a sum leaves the exact range.
+    pub fn deltas_by_day(&self) -> Option<Vec<DayDeltas>> {
+        let latest = DayDeltas {
+            booked_on: self.booked_on.unwrap_or(self.reservation.trading_date),
+            deltas: self.latest_day_deltas()?,
+        };
+        Some(self.earlier_days.iter().cloned().chain([latest]).collect())
+    }
+
     /// Returns how far the order's claim moves the shared sums.
     pub fn reservation_deltas(&self) -> SumDeltas {
         self.reservation.claim_deltas(self.side)

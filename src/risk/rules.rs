@@ -6,18 +6,18 @@ use crate::risk::cap::CapReadings;
 use crate::risk::evaluation::{DecisionLimits, Evaluation};
 use crate::risk::rule_input::RuleInput;
 
-mod duplicate_order;
-mod exposure_cap;
+pub(in crate::risk) mod duplicate_order;
+pub(in crate::risk) mod exposure_cap;
 mod intent_age;
 pub mod max_daily_loss;
-mod max_daily_notional;
-mod max_notional;
-mod max_open_orders;
+pub(in crate::risk) mod max_daily_notional;
+pub(in crate::risk) mod max_notional;
+pub(in crate::risk) mod max_open_orders;
 mod order_rate;
 mod order_size;
-mod position_limit;
+pub(in crate::risk) mod position_limit;
 mod price_collar;
-mod stop_loss;
+pub(in crate::risk) mod stop_loss;
 mod trading_state;
 
 /// A rule: its id, and its check.

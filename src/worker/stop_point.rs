@@ -23,6 +23,11 @@ pub const CHANGE_POINTS: &[&str] = &[
 ];
 /// Every point of an adjustment, in their order.
 pub const ADJUSTMENT_POINTS: &[&str] = &["after_adjust", "after_adjust_journal", "after_adjust_mark"];
+/// Every point of a change of the limits, in their order.
+pub const LIMITS_POINTS: &[&str] = &["limits_journaled", "limits_enforced"];
+
+/// Every point of an alert, in their order.
+pub const ALERT_POINTS: &[&str] = &["alert_marked", "alert_published"];
 
 /// Every point of a snapshot, and of a rebuild from nothing, in their order.
 pub const SNAPSHOT_POINTS: &[&str] = &[
@@ -40,9 +45,16 @@ pub const SNAPSHOT_POINTS: &[&str] = &[
 pub fn reach(name: &'static str) {
     static REQUESTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     debug_assert!(
-        [PIPELINE_POINTS, CHANGE_POINTS, ADJUSTMENT_POINTS, SNAPSHOT_POINTS]
-            .iter()
-            .any(|names| names.contains(&name))
+        [
+            PIPELINE_POINTS,
+            CHANGE_POINTS,
+            ADJUSTMENT_POINTS,
+            LIMITS_POINTS,
+            ALERT_POINTS,
+            SNAPSHOT_POINTS
+        ]
+        .iter()
+        .any(|names| names.contains(&name))
     );
     if REQUESTED
         .get_or_init(|| std::env::var(ENVIRONMENT_VARIABLE).ok())

@@ -17,6 +17,7 @@ use order_router::brokers::conformance::{
 use order_router::brokers::paper::{PaperVenue, binance, ibkr};
 use order_router::brokers::port::{BookError, PaperBook};
 use order_router::config::Settings;
+use order_router::config::limits::LimitSettings;
 use order_router::domain::control::ControlState;
 use order_router::domain::daily_pnl::DailyPnl;
 use order_router::domain::decimal::Decimal;
@@ -158,7 +159,7 @@ pub async fn claim(
     let now = Timestamp::now();
     let price = intent.price.unwrap_or(instrument.reference_price);
     let reservation = Reservation::for_order(instrument, intent, price, price, now.utc_date()).unwrap();
-    let limits = limits::limits_from_settings(&Settings::default()).unwrap();
+    let limits = limits::risk_limits(&LimitSettings::of(&Settings::default())).unwrap();
     let evaluation = evaluate(&RuleInput {
         intent,
         instrument,
@@ -187,7 +188,7 @@ pub async fn claim(
         broker: order.broker.clone(),
         side: order.side,
         quantity: order.reservation.reserved,
-        control_generation: store.read_control().await.unwrap().control.generation,
+        control_generation: store.read_control("").await.unwrap().control.generation,
         evaluated_at_ms: i64::MAX / 2_000,
         caps: evaluation.caps().to_vec(),
         alert_levels: limits.alerts,

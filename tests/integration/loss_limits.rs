@@ -152,6 +152,7 @@ async fn changed_lot_rescales_nothing() {
             .find(|one| one.symbol.as_str() == "AAPL")
             .unwrap();
         apple.lot_size = lot.to_owned();
+        rig.apply_limits().await;
         let worker = rig.worker().await;
         assert_eq!(position(&rig, "ibkr.paper:AAPL").await, held);
         assert_eq!(day_profit(&worker).await, 0, "lot {lot}");

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, real servers.
 
 mod acceptance;
+mod alert_outbox;
 mod background_sweeps;
 mod bus_client;
 mod bus_feed;
@@ -18,10 +19,12 @@ mod halt_without_worker;
 mod health;
 mod journal_archive;
 mod journal_behind;
+mod journal_fixtures;
 mod journal_loss;
 mod ledger_view;
 mod limit_breaches;
 mod limit_races;
+mod limits_in_force;
 mod loss_limits;
 mod many_accounts;
 mod market_quotes;
@@ -73,6 +76,7 @@ mod settings_sources;
 mod snapshots;
 mod store_fences;
 mod store_locks;
+mod store_releases;
 mod store_scripts;
 mod store_sending;
 mod support;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use order_router::config::Settings;
+use order_router::config::limits::LimitSettings;
 use order_router::domain::adjustment::position_adjustment_deltas;
 use order_router::domain::content_hash::ContentHash;
 use order_router::domain::control::{ControlState, LockScope};
@@ -113,7 +114,7 @@ fn small_limits() -> RiskLimits {
     RiskLimits {
         order_rates: NO_RATE,
         accounts: [(account(0), first), (account(1), second)].into(),
-        ..limits::limits_from_settings(&settings).unwrap()
+        ..limits::risk_limits(&LimitSettings::of(&settings)).unwrap()
     }
 }
 
@@ -264,7 +265,7 @@ impl StoreUnderTest {
         let id = format!("model_{owner}");
         let set = self
             .store
-            .set_lock(&id, &Bytes::from_static(b"{}"), None, Some((Mode::Paper, &scope)))
+            .set_lock(&id, &Bytes::from_static(b"{}"), None, Some((Mode::Paper, &scope)), None)
             .await;
         assert!(
             matches!(set, Ok(SetLockOutcome::Set | SetLockOutcome::AlreadySet(_))),

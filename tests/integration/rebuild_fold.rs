@@ -180,6 +180,7 @@ impl JournalMaker {
             reserved,
             is_released,
             sequence: 0,
+            earlier_days: Vec::new(),
         })));
     }
 
@@ -248,6 +249,7 @@ impl JournalMaker {
             deltas,
             booked_on: date(day),
             sequence: 0,
+            earlier_days: Vec::new(),
             document: document.encode().into(),
         })));
     }

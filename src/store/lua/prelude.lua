@@ -486,3 +486,14 @@ local function settlement_of(record, version, latest)
   local settlement = doc and cjson.decode(doc).settlement
   return settlement and settlement.id
 end
+
+-- The outbox of alerts: a hash with the document of each alert that is not published, by the alert's name, and a sorted
+-- set of the names by moment (microseconds). Beyond the most, an alert is only its worker's to publish.
+local MOST_WAITING_ALERTS = 10000
+
+local function put_alert(documents, waiting, name, document)
+  if redis.call('ZCARD', waiting) >= MOST_WAITING_ALERTS then return end
+  if redis.call('HSETNX', documents, name, document) == 0 then return end
+  local time = redis.call('TIME')
+  redis.call('ZADD', waiting, string.format('%.0f', time[1] * 1000000 + time[2]), name)
+end

@@ -2,7 +2,8 @@
 --
 -- An order whose venue is the store takes its first effect in the same step: nothing stands between claim and fill.
 --
--- KEYS  1 meta, 2 state, 3 leases, 4 outbox, 5 keys of the open sets, then those the commands name by their index
+-- KEYS  1 meta, 2 state, 3 leases, 4 outbox, 5 keys of the open sets, 6 documents of the alerts that are not published,
+--       7 their names by moment, then those the commands name by their index
 -- ARGV  1 epoch, 2 most ids that may be remembered (0: Redis is full), 3 most orders that may wait in the outbox,
 --       4 how long a rule stays silent after an alert (ms), 5 how old the view may be that an order was judged by (ms),
 --       then for each order a command (MessagePack, the fields below) and a document
@@ -25,12 +26,14 @@
 local ACTION, NAME, ORDER_ID, CONTENT, RECORD, CHECK, CLAIM, BUDGET = 1, 2, 3, 4, 5, 6, 7, 8
 -- A check: generation of the control and moment of the view it was judged by (ms, Redis' clock), owner, side (1 buy, 2
 -- sell), quantity (pair), trading date, caps, key index of the broker's rate, most orders a second of the account and of
--- the broker, whether it counts among them, duplicate, whether only a reduction may pass.
+-- the broker, whether it counts among them, duplicate, whether only a reduction may pass, the share of a limit from which
+-- rules alert (per cent).
 local GENERATION, VIEW_AT, OWNER, SIDE, QUANTITY, DATE, CAPS, RATE_KEY, ACCOUNT_RATE, BROKER_RATE, COUNTS, DUPLICATE,
-  ONLY_REDUCES = 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14
+  ONLY_REDUCES, ALERT_PERCENT = 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15
 -- A cap: what it measures, delta, most after the order, from where it alerts, below where it is calm (pairs), whether it
--- alerts, whether a reduction passes it, name of its alert.
-local MEASURE, DELTA, MOST, ALERT_FROM, CALM_BELOW, ALERTS, PASSES_REDUCTION, ALERT_NAME = 1, 2, 4, 6, 8, 10, 11, 12
+-- alerts, whether a reduction passes it, name of its alert, the limit itself and what is added to the measure (pairs).
+local MEASURE, DELTA, MOST, ALERT_FROM, CALM_BELOW, ALERTS, PASSES_REDUCTION, ALERT_NAME, LIMIT, OFFSET =
+  1, 2, 4, 6, 8, 10, 11, 12, 13, 15
 -- A duplicate: key index (0 where duplicates are not looked for), window (ms), whether one is stopped.
 local DUPLICATE_KEY, WINDOW, STOPS = 1, 2, 3
 -- A budget of denials: key index (0: no budget applies), most denials an hour.
@@ -103,6 +106,19 @@ local function look(cap, c, reduction)
   return fits, write_pair(whole, rest), change, ledger
 end
 
+-- Puts an alert of a claimed order into the outbox: its facts, from which any worker can make it.
+local function alert(command, doc, name, facts)
+  put_alert(KEYS[6], KEYS[7], command[ORDER_ID] .. ':' .. name,
+    '{"name":"' .. name .. '",' .. facts .. string.format('"at_ms":%.0f,"order":', now) .. doc .. '}')
+end
+
+local function crossing_facts(change, percent)
+  local cap = change.cap
+  return '"before":"' .. change.before .. '","delta":"' .. write_pair(cap[DELTA], cap[DELTA + 1])
+    .. '","offset":"' .. write_pair(cap[OFFSET], cap[OFFSET + 1]) .. '","limit":"'
+    .. write_pair(cap[LIMIT], cap[LIMIT + 1]) .. string.format('","percent":%.0f,', percent)
+end
+
 -- The record of an order under its lease.
 local function write_claim(command, doc)
   local order = command[CLAIM]
@@ -130,8 +146,15 @@ local function claim(c, check, command, doc, changes, readings)
     ledger.alerts = ledger.alerts or {}
     ledger.alerts[change.name] = change.what == 'alert' and now or nil
     ledger.alerts_changed = true
+    if change.what == 'alert' then
+      -- The name in the ledger begins with the instrument where alerts are counted per instrument.
+      alert(command, doc, string.match(change.name, '[^:]*$'), crossing_facts(change, check[ALERT_PERCENT]))
+    end
   end
   local duplicate = check[DUPLICATE]
+  if c.is_duplicate then
+    alert(command, doc, 'duplicate_order', string.format('"window_ms":%.0f,', duplicate[WINDOW]))
+  end
   if duplicate[DUPLICATE_KEY] > 0 then
     redis.call('SET', KEYS[duplicate[DUPLICATE_KEY]], command[NAME], 'PX', duplicate[WINDOW])
   end
@@ -171,6 +194,7 @@ local function judge(command, doc, was_released)
   local duplicate = check[DUPLICATE]
   local last = duplicate[DUPLICATE_KEY] > 0 and redis.call('GET', KEYS[duplicate[DUPLICATE_KEY]])
   local is_duplicate = last and last ~= command[NAME]
+  c.is_duplicate = is_duplicate
   local over, account_before, broker_before = count_rates(check, c.account)
   over = over or (is_duplicate and duplicate[STOPS]) or (check[ONLY_REDUCES] and not reduction)
     or ((c.account.breach or c.total.breach) and not reduction)
@@ -180,7 +204,9 @@ local function judge(command, doc, was_released)
     local fits, before, change, ledger = look(cap, c, reduction)
     readings[#readings + 1] = before
     readings[#readings + 1] = change == 'alert' and '1' or '0'
-    if change then changes[#changes + 1] = {what = change, ledger = ledger, name = cap[ALERT_NAME]} end
+    if change then
+      changes[#changes + 1] = {what = change, ledger = ledger, name = cap[ALERT_NAME], cap = cap, before = before}
+    end
     over = over or not fits
   end
   local verdict = command[ACTION] == 'probe' and 'probed' or over and 'over' or 'claimed'

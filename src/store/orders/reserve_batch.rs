@@ -49,6 +49,7 @@ struct CheckArguments {
     is_counted: bool,
     duplicate: DuplicateArguments,
     reductions_only: bool,
+    alert_percent: i64,
 }
 
 #[derive(Serialize)]
@@ -65,6 +66,10 @@ struct CapArguments {
     alerts: bool,
     passes_reductions: bool,
     alert_name: String,
+    limit_whole: i64,
+    limit_rest: i64,
+    offset_whole: i64,
+    offset_rest: i64,
 }
 
 /// Key index (0 where no budget applies), most denials an hour.
@@ -109,6 +114,8 @@ pub(in crate::store) async fn run_reserve_batch(
         keys::leases(),
         keys::outbox(),
         keys::open_order_sets(),
+        keys::waiting_alerts(),
+        keys::waiting_alert_names(),
     ]);
     let mut arguments = Vec::with_capacity(requests.len());
     let mut alert_repeat_ms = 0;
@@ -245,6 +252,7 @@ fn encode_check(check: &ReservationCheck, keys: &mut KeyTable) -> CheckArguments
             ),
         },
         reductions_only: check.claim.as_ref().is_some_and(|claim| claim.reductions_only),
+        alert_percent: check.alert_levels.alert_percent,
     }
 }
 
@@ -253,6 +261,7 @@ fn encode_cap(cap: &Cap, check: &ReservationCheck) -> CapArguments {
     let (alert_from, calm_below) = levels.unwrap_or_default();
     let (delta, most) = (Pair::of(cap.delta), Pair::of(cap.max_measure()));
     let (alert_from, calm_below) = (Pair::of(alert_from), Pair::of(calm_below));
+    let (limit, offset) = (Pair::of(cap.limit), Pair::of(cap.offset));
     let name = cap.alert_name();
     CapArguments {
         measure: measure_word(cap.measure),
@@ -273,6 +282,10 @@ fn encode_cap(cap: &Cap, check: &ReservationCheck) -> CapArguments {
             }
             _ => name.into_owned(),
         },
+        limit_whole: limit.whole,
+        limit_rest: limit.rest,
+        offset_whole: offset.whole,
+        offset_rest: offset.rest,
     }
 }
 

@@ -126,7 +126,8 @@ impl FoldedState {
         self.pass(event.sequence);
         let order = &event.order;
         let key = order.key();
-        let (mut deltas, mut first_sequence, mut version) = (event.deltas, 0, 0);
+        let (mut deltas, mut earlier_days) = (event.deltas, event.earlier_days.clone());
+        let (mut first_sequence, mut version) = (0, 0);
         let mut outcome = FoldedReport::Applied;
         if let Some(known) = self.find(&key) {
             if known.order_id != order.order_id && !known.is_released {
@@ -139,7 +140,9 @@ impl FoldedState {
                 outcome = FoldedReport::ReplacesSubmission(known.order_id);
                 // Only submitted, and an order that has a report stands in its place: it counts from nothing.
                 self.undo_reservation(&key, None);
-                deltas = order.total_deltas;
+                if let Some(whole) = event.from_nothing() {
+                    (deltas, earlier_days) = (whole.deltas, whole.earlier_days);
+                }
             } else if order.version <= known.version {
                 return FoldedReport::Ignored;
             } else {
@@ -150,6 +153,9 @@ impl FoldedState {
         if version == 0 {
             // The first report states its moves from nothing: what the submission reserved is released.
             self.undo_reservation(&key, Some(&scope));
+        }
+        for day in earlier_days {
+            self.move_sums(&scope, day.deltas, day.booked_on.days_since_1970());
         }
         if deltas != SumDeltas::default() {
             self.move_sums(&scope, deltas, event.booked_on.days_since_1970());
@@ -246,11 +252,14 @@ impl FoldedState {
         }
     }
 
-    /// Undoes all that an order has moved up to its known version: its next report counts from nothing.
-    pub fn undo_known_versions(&mut self, known: &Order) {
+    /// Undoes all that an order has moved up to its known version, each part on its day: its next report counts from
+    /// nothing. Returns `None` where a sum leaves the exact range.
+    pub fn undo_known_versions(&mut self, known: &Order) -> Option<()> {
         let scope = known.sum_scope();
-        let day = scope.trading_date.days_since_1970();
-        self.move_sums(&scope, known.total_deltas.reversed(), day);
+        for day in known.deltas_by_day()? {
+            self.move_sums(&scope, day.deltas.reversed(), day.booked_on.days_since_1970());
+        }
+        Some(())
     }
 
     /// Folds a submission, or the release that undoes one. Returns whether it changed anything.

@@ -125,15 +125,6 @@ impl Store {
         self.connection.run(call).await.map(drop)
     }
 
-    /// Extends the lease of a rebuild from nothing, which folds the journal and writes nothing meanwhile.
-    ///
-    /// # Errors
-    /// Any [`StoreError`]; [`StoreError::Stale`] when another worker has taken over the rebuild.
-    pub async fn extend_rebuild(&self, rebuild: &StoreRebuild) -> Result<(), StoreError> {
-        let call = self.load_call(rebuild, &LoadBatch::default())?;
-        self.connection.run(call).await.map(drop)
-    }
-
     fn load_call(&self, rebuild: &StoreRebuild, batch: &LoadBatch) -> Result<ScriptCall, StoreError> {
         let mut keys = vec![keys::meta(), keys::rebuild_lease()];
         keys.extend(batch.commands.iter().map(|command| command.key.clone()));

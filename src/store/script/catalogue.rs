@@ -50,6 +50,8 @@ scripts! {
     READ_DAY_MARKS = "day_marks.lua", "#!lua flags=no-writes\n";
     ROLL_DAY = "begin_day.lua", "#!lua flags=allow-oom\n";
     OPERATOR_STATE = "state.lua", "#!lua flags=allow-oom\n";
+    LIMITS = "limits.lua", "#!lua flags=allow-oom\n";
+    ALERTS = "alerts.lua", "#!lua flags=allow-oom\n";
     LOCKS = "latch.lua", "#!lua flags=allow-oom\n";
     REPLAY_ORDERS = "replay.lua", "#!lua flags=allow-oom\n";
     START_SENDING = "start.lua", "#!lua flags=allow-oom\n";
@@ -67,6 +69,12 @@ scripts! {
 
 /// The script that starts a rebuild. It is called by its text: a restart of Redis drops the loaded scripts.
 pub(in crate::store) const BEGIN_REBUILD: &str = include_str!("../lua/begin_healing.lua");
+
+/// Returns the text of the script that marks a Redis that was rebuilt in an epoch and not restarted since. It is the same
+/// in every release of one schema, whatever its other scripts are.
+pub(in crate::store) fn epoch_marker(epoch: &str) -> String {
+    format!("#!lua flags=no-writes\n-- marks the epoch {epoch}\nreturn 1\n")
+}
 
 impl Script {
     /// Returns the script's text in an epoch.

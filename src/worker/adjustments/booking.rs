@@ -25,6 +25,7 @@ pub(in crate::worker) fn build_booking(
         trading_date: control.trading_date,
         epoch,
     };
+    let limits = router.limits();
     let (instrument, deltas) = match &adjustment.effect {
         AdjustmentEffect::Cash(amount) => {
             let deltas = SumDeltas {
@@ -39,7 +40,7 @@ pub(in crate::worker) fn build_booking(
             quantity,
             price,
         } => {
-            let instrument = router.instruments.get(venue, symbol).ok_or_else(|| {
+            let instrument = limits.instruments.get(venue, symbol).ok_or_else(|| {
                 let rule = format!("is {symbol}, which {venue} does not trade");
                 Fault::for_field(FaultCode::UnsupportedPair, "symbol", rule)
             })?;

@@ -10,7 +10,7 @@ use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::store::orders::reserve::ImmediateEffect;
 use crate::store::orders::settle::{BookedSettlement, LossWatch};
 use crate::wire::journal_report::{build_settled_report, cut_readings_placeholder, insert_readings};
-use crate::worker::journaling::settlement::{Settler, apply_report, inexact, losses_at_limit, sum_deltas};
+use crate::worker::journaling::settlement::{Settler, inexact, losses_at_limit, sum_deltas};
 
 /// The first effect of an order whose venue is the store, ready for the step that claims the order.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl PreparedEffect {
             mut order,
             deltas,
             anomalies,
-        } = apply_report(&placement.order, report, &settler.rates)?;
+        } = settler.apply_report(&placement.order, report)?;
         let epoch = settler.active_epoch()?;
         let watch = (deltas.fill_result != 0).then_some(losses);
         let (booked_on, settlement_id) = (settler.booking_date(), Uuid::now_v7());

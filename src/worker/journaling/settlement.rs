@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::brokers::port::{BookError, PaperBook};
-use crate::domain::control::{ControlState, LockScope};
+use crate::domain::control::LockScope;
 use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::daily_pnl::DailyPnl;
 use crate::domain::id::{AccountId, LeaseToken};
@@ -18,12 +18,12 @@ use crate::domain::order::{ApplyReportError, Order, OrderUpdate};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
-use crate::risk::RiskLimits;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::store::orders::settle::{BookedSettlement, LossWatch, SettleOutcome, SettleRequest};
 use crate::store::{Store, StoreError};
 use crate::wire::journal_report::{build_settled_report, decode_journal_report};
+use crate::worker::control::cache::ControlSnapshot;
 use crate::worker::stop_point;
 use crate::worker::trading_day::TradingDayCache;
 
@@ -41,15 +41,8 @@ const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone)]
 pub struct Settler {
     store: Store,
-    pub(super) rates: Arc<CurrencyRates>,
-    losses: Option<LossWatcher>,
-}
-
-/// The views of losses, and their limits.
-#[derive(Debug, Clone)]
-struct LossWatcher {
-    trading_day: TradingDayCache,
-    limits: Arc<RiskLimits>,
+    rates: Arc<CurrencyRates>,
+    losses: Option<TradingDayCache>,
 }
 
 impl Settler {
@@ -62,11 +55,22 @@ impl Settler {
         }
     }
 
-    /// Returns the settler with losses to compare with their limits in the step that books a fill.
-    #[must_use]
-    pub fn watching(mut self, trading_day: TradingDayCache, limits: Arc<RiskLimits>) -> Self {
-        self.losses = Some(LossWatcher { trading_day, limits });
-        self
+    /// Returns a settler that values fees at the rates in force, and compares losses with the limits in force in the step
+    /// that books a fill.
+    pub fn watching(store: Store, trading_day: TradingDayCache) -> Self {
+        Self {
+            store,
+            rates: Arc::default(),
+            losses: Some(trading_day),
+        }
+    }
+
+    /// Returns the order after a report.
+    pub(super) fn apply_report(&self, order: &Order, report: &VenueReport) -> Result<OrderUpdate, BookError> {
+        match &self.losses {
+            Some(trading_day) => apply_report(order, report, &trading_day.limits().rates),
+            None => apply_report(order, report, &self.rates),
+        }
     }
 
     /// Returns the epoch that effects are booked in.
@@ -77,27 +81,26 @@ impl Settler {
 
     /// Returns the trading date that a fill counts for now.
     pub(super) fn booking_date(&self) -> TradingDate {
-        let active = self.losses.as_ref().map(|losses| losses.trading_day.booking_date());
+        let active = self.losses.as_ref().map(TradingDayCache::booking_date);
         active.unwrap_or_else(|| Timestamp::now().utc_date())
     }
 
     /// Returns the losses to compare an order's fills with; `None` where the views cannot be read, or the order is of
     /// another mode. The next order then meets the loss.
     async fn watch(&self, order: &Order) -> Option<LossWatch> {
-        let losses = self.losses.as_ref()?;
-        let (control, pnl) = losses.trading_day.load_pnl(&order.account_id).await.ok()?;
-        (control.mode == order.mode).then(|| losses_to_watch(&control, &pnl, &losses.limits, &order.account_id))
+        let trading_day = self.losses.as_ref()?;
+        let (control, pnl) = trading_day.load_pnl(&order.account_id).await.ok()?;
+        (control.mode == order.mode).then(|| losses_to_watch(&control, &pnl, &order.account_id))
     }
 }
 
 /// Returns the losses of an account and of all accounts before fills, and their limits.
 pub(in crate::worker) fn losses_to_watch(
-    control: &ControlState,
+    control: &ControlSnapshot,
     pnl: &DailyPnl,
-    limits: &RiskLimits,
     account_id: &AccountId,
 ) -> LossWatch {
-    let limit = |scope| max_daily_loss::loss_limit(control, limits, &scope).units();
+    let limit = |scope| max_daily_loss::loss_limit(control, &control.limits.risk, &scope).units();
     LossWatch {
         account_loss: pnl.account.loss_before_fills(),
         account_limit: limit(LockScope::Account(account_id.clone())),
@@ -132,7 +135,7 @@ impl PaperBook for StorePaperBook {
 /// # Errors
 /// A [`BookError`], which says whether the effect may have been booked.
 async fn settle_amendment(settler: &Settler, order: &Order, report: VenueReport) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(order, &report, &settler.rates)?;
+    let applied = settler.apply_report(order, &report)?;
     let fence = SettlementFence {
         only_reduces: order.reduce_only,
         ..SettlementFence::default()
@@ -152,7 +155,7 @@ pub async fn settle_with_lease(
     report: VenueReport,
     figures: Metadata,
 ) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(order, &report, &settler.rates)?;
+    let applied = settler.apply_report(order, &report)?;
     let fence = SettlementFence {
         lease: Some(lease.clone()),
         ..SettlementFence::default()
@@ -174,7 +177,7 @@ pub async fn settle_venue_report(
     let mut order = order.clone();
     let mut outcome = BookError::Unknown("other effects of the order were booked first, too often".to_owned());
     for _ in 0..MAX_SETTLE_ATTEMPTS {
-        let applied = apply_report(&order, &report, &settler.rates)?;
+        let applied = settler.apply_report(&order, &report)?;
         let fence = SettlementFence::default();
         match book_effect(
             settler,
@@ -226,7 +229,7 @@ async fn settle_placement(
     report: VenueReport,
     deadline: Option<Timestamp>,
 ) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(&placement.order, &report, &settler.rates)?;
+    let applied = settler.apply_report(&placement.order, &report)?;
     let fence = SettlementFence {
         lease: Some(placement.lease.clone()),
         deadline,

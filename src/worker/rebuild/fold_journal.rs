@@ -198,7 +198,7 @@ async fn include_lost_versions(
 ) -> Result<(), StoreRebuildError> {
     match state.find_lost_versions(&report.order) {
         LostVersions::None => {}
-        LostVersions::All => report.deltas = report.order.total_deltas,
+        LostVersions::All => *report = count_from_nothing(report)?,
         LostVersions::After { sequence, document } => {
             let document = match document {
                 Some(document) => document,
@@ -208,11 +208,20 @@ async fn include_lost_versions(
                     stored.ok_or_else(missing)?.body
                 }
             };
-            state.undo_known_versions(&order_from_document(&document)?);
-            report.deltas = report.order.total_deltas;
+            let known = order_from_document(&document)?;
+            state.undo_known_versions(&known).ok_or_else(|| inexact_sums(&known))?;
+            *report = count_from_nothing(report)?;
         }
     }
     Ok(())
+}
+
+fn count_from_nothing(report: &OrderReplay) -> Result<OrderReplay, StoreRebuildError> {
+    report.from_nothing().ok_or_else(|| inexact_sums(&report.order))
+}
+
+fn inexact_sums(order: &Order) -> StoreRebuildError {
+    StoreRebuildError::Journal(format!("the sums of order {} leave the exact range", order.order_id))
 }
 
 fn log_conflict(order: &Order, folded: FoldedReport) {

@@ -1,7 +1,7 @@
 //! A rebuild from nothing: the newest valid snapshot and the rest of the journal, or the whole journal, folded in memory
 //! and loaded as final state. A load that did not finish is cleared first.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::domain::time::Timestamp;
 use crate::store::rebuild::fold::{FoldProgress, FoldedState};
@@ -12,9 +12,6 @@ use crate::worker::rebuild::fold_journal::{FoldPace, fold_journal};
 use crate::worker::router::Router;
 use crate::worker::snapshots::read::read_newest_valid;
 use crate::worker::stop_point;
-
-/// How often the lease of the rebuild is extended while the journal is folded.
-const LEASE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Loads what the journal's entries make into an empty store. Returns how far the journal is folded.
 ///
@@ -29,7 +26,7 @@ pub(super) async fn load_from_journal(
     if cleared > 0 {
         tracing::warn!(keys = cleared, "cleared what a rebuild had loaded that did not finish");
     }
-    let (from, mut state) = fold_extending_lease(router, rebuild).await?;
+    let (from, mut state) = Box::pin(fold_from_snapshot(router)).await?;
     stop_point::reach("rebuild_folded");
     let folded = started.elapsed();
     state.prune(Timestamp::now(), router.snapshots.retention);
@@ -45,20 +42,6 @@ pub(super) async fn load_from_journal(
         "folded the journal and loaded the shared state"
     );
     Ok(state.progress)
-}
-
-/// Folds the journal, and extends the rebuild's lease meanwhile.
-async fn fold_extending_lease(
-    router: &Router,
-    rebuild: &StoreRebuild,
-) -> Result<(u64, FoldedState), StoreRebuildError> {
-    let mut fold = Box::pin(fold_from_snapshot(router));
-    loop {
-        tokio::select! {
-            folded = &mut fold => return folded,
-            () = tokio::time::sleep(LEASE_INTERVAL) => router.store.extend_rebuild(rebuild).await?,
-        }
-    }
 }
 
 /// Folds the journal onto its newest valid snapshot. Returns the snapshot's sequence, 0 without one, and the state.

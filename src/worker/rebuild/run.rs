@@ -11,7 +11,7 @@ use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::store::rebuild::epoch::{BeginRebuildOutcome, StoreStatus};
 use crate::store::rebuild::lease::StoreRebuild;
-use crate::worker::control::{locks_journal, operator_state_journal};
+use crate::worker::control::{limits_journal, locks_journal, operator_state_journal};
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::from_nothing;
@@ -43,6 +43,7 @@ pub(super) async fn rebuild_store(
     let rebuild = match router.store.begin_rebuild(status).await? {
         BeginRebuildOutcome::Acquired(rebuild) => rebuild,
         BeginRebuildOutcome::Busy => return Err(StoreRebuildError::Busy),
+        BeginRebuildOutcome::ForeignSchema(found) => return Err(StoreRebuildError::foreign_schema(&found)),
         BeginRebuildOutcome::AlreadyRebuilt => {
             let status = router.store.read_status().await?;
             router
@@ -114,6 +115,7 @@ async fn rebuild_from_journal(
         newest_epoch = newest_epoch.max(replayed.newest_epoch);
         next = extent.last_sequence + 1;
     };
+    limits_journal::restore_limits(router, rebuild).await?;
     restore_router_state(router, rebuild).await?;
     locks_journal::apply_journaled_locks(router, Some(rebuild), 0).await?;
     roll::restore_day(&router.store, &router.journal_reader, rebuild).await?;

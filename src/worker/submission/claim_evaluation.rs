@@ -20,7 +20,7 @@ use crate::store::orders::reserve::{
 };
 use crate::wire::journal_report::build_journal_report;
 use crate::wire::risk_signal::SignalSubject;
-use crate::worker::control::loss_locks;
+use crate::worker::control::{alert_outbox, loss_locks};
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::settlement::losses_at_limit;
 use crate::worker::router::Router;
@@ -126,7 +126,7 @@ impl<'a> ClaimEvaluation<'a> {
             };
             self.claim_request(deltas, step)
         });
-        let request = reserve_request(order, ReserveAction::Evaluate(Box::new(self.check(router, claim))));
+        let request = reserve_request(order, ReserveAction::Evaluate(Box::new(self.check(claim))));
         router.store.reserve(request).await.map_err(store_unavailable)
     }
 
@@ -152,8 +152,9 @@ impl<'a> ClaimEvaluation<'a> {
     }
 
     /// Returns what the store compares before it claims the order.
-    pub(super) fn check(&self, router: &Router, claim: Option<ClaimRequest>) -> ReservationCheck {
+    pub(super) fn check(&self, claim: Option<ClaimRequest>) -> ReservationCheck {
         let (order, evaluation) = (&self.candidate.order, &self.candidate.evaluation);
+        let limits = &self.context.control.limits.risk;
         ReservationCheck {
             scope: order.sum_scope(),
             broker: order.broker.clone(),
@@ -162,9 +163,9 @@ impl<'a> ClaimEvaluation<'a> {
             control_generation: self.context.control.generation,
             evaluated_at_ms: self.context.day_pnl.measured_at_ms,
             caps: evaluation.caps().to_vec(),
-            alert_levels: router.limits.alerts,
-            rate_limits: router.limits.order_rates,
-            duplicate_check: router.limits.duplicate_order.map(|rule| (rule, order.duplicate_key())),
+            alert_levels: limits.alerts,
+            rate_limits: limits.order_rates,
+            duplicate_check: limits.duplicate_order.map(|rule| (rule, order.duplicate_key())),
             is_counted: order.mode != Mode::DryRun,
             claim,
         }
@@ -196,12 +197,12 @@ impl<'a> ClaimEvaluation<'a> {
             publish(&locks.collect::<Vec<_>>());
         };
         match decision {
-            RiskDecision::Approved(approved, found) if is_claimed => {
-                publish(&found);
+            RiskDecision::Approved(approved, alerts) if is_claimed => {
+                alert_outbox::publish_new_alerts(router, &order, alerts);
                 Ok(ClaimOutcome::Approved(approved))
             }
-            RiskDecision::Approved(_, found) if order.mode == Mode::DryRun => {
-                publish(&found);
+            RiskDecision::Approved(_, alerts) if order.mode == Mode::DryRun => {
+                publish(&alerts.into_iter().map(|alert| alert.signal).collect::<Vec<_>>());
                 record_decision(router, order.into_dry_run(Timestamp::now()), figures).await
             }
             RiskDecision::Approved(..) => Err(Fault::new(
@@ -250,7 +251,7 @@ async fn record_decision(router: &Router, order: Order, figures: Metadata) -> Re
     let document = build_journal_report(&order, SumDeltas::default(), epoch, figures).encode();
     let action = ReserveAction::RecordDecision {
         document: document.clone(),
-        max_denials_per_hour: (order.mode != Mode::DryRun).then_some(router.limits.denials_per_hour),
+        max_denials_per_hour: (order.mode != Mode::DryRun).then_some(router.limits().risk.denials_per_hour),
     };
     let recorded = router.store.reserve(reserve_request(&order, action)).await;
     match recorded.map_err(store_unavailable)? {

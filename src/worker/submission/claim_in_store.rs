@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::store::orders::reserve::{ClaimStep, ReserveAction, ReserveOutcome, ReserveRequest};
 use crate::wire::journal_report::READINGS_PLACEHOLDER;
 use crate::wire::risk_signal::SignalSubject;
+use crate::worker::control::alert_outbox;
 use crate::worker::faults::{deadline_passed, store_unavailable};
 use crate::worker::journaling::prepared_effect::PreparedEffect;
 use crate::worker::journaling::settlement::losses_to_watch;
@@ -80,13 +81,12 @@ pub(super) async fn book(
         let losses = losses_to_watch(
             &evaluation.context.control,
             &evaluation.context.day_pnl,
-            &router.limits,
             &placement.order.account_id,
         );
         let prepared = PreparedEffect::new(&router.settler, placement, &planned.report, losses);
         let prepared = prepared.map_err(|error| preparation_fault(&error))?;
         let step = ClaimStep::Effect(Box::new(prepared.effect.clone()));
-        let check = evaluation.check(router, Some(evaluation.claim_request(prepared.deltas, step)));
+        let check = evaluation.check(Some(evaluation.claim_request(prepared.deltas, step)));
         let action = ReserveAction::Evaluate(Box::new(check));
         stop_point::reach("before_settle");
         let outcome = match send(router, &reserve_request(&placement.order, action)).await {
@@ -146,14 +146,14 @@ fn unconfirmed(planned: PlannedOrder, reason: String) -> ClaimAttempt {
 /// Publishes the alerts of a booked order.
 fn publish_alerts(router: &Router, evaluation: ClaimEvaluation<'_>, readings: &CapReadings) {
     let (intent, candidate) = (evaluation.intent, evaluation.candidate);
-    let subject = SignalSubject::from_intent(intent, Some(&candidate.order.order_id));
     match candidate.evaluation.decide((), readings) {
-        RiskDecision::Approved(_, alerts) => router.signals.publish(&alerts, subject),
+        RiskDecision::Approved(_, alerts) => alert_outbox::publish_new_alerts(router, &candidate.order, alerts),
         RiskDecision::Denied(reason, signals) | RiskDecision::Refused(reason, signals) => {
             tracing::error!(
                 order_id = %candidate.order.order_id, reason = reason.message,
                 "the rules deny an order that their caps have let pass; it is booked. Halt trading and report this"
             );
+            let subject = SignalSubject::from_intent(intent, Some(&candidate.order.order_id));
             router.signals.publish(&signals, subject);
         }
     }

@@ -36,6 +36,11 @@ impl Role {
         matches!(self, Self::Run | Self::Worker)
     }
 
+    /// Reports whether the role enforces limits, or changes them.
+    pub(super) fn knows_limits(self) -> bool {
+        matches!(self, Self::Run | Self::Worker | Self::Operator)
+    }
+
     /// Reports whether the role serves REST.
     pub(super) fn serves_rest(self) -> bool {
         matches!(self, Self::Run | Self::Sidecar)
@@ -99,6 +104,7 @@ impl Role {
             Self::Operator => {
                 let router = [
                     subjects::STATE_SET,
+                    subjects::LIMITS_SET,
                     subjects::LOCKS_SET,
                     subjects::LOCKS_LIFT,
                     subjects::ADJUST,
