@@ -66,8 +66,8 @@ pub struct SumHolding {
 }
 
 impl SumLedger {
-    /// Moves the sums. A later day begins the daily sums anew; an earlier day's moves count in what that day left to the
-    /// next.
+    /// Moves the sums. A later day begins with daily sums of zero; an earlier day's moves count in what that day left to
+    /// the next.
     pub fn apply(&mut self, instrument: (VenueId, Symbol), moves: &SumMoves) {
         let deltas = &moves.deltas;
         // A fill may be booked on the day before its order's.

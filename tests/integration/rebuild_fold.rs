@@ -479,24 +479,28 @@ async fn fold_and_scripts_leave_equal_keys_and_values() {
     let mut kinds = BTreeSet::new();
     for seed in 0..JOURNALS {
         let mut maker = JournalMaker::new(seed);
-        maker.fill(EVENTS);
+        // One journal with so many ids that their buckets split.
+        let count = if seed == 0 { 25 * EVENTS } else { EVENTS };
+        maker.ids = if seed == 0 { 500 } else { IDS };
+        maker.fill(count);
         let (events, is_in_store) = (maker.numbered(1), seed % 2 == 0);
         let rebuild = begin(&redis, &store).await;
         replay(&store, &rebuild, &events, is_in_store).await;
         let replayed = dump(&mut connection).await;
         let rebuild = begin(&redis, &store).await;
         let mut state = FoldedState::default();
-        let (before, after) = events.split_at(EVENTS / 2);
+        let (before, after) = events.split_at(count / 2);
         fold(&mut state, before, is_in_store);
-        state = through_snapshot(&state, EVENTS as u64 / 4);
+        state = through_snapshot(&state, count as u64 / 4);
         fold(&mut state, after, is_in_store);
-        assert_eq!(through_snapshot(&state, EVENTS as u64 / 2), state);
+        assert_eq!(through_snapshot(&state, count as u64 / 2), state);
         store.load_folded_state(&rebuild, &state).await.unwrap();
         let loaded = dump(&mut connection).await;
         assert_same(&replayed, &loaded, &format!("journal {seed}"));
         let stages = replayed.values().flat_map(|(values, _)| values.iter());
         kinds.extend(stages.filter(|value| value.starts_with("st=")).cloned());
         kinds.extend(remembered_stages(&replayed));
+        kinds.extend(replayed.contains_key("{or}:ids:2").then(|| "buckets".to_owned()));
         kinds.extend(
             replayed
                 .keys()
@@ -517,6 +521,7 @@ async fn fold_and_scripts_leave_equal_keys_and_values() {
         "due",
         "open",
         "leases",
+        "buckets",
     ] {
         assert!(kinds.contains(kind), "{kind} never occurs: {kinds:?}");
     }

@@ -78,7 +78,7 @@ enum SnapshotItem {
         sequence: u64,
         first_sequence: u64,
         since_us: i64,
-        stage: StageItem,
+        stage: Box<StageItem>,
     },
     Remembered {
         name: String,
@@ -111,7 +111,7 @@ struct HoldingItem {
 #[derive(Serialize, Deserialize)]
 enum StageItem {
     Open(OpenItem),
-    Sending(OpenItem, String, ScopeItem, DeltasItem),
+    Sending(OpenItem, String, Box<(ScopeItem, DeltasItem)>),
     Released(String),
 }
 
@@ -309,8 +309,7 @@ fn order_item(key: &OrderKey, order: &FoldedOrder) -> SnapshotItem {
         FoldedStage::Sending(sending) => StageItem::Sending(
             open_item(&sending.open),
             sending.claim_token.as_str().to_owned(),
-            scope_item(&sending.scope),
-            deltas_item(&sending.reserved),
+            Box::new((scope_item(&sending.scope), deltas_item(&sending.reserved))),
         ),
         FoldedStage::Released(token) => StageItem::Released(token.as_str().to_owned()),
     };
@@ -322,7 +321,7 @@ fn order_item(key: &OrderKey, order: &FoldedOrder) -> SnapshotItem {
         sequence: order.sequence,
         first_sequence: order.first_sequence,
         since_us: order.since.as_microseconds(),
-        stage,
+        stage: Box::new(stage),
     }
 }
 
@@ -410,7 +409,7 @@ fn parse_order(item: SnapshotItem) -> Option<(OrderKey, FoldedOrder)> {
         sequence,
         first_sequence,
         since: Timestamp::from_microseconds(since_us),
-        stage: parse_stage(stage)?,
+        stage: parse_stage(*stage)?,
     };
     Some((OrderKey::parse(&name)?, order))
 }
@@ -418,19 +417,26 @@ fn parse_order(item: SnapshotItem) -> Option<(OrderKey, FoldedOrder)> {
 fn parse_stage(item: StageItem) -> Option<FoldedStage> {
     Some(match item {
         StageItem::Open(open) => FoldedStage::Open(Box::new(parse_open(open)?)),
-        StageItem::Sending(open, token, scope, deltas) => FoldedStage::Sending(Box::new(SendingPart {
-            open: parse_open(open)?,
-            claim_token: LeaseToken(token.into()),
-            scope: SumScope {
-                mode: parse_mode(&scope.mode)?,
-                account_id: AccountId::new(&scope.account_id).ok()?,
-                venue: VenueId::new(&scope.venue).ok()?,
-                symbol: Symbol::parse(&scope.symbol).ok()?,
-                trading_date: TradingDate::parse(&scope.trading_date)?,
-            },
-            reserved: parse_deltas(&deltas)?,
-        })),
+        StageItem::Sending(open, token, reserved) => {
+            let (scope, deltas) = *reserved;
+            FoldedStage::Sending(Box::new(SendingPart {
+                open: parse_open(open)?,
+                claim_token: LeaseToken(token.into()),
+                scope: parse_scope(&scope)?,
+                reserved: parse_deltas(&deltas)?,
+            }))
+        }
         StageItem::Released(token) => FoldedStage::Released(LeaseToken(token.into())),
+    })
+}
+
+fn parse_scope(item: &ScopeItem) -> Option<SumScope> {
+    Some(SumScope {
+        mode: parse_mode(&item.mode)?,
+        account_id: AccountId::new(&item.account_id).ok()?,
+        venue: VenueId::new(&item.venue).ok()?,
+        symbol: Symbol::parse(&item.symbol).ok()?,
+        trading_date: TradingDate::parse(&item.trading_date)?,
     })
 }
 
