@@ -1,6 +1,7 @@
 //! What operators and rules set for all workers: trading state, mode, limits, locks, signals, the kill switch.
 
 pub mod cache;
+pub mod fee_locks;
 pub mod kill_switch;
 pub mod limits;
 pub mod locks;

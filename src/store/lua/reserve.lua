@@ -10,7 +10,7 @@
 --         {'claimed' | 'over' | 'probed', readings, loss of the breach of the account or '', of all accounts or ''}
 --         {'denied'} · {'full'} · {'inexact'}: a sum would leave the exact range
 -- The readings are numbers in one text: reduction (0 or 1), duplicate (0 or 1), the account's and the broker's orders of
--- this second before it, then for each cap the measure before it and whether it is the first to alert (0 or 1).
+-- this second before it, the account's fills whose fee has no price, then for each cap the measure before it and whether it is the first to alert (0 or 1).
 --         {'failed', error}: it may have taken effect
 -- A released order of the same order id and content counts as unknown.
 -- Idempotent: a second claim or denial of the same id is answered 'known'.
@@ -127,8 +127,9 @@ local function judge(command, doc, was_released)
   local is_duplicate = last and last ~= command[NAME]
   local over, account_before, broker_before = count_rates(check, c.account)
   over = over or (is_duplicate and duplicate[STOPS]) or (check[ONLY_REDUCES] and not reduction)
-    or ((c.account.breach or c.total.breach) and not reduction)
-  local readings = {reduction and '1' or '0', is_duplicate and '1' or '0', account_before, broker_before}
+    or ((c.account.breach or c.total.breach or c.account.unpriced > 0) and not reduction)
+  local readings = {reduction and '1' or '0', is_duplicate and '1' or '0', account_before, broker_before,
+    string.format('%.0f', c.account.unpriced)}
   local changes = {}
   for _, cap in ipairs(check[CAPS]) do
     local fits, before, change, ledger = look(cap, c, reduction)
@@ -153,7 +154,7 @@ local function one(command, doc)
   if known[1] and not (known[1] == 'released' and known[3] == command[ORDER_ID] and known[2] == command[HASH]) then
     return {'known', known[1], known[2], known[3], known[4], known[5], known[6] or '0'}
   end
-  if command[ACTION] == 'look' then return {'probed', '0 0 0 0', '', ''} end
+  if command[ACTION] == 'look' then return {'probed', '0 0 0 0 0', '', ''} end
   if command[ACTION] == 'deny' then
     if full then return {'full'} end
     redis.call('HSET', record, 'st', 'denied', 'h', command[HASH], 'o', command[ORDER_ID], 'v', 1, 'jv', 0, 'doc', doc)

@@ -40,7 +40,9 @@ pub const OPERATOR_RULE_ID: &str = "operator";
 /// If the store does not confirm the lock: the orders that it would stop must not pass.
 pub async fn set_rule_lock(router: &Router, lock: Lock, generation: Option<u64>) -> Result<bool, Fault> {
     let event = locked_event(&lock, ROUTER_ACTOR, &lock.message);
-    let Some(document) = store_lock(router, &event, generation, Some((lock.mode, &lock.scope))).await? else {
+    // Only the lock of a loss replaces the ledger's mark of one.
+    let breach = (*lock.rule_id == *max_daily_loss::ID).then_some((lock.mode, &lock.scope));
+    let Some(document) = store_lock(router, &event, generation, breach).await? else {
         return Ok(false);
     };
     let (router, lock_id) = (router.clone(), event.lock.latch_id);

@@ -12,6 +12,18 @@ use crate::wire::risk_signal::SignalSubject;
 use crate::worker::control::locks;
 use crate::worker::router::Router;
 
+/// The rule of a lock, and the code of the orders that it stops.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LockRule {
+    pub(super) id: &'static str,
+    pub(super) code: ReasonCode,
+}
+
+const LOCK_RULE: LockRule = LockRule {
+    id: max_daily_loss::ID,
+    code: ReasonCode::DailyLossExceeded,
+};
+
 /// Sets the locks of losses that have reached their limits. The worker that sets a lock publishes its signal.
 ///
 /// # Errors
@@ -23,7 +35,7 @@ pub async fn lock_breaches(
     losses: &[DayLoss],
 ) -> Result<(), Fault> {
     for lock in max_daily_loss::find_breaches(losses, date, control, &router.limits, Timestamp::now()) {
-        set_and_publish(router, lock, Some(control.generation)).await?;
+        set_and_publish(router, lock, LOCK_RULE, Some(control.generation)).await?;
     }
     Ok(())
 }
@@ -38,23 +50,32 @@ pub async fn lock_filled_breaches(router: &Router, losses: &[DayLoss]) -> Result
     let date = router.trading_day.booking_date();
     for loss in losses {
         let lock = max_daily_loss::breach_lock(loss, date, &control, &router.limits, Timestamp::now());
-        set_and_publish(router, lock, None).await?;
+        set_and_publish(router, lock, LOCK_RULE, None).await?;
     }
     Ok(())
 }
 
-async fn set_and_publish(router: &Router, lock: Lock, generation: Option<u64>) -> Result<(), Fault> {
+/// Sets a lock of a rule, and publishes the rule's signal if the lock is new.
+///
+/// # Errors
+/// If the shared state does not confirm the lock.
+pub(super) async fn set_and_publish(
+    router: &Router,
+    lock: Lock,
+    rule: LockRule,
+    generation: Option<u64>,
+) -> Result<(), Fault> {
     if locks::set_rule_lock(router, lock.clone(), generation).await? {
-        publish_lock_signal(router, &lock);
+        publish_lock_signal(router, &lock, rule);
     }
     Ok(())
 }
 
-fn publish_lock_signal(router: &Router, lock: &Lock) {
+fn publish_lock_signal(router: &Router, lock: &Lock, rule: LockRule) {
     let signal = RuleSignal {
-        rule_id: max_daily_loss::ID,
+        rule_id: rule.id,
         level: SignalLevel::Lock,
-        code: ReasonCode::DailyLossExceeded,
+        code: rule.code,
         message: format!(
             "{}; {} is closed to all but reductions until the lock {} is lifted",
             lock.message, lock.scope, lock.lock_id

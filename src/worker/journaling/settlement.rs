@@ -69,6 +69,11 @@ impl Settler {
         self
     }
 
+    /// Returns the rates that fees are valued with.
+    pub(in crate::worker) fn rates(&self) -> &CurrencyRates {
+        &self.rates
+    }
+
     /// Returns the trading date that a fill counts for now.
     fn booking_date(&self) -> TradingDate {
         let active = self.losses.as_ref().map(|losses| losses.trading_day.booking_date());
