@@ -10,10 +10,12 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(H
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 # Arguments for `order-router dev` (make run) and for the tests' filter (make test).
 ARGS ?=
+# The number of random orders of make model.
+ORDERS ?= 100000
 # The sidecar that make property-test tests. It submits orders and changes the state.
 URL ?= http://127.0.0.1:8100
 
-.PHONY: help setup run test acceptance bench bench-order-log property-test fmt lint
+.PHONY: help setup run test acceptance model bench bench-order-log property-test fmt lint
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -30,6 +32,9 @@ test: setup ## run every test against servers of its own: make test ARGS=name_of
 
 acceptance: setup ## run the long checks in release: ten thousand intents through each door
 	cargo test --release --locked --test integration -- --ignored --nocapture acceptance
+
+model: setup ## compare the shared sums with their model over random orders: make model ORDERS=100000
+	MODEL_ORDERS=$(ORDERS) cargo test --release --locked --test integration -- --ignored --nocapture model_holds
 
 bench: setup ## measure the floor under an order and the router beside it: make bench ARGS='--seconds 3 --runs 3'
 	cargo bench --locked --bench floor -- $(ARGS)

@@ -55,6 +55,9 @@ pub struct ForcedChange {
 /// How often each situation has occurred, over all cases.
 pub type Coverage = BTreeMap<String, u64>;
 
+/// The situation that an order was evaluated.
+pub const EVALUATED: &str = "evaluated";
+
 pub struct ModelCase<'a> {
     pub books: &'a mut StoreUnderTest,
     pub coverage: &'a mut Coverage,
@@ -139,6 +142,7 @@ impl ModelCase<'_> {
             day: self.books.day,
             ..terms
         };
+        self.record_occurrence(EVALUATED);
         let verdict = self.model.evaluate(terms);
         let ClaimAttempt {
             order,

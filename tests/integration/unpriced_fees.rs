@@ -33,9 +33,7 @@ fn of(account: &str, id: &str, over: &[(&str, &str)]) -> String {
 fn priced(id: &str, over: Value) -> Value {
     let mut body = json!({"adjustment_id": id, "account_id": "a", "venue": "binance.spot", "symbol": "BTCUSDT",
         "fee": "0.002", "fee_currency": "XYZ", "price": "612.5", "actor": "mira", "reason": "fee"});
-    body.as_object_mut()
-        .unwrap()
-        .extend(over.as_object().unwrap().clone());
+    body.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
     body
 }
 
@@ -123,7 +121,9 @@ async fn account_opens_nothing_from_the_fill_whose_fee_has_no_price_until_it_is_
     wait_for_lock(&client).await;
 
     // No price, no rate: refused by name. More fills than there are: refused.
-    let fault = adjust(&client, &priced("p1", json!({"price": null}))).await.unwrap_err();
+    let fault = adjust(&client, &priced("p1", json!({"price": null})))
+        .await
+        .unwrap_err();
     assert_eq!(
         (fault.code, fault.field.as_deref()),
         (FaultCode::InvalidField, Some("price"))
@@ -184,7 +184,10 @@ async fn configured_rate_prices_a_fee_and_a_flat_account_stays_closed() {
     assert_closed(&client, "flat", &["unpriced_fee", "trading_state"]).await;
     let both = json!({"price": null, "fee": "0.004", "fee_fills": 2});
     let event = adjust(&client, &priced("p1", both)).await.unwrap();
-    assert_eq!((&event["fee"]["price"], &event["fee"]["fills"]), (&json!(2.5), &json!(2)));
+    assert_eq!(
+        (&event["fee"]["price"], &event["fee"]["fills"]),
+        (&json!(2.5), &json!(2))
+    );
     assert_eq!(rig.sum(SUMS, "fees").await, 10_000);
     assert!(!rig.store_keys().await.iter().any(|key| key == "holding_accounts:paper"));
     client.lift(LOCK).await.unwrap();
