@@ -24,7 +24,7 @@ use rust_decimal::Decimal as Number;
 
 use crate::model::{ALL, Adjusted, Model, OWNERS, PricedFee, Sum, Sums, exposure, sum_of};
 use crate::model_books::{ClaimAttempt, StoreUnderTest};
-use crate::model_markets::{DAYS, MARKETS, markets};
+use crate::model_markets::{ACCOUNTS, DAYS, MARKETS, markets};
 use crate::model_orders::{Message, MessageEffect, Terms};
 use crate::model_words::{GeneratedMessage, Step, near, rates, report};
 
@@ -359,7 +359,11 @@ impl ModelCase<'_> {
         market: usize,
         is_too_many: bool,
     ) -> Result<ForcedChange, TestCaseError> {
-        let unpriced = sum_of(&self.seen, Sum::UnpricedFees(account));
+        let unpriced_of = |account| sum_of(&self.seen, Sum::UnpricedFees(account));
+        // An account that has such fees, if there is one.
+        let mut accounts = (0..ACCOUNTS).map(|next| (account + next) % ACCOUNTS);
+        let account = accounts.find(|account| unpriced_of(*account) > 0).unwrap_or(account);
+        let unpriced = unpriced_of(account);
         let priced = PricedFee {
             account,
             market,

@@ -230,7 +230,7 @@ fn trade(order: usize, terms: &Terms, id: u8, day: usize) -> Trade {
         "BNB",
         market.quote,
         market.quote,
-        if next(6) == 0 { "XYZ" } else { "BNB" },
+        if next(4) == 0 { "XYZ" } else { "BNB" },
     ];
     // In the traded asset a fee is of the size of its quantity.
     let currency = currencies[usize::try_from(next(6)).unwrap()];
