@@ -21,6 +21,7 @@ pub mod metadata;
 pub mod money;
 pub mod note;
 pub mod order;
+pub mod order_key;
 pub mod order_terms;
 pub mod position_book;
 pub mod quantity;

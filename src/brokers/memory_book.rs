@@ -269,8 +269,7 @@ pub mod fixtures {
             is_open: true,
             trading_date: now.utc_date(),
         };
-        let order_id = OrderId::generate(OrderIdPrefix("IB"));
-        Order::from_intent(&intent, order_id, Mode::Paper, reservation, now)
+        Order::from_intent(&intent, OrderIdPrefix("IB"), Mode::Paper, reservation, now)
     }
 
     /// Returns the order's placement: reference price 180, a minute until its deadline, the lease `held`.

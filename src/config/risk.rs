@@ -37,6 +37,8 @@ pub struct RiskSettings {
     pub cancels_per_second_and_account: i64,
     /// Maximum number of cancels at one broker in a second, over all workers, 1 to 1000000; default 25000.
     pub cancels_per_second_and_broker: i64,
+    /// Maximum number of denials of one account in an hour that use up their ids and are recorded, 1 to 1000000000; beyond it a denied order gets `rate_limited`. Default 10000.
+    pub max_denials_per_hour: i64,
     /// Maximum number of open orders of one account and symbol, 1 to 1000000; default 10000.
     pub max_open_orders: i64,
     /// How long an equal order under another id makes an order a duplicate, in milliseconds, 0 to 86400000, where 0 disables the rule; default 0.
@@ -74,6 +76,7 @@ impl Default for RiskSettings {
             orders_per_second_and_broker: 5_000,
             cancels_per_second_and_account: 5_000,
             cancels_per_second_and_broker: 25_000,
+            max_denials_per_hour: 10_000,
             max_open_orders: 10_000,
             duplicate_window_ms: 0,
             duplicate_level: "alert".to_owned(),
@@ -209,6 +212,7 @@ impl RiskSettings {
                 self.cancels_per_second_and_broker,
                 COUNT_BOUNDS,
             ),
+            ("max_denials_per_hour", self.max_denials_per_hour, 1..=1_000_000_000),
             ("max_open_orders", self.max_open_orders, COUNT_BOUNDS),
             ("duplicate_window_ms", self.duplicate_window_ms, 0..=DAY_MS),
             ("alert_percent", self.alert_percent, 1..=100),

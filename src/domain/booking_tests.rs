@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::domain::booking::*;
-use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, VenueId};
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderIdPrefix, VenueId};
 use crate::domain::intent::{Intent, RiskOverrides};
 use crate::domain::order_terms::{Mode, OrderType, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
@@ -49,7 +49,7 @@ fn order(side: Side, quantity: &str) -> Order {
         is_open: true,
         trading_date: now.utc_date(),
     };
-    Order::from_intent(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now)
+    Order::from_intent(&intent, OrderIdPrefix("IB"), Mode::Paper, reservation, now)
 }
 
 /// Returns an order that reserves a loss against its mark, in millionths.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::domain::hex;
+
 /// The SHA-256 hash of a request's content, in hex. Two requests under one id are the same when their hashes are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub Arc<str>);
@@ -11,14 +13,27 @@ pub struct ContentHash(pub Arc<str>);
 impl ContentHash {
     /// Returns the hash of bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::from_digest(&Sha256::digest(bytes))
+        Self(hex::encode(&Sha256::digest(bytes)).into())
     }
 
-    fn from_digest(digest: &[u8]) -> Self {
-        let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-        let hex: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
-        Self(hex.into())
+    /// Returns the digest of the content.
+    pub fn digest(&self) -> ContentDigest {
+        let mut digest = [0; ContentDigest::LENGTH];
+        let bytes = hex::decode(&self.0).unwrap_or_default();
+        for (place, byte) in digest.iter_mut().zip(bytes) {
+            *place = byte;
+        }
+        ContentDigest(digest)
     }
+}
+
+/// The first 96 bits of a content hash: what an order's content is recognised by, where every byte counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentDigest(pub [u8; Self::LENGTH]);
+
+impl ContentDigest {
+    /// Its length in bytes.
+    pub const LENGTH: usize = 12;
 }
 
 /// Hashes the fields of a request one by one. Each field is preceded by its length, so that no two sequences of fields
@@ -35,6 +50,6 @@ impl ContentHasher {
 
     /// Returns the hash of the fields.
     pub(super) fn finish(self) -> ContentHash {
-        ContentHash::from_digest(&self.0.finalize())
+        ContentHash(hex::encode(&self.0.finalize()).into())
     }
 }

@@ -98,9 +98,9 @@ impl AdjustmentId {
 }
 
 impl OrderId {
-    /// Returns a new id with the broker's two-letter prefix.
-    pub fn generate(prefix: OrderIdPrefix) -> Self {
-        Self(Arc::from(format!("{}-{}", prefix.0, Uuid::now_v7().simple())))
+    /// Returns the id of a UUID with the broker's two-letter prefix.
+    pub(super) fn from_uuid(prefix: OrderIdPrefix, uuid: Uuid) -> Self {
+        Self(Arc::from(format!("{}-{}", prefix.0, uuid.simple())))
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn generated_ids_follow_their_grammar() {
-        let id = OrderId::generate(OrderIdPrefix("BN"));
+        let id = OrderId::from_uuid(OrderIdPrefix("BN"), Uuid::now_v7());
         assert_eq!(id.as_str().len(), 35);
         assert!(OrderId::new(id.as_str()).is_ok());
         assert!(ClientOrderId::new(ClientOrderId::generate().as_str()).is_ok());

@@ -2,8 +2,9 @@
 
 use crate::domain::content_hash::ContentHash;
 use crate::domain::decimal::Decimal;
-use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, Tag, VenueId};
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, OrderIdPrefix, Tag, VenueId};
 use crate::domain::intent::Intent;
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::quantity::{AVERAGE_PRICE_DECIMALS, Price, Quantity, QuantityUnits};
 use crate::domain::reason::{Reason, ReasonCode};
@@ -129,16 +130,22 @@ pub enum ApplyReportError {
 }
 
 impl Order {
-    /// Returns the claimed order of an intent: version 0, without a status.
+    /// Returns the order's key.
+    pub fn key(&self) -> OrderKey {
+        OrderKey::new(self.mode, &self.account_id, &self.client_order_id)
+    }
+
+    /// Returns the claimed order of an intent: version 0, without a status, with a new order id of this prefix.
     pub fn from_intent(
         intent: &Intent,
-        order_id: OrderId,
+        prefix: OrderIdPrefix,
         mode: Mode,
         reservation: Reservation,
         now: Timestamp,
     ) -> Self {
+        let key = OrderKey::new(mode, &intent.account_id, &intent.client_order_id);
         let mut order = Self {
-            order_id,
+            order_id: key.order_id(prefix, now),
             broker_order_id: None,
             client_order_id: intent.client_order_id.clone(),
             account_id: intent.account_id.clone(),

@@ -23,6 +23,8 @@ pub struct RiskLimits {
     pub order_rates: RateLimits,
     /// The most cancels per second, per account and per broker.
     pub cancel_rates: RateLimits,
+    /// The most denials of an account that are recorded within an hour.
+    pub denials_per_hour: i64,
     /// The most open orders per account and symbol.
     pub max_open_orders: i64,
     /// How duplicate orders are handled; `None` where they are allowed.

@@ -74,6 +74,7 @@ fn limits() -> RiskLimits {
             per_account: 5_000,
             per_broker: 25_000,
         },
+        denials_per_hour: 10_000,
         max_open_orders: 100,
         duplicate_order: Some(DuplicateOrderRule {
             window_ms: 1_000,

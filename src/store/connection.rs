@@ -3,7 +3,7 @@
 pub mod batcher;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -18,12 +18,17 @@ use crate::store::script::{Script, ScriptReply};
 /// The epoch of a process that has not checked the store against the journal.
 const NO_EPOCH: i64 = 0;
 
+/// The bytes of the unit that settings of memory count in.
+const BYTES_PER_MEBIBYTE: u64 = 1 << 20;
+
 /// One multiplexed connection, the settings and the active epoch. Clones share all three.
 #[derive(Clone)]
 pub(super) struct StoreConnection {
     redis: ConnectionManager,
     pub(super) settings: Arc<RedisSettings>,
     epoch: Arc<AtomicI64>,
+    /// The memory that Redis uses, in bytes, as it was measured last.
+    used_memory: Arc<AtomicU64>,
 }
 
 /// One call of a script, complete but for its arguments.
@@ -61,7 +66,25 @@ impl StoreConnection {
             redis: ConnectionManager::new_with_config(client, config).await?,
             settings: Arc::new(settings.clone()),
             epoch: Arc::new(AtomicI64::new(NO_EPOCH)),
+            used_memory: Arc::default(),
         })
+    }
+
+    /// Records the memory that Redis uses, in bytes.
+    pub(super) fn set_used_memory(&self, bytes: u64) {
+        self.used_memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the memory that Redis used when it was measured last, and the memory that it may use, in bytes.
+    pub(super) fn memory_use(&self) -> (u64, u64) {
+        let most = self.settings.max_memory_mb.saturating_mul(BYTES_PER_MEBIBYTE);
+        (self.used_memory.load(Ordering::Relaxed), most)
+    }
+
+    /// Reports whether Redis uses more memory than it may: nothing new is taken.
+    pub(super) fn is_full(&self) -> bool {
+        let (used, most) = self.memory_use();
+        used > most
     }
 
     /// Returns the active epoch.

@@ -8,8 +8,10 @@
 //! |---|---|---|---|
 //! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied | none |
 //! | `state` | hash | `generation` of the control state; what operators set: `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit`, `doc` (journal event), `journaled` (the journaled version); `trading_date` | none |
-//! | `order:<name>` | hash | the order record: `st` stage, `h` content hash, `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once ended or released: the retention |
-//! | `index:<order id>` | string | the order's name | once ended: the retention |
+//! | `order:<name>` | hash | the order record: `st` stage, `h` content (12 bytes), `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once released: the retention; once ended and journaled it is an entry of `ids` |
+//! | `ids` | hash | of the remembered ids: `buckets` how many there are, `count` of the ids, `swept_at` up to when the sweep has come, `next_bucket` | none |
+//! | `ids:<bucket>` | hash | the entry of each remembered id of the bucket (`lua/prelude.lua`), by the order's name. Only scripts know which bucket a name belongs to: this is the one key that no caller passes | an entry: the retention, rounded up to the hour |
+//! | `denials:<account>` | hash | `hour` (Redis' clock, since 1970) and `count` of denials in it | 1 h |
 //! | `account:<mode>:<account>` | hash | the account's ledger: `sums`: trading day (days since 1970) of the daily sums, notional routed on it, expected loss of open orders, what its fills have made on that day (1e-6), second and count of its new orders, number of holdings that are not flat, number of fills whose fee has no price; `<venue>:<symbol>`: a holding: long, short, position, position at the start of its day (1e-8), its day, cash flow and fees of that day (1e-6), open orders; `alerts`: when each rule last alerted (JSON); `breach`: a loss that has reached its limit and whose lock is not set yet | while flat and without a fee to price: 30 h |
 //! | `totals:<mode>` | hash | the ledger of all accounts, with the same fields; its holdings are net | none |
 //! | `holding_accounts:<mode>` | set | the key of every account's ledger that is not flat, or has a fee to price | while there is one |
@@ -31,15 +33,12 @@
 //! | `healing` | string | the token of the worker that rebuilds the store | 30 s, extended by every replayed batch |
 //! | `{or}probe` | string | what a worker writes to see that Redis takes writes | 60 s |
 
-mod order_key;
-
-use crate::domain::id::{AccountId, AdjustmentId, BrokerId, OrderId, VenueId};
+use crate::domain::id::{AccountId, AdjustmentId, BrokerId, VenueId};
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Mode;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::TradingDate;
 use crate::store::error::StoreError;
-
-pub use crate::store::keys::order_key::OrderKey;
 
 macro_rules! key {
     ($($part:tt)+) => { format!("{{or}}:{}", format_args!($($part)+)) };
@@ -112,8 +111,19 @@ pub(super) fn order_record(key: &OrderKey) -> String {
     key!("order:{}", key.name())
 }
 
-pub(super) fn order_index(order_id: &OrderId) -> String {
-    key!("index:{order_id}")
+/// Returns the key of the number and state of the buckets of remembered ids.
+pub(super) fn remembered_ids() -> String {
+    key!("ids")
+}
+
+/// Returns what the key of a bucket of remembered ids begins with; its number follows.
+pub(super) fn remembered_ids_bucket() -> String {
+    key!("ids:")
+}
+
+/// Returns the key that counts an account's denials in an hour.
+pub(super) fn denials(account_id: &AccountId) -> String {
+    key!("denials:{account_id}")
 }
 
 pub(super) fn due_orders(broker: &BrokerId) -> String {
@@ -208,7 +218,6 @@ pub(super) fn last_duplicate(mode: Mode, terms: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::ClientOrderId;
 
     #[test]
     fn open_orders_key_parses_into_broker_and_account() {
@@ -218,19 +227,5 @@ mod tests {
             Ok((broker, account))
         );
         assert!(parse_open_orders(&open_order_sets()).is_err());
-    }
-
-    #[test]
-    fn names_parse_back_for_every_client_order_id() {
-        let account = AccountId::new("fund_7").unwrap();
-        for id in ["a", "a:b:c", "{or}:meta", "x*?[y]"] {
-            let key = OrderKey::new(Mode::Paper, &account, &ClientOrderId::new(id).unwrap());
-            assert_eq!(OrderKey::parse(&key.name()), Some(key));
-        }
-        let id = ClientOrderId::new("a").unwrap();
-        assert_ne!(
-            OrderKey::new(Mode::DryRun, &account, &id).name(),
-            OrderKey::new(Mode::Live, &account, &id).name()
-        );
     }
 }

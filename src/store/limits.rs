@@ -6,6 +6,9 @@ pub const MAX_LEDGERS_PER_READ: usize = 64;
 /// About how many accounts one look at the accounts that hold something covers: some tenths of a millisecond of Redis.
 pub const SWEEP_ACCOUNTS: usize = 64;
 
+/// The most buckets of remembered ids that one look covers: some tenths of a millisecond of Redis.
+pub const SWEPT_BUCKETS: usize = 16;
+
 /// The most orders in the outbox: beyond it no new order is claimed.
 pub const MAX_OUTBOX_ORDERS: usize = 100_000;
 

@@ -6,6 +6,6 @@ mod reply;
 
 pub(super) use crate::store::script::catalogue::*;
 pub(super) use crate::store::script::key_table::{
-    EncodedMoves, KeyTable, Pair, SumOwner, to_message_pack, to_named_message_pack,
+    EncodedContent, EncodedMoves, KeyTable, Pair, SumOwner, to_message_pack, to_named_message_pack,
 };
 pub(super) use crate::store::script::reply::{ScriptReply, decode_optional, parse_micros};

@@ -183,6 +183,8 @@ metrics! {
         "1 while Redis answers";
     StoreReady = "order_router_store_ready", MetricKind::Gauge, One, [],
         "1 while the shared state is complete and Redis takes the writes of new orders";
+    StoreUsed = "order_router_store_used_ratio", MetricKind::Gauge, Ratio, ["part"],
+        "Used part of a bound of the shared state, beyond which new orders are refused: memory (redis.max_memory_mb), remembered_ids (redis.remembered_ids_mb)";
     TradingState = "order_router_trading_state", MetricKind::Gauge, One, ["state"],
         "1 for the current trading state, 0 for the others";
     Mode = "order_router_mode", MetricKind::Gauge, One, ["mode"],

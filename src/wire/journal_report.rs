@@ -217,6 +217,7 @@ mod tests {
     use super::*;
     use crate::domain::currency_rates::CurrencyRates;
     use crate::domain::decimal::Decimal;
+    use crate::domain::id::OrderIdPrefix;
     use crate::domain::instrument::Instrument;
     use crate::domain::order_terms::Mode;
     use crate::domain::time::Timestamp;
@@ -250,7 +251,7 @@ mod tests {
         let mark = Price::new(number("180.02")).unwrap();
         let reservation =
             Reservation::for_order(&instrument, &intent, intent.price.unwrap(), mark, now.utc_date()).unwrap();
-        let claimed = Order::from_intent(&intent, OrderId::new("IB-1").unwrap(), Mode::Paper, reservation, now);
+        let claimed = Order::from_intent(&intent, OrderIdPrefix("IB"), Mode::Paper, reservation, now);
         let fill = Fill {
             exec_id: "IB-1-1".into(),
             quantity: Quantity::new(number("9.5")).unwrap(),

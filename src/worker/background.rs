@@ -6,4 +6,5 @@ pub mod inquiry;
 mod open_order;
 pub mod recovery;
 pub(in crate::worker) mod server_checks;
+pub(in crate::worker) mod store_use;
 pub(in crate::worker) mod topology_watch;

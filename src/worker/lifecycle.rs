@@ -26,7 +26,9 @@ use crate::fault::Fault;
 use crate::store::rebuild::epoch::StoreStatus;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{MetricsListener, Telemetry};
-use crate::worker::background::{due_paper_orders, gauges, inquiry, recovery, server_checks, topology_watch};
+use crate::worker::background::{
+    due_paper_orders, gauges, inquiry, recovery, server_checks, store_use, topology_watch,
+};
 use crate::worker::control::kill_switch;
 use crate::worker::lifecycle::assembly::{TradingClock, build_router};
 use crate::worker::rebuild;
@@ -145,6 +147,7 @@ impl Worker {
         background.spawn(due_paper_orders::run(router.clone(), stop.clone()));
         background.spawn(kill_switch::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
+        background.spawn(store_use::run(router.clone(), stop.clone()));
         background.spawn(topology_watch::run(
             settings.clone(),
             bus.clone(),

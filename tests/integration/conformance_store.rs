@@ -25,6 +25,7 @@ use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::{Intent, RiskOverrides};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
+use order_router::domain::order_key::OrderKey;
 use order_router::domain::order_terms::{Mode, OrderType};
 use order_router::domain::quantity::{Price, Quantity};
 use order_router::domain::reservation::Reservation;
@@ -33,7 +34,6 @@ use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{VenueOrderState, VenueReport};
 use order_router::risk::{Approved, RiskDecision, RuleInput, evaluate};
 use order_router::store::Store;
-use order_router::store::keys::OrderKey;
 use order_router::store::orders::reserve::{
     ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
@@ -172,7 +172,7 @@ pub async fn claim(
         deadline: deadline.max(now.saturating_add(std::time::Duration::from_secs(1))),
         now,
     });
-    let order = Order::from_intent(intent, OrderId::generate(prefix), Mode::Paper, reservation, now);
+    let order = Order::from_intent(intent, prefix, Mode::Paper, reservation, now);
     let lease = LeaseToken::generate();
     let claim = ClaimRequest {
         reductions_only: false,
@@ -198,7 +198,8 @@ pub async fn claim(
     let command = ReserveRequest {
         key,
         order_id: order.order_id.clone(),
-        content_hash: order.content_hash.clone(),
+        account_id: order.account_id.clone(),
+        content: order.content_hash.digest(),
         action,
     };
     let ReserveOutcome::Claimed(observed) = store.reserve(command).await.unwrap() else {
@@ -268,7 +269,7 @@ impl ConformanceHarness for StoreHarness {
         let intent = intent_for(&self.instrument, terms);
         let approved = claim(&self.store, &self.instrument, self.prefix, &intent, deadline).await;
         let order = &approved.inner().order;
-        let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+        let key = order.key();
         self.placed.lock().unwrap().push(key.clone());
         if terms.lease == PlacementLease::Lost {
             // Another worker holds the order now.

@@ -39,6 +39,8 @@ mod order_log_projection;
 mod process_hangup;
 mod process_kill;
 mod published_examples;
+mod remembered_ids;
+mod remembered_view;
 mod rest_alerts;
 mod rest_clients;
 mod rest_codes;

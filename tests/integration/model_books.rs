@@ -31,7 +31,6 @@ use order_router::risk::limits::{AccountLimits, RateLimits, RiskLimits};
 use order_router::risk::{Admissibility, Evaluation, RuleInput, evaluate};
 use order_router::store::Store;
 use order_router::store::control::locks::SetLockOutcome;
-use order_router::store::keys::OrderKey;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::reserve::{
     ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
@@ -376,9 +375,10 @@ impl StoreUnderTest {
         let reserved = loop {
             let reservation_check = self.reservation_check(&order, &evaluation, &lease);
             let command = ReserveRequest {
-                key: OrderKey::of(&order),
+                key: order.key(),
                 order_id: order.order_id.clone(),
-                content_hash: order.content_hash.clone(),
+                account_id: order.account_id.clone(),
+                content: order.content_hash.digest(),
                 action: ReserveAction::Evaluate(Box::new(reservation_check)),
             };
             match self.store.reserve(command).await.unwrap() {
@@ -471,7 +471,7 @@ impl StoreUnderTest {
     /// Marks the latest event of an order, which is at this journal position.
     pub async fn mark(&self, settle: &SettleRequest, place: usize) {
         let mark = MarkJournaledRequest {
-            key: OrderKey::of(&settle.order),
+            key: settle.order.key(),
             order_id: settle.order.order_id.clone(),
             version: settle.order.version,
             settlement_id: Some(settle.settlement_id),
@@ -501,6 +501,14 @@ impl StoreUnderTest {
             let kind = key.split(':').nth(1).unwrap_or_default().to_owned();
             *counts.entry(kind).or_default() += 1;
         }
+        // An order that has ended is an entry of a bucket.
+        let remembered: Option<usize> = redis::cmd("HGET")
+            .arg("{or}:ids")
+            .arg("count")
+            .query_async(&mut self.connection.clone())
+            .await
+            .unwrap();
+        *counts.entry("order".to_owned()).or_default() += remembered.unwrap_or(0);
         counts
     }
 }

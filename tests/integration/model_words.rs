@@ -9,7 +9,7 @@
 
 use order_router::domain::currency_rates::CurrencyRates;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, OrderIdPrefix, VenueId};
+use order_router::domain::id::{AccountId, BrokerId, ClientOrderId, OrderIdPrefix, VenueId};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::{Intent, RiskOverrides};
 use order_router::domain::order::Order;
@@ -100,8 +100,7 @@ pub fn intent(terms: &Terms, client_order_id: ClientOrderId) -> Intent {
 pub fn claimed(terms: &Terms, intent: &Intent) -> Order {
     let [price, mark] = [terms.price(), terms.mark].map(|price| Price::new(exact(price)).unwrap());
     let reservation = Reservation::for_order(&instrument(terms), intent, price, mark, date(terms.day)).unwrap();
-    let id = OrderId::generate(OrderIdPrefix("MO"));
-    Order::from_intent(intent, id, Mode::Paper, reservation, Timestamp::now())
+    Order::from_intent(intent, OrderIdPrefix("MO"), Mode::Paper, reservation, Timestamp::now())
 }
 
 /// Returns the message as the product's venue report.

@@ -28,6 +28,7 @@ use futures_util::future::join_all;
 use redis::AsyncCommands;
 
 use crate::ledger_view;
+use crate::remembered_view;
 use crate::support::poll;
 use crate::support::servers::{NatsServer, RedisServer};
 
@@ -35,7 +36,7 @@ use crate::support::servers::{NatsServer, RedisServer};
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Keys that live for a second or two, independent of any order.
-const SHORT_LIVED: &[&str] = &["rate:", "cancels:", "sweep"];
+const SHORT_LIVED: &[&str] = &["rate:", "cancels:", "sweep", "ids", "denials:"];
 
 /// Servers and settings of one router.
 pub struct Rig {
@@ -101,7 +102,17 @@ impl Rig {
         for key in keys {
             let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut connection).await.unwrap();
             let content: BTreeMap<String, String> = match kind.as_str() {
-                "hash" => connection.hgetall(&key).await.unwrap(),
+                "hash" => {
+                    let fields: BTreeMap<String, Vec<u8>> = connection.hgetall(&key).await.unwrap();
+                    if let Some(orders) = remembered_view::orders_of_bucket(&key, &fields) {
+                        store.extend(orders);
+                        continue;
+                    }
+                    let texts = fields
+                        .into_iter()
+                        .map(|(field, value)| (field, remembered_view::text_of(&value)));
+                    texts.collect()
+                }
                 "zset" => connection.zrange_withscores(&key, 0, -1).await.unwrap(),
                 "set" => {
                     let members: Vec<String> = connection.smembers(&key).await.unwrap();

@@ -12,15 +12,15 @@ use order_router::brokers::adapter::Placement;
 use order_router::brokers::conformance::CaseTerms;
 use order_router::brokers::paper::binance;
 use order_router::domain::decimal::Decimal;
-use order_router::domain::id::{LeaseToken, OrderId};
+use order_router::domain::id::LeaseToken;
 use order_router::domain::instrument::Instrument;
 use order_router::domain::metadata::Metadata;
+use order_router::domain::order_key::OrderKey;
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::quantity::to_quantity_units;
 use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{Fill, VenueOrderState, VenueReport};
-use order_router::store::keys::OrderKey;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
@@ -277,7 +277,7 @@ async fn mark_of_a_lost_event_is_reported_and_the_event_replayed_once() {
             .unwrap();
     }
     let order = &effect.order;
-    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
+    let key = order.key();
     let mark = MarkJournaledRequest {
         key,
         order_id: order.order_id.clone(),
@@ -341,8 +341,9 @@ async fn mark_or_settlement_of_another_order_with_the_id_changes_nothing() {
     let effect = settle(&placement);
     store.settle(effect.clone()).await.unwrap();
     let order = &effect.order;
-    let key = OrderKey::new(order.mode, &order.account_id, &order.client_order_id);
-    let other = OrderId::generate(binance::PREFIX);
+    let key = order.key();
+    let later = Timestamp::now().saturating_add(Duration::from_secs(1));
+    let other = key.order_id(binance::PREFIX, later);
     let mark = MarkJournaledRequest {
         key,
         order_id: other.clone(),

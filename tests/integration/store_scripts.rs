@@ -18,6 +18,7 @@ use order_router::domain::decimal::Decimal;
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::{Order, OrderUpdate};
+use order_router::domain::order_key::OrderKey;
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::quantity::{MAX_QUANTITY_UNITS, Quantity};
 use order_router::domain::reason::{Reason, ReasonCode};
@@ -28,7 +29,6 @@ use order_router::domain::venue_report::{Fill, OutboxEntry, VenueOrderState, Ven
 use order_router::risk::cap::{CapBound, CapUnit};
 use order_router::risk::{Cap, CapMeasure};
 use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
-use order_router::store::keys::OrderKey;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{
@@ -57,17 +57,17 @@ pub fn order(rig: &Rig, lots: i64) -> Order {
     let intent = intent_for(&instrument, CaseTerms::buy(OrderType::Limit, TimeInForce::Gtc, lots));
     let (now, price) = (Timestamp::now(), intent.price.unwrap());
     let reservation = Reservation::for_order(&instrument, &intent, price, price, now.utc_date()).unwrap();
-    Order::from_intent(
-        &intent,
-        OrderId::generate(binance::PREFIX),
-        Mode::Paper,
-        reservation,
-        now,
-    )
+    Order::from_intent(&intent, binance::PREFIX, Mode::Paper, reservation, now)
+}
+
+/// Returns another order id of the same key.
+fn other_id(order: &Order) -> OrderId {
+    let later = Timestamp::now().saturating_add(Duration::from_secs(1));
+    order.key().order_id(binance::PREFIX, later)
 }
 
 pub fn key(order: &Order) -> OrderKey {
-    OrderKey::new(order.mode, &order.account_id, &order.client_order_id)
+    order.key()
 }
 
 fn body(order: &Order, deltas: SumDeltas) -> Vec<u8> {
@@ -107,7 +107,8 @@ pub async fn reserve(store: &Store, order: &Order, action: ReserveAction) -> Res
     let command = ReserveRequest {
         key: key(order),
         order_id: order.order_id.clone(),
-        content_hash: order.content_hash.clone(),
+        account_id: order.account_id.clone(),
+        content: order.content_hash.digest(),
         action,
     };
     store.reserve(command).await.unwrap()
@@ -320,15 +321,20 @@ async fn full_store_refuses_new_ids_and_lets_known_orders_end() {
     let roomy_store = ready_store(&rig).await;
     let (one, lease) = claimed(&rig, &roomy_store, 10).await;
     let (two, _) = claimed(&rig, &roomy_store, 10).await;
-    rig.settings.redis.max_keys = 1;
+    rig.settings.redis.max_memory_mb = 1;
     let store = ready_store(&rig).await;
+    let probed = store.probe_write().await;
+    assert!(probed.is_err(), "Redis uses more than a mebibyte: {probed:?}");
     let before = rig.store().await;
     let next = order(&rig, 10);
     assert_eq!(
         claim(&store, &next, &lease, roomy(&next)).await,
         ReserveOutcome::StoreFull
     );
-    let denial = ReserveAction::RecordDecision { document: vec![b'x'] };
+    let denial = ReserveAction::RecordDecision {
+        document: vec![b'x'],
+        max_denials_per_hour: None,
+    };
     assert_eq!(reserve(&store, &next, denial).await, ReserveOutcome::StoreFull);
     assert_eq!(rig.store().await, before);
     // A known id is still known, and a claimed order can end.
@@ -346,11 +352,14 @@ async fn effect_of_another_or_denied_order_is_not_booked() {
     let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
     let denied = order(&rig, 10);
-    let denial = ReserveAction::RecordDecision { document: vec![b'x'] };
+    let denial = ReserveAction::RecordDecision {
+        document: vec![b'x'],
+        max_denials_per_hour: None,
+    };
     assert_eq!(reserve(&store, &denied, denial).await, ReserveOutcome::DenialRecorded);
     let before = rig.store().await;
     let namesake = Order {
-        order_id: OrderId::generate(binance::PREFIX),
+        order_id: other_id(&one),
         ..one.clone()
     };
     assert_eq!(
@@ -416,7 +425,7 @@ async fn mark_applies_to_its_order_and_version_and_the_watermark_passes_no_lost_
     assert_eq!(store.settle(settlement(&first)).await, Ok(booked(vec![])));
     let before = rig.store().await;
     let namesake = Order {
-        order_id: OrderId::generate(binance::PREFIX),
+        order_id: other_id(&claim),
         ..claim.clone()
     };
     let stranger = order(&rig, 10);
@@ -502,14 +511,9 @@ async fn event_is_replayed_once_for_the_first_order_of_its_id() {
         (RecordStage::Ended, claim.order_id.clone(), 2)
     );
     assert_eq!(record.known.journal_sequence, 4);
-    let mut redis = rig.redis.connection().await;
-    for name in [
-        format!("{{or}}:order:{}", key(&claim).name()),
-        format!("{{or}}:index:{}", claim.order_id),
-    ] {
-        let left: i64 = redis.pttl(&name).await.unwrap();
-        assert!(left > 0, "{name}: {left}");
-    }
+    let record = format!("{{or}}:order:{}", key(&claim).name());
+    let exists: bool = rig.redis.connection().await.exists(&record).await.unwrap();
+    assert!(!exists, "only a remembered id stays of an ended order");
     assert!(matches!(
         reserve(&store, &claim, ReserveAction::Lookup).await,
         ReserveOutcome::AlreadyKnown(_)
@@ -606,10 +610,10 @@ async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
     );
     let mut redis = rig.redis.connection().await;
     let record = format!("{{or}}:order:{}", key(&one).name());
-    assert!(redis.pttl::<_, i64>(&record).await.unwrap() > 0);
+    assert_eq!(redis.exists::<_, bool>(&record).await, Ok(false));
     let late = filled(&ended.order, 3);
     assert_eq!(store.settle(settlement(&late)).await, Ok(booked(vec![])));
-    // An event that waits for the journal survives the tombstone.
+    // An event that waits for the journal has a record that does not expire.
     assert_eq!(redis.pttl::<_, i64>(&record).await, Ok(-1));
     let waiting = store
         .list_waiting_orders(&order_router::store::orders::read::WorkQueue::Outbox, Duration::ZERO)
@@ -630,9 +634,11 @@ async fn error_in_one_command_of_a_batch_leaves_the_others_their_answers() {
     let requests = [&bad, &good, &bad].map(|order| ReserveRequest {
         key: key(order),
         order_id: order.order_id.clone(),
-        content_hash: order.content_hash.clone(),
+        account_id: order.account_id.clone(),
+        content: order.content_hash.digest(),
         action: ReserveAction::RecordDecision {
             document: body(order, SumDeltas::default()),
+            max_denials_per_hour: None,
         },
     });
     let replies = futures_util::future::join_all(requests.map(|request| store.reserve(request))).await;

@@ -28,6 +28,7 @@ use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::submission::announced::encode_release_event;
 
 use crate::conformance_store::ready_store;
+use crate::remembered_view::record_name;
 use crate::rig::{Rig, SOON};
 use crate::store_scripts::{claim, claimed, event, filled, key, order, reserve, roomy, settlement};
 use crate::support::poll;
@@ -115,7 +116,7 @@ async fn only_the_lease_starts_an_order_once_and_in_time() {
     assert_eq!(store.start_sending(&second).await, Ok(StartSendingOutcome::LeaseLost));
     assert_eq!(stage(&store, &order).await, RecordStage::Sending);
     assert_eq!(
-        rig.store().await[&format!("order:r:default:{}", order.client_order_id)]["sq"],
+        rig.store().await[&record_name("default", order.client_order_id.as_str())]["sq"],
         "7"
     );
     // A worker without the lease cannot release it, and neither can the plain release of an unannounced claim.
@@ -199,7 +200,10 @@ async fn withdrawn_order_takes_no_effect_and_is_claimable_once_journaled() {
     );
     assert_eq!(rig.sum(SUMS, "long").await, 100);
     let ttl: i64 = redis::cmd("PTTL")
-        .arg(format!("{{or}}:order:r:default:{}", order.client_order_id))
+        .arg(format!(
+            "{{or}}:{}",
+            record_name("default", order.client_order_id.as_str())
+        ))
         .query_async(&mut rig.redis.connection().await)
         .await
         .unwrap();

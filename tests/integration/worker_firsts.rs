@@ -16,6 +16,7 @@ use order_router::wire::report::ExecutionReport;
 use uuid::Uuid;
 
 use crate::conformance_store::ready_store;
+use crate::remembered_view::record_name;
 use crate::rig::{Client, Rig, SOON, ibkr};
 use crate::store_scripts::{claimed, filled, order, settlement};
 use crate::support::poll;
@@ -73,7 +74,7 @@ async fn first_journaled_order_of_an_id_replaces_the_one_in_the_store() {
         },
     )
     .await;
-    let record = format!("order:r:default:{}", first.client_order_id);
+    let record = record_name("default", first.client_order_id.as_str());
     poll::until(SOON, "the first order replaces it", async || {
         rig.store()
             .await

@@ -28,6 +28,7 @@ use order_router::worker::journaling::settlement::{Settler, StorePaperBook};
 use redis::AsyncCommands;
 
 use crate::conformance_store::ready_store;
+use crate::remembered_view::record_name;
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::store_scripts::{claimed, filled, order, settlement};
 use crate::support::poll;
@@ -320,7 +321,10 @@ async fn settlement_without_a_reply_or_lost_by_the_store_is_unknown() {
     let mut rig = Rig::start().await;
     let proxy = Proxy::start(rig.redis.address()).await;
     let (book, placement, report) = book_behind(&proxy, &mut rig).await;
-    let record = format!("{{or}}:order:r:default:{}", placement.order.client_order_id);
+    let record = format!(
+        "{{or}}:{}",
+        record_name("default", placement.order.client_order_id.as_str())
+    );
     proxy.stall_direction(Direction::ToClient);
     let lose_record = async {
         poll::until(SOON, "the order is settled", async || {

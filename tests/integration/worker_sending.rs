@@ -22,6 +22,7 @@ use order_router::wire::submission::SubmissionEvent;
 use tokio::task::JoinHandle;
 
 use crate::external_venue::{HoldPoint, KillableWorker, Venue};
+use crate::remembered_view::record_name;
 use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
 
@@ -158,7 +159,7 @@ async fn order_of_a_worker_killed_before_the_start_is_released_and_keeps_its_id(
     rig.redis.flushall().await;
     poll::until(SOON, "the store is rebuilt", async || {
         let store = rig.store().await;
-        let record = store.get("order:r:default:a1");
+        let record = store.get(&record_name("default", "a1"));
         record.is_some_and(|record| record["st"] == "released")
     })
     .await;
@@ -361,7 +362,7 @@ async fn venue_report_counts_through_an_emptied_store_and_nothing_is_sent_again(
     rig.redis.flushall().await;
     // An order known only by its submission counts in full.
     poll::until(SOON, "the store is rebuilt", async || sums(&rig).await == (100, 0)).await;
-    let record = &rig.store().await["order:r:default:a1"];
+    let record = &rig.store().await[&record_name("default", "a1")];
     assert_eq!(record["st"], "sending");
     venue.resume();
     let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
@@ -409,12 +410,12 @@ async fn restarted_store_releases_announced_orders_and_keeps_orders_being_sent()
     poll::until(SOON, "the order is being sent", async || {
         rig.store()
             .await
-            .get("order:r:default:a2")
+            .get(&record_name("default", "a2"))
             .is_some_and(|record| record.get("st").is_some_and(|st| st == "sending"))
     })
     .await;
     rig.quiet_outbox().await;
-    let before = rig.store().await["order:r:default:a2"].clone();
+    let before = rig.store().await[&record_name("default", "a2")].clone();
     let epoch = rig.store().await["meta"]["epoch"].clone();
     // Redis writes to disk once a second.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
@@ -426,7 +427,7 @@ async fn restarted_store_releases_announced_orders_and_keeps_orders_being_sent()
             .is_some_and(|now| *now != epoch && !now.starts_with("healing"))
     })
     .await;
-    assert_eq!(rig.store().await["order:r:default:a2"], before);
+    assert_eq!(rig.store().await[&record_name("default", "a2")], before);
     assert_eq!((sums(&rig).await, venue.arrivals()), ((100, 0), vec![]));
     worker.kill();
 }

@@ -120,6 +120,7 @@ pub(crate) async fn run(args: &CheckArgs, options: &GlobalOptions) -> CommandRes
     }
     if args.role.uses_redis() {
         check_redis(&settings, &mut report).await?;
+        report_remembered_ids(&settings, &mut report)?;
     }
     if report.has_failed {
         return Err(CommandError::Reported);
@@ -146,6 +147,28 @@ async fn check_keys(settings: &Settings, report: &mut CheckReport) -> anyhow::Re
         (count, _) => (Verdict::Ok, format!("{count}, at {address}")),
     };
     report.add("keys", verdict, detail)
+}
+
+/// Says how many new orders a second can last, and how many of them one account can use up by denials.
+fn report_remembered_ids(settings: &Settings, report: &mut CheckReport) -> anyhow::Result<()> {
+    let redis = &settings.redis;
+    let (ids, hours) = (redis.max_remembered_ids(), redis.retention_h);
+    let detail = format!(
+        "{ids} for {hours} h each, in {} MiB: {} new orders a second last",
+        redis.remembered_ids_mb,
+        redis.lasting_orders_per_second()
+    );
+    let denials = u64::try_from(settings.risk.max_denials_per_hour)
+        .unwrap_or_default()
+        .saturating_mul(hours);
+    if denials.saturating_mul(10) > ids {
+        let detail = format!(
+            "{detail}; risk.max_denials_per_hour lets one account use up {denials} of them by denials: lower it, or raise \
+             redis.remembered_ids_mb"
+        );
+        return report.add("ids", Verdict::Warning, detail);
+    }
+    report.add("ids", Verdict::Ok, detail)
 }
 
 async fn check_streams(bus: &Bus, settings: &Settings, report: &mut CheckReport) -> anyhow::Result<()> {

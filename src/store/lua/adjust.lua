@@ -2,7 +2,7 @@
 --
 -- KEYS  1 meta, 2 state, 3 adjustments that wait for the journal, 4 the adjustment's record, then those of the owner
 -- ARGV  1 epoch, 2 adjustment id, 3 content hash, 4 hash of the event, 5 event (the journal's document), 6 mode,
---       7 trading date or '', 8 deadline (ms, Redis' clock), 9 most keys the database may hold,
+--       7 trading date or '', 8 deadline (ms, Redis' clock), 9 1 where Redis is full, else 0,
 --       10 most adjustments that may wait, 11 owner and moves (MessagePack), or '' where no sum moves
 -- Returns {'known', content hash, event, journal sequence or '0'} · {'booked'}
 --         {'moved_on'}: another mode or trading date is in force · {'late'} past the deadline
@@ -17,7 +17,7 @@ local now = now_ms()
 if now >= tonumber(ARGV[8]) then return {'late'} end
 local state = redis.call('HMGET', KEYS[2], 'mode', 'trading_date')
 if (state[1] or 'paper') ~= ARGV[6] or (state[2] or '') ~= ARGV[7] then return {'moved_on'} end
-if redis.call('DBSIZE') > tonumber(ARGV[9]) or redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[10]) then
+if ARGV[9] == '1' or redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[10]) then
   return {'full'}
 end
 if ARGV[11] ~= '' then

@@ -26,6 +26,128 @@ local function answer_for(run, packed, document)
   return {'failed', type(answer) == 'table' and answer.err or tostring(answer)}
 end
 
+-- Remembered ids: one small entry an order that has ended and is journaled, a field of a bucket. `IDS` and `ID_BUCKET`
+-- are the keys (src/store/keys.rs). Buckets split one by one as ids are added (linear hashing), so that each stays small
+-- enough for Redis' compact encoding. The name of an order is its key in 13 digits of six bits.
+local IDS_A_BUCKET = 32
+-- An entry: hour from which it may be dropped, stage, the order id's prefix and time, content, version, its journal
+-- sequence, how far the first sequence lies before it, the end of the settlement's id; then the order id where the key
+-- is no part of it.
+local ENTRY, ENTRY_LENGTH = '>I3Bc2I6c12I3I6I4I4', 41
+local HOUR_MS = 3600000
+local ids
+
+local function open_ids()
+  if not ids then
+    local known = redis.call('HMGET', IDS, 'buckets', 'count')
+    ids = {buckets = tonumber(known[1] or '1'), count = tonumber(known[2] or '0')}
+  end
+  return ids
+end
+
+local function digit(byte)
+  if byte >= 97 then return byte - 71 end
+  if byte == 95 then return 63 end
+  if byte >= 65 then return byte - 65 end
+  if byte >= 48 then return byte + 4 end
+  return 62
+end
+
+-- The number of a name's bucket among so many.
+local function bucket_of(name, buckets)
+  local a, b, c, d, e = string.byte(name, 9, 13)
+  local bits = (((digit(a) * 64 + digit(b)) * 64 + digit(c)) * 64 + digit(d)) * 64 + digit(e)
+  local _, exponent = math.frexp(buckets)
+  local low = 2 ^ (exponent - 1)
+  local bucket = bits % (2 * low)
+  return bucket < buckets and bucket or bucket - low
+end
+
+local function bucket_key(number)
+  return ID_BUCKET .. string.format('%.0f', number)
+end
+
+-- Moves those of a bucket's entries that belong to another since the number of buckets has changed.
+local function redistribute(from)
+  local key = bucket_key(from)
+  local entries = redis.call('HGETALL', key)
+  for at = 1, #entries, 2 do
+    local to = bucket_of(entries[at], ids.buckets)
+    if to ~= from then
+      redis.call('HDEL', key, entries[at])
+      redis.call('HSET', bucket_key(to), entries[at], entries[at + 1])
+    end
+  end
+end
+
+local function split_bucket()
+  local _, exponent = math.frexp(ids.buckets)
+  local from = ids.buckets - 2 ^ (exponent - 1)
+  ids.buckets = ids.buckets + 1
+  redistribute(from)
+end
+
+local function merge_bucket()
+  ids.buckets = ids.buckets - 1
+  redistribute(ids.buckets)
+end
+
+-- The entry of a name, or false.
+local function recall(name)
+  return redis.call('HGET', bucket_key(bucket_of(name, open_ids().buckets)), name)
+end
+
+local function read_entry(entry)
+  local _, stage, prefix, time, content, version, sequence, before, settlement = struct.unpack(ENTRY, entry)
+  return {
+    stage = stage == 2 and 'denied' or 'ended', prefix = prefix, time = time, content = content, version = version,
+    sequence = sequence, first = sequence - before, settlement = settlement,
+    tail = string.sub(entry, ENTRY_LENGTH + 1),
+  }
+end
+
+-- The 12 bytes of a content that a command holds as two numbers.
+local function content_of(numbers)
+  return struct.pack('>I6I6', numbers[1], numbers[2])
+end
+
+local function time_of(order_id)
+  return tonumber(string.sub(order_id, 4, 15), 16)
+end
+
+-- The end of a settlement's id, as an entry holds it.
+local function end_of(settlement)
+  return settlement and settlement ~= '' and tonumber(string.sub(settlement, -8), 16) or 0
+end
+
+local function is_entry_of(e, order_id)
+  if e.tail ~= '' then return e.tail == order_id end
+  return #order_id == 35 and e.prefix == string.sub(order_id, 1, 2) and e.time == time_of(order_id)
+end
+
+-- Remembers an order for `ttl` (ms). `tail` is its id where the key is no part of that, or ''.
+local function remember(name, order_id, tail, stage, content, version, sequence, first, settlement, ttl)
+  open_ids()
+  local entry = struct.pack(ENTRY, math.ceil((now_ms() + ttl) / HOUR_MS), stage == 'denied' and 2 or 1,
+    tail == '' and string.sub(order_id, 1, 2) or '  ', tail == '' and time_of(order_id) or 0, content, version,
+    sequence, math.max(0, math.min(sequence - first, 4294967295)), end_of(settlement)) .. tail
+  ids.count = ids.count + redis.call('HSET', bucket_key(bucket_of(name, ids.buckets)), name, entry)
+  ids.is_changed = true
+  if ids.count > ids.buckets * IDS_A_BUCKET then split_bucket() end
+end
+
+local function forget(name)
+  open_ids()
+  ids.count = ids.count - redis.call('HDEL', bucket_key(bucket_of(name, ids.buckets)), name)
+  ids.is_changed = true
+end
+
+local function write_ids()
+  if ids and ids.is_changed then
+    redis.call('HSET', IDS, 'buckets', string.format('%.0f', ids.buckets), 'count', string.format('%.0f', ids.count))
+  end
+end
+
 local function sum(key, field)
   return tonumber(redis.call('HGET', key, field) or '0')
 end

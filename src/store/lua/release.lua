@@ -1,7 +1,7 @@
 -- Releases a claim that was never sent: everything it reserved is given back, and the id is free again.
 --
--- KEYS  1 meta, 2 leases, 3 order record, 4 index key, 5 open set, 6 what makes another order its duplicate,
---       7 keys of the open sets, then those of the owner
+-- KEYS  1 meta, 2 leases, 3 order record, 4 open set, 5 what makes another order its duplicate,
+--       6 keys of the open sets, then those of the owner
 -- ARGV  1 epoch, 2 name, 3 lease token, 4 owner and moves (MessagePack)
 -- Returns {'released'}, or {'kept'} where the order is not claimed under this lease (any more).
 local bad = stale()
@@ -11,8 +11,8 @@ if known[1] ~= 'claimed' or known[2] ~= ARGV[3] then return {'kept'} end
 local reserved = cmsgpack.unpack(ARGV[4])
 if not move_both(reserved[1], reserved[2]) then return {'kept'} end
 write_ledgers()
-redis.call('DEL', KEYS[3], KEYS[4])
+redis.call('DEL', KEYS[3])
 redis.call('ZREM', KEYS[2], ARGV[2])
-leave_open(KEYS[5], ARGV[2], KEYS[7])
-if redis.call('GET', KEYS[6]) == ARGV[2] then redis.call('DEL', KEYS[6]) end
+leave_open(KEYS[4], ARGV[2], KEYS[6])
+if redis.call('GET', KEYS[5]) == ARGV[2] then redis.call('DEL', KEYS[5]) end
 return {'released'}

@@ -4,11 +4,12 @@
 -- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
 -- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), then for each event a command (MessagePack, by name) and a
 --       document:
---         k order record, i index key, op open set, du due set (key indices), n name, o order id, h content hash
+--         k order record, op open set, du due set (key indices), n name, o order id, t the same where the key is no
+--         part of it, else '', h content
 --         v version, st stage after it ('open', 'ended' or 'denied'), q journal sequence, at next due moment (ms) or 0
---         ttl of a tombstone (ms), never 0: a repeated event must find its order while this replay lasts
+--         ttl of a remembered id (ms), never 0: a repeated event must find its order while this replay lasts
 --         w owner, d moves since the version before (from nothing for 1), or false
---         u where it came first and something else stands in its place: that order's id o and version v, index key i, open
+--         u where it came first and something else stands in its place: that order's id o and version v, open
 --         set op, due set du, its owner w and the moves d that undo everything it moved; d above then counts from
 --         nothing
 -- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, from
@@ -26,13 +27,20 @@ end
 for at = 3, #ARGV, 2 do
   local c, doc = cmsgpack.unpack(ARGV[at]), ARGV[at + 1]
   local record = KEYS[c.k]
-  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o')
+  local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o', 'fs', 'seq', 'h', 'sid')
+  local entry = not known[1] and recall(c.n)
+  local e = entry and read_entry(entry)
+  if e then
+    local order_id = is_entry_of(e, c.o) and c.o or c.u and is_entry_of(e, c.u.o) and c.u.o or ''
+    known = {e.stage, e.version, e.version, order_id, e.first, e.sequence, e.content}
+  end
   local version = tonumber(known[2] or '0')
-  local first = redis.call('HGET', record, 'fs')
+  local first = known[5]
   if c.u and known[1] and known[4] == c.u.o and version == c.u.v then
     -- What stands here came later, and is void: its moves are undone, and the first takes its place.
     force_both(c.u.w, c.u.d)
-    redis.call('DEL', record, KEYS[c.u.i])
+    redis.call('DEL', record)
+    if e then forget(c.n) end
     leave_open(KEYS[c.u.op], c.n, KEYS[5])
     redis.call('ZREM', KEYS[c.u.du], c.n)
     redis.call('ZREM', KEYS[4], c.n)
@@ -46,22 +54,21 @@ for at = 3, #ARGV, 2 do
     end
   elseif known[1] and c.v <= version then
     local other = c.v > tonumber(known[3]) and settlement_of(record, c.v, version)
-    local place = redis.call('HMGET', record, 'seq', 'sid')
-    if c.v == version and c.v == tonumber(known[3]) and c.q < tonumber(place[1] or '0') then other = place[2] end
     local own = settlement_in(doc)
+    if c.v == version and c.v == tonumber(known[3]) and c.q < tonumber(known[6] or '0') then
+      if e then other = e.settlement ~= end_of(own) and 'another' or own else other = known[8] end
+    end
     if other and own and other ~= own then
       -- Another effect of this version came first on the journal.
       conflicts[#conflicts + 1] = tostring((at - 3) / 2)
     elseif c.v > tonumber(known[3]) then
-      redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
-      redis.call('HDEL', record, 'p:' .. c.v)
-      if c.v == version then
-        redis.call('ZREM', KEYS[3], c.n)
-        if known[1] ~= 'open' then
-          redis.call('HDEL', record, 'doc')
-          redis.call('PEXPIRE', record, c.ttl)
-          redis.call('PEXPIRE', KEYS[c.i], c.ttl)
-        end
+      if c.v == version then redis.call('ZREM', KEYS[3], c.n) end
+      if c.v == version and known[1] ~= 'open' then
+        remember(c.n, c.o, c.t, known[1], known[7], c.v, c.q, tonumber(first or c.q), known[8], c.ttl)
+        redis.call('DEL', record)
+      else
+        redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
+        redis.call('HDEL', record, 'p:' .. c.v)
       end
     end
   else
@@ -71,18 +78,13 @@ for at = 3, #ARGV, 2 do
     changed = changed + 1
     redis.call('DEL', record)
     if c.st == 'open' then
-      redis.call('HSET', record, 'st', 'open', 'h', c.h, 'o', c.o, 'v', c.v, 'jv', c.v, 'seq',
-        string.format('%.0f', c.q), 'doc', doc)
-      redis.call('SET', KEYS[c.i], c.n)
+      redis.call('HSET', record, 'st', 'open', 'h', content_of(c.h), 'o', c.o, 'v', c.v, 'jv', c.v, 'seq',
+        string.format('%.0f', c.q), 'doc', doc, 'fs', string.format('%.0f', tonumber(first or c.q)))
       enter_open(KEYS[c.op], c.n, KEYS[5])
     else
-      redis.call('HSET', record, 'st', c.st, 'h', c.h, 'o', c.o, 'v', c.v, 'jv', c.v, 'seq',
-        string.format('%.0f', c.q))
-      redis.call('PEXPIRE', record, c.ttl)
-      redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
+      remember(c.n, c.o, c.t, c.st, content_of(c.h), c.v, c.q, tonumber(first or c.q), settlement_in(doc), c.ttl)
       leave_open(KEYS[c.op], c.n, KEYS[5])
     end
-    redis.call('HSET', record, 'fs', first or string.format('%.0f', c.q))
     redis.call('ZREM', KEYS[3], c.n)
     redis.call('ZREM', KEYS[4], c.n)
     if c.at > 0 then redis.call('ZADD', KEYS[c.du], c.at, c.n) else redis.call('ZREM', KEYS[c.du], c.n) end
@@ -92,4 +94,5 @@ for at = 3, #ARGV, 2 do
   end
 end
 write_ledgers()
+write_ids()
 return {'replayed', changed, unpack(conflicts)}

@@ -4,7 +4,7 @@
 -- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
 -- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 lease (ms), then for each event a command (MessagePack,
 --       by name) and the order's document:
---         k order record, i index key, op open set (key indices), n name, o order id, h content hash
+--         k order record, op open set (key indices), n name, o order id, h content
 --         st `sending` or `released`, t the claim's token, q journal sequence, ttl of a released order (ms)
 --         w owner, d what it reserves (moves)
 -- Returns {'replayed', how many changed something}.
@@ -17,14 +17,14 @@ local now, changed = now_ms(), 0
 -- A report of the order, or an order that came first, says more than its submission. A claim of this store's own goes
 -- before one that it has lost: whoever held that cannot send any more.
 local function is_submitted(known, c)
-  if not known[1] then return true end
+  if not known[1] then return not recall(c.n) end
   if known[3] ~= c.o then return known[1] == 'released' end
   if tonumber(known[2]) > 0 or known[4] == c.t or tonumber(known[5] or '0') >= c.q then return false end
   return known[1] == 'sending' or known[1] == 'released'
 end
 
 local function is_released(known, c)
-  if not known[1] then return true end
+  if not known[1] then return not recall(c.n) end
   if known[3] ~= c.o or known[4] ~= c.t or tonumber(known[2]) > 0 then return false end
   return known[1] == 'sending' or known[1] == 'releasing'
 end
@@ -38,17 +38,15 @@ for at = 4, #ARGV, 2 do
     changed = changed + 1
     undo_reserved(record, c.w)
     redis.call('DEL', record)
-    redis.call('HSET', record, 'st', c.st, 'h', c.h, 'o', c.o, 'v', 0, 'jv', 0, 'tok', c.t, 'sq', sequence)
+    redis.call('HSET', record, 'st', c.st, 'h', content_of(c.h), 'o', c.o, 'v', 0, 'jv', 0, 'tok', c.t, 'sq', sequence)
     redis.call('ZREM', KEYS[3], c.n)
     if is_sending then
       force_both(c.w, c.d)
       redis.call('HSET', record, 'doc', doc, 'net', table.concat(c.d, ' '))
-      redis.call('SET', KEYS[c.i], c.n)
       enter_open(KEYS[c.op], c.n, KEYS[5])
       redis.call('ZADD', KEYS[4], now + tonumber(ARGV[3]), c.n)
     else
       redis.call('PEXPIRE', record, c.ttl)
-      redis.call('SET', KEYS[c.i], c.n, 'PX', c.ttl)
       leave_open(KEYS[c.op], c.n, KEYS[5])
       redis.call('ZREM', KEYS[4], c.n)
     end

@@ -1,20 +1,23 @@
 -- Answers a known id, or claims the order with everything it reserves: all caps hold, or nothing is reserved.
 --
 -- KEYS  1 meta, 2 state, 3 leases, 4 outbox, 5 keys of the open sets, then those the commands name by their index
--- ARGV  1 epoch, 2 most keys the database may hold, 3 most orders that may wait in the outbox,
+-- ARGV  1 epoch, 2 most ids that may be remembered (0: Redis is full), 3 most orders that may wait in the outbox,
 --       4 how long a rule stays silent after an alert (ms), 5 how old the view may be that an order was judged by (ms),
 --       then for each order a command (MessagePack, the fields below) and a document
 -- Returns for each order
---         {'known', stage, hash, order id, version, journaled version, journal sequence}
+--         {'known', stage, content, order id, version, journaled version, journal sequence}
+--         {'remembered', entry}: the order has ended
 --         {'generation', generation}: it has to be judged anew
 --         {'claimed' | 'over' | 'probed', readings, loss of the breach of the account or '', of all accounts or ''}
---         {'denied'} · {'full'} · {'inexact'}: a sum would leave the exact range
+--         {'denied'} · {'over_budget'}: the account has had its denials of this hour · {'full'}
+--         {'inexact'}: a sum would leave the exact range
 -- The readings are numbers in one text: reduction (0 or 1), duplicate (0 or 1), the account's and the broker's orders of
--- this second before it, the account's fills whose fee has no price, then for each cap the measure before it and whether it is the first to alert (0 or 1).
+-- this second before it, the account's fills whose fee has no price, then for each cap the measure before it and whether it
+-- is the first to alert (0 or 1).
 --         {'failed', error}: it may have taken effect
 -- A released order of the same order id and content counts as unknown.
 -- Idempotent: a second claim or denial of the same id is answered 'known'.
-local ACTION, NAME, ORDER_ID, HASH, RECORD, INDEX, CHECK, CLAIM = 1, 2, 3, 4, 5, 6, 7, 8
+local ACTION, NAME, ORDER_ID, CONTENT, RECORD, CHECK, CLAIM, BUDGET = 1, 2, 3, 4, 5, 6, 7, 8
 -- A check: generation of the control and moment of the view it was judged by (ms, Redis' clock), owner, side (1 buy, 2
 -- sell), quantity (pair), trading date, caps, key index of the broker's rate, most orders a second of the account and of
 -- the broker, whether it counts among them, duplicate, whether only a reduction may pass.
@@ -25,6 +28,8 @@ local GENERATION, VIEW_AT, OWNER, SIDE, QUANTITY, DATE, CAPS, RATE_KEY, ACCOUNT_
 local MEASURE, DELTA, MOST, ALERT_FROM, CALM_BELOW, ALERTS, PASSES_REDUCTION, ALERT_NAME = 1, 2, 4, 6, 8, 10, 11, 12
 -- A duplicate: key index (0 where duplicates are not looked for), window (ms), whether one is stopped.
 local DUPLICATE_KEY, WINDOW, STOPS = 1, 2, 3
+-- A budget of denials: key index (0: no budget applies), most denials an hour.
+local BUDGET_KEY, MOST_DENIALS = 1, 2
 -- A claim: moves, key index of the open set, lease token, lease (ms).
 local MOVES, OPEN_SET, TOKEN, LEASE = 1, 2, 3, 4
 
@@ -32,7 +37,7 @@ local bad = stale()
 if bad then return bad end
 local now = now_ms()
 local generation = redis.call('HGET', KEYS[2], 'generation') or '0'
-local full = redis.call('DBSIZE') > tonumber(ARGV[2]) or redis.call('ZCARD', KEYS[4]) > tonumber(ARGV[3])
+local full = open_ids().count >= tonumber(ARGV[2]) or redis.call('ZCARD', KEYS[4]) > tonumber(ARGV[3])
 local second = math.floor(now / 1000)
 local broker_counts = {}
 
@@ -100,10 +105,9 @@ local function claim(c, check, command, doc, changes)
   if duplicate[DUPLICATE_KEY] > 0 then
     redis.call('SET', KEYS[duplicate[DUPLICATE_KEY]], command[NAME], 'PX', duplicate[WINDOW])
   end
-  redis.call('HSET', record, 'st', 'claimed', 'h', command[HASH], 'o', command[ORDER_ID], 'v', 0, 'jv', 0,
-    'tok', order[TOKEN], 'doc', doc)
+  redis.call('HSET', record, 'st', 'claimed', 'h', content_of(command[CONTENT]), 'o', command[ORDER_ID], 'v', 0,
+    'jv', 0, 'tok', order[TOKEN], 'doc', doc)
   if c.was_released then redis.call('PERSIST', record) end
-  redis.call('SET', KEYS[command[INDEX]], command[NAME])
   redis.call('ZADD', KEYS[3], now + order[LEASE], command[NAME])
   enter_open(KEYS[order[OPEN_SET]], command[NAME], KEYS[5])
 end
@@ -147,19 +151,35 @@ local function judge(command, doc, was_released)
   return {verdict, table.concat(readings, ' '), c.account.breach or '', c.total.breach or ''}
 end
 
+-- Whether the account's denials of this hour leave room for one more, which is counted.
+local function count_denial(budget)
+  if budget[BUDGET_KEY] == 0 then return true end
+  local key, hour = KEYS[budget[BUDGET_KEY]], math.floor(now / HOUR_MS)
+  local counted = redis.call('HMGET', key, 'hour', 'count')
+  local count = tonumber(counted[1]) == hour and tonumber(counted[2]) or 0
+  if count >= budget[MOST_DENIALS] then return false end
+  redis.call('HSET', key, 'hour', hour, 'count', count + 1)
+  redis.call('PEXPIRE', key, HOUR_MS)
+  return true
+end
+
 local function one(command, doc)
   local record = KEYS[command[RECORD]]
   local known = redis.call('HMGET', record, 'st', 'h', 'o', 'v', 'jv', 'seq')
   -- A released order is claimed anew under its own id, by whoever knows it.
-  if known[1] and not (known[1] == 'released' and known[3] == command[ORDER_ID] and known[2] == command[HASH]) then
+  local is_free = known[1] == 'released' and known[3] == command[ORDER_ID] and known[2] == content_of(command[CONTENT])
+  if known[1] and not is_free then
     return {'known', known[1], known[2], known[3], known[4], known[5], known[6] or '0'}
   end
+  local entry = not known[1] and recall(command[NAME])
+  if entry then return {'remembered', entry} end
   if command[ACTION] == 'look' then return {'probed', '0 0 0 0 0', '', ''} end
   if command[ACTION] == 'deny' then
     if full then return {'full'} end
-    redis.call('HSET', record, 'st', 'denied', 'h', command[HASH], 'o', command[ORDER_ID], 'v', 1, 'jv', 0, 'doc', doc)
+    if not count_denial(command[BUDGET]) then return {'over_budget'} end
+    redis.call('HSET', record, 'st', 'denied', 'h', content_of(command[CONTENT]), 'o', command[ORDER_ID], 'v', 1,
+      'jv', 0, 'doc', doc)
     if known[1] then redis.call('PERSIST', record) end
-    redis.call('SET', KEYS[command[INDEX]], command[NAME])
     redis.call('ZADD', KEYS[4], now, command[NAME])
     return {'denied'}
   end

@@ -11,11 +11,11 @@
 --         {'inexact'}: a sum would leave the exact range · {'failed', error}: it may be booked
 -- Idempotent: the same settlement a second time is answered 'booked' and changes nothing.
 --
--- A command: key indices of record, index, open set and due set, name, order id, the version this builds on, the lease
+-- A command: key indices of record, open set and due set, name, order id, the version this builds on, the lease
 -- it needs or '', the settlement's own id, deadline (ms, Redis' clock) or 0, stage after it ('open' or 'ended'), next due
 -- moment (ms) or 0, owner, moves, watches, whether its fills only reduce a position.
-local RECORD, INDEX, OPEN_SET, DUE_SET, NAME, ORDER_ID, VERSION, TOKEN, SETTLEMENT, DEADLINE, STAGE, DUE_AT, OWNER, MOVES,
-  WATCHES, ONLY_REDUCES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+local RECORD, OPEN_SET, DUE_SET, NAME, ORDER_ID, VERSION, TOKEN, SETTLEMENT, DEADLINE, STAGE, DUE_AT, OWNER, MOVES,
+  WATCHES, ONLY_REDUCES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 -- The watches: for the account, then for all accounts, the loss of the view without its fills, and the limit (1e-6).
 local ACCOUNT_BASE, ACCOUNT_LIMIT, TOTAL_BASE, TOTAL_LIMIT = 1, 2, 3, 4
 
@@ -59,10 +59,20 @@ local function crosses(h, m)
   return position < 0 or is_at_most(h.position, h.position_rest, position, rest)
 end
 
+-- An order that has ended has an entry only: an effect of it makes a record again.
+local function read_ended(c)
+  local entry = recall(c[NAME])
+  local e = entry and read_entry(entry)
+  if not e or not is_entry_of(e, c[ORDER_ID]) then return nil end
+  local is_repeated = e.version == c[VERSION] + 1 and e.settlement == end_of(c[SETTLEMENT])
+  return {e.stage, e.version, e.version, '', is_repeated and c[SETTLEMENT], c[ORDER_ID]}, e
+end
+
 local function one(c, doc)
-  local record = KEYS[c[RECORD]]
+  local record, ended = KEYS[c[RECORD]], nil
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'o')
-  if not known[1] or known[6] ~= c[ORDER_ID] then return {'missing'} end
+  if not known[1] then known, ended = read_ended(c) end
+  if not known or known[6] ~= c[ORDER_ID] then return {'missing'} end
   -- It was given back, and nothing of it was sent.
   if known[1] == 'releasing' or known[1] == 'released' then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
@@ -95,10 +105,9 @@ local function one(c, doc)
     redis.call('HSET', record, 'p:' .. version, latest)
   end
   redis.call('HSET', record, 'st', c[STAGE], 'v', version + 1, 'sid', c[SETTLEMENT], 'doc', doc, 'tok', '')
-  -- Only a record that has ended has a time to live, and only one without a lease is in no set of leases.
-  if known[1] == 'ended' then
-    redis.call('PERSIST', record)
-    redis.call('PERSIST', KEYS[c[INDEX]])
+  if ended then
+    redis.call('HSET', record, 'h', ended.content, 'o', c[ORDER_ID], 'jv', version,
+      'seq', string.format('%.0f', ended.sequence), 'fs', string.format('%.0f', ended.first))
   end
   if known[4] and known[4] ~= '' then redis.call('ZREM', KEYS[2], c[NAME]) end
   redis.call('ZADD', KEYS[3], 'NX', now, c[NAME])

@@ -7,7 +7,6 @@ use crate::domain::order::Order;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::retention::saturating_ms;
 use crate::store::script::INQUIRE;
 
@@ -72,7 +71,7 @@ impl Store {
         step: &str,
         durations: [Duration; 2],
     ) -> Result<Option<InquiryTurn>, StoreError> {
-        let key = OrderKey::of(order);
+        let key = order.key();
         let keys = [keys::meta(), keys::due_orders(&order.broker), keys::order_record(&key)];
         let mut call = self.connection.script_call(&INQUIRE, None, &keys)?;
         call.arg(step)

@@ -1,12 +1,13 @@
-//! Marking events as journaled (`lua/journaled.lua`): they leave the outbox, and ended orders shrink to tombstones.
+//! Marking events as journaled (`lua/journaled.lua`): they leave the outbox, and of ended orders only a remembered id stays.
 
 use serde::Serialize;
 
 use crate::domain::id::OrderId;
+use crate::domain::order_key::OrderKey;
 use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
+use crate::store::orders::remembered::order_id_tail;
 use crate::store::retention::retention_ms;
 use crate::store::script::{KeyTable, MARK_JOURNALED, ScriptReply, to_named_message_pack};
 
@@ -39,12 +40,12 @@ pub enum MarkJournaledOutcome {
 struct MarkJournaledCommand {
     #[serde(rename = "k")]
     record_key: usize,
-    #[serde(rename = "i")]
-    index_key: usize,
     #[serde(rename = "n")]
     name: String,
     #[serde(rename = "o")]
     order_id: String,
+    #[serde(rename = "t")]
+    order_id_tail: String,
     #[serde(rename = "v")]
     version: u32,
     #[serde(rename = "s")]
@@ -52,7 +53,7 @@ struct MarkJournaledCommand {
     #[serde(rename = "q")]
     sequence: u64,
     #[serde(rename = "ttl")]
-    tombstone_ms: u64,
+    remembered_for_ms: u64,
 }
 
 /// Runs a batch of marks in one script call; returns an outcome for each request, in order.
@@ -61,18 +62,18 @@ pub(in crate::store) async fn run_mark_journaled_batch(
     requests: Vec<MarkJournaledRequest>,
 ) -> Result<Vec<Result<MarkJournaledOutcome, StoreError>>, StoreError> {
     let mut keys = KeyTable::new(vec![keys::meta(), keys::outbox()]);
-    let tombstone_ms = retention_ms(connection.settings.retention_h);
+    let remembered_for_ms = retention_ms(connection.settings.retention_h);
     let mut commands = Vec::with_capacity(requests.len());
     for request in &requests {
         commands.push(to_named_message_pack(&MarkJournaledCommand {
             record_key: keys.add_unshared(keys::order_record(&request.key)),
-            index_key: keys.add_unshared(keys::order_index(&request.order_id)),
             name: request.key.name(),
             order_id: request.order_id.to_string(),
+            order_id_tail: order_id_tail(request.key, &request.order_id).to_owned(),
             version: request.version,
             settlement_id: request.settlement_id.map_or_else(String::new, |id| id.to_string()),
             sequence: request.sequence,
-            tombstone_ms,
+            remembered_for_ms,
         })?);
     }
     let mut call = connection.script_call(&MARK_JOURNALED, None, keys.keys())?;

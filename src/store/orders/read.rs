@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::id::{AccountId, BrokerId, LeaseToken, OrderId};
+use crate::domain::id::{AccountId, BrokerId, LeaseToken};
+use crate::domain::order_key::OrderKey;
 use crate::domain::venue_report::OutboxEntry;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::limits::{MAX_OPEN_ORDERS, MAX_WAITING_ORDERS};
 use crate::store::orders::record::{KnownOrder, decode_known_order, decode_pending_events};
+use crate::store::orders::remembered::decode_entry;
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::retention::saturating_ms;
 use crate::store::script::{READ_MEMBERS, READ_ORDER, READ_WAITING, ScriptReply};
@@ -69,22 +70,21 @@ impl Store {
         key: &OrderKey,
     ) -> Result<Option<StoredOrder>, StoreError> {
         let keys = [keys::meta(), keys::order_record(key)];
-        let call = self.connection.script_call(&READ_ORDER, rebuild, &keys)?;
+        let mut call = self.connection.script_call(&READ_ORDER, rebuild, &keys)?;
+        call.arg(key.name());
         let mut reply = self.connection.run(call).await?;
         match reply.verdict.as_str() {
             "missing" => Ok(None),
+            "remembered" => Ok(Some(StoredOrder {
+                key: *key,
+                known: decode_entry(*key, &reply.next_bytes()?)?,
+                lease: None,
+                document: Bytes::new(),
+                pending_events: Vec::new(),
+            })),
             "found" => decode_stored_order(key, &mut reply).map(Some),
             _ => Err(reply.unexpected_verdict()),
         }
-    }
-
-    /// Returns the idempotency key of the order with this router id.
-    ///
-    /// # Errors
-    /// Any [`StoreError`].
-    pub async fn find_order_key(&self, order_id: &OrderId) -> Result<Option<OrderKey>, StoreError> {
-        let members = self.read_members(keys::order_index(order_id), "index", 1).await?;
-        Ok(decode_order_keys(members)?.pop())
     }
 
     /// Returns the orders that have waited in a queue for at least `min_wait`, the longest waiting first, at most
@@ -117,7 +117,7 @@ impl Store {
         account_id: &AccountId,
     ) -> Result<Vec<OrderKey>, StoreError> {
         let set = keys::open_orders(broker, account_id);
-        decode_order_keys(self.read_members(set, "open", MAX_OPEN_ORDERS).await?)
+        decode_order_keys(self.read_members(set, MAX_OPEN_ORDERS).await?)
     }
 
     /// Returns the brokers and accounts that have open orders, at most [`MAX_OPEN_ORDERS`] pairs.
@@ -125,9 +125,7 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`].
     pub async fn list_open_accounts(&self) -> Result<Vec<(BrokerId, AccountId)>, StoreError> {
-        let mut reply = self
-            .read_members(keys::open_order_sets(), "open", MAX_OPEN_ORDERS)
-            .await?;
+        let mut reply = self.read_members(keys::open_order_sets(), MAX_OPEN_ORDERS).await?;
         let mut accounts = Vec::new();
         while reply.has_more() {
             accounts.push(keys::parse_open_orders(&reply.next_text()?)?);
@@ -135,9 +133,9 @@ impl Store {
         Ok(accounts)
     }
 
-    async fn read_members(&self, key: String, key_kind: &str, limit: usize) -> Result<ScriptReply, StoreError> {
+    async fn read_members(&self, key: String, limit: usize) -> Result<ScriptReply, StoreError> {
         let mut call = self.connection.script_call(&READ_MEMBERS, None, &[keys::meta(), key])?;
-        call.arg(key_kind).arg(limit);
+        call.arg(limit);
         self.connection.run(call).await
     }
 }
@@ -146,7 +144,7 @@ fn decode_stored_order(key: &OrderKey, reply: &mut ScriptReply) -> Result<Stored
     let known = decode_known_order(reply)?;
     let lease = Some(reply.next_text()?).filter(|token| !token.is_empty());
     Ok(StoredOrder {
-        key: key.clone(),
+        key: *key,
         known,
         lease: lease.map(|token| LeaseToken(token.into())),
         document: Bytes::from(reply.next_bytes()?),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::domain::content_hash::ContentHash;
+use crate::domain::content_hash::ContentDigest;
 use crate::domain::id::OrderId;
 use crate::domain::venue_report::OutboxEntry;
 use crate::store::error::StoreError;
@@ -13,8 +13,8 @@ use crate::store::script::ScriptReply;
 pub struct KnownOrder {
     /// The stage of its order.
     pub stage: RecordStage,
-    /// The hash of the order's content.
-    pub content_hash: ContentHash,
+    /// What the order's content is recognised by.
+    pub content: ContentDigest,
     /// The router's id of the order.
     pub order_id: OrderId,
     /// The order's version.
@@ -76,11 +76,15 @@ impl RecordStage {
     }
 }
 
-/// Decodes stage, content hash, order id, version, journaled version and journal sequence.
+/// Decodes stage, content, order id, version, journaled version and journal sequence.
 pub(in crate::store) fn decode_known_order(reply: &mut ScriptReply) -> Result<KnownOrder, StoreError> {
     Ok(KnownOrder {
         stage: RecordStage::parse(&reply.next_text()?)?,
-        content_hash: ContentHash(reply.next_text()?.into()),
+        content: reply
+            .next_bytes()?
+            .try_into()
+            .map(ContentDigest)
+            .map_err(|_| StoreError::corrupt("an order's content is not of 12 bytes"))?,
         order_id: OrderId::new(&reply.next_text()?)
             .map_err(|rule| StoreError::corrupt(format!("an order id {rule}")))?,
         version: reply.next_integer()?,

@@ -5,7 +5,6 @@ use crate::domain::order::Order;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::script::{EncodedMoves, KeyTable, RELEASE_CLAIM, ScriptReply, to_message_pack};
 
@@ -38,12 +37,11 @@ impl Store {
         order: &Order,
         lease: &LeaseToken,
     ) -> Result<bool, StoreError> {
-        let key = OrderKey::of(order);
+        let key = order.key();
         let mut keys = KeyTable::new(vec![
             keys::meta(),
             keys::leases(),
             keys::order_record(&key),
-            keys::order_index(&order.order_id),
             keys::open_orders(&order.broker, &order.account_id),
             keys::last_duplicate(order.mode, &order.duplicate_key()),
             keys::open_order_sets(),

@@ -1,13 +1,13 @@
 //! Claiming an order id and reserving the shared sums: the request and its outcome.
 
-use crate::domain::content_hash::ContentHash;
-use crate::domain::id::{BrokerId, LeaseToken, OrderId};
+use crate::domain::content_hash::ContentDigest;
+use crate::domain::id::{AccountId, BrokerId, LeaseToken, OrderId};
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Side;
 use crate::domain::quantity::QuantityUnits;
 use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::risk::limits::{AlertThresholds, DuplicateOrderRule, RateLimits};
 use crate::risk::{Cap, CapReadings};
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::KnownOrder;
 
 /// The greatest age, when an order is claimed, of the view that it was evaluated by, in milliseconds by Redis' clock. A
@@ -19,10 +19,12 @@ pub const MAX_EVALUATION_AGE_MS: i64 = 250;
 pub struct ReserveRequest {
     /// The idempotency key.
     pub key: OrderKey,
+    /// The account.
+    pub account_id: AccountId,
     /// The router's id for the order, if it is new.
     pub order_id: OrderId,
-    /// The hash of the order's content.
-    pub content_hash: ContentHash,
+    /// What the order's content is recognised by.
+    pub content: ContentDigest,
     /// What to do if the order is new.
     pub action: ReserveAction,
 }
@@ -38,6 +40,8 @@ pub enum ReserveAction {
     RecordDecision {
         /// Its journal document.
         document: Vec<u8>,
+        /// The most denials of the account that are recorded within an hour; `None` for a decision that does not count.
+        max_denials_per_hour: Option<i64>,
     },
 }
 
@@ -98,7 +102,9 @@ pub enum ReserveOutcome {
     Probed(CapReadings),
     /// The denial is recorded.
     DenialRecorded,
-    /// The store holds as many keys as it may.
+    /// The account has had its denials of this hour; nothing is recorded.
+    DenialBudgetUsed,
+    /// The store remembers as many ids, holds as many bytes, or has as many orders that wait for the journal as it may.
     StoreFull,
     /// A sum would leave the range that is counted exactly.
     SumOutOfRange,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Side;
 use crate::domain::rule_signal::SignalLevel;
 use crate::risk::{Cap, CapMeasure, CapReading, CapReadings};
@@ -10,10 +11,13 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::limits::MAX_OUTBOX_ORDERS;
 use crate::store::orders::record::decode_known_order;
+use crate::store::orders::remembered::decode_entry;
 use crate::store::orders::reserve::{
     MAX_EVALUATION_AGE_MS, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
-use crate::store::script::{EncodedMoves, KeyTable, Pair, RESERVE, ScriptReply, SumOwner, to_message_pack};
+use crate::store::script::{
+    EncodedContent, EncodedMoves, KeyTable, Pair, RESERVE, ScriptReply, SumOwner, to_message_pack,
+};
 
 /// A command of `lua/reserve.lua`: the list of its fields.
 #[derive(Serialize)]
@@ -21,11 +25,11 @@ struct ReserveCommand<'a> {
     action: &'static str,
     name: String,
     order_id: &'a str,
-    content_hash: &'a str,
+    content: EncodedContent,
     record_key: usize,
-    index_key: usize,
     check: Option<CheckArguments>,
     claim: Option<ClaimArguments<'a>>,
+    budget: BudgetArguments,
 }
 
 #[derive(Serialize)]
@@ -62,6 +66,10 @@ struct CapArguments {
     alert_name: String,
 }
 
+/// Key index (0 where no budget applies), most denials an hour.
+#[derive(Serialize)]
+struct BudgetArguments(usize, i64);
+
 /// Key index (0 where duplicates are not looked for), window in milliseconds, whether a duplicate is stopped.
 #[derive(Serialize)]
 struct DuplicateArguments(usize, i64, bool);
@@ -97,7 +105,12 @@ pub(in crate::store) async fn run_reserve_batch(
         arguments.push((to_message_pack(&command)?, document));
     }
     let mut call = connection.script_call(&RESERVE, None, keys.keys())?;
-    call.arg(connection.settings.max_keys)
+    let most_ids = if connection.is_full() {
+        0
+    } else {
+        connection.settings.max_remembered_ids()
+    };
+    call.arg(most_ids)
         .arg(MAX_OUTBOX_ORDERS)
         .arg(alert_repeat_ms)
         .arg(MAX_EVALUATION_AGE_MS);
@@ -105,9 +118,9 @@ pub(in crate::store) async fn run_reserve_batch(
         call.arg(&command[..]).arg(*document);
     }
     let replies = connection.run_batch(call).await?;
-    Ok(replies
-        .into_iter()
-        .map(|reply| reply.and_then(decode_reserve_outcome))
+    let outcomes = replies.into_iter().zip(&requests);
+    Ok(outcomes
+        .map(|(reply, request)| reply.and_then(|reply| decode_reserve_outcome(request.key, reply)))
         .collect())
 }
 
@@ -120,16 +133,22 @@ fn encode_reserve<'a>(
         action: "look",
         name: request.key.name(),
         order_id: request.order_id.as_str(),
-        content_hash: &request.content_hash.0,
+        content: EncodedContent::new(request.content),
         record_key: keys.add_unshared(keys::order_record(&request.key)),
-        index_key: keys.add_unshared(keys::order_index(&request.order_id)),
         check: None,
         claim: None,
+        budget: BudgetArguments(0, 0),
     };
     match &request.action {
         ReserveAction::Lookup => (command, &[]),
-        ReserveAction::RecordDecision { document } => {
+        ReserveAction::RecordDecision {
+            document,
+            max_denials_per_hour,
+        } => {
             command.action = "deny";
+            if let Some(most) = max_denials_per_hour {
+                command.budget = BudgetArguments(keys.intern(keys::denials(&request.account_id)), *most);
+            }
             (command, document)
         }
         ReserveAction::Evaluate(check) => {
@@ -141,7 +160,7 @@ fn encode_reserve<'a>(
             command.action = "claim";
             command.claim = Some(ClaimArguments {
                 moves: EncodedMoves::new(&check.scope, &claim.deltas, check.scope.trading_date),
-                open_orders_key: keys.intern(keys::open_orders(&check.broker, request.key.account_id())),
+                open_orders_key: keys.intern(keys::open_orders(&check.broker, &check.scope.account_id)),
                 lease_token: claim.lease.as_str(),
                 lease_ms,
             });
@@ -224,14 +243,16 @@ fn measure_word(measure: CapMeasure) -> &'static str {
     }
 }
 
-fn decode_reserve_outcome(mut reply: ScriptReply) -> Result<ReserveOutcome, StoreError> {
+fn decode_reserve_outcome(key: OrderKey, mut reply: ScriptReply) -> Result<ReserveOutcome, StoreError> {
     Ok(match reply.verdict.as_str() {
         "known" => ReserveOutcome::AlreadyKnown(decode_known_order(&mut reply)?),
+        "remembered" => ReserveOutcome::AlreadyKnown(decode_entry(key, &reply.next_bytes()?)?),
         "generation" => ReserveOutcome::GenerationChanged(reply.next_integer()?),
         "claimed" => ReserveOutcome::Claimed(decode_cap_readings(&mut reply)?),
         "over" => ReserveOutcome::LimitExceeded(decode_cap_readings(&mut reply)?),
         "probed" => ReserveOutcome::Probed(decode_cap_readings(&mut reply)?),
         "denied" => ReserveOutcome::DenialRecorded,
+        "over_budget" => ReserveOutcome::DenialBudgetUsed,
         "full" => ReserveOutcome::StoreFull,
         "inexact" => ReserveOutcome::SumOutOfRange,
         _ => return Err(reply.unexpected_verdict()),

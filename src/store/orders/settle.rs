@@ -14,7 +14,6 @@ use crate::domain::venue_report::OutboxEntry;
 use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::{RecordStage, decode_pending_events};
 use crate::store::script::{EncodedMoves, KeyTable, SETTLE, ScriptReply, SumOwner, to_message_pack};
 
@@ -92,7 +91,6 @@ pub enum SettleOutcome {
 #[derive(Serialize)]
 struct SettleCommand<'a> {
     record_key: usize,
-    index_key: usize,
     open_orders_key: usize,
     due_key: usize,
     name: String,
@@ -138,7 +136,7 @@ pub(in crate::store) async fn run_settle_batch(
 
 fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleCommand<'a> {
     let order = &request.order;
-    let key = OrderKey::of(order);
+    let key = order.key();
     let stage = if order.is_terminal() {
         RecordStage::Ended
     } else {
@@ -146,7 +144,6 @@ fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleC
     };
     SettleCommand {
         record_key: keys.add_unshared(keys::order_record(&key)),
-        index_key: keys.add_unshared(keys::order_index(&order.order_id)),
         open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
         due_key: keys.intern(keys::due_orders(&order.broker)),
         name: key.name(),

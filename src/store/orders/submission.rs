@@ -7,7 +7,6 @@ use crate::domain::time::Timestamp;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::orders::release::{decode_is_released, encode_return};
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::retention::retention_ms;
@@ -65,7 +64,7 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::OutcomeUnknown`] the same step may be taken again.
     pub async fn start_sending(&self, request: &StartSendingRequest<'_>) -> Result<StartSendingOutcome, StoreError> {
-        let (order, key) = (request.order, OrderKey::of(request.order));
+        let (order, key) = (request.order, request.order.key());
         let keys = [
             keys::meta(),
             keys::leases(),
@@ -132,7 +131,7 @@ impl Store {
         stage: WithdrawalStage,
         document: &[u8],
     ) -> Result<bool, StoreError> {
-        let key = OrderKey::of(order);
+        let key = order.key();
         let mut keys = KeyTable::new(vec![
             keys::meta(),
             keys::leases(),
@@ -164,13 +163,8 @@ impl Store {
         claim: &LeaseToken,
         sequence: u64,
     ) -> Result<(), StoreError> {
-        let key = OrderKey::of(order);
-        let keys = [
-            keys::meta(),
-            keys::outbox(),
-            keys::order_record(&key),
-            keys::order_index(&order.order_id),
-        ];
+        let key = order.key();
+        let keys = [keys::meta(), keys::outbox(), keys::order_record(&key)];
         let mut call = self.connection.script_call(&MARK_WITHDRAWAL_JOURNALED, None, &keys)?;
         call.arg(key.name())
             .arg(order.order_id.as_str())

@@ -3,10 +3,10 @@
 use redis::Value;
 
 use crate::domain::id::LeaseToken;
+use crate::domain::order_key::OrderKey;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
 use crate::store::script::{ABANDON_REBUILD, BEGIN_REBUILD, FINISH_REBUILD, LOADED_SCRIPTS, ScriptReply};

@@ -10,11 +10,11 @@ use crate::fault::FaultCode;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
+use crate::store::orders::remembered::order_id_tail;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::retention::{remaining_tombstone_ms, retention_ms};
-use crate::store::script::{EncodedMoves, KeyTable, REPLAY_ORDERS, SumOwner, to_named_message_pack};
+use crate::store::retention::{remaining_retention_ms, retention_ms};
+use crate::store::script::{EncodedContent, EncodedMoves, KeyTable, REPLAY_ORDERS, SumOwner, to_named_message_pack};
 
 /// One journal event of an order.
 #[derive(Debug, Clone)]
@@ -44,8 +44,6 @@ struct UndoArguments {
     order_id: String,
     #[serde(rename = "v")]
     version: u32,
-    #[serde(rename = "i")]
-    index_key: usize,
     #[serde(rename = "op")]
     open_orders_key: usize,
     #[serde(rename = "du")]
@@ -57,11 +55,9 @@ struct UndoArguments {
 }
 
 #[derive(Serialize)]
-struct ReplayCommand {
+struct ReplayCommand<'a> {
     #[serde(rename = "k")]
     record_key: usize,
-    #[serde(rename = "i")]
-    index_key: usize,
     #[serde(rename = "op")]
     open_orders_key: usize,
     #[serde(rename = "du")]
@@ -70,8 +66,10 @@ struct ReplayCommand {
     name: String,
     #[serde(rename = "o")]
     order_id: String,
+    #[serde(rename = "t")]
+    order_id_tail: &'a str,
     #[serde(rename = "h")]
-    content_hash: String,
+    content: EncodedContent,
     #[serde(rename = "v")]
     version: u32,
     #[serde(rename = "st")]
@@ -81,7 +79,7 @@ struct ReplayCommand {
     #[serde(rename = "at")]
     due_at_ms: i64,
     #[serde(rename = "ttl")]
-    tombstone_ms: u64,
+    remembered_for_ms: u64,
     #[serde(rename = "w")]
     owner: SumOwner,
     #[serde(rename = "d")]
@@ -149,7 +147,6 @@ fn encode_undo(order: &Order, keys: &mut KeyTable) -> UndoArguments {
     UndoArguments {
         order_id: order.order_id.to_string(),
         version: order.version,
-        index_key: keys.intern(keys::order_index(&order.order_id)),
         open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
         due_key: keys.intern(keys::due_orders(&order.broker)),
         owner: keys.owner(&scope),
@@ -158,9 +155,9 @@ fn encode_undo(order: &Order, keys: &mut KeyTable) -> UndoArguments {
 }
 
 /// Returns the command that restores an order and its sums.
-fn encode_replay(event: &OrderReplay, keys: &mut KeyTable, retention_ms: u64) -> ReplayCommand {
+fn encode_replay<'a>(event: &'a OrderReplay, keys: &mut KeyTable, retention_ms: u64) -> ReplayCommand<'a> {
     let order = &event.order;
-    let key = OrderKey::of(order);
+    let key = order.key();
     let scope = order.sum_scope();
     let deltas = if event.deltas == SumDeltas::default() {
         MovesArgument::Nothing(false)
@@ -169,17 +166,17 @@ fn encode_replay(event: &OrderReplay, keys: &mut KeyTable, retention_ms: u64) ->
     };
     ReplayCommand {
         record_key: keys.intern(keys::order_record(&key)),
-        index_key: keys.intern(keys::order_index(&order.order_id)),
         open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
         due_key: keys.intern(keys::due_orders(&order.broker)),
         name: key.name(),
         order_id: order.order_id.to_string(),
-        content_hash: order.content_hash.0.to_string(),
+        order_id_tail: order_id_tail(key, &order.order_id),
+        content: EncodedContent::new(order.content_hash.digest()),
         version: order.version,
         stage: record_stage(order).as_str(),
         sequence: event.sequence,
         due_at_ms: order.due.map_or(0, |due| due.at.as_milliseconds()),
-        tombstone_ms: remaining_tombstone_ms(order.updated_at, retention_ms),
+        remembered_for_ms: remaining_retention_ms(order.updated_at, retention_ms),
         owner: keys.owner(&scope),
         deltas,
         undo: None,

@@ -9,11 +9,12 @@ use crate::domain::settlement::SumDeltas;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::retention::{remaining_tombstone_ms, retention_ms};
-use crate::store::script::{EncodedMoves, KeyTable, REPLAY_SUBMISSIONS, SumOwner, to_named_message_pack};
+use crate::store::retention::{remaining_retention_ms, retention_ms};
+use crate::store::script::{
+    EncodedContent, EncodedMoves, KeyTable, REPLAY_SUBMISSIONS, SumOwner, to_named_message_pack,
+};
 
 /// A submission on the journal, or the release that undoes one.
 #[derive(Debug, Clone)]
@@ -36,8 +37,6 @@ pub struct SubmissionReplay {
 struct ReplaySubmissionCommand<'a> {
     #[serde(rename = "k")]
     record_key: usize,
-    #[serde(rename = "i")]
-    index_key: usize,
     #[serde(rename = "op")]
     open_orders_key: usize,
     #[serde(rename = "n")]
@@ -45,7 +44,7 @@ struct ReplaySubmissionCommand<'a> {
     #[serde(rename = "o")]
     order_id: &'a str,
     #[serde(rename = "h")]
-    content_hash: &'a str,
+    content: EncodedContent,
     #[serde(rename = "st")]
     stage: &'static str,
     #[serde(rename = "t")]
@@ -53,7 +52,7 @@ struct ReplaySubmissionCommand<'a> {
     #[serde(rename = "q")]
     sequence: u64,
     #[serde(rename = "ttl")]
-    tombstone_ms: u64,
+    remembered_for_ms: u64,
     #[serde(rename = "w")]
     owner: SumOwner,
     #[serde(rename = "d")]
@@ -114,7 +113,7 @@ fn encode_submission<'a>(
     retention_ms: u64,
 ) -> ReplaySubmissionCommand<'a> {
     let order = &event.order;
-    let key = OrderKey::of(order);
+    let key = order.key();
     let scope = order.sum_scope();
     let moves = EncodedMoves::new(&scope, &event.reserved, scope.trading_date);
     let stage = if event.is_released {
@@ -124,15 +123,14 @@ fn encode_submission<'a>(
     };
     ReplaySubmissionCommand {
         record_key: keys.intern(keys::order_record(&key)),
-        index_key: keys.intern(keys::order_index(&order.order_id)),
         open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
         name: key.name(),
         order_id: order.order_id.as_str(),
-        content_hash: &order.content_hash.0,
+        content: EncodedContent::new(order.content_hash.digest()),
         stage: stage.as_str(),
         claim_token: event.claim_token.as_str(),
         sequence: event.sequence,
-        tombstone_ms: remaining_tombstone_ms(order.updated_at, retention_ms),
+        remembered_for_ms: remaining_retention_ms(order.updated_at, retention_ms),
         owner: keys.owner(&scope),
         deltas: moves,
     }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::store::keys;
+
 /// A script, preceded by the prelude and bound to an epoch: its hash differs in every epoch. A Redis that was not rebuilt
 /// in the active epoch (restarted, or an older copy promoted to primary) therefore does not have it.
 pub(in crate::store) struct Script {
@@ -41,6 +43,7 @@ scripts! {
     MEASURE = "figures.lua", "#!lua flags=no-writes\n";
     READ_CONTROL = "control.lua", "#!lua flags=no-writes\n";
     READ_LEDGERS = "ledgers.lua", "#!lua flags=no-writes\n";
+    SWEEP_IDS = "sweep_ids.lua", "#!lua flags=allow-oom\n";
     SWEEP = "sweep.lua", "#!lua flags=allow-oom\n";
     READ_DAY_MARKS = "day_marks.lua", "#!lua flags=no-writes\n";
     ROLL_DAY = "begin_day.lua", "#!lua flags=allow-oom\n";
@@ -62,7 +65,11 @@ pub(in crate::store) const BEGIN_REBUILD: &str = include_str!("../lua/begin_heal
 impl Script {
     /// Returns the script's text in an epoch.
     pub(in crate::store) fn source(&self, epoch: &str) -> String {
-        format!("{}-- epoch {epoch}\n{}", self.flags, self.body)
+        let (ids, bucket) = (keys::remembered_ids(), keys::remembered_ids_bucket());
+        format!(
+            "{}-- epoch {epoch}\nlocal IDS, ID_BUCKET = '{ids}', '{bucket}'\n{}",
+            self.flags, self.body
+        )
     }
 
     /// Returns the hash by which Redis knows the script in an epoch.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use crate::domain::content_hash::ContentDigest;
 use crate::domain::quantity::QuantityUnits;
 use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::domain::time::TradingDate;
@@ -122,6 +123,18 @@ impl std::fmt::Display for EncodedMoves {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let numbers: Vec<String> = self.0.iter().map(i64::to_string).collect();
         formatter.write_str(&numbers.join(" "))
+    }
+}
+
+/// An order's content: its first and its last 48 bits. Redis' MessagePack reads no bytes; Lua's numbers hold 53 bits.
+#[derive(Debug, Serialize)]
+pub(in crate::store) struct EncodedContent(u64, u64);
+
+impl EncodedContent {
+    pub(in crate::store) fn new(digest: ContentDigest) -> Self {
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let (first, last) = digest.0.split_at(ContentDigest::LENGTH / 2);
+        Self(number(first), number(last))
     }
 }
 

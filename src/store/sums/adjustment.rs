@@ -15,7 +15,7 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::limits::MAX_UNJOURNALED_ADJUSTMENTS;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::retention::{remaining_tombstone_ms, retention_ms, saturating_ms};
+use crate::store::retention::{remaining_retention_ms, retention_ms, saturating_ms};
 use crate::store::script::{
     BOOK_ADJUSTMENT, EncodedMoves, KeyTable, MARK_ADJUSTMENT_JOURNALED, READ_ADJUSTMENT, READ_WAITING,
     REPLAY_ADJUSTMENT, ScriptReply, to_message_pack,
@@ -136,7 +136,7 @@ impl Store {
             .arg(booking.mode.as_str())
             .arg(date)
             .arg(deadline.as_milliseconds())
-            .arg(self.connection.settings.max_keys)
+            .arg(u8::from(self.connection.is_full()))
             .arg(MAX_UNJOURNALED_ADJUSTMENTS)
             .arg(moves);
         let mut reply = self.connection.run(call).await?;
@@ -239,7 +239,7 @@ impl Store {
             .arg(&*booking.event_hash().0)
             .arg(&booking.event_document[..])
             .arg(sequence)
-            .arg(remaining_tombstone_ms(booking.created_at, retention))
+            .arg(remaining_retention_ms(booking.created_at, retention))
             .arg(moves);
         let changed: u64 = self.connection.run(call).await?.next_integer()?;
         Ok(changed > 0)

@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::brokers::adapter::DueOutcome;
+use crate::domain::order_key::OrderKey;
 use crate::repeated_log::log_at_intervals;
-use crate::store::keys::OrderKey;
 use crate::store::orders::read::WorkQueue;
 use crate::worker::background::open_order::load_open_order;
 use crate::worker::journaling::append;

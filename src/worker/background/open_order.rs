@@ -2,8 +2,8 @@
 
 use crate::brokers::handle::BrokerHandle;
 use crate::domain::order::Order;
+use crate::domain::order_key::OrderKey;
 use crate::repeated_log::log_at_intervals;
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::router::Router;

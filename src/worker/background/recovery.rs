@@ -7,9 +7,9 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::id::LeaseToken;
+use crate::domain::order_key::OrderKey;
 use crate::fault::Fault;
 use crate::repeated_log::log_at_intervals;
-use crate::store::keys::OrderKey;
 use crate::store::orders::read::{StoredOrder, WorkQueue};
 use crate::store::orders::record::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;

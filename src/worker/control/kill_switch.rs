@@ -9,12 +9,12 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::{OrderStatus, TradingState};
 use crate::domain::reason::ReasonCode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::repeated_log::log_at_intervals;
-use crate::store::keys::OrderKey;
 use crate::wire::state::MAX_REMAINING_ORDERS;
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::current_report::current_report;

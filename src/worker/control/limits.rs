@@ -26,6 +26,7 @@ pub fn limits_from_settings(settings: &Settings) -> Option<RiskLimits> {
             per_account: risk.cancels_per_second_and_account,
             per_broker: risk.cancels_per_second_and_broker,
         },
+        denials_per_hour: risk.max_denials_per_hour,
         max_open_orders: risk.max_open_orders,
         duplicate_order: Some(duplicates).filter(|duplicates| duplicates.window_ms > 0),
         alerts: AlertThresholds {

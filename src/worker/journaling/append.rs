@@ -16,7 +16,6 @@ use crate::domain::venue_report::OutboxEntry;
 use crate::fault::Fault;
 use crate::repeated_log::log_at_intervals;
 use crate::store::StoreError;
-use crate::store::keys::OrderKey;
 use crate::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use crate::store::rebuild::orders::OrderReplay;
 use crate::telemetry::PipelineStage;
@@ -138,7 +137,7 @@ pub async fn append_events(
         router.store.leave_epoch();
     }
     let sequences = appended?;
-    let key = OrderKey::of(order);
+    let key = order.key();
     let mark = |((event, settlement_id), sequence): ((&OutboxEntry, Option<Uuid>), u64)| MarkJournaledRequest {
         key: key.clone(),
         order_id: order.order_id.clone(),

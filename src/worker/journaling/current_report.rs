@@ -1,7 +1,7 @@
 //! The current report of an order, read from the journal. A settled report that is not journaled yet is appended first.
 
+use crate::domain::order_key::OrderKey;
 use crate::fault::{Fault, FaultCode};
-use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::wire::report::ExecutionReport;

@@ -20,7 +20,6 @@ use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::risk::RiskLimits;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
-use crate::store::keys::OrderKey;
 use crate::store::orders::settle::{BookedSettlement, LossWatch, SettleOutcome, SettleRequest};
 use crate::store::{Store, StoreError};
 use crate::wire::journal_report::{build_settled_report, decode_journal_report};
@@ -380,7 +379,7 @@ async fn load_superseding_order(store: &Store, request: &SettleRequest, document
         Err(_) => &request.order,
     };
     // A record without a document has ended, and only the journal holds its report; or it changed during the read.
-    let key = OrderKey::of(order);
+    let key = order.key();
     match store.read_order(&key).await {
         Ok(Some(record)) if record.document.is_empty() => BookError::Ended,
         Ok(Some(record)) => match decode_journal_report(&record.document) {

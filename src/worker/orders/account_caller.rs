@@ -2,18 +2,18 @@
 
 use crate::bus::request::BusRequest;
 use crate::bus::subjects;
-use crate::domain::id::{AccountId, BrokerId, ClientOrderId};
+use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
 use crate::domain::order::Order;
+use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
-use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::wire::order_reference::OrderSelector;
 use crate::wire::submission::decode_submission;
 use crate::worker::faults::{deadline_passed, store_unavailable, unreadable_document};
-use crate::worker::journaling::order_document::order_from_document;
+use crate::worker::journaling::order_document::{load_stored_order, order_from_document};
 use crate::worker::router::Router;
 
 /// The broker and the account of a call's subject, with the call's deadline.
@@ -52,14 +52,14 @@ impl AccountCaller {
             let rule = "is required where the subject names no account: only an order id is unique";
             return Err(Fault::for_field(FaultCode::InvalidField, "order_id", rule));
         };
-        let key = router.store.find_order_key(order_id).await.map_err(store_unavailable)?;
-        let key = key.ok_or_else(|| {
+        let found = find_by_order_id(router, order_id).await?;
+        let (_, account_id) = found.ok_or_else(|| {
             Fault::new(
                 FaultCode::UnknownOrder,
                 format!("no account has an order with the {selector}"),
             )
         })?;
-        Self::for_account(router, call, key.account_id().clone())
+        Self::for_account(router, call, account_id)
     }
 
     fn for_account(router: &Router, call: &BusRequest, account_id: AccountId) -> Result<Self, Fault> {
@@ -92,12 +92,14 @@ impl AccountCaller {
         router: &Router,
         selector: &OrderSelector,
     ) -> Result<OrderKey, Fault> {
-        let key = match selector {
-            OrderSelector::ClientOrderId(id) => Some(self.key_for_client_order_id(router, id).await?),
-            OrderSelector::OrderId(id) => router.store.find_order_key(id).await.map_err(store_unavailable)?,
-        };
-        key.filter(|key| *key.account_id() == self.account_id)
-            .ok_or_else(|| unknown_order_fault(selector))
+        match selector {
+            OrderSelector::ClientOrderId(id) => self.key_for_client_order_id(router, id).await,
+            OrderSelector::OrderId(id) => {
+                let found = find_by_order_id(router, id).await?;
+                let own = found.filter(|(_, account_id)| *account_id == self.account_id);
+                own.map(|(key, _)| key).ok_or_else(|| unknown_order_fault(selector))
+            }
+        }
     }
 
     /// Returns the key of a client order id in the active mode. A dry run that does not know the id falls back to the
@@ -127,6 +129,33 @@ impl AccountCaller {
     }
 }
 
+/// Returns the key and the account of the order with this order id.
+///
+/// # Errors
+/// If store or journal cannot be read.
+async fn find_by_order_id(router: &Router, order_id: &OrderId) -> Result<Option<(OrderKey, AccountId)>, Fault> {
+    let Some(key) = OrderKey::of_order_id(order_id) else {
+        return Ok(None);
+    };
+    let record = router.store.read_order(&key).await.map_err(store_unavailable)?;
+    let Some(record) = record.filter(|record| record.known.order_id == *order_id) else {
+        return Ok(None);
+    };
+    let order = match record.known.stage {
+        RecordStage::Released => return Ok(None),
+        RecordStage::Releasing => withdrawn_order(&record)?,
+        _ => load_stored_order(router, &record).await?,
+    };
+    Ok(Some((key, order.account_id)))
+}
+
+/// Returns the order of a record whose submission is being withdrawn.
+fn withdrawn_order(record: &StoredOrder) -> Result<Order, Fault> {
+    decode_submission(&record.document)
+        .map(|submission| submission.order)
+        .map_err(|error| unreadable_document(&error))
+}
+
 /// Returns the fault of an order that this caller does not have.
 pub(in crate::worker) fn unknown_order_fault(selector: &OrderSelector) -> Fault {
     Fault::new(
@@ -142,9 +171,7 @@ pub(in crate::worker) fn unknown_order_fault(selector: &OrderSelector) -> Fault 
 pub(in crate::worker) fn read_unreported_order(record: &StoredOrder, selector: &OrderSelector) -> Result<Order, Fault> {
     match record.known.stage {
         RecordStage::Released => Err(unknown_order_fault(selector)),
-        RecordStage::Releasing => decode_submission(&record.document)
-            .map(|submission| submission.order)
-            .map_err(|error| unreadable_document(&error)),
+        RecordStage::Releasing => withdrawn_order(record),
         _ => order_from_document(&record.document),
     }
 }

@@ -8,13 +8,13 @@ use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::id::BrokerId;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
+use crate::domain::order_key::OrderKey;
 use crate::domain::reason::ReasonCode;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
 use crate::fault::{Fault, FaultCode};
 use crate::repeated_log::log_at_intervals;
-use crate::store::keys::OrderKey;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::store::sums::cancel_rate::ExceededRate;
@@ -187,7 +187,9 @@ pub(in crate::worker) async fn cancel_by_key(
     caller: &AccountCaller,
     key: &OrderKey,
 ) -> Result<SubmissionOutcome, Fault> {
-    let selector = OrderSelector::ClientOrderId(key.client_order_id().clone());
+    let record = router.store.read_order(key).await.map_err(store_unavailable)?;
+    let record = record.ok_or_else(|| Fault::new(FaultCode::UnknownOrder, "the order is gone"))?;
+    let selector = OrderSelector::OrderId(record.known.order_id);
     cancel_selected_order(router, caller, key, &selector).await
 }
 

@@ -2,10 +2,10 @@
 //! whose earlier reports are lost is booked from its first one that is left.
 
 use crate::bus::connection::BusError;
-use crate::store::keys::OrderKey;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
+use crate::worker::journaling::order_document::load_stored_order;
 use crate::worker::rebuild::error::StoreRebuildError;
-use crate::worker::rebuild::replay_target::{ReplayTarget, load_stored_order};
+use crate::worker::rebuild::replay_target::ReplayTarget;
 use crate::worker::router::Router;
 
 /// Checks that an operator accepted the loss of the entries from one sequence to another, both included.
@@ -40,7 +40,7 @@ pub(super) async fn include_lost_versions(
     target: ReplayTarget<'_>,
     report: &mut OrderReplay,
 ) -> Result<bool, StoreRebuildError> {
-    let (store, key) = (&router.store, OrderKey::of(&report.order));
+    let (store, key) = (&router.store, report.order.key());
     let record = target.read_order(router, &key).await?;
     let record = record.filter(|record| record.known.order_id == report.order.order_id);
     // Version 0 is a submission: the first report counts from nothing.

@@ -6,16 +6,16 @@ use futures_util::StreamExt;
 use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
-use crate::store::keys::OrderKey;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
 use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::settlement::InvalidSettledQuantity;
 use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode_submission};
 use crate::worker::adjustments::booking::booking_from_event;
+use crate::worker::journaling::order_document::load_stored_order;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::lost_entries;
-use crate::worker::rebuild::replay_target::{ReplayTarget, load_stored_order};
+use crate::worker::rebuild::replay_target::ReplayTarget;
 use crate::worker::router::Router;
 
 /// How often an event replaces one that is later on the journal, while that one changes.
@@ -126,7 +126,7 @@ async fn try_replace_with_earlier(
     event: &OrderReplay,
 ) -> Result<Option<u64>, StoreRebuildError> {
     let without_conflict = |(changed, conflicts): (u64, Vec<usize>)| conflicts.is_empty().then_some(changed);
-    let key = OrderKey::of(&event.order);
+    let key = event.order.key();
     let record = target.read_order(router, &key).await?;
     let events = std::slice::from_ref(event);
     let Some(record) = record else {

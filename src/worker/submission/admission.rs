@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::bus::request::BusRequest;
 use crate::domain::control::ControlState;
 use crate::domain::daily_pnl::DailyPnl;
-use crate::domain::id::{OrderId, OrderIdPrefix};
+use crate::domain::id::OrderIdPrefix;
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Intent;
 use crate::domain::intent_lifetime::{DeadlineTooFarAhead, IntentLifetime};
@@ -147,7 +147,7 @@ fn build_candidate(
     });
     Ok(OrderCandidate {
         evaluation,
-        order: Order::from_intent(intent, OrderId::generate(prefix), mode, reservation, now),
+        order: Order::from_intent(intent, prefix, mode, reservation, now),
         reference_price,
         quote_currency: instrument.quote.clone(),
     })

@@ -3,9 +3,9 @@
 
 use crate::domain::intent::Intent;
 use crate::domain::intent_lifetime::IntentLifetime;
+use crate::domain::order_key::OrderKey;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::KnownOrder;
 use crate::worker::faults::{deadline_passed, store_unavailable};
 use crate::worker::router::Router;

@@ -15,7 +15,6 @@ use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::risk::rules::unpriced_fee;
 use crate::risk::{Admissibility, Approved, CapReadings, RiskDecision};
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::{KnownOrder, RecordStage};
 use crate::store::orders::reserve::{ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest};
 use crate::wire::journal_report::build_journal_report;
@@ -52,7 +51,7 @@ pub(super) enum ClaimAttempt {
 
 /// Reports whether a known id is free for this intent: it is the same order, and it was released.
 pub(super) fn is_reusable_by(known: &KnownOrder, intent: &Intent) -> bool {
-    known.stage == RecordStage::Released && known.content_hash == intent.content_hash()
+    known.stage == RecordStage::Released && known.content == intent.content_hash().digest()
 }
 
 /// One order under evaluation.
@@ -233,6 +232,7 @@ async fn record_decision(router: &Router, order: Order, readings: Metadata) -> R
     let document = build_journal_report(&order, SumDeltas::default(), epoch, readings).encode();
     let action = ReserveAction::RecordDecision {
         document: document.clone(),
+        max_denials_per_hour: (order.mode != Mode::DryRun).then_some(router.limits.denials_per_hour),
     };
     match call_reserve_script(router, &order, action).await? {
         ReserveOutcome::DenialRecorded => Ok(ClaimOutcome::Decided(order, document)),
@@ -243,9 +243,10 @@ async fn record_decision(router: &Router, order: Order, readings: Metadata) -> R
 
 async fn call_reserve_script(router: &Router, order: &Order, action: ReserveAction) -> Result<ReserveOutcome, Fault> {
     let request = ReserveRequest {
-        key: OrderKey::of(order),
+        key: order.key(),
         order_id: order.order_id.clone(),
-        content_hash: order.content_hash.clone(),
+        account_id: order.account_id.clone(),
+        content: order.content_hash.digest(),
         action,
     };
     router.store.reserve(request).await.map_err(store_unavailable)
@@ -253,7 +254,14 @@ async fn call_reserve_script(router: &Router, order: &Order, action: ReserveActi
 
 fn reserve_fault(reserved: &ReserveOutcome) -> Fault {
     let detail = match reserved {
-        ReserveOutcome::StoreFull => "the shared state holds its maximum of orders; nothing was sent",
+        ReserveOutcome::DenialBudgetUsed => {
+            let detail = "the account has had as many orders denied within this hour as are recorded; this one is denied, \
+                          too, and nothing is recorded. Correct the orders, or raise risk.max_denials_per_hour";
+            return Fault::new(FaultCode::RateLimited, detail);
+        }
+        ReserveOutcome::StoreFull => {
+            "the shared state is full: of remembered ids, of memory, or of orders that wait for the journal; nothing was sent"
+        }
         ReserveOutcome::SumOutOfRange => "a shared sum would exceed the range of exact numbers; nothing was sent",
         _ => "the reserve script returned an unexpected reply; nothing was sent",
     };

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::domain::content_hash::ContentHash;
+use crate::domain::content_hash::ContentDigest;
 use crate::domain::id::OrderId;
 use crate::domain::intent::Intent;
+use crate::domain::order_key::OrderKey;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::{KnownOrder, RecordStage};
 use crate::wire::report::ExecutionReport;
 use crate::worker::faults::store_unavailable;
@@ -41,7 +41,7 @@ pub async fn replay_outcome(
     known: KnownOrder,
     deadline: Timestamp,
 ) -> Result<Option<SubmissionOutcome>, Fault> {
-    check_same_content(intent, &known.content_hash)?;
+    check_same_content(intent, known.content)?;
     let key = OrderKey::new(router.control.mode(), &intent.account_id, &intent.client_order_id);
     let Some(known) = wait_until_settled(router, &key, known, deadline).await? else {
         return Ok(None);
@@ -53,7 +53,7 @@ pub async fn replay_outcome(
         return Ok(Some(in_flight_receipt(router, intent, &known.order_id)));
     }
     // The id may have been freed and taken by other content during the wait.
-    check_same_content(intent, &known.content_hash)?;
+    check_same_content(intent, known.content)?;
     let mut outcome = match current_report::current_report(router, &key).await {
         Ok(Some(outcome)) => outcome,
         Ok(None) => return Ok(None),
@@ -69,8 +69,8 @@ pub async fn replay_outcome(
     Ok(Some(outcome))
 }
 
-fn check_same_content(intent: &Intent, content: &ContentHash) -> Result<(), Fault> {
-    if intent.content_hash() == *content {
+fn check_same_content(intent: &Intent, content: ContentDigest) -> Result<(), Fault> {
+    if intent.content_hash().digest() == content {
         return Ok(());
     }
     let detail = format!(

@@ -5,7 +5,6 @@ use crate::domain::intent::Intent;
 use crate::domain::reason::ReasonCode;
 use crate::fault::{Fault, FaultCode};
 use crate::repeated_log::log_at_intervals;
-use crate::store::keys::OrderKey;
 use crate::store::orders::submission::WithdrawalStage;
 use crate::worker::faults::{deadline_passed, store_unavailable};
 use crate::worker::router::Router;
@@ -60,7 +59,7 @@ async fn confirm_unsent(
     placement: &Placement,
     fault: Fault,
 ) -> Result<SubmissionOutcome, Fault> {
-    match router.store.read_order(&OrderKey::of(&placement.order)).await {
+    match router.store.read_order(&placement.order.key()).await {
         Ok(None) => Err(fault),
         Ok(Some(record)) if record.known.order_id != placement.order.order_id => Err(fault),
         _ => {

@@ -4,7 +4,6 @@ use crate::brokers::adapter::Placement;
 use crate::domain::intent::Intent;
 use crate::domain::reason::ReasonCode;
 use crate::fault::Fault;
-use crate::store::keys::OrderKey;
 use crate::store::orders::record::RecordStage;
 use crate::worker::journaling::append;
 use crate::worker::journaling::settlement;
@@ -52,7 +51,7 @@ pub(in crate::worker) async fn read_outcome(
     reason: &str,
 ) -> Result<SubmissionOutcome, Fault> {
     let order = &placement.order;
-    if let Ok(Some(known)) = idempotent_replay::find_known_order(router, &OrderKey::of(order)).await
+    if let Ok(Some(known)) = idempotent_replay::find_known_order(router, &order.key()).await
         && !known.stage.is_in_flight()
         && known.stage != RecordStage::Released
         && let Some(outcome) = idempotent_replay::replay_outcome(router, intent, known, placement.deadline).await?
