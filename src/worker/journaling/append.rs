@@ -139,7 +139,7 @@ pub async fn append_events(
     let sequences = appended?;
     let key = order.key();
     let mark = |((event, settlement_id), sequence): ((&OutboxEntry, Option<Uuid>), u64)| MarkJournaledRequest {
-        key: key.clone(),
+        key,
         order_id: order.order_id.clone(),
         version: event.version,
         settlement_id,
