@@ -18,6 +18,7 @@ use crate::cli::commands::brokers;
 use crate::cli::commands::cancel;
 use crate::cli::commands::cancel_all;
 use crate::cli::commands::check;
+use crate::cli::commands::close;
 use crate::cli::commands::dev;
 use crate::cli::commands::executions;
 use crate::cli::commands::get;
@@ -76,6 +77,9 @@ enum Command {
     Cancel(OrderRequestArgs),
     /// Cancel every open order of an account at a broker.
     CancelAll(cancel_all::CancelAllArgs),
+    /// Close a position, or bring it to a target, with one order (REST).
+    #[command(after_help = close::EXAMPLES)]
+    Close(Box<close::CloseArgs>),
     /// Show or change mode, trading state and daily limits; halt trading.
     State(state::StateArgs),
     /// Show the limits that all workers enforce, or put those of the settings in force.
@@ -148,6 +152,7 @@ async fn dispatch(cli: Cli) -> CommandResult {
         Command::Brokers(args) => brokers::run(&args, &options).await,
         Command::Orders(args) => orders::run(&args, &options).await,
         Command::Executions(args) => executions::run(&args, &options).await,
+        Command::Close(args) => close::run(&args, &options).await,
         Command::Positions(args) => positions::run(&args, &options).await,
         Command::Alerts(args) => alerts::run(&args, &options).await,
         Command::OrderLog(args) => order_log::run(&args, &options).await,

@@ -7,6 +7,7 @@ pub(in crate::cli) mod brokers;
 pub(in crate::cli) mod cancel;
 pub(in crate::cli) mod cancel_all;
 pub(in crate::cli) mod check;
+pub(in crate::cli) mod close;
 pub(in crate::cli) mod dev;
 pub(in crate::cli) mod executions;
 pub(in crate::cli) mod get;

@@ -20,7 +20,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "journal",
         ],
     ),
-    ("Orders", &["submit", "get", "cancel", "cancel-all"]),
+    ("Orders", &["submit", "get", "cancel", "cancel-all", "close"]),
     (
         "Lists",
         &["orders", "executions", "positions", "alerts", "brokers", "watch"],

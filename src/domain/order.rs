@@ -103,8 +103,20 @@ pub enum BookingAnomaly {
     Overfill(QuantityUnits),
     /// The venue filled or acknowledged an order recorded as rejected; the order is reopened.
     Reopened,
-    /// The fee is in this currency, which has no rate: the report lists the fee, and no sum includes it.
-    FeeWithoutRate(String),
+    /// The fee of a fill has no price: its currency has no rate.
+    UnpricedFee(UnpricedFee),
+}
+
+/// The fee of a fill in a currency without a rate. No sum of money includes it, and the account opens nothing until it is
+/// priced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpricedFee {
+    /// The venue's id of the fill.
+    pub exec_id: String,
+    /// The fee, in its currency; below zero for a rebate.
+    pub fee: Decimal,
+    /// The currency.
+    pub currency: String,
 }
 
 /// Why a venue report was not applied to an order.

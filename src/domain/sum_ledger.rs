@@ -40,6 +40,8 @@ pub struct SumLedger {
     pub open_loss: i128,
     /// What that day's fills have made, in millionths of the base currency.
     pub fill_result: i128,
+    /// Fills whose fee has no price yet.
+    pub unpriced_fees: i128,
     /// The holdings that a move has named.
     pub holdings: HashMap<(VenueId, Symbol), SumHolding>,
 }
@@ -82,12 +84,18 @@ impl SumLedger {
             self.fill_result += i128::from(deltas.fill_result);
         }
         self.open_loss += i128::from(deltas.open_loss);
+        self.unpriced_fees += i128::from(deltas.unpriced_fees);
         self.holdings.entry(instrument).or_default().apply(moves);
     }
 
     /// Returns how many holdings are not flat.
     pub fn held(&self) -> usize {
         self.holdings.values().filter(|holding| !holding.is_flat()).count()
+    }
+
+    /// Reports whether the ledger outlives its day: it holds something, or a fee of its fills has no price yet.
+    pub fn is_kept(&self) -> bool {
+        self.held() > 0 || self.unpriced_fees != 0
     }
 
     /// Returns the latest day that any of its daily sums counts for.

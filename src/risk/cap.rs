@@ -165,6 +165,8 @@ pub struct CapReadings {
     pub is_duplicate: bool,
     /// New orders of this second, this one excluded: of the account, and at the broker.
     pub order_counts: Option<[i64; 2]>,
+    /// The account's fills whose fee has no price.
+    pub unpriced_fees: i64,
     /// The reading of each cap, in the order of the caps.
     pub caps: Vec<CapReading>,
     /// All readings as the store wrote them, for the journal.

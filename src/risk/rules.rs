@@ -19,6 +19,7 @@ pub(in crate::risk) mod position_limit;
 mod price_collar;
 pub(in crate::risk) mod stop_loss;
 mod trading_state;
+pub mod unpriced_fee;
 
 /// A rule: its id, and its check.
 struct RiskRule {
@@ -71,6 +72,10 @@ const RULES: &[RiskRule] = &[
     RiskRule {
         id: stop_loss::ID,
         check: RuleCheck::Intent(stop_loss::check),
+    },
+    RiskRule {
+        id: unpriced_fee::ID,
+        check: RuleCheck::Readings(unpriced_fee::check),
     },
     RiskRule {
         id: order_rate::ID,

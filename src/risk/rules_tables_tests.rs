@@ -278,6 +278,11 @@ fn orders_beyond_the_rate_are_refused_and_may_be_retried() {
         ("buy 0.1 @30000", "broker_rate=4999", &[], "approved"),
         ("buy 0.1 @30000", "broker_rate=5000", &["order_rate lock"], "(rate_limited)"),
         ("sell 0.1 @30000", "rate=1000 exposure=-0.1", &["order_rate lock"], "(rate_limited)"),
+        ("buy 0.1 @30000", "unpriced_fees=1", &["unpriced_fee lock"], "risk_locked"),
+        ("buy 0.1 @30000", "unpriced_fees=1 exposure=-0.1", &[], "approved"),
+        ("buy 0.1 @30000", "unpriced_fees=2 exposure=-0.09999999", &["unpriced_fee lock"], "risk_locked"),
+        ("buy 0.1 @30000", "lock=fee", &["trading_state lock"], "risk_locked"),
+        ("buy 0.1 @30000", "lock=fee exposure=-0.1", &[], "approved"),
         ("buy 0.1 @30000", "unrated", &["order_rate lock"], "(rate_limited)"),
     ]);
 }

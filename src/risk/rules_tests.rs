@@ -20,8 +20,8 @@ use crate::domain::time::{Timestamp, TradingDate};
 use crate::risk::alerts::CrossedCap;
 use crate::risk::cap::{CapBound, CapUnit};
 use crate::risk::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits};
-use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
+use crate::risk::rules::{max_daily_loss, unpriced_fee};
 use crate::risk::*;
 
 fn number(text: &str) -> Decimal {
@@ -143,6 +143,7 @@ const SUMS: &[&str] = &[
     "total_result",
     "breach",
     "total_breach",
+    "unpriced_fees",
 ];
 
 /// The state before the order: sums in millionths, the exposure, the day's profit and loss, and the operators' values.
@@ -243,7 +244,11 @@ fn trading_lock(which: &str) -> Lock {
         "broker" => LockScope::Broker(BrokerId::new("binance").unwrap()),
         _ => LockScope::All,
     };
-    let rule_id = if which == "all" { max_daily_loss::ID } else { "operator" };
+    let rule_id = match which {
+        "all" => max_daily_loss::ID,
+        "fee" => unpriced_fee::ID,
+        _ => "operator",
+    };
     let mode = if which == "live" { Mode::Live } else { Mode::Paper };
     Lock {
         lock_id: Lock::compose_id(mode, &scope, rule_id),
@@ -307,6 +312,7 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         is_reduction,
         is_duplicate: before.is_duplicate,
         order_counts: before.rates,
+        unpriced_fees: before.sums.get("unpriced_fees").copied().unwrap_or(0),
         caps,
         account_breach: before.sums.get("breach").copied(),
         total_breach: before.sums.get("total_breach").copied(),
@@ -342,7 +348,7 @@ fn decide_and_format(text: &str, fixture: &str) -> (Vec<String>, String) {
 
 #[test]
 fn every_signal_is_kept_and_the_first_lock_in_order_is_the_outcome() {
-    let all: &[&str] = &[
+    let all = [
         "trading_state lock",
         "intent_age lock",
         "order_size lock",
@@ -352,21 +358,16 @@ fn every_signal_is_kept_and_the_first_lock_in_order_is_the_outcome() {
         "max_daily_notional lock",
         "max_daily_loss lock",
         "stop_loss lock",
+        "unpriced_fee lock",
         "order_rate lock",
         "max_open_orders lock",
         "duplicate_order lock",
     ];
-    let fixture = "state=reduce_only late exposure=2 routed=1000000000000 pnl=-60000 rate=1000 open=100 duplicate";
+    let fixture = "state=reduce_only late exposure=2 routed=1000000000000 pnl=-60000 rate=1000 unpriced_fees=1 open=100 duplicate";
     let (found, outcome) = decide_and_format("buy 1 @40000", fixture);
     assert_eq!(
-        (found.as_slice(), outcome.as_str()),
-        (
-            all.iter()
-                .map(|&signal| signal.to_owned())
-                .collect::<Vec<_>>()
-                .as_slice(),
-            "reduce_only"
-        )
+        (found, outcome.as_str()),
+        (all.map(str::to_owned).to_vec(), "reduce_only")
     );
     let names: Vec<&str> = all.iter().map(|signal| signal.trim_end_matches(" lock")).collect();
     assert_eq!(rule_ids().collect::<Vec<_>>(), names);

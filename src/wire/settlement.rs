@@ -124,6 +124,9 @@ pub struct SettlementDeltas {
     /// What fills made against the mark that the order was reserved at, in millionths of the base currency.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fill_result: i64,
+    /// The move of the number of fills whose fee has no price: its currency has no rate, and no adjustment has priced it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unpriced_fees: i64,
 }
 
 /// The moves of the shared sums that an order's events made on one trading date.
@@ -153,6 +156,7 @@ impl From<SumDeltas> for SettlementDeltas {
             open_loss: deltas.open_loss,
             daily_notional: deltas.daily_notional,
             fill_result: deltas.fill_result,
+            unpriced_fees: deltas.unpriced_fees,
         }
     }
 }
@@ -191,6 +195,7 @@ impl TryFrom<SettlementDeltas> for SumDeltas {
             open_loss: deltas.open_loss,
             daily_notional: deltas.daily_notional,
             fill_result: deltas.fill_result,
+            unpriced_fees: deltas.unpriced_fees,
         })
     }
 }

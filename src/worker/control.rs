@@ -2,6 +2,7 @@
 
 pub mod alert_outbox;
 pub mod cache;
+pub mod fee_locks;
 pub mod kill_switch;
 pub mod limits;
 pub mod limits_change;

@@ -355,6 +355,7 @@ impl TradingDayInner {
         Ok(ProfitView {
             day: day_profit,
             fill_result: ledger.fill_result_on(day.date),
+            unpriced_fees: ledger.unpriced_fees,
         })
     }
 

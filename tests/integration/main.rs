@@ -81,6 +81,7 @@ mod store_scripts;
 mod store_sending;
 mod support;
 mod trading_day;
+mod unpriced_fees;
 mod worker_adjust;
 mod worker_bad_input;
 mod worker_durable;

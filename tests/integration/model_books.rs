@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use order_router::config::Settings;
 use order_router::config::limits::LimitSettings;
-use order_router::domain::adjustment::position_adjustment_deltas;
+use order_router::domain::adjustment::{fee_adjustment_deltas, position_adjustment_deltas};
 use order_router::domain::content_hash::ContentHash;
 use order_router::domain::control::{ControlState, LockScope};
 use order_router::domain::daily_pnl::{DailyPnl, ProfitView};
@@ -50,7 +50,7 @@ use rust_decimal::Decimal as Number;
 use uuid::Uuid;
 
 use crate::conformance_store::NO_LATE_EVENTS;
-use crate::model::{ALL, Adjusted, OWNERS};
+use crate::model::{ALL, Adjusted, OWNERS, PricedFee};
 use crate::model_markets::{
     DAILY_LOSS, DAILY_LOSS_OF_SECOND, DAILY_NOTIONAL, DAILY_NOTIONAL_OF_FIRST, MARKETS, MAX_OPEN_ORDERS, STOP_LOSS,
     in_asset, loss_limit, markets, micros, rate,
@@ -251,6 +251,7 @@ impl StoreUnderTest {
             self.views.push(ProfitView {
                 day,
                 fill_result: ledger.fill_result_on(today),
+                unpriced_fees: ledger.unpriced_fees,
             });
         }
     }
@@ -290,24 +291,50 @@ impl StoreUnderTest {
         };
         let price = Price::new(exact(adjusted.price)).unwrap();
         let quantity = exact(in_asset(adjusted.quantity));
+        let deltas = position_adjustment_deltas(&instrument(&terms), quantity, price).unwrap();
+        let booked = self
+            .book_adjustment(adjusted.account, adjusted.market, adjusted.day, deltas)
+            .await;
+        assert_eq!(booked, BookAdjustmentOutcome::Booked);
+    }
+
+    /// Books the price of a fee, and appends it to the journal if it is booked.
+    pub async fn price_fee(&mut self, priced: &PricedFee) -> BookAdjustmentOutcome {
+        let fills = u32::try_from(priced.fills).unwrap();
+        let price = Price::new(exact(priced.price)).unwrap();
+        let deltas = fee_adjustment_deltas(exact(priced.amount), price, fills).unwrap();
+        self.book_adjustment(priced.account, priced.market, priced.day, deltas)
+            .await
+    }
+
+    async fn book_adjustment(
+        &mut self,
+        owner: usize,
+        market: usize,
+        day: usize,
+        deltas: SumDeltas,
+    ) -> BookAdjustmentOutcome {
+        let market = &markets()[market];
         let id = Uuid::now_v7().simple().to_string();
         let booking = AdjustmentBooking {
             adjustment_id: AdjustmentId::new(&id).unwrap(),
             content_hash: ContentHash::of(id.as_bytes()),
             event_document: id.into(),
             mode: Mode::Paper,
-            trading_date: Some(date(adjusted.day)),
-            account_id: account(adjusted.account),
+            trading_date: Some(date(day)),
+            account_id: account(owner),
             instrument: Some((
                 VenueId::new(market.venue).unwrap(),
                 Symbol::parse(market.symbol).unwrap(),
             )),
-            deltas: position_adjustment_deltas(&instrument(&terms), quantity, price).unwrap(),
+            deltas,
             created_at: Timestamp::now(),
         };
         let deadline = Timestamp::now().saturating_add(Duration::from_secs(60));
-        let booked = self.store.book_adjustment(&booking, deadline).await;
-        assert_eq!(booked, Ok(BookAdjustmentOutcome::Booked));
+        let booked = self.store.book_adjustment(&booking, deadline).await.unwrap();
+        if booked != BookAdjustmentOutcome::Booked {
+            return booked;
+        }
         let again = self.store.book_adjustment(&booking, deadline).await;
         assert!(matches!(again, Ok(BookAdjustmentOutcome::AlreadyKnown(_))), "{again:?}");
         self.journal.push(JournalEvent::Adjustment(booking.clone()));
@@ -317,6 +344,7 @@ impl StoreUnderTest {
             .mark_adjustment_journaled(&booking.adjustment_id, &booking.event_document, sequence)
             .await;
         assert_eq!(marked, Ok(MarkAdjustmentOutcome::Marked));
+        booked
     }
 
     /// Attempts a claim like a worker: the rules first, then the store, again when the control generation has changed.

@@ -180,7 +180,6 @@ impl JournalMaker {
             reserved,
             is_released,
             sequence: 0,
-            earlier_days: Vec::new(),
         })));
     }
 

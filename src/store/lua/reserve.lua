@@ -19,7 +19,8 @@
 --         {'denied'} · {'over_budget'}: the account has had its denials of this hour · {'full'}
 --         {'inexact'}: a sum would leave the exact range
 -- The readings are numbers in one text: reduction (0 or 1), duplicate (0 or 1), the account's and the broker's orders of
--- this second before it, then for each cap the measure before it and whether it is the first to alert (0 or 1).
+-- this second before it, the account's fills whose fee has no price, then for each cap the measure before it and whether it
+-- is the first to alert (0 or 1).
 --         {'failed', error}: it may have taken effect
 -- A released order of the same order id and content counts as unknown.
 -- Idempotent: a second claim or denial of the same id is answered 'known'.
@@ -197,8 +198,9 @@ local function judge(command, doc, was_released)
   c.is_duplicate = is_duplicate
   local over, account_before, broker_before = count_rates(check, c.account)
   over = over or (is_duplicate and duplicate[STOPS]) or (check[ONLY_REDUCES] and not reduction)
-    or ((c.account.breach or c.total.breach) and not reduction)
-  local readings = {reduction and '1' or '0', is_duplicate and '1' or '0', account_before, broker_before}
+    or ((c.account.breach or c.total.breach or c.account.unpriced > 0) and not reduction)
+  local readings = {reduction and '1' or '0', is_duplicate and '1' or '0', account_before, broker_before,
+    string.format('%.0f', c.account.unpriced)}
   local changes = {}
   for _, cap in ipairs(check[CAPS]) do
     local fits, before, change, ledger = look(cap, c, reduction)
@@ -259,7 +261,7 @@ local function one(command, doc)
   local entry = not known[1] and recall(command[NAME])
   if entry and is_repeated(command, nil, entry) then return {'repeated'} end
   if entry then return {'remembered', entry} end
-  if command[ACTION] == 'look' then return {'probed', '0 0 0 0', '', ''} end
+  if command[ACTION] == 'look' then return {'probed', '0 0 0 0 0', '', ''} end
   if command[ACTION] == 'deny' then
     if full then return {'full'} end
     if not count_denial(command[BUDGET]) then return {'over_budget'} end

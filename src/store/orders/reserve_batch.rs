@@ -339,7 +339,15 @@ fn decode_cap_readings(reply: &mut ScriptReply) -> Result<CapReadings, StoreErro
     let unreadable = || StoreError::corrupt(format!("{text:?} are no readings"));
     let numbers: Option<Vec<i128>> = text.split(' ').map(|number| number.parse().ok()).collect();
     let numbers = numbers.ok_or_else(unreadable)?;
-    let [is_reduction, is_duplicate, account_orders, broker_orders, caps @ ..] = &numbers[..] else {
+    let [
+        is_reduction,
+        is_duplicate,
+        account_orders,
+        broker_orders,
+        unpriced_fees,
+        caps @ ..,
+    ] = &numbers[..]
+    else {
         return Err(unreadable());
     };
     let count = |number: &i128| i64::try_from(*number).map_err(|_| unreadable());
@@ -347,6 +355,7 @@ fn decode_cap_readings(reply: &mut ScriptReply) -> Result<CapReadings, StoreErro
         is_reduction: *is_reduction == 1,
         is_duplicate: *is_duplicate == 1,
         order_counts: Some([count(account_orders)?, count(broker_orders)?]),
+        unpriced_fees: count(unpriced_fees)?,
         caps: caps
             .chunks_exact(2)
             .map(|cap| CapReading {

@@ -105,10 +105,14 @@ impl LoadCommands {
 
     /// Adds a ledger.
     pub(super) fn add_ledger(&mut self, owner: &LedgerOwner, ledger: &SumLedger) {
-        let held = ledger.held();
         let sums = format!(
-            "{} {} {} {} 0 0 {held}",
-            ledger.day, ledger.notional, ledger.open_loss, ledger.fill_result
+            "{} {} {} {} 0 0 {} {}",
+            ledger.day,
+            ledger.notional,
+            ledger.open_loss,
+            ledger.fill_result,
+            ledger.held(),
+            ledger.unpriced_fees
         );
         let mut fields = vec![Bytes::from("sums"), sums.into()];
         for ((venue, symbol), holding) in &ledger.holdings {
@@ -118,7 +122,7 @@ impl LoadCommands {
         self.push("HSET", key.clone(), fields);
         match owner {
             LedgerOwner::Total(_) => {}
-            LedgerOwner::Account(mode, _) if held > 0 => self.add_holding_account(*mode, key),
+            LedgerOwner::Account(mode, _) if ledger.is_kept() => self.add_holding_account(*mode, key),
             LedgerOwner::Account(..) => self.expire(key, FLAT_TTL_MS),
         }
     }

@@ -348,7 +348,7 @@ impl FoldedState {
         let today = now.utc_date().days_since_1970();
         self.ledgers.retain(|owner, ledger| {
             matches!(owner, LedgerOwner::Total(_))
-                || ledger.held() > 0
+                || ledger.is_kept()
                 || ledger.latest_day() + FLAT_ACCOUNT_DAYS >= today
         });
     }

@@ -74,6 +74,8 @@ pub enum BookAdjustmentOutcome {
     StoreFull,
     /// A sum would leave the range that is counted exactly.
     SumOutOfRange,
+    /// It prices the fees of more fills than the account has without a price; holds their number.
+    TooManyFeesPriced(i64),
 }
 
 /// Whether the store knows a journaled adjustment.
@@ -154,6 +156,7 @@ impl Store {
             "late" => BookAdjustmentOutcome::DeadlinePassed,
             "full" => BookAdjustmentOutcome::StoreFull,
             "inexact" => BookAdjustmentOutcome::SumOutOfRange,
+            "priced" => BookAdjustmentOutcome::TooManyFeesPriced(reply.next_integer()?),
             _ => return Err(reply.unexpected_verdict()),
         })
     }

@@ -46,7 +46,8 @@ pub async fn set_rule_lock(
     alert: Option<&WaitingAlert>,
 ) -> Result<bool, Fault> {
     let event = locked_event(&lock, ROUTER_ACTOR, &lock.message);
-    let breach = Some((lock.mode, &lock.scope));
+    // Only the lock of a loss replaces the ledger's mark of one.
+    let breach = (*lock.rule_id == *max_daily_loss::ID).then_some((lock.mode, &lock.scope));
     let Some(document) = store_lock(router, &event, generation, breach, alert).await? else {
         return Ok(false);
     };

@@ -13,6 +13,18 @@ use crate::worker::control::cache::ControlSnapshot;
 use crate::worker::control::locks;
 use crate::worker::router::Router;
 
+/// The rule of a lock, and the code of the orders that it stops.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LockRule {
+    pub(super) id: &'static str,
+    pub(super) code: ReasonCode,
+}
+
+const LOCK_RULE: LockRule = LockRule {
+    id: max_daily_loss::ID,
+    code: ReasonCode::DailyLossExceeded,
+};
+
 /// Sets the locks of losses that have reached their limits. The worker that sets a lock publishes its signal.
 ///
 /// # Errors
@@ -24,7 +36,7 @@ pub async fn lock_breaches(
     losses: &[DayLoss],
 ) -> Result<(), Fault> {
     for lock in max_daily_loss::find_breaches(losses, date, control, &control.limits.risk, Timestamp::now()) {
-        set_and_publish(router, lock, Some(control.generation)).await?;
+        set_and_publish(router, lock, LOCK_RULE, Some(control.generation)).await?;
     }
     Ok(())
 }
@@ -39,13 +51,22 @@ pub async fn lock_filled_breaches(router: &Router, losses: &[DayLoss]) -> Result
     let date = router.trading_day.booking_date();
     for loss in losses {
         let lock = max_daily_loss::breach_lock(loss, date, &control, &control.limits.risk, Timestamp::now());
-        set_and_publish(router, lock, None).await?;
+        set_and_publish(router, lock, LOCK_RULE, None).await?;
     }
     Ok(())
 }
 
-async fn set_and_publish(router: &Router, lock: Lock, generation: Option<u64>) -> Result<(), Fault> {
-    let signal = lock_signal(&lock);
+/// Sets a lock of a rule, and publishes the rule's signal if the lock is new.
+///
+/// # Errors
+/// If the shared state does not confirm the lock.
+pub(super) async fn set_and_publish(
+    router: &Router,
+    lock: Lock,
+    rule: LockRule,
+    generation: Option<u64>,
+) -> Result<(), Fault> {
+    let signal = lock_signal(&lock, rule);
     let alert = alert_outbox::lock_alert(&lock, &signal)?;
     if locks::set_rule_lock(router, lock, generation, Some(&alert)).await? {
         alert_outbox::publish_with_lock(router, &alert, &signal).await;
@@ -53,11 +74,11 @@ async fn set_and_publish(router: &Router, lock: Lock, generation: Option<u64>) -
     Ok(())
 }
 
-fn lock_signal(lock: &Lock) -> RuleSignal {
+fn lock_signal(lock: &Lock, rule: LockRule) -> RuleSignal {
     RuleSignal {
-        rule_id: max_daily_loss::ID,
+        rule_id: rule.id,
         level: SignalLevel::Lock,
-        code: ReasonCode::DailyLossExceeded,
+        code: rule.code,
         message: format!(
             "{}; {} is closed to all but reductions until the lock {} is lifted",
             lock.message, lock.scope, lock.lock_id

@@ -12,6 +12,7 @@ use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::repeated_log::log_at_intervals;
 use crate::risk::cap::CapUnit;
+use crate::risk::rules::unpriced_fee;
 use crate::telemetry::Telemetry;
 use crate::wire::risk_signal::{RiskSignal, SignalSubject};
 
@@ -104,11 +105,10 @@ fn signal_from_anomaly(order: &Order, anomaly: &BookingAnomaly) -> RuleSignal {
             "the venue has filled an order that was recorded as not placed; it is open again".to_owned(),
             Metadata::new().with("filled_quantity", order.filled_quantity),
         ),
-        BookingAnomaly::FeeWithoutRate(currency) => (
-            "uncounted_fee",
-            format!("a fee in {currency} is not counted: add its rate to risk.rates, and adjust the account"),
-            Metadata::new().with("fee_currency", currency.as_str()),
-        ),
+        BookingAnomaly::UnpricedFee(fee) => {
+            let (message, metadata) = unpriced_fee::describe(order, fee);
+            (unpriced_fee::ID, message, metadata)
+        }
     };
     RuleSignal {
         rule_id,

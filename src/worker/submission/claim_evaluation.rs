@@ -13,6 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
+use crate::risk::rules::unpriced_fee;
 use crate::risk::{Admissibility, Approved, CapReadings, RiskDecision};
 use crate::store::orders::record::{KnownOrder, RecordStage};
 use crate::store::orders::reserve::{
@@ -20,7 +21,7 @@ use crate::store::orders::reserve::{
 };
 use crate::wire::journal_report::build_journal_report;
 use crate::wire::risk_signal::SignalSubject;
-use crate::worker::control::{alert_outbox, loss_locks};
+use crate::worker::control::{alert_outbox, fee_locks, loss_locks};
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::settlement::losses_at_limit;
 use crate::worker::router::Router;
@@ -216,6 +217,9 @@ impl<'a> ClaimEvaluation<'a> {
                     .any(|signal| signal.rule_id == max_daily_loss::ID && signal.level == SignalLevel::Lock)
                 {
                     lock_breaches(router, &self.context, self.intent, cap_readings).await?;
+                }
+                if found.iter().any(|signal| signal.rule_id == unpriced_fee::ID) {
+                    fee_locks::lock_account(router, &self.context.control, &self.intent.account_id).await?;
                 }
                 record_decision(router, order.into_denied(reason, Timestamp::now()), figures).await
             }

@@ -67,7 +67,7 @@ enum SnapshotItem {
         account_id: Option<String>,
         day: i64,
         /// Notional, open loss, fill result.
-        sums: [String; 3],
+        sums: [String; 4],
         holdings: Vec<HoldingItem>,
     },
     Order {
@@ -134,7 +134,7 @@ struct ScopeItem {
 
 /// Long, short and position; cash flow, fees, open orders, open loss, daily notional, fill result.
 #[derive(Serialize, Deserialize)]
-struct DeltasItem([String; 3], [i64; 6]);
+struct DeltasItem([String; 3], [i64; 7]);
 
 impl FoldedState {
     /// Returns the items of everything but remembered ids.
@@ -292,7 +292,13 @@ fn ledger_item(owner: &LedgerOwner, ledger: &SumLedger) -> SnapshotItem {
         mode: mode.as_str().to_owned(),
         account_id,
         day: ledger.day,
-        sums: [ledger.notional, ledger.open_loss, ledger.fill_result].map(|sum| sum.to_string()),
+        sums: [
+            ledger.notional,
+            ledger.open_loss,
+            ledger.fill_result,
+            ledger.unpriced_fees,
+        ]
+        .map(|sum| sum.to_string()),
         holdings: holdings.collect(),
     }
 }
@@ -345,6 +351,7 @@ fn deltas_item(deltas: &SumDeltas) -> DeltasItem {
             deltas.open_loss,
             deltas.daily_notional,
             deltas.fill_result,
+            deltas.unpriced_fees,
         ],
     )
 }
@@ -361,13 +368,14 @@ fn parse_sums<const N: usize>(texts: &[String; N]) -> Option<[i128; N]> {
     Some(sums)
 }
 
-fn parse_ledger(day: i64, sums: &[String; 3], holdings: Vec<HoldingItem>) -> Option<SumLedger> {
-    let [notional, open_loss, fill_result] = parse_sums(sums)?;
+fn parse_ledger(day: i64, sums: &[String; 4], holdings: Vec<HoldingItem>) -> Option<SumLedger> {
+    let [notional, open_loss, fill_result, unpriced_fees] = parse_sums(sums)?;
     let mut ledger = SumLedger {
         day,
         notional,
         open_loss,
         fill_result,
+        unpriced_fees,
         ..SumLedger::default()
     };
     for item in holdings {
@@ -451,7 +459,15 @@ fn parse_open(item: OpenItem) -> Option<OpenPart> {
 
 fn parse_deltas(item: &DeltasItem) -> Option<SumDeltas> {
     let [long, short, position] = parse_sums(&item.0)?;
-    let [cash_flow, fees, open_orders, open_loss, daily_notional, fill_result] = item.1;
+    let [
+        cash_flow,
+        fees,
+        open_orders,
+        open_loss,
+        daily_notional,
+        fill_result,
+        unpriced_fees,
+    ] = item.1;
     Some(SumDeltas {
         long,
         short,
@@ -462,5 +478,6 @@ fn parse_deltas(item: &DeltasItem) -> Option<SumDeltas> {
         open_loss,
         daily_notional,
         fill_result,
+        unpriced_fees,
     })
 }
