@@ -163,7 +163,7 @@ fn compare(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
         .into_iter()
         .filter(|name| before.get(*name) != after.get(*name))
         // The fields of an entry that one of the sets lacks say nothing beyond its name.
-        .filter(|name| !entry_of(name).is_some_and(|entry| before.contains_key(entry) != after.contains_key(entry)));
+        .filter(|name| entry_of(name).is_none_or(|entry| before.contains_key(entry) == after.contains_key(entry)));
     differing
         .map(|name| LimitDifference {
             name: name.clone(),
