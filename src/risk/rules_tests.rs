@@ -17,7 +17,7 @@ use crate::domain::reservation::Reservation;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
-use crate::risk::alerts::CrossedCap;
+use crate::risk::alerts::NewAlert;
 use crate::risk::cap::{CapBound, CapUnit};
 use crate::risk::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits};
 use crate::risk::rules::max_daily_loss;
@@ -278,14 +278,7 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         deadline: Timestamp::from_milliseconds(if before.is_late { 1_000 } else { 1_001 }),
         now,
     });
-    for cap in evaluation.caps() {
-        // A worker that did not evaluate the order makes the same alert of the cap's name.
-        let crossed = CrossedCap::of_name(&cap.alert_name()).unwrap();
-        assert_eq!(
-            (crossed.rule_id, crossed.code, crossed.unit, crossed.description),
-            (cap.rule_id, cap.code, cap.unit, cap.description)
-        );
-    }
+    evaluation.caps().iter().for_each(alerts::tests::assert_is_named);
     let read_cap = |cap: &Cap| CapReading {
         before: before.measure(cap.measure),
         crosses_alert_threshold: true,
@@ -330,10 +323,7 @@ fn decide_and_format(text: &str, fixture: &str) -> (Vec<String>, String) {
         code.trim_matches('"').to_owned()
     };
     match decide(text, fixture) {
-        RiskDecision::Approved(_, alerts) => {
-            let signals = alerts.into_iter().map(|alert| alert.signal).collect();
-            (shown(signals), "approved".to_owned())
-        }
+        RiskDecision::Approved(_, alerts) => (shown(NewAlert::signals(alerts)), "approved".to_owned()),
         RiskDecision::Denied(reason, signals) => (shown(signals), code(&reason)),
         RiskDecision::Refused(reason, signals) => (shown(signals), format!("({})", code(&reason))),
     }

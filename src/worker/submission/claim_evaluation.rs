@@ -11,6 +11,7 @@ use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
+use crate::risk::alerts::NewAlert;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::risk::{Admissibility, Approved, CapReadings, RiskDecision};
@@ -180,7 +181,7 @@ impl<'a> ClaimEvaluation<'a> {
                 Ok(ClaimOutcome::Approved(approved))
             }
             RiskDecision::Approved(_, alerts) if order.mode == Mode::DryRun => {
-                publish(&alerts.into_iter().map(|alert| alert.signal).collect::<Vec<_>>());
+                publish(&NewAlert::signals(alerts));
                 record_decision(router, order.into_dry_run(Timestamp::now()), readings).await
             }
             RiskDecision::Approved(..) => Err(Fault::new(
