@@ -20,6 +20,13 @@ pub struct NewAlert {
     pub signal: RuleSignal,
 }
 
+impl NewAlert {
+    /// Returns the signals of alerts.
+    pub fn signals(alerts: Vec<Self>) -> Vec<RuleSignal> {
+        alerts.into_iter().map(|alert| alert.signal).collect()
+    }
+}
+
 /// A cap whose alert share an order has crossed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrossedCap {
@@ -98,4 +105,21 @@ pub const DUPLICATE_ALERT: &str = duplicate_order::ID;
 /// Returns the alert of a duplicate within a window.
 pub fn duplicate_alert(window_ms: i64) -> RuleSignal {
     duplicate_order::signal(SignalLevel::Alert, window_ms)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::risk::cap::Cap;
+
+    /// Checks that a worker that did not evaluate an order makes the same alert of a cap's name.
+    pub fn assert_is_named(cap: &Cap) {
+        let crossed = CrossedCap {
+            rule_id: cap.rule_id,
+            code: cap.code,
+            unit: cap.unit,
+            description: cap.description,
+        };
+        assert_eq!(CrossedCap::of_name(&cap.alert_name()), Some(crossed));
+    }
 }

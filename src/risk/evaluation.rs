@@ -105,7 +105,7 @@ impl Evaluation {
         limits.with("readings", readings)
     }
 
-    /// Returns an order's approval under its caps: whoever claims it compares them, and lets it pass only where all have
+    /// Returns an order's approval under its caps: the step that claims it compares them, and lets it pass only where all have
     /// room. `None` for an order that a rule stops whatever the readings are.
     pub fn approve_under_caps<T>(&self, inner: T) -> Option<ApprovedUnderCaps<T>> {
         (self.admissibility() != Admissibility::Nothing).then(|| ApprovedUnderCaps::new(inner))

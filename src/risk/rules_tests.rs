@@ -17,7 +17,7 @@ use crate::domain::reservation::Reservation;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
-use crate::risk::alerts::CrossedCap;
+use crate::risk::alerts::NewAlert;
 use crate::risk::cap::{CapBound, CapUnit};
 use crate::risk::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits};
 use crate::risk::rules::max_daily_loss::DayLoss;
@@ -283,14 +283,7 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         deadline: Timestamp::from_milliseconds(if before.is_late { 1_000 } else { 1_001 }),
         now,
     });
-    for cap in evaluation.caps() {
-        // A worker that did not evaluate the order makes the same alert of the cap's name.
-        let crossed = CrossedCap::of_name(&cap.alert_name()).unwrap();
-        assert_eq!(
-            (crossed.rule_id, crossed.code, crossed.unit, crossed.description),
-            (cap.rule_id, cap.code, cap.unit, cap.description)
-        );
-    }
+    evaluation.caps().iter().for_each(alerts::tests::assert_is_named);
     let read_cap = |cap: &Cap| CapReading {
         before: before.measure(cap.measure),
         crosses_alert_threshold: true,
@@ -337,10 +330,7 @@ fn decide_and_format(text: &str, fixture: &str) -> (Vec<String>, String) {
         code.trim_matches('"').to_owned()
     };
     match decide(text, fixture) {
-        RiskDecision::Approved(_, alerts) => {
-            let signals = alerts.into_iter().map(|alert| alert.signal).collect();
-            (shown(signals), "approved".to_owned())
-        }
+        RiskDecision::Approved(_, alerts) => (shown(NewAlert::signals(alerts)), "approved".to_owned()),
         RiskDecision::Denied(reason, signals) => (shown(signals), code(&reason)),
         RiskDecision::Refused(reason, signals) => (shown(signals), format!("({})", code(&reason))),
     }
@@ -464,48 +454,6 @@ fn signals_of_a_loss_name_it_and_what_has_no_price() {
     let value = |name: &str| cap.metadata.get(name).cloned();
     assert_eq!(value("value"), Some(micros("50000.000002").into()));
     assert_eq!(value("before"), Some(micros("50000.000002").into()));
-}
-
-#[test]
-fn rule_alerts_at_its_share_rounded_up_and_is_rearmed_below_another() {
-    let thresholds = limits().alerts;
-    let cap = |limit, offset, bound| Cap {
-        rule_id: "r",
-        label: "",
-        code: ReasonCode::RiskLocked,
-        measure: CapMeasure::OffsetOnly,
-        delta: 0,
-        offset,
-        limit,
-        bound,
-        unit: CapUnit::Orders,
-        description: "the value",
-        allows_reductions: false,
-    };
-    let (most, micros_most) = (MAX_QUANTITY_UNITS, i128::from(MAX_EXACT_INTEGER));
-    for (limit, offset, bound, max_measure, levels) in [
-        (100, 0, CapBound::Inclusive, 100, Some((80, 75))),
-        (101, 0, CapBound::Inclusive, 101, Some((81, 76))),
-        (100, 30, CapBound::Exclusive, 69, Some((50, 45))),
-        (0, 0, CapBound::Inclusive, 0, None),
-        // No sum is beyond the range of a quantity: the comparison with a clamped number has the same result.
-        (most, -most, CapBound::Inclusive, most, Some((most, most))),
-        (1, most, CapBound::Exclusive, -most, Some((1 - most, 1 - most))),
-        (
-            micros_most,
-            -micros_most,
-            CapBound::Inclusive,
-            2 * micros_most,
-            Some((micros_most + 7_205_759_403_792_793, micros_most + 6_755_399_441_055_744)),
-        ),
-    ] {
-        let cap = cap(limit, offset, bound);
-        assert_eq!(
-            (cap.max_measure(), cap.alert_and_rearm_levels(thresholds)),
-            (max_measure, levels),
-            "{limit} {offset}"
-        );
-    }
 }
 
 #[path = "rules_tables_tests.rs"]

@@ -144,13 +144,8 @@ impl Worker {
         let metrics = open_metrics_listener(settings, &telemetry).await?;
         let connect_policy = connection::ConnectPolicy::RetryFor(START_TIMEOUT);
         let bus = connection::connect(&settings.nats, "order-router worker", connect_policy).await?;
-        let ids: Result<Vec<BrokerId>, IdError> = settings
-            .brokers
-            .enabled
-            .iter()
-            .map(|name| BrokerId::new(name))
-            .collect();
-        let broker_ids = ids?;
+        let names = settings.brokers.enabled.iter();
+        let broker_ids = names.map(|name| BrokerId::new(name)).collect::<Result<Vec<_>, _>>()?;
         let store = connect_store(settings).await?;
         Box::pin(create_streams(settings, &bus, &broker_ids, &store)).await?;
         let (router, writers) = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;

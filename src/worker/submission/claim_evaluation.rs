@@ -11,6 +11,7 @@ use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
+use crate::risk::alerts::NewAlert;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::risk::rules::unpriced_fee;
@@ -26,7 +27,6 @@ use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::settlement::losses_at_limit;
 use crate::worker::router::Router;
 use crate::worker::submission::admission::{OrderCandidate, RiskContext};
-use crate::worker::submission::claim_in_store;
 
 /// The result of a claim.
 #[derive(Debug)]
@@ -86,15 +86,8 @@ impl<'a> ClaimEvaluation<'a> {
         }
     }
 
-    /// Calls the reserve script and decides by its reply. An order whose venue is the store takes effect in the same call.
-    pub(super) async fn evaluate(self, router: &Router) -> Result<ClaimAttempt, Fault> {
-        match claim_in_store::plan(router, &self) {
-            Some(planned) => claim_in_store::book(router, self, planned).await,
-            None => self.claim_under_lease(router).await,
-        }
-    }
-
-    async fn claim_under_lease(mut self, router: &Router) -> Result<ClaimAttempt, Fault> {
+    /// Calls the reserve script, which claims the order under a lease, and decides by its reply.
+    pub(super) async fn claim_under_lease(mut self, router: &Router) -> Result<ClaimAttempt, Fault> {
         let mut reserved = self.reserve(router).await?;
         if let ReserveOutcome::AlreadyKnown(known) = &reserved
             && is_reusable_by(known, self.intent)
@@ -203,7 +196,7 @@ impl<'a> ClaimEvaluation<'a> {
                 Ok(ClaimOutcome::Approved(approved))
             }
             RiskDecision::Approved(_, alerts) if order.mode == Mode::DryRun => {
-                publish(&alerts.into_iter().map(|alert| alert.signal).collect::<Vec<_>>());
+                publish(&NewAlert::signals(alerts));
                 record_decision(router, order.into_dry_run(Timestamp::now()), figures).await
             }
             RiskDecision::Approved(..) => Err(Fault::new(
