@@ -10,7 +10,7 @@ mod writer;
 
 use std::io::Read;
 
-use async_nats::jetstream::stream::DirectGetErrorKind;
+use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 
@@ -60,13 +60,12 @@ impl JournalSnapshots {
         let stream = with_timeout(self.bus.request_timeout(), OPERATION, stream).await?;
         let mut found = Vec::new();
         for slot in 0..KEPT_SNAPSHOTS {
+            let subject = subjects::snapshot_manifest(slot);
             let read = async {
-                match stream
-                    .direct_get_last_for_subject(subjects::snapshot_manifest(slot))
-                    .await
-                {
+                // The leader replies: a replica that lags would name parts that are free for the next snapshot.
+                match stream.get_last_raw_message_by_subject(&subject).await {
                     Ok(message) => Ok(Some(message)),
-                    Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                    Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
                     Err(error) => Err(error),
                 }
             };
