@@ -21,7 +21,7 @@ use crate::bus::topology::JournalHistory;
 use crate::bus::{subjects, topology};
 use crate::config::Settings;
 use crate::config::limits::LimitSettings;
-use crate::domain::id::{BrokerId, IdError};
+use crate::domain::id::BrokerId;
 use crate::domain::time::Clock;
 use crate::fault::Fault;
 use crate::store::rebuild::epoch::StoreStatus;
