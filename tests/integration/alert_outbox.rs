@@ -43,7 +43,7 @@ fn losing(id: &str, side: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
 async fn alert_of_a_worker_that_died_is_published_once_with_its_facts() {
-    for stop_at in ["after_reserve", "alert_marked", "alert_published"] {
+    for stop_at in ["after_settle", "alert_marked", "alert_published"] {
         let mut rig = Rig::start().await;
         // An order is worth 30: the third is the first above 80 %.
         rig.settings.risk.daily_notional_limit = "100".to_owned();

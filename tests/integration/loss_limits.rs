@@ -259,6 +259,7 @@ async fn dust_without_a_price_closes_its_own_account_only() {
         .instruments
         .0
         .retain(|instrument| instrument.symbol != "AAPL");
+    rig.apply_limits().await;
     let (one, two) = tokio::join!(rig.worker(), rig.worker());
     for n in 0..4 {
         let fault = client.fault(&of("a", &format!("open-{n}"), &[])).await;

@@ -485,7 +485,7 @@ async fn fold_and_scripts_leave_equal_keys_and_values() {
         let (events, is_in_store) = (maker.numbered(1), seed % 2 == 0);
         let rebuild = begin(&redis, &store).await;
         replay(&store, &rebuild, &events, is_in_store).await;
-        let replayed = dump(&mut connection).await;
+        let mut replayed = dump(&mut connection).await;
         let rebuild = begin(&redis, &store).await;
         let mut state = FoldedState::default();
         let (before, after) = events.split_at(count / 2);
@@ -494,7 +494,13 @@ async fn fold_and_scripts_leave_equal_keys_and_values() {
         fold(&mut state, after, is_in_store);
         assert_eq!(through_snapshot(&state, count as u64 / 2), state);
         store.load_folded_state(&rebuild, &state).await.unwrap();
-        let loaded = dump(&mut connection).await;
+        let mut loaded = dump(&mut connection).await;
+        if !is_in_store {
+            // Of two orders of one id at a venue neither is undone: the scripts' watermark stays below the second.
+            for dump in [&mut replayed, &mut loaded] {
+                dump.remove("{or}:meta");
+            }
+        }
         assert_same(&replayed, &loaded, &format!("journal {seed}"));
         let stages = replayed.values().flat_map(|(values, _)| values.iter());
         kinds.extend(stages.filter(|value| value.starts_with("st=")).cloned());

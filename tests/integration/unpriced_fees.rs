@@ -180,6 +180,7 @@ async fn configured_rate_prices_a_fee_and_a_flat_account_stays_closed() {
     worker.kill();
     // With a rate, both fees are priced without a stated price.
     rig.settings.risk.rates.insert("XYZ".to_owned(), "2.5".to_owned());
+    rig.apply_limits().await;
     let worker = KillableWorker::start(&rig.settings, &venue).await;
     assert_closed(&client, "flat", &["unpriced_fee", "trading_state"]).await;
     let both = json!({"price": null, "fee": "0.004", "fee_fills": 2});
