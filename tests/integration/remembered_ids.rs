@@ -13,6 +13,7 @@ use futures_util::stream::{self, StreamExt};
 use order_router::domain::order::Order;
 use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
+use order_router::fault::FaultCode;
 use order_router::store::Store;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::record::RecordStage;
@@ -21,7 +22,7 @@ use order_router::store::orders::settle::SettleOutcome;
 use redis::AsyncCommands;
 
 use crate::conformance_store::ready_store;
-use crate::rig::Rig;
+use crate::rig::{Rig, SOON, intent};
 use crate::store_scripts::{booked, claimed, event, filled, order, reserve, settlement};
 
 /// The most bytes of Redis that a remembered id may take.
@@ -280,4 +281,28 @@ async fn new_ids_are_refused_where_no_more_may_be_remembered() {
         reserve(&store, &next, denial(None)).await,
         ReserveOutcome::DenialRecorded
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn account_beyond_its_budget_of_denials_is_refused_and_nothing_is_journaled() {
+    let mut rig = Rig::start().await;
+    rig.settings.risk.max_denials_per_hour = 1;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let too_large = |id: &str| intent(id, &[("quantity", "0.75001")]);
+    let denied = client.fault(&too_large("a1")).await;
+    assert_eq!(denied.code, FaultCode::OrderSizeExceeded);
+    let journaled = client.journal().await.len();
+    let refused = client.fault(&too_large("a2")).await;
+    assert_eq!(refused.code, FaultCode::RateLimited);
+    assert!(
+        refused.detail.contains("risk.max_denials_per_hour"),
+        "{}",
+        refused.detail
+    );
+    assert_eq!(client.journal().await.len(), journaled);
+    // The id is free, and the recorded one has its answer.
+    assert!(client.submit(&intent("a2", &[])).await.is_ok());
+    assert_eq!(client.fault(&too_large("a1")).await, denied);
+    worker.drain(SOON).await;
 }
