@@ -8,6 +8,7 @@
 mod door;
 mod lane;
 pub(crate) mod measurements;
+mod outcome;
 pub(crate) mod process_usage;
 mod profile;
 mod rest;

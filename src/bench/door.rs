@@ -3,21 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Deserialize;
 
+use crate::bench::outcome::{NO_ANSWER, check_outcome};
 use crate::bench::profile::{LoadDoor, LoadProfile, RestTarget};
 use crate::bench::rest::RestConnection;
 use crate::bus::connection::BusError;
 use crate::bus::router_client::{RequestError, RouterClient};
 use crate::bus::submission_client::SubmissionClient;
 use crate::domain::id::{AccountId, BrokerId};
-use crate::domain::order_terms::OrderStatus;
 use crate::domain::time::Timestamp;
-
-/// The code of an order without a reply in time.
-pub(super) const NO_ANSWER: &str = "no_answer";
-/// The code of an order whose outcome is unknown.
-pub(super) const UNKNOWN: &str = "unknown";
 
 /// Where the lanes of a load send.
 pub(super) enum LoadDoors {
@@ -58,7 +52,7 @@ impl LaneDoor {
     /// Submits an intent and waits for its report.
     ///
     /// # Errors
-    /// The code of a refusal, [`NO_ANSWER`] or [`UNKNOWN`].
+    /// The code of a refusal, [`NO_ANSWER`] or that the outcome is unknown.
     pub(super) async fn submit(
         &mut self,
         broker: &BrokerId,
@@ -74,20 +68,5 @@ impl LaneDoor {
             },
             Self::Rest(connection) => connection.submit(body, deadline).await,
         }
-    }
-}
-
-/// Checks that a report has a known outcome.
-///
-/// # Errors
-/// [`UNKNOWN`] if it has not.
-pub(super) fn check_outcome(report: &[u8]) -> Result<(), &'static str> {
-    #[derive(Deserialize)]
-    struct ReplyStatus {
-        status: OrderStatus,
-    }
-    match serde_json::from_slice(report) {
-        Ok(ReplyStatus { status }) if status != OrderStatus::Unknown => Ok(()),
-        _ => Err(UNKNOWN),
     }
 }

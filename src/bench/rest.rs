@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::bench::door::{NO_ANSWER, UNKNOWN, check_outcome};
+use crate::bench::outcome::{NO_ANSWER, UNKNOWN, check_outcome};
 use crate::bench::profile::RestTarget;
 use crate::domain::time::Timestamp;
 use crate::fault::FaultCode;
