@@ -31,8 +31,6 @@ pub struct Measured {
     pub throughput_per_s: u64,
     pub p50_us: u64,
     #[serde(default)]
-    pub p99_us: u64,
-    #[serde(default)]
     pub errors: u64,
     #[serde(default)]
     pub journal_entries_per_s: Option<u64>,

@@ -273,7 +273,7 @@ impl ConformanceHarness for StoreHarness {
         let approved = claim(&self.store, &self.instrument, self.prefix, &intent, deadline).await;
         let order = &approved.inner().order;
         let key = order.key();
-        self.placed.lock().unwrap().push(key.clone());
+        self.placed.lock().unwrap().push(key);
         if terms.lease == PlacementLease::Lost {
             // Another worker holds the order now.
             let mut redis = self.redis.clone();

@@ -71,7 +71,7 @@ pub enum JournalEvent {
     /// An order's report.
     Report(Bytes),
     /// An adjustment.
-    Adjustment(AdjustmentBooking),
+    Adjustment(Box<AdjustmentBooking>),
 }
 
 /// The store, and the journal of its events.
@@ -337,7 +337,7 @@ impl StoreUnderTest {
         }
         let again = self.store.book_adjustment(&booking, deadline).await;
         assert!(matches!(again, Ok(BookAdjustmentOutcome::AlreadyKnown(_))), "{again:?}");
-        self.journal.push(JournalEvent::Adjustment(booking.clone()));
+        self.journal.push(JournalEvent::Adjustment(Box::new(booking.clone())));
         let sequence = u64::try_from(self.journal.len()).unwrap();
         let marked = self
             .store
