@@ -31,6 +31,9 @@ pub struct Measured {
     pub throughput_per_s: u64,
     pub p50_us: u64,
     #[serde(default)]
+    #[allow(dead_code, reason = "only one of the two programs that share this file prints it")]
+    pub p99_us: u64,
+    #[serde(default)]
     pub errors: u64,
     #[serde(default)]
     pub journal_entries_per_s: Option<u64>,
