@@ -13,7 +13,7 @@ ARGS ?=
 # The sidecar that make property-test tests. It submits orders and changes the state.
 URL ?= http://127.0.0.1:8100
 
-.PHONY: help setup run test acceptance bench bench-cancel bench-order-log property-test fmt lint
+.PHONY: help setup run test acceptance model bench bench-cancel bench-pure bench-state bench-order-log property-test fmt lint
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -31,11 +31,20 @@ test: setup ## run every test against servers of its own: make test ARGS=name_of
 acceptance: setup ## run the long checks in release: ten thousand intents through each door
 	cargo test --release --locked --test integration -- --ignored --nocapture acceptance
 
+model: setup ## compare the shared sums with their model over 100000 random orders: make model MODEL_ORDERS=10000
+	cargo test --release --locked --test integration -- --ignored --nocapture model_holds
+
 bench: setup ## measure the floor under an order and the router beside it: make bench ARGS='--seconds 3 --runs 3'
 	cargo bench --locked --bench floor -- $(ARGS)
 
 bench-cancel: setup ## measure a cancel of ten thousand open orders and a halt with as many; ORDERS=1000 for fewer
 	cargo test --release --locked --test integration -- --ignored --nocapture cancel_of_ten_thousand
+
+bench-pure: setup ## measure the pure parts of an order with criterion
+	cargo bench --locked --bench pure -- $(ARGS)
+
+bench-state: setup ## measure latency beside 10 to 100000 holdings, and the bytes of Redis for each order, id and account
+	cargo bench --locked --bench state -- $(ARGS)
 
 bench-order-log: setup ## measure the order log with a million orders: rebuild and every filter; ORDERS=100000 for fewer
 	cargo test --release --locked --test integration -- --ignored --nocapture order_log_million

@@ -18,11 +18,13 @@ use crate::cli::commands::brokers;
 use crate::cli::commands::cancel;
 use crate::cli::commands::cancel_all;
 use crate::cli::commands::check;
+use crate::cli::commands::close;
 use crate::cli::commands::dev;
 use crate::cli::commands::executions;
 use crate::cli::commands::get;
 use crate::cli::commands::journal;
 use crate::cli::commands::key;
+use crate::cli::commands::limits;
 use crate::cli::commands::locks;
 use crate::cli::commands::order_log;
 use crate::cli::commands::orders;
@@ -75,8 +77,14 @@ enum Command {
     Cancel(OrderRequestArgs),
     /// Cancel every open order of an account at a broker.
     CancelAll(cancel_all::CancelAllArgs),
+    /// Close a position, or bring it to a target, with one order (REST).
+    #[command(after_help = close::EXAMPLES)]
+    Close(Box<close::CloseArgs>),
     /// Show or change mode, trading state and daily limits; halt trading.
     State(state::StateArgs),
+    /// Show the limits that all workers enforce, or put those of the settings in force.
+    #[command(after_help = limits::EXAMPLES)]
+    Limits(limits::LimitsArgs),
     /// List, set and lift locks.
     Locks(locks::LocksArgs),
     /// Book an opening position, a deposit, a withdrawal or a correction.
@@ -138,11 +146,13 @@ async fn dispatch(cli: Cli) -> CommandResult {
         Command::Cancel(args) => cancel::run(&args, &options).await,
         Command::CancelAll(args) => cancel_all::run(&args, &options).await,
         Command::State(args) => state::run(&args, &options).await,
+        Command::Limits(args) => limits::run(&args, &options).await,
         Command::Locks(args) => locks::run(&args, &options).await,
         Command::Adjust(args) => adjust::run(&args, &options).await,
         Command::Brokers(args) => brokers::run(&args, &options).await,
         Command::Orders(args) => orders::run(&args, &options).await,
         Command::Executions(args) => executions::run(&args, &options).await,
+        Command::Close(args) => close::run(&args, &options).await,
         Command::Positions(args) => positions::run(&args, &options).await,
         Command::Alerts(args) => alerts::run(&args, &options).await,
         Command::OrderLog(args) => order_log::run(&args, &options).await,

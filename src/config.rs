@@ -11,6 +11,7 @@ pub mod doors;
 pub mod http;
 pub mod instruments;
 pub mod journal;
+pub mod limits;
 pub mod listen_address;
 pub mod load;
 pub mod log;

@@ -32,6 +32,7 @@ pub mod rule_signal;
 pub mod settlement;
 pub mod sort_direction;
 pub mod status_transition;
+pub mod sum_ledger;
 pub mod symbol;
 pub mod time;
 pub mod venue_report;

@@ -15,6 +15,7 @@ pub mod holding_id;
 pub mod intent;
 pub mod journal_loss;
 pub mod journal_report;
+pub mod limits;
 pub mod lock;
 pub mod market_quote;
 pub mod note;

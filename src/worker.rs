@@ -28,10 +28,12 @@ pub mod rebuild;
 pub(in crate::worker) mod reply;
 pub mod request_handler;
 pub mod router;
+pub mod snapshots;
 pub mod stop_point;
 pub mod submission;
 pub(in crate::worker) mod trace;
 pub mod trading_day;
 
-pub use crate::worker::lifecycle::{Worker, WorkerError};
+pub use crate::worker::control::limits_change::OwnLimits;
+pub use crate::worker::lifecycle::{OtherLimitsError, Worker, WorkerError};
 pub use crate::worker::router::Router;

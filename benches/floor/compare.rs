@@ -1,27 +1,17 @@
 //! The router beside the floor, on the same servers in the same run; medians over all runs, as ratios.
 
-use std::process::Stdio;
-use std::time::Duration;
+use anyhow::ensure;
+use tokio::process::Command;
 
-use anyhow::{Context, ensure};
-use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
-
+use crate::router::{Measured, MeasuredProcess, Process, read_measured, start_sidecar, start_worker};
 use crate::servers::Servers;
-use crate::{Addresses, Way};
+use crate::table::{Row, print_head};
+use crate::{Addresses, Way, pure_parts, router};
 
-/// How long a worker may take to be ready, and a load beyond its own time.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// The accounts of the router's load.
+/// The accounts of the router's load, over all instruments of the settings.
 const ACCOUNTS: &str = "64";
-/// High enough that the load meets no limit.
-const LIMITS: [(&str, &str); 3] = [
-    ("ORDER_ROUTER_RISK_DAILY_NOTIONAL_LIMIT", "9000000000"),
-    ("ORDER_ROUTER_RISK_ORDERS_PER_SECOND_AND_ACCOUNT", "1000000"),
-    ("ORDER_ROUTER_RISK_ORDERS_PER_SECOND_AND_BROKER", "1000000"),
-];
+/// The requests in flight over REST, and of the door beside it.
+const REST_CONCURRENCY: &str = "64";
 
 /// How much is measured.
 pub struct Options {
@@ -35,15 +25,6 @@ impl Default for Options {
     fn default() -> Self {
         Self { seconds: 3, runs: 3 }
     }
-}
-
-/// What one load measured. Both loads print these fields.
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Measured {
-    throughput_per_s: u64,
-    p50_us: u64,
-    #[serde(default)]
-    errors: u64,
 }
 
 /// A load on the router, and the ways of the floor to compare it with.
@@ -65,7 +46,7 @@ const COMPARISONS: &[Comparison] = &[
         door: "request",
         concurrency: "1",
         by_latency: true,
-        floors: &[(Way::Direct, "<= 1.25")],
+        floors: &[(Way::Direct, "<= 1.0, at the worst 1.25")],
     },
     Comparison {
         title: "request door, 256 at a time",
@@ -76,20 +57,20 @@ const COMPARISONS: &[Comparison] = &[
         floors: &[(Way::Group, ">= 0.55"), (Way::Direct, "> 1.0")],
     },
     Comparison {
-        title: "durable door, 256 at a time",
-        syncs_always: false,
-        door: "durable",
-        concurrency: "256",
-        by_latency: false,
-        floors: &[(Way::Durable, ">= 1.0")],
-    },
-    Comparison {
         title: "request door, sync always, 256 at a time",
         syncs_always: true,
         door: "request",
         concurrency: "256",
         by_latency: false,
         floors: &[(Way::Group, ">= 0.6"), (Way::Direct, "> 1.5")],
+    },
+    Comparison {
+        title: "durable door, 256 at a time",
+        syncs_always: false,
+        door: "durable",
+        concurrency: "256",
+        by_latency: false,
+        floors: &[(Way::Durable, ">= 1.0")],
     },
 ];
 
@@ -101,48 +82,104 @@ struct Run {
 
 /// Measures every comparison and prints the table.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
-    println!(
-        "{:<42} {:<8} {:>12} {:>12} {:>7}  target",
-        "measure", "floor", "floor", "router", "ratio"
-    );
+    let runs = options.runs.max(1);
+    let (mut memory, mut environment) = (Vec::new(), serde_json::Value::Null);
+    print_head();
     for comparison in COMPARISONS {
-        let mut runs = Vec::new();
-        for _ in 0..options.runs.max(1) {
-            runs.push(measure(comparison, options.seconds).await?);
+        let mut measured = Vec::new();
+        for _ in 0..runs {
+            measured.push(measure(comparison, options.seconds).await?);
         }
-        for (index, (way, target)) in comparison.floors.iter().enumerate() {
-            print_row(comparison, &runs, index, *way, target);
+        print_rows(comparison, &measured);
+        print_journal_entries(comparison, &measured);
+        if comparison.concurrency == "256" && comparison.door == "request" && !comparison.syncs_always {
+            memory = measured.iter().flat_map(|run| run.router.processes.clone()).collect();
         }
+        environment = measured
+            .pop()
+            .map_or(serde_json::Value::Null, |run| run.router.environment);
     }
+    let mut rest = Vec::new();
+    for _ in 0..runs {
+        rest.push(measure_rest(options.seconds).await?);
+    }
+    let throughput = |(door, rest): &(Measured, Measured)| (door.throughput_per_s, rest.throughput_per_s);
+    let row = Row {
+        measure: "REST POST /orders, 64 connections",
+        floor_name: "request door",
+        unit: "/s",
+        runs: rest.iter().map(throughput).collect(),
+        target: ">= 0.5",
+    };
+    row.print();
+    print_memory(&memory);
+    pure_parts::print()?;
+    println!("\n{environment}");
     Ok(())
 }
 
-fn print_row(comparison: &Comparison, runs: &[Run], index: usize, way: Way, target: &str) {
-    let (by_latency, unit) = (comparison.by_latency, if comparison.by_latency { "us" } else { "/s" });
+fn print_rows(comparison: &Comparison, runs: &[Run]) {
     let value = |measured: &Measured| {
-        if by_latency {
+        if comparison.by_latency {
             measured.p50_us
         } else {
             measured.throughput_per_s
         }
     };
-    let floor = |run: &Run| run.floors.get(index).map_or(0, value);
-    let ratio = median(runs.iter().map(|run| value(&run.router) * 1_000 / floor(run).max(1)));
-    println!(
-        "{:<42} {:<8} {:>10}{unit} {:>10}{unit} {:>3}.{:03}  {target}",
-        comparison.title,
-        way.name(),
-        median(runs.iter().map(floor)),
-        median(runs.iter().map(|run| value(&run.router))),
-        ratio / 1_000,
-        ratio % 1_000,
-    );
+    for (index, (way, target)) in comparison.floors.iter().enumerate() {
+        let pair = |run: &Run| (run.floors.get(index).map_or(0, value), value(&run.router));
+        let row = Row {
+            measure: comparison.title,
+            floor_name: way.name(),
+            unit: if comparison.by_latency { " us" } else { "/s" },
+            runs: runs.iter().map(pair).collect(),
+            target,
+        };
+        row.print();
+    }
 }
 
-fn median(values: impl Iterator<Item = u64>) -> u64 {
-    let mut values: Vec<u64> = values.collect();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or_default()
+/// Prints how many entries the journal took: an order that fills in parts has several.
+fn print_journal_entries(comparison: &Comparison, runs: &[Run]) {
+    if comparison.by_latency {
+        return;
+    }
+    let entries = |run: &Run| run.router.journal_entries_per_s.map(|entries| (0, entries));
+    let row = Row {
+        measure: "  its journal entries",
+        floor_name: "",
+        unit: "/s",
+        runs: runs.iter().filter_map(entries).collect(),
+        target: "",
+    };
+    row.print();
+}
+
+fn print_memory(processes: &[MeasuredProcess]) {
+    let worker = || processes.iter().filter(|process| process.name == "worker");
+    let row = |measure, value: fn(&MeasuredProcess) -> u64, unit, target| Row {
+        measure,
+        floor_name: "",
+        unit,
+        runs: worker().map(|process| (0, value(process))).collect(),
+        target,
+    };
+    let (mib, percent) = (" MiB", " %");
+    row("worker memory at rest", |one| one.rest_kib / 1_024, mib, "<= 30 MB").print();
+    row(
+        "worker memory, peak at 256 in flight",
+        |one| one.peak_kib / 1_024,
+        mib,
+        "<= 80 MB",
+    )
+    .print();
+    row(
+        "worker processor time at 256 in flight",
+        |one| one.cpu_percent,
+        percent,
+        "",
+    )
+    .print();
 }
 
 /// Measures the ways of the floor, then the router, on the same servers.
@@ -157,76 +194,45 @@ async fn measure(comparison: &Comparison, seconds: u64) -> anyhow::Result<Run> {
         floors.push(read_measured(load).await?);
         drop(worker);
     }
-    let worker = start_router_worker(addresses, comparison.syncs_always).await?;
-    let mut load = router_command(addresses);
-    load.args([
-        "bench",
-        "--json",
-        "--door",
-        comparison.door,
-        "--concurrency",
-        concurrency,
-    ]);
-    load.args(["--seconds", &seconds, "--accounts", ACCOUNTS]);
-    let router = read_measured(load).await?;
+    let worker = start_worker(addresses, comparison.syncs_always).await?;
+    let mut load = router_load(addresses, comparison.door, concurrency, &seconds);
+    load.args(["--process", &format!("worker={}", worker.id())]);
+    let router = read_checked(load, comparison.title).await?;
     drop(worker);
-    let (title, errors) = (comparison.title, router.errors);
-    ensure!(errors == 0, "{title}: {errors} orders were not executed");
     Ok(Run { floors, router })
 }
 
-fn router_command(addresses: &Addresses) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_order-router"));
-    command.env("ORDER_ROUTER_NATS_URL", &addresses.nats);
-    command.env("ORDER_ROUTER_REDIS_URL", &addresses.redis);
-    command
+/// Measures the request door, then REST, on the same servers and the same worker.
+async fn measure_rest(seconds: u64) -> anyhow::Result<(Measured, Measured)> {
+    let servers = Servers::start(false).await?;
+    let (addresses, seconds) = (&servers.addresses, seconds.to_string());
+    let _worker = start_worker(addresses, false).await?;
+    let door = router_load(addresses, "request", REST_CONCURRENCY, &seconds);
+    let door = read_checked(door, "request door beside REST").await?;
+    let directory = tempfile::tempdir()?;
+    let sidecar = start_sidecar(addresses, directory.path()).await?;
+    let mut rest = router_load(addresses, "rest", REST_CONCURRENCY, &seconds);
+    rest.args(["--http-addr", sidecar.announced.trim()]);
+    Ok((door, read_checked(rest, "REST").await?))
 }
 
-async fn start_floor_worker(addresses: &Addresses, appends_atomic: bool) -> anyhow::Result<Child> {
+fn router_load(addresses: &Addresses, door: &str, concurrency: &str, seconds: &str) -> Command {
+    let mut load = router::command(addresses);
+    load.args(["bench", "--json", "--door", door, "--concurrency", concurrency]);
+    load.args(["--seconds", seconds, "--accounts", ACCOUNTS]);
+    load
+}
+
+async fn read_checked(load: Command, title: &str) -> anyhow::Result<Measured> {
+    let measured = read_measured(load).await?;
+    let errors = measured.errors;
+    ensure!(errors == 0, "{title}: {errors} orders were not executed");
+    Ok(measured)
+}
+
+async fn start_floor_worker(addresses: &Addresses, appends_atomic: bool) -> anyhow::Result<Process> {
     let appends = if appends_atomic { "atomic" } else { "pipelined" };
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["worker", &addresses.nats, &addresses.redis, appends]);
-    start_until_ready(command).await
-}
-
-async fn start_router_worker(addresses: &Addresses, syncs_always: bool) -> anyhow::Result<Child> {
-    let mut command = router_command(addresses);
-    command.arg("worker").envs(LIMITS);
-    command.env(
-        "ORDER_ROUTER_JOURNAL_APPEND",
-        if syncs_always { "atomic" } else { "pipelined" },
-    );
-    start_until_ready(command).await
-}
-
-/// Starts a process and returns once it has printed a line that begins with `ready`.
-async fn start_until_ready(mut command: Command) -> anyhow::Result<Child> {
-    command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    let mut child = command.spawn().context("starting a worker")?;
-    let output = child.stdout.take().context("the worker's output")?;
-    let mut lines = BufReader::new(output).lines();
-    let ready = async {
-        while let Some(line) = lines.next_line().await? {
-            if line.starts_with("ready") {
-                return Ok(());
-            }
-        }
-        anyhow::bail!("the worker ended before it was ready")
-    };
-    timeout(START_TIMEOUT, ready)
-        .await
-        .context("the worker is not ready in time")??;
-    // The process may print more; its pipe must not fill up.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    Ok(child)
-}
-
-async fn read_measured(mut command: Command) -> anyhow::Result<Measured> {
-    let output = command.stderr(Stdio::inherit()).kill_on_drop(true).output().await?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text
-        .lines()
-        .rfind(|line| line.starts_with('{'))
-        .context("a load printed no measurements")?;
-    serde_json::from_str(line).with_context(|| format!("a load's measurements: {line}"))
+    Process::start(command, "ready").await
 }

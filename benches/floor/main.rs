@@ -15,14 +15,19 @@
 mod compare;
 mod floor_worker;
 mod load;
+#[path = "../pure/parts.rs"]
+mod parts;
+mod pure_parts;
+mod router;
 mod servers;
+mod table;
 
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 /// An intent as callers send it: 230 bytes.
-const INTENT: &str = r#"{"broker":"binance","venue":"binance.spot","symbol":"ETHUSDT","side":"buy","quantity":"0.01","order_type":"limit","price":"2000","time_in_force":"GTC","account_id":"floor","client_order_id":"floor-000000001","tags":["strategy:floor"]}"#;
+const INTENT: &str = include_str!("../pure/intent.json");
 
 /// Where the servers listen.
 #[derive(Debug, Clone)]

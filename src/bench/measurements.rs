@@ -17,6 +17,8 @@ pub struct LoadMeasurements {
     pub orders: u64,
     /// Orders without one, by error code; `no_answer` and `unknown` are among the codes.
     pub errors: BTreeMap<&'static str, u64>,
+    /// Orders that were due at a fixed rate and never sent; their waiting is among the latencies.
+    pub unsent: u64,
     /// The time from the first order to the last reply.
     pub elapsed: Duration,
     /// The latencies of the orders, in microseconds.
@@ -28,6 +30,7 @@ impl Default for LoadMeasurements {
         Self {
             orders: 0,
             errors: BTreeMap::new(),
+            unsent: 0,
             elapsed: Duration::ZERO,
             // The histogram supports this precision and range.
             latencies: Histogram::new_with_max(MAX_LATENCY_US, SIGNIFICANT_DIGITS).ok(),
@@ -39,6 +42,16 @@ impl LoadMeasurements {
     /// Counts an order with its latency.
     pub(in crate::bench) fn record_order(&mut self, latency: Duration) {
         self.orders += 1;
+        self.record_latency(latency);
+    }
+
+    /// Counts an order that was due and not sent, with the time it has waited.
+    pub(in crate::bench) fn record_unsent(&mut self, waited: Duration) {
+        self.unsent += 1;
+        self.record_latency(waited);
+    }
+
+    fn record_latency(&mut self, latency: Duration) {
         if let Some(latencies) = &mut self.latencies {
             latencies.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_US));
         }
@@ -52,6 +65,7 @@ impl LoadMeasurements {
     /// Adds the measurements of another lane.
     pub(in crate::bench) fn merge(&mut self, other: &Self) {
         self.orders += other.orders;
+        self.unsent += other.unsent;
         for (code, count) in &other.errors {
             *self.errors.entry(code).or_default() += count;
         }
@@ -91,6 +105,7 @@ mod tests {
             lane.record_order(Duration::from_millis(latency));
         }
         lane.record_error("queue_full");
+        lane.record_unsent(Duration::from_secs(1));
         all.merge(&lane);
         all.merge(&lane);
         all.elapsed = Duration::from_secs(4);
@@ -98,7 +113,8 @@ mod tests {
             (all.orders, all.errors_total(), all.throughput_per_s()),
             (2_000, 2, 500)
         );
-        assert_eq!((all.latency_us(0.5), all.latency_us(1.0)), (500_223, 1_000_447));
+        assert_eq!((all.latency_us(0.5), all.latency_us(1.0)), (501_247, 1_000_447));
+        assert_eq!(all.unsent, 2);
         assert_eq!(LoadMeasurements::default().latency_us(0.5), 0);
     }
 }

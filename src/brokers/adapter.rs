@@ -9,12 +9,12 @@ use crate::domain::id::{BrokerId, LeaseToken, OrderIdPrefix, VenueId};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{BookingAnomaly, Order};
 use crate::domain::order_terms::TimeInForce;
-use crate::domain::quantity::Price;
+use crate::domain::quantity::{Price, QuantityUnits};
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
-use crate::risk::Approved;
 use crate::risk::rules::max_daily_loss::DayLoss;
+use crate::risk::{Approved, ApprovedUnderCaps};
 
 /// An order to be sent to its venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub struct Placement {
     pub deadline: Timestamp,
     /// The lease of the worker's claim.
     pub lease: LeaseToken,
-    /// The measurements of every limit, for the journal.
-    pub readings: Metadata,
+    /// The figures that it was judged by, for the journal.
+    pub figures: Metadata,
 }
 
 /// The outcome of a placement.
@@ -171,6 +171,21 @@ pub trait BrokerAdapter: Send + Sync + 'static {
     /// An adapter with effects at a venue passes the [`crate::brokers::port::SendGate`] immediately before the first byte, and
     /// sends only if the gate permits it.
     fn place(&self, placement: Approved<Placement>) -> impl Future<Output = PlaceOutcome> + Send;
+
+    /// Returns what placing an order would report now, where its effect takes place in the store: the step that claims the
+    /// order books it at once. `position` is what the account holds (1e-8), where an earlier plan of an order that only
+    /// reduces would have taken it through zero. `None` for a venue that has to be called.
+    ///
+    /// # Errors
+    /// Why the venue rejects the order.
+    fn plan(
+        &self,
+        placement: &ApprovedUnderCaps<Placement>,
+        position: Option<QuantityUnits>,
+    ) -> Option<Result<VenueReport, Reason>> {
+        let _ = (placement, position);
+        None
+    }
 
     /// Cancels the open quantity of an order; `order` may be an older version.
     fn cancel(&self, order: Order) -> impl Future<Output = CancelOutcome> + Send;

@@ -8,7 +8,10 @@ use crate::brokers::adapter::{
     BrokerCapabilities, CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome, Placement,
 };
 use crate::domain::order::Order;
-use crate::risk::Approved;
+use crate::domain::quantity::QuantityUnits;
+use crate::domain::reason::Reason;
+use crate::domain::venue_report::VenueReport;
+use crate::risk::{Approved, ApprovedUnderCaps};
 
 /// The message for a call that ends without a reply: its adapter panicked, or the process stops.
 const CALL_ABORTED: &str = "the call to the broker ended without a reply";
@@ -33,6 +36,20 @@ pub struct BrokerHandle {
     pub(super) capabilities: Arc<BrokerCapabilities>,
     pub(super) orders: mpsc::Sender<OrderCall>,
     pub(super) cancels: mpsc::Sender<CancelCall>,
+    pub(super) planner: Planner,
+}
+
+type PlanFn =
+    dyn Fn(&ApprovedUnderCaps<Placement>, Option<QuantityUnits>) -> Option<Result<VenueReport, Reason>> + Send + Sync;
+
+/// The adapter's [`crate::brokers::adapter::BrokerAdapter::plan`], which needs no queue: it only computes.
+#[derive(Clone)]
+pub(super) struct Planner(pub(super) Arc<PlanFn>);
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Planner")
+    }
 }
 
 impl BrokerHandle {
@@ -48,6 +65,19 @@ impl BrokerHandle {
             ("orders", (orders - self.orders.capacity(), orders)),
             ("cancels", (cancels - self.cancels.capacity(), cancels)),
         ]
+    }
+
+    /// Returns what placing an order would report now, where its effect takes place in the store; see
+    /// [`crate::brokers::adapter::BrokerAdapter::plan`].
+    ///
+    /// # Errors
+    /// Why the venue rejects the order.
+    pub fn plan(
+        &self,
+        placement: &ApprovedUnderCaps<Placement>,
+        position: Option<QuantityUnits>,
+    ) -> Option<Result<VenueReport, Reason>> {
+        (self.planner.0)(placement, position)
     }
 
     /// Returns how many cancels the queue of cancels holds at most.

@@ -280,7 +280,7 @@ pub mod fixtures {
             quote_currency: "USD".into(),
             deadline: now.saturating_add(Duration::from_secs(60)),
             lease: LeaseToken("held".into()),
-            readings: crate::domain::metadata::Metadata::new(),
+            figures: crate::domain::metadata::Metadata::new(),
         }
     }
 }

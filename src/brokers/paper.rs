@@ -8,14 +8,16 @@ use crate::brokers::adapter::{
 };
 use crate::brokers::paper::fills::{PaperFees, PaperFillRules};
 use crate::brokers::port::{BookError, PaperBook};
-use crate::domain::calendar::TradingCalendar;
+use crate::domain::calendar::{CalendarSource, TradingCalendar};
 use crate::domain::id::{BrokerId, IdError, OrderIdPrefix, VenueId};
 use crate::domain::order::Order;
 use crate::domain::order_terms::{Mode, TimeInForce};
+use crate::domain::quantity::QuantityUnits;
 use crate::domain::reason::Reason;
 use crate::domain::time::Clock;
 use crate::domain::time::Timestamp;
-use crate::risk::Approved;
+use crate::domain::venue_report::VenueReport;
+use crate::risk::{Approved, ApprovedUnderCaps};
 
 pub mod binance;
 pub mod fills;
@@ -33,7 +35,7 @@ pub struct PaperVenue<B> {
     capabilities: BrokerCapabilities,
     rules: PaperFillRules,
     book: Arc<B>,
-    calendar: TradingCalendar,
+    calendar: CalendarSource,
     clock: Clock,
 }
 
@@ -44,14 +46,14 @@ impl<B: PaperBook> PaperVenue<B> {
             capabilities,
             rules,
             book,
-            calendar: TradingCalendar::utc(),
+            calendar: Arc::new(TradingCalendar::utc),
             clock: Arc::new(Timestamp::now),
         }
     }
 
     /// Returns the venue with another trading calendar: day orders expire at the end of their day.
     #[must_use]
-    pub fn with_calendar(mut self, calendar: TradingCalendar) -> Self {
+    pub fn with_calendar(mut self, calendar: CalendarSource) -> Self {
         self.calendar = calendar;
         self
     }
@@ -68,6 +70,17 @@ impl<B: PaperBook> PaperVenue<B> {
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// Returns what the venue reports of an order that reaches it now.
+    ///
+    /// # Errors
+    /// Why it rejects the order.
+    fn first_report(&self, placement: &Placement) -> Result<VenueReport, Reason> {
+        match self.rejection_of(&placement.order) {
+            Some(reason) => Err(reason),
+            None => fills::initial_report(placement, self.rules, &(self.calendar)(), (self.clock)()),
+        }
     }
 
     /// Returns why the venue rejects an order that it cannot execute as ordered. Nothing is translated silently, and an order
@@ -102,14 +115,10 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
 
     async fn place(&self, placement: Approved<Placement>) -> PlaceOutcome {
         let placement = placement.into_inner();
-        if let Some(reason) = self.rejection_of(&placement.order) {
-            return PlaceOutcome::Rejected(reason);
-        }
-        let report = match fills::initial_report(&placement, self.rules, &self.calendar, (self.clock)()) {
+        let mut report = match self.first_report(&placement) {
             Ok(report) => report,
             Err(reason) => return PlaceOutcome::Rejected(reason),
         };
-        let mut report = report;
         for _ in 0..MAX_ATTEMPTS {
             match self.book.book_placement(&placement, report.clone()).await {
                 Ok(booked) => return PlaceOutcome::Acknowledged(VenueAcknowledgement::Booked(booked)),
@@ -122,6 +131,19 @@ impl<B: PaperBook> BrokerAdapter for PaperVenue<B> {
             }
         }
         PlaceOutcome::NotSent(NotSentReason::Unavailable(TOO_MANY_ATTEMPTS.into()))
+    }
+
+    fn plan(
+        &self,
+        placement: &ApprovedUnderCaps<Placement>,
+        position: Option<QuantityUnits>,
+    ) -> Option<Result<VenueReport, Reason>> {
+        let placement = placement.inner();
+        let report = self.first_report(placement);
+        Some(match position {
+            None => report,
+            Some(position) => report.map(|report| fills::cap_report(&placement.order, &report, position, self.rules)),
+        })
     }
 
     async fn cancel(&self, mut order: Order) -> CancelOutcome {

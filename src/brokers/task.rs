@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::brokers::adapter::{
     BrokerAdapter, CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome, Placement,
 };
-use crate::brokers::handle::{BrokerHandle, CancelCall, OrderCall};
+use crate::brokers::handle::{BrokerHandle, CancelCall, OrderCall, Planner};
 use crate::config::brokers::BrokerTaskSettings;
 use crate::domain::id::BrokerId;
 use crate::domain::time::Timestamp;
@@ -30,14 +30,17 @@ impl<A: BrokerAdapter> BrokerTask<A> {
         // Settings are validated at start; a bound of zero would be a queue that accepts nothing.
         let (orders, order_calls) = mpsc::channel(settings.queue_max.max(1));
         let (cancels, cancel_calls) = mpsc::channel(settings.cancel_queue_max.max(1));
+        let adapter = Arc::new(adapter);
+        let planner = Arc::clone(&adapter);
         let handle = BrokerHandle {
             capabilities: Arc::new(adapter.capabilities().clone()),
             orders,
             cancels,
+            planner: Planner(Arc::new(move |placement, position| planner.plan(placement, position))),
         };
         let broker = adapter.capabilities().broker.clone();
         let task = Arc::new(Self {
-            adapter: Arc::new(adapter),
+            adapter,
             call_timeout: settings.call_timeout(),
         });
         let max_in_flight = settings.max_in_flight.max(1);

@@ -36,6 +36,8 @@ pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 pub const EXPECTED_LAST_SEQUENCE: &str = "Nats-Expected-Last-Sequence";
 /// What a segment of the journal's archive holds, as JSON.
 pub const ARCHIVE_MANIFEST: &str = "Archive-Manifest";
+/// The SHA-256 of a message of a snapshot, in hex.
+pub const SNAPSHOT_CHECKSUM: &str = "Snapshot-SHA256";
 /// How many messages an expired pull request did not deliver.
 pub const PENDING_MESSAGES: &str = "Nats-Pending-Messages";
 /// The subject on which a dead letter was received.

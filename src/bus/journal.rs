@@ -7,9 +7,11 @@
 pub(super) mod append;
 mod archive;
 mod entry;
+pub mod limits;
 mod loss;
 mod reader;
 mod replay;
+pub mod snapshots;
 mod watermark;
 mod writer;
 

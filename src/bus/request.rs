@@ -24,6 +24,10 @@ pub enum Endpoint {
     StateGet,
     /// Changes mode, trading state and limits.
     StateSet,
+    /// Reads the limits in force.
+    LimitsGet,
+    /// Changes the limits in force.
+    LimitsSet,
     /// Lists the active locks.
     LocksList,
     /// Locks an account, a symbol, a broker or everything.
@@ -40,7 +44,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint of the service.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Submit,
         Self::Get,
         Self::Cancel,
@@ -48,6 +52,8 @@ impl Endpoint {
         Self::Note,
         Self::StateGet,
         Self::StateSet,
+        Self::LimitsGet,
+        Self::LimitsSet,
         Self::LocksList,
         Self::LocksSet,
         Self::LocksLift,
@@ -66,6 +72,8 @@ impl Endpoint {
             Self::Note => "note",
             Self::StateGet => "state_get",
             Self::StateSet => "state_set",
+            Self::LimitsGet => "limits_get",
+            Self::LimitsSet => "limits_set",
             Self::LocksList => "locks_list",
             Self::LocksSet => "locks_set",
             Self::LocksLift => "locks_lift",
@@ -85,6 +93,8 @@ impl Endpoint {
             Self::Note => subjects::NOTE_WILDCARD,
             Self::StateGet => subjects::STATE_GET,
             Self::StateSet => subjects::STATE_SET,
+            Self::LimitsGet => subjects::LIMITS_GET,
+            Self::LimitsSet => subjects::LIMITS_SET,
             Self::LocksList => subjects::LOCKS_LIST,
             Self::LocksSet => subjects::LOCKS_SET,
             Self::LocksLift => subjects::LOCKS_LIFT,

@@ -8,6 +8,8 @@ pub const STREAM_INTENTS: &str = "ORDER_INTENTS";
 pub const STREAM_REPORTS: &str = "ORDER_REPORTS";
 /// The journal's archive: segments of entries that the journal may have dropped.
 pub const STREAM_ARCHIVE: &str = "ORDER_ARCHIVE";
+/// Snapshots of the shared state.
+pub const STREAM_SNAPSHOTS: &str = "ORDER_SNAPSHOTS";
 /// Intents that the durable door could not process.
 pub const STREAM_DEAD_LETTERS: &str = "ORDER_DEAD";
 /// Signals of the risk rules, of both levels.
@@ -31,6 +33,8 @@ pub const EVENTS_WILDCARD: &str = "orders.events.>";
 pub const DEAD_LETTERS_WILDCARD: &str = "orders.dead.>";
 /// The segments of the journal's archive.
 pub const ARCHIVE_SEGMENTS: &str = "orders.archive.segments";
+/// The parts and manifests of snapshots of the shared state.
+pub const SNAPSHOTS_WILDCARD: &str = "orders.snapshots.>";
 /// Every alert.
 pub const ALERTS_WILDCARD: &str = "risk.alerts.>";
 /// Every reference price.
@@ -40,6 +44,10 @@ pub const QUOTES_WILDCARD: &str = "market.quotes.>";
 pub const STATE_GET: &str = "router.state.get";
 /// Changes mode, trading state and limits.
 pub const STATE_SET: &str = "router.state.set";
+/// Reads the limits in force.
+pub const LIMITS_GET: &str = "router.limits.get";
+/// Changes the limits in force.
+pub const LIMITS_SET: &str = "router.limits.set";
 /// Lists the active locks.
 pub const LOCKS_LIST: &str = "router.locks.list";
 /// Sets a lock on an account, a symbol, a broker or everything.
@@ -66,6 +74,8 @@ pub const NOTE_WILDCARD: &str = "orders.note.*.*";
 
 /// The kind of event that records a change of the operator state.
 pub const STATE_EVENT_KIND: &str = "state";
+/// The kind of event that records the limits in force.
+pub const LIMITS_EVENT_KIND: &str = "limits";
 /// The kind of event that records a lock that was set or lifted.
 pub const LOCK_EVENT_KIND: &str = "lock";
 /// The kind of event that records a note on an order.
@@ -86,6 +96,16 @@ pub const JOURNAL_EVENT_KIND: &str = "journal";
 const INTENTS_PREFIX: &str = "orders.intents.";
 const INBOX_PREFIX: &str = "_INBOX.";
 const REPLIES_PREFIX: &str = "orders.replies.";
+
+/// Returns the subject of the manifest of one of the kept snapshots.
+pub fn snapshot_manifest(slot: u32) -> String {
+    format!("orders.snapshots.manifest.{slot}")
+}
+
+/// Returns the subject of a part of a snapshot.
+pub fn snapshot_part(slot: u32) -> String {
+    format!("orders.snapshots.part.{slot}")
+}
 
 /// Returns the request subject of a submission.
 pub fn submit(broker: &BrokerId, account: &AccountId) -> String {
@@ -219,6 +239,11 @@ pub fn adjustment(account: &AccountId) -> String {
 /// Reports whether a journal subject carries an adjustment.
 pub fn is_adjustment(subject: &str) -> bool {
     parse_event_kind(subject) == Some(ADJUSTMENT_EVENT_KIND)
+}
+
+/// Reports whether a journal subject carries the event of a lock.
+pub fn is_lock(subject: &str) -> bool {
+    parse_event_kind(subject) == Some(LOCK_EVENT_KIND)
 }
 
 /// Returns the subject of a dead letter.

@@ -20,12 +20,12 @@ const GROUPS: &[(&str, &[&str])] = &[
             "journal",
         ],
     ),
-    ("Orders", &["submit", "get", "cancel", "cancel-all"]),
+    ("Orders", &["submit", "get", "cancel", "cancel-all", "close"]),
     (
         "Lists",
         &["orders", "executions", "positions", "alerts", "brokers", "watch"],
     ),
-    ("Control", &["state", "locks", "adjust", "key"]),
+    ("Control", &["state", "limits", "locks", "adjust", "key"]),
     ("Measure", &["bench"]),
 ];
 

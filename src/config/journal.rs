@@ -35,6 +35,9 @@ pub struct JournalSettings {
     pub ack_timeout_ms: u64,
     /// Attempts per entry, including the first, 1 to 20; default 3.
     pub attempts: u32,
+    /// After how many journal entries a worker makes a snapshot of the shared state, from which an emptied Redis is rebuilt,
+    /// 1000 to 1000000000; 0 for none. Default 250000.
+    pub snapshot_entries: u64,
 }
 
 impl Default for JournalSettings {
@@ -45,6 +48,7 @@ impl Default for JournalSettings {
             queue_max: 8_192,
             ack_timeout_ms: 2_000,
             attempts: 3,
+            snapshot_entries: 250_000,
         }
     }
 }
@@ -61,5 +65,9 @@ impl JournalSettings {
         check_range(errors, "journal.queue_max", self.queue_max, &(1..=1_000_000));
         check_range(errors, "journal.ack_timeout_ms", self.ack_timeout_ms, &(10..=60_000));
         check_range(errors, "journal.attempts", self.attempts, &(1..=20));
+        if self.snapshot_entries > 0 {
+            let range = 1_000..=1_000_000_000;
+            check_range(errors, "journal.snapshot_entries", self.snapshot_entries, &range);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Settings of Redis, the shared state (`[redis]`).
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,11 @@ impl Default for RedisSettings {
 pub const BYTES_PER_REMEMBERED_ID: u64 = 80;
 
 impl RedisSettings {
+    /// Returns for how long ended orders are remembered.
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(self.retention_h.saturating_mul(60 * 60))
+    }
+
     /// Returns how many ids may be remembered.
     pub fn max_remembered_ids(&self) -> u64 {
         self.remembered_ids_mb.saturating_mul(1 << 20) / BYTES_PER_REMEMBERED_ID

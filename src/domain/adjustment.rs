@@ -41,6 +41,21 @@ pub enum AdjustmentEffect {
     },
     /// Cash in the base currency: above zero a deposit, below zero a withdrawal.
     Cash(Micros),
+    /// A fee of fills here that had no price when they were booked.
+    Fee {
+        /// The venue of the instrument that was traded.
+        venue: VenueId,
+        /// The symbol of the instrument.
+        symbol: Symbol,
+        /// The fee, in its currency; below zero for a rebate.
+        amount: Decimal,
+        /// The currency.
+        currency: String,
+        /// The value of one unit of the currency, in the base currency; `None` for its rate in the settings.
+        price: Option<Price>,
+        /// How many fills the fee is of.
+        fills: u32,
+    },
 }
 
 impl Adjustment {
@@ -64,6 +79,22 @@ impl Adjustment {
             AdjustmentEffect::Cash(amount) => {
                 hasher.add("cash");
                 hasher.add(&amount.to_string());
+            }
+            AdjustmentEffect::Fee {
+                venue,
+                symbol,
+                amount,
+                currency,
+                price,
+                fills,
+            } => {
+                hasher.add("fee");
+                hasher.add(venue.as_str());
+                hasher.add(symbol.as_str());
+                hasher.add(&amount.to_string());
+                hasher.add(currency);
+                hasher.add(&price.map_or_else(|| "rate".to_owned(), |price| price.to_string()));
+                hasher.add(&fills.to_string());
             }
         }
         hasher.add(&self.actor);
@@ -98,6 +129,22 @@ pub fn position_adjustment_deltas(
         short: -moved,
         position: moved,
         cash_flow: cash_flow.units(),
+        ..SumDeltas::default()
+    })
+}
+
+/// Returns how far the fee of some fills moves the shared sums at a price in the base currency, rounded against us: the
+/// fees of the day, what fills have made, and the number of fills whose fee has no price.
+///
+/// # Errors
+/// When the amount cannot be counted exactly.
+pub fn fee_adjustment_deltas(amount: Decimal, price: Price, fills: u32) -> Result<SumDeltas, AdjustmentError> {
+    let factors = [amount, price.decimal(), Decimal::from(1)];
+    let fees = Micros::from_product(factors, Rounding::Up).ok_or(AdjustmentError::ExceedsExactRange)?;
+    Ok(SumDeltas {
+        fees: fees.units(),
+        fill_result: -fees.units(),
+        unpriced_fees: -i64::from(fills),
         ..SumDeltas::default()
     })
 }
@@ -183,6 +230,21 @@ mod tests {
     }
 
     #[test]
+    fn fee_is_a_loss_of_its_day_at_its_price_and_rounds_against_us() {
+        let deltas = |amount: &str, price: &str| {
+            fee_adjustment_deltas(number(amount), Price::new(number(price)).unwrap(), 3)
+                .map(|deltas| (deltas.fees, deltas.fill_result, deltas.unpriced_fees, deltas.position))
+        };
+        assert_eq!(deltas("0.002", "612.5"), Ok((1_225_000, -1_225_000, -3, 0)));
+        assert_eq!(deltas("0.00000001", "1"), Ok((1, -1, -3, 0)));
+        assert_eq!(deltas("-0.00000001", "1"), Ok((0, 0, -3, 0)));
+        assert_eq!(
+            deltas("99999999999", "999999999"),
+            Err(AdjustmentError::ExceedsExactRange)
+        );
+    }
+
+    #[test]
     fn content_hash_covers_everything_but_the_id() {
         let adjustment = |id: &str, effect: AdjustmentEffect, reason: &str| Adjustment {
             adjustment_id: AdjustmentId::new(id).unwrap(),
@@ -198,12 +260,31 @@ mod tests {
             price: Price::new(number("2")).unwrap(),
         };
         let cash = |units| AdjustmentEffect::Cash(Micros::new(units).unwrap());
+        let fee = |amount: &str, price: Option<&str>, fills| {
+            let effect = AdjustmentEffect::Fee {
+                venue: VenueId::new("v").unwrap(),
+                symbol: Symbol::parse("S").unwrap(),
+                amount: number(amount),
+                currency: "BNB".to_owned(),
+                price: price.map(|price| Price::new(number(price)).unwrap()),
+                fills,
+            };
+            adjustment("1", effect, "r")
+        };
+        assert_ne!(
+            fee("1.5", None, 1).content_hash(),
+            fee("1.5", Some("2"), 1).content_hash()
+        );
         let first = adjustment("1", position("1.50"), "r").content_hash();
         assert_eq!(adjustment("2", position("1.5"), "r").content_hash(), first);
         for other in [
             adjustment("1", position("-1.5"), "r"),
             adjustment("1", position("1.5"), "s"),
             adjustment("1", cash(1), "r"),
+            fee("1.5", Some("2"), 1),
+            fee("1.5", None, 1),
+            fee("1.5", Some("2"), 2),
+            fee("1", Some("2"), 1),
         ] {
             assert_ne!(other.content_hash(), first);
         }

@@ -7,7 +7,9 @@
 use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::decimal::Decimal;
 use crate::domain::money::{Micros, Rounding, round_to_units};
-use crate::domain::order::{ApplyReportError, BookingAnomaly, MAX_FILLS, MAX_REPORTED_FILLS, Order, OrderUpdate};
+use crate::domain::order::{
+    ApplyReportError, BookingAnomaly, MAX_FILLS, MAX_REPORTED_FILLS, Order, OrderUpdate, UnpricedFee,
+};
 use crate::domain::order_terms::{OrderStatus, Side};
 use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, QuantityUnits, from_quantity_units, to_quantity_units};
 use crate::domain::reason::{Reason, ReasonCode};
@@ -15,6 +17,17 @@ use crate::domain::settlement::SumDeltas;
 use crate::domain::status_transition::{self, OrderEvent};
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
+
+/// What the fee of one fill moves: one of the three.
+#[derive(Debug, Clone, Copy, Default)]
+struct BookedFee {
+    /// In millionths of the base currency.
+    in_money: i64,
+    /// In units of 1e-8 of the traded asset.
+    in_asset: QuantityUnits,
+    /// The currency has no rate.
+    is_unpriced: bool,
+}
 
 impl Order {
     /// Returns the order after a venue report, with each new fill booked once.
@@ -111,16 +124,24 @@ impl Order {
             Side::Buy => (excess, -filled, filled),
             Side::Sell => (-filled, excess, -filled),
         };
-        let (fees, asset_fee) = self.compute_fees(fill, rates, anomalies)?;
-        let position = position - asset_fee;
+        let fee = self.compute_fee(fill, rates)?;
+        if fee.is_unpriced {
+            anomalies.push(BookingAnomaly::UnpricedFee(UnpricedFee {
+                exec_id: fill.exec_id.clone(),
+                fee: fill.fee,
+                currency: fill.fee_currency.clone(),
+            }));
+        }
+        let position = position - fee.in_asset;
         let booked = SumDeltas {
-            long: long - asset_fee,
-            short: short + asset_fee,
+            long: long - fee.in_asset,
+            short: short + fee.in_asset,
             position,
             cash_flow,
-            fees,
+            fees: fee.in_money,
             open_loss,
-            fill_result: self.fill_result(position, cash_flow, fees)?,
+            fill_result: self.fill_result(position, cash_flow, fee.in_money)?,
+            unpriced_fees: fee.is_unpriced.into(),
             ..SumDeltas::default()
         };
         let previous_status = self.status;
@@ -169,27 +190,29 @@ impl Order {
         Ok(value.units() + cash_flow - fees)
     }
 
-    /// Returns a fill's fee as two amounts: in millionths of the base currency, and in units of 1e-8 of the traded asset.
-    /// One of them is zero. Both are rounded against us.
-    fn compute_fees(
-        &self,
-        fill: &Fill,
-        rates: &CurrencyRates,
-        anomalies: &mut Vec<BookingAnomaly>,
-    ) -> Result<(i64, QuantityUnits), ApplyReportError> {
+    /// Returns what a fill's fee moves, rounded against us.
+    fn compute_fee(&self, fill: &Fill, rates: &CurrencyRates) -> Result<BookedFee, ApplyReportError> {
         if fill.fee.is_zero() {
-            return Ok((0, 0));
+            return Ok(BookedFee::default());
         }
         if self.reservation.base_asset.as_deref() == Some(fill.fee_currency.as_str()) {
             let fee = round_to_units(fill.fee, MAX_AMOUNT_DECIMALS, Rounding::Up);
-            return Ok((0, require_exact(fee)?.into()));
+            return Ok(BookedFee {
+                in_asset: require_exact(fee)?.into(),
+                ..BookedFee::default()
+            });
         }
         let Some(rate) = rates.get(&fill.fee_currency) else {
-            anomalies.push(BookingAnomaly::FeeWithoutRate(fill.fee_currency.clone()));
-            return Ok((0, 0));
+            return Ok(BookedFee {
+                is_unpriced: true,
+                ..BookedFee::default()
+            });
         };
         let fee = Micros::from_product([fill.fee, rate, Decimal::from(1)], Rounding::Up);
-        Ok((require_exact(fee)?.units(), 0))
+        Ok(BookedFee {
+            in_money: require_exact(fee)?.units(),
+            ..BookedFee::default()
+        })
     }
 
     /// Reserves again what the order released when it was recorded as rejected: its venue has it after all.

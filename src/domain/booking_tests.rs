@@ -317,11 +317,17 @@ fn fee_in_the_traded_asset_moves_the_position_and_another_one_the_money() {
             "{side} {fee} {currency}"
         );
         assert_eq!(deltas.fees, fees, "{side} {fee} {currency}");
-        let anomalies = if currency == "XYZ" {
-            vec![BookingAnomaly::FeeWithoutRate("XYZ".into())]
-        } else {
-            vec![]
+        let is_unpriced = currency == "XYZ";
+        assert_eq!(deltas.unpriced_fees, i64::from(is_unpriced), "{side} {fee} {currency}");
+        let unpriced = || UnpricedFee {
+            exec_id: update.order.fills[0].exec_id.clone(),
+            fee: number(fee),
+            currency: currency.to_owned(),
         };
+        let anomalies: Vec<_> = is_unpriced
+            .then(|| BookingAnomaly::UnpricedFee(unpriced()))
+            .into_iter()
+            .collect();
         assert_eq!(update.anomalies, anomalies);
     }
 }

@@ -1,5 +1,7 @@
 //! The trading calendar: the trading day of a moment, by a time zone and the time of day at which days begin.
 
+use std::sync::Arc;
+
 use jiff::ToSpan;
 use jiff::civil::Time;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -22,6 +24,9 @@ pub struct TradingCalendar {
     time_zone: TimeZone,
     day_start: Time,
 }
+
+/// Returns the calendar in force: it may change while a program runs.
+pub type CalendarSource = Arc<dyn Fn() -> TradingCalendar + Send + Sync>;
 
 /// Why settings do not give a calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

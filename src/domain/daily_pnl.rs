@@ -11,6 +11,8 @@ pub struct ProfitView {
     pub day: DayProfit,
     /// What the day's fills had made when the sums were read, in millionths of the base currency.
     pub fill_result: i64,
+    /// The fills whose fee has no price: the profit leaves these fees out.
+    pub unpriced_fees: i64,
 }
 
 impl ProfitView {

@@ -103,8 +103,20 @@ pub enum BookingAnomaly {
     Overfill(QuantityUnits),
     /// The venue filled or acknowledged an order recorded as rejected; the order is reopened.
     Reopened,
-    /// The fee is in this currency, which has no rate: the report lists the fee, and no sum includes it.
-    FeeWithoutRate(String),
+    /// The fee of a fill has no price: its currency has no rate.
+    UnpricedFee(UnpricedFee),
+}
+
+/// The fee of a fill in a currency without a rate. No sum of money includes it, and the account opens nothing until it is
+/// priced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpricedFee {
+    /// The venue's id of the fill.
+    pub exec_id: String,
+    /// The fee, in its currency; below zero for a rebate.
+    pub fee: Decimal,
+    /// The currency.
+    pub currency: String,
 }
 
 /// Why a venue report was not applied to an order.
@@ -213,6 +225,15 @@ impl Order {
     pub fn latest_day_deltas(&self) -> Option<SumDeltas> {
         let mut earlier = self.earlier_days.iter();
         earlier.try_fold(self.total_deltas, |left, day| left.checked_add(&day.deltas.reversed()))
+    }
+
+    /// Returns what the order has moved on each day, or `None` where a sum leaves the exact range.
+    pub fn deltas_by_day(&self) -> Option<Vec<DayDeltas>> {
+        let latest = DayDeltas {
+            booked_on: self.booked_on.unwrap_or(self.reservation.trading_date),
+            deltas: self.latest_day_deltas()?,
+        };
+        Some(self.earlier_days.iter().cloned().chain([latest]).collect())
     }
 
     /// Returns how far the order's claim moves the shared sums.

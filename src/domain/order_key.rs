@@ -77,6 +77,12 @@ impl OrderKey {
             .collect()
     }
 
+    /// Returns the last 30 bits: what the last five characters of the name stand for.
+    pub fn low_bits(self) -> u64 {
+        // Cannot fail: the mask leaves 30 bits.
+        u64::try_from(self.0 & ((1 << 30) - 1)).unwrap_or(0)
+    }
+
     /// Parses a name; returns `None` where it is not the name of an order.
     pub fn parse(name: &str) -> Option<Self> {
         let digit = |byte: u8| NAME_ALPHABET.iter().position(|other| *other == byte);

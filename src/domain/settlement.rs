@@ -73,4 +73,6 @@ deltas! {
     /// What fills made against the mark that their order was reserved at, fees deducted, in millionths of the base
     /// currency.
     fill_result: i64;
+    /// Fills whose fee has no price yet: its currency has no rate, and no adjustment has priced it.
+    unpriced_fees: i64;
 }

@@ -20,6 +20,22 @@ impl<T> Approved<T> {
     }
 }
 
+/// A value that no rule stops before the shared sums are read: it takes effect only in the step that compares its caps.
+/// Its field is private: only the risk engine creates one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovedUnderCaps<T>(T);
+
+impl<T> ApprovedUnderCaps<T> {
+    pub(super) fn new(inner: T) -> Self {
+        Self(inner)
+    }
+
+    /// Returns the value.
+    pub fn inner(&self) -> &T {
+        &self.0
+    }
+}
+
 /// Returns an approval without any check, for tests of the code behind the risk engine.
 #[cfg(test)]
 pub fn approve_unchecked<T>(inner: T) -> Approved<T> {

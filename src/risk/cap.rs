@@ -165,8 +165,12 @@ pub struct CapReadings {
     pub is_duplicate: bool,
     /// New orders of this second, this one excluded: of the account, and at the broker.
     pub order_counts: Option<[i64; 2]>,
+    /// The account's fills whose fee has no price.
+    pub unpriced_fees: i64,
     /// The reading of each cap, in the order of the caps.
     pub caps: Vec<CapReading>,
+    /// All readings as the store wrote them, for the journal.
+    pub text: String,
     /// A loss of the account, in millionths of the base currency, that has reached its limit and is not locked yet.
     pub account_breach: Option<i64>,
     /// A loss of all accounts, in millionths of the base currency, that has reached its limit and is not locked yet.

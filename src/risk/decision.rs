@@ -1,8 +1,11 @@
 //! The decision on an intent, from the rules' evaluation and the store's readings.
 
+use std::borrow::Cow;
+
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::Reason;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
+use crate::risk::alerts::{CrossedCap, NewAlert};
 use crate::risk::approved::Approved;
 use crate::risk::cap::{Cap, CapBound, CapReading, CapReadings};
 use crate::risk::evaluation::Evaluation;
@@ -12,8 +15,8 @@ use crate::risk::rules::max_daily_loss;
 /// The decision on an intent.
 #[derive(Debug)]
 pub enum RiskDecision<T> {
-    /// The order may be sent to its broker. The signals are the new alerts.
-    Approved(Approved<T>, Vec<RuleSignal>),
+    /// The order may be sent to its broker, with its new alerts.
+    Approved(Approved<T>, Vec<NewAlert>),
     /// A rule denied the order, and its client order id is consumed. The reason is the first lock in the order of the
     /// rules; the signals are all that the rules gave.
     Denied(Reason, Vec<RuleSignal>),
@@ -39,7 +42,10 @@ impl Evaluation {
             };
             if let Some(signal) = self.evaluate_cap(cap, *reading, readings.is_reduction) {
                 if !signal.is_lock() && reading.crosses_alert_threshold {
-                    new_alerts.push(signal.clone());
+                    new_alerts.push(NewAlert {
+                        name: cap.alert_name(),
+                        signal: signal.clone(),
+                    });
                 }
                 signals.push(signal);
             }
@@ -47,7 +53,10 @@ impl Evaluation {
         signals.extend(max_daily_loss::breach_signals(readings));
         for signal in rules::check_readings(&self.limits, readings) {
             if !signal.is_lock() {
-                new_alerts.push(signal.clone());
+                new_alerts.push(NewAlert {
+                    name: Cow::Borrowed(signal.rule_id),
+                    signal: signal.clone(),
+                });
             }
             signals.push(signal);
         }
@@ -73,16 +82,22 @@ impl Evaluation {
         } else {
             return None;
         };
+        if level == SignalLevel::Alert {
+            let alert = CrossedCap {
+                rule_id: cap.rule_id,
+                code: cap.code,
+                unit: cap.unit,
+                description: cap.description,
+            };
+            return Some(alert.to_signal(reading.before.saturating_add(cap.offset), value, cap.limit, percent));
+        }
         let value = cap.unit.to_metadata_value(value);
         let limit = cap.unit.to_metadata_value(cap.limit);
         let before = reading.before.saturating_add(cap.offset);
         let name = cap.description;
-        let message = match (level, cap.bound) {
-            (SignalLevel::Lock, CapBound::Inclusive) => format!("{name} would be {value}, above the limit of {limit}"),
-            (SignalLevel::Lock, CapBound::Exclusive) => {
-                format!("{name} is {value} and has reached the limit of {limit}")
-            }
-            (SignalLevel::Alert, _) => format!("{name} is {value}, at or above {percent} % of the limit of {limit}"),
+        let message = match cap.bound {
+            CapBound::Inclusive => format!("{name} would be {value}, above the limit of {limit}"),
+            CapBound::Exclusive => format!("{name} is {value} and has reached the limit of {limit}"),
         };
         Some(RuleSignal {
             rule_id: cap.rule_id,

@@ -2,7 +2,8 @@
 
 use crate::domain::metadata::Metadata;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
-use crate::risk::cap::{Cap, CapReadings};
+use crate::risk::approved::ApprovedUnderCaps;
+use crate::risk::cap::Cap;
 use crate::risk::limits::{AlertThresholds, DuplicateOrderRule, RateLimits, RiskLimits};
 
 /// The signals and caps of all rules for one intent.
@@ -91,19 +92,22 @@ impl Evaluation {
         &self.caps
     }
 
-    /// Returns the value and limit of every cap, for the journal.
-    pub fn cap_measurements(&self, readings: &CapReadings) -> Metadata {
-        let start = if readings.is_reduction {
-            Metadata::new().with("reduction", "yes")
-        } else {
-            Metadata::new()
-        };
-        let caps = self.caps.iter().zip(&readings.caps);
-        caps.fold(start, |measurements, (cap, reading)| {
-            let value = cap.value_after(reading.before);
-            measurements
-                .with(cap.measurement_name("value"), cap.unit.to_metadata_value(value))
+    /// Returns the figures that the order is judged by, for the journal: what it adds to the measure of every cap, the
+    /// cap's limit, and the store's readings in the order of the caps.
+    pub fn figures(&self, readings: &str) -> Metadata {
+        let caps = self.caps.iter();
+        let limits = caps.fold(Metadata::new(), |figures, cap| {
+            let order = cap.unit.to_metadata_value(cap.value_after(0));
+            figures
+                .with(cap.measurement_name("order"), order)
                 .with(cap.measurement_name("limit"), cap.unit.to_metadata_value(cap.limit))
-        })
+        });
+        limits.with("readings", readings)
+    }
+
+    /// Returns an order's approval under its caps: the step that claims it compares them, and lets it pass only where all have
+    /// room. `None` for an order that a rule stops whatever the readings are.
+    pub fn approve_under_caps<T>(&self, inner: T) -> Option<ApprovedUnderCaps<T>> {
+        (self.admissibility() != Admissibility::Nothing).then(|| ApprovedUnderCaps::new(inner))
     }
 }

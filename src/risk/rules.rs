@@ -6,19 +6,20 @@ use crate::risk::cap::CapReadings;
 use crate::risk::evaluation::{DecisionLimits, Evaluation};
 use crate::risk::rule_input::RuleInput;
 
-mod duplicate_order;
-mod exposure_cap;
+pub(in crate::risk) mod duplicate_order;
+pub(in crate::risk) mod exposure_cap;
 mod intent_age;
 pub mod max_daily_loss;
-mod max_daily_notional;
-mod max_notional;
-mod max_open_orders;
+pub(in crate::risk) mod max_daily_notional;
+pub(in crate::risk) mod max_notional;
+pub(in crate::risk) mod max_open_orders;
 mod order_rate;
 mod order_size;
-mod position_limit;
+pub(in crate::risk) mod position_limit;
 mod price_collar;
-mod stop_loss;
+pub(in crate::risk) mod stop_loss;
 mod trading_state;
+pub mod unpriced_fee;
 
 /// A rule: its id, and its check.
 struct RiskRule {
@@ -71,6 +72,10 @@ const RULES: &[RiskRule] = &[
     RiskRule {
         id: stop_loss::ID,
         check: RuleCheck::Intent(stop_loss::check),
+    },
+    RiskRule {
+        id: unpriced_fee::ID,
+        check: RuleCheck::Readings(unpriced_fee::check),
     },
     RiskRule {
         id: order_rate::ID,

@@ -278,6 +278,11 @@ fn orders_beyond_the_rate_are_refused_and_may_be_retried() {
         ("buy 0.1 @30000", "broker_rate=4999", &[], "approved"),
         ("buy 0.1 @30000", "broker_rate=5000", &["order_rate lock"], "(rate_limited)"),
         ("sell 0.1 @30000", "rate=1000 exposure=-0.1", &["order_rate lock"], "(rate_limited)"),
+        ("buy 0.1 @30000", "unpriced_fees=1", &["unpriced_fee lock"], "risk_locked"),
+        ("buy 0.1 @30000", "unpriced_fees=1 exposure=-0.1", &[], "approved"),
+        ("buy 0.1 @30000", "unpriced_fees=2 exposure=-0.09999999", &["unpriced_fee lock"], "risk_locked"),
+        ("buy 0.1 @30000", "lock=fee", &["trading_state lock"], "risk_locked"),
+        ("buy 0.1 @30000", "lock=fee exposure=-0.1", &[], "approved"),
         ("buy 0.1 @30000", "unrated", &["order_rate lock"], "(rate_limited)"),
     ]);
 }
@@ -295,4 +300,46 @@ fn open_orders_and_duplicates_are_limited() {
         ("buy 0.1 @30000", "duplicate", &["duplicate_order lock"], "risk_locked"),
         ("sell 0.1 @30000", "duplicate exposure=-0.1", &["duplicate_order lock"], "risk_locked"),
     ]);
+}
+
+#[test]
+fn rule_alerts_at_its_share_rounded_up_and_is_rearmed_below_another() {
+    let thresholds = limits().alerts;
+    let cap = |limit, offset, bound| Cap {
+        rule_id: "r",
+        label: "",
+        code: ReasonCode::RiskLocked,
+        measure: CapMeasure::OffsetOnly,
+        delta: 0,
+        offset,
+        limit,
+        bound,
+        unit: CapUnit::Orders,
+        description: "the value",
+        allows_reductions: false,
+    };
+    let (most, micros_most) = (MAX_QUANTITY_UNITS, i128::from(MAX_EXACT_INTEGER));
+    for (limit, offset, bound, max_measure, levels) in [
+        (100, 0, CapBound::Inclusive, 100, Some((80, 75))),
+        (101, 0, CapBound::Inclusive, 101, Some((81, 76))),
+        (100, 30, CapBound::Exclusive, 69, Some((50, 45))),
+        (0, 0, CapBound::Inclusive, 0, None),
+        // No sum is beyond the range of a quantity: the comparison with a clamped number has the same result.
+        (most, -most, CapBound::Inclusive, most, Some((most, most))),
+        (1, most, CapBound::Exclusive, -most, Some((1 - most, 1 - most))),
+        (
+            micros_most,
+            -micros_most,
+            CapBound::Inclusive,
+            2 * micros_most,
+            Some((micros_most + 7_205_759_403_792_793, micros_most + 6_755_399_441_055_744)),
+        ),
+    ] {
+        let cap = cap(limit, offset, bound);
+        assert_eq!(
+            (cap.max_measure(), cap.alert_and_rearm_levels(thresholds)),
+            (max_measure, levels),
+            "{limit} {offset}"
+        );
+    }
 }

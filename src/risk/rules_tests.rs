@@ -17,10 +17,11 @@ use crate::domain::reservation::Reservation;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
+use crate::risk::alerts::NewAlert;
 use crate::risk::cap::{CapBound, CapUnit};
 use crate::risk::limits::{AccountLimits, AlertThresholds, DuplicateOrderRule, RateLimits};
-use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
+use crate::risk::rules::{max_daily_loss, unpriced_fee};
 use crate::risk::*;
 
 fn number(text: &str) -> Decimal {
@@ -142,6 +143,7 @@ const SUMS: &[&str] = &[
     "total_result",
     "breach",
     "total_breach",
+    "unpriced_fees",
 ];
 
 /// The state before the order: sums in millionths, the exposure, the day's profit and loss, and the operators' values.
@@ -242,7 +244,11 @@ fn trading_lock(which: &str) -> Lock {
         "broker" => LockScope::Broker(BrokerId::new("binance").unwrap()),
         _ => LockScope::All,
     };
-    let rule_id = if which == "all" { max_daily_loss::ID } else { "operator" };
+    let rule_id = match which {
+        "all" => max_daily_loss::ID,
+        "fee" => unpriced_fee::ID,
+        _ => "operator",
+    };
     let mode = if which == "live" { Mode::Live } else { Mode::Paper };
     Lock {
         lock_id: Lock::compose_id(mode, &scope, rule_id),
@@ -277,6 +283,7 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         deadline: Timestamp::from_milliseconds(if before.is_late { 1_000 } else { 1_001 }),
         now,
     });
+    evaluation.caps().iter().for_each(alerts::tests::assert_is_named);
     let read_cap = |cap: &Cap| CapReading {
         before: before.measure(cap.measure),
         crosses_alert_threshold: true,
@@ -294,9 +301,11 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         Admissibility::Nothing => false,
     };
     let readings = CapReadings {
+        text: String::new(),
         is_reduction,
         is_duplicate: before.is_duplicate,
         order_counts: before.rates,
+        unpriced_fees: before.sums.get("unpriced_fees").copied().unwrap_or(0),
         caps,
         account_breach: before.sums.get("breach").copied(),
         total_breach: before.sums.get("total_breach").copied(),
@@ -321,7 +330,7 @@ fn decide_and_format(text: &str, fixture: &str) -> (Vec<String>, String) {
         code.trim_matches('"').to_owned()
     };
     match decide(text, fixture) {
-        RiskDecision::Approved(_, signals) => (shown(signals), "approved".to_owned()),
+        RiskDecision::Approved(_, alerts) => (shown(NewAlert::signals(alerts)), "approved".to_owned()),
         RiskDecision::Denied(reason, signals) => (shown(signals), code(&reason)),
         RiskDecision::Refused(reason, signals) => (shown(signals), format!("({})", code(&reason))),
     }
@@ -329,7 +338,7 @@ fn decide_and_format(text: &str, fixture: &str) -> (Vec<String>, String) {
 
 #[test]
 fn every_signal_is_kept_and_the_first_lock_in_order_is_the_outcome() {
-    let all: &[&str] = &[
+    let all = [
         "trading_state lock",
         "intent_age lock",
         "order_size lock",
@@ -339,21 +348,16 @@ fn every_signal_is_kept_and_the_first_lock_in_order_is_the_outcome() {
         "max_daily_notional lock",
         "max_daily_loss lock",
         "stop_loss lock",
+        "unpriced_fee lock",
         "order_rate lock",
         "max_open_orders lock",
         "duplicate_order lock",
     ];
-    let fixture = "state=reduce_only late exposure=2 routed=1000000000000 pnl=-60000 rate=1000 open=100 duplicate";
+    let fixture = "state=reduce_only late exposure=2 routed=1000000000000 pnl=-60000 rate=1000 unpriced_fees=1 open=100 duplicate";
     let (found, outcome) = decide_and_format("buy 1 @40000", fixture);
     assert_eq!(
-        (found.as_slice(), outcome.as_str()),
-        (
-            all.iter()
-                .map(|&signal| signal.to_owned())
-                .collect::<Vec<_>>()
-                .as_slice(),
-            "reduce_only"
-        )
+        (found, outcome.as_str()),
+        (all.map(str::to_owned).to_vec(), "reduce_only")
     );
     let names: Vec<&str> = all.iter().map(|signal| signal.trim_end_matches(" lock")).collect();
     assert_eq!(rule_ids().collect::<Vec<_>>(), names);
@@ -450,48 +454,6 @@ fn signals_of_a_loss_name_it_and_what_has_no_price() {
     let value = |name: &str| cap.metadata.get(name).cloned();
     assert_eq!(value("value"), Some(micros("50000.000002").into()));
     assert_eq!(value("before"), Some(micros("50000.000002").into()));
-}
-
-#[test]
-fn rule_alerts_at_its_share_rounded_up_and_is_rearmed_below_another() {
-    let thresholds = limits().alerts;
-    let cap = |limit, offset, bound| Cap {
-        rule_id: "r",
-        label: "",
-        code: ReasonCode::RiskLocked,
-        measure: CapMeasure::OffsetOnly,
-        delta: 0,
-        offset,
-        limit,
-        bound,
-        unit: CapUnit::Orders,
-        description: "the value",
-        allows_reductions: false,
-    };
-    let (most, micros_most) = (MAX_QUANTITY_UNITS, i128::from(MAX_EXACT_INTEGER));
-    for (limit, offset, bound, max_measure, levels) in [
-        (100, 0, CapBound::Inclusive, 100, Some((80, 75))),
-        (101, 0, CapBound::Inclusive, 101, Some((81, 76))),
-        (100, 30, CapBound::Exclusive, 69, Some((50, 45))),
-        (0, 0, CapBound::Inclusive, 0, None),
-        // No sum is beyond the range of a quantity: the comparison with a clamped number has the same result.
-        (most, -most, CapBound::Inclusive, most, Some((most, most))),
-        (1, most, CapBound::Exclusive, -most, Some((1 - most, 1 - most))),
-        (
-            micros_most,
-            -micros_most,
-            CapBound::Inclusive,
-            2 * micros_most,
-            Some((micros_most + 7_205_759_403_792_793, micros_most + 6_755_399_441_055_744)),
-        ),
-    ] {
-        let cap = cap(limit, offset, bound);
-        assert_eq!(
-            (cap.max_measure(), cap.alert_and_rearm_levels(thresholds)),
-            (max_measure, levels),
-            "{limit} {offset}"
-        );
-    }
 }
 
 #[path = "rules_tables_tests.rs"]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
-use redis::{IntoConnectionInfo, ToRedisArgs, Value};
+use redis::{AsyncConnectionConfig, IntoConnectionInfo, ToRedisArgs, Value};
 
 use crate::config::redis::RedisSettings;
 use crate::store::error::StoreError;
@@ -52,11 +52,7 @@ impl StoreConnection {
     /// # Errors
     /// [`StoreError`] when the URL is not usable or Redis cannot be reached.
     pub(super) async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        // Nagle's algorithm would delay a call until Redis has replied to the one before it.
-        let client = (settings.url.as_str().into_connection_info())
-            .map(|server| server.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
-            .and_then(redis::Client::open)
-            .map_err(|error| StoreError::NotExecuted(format!("redis.url is not usable: {error}")))?;
+        let client = open_client(settings)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(settings.connect_timeout_ms)))
             .set_response_timeout(Some(Duration::from_millis(settings.response_timeout_ms)))
@@ -118,6 +114,18 @@ impl StoreConnection {
             .map_err(StoreError::from)
     }
 
+    /// Opens a connection that is lost, and never opened again, when its server closes it.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub(super) async fn open_fixed(&self) -> Result<MultiplexedConnection, StoreError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_millis(self.settings.connect_timeout_ms)))
+            .set_response_timeout(Some(Duration::from_millis(self.settings.response_timeout_ms)));
+        let client = open_client(&self.settings)?;
+        Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
     /// Prepares a script call: in the rebuild's epoch, or in the active one where `rebuild` is `None`.
     ///
     /// # Errors
@@ -174,4 +182,12 @@ impl StoreConnection {
         }
         reply
     }
+}
+
+fn open_client(settings: &RedisSettings) -> Result<redis::Client, StoreError> {
+    // Nagle's algorithm would delay a call until Redis has replied to the one before it.
+    (settings.url.as_str().into_connection_info())
+        .map(|server| server.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+        .and_then(redis::Client::open)
+        .map_err(|error| StoreError::NotExecuted(format!("redis.url is not usable: {error}")))
 }

@@ -1,6 +1,8 @@
 //! The settings of operators that all workers share: operator state, locks, and one snapshot of both; and the probe of
 //! whether Redis takes writes.
 
+pub mod alerts;
+pub mod limits;
 pub mod locks;
 pub mod operator_state;
 pub mod snapshot;

@@ -6,16 +6,18 @@
 //!
 //! | key | type | content | time to live |
 //! |---|---|---|---|
-//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `lost`: sequences of journaled events that the store is known to lack, which the highest sequence does not pass; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied | none |
+//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `lost`: sequences of journaled events that the store is known to lack, which the highest sequence does not pass; `loading`: 1 while a rebuild from nothing has not finished; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied; `schema`: the number of the schema that keys, values and scripts follow; `limits_hash`, `limits_sequence`: hash of the limits in force and sequence of their journal event | none |
 //! | `state` | hash | `generation` of the control state; what operators set: `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit`, `doc` (journal event), `journaled` (the journaled version); `trading_date` | none |
+//! | `limits` | string | the journal event of the limits in force | none |
 //! | `order:<name>` | hash | the order record: `st` stage, `h` content (12 bytes), `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once released: the retention; once ended and journaled it is an entry of `ids` |
 //! | `ids` | hash | of the remembered ids: `buckets` how many there are, `count` of the ids, `swept_at` up to when the sweep has come, `next_bucket` | none |
 //! | `ids:<bucket>` | hash | the entry of each remembered id of the bucket (`lua/prelude.lua`), by the order's name. Only scripts know which bucket a name belongs to: this is the one key that no caller passes | an entry: the retention, rounded up to the hour |
 //! | `denials:<account>` | hash | `hour` (Redis' clock, since 1970) and `count` of denials in it | 1 h |
-//! | `account:<mode>:<account>` | hash | the account's ledger: `sums`: trading day (days since 1970) of the daily sums, notional routed on it, expected loss of open orders, what its fills have made on that day (1e-6), second and count of its new orders, number of holdings that are not flat; `<venue>:<symbol>`: a holding: long, short, position, position at the start of its day (1e-8), its day, cash flow and fees of that day (1e-6), open orders; `alerts`: when each rule last alerted (JSON); `breach`: a loss that has reached its limit and whose lock is not set yet | while flat: 30 h |
+//! | `account:<mode>:<account>` | hash | the account's ledger: `sums`: trading day (days since 1970) of the daily sums, notional routed on it, expected loss of open orders, what its fills have made on that day (1e-6), second and count of its new orders, number of holdings that are not flat, number of fills whose fee has no price; `<venue>:<symbol>`: a holding: long, short, position, position at the start of its day (1e-8), its day, cash flow and fees of that day (1e-6), open orders; `alerts`: when each rule last alerted (JSON); `breach`: a loss that has reached its limit and whose lock is not set yet | while flat and without a fee to price: 30 h |
 //! | `totals:<mode>` | hash | the ledger of all accounts, with the same fields; its holdings are net | none |
-//! | `holding_accounts:<mode>` | set | the key of every account's ledger that is not flat | while one is not flat |
+//! | `holding_accounts:<mode>` | set | the key of every account's ledger that is not flat, or has a fee to price | while there is one |
 //! | `sweep:<mode>`, `sweep_turn:<mode>` | string | where the next look at those accounts begins, and whether it is a worker's turn | none; the turn |
+//! | `snapshot_turn` | string | the token of the worker that makes a snapshot | the turn |
 //! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | once journaled: the retention |
 //! | `adjustments` | sorted set | ids of adjustments whose event is not journaled, by moment of booking | until journaled |
 //! | `day_marks:<mode>:<date>` | hash | the mark of each instrument at the start of the day, by `<venue>:<symbol>` | 8 days beyond its day |
@@ -25,6 +27,8 @@
 //! | `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock) and `count` of new orders in it | 2 s |
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | `second` (Redis' clock) and `count` of cancels in it | 2 s |
 //! | `duplicate:<mode>:<terms>` | string | the name of the last order with these terms | the rule's window |
+//! | `alerts` | hash | of each alert that is not published: its document, or the facts of a crossing (JSON), by the alert's name | until published |
+//! | `alerts_waiting` | sorted set | the names of those alerts, by moment in microseconds | until published |
 //! | `leases` | sorted set | names of orders that are claimed or being sent, by end of their lease | while claimed or being sent |
 //! | `outbox` | sorted set | names of orders with events that are not journaled, by moment of the first of them | until journaled |
 //! | `due:<broker>` | sorted set | names of paper orders by moment of their next effect, and of unknown orders by moment of their next inquiry | while due |
@@ -53,6 +57,11 @@ pub(super) fn meta() -> String {
 
 pub(super) fn operator_state() -> String {
     key!("state")
+}
+
+/// Returns the key of the limits in force.
+pub(super) fn limits() -> String {
+    key!("limits")
 }
 
 /// Returns the key of the marks at a day's start.
@@ -93,6 +102,11 @@ pub(super) fn adjustment(adjustment_id: &AdjustmentId) -> String {
 
 pub(super) fn rebuild_lease() -> String {
     key!("healing")
+}
+
+/// Returns the key of the turn to make a snapshot.
+pub(super) fn snapshot_turn() -> String {
+    key!("snapshot_turn")
 }
 
 /// Returns the key of the write probe: on the shard of all other keys, and outside of [`all_keys_pattern`], since it must
@@ -172,6 +186,16 @@ pub(super) fn total_ledger(mode: Mode) -> String {
 /// Returns the key of the accounts that hold something.
 pub(super) fn holding_accounts(mode: Mode) -> String {
     key!("holding_accounts:{mode}")
+}
+
+/// Returns the key of the alerts that are not published.
+pub(super) fn waiting_alerts() -> String {
+    key!("alerts")
+}
+
+/// Returns the key of their names by moment.
+pub(super) fn waiting_alert_names() -> String {
+    key!("alerts_waiting")
 }
 
 /// Returns the key of the turn to look at accounts that hold something.

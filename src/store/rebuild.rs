@@ -1,6 +1,11 @@
-//! Rebuilding the store from the journal: its epochs, and the replay of orders and submissions.
+//! Rebuilding the store from the journal: its epochs, the replay of orders and submissions into a store that holds
+//! something, and for an empty one the fold of the journal in memory and the load of its result.
 
 pub mod epoch;
+mod final_state;
+pub mod fold;
 pub mod lease;
+pub mod load;
 pub mod orders;
+mod snapshot_turn;
 pub mod submissions;

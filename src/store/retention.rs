@@ -7,7 +7,7 @@ use crate::store::keys;
 
 /// The shortest life of a remembered id that a replay writes, in milliseconds, also where its retention has ended: the journal
 /// may hold an event twice, and the second must find that the first was applied.
-const MIN_RETENTION_MS: u64 = 60 * 60 * 1_000;
+pub(super) const MIN_RETENTION: Duration = Duration::from_secs(60 * 60);
 
 /// Returns the retention in milliseconds.
 pub(super) fn retention_ms(hours: u64) -> u64 {
@@ -22,7 +22,7 @@ pub(super) fn day_ttl_ms() -> i64 {
 /// Returns how long an order that has ended, or an adjustment, is still remembered, in milliseconds; `since` is when it ended.
 pub(super) fn remaining_retention_ms(since: Timestamp, retention_ms: u64) -> u64 {
     let age_ms = saturating_ms(Timestamp::now().saturating_duration_since(since));
-    retention_ms.saturating_sub(age_ms).max(MIN_RETENTION_MS)
+    retention_ms.saturating_sub(age_ms).max(saturating_ms(MIN_RETENTION))
 }
 
 /// Returns a duration in whole milliseconds, clipped to the range of `u64`.

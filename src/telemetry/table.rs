@@ -177,6 +177,13 @@ metrics! {
     JournalIncomplete = "order_router_journal_incomplete", MetricKind::Gauge, One, [],
         "1 while the journal has lost old entries and no operator has accepted the loss; orders are accepted";
 
+    SnapshotSequence = "order_router_snapshot_sequence", MetricKind::Gauge, One, [],
+        "Last journal sequence in the newest snapshot of the shared state; 0 without a snapshot; the same on all workers";
+    SnapshotAge = "order_router_snapshot_age_seconds", MetricKind::Gauge, Seconds, [],
+        "Age of the newest snapshot of the shared state when it was last looked for; absent without a snapshot";
+    SnapshotFailures = "order_router_snapshot_failures_total", MetricKind::Counter, One, ["step"],
+        "Snapshots of the shared state that this worker could not make (`make`) or found invalid (`read`)";
+
     NatsConnected = "order_router_nats_connected", MetricKind::Gauge, One, ["part"],
         "1 while the part is connected to NATS";
     RedisUp = "order_router_redis_up", MetricKind::Gauge, One, [],

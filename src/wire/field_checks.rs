@@ -11,6 +11,9 @@ use crate::wire::strict_object::StrictObject;
 /// The maximum length of an `actor` or `reason`, in characters.
 pub(super) const MAX_OPERATOR_TEXT_CHARACTERS: usize = 256;
 
+/// The maximum length of the name of a currency, in characters.
+const MAX_CURRENCY_CHARACTERS: usize = 32;
+
 /// Checks an operator's text: an actor or a reason.
 ///
 /// # Errors
@@ -80,6 +83,21 @@ pub(super) fn parse_cash(number: Decimal) -> Result<Micros, &'static str> {
     Micros::from_decimal(number, Rounding::Down)
         .filter(|_| number.scale() <= MICROS_SCALE && !number.is_zero())
         .ok_or("must not be zero, lie within ±9007199254.740991, and have at most 6 decimals")
+}
+
+/// Checks the name of a currency.
+///
+/// # Errors
+/// The rule that the name breaks.
+pub(super) fn parse_currency(text: &str) -> Result<String, String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=MAX_CURRENCY_CHARACTERS).contains(&text.len()) && text.bytes().all(is_name) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "must be 1-{MAX_CURRENCY_CHARACTERS} characters of [A-Za-z0-9._-]"
+        ))
+    }
 }
 
 /// Checks a quantity that may be zero or below.

@@ -29,8 +29,8 @@ pub struct JournalReportError {
 }
 
 /// Returns an order's report with a settlement that has no id: of a submission or a denial.
-pub fn build_journal_report(order: &Order, deltas: SumDeltas, epoch: i64, readings: Metadata) -> ExecutionReport {
-    build_settled_report(order, deltas, order.reservation.trading_date, epoch, readings, None)
+pub fn build_journal_report(order: &Order, deltas: SumDeltas, epoch: i64, figures: Metadata) -> ExecutionReport {
+    build_settled_report(order, deltas, order.reservation.trading_date, epoch, figures, None)
 }
 
 /// Returns an order's report with its settlement, under the id of the effect that was settled, if it has one.
@@ -39,7 +39,7 @@ pub fn build_settled_report(
     deltas: SumDeltas,
     booked_on: TradingDate,
     epoch: i64,
-    readings: Metadata,
+    figures: Metadata,
     settlement_id: Option<Uuid>,
 ) -> ExecutionReport {
     let reservation = &order.reservation;
@@ -72,10 +72,30 @@ pub fn build_settled_report(
             filled_cost: order.filled_cost,
             earlier_exec_ids: order.older_exec_ids.clone(),
             due,
-            figures: readings,
+            figures,
         })),
         ..ExecutionReport::of(order)
     }
+}
+
+/// Stands in a document's figures for readings that are not known yet.
+pub const READINGS_PLACEHOLDER: &str = "@";
+/// The placeholder in its place. No text within a document contains it: there its quotes would be escaped.
+const PLACEHOLDER_FIELD: &[u8] = b"\"readings\":\"@\"";
+
+/// Takes the placeholder of the readings out of a document and returns where it was, in bytes; `None` where there is none.
+pub fn cut_readings_placeholder(document: &mut Vec<u8>) -> Option<usize> {
+    let length = PLACEHOLDER_FIELD.len();
+    let field = document.windows(length).rposition(|part| part == PLACEHOLDER_FIELD)?;
+    let at = field + length - READINGS_PLACEHOLDER.len() - 1;
+    document.drain(at..at + READINGS_PLACEHOLDER.len());
+    Some(at)
+}
+
+/// Returns a document with its readings: the bytes that the reserve script stores.
+pub fn insert_readings(document: &[u8], at: usize, readings: &str) -> Vec<u8> {
+    let (head, tail) = document.split_at(at.min(document.len()));
+    [head, readings.as_bytes(), tail].concat()
 }
 
 /// The part of a settlement that identifies it.
@@ -232,6 +252,21 @@ mod tests {
     use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
     use crate::wire::intent::{MissingIdPolicy, decode_intent};
     use crate::wire::settlement::SettlementDeltas;
+
+    #[test]
+    fn readings_are_inserted_where_their_placeholder_was() {
+        let figures = Metadata::new()
+            .with("a.limit", 5)
+            .with("readings", READINGS_PLACEHOLDER);
+        let whole = |figures: &Metadata| {
+            serde_json::to_vec(&serde_json::json!({"message": "\"readings\":\"@\"", "figures": figures})).unwrap()
+        };
+        let mut document = whole(&figures);
+        let at = cut_readings_placeholder(&mut document).unwrap();
+        let expected = whole(&Metadata::new().with("a.limit", 5).with("readings", "0 1 2"));
+        assert_eq!(insert_readings(&document, at, "0 1 2"), expected);
+        assert_eq!(cut_readings_placeholder(&mut whole(&Metadata::new())), None);
+    }
 
     #[test]
     fn order_survives_the_journal() {

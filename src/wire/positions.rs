@@ -124,9 +124,26 @@ pub struct ClosePositionResponse {
     /// with another key.
     #[schemars(with = "PlainNumber")]
     pub remaining_quantity: Decimal,
+    /// The part of the position beyond the target that is less than one lot: no order can trade it. Null where there is none,
+    /// and while the order log has not applied the order yet.
+    #[serde(default)]
+    pub remainder_below_lot: Option<RemainderBelowLot>,
     /// The portfolios that the caller may see, after that order, as `GET /positions` lists them; null while the order log has
     /// not applied the order yet.
     pub positions: Option<PortfolioList>,
+}
+
+/// The part of a position that is less than one lot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemainderBelowLot {
+    /// The quantity that stays, in units of the instrument; below zero for a short position.
+    #[schemars(with = "PlainNumber")]
+    pub quantity: Decimal,
+    /// The instrument's lot: the quantity of every order is a multiple of it.
+    #[schemars(with = "PlainNumber")]
+    pub lot_size: Decimal,
+    /// Why it stays, and how an operator clears it.
+    pub detail: String,
 }
 
 /// Decodes a [`ClosePositionRequest`]. An empty body closes the whole position.

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::domain::content_hash::ContentHash;
+use crate::domain::hex;
 use crate::domain::id::{AccountId, ClientOrderId, OrderId};
 use crate::domain::intent::Intent;
 use crate::domain::metadata::Metadata;
@@ -89,5 +91,33 @@ impl RiskSignal {
             order_id: subject.order_id.map(ToString::to_string),
             timestamp: Timestamp::now(),
         }
+    }
+
+    /// Returns the document under the id of a name: whichever worker makes it, and however often, it is the same alert.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self {
+            alert_id: alert_id_of(name),
+            ..self
+        }
+    }
+}
+
+/// Returns the id of an alert's name: a UUID (version 8) of the name's hash.
+fn alert_id_of(name: &str) -> Uuid {
+    let digits = ContentHash::of(name.as_bytes()).0;
+    let bytes = hex::decode(&digits[..32]).and_then(|bytes| bytes.try_into().ok());
+    uuid::Builder::from_custom_bytes(bytes.unwrap_or_default()).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_of_a_name_is_always_the_same() {
+        assert_eq!(alert_id_of("a:b"), alert_id_of("a:b"));
+        assert_ne!(alert_id_of("a:b"), alert_id_of("a:c"));
+        assert_eq!(alert_id_of("a:b").get_version_num(), 8);
     }
 }

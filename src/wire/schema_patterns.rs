@@ -12,6 +12,8 @@ pub const ACCOUNT: &str = "^([A-Za-z0-9-]|[A-Za-z0-9_-]{2,64})$";
 pub const VENUE: &str = "^[A-Za-z0-9_.-]{1,64}$";
 /// A symbol before it is normalised: 1-32 printable characters, and any number of `/`, `-` and spaces.
 pub const SYMBOL: &str = "^([-/ ]*[!-,.0-~]){1,32}[-/ ]*$";
+/// A currency, 1-32 characters.
+pub const CURRENCY: &str = "^[A-Za-z0-9._-]{1,32}$";
 /// The caller's id of an order, 1-36 characters.
 pub const CLIENT_ORDER_ID: &str = "^[!-~]{1,36}$";
 /// The caller's id of an adjustment, 1-64 characters.

@@ -83,7 +83,10 @@ pub struct ReportSettlement {
     /// The next step that the router takes for the order by itself. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<SettlementDue>,
-    /// The measured value of every limit that the order was evaluated against, by rule id.
+    /// What the order was judged by: for every limit, by rule id, what the order adds (`.order`) and the limit (`.limit`),
+    /// and in `readings` the numbers that the store read in the same step: whether it is a reduction, whether a duplicate,
+    /// the orders of this second of the account and of the broker, then for each limit, in their order, the measure before
+    /// the order (in 1e-8 of the asset, 1e-6 of the base currency, or orders) and whether its alert is new.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub figures: Metadata,
 }
@@ -121,6 +124,9 @@ pub struct SettlementDeltas {
     /// What fills made against the mark that the order was reserved at, in millionths of the base currency.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fill_result: i64,
+    /// The move of the number of fills whose fee has no price: its currency has no rate, and no adjustment has priced it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unpriced_fees: i64,
 }
 
 /// The moves of the shared sums that an order's events made on one trading date.
@@ -150,6 +156,7 @@ impl From<SumDeltas> for SettlementDeltas {
             open_loss: deltas.open_loss,
             daily_notional: deltas.daily_notional,
             fill_result: deltas.fill_result,
+            unpriced_fees: deltas.unpriced_fees,
         }
     }
 }
@@ -188,6 +195,7 @@ impl TryFrom<SettlementDeltas> for SumDeltas {
             open_loss: deltas.open_loss,
             daily_notional: deltas.daily_notional,
             fill_result: deltas.fill_result,
+            unpriced_fees: deltas.unpriced_fees,
         })
     }
 }

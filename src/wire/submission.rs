@@ -44,10 +44,10 @@ pub struct JournaledSubmission {
 
 impl SubmissionEvent {
     /// Returns the event of a claimed order.
-    pub fn of(order: &Order, claim: &LeaseToken, epoch: i64, readings: Metadata) -> Self {
+    pub fn of(order: &Order, claim: &LeaseToken, epoch: i64, figures: Metadata) -> Self {
         Self {
             claim: claim.as_str().to_owned(),
-            order: build_journal_report(order, order.reservation_deltas(), epoch, readings),
+            order: build_journal_report(order, order.reservation_deltas(), epoch, figures),
         }
     }
 

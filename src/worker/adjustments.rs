@@ -104,6 +104,12 @@ async fn book_adjustment(
                 return Err(Fault::new(FaultCode::QueueFull, detail));
             }
             Ok(BookAdjustmentOutcome::SumOutOfRange) => return Err(inexact_sum_fault(adjustment)),
+            Ok(BookAdjustmentOutcome::TooManyFeesPriced(unpriced)) => {
+                let rule = format!(
+                    "is more than the account has: the fees of {unpriced} of its fills have no price; nothing was booked"
+                );
+                return Err(Fault::for_field(FaultCode::InvalidField, "fee_fills", rule));
+            }
             Err(error) if error.may_have_executed() => may_be_booked = true,
             Err(error) => return Err(store_unavailable(error)),
         }
@@ -120,6 +126,7 @@ fn inexact_sum_fault(adjustment: &Adjustment) -> Fault {
     let field = match adjustment.effect {
         AdjustmentEffect::Position { .. } => "quantity",
         AdjustmentEffect::Cash(_) => "cash",
+        AdjustmentEffect::Fee { .. } => "fee",
     };
     let rule =
         "would move a sum beyond the range of exact numbers (9007199254740991 lots or millionths); nothing was booked";

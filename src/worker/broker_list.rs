@@ -13,12 +13,13 @@ use crate::worker::router::Router;
 /// # Errors
 /// None: this worker has everything at hand.
 pub fn list_brokers(router: &Router) -> Result<BusReply, Fault> {
+    let limits = router.limits();
     let detail = |(broker, handle): (&BrokerId, &BrokerHandle)| {
         let capabilities = handle.capabilities();
         BrokerDetail {
             broker: broker.to_string(),
             venues: capabilities.venues.iter().map(ToString::to_string).collect(),
-            symbols: router
+            symbols: limits
                 .instruments
                 .for_broker(broker)
                 .map(|one| one.symbol.to_string())

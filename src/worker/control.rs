@@ -1,8 +1,12 @@
 //! What operators and rules set for all workers: trading state, mode, limits, locks, signals, the kill switch.
 
+pub mod alert_outbox;
 pub mod cache;
+pub mod fee_locks;
 pub mod kill_switch;
 pub mod limits;
+pub mod limits_change;
+pub mod limits_journal;
 pub mod locks;
 pub mod locks_journal;
 pub mod loss_locks;

@@ -1,8 +1,8 @@
-//! The instruments of the settings.
+//! The instruments that orders may name.
 
 use std::collections::BTreeMap;
 
-use crate::config::Settings;
+use crate::config::limits::LimitSettings;
 use crate::domain::id::{BrokerId, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::symbol::Symbol;
@@ -12,9 +12,9 @@ use crate::domain::symbol::Symbol;
 pub struct Instruments(BTreeMap<(VenueId, Symbol), Instrument>);
 
 impl Instruments {
-    /// Returns the instruments of the settings.
-    pub fn from_settings(settings: &Settings) -> Self {
-        let instruments = settings.instruments.to_instruments(&settings.risk);
+    /// Returns the instruments of limits.
+    pub fn of(limits: &LimitSettings) -> Self {
+        let instruments = limits.instruments().to_instruments(limits.risk());
         Self(
             instruments
                 .into_iter()

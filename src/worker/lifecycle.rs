@@ -20,7 +20,8 @@ use crate::bus::request_door::RequestDoor;
 use crate::bus::topology::JournalHistory;
 use crate::bus::{subjects, topology};
 use crate::config::Settings;
-use crate::domain::id::{BrokerId, IdError};
+use crate::config::limits::LimitSettings;
+use crate::domain::id::BrokerId;
 use crate::domain::time::Clock;
 use crate::fault::Fault;
 use crate::store::rebuild::epoch::StoreStatus;
@@ -29,15 +30,17 @@ use crate::telemetry::{MetricsListener, Telemetry};
 use crate::worker::background::{
     due_paper_orders, gauges, inquiry, recovery, server_checks, store_use, topology_watch,
 };
-use crate::worker::control::kill_switch;
+use crate::worker::control::limits_change::OwnLimits;
+use crate::worker::control::{kill_switch, limits_change};
 use crate::worker::lifecycle::assembly::{TradingClock, build_router};
 use crate::worker::rebuild;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::late_events::LateEventFollowUp;
 use crate::worker::router::Router;
+use crate::worker::snapshots::make;
 use crate::worker::trading_day::{reference_prices, refresh_task};
 
-pub use crate::worker::lifecycle::error::WorkerError;
+pub use crate::worker::lifecycle::error::{OtherLimitsError, WorkerError};
 
 /// The longest that a worker waits for each of its servers at start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,11 +76,26 @@ impl Worker {
     /// # Errors
     /// As [`Worker::start`].
     pub async fn start_with_telemetry(settings: &Settings, telemetry: Telemetry) -> Result<Self, WorkerError> {
+        Self::start_with_limits(settings, telemetry, OwnLimits::Refuse).await
+    }
+
+    /// Starts a worker as [`Worker::start_with_telemetry`]; `own_limits` says what it does where other limits are in force
+    /// than those of its settings.
+    ///
+    /// # Errors
+    /// As [`Worker::start`].
+    pub async fn start_with_limits(
+        settings: &Settings,
+        telemetry: Telemetry,
+        own_limits: OwnLimits,
+    ) -> Result<Self, WorkerError> {
+        let clock = TradingClock::system();
         Box::pin(Self::launch(
             settings,
             telemetry,
             Box::new(|_| Vec::new()),
-            TradingClock::system(),
+            clock,
+            own_limits,
         ))
         .await
     }
@@ -95,6 +113,7 @@ impl Worker {
             Telemetry::new(),
             additional_brokers,
             TradingClock::system(),
+            OwnLimits::Refuse,
         ))
         .await
     }
@@ -105,7 +124,14 @@ impl Worker {
     /// As [`Worker::start`].
     pub async fn start_with_clock(settings: &Settings, clock: Clock) -> Result<Self, WorkerError> {
         let time = TradingClock { clock, max_skew: None };
-        Box::pin(Self::launch(settings, Telemetry::new(), Box::new(|_| Vec::new()), time)).await
+        Box::pin(Self::launch(
+            settings,
+            Telemetry::new(),
+            Box::new(|_| Vec::new()),
+            time,
+            OwnLimits::Refuse,
+        ))
+        .await
     }
 
     async fn launch(
@@ -113,17 +139,13 @@ impl Worker {
         telemetry: Telemetry,
         additional_brokers: broker_tasks::AdditionalBrokers,
         trading_clock: TradingClock,
+        own_limits: OwnLimits,
     ) -> Result<Self, WorkerError> {
         let metrics = open_metrics_listener(settings, &telemetry).await?;
         let connect_policy = connection::ConnectPolicy::RetryFor(START_TIMEOUT);
         let bus = connection::connect(&settings.nats, "order-router worker", connect_policy).await?;
-        let ids: Result<Vec<BrokerId>, IdError> = settings
-            .brokers
-            .enabled
-            .iter()
-            .map(|name| BrokerId::new(name))
-            .collect();
-        let broker_ids = ids?;
+        let names = settings.brokers.enabled.iter();
+        let broker_ids = names.map(|name| BrokerId::new(name)).collect::<Result<Vec<_>, _>>()?;
         let store = connect_store(settings).await?;
         Box::pin(create_streams(settings, &bus, &broker_ids, &store)).await?;
         let (router, writers) = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;
@@ -136,9 +158,11 @@ impl Worker {
             router.prices.clone(),
             quotes,
             router.store.clone(),
+            router.control.watch_limits(),
             stop.clone(),
         ));
         let late = Box::pin(ensure_store_ready(&router)).await?;
+        Box::pin(compare_limits(&router, settings, own_limits)).await?;
         Box::pin(ensure_day_open(&router)).await?;
         background.spawn(refresh_task::run(router.clone(), stop.clone()));
         background.spawn(rebuild::watch_store(router.clone(), late, stop.clone()));
@@ -147,6 +171,7 @@ impl Worker {
         background.spawn(due_paper_orders::run(router.clone(), stop.clone()));
         background.spawn(kill_switch::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
+        background.spawn(make::run(router.clone(), stop.clone()));
         background.spawn(store_use::run(router.clone(), stop.clone()));
         background.spawn(topology_watch::run(
             settings.clone(),
@@ -324,6 +349,22 @@ async fn ensure_store_ready(router: &Router) -> Result<Option<LateEventFollowUp>
                 tokio::time::sleep(START_RETRY_DELAY).await;
             }
             result => return result,
+        }
+    }
+}
+
+/// Compares the limits in force with those of the settings.
+async fn compare_limits(router: &Router, settings: &Settings, own_limits: OwnLimits) -> Result<(), WorkerError> {
+    let own = LimitSettings::of(settings);
+    let differences = limits_change::differences_from_own(router, &own);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    match own_limits {
+        OwnLimits::Refuse => Err(OtherLimitsError { differences }.into()),
+        OwnLimits::Apply { actor, reason } => {
+            limits_change::apply_own(router, &own, &actor, &reason).await?;
+            Ok(())
         }
     }
 }

@@ -54,7 +54,9 @@ impl From<&StoreRebuildError> for StoreObstacle {
             StoreRebuildError::Bus(_) | StoreRebuildError::Journal(_) | StoreRebuildError::JournalIncomplete(_) => {
                 journal(ComponentStatus::Failing)
             }
-            StoreRebuildError::Store(_) | StoreRebuildError::Busy => Self::Store(error.to_string()),
+            StoreRebuildError::Store(_) | StoreRebuildError::ForeignSchema { .. } | StoreRebuildError::Busy => {
+                Self::Store(error.to_string())
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 //! epoch becomes active.
 
 pub mod error;
+pub(in crate::worker) mod fold_journal;
+pub(in crate::worker) mod from_nothing;
 pub mod late_events;
 mod lost_entries;
 pub(in crate::worker) mod replay;
@@ -16,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::journal::JournalExtent;
 use crate::repeated_log::log_at_intervals;
+use crate::store::StoreError;
 use crate::store::rebuild::epoch::StoreStatus;
-use crate::worker::control::{locks_journal, operator_state_journal};
+use crate::worker::control::{limits_journal, locks_journal, operator_state_journal};
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::late_events::{LateEventFollowUp, replay_late_events};
 use crate::worker::rebuild::run::rebuild_store;
@@ -97,6 +100,10 @@ async fn wait_for_next_check(router: &Router, stop: &CancellationToken, pause: D
 /// Why the store is not usable; it is out of use then.
 pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
     let status = router.store.read_status().await?;
+    if let Some(found) = status.foreign_schema() {
+        router.store.leave_epoch();
+        return Err(StoreRebuildError::foreign_schema(found));
+    }
     let seen = router.journal_writer.highest_sequence();
     let extent = match router.journal_reader.find_extent().await {
         Ok(Some(extent)) => extent,
@@ -116,8 +123,11 @@ pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, S
     // Sequences that other workers have marked are the minimum for this worker's appends, too.
     router.journal_writer.observe_sequence(status.journal_sequence);
     let late = match status.active_epoch() {
-        Some(epoch) if router.store.epoch() == Some(epoch) => None,
+        Some(epoch) if router.store.epoch() == Some(epoch) && status.has_scripts => None,
         Some(epoch) => {
+            if !status.has_scripts {
+                add_scripts(router, epoch).await?;
+            }
             router.store.join_epoch(epoch);
             LateEventFollowUp::from_status(&status)
         }
@@ -126,10 +136,25 @@ pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, S
             rebuild_store(router, &status, &extent).await?
         }
     };
+    limits_journal::enforce_journaled_limits(router).await?;
     operator_state_journal::activate_journaled_change(router).await?;
     locks_journal::apply_journaled_locks(router, None, 0).await?;
     router.control.refresh().await?;
     Ok(late)
+}
+
+/// Adds this release's scripts to a store that another release of the same schema has built and uses. It is not rebuilt:
+/// the two would do so in turns for ever.
+async fn add_scripts(router: &Router, epoch: i64) -> Result<(), StoreRebuildError> {
+    if router.store.add_scripts(epoch).await? {
+        tracing::info!(
+            epoch,
+            "another release has built the shared state: added the scripts of this one"
+        );
+        return Ok(());
+    }
+    router.store.leave_epoch();
+    Err(StoreError::Stale("Redis was restarted".to_owned()).into())
 }
 
 /// Checks that the journal has every entry that the store has seen.

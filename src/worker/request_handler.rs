@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::bus::request::{BusReply, BusRequest, Endpoint, RequestHandler};
 use crate::fault::{Fault, FaultCode};
 use crate::telemetry::MetricId;
-use crate::worker::control::{locks, operator_state};
+use crate::worker::control::{limits_change, locks, operator_state};
 use crate::worker::orders::{cancel, cancel_all, notes};
 use crate::worker::reply::encode_reply;
 use crate::worker::router::Router;
@@ -46,6 +46,8 @@ async fn dispatch(router: &Router, call: &BusRequest) -> Result<BusReply, Fault>
         Endpoint::Note => Box::pin(notes::add_note(router, call)).await,
         Endpoint::StateGet => Box::pin(operator_state::get_state(router)).await,
         Endpoint::StateSet => Box::pin(operator_state::set_state(router, call)).await,
+        Endpoint::LimitsGet => Box::pin(limits_change::get_limits(router)).await,
+        Endpoint::LimitsSet => Box::pin(limits_change::set_limits(router, call)).await,
         Endpoint::LocksList => Box::pin(locks::list_locks(router)).await,
         Endpoint::LocksSet => Box::pin(locks::set_operator_lock(router, call)).await,
         Endpoint::LocksLift => Box::pin(locks::lift_lock(router, call)).await,

@@ -15,15 +15,15 @@ use crate::domain::control::EffectiveControls;
 use crate::domain::id::BrokerId;
 use crate::domain::order_terms::{Mode, TradingState};
 use crate::domain::time::Timestamp;
-use crate::risk::RiskLimits;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::worker::control::cache::ControlCache;
+use crate::worker::control::limits::EnforcedLimits;
 use crate::worker::control::signals::SignalPublisher;
-use crate::worker::instruments::Instruments;
 use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::journaling::settlement::Settler;
 use crate::worker::readiness::Readiness;
+use crate::worker::snapshots::tools::SnapshotTools;
 use crate::worker::trading_day::TradingDayCache;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
 
@@ -40,11 +40,7 @@ pub struct Router {
     pub signals: SignalPublisher,
     /// The brokers, by id.
     pub brokers: Arc<BTreeMap<BrokerId, BrokerHandle>>,
-    /// The instruments of the settings.
-    pub instruments: Arc<Instruments>,
-    /// The limits of the settings.
-    pub limits: Arc<RiskLimits>,
-    /// This worker's copy of the operators' overrides and the locks.
+    /// This worker's copy of the operators' overrides, the locks and the limits in force.
     pub control: ControlCache,
     /// The trading day and its profit and loss.
     pub trading_day: TradingDayCache,
@@ -54,8 +50,6 @@ pub struct Router {
     pub settler: Settler,
     /// The deadlines of calls that name none.
     pub default_deadlines: DefaultDeadlines,
-    /// Whether a new trading day lifts the locks of the daily loss rule.
-    pub new_day_lifts_daily_loss: bool,
     /// The timing of inquiries about unknown orders.
     pub inquiry_settings: InquirySettings,
     /// The longest that one call to a broker may take.
@@ -64,6 +58,8 @@ pub struct Router {
     pub journal_capacity: JournalCapacity,
     /// Whether a new order would be taken now.
     pub readiness: Readiness,
+    /// What snapshots of the shared state are made with.
+    pub snapshots: SnapshotTools,
     /// The metrics.
     pub telemetry: Telemetry,
     /// Tasks that outlive the call that spawned them; a drain waits for them.
@@ -94,13 +90,19 @@ impl Router {
         wanted.map(|(broker, _)| broker.clone()).collect()
     }
 
+    /// Returns the limits in force.
+    pub fn limits(&self) -> Arc<EnforcedLimits> {
+        self.control.limits()
+    }
+
     /// Returns the mode, trading state and limits that apply without any operator's override.
     pub fn values_from_settings(&self) -> EffectiveControls {
+        let limits = self.limits();
         EffectiveControls {
             mode: Mode::Paper,
             trading_state: TradingState::Active,
-            daily_notional_limit: self.limits.daily_notional,
-            daily_loss_limit: self.limits.daily_loss,
+            daily_notional_limit: limits.risk.daily_notional,
+            daily_loss_limit: limits.risk.daily_loss,
         }
     }
 }

@@ -6,7 +6,6 @@ pub const ENVIRONMENT_VARIABLE: &str = "STOP_POINT";
 /// Every point of an order, in the order of the pipeline.
 pub const PIPELINE_POINTS: &[&str] = &[
     "before_reserve",
-    "after_reserve",
     "before_settle",
     "after_settle",
     "before_journal",
@@ -24,15 +23,38 @@ pub const CHANGE_POINTS: &[&str] = &[
 ];
 /// Every point of an adjustment, in their order.
 pub const ADJUSTMENT_POINTS: &[&str] = &["after_adjust", "after_adjust_journal", "after_adjust_mark"];
+/// Every point of a change of the limits, in their order.
+pub const LIMITS_POINTS: &[&str] = &["limits_journaled", "limits_enforced"];
+
+/// Every point of an alert, in their order.
+pub const ALERT_POINTS: &[&str] = &["alert_marked", "alert_published"];
+
+/// Every point of a snapshot, and of a rebuild from nothing, in their order.
+pub const SNAPSHOT_POINTS: &[&str] = &[
+    "snapshot_turn",
+    "snapshot_folded",
+    "snapshot_part",
+    "snapshot_parts",
+    "snapshot_written",
+    "rebuild_folded",
+    "rebuild_loaded",
+];
 
 /// Ends the process here if the environment variable names this point.
 #[cfg(debug_assertions)]
 pub fn reach(name: &'static str) {
     static REQUESTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     debug_assert!(
-        [PIPELINE_POINTS, CHANGE_POINTS, ADJUSTMENT_POINTS]
-            .iter()
-            .any(|names| names.contains(&name))
+        [
+            PIPELINE_POINTS,
+            CHANGE_POINTS,
+            ADJUSTMENT_POINTS,
+            LIMITS_POINTS,
+            ALERT_POINTS,
+            SNAPSHOT_POINTS
+        ]
+        .iter()
+        .any(|names| names.contains(&name))
     );
     if REQUESTED
         .get_or_init(|| std::env::var(ENVIRONMENT_VARIABLE).ok())

@@ -9,6 +9,7 @@ pub mod admission;
 pub mod announced;
 pub mod claim;
 pub mod claim_evaluation;
+mod claim_in_store;
 pub mod idempotent_replay;
 pub(in crate::worker) mod measurement;
 pub mod not_sent;

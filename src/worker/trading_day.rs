@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::domain::control::ControlState;
 use crate::domain::daily_pnl::{DailyPnl, ProfitView};
 use crate::domain::day_profit::MarkPrices;
 use crate::domain::id::AccountId;
@@ -19,6 +18,8 @@ use crate::domain::order_terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode};
 use crate::store::sums::ledgers::{Ledger, LedgerOwner};
+use crate::worker::control::cache::ControlSnapshot;
+use crate::worker::control::limits::EnforcedLimits;
 use crate::worker::faults::store_unavailable;
 use crate::worker::trading_day::valuation::TradingDayDependencies;
 
@@ -58,6 +59,8 @@ struct OpenDay {
     mode: Mode,
     date: TradingDate,
     epoch: Option<i64>,
+    /// The limits in force, whose calendar and instruments the day is valued by.
+    limits: Arc<EnforcedLimits>,
     /// The end of the day.
     ends_at: Timestamp,
     start_marks: MarkPrices,
@@ -120,7 +123,7 @@ impl TradingDayCache {
     ///
     /// # Errors
     /// `store_unavailable` if they cannot be read in time; `bus_unavailable` if a new day cannot be journaled.
-    pub async fn load_pnl(&self, account_id: &AccountId) -> Result<(Arc<ControlState>, Arc<DailyPnl>), Fault> {
+    pub async fn load_pnl(&self, account_id: &AccountId) -> Result<(Arc<ControlSnapshot>, Arc<DailyPnl>), Fault> {
         match self.0.cached_pnl(account_id) {
             Some(pnl) => Ok(pnl),
             // Boxed: most callers find usable views, and need not hold the future of reading them.
@@ -128,7 +131,7 @@ impl TradingDayCache {
         }
     }
 
-    async fn read_pnl(&self, account_id: &AccountId) -> Result<(Arc<ControlState>, Arc<DailyPnl>), Fault> {
+    async fn read_pnl(&self, account_id: &AccountId) -> Result<(Arc<ControlSnapshot>, Arc<DailyPnl>), Fault> {
         let load = async {
             for _ in 0..MAX_READ_ATTEMPTS {
                 let (control, day) = self.0.load_day().await?;
@@ -151,7 +154,7 @@ impl TradingDayCache {
     ///
     /// # Errors
     /// As [`TradingDayCache::load_pnl`].
-    pub async fn refresh(&self) -> Result<(Arc<ControlState>, TradingDate, Arc<ProfitView>), Fault> {
+    pub async fn refresh(&self) -> Result<(Arc<ControlSnapshot>, TradingDate, Arc<ProfitView>), Fault> {
         let load = async {
             for _ in 0..MAX_READ_ATTEMPTS {
                 let (control, day) = self.0.load_day().await?;
@@ -185,7 +188,16 @@ impl TradingDayCache {
     /// Returns the trading date by this worker's clock; the active day may be a later one.
     pub fn clock_trading_date(&self) -> TradingDate {
         let dependencies = &self.0.dependencies;
-        dependencies.calendar.trading_date_at((dependencies.clock)())
+        dependencies
+            .control
+            .limits()
+            .calendar
+            .trading_date_at((dependencies.clock)())
+    }
+
+    /// Returns the limits in force.
+    pub(in crate::worker) fn limits(&self) -> Arc<EnforcedLimits> {
+        self.0.dependencies.control.limits()
     }
 
     /// Returns the trading date that a fill counts for now: the active one, or that of the clock before a day has opened.
@@ -222,7 +234,7 @@ impl TradingDayCache {
 
 impl TradingDayInner {
     /// Returns the active day and the control state it is active in, from this worker's copies while they agree.
-    async fn load_day(&self) -> Result<(Arc<ControlState>, Arc<OpenDay>), Fault> {
+    async fn load_day(&self) -> Result<(Arc<ControlSnapshot>, Arc<OpenDay>), Fault> {
         match self.active_day() {
             Some(active) => Ok(active),
             None => Box::pin(self.open_day()).await,
@@ -230,7 +242,7 @@ impl TradingDayInner {
     }
 
     /// Returns this worker's copy of the active day, and the control state that it agrees with.
-    fn active_day(&self) -> Option<(Arc<ControlState>, Arc<OpenDay>)> {
+    fn active_day(&self) -> Option<(Arc<ControlSnapshot>, Arc<OpenDay>)> {
         let control = self.dependencies.control.current();
         let day = self.open_day.read().unwrap_or_else(PoisonError::into_inner).clone();
         let day = day.filter(|day| self.is_active(day, &control))?;
@@ -238,7 +250,7 @@ impl TradingDayInner {
     }
 
     /// Returns what [`TradingDayCache::load_pnl`] does, if this worker has views that may be used.
-    fn cached_pnl(&self, account_id: &AccountId) -> Option<(Arc<ControlState>, Arc<DailyPnl>)> {
+    fn cached_pnl(&self, account_id: &AccountId) -> Option<(Arc<ControlSnapshot>, Arc<DailyPnl>)> {
         let (control, day) = self.active_day()?;
         let account = self.cached_view(&day, &LedgerOwner::Account(day.mode, account_id.clone()))?;
         let total = self.cached_view(&day, &LedgerOwner::Total(day.mode))?;
@@ -252,15 +264,16 @@ impl TradingDayInner {
         (Arc::ptr_eq(&view.day, day) && view.read_at.elapsed() <= VIEW_REUSE).then(|| view.clone())
     }
 
-    fn is_active(&self, day: &OpenDay, control: &ControlState) -> bool {
+    fn is_active(&self, day: &OpenDay, control: &ControlSnapshot) -> bool {
         control.mode == day.mode
             && control.trading_date == Some(day.date)
             && day.epoch == self.dependencies.store.epoch()
+            && day.limits.hash == control.limits.hash
             && (self.dependencies.clock)() < day.ends_at
     }
 
     /// Reads the active day, and opens a new one that is due; one caller at a time.
-    async fn open_day(&self) -> Result<(Arc<ControlState>, Arc<OpenDay>), Fault> {
+    async fn open_day(&self) -> Result<(Arc<ControlSnapshot>, Arc<OpenDay>), Fault> {
         let _one_at_a_time = self.open_lock.lock().await;
         // The caller before this one may have opened it.
         if let Some(active) = self.active_day() {
@@ -270,7 +283,8 @@ impl TradingDayInner {
         for _ in 0..MAX_READ_ATTEMPTS {
             let epoch = dependencies.store.epoch();
             let control = dependencies.control.refresh().await.map_err(store_unavailable)?;
-            let today = dependencies.calendar.trading_date_at((dependencies.clock)());
+            let calendar = &control.limits.calendar;
+            let today = calendar.trading_date_at((dependencies.clock)());
             let Some(date) = control.trading_date.filter(|date| *date >= today) else {
                 self.check_clock_skew().await?;
                 roll::roll_day(dependencies, control.trading_date, today).await?;
@@ -284,7 +298,8 @@ impl TradingDayInner {
                 mode: control.mode,
                 date,
                 epoch,
-                ends_at: dependencies.calendar.end_of(date),
+                limits: control.limits.clone(),
+                ends_at: calendar.end_of(date),
                 start_marks,
             });
             *self.open_day.write().unwrap_or_else(PoisonError::into_inner) = Some(day.clone());
@@ -326,9 +341,13 @@ impl TradingDayInner {
     }
 
     fn value_ledger(&self, day: &OpenDay, ledger: &Ledger) -> Result<ProfitView, Fault> {
-        let profit = self
-            .dependencies
-            .day_profit(&ledger.holdings, day.mode, day.date, &day.start_marks);
+        let profit = self.dependencies.day_profit(
+            &day.limits.instruments,
+            &ledger.holdings,
+            day.mode,
+            day.date,
+            &day.start_marks,
+        );
         let day_profit = profit.ok_or_else(|| {
             let detail = "nothing was sent: the day's profit and loss exceeds the range of exact numbers";
             Fault::new(FaultCode::StoreUnavailable, detail)
@@ -336,6 +355,7 @@ impl TradingDayInner {
         Ok(ProfitView {
             day: day_profit,
             fill_result: ledger.fill_result_on(day.date),
+            unpriced_fees: ledger.unpriced_fees,
         })
     }
 

@@ -46,6 +46,7 @@ const HEADERS: &[&str] = &[
     headers::DEAD_SUBJECT,
     headers::DEAD_DELIVERIES,
     headers::ARCHIVE_MANIFEST,
+    headers::SNAPSHOT_CHECKSUM,
 ];
 
 /// Every subject as the documents write it, built by the functions of the code.
@@ -60,6 +61,8 @@ fn addresses() -> Vec<String> {
         subjects::note(&broker, &account),
         subjects::STATE_GET.to_owned(),
         subjects::STATE_SET.to_owned(),
+        subjects::LIMITS_GET.to_owned(),
+        subjects::LIMITS_SET.to_owned(),
         subjects::ADJUST.to_owned(),
         subjects::LOCKS_LIST.to_owned(),
         subjects::LOCKS_SET.to_owned(),
@@ -68,6 +71,7 @@ fn addresses() -> Vec<String> {
         subjects::HEALTH.to_owned(),
         subjects::report(&broker, &account),
         subjects::event(subjects::STATE_EVENT_KIND, None),
+        subjects::event(subjects::LIMITS_EVENT_KIND, None),
         subjects::event(subjects::LOCK_EVENT_KIND, Some(&account)),
         subjects::event(subjects::NOTE_EVENT_KIND, Some(&account)),
         subjects::event(SUBMITTING_EVENT_KIND, Some(&account)),
@@ -77,6 +81,8 @@ fn addresses() -> Vec<String> {
         subjects::event(subjects::JOURNAL_EVENT_KIND, None),
         subjects::dead_letter("REASON"),
         subjects::ARCHIVE_SEGMENTS.to_owned(),
+        subjects::snapshot_part(0).replace(".0", ".{slot}"),
+        subjects::snapshot_manifest(0).replace(".0", ".{slot}"),
         subjects::alert("LEVEL", Some(&account)),
         subjects::quote("VENUE", "SYMBOL"),
     ];

@@ -174,6 +174,7 @@ fn documented_rules(settings: &RiskSettings) -> BTreeMap<&'static str, (&'static
         ("max_daily_notional", "Notional routed in one trading day, over all accounts and, where configured, per account; at the limit price, for market orders at the reference price", settings.daily_notional_limit.clone(), "`daily_notional_exceeded`"),
         ("max_daily_loss", "Loss of the trading day, per account and over all accounts, including fees and the expected losses of open orders; the caller's values count where they are worse. A realised breach sets a lock", settings.daily_loss_limit.clone(), "`daily_loss_exceeded`, `reference_price_missing`"),
         ("stop_loss", "The account's loss of the day by the router's or the caller's values, whichever is worse; `risk.stop_loss` of an intent applies where it is tighter", settings.account_stop_loss.clone(), "`risk_locked`"),
+        ("unpriced_fee", "Fees in a currency without a rate: from the fill on until an adjustment [prices the fee](#fees-without-a-price). It sets a lock on the account", "none unpriced".to_owned(), "`risk_locked`"),
         ("order_rate", "New orders within one second, denied orders included. The id stays free", rates, "`rate_limited`"),
         ("max_open_orders", "Open orders per account and symbol", settings.max_open_orders.to_string(), "`risk_locked`"),
         ("duplicate_order", "An order with the same account, symbol, side, quantity and price under another id", duplicates, "`risk_locked`"),

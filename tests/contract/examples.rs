@@ -14,6 +14,7 @@ use order_router::wire::health::WorkerHealth;
 use order_router::wire::intent::{MissingIdPolicy, decode_intent};
 use order_router::wire::journal_loss::JournalLossEvent;
 use order_router::wire::journal_report::decode_journal_report;
+use order_router::wire::limits::{LimitsChangeRequest, LimitsEvent};
 use order_router::wire::lock::{LockDocument, LockEvent, LockList, decode_lift_request, decode_lock_request};
 use order_router::wire::market_quote::decode_quote;
 use order_router::wire::note::{NoteEvent, decode_note_request};
@@ -101,6 +102,7 @@ fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Faul
     Some(match schema {
         "adjustment-request" => decode_adjustment(body).map(|_| ()),
         "execution-intent" => decode_intent(body, missing_id).map(|_| ()),
+        "limits-change-request" => LimitsChangeRequest::decode(body).map(|_| ()),
         "lock-lift-request" => decode_lift_request(body).map(|_| ()),
         "lock-set-request" => decode_lock_request(body).map(|_| ()),
         "market-quote" => decode_quote(body).map(|_| ()),
@@ -125,6 +127,7 @@ fn encode_again(schema: &str, body: &[u8]) -> Option<String> {
         "day-event" => round_trip::<DayEvent>(body),
         "health" => round_trip::<WorkerHealth>(body),
         "journal-loss-event" => round_trip::<JournalLossEvent>(body),
+        "limits-event" => round_trip::<LimitsEvent>(body),
         "dead-letter" => round_trip::<DeadLetter>(body),
         "execution-report" => round_trip::<ExecutionReport>(body),
         "lock" => round_trip::<LockDocument>(body),

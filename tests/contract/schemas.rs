@@ -7,6 +7,7 @@ use order_router::wire::dead_letter::DeadLetter;
 use order_router::wire::health::WorkerHealth;
 use order_router::wire::intent::ExecutionIntent;
 use order_router::wire::journal_loss::JournalLossEvent;
+use order_router::wire::limits::{LimitsChangeRequest, LimitsEvent};
 use order_router::wire::lock::{LockDocument, LockEvent, LockLiftRequest, LockList, LockSetRequest};
 use order_router::wire::market_quote::MarketQuote;
 use order_router::wire::note::{NoteEvent, NoteRequest};
@@ -48,6 +49,8 @@ pub fn all() -> Vec<(&'static str, String)> {
         schema_of::<ExecutionReport>("execution-report"),
         schema_of::<WorkerHealth>("health"),
         schema_of::<JournalLossEvent>("journal-loss-event"),
+        schema_of::<LimitsChangeRequest>("limits-change-request"),
+        schema_of::<LimitsEvent>("limits-event"),
         schema_of::<LockDocument>("lock"),
         schema_of::<LockEvent>("lock-event"),
         schema_of::<LockLiftRequest>("lock-lift-request"),

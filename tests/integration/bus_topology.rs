@@ -20,11 +20,11 @@ async fn topology_is_created_once_and_changed_limits_are_updated() {
     let server = NatsServer::start().await;
     let (bus, settings) = (bare(&server).await, settings(&server));
     let check = topology::check(&bus, &settings, &doors(), &[broker()]).await.unwrap();
-    assert_eq!(outcomes(&check), [ReconcileOutcome::Missing; 6]);
+    assert_eq!(outcomes(&check), [ReconcileOutcome::Missing; 7]);
     let first = topology::apply(&bus, &settings, &doors(), &[broker()]).await.unwrap();
-    assert_eq!(outcomes(&first), [ReconcileOutcome::Created; 6]);
+    assert_eq!(outcomes(&first), [ReconcileOutcome::Created; 7]);
     let second = topology::apply(&bus, &settings, &doors(), &[broker()]).await.unwrap();
-    assert_eq!(outcomes(&second), [ReconcileOutcome::Unchanged; 6]);
+    assert_eq!(outcomes(&second), [ReconcileOutcome::Unchanged; 7]);
 
     let larger = NatsSettings {
         reports_max_bytes: 1 << 20,
@@ -37,11 +37,11 @@ async fn topology_is_created_once_and_changed_limits_are_updated() {
     use ReconcileOutcome::{Differs, Unchanged, Updated};
     assert_eq!(
         outcomes(&check),
-        [Differs, Unchanged, Unchanged, Unchanged, Unchanged, Differs]
+        [Differs, Unchanged, Unchanged, Unchanged, Unchanged, Unchanged, Differs]
     );
     assert_eq!(
         outcomes(&third),
-        [Updated, Unchanged, Unchanged, Unchanged, Unchanged, Updated]
+        [Updated, Unchanged, Unchanged, Unchanged, Unchanged, Unchanged, Updated]
     );
 }
 
@@ -53,7 +53,7 @@ async fn brokers_can_be_added_and_removed() {
     topology::apply(&bus, &settings, &doors(), &both[..1]).await.unwrap();
     let added = topology::apply(&bus, &settings, &doors(), &both).await.unwrap();
     assert_eq!(added[1].outcome, ReconcileOutcome::Updated);
-    assert_eq!(added[6].outcome, ReconcileOutcome::Created);
+    assert_eq!(added[7].outcome, ReconcileOutcome::Created);
     let removed = topology::apply(&bus, &settings, &doors(), &both[..1]).await.unwrap();
     assert_eq!(removed[1].outcome, ReconcileOutcome::Updated);
 }
@@ -69,7 +69,7 @@ async fn two_processes_can_apply_the_topology_at_once() {
             topology::apply(&one, &settings, &doors, &brokers),
             topology::apply(&other, &settings, &doors, &brokers),
         );
-        assert_eq!(a.unwrap().len() + b.unwrap().len(), 12);
+        assert_eq!(a.unwrap().len() + b.unwrap().len(), 14);
     }
 }
 

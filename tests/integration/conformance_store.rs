@@ -17,6 +17,7 @@ use order_router::brokers::conformance::{
 use order_router::brokers::paper::{PaperVenue, binance, ibkr};
 use order_router::brokers::port::{BookError, PaperBook};
 use order_router::config::Settings;
+use order_router::config::limits::LimitSettings;
 use order_router::domain::control::ControlState;
 use order_router::domain::daily_pnl::DailyPnl;
 use order_router::domain::decimal::Decimal;
@@ -35,7 +36,7 @@ use order_router::domain::venue_report::{VenueOrderState, VenueReport};
 use order_router::risk::{Approved, RiskDecision, RuleInput, evaluate};
 use order_router::store::Store;
 use order_router::store::orders::reserve::{
-    ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+    ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use order_router::store::rebuild::epoch::{BeginRebuildOutcome, LateEvents};
 use order_router::wire::journal_report::{build_journal_report, decode_journal_report};
@@ -158,7 +159,7 @@ pub async fn claim(
     let now = Timestamp::now();
     let price = intent.price.unwrap_or(instrument.reference_price);
     let reservation = Reservation::for_order(instrument, intent, price, price, now.utc_date()).unwrap();
-    let limits = limits::limits_from_settings(&Settings::default()).unwrap();
+    let limits = limits::risk_limits(&LimitSettings::of(&Settings::default())).unwrap();
     let evaluation = evaluate(&RuleInput {
         intent,
         instrument,
@@ -177,15 +178,17 @@ pub async fn claim(
     let claim = ClaimRequest {
         reductions_only: false,
         deltas: order.reservation_deltas(),
-        lease: lease.clone(),
-        document: build_journal_report(&order, SumDeltas::default(), 1, Metadata::new()).encode(),
+        step: ClaimStep::Lease {
+            lease: lease.clone(),
+            document: build_journal_report(&order, SumDeltas::default(), 1, Metadata::new()).encode(),
+        },
     };
     let action = ReserveAction::Evaluate(Box::new(ReservationCheck {
         scope: order.sum_scope(),
         broker: order.broker.clone(),
         side: order.side,
         quantity: order.reservation.reserved,
-        control_generation: store.read_control().await.unwrap().control.generation,
+        control_generation: store.read_control("").await.unwrap().control.generation,
         evaluated_at_ms: i64::MAX / 2_000,
         caps: evaluation.caps().to_vec(),
         alert_levels: limits.alerts,
@@ -211,7 +214,7 @@ pub async fn claim(
         quote_currency: instrument.quote.clone(),
         deadline,
         lease,
-        readings: Metadata::new(),
+        figures: Metadata::new(),
     };
     match evaluation.decide(placement, &observed) {
         RiskDecision::Approved(approved, _) => approved,
@@ -270,7 +273,7 @@ impl ConformanceHarness for StoreHarness {
         let approved = claim(&self.store, &self.instrument, self.prefix, &intent, deadline).await;
         let order = &approved.inner().order;
         let key = order.key();
-        self.placed.lock().unwrap().push(key.clone());
+        self.placed.lock().unwrap().push(key);
         if terms.lease == PlacementLease::Lost {
             // Another worker holds the order now.
             let mut redis = self.redis.clone();

@@ -13,6 +13,7 @@ use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy};
 use order_router::bus::subjects;
 use order_router::config::Settings;
 use order_router::config::nats::Secret;
+use order_router::config::risk::RiskSettings;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::order_terms::{Mode, OrderStatus, TradingState};
 use order_router::domain::time::Timestamp;
@@ -162,6 +163,9 @@ async fn archiving_has_a_user_of_its_own(nats: &NatsServer) {
         ("worker", subjects::ARCHIVE_SEGMENTS),
         ("sidecar", subjects::ARCHIVE_SEGMENTS),
         ("client", subjects::ARCHIVE_SEGMENTS),
+        ("sidecar", "orders.snapshots.part.0"),
+        ("client", "orders.snapshots.manifest.0"),
+        ("worker", "$JS.API.STREAM.PURGE.ORDER_SNAPSHOTS"),
         ("archive", "$JS.API.STREAM.PURGE.ORDER_ARCHIVE"),
         ("archive", "$JS.API.STREAM.DELETE.ORDER_REPORTS"),
         ("archive", "orders.reports.binance.default"),
@@ -316,6 +320,8 @@ async fn topology_has_a_user_of_its_own_and_workers_change_no_stream() {
 async fn check_names_what_is_missing_and_changes_nothing() {
     let (nats, mut rig) = tokio::join!(shipped(), Rig::start());
     rig.settings.nats.url = nats.url();
+    // The limits that `check` compares: those without a file.
+    rig.settings.risk = RiskSettings::default();
     let redis = format!("redis.url={}", rig.redis.url());
     let check = async |user: &str, role: &str, redis: &str| {
         let output = command(&nats, user, &["--set", redis, "check", "--role", role]).await;
@@ -474,11 +480,8 @@ async fn every_user_has_the_permissions_it_needs_and_no_more() {
     archiving_has_a_user_of_its_own(&nats).await;
 
     // Only the market data source publishes reference prices.
-    let bitcoin = worker
-        .router()
-        .instruments
-        .all()
-        .find(|one| one.symbol.as_str() == "BTCUSDT");
+    let limits = worker.router().limits();
+    let bitcoin = limits.instruments.all().find(|one| one.symbol.as_str() == "BTCUSDT");
     let bitcoin = bitcoin.unwrap();
     let mark = || {
         worker

@@ -19,7 +19,6 @@ use order_router::brokers::paper::{binance, fills, ibkr};
 use order_router::brokers::port::SendGate;
 use order_router::brokers::task::BrokerTask;
 use order_router::config::Settings;
-use order_router::domain::decimal::Decimal;
 use order_router::domain::id::{BrokerId, OrderId, VenueId};
 use order_router::domain::order::Order;
 use order_router::domain::order_terms::TimeInForce;
@@ -70,6 +69,8 @@ pub struct VenueBehaviour {
     pub cancel_delay: Duration,
     /// Cancels change nothing, and are answered with the order as it is.
     pub refuses_cancels: bool,
+    /// The amount and the currency of the fee of each fill; none where it is `None`.
+    pub fee: Option<(&'static str, &'static str)>,
 }
 
 /// The venue; clones share their state.
@@ -151,7 +152,7 @@ impl Venue {
             fills: if keeps_open {
                 vec![]
             } else {
-                vec![complete_fill(order, price)]
+                vec![complete_fill(order, price, self.behaviour().fee)]
             },
             state: VenueOrderState::Working,
             cumulative_quantity: None,
@@ -181,14 +182,15 @@ impl Venue {
     }
 }
 
-fn complete_fill(order: &Order, price: Price) -> Fill {
+fn complete_fill(order: &Order, price: Price, fee: Option<(&str, &str)>) -> Fill {
+    let (fee, fee_currency) = fee.unwrap_or(("0", "USDT"));
     Fill {
         exec_id: format!("T-{}", order.order_id),
         quantity: order.quantity,
         price,
         timestamp: Timestamp::now(),
-        fee: Decimal::ZERO,
-        fee_currency: "USDT".into(),
+        fee: fee.parse().unwrap(),
+        fee_currency: fee_currency.into(),
     }
 }
 

@@ -215,7 +215,7 @@ async fn deleted_journal_is_reported_and_its_restoration_is_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_journal_is_reported_and_more_room_is_enough() {
-    let mut watched = Watched::start(|rig| rig.settings.nats.reports_max_bytes = 64 * 1024).await;
+    let mut watched = Watched::start(|rig| rig.settings.nats.reports_max_bytes = 256 * 1024).await;
     poll::until(SOON, "the journal is nearly full", async || {
         let (is_taken, _) = watched.is_taken().await;
         !is_taken

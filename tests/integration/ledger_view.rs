@@ -5,7 +5,16 @@ use std::collections::BTreeMap;
 use order_router::domain::time::TradingDate;
 
 /// The numbers of a ledger's own field; the second and the count of its new orders are bookkeeping.
-const SUMS: [&str; 7] = ["day", "daily_notional", "open_loss", "fill_result", "", "", "held"];
+const SUMS: [&str; 8] = [
+    "day",
+    "daily_notional",
+    "open_loss",
+    "fill_result",
+    "",
+    "",
+    "held",
+    "unpriced_fees",
+];
 /// The numbers of a holding.
 const HOLDING: [&str; 8] = [
     "long",

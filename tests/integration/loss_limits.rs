@@ -152,6 +152,7 @@ async fn changed_lot_rescales_nothing() {
             .find(|one| one.symbol.as_str() == "AAPL")
             .unwrap();
         apple.lot_size = lot.to_owned();
+        rig.apply_limits().await;
         let worker = rig.worker().await;
         assert_eq!(position(&rig, "ibkr.paper:AAPL").await, held);
         assert_eq!(day_profit(&worker).await, 0, "lot {lot}");
@@ -235,4 +236,41 @@ async fn each_fill_of_a_reduce_only_order_is_capped_by_the_position_at_that_mome
     assert_eq!(ended.reason.map(|reason| reason.code), Some(ReasonCode::ReduceOnly));
     assert!(position(&rig, "ibkr.paper:AAPL").await >= 0);
     worker.drain(SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dust_without_a_price_closes_its_own_account_only() {
+    let mut rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let client = rig.caller().await;
+    let of = |account: &str, id: &str, over: &[(&str, &str)]| {
+        let account = format!("{account:?}");
+        let mut all = vec![("account_id", account.as_str())];
+        all.extend_from_slice(over);
+        intent(id, &all)
+    };
+    assert_eq!(client.report(&of("a", "in", &[])).await.status, OrderStatus::Filled);
+    let dust = r#"{"account_id":"a","venue":"ibkr.paper","symbol":"AAPL","quantity":"0.00000001","price":"180",
+        "actor":"mira","reason":"dust"}"#;
+    client.call("router.adjust", dust).await.unwrap();
+    worker.drain(SOON).await;
+    // The instrument leaves the settings, and nothing prices what is held of it.
+    rig.settings
+        .instruments
+        .0
+        .retain(|instrument| instrument.symbol != "AAPL");
+    rig.apply_limits().await;
+    let (one, two) = tokio::join!(rig.worker(), rig.worker());
+    for n in 0..4 {
+        let fault = client.fault(&of("a", &format!("open-{n}"), &[])).await;
+        assert_eq!(fault.code, FaultCode::ReferencePriceMissing, "{fault:?}");
+        assert!(fault.detail.contains("AAPL at ibkr.paper"), "{fault:?}");
+        let other = client.report(&of("b", &format!("other-{n}"), &[])).await;
+        assert_eq!(other.status, OrderStatus::Filled);
+    }
+    let out = client.report(&of("a", "out", &[("side", "\"sell\"")])).await;
+    assert_eq!(out.status, OrderStatus::Filled);
+    // Nothing is locked: with a price, the account opens again.
+    assert_eq!(lock_ids(&client).await, Vec::<String>::new());
+    tokio::join!(one.drain(SOON), two.drain(SOON));
 }

@@ -30,7 +30,7 @@ async fn fill_ledgers(rig: &Rig) {
             let (units, paid) = (held * 100_000_000, held * 30_000_000_000);
             let holding = format!("{units} -{units} {units} 0 {day} -{paid} 0 0");
             pipeline
-                .hset(&ledger, "sums", format!("{day} 0 0 0 0 0 1"))
+                .hset(&ledger, "sums", format!("{day} 0 0 0 0 0 1 0"))
                 .ignore()
                 .hset(&ledger, "binance.spot:BTCUSDT", holding)
                 .ignore()

@@ -18,12 +18,15 @@ use order_router::worker::{Router, Worker};
 use crate::rig::{Rig, SOON};
 use crate::support::poll;
 
+const MAX_AGE: Duration = Duration::from_secs(1);
+
 fn price(text: &str) -> Option<Price> {
     Some(Price::new(text.parse().unwrap()).unwrap())
 }
 
 fn bitcoin(router: &Router) -> Instrument {
-    let found = router.instruments.all().find(|one| one.symbol.as_str() == "BTCUSDT");
+    let limits = router.limits();
+    let found = limits.instruments.all().find(|one| one.symbol.as_str() == "BTCUSDT");
     found.unwrap().clone()
 }
 
@@ -52,10 +55,13 @@ async fn quote_is_the_reference_price_of_every_worker_until_it_is_stale() {
     rig.settings.risk.quote_max_age_ms = 1_000;
     let workers = [rig.worker().await, rig.worker().await];
     let bitcoin = bitcoin(workers[0].router());
-    let reference = |worker: &Worker| worker.router().prices.reference_price(&bitcoin, Mode::Paper);
+    let reference = |worker: &Worker| worker.router().prices.reference_price(&bitcoin, Mode::Paper, MAX_AGE);
     for worker in &workers {
         assert_eq!(reference(worker), price("30000"));
-        assert_eq!(worker.router().prices.reference_price(&bitcoin, Mode::Live), None);
+        assert_eq!(
+            worker.router().prices.reference_price(&bitcoin, Mode::Live, MAX_AGE),
+            None
+        );
     }
 
     // With repeated quotes, it is fresh on both workers at some moment.

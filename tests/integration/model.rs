@@ -37,6 +37,8 @@ pub enum Sum {
     OpenLoss(usize),
     DailyNotional(usize),
     FillResult(usize),
+    /// Fills whose fee has no price.
+    UnpricedFees(usize),
 }
 
 /// The sums that are not zero: units of 1e-8 of the asset, millionths of the base currency, orders.
@@ -83,6 +85,32 @@ impl Adjusted {
             cash_flow: down(-paid, MONEY),
             fees: 0,
             result: 0,
+            unpriced: 0,
+            day: self.day,
+        }
+    }
+}
+
+/// The price of the fees of some fills.
+#[derive(Debug, Clone, Copy)]
+pub struct PricedFee {
+    pub account: usize,
+    pub market: usize,
+    pub amount: Decimal,
+    pub price: Decimal,
+    pub fills: i128,
+    pub day: usize,
+}
+
+impl PricedFee {
+    fn moves(&self) -> TradeMoves {
+        let fees = up(self.amount * self.price, MONEY);
+        TradeMoves {
+            position: 0,
+            cash_flow: 0,
+            fees,
+            result: -fees,
+            unpriced: -self.fills,
             day: self.day,
         }
     }
@@ -99,6 +127,7 @@ pub enum ModelLimit {
     AccountDailyLoss,
     StopLoss,
     Breach,
+    UnpricedFee,
     ReduceOnly,
     OpenOrders,
 }
@@ -131,6 +160,7 @@ pub struct Model {
     /// Every order, by its number.
     orders: BTreeMap<usize, ModelOrder>,
     adjusted: Vec<Adjusted>,
+    priced: Vec<PricedFee>,
     /// The trading day.
     pub today: usize,
     pub view: View,
@@ -166,6 +196,10 @@ impl Model {
 
     pub fn adjust(&mut self, adjusted: Adjusted) {
         self.adjusted.push(adjusted);
+    }
+
+    pub fn price_fee(&mut self, priced: PricedFee) {
+        self.priced.push(priced);
     }
 
     /// Returns the position that a message's trades would take through zero, or away from it, where they may only reduce
@@ -211,6 +245,9 @@ impl Model {
         }
         for adjusted in &self.adjusted {
             add_traded(&mut sums, (adjusted.account, adjusted.market), adjusted.moves(), today);
+        }
+        for priced in &self.priced {
+            add_traded(&mut sums, (priced.account, priced.market), priced.moves(), today);
         }
         sums
     }
@@ -310,6 +347,7 @@ impl Model {
                 ModelLimit::Breach,
                 self.breaches[account].or(self.breaches[ALL]).is_some(),
             ),
+            (ModelLimit::UnpricedFee, sum_of(&sums, Sum::UnpricedFees(account)) > 0),
             (ModelLimit::ReduceOnly, terms.reduce_only),
             (
                 ModelLimit::OpenOrders,
@@ -336,6 +374,7 @@ fn add_traded(sums: &mut Sums, (account, market): (usize, usize), moves: TradeMo
             add(sums, Sum::Fees(owner, market), moves.fees);
             add(sums, Sum::FillResult(owner), moves.result);
         }
+        add(sums, Sum::UnpricedFees(owner), moves.unpriced);
         if today.is_some_and(|today| moves.day < today) {
             add(sums, Sum::Start(owner, market), moves.position);
         }

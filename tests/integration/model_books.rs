@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use order_router::config::Settings;
-use order_router::domain::adjustment::position_adjustment_deltas;
+use order_router::config::limits::LimitSettings;
+use order_router::domain::adjustment::{fee_adjustment_deltas, position_adjustment_deltas};
 use order_router::domain::content_hash::ContentHash;
 use order_router::domain::control::{ControlState, LockScope};
 use order_router::domain::daily_pnl::{DailyPnl, ProfitView};
@@ -33,7 +34,7 @@ use order_router::store::Store;
 use order_router::store::control::locks::SetLockOutcome;
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::reserve::{
-    ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+    ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use order_router::store::orders::settle::{LossWatch, SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
@@ -49,7 +50,7 @@ use rust_decimal::Decimal as Number;
 use uuid::Uuid;
 
 use crate::conformance_store::NO_LATE_EVENTS;
-use crate::model::{ALL, Adjusted, OWNERS};
+use crate::model::{ALL, Adjusted, OWNERS, PricedFee};
 use crate::model_markets::{
     DAILY_LOSS, DAILY_LOSS_OF_SECOND, DAILY_NOTIONAL, DAILY_NOTIONAL_OF_FIRST, MARKETS, MAX_OPEN_ORDERS, STOP_LOSS,
     in_asset, loss_limit, markets, micros, rate,
@@ -70,7 +71,7 @@ pub enum JournalEvent {
     /// An order's report.
     Report(Bytes),
     /// An adjustment.
-    Adjustment(AdjustmentBooking),
+    Adjustment(Box<AdjustmentBooking>),
 }
 
 /// The store, and the journal of its events.
@@ -113,7 +114,7 @@ fn small_limits() -> RiskLimits {
     RiskLimits {
         order_rates: NO_RATE,
         accounts: [(account(0), first), (account(1), second)].into(),
-        ..limits::limits_from_settings(&settings).unwrap()
+        ..limits::risk_limits(&LimitSettings::of(&settings)).unwrap()
     }
 }
 
@@ -250,6 +251,7 @@ impl StoreUnderTest {
             self.views.push(ProfitView {
                 day,
                 fill_result: ledger.fill_result_on(today),
+                unpriced_fees: ledger.unpriced_fees,
             });
         }
     }
@@ -264,7 +266,7 @@ impl StoreUnderTest {
         let id = format!("model_{owner}");
         let set = self
             .store
-            .set_lock(&id, &Bytes::from_static(b"{}"), None, Some((Mode::Paper, &scope)))
+            .set_lock(&id, &Bytes::from_static(b"{}"), None, Some((Mode::Paper, &scope)), None)
             .await;
         assert!(
             matches!(set, Ok(SetLockOutcome::Set | SetLockOutcome::AlreadySet(_))),
@@ -289,33 +291,60 @@ impl StoreUnderTest {
         };
         let price = Price::new(exact(adjusted.price)).unwrap();
         let quantity = exact(in_asset(adjusted.quantity));
+        let deltas = position_adjustment_deltas(&instrument(&terms), quantity, price).unwrap();
+        let booked = self
+            .book_adjustment(adjusted.account, adjusted.market, adjusted.day, deltas)
+            .await;
+        assert_eq!(booked, BookAdjustmentOutcome::Booked);
+    }
+
+    /// Books the price of a fee, and appends it to the journal if it is booked.
+    pub async fn price_fee(&mut self, priced: &PricedFee) -> BookAdjustmentOutcome {
+        let fills = u32::try_from(priced.fills).unwrap();
+        let price = Price::new(exact(priced.price)).unwrap();
+        let deltas = fee_adjustment_deltas(exact(priced.amount), price, fills).unwrap();
+        self.book_adjustment(priced.account, priced.market, priced.day, deltas)
+            .await
+    }
+
+    async fn book_adjustment(
+        &mut self,
+        owner: usize,
+        market: usize,
+        day: usize,
+        deltas: SumDeltas,
+    ) -> BookAdjustmentOutcome {
+        let market = &markets()[market];
         let id = Uuid::now_v7().simple().to_string();
         let booking = AdjustmentBooking {
             adjustment_id: AdjustmentId::new(&id).unwrap(),
             content_hash: ContentHash::of(id.as_bytes()),
             event_document: id.into(),
             mode: Mode::Paper,
-            trading_date: Some(date(adjusted.day)),
-            account_id: account(adjusted.account),
+            trading_date: Some(date(day)),
+            account_id: account(owner),
             instrument: Some((
                 VenueId::new(market.venue).unwrap(),
                 Symbol::parse(market.symbol).unwrap(),
             )),
-            deltas: position_adjustment_deltas(&instrument(&terms), quantity, price).unwrap(),
+            deltas,
             created_at: Timestamp::now(),
         };
         let deadline = Timestamp::now().saturating_add(Duration::from_secs(60));
-        let booked = self.store.book_adjustment(&booking, deadline).await;
-        assert_eq!(booked, Ok(BookAdjustmentOutcome::Booked));
+        let booked = self.store.book_adjustment(&booking, deadline).await.unwrap();
+        if booked != BookAdjustmentOutcome::Booked {
+            return booked;
+        }
         let again = self.store.book_adjustment(&booking, deadline).await;
         assert!(matches!(again, Ok(BookAdjustmentOutcome::AlreadyKnown(_))), "{again:?}");
-        self.journal.push(JournalEvent::Adjustment(booking.clone()));
+        self.journal.push(JournalEvent::Adjustment(Box::new(booking.clone())));
         let sequence = u64::try_from(self.journal.len()).unwrap();
         let marked = self
             .store
             .mark_adjustment_journaled(&booking.adjustment_id, &booking.event_document, sequence)
             .await;
         assert_eq!(marked, Ok(MarkAdjustmentOutcome::Marked));
+        booked
     }
 
     /// Attempts a claim like a worker: the rules first, then the store, again when the control generation has changed.
@@ -373,8 +402,10 @@ impl StoreUnderTest {
         let claim = || ClaimRequest {
             reductions_only: evaluation.admissibility() == Admissibility::ReductionsOnly,
             deltas: order.reservation_deltas(),
-            lease: lease.clone(),
-            document: build_journal_report(order, order.reservation_deltas(), self.epoch, Metadata::new()).encode(),
+            step: ClaimStep::Lease {
+                lease: lease.clone(),
+                document: build_journal_report(order, order.reservation_deltas(), self.epoch, Metadata::new()).encode(),
+            },
         };
         ReservationCheck {
             scope: order.sum_scope(),

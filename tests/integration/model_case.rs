@@ -18,11 +18,13 @@ use order_router::risk::{CapMeasure, CapReadings, Evaluation, RiskDecision};
 use order_router::store::orders::record::{KnownOrder, RecordStage};
 use order_router::store::orders::reserve::ReserveOutcome;
 use order_router::store::orders::settle::{BookedSettlement, SettleOutcome, SettleRequest};
+use order_router::store::sums::adjustment::BookAdjustmentOutcome;
 use proptest::prelude::*;
+use rust_decimal::Decimal as Number;
 
-use crate::model::{ALL, Adjusted, Model, OWNERS, Sum, Sums, exposure, sum_of};
+use crate::model::{ALL, Adjusted, Model, OWNERS, PricedFee, Sum, Sums, exposure, sum_of};
 use crate::model_books::{ClaimAttempt, StoreUnderTest};
-use crate::model_markets::{DAYS, MARKETS, markets};
+use crate::model_markets::{ACCOUNTS, DAYS, MARKETS, markets};
 use crate::model_orders::{Message, MessageEffect, Terms};
 use crate::model_words::{GeneratedMessage, Step, near, rates, report};
 
@@ -52,6 +54,9 @@ pub struct ForcedChange {
 
 /// How often each situation has occurred, over all cases.
 pub type Coverage = BTreeMap<String, u64>;
+
+/// The situation that an order was evaluated.
+pub const EVALUATED: &str = "evaluated";
 
 pub struct ModelCase<'a> {
     pub books: &'a mut StoreUnderTest,
@@ -84,6 +89,9 @@ impl ModelCase<'_> {
             Step::Flatten(account, market) => {
                 let position = sum_of(&self.seen, Sum::Position(*account, *market));
                 return Ok(self.adjust(*account, *market, -position, 10_000_000).await);
+            }
+            Step::PriceFees(account, market, is_too_many) => {
+                return self.price_fees(*account, *market, *is_too_many).await;
             }
             Step::View(shares) => return self.compute_views(shares).await,
             Step::RollDay if self.books.day + 1 < DAYS => return self.roll_day().await,
@@ -134,6 +142,7 @@ impl ModelCase<'_> {
             day: self.books.day,
             ..terms
         };
+        self.record_occurrence(EVALUATED);
         let verdict = self.model.evaluate(terms);
         let ClaimAttempt {
             order,
@@ -207,6 +216,7 @@ impl ModelCase<'_> {
         }
         let seen = [readings.account_breach, readings.total_breach].map(|loss| loss.map(i128::from));
         prop_assert_eq!(seen, [account, ALL].map(|owner| self.model.breaches[owner]));
+        prop_assert_eq!(i128::from(readings.unpriced_fees), of(Sum::UnpricedFees(account)));
         Ok(())
     }
 
@@ -306,6 +316,7 @@ impl ModelCase<'_> {
             ("reopened", effect.is_reopened),
             ("forced", effect.forced_quantity > 0),
             ("fee in the traded asset", effect.has_asset_fee),
+            ("fee without a price", effect.has_unpriced_fee),
             ("booked on the day before", is_late),
             ("booked after the day of the order", message.day > placed.terms.day),
             ("booked before the day of the order", message.day < placed.terms.day),
@@ -339,6 +350,45 @@ impl ModelCase<'_> {
             effect,
             ..ForcedChange::default()
         }
+    }
+
+    /// Prices the fees of all of an account's fills that have none, or of one more: that is refused.
+    async fn price_fees(
+        &mut self,
+        account: usize,
+        market: usize,
+        is_too_many: bool,
+    ) -> Result<ForcedChange, TestCaseError> {
+        let unpriced_of = |account| sum_of(&self.seen, Sum::UnpricedFees(account));
+        // An account that has such fees, if there is one.
+        let mut accounts = (0..ACCOUNTS).map(|next| (account + next) % ACCOUNTS);
+        let account = accounts.find(|account| unpriced_of(*account) > 0).unwrap_or(account);
+        let unpriced = unpriced_of(account);
+        let priced = PricedFee {
+            account,
+            market,
+            amount: Number::new(1_234_567, 8),
+            price: Number::new(31_007, 3),
+            fills: unpriced + i128::from(is_too_many),
+            day: self.books.day,
+        };
+        if priced.fills == 0 {
+            return Ok(ForcedChange::default());
+        }
+        let outcome = self.books.price_fee(&priced).await;
+        if is_too_many {
+            let unpriced = i64::try_from(unpriced).unwrap();
+            prop_assert_eq!(outcome, BookAdjustmentOutcome::TooManyFeesPriced(unpriced));
+            self.record_occurrence("more fees priced than there are");
+            return Ok(ForcedChange::default());
+        }
+        prop_assert_eq!(outcome, BookAdjustmentOutcome::Booked);
+        self.model.price_fee(priced);
+        self.record_occurrence("fees priced");
+        Ok(ForcedChange {
+            moves_losses: true,
+            ..ForcedChange::default()
+        })
     }
 
     /// Computes the profits of the day at shares of the references; they are the model's.

@@ -13,7 +13,7 @@ use order_router::domain::time::TradingDate;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-use crate::model::{ALL, OWNERS, Sum, Sums, add};
+use crate::model::{ALL, OWNERS, Sum, Sums, add, sum_of};
 use crate::model_markets::markets;
 use crate::model_words::{account, date};
 
@@ -50,7 +50,7 @@ pub async fn read_ledgers(connection: &mut MultiplexedConnection, today: usize) 
         if fields.is_empty() || owner == ALL {
             continue;
         }
-        let holds = held_count > 0;
+        let holds = held_count > 0 || sum_of(&ledgers.sums, Sum::UnpricedFees(owner)) != 0;
         assert_eq!(held.contains(&key(owner)), holds, "{owner}: {held:?}, {fields:?}");
         let ttl = lives[owner];
         let is_kept = if holds {
@@ -78,9 +78,10 @@ impl StoredLedgers {
             assert!(fields.is_empty(), "a ledger without sums: {fields:?}");
             return 0;
         };
-        let [day, notional, open_loss, result, _, _, held] = numbers(own);
+        let [day, notional, open_loss, result, _, _, held, unpriced] = numbers(own);
         let is_today = counts_on(day, today);
         add(&mut self.sums, Sum::OpenLoss(owner), open_loss);
+        add(&mut self.sums, Sum::UnpricedFees(owner), unpriced);
         if is_today {
             add(&mut self.sums, Sum::DailyNotional(owner), notional);
             add(&mut self.sums, Sum::FillResult(owner), result);

@@ -107,6 +107,8 @@ pub struct TradeMoves {
     pub fees: i128,
     /// What it makes at the mark of its order.
     pub result: i128,
+    /// Whether its fee has no price.
+    pub unpriced: i128,
     pub day: usize,
 }
 
@@ -129,6 +131,7 @@ pub struct MessageEffect {
     pub forced_loss: i128,
     pub is_reopened: bool,
     pub has_asset_fee: bool,
+    pub has_unpriced_fee: bool,
 }
 
 impl ModelOrder {
@@ -222,6 +225,7 @@ impl ModelOrder {
         let asset_fee = self.asset_fee(&trade);
         effect.forced_quantity += asset_fee.abs();
         effect.has_asset_fee |= asset_fee != 0;
+        effect.has_unpriced_fee |= self.is_unpriced(&trade);
         if self.booked() >= self.terms.quantity {
             self.state = OrderState::Ended;
         } else if self.state != OrderState::Ended {
@@ -280,9 +284,15 @@ impl ModelOrder {
             position,
             cash_flow,
             fees,
+            unpriced: i128::from(self.is_unpriced(trade)),
             result: down(self.terms.value(position, self.terms.mark), MONEY) + cash_flow - fees,
             day: trade.day,
         }
+    }
+
+    /// Whether a trade has a fee in a currency without a rate.
+    pub fn is_unpriced(&self, trade: &Trade) -> bool {
+        !trade.fee.is_zero() && self.market().base != Some(trade.currency) && rate(trade.currency).is_none()
     }
 
     /// Returns the fee that a trade pays in the traded asset.

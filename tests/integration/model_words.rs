@@ -142,6 +142,7 @@ pub fn add_moves(sums: &mut Sums, terms: &Terms, moves: &SumDeltas, booked_on: u
         open_loss,
         daily_notional,
         fill_result,
+        unpriced_fees,
     } = *moves;
     let counts = |day| today.is_none_or(|today| today == day);
     let of_day = |is_counted: bool, amount: i64| if is_counted { amount.into() } else { 0 };
@@ -159,6 +160,7 @@ pub fn add_moves(sums: &mut Sums, terms: &Terms, moves: &SumDeltas, booked_on: u
             (Sum::OpenLoss(owner), open_loss.into()),
             (Sum::DailyNotional(owner), of_day(counts(terms.day), daily_notional)),
             (Sum::FillResult(owner), of_day(counts(booked_on), fill_result)),
+            (Sum::UnpricedFees(owner), unpriced_fees.into()),
         ] {
             add(sums, sum, amount);
         }
@@ -221,9 +223,16 @@ fn trade(order: usize, terms: &Terms, id: u8, day: usize) -> Trade {
         i64::try_from(mixed % below).unwrap()
     };
     let eighths = [1, 1, 2, 3, 4, 5, 8, 11][usize::try_from(next(8)).unwrap()];
-    let currencies = [market.quote, market.base.unwrap_or("AAPL"), "BNB", "XYZ", market.quote];
+    let currencies = [
+        market.quote,
+        market.base.unwrap_or("USD"),
+        "BNB",
+        market.quote,
+        market.quote,
+        if next(4) == 0 { "XYZ" } else { "BNB" },
+    ];
     // In the traded asset a fee is of the size of its quantity.
-    let currency = currencies[usize::try_from(next(5)).unwrap()];
+    let currency = currencies[usize::try_from(next(6)).unwrap()];
     let fee = if market.base == Some(currency) {
         (in_asset(terms.quantity) * Number::new(next(40_000), 6)).round_dp(7) + Number::new(next(1_000), 9)
     } else {
@@ -322,6 +331,8 @@ pub enum Step {
     Adjust(usize, usize, i128, i64),
     /// Whatever takes the account out of the market.
     Flatten(usize, usize),
+    /// The price of the fees of an account's fills, and whether it is of one fill more than have none.
+    PriceFees(usize, usize, bool),
     /// The profit of the day, at shares of the references.
     View([i64; MARKETS]),
     /// The locks of the losses that have reached their limits.
@@ -348,6 +359,8 @@ pub fn any_step() -> impl Strategy<Value = Step> {
         3 => any_adjustment(share()),
         5 => [share(), share(), share(), share()].prop_map(Step::View),
         4 => (0..ACCOUNTS, 0..MARKETS).prop_map(|(account, market)| Step::Flatten(account, market)),
+        6 => (0..ACCOUNTS, 0..MARKETS, proptest::bool::weighted(0.2))
+            .prop_map(|(account, market, is_too_many)| Step::PriceFees(account, market, is_too_many)),
         3 => Just(Step::Lock),
         2 => Just(Step::RollDay),
         1 => Just(Step::Rebuild),

@@ -8,35 +8,48 @@
 
 use std::time::Duration;
 
+use order_router::config::Settings;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::order_terms::OrderStatus;
+use order_router::store::Store;
 use order_router::wire::report::ExecutionReport;
 use order_router::worker::stop_point;
+use redis::AsyncCommands;
 
 use crate::rig::{Client, Rig, SOON, intent};
+use crate::store_scripts::claimed;
 use crate::support::poll;
 use crate::support::process::RouterProcess;
 
 impl Rig {
     /// Starts a worker in its own process, which ends at a stop point when one is named.
     pub async fn worker_process(&self, stop_at: Option<&str>) -> RouterProcess {
-        let (nats, redis) = (self.nats.url(), self.redis.url());
-        let lease = self.settings.redis.lease_ms.to_string();
-        let limit = self.settings.risk.daily_notional_limit.clone();
-        let mut environment = vec![
-            ("ORDER_ROUTER_NATS_URL", nats.as_str()),
-            ("ORDER_ROUTER_REDIS_URL", redis.as_str()),
-            ("ORDER_ROUTER_REDIS_LEASE_MS", lease.as_str()),
-            ("ORDER_ROUTER_RISK_DAILY_NOTIONAL_LIMIT", limit.as_str()),
-            ("ORDER_ROUTER_RISK_ORDERS_PER_SECOND_AND_ACCOUNT", "1000000"),
-            ("ORDER_ROUTER_RISK_ORDERS_PER_SECOND_AND_BROKER", "1000000"),
-            ("ORDER_ROUTER_DOORS_DURABLE_ACK_WAIT_MS", "1000"),
-            ("ORDER_ROUTER_DOORS_DURABLE_PROGRESS_MS", "300"),
-        ];
-        environment.extend(stop_at.map(|name| (stop_point::ENVIRONMENT_VARIABLE, name)));
-        let mut worker = RouterProcess::start(&["worker"], environment);
+        let mut worker = self.starting_worker_process(stop_at);
         worker.wait_ready(SOON).await;
         worker
+    }
+
+    /// Starts a worker in its own process and does not wait until it is ready.
+    pub fn starting_worker_process(&self, stop_at: Option<&str>) -> RouterProcess {
+        // The limits of every worker of a router are the same.
+        let file = self.settings.data_dir.0.join("worker.toml");
+        let mut settings = Settings {
+            risk: self.settings.risk.clone(),
+            instruments: self.settings.instruments.clone(),
+            accounts: self.settings.accounts.clone(),
+            ..Settings::default()
+        };
+        settings.nats.url = self.nats.url();
+        settings.redis.url = self.redis.url();
+        settings.redis.lease_ms = self.settings.redis.lease_ms;
+        settings.doors.durable_ack_wait_ms = 1_000;
+        settings.doors.durable_progress_ms = 300;
+        // Another process may be reading it: it is replaced as a whole.
+        let written = tempfile::NamedTempFile::new_in(&self.settings.data_dir.0).unwrap();
+        std::fs::write(written.path(), toml::to_string(&settings).unwrap()).unwrap();
+        written.persist(&file).unwrap();
+        let environment = stop_at.map(|name| (stop_point::ENVIRONMENT_VARIABLE, name));
+        RouterProcess::start(&["worker", "--config", file.to_str().unwrap()], environment)
     }
 
     /// Starts a worker process that reads its settings from this file.
@@ -122,20 +135,17 @@ async fn killed_worker_leaves_one_execution() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[cfg_attr(not(debug_assertions), ignore = "release builds have no stop points")]
 async fn abandoned_claim_is_released_at_the_end_of_its_lease() {
-    let rig = Rig::start().await;
+    let mut rig = Rig::start().await;
+    rig.settings.redis.lease_ms = 500;
     let client = rig.caller().await;
-    let mut victim = rig.worker_process(Some("after_reserve")).await;
-    assert!(
-        client
-            .submit_within(&intent("gone", &[]), Duration::from_secs(1))
-            .await
-            .is_err()
-    );
-    victim.process().wait(SOON).await;
-    assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await, 100);
     let other = rig.worker().await;
+    // The claim of a worker that is gone.
+    let store = Store::connect(&rig.settings.redis).await.unwrap();
+    let epoch: i64 = rig.redis.connection().await.hget("{or}:meta", "epoch").await.unwrap();
+    store.join_epoch(epoch);
+    claimed(&rig, &store, 100).await;
+    assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await, 100);
     rig.quiet().await;
     assert_eq!(rig.sum("sums:paper:default:binance.spot:BTCUSDT", "long").await, 0);
     assert_eq!(client.reports().await.len(), 0);

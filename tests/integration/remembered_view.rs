@@ -1,5 +1,7 @@
 //! Remembered ids as tests read them: each as a record of its own, `order:<name>`, whatever bucket it is in.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
 use std::collections::BTreeMap;
 
 use order_router::domain::hex;

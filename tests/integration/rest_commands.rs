@@ -28,10 +28,10 @@ const STABLE_POLLS: usize = 3;
 
 /// The exit code and the output of a command.
 #[derive(Debug)]
-struct CommandOutput {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct CommandOutput {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl CommandOutput {
@@ -42,7 +42,7 @@ impl CommandOutput {
 }
 
 /// Runs a command to its end.
-async fn run(args: &str, address: &str, environment: &[(&str, &str)]) -> CommandOutput {
+pub async fn run(args: &str, address: &str, environment: &[(&str, &str)]) -> CommandOutput {
     let args: Vec<&str> = args.split(' ').chain(["--http-addr", address]).collect();
     let mut process = RouterProcess::start(&args, environment.iter().copied());
     let ended = process.process().wait(SOON).await;

@@ -10,13 +10,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use order_router::bus::connection::{Bus, ConnectPolicy, connect};
-use order_router::bus::journal::JournalReader;
+use order_router::bus::journal::limits::change_limits;
+use order_router::bus::journal::{JournalReader, JournalWriter};
 use order_router::bus::request::BusReply;
 use order_router::bus::router_client::{RequestError, RouterClient};
 use order_router::bus::stream_entry::StoredEntry;
 use order_router::bus::subjects;
 use order_router::bus::topology;
 use order_router::config::Settings;
+use order_router::config::limits::LimitSettings;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Fault, FaultCode};
@@ -36,7 +38,15 @@ use crate::support::servers::{NatsServer, RedisServer};
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Keys that live for a second or two, independent of any order.
-const SHORT_LIVED: &[&str] = &["rate:", "cancels:", "sweep", "ids", "denials:"];
+const SHORT_LIVED: &[&str] = &[
+    "rate:",
+    "cancels:",
+    "sweep",
+    "alerts",
+    "snapshot_turn",
+    "ids",
+    "denials:",
+];
 
 /// Servers and settings of one router.
 pub struct Rig {
@@ -57,6 +67,8 @@ impl Rig {
         settings.redis.lease_ms = 1_000;
         settings.doors.nak_delay_ms = 50;
         settings.risk.daily_notional_limit = "1000000000".to_owned();
+        settings.risk.orders_per_second_and_account = 1_000_000;
+        settings.risk.orders_per_second_and_broker = 1_000_000;
         let data = tempfile::tempdir().unwrap();
         settings.data_dir.0 = data.path().to_owned();
         Self {
@@ -69,6 +81,19 @@ impl Rig {
 
     pub async fn worker(&self) -> Worker {
         Worker::start(&self.settings).await.unwrap()
+    }
+
+    /// Puts the limits of the settings in force on a journal that has others, as `order-router limits apply` does without a
+    /// worker.
+    pub async fn apply_limits(&self) {
+        let bus = self.bus().await;
+        let reader = JournalReader::new(bus.clone());
+        let (writer, _task) = JournalWriter::start(bus, self.settings.journal.clone());
+        let base = reader.read_limits().await.unwrap().map(|newest| newest.event.hash);
+        let limits = LimitSettings::of(&self.settings);
+        change_limits(&reader, &writer, &limits, base.as_deref(), ("test", "a test"))
+            .await
+            .unwrap();
     }
 
     /// Applies the topology of the settings, as `order-router topology` does.
@@ -296,10 +321,11 @@ impl Client {
         }
     }
 
-    /// Returns every entry of the journal except the day rolls.
+    /// Returns every entry of the journal except the limits and the day rolls.
     pub async fn journal(&self) -> Vec<StoredEntry> {
         let mut entries = self.whole_journal().await;
-        entries.retain(|entry| entry.subject != subjects::event("day", None));
+        let of_a_start = ["day", subjects::LIMITS_EVENT_KIND].map(|kind| subjects::event(kind, None));
+        entries.retain(|entry| !of_a_start.contains(&entry.subject));
         entries
     }
 

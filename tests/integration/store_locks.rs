@@ -37,7 +37,7 @@ async fn lock_in_force(store: &Store) -> Option<(String, bool)> {
 
 async fn set(store: &Store, document: &'static str) -> SetLockOutcome {
     let document = Bytes::from_static(document.as_bytes());
-    store.set_lock(ID, &document, None, None).await.unwrap()
+    store.set_lock(ID, &document, None, None, None).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

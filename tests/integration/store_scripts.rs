@@ -13,6 +13,7 @@ use std::time::Duration;
 use order_router::brokers::conformance::CaseTerms;
 use order_router::brokers::paper::binance;
 use order_router::config::Settings;
+use order_router::config::limits::LimitSettings;
 use order_router::domain::control::OperatorOverrides;
 use order_router::domain::currency_rates::CurrencyRates;
 use order_router::domain::decimal::Decimal;
@@ -34,7 +35,7 @@ use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJour
 use order_router::store::orders::open::ScanCursor;
 use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{
-    ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+    ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use order_router::store::orders::settle::{BookedSettlement, SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
@@ -138,19 +139,25 @@ async fn claim_with(
     let claim = ClaimRequest {
         reductions_only: false,
         deltas,
-        lease: lease.clone(),
-        document: body(order, order.reservation_deltas()),
+        step: ClaimStep::Lease {
+            lease: lease.clone(),
+            document: body(order, order.reservation_deltas()),
+        },
     };
     let question = ReservationCheck {
         scope: order.sum_scope(),
         broker: order.broker.clone(),
         side: order.side,
         quantity: order.reservation.reserved,
-        control_generation: store.read_control().await.unwrap().control.generation,
+        control_generation: store.read_control("").await.unwrap().control.generation,
         evaluated_at_ms: i64::MAX / 2_000,
         caps,
-        alert_levels: limits::limits_from_settings(&Settings::default()).unwrap().alerts,
-        rate_limits: limits::limits_from_settings(&Settings::default()).unwrap().order_rates,
+        alert_levels: limits::risk_limits(&LimitSettings::of(&Settings::default()))
+            .unwrap()
+            .alerts,
+        rate_limits: limits::risk_limits(&LimitSettings::of(&Settings::default()))
+            .unwrap()
+            .order_rates,
         duplicate_check: None,
         is_counted: false,
         claim: Some(claim),

@@ -226,6 +226,7 @@ async fn trading_date_never_goes_back() {
 
     manual_clock.set("2026-03-02T12:00:00Z");
     rig.settings.risk.trading_day_time_zone = "Pacific/Pago_Pago".to_owned();
+    rig.apply_limits().await;
     let second = worker(&rig, &manual_clock).await;
     assert_eq!(
         second.router().trading_day.clock_trading_date().to_string(),

@@ -273,7 +273,7 @@ async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StorePaperBook, Placement
         quote_currency: "USDT".to_owned(),
         deadline: Timestamp::now().saturating_add(SOON),
         lease,
-        readings: Metadata::new(),
+        figures: Metadata::new(),
     };
     let report = VenueReport {
         broker_order_id: None,

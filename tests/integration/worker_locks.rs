@@ -315,8 +315,8 @@ fn daily_loss(account: &str, date: &str) -> Lock {
 
 /// Sets a rule's lock, evaluated against the current generation.
 async fn set(router: &Router, lock: Lock) -> Result<bool, Fault> {
-    let generation = router.store.read_control().await.unwrap().control.generation;
-    locks::set_rule_lock(router, lock, Some(generation)).await
+    let generation = router.store.read_control("").await.unwrap().control.generation;
+    locks::set_rule_lock(router, lock, Some(generation), None).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -324,11 +324,11 @@ async fn rule_evaluated_before_a_lift_does_not_lock_again() {
     let rig = Rig::start().await;
     let worker = rig.worker().await;
     let (router, client) = (worker.router(), rig.caller().await);
-    let before = router.store.read_control().await.unwrap().control.generation;
+    let before = router.store.read_control("").await.unwrap().control.generation;
     assert_eq!(set(router, daily_loss("a", "2026-03-02")).await, Ok(true));
     client.lift("paper.account.a.max_daily_loss").await.unwrap();
     assert_eq!(
-        locks::set_rule_lock(router, daily_loss("a", "2026-03-02"), Some(before)).await,
+        locks::set_rule_lock(router, daily_loss("a", "2026-03-02"), Some(before), None).await,
         Ok(false)
     );
     assert!(client.locks().await.is_empty());
@@ -341,6 +341,9 @@ async fn daily_loss_lock_is_set_once_and_a_new_day_lifts_it_only_if_configured()
     let (monday, tuesday) = ("2026-03-02", "2026-03-03");
     for lifts in [false, true] {
         rig.settings.risk.new_day_lifts_daily_loss = lifts;
+        if lifts {
+            rig.apply_limits().await;
+        }
         let noon = Timestamp::parse(&format!("{monday}T12:00:00Z")).unwrap();
         let worker = Worker::start_with_clock(&rig.settings, Arc::new(move || noon)).await;
         let worker = worker.unwrap();

@@ -79,6 +79,7 @@ async fn known_id_returns_its_first_report_and_sends_nothing() {
     // Another worker returns the same reply after limits are lowered and deadlines have passed.
     rig.settings.risk.daily_notional_limit = "1".to_owned();
     rig.settings.risk.account_stop_loss = "0.01".to_owned();
+    rig.apply_limits().await;
     let worker = rig.worker().await;
     let late = client
         .submit(&intent("a1", &[("expires_at", "\"2020-01-01T00:00:00Z\"")]))
@@ -289,6 +290,7 @@ async fn cancel_all_reaches_open_orders_in_a_symbol_that_is_not_traded_any_more(
         .instruments
         .0
         .retain(|instrument| instrument.symbol != "MSFT");
+    rig.apply_limits().await;
     let worker = rig.worker().await;
     let cancel = async || {
         client

@@ -18,7 +18,7 @@ const OTHER_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const SECONDS_PER_HOUR: u64 = 3_600;
 const UNLIMITED: i64 = -1;
 
-/// Returns the five streams.
+/// Returns the streams.
 pub(super) fn desired_streams(settings: &NatsSettings, brokers: &[BrokerId], version: ServerVersion) -> Vec<Config> {
     let stream = |name: &str, subjects: Vec<String>| Config {
         name: name.to_owned(),
@@ -68,6 +68,11 @@ pub(super) fn desired_streams(settings: &NatsSettings, brokers: &[BrokerId], ver
             ..stream(subjects::STREAM_ALERTS, all(&[subjects::ALERTS_WILDCARD]))
         },
         stream(subjects::STREAM_ARCHIVE, all(&[subjects::ARCHIVE_SEGMENTS])),
+        Config {
+            // A newer part or manifest replaces the one of its subject.
+            max_messages_per_subject: 1,
+            ..stream(subjects::STREAM_SNAPSHOTS, all(&[subjects::SNAPSHOTS_WILDCARD]))
+        },
     ]
 }
 

@@ -17,30 +17,42 @@ use crate::wire::schema_numbers::NumberInput;
 pub(crate) const EXAMPLES: &str = "Examples:
   order-router adjust --account fund-7 --venue ibkr.paper --symbol AAPL --quantity 100 --price 180 \\
       --actor mira --reason \"opening position\" --id opening-aapl
-  order-router adjust --account fund-7 --cash -2500 --actor mira --reason withdrawal";
+  order-router adjust --account fund-7 --cash -2500 --actor mira --reason withdrawal
+  order-router adjust --account fund-7 --venue binance.spot --symbol BTCUSDT --fee 0.002 --fee-currency BNB \\
+      --price 612.5 --actor mira --reason \"fee of T-81\"";
 
 /// Arguments of `adjust`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("effect").required(true).args(["quantity", "cash"]))]
+#[command(group = ArgGroup::new("effect").required(true).args(["quantity", "cash", "fee"]))]
 pub(crate) struct AdjustArgs {
     /// Adjust this account.
     #[arg(long, value_parser = AccountId::new)]
     account: AccountId,
-    /// The venue of the position, such as `ibkr.paper`.
-    #[arg(long, requires = "quantity")]
+    /// The venue of the position, such as `ibkr.paper`, or of the fills whose fee is priced.
+    #[arg(long, conflicts_with = "cash")]
     venue: Option<String>,
-    /// The symbol of the position, such as `AAPL`.
-    #[arg(long, requires = "quantity")]
+    /// The symbol of the position, such as `AAPL`, or of the fills whose fee is priced.
+    #[arg(long, conflicts_with = "cash")]
     symbol: Option<String>,
-    /// Add this quantity to the position, in whole lots; a negative one reduces it.
+    /// Add this quantity to the position, with at most 8 decimals, whatever the lot is; a negative one reduces it.
     #[arg(long, requires_all = ["venue", "symbol", "price"], allow_hyphen_values = true)]
     quantity: Option<Decimal>,
-    /// The price of the added quantity, in the quote currency.
-    #[arg(long, requires = "quantity", allow_hyphen_values = true)]
+    /// The price of the added quantity, in the quote currency; of a fee, the value of one unit of its currency in the base
+    /// currency [default of a fee: its rate in `risk.rates`].
+    #[arg(long, conflicts_with = "cash", allow_hyphen_values = true)]
     price: Option<Decimal>,
     /// Add this amount of cash, in the base currency; a negative one is a withdrawal.
     #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     cash: Option<Decimal>,
+    /// Price this fee of fills that had no price when they were booked; a negative one is a rebate.
+    #[arg(long, value_name = "AMOUNT", requires_all = ["venue", "symbol", "fee_currency"], allow_hyphen_values = true)]
+    fee: Option<Decimal>,
+    /// The currency of the fee.
+    #[arg(long, value_name = "CURRENCY", requires = "fee")]
+    fee_currency: Option<String>,
+    /// How many fills the fee is of [default: 1].
+    #[arg(long, value_name = "COUNT", requires = "fee")]
+    fee_fills: Option<u32>,
     #[command(flatten)]
     audit: AuditArgs,
     /// The adjustment's id: the same id is booked once, however often it is sent [default: a new one].
@@ -65,6 +77,9 @@ pub(crate) async fn run(args: &AdjustArgs, options: &GlobalOptions) -> CommandRe
         quantity: args.quantity.map(NumberInput),
         price: args.price.map(NumberInput),
         cash: args.cash.map(NumberInput),
+        fee: args.fee.map(NumberInput),
+        fee_currency: args.fee_currency.clone(),
+        fee_fills: args.fee_fills,
         actor: Some(args.audit.actor.clone()),
         reason: Some(args.audit.reason.clone()),
     };
@@ -92,6 +107,12 @@ fn adjustment_table(event: &AdjustmentEvent, is_replay: bool) -> TextTable {
     }
     if let Some(cash) = event.cash {
         row("cash", cash.to_string());
+    }
+    if let Some(fee) = &event.fee {
+        row("instrument", format!("{} {}", fee.venue, fee.symbol));
+        row("fee", format!("{} {}", fee.amount, fee.currency));
+        row("price", fee.price.to_string());
+        row("fills", fee.fills.to_string());
     }
     row("actor", event.actor.clone());
     row("reason", event.reason.clone());

@@ -1,40 +1,39 @@
 //! `bench`: measures a running router, or one of its own.
 
-use std::path::PathBuf;
+mod environment;
+mod output;
+mod own_router;
+
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
-use serde::Serialize;
 
-use crate::bench::{self, LoadDoor, LoadMeasurements, LoadProfile};
-use crate::bus::connection::{ConnectPolicy, connect};
+use crate::bench::{self, LoadDoor, LoadInstrument, LoadProfile, ProcessUsage, RestTarget};
+use crate::bus::connection::{Bus, ConnectPolicy, connect};
+use crate::bus::journal::JournalReader;
 use crate::bus::router_client::RouterClient;
-use crate::cli::arguments::global::{CommandKind, GlobalOptions, setting_flag};
-use crate::cli::commands::dev::addresses::ServerAddresses;
-use crate::cli::commands::dev::data_directory::DevDataDirectory;
+use crate::cli::arguments::global::{CommandKind, GlobalOptions};
+use crate::cli::commands::bench::environment::Environment;
+use crate::cli::commands::bench::output::{BenchOutput, MeasuredProcess, render_output};
 use crate::cli::commands::dev::journal_sync::JournalSync;
-use crate::cli::commands::dev::servers::DevServers;
-use crate::cli::commands::dev::workers::{MAX_WORKERS, WorkerProcesses};
+use crate::cli::commands::dev::workers::MAX_WORKERS;
 use crate::cli::error::{CommandError, CommandResult, error_with_reason};
-use crate::cli::output;
-use crate::cli::output::table::{ColumnAlign, TextTable};
-use crate::cli::process::shutdown_signals::ShutdownSignals;
 use crate::cli::requests::bus_client::MAX_CONCURRENCY;
 use crate::config::Settings;
-use crate::config::private_files::create_private_directory;
+use crate::config::listen_address::ListenAddress;
+use crate::config::nats::Secret;
 use crate::domain::decimal::Decimal;
-use crate::domain::id::{AccountId, BrokerId, VenueId};
+use crate::domain::id::{AccountId, VenueId};
+use crate::domain::instrument::Instrument;
+use crate::domain::symbol::Symbol;
 
 const MAX_SECONDS: i64 = 86_400;
+const MAX_WARM_UP_SECONDS: i64 = 3_600;
 const MAX_ACCOUNTS: i64 = 10_000;
 const MAX_RATE: i64 = 1_000_000;
-/// Limits that no run reaches, for a router that is started for the run.
-const OWN_ROUTER_LIMITS: [(&str, &str); 3] = [
-    ("risk.daily_notional_limit", "9000000000"),
-    ("risk.orders_per_second_and_account", "1000000"),
-    ("risk.orders_per_second_and_broker", "1000000"),
-];
+const MAX_LOTS: i64 = 1_000_000;
+/// The most processes that `--process` names.
+const MAX_PROCESSES: usize = 64;
 /// The time from an order to its deadline.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,51 +52,64 @@ pub(crate) struct BenchArgs {
     /// Submit through this door.
     #[arg(long, value_enum, default_value_t = LoadDoor::Request)]
     door: LoadDoor,
-    /// Keep this many orders in flight, 1 to 4096; each reply sends the next order.
+    /// Keep this many orders in flight, 1 to 4096; each reply sends the next order. Over REST each has its own connection.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=MAX_CONCURRENCY))]
     concurrency: u16,
     /// Send orders for this many seconds, 1 to 86400.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=MAX_SECONDS))]
     seconds: u32,
-    /// Send this many orders a second in all; latency counts from the time an order was due [default: no fixed rate].
+    /// Before, send orders for this many seconds without measuring them, 0 to 3600.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=MAX_WARM_UP_SECONDS))]
+    warm_up: u32,
+    /// Send this many orders a second in all; latency counts from the time an order was due, also of those that are never
+    /// sent [default: no fixed rate].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_RATE))]
     rate: Option<u32>,
     /// Spread the orders over this many accounts, `bench-0` and so on, 1 to 10000.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_ACCOUNTS))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=MAX_ACCOUNTS))]
     accounts: u16,
-    /// Route to this broker.
-    #[arg(long, value_parser = BrokerId::new, default_value = "binance")]
-    broker: BrokerId,
-    /// The venue of the orders.
-    #[arg(long, value_parser = VenueId::new, default_value = "binance.spot")]
-    venue: VenueId,
-    /// The symbol of the orders.
-    #[arg(long, default_value = "BTCUSDT")]
-    symbol: String,
-    /// The quantity of each order. Keep it small: the daily notional limit counts every order.
-    #[arg(long, default_value = "0.00001")]
-    quantity: Decimal,
-    /// The limit price, in the quote currency [default: market orders].
+    /// Trade this instrument, such as `binance.spot:BTCUSDT`; may be repeated [default: every instrument of the settings].
+    #[arg(long = "instrument", value_name = "VENUE:SYMBOL", value_parser = parse_instrument)]
+    instruments: Vec<(VenueId, Symbol)>,
+    /// The quantity of each order, in lots of its instrument, 1 to 1000000. The daily notional limit counts every order.
+    #[arg(long, value_name = "LOTS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=MAX_LOTS))]
+    lots: u32,
+    /// Send limit orders at the reference price of the settings, instead of market orders.
     #[arg(long)]
-    price: Option<Decimal>,
+    limit: bool,
+    /// With --door rest and without --dev: the sidecar's address [default: the setting http.addr].
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "dev")]
+    http_addr: Option<ListenAddress>,
+    /// With --door rest: the API key. Prefer the variable: other users can see arguments.
+    #[arg(long, value_name = "KEY", env = "ORDER_ROUTER_API_KEY", hide_env_values = true, value_parser = parse_secret)]
+    api_key: Option<Secret>,
+    /// Measure processor time and memory of this process, too, such as `worker=4711`; may be repeated. With --dev, every
+    /// process is measured.
+    #[arg(long = "process", value_name = "NAME=ID", value_parser = parse_process)]
+    processes: Vec<(String, u32)>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct BenchOutput<'a> {
-    throughput_per_s: u64,
-    p50_us: u64,
-    p99_us: u64,
-    p999_us: u64,
-    max_us: u64,
-    errors: u64,
-    errors_by_code: &'a std::collections::BTreeMap<&'static str, u64>,
-    orders: u64,
-    door: LoadDoor,
-    concurrency: u16,
-    elapsed_ms: u64,
+fn parse_instrument(text: &str) -> Result<(VenueId, Symbol), String> {
+    let (venue, symbol) = text.split_once(':').ok_or("must be VENUE:SYMBOL")?;
+    let venue = VenueId::new(venue).map_err(|rule| format!("the venue {rule}"))?;
+    let symbol = Symbol::parse(symbol).map_err(|rule| format!("the symbol {rule}"))?;
+    Ok((venue, symbol))
+}
+
+fn parse_process(text: &str) -> Result<(String, u32), &'static str> {
+    let (name, id) = text.split_once('=').ok_or("must be NAME=ID")?;
+    Ok((
+        name.to_owned(),
+        id.parse().map_err(|_| "must be NAME=ID, with the id of a process")?,
+    ))
+}
+
+/// An error of clap would show the value, so every text is accepted here and checked by the sidecar.
+fn parse_secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
 }
 
 /// Sends the load and prints the measurements.
@@ -105,66 +117,65 @@ struct BenchOutput<'a> {
 /// # Errors
 /// When there is no router, or an order got no report.
 pub(crate) async fn run(args: BenchArgs, options: &GlobalOptions) -> CommandResult {
-    if !args.dev {
-        let settings = options.load_settings_and_start_log(CommandKind::Client)?;
-        return measure_and_print(&args, &settings).await;
-    }
-    if let Some(name) = options.server_flag() {
+    if args.processes.len() > MAX_PROCESSES {
         return Err(CommandError::Usage(format!(
-            "{name} cannot be used with --dev, which starts servers of its own"
+            "--process names more than {MAX_PROCESSES} processes"
         )));
     }
-    let temporary = TemporaryDirectory::create()?;
-    let mut signals = ShutdownSignals::listen()?;
-    let sync = args.sync.unwrap_or(JournalSync::Always);
-    let directory = DevDataDirectory::open(&temporary.0).await?;
-    let mut servers = DevServers::new(directory, ServerAddresses::resolve(0, 0)?, sync).await?;
-    let ended = match signals
-        .unless_interrupted(run_against_own_router(&args, options, sync, &mut servers))
-        .await
-    {
-        Ok(ended) => ended,
-        Err(interrupted) => Err(interrupted),
+    if args.dev {
+        return own_router::run(&args, options).await;
+    }
+    let settings = options.load_settings_and_start_log(CommandKind::Client)?;
+    let address = args.http_addr.as_ref().unwrap_or(&settings.http.addr);
+    let target = BenchTarget {
+        authority: address.to_string(),
+        processes: args.processes.clone(),
+        sync: None,
     };
-    signals.unless_interrupted(servers.stop()).await?;
-    ended
+    measure_and_print(&args, &settings, &target).await
 }
 
-/// Runs the load against a router of its own. The workers are separate processes, so the load generator shares only the
-/// processors with them.
-async fn run_against_own_router(
-    args: &BenchArgs,
-    options: &GlobalOptions,
-    sync: JournalSync,
-    servers: &mut DevServers,
-) -> CommandResult {
-    let mut flags = vec![sync.append_setting_flag()];
-    flags.extend(OWN_ROUTER_LIMITS.map(|(setting, value)| setting_flag(setting, value)));
-    flags.extend(options.setting_flags());
-    flags.extend(servers.setting_flags());
-    let settings = options.load_settings(&flags)?;
-    options.start_log(&settings, CommandKind::Client);
-    servers.start().await?;
-    let metrics = settings.metrics.addr.clone();
-    let mut workers = WorkerProcesses::new(1..=args.workers, options, &flags, metrics, servers.directory()).await?;
-    let measured = match workers.start().await {
-        Ok(()) => tokio::select! {
-            measured = measure_and_print(args, &settings) => measured,
-            exit_error = servers.wait_for_unexpected_exit() => Err(exit_error.into()),
-        },
-        Err(error) => Err(error.into()),
-    };
-    workers.drain().await;
-    measured
+/// The router that is measured.
+struct BenchTarget {
+    /// Host and port of its sidecar.
+    authority: String,
+    /// Its processes on this machine, by name.
+    processes: Vec<(String, u32)>,
+    /// When its journal is synced to disk, where that is known.
+    sync: Option<JournalSync>,
 }
 
-async fn measure_and_print(args: &BenchArgs, settings: &Settings) -> CommandResult {
+async fn measure_and_print(args: &BenchArgs, settings: &Settings, target: &BenchTarget) -> CommandResult {
     let bus = connect(&settings.nats, "order-router bench", ConnectPolicy::Once).await?;
-    let measured = bench::run_load(&RouterClient::new(bus), &load_profile(args)?).await?;
+    let load = load_profile(args, settings, target)?;
+    let caller = RouterClient::new(bus.clone());
+    let mut processes = target.processes.clone();
+    processes.push(("bench".to_owned(), std::process::id()));
+    let at_rest: Vec<_> = processes.iter().map(|(_, id)| ProcessUsage::read(*id)).collect();
+    bench::warm_up(&caller, &load).await?;
+    let before: Vec<_> = processes.iter().map(|(_, id)| ProcessUsage::read(*id)).collect();
+    let journal_before = journal_end(&bus).await;
+    let measured = bench::run_load(&caller, &load).await?;
+    let journal_entries = journal_end(&bus)
+        .await
+        .zip(journal_before)
+        .map(|(after, before)| after.saturating_sub(before));
+    let measured_processes =
+        processes
+            .iter()
+            .zip(at_rest.into_iter().zip(before))
+            .filter_map(|((name, id), (at_rest, before))| {
+                MeasuredProcess::of(name, *id, at_rest?, before?, measured.elapsed)
+            });
+    let output = BenchOutput {
+        processes: measured_processes.collect(),
+        environment: Environment::read(settings, &bus, target.sync).await,
+        ..BenchOutput::of(args.door, args.concurrency, args.rate, &measured, journal_entries)
+    };
     if args.json {
-        output::print_line(output::to_json_line(&bench_output(args, &measured))?)?;
+        crate::cli::output::print_line(crate::cli::output::to_json_line(&output)?)?;
     } else {
-        output::print_line(render_measurements(args, &measured))?;
+        crate::cli::output::print_line(render_output(&output))?;
     }
     if measured.orders == 0 {
         return Err(error_with_reason("nothing was measured", "no order got a report").into());
@@ -176,75 +187,65 @@ async fn measure_and_print(args: &BenchArgs, settings: &Settings) -> CommandResu
     Ok(())
 }
 
-fn load_profile(args: &BenchArgs) -> anyhow::Result<LoadProfile> {
+/// Returns the sequence of the journal's last entry; `None` where this user may not read it.
+async fn journal_end(bus: &Bus) -> Option<u64> {
+    let extent = JournalReader::new(bus.clone()).read_extent().await.ok()?;
+    Some(extent.last_sequence)
+}
+
+fn load_profile(args: &BenchArgs, settings: &Settings, target: &BenchTarget) -> Result<LoadProfile, CommandError> {
     let accounts = (0..args.accounts).map(|number| AccountId::new(&format!("bench-{number}")));
+    let accounts = accounts.collect::<Result<_, _>>().map_err(anyhow::Error::from)?;
+    let known = settings.instruments.to_instruments(&settings.risk);
+    let chosen = match args.instruments.as_slice() {
+        [] => known.iter().collect(),
+        named => named
+            .iter()
+            .map(|(venue, symbol)| find_instrument(&known, venue, symbol))
+            .collect::<Result<Vec<_>, _>>()?,
+    };
+    if chosen.is_empty() {
+        return Err(CommandError::Usage(
+            "the settings have no instrument to trade".to_owned(),
+        ));
+    }
+    let instruments = chosen.into_iter().map(|instrument| load_instrument(args, instrument));
     Ok(LoadProfile {
         door: args.door,
+        rest: RestTarget {
+            authority: target.authority.clone(),
+            api_key: args.api_key.clone(),
+        },
         concurrency: args.concurrency,
         duration: Duration::from_secs(u64::from(args.seconds)),
+        warm_up: Duration::from_secs(u64::from(args.warm_up)),
         rate: args.rate,
-        accounts: accounts.collect::<std::result::Result<_, _>>()?,
-        broker: args.broker.clone(),
-        venue: args.venue.clone(),
-        symbol: args.symbol.clone(),
-        quantity: args.quantity,
-        price: args.price,
+        accounts,
+        instruments: instruments.collect::<Result<_, _>>()?,
         timeout: ORDER_TIMEOUT,
     })
 }
 
-fn bench_output<'a>(args: &BenchArgs, measured: &'a LoadMeasurements) -> BenchOutput<'a> {
-    BenchOutput {
-        throughput_per_s: measured.throughput_per_s(),
-        p50_us: measured.latency_us(0.5),
-        p99_us: measured.latency_us(0.99),
-        p999_us: measured.latency_us(0.999),
-        max_us: measured.latency_us(1.0),
-        errors: measured.errors_total(),
-        errors_by_code: &measured.errors,
-        orders: measured.orders,
-        door: args.door,
-        concurrency: args.concurrency,
-        elapsed_ms: u64::try_from(measured.elapsed.as_millis()).unwrap_or(u64::MAX),
-    }
+fn find_instrument<'a>(
+    known: &'a [Instrument],
+    venue: &VenueId,
+    symbol: &Symbol,
+) -> Result<&'a Instrument, CommandError> {
+    let found = known.iter().find(|one| one.venue == *venue && one.symbol == *symbol);
+    found.ok_or_else(|| CommandError::Usage(format!("the settings have no instrument {symbol} at {venue}")))
 }
 
-fn render_measurements(args: &BenchArgs, measured: &LoadMeasurements) -> String {
-    let result = bench_output(args, measured);
-    let mut table = TextTable::new(&[("", ColumnAlign::Left), ("", ColumnAlign::Right)]);
-    for (name, value) in [
-        ("orders", result.orders),
-        ("a second", result.throughput_per_s),
-        ("p50 µs", result.p50_us),
-        ("p99 µs", result.p99_us),
-        ("p99.9 µs", result.p999_us),
-        ("longest µs", result.max_us),
-        ("errors", result.errors),
-    ] {
-        table.push_row([name.to_owned(), value.to_string()]);
-    }
-    for (code, count) in &measured.errors {
-        table.push_row([format!("  {code}"), count.to_string()]);
-    }
-    table.to_string()
-}
-
-/// A directory that is removed when the value is dropped.
-struct TemporaryDirectory(PathBuf);
-
-impl TemporaryDirectory {
-    fn create() -> anyhow::Result<Self> {
-        let name = format!("order-router-bench-{}", uuid::Uuid::new_v4().simple());
-        let path = std::env::temp_dir().join(name);
-        create_private_directory(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for TemporaryDirectory {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, directory = %self.0.display(), "the temporary directory could not be removed");
-        }
-    }
+fn load_instrument(args: &BenchArgs, instrument: &Instrument) -> Result<LoadInstrument, CommandError> {
+    let quantity = instrument
+        .lot_size
+        .decimal()
+        .checked_mul(Decimal::from(i64::from(args.lots)));
+    let quantity = quantity.ok_or_else(|| CommandError::Usage("--lots is too large".to_owned()))?;
+    Ok(LoadInstrument {
+        broker: instrument.broker.clone(),
+        venue: instrument.venue.clone(),
+        symbol: instrument.symbol.clone(),
+        quantity,
+        price: args.limit.then(|| instrument.reference_price.decimal()),
+    })
 }

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::bus::connection::{Bus, ConnectPolicy, connect};
+use crate::bus::journal::JournalReader;
 use crate::bus::permission_probe;
 use crate::bus::topology::{self, ReconcileOutcome};
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
@@ -15,14 +16,19 @@ use crate::cli::commands::topology::enabled_brokers;
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::output;
 use crate::config::Settings;
+use crate::config::limits::LimitSettings;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::time::Timestamp;
 use crate::http;
 use crate::store::Store;
+use crate::store::rebuild::epoch::STORE_SCHEMA;
 use crate::worker::trading_day::MAX_CLOCK_SKEW;
 
 /// The difference of two clocks that is worth a warning, in milliseconds.
 const NOTED_SKEW_MS: u64 = 1_000;
+
+/// The most limits that a line names.
+const MAX_LISTED_DIFFERENCES: usize = 8;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -117,6 +123,9 @@ pub(crate) async fn run(args: &CheckArgs, options: &GlobalOptions) -> CommandRes
                 check_streams(&bus, &settings, &brokers, &mut report).await?;
             }
             check_permissions(&bus, args.role, &brokers, &mut report).await?;
+            if args.role.knows_limits() {
+                check_limits(bus, &settings, &mut report).await?;
+            }
         }
     }
     if args.role.uses_redis() {
@@ -244,6 +253,44 @@ async fn check_permissions(
     )
 }
 
+/// Compares the limits in force with those of the settings.
+async fn check_limits(bus: Bus, settings: &Settings, report: &mut CheckReport) -> anyhow::Result<()> {
+    let compared = match JournalReader::new(bus).read_limits().await {
+        Err(error) => return report.add("limits", Verdict::Failed, error.to_string()),
+        Ok(None) => {
+            let detail = "none are in force: the first worker puts those of its settings in force";
+            return report.add("limits", Verdict::Ok, detail);
+        }
+        Ok(Some(newest)) => newest
+            .differences(&LimitSettings::of(settings))
+            .map(|differences| (newest.event, differences)),
+    };
+    let (event, differences) = match compared {
+        Ok(compared) => compared,
+        Err(error) => return report.add("limits", Verdict::Failed, error.to_string()),
+    };
+    let (version, actor) = (event.version, event.actor);
+    if differences.is_empty() {
+        return report.add(
+            "limits",
+            Verdict::Ok,
+            format!("those in force, version {version} by {actor}"),
+        );
+    }
+    let (named, more) = differences.split_at(differences.len().min(MAX_LISTED_DIFFERENCES));
+    let named: Vec<String> = named.iter().map(ToString::to_string).collect();
+    let more = match more.len() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let detail = format!(
+        "others than those in force (version {version} by {actor}): {}{more}; no worker starts with them. Put them in force \
+         with `order-router limits apply`, or change the settings",
+        named.join(", ")
+    );
+    report.add("limits", Verdict::Failed, detail)
+}
+
 async fn check_redis(settings: &Settings, report: &mut CheckReport) -> anyhow::Result<()> {
     let read = async {
         let store = Store::connect(&settings.redis).await?;
@@ -253,6 +300,14 @@ async fn check_redis(settings: &Settings, report: &mut CheckReport) -> anyhow::R
         Ok(read) => read,
         Err(error) => return report.add("redis", Verdict::Failed, error.to_string()),
     };
+    if let Some(found) = status.foreign_schema() {
+        let found = if found.is_empty() { "0" } else { found };
+        let detail = format!(
+            "the shared state follows schema {found}, and this release schema {STORE_SCHEMA}: no worker of this release starts. \
+             Stop the workers of the other release and empty Redis (`FLUSHDB`)"
+        );
+        return report.add("redis", Verdict::Failed, detail);
+    }
     match status.active_epoch() {
         Some(epoch) => report.add(
             "redis",

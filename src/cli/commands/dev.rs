@@ -32,10 +32,15 @@ use crate::config::Settings;
 use crate::config::listen_address::ListenAddress;
 use crate::sidecar::Sidecar;
 use crate::telemetry::Telemetry;
-use crate::worker::Worker;
+use crate::worker::{OwnLimits, Worker};
 
 /// How long draining may take after a server has exited unexpectedly.
 const GRACE_AFTER_SERVER_EXIT: Duration = Duration::from_secs(5);
+
+/// The actor of a change of limits that `dev` finds in its settings.
+const LIMITS_ACTOR: &str = "order-router dev";
+/// The reason of such a change.
+const LIMITS_REASON: &str = "the settings at its start";
 
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
@@ -169,7 +174,12 @@ async fn start_services(settings: &Settings, workers: &mut WorkerProcesses) -> a
     // The first worker rebuilds the store; the others find it complete.
     topology::apply_settings(settings, "order-router dev").await?;
     let telemetry = Telemetry::new();
-    let worker = services::start_worker(settings, &telemetry).await?;
+    // A router of this machine alone enforces the settings of its start.
+    let own_limits = OwnLimits::Apply {
+        actor: LIMITS_ACTOR.to_owned(),
+        reason: LIMITS_REASON.to_owned(),
+    };
+    let worker = services::start_worker(settings, &telemetry, own_limits).await?;
     let sidecar = services::start_sidecar(settings, &telemetry).await?;
     workers.start().await?;
     Ok((worker, sidecar))

@@ -6,6 +6,7 @@ use crate::cli::output;
 use crate::cli::process::services;
 use crate::cli::process::shutdown_signals::ShutdownSignals;
 use crate::telemetry::Telemetry;
+use crate::worker::OwnLimits;
 
 /// Runs until a signal comes, then drains the worker, and the sidecar after it.
 ///
@@ -16,7 +17,7 @@ pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let (mut signals, hangup) = ShutdownSignals::listen_for_service()?;
     let telemetry = Telemetry::new();
     let worker = signals
-        .unless_interrupted(services::start_worker(&settings, &telemetry))
+        .unless_interrupted(services::start_worker(&settings, &telemetry, OwnLimits::Refuse))
         .await??;
     let sidecar = match signals
         .unless_interrupted(services::start_sidecar(&settings, &telemetry))

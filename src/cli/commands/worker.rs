@@ -6,6 +6,7 @@ use crate::cli::output;
 use crate::cli::process::services;
 use crate::cli::process::shutdown_signals::ShutdownSignals;
 use crate::telemetry::Telemetry;
+use crate::worker::OwnLimits;
 
 /// Runs until a signal comes, then drains.
 ///
@@ -15,7 +16,7 @@ pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
     let (mut signals, hangup) = ShutdownSignals::listen_for_service()?;
     let worker = signals
-        .unless_interrupted(services::start_worker(&settings, &Telemetry::new()))
+        .unless_interrupted(services::start_worker(&settings, &Telemetry::new(), OwnLimits::Refuse))
         .await??;
     output::print_line(services::WORKER_READY_LINE)?;
     let log_hangup = || tracing::info!("SIGHUP: a worker reads nothing again; restart it to change its settings");

@@ -9,7 +9,7 @@ use crate::cli::output::order_log_progress;
 use crate::config::Settings;
 use crate::sidecar::Sidecar;
 use crate::telemetry::Telemetry;
-use crate::worker::Worker;
+use crate::worker::{OwnLimits, Worker};
 
 /// The line that `order-router worker` prints once it is ready.
 pub(crate) const WORKER_READY_LINE: &str = "ready worker";
@@ -22,9 +22,13 @@ pub(crate) const SIDECAR_GRACE: Duration = Duration::from_secs(8);
 /// Starts a worker: it is connected, missing streams are created, the store is rebuilt where that was due, both doors are open.
 ///
 /// # Errors
-/// When a server is unreachable or refuses the connection, or an existing stream differs.
-pub(crate) async fn start_worker(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Worker> {
-    let started = Worker::start_with_telemetry(settings, telemetry.clone()).await;
+/// When a server is unreachable or refuses the connection, an existing stream differs, or other limits are in force.
+pub(crate) async fn start_worker(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    own_limits: OwnLimits,
+) -> anyhow::Result<Worker> {
+    let started = Worker::start_with_limits(settings, telemetry.clone(), own_limits).await;
     started.context("the worker cannot start")
 }
 

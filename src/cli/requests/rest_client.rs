@@ -1,4 +1,4 @@
-//! Reads from the sidecar over REST, with an API key where it requires one.
+//! Requests to the sidecar over REST, with an API key where it requires one.
 //!
 //! One request is one connection: no redirect is followed, no request is repeated, no proxy is used.
 
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Response, StatusCode, redirect, retry};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect, retry};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::cli::error::{CommandError, error_with_reason};
@@ -105,11 +105,29 @@ impl RestClient {
     /// A refusal, or that there is no complete response within the timeout.
     pub(crate) async fn fetch(&self, path_and_query: &str) -> Result<Vec<u8>, CommandError> {
         let url = self.url.request_url(path_and_query)?;
-        let sent = self.client.get(url).send().await;
+        self.send(self.client.get(url), &[StatusCode::OK]).await
+    }
+
+    /// Posts JSON under an idempotency key and returns the JSON of the response, also where the outcome is unknown (202).
+    ///
+    /// # Errors
+    /// As [`Self::fetch`]; without a response the request may have taken effect, and may be repeated under the same key.
+    pub(crate) async fn post(&self, path: &str, idempotency_key: &str, body: Vec<u8>) -> Result<Vec<u8>, CommandError> {
+        let request = self
+            .client
+            .post(self.url.request_url(path)?)
+            .header(CONTENT_TYPE, "application/json")
+            .header("Idempotency-Key", idempotency_key)
+            .body(body);
+        self.send(request, &[StatusCode::OK, StatusCode::ACCEPTED]).await
+    }
+
+    async fn send(&self, request: RequestBuilder, accepted: &[StatusCode]) -> Result<Vec<u8>, CommandError> {
+        let sent = request.send().await;
         let response = sent.map_err(|error| self.describe_failure(&error))?;
         let (status, location) = (response.status(), response.headers().get(LOCATION).cloned());
         let body = self.read_body(response).await?;
-        if status == StatusCode::OK {
+        if accepted.contains(&status) {
             return Ok(body);
         }
         match serde_json::from_slice::<Problem>(&body) {

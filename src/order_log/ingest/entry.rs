@@ -98,14 +98,12 @@ pub(in crate::order_log) struct LoggedSettlement {
     due: Option<SettlementDue>,
 }
 
-/// The fees of a settlement, as the shared sums count them.
+/// The fees of a settlement in other currencies than the traded asset, as the shared sums count them.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::order_log) struct FeeDeltas {
     /// In millionths of the base currency.
     pub(in crate::order_log) fees: i64,
-    /// In units of 1e-8 of the base asset.
-    pub(in crate::order_log) base_fees: i64,
 }
 
 /// A submission: an order before its first report.

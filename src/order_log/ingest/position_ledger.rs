@@ -6,10 +6,10 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::Connection;
 
 use crate::domain::decimal::Decimal;
-use crate::domain::money::Micros;
+use crate::domain::money::{Micros, Rounding, round_to_units};
 use crate::domain::order_terms::Side;
 use crate::domain::position_book::{PositionBook, PositionBookError};
-use crate::domain::quantity::Price;
+use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, Price};
 use crate::order_log::ingest::entry::LoggedReport;
 use crate::order_log::tables::positions::{self, PositionRow, PositionRowKey};
 use crate::wire::adjustment::AdjustmentEvent;
@@ -32,7 +32,7 @@ impl PositionLedger {
         self.dirty.clear();
     }
 
-    /// Books a fill.
+    /// Books a fill, with its fee if it is paid in the traded asset.
     ///
     /// # Errors
     /// Any error of SQLite.
@@ -46,7 +46,19 @@ impl PositionLedger {
             Side::Buy => fill.quantity,
             Side::Sell => fill.quantity.negated(),
         };
-        self.update_book(connection, report, |book| apply_trade(book, quantity, fill.price))
+        let base_asset = report
+            .settlement
+            .as_ref()
+            .and_then(|settlement| settlement.base_asset.as_deref());
+        let is_paid_in_asset = base_asset == Some(fill.fee_currency.as_str());
+        self.update_book(connection, report, |book| {
+            let book = apply_trade(book, quantity, fill.price)?;
+            if !is_paid_in_asset {
+                return Ok(book);
+            }
+            let fee = round_to_units(fill.fee, MAX_AMOUNT_DECIMALS, Rounding::Up);
+            book.apply_base_asset_fee(fee.ok_or(PositionBookError::ExceedsExactRange)?)
+        })
     }
 
     /// Marks a position as inexact: a part of it is unknown.
@@ -61,7 +73,7 @@ impl PositionLedger {
         self.update_book(connection, report, |_| Err(PositionBookError::ExceedsExactRange))
     }
 
-    /// Books the fees of a report's fills, as the shared sums count them.
+    /// Books the other fees of a report's fills, as the shared sums count them.
     ///
     /// # Errors
     /// Any error of SQLite.
@@ -73,16 +85,16 @@ impl PositionLedger {
         let Some(deltas) = report.settlement.as_ref().map(|settlement| settlement.deltas) else {
             return Ok(());
         };
-        if deltas.fees == 0 && deltas.base_fees == 0 {
+        if deltas.fees == 0 {
             return Ok(());
         }
         self.update_book(connection, report, |book| {
             let fees = Micros::new(deltas.fees).ok_or(PositionBookError::ExceedsExactRange)?;
-            book.apply_base_asset_fee(deltas.base_fees)?.apply_fee(fees)
+            book.apply_fee(fees)
         })
     }
 
-    /// Books an adjustment of a position. An adjustment of cash changes no position.
+    /// Books an adjustment of a position, or a fee that is priced. An adjustment of cash changes no position.
     ///
     /// # Errors
     /// Any error of SQLite.
@@ -91,6 +103,19 @@ impl PositionLedger {
         connection: &Connection,
         event: &AdjustmentEvent,
     ) -> rusqlite::Result<()> {
+        if let Some(fee) = &event.fee {
+            let key = (
+                event.mode,
+                event.account_id.clone(),
+                fee.venue.clone(),
+                fee.symbol.clone(),
+            );
+            let row = self.load_row(connection, key, broker_of(&fee.venue))?;
+            row.apply_to_book(|book| {
+                book.apply_fee(Micros::new(event.deltas.fees).ok_or(PositionBookError::ExceedsExactRange)?)
+            });
+            return Ok(());
+        }
         let Some(adjusted) = &event.position else { return Ok(()) };
         let key = (
             event.mode,
@@ -98,9 +123,7 @@ impl PositionLedger {
             adjusted.venue.clone(),
             adjusted.symbol.clone(),
         );
-        // The name of a venue begins with its broker.
-        let broker = adjusted.venue.split('.').next().unwrap_or_default();
-        let row = self.load_row(connection, key, broker)?;
+        let row = self.load_row(connection, key, broker_of(&adjusted.venue))?;
         row.lot_size = adjusted.lot_size;
         row.base_rate = adjusted.base_rate;
         row.apply_to_book(|book| apply_trade(book, adjusted.quantity, adjusted.price));
@@ -198,6 +221,11 @@ impl PositionRow {
 }
 
 /// Books a trade of a signed quantity.
+/// Returns the broker of a venue: its name begins with it.
+fn broker_of(venue: &str) -> &str {
+    venue.split('.').next().unwrap_or_default()
+}
+
 fn apply_trade(book: PositionBook, quantity: Decimal, price: Decimal) -> Result<PositionBook, PositionBookError> {
     let price = Price::new(price).map_err(|_| PositionBookError::ExceedsExactRange)?;
     book.apply_trade(quantity, price)

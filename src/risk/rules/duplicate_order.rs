@@ -3,24 +3,28 @@
 
 use crate::domain::metadata::Metadata;
 use crate::domain::reason::ReasonCode;
-use crate::domain::rule_signal::RuleSignal;
+use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::risk::cap::CapReadings;
 use crate::risk::evaluation::DecisionLimits;
 
-pub(super) const ID: &str = "duplicate_order";
+pub(in crate::risk) const ID: &str = "duplicate_order";
 
 /// Returns the signal of a duplicate, where the rule is on.
 pub(super) fn check(limits: &DecisionLimits, readings: &CapReadings) -> Option<RuleSignal> {
     let rule = limits.duplicates.filter(|_| readings.is_duplicate)?;
-    Some(RuleSignal {
+    Some(signal(rule.level, rule.window_ms))
+}
+
+/// Returns the signal of a duplicate within a window.
+pub(in crate::risk) fn signal(level: SignalLevel, window_ms: i64) -> RuleSignal {
+    RuleSignal {
         rule_id: ID,
-        level: rule.level,
+        level,
         code: ReasonCode::RiskLocked,
         message: format!(
             "an order with the same account, symbol, side, quantity and price was accepted under another id within \
-             {} ms",
-            rule.window_ms
+             {window_ms} ms"
         ),
-        metadata: Metadata::new().with("window_ms", rule.window_ms),
-    })
+        metadata: Metadata::new().with("window_ms", window_ms),
+    }
 }

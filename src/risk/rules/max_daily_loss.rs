@@ -18,6 +18,14 @@ use crate::risk::rule_input::RuleInput;
 
 /// The rule's id.
 pub const ID: &str = "max_daily_loss";
+/// The loss of all accounts, in messages.
+pub(in crate::risk) const TOTAL: &str =
+    "the loss of the day over all accounts with the expected losses of all open orders";
+/// The loss of an account, in messages.
+pub(in crate::risk) const ACCOUNT: &str = "the account's loss of the day with its open orders' expected losses";
+/// The loss of an account by the caller's values, in messages.
+pub(in crate::risk) const BY_CALLER: &str =
+    "the account's loss as the caller reports it, with its open orders' expected losses";
 
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let limit = account_loss_limit(input.control, input.limits, &input.intent.account_id);
@@ -27,28 +35,19 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     }
     evaluation.add_cap(daily_loss_cap(
         input,
-        (
-            "account",
-            "the account's loss of the day with its open orders' expected losses",
-        ),
+        ("account", ACCOUNT),
         CapMeasure::AccountLoss,
         view.loss_before_fills(),
         limit,
     ));
     if let Some(loss) = input.caller_reported_loss() {
-        let name = (
-            "account_by_caller",
-            "the account's loss as the caller reports it, with its open orders' expected losses",
-        );
+        let name = ("account_by_caller", BY_CALLER);
         let loss = loss.to_micros(Rounding::Up);
         evaluation.add_cap(daily_loss_cap(input, name, CapMeasure::AccountOpenLoss, loss, limit));
     }
     evaluation.add_cap(daily_loss_cap(
         input,
-        (
-            "",
-            "the loss of the day over all accounts with the expected losses of all open orders",
-        ),
+        ("", TOTAL),
         CapMeasure::TotalLoss,
         input.daily_pnl.total.loss_before_fills(),
         global_loss_limit(input.control, input.limits),

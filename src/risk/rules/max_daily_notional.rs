@@ -7,24 +7,27 @@ use crate::risk::cap::{Cap, CapBound, CapMeasure, CapUnit};
 use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
 
-pub(super) const ID: &str = "max_daily_notional";
+pub(in crate::risk) const ID: &str = "max_daily_notional";
+/// The notional of all accounts, in messages.
+pub(in crate::risk) const TOTAL: &str = "the day's routed notional";
+/// The notional of an account, in messages.
+pub(in crate::risk) const ACCOUNT: &str = "the account's routed notional of the day";
 
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let total_limit = input
         .control
         .daily_notional_limit
         .unwrap_or(input.limits.daily_notional);
-    let description = "the day's routed notional";
     evaluation.add_cap(daily_notional_cap(
         input,
         "",
         CapMeasure::TotalNotional,
         total_limit,
-        description,
+        TOTAL,
     ));
     if let Some(limit) = input.account_limits().and_then(|account| account.daily_notional) {
-        let (measure, description) = (CapMeasure::AccountNotional, "the account's routed notional of the day");
-        evaluation.add_cap(daily_notional_cap(input, "account", measure, limit, description));
+        let measure = CapMeasure::AccountNotional;
+        evaluation.add_cap(daily_notional_cap(input, "account", measure, limit, ACCOUNT));
     }
 }
 

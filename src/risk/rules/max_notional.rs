@@ -12,7 +12,7 @@ use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
 use crate::risk::rules::exposure_cap::exposure_cap;
 
-pub(super) const ID: &str = "max_notional";
+pub(in crate::risk) const ID: &str = "max_notional";
 
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let unit = CapUnit::Quantity;

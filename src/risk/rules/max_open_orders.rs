@@ -5,7 +5,9 @@ use crate::risk::cap::{Cap, CapBound, CapMeasure, CapUnit};
 use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
 
-pub(super) const ID: &str = "max_open_orders";
+pub(in crate::risk) const ID: &str = "max_open_orders";
+/// What the rule limits, in messages.
+pub(in crate::risk) const DESCRIPTION: &str = "the account's open orders of the symbol";
 
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let account_limit = input.account_limits().and_then(|account| account.max_open_orders);
@@ -19,7 +21,7 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
         limit: account_limit.unwrap_or(input.limits.max_open_orders).into(),
         bound: CapBound::Inclusive,
         unit: CapUnit::Orders,
-        description: "the account's open orders of the symbol",
+        description: DESCRIPTION,
         allows_reductions: false,
     });
 }

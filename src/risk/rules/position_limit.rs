@@ -7,7 +7,7 @@ use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
 use crate::risk::rules::exposure_cap::exposure_cap;
 
-pub(super) const ID: &str = "position_limit";
+pub(in crate::risk) const ID: &str = "position_limit";
 
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let instrument = input.instrument;

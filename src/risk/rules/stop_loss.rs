@@ -7,7 +7,9 @@ use crate::risk::cap::{Cap, CapBound, CapMeasure, CapUnit};
 use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
 
-pub(super) const ID: &str = "stop_loss";
+pub(in crate::risk) const ID: &str = "stop_loss";
+/// What the rule limits, in messages.
+pub(in crate::risk) const DESCRIPTION: &str = "the account's loss";
 
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
     let account_limit = input.account_limits().and_then(|account| account.stop_loss);
@@ -26,7 +28,7 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
         limit: limit.units().into(),
         bound: CapBound::Exclusive,
         unit: CapUnit::Micros,
-        description: "the account's loss",
+        description: DESCRIPTION,
         allows_reductions: true,
     };
     let computed = input.daily_pnl.account.loss_before_fills();

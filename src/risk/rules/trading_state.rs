@@ -8,7 +8,7 @@ use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::RuleSignal;
 use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
-use crate::risk::rules::max_daily_loss;
+use crate::risk::rules::{max_daily_loss, unpriced_fee};
 
 pub(super) const ID: &str = "trading_state";
 
@@ -45,10 +45,10 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
 
 /// Returns the signal of a lock. Its code is that of the rule that set the lock, where the rule has one.
 fn signal_from_lock(lock: &Lock) -> RuleSignal {
-    let code = if &*lock.rule_id == max_daily_loss::ID {
-        ReasonCode::DailyLossExceeded
-    } else {
-        ReasonCode::ReduceOnly
+    let code = match &*lock.rule_id {
+        max_daily_loss::ID => ReasonCode::DailyLossExceeded,
+        unpriced_fee::ID => ReasonCode::RiskLocked,
+        _ => ReasonCode::ReduceOnly,
     };
     let message = format!(
         "{} accepts only reductions until an operator lifts the lock {}: {}",

@@ -9,7 +9,7 @@ use crate::order_log::{PositionRow, PositionsSnapshot};
 use crate::wire::holding_id::HoldingId;
 use crate::wire::intent::ExecutionIntent;
 use crate::wire::order_record::OrderRecord;
-use crate::wire::positions::PositionTarget;
+use crate::wire::positions::{PositionTarget, RemainderBelowLot};
 use crate::wire::report::ExecutionReport;
 use crate::wire::schema_numbers::NumberInput;
 
@@ -82,8 +82,18 @@ pub(in crate::sidecar) fn build_closing_order(
     let quantity = distance.and_then(|distance| round_down_to_lot(distance, lot_size));
     let quantity = quantity.ok_or_else(|| invalid("cannot be represented exactly".to_owned()))?;
     if quantity.is_zero() {
-        let rule = format!("is less than one lot ({lot_size}) away from the held quantity {held}");
-        return Err(invalid(rule));
+        let rest = held.checked_sub(target_quantity).unwrap_or(held);
+        let rule = format!(
+            "is less than one lot ({lot_size}) away from the held quantity {held}: no order can trade {}. To clear it: {}",
+            rest.abs(),
+            clearing_command(key_of_row(row), rest)
+        );
+        let fault = invalid(rule);
+        let metadata = fault
+            .metadata
+            .with("remainder_below_lot", rest)
+            .with("lot_size", lot_size);
+        return Err(Fault { metadata, ..fault });
     }
     let too_large = |rule| invalid(format!("requires an order that is too large: its quantity {rule}"));
     Ok(ClosingOrder {
@@ -92,6 +102,38 @@ pub(in crate::sidecar) fn build_closing_order(
         is_reduction,
         target_quantity,
     })
+}
+
+/// Returns the part of a position beyond its target that is less than one lot, which no order can trade; `None` where there
+/// is none.
+pub(in crate::sidecar) fn remainder_below_lot(
+    row: &PositionRow,
+    held: Decimal,
+    target_quantity: Decimal,
+    lot_size: Decimal,
+) -> Option<RemainderBelowLot> {
+    let distance = held.checked_sub(target_quantity)?;
+    let whole_lots = round_down_to_lot(distance.abs(), lot_size)?;
+    let rest = distance.abs().checked_sub(whole_lots)?;
+    let rest = if distance.is_positive() { rest } else { rest.negated() };
+    (!rest.is_zero()).then(|| RemainderBelowLot {
+        quantity: rest,
+        lot_size,
+        detail: format!(
+            "{} stays: it is less than one lot ({lot_size}), which no order can trade. To clear it: {}",
+            rest.abs(),
+            clearing_command(key_of_row(row), rest)
+        ),
+    })
+}
+
+/// Returns the command that takes a quantity out of a position without an order.
+fn clearing_command((_, account, venue, symbol): PositionKey<'_>, quantity: Decimal) -> String {
+    format!(
+        "order-router adjust --account {account} --venue {venue} --symbol {symbol} --quantity {} --price PRICE --actor NAME \
+         --reason REASON",
+        quantity.negated()
+    )
 }
 
 /// Reports whether a quantity other than the held one lies between zero and it.

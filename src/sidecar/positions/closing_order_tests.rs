@@ -59,6 +59,13 @@ fn position_is_reduced_to_its_target_and_never_beyond() {
     ] {
         refusal(held_quantity, lot, target_quantity, true);
     }
+    let said = refusal("0.00000999", "0.00001", "0", false);
+    for part in [
+        "no order can trade 0.00000999",
+        "order-router adjust --account a --venue binance.spot --symbol BTCUSDT --quantity -0.00000999",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
     let mut inexact = held("1");
     inexact.is_exact = false;
     assert_eq!(
@@ -67,6 +74,27 @@ fn position_is_reduced_to_its_target_and_never_beyond() {
             .code,
         FaultCode::StoreUnavailable
     );
+}
+
+#[test]
+fn part_below_a_lot_remains_and_names_the_way_to_clear_it() {
+    let row = held("1");
+    let remainder = |held: &str, target: &str, lot: &str| {
+        remainder_below_lot(&row, number(held), number(target), number(lot))
+            .map(|rest| (rest.quantity.to_string(), rest.detail))
+    };
+    for (held, target, lot, quantity, cleared_by) in [
+        ("0.00000999", "0", "0.00001", "0.00000999", "--quantity -0.00000999"),
+        ("-0.00012345", "0", "0.0001", "-0.00002345", "--quantity 0.00002345"),
+        ("0.50000001", "0.2", "0.1", "0.00000001", "--quantity -0.00000001"),
+        ("0.1", "0.25", "0.1", "-0.05", "--quantity 0.05"),
+    ] {
+        let (found, detail) = remainder(held, target, lot).unwrap();
+        assert_eq!(found, quantity, "{held} to {target}");
+        assert!(detail.contains(cleared_by), "{detail}");
+    }
+    assert_eq!(remainder("0.3", "0", "0.1"), None);
+    assert_eq!(remainder("0.3", "0.3", "0.1"), None);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::domain::control::LockScope;
 use crate::domain::order_terms::Mode;
 use crate::store::client::Store;
+use crate::store::control::alerts::WaitingAlert;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::limits::MAX_LOCKS;
@@ -58,7 +59,7 @@ pub struct JournaledLockEvent {
 impl Store {
     /// Sets a lock, unless it is set already. `generation` is the control generation of the evaluation that calls for the
     /// lock; `None` for a lock that no evaluation calls for. `breach` is the scope of a loss that has reached its limit: the
-    /// lock then stands in its place.
+    /// lock then stands in its place. `alert` enters the outbox of alerts with the lock.
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::OutcomeUnknown`] it may be set.
@@ -68,6 +69,7 @@ impl Store {
         document: &Bytes,
         generation: Option<u64>,
         breach: Option<(Mode, &LockScope)>,
+        alert: Option<&WaitingAlert>,
     ) -> Result<SetLockOutcome, StoreError> {
         let breached_ledger = breach.and_then(|(mode, scope)| match scope {
             LockScope::All => Some(keys::total_ledger(mode)),
@@ -81,6 +83,8 @@ impl Store {
             document.clone(),
             MAX_LOCKS.to_string().into(),
             generation.into(),
+            alert.map_or_else(Bytes::new, |alert| alert.name.clone().into()),
+            alert.map_or_else(Bytes::new, |alert| alert.document.clone()),
         ];
         let mut reply = self.call_lock_script(None, breached_ledger, &arguments).await?;
         match reply.verdict.as_str() {
@@ -159,6 +163,8 @@ impl Store {
             keys::operator_state(),
             keys::locks(),
             keys::unjournaled_locks(),
+            keys::waiting_alerts(),
+            keys::waiting_alert_names(),
         ];
         keys.extend(breached_ledger);
         let mut call = self.connection.script_call(&LOCKS, rebuild, &keys)?;

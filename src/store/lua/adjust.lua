@@ -7,6 +7,7 @@
 -- Returns {'known', content hash, event, journal sequence or '0'} · {'booked'}
 --         {'moved_on'}: another mode or trading date is in force · {'late'} past the deadline
 --         {'full'} · {'inexact'}: a sum would leave the exact range
+--         {'priced', count}: it prices the fees of more fills than the account has without a price
 -- Idempotent: an adjustment that is booked already is answered 'known' and changes nothing.
 local bad = stale()
 if bad then return bad end
@@ -21,6 +22,10 @@ if ARGV[9] == '1' or redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[10]) then
 end
 if ARGV[11] ~= '' then
   local booked = cmsgpack.unpack(ARGV[11])
+  local account = open_both(booked[1])
+  if booked[2][UNPRICED] < 0 and account.unpriced + booked[2][UNPRICED] < 0 then
+    return {'priced', string.format('%.0f', account.unpriced)}
+  end
   if not move_both(booked[1], booked[2]) then return {'inexact'} end
   write_ledgers()
 end

@@ -1,18 +1,24 @@
 -- Takes the store for healing: until it is finished no other worker's script passes the epoch check.
 --
--- KEYS  1 meta, 2 healing lock · ARGV  1 the healer's epoch (`healing:<token>`), 2 lock (ms), 3 the epoch it found stale
--- Returns {'begun', the journal sequence up to which this store knows everything, creation time of its journal or ''}
+-- KEYS  1 meta, 2 healing lock
+-- ARGV  1 the healer's epoch (`healing:<token>`), 2 lock (ms), 3 the epoch it found stale, 4 number of its schema
+-- Returns {'begun', the journal sequence up to which this store knows everything, creation time of its journal or '',
+--         '1' where the store is empty or half loaded (`meta.loading`): it is cleared and loaded as a whole; else '0'}
 --         {'busy'} where another worker is healing · {'healed', epoch} where another worker has just done it
+--         {'foreign', schema or ''} where the store follows another schema: no worker of this one touches it
 -- Run by EVAL: its own text must not depend on what a restart has dropped.
 local epoch = redis.call('HGET', KEYS[1], 'epoch') or ''
+local schema = redis.call('HGET', KEYS[1], 'schema') or ''
+if schema ~= ARGV[4] and (schema ~= '' or epoch ~= '') then return {'foreign', schema} end
 if epoch ~= ARGV[3] and epoch ~= '' and string.sub(epoch, 1, 8) ~= 'healing:' then
   return {'healed', epoch}
 end
 if not redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'busy'} end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
-local known = redis.call('HMGET', KEYS[1], 'journal_sequence', 'journal_created', 'late_from', 'late_until')
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'schema', ARGV[4])
+if epoch == '' then redis.call('HSET', KEYS[1], 'loading', '1') end
+local known = redis.call('HMGET', KEYS[1], 'journal_sequence', 'journal_created', 'late_from', 'late_until', 'loading')
 -- While late events of an earlier epoch may still be missing here, the replay starts with them: it passes over the rest.
 local from = tonumber(known[1] or '0')
 local time = redis.call('TIME')
 if known[3] and time[1] * 1000 < tonumber(known[4]) then from = math.min(from, tonumber(known[3]) - 1) end
-return {'begun', string.format('%.0f', from), known[2] or ''}
+return {'begun', string.format('%.0f', from), known[2] or '', known[5] or '0'}

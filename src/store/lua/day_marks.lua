@@ -5,4 +5,7 @@
 local bad = stale()
 if bad then return bad end
 if redis.call('HGET', KEYS[2], 'trading_date') ~= ARGV[2] then return {'not_begun'} end
-return {'marks', unpack(redis.call('HGETALL', KEYS[3]))}
+-- Lua unpacks at most some thousand values: the marks of ten thousand instruments are more.
+local answer = redis.call('HGETALL', KEYS[3])
+table.insert(answer, 1, 'marks')
+return answer

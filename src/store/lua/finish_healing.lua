@@ -9,7 +9,7 @@ if bad then return bad end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'journal_created', ARGV[3], 'late_from', ARGV[4], 'late_until',
   string.format('%.0f', now_ms() + tonumber(ARGV[5])))
 -- Every event up to the end of the journal has been replayed.
-redis.call('HDEL', KEYS[1], 'lost')
+redis.call('HDEL', KEYS[1], 'lost', 'loading')
 -- What orders were judged by under another epoch is never taken for what is in force now.
 redis.call('HSET', KEYS[3], 'generation',
   string.format('%.0f', math.max(tonumber(ARGV[2]), sum(KEYS[3], 'generation') + 1)))

@@ -1,7 +1,9 @@
 -- Sets a latch, applies what the journal holds of latches, or reads them.
 --
--- KEYS  1 meta, 2 state, 3 latches, 4 latches that are not on the journal, 5 `set` of a loss: the ledger whose loss it is
--- ARGV  1 epoch, 2 `set`, id, document, the most latches there may be, generation it was judged by or ''
+-- KEYS  1 meta, 2 state, 3 latches, 4 latches that are not on the journal, 5 documents of the alerts that are not published,
+--       6 their names by moment, 7 `set` of a loss: the ledger whose loss it is
+-- ARGV  1 epoch, 2 `set`, id, document, the most latches there may be, generation it was judged by or '', name of its
+--                  alert or '', the alert's document
 --                · `apply`, the journal sequence it builds on, the one it brings the store to, then for each event in the
 --                  journal's order: `locked` or `lifted`, id, document of the latch
 --                · `all` · `waiting`: only those that are not on the journal
@@ -21,14 +23,15 @@ end
 if ARGV[2] == 'set' then
   local standing = redis.call('HGET', KEYS[3], ARGV[3])
   if standing then
-    if KEYS[5] then redis.call('HDEL', KEYS[5], 'breach') end
+    if KEYS[7] then redis.call('HDEL', KEYS[7], 'breach') end
     return {'standing', standing}
   end
   if ARGV[6] ~= '' and (redis.call('HGET', KEYS[2], 'generation') or '0') ~= ARGV[6] then return {'outdated'} end
   if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[5]) then return {'full'} end
   redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
   redis.call('HSET', KEYS[4], ARGV[3], ARGV[4])
-  if KEYS[5] then redis.call('HDEL', KEYS[5], 'breach') end
+  if KEYS[7] then redis.call('HDEL', KEYS[7], 'breach') end
+  if ARGV[7] ~= '' then put_alert(KEYS[5], KEYS[6], ARGV[7], ARGV[8]) end
   changed()
   return {'set'}
 elseif ARGV[2] == 'apply' then

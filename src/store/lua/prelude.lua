@@ -260,22 +260,22 @@ local function is_at_most(whole, rest, most_whole, most_rest)
 end
 
 -- A ledger is the hash of an account's sums, or of the sums of all accounts. A call reads each once and writes it once.
--- Its field `sums` is seven numbers: the day its daily sums count for (days since 1970), that day's routed notional, the
--- expected loss of open orders, what that day's fills have made (1e-6), the second and the count of its new orders, and
--- how many of its holdings are not flat. A field `<venue>:<symbol>` is a holding, eight numbers: long, short, position,
+-- Its field `sums` is eight numbers: the day its daily sums count for (days since 1970), that day's routed notional, the
+-- expected loss of open orders, what that day's fills have made (1e-6), the second and the count of its new orders, how
+-- many of its holdings are not flat, and how many of its fills have a fee without a price. A field `<venue>:<symbol>` is a holding, eight numbers: long, short, position,
 -- position at the start of its day (1e-8), its day, that day's cash flow and fees (1e-6), open orders.
 local FLAT_TTL_MS = 30 * 60 * 60 * 1000
 local ledgers, opened = {}, {}
 
 local function read_sums(ledger, text)
-  local day, notional, open_loss, result, second, count, held = 0, 0, 0, 0, 0, 0, 0
+  local day, notional, open_loss, result, second, count, held, unpriced = 0, 0, 0, 0, 0, 0, 0, 0
   if text then
-    day, notional, open_loss, result, second, count, held =
-      string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+    day, notional, open_loss, result, second, count, held, unpriced =
+      string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
   end
   ledger.day, ledger.notional, ledger.open_loss = tonumber(day), tonumber(notional), tonumber(open_loss)
   ledger.result, ledger.second, ledger.count = tonumber(result), tonumber(second), tonumber(count)
-  ledger.held = tonumber(held)
+  ledger.held, ledger.unpriced = tonumber(held), tonumber(unpriced)
 end
 
 local function read_holding(text)
@@ -301,6 +301,11 @@ local function is_flat(h)
     and h.short == 0 and h.short_rest == 0
 end
 
+-- Whether a ledger outlives the day: its account holds something, or a fee of its fills has no price yet.
+local function is_kept(ledger)
+  return ledger.held > 0 or ledger.unpriced ~= 0
+end
+
 -- Returns a ledger with one of its holdings.
 local function open_ledger(key, name)
   local ledger = ledgers[key]
@@ -308,6 +313,7 @@ local function open_ledger(key, name)
     local known = redis.call('HMGET', key, 'sums', 'alerts', 'breach', name)
     ledger = {key = key, holdings = {}, changed = {}, breach = known[3]}
     read_sums(ledger, known[1])
+    ledger.was_kept = is_kept(ledger)
     ledger.alerts = known[2] and cjson.decode(known[2])
     local holding = read_holding(known[4])
     holding.was_held = known[4] and not is_flat(holding)
@@ -325,8 +331,8 @@ end
 
 -- The positions of a list of moves: three pairs, then whole numbers. `notional_day` is the day that the notional counts
 -- for, `day` the one that fills count for.
-local LONG, SHORT, POSITION, OPEN_ORDERS, CASH_FLOW, FEES, OPEN_LOSS, NOTIONAL, RESULT, NOTIONAL_DAY, DAY =
-  1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14
+local LONG, SHORT, POSITION, OPEN_ORDERS, CASH_FLOW, FEES, OPEN_LOSS, NOTIONAL, RESULT, UNPRICED, NOTIONAL_DAY, DAY =
+  1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15
 
 -- Whether moves leave every sum of a ledger exact. Nothing is changed.
 local function moves_fit(ledger, h, m)
@@ -347,7 +353,7 @@ local function move(ledger, name, h, m)
   end
   if m[NOTIONAL_DAY] == ledger.day then ledger.notional = ledger.notional + m[NOTIONAL] end
   if m[DAY] == ledger.day then ledger.result = ledger.result + m[RESULT] end
-  ledger.open_loss = ledger.open_loss + m[OPEN_LOSS]
+  ledger.open_loss, ledger.unpriced = ledger.open_loss + m[OPEN_LOSS], ledger.unpriced + m[UNPRICED]
   if m[DAY] > h.day then
     h.day, h.start, h.start_rest, h.cash_flow, h.fees = m[DAY], h.position, h.position_rest, 0, 0
   end
@@ -367,7 +373,7 @@ end
 local function undo_of(m)
   local undone = {}
   for at = LONG, POSITION, 2 do undone[at], undone[at + 1] = negate_pair(m[at], m[at + 1]) end
-  for at = OPEN_ORDERS, RESULT do undone[at] = -m[at] end
+  for at = OPEN_ORDERS, UNPRICED do undone[at] = -m[at] end
   undone[NOTIONAL_DAY], undone[DAY] = m[NOTIONAL_DAY], m[DAY]
   return undone
 end
@@ -384,20 +390,45 @@ local function open_both(owner)
   return account, holding, total, net
 end
 
--- Moves the sums of an owner. Returns false, with nothing moved, where a sum would not be exact.
-local function move_both(owner, m)
+-- Whether moves leave every sum of an owner exact.
+local function both_fit(owner, m)
   local account, holding, total, net = open_both(owner)
-  if not moves_fit(account, holding, m) or not moves_fit(total, net, m) then return false end
-  move(account, owner[HOLDING], holding, m)
-  move(total, owner[HOLDING], net, m)
-  return true
+  return moves_fit(account, holding, m) and moves_fit(total, net, m)
 end
 
--- As `move_both`, for what has happened already: the journal's moves are never refused.
+-- Moves the sums of an owner, whatever they become: what has happened already is never refused.
 local function force_both(owner, m)
   local account, holding, total, net = open_both(owner)
   move(account, owner[HOLDING], holding, m)
   move(total, owner[HOLDING], net, m)
+end
+
+-- Moves the sums of an owner. Returns false, with nothing moved, where a sum would not be exact.
+local function move_both(owner, m)
+  if not both_fit(owner, m) then return false end
+  force_both(owner, m)
+  return true
+end
+
+-- The watches: for the account, then for all accounts, the loss of the view without its fills, and the limit (1e-6).
+local ACCOUNT_BASE, ACCOUNT_LIMIT, TOTAL_BASE, TOTAL_LIMIT = 1, 2, 3, 4
+
+-- The loss of a ledger where what this settlement's fills made has brought it to its limit; it stands until its lock does.
+local function watch(ledger, day, base, limit)
+  if not base or ledger.day ~= day then return '' end
+  local loss = base - ledger.result
+  if loss < limit then return '' end
+  if not ledger.breach then
+    ledger.breach, ledger.breach_changed, ledger.is_changed = string.format('%.0f', loss), true, true
+  end
+  return ledger.breach
+end
+
+-- Whether moves take a position through zero, or away from it.
+local function crosses(h, m)
+  local position, rest = add_pairs(h.position, h.position_rest, m[POSITION], m[POSITION + 1])
+  if h.position < 0 then return not is_at_most(position, rest, 0, 0) or is_at_most(position, rest, h.position, h.position_rest) end
+  return position < 0 or is_at_most(h.position, h.position_rest, position, rest)
 end
 
 -- Gives back what an order holds that is being sent, by the record's own word.
@@ -415,12 +446,12 @@ local function write_holding(h)
     .. string.format('%.0f %.0f %.0f %.0f', h.day, h.cash_flow, h.fees, h.open_orders)
 end
 
--- Writes every ledger that has changed. An account that holds something is in the set of those, by its ledger's key; one
--- that holds nothing lives as long as its day counts.
+-- Writes every ledger that has changed. A ledger that is kept is in the set of those that hold something, by its key;
+-- another lives as long as its day counts.
 local function write_ledgers()
   for _, ledger in ipairs(opened) do
     if ledger.is_changed then
-      local was_held = ledger.held > 0
+      local was_kept = ledger.was_kept
       local fields = {'', ''}
       for name, h in pairs(ledger.changed) do
         local held = not is_flat(h)
@@ -430,8 +461,8 @@ local function write_ledgers()
         fields[#fields + 1] = write_holding(h)
       end
       fields[1] = 'sums'
-      fields[2] = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', ledger.day, ledger.notional, ledger.open_loss,
-        ledger.result, ledger.second, ledger.count, ledger.held)
+      fields[2] = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', ledger.day, ledger.notional, ledger.open_loss,
+        ledger.result, ledger.second, ledger.count, ledger.held, ledger.unpriced)
       if ledger.alerts_changed then
         fields[#fields + 1] = 'alerts'
         fields[#fields + 1] = cjson.encode(ledger.alerts)
@@ -443,12 +474,12 @@ local function write_ledgers()
       redis.call('HSET', ledger.key, unpack(fields))
       if ledger.is_total then
         -- The sums of all accounts are never dropped.
-      elseif ledger.held > 0 and not was_held then
+      elseif is_kept(ledger) and not was_kept then
         redis.call('PERSIST', ledger.key)
         redis.call('SADD', ledger.accounts, ledger.key)
-      elseif ledger.held == 0 then
+      elseif not is_kept(ledger) then
         redis.call('PEXPIRE', ledger.key, FLAT_TTL_MS)
-        if was_held then redis.call('SREM', ledger.accounts, ledger.key) end
+        if was_kept then redis.call('SREM', ledger.accounts, ledger.key) end
       end
     end
   end
@@ -460,4 +491,15 @@ local function settlement_of(record, version, latest)
   local doc = redis.call('HGET', record, 'p:' .. version)
   local settlement = doc and cjson.decode(doc).settlement
   return settlement and settlement.id
+end
+
+-- The outbox of alerts: a hash with the document of each alert that is not published, by the alert's name, and a sorted
+-- set of the names by moment (microseconds). Beyond the most, an alert is only its worker's to publish.
+local MOST_WAITING_ALERTS = 10000
+
+local function put_alert(documents, waiting, name, document)
+  if redis.call('ZCARD', waiting) >= MOST_WAITING_ALERTS then return end
+  if redis.call('HSETNX', documents, name, document) == 0 then return end
+  local time = redis.call('TIME')
+  redis.call('ZADD', waiting, string.format('%.0f', time[1] * 1000000 + time[2]), name)
 end

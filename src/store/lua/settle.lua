@@ -16,9 +16,6 @@
 -- moment (ms) or 0, owner, moves, watches, whether its fills only reduce a position.
 local RECORD, OPEN_SET, DUE_SET, NAME, ORDER_ID, VERSION, TOKEN, SETTLEMENT, DEADLINE, STAGE, DUE_AT, OWNER, MOVES,
   WATCHES, ONLY_REDUCES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
--- The watches: for the account, then for all accounts, the loss of the view without its fills, and the limit (1e-6).
-local ACCOUNT_BASE, ACCOUNT_LIMIT, TOTAL_BASE, TOTAL_LIMIT = 1, 2, 3, 4
-
 local bad = stale()
 if bad then return bad end
 local now = now_ms()
@@ -39,24 +36,6 @@ local function pending(answer, record, journaled, version, latest)
     end
   end
   return answer
-end
-
--- The loss of a ledger where what this settlement's fills made has brought it to its limit; it stands until its lock does.
-local function watch(ledger, day, base, limit)
-  if not base or ledger.day ~= day then return '' end
-  local loss = base - ledger.result
-  if loss < limit then return '' end
-  if not ledger.breach then
-    ledger.breach, ledger.breach_changed, ledger.is_changed = string.format('%.0f', loss), true, true
-  end
-  return ledger.breach
-end
-
--- Whether moves take a position through zero, or away from it.
-local function crosses(h, m)
-  local position, rest = add_pairs(h.position, h.position_rest, m[POSITION], m[POSITION + 1])
-  if h.position < 0 then return not is_at_most(position, rest, 0, 0) or is_at_most(position, rest, h.position, h.position_rest) end
-  return position < 0 or is_at_most(h.position, h.position_rest, position, rest)
 end
 
 -- An order that has ended has an entry only: an effect of it makes a record again.

@@ -1,14 +1,20 @@
 //! Claiming an order id and reserving the shared sums: the request and its outcome.
 
+use bytes::Bytes;
+use uuid::Uuid;
+
 use crate::domain::content_hash::ContentDigest;
 use crate::domain::id::{AccountId, BrokerId, LeaseToken, OrderId};
+use crate::domain::order::Order;
 use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Side;
 use crate::domain::quantity::QuantityUnits;
 use crate::domain::settlement::{SumDeltas, SumScope};
+use crate::domain::time::{Timestamp, TradingDate};
 use crate::risk::limits::{AlertThresholds, DuplicateOrderRule, RateLimits};
 use crate::risk::{Cap, CapReadings};
 use crate::store::orders::record::KnownOrder;
+use crate::store::orders::settle::{BookedSettlement, LossWatch};
 
 /// The greatest age, when an order is claimed, of the view that it was evaluated by, in milliseconds by Redis' clock. A
 /// worker that was suspended in between evaluates the order again.
@@ -79,12 +85,45 @@ pub struct ReservationCheck {
 pub struct ClaimRequest {
     /// Claims the order only if it is a reduction.
     pub reductions_only: bool,
-    /// What the order takes of the shared sums.
+    /// How far the order moves the shared sums.
     pub deltas: SumDeltas,
-    /// The lease it is claimed under.
-    pub lease: LeaseToken,
-    /// The order's document, for the worker that takes over an expired lease.
-    pub document: Vec<u8>,
+    /// What follows the claim.
+    pub step: ClaimStep,
+}
+
+/// What follows a claim.
+#[derive(Debug, Clone)]
+pub enum ClaimStep {
+    /// The order is sent by the holder of a lease.
+    Lease {
+        /// The lease it is claimed under.
+        lease: LeaseToken,
+        /// The order's document, for the worker that takes over an expired lease.
+        document: Vec<u8>,
+    },
+    /// The order takes effect in the same step: its venue is the store.
+    Effect(Box<ImmediateEffect>),
+}
+
+/// The first effect of an order whose venue is the store.
+#[derive(Debug, Clone)]
+pub struct ImmediateEffect {
+    /// The order after the effect.
+    pub order: Order,
+    /// The event's journal document, without the readings.
+    pub document: Bytes,
+    /// Where the script inserts the readings into the document, in bytes.
+    pub readings_at: usize,
+    /// The trading day that its fills count for.
+    pub booked_on: TradingDate,
+    /// The losses to compare with their limits.
+    pub watch: Option<LossWatch>,
+    /// Whether its fills may only reduce the position.
+    pub only_reduces: bool,
+    /// The moment from which the effect is no longer booked, by Redis' clock.
+    pub deadline: Timestamp,
+    /// The settlement's own id, by which a repeated request is recognised.
+    pub settlement_id: Uuid,
 }
 
 /// The result of a [`ReserveRequest`].
@@ -96,6 +135,16 @@ pub enum ReserveOutcome {
     GenerationChanged(u64),
     /// The order is claimed.
     Claimed(CapReadings),
+    /// The order is claimed, and its first effect is booked. Holds the losses that have reached their limits by it.
+    Booked(CapReadings, BookedSettlement),
+    /// This very effect was booked by an earlier request whose reply was lost.
+    BookedBefore,
+    /// The fill of an order that only reduces would take the position through zero; holds the position, in units of 1e-8.
+    CrossesZero(QuantityUnits),
+    /// The deadline of an effect has passed.
+    DeadlinePassed,
+    /// Trading is halted.
+    Halted,
     /// A limit leaves no room for the order; nothing was reserved.
     LimitExceeded(CapReadings),
     /// The id is unknown; nothing was reserved.

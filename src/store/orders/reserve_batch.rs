@@ -13,8 +13,9 @@ use crate::store::limits::MAX_OUTBOX_ORDERS;
 use crate::store::orders::record::decode_known_order;
 use crate::store::orders::remembered::decode_entry;
 use crate::store::orders::reserve::{
-    MAX_EVALUATION_AGE_MS, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+    ClaimStep, ImmediateEffect, MAX_EVALUATION_AGE_MS, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
+use crate::store::orders::settle::{BookedSettlement, decode_breach, due_at_ms, encode_watch, stage_after};
 use crate::store::script::{
     EncodedContent, EncodedMoves, KeyTable, Pair, RESERVE, ScriptReply, SumOwner, to_message_pack,
 };
@@ -48,6 +49,7 @@ struct CheckArguments {
     is_counted: bool,
     duplicate: DuplicateArguments,
     reductions_only: bool,
+    alert_percent: i64,
 }
 
 #[derive(Serialize)]
@@ -64,6 +66,10 @@ struct CapArguments {
     alerts: bool,
     passes_reductions: bool,
     alert_name: String,
+    limit_whole: i64,
+    limit_rest: i64,
+    offset_whole: i64,
+    offset_rest: i64,
 }
 
 /// Key index (0 where no budget applies), most denials an hour.
@@ -74,12 +80,27 @@ struct BudgetArguments(usize, i64);
 #[derive(Serialize)]
 struct DuplicateArguments(usize, i64, bool);
 
+/// An effect in the step of the claim: settlement id, deadline in milliseconds, stage after it, key index of the due set,
+/// next due moment in milliseconds or 0, the watches, whether its fills only reduce, where the readings go.
+#[derive(Serialize)]
+struct EffectArguments {
+    settlement_id: String,
+    deadline_ms: i64,
+    stage: &'static str,
+    due_key: usize,
+    due_at_ms: i64,
+    watches: [Option<i64>; 4],
+    only_reduces: bool,
+    readings_at: usize,
+}
+
 #[derive(Serialize)]
 struct ClaimArguments<'a> {
     moves: EncodedMoves,
     open_orders_key: usize,
     lease_token: &'a str,
     lease_ms: u64,
+    effect: Option<EffectArguments>,
 }
 
 /// Runs a batch of requests in one script call; returns an outcome for each, in order.
@@ -93,6 +114,8 @@ pub(in crate::store) async fn run_reserve_batch(
         keys::leases(),
         keys::outbox(),
         keys::open_order_sets(),
+        keys::waiting_alerts(),
+        keys::waiting_alert_names(),
     ]);
     let mut arguments = Vec::with_capacity(requests.len());
     let mut alert_repeat_ms = 0;
@@ -158,14 +181,46 @@ fn encode_reserve<'a>(
                 return (command, &[]);
             };
             command.action = "claim";
-            command.claim = Some(ClaimArguments {
-                moves: EncodedMoves::new(&check.scope, &claim.deltas, check.scope.trading_date),
-                open_orders_key: keys.intern(keys::open_orders(&check.broker, &check.scope.account_id)),
-                lease_token: claim.lease.as_str(),
-                lease_ms,
-            });
-            (command, &claim.document)
+            let open_orders_key = keys.intern(keys::open_orders(&check.broker, &check.scope.account_id));
+            let (arguments, document): (_, &[u8]) = match &claim.step {
+                ClaimStep::Lease { lease, document } => (
+                    ClaimArguments {
+                        moves: EncodedMoves::new(&check.scope, &claim.deltas, check.scope.trading_date),
+                        open_orders_key,
+                        lease_token: lease.as_str(),
+                        lease_ms,
+                        effect: None,
+                    },
+                    document,
+                ),
+                ClaimStep::Effect(effect) => (
+                    ClaimArguments {
+                        moves: EncodedMoves::new(&check.scope, &claim.deltas, effect.booked_on),
+                        open_orders_key,
+                        lease_token: "",
+                        lease_ms,
+                        effect: Some(encode_effect(effect, keys)),
+                    },
+                    &effect.document,
+                ),
+            };
+            command.claim = Some(arguments);
+            (command, document)
         }
+    }
+}
+
+fn encode_effect(effect: &ImmediateEffect, keys: &mut KeyTable) -> EffectArguments {
+    let order = &effect.order;
+    EffectArguments {
+        settlement_id: effect.settlement_id.to_string(),
+        deadline_ms: effect.deadline.as_milliseconds(),
+        stage: stage_after(order).as_str(),
+        due_key: keys.intern(keys::due_orders(&order.broker)),
+        due_at_ms: due_at_ms(order),
+        watches: encode_watch(effect.watch),
+        only_reduces: effect.only_reduces,
+        readings_at: effect.readings_at,
     }
 }
 
@@ -197,6 +252,7 @@ fn encode_check(check: &ReservationCheck, keys: &mut KeyTable) -> CheckArguments
             ),
         },
         reductions_only: check.claim.as_ref().is_some_and(|claim| claim.reductions_only),
+        alert_percent: check.alert_levels.alert_percent,
     }
 }
 
@@ -205,6 +261,7 @@ fn encode_cap(cap: &Cap, check: &ReservationCheck) -> CapArguments {
     let (alert_from, calm_below) = levels.unwrap_or_default();
     let (delta, most) = (Pair::of(cap.delta), Pair::of(cap.max_measure()));
     let (alert_from, calm_below) = (Pair::of(alert_from), Pair::of(calm_below));
+    let (limit, offset) = (Pair::of(cap.limit), Pair::of(cap.offset));
     let name = cap.alert_name();
     CapArguments {
         measure: measure_word(cap.measure),
@@ -225,6 +282,10 @@ fn encode_cap(cap: &Cap, check: &ReservationCheck) -> CapArguments {
             }
             _ => name.into_owned(),
         },
+        limit_whole: limit.whole,
+        limit_rest: limit.rest,
+        offset_whole: offset.whole,
+        offset_rest: offset.rest,
     }
 }
 
@@ -249,6 +310,19 @@ fn decode_reserve_outcome(key: OrderKey, mut reply: ScriptReply) -> Result<Reser
         "remembered" => ReserveOutcome::AlreadyKnown(decode_entry(key, &reply.next_bytes()?)?),
         "generation" => ReserveOutcome::GenerationChanged(reply.next_integer()?),
         "claimed" => ReserveOutcome::Claimed(decode_cap_readings(&mut reply)?),
+        "booked" => {
+            let readings = decode_cap_readings(&mut reply)?;
+            let booked = BookedSettlement {
+                account_breach: decode_breach(&mut reply)?,
+                total_breach: decode_breach(&mut reply)?,
+                pending_events: Vec::new(),
+            };
+            ReserveOutcome::Booked(readings, booked)
+        }
+        "repeated" => ReserveOutcome::BookedBefore,
+        "crosses" => ReserveOutcome::CrossesZero(reply.next_integer()?),
+        "late" => ReserveOutcome::DeadlinePassed,
+        "halted" => ReserveOutcome::Halted,
         "over" => ReserveOutcome::LimitExceeded(decode_cap_readings(&mut reply)?),
         "probed" => ReserveOutcome::Probed(decode_cap_readings(&mut reply)?),
         "denied" => ReserveOutcome::DenialRecorded,
@@ -265,18 +339,23 @@ fn decode_cap_readings(reply: &mut ScriptReply) -> Result<CapReadings, StoreErro
     let unreadable = || StoreError::corrupt(format!("{text:?} are no readings"));
     let numbers: Option<Vec<i128>> = text.split(' ').map(|number| number.parse().ok()).collect();
     let numbers = numbers.ok_or_else(unreadable)?;
-    let [is_reduction, is_duplicate, account_orders, broker_orders, caps @ ..] = &numbers[..] else {
+    let [
+        is_reduction,
+        is_duplicate,
+        account_orders,
+        broker_orders,
+        unpriced_fees,
+        caps @ ..,
+    ] = &numbers[..]
+    else {
         return Err(unreadable());
     };
     let count = |number: &i128| i64::try_from(*number).map_err(|_| unreadable());
-    let breach = |text: String| match text.as_str() {
-        "" => Ok(None),
-        loss => loss.parse().map(Some).map_err(|_| unreadable()),
-    };
     Ok(CapReadings {
         is_reduction: *is_reduction == 1,
         is_duplicate: *is_duplicate == 1,
         order_counts: Some([count(account_orders)?, count(broker_orders)?]),
+        unpriced_fees: count(unpriced_fees)?,
         caps: caps
             .chunks_exact(2)
             .map(|cap| CapReading {
@@ -284,7 +363,8 @@ fn decode_cap_readings(reply: &mut ScriptReply) -> Result<CapReadings, StoreErro
                 crosses_alert_threshold: cap[1] == 1,
             })
             .collect(),
-        account_breach: breach(reply.next_text()?)?,
-        total_breach: breach(reply.next_text()?)?,
+        account_breach: decode_breach(reply)?,
+        total_breach: decode_breach(reply)?,
+        text,
     })
 }

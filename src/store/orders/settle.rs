@@ -137,11 +137,6 @@ pub(in crate::store) async fn run_settle_batch(
 fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleCommand<'a> {
     let order = &request.order;
     let key = order.key();
-    let stage = if order.is_terminal() {
-        RecordStage::Ended
-    } else {
-        RecordStage::Open
-    };
     SettleCommand {
         record_key: keys.add_unshared(keys::order_record(&key)),
         open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
@@ -152,21 +147,40 @@ fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleC
         lease_token: request.lease.as_ref().map_or("", LeaseToken::as_str),
         settlement_id: request.settlement_id.to_string(),
         deadline_ms: request.deadline.map_or(0, Timestamp::as_milliseconds),
-        stage: stage.as_str(),
-        due_at_ms: order.due.map_or(0, |due| due.at.as_milliseconds()),
+        stage: stage_after(order).as_str(),
+        due_at_ms: due_at_ms(order),
         owner: keys.owner(&order.sum_scope()),
         moves: EncodedMoves::new(&order.sum_scope(), &request.deltas, request.booked_on),
-        watches: request.watch.map_or([None; 4], |watch| {
-            [
-                watch.account_loss,
-                watch.account_limit,
-                watch.total_loss,
-                watch.total_limit,
-            ]
-            .map(Some)
-        }),
+        watches: encode_watch(request.watch),
         only_reduces: request.only_reduces,
     }
+}
+
+/// Returns the stage of an order's record after an effect.
+pub(in crate::store) fn stage_after(order: &Order) -> RecordStage {
+    if order.is_terminal() {
+        RecordStage::Ended
+    } else {
+        RecordStage::Open
+    }
+}
+
+/// Returns when something is due for an order, in milliseconds; 0 where nothing is.
+pub(in crate::store) fn due_at_ms(order: &Order) -> i64 {
+    order.due.map_or(0, |due| due.at.as_milliseconds())
+}
+
+/// Returns the losses and limits to compare, as scripts read them.
+pub(in crate::store) fn encode_watch(watch: Option<LossWatch>) -> [Option<i64>; 4] {
+    watch.map_or([None; 4], |watch| {
+        [
+            watch.account_loss,
+            watch.account_limit,
+            watch.total_loss,
+            watch.total_limit,
+        ]
+        .map(Some)
+    })
 }
 
 fn decode_settle_outcome(mut reply: ScriptReply) -> Result<SettleOutcome, StoreError> {
@@ -188,7 +202,7 @@ fn decode_settle_outcome(mut reply: ScriptReply) -> Result<SettleOutcome, StoreE
 }
 
 /// Decodes a loss that has reached its limit; the field is empty where none has.
-fn decode_breach(reply: &mut ScriptReply) -> Result<Option<i64>, StoreError> {
+pub(in crate::store) fn decode_breach(reply: &mut ScriptReply) -> Result<Option<i64>, StoreError> {
     let text = reply.next_text()?;
     if text.is_empty() {
         return Ok(None);

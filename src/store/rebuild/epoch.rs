@@ -10,8 +10,12 @@ use crate::store::keys;
 use crate::store::orders::read::StoredOrder;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
 use crate::store::script::{
-    ABANDON_REBUILD, BEGIN_REBUILD, EXTEND_REBUILD, FINISH_REBUILD, LOADED_SCRIPTS, ScriptReply,
+    ABANDON_REBUILD, BEGIN_REBUILD, EXTEND_REBUILD, FINISH_REBUILD, LOADED_SCRIPTS, ScriptReply, epoch_marker,
 };
+
+/// The number of the schema that this release's keys, values and scripts follow. Raise it whenever one of them changes its
+/// meaning: workers of two schemas never share a store.
+pub const STORE_SCHEMA: u32 = 1;
 
 /// The most claims that one call returns.
 const CLAIMS_PAGE: usize = 1_000;
@@ -23,7 +27,13 @@ const SCAN_PAGE: usize = 1_000;
 pub struct StoreStatus {
     /// The store's epoch as stored; empty in an empty store.
     pub epoch: String,
-    /// Whether all scripts are loaded in this epoch: a restart of Redis drops them.
+    /// The number of the schema that the store follows; empty in an empty store, and in one of a release before schemas had
+    /// numbers.
+    pub schema: String,
+    /// Whether Redis has not been restarted since the store was built: a restart drops the loaded scripts.
+    pub is_continuous: bool,
+    /// Whether it has every script of this release in this epoch. One that is in use by another release of the same schema
+    /// may lack some.
     pub has_scripts: bool,
     /// The highest journal sequence that the store knows.
     pub journal_sequence: u64,
@@ -45,7 +55,14 @@ impl StoreStatus {
 
     /// Returns the epoch, where the store is complete and Redis has not been restarted since.
     pub fn active_epoch(&self) -> Option<i64> {
-        self.epoch.parse().ok().filter(|_| self.has_scripts)
+        self.epoch.parse().ok().filter(|_| self.is_continuous)
+    }
+
+    /// Returns the schema of a store that another release has built: its number, or empty for a release before schemas had
+    /// numbers.
+    pub fn foreign_schema(&self) -> Option<&str> {
+        let is_own = self.schema == STORE_SCHEMA.to_string() || (self.schema.is_empty() && self.epoch.is_empty());
+        (!is_own).then_some(self.schema.as_str())
     }
 }
 
@@ -67,6 +84,8 @@ pub enum BeginRebuildOutcome {
     Busy,
     /// Another worker has just rebuilt it.
     AlreadyRebuilt,
+    /// A worker of another release has begun to build it meanwhile, under this schema.
+    ForeignSchema(String),
 }
 
 /// A page of leases.
@@ -92,6 +111,7 @@ impl Store {
             "late_from",
             "late_until",
             "latch_sequence",
+            "schema",
         ]);
         let Value::Array(fields) = self.connection.query(command).await? else {
             return Err(StoreError::corrupt("meta is not a hash"));
@@ -102,17 +122,23 @@ impl Store {
         });
         let mut next = || fields.next().unwrap_or_default();
         let (epoch, sequence, journal_created) = (next(), next(), next());
-        let (late_from, late_until, lock_sequence) = (next(), next(), next());
+        let (late_from, late_until, lock_sequence, schema) = (next(), next(), next(), next());
         let mut command = redis::cmd("SCRIPT");
-        command.arg("EXISTS");
+        command
+            .arg("EXISTS")
+            .arg(redis::Script::new(&epoch_marker(&epoch)).get_hash());
         for script in LOADED_SCRIPTS {
             command.arg(&*script.sha1(&epoch));
         }
-        let exists = self.connection.query(command).await?;
-        let has_scripts = matches!(&exists, Value::Array(each) if each.iter().all(|one| *one == Value::Int(1)));
+        let Value::Array(exists) = self.connection.query(command).await? else {
+            return Err(StoreError::corrupt("the reply to SCRIPT EXISTS is not a list"));
+        };
+        let is_loaded = |one: &Value| *one == Value::Int(1);
         Ok(StoreStatus {
             epoch,
-            has_scripts,
+            schema,
+            is_continuous: exists.first().is_some_and(is_loaded),
+            has_scripts: exists.iter().all(is_loaded),
             journal_sequence: sequence.parse().unwrap_or(0),
             lock_watermark: lock_sequence.parse().unwrap_or(0),
             journal_created,
@@ -139,11 +165,16 @@ impl Store {
             .arg(2)
             .arg(keys::meta())
             .arg(keys::rebuild_lease());
-        command.arg(&token).arg(REBUILD_LEASE_MS).arg(&status.epoch);
+        command
+            .arg(&token)
+            .arg(REBUILD_LEASE_MS)
+            .arg(&status.epoch)
+            .arg(STORE_SCHEMA);
         let mut reply = self.connection.query(command).await.and_then(ScriptReply::from_value)?;
         match reply.verdict.as_str() {
             "busy" => return Ok(BeginRebuildOutcome::Busy),
             "healed" => return Ok(BeginRebuildOutcome::AlreadyRebuilt),
+            "foreign" => return reply.next_text().map(BeginRebuildOutcome::ForeignSchema),
             "begun" => {}
             _ => return Err(reply.unexpected_verdict()),
         }
@@ -151,6 +182,7 @@ impl Store {
             epoch: token,
             journal_sequence: reply.next_integer()?,
             journal_created: reply.next_text()?,
+            is_from_nothing: reply.next_text()? == "1",
         };
         self.load_scripts(&rebuild.epoch).await?;
         Ok(BeginRebuildOutcome::Acquired(rebuild))
@@ -239,11 +271,38 @@ impl Store {
 
     async fn load_scripts(&self, epoch: &str) -> Result<(), StoreError> {
         for script in LOADED_SCRIPTS {
-            let mut command = redis::cmd("SCRIPT");
-            command.arg("LOAD").arg(script.source(epoch));
-            self.connection.query(command).await?;
+            self.connection.query(load_command(&script.source(epoch))).await?;
         }
-        Ok(())
+        self.connection
+            .query(load_command(&epoch_marker(epoch)))
+            .await
+            .map(drop)
+    }
+
+    /// Loads this release's scripts into a store that a worker of another release with the same schema has built: it is in
+    /// use, and stays so. Reports whether it did; Redis may have been restarted since its status was read.
+    ///
+    /// # Errors
+    /// When Redis does not reply.
+    pub async fn add_scripts(&self, epoch: i64) -> Result<bool, StoreError> {
+        let epoch = epoch.to_string();
+        // One connection that never reconnects: a Redis that is restarted in between must not get the scripts of an epoch
+        // that its data may have lost the end of.
+        let mut connection = self.connection.open_fixed().await?;
+        let mut exists = redis::cmd("SCRIPT");
+        exists
+            .arg("EXISTS")
+            .arg(redis::Script::new(&epoch_marker(&epoch)).get_hash());
+        if exists.query_async::<Vec<bool>>(&mut connection).await? != [true] {
+            return Ok(false);
+        }
+        for script in LOADED_SCRIPTS {
+            let loaded = load_command(&script.source(&epoch))
+                .query_async::<Value>(&mut connection)
+                .await;
+            loaded?;
+        }
+        Ok(true)
     }
 
     /// Reports whether the store holds any key beside `meta` and the rebuild lease.
@@ -251,27 +310,20 @@ impl Store {
         let own = [keys::meta(), keys::rebuild_lease()];
         let mut cursor = "0".to_owned();
         loop {
-            let mut command = redis::cmd("SCAN");
-            command
-                .arg(&cursor)
-                .arg("MATCH")
-                .arg(keys::all_keys_pattern())
-                .arg("COUNT")
-                .arg(SCAN_PAGE);
-            let Value::Array(page) = self.connection.query(command).await? else {
-                return Err(StoreError::corrupt("the reply to SCAN is not a list"));
-            };
-            let [Value::BulkString(next), Value::Array(found)] = page.as_slice() else {
-                return Err(StoreError::corrupt("the reply to SCAN is not a cursor and a page"));
-            };
-            let is_other = |key: &Value| matches!(key, Value::BulkString(key) if !own.iter().any(|own| own.as_bytes() == key.as_slice()));
-            if found.iter().any(is_other) {
+            let (next, found) = self.scan_page(&cursor, SCAN_PAGE).await?;
+            if found.iter().any(|key| !own.contains(key)) {
                 return Ok(true);
             }
-            cursor = String::from_utf8_lossy(next).into_owned();
+            cursor = next;
             if cursor == "0" {
                 return Ok(false);
             }
         }
     }
+}
+
+fn load_command(source: &str) -> redis::Cmd {
+    let mut command = redis::cmd("SCRIPT");
+    command.arg("LOAD").arg(source);
+    command
 }

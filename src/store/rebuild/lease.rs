@@ -11,4 +11,6 @@ pub struct StoreRebuild {
     pub journal_sequence: u64,
     /// The creation time of the journal that the store belonged to; empty where it belonged to none.
     pub journal_created: String,
+    /// Whether the store was empty, or an earlier rebuild has loaded a part of it: it is cleared and loaded as a whole.
+    pub is_from_nothing: bool,
 }

@@ -163,15 +163,12 @@ impl Store {
 /// Returns what removes an order that came later on the journal than the event that replaces it.
 fn encode_undo(order: &Order, keys: &mut KeyTable) -> Result<UndoArguments, StoreError> {
     let scope = order.sum_scope();
-    let latest = DayDeltas {
-        booked_on: order.booked_on.unwrap_or(scope.trading_date),
-        deltas: order
-            .latest_day_deltas()
-            .ok_or_else(|| StoreError::corrupt("the sums of an order leave the exact range"))?,
-    };
-    let undone = order.earlier_days.iter().chain([&latest]).map(|day| DayDeltas {
-        booked_on: day.booked_on,
+    let moved = order
+        .deltas_by_day()
+        .ok_or_else(|| StoreError::corrupt("the sums of an order leave the exact range"))?;
+    let undone = moved.into_iter().map(|day| DayDeltas {
         deltas: day.deltas.reversed(),
+        ..day
     });
     let undone: Vec<DayDeltas> = undone.collect();
     Ok(UndoArguments {
@@ -220,7 +217,7 @@ fn encode_replay<'a>(event: &'a OrderReplay, keys: &mut KeyTable, retention_ms: 
 }
 
 /// Returns the record stage of a journaled order.
-fn record_stage(order: &Order) -> RecordStage {
+pub(super) fn record_stage(order: &Order) -> RecordStage {
     let is_unsent = |code| code == ReasonCode::DryRun || FaultCode::from_risk_reason(code).is_some();
     match order.status {
         Some(status) if status.is_terminal() && order.reason.as_ref().is_some_and(|reason| is_unsent(reason.code)) => {

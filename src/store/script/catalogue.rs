@@ -50,6 +50,8 @@ scripts! {
     READ_DAY_MARKS = "day_marks.lua", "#!lua flags=no-writes\n";
     ROLL_DAY = "begin_day.lua", "#!lua flags=allow-oom\n";
     OPERATOR_STATE = "state.lua", "#!lua flags=allow-oom\n";
+    LIMITS = "limits.lua", "#!lua flags=allow-oom\n";
+    ALERTS = "alerts.lua", "#!lua flags=allow-oom\n";
     LOCKS = "latch.lua", "#!lua flags=allow-oom\n";
     REPLAY_ORDERS = "replay.lua", "#!lua flags=allow-oom\n";
     START_SENDING = "start.lua", "#!lua flags=allow-oom\n";
@@ -58,12 +60,21 @@ scripts! {
     INQUIRE = "inquire.lua", "#!lua flags=allow-oom\n";
     REPLAY_SUBMISSIONS = "replay_submission.lua", "#!lua flags=allow-oom\n";
     EXTEND_REBUILD = "extend_healing.lua", "#!lua flags=allow-oom\n";
+    LOAD_STATE = "load.lua", "#!lua flags=allow-oom\n";
+    CLEAR_LOADED = "clear.lua", "#!lua flags=allow-oom\n";
+    SNAPSHOT_TURN = "snapshot_turn.lua", "#!lua flags=allow-oom\n";
     FINISH_REBUILD = "finish_healing.lua", "#!lua flags=allow-oom\n";
     ABANDON_REBUILD = "abandon_healing.lua", "#!lua flags=allow-oom\n";
 }
 
 /// The script that starts a rebuild. It is called by its text: a restart of Redis drops the loaded scripts.
 pub(in crate::store) const BEGIN_REBUILD: &str = include_str!("../lua/begin_healing.lua");
+
+/// Returns the text of the script that marks a Redis that was rebuilt in an epoch and not restarted since. It is the same
+/// in every release of one schema, whatever its other scripts are.
+pub(in crate::store) fn epoch_marker(epoch: &str) -> String {
+    format!("#!lua flags=no-writes\n-- marks the epoch {epoch}\nreturn 1\n")
+}
 
 impl Script {
     /// Returns the script's text in an epoch.

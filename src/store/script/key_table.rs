@@ -92,7 +92,7 @@ impl Pair {
 
 /// The moves of one event: long, short and position as pairs, then whole numbers, then the days.
 #[derive(Debug, Serialize)]
-pub(in crate::store) struct EncodedMoves([i64; 14]);
+pub(in crate::store) struct EncodedMoves([i64; 15]);
 
 impl EncodedMoves {
     /// Returns the moves of an event whose fills count for `booked_on`.
@@ -111,6 +111,7 @@ impl EncodedMoves {
             deltas.open_loss,
             deltas.daily_notional,
             deltas.fill_result,
+            deltas.unpriced_fees,
             scope.trading_date.days_since_1970(),
             booked_on.days_since_1970(),
         ])

@@ -74,6 +74,8 @@ pub enum BookAdjustmentOutcome {
     StoreFull,
     /// A sum would leave the range that is counted exactly.
     SumOutOfRange,
+    /// It prices the fees of more fills than the account has without a price; holds their number.
+    TooManyFeesPriced(i64),
 }
 
 /// Whether the store knows a journaled adjustment.
@@ -92,20 +94,28 @@ impl AdjustmentBooking {
         ContentHash::of(&self.event_document)
     }
 
-    /// Returns whose sums the adjustment moves and how far; empty for cash, which no limit counts.
-    fn encode(&self, keys: &mut KeyTable) -> Result<Vec<u8>, StoreError> {
-        let Some((venue, symbol)) = self.instrument.clone() else {
-            return Ok(Vec::new());
-        };
-        let booked_on = self.trading_date.unwrap_or_else(|| self.created_at.utc_date());
+    /// Returns whose sums the adjustment moves and how far; `None` for cash, which no limit counts.
+    pub(in crate::store) fn moves(&self) -> Option<(SumScope, SumDeltas)> {
+        let (venue, symbol) = self.instrument.clone()?;
         let scope = SumScope {
             mode: self.mode,
             account_id: self.account_id.clone(),
             venue,
             symbol,
-            trading_date: booked_on,
+            trading_date: self.trading_date.unwrap_or_else(|| self.created_at.utc_date()),
         };
-        to_message_pack(&(keys.owner(&scope), EncodedMoves::new(&scope, &self.deltas, booked_on)))
+        Some((scope, self.deltas))
+    }
+
+    /// Returns the owner of the sums and their moves, as scripts read them; empty where no sum moves.
+    fn encode(&self, keys: &mut KeyTable) -> Result<Vec<u8>, StoreError> {
+        let Some((scope, deltas)) = self.moves() else {
+            return Ok(Vec::new());
+        };
+        to_message_pack(&(
+            keys.owner(&scope),
+            EncodedMoves::new(&scope, &deltas, scope.trading_date),
+        ))
     }
 }
 
@@ -146,6 +156,7 @@ impl Store {
             "late" => BookAdjustmentOutcome::DeadlinePassed,
             "full" => BookAdjustmentOutcome::StoreFull,
             "inexact" => BookAdjustmentOutcome::SumOutOfRange,
+            "priced" => BookAdjustmentOutcome::TooManyFeesPriced(reply.next_integer()?),
             _ => return Err(reply.unexpected_verdict()),
         })
     }

@@ -33,6 +33,8 @@ pub struct Ledger {
     pub notional: i64,
     /// What that day's fills have made, in millionths of the base currency.
     pub fill_result: i64,
+    /// The fills whose fee has no price.
+    pub unpriced_fees: i64,
     /// The holdings.
     pub holdings: Vec<PositionSums>,
 }
@@ -80,12 +82,14 @@ fn decode_ledger(mut reply: ScriptReply) -> Result<Ledger, StoreError> {
     while reply.has_more() {
         let field = reply.next_text()?;
         if field == SUMS_FIELD {
-            let [day, notional, _, fill_result, ..] = parse_numbers(&reply.next_text()?)?[..] else {
-                return Err(StoreError::corrupt("a ledger's sums are too short"));
+            let [day, notional, _, fill_result, _, _, _, unpriced_fees] = parse_numbers(&reply.next_text()?)?[..]
+            else {
+                return Err(StoreError::corrupt("a ledger's sums are not eight numbers"));
             };
             ledger.day = small(day)?;
             ledger.notional = small(notional)?;
             ledger.fill_result = small(fill_result)?;
+            ledger.unpriced_fees = small(unpriced_fees)?;
         } else if let Some((venue, symbol)) = keys::parse_holding_name(&field) {
             let [_, _, position, start, day, cash_flow, fees, open_orders] = parse_numbers(&reply.next_text()?)?[..]
             else {

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::connection::Bus;
 use crate::bus::durable_door;
-use crate::domain::control::ControlState;
 use crate::domain::daily_pnl::ProfitView;
 use crate::domain::id::BrokerId;
 use crate::domain::money::Micros;
@@ -18,6 +17,7 @@ use crate::domain::order_terms::{Mode, TradingState};
 use crate::store::StoreError;
 use crate::store::sums::measurements::StoreMeasurements;
 use crate::telemetry::{MetricId, duration_micros, limit_ratio};
+use crate::worker::control::cache::ControlSnapshot;
 use crate::worker::periodic::repeat_every;
 use crate::worker::router::Router;
 
@@ -126,10 +126,12 @@ async fn sample_store(router: &Router) {
 }
 
 /// Samples how much of the day's limits is used.
-fn sample_limit_use(router: &Router, control: &ControlState, measurements: Option<&StoreMeasurements>) {
+fn sample_limit_use(router: &Router, control: &ControlSnapshot, measurements: Option<&StoreMeasurements>) {
     let telemetry = &router.telemetry;
-    let notional_limit = control.daily_notional_limit.unwrap_or(router.limits.daily_notional);
-    let loss_limit = control.daily_loss_limit.unwrap_or(router.limits.daily_loss);
+    let notional_limit = control
+        .daily_notional_limit
+        .unwrap_or(control.limits.risk.daily_notional);
+    let loss_limit = control.daily_loss_limit.unwrap_or(control.limits.risk.daily_loss);
     let notional = measurements.and_then(|store| limit_ratio(store.notional_routed.units(), notional_limit.units()));
     telemetry.set_gauge(MetricId::LimitUsed, &["daily_notional"], notional);
     let recent = router.trading_day.profits_within(DAY_PNL_MAX_AGE);
@@ -138,7 +140,7 @@ fn sample_limit_use(router: &Router, control: &ControlState, measurements: Optio
     telemetry.set_gauge(MetricId::LimitUsed, &["daily_loss"], total);
     // Of the accounts that were read lately: those that sent orders, and those whose turn it was.
     let by_account = recent.accounts.iter().filter_map(|(account, view)| {
-        let own = router.limits.accounts.get(account).and_then(|own| own.daily_loss);
+        let own = control.limits.risk.accounts.get(account).and_then(|own| own.daily_loss);
         used(view, own.map_or(loss_limit, |own| own.min(loss_limit)))
     });
     let nearest = by_account.max().or(total.map(|_| 0));

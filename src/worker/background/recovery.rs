@@ -14,7 +14,7 @@ use crate::store::orders::record::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;
 use crate::store::orders::waiting::WorkQueue;
 use crate::worker::adjustments;
-use crate::worker::control::{locks_journal, operator_state_journal};
+use crate::worker::control::{alert_outbox, locks_journal, operator_state_journal};
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::current_report;
 use crate::worker::journaling::order_document::order_from_document;
@@ -53,6 +53,7 @@ pub(in crate::worker) async fn drain_outbox(router: Router, stop: CancellationTo
     tokio::join!(
         append_waiting_orders(&router, &stop),
         append_waiting_adjustments(&router, &stop),
+        publish_waiting_alerts(&router, &stop),
         append_waiting_changes(&router, &stop),
         append_waiting_locks(&router, &stop),
     );
@@ -78,6 +79,15 @@ async fn append_waiting_adjustments(router: &Router, stop: &CancellationToken) {
     let mut cursor = QueueCursor::default();
     while runs.next().await {
         adjustments::append_waiting_adjustments(router, OUTBOX_GRACE_PERIOD, &mut cursor).await;
+    }
+}
+
+async fn publish_waiting_alerts(router: &Router, stop: &CancellationToken) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    while runs.next().await {
+        if let Err(fault) = alert_outbox::publish_waiting_alerts(router, OUTBOX_GRACE_PERIOD).await {
+            tracing::debug!(%fault, "alerts in the outbox could not be published yet; retrying");
+        }
     }
 }
 

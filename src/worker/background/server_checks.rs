@@ -124,7 +124,8 @@ async fn check_extent(router: &Router, extent: &JournalExtent, obstacle: Option<
     if let Some(StoreObstacle::Journal(health)) = obstacle {
         return health.clone();
     }
-    if JournalCapacity::is_nearly_full(extent) {
+    // What intake acts on is recorded by another loop: neither of the two may be ahead of what is reported.
+    if JournalCapacity::is_nearly_full(extent) || !router.journal_capacity.has_room() {
         let detail = format!(
             "the journal is nearly full: it has {} of {} bytes. Raise nats.reports_max_bytes or free disk space",
             extent.bytes, extent.max_bytes

@@ -13,6 +13,7 @@ use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode, quoted};
 use crate::repeated_log::log_at_intervals;
 use crate::risk::rules::max_daily_loss;
+use crate::store::control::alerts::WaitingAlert;
 use crate::store::control::locks::{SetLockOutcome, StoredLock};
 use crate::wire::lock::{
     LockChange, LockDocument, LockEvent, LockList, MAX_LISTED_LOCKS, decode_lift_request, decode_lock_request,
@@ -32,15 +33,22 @@ pub const ROUTER_ACTOR: &str = "order-router";
 /// The rule id of a lock that an operator sets.
 pub const OPERATOR_RULE_ID: &str = "operator";
 
-/// Sets a lock for a rule. It applies on all workers from their next order on and is journaled afterwards. Reports
+/// Sets a lock for a rule, with its alert in the outbox of alerts. It applies on all workers from their next order on and is journaled afterwards. Reports
 /// whether the lock is new. If the active generation is not the one that the rule was evaluated under, nothing is set:
 /// the lock may have been lifted, or a new day opened, in between.
 ///
 /// # Errors
 /// If the store does not confirm the lock: the orders that it would stop must not pass.
-pub async fn set_rule_lock(router: &Router, lock: Lock, generation: Option<u64>) -> Result<bool, Fault> {
+pub async fn set_rule_lock(
+    router: &Router,
+    lock: Lock,
+    generation: Option<u64>,
+    alert: Option<&WaitingAlert>,
+) -> Result<bool, Fault> {
     let event = locked_event(&lock, ROUTER_ACTOR, &lock.message);
-    let Some(document) = store_lock(router, &event, generation, Some((lock.mode, &lock.scope))).await? else {
+    // Only the lock of a loss replaces the ledger's mark of one.
+    let breach = (*lock.rule_id == *max_daily_loss::ID).then_some((lock.mode, &lock.scope));
+    let Some(document) = store_lock(router, &event, generation, breach, alert).await? else {
         return Ok(false);
     };
     let (router, lock_id) = (router.clone(), event.lock.latch_id);
@@ -58,7 +66,7 @@ pub async fn set_rule_lock(router: &Router, lock: Lock, generation: Option<u64>)
 /// # Errors
 /// If store or journal do not reply. The remaining locks stay active, and a repetition continues with them.
 pub async fn lift_daily_loss_locks(router: &Router, date: TradingDate) -> Result<usize, Fault> {
-    if !router.new_day_lifts_daily_loss {
+    if !router.limits().new_day_lifts_daily_loss {
         return Ok(0);
     }
     let mut lifted = 0;
@@ -111,7 +119,7 @@ pub async fn set_operator_lock(router: &Router, call: &BusRequest) -> Result<Bus
         trading_date: control.trading_date,
     };
     let event = locked_event(&lock, &request.actor, &request.reason);
-    match store_lock(router, &event, None, None).await? {
+    match store_lock(router, &event, None, None, None).await? {
         Some(document) => {
             let appended = append_unjournaled_lock(router, &event.lock.latch_id, &document).await;
             appended.map_err(|fault| Fault {
@@ -154,11 +162,13 @@ fn check_scope_exists(router: &Router, scope: &LockScope) -> Result<(), Fault> {
             "scope.broker",
             format!("is {broker}, which this router does not have"),
         )),
-        LockScope::Symbol(venue, symbol) if router.instruments.get(venue, symbol).is_none() => Err(Fault::for_field(
-            FaultCode::UnsupportedPair,
-            "scope.symbol",
-            format!("is {symbol}, which {venue} does not trade"),
-        )),
+        LockScope::Symbol(venue, symbol) if router.limits().instruments.get(venue, symbol).is_none() => {
+            Err(Fault::for_field(
+                FaultCode::UnsupportedPair,
+                "scope.symbol",
+                format!("is {symbol}, which {venue} does not trade"),
+            ))
+        }
         _ => Ok(()),
     }
 }
@@ -179,9 +189,13 @@ async fn store_lock(
     event: &LockEvent,
     generation: Option<u64>,
     breach: Option<(Mode, &LockScope)>,
+    alert: Option<&WaitingAlert>,
 ) -> Result<Option<Bytes>, Fault> {
     let (document, lock_id) = (encode_lock_event(event)?, &event.lock.latch_id);
-    let outcome = router.store.set_lock(lock_id, &document, generation, breach).await;
+    let outcome = router
+        .store
+        .set_lock(lock_id, &document, generation, breach, alert)
+        .await;
     match outcome.map_err(store_unavailable)? {
         SetLockOutcome::Set => {}
         // The reply to an earlier attempt of this very call may have been lost.

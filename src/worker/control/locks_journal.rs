@@ -145,7 +145,7 @@ async fn read_next_events(router: &Router, pattern: &str, after: u64) -> Result<
     events.map_err(|error| bus_unavailable(&error))
 }
 
-fn lock_update_from_entry(stored: &StoredEntry) -> Result<JournaledLockEvent, Fault> {
+pub(in crate::worker) fn lock_update_from_entry(stored: &StoredEntry) -> Result<JournaledLockEvent, Fault> {
     let event = decode_lock_event(&stored.body)?;
     Ok(JournaledLockEvent {
         lock_id: event.lock.latch_id,

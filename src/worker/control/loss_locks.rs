@@ -1,16 +1,29 @@
 //! Locks for losses: a loss beyond its limit closes its account, or everything, until the lock is lifted. Evaluated on
 //! every refresh of the day's profit and loss, and before an order is denied for a loss.
 
-use crate::domain::control::{ControlState, Lock, LockScope};
+use crate::domain::control::Lock;
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::Fault;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
-use crate::wire::risk_signal::SignalSubject;
+use crate::worker::control::alert_outbox;
+use crate::worker::control::cache::ControlSnapshot;
 use crate::worker::control::locks;
 use crate::worker::router::Router;
+
+/// The rule of a lock, and the code of the orders that it stops.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LockRule {
+    pub(super) id: &'static str,
+    pub(super) code: ReasonCode,
+}
+
+const LOCK_RULE: LockRule = LockRule {
+    id: max_daily_loss::ID,
+    code: ReasonCode::DailyLossExceeded,
+};
 
 /// Sets the locks of losses that have reached their limits. The worker that sets a lock publishes its signal.
 ///
@@ -18,12 +31,12 @@ use crate::worker::router::Router;
 /// If the shared state does not confirm a lock: an order that it would stop must not pass.
 pub async fn lock_breaches(
     router: &Router,
-    control: &ControlState,
+    control: &ControlSnapshot,
     date: TradingDate,
     losses: &[DayLoss],
 ) -> Result<(), Fault> {
-    for lock in max_daily_loss::find_breaches(losses, date, control, &router.limits, Timestamp::now()) {
-        set_and_publish(router, lock, Some(control.generation)).await?;
+    for lock in max_daily_loss::find_breaches(losses, date, control, &control.limits.risk, Timestamp::now()) {
+        set_and_publish(router, lock, LOCK_RULE, Some(control.generation)).await?;
     }
     Ok(())
 }
@@ -37,37 +50,39 @@ pub async fn lock_filled_breaches(router: &Router, losses: &[DayLoss]) -> Result
     let control = router.control.current();
     let date = router.trading_day.booking_date();
     for loss in losses {
-        let lock = max_daily_loss::breach_lock(loss, date, &control, &router.limits, Timestamp::now());
-        set_and_publish(router, lock, None).await?;
+        let lock = max_daily_loss::breach_lock(loss, date, &control, &control.limits.risk, Timestamp::now());
+        set_and_publish(router, lock, LOCK_RULE, None).await?;
     }
     Ok(())
 }
 
-async fn set_and_publish(router: &Router, lock: Lock, generation: Option<u64>) -> Result<(), Fault> {
-    if locks::set_rule_lock(router, lock.clone(), generation).await? {
-        publish_lock_signal(router, &lock);
+/// Sets a lock of a rule, and publishes the rule's signal if the lock is new.
+///
+/// # Errors
+/// If the shared state does not confirm the lock.
+pub(super) async fn set_and_publish(
+    router: &Router,
+    lock: Lock,
+    rule: LockRule,
+    generation: Option<u64>,
+) -> Result<(), Fault> {
+    let signal = lock_signal(&lock, rule);
+    let alert = alert_outbox::lock_alert(&lock, &signal)?;
+    if locks::set_rule_lock(router, lock, generation, Some(&alert)).await? {
+        alert_outbox::publish_with_lock(router, &alert, &signal).await;
     }
     Ok(())
 }
 
-fn publish_lock_signal(router: &Router, lock: &Lock) {
-    let signal = RuleSignal {
-        rule_id: max_daily_loss::ID,
+fn lock_signal(lock: &Lock, rule: LockRule) -> RuleSignal {
+    RuleSignal {
+        rule_id: rule.id,
         level: SignalLevel::Lock,
-        code: ReasonCode::DailyLossExceeded,
+        code: rule.code,
         message: format!(
             "{}; {} is closed to all but reductions until the lock {} is lifted",
             lock.message, lock.scope, lock.lock_id
         ),
         metadata: lock.metadata.clone().with("latch_id", &*lock.lock_id),
-    };
-    let account_id = match &lock.scope {
-        LockScope::Account(account_id) => Some(account_id),
-        _ => None,
-    };
-    let about = SignalSubject {
-        account_id,
-        ..SignalSubject::default()
-    };
-    router.signals.publish(&[signal], about);
+    }
 }

@@ -3,14 +3,16 @@
 
 use tokio_util::task::TaskTracker;
 
-use crate::bus::journal::{JournalEntry, JournalWriter};
+use crate::bus::journal::{AppendError, JournalEntry, JournalWriter};
 use crate::bus::subjects;
+use crate::domain::id::AccountId;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{BookingAnomaly, Order};
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::repeated_log::log_at_intervals;
 use crate::risk::cap::CapUnit;
+use crate::risk::rules::unpriced_fee;
 use crate::telemetry::Telemetry;
 use crate::wire::risk_signal::{RiskSignal, SignalSubject};
 
@@ -37,33 +39,46 @@ impl SignalPublisher {
         self.writer.queue_level()
     }
 
-    /// Logs, counts and publishes the signals of rules.
+    /// Logs, counts and publishes signals that are about nothing that the store has marked: they are not in its outbox.
     pub fn publish(&self, signals: &[RuleSignal], about: SignalSubject<'_>) {
         for signal in signals {
             let document = RiskSignal::of(signal, about);
-            self.telemetry.count_signal(signal.rule_id, signal.level);
-            let Ok(body) = serde_json::to_vec(&document) else {
-                continue;
-            };
-            let (rule, account) = (signal.rule_id, document.account_id.as_deref().unwrap_or("all"));
-            let client_order_id = document.client_order_id.as_deref().unwrap_or("none");
-            match signal.level {
-                SignalLevel::Alert => tracing::warn!(rule, account, client_order_id, "{}", signal.message),
-                SignalLevel::Lock => tracing::warn!(rule, account, client_order_id, "locked: {}", signal.message),
-            }
-            let entry = JournalEntry {
-                subject: subjects::alert(signal.level.as_str(), about.account_id),
-                message_id: document.alert_id.to_string(),
-                body: body.into(),
-                headers: Vec::new(),
-            };
-            let writer = self.writer.clone();
+            self.announce(signal.rule_id, &document);
+            let publisher = self.clone();
             self.deferred_tasks.spawn(async move {
-                if let Err(error) = writer.append(entry).await {
+                if let Err(error) = publisher.append(&document).await {
                     log_at_intervals!(error, %error, "a risk signal could not be published; it is in this log only");
                 }
             });
         }
+    }
+
+    /// Logs and counts a signal.
+    pub(super) fn announce(&self, rule: &'static str, document: &RiskSignal) {
+        self.telemetry.count_signal(rule, document.level);
+        let account = document.account_id.as_deref().unwrap_or("all");
+        let client_order_id = document.client_order_id.as_deref().unwrap_or("none");
+        match document.level {
+            SignalLevel::Alert => tracing::warn!(rule, account, client_order_id, "{}", document.message),
+            SignalLevel::Lock => tracing::warn!(rule, account, client_order_id, "locked: {}", document.message),
+        }
+    }
+
+    /// Appends a signal to the stream of alerts. One of the same id within the stream's duplicate window is stored once.
+    ///
+    /// # Errors
+    /// The error says whether the signal may be on the stream.
+    pub(super) async fn append(&self, document: &RiskSignal) -> Result<u64, AppendError> {
+        let unusable = |error: &dyn std::fmt::Display| AppendError::Refused(error.to_string());
+        let account = document.account_id.as_deref().map(AccountId::new).transpose();
+        let account = account.map_err(|error| unusable(&error))?;
+        let entry = JournalEntry {
+            subject: subjects::alert(document.level.as_str(), account.as_ref()),
+            message_id: document.alert_id.to_string(),
+            body: serde_json::to_vec(document).map_err(|error| unusable(&error))?.into(),
+            headers: Vec::new(),
+        };
+        self.writer.append(entry).await
     }
 
     /// Publishes the anomalies of a booked effect.
@@ -90,11 +105,10 @@ fn signal_from_anomaly(order: &Order, anomaly: &BookingAnomaly) -> RuleSignal {
             "the venue has filled an order that was recorded as not placed; it is open again".to_owned(),
             Metadata::new().with("filled_quantity", order.filled_quantity),
         ),
-        BookingAnomaly::FeeWithoutRate(currency) => (
-            "uncounted_fee",
-            format!("a fee in {currency} is not counted: add its rate to risk.rates, and adjust the account"),
-            Metadata::new().with("fee_currency", currency.as_str()),
-        ),
+        BookingAnomaly::UnpricedFee(fee) => {
+            let (message, metadata) = unpriced_fee::describe(order, fee);
+            (unpriced_fee::ID, message, metadata)
+        }
     };
     RuleSignal {
         rule_id,

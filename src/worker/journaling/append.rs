@@ -22,7 +22,7 @@ use crate::telemetry::PipelineStage;
 use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
 use crate::wire::report::ExecutionReport;
 use crate::wire::settlement::InvalidSettledQuantity;
-use crate::worker::control::loss_locks;
+use crate::worker::control::{fee_locks, loss_locks};
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::replay;
 use crate::worker::rebuild::replay_target::ReplayTarget;
@@ -69,6 +69,9 @@ pub async fn journal_and_build_outcome(router: &Router, booked: &BookedEffect) -
 /// As [`append_and_mark`].
 pub async fn append_booked_effect(router: &Router, booked: &BookedEffect) -> Result<u64, AppendError> {
     router.signals.publish_anomalies(&booked.order, &booked.notices);
+    if let Err(fault) = fee_locks::lock_booked_fees(router, &booked.order, &booked.notices).await {
+        tracing::warn!(order_id = %booked.order.order_id, %fault, "a fee has no price; its account is closed, and the lock is set with the next look at it");
+    }
     if !booked.breaches.is_empty()
         && let Err(fault) = loss_locks::lock_filled_breaches(router, &booked.breaches).await
     {
@@ -136,7 +139,7 @@ pub async fn append_events(
     let sequences = appended?;
     let key = order.key();
     let mark = |((event, settlement_id), sequence): ((&OutboxEntry, Option<Uuid>), u64)| MarkJournaledRequest {
-        key: key.clone(),
+        key,
         order_id: order.order_id.clone(),
         version: event.version,
         settlement_id,

@@ -11,18 +11,19 @@ use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::brokers::port::{BookError, PaperBook};
 use crate::domain::control::LockScope;
 use crate::domain::currency_rates::CurrencyRates;
+use crate::domain::daily_pnl::DailyPnl;
 use crate::domain::id::{AccountId, LeaseToken};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{ApplyReportError, Order, OrderUpdate};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
-use crate::risk::RiskLimits;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
 use crate::store::orders::settle::{BookedSettlement, LossWatch, SettleOutcome, SettleRequest};
 use crate::store::{Store, StoreError};
 use crate::wire::journal_report::{build_settled_report, decode_journal_report};
+use crate::worker::control::cache::ControlSnapshot;
 use crate::worker::stop_point;
 use crate::worker::trading_day::TradingDayCache;
 
@@ -41,14 +42,7 @@ const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(250);
 pub struct Settler {
     store: Store,
     rates: Arc<CurrencyRates>,
-    losses: Option<LossWatcher>,
-}
-
-/// The views of losses, and their limits.
-#[derive(Debug, Clone)]
-struct LossWatcher {
-    trading_day: TradingDayCache,
-    limits: Arc<RiskLimits>,
+    losses: Option<TradingDayCache>,
 }
 
 impl Settler {
@@ -61,34 +55,57 @@ impl Settler {
         }
     }
 
-    /// Returns the settler with losses to compare with their limits in the step that books a fill.
-    #[must_use]
-    pub fn watching(mut self, trading_day: TradingDayCache, limits: Arc<RiskLimits>) -> Self {
-        self.losses = Some(LossWatcher { trading_day, limits });
-        self
+    /// Returns a settler that values fees at the rates in force, and compares losses with the limits in force in the step
+    /// that books a fill.
+    pub fn watching(store: Store, trading_day: TradingDayCache) -> Self {
+        Self {
+            store,
+            rates: Arc::default(),
+            losses: Some(trading_day),
+        }
+    }
+
+    /// Returns the order after a report.
+    pub(super) fn apply_report(&self, order: &Order, report: &VenueReport) -> Result<OrderUpdate, BookError> {
+        match &self.losses {
+            Some(trading_day) => apply_report(order, report, &trading_day.limits().rates),
+            None => apply_report(order, report, &self.rates),
+        }
+    }
+
+    /// Returns the epoch that effects are booked in.
+    pub(super) fn active_epoch(&self) -> Result<i64, BookError> {
+        let epoch = self.store.epoch();
+        epoch.ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))
     }
 
     /// Returns the trading date that a fill counts for now.
-    fn booking_date(&self) -> TradingDate {
-        let active = self.losses.as_ref().map(|losses| losses.trading_day.booking_date());
+    pub(super) fn booking_date(&self) -> TradingDate {
+        let active = self.losses.as_ref().map(TradingDayCache::booking_date);
         active.unwrap_or_else(|| Timestamp::now().utc_date())
     }
 
     /// Returns the losses to compare an order's fills with; `None` where the views cannot be read, or the order is of
     /// another mode. The next order then meets the loss.
     async fn watch(&self, order: &Order) -> Option<LossWatch> {
-        let losses = self.losses.as_ref()?;
-        let (control, pnl) = losses.trading_day.load_pnl(&order.account_id).await.ok()?;
-        if control.mode != order.mode {
-            return None;
-        }
-        let limit = |scope| max_daily_loss::loss_limit(&control, &losses.limits, &scope).units();
-        Some(LossWatch {
-            account_loss: pnl.account.loss_before_fills(),
-            account_limit: limit(LockScope::Account(order.account_id.clone())),
-            total_loss: pnl.total.loss_before_fills(),
-            total_limit: limit(LockScope::All),
-        })
+        let trading_day = self.losses.as_ref()?;
+        let (control, pnl) = trading_day.load_pnl(&order.account_id).await.ok()?;
+        (control.mode == order.mode).then(|| losses_to_watch(&control, &pnl, &order.account_id))
+    }
+}
+
+/// Returns the losses of an account and of all accounts before fills, and their limits.
+pub(in crate::worker) fn losses_to_watch(
+    control: &ControlSnapshot,
+    pnl: &DailyPnl,
+    account_id: &AccountId,
+) -> LossWatch {
+    let limit = |scope| max_daily_loss::loss_limit(control, &control.limits.risk, &scope).units();
+    LossWatch {
+        account_loss: pnl.account.loss_before_fills(),
+        account_limit: limit(LockScope::Account(account_id.clone())),
+        total_loss: pnl.total.loss_before_fills(),
+        total_limit: limit(LockScope::All),
     }
 }
 
@@ -118,7 +135,7 @@ impl PaperBook for StorePaperBook {
 /// # Errors
 /// A [`BookError`], which says whether the effect may have been booked.
 async fn settle_amendment(settler: &Settler, order: &Order, report: VenueReport) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(order, &report, &settler.rates)?;
+    let applied = settler.apply_report(order, &report)?;
     let fence = SettlementFence {
         only_reduces: order.reduce_only,
         ..SettlementFence::default()
@@ -136,14 +153,14 @@ pub async fn settle_with_lease(
     order: &Order,
     lease: &LeaseToken,
     report: VenueReport,
-    readings: Metadata,
+    figures: Metadata,
 ) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(order, &report, &settler.rates)?;
+    let applied = settler.apply_report(order, &report)?;
     let fence = SettlementFence {
         lease: Some(lease.clone()),
         ..SettlementFence::default()
     };
-    book_effect(settler, applied, unjournaled_reservation(order), fence, readings).await
+    book_effect(settler, applied, unjournaled_reservation(order), fence, figures).await
 }
 
 /// Settles a venue's own report. It needs no lease and applies to the order's current version. While the store is being
@@ -155,19 +172,19 @@ pub async fn settle_venue_report(
     settler: &Settler,
     order: &Order,
     report: VenueReport,
-    readings: Metadata,
+    figures: Metadata,
 ) -> Result<BookedEffect, BookError> {
     let mut order = order.clone();
     let mut outcome = BookError::Unknown("other effects of the order were booked first, too often".to_owned());
     for _ in 0..MAX_SETTLE_ATTEMPTS {
-        let applied = apply_report(&order, &report, &settler.rates)?;
+        let applied = settler.apply_report(&order, &report)?;
         let fence = SettlementFence::default();
         match book_effect(
             settler,
             applied,
             unjournaled_reservation(&order),
             fence,
-            readings.clone(),
+            figures.clone(),
         )
         .await
         {
@@ -212,7 +229,7 @@ async fn settle_placement(
     report: VenueReport,
     deadline: Option<Timestamp>,
 ) -> Result<BookedEffect, BookError> {
-    let applied = apply_report(&placement.order, &report, &settler.rates)?;
+    let applied = settler.apply_report(&placement.order, &report)?;
     let fence = SettlementFence {
         lease: Some(placement.lease.clone()),
         deadline,
@@ -220,12 +237,16 @@ async fn settle_placement(
     };
     stop_point::reach("before_settle");
     let reserved = placement.order.reservation_deltas();
-    let booked = book_effect(settler, applied, reserved, fence, placement.readings.clone()).await;
+    let booked = book_effect(settler, applied, reserved, fence, placement.figures.clone()).await;
     stop_point::reach("after_settle");
     booked
 }
 
-fn apply_report(order: &Order, report: &VenueReport, rates: &CurrencyRates) -> Result<OrderUpdate, BookError> {
+pub(super) fn apply_report(
+    order: &Order,
+    report: &VenueReport,
+    rates: &CurrencyRates,
+) -> Result<OrderUpdate, BookError> {
     order
         .apply_report(report, rates, Timestamp::now())
         .map_err(|error| match error {
@@ -236,6 +257,15 @@ fn apply_report(order: &Order, report: &VenueReport, rates: &CurrencyRates) -> R
         })
 }
 
+/// Returns what an order's first event carries: the reservations before it plus the deltas of its effect.
+pub(super) fn sum_deltas(reserved: SumDeltas, deltas: &SumDeltas) -> Result<SumDeltas, BookError> {
+    reserved.checked_add(deltas).ok_or_else(inexact)
+}
+
+pub(super) fn inexact() -> BookError {
+    BookError::Unavailable("its sums exceed the range of exact numbers".to_owned())
+}
+
 /// Books an effect. An order's first event on the journal carries its deltas from zero: the reservations before it plus
 /// the deltas of this settlement.
 async fn book_effect(
@@ -243,7 +273,7 @@ async fn book_effect(
     applied: OrderUpdate,
     reserved: SumDeltas,
     fence: SettlementFence,
-    readings: Metadata,
+    figures: Metadata,
 ) -> Result<BookedEffect, BookError> {
     let OrderUpdate {
         mut order,
@@ -251,27 +281,16 @@ async fn book_effect(
         anomalies,
     } = applied;
     let (store, booked_on) = (&settler.store, settler.booking_date());
-    let inexact = || BookError::Unavailable("its sums exceed the range of exact numbers".to_owned());
     order.book_on(booked_on, &deltas).ok_or_else(inexact)?;
-    let epoch = store
-        .epoch()
-        .ok_or_else(|| BookError::Unavailable("the shared state is being rebuilt".to_owned()))?;
-    let journaled_deltas = reserved.checked_add(&deltas);
-    let journaled_deltas = journaled_deltas.ok_or_else(inexact)?;
+    let epoch = settler.active_epoch()?;
+    let journaled_deltas = sum_deltas(reserved, &deltas)?;
     let settlement_id = Uuid::now_v7();
     let watch = if deltas.fill_result == 0 {
         None
     } else {
         settler.watch(&order).await
     };
-    let report = build_settled_report(
-        &order,
-        journaled_deltas,
-        booked_on,
-        epoch,
-        readings,
-        Some(settlement_id),
-    );
+    let report = build_settled_report(&order, journaled_deltas, booked_on, epoch, figures, Some(settlement_id));
     let body = Bytes::from(report.encode());
     let request = Arc::new(SettleRequest {
         order,

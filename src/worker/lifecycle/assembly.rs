@@ -6,22 +6,25 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::connection::Bus;
+use crate::bus::journal::snapshots::JournalSnapshots;
 use crate::bus::journal::{JournalReader, JournalWriter, JournalWriterTask};
 use crate::config::Settings;
 use crate::config::journal::{AppendMode, JournalSettings};
+use crate::config::limits::LimitSettings;
+use crate::domain::calendar::CalendarSource;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::worker::control::cache::ControlCache;
-use crate::worker::control::limits;
+use crate::worker::control::limits::EnforcedLimits;
 use crate::worker::control::signals::SignalPublisher;
-use crate::worker::instruments::Instruments;
 use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::journaling::settlement::Settler;
 use crate::worker::lifecycle::broker_tasks;
 use crate::worker::lifecycle::error::WorkerError;
 use crate::worker::readiness::Readiness;
 use crate::worker::router::{DefaultDeadlines, Router};
+use crate::worker::snapshots::tools::SnapshotTools;
 use crate::worker::submission::send_gate::JournaledSendGate;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
 use crate::worker::trading_day::valuation::TradingDayDependencies;
@@ -63,16 +66,10 @@ pub(super) fn build_router(
     };
     let (alert_writer, alert_task) = JournalWriter::start(bus.clone(), pipelined);
     let deferred_tasks = TaskTracker::new();
-    let rates = Arc::new(settings.risk.rates());
     let send_gate = JournaledSendGate::new(store.clone(), journal_writer.clone());
-    let calendar = settings
-        .risk
-        .trading_calendar()
-        .ok_or_else(|| invalid("the start of the trading day"))?;
-    let control = ControlCache::new(store.clone());
-    let instruments = Arc::new(Instruments::from_settings(settings));
-    let quote_max_age = Duration::from_millis(settings.risk.quote_max_age_ms);
-    let prices = ReferencePrices::new(&instruments, quote_max_age);
+    let own_limits = EnforcedLimits::of_settings(LimitSettings::of(settings)).ok_or_else(|| invalid("a limit"))?;
+    let prices = ReferencePrices::new(&own_limits.instruments);
+    let control = ControlCache::new(store.clone(), Arc::new(own_limits));
     let journal_reader = JournalReader::new(bus.clone());
     let trading_day = TradingDayCache::new(TradingDayDependencies {
         control: control.clone(),
@@ -80,34 +77,35 @@ pub(super) fn build_router(
         journal: journal_writer.clone(),
         journal_reader: journal_reader.clone(),
         prices: prices.clone(),
-        instruments: instruments.clone(),
-        calendar: calendar.clone(),
         clock: trading_clock.clock,
         max_clock_skew: trading_clock.max_skew,
     });
-    let limits = Arc::new(limits::limits_from_settings(settings).ok_or_else(|| invalid("a limit of `risk`"))?);
-    let settler = Settler::new(store.clone(), rates).watching(trading_day.clone(), limits.clone());
+    let settler = Settler::watching(store.clone(), trading_day.clone());
+    let for_calendar = control.clone();
+    let calendar: CalendarSource = Arc::new(move || for_calendar.limits().calendar.clone());
     let brokers = broker_tasks::start_brokers(&settings.brokers, &settler, &calendar, send_gate, additional_brokers)?;
     let router = Router {
         journal_writer,
         journal_reader,
         signals: SignalPublisher::new(alert_writer, telemetry.clone(), deferred_tasks.clone()),
         brokers: Arc::new(brokers),
-        limits,
         settler,
         trading_day,
         prices,
-        instruments,
         control,
         default_deadlines: DefaultDeadlines {
             request: Duration::from_millis(settings.doors.default_request_deadline_ms),
             durable_intent: Duration::from_millis(settings.doors.default_intent_deadline_ms),
         },
-        new_day_lifts_daily_loss: settings.risk.new_day_lifts_daily_loss,
         inquiry_settings: settings.brokers.inquiry.clone(),
         broker_call_timeout: settings.brokers.task.call_timeout(),
         journal_capacity: JournalCapacity::default(),
         readiness: Readiness::default(),
+        snapshots: SnapshotTools {
+            stream: JournalSnapshots::new(bus.clone()),
+            every_entries: settings.journal.snapshot_entries,
+            retention: settings.redis.retention(),
+        },
         telemetry,
         deferred_tasks,
         store,

@@ -8,7 +8,7 @@ use crate::brokers::paper::fills::PaperFees;
 use crate::brokers::paper::{binance, ibkr};
 use crate::brokers::task::BrokerTask;
 use crate::config::brokers::{BrokerTaskSettings, BrokersSettings};
-use crate::domain::calendar::TradingCalendar;
+use crate::domain::calendar::CalendarSource;
 use crate::domain::id::{BrokerId, IdError};
 use crate::worker::journaling::settlement::{Settler, StorePaperBook};
 use crate::worker::submission::send_gate::JournaledSendGate;
@@ -33,7 +33,7 @@ pub type AdditionalBrokers = Box<dyn FnOnce(&VenueAdapterPorts) -> Vec<BrokerHan
 pub(in crate::worker) fn start_brokers(
     settings: &BrokersSettings,
     settler: &Settler,
-    calendar: &TradingCalendar,
+    calendar: &CalendarSource,
     send_gate: JournaledSendGate,
     additional_brokers: AdditionalBrokers,
 ) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {

@@ -28,7 +28,7 @@ use crate::worker::submission::outcome::SubmissionOutcome;
 /// # Errors
 /// `rate_limited` beyond a limit.
 pub(super) async fn check_cancel_rate(router: &Router, caller: &AccountCaller) -> Result<(), Fault> {
-    let limits = router.limits.cancel_rates;
+    let limits = router.limits().risk.cancel_rates;
     let counted = router
         .store
         .count_cancel(&caller.broker, &caller.account_id, limits)

@@ -114,7 +114,8 @@ pub async fn cancel_all_orders(router: &Router, call: &BusRequest) -> Result<Bus
 /// # Errors
 /// `unsupported_pair`.
 fn check_is_traded(router: &Router, broker: &BrokerId, symbol: &Symbol) -> Result<(), Fault> {
-    let mut instruments = router.instruments.for_broker(broker);
+    let limits = router.limits();
+    let mut instruments = limits.instruments.for_broker(broker);
     if instruments.any(|instrument| instrument.symbol == *symbol) {
         return Ok(());
     }

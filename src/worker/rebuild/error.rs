@@ -4,6 +4,7 @@ use crate::bus::BusError;
 use crate::bus::journal::JournalLoss;
 use crate::fault::Fault;
 use crate::store::StoreError;
+use crate::store::rebuild::epoch::STORE_SCHEMA;
 use crate::wire::adjustment::AdjustmentEventError;
 
 /// Why a store could not be rebuilt or checked.
@@ -60,19 +61,41 @@ pub enum StoreRebuildError {
          loss is accepted, run `order-router journal accept-loss --actor NAME --reason TEXT`"
     )]
     JournalIncomplete(JournalLoss),
+    /// The store was built by a release that gives keys, values or scripts another meaning.
+    #[error(
+        "the shared state follows schema {found}, and this release follows schema {own}: another release has built it and may \
+         be using it. No order is accepted. Run one release at a time: stop the workers of the other one, empty Redis \
+         (`FLUSHDB`), and start this one, which rebuilds the shared state from the journal"
+    )]
+    ForeignSchema {
+        /// The schema of the store.
+        found: String,
+        /// The schema of this release.
+        own: u32,
+    },
     /// Another worker is rebuilding the store.
     #[error("another worker is rebuilding the shared state")]
     Busy,
 }
 
 impl StoreRebuildError {
+    /// Returns the error of a store that follows another schema: its number, or empty for a release before schemas had
+    /// numbers.
+    pub(super) fn foreign_schema(found: &str) -> Self {
+        Self::ForeignSchema {
+            found: if found.is_empty() { "0" } else { found }.to_owned(),
+            own: STORE_SCHEMA,
+        }
+    }
+
     /// Reports whether it passes only when an operator acts.
     pub fn requires_operator(&self) -> bool {
         match self {
             Self::JournalBehind { .. }
             | Self::JournalCut { .. }
             | Self::JournalMissing
-            | Self::JournalIncomplete(_) => true,
+            | Self::JournalIncomplete(_)
+            | Self::ForeignSchema { .. } => true,
             Self::Store(_) | Self::Bus(_) | Self::Journal(_) | Self::Busy => false,
         }
     }

@@ -2,6 +2,7 @@
 //! order.
 
 use futures_util::StreamExt;
+use uuid::Uuid;
 
 use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
@@ -34,8 +35,9 @@ pub(in crate::worker) struct ReplaySummary {
     pub changed: u64,
 }
 
-enum ReplayItem {
-    Report(OrderReplay),
+pub(super) enum ReplayItem {
+    /// A report, and the id of its settlement.
+    Report(OrderReplay, Option<Uuid>),
     Submission(SubmissionReplay),
 }
 
@@ -50,14 +52,14 @@ impl ReplayBatch {
     /// Reports whether this batch has to be replayed before the event is added.
     fn must_flush_before(&self, event: &ReplayItem) -> bool {
         match event {
-            ReplayItem::Report(_) => !self.submissions.is_empty() || self.reports.len() == REPLAY_BATCH_SIZE,
+            ReplayItem::Report(..) => !self.submissions.is_empty() || self.reports.len() == REPLAY_BATCH_SIZE,
             ReplayItem::Submission(_) => !self.reports.is_empty() || self.submissions.len() == REPLAY_BATCH_SIZE,
         }
     }
 
     fn push(&mut self, event: ReplayItem) {
         match event {
-            ReplayItem::Report(event) => self.reports.push(event),
+            ReplayItem::Report(event, _) => self.reports.push(event),
             ReplayItem::Submission(event) => self.submissions.push(event),
         }
     }
@@ -218,7 +220,7 @@ pub(in crate::worker) async fn replay_range(
             continue;
         };
         replayed.newest_epoch = replayed.newest_epoch.max(epoch);
-        if let (true, ReplayItem::Report(report)) = (has_lost_entries, &mut event)
+        if let (true, ReplayItem::Report(report, _)) = (has_lost_entries, &mut event)
             && report.order.version > 1
         {
             replayed.changed += batch.flush(router, target).await?;
@@ -237,7 +239,7 @@ pub(in crate::worker) async fn replay_range(
 }
 
 /// Decodes a journal entry. Returns it with its epoch; `None` for an event that is no order's.
-fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, StoreRebuildError> {
+pub(super) fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, StoreRebuildError> {
     let unreadable = |error| StoreRebuildError::Journal(format!("the journal's entry {}: {error}", entry.sequence));
     if subjects::is_report(&entry.subject) {
         let (order, settlement) = decode_journal_report(&entry.body).map_err(unreadable)?;
@@ -251,7 +253,7 @@ fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, Stor
             sequence: entry.sequence,
             document: entry.body,
         };
-        return Ok(Some((ReplayItem::Report(event), settlement.epoch)));
+        return Ok(Some((ReplayItem::Report(event, settlement.id), settlement.epoch)));
     }
     let is_released = match subjects::parse_event_kind(&entry.subject) {
         Some(SUBMITTING_EVENT_KIND) => false,

@@ -11,9 +11,10 @@ use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::store::rebuild::epoch::{BeginRebuildOutcome, StoreStatus};
 use crate::store::rebuild::lease::StoreRebuild;
-use crate::worker::control::{locks_journal, operator_state_journal};
+use crate::worker::control::{limits_journal, locks_journal, operator_state_journal};
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::rebuild::error::StoreRebuildError;
+use crate::worker::rebuild::from_nothing;
 use crate::worker::rebuild::late_events::LateEventFollowUp;
 use crate::worker::rebuild::replay;
 use crate::worker::rebuild::replay_target::ReplayTarget;
@@ -42,6 +43,7 @@ pub(super) async fn rebuild_store(
     let rebuild = match router.store.begin_rebuild(status).await? {
         BeginRebuildOutcome::Acquired(rebuild) => rebuild,
         BeginRebuildOutcome::Busy => return Err(StoreRebuildError::Busy),
+        BeginRebuildOutcome::ForeignSchema(found) => return Err(StoreRebuildError::foreign_schema(&found)),
         BeginRebuildOutcome::AlreadyRebuilt => {
             let status = router.store.read_status().await?;
             router
@@ -96,8 +98,13 @@ async fn rebuild_from_journal(
     rebuild: &StoreRebuild,
     status: &StoreStatus,
 ) -> Result<LateEventFollowUp, StoreRebuildError> {
-    release_stale_claims(router, rebuild).await?;
-    let (mut next, mut newest_epoch) = (rebuild.journal_sequence + 1, 0);
+    let (mut next, mut newest_epoch) = if rebuild.is_from_nothing {
+        let loaded = Box::pin(from_nothing::load_from_journal(router, rebuild)).await?;
+        (loaded.sequence + 1, loaded.newest_epoch)
+    } else {
+        release_stale_claims(router, rebuild).await?;
+        (rebuild.journal_sequence + 1, 0)
+    };
     let extent = loop {
         let extent = router.journal_reader.read_extent().await?;
         if extent.last_sequence < next {
@@ -108,6 +115,7 @@ async fn rebuild_from_journal(
         newest_epoch = newest_epoch.max(replayed.newest_epoch);
         next = extent.last_sequence + 1;
     };
+    limits_journal::restore_limits(router, rebuild).await?;
     restore_router_state(router, rebuild).await?;
     locks_journal::apply_journaled_locks(router, Some(rebuild), 0).await?;
     roll::restore_day(&router.store, &router.journal_reader, rebuild).await?;

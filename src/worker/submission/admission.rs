@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use crate::bus::request::BusRequest;
-use crate::domain::control::ControlState;
 use crate::domain::daily_pnl::DailyPnl;
 use crate::domain::id::OrderIdPrefix;
 use crate::domain::instrument::Instrument;
@@ -20,6 +19,8 @@ use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::risk::{Evaluation, RuleInput, evaluate};
 use crate::wire::intent::{MissingIdPolicy, decode_intent};
+use crate::worker::control::cache::ControlSnapshot;
+use crate::worker::control::limits::EnforcedLimits;
 use crate::worker::router::Router;
 
 /// What happens to an intent if its id is new.
@@ -51,8 +52,8 @@ pub struct OrderCandidate {
 /// The state that an intent is evaluated under.
 #[derive(Debug, Clone)]
 pub struct RiskContext {
-    /// The operators' overrides and the locks.
-    pub control: Arc<ControlState>,
+    /// The operators' overrides, the locks and the limits in force.
+    pub control: Arc<ControlSnapshot>,
     /// The day's profit and loss.
     pub day_pnl: Arc<DailyPnl>,
 }
@@ -117,7 +118,8 @@ fn build_candidate(
     })?;
     check_mode(intent, mode)?;
     router.journal_capacity.check("new orders", "nothing was sent")?;
-    let (instrument, prefix) = find_instrument(router, intent)?;
+    let limits = &context.control.limits;
+    let (instrument, prefix) = find_instrument(router, limits, intent)?;
     check_steps(instrument, intent)?;
     let (reference_price, has_reference) = resolve_reference_price(router, instrument, intent, context)?;
     let valuation_price = intent.price.unwrap_or(reference_price);
@@ -139,7 +141,7 @@ fn build_candidate(
         reference_price,
         has_market_price: has_reference,
         reservation: &reservation,
-        limits: &router.limits,
+        limits: &limits.risk,
         control: &context.control,
         daily_pnl: &context.day_pnl,
         deadline: lifetime.deadline,
@@ -178,7 +180,10 @@ fn resolve_reference_price(
     intent: &Intent,
     context: &RiskContext,
 ) -> Result<(Price, bool), Fault> {
-    let market = router.prices.reference_price(instrument, context.control.mode);
+    let market = {
+        let (mode, max_age) = (context.control.mode, context.control.limits.quote_max_age);
+        router.prices.reference_price(instrument, mode, max_age)
+    };
     let price = market.or(intent.price).ok_or_else(|| {
         let (symbol, venue) = (&instrument.symbol, &instrument.venue);
         let detail = format!(
@@ -200,7 +205,11 @@ fn check_mode(intent: &Intent, active_mode: Mode) -> Result<(), Fault> {
     }
 }
 
-fn find_instrument<'a>(router: &'a Router, intent: &Intent) -> Result<(&'a Instrument, OrderIdPrefix), Fault> {
+fn find_instrument<'a>(
+    router: &Router,
+    limits: &'a EnforcedLimits,
+    intent: &Intent,
+) -> Result<(&'a Instrument, OrderIdPrefix), Fault> {
     let broker = router.brokers.get(&intent.broker).ok_or_else(|| {
         let brokers: Vec<&str> = router.brokers.keys().map(|broker| broker.as_str()).collect();
         Fault::for_field(
@@ -218,7 +227,7 @@ fn find_instrument<'a>(router: &'a Router, intent: &Intent) -> Result<(&'a Instr
         let detail = format!("is {}, which {} does not support", intent.time_in_force, intent.broker);
         return Err(Fault::for_field(FaultCode::InvalidField, "time_in_force", detail));
     }
-    let instrument = router.instruments.get(&intent.venue, &intent.symbol).ok_or_else(|| {
+    let instrument = limits.instruments.get(&intent.venue, &intent.symbol).ok_or_else(|| {
         let detail = format!("is {}, which {} does not trade", intent.symbol, intent.venue);
         Fault::for_field(FaultCode::UnsupportedPair, "symbol", detail)
     })?;

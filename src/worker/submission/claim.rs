@@ -12,6 +12,7 @@ use crate::worker::router::Router;
 use crate::worker::submission::admission;
 use crate::worker::submission::admission::{AdmissionResult, RiskContext};
 use crate::worker::submission::claim_evaluation::{ClaimAttempt, ClaimEvaluation, is_reusable_by};
+use crate::worker::submission::claim_in_store;
 use crate::worker::submission::idempotent_replay;
 
 pub use crate::worker::submission::claim_evaluation::ClaimOutcome;
@@ -30,7 +31,10 @@ pub async fn claim_order(router: &Router, intent: &Intent, lifetime: IntentLifet
                 AdmissionResult::Refused(fault) => confirm_refusal(router, intent, &context, fault).await?,
                 AdmissionResult::Candidate(candidate) => {
                     let evaluation = ClaimEvaluation::new(intent, lifetime, candidate, context);
-                    evaluation.evaluate(router).await?
+                    match claim_in_store::plan(router, &evaluation) {
+                        Some(planned) => claim_in_store::book(router, evaluation, planned).await?,
+                        None => evaluation.claim_under_lease(router).await?,
+                    }
                 }
             },
             // A full queue answers at once: the id cannot be looked up either.

@@ -1,6 +1,6 @@
 //! One evaluation of an order: the reserve script's reply, and the decision that the rules make of it.
 
-use crate::brokers::adapter::Placement;
+use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::domain::id::LeaseToken;
 use crate::domain::intent::Intent;
 use crate::domain::intent_lifetime::IntentLifetime;
@@ -11,18 +11,21 @@ use crate::domain::rule_signal::{RuleSignal, SignalLevel};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
+use crate::risk::alerts::NewAlert;
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
+use crate::risk::rules::unpriced_fee;
 use crate::risk::{Admissibility, Approved, CapReadings, RiskDecision};
 use crate::store::orders::record::{KnownOrder, RecordStage};
-use crate::store::orders::reserve::{ClaimRequest, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest};
+use crate::store::orders::reserve::{
+    ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
+};
 use crate::wire::journal_report::build_journal_report;
 use crate::wire::risk_signal::SignalSubject;
-use crate::worker::control::loss_locks;
+use crate::worker::control::{alert_outbox, fee_locks, loss_locks};
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::settlement::losses_at_limit;
 use crate::worker::router::Router;
-use crate::worker::stop_point;
 use crate::worker::submission::admission::{OrderCandidate, RiskContext};
 
 /// The result of a claim.
@@ -35,6 +38,10 @@ pub enum ClaimOutcome {
     Decided(Order, Vec<u8>),
     /// The order is claimed and approved.
     Approved(Approved<Placement>),
+    /// The order's venue is the store, and its first effect is booked.
+    Booked(Box<BookedEffect>),
+    /// The order's venue is the store, and its first effect may be booked; the text says why it is not known.
+    Unconfirmed(Box<Placement>, String),
 }
 
 /// The result of one evaluation.
@@ -55,10 +62,10 @@ pub(super) fn is_reusable_by(known: &KnownOrder, intent: &Intent) -> bool {
 
 /// One order under evaluation.
 pub(super) struct ClaimEvaluation<'a> {
-    intent: &'a Intent,
+    pub(super) intent: &'a Intent,
     lifetime: IntentLifetime,
-    candidate: OrderCandidate,
-    context: RiskContext,
+    pub(super) candidate: OrderCandidate,
+    pub(super) context: RiskContext,
     lease: LeaseToken,
 }
 
@@ -79,8 +86,8 @@ impl<'a> ClaimEvaluation<'a> {
         }
     }
 
-    /// Calls the reserve script and decides by its reply.
-    pub(super) async fn evaluate(mut self, router: &Router) -> Result<ClaimAttempt, Fault> {
+    /// Calls the reserve script, which claims the order under a lease, and decides by its reply.
+    pub(super) async fn claim_under_lease(mut self, router: &Router) -> Result<ClaimAttempt, Fault> {
         let mut reserved = self.reserve(router).await?;
         if let ReserveOutcome::AlreadyKnown(known) = &reserved
             && is_reusable_by(known, self.intent)
@@ -96,30 +103,52 @@ impl<'a> ClaimEvaluation<'a> {
             ReserveOutcome::LimitExceeded(readings) | ReserveOutcome::Probed(readings) => (readings, false),
             other => return Err(reserve_fault(&other)),
         };
-        stop_point::reach("after_reserve");
         self.apply_decision(router, &cap_readings, is_claimed)
             .await
             .map(ClaimAttempt::Completed)
     }
 
     async fn reserve(&self, router: &Router) -> Result<ReserveOutcome, Fault> {
-        let action = ReserveAction::Evaluate(Box::new(self.reserve_request(router)));
-        call_reserve_script(router, &self.candidate.order, action).await
-    }
-
-    fn reserve_request(&self, router: &Router) -> ReservationCheck {
-        let (order, evaluation) = (&self.candidate.order, &self.candidate.evaluation);
-        let is_dry_run = order.mode == Mode::DryRun;
-        let epoch = router.store.epoch().unwrap_or_default();
-        let claim = || {
+        let order = &self.candidate.order;
+        let claims = order.mode != Mode::DryRun && self.candidate.evaluation.admissibility() != Admissibility::Nothing;
+        let claim = claims.then(|| {
             let deltas = order.reservation_deltas();
-            ClaimRequest {
-                reductions_only: evaluation.admissibility() == Admissibility::ReductionsOnly,
-                deltas,
+            let epoch = router.store.epoch().unwrap_or_default();
+            let step = ClaimStep::Lease {
                 lease: self.lease.clone(),
                 document: build_journal_report(order, deltas, epoch, Metadata::new()).encode(),
-            }
-        };
+            };
+            self.claim_request(deltas, step)
+        });
+        let request = reserve_request(order, ReserveAction::Evaluate(Box::new(self.check(claim))));
+        router.store.reserve(request).await.map_err(store_unavailable)
+    }
+
+    /// Returns the claim of the order, as far as the rules admit it.
+    pub(super) fn claim_request(&self, deltas: SumDeltas, step: ClaimStep) -> ClaimRequest {
+        ClaimRequest {
+            reductions_only: self.candidate.evaluation.admissibility() == Admissibility::ReductionsOnly,
+            deltas,
+            step,
+        }
+    }
+
+    /// Returns the order as it is sent to its broker, with the figures that it is judged by.
+    pub(super) fn placement(&self, readings: &str) -> Placement {
+        Placement {
+            order: self.candidate.order.clone(),
+            reference_price: self.candidate.reference_price,
+            quote_currency: self.candidate.quote_currency.clone(),
+            deadline: self.lifetime.deadline,
+            lease: self.lease.clone(),
+            figures: self.candidate.evaluation.figures(readings),
+        }
+    }
+
+    /// Returns what the store compares before it claims the order.
+    pub(super) fn check(&self, claim: Option<ClaimRequest>) -> ReservationCheck {
+        let (order, evaluation) = (&self.candidate.order, &self.candidate.evaluation);
+        let limits = &self.context.control.limits.risk;
         ReservationCheck {
             scope: order.sum_scope(),
             broker: order.broker.clone(),
@@ -128,36 +157,24 @@ impl<'a> ClaimEvaluation<'a> {
             control_generation: self.context.control.generation,
             evaluated_at_ms: self.context.day_pnl.measured_at_ms,
             caps: evaluation.caps().to_vec(),
-            alert_levels: router.limits.alerts,
-            rate_limits: router.limits.order_rates,
-            duplicate_check: router.limits.duplicate_order.map(|rule| (rule, order.duplicate_key())),
-            is_counted: !is_dry_run,
-            claim: (!is_dry_run && evaluation.admissibility() != Admissibility::Nothing).then(claim),
+            alert_levels: limits.alerts,
+            rate_limits: limits.order_rates,
+            duplicate_check: limits.duplicate_order.map(|rule| (rule, order.duplicate_key())),
+            is_counted: order.mode != Mode::DryRun,
+            claim,
         }
     }
 
-    async fn apply_decision(
+    /// Decides by the readings of a claim that was refused, or that stands under a lease.
+    pub(super) async fn apply_decision(
         self,
         router: &Router,
         cap_readings: &CapReadings,
         is_claimed: bool,
     ) -> Result<ClaimOutcome, Fault> {
-        let OrderCandidate {
-            evaluation,
-            order,
-            reference_price,
-            quote_currency,
-            ..
-        } = self.candidate;
-        let readings = evaluation.cap_measurements(cap_readings);
-        let placement = Placement {
-            order: order.clone(),
-            reference_price,
-            quote_currency,
-            deadline: self.lifetime.deadline,
-            lease: self.lease.clone(),
-            readings: readings.clone(),
-        };
+        let placement = self.placement(&cap_readings.text);
+        let figures = placement.figures.clone();
+        let OrderCandidate { evaluation, order, .. } = self.candidate;
         let decision = evaluation.decide(placement, cap_readings);
         if is_claimed && !matches!(decision, RiskDecision::Approved(..)) {
             // The script claimed the order, and the rules deny it by the same readings: the claim is released first.
@@ -174,13 +191,13 @@ impl<'a> ClaimEvaluation<'a> {
             publish(&locks.collect::<Vec<_>>());
         };
         match decision {
-            RiskDecision::Approved(approved, found) if is_claimed => {
-                publish(&found);
+            RiskDecision::Approved(approved, alerts) if is_claimed => {
+                alert_outbox::publish_new_alerts(router, &order, alerts);
                 Ok(ClaimOutcome::Approved(approved))
             }
-            RiskDecision::Approved(_, found) if order.mode == Mode::DryRun => {
-                publish(&found);
-                record_decision(router, order.into_dry_run(Timestamp::now()), readings).await
+            RiskDecision::Approved(_, alerts) if order.mode == Mode::DryRun => {
+                publish(&NewAlert::signals(alerts));
+                record_decision(router, order.into_dry_run(Timestamp::now()), figures).await
             }
             RiskDecision::Approved(..) => Err(Fault::new(
                 FaultCode::StoreUnavailable,
@@ -194,7 +211,10 @@ impl<'a> ClaimEvaluation<'a> {
                 {
                     lock_breaches(router, &self.context, self.intent, cap_readings).await?;
                 }
-                record_decision(router, order.into_denied(reason, Timestamp::now()), readings).await
+                if found.iter().any(|signal| signal.rule_id == unpriced_fee::ID) {
+                    fee_locks::lock_account(router, &self.context.control, &self.intent.account_id).await?;
+                }
+                record_decision(router, order.into_denied(reason, Timestamp::now()), figures).await
             }
             RiskDecision::Refused(reason, found) => {
                 publish_locks(&found);
@@ -223,32 +243,34 @@ async fn lock_breaches(
 }
 
 /// Records a decision as the id's final outcome, unless another worker has decided the id in the meantime.
-async fn record_decision(router: &Router, order: Order, readings: Metadata) -> Result<ClaimOutcome, Fault> {
+async fn record_decision(router: &Router, order: Order, figures: Metadata) -> Result<ClaimOutcome, Fault> {
     let epoch = router.store.epoch().unwrap_or_default();
-    let document = build_journal_report(&order, SumDeltas::default(), epoch, readings).encode();
+    let document = build_journal_report(&order, SumDeltas::default(), epoch, figures).encode();
     let action = ReserveAction::RecordDecision {
         document: document.clone(),
-        max_denials_per_hour: (order.mode != Mode::DryRun).then_some(router.limits.denials_per_hour),
+        max_denials_per_hour: (order.mode != Mode::DryRun).then_some(router.limits().risk.denials_per_hour),
     };
-    match call_reserve_script(router, &order, action).await? {
+    let recorded = router.store.reserve(reserve_request(&order, action)).await;
+    match recorded.map_err(store_unavailable)? {
         ReserveOutcome::DenialRecorded => Ok(ClaimOutcome::Decided(order, document)),
         ReserveOutcome::AlreadyKnown(order) => Ok(ClaimOutcome::Known(order)),
         other => Err(reserve_fault(&other)),
     }
 }
 
-async fn call_reserve_script(router: &Router, order: &Order, action: ReserveAction) -> Result<ReserveOutcome, Fault> {
-    let request = ReserveRequest {
+/// Returns a request of the reserve script about an order.
+pub(super) fn reserve_request(order: &Order, action: ReserveAction) -> ReserveRequest {
+    ReserveRequest {
         key: order.key(),
         order_id: order.order_id.clone(),
         account_id: order.account_id.clone(),
         content: order.content_hash.digest(),
         action,
-    };
-    router.store.reserve(request).await.map_err(store_unavailable)
+    }
 }
 
-fn reserve_fault(reserved: &ReserveOutcome) -> Fault {
+/// Returns the fault of a reply that neither claims nor decides an order.
+pub(super) fn reserve_fault(reserved: &ReserveOutcome) -> Fault {
     let detail = match reserved {
         ReserveOutcome::DenialBudgetUsed => {
             let detail = "the account has had as many orders denied within this hour as are recorded; this one is denied, \

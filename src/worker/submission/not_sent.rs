@@ -69,10 +69,15 @@ async fn confirm_unsent(
     }
 }
 
+/// Returns the fault of an order that was not sent because trading was halted.
+pub(super) fn trading_halted() -> Fault {
+    Fault::new(FaultCode::TradingHalted, HALTED_BEFORE_SENDING)
+}
+
 fn not_sent_fault(intent: &Intent, placement: &Placement, reason: NotSentReason) -> Fault {
     match reason {
         NotSentReason::DeadlinePassed => deadline_passed(placement.deadline),
-        NotSentReason::Halted => Fault::new(FaultCode::TradingHalted, HALTED_BEFORE_SENDING),
+        NotSentReason::Halted => trading_halted(),
         NotSentReason::LeaseLost => Fault::new(
             FaultCode::StoreUnavailable,
             "the order waited longer than its lease and was not sent; send it again",

@@ -4,7 +4,8 @@
 //! 2. **Claim** its id, evaluate the risk rules and reserve its share of every limit ([`claim`]). A known id is replied
 //!    to from the journal and never sent again ([`idempotent_replay`]).
 //! 3. **Send** the approved order to its broker.
-//! 4. **Settle** what the venue reported, in one script ([`settlement`]).
+//! 4. **Settle** what the venue reported, in one script ([`settlement`]). Where the venue is the store, as for paper
+//!    orders, claim and settlement are one script, and nothing is sent.
 //! 5. **Journal** the report ([`append`]), and only then **reply**.
 //!
 //! The process may die after any step. Before the claim nothing has happened. A claim whose worker died is released
@@ -106,6 +107,16 @@ async fn claim_and_send(
             Ok(ClaimOutcome::Decided(order, document)) => {
                 return (OutcomeSource::Decided, journal_decision(router, &order, document).await);
             }
+            Ok(ClaimOutcome::Booked(booked)) => {
+                return (
+                    OutcomeSource::New,
+                    append::journal_and_build_outcome(router, &booked).await,
+                );
+            }
+            Ok(ClaimOutcome::Unconfirmed(placement, reason)) => {
+                let read = Box::pin(unknown_outcome::read_outcome(router, intent, &placement, &reason));
+                return (OutcomeSource::New, read.await);
+            }
             Ok(ClaimOutcome::Approved(placement)) => {
                 return (OutcomeSource::New, send_to_broker(router, intent, placement).await);
             }
@@ -185,7 +196,7 @@ async fn settle_and_journal(
     placement: &Placement,
     report: VenueReport,
 ) -> Result<SubmissionOutcome, Fault> {
-    let (order, readings) = (&placement.order, placement.readings.clone());
+    let (order, readings) = (&placement.order, placement.figures.clone());
     match settlement::settle_venue_report(&router.settler, order, report, readings).await {
         Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
         // Another worker has settled the same report.

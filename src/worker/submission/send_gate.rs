@@ -41,7 +41,7 @@ impl SendGate for JournaledSendGate {
         let entry = JournalEntry {
             subject: subjects::event(SUBMITTING_EVENT_KIND, Some(&order.account_id)),
             message_id: format!("{}:{SUBMITTING_EVENT_KIND}:{}", order.order_id, lease.as_str()),
-            body: SubmissionEvent::of(order, lease, epoch, placement.readings.clone())
+            body: SubmissionEvent::of(order, lease, epoch, placement.figures.clone())
                 .encode()
                 .into(),
             headers: Vec::new(),

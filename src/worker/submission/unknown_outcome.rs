@@ -31,7 +31,7 @@ pub(in crate::worker) async fn settle_or_read(
         &placement.order,
         &placement.lease,
         announced::unknown_outcome_report(router, reason),
-        placement.readings.clone(),
+        placement.figures.clone(),
     );
     match settled.await {
         Ok(booked) => append::journal_and_build_outcome(router, &booked).await,

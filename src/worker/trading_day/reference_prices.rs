@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::quote_subscription::{QuoteMessage, QuoteSubscription};
@@ -19,21 +20,26 @@ use crate::domain::time::Timestamp;
 use crate::repeated_log::log_at_intervals;
 use crate::store::{Store, StoreError};
 use crate::wire::market_quote::decode_quote;
+use crate::worker::control::limits::EnforcedLimits;
 use crate::worker::instruments::Instruments;
 
 /// How often the newest quotes are saved for workers that start later.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The newest price of each instrument of the settings, and of no other. Clones share it.
+/// The newest price of each instrument of the limits in force, and of no other. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct ReferencePrices(Arc<PriceTable>);
+pub struct ReferencePrices(Arc<ReferencePricesInner>);
+
+#[derive(Debug, Default)]
+struct ReferencePricesInner {
+    table: RwLock<Arc<PriceTable>>,
+    refused_count: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct PriceTable {
-    max_age: Duration,
     by_subject: HashMap<String, Arc<PriceSlot>>,
     by_instrument: HashMap<(VenueId, Symbol), Arc<PriceSlot>>,
-    refused_count: AtomicU64,
 }
 
 type PriceSlot = RwLock<Option<LatestQuote>>;
@@ -48,33 +54,46 @@ struct LatestQuote {
 }
 
 impl ReferencePrices {
-    /// Returns a table without quotes. A quote older than `max_age` is no reference price.
-    pub fn new(instruments: &Instruments, max_age: Duration) -> Self {
-        let mut shared = PriceTable {
-            max_age,
-            ..PriceTable::default()
-        };
+    /// Returns a table without quotes.
+    pub fn new(instruments: &Instruments) -> Self {
+        let prices = Self::default();
+        prices.follow(instruments);
+        prices
+    }
+
+    /// Keeps the prices of these instruments, and of no others; known ones stay.
+    pub fn follow(&self, instruments: &Instruments) {
+        let known = self.table();
+        let mut table = PriceTable::default();
         for instrument in instruments.all() {
-            let slot = Arc::new(PriceSlot::default());
-            let subject = subjects::quote(instrument.venue.as_str(), instrument.symbol.as_str());
-            shared.by_subject.insert(subject, slot.clone());
             let key = (instrument.venue.clone(), instrument.symbol.clone());
-            shared.by_instrument.insert(key, slot);
+            let slot = known.by_instrument.get(&key).cloned().unwrap_or_default();
+            let subject = subjects::quote(instrument.venue.as_str(), instrument.symbol.as_str());
+            table.by_subject.insert(subject, slot.clone());
+            table.by_instrument.insert(key, slot);
         }
-        Self(Arc::new(shared))
+        *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 
-    /// Returns the price that an order in an instrument is valued at now; `None` if the newest quote is missing or too
-    /// old. Until the first quote arrives, the price of the settings replaces it, but never in live.
-    pub fn reference_price(&self, instrument: &Instrument, mode: Mode) -> Option<Price> {
-        self.reference_price_at(instrument, mode, Timestamp::now())
+    fn table(&self) -> Arc<PriceTable> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn reference_price_at(&self, instrument: &Instrument, mode: Mode, now: Timestamp) -> Option<Price> {
+    /// Returns the price that an order in an instrument is valued at now; `None` if the newest quote is missing or older
+    /// than `max_age`. Until the first quote arrives, the price of the settings replaces it, but never in live.
+    pub fn reference_price(&self, instrument: &Instrument, mode: Mode, max_age: Duration) -> Option<Price> {
+        self.reference_price_at(instrument, mode, max_age, Timestamp::now())
+    }
+
+    fn reference_price_at(
+        &self,
+        instrument: &Instrument,
+        mode: Mode,
+        max_age: Duration,
+        now: Timestamp,
+    ) -> Option<Price> {
         match self.latest_quote(instrument) {
-            Some(newest) => {
-                (now.saturating_duration_since(newest.age_counts_from) <= self.0.max_age).then_some(newest.price)
-            }
+            Some(newest) => (now.saturating_duration_since(newest.age_counts_from) <= max_age).then_some(newest.price),
             None => settings_price(instrument, mode),
         }
     }
@@ -103,18 +122,20 @@ impl ReferencePrices {
                 format!(r#"{{"last":{price},"timestamp":"{timestamp}"}}"#),
             ))
         };
-        self.0.by_subject.iter().filter_map(quote).collect()
+        self.table().by_subject.iter().filter_map(quote).collect()
     }
 
     fn latest_quote(&self, instrument: &Instrument) -> Option<LatestQuote> {
         let key = (instrument.venue.clone(), instrument.symbol.clone());
-        let slot = self.0.by_instrument.get(&key)?;
+        let table = self.table();
+        let slot = table.by_instrument.get(&key)?;
         *slot.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a quote, or counts it as refused. A quote of an instrument that is not in the settings is ignored.
+    /// Records a quote, or counts it as refused. A quote of an instrument that is not among them is ignored.
     fn record_quote(&self, message: &QuoteMessage, now: Timestamp) {
-        let Some(slot) = self.0.by_subject.get(&message.subject) else {
+        let table = self.table();
+        let Some(slot) = table.by_subject.get(&message.subject) else {
             return;
         };
         if let Err(why) = update_slot(slot, &message.body, now) {
@@ -156,7 +177,7 @@ fn settings_price(instrument: &Instrument, mode: Mode) -> Option<Price> {
 /// # Errors
 /// If the shared state does not reply.
 pub async fn load_saved_quotes(prices: &ReferencePrices, store: &Store) -> Result<(), StoreError> {
-    let subjects: Vec<String> = prices.0.by_subject.keys().cloned().collect();
+    let subjects: Vec<String> = prices.table().by_subject.keys().cloned().collect();
     let saved = store.read_cached_quotes(&subjects).await?;
     for (subject, body) in subjects.into_iter().zip(saved) {
         if let Some(body) = body {
@@ -167,7 +188,15 @@ pub async fn load_saved_quotes(prices: &ReferencePrices, store: &Store) -> Resul
 }
 
 /// Records quotes and saves the newest for workers that start later, until the worker stops.
-pub async fn run(prices: ReferencePrices, mut quotes: QuoteSubscription, store: Store, stop: CancellationToken) {
+///
+/// A change of the limits in force may bring other instruments.
+pub async fn run(
+    prices: ReferencePrices,
+    mut quotes: QuoteSubscription,
+    store: Store,
+    mut limits: watch::Receiver<Arc<EnforcedLimits>>,
+    stop: CancellationToken,
+) {
     let mut save = tokio::time::interval(SAVE_INTERVAL);
     save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -178,6 +207,11 @@ pub async fn run(prices: ReferencePrices, mut quotes: QuoteSubscription, store: 
                 if let Err(error) = store.cache_quotes(&prices.latest_quotes()).await {
                     tracing::debug!(%error, "the newest quotes could not be saved; retrying");
                 }
+                continue;
+            }
+            Ok(()) = limits.changed() => {
+                let limits = limits.borrow_and_update().clone();
+                prices.follow(&limits.instruments);
                 continue;
             }
             message = quotes.next() => message,

@@ -1,4 +1,5 @@
 use crate::config::Settings;
+use crate::config::limits::LimitSettings;
 use crate::worker::trading_day::reference_prices::*;
 
 const MAX_AGE: Duration = Duration::from_secs(10);
@@ -12,8 +13,8 @@ fn price(text: &str) -> Option<Price> {
 }
 
 fn bitcoin() -> (ReferencePrices, Instrument) {
-    let instruments = Instruments::from_settings(&Settings::default());
-    let prices = ReferencePrices::new(&instruments, MAX_AGE);
+    let instruments = Instruments::of(&LimitSettings::of(&Settings::default()));
+    let prices = ReferencePrices::new(&instruments);
     let bitcoin = instruments.all().find(|one| one.symbol.as_str() == "BTCUSDT").unwrap();
     (prices, bitcoin.clone())
 }
@@ -29,7 +30,7 @@ fn publish(prices: &ReferencePrices, body: &str, now: &str) {
 #[test]
 fn newest_quote_is_the_reference_price_until_it_is_too_old() {
     let (prices, bitcoin) = bitcoin();
-    let reference = |now| prices.reference_price_at(&bitcoin, Mode::Live, at(now));
+    let reference = |now| prices.reference_price_at(&bitcoin, Mode::Live, MAX_AGE, at(now));
     publish(
         &prices,
         r#"{"last": "29000", "timestamp": "2026-03-02T12:00:00Z"}"#,
@@ -59,10 +60,10 @@ fn newest_quote_is_the_reference_price_until_it_is_too_old() {
 fn price_of_the_settings_replaces_a_missing_quote_but_never_in_live() {
     let (prices, bitcoin) = bitcoin();
     for mode in [Mode::Paper, Mode::DryRun] {
-        assert_eq!(prices.reference_price(&bitcoin, mode), price("30000"));
+        assert_eq!(prices.reference_price(&bitcoin, mode, MAX_AGE), price("30000"));
         assert_eq!(prices.mark_price(&bitcoin, mode), price("30000"));
     }
-    assert_eq!(prices.reference_price(&bitcoin, Mode::Live), None);
+    assert_eq!(prices.reference_price(&bitcoin, Mode::Live, MAX_AGE), None);
     assert_eq!(prices.mark_price(&bitcoin, Mode::Live), None);
     // A quote that was too old on arrival is a quote all the same: the price of the settings no longer applies.
     publish(
@@ -70,7 +71,10 @@ fn price_of_the_settings_replaces_a_missing_quote_but_never_in_live() {
         r#"{"last": 1, "timestamp": "2026-03-01T12:00:00Z"}"#,
         "12:00:00",
     );
-    assert_eq!(prices.reference_price_at(&bitcoin, Mode::Paper, at("12:00:00")), None);
+    assert_eq!(
+        prices.reference_price_at(&bitcoin, Mode::Paper, MAX_AGE, at("12:00:00")),
+        None
+    );
     assert_eq!(prices.mark_price(&bitcoin, Mode::Paper), price("1"));
 }
 
@@ -83,10 +87,13 @@ fn quote_from_the_near_future_ages_from_its_arrival_and_one_from_the_far_future_
         "12:00:00",
     );
     assert_eq!(
-        prices.reference_price_at(&bitcoin, Mode::Live, at("12:00:10")),
+        prices.reference_price_at(&bitcoin, Mode::Live, MAX_AGE, at("12:00:10")),
         price("1")
     );
-    assert_eq!(prices.reference_price_at(&bitcoin, Mode::Live, at("12:00:11")), None);
+    assert_eq!(
+        prices.reference_price_at(&bitcoin, Mode::Live, MAX_AGE, at("12:00:11")),
+        None
+    );
     publish(
         &prices,
         r#"{"last": 2, "timestamp": "2026-03-02T12:00:05.000001Z"}"#,

@@ -9,7 +9,7 @@ use crate::domain::time::TradingDate;
 use crate::fault::Fault;
 use crate::repeated_log::log_at_intervals;
 use crate::risk::rules::max_daily_loss::DayLoss;
-use crate::worker::control::{locks, loss_locks};
+use crate::worker::control::{fee_locks, locks, loss_locks};
 use crate::worker::faults::store_unavailable;
 use crate::worker::periodic::repeat_every;
 use crate::worker::router::Router;
@@ -72,16 +72,21 @@ async fn sweep_accounts(router: &Router) -> Result<(), Fault> {
     };
     let read = accounts.into_iter().map(|account_id| async move {
         let view = router.trading_day.read_account(account_id.clone()).await?;
-        Ok::<_, Fault>(view.map(|view| DayLoss::of_account(account_id, &view)))
+        Ok::<_, Fault>(view.map(|view| (account_id, view)))
     });
-    let losses = futures_util::future::try_join_all(read).await?;
-    loss_locks::lock_breaches(
-        router,
-        &control,
-        date,
-        &losses.into_iter().flatten().collect::<Vec<_>>(),
-    )
-    .await
+    let views: Vec<_> = futures_util::future::try_join_all(read)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect();
+    for (account_id, _) in views.iter().filter(|(_, view)| view.unpriced_fees > 0) {
+        fee_locks::lock_account(router, &control, account_id).await?;
+    }
+    let losses: Vec<_> = views
+        .into_iter()
+        .map(|(account_id, view)| DayLoss::of_account(account_id, &view))
+        .collect();
+    loss_locks::lock_breaches(router, &control, date, &losses).await
 }
 
 /// Lifts the locks that a new day lifts. Runs at a worker's start, too, and on every worker: the one that opened the

@@ -1,10 +1,8 @@
 //! What the trading day is computed from, and the value of positions.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::journal::{JournalReader, JournalWriter};
-use crate::domain::calendar::TradingCalendar;
 use crate::domain::day_profit::{DayProfit, MarkPrices, PositionSums, ValuationInputs, compute_day_profit};
 use crate::domain::order_terms::Mode;
 use crate::domain::time::{Clock, TradingDate};
@@ -15,7 +13,7 @@ use crate::worker::trading_day::reference_prices::ReferencePrices;
 
 /// The parts of a worker that the trading day is computed from.
 pub struct TradingDayDependencies {
-    /// This worker's copy of the operators' overrides.
+    /// This worker's copy of the operators' overrides, with the limits in force.
     pub control: ControlCache,
     /// The shared state.
     pub store: Store,
@@ -25,10 +23,6 @@ pub struct TradingDayDependencies {
     pub journal_reader: JournalReader,
     /// The mark prices.
     pub prices: ReferencePrices,
-    /// The instruments of the settings.
-    pub instruments: Arc<Instruments>,
-    /// When trading days start and end.
-    pub calendar: TradingCalendar,
     /// The clock that trading days follow.
     pub clock: Clock,
     /// The most by which the clock may differ from Redis' when a day opens; `None` for a clock that is not this
@@ -41,6 +35,7 @@ impl TradingDayDependencies {
     /// `None` where it exceeds the exact range.
     pub(super) fn day_profit(
         &self,
+        instruments: &Instruments,
         holdings: &[PositionSums],
         mode: Mode,
         date: TradingDate,
@@ -48,7 +43,7 @@ impl TradingDayDependencies {
     ) -> Option<DayProfit> {
         let valuation = |holding: &PositionSums| {
             let key = (holding.venue.clone(), holding.symbol.clone());
-            let instrument = self.instruments.get(&key.0, &key.1)?;
+            let instrument = instruments.get(&key.0, &key.1)?;
             let valuation = ValuationInputs {
                 base_rate: instrument.base_rate,
                 mark: self.prices.mark_price(instrument, mode),
@@ -61,7 +56,8 @@ impl TradingDayDependencies {
 
     /// Returns the mark price of every instrument that has one.
     pub(super) fn mark_prices(&self, mode: Mode) -> MarkPrices {
-        let marks = self.instruments.all().filter_map(|instrument| {
+        let limits = self.control.limits();
+        let marks = limits.instruments.all().filter_map(|instrument| {
             let mark = self.prices.mark_price(instrument, mode)?;
             Some(((instrument.venue.clone(), instrument.symbol.clone()), mark))
         });

@@ -10,6 +10,9 @@ const PROBED_REASON: &str = "check";
 /// The level of an alert in a probe; nothing is stored.
 const PROBED_LEVEL: &str = "alert";
 
+/// The number of a snapshot's part in a probe; nothing is stored.
+const PROBED_SLOT: u32 = 0;
+
 /// What the settings are checked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Role {
@@ -31,6 +34,11 @@ impl Role {
     /// Reports whether the role connects to Redis.
     pub(super) fn uses_redis(self) -> bool {
         matches!(self, Self::Run | Self::Worker)
+    }
+
+    /// Reports whether the role enforces limits, or changes them.
+    pub(super) fn knows_limits(self) -> bool {
+        matches!(self, Self::Run | Self::Worker | Self::Operator)
     }
 
     /// Reports whether the role serves REST.
@@ -61,6 +69,7 @@ impl Role {
                 state_event(),
                 subjects::dead_letter(PROBED_REASON),
                 subjects::alert(PROBED_LEVEL, None),
+                subjects::snapshot_part(PROBED_SLOT),
                 subjects::server_request("STREAM.INFO", subjects::STREAM_REPORTS),
                 subjects::server_request("CONSUMER.CREATE", subjects::STREAM_REPORTS),
                 subjects::server_request("CONSUMER.CREATE", subjects::STREAM_INTENTS),
@@ -86,6 +95,7 @@ impl Role {
                 subjects::STREAM_INTENTS,
                 subjects::STREAM_DEAD_LETTERS,
                 subjects::STREAM_ALERTS,
+                subjects::STREAM_SNAPSHOTS,
             ]
             .into_iter()
             .flat_map(|stream| ["STREAM.CREATE", "STREAM.UPDATE"].map(|verb| subjects::server_request(verb, stream)))
@@ -94,6 +104,7 @@ impl Role {
             Self::Operator => {
                 let router = [
                     subjects::STATE_SET,
+                    subjects::LIMITS_SET,
                     subjects::LOCKS_SET,
                     subjects::LOCKS_LIFT,
                     subjects::ADJUST,

@@ -103,6 +103,14 @@ impl DevServers {
         ]
     }
 
+    /// Returns the process id of each server, by name.
+    pub(crate) fn process_ids(&self) -> Vec<(String, u32)> {
+        let running = self.running.iter();
+        running
+            .filter_map(|server| Some((server.name.to_owned(), server.child.id()?)))
+            .collect()
+    }
+
     /// Returns the servers' URLs as the ready line of `dev` prints them.
     pub(crate) fn ready_line_urls(&self) -> String {
         format!(

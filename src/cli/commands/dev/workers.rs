@@ -130,6 +130,16 @@ impl WorkerProcesses {
         Ok(())
     }
 
+    /// Returns the process id of each running worker, by name.
+    pub(crate) fn process_ids(&self) -> Vec<(String, u32)> {
+        let named = self.processes.iter();
+        let mut ids: Vec<_> = named
+            .map(|(number, process)| (format!("worker-{number}"), *process))
+            .collect();
+        ids.sort();
+        ids
+    }
+
     /// Restarts each worker that exits. It must be called from the main thread.
     pub(crate) async fn supervise(&mut self) -> Infallible {
         loop {

@@ -35,7 +35,9 @@ use crate::sidecar::response::problem::ProblemResponse;
 use crate::wire::holding_id::HoldingId;
 use crate::wire::intent::{MissingIdPolicy, decode_intent};
 use crate::wire::order_reference::OrderSelector;
-use crate::wire::positions::{ClosePositionResponse, PositionTarget, decode_close_position};
+use crate::wire::positions::{
+    ClosePositionResponse, PortfolioList, PositionTarget, RemainderBelowLot, decode_close_position,
+};
 use crate::wire::report::ExecutionReport;
 
 /// The number of open orders, the newest ones, that are searched for those that block the reduction.
@@ -141,12 +143,15 @@ impl PositionToClose<'_> {
     }
 
     fn build_closing_order(&self, target: PositionTarget) -> Result<ClosingOrder, Fault> {
+        closing_order::build_closing_order(&self.position, self.lot_size(), target)
+    }
+
+    fn lot_size(&self) -> Decimal {
         let market = self
             .context
             .prices
             .quoted_instrument(&self.position.venue, &self.position.symbol);
-        let lot_size = market.map_or(self.position.lot_size, |market| market.instrument.lot_size.decimal());
-        closing_order::build_closing_order(&self.position, lot_size, target)
+        market.map_or(self.position.lot_size, |market| market.instrument.lot_size.decimal())
     }
 
     /// Returns the response for a known order, or `None` if no order has the client order id.
@@ -176,7 +181,7 @@ impl PositionToClose<'_> {
         }
         match report.denial() {
             Some(denial) => Err(self.add_blocking_orders(denial, report.side).await.into()),
-            None => Ok(Some(self.respond_with_positions(report, true).await)),
+            None => Ok(Some(self.respond_with_positions(report, target_quantity, true).await)),
         }
     }
 
@@ -194,7 +199,9 @@ impl PositionToClose<'_> {
             Ok(reply) => reply,
             Err(RequestError::Timeout) => {
                 let receipt = outcome_unknown_receipt(self.context, &intent);
-                return Ok(self.respond_with_positions(receipt, false).await);
+                return Ok(self
+                    .respond_with_positions(receipt, closing.target_quantity, false)
+                    .await);
             }
             Err(RequestError::Fault(mut fault)) => {
                 let account_id = &self.id.account_id;
@@ -207,7 +214,9 @@ impl PositionToClose<'_> {
             tracing::error!(%error, %client_order_id, "invalid reply to a closing order");
             outcome_unknown_receipt(self.context, &intent)
         });
-        Ok(self.respond_with_positions(report, reply.is_replay).await)
+        Ok(self
+            .respond_with_positions(report, closing.target_quantity, reply.is_replay)
+            .await)
     }
 
     /// Returns a risk rule's denial with the open orders that block the reduction. Returns any other fault unchanged.
@@ -239,7 +248,12 @@ impl PositionToClose<'_> {
     }
 
     /// Returns the response with the order's report and the positions that the sender may see.
-    async fn respond_with_positions(&self, report: ExecutionReport, is_replay: bool) -> Response {
+    async fn respond_with_positions(
+        &self,
+        report: ExecutionReport,
+        target_quantity: Decimal,
+        is_replay: bool,
+    ) -> Response {
         self.context.last_mode.record(report.mode);
         let (order_id, status) = (&report.order_id, report.status.as_str());
         tracing::info!(order_id, status, replayed = is_replay, account_id = %self.id.account_id, "closing order completed");
@@ -257,6 +271,9 @@ impl PositionToClose<'_> {
         let closed = ClosePositionResponse {
             // A venue may fill beyond the quantity.
             remaining_quantity: remaining.unwrap_or(Decimal::ZERO).max(Decimal::ZERO),
+            remainder_below_lot: positions
+                .as_ref()
+                .and_then(|positions| self.remainder_below_lot(positions, target_quantity)),
             order: report,
             positions,
         };
@@ -266,6 +283,14 @@ impl PositionToClose<'_> {
             set_idempotent_replay(&mut response);
         }
         response
+    }
+
+    /// Returns what of the position no order can trade.
+    fn remainder_below_lot(&self, positions: &PortfolioList, target_quantity: Decimal) -> Option<RemainderBelowLot> {
+        let id = self.id.to_string();
+        let mut holdings = positions.items.iter().flat_map(|portfolio| &portfolio.holdings);
+        let held = holdings.find(|holding| holding.id == id)?.quantity;
+        closing_order::remainder_below_lot(&self.position, held, target_quantity, self.lot_size())
     }
 
     /// Returns the deadline of a read of the order log, within the time of the request.

@@ -44,7 +44,8 @@ pub(in crate::sidecar) fn list_positions() -> OperationDescription {
 /// `POST /positions/{id}/close`.
 pub(in crate::sidecar) fn close_position() -> OperationDescription {
     let text = "Closes a position, or part of it, with one reduce-only `IOC` market order, tagged `close_position`. The \
-        quantity is rounded down to whole lots. With `allow_increase`, the target may lie beyond the position or on the other \
+        quantity is rounded down to whole lots: what is less than one lot stays, and `remainder_below_lot` says how an \
+        operator clears it. With `allow_increase`, the target may lie beyond the position or on the other \
         side of zero; the order to such a target is not reduce-only. If open orders block the reduction, \
         `metadata.open_orders` of the problem lists the newest 20 by `client_order_id`, separated by spaces. A \
         repeated `Idempotency-Key` returns the order's current report with `Idempotent-Replay: true` and sends nothing, \

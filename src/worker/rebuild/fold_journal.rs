@@ -1,0 +1,239 @@
+//! Folding the journal in memory: for a rebuild from nothing, and for a snapshot. Entries are decoded on other threads
+//! while the next ones are read.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use crate::bus::connection::BusError;
+use crate::bus::stream_entry::StoredEntry;
+use crate::bus::subjects;
+use crate::domain::content_hash::ContentHash;
+use crate::domain::id::BrokerId;
+use crate::domain::order::Order;
+use crate::domain::time::Timestamp;
+use crate::store::control::locks::JournaledLockEvent;
+use crate::store::rebuild::fold::{FoldedReport, FoldedState, LostVersions, ReportContext};
+use crate::store::rebuild::orders::OrderReplay;
+use crate::store::sums::adjustment::AdjustmentBooking;
+use crate::worker::adjustments::booking::booking_from_event;
+use crate::worker::control::locks_journal;
+use crate::worker::journaling::order_document::order_from_document;
+use crate::worker::rebuild::error::StoreRebuildError;
+use crate::worker::rebuild::lost_entries;
+use crate::worker::rebuild::replay::{ReplayItem, item_from_entry};
+use crate::worker::router::Router;
+
+/// How many entries are decoded together.
+const CHUNK_SIZE: usize = 256;
+/// How many chunks are decoded at a time.
+const CHUNKS_IN_FLIGHT: usize = 4;
+/// The most entries that are folded in a second beside the orders, so that the machine is left to these.
+const BACKGROUND_ENTRIES_PER_SECOND: u32 = 20_000;
+
+/// The pace of a fold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::worker) enum FoldPace {
+    /// As fast as possible: no order is accepted meanwhile.
+    Full,
+    /// Beside the orders, at a bounded rate.
+    Background,
+}
+
+/// The end of a fold.
+#[derive(Debug)]
+pub(in crate::worker) struct FoldedJournal {
+    /// The state after the last entry.
+    pub state: FoldedState,
+    /// The SHA-256 of the last entry's body, in hex; `None` if there was no entry.
+    pub last_entry_sha256: Option<String>,
+}
+
+struct DecodedEntry {
+    sequence: u64,
+    stored_at: Timestamp,
+    event: DecodedEvent,
+}
+
+enum DecodedEvent {
+    /// An order's event, and its epoch.
+    Order(Box<ReplayItem>, i64),
+    /// An adjustment, and its epoch.
+    Adjustment(Box<AdjustmentBooking>, i64),
+    Lock(JournaledLockEvent),
+    /// No part of the sums.
+    Other,
+    /// Entries that the journal has lost, to this sequence.
+    Gap {
+        to: u64,
+    },
+}
+
+/// Folds the journal's entries after those that a state holds, up to `last_sequence`.
+///
+/// # Errors
+/// When the journal does not reply, has lost entries that no operator has accepted, or an entry cannot be decoded.
+pub(in crate::worker) async fn fold_journal(
+    router: &Router,
+    mut state: FoldedState,
+    last_sequence: u64,
+    pace: FoldPace,
+) -> Result<FoldedJournal, StoreRebuildError> {
+    let in_store: BTreeSet<BrokerId> = router.brokers_in_store().into_iter().collect();
+    let entries = router.journal_reader.replay(state.progress.sequence + 1, last_sequence);
+    let decoded = entries
+        .chunks(CHUNK_SIZE)
+        .map(|chunk| tokio::task::spawn_blocking(move || decode_chunk(chunk)))
+        .buffered(CHUNKS_IN_FLIGHT);
+    let mut decoded = std::pin::pin!(decoded);
+    let (started_at, mut entries) = (Instant::now(), 0_u32);
+    let mut last_entry_sha256 = None;
+    while let Some(chunk) = decoded.next().await {
+        let (chunk, sha256) = chunk.map_err(|error| StoreRebuildError::Journal(error.to_string()))??;
+        entries = entries.saturating_add(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
+        for entry in chunk {
+            apply_entry(router, &mut state, entry, &in_store).await?;
+        }
+        last_entry_sha256 = sha256.or(last_entry_sha256);
+        if pace == FoldPace::Background {
+            let due = Duration::from_secs(1) * entries / BACKGROUND_ENTRIES_PER_SECOND;
+            tokio::time::sleep_until(started_at + due).await;
+        }
+    }
+    Ok(FoldedJournal {
+        state,
+        last_entry_sha256,
+    })
+}
+
+/// Decodes entries. Returns the checksum of the last one, too.
+fn decode_chunk(
+    chunk: Vec<Result<StoredEntry, BusError>>,
+) -> Result<(Vec<DecodedEntry>, Option<String>), StoreRebuildError> {
+    let last = chunk.iter().rev().find_map(|entry| entry.as_ref().ok());
+    let sha256 = last.map(|entry| ContentHash::of(&entry.body).0.to_string());
+    let decoded: Result<_, StoreRebuildError> = chunk.into_iter().map(decode_entry).collect();
+    Ok((decoded?, sha256))
+}
+
+fn decode_entry(entry: Result<StoredEntry, BusError>) -> Result<DecodedEntry, StoreRebuildError> {
+    let entry = match entry {
+        Err(BusError::JournalGap { from, to }) => {
+            return Ok(DecodedEntry {
+                sequence: from,
+                stored_at: Timestamp::from_milliseconds(0),
+                event: DecodedEvent::Gap { to },
+            });
+        }
+        entry => entry?,
+    };
+    let (sequence, stored_at) = (entry.sequence, entry.stored_at);
+    let event = if subjects::is_adjustment(&entry.subject) {
+        let (booking, epoch) = booking_from_event(&entry.body)?;
+        DecodedEvent::Adjustment(Box::new(booking), epoch)
+    } else if subjects::is_lock(&entry.subject) {
+        DecodedEvent::Lock(locks_journal::lock_update_from_entry(&entry)?)
+    } else {
+        item_from_entry(entry)?.map_or(DecodedEvent::Other, |(item, epoch)| {
+            DecodedEvent::Order(Box::new(item), epoch)
+        })
+    };
+    Ok(DecodedEntry {
+        sequence,
+        stored_at,
+        event,
+    })
+}
+
+async fn apply_entry(
+    router: &Router,
+    state: &mut FoldedState,
+    entry: DecodedEntry,
+    in_store: &BTreeSet<BrokerId>,
+) -> Result<(), StoreRebuildError> {
+    let (sequence, stored_at) = (entry.sequence, entry.stored_at);
+    match entry.event {
+        DecodedEvent::Gap { to } => {
+            lost_entries::check_accepted(router, sequence, to).await?;
+            state.progress.has_lost_entries = true;
+            state.progress.sequence = to;
+            return Ok(());
+        }
+        DecodedEvent::Order(item, epoch) => {
+            state.progress.newest_epoch = state.progress.newest_epoch.max(epoch);
+            match *item {
+                ReplayItem::Report(mut report, settlement_id) => {
+                    include_lost_versions(router, state, &mut report).await?;
+                    let context = ReportContext {
+                        stored_at,
+                        settlement_id,
+                        retention: router.snapshots.retention,
+                        in_store,
+                    };
+                    log_conflict(&report.order, state.apply_report(&report, &context));
+                }
+                ReplayItem::Submission(submission) => {
+                    state.apply_submission(&submission, stored_at);
+                }
+            }
+        }
+        DecodedEvent::Adjustment(booking, epoch) => {
+            state.progress.newest_epoch = state.progress.newest_epoch.max(epoch);
+            state.apply_adjustment(&booking, sequence, stored_at);
+        }
+        DecodedEvent::Lock(event) => state.apply_lock(event, sequence),
+        DecodedEvent::Other => {}
+    }
+    state.progress.sequence = sequence;
+    Ok(())
+}
+
+/// Makes a report count from the last version that is known, where the versions between them are lost.
+async fn include_lost_versions(
+    router: &Router,
+    state: &mut FoldedState,
+    report: &mut OrderReplay,
+) -> Result<(), StoreRebuildError> {
+    match state.find_lost_versions(&report.order) {
+        LostVersions::None => {}
+        LostVersions::All => *report = count_from_nothing(report)?,
+        LostVersions::After { sequence, document } => {
+            let document = match document {
+                Some(document) => document,
+                None => {
+                    let stored = router.journal_reader.read_entry(sequence).await?;
+                    let missing = || StoreRebuildError::Journal(format!("the journal has no entry {sequence}"));
+                    stored.ok_or_else(missing)?.body
+                }
+            };
+            let known = order_from_document(&document)?;
+            state.undo_known_versions(&known).ok_or_else(|| inexact_sums(&known))?;
+            *report = count_from_nothing(report)?;
+        }
+    }
+    Ok(())
+}
+
+fn count_from_nothing(report: &OrderReplay) -> Result<OrderReplay, StoreRebuildError> {
+    report.from_nothing().ok_or_else(|| inexact_sums(&report.order))
+}
+
+fn inexact_sums(order: &Order) -> StoreRebuildError {
+    StoreRebuildError::Journal(format!("the sums of order {} leave the exact range", order.order_id))
+}
+
+fn log_conflict(order: &Order, folded: FoldedReport) {
+    match folded {
+        FoldedReport::Applied | FoldedReport::Ignored => {}
+        FoldedReport::ReplacesSubmission(stored) => tracing::error!(
+            first = %order.order_id, %stored,
+            "two orders have one id: the one with a report counts, the other is void and its reservation is released"
+        ),
+        FoldedReport::ConflictsWithSubmission(stored) => tracing::error!(
+            first = %order.order_id, %stored,
+            "two orders have one id, and both may be at their venue: compare with the venue and adjust the account"
+        ),
+    }
+}
