@@ -167,8 +167,9 @@ impl Listener {
                 self.unread = rest;
                 break block;
             }
+            // A stream that is cut has ended, too: its listener resumes either way.
             let chunk = timeout(SOON, self.response.chunk()).await.expect("another chunk");
-            self.unread.push_str(std::str::from_utf8(&chunk.unwrap()?).unwrap());
+            self.unread.push_str(std::str::from_utf8(&chunk.ok()??).unwrap());
         };
         if let Some(id) = block.lines().find_map(|line| line.strip_prefix("id: ")) {
             self.last_id = id.to_owned();
