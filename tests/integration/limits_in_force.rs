@@ -7,6 +7,7 @@
 )]
 
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use order_router::bus::router_client::RequestError;
@@ -141,28 +142,43 @@ async fn two_first_workers_with_different_limits_never_both_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_order_passes_under_the_old_limits_once_a_change_is_answered() {
-    const ORDERS: usize = 256;
+    const LANES: usize = 256;
     let mut rig = Rig::start().await;
     rig.settings.brokers.paper_ibkr.rest_fill = RestFill::Never;
     let workers = [rig.worker().await, rig.worker().await];
     let client = rig.caller().await;
     let mut tighter = rig.settings.clone();
     tighter.risk.max_open_orders = 1;
-    let sent = join_all((0..ORDERS).map(|n| {
-        let (client, body) = (&client, ibkr(&format!("r{n}"), &[]));
-        async move { client.submit(&body).await.is_ok() }
+    let is_answered = AtomicBool::new(false);
+    let sent = join_all((0..LANES).map(|lane| {
+        let (client, is_answered) = (&client, &is_answered);
+        async move {
+            let (mut passed, mut n) = (0, 0);
+            loop {
+                // The last order of each lane is sent after the answer.
+                let is_last = is_answered.load(Ordering::Acquire);
+                passed += usize::from(client.submit(&ibkr(&format!("r{lane}-{n}"), &[])).await.is_ok());
+                n += 1;
+                if is_last {
+                    return (passed, n);
+                }
+            }
+        }
     }));
     let change = async {
         poll::until(SOON, "some orders have passed", async || open_orders(&rig).await > 8).await;
         apply(&client, &tighter).await.unwrap();
-        open_orders(&rig).await
+        let open = open_orders(&rig).await;
+        is_answered.store(true, Ordering::Release);
+        open
     };
     let (sent, open_at_the_answer) = tokio::join!(sent, change);
     rig.quiet().await;
     assert_eq!(open_orders(&rig).await, open_at_the_answer);
-    let passed = sent.iter().filter(|passed| **passed).count();
+    let passed: usize = sent.iter().map(|(passed, _)| passed).sum();
     assert_eq!(passed, usize::try_from(open_at_the_answer).unwrap());
-    assert!(passed < ORDERS, "the change came too late to show anything");
+    let orders: usize = sent.iter().map(|(_, orders)| orders).sum();
+    assert!(passed < orders, "the change came too late to show anything");
     for worker in workers {
         worker.drain(SOON).await;
     }

@@ -20,5 +20,6 @@ local known = redis.call('HMGET', KEYS[1], 'journal_sequence', 'journal_created'
 -- While late events of an earlier epoch may still be missing here, the replay starts with them: it passes over the rest.
 local from = tonumber(known[1] or '0')
 local time = redis.call('TIME')
-if known[3] and time[1] * 1000 < tonumber(known[4]) then from = math.min(from, tonumber(known[3]) - 1) end
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if known[3] and now < tonumber(known[4]) then from = math.min(from, tonumber(known[3]) - 1) end
 return {'begun', string.format('%.0f', from), known[2] or '', known[5] or '0'}
