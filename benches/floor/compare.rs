@@ -4,9 +4,10 @@ use anyhow::ensure;
 use tokio::process::Command;
 
 use crate::router::{Measured, MeasuredProcess, Process, read_measured, start_sidecar, start_worker};
+use crate::servers::Addresses;
 use crate::servers::Servers;
 use crate::table::{Row, print_head};
-use crate::{Addresses, Way, pure_parts, router};
+use crate::{Way, pure_parts, router};
 
 /// The accounts of the router's load, over all instruments of the settings.
 const ACCOUNTS: &str = "64";

@@ -12,7 +12,8 @@ use redis::Script;
 use redis::aio::ConnectionManager;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::{Addresses, Way};
+use crate::Way;
+use crate::servers::Addresses;
 
 const JOURNAL: &str = "FLOOR_JOURNAL";
 const JOURNAL_SUBJECT: &str = "floor.journal.orders";

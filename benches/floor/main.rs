@@ -26,15 +26,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::servers::Addresses;
+
 /// An intent as callers send it: 230 bytes.
 const INTENT: &str = include_str!("../pure/intent.json");
-
-/// Where the servers listen.
-#[derive(Debug, Clone)]
-struct Addresses {
-    nats: String,
-    redis: String,
-}
 
 /// How the messages of an order travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::Addresses;
+use crate::servers::Addresses;
 
 /// How long a process may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

@@ -10,7 +10,12 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use crate::Addresses;
+/// Where the servers listen.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    pub nats: String,
+    pub redis: String,
+}
 
 /// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(10);

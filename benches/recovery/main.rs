@@ -20,13 +20,6 @@ use order_router::domain::id::BrokerId;
 use order_router::worker::Worker;
 use tokio::time::{Instant, sleep};
 
-/// Where the servers listen.
-#[derive(Debug, Clone)]
-struct Addresses {
-    nats: String,
-    redis: String,
-}
-
 /// How many events are appended after the snapshot, in percent of those before it.
 const REST_PERCENT: u64 = 10;
 /// The longest that a snapshot of the whole journal may take.

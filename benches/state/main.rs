@@ -20,13 +20,6 @@ fn number<T: FromStr<Err = ParseIntError>>(text: &str, name: &str) -> anyhow::Re
     text.parse().with_context(|| format!("{name} is {text}"))
 }
 
-/// Where the servers listen.
-#[derive(Debug, Clone)]
-struct Addresses {
-    nats: String,
-    redis: String,
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // Cargo adds `--bench` to the arguments of a bench target.

@@ -47,6 +47,8 @@ impl Default for RedisSettings {
     }
 }
 
+/// The bytes of the unit that settings of memory count in.
+const BYTES_PER_MEBIBYTE: u64 = 1 << 20;
 /// What an order costs Redis while its id is remembered, in bytes, at the most: measured with Redis 7, with its share of a
 /// bucket and the allocator's slack (docs/performance.md).
 pub const BYTES_PER_REMEMBERED_ID: u64 = 80;
@@ -59,7 +61,12 @@ impl RedisSettings {
 
     /// Returns how many ids may be remembered.
     pub fn max_remembered_ids(&self) -> u64 {
-        self.remembered_ids_mb.saturating_mul(1 << 20) / BYTES_PER_REMEMBERED_ID
+        self.remembered_ids_mb.saturating_mul(BYTES_PER_MEBIBYTE) / BYTES_PER_REMEMBERED_ID
+    }
+
+    /// Returns the most memory that Redis may use, in bytes.
+    pub fn max_memory_bytes(&self) -> u64 {
+        self.max_memory_mb.saturating_mul(BYTES_PER_MEBIBYTE)
     }
 
     /// Returns how many new orders a second can last: each one's id is remembered for the retention.

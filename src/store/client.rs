@@ -20,7 +20,7 @@ const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
 #[derive(Clone)]
 pub struct Store {
     pub(super) connection: StoreConnection,
-    reserve_batcher: ScriptBatcher<ReserveRequest, ReserveOutcome>,
+    reserve_batcher: ScriptBatcher<Arc<ReserveRequest>, ReserveOutcome>,
     settle_batcher: ScriptBatcher<Arc<SettleRequest>, SettleOutcome>,
     journaled_batcher: ScriptBatcher<MarkJournaledRequest, MarkJournaledOutcome>,
     ledger_batcher: ScriptBatcher<LedgerOwner, Ledger>,
@@ -53,12 +53,13 @@ impl Store {
         })
     }
 
-    /// Returns what is known of an id; claims, evaluates or denies an unknown one, as the request says.
+    /// Returns what is known of an id; claims, evaluates or denies an unknown one, as the request says. A caller that may
+    /// have to send the request again passes an [`Arc`] of it.
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::OutcomeUnknown`] the order may be claimed, until its lease ends.
-    pub async fn reserve(&self, request: ReserveRequest) -> Result<ReserveOutcome, StoreError> {
-        self.reserve_batcher.call(request).await
+    pub async fn reserve(&self, request: impl Into<Arc<ReserveRequest>>) -> Result<ReserveOutcome, StoreError> {
+        self.reserve_batcher.call(request.into()).await
     }
 
     /// Books one effect of an order. A caller that may have to send the request again passes an [`Arc`] of it.

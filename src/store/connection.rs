@@ -18,9 +18,6 @@ use crate::store::script::{Script, ScriptReply};
 /// The epoch of a process that has not checked the store against the journal.
 const NO_EPOCH: i64 = 0;
 
-/// The bytes of the unit that settings of memory count in.
-const BYTES_PER_MEBIBYTE: u64 = 1 << 20;
-
 /// One multiplexed connection, the settings and the active epoch. Clones share all three.
 #[derive(Clone)]
 pub(super) struct StoreConnection {
@@ -73,8 +70,10 @@ impl StoreConnection {
 
     /// Returns the memory that Redis used when it was measured last, and the memory that it may use, in bytes.
     pub(super) fn memory_use(&self) -> (u64, u64) {
-        let most = self.settings.max_memory_mb.saturating_mul(BYTES_PER_MEBIBYTE);
-        (self.used_memory.load(Ordering::Relaxed), most)
+        (
+            self.used_memory.load(Ordering::Relaxed),
+            self.settings.max_memory_bytes(),
+        )
     }
 
     /// Reports whether Redis uses more memory than it may: nothing new is taken.

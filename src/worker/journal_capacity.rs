@@ -13,10 +13,9 @@ pub struct JournalCapacity(Arc<AtomicBool>);
 
 impl JournalCapacity {
     /// The share of the stream's maximum size from which intake stops, in per cent.
-    pub const FULL_AT_PERCENT: u64 = 90;
+    const FULL_AT_PERCENT: u64 = 90;
 
-    /// Reports whether a journal of this size is nearly full.
-    pub fn is_nearly_full(extent: &JournalExtent) -> bool {
+    fn is_nearly_full(extent: &JournalExtent) -> bool {
         let limit = u64::try_from(extent.max_bytes).ok().filter(|limit| *limit > 0);
         limit.is_some_and(|limit| extent.bytes >= limit / 100 * Self::FULL_AT_PERCENT)
     }

@@ -5,4 +5,5 @@ pub mod append;
 pub mod current_report;
 pub mod order_document;
 pub(in crate::worker) mod prepared_effect;
+pub(in crate::worker) mod repeated_send;
 pub mod settlement;

@@ -149,18 +149,23 @@ pub async fn change_limits(
     for _ in 0..MAX_CHANGE_ATTEMPTS {
         let newest = reader.read_limits().await?;
         let last_sequence = newest.as_ref().map_or(0, |newest| newest.sequence);
-        let event = match newest {
-            Some(newest) if base_hash.is_none() || newest.differences(limits)?.is_empty() => return Ok(newest),
-            Some(newest) if base_hash == Some(newest.event.hash.as_str()) => {
-                next_event(&newest, limits, actor, reason)?
+        let event = match (newest, base_hash) {
+            (None, _) => limits_event(limits, 1, Vec::new(), actor, reason)?,
+            (Some(newest), None) => return Ok(newest),
+            (Some(newest), Some(base_hash)) => {
+                let differences = newest.differences(limits)?;
+                if differences.is_empty() {
+                    return Ok(newest);
+                }
+                if base_hash != newest.event.hash {
+                    return Err(LimitsChangeError::BaseChanged {
+                        version: newest.event.version,
+                        actor: newest.event.actor,
+                    });
+                }
+                check_base_currency(&differences)?;
+                limits_event(limits, newest.event.version + 1, differences, actor, reason)?
             }
-            Some(newest) => {
-                return Err(LimitsChangeError::BaseChanged {
-                    version: newest.event.version,
-                    actor: newest.event.actor,
-                });
-            }
-            None => limits_event(limits, 1, Vec::new(), actor, reason)?,
         };
         let document = Bytes::from(serde_json::to_vec(&event)?);
         if document.len() > MAX_MESSAGE_BYTES {
@@ -184,21 +189,18 @@ pub async fn change_limits(
     Err(LimitsChangeError::Contention)
 }
 
-/// Returns the event that follows the newest one.
-fn next_event(
-    newest: &JournaledLimits,
-    limits: &LimitSettings,
-    actor: &str,
-    reason: &str,
-) -> Result<LimitsEvent, LimitsChangeError> {
-    let differences = newest.differences(limits)?;
-    if let Some(currency) = differences.iter().find(|difference| difference.name == BASE_CURRENCY) {
-        return Err(LimitsChangeError::BaseCurrency {
+/// Checks that a change leaves the currency of the sums as it is.
+///
+/// # Errors
+/// [`LimitsChangeError::BaseCurrency`].
+fn check_base_currency(differences: &[LimitDifference]) -> Result<(), LimitsChangeError> {
+    match differences.iter().find(|difference| difference.name == BASE_CURRENCY) {
+        Some(currency) => Err(LimitsChangeError::BaseCurrency {
             before: currency.before.clone().unwrap_or_default(),
             after: currency.after.clone().unwrap_or_default(),
-        });
+        }),
+        None => Ok(()),
     }
-    limits_event(limits, newest.event.version + 1, differences, actor, reason)
 }
 
 fn limits_event(

@@ -3,8 +3,8 @@
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
+use crate::bus::journal::JournalReader;
 use crate::bus::journal::limits::{JournaledLimits, change_limits};
-use crate::bus::journal::{JournalReader, JournalWriter};
 use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
 use crate::cli::arguments::audit::AuditArgs;
@@ -13,7 +13,6 @@ use crate::cli::error::{CommandError, CommandResult, undecodable_reply};
 use crate::cli::output;
 use crate::cli::output::text::strip_control_characters;
 use crate::cli::requests::bus_client::{CliClient, RequestArgs};
-use crate::config::journal::{AppendMode, JournalSettings};
 use crate::config::limits::{LimitDifference, LimitSettings};
 use crate::fault::FaultCode;
 use crate::wire::limits::{LimitsChangeRequest, LimitsEvent, PackedLimits};
@@ -183,13 +182,7 @@ async fn apply_by_journal(
     base_hash: Option<&str>,
     audit: &AuditArgs,
 ) -> anyhow::Result<JournaledLimits> {
-    let bus = client.caller.bus();
-    let reader = JournalReader::new(bus.clone());
-    let settings = JournalSettings {
-        append: AppendMode::Pipelined,
-        ..client.settings.journal.clone()
-    };
-    let (writer, _task) = JournalWriter::start(bus.clone(), settings);
+    let (reader, writer) = client.open_journal();
     let changed = change_limits(&reader, &writer, own, base_hash, (&audit.actor, &audit.reason)).await;
     Ok(changed?)
 }

@@ -7,12 +7,14 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 
 use crate::bus::connection::{BusError, ConnectPolicy, connect};
+use crate::bus::journal::{JournalReader, JournalWriter};
 use crate::bus::request::BusReply;
 use crate::bus::router_client::{RequestError, RouterClient};
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
 use crate::cli::error::{CommandError, error_with_reason, undecodable_reply};
 use crate::cli::output;
 use crate::config::Settings;
+use crate::config::journal::{AppendMode, JournalSettings};
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 
@@ -46,6 +48,17 @@ pub(crate) struct CliClient {
 }
 
 impl CliClient {
+    /// Returns a reader of the journal, and a writer of its own for changes that no worker can make.
+    pub(crate) fn open_journal(&self) -> (JournalReader, JournalWriter) {
+        let bus = self.caller.bus();
+        let settings = JournalSettings {
+            append: AppendMode::Pipelined,
+            ..self.settings.journal.clone()
+        };
+        let (writer, _task) = JournalWriter::start(bus.clone(), settings);
+        (JournalReader::new(bus.clone()), writer)
+    }
+
     /// Connects once; `name` names the connection.
     ///
     /// # Errors

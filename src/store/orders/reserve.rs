@@ -1,5 +1,7 @@
 //! Claiming an order id and reserving the shared sums: the request and its outcome.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -102,7 +104,7 @@ pub enum ClaimStep {
         document: Vec<u8>,
     },
     /// The order takes effect in the same step: its venue is the store.
-    Effect(Box<ImmediateEffect>),
+    Effect(Arc<ImmediateEffect>),
 }
 
 /// The first effect of an order whose venue is the store.

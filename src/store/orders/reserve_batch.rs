@@ -1,5 +1,7 @@
 //! The reserve script (`lua/reserve.lua`): claims of many orders in one step for all workers.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::domain::order_key::OrderKey;
@@ -106,7 +108,7 @@ struct ClaimArguments<'a> {
 /// Runs a batch of requests in one script call; returns an outcome for each, in order.
 pub(in crate::store) async fn run_reserve_batch(
     connection: StoreConnection,
-    requests: Vec<ReserveRequest>,
+    requests: Vec<Arc<ReserveRequest>>,
 ) -> Result<Vec<Result<ReserveOutcome, StoreError>>, StoreError> {
     let mut keys = KeyTable::new(vec![
         keys::meta(),

@@ -191,20 +191,21 @@ impl FoldedState {
             self.orders.insert(key, folded);
             return;
         }
+        let own_id = Some(&order.order_id).filter(|id| OrderKey::of_order_id(id) == Some(key));
         let remembered = RememberedId::new(&RememberedFields {
             remembered_until: order
                 .updated_at
                 .max(context.stored_at)
                 .saturating_add(context.retention),
             is_denied: stage == RecordStage::Denied,
-            order_id: Some(&order.order_id).filter(|id| OrderKey::of_order_id(id) == Some(key)),
+            order_id: own_id,
             content: order.content_hash.digest(),
             version: order.version,
             sequence: event.sequence,
             first_sequence,
             settlement_id: context.settlement_id,
         });
-        if OrderKey::of_order_id(&order.order_id) == Some(key) {
+        if own_id.is_some() {
             self.foreign_ids.remove(&key);
         } else {
             self.foreign_ids.insert(key, order.order_id.clone());

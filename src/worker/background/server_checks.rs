@@ -10,7 +10,6 @@ use crate::bus::journal::JournalExtent;
 use crate::telemetry::MetricId;
 use crate::wire::health::{ComponentHealth, ComponentStatus, WorkerHealth};
 use crate::worker::background::gauges::bool_gauge;
-use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::periodic::repeat_every;
 use crate::worker::readiness::StoreObstacle;
 use crate::worker::rebuild::error::StoreRebuildError;
@@ -124,8 +123,7 @@ async fn check_extent(router: &Router, extent: &JournalExtent, obstacle: Option<
     if let Some(StoreObstacle::Journal(health)) = obstacle {
         return health.clone();
     }
-    // What intake acts on is recorded by another loop: neither of the two may be ahead of what is reported.
-    if JournalCapacity::is_nearly_full(extent) || !router.journal_capacity.has_room() {
+    if !router.journal_capacity.has_room() {
         let detail = format!(
             "the journal is nearly full: it has {} of {} bytes. Raise nats.reports_max_bytes or free disk space",
             extent.bytes, extent.max_bytes

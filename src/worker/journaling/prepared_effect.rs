@@ -1,5 +1,7 @@
 //! The first effect of an order whose venue is the store: prepared before the claim, and booked by it in one step.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use crate::brokers::adapter::{BookedEffect, Placement};
@@ -16,7 +18,7 @@ use crate::worker::journaling::settlement::{Settler, inexact, losses_at_limit, s
 #[derive(Debug)]
 pub(in crate::worker) struct PreparedEffect {
     /// The effect.
-    pub(in crate::worker) effect: ImmediateEffect,
+    pub(in crate::worker) effect: Arc<ImmediateEffect>,
     /// How far claim and effect together move the sums.
     pub(in crate::worker) deltas: SumDeltas,
     anomalies: Vec<BookingAnomaly>,
@@ -60,7 +62,7 @@ impl PreparedEffect {
             settlement_id,
         };
         Ok(Self {
-            effect,
+            effect: Arc::new(effect),
             deltas,
             anomalies,
         })
@@ -68,8 +70,13 @@ impl PreparedEffect {
 
     /// Returns the effect as it was booked: with the readings of its claim.
     pub(in crate::worker) fn into_booked(self, readings: &str, booked: &BookedSettlement) -> BookedEffect {
-        let body = insert_readings(&self.effect.document, self.effect.readings_at, readings);
-        let order = self.effect.order;
+        let ImmediateEffect {
+            order,
+            document,
+            readings_at,
+            ..
+        } = Arc::unwrap_or_clone(self.effect);
+        let body = insert_readings(&document, readings_at, readings);
         BookedEffect {
             pending_events: vec![OutboxEntry {
                 version: order.version,

@@ -20,17 +20,13 @@ use crate::domain::time::{Timestamp, TradingDate};
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::risk::rules::max_daily_loss;
 use crate::risk::rules::max_daily_loss::DayLoss;
+use crate::store::Store;
 use crate::store::orders::settle::{BookedSettlement, LossWatch, SettleOutcome, SettleRequest};
-use crate::store::{Store, StoreError};
 use crate::wire::journal_report::{build_settled_report, decode_journal_report};
 use crate::worker::control::cache::ControlSnapshot;
+use crate::worker::journaling::repeated_send::{Reply, WhenQueueFull, send_until_answered};
 use crate::worker::stop_point;
 use crate::worker::trading_day::TradingDayCache;
-
-/// How often a settlement is sent if its reply is lost. The script recognizes it by its id and books it once.
-const MAX_SEND_ATTEMPTS: u32 = 5;
-/// The pause between two sends.
-const SEND_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// How often a venue report is settled because the order has changed or the store is being rebuilt.
 const MAX_SETTLE_ATTEMPTS: usize = 20;
@@ -338,33 +334,17 @@ pub(in crate::worker) fn losses_at_limit(
     account.into_iter().chain(total).collect()
 }
 
-/// Sends a settlement until its reply arrives, at most [`MAX_SEND_ATTEMPTS`] times.
+/// Sends a settlement until its reply arrives.
 async fn send_settlement(store: &Store, request: &Arc<SettleRequest>) -> Result<BookedSettlement, BookError> {
-    let mut may_be_booked = false;
-    let mut reason = String::new();
-    for attempt in 0..MAX_SEND_ATTEMPTS {
-        if attempt > 0 {
-            tokio::time::sleep(SEND_RETRY_DELAY).await;
-        }
-        let error = match store.settle(Arc::clone(request)).await {
-            // An earlier attempt may have been booked in a store that has been rebuilt since.
-            Ok(SettleOutcome::OrderNotFound | SettleOutcome::LeaseLost) if may_be_booked => {
-                return Err(BookError::Unknown("the shared state was rebuilt meanwhile".to_owned()));
-            }
-            Ok(outcome) => return booking_from_outcome(store, request, outcome).await,
-            Err(error) => error,
-        };
-        may_be_booked |= error.may_have_executed();
-        reason = error.to_string();
-        match error {
-            StoreError::OutcomeUnknown(_) | StoreError::Corrupt(_) | StoreError::QueueFull => {}
-            StoreError::NotExecuted(_) | StoreError::Stale(_) => break,
-        }
-    }
-    if may_be_booked {
-        Err(BookError::Unknown(reason))
-    } else {
-        Err(BookError::Unavailable(reason))
+    match send_until_answered(WhenQueueFull::SendAgain, || store.settle(Arc::clone(request))).await {
+        // An earlier attempt may have been booked in a store that has been rebuilt since.
+        Ok(Reply {
+            outcome: SettleOutcome::OrderNotFound | SettleOutcome::LeaseLost,
+            may_have_executed_before: true,
+        }) => Err(BookError::Unknown("the shared state was rebuilt meanwhile".to_owned())),
+        Ok(reply) => booking_from_outcome(store, request, reply.outcome).await,
+        Err(unanswered) if unanswered.may_have_executed => Err(BookError::Unknown(unanswered.error.to_string())),
+        Err(unanswered) => Err(BookError::Unavailable(unanswered.error.to_string())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The claim of an order whose venue is the store: one script compares the caps, claims the order and books its first
 //! effect. Nothing stands between claim and effect, so no lease is needed and no claim is left behind.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::brokers::adapter::{BrokerCapabilities, Effects, Placement};
 use crate::brokers::port::BookError;
@@ -11,13 +11,13 @@ use crate::domain::reason::Reason;
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::fault::{Fault, FaultCode};
 use crate::risk::{ApprovedUnderCaps, CapReadings, RiskDecision};
-use crate::store::StoreError;
-use crate::store::orders::reserve::{ClaimStep, ReserveAction, ReserveOutcome, ReserveRequest};
+use crate::store::orders::reserve::{ClaimStep, ReserveAction, ReserveOutcome};
 use crate::wire::journal_report::READINGS_PLACEHOLDER;
 use crate::wire::risk_signal::SignalSubject;
 use crate::worker::control::alert_outbox;
 use crate::worker::faults::{deadline_passed, store_unavailable};
 use crate::worker::journaling::prepared_effect::PreparedEffect;
+use crate::worker::journaling::repeated_send::{WhenQueueFull, send_until_answered};
 use crate::worker::journaling::settlement::losses_to_watch;
 use crate::worker::router::Router;
 use crate::worker::stop_point;
@@ -26,10 +26,6 @@ use crate::worker::submission::claim_evaluation::{
 };
 use crate::worker::submission::not_sent::trading_halted;
 
-/// How often a claim is sent if its reply is lost. The script recognizes the effect by its id and books it once.
-const MAX_SEND_ATTEMPTS: usize = 5;
-/// The pause between two sends.
-const SEND_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How often an order that only reduces is planned again because the position has changed.
 const MAX_PLANS: usize = 4;
 
@@ -85,15 +81,21 @@ pub(super) async fn book(
         );
         let prepared = PreparedEffect::new(&router.settler, placement, &planned.report, losses);
         let prepared = prepared.map_err(|error| preparation_fault(&error))?;
-        let step = ClaimStep::Effect(Box::new(prepared.effect.clone()));
+        let step = ClaimStep::Effect(Arc::clone(&prepared.effect));
         let check = evaluation.check(Some(evaluation.claim_request(prepared.deltas, step)));
         let action = ReserveAction::Evaluate(Box::new(check));
+        let request = Arc::new(reserve_request(&placement.order, action));
         stop_point::reach("before_settle");
-        let outcome = match send(router, &reserve_request(&placement.order, action)).await {
-            Ok(outcome) => outcome,
-            Err(ClaimFailure::NothingBooked(error)) => return Err(store_unavailable(error)),
-            Err(ClaimFailure::Unknown(reason)) => return Ok(unconfirmed(planned, reason)),
+        let sent = send_until_answered(WhenQueueFull::Return, || router.store.reserve(Arc::clone(&request))).await;
+        let outcome = match sent {
+            // What an earlier attempt has booked is known; any other reply says that none was.
+            Ok(reply) => reply.outcome,
+            Err(unanswered) if unanswered.may_have_executed => {
+                return Ok(unconfirmed(planned, unanswered.error.to_string()));
+            }
+            Err(unanswered) => return Err(store_unavailable(unanswered.error)),
         };
+        drop(request);
         stop_point::reach("after_settle");
         let refused = match outcome {
             ReserveOutcome::Booked(readings, booked) => {
@@ -157,39 +159,6 @@ fn publish_alerts(router: &Router, evaluation: ClaimEvaluation<'_>, readings: &C
             router.signals.publish(&signals, subject);
         }
     }
-}
-
-/// Why a claim has no outcome.
-enum ClaimFailure {
-    /// Nothing is booked.
-    NothingBooked(StoreError),
-    /// It may be booked; the text says why that is not known.
-    Unknown(String),
-}
-
-/// Sends a claim until its reply arrives, at most [`MAX_SEND_ATTEMPTS`] times.
-async fn send(router: &Router, request: &ReserveRequest) -> Result<ReserveOutcome, ClaimFailure> {
-    let mut may_be_booked = false;
-    let mut reason = String::new();
-    for attempt in 0..MAX_SEND_ATTEMPTS {
-        if attempt > 0 {
-            tokio::time::sleep(SEND_RETRY_DELAY).await;
-        }
-        let error = match router.store.reserve(request.clone()).await {
-            // What an earlier attempt has booked is known; any other answer says that none was.
-            Ok(outcome) => return Ok(outcome),
-            Err(error) => error,
-        };
-        if !may_be_booked && !error.may_have_executed() {
-            return Err(ClaimFailure::NothingBooked(error));
-        }
-        may_be_booked = true;
-        reason = error.to_string();
-        if matches!(error, StoreError::NotExecuted(_) | StoreError::Stale(_)) {
-            break;
-        }
-    }
-    Err(ClaimFailure::Unknown(reason))
 }
 
 /// Returns the fault of an effect that cannot be prepared: nothing is booked.

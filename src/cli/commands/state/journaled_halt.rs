@@ -3,12 +3,11 @@
 use anyhow::Context;
 
 use crate::bus::connection::AwaitedSubjects;
-use crate::bus::journal::{JournalEntry, JournalReader, JournalWriter};
+use crate::bus::journal::JournalEntry;
 use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
 use crate::cli::error::CommandError;
 use crate::cli::requests::bus_client::CliClient;
-use crate::config::journal::{AppendMode, JournalSettings};
 use crate::domain::control::OperatorOverrides;
 use crate::domain::order_terms::TradingState;
 use crate::domain::time::Timestamp;
@@ -57,13 +56,7 @@ pub(super) async fn append_and_print(
 }
 
 async fn append_halt(client: &CliClient, change: &StateChangeRequest) -> anyhow::Result<StateEvent> {
-    let bus = client.caller.bus();
-    let reader = JournalReader::new(bus.clone());
-    let settings = JournalSettings {
-        append: AppendMode::Pipelined,
-        ..client.settings.journal.clone()
-    };
-    let (writer, _task) = JournalWriter::start(bus.clone(), settings);
+    let (reader, writer) = client.open_journal();
     let subject = subjects::event(subjects::STATE_EVENT_KIND, None);
     for _ in 0..MAX_APPEND_ATTEMPTS {
         let last = reader.read_last_for_subject(&subject).await?;

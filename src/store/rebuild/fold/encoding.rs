@@ -66,7 +66,7 @@ enum SnapshotItem {
         /// None for the ledger of all accounts.
         account_id: Option<String>,
         day: i64,
-        /// Notional, open loss, fill result.
+        /// Notional, open loss, fill result, fills whose fee has no price.
         sums: [String; 4],
         holdings: Vec<HoldingItem>,
     },
@@ -132,7 +132,8 @@ struct ScopeItem {
     trading_date: String,
 }
 
-/// Long, short and position; cash flow, fees, open orders, open loss, daily notional, fill result.
+/// Long, short and position; cash flow, fees, open orders, open loss, daily notional, fill result, fills whose fee has
+/// no price.
 #[derive(Serialize, Deserialize)]
 struct DeltasItem([String; 3], [i64; 7]);
 
@@ -214,7 +215,7 @@ impl FoldedState {
                 sums,
                 holdings,
             } => {
-                let mode = parse_mode(&mode)?;
+                let mode = Mode::parse(&mode)?;
                 let owner = match account_id {
                     Some(account) => LedgerOwner::Account(mode, AccountId::new(&account).ok()?),
                     None => LedgerOwner::Total(mode),
@@ -356,10 +357,6 @@ fn deltas_item(deltas: &SumDeltas) -> DeltasItem {
     )
 }
 
-fn parse_mode(text: &str) -> Option<Mode> {
-    Mode::ALL.iter().copied().find(|mode| mode.as_str() == text)
-}
-
 fn parse_sums<const N: usize>(texts: &[String; N]) -> Option<[i128; N]> {
     let mut sums = [0; N];
     for (sum, text) in sums.iter_mut().zip(texts) {
@@ -440,7 +437,7 @@ fn parse_stage(item: StageItem) -> Option<FoldedStage> {
 
 fn parse_scope(item: &ScopeItem) -> Option<SumScope> {
     Some(SumScope {
-        mode: parse_mode(&item.mode)?,
+        mode: Mode::parse(&item.mode)?,
         account_id: AccountId::new(&item.account_id).ok()?,
         venue: VenueId::new(&item.venue).ok()?,
         symbol: Symbol::parse(&item.symbol).ok()?,

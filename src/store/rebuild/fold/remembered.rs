@@ -1,4 +1,5 @@
-//! The entry of a remembered id, as `lua/prelude.lua` packs it. The fold keeps nothing else of an order that has ended.
+//! The entry of a remembered id, as `lua/prelude.lua` packs it. The fold keeps nothing else of an order that has ended, and
+//! replies of scripts are read with it.
 
 use std::time::Duration;
 
@@ -99,6 +100,20 @@ impl RememberedId {
     pub fn order_id(&self, key: OrderKey) -> Option<OrderId> {
         let prefix = std::str::from_utf8(self.0.get(4..6)?).ok()?;
         OrderId::new(&format!("{prefix}-{}", key.uuid(self.number(6, 6)).simple())).ok()
+    }
+
+    /// Returns whether the order was denied, or `None` where the entry names no stage.
+    pub(in crate::store) fn is_denied(&self) -> Option<bool> {
+        match self.number(3, 1) {
+            stage if stage == u64::from(ENDED) => Some(false),
+            stage if stage == u64::from(DENIED) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Returns what the order's content is recognised by.
+    pub(in crate::store) fn content(&self) -> Option<ContentDigest> {
+        self.0.get(12..24)?.try_into().ok().map(ContentDigest)
     }
 
     /// Returns the version of its last report.
