@@ -205,3 +205,26 @@ async fn rebuild_keeps_its_lease_while_it_replays_nothing() {
     proxy.restore();
     worker.drain(SOON).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuilds_leave_no_script_of_earlier_epochs_in_redis() {
+    let rig = Rig::start().await;
+    let worker = rig.worker().await;
+    let mut redis = rig.redis.connection().await;
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        rig.redis.flushall().await;
+        poll::until(SOON, "the rebuild is finished", async || {
+            let epoch: Option<i64> = redis.hget("{or}:meta", "epoch").await.unwrap_or_default();
+            epoch.is_some() && worker.router().store.epoch() == epoch
+        })
+        .await;
+        let memory: String = redis::cmd("INFO").arg("memory").query_async(&mut redis).await.unwrap();
+        let count = memory
+            .lines()
+            .find_map(|line| line.strip_prefix("number_of_cached_scripts:"));
+        counts.push(count.unwrap().trim().parse::<u64>().unwrap());
+    }
+    assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+    worker.drain(SOON).await;
+}

@@ -100,6 +100,7 @@ pub(in crate::store) fn decode_pending_events(reply: &mut ScriptReply) -> Result
         pending.push(OutboxEntry {
             version: reply.next_integer()?,
             body: Bytes::from(reply.next_bytes()?),
+            settlement_id: None,
         });
     }
     Ok(pending)

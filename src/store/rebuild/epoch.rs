@@ -184,6 +184,7 @@ impl Store {
             journal_created: reply.next_text()?,
             is_from_nothing: reply.next_text()? == "1",
         };
+        self.remove_scripts().await?;
         self.load_scripts(&rebuild.epoch).await?;
         Ok(BeginRebuildOutcome::Acquired(rebuild))
     }
@@ -267,6 +268,15 @@ impl Store {
         let keys = [keys::meta(), keys::rebuild_lease()];
         let call = self.connection.script_call(&ABANDON_REBUILD, Some(rebuild), &keys)?;
         self.connection.run(call).await.map(drop)
+    }
+
+    /// Removes the scripts of every epoch before this rebuild: none of them may run any more, and Redis keeps what is loaded
+    /// until it is restarted. A worker that does this late, after another has taken over the rebuild, makes the store be
+    /// rebuilt once more.
+    async fn remove_scripts(&self) -> Result<(), StoreError> {
+        let mut command = redis::cmd("SCRIPT");
+        command.arg("FLUSH").arg("ASYNC");
+        self.connection.query(command).await.map(drop)
     }
 
     async fn load_scripts(&self, epoch: &str) -> Result<(), StoreError> {

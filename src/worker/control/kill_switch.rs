@@ -48,23 +48,30 @@ pub struct HaltResult {
     pub remaining_total: u64,
 }
 
-/// Cancels open orders while trading is halted, until the worker stops.
+/// Cancels open orders while trading is halted, until the worker stops. It begins one interval after it has seen the halt:
+/// the call that halts trading lists the open orders first, so that its reply counts every one.
 pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
     let mut runs = repeat_every(SWEEP_INTERVAL, &stop);
+    let mut was_halted = false;
     while runs.next().await {
+        let sweep = async {
+            let Ok(control) = router.control.refresh().await else {
+                return was_halted;
+            };
+            let is_halted = control.trading_state == TradingState::Halted;
+            if is_halted && was_halted {
+                sweep_open_orders(&router).await;
+            }
+            is_halted
+        };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = sweep_if_halted(&router) => {}
+            is_halted = sweep => was_halted = is_halted,
         }
     }
 }
 
-async fn sweep_if_halted(router: &Router) {
-    let is_halted =
-        matches!(router.control.refresh().await, Ok(control) if control.trading_state == TradingState::Halted);
-    if !is_halted {
-        return;
-    }
+async fn sweep_open_orders(router: &Router) {
     let end = Timestamp::now().saturating_add(SWEEP_TIMEOUT);
     match cancel_all_open_orders(router, end).await {
         Ok(HaltResult { cancelled: 0, .. }) => {}

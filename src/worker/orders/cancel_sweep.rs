@@ -239,7 +239,7 @@ pub(in crate::worker) async fn retry_until_sent(
         let open: HashSet<&OrderKey> = found.iter().map(|order| &order.record.key).collect();
         for key in keys.iter().filter(|key| !open.contains(key)) {
             // Its record has no document any more: it was released, or has ended.
-            tally.finish(*key, SweptOrder::Ended);
+            tally.finish(*key, ended_order(router, key).await);
         }
         let orders = stream::iter(found.into_iter().map(Ok));
         cancel_orders(router, broker, orders, end, tally).await?;
@@ -253,7 +253,8 @@ async fn cancel_open_order(router: &Router, open: OpenOrder) -> (OrderKey, Swept
         RecordStage::Claimed | RecordStage::Sending | RecordStage::Releasing => {
             SweptOrder::NotYet(SendObstacle::InFlight)
         }
-        RecordStage::Ended | RecordStage::Denied | RecordStage::Released => SweptOrder::Ended,
+        RecordStage::Ended => ended_order(router, &record.key).await,
+        RecordStage::Denied | RecordStage::Released => SweptOrder::Ended,
         RecordStage::Open => {
             let selector = OrderSelector::OrderId(order.order_id.clone());
             match cancel_at_broker(router, &order, &selector).await {
@@ -287,13 +288,17 @@ pub(in crate::worker) fn swept_order(report: ExecutionReport) -> SweptOrder {
     }
 }
 
+/// Returns how an order has ended that is not open any more: another call may have cancelled it.
+async fn ended_order(router: &Router, key: &OrderKey) -> SweptOrder {
+    match current_report(router, key).await {
+        Ok(Some(outcome)) => swept_order(outcome.report),
+        _ => SweptOrder::Ended,
+    }
+}
+
 async fn swept_after_fault(router: &Router, key: &OrderKey, fault: &Fault) -> SweptOrder {
     match fault.code {
-        // Another call may have cancelled it.
-        FaultCode::OrderClosed => match current_report(router, key).await {
-            Ok(Some(outcome)) => swept_order(outcome.report),
-            _ => SweptOrder::Ended,
-        },
+        FaultCode::OrderClosed => ended_order(router, key).await,
         FaultCode::QueueFull => SweptOrder::NotYet(SendObstacle::QueueFull),
         _ => {
             log_at_intervals!(warn, order = key.name(), %fault, "an order could not be cancelled");
