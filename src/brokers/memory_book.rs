@@ -149,6 +149,7 @@ impl MemoryBookState {
             pending_events: vec![OutboxEntry {
                 version: order.version,
                 body: bytes::Bytes::new(),
+                settlement_id: None,
             }],
             order,
             notices: Vec::new(),

@@ -91,4 +91,6 @@ pub struct OutboxEntry {
     pub version: u32,
     /// The event's journal document.
     pub body: bytes::Bytes,
+    /// The id of the effect that was settled, where the document was made by this process; it is in the document, too.
+    pub settlement_id: Option<uuid::Uuid>,
 }

@@ -1,6 +1,7 @@
 //! The parts of a worker that every step of the pipeline uses.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +28,27 @@ use crate::worker::snapshots::tools::SnapshotTools;
 use crate::worker::trading_day::TradingDayCache;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
 
-/// The parts of a worker that its steps share.
+/// The parts of a worker that its steps share. Clones are handles of the same parts: each order takes several.
 #[derive(Debug, Clone)]
-pub struct Router {
+pub struct Router(Arc<RouterParts>);
+
+impl Deref for Router {
+    type Target = RouterParts;
+
+    fn deref(&self) -> &RouterParts {
+        &self.0
+    }
+}
+
+impl From<RouterParts> for Router {
+    fn from(parts: RouterParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+/// The parts of a [`Router`].
+#[derive(Debug)]
+pub struct RouterParts {
     /// The shared state in Redis.
     pub store: Store,
     /// The journal's writer.

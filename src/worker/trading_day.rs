@@ -1,9 +1,9 @@
 //! The trading day: when it starts, and the profit and loss that orders are evaluated on.
 //!
 //! The first worker to see a new trading date opens the day ([`roll`]). An order is evaluated on a view of its account's
-//! ledger and of the ledger of all accounts; a view is used for [`VIEW_REUSE`], and the reserve script refuses one that is
-//! older than its own limit. What fills make after a view counts in the step that books them, so that only what the
-//! market's prices move may be that old. `refresh_task.rs` opens days and looks at accounts that send no orders.
+//! ledger and of the ledger of all accounts; a view is used for [`VIEW_REUSE`] and renewed from [`VIEW_RENEWAL`], and the
+//! reserve script refuses one that is older than its own limit. What fills make after a view counts in the step that books
+//! them, so that only what the market's prices move may be that old. `refresh_task.rs` opens days and looks at accounts that send no orders.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -30,6 +30,8 @@ pub mod valuation;
 
 /// How long a view of a ledger is used. The reserve script refuses one of 250 ms: the rest is for the call to reach it.
 pub const VIEW_REUSE: Duration = Duration::from_millis(150);
+/// A view of this age that is used is read again in the background, so that the account's next order need not wait.
+pub const VIEW_RENEWAL: Duration = Duration::from_millis(100);
 /// The most views that a worker keeps; beyond it, those too old to be used are dropped.
 const MAX_CACHED_VIEWS: usize = 4_096;
 /// How often the day and the ledger of all accounts are read without orders: prices move losses without any order.
@@ -85,6 +87,8 @@ struct LedgerView {
     /// The moment before the ledger was read.
     read_at: Instant,
     measured_at_ms: i64,
+    /// Whether its ledger is being read again.
+    is_renewed: bool,
 }
 
 /// The profits of ledgers that were read lately.
@@ -250,18 +254,32 @@ impl TradingDayInner {
     }
 
     /// Returns what [`TradingDayCache::load_pnl`] does, if this worker has views that may be used.
-    fn cached_pnl(&self, account_id: &AccountId) -> Option<(Arc<ControlSnapshot>, Arc<DailyPnl>)> {
+    fn cached_pnl(self: &Arc<Self>, account_id: &AccountId) -> Option<(Arc<ControlSnapshot>, Arc<DailyPnl>)> {
         let (control, day) = self.active_day()?;
         let account = self.cached_view(&day, &LedgerOwner::Account(day.mode, account_id.clone()))?;
         let total = self.cached_view(&day, &LedgerOwner::Total(day.mode))?;
         Some((control, Arc::new(day.pnl(&account, &total))))
     }
 
-    /// Returns this worker's view of a ledger on a day while it may be used.
-    fn cached_view(&self, day: &Arc<OpenDay>, owner: &LedgerOwner) -> Option<LedgerView> {
-        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        let view = views.get(owner)?;
-        (Arc::ptr_eq(&view.day, day) && view.read_at.elapsed() <= VIEW_REUSE).then(|| view.clone())
+    /// Returns this worker's view of a ledger on a day while it may be used; one that is near its end is renewed, once.
+    fn cached_view(self: &Arc<Self>, day: &Arc<OpenDay>, owner: &LedgerOwner) -> Option<LedgerView> {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = views.get_mut(owner).filter(|view| Arc::ptr_eq(&view.day, day))?;
+        let age = view.read_at.elapsed();
+        if (VIEW_RENEWAL..=VIEW_REUSE).contains(&age) && !std::mem::replace(&mut view.is_renewed, true) {
+            self.spawn_renewal(day.clone(), owner.clone());
+        }
+        (age <= VIEW_REUSE).then(|| view.clone())
+    }
+
+    /// Reads a ledger in the background. One that cannot be read is read by the next order that needs it.
+    fn spawn_renewal(self: &Arc<Self>, day: Arc<OpenDay>, owner: LedgerOwner) {
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(fault) = inner.read_view(&day, owner).await {
+                tracing::debug!(%fault, "a view of the profit and loss was not renewed");
+            }
+        });
     }
 
     fn is_active(&self, day: &OpenDay, control: &ControlSnapshot) -> bool {
@@ -309,7 +327,7 @@ impl TradingDayInner {
     }
 
     /// Returns a view of a ledger on a day, from this worker's copy while it may be used.
-    async fn view(&self, day: &Arc<OpenDay>, owner: LedgerOwner) -> Result<Option<LedgerView>, Fault> {
+    async fn view(self: &Arc<Self>, day: &Arc<OpenDay>, owner: LedgerOwner) -> Result<Option<LedgerView>, Fault> {
         match self.cached_view(day, &owner) {
             Some(view) => Ok(Some(view)),
             None => self.read_view(day, owner).await,
@@ -329,6 +347,7 @@ impl TradingDayInner {
             day: day.clone(),
             read_at,
             measured_at_ms: ledger.read_at_ms,
+            is_renewed: false,
         };
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         if views.len() >= MAX_CACHED_VIEWS {

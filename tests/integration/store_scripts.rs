@@ -399,7 +399,11 @@ async fn settlement_returns_the_earlier_events_that_are_not_journaled() {
     let (one, two, three) = (settlement(&first), settlement(&second), settlement(&third));
     let after = |version, before: &SettleRequest| {
         let body = before.event_document.clone();
-        booked(vec![OutboxEntry { version, body }])
+        booked(vec![OutboxEntry {
+            version,
+            body,
+            settlement_id: None,
+        }])
     };
     // Each twice: a lost reply is repeated in full.
     for _ in 0..2 {

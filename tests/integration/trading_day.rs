@@ -21,7 +21,7 @@ use order_router::fault::FaultCode;
 use order_router::store::sums::day::{DayRoll, DayRollOutcome};
 use order_router::wire::day::DayEvent;
 use order_router::worker::Worker;
-use order_router::worker::trading_day::VIEW_REUSE;
+use order_router::worker::trading_day::{VIEW_RENEWAL, VIEW_REUSE};
 use redis::AsyncCommands;
 
 use crate::rig::{Client, Rig, SOON, intent};
@@ -212,6 +212,44 @@ async fn profit_follows_the_quote_and_restarts_each_day() {
     assert_eq!(start_mark(&rig, "2026-03-03").await, "29000");
     assert_eq!(dates(&client).await, ["2026-03-02", "2026-03-03"]);
     one.drain(SOON).await;
+}
+
+/// How often a measurement is repeated that a pause of this machine has spoiled.
+const MAX_MEASUREMENTS: usize = 50;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn view_that_is_used_near_its_end_is_read_again_before_the_next_order() {
+    let (rig, manual_clock) = (Rig::start().await, ManualClock::at("2026-03-02T12:00:00Z"));
+    let one = worker(&rig, &manual_clock).await;
+    let account = AccountId::new("acc-1").unwrap();
+    let measured_at = async || {
+        one.router()
+            .trading_day
+            .load_pnl(&account)
+            .await
+            .unwrap()
+            .1
+            .measured_at_ms
+    };
+    for _ in 0..MAX_MEASUREMENTS {
+        tokio::time::sleep(VIEW_REUSE).await;
+        let started_at = tokio::time::Instant::now();
+        let first = measured_at().await;
+        tokio::time::sleep_until(started_at + VIEW_RENEWAL + Duration::from_millis(20)).await;
+        let used = measured_at().await;
+        let is_in_time = started_at.elapsed() < VIEW_REUSE;
+        tokio::time::sleep_until(started_at + VIEW_REUSE + Duration::from_millis(50)).await;
+        let now_ms = Timestamp::now().as_milliseconds();
+        let later = measured_at().await;
+        if is_in_time && started_at.elapsed() < VIEW_RENEWAL + VIEW_REUSE {
+            assert_eq!(used, first);
+            // The first view has ended, and this one was read before it was asked for.
+            assert!(first < later && later < now_ms, "{first} {later} {now_ms}");
+            one.drain(SOON).await;
+            return;
+        }
+    }
+    panic!("this machine paused in each of {MAX_MEASUREMENTS} measurements");
 }
 
 #[tokio::test(flavor = "multi_thread")]

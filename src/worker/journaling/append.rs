@@ -115,7 +115,7 @@ pub async fn append_events(
     let subject = subjects::report(&order.broker, &order.account_id);
     let settlement_ids: Vec<Option<Uuid>> = pending
         .iter()
-        .map(|event| read_settlement_header(&event.body).id)
+        .map(|event| event.settlement_id.or_else(|| read_settlement_header(&event.body).id))
         .collect();
     let entry = |(event, settlement_id): (&OutboxEntry, &Option<Uuid>)| JournalEntry {
         subject: subject.clone(),

@@ -74,6 +74,7 @@ impl PreparedEffect {
             order,
             document,
             readings_at,
+            settlement_id,
             ..
         } = Arc::unwrap_or_clone(self.effect);
         let body = insert_readings(&document, readings_at, readings);
@@ -81,6 +82,7 @@ impl PreparedEffect {
             pending_events: vec![OutboxEntry {
                 version: order.version,
                 body: body.into(),
+                settlement_id: Some(settlement_id),
             }],
             notices: self.anomalies,
             breaches: losses_at_limit(&order.account_id, booked.account_breach, booked.total_breach),

@@ -307,6 +307,7 @@ async fn book_effect(
     pending_events.push(OutboxEntry {
         version: request.order.version,
         body,
+        settlement_id: Some(settlement_id),
     });
     let account = request.order.account_id.clone();
     Ok(BookedEffect {

@@ -23,7 +23,7 @@ use crate::worker::journaling::settlement::Settler;
 use crate::worker::lifecycle::broker_tasks;
 use crate::worker::lifecycle::error::WorkerError;
 use crate::worker::readiness::Readiness;
-use crate::worker::router::{DefaultDeadlines, Router};
+use crate::worker::router::{DefaultDeadlines, Router, RouterParts};
 use crate::worker::snapshots::tools::SnapshotTools;
 use crate::worker::submission::send_gate::JournaledSendGate;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
@@ -84,7 +84,7 @@ pub(super) fn build_router(
     let for_calendar = control.clone();
     let calendar: CalendarSource = Arc::new(move || for_calendar.limits().calendar.clone());
     let brokers = broker_tasks::start_brokers(&settings.brokers, &settler, &calendar, send_gate, additional_brokers)?;
-    let router = Router {
+    let router = Router::from(RouterParts {
         journal_writer,
         journal_reader,
         signals: SignalPublisher::new(alert_writer, telemetry.clone(), deferred_tasks.clone()),
@@ -109,6 +109,6 @@ pub(super) fn build_router(
         telemetry,
         deferred_tasks,
         store,
-    };
+    });
     Ok((router, [journal_task, alert_task]))
 }

@@ -134,6 +134,7 @@ async fn journal_decision(router: &Router, order: &Order, document: Vec<u8>) -> 
     let pending = vec![OutboxEntry {
         version: order.version,
         body: document.into(),
+        settlement_id: None,
     }];
     let appended = append::append_and_mark(router, order, &pending).await;
     let sequence = appended.map_err(|error| {
