@@ -40,3 +40,8 @@ pub mod store;
 pub mod telemetry;
 pub mod wire;
 pub mod worker;
+
+/// The hot path makes many small allocations on several threads, which this allocator serves without shared locks
+/// (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -431,6 +431,13 @@ local function crosses(h, m)
   return position < 0 or is_at_most(h.position, h.position_rest, position, rest)
 end
 
+-- A list of moves as a record holds it. Lua's own conversion would round numbers of more than 14 digits.
+local function write_moves(moves)
+  local numbers = {}
+  for at = 1, #moves do numbers[at] = string.format('%.0f', moves[at]) end
+  return table.concat(numbers, ' ')
+end
+
 -- Gives back what an order holds that is being sent, by the record's own word.
 local function undo_reserved(record, owner)
   local reserved = redis.call('HGET', record, 'net')

@@ -1,9 +1,10 @@
 -- Applies the journal's submissions and releases to a store that is being healed, or late ones after it, in the
--- journal's order. An order known only by its submission counts as being sent: reserved in full, and asked about.
+-- journal's order. An order known only by its submission counts as being sent: reserved in full, and asked about. So does
+-- a claim that was submitted: whether its worker went on to send it may be what the store has lost.
 --
 -- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
--- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 lease (ms), then for each event a command (MessagePack,
---       by name) and the order's document:
+-- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 lease (ms), 4 whether the store is being healed (1 or
+--       0), then for each event a command (MessagePack, by name) and the order's document:
 --         k order record, op open set (key indices), n name, o order id, h content
 --         st `sending` or `released`, t the claim's token, q journal sequence, ttl of a released order (ms)
 --         w owner, d what it reserves (moves)
@@ -13,6 +14,12 @@ local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local now, changed, highest = now_ms(), 0, 0
+
+-- A claim that has been submitted, in a store that may have lost that it is being sent. It has reserved what the submission
+-- names.
+local function is_own_claim(known, c)
+  return ARGV[4] == '1' and known[1] == 'claimed' and known[3] == c.o and known[4] == c.t
+end
 
 -- A report of the order, or an order that came first, says more than its submission. A claim of this store's own goes
 -- before one that it has lost: whoever held that cannot send any more.
@@ -29,12 +36,16 @@ local function is_released(known, c)
   return known[1] == 'sending' or known[1] == 'releasing'
 end
 
-for at = 4, #ARGV, 2 do
+for at = 5, #ARGV, 2 do
   local c, doc = cmsgpack.unpack(ARGV[at]), ARGV[at + 1]
   local record, sequence = KEYS[c.k], string.format('%.0f', c.q)
   local known = redis.call('HMGET', record, 'st', 'v', 'o', 'tok', 'sq')
   local is_sending = c.st == 'sending'
-  if is_sending and is_submitted(known, c) or not is_sending and is_released(known, c) then
+  if is_sending and is_own_claim(known, c) then
+    changed = changed + 1
+    redis.call('HSET', record, 'st', 'sending', 'sq', sequence, 'net', write_moves(c.d))
+    redis.call('ZADD', KEYS[4], now + tonumber(ARGV[3]), c.n)
+  elseif is_sending and is_submitted(known, c) or not is_sending and is_released(known, c) then
     changed = changed + 1
     undo_reserved(record, c.w)
     redis.call('DEL', record)
@@ -42,7 +53,7 @@ for at = 4, #ARGV, 2 do
     redis.call('ZREM', KEYS[3], c.n)
     if is_sending then
       force_both(c.w, c.d)
-      redis.call('HSET', record, 'doc', doc, 'net', table.concat(c.d, ' '))
+      redis.call('HSET', record, 'doc', doc, 'net', write_moves(c.d))
       enter_open(KEYS[c.op], c.n, KEYS[5])
       redis.call('ZADD', KEYS[4], now + tonumber(ARGV[3]), c.n)
     else

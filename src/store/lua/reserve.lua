@@ -120,11 +120,12 @@ local function crossing_facts(change, percent)
     .. write_pair(cap[LIMIT], cap[LIMIT + 1]) .. string.format('","percent":%.0f,', percent)
 end
 
--- The record of an order under its lease.
+-- The record of an order under its lease, with a journal sequence (`after`) that its submission stands behind.
 local function write_claim(command, doc)
   local order = command[CLAIM]
   redis.call('HSET', KEYS[command[RECORD]], 'st', 'claimed', 'h', content_of(command[CONTENT]),
-    'o', command[ORDER_ID], 'v', 0, 'jv', 0, 'tok', order[TOKEN], 'doc', doc)
+    'o', command[ORDER_ID], 'v', 0, 'jv', 0, 'tok', order[TOKEN], 'doc', doc,
+    'after', redis.call('HGET', KEYS[1], 'journal_sequence') or '0')
   redis.call('ZADD', KEYS[3], now + order[LEASE], command[NAME])
   enter_open(KEYS[order[OPEN_SET]], command[NAME], KEYS[5])
 end

@@ -17,6 +17,8 @@ use crate::store::script::{
 /// meaning: workers of two schemas never share a store.
 pub const STORE_SCHEMA: u32 = 1;
 
+/// The stage of a claim, as a record holds it.
+const CLAIMED: &str = "claimed";
 /// The most claims that one call returns.
 const CLAIMS_PAGE: usize = 1_000;
 /// The number of keys that one `SCAN` visits.
@@ -210,27 +212,56 @@ impl Store {
         rebuild: &StoreRebuild,
         offset: usize,
     ) -> Result<Option<ClaimsPage>, StoreError> {
-        let mut command = redis::cmd("ZRANGE");
-        command.arg(keys::leases()).arg(offset).arg(offset + CLAIMS_PAGE - 1);
-        let Value::Array(names) = self.connection.query(command).await? else {
-            return Err(StoreError::corrupt("leases are not a sorted set"));
-        };
+        let names = self.read_lease_names(offset).await?;
         if names.is_empty() {
             return Ok(None);
         }
         let leases = names.len();
         let mut orders = Vec::new();
-        for name in names {
-            let Value::BulkString(name) = name else { continue };
-            let Some(key) = OrderKey::parse(&String::from_utf8_lossy(&name)) else {
-                continue;
-            };
+        for key in names.iter().filter_map(parse_lease_name) {
             match self.read_order_for_rebuild(rebuild, &key).await {
                 Err(StoreError::Corrupt(_)) => {}
                 read => orders.extend(read?),
             }
         }
         Ok(Some(ClaimsPage { leases, orders }))
+    }
+
+    /// Returns the names of at most 1 000 leases, the ones that end first before the others.
+    async fn read_lease_names(&self, offset: usize) -> Result<Vec<Value>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(keys::leases()).arg(offset).arg(offset + CLAIMS_PAGE - 1);
+        match self.connection.query(command).await? {
+            Value::Array(names) => Ok(names),
+            _ => Err(StoreError::corrupt("leases are not a sorted set")),
+        }
+    }
+
+    /// Returns the lowest journal sequence that the submissions of claimed orders stand behind; `None` where no order is
+    /// claimed. It may lie before the watermark: events of other orders raise that.
+    ///
+    /// # Errors
+    /// When Redis does not reply.
+    pub async fn find_oldest_claim_sequence(&self) -> Result<Option<u64>, StoreError> {
+        let mut offset = 0;
+        let mut oldest: Option<u64> = None;
+        loop {
+            let names = self.read_lease_names(offset).await?;
+            if names.is_empty() {
+                return Ok(oldest);
+            }
+            for key in names.iter().filter_map(parse_lease_name) {
+                let mut command = redis::cmd("HMGET");
+                command.arg(keys::order_record(&key)).arg(&["st", "after"]);
+                let known: (Option<String>, Option<u64>) =
+                    redis::from_redis_value(self.connection.query(command).await?)
+                        .map_err(|error| StoreError::corrupt(format!("a claim's sequence is unreadable: {error}")))?;
+                if let (Some(CLAIMED), Some(after)) = (known.0.as_deref(), known.1) {
+                    oldest = Some(oldest.map_or(after, |oldest| oldest.min(after)));
+                }
+            }
+            offset += names.len();
+        }
     }
 
     /// Finishes the rebuild: `epoch` is active for the store and for this process.
@@ -330,6 +361,11 @@ impl Store {
             }
         }
     }
+}
+
+fn parse_lease_name(name: &Value) -> Option<OrderKey> {
+    let Value::BulkString(name) = name else { return None };
+    OrderKey::parse(&String::from_utf8_lossy(name))
 }
 
 fn load_command(source: &str) -> redis::Cmd {

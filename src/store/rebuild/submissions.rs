@@ -98,7 +98,9 @@ impl Store {
             commands.push(to_named_message_pack(&encode_submission(event, &mut keys, retention))?);
         }
         let mut call = self.connection.script_call(&REPLAY_SUBMISSIONS, rebuild, keys.keys())?;
-        call.arg(REBUILD_LEASE_MS).arg(self.connection.settings.lease_ms);
+        call.arg(REBUILD_LEASE_MS)
+            .arg(self.connection.settings.lease_ms)
+            .arg(u8::from(rebuild.is_some()));
         for (command, event) in commands.iter().zip(events) {
             call.arg(&command[..]).arg(&event.document[..]);
         }

@@ -124,6 +124,28 @@ fn log_text(directory: &Path) -> String {
     std::fs::read_to_string(log_path(directory)).unwrap_or_default()
 }
 
+/// Returns where each command of an append-only file begins: a list of strings in the Redis protocol.
+fn command_offsets(bytes: &[u8]) -> Vec<usize> {
+    let line_at = |at: usize| -> Option<(usize, usize)> {
+        let end = at + bytes.get(at..)?.windows(2).position(|pair| pair == b"\r\n")?;
+        let number = std::str::from_utf8(bytes.get(at + 1..end)?).ok()?.parse().ok()?;
+        Some((number, end + 2))
+    };
+    let mut begins = Vec::new();
+    let mut at = 0;
+    while let Some((strings, mut next)) = line_at(at) {
+        begins.push(at);
+        for _ in 0..strings {
+            let Some((length, begin)) = line_at(next) else {
+                return begins;
+            };
+            next = begin + length + 2;
+        }
+        at = next;
+    }
+    begins
+}
+
 /// Sends `request` and returns the first line of the reply; `None` on any failure and after a second.
 async fn first_line(address: SocketAddr, request: &[u8]) -> Option<String> {
     tokio::time::timeout(Duration::from_secs(1), async {
@@ -243,6 +265,24 @@ impl RedisServer {
             .get_multiplexed_async_connection()
             .await
             .expect("connecting to redis-server")
+    }
+
+    /// Removes the last `count` commands from the append-only file of a server that does not run: what a power cut may do,
+    /// or a failover to a replica that was behind.
+    pub fn cut_append_only_file(&self, count: usize) {
+        let directory = data_directory(self.0.directory.path()).join("appendonlydir");
+        let files = std::fs::read_dir(directory).expect("the directory of the append-only file");
+        let files = files.map(|entry| entry.expect("a file").path());
+        let mut parts: Vec<PathBuf> = files
+            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+            .collect();
+        parts.sort();
+        let path = parts.pop().expect("an append-only file");
+        let bytes = std::fs::read(&path).expect("reading the append-only file");
+        let begins = command_offsets(&bytes);
+        let keep = begins.len().saturating_sub(count);
+        let length = begins.get(keep).copied().unwrap_or(bytes.len());
+        std::fs::write(&path, &bytes[..length]).expect("cutting the append-only file");
     }
 
     /// Removes every key while the server runs: what an operator's mistake does.
