@@ -19,6 +19,7 @@ use order_router::domain::time::Timestamp;
 use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::submission::SubmissionEvent;
+use redis::AsyncCommands;
 use tokio::task::JoinHandle;
 
 use crate::external_venue::{HoldPoint, KillableWorker, Venue};
@@ -445,6 +446,9 @@ async fn order_at_the_venue_is_never_sent_again_however_much_redis_has_lost() {
         // The event of another order raises the watermark beyond the submission.
         client.report(&ibkr(&format!("other-{lost}"), &[])).await;
         rig.quiet_outbox().await;
+        // As if the last rebuild were long ago: a replay need not begin with events of the epoch before it.
+        let mut redis = rig.redis.connection().await;
+        let _: i64 = redis.hdel("{or}:meta", &["late_from", "late_until"]).await.unwrap();
         venue.hold_at(HoldPoint::Received);
         poll::until(SOON, "the venue has the order", async || {
             venue.arrivals().len() == lost + 1
