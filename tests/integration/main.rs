@@ -93,5 +93,6 @@ mod worker_locks;
 mod worker_notes;
 mod worker_orders;
 mod worker_sending;
+mod worker_sending_loss;
 mod worker_state;
 mod worker_trace;

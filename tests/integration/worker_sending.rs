@@ -19,12 +19,11 @@ use order_router::domain::time::Timestamp;
 use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::submission::SubmissionEvent;
-use redis::AsyncCommands;
 use tokio::task::JoinHandle;
 
 use crate::external_venue::{HoldPoint, KillableWorker, Venue};
 use crate::remembered_view::record_name;
-use crate::rig::{Client, Rig, SOON, ibkr, intent};
+use crate::rig::{Client, Rig, SOON, intent};
 use crate::support::poll;
 
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
@@ -34,7 +33,7 @@ const WINDOW: Duration = Duration::from_millis(1_500);
 const SETTLE_TIME: Duration = Duration::from_millis(700);
 
 /// A router whose `binance` is the external venue, with frequent inquiries and a short not-found window.
-async fn rig() -> (Rig, Venue, Client) {
+pub async fn rig() -> (Rig, Venue, Client) {
     let mut rig = Rig::start().await;
     rig.settings.brokers.task.call_timeout_ms = 30_000;
     rig.settings.brokers.inquiry.first_pause_ms = 50;
@@ -66,7 +65,7 @@ fn submit(rig: &Rig, body: String) -> JoinHandle<Result<BusReply, RequestError>>
 }
 
 /// Submits an order and waits until the venue holds it at a point.
-async fn submit_held_at(
+pub async fn submit_held_at(
     point: HoldPoint,
     rig: &Rig,
     venue: &Venue,
@@ -87,7 +86,7 @@ async fn wait_for_last_status(client: &Client, status: OrderStatus) -> Vec<Execu
     .await
 }
 
-async fn events(client: &Client, kind: &str) -> Vec<SubmissionEvent> {
+pub async fn events(client: &Client, kind: &str) -> Vec<SubmissionEvent> {
     let subject = format!("orders.events.{kind}.default");
     let journal = client.journal().await;
     let events = journal.iter().filter(|entry| entry.subject == subject);
@@ -96,7 +95,7 @@ async fn events(client: &Client, kind: &str) -> Vec<SubmissionEvent> {
         .collect()
 }
 
-async fn sums(rig: &Rig) -> (i64, i64) {
+pub async fn sums(rig: &Rig) -> (i64, i64) {
     (rig.sum(SUMS, "long").await, rig.sum(SUMS, "position").await)
 }
 
@@ -391,88 +390,6 @@ async fn order_known_only_by_its_submission_is_inquired_about_and_never_started(
     let reports = wait_for_last_status(&client, OrderStatus::Rejected).await;
     assert_eq!(reason(&reports[1]), Some(ReasonCode::NotPlaced));
     assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
-    worker.kill();
-}
-
-/// Waits until the store is complete in another epoch than `before`.
-async fn wait_for_rebuild(rig: &Rig, before: &str) {
-    poll::until(SOON, "the store is rebuilt", async || {
-        let meta = rig.store().await.remove("meta").unwrap_or_default();
-        meta.get("epoch")
-            .is_some_and(|now| *now != before && !now.starts_with("healing"))
-    })
-    .await;
-}
-
-async fn stage(rig: &Rig, id: &str) -> Option<String> {
-    let record = rig.store().await.remove(&record_name("default", id))?;
-    record.get("st").cloned()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn announced_order_counts_as_sent_in_a_restarted_store_until_its_worker_says_otherwise() {
-    let (mut rig, venue, client) = rig().await;
-    rig.settings.redis.lease_ms = 60_000;
-    let worker = KillableWorker::start(&rig.settings, &venue).await;
-    let _announced = submit_held_at(HoldPoint::Announced, &rig, &venue, "a1").await;
-    let epoch = rig.store().await["meta"]["epoch"].clone();
-    rig.redis.kill9();
-    rig.redis.restart().await;
-    wait_for_rebuild(&rig, &epoch).await;
-    assert_eq!(stage(&rig, "a1").await.as_deref(), Some("sending"));
-    assert_eq!(sums(&rig).await, (100, 0));
-    venue.resume();
-    poll::until(SOON, "the order is released", async || {
-        events(&client, "released").await.len() == 1
-    })
-    .await;
-    rig.quiet().await;
-    assert_eq!((sums(&rig).await, venue.arrivals()), ((0, 0), vec![]));
-    worker.kill();
-}
-
-/// How many of the last commands of Redis are lost at the most. The claim and what follows it are fewer.
-const MAX_LOST_COMMANDS: usize = 24;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn order_at_the_venue_is_never_sent_again_however_much_redis_has_lost() {
-    let (mut rig, venue, client) = rig().await;
-    rig.settings.redis.lease_ms = 60_000;
-    let worker = KillableWorker::start(&rig.settings, &venue).await;
-    let mut arrived = Vec::new();
-    for lost in 0..=MAX_LOST_COMMANDS {
-        let id = format!("a{lost}");
-        let answer = submit_held_at(HoldPoint::Announced, &rig, &venue, &id).await;
-        // The event of another order raises the watermark beyond the submission.
-        client.report(&ibkr(&format!("other-{lost}"), &[])).await;
-        rig.quiet_outbox().await;
-        // As if the last rebuild were long ago: a replay need not begin with events of the epoch before it.
-        let mut redis = rig.redis.connection().await;
-        let _: i64 = redis.hdel("{or}:meta", &["late_from", "late_until"]).await.unwrap();
-        venue.hold_at(HoldPoint::Received);
-        poll::until(SOON, "the venue has the order", async || {
-            venue.arrivals().len() == lost + 1
-        })
-        .await;
-        arrived = venue.arrivals();
-        let epoch = rig.store().await["meta"]["epoch"].clone();
-        rig.redis.kill9();
-        rig.redis.cut_append_only_file(lost);
-        rig.redis.restart().await;
-        wait_for_rebuild(&rig, &epoch).await;
-        assert_eq!(
-            stage(&rig, &id).await.as_deref(),
-            Some("sending"),
-            "{lost} commands lost"
-        );
-        venue.resume();
-        let reply = answer.await.unwrap().unwrap();
-        let report = ExecutionReport::decode(&reply.body).unwrap();
-        assert_eq!(report.status, OrderStatus::Filled, "{lost} commands lost");
-        rig.quiet().await;
-        assert_eq!(client.report(&intent(&id, &[])).await.order_id, report.order_id);
-    }
-    assert_eq!(venue.arrivals(), arrived);
     worker.kill();
 }
 
