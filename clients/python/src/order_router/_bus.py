@@ -6,6 +6,7 @@ import asyncio
 import re
 import urllib.parse
 from collections.abc import Mapping
+from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
@@ -17,7 +18,6 @@ from .errors import DENIALS, NoReply, OrderDenied, ProblemError
 from .models import Problem
 from .subjects import ERROR_CODE
 
-CONNECT_TIMEOUT_S = 5.0
 RECONNECT_WAIT_S = 0.25
 PING_INTERVAL_S = 10
 MAX_WAITING_REQUESTS = 10_000
@@ -79,7 +79,7 @@ class Bus:
         token: str | None = None,
         credentials: str | None = None,
         inbox_prefix: str = "_INBOX",
-        connect_timeout: float = CONNECT_TIMEOUT_S,
+        connect_timeout: float,
     ) -> Bus:
         """Connects. Raises ``ProblemError`` with ``bus_unavailable`` or ``not_entitled``."""
         bus = cls(url)
@@ -149,7 +149,8 @@ class Bus:
         sent = dict(headers) if headers else None
         asking = asyncio.ensure_future(self.client.request(subject, body, timeout=timeout, headers=sent))
         try:
-            await asyncio.wait({asking, denied}, return_when=asyncio.FIRST_COMPLETED)
+            both: set[asyncio.Future[Any]] = {asking, denied}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if denied.done() and not asking.done():
                 raise fault("not_entitled", f"NATS refused: {denied.result()}")
             return asking.result()

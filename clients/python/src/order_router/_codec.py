@@ -9,7 +9,7 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ def decode(model: type[T], document: object) -> T:
 
     Raises ``MalformedReply`` if a required field is missing or a value has another type.
     """
-    return typing.cast(T, _decoder(model)(document, model.__name__))
+    return typing.cast(T, _decoder(typing.cast(Hashable, model))(document, model.__name__))
 
 
 def encode(model: object) -> dict[str, object]:
@@ -159,7 +159,7 @@ _PLAIN: dict[object, Decoder] = {
 
 
 @functools.lru_cache(maxsize=512)
-def _decoder(hint: Any) -> Decoder:
+def _decoder(hint: Hashable) -> Decoder:
     """Returns the decoder of a type annotation; ``TypeError`` for one that no model uses."""
     if hint in _PLAIN:
         return _PLAIN[hint]

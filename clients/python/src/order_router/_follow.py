@@ -181,7 +181,7 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
         if self._subject:
             config["filter_subject"] = self._subject
         try:
-            request = {"stream_name": self._stream, "config": config, "action": "create"}
+            request: dict[str, object] = {"stream_name": self._stream, "config": config, "action": "create"}
             await self._api(f"CONSUMER.CREATE.{self._stream}.{name}", request)
         except BaseException:
             await consumer.close()
@@ -210,9 +210,9 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
                 raise
             raise fault("bus_unavailable", "JetStream does not reply") from None
         reply = json.loads(message.data)
-        if error := reply.get("error"):
-            detail = f"JetStream refused {call}: {error.get('description')}"
-            if error.get("code") == 404 and call.startswith("STREAM.INFO"):
+        if refusal := reply.get("error"):
+            detail = f"JetStream refused {call}: {refusal.get('description')}"
+            if refusal.get("code") == 404 and call.startswith("STREAM.INFO"):
                 detail = f"there is no stream {self._stream}: {detail}"
             raise fault("bus_unavailable", detail)
         return reply

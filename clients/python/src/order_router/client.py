@@ -90,6 +90,7 @@ class AsyncRouter(ControlCalls):
             token=options.nats_token,
             credentials=options.nats_credentials,
             inbox_prefix=options.inbox_prefix,
+            connect_timeout=options.connect_timeout,
         )
         self._replies = DurableReplies(self._bus)
 

@@ -120,8 +120,11 @@ class OrderRecord:
     """The stop price; always null, because this version has no stop orders."""
 
 
-SortDirection = Literal["desc", "asc"]
-"""The direction of a list."""
+SortDirection = Literal["asc", "desc"]
+"""The direction of a list.
+``asc``: The oldest item first.
+``desc``: The newest item first.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,8 @@ class PageMetadata:
     """The maximum number of items on the page."""
     offset: int
     """The number of matching items before the page."""
+    sort: SortDirection
+    """The direction of the list: `desc` (the newest first) or `asc`."""
     total: int
     """The exact number of items that match the filters, over all pages."""
     account_id: str | None = None
@@ -152,8 +157,6 @@ class PageMetadata:
     """The filter by the order's number, which only `GET /executions` has; null without one."""
     side: Side | None = None
     """The filter by the order's side; null without one."""
-    sort: SortDirection | None = None
-    """The direction of the list: `desc` (the newest first) or `asc`."""
     start: datetime | None = None
     """The start of the time range, inclusive; null without one."""
     status: str | None = None
