@@ -23,12 +23,12 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 def own_router(tmp_path: pathlib.Path) -> Iterator[Callable[..., Dev]]:
     """Starts a router for one test."""
     with ExitStack() as stack:
-        yield lambda *settings: stack.enter_context(dev(tmp_path, *settings))
+        yield lambda *settings, config=None: stack.enter_context(dev(tmp_path, *settings, config=config))
 
 
 @pytest.fixture
 def cluster(tmp_path: pathlib.Path) -> Iterator[Cluster]:
-    """NATS and Redis without a worker, for one test."""
+    """NATS without a worker, for one test."""
     started = Cluster(tmp_path)
     try:
         yield started

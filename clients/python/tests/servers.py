@@ -72,8 +72,16 @@ def missing(why: str) -> str:
 class Process:
     """A child process that is ended with its test."""
 
-    def __init__(self, command: list[str], log: pathlib.Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        log: pathlib.Path,
+        environment: dict[str, str] | None = None,
+        *,
+        directory: pathlib.Path | None = None,
+    ) -> None:
         self.log = log
+        self._received = b""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("ORDER_ROUTER_")}
         clean["PATH"] = f"{REPOSITORY / '.tools/bin'}:{clean.get('PATH', '')}"
         with log.open("ab") as errors:
@@ -82,6 +90,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                cwd=directory,
                 env={**clean, **(environment or {})},
             )
 
@@ -89,18 +98,17 @@ class Process:
         """Waits for a line of standard output with this beginning."""
         output, end = self.child.stdout, time.monotonic() + READY_S
         assert output is not None
-        received = b""
         while time.monotonic() < end:
+            for line in self._received.decode().splitlines(keepends=True):
+                if line.startswith(begin) and line.endswith("\n"):
+                    return line.strip()
             if select.select([output], [], [], POLL_S)[0]:
                 chunk = os.read(output.fileno(), 4096)
-                received += chunk
-                for line in received.decode().splitlines(keepends=True):
-                    if line.startswith(begin) and line.endswith("\n"):
-                        return line.strip()
+                self._received += chunk
                 if not chunk:
                     break
         tail = self.log.read_text(errors="replace")[-2000:]
-        raise AssertionError(f"{self.child.args!r} printed no line {begin!r}: {received!r}\n{tail}")
+        raise AssertionError(f"{self.child.args!r} printed no line {begin!r}: {self._received!r}\n{tail}")
 
     def kill(self) -> None:
         """Ends the process at once, as a crash does."""
@@ -131,12 +139,14 @@ class Dev:
 
 
 @contextlib.contextmanager
-def dev(directory: pathlib.Path, *settings: str) -> Iterator[Dev]:
-    """Starts ``order-router dev`` on free ports. A setting is ``path=value``."""
+def dev(directory: pathlib.Path, *settings: str, config: pathlib.Path | None = None) -> Iterator[Dev]:
+    """Starts ``order-router dev`` on free ports. A setting is ``path=value``, ``config`` a file of settings."""
     command = [router_program(), "dev", "--data-dir", str(directory / "data"), "--sync", "default"]
     command += ["--http-addr", "127.0.0.1:0", "--nats-port", "0", "--redis-port", "0"]
     for setting in settings:
         command += ["--set", setting]
+    if config:
+        command += ["--config", str(config)]
     process = Process(command, directory / "dev.log")
     try:
         urls = dict(part.split("=", 1) for part in process.line("ready http=").split()[1:])
@@ -146,27 +156,27 @@ def dev(directory: pathlib.Path, *settings: str) -> Iterator[Dev]:
 
 
 class Cluster:
-    """NATS and Redis, and workers that can be killed and started on their own."""
+    """NATS, and Redis and workers as a test needs them. Each can be killed and started on its own."""
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.directory = directory
         self.processes: list[Process] = []
+        self.redis_url: str | None = None
         self.nats = self._start_nats()
         self.nats_url = until("nats-server listens", self._nats_url)
-        self.redis_url = self._start_redis()
 
-    def _start_nats(self, port: int = -1) -> Process:
+    def _start_nats(self, *arguments: str, port: int = -1) -> Process:
         store = str(self.directory / "nats")
-        command = [program("nats-server"), "-js", "-sd", store, "-a", "127.0.0.1", "-p", str(port)]
+        command = [program("nats-server"), "-js", "-sd", store, "-a", "127.0.0.1", "-p", str(port), *arguments]
         return self._start([*command, "--ports_file_dir", str(self.directory)], "nats.log")
 
-    def restart_nats(self) -> None:
+    def restart_nats(self, *arguments: str) -> None:
         """Kills NATS and starts it again with its data, on its port."""
         self.nats.kill()
         port = int(self.nats_url.rsplit(":", 1)[1])
         for ports in self.directory.glob("nats-server_*.ports"):
             ports.unlink()
-        self.nats = self._start_nats(port)
+        self.nats = self._start_nats(*arguments, port=port)
         until("nats-server listens again", self._nats_url)
 
     def _nats_url(self) -> str | None:
@@ -180,8 +190,9 @@ class Cluster:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port = probe.getsockname()[1]
-            command = [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
-            redis = self._start([*command, "--save", "", "--maxmemory-policy", "noeviction"], "redis.log")
+            command = [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+            command += ["--dir", str(self.directory), "--maxmemory-policy", "noeviction"]
+            redis = self._start(command, "redis.log")
             with contextlib.suppress(AssertionError):
                 until("redis-server listens", lambda: _accepts(port) if redis.child.poll() is None else None, 10)
                 return f"redis://127.0.0.1:{port}"
@@ -193,7 +204,8 @@ class Cluster:
         return process
 
     def worker(self) -> Process:
-        """Starts a worker and waits until it is ready."""
+        """Starts a worker, and Redis for the first one, and waits until it is ready."""
+        self.redis_url = self.redis_url or self._start_redis()
         addresses = ["--nats-url", self.nats_url, "--redis-url", self.redis_url]
         data = {"ORDER_ROUTER_DATA_DIR": str(self.directory / "worker")}
         worker = self._start([router_program(), *addresses, "worker"], "worker.log", data)

@@ -163,5 +163,6 @@ def test_calls_before_connect_are_refused() -> None:
         with pytest.raises(ValueError, match="either"):
             await router.get(OrderKey(broker="binance"))
         await router.disconnect()
+        assert router.rest.is_closed
 
     run(call())

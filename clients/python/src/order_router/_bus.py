@@ -22,6 +22,13 @@ RECONNECT_WAIT_S = 0.25
 PING_INTERVAL_S = 10
 MAX_WAITING_REQUESTS = 10_000
 """Requests in flight on one connection; further ones are refused with ``queue_full``."""
+NOT_SENT = (
+    nats.errors.MaxPayloadError,
+    nats.errors.OutboundBufferLimitError,
+    nats.errors.ConnectionClosedError,
+    nats.errors.ConnectionDrainingError,
+)
+"""Errors that the library raises before it publishes."""
 _DENIED_SUBJECT = re.compile(r'permissions violation for (?:publish|subscription) to "([^"]+)"', re.IGNORECASE)
 
 
@@ -64,7 +71,8 @@ class Bus:
         self.client = Client()
         self.disconnects = 0
         """How often the connection was lost. A follower of a stream compares it."""
-        self._denied: dict[str, list[asyncio.Future[str]]] = {}
+        # By subject in lower case: the library passes the server's errors on in lower case.
+        self._denied: dict[str, set[asyncio.Future[str]]] = {}
         self._waiting = 0
         self._last_error = "no connection"
 
@@ -114,7 +122,7 @@ class Bus:
     async def _on_error(self, error: Exception) -> None:
         self._last_error = str(error) or type(error).__name__
         if found := _DENIED_SUBJECT.search(self._last_error):
-            for waiting in self._denied.get(found[1], []):
+            for waiting in self._denied.get(found[1].lower(), set()):
                 if not waiting.done():
                     waiting.set_result(self._last_error)
 
@@ -126,8 +134,8 @@ class Bus:
     ) -> object:
         """Sends a request once and returns the document of the reply.
 
-        Raises ``ProblemError`` if the reply is a problem, no responder is there (``no_worker``), NATS is known to be out
-        of reach before anything was published (``bus_unavailable``), or the NATS user may not publish there
+        Raises ``ProblemError`` if the reply is a problem, no responder is there (``no_worker``), NATS is known to be
+        out of reach before anything was published (``bus_unavailable``), or the NATS user may not publish there
         (``not_entitled``); ``NoReply`` if the outcome is unknown.
         """
         message = await self.request_message(subject, body, timeout=timeout, headers=headers)
@@ -143,8 +151,7 @@ class Bus:
         self.require_connection()
         if self._waiting >= MAX_WAITING_REQUESTS:
             raise fault("queue_full", f"{MAX_WAITING_REQUESTS} requests are in flight on this connection")
-        denied: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._denied.setdefault(subject, []).append(denied)
+        denied = self._expect_denial(subject)
         self._waiting += 1
         sent = dict(headers) if headers else None
         asking = asyncio.ensure_future(self.client.request(subject, body, timeout=timeout, headers=sent))
@@ -156,7 +163,7 @@ class Bus:
             return asking.result()
         except nats.errors.NoRespondersError:
             raise fault("no_worker", f"nothing listens on {subject}; nothing was sent") from None
-        except (nats.errors.MaxPayloadError, nats.errors.OutboundBufferLimitError) as error:
+        except NOT_SENT as error:
             code = "payload_too_large" if isinstance(error, nats.errors.MaxPayloadError) else "bus_unavailable"
             raise fault(code, f"{error}; nothing was sent") from None
         except (nats.errors.Error, asyncio.TimeoutError) as error:
@@ -165,20 +172,27 @@ class Bus:
         finally:
             self._waiting -= 1
             await _cancelled(asking)
-            denied.cancel()
             self._forget_denied(subject, denied)
 
+    def _expect_denial(self, subject: str) -> asyncio.Future[str]:
+        """Returns a future that is done once the server says that this user may not publish to the subject."""
+        denied: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._denied.setdefault(subject.lower(), set()).add(denied)
+        return denied
+
     def _forget_denied(self, subject: str, denied: asyncio.Future[str]) -> None:
-        waiting = self._denied[subject]
-        waiting.remove(denied)
+        denied.cancel()
+        waiting = self._denied[subject.lower()]
+        waiting.discard(denied)
         if not waiting:
-            del self._denied[subject]
+            del self._denied[subject.lower()]
 
     def require_connection(self) -> None:
         """Raises ``ProblemError`` with ``bus_unavailable`` while there is no connection: nothing is published that the
         library would hold back through an outage."""
         if not self.client.is_connected:
-            raise fault("bus_unavailable", f"no connection to NATS at {self.url}; nothing was sent")
+            why = "the client is disconnected from" if self.client.is_closed else "no connection to"
+            raise fault("bus_unavailable", f"{why} NATS at {self.url}; nothing was sent")
 
     async def publish(self, subject: str, body: bytes, *, timeout: float) -> None:
         """Publishes without a reply, and waits until the server has read it.
@@ -186,8 +200,7 @@ class Bus:
         Raises ``ProblemError`` (``bus_unavailable``, ``not_entitled``) or ``NoReply``.
         """
         self.require_connection()
-        denied: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._denied.setdefault(subject, []).append(denied)
+        denied = self._expect_denial(subject)
         try:
             await self.client.publish(subject, body)
             await asyncio.wait_for(self.client.flush(), timeout)
@@ -196,7 +209,6 @@ class Bus:
         except (nats.errors.Error, asyncio.TimeoutError) as error:
             raise NoReply(f"the server did not confirm a message on {subject}: {error}") from None
         finally:
-            denied.cancel()
             self._forget_denied(subject, denied)
 
     def new_inbox(self) -> str:

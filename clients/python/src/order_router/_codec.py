@@ -44,8 +44,8 @@ def decode(model: type[T], document: object) -> T:
 def encode(model: object) -> dict[str, object]:
     """Returns a request model as a JSON object without its absent fields.
 
-    Raises ``TypeError`` for a float or a value that JSON cannot hold, ``ValueError`` for a number that is not finite or a
-    time without an offset.
+    Raises ``TypeError`` for a float or a value that JSON cannot hold, ``ValueError`` for a number that is not finite
+    or a time without an offset.
     """
     document = _encode_value(model, type(model).__name__)
     assert isinstance(document, dict)

@@ -39,8 +39,8 @@ REPLY_SLACK_S = 0.25
 class ControlCalls:
     """The control part of ``AsyncRouter``. Every change names its actor and its reason, which the journal keeps.
 
-    A change that tightens, and one with an id of its own, is sent again after a lost reply. A change that loosens never is:
-    another operator may have tightened in between.
+    A change that tightens, and one with an id of its own, is sent again after a lost reply. A change that loosens never
+    is: another operator may have tightened in between.
     """
 
     options: Options

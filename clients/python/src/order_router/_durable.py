@@ -19,7 +19,7 @@ MAX_AWAITED_REPLIES = 10_000
 
 @dataclass(frozen=True)
 class StoredIntent:
-    """An intent that JetStream has stored. It is executed as soon as a worker is up, or not at all after its deadline."""
+    """An intent that JetStream has stored. It is executed as soon as a worker is up, never after its deadline."""
 
     intent: ExecutionIntent
     """The intent as it was published, with its account and its client order id."""
@@ -42,7 +42,7 @@ class DurableReplies:
         self._count = 0
 
     async def expect(self) -> tuple[str, str]:
-        """Returns a token for one reply, and the subject to name in ``Reply-To``. Raises ``NoReply`` if NATS is away."""
+        """Returns a token for one reply, and the subject to name in ``Reply-To``. Raises ``NoReply``."""
         if not self._is_subscribed:
             try:
                 await self._bus.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)

@@ -72,8 +72,8 @@ class JournalEntry:
     sequence: int
     """The entry's sequence in the stream. Follow from it to continue after this entry."""
     kind: str
-    """``report``, or the kind of the event: ``state``, ``lock``, ``submitting``, ``released``, ``adjustment``, ``note``,
-    ``day``, ``journal``, ``limits``."""
+    """``report``, or the kind of the event: ``state``, ``lock``, ``submitting``, ``released``, ``adjustment``,
+    ``note``, ``day``, ``journal``, ``limits``."""
     subject: str
     """The subject that the entry was published on."""
     stored_at: datetime

@@ -61,6 +61,7 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
         self._outage_timeout = outage_timeout
         self._created: str | None = None
         self._consumer: _Consumer | None = None
+        self._connecting: asyncio.Task[_Consumer] | None = None
         self._is_closed = False
 
     @property
@@ -83,6 +84,10 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
     async def aclose(self) -> None:
         """Ends the follower and its consumer on the server. Reading from it then ends the iteration."""
         self._is_closed = True
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+            await asyncio.wait({connecting})
         await self._drop()
 
     def __aiter__(self) -> Follower[T_co]:
@@ -107,7 +112,10 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
         raise StopAsyncIteration
 
     async def read(self, timeout: float) -> T_co | None:
-        """Returns the next entry, or ``None`` if none arrives within ``timeout`` seconds. Raises what iterating raises."""
+        """Returns the next entry, or ``None`` if none arrives within ``timeout`` seconds.
+
+        Raises what iterating raises.
+        """
         try:
             return await asyncio.wait_for(self.__anext__(), timeout)
         except (asyncio.TimeoutError, StopAsyncIteration):
@@ -135,7 +143,19 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
             self._position = max(self.sequence, last)
 
     async def _connected(self) -> _Consumer:
-        """Creates the consumer behind the position, trying again until ``outage_timeout``."""
+        """Returns a consumer behind the position. A read that is cancelled does not stop its creation: otherwise a program
+        that reads with short timeouts would never get one."""
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+        connecting = self._connecting
+        try:
+            return await asyncio.shield(connecting)
+        finally:
+            if connecting.done():
+                self._connecting = None
+
+    async def _connect(self) -> _Consumer:
+        """Creates a consumer behind the position, trying again until ``outage_timeout``."""
         started, delay = time.monotonic(), FIRST_DELAY_S
         while True:
             await self._drop()
@@ -145,7 +165,7 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
             except (StreamGap, MalformedReply):
                 raise
             except OrderRouterError as error:
-                if not error.retryable:
+                if not error.retryable or self._bus.client.is_closed:
                     raise
                 if time.monotonic() - started + delay > self._outage_timeout:
                     detail = f"{self._stream} is out of reach for {self._outage_timeout:.0f} s: {error.detail}"
@@ -160,7 +180,7 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
         if self._position is None:
             self._position = last
         if self._position > last:
-            detail = f"{self._stream} ends at {last}, before {self._position}: entries are lost, or it is another stream"
+            detail = f"{self._stream} ends at {last}, before {self._position}: it lost entries, or is another stream"
             raise self._gap(detail, last)
         if self._position + 1 < first:
             detail = f"{self._stream} begins at {first}: the entries from {self._position + 1} on are archived or lost"

@@ -23,12 +23,12 @@ async def repeat(
 ) -> T:
     """Calls ``send`` with the seconds to wait for its reply until it returns a settled answer.
 
-    Only a call that has the same effect however often it arrives may be repeated. Retries follow a retryable fault, a lost
-    reply, or an answer that is not settled (a receipt). While the outcome is uncertain, the call may be sent until
+    Only a call that has the same effect however often it arrives may be repeated. Retries follow a retryable fault, a
+    lost reply, or an answer that is not settled (a receipt). While the outcome is uncertain, the call may be sent until
     ``policy.grace`` after the deadline.
 
-    Raises the last error. An uncertain outcome outlives later errors: a call that may have arrived is never reported as one
-    that was not sent.
+    Raises the last error. An uncertain outcome outlives later errors: a call that may have arrived is never reported as
+    one that was not sent.
     """
     unsettled: list[T] = []
     lost: NoReply | None = None

@@ -58,14 +58,15 @@ Order = ExecutionReport | OrderKey
 class AsyncRouter(ControlCalls):
     """A client of one router. ``async with`` connects and disconnects.
 
-    Methods raise ``OrderRouterError``: ``ProblemError`` where the router refused, ``NoReply`` where the outcome is unknown.
+    Methods raise ``OrderRouterError``: ``ProblemError`` where the router refused, ``NoReply`` where the outcome is
+    unknown.
     """
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
         self._bus: Bus | None = None
         self._replies: DurableReplies | None = None
-        self.rest = RestClient(self.options.http_url, api_key=self.options.api_key, timeout=self.options.timeout)
+        self.rest = self._new_rest()
         """The calls that only REST has, such as the order log."""
 
     async def __aenter__(self) -> AsyncRouter:
@@ -93,6 +94,8 @@ class AsyncRouter(ControlCalls):
             connect_timeout=options.connect_timeout,
         )
         self._replies = DurableReplies(self._bus)
+        if self.rest.is_closed:
+            self.rest = self._new_rest()
 
     async def disconnect(self) -> None:
         """Closes all connections. Orders are not affected."""
@@ -100,6 +103,9 @@ class AsyncRouter(ControlCalls):
         if bus is not None:
             await bus.close()
         await self.rest.aclose()
+
+    def _new_rest(self) -> RestClient:
+        return RestClient(self.options.http_url, api_key=self.options.api_key, timeout=self.options.timeout)
 
     @property
     def bus(self) -> Bus:
@@ -112,11 +118,11 @@ class AsyncRouter(ControlCalls):
         """Submits an order through the request door and returns its report.
 
         The intent gets a client order id if it has none. It is sent again under that id after a retryable fault, a lost
-        reply or a receipt, until ``timeout``: the router sends it to a broker at most once. The result can be a report in
-        status ``unknown``, or a receipt (``is_receipt``): the order may be at its venue.
+        reply or a receipt, until ``timeout``: the router sends it to a broker at most once. The result can be a report
+        in status ``unknown``, or a receipt (``is_receipt``): the order may be at its venue.
 
-        Raises ``OrderDenied`` and ``ProblemError``: nothing was sent. Raises ``NoReply`` if the outcome is unknown: call
-        ``submit`` with the same intent and id, or ``get``.
+        Raises ``OrderDenied`` and ``ProblemError``: nothing was sent. Raises ``NoReply`` if the outcome is unknown:
+        call ``submit`` with the same intent and id, or ``get``. The exception has the id.
         """
         intent = self._identified(intent)
         subject = subjects.order("submit", intent.broker, str(intent.account_id))
@@ -126,8 +132,8 @@ class AsyncRouter(ControlCalls):
         """Publishes an order to the durable door and returns once it is stored, even with no worker up.
 
         ``timeout`` (default ``Options.durable_timeout``) is how long the order may be executed. Read its report with
-        ``wait_report``. Raises ``ProblemError`` (nothing was stored) or ``NoReply`` (it may be stored: call again with the
-        same intent and id).
+        ``wait_report``. Raises ``ProblemError`` (nothing was stored) or ``NoReply`` (it may be stored: call again with
+        the same intent and id).
         """
         intent, bus = self._identified(intent), self.bus
         assert self._replies is not None  # set with the bus
@@ -155,8 +161,8 @@ class AsyncRouter(ControlCalls):
         return StoredIntent(intent=intent, stream=stream, sequence=sequence, reply_token=token)
 
     async def wait_report(self, stored: StoredIntent, *, timeout: float | None = None) -> ExecutionReport:
-        """Returns the first report of a stored intent. It waits ``timeout`` seconds (default ``Options.durable_timeout``)
-        for the router's reply, and then asks with ``get``.
+        """Returns the first report of a stored intent. It waits ``timeout`` seconds (default
+        ``Options.durable_timeout``) for the router's reply, and then asks with ``get``.
 
         Raises ``ProblemError`` for an intent that was refused or denied, ``NoReply`` for one without a report so far.
         """
@@ -276,7 +282,7 @@ class AsyncRouter(ControlCalls):
     def alerts(
         self, *, level: Level | None = None, account: str = "*", after: int | None = None
     ) -> Follower[RiskSignal]:
-        """Returns an iterator over risk signals. ``after`` is a sequence of the stream of alerts, not of the journal."""
+        """Returns an iterator over risk signals. ``after`` is a sequence of their stream, not of the journal."""
         return self._follow(subjects.ALERTS_STREAM, subjects.alerts(level or "*", account), risk_signal, after)
 
     def _follow(

@@ -69,6 +69,11 @@ class RestClient:
         """Closes the connections."""
         await self._http.aclose()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``aclose`` was called."""
+        return self._http.is_closed
+
     async def positions(self) -> PositionsAnswer:
         """Lists what each account holds in the mode in force, flat positions left out."""
         return decode(PositionsAnswer, await self._get("/positions", {}))
@@ -81,9 +86,10 @@ class RestClient:
         allow_increase: bool | None = None,
         idempotency_key: str | None = None,
     ) -> ClosePositionAnswer:
-        """Brings a position to ``target_quantity`` (default 0) with one market order. ``position`` is a holding or its id.
+        """Brings a position to ``target_quantity`` (default 0) with one market order.
 
-        Retries carry the same ``Idempotency-Key``, so there is one order. A key is valid for one target.
+        ``position`` is a holding or its id. Retries carry the same ``Idempotency-Key``, so there is one order. A key is
+        valid for one target.
         """
         holding = position if isinstance(position, str) else position.id
         body = dump(ClosePositionRequest(target_quantity=target_quantity, allow_increase=allow_increase))
@@ -115,8 +121,11 @@ class RestClient:
         limit: int = 100,
         after: str | None = None,
     ) -> OrderPage:
-        """Lists a page of the order log, the newest first. ``status`` is one or several, and ``open`` stands for all open
-        ones. The next page is at ``after=page.metadata.next``, until that is ``None``."""
+        """Lists a page of the order log, the newest first.
+
+        ``status`` is one or several; ``open`` stands for all open ones. The next page is at
+        ``after=page.metadata.next``, until that is ``None``.
+        """
         filters: dict[str, Filter] = {
             "account_id": account, "broker": broker, "symbol": symbol, "side": side, "status": status,
             "client_order_id": client_order_id, "start": start, "end": end, "updated_after": updated_after, "tag": tag,

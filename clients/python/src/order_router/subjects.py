@@ -39,7 +39,7 @@ def _token(value: str, name: str, *, any_allowed: bool = False) -> str:
 
 
 def order(operation: str, broker: str, account: str) -> str:
-    """Returns the subject of an operation on orders: ``submit``, ``intents``, ``get``, ``cancel``, ``cancel_all``, ``note``."""
+    """Returns the subject of ``submit``, ``intents``, ``get``, ``cancel``, ``cancel_all`` or ``note``."""
     return f"orders.{operation}.{_token(broker, 'broker')}.{_token(account, 'account')}"
 
 

@@ -198,7 +198,10 @@ class Router:
         allow_increase: bool | None = None,
         idempotency_key: str | None = None,
     ) -> ClosePositionAnswer:
-        """Brings a position to ``target_quantity`` with one market order (REST). ``disconnect`` closes the connections."""
+        """Brings a position to ``target_quantity`` with one market order (REST).
+
+        To close the connections, use ``disconnect``.
+        """
         return self._call(
             lambda router: router.close(
                 position,
@@ -264,7 +267,9 @@ class Router:
             lambda router: router.publish_quote(venue, symbol, bid=bid, ask=ask, last=last, timestamp=timestamp)
         )
 
-    def reports(self, *, broker: str = "*", account: str = "*", after: int | None = None) -> SyncFollower[ExecutionReport]:
+    def reports(
+        self, *, broker: str = "*", account: str = "*", after: int | None = None
+    ) -> SyncFollower[ExecutionReport]:
         """Returns an iterator over execution reports, denials included."""
         return SyncFollower(self, self._connected.reports(broker=broker, account=account, after=after))
 
