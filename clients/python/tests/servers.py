@@ -177,6 +177,7 @@ class Cluster:
         for ports in self.directory.glob("nats-server_*.ports"):
             ports.unlink()
         self.nats = self._start_nats(*arguments, port=port)
+        self.processes.insert(0, self.processes.pop())  # the last to stop: workers drain into it
         until("nats-server listens again", self._nats_url)
 
     def _nats_url(self) -> str | None:

@@ -24,7 +24,7 @@ def test_wheel_builds_and_works_where_it_is_installed(tmp_path: pathlib.Path) ->
     program.write_text("import order_router\nreport: order_router.ExecutionReport\nprint(order_router.__file__)\n")
     printed = python(str(program), environment={"PYTHONPATH": str(target)})
     assert printed.strip() == str(target / "order_router" / "__init__.py")
-    strict = ("-m", "mypy", "--strict", "--cache-dir=/dev/null")
+    strict = ("-m", "mypy", "--strict", "--cache-dir", str(REPOSITORY / ".tools/mypy-cache-installed"))
     typed = python(*strict, str(program), environment={"MYPYPATH": str(target)})
     assert "Success" in typed
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from order_router import NoReply, Options, OrderDenied, OrderKey, ProblemError, RetryPolicy, subjects
+from order_router import NoReply, NotConnected, Options, OrderDenied, OrderKey, ProblemError, RetryPolicy, subjects
 from order_router._bus import error_of, fault, without_secrets
 from order_router._retry import repeat
 from order_router._time import Deadline
@@ -158,7 +158,7 @@ def test_options_come_from_the_variables_of_the_command_line(monkeypatch: pytest
 def test_calls_before_connect_are_refused() -> None:
     async def call() -> None:
         router = AsyncRouter(Options(account="a"))
-        with pytest.raises(ProblemError, match="not connected"):
+        with pytest.raises(NotConnected, match="not_connected"):
             await router.state()
         with pytest.raises(ValueError, match="either"):
             await router.get(OrderKey(broker="binance"))

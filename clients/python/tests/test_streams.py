@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
-from order_router import AsyncRouter, MalformedReply, StreamGap, _follow
+from order_router import AsyncRouter, MalformedReply, NotConnected, ProblemError, StreamGap, _follow
 
 from .servers import REPOSITORY, Cluster, options, run
 
@@ -64,6 +64,7 @@ def test_purged_entries_are_a_gap_and_the_rest_is_read(nats_url: str) -> None:
 
 def test_archived_entries_of_others_are_no_gap(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_follow, "PULL_EXPIRES_S", 0.5)
+    monkeypatch.setattr(_follow, "HEARTBEAT_S", 0.1)
 
     async def check() -> None:
         alerts = Alerts(await nats.connect(nats_url))
@@ -118,6 +119,25 @@ def test_entry_outside_of_the_contract_does_not_stop_the_reader(nats_url: str) -
     run(check())
 
 
+def test_consumer_that_never_works_is_an_outage(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server refuses every pull: the reader tries again with growing delays, and then says so."""
+    monkeypatch.setattr(_follow, "HEARTBEAT_S", _follow.PULL_EXPIRES_S)
+
+    async def check() -> None:
+        alerts = Alerts(await nats.connect(nats_url))
+        await alerts.create()
+        async with AsyncRouter(options(nats_url, "fund", outage_timeout=1.0)) as client:
+            follower = client.alerts()
+            with pytest.raises(ProblemError, match="its consumers are lost"):
+                await anext(follower)
+            info = await alerts.stream.stream_info(STREAM)
+            assert info.state.consumer_count <= 5
+            await follower.aclose()
+        await alerts.client.close()
+
+    run(check())
+
+
 def test_reads_with_short_timeouts_reach_the_stream(nats_url: str) -> None:
     """The creation of a consumer takes longer than one read: it continues behind the reads."""
 
@@ -145,7 +165,7 @@ def test_reader_of_a_disconnected_client_ends_at_once(nats_url: str) -> None:
         follower = client.alerts()
         assert await follower.read(0.2) is None
         await client.disconnect()
-        with pytest.raises(Exception, match="bus_unavailable"):
+        with pytest.raises(NotConnected):
             await anext(follower)
         await alerts.client.close()
 

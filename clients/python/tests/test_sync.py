@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from order_router import AsyncRouter, OrderDenied, OrderKey, ProblemError, Router
+from order_router import AsyncRouter, NotConnected, OrderDenied, OrderKey, Router
 
 from .servers import Dev, buy, resting
 
@@ -52,7 +52,7 @@ def test_many_threads_share_a_client(router: Dev, account: str) -> None:
 
 def test_client_that_is_not_connected(router: Dev, account: str) -> None:
     client = Router(router.options(account))
-    with pytest.raises(ProblemError, match="not connected"):
+    with pytest.raises(NotConnected):
         client.state()
     client.disconnect()
     client.connect()

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 
 from ._codec import decode, parse
 from ._faults import FAULTS
-from .errors import DENIALS, NoReply, OrderDenied, ProblemError
+from .errors import DENIALS, NoReply, NotConnected, OrderDenied, ProblemError
 from .models import Problem
 from .subjects import ERROR_CODE
 
@@ -189,10 +189,11 @@ class Bus:
 
     def require_connection(self) -> None:
         """Raises ``ProblemError`` with ``bus_unavailable`` while there is no connection: nothing is published that the
-        library would hold back through an outage."""
+        library would hold back through an outage. Raises ``NotConnected`` after ``close``."""
+        if self.client.is_closed:
+            raise NotConnected("the client is disconnected; nothing was sent")
         if not self.client.is_connected:
-            why = "the client is disconnected from" if self.client.is_closed else "no connection to"
-            raise fault("bus_unavailable", f"{why} NATS at {self.url}; nothing was sent")
+            raise fault("bus_unavailable", f"no connection to NATS at {self.url}; nothing was sent")
 
     async def publish(self, subject: str, body: bytes, *, timeout: float) -> None:
         """Publishes without a reply, and waits until the server has read it.

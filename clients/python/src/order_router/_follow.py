@@ -62,6 +62,9 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
         self._created: str | None = None
         self._consumer: _Consumer | None = None
         self._connecting: asyncio.Task[_Consumer] | None = None
+        self._skipping: asyncio.Task[None] | None = None
+        self._failing_since: float | None = None
+        self._delay = FIRST_DELAY_S
         self._is_closed = False
 
     @property
@@ -84,10 +87,11 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
     async def aclose(self) -> None:
         """Ends the follower and its consumer on the server. Reading from it then ends the iteration."""
         self._is_closed = True
-        connecting, self._connecting = self._connecting, None
-        if connecting is not None:
-            connecting.cancel()
-            await asyncio.wait({connecting})
+        tasks: set[asyncio.Task[Any]] = {task for task in (self._connecting, self._skipping) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._drop()
 
     def __aiter__(self) -> Follower[T_co]:
@@ -97,9 +101,9 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
         """Waits for the next entry.
 
         Raises ``StreamGap`` if entries after ``sequence`` are lost, ``ProblemError`` with ``bus_unavailable`` after an
-        outage of ``outage_timeout`` and with ``not_entitled`` if the NATS user may not read the stream, and
-        ``MalformedReply`` for an entry that does not match the contract. After any of them, the next read continues
-        (after ``MalformedReply``, with the entry behind it).
+        outage of ``outage_timeout`` and with ``not_entitled`` if the NATS user may not read the stream,
+        ``NotConnected`` after ``disconnect``, and ``MalformedReply`` for an entry that does not match the contract. The
+        next read continues; after ``MalformedReply``, with the entry behind it.
         """
         while not self._is_closed:
             entry = await self._next_entry()
@@ -117,8 +121,14 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
         Raises what iterating raises.
         """
         try:
-            return await asyncio.wait_for(self.__anext__(), timeout)
-        except (asyncio.TimeoutError, StopAsyncIteration):
+            return await asyncio.wait_for(self._next_or_none(), timeout)
+        except asyncio.TimeoutError:
+            return None
+
+    async def _next_or_none(self) -> T_co | None:
+        try:
+            return await self.__anext__()
+        except StopAsyncIteration:
             return None
 
     async def _next_entry(self) -> RawEntry | None:
@@ -127,24 +137,29 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
         if consumer is None or consumer.is_lost:
             consumer = await self._connected()
         entry = await consumer.next_entry()
-        if entry is None and not consumer.is_lost:
-            await self._skip_foreign(consumer)
+        if entry is None and not consumer.is_lost and (self._skipping is None or self._skipping.done()):
+            self._skipping = asyncio.create_task(self._skip_foreign(consumer))
         return entry
 
     async def _skip_foreign(self, consumer: _Consumer) -> None:
         """Moves the position past entries of other subjects, so that their archiving is no gap."""
         try:
-            last = (await self._stream_state())["last_seq"]
+            stream = await self._api(f"STREAM.INFO.{self._stream}", {})
             info = await self._api(f"CONSUMER.INFO.{self._stream}.{consumer.name}", {})
         except OrderRouterError:
             return
-        delivered = info["delivered"]["consumer_seq"]
-        if info["num_pending"] == 0 and delivered == consumer.received and not consumer.has_entries:
-            self._position = max(self.sequence, last)
+        if stream["created"] != self._created:
+            return  # the consumer is gone, too; the next one finds the gap
+        is_all_read = info["delivered"]["consumer_seq"] == consumer.received and not consumer.has_entries
+        if info["num_pending"] == 0 and is_all_read and consumer is self._consumer:
+            self._position = max(self.sequence, stream["state"]["last_seq"])
 
     async def _connected(self) -> _Consumer:
-        """Returns a consumer behind the position. A read that is cancelled does not stop its creation: otherwise a program
-        that reads with short timeouts would never get one."""
+        """Returns a consumer behind the position.
+
+        A read that is cancelled does not stop its creation: otherwise a program that reads with short timeouts would
+        never get one.
+        """
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect())
         connecting = self._connecting
@@ -156,27 +171,43 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
 
     async def _connect(self) -> _Consumer:
         """Creates a consumer behind the position, trying again until ``outage_timeout``."""
-        started, delay = time.monotonic(), FIRST_DELAY_S
+        lost, why = self._consumer, "its consumers are lost"
+        if lost is None or lost.is_heard:
+            self._failing_since, self._delay = None, FIRST_DELAY_S
+        is_first = lost is None or lost.is_heard
         while True:
             await self._drop()
+            if not is_first:
+                await self._pause(why)
+            is_first = False
             try:
                 self._consumer = await self._create()
                 return self._consumer
             except (StreamGap, MalformedReply):
                 raise
             except OrderRouterError as error:
-                if not error.retryable or self._bus.client.is_closed:
+                if not error.retryable:
                     raise
-                if time.monotonic() - started + delay > self._outage_timeout:
-                    detail = f"{self._stream} is out of reach for {self._outage_timeout:.0f} s: {error.detail}"
-                    raise fault("bus_unavailable", detail) from None
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, MAX_DELAY_S)
+                why = error.detail
+
+    async def _pause(self, why: str) -> None:
+        """Waits before a further attempt. Raises ``ProblemError`` once the stream has failed for ``outage_timeout``."""
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        if now - self._failing_since + self._delay > self._outage_timeout:
+            self._failing_since, self._delay = None, FIRST_DELAY_S
+            detail = f"{self._stream} is out of reach for {self._outage_timeout:.0f} s: {why}"
+            raise fault("bus_unavailable", detail)
+        await asyncio.sleep(self._delay)
+        self._delay = min(2 * self._delay, MAX_DELAY_S)
 
     async def _create(self) -> _Consumer:
         disconnects = self._bus.disconnects
-        state = await self._stream_state()
-        first, last = state["first_seq"], state["last_seq"]
+        stream = await self._api(f"STREAM.INFO.{self._stream}", {})
+        first, last = stream["state"]["first_seq"], stream["state"]["last_seq"]
+        if self._created not in (None, stream["created"]):
+            raise self._gap(f"{self._stream} was created again at {stream['created']}", 0)
+        self._created = stream["created"]
         if self._position is None:
             self._position = last
         if self._position > last:
@@ -211,14 +242,6 @@ class Follower(AsyncIterator[T_co], Generic[T_co]):
     def _gap(self, detail: str, position: int) -> StreamGap:
         self._position, self._created = position, None  # the next read continues with what there is
         return StreamGap(detail, next_sequence=position + 1)
-
-    async def _stream_state(self) -> Any:
-        info = await self._api(f"STREAM.INFO.{self._stream}", {})
-        if self._created is None:
-            self._created = info["created"]
-        if info["created"] != self._created:
-            raise self._gap(f"{self._stream} was created again at {info['created']}", 0)
-        return info["state"]
 
     async def _api(self, call: str, request: dict[str, object]) -> Any:
         """Calls JetStream's API. Raises ``ProblemError``, ``NoReply`` or ``MalformedReply``."""
@@ -260,6 +283,8 @@ class _Consumer:
         self.received = 0
         """The consumer's own sequence of the last entry that was read."""
         self.is_lost = False
+        self.is_heard = False
+        """Whether the consumer has worked: an entry, a heartbeat or the end of a pull has arrived."""
 
     @property
     def has_entries(self) -> bool:
@@ -325,7 +350,7 @@ class _Consumer:
         try:
             self._bus.require_connection()
             await self._bus.client.publish(subject, json.dumps(request).encode(), f"{self._inbox}.{self._pull}")
-        except (nats.errors.Error, ProblemError):
+        except (nats.errors.Error, OrderRouterError):
             self.is_lost = True
 
     def _take(self, message: Msg) -> RawEntry | None:
@@ -339,15 +364,14 @@ class _Consumer:
         if metadata.sequence.consumer != self.received + 1:
             self.is_lost = True  # entries went to a connection that was lost: they are read again
             return None
-        self.received = metadata.sequence.consumer
+        self.received, self.is_heard = metadata.sequence.consumer, True
         self._wanted -= 1
         return RawEntry(metadata.sequence.stream, message.subject, metadata.timestamp, message.data)
 
     def _on_status(self, status: str, inbox: str) -> None:
-        if status == "100":
-            return  # a heartbeat
-        if status in ("404", "408"):
-            if inbox.endswith(f".{self._pull}"):
-                self._ends = 0.0  # this pull has ended
+        if status in ("100", "404", "408"):  # a heartbeat, or the end of a pull
+            self.is_heard = True
+            if status != "100" and inbox.endswith(f".{self._pull}"):
+                self._ends = 0.0
             return
         self.is_lost = True  # the consumer is gone, or the server sheds load

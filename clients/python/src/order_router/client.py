@@ -19,7 +19,7 @@ from ._events import JournalEntry, NewReports, RawEntry, journal_entry, risk_sig
 from ._follow import Follower
 from ._retry import repeat
 from ._time import Deadline
-from .errors import MalformedReply, NoReply, OrderRouterError, ProblemError
+from .errors import MalformedReply, NoReply, NotConnected, OrderRouterError, ProblemError
 from .models import (
     CancelAllAnswer,
     CancelAllRequest,
@@ -109,9 +109,9 @@ class AsyncRouter(ControlCalls):
 
     @property
     def bus(self) -> Bus:
-        """The connection to NATS. Raises ``ProblemError`` with ``bus_unavailable`` before ``connect``."""
+        """The connection to NATS. Raises ``NotConnected`` before ``connect`` and after ``disconnect``."""
         if self._bus is None:
-            raise fault("bus_unavailable", "the client is not connected: use `async with`, or await connect()")
+            raise NotConnected("use `async with`, or await connect()")
         return self._bus
 
     async def submit(self, intent: ExecutionIntent, *, timeout: float | None = None) -> ExecutionReport:

@@ -76,6 +76,12 @@ class NoReply(OrderRouterError):
     retryable = True
 
 
+class NotConnected(OrderRouterError):
+    """The client has no connection, because the program has not connected it or has disconnected it."""
+
+    code = "not_connected"
+
+
 class StreamGap(OrderRouterError):
     """The stream no longer has the entries after the position, or is a different stream.
 

@@ -10,12 +10,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from ._bus import fault
 from ._codec import NumberInput
 from ._durable import StoredIntent
 from ._events import JournalEntry
 from ._follow import Follower
 from .client import AsyncRouter, Order
+from .errors import NotConnected
 from .models import (
     AdjustmentEvent,
     AdjustmentRequest,
@@ -286,7 +286,7 @@ class Router:
     @property
     def _connected(self) -> AsyncRouter:
         if self._router is None:
-            raise fault("bus_unavailable", "the client is not connected: use `with`, or call connect()")
+            raise NotConnected("use `with`, or call connect()")
         return self._router
 
     def _call(self, start: Callable[[AsyncRouter], Coroutine[Any, Any, T]]) -> T:
@@ -297,7 +297,7 @@ class Router:
         loop = self._loop
         if loop is None:
             work.close()
-            raise fault("bus_unavailable", "the client is disconnected")
+            raise NotConnected("the client is disconnected")
         future: concurrent.futures.Future[T] = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return future.result()
