@@ -100,7 +100,7 @@ class Generator:
         return name
 
     def variants(self, name: str, schema: Schema, definitions: dict[str, Schema]) -> str:
-        """Models that a constant ``kind`` tells apart, and their union."""
+        """Models that differ by a constant ``kind``, and their union."""
         names = []
         for one in schema["oneOf"]:
             variant = name + one["properties"]["kind"]["const"].title().replace("_", "")

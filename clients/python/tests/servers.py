@@ -204,11 +204,11 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def worker(self) -> Process:
+    def worker(self, environment: dict[str, str] | None = None) -> Process:
         """Starts a worker, and Redis for the first one, and waits until it is ready."""
         self.redis_url = self.redis_url or self._start_redis()
         addresses = ["--nats-url", self.nats_url, "--redis-url", self.redis_url]
-        data = {"ORDER_ROUTER_DATA_DIR": str(self.directory / "worker")}
+        data = {"ORDER_ROUTER_DATA_DIR": str(self.directory / "worker"), **(environment or {})}
         worker = self._start([router_program(), *addresses, "worker"], "worker.log", data)
         worker.line("ready worker")
         return worker

@@ -10,7 +10,7 @@ import pytest
 
 from order_router import AsyncRouter, LockScopeAccount, OrderDenied, ProblemError
 
-from .servers import Cluster, Dev, buy, options, resting, run
+from .servers import Dev, buy, resting, run
 
 
 
@@ -90,27 +90,3 @@ def test_quotes_move_the_price_of_market_orders(own_router: Callable[..., Dev]) 
                 price = report.avg_price
 
     run(check())
-
-
-def test_nats_user_without_permission_is_refused_at_once(cluster: Cluster) -> None:
-    """The server says which subject the user may not publish to; the call does not wait for its timeout."""
-    config = cluster.directory / "users.conf"
-    permissions = 'publish: { allow: ["orders.submit.>"] }, subscribe: { allow: ["_INBOX.>"] }'
-    user = f"{{ user: algo, password: test, permissions: {{ {permissions} }} }}"
-    config.write_text(f"authorization {{ users: [ {user} ] }}")
-    cluster.restart_nats("--config", str(config))
-
-    async def check() -> None:
-        settings = options(cluster.nats_url, "fund", nats_user="algo", nats_password="test", timeout=30.0)
-        async with AsyncRouter(settings) as client:
-            for refused in (client.halt(**ACTOR), client.publish_quote("binance.spot", "BTCUSDT", last=1),
-                            client.reports().__anext__()):  # fmt: skip
-                with pytest.raises(ProblemError) as caught:
-                    await refused
-                assert (caught.value.code, caught.value.status) == ("not_entitled", 403), caught.value.detail
-        wrong = options(cluster.nats_url, "fund", nats_user="algo", nats_password="wrong", connect_timeout=3.0)
-        with pytest.raises(ProblemError) as caught:
-            await AsyncRouter(wrong).connect()
-        assert caught.value.code == "not_entitled" and "wrong" not in caught.value.detail
-
-    run(check(), 25.0)

@@ -196,7 +196,7 @@ def _mapping_decoder(item: Decoder) -> Decoder:
 
 
 def _union_decoder(members: tuple[Any, ...]) -> Decoder:
-    """Decodes ``X | None``, a number or a text, or one of several models that their constant ``kind`` tells apart."""
+    """Decodes ``X | None``, a number or a text, or one of several models with a constant ``kind`` each."""
     present = tuple(member for member in members if member is not type(None))
     if len(present) == 1:
         inner = _decoder(present[0])
