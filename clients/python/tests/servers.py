@@ -230,6 +230,7 @@ class Proxy:
     def __init__(self, url: str) -> None:
         self._host, self._port = re.sub(r"^nats://", "", url).rsplit(":", 1)
         self.swallow_replies = False
+        self.swallowed = b""
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -267,9 +268,11 @@ class Proxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_reply: bool) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(65536):
-                if not (is_reply and self.swallow_replies):
-                    writer.write(chunk)
-                    await writer.drain()
+                if is_reply and self.swallow_replies:
+                    self.swallowed += chunk
+                    continue
+                writer.write(chunk)
+                await writer.drain()
         writer.transport.abort()
 
 

@@ -157,6 +157,29 @@ def test_iterator_survives_lost_connections(router: Dev, account: str) -> None:
     run(check(), 120.0)
 
 
+def test_entries_that_were_lost_on_the_way_are_read_again(router: Dev, account: str) -> None:
+    """The server has sent an entry, the client never got it, and the connection is still there."""
+
+    async def check() -> None:
+        async with (
+            Proxy(router.nats_url) as proxy,
+            AsyncRouter(options(proxy.url, account)) as follower,
+            AsyncRouter(router.options(account)) as client,
+            follower.reports(account=account) as reports,
+        ):
+            first = await client.submit(buy())
+            assert (await anext(reports)).order_id == first.order_id
+            proxy.swallow_replies = True
+            lost = await client.submit(buy())
+            while lost.order_id.encode() not in proxy.swallowed:  # the time limit is that of run()
+                await asyncio.sleep(0.01)
+            proxy.swallow_replies = False
+            last = await client.submit(buy())
+            assert [(await anext(reports)).order_id for _ in range(2)] == [lost.order_id, last.order_id]
+
+    run(check())
+
+
 def test_outage_is_reported_and_reading_continues_after_it(router: Dev, account: str) -> None:
     async def check() -> None:
         async with Proxy(router.nats_url) as proxy:

@@ -8,12 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
 from order_router import OrderDenied, Router
 
-from .servers import CLIENT, SOON_S, Dev, Process, buy, python, resting
+from .servers import CLIENT, SOON_S, Dev, Process, buy, python, resting, until
 
 
 def environment(router: Dev) -> dict[str, str]:
@@ -35,8 +36,7 @@ def test_reconciler_finds_no_difference(own_router: Callable[..., Dev]) -> None:
         client.submit(buy())
         client.cancel(client.submit(resting()))
         client.submit(resting())
-        while client.orders(account="fund").metadata.total < 3:  # the sidecar follows the journal
-            pass
+        until("the order log has the orders", lambda: client.orders(account="fund").metadata.total == 3)
     assert python("examples/reconciler.py", environment=environment(router)) == "1 open orders, 0 differences\n"
 
 
@@ -48,9 +48,8 @@ def test_market_data_publisher_moves_the_price(own_router: Callable[..., Dev]) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with Router(router.options("fund")) as client:
-        price = None
-        while price != 30125.5:  # workers listen to quotes: the first order may be faster
-            price = client.submit(buy(order_type="market", price=None)).avg_price
+        order = buy(order_type="market", price=None)  # workers listen to quotes: the first order may be faster
+        until("market orders fill at the price", lambda: client.submit(order).avg_price == Decimal("30125.5"))
 
 
 def test_risk_monitor_halts_at_a_lock(own_router: Callable[..., Dev]) -> None:
