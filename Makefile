@@ -8,12 +8,12 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.tools/bin:$(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
-# Arguments for `order-router dev` (make run) and for the tests' filter (make test).
+# Arguments for `order-router dev` (make run) and for the tests' filter (make test, make test-python).
 ARGS ?=
 # The sidecar that make property-test tests. It submits orders and changes the state.
 URL ?= http://127.0.0.1:8100
 
-.PHONY: help setup run test acceptance model bench bench-cancel bench-pure bench-state bench-order-log property-test fmt lint
+.PHONY: help setup run test test-python acceptance model bench bench-cancel bench-pure bench-state bench-order-log property-test fmt lint
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -27,6 +27,11 @@ run: setup ## build the release binary and start everything: make run ARGS='--wo
 
 test: setup ## run every test against servers of its own: make test ARGS=name_of_a_test
 	cargo test --locked $(ARGS)
+	$(if $(strip $(ARGS)),,@$(MAKE) --no-print-directory test-python)
+
+test-python: setup ## run the tests of clients/python against the built router: make test-python ARGS='-k halt'
+	cargo build --locked
+	ORDER_ROUTER_BIN=$(abspath $(TARGET))/debug/order-router .tools/venv/bin/python -m pytest clients/python $(ARGS)
 
 acceptance: setup ## run the long checks in release: ten thousand intents through each door
 	cargo test --release --locked --test integration -- --ignored --nocapture acceptance

@@ -9,7 +9,7 @@ use crate::generated::{path, text};
 /// Documents outside of the folders below.
 const DOCUMENTS: &[&str] = &["README.md", "CHANGELOG.md"];
 /// Folders whose Markdown files are checked.
-const FOLDERS: &[&str] = &["docs", "subjects", "examples"];
+const FOLDERS: &[&str] = &["docs", "subjects", "examples", "clients/python"];
 /// README.md is an entry page; details belong in `docs/`.
 const README_LINES_MAX: usize = 170;
 
@@ -137,7 +137,15 @@ fn anchors_match_github() {
 
 #[test]
 fn every_source_path_in_the_documentation_exists() {
-    let roots = ["src/", "tests/", "deploy/", "examples/", "docs/", "subjects/"];
+    let roots = [
+        "src/",
+        "tests/",
+        "deploy/",
+        "examples/",
+        "docs/",
+        "subjects/",
+        "clients/",
+    ];
     let mut missing = Vec::new();
     for document in documents() {
         let text = text(&document);

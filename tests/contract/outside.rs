@@ -46,24 +46,29 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// Runs a script with the packages of `.tools/venv`.
-fn run_python(script: &str) {
+fn run_python(script: &str, arguments: &[&str]) {
     let python = std::env::var_os(PYTHON_VARIABLE).map_or_else(|| path(".tools/venv/bin/python"), PathBuf::from);
     if !python.exists() {
         return skip(&format!(
             "there is no .tools/venv (`make setup` creates it) to run {script}"
         ));
     }
-    run(Command::new(python).arg(path(script)), None);
+    run(Command::new(python).arg(path(script)).args(arguments), None);
 }
 
 #[test]
 fn schemas_and_examples_validate_in_python() {
-    run_python("subjects/check_examples.py");
+    run_python("subjects/check_examples.py", &[]);
 }
 
 #[test]
 fn compose_file_has_the_structure_that_the_documentation_promises() {
-    run_python("tests/contract/compose.py");
+    run_python("tests/contract/compose.py", &[]);
+}
+
+#[test]
+fn python_models_match_the_schemas() {
+    run_python("clients/python/generate_models.py", &["--check"]);
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn sources_and_documents_use_plain_words() {
         ("docs", &[".md"][..]),
         ("subjects", &[".md", ".yaml", ".schema.json"]),
         ("examples", &[".md", ".py"]),
+        ("clients", &[".md", ".py"]),
     ] {
         paths.extend(files(directory, extensions));
     }

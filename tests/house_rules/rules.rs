@@ -125,6 +125,7 @@ const TOP_LEVEL: &[&str] = &[
     "Cargo.lock",
     "src",
     "subjects",
+    "clients",
     "deploy",
     "tests",
     "docker-compose.yml",
