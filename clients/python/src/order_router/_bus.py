@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import nats.errors
@@ -20,6 +20,9 @@ from .subjects import ERROR_CODE
 
 RECONNECT_WAIT_S = 0.25
 PING_INTERVAL_S = 10
+CLOSE_TIMEOUT_S = 5.0
+CANCEL_ATTEMPTS = 5
+CANCEL_WAIT_S = 0.2
 MAX_WAITING_REQUESTS = 10_000
 """Requests in flight on one connection; further ones are refused with ``queue_full``."""
 NOT_SENT = (
@@ -106,7 +109,7 @@ class Bus:
             ping_interval=PING_INTERVAL_S,
         )
         try:
-            await asyncio.wait_for(connecting, connect_timeout)
+            await _within(connecting, connect_timeout)
         except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
             await bus.close()
             refused = "authorization" in f"{error} {bus._last_error}".lower()
@@ -117,7 +120,10 @@ class Bus:
 
     async def close(self) -> None:
         """Closes the connection. Calls in flight end with ``bus_unavailable`` or ``NoReply``."""
-        await self.client.close()
+        try:
+            await _within(self.client.close(), CLOSE_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            pass  # the server notices the end of the connection
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = str(error) or type(error).__name__
@@ -215,6 +221,26 @@ class Bus:
     def new_inbox(self) -> str:
         """Returns a new subject under the inbox prefix of the connection."""
         return self.client.new_inbox()
+
+
+async def _within(work: Coroutine[Any, Any, None], timeout: float) -> None:
+    """Waits for a coroutine of the library. Raises ``asyncio.TimeoutError``.
+
+    The library's loop of connection attempts can lose a cancellation, and ``asyncio.wait_for`` would then wait for ever.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+        if task.done():
+            return task.result()
+        for _ in range(CANCEL_ATTEMPTS):
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_WAIT_S)
+            if task.done():
+                break
+        raise asyncio.TimeoutError
+    finally:
+        task.cancel()
 
 
 async def _cancelled(task: asyncio.Future[Msg]) -> None:
