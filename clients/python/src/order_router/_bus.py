@@ -78,6 +78,7 @@ class Bus:
         self._denied: dict[str, set[asyncio.Future[str]]] = {}
         self._waiting = 0
         self._last_error = "no connection"
+        self._is_refused = False
 
     @classmethod
     async def connect(
@@ -112,7 +113,7 @@ class Bus:
             await _within(connecting, connect_timeout)
         except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
             await bus.close()
-            refused = "authorization" in f"{error} {bus._last_error}".lower()
+            refused = bus._is_refused or "authorization" in str(error).lower()
             reason = bus._last_error if isinstance(error, asyncio.TimeoutError) else str(error)
             detail = f"NATS at {bus.url} is out of reach: {reason}"
             raise fault("not_entitled" if refused else "bus_unavailable", detail) from None
@@ -127,6 +128,7 @@ class Bus:
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = str(error) or type(error).__name__
+        self._is_refused |= "authorization" in self._last_error.lower()
         if found := _DENIED_SUBJECT.search(self._last_error):
             for waiting in self._denied.get(found[1].lower(), set()):
                 if not waiting.done():
@@ -226,7 +228,7 @@ class Bus:
 async def _within(work: Coroutine[Any, Any, None], timeout: float) -> None:
     """Waits for a coroutine of the library. Raises ``asyncio.TimeoutError``.
 
-    The library's loop of connection attempts can lose a cancellation, and ``asyncio.wait_for`` would then wait for ever.
+    The library's loop of connection attempts can lose a cancellation; ``asyncio.wait_for`` would then never return.
     """
     task = asyncio.ensure_future(work)
     try:
