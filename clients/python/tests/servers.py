@@ -279,7 +279,7 @@ class Proxy:
 def options(nats_url: str, account: str, **changes: Any) -> Options:
     """Options with time limits for a busy machine."""
     retry = changes.pop("retry", RetryPolicy(attempts=12, reply_timeout=5.0, max_delay=0.5, grace=5.0))
-    return Options(nats_url=nats_url, account=account, timeout=changes.pop("timeout", 20.0), retry=retry, **changes)
+    return Options(nats_url=nats_url, account=account, timeout=changes.pop("timeout", 45.0), retry=retry, **changes)
 
 
 def buy(**changes: Any) -> ExecutionIntent:

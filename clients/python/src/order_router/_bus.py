@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import nats.errors
@@ -20,6 +20,9 @@ from .subjects import ERROR_CODE
 
 RECONNECT_WAIT_S = 0.25
 PING_INTERVAL_S = 10
+CLOSE_TIMEOUT_S = 5.0
+CANCEL_ATTEMPTS = 5
+CANCEL_WAIT_S = 0.2
 MAX_WAITING_REQUESTS = 10_000
 """Requests in flight on one connection; further ones are refused with ``queue_full``."""
 NOT_SENT = (
@@ -75,6 +78,7 @@ class Bus:
         self._denied: dict[str, set[asyncio.Future[str]]] = {}
         self._waiting = 0
         self._last_error = "no connection"
+        self._is_refused = False
 
     @classmethod
     async def connect(
@@ -106,10 +110,10 @@ class Bus:
             ping_interval=PING_INTERVAL_S,
         )
         try:
-            await asyncio.wait_for(connecting, connect_timeout)
+            await _within(connecting, connect_timeout)
         except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
             await bus.close()
-            refused = "authorization" in f"{error} {bus._last_error}".lower()
+            refused = bus._is_refused or "authorization" in str(error).lower()
             reason = bus._last_error if isinstance(error, asyncio.TimeoutError) else str(error)
             detail = f"NATS at {bus.url} is out of reach: {reason}"
             raise fault("not_entitled" if refused else "bus_unavailable", detail) from None
@@ -117,10 +121,14 @@ class Bus:
 
     async def close(self) -> None:
         """Closes the connection. Calls in flight end with ``bus_unavailable`` or ``NoReply``."""
-        await self.client.close()
+        try:
+            await _within(self.client.close(), CLOSE_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            pass  # the server notices the end of the connection
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = str(error) or type(error).__name__
+        self._is_refused |= "authorization" in self._last_error.lower()
         if found := _DENIED_SUBJECT.search(self._last_error):
             for waiting in self._denied.get(found[1].lower(), set()):
                 if not waiting.done():
@@ -215,6 +223,26 @@ class Bus:
     def new_inbox(self) -> str:
         """Returns a new subject under the inbox prefix of the connection."""
         return self.client.new_inbox()
+
+
+async def _within(work: Coroutine[Any, Any, None], timeout: float) -> None:
+    """Waits for a coroutine of the library. Raises ``asyncio.TimeoutError``.
+
+    The library's loop of connection attempts can lose a cancellation; ``asyncio.wait_for`` would then never return.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+        if task.done():
+            return task.result()
+        for _ in range(CANCEL_ATTEMPTS):
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_WAIT_S)
+            if task.done():
+                break
+        raise asyncio.TimeoutError
+    finally:
+        task.cancel()
 
 
 async def _cancelled(task: asyncio.Future[Msg]) -> None:
