@@ -36,7 +36,7 @@ enum Record {
     /// The state so far; only as the first record.
     Snapshot(Box<Snapshot>),
     /// A command and its time, in milliseconds since 1970.
-    Command(u64, Command),
+    Command(u64, Box<Command>),
 }
 
 /// Why the log cannot be read or written.
@@ -110,7 +110,7 @@ impl StateLog {
         if self.commands >= MAX_COMMANDS {
             return self.compact(exchange);
         }
-        self.write(&Record::Command(time, command.clone()))?;
+        self.write(&Record::Command(time, Box::new(command.clone())))?;
         self.commands += 1;
         Ok(())
     }

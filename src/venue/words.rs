@@ -16,6 +16,7 @@ macro_rules! words {
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// Returns the word of the protocol.
+            #[allow(dead_code, reason = "most words are written by serde")]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }

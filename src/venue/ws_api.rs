@@ -226,11 +226,7 @@ impl Session {
             SessionStep::Status => Ok(self.status(answer.server_time)),
             SessionStep::Logout => {
                 self.identity = None;
-                ended.extend(
-                    self.subscriptions
-                        .extract_if(.., |_, (_, by_session)| *by_session)
-                        .map(|(id, _)| id),
-                );
+                ended.extend(self.end_subscriptions(|_, by_session| by_session));
                 Ok(self.status(answer.server_time))
             }
             SessionStep::Subscribe => {
@@ -245,12 +241,7 @@ impl Session {
                 self.subscribe(identity.account.clone(), false)
             }
             SessionStep::Unsubscribe => {
-                let is_meant = |id: &u64| subscription.is_none_or(|wanted| wanted == *id);
-                ended.extend(
-                    self.subscriptions
-                        .extract_if(.., |id, _| is_meant(id))
-                        .map(|(id, _)| id),
-                );
+                ended.extend(self.end_subscriptions(|id, _| subscription.is_none_or(|wanted| wanted == id)));
                 match ended.is_empty() {
                     true => Err(VenueError::new(-2036, "User Data Stream subscription not active.")),
                     false => Ok(json!({})),
@@ -261,6 +252,17 @@ impl Session {
                 Ok(ids.map(|id| json!({"subscriptionId": id})).collect())
             }
         }
+    }
+
+    /// Ends the subscriptions for which the condition on their id, and on whether they rest on the session, holds.
+    fn end_subscriptions(&mut self, is_meant: impl Fn(u64, bool) -> bool) -> Vec<u64> {
+        let meant = self
+            .subscriptions
+            .iter()
+            .filter(|(id, (_, by_session))| is_meant(**id, *by_session));
+        let ids: Vec<u64> = meant.map(|(id, _)| *id).collect();
+        self.subscriptions.retain(|id, _| !ids.contains(id));
+        ids
     }
 
     fn subscribe(&mut self, account: String, by_session: bool) -> Result<Value, VenueError> {
