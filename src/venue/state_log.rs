@@ -136,6 +136,7 @@ impl StateLog {
     }
 
     /// Returns the number of commands after the snapshot.
+    #[cfg(test)]
     pub fn commands(&self) -> usize {
         self.commands
     }

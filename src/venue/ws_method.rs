@@ -69,7 +69,7 @@ const METHODS: &[(&str, Operation, SessionStep)] = &[
 /// A request as a text frame carries it.
 #[derive(Debug)]
 pub struct MethodRequest {
-    /// The client's id of the request, given back as it is.
+    /// The client's id of the request, echoed as it is.
     pub id: Value,
     /// The operation.
     pub operation: Operation,

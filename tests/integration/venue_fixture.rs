@@ -150,12 +150,7 @@ impl TestVenue {
     }
 
     /// Sends a signed request of the default key; an error if no answer comes.
-    pub async fn try_signed(
-        &self,
-        method: Method,
-        path: &str,
-        params: &[(&str, &str)],
-    ) -> reqwest::Result<RestAnswer> {
+    pub async fn try_signed(&self, method: Method, path: &str, params: &[(&str, &str)]) -> reqwest::Result<RestAnswer> {
         self.signed_as(KEY, SECRET, method, path, params).await
     }
 
@@ -198,7 +193,9 @@ impl TestVenue {
     }
 
     pub async fn control(&self, path: &str, body: Value) -> RestAnswer {
-        self.send(Method::POST, path, None, Some(body.to_string())).await.unwrap()
+        self.send(Method::POST, path, None, Some(body.to_string()))
+            .await
+            .unwrap()
     }
 
     /// Puts faults in force, and checks that they are.
@@ -264,7 +261,10 @@ pub struct Stream {
 
 impl Stream {
     pub async fn open(url: &str) -> Self {
-        let (socket, _) = timeout(SOON, tokio_tungstenite::connect_async(url)).await.unwrap().unwrap();
+        let (socket, _) = timeout(SOON, tokio_tungstenite::connect_async(url))
+            .await
+            .unwrap()
+            .unwrap();
         Self {
             socket,
             next_id: 1,

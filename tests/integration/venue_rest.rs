@@ -21,7 +21,10 @@ async fn market_data_has_the_documented_form() {
     assert!(now_ms().abs_diff(time) < 20_000);
     let info = venue.get("/api/v3/exchangeInfo?symbol=BTCUSDT").await.ok();
     let symbol = &info["symbols"][0];
-    assert_eq!((&symbol["baseAsset"], &symbol["status"]), (&json!("BTC"), &json!("TRADING")));
+    assert_eq!(
+        (&symbol["baseAsset"], &symbol["status"]),
+        (&json!("BTC"), &json!("TRADING"))
+    );
     let filters = symbol["filters"].as_array().unwrap();
     let filter = |kind: &str| filters.iter().find(|filter| filter["filterType"] == kind).unwrap();
     assert_eq!(filter("PRICE_FILTER")["tickSize"], "0.01000000");
@@ -37,7 +40,10 @@ async fn market_data_has_the_documented_form() {
     let depth = venue.get("/api/v3/depth?symbol=BTCUSDT&limit=5").await.ok();
     assert_eq!(depth["bids"], json!([["20000.00000000", "0.01000000"]]));
     let ticker = venue.get("/api/v3/ticker/bookTicker?symbol=BTCUSDT").await.ok();
-    assert_eq!((&ticker["bidPrice"], &ticker["askQty"]), (&json!("20000.00000000"), &json!("0.00000000")));
+    assert_eq!(
+        (&ticker["bidPrice"], &ticker["askQty"]),
+        (&json!("20000.00000000"), &json!("0.00000000"))
+    );
     let prices = venue.get("/api/v3/ticker/price?symbols=%5B%22ETHUSDT%22%5D").await.ok();
     assert_eq!(prices, json!([{"symbol": "ETHUSDT", "price": "2000.00000000"}]));
     assert_eq!(venue.get("/api/v3/nothing").await.status, 404);
@@ -48,17 +54,37 @@ async fn market_data_has_the_documented_form() {
 async fn order_is_placed_filled_queried_and_cancelled() {
     let venue = TestVenue::start(&["--key", "other:hush", "--key", "venue-key:venue-secret"]).await;
     let sell = changed(&[("side", "SELL"), ("quantity", "0.005"), ("newClientOrderId", "ask-1")]);
-    let other = venue.signed_as("other", "hush", Method::POST, "/api/v3/order", &sell).await.unwrap();
+    let other = venue
+        .signed_as("other", "hush", Method::POST, "/api/v3/order", &sell)
+        .await
+        .unwrap();
     assert_eq!(other.ok()["status"], "NEW");
     let placed = venue.place(&[("newClientOrderId", "bid-1"), ("price", "21000")]).await;
-    assert_eq!(placed.header("x-mbx-order-count-10s"), Some("0"), "it is partly filled, so it does not count");
-    assert_eq!(placed.header("x-mbx-used-weight-1m"), Some("0"), "a placed order costs no weight");
+    assert_eq!(
+        placed.header("x-mbx-order-count-10s"),
+        Some("0"),
+        "it is partly filled, so it does not count"
+    );
+    assert_eq!(
+        placed.header("x-mbx-used-weight-1m"),
+        Some("0"),
+        "a placed order costs no weight"
+    );
     let body = placed.ok();
-    assert_eq!((&body["status"], &body["executedQty"]), (&json!("PARTIALLY_FILLED"), &json!("0.00500000")));
+    assert_eq!(
+        (&body["status"], &body["executedQty"]),
+        (&json!("PARTIALLY_FILLED"), &json!("0.00500000"))
+    );
     assert_eq!(body["cummulativeQuoteQty"], "100.00000000");
     let fill = &body["fills"][0];
-    assert_eq!(fields(fill), ["commission", "commissionAsset", "price", "qty", "tradeId"]);
-    assert_eq!((&fill["price"], &fill["commission"]), (&json!("20000.00000000"), &json!("0.00000500")));
+    assert_eq!(
+        fields(fill),
+        ["commission", "commissionAsset", "price", "qty", "tradeId"]
+    );
+    assert_eq!(
+        (&fill["price"], &fill["commission"]),
+        (&json!("20000.00000000"), &json!("0.00000500"))
+    );
     let id = body["orderId"].as_i64().unwrap();
     let queried = venue.query(id).await.ok();
     assert_eq!(
@@ -86,28 +112,54 @@ async fn order_is_placed_filled_queried_and_cancelled() {
             "workingTime",
         ]
     );
-    let open = venue.signed(Method::GET, "/api/v3/openOrders", &[("symbol", "BTCUSDT")]).await.ok();
+    let open = venue
+        .signed(Method::GET, "/api/v3/openOrders", &[("symbol", "BTCUSDT")])
+        .await
+        .ok();
     assert_eq!(open[0], queried);
-    let trades = venue.signed(Method::GET, "/api/v3/myTrades", &[("symbol", "BTCUSDT")]).await.ok();
-    assert_eq!((&trades[0]["orderId"], &trades[0]["isMaker"]), (&json!(id), &json!(false)));
+    let trades = venue
+        .signed(Method::GET, "/api/v3/myTrades", &[("symbol", "BTCUSDT")])
+        .await
+        .ok();
+    assert_eq!(
+        (&trades[0]["orderId"], &trades[0]["isMaker"]),
+        (&json!(id), &json!(false))
+    );
     let account = venue.signed(Method::GET, "/api/v3/account", &[]).await.ok();
     let balance = |asset: &str| {
         let balances = account["balances"].as_array().unwrap().iter();
-        balances.clone().find(|balance| balance["asset"] == asset).unwrap().clone()
+        balances
+            .clone()
+            .find(|balance| balance["asset"] == asset)
+            .unwrap()
+            .clone()
     };
     assert_eq!(balance("USDT")["locked"], "105.00000000");
     assert_eq!(balance("BTC")["free"], "100.00499500");
     assert_eq!(account["makerCommission"], 10);
-    let params = [("symbol", "BTCUSDT"), ("origClientOrderId", "bid-1"), ("newClientOrderId", "cancel-1")];
+    let params = [
+        ("symbol", "BTCUSDT"),
+        ("origClientOrderId", "bid-1"),
+        ("newClientOrderId", "cancel-1"),
+    ];
     let cancelled = venue.signed(Method::DELETE, "/api/v3/order", &params).await.ok();
-    assert_eq!((&cancelled["origClientOrderId"], &cancelled["clientOrderId"]), (&json!("bid-1"), &json!("cancel-1")));
+    assert_eq!(
+        (&cancelled["origClientOrderId"], &cancelled["clientOrderId"]),
+        (&json!("bid-1"), &json!("cancel-1"))
+    );
     assert_eq!(cancelled["status"], "CANCELED");
-    let all = venue.signed(Method::GET, "/api/v3/allOrders", &[("symbol", "BTCUSDT")]).await.ok();
+    let all = venue
+        .signed(Method::GET, "/api/v3/allOrders", &[("symbol", "BTCUSDT")])
+        .await
+        .ok();
     assert_eq!(all[0]["status"], "CANCELED");
     let executions = venue.executions().await;
     let accounts: Vec<&Value> = executions.iter().map(|execution| &execution["account"]).collect();
     assert_eq!(accounts, ["other", "venue-key"]);
-    let permissions = venue.signed(Method::GET, "/sapi/v1/account/apiRestrictions", &[]).await.ok();
+    let permissions = venue
+        .signed(Method::GET, "/sapi/v1/account/apiRestrictions", &[])
+        .await
+        .ok();
     assert_eq!(permissions["enableWithdrawals"], false);
 }
 
@@ -119,13 +171,24 @@ async fn each_answer_type_says_what_it_should() {
         assert_eq!(body.get("status").is_some(), has_status, "{response}");
         assert_eq!(body.get("fills").is_some(), has_fills, "{response}");
     }
-    assert_eq!(venue.signed(Method::POST, "/api/v3/order/test", &changed(&[])).await.ok(), json!({}));
+    assert_eq!(
+        venue
+            .signed(Method::POST, "/api/v3/order/test", &changed(&[]))
+            .await
+            .ok(),
+        json!({})
+    );
     let limits = venue.signed(Method::GET, "/api/v3/rateLimit/order", &[]).await.ok();
     assert!(limits[0]["count"].as_u64().unwrap() <= 3, "{limits}");
     assert_eq!(limits[1]["count"], 3);
-    let body = venue.signed(Method::DELETE, "/api/v3/openOrders", &[("symbol", "BTCUSDT")]).await.ok();
+    let body = venue
+        .signed(Method::DELETE, "/api/v3/openOrders", &[("symbol", "BTCUSDT")])
+        .await
+        .ok();
     assert_eq!(body.as_array().unwrap().len(), 3);
-    let none = venue.signed(Method::DELETE, "/api/v3/openOrders", &[("symbol", "BTCUSDT")]).await;
+    let none = venue
+        .signed(Method::DELETE, "/api/v3/openOrders", &[("symbol", "BTCUSDT")])
+        .await;
     assert_eq!(none.error(), (400, -2011));
 }
 
@@ -152,7 +215,10 @@ async fn invalid_orders_get_the_documented_errors() {
         (&[("newClientOrderId", &long)], (400, -1100)),
         (&[("selfTradePreventionMode", "SOMETIMES")], (400, -1013)),
         (&[("type", "MARKET")], (400, -1106)),
-        (&[("type", "MARKET"), ("timeInForce", ""), ("price", ""), ("quantity", "")], (400, -1102)),
+        (
+            &[("type", "MARKET"), ("timeInForce", ""), ("price", ""), ("quantity", "")],
+            (400, -1102),
+        ),
         (&[("stopPrice", "1")], (400, -1106)),
         (&[("colour", "red")], (400, -1104)),
         (&[("quantity", "1")], (400, -2010)),
@@ -162,16 +228,27 @@ async fn invalid_orders_get_the_documented_errors() {
         assert_eq!(answer.error(), error, "{changes:?}: {}", answer.body);
     }
     let balance = venue.place(&[("quantity", "1")]).await;
-    assert_eq!(balance.body["msg"], "Account has insufficient balance for requested action.");
+    assert_eq!(
+        balance.body["msg"],
+        "Account has insufficient balance for requested action."
+    );
     venue.place(&[("newClientOrderId", "x")]).await.ok();
     let duplicate = venue.place(&[("newClientOrderId", "x")]).await;
-    assert_eq!((duplicate.error(), &duplicate.body["msg"]), ((400, -2010), &json!("Duplicate order sent.")));
+    assert_eq!(
+        (duplicate.error(), &duplicate.body["msg"]),
+        ((400, -2010), &json!("Duplicate order sent."))
+    );
     assert_eq!(venue.query(99).await.error(), (400, -2013));
     assert_eq!(venue.cancel(99).await.error(), (400, -2011));
-    let none = venue.signed(Method::GET, "/api/v3/order", &[("symbol", "BTCUSDT")]).await;
+    let none = venue
+        .signed(Method::GET, "/api/v3/order", &[("symbol", "BTCUSDT")])
+        .await;
     assert_eq!(none.error(), (400, -1102));
     for status in ["HALT", "CANCEL_ONLY", "TRADING"] {
-        venue.control("/control/symbols/BTCUSDT", json!({"status": status})).await.ok();
+        venue
+            .control("/control/symbols/BTCUSDT", json!({"status": status}))
+            .await
+            .ok();
         let placed = venue.place(&[]).await;
         assert_eq!(placed.status == 200, status == "TRADING", "{status}: {}", placed.body);
         let info = venue.get("/api/v3/exchangeInfo?symbol=BTCUSDT").await.ok();
@@ -194,8 +271,16 @@ async fn requests_are_authenticated_by_key_signature_and_time() {
         (Some(KEY), signed("recvWindow=5000", SECRET), (400, -1102)),
         (Some(KEY), signed(&at(-30_000), SECRET), (400, -1021)),
         (Some(KEY), signed(&at(30_000), SECRET), (400, -1021)),
-        (Some(KEY), signed(&format!("{}&recvWindow=60000", at(-30_000)), SECRET), (200, 0)),
-        (Some(KEY), signed(&format!("timestamp={}000", now_ms()), SECRET), (200, 0)),
+        (
+            Some(KEY),
+            signed(&format!("{}&recvWindow=60000", at(-30_000)), SECRET),
+            (200, 0),
+        ),
+        (
+            Some(KEY),
+            signed(&format!("timestamp={}000", now_ms()), SECRET),
+            (200, 0),
+        ),
     ] {
         let answer = venue.send(Method::GET, &target, key, None).await.unwrap();
         assert_eq!(answer.error(), error, "{target}: {}", answer.body);
@@ -206,11 +291,17 @@ async fn requests_are_authenticated_by_key_signature_and_time() {
     let signature = sign_hmac(SECRET, &format!("{query}{body}"));
     let target = format!("/api/v3/order?{query}");
     let with_signature = format!("{body}&signature={signature}");
-    let placed = venue.send(Method::POST, &target, Some(KEY), Some(with_signature)).await.unwrap();
+    let placed = venue
+        .send(Method::POST, &target, Some(KEY), Some(with_signature))
+        .await
+        .unwrap();
     assert_eq!(placed.ok()["symbol"], "BTCUSDT");
     let decoded = sign_hmac(SECRET, &format!("{}{body}", query.replace("%55", "U")));
     let with_signature = format!("{body}&signature={decoded}");
-    let refused = venue.send(Method::POST, &target, Some(KEY), Some(with_signature)).await.unwrap();
+    let refused = venue
+        .send(Method::POST, &target, Some(KEY), Some(with_signature))
+        .await
+        .unwrap();
     assert_eq!(refused.error(), (400, -1022));
 }
 
@@ -222,16 +313,25 @@ async fn replacements_and_amendments_answer_both_halves() {
         let mut params = changed(&[("price", price)]);
         params.retain(|(_, value)| !value.is_empty());
         let own = [("cancelOrderId", id), ("cancelReplaceMode", mode)];
-        let owned: Vec<(String, String)> =
-            params.iter().chain(&own).map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let owned: Vec<(String, String)> = params
+            .iter()
+            .chain(&own)
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
         owned
     };
     let send = async |params: Vec<(String, String)>| {
-        let params: Vec<(&str, &str)> = params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let params: Vec<(&str, &str)> = params
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         venue.signed(Method::POST, "/api/v3/order/cancelReplace", &params).await
     };
     let both = send(replace(&id, "STOP_ON_FAILURE", "20001")).await.ok();
-    assert_eq!((&both["cancelResult"], &both["newOrderResult"]), (&json!("SUCCESS"), &json!("SUCCESS")));
+    assert_eq!(
+        (&both["cancelResult"], &both["newOrderResult"]),
+        (&json!("SUCCESS"), &json!("SUCCESS"))
+    );
     assert_eq!(both["cancelResponse"]["status"], "CANCELED");
     let second = both["newOrderResponse"]["orderId"].as_i64().unwrap().to_string();
     let none = send(replace(&id, "STOP_ON_FAILURE", "20001")).await;
@@ -257,15 +357,29 @@ async fn replacements_and_amendments_answer_both_halves() {
     assert_eq!(send(too_large).await.error(), (400, -2022));
     let id = venue.place(&[]).await.ok()["orderId"].as_i64().unwrap().to_string();
     let amend = |quantity: &'static str| [("symbol", "BTCUSDT"), ("orderId", id.as_str()), ("newQty", quantity)];
-    let amended = venue.signed(Method::PUT, "/api/v3/order/amend/keepPriority", &amend("0.005")).await.ok();
+    let amended = venue
+        .signed(Method::PUT, "/api/v3/order/amend/keepPriority", &amend("0.005"))
+        .await
+        .ok();
     assert_eq!(amended["amendedOrder"]["qty"], "0.00500000");
-    let raised = venue.signed(Method::PUT, "/api/v3/order/amend/keepPriority", &amend("0.02")).await;
+    let raised = venue
+        .signed(Method::PUT, "/api/v3/order/amend/keepPriority", &amend("0.02"))
+        .await;
     assert_eq!(raised.error(), (400, -2038));
 }
 
 #[tokio::test]
 async fn limits_refuse_then_ban() {
-    let limits = ["--weight-limit", "60", "--ban-after", "3", "--orders-per-10s", "1000", "--orders-per-day", "2"];
+    let limits = [
+        "--weight-limit",
+        "60",
+        "--ban-after",
+        "3",
+        "--orders-per-10s",
+        "1000",
+        "--orders-per-day",
+        "2",
+    ];
     let venue = TestVenue::start(&limits).await;
     venue.place(&[]).await.ok();
     venue.place(&[]).await.ok();
@@ -297,7 +411,14 @@ async fn limits_refuse_then_ban() {
 async fn market_maker_moves_the_book_and_fills_resting_orders() {
     let args = ["--market-maker", "--market-maker-interval-ms", "20", "--seed", "3"];
     let venue = TestVenue::start(&args).await;
-    let at_market = venue.place(&[("type", "MARKET"), ("timeInForce", ""), ("price", ""), ("quantity", "0.001")]).await;
+    let at_market = venue
+        .place(&[
+            ("type", "MARKET"),
+            ("timeInForce", ""),
+            ("price", ""),
+            ("quantity", "0.001"),
+        ])
+        .await;
     assert_eq!(at_market.ok()["status"], "FILLED");
     let body = venue.place(&[("price", "29990"), ("quantity", "0.5")]).await.ok();
     let id = body["orderId"].as_i64().unwrap();

@@ -206,7 +206,7 @@ fn orders_beyond_the_balance_are_refused_and_change_nothing() {
     for order in [
         limit("a", Side::Buy, "10.001", "100"),
         limit("a", Side::Sell, "10.001", "100"),
-        limit("nobody", Side::Buy, "1", "100"),
+        limit("stranger", Side::Buy, "1", "100"),
     ] {
         let error = try_place(&mut exchange, order).unwrap_err();
         assert_eq!(error.message, "Account has insufficient balance for requested action.");
@@ -307,9 +307,7 @@ fn self_trades_are_prevented_as_the_taker_demands() {
             .iter()
             .filter(|report| report.execution == ExecutionType::TradePrevention);
         let statuses = [taker_status, maker_status];
-        let expired = statuses
-            .iter()
-            .filter(|status| **status == OrderStatus::ExpiredInMatch);
+        let expired = statuses.iter().filter(|status| **status == OrderStatus::ExpiredInMatch);
         assert_eq!(prevented.count(), expired.count(), "{mode:?}");
     }
 }

@@ -83,7 +83,10 @@ impl FaultInjector {
             .iter()
             .map(|kind| (kind.name(), state.injected.get(kind).copied().unwrap_or_default()))
             .collect();
-        let table: BTreeMap<&str, &str> = FaultKind::ALL.iter().map(|kind| (kind.name(), kind.text())).collect();
+        let table: Vec<Value> = FaultKind::ALL
+            .iter()
+            .map(|kind| json!({"name": kind.name(), "strikes_at": kind.scope().text(), "effect": kind.text()}))
+            .collect();
         json!({"seed": state.seed, "faults": plans, "injected": injected, "table": table})
     }
 

@@ -93,9 +93,41 @@ fault_kinds! {
     SymbolsHalted = "symbols_halted", Request, 0, "every symbol is HALT: orders and cancels are refused";
 }
 
+impl FaultScope {
+    /// Returns where a fault of this scope strikes.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Trading => "requests that change orders",
+            Self::Request => "every request",
+            Self::Query => "queries of one order",
+            Self::Event => "events",
+        }
+    }
+}
+
 impl FaultKind {
     /// Returns the kind of a name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documentation_lists_every_fault() {
+        let page = include_str!("../../../docs/venue.md");
+        for kind in FaultKind::ALL {
+            let duration = match kind.default_duration_ms() {
+                0 => "–".to_owned(),
+                milliseconds => milliseconds.to_string(),
+            };
+            let (name, scope, text) = (kind.name(), kind.scope().text(), kind.text());
+            let row = format!("| `{name}` | {scope} | {duration} | {text} |");
+            assert!(page.contains(&row), "docs/venue.md lacks {row}");
+            assert_eq!(FaultKind::parse(name), Some(*kind));
+        }
     }
 }

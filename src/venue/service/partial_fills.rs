@@ -32,6 +32,9 @@ impl Service {
                     () = service.shutdown.cancelled() => return,
                     () = tokio::time::sleep(pause) => {}
                 }
+                if service.are_symbols_halted() {
+                    continue;
+                }
                 let Some(quantity) = service.next_part(order_id, PARTS - part) else {
                     return;
                 };

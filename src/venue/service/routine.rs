@@ -20,9 +20,19 @@ const ONE_ORDERS_TRADES_WEIGHT: u32 = 5;
 /// The weight of a ticker of all symbols.
 const ALL_TICKERS_WEIGHT: u32 = 4;
 
+/// The most tasks with which a fault still makes a request wait.
+const MAX_PAUSED_REQUESTS: usize = 10_000;
+
 impl Service {
-    /// Handles a request.
+    /// Handles a request to its end, also when its client goes away before.
     pub async fn handle(self: &Arc<Self>, request: Request) -> Reply {
+        let service = self.clone();
+        let handled = self.tasks.spawn(async move { service.handle_here(request).await });
+        // A panic of a request is one of the venue: its client sees a connection that ends.
+        handled.await.unwrap_or(Reply::Reset)
+    }
+
+    async fn handle_here(self: &Arc<Self>, request: Request) -> Reply {
         let operation = request.operation;
         let mut answer = Answer {
             result: Err(VenueError::unknown()),
@@ -39,7 +49,7 @@ impl Service {
             return Reply::Answer(Box::new(answer));
         }
         if let Some(strike) = self.faults.strikes(FaultKind::RequestDelayed, operation) {
-            tokio::time::sleep(milliseconds(strike.duration_ms)).await;
+            self.pause(strike.duration_ms).await;
             answer.server_time = shifted(answer.server_time, strike.duration_ms);
         }
         if self.faults.strikes(FaultKind::RequestLost, operation).is_some() {
@@ -96,7 +106,7 @@ impl Service {
     /// Applies the faults after the execution, and reports whether the answer is lost.
     async fn strikes_after(&self, operation: Operation, answer: &mut Answer) -> bool {
         if let Some(strike) = self.faults.strikes(FaultKind::AnswerDelayed, operation) {
-            tokio::time::sleep(milliseconds(strike.duration_ms)).await;
+            self.pause(strike.duration_ms).await;
         }
         if self.faults.strikes(FaultKind::AnswerLost, operation).is_some() {
             return true;
@@ -107,6 +117,16 @@ impl Service {
             answer.result = Err(VenueError::timeout());
         }
         false
+    }
+
+    /// Waits, unless too many requests wait already, and not beyond the shutdown.
+    async fn pause(&self, duration_ms: i64) {
+        if self.tasks.len() < MAX_PAUSED_REQUESTS {
+            tokio::select! {
+                () = tokio::time::sleep(milliseconds(duration_ms)) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
     }
 
     /// Returns who signed a request; `None` for one that needs no signature.
