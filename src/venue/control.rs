@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use crate::venue::amount::Amount;
 use crate::venue::command::Command;
 use crate::venue::error::VenueError;
-use crate::venue::exchange::state::{MARKET_MAKER, OUTSIDE};
 use crate::venue::faults::spec::{FaultDocument, FaultPlan};
 use crate::venue::render;
 use crate::venue::rest::{error_response, json_response};
 use crate::venue::server::Peer;
 use crate::venue::service::state::Service;
+use crate::venue::settings::RESERVED_ACCOUNTS;
 use crate::venue::words::SymbolStatus;
 
 /// Faults to put in force in place of all others.
@@ -106,7 +106,7 @@ async fn list_executions(State(service): State<Arc<Service>>) -> Response<Body> 
 async fn list_balances(State(service): State<Arc<Service>>) -> Response<Body> {
     respond(service.read(|exchange| {
         let accounts = exchange.accounts().iter();
-        let own = accounts.filter(|(name, _)| ![MARKET_MAKER, OUTSIDE].contains(&name.as_str()));
+        let own = accounts.filter(|(name, _)| !RESERVED_ACCOUNTS.contains(&name.as_str()));
         let shown: serde_json::Map<String, Value> = own
             .map(|(name, account)| (name.clone(), json!(account.balances)))
             .collect();

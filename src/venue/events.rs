@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::venue::amount::Amount;
 use crate::venue::exchange::effects::{Effects, ExecutionReport, TransferReport};
-use crate::venue::exchange::state::{Exchange, MARKET_MAKER, OUTSIDE};
+use crate::venue::exchange::state::Exchange;
+use crate::venue::settings::RESERVED_ACCOUNTS;
 use crate::venue::words::ExecutionType;
 
 /// An event and the account whose streams carry it.
@@ -32,8 +33,10 @@ pub fn account_events(exchange: &Exchange, effects: &Effects, time: u64) -> Vec<
     }));
     let mut accounts: Vec<&String> = effects.balances.iter().map(|(account, _)| account).collect();
     accounts.dedup();
-    let own = [MARKET_MAKER, OUTSIDE];
-    for account in accounts.into_iter().filter(|account| !own.contains(&account.as_str())) {
+    for account in accounts
+        .into_iter()
+        .filter(|account| !RESERVED_ACCOUNTS.contains(&account.as_str()))
+    {
         let changed = effects.balances.iter().filter(|(owner, _)| owner == account);
         let assets: Vec<&str> = changed.map(|(_, asset)| asset.as_str()).collect();
         events.push(AccountEvent {

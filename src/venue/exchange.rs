@@ -6,6 +6,7 @@ pub mod effects;
 mod filling;
 mod matching;
 mod placement;
+mod prices;
 mod queries;
 mod quoting;
 pub mod snapshot;

@@ -69,7 +69,7 @@ fn quotes(middle: i128, symbol: &SymbolSettings, random: &mut SeededRandom) -> (
         let quantity = notional.divided_by(price).floor_to(symbol.step_size);
         QuoteLevel {
             price,
-            quantity: quantity.max(symbol.step_size),
+            quantity: quantity.max(symbol.step_size).min(symbol.max_quantity),
         }
     };
     let bids = (1..=LEVELS).map(|distance| level(middle - half * distance)).collect();

@@ -82,11 +82,11 @@ impl RateLimits {
         }
     }
 
-    /// Charges a request's weight to an address, and returns the weight it has used in this minute.
+    /// Charges a request's weight to an address.
     ///
     /// # Errors
     /// 429 beyond the limit, 418 while the address is banned.
-    pub fn charge(&self, address: IpAddr, weight: u32, now: u64) -> Result<u32, VenueError> {
+    pub fn charge(&self, address: IpAddr, weight: u32, now: u64) -> Result<(), VenueError> {
         let mut state = self.lock();
         if state.addresses.len() >= MAX_ADDRESSES {
             let minute = now / MINUTE_MS;
@@ -101,7 +101,7 @@ impl RateLimits {
         let count = used.weight.at(minute);
         if count.saturating_add(weight) <= self.settings.weight_per_minute {
             *count += weight;
-            return Ok(*count);
+            return Ok(());
         }
         let refused = used.refused.at(minute);
         *refused += 1;
@@ -248,7 +248,8 @@ mod tests {
     #[test]
     fn weight_beyond_the_limit_is_refused_then_banned() {
         let (limits, address) = (limits(), IpAddr::from([127, 0, 0, 1]));
-        assert_eq!(limits.charge(address, 8, 1_000), Ok(8));
+        assert_eq!(limits.charge(address, 8, 1_000), Ok(()));
+        assert_eq!(limits.used_weight(address, 1_000), 8);
         let refused = limits.charge(address, 8, 2_000).unwrap_err();
         assert_eq!(
             (refused.status, refused.code, refused.retry_at),
@@ -257,7 +258,7 @@ mod tests {
         let banned = limits.charge(address, 8, 3_000).unwrap_err();
         assert_eq!((banned.status, banned.retry_at), (418, Some(123_000)));
         assert_eq!(limits.charge(address, 1, 61_000).unwrap_err().status, 418);
-        assert_eq!(limits.charge(address, 1, 123_000), Ok(1));
+        assert_eq!(limits.charge(address, 1, 123_000), Ok(()));
     }
 
     #[test]

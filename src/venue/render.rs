@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 use crate::venue::amount::Amount;
 use crate::venue::balances::Account;
 use crate::venue::exchange::effects::{AmendedOrder, CanceledOrder, PlacedOrder, PreventedMatch, ReportedFill};
-use crate::venue::exchange::state::{MARKET_MAKER, Market, OUTSIDE};
+use crate::venue::exchange::state::Market;
 use crate::venue::filters;
 use crate::venue::order::{Order, Trade, TradeSide};
-use crate::venue::settings::CommissionSettings;
+use crate::venue::settings::{CommissionSettings, RESERVED_ACCOUNTS};
 use crate::venue::words::{OrderType, ResponseType, SelfTradePrevention, Side};
 
 /// Returns the answer to a placement.
@@ -185,7 +185,7 @@ pub fn own_trade(trade: &Trade, side: &TradeSide) -> Value {
 
 /// Returns one side of a trade as the control endpoint lists it; `None` for a side of the venue itself.
 pub fn execution(trade: &Trade, side: &TradeSide) -> Option<Value> {
-    if [MARKET_MAKER, OUTSIDE].contains(&side.account.as_str()) {
+    if RESERVED_ACCOUNTS.contains(&side.account.as_str()) {
         return None;
     }
     let mut shown = own_trade(trade, side);

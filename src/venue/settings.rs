@@ -17,6 +17,13 @@ const MAX_ASSET_LENGTH: usize = 10;
 /// The characters of an API key, at most.
 const MAX_KEY_LENGTH: usize = 128;
 
+/// The account of the market maker.
+pub const MARKET_MAKER: &str = "market-maker";
+/// The account outside of the book, on the other side of the fills that a fault or the control endpoint makes.
+pub const OUTSIDE: &str = "outside";
+/// The accounts that no key can have.
+pub const RESERVED_ACCOUNTS: [&str; 2] = [MARKET_MAKER, OUTSIDE];
+
 /// When the state log is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
@@ -150,6 +157,9 @@ impl FromStr for KeySettings {
             if part.is_empty() || part.len() > MAX_KEY_LENGTH || !part.bytes().all(is_word) {
                 return Err("the key and the account must be 1 to 128 letters, digits, hyphens or underscores".into());
             }
+        }
+        if RESERVED_ACCOUNTS.contains(&account) {
+            return Err(format!("the account {account} is the venue's own"));
         }
         let secret = match secret.strip_prefix("file:") {
             Some(path) => {
@@ -323,6 +333,7 @@ mod tests {
             "a b:secret",
             "desk:ed25519:AAAA",
             "desk:file:/no/such/file",
+            "desk@market-maker:secret",
         ] {
             assert!(text.parse::<KeySettings>().is_err(), "{text}");
         }

@@ -8,7 +8,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
 use crate::support::poll;
-use crate::venue_fixture::{SOON, Stream, TestVenue, signed_params_by};
+use crate::venue_fixture::{SOON, Stream, TestVenue, signed_params, signed_params_by};
 
 fn order(price: &str, client_order_id: &str) -> Value {
     json!({
@@ -64,6 +64,23 @@ async fn methods_answer_like_rest() {
     assert_eq!(failed["error"]["data"]["cancelResult"], "FAILURE");
     let cancel = json!({"symbol": "BTCUSDT", "origClientOrderId": "ws-2"});
     assert_eq!(api.signed("order.cancel", cancel).await["result"]["status"], "CANCELED");
+    // A request is executed before the next one of its connection.
+    for number in 0..20 {
+        let id = format!("pipelined-{number}");
+        let cancel = json!({"symbol": "BTCUSDT", "origClientOrderId": id});
+        for (method, params) in [("order.place", order("20000", &id)), ("order.cancel", cancel)] {
+            let request = json!({"id": method, "method": method, "params": signed_params(params)});
+            api.send_text(&request.to_string()).await;
+        }
+        for method in ["order.place", "order.cancel"] {
+            let answer = api.next().await.unwrap();
+            assert_eq!(
+                (&answer["id"], &answer["status"]),
+                (&json!(method), &json!(200)),
+                "{answer}"
+            );
+        }
+    }
     let account = api.signed("account.status", json!({})).await;
     assert_eq!(account["result"]["canTrade"], true);
     for (text, code) in [

@@ -464,7 +464,7 @@ fn fills_from_outside_and_quotes_trade_with_clients() {
     exchange.apply(3, &fill("0.4")).unwrap();
     assert_eq!(exchange.order(id).unwrap().executed, amount("0.4"));
     let balances = vec![("BTC".into(), amount("100")), ("USDT".into(), amount("100000"))];
-    let account = super::state::MARKET_MAKER.into();
+    let account = crate::venue::settings::MARKET_MAKER.into();
     exchange.apply(3, &Command::OpenAccount { account, balances }).unwrap();
     let level = |price: &str| QuoteLevel {
         price: amount(price),
@@ -484,5 +484,8 @@ fn fills_from_outside_and_quotes_trade_with_clients() {
     exchange.apply(5, &quote("98", "100")).unwrap();
     assert_eq!(exchange.order(id).unwrap().status, OrderStatus::Filled);
     assert!(exchange.apply(6, &fill("1")).is_err());
-    assert_eq!(exchange.open_orders(super::state::MARKET_MAKER, None).len(), 2);
+    assert_eq!(
+        exchange.open_orders(crate::venue::settings::MARKET_MAKER, None).len(),
+        2
+    );
 }

@@ -3,8 +3,9 @@
 use crate::venue::amount::Amount;
 use crate::venue::error::VenueError;
 use crate::venue::exchange::effects::{Effects, Outcome};
-use crate::venue::exchange::state::{Exchange, OUTSIDE};
+use crate::venue::exchange::state::Exchange;
 use crate::venue::order::{NewOrder, Order};
+use crate::venue::settings::OUTSIDE;
 use crate::venue::words::{OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce};
 
 impl Exchange {

@@ -2,7 +2,7 @@
 
 use crate::venue::amount::Amount;
 use crate::venue::exchange::effects::{Effects, PreventedMatch, ReportedFill};
-use crate::venue::exchange::placement::is_price_reached;
+use crate::venue::exchange::prices::is_price_reached;
 use crate::venue::exchange::state::{EndReport, Exchange};
 use crate::venue::order::{Order, Trade, TradeSide};
 use crate::venue::words::{ExecutionType, OrderStatus, OrderType, SelfTradePrevention, Side};

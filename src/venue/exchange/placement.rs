@@ -4,6 +4,7 @@ use crate::venue::amount::Amount;
 use crate::venue::error::VenueError;
 use crate::venue::exchange::effects::{Effects, PlacedOrder};
 use crate::venue::exchange::matching::MatchedOrder;
+use crate::venue::exchange::prices::{is_price_reached, is_stop_reached};
 use crate::venue::exchange::state::{EndReport, Exchange, MAX_TRADES};
 use crate::venue::filters;
 use crate::venue::order::{NewOrder, Order};
@@ -230,21 +231,5 @@ impl Exchange {
         let priority = self.counters.priority;
         self.counters.priority += 1;
         priority
-    }
-}
-
-/// Reports whether an order of a side and a limit price trades at a price.
-pub(super) fn is_price_reached(side: Side, limit: Amount, price: Amount) -> bool {
-    match side {
-        Side::Buy => price <= limit,
-        Side::Sell => price >= limit,
-    }
-}
-
-/// Reports whether the last price has reached the stop price of an order.
-pub(super) fn is_stop_reached(side: Side, stop: Amount, last: Amount) -> bool {
-    match side {
-        Side::Buy => last >= stop,
-        Side::Sell => last <= stop,
     }
 }

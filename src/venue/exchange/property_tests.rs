@@ -170,7 +170,7 @@ fn check_trades(before: &Exchange, after: &Exchange) {
         assert_eq!(trade.quote_quantity, trade.price.times(trade.quantity));
         let [maker, taker] = &trade.sides;
         assert_ne!(maker.side, taker.side);
-        if taker.account == super::state::OUTSIDE {
+        if taker.account == crate::venue::settings::OUTSIDE {
             continue;
         }
         // Makers of one command are taken in the order of the book; one that entered it later comes after.

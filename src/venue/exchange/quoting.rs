@@ -4,8 +4,9 @@ use crate::venue::amount::Amount;
 use crate::venue::command::QuoteLevel;
 use crate::venue::error::VenueError;
 use crate::venue::exchange::effects::{Effects, Outcome};
-use crate::venue::exchange::state::{EndReport, Exchange, MARKET_MAKER};
+use crate::venue::exchange::state::{EndReport, Exchange};
 use crate::venue::order::NewOrder;
+use crate::venue::settings::MARKET_MAKER;
 use crate::venue::words::{OrderStatus, OrderType, SelfTradePrevention, Side, SymbolStatus, TimeInForce};
 
 impl Exchange {

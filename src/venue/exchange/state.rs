@@ -8,13 +8,9 @@ use crate::venue::book::OrderBook;
 use crate::venue::error::VenueError;
 use crate::venue::exchange::effects::{Effects, ExecutionReport, ReportedFill};
 use crate::venue::order::{Order, Trade};
-use crate::venue::settings::{CommissionSettings, SymbolSettings};
+use crate::venue::settings::{CommissionSettings, RESERVED_ACCOUNTS, SymbolSettings};
 use crate::venue::words::{ExecutionType, OrderStatus, Side, SymbolStatus};
 
-/// The account of the market maker.
-pub const MARKET_MAKER: &str = "market-maker";
-/// The account outside of the book, on the other side of the fills that a fault makes.
-pub const OUTSIDE: &str = "outside";
 /// The most ended orders that are kept; the oldest go first.
 pub const MAX_ENDED_ORDERS: usize = 200_000;
 /// The most trades that are kept. With so many, no order is accepted: no execution is ever forgotten.
@@ -194,7 +190,7 @@ impl Exchange {
         if let Some(execution) = report.execution {
             self.report(&order, execution, report, effects);
         }
-        if terms.account == MARKET_MAKER || terms.account == OUTSIDE {
+        if RESERVED_ACCOUNTS.contains(&terms.account.as_str()) {
             // No client asks for these again; their trades are kept.
             self.by_client_id.remove(&client_key(&order));
             return;
@@ -226,7 +222,7 @@ impl Exchange {
     ) -> u64 {
         let execution_id = self.counters.execution;
         self.counters.execution += 1;
-        if order.terms.account != MARKET_MAKER && order.terms.account != OUTSIDE {
+        if !RESERVED_ACCOUNTS.contains(&order.terms.account.as_str()) {
             effects.reports.push(ExecutionReport {
                 order: order.clone(),
                 execution,

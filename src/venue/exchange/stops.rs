@@ -1,7 +1,7 @@
 //! Orders that wait for their stop price.
 
 use crate::venue::exchange::effects::Effects;
-use crate::venue::exchange::placement::is_stop_reached;
+use crate::venue::exchange::prices::is_stop_reached;
 use crate::venue::exchange::state::{EndReport, Exchange};
 use crate::venue::words::ExecutionType;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::poll_immediate;
 use serde_json::{Value, json};
 
 use crate::venue::clock::{now_ms, shifted};
@@ -27,9 +28,13 @@ impl Service {
     /// Handles a request to its end, also when its client goes away before.
     pub async fn handle(self: &Arc<Self>, request: Request) -> Reply {
         let service = self.clone();
-        let handled = self.tasks.spawn(async move { service.handle_here(request).await });
+        let mut handling = Box::pin(async move { service.handle_here(request).await });
+        // Requests of one connection are executed in their order, unless a fault makes one wait.
+        if let Some(reply) = poll_immediate(handling.as_mut()).await {
+            return reply;
+        }
         // A panic of a request is one of the venue: its client sees a connection that ends.
-        handled.await.unwrap_or(Reply::Reset)
+        self.tasks.spawn(handling).await.unwrap_or(Reply::Reset)
     }
 
     async fn handle_here(self: &Arc<Self>, request: Request) -> Reply {
@@ -44,8 +49,9 @@ impl Service {
         if let Some(strike) = self.faults.strikes(FaultKind::ClockSkew, operation) {
             answer.server_time = shifted(answer.server_time, strike.duration_ms);
         }
-        if let Err(error) = self.admit(&request, &mut answer) {
+        if let Err(error) = self.admit(&request) {
             answer.result = Err(error);
+            answer.used_weight = self.limits.used_weight(request.address, now_ms());
             return Reply::Answer(Box::new(answer));
         }
         if let Some(strike) = self.faults.strikes(FaultKind::RequestDelayed, operation) {
@@ -75,7 +81,7 @@ impl Service {
     }
 
     /// Charges the weight, unless a fault refuses the request before.
-    fn admit(&self, request: &Request, answer: &mut Answer) -> Result<(), VenueError> {
+    fn admit(&self, request: &Request) -> Result<(), VenueError> {
         let operation = request.operation;
         let now = now_ms();
         if self.faults.strikes(FaultKind::Maintenance, operation).is_some() {
@@ -91,8 +97,7 @@ impl Service {
             let retry_at = shifted(now, strike.duration_ms);
             return Err(VenueError::too_much_weight(limit).with_retry_at(retry_at));
         }
-        answer.used_weight = self.limits.charge(request.address, weight(request), now)?;
-        Ok(())
+        self.limits.charge(request.address, weight(request), now)
     }
 
     fn error_before(&self, operation: Operation) -> Option<VenueError> {

@@ -13,11 +13,11 @@ use crate::venue::command::Command;
 use crate::venue::error::VenueError;
 use crate::venue::events;
 use crate::venue::exchange::effects::Outcome;
-use crate::venue::exchange::state::{Exchange, MARKET_MAKER};
+use crate::venue::exchange::state::Exchange;
 use crate::venue::faults::injector::FaultInjector;
 use crate::venue::hub::Hub;
 use crate::venue::rate_limit::RateLimits;
-use crate::venue::settings::VenueSettings;
+use crate::venue::settings::{MARKET_MAKER, VenueSettings};
 use crate::venue::signature::KeyRing;
 use crate::venue::state_log::{StateLog, StateLogError};
 
