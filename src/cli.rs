@@ -34,6 +34,7 @@ use crate::cli::commands::sidecar;
 use crate::cli::commands::state;
 use crate::cli::commands::submit;
 use crate::cli::commands::topology;
+use crate::cli::commands::venue;
 use crate::cli::commands::watch;
 use crate::cli::commands::worker;
 use std::process::ExitCode;
@@ -108,6 +109,9 @@ enum Command {
     Key(key::KeyArgs),
     /// Follow reports, alerts and changes until Ctrl-C.
     Watch(watch::WatchArgs),
+    /// Run a local exchange that speaks the Binance Spot protocol.
+    #[command(after_help = venue::EXAMPLES)]
+    Venue(Box<venue::VenueArgs>),
     /// Measure throughput and latency with paper orders.
     Bench(bench::BenchArgs),
 }
@@ -159,6 +163,7 @@ async fn dispatch(cli: Cli) -> CommandResult {
         Command::Journal(args) => journal::run(&args, &options).await,
         Command::Key(args) => key::run(&args),
         Command::Watch(args) => watch::run(&args, &options).await,
+        Command::Venue(args) => venue::run(*args, &options).await,
         Command::Bench(args) => bench::run(args, &options).await,
     }
 }
@@ -318,6 +323,13 @@ mod tests {
             ("dev --sync never", Some(ErrorKind::InvalidValue)),
             ("bench --dev --sync default --door durable --json", None),
             ("bench --sync default", Some(ErrorKind::MissingRequiredArgument)),
+            (
+                "venue --addr 127.0.0.1:0 --data d --key a@b:c --key d:e --market-maker --seed 7",
+                None,
+            ),
+            ("venue --key secretless", Some(ErrorKind::ValueValidation)),
+            ("venue --maker-commission 2", Some(ErrorKind::ValueValidation)),
+            ("venue --symbol BTCUSDT", Some(ErrorKind::ValueValidation)),
             ("watch --account a --json --nats-url nats://127.0.0.1:1", None),
             ("--set risk.alert_percent=70 worker", None),
             ("--set risk worker", Some(ErrorKind::ValueValidation)),

@@ -19,6 +19,7 @@
 //! | [`worker`] | the submission pipeline, and the background tasks |
 //! | [`order_log`] | the projection of the journal into SQLite, for lists with exact totals |
 //! | [`sidecar`] | the REST API: the same requests over HTTP, bridged to the bus |
+//! | [`venue`] | a local exchange that speaks the Binance Spot protocol, for rehearsals and tests |
 //! | [`bench`](mod@bench) | load generation and latency measurement |
 //! | [`cli`] | the command line, one file per command |
 //!
@@ -38,6 +39,7 @@ pub mod risk;
 pub mod sidecar;
 pub mod store;
 pub mod telemetry;
+pub mod venue;
 pub mod wire;
 pub mod worker;
 

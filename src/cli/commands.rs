@@ -24,5 +24,6 @@ pub(in crate::cli) mod sidecar;
 pub(in crate::cli) mod state;
 pub(in crate::cli) mod submit;
 pub(in crate::cli) mod topology;
+pub(in crate::cli) mod venue;
 pub(in crate::cli) mod watch;
 pub(in crate::cli) mod worker;

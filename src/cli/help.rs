@@ -26,7 +26,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         &["orders", "executions", "positions", "alerts", "brokers", "watch"],
     ),
     ("Control", &["state", "limits", "locks", "adjust", "key"]),
-    ("Measure", &["bench"]),
+    ("Measure and rehearse", &["bench", "venue"]),
 ];
 
 const FIRST_STEPS: &str = "Run `order-router dev` to try it on this machine, then `order-router submit --help` for a first \

@@ -38,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "domain",
         ],
     ),
+    ("venue", &["config"]),
     ("telemetry", &["http", "config", "domain"]),
     ("http", &["repeated_log"]),
     ("repeated_log", &[]),

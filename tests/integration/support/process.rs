@@ -280,6 +280,11 @@ impl RouterProcess {
         self.stdout.finished() && self.stderr.finished()
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The process itself: [`Process::pause`], [`Process::signal`], [`Process::wait`].
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
