@@ -1,0 +1,55 @@
+//! What the calls of the adapter and its tasks share.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use tokio::sync::Notify;
+
+use crate::brokers::binance::credentials::ApiCredentials;
+use crate::brokers::binance::instrument_rules::InstrumentTable;
+use crate::brokers::binance::settings::BinanceSettings;
+use crate::brokers::binance::transport::address::{AddressError, ServiceKind, VenueAddress};
+use crate::brokers::binance::transport::venue_stream::VenueConnector;
+use crate::brokers::binance::venue_client::VenueClient;
+use crate::brokers::port::{LimitLedger, VenueInbox};
+use crate::domain::symbol::Symbol;
+
+/// The shared state of one account at the venue.
+pub struct VenueSession<L, I> {
+    /// Calls to the REST API.
+    pub client: VenueClient<L>,
+    /// The venue's rules.
+    pub rules: InstrumentTable,
+    /// The receiver of the venue's reports.
+    pub inbox: Arc<I>,
+    /// The traded symbols.
+    pub symbols: Vec<Symbol>,
+    /// Connections to the WebSocket API.
+    pub websocket_api: VenueConnector,
+    /// Wakes the reconciliation.
+    pub reconciliation_due: Notify,
+}
+
+impl<L: LimitLedger, I: VenueInbox> VenueSession<L, I> {
+    /// Returns a session without open connections.
+    ///
+    /// # Errors
+    /// When one of the addresses cannot be used.
+    pub fn new(
+        settings: &BinanceSettings,
+        credentials: ApiCredentials,
+        ledger: Arc<L>,
+        inbox: Arc<I>,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<Self, AddressError> {
+        let address = VenueAddress::parse(&settings.urls.websocket_api, ServiceKind::WebSocket)?;
+        Ok(Self {
+            client: VenueClient::new(settings, credentials, ledger, tls)?,
+            rules: InstrumentTable::default(),
+            inbox,
+            symbols: settings.symbols.clone(),
+            websocket_api: VenueConnector::new(address, tls, settings.time_limits.connect),
+            reconciliation_due: Notify::new(),
+        })
+    }
+}
