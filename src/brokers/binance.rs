@@ -6,6 +6,7 @@
 //! - [`rest_reader`]: reads, which may be repeated.
 //! - [`messages`] and [`reports`]: what the venue says, and the reports it becomes.
 //! - [`instrument_rules`], [`venue_clock`], [`request_budget`]: what an order must pass before it is announced.
+//! - [`user_stream`], [`reconciliation`], [`price_stream`]: what the venue sends by itself, and what it did not.
 //! - [`credentials`], [`signing`], [`parameters`]: the key, which nothing shows, and what it signs.
 //!
 //! Protocol facts are from the venue's documentation (github.com/binance/binance-spot-api-docs), named by page.
@@ -13,6 +14,7 @@
 pub mod adapter;
 mod cancellation;
 pub mod credentials;
+mod delivery;
 mod inquiry;
 pub mod instrument_rules;
 pub mod maintenance;
@@ -20,6 +22,8 @@ pub mod memory_ledger;
 pub mod messages;
 pub mod parameters;
 pub mod placement;
+pub mod price_stream;
+pub mod reconciliation;
 pub mod reports;
 pub mod request_budget;
 pub mod rest_reader;
@@ -28,6 +32,7 @@ pub mod session;
 pub mod settings;
 pub mod signing;
 pub mod transport;
+pub mod user_stream;
 pub mod venue_client;
 pub mod venue_clock;
 pub mod verdicts;
@@ -35,6 +40,8 @@ pub mod websocket;
 
 #[cfg(test)]
 mod scripted_server;
+#[cfg(test)]
+mod scripted_stream;
 #[cfg(test)]
 mod test_bench;
 #[cfg(test)]

@@ -12,3 +12,6 @@ pub mod order_state;
 pub mod server_time;
 pub mod stream_message;
 pub mod trade;
+
+#[cfg(test)]
+mod examples_tests;
