@@ -28,6 +28,7 @@ pub mod reports;
 pub mod request_budget;
 pub mod rest_reader;
 pub mod retry_delay;
+pub mod sent_orders;
 pub mod session;
 pub mod settings;
 pub mod signing;
@@ -38,6 +39,8 @@ pub mod venue_clock;
 pub mod verdicts;
 pub mod websocket;
 
+#[cfg(test)]
+mod conformance_tests;
 #[cfg(test)]
 mod scripted_server;
 #[cfg(test)]

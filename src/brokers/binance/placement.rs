@@ -23,6 +23,9 @@ use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueOrderState;
 
+/// The message about an order that this process has sent already.
+const SENT_BEFORE: &str = "this process has sent the order before";
+
 /// Places an order, once.
 pub(super) async fn place_order<L, I, G>(session: &VenueSession<L, I>, gate: &G, placement: &Placement) -> PlaceOutcome
 where
@@ -33,12 +36,16 @@ where
     if let Some(refusal) = check_before_sending(session, placement) {
         return refusal;
     }
-    match announce_and_send(session, gate, placement).await {
+    let outcome = match announce_and_send(session, gate, placement).await {
         Ok(OrderReply::Replied(reply)) => judge_reply(session, &placement.order, &reply).await,
         Ok(OrderReply::NotSent(reason)) => not_sent(reason),
         Ok(OrderReply::Lost(reason)) => PlaceOutcome::OutcomeUnknown(reason),
-        Err(refusal) => PlaceOutcome::NotSent(refusal),
+        Err(refusal) => return PlaceOutcome::NotSent(refusal),
+    };
+    if matches!(outcome, PlaceOutcome::NotSent(_)) {
+        session.sent_orders.remove(&placement.order.order_id);
     }
+    outcome
 }
 
 /// Returns why an order cannot be sent at all, before anything is counted or announced.
@@ -48,6 +55,9 @@ where
     I: VenueInbox,
 {
     let order = &placement.order;
+    if session.sent_orders.contains(&order.order_id) {
+        return Some(PlaceOutcome::OutcomeUnknown(SENT_BEFORE.to_owned()));
+    }
     if order.time_in_force == TimeInForce::Day {
         return Some(PlaceOutcome::Rejected(refused_terms("the venue has no DAY orders")));
     }
@@ -100,6 +110,9 @@ where
     );
     let request = request.map_err(|error| NotSentReason::Unavailable(error.to_string()))?;
     gate.start_sending(placement, receipt, requested_at).await?;
+    if !session.sent_orders.insert(&placement.order.order_id) {
+        return Ok(OrderReply::Lost(SENT_BEFORE.to_owned()));
+    }
     Ok(connection
         .send_once(SignedOrder::new(request), client.time_limits.order)
         .await)

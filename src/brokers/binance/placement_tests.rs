@@ -27,6 +27,23 @@ fn filled(id: &str) -> String {
     )
 }
 
+#[tokio::test]
+async fn an_order_that_was_sent_is_not_sent_again_by_this_process() {
+    for action in [json(200, &filled(ORDER_ID)), ServerAction::Close, json(504, "")] {
+        let (bench, _) = place_at(action).await;
+        let again = place(&bench, limit_order(Gtc)).await;
+        assert!(matches!(again, PlaceOutcome::OutcomeUnknown(_)), "{again:?}");
+        assert_eq!(bench.server.requests(ORDER).len(), 1);
+        assert_eq!(bench.gate.started.lock().unwrap().len(), 1);
+    }
+    // One that the venue certainly did not take may be.
+    let (bench, first) = place_at(json(400, r#"{"code":-1021,"msg":"late"}"#)).await;
+    assert!(matches!(first, PlaceOutcome::NotSent(_)), "{first:?}");
+    bench.session.client.synchronize_clock().await.unwrap();
+    place(&bench, limit_order(Gtc)).await;
+    assert_eq!(bench.server.requests(ORDER).len(), 2);
+}
+
 fn limit_order(time_in_force: TimeInForce) -> Placement {
     btc_placement(btc_order(ORDER_ID, "1", Some("30000"), time_in_force), MINUTE)
 }
@@ -275,20 +292,22 @@ async fn a_connection_that_closes_behind_the_gate_is_not_replaced() {
 
 #[tokio::test]
 async fn orders_share_a_connection_until_the_venue_closes_it() {
-    let bench = TestBench::start(|_| json(200, &filled(ORDER_ID))).await;
+    // The reply names the order that was asked for.
+    let bench = TestBench::start(|request| json(200, &filled(request.parameter("newClientOrderId").unwrap()))).await;
     let mut connections = Vec::new();
     for round in 0..4 {
         if round == 2 {
             bench.server.close_idle_connections().await;
         }
-        // A close that is met only by the request would make its outcome unknown; it is seen before.
-        let outcome = loop {
-            match place(&bench, limit_order(Gtc)).await {
-                PlaceOutcome::OutcomeUnknown(_) | PlaceOutcome::NotSent(_) if round == 2 => {}
-                outcome => break outcome,
+        // Each attempt is another order. A close that only its request meets makes its outcome unknown.
+        for attempt in 0.. {
+            let order = btc_order(&format!("BN-{round}-{attempt}"), "1", Some("30000"), Gtc);
+            let outcome = place(&bench, btc_placement(order, MINUTE)).await;
+            if matches!(outcome, PlaceOutcome::Acknowledged(_)) {
+                break;
             }
-        };
-        assert!(matches!(outcome, PlaceOutcome::Acknowledged(_)), "{outcome:?}");
+            assert!(round == 2 && attempt < 10, "{outcome:?}");
+        }
         connections.push(bench.server.requests(ORDER).last().unwrap().connection);
     }
     assert_eq!(connections[0], connections[1]);
@@ -299,15 +318,15 @@ async fn orders_share_a_connection_until_the_venue_closes_it() {
 #[tokio::test]
 async fn the_window_ends_with_the_deadline_and_a_passed_one_sends_nothing() {
     let bench = TestBench::start(|_| json(200, &filled(ORDER_ID))).await;
-    let order = || btc_order(ORDER_ID, "1", Some("30000"), Gtc);
-    place(&bench, btc_placement(order(), Duration::from_secs(2))).await;
+    let order = btc_order(ORDER_ID, "1", Some("30000"), Gtc);
+    place(&bench, btc_placement(order, Duration::from_secs(2))).await;
     let window: u64 = bench.server.requests(ORDER)[0]
         .parameter("recvWindow")
         .unwrap()
         .parse()
         .unwrap();
     assert!((1..=2_000).contains(&window), "{window}");
-    let mut late = btc_placement(order(), MINUTE);
+    let mut late = btc_placement(btc_order("BN-late", "1", Some("30000"), Gtc), MINUTE);
     late.deadline = Timestamp::from_milliseconds(Timestamp::now().as_milliseconds() - 1);
     assert_eq!(
         place(&bench, late).await,

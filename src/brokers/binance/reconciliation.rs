@@ -16,7 +16,7 @@ use crate::brokers::binance::delivery::{deliver, is_own_order};
 use crate::brokers::binance::inquiry::{inquire_order, read_fills};
 use crate::brokers::binance::messages::order_state::OrderState;
 use crate::brokers::binance::messages::trade::Trade;
-use crate::brokers::binance::reports::{MessageError, queried_notice};
+use crate::brokers::binance::reports::queried_notice;
 use crate::brokers::binance::request_budget::RequestPurpose;
 use crate::brokers::binance::rest_reader::{ReadError, TRADES_PER_PAGE, TradesFrom};
 use crate::brokers::binance::retry_delay::RetryDelay;
@@ -47,9 +47,6 @@ pub enum ReconciliationError {
     /// The venue does not say.
     #[error(transparent)]
     Venue(#[from] ReadError),
-    /// A message of the venue is no report.
-    #[error(transparent)]
-    Message(#[from] MessageError),
     /// A report is not journaled, or the router's open orders cannot be read.
     #[error(transparent)]
     Inbox(#[from] InboxError),
@@ -121,7 +118,7 @@ impl Reconciliation {
         let mut unreadable = 0;
         for symbol in &session.symbols {
             unreadable += settle_open_orders(session, symbol, &mut listed).await?;
-            self.settle_trades(session, symbol).await?;
+            unreadable += self.settle_trades(session, symbol).await?;
         }
         for order in &expected {
             // The worker's own inquiries ask about unknown orders.
@@ -136,12 +133,12 @@ impl Reconciliation {
         }
     }
 
-    /// Settles the trades of a symbol since the last reading.
+    /// Settles the trades of a symbol since the last reading. Returns of how many orders they could not be read.
     async fn settle_trades<L, I>(
         &mut self,
         session: &VenueSession<L, I>,
         symbol: &Symbol,
-    ) -> Result<(), ReconciliationError>
+    ) -> Result<usize, ReconciliationError>
     where
         L: LimitLedger,
         I: VenueInbox,
@@ -152,19 +149,22 @@ impl Reconciliation {
             settled: BTreeMap::new(),
         });
         let mut from = TradesFrom::Time(cursor.since);
+        let mut unreadable = 0;
         for _ in 0..MAX_PAGES {
             let page = session.client.symbol_trades(symbol, from).await?;
             let last = page.last().map(|trade| (trade.id, trade.time));
             let is_last_page = page.len() < TRADES_PER_PAGE;
-            cursor.settle_page(session, symbol, page).await?;
+            unreadable += cursor.settle_page(session, symbol, page).await?;
             match last {
                 Some((id, _)) if !is_last_page => from = TradesFrom::Id(id.saturating_add(1)),
+                // What could not be read stays ahead of the cursor.
+                _ if unreadable > 0 => return Ok(unreadable),
                 _ => {
                     cursor.advance(earlier(started_at, OVERLAP));
-                    return Ok(());
+                    return Ok(0);
                 }
             }
-            if let Some((_, time)) = last {
+            if let Some((_, time)) = last.filter(|_| unreadable == 0) {
                 cursor.since = Timestamp::from_milliseconds(time);
             }
         }
@@ -173,13 +173,14 @@ impl Reconciliation {
 }
 
 impl TradeCursor {
-    /// Settles the trades of a page that are not settled yet, order by order.
+    /// Settles the trades of a page that are not settled yet, order by order. Returns of how many orders they could not be
+    /// read: one of them holds up no other.
     async fn settle_page<L, I>(
         &mut self,
         session: &VenueSession<L, I>,
         symbol: &Symbol,
         page: Vec<Trade>,
-    ) -> Result<(), ReconciliationError>
+    ) -> Result<usize, ReconciliationError>
     where
         L: LimitLedger,
         I: VenueInbox,
@@ -190,16 +191,28 @@ impl TradeCursor {
                 by_order.entry(trade.order_id).or_default().push(trade);
             }
         }
+        let mut unreadable = 0;
         for (order_id, trades) in by_order {
-            // A trade has the venue's order id only; whose order it is says the query.
-            let state = session.client.query_order_by_id(symbol, order_id).await?;
-            deliver(session, queried_notice(&state, &trades)?).await?;
+            // A trade has the venue's order id only; the query says whose order it is.
+            let notice = match session.client.query_order_by_id(symbol, order_id).await {
+                Ok(state) => queried_notice(&state, &trades).map_err(|error| error.to_string()),
+                Err(ReadError::Unanswered(reason)) => return Err(ReadError::Unanswered(reason).into()),
+                Err(error) => Err(error.to_string()),
+            };
+            match notice {
+                Ok(notice) => deliver(session, notice).await?,
+                Err(error) => {
+                    tracing::error!(%symbol, order_id, error, "the trades of an order at the venue cannot be settled");
+                    unreadable += 1;
+                    continue;
+                }
+            }
             let times = trades
                 .iter()
                 .map(|trade| (trade.id, Timestamp::from_milliseconds(trade.time)));
             self.settled.extend(times);
         }
-        Ok(())
+        Ok(unreadable)
     }
 
     fn advance(&mut self, since: Timestamp) {
@@ -229,7 +242,10 @@ where
             continue;
         }
         let trades = read_fills(&session.client, symbol, &state).await?;
-        let notice = queried_notice(&state, &trades)?;
+        let Ok(notice) = queried_notice(&state, &trades) else {
+            unreadable += 1;
+            continue;
+        };
         listed.insert(notice.order_id.clone());
         deliver(session, notice).await?;
     }

@@ -180,6 +180,26 @@ async fn an_order_that_cannot_be_read_hides_no_other() {
 }
 
 #[tokio::test]
+async fn a_trade_that_cannot_be_settled_holds_up_no_other_and_is_read_again() {
+    let (bench, book) = start(VenueBook {
+        orders: vec![(28, "an id that is none", "FILLED", "1"), (29, OTHER_ID, "FILLED", "1")],
+        trades: vec![(7, 28, "1"), (8, 29, "1"), (9, 30, "1")],
+        ..VenueBook::default()
+    })
+    .await;
+    let mut reconciliation = Reconciliation::default();
+    let result = reconciliation.run_once(&bench.session).await;
+    assert_eq!(result, Err(ReconciliationError::Unreadable(2)));
+    assert_eq!(delivered(&bench), [(OTHER_ID.to_owned(), vec!["8".to_owned()])]);
+    let mut repaired = book.lock().unwrap().clone();
+    repaired.orders = vec![(28, ORDER_ID, "FILLED", "1"), (29, OTHER_ID, "FILLED", "1")];
+    repaired.trades.pop();
+    *book.lock().unwrap() = repaired;
+    reconciliation.run_once(&bench.session).await.unwrap();
+    assert_eq!(delivered(&bench)[1..], [(ORDER_ID.to_owned(), vec!["7".to_owned()])]);
+}
+
+#[tokio::test]
 async fn pages_of_trades_are_read_to_the_end() {
     let trades = (1..=2_300).map(|id| (id, 28, "0.0001"));
     let (bench, _) = start(VenueBook {

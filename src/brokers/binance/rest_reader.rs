@@ -7,6 +7,7 @@ use hyper::{Method, Request};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::brokers::binance::messages::account::Account;
 use crate::brokers::binance::messages::error_body::VenueError;
 use crate::brokers::binance::messages::exchange_info::ExchangeInfo;
 use crate::brokers::binance::messages::order_state::OrderState;
@@ -149,7 +150,7 @@ impl<L: LimitLedger> VenueClient<L> {
     ///
     /// # Errors
     /// When the venue does not say.
-    pub async fn account(&self) -> Result<crate::brokers::binance::messages::account::Account, ReadError> {
+    pub async fn account(&self) -> Result<Account, ReadError> {
         let parameters = Parameters::new().with("omitZeroBalances", "true");
         decode(
             &self
@@ -248,7 +249,6 @@ impl<L: LimitLedger> VenueClient<L> {
             let exchange = connection.exchange(request, MAX_REPLY_BYTES).await;
             exchange.map_err(|error| error.to_string())
         };
-        // The connection's own time limit comes on top of this only where it is shorter.
         let (reply, connection) = timeout(self.time_limits.read, exchange)
             .await
             .map_err(|_| ReadFailure::repeatable(no_reply_in_time(self.time_limits.read)))?

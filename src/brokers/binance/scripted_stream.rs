@@ -62,7 +62,6 @@ async fn accept(listener: TcpListener, script: Arc<Script>, stop: CancellationTo
         let (script, stop) = (Arc::clone(&script), stop.clone());
         tokio::spawn(async move {
             let mut target = String::new();
-            #[expect(clippy::result_large_err, reason = "the library's own type of a refusal")]
             let read_target = |request: &Request, response: Response| {
                 target = request.uri().to_string();
                 Ok(response)

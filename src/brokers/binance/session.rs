@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use crate::brokers::binance::credentials::ApiCredentials;
 use crate::brokers::binance::instrument_rules::InstrumentTable;
+use crate::brokers::binance::sent_orders::SentOrders;
 use crate::brokers::binance::settings::BinanceSettings;
 use crate::brokers::binance::transport::address::{AddressError, ServiceKind, VenueAddress};
 use crate::brokers::binance::transport::venue_stream::VenueConnector;
@@ -20,6 +21,8 @@ pub struct VenueSession<L, I> {
     pub client: VenueClient<L>,
     /// The venue's rules.
     pub rules: InstrumentTable,
+    /// The orders that this process has sent.
+    pub sent_orders: SentOrders,
     /// The receiver of the venue's reports.
     pub inbox: Arc<I>,
     /// The traded symbols.
@@ -46,6 +49,7 @@ impl<L: LimitLedger, I: VenueInbox> VenueSession<L, I> {
         Ok(Self {
             client: VenueClient::new(settings, credentials, ledger, tls)?,
             rules: InstrumentTable::default(),
+            sent_orders: SentOrders::default(),
             inbox,
             symbols: settings.symbols.clone(),
             websocket_api: VenueConnector::new(address, tls, settings.time_limits.connect),

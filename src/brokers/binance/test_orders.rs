@@ -10,7 +10,7 @@ use crate::domain::order_terms::TimeInForce;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 
-pub use crate::brokers::memory_book::fixtures::{decimal, price};
+pub use crate::brokers::memory_book::fixtures::{decimal, price, quantity};
 
 /// Returns a claimed buy of BTCUSDT at `binance.spot` with this id; without a limit price, a market order.
 pub fn btc_order(id: &str, amount: &str, limit: Option<&str>, time_in_force: TimeInForce) -> Order {

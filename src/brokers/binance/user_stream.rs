@@ -22,6 +22,7 @@ use crate::brokers::binance::settings::MAX_RECV_WINDOW_MS;
 use crate::brokers::binance::verdicts::{Consequence, verdicts_of};
 use crate::brokers::binance::websocket::{ConnectionEnd, VenueWebSocket};
 use crate::brokers::port::{LimitLedger, VenueInbox};
+use crate::domain::time::Timestamp;
 
 /// How long a connection is used. The venue closes it after 24 hours; it is renewed before.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(23 * 3_600);
@@ -163,7 +164,7 @@ async fn apply_refusal<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, 
     let data = reply.error.as_ref().and_then(|error| error.data.as_ref());
     match (consequence, data.and_then(|data| data.retry_after)) {
         (Consequence::StopRequests, Some(until_ms)) => {
-            let until = crate::domain::time::Timestamp::from_milliseconds(until_ms);
+            let until = Timestamp::from_milliseconds(until_ms);
             client
                 .budget
                 .stop_requests_until(until, client.clock.now_or_local())

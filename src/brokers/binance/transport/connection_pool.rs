@@ -80,6 +80,12 @@ impl ConnectionPool {
         Ok(())
     }
 
+    /// Drops every idle connection, for tests.
+    #[cfg(test)]
+    pub fn drop_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn take_idle(&self) -> Option<HttpConnection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(connection) = idle.pop() {

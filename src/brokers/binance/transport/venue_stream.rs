@@ -58,6 +58,9 @@ pub struct VenueConnector {
     address: Arc<VenueAddress>,
     tls: Option<TlsConnector>,
     time_limit: Duration,
+    /// Whether the next connect fails, for tests of an unreachable venue.
+    #[cfg(test)]
+    next_fails: Arc<std::sync::atomic::AtomicBool>,
 }
 
 /// A connection.
@@ -75,7 +78,15 @@ impl VenueConnector {
             tls: address.has_tls.then(|| TlsConnector::from(Arc::clone(tls))),
             address: Arc::new(address),
             time_limit,
+            #[cfg(test)]
+            next_fails: Arc::default(),
         }
+    }
+
+    /// Lets the next connect fail, of this connector and its clones.
+    #[cfg(test)]
+    pub fn fail_next_connect(&self) {
+        self.next_fails.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// Returns the address.
@@ -88,6 +99,10 @@ impl VenueConnector {
     /// # Errors
     /// When the venue is unreachable, its certificate is not trusted, or the time is up.
     pub async fn connect(&self) -> io::Result<VenueStream> {
+        #[cfg(test)]
+        if self.next_fails.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         let connected = timeout(self.time_limit, self.open()).await;
         connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time")))
     }
@@ -132,5 +147,73 @@ impl AsyncWrite for VenueStream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::brokers::binance::transport::address::ServiceKind;
+
+    /// Starts a TLS server that echoes four bytes for each connection. Returns its port and its certificate as a root.
+    async fn start_echo(host: &str) -> (u16, RootCertStore) {
+        let certified = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certified.cert.der().clone()).unwrap();
+        let key = PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let mut bytes = [0; 4];
+                if stream.read_exact(&mut bytes).await.is_ok() {
+                    stream.write_all(&bytes).await.unwrap();
+                    stream.flush().await.unwrap();
+                }
+            }
+        });
+        (port, roots)
+    }
+
+    async fn connect(port: u16, roots: RootCertStore) -> io::Result<VenueStream> {
+        let address = VenueAddress::parse(&format!("https://localhost:{port}"), ServiceKind::Http).unwrap();
+        let tls = tls_with_roots(roots).unwrap();
+        VenueConnector::new(address, &tls, Duration::from_secs(10))
+            .connect()
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_trusted_venue_is_encrypted_and_others_are_refused() {
+        let (port, roots) = start_echo("localhost").await;
+        let mut stream = connect(port, roots).await.unwrap();
+        stream.write_all(b"ping").await.unwrap();
+        stream.flush().await.unwrap();
+        let mut bytes = [0; 4];
+        stream.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"ping");
+        assert!(
+            connect(port, RootCertStore::empty()).await.is_err(),
+            "an unknown certificate"
+        );
+        let (port, roots) = start_echo("example.com").await;
+        assert!(connect(port, roots).await.is_err(), "a certificate of another host");
     }
 }
