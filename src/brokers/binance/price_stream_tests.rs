@@ -1,15 +1,15 @@
 //! The stream of prices against a scripted WebSocket server.
 
-use rustls::RootCertStore;
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::brokers::binance::price_stream::*;
 use crate::brokers::binance::scripted_server::TEST_TIMEOUT;
 use crate::brokers::binance::scripted_stream::{ScriptedStream, ServerSocket};
+use crate::brokers::binance::test_bench::new_session;
 use crate::brokers::binance::test_orders::price;
-use crate::brokers::binance::transport::address::{ServiceKind, VenueAddress};
-use crate::brokers::binance::transport::venue_stream::tls_with_roots;
 
 const TICKER: &str = r#"{"stream":"btcusdt@bookTicker","data":{"u":400900217,"s":"BTCUSDT","b":"29999.00","B":"31.2",
     "a":"30001.00","A":"40.6"}}"#;
@@ -46,14 +46,12 @@ async fn prices_arrive_and_a_closed_connection_is_opened_again() {
         }
     })
     .await;
-    let address = VenueAddress::parse(&stream.url, ServiceKind::WebSocket).unwrap();
-    let tls = tls_with_roots(RootCertStore::empty()).unwrap();
-    let connector = VenueConnector::new(address, &tls, TEST_TIMEOUT);
+    let session = new_session(9, &stream.url, &Arc::default());
     let symbols = ["BTCUSDT", "ETHUSDT"].map(|symbol| Symbol::parse(symbol).unwrap());
     let (prices, mut received) = mpsc::channel(16);
     let stop = CancellationToken::new();
     let on_price = move |price| prices.try_send(price).unwrap();
-    let running = tokio::spawn(run(connector, symbols.to_vec(), on_price, stop.clone()));
+    let running = tokio::spawn(run(session.market_streams, symbols.to_vec(), on_price, stop.clone()));
     for expected in ["30000", "29999"] {
         let received = timeout(TEST_TIMEOUT, received.recv()).await.unwrap().unwrap();
         assert_eq!(received.quote.price, price(expected));

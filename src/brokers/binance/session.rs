@@ -29,6 +29,8 @@ pub struct VenueSession<L, I> {
     pub symbols: Vec<Symbol>,
     /// Connections to the WebSocket API.
     pub websocket_api: VenueConnector,
+    /// Connections to the market data streams, for [`crate::brokers::binance::price_stream`].
+    pub market_streams: VenueConnector,
     /// Wakes the reconciliation.
     pub reconciliation_due: Notify,
 }
@@ -45,14 +47,18 @@ impl<L: LimitLedger, I: VenueInbox> VenueSession<L, I> {
         inbox: Arc<I>,
         tls: &Arc<ClientConfig>,
     ) -> Result<Self, AddressError> {
-        let address = VenueAddress::parse(&settings.urls.websocket_api, ServiceKind::WebSocket)?;
+        let open_websocket = |url: &str| {
+            let address = VenueAddress::parse(url, ServiceKind::WebSocket)?;
+            Ok(VenueConnector::new(address, tls, settings.time_limits.connect))
+        };
         Ok(Self {
             client: VenueClient::new(settings, credentials, ledger, tls)?,
             rules: InstrumentTable::default(),
             sent_orders: SentOrders::default(),
             inbox,
             symbols: settings.symbols.clone(),
-            websocket_api: VenueConnector::new(address, tls, settings.time_limits.connect),
+            websocket_api: open_websocket(&settings.urls.websocket_api)?,
+            market_streams: open_websocket(&settings.urls.market_streams)?,
             reconciliation_due: Notify::new(),
         })
     }
