@@ -4,10 +4,12 @@
 //! - [`task`] and [`handle`]: one task per broker behind bounded queues; callers hold a [`BrokerHandle`].
 //! - [`port`]: what adapters need from the worker: the book of a paper venue, and permission to send to a live one. The
 //!   room itself imports neither store nor journal.
+//! - [`binance`]: the live adapter of Binance Spot.
 //! - [`paper`]: the paper venues of `binance` and `ibkr`. Fills are computed apart from their booking.
 //! - [`conformance`]: the suite that every adapter passes.
 
 pub mod adapter;
+pub mod binance;
 pub mod conformance;
 pub mod handle;
 #[cfg(test)]
@@ -21,5 +23,8 @@ pub use crate::brokers::adapter::{
     PlaceOutcome, Placement, VenueAcknowledgement,
 };
 pub use crate::brokers::handle::BrokerHandle;
-pub use crate::brokers::port::{BookError, PaperBook, SendGate, SubmissionReceipt};
+pub use crate::brokers::port::{
+    BookError, InboxError, LimitCharge, LimitDecision, LimitKind, LimitLedger, LimitLedgerError, PaperBook, SendGate,
+    SubmissionReceipt, VenueInbox, VenueNotice,
+};
 pub use crate::brokers::task::BrokerTask;

@@ -1,10 +1,15 @@
-//! What adapters need from the worker: the book of a paper venue, and permission to send to a live one.
+//! What adapters need from the worker: the book of a paper venue; for a live one permission to send, a receiver of its
+//! reports, and the counts of its request limits that all workers share.
 
 use std::future::Future;
+use std::time::Duration;
 
 use crate::brokers::adapter::{BookedEffect, NotSentReason, Placement};
+use crate::domain::id::OrderId;
 use crate::domain::order::Order;
+use crate::domain::order_terms::Side;
 use crate::domain::quantity::QuantityUnits;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
 
@@ -101,4 +106,105 @@ pub trait SendGate: Send + Sync + 'static {
 pub struct SubmissionReceipt {
     /// The journal sequence of the event.
     pub sequence: u64,
+}
+
+/// A report that a live venue sent without a call of the worker's: from its stream of events, or from a reconciliation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VenueNotice {
+    /// The client order id at the venue. Orders that the router did not place have ids of other forms.
+    pub order_id: OrderId,
+    /// The symbol: it is all that is known of an order that the router did not place.
+    pub symbol: Symbol,
+    /// Buy or sell.
+    pub side: Side,
+    /// The report. It may repeat earlier ones, or precede the acknowledgement of the order.
+    pub report: VenueReport,
+}
+
+/// Receives the reports of a live venue.
+pub trait VenueInbox: Send + Sync + 'static {
+    /// Settles a report, and returns once it is journaled. A fill of an order that the router does not know is booked as
+    /// an orphan.
+    ///
+    /// # Errors
+    /// When the report is not journaled. The caller keeps it, or reads it from the venue again.
+    fn deliver(&self, notice: VenueNotice) -> impl Future<Output = Result<(), InboxError>> + Send;
+
+    /// Returns the orders of this venue that are open or unknown, at most `max`: those that a reconciliation asks the
+    /// venue about where its lists do not name them.
+    ///
+    /// # Errors
+    /// When the orders cannot be read.
+    fn open_orders(&self, max: usize) -> impl Future<Output = Result<Vec<Order>, InboxError>> + Send;
+}
+
+/// Why a report was not journaled, or open orders were not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InboxError {
+    /// Too many reports wait.
+    #[error("too many reports of the venue wait")]
+    Full,
+    /// Store or journal are away; the text says which.
+    #[error("the report of the venue could not be settled: {0}")]
+    Unavailable(String),
+}
+
+/// A kind of limit that a venue counts in fixed windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LimitKind {
+    /// The weight of requests, per address.
+    RequestWeight,
+    /// The number of requests, per address.
+    RawRequests,
+    /// The number of orders, per account.
+    Orders,
+}
+
+/// What a request adds to the count of one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitCharge {
+    /// The kind of limit.
+    pub kind: LimitKind,
+    /// The length of the window. Windows begin at multiples of it since 1970-01-01T00:00:00Z, by the venue's clock.
+    pub window: Duration,
+    /// What the request adds.
+    pub amount: u32,
+    /// The most that the window may count with it.
+    pub cap: u32,
+}
+
+/// Whether a request may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitDecision {
+    /// It is counted, and may be sent.
+    Charged,
+    /// The window of this kind has no room for it before this moment. Nothing is counted.
+    Exhausted(LimitKind, Timestamp),
+    /// The venue has asked for no request of this kind before this moment. Nothing is counted.
+    Closed(LimitKind, Timestamp),
+}
+
+/// Why the counts of a venue's limits are not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the counts of the venue's limits are unreachable: {0}")]
+pub struct LimitLedgerError(pub String);
+
+/// The counts of a venue's limits, shared by all workers that send from one address and for one account.
+pub trait LimitLedger: Send + Sync + 'static {
+    /// Counts a request in all its windows, or in none. `at` is the venue's time.
+    ///
+    /// # Errors
+    /// When the counts are unreachable.
+    fn charge(
+        &self,
+        charges: &[LimitCharge],
+        at: Timestamp,
+    ) -> impl Future<Output = Result<LimitDecision, LimitLedgerError>> + Send;
+
+    /// Raises the count of the window at `at` to what the venue has reported. A lower number changes nothing: replies arrive
+    /// in any order.
+    fn raise(&self, kind: LimitKind, window: Duration, used: u32, at: Timestamp) -> impl Future<Output = ()> + Send;
+
+    /// Refuses every request of this kind before a moment. An earlier moment than one that is set changes nothing.
+    fn close_until(&self, kind: LimitKind, until: Timestamp) -> impl Future<Output = ()> + Send;
 }

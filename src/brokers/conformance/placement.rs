@@ -3,7 +3,7 @@
 use crate::brokers::adapter::{BrokerAdapter, PlaceOutcome};
 use crate::brokers::conformance::assertions::{check_quantities, check_reason, ensure, place_and_check};
 use crate::brokers::conformance::{
-    CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, applies_always, has_effects_in_store,
+    CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, HarnessResult, applies_always, has_effects_in_store,
     supports_time_in_force, unexpected_outcome,
 };
 use crate::domain::order_terms::{OrderStatus, OrderType, Side, TimeInForce};
@@ -16,7 +16,8 @@ pub(super) fn cases<H: ConformanceHarness>() -> Vec<ConformanceCase<H>> {
     vec![
         ConformanceCase {
             id: "P01",
-            title: "every order type and declared time in force is acknowledged with consistent quantities",
+            title: "every order type and declared time in force is acknowledged with consistent quantities; only FOK \
+                    market orders may be rejected",
             applies: applies_always,
             check: |harness| Box::pin(check_every_term(harness)),
         },
@@ -67,6 +68,10 @@ async fn check_every_term<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
                     side,
                     ..CaseTerms::buy(order_type, time_in_force, 100)
                 };
+                let is_fok_market = (order_type, time_in_force) == (OrderType::Market, TimeInForce::Fok);
+                if is_fok_market && is_rejected_without_effect(harness, terms).await? {
+                    continue;
+                }
                 let order = place_and_check(harness, terms)
                     .await
                     .map_err(|detail| format!("{terms:?}: {detail}"))?;
@@ -85,6 +90,18 @@ async fn check_every_term<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
         }
     }
     Ok(())
+}
+
+/// Reports whether the adapter rejects an order with these terms: a venue that lacks them gets no order with others.
+async fn is_rejected_without_effect<H: ConformanceHarness>(harness: &H, terms: CaseTerms) -> HarnessResult<bool> {
+    let placement = harness.claim_order(terms).await?;
+    let order_id = placement.inner().order.order_id.clone();
+    let is_rejected = matches!(harness.adapter().place(placement).await, PlaceOutcome::Rejected(_));
+    let version = harness.read_order(&order_id).await?.version;
+    ensure(!is_rejected || version == 0, || {
+        format!("{terms:?} was rejected, and had an effect")
+    })?;
+    Ok(is_rejected)
 }
 
 async fn check_undeclared_time_in_force<H: ConformanceHarness>(harness: &H) -> CaseVerdict {

@@ -1,0 +1,110 @@
+//! What keeps the adapter able to trade: the clock's offset, the venue's rules, the account, and an open connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::brokers::binance::rest_reader::ReadError;
+use crate::brokers::binance::retry_delay::RetryDelay;
+use crate::brokers::binance::session::VenueSession;
+use crate::brokers::port::{LimitLedger, VenueInbox};
+
+/// How often the clock is measured.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the rules are read: a halt of a symbol is known after this time at the latest.
+const RULES_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the account is read while the venue refuses the key.
+const KEY_INTERVAL: Duration = Duration::from_secs(30);
+/// How often an open connection is made sure of.
+const CONNECTION_INTERVAL: Duration = Duration::from_secs(5);
+/// The delays after a failure.
+const FAILURE_DELAY: RetryDelay = RetryDelay::new(Duration::from_millis(500), Duration::from_secs(30));
+
+/// Keeps clock, rules, key and connection up to date until the worker stops.
+pub async fn run<L: LimitLedger, I: VenueInbox>(session: Arc<VenueSession<L, I>>, stop: CancellationToken) {
+    let session = session.as_ref();
+    let tasks = async {
+        tokio::join!(
+            keep_clock(session),
+            repeat("the venue's rules", RULES_INTERVAL, async || read_rules(session).await),
+            repeat("the account", KEY_INTERVAL, async || check_key(session).await),
+            repeat("a connection", CONNECTION_INTERVAL, async || {
+                let opened = session.client.trading.keep_one_open().await;
+                opened.map_err(ReadError::Unanswered)
+            }),
+        );
+    };
+    // Every step is a read: dropping one changes nothing.
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tasks => {}
+    }
+}
+
+/// Reads the rules of the traded symbols, and the limits of requests.
+///
+/// # Errors
+/// When the venue does not say.
+pub async fn read_rules<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, I>) -> Result<(), ReadError> {
+    let info = session.client.exchange_info(&session.symbols).await?;
+    session.client.budget.set_limits(&info.rate_limits);
+    session.rules.replace(info.symbols);
+    Ok(())
+}
+
+/// Reads the account where the venue has refused the key: only its own word lifts that.
+///
+/// # Errors
+/// When the venue does not say, or still refuses.
+pub async fn check_key<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, I>) -> Result<(), ReadError> {
+    if !session.client.is_key_refused() {
+        return Ok(());
+    }
+    if session.client.account().await?.can_trade {
+        session.client.accept_key();
+        return Ok(());
+    }
+    Err(ReadError::Unanswered("the account may not trade".to_owned()))
+}
+
+/// Measures the clock now, at intervals, and whenever the venue has refused a timestamp.
+async fn keep_clock<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, I>) {
+    let clock = &session.client.clock;
+    let mut failure_delay = FAILURE_DELAY;
+    loop {
+        let delay = match session.client.synchronize_clock().await {
+            Ok(()) => {
+                failure_delay.reset();
+                CLOCK_INTERVAL
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the venue's clock could not be measured");
+                failure_delay.next_delay()
+            }
+        };
+        tokio::select! {
+            () = sleep_until(Instant::now() + delay) => {}
+            () = clock.wait_for_rejection() => {}
+        }
+    }
+}
+
+/// Repeats a step at intervals, and sooner after a failure.
+async fn repeat(what: &str, interval: Duration, step: impl AsyncFn() -> Result<(), ReadError>) {
+    let mut failure_delay = FAILURE_DELAY;
+    loop {
+        let delay = match step().await {
+            Ok(()) => {
+                failure_delay.reset();
+                interval
+            }
+            Err(error) => {
+                tracing::warn!(%error, what, "could not be read from the venue");
+                failure_delay.next_delay()
+            }
+        };
+        sleep_until(Instant::now() + delay).await;
+    }
+}

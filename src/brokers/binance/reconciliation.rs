@@ -1,0 +1,286 @@
+//! Reconciliation: what the venue's stream did not bring is read from its lists.
+//!
+//! It runs at the start, after every new connection of the stream, after every event that could not be settled, and at
+//! intervals, however healthy the stream looks. Settling the same report twice changes nothing, so it needs no agreement with
+//! the stream about who brings what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::brokers::adapter::InquiryOutcome;
+use crate::brokers::binance::delivery::{deliver, is_own_order};
+use crate::brokers::binance::inquiry::{inquire_order, read_fills};
+use crate::brokers::binance::messages::order_state::OrderState;
+use crate::brokers::binance::messages::trade::Trade;
+use crate::brokers::binance::reports::queried_notice;
+use crate::brokers::binance::request_budget::RequestPurpose;
+use crate::brokers::binance::rest_reader::{ReadError, TRADES_PER_PAGE, TradesFrom};
+use crate::brokers::binance::retry_delay::RetryDelay;
+use crate::brokers::binance::session::VenueSession;
+use crate::brokers::port::{InboxError, LimitLedger, VenueInbox, VenueNotice};
+use crate::domain::id::OrderId;
+use crate::domain::order::Order;
+use crate::domain::order_terms::OrderStatus;
+use crate::domain::symbol::Symbol;
+use crate::domain::time::Timestamp;
+
+/// How often the lists are read.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// The delays after a failure.
+const FAILURE_DELAY: RetryDelay = RetryDelay::new(Duration::from_secs(1), Duration::from_secs(60));
+/// How far back the first reading of trades goes. Older fills are found through the orders that the router has open.
+const FIRST_LOOK_BACK: Duration = Duration::from_secs(86_400);
+/// How far each reading overlaps the one before: the venue's lists may lag behind its engine.
+const OVERLAP: Duration = Duration::from_secs(300);
+/// The most pages of trades of one symbol in one reading; the next one continues.
+const MAX_PAGES: usize = 20;
+/// The most open orders that are asked about in one reading.
+const MAX_OPEN_ORDERS: usize = 1_000;
+
+/// Why a reading is incomplete. It is repeated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReconciliationError {
+    /// The venue does not say.
+    #[error(transparent)]
+    Venue(#[from] ReadError),
+    /// A report is not journaled, or the router's open orders cannot be read.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// The offset of the venue's clock is not known.
+    #[error("the offset of the venue's clock is not known")]
+    ClockUnknown,
+    /// Some orders of a list could not be read; the others are settled.
+    #[error("{0} orders that the venue lists cannot be read")]
+    Unreadable(usize),
+    /// There are more trades than one reading takes.
+    #[error("there are more trades than one reading takes")]
+    MoreTrades,
+}
+
+/// How far the trades of each symbol are read.
+#[derive(Debug, Default)]
+pub struct Reconciliation {
+    cursors: BTreeMap<Symbol, TradeCursor>,
+}
+
+/// By time, not by id alone: a test venue that is wiped begins with small ids again.
+#[derive(Debug)]
+struct TradeCursor {
+    since: Timestamp,
+    /// The trades in the overlap that are settled, with their times.
+    settled: BTreeMap<i64, Timestamp>,
+}
+
+/// Reconciles until the worker stops.
+pub async fn run<L: LimitLedger, I: VenueInbox>(session: Arc<VenueSession<L, I>>, stop: CancellationToken) {
+    let mut reconciliation = Reconciliation::default();
+    let mut failure_delay = FAILURE_DELAY;
+    let reconcile_for_ever = async {
+        loop {
+            match reconciliation.run_once(&session).await {
+                Ok(()) => {
+                    failure_delay.reset();
+                    tokio::select! {
+                        () = sleep(INTERVAL) => {}
+                        () = session.reconciliation_due.notified() => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the reconciliation with the venue is incomplete; it is repeated");
+                    sleep(failure_delay.next_delay()).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = reconcile_for_ever => {}
+    }
+}
+
+impl Reconciliation {
+    /// Reads open orders and trades of each symbol, and asks about every open order of the router that no list named.
+    ///
+    /// # Errors
+    /// When a part could not be read or settled. What was settled stays settled.
+    pub async fn run_once<L, I>(&mut self, session: &VenueSession<L, I>) -> Result<(), ReconciliationError>
+    where
+        L: LimitLedger,
+        I: VenueInbox,
+    {
+        // What is open here is read first: an order placed during the reading is not missed at the venue.
+        let expected = session.inbox.open_orders(MAX_OPEN_ORDERS).await?;
+        let mut listed = BTreeSet::new();
+        let mut unreadable = 0;
+        for symbol in &session.symbols {
+            unreadable += settle_open_orders(session, symbol, &mut listed).await?;
+            unreadable += self.settle_trades(session, symbol).await?;
+        }
+        for order in &expected {
+            // The worker's own inquiries ask about unknown orders.
+            let is_asked = order.status != Some(OrderStatus::Unknown) && !listed.contains(&order.order_id);
+            if is_asked && session.symbols.contains(&order.symbol) {
+                settle_unlisted(session, order).await?;
+            }
+        }
+        match unreadable {
+            0 => Ok(()),
+            count => Err(ReconciliationError::Unreadable(count)),
+        }
+    }
+
+    /// Settles the trades of a symbol since the last reading. Returns of how many orders they could not be read.
+    async fn settle_trades<L, I>(
+        &mut self,
+        session: &VenueSession<L, I>,
+        symbol: &Symbol,
+    ) -> Result<usize, ReconciliationError>
+    where
+        L: LimitLedger,
+        I: VenueInbox,
+    {
+        let started_at = session.client.clock.now().ok_or(ReconciliationError::ClockUnknown)?;
+        let cursor = self.cursors.entry(symbol.clone()).or_insert_with(|| TradeCursor {
+            since: earlier(started_at, FIRST_LOOK_BACK),
+            settled: BTreeMap::new(),
+        });
+        let mut from = TradesFrom::Time(cursor.since);
+        let mut unreadable = 0;
+        for _ in 0..MAX_PAGES {
+            let page = session.client.symbol_trades(symbol, from).await?;
+            let last = page.last().map(|trade| (trade.id, trade.time));
+            let is_last_page = page.len() < TRADES_PER_PAGE;
+            unreadable += cursor.settle_page(session, symbol, page).await?;
+            match last {
+                Some((id, _)) if !is_last_page => from = TradesFrom::Id(id.saturating_add(1)),
+                // What could not be read stays ahead of the cursor.
+                _ if unreadable > 0 => return Ok(unreadable),
+                _ => {
+                    cursor.advance(earlier(started_at, OVERLAP));
+                    return Ok(0);
+                }
+            }
+            if let Some((_, time)) = last.filter(|_| unreadable == 0) {
+                cursor.since = Timestamp::from_milliseconds(time);
+            }
+        }
+        Err(ReconciliationError::MoreTrades)
+    }
+}
+
+impl TradeCursor {
+    /// Settles the trades of a page that are not settled yet, order by order. Returns of how many orders they could not be
+    /// read: one of them holds up no other.
+    async fn settle_page<L, I>(
+        &mut self,
+        session: &VenueSession<L, I>,
+        symbol: &Symbol,
+        page: Vec<Trade>,
+    ) -> Result<usize, ReconciliationError>
+    where
+        L: LimitLedger,
+        I: VenueInbox,
+    {
+        let mut by_order: BTreeMap<i64, Vec<Trade>> = BTreeMap::new();
+        for trade in page {
+            if !self.settled.contains_key(&trade.id) {
+                by_order.entry(trade.order_id).or_default().push(trade);
+            }
+        }
+        let mut unreadable = 0;
+        for (order_id, trades) in by_order {
+            // A trade has the venue's order id only; the query says whose order it is.
+            let notice = match session.client.query_order_by_id(symbol, order_id).await {
+                Ok(state) => queried_notice(&state, &trades).map_err(|error| error.to_string()),
+                Err(ReadError::Unanswered(reason)) => return Err(ReadError::Unanswered(reason).into()),
+                Err(error) => Err(error.to_string()),
+            };
+            match notice {
+                Ok(notice) => deliver(session, notice).await?,
+                Err(error) => {
+                    tracing::error!(%symbol, order_id, error, "the trades of an order at the venue cannot be settled");
+                    unreadable += 1;
+                    continue;
+                }
+            }
+            let times = trades
+                .iter()
+                .map(|trade| (trade.id, Timestamp::from_milliseconds(trade.time)));
+            self.settled.extend(times);
+        }
+        Ok(unreadable)
+    }
+
+    fn advance(&mut self, since: Timestamp) {
+        self.since = since;
+        self.settled.retain(|_, at| *at >= since);
+    }
+}
+
+/// Settles the open orders that the venue lists. Returns how many could not be read.
+async fn settle_open_orders<L, I>(
+    session: &VenueSession<L, I>,
+    symbol: &Symbol,
+    listed: &mut BTreeSet<OrderId>,
+) -> Result<usize, ReconciliationError>
+where
+    L: LimitLedger,
+    I: VenueInbox,
+{
+    let mut unreadable = 0;
+    for text in session.client.open_orders(symbol).await? {
+        let Ok(state) = serde_json::from_str::<OrderState>(text.get()) else {
+            unreadable += 1;
+            continue;
+        };
+        let is_own = OrderId::new(state.placed_client_order_id()).is_ok_and(|id| is_own_order(&id));
+        if !is_own {
+            continue;
+        }
+        let trades = read_fills(&session.client, symbol, &state).await?;
+        let Ok(notice) = queried_notice(&state, &trades) else {
+            unreadable += 1;
+            continue;
+        };
+        listed.insert(notice.order_id.clone());
+        deliver(session, notice).await?;
+    }
+    Ok(unreadable)
+}
+
+/// Asks about an order that the router has open and the venue does not list. Not finding it proves nothing: it stays open
+/// here, and is asked about again.
+async fn settle_unlisted<L, I>(session: &VenueSession<L, I>, order: &Order) -> Result<(), ReconciliationError>
+where
+    L: LimitLedger,
+    I: VenueInbox,
+{
+    let report = match inquire_order(session, order, RequestPurpose::Read).await {
+        InquiryOutcome::Reported(report) => report,
+        InquiryOutcome::NotFound => {
+            tracing::error!(order_id = %order.order_id, "the venue does not find an order that is open here");
+            return Ok(());
+        }
+        InquiryOutcome::Unanswered(reason) => return Err(ReadError::Unanswered(reason).into()),
+    };
+    let notice = VenueNotice {
+        order_id: order.order_id.clone(),
+        symbol: order.symbol.clone(),
+        side: order.side,
+        report,
+    };
+    Ok(deliver(session, notice).await?)
+}
+
+fn earlier(at: Timestamp, span: Duration) -> Timestamp {
+    let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_microseconds(at.as_microseconds().saturating_sub(micros))
+}
+
+#[cfg(test)]
+#[path = "reconciliation_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+//! What every call to the venue shares: the key, the clock, the budget of requests and the connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{HeaderMap, Method, Request};
+use rustls::ClientConfig;
+
+use crate::brokers::binance::credentials::ApiCredentials;
+use crate::brokers::binance::parameters::Parameters;
+use crate::brokers::binance::request_budget::RequestBudget;
+use crate::brokers::binance::settings::{BinanceSettings, MAX_RECV_WINDOW_MS, TimeLimits};
+use crate::brokers::binance::transport::address::{AddressError, ServiceKind, VenueAddress};
+use crate::brokers::binance::transport::connection_pool::ConnectionPool;
+use crate::brokers::binance::transport::venue_stream::VenueConnector;
+use crate::brokers::binance::venue_clock::VenueClock;
+use crate::brokers::binance::verdicts::Consequence;
+use crate::brokers::port::LimitLedger;
+use crate::domain::time::Timestamp;
+
+/// The header of the API key (`rest-api.md`, "Request security").
+const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-mbx-apikey");
+const CLIENT_NAME: HeaderValue = HeaderValue::from_static(concat!("order-router/", env!("CARGO_PKG_VERSION")));
+
+/// The endpoints that this adapter calls.
+pub mod endpoint {
+    /// Place, cancel or query one order.
+    pub const ORDER: &str = "/api/v3/order";
+    /// The open orders.
+    pub const OPEN_ORDERS: &str = "/api/v3/openOrders";
+    /// The account's trades.
+    pub const TRADES: &str = "/api/v3/myTrades";
+    /// The account.
+    pub const ACCOUNT: &str = "/api/v3/account";
+    /// Symbols and limits.
+    pub const EXCHANGE_INFO: &str = "/api/v3/exchangeInfo";
+    /// The time.
+    pub const TIME: &str = "/api/v3/time";
+}
+
+/// What all calls share.
+pub struct VenueClient<L> {
+    /// Connections for placements and cancels.
+    pub trading: ConnectionPool,
+    /// Connections for everything else: a slow read never holds up an order.
+    pub reading: ConnectionPool,
+    /// The venue's clock.
+    pub clock: VenueClock,
+    /// The budget of requests.
+    pub budget: RequestBudget<L>,
+    /// The time limits.
+    pub time_limits: TimeLimits,
+    credentials: ApiCredentials,
+    /// Whether the venue refused the key; only reads are sent then, to see whether it is accepted again.
+    is_key_refused: AtomicBool,
+}
+
+impl<L: LimitLedger> VenueClient<L> {
+    /// Returns a client without open connections. Its clock is not measured yet.
+    ///
+    /// # Errors
+    /// When the address of the REST API cannot be used.
+    pub fn new(
+        settings: &BinanceSettings,
+        credentials: ApiCredentials,
+        ledger: Arc<L>,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<Self, AddressError> {
+        let address = VenueAddress::parse(&settings.urls.rest, ServiceKind::Http)?;
+        let connector = VenueConnector::new(address, tls, settings.time_limits.connect);
+        Ok(Self {
+            trading: ConnectionPool::new(connector.clone()),
+            reading: ConnectionPool::new(connector),
+            clock: VenueClock::default(),
+            budget: RequestBudget::new(ledger),
+            time_limits: settings.time_limits,
+            credentials,
+            is_key_refused: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns the credentials.
+    pub fn credentials(&self) -> &ApiCredentials {
+        &self.credentials
+    }
+
+    /// Returns a signed request. The signature covers exactly the query that is sent, with this timestamp (the venue's time)
+    /// and this window, in milliseconds.
+    ///
+    /// # Errors
+    /// When the parts form no request.
+    pub fn signed_request(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: Parameters,
+        timestamp: Timestamp,
+        recv_window_ms: u64,
+    ) -> Result<Request<String>, hyper::http::Error> {
+        let parameters = parameters
+            .with("recvWindow", recv_window_ms.min(MAX_RECV_WINDOW_MS))
+            .with("timestamp", timestamp.as_milliseconds());
+        let query = self.credentials.signer().sign_query(&parameters);
+        let mut request = self.request(method, path, &query)?;
+        request
+            .headers_mut()
+            .insert(API_KEY_HEADER, self.credentials.api_key_header());
+        Ok(request)
+    }
+
+    /// Returns a request without a signature.
+    ///
+    /// # Errors
+    /// When the parts form no request.
+    pub fn public_request(&self, path: &str, parameters: &Parameters) -> Result<Request<String>, hyper::http::Error> {
+        self.request(Method::GET, path, &parameters.to_query())
+    }
+
+    /// Does what a reply asks for beyond its call.
+    pub async fn apply(&self, consequence: Consequence, headers: &HeaderMap) {
+        let now = self.clock.now_or_local();
+        match consequence {
+            Consequence::None => {}
+            Consequence::SynchronizeClock => self.clock.reject_offset(),
+            Consequence::StopRequests => self.budget.stop_requests(headers, now).await,
+            Consequence::StopOrders => self.budget.stop_orders(now).await,
+            Consequence::LockCredentials => self.refuse_key(),
+        }
+    }
+
+    /// Records that the venue refused the key: no order is sent until it accepts it again.
+    pub fn refuse_key(&self) {
+        if !self.is_key_refused.swap(true, Ordering::Relaxed) {
+            tracing::error!("the venue refuses the API key, its permissions or its signature; no order is sent");
+        }
+    }
+
+    /// Records that the venue accepted the key for a request that may trade.
+    pub fn accept_key(&self) {
+        if self.is_key_refused.swap(false, Ordering::Relaxed) {
+            tracing::info!("the venue accepts the API key again");
+        }
+    }
+
+    /// Reports whether the venue refused the key.
+    pub fn is_key_refused(&self) -> bool {
+        self.is_key_refused.load(Ordering::Relaxed)
+    }
+
+    fn request(&self, method: Method, path: &str, query: &str) -> Result<Request<String>, hyper::http::Error> {
+        let address = self.trading.connector().address();
+        let separator = if query.is_empty() { "" } else { "?" };
+        Request::builder()
+            .method(method)
+            .uri(format!("{}{path}{separator}{query}", address.base_path))
+            .header(HOST, address.authority.as_str())
+            .header(USER_AGENT, CLIENT_NAME)
+            .body(String::new())
+    }
+}
