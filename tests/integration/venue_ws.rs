@@ -225,7 +225,8 @@ async fn sessions_log_on_with_ed25519_only() {
 
 #[tokio::test]
 async fn streams_are_pinged_and_announce_the_shutdown() {
-    let mut venue = TestVenue::start(&["--ping-interval-ms", "100"]).await;
+    // Three unanswered pings close a connection, and these are not read all the time.
+    let mut venue = TestVenue::start(&["--ping-interval-ms", "4000"]).await;
     let mut api = venue.ws_api().await;
     let mut market = Stream::open(&format!("{}/ws/btcusdt@bookTicker", venue.ws)).await;
     let mut combined = Stream::open(&format!("{}/stream?streams=btcusdt@bookTicker", venue.ws)).await;
