@@ -3,6 +3,7 @@
 mod acceptance;
 mod alert_outbox;
 mod background_sweeps;
+mod binance_at_venue;
 mod bus_client;
 mod bus_feed;
 mod bus_fixture;

@@ -28,12 +28,9 @@ pub async fn run<L: LimitLedger, I: VenueInbox>(session: Arc<VenueSession<L, I>>
     let tasks = async {
         tokio::join!(
             keep_clock(session),
-            repeat("the venue's rules", RULES_INTERVAL, async || read_rules(session).await),
-            repeat("the account", KEY_INTERVAL, async || check_key(session).await),
-            repeat("a connection", CONNECTION_INTERVAL, async || {
-                let opened = session.client.trading.keep_one_open().await;
-                opened.map_err(ReadError::Unanswered)
-            }),
+            repeat(session, Step::Rules),
+            repeat(session, Step::Key),
+            repeat(session, Step::Connection),
         );
     };
     // Every step is a read: dropping one changes nothing.
@@ -91,17 +88,46 @@ async fn keep_clock<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, I>)
     }
 }
 
+/// What is repeated at intervals.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Rules,
+    Key,
+    Connection,
+}
+
+impl Step {
+    fn interval(self) -> Duration {
+        match self {
+            Self::Rules => RULES_INTERVAL,
+            Self::Key => KEY_INTERVAL,
+            Self::Connection => CONNECTION_INTERVAL,
+        }
+    }
+
+    async fn take<L: LimitLedger, I: VenueInbox>(self, session: &VenueSession<L, I>) -> Result<(), ReadError> {
+        match self {
+            Self::Rules => read_rules(session).await,
+            Self::Key => check_key(session).await,
+            Self::Connection => {
+                let opened = session.client.trading.keep_one_open().await;
+                opened.map_err(ReadError::Unanswered)
+            }
+        }
+    }
+}
+
 /// Repeats a step at intervals, and sooner after a failure.
-async fn repeat(what: &str, interval: Duration, step: impl AsyncFn() -> Result<(), ReadError>) {
+async fn repeat<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, I>, step: Step) {
     let mut failure_delay = FAILURE_DELAY;
     loop {
-        let delay = match step().await {
+        let delay = match step.take(session).await {
             Ok(()) => {
                 failure_delay.reset();
-                interval
+                step.interval()
             }
             Err(error) => {
-                tracing::warn!(%error, what, "could not be read from the venue");
+                tracing::warn!(%error, ?step, "the venue was not read");
                 failure_delay.next_delay()
             }
         };
