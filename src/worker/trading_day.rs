@@ -87,8 +87,8 @@ struct LedgerView {
     /// The moment before the ledger was read.
     read_at: Instant,
     measured_at_ms: i64,
-    /// Whether its ledger is being read again.
-    is_renewed: bool,
+    /// Whether the reading of its successor has begun.
+    is_renewing: bool,
 }
 
 /// The profits of ledgers that were read lately.
@@ -266,7 +266,7 @@ impl TradingDayInner {
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         let view = views.get_mut(owner).filter(|view| Arc::ptr_eq(&view.day, day))?;
         let age = view.read_at.elapsed();
-        if (VIEW_RENEWAL..=VIEW_REUSE).contains(&age) && !std::mem::replace(&mut view.is_renewed, true) {
+        if (VIEW_RENEWAL..=VIEW_REUSE).contains(&age) && !std::mem::replace(&mut view.is_renewing, true) {
             self.spawn_renewal(day.clone(), owner.clone());
         }
         (age <= VIEW_REUSE).then(|| view.clone())
@@ -276,7 +276,7 @@ impl TradingDayInner {
     fn spawn_renewal(self: &Arc<Self>, day: Arc<OpenDay>, owner: LedgerOwner) {
         let inner = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(fault) = inner.read_view(&day, owner).await {
+            if let Err(fault) = within_time_limit(inner.read_view(&day, owner)).await {
                 tracing::debug!(%fault, "a view of the profit and loss was not renewed");
             }
         });
@@ -347,13 +347,15 @@ impl TradingDayInner {
             day: day.clone(),
             read_at,
             measured_at_ms: ledger.read_at_ms,
-            is_renewed: false,
+            is_renewing: false,
         };
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         if views.len() >= MAX_CACHED_VIEWS {
             views.retain(|_, view| view.read_at.elapsed() <= VIEW_REUSE);
         }
-        if views.len() < MAX_CACHED_VIEWS {
+        // A renewal that took long does not replace a newer view.
+        let is_newest = views.get(&owner).is_none_or(|known| known.read_at <= read_at);
+        if is_newest && views.len() < MAX_CACHED_VIEWS {
             views.insert(owner, view.clone());
         }
         Ok(Some(view))

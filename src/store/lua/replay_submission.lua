@@ -1,6 +1,6 @@
 -- Applies the journal's submissions and releases to a store that is being healed, or late ones after it, in the
 -- journal's order. An order known only by its submission counts as being sent: reserved in full, and asked about. So does
--- a claim that was submitted: whether its worker went on to send it may be what the store has lost.
+-- one whose claim the healing has withdrawn: that its worker sent it may be what the store has lost.
 --
 -- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
 -- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 lease (ms), 4 whether the store is being healed (1 or
@@ -15,19 +15,19 @@ if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local now, changed, highest = now_ms(), 0, 0
 
--- A claim that has been submitted, in a store that may have lost that it is being sent. It has reserved what the submission
--- names.
-local function is_own_claim(known, c)
-  return ARGV[4] == '1' and known[1] == 'claimed' and known[3] == c.o and known[4] == c.t
+-- A claim that a healing has withdrawn. The store may have lost that its order was submitted and sent.
+local function is_withdrawn(known)
+  return ARGV[4] == '1' and known[1] == 'releasing' and string.sub(known[6] or '', 1, 8) == 'healing:'
 end
 
--- A report of the order, or an order that came first, says more than its submission. A claim of this store's own goes
--- before one that it has lost: whoever held that cannot send any more.
+-- A report of the order, or an order that came first, says more than its submission. In a store in use a claim goes before
+-- one that the store has lost: the worker that held that cannot send any more.
 local function is_submitted(known, c)
   if not known[1] then return not recall(c.n) end
-  if known[3] ~= c.o then return known[1] == 'released' end
-  if tonumber(known[2]) > 0 or known[4] == c.t or tonumber(known[5] or '0') >= c.q then return false end
-  return known[1] == 'sending' or known[1] == 'released'
+  if known[3] ~= c.o then return known[1] == 'released' or is_withdrawn(known) end
+  if tonumber(known[2]) > 0 or tonumber(known[5] or '0') >= c.q then return false end
+  if is_withdrawn(known) then return true end
+  return known[4] ~= c.t and (known[1] == 'sending' or known[1] == 'released')
 end
 
 local function is_released(known, c)
@@ -39,13 +39,9 @@ end
 for at = 5, #ARGV, 2 do
   local c, doc = cmsgpack.unpack(ARGV[at]), ARGV[at + 1]
   local record, sequence = KEYS[c.k], string.format('%.0f', c.q)
-  local known = redis.call('HMGET', record, 'st', 'v', 'o', 'tok', 'sq')
+  local known = redis.call('HMGET', record, 'st', 'v', 'o', 'tok', 'sq', 'by')
   local is_sending = c.st == 'sending'
-  if is_sending and is_own_claim(known, c) then
-    changed = changed + 1
-    redis.call('HSET', record, 'st', 'sending', 'sq', sequence, 'net', write_moves(c.d))
-    redis.call('ZADD', KEYS[4], now + tonumber(ARGV[3]), c.n)
-  elseif is_sending and is_submitted(known, c) or not is_sending and is_released(known, c) then
+  if is_sending and is_submitted(known, c) or not is_sending and is_released(known, c) then
     changed = changed + 1
     undo_reserved(record, c.w)
     redis.call('DEL', record)

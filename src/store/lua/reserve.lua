@@ -120,7 +120,7 @@ local function crossing_facts(change, percent)
     .. write_pair(cap[LIMIT], cap[LIMIT + 1]) .. string.format('","percent":%.0f,', percent)
 end
 
--- The record of an order under its lease, with a journal sequence (`after`) that its submission stands behind.
+-- The record of an order under its lease, with a journal sequence (`after`) that its submission comes after.
 local function write_claim(command, doc)
   local order = command[CLAIM]
   redis.call('HSET', KEYS[command[RECORD]], 'st', 'claimed', 'h', content_of(command[CONTENT]),

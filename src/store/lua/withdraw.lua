@@ -14,7 +14,7 @@ if known[1] ~= 'claimed' and not (known[1] == 'sending' and ARGV[6] == 'sending'
 local reserved = cmsgpack.unpack(ARGV[4])
 if not move_both(reserved[1], reserved[2]) then return {'kept'} end
 write_ledgers()
-redis.call('HSET', KEYS[4], 'st', 'releasing', 'doc', ARGV[5])
+redis.call('HSET', KEYS[4], 'st', 'releasing', 'doc', ARGV[5], 'by', ARGV[1])
 redis.call('HDEL', KEYS[4], 'net', 'sent', 'req')
 redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZADD', KEYS[3], 'NX', now_ms(), ARGV[2])

@@ -1,5 +1,6 @@
 //! The store's epoch: joining a complete store, and taking over one that has to be rebuilt.
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use redis::Value;
 
 use crate::domain::id::LeaseToken;
@@ -17,8 +18,10 @@ use crate::store::script::{
 /// meaning: workers of two schemas never share a store.
 pub const STORE_SCHEMA: u32 = 1;
 
-/// The stage of a claim, as a record holds it.
-const CLAIMED: &str = "claimed";
+/// The stages of a claim that was not released yet, as a record holds them.
+const CLAIM_STAGES: [&str; 2] = ["claimed", "releasing"];
+/// How many records are read at a time.
+const READ_CONCURRENCY: usize = 32;
 /// The most claims that one call returns.
 const CLAIMS_PAGE: usize = 1_000;
 /// The number of keys that one `SCAN` visits.
@@ -186,7 +189,9 @@ impl Store {
             journal_created: reply.next_text()?,
             is_from_nothing: reply.next_text()? == "1",
         };
-        self.remove_scripts().await?;
+        if let Err(error) = self.remove_scripts().await {
+            tracing::warn!(%error, "the scripts of earlier epochs stay in Redis until it is restarted");
+        }
         self.load_scripts(&rebuild.epoch).await?;
         Ok(BeginRebuildOutcome::Acquired(rebuild))
     }
@@ -212,13 +217,13 @@ impl Store {
         rebuild: &StoreRebuild,
         offset: usize,
     ) -> Result<Option<ClaimsPage>, StoreError> {
-        let names = self.read_lease_names(offset).await?;
+        let names = self.read_names(&keys::leases(), offset).await?;
         if names.is_empty() {
             return Ok(None);
         }
         let leases = names.len();
         let mut orders = Vec::new();
-        for key in names.iter().filter_map(parse_lease_name) {
+        for key in names.iter().filter_map(parse_name) {
             match self.read_order_for_rebuild(rebuild, &key).await {
                 Err(StoreError::Corrupt(_)) => {}
                 read => orders.extend(read?),
@@ -227,41 +232,49 @@ impl Store {
         Ok(Some(ClaimsPage { leases, orders }))
     }
 
-    /// Returns the names of at most 1 000 leases, the ones that end first before the others.
-    async fn read_lease_names(&self, offset: usize) -> Result<Vec<Value>, StoreError> {
+    /// Returns at most 1 000 names of a sorted set of orders, those with the earliest moments first.
+    async fn read_names(&self, set: &str, offset: usize) -> Result<Vec<Value>, StoreError> {
         let mut command = redis::cmd("ZRANGE");
-        command.arg(keys::leases()).arg(offset).arg(offset + CLAIMS_PAGE - 1);
+        command.arg(set).arg(offset).arg(offset + CLAIMS_PAGE - 1);
         match self.connection.query(command).await? {
             Value::Array(names) => Ok(names),
-            _ => Err(StoreError::corrupt("leases are not a sorted set")),
+            _ => Err(StoreError::corrupt(format!("{set} is not a sorted set"))),
         }
     }
 
-    /// Returns the lowest journal sequence that the submissions of claimed orders stand behind; `None` where no order is
-    /// claimed. It may lie before the watermark: events of other orders raise that.
+    /// Returns the orders that are claimed at venues, and those whose claims an unfinished rebuild has withdrawn, each with a
+    /// journal sequence that its submission comes after. The sequence may lie before the watermark: events of other orders
+    /// raise that. A record that cannot be read is left out.
     ///
     /// # Errors
     /// When Redis does not reply.
-    pub async fn find_oldest_claim_sequence(&self) -> Result<Option<u64>, StoreError> {
-        let mut offset = 0;
-        let mut oldest: Option<u64> = None;
-        loop {
-            let names = self.read_lease_names(offset).await?;
-            if names.is_empty() {
-                return Ok(oldest);
-            }
-            for key in names.iter().filter_map(parse_lease_name) {
-                let mut command = redis::cmd("HMGET");
-                command.arg(keys::order_record(&key)).arg(&["st", "after"]);
-                let known: (Option<String>, Option<u64>) =
-                    redis::from_redis_value(self.connection.query(command).await?)
-                        .map_err(|error| StoreError::corrupt(format!("a claim's sequence is unreadable: {error}")))?;
-                if let (Some(CLAIMED), Some(after)) = (known.0.as_deref(), known.1) {
-                    oldest = Some(oldest.map_or(after, |oldest| oldest.min(after)));
+    pub async fn find_claims(&self) -> Result<Vec<(OrderKey, u64)>, StoreError> {
+        let mut claims = Vec::new();
+        for set in [keys::leases(), keys::outbox()] {
+            let mut offset = 0;
+            loop {
+                let names = self.read_names(&set, offset).await?;
+                if names.is_empty() {
+                    break;
                 }
+                let records = stream::iter(names.iter().filter_map(parse_name)).map(|key| self.read_claim(key));
+                let read: Vec<_> = records.buffer_unordered(READ_CONCURRENCY).try_collect().await?;
+                claims.extend(read.into_iter().flatten());
+                offset += names.len();
             }
-            offset += names.len();
         }
+        Ok(claims)
+    }
+
+    async fn read_claim(&self, key: OrderKey) -> Result<Option<(OrderKey, u64)>, StoreError> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(keys::order_record(&key)).arg(&["st", "after"]);
+        let reply = self.connection.query(command).await?;
+        let record: Result<(Option<String>, Option<u64>), _> = redis::from_redis_value(reply);
+        Ok(match record {
+            Ok((Some(stage), Some(after))) if CLAIM_STAGES.contains(&stage.as_str()) => Some((key, after)),
+            _ => None,
+        })
     }
 
     /// Finishes the rebuild: `epoch` is active for the store and for this process.
@@ -363,7 +376,7 @@ impl Store {
     }
 }
 
-fn parse_lease_name(name: &Value) -> Option<OrderKey> {
+fn parse_name(name: &Value) -> Option<OrderKey> {
     let Value::BulkString(name) = name else { return None };
     OrderKey::parse(&String::from_utf8_lossy(name))
 }

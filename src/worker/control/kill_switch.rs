@@ -49,7 +49,7 @@ pub struct HaltResult {
 }
 
 /// Cancels open orders while trading is halted, until the worker stops. It begins one interval after it has seen the halt:
-/// the call that halts trading lists the open orders first, so that its reply counts every one.
+/// the call that halts trading lists the open orders first, so that its reply counts those that are cancelled here, too.
 pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
     let mut runs = repeat_every(SWEEP_INTERVAL, &stop);
     let mut was_halted = false;

@@ -237,9 +237,15 @@ pub(in crate::worker) async fn retry_until_sent(
         tokio::time::sleep(IN_FLIGHT_POLL_INTERVAL).await;
         let found = read_open_orders(router, &keys).await?;
         let open: HashSet<&OrderKey> = found.iter().map(|order| &order.record.key).collect();
-        for key in keys.iter().filter(|key| !open.contains(key)) {
-            // Its record has no document any more: it was released, or has ended.
-            tally.finish(*key, ended_order(router, key).await);
+        // A record without a document was released, or has ended.
+        let closed: Vec<OrderKey> = keys.iter().filter(|key| !open.contains(key)).copied().collect();
+        let results = stream::iter(closed).map(|key| async move {
+            let ended = tokio::time::timeout_at(end, ended_order(router, &key)).await;
+            (key, ended.unwrap_or(SweptOrder::Ended))
+        });
+        let mut results = pin!(results.buffer_unordered(READ_CONCURRENCY));
+        while let Some((key, result)) = results.next().await {
+            tally.finish(key, result);
         }
         let orders = stream::iter(found.into_iter().map(Ok));
         cancel_orders(router, broker, orders, end, tally).await?;

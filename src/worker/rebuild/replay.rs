@@ -1,12 +1,16 @@
 //! The replay of journal entries into the store: reports, submissions, releases and adjustments, in the journal's
 //! order.
 
+use std::collections::HashSet;
+
 use futures_util::StreamExt;
 use uuid::Uuid;
 
 use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
+use crate::domain::order_key::OrderKey;
+use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
 use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
@@ -236,6 +240,42 @@ pub(in crate::worker) async fn replay_range(
     }
     replayed.changed += batch.flush(router, target).await?;
     Ok(replayed)
+}
+
+/// Replays the submissions and releases of orders whose claims a rebuild finds, up to the store's watermark. What else is
+/// there is in the store; entries that the journal has lost are passed over.
+pub(super) async fn replay_submissions_of(
+    router: &Router,
+    rebuild: &StoreRebuild,
+    claims: &[(OrderKey, u64)],
+) -> Result<(), StoreRebuildError> {
+    let oldest = claims.iter().map(|(_, after)| *after).min();
+    let Some(oldest) = oldest.filter(|after| *after < rebuild.journal_sequence) else {
+        return Ok(());
+    };
+    let claimed: HashSet<&OrderKey> = claims.iter().map(|(key, _)| key).collect();
+    let target = ReplayTarget::Rebuilding(rebuild);
+    let mut batch = ReplayBatch::default();
+    let mut entries = std::pin::pin!(router.journal_reader.replay(oldest + 1, rebuild.journal_sequence));
+    while let Some(entry) = entries.next().await {
+        let entry = match entry {
+            Err(BusError::JournalGap { .. }) => continue,
+            entry => entry?,
+        };
+        if subjects::is_report(&entry.subject) || subjects::is_adjustment(&entry.subject) {
+            continue;
+        }
+        if let Some((ReplayItem::Submission(submission), _)) = item_from_entry(entry)?
+            && claimed.contains(&submission.order.key())
+        {
+            let event = ReplayItem::Submission(submission);
+            if batch.must_flush_before(&event) {
+                batch.flush(router, target).await?;
+            }
+            batch.push(event);
+        }
+    }
+    batch.flush(router, target).await.map(drop)
 }
 
 /// Decodes a journal entry. Returns it with its epoch; `None` for an event that is no order's.

@@ -102,10 +102,10 @@ async fn rebuild_from_journal(
         let loaded = Box::pin(from_nothing::load_from_journal(router, rebuild)).await?;
         (loaded.sequence + 1, loaded.newest_epoch)
     } else {
-        release_stale_claims(router, rebuild, ClaimsAt::Store).await?;
-        let oldest_claim = router.store.find_oldest_claim_sequence().await?;
-        let known = oldest_claim.map_or(rebuild.journal_sequence, |after| after.min(rebuild.journal_sequence));
-        (known + 1, 0)
+        let claims = router.store.find_claims().await?;
+        release_stale_claims(router, rebuild).await?;
+        replay::replay_submissions_of(router, rebuild, &claims).await?;
+        (rebuild.journal_sequence + 1, 0)
     };
     let extent = loop {
         let extent = router.journal_reader.read_extent().await?;
@@ -117,7 +117,6 @@ async fn rebuild_from_journal(
         newest_epoch = newest_epoch.max(replayed.newest_epoch);
         next = extent.last_sequence + 1;
     };
-    release_stale_claims(router, rebuild, ClaimsAt::Venues).await?;
     limits_journal::restore_limits(router, rebuild).await?;
     restore_router_state(router, rebuild).await?;
     locks_journal::apply_journaled_locks(router, Some(rebuild), 0).await?;
@@ -139,40 +138,25 @@ async fn rebuild_from_journal(
     Ok(LateEventFollowUp::start(next))
 }
 
-/// Whose claims are released.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ClaimsAt {
-    /// Those of brokers whose orders live in the store: before the replay, which books their reports in full.
-    Store,
-    /// Those of brokers at venues: after the replay, which makes a claim that was submitted one that is being sent.
-    Venues,
-}
-
-/// Releases claims of the previous epoch: none of them was sent, and none of them can be. An order that was being sent
-/// remains `sending`.
-async fn release_stale_claims(
-    router: &Router,
-    rebuild: &StoreRebuild,
-    whose: ClaimsAt,
-) -> Result<(), StoreRebuildError> {
+/// Releases every claim of the previous epoch: none of them can be sent any more. One that is on the journal as submitted may
+/// have been sent, and the replay makes it an order that is being sent again.
+async fn release_stale_claims(router: &Router, rebuild: &StoreRebuild) -> Result<(), StoreRebuildError> {
     let mut kept = 0;
     while let Some(page) = router.store.list_claims_for_rebuild(rebuild, kept).await? {
         let mut released = 0;
         for claim in &page.orders {
-            released += usize::from(release_stale_claim(router, rebuild, claim, whose).await?);
+            released += usize::from(release_stale_claim(router, rebuild, claim).await?);
         }
         kept += page.leases - released;
     }
     Ok(())
 }
 
-/// Releases one claim. Reports whether it did: another's claim, and a record that is no claim any more or cannot be read,
-/// is kept.
+/// Releases one claim. Reports whether it did: a record that is no claim any more, or cannot be read, is kept.
 async fn release_stale_claim(
     router: &Router,
     rebuild: &StoreRebuild,
     claim: &StoredOrder,
-    whose: ClaimsAt,
 ) -> Result<bool, StoreRebuildError> {
     let (RecordStage::Claimed, Some(lease)) = (claim.known.stage, &claim.lease) else {
         return Ok(false);
@@ -185,12 +169,10 @@ async fn release_stale_claim(
             return Ok(false);
         }
     };
-    match (router.places_at_venue(&order.broker), whose) {
-        (false, ClaimsAt::Store) => return Ok(router.store.release_claim_for_rebuild(rebuild, &order, lease).await?),
-        (true, ClaimsAt::Venues) => {}
-        _ => return Ok(false),
+    if !router.places_at_venue(&order.broker) {
+        return Ok(router.store.release_claim_for_rebuild(rebuild, &order, lease).await?);
     }
-    // Its submission may still be journaled: the release is journaled, too, once the store is rebuilt.
+    // Its submission may be journaled: the release is journaled, too, once the store is rebuilt.
     let body = announced::encode_release_event(&order, lease, 0);
     Ok(router
         .store
