@@ -53,6 +53,8 @@ pub struct VenueBehaviour {
     pub keeps_open: bool,
     /// Requests to place an order are lost.
     pub drops_requests: bool,
+    /// The adapter cannot connect before it announces an order.
+    pub is_offline: bool,
     /// The adapter cannot connect after the start.
     pub unreachable: bool,
     /// Replies to placements are lost.
@@ -248,6 +250,9 @@ impl<G: SendGate> BrokerAdapter for VenueAdapter<G> {
             .contains(&placement.order.time_in_force)
         {
             return PlaceOutcome::Rejected(fills::rejection("a time in force it does not have"));
+        }
+        if self.venue.behaviour().is_offline {
+            return PlaceOutcome::NotSent(NotSentReason::Unavailable("no connection".into()));
         }
         if let Err(why) = self.announce_and_start(&placement).await {
             return PlaceOutcome::NotSent(why);

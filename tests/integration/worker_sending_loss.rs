@@ -8,6 +8,7 @@
 )]
 
 use order_router::domain::order_terms::OrderStatus;
+use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
 use redis::AsyncCommands;
 
@@ -96,5 +97,40 @@ async fn order_at_the_venue_is_never_sent_again_however_much_redis_has_lost() {
         assert_eq!(client.report(&intent(&id, &[])).await.order_id, report.order_id);
     }
     assert_eq!(venue.arrivals(), arrived);
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_that_is_sent_at_its_second_attempt_survives_the_loss_of_everything_behind_the_first() {
+    let (mut rig, venue, client) = rig().await;
+    rig.settings.redis.lease_ms = 60_000;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    // More would reach into the rebuild of the round before, whose lease is waited for.
+    for (number, lost) in (4..=48).step_by(4).enumerate() {
+        let id = format!("a{lost}");
+        venue.set(|behaviour| behaviour.is_offline = true);
+        let fault = client.fault(&intent(&id, &[])).await;
+        assert_eq!(fault.code, FaultCode::BrokerUnavailable);
+        rig.quiet().await;
+        venue.set(|behaviour| behaviour.is_offline = false);
+        let answer = submit_held_at(HoldPoint::Received, &rig, &venue, &id).await;
+        let epoch = rig.store().await["meta"]["epoch"].clone();
+        rig.redis.kill9();
+        rig.redis.cut_append_only_file(lost);
+        rig.redis.restart().await;
+        wait_for_rebuild(&rig, &epoch).await;
+        assert_eq!(
+            stage(&rig, &id).await.as_deref(),
+            Some("sending"),
+            "{lost} commands lost"
+        );
+        venue.resume();
+        let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+        assert_eq!(report.status, OrderStatus::Filled, "{lost} commands lost");
+        rig.quiet().await;
+        let sent = i64::try_from(number + 1).unwrap();
+        assert_eq!(sums(&rig).await, (100 * sent, 100 * sent), "{lost} commands lost");
+        assert_eq!(venue.arrivals().len(), number + 1);
+    }
     worker.kill();
 }
