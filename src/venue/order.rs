@@ -62,6 +62,24 @@ pub struct Order {
 }
 
 impl Order {
+    /// Returns an order that was accepted at a moment, in milliseconds since 1970, and works from then on.
+    pub fn new(id: u64, terms: NewOrder, at: u64) -> Self {
+        Self {
+            id,
+            terms,
+            status: OrderStatus::New,
+            executed: Amount::ZERO,
+            executed_quote: Amount::ZERO,
+            prevented: Amount::ZERO,
+            prevented_match_id: None,
+            locked: Amount::ZERO,
+            created_at: at,
+            updated_at: at,
+            working_since: Some(at),
+            priority: 0,
+        }
+    }
+
     /// Returns the quantity that can still trade.
     pub fn remaining(&self) -> Amount {
         match self.status.is_open() {

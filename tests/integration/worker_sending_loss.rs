@@ -7,12 +7,15 @@
     reason = "in a test a panic is the verdict"
 )]
 
+use order_router::bus::request::BusReply;
+use order_router::bus::router_client::RequestError;
 use order_router::domain::order_terms::OrderStatus;
 use order_router::fault::FaultCode;
 use order_router::wire::report::ExecutionReport;
 use redis::AsyncCommands;
+use tokio::task::JoinHandle;
 
-use crate::external_venue::{HoldPoint, KillableWorker};
+use crate::external_venue::{HoldPoint, KillableWorker, Venue};
 use crate::remembered_view::record_name;
 use crate::rig::{Rig, SOON, ibkr, intent};
 use crate::support::poll;
@@ -55,6 +58,28 @@ async fn announced_order_counts_as_sent_in_a_restarted_store_until_its_worker_sa
     worker.kill();
 }
 
+/// Kills Redis, takes its last `lost` commands from it, and starts it again: the order is being sent. Then lets the venue reply,
+/// and returns the report of the fill.
+async fn lose_and_resume(
+    rig: &mut Rig,
+    venue: &Venue,
+    id: &str,
+    lost: usize,
+    answer: JoinHandle<Result<BusReply, RequestError>>,
+) -> ExecutionReport {
+    let epoch = rig.store().await["meta"]["epoch"].clone();
+    rig.redis.kill9();
+    rig.redis.cut_append_only_file(lost);
+    rig.redis.restart().await;
+    wait_for_rebuild(rig, &epoch).await;
+    assert_eq!(stage(rig, id).await.as_deref(), Some("sending"), "{lost} commands lost");
+    venue.resume();
+    let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
+    assert_eq!(report.status, OrderStatus::Filled, "{lost} commands lost");
+    rig.quiet().await;
+    report
+}
+
 /// How many of the last commands of Redis are lost at the most. The claim and what follows it are fewer.
 const MAX_LOST_COMMANDS: usize = 24;
 
@@ -79,21 +104,7 @@ async fn order_at_the_venue_is_never_sent_again_however_much_redis_has_lost() {
         })
         .await;
         arrived = venue.arrivals();
-        let epoch = rig.store().await["meta"]["epoch"].clone();
-        rig.redis.kill9();
-        rig.redis.cut_append_only_file(lost);
-        rig.redis.restart().await;
-        wait_for_rebuild(&rig, &epoch).await;
-        assert_eq!(
-            stage(&rig, &id).await.as_deref(),
-            Some("sending"),
-            "{lost} commands lost"
-        );
-        venue.resume();
-        let reply = answer.await.unwrap().unwrap();
-        let report = ExecutionReport::decode(&reply.body).unwrap();
-        assert_eq!(report.status, OrderStatus::Filled, "{lost} commands lost");
-        rig.quiet().await;
+        let report = lose_and_resume(&mut rig, &venue, &id, lost, answer).await;
         assert_eq!(client.report(&intent(&id, &[])).await.order_id, report.order_id);
     }
     assert_eq!(venue.arrivals(), arrived);
@@ -114,20 +125,7 @@ async fn order_that_is_sent_at_its_second_attempt_survives_the_loss_of_everythin
         rig.quiet().await;
         venue.set(|behaviour| behaviour.is_offline = false);
         let answer = submit_held_at(HoldPoint::Received, &rig, &venue, &id).await;
-        let epoch = rig.store().await["meta"]["epoch"].clone();
-        rig.redis.kill9();
-        rig.redis.cut_append_only_file(lost);
-        rig.redis.restart().await;
-        wait_for_rebuild(&rig, &epoch).await;
-        assert_eq!(
-            stage(&rig, &id).await.as_deref(),
-            Some("sending"),
-            "{lost} commands lost"
-        );
-        venue.resume();
-        let report = ExecutionReport::decode(&answer.await.unwrap().unwrap().body).unwrap();
-        assert_eq!(report.status, OrderStatus::Filled, "{lost} commands lost");
-        rig.quiet().await;
+        lose_and_resume(&mut rig, &venue, &id, lost, answer).await;
         let sent = i64::try_from(number + 1).unwrap();
         assert_eq!(sums(&rig).await, (100 * sent, 100 * sent), "{lost} commands lost");
         assert_eq!(venue.arrivals().len(), number + 1);

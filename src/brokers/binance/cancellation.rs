@@ -5,7 +5,6 @@ use tokio::time::timeout;
 
 use crate::brokers::adapter::{CancelOutcome, InquiryOutcome, NotSentReason};
 use crate::brokers::binance::inquiry::{inquire_order, read_fills};
-use crate::brokers::binance::messages::error_body::VenueError;
 use crate::brokers::binance::messages::order_state::OrderState;
 use crate::brokers::binance::parameters::Parameters;
 use crate::brokers::binance::reports::{check_terms, queried_report};
@@ -14,7 +13,7 @@ use crate::brokers::binance::session::VenueSession;
 use crate::brokers::binance::settings::MAX_RECV_WINDOW_MS;
 use crate::brokers::binance::transport::http_connection::{ExchangeError, HttpReply};
 use crate::brokers::binance::venue_client::endpoint;
-use crate::brokers::binance::verdicts::{CancelVerdict, verdicts_of};
+use crate::brokers::binance::verdicts::CancelVerdict;
 use crate::brokers::port::{LimitLedger, VenueInbox, VenueNotice};
 use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::order::Order;
@@ -83,16 +82,7 @@ where
     L: LimitLedger,
     I: VenueInbox,
 {
-    let client = &session.client;
-    client
-        .budget
-        .read_headers(&reply.headers, client.clock.now_or_local())
-        .await;
-    let error = VenueError::read(&reply.body).filter(|_| reply.status != 200);
-    let verdicts = verdicts_of(reply.status, error.as_ref());
-    client.apply(verdicts.consequence, &reply.headers).await;
-    let shown = error.map_or_else(|| "without an error code".to_owned(), |error| error.shown());
-    let described = format!("the venue replied {}: {shown}", reply.status);
+    let (verdicts, described) = session.client.read_described_verdicts(reply).await;
     match verdicts.cancel {
         CancelVerdict::Cancelled => report_cancelled(session, &order, &reply.body).await,
         CancelVerdict::QueryOrder => report_not_open(session, order, &described).await,

@@ -6,7 +6,6 @@ use hyper::Method;
 
 use crate::brokers::adapter::{NotSentReason, PlaceOutcome, Placement, VenueAcknowledgement};
 use crate::brokers::binance::instrument_rules::{RuleViolation, order_type_word};
-use crate::brokers::binance::messages::error_body::VenueError;
 use crate::brokers::binance::parameters::Parameters;
 use crate::brokers::binance::reports::{placement_report, side_word};
 use crate::brokers::binance::request_budget::{RequestPurpose, weight};
@@ -15,7 +14,7 @@ use crate::brokers::binance::settings::MAX_RECV_WINDOW_MS;
 use crate::brokers::binance::transport::http_connection::HttpReply;
 use crate::brokers::binance::transport::order_sender::{OrderConnection, OrderReply, SignedOrder};
 use crate::brokers::binance::venue_client::endpoint;
-use crate::brokers::binance::verdicts::{PlaceVerdict, verdicts_of};
+use crate::brokers::binance::verdicts::PlaceVerdict;
 use crate::brokers::port::{LimitLedger, SendGate, VenueInbox};
 use crate::domain::order::Order;
 use crate::domain::order_terms::{OrderType, TimeInForce};
@@ -149,16 +148,7 @@ where
     L: LimitLedger,
     I: VenueInbox,
 {
-    let client = &session.client;
-    client
-        .budget
-        .read_headers(&reply.headers, client.clock.now_or_local())
-        .await;
-    let error = VenueError::read(&reply.body).filter(|_| reply.status != 200);
-    let verdicts = verdicts_of(reply.status, error.as_ref());
-    client.apply(verdicts.consequence, &reply.headers).await;
-    let shown = error.map_or_else(|| "without an error code".to_owned(), |error| error.shown());
-    let described = format!("the venue replied {}: {shown}", reply.status);
+    let (verdicts, described) = session.client.read_described_verdicts(reply).await;
     match verdicts.place {
         PlaceVerdict::Acknowledged => acknowledge(order, &reply.body),
         PlaceVerdict::Rejected => PlaceOutcome::Rejected(Reason::new(ReasonCode::BrokerRejected, described)),

@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::brokers::binance::messages::account::Account;
-use crate::brokers::binance::messages::error_body::VenueError;
 use crate::brokers::binance::messages::exchange_info::ExchangeInfo;
 use crate::brokers::binance::messages::order_state::OrderState;
 use crate::brokers::binance::messages::server_time::ServerTime;
@@ -20,7 +19,7 @@ use crate::brokers::binance::settings::MAX_RECV_WINDOW_MS;
 use crate::brokers::binance::transport::http_connection::HttpReply;
 use crate::brokers::binance::venue_client::{VenueClient, endpoint};
 use crate::brokers::binance::venue_clock::ClockSample;
-use crate::brokers::binance::verdicts::{Consequence, QueryVerdict, verdicts_of};
+use crate::brokers::binance::verdicts::{Consequence, QueryVerdict};
 use crate::brokers::port::LimitLedger;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
@@ -275,12 +274,7 @@ impl<L: LimitLedger> VenueClient<L> {
 
     /// Returns the body of a successful reply.
     async fn judge(&self, reply: HttpReply) -> Result<Bytes, ReadFailure> {
-        self.budget
-            .read_headers(&reply.headers, self.clock.now_or_local())
-            .await;
-        let error = VenueError::read(&reply.body).filter(|_| reply.status != 200);
-        let verdicts = verdicts_of(reply.status, error.as_ref());
-        self.apply(verdicts.consequence, &reply.headers).await;
+        let (verdicts, error) = self.read_verdicts(&reply).await;
         match verdicts.query {
             QueryVerdict::Answered => Ok(reply.body),
             QueryVerdict::NotFound => Err(ReadError::NotFound.into()),

@@ -8,14 +8,16 @@ use hyper::{HeaderMap, Method, Request};
 use rustls::ClientConfig;
 
 use crate::brokers::binance::credentials::ApiCredentials;
+use crate::brokers::binance::messages::error_body::VenueError;
 use crate::brokers::binance::parameters::Parameters;
 use crate::brokers::binance::request_budget::RequestBudget;
 use crate::brokers::binance::settings::{BinanceSettings, MAX_RECV_WINDOW_MS, TimeLimits};
 use crate::brokers::binance::transport::address::{AddressError, ServiceKind, VenueAddress};
 use crate::brokers::binance::transport::connection_pool::ConnectionPool;
+use crate::brokers::binance::transport::http_connection::HttpReply;
 use crate::brokers::binance::transport::venue_stream::VenueConnector;
 use crate::brokers::binance::venue_clock::VenueClock;
-use crate::brokers::binance::verdicts::Consequence;
+use crate::brokers::binance::verdicts::{Consequence, Verdicts, verdicts_of};
 use crate::brokers::port::LimitLedger;
 use crate::domain::time::Timestamp;
 
@@ -115,6 +117,24 @@ impl<L: LimitLedger> VenueClient<L> {
     /// When the parts form no request.
     pub fn public_request(&self, path: &str, parameters: &Parameters) -> Result<Request<String>, hyper::http::Error> {
         self.request(Method::GET, path, &parameters.to_query())
+    }
+
+    /// Reads the counts of the limits from a reply, does what it asks for beyond its call, and returns what it proves, with
+    /// its error, if it has one.
+    pub async fn read_verdicts(&self, reply: &HttpReply) -> (Verdicts, Option<VenueError>) {
+        let now = self.clock.now_or_local();
+        self.budget.read_headers(&reply.headers, now).await;
+        let error = VenueError::read(&reply.body).filter(|_| reply.status != 200);
+        let verdicts = verdicts_of(reply.status, error.as_ref());
+        self.apply(verdicts.consequence, &reply.headers).await;
+        (verdicts, error)
+    }
+
+    /// As [`VenueClient::read_verdicts`], for the reply to an order or a cancel: with a description of the reply.
+    pub async fn read_described_verdicts(&self, reply: &HttpReply) -> (Verdicts, String) {
+        let (verdicts, error) = self.read_verdicts(reply).await;
+        let shown = error.map_or_else(|| "without an error code".to_owned(), |error| error.shown());
+        (verdicts, format!("the venue replied {}: {shown}", reply.status))
     }
 
     /// Does what a reply asks for beyond its call.

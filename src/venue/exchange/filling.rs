@@ -6,7 +6,7 @@ use crate::venue::exchange::effects::{Effects, Outcome};
 use crate::venue::exchange::state::Exchange;
 use crate::venue::order::{NewOrder, Order};
 use crate::venue::settings::OUTSIDE;
-use crate::venue::words::{OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce};
+use crate::venue::words::{OrderType, SelfTradePrevention, Side, TimeInForce};
 
 impl Exchange {
     /// Fills an open order on the book at its own price, against an order of the account outside. Other orders at that
@@ -38,31 +38,19 @@ impl Exchange {
     fn outside_order(&mut self, maker: &Order, quantity: Amount) -> Order {
         let id = self.counters.order;
         self.counters.order += 1;
-        Order {
-            id,
-            terms: NewOrder {
-                account: OUTSIDE.to_owned(),
-                symbol: maker.terms.symbol.clone(),
-                side: maker.terms.side.opposite(),
-                kind: OrderType::Limit,
-                time_in_force: TimeInForce::Ioc,
-                quantity,
-                quote_quantity: Amount::ZERO,
-                price: maker.terms.price,
-                stop_price: Amount::ZERO,
-                client_order_id: format!("outside-{id}"),
-                self_trade_prevention: SelfTradePrevention::None,
-            },
-            status: OrderStatus::New,
-            executed: Amount::ZERO,
-            executed_quote: Amount::ZERO,
-            prevented: Amount::ZERO,
-            prevented_match_id: None,
-            locked: Amount::ZERO,
-            created_at: self.time,
-            updated_at: self.time,
-            working_since: Some(self.time),
-            priority: 0,
-        }
+        let terms = NewOrder {
+            account: OUTSIDE.to_owned(),
+            symbol: maker.terms.symbol.clone(),
+            side: maker.terms.side.opposite(),
+            kind: OrderType::Limit,
+            time_in_force: TimeInForce::Ioc,
+            quantity,
+            quote_quantity: Amount::ZERO,
+            price: maker.terms.price,
+            stop_price: Amount::ZERO,
+            client_order_id: format!("outside-{id}"),
+            self_trade_prevention: SelfTradePrevention::None,
+        };
+        Order::new(id, terms, self.time)
     }
 }

@@ -151,18 +151,9 @@ impl Exchange {
         let id = self.counters.order;
         self.counters.order += 1;
         let mut order = Order {
-            id,
-            terms: terms.clone(),
-            status: OrderStatus::New,
-            executed: Amount::ZERO,
-            executed_quote: Amount::ZERO,
-            prevented: Amount::ZERO,
-            prevented_match_id: None,
-            locked: Amount::ZERO,
-            created_at: self.time,
-            updated_at: self.time,
             working_since: (!terms.kind.has_stop()).then_some(self.time),
             priority: self.next_priority(),
+            ..Order::new(id, terms.clone(), self.time)
         };
         if terms.kind != OrderType::Market {
             let asset = self.spent_asset(&terms.symbol, terms.side);
